@@ -1,0 +1,21 @@
+"""The time, as the state holds it. Kept apart so that everything else can be given a time instead of taking one."""
+
+from __future__ import annotations
+
+import time
+
+
+def now() -> str:
+    """This moment in UTC: `2026-01-31T23:59:59Z`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def new_batch_id() -> str:
+    """A fresh batch id from the time in microseconds: `batch-YYYYMMDD-HHMMSS-ffffff`."""
+    moment = time.time_ns()
+    return time.strftime("batch-%Y%m%d-%H%M%S-", time.gmtime(moment // 10**9)) + f"{moment // 1000 % 10**6:06d}"
+
+
+def later(seconds: float) -> str:
+    """The moment `seconds` from now, in the same form."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))

@@ -1,0 +1,53 @@
+"""The errors that batch-implement raises on purpose, split by who must act.
+
+Everything expected to go wrong is a `BatchError`; anything else that escapes is a bug. The message is the whole story
+for its reader: what happened, where, the likely cause, what to do next. `exit_code` is what `batchctl` exits with.
+
+    Refused            1   the request cannot be granted as things stand; the message names the next step
+    Misuse             2   the request itself is wrong: arguments, a features file, a path
+    StateUnusable      3   the state, its lock or its disk cannot be used; what was there still is
+      LockTimeout      3     another process held the lock past the deadline; `holder` says which
+      NotConfirmed     3     written and visible, but the disk has not confirmed it; look before repeating
+"""
+
+from __future__ import annotations
+
+
+class BatchError(Exception):
+    """Base of all expected errors. `message` is complete in itself; `exit_code` is the process's exit status."""
+
+    exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Refused(BatchError):
+    """The request is well formed but cannot be granted now."""
+
+    exit_code = 1
+
+
+class Misuse(BatchError):
+    """The request is wrong: unknown option, unreadable features file, a path outside the project."""
+
+    exit_code = 2
+
+
+class StateUnusable(BatchError):
+    """The state cannot be read or written safely. Nothing was changed."""
+
+    exit_code = 3
+
+
+class LockTimeout(StateUnusable):
+    """The lock was not free before the deadline. `holder` describes the process that had it."""
+
+    def __init__(self, message: str, holder: str) -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
+class NotConfirmed(StateUnusable):
+    """The new version is in place, but the last fsync failed: a power cut may still take it back."""

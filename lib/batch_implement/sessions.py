@@ -1,0 +1,99 @@
+"""Who works on a batch, and what its conversation went through: pure functions from a state to a new one.
+
+A client holds a batch by a *lease* (`owner`): its session id, and its process told from any later one of the same number. The lease
+ends when the session ends, with a pause, or with its process. What is alive is asked elsewhere (`process`); here it comes in as an
+argument. Everything takes a valid state, leaves it untouched and returns another.
+"""
+
+from __future__ import annotations
+
+from . import model
+
+TYPE_CHECKING = False  # `typing` costs a hook more than the work it does
+if TYPE_CHECKING:
+    from typing import Optional
+
+    from .model import State
+
+MAIN = "main"  # the coordinator's window; a worker's is named by its agent id
+STOPS_BEFORE_PAUSE = 3
+
+
+def lease(state: State, owner: State) -> State:
+    """The batch under `owner` (fields of the state's `owner`); what the old conversation was waiting for is forgotten."""
+    events = [
+        {**event, "reminded": True} if event.get("reminded") is False else event
+        for event in state.get("auto_clear_events", ())
+    ]
+    return {**state, "owner": owner, "continuation": {}, "auto_clear_events": events}
+
+
+def end_lease(state: State) -> State:
+    """The batch without a client; which session had it is kept, so that its conversation can take it up again."""
+    owner = state["owner"]
+    if owner is None or owner["pid"] is None:
+        return state
+    return {**state, "owner": {**owner, "pid": None, "pid_started": None}}
+
+
+def record_compaction(state: State, now: str, context: str, tokens: int) -> State:
+    """Note that window `context` (`main` or an agent id) is compacted at `tokens`: it is owed a reminder."""
+    event = {
+        "feature_index": min(state["current_index"], state["total_features"] - 1),
+        "context_tokens_before_clear": tokens,
+        "timestamp": now,
+        "context": context,
+        "reminded": False,
+    }
+    changed = {
+        **state,
+        "auto_clear_count": state.get("auto_clear_count", 0) + 1,
+        "auto_clear_events": [*state.get("auto_clear_events", ()), event][-model.KEPT_COMPACTIONS :],
+    }
+    return {**changed, "context_token_estimate": 0} if context == MAIN else changed
+
+
+def mark_reminded(state: State, context: str) -> State:
+    """Note that the reminder was given to window `context`. The same state when none was owed."""
+    if context not in model.contexts_to_remind(state):
+        return state
+    events = [
+        {**event, "reminded": True} if event.get("context", MAIN) == context else event
+        for event in state["auto_clear_events"]
+    ]
+    return {**state, "auto_clear_events": events}
+
+
+def note_window(state: State, tokens: int) -> State:
+    """Keep the size of the coordinator's window, in tokens."""
+    return {**state, "context_token_estimate": tokens}
+
+
+def person_spoke(state: State) -> State:
+    """Note that a person said something of their own: the end of this turn is theirs."""
+    return {**state, "continuation": {**state.get("continuation", {}), "person_spoke": True}}
+
+
+def answered(state: State) -> State:
+    """Note that the conversation is back at work: what the person said is answered. The same state when they said nothing."""
+    continuation = {**state.get("continuation", {})}
+    if not continuation.pop("person_spoke", False):
+        return state
+    return {**state, "continuation": continuation}
+
+
+def progress_mark(state: State) -> str:
+    """A fingerprint of how far the batch is: it changes when a feature is closed or opened, or a phase begins."""
+    active = state["active"]
+    done = "/".join(str(len(state[place])) for place in ("completed_features", "failed_features", "skipped_features"))
+    return f"{done} {active['feature_index']}.{active['attempt']}.{active['phase']}" if active else f"{done} -"
+
+
+def stop_sent_on(state: State, most: int = STOPS_BEFORE_PAUSE) -> Optional[State]:
+    """The state after one more stop is sent on; None when `most` were and nothing has moved since."""
+    mark = progress_mark(state)
+    known = state.get("continuation", {})
+    blocks = known.get("blocks", 0) if known.get("mark") == mark else 0
+    if blocks >= most:
+        return None
+    return {**state, "continuation": {**known, "mark": mark, "blocks": blocks + 1}}

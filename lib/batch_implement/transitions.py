@@ -1,0 +1,352 @@
+"""What can happen to the features of a batch: pure functions from a state and an event to a new state, or an error.
+
+    pending --start--> active --complete--> completed
+                         |----fail, allowance left--> pending   (attempt counted)
+                         |----fail, none left-------> failed --> dependants skipped (`blocked by N`)
+                         |----leave (limit, crash)--> active    (the attempt goes on, nothing counted)
+    failed, skipped --retry--> pending (and what they had blocked); it renews the allowance, never the counter
+
+Every function takes a valid state, leaves it untouched and returns another that shares what stayed the same. `now` is a time as the
+state holds it. What cannot be granted is a `Refused` whose message names the next step. Who works on the batch is in `sessions`.
+"""
+
+from __future__ import annotations
+
+from . import model
+from .errors import Refused
+from .model import key
+
+TYPE_CHECKING = False  # `typing` costs a hook more than the work it does
+if TYPE_CHECKING:
+    from typing import Dict, List, Optional, Sequence, Set
+
+    from .model import State
+
+LEFT_BEFORE_COUNTED = 2  # a worker that leaves without a verdict this often in one attempt has used it up
+INTERRUPTIONS_BEFORE_PAUSE = 5
+
+
+def refuse_unless_running(state: State) -> None:
+    """Raise `Refused` unless features can be worked on: the batch is in progress."""
+    if state["status"] == "paused":
+        raise Refused(
+            f"Batch {state['batch_id']} is paused: {state['pause']['reason']}. "
+            "A person goes on with `/batch-implement --resume` in Claude Code."
+        )
+    if not model.is_live(state):
+        raise Refused(
+            f"Batch {state['batch_id']} is over ({state['status']}): no feature is left. Report that and stop."
+        )
+
+
+def require_active(state: State) -> int:
+    """Index of the open feature; `Refused` when none is open."""
+    index = model.active_index(state)
+    if index is None:
+        refuse_unless_running(state)
+        raise Refused(
+            "No feature is open. Open the next one with `/auto-implement` (its first step runs `batchctl start`)."
+        )
+    return index
+
+
+def start(state: State, now: str, base_commit: Optional[str]) -> State:
+    """Open the next runnable feature at `base_commit` (HEAD, or None). A feature that is open already stays as it is."""
+    refuse_unless_running(state)
+    if state["active"]:
+        return state
+    index = model.next_runnable(state)
+    if index is None:
+        raise Refused("No feature can run: see `batchctl status`.")
+    active = {
+        "feature_index": index,
+        "attempt": model.attempts_used(state, index) + 1,
+        "phase": model.PHASES[0],
+        "base_commit": base_commit,
+        "started_at": now,
+        "interruptions": 0,
+    }
+    timing = {"started_at": now, **state["timings"].get(key(index), {})}
+    return model.consistent({**state, "active": active, "timings": {**state["timings"], key(index): timing}})
+
+
+def set_phase(state: State, phase: str) -> State:
+    """Note what the worker is doing now: one of `model.PHASES`."""
+    require_active(state)
+    if phase not in model.PHASES:
+        raise Refused(f"Unknown phase {phase!r}. The phases are: {', '.join(model.PHASES)}.")
+    return {**state, "active": {**state["active"], "phase": phase}}
+
+
+def complete(state: State, now: str, evidence: State) -> State:
+    """Close the open feature as completed with `evidence`, which the caller has taken and which replaces none of its review."""
+    index = require_active(state)
+    known = state["evidence"].get(key(index), {})
+    changed = {
+        **state,
+        "active": None,
+        "completed_features": [*state["completed_features"], index],
+        "evidence": {**state["evidence"], key(index): {**known, **evidence, "timestamp": now}},
+        "failures_in_a_row": 0,
+        "timings": _ended(state, index, now),
+    }
+    sha = evidence.get("commit")
+    if sha and "no_change" not in evidence:
+        branch = evidence.get("branch")
+        changed = record_git_operation(
+            changed, index, "commit", {"success": True, "timestamp": now, "sha": sha, "branch": branch}
+        )
+    return model.consistent(changed)
+
+
+def fail(
+    state: State, now: str, error: str, failure_class: str, *, permanent: bool = False, stash: Optional[str] = None
+) -> State:
+    """End the open feature's attempt as failed with `error`.
+
+    The attempt is counted. The feature goes back to pending while its allowance and the batch's last, unless `permanent`;
+    else it is failed and everything that needs it is skipped. Too many failures in a row pause the batch."""
+    index = require_active(state)
+    name = key(index)
+    used = state["active"]["attempt"]
+    policy = state["policy"]
+    in_a_row = state.get("failures_in_a_row", 0) + 1
+    changed = {
+        **state,
+        "active": None,
+        "retry_attempts": {**state["retry_attempts"], name: used},
+        "failures_in_a_row": in_a_row,
+        **_attempt_ended(state, now, error, failure_class, stash),
+    }
+    retries_in_all = sum(changed["retry_attempts"].values()) - len(changed["retry_attempts"])
+    allowed = policy["max_retries"] + state.get("retry_allowance", {}).get(name, 0)
+    if permanent or used > allowed or retries_in_all >= policy["max_retries_total"]:
+        entry = {
+            "feature_index": index,
+            "error_message": error,
+            "timestamp": now,
+            "retry_count": used,
+            "failure_class": failure_class,
+        }
+        changed["failed_features"] = [*state["failed_features"], entry]
+        changed["timings"] = _ended(state, index, now)
+        changed = _skip_dependants(changed, index, now)
+    changed = model.consistent(changed)
+    if changed["status"] == "in_progress" and in_a_row >= policy["max_failures_in_a_row"]:
+        reason = f"{in_a_row} attempts failed in a row; the last one said: {error[:200]}"
+        changed = {**pause(changed, now, reason), "failures_in_a_row": 0}
+    return changed
+
+
+def leave(state: State, now: str, words: str, *, counted: bool) -> State:
+    """Note that a worker ended without a verdict; `words` are its last ones.
+
+    `counted` is False when that was not its fault (an API error, a limit). The attempt goes on with the next worker, which finds
+    what lies there. Left too often it is a failed attempt (counted) or a pause (not counted): neither can go on for ever."""
+    require_active(state)
+    left = state["active"].get("interruptions", 0) + 1
+    if counted and left >= LEFT_BEFORE_COUNTED:
+        return fail(
+            state,
+            now,
+            f"The worker ended {left} times without `batchctl done` or `batchctl fail`. It said: {words}",
+            "no_verdict",
+        )
+    changed = {**state, "active": {**state["active"], "interruptions": left}}
+    if not counted and left >= INTERRUPTIONS_BEFORE_PAUSE:
+        return pause(
+            changed, now, f"the worker was interrupted {left} times in one attempt; the last time: {words[:200]}"
+        )
+    return changed
+
+
+def name_stash(state: State, index: int, stash: str) -> State:
+    """Note in which stash the leftovers of feature `index`'s last attempt are."""
+    *before, last = state["attempts"][key(index)]
+    return {**state, "attempts": {**state["attempts"], key(index): [*before, {**last, "stash": stash}]}}
+
+
+def decide(state: State, now: str, question: str, answer: str) -> State:
+    """Record a question that was answered by a default, with the feature that was open."""
+    entry = {"feature_index": model.active_index(state), "question": question, "answer": answer, "timestamp": now}
+    return {**state, "decisions": [*state.get("decisions", ()), entry]}
+
+
+def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str] = None) -> State:
+    """Leave feature `index` out, and with it everything that needs it. An open feature's attempt ends uncounted."""
+    _check_index(state, index)
+    condition = model.condition(state, index)
+    if condition not in ("pending", "active"):
+        raise Refused(f"Feature {index + 1} is {condition} already: there is nothing to skip.")
+    entry = {"feature_index": index, "reason": reason, "timestamp": now}
+    changed = {**state, "skipped_features": [*state["skipped_features"], entry], "timings": _ended(state, index, now)}
+    if condition == "active":
+        changed.update(active=None, **_attempt_ended(state, now, f"skipped: {reason}", "skipped", stash))
+    return model.consistent(_skip_dependants(changed, index, now))
+
+
+def retry(state: State, indices: Sequence[int]) -> State:
+    """Bring failed or skipped features back to pending, with a full allowance, and what they had blocked.
+
+    Other features are refused. The counters stay. A batch that was over is in progress again."""
+    wanted: List[int] = list(dict.fromkeys(indices))
+    for index in wanted:
+        _check_index(state, index)
+        if model.condition(state, index) not in ("failed", "skipped"):
+            raise Refused(
+                f"Feature {index + 1} is {model.condition(state, index)}: only a failed or skipped one can be retried."
+            )
+    back = _with_blocked(state, wanted)
+    bars = (model.failed_indices(state) | model.skipped_indices(state)) - back
+    for index in sorted(back):
+        blockers = bars.intersection(state["feature_dependencies"].get(key(index), ()))
+        if blockers and index in wanted:
+            numbers = ", ".join(str(blocker + 1) for blocker in sorted(blockers))
+            raise Refused(
+                f"Feature {index + 1} needs {numbers}, which did not succeed. Retry {numbers} too: `batchctl retry {numbers}`."
+            )
+        if blockers:
+            back.discard(index)
+    allowance = dict(state.get("retry_allowance", {}))
+    for index in back:
+        allowance[key(index)] = max(allowance.get(key(index), 0), model.attempts_used(state, index))
+    changed = {
+        **state,
+        "failed_features": [entry for entry in state["failed_features"] if entry["feature_index"] not in back],
+        "skipped_features": [entry for entry in state["skipped_features"] if entry["feature_index"] not in back],
+        "retry_allowance": allowance,
+        "failures_in_a_row": 0,
+    }
+    return model.consistent(changed)
+
+
+def add(state: State, features: Sequence[str]) -> State:
+    """Append features to a batch, also to one that was over. A text that is in it already is refused."""
+    known = {" ".join(text.split()).casefold(): index for index, text in enumerate(state["features"])}
+    for text in features:
+        twin = known.get(" ".join(text.split()).casefold())
+        if twin is not None:
+            raise Refused(f"Feature {twin + 1} of the batch says the same: {text[:80]!r}. Nothing was added.")
+    if state.get("issue_numbers") is not None:
+        raise Refused(
+            "The features of this batch are issues; others cannot be added to it. Start a new batch for them."
+        )
+    total = state["total_features"] + len(features)
+    order = state["feature_order"]
+    changed = {
+        **state,
+        "features": [*state["features"], *features],
+        "total_features": total,
+        "feature_order": [*order, *range(state["total_features"], total)] if order else order,
+    }
+    return model.consistent(changed)
+
+
+def pause(state: State, now: str, reason: str, resume_after: Optional[str] = None) -> State:
+    """Let the batch wait, for `reason`. The open feature stays open. A batch that is over is refused; a pause keeps its first reason."""
+    if not model.is_live(state):
+        raise Refused(f"Batch {state['batch_id']} is over ({state['status']}): there is nothing to pause.")
+    if state["status"] == "paused":
+        return state
+    changed = {**state, "status": "paused", "pause": {"reason": reason, "since": now, "resume_after": resume_after}}
+    changed["paused_at_feature_index"] = min(state["current_index"], state["total_features"] - 1)
+    return changed
+
+
+def unpause(state: State) -> State:
+    """Go on after a pause; a batch in progress stays as it is, one that is over is refused."""
+    if not model.is_live(state):
+        raise Refused(
+            f"Batch {state['batch_id']} is over ({state['status']}). `batchctl retry` brings failed features back, "
+            "`batchctl add` adds new ones."
+        )
+    if state["status"] == "in_progress":
+        return state
+    return model.consistent({**state, "status": "in_progress", "pause": None, "failures_in_a_row": 0})
+
+
+def record_git_operation(state: State, index: int, operation: str, record: State) -> State:
+    """Note what git or the code host was asked to do for feature `index`: `commit`, `push` or `pr`."""
+    _check_index(state, index)
+    operations = state["git_operations"]
+    return {
+        **state,
+        "git_operations": {**operations, key(index): {**operations.get(key(index), {}), operation: record}},
+    }
+
+
+def record_review(state: State, words: str) -> State:
+    """Keep what the reviewer said of the open feature's diff."""
+    name = key(require_active(state))
+    return {
+        **state,
+        "evidence": {**state["evidence"], name: {**state["evidence"].get(name, {}), "review": words[:2000]}},
+    }
+
+
+def _check_index(state: State, index: int) -> None:
+    if not 0 <= index < state["total_features"]:
+        raise Refused(
+            f"There is no feature {index + 1}: the batch has {state['total_features']}. See `batchctl status`."
+        )
+
+
+def _attempt_ended(state: State, now: str, error: str, failure_class: str, stash: Optional[str]) -> State:
+    active = state["active"]
+    name = key(active["feature_index"])
+    entry = {
+        "attempt": active["attempt"],
+        "error_message": error,
+        "failure_class": failure_class,
+        "timestamp": now,
+        "stash": stash,
+    }
+    known = state.get("attempts", {})
+    return {"attempts": {**known, name: [*known.get(name, ()), entry][-model.KEPT_ATTEMPTS :]}}
+
+
+def _ended(state: State, index: int, now: str) -> State:
+    timings: State = state["timings"]
+    return {**timings, key(index): {**timings.get(key(index), {}), "ended_at": now}}
+
+
+def _dependants(state: State) -> Dict[int, List[int]]:
+    """For each index (an int) the indices that need it directly."""
+    needed_by: Dict[int, List[int]] = {}
+    for name, needs in state["feature_dependencies"].items():
+        for index in needs:
+            needed_by.setdefault(index, []).append(int(name))
+    return needed_by
+
+
+def _skip_dependants(state: State, index: int, now: str) -> State:
+    """Skip what needs feature `index`, all the way down, each as blocked by what it needs directly."""
+    needed_by = _dependants(state)
+    waiting = set(model.pending(state))
+    skipped = []
+    front = [index]
+    for blocker in front:
+        for dependant in sorted(needed_by.get(blocker, ())):
+            if dependant in waiting:
+                waiting.discard(dependant)
+                front.append(dependant)
+                skipped.append({"feature_index": dependant, "reason": f"blocked by {blocker}", "timestamp": now})
+    return {**state, "skipped_features": [*state["skipped_features"], *skipped]} if skipped else state
+
+
+def _with_blocked(state: State, indices: Sequence[int]) -> Set[int]:
+    """`indices` and the features that were skipped because of them, all the way down."""
+    blocked_by = {
+        entry["feature_index"]: entry["reason"]
+        for entry in state["skipped_features"]
+        if entry["reason"].startswith("blocked by ")
+    }
+    needed_by = _dependants(state)
+    back = set(indices)
+    front = list(indices)
+    for blocker in front:
+        for dependant in needed_by.get(blocker, ()):
+            if dependant in blocked_by and dependant not in back:
+                back.add(dependant)
+                front.append(dependant)
+    return back
