@@ -1,0 +1,84 @@
+"""The audit log: one JSON object a line in the private folder's `audit.jsonl`, oldest first.
+
+    {"at": TIME, "event": NAME, "pid": N, ...what the event brings}
+
+It only ever says what happened; nothing is decided from it. Writing it never fails what it reports: trouble is kept in `trouble` (the
+last one, a sentence) for the caller to say once. At 10 MB it is rotated; five old logs (`audit.jsonl.1` is the newest) are kept. A line is
+one write to a file opened for appending, so that lines of several processes never mix.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from . import clock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterator
+
+NAME = "audit.jsonl"
+ROTATE_AT_BYTES = 10 * 1024 * 1024
+KEPT = 5
+LONGEST_LINE = 16384
+
+trouble = ""
+
+
+def record(private: str, event: str, **details: Any) -> None:
+    """Append one line to the log in the private folder at this path. A value that is not JSON is written as its text."""
+    global trouble
+    import json
+
+    entry = {"at": clock.now(), "event": event, "pid": os.getpid(), **details}
+    line = json.dumps(entry, default=str, ensure_ascii=True)
+    if len(line) > LONGEST_LINE:
+        cut = {
+            name: value if len(str(value)) <= 500 else str(value)[:500] + "...[truncated]"
+            for name, value in entry.items()
+        }
+        line = json.dumps(cut, default=str, ensure_ascii=True)[:LONGEST_LINE]
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(f"{private}/{NAME}", flags, 0o600)
+        try:
+            if os.fstat(descriptor).st_size >= ROTATE_AT_BYTES:
+                descriptor = _rotate(private, descriptor, flags)
+            os.write(descriptor, line.encode("ascii") + b"\n")
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        trouble = f"the audit log {private}/{NAME} could not be written: {error.strerror}"
+
+
+def entries(private: str) -> Iterator[dict[str, Any]]:
+    """The log's entries, oldest first, the kept old logs included. A line that is not one (cut by a crash) is left out."""
+    import json
+
+    for name in (*(f"{NAME}.{number}" for number in range(KEPT, 0, -1)), NAME):
+        try:
+            with open(f"{private}/{name}", encoding="utf-8", errors="replace") as log:
+                for line in log:
+                    try:
+                        entry = json.loads(line)
+                    except ValueError:
+                        continue
+                    if isinstance(entry, dict) and "event" in entry:
+                        yield entry
+        except OSError:
+            continue
+
+
+def _rotate(private: str, descriptor: int, flags: int) -> int:
+    """Move the full log behind `descriptor` away, once whoever is first, and return a descriptor of the current one."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    path = f"{private}/{NAME}"
+    if os.path.exists(path) and os.stat(path).st_ino == os.fstat(descriptor).st_ino:
+        for number in range(KEPT, 0, -1):
+            source = f"{path}.{number - 1}" if number > 1 else path
+            if os.path.exists(source):
+                os.replace(source, f"{path}.{number}")
+    fresh = os.open(path, flags, 0o600)
+    os.close(descriptor)
+    return fresh

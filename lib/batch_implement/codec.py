@@ -1,0 +1,76 @@
+"""A state as the bytes of its file, and back: parse, migrate, check, serialise. Reads no file but the published schema."""
+
+from __future__ import annotations
+
+from . import migration, model, strictjson
+from .errors import StateUnusable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List, Optional
+
+    from .model import State
+    from .schema import Schema
+
+MAX_BYTES = 64 * 1024 * 1024
+
+
+def serialise(state: State) -> bytes:
+    """A state as its file has it: one top-level field a line, arrays of objects one element a line, UTF-8."""
+    from json import dumps
+
+    lines = []
+    for name, value in state.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            body = "[\n  " + ",\n  ".join([dumps(element, ensure_ascii=False) for element in value]) + "\n ]"
+        else:
+            body = dumps(value, ensure_ascii=False)
+        lines.append(f" {dumps(name)}: {body}")
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def valid_state(data: bytes) -> tuple[State, List[str]]:
+    """The state in a file's content, migrated, and what was mended. StateUnusable says what is wrong with it."""
+    state, mended = migration.migrate(parse(data))
+    wrong = problems(state, None)
+    if wrong:
+        raise StateUnusable(f"It is not a valid state: {'; '.join(wrong[:5])}.")
+    return state, mended
+
+
+def problems(state: State, before: Optional[State]) -> List[str]:
+    """What is wrong with `state`: by the schema (where it differs from `before`), by the invariants, and by what may not fall."""
+    published = published_schema()
+    if before is None:
+        violations = published.check(state)
+    else:
+        changed = [name for name, value in state.items() if value is not before.get(name, _ABSENT)]
+        violations = published.check_fields(state, changed)
+    wrong = [f"{violation.pointer or 'state'}: {violation.message}" for violation in violations]
+    if not wrong:
+        wrong = model.broken_invariants(state)
+        if not wrong and before is not None:
+            wrong = model.went_backwards(before, state)
+    return wrong
+
+
+def parse(data: bytes) -> Any:
+    """The JSON in `data`. StateUnusable says what is wrong with it."""
+    try:
+        return strictjson.parse(data, max_bytes=MAX_BYTES)
+    except ValueError as error:
+        raise StateUnusable(f"Corrupted batch state file: {error}") from error
+
+
+_ABSENT = object()
+_schema: Optional[Schema] = None
+
+
+def published_schema() -> Schema:
+    """The published schema of a state, compiled once a process."""
+    global _schema
+    if _schema is None:
+        from . import schema
+
+        _schema = schema.compile_schema(schema.load_published("batch_state"))
+    return _schema

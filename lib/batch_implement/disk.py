@@ -1,0 +1,147 @@
+"""Whole small files, read and written relative to an open folder, so that no link on the way is followed.
+
+    status, data = disk.read(folder, name)          None when there is none
+    identity = disk.write(folder, name, data, 0)    durable but for its name: sync(folder) confirms that
+
+Anything but a plain file where one belongs is `Foreign`: a link, a FIFO (never waited for), a file that is linked from elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import sys
+
+from .errors import StateUnusable
+from .seal import Identity
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
+
+MAX_BYTES = 64 * 1024 * 1024
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Foreign(Exception):
+    """Something else than a readable regular file lies where a state belongs; the text says what."""
+
+
+def read(folder: int, name: str) -> Optional[tuple[os.stat_result, bytes]]:
+    """Status and content of a regular file; None when there is none. `Foreign` for anything that is not a plain file of ours."""
+    try:
+        descriptor = os.open(name, _READ, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK):
+            raise Foreign("replaced by a symbolic link") from error
+        if error.errno == errno.ENXIO:
+            raise Foreign("replaced by a socket or device") from error
+        raise trouble(f"{name} cannot be read", error) from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Foreign("replaced by something that is not a file")
+        if status.st_nlink != 1:
+            raise Foreign("linked to from elsewhere")
+        if status.st_size > MAX_BYTES:
+            raise Foreign(f"larger than {MAX_BYTES >> 20} MB")
+        parts = []
+        left = status.st_size + 1
+        while left > 0:
+            part = os.read(descriptor, left)
+            if not part:
+                break
+            parts.append(part)
+            left -= len(part)
+        return os.fstat(descriptor), b"".join(parts)
+    except OSError as error:
+        raise trouble(f"{name} cannot be read", error) from error
+    finally:
+        os.close(descriptor)
+
+
+def write(folder: int, name: str, data: bytes, revision: int) -> Identity:
+    """Write a new file, durably but for its name; its identity. A file that is half written is taken away again."""
+    descriptor = os.open(name, _WRITE, 0o600, dir_fd=folder)
+    try:
+        try:
+            _write_all(descriptor, data)
+            sync(descriptor)
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        unlink(folder, name)
+        raise
+    return identity_of(status, sha256(data), revision)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def create(folder: int, name: str, data: bytes) -> None:
+    """Write a new file without making it durable: for copies that are checked before they are used."""
+    descriptor = os.open(name, _WRITE, 0o600, dir_fd=folder)
+    try:
+        _write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def unlink(folder: int, name: str) -> None:
+    """Remove a file of ours; a missing one is fine."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+
+
+def identity_of(status: os.stat_result, digest: str, revision: int) -> Identity:
+    """The identity of the version with this status and content."""
+    return Identity(status.st_ino, status.st_size, status.st_mtime_ns, digest, revision)
+
+
+def trouble(what: str, error: OSError) -> StateUnusable:
+    """The error for `what` the system would not do; nothing was changed by it."""
+    hints = {
+        errno.ENOSPC: "Disk space is used up: free some and try again",
+        errno.EDQUOT: "Disk space: the quota is used up; free some and try again",
+        errno.EACCES: "Permission denied: check who owns it",
+        errno.EPERM: "Permission denied: check who owns it",
+        errno.EROFS: "The file system is mounted read-only",
+    }
+    hint = hints.get(error.errno or 0, error.strerror or str(error))
+    return StateUnusable(f"{what}: {hint}. Nothing was changed.")
+
+
+def sync(descriptor: int) -> None:
+    """Make what was written through `descriptor` durable, past the disk's own cache where the system can."""
+    if sys.platform == "darwin":
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(descriptor)
+
+
+def sha256(data: bytes) -> str:
+    """The SHA-256 of `data` in hexadecimal."""
+    digest: str = _sha256(data).hexdigest()
+    return digest
+
+
+def _sha256(data: bytes) -> Any:
+    try:
+        from _sha2 import sha256 as digest  # Python 3.12 on; hashlib costs a hook more than the hash
+    except ImportError:
+        try:
+            from _sha256 import sha256 as digest
+        except ImportError:
+            from hashlib import sha256 as digest
+    return digest(data)

@@ -1,0 +1,133 @@
+"""Where a project's batch lives: one resolver for hooks, batchctl and library.
+
+    root      BATCH_IMPLEMENT_ROOT; else from CLAUDE_PROJECT_DIR, else the working directory, upward to the nearest `.git` (folder or
+              file: a linked worktree has its own batch); without one, to the nearest `.claude` that is not the client's own
+              configuration; else the start folder itself
+    state     ROOT/.claude/batch_state.json
+    private   GIT_DIR/batch-implement, without git ROOT/.claude/batch-implement: what must survive `git clean -fdx`
+
+`hooks/run` does the same in a few lines of sh; `tests/unit/test_paths.py` holds the two together. Nothing is created here.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .errors import StateUnusable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping, Optional
+
+STATE_FOLDER = ".claude"
+STATE_NAME = "batch_state.json"
+TEMP_NAME = "batch_state.json.tmp"
+PRIVATE_NAME = "batch-implement"
+
+
+class Project:
+    """The places of one project, as absolute paths. `git_dir` is None where there is no git."""
+
+    __slots__ = ("git_dir", "root")
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.git_dir = git_dir(root)
+
+    @property
+    def state(self) -> str:
+        """Path of the state file."""
+        return f"{self.root}/{STATE_FOLDER}/{STATE_NAME}"
+
+    @property
+    def private_parent(self) -> str:
+        """The folder that holds the private one."""
+        return self.git_dir or f"{self.root}/{STATE_FOLDER}"
+
+    @property
+    def private(self) -> str:
+        """Path of the private folder: lock, seal, copies, audit log, history, quarantine, logs."""
+        return f"{self.private_parent}/{PRIVATE_NAME}"
+
+
+def find_project(environ: Mapping[str, str], cwd: str) -> Project:
+    """The project that a process with this environment and working directory is in."""
+    return Project(project_root(environ, cwd))
+
+
+def project_root(environ: Mapping[str, str], cwd: str) -> str:
+    """The project's root as an absolute path (see the module)."""
+    given = environ.get("BATCH_IMPLEMENT_ROOT")
+    if given:
+        return os.path.abspath(given)
+    start = os.path.abspath(environ.get("CLAUDE_PROJECT_DIR") or cwd)
+    found = _upward(start, ".git")
+    if found is None:
+        found = _upward(start, STATE_FOLDER, but_not=own_configuration(environ))
+    return found or start
+
+
+def own_configuration(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The client's own configuration folders: never a sign of a project."""
+    folders = [os.path.join(environ.get("HOME") or os.path.expanduser("~"), STATE_FOLDER)]
+    if environ.get("CLAUDE_CONFIG_DIR"):
+        folders.append(os.path.abspath(environ["CLAUDE_CONFIG_DIR"]))
+    return tuple(folders)
+
+
+def git_dir(root: str) -> Optional[str]:
+    """The project's own git folder: `.git`, or where a `.git` file points; None without git or with a broken pointer."""
+    dot_git = f"{root}/.git"
+    if os.path.isdir(dot_git):
+        return dot_git
+    try:
+        with open(dot_git, encoding="utf-8", errors="surrogateescape") as pointer:
+            line = pointer.readline(4200).rstrip("\n")
+    except OSError:
+        return None
+    if not line.startswith("gitdir: "):
+        return None
+    target = os.path.join(root, line[len("gitdir: ") :])
+    return target if os.path.isdir(target) else None
+
+
+def open_folder(path: str, name: str, *, create: bool) -> int:
+    """A descriptor of folder `name` in the folder at `path`, without following a link at `name`.
+
+    With `create` it is made (0700) and made durable when it is missing; without, FileNotFoundError. StateUnusable for a link or another thing."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    parent = os.open(path, flags)
+    try:
+        if create:
+            try:
+                os.mkdir(name, 0o700, dir_fd=parent)
+                os.fsync(parent)
+            except FileExistsError:
+                pass
+        return os.open(name, flags | os.O_NOFOLLOW, dir_fd=parent)
+    except NotADirectoryError as error:
+        raise not_a_folder(f"{path}/{name}") from error
+    except OSError as error:
+        if os.path.islink(f"{path}/{name}"):
+            raise not_a_folder(f"{path}/{name}") from error
+        raise
+    finally:
+        os.close(parent)
+
+
+def not_a_folder(path: str) -> StateUnusable:
+    """The error for a link or a file where one of our folders belongs."""
+    kind = "a symbolic link" if os.path.islink(path) else "not a folder"
+    return StateUnusable(f"{path} is {kind}; batch state is kept only in a real folder. Move it away and try again.")
+
+
+def _upward(start: str, name: str, but_not: tuple[str, ...] = ()) -> Optional[str]:
+    folder = start
+    while True:
+        candidate = os.path.join(folder, name)
+        if os.path.exists(candidate) and candidate not in but_not:
+            return folder
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent

@@ -1,0 +1,135 @@
+"""Which process a lease belongs to, and whether it still runs.
+
+A process id alone proves nothing: ids are used again. So a lease also keeps when the process was started (`started`), within
+which boot. Linux tells both in /proc; elsewhere `ps` tells the start time.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator, Mapping, Optional
+
+    from .model import State
+
+CLIENT_NAMES = ("claude", "claude.exe")
+
+
+def started(pid: int) -> Optional[str]:
+    """What tells process `pid` from a later one of the same number; None when it does not run or cannot be told."""
+    fields = _proc_stat(pid)
+    if fields is not None:
+        return f"{_boot_id()}:{fields[19]}"
+    if os.path.isdir("/proc/self"):
+        return None
+    import subprocess
+
+    answer = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return " ".join(answer.stdout.split()) or None
+
+
+def runs(pid: int, since: Optional[str]) -> bool:
+    """Whether process `pid` runs and, when `since` is known, is the one that was started then. A zombie does not run."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    fields = _proc_stat(pid)
+    if fields is not None and fields[0] in ("Z", "X"):
+        return False
+    return since is None or started(pid) in (since, None)
+
+
+def ancestors(pid: int) -> Iterator[int]:
+    """The parents of process `pid`, nearest first, where the system tells them."""
+    for _ in range(64):
+        fields = _proc_stat(pid)
+        if fields is not None:
+            pid = int(fields[1])
+        elif os.path.isdir("/proc/self"):
+            return
+        else:
+            import subprocess
+
+            answer = subprocess.run(["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, text=True, check=False)
+            pid = int(answer.stdout.strip() or 0)
+        if pid <= 1:
+            return
+        yield pid
+
+
+def client_pid(environ: Mapping[str, str]) -> Optional[int]:
+    """Process id of the client we run under: `CLAUDE_PID`, else the nearest ancestor that is one; None outside a client."""
+    given = environ.get("CLAUDE_PID", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    for pid in ancestors(os.getpid()):
+        try:
+            with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as name:
+                if name.read().strip() in CLIENT_NAMES:
+                    return pid
+        except OSError:
+            return None
+    return None
+
+
+def host() -> str:
+    """Name of this machine."""
+    return os.uname().nodename
+
+
+def new_owner(session_id: str, pid: Optional[int], now: str) -> State:
+    """A lease for session `session_id` in process `pid`, in the form of the state's `owner`."""
+    return {
+        "session_id": session_id,
+        "pid": pid,
+        "pid_started": started(pid) if pid is not None else None,
+        "host": host(),
+        "since": now,
+    }
+
+
+def holds(owner: Optional[State]) -> bool:
+    """Whether the lease is alive: it has a process, and that runs. On another machine nobody can tell: it counts as alive."""
+    if owner is None or owner["pid"] is None:
+        return False
+    return owner["host"] != host() or runs(owner["pid"], owner["pid_started"])
+
+
+def relation(owner: Optional[State], session_id: str, pid: Optional[int]) -> str:
+    """What a client (its session and process) is to the lease.
+
+    `own`: it holds it. `free`: nobody does, or its holder is dead or has moved on to another conversation.
+    `other`: another living client does, also one that resumed the same conversation."""
+    if (
+        owner is not None
+        and owner["session_id"] == session_id
+        and session_id
+        and owner["pid"] == pid
+        and pid is not None
+    ):
+        return "own"
+    if owner is not None and owner["pid"] == pid and owner["host"] == host():
+        return "free"
+    return "other" if holds(owner) else "free"
+
+
+def _proc_stat(pid: int) -> Optional[list[str]]:
+    """The fields of /proc/PID/stat from the third (state) on; None when there is no such file."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].decode("ascii").split()
+    except OSError:
+        return None
+
+
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:
+            return boot.read(8)
+    except OSError:
+        return ""

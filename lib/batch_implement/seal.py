@@ -1,0 +1,146 @@
+"""The seal: a few lines of plain text that say which version of the state is in force, so that a hook needs no parse.
+
+    live                                   or `over`, when hooks have nothing to do: all that the guard in hooks/run reads
+    new INODE SIZE MTIME_NS SHA256 REVISION   the version that the last write put in place, or `new -` for a batch that was put away
+    old INODE SIZE MTIME_NS SHA256 REVISION   the one before it, or `old -`
+    owner SESSION PID                         the lease, `-` for each that there is none of
+    open INDEX ATTEMPT                        the open feature, or `open -`
+    unattended 0|1
+    remind CONTEXT ...                        windows that are owed a reminder
+
+It is written, durably, before the state is replaced. A rename keeps the inode, so at every moment the file in place is the `new` or the
+`old` one of the seal, and what is neither was not written by us. Only the store writes it.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+    from .model import State
+
+LIMIT = 65536
+
+
+class Identity:
+    """What tells one written version from every other: where it lies on the disk, and its content."""
+
+    __slots__ = ("inode", "mtime_ns", "revision", "sha256", "size")
+
+    def __init__(self, inode: int, size: int, mtime_ns: int, sha256: str, revision: int) -> None:
+        self.inode, self.size, self.mtime_ns, self.sha256, self.revision = inode, size, mtime_ns, sha256, revision
+
+    def is_at(self, status: os.stat_result) -> bool:
+        """Whether the file with this status is that version, by all that a stat can tell."""
+        return status.st_ino == self.inode and status.st_size == self.size and status.st_mtime_ns == self.mtime_ns
+
+    def __str__(self) -> str:
+        return f"{self.inode} {self.size} {self.mtime_ns} {self.sha256} {self.revision}"
+
+
+class Seal:
+    """A seal's content. `new` and `old` are None where the text has `-`, `owner_pid` too; `session` is then empty."""
+
+    __slots__ = ("live", "new", "old", "open", "owner_pid", "remind", "session", "unattended")
+
+    def __init__(
+        self,
+        live: bool,
+        new: Optional[Identity],
+        old: Optional[Identity],
+        session: str = "",
+        owner_pid: Optional[int] = None,
+        open: bool = False,
+        unattended: bool = False,
+        remind: tuple[str, ...] = (),
+    ) -> None:
+        self.live, self.new, self.old, self.session, self.owner_pid = live, new, old, session, owner_pid
+        self.open, self.unattended, self.remind = open, unattended, remind
+
+    def knows(self, status: os.stat_result) -> Optional[Identity]:
+        """The sealed version that the file with this status is; None for a foreign one."""
+        for identity in (self.new, self.old):
+            if identity is not None and identity.is_at(status):
+                return identity
+        return None
+
+    def is_owner(self, session_id: str, pid: str) -> bool:
+        """Whether the client with this session and process id (as text) holds the lease."""
+        return bool(session_id) and self.session == session_id and str(self.owner_pid) == pid
+
+
+def render(
+    state: Optional[State], live: bool, new: Optional[Identity], old: Optional[Identity], remind: list[str]
+) -> bytes:
+    """The seal's text for a write of `state` (None when it is put away)."""
+    owner = (state["owner"] if state else None) or {"session_id": "", "pid": None}
+    active = state["active"] if state else None
+    lines = [
+        "live" if live else "over",
+        f"new {new or '-'}",
+        f"old {old or '-'}",
+        f"owner {owner['session_id'] or '-'} {owner['pid'] or '-'}",
+        f"open {active['feature_index']} {active['attempt']}" if active else "open -",
+        f"unattended {int(bool(state and state['policy']['unattended']))}",
+        " ".join(["remind", *remind]),
+    ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def parse(text: bytes) -> Optional[Seal]:
+    """The seal with this text; None when it is not one."""
+    try:
+        lines = text.decode("ascii").splitlines()
+        fields = [line.split(" ") for line in lines[1:7]]
+        if lines[0] not in ("live", "over") or [field[0] for field in fields] != _NAMES:
+            return None
+        session, pid = fields[2][1:]
+        return Seal(
+            lines[0] == "live",
+            _identity(fields[0]),
+            _identity(fields[1]),
+            "" if session == "-" else session,
+            None if pid == "-" else int(pid),
+            fields[3][1] != "-",
+            fields[4][1] == "1",
+            tuple(fields[5][1:]),
+        )
+    except (ValueError, IndexError):
+        return None
+
+
+def read(private: str) -> Optional[Seal]:
+    """The seal in the private folder at this path; None when there is none or it is not one."""
+    try:
+        descriptor = os.open(f"{private}/seal", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return parse(os.read(descriptor, LIMIT))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def fits(session_id: str) -> bool:
+    """Whether a session id can stand in a seal: 1 to 200 printable ASCII characters without blanks."""
+    return (
+        0 < len(session_id) <= 200
+        and session_id != "-"
+        and session_id.isascii()
+        and all(33 <= ord(char) < 127 for char in session_id)
+    )
+
+
+_NAMES = ["new", "old", "owner", "open", "unattended", "remind"]
+
+
+def _identity(fields: list[str]) -> Optional[Identity]:
+    if fields[1] == "-":
+        return None
+    inode, size, mtime_ns, sha256, revision = fields[1:]
+    return Identity(int(inode), int(size), int(mtime_ns), sha256, int(revision))
