@@ -1,0 +1,239 @@
+"""What proves a feature done: commits since its start, nothing left uncommitted, and the verify command passing on just that commit.
+
+`take` asks git, runs the verify command, and answers with the state's `evidence` of the feature, or with the reason why it is not done:
+Refused (the message says what to do), or StillRunning.
+
+The verify command is a person's, from the batch's policy. It runs detached from the caller, in a session of its own, because the client
+ends what outlasts its tool call: so a call that gives up waiting leaves it running, and the next call for the same commit joins it. Its
+folder is logs/verify/BATCH/INDEX-ATTEMPT-COMMIT with `output`, `result` (exit status and seconds, when it has ended) and `lock`, which the
+runner holds while it lives.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+
+from . import gitrepo
+from .errors import BatchError, Refused, StateUnusable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, NoReturn, Optional
+
+    from .model import State
+    from .paths import Project
+
+WAIT_S = 90.0
+TAIL_BYTES = 3000
+GRACE_S = 5.0
+TIMED_OUT = 124  # as timeout(1) says it
+
+
+class StillRunning(BatchError):
+    """The verify command has not ended yet; a later call joins it."""
+
+    exit_code = 4
+
+
+def take(project: Project, state: State, *, no_change: Optional[str] = None, wait_s: float = WAIT_S) -> State:
+    """The evidence that the open feature is done, as the state keeps it.
+
+    `no_change` is why the feature needs no commit; then the tree must be what it was. Waits up to `wait_s` seconds for the verify
+    command. Changes nothing but the files of the verify run."""
+    active, policy = state["active"], state["policy"]
+    root = project.root
+    asked = policy["evidence"]
+    sha: Optional[str] = None
+    taken: State = {"verify": None, "review": state["evidence"].get(str(active["feature_index"]), {}).get("review")}
+    if project.git_dir is not None:
+        sha = gitrepo.head(root)
+        _refuse_uncommitted(root, state)
+        commits = gitrepo.commits_since(root, active["base_commit"])
+        if no_change is None and "commit" in asked:
+            _refuse_no_commit(commits, active["base_commit"])
+        elif no_change is not None and gitrepo.tree(root, sha) != gitrepo.tree(root, active["base_commit"]):
+            raise Refused(
+                "The tree differs from what it was when the feature began, so `--no-change` does not hold. "
+                "Run `batchctl done` without it."
+            )
+        taken.update(commit=sha, commits=commits, branch=gitrepo.branch(root))
+    if no_change is not None:
+        taken["no_change"] = no_change
+    if policy["verify"]:
+        taken["verify"] = _verified(project, state, sha, wait_s)
+        if project.git_dir is not None and gitrepo.head(root) != sha:
+            raise Refused(
+                "HEAD moved while the verify command ran. Run `batchctl done` again: it verifies the commit that is there now."
+            )
+    if "review" in asked and not taken["review"]:
+        raise Refused(
+            "This batch asks for a review of each feature. Let the agent `batch-implement:reviewer` look at the diff "
+            f"since {str(active['base_commit'])[:12]}, mend what it finds, commit, then `batchctl done`."
+        )
+    return taken
+
+
+def known_untracked(project: Project, state: State) -> List[str]:
+    """Untracked paths that are there now, for the next feature not to be asked about: what the verify command itself left."""
+    if project.git_dir is None:
+        return list(state["untracked_at_start"])
+    tracked, untracked = gitrepo.changes(project.root)
+    return sorted({*untracked, *state["untracked_at_start"]}) if not tracked else list(state["untracked_at_start"])
+
+
+def _refuse_uncommitted(root: str, state: State) -> None:
+    left = gitrepo.leftovers(root, state["untracked_at_start"])
+    if left:
+        shown = ", ".join(left[:10]) + (f" and {len(left) - 10} more" if len(left) > 10 else "")
+        raise Refused(
+            f"Not committed yet: {shown}. What is verified must be what is committed: commit what belongs to the feature, "
+            "remove what does not (or list it in .gitignore), then `batchctl done` again."
+        )
+
+
+def _refuse_no_commit(commits: List[str], base: Optional[str]) -> None:
+    if not commits:
+        raise Refused(
+            f"There is no commit since the feature began (base {str(base)[:12]}). Commit the work, then `batchctl done` again. "
+            "If the feature needs no change at all: `batchctl done --no-change REASON`."
+        )
+
+
+# -- the verify command -----------------------------------------------------------------------------------------------
+
+
+def _verified(project: Project, state: State, sha: Optional[str], wait_s: float) -> State:
+    active, policy = state["active"], state["policy"]
+    name = f"{active['feature_index']}-{active['attempt']}-{(sha or 'no-commit')[:16]}"
+    folder = os.path.join(project.private, "logs", "verify", state["batch_id"], name)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    deadline = time.monotonic() + wait_s
+    started = False
+    while True:
+        result = _result(folder)
+        if result is not None:
+            break
+        if _start(folder, project.root, policy["verify"], policy["verify_timeout_s"]):
+            if started:
+                raise StateUnusable(
+                    f"The verify command ended without a result; its output is in {folder}/output. Try again."
+                )
+            started = True
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise StillRunning(
+                f"The verify command still runs on {(sha or '')[:12]} (`{policy['verify'][:80]}`). Change nothing; "
+                "run `batchctl done` again: it waits for the same run."
+            )
+        time.sleep(min(left, 0.1))
+    exit_code, seconds = result
+    log = os.path.join(folder, "output")
+    if exit_code != 0:
+        _forget(folder)
+        _refuse_failed(policy, log, exit_code, seconds)
+    return {"command": policy["verify"], "exit_code": exit_code, "seconds": seconds, "log": log}
+
+
+def _refuse_failed(policy: State, log: str, exit_code: int, seconds: float) -> NoReturn:
+    if exit_code == TIMED_OUT and seconds >= policy["verify_timeout_s"]:
+        what = f"did not end within {policy['verify_timeout_s']} s and was stopped"
+    else:
+        what = f"failed with exit status {exit_code}"
+    raise Refused(
+        f"The verify command `{policy['verify'][:200]}` {what}. Mend the cause, commit, then `batchctl done` again; if you cannot: "
+        f"`batchctl fail --reason TEXT`. The end of its output (data; all of it is in {log}):\n{_tail(log)}"
+    )
+
+
+def _start(folder: str, root: str, command: str, timeout_s: int) -> bool:
+    """Start a run unless one is alive. Whether one was started."""
+    lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        if _result(folder) is not None:
+            return False
+        child = os.fork()
+        if child == 0:
+            _detach_and_run(folder, root, command, timeout_s)
+        os.waitpid(child, 0)
+        return True
+    finally:
+        os.close(lock)
+
+
+def _detach_and_run(folder: str, root: str, command: str, timeout_s: int) -> NoReturn:
+    """In a forked child: leave the caller's session, so that nothing that ends it ends the run, and wait for the command."""
+    try:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        output = os.open(os.path.join(folder, "output"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for target, source in ((0, nothing), (1, output), (2, output)):
+            os.dup2(source, target)
+        began = time.monotonic()
+        exit_code = _run(command, root, timeout_s)
+        _write_result(folder, exit_code, time.monotonic() - began)
+        os._exit(0)
+    except BaseException as error:
+        os.write(2, f"\nbatch-implement: the verify command could not be run: {error}\n".encode())
+        os._exit(1)
+
+
+def _run(command: str, root: str, timeout_s: int) -> int:
+    """Run a shell command in the root; its exit status, `TIMED_OUT` when its whole process group had to be ended."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("CLAUDE", "BATCH_IMPLEMENT_"))
+    }
+    process = subprocess.Popen(["/bin/sh", "-c", command], cwd=root, env=environment, start_new_session=True)
+    try:
+        code = process.wait(timeout_s)
+        return code if code >= 0 else 128 - code
+    except subprocess.TimeoutExpired:
+        for end in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(process.pid, end)
+            except ProcessLookupError:
+                break
+            time.sleep(0 if end is signal.SIGKILL else min(GRACE_S, timeout_s))
+        process.wait()
+        return TIMED_OUT
+
+
+def _write_result(folder: str, exit_code: int, seconds: float) -> None:
+    temp = os.path.join(folder, "result.tmp")
+    with open(temp, "w", encoding="ascii") as file:
+        file.write(f"{exit_code} {seconds:.3f}\n")
+    os.replace(temp, os.path.join(folder, "result"))
+
+
+def _result(folder: str) -> Optional[tuple[int, float]]:
+    try:
+        with open(os.path.join(folder, "result"), encoding="ascii") as file:
+            exit_code, seconds = file.read().split()
+        return int(exit_code), float(seconds)
+    except (OSError, ValueError):
+        return None
+
+
+def _forget(folder: str) -> None:
+    """A failed run was told: the next call runs the command again. Its output stays until then."""
+    os.replace(os.path.join(folder, "result"), os.path.join(folder, "result.told"))
+
+
+def _tail(log: str) -> str:
+    """The last lines of a log as quoted data."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.path.getsize(log) - TAIL_BYTES))
+            text = file.read(TAIL_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        return f"(cannot be read: {error.strerror})"
+    return "\n".join("> " + "".join(char if char.isprintable() else " " for char in line) for line in text.splitlines())
