@@ -1,0 +1,94 @@
+"""Who calls: a client's session, or a person at a terminal of their own; and what each may do."""
+
+from __future__ import annotations
+
+import os
+
+from . import process, seal
+from .errors import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping, Optional
+
+    from .model import State
+    from .paths import Project
+
+PERSONS_VERBS = frozenset(("create", "add", "skip", "retry", "pause", "resume", "abort", "run"))
+
+
+class Caller:
+    """The process that asks. `session_id` and `pid` are the client's, empty and None at a plain terminal. `person`: a person typed it,
+    either at a terminal or as a slash command; False for what the model runs through its Bash tool."""
+
+    __slots__ = ("person", "pid", "session_id", "unattended")
+
+    def __init__(self, session_id: str, pid: Optional[int], *, person: bool, unattended: bool = False) -> None:
+        self.session_id = session_id if seal.fits(session_id) else ""
+        self.pid, self.person, self.unattended = pid, person, unattended
+
+    @property
+    def in_client(self) -> bool:
+        """Whether there is a client's session behind it."""
+        return bool(self.session_id)
+
+    def owner(self, now: str) -> Optional[State]:
+        """The lease this caller would take; None at a plain terminal."""
+        return process.new_owner(self.session_id, self.pid, now) if self.session_id else None
+
+
+def from_environment(environ: Mapping[str, str]) -> Caller:
+    """The caller of `batchctl`: the model when this runs under a client, else a person."""
+    session_id = environ.get("CLAUDE_CODE_SESSION_ID", "")
+    inside = bool(session_id) or environ.get("CLAUDECODE") == "1"
+    return Caller(session_id, process.client_pid(environ) if inside else None, person=not inside)
+
+
+def from_hook(session_id: str, environ: Mapping[str, str]) -> Caller:
+    """The caller of a slash command, which a person typed in a client."""
+    alone = environ.get("CLAUDE_CODE_SESSION_ATTENDED") == "0" or environ.get("CLAUDE_CODE_ENTRYPOINT", "").startswith(
+        "sdk"
+    )
+    return Caller(session_id, process.client_pid(environ), person=True, unattended=alone)
+
+
+def refuse_persons_verb(verb: str, caller: Caller, state: Optional[State]) -> None:
+    """Refused when `verb` is a person's and the model runs it: by its environment, or as a child of the client that holds the batch."""
+    if verb not in PERSONS_VERBS:
+        return
+    owner = state["owner"] if state else None
+    beneath = owner is not None and owner["pid"] is not None and owner["pid"] in process.ancestors(os.getpid())
+    if not caller.person or beneath:
+        raise Refused(
+            f"`batchctl {verb}` is for the person, not for the model. Go on with the feature that is open; if only this would help, "
+            f"stop and say why. (A person types `/batchctl {verb}` here, or uses a terminal that was not started from Claude Code.)"
+        )
+
+
+def refuse_stranger(state: State, caller: Caller, project: Project) -> None:
+    """Refused when this caller is not the one that works on the batch."""
+    owner = state["owner"]
+    relation = process.relation(owner, caller.session_id, caller.pid)
+    if relation == "own" or (relation == "free" and not caller.in_client and caller.person):
+        return
+    if relation == "free":
+        raise Refused(
+            f"Batch {state['batch_id']} in {project.root} has no client working on it, and this session has not taken it over. "
+            "A person does that with `/batch-implement --resume`."
+        )
+    raise Refused(f"{owned_by(state)} {WAYS_WITH_OWNER}")
+
+
+def owned_by(state: State) -> str:
+    """Which living client has the batch, in a sentence."""
+    owner = state["owner"]
+    return (
+        f"Batch {state['batch_id']} is being worked on by another client: session {owner['session_id']}, process {owner['pid']} "
+        f"on {owner['host']}, since {owner['since']}."
+    )
+
+
+WAYS_WITH_OWNER = (
+    "Let it work; look with `batchctl status`; or end its hold with `batchctl pause` in a terminal "
+    "(or by closing that client) and then `/batch-implement --resume` here."
+)

@@ -1,0 +1,209 @@
+"""What a person asks for: create, add, resume, pause, skip, retry, abort. Each takes the project and the caller.
+
+`create` and `resume` hand back the state; the others a message. A slash command and `batchctl` in a terminal end here alike.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import audit, clock, gitrepo, model, process, sessions, transitions, workerverbs
+from . import caller as callers
+from .errors import Misuse, Refused
+from .store import Store, no_batch, unfinished
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional, Sequence
+
+    from .caller import Caller
+    from .model import State
+    from .paths import Project
+
+
+def create(
+    project: Project,
+    caller: Caller,
+    texts: Sequence[str],
+    *,
+    features_file: str,
+    policy: State,
+    mode: str = "auto-implement",
+    replace: bool = False,
+) -> State:
+    """Start a batch over the features `texts`, held by the caller when that is a client.
+
+    Refused outside git, with modified or staged tracked files, or while another batch is unfinished (unless `replace`)."""
+    refuse_unclean(project)
+    store = Store(project)
+    known = store.read()
+    if known is not None and model.is_live(known):
+        relation = process.relation(known["owner"], caller.session_id, caller.pid)
+        if relation == "other":
+            raise Refused(f"{callers.owned_by(known)} {callers.WAYS_WITH_OWNER}")
+        if not replace:
+            raise unfinished(known)
+    _, untracked = gitrepo.changes(project.root)
+    now = clock.now()
+    state = model.new_state(
+        clock.new_batch_id(), list(texts), now,
+        features_file=features_file, policy=policy, workflow_mode=mode, untracked=untracked,
+    )  # fmt: skip
+    gitrepo.hide_state(project.root)
+    state = store.create({**state, "owner": caller.owner(now)}, replace=replace)
+    audit.record(project.private, "created", batch_id=state["batch_id"], features=len(texts), policy=policy)
+    return state
+
+
+def refuse_unclean(project: Project) -> None:
+    """Refused unless the project is a git work tree without modified or staged tracked files."""
+    if project.git_dir is None or not gitrepo.is_repository(project.root):
+        raise Refused(
+            f"{project.root} is not a git repository, and a feature is done only with a commit. "
+            "Start in one, or `git init` and commit what is there."
+        )
+    tracked, _ = gitrepo.changes(project.root)
+    if tracked:
+        shown = ", ".join(tracked[:10]) + (f" and {len(tracked) - 10} more" if len(tracked) > 10 else "")
+        raise Refused(
+            f"Tracked files are modified or staged: {shown}. They would end up in the first feature's commit. "
+            "Commit them or `git stash` them, then start again."
+        )
+
+
+def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, unattended: bool = False) -> State:
+    """The same batch under a new owner; its open feature goes on. Refused for another batch's id, and while another client works."""
+    store = Store(project)
+    state = store.read()
+    if state is None or (batch_id and state["batch_id"] != batch_id):
+        raise _other_batch(project, state, batch_id)
+    now = clock.now()
+
+    def take(current: State) -> State:
+        if process.relation(current["owner"], caller.session_id, caller.pid) == "other":
+            raise Refused(f"{callers.owned_by(current)} {callers.WAYS_WITH_OWNER}")
+        running = transitions.unpause(current)
+        if unattended and not running["policy"]["unattended"]:
+            running = {**running, "policy": {**running["policy"], "unattended": True}}
+        owner = caller.owner(now)
+        return sessions.lease(running, owner) if owner else sessions.end_lease(running)
+
+    state = store.update(take)
+    if project.git_dir is not None and gitrepo.is_repository(project.root):
+        gitrepo.hide_state(project.root)
+    audit.record(
+        project.private, "resumed", batch_id=state["batch_id"], session=caller.session_id, revision=state["revision"]
+    )
+    return state
+
+
+def _other_batch(project: Project, state: Optional[State], batch_id: Optional[str]) -> Refused:
+    if not batch_id:
+        return no_batch(project)
+    places = places_of(project, batch_id)
+    here = f"The batch in {project.root} is {state['batch_id']}." if state else f"There is no batch in {project.root}."
+    if places:
+        return Refused(f"Batch {batch_id} is not the one here; it lies in {', '.join(places)}. {here}")
+    return Refused(
+        f"Batch {batch_id} is not known here, nor in this repository's other work trees. {here} See `batchctl status`."
+    )
+
+
+def places_of(project: Project, batch_id: str) -> List[str]:
+    """Where a batch of this repository lies: files in history, other work trees."""
+    if not model.valid_batch_id(batch_id):
+        raise Misuse(f"{batch_id[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.")
+    found = []
+    git_dir = project.git_dir or project.private_parent
+    common = (
+        os.path.dirname(os.path.dirname(git_dir))
+        if os.path.basename(os.path.dirname(git_dir)) == "worktrees"
+        else git_dir
+    )
+    folders = [common]
+    trees = os.path.join(common, "worktrees")
+    if os.path.isdir(trees):
+        folders += [os.path.join(trees, name) for name in sorted(os.listdir(trees))]
+    for folder in folders:
+        private = os.path.join(folder, "batch-implement")
+        kept = os.path.join(private, "history", f"{batch_id}.json")
+        if os.path.exists(kept):
+            found.append(kept)
+        try:
+            with open(os.path.join(private, "current.json"), encoding="utf-8", errors="replace") as file:
+                if f'"batch_id": "{batch_id}"' in file.read(4096) and private != project.private:
+                    found.append(_work_tree(folder, common))
+        except OSError:
+            continue
+    return found
+
+
+def _work_tree(git_dir: str, common: str) -> str:
+    try:
+        with open(os.path.join(git_dir, "gitdir"), encoding="utf-8") as pointer:
+            return f"the work tree {os.path.dirname(pointer.read().strip())}"
+    except OSError:
+        return f"the work tree of {common}"
+
+
+def add(project: Project, texts: Sequence[str]) -> str:
+    """Append features to the batch."""
+    state = Store(project).update(lambda current: transitions.add(current, texts))
+    return f"{len(texts)} features added to batch {state['batch_id']}: {state['total_features']} in all."
+
+
+def pause(project: Project, reason: str) -> str:
+    """Let the batch wait: its client is not sent on any more, and its hold ends. The open feature stays open."""
+
+    def stop(current: State) -> State:
+        return sessions.end_lease(transitions.pause(current, clock.now(), reason))
+
+    state = Store(project).update(stop)
+    open_feature = f" Feature {state['active']['feature_index'] + 1} stays open." if state["active"] else ""
+    return f"Batch {state['batch_id']} is paused.{open_feature} Go on with `/batch-implement --resume` in Claude Code."
+
+
+def skip(project: Project, index: int, reason: str) -> str:
+    """Leave a feature out, and what needs it. What an open one left uncommitted goes into a stash."""
+    store = Store(project)
+    state = store.require()
+    stash = workerverbs.set_aside(project, state) if model.active_index(state) == index else None
+    before = len(state["skipped_features"])
+    state = store.update(lambda current: transitions.skip(current, clock.now(), index, reason, stash=stash))
+    others = len(state["skipped_features"]) - before - 1
+    kept = f" Its uncommitted work is in the stash `{stash}`." if stash else ""
+    return f"Feature {index + 1} is skipped" + (f", and {others} that need it" if others > 0 else "") + f".{kept}"
+
+
+def retry(project: Project, indices: Sequence[int]) -> str:
+    """Bring failed or skipped features back, and what they had blocked; without any named, all that failed."""
+    back: List[int] = []
+
+    def bring(current: State) -> State:
+        wanted = list(indices) or sorted(model.failed_indices(current))
+        if not wanted:
+            raise Refused(
+                "No feature has failed: there is nothing to retry. A skipped one is named: `batchctl retry N`."
+            )
+        changed = transitions.retry(current, wanted)
+        settled = model.failed_indices(current) | model.skipped_indices(current)
+        back[:] = sorted(settled - model.failed_indices(changed) - model.skipped_indices(changed))
+        return changed
+
+    state = Store(project).update(bring)
+    numbers = ", ".join(str(index + 1) for index in back)
+    return f"Pending again: feature {numbers}. Batch {state['batch_id']} is {state['status']}; go on with `/batch-implement --resume`."
+
+
+def abort(project: Project) -> str:
+    """End the batch: it goes into history, its open feature's uncommitted work into a stash. Commits stay and are listed."""
+    store = Store(project)
+    state = store.require()
+    stash = workerverbs.set_aside(project, state)
+    commits = ""
+    if state["active"] and project.git_dir is not None:
+        made = gitrepo.commits_since(project.root, state["active"]["base_commit"])
+        commits = f" Commits of its open feature stay: {', '.join(commit[:12] for commit in made)}." if made else ""
+    store.put_away("aborted")
+    kept = f" Its uncommitted work is in the stash `{stash}`." if stash else ""
+    return f"Batch {state['batch_id']} is aborted and lies in {project.private}/history/.{kept}{commits}"

@@ -1,0 +1,77 @@
+"""`batchctl validate` and `batchctl schema`: published schemas, and files held against them. Reads only.
+
+Our own compiled schema gives the verdict, with the invariants behind it; where jsonschema is installed it reports every error.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import codec, migration, schema
+from .errors import BatchError, Misuse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Sequence, Tuple
+
+PUBLISHED = ("batch_state",)
+
+
+def published(name: str) -> Tuple[str, Dict[str, Any]]:
+    """A published schema, as its file's text and as data."""
+    if name not in PUBLISHED:
+        raise Misuse(f"There is no schema {name!r}; the published ones are: {', '.join(PUBLISHED)}.")
+    import json
+
+    data = schema.load_published(name)
+    return json.dumps(data, indent=2, ensure_ascii=False), data
+
+
+def validate(files: Sequence[str]) -> Tuple[str, Dict[str, Any]]:
+    """A line a file or error; as data `{valid, files: [{file, valid, errors: [{pointer, message}]}], exit_code}` (1 when one is not)."""
+    results: List[Dict[str, Any]] = [{"file": name, "errors": errors(name)} for name in files]
+    lines: List[str] = []
+    for result in results:
+        result["valid"] = not result["errors"]
+        if result["valid"]:
+            lines.append(f"{result['file']}: valid")
+        lines += [
+            f"{result['file']}: {error['pointer'] or '(whole file)'}: {error['message']}" for error in result["errors"]
+        ]
+    valid = all(result["valid"] for result in results)
+    return "\n".join(lines), {"valid": valid, "files": results, "exit_code": 0 if valid else 1}
+
+
+def errors(name: str) -> List[Dict[str, str]]:
+    """What is wrong with one state file: `{pointer, message}` each; empty when it is valid, also after migration."""
+    try:
+        size = os.stat(name).st_size
+        if size > codec.MAX_BYTES:
+            return [_error("", f"the file has {size} bytes; a state has at most {codec.MAX_BYTES}")]
+        with open(name, "rb") as file:
+            state, _ = migration.migrate(codec.parse(file.read(codec.MAX_BYTES + 1)))
+    except OSError as error:
+        return [_error("", f"cannot be read: {error.strerror}")]
+    except BatchError as error:
+        return [_error("", error.message)]
+    found = _all_violations(state)
+    return found or [_error("", text) for text in codec.problems(state, None)]
+
+
+def _all_violations(state: Any) -> List[Dict[str, str]]:
+    violations = codec.published_schema().check(state)
+    if not violations:
+        return []
+    try:
+        import jsonschema
+    except ImportError:
+        return [_error(violation.pointer, violation.message) for violation in violations]
+    reference = jsonschema.Draft7Validator(schema.load_published("batch_state"))
+    return [
+        _error("".join(f"/{step}" for step in error.absolute_path), error.message[:300])
+        for error in sorted(reference.iter_errors(state), key=lambda error: [str(step) for step in error.absolute_path])
+    ]
+
+
+def _error(pointer: str, message: str) -> Dict[str, str]:
+    return {"pointer": pointer, "message": message}

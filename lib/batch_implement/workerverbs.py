@@ -1,0 +1,136 @@
+"""What the model asks for: start, phase, done, fail, decide. Each takes the project and the caller and answers with a message.
+
+Only the client that holds the batch may (or, where none does, a person at a terminal). Errors are those of the layers below.
+"""
+
+from __future__ import annotations
+
+from . import caller as callers
+from . import clock, evidence, failures, gitrepo, model, reminder, transitions
+from .errors import Misuse, Refused
+from .store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+    from .caller import Caller
+    from .model import State
+    from .paths import Project
+
+LONGEST_WORDS = 4000
+
+
+def _own(project: Project, caller: Caller) -> tuple[Store, State]:
+    store = Store(project, by_model=not caller.person)
+    state = store.require()
+    callers.refuse_stranger(state, caller, project)
+    return store, state
+
+
+def start(project: Project, caller: Caller) -> str:
+    """Open the next runnable feature, or find the one that is open, and say what to do. Starting twice changes nothing."""
+    store, state = _own(project, caller)
+    if not state["active"]:
+        base = gitrepo.head(project.root) if project.git_dir else None
+        state = store.update(lambda current: transitions.start(current, clock.now(), base))
+    return reminder.worker_brief(state, _lying(project, state))
+
+
+def brief(project: Project) -> str:
+    """What `start` says of the open feature; without one, what is next. Reads only."""
+    state = Store(project).require()
+    if not state["active"]:
+        return reminder.next_step(state)
+    return reminder.worker_brief(state, _lying(project, state))
+
+
+def phase(project: Project, caller: Caller, name: str) -> str:
+    """Note what the worker is doing now."""
+    store, _ = _own(project, caller)
+    state = store.update(lambda current: transitions.set_phase(current, name))
+    return f"Feature {state['active']['feature_index'] + 1}: {name}."
+
+
+def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, wait_s: float = evidence.WAIT_S) -> str:
+    """Close the open feature when there is evidence for it. Refused says what is missing; StillRunning (exit status 4): call again."""
+    if no_change is not None and not no_change.strip():
+        raise Misuse("--no-change needs the reason why the feature needs no change.")
+    store, state = _own(project, caller)
+    index = transitions.require_active(state)
+    attempt = state["active"]["attempt"]
+    taken = evidence.take(project, state, no_change=no_change, wait_s=wait_s)
+    known = evidence.known_untracked(project, state)
+
+    def close(current: State) -> State:
+        if model.active_index(current) != index or current["active"]["attempt"] != attempt:
+            raise Refused(
+                f"Feature {index + 1} is not open any more: it is {model.condition(current, index)}. See `batchctl next`."
+            )
+        closed = transitions.complete(current, clock.now(), taken)
+        return {**closed, "untracked_at_start": known}
+
+    state = store.update(close)
+    proof = f"commit {taken['commit'][:12]}" if taken.get("commit") else "no git"
+    if taken["verify"]:
+        proof += f", verify passed in {taken['verify']['seconds']:.1f} s"
+    if no_change is not None:
+        proof += ", no change"
+    return f"Feature {index + 1} of {state['total_features']} is done ({proof}). {_afterwards(state)}"
+
+
+def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = False) -> str:
+    """End the open feature's attempt as failed; what it left uncommitted goes into a named stash, its commits stay."""
+    if not reason.strip():
+        raise Misuse("--reason needs to say what went wrong: the next attempt is told.")
+    store, state = _own(project, caller)
+    index = transitions.require_active(state)
+    stash = set_aside(project, state)
+    words = reason[:LONGEST_WORDS]
+    state = store.update(
+        lambda current: transitions.fail(
+            current, clock.now(), words, failures.classify(words), permanent=permanent, stash=stash
+        )
+    )
+    kept = f" Its uncommitted work is in the stash `{stash}`." if stash else ""
+    if model.condition(state, index) == "failed":
+        blocked = sum(entry["reason"].startswith("blocked by") for entry in state["skipped_features"])
+        what = "given up on" + (f"; {blocked} features that need it are skipped" if blocked else "")
+    else:
+        what = f"to be tried again ({model.attempts_used(state, index)} attempts used)"
+    return f"Feature {index + 1} of {state['total_features']} is {what}.{kept} {_afterwards(state)}"
+
+
+def decide(project: Project, caller: Caller, question: str, answer: str) -> str:
+    """Record a question that was answered by a default."""
+    if not question.strip() or not answer.strip():
+        raise Misuse("`batchctl decide QUESTION ANSWER` needs both, each as one argument.")
+    store, _ = _own(project, caller)
+    store.update(
+        lambda current: transitions.decide(current, clock.now(), question[:LONGEST_WORDS], answer[:LONGEST_WORDS])
+    )
+    return "Recorded; the report lists it. Go on."
+
+
+def set_aside(project: Project, state: State) -> Optional[str]:
+    """Put the open feature's leftovers into a stash; its name, None when there was nothing."""
+    if project.git_dir is None or not state["active"]:
+        return None
+    active = state["active"]
+    name = f"batch {state['batch_id']} feature {active['feature_index'] + 1} attempt {active['attempt']}"
+    return name if gitrepo.stash(project.root, name, state["untracked_at_start"]) else None
+
+
+def _lying(project: Project, state: State) -> str:
+    active = state["active"]
+    if project.git_dir is None:
+        return ""
+    commits = gitrepo.commits_since(project.root, active["base_commit"]) if active["base_commit"] else []
+    left = gitrepo.leftovers(project.root, state["untracked_at_start"])
+    return reminder.lying(commits, left, active["base_commit"])
+
+
+def _afterwards(state: State) -> str:
+    if state["workflow_mode"] == "direct":
+        return reminder.next_step(state)
+    return f"{reminder.progress(state)}. Your part ends here: answer in at most three lines what was done."

@@ -1,0 +1,14 @@
+"""Entry of batchctl: `python3 lib/batchctl.py VERB`. What it does is in `batch_implement.cli`."""
+
+import os
+import sys
+
+if sys.version_info < (3, 9):
+    sys.exit("batchctl: Python 3.9 or newer is needed; this is " + sys.version.split()[0] + " at " + sys.executable)
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from batch_implement.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
