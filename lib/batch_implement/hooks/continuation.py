@@ -1,0 +1,163 @@
+"""When a turn ends: a coordinator with features left is sent on, a worker with its feature open is sent back once, a person who spoke is
+listened to, and a batch that does not move or cannot go on is paused.
+
+Never sent on: a stop after an API error or a full window, one while a subagent still runs, the end of a turn in which a person said something
+of their own, a batch that is paused, a session that does not hold the batch.
+"""
+
+from __future__ import annotations
+
+
+from .. import audit, clock, failures, model, reminder, sessions, transcript, transitions
+from ..store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
+    from ..model import State
+    from .entry import Occasion
+
+WORKER = "batch-implement:worker"
+REVIEWER = "batch-implement:reviewer"
+COMMANDS = ("batch-implement", "auto-implement", "batchctl")
+HOW_TO_GO_ON = "The batch waits while you talk. `/batch-implement --resume` goes on with it."
+
+
+def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
+    """The answer to a Stop, SubagentStop, StopFailure, SessionEnd or UserPromptSubmit; None to let things be."""
+    if occasion.event == "UserPromptSubmit":
+        return _prompt(occasion)
+    if not occasion.own:
+        return None
+    if occasion.event == "SessionEnd":
+        Store(occasion.project).update(sessions.end_lease)
+        return None
+    if occasion.event == "StopFailure":
+        _broken_off(occasion)
+        return None
+    store = Store(occasion.project, by_model=True)
+    if not store.untouched():
+        store.settle()
+    state = store.read()
+    if state is not None and not model.is_live(state) and occasion.event == "Stop":
+        store.update(sessions.end_lease)  # its end was told: nothing is left for the hooks to do
+    if state is None or state["status"] != "in_progress":
+        return _message(store.notes)
+    if occasion.event == "SubagentStop":
+        return _agent_stopped(occasion, store, state)
+    return _stopped(occasion, store, state)
+
+
+def _message(notes: List[str]) -> Optional[Dict[str, Any]]:
+    return {"systemMessage": "batch-implement: " + " ".join(notes)} if notes else None
+
+
+def _stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[str, Any]]:
+    if state.get("continuation", {}).get("person_spoke"):
+        return _message([*store.notes, HOW_TO_GO_ON])
+    last = occasion.text("last_assistant_message")
+    running = _running(occasion)
+    if failures.classify(last) != "feature" or "subagent" in running:
+        return _message(store.notes)
+    tokens = transcript.window(occasion.text("transcript_path"))
+    most = 1 if "shell" in running else sessions.STOPS_BEFORE_PAUSE
+    sent: List[bool] = []
+
+    def send(current: State) -> State:
+        noted = sessions.note_window(current, tokens) if tokens else current
+        on = sessions.stop_sent_on(noted, most)
+        sent[:] = [on is not None]
+        if on is not None:
+            return on
+        if "shell" in running:  # it may be waiting for that: the client wakes it when it ends
+            return noted
+        return sessions.end_lease(
+            transitions.pause(noted, clock.now(), f"it stopped {most} times in a row without getting any further")
+        )
+
+    state = store.update(send)
+    if sent[0]:
+        audit.record(occasion.project.private, "sent on", next=state["current_index"])
+        return {"decision": "block", "reason": "\n".join([*store.notes, reminder.next_step(state)])}
+    if state["status"] == "paused":
+        return _message(
+            [
+                *store.notes,
+                f"{reminder.progress(state)}. The batch is paused: {state['pause']['reason']}. Look at what it said, then `/batch-implement --resume`.",
+            ]
+        )
+    return _message(store.notes)
+
+
+def _running(occasion: Occasion) -> List[str]:
+    """The kinds of background tasks that still run."""
+    tasks = occasion.payload.get("background_tasks")
+    return [
+        str(task.get("type"))
+        for task in (tasks if isinstance(tasks, list) else [])
+        if isinstance(task, dict) and task.get("status") == "running" and task.get("id") != occasion.text("agent_id")
+    ]
+
+
+def _agent_stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[str, Any]]:
+    kind, last = occasion.text("agent_type"), occasion.text("last_assistant_message")
+    if kind == REVIEWER and state["active"] and last:
+        store.update(lambda current: transitions.record_review(current, last) if current["active"] else current)
+        return None
+    if (
+        kind != WORKER
+        or not state["active"]
+        or occasion.payload.get("stop_hook_active")
+        or failures.classify(last) != "feature"
+    ):
+        return None
+    if "subagent" in _running(occasion):
+        return None
+    active = state["active"]
+    audit.record(occasion.project.private, "sent back", feature=active["feature_index"])
+    reason = (
+        f"Feature {active['feature_index'] + 1} is still open (phase {active['phase']}). `batchctl done` asks for: {reminder.required(state)}. "
+        "Finish it and run `batchctl done`, or run `batchctl fail --reason TEXT` if it cannot be done."
+    )
+    return {"decision": "block", "reason": "\n".join([*store.notes, reason])}
+
+
+def _broken_off(occasion: Occasion) -> None:
+    """The coordinator's turn ended in an API error: the batch waits, nothing is counted."""
+    if occasion.text("agent_id"):
+        return
+    words = occasion.text("last_assistant_message") or occasion.text("error")
+    reason = f"Claude could not go on ({failures.classify(words)}): {words[:300]}"
+
+    def wait(state: State) -> State:
+        return transitions.pause(state, clock.now(), reason) if state["status"] == "in_progress" else state
+
+    Store(occasion.project, by_model=True).update(wait)
+
+
+def _prompt(occasion: Occasion) -> Optional[Dict[str, Any]]:
+    """A prompt: a person's own words make the batch wait; after a compaction it is the second way for the reminder."""
+    store = Store(occasion.project)
+    if not store.untouched():
+        store.settle()
+    notes = [*store.notes]
+    if occasion.own:
+        if not is_ours(occasion.text("prompt")):
+            store.update(lambda state: sessions.person_spoke(state) if state["status"] == "in_progress" else state)
+        if occasion.sealed and occasion.context in occasion.sealed.remind:
+            from . import reinjection
+
+            notes += reinjection.second_channel(occasion)
+    if not notes:
+        return None
+    return {"hookSpecificOutput": {"hookEventName": "UserPromptSubmit", "additionalContext": "\n".join(notes)}}
+
+
+def is_ours(prompt: str) -> bool:
+    """Whether a prompt is one of our commands, or the client's own notice of a task that ended."""
+    text = prompt.lstrip()
+    if text.startswith(("<task-notification>", "<bash-input>")):
+        return True
+    command = text.split(None, 1)[0] if text else ""
+    return command.startswith("/") and command[1:].rsplit(":", 1)[-1] in COMMANDS

@@ -1,0 +1,140 @@
+"""From an event to its answer. Everything here is on the way of each tool call: nothing is imported before it is needed.
+
+Most calls end in `main` after one small read (the seal), one stat (the state file) and a look at the payload's raw bytes. What goes wrong in a
+hook never stops the work: it is noted in the audit log and said once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from .. import paths, rawscan, seal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional
+
+    from ..paths import Project
+    from ..seal import Seal
+
+    Payload = Dict[str, Any]
+
+LONGEST_PAYLOAD = 256 * 1024 * 1024
+# After these the state may have been changed by the model: what is found changed then is undone.
+TOOL_EVENTS = ("PreToolUse", "PostToolUse", "PostToolUseFailure", "SubagentStop", "Stop")
+
+
+class Occasion:
+    """One event: what it brings and where it happens. The payload is parsed when it is first asked for."""
+
+    __slots__ = ("_payload", "event", "project", "raw", "sealed", "tool")
+
+    def __init__(self, event: str, tool: str, raw: bytes, project: Project, sealed: Optional[Seal]) -> None:
+        self.event, self.tool, self.raw, self.project, self.sealed = event, tool, raw, project, sealed
+        self._payload: Optional[Payload] = None
+
+    @property
+    def payload(self) -> Payload:
+        """The event's JSON object; empty when it is not one."""
+        if self._payload is None:
+            import json
+
+            try:
+                data = json.loads(self.raw)
+            except (ValueError, RecursionError):
+                data = None
+            self._payload = data if isinstance(data, dict) else {}
+        return self._payload
+
+    @property
+    def session_id(self) -> str:
+        """The client's session."""
+        return os.environ.get("CLAUDE_CODE_SESSION_ID") or self.text("session_id")
+
+    @property
+    def own(self) -> bool:
+        """Whether this client holds the batch."""
+        return self.sealed is not None and self.sealed.is_owner(self.session_id, os.environ.get("CLAUDE_PID", ""))
+
+    @property
+    def context(self) -> str:
+        """Whose window this is: `main`, or the agent's id."""
+        return self.text("agent_id") or "main"
+
+    def text(self, name: str) -> str:
+        """A text of the payload; empty when it has none of this name."""
+        value = self.payload.get(name)
+        return value if isinstance(value, str) else ""
+
+
+def main(event: str, tool: str) -> None:
+    """Answer one event on standard output."""
+    project = None
+    try:
+        raw = sys.stdin.buffer.read(LONGEST_PAYLOAD)
+        project = paths.find_project(os.environ, os.getcwd())
+        occasion = Occasion(event, tool, raw, project, seal.read(project.private))
+        if not _nothing_to_do(occasion):
+            _say(_answer(occasion))
+    except Exception as error:
+        from . import trouble
+
+        _say(trouble.told(event, project, error))
+    if os.environ.get("BATCH_IMPLEMENT_REMEMBER"):
+        from . import trouble
+
+        trouble.remember_interpreter(os.environ["BATCH_IMPLEMENT_REMEMBER"])
+
+
+def _nothing_to_do(occasion: Occasion) -> bool:
+    """Whether one look at the seal and one at the state file show that this tool call needs nothing."""
+    sealed = occasion.sealed
+    if sealed is None or occasion.event not in ("PreToolUse", "PostToolUse", "PostToolUseFailure"):
+        return False
+    if occasion.tool in ("Skill", "Write", "AskUserQuestion"):
+        return False
+    own = occasion.own
+    if own and not _untouched(occasion.project, sealed):
+        return False
+    if occasion.event == "PreToolUse":
+        return not rawscan.worth_a_look(occasion.raw)
+    return not own or (not sealed.remind and not rawscan.mentions_publishing(occasion.raw))
+
+
+def _untouched(project: Project, sealed: Seal) -> bool:
+    try:
+        return sealed.new is None or sealed.knows(os.stat(project.state, follow_symlinks=False)) is not None
+    except OSError:
+        return False
+
+
+def _answer(occasion: Occasion) -> Any:
+    event = occasion.event
+    if event == "UserPromptExpansion":
+        from . import opening
+
+        return opening.answer(occasion)
+    if event in ("PreToolUse", "PostToolUse", "PostToolUseFailure"):
+        from . import guard
+
+        return guard.answer(occasion)
+    if event in ("Stop", "SubagentStop", "StopFailure", "SessionEnd", "UserPromptSubmit"):
+        from . import continuation
+
+        return continuation.answer(occasion)
+    from . import reinjection
+
+    return reinjection.answer(occasion)
+
+
+def _say(answer: Any) -> None:
+    """Print an answer: a text as it is, an object as JSON, nothing for None."""
+    if answer is None:
+        return
+    if not isinstance(answer, str):
+        import json
+
+        answer = json.dumps(answer)
+    sys.stdout.write(answer + "\n")
+    sys.stdout.flush()

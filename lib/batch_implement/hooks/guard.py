@@ -1,0 +1,218 @@
+"""Before and after a tool call: what must not be done is denied, what was done to the state all the same is undone, what was
+published is recorded.
+
+Denied before: writing the state or our private files, by Write, Edit or Bash; a person's verb of batchctl; a question to a person who is not
+there; an edit by an unattended coordinator while no feature is open. Undone after: any other change of the state in a tool call of the
+session that holds the batch.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .. import audit, clock, failures, model, paths, rawscan, reminder, sessions, shellguard, transitions
+from ..caller import PERSONS_VERBS
+from ..errors import Refused
+from ..store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
+    from ..model import State
+    from .entry import Occasion
+
+SKILLS = ("auto-implement", "batch-implement:auto-implement")
+USE_INSTEAD = (
+    "The batch's state is written by batchctl alone. To change it: `batchctl phase`, `batchctl done`, `batchctl fail` or "
+    "`batchctl decide`; to look at it: `batchctl status`."
+)
+
+
+def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
+    """The answer to a PreToolUse, PostToolUse or PostToolUseFailure; None to let things be."""
+    notes = _mend(occasion)
+    if occasion.event == "PreToolUse":
+        reason = _reason_to_deny(occasion)
+        if reason is not None:
+            audit.record(
+                occasion.project.private, "denied", tool=occasion.tool, reason=reason, session=occasion.session_id
+            )
+            decision = {"permissionDecision": "deny", "permissionDecisionReason": "\n".join([reason, *notes])}
+            return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **decision}}
+    elif occasion.own:
+        if occasion.tool == "Skill":
+            notes += _skill_ended(occasion)
+        elif occasion.tool == "Bash" and rawscan.mentions_publishing(occasion.raw):
+            _record_publishing(occasion)
+        if occasion.sealed and occasion.context in occasion.sealed.remind:
+            from . import reinjection
+
+            notes += reinjection.second_channel(occasion)
+    return _context(occasion.event, notes)
+
+
+def _context(event: str, notes: List[str]) -> Optional[Dict[str, Any]]:
+    if not notes:
+        return None
+    return {"hookSpecificOutput": {"hookEventName": event, "additionalContext": "\n".join(notes)}}
+
+
+def _mend(occasion: Occasion) -> List[str]:
+    """Undo what was done to the state, in the session that holds it; what to say of it."""
+    if not occasion.own:
+        return []
+    store = Store(occasion.project, by_model=True)
+    if not store.untouched():
+        store.settle()
+    return [f"{note} {USE_INSTEAD}" for note in store.notes]
+
+
+# -- before -----------------------------------------------------------------------------------------------------------
+
+
+def _reason_to_deny(occasion: Occasion) -> Optional[str]:
+    given = occasion.payload.get("tool_input")
+    given = given if isinstance(given, dict) else {}
+    if occasion.tool == "Bash":
+        return _forbidden_command(occasion, given.get("command"))
+    if occasion.tool == "AskUserQuestion":
+        if occasion.own and occasion.sealed and occasion.sealed.unattended:
+            return (
+                "Nobody is there to answer. Take the sensible default, record it with `batchctl decide QUESTION ANSWER`, and go on; "
+                "the person reads it in the report."
+            )
+        return None
+    target = given.get("file_path") or given.get("notebook_path")
+    if isinstance(target, str) and is_ours(occasion, target):
+        return f"{target} belongs to the batch. {USE_INSTEAD}"
+    sealed = occasion.sealed
+    if occasion.own and sealed and sealed.unattended and not sealed.open and sealed.live and not _is_paused(occasion):
+        return f"No feature is open, so nothing is to be edited now. {reminder.ONE_FEATURE}"
+    return None
+
+
+def _is_paused(occasion: Occasion) -> bool:
+    state = Store(occasion.project, by_model=True).read()
+    return state is None or state["status"] != "in_progress"
+
+
+def _forbidden_command(occasion: Occasion, command: object) -> Optional[str]:
+    if not isinstance(command, str):
+        return None
+    names = shellguard.Names(
+        verbs=PERSONS_VERBS,
+        roots=(occasion.project.root, os.path.realpath(occasion.project.root)),
+        cwd=occasion.text("cwd") or occasion.project.root,
+    )
+    refusal = shellguard.forbidden(command, names)
+    if refusal is None:
+        return None
+    if refusal.kind == "verb":
+        return (
+            f"`{refusal.what}` is for the person, not for the model. Go on with the feature that is open; if only this would help, "
+            "stop and say why."
+        )
+    return f"{refusal.what}: this would change the batch's own files. {USE_INSTEAD}"
+
+
+def is_ours(occasion: Occasion, target: str) -> bool:
+    """Whether `target`, however it is spelled or linked, is the state file or one of our private files."""
+    project = occasion.project
+    path = os.path.join(occasion.text("cwd") or project.root, os.path.expanduser(target))
+    folder = os.path.realpath(f"{project.root}/{paths.STATE_FOLDER}")
+    private = os.path.realpath(project.private)
+    for candidate in (os.path.normpath(path), os.path.realpath(path)):
+        home, name = os.path.split(candidate)
+        if name.startswith(paths.STATE_NAME) and os.path.realpath(home) == folder:
+            return True
+        if candidate == private or candidate.startswith(private + os.sep):
+            return True
+    try:
+        return os.path.samefile(path, project.state)
+    except OSError:
+        return False
+
+
+# -- after ------------------------------------------------------------------------------------------------------------
+
+
+def _skill_ended(occasion: Occasion) -> List[str]:
+    """When the coordinator's worker is back: what became of its feature, and what is next, in one line."""
+    given = occasion.payload.get("tool_input")
+    skill = given.get("skill") if isinstance(given, dict) else None
+    response = occasion.payload.get("tool_response")
+    response = response if isinstance(response, dict) else {}
+    if skill not in SKILLS or occasion.text("agent_id") or response.get("background"):
+        return []
+    words = str(response.get("result") or occasion.text("error"))[:2000]
+
+    def settle(state: State) -> State:
+        state = sessions.answered(state)
+        if not state["active"] or state["status"] != "in_progress" or occasion.event == "PostToolUseFailure":
+            return state
+        kind = failures.classify(words)
+        if kind in failures.NEEDS_A_PERSON:
+            return transitions.pause(state, clock.now(), f"the worker could not go on ({kind}): {words[:200]}")
+        return transitions.leave(state, clock.now(), words, counted=kind not in failures.UNCOUNTED)
+
+    store = Store(occasion.project, by_model=True)
+    try:
+        before = store.require()
+        state = store.update(settle)
+    except Refused as refusal:
+        return [refusal.message]
+    if (
+        before["active"]
+        and not state["active"]
+        and model.condition(state, before["active"]["feature_index"]) != "completed"
+    ):
+        _set_aside(occasion, before)
+    return [*store.notes, f"{_ended(before, state)} {reminder.next_step(state)}".strip()]
+
+
+def _set_aside(occasion: Occasion, before: State) -> None:
+    """The attempt was ended for the worker: its leftovers must not end up in another feature's commit."""
+    from .. import workerverbs
+
+    name = workerverbs.set_aside(occasion.project, before)
+    if name:
+        index = before["active"]["feature_index"]
+        Store(occasion.project, by_model=True).update(lambda state: transitions.name_stash(state, index, name))
+
+
+def _ended(before: State, state: State) -> str:
+    """How the feature that was worked on ended."""
+    active = before["active"]
+    if active is None:
+        last = model.last_closed(state)
+        return "" if last is None else f"Feature {last + 1} is {model.condition(state, last)}."
+    index = active["feature_index"]
+    if state["active"]:
+        return f"The worker left feature {index + 1} open, without `batchctl done` or `batchctl fail`; what it did is kept."
+    return f"The worker left feature {index + 1} without a verdict; it is {model.condition(state, index)} now."
+
+
+def _record_publishing(occasion: Occasion) -> None:
+    """Note a `git push` or `gh pr create` for the feature that is open, else for the last one that was closed."""
+    from .. import publishing
+
+    given = occasion.payload.get("tool_input")
+    command = given.get("command") if isinstance(given, dict) else None
+    if not isinstance(command, str):
+        return
+    response = occasion.payload.get("tool_response")
+    output = response if isinstance(response, dict) else {}
+    text = f"{output.get('stdout') or ''}\n{output.get('stderr') or ''}" if output else occasion.text("error")
+    found = publishing.operations(command, text, succeeded=occasion.event == "PostToolUse")
+    if not found:
+        return
+
+    def note(state: State) -> State:
+        index = model.active_index(state)
+        index = model.last_closed(state) if index is None else index
+        for operation, record in found.items() if index is not None else ():
+            state = transitions.record_git_operation(state, index or 0, operation, {**record, "timestamp": clock.now()})
+        return state
+
+    Store(occasion.project, by_model=True).update(note)

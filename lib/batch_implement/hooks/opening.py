@@ -1,0 +1,146 @@
+"""A person types one of our commands: the batch is created, resumed or looked at before any model turn, by the same code as in a terminal.
+
+The arguments come as text in the event and are taken apart with shlex: no shell ever sees them. Whatever is refused, and whatever only
+informs, blocks the prompt with its text, which costs no model turn; what sets work going adds the coordinator's brief to the prompt.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+from .. import caller as callers
+from .. import cli, features, model, personverbs, reminder, report
+from ..errors import BatchError, Misuse, Refused
+from ..store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
+    from ..caller import Caller
+    from ..model import State
+    from .entry import Occasion
+
+PLUGIN = "batch-implement:"
+GOES_ON = ("resume", "retry", "add")
+
+
+def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
+    """The answer to a UserPromptExpansion of one of our commands."""
+    name = occasion.text("command_name")
+    if not name.startswith(PLUGIN):
+        return None
+    commands = {"batch-implement": _batch_implement, "auto-implement": _auto_implement, "batchctl": _batchctl}
+    command = commands.get(name[len(PLUGIN) :])
+    if command is None:
+        return None
+    caller = callers.from_hook(occasion.session_id, os.environ)
+    try:
+        if not caller.in_client:
+            raise Refused(
+                "Claude Code did not say which session this is, so the batch could not be told whose it is. Update Claude Code."
+            )
+        return command(occasion, caller, occasion.text("command_args"))
+    except BatchError as error:
+        return _block(error.message)
+    except OSError as error:
+        return _block(f"{error.filename or 'The system'}: {error.strerror}. Nothing was started.")
+
+
+def _block(text: str) -> Dict[str, Any]:
+    return {"decision": "block", "reason": text}
+
+
+def _brief(text: str) -> Dict[str, Any]:
+    return {"hookSpecificOutput": {"hookEventName": "UserPromptExpansion", "additionalContext": text}}
+
+
+def _words(text: str) -> List[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise Misuse(
+            f"The arguments cannot be read ({error}): put a name or command that has quotes or blanks in quotes."
+        ) from error
+
+
+def _cwd(occasion: Occasion) -> str:
+    return occasion.text("cwd") or occasion.project.root
+
+
+def _batch_implement(occasion: Occasion, caller: Caller, arguments: str) -> Dict[str, Any]:
+    parser = cli.Parser(prog="/batch-implement", add_help=False, allow_abbrev=False)
+    parser.add_argument("file", nargs="?", metavar="FILE")
+    parser.add_argument("--resume", nargs="?", const="", metavar="ID")
+    cli.batch_options(parser)
+    options = parser.parse_args(_words(arguments))
+    project = occasion.project
+    if options.resume is not None:
+        if options.file is not None:
+            raise Misuse(
+                f"--resume goes on with the batch that is here; {options.file!r} would start another. Give one of them."
+            )
+        state = personverbs.resume(
+            project, caller, options.resume or None, unattended=caller.unattended or options.unattended
+        )
+        return _brief(reminder.coordinator_brief(state))
+    if options.file is None:
+        raise Misuse(
+            f"A features file is missing: a feature a line (.txt), or a checklist (.md).\n{parser.format_usage().rstrip()}"
+        )
+    if options.file == "-":
+        raise Misuse(
+            "There is no standard input in Claude Code. Write the features to a file, or use `batchctl create -` in a terminal."
+        )
+    texts = [feature.text for feature in features.read_file(os.path.join(_cwd(occasion), options.file))]
+    policy = cli.policy_of(options, unattended=caller.unattended)
+    if options.dry_run:
+        return _block("\n".join(report.plan_lines(texts, policy, options.mode)))
+    state = personverbs.create(
+        project, caller, texts, features_file=options.file, policy=policy, mode=options.mode, replace=options.replace
+    )
+    return _brief(reminder.coordinator_brief(state))
+
+
+def _auto_implement(occasion: Occasion, caller: Caller, arguments: str) -> Optional[Dict[str, Any]]:
+    """A text without a batch becomes a batch of one; during a batch only its open feature is worked on."""
+    project = occasion.project
+    text = features.clean(arguments).strip()
+    state = Store(project).read()
+    if state is not None and model.is_live(state):
+        callers.refuse_stranger(state, caller, project)
+        if text and not (state["active"] and text == _open_text(state)):
+            raise Refused(
+                f"Batch {state['batch_id']} is under way ({reminder.progress(state)}), and this is not its open feature. "
+                "Add it to the batch (`batchctl add FILE`), or wait for the end; `/batch-implement --resume` goes on."
+            )
+        return None
+    if not text:
+        raise Misuse("Say what to implement: `/auto-implement TEXT`. For a list of features: `/batch-implement FILE`.")
+    if len(text) > features.MAX_FEATURE_CHARS:
+        raise Misuse(
+            f"The text has {len(text)} characters; a feature has at most {features.MAX_FEATURE_CHARS}. Put the details into a file and name it."
+        )
+    policy = model.policy(unattended=caller.unattended)
+    personverbs.create(project, caller, [text], features_file="-", policy=policy)
+    return None
+
+
+def _open_text(state: State) -> str:
+    text: str = state["features"][state["active"]["feature_index"]]
+    return text
+
+
+def _batchctl(occasion: Occasion, caller: Caller, arguments: str) -> Dict[str, Any]:
+    words = _words(arguments)
+    if "-" in words:
+        raise Misuse("There is no standard input in Claude Code: name a file.")
+    project = occasion.project
+    text = cli.answer(words or ["status"], project, caller, _cwd(occasion))
+    state = Store(project).read()
+    if words and words[0] in GOES_ON and "--help" not in words and state is not None and model.is_live(state):
+        if words[0] != "resume":
+            state = personverbs.resume(project, caller)
+        return _brief(f"{text.splitlines()[0]}\n{reminder.coordinator_brief(state)}")
+    return _block(text)

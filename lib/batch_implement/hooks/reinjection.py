@@ -1,0 +1,117 @@
+"""What a window is told when it begins anew: after a compaction, a resume, or at the start of another session.
+
+A compaction is recorded at PreCompact: from then on that window is owed a reminder. SessionStart gives it; since that answer was lost in some
+builds of the client, the next tool call or prompt in that window looks whether it arrived, and gives it again when it did not.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .. import audit, clock, model, process, reminder, sessions, transcript
+from ..caller import from_hook
+from ..store import Store
+from .continuation import WORKER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
+    from ..model import State
+    from .entry import Occasion
+
+
+def answer(occasion: Occasion) -> Any:
+    """The answer to a SessionStart or PreCompact."""
+    if occasion.event == "PreCompact":
+        return _record(occasion)
+    source = occasion.text("source")
+    if source == "compact":
+        return _after_compaction(occasion)
+    return _at_start(occasion, source)
+
+
+def _context(text: str) -> Dict[str, Any]:
+    return {"hookSpecificOutput": {"hookEventName": "SessionStart", "additionalContext": text}}
+
+
+def _is_ours(occasion: Occasion) -> bool:
+    """Whether this window belongs to the batch: the coordinator's, or a worker's, of the session that holds it."""
+    return occasion.own and (not occasion.text("agent_id") or occasion.text("agent_type") == WORKER)
+
+
+def _record(occasion: Occasion) -> Optional[str]:
+    if not _is_ours(occasion):
+        return None
+    store = Store(occasion.project, by_model=True)
+    context = occasion.context
+    tokens = transcript.window(_transcript(occasion))
+    state = store.update(
+        lambda current: (
+            sessions.record_compaction(current, clock.now(), context, tokens) if model.is_live(current) else current
+        )
+    )
+    return reminder.for_summariser(state) if model.is_live(state) else None
+
+
+def _after_compaction(occasion: Occasion) -> Optional[Dict[str, Any]]:
+    if not _is_ours(occasion):
+        return None
+    state = Store(occasion.project, by_model=True).read()
+    if state is None or not model.is_live(state):
+        return None
+    return _context(reminder.reminder(state, worker=occasion.context != sessions.MAIN))
+
+
+def second_channel(occasion: Occasion) -> List[str]:
+    """The reminder for a window that is owed one, unless its transcript shows that it arrived. Either way it is owed no longer."""
+    context = occasion.context
+    arrived = transcript.shows_since_compaction(_transcript(occasion), reminder.MARK)
+    given: List[State] = []
+
+    def mark(state: State) -> State:
+        marked = sessions.mark_reminded(state, context)
+        given[:] = [] if marked is state else [marked]
+        return marked
+
+    state = Store(occasion.project, by_model=True).update(mark)
+    if not given or arrived or not model.is_live(state):
+        return []
+    audit.record(occasion.project.private, "reminded", context=context, channel=occasion.event)
+    return [reminder.reminder(state, worker=context != sessions.MAIN)]
+
+
+def _transcript(occasion: Occasion) -> str:
+    """Path of this window's transcript: a worker's lies beside its caller's."""
+    path, agent = occasion.text("transcript_path"), occasion.text("agent_id")
+    if agent and path.endswith(".jsonl"):
+        return f"{path[: -len('.jsonl')]}/subagents/agent-{os.path.basename(agent)}.jsonl"
+    return path
+
+
+def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
+    if occasion.text("agent_id"):
+        return None
+    store = Store(occasion.project)
+    state = store.read()
+    if state is None or not model.is_live(state):
+        if state is not None and not process.holds(state["owner"]):
+            store.update(sessions.end_lease)
+        return _context("\n".join(store.notes)) if store.notes else None
+    caller = from_hook(occasion.session_id, os.environ)
+    owner = state["owner"]
+    if process.relation(owner, caller.session_id, caller.pid) == "other":
+        return None
+    if source == "resume" and owner and owner["session_id"] == caller.session_id and state["status"] == "in_progress":
+        lease = caller.owner(clock.now())
+
+        def take(current: State) -> State:
+            free = process.relation(current["owner"], caller.session_id, caller.pid) != "other"
+            return sessions.lease(current, lease) if lease and free else current
+
+        state = store.update(take)
+        return _context(reminder.reminder(state, worker=False))
+    return _context(
+        f"[batch-implement] There is an unfinished batch here: {state['batch_id']} ({state['status']}), {reminder.progress(state)}. "
+        "Nobody works on it. A person goes on with `/batch-implement --resume`; do nothing about it unless they ask."
+    )

@@ -1,0 +1,63 @@
+"""A hook's own troubles, and the interpreter it remembers. Neither ever stops the work."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from .. import audit
+from ..errors import BatchError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Optional
+
+    from ..paths import Project
+
+
+def told(event: str, project: Optional[Project], error: Exception) -> Optional[Dict[str, str]]:
+    """The answer of a hook that could not do its work: a message for the person, once for each kind of trouble; then nothing."""
+    what = error.message if isinstance(error, BatchError) else f"{type(error).__name__}: {error}"
+    private = project.private if project is not None and os.path.isdir(project.private) else None
+    if private is not None:
+        if not isinstance(error, BatchError):
+            import traceback
+
+            trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+            audit.record(private, "hook trouble", hook=event, what=what, trace=trace)
+        else:
+            audit.record(private, "hook trouble", hook=event, what=what)
+        if not _first_time(private, f"{event} {type(error).__name__}"):
+            return None
+    return {
+        "systemMessage": f"batch-implement: its {event} hook could not do its work; yours goes on. {what[:500]} "
+        "`batchctl doctor` looks for the cause."
+    }
+
+
+def _first_time(private: str, kind: str) -> bool:
+    path = os.path.join(private, "told")
+    try:
+        with open(path, "a+", encoding="utf-8") as file:
+            file.seek(0)
+            if kind in file.read(65536).splitlines():
+                return False
+            file.write(kind + "\n")
+    except OSError:
+        pass
+    return True
+
+
+def remember_interpreter(folder: str) -> None:
+    """Leave the path of the real interpreter in the plugin's data folder, for hooks/run to start at once from now on."""
+    if not os.path.isabs(folder) or not sys.executable:
+        return
+    real = os.path.realpath(sys.executable)
+    temp = os.path.join(folder, f"python.{os.getpid()}")
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        with open(temp, "w", encoding="utf-8") as file:
+            file.write(real + "\n")
+        os.replace(temp, os.path.join(folder, "python"))
+    except OSError:
+        return

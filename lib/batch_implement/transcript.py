@@ -1,0 +1,68 @@
+"""What the client's transcript of a conversation shows: the size of its window, and whether a text arrived since the last compaction.
+
+The transcript is JSON lines, written about 100 ms behind; only its end is read. What is not found there is answered with 0 or False.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterator
+
+TAIL_BYTES = 1 << 20
+USAGE_FIELDS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+
+
+def window(path: str) -> int:
+    """Tokens in the conversation's window, by the usage of its last answer; 0 when that cannot be told."""
+    for line in _backwards(path):
+        if b'"compact_boundary"' in line:
+            entry = _entry(line)
+            if entry.get("subtype") == "compact_boundary":
+                after = (entry.get("compactMetadata") or {}).get("postTokens")
+                return after if type(after) is int else 0
+        if b'"usage"' not in line or b'"assistant"' not in line:
+            continue
+        entry = _entry(line)
+        message = entry.get("message")
+        usage = message.get("usage") if isinstance(message, dict) else None
+        if entry.get("type") == "assistant" and not entry.get("isApiErrorMessage") and isinstance(usage, dict):
+            return sum(usage[name] for name in USAGE_FIELDS if type(usage.get(name)) is int)
+    return 0
+
+
+def shows_since_compaction(path: str, mark: str) -> bool:
+    """Whether a hook's context that contains `mark` stands behind the last compaction."""
+    needle = mark.encode()
+    for line in _backwards(path):
+        if needle in line and b'"hook_additional_context"' in line:
+            attachment = _entry(line).get("attachment")
+            if isinstance(attachment, dict) and attachment.get("type") == "hook_additional_context":
+                return True
+        if b'"compact_boundary"' in line and _entry(line).get("subtype") == "compact_boundary":
+            return False
+    return False
+
+
+def _entry(line: bytes) -> dict[str, Any]:
+    import json
+
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _backwards(path: str) -> Iterator[bytes]:
+    """The lines at the end of the file, last first."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - TAIL_BYTES))
+            tail = file.read(TAIL_BYTES)
+    except (OSError, ValueError):
+        return
+    yield from reversed(tail.split(b"\n"))
