@@ -1,0 +1,336 @@
+"""The tests that a schema is compiled into: plain functions that say nothing about a valid value, and say it fast.
+
+A Test is `value -> None | Failure`. None means valid, and nothing was built on the way. A Failure is the path to what
+is wrong, innermost step first, and a message; each container appends its step while the failure is handed back. A Bulk
+answers for many values in one go, in C: true only when every one is certainly valid, else they are to be asked singly.
+
+`schema.py` puts these together. Many take `otherwise`, the test for values of another type than they are about, so that
+one closure does for `type` and for what belongs to it.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # mypy takes this name for true; importing typing costs more than compiling a schema
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from typing import Any, Optional
+
+    Failure = tuple[list[object], str]
+    Test = Callable[[Any], Optional[Failure]]
+    Bulk = Callable[[Collection[Any]], bool]
+
+MAX_SHOWN_CHARS = 60
+MAX_SHOWN_BITS = 256
+
+# Type -> its name in a message, the Python types that surely are of it, and the Python types that may be.
+TYPES: dict[str, tuple[str, tuple[type, ...], tuple[type, ...]]] = {
+    "object": ("an object", (dict,), (dict,)),
+    "array": ("an array", (list,), (list,)),
+    "string": ("a string", (str,), (str,)),
+    "integer": ("an integer", (int,), (int, float)),
+    "number": ("a number", (int, float), (int, float)),
+    "boolean": ("true or false", (bool,), ()),
+    "null": ("null", (type(None),), ()),
+}
+
+
+def anything(value: object) -> None:
+    """Pass every value."""
+    return None
+
+
+def nothing(value: object) -> Failure:
+    """Fail every value."""
+    return [], f"found {shown(value)}, expected nothing here"
+
+
+def type_test(names: list[str]) -> Test:
+    """Return the test of `type`: one of the named types fits; 1.0 is an integer, true is no number."""
+    certain = frozenset(kind for name in names for kind in TYPES[name][1])
+    possible = tuple(kind for name in names for kind in TYPES[name][2])
+    expected = " or ".join(TYPES[name][0] for name in names)
+
+    def test(value: Any) -> Failure | None:
+        if type(value) in certain:
+            return None
+        fits = isinstance(value, possible) and not isinstance(value, bool)
+        if fits and (not isinstance(value, float) or value.is_integer()):  # a float that need not be whole is certain
+            return None
+        return [], f"found {shown(value)}, expected {expected}"
+
+    return test
+
+
+def string_test(schema: dict[str, Any], otherwise: Test) -> Test:
+    """Return the test of `minLength`, `maxLength` (in code points) and `pattern`."""
+    has_length = length_test(schema, "minLength", "maxLength", "characters")
+    pattern = Pattern(schema["pattern"]) if "pattern" in schema else None
+
+    def test(value: Any) -> Failure | None:
+        if not isinstance(value, str):
+            return otherwise(value)
+        if pattern is not None and not pattern.search(value):
+            return [], f"found {shown(value)}, expected text that matches {pattern.source}"
+        return has_length(value)
+
+    return test
+
+
+def number_test(schema: dict[str, Any], otherwise: Test) -> Test:
+    """Return the test of `minimum` and `maximum`."""
+    low, high = schema.get("minimum"), schema.get("maximum")
+
+    def test(value: Any) -> Failure | None:
+        if type(value) is not int:
+            failure = otherwise(value)
+            if failure is not None or isinstance(value, bool) or not isinstance(value, (int, float)):
+                return failure
+        if low is not None and value < low:
+            return [], f"found {shown(value)}, expected at least {low}"
+        if high is not None and value > high:
+            return [], f"found {shown(value)}, expected at most {high}"
+        return None
+
+    return test
+
+
+def length_test(schema: dict[str, Any], least_keyword: str, most_keyword: str, unit: str) -> Test:
+    """Return a test of `len(value)`; `unit` is what is counted, for the message."""
+    least, most = schema.get(least_keyword, 0), schema.get(most_keyword)
+
+    def test(value: Any) -> Failure | None:
+        size = len(value)
+        if size < least:
+            return [], f"found {shown(value)}, {size} {unit}, expected at least {least}"
+        if most is not None and size > most:
+            return [], f"found {shown(value)}, {size} {unit}, expected at most {most}"
+        return None
+
+    return test
+
+
+def object_test(
+    required: list[str],
+    tests: dict[str, Test],
+    additional: Test | None,
+    additional_bulk: Bulk | None,
+    test_name: Test,
+    names_bulk: Bulk | None,
+    otherwise: Test,
+) -> Test:
+    """Return a test of objects. `additional` is for properties without a test of their own; None forbids them."""
+
+    def test(value: Any) -> Failure | None:
+        if not isinstance(value, dict):
+            return otherwise(value)
+        for name in required:
+            if name not in value:
+                return missing(name)
+        if names_bulk is None or not names_bulk(value):
+            for name in value:
+                failure = test_name(name)
+                if failure is not None:
+                    return [], f"the name {shown(name)} is not allowed: {failure[1]}"
+        if additional_bulk is not None and additional_bulk(value.values()):
+            return None
+        for name, item in value.items():
+            failure = property_failure(tests, additional, name, item)
+            if failure is not None:
+                return failure
+        return None
+
+    return test
+
+
+def property_failure(tests: dict[str, Test], additional: Test | None, name: str, value: object) -> Failure | None:
+    """Return the failure of one property of an object, with its name already in the path."""
+    test = tests.get(name, additional)
+    if test is None:
+        return [], f"found the unknown property {shown(name)}, expected only published ones"
+    failure = test(value)
+    if failure is not None:
+        failure[0].append(name)
+    return failure
+
+
+def missing(name: str) -> Failure:
+    """Return the failure of an object without a required property."""
+    return [], f"found no {shown(name)}, which is required"
+
+
+def array_test(test_item: Test, items_bulk: Bulk | None, has_length: Test, unique: bool, otherwise: Test) -> Test:
+    """Return a test of arrays: their length, each item, and, if `unique`, that no two items are equal."""
+
+    def test(value: Any) -> Failure | None:
+        if not isinstance(value, list):
+            return otherwise(value)
+        failure = has_length(value)
+        if failure is not None:
+            return failure
+        if items_bulk is None or not items_bulk(value):
+            for index, item in enumerate(value):
+                failure = test_item(item)
+                if failure is not None:
+                    failure[0].append(index)
+                    return failure
+        return _repeated(value) if unique else None
+
+    return test
+
+
+def _repeated(items: list[Any]) -> Failure | None:
+    """Return the failure of `uniqueItems` when two items are equal."""
+    plain = {*map(type, items)} <= {str, int}
+    if len(set(items if plain else map(_frozen, items))) == len(items):
+        return None
+    seen = set()
+    for item in items:
+        frozen = _frozen(item)
+        if frozen in seen:
+            return [], f"found {shown(item)} twice, expected each item once"
+        seen.add(frozen)
+    return None
+
+
+def _frozen(value: Any) -> Any:
+    """Return a hashable stand-in: two are equal exactly when JSON Schema calls their values equal (true is not 1)."""
+    if isinstance(value, bool):
+        return bool, value
+    if isinstance(value, list):
+        return (list, *map(_frozen, value))
+    if isinstance(value, dict):
+        return dict, frozenset((name, _frozen(item)) for name, item in value.items())
+    return value
+
+
+class Pattern:
+    """A regular expression that is compiled, and `re` imported, when its `search` is first asked for."""
+
+    search: Callable[[str], object]
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "search":
+            raise AttributeError(name)
+        import re  # here, because it costs 6 ms that a process which meets no pattern need not spend
+
+        self.search = re.compile(self.source).search
+        return self.search
+
+
+def bulk_of_strings(schema: dict[str, Any]) -> Bulk:
+    """Return the bulk test of a schema that asks for strings, their length and a pattern, and nothing else."""
+    least, most = schema.get("minLength", 0), schema.get("maxLength")
+    pattern = Pattern(schema["pattern"]) if "pattern" in schema else None
+
+    def bulk(values: Collection[Any]) -> bool:
+        if not values:
+            return True
+        if {*map(type, values)} != {str} or (least and min(map(len, values)) < least):
+            return False
+        if most is not None and max(map(len, values)) > most:
+            return False
+        return pattern is None or all(map(pattern.search, values))
+
+    return bulk
+
+
+def bulk_of_integers(schema: dict[str, Any]) -> Bulk:
+    """Return the bulk test of a schema that asks for integers within bounds, and nothing else."""
+    low, high = schema.get("minimum"), schema.get("maximum")
+
+    def bulk(values: Collection[Any]) -> bool:
+        if not values:
+            return True
+        if {*map(type, values)} != {int} or (low is not None and min(values) < low):
+            return False
+        return high is None or max(values) <= high
+
+    return bulk
+
+
+def one_of(members: list[Any]) -> Test:
+    """Return the test of `enum`: the value equals a member."""
+    allowed = frozenset(map(_frozen, members))
+    expected = " or ".join(map(shown, members))
+
+    def test(value: Any) -> Failure | None:
+        return None if _frozen(value) in allowed else ([], f"found {shown(value)}, expected {expected}")
+
+    return test
+
+
+def all_of(tests: list[Test]) -> Test:
+    """Return a test that hands on the first failure."""
+    if not tests:
+        return anything
+    if len(tests) == 1:
+        return tests[0]
+
+    def test(value: Any) -> Failure | None:
+        for each in tests:
+            failure = each(value)
+            if failure is not None:
+                return failure
+        return None
+
+    return test
+
+
+def any_of(tests: list[Test]) -> Test:
+    """Return a test that fails when every test does, with all their reasons."""
+
+    def test(value: Any) -> Failure | None:
+        reasons = []
+        for each in tests:
+            failure = each(value)
+            if failure is None:
+                return None
+            steps, message = failure
+            reasons.append(f"{pointer(steps)}: {message}" if steps else message)
+        return [], f"found {shown(value)}, which fits no form allowed here ({'; '.join(reasons)})"
+
+    return test
+
+
+def exactly_one_of(tests: list[Test]) -> Test:
+    """Return a test that fails unless exactly one test passes."""
+    fits_any = any_of(tests)
+
+    def test(value: Any) -> Failure | None:
+        if sum(each(value) is None for each in tests) > 1:
+            return [], f"found {shown(value)}, which fits more than one of the forms allowed here"
+        return fits_any(value)
+
+    return test
+
+
+def unless(excluded: Test) -> Test:
+    """Return a test that fails what the given one passes."""
+    return lambda value: ([], f"found {shown(value)}, which is excluded here") if excluded(value) is None else None
+
+
+def either(condition: Test, then: Test, otherwise: Test) -> Test:
+    """Return the test of `if`: what passes the condition is for `then`, all else for `otherwise`."""
+    return lambda value: then(value) if condition(value) is None else otherwise(value)
+
+
+def pointer(steps: list[object]) -> str:
+    """Return the RFC 6901 pointer for a failure's path, whose innermost step comes first."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in reversed(steps))
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: at most 60 characters, none of them control ones; cheap for huge values."""
+    if isinstance(value, list):
+        return f"an array of {len(value)} items"
+    if isinstance(value, dict):
+        return f"an object with {len(value)} properties"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int) and value.bit_length() > MAX_SHOWN_BITS:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value[:MAX_SHOWN_CHARS] if isinstance(value, str) else value)
+    return text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 1] + "…"

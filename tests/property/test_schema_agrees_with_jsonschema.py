@@ -1,0 +1,335 @@
+"""The compiled schema and jsonschema's Draft7Validator never disagree.
+
+Three ways to look for a disagreement: states that fit the published schema, broken in a few places; a state that uses
+every field, broken in each place in turn and in every way we can think of; schemas made up from the supported keywords.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+hypothesis = pytest.importorskip("hypothesis")
+jsonschema = pytest.importorskip("jsonschema")
+
+from batch_implement.schema import compile_schema, load_published  # noqa: E402
+from hypothesis import HealthCheck, assume, given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+PUBLISHED = load_published("batch_state")
+COMPILED = compile_schema(PUBLISHED)
+REFERENCE = jsonschema.Draft7Validator(PUBLISHED)
+DEEP = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def pointer(path):
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def assert_agree(compiled, reference, instance):
+    """Assert the same verdict, and each violation where the reference has an error. Return whether it is broken."""
+    violations = compiled.check(instance)
+    errors = list(reference.iter_errors(instance))
+    assert bool(violations) == bool(errors), (violations, errors)
+    # Where the schema is `false`, which is no keyword's doing, jsonschema gives the path of the parent.
+    if all(error.validator for error in errors):
+        assert {violation.pointer for violation in violations} <= {pointer(error.absolute_path) for error in errors}
+    return bool(errors)
+
+
+def assert_every_wrong_field_is_reported(state):
+    wrong = {error.absolute_path[0] for error in REFERENCE.iter_errors(state) if error.absolute_path}
+    assert {violation.pointer.split("/")[1] for violation in COMPILED.check(state) if violation.pointer} == wrong
+
+
+# -- states ------------------------------------------------------------------------------------------------------------
+
+
+def values_of(schema):
+    """Return a strategy for values that fit a schema of the kind that is published."""
+    if "$ref" in schema:
+        return values_of(PUBLISHED["definitions"][schema["$ref"].rsplit("/", 1)[1]])
+    if "const" in schema:
+        return st.just(schema["const"])
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    names = schema.get("type", [])
+    return st.one_of([values_of_type(schema, name) for name in ([names] if isinstance(names, str) else names)])
+
+
+def values_of_type(schema, name):
+    if name == "object":
+        return objects_of(schema)
+    if name == "array":
+        unique = {"unique_by": repr} if schema.get("uniqueItems") else {}
+        return st.lists(values_of(schema["items"]), min_size=schema.get("minItems", 0), max_size=4, **unique)
+    if name == "string" and "pattern" in schema:
+        return st.from_regex(schema["pattern"], fullmatch=True).filter(
+            lambda text: len(text) <= schema.get("maxLength", 99)
+        )
+    if name == "string":
+        return st.text(min_size=schema.get("minLength", 0), max_size=8)
+    if name == "integer":
+        return st.integers(schema.get("minimum"), schema.get("maximum"))
+    if name == "number":
+        return st.floats(schema.get("minimum"), schema.get("maximum"), allow_nan=False, allow_infinity=False)
+    return {"boolean": st.booleans(), "null": st.none()}[name]
+
+
+def objects_of(schema):
+    required = set(schema.get("required", []))
+    fields = {name: values_of(below) for name, below in schema.get("properties", {}).items()}
+    fixed = st.fixed_dictionaries(
+        {name: values for name, values in fields.items() if name in required},
+        optional={name: values for name, values in fields.items() if name not in required},
+    )
+    if isinstance(schema.get("additionalProperties"), dict):
+        more = st.dictionaries(
+            values_of(schema.get("propertyNames", {"type": "string"})),
+            values_of(schema["additionalProperties"]),
+            max_size=3,
+        )
+        return st.builds(lambda one, other: {**other, **one}, fixed, more)
+    return fixed
+
+
+STATES = values_of(PUBLISHED)
+ODD = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    1.0,
+    1.5,
+    -0.0,
+    1e300,
+    10**30,
+    "",
+    "x",
+    "1",
+    "01",
+    "1\n",
+    [],
+    [0],
+    [True],
+    [""],
+    {},
+    {"0": 0},
+    {"x": {}},
+]
+
+
+def places(value, path=()):
+    """Yield the path of each value in a tree, the tree itself first."""
+    yield path
+    if isinstance(value, (dict, list)):
+        for step, child in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(child, (*path, step))
+
+
+def at(tree, path):
+    for step in path:
+        tree = tree[step]
+    return tree
+
+
+def damages(value):
+    """Yield each (description, replacement) for one value; the replacement is fresh."""
+    for odd in ODD:
+        yield f"becomes {odd!r}", copy.deepcopy(odd)
+    if isinstance(value, bool):
+        yield "becomes a number", int(value)
+    elif isinstance(value, (int, float)):
+        yield "becomes a float", float(min(value, 10**15))
+        yield "becomes a fraction", min(value, 10**15) + 0.5
+        yield "becomes negative", -value - 1
+        yield "becomes text", str(value)
+    elif isinstance(value, str):
+        yield "grows", value + "x" * 100
+        yield "gets a line end", value + "\n"
+        yield "gets dots", value + ".."
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield f"loses item {index}", value[:index] + value[index + 1 :]
+            yield f"has item {index} twice", [*value, copy.deepcopy(item)]
+        for odd in ODD:
+            yield f"gets the item {odd!r}", [*value, copy.deepcopy(odd)]
+    elif isinstance(value, dict):
+        for name in value:
+            yield f"loses {name}", {key: item for key, item in value.items() if key != name}
+        for name in ("unknown", "-1", "01", "1", "", "a/b~c"):
+            for odd in ODD:
+                yield f"gets {name!r}: {odd!r}", {**value, name: copy.deepcopy(odd)}
+
+
+def damaged(state, path, replacement):
+    if not path:
+        return replacement
+    result = copy.deepcopy(state)
+    at(result, path[:-1])[path[-1]] = replacement
+    return result
+
+
+@DEEP
+@given(STATES)
+def test_a_state_made_from_the_schema_is_valid_for_both(state):
+    assert not assert_agree(COMPILED, REFERENCE, state)
+    assert COMPILED.check_fields(state, state) == []
+
+
+@DEEP
+@given(STATES, st.data())
+def test_a_state_with_a_few_damages_gets_the_same_verdict(state, data):
+    for _ in range(data.draw(st.integers(1, 3))):
+        path = data.draw(st.sampled_from(list(places(state))[1:]))
+        _, replacement = data.draw(st.sampled_from(list(damages(at(state, path)))))
+        state = damaged(state, path, replacement)
+        assert_agree(COMPILED, REFERENCE, state)
+        assert_every_wrong_field_is_reported(state)
+
+
+@DEEP
+@given(STATES, st.data())
+def test_checking_every_field_alone_finds_what_checking_the_whole_finds(state, data):
+    path = data.draw(st.sampled_from(list(places(state))[1:]))
+    _, replacement = data.draw(st.sampled_from(list(damages(at(state, path)))))
+    state = damaged(state, path, replacement)
+    alone = [str(each) for name in state for each in COMPILED.check_fields(state, [name])]
+    assert set(alone) == set(map(str, COMPILED.check(state)))
+
+
+def full(schema):
+    """Return a value that uses every property of a schema, with two entries in every list and map."""
+    if "$ref" in schema:
+        return full(PUBLISHED["definitions"][schema["$ref"].rsplit("/", 1)[1]])
+    if "const" in schema or "enum" in schema:
+        return schema.get("const", schema.get("enum", [None])[0])
+    name = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
+    if name == "object":
+        value = {name: full(below) for name, below in schema.get("properties", {}).items()}
+        if isinstance(schema.get("additionalProperties"), dict):
+            names = schema.get("propertyNames", {}).get("enum", ["7", "12"])
+            value.update((name, full(schema["additionalProperties"])) for name in names[:2])
+        return value
+    if name == "array":
+        first = full(schema["items"])
+        others = [each for each in (first + 1 if isinstance(first, int) else None,) if each is not None]
+        return [first, *others] if schema.get("uniqueItems") else [first, copy.deepcopy(first)]
+    return {"string": "a", "integer": 1, "number": 1.5, "boolean": True}[name]
+
+
+def test_a_state_that_uses_every_field_gets_the_same_verdict_for_every_damage_in_every_place():
+    state = full(PUBLISHED)
+    assert not assert_agree(COMPILED, REFERENCE, state)
+    # jsonschema is too slow for the whole state each time: each field is held against its own schema.
+    for field, below in PUBLISHED["properties"].items():
+        alone = {"definitions": PUBLISHED["definitions"], "required": [field], "properties": {field: below}}
+        compiled, reference = compile_schema(alone), jsonschema.Draft7Validator(alone)
+        small = {field: state[field]}
+        broken = 0
+        for path in places(small):
+            for what, replacement in damages(at(small, path)):
+                try:
+                    broken += assert_agree(compiled, reference, damaged(small, path, replacement))
+                except AssertionError as error:
+                    raise AssertionError(f"{pointer(path)} {what}") from error
+        assert broken
+
+
+# -- schemas -----------------------------------------------------------------------------------------------------------
+
+NAMES = st.sampled_from(["a", "b", "0", "10", "a/b", "~"])
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.sampled_from([0.0, 1.0, -1.5, 0.5]),
+    st.sampled_from(["", "a", "ab", "0", "😀"]),
+)
+JSON = st.recursive(
+    SCALARS,
+    lambda below: st.one_of(st.lists(below, max_size=4), st.dictionaries(NAMES, below, max_size=4)),
+    max_leaves=12,
+)
+SMALL = st.integers(0, 3)
+TYPE_NAMES = ["object", "array", "string", "integer", "number", "boolean", "null"]
+PLAIN_KEYWORDS = {
+    "type": st.sampled_from(TYPE_NAMES) | st.lists(st.sampled_from(TYPE_NAMES), min_size=1, max_size=3, unique=True),
+    "enum": st.lists(JSON, min_size=1, max_size=4),
+    "const": JSON,
+    "minimum": st.sampled_from([-1, 0, 0.5, 1, 2.0]),
+    "maximum": st.sampled_from([-1, 0, 0.5, 1, 2.0]),
+    "minLength": SMALL,
+    "maxLength": SMALL,
+    "minItems": SMALL,
+    "maxItems": SMALL,
+    "uniqueItems": st.booleans(),
+    "pattern": st.sampled_from(["a", "^a", "b$", "^[0-9]+$", "^(0|[1-9][0-9]*)$", ""]),
+    "required": st.lists(NAMES, max_size=2, unique=True),
+    "format": st.just("date-time"),
+    "title": st.just("a"),
+}
+
+
+def extended(below):
+    """Return a strategy for schemas that may contain the given ones."""
+    several = st.lists(below, min_size=1, max_size=3)
+    keywords = {
+        **PLAIN_KEYWORDS,
+        "properties": st.dictionaries(NAMES, below, max_size=3),
+        "additionalProperties": below,
+        "propertyNames": below,
+        "items": below,
+        "anyOf": several,
+        "oneOf": several,
+        "allOf": several,
+        "not": below,
+    }
+    conditions = st.fixed_dictionaries({"if": below}, optional={"then": below, "else": below})
+    some = st.lists(st.sampled_from(sorted(keywords)), max_size=4, unique=True)
+    made = some.flatmap(lambda names: st.fixed_dictionaries({name: keywords[name] for name in names}))
+    return made | st.builds(lambda one, other: {**one, **other}, made, conditions)
+
+
+LEAVES = st.one_of(
+    st.booleans(),
+    st.sampled_from([{"$ref": "#/definitions/first"}, {"$ref": "#/definitions/second"}]),
+    st.lists(st.sampled_from(sorted(PLAIN_KEYWORDS)), max_size=3, unique=True).flatmap(
+        lambda names: st.fixed_dictionaries({name: PLAIN_KEYWORDS[name] for name in names})
+    ),
+)
+PLAIN = LEAVES.filter(lambda schema: not isinstance(schema, dict) or "$ref" not in schema)
+SCHEMAS = st.builds(
+    lambda top, first, second: {**top, "definitions": {"first": first, "second": second}},
+    st.recursive(LEAVES, extended, max_leaves=8).filter(lambda schema: isinstance(schema, dict)),
+    st.one_of(PLAIN, st.just({"$ref": "#/definitions/second"}), st.just({"items": {"$ref": "#/definitions/first"}})),
+    PLAIN,
+)
+
+
+def sorts_badly(schema, instance):
+    """Tell whether jsonschema's uniqueItems, which sorts, may overlook a duplicate: [[1], [true], [1]]."""
+    nested = any(
+        isinstance(at(instance, path), list) and path and isinstance(at(instance, path[:-1]), list)
+        for path in places(instance)
+    )
+    return "uniqueItems" in json.dumps(schema) and nested
+
+
+@settings(DEEP, max_examples=2000)
+@given(SCHEMAS, st.lists(JSON | st.dictionaries(NAMES, JSON, max_size=4), min_size=1, max_size=8))
+def test_any_schema_of_supported_keywords_gives_the_same_verdict(schema, instances):
+    compiled, reference = compile_schema(schema), jsonschema.Draft7Validator(schema)
+    for instance in instances:
+        assume(not sorts_badly(schema, instance))
+        assert_agree(compiled, reference, instance)
+
+
+def test_where_jsonschema_overlooks_a_duplicate_the_compiled_schema_does_not():
+    schema = {"uniqueItems": True}
+    assert len(compile_schema(schema).check([[1], [True], [1]])) == 1
+    assert compile_schema(schema).check([[1], [True]]) == []
