@@ -1,4 +1,6 @@
-"""Entry of every hook: `hook.py EVENT [TOOL]`, the event's JSON on standard input. hooks/run starts it; `batch_implement.hooks` does it."""
+"""Entry of every hook: `hook.py EVENT [TOOL]`, the event's JSON on standard input. hooks/run starts it;
+`batch_implement.hooks` does it.
+"""
 
 import os
 import sys

@@ -1,7 +1,7 @@
 """batch-implement: a list of features, implemented one by one by Claude Code, verified and committed.
 
-The rooms, each file above what it imports, are described in docs/architecture.md. Nothing is imported here: a hook pays only for
-what it uses.
+The rooms, each file above what it imports, are described in docs/architecture.md. Nothing is imported here: a hook
+pays only for what it uses.
 """
 
 __version__ = "0.1.0"

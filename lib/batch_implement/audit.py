@@ -2,9 +2,10 @@
 
     {"at": TIME, "event": NAME, "pid": N, ...what the event brings}
 
-It only ever says what happened; nothing is decided from it. Writing it never fails what it reports: trouble is kept in `trouble` (the
-last one, a sentence) for the caller to say once. At 10 MB it is rotated; five old logs (`audit.jsonl.1` is the newest) are kept. A line is
-one write to a file opened for appending, so that lines of several processes never mix.
+It only ever says what happened; nothing is decided from it. Writing it never fails what it reports: trouble is kept
+in `trouble` (the last one, a sentence) for the caller to say once. At 10 MB it is rotated; five old logs
+(`audit.jsonl.1` is the newest) are kept. A line is one write to a file opened for appending, so that lines of several
+processes never mix.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ trouble = ""
 
 
 def record(private: str, event: str, **details: Any) -> None:
-    """Append one line to the log in the private folder at this path. A value that is not JSON is written as its text."""
+    """Append one line to the log in the private folder at this path. A value that is not JSON is written as its
+    text.
+    """
     global trouble
     import json
 
@@ -53,7 +56,9 @@ def record(private: str, event: str, **details: Any) -> None:
 
 
 def entries(private: str) -> Iterator[dict[str, Any]]:
-    """The log's entries, oldest first, the kept old logs included. A line that is not one (cut by a crash) is left out."""
+    """The log's entries, oldest first, the kept old logs included. A line that is not one (cut by a crash) is left
+    out.
+    """
     import json
 
     for name in (*(f"{NAME}.{number}" for number in range(KEPT, 0, -1)), NAME):

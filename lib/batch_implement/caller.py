@@ -18,14 +18,24 @@ PERSONS_VERBS = frozenset(("create", "add", "skip", "retry", "pause", "resume", 
 
 
 class Caller:
-    """The process that asks. `session_id` and `pid` are the client's, empty and None at a plain terminal. `person`: a person typed it,
-    either at a terminal or as a slash command; False for what the model runs through its Bash tool."""
+    """The process that asks. `session_id` and `pid` are the client's, empty and None at a plain terminal. `person`: a
+    person typed it, either at a terminal or as a slash command; False for what the model runs through its Bash
+    tool. `prompt_id` is the client's id of what they typed.
+    """
 
-    __slots__ = ("person", "pid", "session_id", "unattended")
+    __slots__ = ("person", "pid", "prompt_id", "session_id", "unattended")
 
-    def __init__(self, session_id: str, pid: Optional[int], *, person: bool, unattended: bool = False) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        pid: Optional[int],
+        *,
+        person: bool,
+        unattended: bool = False,
+        prompt_id: Optional[str] = None,
+    ) -> None:
         self.session_id = session_id if seal.fits(session_id) else ""
-        self.pid, self.person, self.unattended = pid, person, unattended
+        self.pid, self.person, self.unattended, self.prompt_id = pid, person, unattended, prompt_id
 
     @property
     def in_client(self) -> bool:
@@ -44,24 +54,27 @@ def from_environment(environ: Mapping[str, str]) -> Caller:
     return Caller(session_id, process.client_pid(environ) if inside else None, person=not inside)
 
 
-def from_hook(session_id: str, environ: Mapping[str, str]) -> Caller:
+def from_hook(session_id: str, environ: Mapping[str, str], prompt_id: Optional[str] = None) -> Caller:
     """The caller of a slash command, which a person typed in a client."""
     alone = environ.get("CLAUDE_CODE_SESSION_ATTENDED") == "0" or environ.get("CLAUDE_CODE_ENTRYPOINT", "").startswith(
         "sdk"
     )
-    return Caller(session_id, process.client_pid(environ), person=True, unattended=alone)
+    return Caller(session_id, process.client_pid(environ), person=True, unattended=alone, prompt_id=prompt_id)
 
 
 def refuse_persons_verb(verb: str, caller: Caller, state: Optional[State]) -> None:
-    """Refused when `verb` is a person's and the model runs it: by its environment, or as a child of the client that holds the batch."""
-    if verb not in PERSONS_VERBS:
+    """Refused when `verb` is a person's and the model runs it: by its environment, or as a child of the client that
+    holds the batch.
+    """
+    if verb not in PERSONS_VERBS or (caller.person and caller.in_client):  # a slash command's hook is a child too
         return
     owner = state["owner"] if state else None
     beneath = owner is not None and owner["pid"] is not None and owner["pid"] in process.ancestors(os.getpid())
     if not caller.person or beneath:
         raise Refused(
-            f"`batchctl {verb}` is for the person, not for the model. Go on with the feature that is open; if only this would help, "
-            f"stop and say why. (A person types `/batchctl {verb}` here, or uses a terminal that was not started from Claude Code.)"
+            f"`batchctl {verb}` is for the person, not for the model. Go on with the feature that is open; if only "
+            f"this would help, stop and say why. (A person types `/batchctl {verb}` here, or uses a terminal that was "
+            "not started from Claude Code.)"
         )
 
 
@@ -73,8 +86,8 @@ def refuse_stranger(state: State, caller: Caller, project: Project) -> None:
         return
     if relation == "free":
         raise Refused(
-            f"Batch {state['batch_id']} in {project.root} has no client working on it, and this session has not taken it over. "
-            "A person does that with `/batch-implement --resume`."
+            f"Batch {state['batch_id']} in {project.root} has no client working on it, and this session has not taken "
+            "it over. A person does that with `/batch-implement --resume`."
         )
     raise Refused(f"{owned_by(state)} {WAYS_WITH_OWNER}")
 
@@ -83,12 +96,12 @@ def owned_by(state: State) -> str:
     """Which living client has the batch, in a sentence."""
     owner = state["owner"]
     return (
-        f"Batch {state['batch_id']} is being worked on by another client: session {owner['session_id']}, process {owner['pid']} "
-        f"on {owner['host']}, since {owner['since']}."
+        f"Batch {state['batch_id']} is being worked on by another client: session {owner['session_id']}, process "
+        f"{owner['pid']} on {owner['host']}, since {owner['since']}."
     )
 
 
 WAYS_WITH_OWNER = (
-    "Let it work; look with `batchctl status`; or end its hold with `batchctl pause` in a terminal "
-    "(or by closing that client) and then `/batch-implement --resume` here."
+    "Let it work; look with `batchctl status`; or end its hold with `batchctl pause` in a terminal (or by closing "
+    "that client) and then `/batch-implement --resume` here."
 )

@@ -3,8 +3,9 @@
     main(argv)                        the command; the exit status
     answer(argv, project, caller, cwd) the same for `/batchctl VERB`, as text
 
-Exit status: 0 done, 1 refused (standard error says what to do), 2 used wrongly, 3 the state cannot be used, 4 still working: call again.
-With --json standard output is one JSON object, `{"error": {"message", "exit_code"}}` when something was refused.
+Exit status: 0 done, 1 refused (standard error says what to do), 2 used wrongly, 3 the state cannot be used, 4 still
+working: call again. With --json standard output is one JSON object, `{"error": {"message", "exit_code"}}` when
+something was refused.
 """
 
 from __future__ import annotations

@@ -10,10 +10,16 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+_last_id_us = 0
+
+
 def new_batch_id() -> str:
-    """A fresh batch id from the time in microseconds: `batch-YYYYMMDD-HHMMSS-ffffff`."""
-    moment = time.time_ns()
-    return time.strftime("batch-%Y%m%d-%H%M%S-", time.gmtime(moment // 10**9)) + f"{moment // 1000 % 10**6:06d}"
+    """A fresh batch id from the time in microseconds: `batch-YYYYMMDD-HHMMSS-ffffff`; never one that this process had
+    before.
+    """
+    global _last_id_us
+    _last_id_us = moment = max(time.time_ns() // 1000, _last_id_us + 1)
+    return time.strftime("batch-%Y%m%d-%H%M%S-", time.gmtime(moment // 10**6)) + f"{moment % 10**6:06d}"
 
 
 def later(seconds: float) -> str:

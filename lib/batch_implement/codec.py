@@ -1,4 +1,6 @@
-"""A state as the bytes of its file, and back: parse, migrate, check, serialise. Reads no file but the published schema."""
+"""A state as the bytes of its file, and back: parse, migrate, check, serialise. Reads no file but the published
+schema.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +33,23 @@ def serialise(state: State) -> bytes:
 
 def valid_state(data: bytes) -> tuple[State, List[str]]:
     """The state in a file's content, migrated, and what was mended. StateUnusable says what is wrong with it."""
-    state, mended = migration.migrate(parse(data))
+    state, mended = migrated(parse(data))
     wrong = problems(state, None)
     if wrong:
         raise StateUnusable(f"It is not a valid state: {'; '.join(wrong[:5])}.")
     return state, mended
 
 
+def migrated(data: Any) -> tuple[State, List[str]]:
+    """Parsed JSON as a state of this version, and what was mended: `migration.migrate` with the published schema."""
+    published = published_schema()
+    return migration.migrate(data, lambda name, value: not published.check_field(name, value))
+
+
 def problems(state: State, before: Optional[State]) -> List[str]:
-    """What is wrong with `state`: by the schema (where it differs from `before`), by the invariants, and by what may not fall."""
+    """What is wrong with `state`: by the schema (where it differs from `before`), by the invariants, and by what may
+    not fall.
+    """
     published = published_schema()
     if before is None:
         violations = published.check(state)

@@ -3,7 +3,8 @@
     status, data = disk.read(folder, name)          None when there is none
     identity = disk.write(folder, name, data, 0)    durable but for its name: sync(folder) confirms that
 
-Anything but a plain file where one belongs is `Foreign`: a link, a FIFO (never waited for), a file that is linked from elsewhere.
+Anything but a plain file where one belongs is `Foreign`: a link, a FIFO (never waited for), a file that is linked
+from elsewhere.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class Foreign(Exception):
 
 
 def read(folder: int, name: str) -> Optional[tuple[os.stat_result, bytes]]:
-    """Status and content of a regular file; None when there is none. `Foreign` for anything that is not a plain file of ours."""
+    """Status and content of a regular file; None when there is none. `Foreign` for anything that is not a plain file
+    of ours.
+    """
     try:
         descriptor = os.open(name, _READ, dir_fd=folder)
     except FileNotFoundError:

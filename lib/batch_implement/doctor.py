@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 
-from . import gitrepo, model
+from . import gitrepo, model, process
 from .errors import BatchError
 from .store import Store
 
@@ -25,7 +25,9 @@ GOOD, LOOK, BAD = "ok", "look", "bad"
 
 
 def check(project: Project, environ: Mapping[str, str], plugin: str) -> List[Dict[str, str]]:
-    """One `{check, verdict, text}` each: `ok`, `look` (works, but not as well as it could) or `bad` (with the remedy)."""
+    """One `{check, verdict, text}` each: `ok`, `look` (works, but not as well as it could) or `bad` (with the
+    remedy).
+    """
     found: List[Dict[str, str]] = []
     looks: List[tuple[str, Callable[[], Iterator[tuple[str, str]]]]] = [
         ("python", lambda: _python()),
@@ -55,7 +57,8 @@ def _python() -> Iterator[tuple[str, str]]:
             if file.read(2) == b"#!":
                 yield (
                     LOOK,
-                    f"`python3` is a script ({first}), as version managers have it: slow to start. The hooks remember the real one.",
+                    f"`python3` is a script ({first}), as version managers have it: slow to start. The hooks remember "
+                    "the real one.",
                 )
 
 
@@ -72,12 +75,13 @@ def _git(project: Project) -> Iterator[tuple[str, str]]:
     if tracked:
         yield (
             LOOK,
-            f"{len(tracked)} tracked files are modified or staged: a new batch would be refused until they are committed or stashed.",
+            f"{len(tracked)} tracked files are modified or staged: a new batch would be refused until they are "
+            "committed or stashed.",
         )
 
 
 def _client(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    program = environ.get("CLAUDE_CODE_EXECPATH") or shutil.which("claude")
+    program = environ.get("CLAUDE_CODE_EXECPATH") or _running_client(environ) or shutil.which("claude")
     if not program:
         yield BAD, "`claude` was not found on PATH: install Claude Code (npm package @anthropic-ai/claude-code)."
         return
@@ -93,10 +97,20 @@ def _client(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     elif tuple(map(int, parts)) < tuple(map(int, MEASURED_CLIENT.split("."))):
         yield (
             LOOK,
-            f"Claude Code {version} at {program} is older than {MEASURED_CLIENT}, which the hooks were measured with: update it.",
+            f"Claude Code {version} at {program} is older than {MEASURED_CLIENT}, which the hooks were measured with: "
+            "update it.",
         )
     else:
         yield GOOD, f"Claude Code {version} at {program}"
+
+
+def _running_client(environ: Mapping[str, str]) -> Optional[str]:
+    """Path of the client that this runs under, where the system tells it: hooks are told its process id only."""
+    try:
+        path = os.readlink(f"/proc/{process.client_pid(environ)}/exe")
+    except OSError:
+        return None
+    return None if os.path.basename(path).startswith(("node", "bun")) else path
 
 
 def _hooks(plugin: str) -> Iterator[tuple[str, str]]:
@@ -122,7 +136,8 @@ def _state(project: Project) -> Iterator[tuple[str, str]]:
     if model.is_live(state) and not state["policy"]["verify"] and state["policy"]["evidence"]:
         yield (
             LOOK,
-            "The batch has no verify command: a commit is all that `done` asks for. `--verify CMD` at the start asks for more.",
+            "The batch has no verify command: a commit is all that `done` asks for. `--verify CMD` at the start asks "
+            "for more.",
         )
 
 
@@ -150,7 +165,8 @@ def _permissions(project: Project, environ: Mapping[str, str]) -> Iterator[tuple
     if denied:
         yield (
             BAD,
-            f"These permission rules would stop an unattended night: {'; '.join(denied)}. Take them out or narrow them.",
+            f"These permission rules would stop an unattended night: {'; '.join(denied)}. Take them out or narrow "
+            "them.",
         )
     else:
         yield GOOD, "no permission rule stands in the way of git, batchctl or the worker"

@@ -1,12 +1,13 @@
-"""What proves a feature done: commits since its start, nothing left uncommitted, and the verify command passing on just that commit.
+"""What proves a feature done: commits since its start, nothing left uncommitted, and the verify command passing on
+just that commit.
 
-`take` asks git, runs the verify command, and answers with the state's `evidence` of the feature, or with the reason why it is not done:
-Refused (the message says what to do), or StillRunning.
+`take` asks git, runs the verify command, and answers with the state's `evidence` of the feature, or with the reason
+why it is not done: Refused (the message says what to do), or StillRunning.
 
-The verify command is a person's, from the batch's policy. It runs detached from the caller, in a session of its own, because the client
-ends what outlasts its tool call: so a call that gives up waiting leaves it running, and the next call for the same commit joins it. Its
-folder is logs/verify/BATCH/INDEX-ATTEMPT-COMMIT with `output`, `result` (exit status and seconds, when it has ended) and `lock`, which the
-runner holds while it lives.
+The verify command is a person's, from the batch's policy. It runs detached from the caller, in a session of its own,
+because the client ends what outlasts its tool call: so a call that gives up waiting leaves it running, and the next
+call for the same commit joins it. Its folder is logs/verify/BATCH/INDEX-ATTEMPT-COMMIT with `output`, `result` (exit
+status and seconds, when it has ended) and `lock`, which the runner holds while it lives.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class StillRunning(BatchError):
 def take(project: Project, state: State, *, no_change: Optional[str] = None, wait_s: float = WAIT_S) -> State:
     """The evidence that the open feature is done, as the state keeps it.
 
-    `no_change` is why the feature needs no commit; then the tree must be what it was. Waits up to `wait_s` seconds for the verify
-    command. Changes nothing but the files of the verify run."""
+    `no_change` is why the feature needs no commit; then the tree must be what it was. Waits up to `wait_s` seconds
+    for the verify command. Changes nothing but the files of the verify run.
+    """
     active, policy = state["active"], state["policy"]
     root = project.root
     asked = policy["evidence"]
@@ -57,8 +59,8 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
             _refuse_no_commit(commits, active["base_commit"])
         elif no_change is not None and gitrepo.tree(root, sha) != gitrepo.tree(root, active["base_commit"]):
             raise Refused(
-                "The tree differs from what it was when the feature began, so `--no-change` does not hold. "
-                "Run `batchctl done` without it."
+                "The tree differs from what it was when the feature began, so `--no-change` does not hold. Run "
+                "`batchctl done` without it."
             )
         taken.update(commit=sha, commits=commits, branch=gitrepo.branch(root))
     if no_change is not None:
@@ -67,7 +69,8 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
         taken["verify"] = _verified(project, state, sha, wait_s)
         if project.git_dir is not None and gitrepo.head(root) != sha:
             raise Refused(
-                "HEAD moved while the verify command ran. Run `batchctl done` again: it verifies the commit that is there now."
+                "HEAD moved while the verify command ran. Run `batchctl done` again: it verifies the commit that is "
+                "there now."
             )
     if "review" in asked and not taken["review"]:
         raise Refused(
@@ -78,7 +81,9 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
 
 
 def known_untracked(project: Project, state: State) -> List[str]:
-    """Untracked paths that are there now, for the next feature not to be asked about: what the verify command itself left."""
+    """Untracked paths that are there now, for the next feature not to be asked about: what the verify command itself
+    left.
+    """
     if project.git_dir is None:
         return list(state["untracked_at_start"])
     tracked, untracked = gitrepo.changes(project.root)
@@ -90,16 +95,16 @@ def _refuse_uncommitted(root: str, state: State) -> None:
     if left:
         shown = ", ".join(left[:10]) + (f" and {len(left) - 10} more" if len(left) > 10 else "")
         raise Refused(
-            f"Not committed yet: {shown}. What is verified must be what is committed: commit what belongs to the feature, "
-            "remove what does not (or list it in .gitignore), then `batchctl done` again."
+            f"Not committed yet: {shown}. What is verified must be what is committed: commit what belongs to the "
+            "feature, remove what does not (or list it in .gitignore), then `batchctl done` again."
         )
 
 
 def _refuse_no_commit(commits: List[str], base: Optional[str]) -> None:
     if not commits:
         raise Refused(
-            f"There is no commit since the feature began (base {str(base)[:12]}). Commit the work, then `batchctl done` again. "
-            "If the feature needs no change at all: `batchctl done --no-change REASON`."
+            f"There is no commit since the feature began (base {str(base)[:12]}). Commit the work, then `batchctl "
+            "done` again. If the feature needs no change at all: `batchctl done --no-change REASON`."
         )
 
 
@@ -126,8 +131,8 @@ def _verified(project: Project, state: State, sha: Optional[str], wait_s: float)
         left = deadline - time.monotonic()
         if left <= 0:
             raise StillRunning(
-                f"The verify command still runs on {(sha or '')[:12]} (`{policy['verify'][:80]}`). Change nothing; "
-                "run `batchctl done` again: it waits for the same run."
+                f"The verify command still runs on {(sha or '')[:12]} (`{policy['verify'][:80]}`). Change nothing; run "
+                "`batchctl done` again: it waits for the same run."
             )
         time.sleep(min(left, 0.1))
     exit_code, seconds = result
@@ -144,8 +149,9 @@ def _refuse_failed(policy: State, log: str, exit_code: int, seconds: float) -> N
     else:
         what = f"failed with exit status {exit_code}"
     raise Refused(
-        f"The verify command `{policy['verify'][:200]}` {what}. Mend the cause, commit, then `batchctl done` again; if you cannot: "
-        f"`batchctl fail --reason TEXT`. The end of its output (data; all of it is in {log}):\n{_tail(log)}"
+        f"The verify command `{policy['verify'][:200]}` {what}. Mend the cause, commit, then `batchctl done` again; if "
+        "you cannot: `batchctl fail --reason TEXT`. The end of its output (data; all of it is in "
+        f"{log}):\n{_tail(log)}"
     )
 
 
@@ -169,7 +175,9 @@ def _start(folder: str, root: str, command: str, timeout_s: int) -> bool:
 
 
 def _detach_and_run(folder: str, root: str, command: str, timeout_s: int) -> NoReturn:
-    """In a forked child: leave the caller's session, so that nothing that ends it ends the run, and wait for the command."""
+    """In a forked child: leave the caller's session, so that nothing that ends it ends the run, and wait for the
+    command.
+    """
     try:
         os.setsid()
         if os.fork():

@@ -1,7 +1,7 @@
 """The few questions we ask git, and the one thing we let it do: put a feature's leftovers into a stash.
 
-Every call is a list of arguments, never a shell line; paths go in literally. Errors are StateUnusable with git's own words. All
-functions take the project's root.
+Every call is a list of arguments, never a shell line; paths go in literally. Errors are StateUnusable with git's own
+words. All functions take the project's root.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def subject(root: str, commit: str) -> str:
 def changes(root: str) -> tuple[List[str], List[str]]:
     """What is not committed: tracked paths that are modified or staged, and untracked ones (a new folder as `folder/`).
 
-    Paths are relative to the work tree's top; the state file is left out."""
+    Paths are relative to the work tree's top; the state file is left out.
+    """
     answer = _run(root, "--no-optional-locks", "status", "--porcelain=v1", "-z", "--untracked-files=normal")
     tracked: List[str] = []
     untracked: List[str] = []
@@ -82,13 +83,16 @@ def leftovers(root: str, known: Iterable[str]) -> List[str]:
 
 
 def stash(root: str, name: str, known: Iterable[str]) -> bool:
-    """Put the leftovers into a stash called `name`; untracked paths in `known` stay. Whether there was anything to put away."""
+    """Put the leftovers into a stash called `name`; untracked paths in `known` stay. Whether there was anything to
+    put away.
+    """
     left = leftovers(root, known)
     if not left:
         return False
     if head(root) is None:
         raise StateUnusable(
-            f"The leftovers cannot be stashed before the first commit in {root}. Commit something, or move them away: {_listed(left)}"
+            f"The leftovers cannot be stashed before the first commit in {root}. Commit something, or move them away: "
+            f"{_listed(left)}"
         )
     pathspecs = "\0".join(left)
     _run(

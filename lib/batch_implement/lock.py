@@ -3,8 +3,9 @@
     with lock.held(folder_fd, path, timeout_s):
         ...
 
-Chosen because the kernel drops it when its holder dies, however it dies. The file is never removed or truncated as a whole; it holds one
-line that says who took the lock last, so that one who waits too long can be told. It does not exclude across NFS clients.
+Chosen because the kernel drops it when its holder dies, however it dies. The file is never removed or truncated as a
+whole; it holds one line that says who took the lock last, so that one who waits too long can be told. It does not
+exclude across NFS clients.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ LONGEST_WAIT_S = 0.05
 class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
     """Hold the lock in folder `folder_fd`, whose path is `folder`, for the length of a `with`.
 
-    Waits up to `timeout_s` seconds, then LockTimeout, which names the holder. Not reentrant: a second `held` in the same process waits too."""
+    Waits up to `timeout_s` seconds, then LockTimeout, which names the holder. Not reentrant: a second `held` in the
+    same process waits too.
+    """
 
     def __init__(self, folder_fd: int, folder: str, timeout_s: float) -> None:
         self._folder_fd, self._folder, self._timeout_s = folder_fd, folder, timeout_s
@@ -56,8 +59,9 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
                 holder = self._holder()
                 os.close(self._fd)
                 raise LockTimeout(
-                    f"The lock {self._folder}/{NAME} was not free within {self._timeout_s:g} s; it is held by {holder}. Nothing was changed. "
-                    "If that process is stuck or stopped, end it: the lock goes with it.",
+                    f"The lock {self._folder}/{NAME} was not free within {self._timeout_s:g} s; it is held by "
+                    f"{holder}. Nothing was changed. If that process is stuck or stopped, end it: the lock goes with "
+                    "it.",
                     holder,
                 )
             os.close(self._fd)

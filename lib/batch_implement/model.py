@@ -1,14 +1,16 @@
 """The state's shape, its invariants and what can be derived from it. Pure: no file, clock, process or environment.
 
-A state is a plain dict with the fields of `schemas/batch_state.schema.json`; that file says what each field means. Objects keyed
-by a feature index have the index as a decimal string (`key`), here as in the file. A state is never changed in place: a new version
-is a shallow copy that shares what stayed the same, so that a write can tell what changed.
+A state is a plain dict with the fields of `schemas/batch_state.schema.json`; that file says what each field means.
+Objects keyed by a feature index have the index as a decimal string (`key`), here as in the file. A state is never
+changed in place: a new version is a shallow copy that shares what stayed the same, so that a write can tell what
+changed.
 
     new_state(...)             a first version
     broken_invariants(state)   what the schema cannot say
     went_backwards(old, new)   what may never fall and did
 
-A feature is *pending* when it is in none of completed, failed, skipped and active; *runnable* when its dependencies are completed too.
+A feature is *pending* when it is in none of completed, failed, skipped and active; *runnable* when its dependencies
+are completed too.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ def valid_batch_id(text: object) -> bool:
 
 
 def policy(**given: Any) -> State:
-    """The default policy with `given` laid over it. A verify command adds `verify` to the evidence that is asked for."""
+    """The default policy with `given` laid over it. A verify command adds `verify` to the evidence that is asked
+    for.
+    """
     merged = {**DEFAULT_POLICY, "evidence": list(DEFAULT_POLICY["evidence"]), "budgets": {}}
     merged.update(given)
     if merged["verify"] and "evidence" not in given:
@@ -71,7 +75,9 @@ def new_state(
     workflow_mode: str = "auto-implement",
     untracked: Iterable[str] = (),
 ) -> State:
-    """A first version (revision 0, which the first write makes 1) of a batch over `features`; `now` is its time of creation."""
+    """A first version (revision 0, which the first write makes 1) of a batch over `features`; `now` is its time of
+    creation.
+    """
     return {
         "schema_version": SCHEMA_VERSION,
         "batch_id": batch_id,
@@ -126,7 +132,9 @@ def is_live(state: State) -> bool:
 
 
 def wants_hooks(state: State) -> bool:
-    """Whether the hooks have anything to do with it: it is unfinished, or the client that holds it has not heard of its end yet."""
+    """Whether the hooks have anything to do with it: it is unfinished, or the client that holds it has not heard of
+    its end yet.
+    """
     return is_live(state) or (state["owner"] is not None and state["owner"]["pid"] is not None)
 
 
@@ -162,7 +170,8 @@ def pending(state: State) -> Iterator[int]:
 def next_runnable(state: State) -> Optional[int]:
     """Index of the pending feature to do next. None when none can run.
 
-    Features that have not failed yet come before those that are to be retried: a retry waits for the others."""
+    Features that have not failed yet come before those that are to be retried: a retry waits for the others.
+    """
     needs = state["feature_dependencies"]
     done = set(state["completed_features"])
     tried = state["retry_attempts"]
@@ -293,7 +302,9 @@ def _wrong_status(state: State, left: bool) -> Iterator[str]:
         if left:
             yield f"status is {state['status']}, but features are left"
         elif state["status"] != outcome(state):
-            yield f"status is {state['status']}; with {len(state['completed_features'])} completed it is {outcome(state)}"
+            yield (
+                f"status is {state['status']}; with {len(state['completed_features'])} completed it is {outcome(state)}"
+            )
     elif not left:
         yield f"status is {state['status']}, but no feature is left"
     if (state["status"] == "paused") != (state["pause"] is not None):
@@ -358,8 +369,9 @@ def went_backwards(old: State, new: State) -> List[str]:
 
 
 def consistent(state: State) -> State:
-    """`state` with `current_index` and `status` as the rest of it says: what every change ends with. A pause stays one while
-    anything is left."""
+    """`state` with `current_index` and `status` as the rest of it says: what every change ends with. A pause stays
+    one while anything is left.
+    """
     left = state["active"] is not None or next(pending(state), None) is not None
     changed = {**state, "current_index": current_index(state)}
     if not left:

@@ -1,12 +1,13 @@
 """Where a project's batch lives: one resolver for hooks, batchctl and library.
 
-    root      BATCH_IMPLEMENT_ROOT; else from CLAUDE_PROJECT_DIR, else the working directory, upward to the nearest `.git` (folder or
-              file: a linked worktree has its own batch); without one, to the nearest `.claude` that is not the client's own
-              configuration; else the start folder itself
+    root      BATCH_IMPLEMENT_ROOT; else from CLAUDE_PROJECT_DIR, else the working directory, upward to the nearest
+              `.git` (folder or file: a linked worktree has its own batch); without one, to the nearest `.claude` that
+              is not the client's own configuration; else the start folder itself
     state     ROOT/.claude/batch_state.json
     private   GIT_DIR/batch-implement, without git ROOT/.claude/batch-implement: what must survive `git clean -fdx`
 
-`hooks/run` does the same in a few lines of sh; `tests/unit/test_paths.py` holds the two together. Nothing is created here.
+`hooks/run` does the same in a few lines of sh; `tests/unit/test_paths.py` holds the two together. Nothing is created
+here.
 """
 
 from __future__ import annotations
@@ -34,20 +35,38 @@ class Project:
         self.root = root
         self.git_dir = git_dir(root)
 
+    state_folder = STATE_FOLDER  # relative to the root
+    state_name = STATE_NAME
+    private_name = PRIVATE_NAME
+
     @property
     def state(self) -> str:
         """Path of the state file."""
-        return f"{self.root}/{STATE_FOLDER}/{STATE_NAME}"
+        return f"{self.root}/{self.state_folder}/{self.state_name}"
+
+    @property
+    def temp_name(self) -> str:
+        """Name under which a new version is written beside the state file."""
+        return f"{self.state_name}.tmp"
 
     @property
     def private_parent(self) -> str:
         """The folder that holds the private one."""
-        return self.git_dir or f"{self.root}/{STATE_FOLDER}"
+        return self.git_dir or f"{self.root}/{self.state_folder}"
 
     @property
     def private(self) -> str:
         """Path of the private folder: lock, seal, copies, audit log, history, quarantine, logs."""
-        return f"{self.private_parent}/{PRIVATE_NAME}"
+        return f"{self.private_parent}/{self.private_name}"
+
+    @property
+    def log_folder(self) -> str:
+        """Path of the folder that holds the audit log."""
+        return self.private
+
+    def open_state_folder(self, *, create: bool) -> int:
+        """A descriptor of the folder that holds the state file, as `open_folder` gives it."""
+        return open_folder(self.root, self.state_folder, create=create)
 
 
 def find_project(environ: Mapping[str, str], cwd: str) -> Project:
@@ -76,7 +95,9 @@ def own_configuration(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def git_dir(root: str) -> Optional[str]:
-    """The project's own git folder: `.git`, or where a `.git` file points; None without git or with a broken pointer."""
+    """The project's own git folder: `.git`, or where a `.git` file points; None without git or with a broken
+    pointer.
+    """
     dot_git = f"{root}/.git"
     if os.path.isdir(dot_git):
         return dot_git
@@ -92,27 +113,33 @@ def git_dir(root: str) -> Optional[str]:
 
 
 def open_folder(path: str, name: str, *, create: bool) -> int:
-    """A descriptor of folder `name` in the folder at `path`, without following a link at `name`.
+    """A descriptor of folder `name` (one name, or several with `/`) in the folder at `path`, without following a link
+    in `name`.
 
-    With `create` it is made (0700) and made durable when it is missing; without, FileNotFoundError. StateUnusable for a link or another thing."""
+    With `create` it is made (0700) and made durable when it is missing; without, FileNotFoundError. StateUnusable for
+    a link or another thing.
+    """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    parent = os.open(path, flags)
-    try:
-        if create:
-            try:
-                os.mkdir(name, 0o700, dir_fd=parent)
-                os.fsync(parent)
-            except FileExistsError:
-                pass
-        return os.open(name, flags | os.O_NOFOLLOW, dir_fd=parent)
-    except NotADirectoryError as error:
-        raise not_a_folder(f"{path}/{name}") from error
-    except OSError as error:
-        if os.path.islink(f"{path}/{name}"):
-            raise not_a_folder(f"{path}/{name}") from error
-        raise
-    finally:
-        os.close(parent)
+    folder = os.open(path, flags)
+    for part in name.split("/"):
+        parent, path = folder, f"{path}/{part}"
+        try:
+            if create:
+                try:
+                    os.mkdir(part, 0o700, dir_fd=parent)
+                    os.fsync(parent)
+                except FileExistsError:
+                    pass
+            folder = os.open(part, flags | os.O_NOFOLLOW, dir_fd=parent)
+        except NotADirectoryError as error:
+            raise not_a_folder(path) from error
+        except OSError as error:
+            if os.path.islink(path):
+                raise not_a_folder(path) from error
+            raise
+        finally:
+            os.close(parent)
+    return folder
 
 
 def not_a_folder(path: str) -> StateUnusable:

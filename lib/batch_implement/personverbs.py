@@ -1,13 +1,14 @@
 """What a person asks for: create, add, resume, pause, skip, retry, abort. Each takes the project and the caller.
 
-`create` and `resume` hand back the state; the others a message. A slash command and `batchctl` in a terminal end here alike.
+`create` and `resume` hand back the state; the others a message. A slash command and `batchctl` in a terminal end here
+alike.
 """
 
 from __future__ import annotations
 
 import os
 
-from . import audit, clock, gitrepo, model, process, sessions, transitions, workerverbs
+from . import audit, clock, gitrepo, model, process, seal, sessions, transitions, workerverbs
 from . import caller as callers
 from .errors import Misuse, Refused
 from .store import Store, no_batch, unfinished
@@ -33,7 +34,9 @@ def create(
 ) -> State:
     """Start a batch over the features `texts`, held by the caller when that is a client.
 
-    Refused outside git, with modified or staged tracked files, or while another batch is unfinished (unless `replace`)."""
+    Refused outside git, with modified or staged tracked files, or while another batch is unfinished (unless
+    `replace`).
+    """
     refuse_unclean(project)
     store = Store(project)
     known = store.read()
@@ -50,7 +53,8 @@ def create(
         features_file=features_file, policy=policy, workflow_mode=mode, untracked=untracked,
     )  # fmt: skip
     gitrepo.hide_state(project.root)
-    state = store.create({**state, "owner": caller.owner(now)}, replace=replace)
+    owner = caller.owner(now)
+    state = store.create(sessions.lease(state, owner, caller.prompt_id) if owner else state, replace=replace)
     audit.record(project.private, "created", batch_id=state["batch_id"], features=len(texts), policy=policy)
     return state
 
@@ -59,20 +63,22 @@ def refuse_unclean(project: Project) -> None:
     """Refused unless the project is a git work tree without modified or staged tracked files."""
     if project.git_dir is None or not gitrepo.is_repository(project.root):
         raise Refused(
-            f"{project.root} is not a git repository, and a feature is done only with a commit. "
-            "Start in one, or `git init` and commit what is there."
+            f"{project.root} is not a git repository, and a feature is done only with a commit. Start in one, or `git "
+            "init` and commit what is there."
         )
     tracked, _ = gitrepo.changes(project.root)
     if tracked:
         shown = ", ".join(tracked[:10]) + (f" and {len(tracked) - 10} more" if len(tracked) > 10 else "")
         raise Refused(
-            f"Tracked files are modified or staged: {shown}. They would end up in the first feature's commit. "
-            "Commit them or `git stash` them, then start again."
+            f"Tracked files are modified or staged: {shown}. They would end up in the first feature's commit. Commit "
+            "them or `git stash` them, then start again."
         )
 
 
 def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, unattended: bool = False) -> State:
-    """The same batch under a new owner; its open feature goes on. Refused for another batch's id, and while another client works."""
+    """The same batch under a new owner; its open feature goes on. Refused for another batch's id, and while another
+    client works.
+    """
     store = Store(project)
     state = store.read()
     if state is None or (batch_id and state["batch_id"] != batch_id):
@@ -86,7 +92,7 @@ def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, 
         if unattended and not running["policy"]["unattended"]:
             running = {**running, "policy": {**running["policy"], "unattended": True}}
         owner = caller.owner(now)
-        return sessions.lease(running, owner) if owner else sessions.end_lease(running)
+        return sessions.lease(running, owner, caller.prompt_id) if owner else sessions.end_lease(running)
 
     state = store.update(take)
     if project.git_dir is not None and gitrepo.is_repository(project.root):
@@ -129,9 +135,12 @@ def places_of(project: Project, batch_id: str) -> List[str]:
         kept = os.path.join(private, "history", f"{batch_id}.json")
         if os.path.exists(kept):
             found.append(kept)
+        sealed = seal.read(private)
+        if private == project.private or sealed is None or sealed.new is None:
+            continue  # the one that was asked, or nothing is there any more
         try:
             with open(os.path.join(private, "current.json"), encoding="utf-8", errors="replace") as file:
-                if f'"batch_id": "{batch_id}"' in file.read(4096) and private != project.private:
+                if f'"batch_id": "{batch_id}"' in file.read(4096):
                     found.append(_work_tree(folder, common))
         except OSError:
             continue
@@ -143,7 +152,7 @@ def _work_tree(git_dir: str, common: str) -> str:
         with open(os.path.join(git_dir, "gitdir"), encoding="utf-8") as pointer:
             return f"the work tree {os.path.dirname(pointer.read().strip())}"
     except OSError:
-        return f"the work tree of {common}"
+        return f"the work tree {os.path.dirname(common)}" if common.endswith("/.git") else f"the work tree of {common}"
 
 
 def add(project: Project, texts: Sequence[str]) -> str:
@@ -192,11 +201,16 @@ def retry(project: Project, indices: Sequence[int]) -> str:
 
     state = Store(project).update(bring)
     numbers = ", ".join(str(index + 1) for index in back)
-    return f"Pending again: feature {numbers}. Batch {state['batch_id']} is {state['status']}; go on with `/batch-implement --resume`."
+    return (
+        f"Pending again: feature {numbers}. Batch {state['batch_id']} is {state['status']}; go on with "
+        "`/batch-implement --resume`."
+    )
 
 
 def abort(project: Project) -> str:
-    """End the batch: it goes into history, its open feature's uncommitted work into a stash. Commits stay and are listed."""
+    """End the batch: it goes into history, its open feature's uncommitted work into a stash. Commits stay and are
+    listed.
+    """
     store = Store(project)
     state = store.require()
     stash = workerverbs.set_aside(project, state)

@@ -1,7 +1,7 @@
 """Which process a lease belongs to, and whether it still runs.
 
-A process id alone proves nothing: ids are used again. So a lease also keeps when the process was started (`started`), within
-which boot. Linux tells both in /proc; elsewhere `ps` tells the start time.
+A process id alone proves nothing: ids are used again. So a lease also keeps when the process was started (`started`),
+within which boot. Linux tells both in /proc; elsewhere `ps` tells the start time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def started(pid: int) -> Optional[str]:
 
 
 def runs(pid: int, since: Optional[str]) -> bool:
-    """Whether process `pid` runs and, when `since` is known, is the one that was started then. A zombie does not run."""
+    """Whether process `pid` runs and, when `since` is known, is the one that was started then. A zombie does not
+    run.
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -63,7 +65,9 @@ def ancestors(pid: int) -> Iterator[int]:
 
 
 def client_pid(environ: Mapping[str, str]) -> Optional[int]:
-    """Process id of the client we run under: `CLAUDE_PID`, else the nearest ancestor that is one; None outside a client."""
+    """Process id of the client we run under: `CLAUDE_PID`, else the nearest ancestor that is one; None outside a
+    client.
+    """
     given = environ.get("CLAUDE_PID", "")
     if given.isdigit() and int(given) > 0:
         return int(given)
@@ -94,7 +98,9 @@ def new_owner(session_id: str, pid: Optional[int], now: str) -> State:
 
 
 def holds(owner: Optional[State]) -> bool:
-    """Whether the lease is alive: it has a process, and that runs. On another machine nobody can tell: it counts as alive."""
+    """Whether the lease is alive: it has a process, and that runs. On another machine nobody can tell: it counts as
+    alive.
+    """
     if owner is None or owner["pid"] is None:
         return False
     return owner["host"] != host() or runs(owner["pid"], owner["pid_started"])
@@ -104,7 +110,8 @@ def relation(owner: Optional[State], session_id: str, pid: Optional[int]) -> str
     """What a client (its session and process) is to the lease.
 
     `own`: it holds it. `free`: nobody does, or its holder is dead or has moved on to another conversation.
-    `other`: another living client does, also one that resumed the same conversation."""
+    `other`: another living client does, also one that resumed the same conversation.
+    """
     if (
         owner is not None
         and owner["session_id"] == session_id

@@ -14,7 +14,9 @@ _GIT_TAKES_VALUE = frozenset(("-C", "-c", "--git-dir", "--work-tree", "--namespa
 
 
 def operations(command: str, output: str, *, succeeded: bool) -> Dict[str, Dict[str, Any]]:
-    """The `push` and `pr` records (without time) of a command that ran with this output; empty when it published nothing."""
+    """The `push` and `pr` records (without time) of a command that ran with this output; empty when it published
+    nothing.
+    """
     try:
         lexer = shlex.shlex(command.replace("\n", " ; "), posix=True, punctuation_chars=True)
         lexer.whitespace_split = True

@@ -15,9 +15,11 @@ SIGNS = {"completed": "done   ", "failed": "FAILED ", "skipped": "skipped", "act
 
 
 def status(state: State) -> Dict[str, Any]:
-    """The batch as plain data: `{batch_id, status, revision, counts, features: [{index, text, status, attempts, commit}], next}`.
+    """The batch as plain data: `{batch_id, status, revision, counts, features: [{index, text, status, attempts,
+    commit}], next}`.
 
-    `next` is the index of the open or next runnable feature, null when none is left."""
+    `next` is the index of the open or next runnable feature, null when none is left.
+    """
     return {
         "batch_id": state["batch_id"],
         "status": state["status"],

@@ -1,15 +1,17 @@
 """The seal: a few lines of plain text that say which version of the state is in force, so that a hook needs no parse.
 
-    live                                   or `over`, when hooks have nothing to do: all that the guard in hooks/run reads
-    new INODE SIZE MTIME_NS SHA256 REVISION   the version that the last write put in place, or `new -` for a batch that was put away
-    old INODE SIZE MTIME_NS SHA256 REVISION   the one before it, or `old -`
-    owner SESSION PID                         the lease, `-` for each that there is none of
-    open INDEX ATTEMPT                        the open feature, or `open -`
+    live                         or `over`, when hooks have nothing to do: all that the guard in hooks/run reads
+    new IDENTITY                 the version that the last write put in place, or `new -` for a batch that was put away
+    old IDENTITY                 the one before it, or `old -`
+    owner SESSION PID            the lease, `-` for each that there is none of
+    open INDEX ATTEMPT           the open feature, or `open -`
     unattended 0|1
-    remind CONTEXT ...                        windows that are owed a reminder
+    remind CONTEXT ...           windows that are owed a reminder
 
-It is written, durably, before the state is replaced. A rename keeps the inode, so at every moment the file in place is the `new` or the
-`old` one of the seal, and what is neither was not written by us. Only the store writes it.
+An IDENTITY is `INODE SIZE MTIME_NS SHA256 REVISION`.
+
+It is written, durably, before the state is replaced. A rename keeps the inode, so at every moment the file in place
+is the `new` or the `old` one of the seal, and what is neither was not written by us. Only the store writes it.
 """
 
 from __future__ import annotations
@@ -66,6 +68,15 @@ class Seal:
             if identity is not None and identity.is_at(status):
                 return identity
         return None
+
+    def vouches_for(self, path: str) -> bool:
+        """Whether the file at `path` is a sealed version, or rightly absent, by one stat: enough for most hooks."""
+        if self.new is None:
+            return True
+        try:
+            return self.knows(os.stat(path, follow_symlinks=False)) is not None
+        except OSError:
+            return not self.live
 
     def is_owner(self, session_id: str, pid: str) -> bool:
         """Whether the client with this session and process id (as text) holds the lease."""

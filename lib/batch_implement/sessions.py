@@ -1,8 +1,8 @@
 """Who works on a batch, and what its conversation went through: pure functions from a state to a new one.
 
-A client holds a batch by a *lease* (`owner`): its session id, and its process told from any later one of the same number. The lease
-ends when the session ends, with a pause, or with its process. What is alive is asked elsewhere (`process`); here it comes in as an
-argument. Everything takes a valid state, leaves it untouched and returns another.
+A client holds a batch by a *lease* (`owner`): its session id, and its process told from any later one of the same
+number. The lease ends when the session ends, with a pause, or with its process. What is alive is asked elsewhere
+(`process`); here it comes in as an argument. Everything takes a valid state, leaves it untouched and returns another.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ MAIN = "main"  # the coordinator's window; a worker's is named by its agent id
 STOPS_BEFORE_PAUSE = 3
 
 
-def lease(state: State, owner: State) -> State:
-    """The batch under `owner` (fields of the state's `owner`); what the old conversation was waiting for is forgotten."""
+def lease(state: State, owner: State, prompt_id: Optional[str] = None) -> State:
+    """The batch under `owner` (fields of the state's `owner`), worked on in the turn of `prompt_id` (None: in none yet).
+
+    What the old conversation was waiting for is forgotten.
+    """
     events = [
         {**event, "reminded": True} if event.get("reminded") is False else event
         for event in state.get("auto_clear_events", ())
     ]
-    return {**state, "owner": owner, "continuation": {}, "auto_clear_events": events}
+    return {**state, "owner": owner, "continuation": {"prompt": prompt_id}, "auto_clear_events": events}
 
 
 def end_lease(state: State) -> State:
@@ -69,17 +72,20 @@ def note_window(state: State, tokens: int) -> State:
     return {**state, "context_token_estimate": tokens}
 
 
-def person_spoke(state: State) -> State:
-    """Note that a person said something of their own: the end of this turn is theirs."""
-    return {**state, "continuation": {**state.get("continuation", {}), "person_spoke": True}}
+def at_work(state: State, prompt_id: Optional[str]) -> State:
+    """Note the prompt whose turn works on the batch, None when a person is talking instead.
 
-
-def answered(state: State) -> State:
-    """Note that the conversation is back at work: what the person said is answered. The same state when they said nothing."""
-    continuation = {**state.get("continuation", {})}
-    if not continuation.pop("person_spoke", False):
+    Only the end of that turn is sent on. The same state when that is known.
+    """
+    known = state.get("continuation", {})
+    if known.get("prompt") == prompt_id:
         return state
-    return {**state, "continuation": continuation}
+    return {**state, "continuation": {**known, "prompt": prompt_id}}
+
+
+def is_at_work(state: State, prompt_id: str) -> bool:
+    """Whether a turn that ends works on the batch. A client that does not name its prompts is taken to."""
+    return not prompt_id or state.get("continuation", {}).get("prompt") == prompt_id
 
 
 def progress_mark(state: State) -> str:

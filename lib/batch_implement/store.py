@@ -2,21 +2,22 @@
 
     store = Store(project)
     state = store.read()                                        # None when there is no batch; no lock
-    state = store.update(lambda state: transitions.start(...))  # read, check, change and replace under one lock, durably
+    state = store.update(lambda state: transitions.start(...))  # read, check, change, replace: under one lock, durably
     store.create(state); store.put_away("aborted")
 
-A version is replaced whole or not at all: temp file, fsync, seal, rename, fsync of the folder (docs/durability.md). What happens to a file
-that is not the one the seal knows (`_settle`, always under the lock):
+A version is replaced whole or not at all: temp file, fsync, seal, rename, fsync of the folder (docs/durability.md).
+What happens to a file that is not the one the seal knows (`settle`, always under the lock):
 
     same content elsewhere (copied, restored)   sealed again
     changed by the model (`by_model`)           to quarantine/, the version in force comes back
     changed by anybody else, valid              adopted: one revision more
-    changed by anybody else, not valid          to quarantine/, the version in force comes back; with none to come back it stays, StateUnusable
+    changed by anybody else, not valid          to quarantine/, the version in force comes back; with none to come back
+                                                it stays, StateUnusable
     gone, by the model                          the version in force comes back
     gone, by anybody else                       the batch is withdrawn: put away into history/
 
-Nothing is deleted. `notes` collects what a person or model should be told, a sentence each. Errors: Refused (no batch), StateUnusable and its
-kinds; the version in force then still is.
+Nothing is deleted. `notes` collects what a person or model should be told, a sentence each. Errors: Refused (no
+batch), StateUnusable and its kinds; the version in force then still is.
 """
 
 from __future__ import annotations
@@ -51,16 +52,21 @@ class _Version:
 
 
 class Store:
-    """The state of one project. `by_model`: a change that we did not make is taken for the model's, not for a person's edit."""
+    """The state of one project. `by_model`: a change that we did not make is taken for the model's, not for a
+    person's edit.
+    """
 
     def __init__(self, project: Project, *, by_model: bool = False, timeout_s: float = TIMEOUT_S) -> None:
         self.project, self.by_model, self.timeout_s = project, by_model, timeout_s
         self.notes: List[str] = []
+        self.put_back = ""  # what was found damaged and replaced by the version in force, a sentence; mostly nothing
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def read(self) -> Optional[State]:
-        """The version in force, None when there is no batch. Takes the lock only when the file is not what the seal says."""
+        """The version in force, None when there is no batch. Takes the lock only when the file is not what the seal
+        says.
+        """
         for _ in range(5):
             try:
                 found = self._peek()
@@ -84,30 +90,26 @@ class Store:
         return state
 
     def untouched(self) -> bool:
-        """Whether the file is one that the seal knows, by one stat and one small read: all that a hook needs on most calls."""
+        """Whether the file is one that the seal knows, by one stat and one small read."""
         sealed = seal.read(self.project.private)
-        if sealed is None or sealed.new is None:
-            return True
-        try:
-            return sealed.knows(os.stat(self.project.state, follow_symlinks=False)) is not None
-        except OSError:
-            return not sealed.live
+        return sealed is None or sealed.vouches_for(self.project.state)
 
     def _peek(self) -> Optional[tuple[os.stat_result, bytes]]:
         try:
-            folder = paths.open_folder(self.project.root, paths.STATE_FOLDER, create=False)
+            folder = self.project.open_state_folder(create=False)
         except FileNotFoundError:
             return None
         try:
-            return disk.read(folder, paths.STATE_NAME)
+            return disk.read(folder, self.project.state_name)
         finally:
             os.close(folder)
 
     # -- writing -------------------------------------------------------------------------------------------------
 
     def update(self, change: Callable[[State], State]) -> State:
-        """Replace the version in force by `change` of it and return that. `change` may refuse by raising; one that returns the
-        very state it got writes nothing."""
+        """Replace the version in force by `change` of it and return that. `change` may refuse by raising; one that
+        returns the very state it got writes nothing.
+        """
         with _Locked(self) as at:
             current = at.settle()
             if current is None:
@@ -116,7 +118,9 @@ class Store:
             return current.state if changed is current.state else at.write(changed, current)
 
     def create(self, state: State, *, replace: bool = False) -> State:
-        """Write the first version of a batch. Refused while another is unfinished, unless `replace`, which puts that one away."""
+        """Write the first version of a batch. Refused while another is unfinished, unless `replace`, which puts that
+        one away.
+        """
         with _Locked(self, create=True) as at:
             current = at.settle()
             if current is not None:
@@ -135,7 +139,9 @@ class Store:
             return current.state
 
     def settle(self) -> Optional[State]:
-        """Mend what was done to the file behind our back (see the module); the version in force, None when there is no batch."""
+        """Mend what was done to the file behind our back (see the module); the version in force, None when there is
+        no batch.
+        """
         with _Locked(self) as at:
             current = at.settle()
             return current.state if current else None
@@ -153,11 +159,11 @@ class _Locked:
         project = self.project
         try:
             if not project.git_dir:
-                os.close(paths.open_folder(project.root, paths.STATE_FOLDER, create=self._create))
+                os.close(project.open_state_folder(create=self._create))
             missing = not self._create and seal.read(project.private) is None and not os.path.lexists(project.state)
             if missing:
                 raise FileNotFoundError
-            self._private = paths.open_folder(project.private_parent, paths.PRIVATE_NAME, create=True)
+            self._private = paths.open_folder(project.private_parent, project.private_name, create=True)
         except FileNotFoundError as error:
             raise no_batch(project) from error
         except OSError as error:
@@ -184,13 +190,13 @@ class _Locked:
     def folder(self) -> int:
         """A descriptor of the folder that holds the state file; it is made when it is missing."""
         if self._folder < 0:
-            self._folder = paths.open_folder(self.project.root, paths.STATE_FOLDER, create=True)
+            self._folder = self.project.open_state_folder(create=True)
         return self._folder
 
     def note(self, event: str, text: str, **details: Any) -> None:
         """Tell whoever called, and the audit log."""
         self.store.notes.append(text)
-        audit.record(self.project.private, event, text=text, **details)
+        audit.record(self.project.log_folder, event, text=text, **details)
 
     # -- what is there -------------------------------------------------------------------------------------------
 
@@ -214,7 +220,7 @@ class _Locked:
             known = sealed.knows(status)
             if known is not None and known.sha256 == digest:
                 if sealed.new is None:  # put away already; only its removal was cut short
-                    os.unlink(paths.STATE_NAME, dir_fd=self.folder())
+                    os.unlink(self.project.state_name, dir_fd=self.folder())
                     return None
                 return self._in_force(codec.parse(data), known, sealed)
             if sealed.new is not None and sealed.new.sha256 == digest:
@@ -227,10 +233,10 @@ class _Locked:
     def _found(self) -> Optional[tuple[os.stat_result, bytes]]:
         if self._folder < 0:
             try:
-                self._folder = paths.open_folder(self.project.root, paths.STATE_FOLDER, create=False)
+                self._folder = self.project.open_state_folder(create=False)
             except FileNotFoundError:
                 return None
-        return disk.read(self._folder, paths.STATE_NAME)
+        return disk.read(self._folder, self.project.state_name)
 
     def _in_force(self, state: State, identity: Identity, sealed: Seal) -> _Version:
         if sealed.live != model.wants_hooks(state):  # a crash came between a write and its last seal
@@ -250,15 +256,20 @@ class _Locked:
         except StateUnusable as error:
             if in_force is None:
                 raise StateUnusable(
-                    f"{self.project.state} cannot be used and was left as it is: {error.message} "
-                    "Mend it, or move it away; `batchctl validate` says more."
+                    f"{self.project.state} cannot be used and was left as it is: {error.message} Mend it, or move it "
+                    "away; `batchctl validate` says more."
                 ) from error
             return self._put_back(sealed, f"not a valid state ({error.message})")
         if sealed is not None:
             text = f"{self.project.state} was edited outside batchctl; the edit is valid and was taken over."
             self.note("adopted", text, revision=state["revision"] + 1)
+        elif os.path.lexists(f"{self.project.private}/seal"):
+            text = f"{self.project.private}/seal was damaged; it was made new for the state as it is."
+            self.note("seal mended", text)
+        if mended:
+            mended = [*mended, f"as it was: {self._keep(state['batch_id'] + '.as-it-was', data)}"]
         if mended or sealed is None:
-            audit.record(self.project.private, "migrated", mended=mended)
+            audit.record(self.project.log_folder, "migrated", mended=mended)
         written = self.write(state, _Version(state, identity))
         return self._written(written)
 
@@ -273,14 +284,16 @@ class _Locked:
         data = self._copy(sealed)
         if data is None:
             raise StateUnusable(
-                f"{self.project.state} is {what}, and no intact copy of the version in force is left. It was left as it is. "
-                f"Older batches are in {self.project.private}/history; `batchctl create --replace` starts anew and keeps what is there."
+                f"{self.project.state} is {what}, and no intact copy of the version in force is left. It was left as "
+                f"it is. Older batches are in {self.project.private}/history; `batchctl create --replace` starts anew "
+                "and keeps what is there."
             )
         place = self._quarantine()
         state = codec.parse(data)
         self._replace(data, state, None)
         kept = f" What was there is now {place}." if place else ""
         text = f"{self.project.state} was {what} outside batchctl. Revision {state['revision']} was put back.{kept}"
+        self.store.put_back = text
         self.note("put back", text, quarantined=place)
         return self._written(state)
 
@@ -292,8 +305,8 @@ class _Locked:
         self.note("withdrawn", f"{self.project.state} was removed: its batch counts as withdrawn.{where}", kept=place)
 
     def _copy(self, sealed: Optional[Seal]) -> Optional[bytes]:
-        """The content of the version in force from our own copies, None when there is no intact one."""
-        for identity in (sealed.new, sealed.old) if sealed else ():
+        """The content of the version in force from our own copies, None when there is no intact one, or no batch."""
+        for identity in (sealed.new, sealed.old) if sealed and sealed.new else ():
             for name in (CURRENT, PREVIOUS):
                 try:
                     found = disk.read(self._private, name) if identity else None
@@ -308,23 +321,25 @@ class _Locked:
         folder = paths.open_folder(self.project.private, "quarantine", create=True)
         stamp = f"{time.time_ns()}"
         try:
-            os.rename(paths.STATE_NAME, f"{stamp}.json", src_dir_fd=self.folder(), dst_dir_fd=folder)
+            os.rename(self.project.state_name, f"{stamp}.json", src_dir_fd=self.folder(), dst_dir_fd=folder)
             return f"{self.project.private}/quarantine/{stamp}.json"
         except FileNotFoundError:
             return None
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise disk.trouble(f"{self.project.state} cannot be moved to quarantine", error) from error
-            name = f"{paths.STATE_NAME}.quarantined-{stamp}"  # the git folder is on another file system
-            os.rename(paths.STATE_NAME, name, src_dir_fd=self.folder(), dst_dir_fd=self.folder())
-            return f"{self.project.root}/{paths.STATE_FOLDER}/{name}"
+            name = f"{self.project.state_name}.quarantined-{stamp}"  # the git folder is on another file system
+            os.rename(self.project.state_name, name, src_dir_fd=self.folder(), dst_dir_fd=self.folder())
+            return f"{os.path.dirname(self.project.state)}/{name}"
         finally:
             os.close(folder)
 
     # -- putting a version in place ------------------------------------------------------------------------------
 
     def write(self, state: State, before: Optional[_Version]) -> State:
-        """Check `state`, the successor of `before` (None for a first version), and put it in place; the state as written."""
+        """Check `state`, the successor of `before` (None for a first version), and put it in place; the state as
+        written.
+        """
         old = before.state if before else None
         new = {
             **state,
@@ -335,7 +350,8 @@ class _Locked:
         wrong = codec.problems(new, old)
         if wrong:
             raise StateUnusable(
-                f"Refused to write a state that is not valid: {'; '.join(wrong)}. Nothing was changed; this is a bug in batch-implement."
+                f"Refused to write a state that is not valid: {'; '.join(wrong)}. Nothing was changed; this is a bug "
+                "in batch-implement."
             )
         self._replace(codec.serialise(new), new, before.identity if before else None)
         return new
@@ -346,24 +362,24 @@ class _Locked:
             identity = self._temp_file(folder, data, state["revision"])
             was_live = (seal.read(self.project.private) or _NO_SEAL).live
             self._seal(state, identity, old, live=was_live or model.wants_hooks(state))
-            os.replace(paths.TEMP_NAME, paths.STATE_NAME, src_dir_fd=folder, dst_dir_fd=folder)
+            os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
-            disk.unlink(folder, paths.TEMP_NAME)
+            disk.unlink(folder, self.project.temp_name)
             raise disk.trouble(f"Failed to save {self.project.state}", error) from error
         try:
             disk.sync(folder)
         except OSError as error:
             raise NotConfirmed(
-                f"{self.project.state} was written (revision {state['revision']}), but the disk did not confirm it: {error.strerror}. "
-                "Check the disk, then `batchctl status`, before you repeat anything."
+                f"{self.project.state} was written (revision {state['revision']}), but the disk did not confirm it: "
+                f"{error.strerror}. Check the disk, then `batchctl status`, before you repeat anything."
             ) from error
         self._keep_copy(data)
         if was_live and not model.wants_hooks(state):
             self._seal(state, identity, old)
 
     def _temp_file(self, folder: int, data: bytes, revision: int) -> Identity:
-        disk.unlink(folder, paths.TEMP_NAME)
-        return disk.write(folder, paths.TEMP_NAME, data, revision)
+        disk.unlink(folder, self.project.temp_name)
+        return disk.write(folder, self.project.temp_name, data, revision)
 
     def _seal(
         self, state: Optional[State], new: Optional[Identity], old: Optional[Identity], *, live: Optional[bool] = None
@@ -378,7 +394,9 @@ class _Locked:
         return new or seal.Identity(0, 0, 0, "", 0)
 
     def _keep_copy(self, data: bytes) -> None:
-        """Keep the version now in force beside the lock, the one before it as `previous.json`. Trouble is only noted."""
+        """Keep the version now in force beside the lock, the one before it as `previous.json`. Trouble is only
+        noted.
+        """
         try:
             try:
                 os.replace(CURRENT, PREVIOUS, src_dir_fd=self._private, dst_dir_fd=self._private)
@@ -387,7 +405,8 @@ class _Locked:
             disk.create(self._private, CURRENT, data)
         except OSError as error:
             self.store.notes.append(
-                f"Note: the copy {self.project.private}/{CURRENT} could not be written: {error.strerror}. The batch itself is not affected."
+                f"Note: the copy {self.project.private}/{CURRENT} could not be written: {error.strerror}. The batch "
+                "itself is not affected."
             )
 
     def put_away(self, current: _Version, why: str) -> None:
@@ -395,11 +414,11 @@ class _Locked:
         place = self._keep(current.state["batch_id"], codec.serialise(current.state))
         try:
             self._seal(None, None, current.identity)
-            os.unlink(paths.STATE_NAME, dir_fd=self.folder())
+            os.unlink(self.project.state_name, dir_fd=self.folder())
             disk.sync(self.folder())
         except OSError as error:
             raise disk.trouble(f"{self.project.state} cannot be put away", error) from error
-        audit.record(self.project.private, "put away", batch_id=current.state["batch_id"], why=why, kept=place)
+        audit.record(self.project.log_folder, "put away", batch_id=current.state["batch_id"], why=why, kept=place)
 
     def _keep(self, batch_id: str, data: bytes) -> str:
         folder = paths.open_folder(self.project.private, "history", create=True)
@@ -421,7 +440,8 @@ class _Locked:
 def no_batch(project: Project) -> Refused:
     """The error for a project without a batch."""
     return Refused(
-        f"There is no batch in {project.root}. A person starts one: `/batch-implement FILE` in Claude Code, or `batchctl create FILE` in a terminal."
+        f"There is no batch in {project.root}. A person starts one: `/batch-implement FILE` in Claude Code, or "
+        "`batchctl create FILE` in a terminal."
     )
 
 
@@ -429,8 +449,9 @@ def unfinished(state: State) -> Refused:
     """The error for a batch that stands in the way of another, with the three ways on."""
     number = model.counts(state)
     return Refused(
-        f"Batch {state['batch_id']} is not finished here ({state['status']}, {number['completed']} of {number['total']} completed). Three ways on: "
-        "resume it (`/batch-implement --resume`), abort it (`batchctl abort`), or add `--replace`, which puts it into history and starts yours."
+        f"Batch {state['batch_id']} is not finished here ({state['status']}, {number['completed']} of "
+        f"{number['total']} completed). Three ways on: resume it (`/batch-implement --resume`), abort it (`batchctl "
+        "abort`), or add `--replace`, which puts it into history and starts yours."
     )
 
 

@@ -1,6 +1,8 @@
-"""What the client's transcript of a conversation shows: the size of its window, and whether a text arrived since the last compaction.
+"""What the client's transcript of a conversation shows: the size of its window, and whether a text arrived since the
+last compaction.
 
-The transcript is JSON lines, written about 100 ms behind; only its end is read. What is not found there is answered with 0 or False.
+The transcript is JSON lines, written about 100 ms behind; only its end is read. What is not found there is answered
+with 0 or False.
 """
 
 from __future__ import annotations

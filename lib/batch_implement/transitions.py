@@ -6,8 +6,9 @@
                          |----leave (limit, crash)--> active    (the attempt goes on, nothing counted)
     failed, skipped --retry--> pending (and what they had blocked); it renews the allowance, never the counter
 
-Every function takes a valid state, leaves it untouched and returns another that shares what stayed the same. `now` is a time as the
-state holds it. What cannot be granted is a `Refused` whose message names the next step. Who works on the batch is in `sessions`.
+Every function takes a valid state, leaves it untouched and returns another that shares what stayed the same. `now` is
+a time as the state holds it. What cannot be granted is a `Refused` whose message names the next step. Who works on
+the batch is in `sessions`.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def refuse_unless_running(state: State) -> None:
     """Raise `Refused` unless features can be worked on: the batch is in progress."""
     if state["status"] == "paused":
         raise Refused(
-            f"Batch {state['batch_id']} is paused: {state['pause']['reason']}. "
-            "A person goes on with `/batch-implement --resume` in Claude Code."
+            f"Batch {state['batch_id']} is paused: {state['pause']['reason']}. A person goes on with `/batch-implement "
+            "--resume` in Claude Code."
         )
     if not model.is_live(state):
         raise Refused(
@@ -51,7 +52,9 @@ def require_active(state: State) -> int:
 
 
 def start(state: State, now: str, base_commit: Optional[str]) -> State:
-    """Open the next runnable feature at `base_commit` (HEAD, or None). A feature that is open already stays as it is."""
+    """Open the next runnable feature at `base_commit` (HEAD, or None). A feature that is open already stays as it
+    is.
+    """
     refuse_unless_running(state)
     if state["active"]:
         return state
@@ -79,7 +82,9 @@ def set_phase(state: State, phase: str) -> State:
 
 
 def complete(state: State, now: str, evidence: State) -> State:
-    """Close the open feature as completed with `evidence`, which the caller has taken and which replaces none of its review."""
+    """Close the open feature as completed with `evidence`, which the caller has taken and which replaces none of its
+    review.
+    """
     index = require_active(state)
     known = state["evidence"].get(key(index), {})
     changed = {
@@ -104,8 +109,10 @@ def fail(
 ) -> State:
     """End the open feature's attempt as failed with `error`.
 
-    The attempt is counted. The feature goes back to pending while its allowance and the batch's last, unless `permanent`;
-    else it is failed and everything that needs it is skipped. Too many failures in a row pause the batch."""
+    The attempt is counted. The feature goes back to pending while its allowance and the batch's last, unless
+    `permanent`; else it is failed and everything that needs it is skipped. Too many failures in a row pause the
+    batch.
+    """
     index = require_active(state)
     name = key(index)
     used = state["active"]["attempt"]
@@ -141,8 +148,10 @@ def fail(
 def leave(state: State, now: str, words: str, *, counted: bool) -> State:
     """Note that a worker ended without a verdict; `words` are its last ones.
 
-    `counted` is False when that was not its fault (an API error, a limit). The attempt goes on with the next worker, which finds
-    what lies there. Left too often it is a failed attempt (counted) or a pause (not counted): neither can go on for ever."""
+    `counted` is False when that was not its fault (an API error, a limit). The attempt goes on with the next worker,
+    which finds what lies there. Left too often it is a failed attempt (counted) or a pause (not counted): neither can
+    go on for ever.
+    """
     require_active(state)
     left = state["active"].get("interruptions", 0) + 1
     if counted and left >= LEFT_BEFORE_COUNTED:
@@ -188,7 +197,8 @@ def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str
 def retry(state: State, indices: Sequence[int]) -> State:
     """Bring failed or skipped features back to pending, with a full allowance, and what they had blocked.
 
-    Other features are refused. The counters stay. A batch that was over is in progress again."""
+    Other features are refused. The counters stay. A batch that was over is in progress again.
+    """
     wanted: List[int] = list(dict.fromkeys(indices))
     for index in wanted:
         _check_index(state, index)
@@ -203,7 +213,8 @@ def retry(state: State, indices: Sequence[int]) -> State:
         if blockers and index in wanted:
             numbers = ", ".join(str(blocker + 1) for blocker in sorted(blockers))
             raise Refused(
-                f"Feature {index + 1} needs {numbers}, which did not succeed. Retry {numbers} too: `batchctl retry {numbers}`."
+                f"Feature {index + 1} needs {numbers}, which did not succeed. Retry {numbers} too: `batchctl retry "
+                f"{numbers}`."
             )
         if blockers:
             back.discard(index)
@@ -243,7 +254,9 @@ def add(state: State, features: Sequence[str]) -> State:
 
 
 def pause(state: State, now: str, reason: str, resume_after: Optional[str] = None) -> State:
-    """Let the batch wait, for `reason`. The open feature stays open. A batch that is over is refused; a pause keeps its first reason."""
+    """Let the batch wait, for `reason`. The open feature stays open. A batch that is over is refused; a pause keeps
+    its first reason.
+    """
     if not model.is_live(state):
         raise Refused(f"Batch {state['batch_id']} is over ({state['status']}): there is nothing to pause.")
     if state["status"] == "paused":

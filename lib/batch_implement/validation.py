@@ -1,13 +1,14 @@
 """`batchctl validate` and `batchctl schema`: published schemas, and files held against them. Reads only.
 
-Our own compiled schema gives the verdict, with the invariants behind it; where jsonschema is installed it reports every error.
+Our own compiled schema gives the verdict, with the invariants behind it; where jsonschema is installed it reports
+every error.
 """
 
 from __future__ import annotations
 
 import os
 
-from . import codec, migration, schema
+from . import codec, schema
 from .errors import BatchError, Misuse
 
 TYPE_CHECKING = False
@@ -28,7 +29,9 @@ def published(name: str) -> Tuple[str, Dict[str, Any]]:
 
 
 def validate(files: Sequence[str]) -> Tuple[str, Dict[str, Any]]:
-    """A line a file or error; as data `{valid, files: [{file, valid, errors: [{pointer, message}]}], exit_code}` (1 when one is not)."""
+    """A line a file or error; as data `{valid, files: [{file, valid, errors: [{pointer, message}]}], exit_code}` (1
+    when one is not).
+    """
     results: List[Dict[str, Any]] = [{"file": name, "errors": errors(name)} for name in files]
     lines: List[str] = []
     for result in results:
@@ -49,7 +52,7 @@ def errors(name: str) -> List[Dict[str, str]]:
         if size > codec.MAX_BYTES:
             return [_error("", f"the file has {size} bytes; a state has at most {codec.MAX_BYTES}")]
         with open(name, "rb") as file:
-            state, _ = migration.migrate(codec.parse(file.read(codec.MAX_BYTES + 1)))
+            state, _ = codec.migrated(codec.parse(file.read(codec.MAX_BYTES + 1)))
     except OSError as error:
         return [_error("", f"cannot be read: {error.strerror}")]
     except BatchError as error:

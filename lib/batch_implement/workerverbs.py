@@ -1,6 +1,8 @@
-"""What the model asks for: start, phase, done, fail, decide. Each takes the project and the caller and answers with a message.
+"""What the model asks for: start, phase, done, fail, decide. Each takes the project and the caller and answers with a
+message.
 
-Only the client that holds the batch may (or, where none does, a person at a terminal). Errors are those of the layers below.
+Only the client that holds the batch may (or, where none does, a person at a terminal). Errors are those of the layers
+below.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ def _own(project: Project, caller: Caller) -> tuple[Store, State]:
 
 
 def start(project: Project, caller: Caller) -> str:
-    """Open the next runnable feature, or find the one that is open, and say what to do. Starting twice changes nothing."""
+    """Open the next runnable feature, or find the one that is open, and say what to do. Starting twice changes
+    nothing.
+    """
     store, state = _own(project, caller)
     if not state["active"]:
         base = gitrepo.head(project.root) if project.git_dir else None
@@ -53,7 +57,9 @@ def phase(project: Project, caller: Caller, name: str) -> str:
 
 
 def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, wait_s: float = evidence.WAIT_S) -> str:
-    """Close the open feature when there is evidence for it. Refused says what is missing; StillRunning (exit status 4): call again."""
+    """Close the open feature when there is evidence for it. Refused says what is missing; StillRunning (exit status
+    4): call again.
+    """
     if no_change is not None and not no_change.strip():
         raise Misuse("--no-change needs the reason why the feature needs no change.")
     store, state = _own(project, caller)
@@ -65,7 +71,8 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
     def close(current: State) -> State:
         if model.active_index(current) != index or current["active"]["attempt"] != attempt:
             raise Refused(
-                f"Feature {index + 1} is not open any more: it is {model.condition(current, index)}. See `batchctl next`."
+                f"Feature {index + 1} is not open any more: it is {model.condition(current, index)}. See `batchctl "
+                "next`."
             )
         closed = transitions.complete(current, clock.now(), taken)
         return {**closed, "untracked_at_start": known}

@@ -1,12 +1,11 @@
-"""When a turn ends: a coordinator with features left is sent on, a worker with its feature open is sent back once, a person who spoke is
-listened to, and a batch that does not move or cannot go on is paused.
+"""When a turn ends: a coordinator with features left is sent on, a worker with its feature open is sent back once, a
+person who spoke is listened to, and a batch that does not move or cannot go on is paused.
 
-Never sent on: a stop after an API error or a full window, one while a subagent still runs, the end of a turn in which a person said something
-of their own, a batch that is paused, a session that does not hold the batch.
+Never sent on: a stop after an API error or a full window, one while a subagent still runs, the end of a turn in which
+a person said something of their own, a batch that is paused, a session that does not hold the batch.
 """
 
 from __future__ import annotations
-
 
 from .. import audit, clock, failures, model, reminder, sessions, transcript, transitions
 from ..store import Store
@@ -54,7 +53,7 @@ def _message(notes: List[str]) -> Optional[Dict[str, Any]]:
 
 
 def _stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[str, Any]]:
-    if state.get("continuation", {}).get("person_spoke"):
+    if not sessions.is_at_work(state, occasion.text("prompt_id")):
         return _message([*store.notes, HOW_TO_GO_ON])
     last = occasion.text("last_assistant_message")
     running = _running(occasion)
@@ -84,7 +83,8 @@ def _stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[st
         return _message(
             [
                 *store.notes,
-                f"{reminder.progress(state)}. The batch is paused: {state['pause']['reason']}. Look at what it said, then `/batch-implement --resume`.",
+                f"{reminder.progress(state)}. The batch is paused: {state['pause']['reason']}. Look at what it said, "
+                "then `/batch-implement --resume`.",
             ]
         )
     return _message(store.notes)
@@ -117,8 +117,9 @@ def _agent_stopped(occasion: Occasion, store: Store, state: State) -> Optional[D
     active = state["active"]
     audit.record(occasion.project.private, "sent back", feature=active["feature_index"])
     reason = (
-        f"Feature {active['feature_index'] + 1} is still open (phase {active['phase']}). `batchctl done` asks for: {reminder.required(state)}. "
-        "Finish it and run `batchctl done`, or run `batchctl fail --reason TEXT` if it cannot be done."
+        f"Feature {active['feature_index'] + 1} is still open (phase {active['phase']}). `batchctl done` asks for: "
+        f"{reminder.required(state)}. Finish it and run `batchctl done`, or run `batchctl fail --reason TEXT` if it "
+        "cannot be done."
     )
     return {"decision": "block", "reason": "\n".join([*store.notes, reason])}
 
@@ -143,8 +144,7 @@ def _prompt(occasion: Occasion) -> Optional[Dict[str, Any]]:
         store.settle()
     notes = [*store.notes]
     if occasion.own:
-        if not is_ours(occasion.text("prompt")):
-            store.update(lambda state: sessions.person_spoke(state) if state["status"] == "in_progress" else state)
+        _note_who_prompted(occasion, store)
         if occasion.sealed and occasion.context in occasion.sealed.remind:
             from . import reinjection
 
@@ -154,10 +154,26 @@ def _prompt(occasion: Occasion) -> Optional[Dict[str, Any]]:
     return {"hookSpecificOutput": {"hookEventName": "UserPromptSubmit", "additionalContext": "\n".join(notes)}}
 
 
+def _note_who_prompted(occasion: Occasion, store: Store) -> None:
+    """A person's own words end the work in this conversation until it takes a feature up again.
+
+    A notice of the client's goes on with whatever went on before.
+    """
+    prompt = occasion.text("prompt")
+    if is_ours(prompt):
+        return
+    notice = prompt.lstrip().startswith("<task-notification>")
+
+    def note(state: State) -> State:
+        if state["status"] != "in_progress":
+            return state
+        worked = state.get("continuation", {}).get("prompt") is not None
+        return sessions.at_work(state, occasion.text("prompt_id") if notice and worked else None)
+
+    store.update(note)
+
+
 def is_ours(prompt: str) -> bool:
-    """Whether a prompt is one of our commands, or the client's own notice of a task that ended."""
-    text = prompt.lstrip()
-    if text.startswith(("<task-notification>", "<bash-input>")):
-        return True
-    command = text.split(None, 1)[0] if text else ""
+    """Whether a prompt is one of our commands."""
+    command = (prompt.split(None, 1) or [""])[0]
     return command.startswith("/") and command[1:].rsplit(":", 1)[-1] in COMMANDS

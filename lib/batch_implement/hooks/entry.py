@@ -1,7 +1,8 @@
-"""From an event to its answer. Everything here is on the way of each tool call: nothing is imported before it is needed.
+"""From an event to its answer. Everything here is on the way of each tool call: nothing is imported before it is
+needed.
 
-Most calls end in `main` after one small read (the seal), one stat (the state file) and a look at the payload's raw bytes. What goes wrong in a
-hook never stops the work: it is noted in the audit log and said once.
+Most calls end in `main` after one small read (the seal), one stat (the state file) and a look at the payload's raw
+bytes. What goes wrong in a hook never stops the work: it is noted in the audit log and said once.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Occasion:
     @property
     def own(self) -> bool:
         """Whether this client holds the batch."""
-        return self.sealed is not None and self.sealed.is_owner(self.session_id, os.environ.get("CLAUDE_PID", ""))
+        if self.sealed is None or not self.sealed.session:
+            return False
+        return self.sealed.is_owner(self.session_id, os.environ.get("CLAUDE_PID") or _client_pid())
 
     @property
     def context(self) -> str:
@@ -66,6 +69,13 @@ class Occasion:
         """A text of the payload; empty when it has none of this name."""
         value = self.payload.get(name)
         return value if isinstance(value, str) else ""
+
+
+def _client_pid() -> str:
+    """The client's process id, for one that does not say it."""
+    from .. import process
+
+    return str(process.client_pid(os.environ) or "")
 
 
 def main(event: str, tool: str) -> None:
@@ -92,21 +102,15 @@ def _nothing_to_do(occasion: Occasion) -> bool:
     sealed = occasion.sealed
     if sealed is None or occasion.event not in ("PreToolUse", "PostToolUse", "PostToolUseFailure"):
         return False
-    if occasion.tool in ("Skill", "Write", "AskUserQuestion"):
+    if occasion.tool == "Skill" or (occasion.event == "PreToolUse" and occasion.tool != "Bash"):
         return False
     own = occasion.own
-    if own and not _untouched(occasion.project, sealed):
+    if own and not sealed.vouches_for(occasion.project.state):
         return False
     if occasion.event == "PreToolUse":
         return not rawscan.worth_a_look(occasion.raw)
-    return not own or (not sealed.remind and not rawscan.mentions_publishing(occasion.raw))
-
-
-def _untouched(project: Project, sealed: Seal) -> bool:
-    try:
-        return sealed.new is None or sealed.knows(os.stat(project.state, follow_symlinks=False)) is not None
-    except OSError:
-        return False
+    publishes = occasion.tool == "Bash" and rawscan.mentions_publishing(occasion.raw)
+    return not own or not (sealed.remind or publishes)
 
 
 def _answer(occasion: Occasion) -> Any:

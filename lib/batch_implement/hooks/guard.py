@@ -1,16 +1,16 @@
-"""Before and after a tool call: what must not be done is denied, what was done to the state all the same is undone, what was
-published is recorded.
+"""Before and after a tool call: what must not be done is denied, what was done to the state all the same is undone,
+what was published is recorded.
 
-Denied before: writing the state or our private files, by Write, Edit or Bash; a person's verb of batchctl; a question to a person who is not
-there; an edit by an unattended coordinator while no feature is open. Undone after: any other change of the state in a tool call of the
-session that holds the batch.
+Denied before: writing the state or our private files, by Write, Edit or Bash; a person's verb of batchctl; a question
+to a person who is not there; an edit by an unattended coordinator while no feature is open. Undone after: any other
+change of the state in a tool call of the session that holds the batch.
 """
 
 from __future__ import annotations
 
 import os
 
-from .. import audit, clock, failures, model, paths, rawscan, reminder, sessions, shellguard, transitions
+from .. import audit, clock, failures, model, paths, rawscan, reminder, seal, sessions, transitions
 from ..caller import PERSONS_VERBS
 from ..errors import Refused
 from ..store import Store
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
 SKILLS = ("auto-implement", "batch-implement:auto-implement")
 USE_INSTEAD = (
-    "The batch's state is written by batchctl alone. To change it: `batchctl phase`, `batchctl done`, `batchctl fail` or "
-    "`batchctl decide`; to look at it: `batchctl status`."
+    "The batch's state is written by batchctl alone. To change it: `batchctl phase`, `batchctl done`, `batchctl fail` "
+    "or `batchctl decide`; to look at it: `batchctl status`."
 )
 
 
 def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
     """The answer to a PreToolUse, PostToolUse or PostToolUseFailure; None to let things be."""
     notes = _mend(occasion)
+    if occasion.event == "PreToolUse" and occasion.tool == "Skill":
+        return _allow_worker(occasion) or _context(occasion.event, notes)
     if occasion.event == "PreToolUse":
         reason = _reason_to_deny(occasion)
         if reason is not None:
@@ -60,9 +62,12 @@ def _context(event: str, notes: List[str]) -> Optional[Dict[str, Any]]:
 
 def _mend(occasion: Occasion) -> List[str]:
     """Undo what was done to the state, in the session that holds it; what to say of it."""
+    store = Store(occasion.project, by_model=True)
+    if occasion.sealed is None and os.path.lexists(f"{occasion.project.private}/seal"):
+        store.settle()
+        occasion.sealed = seal.read(occasion.project.private)
     if not occasion.own:
         return []
-    store = Store(occasion.project, by_model=True)
     if not store.untouched():
         store.settle()
     return [f"{note} {USE_INSTEAD}" for note in store.notes]
@@ -79,8 +84,8 @@ def _reason_to_deny(occasion: Occasion) -> Optional[str]:
     if occasion.tool == "AskUserQuestion":
         if occasion.own and occasion.sealed and occasion.sealed.unattended:
             return (
-                "Nobody is there to answer. Take the sensible default, record it with `batchctl decide QUESTION ANSWER`, and go on; "
-                "the person reads it in the report."
+                "Nobody is there to answer. Take the sensible default, record it with `batchctl decide QUESTION "
+                "ANSWER`, and go on; the person reads it in the report."
             )
         return None
     target = given.get("file_path") or given.get("notebook_path")
@@ -92,16 +97,45 @@ def _reason_to_deny(occasion: Occasion) -> Optional[str]:
     return None
 
 
+def _allow_worker(occasion: Occasion) -> Optional[Dict[str, Any]]:
+    """Approve the call that does the next feature, in the session that holds a batch in progress.
+
+    Its turn works on the batch: that is noted. The person approved it with `/batch-implement`, but the client forgets
+    that with the turn: after a task's notice it would ask, or refuse.
+    """
+    given = occasion.payload.get("tool_input")
+    given = given if isinstance(given, dict) else {}
+    if not occasion.own or given.get("skill") not in SKILLS or given.get("args") or occasion.text("agent_id"):
+        return None
+    store = Store(occasion.project, by_model=True)
+    state = store.read()
+    if state is None or state["status"] != "in_progress":
+        return None
+    prompt_id = occasion.text("prompt_id")
+    if not sessions.is_at_work(state, prompt_id):
+        store.update(lambda current: sessions.at_work(current, prompt_id))
+    decision = {"permissionDecision": "allow", "permissionDecisionReason": "The batch that this session holds goes on."}
+    return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **decision}}
+
+
 def _is_paused(occasion: Occasion) -> bool:
     state = Store(occasion.project, by_model=True).read()
     return state is None or state["status"] != "in_progress"
 
 
 def _forbidden_command(occasion: Occasion, command: object) -> Optional[str]:
+    from .. import shellguard
+
     if not isinstance(command, str):
         return None
     names = shellguard.Names(
         verbs=PERSONS_VERBS,
+        private=(
+            f".claude/{paths.TEMP_NAME}",
+            ".claude/batch-implement/",
+            ".git/batch-implement/",
+            occasion.project.private + "/",
+        ),
         roots=(occasion.project.root, os.path.realpath(occasion.project.root)),
         cwd=occasion.text("cwd") or occasion.project.root,
     )
@@ -110,8 +144,8 @@ def _forbidden_command(occasion: Occasion, command: object) -> Optional[str]:
         return None
     if refusal.kind == "verb":
         return (
-            f"`{refusal.what}` is for the person, not for the model. Go on with the feature that is open; if only this would help, "
-            "stop and say why."
+            f"`{refusal.what}` is for the person, not for the model. Go on with the feature that is open; if only this "
+            "would help, stop and say why."
         )
     return f"{refusal.what}: this would change the batch's own files. {USE_INSTEAD}"
 
@@ -148,8 +182,11 @@ def _skill_ended(occasion: Occasion) -> List[str]:
     words = str(response.get("result") or occasion.text("error"))[:2000]
 
     def settle(state: State) -> State:
-        state = sessions.answered(state)
-        if not state["active"] or state["status"] != "in_progress" or occasion.event == "PostToolUseFailure":
+        if state["status"] != "in_progress":
+            return state
+        if occasion.event == "PostToolUseFailure":
+            return _not_started(state, words)
+        if not state["active"]:
             return state
         kind = failures.classify(words)
         if kind in failures.NEEDS_A_PERSON:
@@ -171,6 +208,14 @@ def _skill_ended(occasion: Occasion) -> List[str]:
     return [*store.notes, f"{_ended(before, state)} {reminder.next_step(state)}".strip()]
 
 
+def _not_started(state: State, words: str) -> State:
+    """A worker that could not even start is tried again, but not for ever: it counts like a stop without progress."""
+    tried = sessions.stop_sent_on(state)
+    if tried is not None:
+        return tried
+    return transitions.pause(state, clock.now(), f"the worker could not be started: {words[:300]}")
+
+
 def _set_aside(occasion: Occasion, before: State) -> None:
     """The attempt was ended for the worker: its leftovers must not end up in another feature's commit."""
     from .. import workerverbs
@@ -189,7 +234,10 @@ def _ended(before: State, state: State) -> str:
         return "" if last is None else f"Feature {last + 1} is {model.condition(state, last)}."
     index = active["feature_index"]
     if state["active"]:
-        return f"The worker left feature {index + 1} open, without `batchctl done` or `batchctl fail`; what it did is kept."
+        return (
+            f"The worker left feature {index + 1} open, without `batchctl done` or `batchctl fail`; what it did is "
+            "kept."
+        )
     return f"The worker left feature {index + 1} without a verdict; it is {model.condition(state, index)} now."
 
 

@@ -1,7 +1,9 @@
-"""A person types one of our commands: the batch is created, resumed or looked at before any model turn, by the same code as in a terminal.
+"""A person types one of our commands: the batch is created, resumed or looked at before any model turn, by the same
+code as in a terminal.
 
-The arguments come as text in the event and are taken apart with shlex: no shell ever sees them. Whatever is refused, and whatever only
-informs, blocks the prompt with its text, which costs no model turn; what sets work going adds the coordinator's brief to the prompt.
+The arguments come as text in the event and are taken apart with shlex: no shell ever sees them. Whatever is refused,
+and whatever only informs, blocks the prompt with its text, which costs no model turn; what sets work going adds the
+coordinator's brief to the prompt.
 """
 
 from __future__ import annotations
@@ -35,11 +37,12 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
     command = commands.get(name[len(PLUGIN) :])
     if command is None:
         return None
-    caller = callers.from_hook(occasion.session_id, os.environ)
+    caller = callers.from_hook(occasion.session_id, os.environ, occasion.text("prompt_id") or None)
     try:
         if not caller.in_client:
             raise Refused(
-                "Claude Code did not say which session this is, so the batch could not be told whose it is. Update Claude Code."
+                "Claude Code did not say which session this is, so the batch could not be told whose it is. Update "
+                "Claude Code."
             )
         return command(occasion, caller, occasion.text("command_args"))
     except BatchError as error:
@@ -87,11 +90,13 @@ def _batch_implement(occasion: Occasion, caller: Caller, arguments: str) -> Dict
         return _brief(reminder.coordinator_brief(state))
     if options.file is None:
         raise Misuse(
-            f"A features file is missing: a feature a line (.txt), or a checklist (.md).\n{parser.format_usage().rstrip()}"
+            "A features file is missing: a feature a line (.txt), or a checklist "
+            f"(.md).\n{parser.format_usage().rstrip()}"
         )
     if options.file == "-":
         raise Misuse(
-            "There is no standard input in Claude Code. Write the features to a file, or use `batchctl create -` in a terminal."
+            "There is no standard input in Claude Code. Write the features to a file, or use `batchctl create -` in a "
+            "terminal."
         )
     texts = [feature.text for feature in features.read_file(os.path.join(_cwd(occasion), options.file))]
     policy = cli.policy_of(options, unattended=caller.unattended)
@@ -112,15 +117,17 @@ def _auto_implement(occasion: Occasion, caller: Caller, arguments: str) -> Optio
         callers.refuse_stranger(state, caller, project)
         if text and not (state["active"] and text == _open_text(state)):
             raise Refused(
-                f"Batch {state['batch_id']} is under way ({reminder.progress(state)}), and this is not its open feature. "
-                "Add it to the batch (`batchctl add FILE`), or wait for the end; `/batch-implement --resume` goes on."
+                f"Batch {state['batch_id']} is under way ({reminder.progress(state)}), and this is not its open "
+                "feature. Add it to the batch (`batchctl add FILE`), or wait for the end; `/batch-implement --resume` "
+                "goes on."
             )
         return None
     if not text:
         raise Misuse("Say what to implement: `/auto-implement TEXT`. For a list of features: `/batch-implement FILE`.")
     if len(text) > features.MAX_FEATURE_CHARS:
         raise Misuse(
-            f"The text has {len(text)} characters; a feature has at most {features.MAX_FEATURE_CHARS}. Put the details into a file and name it."
+            f"The text has {len(text)} characters; a feature has at most {features.MAX_FEATURE_CHARS}. Put the details "
+            "into a file and name it."
         )
     policy = model.policy(unattended=caller.unattended)
     personverbs.create(project, caller, [text], features_file="-", policy=policy)
@@ -142,5 +149,7 @@ def _batchctl(occasion: Occasion, caller: Caller, arguments: str) -> Dict[str, A
     if words and words[0] in GOES_ON and "--help" not in words and state is not None and model.is_live(state):
         if words[0] != "resume":
             state = personverbs.resume(project, caller)
-        return _brief(f"{text.splitlines()[0]}\n{reminder.coordinator_brief(state)}")
+        *notes, said = text.splitlines()
+        said = said.partition(". ")[0].rstrip(".") + "."  # the rest is for a person at a terminal
+        return _brief("\n".join([*notes, said, reminder.coordinator_brief(state)]))
     return _block(text)

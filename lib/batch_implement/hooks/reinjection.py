@@ -1,7 +1,8 @@
 """What a window is told when it begins anew: after a compaction, a resume, or at the start of another session.
 
-A compaction is recorded at PreCompact: from then on that window is owed a reminder. SessionStart gives it; since that answer was lost in some
-builds of the client, the next tool call or prompt in that window looks whether it arrived, and gives it again when it did not.
+A compaction is recorded at PreCompact: from then on that window is owed a reminder. SessionStart gives it; since that
+answer was lost in some builds of the client, the next tool call or prompt in that window looks whether it arrived,
+and gives it again when it did not.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def _record(occasion: Occasion) -> Optional[str]:
             sessions.record_compaction(current, clock.now(), context, tokens) if model.is_live(current) else current
         )
     )
-    return reminder.for_summariser(state) if model.is_live(state) else None
+    return reminder.for_summariser(state, worker=context != sessions.MAIN) if model.is_live(state) else None
 
 
 def _after_compaction(occasion: Occasion) -> Optional[Dict[str, Any]]:
@@ -64,7 +65,9 @@ def _after_compaction(occasion: Occasion) -> Optional[Dict[str, Any]]:
 
 
 def second_channel(occasion: Occasion) -> List[str]:
-    """The reminder for a window that is owed one, unless its transcript shows that it arrived. Either way it is owed no longer."""
+    """The reminder for a window that is owed one, unless its transcript shows that it arrived. Either way it is owed
+    no longer.
+    """
     context = occasion.context
     arrived = transcript.shows_since_compaction(_transcript(occasion), reminder.MARK)
     given: List[State] = []
@@ -97,11 +100,11 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
     if state is None or not model.is_live(state):
         if state is not None and not process.holds(state["owner"]):
             store.update(sessions.end_lease)
-        return _context("\n".join(store.notes)) if store.notes else None
+        return _with_notes(store, "")
     caller = from_hook(occasion.session_id, os.environ)
     owner = state["owner"]
     if process.relation(owner, caller.session_id, caller.pid) == "other":
-        return None
+        return _with_notes(store, "")
     if source == "resume" and owner and owner["session_id"] == caller.session_id and state["status"] == "in_progress":
         lease = caller.owner(clock.now())
 
@@ -110,8 +113,18 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
             return sessions.lease(current, lease) if lease and free else current
 
         state = store.update(take)
-        return _context(reminder.reminder(state, worker=False))
-    return _context(
-        f"[batch-implement] There is an unfinished batch here: {state['batch_id']} ({state['status']}), {reminder.progress(state)}. "
-        "Nobody works on it. A person goes on with `/batch-implement --resume`; do nothing about it unless they ask."
+        return _with_notes(store, reminder.reminder(state, worker=False))
+    return _with_notes(
+        store,
+        f"[batch-implement] There is an unfinished batch here: {state['batch_id']} ({state['status']}), "
+        f"{reminder.progress(state)}. Nobody works on it. A person goes on with `/batch-implement --resume`; do "
+        "nothing about it unless they ask.",
     )
+
+
+def _with_notes(store: Store, text: str) -> Optional[Dict[str, Any]]:
+    """A context of what the store has to say and of `text`. The former, a person's edit taken over or put back, is
+    said to the person as well."""
+    parts = [*store.notes, text] if text else store.notes
+    said = {"systemMessage": f"batch-implement: {' '.join(store.notes)}"} if store.notes else {}
+    return {**said, **_context("\n".join(parts))} if parts else None

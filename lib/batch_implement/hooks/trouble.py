@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def told(event: str, project: Optional[Project], error: Exception) -> Optional[Dict[str, str]]:
-    """The answer of a hook that could not do its work: a message for the person, once for each kind of trouble; then nothing."""
+    """The answer of a hook that could not do its work: a message for the person, once for each kind of trouble; then
+    nothing.
+    """
     what = error.message if isinstance(error, BatchError) else f"{type(error).__name__}: {error}"
     private = project.private if project is not None and os.path.isdir(project.private) else None
     if private is not None:
@@ -49,7 +51,9 @@ def _first_time(private: str, kind: str) -> bool:
 
 
 def remember_interpreter(folder: str) -> None:
-    """Leave the path of the real interpreter in the plugin's data folder, for hooks/run to start at once from now on."""
+    """Leave the path of the real interpreter in the plugin's data folder, for hooks/run to start at once from now
+    on.
+    """
     if not os.path.isabs(folder) or not sys.executable:
         return
     real = os.path.realpath(sys.executable)
