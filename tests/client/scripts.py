@@ -21,13 +21,20 @@ from client import Client, Result
 from scripted_model import REPOSITORY, Request, Role, Script, ScriptedModel, Turn, call, say
 
 SKILL = call("Skill", skill="batch-implement:auto-implement")
-OVER = re.compile(r"Batch \S+ is (over|paused)")
+OVER = re.compile(r"Batch \S+ is (over|paused)|There is no batch")
 
 
 def coordinator(request: Request) -> Script:
     """Does what it is told after each feature, and stops when the batch is over or paused."""
     while not OVER.search(request.last_text()):
         request = yield SKILL
+    yield say("All done.")
+
+
+def answers(request: Request) -> Script:
+    """A coordinator that answers the person's question and stops; else it works."""
+    while not OVER.search(request.last_text()):
+        request = yield say("A rhinoceros.") if "Which animal?" in request.last_text() else SKILL
     yield say("All done.")
 
 
@@ -112,6 +119,10 @@ def turns(model: ScriptedModel) -> list[str]:
     return [request.role for request in model.requests if request.role != "side"]
 
 
+LYING = ("1 commits of this feature are there", "Uncommitted, from before: note.txt.")
+"""What a worker is told that follows one of `interrupted`."""
+
+
 def interrupted(*ending: Turn, at: int = 2) -> Role:
     """A worker that does what its brief does not show as done; the first at feature `at` ends with `ending` instead.
 
@@ -122,7 +133,7 @@ def interrupted(*ending: Turn, at: int = 2) -> Role:
     def work(request: Request) -> Script:
         number = feature_number(request)
         brief = request.text()
-        if "commits of this feature are there" not in brief:
+        if LYING[0] not in brief:
             for turn in one_file(number):
                 request = yield turn
         if number == at and not gone:
@@ -136,6 +147,12 @@ def interrupted(*ending: Turn, at: int = 2) -> Role:
         yield say(f"Feature {number} is in.")
 
     return work
+
+
+def openings(model: ScriptedModel) -> list[Request]:
+    """The first request of each worker, in order."""
+    first = {request.conversation: request for request in reversed(model.of("worker"))}
+    return [first[worker] for worker in model.conversations("worker")]
 
 
 def subjects(project: Path) -> list[str]:
