@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterator
 
+    from .paths import Project
+
 NAME = "audit.jsonl"
 ROTATE_AT_BYTES = 10 * 1024 * 1024
 KEPT = 5
@@ -53,6 +55,39 @@ def record(private: str, event: str, **details: Any) -> None:
             os.close(descriptor)
     except OSError as error:
         trouble = f"the audit log {private}/{NAME} could not be written: {error.strerror}"
+
+
+def tell(project: Project, event: str, status: str, context: object) -> None:
+    """Append what a script has to say. Never raises, takes any value, and makes the log's folder when it is missing."""
+    global trouble
+    try:
+        import json
+
+        os.makedirs(project.log_folder, mode=0o700, exist_ok=True)
+        plain = _plain(context, 0)
+        text = json.dumps(plain)
+        if len(text) > LONGEST_LINE // 2:
+            plain = text[: LONGEST_LINE // 4] + "...[truncated]"
+        record(project.log_folder, _plain(event, 0)[:200], status=_plain(status, 0), context=plain)
+    except Exception as error:
+        trouble = f"the audit log could not be written: {type(error).__name__}"
+
+
+def _plain(value: object, depth: int) -> Any:
+    """A value as JSON can hold it: at most six levels deep, with anything unknown as its text, cut to 2,000
+    characters.
+    """
+    if value is None or type(value) is bool or (type(value) in (int, float) and -(2**63) < value < 2**63):  # type: ignore[operator]
+        return value
+    if depth < 6 and isinstance(value, dict):
+        return {str(name)[:200]: _plain(content, depth + 1) for name, content in value.items()}
+    if depth < 6 and isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(content, depth + 1) for content in value]
+    try:
+        text = str(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 2000 else text[:2000] + "...[truncated]"
 
 
 def entries(private: str) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from . import process, seal
+from . import process, seal, transitions
 from .errors import Refused
 
 TYPE_CHECKING = False
@@ -85,6 +85,7 @@ def refuse_stranger(state: State, caller: Caller, project: Project) -> None:
     if relation == "own" or (relation == "free" and not caller.in_client and caller.person):
         return
     if relation == "free":
+        transitions.refuse_unless_running(state)  # a pause or the end says more than that nobody works on it
         raise Refused(
             f"Batch {state['batch_id']} in {project.root} has no client working on it, and this session has not taken "
             "it over. A person does that with `/batch-implement --resume`."

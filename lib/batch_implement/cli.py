@@ -17,7 +17,7 @@ import sys
 
 from . import caller as callers
 from . import model, paths
-from .errors import BatchError, Misuse
+from .errors import BatchError, Misuse, StateUnusable
 from .store import Store
 
 TYPE_CHECKING = False
@@ -162,15 +162,23 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.flush()
         return int(data.get("exit_code", 0))
     except BatchError as error:
-        if wants_json:
-            print(json.dumps({"error": {"message": error.message, "exit_code": error.exit_code}}, ensure_ascii=False))
-        print(f"batchctl: {error.message}", file=sys.stderr)
-        return error.exit_code
+        return _say_error(error, wants_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return _say_error(
+            StateUnusable(f"The system said no: {error}. Look at `batchctl status` before you repeat it."), wants_json
+        )
     except KeyboardInterrupt:
         return 130
+
+
+def _say_error(error: BatchError, wants_json: bool) -> int:
+    if wants_json:
+        print(json.dumps({"error": {"message": error.message, "exit_code": error.exit_code}}, ensure_ascii=False))
+    print(f"batchctl: {error.message}", file=sys.stderr)
+    return error.exit_code
 
 
 def answer(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> str:
@@ -185,8 +193,9 @@ def run(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> Tupl
     if options.verb is None:
         raise Misuse(f"A verb is missing.\n{parser().format_help().rstrip()}")
     store = Store(project, by_model=not caller.person)
-    if options.verb in callers.PERSONS_VERBS:
-        callers.refuse_persons_verb(options.verb, caller, store.read())
+    if options.verb not in ("validate", "schema", "doctor"):
+        state = store.read_if_usable()  # what has to be mended is mended here, and told
+        callers.refuse_persons_verb(options.verb, caller, state)
     verb = _VERBS[options.verb]
     answered = verb(options, project, caller, cwd, store)
     text, data = answered if isinstance(answered, tuple) else (answered, {"message": answered})
@@ -342,17 +351,17 @@ _VERBS = {
 
 
 def _natural(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+    return _number(text, 0)
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    return _number(text, 1)
+
+
+def _number(text: str, least: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to 999999999")
+    return int(text)
 
 
 def _version() -> str:

@@ -18,17 +18,24 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 def serialise(state: State) -> bytes:
-    """A state as its file has it: one top-level field a line, arrays of objects one element a line, UTF-8."""
+    """A state as its file has it: one top-level field a line, arrays of objects one element a line, UTF-8.
+
+    Half of a surrogate pair, which UTF-8 has no place for, becomes `?`. StateUnusable for what is not JSON.
+    """
     from json import dumps
 
     lines = []
-    for name, value in state.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            body = "[\n  " + ",\n  ".join([dumps(element, ensure_ascii=False) for element in value]) + "\n ]"
-        else:
-            body = dumps(value, ensure_ascii=False)
-        lines.append(f" {dumps(name)}: {body}")
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+    try:
+        for name, value in state.items():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                elements = [dumps(element, ensure_ascii=False, allow_nan=False) for element in value]
+                body = "[\n  " + ",\n  ".join(elements) + "\n ]"
+            else:
+                body = dumps(value, ensure_ascii=False, allow_nan=False)
+            lines.append(f" {dumps(name)}: {body}")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StateUnusable(f"The field {name} cannot be written as JSON: {error}. Nothing was changed.") from error
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode("utf-8", "replace")
 
 
 def valid_state(data: bytes) -> tuple[State, List[str]]:

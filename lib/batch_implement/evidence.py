@@ -7,7 +7,8 @@ why it is not done: Refused (the message says what to do), or StillRunning.
 The verify command is a person's, from the batch's policy. It runs detached from the caller, in a session of its own,
 because the client ends what outlasts its tool call: so a call that gives up waiting leaves it running, and the next
 call for the same commit joins it. Its folder is logs/verify/BATCH/INDEX-ATTEMPT-COMMIT with `output`, `result` (exit
-status and seconds, when it has ended) and `lock`, which the runner holds while it lives.
+status and seconds, when it has ended), `lock`, which the runner holds while it lives, and `left`: the untracked paths
+that came while it ran, which nobody is asked to commit.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .errors import BatchError, Refused, StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, NoReturn, Optional
+    from typing import List, NoReturn, Optional, Set
 
     from .model import State
     from .paths import Project
@@ -53,7 +54,8 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
     taken: State = {"verify": None, "review": state["evidence"].get(str(active["feature_index"]), {}).get("review")}
     if project.git_dir is not None:
         sha = gitrepo.head(root)
-        _refuse_uncommitted(root, state)
+        if not _goes_on(_folder(project, state, sha)):  # what it has left so far is its own
+            _refuse_uncommitted(project, state)
         commits = gitrepo.commits_since(root, active["base_commit"])
         if no_change is None and "commit" in asked:
             _refuse_no_commit(commits, active["base_commit"])
@@ -72,6 +74,16 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
                 "HEAD moved while the verify command ran. Run `batchctl done` again: it verifies the commit that is "
                 "there now."
             )
+        changed = gitrepo.changes(root)[0] if project.git_dir is not None else []
+        if changed:
+            _forget(os.path.dirname(taken["verify"]["log"]))
+            raise Refused(
+                f"While the verify command ran, tracked files were changed: {', '.join(changed[:10])}. It must pass on "
+                "what is committed: commit that if it belongs to the feature, else `git checkout` it, then `batchctl "
+                "done` again."
+            )
+        if project.git_dir is not None:
+            _refuse_uncommitted(project, state)
     if "review" in asked and not taken["review"]:
         raise Refused(
             "This batch asks for a review of each feature. Let the agent `batch-implement:reviewer` look at the diff "
@@ -81,17 +93,20 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
 
 
 def known_untracked(project: Project, state: State) -> List[str]:
-    """Untracked paths that are there now, for the next feature not to be asked about: what the verify command itself
-    left.
-    """
-    if project.git_dir is None:
-        return list(state["untracked_at_start"])
-    tracked, untracked = gitrepo.changes(project.root)
-    return sorted({*untracked, *state["untracked_at_start"]}) if not tracked else list(state["untracked_at_start"])
+    """Untracked paths that are nobody's leftovers: those from before the batch, and what its verify commands left."""
+    found = set(state["untracked_at_start"])
+    runs = os.path.join(project.private, "logs", "verify", state["batch_id"])
+    for name in os.listdir(runs) if os.path.isdir(runs) else ():
+        try:
+            with open(os.path.join(runs, name, "left"), encoding="utf-8", errors="surrogateescape") as file:
+                found.update(path for path in file.read().split("\0") if path)
+        except OSError:
+            continue
+    return sorted(found)
 
 
-def _refuse_uncommitted(root: str, state: State) -> None:
-    left = gitrepo.leftovers(root, state["untracked_at_start"])
+def _refuse_uncommitted(project: Project, state: State) -> None:
+    left = gitrepo.leftovers(project.root, known_untracked(project, state))
     if left:
         shown = ", ".join(left[:10]) + (f" and {len(left) - 10} more" if len(left) > 10 else "")
         raise Refused(
@@ -111,10 +126,15 @@ def _refuse_no_commit(commits: List[str], base: Optional[str]) -> None:
 # -- the verify command -----------------------------------------------------------------------------------------------
 
 
-def _verified(project: Project, state: State, sha: Optional[str], wait_s: float) -> State:
-    active, policy = state["active"], state["policy"]
+def _folder(project: Project, state: State, sha: Optional[str]) -> str:
+    active = state["active"]
     name = f"{active['feature_index']}-{active['attempt']}-{(sha or 'no-commit')[:16]}"
-    folder = os.path.join(project.private, "logs", "verify", state["batch_id"], name)
+    return os.path.join(project.private, "logs", "verify", state["batch_id"], name)
+
+
+def _verified(project: Project, state: State, sha: Optional[str], wait_s: float) -> State:
+    policy = state["policy"]
+    folder = _folder(project, state, sha)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     deadline = time.monotonic() + wait_s
     started = False
@@ -155,6 +175,21 @@ def _refuse_failed(policy: State, log: str, exit_code: int, seconds: float) -> N
     )
 
 
+def _goes_on(folder: str) -> bool:
+    """Whether a run in this folder has not ended yet."""
+    try:
+        lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+
+
 def _start(folder: str, root: str, command: str, timeout_s: int) -> bool:
     """Start a run unless one is alive. Whether one was started."""
     lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -187,7 +222,9 @@ def _detach_and_run(folder: str, root: str, command: str, timeout_s: int) -> NoR
         for target, source in ((0, nothing), (1, output), (2, output)):
             os.dup2(source, target)
         began = time.monotonic()
+        before = _untracked(root)
         exit_code = _run(command, root, timeout_s)
+        _note_left(folder, _untracked(root) - before)
         _write_result(folder, exit_code, time.monotonic() - began)
         os._exit(0)
     except BaseException as error:
@@ -215,6 +252,20 @@ def _run(command: str, root: str, timeout_s: int) -> int:
         return TIMED_OUT
 
 
+def _untracked(root: str) -> Set[str]:
+    try:
+        return set(gitrepo.changes(root)[1])
+    except StateUnusable:
+        return set()
+
+
+def _note_left(folder: str, left: Set[str]) -> None:
+    """Keep which untracked paths came while the command ran; those of earlier runs stay on the list."""
+    if left:
+        with open(os.path.join(folder, "left"), "a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write("".join(f"{path}\0" for path in sorted(left)))
+
+
 def _write_result(folder: str, exit_code: int, seconds: float) -> None:
     temp = os.path.join(folder, "result.tmp")
     with open(temp, "w", encoding="ascii") as file:
@@ -233,7 +284,10 @@ def _result(folder: str) -> Optional[tuple[int, float]]:
 
 def _forget(folder: str) -> None:
     """A failed run was told: the next call runs the command again. Its output stays until then."""
-    os.replace(os.path.join(folder, "result"), os.path.join(folder, "result.told"))
+    try:
+        os.replace(os.path.join(folder, "result"), os.path.join(folder, "result.told"))
+    except FileNotFoundError:
+        pass  # another call was told as well
 
 
 def _tail(log: str) -> str:

@@ -53,3 +53,52 @@ def classify(message: str) -> str:
         if text.startswith(beginnings):
             return name
     return _WHOLE.get(text.rstrip("."), "feature")
+
+
+# What an error is called, in Python and elsewhere, when the same attempt may succeed later; and when it will not.
+_PASSING_NAMES = frozenset((
+    "connectionerror", "connectionreseterror", "connectionrefusederror", "connectionabortederror", "brokenpipeerror",
+    "timeouterror", "timeout", "readtimeout", "connecttimeout", "ratelimiterror", "networkerror", "overloadederror",
+    "apiconnectionerror", "apitimeouterror", "serviceunavailableerror", "temporaryfailure", "incompleteread",
+))  # fmt: skip
+_LASTING_NAMES = frozenset((
+    "assertionerror", "syntaxerror", "indentationerror", "taberror", "importerror", "modulenotfounderror",
+    "typeerror", "valueerror", "nameerror", "unboundlocalerror", "attributeerror", "lookuperror", "keyerror",
+    "indexerror", "filenotfounderror", "permissionerror", "zerodivisionerror", "notimplementederror",
+    "recursionerror", "unicodedecodeerror", "unicodeencodeerror", "referenceerror", "jsondecodeerror",
+))  # fmt: skip
+_PASSING_WORDS = (
+    "could not resolve host", "temporary failure", "eai_again", "getaddrinfo enotfound", "econnreset",
+    "econnrefused", "etimedout", "socket hang up", "connection reset", "connection refused", "connection closed by",
+    "timed out", "network is unreachable", "network unreachable", "handshake timeout", "too many requests",
+    "rate limit exceeded", "secondary rate limit", "rate_limit_error", "overloaded_error", "service unavailable",
+    "bad gateway", "gateway timeout", "gateway time-out", "usage limit reached", "index.lock': file exists",
+    "another git process seems to be running", "the remote end hung up", "early eof", "temporarily unavailable",
+)  # fmt: skip
+_ERROR_LINE = r"\s*(?:E\s+)?(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)\s*(?::|$)"
+_OF_A_TEST = r"\s*(?:FAILED\b|E\s{2}|>?\s*assert\b)"
+_STATUS = r"\b(?:http\w*|status|code|returned)\W[^\d\n]{0,20}\b(?:429|502|503|504|529)\b"
+
+
+def passing(message: str) -> bool:
+    """Whether a message, of any program, tells of something that passes by itself: trying again later makes sense.
+
+    The last line that begins with an error's name decides; without a telling name the words do, but not in what a
+    failed test printed. What is unknown does not pass.
+    """
+    import re
+
+    kind = classify(message)
+    if kind in UNCOUNTED or kind in NEEDS_A_PERSON:
+        return kind in UNCOUNTED
+    text = message if len(message) <= 2 * LONGEST else f"{message[:LONGEST]}\n{message[-LONGEST:]}"
+    lines = text.splitlines()
+    for line in reversed(lines):
+        named = re.match(_ERROR_LINE, line)
+        name = named[1].casefold() if named else ""
+        if name in _PASSING_NAMES or name in _LASTING_NAMES:
+            return name in _PASSING_NAMES
+    if any(re.match(_OF_A_TEST, line) for line in lines):
+        return False
+    words = " ".join(text.split()).casefold()
+    return any(phrase in words for phrase in _PASSING_WORDS) or re.search(_STATUS, words) is not None

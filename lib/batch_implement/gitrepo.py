@@ -69,7 +69,7 @@ def changes(root: str) -> tuple[List[str], List[str]]:
     for field in fields:
         if not field:
             continue
-        if field[0] in "RC":
+        if "R" in field[:2] or "C" in field[:2]:
             tracked.append(next(fields, ""))  # where it came from
         if not field[3:].startswith(_OURS):
             (untracked if field.startswith("??") else tracked).append(field[3:])
@@ -77,16 +77,36 @@ def changes(root: str) -> tuple[List[str], List[str]]:
 
 
 def leftovers(root: str, known: Iterable[str]) -> List[str]:
-    """The uncommitted paths, but for the untracked ones in `known`."""
+    """The uncommitted paths, but for the untracked ones in `known` and below a folder in it."""
     tracked, untracked = changes(root)
-    return tracked + sorted(set(untracked).difference(known))
+    return tracked + _unknown(root, untracked, list(known))
+
+
+def _unknown(root: str, paths: List[str], known: List[str]) -> List[str]:
+    """Those of `paths` that are not in `known` nor below a folder in it. A folder that holds a known path is taken
+    apart.
+    """
+    folders = tuple(path for path in known if path.endswith("/"))
+    paths = [path for path in paths if path not in known]
+    mixed = [path for path in paths if path.endswith("/") and any(name.startswith(path) for name in known)]
+    if mixed:
+        inside = _run(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *mixed, literal=True).stdout
+        paths = [path for path in paths if path not in mixed] + inside.split("\0")[:-1]
+    return sorted(path for path in paths if path not in known and not path.startswith(folders))
 
 
 def stash(root: str, name: str, known: Iterable[str]) -> bool:
     """Put the leftovers into a stash called `name`; untracked paths in `known` stay. Whether there was anything to
     put away.
     """
-    left = leftovers(root, known)
+    tracked, untracked = changes(root)
+    known = list(known)
+    theirs = [path for path in tracked if path not in _unknown(root, [path], known)]
+    if theirs:  # staged meanwhile: they stay, too
+        _run_on(root, theirs, "reset", "--quiet")
+        tracked, untracked = changes(root)
+    fresh = _unknown(root, untracked, known)
+    left = tracked + fresh
     if not left:
         return False
     if head(root) is None:
@@ -94,33 +114,53 @@ def stash(root: str, name: str, known: Iterable[str]) -> bool:
             f"The leftovers cannot be stashed before the first commit in {root}. Commit something, or move them away: "
             f"{_listed(left)}"
         )
-    pathspecs = "\0".join(left)
-    _run(
-        root, "stash", "push", "--quiet", "--include-untracked", "--message", name,
-        "--pathspec-from-file=-", "--pathspec-file-nul", text=pathspecs, literal=True,
-    )  # fmt: skip
+    all_but_ours = ("--", ":/", f":(top,exclude){_OURS}*")  # it may be tracked, from before it was hidden
+    # `git stash` takes no conflicts and no `git add -N`, nor a path that is gone
+    _run(root, "add", "--update", *all_but_ours)
+    if fresh:
+        _run_on(root, fresh, "add")
+    _run(root, "stash", "push", "--quiet", "--message", name, *all_but_ours)
+    _run(root, "reset", "--quiet")  # a merge that was under way would make the next commit one of its own
     return True
+
+
+def _run_on(root: str, some: List[str], *arguments: str) -> None:
+    """Run git on these paths, taken literally."""
+    paths_in = ("--pathspec-from-file=-", "--pathspec-file-nul")
+    _run(root, *arguments, *paths_in, text="\0".join(some), literal=True)
 
 
 def hide_state(root: str) -> None:
     """List the state file in the repository's own exclude file, so that `git add -A` never takes it along."""
     path = os.path.join(root, _run(root, "rev-parse", "--git-path", "info/exclude").stdout.strip())
-    line = f"/{_prefix(root)}{_OURS}*"
+    exclude(path, [f"/{_prefix(root)}{_OURS}*"])
+
+
+def exclude(path: str, lines: Iterable[str]) -> None:
+    """Add to the exclude file at `path` those of `lines` that it has not."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
     except FileNotFoundError:
         text = ""
-    if line in text.splitlines():
+    except OSError as error:
+        raise _not_hidden(path, error) from error
+    known = text.splitlines()
+    missing = [line for line in lines if line not in known]
+    if not missing:
         return
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "a", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(("" if not text or text.endswith("\n") else "\n") + line + "\n")
+            file.write(("" if not text or text.endswith("\n") else "\n") + "\n".join(missing) + "\n")
     except OSError as error:
-        raise StateUnusable(
-            f"{path} cannot be written: {error.strerror}. The batch would end up in its own commits."
-        ) from error
+        raise _not_hidden(path, error) from error
+
+
+def _not_hidden(path: str, error: OSError) -> StateUnusable:
+    return StateUnusable(
+        f"{path} cannot be written: {error.strerror}. The batch would end up in its own commits; mend that first."
+    )
 
 
 def has_identity(root: str) -> bool:

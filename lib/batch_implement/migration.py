@@ -13,7 +13,8 @@ it was is kept in history/:
     completed_features      each index once; a number in a text is that number; what is no feature's index is left out
     failed_features         one entry a feature, the last; a bare index gets the error "Unknown error"; one that is
                             completed too is left out
-    skipped_features        the same; one that is completed or failed too is left out
+    skipped_features        the same; one that is completed or failed too is left out; what needs a feature that failed
+                            or is skipped is skipped, too
     current_index           worked out anew: features never done are not skipped because it ran ahead
     retry_attempts          whole numbers from 0; anything else is left out
     feature_order           only a permutation of all indices; any other is left out
@@ -73,9 +74,12 @@ class _Mending:
         self.mended: List[str] = []
 
     def state(self) -> Tuple[State, List[str]]:
+        from . import scripted
+
         data = self.data
         fresh = model.new_state(self.batch_id(), self.features(), "", policy=model.policy(evidence=[]))
-        updated = data.get("updated_at") if isinstance(data.get("updated_at"), str) else ""
+        given = data.get("updated_at")
+        updated = given if isinstance(given, str) else ""
         completed = self.indices(data.get("completed_features"), "completed_features")
         failed = self.entries("failed_features", set(completed), "error_message", UNKNOWN_ERROR, updated)
         settled = {*completed, *(entry["feature_index"] for entry in failed)}
@@ -108,7 +112,9 @@ class _Mending:
             self.mended.append(f"total_features was {_shown(data['total_features'])}, there are {self.total}")
         if state["status"] == "paused":
             state["pause"] = {"reason": "paused by an earlier version", "since": updated, "resume_after": None}
-        consistent = model.consistent(state)
+        consistent = scripted.settled(state, updated)
+        for entry in consistent["skipped_features"][len(state["skipped_features"]) :]:
+            self.mended.append(f"feature index {entry['feature_index']} is skipped now: {entry['reason']}")
         if consistent["current_index"] != data["current_index"]:
             self.mended.append(
                 f"current_index was {_shown(data['current_index'])}, the next feature is {consistent['current_index']}"

@@ -235,6 +235,15 @@ def last_closed(state: State) -> Optional[int]:
     return max(ended)[1] if ended else None
 
 
+def last_worked_on(state: State) -> Optional[int]:
+    """Index of the feature that was closed last, or whose attempt failed last; None when none was."""
+    ended = [(entries[-1]["timestamp"], int(name)) for name, entries in state.get("attempts", {}).items() if entries]
+    closed = last_closed(state)
+    if closed is not None:
+        ended.append((state["timings"][key(closed)]["ended_at"], closed))
+    return max(ended)[1] if ended else None
+
+
 def attempts_used(state: State, index: int) -> int:
     """Attempts that feature `index` has used up."""
     used: int = state["retry_attempts"].get(key(index), 0)

@@ -76,14 +76,21 @@ def find_project(environ: Mapping[str, str], cwd: str) -> Project:
 
 def project_root(environ: Mapping[str, str], cwd: str) -> str:
     """The project's root as an absolute path (see the module)."""
+    return found_root(environ, cwd) or start_folder(environ, cwd)
+
+
+def found_root(environ: Mapping[str, str], cwd: str) -> Optional[str]:
+    """The project's root, None where nothing tells it: then it is the start folder."""
     given = environ.get("BATCH_IMPLEMENT_ROOT")
     if given:
         return os.path.abspath(given)
-    start = os.path.abspath(environ.get("CLAUDE_PROJECT_DIR") or cwd)
-    found = _upward(start, ".git")
-    if found is None:
-        found = _upward(start, STATE_FOLDER, but_not=own_configuration(environ))
-    return found or start
+    start = start_folder(environ, cwd)
+    return upward(start, ".git") or upward(start, STATE_FOLDER, but_not=own_configuration(environ))
+
+
+def start_folder(environ: Mapping[str, str], cwd: str) -> str:
+    """Where the search for the project begins."""
+    return os.path.abspath(environ.get("CLAUDE_PROJECT_DIR") or cwd)
 
 
 def own_configuration(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -148,7 +155,8 @@ def not_a_folder(path: str) -> StateUnusable:
     return StateUnusable(f"{path} is {kind}; batch state is kept only in a real folder. Move it away and try again.")
 
 
-def _upward(start: str, name: str, but_not: tuple[str, ...] = ()) -> Optional[str]:
+def upward(start: str, name: str, but_not: tuple[str, ...] = ()) -> Optional[str]:
+    """The nearest folder from `start` upward that has `name`, unless what it has is in `but_not`; None without one."""
     folder = start
     while True:
         candidate = os.path.join(folder, name)

@@ -11,7 +11,8 @@ import os
 from . import audit, clock, gitrepo, model, process, seal, sessions, transitions, workerverbs
 from . import caller as callers
 from .errors import Misuse, Refused
-from .store import Store, no_batch, unfinished
+from .store import Store, unfinished
+from .transaction import no_batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def create(
     """
     refuse_unclean(project)
     store = Store(project)
-    known = store.read()
+    known = store.read_if_usable() if replace else store.read()
     if known is not None and model.is_live(known):
         relation = process.relation(known["owner"], caller.session_id, caller.pid)
         if relation == "other":
@@ -220,4 +221,9 @@ def abort(project: Project) -> str:
         commits = f" Commits of its open feature stay: {', '.join(commit[:12] for commit in made)}." if made else ""
     store.put_away("aborted")
     kept = f" Its uncommitted work is in the stash `{stash}`." if stash else ""
-    return f"Batch {state['batch_id']} is aborted and lies in {project.private}/history/.{kept}{commits}"
+    at_work = (
+        f" Its client (process {state['owner']['pid']}) was at work: press Esc there."
+        if process.holds(state["owner"])
+        else ""
+    )
+    return f"Batch {state['batch_id']} is aborted and lies in {project.private}/history/.{kept}{commits}{at_work}"

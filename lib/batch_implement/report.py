@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import model, reminder
+from .features import clean
 from .model import key
 
 TYPE_CHECKING = False
@@ -71,8 +72,9 @@ def status_lines(state: State) -> List[str]:
     for entry in features(state):
         proof = f"  {entry['commit'][:12]}" if entry["commit"] else ""
         tries = f"  ({entry['attempts']} attempts)" if entry["attempts"] > 1 else ""
-        why = f"  {entry['reason'][:100]}" if "reason" in entry else ""
-        lines.append(f"{entry['index'] + 1:>4}  {SIGNS[entry['status']]}  {entry['text'][:80]}{proof}{tries}{why}")
+        why = f"  {clean(entry['reason'][:100])}" if "reason" in entry else ""
+        text = clean(entry["text"][:80])
+        lines.append(f"{entry['index'] + 1:>4}  {SIGNS[entry['status']]}  {text}{proof}{tries}{why}")
     lines.extend(_ending(state))
     return lines
 
@@ -80,7 +82,8 @@ def status_lines(state: State) -> List[str]:
 def _ending(state: State) -> List[str]:
     if state["pause"]:
         when = f" Not before {state['pause']['resume_after']}." if state["pause"].get("resume_after") else ""
-        return [f"Paused: {state['pause']['reason']}.{when} Go on with `/batch-implement --resume` in Claude Code."]
+        why = clean(state["pause"]["reason"])
+        return [f"Paused: {why}.{when} Go on with `/batch-implement --resume` in Claude Code."]
     if not model.is_live(state):
         failed = len(state["failed_features"]) + len(state["skipped_features"])
         again = " `batchctl retry` brings failed ones back." if failed else ""
@@ -101,6 +104,6 @@ def plan_lines(texts: List[str], policy: State, mode: str) -> List[str]:
     lines = [
         f"{len(texts)} features would be done, in this order ({mode}; {verify}; {policy['max_retries']} retries each):"
     ]
-    lines += [f"{number:>4}  {text[:120]}" for number, text in enumerate(texts, 1)]
+    lines += [f"{number:>4}  {clean(text[:120])}" for number, text in enumerate(texts, 1)]
     lines.append("Nothing was written or started.")
     return lines

@@ -86,17 +86,17 @@ class Seal:
 def render(
     state: Optional[State], live: bool, new: Optional[Identity], old: Optional[Identity], remind: list[str]
 ) -> bytes:
-    """The seal's text for a write of `state` (None when it is put away)."""
+    """The seal's text for a write of `state` (None when it is put away). A name that does not fit is left out."""
     owner = (state["owner"] if state else None) or {"session_id": "", "pid": None}
     active = state["active"] if state else None
     lines = [
         "live" if live else "over",
         f"new {new or '-'}",
         f"old {old or '-'}",
-        f"owner {owner['session_id'] or '-'} {owner['pid'] or '-'}",
+        f"owner {owner['session_id'] if fits(owner['session_id']) else '-'} {owner['pid'] or '-'}",
         f"open {active['feature_index']} {active['attempt']}" if active else "open -",
         f"unattended {int(bool(state and state['policy']['unattended']))}",
-        " ".join(["remind", *remind]),
+        " ".join(["remind", *filter(fits, remind)]),
     ]
     return ("\n".join(lines) + "\n").encode()
 
@@ -104,9 +104,9 @@ def render(
 def parse(text: bytes) -> Optional[Seal]:
     """The seal with this text; None when it is not one."""
     try:
-        lines = text.decode("ascii").splitlines()
+        lines = text.decode("ascii").split("\n")
         fields = [line.split(" ") for line in lines[1:7]]
-        if lines[0] not in ("live", "over") or [field[0] for field in fields] != _NAMES:
+        if lines[0] not in ("live", "over") or [field[0] for field in fields] != _NAMES or lines[-1]:
             return None
         session, pid = fields[2][1:]
         return Seal(

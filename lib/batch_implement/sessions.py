@@ -20,7 +20,7 @@ STOPS_BEFORE_PAUSE = 3
 
 
 def lease(state: State, owner: State, prompt_id: Optional[str] = None) -> State:
-    """The batch under `owner` (fields of the state's `owner`), worked on in the turn of `prompt_id` (None: in none yet).
+    """The batch under `owner` (fields of the state's `owner`), worked on in the turn of `prompt_id` (None: none yet).
 
     What the old conversation was waiting for is forgotten.
     """

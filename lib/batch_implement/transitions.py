@@ -45,8 +45,11 @@ def require_active(state: State) -> int:
     index = model.active_index(state)
     if index is None:
         refuse_unless_running(state)
+        last = model.last_closed(state)
+        closed = "" if last is None else f"; feature {last + 1}, the last one, is {model.condition(state, last)}"
         raise Refused(
-            "No feature is open. Open the next one with `/auto-implement` (its first step runs `batchctl start`)."
+            f"No feature is open{closed}. Open the next one with `/auto-implement` (its first step runs `batchctl "
+            "start`)."
         )
     return index
 
@@ -207,17 +210,20 @@ def retry(state: State, indices: Sequence[int]) -> State:
                 f"Feature {index + 1} is {model.condition(state, index)}: only a failed or skipped one can be retried."
             )
     back = _with_blocked(state, wanted)
-    bars = (model.failed_indices(state) | model.skipped_indices(state)) - back
-    for index in sorted(back):
-        blockers = bars.intersection(state["feature_dependencies"].get(key(index), ()))
-        if blockers and index in wanted:
-            numbers = ", ".join(str(blocker + 1) for blocker in sorted(blockers))
+    settled = model.failed_indices(state) | model.skipped_indices(state)
+    while True:  # what stays out keeps out what needs it, all the way down
+        bars = settled - back
+        barred = {index for index in back if bars.intersection(state["feature_dependencies"].get(key(index), ()))}
+        for index in sorted(barred.intersection(wanted)):
+            blockers = bars.intersection(state["feature_dependencies"][key(index)])
+            numbers = [str(blocker + 1) for blocker in sorted(blockers)]
             raise Refused(
-                f"Feature {index + 1} needs {numbers}, which did not succeed. Retry {numbers} too: `batchctl retry "
-                f"{numbers}`."
+                f"Feature {index + 1} needs {', '.join(numbers)}, which did not succeed. Retry that too: `batchctl "
+                f"retry {' '.join(numbers)} {index + 1}`."
             )
-        if blockers:
-            back.discard(index)
+        if not barred:
+            break
+        back -= barred
     allowance = dict(state.get("retry_allowance", {}))
     for index in back:
         allowance[key(index)] = max(allowance.get(key(index), 0), model.attempts_used(state, index))
@@ -323,7 +329,7 @@ def _ended(state: State, index: int, now: str) -> State:
     return {**timings, key(index): {**timings.get(key(index), {}), "ended_at": now}}
 
 
-def _dependants(state: State) -> Dict[int, List[int]]:
+def dependants(state: State) -> Dict[int, List[int]]:
     """For each index (an int) the indices that need it directly."""
     needed_by: Dict[int, List[int]] = {}
     for name, needs in state["feature_dependencies"].items():
@@ -334,7 +340,7 @@ def _dependants(state: State) -> Dict[int, List[int]]:
 
 def _skip_dependants(state: State, index: int, now: str) -> State:
     """Skip what needs feature `index`, all the way down, each as blocked by what it needs directly."""
-    needed_by = _dependants(state)
+    needed_by = dependants(state)
     waiting = set(model.pending(state))
     skipped = []
     front = [index]
@@ -347,19 +353,21 @@ def _skip_dependants(state: State, index: int, now: str) -> State:
     return {**state, "skipped_features": [*state["skipped_features"], *skipped]} if skipped else state
 
 
+def _is_blocked(entry: State) -> bool:
+    """Whether a feature was skipped because of another, not by a person: the reason is `blocked by N`."""
+    reason: str = entry["reason"]
+    return reason.startswith("blocked by ") and reason[len("blocked by ") :].isdecimal()
+
+
 def _with_blocked(state: State, indices: Sequence[int]) -> Set[int]:
     """`indices` and the features that were skipped because of them, all the way down."""
-    blocked_by = {
-        entry["feature_index"]: entry["reason"]
-        for entry in state["skipped_features"]
-        if entry["reason"].startswith("blocked by ")
-    }
-    needed_by = _dependants(state)
+    blocked = {entry["feature_index"] for entry in state["skipped_features"] if _is_blocked(entry)}
+    needed_by = dependants(state)
     back = set(indices)
     front = list(indices)
     for blocker in front:
         for dependant in needed_by.get(blocker, ()):
-            if dependant in blocked_by and dependant not in back:
+            if dependant in blocked and dependant not in back:
                 back.add(dependant)
                 front.append(dependant)
     return back

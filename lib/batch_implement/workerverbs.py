@@ -125,7 +125,7 @@ def set_aside(project: Project, state: State) -> Optional[str]:
         return None
     active = state["active"]
     name = f"batch {state['batch_id']} feature {active['feature_index'] + 1} attempt {active['attempt']}"
-    return name if gitrepo.stash(project.root, name, state["untracked_at_start"]) else None
+    return name if gitrepo.stash(project.root, name, evidence.known_untracked(project, state)) else None
 
 
 def _lying(project: Project, state: State) -> str:
@@ -133,7 +133,7 @@ def _lying(project: Project, state: State) -> str:
     if project.git_dir is None:
         return ""
     commits = gitrepo.commits_since(project.root, active["base_commit"]) if active["base_commit"] else []
-    left = gitrepo.leftovers(project.root, state["untracked_at_start"])
+    left = gitrepo.leftovers(project.root, evidence.known_untracked(project, state))
     return reminder.lying(commits, left, active["base_commit"])
 
 

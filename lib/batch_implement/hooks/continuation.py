@@ -112,8 +112,6 @@ def _agent_stopped(occasion: Occasion, store: Store, state: State) -> Optional[D
         or failures.classify(last) != "feature"
     ):
         return None
-    if "subagent" in _running(occasion):
-        return None
     active = state["active"]
     audit.record(occasion.project.private, "sent back", feature=active["feature_index"])
     reason = (
@@ -121,6 +119,8 @@ def _agent_stopped(occasion: Occasion, store: Store, state: State) -> Optional[D
         f"{reminder.required(state)}. Finish it and run `batchctl done`, or run `batchctl fail --reason TEXT` if it "
         "cannot be done."
     )
+    if "subagent" in _running(occasion):  # its end would wake the coordinator, not this worker (2.1.330)
+        reason += " Nobody wakes you when a background agent ends: run it again with `run_in_background: false`."
     return {"decision": "block", "reason": "\n".join([*store.notes, reason])}
 
 

@@ -230,8 +230,13 @@ def _ended(before: State, state: State) -> str:
     """How the feature that was worked on ended."""
     active = before["active"]
     if active is None:
-        last = model.last_closed(state)
-        return "" if last is None else f"Feature {last + 1} is {model.condition(state, last)}."
+        last = model.last_worked_on(state)
+        if last is None:
+            return ""
+        condition, used = model.condition(state, last), model.attempts_used(state, last)
+        if condition == "pending":
+            return f"Feature {last + 1} failed (attempt {used}) and is tried again later."
+        return f"Feature {last + 1} is {condition}."
     index = active["feature_index"]
     if state["active"]:
         return (

@@ -8,6 +8,8 @@ coordinator's brief to the prompt.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shlex
 
@@ -77,7 +79,10 @@ def _batch_implement(occasion: Occasion, caller: Caller, arguments: str) -> Dict
     parser.add_argument("file", nargs="?", metavar="FILE")
     parser.add_argument("--resume", nargs="?", const="", metavar="ID")
     cli.batch_options(parser)
-    options = parser.parse_args(_words(arguments))
+    words = _words(arguments)
+    if "-h" in words or "--help" in words:
+        return _block(parser.format_help().rstrip())
+    options = parser.parse_args(words)
     project = occasion.project
     if options.resume is not None:
         if options.file is not None:
@@ -144,9 +149,14 @@ def _batchctl(occasion: Occasion, caller: Caller, arguments: str) -> Dict[str, A
     if "-" in words:
         raise Misuse("There is no standard input in Claude Code: name a file.")
     project = occasion.project
-    text = cli.answer(words or ["status"], project, caller, _cwd(occasion))
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(shown):
+            text = cli.answer(words or ["status"], project, caller, _cwd(occasion))
+    except SystemExit:  # --help or --version, which argparse prints
+        return _block(shown.getvalue().rstrip())
     state = Store(project).read()
-    if words and words[0] in GOES_ON and "--help" not in words and state is not None and model.is_live(state):
+    if words and words[0] in GOES_ON and state is not None and model.is_live(state):
         if words[0] != "resume":
             state = personverbs.resume(project, caller)
         *notes, said = text.splitlines()

@@ -1,0 +1,248 @@
+"""Where a script may keep a state file, and which folders serve it. Nothing is created here, but for `hide`.
+
+    path = checked(path, "features file")       an absolute path that is allowed, or PathRefused
+    project = project_of(path)                  the Project whose Store serves that state file
+    hide(project)                               keeps `git add -A` from committing it
+
+The project's own `.claude/batch_state.json` is served as `batchctl` and the hooks serve it. Any other state file is a
+`StateFile`: its private folder depends on nothing but its path, so that all processes share one lock. It is
+`GIT_DIR/batch-implement/files/KEY` in the nearest git repository, else `.NAME.batch-implement` beside the file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from . import audit, disk, features, gitrepo, paths
+from .errors import Misuse
+from .paths import PRIVATE_NAME, STATE_FOLDER, STATE_NAME, Project
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional, Tuple
+
+MAX_PATH_CHARS = 4096
+_OWN = f"/{STATE_FOLDER}/{STATE_NAME}"
+
+
+class PathRefused(Misuse, ValueError):
+    """A path that is not allowed; the message says which, for what, and what is allowed."""
+
+
+class StateFile(Project):
+    """A state file that is not a project's own, with a private folder of its own. `root` is the folder it lies in."""
+
+    __slots__ = ("state_name", "top")
+
+    state_folder = "."
+
+    def __init__(self, path: str) -> None:
+        self.root, self.state_name = os.path.split(path)
+        self.top = paths.upward(self.root, ".git")
+        self.git_dir = paths.git_dir(self.top) if self.top else None
+
+    @property
+    def state(self) -> str:
+        """Path of the state file."""
+        return os.path.join(self.root, self.state_name)
+
+    @property
+    def private_parent(self) -> str:
+        """The folder that holds the private one."""
+        return self.git_dir or self.root
+
+    @property
+    def private_name(self) -> str:  # type: ignore[override]
+        """Path of the private folder in that one."""
+        if not self.git_dir:
+            return f".{self.state_name}.{PRIVATE_NAME}"
+        within = os.path.relpath(self.state, self.top)
+        return f"{PRIVATE_NAME}/files/{disk.sha256(os.fsencode(within))[:32]}"
+
+    @property
+    def log_folder(self) -> str:
+        """Path of the folder that holds the audit log: the repository's own, where there is one."""
+        return f"{self.git_dir}/{PRIVATE_NAME}" if self.git_dir else self.private
+
+    def open_state_folder(self, *, create: bool) -> int:
+        """A descriptor of the folder that holds the state file; with `create` it is made, and what leads to it."""
+        existing = self.root
+        while create and not os.path.lexists(existing):
+            existing = os.path.dirname(existing)
+        return paths.open_folder(existing, os.path.relpath(self.root, existing), create=create)
+
+
+def here() -> Project:
+    """The project that this process is in."""
+    return paths.find_project(os.environ, os.getcwd())
+
+
+def checked(path: object, purpose: str, *, must_exist: bool = False, start: Optional[str] = None) -> str:
+    """`path` as an absolute path without links, which lies in the project or in `~/.claude`; else PathRefused.
+
+    A relative one is taken from `start`, by default the working directory. Links that lead to the project's root
+    itself are fine: a project may be reached through them.
+    """
+    try:
+        text = os.fspath(path)  # type: ignore[call-overload]
+    except TypeError:
+        text = None
+    if not isinstance(text, str) or not text:
+        raise _refused(f"Invalid path {path!r}", purpose, "give a text or a Path")
+    if len(text) > MAX_PATH_CHARS:
+        raise _too_long(text, purpose)
+    if ".." in text.split("/"):
+        raise _traversal(text, purpose)
+    if features.clean(text) != text:
+        raise _refused(f"Invalid path {_cut(text)!r}: it holds control characters", purpose, "take them out")
+    absolute = os.path.abspath(os.path.join(start or os.getcwd(), text))
+    if os.path.islink(absolute):
+        raise _refused(f"Path is a symlink: {_cut(text)}", purpose, "links are not followed; name the file itself")
+    base, names = _split(absolute)
+    if ".." in "/".join(names):
+        raise _traversal(text, purpose)
+    if base is None:
+        raise _refused(
+            f"Path outside allowed locations (outside project root and ~/.claude): {_cut(text)}",
+            purpose,
+            "inside " + " or ".join(_allowed()),
+        )
+    place = _without_links(base, names, text, purpose)
+    if must_exist and not os.path.lexists(place):
+        raise _refused(f"Path not found: {_cut(text)}", purpose, "it must exist")
+    return place
+
+
+def project_of(path: object) -> Project:
+    """The project whose store serves the state file at `path`; a relative one is taken from the project's root.
+
+    PathRefused where none may be.
+    """
+    own = here()
+    place = checked(path, "batch state file", start=own.root)
+    folders = place.split("/")
+    ours = any(folder.endswith(f".{PRIVATE_NAME}") for folder in folders) or f"{STATE_FOLDER}/{PRIVATE_NAME}/" in place
+    if ours or ".git" in (folder.lower() for folder in folders):
+        raise _refused(f"{_cut(place)} is among git's or batch-implement's own files", "batch state file", "elsewhere")
+    if place == os.path.join(os.path.realpath(own.root), STATE_FOLDER, STATE_NAME):
+        return own
+    root = place[: -len(_OWN)] or "/"
+    if place.endswith(_OWN) and (
+        os.path.lexists(f"{root}/.git")
+        or os.path.isdir(f"{root}/{STATE_FOLDER}/{PRIVATE_NAME}")
+        or paths.upward(root, ".git") is None
+    ):
+        return Project(root)
+    return StateFile(place)
+
+
+def hide(project: Project) -> None:
+    """List the state file, and a private folder in the work tree, in the exclude file of the git repository around it.
+
+    Reads the git folder itself: also where git is not installed, and in a folder that git does not take for one yet.
+    """
+    place = os.path.realpath(os.path.dirname(project.state))
+    top = paths.upward(place, ".git")
+    git_dir = paths.git_dir(top) if top else None
+    if top is None or git_dir is None:
+        return
+    try:
+        with open(f"{git_dir}/commondir", encoding="utf-8", errors="surrogateescape") as file:
+            git_dir = os.path.join(git_dir, file.readline().rstrip("\n"))
+    except OSError:
+        pass  # no linked work tree: it is its own
+    state = f"/{_pattern(os.path.relpath(f'{place}/{project.state_name}', top))}"
+    lines = [f"{state}*"] if project.state_name == STATE_NAME else [state, f"{state}.tmp", f"{state}.quarantined-*"]
+    private = os.path.realpath(project.private)
+    if private.startswith(top + "/") and "/.git/" not in private:
+        lines.append(f"/{_pattern(os.path.relpath(private, top))}/")
+    gitrepo.exclude(os.path.join(git_dir, "info", "exclude"), lines)
+
+
+def default_state_file() -> str:
+    """The project's state file; outside a project `.claude/batch_state.json`."""
+    try:
+        root = paths.found_root(os.environ, os.getcwd())
+    except FileNotFoundError:  # the working directory was removed
+        root = None
+    return os.path.join(root or "", STATE_FOLDER, STATE_NAME)
+
+
+def tell(event: str, status: str, context: object) -> None:
+    """Append what a script has to say to the project's audit log. Never raises."""
+    try:
+        project = here()
+    except OSError:  # the working directory was removed
+        return
+    audit.tell(project, event, status, context)
+
+
+def tell_refusal(message: str) -> None:
+    """Note in the project's audit log that a script was refused; where there is neither git nor `.claude`, nowhere."""
+    try:
+        known = os.path.isdir(here().private_parent)
+    except OSError:  # the working directory was removed
+        return
+    if known:
+        tell("library", "refused", message)
+
+
+def _allowed() -> List[str]:
+    """The folders that paths may lie in. A project that nothing tells of is none when it is the whole disk."""
+    root = here().root
+    places = [] if root == "/" and not os.path.lexists("/.git") else [root]
+    return [*places, os.path.join(os.path.expanduser("~"), STATE_FOLDER)]
+
+
+def _split(absolute: str) -> Tuple[Optional[str], List[str]]:
+    """The allowed folder that a path lies in, resolved, and the names that lead on from there; None for none."""
+    bases = {os.path.realpath(place) for place in _allowed()}
+    names = absolute.strip("/").split("/")
+    for count in range(len(names) + 1):
+        prefix = os.path.realpath("/" + "/".join(names[:count]))
+        if prefix in bases:
+            return prefix, names[count:]
+    return None, []
+
+
+def _without_links(base: str, names: List[str], text: str, purpose: str) -> str:
+    place = base
+    for name in names:
+        place = os.path.join(place, name)
+        try:
+            status = os.lstat(place)
+        except (FileNotFoundError, NotADirectoryError):
+            return os.path.join(base, *names)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise _too_long(text, purpose) from error
+            raise _refused(
+                f"Invalid path {_cut(text)}: {error.strerror}", purpose, "a path that can be used"
+            ) from error
+        if stat.S_ISLNK(status.st_mode):
+            raise _refused(f"Path leads over a symlink: {_cut(place)}", purpose, "links are not followed")
+    return os.path.join(base, *names)
+
+
+def _pattern(path: str) -> str:
+    """A path as a line of an exclude file that matches nothing else."""
+    text = "".join(f"\\{char}" if char in "\\*?[" else char for char in path)
+    return text[:-1] + "\\ " if text.endswith(" ") else text
+
+
+def _refused(what: str, purpose: str, allowed: str) -> PathRefused:
+    return PathRefused(f"{what}. Purpose: {purpose}. Allowed: {allowed}.")
+
+
+def _traversal(text: str, purpose: str) -> PathRefused:
+    return _refused(f"Path traversal: {_cut(text)} contains `..`", purpose, "a path that names the place itself")
+
+
+def _too_long(text: str, purpose: str) -> PathRefused:
+    return _refused(f"Path too long: {len(text)} characters", purpose, f"at most {MAX_PATH_CHARS}")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 200 else text[:200] + "...[truncated]"
