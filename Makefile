@@ -1,0 +1,36 @@
+# What there is to run here. Each target brings what it needs the first time and works without network from then on.
+#
+#   make demo            a batch of five features from beginning to end, shown while it happens (about a minute)
+#   make test            everything that must hold: linters, types, the plugin's validation, all tests
+#   make check-pythons   unit and property tests on every Python from 3.9 to 3.13 that is found here
+#
+# PYTHON names the Python 3.9 or newer to use (python3), JOBS the number of tests that run at a time (2).
+
+PYTHON ?= python3
+JOBS ?= 2
+BIN := .venv/bin
+
+.PHONY: demo test check-pythons tools format clean
+
+demo: tools
+	@$(BIN)/python scripts/demo.py
+
+test: tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/validate_plugin.py
+	$(BIN)/python -m pytest -n $(JOBS)
+
+check-pythons:
+	@$(PYTHON) scripts/check_pythons.py
+
+tools:
+	@$(PYTHON) scripts/tools.py
+
+format: tools
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .venv-3.* node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis

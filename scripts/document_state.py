@@ -1,0 +1,104 @@
+"""Write the generated parts of docs/state.md: the fields, from the published schema, and the rules of the migration.
+
+python3 scripts/document_state.py            rewrites what lies between the marks
+python3 scripts/document_state.py --check    changes nothing; exits with 1 when it would
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DOCUMENT = REPOSITORY / "docs" / "state.md"
+SCHEMA = REPOSITORY / "schemas" / "batch_state.schema.json"
+MIGRATION = REPOSITORY / "lib" / "batch_implement" / "migration.py"
+
+
+def type_of(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """What a value may be, in a few words."""
+    if "$ref" in schema:
+        return str(schema["$ref"].rsplit("/", 1)[-1])
+    if "const" in schema:
+        return f"`{json.dumps(schema['const'])}`"
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    kinds = schema.get("type", "any")
+    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
+    words = []
+    for kind in kinds:
+        if kind == "array":
+            words.append(f"list of {type_of(schema.get('items', {}), definitions)}")
+        elif kind == "object" and "propertyNames" in schema and "additionalProperties" in schema:
+            of_index = schema["propertyNames"].get("$ref", "").endswith("/key")
+            name = "index" if of_index else type_of(schema["propertyNames"], definitions)
+            words.append(f"{name} to {type_of(schema['additionalProperties'], definitions)}")
+        else:
+            words.append({"string": "text", "object": "object"}.get(kind, kind))
+    return " or ".join(words)
+
+
+def rows(schema: dict[str, Any], definitions: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Every field below a schema as (name, type, meaning), depth first; `[]` is an element, `{}` a value by index."""
+    for name, field in schema.get("properties", {}).items():
+        optional = "" if name in schema.get("required", []) else ", may be absent"
+        yield f"{prefix}{name}", type_of(field, definitions) + optional, field.get("description", "")
+        inner, path = field, f"{prefix}{name}"
+        while "items" in inner or isinstance(inner.get("additionalProperties"), dict):
+            is_list = "items" in inner
+            inner, path = inner["items" if is_list else "additionalProperties"], path + ("[]" if is_list else "{}")
+        yield from rows(inner, definitions, f"{path}.")
+
+
+def fields() -> str:
+    """The table of all fields."""
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    definitions = schema["definitions"]
+    lines = ["| field | type | meaning |", "| --- | --- | --- |"]
+    for name, kind, meaning in rows(schema, definitions):
+        lines.append(f"| `{name}` | {kind} | {meaning.replace('|', chr(92) + '|')} |")
+    meanings = "; ".join(f"*{name}*: {entry['description'].rstrip('.')}" for name, entry in definitions.items())
+    return "\n".join([*lines, "", f"The types by name: {meanings}."])
+
+
+def rules() -> str:
+    """The rules of the migration, from its module's docstring."""
+    manual = ast.get_docstring(ast.parse(MIGRATION.read_text(encoding="utf-8"))) or ""
+    table = re.search(r"^( {4}\S.*\n(?:(?: {4,}.*)?\n?)*)", manual, re.MULTILINE)
+    assert table, f"no rules in the docstring of {MIGRATION}"
+    lines = ["| what | becomes |", "| --- | --- |"]
+    for entry in re.split(r"\n(?=\S)", textwrap.dedent(table.group(1)).strip()):
+        what, becomes = re.split(r" {2,}", entry, maxsplit=1)
+        lines.append(f"| {what} | {' '.join(becomes.split())} |")
+    return "\n".join(lines)
+
+
+def written(text: str) -> str:
+    """The document with its generated parts as they are to be."""
+    for name, part in (("fields", fields()), ("migration", rules())):
+        begin, end = f"<!-- {name}: written by scripts/document_state.py -->", f"<!-- {name}: end -->"
+        assert text.count(begin) == text.count(end) == 1, f"{DOCUMENT} lacks the marks of {name}"
+        text = text[: text.index(begin)] + f"{begin}\n{part}\n" + text[text.index(end) :]
+    return text
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check; the exit status."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    new = written(text)
+    if arguments == ["--check"]:
+        if new != text:
+            print(f"{DOCUMENT} is not what {SCHEMA.name} and the migration say: run {Path(__file__).name}.")
+        return int(new != text)
+    DOCUMENT.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""Bring what the demo and the tests need, when it is not there: `make tools`.
+
+    python3 scripts/tools.py                      .venv with requirements-dev.txt, and the pinned Claude Code
+    python3 scripts/tools.py --python-only DIR    only a virtual environment in DIR, for the Python this runs in
+
+What is there already is found out by looking, without the network: the environment by a note in it of what was
+installed, Claude Code by the versions below node_modules. Needs Python 3.9 or newer with venv, and npm for Claude Code
+(not when BATCH_TEST_CLAUDE names one). Exits with 1 and what to do when something cannot be brought.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+REQUIREMENTS = REPOSITORY / "requirements-dev.txt"
+LOCK = REPOSITORY / "package-lock.json"
+NOTE = "installed.txt"
+OF_THIS_VERSION = f"import sys; sys.exit(sys.version_info[:3] != {sys.version_info[:3]})"
+"""A program that fails in a Python of another version than this one."""
+
+sys.path.insert(0, str(REPOSITORY / "tests" / "client"))
+
+
+def stop(message: str) -> NoReturn:
+    """End with 1 and a message."""
+    sys.exit(f"tools: {message}")
+
+
+def environment(folder: Path) -> None:
+    """Make `folder` a virtual environment of this Python with the pinned packages, unless it is one."""
+    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest() + f" {sys.version.split()[0]}\n"
+    note, python = folder / NOTE, folder / "bin" / "python"
+    if (
+        note.exists()
+        and note.read_text(encoding="ascii") == wanted
+        and works([str(python), "-m", "pytest", "--version"])
+    ):
+        return
+    print(f"Making {folder} for Python {sys.version.split()[0]} ...", flush=True)
+    note.unlink(missing_ok=True)
+    if not works([str(python), "-m", "pip", "--version"]) or not works([str(python), "-c", OF_THIS_VERSION]):
+        made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=False)
+        if made.returncode:
+            stop(f"{sys.executable} cannot make a virtual environment. On Debian: `apt-get install python3-venv`.")
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(REQUIREMENTS)]
+    if subprocess.run(install, check=False).returncode:
+        stop(
+            f"the packages of {REQUIREMENTS.name} could not be installed: see above. The first time needs the network."
+        )
+    note.write_text(wanted, encoding="ascii")
+
+
+def works(command: list[str]) -> bool:
+    """Whether a command can be started and exits with 0. Its output is not shown."""
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def claude() -> None:
+    """Install the Claude Code that package-lock.json pins, unless it is there. Its post-install script is not run: the
+    platform's package holds the program itself."""
+    if os.environ.get("BATCH_TEST_CLAUDE") or pinned_claude_is_there():
+        return
+    npm = shutil.which("npm")
+    if npm is None:
+        stop("npm is missing; it brings the pinned Claude Code. Install Node.js, or set BATCH_TEST_CLAUDE to a claude.")
+    print(f"Bringing the Claude Code that {LOCK.name} pins (about 250 MB) ...", flush=True)
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    if subprocess.run(command, cwd=REPOSITORY, check=False, stdin=subprocess.DEVNULL).returncode:
+        stop("npm could not bring Claude Code: see above. The first time needs the network.")
+    if not pinned_claude_is_there():
+        stop(f"npm ran, but Claude Code for this platform is not below {REPOSITORY / 'node_modules'}.")
+
+
+def pinned_claude_is_there() -> bool:
+    """Whether node_modules holds what package-lock.json asks for: versions and checksums as npm noted them, and a
+    program for this platform."""
+    from client import ClientMissing, binary
+
+    try:
+        wanted = json.loads(LOCK.read_bytes())["packages"]
+        found = json.loads((REPOSITORY / "node_modules" / ".package-lock.json").read_bytes())["packages"]
+        program = binary()
+    except (OSError, ValueError, KeyError, ClientMissing):
+        return False
+    same = all(wanted.get(name, {}).get("integrity") == package.get("integrity") for name, package in found.items())
+    return same and str(program.parent.relative_to(REPOSITORY)) in found
+
+
+def main(arguments: list[str]) -> None:
+    """Bring everything, or one environment."""
+    if sys.version_info < (3, 9):
+        stop(f"Python {sys.version.split()[0]} is too old: 3.9 or newer is needed. Name one: `make PYTHON=python3.12`.")
+    if arguments[:1] == ["--python-only"] and len(arguments) == 2:
+        environment(Path(arguments[1]).absolute())
+    elif arguments:
+        stop(f"unknown arguments {arguments}; see the beginning of {__file__}.")
+    else:
+        environment(REPOSITORY / ".venv")
+        claude()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
