@@ -1,0 +1,89 @@
+"""docs/architecture.md is true: it names every file, and the files import only what stands below them."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LIB = REPOSITORY / "lib"
+PACKAGE = LIB / "batch_implement"
+PAGE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+FILES = sorted(PACKAGE.rglob("*.py"))
+OPTIONAL = {"jsonschema", "yaml", "rich"}
+PURE_MAY_IMPORT = {"__future__", "re"}
+
+
+def listed() -> list[str]:
+    """The rooms in the order of the page, `hooks` for its folder."""
+    block = PAGE.split("each file above what it imports:\n\n", 1)[1].split("\n\n", 1)[0]
+    return [re.sub(r"\.py$|/$", "", line.split()[0]) for line in block.splitlines()]
+
+
+def pure() -> list[str]:
+    """The modules that rule 2 names."""
+    rule = re.search(r"\*\*Pure middle\.\*\* (.*?) touch no file", PAGE, re.DOTALL)
+    assert rule
+    return re.findall(r"`(\w+)`", rule.group(1))
+
+
+def room(path: Path) -> str:
+    """The room that a file is in."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(level, module) of every import that a file does when it runs: level 0 is absolute, 1 its own package."""
+
+    def walk(node: ast.AST) -> Iterator[tuple[int, str]]:
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            yield from ((0, name.name) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.level, node.module or name.name) for name in node.names)
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child)
+
+    return walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """The rooms of the package that a file imports."""
+    in_hooks = path.parent.name == "hooks"
+    known = {room(file) for file in FILES}
+    found = {"hooks" if level == 1 and in_hooks else name.split(".")[0] for level, name in imports(path) if level}
+    return found & known
+
+
+def test_the_page_names_every_file_of_the_package_and_no_other() -> None:
+    assert sorted(listed()) == sorted({room(path) for path in FILES} - {"__init__"})
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_only_what_stands_below_it(path: Path) -> None:
+    order = [*listed(), "__init__"]
+    above = order[: order.index(room(path)) + (room(path) != "hooks")]
+    assert not rooms_imported(path) & set(above)
+
+
+@pytest.mark.parametrize("name", pure())
+def test_a_pure_module_imports_nothing_that_reaches_out(name: str) -> None:
+    for level, module in imports(PACKAGE / f"{name}.py"):
+        assert module in ({*pure(), "errors"} if level else PURE_MAY_IMPORT), f"{name} imports {module}"
+
+
+@pytest.mark.parametrize("path", sorted(LIB.rglob("*.py")), ids=lambda path: str(path.relative_to(LIB)))
+def test_a_file_needs_the_standard_library_alone(path: Path) -> None:
+    ours = {"batch_implement", *(file.stem for file in LIB.glob("*.py"))}
+    for level, module in imports(path):
+        name = module.split(".")[0]
+        if level == 0 and name not in ours | OPTIONAL:
+            found = importlib.util.find_spec(name)
+            assert found or name.startswith("_"), f"{path.name} imports {name}"  # `_sha2` is not in every version
+            assert not found or "site-packages" not in (found.origin or ""), f"{path.name} imports {name}"

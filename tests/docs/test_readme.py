@@ -1,0 +1,119 @@
+"""The README's commands work as it shows them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from batch_implement import cli
+from batch_implement.caller import PERSONS_VERBS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def session() -> list[tuple[str, str]]:
+    """The commands of the console blocks with what the README shows of their answers, in order."""
+    parts = [part for block in blocks("console") for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+    return [(command, shown.rstrip("\n")) for command, _, shown in (part.partition("\n") for part in parts)]
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the table whose first column has this heading."""
+    found = re.search(rf"^\| {heading} \|.*\n\| ---.*\n((?:\|.*\n)+)", README, re.MULTILINE)
+    assert found, f"no table of {heading}s"
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in found.group(1).splitlines()]
+
+
+def first_word(cell: str) -> str:
+    return cell.strip("`").split()[0]
+
+
+def options() -> dict[str, argparse.Action]:
+    """The options that a batch takes, by name."""
+    parser = argparse.ArgumentParser(add_help=False)
+    cli.batch_options(parser)
+    return {action.option_strings[0]: action for action in parser._actions}
+
+
+@pytest.fixture
+def todo(tmp_path: Path) -> Path:
+    """The example as a git repository of one commit."""
+    project = tmp_path / "todo"
+    shutil.copytree(REPOSITORY / "examples" / "todo", project)
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
+        subprocess.run(["git", *words], cwd=project, check=True)
+    return project
+
+
+def test_the_session_at_a_terminal_is_as_shown(todo: Path) -> None:
+    environment = {**os.environ, "PATH": f"{REPOSITORY / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    assert len(session()) > 5
+    for command, shown in session():
+        done = subprocess.run(
+            shlex.split(command), cwd=todo, env=environment, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        pattern = ".*".join(map(re.escape, shown.split("...")))
+        assert re.fullmatch(pattern, done.stdout.rstrip("\n"), re.DOTALL), f"{command} says:\n{done.stdout}"
+
+
+def test_every_make_target_that_is_shown_exists() -> None:
+    targets = [line.split()[1] for block in blocks("sh") for line in block.splitlines() if line.startswith("make ")]
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    assert {"demo", "test"} <= set(targets)
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_the_features_file_that_is_shown_can_be_read(tmp_path: Path) -> None:
+    (shown,) = [block for block in blocks("text") if block.startswith("# features.txt")]
+    (tmp_path / "features.txt").write_text(shown, encoding="utf-8")
+    assert len(cli.read_features("features.txt", str(tmp_path))) == 2
+
+
+def test_every_batch_command_that_is_shown_has_options_that_there_are() -> None:
+    shown = re.findall(r"/batch-implement (\S+\.txt [^\n\"]*)", "\n".join([*blocks("text"), *blocks("sh")]))
+    assert len(shown) > 2
+    for arguments in shown:
+        parser = cli.Parser(prog="/batch-implement")
+        parser.add_argument("file")
+        cli.batch_options(parser)
+        assert parser.parse_args(shlex.split(arguments)).verify
+
+
+def test_the_option_table_is_the_programs() -> None:
+    assert {first_word(row[0]) for row in table("option")} == set(options())
+
+
+def test_the_verb_table_is_the_programs() -> None:
+    (verbs,) = [action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    rows = {first_word(row[0]): row[1] for row in table("verb")}
+    assert list(rows) == list(verbs.choices)
+    assert {verb for verb, whose in rows.items() if whose == "person"} == PERSONS_VERBS & set(rows)
+    assert all(whose in ("person", "model", "anyone") for whose in rows.values())
+
+
+def test_the_command_table_names_the_commands_that_there_are() -> None:
+    named = {first_word(row[0]).lstrip("/") for row in table("command")}
+    assert named == {path.stem for path in (REPOSITORY / "commands").glob("*.md")}
+
+
+def test_the_permission_rule_that_is_shown_is_of_the_form_that_the_demo_uses() -> None:
+    import json
+
+    (shown,) = blocks("json")
+    used = json.loads((REPOSITORY / "examples" / "todo" / ".claude" / "settings.json").read_text(encoding="utf-8"))
+    assert json.loads(shown).keys() == used.keys()
+    assert json.loads(shown)["permissions"].keys() == used["permissions"].keys()
