@@ -85,6 +85,15 @@ def checked(path: object, purpose: str, *, must_exist: bool = False, start: Opti
     A relative one is taken from `start`, by default the working directory. Links that lead to the project's root
     itself are fine: a project may be reached through them.
     """
+    base, names = _located(path, purpose, start)
+    place = os.path.join(base, *names)
+    if must_exist and not os.path.lexists(place):
+        raise _refused(f"Path not found: {_cut(place)}", purpose, "it must exist")
+    return place
+
+
+def _located(path: object, purpose: str, start: Optional[str]) -> Tuple[str, List[str]]:
+    """The allowed folder that a path lies in, resolved, and the names that lead on from there, none of them a link."""
     try:
         text = os.fspath(path)  # type: ignore[call-overload]
     except TypeError:
@@ -109,10 +118,8 @@ def checked(path: object, purpose: str, *, must_exist: bool = False, start: Opti
             purpose,
             "inside " + " or ".join(_allowed()),
         )
-    place = _without_links(base, names, text, purpose)
-    if must_exist and not os.path.lexists(place):
-        raise _refused(f"Path not found: {_cut(text)}", purpose, "it must exist")
-    return place
+    _refuse_links(base, names, text, purpose)
+    return base, names
 
 
 def project_of(path: object) -> Project:
@@ -121,10 +128,11 @@ def project_of(path: object) -> Project:
     PathRefused where none may be.
     """
     own = here()
-    place = checked(path, "batch state file", start=own.root)
-    folders = place.split("/")
-    ours = any(folder.endswith(f".{PRIVATE_NAME}") for folder in folders) or f"{STATE_FOLDER}/{PRIVATE_NAME}/" in place
-    if ours or ".git" in (folder.lower() for folder in folders):
+    base, names = _located(path, "batch state file", own.root)
+    place = os.path.join(base, *names)
+    first = STATE_FOLDER if os.path.basename(base) == STATE_FOLDER else ""
+    below = "/".join(["", first, *names]).lower()
+    if any(f"{folder}/" in below for folder in ("/.git", f"/{STATE_FOLDER}/{PRIVATE_NAME}", f".{PRIVATE_NAME}")):
         raise _refused(f"{_cut(place)} is among git's or batch-implement's own files", "batch state file", "elsewhere")
     if place == os.path.join(os.path.realpath(own.root), STATE_FOLDER, STATE_NAME):
         return own
@@ -207,14 +215,14 @@ def _split(absolute: str) -> Tuple[Optional[str], List[str]]:
     return None, []
 
 
-def _without_links(base: str, names: List[str], text: str, purpose: str) -> str:
+def _refuse_links(base: str, names: List[str], text: str, purpose: str) -> None:
     place = base
     for name in names:
         place = os.path.join(place, name)
         try:
             status = os.lstat(place)
         except (FileNotFoundError, NotADirectoryError):
-            return os.path.join(base, *names)
+            return
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 raise _too_long(text, purpose) from error
@@ -223,7 +231,6 @@ def _without_links(base: str, names: List[str], text: str, purpose: str) -> str:
             ) from error
         if stat.S_ISLNK(status.st_mode):
             raise _refused(f"Path leads over a symlink: {_cut(place)}", purpose, "links are not followed")
-    return os.path.join(base, *names)
 
 
 def _pattern(path: str) -> str:

@@ -1,0 +1,54 @@
+"""Decorators of the library interface: what a call raises, and what it says when it is an old one."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+
+from . import disk, places
+from .errors import BatchError, Misuse, Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Type, TypeVar
+
+    Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def raises(error: Type[Exception], of_an_argument: Type[Exception]) -> Callable[[Call], Call]:
+    """A decorator: what the core raises leaves the call as `error` (as `of_an_argument` for Misuse), with its message.
+
+    A refusal is noted in the audit log.
+    """
+
+    def decorate(call: Call) -> Call:
+        @functools.wraps(call)
+        def translated(*arguments: Any, **named: Any) -> Any:
+            try:
+                return call(*arguments, **named)
+            except BatchError as reason:
+                if isinstance(reason, (Refused, places.PathRefused)):
+                    places.tell_refusal(reason.message)
+                raise (of_an_argument if isinstance(reason, Misuse) else error)(reason.message) from reason
+            except OSError as reason:
+                raise error(disk.trouble("The batch state cannot be used", reason).message) from reason
+
+        return translated  # type: ignore[return-value]
+
+    return decorate
+
+
+def deprecated(call: Call) -> Call:
+    """Decorate a call that is kept for older scripts: it warns, and points at its caller."""
+
+    @functools.wraps(call)
+    def warned(*arguments: Any, **named: Any) -> Any:
+        warnings.warn(
+            f"{call.__name__} is deprecated and no longer needed: Claude Code does the automatic compression of its "
+            "context by itself.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return call(*arguments, **named)
+
+    return warned  # type: ignore[return-value]
