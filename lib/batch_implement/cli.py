@@ -157,8 +157,8 @@ def main(argv: Sequence[str]) -> int:
         caller = callers.from_environment(os.environ)
         text, data, notes = run(argv, project, caller, cwd)
         for note in notes:
-            print(note, file=sys.stderr)
-        print(json.dumps(data, ensure_ascii=False) if wants_json else text)
+            _print(note, sys.stderr)
+        _print(json.dumps(data, ensure_ascii=False) if wants_json else text, sys.stdout)
         sys.stdout.flush()
         return int(data.get("exit_code", 0))
     except BatchError as error:
@@ -176,9 +176,15 @@ def main(argv: Sequence[str]) -> int:
 
 def _say_error(error: BatchError, wants_json: bool) -> int:
     if wants_json:
-        print(json.dumps({"error": {"message": error.message, "exit_code": error.exit_code}}, ensure_ascii=False))
-    print(f"batchctl: {error.message}", file=sys.stderr)
+        data = {"error": {"message": error.message, "exit_code": error.exit_code}}
+        _print(json.dumps(data, ensure_ascii=False), sys.stdout)
+    _print(f"batchctl: {error.message}", sys.stderr)
     return error.exit_code
+
+
+def _print(text: str, stream: Any) -> None:
+    """Print a line; what UTF-8 has no place for (bytes of a name that are no text) as `?`."""
+    print(text.encode("utf-8", "replace").decode(), file=stream)
 
 
 def answer(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> str:
@@ -196,8 +202,11 @@ def run(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> Tupl
     if options.verb not in ("validate", "schema", "doctor"):
         state = store.read_if_usable()  # what has to be mended is mended here, and told
         callers.refuse_persons_verb(options.verb, caller, state)
-    verb = _VERBS[options.verb]
-    answered = verb(options, project, caller, cwd, store)
+    try:
+        answered = _VERBS[options.verb](options, project, caller, cwd, store)
+    except BatchError as error:
+        error.message = "\n".join([*store.notes, error.message])
+        raise
     text, data = answered if isinstance(answered, tuple) else (answered, {"message": answered})
     return text, data, store.notes
 

@@ -37,7 +37,7 @@ class Occasion:
 
     @property
     def payload(self) -> Payload:
-        """The event's JSON object; empty when it is not one."""
+        """The event's JSON object; Misuse when it is not one: nothing is done on a guess."""
         if self._payload is None:
             import json
 
@@ -45,7 +45,11 @@ class Occasion:
                 data = json.loads(self.raw)
             except (ValueError, RecursionError):
                 data = None
-            self._payload = data if isinstance(data, dict) else {}
+            if not isinstance(data, dict):
+                from ..errors import Misuse
+
+                raise Misuse(f"What Claude Code told it ({len(self.raw)} bytes) is not a JSON object.")
+            self._payload = data
         return self._payload
 
     @property

@@ -1,0 +1,112 @@
+"""Who calls, and what each may do."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from batch_implement import caller as callers
+from batch_implement import process
+from batch_implement.caller import Caller
+from batch_implement.errors import Refused
+from batch_implement.paths import Project
+from batches import NOW, completed, new_batch, owner
+
+MODEL = {"CLAUDECODE": "1", "CLAUDE_CODE_SESSION_ID": "s-1", "CLAUDE_PID": str(os.getppid())}
+A_PERSON_AT_A_TERMINAL = Caller("", None, person=True)
+
+
+@pytest.fixture
+def project(repository):
+    """The scratch repository's places."""
+    return Project(str(repository))
+
+
+@pytest.mark.parametrize(
+    ("environ", "session_id", "pid", "person"),
+    [
+        ({}, "", None, True),
+        (MODEL, "s-1", os.getppid(), False),
+        ({"CLAUDECODE": "1"}, "", None, False),
+        ({"CLAUDE_CODE_SESSION_ID": "s-1", "CLAUDE_PID": "7"}, "s-1", 7, False),
+        ({"CLAUDECODE": "0", "CLAUDE_PID": "7"}, "", None, True),
+        ({**MODEL, "CLAUDE_CODE_SESSION_ID": "two words"}, "", os.getppid(), False),
+    ],
+)
+def test_whoever_runs_under_a_client_is_the_model(environ, session_id, pid, person):
+    found = callers.from_environment(environ)
+    assert (found.session_id, found.pid, found.person) == (session_id, pid, person)
+    assert found.in_client is bool(session_id)
+
+
+@pytest.mark.parametrize(
+    ("environ", "unattended"),
+    [
+        ({"CLAUDE_CODE_SESSION_ATTENDED": "0"}, True),
+        ({"CLAUDE_CODE_ENTRYPOINT": "sdk-cli"}, True),
+        ({"CLAUDE_CODE_SESSION_ATTENDED": "1", "CLAUDE_CODE_ENTRYPOINT": "cli"}, False),
+        ({}, False),
+    ],
+)
+def test_a_slash_command_is_a_persons_who_may_not_be_there_any_more(environ, unattended):
+    found = callers.from_hook("s-1", {**environ, "CLAUDE_PID": "7"})
+    assert (found.person, found.in_client, found.pid, found.unattended) == (True, True, 7, unattended)
+
+
+def test_a_lease_is_taken_only_by_a_client():
+    assert A_PERSON_AT_A_TERMINAL.owner(NOW) is None
+    assert Caller("s-1", os.getpid(), person=True).owner(NOW) == owner("s-1")
+
+
+@pytest.mark.parametrize("verb", sorted(callers.PERSONS_VERBS))
+def test_the_persons_verbs_are_refused_to_the_model_and_say_what_to_do(verb):
+    with pytest.raises(Refused) as caught:
+        callers.refuse_persons_verb(verb, callers.from_environment(MODEL), None)
+    assert f"`batchctl {verb}` is for the person" in caught.value.message
+    assert "Go on with the feature that is open" in caught.value.message
+
+
+@pytest.mark.parametrize("verb", ["status", "done", "phase", "validate", "doctor"])
+def test_other_verbs_are_not_refused(verb):
+    callers.refuse_persons_verb(verb, callers.from_environment(MODEL), new_batch(1))
+
+
+def test_a_person_may_at_a_terminal_and_as_a_slash_command():
+    state = new_batch(1, owner=owner("s-1", os.getppid()))
+    callers.refuse_persons_verb("pause", A_PERSON_AT_A_TERMINAL, new_batch(1))
+    callers.refuse_persons_verb("pause", Caller("s-1", os.getppid(), person=True), state)
+
+
+def test_a_child_of_the_client_that_holds_the_batch_is_the_model_whatever_its_environment_says():
+    state = new_batch(1, owner=owner("s-1", os.getppid()))
+    with pytest.raises(Refused, match="for the person"):
+        callers.refuse_persons_verb("pause", A_PERSON_AT_A_TERMINAL, state)
+
+
+def test_the_client_that_holds_the_batch_may_work_on_it(project):
+    state = new_batch(1, owner=owner("s-1"))
+    callers.refuse_stranger(state, Caller("s-1", os.getpid(), person=False), project)
+
+
+def test_a_person_at_a_terminal_may_when_no_client_does(project):
+    callers.refuse_stranger(new_batch(1), A_PERSON_AT_A_TERMINAL, project)
+    with pytest.raises(Refused):
+        callers.refuse_stranger(new_batch(1, owner=owner("s-1")), A_PERSON_AT_A_TERMINAL, project)
+
+
+def test_another_client_is_told_who_has_it_and_what_it_can_do(project):
+    state = new_batch(1, owner=owner("s-1"))
+    with pytest.raises(Refused) as caught:
+        callers.refuse_stranger(state, Caller("s-2", 1, person=False), project)
+    for words in ("session s-1", f"process {os.getpid()} on {process.host()}", "batchctl pause", "--resume"):
+        assert words in caught.value.message
+
+
+def test_a_session_that_has_not_taken_over_is_told_how_a_person_does_that(project):
+    with pytest.raises(Refused, match=r"no client working on it.*--resume"):
+        callers.refuse_stranger(new_batch(1), Caller("s-2", 1, person=False), project)
+
+
+def test_a_batch_that_is_over_says_so_first(project):
+    with pytest.raises(Refused, match=r"is over \(completed\)"):
+        callers.refuse_stranger(completed(new_batch(1)), Caller("s-2", 1, person=False), project)

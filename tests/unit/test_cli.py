@@ -1,0 +1,444 @@
+"""The front of batchctl: every verb, every exit status, and no traceback whatever is typed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+from batch_implement import __version__, cli, codec, evidence, workerverbs
+from batch_implement import caller as callers
+from batch_implement.errors import Misuse
+from batch_implement.paths import Project
+from batch_implement.store import Store
+from batches import BATCHCTL, ROOT, commit, git, owner, run_program, state_on_disk
+
+VERBS = sorted(cli._VERBS)
+LISTING = "one\ntwo\nthree\n"
+
+
+@pytest.fixture
+def typed(repository, monkeypatch, capsys):
+    """Runs batchctl as a person in the repository: `typed("create", "f.txt")` gives status, output and errors."""
+    monkeypatch.chdir(repository)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+
+    def run(*words):
+        capsys.readouterr()
+        try:
+            status = cli.main(list(words))
+        except SystemExit as leaving:  # argparse's own way out of --help and --version
+            status = leaving.code or 0
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture
+def listed(repository):
+    """A features file in the repository, committed."""
+    (repository / "features.txt").write_text(LISTING)
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "List the features")
+    return repository
+
+
+@pytest.fixture
+def running(listed, typed):
+    """A batch of three features, created by a person at a terminal."""
+    assert typed("create", "features.txt")[0] == 0
+    return listed
+
+
+def answered(result):
+    """The JSON of a run that succeeded."""
+    status, out, err = result
+    assert status == 0, err
+    return json.loads(out)
+
+
+# -- help, and what is used wrongly ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_with_an_example_and_its_options(typed, verb):
+    status, out, err = typed(verb, "--help")
+    assert (status, err) == (0, "")
+    assert f"Example: batchctl {verb}" in out
+    assert f"usage: batchctl {verb}" in out
+    assert "--json" in out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_example_of_every_verb_can_be_read(verb, capsys):
+    with pytest.raises(SystemExit):
+        cli.parser().parse_args([verb, "--help"])
+    example = capsys.readouterr().out.split("Example: ")[1]
+    words = shlex.split(example)
+    assert words[0] == "batchctl"
+    assert cli.parser().parse_args(words[1:]).verb == verb
+
+
+def test_the_verbs_are_all_listed_and_their_number_is_known(typed):
+    _, out, _ = typed("--help")
+    assert all(f"    {verb} " in out or f"    {verb}\n" in out for verb in VERBS)
+    assert len(VERBS) >= 18
+
+
+def test_the_version_is_that_of_the_package(typed):
+    assert typed("--version") == (0, f"batchctl {__version__}\n", "")
+
+
+WRONG = [
+    [], ["nonsense"], ["status", "--nonsense"], ["status", "extra"], ["--nonsense"], ["create"], ["skip"],
+    ["skip", "x"], ["skip", "0"], ["skip", "-1"], ["skip", "1e3"], ["skip", "9" * 5000], ["retry", "1,2"], ["phase"],
+    ["phase", "ponder"], ["fail"], ["decide", "one"], ["done", "--wait", "-1"], ["done", "--wait", "9" * 400],
+    ["done", "--no-change"], ["create", "f.txt", "--mode", "fast"], ["create", "f.txt", "--verify-timeout", "0"],
+    ["create", "f.txt", "--verif", "x"], ["create", "f.txt", "--max-retries", "many"], ["schema", "nonsense"],
+    ["resume", "a", "b"], ["create", "gone.txt"], ["create", "."], ["create", "-"],
+    ["create", "f.txt", "--verify", " "],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WRONG, ids=lambda words: " ".join(words)[:40] or "nothing")
+def test_what_is_used_wrongly_is_status_2_and_says_how_it_is_used(typed, repository, words):
+    status, out, err = typed(*words)
+    assert (status, out) == (2, "")
+    assert err.startswith("batchctl: ")
+    assert "Traceback" not in err
+    assert "_natural" not in err and "_positive" not in err
+    assert not (repository / ".git/batch-implement").exists()
+
+
+@pytest.mark.parametrize("words", [words for words in WRONG if words], ids=lambda words: " ".join(words)[:40])
+def test_with_json_it_is_an_object_on_standard_output(typed, words):
+    status, out, _ = typed(*words, "--json")
+    error = json.loads(out)["error"]
+    assert (status, error["exit_code"]) == (2, 2)
+    assert error["message"]
+
+
+# -- exit status 1, 3 and 4 --------------------------------------------------------------------------------------------
+
+NEEDS_A_BATCH = [
+    ["start"], ["phase", "plan"], ["done"], ["fail", "--reason", "x"], ["decide", "q", "a"], ["status"], ["next"],
+    ["brief"], ["skip", "1"], ["retry"], ["pause"], ["resume"], ["abort"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", NEEDS_A_BATCH, ids=" ".join)
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
+def test_without_a_batch_every_verb_is_refused_with_status_1_and_the_way_to_one(typed, words, as_json):
+    status, out, err = typed(*words, *as_json)
+    assert status == 1
+    assert "There is no batch in" in err
+    assert "`/batch-implement FILE`" in err
+    assert ("error" in json.loads(out)) if as_json else out == ""
+
+
+def test_a_batch_that_stands_in_the_way_is_refused_with_the_three_ways_on(running, typed):
+    status, _, err = typed("create", "features.txt")
+    assert status == 1
+    assert all(way in err for way in ("--resume", "abort", "--replace"))
+    assert typed("create", "features.txt", "--replace")[0] == 0
+
+
+def test_outside_of_git_a_batch_is_refused(typed, tmp_path, monkeypatch):
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain/features.txt").write_text(LISTING)
+    monkeypatch.chdir(tmp_path / "plain")
+    status, _, err = typed("create", "features.txt")
+    assert (status, "is not a git repository" in err) == (1, True)
+
+
+def test_changed_tracked_files_are_refused_and_named(listed, typed):
+    (listed / "README.md").write_text("changed")
+    status, _, err = typed("create", "features.txt")
+    assert (status, "README.md" in err, "git stash" in err) == (1, True, True)
+
+
+@pytest.mark.parametrize("words", [["status"], ["start"], ["pause"], ["create", "features.txt"]], ids=" ".join)
+def test_a_state_that_cannot_be_used_is_status_3_and_stays(running, typed, words):
+    os.unlink(running / ".git/batch-implement/current.json")
+    (running / ".claude/batch_state.json").write_text("{")
+    status, out, err = typed(*words, "--json")
+    assert (status, json.loads(out)["error"]["exit_code"]) == (3, 3)
+    assert "was left as it is" in err
+    assert (running / ".claude/batch_state.json").read_text() == "{"
+
+
+def test_it_can_be_replaced_all_the_same(running, typed):
+    os.unlink(running / ".git/batch-implement/current.json")
+    (running / ".claude/batch_state.json").write_text("{")
+    assert typed("create", "features.txt", "--replace")[0] == 0
+    assert answered(typed("status", "--json"))["counts"]["total"] == 3
+
+
+def test_a_verify_command_that_still_runs_is_status_4(running, typed, monkeypatch):
+    def still_running(*arguments, **options):
+        raise evidence.StillRunning("call again")
+
+    monkeypatch.setattr(workerverbs, "done", still_running)
+    status, out, err = typed("done", "--json")
+    assert (status, json.loads(out)["error"]["exit_code"], err) == (4, 4, "batchctl: call again\n")
+
+
+def test_what_the_system_does_not_allow_is_status_3_and_no_traceback(running, typed, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device", "/some/file")
+
+    monkeypatch.setattr(workerverbs, "phase", full)
+    status, out, err = typed("phase", "plan", "--json")
+    assert (status, json.loads(out)["error"]["exit_code"]) == (3, 3)
+    assert "No space left on device: '/some/file'" in err
+
+
+def test_a_working_directory_that_is_gone_is_status_3(typed, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    status, _, err = typed("status")
+    assert (status, "No such file or directory" in err) == (3, True)
+
+
+def test_an_interrupted_command_is_status_130(running, typed, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workerverbs, "done", interrupted)
+    assert typed("done")[0] == 130
+
+
+# -- the whole way, as a person at a terminal --------------------------------------------------------------------------
+
+
+def test_a_batch_from_its_creation_to_its_end(running, typed):
+    assert typed("status")[1].splitlines()[0].endswith("in_progress, 0 of 3 completed, 0 failed, 0 skipped")
+    for number in (1, 2):
+        assert f"Feature {number} of 3, attempt 1" in typed("start")[1]
+        assert typed("phase", "implement") == (0, f"Feature {number}: implement.\n", "")
+        made = commit(running, **{f"f{number}": "x"})
+        assert f"Feature {number} of 3 is done (commit {made[:12]})" in typed("done")[1]
+    typed("start")
+    assert "is given up on" in typed("fail", "--reason", "no API", "--permanent")[1]
+    shown = answered(typed("status", "--json"))
+    assert (shown["status"], shown["counts"]["completed"], shown["next"]) == ("completed", 2, None)
+    assert [feature["status"] for feature in shown["features"]] == ["completed", "completed", "failed"]
+    assert git(running, "status", "--porcelain") == ""
+
+
+def test_starting_twice_shows_the_same_feature_and_changes_nothing(running, typed):
+    first = typed("start")[1]
+    revision = state_on_disk(running)["revision"]
+    assert typed("start")[1] == first
+    assert typed("brief")[1] == first
+    assert state_on_disk(running)["revision"] == revision
+
+
+def test_leftovers_of_a_failed_attempt_are_in_a_named_stash(running, typed):
+    (running / "mine.txt").write_text("kept")
+    typed("start")
+    (running / "left.txt").write_text("x")
+    out = typed("fail", "--reason", "no")[1]
+    name = f"batch {state_on_disk(running)['batch_id']} feature 1 attempt 1"
+    assert f"in the stash `{name}`" in out
+    assert name in git(running, "stash", "list")
+    assert not (running / "left.txt").exists()
+    for _ in range(2):  # the other features come first
+        typed("start")
+        typed("fail", "--reason", "no", "--permanent")
+    assert f"What it left uncommitted is in the git stash named `{name}`." in typed("start")[1]
+
+
+def test_the_persons_verbs_do_what_they_say(running, typed):
+    assert "Feature 2 is skipped." in typed("skip", "2", "--reason", "later")[1]
+    assert "Pending again: feature 2." in typed("retry", "2")[1]
+    (running / "more.txt").write_text("four\n")
+    assert "1 features added" in typed("add", "more.txt")[1]
+    assert "is paused" in typed("pause", "--reason", "lunch")[1]
+    assert "lunch" in typed("start")[2]
+    assert typed("resume")[0] == 0
+    batch_id = state_on_disk(running)["batch_id"]
+    assert typed("resume", batch_id)[0] == 0
+    status, _, err = typed("resume", "another")
+    assert (status, "is not known here" in err, batch_id in err) == (1, True, True)
+    assert "is aborted and lies in" in typed("abort")[1]
+    assert (running / f".git/batch-implement/history/{batch_id}.json").exists()
+    assert typed("status")[0] == 1
+
+
+def test_the_next_feature_is_told_as_text_and_as_data(running, typed):
+    assert "Feature 1 of 3 is next" in typed("next")[1]
+    assert answered(typed("next", "--json"))["feature"] == {"index": 0, "text": "one", "status": "pending"}
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(listed, typed):
+    _, out, _ = typed("create", "features.txt", "--dry-run", "--verify", "make test")
+    assert "3 features would be done" in out
+    assert "`make test` must pass" in out
+    assert not (listed / ".git/batch-implement").exists()
+
+
+def test_the_options_of_a_batch_are_its_policy(listed, typed):
+    words = ["--verify", "make test", "--verify-timeout", "9", "--review", "--max-retries", "0", "--mode", "direct"]
+    typed("create", "features.txt", *words, "--unattended")
+    state = state_on_disk(listed)
+    asked = {name: state["policy"][name] for name in ("verify", "verify_timeout_s", "max_retries", "unattended")}
+    assert asked == {"verify": "make test", "verify_timeout_s": 9, "max_retries": 0, "unattended": True}
+    assert (state["policy"]["evidence"], state["workflow_mode"]) == (["commit", "verify", "review"], "direct")
+
+
+def test_features_come_from_standard_input_too(listed, typed, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\n")))
+    assert typed("create", "-")[0] == 0
+    assert state_on_disk(listed)["features"] == ["a", "b"]
+
+
+def test_a_batch_that_was_withdrawn_is_told_with_where_it_lies(running, typed):
+    os.unlink(running / ".claude/batch_state.json")
+    status, _, err = typed("status")
+    assert (status, "counts as withdrawn" in err, "history" in err) == (1, True, True)
+
+
+def test_what_was_put_back_is_told_by_any_verb(running, typed):
+    (running / ".claude/batch_state.json").write_text("{")
+    status, _, err = typed("start")
+    assert (status, "Revision 1 was put back" in err) == (0, True)
+
+
+# -- the model's own ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def by_model(running, typed, monkeypatch):
+    """The same, run by the model in the session that holds the batch: this process's own parent."""
+    lease = owner("s-1", os.getppid())
+    Store(Project(str(running))).update(lambda state: {**state, "owner": lease})
+    monkeypatch.setenv("CLAUDECODE", "1")
+    monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", "s-1")
+    monkeypatch.setenv("CLAUDE_PID", str(os.getppid()))
+    return typed
+
+
+@pytest.mark.parametrize("verb", sorted(callers.PERSONS_VERBS & set(VERBS)))
+def test_the_model_is_refused_a_persons_verb(by_model, running, verb):
+    words = {"create": ["features.txt", "--replace"], "add": ["features.txt"], "skip": ["1"]}.get(verb, [])
+    before = state_on_disk(running)
+    status, _, err = by_model(verb, *words)
+    assert (status, "is for the person, not for the model" in err) == (1, True)
+    assert state_on_disk(running) == before
+
+
+def test_the_model_works_on_its_batch_and_another_session_does_not(by_model, running, monkeypatch):
+    assert by_model("start")[0] == 0
+    assert by_model("decide", "Which port?", "8080")[1] == "Recorded; the report lists it. Go on.\n"
+    monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", "s-2")
+    monkeypatch.setenv("CLAUDE_PID", str(os.getpid()))
+    status, _, err = by_model("phase", "plan")
+    assert (status, "session s-1" in err) == (1, True)
+    assert by_model("status")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words", [["fail", "--reason", " "], ["done", "--no-change", ""], ["decide", "", "a"], ["decide", "q", " \n"]]
+)
+def test_an_empty_reason_is_status_2(by_model, words):
+    by_model("start")
+    assert by_model(*words)[0] == 2
+
+
+# -- hostile words -----------------------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "", " ", "\n", "\t", "$(touch pwned)", "`touch pwned`", "; touch pwned", "'", '"', "--", "-", "-x", "--json=1",
+    "%s%n", "{0.__class__}", "../../etc/passwd", "/dev/null", "/", "*", "é😀", "\udcff\udcfe", "\x1b[2J", "x" * 50_000,
+    "1\n2", "\u202egnp.exe", "NaN", "1e999", "\uff11",
+]  # fmt: skip
+SHAPES = [
+    ["{}"], ["status", "{}"], ["phase", "{}"], ["fail", "--reason", "{}"], ["done", "--no-change", "{}"],
+    ["done", "--wait", "{}"], ["decide", "{}", "{}"], ["create", "{}"], ["add", "{}"], ["skip", "{}"],
+    ["create", "features.txt", "--replace", "--verify", "{}"], ["skip", "1", "--reason", "{}"], ["retry", "{}"],
+    ["pause", "--reason", "{}"], ["resume", "{}"], ["validate", "{}"], ["schema", "{}"],
+    ["create", "features.txt", "--dry-run", "--mode", "{}"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=" ".join)
+def test_no_words_whatever_end_in_a_traceback_or_run_anything(running, typed, shape):
+    typed("start")
+    for word in HOSTILE:
+        status, _, _ = typed(*[part.replace("{}", word) for part in shape])
+        assert status in (0, 1, 2, 3), (shape, word)
+    left = running / ".claude/batch_state.json"
+    assert not left.exists() or codec.valid_state(left.read_bytes())[1] == []
+    assert not list(running.rglob("pwned"))
+
+
+@pytest.mark.parametrize("word", ["\udcff", "é😀", "$(touch pwned)", "a'b\"c", "\x1b[2J"])
+def test_hostile_words_go_through_the_real_command_as_data(running, word, typed):
+    typed("start")
+    done = run_program(BATCHCTL, "fail", "--reason", word, "--json", cwd=running)
+    assert (done.returncode, done.stderr) == (0, "")
+    json.loads(done.stdout)
+    again = run_program(BATCHCTL, "status", cwd=running)
+    assert (again.returncode, again.stderr) == (0, "")
+
+
+# -- the command itself ------------------------------------------------------------------------------------------------
+
+
+def test_the_command_finds_its_library_through_links_and_from_anywhere(tmp_path):
+    (tmp_path / "one").symlink_to(BATCHCTL)
+    (tmp_path / "folder with blanks").mkdir()
+    (tmp_path / "folder with blanks" / "batchctl").symlink_to("../one")
+    for command in (BATCHCTL, str(tmp_path / "folder with blanks" / "batchctl")):
+        assert run_program(command, "--version", cwd="/").stdout.startswith("batchctl ")
+    found = run_program("sh", "-c", "cd bin && sh batchctl --version", cwd=ROOT)
+    assert found.stdout.startswith("batchctl ")
+
+
+def test_the_command_takes_the_interpreter_that_the_hooks_remembered(tmp_path):
+    spy = tmp_path / "spy"
+    spy.write_text(f'#!/bin/sh\necho spied >&2\nexec {sys.executable} "$@"\n')
+    spy.chmod(0o755)
+    (tmp_path / "python").write_text(f"{spy}\n")
+    with_it = run_program(BATCHCTL, "--version", cwd=tmp_path, BATCH_IMPLEMENT_DATA=str(tmp_path))
+    assert with_it.stderr == "spied\n"
+    (tmp_path / "python").write_text("/gone/python\n")
+    stale = run_program(BATCHCTL, "--version", cwd=tmp_path, BATCH_IMPLEMENT_DATA=str(tmp_path))
+    assert (stale.returncode, stale.stderr) == (0, "")
+
+
+def test_without_any_python_the_command_says_so(tmp_path):
+    for name in ("sh", "readlink"):
+        (tmp_path / name).symlink_to(f"/bin/{name}")
+    done = run_program(BATCHCTL, "status", cwd=tmp_path, PATH=str(tmp_path))
+    assert done.returncode == 3
+    assert "Install Python 3.9 or newer" in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(running):
+    many = "".join(f"feature number {number}, {'x' * 70}\n" for number in range(5000))
+    (running / "many.txt").write_text(many)
+    run_program(BATCHCTL, "create", "many.txt", "--replace", cwd=running)
+    shown = subprocess.Popen(
+        [BATCHCTL, "status", "--json"], cwd=running, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert shown.stdout.read(1) == b"{"
+    shown.stdout.close()
+    assert shown.stderr.read() == b""
+    assert shown.wait() == 0
+
+
+def test_the_same_verbs_answer_as_text_for_a_slash_command(running):
+    project = Project(str(running))
+    text = cli.answer(["status"], project, callers.Caller("s-1", 1, person=True), str(running))
+    assert "0 of 3 completed" in text
+    with pytest.raises(Misuse):
+        cli.answer(["nonsense"], project, callers.Caller("s-1", 1, person=True), str(running))

@@ -1,0 +1,180 @@
+"""Whole small files, relative to an open folder: what is no plain file is told, never followed or waited for."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import socket
+
+import pytest
+from batch_implement import disk
+from batch_implement.errors import StateUnusable
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A descriptor of the test's folder."""
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Makes a call of `os` fail with an error number: `failing("write", errno.ENOSPC)`."""
+
+    def fail(name, number):
+        def call(*arguments, **options):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, name, call)
+
+    return fail
+
+
+def test_what_was_written_is_read_back_with_its_identity(folder, tmp_path):
+    identity = disk.write(folder, "f", b"content", 7)
+    status, data = disk.read(folder, "f")
+    assert data == b"content"
+    assert identity.is_at(status)
+    assert str(identity).split()[3:] == [hashlib.sha256(b"content").hexdigest(), "7"]
+    assert (tmp_path / "f").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_copy_is_for_its_owner_alone_too(folder, tmp_path):
+    disk.create(folder, "f", b"content")
+    assert ((tmp_path / "f").read_bytes(), (tmp_path / "f").stat().st_mode & 0o777) == (b"content", 0o600)
+
+
+@pytest.mark.parametrize(
+    "write", [lambda folder: disk.write(folder, "f", b"x", 0), lambda f: disk.create(f, "f", b"x")]
+)
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_nothing_that_is_there_is_written_over_or_through(folder, tmp_path, write, kind):
+    (tmp_path / "real").write_bytes(b"kept")
+    if kind == "link":
+        (tmp_path / "f").symlink_to("real")
+    else:
+        (tmp_path / "f").write_bytes(b"kept")
+    with pytest.raises(FileExistsError):
+        write(folder)
+    assert (tmp_path / "f").read_bytes() == b"kept"
+
+
+def test_what_is_not_there_is_none(folder):
+    assert disk.read(folder, "f") is None
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda place: place.symlink_to("elsewhere"), "symbolic link"),
+        (lambda place: os.mkfifo(place), "not a file"),
+        (lambda place: place.mkdir(), "not a file"),
+        (lambda place: (place.write_bytes(b"x"), os.link(place, f"{place}2")), "linked to from elsewhere"),
+    ],
+    ids=["link", "fifo", "folder", "hard link"],
+)
+def test_what_is_not_a_plain_file_of_ours_is_said_at_once(folder, tmp_path, make, said):
+    make(tmp_path / "f")
+    with pytest.raises(disk.Foreign, match=said):
+        disk.read(folder, "f")
+
+
+def test_a_socket_is_said_too(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("f")
+        with pytest.raises(disk.Foreign, match="socket or device"):
+            disk.read(folder, "f")
+
+
+def test_a_file_that_is_too_large_is_not_read(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "MAX_BYTES", 4)
+    (tmp_path / "f").write_bytes(b"1234")
+    assert disk.read(folder, "f")[1] == b"1234"
+    (tmp_path / "f").write_bytes(b"12345")
+    with pytest.raises(disk.Foreign, match="larger than"):
+        disk.read(folder, "f")
+
+
+def test_no_descriptor_stays_open_whatever_is_read(folder, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"x")
+    before = len(os.listdir("/dev/fd"))
+    for name in ("folder", "file", "gone"):
+        try:
+            disk.read(folder, name)
+        except disk.Foreign:
+            continue
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_write_that_is_cut_short_is_gone_on_with(folder, monkeypatch):
+    real, calls = os.write, []
+
+    def three_bytes(descriptor, data):
+        calls.append(len(data))
+        return real(descriptor, data[:3])
+
+    monkeypatch.setattr(os, "write", three_bytes)
+    disk.write(folder, "f", b"0123456789", 0)
+    monkeypatch.undo()
+    assert disk.read(folder, "f")[1] == b"0123456789"
+    assert calls == [10, 7, 4, 1]
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "fstat"])
+def test_a_file_that_cannot_be_written_whole_is_taken_away_again(folder, tmp_path, failing, monkeypatch, call):
+    failing(call, errno.ENOSPC)
+    with pytest.raises(OSError, match="No space"):
+        disk.write(folder, "f", b"content", 0)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_read_says_why(folder, tmp_path, failing, monkeypatch):
+    (tmp_path / "f").write_bytes(b"x")
+    failing("open", errno.EACCES)
+    with pytest.raises(StateUnusable, match=r"f cannot be read: Permission denied: check who owns it\. Nothing"):
+        disk.read(folder, "f")
+    monkeypatch.undo()
+    failing("read", errno.EIO)
+    with pytest.raises(StateUnusable, match="Input/output error"):
+        disk.read(folder, "f")
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "Disk space is used up"),
+        (errno.EDQUOT, "Disk space: the quota"),
+        (errno.EACCES, "Permission denied"),
+        (errno.EPERM, "Permission denied"),
+        (errno.EROFS, "mounted read-only"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_trouble_says_the_likely_cause_and_that_nothing_was_changed(number, said):
+    error = disk.trouble("X cannot be saved", OSError(number, os.strerror(number)))
+    assert error.message.startswith("X cannot be saved: ")
+    assert said in error.message
+    assert error.message.endswith("Nothing was changed.")
+    assert error.exit_code == 3
+
+
+def test_trouble_without_a_number_is_told_in_its_own_words():
+    assert "odd thing" in disk.trouble("X", OSError("odd thing")).message
+
+
+def test_removing_what_is_gone_is_fine(folder, tmp_path):
+    (tmp_path / "f").write_bytes(b"x")
+    disk.unlink(folder, "f")
+    disk.unlink(folder, "f")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 100_000])
+def test_the_digest_is_sha256(data):
+    assert disk.sha256(data) == hashlib.sha256(data).hexdigest()

@@ -1,0 +1,233 @@
+"""What doctor finds, with a fake `claude` on PATH."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+
+import pytest
+from batch_implement import cli, doctor
+from batch_implement.paths import Project
+from batch_implement.store import Store
+from batches import git, new_batch
+
+HEALTHY = "2.1.330 (Claude Code)"
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Puts a program first on PATH: `fake("claude", "echo 2.1.330")`; its path."""
+    folder = tmp_path / "fake programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def make(name, script):
+        program = folder / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        return str(program)
+
+    return make
+
+
+@pytest.fixture
+def examine(repository, fake):
+    """What doctor says of one check: `examine("git")`, as (verdict, text) pairs; of a healthy machine by default."""
+    fake("claude", f"echo '{HEALTHY}'")
+
+    def look(check, root=None, plugin=cli.PLUGIN, **environ):
+        found = doctor.check(Project(str(root or repository)), {**os.environ, **environ}, plugin)
+        return [(entry["verdict"], entry["text"]) for entry in found if entry["check"] == check]
+
+    return look
+
+
+def test_on_a_healthy_machine_nothing_is_bad_and_every_check_is_there(examine, repository):
+    found = doctor.check(Project(str(repository)), os.environ, cli.PLUGIN)
+    assert [entry["check"] for entry in found if entry["verdict"] == "bad"] == []
+    assert {entry["check"] for entry in found} == {"python", "git", "client", "hooks", "state", "permissions"}
+
+
+def test_the_interpreter_is_named(examine):
+    assert examine("python")[0] == (doctor.GOOD, f"Python {sys.version.split()[0]} at {sys.executable}")
+
+
+def test_a_python_that_is_too_old_is_bad(examine, monkeypatch):
+    monkeypatch.setattr(doctor, "OLDEST_PYTHON", (99, 0))
+    assert [verdict for verdict, _ in examine("python")] == [doctor.BAD]
+
+
+def test_a_python3_that_is_a_version_managers_script_is_worth_a_look(examine, fake):
+    shim = fake("python3", f'exec {sys.executable} "$@"')
+    assert any(verdict == doctor.LOOK and shim in text for verdict, text in examine("python"))
+
+
+# -- the client --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "verdict", "said"),
+    [
+        (f"echo '{HEALTHY}'", doctor.GOOD, "Claude Code 2.1.330 at "),
+        ("echo '2.10.0 (Claude Code)'", doctor.GOOD, "Claude Code 2.10.0"),
+        ("echo '2.1.99 (Claude Code)'", doctor.LOOK, "older than 2.1.330"),
+        ("echo '1.9.999 (Claude Code)'", doctor.LOOK, "older than 2.1.330"),
+        ("echo 'something else'", doctor.LOOK, "the version could not be read"),
+        ("exit 1", doctor.LOOK, "the version could not be read"),
+    ],
+)
+def test_the_clients_version_is_judged_by_its_numbers(examine, fake, script, verdict, said):
+    fake("claude", script)
+    ((found, text),) = examine("client")
+    assert (found, said in text) == (verdict, True), text
+
+
+def test_without_a_client_the_remedy_is_named(examine, monkeypatch, tmp_path):
+    (tmp_path / "only git").mkdir()
+    (tmp_path / "only git/git").symlink_to(shutil.which("git"))
+    monkeypatch.setenv("PATH", str(tmp_path / "only git"))
+    ((verdict, text),) = examine("client")
+    assert (verdict, "install Claude Code" in text) == (doctor.BAD, True)
+
+
+def test_the_client_that_asks_says_itself_which_it_is(examine, tmp_path):
+    other = tmp_path / "other claude"
+    other.write_text("#!/bin/sh\necho '3.0.0 (Claude Code)'\n")
+    other.chmod(0o755)
+    assert str(other) in examine("client", CLAUDE_CODE_EXECPATH=str(other))[0][1]
+    ((verdict, text),) = examine("client", CLAUDE_CODE_EXECPATH=str(tmp_path / "gone"))
+    assert (verdict, "does not start" in text) == (doctor.BAD, True)
+
+
+# -- git ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_outside_of_git_is_bad_with_the_remedy(examine, tmp_path):
+    (tmp_path / "plain").mkdir()
+    assert any(verdict == doctor.BAD and "`git init`" in text for verdict, text in examine("git", tmp_path / "plain"))
+
+
+def test_what_a_batch_would_be_refused_for_is_worth_a_look(examine, repository):
+    (repository / "README.md").write_text("changed")
+    assert any(verdict == doctor.LOOK and "1 tracked files" in text for verdict, text in examine("git"))
+
+
+def test_a_repository_without_a_commit_or_a_name_for_its_committer_is_told(examine, tmp_path, monkeypatch):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    git(empty, "init", "-q")
+    git(empty, "config", "user.useConfigOnly", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = examine("git", empty)
+    assert any(verdict == doctor.LOOK and "no commit yet" in text for verdict, text in found)
+    assert any(verdict == doctor.BAD and "user.name and user.email" in text for verdict, text in found)
+
+
+def test_without_git_doctor_still_looks_at_the_rest(examine, fake, monkeypatch, tmp_path):
+    (tmp_path / "no git").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path}/no git:{os.path.dirname(fake('claude', 'echo 2.1.330'))}")
+    assert examine("git") == [(doctor.BAD, "git was not found on PATH. Install it, or start from a shell that has it.")]
+    assert examine("state")
+
+
+# -- hooks, state, permissions -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """A copy of the plugin's hooks."""
+    shutil.copytree(os.path.join(cli.PLUGIN, "hooks"), tmp_path / "plugin/hooks")
+    return tmp_path / "plugin"
+
+
+def test_hooks_that_are_whole_are_good(examine, plugin):
+    assert examine("hooks", plugin=str(plugin)) == [(doctor.GOOD, f"hooks of {plugin}")]
+
+
+def test_hooks_that_are_missing_not_executable_or_switched_off_are_bad(examine, plugin, monkeypatch):
+    monkeypatch.setenv("BATCH_IMPLEMENT_DISABLED", "1")
+    assert "Unset it" in examine("hooks", plugin=str(plugin))[0][1]
+    monkeypatch.delenv("BATCH_IMPLEMENT_DISABLED")
+    (plugin / "hooks/run").chmod(0o644)
+    assert "`chmod +x`" in examine("hooks", plugin=str(plugin))[0][1]
+    declared = json.loads((plugin / "hooks/hooks.json").read_text())
+    del declared["hooks"]["Stop"]
+    (plugin / "hooks/hooks.json").write_text(json.dumps(declared))
+    assert "lacks Stop: install the plugin again" in examine("hooks", plugin=str(plugin))[0][1]
+    (plugin / "hooks/hooks.json").write_text("{")
+    assert examine("hooks", plugin=str(plugin))[0][0] == doctor.BAD
+    (plugin / "hooks/hooks.json").write_text('{"hooks": []}')
+    assert examine("hooks", plugin=str(plugin))[0][0] == doctor.BAD
+
+
+def test_the_state_is_named_or_that_there_is_none(examine, repository, store):
+    assert examine("state") == [(doctor.GOOD, f"no batch in {repository}")]
+    store.create(new_batch(2))
+    found = examine("state")
+    assert "batch batch-1, revision 1, in_progress" in found[0][1]
+    assert (found[1][0], "--verify CMD" in found[1][1]) == (doctor.LOOK, True)
+
+
+def test_a_state_that_cannot_be_used_is_bad_and_stays(examine, repository, store):
+    (repository / ".claude").mkdir()
+    (repository / ".claude/batch_state.json").write_text("{")
+    ((verdict, text),) = examine("state")
+    assert (verdict, "Corrupted batch state file" in text) == (doctor.BAD, True)
+    assert (repository / ".claude/batch_state.json").read_text() == "{"
+
+
+@pytest.mark.parametrize("place", ["project", "project, local", "home", "configuration"])
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"disableAllHooks": True}, "disableAllHooks"),
+        ({"permissions": {"deny": ["Bash(git:*)"]}}, "deny Bash(git:*)"),
+        ({"permissions": {"deny": ["Edit"]}}, "deny Edit"),
+        ({"permissions": {"ask": ["Skill(auto-implement)"]}}, "ask Skill(auto-implement)"),
+        ({"permissions": {"ask": ["Bash(batchctl:*)"]}}, "ask Bash(batchctl:*)"),
+    ],
+)
+def test_settings_that_would_stop_a_night_are_bad_wherever_they_are(
+    examine, repository, tmp_path, monkeypatch, place, settings, said
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    places = {
+        "project": repository / ".claude/settings.json",
+        "project, local": repository / ".claude/settings.local.json",
+        "home": tmp_path / "home/.claude/settings.json",
+        "configuration": tmp_path / "configuration/settings.json",
+    }
+    environ = {"CLAUDE_CONFIG_DIR": str(tmp_path / "configuration")} if place == "configuration" else {}
+    places[place].parent.mkdir(parents=True)
+    places[place].write_text(json.dumps(settings))
+    assert any(
+        verdict == doctor.BAD and said in text and str(places[place]) in text
+        for verdict, text in examine("permissions", **environ)
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["{", "[]", '{"permissions": []}', '{"permissions": {"deny": "x"}}', '{"permissions": {"deny": ["WebFetch", 1]}}',
+     '{"permissions": {"deny": ["Bash(curl:*)", "Write(/etc/**)"]}}', '{"disableAllHooks": false}'],
+)  # fmt: skip
+def test_other_settings_are_fine_however_odd(examine, repository, settings):
+    (repository / ".claude").mkdir()
+    (repository / ".claude/settings.json").write_text(settings)
+    assert [verdict for verdict, _ in examine("permissions")] == [doctor.GOOD]
+
+
+# -- the verb ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_verb_exits_with_1_when_something_is_bad_and_changes_nothing(examine, repository, monkeypatch, capsys):
+    monkeypatch.chdir(repository)
+    assert cli.main(["doctor", "--json"]) == 0
+    assert {entry["verdict"] for entry in json.loads(capsys.readouterr().out)["checks"]} <= {"ok", "look"}
+    monkeypatch.setenv("BATCH_IMPLEMENT_DISABLED", "1")
+    assert cli.main(["doctor"]) == 1
+    assert "bad   hooks" in capsys.readouterr().out
+    assert git(repository, "status", "--porcelain") == ""
+    assert not os.path.exists(Store(Project(str(repository))).project.private)

@@ -1,0 +1,360 @@
+"""The few questions asked of git, and the stash for leftovers, with a real git."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from batch_implement import gitrepo
+from batch_implement.errors import StateUnusable
+from batches import commit, git
+
+ODD_NAMES = [
+    "a b", "it's", 'say "hi"', "$(touch x)", "-rf", "*", "[a]", ":(top)x", "é", "tab\there", "new\nline", "back\\slash",
+    "R  x", ".hidden",
+]  # fmt: skip
+
+
+def write(root, name, text="x"):
+    path = Path(root) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def root(repository):
+    """The repository's root, as git's callers here name it."""
+    return str(repository)
+
+
+@pytest.fixture
+def bare_start(tmp_path):
+    """A repository before its first commit."""
+    git(tmp_path, "init", "-q")
+    return str(tmp_path)
+
+
+def stashes(root):
+    return [line.partition(": ")[2].partition(": ")[2] for line in git(root, "stash", "list").splitlines()]
+
+
+# -- questions ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_work_tree_is_told_from_any_other_folder(root, tmp_path):
+    write(root, "src/x")
+    assert gitrepo.is_repository(root)
+    assert gitrepo.is_repository(f"{root}/src")
+    assert not gitrepo.is_repository(f"{root}/.git")
+    (tmp_path / "plain").mkdir()
+    assert not gitrepo.is_repository(str(tmp_path / "plain"))
+    assert not gitrepo.is_repository(str(tmp_path / "gone"))
+
+
+def test_head_and_branch_are_what_git_says_or_none(root, bare_start):
+    assert gitrepo.head(root) == git(root, "rev-parse", "HEAD")
+    assert (gitrepo.branch(root), gitrepo.head(bare_start)) == ("main", None)
+    git(root, "checkout", "-q", "--detach")
+    assert gitrepo.branch(root) is None
+
+
+def test_commits_since_a_base_are_told_oldest_first(root, bare_start):
+    base = gitrepo.head(root)
+    made = [commit(root, one="1"), commit(root, two="2")]
+    assert gitrepo.commits_since(root, base) == made
+    assert gitrepo.commits_since(root, made[1]) == []
+    assert gitrepo.commits_since(root, None) == [base, *made]
+    assert gitrepo.commits_since(bare_start, None) == []
+
+
+def test_commits_are_told_up_to_a_bound_and_the_last_ones(root, monkeypatch):
+    monkeypatch.setattr(gitrepo, "MOST_COMMITS", 2)
+    made = [commit(root, **{name: "x"}) for name in ("one", "two", "three")]
+    assert gitrepo.commits_since(root, None) == made[1:]
+
+
+def test_a_branch_that_was_moved_back_has_no_commits_of_its_own(root):
+    base = commit(root, one="1")
+    git(root, "reset", "-q", "--hard", "HEAD~1")
+    assert gitrepo.commits_since(root, base) == []
+
+
+def test_trees_tell_whether_anything_is_different(root):
+    base = gitrepo.head(root)
+    there = commit(root, one="1")
+    git(root, "rm", "-q", "one.txt")
+    git(root, "commit", "-qm", "back")
+    assert gitrepo.tree(root, base) == gitrepo.tree(root, gitrepo.head(root)) != gitrepo.tree(root, there)
+    assert gitrepo.tree(root, None) is None
+
+
+def test_a_subject_is_the_first_line_and_empty_for_no_commit(root):
+    git(root, "commit", "-q", "--allow-empty", "-m", "First line", "-m", "Body")
+    assert gitrepo.subject(root, "HEAD") == "First line"
+    assert gitrepo.subject(root, "0" * 40) == ""
+
+
+def test_git_says_who_commits_or_that_nobody_does(root, monkeypatch, tmp_path):
+    assert gitrepo.has_identity(root)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    git(root, "config", "user.useConfigOnly", "true")
+    assert not gitrepo.has_identity(root)
+
+
+def test_the_version_is_what_git_says():
+    assert gitrepo.version().startswith("git version 2")
+
+
+# -- changes -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_clean_tree_has_no_changes(root):
+    assert gitrepo.changes(root) == ([], [])
+
+
+def test_what_is_modified_staged_deleted_or_untracked_is_told(root):
+    commit(root, changed="1", gone="1", staged="1", removed="1")
+    write(root, "changed.txt", "2")
+    os.unlink(f"{root}/gone.txt")
+    write(root, "staged.txt", "2")
+    write(root, "added.txt")
+    git(root, "add", "staged.txt", "added.txt")
+    git(root, "rm", "-q", "removed.txt")
+    write(root, "new.txt")
+    write(root, "folder/deep/new.txt")
+    tracked, untracked = gitrepo.changes(root)
+    assert sorted(tracked) == ["added.txt", "changed.txt", "gone.txt", "removed.txt", "staged.txt"]
+    assert sorted(untracked) == ["folder/", "new.txt"]
+
+
+def test_both_names_of_a_renamed_file_are_told(root):
+    commit(root, old="a longer text, so that git sees a rename", other="1")
+    git(root, "mv", "old.txt", "new.txt")
+    write(root, "other.txt", "2")
+    assert sorted(gitrepo.changes(root)[0]) == ["new.txt", "old.txt", "other.txt"]
+
+
+def test_a_rename_that_is_only_intended_is_told_with_both_names_too(root):
+    commit(root, old="a longer text, so that git sees a rename", other="1")
+    os.rename(f"{root}/old.txt", f"{root}/new.txt")
+    git(root, "add", "--intent-to-add", "new.txt")
+    write(root, "other.txt", "2")
+    assert sorted(gitrepo.changes(root)[0]) == ["new.txt", "old.txt", "other.txt"]
+
+
+def test_ignored_files_are_no_changes(root):
+    write(root, ".gitignore", "*.log\n")
+    git(root, "add", ".gitignore")
+    git(root, "commit", "-qm", "ignore")
+    write(root, "x.log")
+    assert gitrepo.changes(root) == ([], [])
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_come_back_as_they_are(root, name):
+    write(root, name)
+    assert gitrepo.changes(root) == ([], [name])
+    git(root, "--literal-pathspecs", "add", "--", name)
+    assert gitrepo.changes(root) == ([name], [])
+
+
+def test_a_name_that_is_no_text_comes_back_too(root):
+    name = os.fsdecode(b"\xff\xfe")
+    write(root, name)
+    assert gitrepo.changes(root) == ([], [name])
+
+
+def test_the_state_file_is_no_change_whether_tracked_or_not(root):
+    write(root, ".claude/batch_state.json")
+    write(root, ".claude/batch_state.json.tmp")
+    write(root, ".claude/settings.json")
+    git(root, "add", ".claude/settings.json")
+    git(root, "commit", "-qm", "settings")
+    assert gitrepo.changes(root) == ([], [])
+    git(root, "add", "--force", ".claude/batch_state.json")
+    assert gitrepo.changes(root) == ([], [])
+
+
+def test_looking_does_not_write_to_the_repository(root):
+    commit(root, one="1")
+    os.utime(f"{root}/one.txt", (1, 1))
+    before = os.stat(f"{root}/.git/index")
+    gitrepo.changes(root)
+    after = os.stat(f"{root}/.git/index")
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_left_over_is_what_was_not_there_at_the_start(root):
+    for name in ("known.txt", "mine/a.txt"):
+        write(root, name)
+    known = gitrepo.changes(root)[1]
+    for name in ("fresh.txt", "mine/b.txt", "other/c.txt"):
+        write(root, name)
+    write(root, "README.md", "changed")
+    assert gitrepo.leftovers(root, known) == ["README.md", "fresh.txt", "other/"]
+
+
+def test_a_folder_that_holds_something_known_is_taken_apart(root):
+    write(root, "sub/known.txt")
+    write(root, "sub/fresh.txt")
+    assert gitrepo.leftovers(root, ["sub/known.txt"]) == ["sub/fresh.txt"]
+
+
+# -- the stash ---------------------------------------------------------------------------------------------------------
+
+
+def test_leftovers_of_every_kind_go_into_a_stash_of_that_name_and_come_back(root):
+    commit(root, changed="1", gone="1", removed="1", old="a longer text, so that git sees a rename")
+    write(root, "changed.txt", "2")
+    os.unlink(f"{root}/gone.txt")
+    git(root, "rm", "-q", "removed.txt")
+    git(root, "mv", "old.txt", "new.txt")
+    write(root, "added.txt")
+    git(root, "add", "added.txt")
+    write(root, "folder/untracked.txt")
+    before = sorted(path.name for path in Path(root).iterdir())
+    assert gitrepo.stash(root, "batch b feature 1 attempt 1", [])
+    assert gitrepo.changes(root) == ([], [])
+    assert stashes(root) == ["batch b feature 1 attempt 1"]
+    assert Path(root, "gone.txt").exists()
+    git(root, "stash", "pop", "-q")
+    assert sorted(path.name for path in Path(root).iterdir()) == before
+    assert Path(root, "changed.txt").read_text() == "2"
+
+
+def test_what_was_there_at_the_start_stays(root):
+    write(root, "known.txt")
+    write(root, "mine/a.txt")
+    known = gitrepo.changes(root)[1]
+    write(root, "fresh.txt")
+    assert gitrepo.stash(root, "s", known)
+    assert gitrepo.changes(root)[1] == known
+    assert "fresh.txt" in git(root, "show", "--stat", "stash@{0}")
+
+
+def test_without_leftovers_there_is_no_stash(root):
+    write(root, "known.txt")
+    assert not gitrepo.stash(root, "s", ["known.txt"])
+    assert stashes(root) == []
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_leftovers_with_odd_names_go_into_the_stash_alone(root, name):
+    write(root, "known.txt")
+    write(root, name)
+    assert gitrepo.stash(root, "s", ["known.txt"])
+    assert gitrepo.changes(root) == ([], ["known.txt"])
+    git(root, "stash", "pop", "-q")
+    assert Path(root, name).read_text() == "x"
+
+
+def test_leftovers_in_a_conflict_go_into_the_stash_too(root):
+    commit(root, one="base\n")
+    git(root, "checkout", "-qb", "side")
+    commit(root, one="side\n")
+    git(root, "checkout", "-q", "main")
+    commit(root, one="main\n")
+    with pytest.raises(Exception, match="merge"):
+        git(root, "merge", "-q", "side")
+    assert gitrepo.stash(root, "s", [])
+    assert gitrepo.changes(root) == ([], [])
+
+
+def test_the_state_file_never_goes_into_the_stash_even_when_it_is_tracked(root):
+    write(root, ".claude/batch_state.json", "committed once")
+    git(root, "add", "--force", ".claude/batch_state.json")
+    git(root, "commit", "-qm", "oh")
+    write(root, ".claude/batch_state.json", "in force")
+    write(root, "README.md", "changed")
+    assert gitrepo.stash(root, "s", [])
+    assert Path(root, ".claude/batch_state.json").read_text() == "in force"
+    assert Path(root, "README.md").read_text() == "# scratch\n"
+
+
+def test_before_the_first_commit_there_is_no_stash_and_the_paths_are_named(bare_start):
+    for number in range(12):
+        write(bare_start, f"file {number:02}")
+    with pytest.raises(StateUnusable, match=r"before the first commit .* file 00, .* and 2 more"):
+        gitrepo.stash(bare_start, "s", [])
+
+
+# -- hiding the state --------------------------------------------------------------------------------------------------
+
+
+def test_the_state_is_hidden_from_git_once(root):
+    for _ in range(2):
+        gitrepo.hide_state(root)
+    write(root, ".claude/batch_state.json")
+    write(root, ".claude/batch_state.json.tmp")
+    git(root, "add", "-A")
+    assert git(root, "status", "--porcelain") == ""
+    assert Path(root, ".git/info/exclude").read_text().count("batch_state.json") == 1
+
+
+def test_what_the_exclude_file_had_stays_also_without_a_line_end(root):
+    Path(root, ".git/info").mkdir(exist_ok=True)
+    Path(root, ".git/info/exclude").write_bytes(b"*.log\xff")
+    gitrepo.hide_state(root)
+    assert Path(root, ".git/info/exclude").read_bytes() == b"*.log\xff\n/.claude/batch_state.json*\n"
+
+
+def test_the_state_of_a_linked_worktree_is_hidden_too(root, tmp_path):
+    git(root, "worktree", "add", "-q", str(tmp_path / "tree"))
+    gitrepo.hide_state(str(tmp_path / "tree"))
+    write(tmp_path / "tree", ".claude/batch_state.json")
+    assert git(tmp_path / "tree", "status", "--porcelain") == ""
+
+
+def test_the_state_of_a_project_inside_a_work_tree_is_hidden_there(root):
+    write(root, "sub/x")
+    gitrepo.hide_state(f"{root}/sub")
+    assert "/sub/.claude/batch_state.json*" in Path(root, ".git/info/exclude").read_text().splitlines()
+
+
+def test_an_exclude_file_that_cannot_be_written_says_what_would_happen(root):
+    shutil.rmtree(f"{root}/.git/info", ignore_errors=True)
+    write(root, ".git/info")
+    with pytest.raises(StateUnusable, match="would end up in its own commits"):
+        gitrepo.hide_state(root)
+
+
+# -- git itself --------------------------------------------------------------------------------------------------------
+
+
+def test_without_git_the_message_says_so(root, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StateUnusable, match="git was not found on PATH"):
+        gitrepo.version()
+    assert not gitrepo.is_repository(root)
+
+
+def test_a_git_that_does_not_answer_is_given_up_on(root, monkeypatch, tmp_path):
+    slow = tmp_path / "git"
+    slow.write_text("#!/bin/sh\nexec sleep 30\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(gitrepo, "TIMEOUT_S", 0.2)
+    with pytest.raises(StateUnusable, match=f"`git status` did not answer within 0.2 s in {root}|did not answer"):
+        gitrepo.changes(root)
+
+
+def test_a_failure_is_told_in_gits_own_words(root):
+    with pytest.raises(StateUnusable, match=r"`git rev-parse --verify` failed in .*: fatal: "):
+        gitrepo.tree(root, "nonsense")
+
+
+def test_variables_that_point_git_elsewhere_are_not_followed(root, monkeypatch, tmp_path):
+    here = gitrepo.head(root)
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
+    assert (gitrepo.head(root), gitrepo.changes(root)) == (here, ([], []))
+
+
+def test_git_never_waits_for_an_answer_from_a_terminal(root, monkeypatch, tmp_path):
+    spy = tmp_path / "git"
+    spy.write_text('#!/bin/sh\necho "$GIT_TERMINAL_PROMPT $LC_ALL $(cat)"\n')
+    spy.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert gitrepo.version() == "0 C"

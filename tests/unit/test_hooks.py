@@ -1,0 +1,766 @@
+"""The hooks, an event at a time: what each answers, what it leaves in the state, and that none ever stops the work."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from batch_implement import audit, model, reminder, sessions, transitions
+from batch_implement.hooks import entry, trouble
+from batch_implement.paths import Project
+from batch_implement.store import Store
+from batches import GUARD, NOW, all_completed, commit, git, new_batch, owner, run_program, started, state_on_disk
+
+EVENTS = {
+    "UserPromptExpansion": "", "UserPromptSubmit": "", "SessionStart": "", "SessionEnd": "", "PreCompact": "",
+    "Stop": "", "SubagentStop": "", "StopFailure": "", "PreToolUse": "Write", "PostToolUse": "Skill", "PostToolUseFailure": "Skill",
+}  # fmt: skip
+WORKER = {"agent_id": "a-1", "agent_type": "batch-implement:worker"}
+SKILL = {"skill": "batch-implement:auto-implement"}
+
+
+@pytest.fixture
+def hook(repository, monkeypatch, capsys):
+    """Fires an event in the session `s-1` of this process: `hook("Stop", prompt_id="p")`; its answer, None for none."""
+
+    def fire(event, tool="", *, raw=None, session="s-1", pid=None, **payload):
+        told = {"session_id": session, "hook_event_name": event, "cwd": str(repository), **payload}
+        data = json.dumps(told).encode() if raw is None else raw
+        monkeypatch.chdir(repository)
+        monkeypatch.setenv("CLAUDE_PROJECT_DIR", str(repository))
+        monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", session)
+        monkeypatch.setenv("CLAUDE_PID", str(pid or os.getpid()))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        capsys.readouterr()
+        entry.main(event, tool)
+        out, err = capsys.readouterr()
+        assert err == ""
+        return (json.loads(out) if out.startswith("{") else out.strip()) if out else None
+
+    return fire
+
+
+@pytest.fixture
+def begin(store, repository):
+    """Creates the batch that the session `s-1` holds and whose turn `p` works on it: `begin(3, unattended=True)`."""
+
+    def make(features=3, *steps, **how):
+        store.create(new_batch(features, owner=owner("s-1"), **how))
+        state = store.update(lambda state: sessions.at_work(state, "p"))
+        for step in steps:
+            state = store.update(step)
+        return state
+
+    return make
+
+
+def start(state):
+    return transitions.start(state, NOW, None)
+
+
+def pause(state):
+    return transitions.pause(state, NOW, "lunch")
+
+
+def compacted(context):
+    return lambda state: sessions.record_compaction(state, NOW, context, 5)
+
+
+def added(answer):
+    """The context that an answer adds."""
+    return answer["hookSpecificOutput"]["additionalContext"]
+
+
+def denied(answer):
+    """Why an answer denies a tool call; None when it does not."""
+    special = (answer or {}).get("hookSpecificOutput", {})
+    return special.get("permissionDecisionReason") if special.get("permissionDecision") == "deny" else None
+
+
+# -- a hook in trouble of its own --------------------------------------------------------------------------------------
+
+GARBAGE = {
+    "empty": b"",
+    "not JSON": b"{not json",
+    "not an object": b"[1, 2]",
+    "not UTF-8": b"\xff\xfe\x00",
+    "deep": b"[" * 200_000,
+    "huge": b'{"x": "' + b"y" * 30_000_000,
+}
+
+
+@pytest.mark.parametrize("raw", GARBAGE.values(), ids=GARBAGE)
+@pytest.mark.parametrize("event", ["Stop", "PreToolUse", "SubagentStop", "UserPromptSubmit", "UserPromptExpansion"])
+def test_a_payload_that_is_none_does_not_stop_the_work_and_is_said_once(hook, begin, event, raw):
+    state = begin(3, start)
+    answer = hook(event, EVENTS[event], raw=raw)
+    assert set(answer) == {"systemMessage"}
+    assert f"its {event} hook could not do its work; yours goes on" in answer["systemMessage"]
+    assert "batchctl doctor" in answer["systemMessage"]
+    assert hook(event, EVENTS[event], raw=raw) is None
+    assert Store(Project(state["state_file"].partition("/.claude/")[0])).read() == state
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_event_with_a_payload_of_nothing_or_of_the_wrong_kinds_is_no_trouble(hook, begin, event):
+    begin(3, start)
+    odd = {"tool_input": [1], "tool_response": 7, "background_tasks": {"a": 1}, "agent_id": ["x"], "prompt": None}
+    for told in ({}, odd, {"tool_input": {"command": 1, "file_path": [], "skill": {}}, "source": 0, "command_args": 1}):
+        assert "could not do its work" not in str(hook(event, EVENTS[event], **told))
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_event_without_a_batch_says_nothing_and_creates_nothing(hook, repository, event):
+    assert hook(event, EVENTS[event]) is None
+    assert not (repository / ".git/batch-implement").exists()
+    assert not (repository / ".claude").exists()
+
+
+def test_trouble_is_in_the_audit_log_each_time_with_its_trace(hook, begin, store, monkeypatch):
+    begin(3)
+
+    def broken(*arguments, **options):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(reminder, "next_step", broken)
+    assert "ZeroDivisionError: a bug" in hook("Stop", prompt_id="p")["systemMessage"]
+    assert hook("Stop", prompt_id="p") is None
+    entries = [entry for entry in audit.entries(store.project.private) if entry["event"] == "hook trouble"]
+    assert [entry["hook"] for entry in entries] == ["Stop", "Stop"]
+    assert "test_hooks.py" in entries[0]["trace"]
+
+
+def test_each_kind_of_trouble_is_said_once(repository):
+    project = Project(str(repository))
+    os.makedirs(project.private)
+    said = [trouble.told(event, project, error) for event, error in [
+        ("Stop", ValueError("x")), ("Stop", ValueError("y")), ("Stop", KeyError("x")), ("SessionEnd", ValueError("x")),
+    ]]  # fmt: skip
+    assert [bool(answer) for answer in said] == [True, False, True, True]
+
+
+def test_trouble_without_a_place_to_note_it_is_said_all_the_same():
+    assert "x" in trouble.told("Stop", None, ValueError("x"))["systemMessage"]
+
+
+# -- the guard, from outside -------------------------------------------------------------------------------------------
+
+
+def guarded(repository, event, *more, stdin="{}", **env):
+    """What hooks/run answers in the repository."""
+    return run_program(GUARD, event, *more, cwd=repository, stdin=stdin, CLAUDE_PROJECT_DIR=str(repository), **env)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data folder of the plugin."""
+    return str(tmp_path / "data folder")
+
+
+@pytest.mark.parametrize("raw", [b"", b"{not json", b'{"x": "' + b"y" * 3_000_000], ids=["empty", "no JSON", "large"])
+def test_the_whole_way_a_payload_that_is_none_exits_with_0_and_is_said_once(begin, repository, data, raw):
+    begin(3)
+    env = {"CLAUDE_PLUGIN_DATA": data, "CLAUDE_CODE_SESSION_ID": "s-1", "CLAUDE_PID": str(os.getpid())}
+    first, second = (guarded(repository, "Stop", stdin=raw, **env) for _ in range(2))
+    assert (first.returncode, first.stderr, second.returncode, second.stderr) == (0, "", 0, "")
+    assert "could not do its work" in json.loads(first.stdout)["systemMessage"]
+    assert second.stdout == ""
+
+
+def test_the_whole_way_a_stop_is_sent_on_and_the_interpreter_is_remembered(begin, repository, data):
+    begin(3)
+    env = {"CLAUDE_PLUGIN_DATA": data, "CLAUDE_CODE_SESSION_ID": "s-1", "CLAUDE_PID": str(os.getpid())}
+    for _ in range(2):
+        answer = guarded(repository, "Stop", stdin='{"prompt_id": "p"}', **env)
+        assert json.loads(answer.stdout)["decision"] == "block"
+    remembered = Path(data, "python").read_text().strip()
+    assert os.access(remembered, os.X_OK)
+    assert run_program(remembered, "-c", "print('python')", cwd=repository).stdout == "python\n"
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_nothing_is_done_when_the_plugin_is_disabled(begin, repository, event):
+    state = begin(3, start)
+    env = {"BATCH_IMPLEMENT_DISABLED": "1", "CLAUDE_CODE_SESSION_ID": "s-1", "CLAUDE_PID": str(os.getpid())}
+    told = {"prompt_id": "p", "command_name": "batch-implement:batchctl", "command_args": "status"}
+    answer = guarded(repository, event, EVENTS[event], stdin=json.dumps(told), **env)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+    assert state_on_disk(repository) == state
+
+
+@pytest.fixture
+def no_python(tmp_path):
+    """A PATH with what hooks/run may need, and a python3 that leaves a mark when it is started."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("sh", "cat", "rm", "mkdir"):
+        (folder / name).symlink_to(f"/bin/{name}")
+    mark = tmp_path / "started"
+    spy = folder / "python3"
+    spy.write_text(f"#!/bin/sh\n: >'{mark}'\nexit 1\n")
+    spy.chmod(0o755)
+    return {"PATH": str(folder), "mark": mark, "spy": spy}
+
+
+@pytest.mark.parametrize("event", sorted(set(EVENTS) - {"UserPromptExpansion"}))
+@pytest.mark.parametrize("batch", ["none", "over"])
+def test_without_a_live_batch_no_python_is_started(repository, store, no_python, event, batch):
+    if batch == "over":
+        store.create(new_batch(1))
+        store.update(all_completed)
+    answer = guarded(repository, event, EVENTS[event], PATH=no_python["PATH"])
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+    assert not no_python["mark"].exists()
+
+
+def test_a_tool_that_only_reads_starts_python_only_when_a_reminder_is_owed(begin, store, repository, no_python):
+    begin(3)
+    guarded(repository, "PostToolUse", PATH=no_python["PATH"])
+    assert not no_python["mark"].exists()
+    store.update(compacted("main"))
+    guarded(repository, "PostToolUse", PATH=no_python["PATH"])
+    assert no_python["mark"].exists()
+
+
+def test_without_a_python_that_will_do_it_is_said_once(begin, repository, no_python, data):
+    begin(3)
+    os.makedirs(data)
+    first, second = (guarded(repository, "Stop", PATH=no_python["PATH"], CLAUDE_PLUGIN_DATA=data) for _ in range(2))
+    assert "no Python 3.9 or newer was found" in json.loads(first.stdout)["systemMessage"]
+    assert (first.returncode, second.returncode, second.stdout) == (0, 0, "")
+
+
+def test_an_interpreter_that_is_remembered_and_gone_is_looked_for_again(begin, repository, data):
+    begin(3)
+    os.makedirs(data)
+    Path(data, "python").write_text("/gone/python\n")
+    env = {"CLAUDE_PLUGIN_DATA": data, "CLAUDE_CODE_SESSION_ID": "s-1", "CLAUDE_PID": str(os.getpid())}
+    assert "block" in guarded(repository, "Stop", stdin='{"prompt_id": "p"}', **env).stdout
+    assert Path(data, "python").read_text() != "/gone/python\n"
+
+
+def test_remembering_needs_a_folder_that_can_be_written(tmp_path, monkeypatch):
+    trouble.remember_interpreter("relative")
+    (tmp_path / "file").write_text("")
+    trouble.remember_interpreter(str(tmp_path / "file/below"))
+    trouble.remember_interpreter(str(tmp_path / "data"))
+    assert (tmp_path / "data/python").read_text() == os.path.realpath(sys.executable) + "\n"
+    assert os.listdir(tmp_path / "data") == ["python"]
+
+
+# -- Stop --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_coordinator_that_stops_with_features_left_is_sent_on_with_the_next_step(hook, begin, store):
+    begin(3)
+    answer = hook("Stop", prompt_id="p", last_assistant_message="One is done.")
+    assert answer == {"decision": "block", "reason": reminder.next_step(store.read())}
+
+
+def test_three_stops_without_progress_pause_the_batch_and_tell_the_person(hook, begin, store):
+    begin(3)
+    for _ in range(3):
+        assert hook("Stop", prompt_id="p")["decision"] == "block"
+    answer = hook("Stop", prompt_id="p")
+    assert "The batch is paused: it stopped 3 times in a row without getting any further" in answer["systemMessage"]
+    assert (store.read()["status"], store.read()["owner"]["pid"]) == ("paused", None)
+    assert hook("Stop", prompt_id="p") is None
+
+
+def test_progress_between_stops_starts_the_count_again(hook, begin, store):
+    begin(9)
+    for _ in range(5):
+        assert hook("Stop", prompt_id="p")["decision"] == "block"
+        store.update(start)
+        store.update(lambda state: transitions.complete(state, NOW, {"verify": None}))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"session": "s-2"},
+        {"pid": 1},
+        {"last_assistant_message": "API Error: 529 Overloaded"},
+        {"last_assistant_message": "Prompt is too long · the request"},
+        {"background_tasks": [{"id": "t", "type": "subagent", "status": "running"}]},
+    ],
+    ids=["another session", "another process", "an API error", "a full window", "a running subagent"],
+)
+def test_a_stop_is_not_blocked_for(hook, begin, told):
+    begin(3)
+    assert hook("Stop", **{"prompt_id": "p", **told}) is None
+
+
+def test_a_background_task_that_has_ended_does_not_let_it_stop(hook, begin):
+    begin(3)
+    tasks = [{"id": "t", "type": "subagent", "status": "completed"}]
+    assert hook("Stop", prompt_id="p", background_tasks=tasks)["decision"] == "block"
+
+
+def test_with_a_running_shell_a_stop_is_blocked_once_and_the_batch_goes_on(hook, begin, store):
+    begin(3)
+    tasks = [{"id": "t", "type": "shell", "status": "running"}]
+    assert hook("Stop", prompt_id="p", background_tasks=tasks)["decision"] == "block"
+    assert hook("Stop", prompt_id="p", background_tasks=tasks) is None
+    assert store.read()["status"] == "in_progress"
+
+
+def test_the_end_of_a_persons_own_turn_is_theirs(hook, begin):
+    begin(3)
+    hook("UserPromptSubmit", prompt="What does feature 2 mean?", prompt_id="q")
+    answer = hook("Stop", prompt_id="q")
+    assert set(answer) == {"systemMessage"}
+    assert "`/batch-implement --resume` goes on with it" in answer["systemMessage"]
+
+
+@pytest.mark.parametrize(
+    "prompt", ["/batch-implement --resume", "/batchctl status", " /batch-implement:batchctl next\nx"]
+)
+def test_our_own_commands_are_no_words_of_a_person(hook, begin, store, prompt):
+    begin(3)
+    hook("UserPromptSubmit", prompt=prompt, prompt_id="p")
+    assert hook("Stop", prompt_id="p")["decision"] == "block"
+
+
+def test_a_notice_of_the_clients_goes_on_with_what_went_on(hook, begin):
+    begin(3)
+    hook("UserPromptSubmit", prompt="<task-notification>\n<task-id>t</task-id>", prompt_id="n")
+    assert hook("Stop", prompt_id="n")["decision"] == "block"
+
+
+def test_a_batch_that_is_over_lets_it_stop_and_ends_the_lease(hook, begin, store):
+    begin(1, all_completed)
+    assert hook("Stop", prompt_id="p") is None
+    assert store.read()["owner"]["pid"] is None
+
+
+def test_the_size_of_the_window_is_noted_at_a_stop(hook, begin, store, tmp_path):
+    begin(3)
+    usage = {"type": "assistant", "message": {"usage": {"input_tokens": 4321}}}
+    (tmp_path / "t.jsonl").write_text(json.dumps(usage) + "\n")
+    hook("Stop", prompt_id="p", transcript_path=str(tmp_path / "t.jsonl"))
+    assert store.read()["context_token_estimate"] == 4321
+
+
+# -- SubagentStop, StopFailure, SessionEnd -----------------------------------------------------------------------------
+
+
+def test_a_worker_that_stops_with_its_feature_open_is_sent_back_once(hook, begin):
+    begin(3, start)
+    answer = hook("SubagentStop", last_assistant_message="Done.", **WORKER)
+    assert answer["decision"] == "block"
+    assert "Feature 1 is still open (phase understand)" in answer["reason"]
+    assert "`batchctl fail --reason TEXT`" in answer["reason"]
+    assert hook("SubagentStop", stop_hook_active=True, **WORKER) is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([], {}),
+        ([start], {"agent_type": "general-purpose"}),
+        ([start], {"agent_type": ""}),
+        ([start], {"session": "s-2"}),
+        ([start], {"last_assistant_message": "API Error: 500"}),
+        ([start, pause], {}),
+    ],
+    ids=["its feature closed", "another agent", "the summariser", "another session", "an API error", "a pause"],
+)
+def test_an_agent_is_not_sent_back_with(hook, begin, steps, told):
+    begin(3, *steps)
+    assert hook("SubagentStop", **{**WORKER, **told}) is None
+
+
+def test_what_the_reviewer_said_is_kept_as_evidence(hook, begin, store):
+    begin(3, start)
+    reviewer = {"agent_id": "r-1", "agent_type": "batch-implement:reviewer"}
+    assert hook("SubagentStop", last_assistant_message="Looks right.", **reviewer) is None
+    assert store.read()["evidence"]["0"]["review"] == "Looks right."
+
+
+def test_a_usage_limit_pauses_the_batch_without_counting_an_attempt(hook, begin, store):
+    begin(3, start)
+    hook("StopFailure", error="rate_limit", last_assistant_message="You've hit your limit · resets 5pm")
+    state = store.read()
+    assert (state["status"], state["retry_attempts"], model.active_index(state)) == ("paused", {}, 0)
+    assert "(limit): You've hit your limit · resets 5pm" in state["pause"]["reason"]
+
+
+def test_a_failure_inside_a_worker_pauses_nothing(hook, begin, store):
+    begin(3, start)
+    hook("StopFailure", error="server_error", last_assistant_message="API Error: 529", **WORKER)
+    assert store.read()["status"] == "in_progress"
+
+
+def test_the_end_of_the_session_ends_its_lease_and_no_others(hook, begin, store):
+    begin(3)
+    hook("SessionEnd", session="s-2")
+    assert store.read()["owner"]["pid"] == os.getpid()
+    hook("SessionEnd", reason="other")
+    assert (store.read()["owner"]["pid"], store.read()["owner"]["session_id"]) == (None, "s-1")
+
+
+# -- PreToolUse --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "{root}/.claude/batch_state.json", ".claude/batch_state.json", "{root}/./.claude/../.claude/batch_state.json",
+        "{root}/.claude/batch_state.json.tmp", "{root}/.git/batch-implement/seal", ".git/batch-implement/current.json",
+        "{root}/link.json", "{root}/linked/batch_state.json", "{root}/.git/batch-implement", "{root}/hard.json",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["file_path", "notebook_path"])
+def test_writing_the_state_is_denied_by_whatever_path_with_what_to_use(hook, begin, repository, path, name):
+    begin(3)
+    (repository / "link.json").symlink_to(".claude/batch_state.json")
+    (repository / "linked").symlink_to(".claude")
+    if "hard" in path:
+        os.link(repository / ".claude/batch_state.json", repository / "hard.json")
+    reason = denied(hook("PreToolUse", "Write", tool_input={name: path.format(root=repository)}, **WORKER))
+    assert "belongs to the batch" in reason
+    assert "`batchctl done`" in reason
+
+
+@pytest.mark.parametrize(
+    "path", ["src/x.py", "{root}/.claude/settings.json", "/tmp/batch_state.json", "batch_state.json"]
+)
+def test_writing_anything_else_is_not(hook, begin, repository, path):
+    begin(3, start)
+    assert hook("PreToolUse", "Write", tool_input={"file_path": path.format(root=repository)}) is None
+
+
+def test_an_unattended_coordinator_edits_nothing_before_a_feature_is_open(hook, begin, store):
+    begin(3, unattended=True)
+    reason = denied(hook("PreToolUse", "Write", tool_input={"file_path": "src/x.py"}))
+    assert reason.startswith("No feature is open")
+    store.update(start)
+    assert hook("PreToolUse", "Write", tool_input={"file_path": "src/x.py"}) is None
+    store.update(pause)
+
+
+def test_during_a_pause_a_person_may_have_things_edited(hook, begin):
+    begin(3, pause, unattended=True)
+    assert hook("PreToolUse", "Write", tool_input={"file_path": "src/x.py"}) is None
+
+
+def test_questions_are_denied_only_when_nobody_is_there(hook, begin, store):
+    begin(3)
+    assert hook("PreToolUse", "AskUserQuestion", tool_input={}) is None
+    store.update(lambda state: {**state, "policy": {**state["policy"], "unattended": True}})
+    assert "`batchctl decide QUESTION ANSWER`" in denied(hook("PreToolUse", "AskUserQuestion", tool_input={}))
+    assert hook("PreToolUse", "AskUserQuestion", tool_input={}, session="s-2") is None
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("batchctl abort", "is for the person, not for the model"),
+        ("cd x && batchctl pause --reason y", "is for the person, not for the model"),
+        ("echo '{}' > .claude/batch_state.json", "would change the batch's own files"),
+        ("rm -rf .git/batch-implement", "would change the batch's own files"),
+    ],
+)
+def test_a_command_that_is_not_the_models_is_denied_and_audited(hook, begin, store, command, said):
+    begin(3)
+    assert said in denied(hook("PreToolUse", "Bash", tool_input={"command": command}))
+    assert [entry["tool"] for entry in audit.entries(store.project.private) if entry["event"] == "denied"] == ["Bash"]
+
+
+@pytest.mark.parametrize("command", ["make test", "batchctl done", "cat .claude/batch_state.json", "git commit -am x"])
+def test_any_other_command_is_not(hook, begin, command):
+    begin(3)
+    assert hook("PreToolUse", "Bash", tool_input={"command": command}) is None
+
+
+def test_the_call_that_does_the_next_feature_is_allowed_in_the_session_that_holds_the_batch(hook, begin, store):
+    begin(3)
+    answer = hook("PreToolUse", "Skill", tool_input=SKILL, prompt_id="after a notice")
+    assert answer["hookSpecificOutput"]["permissionDecision"] == "allow"
+    assert sessions.is_at_work(store.read(), "after a notice")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"tool_input": {"skill": "other"}},
+        {"tool_input": {**SKILL, "args": "x"}},
+        {"tool_input": SKILL, "session": "s-2"},
+        {"tool_input": SKILL, "agent_id": "a"},
+    ],
+    ids=["another skill", "with arguments", "another session", "another agent"],
+)
+def test_no_other_call_is_allowed(hook, begin, told):
+    begin(3)
+    assert hook("PreToolUse", "Skill", **told) is None
+
+
+# -- after a tool call -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("event", "tool"), [("PostToolUse", "Bash"), ("PostToolUseFailure", "Write"), ("PreToolUse", "Bash")]
+)
+def test_what_a_tool_call_did_to_the_state_is_undone_and_told(hook, begin, repository, event, tool):
+    state = begin(3)
+    (repository / ".claude/batch_state.json").write_text("{}")
+    text = added(hook(event, tool, tool_input={"command": "x"}))
+    assert "was put back" in text
+    assert "written by batchctl alone" in text
+    assert state_on_disk(repository) == state
+
+
+def test_another_session_undoes_nothing(hook, begin, repository):
+    begin(3)
+    (repository / ".claude/batch_state.json").write_text("{}")
+    assert hook("PostToolUse", "Bash", session="s-2") is None
+    assert state_on_disk(repository) == {}
+
+
+def test_a_damaged_seal_is_mended_by_the_next_call(hook, begin, repository):
+    begin(3)
+    (repository / ".git/batch-implement/seal").write_text("live\ngarbage")
+    hook("PostToolUse", "Bash", tool_input={"command": "x"})
+    assert (repository / ".git/batch-implement/seal").read_text().startswith("live\nnew ")
+
+
+def returned(result, **more):
+    return {"tool_input": SKILL, "tool_response": {"success": True, "result": result, **more}}
+
+
+def test_a_worker_that_is_back_is_told_on_with_how_its_feature_ended(hook, begin, store):
+    begin(3, start, lambda state: transitions.complete(state, NOW, {"verify": None}))
+    text = added(hook("PostToolUse", "Skill", **returned("Feature 1 is in.")))
+    assert text == f"Feature 1 is completed. {reminder.next_step(store.read())}"
+
+
+def test_a_worker_that_left_without_a_verdict_costs_an_attempt_only_the_second_time(hook, begin, store, repository):
+    begin(3, start)
+    assert "left feature 1 open" in added(hook("PostToolUse", "Skill", **returned("I am tired.")))
+    (repository / "left.txt").write_text("x")
+    text = added(hook("PostToolUse", "Skill", **returned("I am tired.")))
+    state = store.read()
+    assert "without a verdict; it is pending now" in text
+    assert state["retry_attempts"] == {"0": 1}
+    assert state["attempts"]["0"][0]["stash"] == "batch batch-1 feature 1 attempt 1"
+    assert "feature 1 attempt 1" in git(repository, "stash", "list")
+
+
+def test_an_api_error_inside_a_worker_costs_no_attempt(hook, begin, store):
+    begin(3, start)
+    for _ in range(3):
+        hook("PostToolUse", "Skill", **returned("API Error: 529 Overloaded"))
+    assert (store.read()["retry_attempts"], model.active_index(store.read())) == ({}, 0)
+
+
+def test_what_needs_a_person_pauses_the_batch(hook, begin, store):
+    begin(3, start)
+    assert "is paused" in added(hook("PostToolUse", "Skill", **returned("Invalid API key · Fix external API key")))
+    assert "(auth)" in store.read()["pause"]["reason"]
+
+
+def test_a_worker_that_cannot_start_is_tried_three_times_and_then_waited_for(hook, begin, store):
+    begin(3)
+    for _ in range(3):
+        assert "is next" in added(hook("PostToolUseFailure", "Skill", tool_input=SKILL, error="batchctl: not found"))
+    assert "is paused" in added(hook("PostToolUseFailure", "Skill", tool_input=SKILL, error="batchctl: not found"))
+    assert "could not be started: batchctl: not found" in store.read()["pause"]["reason"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [returned("x", background=True), {"tool_input": {"skill": "other"}}, {**returned("x"), "agent_id": "a"}],
+    ids=["in the background", "another skill", "another agent"],
+)
+def test_the_end_of_no_other_call_says_anything(hook, begin, told):
+    begin(3)
+    assert hook("PostToolUse", "Skill", **told) is None
+
+
+def test_a_push_is_recorded_for_the_feature_that_is_open_else_for_the_last_one(hook, begin, store):
+    begin(3, start)
+    told = {"tool_input": {"command": "git push origin main"}, "tool_response": {"stdout": "ok"}}
+    assert hook("PostToolUse", "Bash", **told) is None
+    store.update(lambda state: transitions.complete(state, NOW, {"verify": None}))
+    hook("PostToolUse", "Bash", tool_input={"command": "gh pr create"}, tool_response={"stdout": "https://x/pull/9\n"})
+    hook("PostToolUseFailure", "Bash", tool_input={"command": "git push"}, error="rejected")
+    operations = store.read()["git_operations"]["0"]
+    assert operations["pr"]["number"] == 9
+    assert (operations["push"]["success"], operations["push"]["error"]) == (False, "rejected")
+
+
+def test_a_command_that_publishes_nothing_writes_nothing(hook, begin, store):
+    begin(3)
+    revision = store.read()["revision"]
+    hook("PostToolUse", "Bash", tool_input={"command": "echo push"}, tool_response={})
+    assert store.read()["revision"] == revision
+
+
+# -- compaction and the start of a session -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("window", "context"), [({}, "main"), (WORKER, "a-1")], ids=["coordinator", "worker"])
+def test_a_compaction_is_recorded_and_the_reminder_comes_in_the_form_for_its_reader(
+    hook, begin, store, window, context
+):
+    begin(3, start)
+    kept = hook("PreCompact", trigger="auto", **window)
+    assert kept == reminder.for_summariser(store.read(), worker=context != "main")
+    assert model.contexts_to_remind(store.read()) == [context]
+    answer = hook("SessionStart", source="compact", **window)
+    assert added(answer) == reminder.reminder(store.read(), worker=context != "main")
+
+
+@pytest.mark.parametrize("told", [{"session": "s-2"}, {"agent_id": "x", "agent_type": "Explore"}])
+def test_a_window_that_is_not_the_batchs_is_not_reminded(hook, begin, store, told):
+    begin(3, start)
+    assert hook("PreCompact", **told) is None
+    assert hook("SessionStart", source="compact", **told) is None
+    assert store.read()["auto_clear_count"] == 0
+
+
+@pytest.mark.parametrize(("event", "tool"), [("PostToolUse", "Bash"), ("PostToolUse", ""), ("UserPromptSubmit", "")])
+def test_a_reminder_that_did_not_arrive_comes_once_with_the_next_thing_that_happens(hook, begin, store, event, tool):
+    begin(3, start, compacted("main"))
+    assert added(hook(event, tool, prompt="/batchctl status")).startswith(reminder.MARK)
+    assert hook(event, tool, prompt="/batchctl status") is None
+    assert model.contexts_to_remind(store.read()) == []
+
+
+def test_one_that_arrived_is_not_given_again(hook, begin, store, tmp_path):
+    begin(3, start, compacted("a-1"))
+    own = tmp_path / "t/subagents/agent-a-1.jsonl"
+    own.parent.mkdir(parents=True)
+    arrived = {"attachment": {"type": "hook_additional_context", "content": [reminder.MARK]}}
+    own.write_text(json.dumps(arrived) + "\n")
+    assert hook("PostToolUse", "Bash", transcript_path=str(tmp_path / "t.jsonl"), **WORKER) is None
+    assert model.contexts_to_remind(store.read()) == []
+
+
+def test_another_windows_reminder_is_left_for_it(hook, begin, store):
+    begin(3, start, compacted("a-1"))
+    assert hook("PostToolUse", "Bash") is None
+    assert model.contexts_to_remind(store.read()) == ["a-1"]
+
+
+@pytest.mark.parametrize("source", ["startup", "clear", "resume", "fork"])
+def test_a_session_that_finds_an_unfinished_batch_of_nobodys_says_so_in_one_line(hook, begin, store, source):
+    begin(3, sessions.end_lease)
+    text = added(hook("SessionStart", source=source, session="s-2"))
+    assert "unfinished batch here: batch-1 (in_progress)" in text
+    assert "`/batch-implement --resume`" in text
+    assert len(text.splitlines()) == 1
+    assert store.read()["owner"]["pid"] is None
+
+
+def test_while_its_owner_lives_another_session_hears_nothing(hook, begin):
+    begin(3)
+    assert hook("SessionStart", source="startup", session="s-2", pid=1) is None
+
+
+def test_the_conversation_that_had_the_batch_takes_it_up_again_when_it_is_resumed(hook, begin, store):
+    begin(3, start, sessions.end_lease)
+    text = added(hook("SessionStart", source="resume"))
+    assert text == reminder.reminder(store.read(), worker=False)
+    assert store.read()["owner"]["pid"] == os.getpid()
+
+
+def test_a_paused_batch_is_not_taken_up_by_itself(hook, begin, store):
+    begin(3, pause, sessions.end_lease)
+    assert "(paused)" in added(hook("SessionStart", source="resume"))
+    assert store.read()["owner"]["pid"] is None
+
+
+# -- a person's commands -----------------------------------------------------------------------------------------------
+
+
+def typed(hook, command, arguments="", **told):
+    return hook(
+        "UserPromptExpansion", command_name=f"batch-implement:{command}", command_args=arguments, prompt_id="p", **told
+    )
+
+
+def test_a_features_file_starts_a_batch_that_this_session_holds(hook, store, repository):
+    (repository / "f.txt").write_text("one\ntwo\n")
+    text = added(typed(hook, "batch-implement", "f.txt --verify 'make test'"))
+    state = store.read()
+    assert text == reminder.coordinator_brief(state)
+    assert (state["features"], state["policy"]["verify"]) == (["one", "two"], "make test")
+    assert (state["owner"]["session_id"], state["owner"]["pid"]) == ("s-1", os.getpid())
+    assert hook("Stop", prompt_id="p")["decision"] == "block"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "", "gone.txt", "$(touch pwned)", "`touch pwned`", "f.txt --nonsense", "'unclosed", "-", "f.txt --resume", ".",
+        "--resume", "--resume other", "f.txt --verify ''", "f.txt; touch pwned", "f.txt\ntouch pwned", "\0", "--help",
+    ],
+)  # fmt: skip
+def test_what_cannot_start_a_batch_costs_no_model_turn(hook, repository, arguments):
+    (repository / "f.txt").write_text("one\n")
+    answer = typed(hook, "batch-implement", arguments)
+    assert answer["decision"] == "block"
+    assert answer["reason"]
+    assert not (repository / ".claude").exists()
+    assert not (repository / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", ["status", "", "next", "--help", "resume --help", "retry -h", "validate", "nonsense"]
+)
+def test_what_only_informs_costs_no_model_turn_and_changes_nothing(hook, begin, store, arguments):
+    state = begin(3, sessions.end_lease)
+    answer = typed(hook, "batchctl", arguments)
+    assert answer["decision"] == "block"
+    assert answer["reason"].strip()
+    assert store.read() == state
+
+
+def test_what_sets_work_going_takes_the_batch_over(hook, begin, store):
+    begin(3, lambda state: transitions.skip(state, NOW, 1, "no"), sessions.end_lease)
+    text = added(typed(hook, "batchctl", "retry 2"))
+    assert "Pending again: feature 2." in text
+    assert reminder.coordinator_brief(store.read()) in text
+    assert store.read()["owner"]["session_id"] == "s-1"
+
+
+def test_a_second_client_is_told_who_has_the_batch_and_what_it_can_do(hook, begin, store):
+    state = begin(3)
+    for arguments in ("--resume", "f.txt --replace"):
+        (Path(state["state_file"]).parents[1] / "f.txt").write_text("one\n")
+        answer = typed(hook, "batch-implement", arguments, session="s-2", pid=1)
+        assert "session s-1" in answer["reason"]
+        assert "batchctl pause" in answer["reason"]
+    assert store.read() == state
+
+
+def test_a_text_alone_becomes_a_batch_of_one(hook, store):
+    assert typed(hook, "auto-implement", "Add a $(touch pwned) login") is None
+    assert store.read()["features"] == ["Add a $(touch pwned) login"]
+
+
+def test_during_a_batch_only_its_open_feature_is_worked_on(hook, begin):
+    begin(3, start)
+    assert typed(hook, "auto-implement", "feature 1") is None
+    assert typed(hook, "auto-implement") is None
+    assert "is not its open feature" in typed(hook, "auto-implement", "something else")["reason"]
+
+
+def test_nobody_elses_command_is_answered(hook):
+    assert hook("UserPromptExpansion", command_name="other:batchctl", command_args="abort") is None
+    assert typed(hook, "unknown") is None
+
+
+def test_what_the_person_typed_never_ends_up_in_a_commit(hook, repository):
+    (repository / "f.txt").write_text("one\n")
+    commit(repository)
+    typed(hook, "batch-implement", "f.txt")
+    git(repository, "add", "-A")
+    assert git(repository, "status", "--porcelain") == ""
+    assert started(state_on_disk(repository))["active"]["feature_index"] == 0

@@ -1,0 +1,92 @@
+"""What a person or a script is shown of a batch."""
+
+from __future__ import annotations
+
+from batch_implement import model, report, transitions
+from batches import NOW, all_completed, completed, failed, given_up, new_batch, started, then
+
+BUSY = started(given_up(completed(new_batch(5, needs={4: [1]}))))
+
+
+def test_the_status_has_what_scripts_look_for():
+    shown = report.status(BUSY)
+    assert (shown["batch_id"], shown["status"], shown["revision"], shown["next"]) == ("batch-1", "in_progress", 1, 2)
+    assert shown["counts"] == model.counts(BUSY)
+    assert set(shown["counts"]) == {"total", "completed", "failed", "skipped", "pending", "active"}
+    assert shown["features"] == [
+        {"index": 0, "text": "feature 1", "status": "completed", "attempts": 1, "commit": "c0ffee"},
+        {"index": 1, "text": "feature 2", "status": "failed", "reason": "it broke", "attempts": 1, "commit": None},
+        {"index": 2, "text": "feature 3", "status": "active", "attempts": 1, "commit": None},
+        {"index": 3, "text": "feature 4", "status": "pending", "attempts": 0, "commit": None},
+        {"index": 4, "text": "feature 5", "status": "skipped", "reason": "blocked by 1", "attempts": 0, "commit": None},
+    ]
+
+
+def test_attempts_are_those_that_were_begun():
+    state = failed(new_batch(1))
+    assert report.features(state)[0]["attempts"] == 1
+    assert report.features(started(state))[0]["attempts"] == 2
+    assert report.features(completed(state))[0]["attempts"] == 2
+
+
+def test_a_feature_that_needed_no_change_is_listed_so():
+    assert report.features(completed(new_batch(1), no_change="it is there"))[0]["no_change"] == "it is there"
+
+
+def test_nothing_is_next_when_nothing_is_left():
+    assert report.following(all_completed(new_batch(2))) is None
+    assert report.following(completed(new_batch(2))) == 1
+
+
+def test_a_person_sees_a_line_for_each_feature_and_what_is_now():
+    lines = report.status_lines(BUSY)
+    assert lines == [
+        "Batch batch-1: in_progress, 1 of 5 completed, 1 failed, 1 skipped",
+        "   1  done     feature 1  c0ffee",
+        "   2  FAILED   feature 2  it broke",
+        "   3  open     feature 3",
+        "   4  -        feature 4",
+        "   5  skipped  feature 5  blocked by 1",
+        "Open: feature 3, attempt 1, phase understand.",
+    ]
+
+
+def test_several_attempts_are_said():
+    assert "(2 attempts)" in report.status_lines(completed(failed(new_batch(1))))[1]
+
+
+def test_a_pause_says_why_until_when_and_how_to_go_on():
+    state = then(new_batch(1), transitions.pause, NOW, "limit", "2026-02-01T00:00:00Z")
+    last = report.status_lines(state)[-1]
+    assert last.startswith("Paused: limit. Not before 2026-02-01T00:00:00Z. Go on with `/batch-implement --resume`")
+
+
+def test_an_end_says_what_needs_a_look():
+    assert report.status_lines(all_completed(new_batch(1)))[-1] == "Nothing is left to do."
+    last = report.status_lines(given_up(completed(new_batch(2))))[-1]
+    assert last == "Nothing is left to do; 1 need a look. `batchctl retry` brings failed ones back."
+
+
+def test_what_comes_next_is_said_when_nothing_is_open():
+    assert report.status_lines(completed(new_batch(2)))[-1] == "Next: feature 2."
+
+
+def test_a_text_with_line_breaks_stays_on_its_line():
+    state = given_up(
+        new_batch(["one\ntwo\x85three " + "x" * 200]),
+    )
+    state = {**state, "failed_features": [{**state["failed_features"][0], "error_message": "a\nb\x1b[2J"}]}
+    lines = report.status_lines(state)
+    assert len("\n".join(lines).splitlines()) == 3
+    assert "\x1b" not in "".join(lines)
+    waits = then(new_batch(1), transitions.pause, NOW, "a\n\x1b[2Jb")
+    assert "Paused: a  [2Jb." in report.status_lines(waits)[-1]
+
+
+def test_a_plan_says_what_would_be_done_and_that_nothing_was():
+    lines = report.plan_lines(["a", "b\nc"], model.policy(verify="make test"), "direct")
+    assert lines[0] == (
+        "2 features would be done, in this order (direct; `make test` must pass on each commit; 3 retries each):"
+    )
+    assert lines[1:] == ["   1  a", "   2  b c", "Nothing was written or started."]
+    assert "only the commit is asked for" in report.plan_lines(["a"], model.policy(), "direct")[0]

@@ -1,0 +1,324 @@
+"""What the guard refuses of a Bash call, and what it lets pass.
+
+`shellguard_corpus.json` is the heart: a line added there is a test. Its commands are read from a project at
+/home/me/project, and none of them is ever run here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from batch_implement.rawscan import mentions, worth_a_look
+from batch_implement.shellguard import Names, forbidden
+
+ROOT = "/home/me/project"
+STATE = ".claude/batch_state.json"
+VERBS = frozenset(("create", "add", "skip", "retry", "pause", "resume", "abort", "run"))
+NAMES = Names(VERBS, roots=(ROOT,), cwd=ROOT)
+CORPUS: list[dict[str, str]] = json.loads(
+    Path(__file__).with_name("shellguard_corpus.json").read_text(encoding="utf-8")
+)
+ATTACKS = [entry for entry in CORPUS if entry["verdict"] != "pass"]
+
+
+def shown(entry: dict[str, str]) -> str:
+    """A test's name from its command."""
+    return entry["command"][:60].encode("unicode_escape").decode()
+
+
+each = pytest.mark.parametrize("entry", CORPUS, ids=shown)
+
+ORDINARY = r"""
+pytest -q
+python3 -m pytest tests/unit -x --tb=short
+npm test
+npm run build && npm run lint
+git status
+git status --short
+git diff --stat
+git diff HEAD~1 -- src/app.ts
+git log --oneline -10
+git add -A
+git add src/app.py tests/test_app.py
+git commit -m "feat: add the login form"
+git commit -m "fix: don't lose the session's cookie (#12)"
+git commit -m "$(cat <<'EOF'\nAdd retries\n\nThe client gave up at the first 503.\nEOF\n)"
+git checkout -b feature/login
+git push -u origin HEAD
+git stash
+git stash pop
+git rev-parse --show-toplevel
+gh pr create --title "Add login" --body "Adds the form."
+ls -la
+ls src/**/*.ts
+cat package.json | jq .scripts
+head -50 README.md
+grep -rn "TODO" src --include='*.py'
+rg -n "def main" -g '*.py'
+find . -name '*.py' -not -path './node_modules/*'
+find src -type f | head
+sed -n '1,80p' src/app.py
+sed -i 's/foo/bar/g' src/app.py
+awk '{print $1}' access.log | sort | uniq -c
+mkdir -p src/components && touch src/components/Button.tsx
+rm -rf dist build
+rm -f /tmp/out.txt
+cp .env.example .env
+mv old.py new.py
+curl -s http://localhost:3000/health
+docker compose up -d
+docker ps --format '{{.Names}}'
+make
+make test
+cargo test --all
+cargo clippy -- -D warnings
+go test ./...
+go build ./cmd/server
+tsc --noEmit
+npx eslint . --fix
+ruff check . && ruff format --check .
+mypy --strict src
+pip install -r requirements.txt
+python3 -c "print(1 + 1)"
+python3 - <<'EOF'\nimport sys\nprint(sys.version)\nEOF
+python3 train.py --batch-size 32 --epochs 2
+node -e "console.log(process.version)"
+echo "done" > /tmp/log.txt
+tail -f server.log
+ps aux | grep node
+kill 12345
+export NODE_ENV=test; npm start &
+cd web && yarn install
+psql -c 'select count(*) from users'
+which python3
+wc -l $(git ls-files '*.py')
+tree -L 2
+env | sort
+sleep 5
+date +%s
+tar czf /tmp/src.tgz src
+chmod +x scripts/deploy.sh
+diff a.txt b.txt
+python manage.py migrate
+bundle exec rspec
+./gradlew test
+terraform plan
+kubectl get pods
+""".strip().splitlines()
+
+
+def payload(command: str, *, ascii_only: bool = False) -> bytes:
+    """A hook's payload for a Bash call, as the client writes it."""
+    fields = {
+        "session_id": "0b9c1f3a-8d2e-4c55-9a77-1f2e3d4c5b6a",
+        "transcript_path": "/home/me/.claude/projects/-home-me-project/0b9c1f3a.jsonl",
+        "cwd": ROOT,
+        "permission_mode": "default",
+        "hook_event_name": "PreToolUse",
+        "tool_name": "Bash",
+        "tool_input": {"command": command, "description": "Do the next step"},
+        "tool_use_id": "toolu_01AbCdEf",
+    }
+    separators = None if ascii_only else (",", ":")
+    return json.dumps(fields, ensure_ascii=ascii_only, separators=separators).encode("utf-8", "surrogatepass")
+
+
+def verdict(command: str, names: Names = NAMES) -> str:
+    """The kind of the refusal, or `pass`."""
+    refusal = forbidden(command, names)
+    return refusal.kind if refusal else "pass"
+
+
+@each
+def test_every_command_of_the_corpus_gets_its_verdict(entry: dict[str, str]) -> None:
+    assert verdict(entry["command"]) == entry["verdict"], entry["why"]
+
+
+def test_the_corpus_is_large_varied_and_explained() -> None:
+    assert len(CORPUS) == len({entry["command"] for entry in CORPUS}) >= 160
+    assert 0.4 <= len(ATTACKS) / len(CORPUS) <= 0.6
+    assert {entry["verdict"] for entry in CORPUS} == {"pass", "state", "verb"}
+    assert all(entry["why"].endswith(".") for entry in CORPUS)
+
+
+@pytest.mark.parametrize("entry", ATTACKS, ids=shown)
+def test_an_attack_is_refused_too_when_the_root_is_not_known(entry: dict[str, str]) -> None:
+    assert verdict(entry["command"], Names(VERBS)) == entry["verdict"]
+
+
+@each
+@pytest.mark.parametrize("wrapper", ["bash -c {}", "true && {{ {}\n}}", "x=$({}\n)", "timeout 9 sh -c {}"])
+def test_a_wrapper_changes_no_verdict(entry: dict[str, str], wrapper: str) -> None:
+    command = entry["command"]
+    if "unbalanced" in command or "oops" in command or command.startswith("case ") or "EOF .claude" in command:
+        pytest.skip("is no complete command, or one that ends its own brackets")
+    quoted = "'" + command.replace("'", "'\\''") + "'" if " -c " in wrapper else command
+    assert verdict(wrapper.format(quoted)) == entry["verdict"]
+
+
+def test_a_refusal_says_which_simple_command_does_it() -> None:
+    def said(command: str) -> str:
+        refusal = forbidden(command, NAMES)
+        assert refusal is not None
+        return f"{refusal.kind}: {refusal.what}"
+
+    assert said(f"ls; sed -i s/a/b/ {STATE}") == f"state: `sed -i` on {STATE}"
+    assert said(f"ls && echo x >> {STATE}") == f"state: `>>` on {STATE}"
+    assert said("true; batchctl --json abort now") == "verb: batchctl abort"
+    assert said("npm ci; git clean -fdx") == "state: `git clean -x` on ."
+    assert said(f"python3 -c \"open('{STATE}', 'w')\"") == f"state: `code for python3` on {STATE}"
+
+
+def test_only_the_verbs_given_are_refused() -> None:
+    assert verdict("batchctl report") == "pass"
+    assert verdict("batchctl report", Names(VERBS | {"report"})) == "verb"
+    assert verdict("batchctl abort", Names(frozenset())) == "pass"
+
+
+@pytest.mark.parametrize(
+    ("command", "cwd", "expected"),
+    [
+        ("rm batch_state.json", f"{ROOT}/.claude", "state"),
+        ("rm ../.claude/batch_state.json", f"{ROOT}/src", "state"),
+        ("rm .claude/batch_state.json", f"{ROOT}/src", "pass"),
+        ("rm -rf .claude", "/home/me/other", "pass"),
+        ("cd ../project && rm -rf .claude", "/home/me/other", "state"),
+        ("git clean -fdx", f"{ROOT}/src", "pass"),
+        ("git clean -fdx", "/home/me/other", "pass"),
+        (f"git -C {ROOT} clean -fdx", "/home/me/other", "state"),
+        (f"rm -rf {ROOT}/../project/.claude", "/", "state"),
+        ("rm -rf /home/me/project2/.claude", ROOT, "pass"),
+        ("rm ~/project/.claude/batch_state.json", "/tmp", "state"),
+        ("rm ~/other/.claude/batch_state.json", "/tmp", "pass"),
+    ],
+)
+def test_a_relative_path_is_read_from_the_folder_the_command_starts_in(command: str, cwd: str, expected: str) -> None:
+    assert verdict(command, Names(VERBS, roots=(ROOT,), cwd=cwd)) == expected
+
+
+def test_every_spelling_of_the_root_that_is_given_counts() -> None:
+    names = Names(VERBS, roots=("/private/tmp/p", "/tmp/p"), cwd="/tmp/p")
+    assert verdict(f"rm {STATE}", names) == verdict(f"rm /private/tmp/p/{STATE}", names) == "state"
+
+
+def test_the_private_folder_of_a_linked_worktree_can_be_given_as_an_absolute_path() -> None:
+    private = (".claude/batch-implement/", "/home/me/main/.git/worktrees/w/batch-implement/")
+    names = Names(VERBS, private=private, roots=("/home/me/w",), cwd="/home/me/w")
+    assert verdict("rm ../main/.git/worktrees/w/batch-implement/seal", names) == "state"
+    assert verdict("rm ../main/.git/worktrees/v/batch-implement/seal", names) == "pass"
+
+
+def test_what_the_guard_is_known_to_miss_passes() -> None:
+    missed = [
+        f"ln -s $PWD/{STATE} /tmp/l && echo x > /tmp/l",
+        "python3 fix_state.py",
+        "f=(.claude/batch_state.json); rm ${f[0]}",
+        "a=.cla; rm -rf ${a}ude",
+        "tar -xf backup.tar -C .claude",
+        "git apply state.patch",
+        f"r() {{ rm $1; }}; r {STATE}",
+        ("echo .claude\n" * 6000) + f"rm {STATE}",
+    ]
+    assert [verdict(command) for command in missed] == ["pass"] * len(missed)
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+@each
+def test_what_is_refused_is_always_worth_a_look(entry: dict[str, str], ascii_only: bool) -> None:
+    raw = payload(entry["command"], ascii_only=ascii_only)
+    assert worth_a_look(raw) or forbidden(entry["command"], NAMES) is None
+    assert worth_a_look(raw) or not mentions(entry["command"].encode())
+
+
+def test_ordinary_commands_are_hardly_ever_worth_a_look() -> None:
+    commands = [line.replace("\\n", "\n") for line in ORDINARY]
+    looked_at = [c for c in commands if worth_a_look(payload(c)) or worth_a_look(payload(c, ascii_only=True))]
+    assert len(commands) >= 70
+    assert len(looked_at) <= 0.05 * len(commands), looked_at
+    assert [c for c in commands if forbidden(c, NAMES)] == []
+
+
+def test_the_fields_around_the_tool_input_are_not_looked_at() -> None:
+    assert not worth_a_look(payload("pytest -q"))
+    after = payload("pytest -q")[:-1] + b',"agent_transcript_path":"/home/me/.claude/projects/x.jsonl"}'
+    assert not worth_a_look(after)
+    assert worth_a_look(payload('echo \\"tool_use_id\\": ; rm ".claude"/x'))
+    assert worth_a_look(b'{"cwd":"/home/me/.claude"}'), "without a tool input everything is looked at"
+
+
+def test_a_needlessly_escaped_command_is_still_worth_a_look() -> None:
+    escaped = "".join(f"\\u{ord(c):04x}" for c in f"rm {STATE}")
+    assert worth_a_look(f'{{"tool_input":{{"command":"{escaped}"}},"tool_use_id":"x"}}'.encode())
+
+
+N = 100_000
+HEAVY = {
+    "a megabyte of words": "echo a b c .claude " * 55_000,
+    "round brackets": "(" * N + STATE,
+    "substitutions": "$(" * N + STATE,
+    "substitutions in quotes": '"$(' * N + STATE,
+    "alternating quotes": "\"'" * N + STATE,
+    "backquotes": "`" * N + STATE,
+    "backslashes": "\\" * N + STATE,
+    "arithmetic": "$((" * N + STATE,
+    "braces": "{a," * N + STATE,
+    "commas in a brace": ("rm {" + "," * 4000 + " ") * 20 + STATE,
+    "here-documents": "cat <<A .claude\n" * N,
+    "doubling variables": "a=.claude;" + "a=$a$a;" * 20_000 + "rm $a",
+    "globs": "rm " + ".c*l*a*/b*t*e* " * 30_000,
+    "steps up": "rm .claude/" + "../" * N,
+    "wrappers": "sudo " * N + f"rm {STATE}",
+    "nested eval": "eval " * N + f"rm {STATE}",
+    "changes of folder": "cd a;" * N + f"rm {STATE}",
+    "calls in code": f"python3 -c \"x='{STATE}';" + "open(x);" * N + '"',
+    "quotes in code": f"python3 -c \"'{STATE}'" + "'a" * N + '"',
+    "xargs times xargs": f"echo {'a ' * 20_000}{STATE} | xargs -I{{}} echo " + "{} " * 5_000,
+    "comments": "#.claude\n" * N,
+}
+
+
+@pytest.mark.parametrize("name", HEAVY)
+@pytest.mark.parametrize("length", [None, 64_000])
+def test_a_heavy_command_is_judged_in_half_a_second(name: str, length: int | None) -> None:
+    started = time.process_time()
+    forbidden(HEAVY[name][:length], NAMES)
+    worth_a_look(payload(HEAVY[name][:length]))
+    assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize("entry", CORPUS[::5], ids=shown)
+def test_no_part_of_a_command_makes_the_guard_raise(entry: dict[str, str]) -> None:
+    command = entry["command"]
+    for at in range(len(command)):
+        forbidden(command[:at], NAMES)
+        forbidden(command[at:], NAMES)
+
+
+def test_any_text_is_judged_without_an_error() -> None:
+    hypothesis = pytest.importorskip("hypothesis")
+    st = hypothesis.strategies
+    words = [
+        STATE, ".claude", "batch_state.json", "batchctl", "abort", "rm", "git", "clean", "-fdx", "find", "-delete",
+        "-exec", "xargs", "-I", "{}", "cd", "python3", "-c", "bash", "open(", "'w'", "eval", "for", "in", "f=",
+        "$f", "${f", "$(", "$((", "((", ")", "`", "'", '"', "\\", "\n", " ", " ", ";", "|", "&", ">", "<", "<<EOF",
+        "EOF", "{", "}", ",", "*", "[", "]", "#", "~", "/", "..", "-", "$'", "\u00e9", "\ud800", "\0", "\x1f",
+        ".unlink(", "replace(", "argv[1]",
+    ]  # fmt: skip
+
+    @hypothesis.settings(max_examples=1500, deadline=None, database=None)
+    @hypothesis.given(st.one_of(st.text(), st.lists(st.sampled_from(words), max_size=40).map("".join)))
+    def judged(command: str) -> None:
+        refusal = forbidden(command, NAMES)
+        forbidden(command, Names(VERBS))
+        if refusal is not None:
+            assert refusal.kind in ("state", "verb")
+            assert 0 < len(refusal.what) < 200
+            assert worth_a_look(payload(command, ascii_only=True))
+        if mentions(command.encode("utf-8", "surrogatepass")):
+            assert worth_a_look(payload(command))
+            assert worth_a_look(payload(command, ascii_only=True))
+
+    judged()

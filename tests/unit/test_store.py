@@ -1,0 +1,706 @@
+"""The state on disk: a version replaces another whole or not at all; what others did to the file is dealt with."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import shutil
+import threading
+
+import pytest
+from batch_implement import audit, codec, disk, lock, model, seal, sessions, transitions
+from batch_implement.errors import LockTimeout, NotConfirmed, Refused, StateUnusable
+from batch_implement.paths import Project
+from batch_implement.store import Store
+from batches import NOW, all_completed, files_in, git, new_batch, owner, started, state_on_disk
+
+
+class Crash(BaseException):
+    """The process ends here: nothing after it runs."""
+
+
+@pytest.fixture
+def place(store):
+    """The paths of a store's files: `place("seal")` in the private folder, `place()` the state itself."""
+    return lambda *names: os.path.join(store.project.private, *names) if names else store.project.state
+
+
+@pytest.fixture
+def by_model(store):
+    """The same store, as the hooks of the model's session use it."""
+    return Store(store.project, by_model=True)
+
+
+def content(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def overwrite(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def plus_one(state):
+    """A change that can be counted."""
+    return sessions.note_window(state, state["context_token_estimate"] + 1)
+
+
+def edited(path, **changes):
+    """Change fields of the state file as an editor does: in place, in its own format."""
+    state = {**json.loads(content(path)), **changes}
+    overwrite(path, json.dumps(state, indent=2).encode())
+    return state
+
+
+def events(store):
+    return [entry["event"] for entry in audit.entries(store.project.private)]
+
+
+# -- reading and writing -----------------------------------------------------------------------------------------------
+
+
+def test_a_project_without_a_batch_has_none_and_reading_creates_nothing(store, repository):
+    before = files_in(repository)
+    assert store.read() is None
+    with pytest.raises(Refused, match=r"no batch in .*/batch-implement FILE"):
+        store.require()
+    for write in (lambda: store.update(plus_one), lambda: store.put_away("x"), store.settle):
+        with pytest.raises(Refused, match="no batch"):
+            write()
+    assert files_in(repository) == before
+
+
+def test_a_batch_is_created_at_revision_1_and_read_back(store, repository):
+    state = store.create({**new_batch(2), "revision": 0})
+    assert (state["revision"], state["state_file"]) == (1, str(repository / ".claude/batch_state.json"))
+    assert store.read() == state == state_on_disk(repository)
+    assert store.require() == state
+
+
+def test_an_update_writes_what_the_change_makes_one_revision_further(store, batch):
+    state = store.update(lambda current: transitions.start(current, NOW, None))
+    assert state["revision"] == batch["revision"] + 1
+    assert state["active"]["feature_index"] == 0
+    assert store.read() == state
+
+
+def test_an_update_that_changes_nothing_writes_nothing(store, batch, repository):
+    before = os.stat(store.project.state)
+    copies = {name: content(f"{store.project.private}/{name}") for name in ("seal", "current.json")}
+    assert store.update(lambda current: current) == batch
+    after = os.stat(store.project.state)
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert copies == {name: content(f"{store.project.private}/{name}") for name in copies}
+
+
+@pytest.mark.parametrize("error", [Refused("no"), ValueError("a bug"), KeyboardInterrupt()])
+def test_a_change_that_is_refused_or_breaks_writes_nothing(store, batch, error):
+    def change(state):
+        raise error
+
+    before = content(store.project.state)
+    with pytest.raises(type(error)):
+        store.update(change)
+    assert content(store.project.state) == before
+    assert store.update(plus_one)["revision"] == 2  # the lock is free again
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: {**state, "completed_features": [0, 0]},
+        lambda state: {**state, "status": "completed"},
+        lambda state: {**state, "retry_attempts": {}},
+        lambda state: {**state, "features": []},
+    ],
+)
+def test_a_version_that_is_not_valid_is_never_written(store, batch, change):
+    store.update(lambda state: {**state, "retry_attempts": {"0": 1}, "current_index": 1})
+    before = content(store.project.state)
+    with pytest.raises(StateUnusable, match=r"Refused to write .*Nothing was changed; this is a bug"):
+        store.update(change)
+    assert content(store.project.state) == before
+
+
+def test_the_version_in_force_and_the_one_before_are_kept_beside_the_lock(store, batch, place):
+    first = content(place())
+    assert content(place("current.json")) == first
+    assert not os.path.exists(place("previous.json"))
+    store.update(plus_one)
+    assert content(place("previous.json")) == first
+    assert content(place("current.json")) == content(place())
+    assert os.stat(place("current.json")).st_ino != os.stat(place()).st_ino
+
+
+def test_the_seal_knows_the_version_in_force_and_the_one_before(store, batch, place):
+    before = os.stat(place())
+    store.update(plus_one)
+    sealed = seal.read(store.project.private)
+    assert (sealed.live, sealed.new.revision, sealed.old.revision) == (True, 2, 1)
+    assert sealed.new.is_at(os.stat(place()))
+    assert sealed.old.is_at(before)
+    assert sealed.new.sha256 == disk.sha256(content(place()))
+    assert store.untouched()
+
+
+def test_the_seal_says_who_holds_the_batch_and_what_is_open(store):
+    store.create(new_batch(2, owner=owner("s-1"), unattended=True))
+    store.update(lambda state: sessions.record_compaction(transitions.start(state, NOW, None), NOW, "agent-1", 5))
+    sealed = seal.read(store.project.private)
+    assert (sealed.session, sealed.owner_pid, sealed.open, sealed.unattended) == ("s-1", os.getpid(), True, True)
+    assert sealed.remind == ("agent-1",)
+
+
+def test_a_batch_that_is_over_is_sealed_so_when_its_client_has_gone(store):
+    store.create(new_batch(1, owner=owner()))
+    store.update(all_completed)
+    assert seal.read(store.project.private).live  # its client has not heard of it
+    store.update(sessions.end_lease)
+    assert not seal.read(store.project.private).live
+
+
+def test_files_are_for_their_owner_alone(store, batch, place, repository):
+    store.update(plus_one)
+    store.put_away("aborted")
+    for path in (repository / ".claude", store.project.private, place("history")):
+        assert os.stat(path).st_mode & 0o777 == 0o700
+    for name in files_in(store.project.private):
+        assert os.stat(place(name)).st_mode & 0o777 == 0o600
+    store.create(new_batch(1))
+    assert os.stat(place()).st_mode & 0o777 == 0o600
+
+
+def test_a_umask_changes_nothing_of_that(store, batch, place):
+    old = os.umask(0)
+    try:
+        store.update(plus_one)
+    finally:
+        os.umask(old)
+    assert [os.stat(path).st_mode & 0o777 for path in (place(), place("seal"), place("current.json"))] == [0o600] * 3
+
+
+def test_no_temporary_file_stays(store, batch, repository):
+    for _ in range(3):
+        store.update(plus_one)
+    assert files_in(repository / ".claude") == {"batch_state.json"}
+    assert files_in(store.project.private) == {"lock", "seal", "current.json", "previous.json"}
+
+
+def test_no_descriptor_stays_open(store, batch, by_model, place):
+    before = len(os.listdir("/dev/fd"))
+    store.update(plus_one)
+    store.read()
+    overwrite(place(), b"{}")
+    by_model.read()
+    with pytest.raises(Refused):
+        store.create(new_batch(1))
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_project_without_git_keeps_everything_in_its_claude_folder(tmp_path):
+    store = Store(Project(str(tmp_path)))
+    store.create(new_batch(1))
+    store.update(plus_one)
+    assert files_in(tmp_path) == {
+        ".claude/batch_state.json",
+        *(f".claude/batch-implement/{name}" for name in ("lock", "seal", "current.json", "previous.json")),
+    }
+
+
+def test_a_linked_worktree_has_a_batch_of_its_own(store, batch, repository, tmp_path):
+    git(repository, "worktree", "add", "-q", str(tmp_path / "tree"))
+    other = Store(Project(str(tmp_path / "tree")))
+    assert other.read() is None
+    other.create(new_batch(1, batch_id="other"))
+    assert (store.read()["batch_id"], other.read()["batch_id"]) == ("batch-1", "other")
+
+
+def test_what_a_version_does_not_know_stays_through_a_write(store, batch, place):
+    store.update(lambda state: {**state, "from_the_future": {"x": [1, None]}})
+    assert store.update(plus_one)["from_the_future"] == {"x": [1, None]}
+
+
+# -- creating and putting away -----------------------------------------------------------------------------------------
+
+
+def test_a_second_batch_is_refused_while_the_first_is_unfinished_with_the_three_ways_on(store, batch):
+    with pytest.raises(Refused) as caught:
+        store.create(new_batch(1, batch_id="other"))
+    assert "batch-1 is not finished here (in_progress, 0 of 3 completed)" in caught.value.message
+    for way in ("/batch-implement --resume", "batchctl abort", "--replace"):
+        assert way in caught.value.message
+    assert store.read()["batch_id"] == "batch-1"
+
+
+def test_replacing_puts_the_unfinished_one_into_history(store, batch, place):
+    store.create(new_batch(1, batch_id="other"), replace=True)
+    assert store.read()["batch_id"] == "other"
+    assert codec.parse(content(place("history", "batch-1.json"))) == batch
+
+
+def test_a_finished_batch_is_followed_by_another_and_kept(store, place):
+    store.create(new_batch(1))
+    over = store.update(all_completed)
+    assert store.create(new_batch(1, batch_id="other"))["revision"] == 1
+    assert codec.parse(content(place("history", "batch-1.json"))) == over
+
+
+def test_two_batches_of_one_name_are_both_kept(store, place):
+    for _ in range(3):
+        store.create(new_batch(1))
+        store.put_away("aborted")
+    assert files_in(place("history")) == {"batch-1.json", "batch-1.2.json", "batch-1.3.json"}
+
+
+def test_after_putting_away_there_is_no_batch_and_the_seal_says_so(store, batch, place):
+    assert store.put_away("aborted") == batch
+    assert store.read() is None
+    assert not os.path.exists(place())
+    assert (seal.read(store.project.private).live, seal.read(store.project.private).new) == (False, None)
+    assert events(store) == ["put away"]
+
+
+def test_a_putting_away_that_was_cut_short_is_finished_by_the_next_write(store, batch, place, monkeypatch):
+    monkeypatch.setattr(os, "unlink", raising(Crash(), os.unlink, lambda name: name == "batch_state.json"))
+    with pytest.raises(Crash):
+        store.put_away("aborted")
+    monkeypatch.undo()
+    assert os.path.exists(place())
+    assert store.read() is None
+    assert store.create(new_batch(2, batch_id="other"))["batch_id"] == "other"
+    assert files_in(place("history")) == {"batch-1.json"}
+
+
+# -- several at once ---------------------------------------------------------------------------------------------------
+
+
+def update_many(root, times):
+    for _ in range(times):
+        Store(Project(root), timeout_s=60).update(plus_one)
+
+
+def test_nothing_is_lost_when_four_processes_update_fifty_times_each(store, batch, repository):
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=update_many, args=(str(repository), 50)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    seen = []
+    while any(worker.is_alive() for worker in workers):
+        seen.append(store.read()["revision"])  # a reader never sees half a version, nor an older one
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert seen == sorted(seen)
+    state = store.read()
+    assert (state["context_token_estimate"], state["revision"]) == (200, 201)
+    assert store.untouched()
+    assert store.notes == []
+
+
+def test_threads_lose_nothing_either(store, batch, repository):
+    threads = [threading.Thread(target=update_many, args=(str(repository), 10)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.read()["context_token_estimate"] == 40
+
+
+def test_a_reader_needs_no_lock_and_a_writer_says_who_has_it(store, batch, repository):
+    folder = os.open(store.project.private, os.O_RDONLY)
+    with lock.held(folder, store.project.private, 1):
+        assert store.read() == batch
+        with pytest.raises(LockTimeout, match=f"process {os.getpid()}"):
+            Store(store.project, timeout_s=0).update(plus_one)
+    os.close(folder)
+    assert store.read() == batch
+
+
+# -- what others did to the file ---------------------------------------------------------------------------------------
+
+FOREIGN = {
+    "changed": lambda path: edited(path, status="paused"),
+    "cut": lambda path: overwrite(path, content(path)[:100]),
+    "empty": lambda path: overwrite(path, b""),
+    "appended": lambda path: overwrite(path, content(path) + b"\n"),
+    "replaced": lambda path: (overwrite(f"{path}.new", b"{}"), os.replace(f"{path}.new", path)),
+    "link": lambda path: (os.rename(path, f"{path}.real"), os.symlink(f"{path}.real", path)),
+    "link to nothing": lambda path: (os.unlink(path), os.symlink("nowhere", path)),
+    "hard link": lambda path: os.link(path, f"{path}.link"),
+    "folder": lambda path: (os.unlink(path), os.mkdir(path)),
+    "fifo": lambda path: (os.unlink(path), os.mkfifo(path)),
+    "gone": os.unlink,
+    "folder gone": lambda path: shutil.rmtree(os.path.dirname(path)),
+}
+USABLE = frozenset(("changed", "appended", "gone", "folder gone"))  # for a person; what else they did is put back
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_what_the_model_did_to_the_file_is_undone_and_kept(by_model, batch, place, what):
+    state = by_model.update(plus_one)
+    FOREIGN[what](place())
+    assert not by_model.untouched() or what == "hard link"  # a stat does not tell a second name; a read does
+    assert by_model.settle() == state
+    assert by_model.read() == state
+    assert len(by_model.notes) == 1
+    assert "Revision 2 was put back" in by_model.notes[0]
+    if "gone" not in what:
+        assert len(os.listdir(place("quarantine"))) == 1
+        assert place("quarantine") in by_model.notes[0]
+    assert by_model.untouched()
+    assert events(by_model) == ["put back"]
+    assert by_model.put_back == by_model.notes[0]
+
+
+@pytest.mark.parametrize("what", sorted(set(FOREIGN) - USABLE))
+def test_what_a_person_made_unusable_is_put_back_too_and_theirs_is_kept(store, batch, place, what):
+    state = store.update(plus_one)
+    FOREIGN[what](place())
+    assert store.settle() == state
+    assert len(os.listdir(place("quarantine"))) == 1
+    assert "was put back" in store.notes[0]
+
+
+def test_what_was_put_into_quarantine_is_what_was_there(by_model, batch, place):
+    overwrite(place(), b"precious words")
+    by_model.settle()
+    (name,) = os.listdir(place("quarantine"))
+    assert content(place("quarantine", name)) == b"precious words"
+
+
+def test_a_quarantine_on_another_file_system_is_beside_the_file(by_model, batch, place, repository, monkeypatch):
+    crossing = OSError(errno.EXDEV, "Invalid cross-device link")
+    monkeypatch.setattr(os, "rename", raising(crossing, os.rename, lambda old, new: "quarantined" not in new))
+    overwrite(place(), b"precious words")
+    assert by_model.read() == batch
+    (name,) = files_in(repository / ".claude") - {"batch_state.json"}
+    assert (repository / ".claude" / name).read_bytes() == b"precious words"
+    assert name in by_model.notes[0]
+
+
+def test_a_valid_edit_of_a_person_is_adopted_one_revision_further(store, batch, place):
+    edited(place(), workflow_reminder="Mind the gap.", team="web")
+    state = store.read()
+    assert (state["revision"], state["workflow_reminder"], state["team"]) == (2, "Mind the gap.", "web")
+    assert "is valid and was taken over" in store.notes[0]
+    assert codec.parse(content(place("previous.json"))) == batch
+    assert (store.untouched(), events(store)) == (True, ["adopted"])
+
+
+def test_an_edit_that_makes_a_counter_smaller_is_put_back(store, batch, place):
+    state = store.update(lambda current: {**current, "retry_attempts": {"1": 2}})
+    edited(place(), retry_attempts={})
+    assert store.read() == state
+    assert "What may only grow was made smaller: retry_attempts of feature index 1 fell" in store.notes[0]
+
+
+def test_an_edit_cannot_set_the_revision_back(store, batch, place):
+    store.update(plus_one)
+    edited(place(), revision=1, team="web")
+    assert store.read()["revision"] == 3
+
+
+def test_an_edit_that_breaks_an_invariant_says_which(store, batch, place):
+    edited(place(), completed_features=[0, 7])
+    assert store.read() == batch
+    assert "completed_features names feature index 7" in store.notes[0]
+
+
+def test_a_file_that_a_person_removed_withdraws_the_batch_and_keeps_its_last_version(store, batch, place):
+    os.unlink(place())
+    assert store.read() is None
+    assert "counts as withdrawn" in store.notes[0]
+    assert codec.parse(content(place("history", "batch-1.json"))) == batch
+    assert store.read() is None
+    assert store.create(new_batch(1, batch_id="other"))["batch_id"] == "other"
+
+
+def test_a_batch_that_is_over_and_removed_is_nothing_to_talk_about(store, place):
+    store.create(new_batch(1))
+    store.update(all_completed)
+    os.unlink(place())
+    assert (store.read(), store.notes) == (None, [])
+
+
+def test_a_file_that_was_copied_is_sealed_again_in_silence(store, batch, by_model, place):
+    shutil.copy(place(), f"{place()}.copy")
+    os.replace(f"{place()}.copy", place())
+    assert not by_model.untouched()
+    assert by_model.read() == batch
+    assert (by_model.notes, by_model.untouched()) == ([], True)
+    assert by_model.update(plus_one)["revision"] == 2
+
+
+def test_a_file_that_was_only_touched_is_sealed_again_in_silence(store, batch, place):
+    os.utime(place())
+    assert (store.read(), store.notes) == (batch, [])
+
+
+def test_an_old_version_that_the_model_restored_is_undone(store, batch, by_model, place):
+    store.update(plus_one)
+    newest = store.update(plus_one)
+    overwrite(place(), content(place("previous.json")))
+    assert by_model.read() == newest
+    assert "Revision 3 was put back" in by_model.notes[0]
+
+
+def test_an_old_version_under_its_old_inode_is_told_by_its_content(store, batch, by_model, place):
+    overwrite(f"{place()}.kept", content(place()))
+    state = store.update(plus_one)
+    os.replace(f"{place()}.kept", place())
+    assert by_model.read() == state
+
+
+def test_without_an_intact_copy_the_file_is_left_as_it_is_and_the_message_says_what_to_do(store, batch, place):
+    overwrite(place(), b"{")
+    overwrite(place("current.json"), b"{}")
+    for _ in range(2):
+        with pytest.raises(StateUnusable) as caught:
+            store.read()
+        assert content(place()) == b"{"
+    assert "was left as it is" in caught.value.message
+    assert "batchctl validate" in caught.value.message
+
+
+def test_such_a_file_can_be_replaced_and_is_kept(store, batch, place):
+    overwrite(place(), b"{")
+    os.unlink(place("current.json"))
+    with pytest.raises(StateUnusable):
+        store.create(new_batch(1, batch_id="other"))
+    store.create(new_batch(1, batch_id="other"), replace=True)
+    assert store.read()["batch_id"] == "other"
+    (name,) = os.listdir(place("quarantine"))
+    assert content(place("quarantine", name)) == b"{"
+    assert name in store.notes[-1]
+    assert store.read_if_usable() == store.read()
+
+
+def test_who_only_looks_can_take_an_unusable_state_for_none(store, batch, place):
+    assert store.read_if_usable() == batch
+    overwrite(place(), b"{")
+    os.unlink(place("current.json"))
+    assert store.read_if_usable() is None
+
+
+@pytest.mark.parametrize("seal_now", [b"", b"garbage\n", b"live\n"])
+def test_a_damaged_seal_is_made_new_for_the_state_as_it_is(store, batch, place, seal_now):
+    overwrite(place("seal"), seal_now)
+    assert store.settle()["revision"] == 2
+    assert "seal was damaged" in store.notes[0]
+    assert store.untouched()
+    assert seal.read(store.project.private).new.revision == 2
+
+
+def test_a_link_where_a_folder_of_ours_belongs_is_refused(store, batch, repository, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (repository / ".claude").rename(elsewhere)
+    (repository / ".claude").symlink_to(elsewhere)
+    with pytest.raises(StateUnusable, match="symbolic link"):
+        store.update(plus_one)
+    with pytest.raises(StateUnusable, match="symbolic link"):
+        store.read()
+
+
+def test_a_link_where_the_private_folder_belongs_is_refused(store, batch, tmp_path):
+    os.rename(store.project.private, tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", store.project.private)
+    with pytest.raises(StateUnusable, match="symbolic link"):
+        store.update(plus_one)
+
+
+# -- old files ---------------------------------------------------------------------------------------------------------
+
+VERSION_0 = {
+    "batch_id": "old-1", "features_file": "f.txt", "total_features": 2, "features": ["a", "b"], "current_index": 0,
+    "status": "running", "completed_features": [0, 0],
+}  # fmt: skip
+
+
+@pytest.fixture
+def old_file(store, repository):
+    """A state of version 0, written by a script."""
+    (repository / ".claude").mkdir()
+    overwrite(store.project.state, json.dumps(VERSION_0, indent=2).encode())
+
+
+def test_an_old_file_can_be_read_without_being_touched(store, old_file, repository):
+    before = files_in(repository)
+    assert (store.read()["status"], store.read()["completed_features"]) == ("in_progress", [0])
+    assert state_on_disk(repository) == VERSION_0
+    assert files_in(repository) == before
+
+
+def test_an_old_file_is_migrated_at_the_first_write_and_kept_as_it_was(store, old_file, place):
+    state = store.update(plus_one)
+    assert (state["schema_version"], state["completed_features"], state["current_index"]) == (1, [0], 1)
+    migrated = [entry for entry in audit.entries(store.project.private) if entry["event"] == "migrated"]
+    assert [len(entry["mended"]) for entry in migrated] == [2]
+    kept = migrated[0]["kept"]
+    assert json.loads(content(kept)) == VERSION_0
+    assert kept.startswith(place("history"))
+
+
+def test_an_old_file_that_cannot_be_read_is_left_as_it_is(store, old_file, place):
+    overwrite(place(), b'{"batch_id": "old-1"}')
+    for use in (store.read, lambda: store.update(plus_one), lambda: store.create(new_batch(1))):
+        with pytest.raises(StateUnusable, match="Missing required fields"):
+            use()
+    assert content(place()) == b'{"batch_id": "old-1"}'
+
+
+# -- crashes and full disks --------------------------------------------------------------------------------------------
+
+
+def raising(error, real, when):
+    """`real`, but raising `error` for the calls that `when` picks by their arguments."""
+
+    def call(*arguments, **options):
+        if when(*arguments):
+            raise error
+        return real(*arguments, **options)
+
+    return call
+
+
+def replaces_the_state(old, new):
+    return new == "batch_state.json"
+
+
+def test_a_crash_between_seal_and_rename_leaves_the_old_version_in_force(
+    store, batch, by_model, repository, monkeypatch
+):
+    monkeypatch.setattr(os, "replace", raising(Crash(), os.replace, replaces_the_state))
+    with pytest.raises(Crash):
+        store.update(plus_one)
+    monkeypatch.undo()
+    assert seal.read(store.project.private).new.revision == 2
+    for reader in (store, by_model):
+        assert reader.read() == batch
+        assert reader.untouched()
+        assert reader.settle() == batch
+        assert reader.notes == []
+    state = store.update(plus_one)
+    assert (state["revision"], state["context_token_estimate"]) == (2, 1)
+    assert files_in(repository / ".claude") == {"batch_state.json"}
+
+
+def test_a_crash_before_the_seal_leaves_the_old_version_in_force(store, batch, repository, monkeypatch):
+    monkeypatch.setattr(os, "replace", raising(Crash(), os.replace, lambda old, new: new == "seal"))
+    with pytest.raises(Crash):
+        store.update(plus_one)
+    monkeypatch.undo()
+    assert store.read() == batch
+    assert store.update(plus_one)["revision"] == 2
+    assert files_in(repository / ".claude") == {"batch_state.json"}
+    assert "seal.tmp" not in files_in(store.project.private)
+
+
+def test_a_crash_right_after_the_rename_leaves_the_new_version_in_force(store, batch, by_model, monkeypatch):
+    monkeypatch.setattr(os, "replace", raising(Crash(), os.replace, lambda old, new: new == "previous.json"))
+    with pytest.raises(Crash):
+        store.update(plus_one)
+    monkeypatch.undo()
+    assert by_model.read()["revision"] == 2
+    assert (by_model.untouched(), by_model.settle()["revision"], by_model.notes) == (True, 2, [])
+
+
+def test_a_crash_after_a_first_version_was_sealed_leaves_no_batch(store, repository, monkeypatch):
+    monkeypatch.setattr(os, "replace", raising(Crash(), os.replace, replaces_the_state))
+    with pytest.raises(Crash):
+        store.create(new_batch(1))
+    monkeypatch.undo()
+    assert store.read() is None
+    assert store.create(new_batch(1, batch_id="other"))["batch_id"] == "other"
+
+
+def test_tampering_after_a_crash_brings_the_version_back_that_was_in_force(store, batch, by_model, place, monkeypatch):
+    monkeypatch.setattr(os, "replace", raising(Crash(), os.replace, replaces_the_state))
+    with pytest.raises(Crash):
+        store.update(plus_one)
+    monkeypatch.undo()
+    overwrite(place(), b"tampered")
+    assert by_model.read() == batch
+
+
+def test_a_batch_that_ended_in_a_crash_before_its_last_seal_is_sealed_as_over(store, monkeypatch):
+    store.create(new_batch(1))
+    monkeypatch.setattr(os, "replace", raising(Crash(), os.replace, lambda old, new: new == "current.json"))
+    monkeypatch.setattr(disk, "create", raising(Crash(), disk.create, lambda folder, name, data: True))
+    with pytest.raises(Crash):
+        store.update(all_completed)
+    monkeypatch.undo()
+    assert seal.read(store.project.private).live
+    store.settle()
+    assert not seal.read(store.project.private).live
+
+
+@pytest.mark.parametrize("failing", ["write", "fsync", "replace"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_full_disk_is_said_and_nothing_is_changed(store, batch, repository, monkeypatch, failing, nth):
+    store.update(plus_one)
+    before = {name: (repository / name).read_bytes() for name in files_in(repository)}
+    calls = []
+
+    def is_nth(*arguments):
+        calls.append(1)
+        return len(calls) >= nth
+
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(os, failing, raising(full, getattr(os, failing), is_nth))
+    with pytest.raises(StateUnusable) as caught:
+        store.update(plus_one)
+    monkeypatch.undo()
+    assert caught.value.message == (
+        f"Failed to save {store.project.state}: Disk space is used up: free some and try again. Nothing was changed."
+    )
+    after = {name: (repository / name).read_bytes() for name in files_in(repository)}
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed <= {".git/batch-implement/seal", ".git/batch-implement/lock"}
+    assert not any(name.endswith(".tmp") for name in after)
+    assert store.read()["revision"] == 2
+    assert store.update(plus_one)["revision"] == 3
+
+
+def test_a_disk_that_does_not_confirm_is_told_with_what_to_look_at(store, batch, repository, monkeypatch):
+    folder = (repository / ".claude").stat().st_ino
+    failed = OSError(errno.EIO, "Input/output error")
+    monkeypatch.setattr(disk, "sync", raising(failed, disk.sync, lambda fd: os.fstat(fd).st_ino == folder))
+    with pytest.raises(NotConfirmed, match=r"was written \(revision 2\), but the disk did not confirm it"):
+        store.update(plus_one)
+    monkeypatch.undo()
+    assert (store.read()["revision"], store.untouched()) == (2, True)
+
+
+def test_a_copy_that_cannot_be_kept_is_noted_and_the_update_holds(store, batch, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(disk, "create", raising(full, disk.create, lambda folder, name, data: name == "current.json"))
+    assert store.update(plus_one)["revision"] == 2
+    assert len(store.notes) == 1
+    assert "current.json could not be written" in store.notes[0]
+
+
+def test_an_audit_log_that_cannot_be_written_fails_no_update_and_is_noted_once(store, batch, place):
+    os.mkdir(place("audit.jsonl"))
+    edited(place(), team="web")
+    assert store.update(plus_one)["revision"] == 3
+    assert [note for note in store.notes if "audit log" in note] == [
+        f"Note: the audit log {place('audit.jsonl')} could not be written: Is a directory. The batch itself is not "
+        "affected."
+    ]
+    store.update(plus_one)
+    assert len([note for note in store.notes if "audit log" in note]) == 1
+
+
+def test_a_batch_that_is_damaged_while_nobody_looks_is_mended_by_the_next_update(store, batch, by_model, place):
+    overwrite(place(), b"")
+    state = by_model.update(lambda current: transitions.start(current, NOW, None))
+    assert (state["revision"], model.active_index(state)) == (2, 0)
+    assert "was put back" in by_model.notes[0]
+
+
+def test_every_version_is_readable_by_any_other_program(store, batch, repository):
+    store.update(lambda state: started(state))
+    assert state_on_disk(repository)["active"]["phase"] == "understand"
