@@ -43,16 +43,11 @@ class HomeGuard:
     """
 
     def __init__(self) -> None:
-        self.homes = {os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir), os.path.realpath(os.path.expanduser("~"))}
+        homes = {os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir), os.path.realpath(os.path.expanduser("~"))}
+        self.homes = homes - {"/"}  # which stands for having none
         repository = str(Path(__file__).resolve().parents[1])
-        allowed = [
-            sys.prefix,
-            sys.base_prefix,
-            site.getuserbase(),
-            tempfile.gettempdir(),
-            repository,
-            *os.get_exec_path(),
-        ]
+        programs = [sys.prefix, sys.base_prefix, site.getuserbase(), *os.get_exec_path()]
+        allowed = [*programs, tempfile.gettempdir(), repository]
         self.allowed = tuple({name for path in allowed for name in (path, os.path.realpath(path)) if path})
         self.touched: list[str] = []
         self.on = False

@@ -274,13 +274,17 @@ class Transaction:
 
     def _replace(self, data: bytes, state: State, old: Optional[Identity]) -> None:
         folder = self.folder()
+        copied = False
         try:
             identity = self._temp_file(folder, data, state["revision"])
             was_live = (seal.read(self.project.private) or _NO_SEAL).live
             self._seal(state, identity, old, live=was_live or model.wants_hooks(state))
+            copied = self._keep_copy(data)  # before the rename: a crash behind it must not leave an older copy
             os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
             disk.unlink(folder, self.project.temp_name)
+            if copied:
+                self._take_copy_back()
             raise disk.trouble(f"Failed to save {self.project.state}", error) from error
         try:
             disk.sync(folder)
@@ -289,7 +293,6 @@ class Transaction:
                 f"{self.project.state} was written (revision {state['revision']}), but the disk did not confirm it: "
                 f"{error.strerror}. Check the disk, then `batchctl status`, before you repeat anything."
             ) from error
-        self._keep_copy(data)
         if was_live and not model.wants_hooks(state):
             try:
                 self._seal(state, identity, old)
@@ -316,9 +319,9 @@ class Transaction:
             raise
         return new or seal.Identity(0, 0, 0, "", 0)
 
-    def _keep_copy(self, data: bytes) -> None:
-        """Keep the version now in force beside the lock, the one before it as `previous.json`. Trouble is only
-        noted.
+    def _keep_copy(self, data: bytes) -> bool:
+        """Keep the version that comes into force beside the lock, the one before it as `previous.json`; whether that
+        worked. Trouble is only noted.
         """
         try:
             try:
@@ -331,6 +334,15 @@ class Transaction:
                 f"Note: the copy {self.project.private}/{CURRENT} could not be written: {error.strerror}. The batch "
                 "itself is not affected."
             )
+            return False
+        return True
+
+    def _take_copy_back(self) -> None:
+        """After a write that failed behind its copy: the version before it is still the one in force."""
+        try:
+            os.replace(PREVIOUS, CURRENT, src_dir_fd=self._private, dst_dir_fd=self._private)
+        except OSError:
+            pass  # then the copy is of a version that never came into force, which its revision shows
 
     def put_away(self, current: Version, why: str) -> None:
         """Move the version in force into history/."""

@@ -128,8 +128,9 @@ def fail(
         "failures_in_a_row": in_a_row,
         **_attempt_ended(state, now, error, failure_class, stash),
     }
-    retries_in_all = sum(changed["retry_attempts"].values()) - len(changed["retry_attempts"])
-    allowed = policy["max_retries"] + state.get("retry_allowance", {}).get(name, 0)
+    granted = state.get("retry_allowance", {})
+    retries_in_all = sum(max(0, count - 1 - granted.get(at, 0)) for at, count in changed["retry_attempts"].items())
+    allowed = policy["max_retries"] + granted.get(name, 0)
     if permanent or used > allowed or retries_in_all >= policy["max_retries_total"]:
         entry = {
             "feature_index": index,

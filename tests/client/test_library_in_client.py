@@ -36,7 +36,8 @@ def test_completed_through_the_library_is_refused_and_names_batchctl_done(
         seen.update(after=state_of(project), answer=request.tool_results()[-1])
         if how == "file":
             yield call("Bash", command="rm mark.py")
-        yield from scripts.one_file(scripts.feature_number(request))
+        for turn in scripts.one_file(scripts.feature_number(request)):
+            request = yield turn
         yield scripts.batchctl("done")
         yield say("It is in.")
 

@@ -97,7 +97,7 @@ def test_twelve_features_with_a_stop_after_each_are_all_done(
     scripted: Models, client_for: Clients, project: Path
 ) -> None:
     list_features(project, *(f"add number {number}" for number in range(1, 13)))
-    result = client_for(scripted(coordinator=stops_after_each, worker=scripts.worker())).run(GO)
+    result = client_for(scripted(coordinator=stops_after_each, worker=scripts.worker())).run(GO, timeout=400)
     assert len(sent_on(result)) == 11 > CAP
     assert state_of(project)["completed_features"] == list(range(12))
     assert subjects(project) == [f"Add feature-{number}.txt" for number in range(1, 13)]
@@ -218,12 +218,13 @@ def ask_in_the_middle(client: Client, model: ScriptedModel, asked: threading.Eve
             process.stdin.write(json.dumps(prompt) + "\n")  # type: ignore[union-attr]
 
         type_in(GO)
-        model.wait_for(lambda m: len(m.of("worker")) > 1)
+        model.wait_for(lambda m: len(m.of("worker")) > 1, timeout=90)
         type_in("Which animal?")
-        asked.set()
-        model.wait_for(lambda m: any("Which animal?" in r.text() for r in m.of("coordinator")))
+        model.wait_for(lambda m: "Which animal?" in client.transcripts()[-1].read_text(encoding="utf-8"), timeout=90)
+        asked.set()  # The client has noted the question; it gives it to the model when the worker is back.
+        model.wait_for(lambda m: any("Which animal?" in r.text() for r in m.of("coordinator")), timeout=90)
         process.stdin.close()
-        code = process.wait(60)
+        code = process.wait(120)
         reader.join()
     output = "".join(seen)
     return Result(code, events_of(output), output, "")
@@ -236,7 +237,7 @@ def test_a_question_in_the_middle_is_answered_and_not_driven_over(
 
     def steps(number: int) -> Iterator[Turn]:
         yield from one_file(number)
-        assert asked.wait(60)
+        assert asked.wait(120)
 
     model = scripted(coordinator=scripts.answers, worker=scripts.worker(steps))
     client = client_for(model)
@@ -277,7 +278,7 @@ def test_a_worker_that_waits_for_a_background_agent_is_sent_back_since_nobody_wa
     sent_back = threading.Event()
 
     def looks(request: Request) -> Script:
-        sent_back.wait(20)
+        sent_back.wait(60)
         yield say("The rules are fine.")
 
     def waits(request: Request) -> Script:

@@ -17,7 +17,8 @@ from batches import GUARD, NOW, all_completed, commit, git, new_batch, owner, ru
 
 EVENTS = {
     "UserPromptExpansion": "", "UserPromptSubmit": "", "SessionStart": "", "SessionEnd": "", "PreCompact": "",
-    "Stop": "", "SubagentStop": "", "StopFailure": "", "PreToolUse": "Write", "PostToolUse": "Skill", "PostToolUseFailure": "Skill",
+    "Stop": "", "SubagentStop": "", "StopFailure": "", "PreToolUse": "Write", "PostToolUse": "Skill",
+    "PostToolUseFailure": "Skill",
 }  # fmt: skip
 WORKER = {"agent_id": "a-1", "agent_type": "batch-implement:worker"}
 SKILL = {"skill": "batch-implement:auto-implement"}

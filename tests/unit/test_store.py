@@ -569,6 +569,12 @@ def replaces_the_state(old, new):
     return new == "batch_state.json"
 
 
+def the_fourth_time():
+    """True for the fourth call and no other."""
+    calls = []
+    return lambda *_: calls.append(1) or len(calls) == 4
+
+
 def test_a_crash_between_seal_and_rename_leaves_the_old_version_in_force(
     store, batch, by_model, repository, monkeypatch
 ):
@@ -598,13 +604,15 @@ def test_a_crash_before_the_seal_leaves_the_old_version_in_force(store, batch, r
     assert "seal.tmp" not in files_in(store.project.private)
 
 
-def test_a_crash_right_after_the_rename_leaves_the_new_version_in_force(store, batch, by_model, monkeypatch):
-    monkeypatch.setattr(os, "replace", raising(Crash(), os.replace, lambda old, new: new == "previous.json"))
+def test_a_crash_right_after_the_rename_leaves_the_new_version_in_force(store, batch, by_model, place, monkeypatch):
+    monkeypatch.setattr(disk, "sync", raising(Crash(), disk.sync, the_fourth_time()))  # temp, seal, its folder, ours
     with pytest.raises(Crash):
         store.update(plus_one)
     monkeypatch.undo()
     assert by_model.read()["revision"] == 2
     assert (by_model.untouched(), by_model.settle()["revision"], by_model.notes) == (True, 2, [])
+    overwrite(place(), b"tampered")
+    assert by_model.read()["revision"] == 2
 
 
 def test_a_crash_after_a_first_version_was_sealed_leaves_no_batch(store, repository, monkeypatch):
@@ -616,9 +624,21 @@ def test_a_crash_after_a_first_version_was_sealed_leaves_no_batch(store, reposit
     assert store.create(new_batch(1, batch_id="other"))["batch_id"] == "other"
 
 
-def test_tampering_after_a_crash_brings_the_version_back_that_was_in_force(store, batch, by_model, place, monkeypatch):
+def test_tampering_after_a_crash_never_brings_back_less_than_was_in_force(store, batch, by_model, place, monkeypatch):
+    store.update(plus_one)
     monkeypatch.setattr(os, "replace", raising(Crash(), os.replace, replaces_the_state))
     with pytest.raises(Crash):
+        store.update(plus_one)
+    monkeypatch.undo()
+    overwrite(place(), b"tampered")
+    assert by_model.read()["revision"] >= 2
+
+
+def test_a_write_that_fails_at_the_rename_leaves_no_copy_that_was_never_in_force(
+    store, batch, by_model, place, monkeypatch
+):
+    monkeypatch.setattr(os, "replace", raising(OSError(errno.EIO, "I/O error"), os.replace, replaces_the_state))
+    with pytest.raises(StateUnusable, match="Failed to save"):
         store.update(plus_one)
     monkeypatch.undo()
     overwrite(place(), b"tampered")
@@ -627,8 +647,12 @@ def test_tampering_after_a_crash_brings_the_version_back_that_was_in_force(store
 
 def test_a_batch_that_ended_in_a_crash_before_its_last_seal_is_sealed_as_over(store, monkeypatch):
     store.create(new_batch(1))
-    monkeypatch.setattr(os, "replace", raising(Crash(), os.replace, lambda old, new: new == "current.json"))
-    monkeypatch.setattr(disk, "create", raising(Crash(), disk.create, lambda folder, name, data: True))
+    seals = []
+    monkeypatch.setattr(
+        os,
+        "replace",
+        raising(Crash(), os.replace, lambda old, new: new == "seal" and (seals.append(new) or len(seals) > 1)),
+    )
     with pytest.raises(Crash):
         store.update(all_completed)
     monkeypatch.undo()
