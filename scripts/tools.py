@@ -74,7 +74,7 @@ def claude() -> None:
     npm = shutil.which("npm")
     if npm is None:
         stop("npm is missing; it brings the pinned Claude Code. Install Node.js, or set BATCH_TEST_CLAUDE to a claude.")
-    print(f"Bringing the Claude Code that {LOCK.name} pins (about 250 MB) ...", flush=True)
+    print(f"Bringing the Claude Code that {LOCK.name} pins (some 170 MB to fetch) ...", flush=True)
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     if subprocess.run(command, cwd=REPOSITORY, check=False, stdin=subprocess.DEVNULL).returncode:
         stop("npm could not bring Claude Code: see above. The first time needs the network.")

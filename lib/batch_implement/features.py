@@ -214,4 +214,15 @@ def _checked(features: list[Feature], name: str) -> list[Feature]:
     return features
 
 
-READERS: dict[str, Callable[[bytes, str], list[Feature]]] = {".md": _read_checklist, ".markdown": _read_checklist}
+def _refuse_format(data: bytes, name: str) -> list[Feature]:
+    raise Misuse(
+        f"{name} is not a list of one feature a line: its lines would be taken for features one by one. Give a text "
+        "file (.txt) with a feature a line, or a checklist (.md) with `- [ ] feature`."
+    )
+
+
+READERS: dict[str, Callable[[bytes, str], list[Feature]]] = {
+    ".md": _read_checklist,
+    ".markdown": _read_checklist,
+    **dict.fromkeys((".yaml", ".yml", ".json", ".toml", ".csv"), _refuse_format),
+}

@@ -89,6 +89,18 @@ def coordinator_brief(state: State) -> str:
     return "\n".join(lines)
 
 
+def opened(state: State) -> str:
+    """A line for the person's screen when a batch begins or goes on."""
+    policy = state["policy"]
+    asked = (
+        f"`{policy['verify'][:80]}` must pass on each commit"
+        if policy["verify"]
+        else "no --verify: no test is asked for"
+    )
+    how = "Esc interrupts; `/batchctl status` shows how far it is."
+    return f"Batch {state['batch_id']}: {progress(state)}; {asked}. {how}"
+
+
 def worker_brief(state: State, lying: str = "") -> str:
     """What the worker of the open feature is told; `lying` says what the tree holds already (commits, uncommitted
     paths).

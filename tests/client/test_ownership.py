@@ -44,7 +44,7 @@ def midway(scripted: Models) -> ScriptedModel:
 def run_until_midway(client: Client, model: ScriptedModel) -> Running:
     """A run of the batch that is in the middle of feature 2."""
     running = client.start(GO)
-    running.wait_until(lambda run: any("note.txt" in request.last_text() for request in model.of("worker")))
+    running.wait_until(lambda run: any("note.txt" in request.last_text() for request in model.of("worker")), 120)
     return running
 
 
@@ -154,7 +154,7 @@ class AtWork:
         self._free = threading.Event()
         self.model = scripted(coordinator=scripts.coordinator, worker=scripts.worker(self._steps))
         self.running = client_for(self.model).start(GO)
-        self.running.wait_until(lambda run: len(self.model.of("worker")) > 3)
+        self.running.wait_until(lambda run: len(self.model.of("worker")) > 3, 120)
 
     def _steps(self, number: int) -> Iterator[Turn]:
         yield from one_file(number)

@@ -66,15 +66,15 @@ class Desk:
     terminal: Terminal
     open: Terminals
 
-    def type_and_see(self, text: str, answer: str) -> str:
-        """Type a text and wait until `answer` was written once more and the client is idle; the screen."""
+    def type_and_see(self, text: str, answer: str) -> None:
+        """Type a text and wait until `answer` was written once more and the client is idle."""
         before = self.terminal.history().count(answer)
         self.terminal.type(text)
 
         def answered(screen: str) -> bool:
             return BUSY not in screen and self.terminal.history().count(answer) > before
 
-        return self.terminal.wait_until(answered, PATIENCE, f"{answer!r} after {text!r}")
+        self.terminal.wait_until(answered, PATIENCE, f"{answer!r} after {text!r}")
 
     def see(self, text: str) -> None:
         """Wait until a text is on the screen."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
 import re
+import threading
 
 import pytest
 from batch_implement import audit
@@ -79,6 +81,20 @@ def test_only_one_of_several_writers_rotates(tmp_path, monkeypatch):
     audit.record(str(tmp_path), "event", number=1)
     os.close(audit._rotate(str(tmp_path), first, os.O_WRONLY | os.O_APPEND))
     assert sorted(path.name for path in tmp_path.iterdir()) == [audit.NAME, f"{audit.NAME}.1"]
+
+
+def test_who_rotates_waits_for_another_who_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(audit, "ROTATE_AT_BYTES", 1)
+    audit.record(str(tmp_path), "event", number=0)
+    with open(tmp_path / audit.NAME) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        writer = threading.Thread(target=audit.record, args=(str(tmp_path), "event"), kwargs={"number": 1})
+        writer.start()
+        writer.join(0.2)
+        assert writer.is_alive()
+        assert not (tmp_path / f"{audit.NAME}.1").exists()
+    writer.join(20)
+    assert [entry["number"] for entry in audit.entries(str(tmp_path))] == [0, 1]
 
 
 def write_many(folder, worker):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -42,10 +43,6 @@ def until(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def run_folders(project):
-    return sorted(Path(project.private, "logs/verify/batch-1").iterdir())
 
 
 # -- commits -----------------------------------------------------------------------------------------------------------
@@ -152,10 +149,10 @@ def test_a_review_that_is_asked_for_and_missing_names_the_reviewer(project, open
 
 
 def test_a_verify_command_that_passes_is_evidence_with_its_log(project, opened):
-    state = opened(verify="echo fine; pwd")
+    state = opened(verify="echo fine; pwd >&2")
     commit(project.root, one="1")
     run = evidence.take(project, state)["verify"]
-    assert (run["command"], run["exit_code"]) == ("echo fine; pwd", 0)
+    assert (run["command"], run["exit_code"]) == ("echo fine; pwd >&2", 0)
     assert run["seconds"] >= 0
     assert Path(run["log"]).read_text() == f"fine\n{project.root}\n"
     assert os.stat(run["log"]).st_mode & 0o777 == 0o600
@@ -217,7 +214,8 @@ def test_one_that_takes_long_goes_on_and_is_joined(project, opened):
 
 def test_it_outlives_whoever_asked_for_it(project, opened):
     """The client ends a tool call's whole process group; the run is not in it, and hangs on no pipe of it."""
-    state = opened(verify="sleep 0.3; echo over")
+    ran, go = Path(project.private, "ran"), Path(project.private, "go")
+    state = opened(verify=f"echo x >>{ran}; while [ ! -e {go} ]; do sleep 0.02; done; echo over")
     commit(project.root, one="1")
     reading, writing = os.pipe()
     asker = os.fork()
@@ -226,23 +224,26 @@ def test_it_outlives_whoever_asked_for_it(project, opened):
             os.setsid()
             os.dup2(writing, 1)
             os.dup2(writing, 2)
-            evidence.take(project, state, wait_s=0)
+            with contextlib.suppress(evidence.StillRunning):
+                evidence.take(project, state, wait_s=0)
+            until(ran.exists)
         finally:
             os.kill(0, signal.SIGKILL)
     os.close(writing)
     os.waitpid(asker, 0)
     assert os.read(reading, 1) == b""  # nobody holds the asker's output any more
     os.close(reading)
+    go.write_text("")
     assert Path(evidence.take(project, state)["verify"]["log"]).read_text() == "over\n"
-    assert len(run_folders(project)) == 1
+    assert ran.read_text() == "x\n"
 
 
 def test_one_that_never_ends_is_stopped_with_all_it_started(project, opened, monkeypatch):
     monkeypatch.setattr(evidence, "GRACE_S", 0.05)
     pids = Path(project.private, "pids")
-    state = opened(verify=f"trap '' TERM; sleep 60 & echo $$ $! >{pids}; wait", verify_timeout_s=1)
+    state = opened(verify=f"trap '' TERM; sleep 600 & echo $$ $! >{pids}; wait", verify_timeout_s=1)
     commit(project.root, one="1")
-    assert "did not end within 1 s and was stopped" in refusal(project, state)
+    assert "did not end within 1 s and was stopped" in refusal(project, state, wait_s=20)
     for pid in pids.read_text().split():
         until(lambda pid=int(pid): not alive(pid))
 

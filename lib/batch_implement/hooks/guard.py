@@ -17,7 +17,7 @@ from ..store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, Dict, List, Optional, Tuple
 
     from ..model import State
     from .entry import Occasion
@@ -31,7 +31,7 @@ USE_INSTEAD = (
 
 def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
     """The answer to a PreToolUse, PostToolUse or PostToolUseFailure; None to let things be."""
-    notes = _mend(occasion)
+    notes, said = _mend(occasion), ""
     if occasion.event == "PreToolUse" and occasion.tool == "Skill":
         return _allow_worker(occasion) or _context(occasion.event, notes)
     if occasion.event == "PreToolUse":
@@ -44,14 +44,16 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
             return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **decision}}
     elif occasion.own:
         if occasion.tool == "Skill":
-            notes += _skill_ended(occasion)
+            ended, said = _skill_ended(occasion)
+            notes += ended
         elif occasion.tool == "Bash" and rawscan.mentions_publishing(occasion.raw):
             _record_publishing(occasion)
         if occasion.sealed and occasion.context in occasion.sealed.remind:
             from . import reinjection
 
             notes += reinjection.second_channel(occasion)
-    return _context(occasion.event, notes)
+    context = _context(occasion.event, notes)
+    return {"systemMessage": said, **context} if said and context else context
 
 
 def _context(event: str, notes: List[str]) -> Optional[Dict[str, Any]]:
@@ -171,14 +173,16 @@ def is_ours(occasion: Occasion, target: str) -> bool:
 # -- after ------------------------------------------------------------------------------------------------------------
 
 
-def _skill_ended(occasion: Occasion) -> List[str]:
-    """When the coordinator's worker is back: what became of its feature, and what is next, in one line."""
+def _skill_ended(occasion: Occasion) -> Tuple[List[str], str]:
+    """When the coordinator's worker is back: what became of its feature and what is next, in one line for the model,
+    and the first of it for the person's screen.
+    """
     given = occasion.payload.get("tool_input")
     skill = given.get("skill") if isinstance(given, dict) else None
     response = occasion.payload.get("tool_response")
     response = response if isinstance(response, dict) else {}
     if skill not in SKILLS or occasion.text("agent_id") or response.get("background"):
-        return []
+        return [], ""
     words = str(response.get("result") or occasion.text("error"))[:2000]
 
     def settle(state: State) -> State:
@@ -198,14 +202,16 @@ def _skill_ended(occasion: Occasion) -> List[str]:
         before = store.require()
         state = store.update(settle)
     except Refused as refusal:
-        return [refusal.message]
+        return [refusal.message], refusal.message
     if (
         before["active"]
         and not state["active"]
         and model.condition(state, before["active"]["feature_index"]) != "completed"
     ):
         _set_aside(occasion, before)
-    return [*store.notes, f"{_ended(before, state)} {reminder.next_step(state)}".strip()]
+    ended = _ended(before, state)
+    said = f"{ended} {reminder.progress(state)}.".strip()
+    return [*store.notes, f"{ended} {reminder.next_step(state)}".strip()], said
 
 
 def _not_started(state: State, words: str) -> State:

@@ -57,8 +57,13 @@ def _block(text: str) -> Dict[str, Any]:
     return {"decision": "block", "reason": text}
 
 
-def _brief(text: str) -> Dict[str, Any]:
-    return {"hookSpecificOutput": {"hookEventName": "UserPromptExpansion", "additionalContext": text}}
+def _brief(state: State, *before: str) -> Dict[str, Any]:
+    """The coordinator's brief for the model, and a line for the person's screen."""
+    text = "\n".join([*before, reminder.coordinator_brief(state)])
+    return {
+        "systemMessage": reminder.opened(state),
+        "hookSpecificOutput": {"hookEventName": "UserPromptExpansion", "additionalContext": text},
+    }
 
 
 def _words(text: str) -> List[str]:
@@ -92,7 +97,7 @@ def _batch_implement(occasion: Occasion, caller: Caller, arguments: str) -> Dict
         state = personverbs.resume(
             project, caller, options.resume or None, unattended=caller.unattended or options.unattended
         )
-        return _brief(reminder.coordinator_brief(state))
+        return _brief(state)
     if options.file is None:
         raise Misuse(
             "A features file is missing: a feature a line (.txt), or a checklist "
@@ -110,7 +115,7 @@ def _batch_implement(occasion: Occasion, caller: Caller, arguments: str) -> Dict
     state = personverbs.create(
         project, caller, texts, features_file=options.file, policy=policy, mode=options.mode, replace=options.replace
     )
-    return _brief(reminder.coordinator_brief(state))
+    return _brief(state)
 
 
 def _auto_implement(occasion: Occasion, caller: Caller, arguments: str) -> Optional[Dict[str, Any]]:
@@ -161,5 +166,5 @@ def _batchctl(occasion: Occasion, caller: Caller, arguments: str) -> Dict[str, A
             state = personverbs.resume(project, caller)
         *notes, said = text.splitlines()
         said = said.partition(". ")[0].rstrip(".") + "."  # the rest is for a person at a terminal
-        return _brief("\n".join([*notes, said, reminder.coordinator_brief(state)]))
+        return _brief(state, *notes, said)
     return _block(text)

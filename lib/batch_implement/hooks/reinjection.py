@@ -119,12 +119,16 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
         f"[batch-implement] There is an unfinished batch here: {state['batch_id']} ({state['status']}), "
         f"{reminder.progress(state)}. Nobody works on it. A person goes on with `/batch-implement --resume`; do "
         "nothing about it unless they ask.",
+        f"Unfinished batch here: {reminder.progress(state)}, {state['status']}. `/batch-implement --resume` goes on.",
     )
 
 
-def _with_notes(store: Store, text: str) -> Optional[Dict[str, Any]]:
+def _with_notes(store: Store, text: str, to_person: str = "") -> Optional[Dict[str, Any]]:
     """A context of what the store has to say and of `text`. The former, a person's edit taken over or put back, is
-    said to the person as well."""
-    parts = [*store.notes, text] if text else store.notes
-    said = {"systemMessage": f"batch-implement: {' '.join(store.notes)}"} if store.notes else {}
-    return {**said, **_context("\n".join(parts))} if parts else None
+    said to the person as well, with `to_person`.
+    """
+    parts = [part for part in (*store.notes, text) if part]
+    said = " ".join(part for part in (*store.notes, to_person) if part)
+    if not parts:
+        return None
+    return {**({"systemMessage": f"batch-implement: {said}"} if said else {}), **_context("\n".join(parts))}
