@@ -202,21 +202,23 @@ def _start(folder: str, root: str, command: str, timeout_s: int) -> bool:
             return False
         child = os.fork()
         if child == 0:
-            _detach_and_run(folder, root, command, timeout_s)
+            _detach_and_run(folder, root, command, timeout_s, lock)
         os.waitpid(child, 0)
         return True
     finally:
         os.close(lock)
 
 
-def _detach_and_run(folder: str, root: str, command: str, timeout_s: int) -> NoReturn:
-    """In a forked child: leave the caller's session, so that nothing that ends it ends the run, and wait for the
-    command.
+def _detach_and_run(folder: str, root: str, command: str, timeout_s: int, lock: int) -> NoReturn:
+    """In a forked child: leave the caller's session and files but for the lock, so that nothing that ends it ends the
+    run and nobody waits for it by a pipe; then wait for the command.
     """
     try:
         os.setsid()
         if os.fork():
             os._exit(0)
+        os.closerange(3, lock)
+        os.closerange(lock + 1, 1024)
         output = os.open(os.path.join(folder, "output"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for target, source in ((0, nothing), (1, output), (2, output)):

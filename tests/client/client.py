@@ -404,7 +404,11 @@ class Terminal:
     def type(self, text: str) -> None:
         """Type a text and press Enter."""
         self._tmux("send-keys", "-t", "main", "-l", "--", text)
-        time.sleep(0.3)  # Else the client takes text and Enter for one paste, and Enter for a line break.
+        # Text and Enter in one read are a paste to the client, and Enter a line break: let it read the text first.
+        deadline = time.monotonic() + 20
+        while text[-8:].strip() not in self.screen() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)
         self.keys("Enter")
 
     def wait_for(self, text: str, timeout: float = 30.0) -> str:

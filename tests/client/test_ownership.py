@@ -48,12 +48,6 @@ def run_until_midway(client: Client, model: ScriptedModel) -> Running:
     return running
 
 
-def ended_by(running: Running, number: int) -> Result:
-    """What is left of a run after a signal."""
-    running.process.send_signal(number)
-    return running.wait()
-
-
 def assert_taken_up(model: ScriptedModel, project: Path) -> None:
     """Feature 2 was begun twice and done once, the second worker saw what lay there, and no attempt was counted."""
     openings = scripts.openings(model)
@@ -84,14 +78,23 @@ def test_a_killed_client_is_followed_by_a_new_one_with_resume(
 def test_a_killed_session_that_is_resumed_has_its_batch_again(
     midway: ScriptedModel, client_for: Clients, two: Path
 ) -> None:
+    heard: list[tuple[str, int]] = []
+
+    def goes_on(request: Request) -> Script:
+        while not scripts.OVER.search(request.last_text()):
+            if "Go on, please." in request.last_text():
+                heard.append((request.last_text(), state_of(two)["owner"]["pid"]))
+            request = yield scripts.SKILL
+        yield say("All done.")
+
+    midway.roles["coordinator"] = goes_on
     client = client_for(midway)
     killed = run_until_midway(client, midway).kill()
     resumed = client.start("Go on, please.", extra_args=["--resume", killed.session])
-    resumed.wait_until(lambda run: "Go on, please." in midway.of("coordinator")[-1].text())
-    assert reminder.MARK in midway.of("coordinator")[-1].last_text()
-    assert "feature 2 of 2, attempt 1, phase implement" in midway.of("coordinator")[-1].last_text()
-    resumed.wait_until(lambda run: state_of(two)["owner"]["pid"] == run.pid)
     assert resumed.wait().text == "All done."
+    [(text, owner)] = heard
+    assert owner == resumed.pid
+    assert reminder.MARK in text and "feature 2 of 2, attempt 1, phase implement" in text
     assert state_of(two)["owner"]["session_id"] == killed.session
     assert_taken_up(midway, two)
 
@@ -116,7 +119,9 @@ def test_a_client_that_is_ended_in_the_middle_gives_up_its_lease(
     midway: ScriptedModel, client_for: Clients, two: Path, number: int
 ) -> None:
     client = client_for(midway)
-    ended = ended_by(run_until_midway(client, midway), number)
+    running = run_until_midway(client, midway)
+    running.process.send_signal(number)
+    ended = running.wait()
     state = state_of(two)
     assert (state["status"], state["active"]["feature_index"]) == ("in_progress", 1)
     assert (state["owner"]["session_id"], state["owner"]["pid"]) == (ended.session, None)

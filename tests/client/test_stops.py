@@ -141,10 +141,11 @@ class Server:
     note: Path
 
     def end(self) -> None:
-        """Kill it. Harmless once it is gone."""
+        """Kill it, once. Harmless if it never ran."""
         try:
             os.kill(int(self.note.read_text()), signal.SIGKILL)
-        except ProcessLookupError:
+            self.note.unlink()
+        except (FileNotFoundError, ProcessLookupError):
             pass
 
 
