@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import time
 from pathlib import Path
@@ -231,9 +232,11 @@ def test_it_outlives_whoever_asked_for_it(project, opened):
             os.kill(0, signal.SIGKILL)
     os.close(writing)
     os.waitpid(asker, 0)
-    assert os.read(reading, 1) == b""  # nobody holds the asker's output any more
-    os.close(reading)
+    ended, _, _ = select.select([reading], [], [], 20)  # at once: nobody holds a pipe of the asker any more
     go.write_text("")
+    assert ended
+    assert os.read(reading, 1) == b""
+    os.close(reading)
     assert Path(evidence.take(project, state)["verify"]["log"]).read_text() == "over\n"
     assert ran.read_text() == "x\n"
 
