@@ -1,8 +1,8 @@
 """What the client's transcript of a conversation shows: the size of its window, and whether a text arrived since the
 last compaction.
 
-The transcript is JSON lines, written about 100 ms behind; only its end is read. What is not found there is answered
-with 0 or False.
+The transcript is JSON lines, written about 100 ms behind (more on a busy machine); only its end is read. What is not
+found there is answered with 0 or False.
 """
 
 from __future__ import annotations
@@ -46,6 +46,12 @@ def shows_since_compaction(path: str, mark: str) -> bool:
         if b'"compact_boundary"' in line and _entry(line).get("subtype") == "compact_boundary":
             return False
     return False
+
+
+def reaches(path: str, tool_use_id: str) -> bool:
+    """Whether the transcript is written as far as the answer that made this tool call."""
+    needle = tool_use_id.encode()
+    return any(needle in line and b'"assistant"' in line for line in _backwards(path))
 
 
 def _entry(line: bytes) -> dict[str, Any]:

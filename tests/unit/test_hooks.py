@@ -6,11 +6,12 @@ import io
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from batch_implement import audit, model, reminder, sessions, transitions
-from batch_implement.hooks import entry, trouble
+from batch_implement.hooks import entry, reinjection, trouble
 from batch_implement.paths import Project
 from batch_implement.store import Store
 from batches import GUARD, NOW, all_completed, commit, git, new_batch, owner, run_program, started, state_on_disk
@@ -641,6 +642,28 @@ def test_one_that_arrived_is_not_given_again(hook, begin, store, tmp_path):
     own.write_text(json.dumps(arrived) + "\n")
     assert hook("PostToolUse", "Bash", transcript_path=str(tmp_path / "t.jsonl"), **WORKER) is None
     assert model.contexts_to_remind(store.read()) == []
+
+
+def test_a_transcript_that_is_written_late_is_waited_for(hook, begin, store, tmp_path):
+    begin(3, start, compacted("main"))
+    path = tmp_path / "t.jsonl"
+    path.write_text("{}\n")
+    arrived = {"attachment": {"type": "hook_additional_context", "content": [reminder.MARK]}}
+    call = {"type": "assistant", "message": {"content": [{"type": "tool_use", "id": "toolu_1"}]}}
+    late = threading.Timer(0.3, path.write_text, [f"{json.dumps(arrived)}\n{json.dumps(call)}\n"])
+    late.start()
+    assert hook("PostToolUse", "Bash", transcript_path=str(path), tool_use_id="toolu_1") is None
+    late.join()
+    assert model.contexts_to_remind(store.read()) == []
+
+
+def test_one_that_is_never_written_that_far_shows_nothing(hook, begin, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(reinjection, "TRANSCRIPT_LAG_S", 0.1)
+    begin(3, start, compacted("main"))
+    path = tmp_path / "t.jsonl"
+    path.write_text("{}\n")
+    text = added(hook("PostToolUse", "Bash", transcript_path=str(path), tool_use_id="toolu_1"))
+    assert text.startswith(reminder.MARK)
 
 
 def test_another_windows_reminder_is_left_for_it(hook, begin, store):

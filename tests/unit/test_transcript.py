@@ -109,3 +109,11 @@ def test_without_a_compaction_any_counts_and_none_does_not(file):
 )
 def test_what_only_mentions_the_text_has_not_brought_it(file, alike):
     assert not transcript.shows_since_compaction(file(boundary(), alike), MARK)
+
+
+def test_it_reaches_a_tool_call_once_the_answer_that_made_it_is_written(file):
+    call = {"type": "assistant", "message": {"content": [{"type": "tool_use", "id": "toolu_1"}]}}
+    result = {"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": "toolu_1"}]}}
+    assert transcript.reaches(file(answer(1), call, *NOISE), "toolu_1")
+    assert not transcript.reaches(file(answer(1), result), "toolu_1")
+    assert not transcript.reaches("/nowhere/at/all", "toolu_1")

@@ -8,6 +8,7 @@ and gives it again when it did not.
 from __future__ import annotations
 
 import os
+import time
 
 from .. import audit, clock, model, process, reminder, sessions, transcript
 from ..caller import from_hook
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from ..model import State
     from .entry import Occasion
+
+TRANSCRIPT_LAG_S = 3.0  # how long a look at the transcript waits for the client to write it
 
 
 def answer(occasion: Occasion) -> Any:
@@ -69,7 +72,7 @@ def second_channel(occasion: Occasion) -> List[str]:
     no longer.
     """
     context = occasion.context
-    arrived = transcript.shows_since_compaction(_transcript(occasion), reminder.MARK)
+    arrived = _has_arrived(occasion)
     given: List[State] = []
 
     def mark(state: State) -> State:
@@ -82,6 +85,17 @@ def second_channel(occasion: Occasion) -> List[str]:
         return []
     audit.record(occasion.project.private, "reminded", context=context, channel=occasion.event)
     return [reminder.reminder(state, worker=context != sessions.MAIN)]
+
+
+def _has_arrived(occasion: Occasion) -> bool:
+    """Whether the transcript shows the reminder, once it is written as far as the tool call that is looking. One that
+    never gets there shows nothing.
+    """
+    path, call = _transcript(occasion), occasion.text("tool_use_id")
+    deadline = time.monotonic() + TRANSCRIPT_LAG_S
+    while call and os.path.exists(path) and not transcript.reaches(path, call) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return transcript.shows_since_compaction(path, reminder.MARK)
 
 
 def _transcript(occasion: Occasion) -> str:
