@@ -80,6 +80,18 @@ class Desk:
         """Wait until a text is on the screen."""
         self.terminal.wait_for(text, PATIENCE)
 
+    def choose(self, label: str) -> None:
+        """Take a choice of the dialog on the screen, each key once what the one before it did is seen."""
+        while f". {label}" not in self.marked():
+            before = self.marked()
+            self.terminal.keys("Down")
+            self.terminal.wait_until(lambda screen, before=before: self.marked() != before, PATIENCE, "another choice")
+        self.terminal.keys("Enter")
+
+    def marked(self) -> str:
+        """The line of a dialog that its mark stands on."""
+        return next((line for line in reversed(self.lines()) if line.startswith("❯")), "")
+
     def interrupt(self) -> None:
         """Press Esc once the model thinks for ever."""
         self.model.wait_for(lambda model: any(is_for_ever(request) for request in model.requests), PATIENCE)
@@ -171,7 +183,7 @@ def test_in_a_terminal_the_model_may_ask_the_person(desk: Callable[..., Desk]) -
     at = desk(asks, mode="auto")
     at.terminal.type(GO)
     at.see("Which colour?")
-    at.terminal.keys("Down", "Enter")
+    at.choose("Blue")
     at.see("All done.")
     assert state_of(at.project)["policy"]["unattended"] is False
     assert subjects(at.project) == BOTH
