@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterator
 
+    from .errors import BatchError
     from .paths import Project
 
 NAME = "audit.jsonl"
@@ -55,6 +56,12 @@ def record(private: str, event: str, **details: Any) -> None:
             os.close(descriptor)
     except OSError as error:
         trouble = f"the audit log {private}/{NAME} could not be written: {error.strerror}"
+
+
+def refusal(project: Project, asked: str, error: BatchError) -> None:
+    """Append that what somebody asked for was refused; nothing in a project that has no log's folder yet."""
+    if os.path.isdir(project.log_folder):
+        record(project.log_folder, "refused", asked=asked[:200], message=error.message, exit_code=error.exit_code)
 
 
 def tell(project: Project, event: str, status: str, context: object) -> None:

@@ -24,7 +24,7 @@ import errno
 import os
 import time
 
-from . import audit, clock, codec, disk, lock, model, paths, seal
+from . import audit, clock, codec, disk, lock, model, paths, seal, story
 from .errors import NotConfirmed, Refused, StateUnusable
 
 TYPE_CHECKING = False
@@ -89,7 +89,9 @@ class Transaction:
         if self._folder >= 0:
             os.close(self._folder)
         if audit.trouble:
-            self.notes.append(f"Note: {audit.trouble}. The batch itself is not affected.")
+            trouble = f"Note: {audit.trouble}. The batch itself is not affected."
+            if trouble not in self.notes:
+                self.notes.append(trouble)
             audit.trouble = ""
 
     def folder(self) -> int:
@@ -269,8 +271,17 @@ class Transaction:
                 f"Refused to write a state that is not valid: {'; '.join(wrong)}. Nothing was changed; this is a bug "
                 "in batch-implement."
             )
-        self._replace(codec.serialise(new), new, before.identity if before else None)
+        try:
+            self._replace(codec.serialise(new), new, before.identity if before else None)
+        except NotConfirmed:
+            self._log(old, new)
+            raise
+        self._log(old, new)
         return new
+
+    def _log(self, old: Optional[State], new: State) -> None:
+        for event in story.happened(old, new):
+            audit.record(self.project.log_folder, batch_id=new["batch_id"], **event)
 
     def _replace(self, data: bytes, state: State, old: Optional[Identity]) -> None:
         folder = self.folder()

@@ -186,7 +186,7 @@ def test_no_temporary_file_stays(store, batch, repository):
     for _ in range(3):
         store.update(plus_one)
     assert files_in(repository / ".claude") == {"batch_state.json"}
-    assert files_in(store.project.private) == {"lock", "seal", "current.json", "previous.json"}
+    assert files_in(store.project.private) == {"lock", "seal", "current.json", "previous.json", "audit.jsonl"}
 
 
 def test_no_descriptor_stays_open(store, batch, by_model, place):
@@ -206,7 +206,10 @@ def test_a_project_without_git_keeps_everything_in_its_claude_folder(tmp_path):
     store.update(plus_one)
     assert files_in(tmp_path) == {
         ".claude/batch_state.json",
-        *(f".claude/batch-implement/{name}" for name in ("lock", "seal", "current.json", "previous.json")),
+        *(
+            f".claude/batch-implement/{name}"
+            for name in ("lock", "seal", "current.json", "previous.json", "audit.jsonl")
+        ),
     }
 
 
@@ -260,7 +263,7 @@ def test_after_putting_away_there_is_no_batch_and_the_seal_says_so(store, batch,
     assert store.read() is None
     assert not os.path.exists(place())
     assert (seal.read(store.project.private).live, seal.read(store.project.private).new) == (False, None)
-    assert events(store) == ["put away"]
+    assert events(store) == ["created", "put away"]
 
 
 def test_a_putting_away_that_was_cut_short_is_finished_by_the_next_write(store, batch, place, monkeypatch):
@@ -351,7 +354,7 @@ def test_what_the_model_did_to_the_file_is_undone_and_kept(by_model, batch, plac
         assert len(os.listdir(place("quarantine"))) == 1
         assert place("quarantine") in by_model.notes[0]
     assert by_model.untouched()
-    assert events(by_model) == ["put back"]
+    assert events(by_model) == ["created", "put back"]
     assert by_model.put_back == by_model.notes[0]
 
 
@@ -387,7 +390,7 @@ def test_a_valid_edit_of_a_person_is_adopted_one_revision_further(store, batch, 
     assert (state["revision"], state["workflow_reminder"], state["team"]) == (2, "Mind the gap.", "web")
     assert "is valid and was taken over" in store.notes[0]
     assert codec.parse(content(place("previous.json"))) == batch
-    assert (store.untouched(), events(store)) == (True, ["adopted"])
+    assert (store.untouched(), events(store)) == (True, ["created", "adopted"])
 
 
 def test_an_edit_that_makes_a_counter_smaller_is_put_back(store, batch, place):
@@ -707,6 +710,7 @@ def test_a_copy_that_cannot_be_kept_is_noted_and_the_update_holds(store, batch, 
 
 
 def test_an_audit_log_that_cannot_be_written_fails_no_update_and_is_noted_once(store, batch, place):
+    os.unlink(place("audit.jsonl"))
     os.mkdir(place("audit.jsonl"))
     edited(place(), team="web")
     assert store.update(plus_one)["revision"] == 3

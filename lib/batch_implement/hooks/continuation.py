@@ -77,7 +77,7 @@ def _stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[st
 
     state = store.update(send)
     if sent[0]:
-        audit.record(occasion.project.private, "sent on", next=state["current_index"])
+        audit.record(occasion.project.private, "sent on", feature_index=state["current_index"])
         return {"decision": "block", "reason": "\n".join([*store.notes, reminder.next_step(state)])}
     if state["status"] == "paused":
         return _message(
@@ -113,7 +113,7 @@ def _agent_stopped(occasion: Occasion, store: Store, state: State) -> Optional[D
     ):
         return None
     active = state["active"]
-    audit.record(occasion.project.private, "sent back", feature=active["feature_index"])
+    audit.record(occasion.project.private, "sent back", feature_index=active["feature_index"])
     reason = (
         f"Feature {active['feature_index'] + 1} is still open (phase {active['phase']}). `batchctl done` asks for: "
         f"{reminder.required(state)}. Finish it and run `batchctl done`, or run `batchctl fail --reason TEXT` if it "
@@ -129,10 +129,12 @@ def _broken_off(occasion: Occasion) -> None:
     if occasion.text("agent_id"):
         return
     words = occasion.text("last_assistant_message") or occasion.text("error")
+    now = clock.now()
     reason = f"Claude could not go on ({failures.classify(words)}): {words[:300]}"
+    resume_after = failures.reset_time(words, now)
 
     def wait(state: State) -> State:
-        return transitions.pause(state, clock.now(), reason) if state["status"] == "in_progress" else state
+        return transitions.pause(state, now, reason, resume_after) if state["status"] == "in_progress" else state
 
     Store(occasion.project, by_model=True).update(wait)
 

@@ -1,0 +1,135 @@
+"""Every change of a batch is a line of its story, and the story can be read back."""
+
+from __future__ import annotations
+
+import pytest
+from batch_implement import audit, model, sessions, story, transitions
+from batch_implement.store import Store
+from batches import NOW, completed, new_batch, owner, skipped_reasons, started
+
+
+def events(old, new):
+    return [entry["event"] for entry in story.happened(old, new)]
+
+
+def only(old, new):
+    [entry] = story.happened(old, new)
+    return entry
+
+
+@pytest.fixture
+def three():
+    return new_batch(3)
+
+
+def test_a_first_version_is_the_batchs_creation_and_who_took_it(three):
+    assert events(None, three) == ["created"]
+    assert events(None, {**three, "owner": owner("s-1", 7)}) == ["created", "taken"]
+
+
+def test_what_changes_nothing_has_no_event(three):
+    assert story.happened(three, three) == []
+    assert story.happened(three, {**three, "revision": 9, "updated_at": "later"}) == []
+
+
+def test_a_feature_begins_goes_through_its_phases_and_is_completed(three):
+    begun = started(three)
+    assert only(three, begun) == {"event": "started", "feature_index": 0, "attempt": 1, "base": "base"}
+    tested = transitions.set_phase(begun, "test")
+    assert only(begun, tested) == {"event": "phase", "feature_index": 0, "phase": "test"}
+    done = transitions.complete(tested, NOW, {"commit": "abc", "verify": None})
+    found = only(tested, done)
+    assert (found["event"], found["feature_index"], found["commit"]) == ("completed", 0, "abc")
+
+
+def test_a_failed_attempt_and_the_last_one_are_told_apart(three):
+    begun = started({**three, "policy": {**three["policy"], "max_retries": 1}})
+    once = transitions.fail(begun, NOW, "no luck", "feature", stash="there")
+    found = only(begun, once)
+    assert (found["event"], found["why"], found["stash"]) == ("attempt ended", "no luck", "there")
+    again = {**once, "active": {**begun["active"], "attempt": 2}}
+    twice = transitions.fail(model.consistent(again), NOW, "no luck again", "feature")
+    assert events(again, twice) == ["attempt ended", "failed"]
+
+
+def test_a_stash_that_is_named_later_is_no_second_attempt(three):
+    once = transitions.fail(started(three), NOW, "no luck", "feature")
+    assert story.happened(once, transitions.name_stash(once, 0, "there")) == []
+
+
+def test_what_a_failure_blocks_and_a_retry_brings_back_is_told_feature_by_feature():
+    state = new_batch(3, needs={1: [0], 2: [1]}, max_retries=0)
+    begun = started(state)
+    over = transitions.fail(begun, NOW, "no", "feature")
+    assert skipped_reasons(over) == {1: "blocked by 0", 2: "blocked by 1"}
+    told = [(entry["event"], entry.get("feature_index")) for entry in story.happened(begun, over)]
+    assert told == [("attempt ended", 0), ("failed", 0), ("skipped", 1), ("skipped", 2), ("over", None)]
+    back = transitions.retry(over, [0])
+    told = [(entry["event"], entry.get("feature_index")) for entry in story.happened(over, back)]
+    assert told == [("pending again", 0), ("pending again", 1), ("pending again", 2), ("reopened", None)]
+
+
+def test_pauses_leases_decisions_compactions_reviews_and_pushes_are_told(three):
+    waiting = transitions.pause(three, NOW, "lunch")
+    assert only(three, waiting) == {"event": "paused", "reason": "lunch"}
+    assert events(waiting, transitions.unpause(waiting)) == ["unpaused"]
+    held = sessions.lease(three, owner("s-1", 7))
+    assert only(three, held) == {"event": "taken", "session": "s-1", "client": 7}
+    other = sessions.lease(held, owner("s-2", 8))
+    assert only(held, other) == {"event": "taken", "session": "s-2", "client": 8, "from_session": "s-1"}
+    assert only(held, sessions.end_lease(held)) == {"event": "let go", "session": "s-1"}
+    assert only(three, transitions.decide(three, NOW, "Which?", "This."))["answer"] == "This."
+    assert only(three, sessions.record_compaction(three, NOW, "main", 99))["tokens"] == 99
+    begun = started(three)
+    assert only(begun, transitions.record_review(begun, "VERDICT: good\nmore"))["verdict"] == "VERDICT: good"
+    pushed = transitions.record_git_operation(three, 0, "push", {"success": True, "timestamp": NOW, "branch": "main"})
+    assert only(three, pushed) == {
+        "event": "published", "feature_index": 0, "operation": "push", "success": True, "branch": "main",
+    }  # fmt: skip
+    assert events(three, transitions.add(three, NOW, ["more"])) == ["added"]
+    careful = {**three, "policy": {**three["policy"], "unattended": True}}
+    assert only(three, careful) == {"event": "policy changed", "unattended": True}
+
+
+def test_every_write_of_the_store_is_in_the_log_and_the_log_is_a_story(store, batch):
+    store.update(started)
+    store.update(lambda state: transitions.complete(state, NOW, {"commit": "abcdef", "verify": None}))
+    audit.record(store.project.private, "denied", tool="Bash", reason="this would\nchange it")
+    entries = story.of_batch(audit.entries(store.project.private))
+    assert [entry["event"] for entry in entries] == ["created", "started", "completed", "denied"]
+    told = story.lines(entries)
+    assert [line[21:] for line in told] == [
+        f"             batch {batch['batch_id']} is created, 3 to do",
+        "feature 1    attempt 1 begins",
+        "feature 1    completed; commit abcdef",
+        "             denied to Bash: this would change it",
+    ]
+    assert [entry["event"] for entry in story.of_batch(entries, 0)] == ["started", "completed"]
+
+
+def test_the_story_is_that_of_the_last_batch_alone(store):
+    store.create(new_batch(1, batch_id="batch-old"))
+    audit.record(store.project.private, "refused", asked="old", message="m")
+    store.create(new_batch(1, batch_id="batch-new"), replace=True)
+    audit.record(store.project.private, "refused", asked="new", message="m")
+    audit.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
+    told = story.lines(story.of_batch(audit.entries(store.project.private)))
+    assert [line[34:] for line in told] == ["batch batch-new is created, 1 to do", "refused `new`: m"]
+
+
+def test_an_event_of_another_version_is_told_all_the_same():
+    [line] = story.lines([{"event": "quite new", "at": NOW, "text": "what it says"}])
+    assert line.endswith("what it says")
+    [line] = story.lines([{"event": "phase"}])
+    assert line.endswith("?")
+
+
+def test_a_log_that_cannot_be_written_never_fails_the_write(store, batch, monkeypatch):
+    monkeypatch.setattr(audit, "NAME", "missing/audit.jsonl")
+    assert store.update(started)["revision"] == 2
+    assert "audit log" in store.notes[0]
+    assert Store(store.project).read()["active"]["feature_index"] == 0
+
+
+def test_a_completed_feature_that_is_taken_back_is_pending_again(three):
+    assert only(completed(three), three) == {"event": "pending again", "feature_index": 0}
