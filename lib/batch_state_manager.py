@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
-from batch_implement import clock, doors, library, model, places, scripted
+from batch_implement import clock, doors, library, model, places, policies, scripted
 
 del sys.path[0]
 
@@ -76,7 +76,7 @@ class BatchState:
     evidence: Dict[int, Dict[str, Any]] = field(default_factory=dict)
     details: Dict[int, Dict[str, Any]] = field(default_factory=dict)
     decisions: List[Dict[str, Any]] = field(default_factory=list)
-    policy: Dict[str, Any] = field(default_factory=lambda: model.policy(evidence=[]))
+    policy: Dict[str, Any] = field(default_factory=lambda: policies.new(evidence=[]))
     owner: Optional[Dict[str, Any]] = None
     pause: Optional[Dict[str, Any]] = None
     continuation: Dict[str, Any] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from batch_implement import codec, model, process, transitions
+from batch_implement import codec, model, policies, process, transitions
 
 NOW = "2026-01-31T23:59:59Z"
 State = dict[str, Any]
@@ -38,7 +38,7 @@ def new_batch(
 ) -> State:
     """A batch of that many features (or of these), as it is before its first write but with revision 1."""
     texts = [f"feature {number + 1}" for number in range(features)] if isinstance(features, int) else list(features)
-    state = model.new_state(batch_id, texts, NOW, policy=model.policy(**policy), workflow_mode=mode)
+    state = model.new_state(batch_id, texts, NOW, policy=policies.new(**policy), workflow_mode=mode)
     dependencies = {str(index): list(wanted) for index, wanted in (needs or {}).items()}
     state.update(revision=1, feature_order=list(order), feature_dependencies=dependencies, owner=owner)
     return checked(model.consistent(state))

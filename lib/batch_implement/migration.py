@@ -28,7 +28,7 @@ it was is kept in history/:
 
 from __future__ import annotations
 
-from . import model
+from . import model, policies
 from .errors import StateUnusable
 
 TYPE_CHECKING = False
@@ -77,7 +77,7 @@ class _Mending:
         from . import scripted
 
         data = self.data
-        fresh = model.new_state(self.batch_id(), self.features(), "", policy=model.policy(evidence=[]))
+        fresh = model.new_state(self.batch_id(), self.features(), "", policy=policies.new(evidence=[]))
         given = data.get("updated_at")
         updated = given if isinstance(given, str) else ""
         completed = self.indices(data.get("completed_features"), "completed_features")

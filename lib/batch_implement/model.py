@@ -15,6 +15,8 @@ are completed too.
 
 from __future__ import annotations
 
+from . import policies
+
 TYPE_CHECKING = False  # `typing` costs a hook more than the work it does
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
@@ -27,17 +29,6 @@ REMINDER = "Use /auto-implement for each feature. Do NOT implement directly."
 UNFINISHED = ("in_progress", "paused")
 KEPT_ATTEMPTS = 10
 KEPT_COMPACTIONS = 100
-
-DEFAULT_POLICY: State = {
-    "verify": None,
-    "verify_timeout_s": 1800,
-    "evidence": ["commit"],
-    "max_retries": 3,
-    "max_retries_total": 50,
-    "max_failures_in_a_row": 5,
-    "unattended": False,
-    "budgets": {},
-}
 
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
@@ -52,17 +43,6 @@ def valid_batch_id(text: object) -> bool:
     return isinstance(text, str) and 0 < len(text) <= 100 and ".." not in text and _ID_CHARACTERS.issuperset(text)
 
 
-def policy(**given: Any) -> State:
-    """The default policy with `given` laid over it. A verify command adds `verify` to the evidence that is asked
-    for.
-    """
-    merged = {**DEFAULT_POLICY, "evidence": list(DEFAULT_POLICY["evidence"]), "budgets": {}}
-    merged.update(given)
-    if merged["verify"] and "evidence" not in given:
-        merged["evidence"] = ["commit", "verify"]
-    return merged
-
-
 def new_state(
     batch_id: str,
     features: List[str],
@@ -71,14 +51,18 @@ def new_state(
     features_file: str = "",
     source_type: str = "file",
     issue_numbers: Optional[List[int]] = None,
-    policy: State = DEFAULT_POLICY,
+    policy: State = policies.DEFAULT,
     workflow_mode: str = "auto-implement",
     untracked: Iterable[str] = (),
+    details: Optional[State] = None,
+    order: Iterable[int] = (),
+    needs: Optional[State] = None,
+    analysis: Optional[State] = None,
 ) -> State:
     """A first version (revision 0, which the first write makes 1) of a batch over `features`; `now` is its time of
-    creation.
+    creation, `details` are by key, `order`, `needs` (by key) and `analysis` what ordering found.
     """
-    return {
+    state: State = {
         "schema_version": SCHEMA_VERSION,
         "batch_id": batch_id,
         "revision": 0,
@@ -88,8 +72,8 @@ def new_state(
         "issue_numbers": issue_numbers,
         "features": list(features),
         "total_features": len(features),
-        "feature_order": [],
-        "feature_dependencies": {},
+        "feature_order": list(order),
+        "feature_dependencies": dict(needs or {}),
         "current_index": 0,
         "completed_features": [],
         "failed_features": [],
@@ -100,7 +84,8 @@ def new_state(
         "active": None,
         "evidence": {},
         "git_operations": {},
-        "details": {},
+        "issue_updates": {},
+        "details": dict(details or {}),
         "decisions": [],
         "policy": dict(policy),
         "owner": None,
@@ -114,13 +99,14 @@ def new_state(
         "paused_at_feature_index": None,
         "workflow_mode": workflow_mode,
         "workflow_reminder": REMINDER,
-        "analysis_metadata": None,
+        "analysis_metadata": analysis,
         "untracked_at_start": list(untracked),
         "timings": {},
         "created_at": now,
         "updated_at": now,
         "state_file": "",
     }
+    return consistent(state)
 
 
 # -- what can be derived ----------------------------------------------------------------------------------------------

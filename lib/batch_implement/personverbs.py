@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from . import audit, clock, gitrepo, model, process, seal, sessions, transitions, workerverbs
 from . import caller as callers
+from . import clock, gitrepo, model, process, reminder, seal, sessions, transitions, workerverbs
 from .errors import Misuse, Refused
 from .store import Store, unfinished
 from .transaction import no_batch
@@ -21,19 +21,39 @@ if TYPE_CHECKING:
     from .caller import Caller
     from .model import State
     from .paths import Project
+    from .sources import Found
+
+
+def planned(
+    project: Project, found: Found, given: State, *, infer_order: bool = False, untracked: Sequence[str] = ()
+) -> State:
+    """A first version of the batch over what was found, under the policy that `given` (options) asks for. Nothing is
+    written.
+    """
+    from . import plans
+
+    return plans.first_state(
+        clock.new_batch_id(),
+        clock.now(),
+        found.listing,
+        given,
+        features_file=found.features_file,
+        infer_order=infer_order,
+        untracked=untracked,
+    )
 
 
 def create(
     project: Project,
     caller: Caller,
-    texts: Sequence[str],
+    found: Found,
+    given: State,
     *,
-    features_file: str,
-    policy: State,
-    mode: str = "auto-implement",
+    infer_order: bool = False,
     replace: bool = False,
 ) -> State:
-    """Start a batch over the features `texts`, held by the caller when that is a client.
+    """Start a batch over what was found, under the policy that `given` (options) asks for, held by the caller when
+    that is a client.
 
     Refused outside git, with modified or staged tracked files, or while another batch is unfinished (unless
     `replace`).
@@ -48,16 +68,10 @@ def create(
         if not replace:
             raise unfinished(known)
     _, untracked = gitrepo.changes(project.root)
-    now = clock.now()
-    state = model.new_state(
-        clock.new_batch_id(), list(texts), now,
-        features_file=features_file, policy=policy, workflow_mode=mode, untracked=untracked,
-    )  # fmt: skip
+    state = planned(project, found, given, infer_order=infer_order, untracked=untracked)
     gitrepo.hide_state(project.root)
-    owner = caller.owner(now)
-    state = store.create(sessions.lease(state, owner, caller.prompt_id) if owner else state, replace=replace)
-    audit.record(project.private, "created", batch_id=state["batch_id"], features=len(texts), policy=policy)
-    return state
+    owner = caller.owner(state["created_at"])
+    return store.create(sessions.lease(state, owner, caller.prompt_id) if owner else state, replace=replace)
 
 
 def refuse_unclean(project: Project) -> None:
@@ -98,9 +112,6 @@ def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, 
     state = store.update(take)
     if project.git_dir is not None and gitrepo.is_repository(project.root):
         gitrepo.hide_state(project.root)
-    audit.record(
-        project.private, "resumed", batch_id=state["batch_id"], session=caller.session_id, revision=state["revision"]
-    )
     return state
 
 
@@ -156,10 +167,19 @@ def _work_tree(git_dir: str, common: str) -> str:
         return f"the work tree {os.path.dirname(common)}" if common.endswith("/.git") else f"the work tree of {common}"
 
 
-def add(project: Project, texts: Sequence[str]) -> str:
-    """Append features to the batch."""
-    state = Store(project).update(lambda current: transitions.add(current, texts))
-    return f"{len(texts)} features added to batch {state['batch_id']}: {state['total_features']} in all."
+def add(project: Project, found: Found) -> str:
+    """Append what was found to the batch."""
+    from . import plans
+
+    listing = found.listing
+    if listing.defaults:
+        raise Misuse(
+            f"{found.features_file} has defaults for a whole batch; this one has its policy already. Give what they "
+            "say to each feature, or take them out."
+        )
+    state = Store(project).update(lambda current: transitions.add(current, clock.now(), **plans.more(current, listing)))
+    added = reminder.counted(len(listing.features), "feature")
+    return f"{added} added to batch {state['batch_id']}: {state['total_features']} in all."
 
 
 def pause(project: Project, reason: str) -> str:

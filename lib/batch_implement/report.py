@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import model, reminder
+from . import model, policies, reminder
 from .features import clean
 from .model import key
 
@@ -60,21 +60,37 @@ def features(state: State) -> List[Dict[str, Any]]:
         proof = state["evidence"].get(key(index), {}) if index in done else {}
         attempts = model.attempts_used(state, index) + (1 if entry["status"] in ("completed", "active") else 0)
         entry.update(attempts=attempts, commit=proof.get("commit"))
+        own = state.get("details", {}).get(key(index), {}).get("policy")
+        if own:
+            entry["policy"] = policies.of_feature(state, index)
+        description = state.get("details", {}).get(key(index), {}).get("description")
+        if description:
+            entry["description"] = description
         if "no_change" in proof:
             entry["no_change"] = proof["no_change"]
         listed.append(entry)
     return listed
 
 
+def for_person(reason: str) -> str:
+    """Why a feature was skipped, with the number that a person knows: `blocked by 0` is `blocked by feature 1`."""
+    blocker = reason[len("blocked by ") :] if reason.startswith("blocked by ") else ""
+    return f"blocked by feature {int(blocker) + 1}" if blocker.isdecimal() else reason
+
+
 def status_lines(state: State) -> List[str]:
     """The batch for a person at a terminal."""
-    lines = [f"Batch {state['batch_id']}: {state['status']}, {reminder.progress(state)}"]
+    lines = [
+        f"Batch {state['batch_id']}: {state['status']}, {reminder.progress(state)}",
+        f"Asked for: {_asked_of_each(state)}.",
+    ]
     for entry in features(state):
         proof = f"  {entry['commit'][:12]}" if entry["commit"] else ""
         tries = f"  ({entry['attempts']} attempts)" if entry["attempts"] > 1 else ""
-        why = f"  {clean(entry['reason'][:100])}" if "reason" in entry else ""
+        why = f"  {clean(for_person(entry['reason'])[:100])}" if "reason" in entry else ""
         text = clean(entry["text"][:80])
-        lines.append(f"{entry['index'] + 1:>4}  {SIGNS[entry['status']]}  {text}{proof}{tries}{why}")
+        own = _own(state, entry["index"])
+        lines.append(f"{entry['index'] + 1:>4}  {SIGNS[entry['status']]}  {text}{own}{proof}{tries}{why}")
     lines.extend(_ending(state))
     return lines
 
@@ -94,16 +110,67 @@ def _ending(state: State) -> List[str]:
     return [f"Next: feature {state['current_index'] + 1}."]
 
 
-def plan_lines(texts: List[str], policy: State, mode: str) -> List[str]:
-    """What a batch over these features would be, for `--dry-run`."""
+def plan(state: State) -> Dict[str, Any]:
+    """What a batch that is not written yet would be, as plain data: `{features, order, dependencies, hints, policy,
+    workflow_mode}`; indices from 0.
+    """
+    return {
+        "features": features(state),
+        "order": list(model.in_order(state)),
+        "dependencies": state["feature_dependencies"],
+        "hints": _hints(state),
+        "policy": state["policy"],
+        "workflow_mode": state["workflow_mode"],
+    }
+
+
+def plan_lines(state: State) -> List[str]:
+    """The same for a person, for `--dry-run`."""
+    lines = [
+        f"{reminder.counted(state['total_features'], 'feature')} would be done, in this order "
+        f"({state['workflow_mode']}; {_asked_of_each(state)}):"
+    ]
+    for index in model.in_order(state):
+        lines.append(f"{index + 1:>4}  {clean(state['features'][index][:120])}{_own(state, index)}")
+    hints = _hints(state)
+    if hints:
+        taken = state["analysis_metadata"]["inferred"]
+        lines.append("Taken from the texts:" if taken else "The texts suggest more; `--infer-order` takes it:")
+        lines += [
+            f"      {hint['feature_index'] + 1} after {hint['needs'] + 1}: {clean(hint['why'])}" for hint in hints
+        ]
+    lines.append("Nothing was written or started.")
+    return lines
+
+
+def _hints(state: State) -> List[Dict[str, Any]]:
+    found: List[Dict[str, Any]] = (state["analysis_metadata"] or {}).get("hints", [])
+    return found
+
+
+def _asked_of_each(state: State) -> str:
+    """What holds for the features that ask for nothing of their own."""
+    policy = state["policy"]
+    limit = policy["verify_timeout_s"]
+    within = "" if limit == policies.DEFAULT["verify_timeout_s"] else f" within {limit} s"
     verify = (
-        f"`{policy['verify']}` must pass on each commit"
+        f"`{clean(policy['verify'][:200])}` must pass on each commit{within}"
         if policy["verify"]
         else "no verify command: only the commit is asked for"
     )
-    lines = [
-        f"{len(texts)} features would be done, in this order ({mode}; {verify}; {policy['max_retries']} retries each):"
-    ]
-    lines += [f"{number:>4}  {clean(text[:120])}" for number, text in enumerate(texts, 1)]
-    lines.append("Nothing was written or started.")
-    return lines
+    review = "a review; " if "review" in policy["evidence"] else ""
+    return f"{verify}; {review}{policy['max_retries']} retries each"
+
+
+def _own(state: State, index: int) -> str:
+    """What feature `index` needs and asks for of its own, in brackets; empty when nothing."""
+    needs = state["feature_dependencies"].get(key(index), ())
+    parts = [f"after {', '.join(str(need + 1) for need in sorted(needs))}"] if needs else []
+    own = state.get("details", {}).get(key(index), {}).get("policy", {})
+    words = {"verify": "verify `{}`", "verify_timeout_s": "within {} s", "evidence": "evidence {}",
+             "workflow_mode": "{}", "max_retries": "{} retries"}  # fmt: skip
+    for name, text in words.items():
+        if name in own:
+            value = own[name]
+            parts.append(text.format(clean(", ".join(value) if isinstance(value, list) else str(value))[:100]))
+    return f"  ({'; '.join(parts)})" if parts else ""

@@ -10,7 +10,7 @@ change by which such a batch would escape what a person set. On any other batch 
 
 from __future__ import annotations
 
-from . import features, model, transitions
+from . import features, model, policies, transitions
 from .errors import Misuse, Refused
 from .model import key
 
@@ -41,17 +41,9 @@ _OURS = frozenset(model.new_state("-", ["-"], ""))
 
 def asked_for(state: State, index: Optional[int] = None) -> List[str]:
     """The evidence that the policy asks for (feature `index`'s own included): none when it trusts the caller."""
-    policies = [state["policy"]]
-    if index is not None:
-        own = state.get("details", {}).get(key(index), {})
-        policies += [own, own["policy"]] if isinstance(own.get("policy"), dict) else [own]
-    asked: List[str] = []
-    for policy in policies:
-        listed = policy.get("evidence")
-        asked += [name for name in (listed if isinstance(listed, list) else []) if name not in asked]
-        if policy.get("verify") and "verify" not in asked:
-            asked.append("verify")
-    return asked
+    policy = state["policy"] if index is None else policies.of_feature(state, index)
+    asked: List[str] = list(policy["evidence"])
+    return [*asked, "verify"] if policy["verify"] and "verify" not in asked else asked
 
 
 def check_index(state: State, index: object, what: str = "feature index") -> int:

@@ -13,7 +13,7 @@ the batch is in `sessions`.
 
 from __future__ import annotations
 
-from . import model
+from . import model, policies
 from .errors import Refused
 from .model import key
 
@@ -54,9 +54,9 @@ def require_active(state: State) -> int:
     return index
 
 
-def start(state: State, now: str, base_commit: Optional[str]) -> State:
-    """Open the next runnable feature at `base_commit` (HEAD, or None). A feature that is open already stays as it
-    is.
+def start(state: State, now: str, base_commit: Optional[str], branch: Optional[str] = None) -> State:
+    """Open the next runnable feature at `base_commit` (HEAD, or None) on `branch` (None: detached, or no git). A
+    feature that is open already stays as it is.
     """
     refuse_unless_running(state)
     if state["active"]:
@@ -69,6 +69,7 @@ def start(state: State, now: str, base_commit: Optional[str]) -> State:
         "attempt": model.attempts_used(state, index) + 1,
         "phase": model.PHASES[0],
         "base_commit": base_commit,
+        "branch": branch,
         "started_at": now,
         "interruptions": 0,
     }
@@ -108,25 +109,32 @@ def complete(state: State, now: str, evidence: State) -> State:
 
 
 def fail(
-    state: State, now: str, error: str, failure_class: str, *, permanent: bool = False, stash: Optional[str] = None
+    state: State,
+    now: str,
+    error: str,
+    failure_class: str,
+    *,
+    permanent: bool = False,
+    stash: Optional[str] = None,
+    retry_after: Optional[str] = None,
 ) -> State:
     """End the open feature's attempt as failed with `error`.
 
     The attempt is counted. The feature goes back to pending while its allowance and the batch's last, unless
-    `permanent`; else it is failed and everything that needs it is skipped. Too many failures in a row pause the
-    batch.
+    `permanent`; else it is failed and everything that needs it is skipped. `retry_after` is the time before which
+    another attempt makes little sense. Too many failures in a row pause the batch.
     """
     index = require_active(state)
     name = key(index)
     used = state["active"]["attempt"]
-    policy = state["policy"]
+    policy = policies.of_feature(state, index)
     in_a_row = state.get("failures_in_a_row", 0) + 1
     changed = {
         **state,
         "active": None,
         "retry_attempts": {**state["retry_attempts"], name: used},
         "failures_in_a_row": in_a_row,
-        **_attempt_ended(state, now, error, failure_class, stash),
+        **_attempt_ended(state, now, error, failure_class, stash, retry_after),
     }
     granted = state.get("retry_allowance", {})
     retries_in_all = sum(max(0, count - 1 - granted.get(at, 0)) for at, count in changed["retry_attempts"].items())
@@ -238,25 +246,49 @@ def retry(state: State, indices: Sequence[int]) -> State:
     return model.consistent(changed)
 
 
-def add(state: State, features: Sequence[str]) -> State:
-    """Append features to a batch, also to one that was over. A text that is in it already is refused."""
+def add(
+    state: State,
+    now: str,
+    features: Sequence[str],
+    *,
+    details: Optional[State] = None,
+    needs: Optional[State] = None,
+    order: Sequence[int] = (),
+    issues: Sequence[Optional[int]] = (),
+) -> State:
+    """Append features to a batch, also to one that was over. A text that is in it already is refused.
+
+    `details` and `needs` are by the new features' keys, `order` is that of all (empty: the new ones come last),
+    `issues` their issue numbers where the batch is made of issues. What needs a feature that failed or was skipped is
+    skipped.
+    """
     known = {" ".join(text.split()).casefold(): index for index, text in enumerate(state["features"])}
     for text in features:
         twin = known.get(" ".join(text.split()).casefold())
         if twin is not None:
             raise Refused(f"Feature {twin + 1} of the batch says the same: {text[:80]!r}. Nothing was added.")
-    if state.get("issue_numbers") is not None:
+    numbers = state.get("issue_numbers")
+    given = [number for number in issues if number is not None]
+    if (numbers is not None) != bool(given) or len(given) not in (0, len(features)):
+        kinds = ("issues", "a list") if numbers is not None else ("a list", "issues")
         raise Refused(
-            "The features of this batch are issues; others cannot be added to it. Start a new batch for them."
+            f"The features of this batch come from {kinds[0]}; others from {kinds[1]} cannot be added to it. Start a "
+            "new batch for them when this one is over."
         )
     total = state["total_features"] + len(features)
-    order = state["feature_order"]
+    known_order = state["feature_order"]
+    following = [*known_order, *range(state["total_features"], total)] if known_order else []
     changed = {
         **state,
         "features": [*state["features"], *features],
         "total_features": total,
-        "feature_order": [*order, *range(state["total_features"], total)] if order else order,
+        "feature_order": list(order) or following,
+        "feature_dependencies": {**state["feature_dependencies"], **(needs or {})},
+        "details": {**state.get("details", {}), **(details or {})},
+        "issue_numbers": [*numbers, *given] if numbers is not None else None,
     }
+    for blocker in sorted(model.failed_indices(changed) | model.skipped_indices(changed)):
+        changed = _skip_dependants(changed, blocker, now)
     return model.consistent(changed)
 
 
@@ -311,7 +343,9 @@ def _check_index(state: State, index: int) -> None:
         )
 
 
-def _attempt_ended(state: State, now: str, error: str, failure_class: str, stash: Optional[str]) -> State:
+def _attempt_ended(
+    state: State, now: str, error: str, failure_class: str, stash: Optional[str], retry_after: Optional[str] = None
+) -> State:
     active = state["active"]
     name = key(active["feature_index"])
     entry = {
@@ -320,6 +354,7 @@ def _attempt_ended(state: State, now: str, error: str, failure_class: str, stash
         "failure_class": failure_class,
         "timestamp": now,
         "stash": stash,
+        "retry_after": retry_after,
     }
     known = state.get("attempts", {})
     return {"attempts": {**known, name: [*known.get(name, ()), entry][-model.KEPT_ATTEMPTS :]}}

@@ -7,8 +7,10 @@ below.
 
 from __future__ import annotations
 
+import os
+
 from . import caller as callers
-from . import clock, evidence, failures, gitrepo, model, reminder, transitions
+from . import clock, evidence, failures, gitrepo, model, outcomes, reminder, transitions
 from .errors import Misuse, Refused
 from .store import Store
 
@@ -37,7 +39,8 @@ def start(project: Project, caller: Caller) -> str:
     store, state = _own(project, caller)
     if not state["active"]:
         base = gitrepo.head(project.root) if project.git_dir else None
-        state = store.update(lambda current: transitions.start(current, clock.now(), base))
+        branch = gitrepo.branch(project.root) if project.git_dir else None
+        state = store.update(lambda current: transitions.start(current, clock.now(), base, branch))
     return reminder.worker_brief(state, _lying(project, state))
 
 
@@ -77,13 +80,15 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
         closed = transitions.complete(current, clock.now(), taken)
         return {**closed, "untracked_at_start": known}
 
+    mode = reminder.mode(state)
     state = store.update(close)
     proof = f"commit {taken['commit'][:12]}" if taken.get("commit") else "no git"
     if taken["verify"]:
         proof += f", verify passed in {taken['verify']['seconds']:.1f} s"
     if no_change is not None:
         proof += ", no change"
-    return f"Feature {index + 1} of {state['total_features']} is done ({proof}). {_afterwards(state)}"
+    told = outcomes.publish_quietly(project, state, index)
+    return f"Feature {index + 1} of {state['total_features']} is done ({proof}).{told} {_afterwards(state, mode)}"
 
 
 def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = False) -> str:
@@ -92,20 +97,32 @@ def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = Fal
         raise Misuse("--reason needs to say what went wrong: the next attempt is told.")
     store, state = _own(project, caller)
     index = transitions.require_active(state)
+    mode = reminder.mode(state)
     stash = set_aside(project, state)
-    words = reason[:LONGEST_WORDS]
-    state = store.update(
-        lambda current: transitions.fail(
-            current, clock.now(), words, failures.classify(words), permanent=permanent, stash=stash
+    words, now = reason[:LONGEST_WORDS], clock.now()
+    kind = failures.classify_report(words)
+    treatment = failures.TREATMENT[kind]
+    backoff = failures.backoff_s(state["active"]["attempt"], os.urandom(1)[0] / 256)
+    retry_after = failures.reset_time(words, now) or clock.later(backoff)
+
+    def end(current: State) -> State:
+        ended = transitions.fail(
+            current, now, words, kind, permanent=permanent or treatment == "fail", stash=stash, retry_after=retry_after
         )
-    )
+        if treatment == "pause" and ended["status"] == "in_progress":
+            return transitions.pause(ended, now, f"a person is needed ({kind}): {words[:300]}")
+        return ended
+
+    state = store.update(end)
     kept = f" Its uncommitted work is in the stash `{stash}`." if stash else ""
     if model.condition(state, index) == "failed":
         blocked = sum(entry["reason"].startswith("blocked by") for entry in state["skipped_features"])
-        what = "given up on" + (f"; {blocked} features that need it are skipped" if blocked else "")
+        others = f"; {reminder.counted(blocked, 'feature')} that need it are skipped" if blocked > 1 else ""
+        what = "given up on" + ("; the feature that needs it is skipped" if blocked == 1 else others)
+        kept += outcomes.publish_quietly(project, state, index)
     else:
-        what = f"to be tried again ({model.attempts_used(state, index)} attempts used)"
-    return f"Feature {index + 1} of {state['total_features']} is {what}.{kept} {_afterwards(state)}"
+        what = f"to be tried again ({reminder.counted(model.attempts_used(state, index), 'attempt')} used)"
+    return f"Feature {index + 1} of {state['total_features']} is {what}.{kept} {_afterwards(state, mode)}"
 
 
 def decide(project: Project, caller: Caller, question: str, answer: str) -> str:
@@ -137,7 +154,8 @@ def _lying(project: Project, state: State) -> str:
     return reminder.lying(commits, left, active["base_commit"])
 
 
-def _afterwards(state: State) -> str:
-    if state["workflow_mode"] == "direct":
+def _afterwards(state: State, mode: str) -> str:
+    """What a worker of this mode is told once its feature is closed."""
+    if mode == "direct":
         return reminder.next_step(state)
     return f"{reminder.progress(state)}. Your part ends here: answer in at most three lines what was done."

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Callable
 
@@ -105,11 +105,11 @@ def state_of(project: Path) -> dict[str, Any]:
     return state
 
 
-def in_terminal(client: Client, *words: str) -> str:
+def in_terminal(client: Client, *words: str, env: Mapping[str, str] | None = None) -> str:
     """What batchctl answers a person at a terminal of their own."""
     command = [str(REPOSITORY / "bin" / "batchctl"), *words]
     done = subprocess.run(
-        command, cwd=client.project, env=client.environment(), check=True, capture_output=True, text=True
+        command, cwd=client.project, env=client.environment(env), check=True, capture_output=True, text=True
     )
     return done.stdout
 

@@ -55,9 +55,9 @@ def test_any_evidence_that_is_asked_for_counts(store, file, policy):
         library.update_batch_progress(file, 0, "completed")
 
 
-@pytest.mark.parametrize("own", [{"verify": "make test"}, {"evidence": ["commit"]}, {"policy": {"verify": "true"}}])
+@pytest.mark.parametrize("own", [{"verify": "make test"}, {"evidence": ["commit"]}])
 def test_a_features_own_policy_counts_too(store, file, own):
-    store.create({**new_batch(2, evidence=[]), "details": {"0": own}})
+    store.create({**new_batch(2, evidence=[]), "details": {"0": {"policy": own}}})
     with pytest.raises(BatchStateError, match="batchctl done"):
         library.update_batch_progress(file, 0, "completed")
     library.update_batch_progress(file, 1, "completed")

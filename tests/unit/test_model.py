@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 
 import pytest
-from batch_implement import codec, model
+from batch_implement import codec, model, policies
 from batches import NOW, completed, conditions, failed, given_up, new_batch, started, then
 
 
 def test_a_first_version_is_valid_and_its_parts_are_its_own():
-    features, policy = ["a", "b"], model.policy(verify="make")
+    features, policy = ["a", "b"], policies.new(verify="make")
     state = model.new_state("b1", features, NOW, policy=policy, untracked=iter(["x"]))
     assert codec.problems({**state, "revision": 1}, None) == []
     features.append("c")
@@ -21,16 +21,16 @@ def test_a_first_version_is_valid_and_its_parts_are_its_own():
 
 
 def test_a_verify_command_asks_for_its_evidence_unless_the_person_says_what_is_asked_for():
-    assert model.policy(verify="make")["evidence"] == ["commit", "verify"]
-    assert model.policy(verify="make", evidence=[])["evidence"] == []
-    assert model.policy()["evidence"] == ["commit"]
+    assert policies.new(verify="make")["evidence"] == ["commit", "verify"]
+    assert policies.new(verify="make", evidence=[])["evidence"] == []
+    assert policies.new()["evidence"] == ["commit"]
 
 
 def test_no_policy_shares_its_lists_with_the_default():
-    model.policy()["evidence"].append("review")
-    model.policy()["budgets"]["cost"] = 1
-    assert model.DEFAULT_POLICY["evidence"] == ["commit"]
-    assert model.DEFAULT_POLICY["budgets"] == {}
+    policies.new()["evidence"].append("review")
+    policies.new()["budgets"]["cost"] = 1
+    assert policies.DEFAULT["evidence"] == ["commit"]
+    assert policies.DEFAULT["budgets"] == {}
 
 
 @pytest.mark.parametrize("name", ["b", "batch-20260131-235959-000001", "A.b_c-1", "x" * 100, "a.b.c", "-", "."])

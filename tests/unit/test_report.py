@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batch_implement import model, report, transitions
+from batch_implement import policies, report, transitions
 from batches import NOW, all_completed, completed, failed, given_up, new_batch, started, then
 
 BUSY = started(given_up(completed(new_batch(5, needs={4: [1]}))))
@@ -84,9 +84,9 @@ def test_a_text_with_line_breaks_stays_on_its_line():
 
 
 def test_a_plan_says_what_would_be_done_and_that_nothing_was():
-    lines = report.plan_lines(["a", "b\nc"], model.policy(verify="make test"), "direct")
+    lines = report.plan_lines(["a", "b\nc"], policies.new(verify="make test"), "direct")
     assert lines[0] == (
         "2 features would be done, in this order (direct; `make test` must pass on each commit; 3 retries each):"
     )
     assert lines[1:] == ["   1  a", "   2  b c", "Nothing was written or started."]
-    assert "only the commit is asked for" in report.plan_lines(["a"], model.policy(), "direct")[0]
+    assert "only the commit is asked for" in report.plan_lines(["a"], policies.new(), "direct")[0]

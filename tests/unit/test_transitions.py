@@ -158,12 +158,12 @@ def test_the_last_one_completed_during_a_pause_ends_the_batch():
 
 
 def test_a_failed_attempt_is_counted_and_comes_again_after_the_others():
-    state = failed(new_batch(2), "no network", stash="stash 1")
+    state = failed(new_batch(2), "no network", stash="stash 1", retry_after="later")
     assert conditions(state) == ["pending", "pending"]
     assert state["retry_attempts"] == {"0": 1}
-    assert state["attempts"]["0"] == [
-        {"attempt": 1, "error_message": "no network", "failure_class": "feature", "timestamp": NOW, "stash": "stash 1"}
-    ]
+    (ended,) = state["attempts"]["0"]
+    assert (ended["attempt"], ended["error_message"], ended["failure_class"]) == (1, "no network", "feature")
+    assert (ended["timestamp"], ended["stash"], ended["retry_after"]) == (NOW, "stash 1", "later")
     assert state["current_index"] == 1
     assert "ended_at" not in state["timings"]["0"]
 
@@ -441,29 +441,29 @@ def test_going_on_after_a_pause_forgets_its_reason_and_the_failures_in_a_row():
 
 
 def test_added_features_come_last_in_any_order():
-    state = then(new_batch(2, order=[1, 0]), transitions.add, ["x", "y"])
+    state = then(new_batch(2, order=[1, 0]), transitions.add, NOW, ["x", "y"])
     assert (state["features"][2:], state["total_features"], state["feature_order"]) == (["x", "y"], 4, [1, 0, 2, 3])
-    assert then(new_batch(2), transitions.add, ["x"])["feature_order"] == []
+    assert then(new_batch(2), transitions.add, NOW, ["x"])["feature_order"] == []
 
 
 @pytest.mark.parametrize("over", [completed(new_batch(1)), given_up(new_batch(1))])
 def test_a_batch_that_was_over_is_in_progress_again_with_more_to_do(over):
-    state = then(over, transitions.add, ["more"])
+    state = then(over, transitions.add, NOW, ["more"])
     assert (state["status"], state["current_index"]) == ("in_progress", 1)
 
 
 def test_a_paused_batch_stays_paused_with_more_to_do():
-    assert then(paused(new_batch(1)), transitions.add, ["more"])["status"] == "paused"
+    assert then(paused(new_batch(1)), transitions.add, NOW, ["more"])["status"] == "paused"
 
 
 def test_a_text_that_is_in_the_batch_already_is_not_added():
-    message = refusal(new_batch(["Add a  Login"]), transitions.add, ["new", "add a login"])
+    message = refusal(new_batch(["Add a  Login"]), transitions.add, NOW, ["new", "add a login"])
     assert "Feature 1 of the batch says the same" in message
     assert "Nothing was added" in message
 
 
 def test_nothing_is_added_to_a_batch_of_issues():
-    assert "issues" in refusal({**new_batch(2), "issue_numbers": [4, 5]}, transitions.add, ["x"])
+    assert "issues" in refusal({**new_batch(2), "issue_numbers": [4, 5]}, transitions.add, NOW, ["x"])
 
 
 def test_a_decision_is_recorded_with_the_feature_that_was_open():

@@ -13,8 +13,8 @@ import io
 import os
 import shlex
 
+from .. import arguments, audit, cli, features, model, personverbs, reminder, report, sources
 from .. import caller as callers
-from .. import cli, features, model, personverbs, reminder, report
 from ..errors import BatchError, Misuse, Refused
 from ..store import Store
 
@@ -48,6 +48,8 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
             )
         return command(occasion, caller, occasion.text("command_args"))
     except BatchError as error:
+        asked = f"/{name[len(PLUGIN) :]} {occasion.text('command_args')}".strip()
+        audit.refusal(occasion.project, asked, error)
         return _block(error.message)
     except OSError as error:
         return _block(f"{error.filename or 'The system'}: {error.strerror}. Nothing was started.")
@@ -79,12 +81,9 @@ def _cwd(occasion: Occasion) -> str:
     return occasion.text("cwd") or occasion.project.root
 
 
-def _batch_implement(occasion: Occasion, caller: Caller, arguments: str) -> Dict[str, Any]:
-    parser = cli.Parser(prog="/batch-implement", add_help=False, allow_abbrev=False)
-    parser.add_argument("file", nargs="?", metavar="FILE")
-    parser.add_argument("--resume", nargs="?", const="", metavar="ID")
-    cli.batch_options(parser)
-    words = _words(arguments)
+def _batch_implement(occasion: Occasion, caller: Caller, typed: str) -> Dict[str, Any]:
+    parser = arguments.batch_command()
+    words = _words(typed)
     if "-h" in words or "--help" in words:
         return _block(parser.format_help().rstrip())
     options = parser.parse_args(words)
@@ -98,30 +97,19 @@ def _batch_implement(occasion: Occasion, caller: Caller, arguments: str) -> Dict
             project, caller, options.resume or None, unattended=caller.unattended or options.unattended
         )
         return _brief(state)
-    if options.file is None:
-        raise Misuse(
-            "A features file is missing: a feature a line (.txt), or a checklist "
-            f"(.md).\n{parser.format_usage().rstrip()}"
-        )
-    if options.file == "-":
-        raise Misuse(
-            "There is no standard input in Claude Code. Write the features to a file, or use `batchctl create -` in a "
-            "terminal."
-        )
-    texts = [feature.text for feature in features.read_file(os.path.join(_cwd(occasion), options.file))]
-    policy = cli.policy_of(options, unattended=caller.unattended)
+    given = arguments.policy_of(options, unattended=caller.unattended)
+    found = sources.read(options, _cwd(occasion), project.root, None)
     if options.dry_run:
-        return _block("\n".join(report.plan_lines(texts, policy, options.mode)))
-    state = personverbs.create(
-        project, caller, texts, features_file=options.file, policy=policy, mode=options.mode, replace=options.replace
-    )
-    return _brief(state)
+        plan = personverbs.planned(project, found, given, infer_order=options.infer_order)
+        return _block("\n".join([*found.notes, *report.plan_lines(plan)]))
+    state = personverbs.create(project, caller, found, given, infer_order=options.infer_order, replace=options.replace)
+    return _brief(state, *found.notes)
 
 
-def _auto_implement(occasion: Occasion, caller: Caller, arguments: str) -> Optional[Dict[str, Any]]:
+def _auto_implement(occasion: Occasion, caller: Caller, typed: str) -> Optional[Dict[str, Any]]:
     """A text without a batch becomes a batch of one; during a batch only its open feature is worked on."""
     project = occasion.project
-    text = features.clean(arguments).strip()
+    text = features.clean(typed).strip()
     state = Store(project).read()
     if state is not None and model.is_live(state):
         callers.refuse_stranger(state, caller, project)
@@ -139,8 +127,8 @@ def _auto_implement(occasion: Occasion, caller: Caller, arguments: str) -> Optio
             f"The text has {len(text)} characters; a feature has at most {features.MAX_FEATURE_CHARS}. Put the details "
             "into a file and name it."
         )
-    policy = model.policy(unattended=caller.unattended)
-    personverbs.create(project, caller, [text], features_file="-", policy=policy)
+    found = sources.Found(features.Listing([features.Feature(text, 0)], {}), "-", [])
+    personverbs.create(project, caller, found, {"unattended": caller.unattended})
     return None
 
 
@@ -149,10 +137,8 @@ def _open_text(state: State) -> str:
     return text
 
 
-def _batchctl(occasion: Occasion, caller: Caller, arguments: str) -> Dict[str, Any]:
-    words = _words(arguments)
-    if "-" in words:
-        raise Misuse("There is no standard input in Claude Code: name a file.")
+def _batchctl(occasion: Occasion, caller: Caller, typed: str) -> Dict[str, Any]:
+    words = _words(typed)
     project = occasion.project
     shown = io.StringIO()
     try:

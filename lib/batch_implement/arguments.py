@@ -1,0 +1,192 @@
+"""What can be typed: the verbs of batchctl and their options, and those of `/batch-implement`.
+
+    options = verbs().parse_args(["create", "features.txt", "--verify", "make test"])
+    options = batch_command().parse_args([...])          /batch-implement
+    wishes = policy_of(options)                          what the options ask of the batch's policy
+
+Wrong arguments raise Misuse with the usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from . import model, policies
+from .errors import Misuse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are Misuse with the usage, instead of an exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise Misuse."""
+        raise Misuse(f"{message[:1].upper()}{message[1:]}.\n{self.format_usage().rstrip()}")
+
+
+def source_options(parser: argparse.ArgumentParser) -> None:
+    """Where features come from: a file or issues."""
+    parser.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help="a feature a line (.txt), a checklist (.md), .yaml or .json; - for standard input",
+    )
+    parser.add_argument("--issues", nargs="+", metavar="N", help="these issues instead of a file, read with gh")
+    parser.add_argument("--label", metavar="NAME", help="the open issues with this label")
+    parser.add_argument("--milestone", metavar="NAME", help="the open issues of this milestone")
+    parser.add_argument("--skip-unreadable", action="store_true", help="leave out issues that cannot be read")
+
+
+def batch_options(parser: argparse.ArgumentParser) -> None:
+    """The options that a new batch is given, the same for `batchctl create` and `/batch-implement`."""
+    source_options(parser)
+    parser.add_argument("--verify", metavar="CMD", help="shell command that must exit 0 on a feature's commit")
+    parser.add_argument("--verify-timeout", metavar="SECONDS", type=_positive, help="end it after this long (1800)")
+    parser.add_argument(
+        "--review", action="store_true", help="ask for a review of each feature by batch-implement:reviewer"
+    )
+    parser.add_argument(
+        "--max-retries", metavar="N", type=_natural, help="retries of a feature after its first attempt (3)"
+    )
+    parser.add_argument(
+        "--mode",
+        choices=policies.MODES,
+        help="a worker for each feature, or the conversation itself",
+    )
+    parser.add_argument(
+        "--unattended", action="store_true", help="nobody is there to answer questions (the default under -p)"
+    )
+    parser.add_argument(
+        "--infer-order", action="store_true", help="take what the texts suggest about their order (see --dry-run)"
+    )
+    parser.add_argument("--comment", action="store_true", help="write each feature's outcome to its issue")
+    parser.add_argument(
+        "--close",
+        action="store_true",
+        help="close a completed feature's issue once its commit is on the default branch",
+    )
+    parser.add_argument(
+        "--replace", action="store_true", help="put an unfinished batch into history and start this one"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done and write nothing")
+
+
+def policy_of(options: argparse.Namespace, *, unattended: bool) -> Dict[str, Any]:
+    """What the options ask of a batch, by the names of its policy and `workflow_mode`; only what was given."""
+    given: Dict[str, Any] = {"unattended": options.unattended or unattended}
+    if options.verify is not None:
+        if not options.verify.strip():
+            raise Misuse("--verify is empty. Give it the command that must pass, or leave it out.")
+        given["verify"] = options.verify
+    if options.review:
+        given["evidence"] = ["review"]
+    wishes = {
+        "verify_timeout_s": options.verify_timeout, "max_retries": options.max_retries, "workflow_mode": options.mode,
+        "comment_issues": options.comment or None, "close_issues": options.close or None,
+    }  # fmt: skip
+    given.update({name: value for name, value in wishes.items() if value is not None})
+    if (options.comment or options.close) and options.file is not None:
+        raise Misuse("--comment and --close are for a batch made of issues: `--issues N ...` or `--label NAME`.")
+    return given
+
+
+def batch_command() -> Parser:
+    """The parser of `/batch-implement`."""
+    parser = Parser(prog="/batch-implement", add_help=False, allow_abbrev=False)
+    batch_options(parser)
+    parser.add_argument("--resume", nargs="?", const="", metavar="ID", help="go on with the batch that is here")
+    return parser
+
+
+def verbs() -> Parser:
+    """The parser of all verbs."""
+    top = Parser(prog="batchctl", description="Look at and steer the batch of this project.", allow_abbrev=False)
+    top.add_argument("--version", action="version", version=_version())
+    known = top.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
+
+    def verb(name: str, text: str, example: str) -> argparse.ArgumentParser:
+        sub = known.add_parser(
+            name,
+            help=text,
+            description=text[:1].upper() + text[1:] + ".",
+            epilog=f"Example: {example}",
+            allow_abbrev=False,
+        )
+        sub.add_argument("--json", action="store_true", help="answer with one JSON object")
+        return sub
+
+    verb("start", "open the next feature, or show the open one, and say what to do", "batchctl start")
+    sub = verb("phase", "say what is being done now", "batchctl phase implement")
+    sub.add_argument("name", choices=model.PHASES, metavar="NAME", help=", ".join(model.PHASES))
+    sub = verb("done", "close the open feature when there is evidence for it", "batchctl done")
+    sub.add_argument("--no-change", metavar="REASON", help="why the feature needs no commit")
+    sub.add_argument(
+        "--wait", metavar="SECONDS", type=_natural, default=90, help="how long to wait for the verify command (90)"
+    )
+    sub = verb(
+        "fail",
+        "end the attempt at the open feature as failed",
+        'batchctl fail --reason "the API it needs does not exist"',
+    )
+    sub.add_argument("--reason", required=True, metavar="TEXT", help="what went wrong; the next attempt is told")
+    sub.add_argument("--permanent", action="store_true", help="another attempt cannot help")
+    sub = verb(
+        "decide",
+        "record a question that was answered by a default",
+        'batchctl decide "Which port?" "8080, as in the README"',
+    )
+    sub.add_argument("question", metavar="QUESTION")
+    sub.add_argument("answer", metavar="ANSWER")
+    verb("status", "show the batch", "batchctl status --json")
+    verb("next", "say what is next", "batchctl next")
+    verb("brief", "show the open feature and what to do again", "batchctl brief")
+
+    sub = verb("create", "start a batch", "batchctl create features.txt --verify 'make test'")
+    batch_options(sub)
+    sub = verb("add", "append features to the batch", "batchctl add more.txt")
+    source_options(sub)
+    sub = verb("skip", "leave a feature out, and what needs it", 'batchctl skip 3 --reason "not wanted any more"')
+    sub.add_argument("number", metavar="N", type=_positive, help="the feature's number, from 1")
+    sub.add_argument("--reason", default="skipped by a person", metavar="TEXT", help="why; reports show it")
+    sub = verb("retry", "bring failed or skipped features back; without numbers all that failed", "batchctl retry 2 5")
+    sub.add_argument("numbers", metavar="N", nargs="*", type=_positive, help="feature numbers, from 1")
+    sub = verb("pause", "let the batch wait and end its client's hold", "batchctl pause")
+    sub.add_argument("--reason", default="paused by a person", metavar="TEXT", help="why; status shows it")
+    sub = verb("resume", "go on with a paused batch, or one whose client is gone", "batchctl resume")
+    sub.add_argument("batch_id", nargs="?", metavar="ID", help="the batch, when you want to be sure which one")
+    verb("abort", "end the batch and put it into history", "batchctl abort")
+    verb("issues", "write outcomes to the issues and close them, as far as the batch asks for it", "batchctl issues")
+    sub = verb("log", "tell what happened to the batch, oldest first", "batchctl log --feature 3")
+    sub.add_argument("--feature", metavar="N", type=_positive, help="of one feature only, by its number from 1")
+    sub = verb(
+        "validate", "check state and features files against their schemas", "batchctl validate .claude/batch_state.json"
+    )
+    sub.add_argument("files", nargs="*", metavar="FILE", help="default: the state of this project")
+    sub = verb("schema", "print a published schema", "batchctl schema batch_state")
+    sub.add_argument("name", nargs="?", default="batch_state", metavar="NAME", help="batch_state or features")
+    verb("doctor", "look for everything that would stop a batch", "batchctl doctor")
+    return top
+
+
+def _natural(text: str) -> int:
+    return _number(text, 0)
+
+
+def _positive(text: str) -> int:
+    return _number(text, 1)
+
+
+def _number(text: str, least: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to 999999999")
+    return int(text)
+
+
+def _version() -> str:
+    from . import __version__
+
+    return f"batchctl {__version__}"

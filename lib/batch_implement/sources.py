@@ -1,0 +1,72 @@
+"""Where the features of a batch come from, as a person named it: a file, standard input, or issues.
+
+    found = sources.read(options, cwd, root, sys.stdin.buffer)
+    found.listing, found.features_file, found.notes
+
+Reads only; nothing is written when anything cannot be read. Errors are those of `features` (Misuse) and `issues`
+(Refused).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import BinaryIO, List, NamedTuple, Optional
+
+from . import features
+from .errors import Misuse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from .features import Listing
+
+
+class Found(NamedTuple):
+    """A listing, the path it was read from as it was given (`-` for standard input, empty for issues), and what else
+    a person should be told, a sentence each.
+    """
+
+    listing: Listing
+    features_file: str
+    notes: List[str]
+
+
+def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[BinaryIO]) -> Found:
+    """What `options` (see `arguments.source_options`) name. A path is relative to `cwd`, `root` is the project's;
+    `stdin` is None where there is none to read.
+    """
+    by_number = options.issues is not None
+    by_query = options.label is not None or options.milestone is not None
+    ways = [options.file is not None, by_number, by_query]
+    if sum(ways) != 1:
+        raise Misuse(
+            "Name the features in one way: a file (a feature a line, a checklist, .yaml or .json; `-` for standard "
+            "input), `--issues N ...`, or `--label NAME` and `--milestone NAME`."
+        )
+    if options.file is not None:
+        if options.skip_unreadable:
+            raise Misuse("--skip-unreadable is for issues; a features file is read whole or not at all.")
+        return Found(_from_file(options.file, cwd, stdin), options.file, [])
+    from . import issues
+
+    found = issues.read(
+        root,
+        numbers=issues.numbers(options.issues) if by_number else (),
+        label=options.label,
+        milestone=options.milestone,
+        skip_unreadable=options.skip_unreadable,
+    )
+    listed = [features.Feature(text, 0, details, number) for text, number, details in issues.as_features(found)]
+    return Found(features.Listing(listed, {}), "", issues.notes(found))
+
+
+def _from_file(name: str, cwd: str, stdin: Optional[BinaryIO]) -> Listing:
+    if name != "-":
+        return features.read_file(os.path.join(cwd, name))
+    if stdin is None:
+        raise Misuse(
+            "There is no standard input in Claude Code. Write the features to a file, or use `batchctl create -` in a "
+            "terminal."
+        )
+    return features.read_stdin(stdin)
