@@ -1,0 +1,310 @@
+"""The one seam to `gh`, GitHub's command line: the few calls that read issues and write to them.
+
+    gh.view(root, 72, "number,title,state")   one issue (or pull request: gh does not tell them apart), as gh gives it
+    gh.listed(root, label, milestone)         the open issues of a label, a milestone or both
+    gh.comment(root, 72, body)                its address
+    gh.close(root, 72)
+    gh.repository(root)                       the repository that gh finds here: address, default branch, remotes
+
+Every call is a list of arguments, never a shell line; a body goes in by standard input. It runs in the project's root,
+so that gh finds the repository by the remotes there (or by GH_REPO), asks nothing, and ends after 30 s. What goes
+wrong is a `GhTrouble`: its message says what to do, its `kind` what happened.
+
+Where this is from: the calls, their JSON fields and the exit statuses (1 error, 2 cancelled, 4 login needed) from gh's
+manual (`gh issue view`, `gh issue list`, `gh issue comment`, `gh issue close`, `gh repo view`, `gh help exit-codes`,
+`gh help environment`); the words on standard error from gh's source (internal/ghcmd/cmd.go, pkg/cmd/root/help.go,
+pkg/cmd/factory/remote_resolver.go, pkg/cmd/issue/) and, where GitHub says them, from reports of them. gh's words may
+change: what is not recognised is passed on as it is. `gh auth status` is not asked: each call says it itself, and its
+exit status was wrong for a while (cli/cli issue 8845).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import NamedTuple
+
+from . import features, gitrepo, strictjson
+from .errors import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+TIMEOUT_S = 30
+MOST_LISTED = 1000  # more than that GitHub's search, which gh asks for labels and milestones, never gives
+FIELDS = "number,title,body,state,url"
+
+_SET = {
+    "GH_PROMPT_DISABLED": "1", "GH_NO_UPDATE_NOTIFIER": "1", "GH_PAGER": "cat", "GH_SPINNER_DISABLED": "1",
+    "NO_COLOR": "1", "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0",
+}  # fmt: skip
+_UNSET = (
+    "GH_FORCE_TTY", "CLICOLOR_FORCE", "GH_DEBUG", "DEBUG", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX",
+)  # fmt: skip
+
+# What gh or GitHub says (in lower case), what that is, and what to do; the first that fits counts. `about` is what the
+# call was about, `words` are gh's own, `call` is its beginning.
+_SIGNS: Sequence[Tuple[str, Tuple[str, ...], str]] = (
+    (
+        "login",
+        ("to get started with github cli", "set the gh_token environment variable"),
+        "gh is not logged in. Run `gh auth login` in a terminal (or set GH_TOKEN), then the same again.",
+    ),
+    (
+        "login",
+        ("http 401", "bad credentials"),
+        "GitHub does not accept gh's login; the token has probably expired. `gh auth status` shows which one it is, "
+        "`gh auth login` renews it (or set GH_TOKEN anew). Then the same again.",
+    ),
+    (
+        "rate",
+        ("rate limit", "submitted too quickly", "abuse detection", "http 429"),
+        "GitHub's rate limit for this login is used up. `gh api rate_limit` shows when it is renewed, within the hour; "
+        "do the same again then. gh said: {words}",
+    ),
+    (
+        "offline",
+        (
+            "error connecting to", "dial tcp", "no such host", "network is unreachable", "connection refused",
+            "connection reset", "i/o timeout", "handshake timeout", "proxyconnect", "deadline exceeded",
+            "client.timeout",
+        ),
+        "GitHub cannot be reached from here. Check the connection (and https://githubstatus.com), then do the same "
+        "again. gh said: {words}",
+    ),
+    (
+        "server",
+        ("http 500", "http 502", "http 503", "http 504"),
+        "GitHub has trouble of its own. See https://githubstatus.com and do the same again later. gh said: {words}",
+    ),
+    (
+        "repository",
+        ("no git remotes found", "none of the git remotes", "not a git repository"),
+        "gh finds no GitHub repository for {root}. `git remote -v` shows what it has: add the remote whose issues are "
+        "meant, or set GH_REPO to OWNER/NAME. gh said: {words}",
+    ),
+    (
+        "repository",
+        ("set-default",),
+        "gh does not know which remote's issues are meant in {root}. Choose with `gh repo set-default`, then the same "
+        "again.",
+    ),
+    (
+        "repository",
+        ("could not resolve to a repository", "has disabled issues"),
+        "The repository that gh finds for {root} has no issues that this login can see. Check it with `gh repo view`, "
+        "and the login with `gh auth status`. gh said: {words}",
+    ),
+    (
+        "no_issue",
+        ("could not resolve to an issue",),
+        "There is no {about} in the repository that gh finds here, or this login may not see it. Check the number; `gh "
+        "repo view` shows which repository that is.",
+    ),
+    (
+        "no_milestone",
+        ("no milestone found", "could not resolve to a milestone"),
+        "There is no {about}. List them: `gh api 'repos/{{owner}}/{{repo}}/milestones?state=all' --jq '.[] | [.number, "
+        ".title]'`. A milestone that is only digits is taken for a number.",
+    ),
+    (
+        "locked",
+        ("issue is locked",),
+        "The conversation of {about} is locked: GitHub takes no comment there from this login. Unlock it (`gh issue "
+        "unlock`), or comment by hand.",
+    ),
+    (
+        "permission",
+        ("resource not accessible", "correct permissions", "could not close the issue", "saml", "http 403"),
+        "This login may not do that with {about}. `gh auth status` shows the login and what its token may do; it needs "
+        "to read and write issues. gh said: {words}",
+    ),
+    (
+        "old",
+        ("unknown flag", "unknown json field", "unknown command"),
+        "This gh does not know the call; it is probably too old (`gh --version`). Update it. gh said: {words}",
+    ),
+)  # fmt: skip
+
+
+class GhTrouble(Refused):
+    """A call of gh that came to nothing.
+
+    `kind`: `missing`, `timeout`, `login`, `rate`, `offline`, `server`, `repository`, `no_issue`, `no_milestone`,
+    `locked`, `permission`, `old`, `answer` (not what was asked for), `other`.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Repository(NamedTuple):
+    """A repository on the code host: its address, the name of its default branch (empty before the first push), and
+    the names of the git remotes here that stand for it, the one that gh prefers first.
+    """
+
+    url: str
+    default_branch: str
+    remotes: List[str]
+
+
+def view(root: str, number: int, fields: str = FIELDS) -> Dict[str, Any]:
+    """The `fields` (comma-separated names of gh's) of an issue or a pull request of that number.
+
+    `state` is `OPEN`, `CLOSED` or (a pull request) `MERGED`; the `url` of a pull request has `/pull/` in it, nothing
+    else tells one. `comments` are all there are, each with `body`, `url` and `viewerDidAuthor`.
+    """
+    about = f"issue {number}"
+    found = _parsed(_run(root, "issue", "view", str(number), "--json", fields, about=about), about)
+    if not isinstance(found, dict):
+        raise _odd(about, "is no JSON object")
+    return found
+
+
+def listed(root: str, label: Optional[str] = None, milestone: Optional[str] = None) -> List[Dict[str, Any]]:
+    """The open issues that have the label and are in the milestone (title, or number), newest first: `FIELDS` of each.
+
+    At most `MOST_LISTED`. An unknown label, or title of a milestone, is no error to gh: nothing has it. Newer gh ask
+    GitHub's search, whose index lags: an issue closed a moment ago may be among them, with its true `state`.
+    """
+    filters = []
+    if label is not None:
+        # gh splits the value at commas, as a line of CSV
+        filters.append('--label="{}"'.format(label.replace('"', '""')))
+    if milestone is not None:
+        filters.append(f"--milestone={milestone}")
+    about = " and ".join(
+        f"{what} {value!r}" for what, value in (("label", label), ("milestone", milestone)) if value is not None
+    )
+    limit = ("--state", "open", "--limit", str(MOST_LISTED))
+    found = _parsed(_run(root, "issue", "list", *filters, *limit, "--json", FIELDS, about=about), about)
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise _odd(about, "is no list of JSON objects")
+    return found
+
+
+def comment(root: str, number: int, body: str) -> str:
+    """Write a comment to an issue; its address, empty when gh did not say it."""
+    said = _run(root, "issue", "comment", str(number), "--body-file", "-", about=f"issue {number}", text=body)
+    return _line(said)
+
+
+def close(root: str, number: int) -> None:
+    """Close an issue as completed; one that is closed stays so."""
+    _run(root, "issue", "close", str(number), "--reason", "completed", about=f"issue {number}")
+
+
+def repository(root: str) -> Repository:
+    """The repository that gh finds for the project, and the remotes here that stand for it."""
+    about = "the repository"
+    found = _parsed(_run(root, "repo", "view", "--json", "defaultBranchRef,url", about=about), about)
+    try:
+        url, branch = found["url"], (found["defaultBranchRef"] or {"name": ""})["name"]
+        if not isinstance(url, str) or not isinstance(branch, str):
+            raise TypeError
+    except (TypeError, KeyError, IndexError):
+        raise _odd(about, "lacks its address or its default branch") from None
+    return Repository(features.clean(url), branch, _remotes(root, url))
+
+
+def _remotes(root: str, url: str) -> List[str]:
+    """Names of the remotes that stand for the repository at `url`, as gh prefers them.
+
+    Without one at that host those that end alike, OWNER/NAME: hosts have other names in the person's ssh or git
+    configuration.
+    """
+    listed = gitrepo._run(root, "config", "-z", "--get-regexp", r"^remote\..*\.url$", fails=True).stdout
+    places = {}
+    for entry in listed.split("\0"):
+        name, _, address = entry.partition("\n")
+        if address:
+            places[name[len("remote.") : -len(".url")]] = _place(address)
+    wanted = _place(url)
+    names = [name for name, place in places.items() if place == wanted]
+    names = names or [name for name, place in places.items() if place[1] == wanted[1]]
+    return sorted(names, key=lambda name: (("upstream", "github", "origin", name).index(name), name))
+
+
+def _place(address: str) -> Tuple[str, str]:
+    """Host and OWNER/NAME of a repository's address, in any of git's ways to write one."""
+    scheme, _, rest = address.lower().rstrip("/").rpartition("://")
+    parts = (rest if scheme else rest.replace(":", "/", 1)).split("/")
+    host = parts[0].rpartition("@")[2].partition(":")[0]
+    path = "/".join(parts[-2:])
+    return host, path[: -len(".git")] if path.endswith(".git") else path
+
+
+def version() -> str:
+    """The first line of `gh --version`."""
+    return _line(_run("/", "--version"))
+
+
+def _run(root: str, *arguments: str, about: str = "", text: Optional[str] = None) -> bytes:
+    """What gh prints; GhTrouble when it fails or does not end. `about` names what the call is about, for messages."""
+    environment = {**os.environ, **_SET}
+    for name in _UNSET:
+        environment.pop(name, None)
+    call = " ".join(("gh", *arguments[:2]))
+    try:
+        answer = subprocess.run(
+            [_program(), *arguments],
+            input=None if text is None else text.encode("utf-8", "replace"),
+            stdin=subprocess.DEVNULL if text is None else None,
+            capture_output=True, cwd=root, timeout=TIMEOUT_S, env=environment, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise GhTrouble(
+            "timeout",
+            f"`{call}` did not answer within {TIMEOUT_S} s and was ended ({about}). GitHub may be slow or out of "
+            "reach: see https://githubstatus.com, then do the same again.",
+        ) from error
+    except OSError as error:
+        raise GhTrouble("missing", f"`{call}` cannot be started in {root}: {error.strerror}.") from error
+    if answer.returncode != 0:
+        raise trouble(answer.returncode, answer.stderr, root=root, call=call, about=about)
+    return answer.stdout
+
+
+def _program() -> str:
+    # Only from a fixed place: gh runs in the project's folder, and a relative entry of PATH would find a `gh` there.
+    fixed = [entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(entry)]
+    found = shutil.which("gh", path=os.pathsep.join(fixed)) if fixed else None
+    if found is None:
+        raise GhTrouble(
+            "missing",
+            "gh, GitHub's command line, was not found on PATH. Issues are read and written with it: install it "
+            "(https://cli.github.com) and `gh auth login`, then the same again.",
+        )
+    return found
+
+
+def trouble(exit_status: int, said: bytes, *, root: str, call: str, about: str) -> GhTrouble:
+    """What a call that failed tells, from its exit status and what it wrote to standard error."""
+    all_words = " ".join(features.clean(said.decode("utf-8", "replace")).split())
+    lower, words = all_words.lower(), all_words[:300]
+    if exit_status == 4:  # in automation the words are others
+        lower = f"to get started with github cli {lower}"
+    for kind, signs, message in _SIGNS:
+        if any(sign in lower for sign in signs):
+            return GhTrouble(kind, message.format(words=words, root=root, call=call, about=about or "it"))
+    how = f"with exit status {exit_status}" if exit_status >= 0 else f"by signal {-exit_status}"
+    return GhTrouble("other", f"`{call}` ended {how} ({about}): {words or 'it said nothing'}.")
+
+
+def _parsed(said: bytes, about: str) -> Any:
+    try:
+        return strictjson.parse(said)
+    except ValueError as error:
+        raise _odd(about, f"is {error}") from error
+
+
+def _odd(about: str, what: str) -> GhTrouble:
+    return GhTrouble("answer", f"gh's answer about {about} {what}. Is gh up to date (`gh --version`)?")
+
+
+def _line(said: bytes) -> str:
+    lines = said.decode("utf-8", "replace").strip().splitlines()
+    return features.clean(lines[0]).strip() if lines else ""
