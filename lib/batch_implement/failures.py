@@ -1,104 +1,399 @@
-"""What kind of failure an error message tells of, and how it is treated. Pure, and linear in the length of the message.
+"""What kind of failure a message tells of, and how it is treated. Pure, and linear in the length of the message.
 
-    limit, overload, network    not the feature's fault: wait; costs no attempt
-    auth, permission, budget    a person must act: pause
-    context                     the window was full: a fresh worker, costs no attempt
-    feature                     everything else: counts an attempt and is tried again
+    class       treatment
+    limit       wait    a usage limit of the subscription or of an API; it may say when it ends (reset_time)
+    overload    wait    a service is overloaded or broken for a moment (500, 502, 503, 504, 529)
+    network     wait    no connection, no name found, a connection timed out
+    busy        wait    somebody else holds it for a moment: git's index.lock, apt's lock, a busy file
+    context     retry   the conversation is full or broken: a fresh worker goes on
+    auth        pause   who is asking could not be shown: not logged in, a key refused, a certificate not trusted
+    permission  pause   not allowed: 403, a protected branch, the client's permission rules, needs root
+    budget      pause   no credit left, or a budget that a person set is used up
+    disk        pause   no space left, over quota, a read-only file system
+    refusal     fail    the API will refuse this same request again (400, usage policy)
+    feature     retry   everything else: failing tests, errors in the code, commands that are not there
 
-Only the client's own words count for the first two kinds, at the beginning of the message: a test that prints `429`
-is a failed test.
+`wait`: the same again later. `retry`: another attempt. `pause`: a person must act. `fail`: trying again is no use.
+
+    classify(message)           a turn's end: only the client's own words at the beginning count
+    classify_report(message)    what a worker or a program says: a reason, the end of a log
+
+Neither is fooled by what a test printed: `assert 429 == 200` is a failed test. In doubt it is `feature`, which costs an
+attempt, while a wrong `wait` waits for nothing and a wrong `pause` wakes somebody up. So a service on this machine
+that does not answer, and a file that may not be written, are the feature's.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Sequence, Tuple
+    from datetime import datetime, tzinfo
+    from typing import Mapping, Optional, Sequence, Tuple
 
-LONGEST = 2000
+    Phrases = Sequence[Tuple[str, Tuple[str, ...]]]
 
-_BEGINNINGS: Sequence[Tuple[str, Tuple[str, ...]]] = (
-    (
-        "limit",
-        (
-            "you've hit your limit", "you\u2019ve hit your limit", "claude usage limit reached",
-            "claude ai usage limit reached", "you're out of extra usage", "5-hour limit reached",
-            "weekly limit reached", "api error: 429", "api error: request rejected (429)",
-        ),
-    ),
-    ("auth", ("invalid api key", "please run /login", "api error: 401", "oauth token has expired")),
-    ("budget", ("credit balance is too low", "error: reached max budget", "reached maximum budget")),
-    ("permission", ("api error: 403",)),
-    ("context", ("prompt is too long", "api error: 413", "context limit reached")),
-    ("network", ("api error: connection", "api error: unable to connect", "api error: request timed out")),
-    ("overload", ("api error",)),
+LONGEST = 2000  # characters that are looked at: the first of a turn's end, the first and the last of a report
+LONGEST_SAID = 400  # characters within which the client says what it is
+
+_CLASSES = (  # the class, its treatment, whether a worker that ends so used up no attempt
+    ("limit", "wait", True),
+    ("overload", "wait", True),
+    ("network", "wait", True),
+    ("busy", "wait", True),
+    ("context", "retry", True),
+    ("auth", "pause", False),
+    ("permission", "pause", False),
+    ("budget", "pause", False),
+    ("disk", "pause", False),
+    ("refusal", "fail", False),
+    ("feature", "retry", False),
+)
+TREATMENT: Mapping[str, str] = {name: treatment for name, treatment, _ in _CLASSES}
+"""Class -> `wait`, `retry`, `pause` or `fail`."""
+UNCOUNTED = tuple(name for name, _, uncounted in _CLASSES if uncounted)
+NEEDS_A_PERSON = tuple(name for name, treatment, _ in _CLASSES if treatment == "pause")
+
+# -- the client's own words -------------------------------------------------------------------------------------------
+
+# What a message says before its first ` · `, `|` or end of a sentence: words that anybody may begin a sentence with.
+_SUBJECTS = {
+    "connection error": "network", "request timed out": "network", "socket hang up": "network",
+    "overloaded": "overload", "overloaded_error": "overload", "prompt is too long": "context",
+    "5-hour limit reached": "limit", "weekly limit reached": "limit", "session limit reached": "limit",
+    "opus limit reached": "limit", "opus weekly limit reached": "limit", "context limit reached": "context",
+    "please run /login": "auth", "oauth token revoked": "auth", "oauth token has expired": "auth",
+    "invalid api key": "auth", "invalid auth token": "auth", "credit balance is too low": "budget",
+}  # fmt: skip
+_BEGINNINGS: Phrases = (
+    ("limit", ("claude usage limit reached", "claude ai usage limit reached")),
+    ("overload", ("opus is experiencing high load", "fable is experiencing high load")),
+    ("network", ("authentication error \u00b7 this may be a temporary",)),
+    ("busy", ("could not refresh your login because another", "failed to refresh oauth token: another")),
+    ("context", ("request too large (max", "an image in the conversation exceeds the dimension limit")),
+    ("disk", ("could not refresh your login: the disk", "failed to refresh oauth token: the disk")),
+    ("permission", (
+        "failed to authenticate. api error: 403", "there's an issue with the selected model (",
+        "your anthropic_api_key belongs to a disabled org", "your organization has disabled ",
+        "your usage allocation has been disabled", "your seat type doesn't include ", "this service is disabled for ",
+        "usage is paused for your organization", "claude opus is not available with the claude pro plan",
+    )),
+    ("auth", (
+        "not logged in \u00b7", "login expired \u00b7", "login reached its time limit \u00b7",
+        "authentication required \u00b7", "your apikeyhelper script is failing \u00b7",
+        "failed to authenticate. api error", "failed to authenticate: oauth", "failed to authenticate: this login",
+        "failed to authenticate: your claude", "failed to refresh oauth token", "could not refresh your login: ",
+    )),
+    ("budget", ("error: reached max budget", "error: exceeded usd budget", "reached maximum budget (")),
+    ("refusal", ("claude code is unable to respond to this request",)),
 )  # fmt: skip
-# What anybody may begin a sentence with counts only as the whole message.
-_WHOLE = {
-    "connection error": "network",
-    "request timed out": "network",
-    "socket hang up": "network",
-    "overloaded": "overload",
-    "overloaded_error": "overload",
-}
+_OF_A_LIMIT = (
+    "you've hit your ",
+    "you've reached your ",
+    "you're out of ",
+    "your org is out of ",
+    "your group's usage ",
+)
+_RAISED_BY_A_PERSON = ("spend limit", "credits", "extra usage", "out of usage", "admin", "budget", "set to $0")
 
-UNCOUNTED = ("limit", "overload", "network", "context")
-NEEDS_A_PERSON = ("auth", "permission", "budget")
+# What stands after `API Error:` decides before its status does.
+_OF_THE_API: Phrases = (
+    ("context", (
+        "prompt is too long", "exceed context limit", "context window limit", "tool use concurrency",
+        "tool_result in conversation", "duplicate tool_use id", "output token maximum", "too many total text bytes",
+    )),
+    ("limit", ("specified api usage limits", "rate_limit_error", "rate limit reached", "request rejected (429)")),
+    ("budget", ("credit balance is too low", "usage credits r")),
+    ("refusal", ("usage policy", "content filtering policy", "safeguards flagged", "can't help with this")),
+    ("auth", ("ssl certificate", "ssl error", "self-signed certificate", "could not load ")),
+    ("disk", ("enospc", "no space left on device")),
+    ("overload", ("temporarily limiting requests", "overloaded")),
+)  # fmt: skip
+_STATUS = {
+    "401": "auth", "402": "budget", "403": "permission", "404": "permission", "408": "network", "409": "overload",
+    "413": "context", "429": "limit",
+}  # fmt: skip
+_OF_THE_CONNECTION = (
+    "connection", "unable to connect", "request timed out", "can't reach", "no internet route", "no response from api",
+    "couldn't connect", "stream idle timeout",
+)  # fmt: skip
 
 
 def classify(message: str) -> str:
-    """The class of a message that ended a turn or an attempt (see the module); `feature` when nothing else fits."""
-    text = " ".join(message[:LONGEST].split()).casefold()
-    for name, beginnings in _BEGINNINGS:
-        if text.startswith(beginnings):
-            return name
-    return _WHOLE.get(text.rstrip("."), "feature")
+    """The class of a message that ended a turn, by the client's own words at its beginning; else `feature`."""
+    text = " ".join(message[:LONGEST].split()).casefold().replace("\u2019", "'").replace("\u2219", "\u00b7")
+    if text == "api error" or text.startswith(("api error:", "api error (")):
+        return _of_the_api(text[len("api error:") :].lstrip(" ("))
+    said = subject = text[:LONGEST_SAID]
+    for end in (" \u00b7", "|", ". "):
+        subject = subject.partition(end)[0]
+    subject = subject.rstrip(".")
+    if subject in _SUBJECTS:
+        return _SUBJECTS[subject]
+    if subject.startswith(_OF_A_LIMIT) and any(word in subject for word in (" limit", " budget", " usage")):
+        return "budget" if "reset" not in said and any(word in said for word in _RAISED_BY_A_PERSON) else "limit"
+    if subject.endswith(" requires usage credits"):
+        return "budget"
+    return next((name for name, beginnings in _BEGINNINGS if said.startswith(beginnings)), "feature")
 
 
-# What an error is called, in Python and elsewhere, when the same attempt may succeed later; and when it will not.
-_PASSING_NAMES = frozenset((
-    "connectionerror", "connectionreseterror", "connectionrefusederror", "connectionabortederror", "brokenpipeerror",
-    "timeouterror", "timeout", "readtimeout", "connecttimeout", "ratelimiterror", "networkerror", "overloadederror",
-    "apiconnectionerror", "apitimeouterror", "serviceunavailableerror", "temporaryfailure", "incompleteread",
-))  # fmt: skip
-_LASTING_NAMES = frozenset((
-    "assertionerror", "syntaxerror", "indentationerror", "taberror", "importerror", "modulenotfounderror",
-    "typeerror", "valueerror", "nameerror", "unboundlocalerror", "attributeerror", "lookuperror", "keyerror",
-    "indexerror", "filenotfounderror", "permissionerror", "zerodivisionerror", "notimplementederror",
-    "recursionerror", "unicodedecodeerror", "unicodeencodeerror", "referenceerror", "jsondecodeerror",
-))  # fmt: skip
-_PASSING_WORDS = (
-    "could not resolve host", "temporary failure", "eai_again", "getaddrinfo enotfound", "econnreset",
-    "econnrefused", "etimedout", "socket hang up", "connection reset", "connection refused", "connection closed by",
-    "timed out", "network is unreachable", "network unreachable", "handshake timeout", "too many requests",
-    "rate limit exceeded", "secondary rate limit", "rate_limit_error", "overloaded_error", "service unavailable",
-    "bad gateway", "gateway timeout", "gateway time-out", "usage limit reached", "index.lock': file exists",
-    "another git process seems to be running", "the remote end hung up", "early eof", "temporarily unavailable",
+def _of_the_api(words: str) -> str:
+    told = next((name for name, phrases in _OF_THE_API if any(phrase in words for phrase in phrases)), "")
+    status = words[:3]
+    if told:
+        return told
+    if status.isdecimal():
+        return _STATUS.get(status, "refusal" if status[0] == "4" else "overload")
+    return "network" if words.startswith(_OF_THE_CONNECTION) else "overload"
+
+
+# -- what any program says --------------------------------------------------------------------------------------------
+
+# Regular expressions for one line, in any case. The order tells: the first class that fits is the line's.
+_SAID: Phrases = (
+    ("feature", (
+        r"\bGH001\b", "Push cannot contain secrets", "number of file watchers reached", r"\d ?ms exceeded",
+        r"\bCommand\b.{0,200} timed out", r"error TS\d+:", r"error\[E\d+\]", r"^CONFLICT \(", "^Automatic merge failed",
+        r"cannot lock ref .{1,200}' exists; cannot create",
+        "^ERROR: (?:Failed building|Cannot install|ResolutionImpossible)", "^error: subprocess-exited-with-error",
+        r"^npm (?:ERR!|error) (?:Missing script|code E(?:404|RESOLVE|ACCES|NOENT|LIFECYCLE|INTEGRITY)\b)",
+        r"^(?:npm (?:ERR!|error) )?address: '(?:127\.|::1)",
+    )),
+    ("budget", (
+        "credit balance is too low to access", r"\binsufficient_quota\b", r"\bbilling_error\b",
+        "payments have failed or your spending limit", "Exceeded USD budget", r"Reached maximum budget \(",
+    )),
+    ("limit", (
+        "API rate limit (?:already )?exceeded for ", "exceeded a secondary rate limit", r"\brate_limit_error\b",
+        r"\btoomanyrequests:", "URL returned error: 429", r"\(HTTP 429\)", r"^(?:\S+: )?HTTP(?: Error)? 429\b",
+        r"^(?:\w+\.)*RateLimitError\b", "^npm (?:ERR!|error) code E429", "specified API usage limits",
+        "Claude (?:AI )?usage limit reached",
+    )),
+    ("context", (r"prompt is too long: \d+ tokens", "exceed context limit: ")),
+    ("disk", (
+        r"(?:: |\] )(?:No space left on device|Disk quota exceeded|Read-only file system)",
+        r"\b(?:ENOSPC|EDQUOT|EROFS)(?:: |')", r"database or disk is full", "You don't have enough free space in",
+    )),
+    ("refusal", (r"\binvalid_request_error\b", "appears to violate our Usage Policy", "by content filtering policy")),
+    ("busy", (
+        r"\.lock'?: File exists", "Another git process seems to be running",
+        "could not lock config file .{1,200}exists", r"cannot lock ref .{1,200} is at [0-9a-f]+ but expected",
+        "Could not get lock /", "is another process using it", "locked by another process",
+        r"(?:: |\] |\()(?:\d+: )?Resource temporarily unavailable",
+        r"(?:: |\] )(?:Text file busy|Device or resource busy)", r"\b(?:EBUSY|ELOCKED)\b", "acquiring the state lock",
+        r"^BlockingIOError\b",
+    )),
+    ("auth", (
+        r"Permission denied \((?:publickey|password|keyboard)", "Authentication failed for '",
+        "could not read (?:Username|Password) for", "Invalid username or (?:password|token)",
+        "Host key verification failed", "Support for password authentication was removed", r"\(HTTP 401\)",
+        "HTTP 401: ", "run:? +`?gh auth login", "populate the GH_TOKEN",
+        r"^npm (?:ERR!|error) code (?:E401|ENEEDAUTH|EOTP)\b", r"\bauthentication_error\b", "invalid x-api-key",
+        "URL returned error: 401", "ERR_PNPM_FETCH_401", r"\b401 Client Error: ",
+        "unauthorized: authentication required", "no basic auth credentials", "gpg failed to sign the data",
+        "certificate verif(?:y|ication) failed", "SSL certificate problem",
+        r"\b(?:CERTIFICATE_VERIFY_FAILED|SELF_SIGNED_CERT|UNABLE_TO_(?:GET|VERIFY)_)",
+    )),
+    ("permission", (
+        r"Permission to \S+ denied to ", "URL returned error: 403", r"\b(?:GH006|GH013)\b",
+        "protected branch hook declined", "Resource not accessible by", r"\(HTTP 403\)", "HTTP(?: Error)? 403: ",
+        r"^npm (?:ERR!|error) code E403\b", r"\b403 Client Error: ", r"\bpermission_error\b",
+        "You are not allowed to (?:force )?push", r"\((?:deletion prohibited|branch is currently checked out)\)",
+        "refusing to allow an? .{1,80} to create or update workflow", "does not have the correct permissions to",
+        "(?:ERROR|remote): Repository not found", "Could not resolve to a Repository", "ERR_PNPM_FETCH_403",
+        "Claude requested permissions to ", "This command requires approval",
+        r"Permission to (?:use|read|edit) .{1,200} (?:has been denied|denied by)",
+        "doesn't want to proceed with this tool", "Permission for this action (?:was|has been) denied",
+        r"are you root\?", "requires superuser privilege", "sudo: a (?:password|terminal) is required",
+        "permission denied while trying to connect to the Docker daemon", "detected dubious ownership in repository",
+    )),
+    ("overload", (
+        r"\b(?:overloaded|api)_error\b", r"ERR_PNPM_FETCH_5\d\d", r"URL returned error: (?:50[0234]|529)",
+        r"RPC failed; HTTP 5\d\d", r"\(HTTP 50[0234]\)", r"^npm (?:ERR!|error) code E5\d\d",
+        r"^(?:\S+: )?HTTP(?: Error)? (?:50[0234]|529)\b", "^remote: Internal Server Error",
+        r"^(?:\w+\.)*(?:Overloaded|ServiceUnavailable)Error\b",
+    )),
+    ("network", (
+        "Could not resolve host", "Temporary failure (?:in name resolution|resolving)", "Name or service not known",
+        "errno=Connection (?:timed out|refused)", "nodename nor servname provided",
+        r"\b(?:ENOTFOUND|EAI_AGAIN|ECONNRESET|ETIMEDOUT|ECONNREFUSED|ENETUNREACH)\b", r"\bEHOSTUNREACH\b",
+        "dial tcp: lookup ", r"RPC failed; curl \d", "disconnect while reading sideband packet",
+        "TLS handshake timeout", r"\bi/o timeout\b", "network timeout at: ", "^error connecting to ", "socket hang up",
+        "SSL_ERROR_SYSCALL", "kex_exchange_identification", r"^npm (?:ERR!|error) network\b",
+        r"^(?:\w+\.)*(?:(?:API)?Connection(?:Reset|Refused|Aborted)?|BrokenPipe|Network)Error\s*(?::|$)",
+        r"^(?:\w+\.)*(?:(?:API|Read|Connect)?Timeout(?:Error)?|IncompleteRead|TemporaryFailure)\s*(?::|$)",
+    )),
 )  # fmt: skip
-_ERROR_LINE = r"\s*(?:E\s+)?(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)\s*(?::|$)"
-_OF_A_TEST = r"\s*(?:FAILED\b|E\s{2}|>?\s*assert\b)"
-_STATUS = r"\b(?:http\w*|status|code|returned)\W[^\d\n]{0,20}\b(?:429|502|503|504|529)\b"
+# Words that anybody uses: they tell only on a line that begins as a program's does (`ssh: ...`, `curl: (28) ...`).
+_SAID_BY_A_PROGRAM: Phrases = (
+    ("limit", (r"\b429 Too Many Requests", "API rate limit (?:already )?exceeded", r"429 Client Error: ")),
+    ("overload", (r"\b50[234]:?(?: Server Error:)? (?:Bad Gateway|Service .{0,12}Unavailable|Gateway Time-?out)",)),
+    ("network", (
+        r"(?:connection|connect|request|operation|read|handshake)\b.{0,40} timed out", "connection refused",
+        "connection (?:was )?(?:aborted|closed by|reset by)", "Failed to connect to ", "Network is unreachable",
+        "No route to host", "Recv failure", "Empty reply from server", "Failed to establish a new connection",
+    )),
+)  # fmt: skip
+_A_PROGRAM = (
+    r"(?:[\d-]+[ T][\d:.,]+Z? )?(?:npm (?:ERR!|error|warn)\b|curl: \(|Error response from daemon|HTTP[ /]\d|ERROR \d"
+    r"|\[ERROR\]|(?:[a-z][\w.@/+-]*|[\w.]*(?:Error|Exception|Timeout)|ERROR|GraphQL|E|W):(?:\s|$))"
+)
+# What stands beside the cause: it tells when no line says more.
+_ALSO_SAID: Phrases = (
+    ("network", ("^WARNING: Retrying ", "remote end hung up", "^fatal: early EOF")),
+    ("permission", ("hook declined", "due to repository rule violations", "Could not read from remote repository")),
+)
+_OF_A_SERVICE = ("limit", "overload", "network", "auth", "permission")
+_ON_THIS_MACHINE = (
+    r"(?!.* lookup ).*(?:\blocalhost\b|\b127\.0\.0\.1\b|\b0\.0\.0\.0\b|\[::1\]"
+    r"|host name \"[\w-]+\" to address|getaddrinfo (?:ENOTFOUND|EAI_AGAIN) [\w-]+(?![\w.-]))"
+)
+
+# How a line of a test runner begins, and what is said of tests and of how a program should behave.
+_OF_A_TEST = (
+    r"E {2,}|(?:FAILED|FAIL)\b|--- FAIL|ERROR:? (?:test|setUp|\S+::|\S+\.py\b)|>?\s*assert\b|not ok \d|# fail [1-9]"
+    r"|[\u25cf\u2715\u2717\u00d7] |=* ?\d+ (?:failed|failing)\b|Tests?(?: Suites| Files)?:?\s+\d+ failed"
+    r"|test result: FAILED|\S+\.py:\d+: (?:error\b|[\w.]*(?:Error|Exception|Failed)\b)|\d+ examples?, [1-9]"
+    r"|thread '.{0,200}panicked at|(?:Expected|Received|expected|actual): |Failure/Error: "
+)
+_OF_BEHAVIOUR = (
+    r"(?i)(?<![\w/-])(?:assert|mock|simulat|expect(?:s|ed|ing|\()(?! [0-9a-f]{7})|handl(?:e[ds]?|ing)\b|toBe\b)"
+    r"|\.py::| (?:===?|!==?) |DID NOT RAISE|\bshould (?:be|have|return|raise|throw|say|show|not|answer|give)\b"
+    r"|\btest(?:s|_\w+)? .{0,60}\b(?:fail|error|times out|timed|print|report|say|check|cover|pass)"
+)
+_A_MISTAKE = (  # what an error of the code is called, as in `json.decoder.JSONDecodeError: ...`
+    r"(?:\w+\.)*(?:(?:Assertion|Syntax|Indentation|Tab|Import|ModuleNotFound|Type|Value|Name|UnboundLocal|Attribute"
+    r"|Lookup|Key|Index|FileNotFound|Permission|ZeroDivision|NotImplemented|Recursion|Unicode(?:De|En)code|Reference"
+    r"|JSONDecode)Error|TimeoutExpired)\s*(?::|$)"
+)
+
+
+def classify_report(message: str) -> str:
+    """The class of what a worker reports or a program printed.
+
+    The client's own words at the beginning decide; else the last line that tells of a class, a failed test's lines
+    and an error's name among them; else `feature`.
+    """
+    kind = classify(message)
+    if kind != "feature":
+        return kind
+    lines = [line.strip() for line in reversed(_ends(message).splitlines())]
+    for line in lines:
+        kind = _of_a_line(line)
+        if kind:
+            return kind
+    return next((kind for kind in (_first(_ALSO_SAID, line) for line in lines) if kind), "feature")
 
 
 def passing(message: str) -> bool:
-    """Whether a message, of any program, tells of something that passes by itself: trying again later makes sense.
+    """Whether a report tells of something that passes by itself: its class is treated by waiting."""
+    return TREATMENT[classify_report(message)] == "wait"
 
-    The last line that begins with an error's name decides; without a telling name the words do, but not in what a
-    failed test printed. What is unknown does not pass.
-    """
+
+def _ends(message: str) -> str:
+    """The beginning and the end of a message, without colours."""
     import re
 
-    kind = classify(message)
-    if kind in UNCOUNTED or kind in NEEDS_A_PERSON:
-        return kind in UNCOUNTED
     text = message if len(message) <= 2 * LONGEST else f"{message[:LONGEST]}\n{message[-LONGEST:]}"
-    lines = text.splitlines()
-    for line in reversed(lines):
-        named = re.match(_ERROR_LINE, line)
-        name = named[1].casefold() if named else ""
-        if name in _PASSING_NAMES or name in _LASTING_NAMES:
-            return name in _PASSING_NAMES
-    if any(re.match(_OF_A_TEST, line) for line in lines):
-        return False
-    words = " ".join(text.split()).casefold()
-    return any(phrase in words for phrase in _PASSING_WORDS) or re.search(_STATUS, words) is not None
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def _of_a_line(line: str) -> str:
+    """The class that one line of a report tells of, empty when it tells of none."""
+    import re
+
+    own = classify(line)
+    if own != "feature":
+        return own
+    if re.match(_OF_A_TEST, line) or re.match(_A_MISTAKE, line):
+        return "feature"
+    if re.search(_OF_BEHAVIOUR, line):
+        return ""
+    kind = _first(_SAID, line) or (_first(_SAID_BY_A_PROGRAM, line) if re.match(_A_PROGRAM, line) else "")
+    return "feature" if kind in _OF_A_SERVICE and re.match(_ON_THIS_MACHINE, line) else kind
+
+
+def _first(phrases: Phrases, line: str) -> str:
+    import re
+
+    return next((name for name, patterns in phrases if re.search("|".join(patterns), line, re.IGNORECASE)), "")
+
+
+# -- when to go on ----------------------------------------------------------------------------------------------------
+
+FIRST_BACKOFF_S = 30.0
+MAX_BACKOFF_S = 1800.0
+DOUBLINGS = 6  # enough to pass the most
+FARTHEST_RESET_S = 45 * 86400.0  # limits end within a month: a time farther away, before or after, is none of theirs
+READ_LATE_S = 600.0  # a message is read after it was written: a time of day is today's still, so long after it
+
+_RESETS = (
+    r"(?i)\|(?P<epoch_s>\d{10})(?:\d{3})?\b|\bregain access on (?P<utc>\d{4}-\d\d-\d\d at \d\d:\d\d) UTC"
+    r"|\bresets? (?:at |on )?(?:(?P<month>[a-z]{3})[a-z]* (?P<day>\d{1,2}),? (?:(?P<year>\d{4}),? )?(?:at )?)?"
+    r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d))? ?(?P<half>[ap]m)? ?\((?P<zone>[a-z][\w+/-]{0,60})\)"
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+
+def backoff_s(attempt: int, jitter: float) -> float:
+    """Seconds to wait after attempt number `attempt` (from 1) before the next: 30 doubled each time, at most 1,800.
+
+    `jitter`, in [0, 1) and given by the caller, spreads it over 50 to 100 % of that. ValueError for other numbers.
+    """
+    if attempt < 1 or not 0 <= jitter < 1:
+        raise ValueError(f"backoff_s({attempt}, {jitter}): attempts count from 1, jitter is at least 0 and below 1.")
+    whole = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(attempt - 1, DOUBLINGS))
+    return whole * (0.5 + jitter / 2)
+
+
+def reset_time(message: str, now: str) -> Optional[str]:
+    """When the limit that a report tells of ends: `2026-01-31T23:59:59Z`; `now` is in that form too.
+
+    None when the message is no limit's, or when one cannot be sure: no time, a time of day without a time zone (it is
+    that of wherever the client ran), a zone that is not known here, a time that cannot be a limit's. Of several the
+    first. It may be past: then it is over. A time of day is the next one, or one of the last ten minutes.
+    """
+    import re
+    from datetime import datetime, timezone
+
+    if classify_report(message) != "limit":
+        return None
+    at = datetime.strptime(now, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    told = re.finditer(_RESETS, " ".join(_ends(message).split()))
+    moments = [moment for moment in (_reset(match.groupdict(), at) for match in told) if moment]
+    near = [moment for moment in moments if abs((moment - at).total_seconds()) <= FARTHEST_RESET_S]
+    return min(near).astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if near else None
+
+
+def _reset(told: Mapping[str, Optional[str]], now: datetime) -> Optional[datetime]:
+    """The moment that one match of _RESETS tells of; None when it is none, or one of a time zone not known here."""
+    from datetime import datetime, timedelta, timezone
+
+    try:
+        if told["epoch_s"]:
+            return datetime.fromtimestamp(int(told["epoch_s"]), timezone.utc)
+        if told["utc"]:
+            return datetime.strptime(told["utc"], "%Y-%m-%d at %H:%M").replace(tzinfo=timezone.utc)
+        hour, half = int(told["hour"] or 0), (told["half"] or "").lower()
+        if not (half or told["minute"]) or (half and not 1 <= hour <= 12):
+            return None
+        hour = hour % 12 + 12 * (half == "pm") if half else hour
+        here = now.astimezone(_zone(told["zone"] or "")).replace(hour=hour, minute=int(told["minute"] or 0), second=0)
+        if told["month"]:
+            month, day = 1 + _MONTHS.index(told["month"].lower()), int(told["day"] or 0)
+            years = (int(told["year"]),) if told["year"] else (here.year, here.year + 1)
+            times = [here.replace(year=year, month=month, day=day) for year in years]
+        else:
+            times = [here + timedelta(days=by) for by in (-1, 0, 1)]
+    except (ValueError, LookupError, ImportError, OSError):  # the last three: of the zone
+        return None
+    return next((time for time in times if (time - now).total_seconds() >= -READ_LATE_S), None)
+
+
+def _zone(name: str) -> tzinfo:
+    if name.upper() in ("UTC", "GMT", "ETC/UTC"):  # known without a file
+        from datetime import timezone
+
+        return timezone.utc
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)

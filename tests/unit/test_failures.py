@@ -1,59 +1,237 @@
-"""What kind of failure a message tells of: the client's own words count, what a test printed does not."""
+"""What kind of failure a message tells of, how it is treated, and when to go on.
+
+`failures_corpus.json` is the heart: a sample added there is a test. Its messages are those of the programs themselves;
+a look-alike (`like`) is one that a search for words would take for something else.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from batch_implement import failures
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-MESSAGES = [
-    ("You've hit your limit · resets 5pm (Europe/Berlin)", "limit"),
-    ("You\u2019ve hit your limit · resets 5pm", "limit"),
-    ("Claude usage limit reached. Your limit will reset at 7pm", "limit"),
-    ("Claude AI usage limit reached|1760000000", "limit"),
-    ("You're out of extra usage · resets 11:30am", "limit"),
-    ("5-hour limit reached ∙ resets 3am", "limit"),
-    ("Weekly limit reached", "limit"),
-    ("API Error: Request rejected (429) · Rate limited here", "limit"),
-    ("API Error: 429 rate_limit_error", "limit"),
-    ("API Error: 529 Overloaded. This is a server-side issue, usually temporary", "overload"),
-    ("API Error: 500 Internal server error.", "overload"),
-    ("API Error: something that nobody has seen", "overload"),
-    ("Overloaded", "overload"),
-    ("overloaded_error", "overload"),
-    ("API Error: Connection error.", "network"),
-    ("API Error: Unable to connect to API", "network"),
-    ("API Error: Request timed out.", "network"),
-    ("Connection error.", "network"),
-    ("Request timed out.", "network"),
-    ("socket hang up", "network"),
-    ("Invalid API key · Fix external API key", "auth"),
-    ("Please run /login", "auth"),
-    ("API Error: 401 {}", "auth"),
-    ("OAuth token has expired", "auth"),
-    ("API Error: 403 forbidden", "permission"),
-    ("Credit balance is too low", "budget"),
-    ("Error: Reached max budget ($5)", "budget"),
-    ("Reached maximum budget ($5)", "budget"),
-    ("Prompt is too long · the request is ~250000 tokens", "context"),
-    ("API Error: 413 too large", "context"),
-    ("Context limit reached · /compact or /clear to continue", "context"),
+CORPUS: list[dict[str, str]] = json.loads(Path(__file__).with_name("failures_corpus.json").read_text(encoding="utf-8"))
+LOOK_ALIKES = [sample for sample in CORPUS if "like" in sample]
+# What somebody in a hurry would search for.
+WORDS = {
+    "limit": ("limit", "429", "quota", "too many"),
+    "overload": ("overload", "500", "502", "503", "504", "529", "unavailable", "internal server error"),
+    "network": ("connect", "timed out", "timeout", "network", "resolve", "econn", "not known", "hung up"),
+    "busy": ("lock", "busy", "another process", "in use", "temporarily unavailable"),
+    "context": ("context", "too long", "token"),
+    "auth": (
+        "401",
+        "unauthorized",
+        "login",
+        "logged in",
+        "credential",
+        "authenti",
+        "api key",
+        "password",
+        "certificate",
+    ),
+    "permission": ("403", "forbidden", "permission", "denied", "protected", "declined", "rejected", "access rights"),
+    "budget": ("budget", "credit", "billing", "spend", "payment", "usage"),
+    "disk": ("disk", "no space", "enospc", "read-only"),
+    "refusal": ("400", "invalid_request", "policy", "refus"),
+}
+NOW = "2026-11-24T12:00:00Z"
+
+
+def shown(sample: dict[str, str]) -> str:
+    """A test's name from its message."""
+    return sample["message"][:60].encode("unicode_escape").decode()
+
+
+each = pytest.mark.parametrize("sample", CORPUS, ids=shown)
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+
+def test_every_class_has_one_treatment():
+    assert set(failures.TREATMENT.values()) == {"wait", "retry", "pause", "fail"}
+    assert failures.TREATMENT["feature"] == "retry" and failures.TREATMENT["refusal"] == "fail"
+
+
+def test_what_costs_no_attempt_and_what_needs_a_person_come_from_the_same_table():
+    assert failures.UNCOUNTED == ("limit", "overload", "network", "busy", "context")
+    assert failures.NEEDS_A_PERSON == ("auth", "permission", "budget", "disk")
+    assert {name for name, treatment in failures.TREATMENT.items() if treatment == "wait"} < set(failures.UNCOUNTED)
+
+
+def test_the_modules_text_shows_the_table_as_it_is():
+    told = [line.split()[:2] for line in (failures.__doc__ or "").splitlines() if line.startswith("    ")]
+    assert dict(told[1:12]) == dict(failures.TREATMENT)
+
+
+# -- the corpus -------------------------------------------------------------------------------------------------------
+
+
+@each
+def test_every_sample_of_the_corpus_gets_its_class(sample):
+    assert failures.classify_report(sample["message"]) == sample["class"]
+
+
+def test_the_corpus_is_large_and_has_every_class_and_every_program():
+    assert len(CORPUS) == len({sample["message"] for sample in CORPUS}) >= 160
+    assert {sample["class"] for sample in CORPUS} == set(failures.TREATMENT)
+    assert {sample["source"] for sample in CORPUS} == {"claude", "api", "git", "gh", "pip", "npm", "pytest", "system"}
+    assert {failures.TREATMENT[sample["class"]] for sample in CORPUS} == set(failures.TREATMENT.values())
+
+
+def test_half_of_the_corpus_is_what_a_search_for_words_gets_wrong():
+    assert len(LOOK_ALIKES) >= len(CORPUS) / 2
+    assert {sample["like"] for sample in LOOK_ALIKES} == set(WORDS)
+
+
+@pytest.mark.parametrize("sample", LOOK_ALIKES, ids=shown)
+def test_a_look_alike_has_the_words_of_another_class(sample):
+    assert sample["like"] != sample["class"]
+    assert any(word in sample["message"].casefold() for word in WORDS[sample["like"]])
+
+
+def test_every_phrase_of_the_tables_is_that_of_a_sample():
+    said = {(sample["class"], line.strip()) for sample in CORPUS for line in sample["message"].split("\n")}
+
+    def occurs(kind: str, phrase: str) -> bool:
+        return any(kind == told and re.search(phrase, line, re.IGNORECASE) for told, line in said)
+
+    of_programs = (*failures._SAID, *failures._SAID_BY_A_PROGRAM, *failures._ALSO_SAID)
+    of_the_client = (
+        *failures._BEGINNINGS,
+        *failures._OF_THE_API,
+        *((it[1], [it[0]]) for it in failures._SUBJECTS.items()),
+    )
+    unused = [(kind, phrase) for kind, phrases in of_programs for phrase in phrases if not occurs(kind, phrase)]
+    unused += [(kind, words) for kind, many in of_the_client for words in many if not occurs(kind, re.escape(words))]
+    assert unused == []
+
+
+def test_a_sample_added_to_the_corpus_is_a_test(tmp_path):
+    new = {"message": "a sample of tomorrow", "class": "disk", "source": "system"}
+    here = Path(__file__)
+    (tmp_path / here.name).write_text(here.read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "failures_corpus.json").write_text(json.dumps([*CORPUS[:3], new]), encoding="utf-8")
+    run = subprocess.run(
+        [
+            sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull,
+            "--rootdir", str(tmp_path), "-k", "gets_its_class", str(tmp_path / here.name),
+        ],
+        env={**os.environ, "PYTHONPATH": str(Path(failures.__file__).parents[1])},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "1 failed, 3 passed" in run.stdout and "[a sample of tomorrow]" in run.stdout, run.stdout + run.stderr
+
+
+def test_its_class_stays_when_a_log_stands_before_it_or_words_that_tell_nothing_behind():
+    log = "\n".join(f"[{number}/900] Compiling module {number}" for number in range(900))
+    told = [(sample, f"{log}\n{sample['message']}\nThat is all I have.") for sample in CORPUS]
+    assert [sample for sample, report in told if failures.classify_report(report) != sample["class"]] == []
+
+
+def test_its_class_stays_in_colours_and_indented():
+    def coloured(message: str) -> str:
+        return "\n".join(f"  \x1b[1;31m{line}\x1b[0m\x1b[K" for line in message.split("\n"))
+
+    told = [(sample, coloured(sample["message"])) for sample in CORPUS]
+    assert [sample for sample, report in told if failures.classify_report(report) != sample["class"]] == []
+
+
+def test_behind_it_a_failed_test_has_the_last_word_but_over_what_the_client_says_first():
+    failed = "\nFAILED tests/test_x.py::test_y - assert 1 == 2\n1 failed in 0.12s"
+    told = [sample["message"] + failed for sample in CORPUS]
+    assert [report for report in told if failures.classify_report(report) != failures.classify(report)] == []
+
+
+def test_what_passes_by_itself_is_what_is_treated_by_waiting():
+    waits = {name for name, treatment in failures.TREATMENT.items() if treatment == "wait"}
+    assert waits == {sample["class"] for sample in CORPUS if failures.passing(sample["message"])}
+    assert [sample for sample in CORPUS if failures.passing(sample["message"]) != (sample["class"] in waits)] == []
+
+
+def test_the_cause_is_seen_beside_what_follows_from_it():
+    wait = "WARNING: Retrying (Retry(total=4)) after connection broken by 'x': /simple/x/"
+    assert failures.classify_report(f"{wait}\nERROR: No matching distribution found for x") == "network"
+    assert failures.classify_report(f"{wait}\nerror: subprocess-exited-with-error") == "feature"
+    reached = "fatal: Could not read from remote repository."
+    assert failures.classify_report(reached) == "permission"
+    assert failures.classify_report(f"ssh: connect to host x port 22: Network is unreachable\n{reached}") == "network"
+
+
+# -- a turn's end -----------------------------------------------------------------------------------------------------
+
+# What the client answers to a tool: words of a turn in progress.
+OF_A_TOOL = (
+    "Claude requested permissions",
+    "Permission ",
+    "The user doesn't want",
+    "This command",
+    "`git",
+    "git ",
+    "gh ",
+    "I could",
+)
+OWN = [
+    sample
+    for sample in CORPUS
+    if sample["source"] == "claude" and sample["class"] != "feature" and not sample["message"].startswith(OF_A_TOOL)
 ]
 OF_THE_FEATURE = [
     "", " ", "the tests fail", "AssertionError: 401 != 200", "expected 200, got 429", "Test printed: API Error: 529",
     "I could not finish: You've hit your limit of tries", "Overloaded methods are not supported in this language",
     "Connection error handling is missing", "Feature 2 is in.", "The prompt is too long for the button",
     "request timed out in test_login", "It says Invalid API key", "HTTP 401", "rate limit tests fail",
+    "API errors are shown to the user now.", "API Error handling is done.", "Invalid API keys are refused now.",
+    "You've reached your destination: the page is there.", "Not logged in users see the form.",
+    "Failed to authenticate: the form refuses valid users.", "Credit balance is too low to pay is shown.",
+    "Login expired sessions are cleaned up.", "You're out of luck.", "Prompt is too long for the field.",
+]  # fmt: skip
+# Words of other versions, and of the same with other numbers.
+FURTHER = [
+    ("API Error", "overload"),
+    ("API Error: something that nobody has seen", "overload"),
+    ("API Error (529 {\"type\":\"error\"}) · Retrying in 5 seconds… (attempt 5/10)", "overload"),
+    ("API Error (Request timed out.) · Retrying in 1 seconds… (attempt 1/10)", "network"),
+    ("API Error: 408 Request Timeout", "network"),
+    ("API Error: 409 Conflict", "overload"),
+    ("API Error: 418 I'm a teapot", "refusal"),
+    ("API Error: 404 not found", "permission"),
+    ("API Error: 413 too large", "context"),
+    ("API Error: 401 {}", "auth"),
+    ("API Error: 403 forbidden", "permission"),
+    ("API Error: 429 rate_limit_error", "limit"),
+    ("API Error: Request rejected (429) · Rate limited here", "limit"),
+    ("Weekly limit reached", "limit"),
+    ("You've hit your session limit · resets 5pm (UTC)", "limit"),
+    ("Overloaded", "overload"),
+    ("overloaded_error", "overload"),
+    ("Request timed out.", "network"),
+    ("socket hang up", "network"),
+    ("OAuth token has expired", "auth"),
+    ("Please run /login", "auth"),
+    ("Error: Reached max budget ($5)", "budget"),
+    ("Your seat type doesn't include usage credits", "permission"),
+    ("You've hit your team's pooled group budget. Switch to another model to continue.", "budget"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("message", "kind"), MESSAGES)
-def test_the_clients_own_words_are_known(message, kind):
+@pytest.mark.parametrize(("message", "kind"), [*((sample["message"], sample["class"]) for sample in OWN), *FURTHER])
+def test_the_clients_own_words_are_known_in_any_case_and_spacing(message, kind):
     assert failures.classify(message) == kind
-
-
-@pytest.mark.parametrize(("message", "kind"), MESSAGES)
-def test_they_are_known_in_any_case_and_spacing(message, kind):
     assert failures.classify("\n  " + message.upper().replace(" ", "  ")) == kind
+    assert failures.classify_report(message) == kind
+
+
+def test_they_are_of_every_class_but_the_features():
+    assert {sample["class"] for sample in OWN} == set(failures.TREATMENT) - {"feature"}
 
 
 @pytest.mark.parametrize("message", OF_THE_FEATURE)
@@ -61,10 +239,36 @@ def test_everything_else_is_the_features_failure(message):
     assert failures.classify(message) == "feature"
 
 
-def test_every_kind_is_treated_in_one_way():
-    kinds = {kind for _, kind in MESSAGES}
-    assert kinds == {*failures.UNCOUNTED, *failures.NEEDS_A_PERSON}
-    assert not set(failures.UNCOUNTED) & set(failures.NEEDS_A_PERSON)
+def test_what_another_program_printed_and_a_worker_said_ends_no_turn():
+    own = {sample["message"] for sample in OWN}
+    others = [sample["message"] for sample in CORPUS if sample["source"] != "api" and sample["message"] not in own]
+    assert [message for message in others if failures.classify(message) != "feature"] == []
+
+
+def test_a_hook_that_asks_of_a_turns_end_pays_for_no_regular_expression():
+    asks = "import sys; sys.path.insert(0, sys.argv[1]); from batch_implement import failures; "
+    asks += "failures.classify('Feature 1 is done.'); print(sorted({'re', 'datetime', 'typing'} & set(sys.modules)))"
+    command = [sys.executable, "-B", "-I", "-S", "-c", asks, str(Path(failures.__file__).parents[1])]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# -- any input --------------------------------------------------------------------------------------------------------
+
+PARTS = [
+    "a", " ", "\n", "E ", "E   ", "a.", "a\n", ": ", "assert ", "expect(", "tests ", "test_a ", "thread '", "Command ",
+    "status 429 ", "Permission to use ", "cannot lock ref ", "could not lock config file ", "refusing to allow an ",
+    "API Error: ", "You've hit your ", "\x1b[", "\x1b[1m", "resets ", "resets 5pm (", "|1760000000", "connection ",
+    "getaddrinfo ENOTFOUND a", "localhost lookup ", "1-1 ", "HTTP ", "Error.", "_" * 80 + "Error", "\u2028", "\ud800",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_megabyte_of_anything_is_read_in_the_same_time_as_a_page(part):
+    page = part * (4 * failures.LONGEST // len(part) + 1)
+    huge = part * (2**20 // len(part))  # the square of that would take hours
+    assert failures.classify_report(huge) == failures.classify_report(page)
+    assert failures.classify(huge) == failures.classify(page)
+    failures.reset_time(huge, NOW)
 
 
 @pytest.mark.parametrize("text", ["a" * 10**7, " " * 10**7, "\n" * 10**7, "E " * 10**6, "status 429" * 10**6 + "9"])
@@ -72,26 +276,126 @@ def test_only_the_beginning_and_the_end_of_a_huge_message_are_looked_at(text):
     assert failures.classify(text) == "feature"
     assert failures.classify("API Error: 429" + text) == "limit"
     assert failures.passing(f"{text}\nTimeoutError: x")
+    assert failures.passing(f"TimeoutError: x\n{text}")
+    assert not failures.passing(f"{text}\nTimeoutError: x\n{text}")
 
 
-PASSING = [
-    "You've hit your limit · resets 5pm", "API Error: 529 overloaded_error", "Could not resolve host: github.com",
-    "Unable to create '/x/.git/index.lock': File exists.", "gh: API rate limit exceeded", "socket hang up",
-    "Error: read ECONNRESET", "request timed out", "HTTP 503", "urllib.error.HTTPError: HTTP Error 502: Bad Gateway",
-    "requests.exceptions.ConnectionError: refused", "TimeoutError", "Traceback\n  x\nConnectionResetError: [Errno 104]",
+def test_a_turns_end_says_what_it_is_within_its_first_page():
+    assert failures.classify(" " * (failures.LONGEST - 20) + "API Error: 529") == "overload"
+    assert failures.classify(" " * failures.LONGEST + "API Error: 529") == "feature"
+
+
+@given(st.text(max_size=200) | st.lists(st.sampled_from(PARTS), max_size=20).map("".join))
+@settings(max_examples=200, deadline=None)
+def test_whatever_the_message_it_has_a_class_with_a_treatment(message):
+    assert failures.classify(message) in failures.TREATMENT
+    assert failures.classify_report(message) in failures.TREATMENT
+    assert failures.reset_time(message, NOW) is None or failures.classify_report(message) == "limit"
+
+
+# -- when to go on ----------------------------------------------------------------------------------------------------
+
+
+def test_a_back_off_doubles_from_half_a_minute_to_half_an_hour():
+    assert [failures.backoff_s(attempt, 0.0) * 2 for attempt in range(1, 9)] == [
+        30, 60, 120, 240, 480, 960, 1800, 1800,
+    ]  # fmt: skip
+    assert failures.backoff_s(10**9, 0.0) == failures.MAX_BACKOFF_S / 2
+
+
+@given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))
+def test_jitter_spreads_it_over_its_upper_half(attempt, jitter):
+    least = failures.backoff_s(attempt, 0.0)
+    assert least <= failures.backoff_s(attempt, jitter) <= 2 * least <= 1800
+    assert failures.backoff_s(attempt, 0.5) == 1.5 * least
+
+
+@pytest.mark.parametrize(("attempt", "jitter"), [(0, 0.0), (-1, 0.0), (1, 1.0), (1, -0.1), (1, float("nan"))])
+def test_numbers_that_mean_nothing_are_an_error(attempt, jitter):
+    with pytest.raises(ValueError, match=r"count from 1"):
+        failures.backoff_s(attempt, jitter)
+
+
+RESETS = [
+    ("Claude AI usage limit reached|1795539600", NOW, "2026-11-24T17:00:00Z"),
+    ("Claude AI usage limit reached|1795539600000", NOW, "2026-11-24T17:00:00Z"),
+    ("Claude AI usage limit reached|1795510800", NOW, "2026-11-24T09:00:00Z"),  # over, and known to be
+    ("You've hit your limit · resets 5pm (UTC)", NOW, "2026-11-24T17:00:00Z"),
+    ("You've hit your limit · resets 17:30 (UTC)", NOW, "2026-11-24T17:30:00Z"),
+    ("You've hit your limit · resets 12am (UTC)", NOW, "2026-11-25T00:00:00Z"),
+    ("You've hit your limit · resets 12:01pm (utc)", NOW, "2026-11-24T12:01:00Z"),
+    ("You've hit your limit · resets 11am (UTC)", NOW, "2026-11-25T11:00:00Z"),
+    ("You've hit your limit · resets 11:51am (UTC)", NOW, "2026-11-24T11:51:00Z"),  # nine minutes ago
+    ("You've hit your limit · resets 11:49am (UTC)", NOW, "2026-11-25T11:49:00Z"),  # eleven
+    ("You've hit your limit · resets 11:59pm (UTC)", "2026-11-25T00:02:00Z", "2026-11-24T23:59:00Z"),
+    ("You've hit your weekly limit · resets Nov 28, 5pm (UTC) · progress saved", NOW, "2026-11-28T17:00:00Z"),
+    ("You've hit your weekly limit · resets Nov 28 at 5:05pm (UTC)", NOW, "2026-11-28T17:05:00Z"),
+    ("You've hit your Opus limit · resets Jan 3, 2027, 9am (UTC)", NOW, "2027-01-03T09:00:00Z"),
+    ("You've hit your Opus limit · resets Jan 3, 9am (UTC)", NOW, "2027-01-03T09:00:00Z"),
+    ("API Error: 400 You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 "
+     "UTC.", NOW, "2026-12-01T00:00:00Z"),
+    ("You've hit your monthly spend limit · your weekly limit resets Nov 28, 5pm (UTC)", NOW, "2026-11-28T17:00:00Z"),
+    ("You've hit your team's pooled group budget · resets Dec 1, 1am (UTC) · your 5-hour limit resets 5pm (UTC)", NOW,
+     "2026-11-24T17:00:00Z"),
+    ("building\n" * 999 + "You've hit your limit · resets 5pm (UTC)", NOW, "2026-11-24T17:00:00Z"),
 ]  # fmt: skip
-LASTING = [
-    "AssertionError: 401 != 200", "SyntaxError: invalid syntax", "Invalid API key", "", "it broke",
-    "E   AssertionError: connection refused", "FAILED tests/test_x.py - timed out", "ValueError: too many requests",
-    "line 503 of the file", "Credit balance is too low",
-]  # fmt: skip
+IN_A_ZONE = [
+    ("You've hit your limit · resets 5pm (Europe/Berlin)", NOW, "2026-11-24T16:00:00Z"),
+    ("You've hit your limit · resets 5:30pm (Asia/Kolkata)", NOW, "2026-11-24T12:00:00Z"),
+    ("You've hit your limit · resets 7am (America/New_York)", NOW, "2026-11-24T12:00:00Z"),
+    ("Claude usage limit reached. Your limit will reset at 3pm (America/Bogota).", NOW, "2026-11-24T20:00:00Z"),
+    ("You've hit your limit · resets 2am (Pacific/Auckland)", NOW, "2026-11-24T13:00:00Z"),  # tomorrow, there
+    ("You've hit your limit · resets 5pm (Europe/Berlin)", "2026-03-28T20:00:00Z", "2026-03-29T15:00:00Z"),  # summer
+]
+UNSURE = [
+    "You've hit your limit · resets 5pm",  # of which zone?
+    "Claude usage limit reached. Your limit will reset at 7pm",
+    "You've hit your limit for Claude messages. Limits will reset at 9:30 AM.",
+    "You've hit your limit",
+    "You've hit your limit · resets 5 (UTC)",  # morning or evening?
+    "You've hit your limit · resets 13pm (UTC)",
+    "You've hit your limit · resets 25:00 (UTC)",
+    "You've hit your limit · resets 5pm (Nowhere/Atlantis)",
+    "You've hit your limit · resets 5pm (../../etc/passwd)",
+    "You've hit your limit · resets 5pm (Europe)",  # a folder
+    "You've hit your limit · resets Feb 30, 5pm (UTC)",
+    "You've hit your limit · resets Foo 3, 5pm (UTC)",
+    "You've hit your limit · resets Jun 3, 5pm (UTC)",  # no limit lasts for half a year
+    "You've hit your limit · resets Nov 28, 2031, 5pm (UTC)",
+    "You've hit your limit · resets Nov 20, 2026, 5pm (UTC)",
+    "Claude AI usage limit reached|9999999999",
+    "Claude AI usage limit reached|12",
+    "API Error: 529 Overloaded · resets 5pm (UTC)",  # no limit
+    "E   AssertionError: assert \"You've hit your limit · resets 5pm (UTC)\" in 'ok'",
+    "The page should say: resets 5pm (UTC)",
+    "",
+]
 
 
-@pytest.mark.parametrize("message", PASSING)
-def test_what_passes_by_itself_is_worth_another_try(message):
-    assert failures.passing(message)
+@pytest.mark.parametrize(("message", "now", "then"), RESETS)
+def test_a_limit_tells_when_it_ends(message, now, then):
+    assert failures.reset_time(message, now) == then
 
 
-@pytest.mark.parametrize("message", LASTING)
-def test_what_does_not_is_not(message):
-    assert not failures.passing(message)
+@pytest.mark.parametrize(("message", "now", "then"), IN_A_ZONE)
+def test_the_time_of_a_named_zone_is_that_zones(message, now, then):
+    zoneinfo = pytest.importorskip("zoneinfo")
+    if "Europe/Berlin" not in zoneinfo.available_timezones():
+        pytest.skip("this machine has no time zones")
+    assert failures.reset_time(message, now) == then
+
+
+@pytest.mark.parametrize("message", UNSURE)
+def test_what_is_not_sure_is_not_told(message):
+    assert failures.reset_time(message, NOW) is None
+
+
+def test_without_time_zones_on_the_machine_only_utc_is_known(monkeypatch):
+    monkeypatch.setitem(sys.modules, "zoneinfo", None)
+    assert failures.reset_time("You've hit your limit · resets 5pm (Europe/Berlin)", NOW) is None
+    assert failures.reset_time("You've hit your limit · resets 5pm (UTC)", NOW) == "2026-11-24T17:00:00Z"
+
+
+def test_now_must_be_in_the_states_form():
+    with pytest.raises(ValueError, match="does not match format"):
+        failures.reset_time("You've hit your limit · resets 5pm (UTC)", "24.11.2026")

@@ -44,6 +44,9 @@ TRANSIENT = [
     "HTTPError: 503 Server Error: Service Unavailable",
     "error: RPC failed; HTTP 502 curl 22",
     "ssh: connect to host github.com port 22: Connection timed out",
+    "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 2448 (unattended-upgr)",
+    "BlockingIOError: [Errno 11] Resource temporarily unavailable",
+    "API Error: Server is temporarily limiting requests (not your usage limit) · Rate limited",
     "Traceback (most recent call last):\n  KeyError: 'x'\n\nDuring handling:\nurllib3.ReadTimeout: read\n",
 ]
 PERMANENT = [
@@ -60,6 +63,13 @@ PERMANENT = [
     "Credit balance is too low",
     "WeirdUnknownError: something happened",
     "503 tests passed, 1 failed",
+    "E   requests.exceptions.ConnectionError: HTTPSConnectionPool(host='x', port=443)",
+    "curl: (7) Failed to connect to localhost port 8080 after 0 ms: Couldn't connect to server",
+    "Prompt is too long",
+    "OSError: [Errno 28] No space left on device",
+    "API Error: 400 messages.0.content.1: unexpected field",
+    "Not logged in · Please run /login",
+    "remote: error: GH006: Protected branch update failed for refs/heads/main.",
     "the line 429 is too long",
     "",
 ]
