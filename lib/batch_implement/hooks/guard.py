@@ -195,6 +195,8 @@ def _skill_ended(occasion: Occasion) -> Tuple[List[str], str]:
         kind = failures.classify(words)
         if kind in failures.NEEDS_A_PERSON:
             return transitions.pause(state, clock.now(), f"the worker could not go on ({kind}): {words[:200]}")
+        if failures.TREATMENT[kind] == "fail":
+            return transitions.fail(state, clock.now(), words, kind, permanent=True)
         return transitions.leave(state, clock.now(), words, counted=kind not in failures.UNCOUNTED)
 
     store = Store(occasion.project, by_model=True)
