@@ -1,0 +1,210 @@
+"""What the texts of features suggest about which needs which, without saying it. Pure.
+
+    suggested(texts, bodies, meant)     for each text: index of a feature that it seems to need -> why
+
+Known are a few phrases of English: `tests for X`, `test the X`, `document X`; `after the X is there`, `once X works`;
+`on top of X`; `using the X from feature 2`, `needs feature 2`; `depends on #12`, `blocked by #12`, `needs #12`. X is
+taken for a feature only when one other feature alone makes it: that has all words of X, and X has at least half the
+words of what it makes, which in `Add a cache for the login page` is a cache. Words are compared in small letters and
+the singular, without those that say little.
+
+A missed suggestion costs nothing, a wrong one an order that nobody asked for: when in doubt there is none. Texts are
+untrusted. They are searched within bounds, in time linear in their length and number, and quoted cut and cleaned.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import Callable, Dict, Iterator, List, Sequence, Set, Tuple
+
+SHOWN_CHARS = 60
+A_FEATURE = 50  # suggestions that are looked at
+TEXT_CHARS, BODY_CHARS = 1_000, 65_536
+TOO_COMMON = 100  # a word that so many features have singles none of them out
+DENIAL_CHARS = 40
+
+Pair = Tuple[int, str]
+
+_WORD = re.compile(r"[^\W_]+")
+_INSIGNIFICANT = frozenset(
+    _WORD.findall(
+        """
+        a an the this that these those it its them they he she we you i our my your their s t of and or for to with by
+        from at as is are be been was all any every each some more another other one only whole entire everything
+        add adds added create implement build write make introduce provide set setup new old simple basic existing
+        first how works work working exist exists feature features functionality app application project code
+        codebase repo
+        """
+    )
+)
+_REMOVES = re.compile(r"(?:remove|delete|drop|deprecate|disable|replace|rename|revert)s?\b", re.I)
+
+_LABEL = re.compile(r"\A(?:\[[^\]]{0,30}\]|\w[\w/()-]{0,30}:(?= )) ?")  # `docs: `, `[backend] `
+_OPENING = re.compile(r"\A(?:after|once|when|as soon as)\b[^,]*,\s*", re.I)
+# Where the part of a text ends that says what the feature makes.
+_CLAUSE = re.compile(
+    r"[;!?()]|\.(?=\s|$)|\b(?:after|once|until|before|when|while|if|unless|using|based on|on top of|instead of|without|"
+    r"so that|as soon as|because|like|unlike)\b",
+    re.I,
+)
+# Where in that part begins what the thing made is with, to or for.
+_ADDITION = re.compile(
+    r"[,:]|\s[-\u2013\u2014]\s|\b(?:with|to|for|in|on|from|by|at|into|via|through|per|that|which|as|so|under|over)\b",
+    re.I,
+)
+_PARTS = re.compile(r",|&|\band\b", re.I)
+_IN_THE_DOCS = re.compile(r" in (?:the |our )?(?:readme|docs|documentation|wiki|manual|guide)\b.*", re.I)
+
+_REST = r" (?! ?(?:all|any|both|each|every)\b)(?P<x>[^.;:!?()]{1,200})"
+_TESTS = re.compile(
+    r"\A(?:(?:add|write|create|provide) )?(?:(?:the|a|some|more|missing|automated|unit|integration|regression|and|"
+    r"functional|acceptance|property|smoke|browser|end-to-end|e2e) ){0,5}"
+    rf"(?:tests?(?: (?:coverage|cases?|suites?))?|docs|documentation) (?:for|of){_REST}",
+    re.I,
+)
+_TEST = re.compile(rf"\A(?:test|document) (?:the|how|our){_REST}", re.I)
+_DOCUMENT = re.compile(rf"\Adocument{_REST}", re.I)
+# Not `finished` or `ready`: so speaks rather what the program does, as in `say so after the upload is finished`.
+_AFTER = re.compile(
+    r"\b(?:after|once|as soon as) (?P<x>[^.,;:!?()]{1,80}?) (?:(?:is|are|has been|have been) (?:there|in place|"
+    r"done|merged|implemented|working)|exists?|works?|has landed|have landed)\b",
+    re.I,
+)
+_ON_TOP = re.compile(rf"\bon top of{_REST}", re.I)
+
+_NEEDS = r"\b(?:depends?\s+on|blocked\s+by|needs|requires)"
+_ENDS = r"(?![\w/-]|\.\d)"
+_ISSUES = re.compile(
+    rf"{_NEEDS}[\s:*_-]{{0,12}}(?:\[ \]\s{{0,3}})?(?P<list>#\d{{1,9}}{_ENDS}"
+    rf"(?:(?:\s{{0,4}}(?:,|&|and\b|or\b|\n[ \t]{{0,8}}[-*+](?: \[ \])?)){{1,2}}\s{{0,4}}#\d{{1,9}}{_ENDS})*)",
+    re.I,
+)
+_FEATURES = re.compile(
+    rf"(?:{_NEEDS}|\b(?:after|builds? on|on top of)|\b(?:using|uses?|reus(?:es?|ing)|with) [^.;!?()]{{1,80}}?"
+    rf" from) features? (?P<list>#?\d{{1,9}}{_ENDS}(?: ?(?:,|&|and\b|or\b) ?#?\d{{1,9}}{_ENDS})*)",
+    re.I,
+)
+_REFERENCE = re.compile(r"#?\d+")
+# What takes a phrase back when it stands right before it; so does another feature or issue, which then needs it.
+_DENIED = re.compile(
+    r"(?:(?:\b(?:not|no longer|never|without|until|unless|instead of|than|was|were|nothing|formerly|previously)|"
+    r"n['\u2019]t)\s+(?:\w+\s+)?|(?:#|\bfeature )\d+(?:,? +(?:which|that))? +(?:\w+ +)?)$",
+    re.I,
+)
+_UNSURE = re.compile(r"\s*\?")
+# What is in a body without being said there: comments, code, quotes, what is struck out; and what is ticked off.
+_ASIDE = re.compile(
+    r"<!--.*?(?:-->|\Z)|^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)|^[ \t]*>[^\n]*|~~[^~\n]*~~|`[^`\n]*`", re.M | re.S
+)
+_TICKED = re.compile(r"^[ \t]*[-*+][ \t]+\[[xX]\][^\n]*\n?", re.M)
+
+
+def suggested(
+    texts: Sequence[str], bodies: Sequence[str], meant: Callable[[str], Sequence[int]]
+) -> List[Dict[int, str]]:
+    """For each text: index of another feature that it seems to need -> a phrase that quotes what suggests it.
+
+    `bodies` has an issue's body for each text, empty without. `meant` gives the indices that `#12` or a number, from
+    1 as listed, can mean; what is not exactly one is no suggestion. At most A_FEATURE for one text.
+    """
+    plain = [_LABEL.sub("", " ".join(text[:TEXT_CHARS].split()), count=1) for text in texts]
+    subjects = _Subjects(plain)
+    found = []
+    for index, text in enumerate(plain):
+        pairs: Dict[int, str] = {}
+        for other, why in islice(_pairs(index, text, bodies[index], subjects, meant), A_FEATURE):
+            if other != index:
+                pairs.setdefault(other, why)
+        found.append(pairs)
+    return found
+
+
+def shown(text: str) -> str:
+    """Untrusted text for a message: one line, printable, without backticks, at most SHOWN_CHARS characters."""
+    start = text[: 10 * SHOWN_CHARS]
+    line = " ".join("".join(char if char.isprintable() else " " for char in start).replace("`", "'").split())
+    return line if len(line) <= SHOWN_CHARS and len(start) == len(text) else line[: SHOWN_CHARS - 1].rstrip() + "…"
+
+
+def _pairs(
+    index: int, text: str, body: str, subjects: _Subjects, meant: Callable[[str], Sequence[int]]
+) -> Iterator[Pair]:
+    # `Document search` may be a search of documents, unless nothing else speaks of documents.
+    bare = (_DOCUMENT,) if subjects.count("document") == 1 else ()
+    for expression in (_TESTS, _TEST, *bare, _AFTER, _ON_TOP):
+        for match in expression.finditer(text):
+            if not _denied(match):
+                for other in subjects.meant_by(_IN_THE_DOCS.sub("", _CLAUSE.split(match["x"], 1)[0]), index):
+                    yield other, f"its text says `{shown(match[0])}`"
+    prose = _prose(body[:BODY_CHARS])
+    for where, words, expression in (("text", text, _FEATURES), ("text", text, _ISSUES), ("body", prose, _ISSUES)):
+        for match in expression.finditer(words):
+            if not _denied(match) and "or" not in match["list"].casefold() and not _UNSURE.match(words, match.end()):
+                for found in map(meant, _REFERENCE.findall(match["list"])):
+                    if len(found) == 1:
+                        yield found[0], f"its {where} says `{shown(match[0])}`"
+
+
+def _prose(body: str) -> str:
+    """What an issue's body says itself; empty when there is nothing in it to find."""
+    open_body = _TICKED.sub("", body)
+    return _ASIDE.sub(" . ", open_body) if _ISSUES.search(open_body) else ""
+
+
+def _denied(match: re.Match[str]) -> bool:
+    start = match.start()
+    return _DENIED.search(match.string, max(0, start - DENIAL_CHARS), start) is not None
+
+
+class _Subjects:
+    """What each feature makes, by its words: none for one that tests or documents; and which ones take away."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.made: List[Set[str]] = []
+        self.removing: Set[int] = set()
+        self.by_word: Dict[str, Set[int]] = {}
+        for index, text in enumerate(texts):
+            subject = _CLAUSE.split(_OPENING.sub("", text), 1)[0]
+            follows = any(expression.match(text) for expression in (_TESTS, _TEST, _DOCUMENT))
+            self.made.append(set() if follows else _words(_ADDITION.split(subject, 1)[0]))
+            if _REMOVES.match(subject):
+                self.removing.add(index)
+            for word in _words(subject):
+                self.by_word.setdefault(word, set()).add(index)
+
+    def count(self, word: str) -> int:
+        """How many features have a word."""
+        return len(self.by_word.get(word, ()))
+
+    def meant_by(self, phrase: str, index: int) -> Iterator[int]:
+        """The feature other than `index` that a phrase speaks of; of `A and B`, unless one feature is both, each."""
+        found = self._making(phrase, index)
+        parts = [phrase] if found else _PARTS.split(phrase)
+        for part in parts:
+            found = self._making(part, index)
+            if len(found) == 1 and found[0] not in self.removing:
+                yield found[0]
+
+    def _making(self, phrase: str, index: int) -> List[int]:
+        asked = _words(phrase)
+        if all(word.isdigit() for word in asked):  # `feature 2` speaks of no 2
+            return []
+        places = sorted((self.by_word.get(word, set()) for word in asked), key=len)
+        if len(places[0]) > TOO_COMMON:
+            return []
+        with_all = places[0].intersection(*places[1:]) - {index}
+        return [other for other in with_all if 0 < len(self.made[other]) <= 2 * len(self.made[other] & asked)]
+
+
+def _words(text: str) -> Set[str]:
+    return {_singular(word) for word in _WORD.findall(text.casefold()) if word not in _INSIGNIFICANT}
+
+
+def _singular(word: str) -> str:
+    """One form for the singular and the plural of a word, not always the singular: `quer(y|ies)` is `queri`."""
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us")):
+        word = word[:-1]
+    if len(word) > 3 and word.endswith(("se", "xe", "ze", "he", "ie")):
+        return word[:-1]
+    return word[:-1] + "i" if len(word) > 2 and word[-1] == "y" else word
