@@ -1,11 +1,14 @@
 """Read the list of features that a person gives: a text file, a Markdown checklist, or standard input.
 
-    for feature in read_file("features.md"):
-        print(feature.line, feature.text)
+    listing = read_file("features.md")
+    for feature in listing.features:
+        print(feature.line, feature.text, feature.details)
 
-Text (any extension but those in READERS): a feature a line; blank lines and lines that begin with `#` are left out.
+Text (`.txt`, and any extension that is not in READERS): a feature a line; blank lines and lines that begin with `#` are
+left out.
 Checklist (`.md`, `.markdown`): the open boxes, `- [ ] text`, also with `*`, `+`, `1.` and indented; ticked ones, text
-outside of boxes and fenced code blocks are left out. Standard input is text, unless it has boxes and headings only.
+outside of boxes and fenced code blocks are left out. Either may end in notes, `(after: 2, schema)` and `(id: login)`:
+see `listing.py`. Standard input is text, unless it has boxes and headings only.
 
 A byte order mark, CRLF and CR are accepted. A feature keeps its whole text: control and bidi characters become spaces,
 blanks at both ends go. All else that is odd is Misuse, naming file and line and what to do: a feature is never dropped,
@@ -18,65 +21,51 @@ import errno
 import os
 import re
 import stat
-from typing import BinaryIO, Callable, NamedTuple
 
 from .errors import Misuse
+from .listing import MAX_BYTES, MAX_FEATURE_CHARS, Feature, Listing, checked, clean, decoded, noted
 
-MAX_BYTES = 10 * 1024 * 1024
-MAX_FEATURES = 10_000
-MAX_FEATURE_CHARS = 10_000
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO, Callable, Dict, List
 
-BIDI_CONTROLS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-TO_SPACE = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), *BIDI_CONTROLS), " ")
+__all__ = ["MAX_FEATURE_CHARS", "Feature", "Listing", "clean", "parse_text", "read_file", "read_stdin"]
 
 BOX = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])\s+\[([ xX])\](?:\s+(.*))?$")
 # What was surely meant as a box: brackets with nothing but blanks in them, and no link behind them.
 BROKEN_BOX = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])\s*\[\s*\](?![(\[])")
 FENCE = re.compile(r"\s*(`{3,}|~{3,})(.*)$")
 HEADING = re.compile(r"\s*#{1,6}(\s|$)")
+ID_NOTE = re.compile(r"\(\s*id\s*:\s*([A-Za-z0-9._-]+)\s*\)", re.IGNORECASE)
 
 
-class Feature(NamedTuple):
-    """One feature: its text as it is kept in the state, and the line it stands on, counted from 1."""
-
-    text: str
-    line: int
-
-
-def read_file(path: str) -> list[Feature]:
-    """Return the features that a file lists, in its order, at least one. Raises Misuse for any other outcome."""
+def read_file(path: str) -> Listing:
+    """Return what a file lists, in its order, at least one feature. Raises Misuse for any other outcome."""
     name = clean(path)
     data = _contents(path, name)
     read = READERS.get(os.path.splitext(path)[1].lower(), _read_lines)
     return read(data, name)
 
 
-def read_stdin(stream: BinaryIO, name: str = "-") -> list[Feature]:
-    """Return the features that a stream lists, read up to its end. Raises Misuse as `read_file` does."""
+def read_stdin(stream: BinaryIO, name: str = "-") -> Listing:
+    """Return what a stream lists, read up to its end. Raises Misuse as `read_file` does."""
     label = "standard input" if name == "-" else clean(name)
     data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise _too_large(label)
-    lines = [line for line in _lines(data, label) if line.strip()]
+    text = decoded(data, label)
+    lines = [line for line in text.split("\n") if line.strip()]
     boxes = [line for line in lines if BOX.match(line)]
     all_are_boxes = bool(boxes) and all(BOX.match(line) or HEADING.match(line) for line in lines)
     return parse_text(data, label, "md" if all_are_boxes else "txt")
 
 
-def parse_text(data: bytes, name: str, kind: str) -> list[Feature]:
-    """Return the features in the bytes, as a checklist when the kind is `md`, as lines when it is `txt`.
+def parse_text(data: bytes, name: str, kind: str) -> Listing:
+    """Return what the bytes list: as a checklist when the kind is `md`, as lines when it is `txt`.
 
     `name` is what messages call the source. Raises Misuse.
     """
-    return {"md": _read_checklist, "txt": _read_lines}[kind](data, name)
-
-
-def clean(text: str) -> str:
-    """Return the text with each control and each bidi control character made a space; its length stays.
-
-    These could hide or reorder what a person sees. Joiners of zero width stay: scripts and emoji need them.
-    """
-    return text.translate(TO_SPACE)
+    return READERS[f".{kind}"](data, name)
 
 
 def _contents(path: str, name: str) -> bytes:
@@ -117,53 +106,26 @@ def _too_large(name: str) -> Misuse:
     return Misuse(f"{name} is larger than 10 MB. Is it really a list of features? If so, split it.")
 
 
-def _lines(data: bytes, name: str) -> list[str]:
-    """Return the lines of UTF-8 text, as editors count them, or raise Misuse."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Misuse(f"{name} is UTF-16 (it begins with a UTF-16 byte order mark). Save it as UTF-8.")
-    if b"\0" in data:
-        line = _line_of(data, data.index(b"\0"))
-        raise Misuse(
-            f"{name}, line {line}: a zero byte. This looks like a binary file (or UTF-16); give a UTF-8 text file."
-        )
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # The decoder takes a byte order mark off before it counts.
-        start = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
-        line = _line_of(data, start)
-        raise Misuse(
-            f"{name}, line {line}: byte 0x{data[start]:02x} (offset {start}) is not UTF-8. "
-            "The file is probably in an older encoding, such as Latin-1; save it as UTF-8."
-        ) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
-def _line_of(data: bytes, offset: int) -> int:
-    before = data[:offset].replace(b"\r\n", b"\n")
-    return before.count(b"\n") + before.count(b"\r") + 1
-
-
-def _read_lines(data: bytes, name: str) -> list[Feature]:
+def _read_lines(data: bytes, name: str) -> Listing:
     if not data.strip():
         raise Misuse(f"{name} is empty. Write one feature a line.")
     features = []
-    for number, line in enumerate(_lines(data, name), start=1):
+    for number, line in enumerate(decoded(data, name).split("\n"), start=1):
         text = clean(line).strip()
         if text and not text.startswith("#"):
-            features.append(Feature(text, number))
+            features.append(noted(text, name, number))
     if not features:
         raise Misuse(f"{name} lists no feature: every line is blank or a comment (#). Write one feature a line.")
-    return _checked(features, name)
+    return Listing(checked(features, name), {})
 
 
-def _read_checklist(data: bytes, name: str) -> list[Feature]:
+def _read_checklist(data: bytes, name: str) -> Listing:
     if not data.strip():
         raise Misuse(f"{name} is empty. Write each feature as `- [ ] text`.")
-    features = []
-    ticked = 0
+    features: List[Feature] = []
+    ticked: List[str] = []
     fence, fence_line, boxes_in_fence = "", 0, 0
-    for number, line in enumerate(_lines(data, name), start=1):
+    for number, line in enumerate(decoded(data, name).split("\n"), start=1):
         mark = FENCE.match(line)
         box = BOX.match(line)
         if fence:
@@ -173,11 +135,11 @@ def _read_checklist(data: bytes, name: str) -> list[Feature]:
         elif mark and not (mark[1][0] == "`" and "`" in mark[2]):
             fence, fence_line, boxes_in_fence = mark[1], number, 0
         elif box and box[1] != " ":
-            ticked += 1
+            ticked.append(line)
         elif box:
             text = clean(box[2] or "").strip()
             if text:
-                features.append(Feature(text, number))
+                features.append(noted(text, name, number))
         elif BROKEN_BOX.match(line):
             shown = clean(line).strip()[:60]
             raise Misuse(
@@ -186,42 +148,50 @@ def _read_checklist(data: bytes, name: str) -> list[Feature]:
     if fence and boxes_in_fence:
         raise Misuse(f"{name}, line {fence_line}: this code block never ends; the check boxes in it would be lost.")
     if not features and ticked:
-        raise Misuse(f"{name} lists no open feature: all {ticked} check boxes are ticked. Untick what is still to do.")
+        raise Misuse(
+            f"{name} lists no open feature: all {len(ticked)} check boxes are ticked. Untick what is still to do."
+        )
     if not features:
         raise Misuse(
             f"{name} lists no feature: there is no check box in it. Write each feature as `- [ ] text`, "
             "or name the file .txt if each line is a feature."
         )
-    return _checked(features, name)
+    return Listing(checked(_without_met_needs(features, ticked, name), name), {})
 
 
-def _checked(features: list[Feature], name: str) -> list[Feature]:
-    """Return the features as they are, or raise Misuse for too many, one too long, or one that is there twice."""
-    if len(features) > MAX_FEATURES:
-        raise Misuse(f"{name} lists {len(features):,} features; one batch takes {MAX_FEATURES:,}. Split the list.")
-    seen: dict[str, int] = {}
-    for text, line in features:
-        if len(text) > MAX_FEATURE_CHARS:
-            raise Misuse(
-                f"{name}, line {line}: {len(text):,} characters; a feature has at most {MAX_FEATURE_CHARS:,}. "
-                "Are line breaks missing? If not, put the details into a file and name it in the feature."
-            )
-        first = seen.setdefault(" ".join(text.split()).casefold(), line)
-        if first != line:
-            raise Misuse(
-                f"{name}, line {line}: the same feature as on line {first}. Take one away, or say how they differ."
-            )
-    return features
+def _without_met_needs(features: List[Feature], ticked: List[str], name: str) -> List[Feature]:
+    """Return the open features without their references to ids of ticked boxes: what they need there is done.
+
+    Raises Misuse for a number, which would be another box's each time that one is ticked.
+    """
+    if not ticked:
+        return features
+    done = {found.casefold() for line in ticked for found in ID_NOTE.findall(line)}
+    done -= {feature.details["id"].casefold() for feature in features if "id" in feature.details}
+    left = []
+    for feature in features:
+        details = dict(feature.details)
+        references = details.pop("depends_on", [])
+        for reference in references:
+            if reference.isdigit():
+                raise Misuse(
+                    f"{name}, line {feature.line}: `(after: {reference})` counts boxes, and some are ticked: with the "
+                    "next tick it would be another one. Give the box that is meant an id, `(id: NAME)`, and name that."
+                )
+        needed = [reference for reference in references if reference.casefold() not in done]
+        left.append(feature._replace(details={**details, "depends_on": needed} if needed else details))
+    return left
 
 
-def _refuse_format(data: bytes, name: str) -> list[Feature]:
+def _refuse_format(data: bytes, name: str) -> Listing:
     raise Misuse(
         f"{name} is not a list of one feature a line: its lines would be taken for features one by one. Give a text "
         "file (.txt) with a feature a line, or a checklist (.md) with `- [ ] feature`."
     )
 
 
-READERS: dict[str, Callable[[bytes, str], list[Feature]]] = {
+READERS: Dict[str, Callable[[bytes, str], Listing]] = {
+    ".txt": _read_lines,
     ".md": _read_checklist,
     ".markdown": _read_checklist,
     **dict.fromkeys((".yaml", ".yml", ".json", ".toml", ".csv"), _refuse_format),

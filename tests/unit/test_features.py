@@ -9,7 +9,7 @@ import socket
 
 import pytest
 from batch_implement.errors import Misuse
-from batch_implement.features import Feature, clean, parse_text, read_file, read_stdin
+from batch_implement.features import Feature, Listing, clean, parse_text, read_file, read_stdin
 
 
 @pytest.fixture
@@ -24,8 +24,12 @@ def listed(tmp_path):
     return write
 
 
-def texts(features):
-    return [feature.text for feature in features]
+def texts(listing):
+    return [feature.text for feature in listing.features]
+
+
+def needs(listing):
+    return [feature.details.get("depends_on") for feature in listing.features]
 
 
 def refusal(read, *args):
@@ -37,7 +41,7 @@ def refusal(read, *args):
 
 def test_a_text_file_gives_a_feature_a_line_with_its_line_number(listed):
     path = listed("# what to do\n\nAdd a login page\n   \n  # later\n  Fix issue #7  \n- [ ] kept as it is\n")
-    assert read_file(path) == [
+    assert read_file(path).features == [
         Feature("Add a login page", 3),
         Feature("Fix issue #7", 6),
         Feature("- [ ] kept as it is", 7),
@@ -49,11 +53,11 @@ def test_a_text_file_gives_a_feature_a_line_with_its_line_number(listed):
 @pytest.mark.parametrize("last", ["", "end"])
 def test_every_line_ending_and_a_byte_order_mark_are_accepted(listed, end, bom, last):
     found = read_file(listed(bom + end.join(["one", "", "two three", "# no"]) + (end if last else "")))
-    assert found == [Feature("one", 1), Feature("two three", 3)]
+    assert found == Listing([Feature("one", 1), Feature("two three", 3)], {})
 
 
 def test_only_line_ends_end_a_feature(listed):
-    assert read_file(listed("a\x0bb\x0cc\x1cd\x85e\u2028f\n")) == [Feature("a b c d e\u2028f", 1)]
+    assert read_file(listed("a\x0bb\x0cc\x1cd\x85e\u2028f\n")).features == [Feature("a b c d e\u2028f", 1)]
 
 
 @pytest.mark.parametrize("name", ["features.md", "PLAN.MARKDOWN", "x.txt.Md"])
@@ -85,7 +89,7 @@ Some text - [ ] not a box
 ``` inline ``` is no fence
 - [ ] last
 """
-    assert read_file(listed(content, name)) == [
+    assert read_file(listed(content, name)).features == [
         Feature("first", 3),
         Feature("second", 4),
         Feature("third", 5),
@@ -208,8 +212,8 @@ def test_a_list_that_is_odd_is_refused_with_its_line_and_the_likely_cause(listed
 
 def test_the_largest_list_that_is_allowed_is_read(listed):
     found = read_file(listed("\n".join(f"{index} " + "x" * 900 for index in range(10_000))))
-    assert len(found) == 10_000
-    assert len(read_file(listed("x" * 10_000))[0].text) == 10_000
+    assert len(found.features) == 10_000
+    assert len(read_file(listed("x" * 10_000)).features[0].text) == 10_000
 
 
 def test_a_file_over_ten_megabytes_is_refused_unread(listed, tmp_path):
@@ -259,3 +263,55 @@ def test_odd_lines_take_linear_time():
     ):
         with pytest.raises(Misuse):
             parse_text(line.encode(), "it", "md")
+
+
+@pytest.mark.parametrize("name", ["f.txt", "f.md"])
+def test_lines_and_open_boxes_take_their_notes_off(listed, name):
+    box = "- [ ] " if name == "f.md" else ""
+    found = read_file(listed(f"{box}Add a table  (id: schema)\n{box}Add a page (after: 1, schema)\n", name))
+    assert found.features == [
+        Feature("Add a table", 1, {"id": "schema"}),
+        Feature("Add a page", 2, {"depends_on": ["1", "schema"]}),
+    ]
+
+
+def test_a_text_that_is_there_twice_is_found_behind_its_notes(listed):
+    assert ", line 2: the same feature as on line 1." in refusal(read_file, listed("a (id: x)\nA (after: x)\n"))
+
+
+def test_an_id_that_is_there_twice_is_refused_whatever_its_case(listed):
+    assert ", line 3: the id 'X' is that of the feature on line 1 too." in refusal(
+        read_file, listed("a (id: x)\n\nb (id: X)")
+    )
+
+
+def test_what_needs_a_ticked_box_by_its_id_needs_it_no_more(listed):
+    content = (
+        "- [x] Add a table (id: Schema)\n- [ ] Add a page (after: schema)\n- [ ] Log in (after: SCHEMA, page, #12)\n"
+    )
+    assert needs(read_file(listed(content, "f.md"))) == [None, ["page", "#12"]]
+
+
+def test_an_open_box_of_the_same_id_as_a_ticked_one_is_the_one_that_is_needed(listed):
+    content = "- [x] a (id: x)\n- [ ] b (id: x)\n- [ ] c (after: x)\n"
+    assert needs(read_file(listed(content, "f.md"))) == [None, ["x"]]
+
+
+def test_a_number_beside_ticked_boxes_is_refused_because_it_changes_with_each_tick(listed):
+    content = "- [x] a\n- [ ] b\n- [ ] c (after: 1)\n"
+    assert ", line 3: `(after: 1)` counts boxes, and some are ticked" in refusal(read_file, listed(content, "f.md"))
+    assert needs(read_file(listed(content.replace("[x]", "[ ]"), "f.md"))) == [None, None, ["1"]]
+
+
+def test_what_a_ticked_box_says_is_no_matter(listed):
+    assert texts(read_file(listed("- [x] a (after: no reference)\n- [ ] b\n", "f.md"))) == ["b"]
+
+
+@pytest.mark.parametrize("extension", [".toml", ".csv", ".TOML"])
+def test_other_formats_are_refused_with_those_there_are(listed, extension):
+    assert ".txt" in refusal(read_file, listed("a\n", f"f{extension}"))
+
+
+def test_what_is_said_beyond_the_text_is_not_the_same_for_two_features(listed):
+    first, second = read_file(listed("a\nb\n")).features
+    assert first.details is not second.details

@@ -1,0 +1,186 @@
+"""What a list of features is, whatever it was written in: features, their notes, and what no list may have.
+
+    feature = listing.noted("Add a login page (after: 2, schema)", "features.txt", 3)
+    feature.text, feature.details       'Add a login page', {'depends_on': ['2', 'schema']}
+    listing.checked([feature], "features.txt")
+
+Notes stand at the end of a text, in any order, each once: `(after: 2, schema, #12)` are the features it needs, by
+number, id or issue; `(id: schema)` is the name by which others name it. A reference stays the text that it is: whom it
+means is for others to find out. `(after:` anywhere else in a text is an error, `(id: ...)` in its middle is prose.
+
+All that is odd is Misuse, naming file and line and what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from .errors import Misuse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
+MAX_BYTES = 10 * 1024 * 1024
+MAX_FEATURES = 10_000
+MAX_FEATURE_CHARS = 10_000
+
+BIDI_CONTROLS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+TO_SPACE = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), *BIDI_CONTROLS), " ")
+
+IDENTIFIER = re.compile(r"(?=.{1,64}\Z)[0-9]*[A-Za-z._-][A-Za-z0-9._-]*")
+REFERENCE = re.compile(r"#[1-9][0-9]{0,8}|[A-Za-z0-9._-]{1,64}")
+NOTE = re.compile(r"\s*(after|id)\s*:(.*)", re.IGNORECASE | re.DOTALL)
+# What was surely meant as a note: one that is not at the end, is not closed, or holds brackets.
+BROKEN_NOTE = re.compile(r"\(\s*(?:after\s*:|id\s*:[^()]*\Z)", re.IGNORECASE)
+
+
+class Feature(NamedTuple):
+    """One feature. `text` is as the state keeps it, `line` where it stands, from 1 (0 where there are no lines).
+
+    `details` is what the source said beyond the text, never changed by anybody: `id`, `title`, `description`, `touches`
+    (paths), `depends_on` (references, as they were written) and `policy`; what was not said is not there. `issue` is
+    the number of the issue it came from.
+    """
+
+    text: str
+    line: int
+    details: Dict[str, Any] = {}  # noqa: RUF012  # one for all, as nobody changes it
+    issue: Optional[int] = None
+
+
+class Listing(NamedTuple):
+    """The features of a list, in its order, at least one, and the policy that it sets for the whole batch."""
+
+    features: List[Feature]
+    defaults: Dict[str, Any]
+
+
+def clean(text: str) -> str:
+    """Return the text with each control and each bidi control character made a space; its length stays.
+
+    These could hide or reorder what a person sees. Joiners of zero width stay: scripts and emoji need them.
+    """
+    return text.translate(TO_SPACE)
+
+
+def clean_block(text: str) -> str:
+    """Return the text of several lines with its line breaks, each line cleaned and without blanks at its end."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join(clean(line).rstrip() for line in lines).strip("\n")
+
+
+def decoded(data: bytes, name: str) -> str:
+    """Return UTF-8 as text with `\\n` at the end of each line, without a byte order mark, or raise Misuse."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Misuse(f"{name} is UTF-16 (it begins with a UTF-16 byte order mark). Save it as UTF-8.")
+    if b"\0" in data:
+        line = _line_of(data, data.index(b"\0"))
+        raise Misuse(
+            f"{name}, line {line}: a zero byte. This looks like a binary file (or UTF-16); give a UTF-8 text file."
+        )
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # The decoder takes a byte order mark off before it counts.
+        start = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
+        line = _line_of(data, start)
+        raise Misuse(
+            f"{name}, line {line}: byte 0x{data[start]:02x} (offset {start}) is not UTF-8. "
+            "The file is probably in an older encoding, such as Latin-1; save it as UTF-8."
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _line_of(data: bytes, offset: int) -> int:
+    before = data[:offset].replace(b"\r\n", b"\n")
+    return before.count(b"\n") + before.count(b"\r") + 1
+
+
+def noted(written: str, name: str, line: int) -> Feature:
+    """Return the feature that a text of one line stands for, its notes taken off into `details`. Raises Misuse."""
+    text = clean(written).strip()
+    details: Dict[str, Any] = {}
+    while text.endswith(")"):
+        head, _, inner = text[:-1].rpartition("(")
+        note = NOTE.fullmatch(inner)
+        if note is None:
+            break
+        kind = note[1].lower()
+        key = {"after": "depends_on", "id": "id"}[kind]
+        if key in details:
+            raise Misuse(f"{name}, line {line}: the note `({kind}: ...)` is there twice. Make it one.")
+        details[key] = _references(note[2], name, line) if kind == "after" else _identifier(note[2], name, line)
+        text = head.rstrip()
+    broken = BROKEN_NOTE.search(text)
+    if broken:
+        raise Misuse(
+            f"{name}, line {line}: {text[broken.start() :][:60]!r} looks like a note, which stands closed at the end "
+            "of the line: `Add a login page (after: 2, schema)`. If it is none, write it without the colon."
+        )
+    if not text:
+        what = "a note without a feature" if details else "a text with nothing that can be seen"
+        raise Misuse(f"{name}, line {line}: {what}. Write what is to be done.")
+    return Feature(text, line, details)
+
+
+def _references(inner: str, name: str, line: int) -> List[str]:
+    references = [part.strip() for part in inner.split(",")]
+    for reference in references:
+        if not REFERENCE.fullmatch(reference):
+            raise Misuse(
+                f"{name}, line {line}: `(after: ...)` needs numbers, ids or issues with commas between them, and "
+                f"{reference[:60]!r} is none: `(after: 2, schema, #12)`. If it is no note, write it without the colon."
+            )
+    if len({reference.casefold() for reference in references}) < len(references):
+        raise Misuse(f"{name}, line {line}: `(after: ...)` names a feature twice. Name each once.")
+    return references
+
+
+def _identifier(inner: str, name: str, line: int) -> str:
+    identifier = inner.strip()
+    if not IDENTIFIER.fullmatch(identifier):
+        raise Misuse(
+            f"{name}, line {line}: `(id: ...)` needs 1 to 64 letters, digits, `.`, `_` or `-`, not digits alone, and "
+            f"{identifier[:60]!r} is none: `(id: schema)`. If it is no note, write it without the colon."
+        )
+    return identifier
+
+
+def checked(features: List[Feature], name: str) -> List[Feature]:
+    """Return the features as they are, or raise Misuse for too many, one too long, or a text or id that is there
+    twice.
+    """
+    if len(features) > MAX_FEATURES:
+        raise Misuse(f"{name} lists {len(features):,} features; one batch takes {MAX_FEATURES:,}. Split the list.")
+    texts: Dict[str, int] = {}
+    ids: Dict[str, int] = {}
+    for index, feature in enumerate(features):
+        if len(feature.text) > MAX_FEATURE_CHARS:
+            raise Misuse(
+                f"{name}, line {feature.line}: {len(feature.text):,} characters; a feature has at most "
+                f"{MAX_FEATURE_CHARS:,}. Are line breaks missing? If not, put the details into a file and name it in "
+                "the feature."
+            )
+        first = texts.setdefault(" ".join(feature.text.split()).casefold(), index)
+        if first != index:
+            raise Misuse(
+                f"{name}, line {feature.line}: the same feature as {_which(features, first, index)}. Take one away, or "
+                "say how they differ."
+            )
+        identifier = feature.details.get("id")
+        first = index if identifier is None else ids.setdefault(identifier.casefold(), index)
+        if first != index:
+            raise Misuse(
+                f"{name}, line {feature.line}: the id {identifier!r} is that of the feature "
+                f"{_which(features, first, index)} too. Give each its own."
+            )
+    return features
+
+
+def _which(features: List[Feature], first: int, index: int) -> str:
+    """Name an earlier feature by its line; by its number where both stand on one line."""
+    if features[first].line != features[index].line:
+        return f"on line {features[first].line}"
+    return f"number {first + 1}"
