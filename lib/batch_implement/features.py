@@ -1,4 +1,4 @@
-"""Read the list of features that a person gives: a text file, a Markdown checklist, or standard input.
+"""Read the list of features that a person gives: text, a Markdown checklist, YAML, JSON, or standard input.
 
     listing = read_file("features.md")
     for feature in listing.features:
@@ -8,7 +8,8 @@ Text (`.txt`, and any extension that is not in READERS): a feature a line; blank
 left out.
 Checklist (`.md`, `.markdown`): the open boxes, `- [ ] text`, also with `*`, `+`, `1.` and indented; ticked ones, text
 outside of boxes and fenced code blocks are left out. Either may end in notes, `(after: 2, schema)` and `(id: login)`:
-see `listing.py`. Standard input is text, unless it has boxes and headings only.
+see `listing.py`. YAML and JSON (`.yaml`, `.yml`, `.json`): see `structured.py`. Standard input is JSON when it begins
+like a list of features in it, a checklist when it has boxes and headings only, else text.
 
 A byte order mark, CRLF and CR are accepted. A feature keeps its whole text: control and bidi characters become spaces,
 blanks at both ends go. All else that is odd is Misuse, naming file and line and what to do: a feature is never dropped,
@@ -29,7 +30,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO, Callable, Dict, List
 
-__all__ = ["MAX_FEATURE_CHARS", "Feature", "Listing", "clean", "parse_text", "read_file", "read_stdin"]
+    from .structured import Problem
+
+__all__ = ["MAX_FEATURE_CHARS", "Feature", "Listing", "clean", "parse_text", "problems", "read_file", "read_stdin"]
 
 BOX = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])\s+\[([ xX])\](?:\s+(.*))?$")
 # What was surely meant as a box: brackets with nothing but blanks in them, and no link behind them.
@@ -37,6 +40,7 @@ BROKEN_BOX = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])\s*\[\s*\](?![(\[])")
 FENCE = re.compile(r"\s*(`{3,}|~{3,})(.*)$")
 HEADING = re.compile(r"\s*#{1,6}(\s|$)")
 ID_NOTE = re.compile(r"\(\s*id\s*:\s*([A-Za-z0-9._-]+)\s*\)", re.IGNORECASE)
+JSON_START = re.compile(r"\s*(?:\{\s*\"|\[\s*\{?\s*\")")
 
 
 def read_file(path: str) -> Listing:
@@ -47,6 +51,19 @@ def read_file(path: str) -> Listing:
     return read(data, name)
 
 
+def problems(path: str) -> List[Problem]:
+    """Return what the published schema says against a YAML or JSON file; empty for any other. Raises Misuse for what
+    cannot be read at all.
+    """
+    kind = KINDS.get(os.path.splitext(path)[1].lower())
+    if kind is None:
+        return []
+    from . import structured
+
+    name = clean(path)
+    return structured.problems(structured.parsed(_contents(path, name), name, kind))
+
+
 def read_stdin(stream: BinaryIO, name: str = "-") -> Listing:
     """Return what a stream lists, read up to its end. Raises Misuse as `read_file` does."""
     label = "standard input" if name == "-" else clean(name)
@@ -54,6 +71,8 @@ def read_stdin(stream: BinaryIO, name: str = "-") -> Listing:
     if len(data) > MAX_BYTES:
         raise _too_large(label)
     text = decoded(data, label)
+    if JSON_START.match(text):
+        return parse_text(data, label, "json")
     lines = [line for line in text.split("\n") if line.strip()]
     boxes = [line for line in lines if BOX.match(line)]
     all_are_boxes = bool(boxes) and all(BOX.match(line) or HEADING.match(line) for line in lines)
@@ -61,7 +80,8 @@ def read_stdin(stream: BinaryIO, name: str = "-") -> Listing:
 
 
 def parse_text(data: bytes, name: str, kind: str) -> Listing:
-    """Return what the bytes list: as a checklist when the kind is `md`, as lines when it is `txt`.
+    """Return what the bytes list: as a checklist when the kind is `md`, as lines when it is `txt`, as a document when
+    it is `yaml` or `json`.
 
     `name` is what messages call the source. Raises Misuse.
     """
@@ -183,16 +203,33 @@ def _without_met_needs(features: List[Feature], ticked: List[str], name: str) ->
     return left
 
 
+def _read_yaml(data: bytes, name: str) -> Listing:
+    from . import structured
+
+    return structured.read(data, name, "yaml")
+
+
+def _read_json(data: bytes, name: str) -> Listing:
+    from . import structured
+
+    return structured.read(data, name, "json")
+
+
 def _refuse_format(data: bytes, name: str) -> Listing:
     raise Misuse(
         f"{name} is not a list of one feature a line: its lines would be taken for features one by one. Give a text "
-        "file (.txt) with a feature a line, or a checklist (.md) with `- [ ] feature`."
+        "file (.txt) with a feature a line, a checklist (.md) with `- [ ] feature`, or .yaml or .json as `batchctl "
+        "schema features` describes it."
     )
 
 
+KINDS = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
 READERS: Dict[str, Callable[[bytes, str], Listing]] = {
     ".txt": _read_lines,
     ".md": _read_checklist,
     ".markdown": _read_checklist,
-    **dict.fromkeys((".yaml", ".yml", ".json", ".toml", ".csv"), _refuse_format),
+    ".yaml": _read_yaml,
+    ".yml": _read_yaml,
+    ".json": _read_json,
+    **dict.fromkeys((".toml", ".csv"), _refuse_format),
 }

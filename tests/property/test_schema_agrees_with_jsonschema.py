@@ -1,7 +1,8 @@
 """The compiled schema and jsonschema's Draft7Validator never disagree.
 
-Three ways to look for a disagreement: states that fit the published schema, broken in a few places; a state that uses
-every field, broken in each place in turn and in every way we can think of; schemas made up from the supported keywords.
+Three ways to look for a disagreement: states and features files that fit their published schemas, broken in a few
+places; a state and features files that use every field, broken in each place in turn and in every way we can think of;
+schemas made up from the supported keywords.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from hypothesis import strategies as st  # noqa: E402
 PUBLISHED = load_published("batch_state")
 COMPILED = compile_schema(PUBLISHED)
 REFERENCE = jsonschema.Draft7Validator(PUBLISHED)
+FEATURES = load_published("features")
+DEFINITIONS = {**PUBLISHED["definitions"], **FEATURES["definitions"]}
 DEEP = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -50,7 +53,7 @@ def assert_every_wrong_field_is_reported(state):
 def values_of(schema):
     """Return a strategy for values that fit a schema of the kind that is published."""
     if "$ref" in schema:
-        return values_of(PUBLISHED["definitions"][schema["$ref"].rsplit("/", 1)[1]])
+        return values_of(DEFINITIONS[schema["$ref"].rsplit("/", 1)[1]])
     if "const" in schema:
         return st.just(schema["const"])
     if "enum" in schema:
@@ -238,6 +241,61 @@ def test_a_state_that_uses_every_field_gets_the_same_verdict_for_every_damage_in
                 except AssertionError as error:
                     raise AssertionError(f"{pointer(path)} {what}") from error
         assert broken
+
+
+# -- features files ----------------------------------------------------------------------------------------------------
+
+COMPILED_FEATURES = compile_schema(FEATURES)
+REFERENCE_FEATURES = jsonschema.Draft7Validator(FEATURES)
+FEATURES_FILES = values_of(FEATURES)
+EVERYTHING_OF_A_FEATURE = {
+    "id": "b-1", "title": "b", "description": "c", "depends_on": ["a", 1, "#12"], "touches": ["a/b", "c..d"],
+    "verify": "make test", "verify_timeout_s": 1, "evidence": ["commit", "verify", "review"],
+    "workflow_mode": "direct", "max_retries": 0,
+}  # fmt: skip
+EVERYTHING = {
+    "defaults": {
+        "verify": "make test", "verify_timeout_s": 2, "evidence": ["commit"], "workflow_mode": "auto-implement",
+        "unattended": True, "limits": {"max_retries": 0, "max_retries_total": 7, "max_failures_in_a_row": 1},
+    },
+    "features": ["a", EVERYTHING_OF_A_FEATURE, {"title": "c", "depends_on": "#7"}, {"title": "d", "depends_on": 4}],
+}  # fmt: skip
+
+
+@DEEP
+@given(FEATURES_FILES)
+def test_a_features_file_made_from_the_schema_is_valid_for_both(value):
+    assert not assert_agree(COMPILED_FEATURES, REFERENCE_FEATURES, value)
+
+
+@DEEP
+@given(FEATURES_FILES, st.data())
+def test_a_features_file_with_a_few_damages_gets_the_same_verdict(value, data):
+    for _ in range(data.draw(st.integers(1, 3))):
+        path = data.draw(st.sampled_from(list(places(value))))
+        _, replacement = data.draw(st.sampled_from(list(damages(at(value, path)))))
+        value = damaged(value, path, replacement)
+        assert_agree(COMPILED_FEATURES, REFERENCE_FEATURES, value)
+
+
+@pytest.mark.parametrize("value", [EVERYTHING, EVERYTHING["features"]], ids=["object", "list"])
+def test_a_features_file_that_says_everything_gets_the_same_verdict_for_every_damage_in_every_place(value):
+    assert not assert_agree(COMPILED_FEATURES, REFERENCE_FEATURES, value)
+    broken = 0
+    for path in places(value):
+        for what, replacement in damages(at(value, path)):
+            try:
+                broken += assert_agree(COMPILED_FEATURES, REFERENCE_FEATURES, damaged(value, path, replacement))
+            except AssertionError as error:
+                raise AssertionError(f"{pointer(path)} {what}") from error
+    assert broken > 1000
+
+
+def test_what_says_everything_says_everything():
+    defaults = FEATURES["properties"]["defaults"]["properties"]
+    assert set(EVERYTHING_OF_A_FEATURE) == set(FEATURES["definitions"]["feature"]["properties"])
+    assert set(EVERYTHING["defaults"]) == set(defaults)
+    assert set(EVERYTHING["defaults"]["limits"]) == set(defaults["limits"]["properties"])
 
 
 # -- schemas -----------------------------------------------------------------------------------------------------------

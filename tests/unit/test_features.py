@@ -117,6 +117,24 @@ def test_standard_input_is_text_unless_it_is_a_checklist_throughout(data, expect
     assert texts(read_stdin(io.BytesIO(data))) == expected
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'["one", "two"]',
+        b'\xef\xbb\xbf\r\n [\r\n "one",\r "two"]\n',
+        b'{"features": ["one", "two"]}',
+        b'[\n{ "title": "one"}, "two"]',
+    ],
+)
+def test_standard_input_that_begins_like_a_list_in_json_is_one(data):
+    assert texts(read_stdin(io.BytesIO(data))) == ["one", "two"]
+
+
+def test_json_on_standard_input_that_is_broken_is_not_taken_for_lines():
+    assert "standard input: not JSON" in refusal(read_stdin, io.BytesIO(b'[\n"one",\n"two"\n'))
+    assert texts(read_stdin(io.BytesIO(b"[one] two\n{three}\n"))) == ["[one] two", "{three}"]
+
+
 def test_standard_input_is_named_in_messages_and_read_within_bounds():
     assert refusal(read_stdin, io.BytesIO(b"")).startswith("standard input is empty")
     assert refusal(read_stdin, io.BytesIO(b"x\nx"), "issue 7").startswith("issue 7, line 2: ")
