@@ -1,21 +1,26 @@
 """`batchctl validate` and `batchctl schema`: published schemas, and files held against them. Reads only.
 
-Our own compiled schema gives the verdict, with the invariants behind it; where jsonschema is installed it reports
-every error.
+A state: our own compiled schema gives the verdict, with the invariants behind it; where jsonschema is installed it
+reports every error. A features file: read as `create` reads it, every error with its line. Which of them a file is says
+its name where that is enough (.yaml, .yml, .txt, .md, .markdown: features), for any other its content, a JSON array or
+an object with `features` and without what makes a state; for what is neither the name once more (`features*.json`).
 """
 
 from __future__ import annotations
 
+import codecs
 import os
 
-from . import codec, schema
+from . import codec, schema, strictjson
 from .errors import BatchError, Misuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Sequence, Tuple
 
-PUBLISHED = ("batch_state",)
+PUBLISHED = ("batch_state", "features")
+OF_FEATURES = (".yaml", ".yml", ".txt", ".md", ".markdown")
+OF_STATE = ("batch_id", "schema_version", "total_features")
 
 
 def published(name: str) -> Tuple[str, Dict[str, Any]]:
@@ -46,7 +51,41 @@ def validate(files: Sequence[str]) -> Tuple[str, Dict[str, Any]]:
 
 
 def errors(name: str) -> List[Dict[str, str]]:
-    """What is wrong with one state file: `{pointer, message}` each; empty when it is valid, also after migration."""
+    """What is wrong with one file: `{pointer, message}` each; empty when it is valid, a state also after migration."""
+    return errors_of_features(name) if lists_features(name) else errors_of_state(name)
+
+
+def lists_features(name: str) -> bool:
+    """Whether a file is to be held against the schema of features files (see the module)."""
+    base, extension = os.path.splitext(os.path.basename(name).lower())
+    if extension in OF_FEATURES:
+        return True
+    by_name = extension == ".json" and base.startswith("features")
+    try:
+        with open(name, "rb") as file:
+            value = strictjson.parse(file.read(codec.MAX_BYTES + 1).removeprefix(codecs.BOM_UTF8))
+    except (OSError, ValueError):
+        return by_name
+    if isinstance(value, dict):
+        return not any(field in value for field in OF_STATE) and (by_name or "features" in value)
+    return by_name or isinstance(value, list)
+
+
+def errors_of_features(name: str) -> List[Dict[str, str]]:
+    """What is wrong with one features file, as `errors` says it."""
+    from . import features
+
+    try:
+        found = features.problems(name)
+        if not found:
+            features.read_file(name)  # for what no schema can say
+    except BatchError as error:
+        return [_error("", error.message)]
+    return [_error(problem.pointer, f"line {problem.line}: {problem.message}") for problem in found]
+
+
+def errors_of_state(name: str) -> List[Dict[str, str]]:
+    """What is wrong with one state file, as `errors` says it."""
     try:
         size = os.stat(name).st_size
         if size > codec.MAX_BYTES:

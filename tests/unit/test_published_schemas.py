@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from batch_implement.schema import compile_schema
+from batch_implement.validation import PUBLISHED
 from jsonschema import Draft7Validator
 
 SCHEMAS = sorted((Path(__file__).resolve().parents[2] / "schemas").glob("*.json"))
@@ -36,8 +37,8 @@ def properties(schema: Any, place: str = "") -> Iterator[tuple[str, Any]]:
                 yield from properties(value, place)
 
 
-def test_there_are_schemas() -> None:
-    assert "batch_state.schema.json" in {path.name for path in SCHEMAS}
+def test_the_schemas_are_those_that_batchctl_prints() -> None:
+    assert {f"{name}.schema.json" for name in PUBLISHED} == {path.name for path in SCHEMAS}
 
 
 def test_a_schema_is_valid_draft_07(schema: dict[str, Any]) -> None:

@@ -129,6 +129,18 @@ def test_a_package_that_leads_into_the_project_by_a_link_is_not_run(project, tmp
     assert not mark.exists()
 
 
+def test_from_a_working_directory_nothing_is_run_either(project, tmp_path):
+    python = environment(tmp_path / "env", with_yaml=True)
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "python").write_text(f"{python}\n")
+    env = {"BATCH_IMPLEMENT_DATA": str(data), "BATCH_IMPLEMENT_ROOT": str(project)}
+    done = run_program(BATCHCTL, "validate", str(project / "x.yaml"), cwd=tmp_path / "env" / "bin", **env)
+    assert "valid" in done.stdout
+    done = run_program(BATCHCTL, "validate", str(project / "x.yaml"), cwd=tmp_path / "env", **env)
+    assert "is not used: it lies inside the project or the working directory" in done.stdout
+
+
 def test_one_that_cannot_be_loaded_is_named_with_its_error_and_leaves_nothing_behind(tmp_path, monkeypatch):
     package = tmp_path / "packages" / "yaml"
     package.mkdir(parents=True)

@@ -6,10 +6,16 @@ import builtins
 import json
 
 import pytest
-from batch_implement import codec, validation
+from batch_implement import codec, pyyaml, validation
 from batch_implement.errors import Misuse
 from batch_implement.schema import load_published
 from batches import new_batch
+
+
+@pytest.fixture(autouse=True)
+def tests_environment(monkeypatch):
+    """Lets PyYAML be taken from where the tests have it, which may be inside this repository."""
+    monkeypatch.setattr(pyyaml, "forbidden_folders", lambda: [])
 
 
 @pytest.fixture
@@ -94,9 +100,64 @@ def test_one_that_is_not_valid_among_several_fails_them_all(file):
     assert ([entry["valid"] for entry in data["files"]], data["exit_code"]) == ([True, False], 1)
 
 
-def test_a_published_schema_is_printed_as_it_is():
-    text, data = validation.published("batch_state")
-    assert json.loads(text) == data == load_published("batch_state")
+@pytest.mark.parametrize("name", validation.PUBLISHED)
+def test_a_published_schema_is_printed_as_it_is(name):
+    text, data = validation.published(name)
+    assert json.loads(text) == data == load_published(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("features.yaml", b"- a\n- title: b\n"), ("x.YML", b"features: [a]\n"), ("x.json", b'["a"]'),
+        ("x.json", b'\xef\xbb\xbf{"features": ["a"]}'), ("features.json", b'["a"]'), ("x.txt", b"a\n"),
+        ("x.md", b"- [ ] a"),
+    ],
+)  # fmt: skip
+def test_a_valid_features_file_is_valid(file, name, content):
+    path = file(content, name)
+    assert validation.validate([path])[0] == f"{path}: valid"
+
+
+def test_every_wrong_property_of_a_features_file_is_reported_with_its_line(file, reporter):
+    path = file(b"defaults:\n  verfy: x\nfeatures:\n- a\n- title: b\n  id: 7\n  touches: [/x]\n", "f.yaml")
+    text, data = validation.validate([path])
+    assert [(error["pointer"], error["message"][:7]) for error in data["files"][0]["errors"]] == [
+        ("/defaults", "line 2:"),
+        ("/features/1/id", "line 6:"),
+        ("/features/1/touches/0", "line 7:"),
+    ]
+    assert f"{path}: /features/1/id: line 6: found 7, expected a string." in text
+    assert data["exit_code"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fragment"),
+    [
+        ("f.yaml", b"- a: b: c\n", "line 1: not YAML"),
+        ("f.yaml", b"- a\n- A\n", "line 2: the same feature"),
+        ("f.json", b'["a", "b (after:)"]', "needs numbers, ids or issues"),
+        ("features.json", b"[", "not JSON"),
+        ("features.json", b"7", "expected an array or an object"),
+        ("features-2.json", b"{}", "'features', which is required"),
+        ("f.txt", b"", "is empty"),
+        ("f.md", b"text\n", "there is no check box"),
+    ],
+)
+def test_what_no_schema_can_say_of_a_features_file_is_one_error(file, name, content, fragment):
+    (error,) = validation.errors(file(content, name))
+    assert fragment in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("features.json", b'{"batch_id": "b", "features": ["a"]}'), ("state.json", b"["), ("x", b'{"status": "odd"}'),
+        ("x.json", b"7"), ("features.json", b'{"schema_version": 1}'),
+    ],
+)  # fmt: skip
+def test_what_is_a_state_or_nothing_known_is_held_against_the_states_schema(file, name, content):
+    assert not validation.lists_features(file(content, name))
 
 
 def test_an_unknown_schema_is_refused_with_those_there_are():
