@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .model import State
     from .paths import Project
 
-PERSONS_VERBS = frozenset(("create", "add", "skip", "retry", "pause", "resume", "abort", "run"))
+PERSONS_VERBS = frozenset(("create", "add", "skip", "retry", "pause", "resume", "abort", "issues", "run"))
 
 
 class Caller:

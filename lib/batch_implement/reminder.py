@@ -174,10 +174,9 @@ def for_summariser(state: State, *, worker: bool) -> str:
     """What the client's summariser is asked to keep of a worker's window, or of the coordinator's."""
     index, active = state["current_index"], state["active"]
     phase = f", phase {active['phase']}" if active else ""
+    step = f"Skill {SKILL}"
     if worker or mode(state) == "direct":
         step = "batchctl brief" if active else "batchctl start"
-    else:
-        step = f"Skill {SKILL}"
     return (
         f"Keep in the summary, word for word: batch-implement batch {state['batch_id']}; feature "
         f"{min(index + 1, state['total_features'])} of {state['total_features']}{phase}; {progress(state)}; next "

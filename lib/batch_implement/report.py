@@ -82,7 +82,7 @@ def status_lines(state: State) -> List[str]:
     """The batch for a person at a terminal."""
     lines = [
         f"Batch {state['batch_id']}: {state['status']}, {reminder.progress(state)}",
-        f"Asked for: {_asked_of_each(state)}.",
+        f"Policy: {_asked_of_each(state)}.",
     ]
     for entry in features(state):
         proof = f"  {entry['commit'][:12]}" if entry["commit"] else ""
@@ -103,7 +103,8 @@ def _ending(state: State) -> List[str]:
     if not model.is_live(state):
         failed = len(state["failed_features"]) + len(state["skipped_features"])
         again = " `batchctl retry` brings failed ones back." if failed else ""
-        return [f"Nothing is left to do{f'; {failed} need a look' if failed else ''}.{again}"]
+        look = f"; {reminder.counted(failed, 'feature')} to look at" if failed else ""
+        return [f"Nothing is left to do{look}.{again}"]
     if state["active"]:
         active = state["active"]
         return [f"Open: feature {active['feature_index'] + 1}, attempt {active['attempt']}, phase {active['phase']}."]

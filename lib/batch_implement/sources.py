@@ -58,7 +58,9 @@ def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[Binar
         skip_unreadable=options.skip_unreadable,
     )
     listed = [features.Feature(text, 0, details, number) for text, number, details in issues.as_features(found)]
-    return Found(features.Listing(listed, {}), "", issues.notes(found))
+    notes = [f"Issue #{number} is closed and left out." for number in found.closed]
+    notes += [f"Issue #{number} cannot be read and is left out: {why}" for number, why in found.unreadable]
+    return Found(features.Listing(listed, {}), "", notes)
 
 
 def _from_file(name: str, cwd: str, stdin: Optional[BinaryIO]) -> Listing:

@@ -165,7 +165,7 @@ def _brief(record: State) -> Event:
     return {field: value for field, value in record.items() if field != "timestamp" and value is not None}
 
 
-# -- told ---------------------------------------------------------------------------------------------------------------
+# -- told -------------------------------------------------------------------------------------------------------------
 
 
 def of_batch(entries: Iterable[Event], feature_index: Optional[int] = None) -> List[Event]:

@@ -47,7 +47,9 @@ features:
 def yaml_list(project: Path) -> Path:
     """The project, with a YAML list of five features; the order of doing them is 2, 3, 4, 1, 5."""
     (project / "features.yaml").write_text(FEATURES, encoding="utf-8")
-    (project / "feature-1.txt").write_text("there from the start, so that the default verify passes\n", encoding="utf-8")
+    (project / "feature-1.txt").write_text(
+        "there from the start, so that the default verify passes\n", encoding="utf-8"
+    )
     git(project, "add", ".")
     git(project, "commit", "-qm", "List the features")
     return project
@@ -112,8 +114,8 @@ def test_what_needs_a_feature_that_failed_is_skipped_the_rest_completes_and_retr
     assert len(subjects(yaml_list)) == 5
 
     story = in_terminal(client, "log")
-    order = ["is created, 5 to do", "failed for good", "skipped: blocked by feature 3", "is to be done again", "over, completed: 5"]
-    places = [story.index(words) for words in order]
+    parts = ("is created, 5 to do", "failed for good", "skipped: blocked by", "is to be done again", "completed: 5")
+    places = [story.index(words) for words in parts]
     assert places == sorted(places)
 
 

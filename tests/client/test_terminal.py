@@ -24,6 +24,7 @@ GO = "/batch-implement features.txt"
 RESUME = "/batch-implement --resume"
 WAITS = "The batch waits while you talk. `/batch-implement --resume` goes on with it."
 REMINDER = "[batch-implement reminder]"
+MARK = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}"
 BUSY = "esc to interrupt"
 """Stands on the screen as long as a turn goes on, its Stop hook included."""
 
@@ -90,7 +91,7 @@ class Desk:
 
     def marked(self) -> str:
         """The line of a dialog that its mark stands on."""
-        return next((line for line in reversed(self.lines()) if line.startswith("❯")), "")
+        return next((line for line in reversed(self.lines()) if line.startswith(MARK)), "")
 
     def interrupt(self) -> None:
         """Press Esc once the model thinks for ever."""

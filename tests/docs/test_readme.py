@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from batch_implement import cli
+from batch_implement import arguments, features
 from batch_implement.caller import PERSONS_VERBS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -43,8 +43,8 @@ def first_word(cell: str) -> str:
 def options() -> dict[str, argparse.Action]:
     """The options that a batch takes, by name."""
     parser = argparse.ArgumentParser(add_help=False)
-    cli.batch_options(parser)
-    return {action.option_strings[0]: action for action in parser._actions}
+    arguments.batch_options(parser)
+    return {action.option_strings[0]: action for action in parser._actions if action.option_strings}
 
 
 @pytest.fixture
@@ -80,17 +80,14 @@ def test_every_make_target_that_is_shown_exists() -> None:
 def test_the_features_file_that_is_shown_can_be_read(tmp_path: Path) -> None:
     (shown,) = [block for block in blocks("text") if block.startswith("# features.txt")]
     (tmp_path / "features.txt").write_text(shown, encoding="utf-8")
-    assert len(cli.read_features("features.txt", str(tmp_path))) == 2
+    assert len(features.read_file(str(tmp_path / "features.txt")).features) == 2
 
 
 def test_every_batch_command_that_is_shown_has_options_that_there_are() -> None:
     shown = re.findall(r"/batch-implement (\S+\.txt [^\n\"]*)", "\n".join([*blocks("text"), *blocks("sh")]))
     assert len(shown) > 2
-    for arguments in shown:
-        parser = cli.Parser(prog="/batch-implement")
-        parser.add_argument("file")
-        cli.batch_options(parser)
-        assert parser.parse_args(shlex.split(arguments)).verify
+    for words in shown:
+        assert arguments.batch_command().parse_args(shlex.split(words)).verify
 
 
 def test_the_option_table_is_the_programs() -> None:
@@ -98,7 +95,7 @@ def test_the_option_table_is_the_programs() -> None:
 
 
 def test_the_verb_table_is_the_programs() -> None:
-    (verbs,) = [action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    (verbs,) = [action for action in arguments.verbs()._actions if isinstance(action, argparse._SubParsersAction)]
     rows = {first_word(row[0]): row[1] for row in table("verb")}
     assert list(rows) == list(verbs.choices)
     assert {verb for verb, whose in rows.items() if whose == "person"} == PERSONS_VERBS & set(rows)

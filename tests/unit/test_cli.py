@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from batch_implement import __version__, cli, codec, evidence, workerverbs
+from batch_implement import __version__, arguments, cli, codec, evidence, workerverbs
 from batch_implement import caller as callers
 from batch_implement.errors import Misuse
 from batch_implement.paths import Project
@@ -77,11 +77,11 @@ def test_every_verb_explains_itself_with_an_example_and_its_options(typed, verb)
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_example_of_every_verb_can_be_read(verb, capsys):
     with pytest.raises(SystemExit):
-        cli.parser().parse_args([verb, "--help"])
+        arguments.verbs().parse_args([verb, "--help"])
     example = capsys.readouterr().out.split("Example: ")[1]
     words = shlex.split(example)
     assert words[0] == "batchctl"
-    assert cli.parser().parse_args(words[1:]).verb == verb
+    assert arguments.verbs().parse_args(words[1:]).verb == verb
 
 
 def test_the_verbs_are_all_listed_and_their_number_is_known(typed):
@@ -260,7 +260,7 @@ def test_the_persons_verbs_do_what_they_say(running, typed):
     assert "Feature 2 is skipped." in typed("skip", "2", "--reason", "later")[1]
     assert "Pending again: feature 2." in typed("retry", "2")[1]
     (running / "more.txt").write_text("four\n")
-    assert "1 features added" in typed("add", "more.txt")[1]
+    assert "1 feature added" in typed("add", "more.txt")[1]
     assert "is paused" in typed("pause", "--reason", "lunch")[1]
     assert "lunch" in typed("start")[2]
     assert typed("resume")[0] == 0

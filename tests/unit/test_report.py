@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batch_implement import policies, report, transitions
+from batch_implement import model, report, transitions
 from batches import NOW, all_completed, completed, failed, given_up, new_batch, started, then
 
 BUSY = started(given_up(completed(new_batch(5, needs={4: [1]}))))
@@ -42,17 +42,18 @@ def test_a_person_sees_a_line_for_each_feature_and_what_is_now():
     lines = report.status_lines(BUSY)
     assert lines == [
         "Batch batch-1: in_progress, 1 of 5 completed, 1 failed, 1 skipped",
+        "Policy: no verify command: only the commit is asked for; 3 retries each.",
         "   1  done     feature 1  c0ffee",
         "   2  FAILED   feature 2  it broke",
         "   3  open     feature 3",
         "   4  -        feature 4",
-        "   5  skipped  feature 5  blocked by 1",
+        "   5  skipped  feature 5  (after 2)  blocked by feature 2",
         "Open: feature 3, attempt 1, phase understand.",
     ]
 
 
 def test_several_attempts_are_said():
-    assert "(2 attempts)" in report.status_lines(completed(failed(new_batch(1))))[1]
+    assert "(2 attempts)" in report.status_lines(completed(failed(new_batch(1))))[2]
 
 
 def test_a_pause_says_why_until_when_and_how_to_go_on():
@@ -64,7 +65,7 @@ def test_a_pause_says_why_until_when_and_how_to_go_on():
 def test_an_end_says_what_needs_a_look():
     assert report.status_lines(all_completed(new_batch(1)))[-1] == "Nothing is left to do."
     last = report.status_lines(given_up(completed(new_batch(2))))[-1]
-    assert last == "Nothing is left to do; 1 need a look. `batchctl retry` brings failed ones back."
+    assert last == "Nothing is left to do; 1 feature to look at. `batchctl retry` brings failed ones back."
 
 
 def test_what_comes_next_is_said_when_nothing_is_open():
@@ -77,16 +78,46 @@ def test_a_text_with_line_breaks_stays_on_its_line():
     )
     state = {**state, "failed_features": [{**state["failed_features"][0], "error_message": "a\nb\x1b[2J"}]}
     lines = report.status_lines(state)
-    assert len("\n".join(lines).splitlines()) == 3
+    assert len("\n".join(lines).splitlines()) == 4
     assert "\x1b" not in "".join(lines)
     waits = then(new_batch(1), transitions.pause, NOW, "a\n\x1b[2Jb")
     assert "Paused: a  [2Jb." in report.status_lines(waits)[-1]
 
 
 def test_a_plan_says_what_would_be_done_and_that_nothing_was():
-    lines = report.plan_lines(["a", "b\nc"], policies.new(verify="make test"), "direct")
+    lines = report.plan_lines(new_batch(["a", "b\nc"], verify="make test", mode="direct"))
     assert lines[0] == (
         "2 features would be done, in this order (direct; `make test` must pass on each commit; 3 retries each):"
     )
     assert lines[1:] == ["   1  a", "   2  b c", "Nothing was written or started."]
-    assert "only the commit is asked for" in report.plan_lines(["a"], policies.new(), "direct")[0]
+    assert "only the commit is asked for" in report.plan_lines(new_batch(1))[0]
+
+
+def test_a_plan_shows_order_needs_wishes_and_hints():
+    state = {
+        **new_batch(3, needs={0: [2]}, order=[1, 2, 0], verify_timeout_s=5, verify="make"),
+        "details": {"2": {"policy": {"verify": "make one", "evidence": ["review"], "max_retries": 0}}},
+        "analysis_metadata": {"hints": [{"feature_index": 1, "needs": 0, "why": "tests \x1bfor"}], "inferred": False},
+    }
+    lines = report.plan_lines(state)
+    assert "within 5 s" in lines[0]
+    assert lines[1:] == [
+        "   2  feature 2",
+        "   3  feature 3  (verify `make one`; evidence review; 0 retries)",
+        "   1  feature 1  (after 3)",
+        "The texts suggest more; `--infer-order` takes it:",
+        "      2 after 1: tests  for",
+        "Nothing was written or started.",
+    ]
+    taken = {**state, "analysis_metadata": {**state["analysis_metadata"], "inferred": True}}
+    assert "Taken from the texts:" in report.plan_lines(taken)
+    shown = report.plan(state)
+    assert (shown["order"], shown["dependencies"], len(shown["hints"])) == ([1, 2, 0], {"0": [2]}, 1)
+    assert shown["features"][2]["policy"]["verify"] == "make one"
+
+
+def test_a_person_reads_the_number_of_what_blocks_a_feature():
+    state = given_up(new_batch(2, needs={1: [0]}))
+    assert "blocked by feature 1" in report.status_lines(state)[3]
+    assert report.status(state)["features"][1]["reason"] == "blocked by 0"
+    assert report.for_person("blocked by the weather") == "blocked by the weather"

@@ -47,10 +47,10 @@ def refusal(state, transition, *arguments, **options):
 
 
 def test_start_opens_the_next_runnable_feature_at_its_base():
-    state = started(new_batch(3, order=[1, 0, 2]), "abc")
+    state = then(new_batch(3, order=[1, 0, 2]), transitions.start, NOW, "abc", "main")
     assert state["active"] == {
-        "feature_index": 1, "attempt": 1, "phase": "understand", "base_commit": "abc", "started_at": NOW,
-        "interruptions": 0,
+        "feature_index": 1, "attempt": 1, "phase": "understand", "base_commit": "abc", "branch": "main",
+        "started_at": NOW, "interruptions": 0,
     }  # fmt: skip
     assert state["timings"] == {"1": {"started_at": NOW}}
     assert state["current_index"] == 1
