@@ -7,12 +7,16 @@ The form is `schemas/features.schema.json`, which is what is enforced: a list of
 and `defaults`. A feature is a text, which is read as a line of a text file is, or an object. What stands in `details`
 is what was written, cleaned: a title becomes the feature's text, a description keeps its line breaks, references become
 texts, and what decides how the feature is done goes into `policy`.
+
+To YAML `- Add a page (after: 2)` without quotes is an object with the property `Add a page (after`. Nobody means that,
+so it is read as the text that stands there.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
+import re
 from itertools import islice
 from typing import NamedTuple
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from .schema import Schema
 
 MAX_PROBLEMS = 50
+NOTE_AS_NAME = re.compile(r".*\(\s*(?:after|id)", re.IGNORECASE | re.DOTALL)
 POLICY = ("verify", "verify_timeout_s", "evidence", "workflow_mode", "max_retries")
 
 # What people write for a property, where looking alike does not tell.
@@ -70,7 +75,22 @@ def parsed(data: bytes, name: str, kind: str) -> Document:
     text = decoded(data, name)
     if not text.strip():
         raise Misuse(f"{name} is empty. Write a list of features; `batchctl schema features` describes it.")
-    return documents.parse(text, name, kind)
+    document = documents.parse(text, name, kind)
+    if kind == "yaml":
+        value = document.value
+        items = value.get("features") if isinstance(value, dict) else value
+        if isinstance(items, list):
+            items[:] = map(_as_written, items)
+    return document
+
+
+def _as_written(item: Any) -> Any:
+    """Return the text whose note YAML took for a property (see the module), anything else as it is."""
+    if isinstance(item, dict) and len(item) == 1:
+        ((begin, end),) = item.items()
+        if NOTE_AS_NAME.fullmatch(begin) and isinstance(end, str) and end.endswith(")"):
+            return f"{begin}: {end}"
+    return item
 
 
 def problems(document: Document) -> List[Problem]:

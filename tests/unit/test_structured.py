@@ -172,6 +172,20 @@ def test_a_text_written_bare_stays_the_text_that_it_looks_like(text, parser):
     assert read(f"- title: {text}\n").features[0].text == text
 
 
+def test_a_note_without_quotes_which_yaml_takes_for_a_property_is_read_as_it_was_written(parser):
+    listing = read("features:\n- Add a table (id: schema)\n- Add a page (after: 1, schema)\n- title: c\n")
+    assert [feature[:3] for feature in listing.features] == [
+        ("Add a table", 2, {"id": "schema"}),
+        ("Add a page", 3, {"depends_on": ["1", "schema"]}),
+        ("c", 4, {"title": "c"}),
+    ]
+    assert "f.yaml, line 2: `(after: ...)` needs" in refusal("- a\n- b (after: lunch break)\n")
+    assert "'b (after' is not known here" in refusal('["a", {"b (after": "1)"}]', "json")
+    assert "line 1: a note without a feature" in refusal("- (after: 1)\n")
+    for text in ("- b (after: 1\n", "- b (before: 1)\n", "- {b (after: [1]}\n", "- b (after: 1)\n  id: c\n"):
+        assert "f.yaml, line 1" in refusal(text)
+
+
 def test_whole_numbers_that_json_writes_with_a_point_are_whole_numbers():
     listing = read('{"features": [{"title": "a", "max_retries": 2.0, "depends_on": [1.0]}], "defaults": {}}', "json")
     ((_, _, details, _),) = listing.features
