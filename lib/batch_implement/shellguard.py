@@ -482,6 +482,7 @@ class _Judge:
         loose = {"-mtime", "-mmin", "-size", "-newer", "-empty", "-perm", "-user"} & set(tests)
         kind = "".join(_after(tests, ("-type",)))
         named = _after(tests, ("-name", "-iname"))
+        deepest = min((int(d) for d in _after(tests, ("-maxdepth",)) if re.fullmatch("[0-9]{1,3}", d)), default=999)
         if loose and not any(n[:5] == self.names.state[:5] for n in named):
             return
         for root in _operands(args[:first]) or ["."]:
@@ -489,12 +490,10 @@ class _Judge:
             if place is None or not (place[0] or place[1][-1:] == [self.names.folder]):
                 continue
             parts = place[1] if place[0] else [self.names.folder]
-            if not parts and "-maxdepth" in tests:
-                continue
             for target, folder, absolute in self.names.targets:
                 for size in range(1, 1 if absolute or not _covers(parts, target) else len(target) + 1):
                     shown = "/".join([root.rstrip("/"), *target[len(parts) : size]])
-                    fits = size >= len(parts) and all(_fits(n, target[size - 1]) for n in named)
+                    fits = 0 <= size - len(parts) <= deepest and all(_fits(n, target[size - 1]) for n in named)
                     fits = fits and all(_fits(p, shown) for p in _after(tests, ("-path", "-wholename")))
                     if fits and kind in ("", "d" if size < len(target) or folder else "f"):
                         path = "/".join((_ROOT, *target[:size]))
