@@ -148,12 +148,16 @@ def test_an_attack_is_refused_too_when_the_root_is_not_known(entry: dict[str, st
     assert verdict(entry["command"], Names(VERBS)) == entry["verdict"]
 
 
-@each
+def can_be_wrapped(entry: dict[str, str]) -> bool:
+    """Whether a command is complete, and does not end the brackets that are put around it."""
+    open_ended = ("unbalanced", "oops", "EOF .claude")
+    return not entry["command"].startswith("case ") and not any(mark in entry["command"] for mark in open_ended)
+
+
+@pytest.mark.parametrize("entry", list(filter(can_be_wrapped, CORPUS)), ids=shown)
 @pytest.mark.parametrize("wrapper", ["bash -c {}", "true && {{ {}\n}}", "x=$({}\n)", "timeout 9 sh -c {}"])
 def test_a_wrapper_changes_no_verdict(entry: dict[str, str], wrapper: str) -> None:
     command = entry["command"]
-    if "unbalanced" in command or "oops" in command or command.startswith("case ") or "EOF .claude" in command:
-        pytest.skip("is no complete command, or one that ends its own brackets")
     quoted = "'" + command.replace("'", "'\\''") + "'" if " -c " in wrapper else command
     assert verdict(wrapper.format(quoted)) == entry["verdict"]
 
