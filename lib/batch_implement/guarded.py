@@ -1,8 +1,9 @@
 """What of a project is guarded, and whether a path names it, however it is spelled.
 
     names = Names(verbs=frozenset({"abort", "skip"}), roots=("/home/me/project",))
-    names.touches("docs/../.claude/batch_*", cwd="/home/me/project")            # True
-    names.touches(".claude", cwd="/home/me/project", deep=True)                 # True: the folder holds it
+    names.touches("docs/../.claude/batch_*", cwd="/home/me/project")    # True
+    names.touches(".claude", cwd="/home/me/project")                    # False
+    names.touches(".claude", cwd="/home/me/project", deep=True)         # True: the folder holds it
 
 A path is text, and so is the folder it is read from: no file is looked at and no link followed. What cannot be known
 of a path stands in it as `ANY`; a place that is known without its name begins with `ROOT`, `HOME` or `TEMP`. Globs
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ANY = "\0"  # text that is not known; NUL cannot occur in a shell word
 ROOT, HOME, TEMP = "/\0root", "/\0home", "/\0temp"  # the project's root, a home folder, one for temporary files
+TEMPORARY = re.compile(r"(?<!at)te?mp(?!l)", re.I)  # what the name or the origin of a temporary place has
 LONGEST = 4096  # characters of a path; a longer one names nothing
 
 
@@ -28,8 +30,9 @@ class Names:
     """What is guarded, and from where paths are read.
 
     `verbs` are refused after `batchctl`. `private` are further path endings, or absolute paths; one with a slash at its
-    end is a folder with all in it. `roots` are absolute spellings of the project's root and `cwd` the absolute folder
-    the command starts in; without roots any absolute path with the right ending counts, without `cwd` it is the root.
+    end is a folder with all in it, another a file that comes and goes, which counts only where it is spelled out.
+    `roots` are absolute spellings of the project's root and `cwd` the absolute folder the command starts in; without
+    roots any absolute path with the right ending counts, without `cwd` it is the root.
     """
 
     __slots__ = ("cwd", "folder", "roots", "state", "targets", "verbs")
@@ -60,8 +63,9 @@ class Names:
         if not path or len(path) > LONGEST:
             return False
         place = self._place(path, cwd)
-        for target, folder, absolute in self.targets:
+        for at, (target, folder, absolute) in enumerate(self.targets):
             size = len(target)
+            covers = _covers if folder or not at else _is
             if absolute:
                 parts, starts = _segments(path if path[0] == "/" else f"{cwd}/{path}"), range(1)
             elif place is None:
@@ -71,7 +75,7 @@ class Names:
             for start in starts:
                 length = len(parts) - start
                 if length >= size if folder else length == size:
-                    if _covers(parts[start : start + size], target):
+                    if covers(parts[start : start + size], target):
                         return True
                 elif deep and place and not absolute and length < size:
                     holds = _covers(parts, target) if place[0] else parts[start:] == [self.folder]
@@ -79,23 +83,28 @@ class Names:
                         return True
         return False
 
-    def found(self, start: str, cwd: str, names: list[str], paths: list[str], kind: str, deepest: int) -> Iterator[str]:
-        """Each guarded thing, and each folder that holds one, that a search from `start` comes to.
+    def ways(self, start: str, cwd: str) -> Iterator[list[tuple[int, str, str, str]]]:
+        """The way from `start` down to each guarded thing in it, step by step.
 
-        `names` and `paths` are globs that the last part and the whole path must fit, `kind` is `f`, `d` or empty for
-        both, `deepest` how many steps below `start` it goes. The paths begin with `ROOT`.
+        Of each step: how deep it is, 0 for `start` itself; the path, which begins with `ROOT`; the path as it is
+        reached from `start`; `d` for a folder, `f` for a file. The root itself is no step.
         """
         place = self._place(start, cwd)
         if place is None or not (place[0] or place[1][-1:] == [self.folder]):
             return
         parts = place[1] if place[0] else [self.folder]
-        for target, folder, absolute in self.targets:
-            for size in range(1, 1 if absolute or not _covers(parts, target) else len(target) + 1):
-                shown = "/".join([start.rstrip("/"), *target[len(parts) : size]])
-                fits = 0 <= size - len(parts) <= deepest and all(_fits(name, target[size - 1]) for name in names)
-                fits = fits and all(_fits(path, shown) for path in paths)
-                if fits and kind in ("", "d" if size < len(target) or folder else "f"):
-                    yield "/".join((ROOT, *target[:size]))
+        above = len(parts)
+        for at, (target, folder, absolute) in enumerate(self.targets):
+            if (folder or not at) and not absolute and above <= len(target) and _covers(parts, target):
+                yield [
+                    (
+                        size - above,
+                        "/".join((ROOT, *target[:size])),
+                        "/".join([start.rstrip("/"), *target[above:size]]),
+                        "d" if size < len(target) or folder else "f",
+                    )
+                    for size in range(max(above, 1), len(target) + 1)
+                ]
 
     def _place(self, path: str, cwd: str) -> Optional[tuple[bool, list[str]]]:
         """Where a path lies: (True, parts below the root), (False, parts below some folder), or None: elsewhere."""
@@ -137,7 +146,7 @@ def _segments(path: str) -> list[str]:
     return parts
 
 
-def _fits(pattern: str, name: str) -> bool:
+def fits(pattern: str, name: str) -> bool:
     """Say whether a glob fits all of `name`; `[...]` counts as `?`. Takes at most their lengths multiplied."""
     if pattern == name or len(pattern) > 200 or not any(c in pattern for c in "*?["):
         return pattern == name
@@ -150,6 +159,10 @@ def _fits(pattern: str, name: str) -> bool:
     return len(name) in ends
 
 
+def _is(parts: list[str], target: tuple[str, ...]) -> bool:
+    return tuple(parts) == target
+
+
 def _covers(parts: list[str], target: tuple[str, ...]) -> bool:
     """Say whether each part, as far as there are parts, fits the target's; a hidden name needs a written dot."""
-    return all(p == t or ((t[0] != "." or p[0] == ".") and _fits(p, t)) for p, t in zip(parts, target))
+    return all(p == t or ((t[0] != "." or p[0] == ".") and fits(p, t)) for p, t in zip(parts, target))

@@ -4,52 +4,62 @@
     refusal = forbidden("cd .. && rm .claude/batch_state.json", names)
     if refusal: print(refusal.kind, refusal.what)           # state `rm` on .claude/batch_state.json
 
-`shellreader` reads the text as a shell would and hands over each simple command. Here it is judged by what its name
-and its options say that it writes: through `cd`, wrappers such as `sudo` or `xargs`, nested scripts, and code given to
-an interpreter, which `scriptguard` reads. `guarded` knows which paths count. Nothing is run, no file is looked at.
+`shellreader` reads the text as a shell would and hands over each simple command. Here it is found out what that runs
+(wrappers such as `sudo` or `xargs`, nested scripts, interpreters, files that the text itself has written) and what it
+prints for the next command. `fileguard`, `findguard` and `scriptguard` say what is written then, `guarded` which paths
+count. Nothing is run, no file is looked at.
 
 Guarantees: no input raises; time grows with the length, and only the first 64 KB are read; whatever is refused has
 `rawscan.mentions`. Text that cannot be read (unbalanced quotes, endless nesting) is refused only if a line of it names
 the state behind a writing command.
 
 It is made against a confused model, not a hostile one, and prefers a miss to a false alarm: a check after the fact
-undoes what gets through. Not seen: scripts and programs in files, links to the state, names put together at run time
-(`.cla${x}`, arrays, `read`), other letter case, archives and patches that hold the state, a shell function's arguments.
+undoes what gets through. Not seen: scripts and programs in files that were there before; links to the state; names put
+together at run time (`.cla${x}`, `${x%y}`, `printf -v`); other letter case; a shell function's arguments, aliases and
+options (`dotglob`); the project's folder removed as a whole; a folder copied or unpacked over `.claude`, patches;
+tools that rewrite every file they find (`prettier --write .`); times, sizes and regular expressions of `find`; what a
+container, `at` or `expect` is told; libraries that save under a name (`to_json`); and languages other than `_CODE`.
 """
 
 from __future__ import annotations
 
 import re
 
-from .guarded import ANY, HOME, LONGEST, ROOT, Names
+from .fileguard import letters, operands, under, values, written
+from .guarded import ANY, HOME, LONGEST, ROOT, TEMP, Names
 from .rawscan import mentions
-from .shellreader import ASSIGNMENT, LIMIT, NOTHING, SPLIT, Shell, Unreadable, bare, operands, printed
+from .shellreader import ASSIGNMENT, LIMIT, SPLIT, Shell, Unreadable, bare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, NoReturn, Optional
+    from typing import NoReturn, Optional
 
 __all__ = ["Names", "Refusal", "forbidden"]
 
-_SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash"))
-_CODE = {"python": "c", "pypy": "c", "node": "ep", "nodejs": "ep", "bun": "ep", "perl": "eE", "ruby": "e", "php": "r"}
+_SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash", "source", ".", "su", "script"))
+# Interpreters: the letters of the options that bring code, and the options that take the next word.
+_CODE = {
+    "python": ("c", "-W -X"), "pypy": ("c", "-W -X"), "ipython": ("c", ""), "node": ("ep", "-r --import"),
+    "nodejs": ("ep", "-r --import"), "bun": ("ep", "-r"), "tsx": ("ep", "-r"), "ts-node": ("ep", "-r"),
+    "perl": ("eE", "-I"), "ruby": ("e", "-I -r"), "php": ("r", "-d"),
+}  # fmt: skip
 # Wrappers: the options that take the next word, and how many words come before the command.
 _WRAPPERS: dict[str, tuple[str, int]] = {
     "env": ("-u -C --unset --chdir", 0), "sudo": ("-u -g -h -p -C -D -R -T -U --user --group", 0), "doas": ("-u -C", 0),
     "nohup": ("", 0), "setsid": ("", 0), "command": ("", 0), "builtin": ("", 0), "exec": ("-a", 0),
     "time": ("-f -o", 0), "nice": ("-n", 0), "ionice": ("-c -n", 0), "stdbuf": ("-i -o -e", 0), "busybox": ("", 0),
     "timeout": ("-s -k", 1), "gtimeout": ("-s -k", 1), "flock": ("-w -E", 1), "caffeinate": ("", 0),
-    "xargs": ("-I -n -P -L -d -a -s -E --max-args --max-procs --delimiter --arg-file", 0),
+    "xargs": ("-I -n -P -L -d -a -s -E --max-args --max-procs --delimiter --arg-file", 0), "parallel": ("-j", 0),
+    "npx": ("-p --package", 0), "bunx": ("", 0), "watch": ("-n --interval", 0), "unbuffer": ("", 0), "winpty": ("", 0),
+    "screen": ("-S -c", 0), "systemd-run": ("-u -p --unit --property", 0), "strace": ("-o -e -p -s -E", 0),
+    "uv run": ("--with --python -p -n --name --group --extra --package --project --directory", 0),
 }  # fmt: skip
-# Writers of each of their operands: the options that take the next word.
-_WRITERS: dict[str, str] = {
-    "rm": "", "unlink": "", "shred": "-n -s", "truncate": "-s -r", "touch": "-r -d -t", "chmod": "", "chown": "",
-    "chgrp": "", "chattr": "", "tee": "", "sponge": "", "trash": "", "ed": "-p", "ex": "-c", "dos2unix": "",
-    "patch": "-p -i -d -o", "unzip": "-d -x",
-}  # fmt: skip
-_COPIERS = {"cp": "-S", "install": "-m -o -g -S", "ln": "-S", "rsync": "-e", "mv": "-S"}
-_PACKERS = frozenset(("gzip", "bzip2", "xz", "gunzip"))
-_OUTPUT = {"curl": ("-o", "--output"), "wget": ("-O", "--output-document"), "sort": ("-o", "--output")}
+# What is like `uv run`, by its first operand.
+_RUNNERS = {
+    **dict.fromkeys(("uv", "poetry", "pipenv", "hatch", "pdm", "rye", "conda"), ("run",)),
+    **dict.fromkeys(("npm", "pnpm", "yarn", "bundle"), ("exec", "dlx")),
+}
+_CLI = re.compile(r"/batchctl(?:\.py)?$|\bbatch_implement(?:[./]cli(?:\.py)?)?$")  # what else is batchctl
 _CLI_OPTIONS = "--root --project --state -C"  # of batchctl, with a value
 
 
@@ -101,17 +111,6 @@ class _Found(Exception):
         self.refusal = refusal
 
 
-def _letters(args: list[str]) -> str:
-    """All one-letter options in `args`, in a row."""
-    return "".join(a[1:] for a in args if re.fullmatch("-[A-Za-z0-9]+", a))
-
-
-def _after(args: list[str], options: tuple[str, ...]) -> list[str]:
-    """The values of the options: the next word, or what follows an equals sign."""
-    values = [v for a, v in zip(args, args[1:]) if a in options]
-    return values + [a.split("=", 1)[1] for a in args if "=" in a and a.split("=", 1)[0] in options]
-
-
 class _Judge(Shell):
     """A shell that only judges its commands. Raises `_Found` at the first that is forbidden."""
 
@@ -120,77 +119,122 @@ class _Judge(Shell):
         self.names = names
 
     def writes(self, operator: str, path: str) -> None:
-        self.check(operator, [path])
+        self.check(operator, path)
 
     def touches(self, path: str, deep: bool = False) -> bool:
         """Say whether a path names something guarded; with `deep` also a folder that holds it."""
         return self.names.touches(path, self.cwd, deep)
 
-    def check(self, how: str, paths: Iterable[str], deep: bool = False) -> None:
-        for path in paths:
-            if self.touches(path, deep):
-                self.refuse(how, path)
+    def check(self, how: str, path: str, deep: bool = False) -> None:
+        if self.touches(path, deep):
+            self.refuse(how, path)
 
     def refuse(self, how: str, path: str) -> NoReturn:
         shown = path.replace(ROOT + "/", "").replace(ANY, "...")
         raise _Found(Refusal("state", f"`{how}` on {shown[:100]}"))
 
-    def command(self, words: list[str], feed: Optional[str] = None, before: tuple[list[str], str] = NOTHING) -> None:
-        """Judge one simple command. `feed` is its here-document, `before` the command and here-document piped to it."""
+    def command(self, words: list[str], text: str = "") -> None:
+        """Judge one simple command; `text` is what it reads on standard input."""
         at, words = 0, bare(words)
         if words[:1] == ["for"] and words[2:3] == ["in"]:
-            guilty = [w for w in words[3:] if self.touches(w, True)]
-            self.variables[words[1]] = (guilty + words[3:] + [ANY])[0][:LONGEST]
+            self.variables[words[1]] = self.chosen(words[3:])
             return
         while at < len(words):
             assigned = ASSIGNMENT.fullmatch(words[at])
             if not assigned and words[at] not in ("export", "local", "declare", "readonly", "typeset"):
                 break
             if assigned:
-                self.variables[assigned[1]] = assigned[2] if len(assigned[2]) <= LONGEST else ANY
+                value = (self.value(assigned[1]) if assigned[2] else "") + assigned[3]
+                self.variables[assigned[1]] = value if len(value) <= LONGEST else ANY
             at += 1
         if at == len(words):
             return
         name, args = words[at].rsplit("/", 1)[-1], words[at + 1 :]
-        text = (feed if feed is not None else before[1]) or printed(before[0])
         self.enter()
         self.spend(16)
         language = re.sub(r"[\d.]+$", "", name)
-        if name in _WRAPPERS:
-            self.wrapped(name, args, text, before)
-        elif name in ("uv", "poetry", "pipenv") and args[:1] == ["run"]:
-            self.command(args[1:], feed, before)
+        kept = self.kept(words[at]) if "/" in words[at] else None
+        if kept is not None:
+            language = "".join(re.findall("python|node|ruby|perl|php", kept.split("\n", 1)[0])[:1])
+            self.command([language or "sh", words[at], *args], text)
+        elif name in _WRAPPERS:
+            self.wrapped(name, args, text)
+        elif "".join(args[:1]) in _RUNNERS.get(name, ()):
+            self.wrapped("uv run", args[1:], text)
         elif name in ("cd", "pushd", "popd"):
             to = (operands(args) or ["-" if name == "popd" or "-" in args else HOME])[0]
             to = ANY if to == "-" else HOME + to[1:] if to[:1] == "~" else to
-            self.cwd = to if to[:1] in ("/", ANY) or not self.cwd else f"{self.cwd}/{to}"
-            self.cwd = self.cwd if len(self.cwd) < LONGEST else ANY
-        elif name == "eval" or name == "trap":
+            to = under(self.cwd, to)
+            self.cwd = to if len(to) < LONGEST else ANY
+        elif name in ("eval", "trap"):
             self.script(" ".join(args if name == "eval" else args[:1]))
+        elif name == "read":
+            self.variables.update(dict.fromkeys(operands(args, "-d -n -N -p -t -u"), self.chosen(text.split())))
         elif name in _SHELLS:
-            code = next((i for i, a in enumerate(args) if re.fullmatch("-[a-z]*c", a)), -1)
-            if code >= 0:
-                given = operands(args[code + 1 :]) or [""]
-                self.variables.update((str(i), a[:LONGEST]) for i, a in enumerate(given[1:10]))
-                self.script(given[0])
-            elif operands(args):
-                self.command(operands(args), feed, before)
-            else:
-                self.script(text)
+            self.nested(name, args, text)
         elif language in _CODE:
             self.interpreter(name, language, args, text)
         elif name == "batchctl":
             self.verb(args)
-        elif name == "git":
-            self.git(args)
         elif name == "find":
-            self.find(args)
+            for found in self.find(args):
+                self.command(found)
+        elif name == "tmux":
+            for typed in args:
+                if " " in typed:
+                    self.script(typed)
         else:
-            self.writer(name, args)
+            for how, path, deep in written(name, args, self.names):
+                self.check(how, path, deep)
         self.depth -= 1
 
-    def wrapped(self, name: str, args: list[str], text: str, before: tuple[list[str], str]) -> None:
-        """Judge what a wrapper runs; for `xargs` with the words that the command before it prints."""
+    def chosen(self, words: list[str]) -> str:
+        """The word to go on with where a loop takes one after the other."""
+        guilty = (w for w in words if self.touches(w, True))
+        return next(guilty, (words or [ANY])[0])[:LONGEST]
+
+    def printed(self, words: list[str], text: str) -> str:
+        """What a command prints, one thing a line, as far as it is known; else `ANY`."""
+        words = bare(words) or [""]
+        name, args = words[0].rsplit("/", 1)[-1], words[1:]
+        paths, out = operands(args), ANY
+        if name in ("echo", "printf"):
+            out = " ".join(paths) if name == "echo" else re.sub(r"\\[0nt]", "\n", " ".join(paths))
+        elif name == "cat":
+            out = "\n".join(self.kept(path) or ANY for path in paths) if paths else text
+        elif name in ("sort", "uniq", "tac", "head", "tail"):
+            out = text
+        elif name == "ls":
+            state = self.names.state
+            opened = [p for p in paths or ["."] if "d" not in letters(args) and not self.touches(p)]
+            opened = [p for p in opened if self.touches(f"{p}/{state}")]
+            out = "\n".join([state for _ in opened] + [p for p in paths if p not in opened])
+        elif name == "find":
+            out = "\n".join(" ".join(found[1:]) for found in self.find(args) if found[:1] == ["echo"])
+        elif name in ("grep", "rg") and len(paths) == 1:
+            wanted = paths[0].strip("^$").replace("\\.", ".")
+            out = "\n".join(line for line in text.split("\n") if (wanted in line) == ("v" not in letters(args)))
+        elif name in ("grep", "rg") and "l" in letters(args):
+            out = "\n".join(f"{p}/*" if name == "rg" or "r" in letters(args).lower() else p for p in paths[1:])
+        elif name == "pwd":
+            out = self.value("PWD")
+        elif name == "mktemp":
+            out = TEMP
+        elif name in ("which", "realpath", "readlink", "command") and paths:
+            out = paths[-1]
+        elif name in ("dirname", "basename") and paths:
+            folder, _, last = paths[0].rstrip("/").rpartition("/")
+            out = folder or "." if name == "dirname" else last
+        elif name == "git" and "rev-parse" in args:
+            if "--show-toplevel" in args:
+                out = ROOT
+            elif {"--git-dir", "--absolute-git-dir", "--git-common-dir", "--git-path"} & set(args):
+                out = "/".join([ROOT, ".git", *values(args, ("--git-path",))])
+        self.spend(len(out))
+        return out
+
+    def wrapped(self, name: str, args: list[str], text: str) -> None:
+        """Judge what a wrapper runs; for `xargs` with the words that it reads."""
         valued, skip = _WRAPPERS[name][0].split(), _WRAPPERS[name][1]
         at = 0
         while at < len(args) and (args[at][:1] == "-" or skip or ASSIGNMENT.match(args[at])):
@@ -199,14 +243,44 @@ class _Judge(Shell):
             skip -= args[at][:1] != "-" and skip > 0
             at += 2 if args[at] in valued else 1
         inner = args[at:]
-        if name == "xargs" and inner:
-            if before[0][:1] == ["find"]:
-                return self.find([*before[0][1:], "-exec", *inner, "{}", ";"])
-            given = operands(before[0][1:]) if before[0][:1] == ["ls"] else text.split()
+        if name == "watch":
+            self.script(" ".join(inner))
+        elif name in ("xargs", "parallel") and inner:
+            ends = inner.index(":::") if ":::" in inner else len(inner)
+            given = inner[ends + 1 :] or text.split()
             mark = next((a[2:] or args[i + 1] for i, a in enumerate(args[:at]) if a[:2] == "-I"), "")
-            self.spend(inner.count(mark) * (16 * len(given) + sum(map(len, given))))
-            inner = [g for w in inner for g in (given if w == mark else [w])] if mark else inner + given
-        self.command(inner, text or None, before)
+            mark = mark or "{}" * (name == "parallel")
+            marked = sum(mark in w for w in inner[:ends]) if mark else 0
+            self.spend(marked * (16 * len(given) + sum(map(len, given))))
+            inner = inner[:ends]
+            if marked:
+                inner = [w.replace(mark, g) for w in inner for g in (given if mark in w else [""])]
+            self.command(inner if marked else inner + given)
+        else:
+            self.command(inner, text)
+
+    def nested(self, name: str, args: list[str], text: str) -> None:
+        """Judge what a shell is given: code behind -c, a file that was written before, or what it reads."""
+        if "-n" in args:
+            return
+        code = next((i for i, a in enumerate(args) if re.fullmatch("-[a-z]*c|--command", a)), -1)
+        if code >= 0:
+            given = operands(args[code + 1 :])
+            self.arguments(given[2:])
+            self.script("".join(given[:1]))
+            return
+        given = operands(args, "-o -eo -euo -O --rcfile")[name == "script" :]
+        kept = self.kept(given[0]) if given else text
+        if kept is not None or given[0] in ("-", "/dev/stdin") or "s" in letters(args):
+            self.arguments(given[1:])
+            self.script(text if kept is None else kept)
+        else:
+            self.command(given, text)
+
+    def arguments(self, given: list[str]) -> None:
+        """Set what a script is called with."""
+        self.variables.update((str(at + 1), word[:LONGEST]) for at, word in enumerate(given[:9]))
+        self.variables["@"] = self.variables["*"] = SPLIT.join(given)[:LONGEST]
 
     def verb(self, args: list[str]) -> None:
         """Judge the arguments of batchctl."""
@@ -214,105 +288,44 @@ class _Judge(Shell):
         if verb in self.names.verbs and not {"--help", "-h"} & set(args):
             raise _Found(Refusal("verb", f"batchctl {verb}"))
 
-    def writer(self, name: str, args: list[str]) -> None:
-        """Judge a command that writes, removes or moves files."""
-        letters = _letters(args)
-        if name in _WRITERS:
-            deep = name in ("rm", "trash") and ("r" in letters.lower() or "--recursive" in args or name == "trash")
-            self.check(name, operands(args, _WRITERS[name]), deep)
-        elif name in _COPIERS:
-            into = _after(args, ("-t", "--target-directory"))
-            paths = operands(args, _COPIERS[name] + " -t --target-directory")
-            sources, target = (paths, into[0]) if into else (paths[:-1], paths[-1] if len(paths) > 1 else "")
-            if name == "mv":
-                self.check(name, sources, True)
-            emptied = name == "rsync" and any(a.startswith("--del") for a in args) and target.strip("./") != ""
-            self.check(name, [target], emptied)
-            if target and not (name == "ln" and not into and len(paths) < 2):
-                ends = (s.rstrip("/").rsplit("/", 1)[-1] for s in sources)
-                self.check(name, [f"{target}/{end}" for end in ends if end[:5] == self.names.state[:5]])
-        elif name in ("sed", "gsed", "yq"):
-            if re.search(r"(?:^| )(?:-[nErsuz]*i|--in-?place)", " ".join(a for a in args if a[:1] == "-")):
-                self.check(f"{name} -i", operands(args, "-e -f --expression --file"))
-        elif name in ("awk", "gawk") and "inplace" in args:
-            self.check(f"{name} -i inplace", operands(args, "-i -v -f"))
-        elif name == "dd":
-            self.check(name, [a[3:] for a in args if a[:3] == "of="])
-        elif name in ("tar", "bsdtar") and args:
-            if re.match("-?[A-Za-z]*x", args[0]) or {"--extract", "--remove-files", "-x"} & set(args):
-                self.check(name, operands(args, "-f -C --file --directory"), True)
-        elif name in _PACKERS and not set(letters) & set("ckltp"):
-            self.check(name, operands(args))
-        elif name in _OUTPUT:
-            self.check(name, _after(args, _OUTPUT[name]))
+    def find(self, args: list[str]) -> list[list[str]]:
+        """The commands that a find runs on guarded things."""
+        from . import findguard
 
-    def git(self, args: list[str]) -> None:
-        """Judge a git command: what removes ignored files, or names the state as a path to restore, remove or move."""
-        at, cwd = 0, self.cwd
-        while at < len(args) and args[at][:1] == "-":
-            if args[at] == "-C":
-                self.command(["cd", *args[at + 1 : at + 2]])
-            at += 2 if args[at] in ("-C", "-c", "--git-dir", "--work-tree", "--namespace") else 1
-        sub, rest = "".join(args[at : at + 1]), args[at + 1 :]
-        letters = _letters(rest)
-        if sub == "clean" and "x" in letters.lower() and "n" not in letters and "--dry-run" not in rest:
-            kept = " ".join(_after(rest, ("-e", "--exclude")))
-            if self.names.folder not in kept and self.names.state not in kept:
-                self.check("git clean -x", operands(rest, "-e --exclude") or ["."], True)
-        elif sub == "stash" and rest[:1] not in (["list"], ["show"], ["apply"], ["pop"], ["drop"]):
-            everything = "a" in letters or "--all" in rest
-            paths = [] if rest[:1] == ["save"] else operands(rest, "-m --message")[rest[:1] == ["push"] :]
-            self.check("git stash", paths or ["."] if everything else paths, everything)
-        elif sub in ("checkout", "restore", "mv") or (sub == "rm" and "--cached" not in rest):
-            self.check(f"git {sub}", operands(rest, "-b -B -s --source"), sub == "mv")
-        self.cwd = cwd
-
-    def find(self, args: list[str]) -> None:
-        """Judge what a find does to the guarded things that its tests let through; other joints than `and` pass."""
-        starts = (i for i, a in enumerate(args) if a[:1] in ("-", "(", "!") and a not in ("-H", "-L", "-P"))
-        first = next(starts, len(args))
-        tests = args[first:]
-        at = next((i for i, a in enumerate(tests) if a in ("-exec", "-execdir", "-ok", "-delete")), len(tests))
-        action = ["rm", "{}"] if tests[at : at + 1] == ["-delete"] else tests[at + 1 :]
-        action = action[: next((i for i, a in enumerate(action) if a in (";", "+")), None)]
-        tests = tests[:at]
-        if not action or {"-o", "-or", "-not", "!", "-prune"} & set(tests):
-            return
-        loose = {"-mtime", "-mmin", "-size", "-newer", "-empty", "-perm", "-user"} & set(tests)
-        kind = "".join(_after(tests, ("-type",)))
-        named, paths = _after(tests, ("-name", "-iname")), _after(tests, ("-path", "-wholename"))
-        deepest = min((int(d) for d in _after(tests, ("-maxdepth",)) if re.fullmatch("[0-9]{1,3}", d)), default=999)
-        if loose and not any(n[:5] == self.names.state[:5] for n in named):
-            return
-        for root in operands(args[:first]) or ["."]:
-            for path in self.names.found(root, self.cwd, named, paths, kind, deepest):
-                self.command([path if w == "{}" else w for w in action])
+        starts, expression = findguard.split(args)
+        self.spend(len(starts) * sum(map(len, expression)))
+        return [words for start in starts for words in findguard.commands(start, expression, self.names, self.cwd)]
 
     def interpreter(self, name: str, language: str, args: list[str], text: str) -> None:
         """Judge a call of a scripting language: code given to it, files it edits in place, batchctl's own script."""
+        brings_code, valued = _CODE[language]
         codes: list[str] = []
         at = 0
         while at < len(args) and args[at][:1] == "-" and args[at] not in ("-", "--", "-m"):
             option = args[at]
-            if option in ("--eval", "--print") or (option[:2] != "--" and option[-1] in _CODE[language]):
+            if option in ("--eval", "--print") or (option[:2] != "--" and option[-1] in brings_code):
                 codes.append("".join(args[at + 1 : at + 2]))
                 at += 1
-            elif option in ("-W", "-X", "-I", "-r"):
+            elif option in valued.split():
                 at += 1
             at += 1
-        rest = args[at:]
+        argv = args[at:]
         if language in ("perl", "ruby") and any(re.match("-[aclnpsw0-9]*i", a) for a in args[:at]):
-            self.check(f"{name} -i", rest)
-        if not codes and rest and rest[0] != "-":
-            script = rest[rest[0] == "-m" :]
-            if re.search(r"/batchctl$|\bbatch_implement(?:[./]cli(?:\.py)?)?$", f"{self.cwd}/{''.join(script[:1])}"):
-                self.verb(script[1:])
-            return
+            for path in argv:
+                self.check(f"{name} -i", path)
+        if not codes and argv:
+            file, argv = argv[0], argv[1:]
+            if _CLI.search(f"{self.cwd}/{''.join(argv[:1]) if file == '-m' else file}"):
+                self.verb(argv[file == "-m" :])
+            kept = self.kept(file) if file != "-" else text
+            if kept is None:
+                return
+            codes = [kept]
         from . import scriptguard
 
-        argv = rest[rest[:1] == ["-"] :]
         for code in codes or [text]:
-            for words in scriptguard.commands(code):
+            code = scriptguard.resolved(code, self.value)
+            for words in scriptguard.commands(code, language):
                 self.command(words)
             path = scriptguard.written(code, argv, self.names, self.cwd)
             if path:
