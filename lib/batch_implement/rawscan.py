@@ -40,9 +40,22 @@ def mentions(text: bytes) -> bool:
         or (b".git" in text and (b"rm " in text or b"mv " in text))
     ):
         return True
-    if b"find" in text and (b"-delete" in text or b"-exec" in text or b"xargs" in text):
+    if b"find" in text and (
+        b"-delete" in text
+        or b"-exec" in text
+        or b"xargs" in text
+        or b"read" in text
+        or b"(find" in text
+        or b"`find" in text
+    ):
         return True
-    return b"*" in text and (b" .*" in text or b"/.*" in text or b".c*" in text or b".cl*" in text)
+    return b"*" in text and (
+        b" .*" in text
+        or b"/.*" in text
+        or b".c*" in text
+        or b".cl*" in text
+        or (b"rm " in text and (b" .?" in text or b" .[" in text))
+    )
 
 
 def worth_a_look(raw: bytes) -> bool:

@@ -6,10 +6,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from batch_implement import fileguard, findguard, guarded, scriptguard
 from batch_implement.rawscan import mentions, worth_a_look
 from batch_implement.shellguard import Names, forbidden
 
@@ -148,12 +152,16 @@ def test_an_attack_is_refused_too_when_the_root_is_not_known(entry: dict[str, st
     assert verdict(entry["command"], Names(VERBS)) == entry["verdict"]
 
 
-@each
+def can_be_wrapped(entry: dict[str, str]) -> bool:
+    """Whether a command is complete, and does not end the brackets that are put around it."""
+    open_ended = ("unbalanced", "oops", "EOF .claude")
+    return not entry["command"].startswith("case ") and not any(mark in entry["command"] for mark in open_ended)
+
+
+@pytest.mark.parametrize("entry", list(filter(can_be_wrapped, CORPUS)), ids=shown)
 @pytest.mark.parametrize("wrapper", ["bash -c {}", "true && {{ {}\n}}", "x=$({}\n)", "timeout 9 sh -c {}"])
 def test_a_wrapper_changes_no_verdict(entry: dict[str, str], wrapper: str) -> None:
     command = entry["command"]
-    if "unbalanced" in command or "oops" in command or command.startswith("case ") or "EOF .claude" in command:
-        pytest.skip("is no complete command, or one that ends its own brackets")
     quoted = "'" + command.replace("'", "'\\''") + "'" if " -c " in wrapper else command
     assert verdict(wrapper.format(quoted)) == entry["verdict"]
 
@@ -169,6 +177,18 @@ def test_a_refusal_says_which_simple_command_does_it() -> None:
     assert said("true; batchctl --json abort now") == "verb: batchctl abort"
     assert said("npm ci; git clean -fdx") == "state: `git clean -x` on ."
     assert said(f"python3 -c \"open('{STATE}', 'w')\"") == f"state: `code for python3` on {STATE}"
+
+
+@pytest.mark.parametrize("module", [fileguard, findguard, guarded, scriptguard], ids=lambda module: module.__name__)
+def test_the_examples_in_a_manual_are_true(module: ModuleType) -> None:
+    known = {**vars(module), "names": Names(VERBS)}
+    examples = re.findall(r"^    (\S.*?)(?:  +# (.*?)(?:: .*)?)?$", module.__doc__ or "", re.MULTILINE)
+    assert [value for _, value in examples if value]
+    for expression, value in examples:
+        if value:
+            assert eval(expression, known) == ast.literal_eval(value)
+        else:
+            exec(expression, known)
 
 
 def test_only_the_verbs_given_are_refused() -> None:
@@ -214,7 +234,12 @@ def test_what_the_guard_is_known_to_miss_passes() -> None:
     missed = [
         f"ln -s $PWD/{STATE} /tmp/l && echo x > /tmp/l",
         "python3 fix_state.py",
-        "f=(.claude/batch_state.json); rm ${f[0]}",
+        "rm -rf ../project",
+        "shopt -s dotglob; rm -rf *",
+        "cp -a /tmp/backup/. .claude/",
+        "prettier --write .",
+        "find .claude -mmin -5 -delete",
+        "x=.claude/x; rm ${x%x}batch_state.json",
         "a=.cla; rm -rf ${a}ude",
         "tar -xf backup.tar -C .claude",
         "git apply state.patch",
@@ -272,10 +297,28 @@ HEAVY = {
     "wrappers": "sudo " * N + f"rm {STATE}",
     "nested eval": "eval " * N + f"rm {STATE}",
     "changes of folder": "cd a;" * N + f"rm {STATE}",
-    "calls in code": f"python3 -c \"x='{STATE}';" + "open(x);" * N + '"',
-    "quotes in code": f"python3 -c \"'{STATE}'" + "'a" * N + '"',
+    "calls in code": f"python3 <<E\nx='{STATE}';" + "open(x);" * N,
+    "quotes in code": f"python3 <<E\n'{STATE}'" + "'a" * N,
     "xargs times xargs": f"echo {'a ' * 20_000}{STATE} | xargs -I{{}} echo " + "{} " * 5_000,
     "comments": "#.claude\n" * N,
+    "starts of a find": "find " + "".join(f"./{'./' * i}. " for i in range(200)) + "-name '*' " * 4000 + "-delete",
+    "brackets of a find": "find . " + "\\( " * N + "-delete",
+    "alternatives of a find": "find . " + "-name x -o " * N + f"-name {'?*' * 90} -delete",
+    "finds in pipes": "find . -name x -exec cat {} + | " * N + STATE,
+    "filters in pipes": "echo " + "a " * 20_000 + "| grep -v b " * N + STATE,
+    "files that grow": f"echo {STATE} > f;" + "cat f f >> f;" * N,
+    "files that run themselves": f"echo 'sh f; sh f' > f; sh f; cat {STATE}",
+    "arrays": "a=(" * N + STATE,
+    "arrays of arrays": "a=(.claude x);" + 'a=("${a[@]}" "${a[@]}");' * N,
+    "patterns": "case x in .claude) " * N,
+    "expansions in expansions": "${x:-" * N + STATE,
+    "expansions in a here-document": "cat <<EOF\n" + "$(cat <<EOF\n" * N + STATE,
+    "backquotes in a here-document": "cat <<EOF\n" + "`" * N + STATE,
+    "steps of loops": f"echo {'a ' * 20_000}{STATE} | while read -r " + "f " * 20_000,
+    "blanks in code": f"python3 <<E\nx='{STATE}'; open" + " " * N + "for" + " " * N + "with",
+    "the environment in code": f"python3 <<E\nx='{STATE}';" + "os.getenv(x " * N,
+    "names in code": f"python3 <<E\nx='{STATE}';" + "open('a'," * N,
+    "loops in code": f"python3 <<E\nx='{STATE}';" + "for x in x with x " * N,
 }
 
 
@@ -303,7 +346,8 @@ def test_any_text_is_judged_without_an_error() -> None:
         "-exec", "xargs", "-I", "{}", "cd", "python3", "-c", "bash", "open(", "'w'", "eval", "for", "in", "f=",
         "$f", "${f", "$(", "$((", "((", ")", "`", "'", '"', "\\", "\n", " ", " ", ";", "|", "&", ">", "<", "<<EOF",
         "EOF", "{", "}", ",", "*", "[", "]", "#", "~", "/", "..", "-", "$'", "\u00e9", "\ud800", "\0", "\x1f",
-        ".unlink(", "replace(", "argv[1]",
+        ".unlink(", "replace(", "argv[1]", "case ", " esac", " in ", "read ", "while ", "ls ", "grep ", "[[", "]]",
+        "!", " -o ", "-prune", "\\(", "\\)", " \\; ", "+=", "${", ":-", "@", "sh ", "python3 <<EOF\n", "os.environ[",
     ]  # fmt: skip
 
     @hypothesis.settings(max_examples=1500, deadline=None, database=None)

@@ -1,0 +1,151 @@
+"""Says which commands a `find` runs on the guarded things that it comes to.
+
+    split([".", "-name", "*.json", "-delete"])                # (['.'], ['-name', '*.json', '-delete'])
+    commands(".", ["-name", "*.json", "-delete"], names, "")  # [['rm', '/\\0root/.claude/batch_state.json']]
+    commands(".", ["-name", "batch_*"], names, "")            # [['echo', '/\\0root/.claude/batch_state.json']]
+
+The expression is evaluated as find does it, with brackets, `-o`, `!` and `-prune`, for each guarded thing and for each
+folder on the way to it, as if all of them were there. A path that is printed is a command `echo`.
+
+What only the file system could say (`-mtime`, `-regex`, whether an `-exec` succeeds) is neither passed nor failed. A
+command that depends on it is left out, unless the expression names the state: this prefers a miss to a false alarm.
+
+Nothing here raises and nothing is run; the work grows with the length of the expression.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .guarded import fits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+    from .guarded import Names
+
+_RUNNING = ("-exec", "-execdir", "-ok", "-okdir")
+_PRINTING = ("-print", "-print0", "-printf", "-ls")
+# Words of an expression that test nothing, and all those that take no argument.
+_ALWAYS = frozenset((
+    "-true", "-depth", "-d", "-xdev", "-mount", "-daystart", "-follow", "-noleaf", "-regextype", "-maxdepth",
+    "-mindepth", "-warn", "-nowarn", "-fprint", "-fprint0", "-fprintf", "-fls", "-quit", "-ignore_readdir_race",
+))  # fmt: skip
+_ALONE = frozenset((
+    "-true", "-depth", "-d", "-xdev", "-mount", "-daystart", "-follow", "-noleaf", "-warn", "-nowarn", "-quit",
+    "-ignore_readdir_race", "-false", "-empty", "-executable", "-readable", "-writable", "-nouser", "-nogroup",
+    "-print", "-print0", "-ls", "-prune", "-delete",
+))  # fmt: skip
+
+
+def split(args: list[str]) -> tuple[list[str], list[str]]:
+    """The folders that a find starts from, each once, and its expression."""
+    begins = (i for i, a in enumerate(args) if a[:1] in ("-", "(", "!") and a not in ("-H", "-L", "-P"))
+    at = next(begins, len(args))
+    return list(dict.fromkeys(a for a in args[:at] if a[:1] != "-")) or ["."], args[at:]
+
+
+def commands(start: str, expression: list[str], names: Names, cwd: str) -> list[list[str]]:
+    """The commands, as words, that a find from `start` in the folder `cwd` runs on guarded things and their folders."""
+    pairs = list(zip(expression, expression[1:]))
+    lowest, deepest = _number(pairs, "-mindepth", 0), _number(pairs, "-maxdepth", 999)
+    state = names.state
+    loose = any(
+        (a in ("-name", "-iname") and b.startswith(state[:5])) or (a in ("-regex", "-iregex") and state[:8] in b)
+        for a, b in pairs
+    )
+    found: list[list[str]] = []
+    for way in names.ways(start, cwd):
+        for depth, path, shown, kind in way:
+            if lowest <= depth <= deepest:
+                runs, pruned = _evaluate(expression, path, shown, kind, loose)
+                found += runs
+                if pruned:
+                    break
+    return found
+
+
+def _number(pairs: list[tuple[str, str]], option: str, default: int) -> int:
+    return next((int(b) for a, b in pairs if a == option and re.fullmatch("[0-9]{1,3}", b)), default)
+
+
+def _evaluate(words: list[str], path: str, shown: str, kind: str, loose: bool) -> tuple[list[list[str]], bool]:
+    """The commands that an expression runs on one path, and whether what is below it is left out."""
+    runs: list[list[str]] = []
+    prints = not {"-delete", *_RUNNING, *_PRINTING} & set(words)
+    pruned, at = False, 0
+    # What the words so far come to: None when it is not known. `other` are the alternatives before the last -o, `chain`
+    # what is joined since; `outside` says whether this bracket is read at all, `brackets` keeps the ones around it.
+    other: Optional[bool] = False
+    chain: Optional[bool] = True
+    outside: Optional[bool] = True
+    negated = False
+    brackets: list[tuple[Optional[bool], Optional[bool], Optional[bool], bool]] = []
+    while at < len(words):
+        word = words[at]
+        at += 1
+        reached = _both(outside, _both(chain, _opposite(other)))
+        value: Optional[bool] = True
+        if word in ("-o", "-or"):
+            other, chain = _either(other, chain), True
+            continue
+        if word in ("!", "-not"):
+            negated = not negated
+            continue
+        if word == "(":
+            brackets.append((other, chain, outside, negated))
+            other, chain, outside, negated = False, True, reached, False
+            continue
+        if word in ("-a", "-and"):
+            continue
+        if word == ")":
+            value = _either(other, chain)
+            if brackets:
+                other, chain, outside, negated = brackets.pop()
+        elif word in _RUNNING:
+            end = next((i for i in range(at, len(words)) if words[i] in (";", "+")), len(words))
+            if reached or (reached is None and loose):
+                runs.append([w.replace("{}", path) for w in words[at:end]])
+            value = True if words[end : end + 1] == ["+"] else None
+            at = end + 1
+        elif word == "-delete" or word in _PRINTING:
+            if reached or (reached is None and loose):
+                runs.append(["rm" if word == "-delete" else "echo", path])
+            at += word == "-printf"
+        elif word == "-prune":
+            pruned = pruned or bool(reached)
+        else:
+            value = _passes(word, "".join(words[at : at + 1]), path, shown, kind) if reached is not False else None
+            at += word not in _ALONE
+        chain = _both(chain, _opposite(value) if negated else value)
+        negated = False
+    whole = _either(other, chain)
+    if prints and (whole or (whole is None and loose)):
+        runs.append(["echo", path])
+    return runs, pruned
+
+
+def _passes(test: str, argument: str, path: str, shown: str, kind: str) -> Optional[bool]:
+    """Whether a path passes a test; None when only the file system could say."""
+    if test in ("-name", "-iname"):
+        return fits(argument.lower() if test == "-iname" else argument, path.rsplit("/", 1)[-1])
+    if test in ("-path", "-ipath", "-wholename", "-iwholename"):
+        return fits(argument, shown)
+    if test in ("-type", "-xtype"):
+        return kind in argument.split(",")
+    if test in ("-false", "-empty"):
+        return False
+    return True if test in _ALWAYS else None
+
+
+def _both(one: Optional[bool], two: Optional[bool]) -> Optional[bool]:
+    return False if one is False or two is False else None if one is None or two is None else True
+
+
+def _either(one: Optional[bool], two: Optional[bool]) -> Optional[bool]:
+    return _opposite(_both(_opposite(one), _opposite(two)))
+
+
+def _opposite(value: Optional[bool]) -> Optional[bool]:
+    return None if value is None else not value

@@ -1,0 +1,168 @@
+"""What of a project is guarded, and whether a path names it, however it is spelled.
+
+    names = Names(verbs=frozenset({"abort", "skip"}), roots=("/home/me/project",))
+    names.touches("docs/../.claude/batch_*", cwd="/home/me/project")    # True
+    names.touches(".claude", cwd="/home/me/project")                    # False
+    names.touches(".claude", cwd="/home/me/project", deep=True)         # True: the folder holds it
+
+A path is text, and so is the folder it is read from: no file is looked at and no link followed. What cannot be known
+of a path stands in it as `ANY`; a place that is known without its name begins with `ROOT`, `HOME` or `TEMP`. Globs
+count as what they could stand for, and a path with an unknown beginning as one that could end anywhere below the root.
+
+Nothing here raises, and no path takes more than time linear in its length, beyond 4,096 characters none at all.
+"""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False  # `typing` costs a hook more than the work it does
+if TYPE_CHECKING:
+    from typing import Iterator, Optional
+
+ANY = "\0"  # text that is not known; NUL cannot occur in a shell word
+ROOT, HOME, TEMP = "/\0root", "/\0home", "/\0temp"  # the project's root, a home folder, one for temporary files
+TEMPORARY = re.compile(r"(?<!at)te?mp(?!l)", re.I)  # what the name or the origin of a temporary place has
+LONGEST = 4096  # characters of a path; a longer one names nothing
+
+
+class Names:
+    """What is guarded, and from where paths are read.
+
+    `verbs` are refused after `batchctl`. `private` are further path endings, or absolute paths; one with a slash at its
+    end is a folder with all in it, another a file that comes and goes, which counts only where it is spelled out.
+    `roots` are absolute spellings of the project's root and `cwd` the absolute folder the command starts in; without
+    roots any absolute path with the right ending counts, without `cwd` it is the root.
+    """
+
+    __slots__ = ("cwd", "folder", "roots", "state", "targets", "verbs")
+
+    def __init__(
+        self,
+        verbs: frozenset[str],
+        *,
+        state: str = "batch_state.json",
+        folder: str = ".claude",
+        private: tuple[str, ...] = (
+            ".claude/batch_state.json.tmp", ".claude/batch-implement/", ".git/batch-implement/"
+        ),
+        roots: tuple[str, ...] = (),
+        cwd: str = "",
+    ) -> None:  # fmt: skip
+        self.verbs = verbs
+        self.state = state
+        self.folder = folder
+        self.roots = tuple(tuple(_segments(root)) for root in roots)
+        self.cwd = cwd
+        # The parts of each guarded path, whether it is a folder, and whether it is absolute.
+        self.targets: list[tuple[tuple[str, ...], bool, bool]] = [((folder, state), False, False)]
+        self.targets += [(tuple(_segments(p)), p.endswith("/"), p.startswith("/")) for p in private]
+
+    def touches(self, path: str, cwd: str, deep: bool = False) -> bool:
+        """Say whether `path`, read from `cwd`, names something guarded; with `deep` also a folder that holds it."""
+        if not path or len(path) > LONGEST:
+            return False
+        place = self._place(path, cwd)
+        for at, (target, folder, absolute) in enumerate(self.targets):
+            size = len(target)
+            covers = _covers if folder or not at else _is
+            if absolute:
+                parts, starts = _segments(path if path[0] == "/" else f"{cwd}/{path}"), range(1)
+            elif place is None:
+                continue
+            else:
+                parts, starts = place[1], range(1) if place[0] else range(len(place[1]))
+            for start in starts:
+                length = len(parts) - start
+                if length >= size if folder else length == size:
+                    if covers(parts[start : start + size], target):
+                        return True
+                elif deep and place and not absolute and length < size:
+                    holds = _covers(parts, target) if place[0] else parts[start:] == [self.folder]
+                    if holds:
+                        return True
+        return False
+
+    def ways(self, start: str, cwd: str) -> Iterator[list[tuple[int, str, str, str]]]:
+        """The way from `start` down to each guarded thing in it, step by step.
+
+        Of each step: how deep it is, 0 for `start` itself; the path, which begins with `ROOT`; the path as it is
+        reached from `start`; `d` for a folder, `f` for a file. The root itself is no step.
+        """
+        place = self._place(start, cwd)
+        if place is None or not (place[0] or place[1][-1:] == [self.folder]):
+            return
+        parts = place[1] if place[0] else [self.folder]
+        above = len(parts)
+        for at, (target, folder, absolute) in enumerate(self.targets):
+            if (folder or not at) and not absolute and above <= len(target) and _covers(parts, target):
+                yield [
+                    (
+                        size - above,
+                        "/".join((ROOT, *target[:size])),
+                        "/".join([start.rstrip("/"), *target[above:size]]),
+                        "d" if size < len(target) or folder else "f",
+                    )
+                    for size in range(max(above, 1), len(target) + 1)
+                ]
+
+    def _place(self, path: str, cwd: str) -> Optional[tuple[bool, list[str]]]:
+        """Where a path lies: (True, parts below the root), (False, parts below some folder), or None: elsewhere."""
+        if path[:1] == "~":
+            if path[1:2] not in ("", "/"):
+                return None
+            path = HOME + path[1:]
+        elif path[:1] not in ("/", ANY) and cwd:
+            path = f"{cwd}/{path}"
+        parts = _segments(path)
+        if path[:1] != "/":
+            known = parts[:1] not in ([".."], [ANY])
+            return known, [p for p in parts if known or p not in ("..", ANY)]
+        if parts[:1] == [ROOT[1:]]:
+            return True, parts[1:]
+        if parts[:1] == [HOME[1:]]:
+            parts = parts[1:]
+            if parts[:1] in ([], [self.folder]):
+                return None
+            tails = (n for root in self.roots for n in range(1, len(root)) if list(root[-n:]) == parts[:n])
+            below = next(tails, 0)
+            return (bool(below), parts[below:]) if below or not self.roots else None
+        if parts[:1] == [TEMP[1:]]:
+            return None
+        for root in self.roots:
+            if all(a == b for a, b in zip(parts, root)):
+                return True, parts[len(root) :]
+        return None if self.roots else (False, parts)
+
+
+def _segments(path: str) -> list[str]:
+    """The parts of a path, without empty ones and `.`, and with `..` taken back as far as the path itself goes."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == ".." and parts and parts[-1] not in ("..", ANY):
+            parts.pop()
+        elif part not in ("", ".") and not (part == ".." and path.startswith("/")):
+            parts.append(part)
+    return parts
+
+
+def fits(pattern: str, name: str) -> bool:
+    """Say whether a glob fits all of `name`; `[...]` counts as `?`. Takes at most their lengths multiplied."""
+    if pattern == name or len(pattern) > 200 or not any(c in pattern for c in "*?["):
+        return pattern == name
+    ends = {0}
+    for c in re.sub(r"\[[^]]+\]", "?", pattern):
+        if c == "*":
+            ends = set(range(min(ends), len(name) + 1)) if ends else ends
+        else:
+            ends = {e + 1 for e in ends if e < len(name) and c in ("?", name[e])}
+    return len(name) in ends
+
+
+def _is(parts: list[str], target: tuple[str, ...]) -> bool:
+    return tuple(parts) == target
+
+
+def _covers(parts: list[str], target: tuple[str, ...]) -> bool:
+    """Say whether each part, as far as there are parts, fits the target's; a hidden name needs a written dot."""
+    return all(p == t or ((t[0] != "." or p[0] == ".") and fits(p, t)) for p, t in zip(parts, target))

@@ -1,0 +1,375 @@
+"""Reads shell text as a shell would, left to right, once, and hands over each simple command as soon as it is complete.
+
+    class Shown(Shell):
+        def command(self, words, text=""): print(words)
+        def writes(self, operator, path): print(operator, path)
+        def printed(self, words, text): return ANY
+
+    Shown("/home/me/project").script("cd docs && f='a b'; rm \\"$f\\" >> log")
+
+It knows quotes, comments, keywords, variables and arrays that the text sets itself, defaults, substitutions, braces,
+arithmetic, tests, `case`, subshells, redirections and here-documents. What it cannot know (`${x%y}`, most commands'
+output) is `ANY` in the word. Assignments and `cd` are words like others: whoever gets the command keeps `variables` and
+`cwd`. Globs stay as they are written. Functions are read where they are defined, not where they are called.
+
+Guarantees: nothing is run. Text that is no shell script (unbalanced quotes, endless nesting), or that asks for more
+reading than eight times `LIMIT`, raises Unreadable, and nothing else does; time grows with the length.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .guarded import ANY, HOME, ROOT, TEMP, TEMPORARY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+LIMIT = 64 * 1024  # characters of a text, and an eighth of what may be read again through variables and nested scripts
+SPLIT = "\x1f"  # where an expansion falls apart into words; between the elements of an array
+_DEPTH = 24  # substitutions and scripts inside one another
+
+ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=(.*)", re.S)
+_BLANKS = re.compile(r"(?:[ \t\r]|\\\n)*")
+_SPACE = re.compile(r"(?:\s|\\\n|(?<=\s)#[^\n]*)*")
+_PLAIN = re.compile(r"[^ \t\r\n\"'\\$`()<>|&;{,]+")
+_INSIDE = {'"': re.compile(r"[^\"\\$`]+"), "}": re.compile(r"[^}\"\\$`]+"), "": re.compile(r"[^\\$`]+")}
+_BACKQUOTED = re.compile(r"`((?:[^`\\]|\\.)*)`", re.S)
+_ANSI = re.compile(r"\$'((?:[^'\\]|\\.)*)'", re.S)
+_PARAMETER = re.compile(r"\$(?:(\w+|[@*])|[#?$!-])")
+_EXPANSION = re.compile(r"(\w+)(?:\[([^]]*)\])?(?::?([-=?+])(.*))?", re.S)
+_REDIRECT = re.compile(r"&>>?|>>|>\||>&|<<<|<<-?|<>|<&|[<>]")
+_DESCRIPTOR = re.compile(r"(?:\d+|\{\w+\})(?=[<>])")
+_DELIMITER = re.compile(r"[ \t]*(?:'([^'\n]*)'|\"([^\"\n]*)\"|(\\?)([^\s;&|<>()'\"`]+))")
+_KEYWORDS = frozenset(("if", "then", "else", "elif", "do", "while", "until", "!", "{", "}", "coproc"))
+
+
+class Unreadable(Exception):
+    """The text is not a shell script, or too much of one."""
+
+
+class Shell:
+    """What is known while the commands go by: the folder, the variables, files, the work done so far.
+
+    A subclass says what becomes of the commands. `files` are those that the text itself writes with `>`, by the path as
+    it is spelled there, without `./`.
+    """
+
+    def __init__(self, cwd: str) -> None:
+        self.cwd = cwd
+        self.variables: dict[str, str] = {}
+        self.files: dict[str, str] = {}
+        self.spent = self.depth = 0
+
+    def command(self, words: list[str], text: str = "") -> None:
+        """Take one simple command; `text` is what it reads on standard input, as far as it is known."""
+        raise NotImplementedError
+
+    def writes(self, operator: str, path: str) -> None:
+        """Take one redirection to a file."""
+        raise NotImplementedError
+
+    def printed(self, words: list[str], text: str) -> str:
+        """Say what a simple command prints, `ANY` when that is not known."""
+        raise NotImplementedError
+
+    def script(self, text: str) -> str:
+        """Read a whole script, whose `cd` ends with it; what its last command prints."""
+        self.spend(len(text))
+        cwd = self.cwd
+        out = _Reader(self, text).run()
+        self.cwd = cwd
+        return out
+
+    def kept(self, path: str) -> Optional[str]:
+        """What the text has written to a file, as far as it is known; None for another file."""
+        return self.files.get(path.removeprefix("./"))
+
+    def spend(self, characters: int) -> None:
+        """Count what is read again; Unreadable when it is too much."""
+        self.spent += characters
+        if self.spent > 8 * LIMIT:
+            raise Unreadable
+
+    def enter(self) -> None:
+        """Count a step inwards, whose way out is `depth -= 1`; Unreadable when it is too deep."""
+        self.depth += 1
+        if self.depth > _DEPTH:
+            raise Unreadable
+
+    def value(self, name: str) -> str:
+        """The value of a variable as far as it is known."""
+        value = self.variables.get(name)
+        if value is None:
+            if name == "PWD":
+                return self.cwd if self.cwd.startswith("/") else f"{ROOT}/{self.cwd}"
+            if name in ("CLAUDE_PROJECT_DIR", "BATCH_IMPLEMENT_ROOT"):
+                return ROOT
+            return HOME if name == "HOME" else TEMP if TEMPORARY.search(name) else ANY
+        self.spend(len(value))
+        return value
+
+
+def bare(words: list[str]) -> list[str]:
+    """A simple command without the keywords before it."""
+    start = next((i for i, w in enumerate(words) if w not in _KEYWORDS), len(words))
+    return words[start:] if start else words
+
+
+class _Reader:
+    """Reads one script and hands what it reads to a shell, in order."""
+
+    def __init__(self, shell: Shell, text: str) -> None:
+        self.shell = shell
+        self.text = text
+        self.at = 0
+        self.body_at = -1  # where the next here-document of this line begins; -1: none on this line
+
+    def run(self, closing: str = "") -> str:
+        """Read up to `closing` (a round bracket, or the end); what the last command prints."""
+        self.shell.enter()
+        text = self.text
+        words: list[str] = []  # the command that is being read, what it reads and where it writes
+        feed = piped = target = ""
+        last: tuple[list[str], str] = ([], "")
+        folders: list[str] = []  # to go back to at the ends of subshells
+        pattern = False  # of a `case`: the next bracket ends it
+        while True:
+            blanks = _BLANKS.match(text, self.at)
+            self.at = blanks.end() if blanks else self.at
+            c = text[self.at : self.at + 1]
+            redirect = None if c in "&|" and text[self.at + 1 : self.at + 2] != ">" else _REDIRECT.match(text, self.at)
+            if redirect and bare(words)[:1] == ["[["] and words[-1] != "]]":
+                words.append(redirect[0])
+                self.at = redirect.end()
+            elif redirect and text[redirect.end() - 1 : redirect.end() + 1] in ("<(", ">(") and len(redirect[0]) == 1:
+                self.at += 2
+                self.substituted()
+                words.append(ANY)
+            elif redirect and redirect[0] in ("<<", "<<-"):
+                self.at = redirect.end()
+                feed = self.document(redirect[0] == "<<-")
+            elif redirect and redirect[0] == "<<<":
+                feed = self.operand(redirect)
+            elif redirect:
+                target = self.redirected(redirect) or target
+            elif c in "\n;&|()":
+                feed = feed or piped
+                self.shell.command(words, feed)
+                if target:
+                    known = self.shell.files.get(target, "") + self.shell.printed(words, feed) + "\n"
+                    self.shell.files[target] = known[:LIMIT]
+                piped = self.shell.printed(words, feed) if c == "|" and text[self.at : self.at + 2] != "||" else ""
+                last = (words, feed) if words else last
+                keyword = bare(words)[:1]
+                closes = c == ")" and keyword != ["case"] and (not pattern or keyword == ["esac"])
+                if keyword == ["case"] or text.startswith(";;", self.at):
+                    pattern = c != ")"
+                elif c == ")" or keyword == ["esac"]:
+                    pattern = False
+                words, feed, target = [], "", ""
+                if not c or (closes and closing and not folders):
+                    if not c and closing:
+                        raise Unreadable
+                    self.at += 1
+                    self.shell.depth -= 1
+                    return self.shell.printed(*last)
+                self.at += 2 if text[self.at : self.at + 2] in ("&&", "||", ";;", "|&") else 1
+                if c == "(" and text[self.at : self.at + 1] == "(" and self.arithmetic():
+                    continue
+                if c == "(" and not pattern:
+                    folders.append(self.shell.cwd)
+                elif closes and folders:
+                    self.shell.cwd = folders.pop()
+                elif c == "\n" and self.body_at >= 0:
+                    self.at, self.body_at = self.body_at, -1
+            elif c == "#":
+                end = text.find("\n", self.at)
+                self.at = end if end >= 0 else len(text)
+            elif (descriptor := _DESCRIPTOR.match(text, self.at)) is not None:
+                self.at = descriptor.end()
+            else:
+                words += self.word()
+
+    def operand(self, redirect: re.Match[str]) -> str:
+        """Read what stands behind a redirection."""
+        blanks = _BLANKS.match(self.text, redirect.end())
+        self.at = blanks.end() if blanks else redirect.end()
+        return " ".join(self.word())
+
+    def redirected(self, redirect: re.Match[str]) -> str:
+        """Read a redirection of a file and return the path if it is written; empty if it is read, or no path."""
+        path, op = self.operand(redirect), redirect[0]
+        if op in ("<", "<&") or (op == ">&" and re.fullmatch(r"\d+-?|-", path)):
+            return ""
+        self.shell.writes(op, path)
+        path = path.removeprefix("./")
+        if op[-2:] != ">>":
+            self.shell.files[path] = ""
+        return path
+
+    def document(self, tabs: bool) -> str:
+        """The body of a here-document; the reading goes on behind it at the end of this line."""
+        text, found = self.text, _DELIMITER.match(self.text, self.at)
+        if not found:
+            raise Unreadable
+        self.at = found.end()
+        word = next((g for g in (found[1], found[2], found[4]) if g is not None), "")
+        start = at = self.body_at if self.body_at >= 0 else text.find("\n", self.at) + 1 or len(text)
+        while at < len(text):
+            stop = text.find("\n", at)
+            stop = stop if stop >= 0 else len(text)
+            line = text[at:stop].lstrip("\t") if tabs else text[at:stop]
+            if line == word or (line[: len(word)] == word and line[len(word) : len(word) + 1] == ")"):
+                break
+            at = stop + 1
+        end = min(at, len(text))
+        self.body_at = min(text.find(word, end) + len(word) if at < len(text) else len(text), len(text))
+        body = text[start:end]
+        if found[4] is None or found[3]:
+            return body
+        depth = self.shell.depth
+        try:
+            return _Reader(self.shell, body).quoted("")
+        except Unreadable:  # a lone backquote in prose: the shell complains and goes on
+            self.shell.depth = depth
+            return body
+
+    def substituted(self) -> str:
+        """Read a command substitution from behind its bracket; its output."""
+        cwd = self.shell.cwd
+        out = self.run(")")
+        self.shell.cwd = cwd
+        return out
+
+    def arithmetic(self) -> bool:
+        """Step over `((...))`, from its second bracket; False, without a step, if it is a subshell in a subshell."""
+        depth = 0
+        for bracket in re.compile(r"[()]").finditer(self.text, self.at):
+            depth += 1 if bracket[0] == "(" else -1
+            if not depth:
+                self.shell.spend(bracket.end() - self.at)
+                closed = self.text[bracket.end() : bracket.end() + 1] == ")"
+                self.at = bracket.end() + 1 if closed else self.at
+                return closed
+        raise Unreadable
+
+    def dollar(self) -> str:
+        """Read an expansion and return its value."""
+        text, at = self.text, self.at
+        parameter = _PARAMETER.match(text, at)
+        if parameter:
+            self.at = parameter.end()
+            return self.known(parameter[1], "@" if parameter[1] in "@*" else "") if parameter[1] else ANY
+        self.at += 2
+        if text.startswith("$(", at):
+            return ANY if text[self.at : self.at + 1] == "(" and self.arithmetic() else self.substituted()
+        if text.startswith("${", at):
+            inner = _EXPANSION.fullmatch(self.quoted("}"))
+            if not inner or inner[3] == "+":
+                return inner[4] if inner else ANY
+            value = self.known(inner[1], inner[2] or "")
+            return inner[4] or ANY if value == ANY and inner[3] in ("-", "=") else value
+        self.at -= 1
+        return "$"
+
+    def known(self, name: str, index: str) -> str:
+        """The value of a variable; of an array the element at `index`, or all elements for one that is no number."""
+        value = self.shell.value(name)
+        if SPLIT not in value or not re.fullmatch(r"\d{0,4}", index):
+            return value
+        return [*value.split(SPLIT), ANY][: int(index or 0) + 1][-1]
+
+    def backquoted(self) -> str:
+        """Read what is between backquotes; its output."""
+        found = _BACKQUOTED.match(self.text, self.at)
+        if not found:
+            raise Unreadable
+        self.at = found.end()
+        return self.shell.script(re.sub(r"\\([\\`$])", r"\1", found[1]))
+
+    def quoted(self, closing: str) -> str:
+        """Read text that is quoted, or in braces, from behind its beginning up to `closing`; empty for the end."""
+        out = []
+        while True:
+            plain = _INSIDE[closing].match(self.text, self.at)
+            if plain:
+                out.append(plain[0])
+                self.at = plain.end()
+            c = self.text[self.at : self.at + 1]
+            if c == "$":
+                out.append(self.dollar())
+            elif c == "`":
+                out.append(self.backquoted())
+            elif c == "\\":
+                after = self.text[self.at + 1 : self.at + 2]
+                out.append("" if after == "\n" else after if after in '"\\$`' else c + after)
+                self.at += 2
+            elif c == closing:
+                self.at += 1
+                return "".join(out)
+            elif not c:
+                raise Unreadable
+            else:
+                self.at += 1  # a quote inside of braces
+
+    def elements(self) -> str:
+        """Read the elements of an array, from its bracket."""
+        self.at += 1
+        found: list[str] = []
+        while not self.text.startswith(")", self.at):
+            blanks = _SPACE.match(self.text, self.at)
+            self.at = blanks.end() if blanks else self.at
+            start = self.at
+            found += self.word()
+            if self.at == start and not self.text.startswith(")", start):
+                raise Unreadable
+        self.at += 1
+        return SPLIT.join(found)
+
+    def word(self) -> list[str]:
+        """Read one word with all its quotes; several words where it expands to several."""
+        out: list[str] = []
+        text, braces = self.text, False
+        while self.at < len(text):
+            plain = _PLAIN.match(text, self.at)
+            if plain:
+                out.append(plain[0])
+                self.at = plain.end()
+                continue
+            c = text[self.at]
+            if c in " \t\r\n<>|&;()":
+                break
+            if c == "'":
+                end = text.find("'", self.at + 1)
+                if end < 0:
+                    raise Unreadable
+                out.append(text[self.at + 1 : end])
+                self.at = end + 1
+            elif c == "\\":
+                out.append(text[self.at + 1 : self.at + 2].strip("\n"))
+                self.at += 2
+            elif c == "`":
+                out.append(self.backquoted())
+            elif c == "$" and (ansi := _ANSI.match(text, self.at)) is not None:
+                out.append(re.sub(r"\\(.)", lambda m: {"n": "\n", "t": "\t"}.get(m[1], m[1]), ansi[1]))
+                self.at = ansi.end()
+            elif c == "$" and text[self.at + 1 : self.at + 2] != '"':
+                out.append(re.sub(r"\s+", SPLIT, self.dollar()))
+            else:
+                self.at += 1
+                if c == '"':
+                    out.append(self.quoted('"'))
+                elif c != "$":
+                    out.append(c)
+                    braces = braces or c == "{"
+        word = "".join(out)
+        if ASSIGNMENT.match(word):
+            array = word[-1] == "=" and text.startswith("(", self.at)
+            return [word + self.elements() if array else word.replace(SPLIT, " ")]
+        words = word.split(SPLIT) if SPLIT in word else [word]
+        start, end = word.find("{"), word.find("}")
+        if braces and 0 <= start < end and "," in word[start:end] and len(words) == 1 and len(word) < 4096:
+            return [word[:start] + choice + word[end + 1 :] for choice in word[start + 1 : end].split(",")]
+        return words
