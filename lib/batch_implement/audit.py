@@ -17,7 +17,7 @@ from . import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterator
+    from typing import Any, Iterator, List
 
     from .errors import BatchError
     from .paths import Project
@@ -56,6 +56,19 @@ def record(private: str, event: str, **details: Any) -> None:
             os.close(descriptor)
     except OSError as error:
         trouble = f"the audit log {private}/{NAME} could not be written: {error.strerror}"
+
+
+def portions(sentences: List[str]) -> List[List[str]]:
+    """`sentences` in portions that fit into a line of the audit log."""
+    portions: List[List[str]] = []
+    left = 0
+    for sentence in sentences:
+        left -= len(sentence)
+        if left < 0:
+            portions.append([])
+            left = LONGEST_LINE // 8 - len(sentence)
+        portions[-1].append(sentence)
+    return portions
 
 
 def refusal(project: Project, asked: str, error: BatchError) -> None:

@@ -23,7 +23,7 @@ import shlex
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from . import gh, gitrepo, lock, model, paths
+from . import blocking, gh, gitrepo, lock, model, paths
 from .errors import BatchError, Misuse, Refused
 from .features import clean
 
@@ -272,10 +272,9 @@ def _failed(state: State, index: int) -> List[str]:
 
 def _skipped(state: State, index: int) -> List[str]:
     reason = next(entry["reason"] for entry in state["skipped_features"] if entry["feature_index"] == index)
-    blocked = re.fullmatch(r"blocked by ([0-9]+)", reason)
-    if not blocked or int(blocked[1]) >= state["total_features"]:
+    blocker = blocking.blocker(reason)
+    if blocker is None or blocker >= state["total_features"]:
         return ["Not tried. The reason given:", _data(reason)]
-    blocker = int(blocked[1])
     issue = f" (#{state['issue_numbers'][blocker]})" if state.get("issue_numbers") else ""
     return [f"Not tried: it needs feature {blocker + 1}{issue}, which was not completed."]
 

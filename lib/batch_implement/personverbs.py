@@ -177,7 +177,13 @@ def add(project: Project, found: Found) -> str:
             f"{found.features_file} has defaults for a whole batch; this one has its policy already. Give what they "
             "say to each feature, or take them out."
         )
-    state = Store(project).update(lambda current: transitions.add(current, clock.now(), **plans.more(current, listing)))
+
+    def append(current: State) -> State:
+        longer = transitions.add(current, clock.now(), **plans.more(current, listing))
+        plans.refuse_verify_without_command(longer, current["total_features"])
+        return longer
+
+    state = Store(project).update(append)
     added = reminder.counted(len(listing.features), "feature")
     return f"{added} added to batch {state['batch_id']}: {state['total_features']} in all."
 

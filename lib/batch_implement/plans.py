@@ -10,6 +10,7 @@ listing, whatever was left out before. Errors are those of `ordering`: Misuse th
 from __future__ import annotations
 
 from . import model, ordering, policies
+from .errors import Misuse
 from .model import key
 
 TYPE_CHECKING = False
@@ -40,7 +41,7 @@ def first_state(
     needs = ordering.with_hints(said, hints) if infer_order else said
     order = ordering.order(len(items), needs, [item.text for item in items])
     issues = [feature.issue for feature in features if feature.issue is not None]
-    return model.new_state(
+    state = model.new_state(
         batch_id,
         [feature.text for feature in features],
         now,
@@ -55,6 +56,8 @@ def first_state(
         needs=_by_key(needs),
         analysis=ordering.analysis(said, order, hints, taken=infer_order),
     )
+    refuse_verify_without_command(state, 0)
+    return state
 
 
 def more(state: State, listing: Listing) -> Dict[str, Any]:
@@ -78,6 +81,17 @@ def more(state: State, listing: Listing) -> Dict[str, Any]:
         "order": order,
         "issues": [feature.issue for feature in listing.features],
     }
+
+
+def refuse_verify_without_command(state: State, first: int) -> None:
+    """Misuse when a feature from index `first` on asks for the evidence `verify` and no command is given for it."""
+    for index in range(first, state["total_features"]):
+        policy = policies.of_feature(state, index)
+        if "verify" in policy["evidence"] and not policy["verify"]:
+            raise Misuse(
+                f"Feature {index + 1} asks for `verify` as evidence, but no verify command is given for it. Add "
+                "`verify: COMMAND` to it or to the defaults, or `--verify COMMAND`."
+            )
 
 
 def _item(feature: Feature) -> ordering.Item:

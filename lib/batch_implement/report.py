@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import model, policies, reminder
+from . import blocking, model, policies, reminder
 from .features import clean
 from .model import key
 
@@ -74,8 +74,8 @@ def features(state: State) -> List[Dict[str, Any]]:
 
 def for_person(reason: str) -> str:
     """Why a feature was skipped, with the number that a person knows: `blocked by 0` is `blocked by feature 1`."""
-    blocker = reason[len("blocked by ") :] if reason.startswith("blocked by ") else ""
-    return f"blocked by feature {int(blocker) + 1}" if blocker.isdecimal() else reason
+    blocker = blocking.blocker(reason)
+    return reason if blocker is None else f"blocked by feature {blocker + 1}"
 
 
 def status_lines(state: State) -> List[str]:

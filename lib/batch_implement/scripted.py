@@ -10,7 +10,7 @@ change by which such a batch would escape what a person set. On any other batch 
 
 from __future__ import annotations
 
-from . import features, model, policies, transitions
+from . import blocking, features, model, policies
 from .errors import Misuse, Refused
 from .model import key
 
@@ -217,35 +217,22 @@ def settled(state: State, now: str) -> State:
         return model.consistent(state)
     freed = _freed(state["skipped_features"], bars)
     kept = [entry for entry in state["skipped_features"] if entry["feature_index"] not in freed]
-    bars -= freed
-    waiting = set(range(state["total_features"])).difference(bars, state["completed_features"])
-    if state["active"]:
-        waiting.discard(state["active"]["feature_index"])
-    needed_by = transitions.dependants(state)
-    blocked = []
-    front = sorted(bars)
-    for blocker in front:
-        for index in needed_by.get(blocker, ()):
-            if index in waiting:
-                waiting.discard(index)
-                front.append(index)
-                blocked.append({"feature_index": index, "reason": f"blocked by {blocker}", "timestamp": now})
-    if freed or blocked:
-        state = {**state, "skipped_features": [*kept, *blocked]}
-    return model.consistent(state)
+    if freed:
+        state = {**state, "skipped_features": kept}
+    return model.consistent(blocking.skip_dependants(state, sorted(bars - freed), now))
 
 
 def _freed(skipped: List[State], bars: Set[int]) -> Set[int]:
     """Indices of the features that are skipped as blocked by one that bars nothing any more, all the way down."""
     blocked_by: Dict[int, List[int]] = {}
     for entry in skipped:
-        blocker = entry["reason"][len("blocked by ") :] if entry["reason"].startswith("blocked by ") else ""
-        if blocker.isascii() and blocker.isdigit() and len(blocker) < 10:
-            blocked_by.setdefault(int(blocker), []).append(entry["feature_index"])
+        stopper = blocking.blocker(entry["reason"])
+        if stopper is not None:
+            blocked_by.setdefault(stopper, []).append(entry["feature_index"])
     freed: Set[int] = set()
-    front = [blocker for blocker in blocked_by if blocker not in bars]
-    for blocker in front:
-        new = [index for index in blocked_by.get(blocker, ()) if index not in freed]
+    front = [stopper for stopper in blocked_by if stopper not in bars]
+    for stopper in front:
+        new = [index for index in blocked_by.get(stopper, ()) if index not in freed]
         freed.update(new)
         front += new
     return freed

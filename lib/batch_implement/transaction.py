@@ -181,7 +181,7 @@ class Transaction:
             self.note("seal mended", text)
         if mended or sealed is None:
             kept = self._keep(f"{state['batch_id']}.as-it-was", data) if mended else None
-            for some in _in_portions(mended) or [[]]:
+            for some in audit.portions(mended) or [[]]:
                 audit.record(self.project.log_folder, "migrated", mended=some, kept=kept)
         written = self.write(state, Version(state, identity))
         return self._written(written)
@@ -381,19 +381,6 @@ class Transaction:
             raise disk.trouble(f"{self.project.private}/history cannot be written", error) from error
         finally:
             os.close(folder)
-
-
-def _in_portions(sentences: List[str]) -> List[List[str]]:
-    """`sentences` in portions that fit into a line of the audit log."""
-    portions: List[List[str]] = []
-    left = 0
-    for sentence in sentences:
-        left -= len(sentence)
-        if left < 0:
-            portions.append([])
-            left = audit.LONGEST_LINE // 8 - len(sentence)
-        portions[-1].append(sentence)
-    return portions
 
 
 def no_batch(project: Project) -> Refused:

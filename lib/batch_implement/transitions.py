@@ -13,13 +13,13 @@ the batch is in `sessions`.
 
 from __future__ import annotations
 
-from . import model, policies
+from . import blocking, model, policies
 from .errors import Refused
 from .model import key
 
 TYPE_CHECKING = False  # `typing` costs a hook more than the work it does
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Sequence, Set
+    from typing import List, Optional, Sequence
 
     from .model import State
 
@@ -149,7 +149,7 @@ def fail(
         }
         changed["failed_features"] = [*state["failed_features"], entry]
         changed["timings"] = _ended(state, index, now)
-        changed = _skip_dependants(changed, index, now)
+        changed = blocking.skip_dependants(changed, [index], now)
     changed = model.consistent(changed)
     if changed["status"] == "in_progress" and in_a_row >= policy["max_failures_in_a_row"]:
         reason = f"{in_a_row} attempts failed in a row; the last one said: {error[:200]}"
@@ -203,7 +203,7 @@ def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str
     changed = {**state, "skipped_features": [*state["skipped_features"], entry], "timings": _ended(state, index, now)}
     if condition == "active":
         changed.update(active=None, **_attempt_ended(state, now, f"skipped: {reason}", "skipped", stash))
-    return model.consistent(_skip_dependants(changed, index, now))
+    return model.consistent(blocking.skip_dependants(changed, [index], now))
 
 
 def retry(state: State, indices: Sequence[int]) -> State:
@@ -218,7 +218,7 @@ def retry(state: State, indices: Sequence[int]) -> State:
             raise Refused(
                 f"Feature {index + 1} is {model.condition(state, index)}: only a failed or skipped one can be retried."
             )
-    back = _with_blocked(state, wanted)
+    back = blocking.with_blocked(state, wanted)
     settled = model.failed_indices(state) | model.skipped_indices(state)
     while True:  # what stays out keeps out what needs it, all the way down
         bars = settled - back
@@ -287,9 +287,8 @@ def add(
         "details": {**state.get("details", {}), **(details or {})},
         "issue_numbers": [*numbers, *given] if numbers is not None else None,
     }
-    for blocker in sorted(model.failed_indices(changed) | model.skipped_indices(changed)):
-        changed = _skip_dependants(changed, blocker, now)
-    return model.consistent(changed)
+    stoppers = sorted(model.failed_indices(changed) | model.skipped_indices(changed))
+    return model.consistent(blocking.skip_dependants(changed, stoppers, now))
 
 
 def pause(state: State, now: str, reason: str, resume_after: Optional[str] = None) -> State:
@@ -363,47 +362,3 @@ def _attempt_ended(
 def _ended(state: State, index: int, now: str) -> State:
     timings: State = state["timings"]
     return {**timings, key(index): {**timings.get(key(index), {}), "ended_at": now}}
-
-
-def dependants(state: State) -> Dict[int, List[int]]:
-    """For each index (an int) the indices that need it directly."""
-    needed_by: Dict[int, List[int]] = {}
-    for name, needs in state["feature_dependencies"].items():
-        for index in needs:
-            needed_by.setdefault(index, []).append(int(name))
-    return needed_by
-
-
-def _skip_dependants(state: State, index: int, now: str) -> State:
-    """Skip what needs feature `index`, all the way down, each as blocked by what it needs directly."""
-    needed_by = dependants(state)
-    waiting = set(model.pending(state))
-    skipped = []
-    front = [index]
-    for blocker in front:
-        for dependant in sorted(needed_by.get(blocker, ())):
-            if dependant in waiting:
-                waiting.discard(dependant)
-                front.append(dependant)
-                skipped.append({"feature_index": dependant, "reason": f"blocked by {blocker}", "timestamp": now})
-    return {**state, "skipped_features": [*state["skipped_features"], *skipped]} if skipped else state
-
-
-def _is_blocked(entry: State) -> bool:
-    """Whether a feature was skipped because of another, not by a person: the reason is `blocked by N`."""
-    reason: str = entry["reason"]
-    return reason.startswith("blocked by ") and reason[len("blocked by ") :].isdecimal()
-
-
-def _with_blocked(state: State, indices: Sequence[int]) -> Set[int]:
-    """`indices` and the features that were skipped because of them, all the way down."""
-    blocked = {entry["feature_index"] for entry in state["skipped_features"] if _is_blocked(entry)}
-    needed_by = dependants(state)
-    back = set(indices)
-    front = list(indices)
-    for blocker in front:
-        for dependant in needed_by.get(blocker, ()):
-            if dependant in blocked and dependant not in back:
-                back.add(dependant)
-                front.append(dependant)
-    return back

@@ -113,10 +113,11 @@ def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = Fal
             return transitions.pause(ended, now, f"a person is needed ({kind}): {words[:300]}")
         return ended
 
+    before = len(state["skipped_features"])
     state = store.update(end)
     kept = f" Its uncommitted work is in the stash `{stash}`." if stash else ""
     if model.condition(state, index) == "failed":
-        blocked = sum(entry["reason"].startswith("blocked by") for entry in state["skipped_features"])
+        blocked = len(state["skipped_features"]) - before
         others = f"; {reminder.counted(blocked, 'feature')} that need it are skipped" if blocked > 1 else ""
         what = "given up on" + ("; the feature that needs it is skipped" if blocked == 1 else others)
         kept += outcomes.publish_quietly(project, state, index)

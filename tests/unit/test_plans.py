@@ -75,6 +75,14 @@ def test_what_cannot_be_ordered_is_refused():
         first(listing(needing("a", "2"), needing("b", "1")))
 
 
+@pytest.mark.parametrize("own", [{"evidence": ["verify"]}, {"evidence": ["review", "verify"]}])
+def test_evidence_of_a_command_that_nobody_gave_is_refused(own):
+    found = listing("a", Feature("b", 0, {"policy": own}))
+    with pytest.raises(Misuse, match="Feature 2 asks for `verify`"):
+        first(found)
+    assert first(found, {"verify": "make test"})["policy"]["verify"] == "make test"
+
+
 # -- more features ----------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,61 @@
+"""What a feature that failed or was skipped keeps from being done: its dependants, all the way down. Pure.
+
+skip_dependants(state, indices, now)    they are skipped, each as `blocked by N`
+with_blocked(state, indices)            features that come back together with these
+"""
+
+from __future__ import annotations
+
+from . import model
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List, Optional, Sequence, Set
+
+    from .model import State
+
+BLOCKED_BY = "blocked by "
+
+
+def dependants(state: State) -> Dict[int, List[int]]:
+    """For each index (an int) the indices that need it directly."""
+    needed_by: Dict[int, List[int]] = {}
+    for name, needs in state["feature_dependencies"].items():
+        for index in needs:
+            needed_by.setdefault(index, []).append(int(name))
+    return needed_by
+
+
+def skip_dependants(state: State, stoppers: Sequence[int], now: str) -> State:
+    """Skip what needs any of the features `stoppers`, all the way down, each as blocked by what it needs directly."""
+    needed_by = dependants(state)
+    waiting = set(model.pending(state))
+    skipped = []
+    front = list(stoppers)
+    for stopper in front:
+        for dependant in sorted(needed_by.get(stopper, ())):
+            if dependant in waiting:
+                waiting.discard(dependant)
+                front.append(dependant)
+                skipped.append({"feature_index": dependant, "reason": f"{BLOCKED_BY}{stopper}", "timestamp": now})
+    return {**state, "skipped_features": [*state["skipped_features"], *skipped]} if skipped else state
+
+
+def blocker(reason: str) -> Optional[int]:
+    """Index of the feature that keeps one from being done whose skipping has this reason; None for any other."""
+    number = reason[len(BLOCKED_BY) :] if reason.startswith(BLOCKED_BY) else ""
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 10 else None
+
+
+def with_blocked(state: State, indices: Sequence[int]) -> Set[int]:
+    """`indices` and the features that were skipped because of them, all the way down."""
+    blocked = {entry["feature_index"] for entry in state["skipped_features"] if blocker(entry["reason"]) is not None}
+    needed_by = dependants(state)
+    back = set(indices)
+    front = list(indices)
+    for stopper in front:
+        for dependant in needed_by.get(stopper, ()):
+            if dependant in blocked and dependant not in back:
+                back.add(dependant)
+                front.append(dependant)
+    return back
