@@ -129,6 +129,9 @@ _SIGNS: Sequence[Tuple[str, Tuple[str, ...], str]] = (
 )  # fmt: skip
 
 
+_EVERYWHERE = frozenset(("missing", "timeout", "login", "rate", "offline", "server", "repository", "old"))
+
+
 class GhTrouble(Refused):
     """A call of gh that came to nothing.
 
@@ -139,6 +142,11 @@ class GhTrouble(Refused):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether a call about another issue would meet it, too."""
+        return self.kind in _EVERYWHERE
 
 
 class Repository(NamedTuple):

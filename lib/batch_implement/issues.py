@@ -40,7 +40,6 @@ MOST_COMMITS_TOLD = 20
 LOCK_TIMEOUT_S = 120.0
 
 # Kinds of trouble that say nothing about the next issue.
-_OF_ONE_ISSUE = ("no_issue", "pull_request", "permission", "answer", "other")
 _COMMIT = re.compile(r"[0-9a-f]{6,64}")
 
 
@@ -172,7 +171,7 @@ def _sorted_out(entries: Sequence[Tuple[int, Callable[[], Any]]], skip_unreadabl
         try:
             issue, is_open = _checked(number, answer())
         except gh.GhTrouble as error:
-            if not (skip_unreadable and error.kind in _OF_ONE_ISSUE):
+            if error.everywhere or not skip_unreadable:
                 raise
             found.unreadable.append((number, error.message))
         else:
@@ -295,8 +294,8 @@ def _data(text: str) -> str:
 def publish(root: str, state: State, index: int, *, comment: bool, close: bool) -> Dict[str, Dict[str, Any]]:
     """Write how feature `index` ended to its issue: with `comment` a comment, with `close` the closing of the issue.
 
-    What came of each, under its name: `done`, `url` (of the comment; None when it is not known) and `why` (None when
-    there is nothing to say). Only a completed feature's issue is closed, and only when its commit is on the default
+    What came of each, under its name: `done`, `url` (of the comment; None when it is not known), `why` (None when
+    there is nothing to say) and, when it is not done, `everywhere`: whether other issues would meet the same trouble. Only a completed feature's issue is closed, and only when its commit is on the default
     branch of the code host, as far as this clone knows. Trouble is told in the result, never raised. An issue that a
     person has opened again is closed again by another call.
     """
@@ -335,7 +334,7 @@ def _published(root: str, state: State, index: int, asked: Sequence[str]) -> Dic
 
 def _undone(error: BatchError | OSError) -> Dict[str, Any]:
     why = error.message if isinstance(error, BatchError) else str(error)
-    return {"done": False, "url": None, "why": why}
+    return {"done": False, "url": None, "why": why, "everywhere": isinstance(error, gh.GhTrouble) and error.everywhere}
 
 
 def _commented(root: str, number: int, issue: Dict[str, Any], text: str, line: str) -> Dict[str, Any]:

@@ -64,10 +64,11 @@ def publish(project: Project, indices: Iterable[int]) -> List[str]:
             continue
         found = issues.publish(project.root, state, index, **wanted)
         stamp = {"outcome": model.condition(state, index), "timestamp": clock.now()}
+        undone = [result for result in found.values() if not result["done"]]
+        stops = any([result.pop("everywhere") for result in undone])
         written[index] = {what: {**result, **stamp} for what, result in found.items()}
-        number = state["issue_numbers"][index]
-        told += [f"Issue #{number}: {result['why']}" for result in found.values() if result.get("why")]
-        if any(result.get("trouble") for result in found.values()):
+        told += [f"Issue #{state['issue_numbers'][index]}: {result['why']}" for result in undone]
+        if stops:
             break
     if written:
 

@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import pytest
 from client import Client
-from gh_stand_in import URL, StandIn
+from gh_stand_in import StandIn
 from scripted_model import Request, Script, ScriptedModel, call, say
 
 import scripts
@@ -160,10 +160,9 @@ def hosted(project: Path, tmp_path: Path) -> StandIn:
     """A code host with issues 72 (open), 73 (open, hostile), 74 (closed), behind a stand-in for gh; pushes to it end in
     a bare repository that has the project's branch.
     """
-    bare, address = tmp_path / "host.git", f"{URL}.git"
+    bare = tmp_path / "acme" / "widgets.git"  # as the stand-in calls its repository
     git(tmp_path, "init", "-q", "--bare", str(bare))
-    git(project, "config", f"url.{bare}.insteadOf", address)
-    git(project, "remote", "add", "origin", address)
+    git(project, "remote", "add", "origin", str(bare))
     git(project, "commit", "-q", "--allow-empty", "-m", "List the features")
     git(project, "push", "-q", "-u", "origin", "HEAD:main")
     github = StandIn(tmp_path / "github.json")
