@@ -19,7 +19,7 @@ import signal
 import subprocess
 import time
 
-from . import gitrepo, history
+from . import gitrepo, history, policies
 from .errors import BatchError, Refused, StateUnusable
 
 TYPE_CHECKING = False
@@ -48,7 +48,8 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
     `no_change` is why the feature needs no commit; then the tree must be what it was, or only others have changed it.
     Waits up to `wait_s` seconds for the verify command. Changes nothing but the files of the verify run.
     """
-    active, policy = state["active"], state["policy"]
+    active = state["active"]
+    policy = policies.of_feature(state, active["feature_index"])
     root = project.root
     asked = policy["evidence"]
     sha: Optional[str] = None
@@ -215,7 +216,7 @@ def _folder(project: Project, state: State, sha: Optional[str]) -> str:
 
 
 def _verified(project: Project, state: State, sha: Optional[str], wait_s: float) -> State:
-    policy = state["policy"]
+    policy = policies.of_feature(state, state["active"]["feature_index"])
     folder = _folder(project, state, sha)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     deadline = time.monotonic() + wait_s

@@ -393,4 +393,4 @@ def _is_commit(sha: object) -> bool:
 
 
 def _git(root: str, *arguments: str) -> bool:
-    return gitrepo._run(root, *arguments, fails=True).returncode == 0
+    return gitrepo.ask(root, *arguments, fails=True).returncode == 0

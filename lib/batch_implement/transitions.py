@@ -103,8 +103,9 @@ def complete(state: State, now: str, evidence: State) -> State:
     if sha and "no_change" not in evidence:
         branch = evidence.get("branch")
         changed = record_git_operation(
-            changed, index, "commit", {"success": True, "timestamp": now, "sha": sha, "branch": branch}
-        )
+            changed, index, "commit",
+            {"success": True, "timestamp": now, "sha": sha, "branch": branch, "commits": evidence.get("commits", [])},
+        )  # fmt: skip
     return model.consistent(changed)
 
 

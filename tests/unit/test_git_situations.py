@@ -9,10 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from batch_implement import evidence, gitrepo, model, personverbs, workerverbs
+from batch_implement import evidence, gitrepo, personverbs, workerverbs
 from batch_implement.caller import Caller
 from batch_implement.errors import Refused, StateUnusable
+from batch_implement.features import Feature, Listing
 from batch_implement.paths import Project
+from batch_implement.sources import Found
 from batch_implement.store import Store
 from batches import commit, git
 
@@ -30,8 +32,8 @@ class Place:
         self.project = Project(self.root)
 
     def create(self, features=2, **policy):
-        texts = [f"feature {number + 1}" for number in range(features)]
-        personverbs.create(self.project, PERSON, texts, features_file="-", policy=model.policy(**policy))
+        listed = [Feature(f"feature {number + 1}", 0) for number in range(features)]
+        personverbs.create(self.project, PERSON, Found(Listing(listed, {}), "-", []), policy)
         return self
 
     def start(self, **policy):

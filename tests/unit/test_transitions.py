@@ -122,7 +122,7 @@ def test_a_completed_feature_keeps_its_evidence_its_time_and_its_commit():
         "commit": "abc", "verify": None, "branch": "main", "commits": ["abc"], "timestamp": NOW,
     }  # fmt: skip
     assert state["git_operations"]["0"]["commit"] == {
-        "success": True, "timestamp": NOW, "sha": "abc", "branch": "main",
+        "success": True, "timestamp": NOW, "sha": "abc", "branch": "main", "commits": ["abc"],
     }  # fmt: skip
     assert state["timings"]["0"]["ended_at"] == NOW
     assert (state["current_index"], state["status"]) == (1, "in_progress")
