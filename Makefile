@@ -4,8 +4,8 @@
 #   make test            everything that must hold: linters, types, the plugin's validation, all tests
 #   make check-pythons   unit and property tests on every Python from 3.9 to 3.13 that is found here
 #
-# PYTHON names the Python 3.9 or newer to use (python3), JOBS the number of tests that run at a time (4; on two
-# cores, since most of them wait for a client).
+# PYTHON names the Python 3.9 or newer to use (python3), JOBS the number of tests that run at a time (4: most of
+# them wait for a client).
 
 PYTHON ?= python3
 JOBS ?= 4
