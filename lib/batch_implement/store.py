@@ -130,6 +130,18 @@ class Store:
             at.put_away(current, why)
             return current.state
 
+    def put_away_if_there(self, why: str, refuse: Callable[[State], None]) -> Optional[State]:
+        """The same, unless `refuse`, which sees the version in force under the lock, raises; None when there is no
+        batch.
+        """
+        with self._transaction() as at:
+            current = at.settle()
+            if current is None:
+                return None
+            refuse(current.state)
+            at.put_away(current, why)
+            return current.state
+
     def settle(self) -> Optional[State]:
         """Mend what was done to the file behind our back (see the module); the version in force, None when there is
         no batch.
