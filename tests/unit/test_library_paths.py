@@ -72,6 +72,8 @@ def test_what_the_client_says_of_the_project_counts(project, bare, monkeypatch):
     (project / "root").mkdir()
     monkeypatch.setenv("BATCH_IMPLEMENT_ROOT", str(project / "root"))
     assert get_project_root() == project / "root" == Path(find_project(os.environ, os.getcwd()).root)
+    assert find_project_root() == project / "root"
+    assert find_project_root([".git"]) == find_project_root(start_path=project / "root") == project
 
 
 def test_the_cache_does_not_outlive_a_change_of_the_working_directory_or_the_environment(project, bare, monkeypatch):
@@ -281,6 +283,26 @@ def test_a_root_below_the_top_of_the_repository_commits_nothing_either(project, 
     git(project, "add", "-A")
     assert git(project, "status", "--porcelain") == ""
     assert not (project / ".git/batch-implement/files").exists()  # one file, one lock
+
+
+def test_an_audit_log_in_the_work_tree_is_not_committed_either(project, monkeypatch):
+    def refused() -> None:
+        with pytest.raises(ValueError):
+            validate_path("/etc/passwd", "notes")
+
+    calls = (
+        refused,
+        lambda: security_utils.audit_log("event", "status", {}),
+        lambda: library.audit_log_security_event("event", {}),
+    )
+    for number, call in enumerate(calls):
+        root = project / f"sub{number}"
+        (root / ".claude").mkdir(parents=True)
+        monkeypatch.setenv("BATCH_IMPLEMENT_ROOT", str(root))
+        call()
+        assert (root / ".claude/batch-implement/audit.jsonl").exists()
+    git(project, "add", "-A")
+    assert git(project, "status", "--porcelain") == ""
 
 
 def test_a_git_folder_that_git_does_not_take_for_one_yet_is_enough(tmp_path, monkeypatch):
