@@ -95,6 +95,10 @@ class BatchState:
     timings: Dict[int, Dict[str, Any]] = field(default_factory=dict)
     unknown_fields: Dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in scripted.BY_INDEX:
+            setattr(self, name, scripted.int_keys(getattr(self, name)))
+
     def to_dict(self) -> Dict[str, Any]:
         """Plain data of its own, as the file has it but for the int keys."""
         return copy.deepcopy({**self.unknown_fields, **{name: getattr(self, name) for name in _FIELDS}})
@@ -166,12 +170,9 @@ def update_batch_progress(
 
 @_door
 def mark_feature_status(
-    state_file: Any,
-    feature_index: int,
-    status: str,
-    error_message: Optional[str] = None,
+    state_file: Any, feature_index: int, status: str, error_message: Optional[str] = None,
     retry_count: Optional[int] = None,
-) -> None:
+) -> None:  # fmt: skip
     """A feature is `completed` (then it is no failed one any more) or `failed`, with `retry_count` when given."""
     library.progress(state_file, feature_index, status, LOCK_TIMEOUT, error=error_message, retry_count=retry_count)
 
@@ -345,6 +346,4 @@ def _plain(state: BatchState) -> Dict[str, Any]:
 
 def _from_plain(plain: Dict[str, Any]) -> BatchState:
     known = {name: value for name, value in plain.items() if name in _FIELDS and value is not None}
-    for name in scripted.BY_INDEX:
-        known[name] = {int(key): value for key, value in known.get(name, {}).items()}
     return BatchState(**known, unknown_fields={name: plain[name] for name in plain if name not in _FIELDS})

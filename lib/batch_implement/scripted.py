@@ -52,6 +52,13 @@ def asks(state: State) -> bool:
     return bool(asked_for(state)) or any(asked_for(state, index) for index in own)
 
 
+def int_keys(value: Any) -> Any:
+    """A dict by index with ints for the indices that are texts; anything else as it is."""
+    if not isinstance(value, dict):
+        return value
+    return {int(name) if isinstance(name, str) and name.isdecimal() else name: value[name] for name in value}
+
+
 def check_index(state: State, index: object, what: str = "feature index") -> int:
     """`index` when it is that of a feature, else Misuse."""
     if type(index) is not int or not 0 <= index < state["total_features"]:

@@ -160,6 +160,15 @@ def test_dicts_by_index_have_int_keys_in_memory_after_a_reload_too(file):
     assert all(key.isdigit() for key in state_on_disk(".")["retry_attempts"])
 
 
+def test_a_state_that_a_script_makes_of_json_has_int_keys_too(file):
+    library.increment_retry_count(file, 1)
+    read = json.loads(json.dumps(library.load_batch_state(file).to_dict()))
+    state = BatchState(**read)
+    assert state == library.load_batch_state(file) and library.get_retry_count(state, 1) == 1
+    odd = BatchState("b", "", 1, ["a"], retry_attempts={"x": 1, 0: 2}, details=None)
+    assert (odd.retry_attempts, odd.details) == ({"x": 1, 0: 2}, None)
+
+
 # -- create -----------------------------------------------------------------------------------------------------------
 
 
