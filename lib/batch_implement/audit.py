@@ -88,7 +88,7 @@ def tell(project: Project, event: str, status: str, context: object) -> None:
         text = json.dumps(plain)
         if len(text) > LONGEST_LINE // 2:
             plain = text[: LONGEST_LINE // 4] + "...[truncated]"
-        record(project.log_folder, _plain(event, 0)[:200], status=_plain(status, 0), context=plain)
+        record(project.log_folder, str(_plain(event, 0))[:200], status=_plain(status, 0), context=plain)
     except Exception as error:
         trouble = f"the audit log could not be written: {type(error).__name__}"
 
