@@ -223,7 +223,8 @@ def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
     from . import story
 
     index = None if options.feature is None else options.feature - 1
-    entries = story.of_batch(audit.entries(project.log_folder), feature_index=index)
+    state = store.read_if_usable()
+    entries = story.of_batch(audit.entries(project.log_folder), state["batch_id"] if state else None, index)
     about = "" if index is None else f" about feature {options.feature}"
     return "\n".join(story.lines(entries)) or f"The log says nothing{about}.", {"entries": entries}
 
