@@ -40,9 +40,10 @@ def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[Binar
     by_query = options.label is not None or options.milestone is not None
     ways = [options.file is not None, by_number, by_query]
     if sum(ways) != 1:
+        wrong = "Name the features in one way only" if any(ways) else "No features are named. Give one of these"
         raise Misuse(
-            "Name the features in one way: a file (a feature a line, a checklist, .yaml or .json; `-` for standard "
-            "input), `--issues N ...`, or `--label NAME` and `--milestone NAME`."
+            f"{wrong}: a file (a feature a line, a checklist, .yaml or .json; `-` for standard input), `--issues N "
+            "...`, or `--label NAME`, `--milestone NAME` or both."
         )
     if options.file is not None:
         if options.skip_unreadable:
