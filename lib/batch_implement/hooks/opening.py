@@ -101,7 +101,8 @@ def _batch_implement(occasion: Occasion, caller: Caller, typed: str) -> Dict[str
     found = sources.read(options, _cwd(occasion), project.root, None)
     if options.dry_run:
         plan = personverbs.planned(project, found, given, infer_order=options.infer_order)
-        return _block("\n".join([*found.notes, *report.plan_lines(plan)]))
+        notes = [*found.notes, *personverbs.in_the_way(project, caller, replace=options.replace)]
+        return _block("\n".join([*notes, *report.plan_lines(plan)]))
     state = personverbs.create(project, caller, found, given, infer_order=options.infer_order, replace=options.replace)
     return _brief(state, *found.notes)
 
