@@ -4,10 +4,11 @@
 #   make test            everything that must hold: linters, types, the plugin's validation, all tests
 #   make check-pythons   unit and property tests on every Python from 3.9 to 3.13 that is found here
 #
-# PYTHON names the Python 3.9 or newer to use (python3), JOBS the number of tests that run at a time (2).
+# PYTHON names the Python 3.9 or newer to use (python3), JOBS the number of tests that run at a time (4: most of
+# them wait for a client).
 
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 4
 BIN := .venv/bin
 
 .PHONY: demo test check-pythons tools format clean
@@ -20,7 +21,7 @@ test: tools
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/validate_plugin.py
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 check-pythons:
 	@$(PYTHON) scripts/check_pythons.py

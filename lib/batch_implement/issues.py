@@ -363,7 +363,8 @@ def _closed(root: str, number: int, issue: Dict[str, Any], state: State, index: 
         return {"done": True, "url": None, "why": "it was closed already"}
     if outcome != "completed":
         raise Refused(f"Feature {index + 1} is {outcome}: only the issue of a completed one is closed.")
-    _refuse_off_default_branch(root, state["evidence"].get(model.key(index), {}).get("commit"))
+    proof = state["evidence"].get(model.key(index), {})
+    _refuse_off_default_branch(root, (proof.get("commits") or [proof.get("commit")])[-1])
     gh.close(root, number)
     return {"done": True, "url": None, "why": None}
 

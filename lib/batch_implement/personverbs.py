@@ -79,12 +79,19 @@ def refuse_unclean(project: Project) -> None:
             f"{project.root} is not a git repository, and a feature is done only with a commit. Start in one, or `git "
             "init` and commit what is there."
         )
+    underway = gitrepo.underway(project.root)
+    if underway:
+        raise Refused(
+            f"In {project.root} {underway[0]} is in progress: HEAD is not yet what it is going to be. End it "
+            f"({underway[1]}), then start again."
+        )
     tracked, _ = gitrepo.changes(project.root)
     if tracked:
-        shown = ", ".join(tracked[:10]) + (f" and {len(tracked) - 10} more" if len(tracked) > 10 else "")
+        inside = [path for path in gitrepo.changed_inside(project.root) if path in tracked]
+        first = f" Commit inside the submodule {gitrepo.listed(inside)} first." if inside else ""
         raise Refused(
-            f"Tracked files are modified or staged: {shown}. They would end up in the first feature's commit. Commit "
-            "them or `git stash` them, then start again."
+            f"Tracked files are modified or staged: {gitrepo.listed(tracked)}. They would end up in the first "
+            f"feature's commit.{first} Commit them or `git stash` them, then start again."
         )
 
 

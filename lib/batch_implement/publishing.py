@@ -8,17 +8,20 @@ remote said, `git push && make` may fail after a good push. So each push is held
 the status counts only for one of which nothing is reported.
 
 Not recorded is what publishes no branch: a dry run, tags alone, a deletion. Of several pushes the record is one: the
-last that failed, unless its branch got there later; else the last. Text that cannot be read as a shell line gives
-nothing. Time is linear in the length of command and output.
+last that failed, unless its branch got there later; else the last. What stands behind text that no shell can read is
+not seen. Time is linear in the length of command and output.
 """
 
 from __future__ import annotations
 
 import re
 
+from .guarded import ANY, LONGEST
+from .shellreader import ASSIGNMENT, Shell, Unreadable, bare
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+    from typing import Any, Dict, List, Optional, Set, Tuple
 
 LONGEST_ERROR = 500
 LONGEST_LINE = 2000  # of git's own, in characters
@@ -30,24 +33,8 @@ _GH_TAKES_VALUE = frozenset((
     "--assignee", "-l", "--label", "-m", "--milestone", "-p", "--project", "-r", "--reviewer", "-T", "--template",
     "--recover",
 ))  # fmt: skip
-_BEFORE_A_COMMAND = frozenset((
-    "if", "then", "else", "elif", "do", "while", "until", "!", "{", "time", "env", "command", "exec", "nohup",
-))  # fmt: skip
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
-_NOT_KNOWN = re.compile(r"[$`*?{]")  # in a word: only the shell knew what it stood for
-_HERE = re.compile(r"(?<!<)<<-?[ \t]*\\?(['\"]?)([A-Za-z_][\w.-]*)\1")
-_PIECE = re.compile(
-    r"(?P<blank>(?:[^\S\n]|\\\n)+)"
-    r"|(?P<redirect>(?:\d+(?=[<>]))?(?:&>>?|>>|>\||>&|<<<|<<-?|<>|<&|[<>]))"
-    r"|(?P<end>[;\n&|()]+)"
-    r"|(?P<comment>#[^\n]*)"
-    r"|'(?P<single>[^']*)'"
-    r'|"(?P<double>[^"\\]*(?:\\.[^"\\]*)*)"'
-    r"|\\(?P<escaped>.)"
-    r"|(?P<plain>[^\s'\"\\;&|()<>]+)",
-    re.DOTALL,
-)
-_QUOTED = re.compile(r"\\(?:\n|([\"\\$`]))")
+_BEFORE_A_PROGRAM = frozenset(("time", "env", "command", "exec", "nohup"))
+_NOT_KNOWN = re.compile(f"[{ANY}*?]")  # in a word: the shell alone knew what it stood for
 _RANGE = r"[0-9a-f]{4,64}\.{2,3}([0-9a-f]{4,64})"
 _REF = re.compile(
     rf" {{0,3}}(?:([-+*!=t]) )? *(\[(?:new branch|new tag|new reference|deleted|tag update|up to date|rejected|"
@@ -150,54 +137,42 @@ def operations(command: str, output: str, *, succeeded: bool) -> Dict[str, Dict[
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
-def _commands(text: str) -> Iterator[List[str]]:
-    """The simple commands of a shell line, each as its words without redirections, assignments and what else comes
-    before the program; up to what cannot be read, as a quote that does not end.
-    """
-    text = f"{_without_here_documents(text)}\n"
-    words: List[str] = []
-    word: Optional[str] = None
-    is_target = False
-    at = 0
-    while at < len(text):
-        piece = _PIECE.match(text, at)
-        if piece is None:
+class _Commands(Shell):
+    """The simple commands of a shell text in `found`, each from its program on."""
+
+    def __init__(self) -> None:
+        super().__init__("/")
+        self.found: List[List[str]] = []
+
+    def command(self, words: List[str], text: str = "") -> None:
+        """Keep one; assignments alone are kept as variables."""
+        words = bare(words)
+        at = 0
+        while at < len(words) and (ASSIGNMENT.fullmatch(words[at]) or words[at] in _BEFORE_A_PROGRAM):
+            at += 1
+        if words[at:]:
+            self.found.append(words[at:])
             return
-        at, kind = piece.end(), piece.lastgroup
-        if kind in ("single", "double", "escaped", "plain"):
-            part = piece.group(kind)
-            word = (word or "") + (_QUOTED.sub(r"\1", part) if kind == "double" else part)
-            continue
-        if word is not None and not is_target:
-            words.append(word)
-        is_target = kind == "redirect" or (is_target and word is None and kind == "blank")
-        word = None
-        if kind == "end":
-            first = 0
-            while first < len(words) and (words[first] in _BEFORE_A_COMMAND or _ASSIGNMENT.match(words[first])):
-                first += 1
-            if words[first:]:
-                yield words[first:]
-            words = []
+        for assigned in filter(None, map(ASSIGNMENT.fullmatch, words)):
+            value = (self.value(assigned[1]) if assigned[2] else "") + assigned[3]
+            self.variables[assigned[1]] = value if len(value) <= LONGEST else ANY
+
+    def writes(self, operator: str, path: str) -> None:
+        """A file that is written publishes nothing."""
+
+    def printed(self, words: List[str], text: str) -> str:
+        """What it prints is not known."""
+        return ANY
 
 
-def _without_here_documents(text: str) -> str:
-    """The text without the lines of its here-documents: they are data."""
-    if "<<" not in text:
-        return text
-    lines = text.split("\n")
-    last = {line.strip(): number for number, line in enumerate(lines)}
-    kept = []
-    at = 0
-    while at < len(lines):
-        kept.append(lines[at])
-        at += 1
-        for begins in _HERE.finditer(kept[-1]):
-            if last.get(begins.group(2), -1) >= at:  # else it was no here-document
-                while lines[at].strip() != begins.group(2):
-                    at += 1
-                at += 1
-    return "\n".join(kept)
+def _commands(text: str) -> List[List[str]]:
+    """The simple commands of a shell text as their words; up to what cannot be read, as a quote that does not end."""
+    shell = _Commands()
+    try:
+        shell.script(text)
+    except Unreadable:
+        pass
+    return shell.found
 
 
 def _after_options(words: List[str]) -> List[str]:

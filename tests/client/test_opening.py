@@ -52,7 +52,7 @@ def kept(project: Path) -> list[str]:
 
 USAGE = "`/batch-implement --help` shows"
 WRONG_USE = {
-    "": ("No features are named", "a file"),
+    "": ("A features file is missing", USAGE),
     "features.txt --fast": ("Unrecognized arguments: --fast", USAGE),
     "features.txt --max-retries x": ("--max-retries", "'x'", USAGE),
     "features.txt --verify ' '": ("--verify is empty",),

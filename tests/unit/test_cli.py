@@ -119,8 +119,8 @@ def test_help_is_a_word_too(typed):
             "Unrecognized arguments: --zzz.\nusage: batchctl skip [-h] [--json] [--reason TEXT] N",
         ),
         (["create", "f.txt", "--mode", "fast"], "`batchctl create --help` shows"),
-        (["create"], "No features are named."),
-        (["create", "f.txt", "--label", "x"], "in one way only"),
+        (["create"], "A features file is missing."),
+        (["create", "f.txt", "--label", "x"], "in more than one way."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

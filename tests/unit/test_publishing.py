@@ -44,6 +44,7 @@ def push(command, output="", *, succeeded=True):
         ("git push origin :", "origin", None),
         ("git push origin $(git branch --show-current)", "origin", None),
         ('git push "$remote" "$(git branch --show-current)"', None, None),
+        ("branch=feature/; branch+=x\ngit push origin $branch", "origin", "feature/x"),
         ("git push https://example.invalid/r.git main", "https://example.invalid/r.git", "main"),
         ("git push -o ci.skip --receive-pack x origin main", "origin", "main"),
         ("git push -onotify origin main", "origin", "main"),

@@ -234,3 +234,37 @@ def test_a_reminder_does_not_change_with_what_is_no_progress():
     state = started(new_batch(2))
     noted = sessions.at_work(sessions.note_window(state, 5), "p")
     assert reminder.reminder(noted, worker=True) == reminder.reminder(state, worker=True)
+
+
+def test_a_feature_with_a_mode_of_its_own_is_done_in_that_way():
+    state = {**new_batch(2), "details": {"1": {"policy": {"workflow_mode": "direct"}}}}
+    assert "Call the Skill tool" in reminder.next_step(state)
+    then_direct = completed(state)
+    assert "Run `batchctl start`" in reminder.next_step(then_direct)
+    assert "next command: batchctl start" in reminder.for_summariser(then_direct, worker=False)
+
+
+def test_a_worker_is_told_what_its_feature_builds_on_and_changes_as_data():
+    state = {
+        **new_batch(2, needs={1: [0]}),
+        "details": {"1": {"description": "one\ntwo", "touches": ["a.py", "b\n.py"], "policy": {"verify": "make b"}}},
+    }
+    told = reminder.worker_brief(started(completed(state)))
+    for part in (
+        "> one\n> two",
+        "It is said to change these paths:\n> a.py, b\n> .py",
+        "It builds on feature 1, which is done (commit c0ffee):\n> feature 1",
+        "the verify command passing on that commit (`make b`",
+    ):
+        assert part in told
+
+
+def test_a_very_long_description_is_cut_and_says_where_it_is_whole():
+    state = {**new_batch(1), "details": {"0": {"description": "x" * 50_000}}}
+    told = reminder.worker_brief(started(state))
+    assert len(told) < 21_000 and "`batchctl status --json` has all of it" in told
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 features"), (1, "1 feature"), (2, "2 features")])
+def test_numbers_have_the_noun_that_fits(number, said):
+    assert reminder.counted(number, "feature") == said

@@ -86,6 +86,8 @@ def _batch_implement(occasion: Occasion, caller: Caller, typed: str) -> Dict[str
     words = _words(typed)
     if "-h" in words or "--help" in words:
         return _block(parser.format_help().rstrip())
+    if not words:
+        raise Misuse(f"{sources.MISSING}\n`/batch-implement --help` shows what can be given.")
     options = parser.parse_args(words)
     project = occasion.project
     if options.resume is not None:
