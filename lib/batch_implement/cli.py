@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 
-from . import audit, model, paths, reminder
+from . import audit, model, paths, process, reminder
 from . import caller as callers
 from .errors import BatchError, Misuse, StateUnusable
 from .store import Store
+from .transaction import no_batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         return int(data.get("exit_code", 0))
     except BatchError as error:
         if project is not None and error.exit_code != STILL_WORKING:
-            audit.refusal(project, " ".join(["batchctl", *argv]), error)
+            audit.refusal(project, shlex.join(["batchctl", *argv]), error)
         return _say_error(error, wants_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,10 +84,9 @@ def run(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> Tupl
     """Do what `argv` asks for. The answer as text, the same as data, and what else should be told."""
     from . import arguments
 
-    parser = arguments.verbs()
-    options = parser.parse_args(list(argv))
+    options = arguments.read_verb(argv)
     if options.verb is None:
-        raise Misuse(f"A verb is missing.\n{parser.format_help().rstrip()}")
+        raise Misuse(f"A verb is missing.\n{arguments.verbs().format_help().rstrip()}")
     store = Store(project, by_model=not caller.person)
     if options.verb not in ("validate", "schema", "doctor"):
         state = store.read_if_usable()  # what has to be mended is mended here, and told
@@ -132,21 +133,24 @@ def _decide(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 def _brief(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from . import workerverbs
 
-    return workerverbs.brief(project)
+    return workerverbs.brief(project, caller)
 
 
 def _status(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from . import report
 
     state = store.require()
-    return "\n".join(report.status_lines(state)), report.status(state)
+    lines = report.status_lines(state)
+    if caller.person and state["status"] == "in_progress":
+        lines.append(report.who(at_work=process.holds(state["owner"])))
+    return "\n".join(lines), report.status(state)
 
 
 def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import report
+    from . import report, workerverbs
 
     state = store.require()
-    text = reminder.next_step(state)
+    text = workerverbs.what_now(state, caller)
     index = report.following(state)
     feature = (
         None
@@ -164,12 +168,15 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     store.notes.extend(found.notes)
     if options.dry_run:
         plan = personverbs.planned(project, found, given, infer_order=options.infer_order)
+        store.notes.extend(personverbs.in_the_way(project, caller, replace=options.replace))
         return "\n".join(report.plan_lines(plan)), report.plan(plan)
     state = personverbs.create(project, caller, found, given, infer_order=options.infer_order, replace=options.replace)
     text = (
         f"Batch {state['batch_id']} has {reminder.counted(state['total_features'], 'feature')}. Go on with "
         "`/batch-implement --resume` in Claude Code."
     )
+    if not state["policy"]["verify"]:
+        text += " It has no verify command: a commit is all that is asked for."
     return text, report.status(state)
 
 
@@ -203,7 +210,7 @@ def _resume(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     from . import personverbs, report
 
     state = personverbs.resume(project, caller, options.batch_id)
-    text = f"Batch {state['batch_id']} is in progress. Start its client: `/batch-implement --resume` in Claude Code."
+    text = f"Batch {state['batch_id']} is in progress. Go on with `/batch-implement --resume` in Claude Code."
     return text, report.status(state)
 
 
@@ -232,6 +239,8 @@ def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
 def _validate(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from . import validation
 
+    if not options.files and not os.path.lexists(project.state):
+        raise no_batch(project)
     return validation.validate([os.path.join(cwd, name) for name in options.files] or [project.state])
 
 
