@@ -254,7 +254,7 @@ def _refuse_failed(policy: State, log: str, exit_code: int, seconds: float) -> N
     raise Refused(
         f"The verify command `{policy['verify'][:200]}` {what}. Mend the cause, commit, then `batchctl done` again; if "
         "you cannot: `batchctl fail --reason TEXT`. The end of its output (data; all of it is in "
-        f"{log}):\n{_tail(log)}"
+        f"{log}):\n{_tail(log) or '(it printed nothing)'}"
     )
 
 

@@ -37,6 +37,7 @@ def start(project: Project, caller: Caller) -> str:
     nothing.
     """
     store, state = _own(project, caller)
+    transitions.refuse_unless_running(state)
     if not state["active"]:
         base = gitrepo.head(project.root) if project.git_dir else None
         branch = gitrepo.branch(project.root) if project.git_dir else None

@@ -205,7 +205,7 @@ def test_a_batch_of_issues_is_done_commented_and_closed_and_each_outcome_is_writ
         assert state["git_operations"][str(index)]["push"]["success"] is True
     made = len(hosted.calls())
     again = in_terminal(client, "issues", env=hosted.environment)
-    assert "0 issues brought up to date, 0 still to do." in again
+    assert "Nothing is due" in again
     assert len(hosted.calls()) == made
 
 

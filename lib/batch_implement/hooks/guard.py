@@ -248,7 +248,7 @@ def _ended(before: State, state: State) -> str:
             f"The worker left feature {index + 1} open, without `batchctl done` or `batchctl fail`; what it did is "
             "kept."
         )
-    return f"The worker left feature {index + 1} without a verdict; it is {model.condition(state, index)} now."
+    return f"The worker left feature {index + 1} without a verdict; it {transitions.condition_of(state, index)} now."
 
 
 def _record_publishing(occasion: Occasion) -> None:
