@@ -26,7 +26,10 @@ def main() -> int:
             pair = row.build(stage)
             result = pairs.compare(pair.ours, pair.floor, options.pairs, pair.before)
             stage.rest()
-            print(f"{row.name:<20} {result.ratio:6.2f} x ({result.lower:.2f}-{result.upper:.2f}) target {row.target:5.2f}  {'reached' if result.ratio <= row.target else 'MISSED'}  {result.ours_s*1e3:.3f} ms / {result.floor_s*1e3:.3f} ms", flush=True)
+            print(
+                f"{row.name:<20} {result.ratio:6.2f} x ({result.lower:.2f}-{result.upper:.2f}) target {row.target:5.2f}  {'reached' if result.ratio <= row.target else 'MISSED'}  {result.ours_s * 1e3:.3f} ms / {result.floor_s * 1e3:.3f} ms",
+                flush=True,
+            )
     return 0
 
 
