@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 from statistics import median
-from typing import Callable, NamedTuple, Protocol, Sequence
+from typing import IO, Callable, NamedTuple, Protocol, Sequence
 
 INSIDE = Path(__file__).with_name("inside.py")
 
@@ -99,23 +99,24 @@ class Worker:
         words = [sys.executable, str(INSIDE), task, str(folder), str(count)]
         environment = {**os.environ, "PYTHONPATH": str(tree / "lib"), "PYTHONDONTWRITEBYTECODE": "1"}
         self.what = f"{task} {count}"
-        self.process = subprocess.Popen(
-            words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
+        self.process = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def begin(self, times: int = 1) -> None:
         """Let it run; `end` waits for it."""
-        assert self.process.stdin
-        self.process.stdin.write(f"{times}\n")
-        self.process.stdin.flush()
+        os.write(self._stream(self.process.stdin), b"%d\n" % times)
 
     def end(self) -> str:
         """What it answers to `begin`: a line. Raises RuntimeError when it has died."""
-        assert self.process.stdout
-        line = self.process.stdout.readline()
+        line = os.read(self._stream(self.process.stdout), 4096)
         if not line:
             raise RuntimeError(f"The worker for {self.what} ended with {self.process.wait()}")
-        return line
+        return line.decode()
+
+    @staticmethod
+    def _stream(pipe: IO[bytes] | None) -> int:
+        if pipe is None:
+            raise RuntimeError("a worker without a pipe")
+        return pipe.fileno()
 
     def cost(self) -> float:
         """Let it run once; the seconds it says."""
@@ -124,9 +125,9 @@ class Worker:
 
     def close(self) -> int:
         """End it; the largest memory it has had, in KB."""
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.close()
-        self.process.stdout.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
         _, status, usage = os.wait4(self.process.pid, 0)
         self.process.returncode = status
         return usage.ru_maxrss >> (10 if sys.platform == "darwin" else 0)

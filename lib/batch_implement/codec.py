@@ -4,7 +4,7 @@ schema.
 
 from __future__ import annotations
 
-from . import migration, model, strictjson
+from . import jsontext, model, strictjson
 from .errors import StateUnusable
 
 TYPE_CHECKING = False
@@ -22,16 +22,15 @@ def serialise(state: State) -> bytes:
 
     Half of a surrogate pair, which UTF-8 has no place for, becomes `?`. StateUnusable for what is not JSON.
     """
-    from json import dumps
-
+    dumps = jsontext.dumps
     lines = []
     try:
         for name, value in state.items():
             if isinstance(value, list) and value and isinstance(value[0], dict):
-                elements = [dumps(element, ensure_ascii=False, allow_nan=False) for element in value]
+                elements = [dumps(element) for element in value]
                 body = "[\n  " + ",\n  ".join(elements) + "\n ]"
             else:
-                body = dumps(value, ensure_ascii=False, allow_nan=False)
+                body = dumps(value)
             lines.append(f" {dumps(name)}: {body}")
     except (TypeError, ValueError, RecursionError) as error:
         raise StateUnusable(f"The field {name} cannot be written as JSON: {error}. Nothing was changed.") from error
@@ -49,6 +48,8 @@ def valid_state(data: bytes) -> tuple[State, List[str]]:
 
 def migrated(data: Any) -> tuple[State, List[str]]:
     """Parsed JSON as a state of this version, and what was mended: `migration.migrate` with the published schema."""
+    from . import migration
+
     published = published_schema()
     return migration.migrate(data, lambda name, value: not published.check_field(name, value))
 

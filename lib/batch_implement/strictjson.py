@@ -10,8 +10,9 @@ after the value. The sentence begins in lower case, for use after "PATH: ", and 
 
 from __future__ import annotations
 
-import json
 import sys
+
+from . import jsontext
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
@@ -33,18 +34,24 @@ def parse(data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH
         value: object = _DECODER.decode(text)
     except RecursionError:
         raise ValueError(f"nested deeper than the {max_depth} levels that are allowed") from None
-    except json.JSONDecodeError as error:
-        what = "something follows the end of the JSON value" if error.msg == "Extra data" else f"not JSON: {error.msg}"
-        raise ValueError(f"{what}, at line {error.lineno}, column {error.colno}") from None
     except _Refusal:
         raise
-    except ValueError:  # Python's own, from int()
-        raise ValueError(_TOO_MANY_DIGITS) from None
+    except ValueError as error:
+        raise ValueError(_in_words(error)) from None
     if _deeper_than(max_depth, value):
         raise ValueError(f"nested deeper than the {max_depth} levels that are allowed")
     if "\\ud" in text or "\\uD" in text:
         _refuse_lone_surrogates(value)
     return value
+
+
+def _in_words(error: ValueError) -> str:
+    """What the parser says, as a sentence of ours: the json package's error, else Python's own, from int()."""
+    message = getattr(error, "msg", None)
+    if message is None:
+        return _TOO_MANY_DIGITS
+    what = "something follows the end of the JSON value" if message == "Extra data" else f"not JSON: {message}"
+    return f"{what}, at line {getattr(error, 'lineno', 0)}, column {getattr(error, 'colno', 0)}"
 
 
 def _decoded(data: bytes) -> str:
@@ -81,7 +88,7 @@ def _deeper_than(levels: int, value: object) -> bool:
 def _refuse_lone_surrogates(value: object) -> None:
     """Raise ValueError when any text in the value, names too, cannot be written as UTF-8."""
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        jsontext.dumps(value).encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"holds \\u{ord(error.object[error.start]):04x}, half of a surrogate pair") from None
 
@@ -114,9 +121,27 @@ def _no_constant(name: str) -> None:
 
 # Since 3.9.14 Python stops at 4,300 digits by itself, unless told otherwise; its own int() saves a call an integer.
 _stops_by_itself = getattr(sys, "get_int_max_str_digits", int)() == MAX_DIGITS
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object,
-    parse_float=_finite,
-    parse_int=int if _stops_by_itself else _integer,
-    parse_constant=_no_constant,
-)
+_HOOKS = {
+    "object_pairs_hook": _object,
+    "parse_float": _finite,
+    "parse_int": int if _stops_by_itself else _integer,
+    "parse_constant": _no_constant,
+}
+
+
+class _Decoder:
+    """json.JSONDecoder with our hooks; the json package is imported only for the words of a refusal."""
+
+    def __init__(self) -> None:
+        self._scan = jsontext.scanner(**_HOOKS)
+
+    def decode(self, text: str) -> object:
+        found = jsontext.scanned(self._scan, text)
+        if found is None:
+            from json import JSONDecoder
+
+            return JSONDecoder(**_HOOKS).decode(text)  # type: ignore[arg-type]
+        return found[0]
+
+
+_DECODER = _Decoder()

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 
+from . import jsontext
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterator
@@ -55,10 +57,8 @@ def reaches(path: str, tool_use_id: str) -> bool:
 
 
 def _entry(line: bytes) -> dict[str, Any]:
-    import json
-
     try:
-        data = json.loads(line)
+        data = jsontext.loads(line)
     except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}

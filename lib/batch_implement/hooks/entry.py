@@ -38,10 +38,10 @@ class Occasion:
     def payload(self) -> Payload:
         """The event's JSON object; Misuse when it is not one: nothing is done on a guess."""
         if self._payload is None:
-            import json
+            from .. import jsontext
 
             try:
-                data = json.loads(self.raw)
+                data = jsontext.loads(self.raw)
             except (ValueError, RecursionError):
                 data = None
             if not isinstance(data, dict):
@@ -133,8 +133,8 @@ def _say(answer: Any) -> None:
     if answer is None:
         return
     if not isinstance(answer, str):
-        import json
+        from .. import jsontext
 
-        answer = json.dumps(answer)
+        answer = jsontext.dumps_ascii(answer)
     sys.stdout.write(answer + "\n")
     sys.stdout.flush()
