@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 from statistics import median
-from typing import IO, Callable, NamedTuple, Protocol, Sequence
+from typing import IO, Callable, NamedTuple, Protocol, Sequence, cast
 
 INSIDE = Path(__file__).with_name("inside.py")
 
@@ -100,23 +100,20 @@ class Worker:
         environment = {**os.environ, "PYTHONPATH": str(tree / "lib"), "PYTHONDONTWRITEBYTECODE": "1"}
         self.what = f"{task} {count}"
         self.process = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._ask = cast("IO[bytes]", self.process.stdin)
+        self._answers = cast("IO[bytes]", self.process.stdout)
 
     def begin(self, times: int = 1) -> None:
         """Let it run; `end` waits for it."""
-        os.write(self._stream(self.process.stdin), b"%d\n" % times)
+        self._ask.write(b"%d\n" % times)
+        self._ask.flush()
 
     def end(self) -> str:
         """What it answers to `begin`: a line. Raises RuntimeError when it has died."""
-        line = os.read(self._stream(self.process.stdout), 4096)
+        line = self._answers.readline()
         if not line:
             raise RuntimeError(f"The worker for {self.what} ended with {self.process.wait()}")
         return line.decode()
-
-    @staticmethod
-    def _stream(pipe: IO[bytes] | None) -> int:
-        if pipe is None:
-            raise RuntimeError("a worker without a pipe")
-        return pipe.fileno()
 
     def cost(self) -> float:
         """Let it run once; the seconds it says."""
@@ -125,9 +122,8 @@ class Worker:
 
     def close(self) -> int:
         """End it; the largest memory it has had, in KB."""
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._ask.close()
+        self._answers.close()
         _, status, usage = os.wait4(self.process.pid, 0)
         self.process.returncode = status
         return usage.ru_maxrss >> (10 if sys.platform == "darwin" else 0)
