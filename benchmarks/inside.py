@@ -51,7 +51,7 @@ def half_done(count: int) -> dict[str, Any]:
         "owner": process.new_owner(SESSION, int(os.environ.get(OWNER_PID) or os.getppid()), NOW),
         "continuation": {"prompt": PROMPT},
     }
-    return transitions.start(model.consistent(state), NOW, "0" * 40)
+    return transitions.start({**model.consistent(state), "revision": 1}, NOW, "0" * 40)
 
 
 def store(folder: str) -> Any:

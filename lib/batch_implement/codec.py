@@ -9,7 +9,7 @@ from .errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional
+    from typing import Any, Dict, List, Optional
 
     from .model import State
     from .schema import Schema
@@ -21,12 +21,20 @@ def serialise(state: State) -> bytes:
     """A state as its file has it: one top-level field a line, arrays of objects one element a line, UTF-8.
 
     Half of a surrogate pair, which UTF-8 has no place for, becomes `?`. StateUnusable for what is not JSON.
+
+    A value that is the very object that `parse` made last is not encoded again: its text is taken from what was parsed.
+    (A state is never changed in place, see `model`.)
     """
+    global _read
+    read, texts = _read
+    _read = ({}, {})
     dumps = jsontext.dumps
     lines = []
     try:
         for name, value in state.items():
-            if isinstance(value, list) and value and isinstance(value[0], dict):
+            if name in texts and read[name] is value:
+                body = texts[name]
+            elif isinstance(value, list) and value and isinstance(value[0], dict):
                 elements = [dumps(element) for element in value]
                 body = "[\n  " + ",\n  ".join(elements) + "\n ]"
             else:
@@ -74,13 +82,17 @@ def problems(state: State, before: Optional[State]) -> List[str]:
 
 def parse(data: bytes) -> Any:
     """The JSON in `data`. StateUnusable says what is wrong with it."""
+    global _read
     try:
-        return strictjson.parse(data, max_bytes=MAX_BYTES)
+        value, texts = strictjson.parse_by_field(data, max_bytes=MAX_BYTES)
+        _read = (dict(value) if isinstance(value, dict) else {}, texts)
+        return value
     except ValueError as error:
         raise StateUnusable(f"Corrupted batch state file: {error}") from error
 
 
 _ABSENT = object()
+_read: tuple[State, Dict[str, str]] = ({}, {})  # the fields that were parsed last, and the texts of their values
 _schema: Optional[Schema] = None
 
 
