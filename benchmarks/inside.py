@@ -248,12 +248,16 @@ def written(folder: str, count: int) -> dict[str, float]:
             return next(int(line.split()[1]) for line in io if line.startswith("wchar"))
 
     found: dict[str, float] = {"state": os.stat(os.path.join(folder, ".claude", "batch_state.json")).st_size}
+    log = store(folder).project.log_folder + "/audit.jsonl"
     for name, task in (("phase", phase), ("unlogged", unlogged)):
         run = task(folder, count)
         run()
         before = total()
         run()
         found[name] = total() - before
+        if name == "phase":
+            with open(log, "rb") as lines:
+                found["line"] = len(lines.readlines()[-1])
     return found
 
 

@@ -66,14 +66,13 @@ def compare(ours: Thing, floor: Thing, pairs: int, before: Callable[[], object] 
 
 class Program:
     """A program run to its end, `times` in a row; its cost is the CPU time of one run, children that it waited for
-    included. `rss_kb` is the largest memory it has had.
+    included.
     """
 
     def __init__(
         self, words: Sequence[str], env: dict[str, str], stdin: Path | str = os.devnull, times: int = 1
     ) -> None:
         self.words, self.env, self.stdin, self.times = list(words), env, str(stdin), times
-        self.rss_kb = 0
 
     def cost(self) -> float:
         """Run it; the seconds of CPU that one run took. Raises RuntimeError when it fails."""
@@ -88,7 +87,6 @@ class Program:
             if status:
                 raise RuntimeError(f"{' '.join(self.words)} ended with the status {status}")
             total += usage.ru_utime + usage.ru_stime
-            self.rss_kb = max(self.rss_kb, usage.ru_maxrss >> (10 if sys.platform == "darwin" else 0))
         return total / self.times
 
 
@@ -120,10 +118,8 @@ class Worker:
         self.begin()
         return float(self.end())
 
-    def close(self) -> int:
-        """End it; the largest memory it has had, in KB."""
+    def close(self) -> None:
+        """End it."""
         self._ask.close()
         self._answers.close()
-        _, status, usage = os.wait4(self.process.pid, 0)
-        self.process.returncode = status
-        return usage.ru_maxrss >> (10 if sys.platform == "darwin" else 0)
+        self.process.wait()

@@ -164,20 +164,35 @@ def _rows() -> list[Row]:
 
 
 ROWS = _rows()
+HOT = (
+    "PreToolUse Bash, batch of 100",
+    "PostToolUse Bash, batch of 100",
+    "PreToolUse Bash, batch of 10,000",
+    "PostToolUse Bash, batch of 10,000",
+)
 
 
-def programs(stage: Stage) -> dict[str, Program]:
-    """The whole processes whose memory, system calls and files are told, by what they are."""
-    return {
-        "python3 -I -S -c pass": stage.bare(),
-        "sh -c :": stage.shell(),
-        "PreToolUse Bash, no batch": stage.scene(0).hook("PreToolUse", "Bash"),
-        "PreToolUse Bash, batch of 100": stage.scene(100).hook("PreToolUse", "Bash"),
-        "PostToolUse Bash, batch of 100": stage.scene(100).hook("PostToolUse", "Bash"),
-        "PreToolUse Bash, batch of 10,000": stage.scene(MANY).hook("PreToolUse", "Bash"),
-        "PostToolUse Bash, batch of 10,000": stage.scene(MANY).hook("PostToolUse", "Bash"),
-        "Stop, batch of 100": stage.scene(100).hook("Stop"),
-        "Stop, batch of 10,000": stage.scene(MANY).hook("Stop"),
-        "SessionStart compact, batch of 10,000": stage.scene(MANY).hook("SessionStart"),
-        "batchctl next, 100 features": stage.scene(100).batchctl("next"),
-    }
+class Subject(NamedTuple):
+    """A whole process to tell of, and what is to happen before each of its runs."""
+
+    program: Program
+    before: Callable[[], object]
+
+
+def programs(stage: Stage) -> dict[str, Subject]:
+    """The processes whose memory, system calls and files are told, by what they are."""
+    found = {"python3 -I -S -c pass": stage.bare(), "sh -c :": stage.shell()}
+    found["PreToolUse Bash, no batch"] = stage.scene(0).hook("PreToolUse", "Bash")
+    for count in (100, MANY):
+        scene, name = stage.scene(count), f"batch of {count:,}"
+        found.update((f"{event} Bash, {name}", scene.hook(event, "Bash")) for event in ("PreToolUse", "PostToolUse"))
+        scene.progress()
+        found[f"Stop, {name}"] = scene.hook("Stop")
+        found[f"SessionStart compact, {name}"] = scene.hook("SessionStart")
+    found["batchctl next, 100 features"] = stage.scene(100).batchctl("next")
+    moving = {f"Stop, batch of {count:,}": stage.scene(count).progress for count in (100, MANY)}
+    return {name: Subject(program, moving.get(name, _nothing)) for name, program in found.items()}
+
+
+def _nothing() -> None:
+    pass
