@@ -26,8 +26,8 @@ def serialise(state: State) -> bytes:
     (A state is never changed in place, see `model`.)
     """
     global _read
-    read, texts = _read
-    _read = ({}, {})
+    _, read, texts = _read
+    _read = _NOTHING
     dumps = jsontext.dumps
     lines = []
     try:
@@ -56,8 +56,10 @@ def valid_state(data: bytes) -> tuple[State, List[str]]:
 
 def migrated(data: Any) -> tuple[State, List[str]]:
     """Parsed JSON as a state of this version, and what was mended: `migration.migrate` with the published schema."""
+    global _read
     from . import migration
 
+    _read = _NOTHING  # it may be changed in place now
     published = published_schema()
     return migration.migrate(data, lambda name, value: not published.check_field(name, value))
 
@@ -81,18 +83,21 @@ def problems(state: State, before: Optional[State]) -> List[str]:
 
 
 def parse(data: bytes) -> Any:
-    """The JSON in `data`. StateUnusable says what is wrong with it."""
+    """The JSON in `data`. StateUnusable says what is wrong with it. What was parsed last is not parsed again."""
     global _read
+    if _read[1] and _read[0] == data:
+        return dict(_read[1])
     try:
         value, texts = strictjson.parse_by_field(data, max_bytes=MAX_BYTES)
-        _read = (dict(value) if isinstance(value, dict) else {}, texts)
+        _read = (data, dict(value), texts) if isinstance(value, dict) else _NOTHING
         return value
     except ValueError as error:
         raise StateUnusable(f"Corrupted batch state file: {error}") from error
 
 
 _ABSENT = object()
-_read: tuple[State, Dict[str, str]] = ({}, {})  # the fields that were parsed last, and the texts of their values
+_NOTHING: tuple[bytes, State, Dict[str, str]] = (b"", {}, {})
+_read = _NOTHING  # what was parsed last: the bytes, the fields, the texts of their values
 _schema: Optional[Schema] = None
 
 

@@ -67,3 +67,12 @@ def test_what_did_not_change_is_written_as_it_was_read_and_the_rest_anew():
     assert b'"revision": 7' in codec.serialise(state)
     codec.parse(GOOD)
     assert codec.serialise(new_batch(2)) == codec.serialise(new_batch(2))
+
+
+def test_what_is_read_twice_is_the_same_and_a_change_to_the_one_is_none_to_the_other():
+    first = codec.parse(GOOD)
+    first["status"] = "paused"
+    second = codec.parse(bytes(bytearray(GOOD)))
+    assert second == STATE
+    codec.migrated(second)
+    assert codec.parse(GOOD) == STATE
