@@ -102,10 +102,10 @@ _schema: Optional[Schema] = None
 
 
 def published_schema() -> Schema:
-    """The published schema of a state, compiled once a process."""
+    """The published schema of a state, compiled once a process, a field when it is first checked."""
     global _schema
     if _schema is None:
         from . import schema
 
-        _schema = schema.compile_schema(schema.load_published("batch_state"))
+        _schema = schema.compile_by_field(schema.load_published("batch_state"))
     return _schema
