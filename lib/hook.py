@@ -17,6 +17,9 @@ try:
 except Exception:
     settled = False  # the entry meets the same trouble, and tells of it
 if not settled:
+    import gc
+
+    gc.disable()  # it would look through a large state again and again, in a process that ends at once
     from batch_implement.hooks import entry
 
     entry.main(event, tool, raw)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Iterator
 
 TAIL_BYTES = 1 << 20
+NEAR_BYTES = 1 << 16
 USAGE_FIELDS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 
 
@@ -65,12 +66,17 @@ def _entry(line: bytes) -> dict[str, Any]:
 
 
 def _backwards(path: str) -> Iterator[bytes]:
-    """The lines at the end of the file, last first."""
+    """The lines at the end of the file, last first. What is asked for mostly stands near the end: that is read first."""
+    rest = b""
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(0, size - TAIL_BYTES))
-            tail = file.read(TAIL_BYTES)
+            end = size = os.fstat(file.fileno()).st_size
+            for most in (min(NEAR_BYTES, TAIL_BYTES), TAIL_BYTES):
+                start = max(0, size - most)
+                file.seek(start)
+                rest, *lines = (file.read(end - start) + rest).split(b"\n")
+                yield from reversed(lines)
+                end = start
     except (OSError, ValueError):
         return
-    yield from reversed(tail.split(b"\n"))
+    yield rest
