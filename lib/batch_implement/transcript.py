@@ -66,7 +66,7 @@ def _entry(line: bytes) -> dict[str, Any]:
 
 
 def _backwards(path: str) -> Iterator[bytes]:
-    """The lines at the end of the file, last first. What is asked for mostly stands near the end: that is read first."""
+    """The lines at the end of the file, last first. What is asked for mostly stands near it: that is read first."""
     rest = b""
     try:
         with open(path, "rb") as file:
