@@ -3,6 +3,8 @@
 #   make demo            a batch of five features from beginning to end, shown while it happens (about a minute)
 #   make test            everything that must hold: linters, types, the plugin's validation, all tests
 #   make check-pythons   unit and property tests on every Python from 3.9 to 3.13 that is found here
+#   make bench           what hooks and updates cost, against floors measured beside them (about 20 minutes; for some rows
+#                        only: make bench BENCH="--row guard update-10 --pairs 30"; docs/performance.md explains it)
 #
 # PYTHON names the Python 3.9 or newer to use (python3), JOBS the number of tests that run at a time (4: most of
 # them wait for a client).
@@ -11,7 +13,7 @@ PYTHON ?= python3
 JOBS ?= 4
 BIN := .venv/bin
 
-.PHONY: demo test check-pythons tools format clean
+.PHONY: demo test check-pythons bench tools format clean
 
 demo: tools
 	@$(BIN)/python scripts/demo.py
@@ -25,6 +27,9 @@ test: tools
 
 check-pythons:
 	@$(PYTHON) scripts/check_pythons.py
+
+bench: tools
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 tools:
 	@$(PYTHON) scripts/tools.py

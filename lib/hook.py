@@ -1,12 +1,26 @@
-"""Entry of every hook: `hook.py EVENT [TOOL]`, the event's JSON on standard input. hooks/run starts it;
-`batch_implement.hooks` does it.
+"""Entry of every hook: `hook.py EVENT [TOOL [ROOT PRIVATE]]`, the event's JSON on standard input. hooks/run starts it,
+and says which project it found; most calls end with a glance, for the others `batch_implement.hooks` does the work.
 """
 
-import os
+import posix
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, __file__.rpartition("/")[0])
 
-from batch_implement.hooks import entry
+from batch_implement import glance
 
-entry.main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "")
+event, tool, root, private = [*sys.argv[1:], "", "", ""][:4]
+raw = None
+try:
+    raw = glance.payload()
+    settled = glance.settles(event, tool, root, private, raw)
+except Exception:
+    settled = False  # the entry meets the same trouble, and tells of it
+if not settled:
+    import gc
+
+    gc.disable()  # it would look through a large state again and again, in a process that ends at once
+    from batch_implement.hooks import entry
+
+    entry.main(event, tool, raw)
+posix._exit(0)  # everything is said and flushed; the interpreter's own farewell takes longer than the glance

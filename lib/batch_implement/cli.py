@@ -10,12 +10,11 @@ something was refused.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
 
-from . import audit, model, paths, process, reminder
+from . import audit, jsontext, model, paths, process, reminder
 from . import caller as callers
 from .errors import BatchError, Misuse, StateUnusable
 from .store import Store
@@ -43,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
         text, data, notes = run(argv, project, caller, cwd)
         for note in notes:
             _print(note, sys.stderr)
-        _print(json.dumps(data, ensure_ascii=False) if wants_json else text, sys.stdout)
+        _print(jsontext.dumps(data) if wants_json else text, sys.stdout)
         sys.stdout.flush()
         return int(data.get("exit_code", 0))
     except BatchError as error:
@@ -64,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
 def _say_error(error: BatchError, wants_json: bool) -> int:
     if wants_json:
         data = {"error": {"message": error.message, "exit_code": error.exit_code}}
-        _print(json.dumps(data, ensure_ascii=False), sys.stdout)
+        _print(jsontext.dumps(data), sys.stdout)
     _print(f"batchctl: {error.message}", sys.stderr)
     return error.exit_code
 
@@ -82,11 +81,7 @@ def answer(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> s
 
 def run(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> Tuple[str, Dict[str, Any], List[str]]:
     """Do what `argv` asks for. The answer as text, the same as data, and what else should be told."""
-    from . import arguments
-
-    options = arguments.read_verb(argv)
-    if options.verb is None:
-        raise Misuse(f"A verb is missing.\n{arguments.verbs().format_help().rstrip()}")
+    options = _asked(argv)
     store = Store(project, by_model=not caller.person)
     if options.verb not in ("validate", "schema", "doctor"):
         state = store.read_if_usable()  # what has to be mended is mended here, and told
@@ -98,6 +93,25 @@ def run(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> Tupl
         raise
     text, data = answered if isinstance(answered, tuple) else (answered, {"message": answered})
     return text, data, store.notes
+
+
+class _Plain:
+    """The options of a verb that was given without any but --json."""
+
+    def __init__(self, verb: str) -> None:
+        self.verb = verb
+
+
+def _asked(argv: Sequence[str]) -> Any:
+    """What `argv` asks for: `verb` and its options. Misuse when it is wrong."""
+    if list(argv[:1]) in (["next"], ["status"]) and argv[1:] in ([], ["--json"]):
+        return _Plain(argv[0])  # asked most often, and by far: argparse costs more than the answer
+    from . import arguments
+
+    options = arguments.read_verb(argv)
+    if options.verb is None:
+        raise Misuse(f"A verb is missing.\n{arguments.verbs().format_help().rstrip()}")
+    return options
 
 
 def _start(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:

@@ -4,12 +4,12 @@ schema.
 
 from __future__ import annotations
 
-from . import migration, model, strictjson
+from . import jsontext, model, strictjson
 from .errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional
+    from typing import Any, Dict, List, Optional
 
     from .model import State
     from .schema import Schema
@@ -21,17 +21,24 @@ def serialise(state: State) -> bytes:
     """A state as its file has it: one top-level field a line, arrays of objects one element a line, UTF-8.
 
     Half of a surrogate pair, which UTF-8 has no place for, becomes `?`. StateUnusable for what is not JSON.
-    """
-    from json import dumps
 
+    A value that is the very object that `parse` made last is not encoded again: its text is taken from what was parsed.
+    (A state is never changed in place, see `model`.)
+    """
+    global _read
+    read, texts = _read
+    _read = _NOTHING
+    dumps = jsontext.dumps
     lines = []
     try:
         for name, value in state.items():
-            if isinstance(value, list) and value and isinstance(value[0], dict):
-                elements = [dumps(element, ensure_ascii=False, allow_nan=False) for element in value]
+            if name in texts and read[name] is value:
+                body = texts[name]
+            elif isinstance(value, list) and value and isinstance(value[0], dict):
+                elements = [dumps(element) for element in value]
                 body = "[\n  " + ",\n  ".join(elements) + "\n ]"
             else:
-                body = dumps(value, ensure_ascii=False, allow_nan=False)
+                body = dumps(value)
             lines.append(f" {dumps(name)}: {body}")
     except (TypeError, ValueError, RecursionError) as error:
         raise StateUnusable(f"The field {name} cannot be written as JSON: {error}. Nothing was changed.") from error
@@ -49,6 +56,10 @@ def valid_state(data: bytes) -> tuple[State, List[str]]:
 
 def migrated(data: Any) -> tuple[State, List[str]]:
     """Parsed JSON as a state of this version, and what was mended: `migration.migrate` with the published schema."""
+    global _read
+    from . import migration
+
+    _read = _NOTHING  # it may be changed in place now
     published = published_schema()
     return migration.migrate(data, lambda name, value: not published.check_field(name, value))
 
@@ -73,21 +84,26 @@ def problems(state: State, before: Optional[State]) -> List[str]:
 
 def parse(data: bytes) -> Any:
     """The JSON in `data`. StateUnusable says what is wrong with it."""
+    global _read
     try:
-        return strictjson.parse(data, max_bytes=MAX_BYTES)
+        value, texts = strictjson.parse_by_field(data, max_bytes=MAX_BYTES)
+        _read = (dict(value), texts) if isinstance(value, dict) else _NOTHING
+        return value
     except ValueError as error:
         raise StateUnusable(f"Corrupted batch state file: {error}") from error
 
 
 _ABSENT = object()
+_NOTHING: tuple[State, Dict[str, str]] = ({}, {})
+_read = _NOTHING  # what was parsed last: the fields, the texts of their values
 _schema: Optional[Schema] = None
 
 
 def published_schema() -> Schema:
-    """The published schema of a state, compiled once a process."""
+    """The published schema of a state, compiled once a process, a field when it is first checked."""
     global _schema
     if _schema is None:
         from . import schema
 
-        _schema = schema.compile_schema(schema.load_published("batch_state"))
+        _schema = schema.compile_by_field(schema.load_published("batch_state"))
     return _schema

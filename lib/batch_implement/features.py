@@ -24,7 +24,7 @@ import re
 import stat
 
 from .errors import Misuse
-from .listing import MAX_BYTES, MAX_FEATURE_CHARS, Feature, Listing, checked, clean, decoded, noted
+from .listing import MAX_BYTES, MAX_FEATURE_CHARS, Feature, Listing, checked, clean, decoded, noted, noted_clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ def _read_lines(data: bytes, name: str) -> Listing:
     features = []
     for number, line in enumerate(decoded(data, name).split("\n"), start=1):
         text = clean(line).strip()
-        if text and not text.startswith("#"):
-            features.append(noted(text, name, number))
+        if text and text[0] != "#":
+            features.append(noted_clean(text, name, number))
     if not features:
         raise Misuse(f"{name} lists no feature: every line is blank or a comment (#). Write one feature a line.")
     return Listing(checked(features, name), {})

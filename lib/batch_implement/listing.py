@@ -62,7 +62,7 @@ def clean(text: str) -> str:
 
     These could hide or reorder what a person sees. Joiners of zero width stay: scripts and emoji need them.
     """
-    return text.translate(TO_SPACE)
+    return text if text.isprintable() else text.translate(TO_SPACE)  # nothing printable is in TO_SPACE
 
 
 def clean_block(text: str) -> str:
@@ -100,7 +100,13 @@ def _line_of(data: bytes, offset: int) -> int:
 
 def noted(written: str, name: str, line: int) -> Feature:
     """Return the feature that a text of one line stands for, its notes taken off into `details`. Raises Misuse."""
-    text = clean(written).strip()
+    return noted_clean(clean(written).strip(), name, line)
+
+
+def noted_clean(text: str, name: str, line: int) -> Feature:
+    """Return what `noted` does for a text that is clean and stripped already."""
+    if text and "(" not in text and text[-1] != ")":
+        return Feature(text, line, {})
     details: Dict[str, Any] = {}
     while text.endswith(")"):
         head, _, inner = text[:-1].rpartition("(")
@@ -113,7 +119,7 @@ def noted(written: str, name: str, line: int) -> Feature:
             raise Misuse(f"{name}, line {line}: the note `({kind}: ...)` is there twice. Make it one.")
         details[key] = _references(note[2], name, line) if kind == "after" else _identifier(note[2], name, line)
         text = head.rstrip()
-    broken = BROKEN_NOTE.search(text)
+    broken = BROKEN_NOTE.search(text) if "(" in text else None
     if broken:
         raise Misuse(
             f"{name}, line {line}: {text[broken.start() :][:60]!r} looks like a note, which stands closed at the end "
@@ -156,24 +162,26 @@ def checked(features: List[Feature], name: str) -> List[Feature]:
         raise Misuse(f"{name} lists {len(features):,} features; one batch takes {MAX_FEATURES:,}. Split the list.")
     texts: Dict[str, int] = {}
     ids: Dict[str, int] = {}
-    for index, feature in enumerate(features):
-        if len(feature.text) > MAX_FEATURE_CHARS:
+    for index, (text, line, details, _) in enumerate(features):
+        if len(text) > MAX_FEATURE_CHARS:
             raise Misuse(
-                f"{name}, line {feature.line}: {len(feature.text):,} characters; a feature has at most "
-                f"{MAX_FEATURE_CHARS:,}. Are line breaks missing? If not, put the details into a file and name it in "
-                "the feature."
+                f"{name}, line {line}: {len(text):,} characters; a feature has at most {MAX_FEATURE_CHARS:,}. Are line "
+                "breaks missing? If not, put the details into a file and name it in the feature."
             )
-        first = texts.setdefault(" ".join(feature.text.split()).casefold(), index)
+        plain = text.isascii() and "  " not in text  # it is clean: then its only blanks are single spaces
+        words = text if plain else " ".join(text.split())
+        first = texts.setdefault(words.casefold(), index)
         if first != index:
             raise Misuse(
-                f"{name}, line {feature.line}: the same feature as {_which(features, first, index)}. Take one away, or "
-                "say how they differ."
+                f"{name}, line {line}: the same feature as {_which(features, first, index)}. Take one away, or say how "
+                "they differ."
             )
-        identifier = feature.details.get("id")
-        first = index if identifier is None else ids.setdefault(identifier.casefold(), index)
+        if "id" not in details:
+            continue
+        first = ids.setdefault(details["id"].casefold(), index)
         if first != index:
             raise Misuse(
-                f"{name}, line {feature.line}: the id {identifier!r} is that of the feature "
+                f"{name}, line {line}: the id {details['id']!r} is that of the feature "
                 f"{_which(features, first, index)} too. Give each its own."
             )
     return features

@@ -13,8 +13,6 @@ they are part of the published layout and do not change between projects.
 Nothing here raises, and no input takes more than time linear in its length.
 """
 
-from __future__ import annotations
-
 
 def mentions(text: bytes) -> bool:
     """Say whether a shell command, as UTF-8 bytes, holds a word that `shellguard.forbidden` could object to.

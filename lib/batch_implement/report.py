@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from . import blocking, model, policies, reminder
-from .features import clean
 from .model import key
 
 TYPE_CHECKING = False
@@ -13,6 +12,15 @@ if TYPE_CHECKING:
     from .model import State
 
 SIGNS = {"completed": "done   ", "failed": "FAILED ", "skipped": "skipped", "active": "open   ", "pending": "-      "}
+
+
+def clean(text: str) -> str:
+    """`features.clean`, which is imported only for a text that it would change."""
+    if text.isprintable():
+        return text
+    from . import features
+
+    return features.clean(text)
 
 
 def status(state: State) -> Dict[str, Any]:

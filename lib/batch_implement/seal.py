@@ -14,17 +14,17 @@ It is written, durably, before the state is replaced. A rename keeps the inode, 
 is the `new` or the `old` one of the seal, and what is neither was not written by us. Only the store writes it.
 """
 
-from __future__ import annotations
-
-import os
+import posix  # on the way of every tool call, where `os` is too dear: see glance.py
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from typing import Optional
 
     from .model import State
 
 LIMIT = 65536
+_FLAGS = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
 
 
 class Identity:
@@ -35,7 +35,7 @@ class Identity:
     def __init__(self, inode: int, size: int, mtime_ns: int, sha256: str, revision: int) -> None:
         self.inode, self.size, self.mtime_ns, self.sha256, self.revision = inode, size, mtime_ns, sha256, revision
 
-    def is_at(self, status: os.stat_result) -> bool:
+    def is_at(self, status: "os.stat_result") -> bool:
         """Whether the file with this status is that version, by all that a stat can tell."""
         return status.st_ino == self.inode and status.st_size == self.size and status.st_mtime_ns == self.mtime_ns
 
@@ -51,10 +51,10 @@ class Seal:
     def __init__(
         self,
         live: bool,
-        new: Optional[Identity],
-        old: Optional[Identity],
+        new: "Optional[Identity]",
+        old: "Optional[Identity]",
         session: str = "",
-        owner_pid: Optional[int] = None,
+        owner_pid: "Optional[int]" = None,
         open: bool = False,
         unattended: bool = False,
         remind: tuple[str, ...] = (),
@@ -62,7 +62,7 @@ class Seal:
         self.live, self.new, self.old, self.session, self.owner_pid = live, new, old, session, owner_pid
         self.open, self.unattended, self.remind = open, unattended, remind
 
-    def knows(self, status: os.stat_result) -> Optional[Identity]:
+    def knows(self, status: "os.stat_result") -> "Optional[Identity]":
         """The sealed version that the file with this status is; None for a foreign one."""
         for identity in (self.new, self.old):
             if identity is not None and identity.is_at(status):
@@ -74,7 +74,7 @@ class Seal:
         if self.new is None:
             return True
         try:
-            return self.knows(os.stat(path, follow_symlinks=False)) is not None
+            return self.knows(posix.lstat(path)) is not None
         except OSError:
             return not self.live
 
@@ -84,7 +84,7 @@ class Seal:
 
 
 def render(
-    state: Optional[State], live: bool, new: Optional[Identity], old: Optional[Identity], remind: list[str]
+    state: "Optional[State]", live: bool, new: "Optional[Identity]", old: "Optional[Identity]", remind: list[str]
 ) -> bytes:
     """The seal's text for a write of `state` (None when it is put away). A name that does not fit is left out."""
     owner = (state["owner"] if state else None) or {"session_id": "", "pid": None}
@@ -101,7 +101,7 @@ def render(
     return ("\n".join(lines) + "\n").encode()
 
 
-def parse(text: bytes) -> Optional[Seal]:
+def parse(text: bytes) -> "Optional[Seal]":
     """The seal with this text; None when it is not one."""
     try:
         lines = text.decode("ascii").split("\n")
@@ -123,18 +123,18 @@ def parse(text: bytes) -> Optional[Seal]:
         return None
 
 
-def read(private: str) -> Optional[Seal]:
+def read(private: str) -> "Optional[Seal]":
     """The seal in the private folder at this path; None when there is none or it is not one."""
     try:
-        descriptor = os.open(f"{private}/seal", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = posix.open(f"{private}/seal", _FLAGS)
     except OSError:
         return None
     try:
-        return parse(os.read(descriptor, LIMIT))
+        return parse(posix.read(descriptor, LIMIT))
     except OSError:
         return None
     finally:
-        os.close(descriptor)
+        posix.close(descriptor)
 
 
 def fits(session_id: str) -> bool:
@@ -150,7 +150,7 @@ def fits(session_id: str) -> bool:
 _NAMES = ["new", "old", "owner", "open", "unattended", "remind"]
 
 
-def _identity(fields: list[str]) -> Optional[Identity]:
+def _identity(fields: list[str]) -> "Optional[Identity]":
     if fields[1] == "-":
         return None
     inode, size, mtime_ns, sha256, revision = fields[1:]

@@ -10,13 +10,20 @@ after the value. The sentence begins in lower case, for use after "PATH: ", and 
 
 from __future__ import annotations
 
-import json
 import sys
+from itertools import chain
+
+from . import jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_DIGITS = 4300  # the time that int() takes grows with the square
 
+_CONTAINERS = frozenset((dict, list))
 _TOO_MANY_DIGITS = f"holds an integer of more than {MAX_DIGITS:,} digits"
 
 
@@ -26,28 +33,85 @@ class _Refusal(ValueError):
 
 def parse(data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> object:
     """Return the value that the bytes hold: dict, list, str, int, float, bool or None. Raises ValueError only."""
-    if len(data) > max_bytes:
-        raise ValueError(f"larger than the {max_bytes:,} bytes that are allowed")
-    text = _decoded(data)
+    return _whole(_decoded(data, max_bytes), max_depth)
+
+
+def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, dict[str, str]]:
+    """Return what `parse` returns, and the text of each field's value when the bytes hold an object that is laid out as
+    `codec.serialise` does it, one field a line; for any other layout no texts.
+    """
+    text = _decoded(data, max_bytes)
+    found = _by_field(text)
+    return (_whole(text, MAX_DEPTH), {}) if found is None else found
+
+
+def _whole(text: str, max_depth: int) -> object:
     try:
-        value: object = _DECODER.decode(text)
+        found = jsontext.scanned(_SCAN, text)
+        value: object = _DECODER.decode(text) if found is None else found[0]
+        names = _names_within(max_depth, value)
+        if found is not None and names > 0 and not _are_all(names, text):
+            value = _DECODER.decode(text)
     except RecursionError:
         raise ValueError(f"nested deeper than the {max_depth} levels that are allowed") from None
-    except json.JSONDecodeError as error:
-        what = "something follows the end of the JSON value" if error.msg == "Extra data" else f"not JSON: {error.msg}"
-        raise ValueError(f"{what}, at line {error.lineno}, column {error.colno}") from None
     except _Refusal:
         raise
-    except ValueError:  # Python's own, from int()
-        raise ValueError(_TOO_MANY_DIGITS) from None
-    if _deeper_than(max_depth, value):
+    except ValueError as error:
+        raise ValueError(_in_words(error)) from None
+    if names < 0:
         raise ValueError(f"nested deeper than the {max_depth} levels that are allowed")
     if "\\ud" in text or "\\uD" in text:
         _refuse_lone_surrogates(value)
     return value
 
 
-def _decoded(data: bytes) -> str:
+def _by_field(text: str) -> Optional[tuple[object, dict[str, str]]]:
+    """The object in the text and the text of each of its values; None when it is laid out otherwise, or when anything
+    in it is not as it must be: `_whole` says what.
+    """
+    if _SCAN is None or not (text.startswith('{\n "') and text.endswith("\n}\n")) or "\\u" in text:
+        return None
+    value: dict[str, object] = {}
+    texts: dict[str, str] = {}
+    for line in text[4:-3].split(',\n "'):
+        name, _, body = line.partition('": ')
+        try:
+            item, end = _SCAN(body, 0)
+        except (StopIteration, ValueError, RecursionError):
+            return None
+        names = _names_within(MAX_DEPTH - 1, item) if item and type(item) in _CONTAINERS else 0
+        if end != len(body) or not name.isidentifier() or name in value or names < 0:
+            return None
+        if names and not _are_all(names, body):
+            return None
+        value[name], texts[name] = item, body
+    return value, texts
+
+
+def _are_all(names: int, text: str) -> bool:
+    """Whether a text has exactly so many names of objects, for certain: then, if its value has as many, none stands
+    there twice. False is not certain.
+
+    Where no blank stands before a colon, and no quote within a text does, `":` ends a name and nothing else. A tab or a
+    line break cannot be within a text; a single character is looked for much faster than two.
+    """
+    if "\t" in text or "\r" in text or " :" in text or ("\n" in text and "\n:" in text):
+        return False
+    return not ("\\" in text and '\\":' in text) and text.count('":') == names
+
+
+def _in_words(error: ValueError) -> str:
+    """What the parser says, as a sentence of ours: the json package's error, else Python's own, from int()."""
+    message = getattr(error, "msg", None)
+    if message is None:
+        return _TOO_MANY_DIGITS
+    what = "something follows the end of the JSON value" if message == "Extra data" else f"not JSON: {message}"
+    return f"{what}, at line {getattr(error, 'lineno', 0)}, column {getattr(error, 'colno', 0)}"
+
+
+def _decoded(data: bytes, max_bytes: int) -> str:
+    if len(data) > max_bytes:
+        raise ValueError(f"larger than the {max_bytes:,} bytes that are allowed")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError("UTF-16 with a byte order mark (BOM), expected UTF-8")
     if data.startswith(b"\xef\xbb\xbf"):
@@ -63,25 +127,30 @@ def _decoded(data: bytes) -> str:
         raise ValueError(f"not UTF-8: byte 0x{data[error.start]:02x} at line {line}") from None
 
 
-def _deeper_than(levels: int, value: object) -> bool:
-    """Tell whether arrays and objects stand in each other more than so many levels deep, without recursion."""
-    level = [value] if isinstance(value, (dict, list)) else []
+def _names_within(levels: int, value: object) -> int:
+    """Return how many names the objects in a value have together; -1 when arrays and objects stand in each other more
+    than so many levels deep. Without recursion.
+    """
+    if type(value) not in _CONTAINERS:
+        return 0
+    level: list[Any] = [value]
+    names = 0
     for _ in range(levels):
-        level = [
-            child
-            for node in level
-            for child in (node.values() if type(node) is dict else node)
-            if type(child) is dict or type(child) is list
-        ]
-        if not level:
-            return False
-    return bool(level)
+        objects = [node for node in level if type(node) is dict]
+        names += sum(map(len, objects))
+        arrays = level if not objects else [node for node in level if type(node) is list]
+        children = list(chain(chain.from_iterable(map(dict.values, objects)), chain.from_iterable(arrays)))
+        kinds = set(map(type, children))
+        if kinds.isdisjoint(_CONTAINERS):
+            return names
+        level = children if kinds <= _CONTAINERS else [child for child in children if type(child) in _CONTAINERS]
+    return -1
 
 
 def _refuse_lone_surrogates(value: object) -> None:
     """Raise ValueError when any text in the value, names too, cannot be written as UTF-8."""
     try:
-        json.dumps(value, ensure_ascii=False).encode()
+        jsontext.dumps(value).encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"holds \\u{ord(error.object[error.start]):04x}, half of a surrogate pair") from None
 
@@ -114,9 +183,31 @@ def _no_constant(name: str) -> None:
 
 # Since 3.9.14 Python stops at 4,300 digits by itself, unless told otherwise; its own int() saves a call an integer.
 _stops_by_itself = getattr(sys, "get_int_max_str_digits", int)() == MAX_DIGITS
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object,
-    parse_float=_finite,
-    parse_int=int if _stops_by_itself else _integer,
-    parse_constant=_no_constant,
-)
+_HOOKS: Dict[str, Any] = {
+    "object_pairs_hook": _object,
+    "parse_float": _finite,
+    "parse_int": int if _stops_by_itself else _integer,
+    "parse_constant": _no_constant,
+}
+
+
+# Without the hook on objects, which costs more than all the rest: what it looks for is counted afterwards.
+_SCAN = jsontext.scanner(**{**_HOOKS, "object_pairs_hook": None})
+
+
+class _Decoder:
+    """json.JSONDecoder with our hooks; the json package is imported only for the words of a refusal."""
+
+    def __init__(self) -> None:
+        self._scan = jsontext.scanner(**_HOOKS)
+
+    def decode(self, text: str) -> object:
+        found = jsontext.scanned(self._scan, text)
+        if found is None:
+            from json import JSONDecoder
+
+            return JSONDecoder(**_HOOKS).decode(text)
+        return found[0]
+
+
+_DECODER = _Decoder()

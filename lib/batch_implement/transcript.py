@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 
+from . import jsontext
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterator
 
 TAIL_BYTES = 1 << 20
+NEAR_BYTES = 1 << 16
 USAGE_FIELDS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 
 
@@ -55,22 +58,25 @@ def reaches(path: str, tool_use_id: str) -> bool:
 
 
 def _entry(line: bytes) -> dict[str, Any]:
-    import json
-
     try:
-        data = json.loads(line)
+        data = jsontext.loads(line)
     except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 
 
 def _backwards(path: str) -> Iterator[bytes]:
-    """The lines at the end of the file, last first."""
+    """The lines at the end of the file, last first. What is asked for mostly stands near it: that is read first."""
+    rest = b""
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(0, size - TAIL_BYTES))
-            tail = file.read(TAIL_BYTES)
+            end = size = os.fstat(file.fileno()).st_size
+            for most in (min(NEAR_BYTES, TAIL_BYTES), TAIL_BYTES):
+                start = max(0, size - most)
+                file.seek(start)
+                rest, *lines = (file.read(end - start) + rest).split(b"\n")
+                yield from reversed(lines)
+                end = start
     except (OSError, ValueError):
         return
-    yield from reversed(tail.split(b"\n"))
+    yield rest

@@ -1,8 +1,8 @@
 """From an event to its answer. Everything here is on the way of each tool call: nothing is imported before it is
 needed.
 
-Most calls end in `main` after one small read (the seal), one stat (the state file) and a look at the payload's raw
-bytes. What goes wrong in a hook never stops the work: it is noted in the audit log and said once.
+Most calls never come here: `glance` settles them. What goes wrong in a hook never stops the work: it is noted in the
+audit log and said once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import paths, rawscan, seal
+from .. import glance, paths, seal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     Payload = Dict[str, Any]
 
-LONGEST_PAYLOAD = 256 * 1024 * 1024
 # After these the state may have been changed by the model: what is found changed then is undone.
 TOOL_EVENTS = ("PreToolUse", "PostToolUse", "PostToolUseFailure", "SubagentStop", "Stop")
 
@@ -39,10 +38,10 @@ class Occasion:
     def payload(self) -> Payload:
         """The event's JSON object; Misuse when it is not one: nothing is done on a guess."""
         if self._payload is None:
-            import json
+            from .. import jsontext
 
             try:
-                data = json.loads(self.raw)
+                data = jsontext.loads(self.raw)
             except (ValueError, RecursionError):
                 data = None
             if not isinstance(data, dict):
@@ -82,11 +81,11 @@ def _client_pid() -> str:
     return str(process.client_pid(os.environ) or "")
 
 
-def main(event: str, tool: str) -> None:
-    """Answer one event on standard output."""
+def main(event: str, tool: str, raw: Optional[bytes] = None) -> None:
+    """Answer one event on standard output. `raw` is what came on standard input, when that was read already."""
     project = None
     try:
-        raw = sys.stdin.buffer.read(LONGEST_PAYLOAD)
+        raw = glance.payload() if raw is None else raw
         project = paths.find_project(os.environ, os.getcwd())
         occasion = Occasion(event, tool, raw, project, seal.read(project.private))
         if not _nothing_to_do(occasion):
@@ -102,19 +101,12 @@ def main(event: str, tool: str) -> None:
 
 
 def _nothing_to_do(occasion: Occasion) -> bool:
-    """Whether one look at the seal and one at the state file show that this tool call needs nothing."""
+    """Whether this is a tool call that needs nothing, now that everything about it is known."""
     sealed = occasion.sealed
-    if sealed is None or occasion.event not in ("PreToolUse", "PostToolUse", "PostToolUseFailure"):
+    if sealed is None or not glance.concerns(occasion.event, occasion.tool):
         return False
-    if occasion.tool == "Skill" or (occasion.event == "PreToolUse" and occasion.tool != "Bash"):
-        return False
-    own = occasion.own
-    if own and not sealed.vouches_for(occasion.project.state):
-        return False
-    if occasion.event == "PreToolUse":
-        return not rawscan.worth_a_look(occasion.raw)
-    publishes = occasion.tool == "Bash" and rawscan.mentions_publishing(occasion.raw)
-    return not own or not (sealed.remind or publishes)
+    state = occasion.project.state
+    return glance.nothing_to_do(occasion.event, occasion.tool, occasion.raw, sealed, state, occasion.own)
 
 
 def _answer(occasion: Occasion) -> Any:
@@ -141,8 +133,8 @@ def _say(answer: Any) -> None:
     if answer is None:
         return
     if not isinstance(answer, str):
-        import json
+        from .. import jsontext
 
-        answer = json.dumps(answer)
+        answer = jsontext.dumps_ascii(answer)
     sys.stdout.write(answer + "\n")
     sys.stdout.flush()

@@ -1,0 +1,305 @@
+"""What is measured within a process: `inside.py TASK FOLDER COUNT`, with the library to measure on PYTHONPATH.
+
+For each number on standard input the task is run as often; the answer is a line with the CPU seconds of one run (user
+and system, this process). Each task is a function of the folder and of the count of features; it prepares, and returns
+what is to be run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from typing import Any, Callable
+
+Run = Callable[[], object]
+OWNER_PID = "BENCH_CLIENT_PID"
+SESSION, PROMPT = "session-of-the-bench", "prompt-1"
+NOW = "2026-01-31T23:59:59Z"
+
+
+def seconds() -> float:
+    """CPU time of this process so far."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+# -- states -----------------------------------------------------------------------------------------------------------
+
+
+def text(index: int) -> str:
+    """A feature as people write them: about 90 characters."""
+    return f"Add the command number {index + 1} to the reporting tool, with its option --since DATE, tests and a page"
+
+
+def half_done(count: int) -> dict[str, Any]:
+    """A batch of which half is completed, every tenth of the rest needs the one before it, and one feature is open."""
+    from batch_implement import model, policies, process, transitions
+
+    needs = {str(index): [index - 1] for index in range(count // 2 + 10, count, 10)}
+    policy = policies.new(verify="python3 -m pytest -q")
+    state = model.new_state("batch-bench", [text(index) for index in range(count)], NOW, policy=policy, needs=needs)
+    done = transitions.complete(transitions.start(state, NOW, "0" * 40), NOW, {"commit": "c0ffee" * 6, "verify": None})
+    proof, timing = done["evidence"]["0"], done["timings"]["0"]
+    half = range(count // 2)
+    state = {
+        **done,
+        "completed_features": list(half),
+        "evidence": {str(index): dict(proof) for index in half},
+        "timings": {str(index): dict(timing) for index in half},
+        "owner": process.new_owner(SESSION, int(os.environ.get(OWNER_PID) or os.getppid()), NOW),
+        "continuation": {"prompt": PROMPT},
+    }
+    return transitions.start({**model.consistent(state), "revision": 1}, NOW, "0" * 40)
+
+
+def store(folder: str) -> Any:
+    """The store of the project in this folder."""
+    from batch_implement.paths import Project
+    from batch_implement.store import Store
+
+    return Store(Project(folder))
+
+
+def make(folder: str, count: int) -> Run:
+    """Create the batch."""
+    return lambda: store(folder).create(half_done(count))
+
+
+def finish(folder: str, count: int) -> Run:
+    """Create the batch, and let its hooks find it over."""
+    from batch_implement import model
+
+    over = {**half_done(count), "active": None, "completed_features": list(range(count)), "owner": None}
+    return lambda: store(folder).create(model.consistent(over))
+
+
+# -- updates ----------------------------------------------------------------------------------------------------------
+
+
+def phase(folder: str, count: int) -> Run:
+    """A durable update: the open feature's phase changes, which is one line in the audit log."""
+    from batch_implement import transitions
+
+    at = store(folder)
+
+    def further(state: dict[str, Any]) -> dict[str, Any]:
+        return transitions.set_phase(state, "plan" if state["active"]["phase"] == "implement" else "implement")
+
+    return lambda: at.update(further)
+
+
+def unlogged(folder: str, count: int) -> Run:
+    """A durable update that is no event: the audit log has no line of it."""
+    from batch_implement import sessions
+
+    at = store(folder)
+    numbers = iter(range(10**9))
+    return lambda: at.update(lambda state: sessions.note_window(state, next(numbers)))
+
+
+def _replaced(place: str, data: bytes) -> None:
+    """The common way to write a file so that it survives a power cut."""
+    with open(place + ".new", "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(place + ".new", place)
+    folder = os.open(os.path.dirname(place), os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def _plain(folder: str) -> Run:
+    place = os.path.join(folder, "plain.json")
+    with open(os.path.join(folder, ".claude", "batch_state.json"), encoding="utf-8") as file:
+        state = json.load(file)
+    with open(place, "w", encoding="utf-8") as file:
+        json.dump(state, file, indent=2)
+    phases = iter(["plan", "implement"] * 10**7)
+
+    def run() -> None:
+        with open(place, encoding="utf-8") as file:
+            state = json.load(file)
+        state["active"]["phase"] = next(phases)
+        state["revision"] += 1
+        _replaced(place, json.dumps(state, indent=2).encode())
+
+    return run
+
+
+def plain(folder: str, count: int) -> Run:
+    """The plain way with its two fsyncs, of the file and of its folder: no lock, no check, no seal."""
+    return _plain(folder)
+
+
+def plain_same_fsyncs(folder: str, count: int) -> Run:
+    """The plain way with the four fsyncs that ours does: of the state, of a second small file, of both folders."""
+    run, second = _plain(folder), os.path.join(folder, ".claude", "second")
+
+    def both() -> None:
+        _replaced(second, b"x" * 400)
+        run()
+
+    return both
+
+
+def same_bytes(folder: str, count: int) -> Run:
+    """Writing the state's bytes with fsync, rename and fsync of the folder, and nothing else."""
+    place = os.path.join(folder, "bytes.json")
+    with open(os.path.join(folder, ".claude", "batch_state.json"), "rb") as file:
+        data = file.read()
+    return lambda: _replaced(place, data)
+
+
+# -- pure work --------------------------------------------------------------------------------------------------------
+
+
+def validate(folder: str, count: int) -> Run:
+    """Full validation: schema and invariants."""
+    from batch_implement import codec
+
+    state = half_done(count)
+    codec.problems(state, None)
+
+    def run() -> None:
+        if codec.problems(state, None):
+            raise RuntimeError("the state of the bench is not valid")
+
+    return run
+
+
+def jsonschema(folder: str, count: int) -> Run:
+    """The published schema alone, held against the state by jsonschema."""
+    import jsonschema as reference
+    from batch_implement import schema
+
+    state, validator = half_done(count), reference.Draft7Validator(schema.load_published("batch_state"))
+    return lambda: validator.validate(state)
+
+
+def _needs(count: int) -> dict[int, list[int]]:
+    import random
+
+    chance = random.Random(5)  # noqa: S311 - the same graph each time, no secret
+    needs = {index: sorted(chance.sample(range(index), min(5, index))) for index in range(1, count)}
+    missing = 5 * count - sum(map(len, needs.values()))
+    for index in range(count - missing, count):
+        needs[index] = sorted({*needs[index], *chance.sample(range(index), 6)})[: len(needs[index]) + 1]
+    return needs
+
+
+def order(folder: str, count: int) -> Run:
+    """Our order of as many features with five times as many dependencies."""
+    from batch_implement import ordering
+
+    needs = _needs(count)
+    return lambda: ordering.order(count, needs)
+
+
+def sort(folder: str, count: int) -> Run:
+    """The same with graphlib alone, which has no order among those that are ready."""
+    import graphlib
+
+    needs = _needs(count)
+
+    def run() -> None:
+        if len(list(graphlib.TopologicalSorter(needs).static_order())) != count:
+            raise RuntimeError("graphlib lost a feature")
+
+    return run
+
+
+def _features_file(folder: str, count: int) -> str:
+    place = os.path.join(folder, f"features-{count}.txt")
+    with open(place, "w", encoding="utf-8") as file:
+        file.writelines(text(index) + (f" (after: {index})\n" if index % 10 == 9 else "\n") for index in range(count))
+    return place
+
+
+def read(folder: str, count: int) -> Run:
+    """A features file, read as `create` reads it."""
+    from batch_implement import features
+
+    place = _features_file(folder, count)
+    return lambda: features.read_file(place)
+
+
+def split(folder: str, count: int) -> Run:
+    """The same file, read and split into lines."""
+    place = _features_file(folder, count)
+
+    def run() -> list[str]:
+        with open(place, encoding="utf-8") as file:
+            return file.read().splitlines()
+
+    return run
+
+
+# -- what is no ratio -------------------------------------------------------------------------------------------------
+
+
+def written(folder: str, count: int) -> dict[str, float]:
+    """Bytes handed to write(2) by one update, with and without an event, and the state's size."""
+
+    def total() -> int:
+        with open("/proc/self/io", encoding="ascii") as io:
+            return next(int(line.split()[1]) for line in io if line.startswith("wchar"))
+
+    found: dict[str, float] = {"state": os.stat(os.path.join(folder, ".claude", "batch_state.json")).st_size}
+    log = store(folder).project.log_folder + "/audit.jsonl"
+    for name, task in (("phase", phase), ("unlogged", unlogged)):
+        run = task(folder, count)
+        run()
+        before = total()
+        run()
+        found[name] = total() - before
+        if name == "phase":
+            with open(log, "rb") as lines:
+                found["line"] = len(lines.readlines()[-1])
+    return found
+
+
+def texts(folder: str, count: int) -> dict[str, str]:
+    """Every text that the plugin puts into a conversation, by when that is, for the batch in this folder."""
+    from batch_implement import reminder
+
+    state = store(folder).read()
+    closed = {**state, "active": None}
+    return {
+        "brief of the coordinator, once a batch": reminder.coordinator_brief(closed),
+        "next step, once a feature and once a stop": reminder.next_step(closed),
+        "brief of the worker, once an attempt": reminder.worker_brief(state),
+        "reminder of the coordinator, once a compaction": reminder.reminder(state, worker=False),
+        "reminder of the worker, once a compaction": reminder.reminder(state, worker=True),
+        "for the summariser, once a compaction": reminder.for_summariser(state, worker=False),
+    }
+
+
+TASKS: dict[str, Callable[[str, int], Run]] = {
+    task.__name__: task
+    for task in (
+        make, finish, phase, unlogged, plain, plain_same_fsyncs, same_bytes, validate, jsonschema, order, sort, read,
+        split,
+    )
+}  # fmt: skip
+TOLD: dict[str, Callable[[str, int], dict[str, Any]]] = {"written": written, "texts": texts}
+
+
+def main(task: str, folder: str, count: int) -> None:
+    """Run the task as often as each line of standard input says."""
+    if task in TOLD:
+        print(json.dumps(TOLD[task](folder, count)), flush=True)
+        return
+    run = TASKS[task](folder, count)
+    for line in sys.stdin:
+        times = int(line)
+        before = seconds()
+        for _ in range(times):
+            run()
+        print((seconds() - before) / times, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,125 @@
+"""Two things measured by turns, so that a busy machine slows both: only the ratio of a pair counts.
+
+    result = compare(ours, floor, pairs=30)      Result.ratio is the median over the pairs
+
+A thing is anything with `cost()`: seconds that one run took. `Program` is a whole process on the CPU time of it and of
+its children; `Worker` answers from within a process that stays, by the clock that its task uses.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import IO, Callable, NamedTuple, Protocol, Sequence, cast
+
+INSIDE = Path(__file__).with_name("inside.py")
+
+
+class Thing(Protocol):
+    """What can be measured."""
+
+    def cost(self) -> float:
+        """Run once; the seconds that it took."""
+        ...
+
+
+class Result(NamedTuple):
+    """Medians over the pairs: the ratio, with its quartiles, and both costs in seconds."""
+
+    ratio: float
+    lower: float
+    upper: float
+    ours_s: float
+    floor_s: float
+    pairs: int
+
+
+def compare(ours: Thing, floor: Thing, pairs: int, before: Callable[[], object] | None = None) -> Result:
+    """Measure both `pairs` times, one directly after the other, every second time in the other order.
+
+    `before` is called ahead of each run of either, unmeasured. Two pairs ahead are thrown away: they warm caches.
+    """
+    ratios: list[float] = []
+    costs: list[tuple[float, float]] = []
+    for number in range(-min(2, pairs), pairs):
+        taken = {}
+        for thing in (ours, floor) if number % 2 else (floor, ours):
+            if before is not None:
+                before()
+            taken[thing is ours] = thing.cost()
+        if number >= 0:
+            ratios.append(taken[True] / max(taken[False], 1e-9))
+            costs.append((taken[True], taken[False]))
+    ordered = sorted(ratios)
+    return Result(
+        median(ratios),
+        ordered[len(ordered) // 4],
+        ordered[(len(ordered) * 3) // 4],
+        median(cost[0] for cost in costs),
+        median(cost[1] for cost in costs),
+        pairs,
+    )
+
+
+class Program:
+    """A program run to its end, `times` in a row; its cost is the CPU time of one run, children that it waited for
+    included.
+    """
+
+    def __init__(
+        self, words: Sequence[str], env: dict[str, str], stdin: Path | str = os.devnull, times: int = 1
+    ) -> None:
+        self.words, self.env, self.stdin, self.times = list(words), env, str(stdin), times
+
+    def cost(self) -> float:
+        """Run it; the seconds of CPU that one run took. Raises RuntimeError when it fails."""
+        total = 0.0
+        for _ in range(self.times):
+            actions = [
+                (os.POSIX_SPAWN_OPEN, 0, self.stdin, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            ]
+            pid = os.posix_spawn(self.words[0], self.words, self.env, file_actions=actions)
+            _, status, usage = os.wait4(pid, 0)
+            if status:
+                raise RuntimeError(f"{' '.join(self.words)} ended with the status {status}")
+            total += usage.ru_utime + usage.ru_stime
+        return total / self.times
+
+
+class Worker:
+    """A task of `inside.py` in a process of its own, which uses the library in `tree`. Its cost is what it says."""
+
+    def __init__(self, tree: Path, task: str, folder: Path, count: int) -> None:
+        words = [sys.executable, str(INSIDE), task, str(folder), str(count)]
+        environment = {**os.environ, "PYTHONPATH": str(tree / "lib"), "PYTHONDONTWRITEBYTECODE": "1"}
+        self.what = f"{task} {count}"
+        self.process = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._ask = cast("IO[bytes]", self.process.stdin)
+        self._answers = cast("IO[bytes]", self.process.stdout)
+
+    def begin(self, times: int = 1) -> None:
+        """Let it run; `end` waits for it."""
+        self._ask.write(b"%d\n" % times)
+        self._ask.flush()
+
+    def end(self) -> str:
+        """What it answers to `begin`: a line. Raises RuntimeError when it has died."""
+        line = self._answers.readline()
+        if not line:
+            raise RuntimeError(f"The worker for {self.what} ended with {self.process.wait()}")
+        return line.decode()
+
+    def cost(self) -> float:
+        """Let it run once; the seconds it says."""
+        self.begin()
+        return float(self.end())
+
+    def close(self) -> None:
+        """End it."""
+        self._ask.close()
+        self._answers.close()
+        self.process.wait()

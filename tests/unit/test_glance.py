@@ -1,0 +1,74 @@
+"""The first look of a hook: it settles what needs nothing, leaves the rest to the entry, and stays cheap."""
+
+from __future__ import annotations
+
+import json
+import os
+import posix
+import subprocess
+import sys
+
+import pytest
+from batch_implement import glance, sessions, transitions
+from batches import NOW, ROOT, new_batch, owner
+
+
+@pytest.fixture
+def seen(store, repository, monkeypatch):
+    """What `glance.settles` says of a call in a project with a batch of the session `s-1`, held by this process."""
+    store.create(new_batch(3, owner=owner("s-1")))
+
+    def look(event, tool, command, *, session="s-1", pid=None, private=store.project.private, **env):
+        told = {"CLAUDE_CODE_SESSION_ID": session, "CLAUDE_PID": str(pid or os.getpid()), **env}
+        environ = {name.encode(): value.encode() for name, value in told.items() if value is not None}
+        monkeypatch.setattr(posix, "environ", environ)
+        raw = json.dumps({"tool_input": {"command": command}}).encode()
+        return glance.settles(event, tool, str(repository), private, raw)
+
+    return look
+
+
+@pytest.mark.parametrize("event", ["PreToolUse", "PostToolUse", "PostToolUseFailure"])
+def test_an_innocent_command_is_settled(seen, event):
+    assert seen(event, "Bash", "pytest -q")
+    assert seen(event, "Bash", "pytest -q", session="s-2")
+
+
+def test_what_may_concern_the_batch_is_left_to_the_entry(seen, store, repository):
+    assert not seen("PreToolUse", "Bash", "rm .claude/batch_state.json")
+    assert not seen("PostToolUse", "Bash", "git push")
+    assert seen("PostToolUse", "Bash", "git push", session="s-2")
+    assert not seen("PreToolUse", "Write", "x")
+    assert not seen("PostToolUse", "Skill", "x")
+    assert not seen("Stop", "", "x")
+    store.update(lambda state: sessions.record_compaction(state, NOW, "main", 5))
+    assert seen("PreToolUse", "Bash", "pytest -q")
+    assert not seen("PostToolUse", "Bash", "pytest -q")  # a reminder is owed
+
+
+def test_a_state_that_was_changed_is_left_to_the_entry_in_the_session_that_holds_the_batch(seen, repository):
+    (repository / ".claude" / "batch_state.json").write_text("{}")
+    assert not seen("PostToolUse", "Bash", "pytest -q")
+    assert not seen("PreToolUse", "Bash", "pytest -q")
+    assert seen("PostToolUse", "Bash", "pytest -q", session="s-2")
+
+
+def test_what_it_is_not_told_it_leaves_to_the_entry(seen, store):
+    assert not seen("PreToolUse", "Bash", "pytest -q", private="")
+    assert not seen("PreToolUse", "Bash", "pytest -q", session="")
+    assert not seen("PreToolUse", "Bash", "pytest -q", CLAUDE_PID=None)
+    assert not seen("PreToolUse", "Bash", "pytest -q", BATCH_IMPLEMENT_REMEMBER="/data")
+    store.update(lambda state: transitions.start(state, NOW, None))
+    with open(f"{store.project.private}/seal", "w", encoding="utf-8") as damaged:
+        damaged.write("live\n")
+    assert not seen("PreToolUse", "Bash", "pytest -q")
+
+
+def test_it_imports_neither_os_nor_what_the_language_calls_future():
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'lib')!r})\n"
+        "from batch_implement import glance, seal\n"
+        "print(*sorted({'os', 're', 'json', '__future__', 'typing'} & set(sys.modules)))"
+    )
+    words = [sys.executable, "-I", "-S", "-B", "-c", program]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "\n"
