@@ -8,7 +8,8 @@
     unattended 0|1
     remind CONTEXT ...           windows that are owed a reminder
 
-An IDENTITY is `INODE SIZE MTIME_NS SHA256 REVISION`.
+An IDENTITY is `INODE SIZE MTIME_NS SHA256 REVISION`; the revision is 0 for a file that is not ours yet: the edit, or
+old file, that a write takes over.
 
 It is written, durably, before the state is replaced. A rename keeps the inode, so at every moment the file in place
 is the `new` or the `old` one of the seal, and what is neither was not written by us. Only the store writes it.
@@ -16,7 +17,10 @@ is the `new` or the `old` one of the seal, and what is neither was not written b
 
 from __future__ import annotations
 
+import errno
 import os
+
+from .errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from .model import State
 
 LIMIT = 65536
+TEMP = "seal.tmp"
+_NO_FILE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR))
 
 
 class Identity:
@@ -63,11 +69,15 @@ class Seal:
         self.open, self.unattended, self.remind = open, unattended, remind
 
     def knows(self, status: os.stat_result) -> Optional[Identity]:
-        """The sealed version that the file with this status is; None for a foreign one."""
+        """The sealed version that the file with this status is; None for a foreign one, also one that `is_adopting`."""
         for identity in (self.new, self.old):
-            if identity is not None and identity.is_at(status):
+            if identity is not None and identity.revision and identity.is_at(status):
                 return identity
         return None
+
+    def is_adopting(self, status: os.stat_result) -> bool:
+        """Whether the file with this status is a foreign one whose adoption was begun: an `old` of revision 0."""
+        return self.old is not None and not self.old.revision and self.old.is_at(status)
 
     def vouches_for(self, path: str) -> bool:
         """Whether the file at `path` is a sealed version, or rightly absent, by one stat: enough for most hooks."""
@@ -124,17 +134,38 @@ def parse(text: bytes) -> Optional[Seal]:
 
 
 def read(private: str) -> Optional[Seal]:
-    """The seal in the private folder at this path; None when there is none or it is not one."""
+    """The seal in the private folder at this path; None when there is none or it is not one. Errors as `text`."""
+    found = text(private)
+    return None if found is None else parse(found)
+
+
+def text(private: str) -> Optional[bytes]:
+    """What stands in the seal of the private folder at this path, None when there is no file.
+
+    StateUnusable when it cannot be read: to go on as if there were none would take any file for a valid edit.
+    """
+    descriptor = -1
     try:
         descriptor = os.open(f"{private}/seal", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return parse(os.read(descriptor, LIMIT))
-    except OSError:
-        return None
+        found = b""
+        while len(found) < LIMIT:
+            part = os.read(descriptor, LIMIT - len(found))
+            if not part:
+                break
+            found += part
+        return found
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise StateUnusable(
+            f"{private}/seal cannot be read: {error.strerror}. Nothing was changed. Check who owns it, and the disk."
+        ) from error
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass  # nothing was written through it
 
 
 def fits(session_id: str) -> bool:
