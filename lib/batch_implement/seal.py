@@ -73,7 +73,7 @@ class Seal:
                 return identity
         return None
 
-    def is_adopting(self, status: os.stat_result) -> bool:
+    def is_adopting(self, status: "os.stat_result") -> bool:
         """Whether the file with this status is a foreign one whose adoption was begun: an `old` of revision 0."""
         return self.old is not None and not self.old.revision and self.old.is_at(status)
 
