@@ -55,11 +55,11 @@ def half_done(count: int) -> dict[str, Any]:
 
 
 def store(folder: str) -> Any:
-    """The store of the project in this folder."""
+    """The store of the project in this folder. It waits longer for the lock than a program does: to be measured."""
     from batch_implement.paths import Project
     from batch_implement.store import Store
 
-    return Store(Project(folder))
+    return Store(Project(folder), timeout_s=120.0)
 
 
 def make(folder: str, count: int) -> Run:
