@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import posix
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,9 @@ class Crash(BaseException):
 
 @pytest.fixture
 def broken(monkeypatch):
-    """`broken("fsync", error, when)`: that function of `os` raises `error` where `when` says so of its arguments."""
+    """`broken("fsync", error, when)`: that function of `os`, which is `posix`'s, raises `error` where `when` says so of
+    its arguments.
+    """
 
     def breaking(name, error, when=lambda *arguments: True):
         real = getattr(os, name)
@@ -36,6 +39,8 @@ def broken(monkeypatch):
             return real(*arguments, **options)
 
         monkeypatch.setattr(os, name, call)
+        if hasattr(posix, name):
+            monkeypatch.setattr(posix, name, call)
 
     breaking.mend = monkeypatch.undo
     return breaking
