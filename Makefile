@@ -2,17 +2,20 @@
 #
 #   make demo            a batch of five features from beginning to end, shown while it happens (about a minute)
 #   make test            everything that must hold: linters, types, the plugin's validation, all tests
+#   make prove           the full proofs that nothing is lost (docs/durability.md), with their figures; as root also real
+#                        power cuts; up to 20 minutes
 #   make check-pythons   unit and property tests on every Python from 3.9 to 3.13 that is found here
 #   make bench           what hooks and updates cost, against floors measured beside them (about 20 minutes; for some rows
 #                        only: make bench BENCH="--row guard update-10 --pairs 30"; docs/performance.md explains it)
 #
-# PYTHON names the Python 3.9 or newer to use (python3), JOBS the number of tests that run at a time (2).
+# PYTHON names the Python 3.9 or newer to use (python3), JOBS the number of tests that run at a time (4: most of
+# them wait for a client).
 
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 4
 BIN := .venv/bin
 
-.PHONY: demo test check-pythons bench tools format clean
+.PHONY: demo test prove check-pythons bench tools format clean
 
 demo: tools
 	@$(BIN)/python scripts/demo.py
@@ -22,7 +25,10 @@ test: tools
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/validate_plugin.py
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+prove: tools
+	$(BIN)/python -m pytest -n $(JOBS) -m prove -rP
 
 check-pythons:
 	@$(PYTHON) scripts/check_pythons.py

@@ -15,12 +15,21 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 from batch_implement import clock, doors, library, model, places, policies, scripted
 
 del sys.path[0]
+
+__all__ = [
+    "CONTEXT_THRESHOLD", "DEFAULT_STATE_FILE", "LOCK_TIMEOUT", "BatchState", "BatchStateError", "BatchStateManager",
+    "BatchStateValueError", "audit_log_security_event", "cleanup_batch_state", "create_batch_state",
+    "estimate_context_tokens", "get_clear_notification_message", "get_default_state_file", "get_feature_git_status",
+    "get_next_pending_feature", "get_retry_count", "increment_retry_count", "load_batch_state", "mark_feature_status",
+    "pause_batch_for_clear", "record_auto_clear_event", "record_git_operation", "save_batch_state",
+    "should_auto_clear", "should_clear_context", "update_batch_progress",
+]  # fmt: skip
 
 DEFAULT_STATE_FILE: Path  # see __getattr__
 CONTEXT_THRESHOLD = scripted.CONTEXT_THRESHOLD
@@ -74,6 +83,7 @@ class BatchState:
     attempts: Dict[int, List[Dict[str, Any]]] = field(default_factory=dict)
     active: Optional[Dict[str, Any]] = None
     evidence: Dict[int, Dict[str, Any]] = field(default_factory=dict)
+    issue_updates: Dict[int, Dict[str, Any]] = field(default_factory=dict)
     details: Dict[int, Dict[str, Any]] = field(default_factory=dict)
     decisions: List[Dict[str, Any]] = field(default_factory=list)
     policy: Dict[str, Any] = field(default_factory=lambda: policies.new(evidence=[]))
@@ -84,6 +94,10 @@ class BatchState:
     untracked_at_start: List[str] = field(default_factory=list)
     timings: Dict[int, Dict[str, Any]] = field(default_factory=dict)
     unknown_fields: Dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in scripted.BY_INDEX:
+            setattr(self, name, scripted.int_keys(getattr(self, name)))
 
     def to_dict(self) -> Dict[str, Any]:
         """Plain data of its own, as the file has it but for the int keys."""
@@ -122,7 +136,7 @@ def create_batch_state(
     return BatchState(
         chosen, name, len(texts), texts,
         created_at=clock.now(), source_type=source_type, state_file=str(state_file or ""),
-        issue_numbers=None if issue_numbers is None else list(issue_numbers),
+        issue_numbers=list(issue_numbers) if issue_numbers else None,
     )  # fmt: skip
 
 
@@ -146,13 +160,9 @@ def load_batch_state(state_file: Any) -> BatchState:
 
 @_door
 def update_batch_progress(
-    state_file: Any,
-    feature_index: int,
-    status: str,
-    context_token_delta: int = 0,
-    error_message: Optional[str] = None,
-    token_delta: Optional[int] = None,
-) -> None:
+    state_file: Any, feature_index: int, status: str, context_token_delta: int = 0,
+    error_message: Optional[str] = None, token_delta: Optional[int] = None,
+) -> None:  # fmt: skip
     """A feature is `completed` or `failed`; adds the tokens. `completed` is refused where evidence is asked for."""
     added = context_token_delta if token_delta is None else token_delta
     library.progress(state_file, feature_index, status, LOCK_TIMEOUT, tokens=added, error=error_message)
@@ -160,12 +170,9 @@ def update_batch_progress(
 
 @_door
 def mark_feature_status(
-    state_file: Any,
-    feature_index: int,
-    status: str,
-    error_message: Optional[str] = None,
+    state_file: Any, feature_index: int, status: str, error_message: Optional[str] = None,
     retry_count: Optional[int] = None,
-) -> None:
+) -> None:  # fmt: skip
     """A feature is `completed` (then it is no failed one any more) or `failed`, with `retry_count` when given."""
     library.progress(state_file, feature_index, status, LOCK_TIMEOUT, error=error_message, retry_count=retry_count)
 
@@ -218,18 +225,10 @@ def get_retry_count(state: BatchState, feature_index: int) -> int:
 
 @_door
 def record_git_operation(
-    state: BatchState,
-    feature_index: int,
-    operation: str,
-    success: bool,
-    commit_sha: Optional[str] = None,
-    branch: Optional[str] = None,
-    remote: Optional[str] = None,
-    pr_number: Optional[int] = None,
-    pr_url: Optional[str] = None,
-    error_message: Optional[str] = None,
-    **extra: Any,
-) -> BatchState:
+    state: BatchState, feature_index: int, operation: str, success: bool, commit_sha: Optional[str] = None,
+    branch: Optional[str] = None, remote: Optional[str] = None, pr_number: Optional[int] = None,
+    pr_url: Optional[str] = None, error_message: Optional[str] = None, **extra: Any,
+) -> BatchState:  # fmt: skip
     """A new state in which `commit`, `push` or `pr` of a feature is recorded. The one given is not changed."""
     scripted.check_index(vars(state), feature_index, "feature_index")
     said = {"sha": commit_sha, "branch": branch, "remote": remote, "number": pr_number, "url": pr_url}
@@ -271,22 +270,21 @@ def get_clear_notification_message(
 def pause_batch_for_clear(state_file: Any, feature_index_or_state: Any, tokens_before_clear: int) -> None:
     """Pause a batch at a feature; a state that is given is changed in place, too. Deprecated."""
     given = feature_index_or_state
-    state = load_batch_state(state_file) if isinstance(given, int) else given
-    index = given if isinstance(given, int) else min(state.current_index, state.total_features)
-    changes = scripted.paused_for_clear(vars(state), index, tokens_before_clear, clock.now())
-    paused = dataclasses.replace(state, **changes)
-    save_batch_state(state_file, paused)
-    vars(state).update(vars(paused))
+
+    def pause(state: BatchState, index: int) -> None:
+        changes = scripted.paused_for_clear(vars(state), index, tokens_before_clear, clock.now())
+        paused = dataclasses.replace(state, **changes)
+        save_batch_state(state_file, paused)
+        vars(state).update(vars(paused))
+
+    if isinstance(given, int):
+        library.again_while_stale(lambda: pause(load_batch_state(state_file), given))
+    else:
+        pause(given, min(given.current_index, given.total_features))
 
 
-def _method(name: str, on: Callable[[Any], Any]) -> Any:
-    """A method that makes the call of this name on `on(manager)`."""
-    call: Any = lambda self, *given, **named: globals()[name](on(self), *given, **named)  # noqa: E731
-    return functools.update_wrapper(call, globals()[name])
-
-
-_on_file = functools.partial(_method, on=operator.attrgetter("state_file"))
-_on_state = functools.partial(_method, on=operator.methodcaller("load_batch_state"))
+_on_file = functools.partial(doors.method, globals(), on=operator.attrgetter("state_file"))
+_on_state = functools.partial(doors.method, globals(), on=operator.methodcaller("load_batch_state"))
 
 
 class BatchStateManager:
@@ -307,9 +305,13 @@ class BatchStateManager:
     def __init__(self, state_file: Any = None) -> None:
         self.state_file = Path(library.made_ready(get_default_state_file() if state_file is None else state_file))
 
-    def create_batch_state(self, features: Any, batch_id: Any = None, issue_numbers: Any = None) -> BatchState:
-        """A new batch for this file, nothing written."""
-        return self.create_batch(features, None, batch_id, issue_numbers)
+    def create_batch_state(
+        self, features: Any, batch_id: Any = None, issue_numbers: Any = None, features_file: Any = None
+    ) -> BatchState:
+        """A new batch for this file, nothing written; `(features_file, features)` is understood as in the call."""
+        if isinstance(batch_id, (list, tuple)):
+            features_file, features, batch_id = features, batch_id, None
+        return self.create_batch(features, features_file, batch_id, issue_numbers)
 
     @_door
     def create_batch(
@@ -344,6 +346,4 @@ def _plain(state: BatchState) -> Dict[str, Any]:
 
 def _from_plain(plain: Dict[str, Any]) -> BatchState:
     known = {name: value for name, value in plain.items() if name in _FIELDS and value is not None}
-    for name in scripted.BY_INDEX:
-        known[name] = {int(key): value for key, value in known.get(name, {}).items()}
     return BatchState(**known, unknown_fields={name: plain[name] for name in plain if name not in _FIELDS})

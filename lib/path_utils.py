@@ -50,8 +50,11 @@ def find_project_root(
 ) -> Path:
     """The nearest folder from `start_path` (by default where the client or this process is) upward that has a marker.
 
-    Markers count in their order: a far `.git` wins over a nearer `.claude`. FileNotFoundError when no folder has any.
+    Markers count in their order: a far `.git` wins over a nearer `.claude`. With neither argument it is the project's
+    root. FileNotFoundError when no folder has any.
     """
+    if marker_files is None and start_path is None:
+        return get_project_root(use_cache=False)
     markers = _MARKERS if marker_files is None else tuple(marker_files)
     start = os.path.abspath(start_path) if start_path else paths.start_folder(os.environ, _working_directory())
     for marker in markers:

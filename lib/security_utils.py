@@ -29,7 +29,7 @@ def validate_path(
     try:
         return Path(places.checked(path, purpose, must_exist=not allow_missing))
     except places.PathRefused as refused:
-        places.tell_refusal(refused.message)
+        places.tell_refusal("validate_path", refused)
         raise
 
 

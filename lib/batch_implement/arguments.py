@@ -1,22 +1,30 @@
 """What can be typed: the verbs of batchctl and their options, and those of `/batch-implement`.
 
-    options = verbs().parse_args(["create", "features.txt", "--verify", "make test"])
+    options = read_verb(["create", "features.txt", "--verify", "make test"])
     options = batch_command().parse_args([...])          /batch-implement
     wishes = policy_of(options)                          what the options ask of the batch's policy
 
-Wrong arguments raise Misuse with the usage.
+Wrong arguments raise Misuse: what is wrong, what was probably meant, and the usage, or where it stands when it is long.
 """
 
 from __future__ import annotations
 
 import argparse
+import textwrap
 
 from . import model, policies
 from .errors import Misuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, NoReturn
+    from typing import Any, Dict, Iterable, NoReturn, Sequence
+
+GROUPS = (
+    ("For a person, to steer the batch", ("create", "add", "skip", "retry", "pause", "resume", "abort", "issues")),
+    ("For anyone, to look at it", ("status", "next", "brief", "log", "validate", "schema", "doctor")),
+    ("For the model, feature by feature", ("start", "phase", "done", "fail", "decide")),
+)
+LONGEST_USAGE = 2  # lines; a longer one hides what is wrong
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,7 +32,23 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise Misuse."""
-        raise Misuse(f"{message[:1].upper()}{message[1:]}.\n{self.format_usage().rstrip()}")
+        usage = self.format_usage().rstrip()
+        if len(usage.splitlines()) > LONGEST_USAGE:
+            usage = f"`{self.prog} --help` shows what can be given."
+        raise Misuse(f"{message[:1].upper()}{message[1:]}.{self._meant(message)}\n{usage}")
+
+    def _meant(self, message: str) -> str:
+        """A guess at the option that was meant, when `message` is about one that there is not."""
+        if not message.startswith("unrecognized arguments: -"):
+            return ""
+        return _guess(message.split(" ")[2].partition("=")[0], self._option_string_actions)
+
+
+def _guess(word: str, known: Iterable[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f" Did you mean `{near[0]}`?" if near else ""
 
 
 def source_options(parser: argparse.ArgumentParser) -> None:
@@ -102,16 +126,42 @@ def batch_command() -> Parser:
     return parser
 
 
+def read_verb(words: Sequence[str]) -> argparse.Namespace:
+    """What a person or the model typed after `batchctl`; `help` and `help VERB` are the `--help` of all and of one."""
+    words = list(words)
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
+    top = verbs()
+    (known,) = (action.choices for action in top._actions if isinstance(action, argparse._SubParsersAction))
+    verb = next((word for word in words if word not in ("--json", "--")), "")
+    if verb and not verb.startswith("-") and verb not in known:
+        raise Misuse(f"There is no verb {verb[:40]!r}.{_guess(verb, known)} `batchctl help` lists them.")
+    options, unknown = top.parse_known_args(words)
+    if unknown:
+        known.get(options.verb, top).error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
+
+
 def verbs() -> Parser:
     """The parser of all verbs."""
-    top = Parser(prog="batchctl", description="Look at and steer the batch of this project.", allow_abbrev=False)
+    texts: Dict[str, str] = {}
+    top = Parser(
+        prog="batchctl",
+        usage="batchctl VERB [OPTIONS]",
+        description="Look at and steer the batch of this project.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     top.add_argument("--version", action="version", version=_version())
-    known = top.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
+    top.add_argument("--json", action="store_true", help="answer with one JSON object")
+    known = top.add_subparsers(
+        dest="verb", metavar="VERB", parser_class=Parser, prog="batchctl", help=argparse.SUPPRESS
+    )
 
     def verb(name: str, text: str, example: str) -> argparse.ArgumentParser:
+        texts[name] = text
         sub = known.add_parser(
             name,
-            help=text,
             description=text[:1].upper() + text[1:] + ".",
             epilog=f"Example: {example}",
             allow_abbrev=False,
@@ -151,11 +201,11 @@ def verbs() -> Parser:
     source_options(sub)
     sub = verb("skip", "leave a feature out, and what needs it", 'batchctl skip 3 --reason "not wanted any more"')
     sub.add_argument("number", metavar="N", type=_positive, help="the feature's number, from 1")
-    sub.add_argument("--reason", default="skipped by a person", metavar="TEXT", help="why; reports show it")
+    sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it")
     sub = verb("retry", "bring failed or skipped features back; without numbers all that failed", "batchctl retry 2 5")
     sub.add_argument("numbers", metavar="N", nargs="*", type=_positive, help="feature numbers, from 1")
     sub = verb("pause", "let the batch wait and end its client's hold", "batchctl pause")
-    sub.add_argument("--reason", default="paused by a person", metavar="TEXT", help="why; status shows it")
+    sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it")
     sub = verb("resume", "go on with a paused batch, or one whose client is gone", "batchctl resume")
     sub.add_argument("batch_id", nargs="?", metavar="ID", help="the batch, when you want to be sure which one")
     verb("abort", "end the batch and put it into history", "batchctl abort")
@@ -169,7 +219,21 @@ def verbs() -> Parser:
     sub = verb("schema", "print a published schema", "batchctl schema batch_state")
     sub.add_argument("name", nargs="?", default="batch_state", metavar="NAME", help="batch_state or features")
     verb("doctor", "look for everything that would stop a batch", "batchctl doctor")
+    top.epilog = _listed(texts)
     return top
+
+
+def _listed(texts: Dict[str, str]) -> str:
+    """The verbs with what they do, by whose they are."""
+    lines = []
+    for whose, names in GROUPS:
+        lines.append(f"{whose}:")
+        for name in names:
+            lead = f"    {name:<9} "
+            lines += textwrap.wrap(texts[name], 80, initial_indent=lead, subsequent_indent=" " * len(lead))
+        lines.append("")
+    lines.append("`batchctl help VERB` explains one, with an example.")
+    return "\n".join(lines)
 
 
 def _natural(text: str) -> int:

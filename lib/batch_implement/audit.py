@@ -5,13 +5,15 @@
 It only ever says what happened; nothing is decided from it. Writing it never fails what it reports: trouble is kept
 in `trouble` (the last one, a sentence) for the caller to say once. At 10 MB it is rotated; five old logs
 (`audit.jsonl.1` is the newest) are kept. A line is one write to a file opened for appending, so that lines of several
-processes never mix.
+processes never mix. After half a line (a full disk, a crash) the next one begins on a line of its own.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 
 from . import clock
 
@@ -45,13 +47,20 @@ def record(private: str, event: str, **details: Any) -> None:
             for name, value in entry.items()
         }
         line = json.dumps(cut, default=str, ensure_ascii=True)[:LONGEST_LINE]
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(f"{private}/{NAME}", flags, 0o600)
         try:
-            if os.fstat(descriptor).st_size >= ROTATE_AT_BYTES:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it is not a file")
+            size = status.st_size
+            if size >= ROTATE_AT_BYTES:
                 descriptor = _rotate(private, descriptor, flags)
-            os.write(descriptor, line.encode("ascii") + b"\n")
+            elif size and os.pread(descriptor, 1, size - 1) != b"\n":
+                line = "\n" + line
+            if os.write(descriptor, line.encode("ascii") + b"\n") <= len(line):
+                raise OSError(errno.ENOSPC, "only part of a line was taken")
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -88,7 +97,7 @@ def tell(project: Project, event: str, status: str, context: object) -> None:
         text = json.dumps(plain)
         if len(text) > LONGEST_LINE // 2:
             plain = text[: LONGEST_LINE // 4] + "...[truncated]"
-        record(project.log_folder, _plain(event, 0)[:200], status=_plain(status, 0), context=plain)
+        record(project.log_folder, str(_plain(event, 0))[:200], status=_plain(status, 0), context=plain)
     except Exception as error:
         trouble = f"the audit log could not be written: {type(error).__name__}"
 

@@ -11,12 +11,14 @@ something was refused.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 
-from . import audit, jsontext, model, paths, reminder
+from . import audit, jsontext, model, paths, process, reminder
 from . import caller as callers
 from .errors import BatchError, Misuse, StateUnusable
 from .store import Store
+from .transaction import no_batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         return int(data.get("exit_code", 0))
     except BatchError as error:
         if project is not None and error.exit_code != STILL_WORKING:
-            audit.refusal(project, " ".join(["batchctl", *argv]), error)
+            audit.refusal(project, shlex.join(["batchctl", *argv]), error)
         return _say_error(error, wants_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -106,10 +108,9 @@ def _asked(argv: Sequence[str]) -> Any:
         return _Plain(argv[0])  # asked most often, and by far: argparse costs more than the answer
     from . import arguments
 
-    parser = arguments.verbs()
-    options = parser.parse_args(list(argv))
+    options = arguments.read_verb(argv)
     if options.verb is None:
-        raise Misuse(f"A verb is missing.\n{parser.format_help().rstrip()}")
+        raise Misuse(f"A verb is missing.\n{arguments.verbs().format_help().rstrip()}")
     return options
 
 
@@ -146,21 +147,24 @@ def _decide(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 def _brief(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from . import workerverbs
 
-    return workerverbs.brief(project)
+    return workerverbs.brief(project, caller)
 
 
 def _status(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from . import report
 
     state = store.require()
-    return "\n".join(report.status_lines(state)), report.status(state)
+    lines = report.status_lines(state)
+    if caller.person and state["status"] == "in_progress":
+        lines.append(report.who(at_work=process.holds(state["owner"])))
+    return "\n".join(lines), report.status(state)
 
 
 def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import report
+    from . import report, workerverbs
 
     state = store.require()
-    text = reminder.next_step(state)
+    text = workerverbs.what_now(state, caller)
     index = report.following(state)
     feature = (
         None
@@ -178,12 +182,15 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     store.notes.extend(found.notes)
     if options.dry_run:
         plan = personverbs.planned(project, found, given, infer_order=options.infer_order)
+        store.notes.extend(personverbs.in_the_way(project, caller, replace=options.replace))
         return "\n".join(report.plan_lines(plan)), report.plan(plan)
     state = personverbs.create(project, caller, found, given, infer_order=options.infer_order, replace=options.replace)
     text = (
         f"Batch {state['batch_id']} has {reminder.counted(state['total_features'], 'feature')}. Go on with "
         "`/batch-implement --resume` in Claude Code."
     )
+    if not state["policy"]["verify"]:
+        text += " It has no verify command: a commit is all that is asked for."
     return text, report.status(state)
 
 
@@ -217,7 +224,7 @@ def _resume(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     from . import personverbs, report
 
     state = personverbs.resume(project, caller, options.batch_id)
-    text = f"Batch {state['batch_id']} is in progress. Start its client: `/batch-implement --resume` in Claude Code."
+    text = f"Batch {state['batch_id']} is in progress. Go on with `/batch-implement --resume` in Claude Code."
     return text, report.status(state)
 
 
@@ -237,7 +244,8 @@ def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
     from . import story
 
     index = None if options.feature is None else options.feature - 1
-    entries = story.of_batch(audit.entries(project.log_folder), feature_index=index)
+    state = store.read_if_usable()
+    entries = story.of_batch(audit.entries(project.log_folder), state["batch_id"] if state else None, index)
     about = "" if index is None else f" about feature {options.feature}"
     return "\n".join(story.lines(entries)) or f"The log says nothing{about}.", {"entries": entries}
 
@@ -245,6 +253,8 @@ def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
 def _validate(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from . import validation
 
+    if not options.files and not os.path.lexists(project.state):
+        raise no_batch(project)
     return validation.validate([os.path.join(cwd, name) for name in options.files] or [project.state])
 
 

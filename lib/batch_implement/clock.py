@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 
@@ -15,10 +16,11 @@ _last_id_us = 0
 
 def new_batch_id() -> str:
     """A fresh batch id from the time in microseconds: `batch-YYYYMMDD-HHMMSS-ffffff`; never one that this process had
-    before.
+    before. Its last two digits are those of the process's id: processes that make one at the same moment differ.
     """
     global _last_id_us
-    _last_id_us = moment = max(time.time_ns() // 1000, _last_id_us + 1)
+    moment = max(time.time_ns() // 1000, _last_id_us + 1)
+    _last_id_us = moment = moment + (os.getpid() - moment) % 100
     return time.strftime("batch-%Y%m%d-%H%M%S-", time.gmtime(moment // 10**6)) + f"{moment % 10**6:06d}"
 
 

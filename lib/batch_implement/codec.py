@@ -26,7 +26,7 @@ def serialise(state: State) -> bytes:
     (A state is never changed in place, see `model`.)
     """
     global _read
-    _, read, texts = _read
+    read, texts = _read
     _read = _NOTHING
     dumps = jsontext.dumps
     lines = []
@@ -83,21 +83,19 @@ def problems(state: State, before: Optional[State]) -> List[str]:
 
 
 def parse(data: bytes) -> Any:
-    """The JSON in `data`. StateUnusable says what is wrong with it. What was parsed last is not parsed again."""
+    """The JSON in `data`. StateUnusable says what is wrong with it."""
     global _read
-    if _read[1] and _read[0] == data:
-        return dict(_read[1])
     try:
         value, texts = strictjson.parse_by_field(data, max_bytes=MAX_BYTES)
-        _read = (data, dict(value), texts) if isinstance(value, dict) else _NOTHING
+        _read = (dict(value), texts) if isinstance(value, dict) else _NOTHING
         return value
     except ValueError as error:
         raise StateUnusable(f"Corrupted batch state file: {error}") from error
 
 
 _ABSENT = object()
-_NOTHING: tuple[bytes, State, Dict[str, str]] = (b"", {}, {})
-_read = _NOTHING  # what was parsed last: the bytes, the fields, the texts of their values
+_NOTHING: tuple[State, Dict[str, str]] = ({}, {})
+_read = _NOTHING  # what was parsed last: the fields, the texts of their values
 _schema: Optional[Schema] = None
 
 

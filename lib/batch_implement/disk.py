@@ -65,7 +65,7 @@ def read(folder: int, name: str) -> Optional[tuple[os.stat_result, bytes]]:
     except OSError as error:
         raise trouble(f"{name} cannot be read", error) from error
     finally:
-        os.close(descriptor)
+        close(descriptor)
 
 
 def write(folder: int, name: str, data: bytes, revision: int) -> Identity:
@@ -73,30 +73,42 @@ def write(folder: int, name: str, data: bytes, revision: int) -> Identity:
     descriptor = os.open(name, _WRITE, 0o600, dir_fd=folder)
     try:
         try:
-            _write_all(descriptor, data)
+            write_all(descriptor, data)
             sync(descriptor)
             status = os.fstat(descriptor)
         finally:
-            os.close(descriptor)
+            os.close(descriptor)  # an error counts here: network file systems and quotas report at close
+        if status.st_size != len(data):
+            raise OSError(errno.EIO, f"{status.st_size} of {len(data)} bytes arrived")
     except OSError:
-        unlink(folder, name)
+        discard(folder, name)
         raise
     return identity_of(status, sha256(data), revision)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data`, in several goes where the system takes less at once."""
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        taken = os.write(descriptor, view)
+        if not taken:
+            raise OSError(errno.EIO, "nothing more is taken")
+        view = view[taken:]
 
 
 def create(folder: int, name: str, data: bytes) -> None:
-    """Write a new file without making it durable: for copies that are checked before they are used."""
+    """Write a new file without making it durable: for copies that are checked before they are used. One that is half
+    written is taken away again.
+    """
     descriptor = os.open(name, _WRITE, 0o600, dir_fd=folder)
     try:
-        _write_all(descriptor, data)
-    finally:
-        os.close(descriptor)
+        try:
+            write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        discard(folder, name)
+        raise
 
 
 def unlink(folder: int, name: str) -> None:
@@ -104,6 +116,22 @@ def unlink(folder: int, name: str) -> None:
     try:
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
+        pass
+
+
+def discard(folder: int, name: str) -> None:
+    """Remove a file of ours after trouble, if that can be done: the trouble itself is what to tell."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except OSError:
+        pass  # the next write begins with removing it
+
+
+def close(descriptor: int) -> None:
+    """Close a descriptor through which nothing was written: then no error says anything about a file."""
+    try:
+        os.close(descriptor)
+    except OSError:
         pass
 
 
@@ -135,16 +163,23 @@ def sync(descriptor: int) -> None:
 
 def sha256(data: bytes) -> str:
     """The SHA-256 of `data` in hexadecimal."""
-    digest: str = _sha256(data).hexdigest()
+    digest: str = _sha256()(data).hexdigest()
     return digest
 
 
-def _sha256(data: bytes) -> Any:
-    try:
-        from _sha2 import sha256 as digest  # Python 3.12 on; hashlib costs a hook more than the hash
-    except ImportError:
+_function: Optional[Any] = None
+
+
+def _sha256() -> Any:
+    """The function, looked for once a process: a module that is missing is looked for on the disk every time."""
+    global _function
+    if _function is None:
         try:
-            from _sha256 import sha256 as digest
+            from _sha2 import sha256  # Python 3.12 on; hashlib costs a hook more than the hash
         except ImportError:
-            from hashlib import sha256 as digest
-    return digest(data)
+            try:
+                from _sha256 import sha256
+            except ImportError:
+                from hashlib import sha256
+        _function = sha256
+    return _function

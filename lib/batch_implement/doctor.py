@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import sys
 
-from . import gitrepo, model, process
-from .errors import BatchError
+from . import gitrepo, model, process, pyyaml, reminder
+from .errors import BatchError, Refused
 from .store import Store
 
 TYPE_CHECKING = False
@@ -31,10 +31,12 @@ def check(project: Project, environ: Mapping[str, str], plugin: str) -> List[Dic
     found: List[Dict[str, str]] = []
     looks: List[tuple[str, Callable[[], Iterator[tuple[str, str]]]]] = [
         ("python", lambda: _python()),
+        ("pyyaml", lambda: _pyyaml()),
         ("git", lambda: _git(project)),
         ("client", lambda: _client(environ)),
         ("hooks", lambda: _hooks(plugin)),
         ("state", lambda: _state(project)),
+        ("gh", lambda: _gh(project)),
         ("permissions", lambda: _permissions(project, environ)),
     ]
     for name, look in looks:
@@ -62,6 +64,14 @@ def _python() -> Iterator[tuple[str, str]]:
                 )
 
 
+def _pyyaml() -> Iterator[tuple[str, str]]:
+    spec, _ = pyyaml.find(pyyaml.forbidden_folders())
+    if spec is None or spec.origin is None:
+        yield GOOD, "no PyYAML for this Python: only a list in YAML needs it (`pip install pyyaml` with that Python)"
+    else:
+        yield GOOD, f"PyYAML in {os.path.dirname(spec.origin)}"
+
+
 def _git(project: Project) -> Iterator[tuple[str, str]]:
     yield GOOD, gitrepo.version()
     if project.git_dir is None or not gitrepo.is_repository(project.root):
@@ -75,8 +85,8 @@ def _git(project: Project) -> Iterator[tuple[str, str]]:
     if tracked:
         yield (
             LOOK,
-            f"{len(tracked)} tracked files are modified or staged: a new batch would be refused until they are "
-            "committed or stashed.",
+            f"{reminder.counted(len(tracked), 'tracked file')} modified or staged: a new batch would be refused until "
+            "that is committed or stashed.",
         )
 
 
@@ -132,13 +142,27 @@ def _state(project: Project) -> Iterator[tuple[str, str]]:
     if state is None:
         yield GOOD, f"no batch in {project.root}"
         return
-    yield GOOD, f"batch {state['batch_id']}, revision {state['revision']}, {state['status']}, in {project.state}"
+    status = state["status"].replace("_", " ")
+    yield GOOD, f"batch {state['batch_id']}, revision {state['revision']}, {status}, in {project.state}"
     if model.is_live(state) and not state["policy"]["verify"] and state["policy"]["evidence"]:
         yield (
             LOOK,
             "The batch has no verify command: a commit is all that `done` asks for. `--verify CMD` at the start asks "
             "for more.",
         )
+
+
+def _gh(project: Project) -> Iterator[tuple[str, str]]:
+    """Whether a batch made of issues can reach them; nothing for any other."""
+    state = Store(project).read_if_usable()
+    if state is None or not state.get("issue_numbers"):
+        return
+    from . import gh
+
+    try:
+        yield GOOD, f"gh reaches {gh.repository(project.root).url}"
+    except Refused as error:
+        yield LOOK, f"{error.message} Without it the batch goes on, but nothing is written to its issues."
 
 
 def _permissions(project: Project, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:

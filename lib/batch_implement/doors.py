@@ -1,4 +1,6 @@
-"""Decorators of the library interface: what a call raises, and what it says when it is an old one."""
+"""What stands before the calls of the library interface: what a call raises, what it says when it is an old one, and
+how it is a method.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from .errors import BatchError, Misuse, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Type, TypeVar
+    from typing import Any, Callable, Dict, Type, TypeVar
 
     Call = TypeVar("Call", bound=Callable[..., Any])
 
@@ -28,7 +30,7 @@ def raises(error: Type[Exception], of_an_argument: Type[Exception]) -> Callable[
                 return call(*arguments, **named)
             except BatchError as reason:
                 if isinstance(reason, (Refused, places.PathRefused)):
-                    places.tell_refusal(reason.message)
+                    places.tell_refusal(call.__name__, reason)
                 raise (of_an_argument if isinstance(reason, Misuse) else error)(reason.message) from reason
             except OSError as reason:
                 raise error(disk.trouble("The batch state cannot be used", reason).message) from reason
@@ -36,6 +38,16 @@ def raises(error: Type[Exception], of_an_argument: Type[Exception]) -> Callable[
         return translated  # type: ignore[return-value]
 
     return decorate
+
+
+def method(calls: Dict[str, Any], name: str, on: Callable[[Any], Any]) -> Any:
+    """A method that makes the call of this name on `on(self)`; the call is looked up in `calls` each time."""
+
+    @functools.wraps(calls[name])
+    def called(self: Any, *given: Any, **named: Any) -> Any:
+        return calls[name](on(self), *given, **named)
+
+    return called
 
 
 def deprecated(call: Call) -> Call:

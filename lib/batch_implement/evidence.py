@@ -1,5 +1,5 @@
-"""What proves a feature done: commits since its start, nothing left uncommitted, and the verify command passing on
-just that commit.
+"""What proves a feature done: commits of its own since its start, nothing left uncommitted, and the verify command
+passing on just that commit.
 
 `take` asks git, runs the verify command, and answers with the state's `evidence` of the feature, or with the reason
 why it is not done: Refused (the message says what to do), or StillRunning.
@@ -19,13 +19,14 @@ import signal
 import subprocess
 import time
 
-from . import gitrepo
+from . import gitrepo, history, policies
 from .errors import BatchError, Refused, StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, NoReturn, Optional, Set
 
+    from .history import Work
     from .model import State
     from .paths import Project
 
@@ -44,27 +45,21 @@ class StillRunning(BatchError):
 def take(project: Project, state: State, *, no_change: Optional[str] = None, wait_s: float = WAIT_S) -> State:
     """The evidence that the open feature is done, as the state keeps it.
 
-    `no_change` is why the feature needs no commit; then the tree must be what it was. Waits up to `wait_s` seconds
-    for the verify command. Changes nothing but the files of the verify run.
+    `no_change` is why the feature needs no commit; then the tree must be what it was, or only others have changed it.
+    Waits up to `wait_s` seconds for the verify command. Changes nothing but the files of the verify run.
     """
-    active, policy = state["active"], state["policy"]
+    active = state["active"]
+    policy = policies.of_feature(state, active["feature_index"])
     root = project.root
     asked = policy["evidence"]
     sha: Optional[str] = None
     taken: State = {"verify": None, "review": state["evidence"].get(str(active["feature_index"]), {}).get("review")}
     if project.git_dir is not None:
+        _refuse_underway(root)
         sha = gitrepo.head(root)
         if not _goes_on(_folder(project, state, sha)):  # what it has left so far is its own
             _refuse_uncommitted(project, state)
-        commits = gitrepo.commits_since(root, active["base_commit"])
-        if no_change is None and "commit" in asked:
-            _refuse_no_commit(commits, active["base_commit"])
-        elif no_change is not None and gitrepo.tree(root, sha) != gitrepo.tree(root, active["base_commit"]):
-            raise Refused(
-                "The tree differs from what it was when the feature began, so `--no-change` does not hold. Run "
-                "`batchctl done` without it."
-            )
-        taken.update(commit=sha, commits=commits, branch=gitrepo.branch(root))
+        taken.update(_history(project, active, sha, no_change=no_change, needed="commit" in asked))
     if no_change is not None:
         taken["no_change"] = no_change
     if policy["verify"]:
@@ -78,9 +73,9 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
         if changed:
             _forget(os.path.dirname(taken["verify"]["log"]))
             raise Refused(
-                f"While the verify command ran, tracked files were changed: {', '.join(changed[:10])}. It must pass on "
-                "what is committed: commit that if it belongs to the feature, else `git checkout` it, then `batchctl "
-                "done` again."
+                f"While the verify command ran, tracked files were changed: {gitrepo.listed(changed)}. It must "
+                "pass on what is committed: commit that if it belongs to the feature, else `git checkout` it, then "
+                "`batchctl done` again."
             )
         if project.git_dir is not None:
             _refuse_uncommitted(project, state)
@@ -105,22 +100,110 @@ def known_untracked(project: Project, state: State) -> List[str]:
     return sorted(found)
 
 
+def _history(project: Project, active: State, sha: Optional[str], *, no_change: Optional[str], needed: bool) -> State:
+    """What the history says of the feature that began at `base_commit`, as the evidence keeps it; Refused when it does
+    not bear out that it is done (`needed`: with a commit of its own).
+    """
+    root, base = project.root, active["base_commit"]
+    work = history.work_since(root, base)
+    branch = gitrepo.branch(root)
+    if no_change is not None:
+        if (work.brings or work.lost) and gitrepo.tree(root, sha) != gitrepo.tree(root, base):
+            raise Refused(
+                "The tree differs from what it was when the feature began, so `--no-change` does not hold. Run "
+                "`batchctl done` without it."
+            )
+    elif needed:
+        _refuse_lost(work, active, branch)
+        _refuse_no_work(root, work, active)
+    found: State = {"commit": sha, "commits": [commit.sha for commit in work.commits], "branch": branch}
+    if branch != active.get("branch", branch):
+        found["branch_before"] = active["branch"]
+    if work.rewritten:
+        found["rewritten"] = work.rewritten
+    if work.foreign:
+        found["foreign"] = [commit.sha for commit in work.foreign]
+    return found
+
+
+def _refuse_underway(root: str) -> None:
+    found = gitrepo.underway(root)
+    if found:
+        name, end = found
+        raise Refused(
+            f"In {root} {name} is in progress: HEAD is not yet what it is going to be. End it ({end}), see that the "
+            "feature's work is committed, then `batchctl done` again."
+        )
+
+
 def _refuse_uncommitted(project: Project, state: State) -> None:
     left = gitrepo.leftovers(project.root, known_untracked(project, state))
-    if left:
-        shown = ", ".join(left[:10]) + (f" and {len(left) - 10} more" if len(left) > 10 else "")
-        raise Refused(
-            f"Not committed yet: {shown}. What is verified must be what is committed: commit what belongs to the "
-            "feature, remove what does not (or list it in .gitignore), then `batchctl done` again."
-        )
+    if not left:
+        return
+    inside = [path for path in gitrepo.changed_inside(project.root) if path in left]
+    first = f" Inside the submodule {gitrepo.listed(inside)}: commit there first, then here." if inside else ""
+    raise Refused(
+        f"Not committed yet: {gitrepo.listed(left)}.{first} What is verified must be what is committed: commit what "
+        "belongs to the feature, remove what does not (or list it in .gitignore), then `batchctl done` again."
+    )
 
 
-def _refuse_no_commit(commits: List[str], base: Optional[str]) -> None:
-    if not commits:
-        raise Refused(
-            f"There is no commit since the feature began (base {str(base)[:12]}). Commit the work, then `batchctl "
-            "done` again. If the feature needs no change at all: `batchctl done --no-change REASON`."
+def _refuse_lost(work: Work, active: State, branch: Optional[str]) -> None:
+    """Refused when HEAD lacks commits that were there when the feature began."""
+    if not work.lost:
+        return
+    base = str(active["base_commit"])[:12]
+    before = active.get("branch", branch)
+    if before != branch:
+        what = f"The feature began {_place(before)}, HEAD is {_place(branch)}, which does not have its base {base}."
+    else:
+        what = f"HEAD no longer has the commit that the feature began at, {base}."
+    if work.commits or work.foreign or work.rewritten:
+        way = f"`git rebase {base}` puts what is new on top of them"
+    else:
+        way = f"`git merge --ff-only {base}` brings them back"
+    if before and before != branch:
+        way = f"go back (`git checkout {before}`) and take the work along (`git cherry-pick`), or stay here: {way}"
+    raise Refused(
+        f"{what} Missing are {history.told(work.lost)}, which may be the work of earlier features. To mend it: {way}. "
+        "Then `batchctl done` again."
+    )
+
+
+def _refuse_no_work(root: str, work: Work, active: State) -> None:
+    """Refused without work of the feature's own: say what there is instead."""
+    if work.brings:
+        return
+    base = active["base_commit"]
+    new = []
+    if work.foreign:
+        new.append(f"others made {history.told(work.foreign)}")
+    if work.commits:
+        new.append(f"merges that bring nothing else are {history.told(work.commits)}")
+    again = [f"{entry['new'][:12]} (was {entry['old'][:12]})" for entry in work.rewritten if entry["new"]]
+    if again:
+        new.append(f"commits from before, only rewritten, are {', '.join(again[-history.SHOWN :])}")
+    if new:
+        what = f"There is no commit of the feature's own since it began (base {str(base)[:12]}): {'; '.join(new)}."
+    else:
+        what = f"There is no commit since the feature began (base {str(base)[:12]})."
+    gone = history.let_go(root, base, active["started_at"])
+    if gone:
+        back = f"`git merge {gone[-1].sha[:12]}` brings it back"
+        what += f" HEAD was moved away from {history.told(gone)}; if that is the feature's work, {back}."
+    if work.foreign:
+        what += (
+            " If the last one is the feature's work, committed under another name, `git commit --amend --no-edit` "
+            "makes it yours."
         )
+    raise Refused(
+        f"{what} Commit the work, then `batchctl done` again. If the feature needs no change at all: `batchctl done "
+        "--no-change REASON`."
+    )
+
+
+def _place(branch: Optional[str]) -> str:
+    return f"on `{branch}`" if branch else "detached"
 
 
 # -- the verify command -----------------------------------------------------------------------------------------------
@@ -133,7 +216,7 @@ def _folder(project: Project, state: State, sha: Optional[str]) -> str:
 
 
 def _verified(project: Project, state: State, sha: Optional[str], wait_s: float) -> State:
-    policy = state["policy"]
+    policy = policies.of_feature(state, state["active"]["feature_index"])
     folder = _folder(project, state, sha)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     deadline = time.monotonic() + wait_s
@@ -171,7 +254,7 @@ def _refuse_failed(policy: State, log: str, exit_code: int, seconds: float) -> N
     raise Refused(
         f"The verify command `{policy['verify'][:200]}` {what}. Mend the cause, commit, then `batchctl done` again; if "
         "you cannot: `batchctl fail --reason TEXT`. The end of its output (data; all of it is in "
-        f"{log}):\n{_tail(log)}"
+        f"{log}):\n{_tail(log) or '(it printed nothing)'}"
     )
 
 

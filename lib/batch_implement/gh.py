@@ -224,7 +224,7 @@ def _remotes(root: str, url: str) -> List[str]:
     Without one at that host those that end alike, OWNER/NAME: hosts have other names in the person's ssh or git
     configuration.
     """
-    listed = gitrepo._run(root, "config", "-z", "--get-regexp", r"^remote\..*\.url$", fails=True).stdout
+    listed = gitrepo.ask(root, "config", "-z", "--get-regexp", r"^remote\..*\.url$", fails=True).stdout
     places = {}
     for entry in listed.split("\0"):
         name, _, address = entry.partition("\n")

@@ -1,7 +1,7 @@
 """The few questions we ask git, and the one thing we let it do: put a feature's leftovers into a stash.
 
 Every call is a list of arguments, never a shell line; paths go in literally. Errors are StateUnusable with git's own
-words. All functions take the project's root.
+words. All functions take the project's root. What became of the history since a commit is in `history`.
 """
 
 from __future__ import annotations
@@ -14,47 +14,84 @@ from .errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, List, Optional
+    from typing import Iterable, Iterator, List, Optional
 
 TIMEOUT_S = 60
 MOST_COMMITS = 100
 _OURS = f"{paths.STATE_FOLDER}/{paths.STATE_NAME}"
+# What a file in the git folder says is in progress: its name, how to end it, and how we leave it when its feature has
+# failed: a rebase goes back to the branch as it was, everything else keeps the commits that it has made.
+_UNDERWAY = (
+    ("rebase-apply/applying", "`git am`", "`git am --continue` or `git am --abort`", ("am", "--quit")),
+    ("rebase-apply", "a rebase", "`git rebase --continue` or `git rebase --abort`", ("rebase", "--abort")),
+    ("rebase-merge", "a rebase", "`git rebase --continue` or `git rebase --abort`", ("rebase", "--abort")),
+    ("MERGE_HEAD", "a merge", "`git commit` or `git merge --abort`", ("reset", "--quiet")),
+    (
+        "CHERRY_PICK_HEAD", "a cherry-pick", "`git cherry-pick --continue` or `git cherry-pick --abort`",
+        ("cherry-pick", "--quit"),
+    ),
+    ("REVERT_HEAD", "a revert", "`git revert --continue` or `git revert --abort`", ("revert", "--quit")),
+    (
+        "sequencer/todo", "a cherry-pick or revert of several commits",
+        "`git cherry-pick --continue` or `git cherry-pick --quit`", ("cherry-pick", "--quit"),
+    ),
+    ("BISECT_LOG", "a bisection", "`git bisect reset`", ("bisect", "reset")),
+)  # fmt: skip
+# What would lead git to another repository than the one in the root, or make it read our pathspecs in another way.
+_NOT_INHERITED = frozenset((
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY",
+    "GIT_NAMESPACE", "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS",
+))  # fmt: skip
 
 
 def is_repository(root: str) -> bool:
     """Whether the root is inside a git work tree, and git is there to say so."""
     try:
-        return _run(root, "rev-parse", "--is-inside-work-tree").stdout.strip() == "true"
+        return ask(root, "rev-parse", "--is-inside-work-tree").stdout.strip() == "true"
     except StateUnusable:
         return False
 
 
 def head(root: str) -> Optional[str]:
     """The commit HEAD is at; None before the first commit."""
-    answer = _run(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", fails=True)
+    answer = ask(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", fails=True)
     return answer.stdout.strip() or None
 
 
 def branch(root: str) -> Optional[str]:
     """The branch HEAD is on; None when it is detached."""
-    return _run(root, "symbolic-ref", "--quiet", "--short", "HEAD", fails=True).stdout.strip() or None
+    return ask(root, "symbolic-ref", "--quiet", "--short", "HEAD", fails=True).stdout.strip() or None
 
 
 def tree(root: str, commit: Optional[str]) -> Optional[str]:
     """The tree of a commit; None for no commit."""
-    return _run(root, "rev-parse", "--verify", f"{commit}^{{tree}}").stdout.strip() if commit else None
+    return ask(root, "rev-parse", "--verify", f"{commit}^{{tree}}").stdout.strip() if commit else None
 
 
 def commits_since(root: str, base: Optional[str]) -> List[str]:
     """The commits that HEAD has and `base` has not, oldest first; at most the last 100."""
     since = ["HEAD", "--not", base] if base else ["HEAD"]
-    answer = _run(root, "rev-list", "--reverse", *since, "--", fails=True)
-    return answer.stdout.split()[-MOST_COMMITS:]
+    return ask(
+        root, "rev-list", "--topo-order", "--reverse", f"--max-count={MOST_COMMITS}", *since, "--", fails=True
+    ).stdout.split()
+
+
+def underway(root: str) -> Optional[tuple[str, str]]:
+    """What git is in the middle of, and how that is ended: ("a rebase", "`git rebase --continue` or ..."); None when
+    it is not. Asks the git folder, not git.
+    """
+    found = _underway(root)
+    return found[1:3] if found else None
+
+
+def _underway(root: str) -> Optional[tuple[str, str, str, tuple[str, ...]]]:
+    git_dir = paths.git_dir(root)
+    return next((row for row in _UNDERWAY if git_dir and os.path.exists(f"{git_dir}/{row[0]}")), None)
 
 
 def subject(root: str, commit: str) -> str:
     """The first line of a commit's message."""
-    return _run(root, "log", "-1", "--format=%s", commit, fails=True).stdout.strip()
+    return ask(root, "log", "-1", "--format=%s", commit, fails=True).stdout.strip()
 
 
 def changes(root: str) -> tuple[List[str], List[str]]:
@@ -62,18 +99,32 @@ def changes(root: str) -> tuple[List[str], List[str]]:
 
     Paths are relative to the work tree's top; the state file is left out.
     """
-    answer = _run(root, "--no-optional-locks", "status", "--porcelain=v1", "-z", "--untracked-files=normal")
     tracked: List[str] = []
     untracked: List[str] = []
+    for kind, _, found in _status(root):
+        (untracked if kind == "?" else tracked).extend(path for path in found if not path.startswith(_OURS))
+    return tracked, untracked
+
+
+def changed_inside(root: str) -> List[str]:
+    """The submodules that hold something uncommitted themselves: no commit in `root` can take that along."""
+    return [found[0] for _, submodule, found in _status(root) if "M" in submodule or "U" in submodule]
+
+
+def _status(root: str) -> Iterator[tuple[str, str, List[str]]]:
+    """What git's status has, entry by entry: its kind (1, 2: changed, u: unmerged, ?: untracked), four letters on a
+    submodule (`S`, then `C` for another commit, `M` and `U` for content; `N...` for any other file), its paths (two
+    of a renamed one).
+    """
+    answer = ask(root, "--no-optional-locks", "status", "--porcelain=v2", "-z", "--untracked-files=normal")
     fields = iter(answer.stdout.split("\0"))
     for field in fields:
-        if not field:
-            continue
-        if "R" in field[:2] or "C" in field[:2]:
-            tracked.append(next(fields, ""))  # where it came from
-        if not field[3:].startswith(_OURS):
-            (untracked if field.startswith("??") else tracked).append(field[3:])
-    return tracked, untracked
+        kind = field[:1]
+        if kind == "?":
+            yield kind, "N...", [field[2:]]
+        elif kind in ("1", "2", "u"):
+            words = field.split(" ", {"1": 8, "2": 9, "u": 10}[kind])
+            yield kind, words[2], [words[-1], next(fields)] if kind == "2" else [words[-1]]
 
 
 def leftovers(root: str, known: Iterable[str]) -> List[str]:
@@ -84,55 +135,80 @@ def leftovers(root: str, known: Iterable[str]) -> List[str]:
 
 def _unknown(root: str, paths: List[str], known: List[str]) -> List[str]:
     """Those of `paths` that are not in `known` nor below a folder in it. A folder that holds a known path is taken
-    apart.
+    apart. What is no text is compared as the state keeps it.
     """
+    known = [_as_kept(path) for path in known]
     folders = tuple(path for path in known if path.endswith("/"))
-    paths = [path for path in paths if path not in known]
-    mixed = [path for path in paths if path.endswith("/") and any(name.startswith(path) for name in known)]
+    paths = [path for path in paths if _as_kept(path) not in known]
+    mixed = [path for path in paths if path.endswith("/") and any(name.startswith(_as_kept(path)) for name in known)]
     if mixed:
-        inside = _run(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *mixed, literal=True).stdout
+        inside = ask(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *mixed, literal=True).stdout
         paths = [path for path in paths if path not in mixed] + inside.split("\0")[:-1]
-    return sorted(path for path in paths if path not in known and not path.startswith(folders))
+    return sorted(path for path in paths if _as_kept(path) not in known and not _as_kept(path).startswith(folders))
+
+
+def _as_kept(path: str) -> str:
+    """A path as it comes back from the state: bytes that are no text are question marks there."""
+    return path if path.isascii() else path.encode("utf-8", "replace").decode()
 
 
 def stash(root: str, name: str, known: Iterable[str]) -> bool:
     """Put the leftovers into a stash called `name`; untracked paths in `known` stay. Whether there was anything to
     put away.
+
+    What a submodule holds goes into a stash of its own there, and the submodule back to the commit it belongs at. A
+    rebase, merge or the like that is in progress is left (after its state was put away). Another repository inside
+    this one stays where it is.
     """
-    tracked, untracked = changes(root)
     known = list(known)
+    there = _put_away(root, name, known)
+    found = _underway(root)
+    if found:
+        ask(root, *found[3])
+        there = _put_away(root, name, known) or there  # a rebase gives back what it had stashed by itself
+    return there
+
+
+def _put_away(root: str, name: str, known: List[str]) -> bool:
+    top = ask(root, "rev-parse", "--show-toplevel").stdout[:-1]
+    inside = [stash(f"{top}/{path}", name, ()) for path in changed_inside(root)]
+    tracked, untracked = changes(root)
     theirs = [path for path in tracked if path not in _unknown(root, [path], known)]
     if theirs:  # staged meanwhile: they stay, too
         _run_on(root, theirs, "reset", "--quiet")
         tracked, untracked = changes(root)
-    fresh = _unknown(root, untracked, known)
+    fresh = [path for path in _unknown(root, untracked, known) if not os.path.lexists(f"{top}/{path}.git")]
     left = tracked + fresh
     if not left:
-        return False
+        return any(inside)
     if head(root) is None:
         raise StateUnusable(
             f"The leftovers cannot be stashed before the first commit in {root}. Commit something, or move them away: "
-            f"{_listed(left)}"
+            f"{listed(left)}"
         )
     all_but_ours = ("--", ":/", f":(top,exclude){_OURS}*")  # it may be tracked, from before it was hidden
     # `git stash` takes no conflicts and no `git add -N`, nor a path that is gone
-    _run(root, "add", "--update", *all_but_ours)
+    ask(root, "add", "--update", *all_but_ours)
     if fresh:
         _run_on(root, fresh, "add")
-    _run(root, "stash", "push", "--quiet", "--message", name, *all_but_ours)
-    _run(root, "reset", "--quiet")  # a merge that was under way would make the next commit one of its own
+    ask(root, "stash", "push", "--quiet", "--message", name, *all_but_ours)
+    ask(root, "reset", "--quiet")  # a merge that was under way would make the next commit one of its own
+    moved = [found[0] for _, submodule, found in _status(root) if "C" in submodule]
+    if moved:  # the stash has kept where they were, but leaves them there
+        update = ("submodule", "--quiet", "update", "--no-fetch", "--checkout")
+        ask(root, *update, "--", *(f"{top}/{path}" for path in moved), literal=True)
     return True
 
 
 def _run_on(root: str, some: List[str], *arguments: str) -> None:
     """Run git on these paths, taken literally."""
     paths_in = ("--pathspec-from-file=-", "--pathspec-file-nul")
-    _run(root, *arguments, *paths_in, text="\0".join(some), literal=True)
+    ask(root, *arguments, *paths_in, text="\0".join(some), literal=True)
 
 
 def hide_state(root: str) -> None:
     """List the state file in the repository's own exclude file, so that `git add -A` never takes it along."""
-    path = os.path.join(root, _run(root, "rev-parse", "--git-path", "info/exclude").stdout.strip())
+    path = os.path.join(root, ask(root, "rev-parse", "--git-path", "info/exclude").stdout.strip())
     exclude(path, [f"/{_prefix(root)}{_OURS}*"])
 
 
@@ -165,32 +241,55 @@ def _not_hidden(path: str, error: OSError) -> StateUnusable:
 
 def has_identity(root: str) -> bool:
     """Whether git knows who commits here."""
-    return _run(root, "var", "GIT_COMMITTER_IDENT", fails=True).returncode == 0
+    return ask(root, "var", "GIT_COMMITTER_IDENT", fails=True).returncode == 0
+
+
+def identity(root: str) -> Optional[str]:
+    """The e-mail address that a commit made here has as its committer's; None when nobody set one: what git would
+    make up from the machine's name is no sign of who commits.
+    """
+    answer = ask(root, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", fails=True)
+    return answer.stdout.rpartition(">")[0].rpartition("<")[2] if answer.returncode == 0 else None
 
 
 def version() -> str:
     """What `git --version` says; StateUnusable without git."""
-    return _run("/", "--version").stdout.strip()
+    return ask("/", "--version").stdout.strip()
 
 
 def _prefix(root: str) -> str:
     """The root's own path inside the work tree (`sub/`), empty at its top."""
-    return _run(root, "rev-parse", "--show-prefix").stdout.strip("\n")
+    return ask(root, "rev-parse", "--show-prefix").stdout.strip("\n")
 
 
-def _listed(some: List[str]) -> str:
-    return ", ".join(some[:10]) + (f" and {len(some) - 10} more" if len(some) > 10 else "")
+def listed(some: List[str]) -> str:
+    """Paths for a message: at most ten, and how many more. What a line cannot hold is quoted as git quotes it."""
+    return ", ".join(_quoted(path) for path in some[:10]) + (f" and {len(some) - 10} more" if len(some) > 10 else "")
 
 
-def _run(
+def _quoted(path: str) -> str:
+    if path.isprintable():
+        return path
+    return '"' + "".join(char if char.isprintable() and char not in '"\\' else _escaped(char) for char in path) + '"'
+
+
+def _escaped(char: str) -> str:
+    known = {"\n": "\\n", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
+    return known.get(char) or "".join(f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogateescape"))
+
+
+def ask(
     root: str, *arguments: str, fails: bool = False, text: Optional[str] = None, literal: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run git. With `fails` an exit status other than 0 is an answer, too."""
-    environment = {**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+    """Run git in the root with these arguments, `text` on its standard input; what it printed and its exit status.
+
+    With `fails` a status other than 0 is an answer, too; without, it is StateUnusable. `literal`: paths among the
+    arguments mean themselves, never a pattern.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    environment.update(LC_ALL="C", GIT_TERMINAL_PROMPT="0")
     if literal:
         environment["GIT_LITERAL_PATHSPECS"] = "1"
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"):
-        environment.pop(name, None)
     try:
         answer = subprocess.run(
             ["git", "-C", root, *arguments],

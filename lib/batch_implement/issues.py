@@ -171,8 +171,10 @@ def _sorted_out(entries: Sequence[Tuple[int, Callable[[], Any]]], skip_unreadabl
         try:
             issue, is_open = _checked(number, answer())
         except gh.GhTrouble as error:
-            if error.everywhere or not skip_unreadable:
+            if error.everywhere:
                 raise
+            if not skip_unreadable:
+                raise gh.GhTrouble(error.kind, f"{error.message} `--skip-unreadable` goes on without it.") from error
             found.unreadable.append((number, error.message))
         else:
             if is_open:
@@ -295,9 +297,10 @@ def publish(root: str, state: State, index: int, *, comment: bool, close: bool) 
     """Write how feature `index` ended to its issue: with `comment` a comment, with `close` the closing of the issue.
 
     What came of each, under its name: `done`, `url` (of the comment; None when it is not known), `why` (None when
-    there is nothing to say) and, when it is not done, `everywhere`: whether other issues would meet the same trouble. Only a completed feature's issue is closed, and only when its commit is on the default
-    branch of the code host, as far as this clone knows. Trouble is told in the result, never raised. An issue that a
-    person has opened again is closed again by another call.
+    there is nothing to say) and, when it is not done, `everywhere`: whether other issues would meet the same trouble.
+    Only a completed feature's issue is closed, and only when its commit is on the default branch of the code host, as
+    far as this clone knows. Trouble is told in the result, never raised. An issue that a person has opened again is
+    closed again by another call.
     """
     asked = [name for name, wanted in (("comment", comment), ("close", close)) if wanted]
     if not asked:
@@ -360,7 +363,8 @@ def _closed(root: str, number: int, issue: Dict[str, Any], state: State, index: 
         return {"done": True, "url": None, "why": "it was closed already"}
     if outcome != "completed":
         raise Refused(f"Feature {index + 1} is {outcome}: only the issue of a completed one is closed.")
-    _refuse_off_default_branch(root, state["evidence"].get(model.key(index), {}).get("commit"))
+    proof = state["evidence"].get(model.key(index), {})
+    _refuse_off_default_branch(root, (proof.get("commits") or [proof.get("commit")])[-1])
     gh.close(root, number)
     return {"done": True, "url": None, "why": None}
 
@@ -390,4 +394,4 @@ def _is_commit(sha: object) -> bool:
 
 
 def _git(root: str, *arguments: str) -> bool:
-    return gitrepo._run(root, *arguments, fails=True).returncode == 0
+    return gitrepo.ask(root, *arguments, fails=True).returncode == 0

@@ -62,7 +62,7 @@ def change(path: object, how: Callable[[State], State], timeout_s: float) -> Sta
         _refuse(store, codec.problems(after, before))
         return after
 
-    return store.update(checked)
+    return _updated(store, checked)
 
 
 def progress(
@@ -92,7 +92,6 @@ def save(path: object, given: State, timeout_s: float) -> State:
     """
     store = _store(path, timeout_s)
     place, now, revision = store.project.state, clock.now(), given["revision"]
-    scripted.check_number("revision", revision)
     tidied = scripted.tidied(given, now)
     _refuse(store, [f"{wrong.pointer}: {wrong.message}" for wrong in codec.published_schema().check(tidied)])
     current = _in_force(store)
@@ -115,7 +114,17 @@ def save(path: object, given: State, timeout_s: float) -> State:
         _refuse(store, codec.problems(after, before))
         return after
 
-    return store.update(next_version)
+    return _updated(store, next_version)
+
+
+def again_while_stale(attempt: Callable[[], None]) -> None:
+    """Make an attempt that loads, changes and saves until no other write comes in between."""
+    while True:
+        try:
+            return attempt()
+        except Exception as error:  # as the door raised it
+            if not isinstance(error.__cause__, Stale):
+                raise
 
 
 def remove(path: object, timeout_s: float) -> None:
@@ -127,14 +136,16 @@ def remove(path: object, timeout_s: float) -> None:
         state = _in_force(store)
     except StateUnusable as error:
         raise Refused(f"Not removed: {store.project.state} is no batch state. {error.message}") from error
-    if state is None:
-        return
-    if model.is_live(state) and scripted.asked_for(state):
+    if state is not None:
+        store.put_away_if_there("cleaned up by a script", _refuse_removal)
+
+
+def _refuse_removal(state: State) -> None:
+    if model.is_live(state) and scripted.asks(state):
         raise Refused(
             f"Not removed: batch {state['batch_id']} is unfinished and asks for evidence. A person ends it with "
             "`batchctl abort`."
         )
-    store.put_away("cleaned up by a script")
 
 
 def made_ready(path: object) -> str:
@@ -202,7 +213,12 @@ def _store(path: object, timeout_s: float) -> Store:
 
 def _in_force(store: Store) -> Optional[State]:
     """The version in force, None when there is no batch. A file that we never wrote is taken over."""
-    state = store.read()
+    try:
+        state = store.read()
+    except StateUnusable as error:
+        if type(error) is not StateUnusable or store.project.state in error.message:
+            raise
+        raise StateUnusable(f"{store.project.state} cannot be used: {error.message}") from error
     if state is None:
         return None
     try:
@@ -218,8 +234,29 @@ def _in_force(store: Store) -> Optional[State]:
 def _required(store: Store) -> State:
     state = _in_force(store)
     if state is None:
-        raise NotFound(" ".join([f"Batch state file not found: {store.project.state}.", *store.notes]))
+        raise _not_found(store)
     return state
+
+
+def _updated(store: Store, change: Callable[[State], State]) -> State:
+    """What `store.update` returns; NotFound when the batch went away since it was looked at."""
+    reached = False
+
+    def reaching(before: State) -> State:
+        nonlocal reached
+        reached = True
+        return change(before)
+
+    try:
+        return store.update(reaching)
+    except Refused as refused:
+        if reached:
+            raise
+        raise _not_found(store) from refused
+
+
+def _not_found(store: Store) -> NotFound:
+    return NotFound(" ".join([f"Batch state file not found: {store.project.state}.", *store.notes]))
 
 
 def _refuse(store: Store, wrong: List[str]) -> None:

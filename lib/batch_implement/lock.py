@@ -15,7 +15,7 @@ import os
 import sys
 import time
 
-from . import process
+from . import disk, process
 from .errors import LockTimeout, StateUnusable
 
 TYPE_CHECKING = False
@@ -51,27 +51,32 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
                     return
             except BlockingIOError:
                 pass
+            except OSError as error:
+                disk.close(self._fd)
+                raise StateUnusable(
+                    f"The lock {self._folder}/{NAME} cannot be taken: {error.strerror}. Nothing was changed."
+                ) from error
             except BaseException:
-                os.close(self._fd)
+                disk.close(self._fd)
                 raise
             left = deadline - time.monotonic()
             if left <= 0:
                 holder = self._holder()
-                os.close(self._fd)
+                disk.close(self._fd)
                 raise LockTimeout(
                     f"The lock {self._folder}/{NAME} was not free within {self._timeout_s:g} s; it is held by "
                     f"{holder}. Nothing was changed. If that process is stuck or stopped, end it: the lock goes with "
                     "it.",
                     holder,
                 )
-            os.close(self._fd)
+            disk.close(self._fd)
             time.sleep(min(wait, left))
             wait = min(wait * 2, LONGEST_WAIT_S)
 
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        os.close(self._fd)
+        disk.close(self._fd)
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -101,7 +106,11 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
             pass  # on a full disk the lock still excludes; only its holder stays unnamed
 
     def _holder(self) -> str:
-        pid, _, program = os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip().partition(" ")
+        try:
+            line = os.pread(self._fd, 200, 0)
+        except OSError:
+            line = b""
+        pid, _, program = line.decode("utf-8", "replace").strip().partition(" ")
         if pid.isdigit() and process.runs(int(pid), None):
             return f"process {pid} ({program.strip()})"
         return "a process that has not said its name"

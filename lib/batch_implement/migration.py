@@ -103,7 +103,7 @@ class _Mending:
         state["details"] = self.by_index("details", _object)
         for name, operations in others.items():
             state["details"][name] = {**state["details"].get(name, {}), "other_git_operations": operations}
-        for name in ("retry_allowance", "attempts", "evidence", "timings"):
+        for name in ("retry_allowance", "attempts", "evidence", "issue_updates", "timings"):
             state[name] = self.by_index(name, self.fitting(name))
         state["auto_clear_count"] = max(_count(data.get("auto_clear_count")) or 0, len(state["auto_clear_events"]))
         state["context_token_estimate"] = _count(data.get("context_token_estimate")) or 0
@@ -295,8 +295,8 @@ class _Mending:
 _RULED = frozenset((
     "schema_version", "revision", "batch_id", "status", "features", "total_features", "current_index",
     "completed_features", "failed_features", "skipped_features", "retry_attempts", "retry_allowance", "attempts",
-    "feature_order", "feature_dependencies", "issue_numbers", "git_operations", "details", "evidence", "timings",
-    "auto_clear_events", "auto_clear_count", "context_token_estimate",
+    "feature_order", "feature_dependencies", "issue_numbers", "git_operations", "issue_updates", "details", "evidence",
+    "timings", "auto_clear_events", "auto_clear_count", "context_token_estimate",
 ))  # fmt: skip
 _SHOWN = 2000
 

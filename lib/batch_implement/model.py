@@ -273,7 +273,16 @@ def broken_invariants(state: State) -> List[str]:
             elif index in seen:
                 wrong.append(f"feature index {index} is in {seen[index]} and again in {place}")
             seen[index] = place
-    for place in ("retry_attempts", "retry_allowance", "attempts", "evidence", "git_operations", "details", "timings"):
+    for place in (
+        "retry_attempts",
+        "retry_allowance",
+        "attempts",
+        "evidence",
+        "git_operations",
+        "issue_updates",
+        "details",
+        "timings",
+    ):
         for name in state.get(place, ()):
             if int(name) >= total:
                 wrong.append(f"{place} names feature index {name}; the last one is {total - 1}")

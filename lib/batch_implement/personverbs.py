@@ -62,9 +62,7 @@ def create(
     store = Store(project)
     known = store.read_if_usable() if replace else store.read()
     if known is not None and model.is_live(known):
-        relation = process.relation(known["owner"], caller.session_id, caller.pid)
-        if relation == "other":
-            raise Refused(f"{callers.owned_by(known)} {callers.WAYS_WITH_OWNER}")
+        _refuse_others(known, caller)
         if not replace:
             raise unfinished(known)
     _, untracked = gitrepo.changes(project.root)
@@ -81,13 +79,40 @@ def refuse_unclean(project: Project) -> None:
             f"{project.root} is not a git repository, and a feature is done only with a commit. Start in one, or `git "
             "init` and commit what is there."
         )
+    underway = gitrepo.underway(project.root)
+    if underway:
+        raise Refused(
+            f"In {project.root} {underway[0]} is in progress: HEAD is not yet what it is going to be. End it "
+            f"({underway[1]}), then start again."
+        )
     tracked, _ = gitrepo.changes(project.root)
     if tracked:
-        shown = ", ".join(tracked[:10]) + (f" and {len(tracked) - 10} more" if len(tracked) > 10 else "")
+        inside = [path for path in gitrepo.changed_inside(project.root) if path in tracked]
+        first = f" Commit inside the submodule {gitrepo.listed(inside)} first." if inside else ""
         raise Refused(
-            f"Tracked files are modified or staged: {shown}. They would end up in the first feature's commit. Commit "
-            "them or `git stash` them, then start again."
+            f"Tracked files are modified or staged: {gitrepo.listed(tracked)}. They would end up in the first "
+            f"feature's commit.{first} Commit them or `git stash` them, then start again."
         )
+
+
+def in_the_way(project: Project, caller: Caller, *, replace: bool = False) -> List[str]:
+    """What would refuse a `create` now, a sentence or none, for who asks with `--dry-run`. Nothing is changed."""
+    try:
+        refuse_unclean(project)
+        known = Store(project).read_if_usable()
+        if known is not None and model.is_live(known):
+            _refuse_others(known, caller)
+            if not replace:
+                raise unfinished(known)
+    except Refused as error:
+        return [f"It could not start now. {error.message}"]
+    return []
+
+
+def _refuse_others(state: State, caller: Caller) -> None:
+    """Refused while another living client has the batch."""
+    if process.relation(state["owner"], caller.session_id, caller.pid) == "other":
+        raise Refused(f"{callers.owned_by(state)} {callers.WAYS_WITH_OWNER}")
 
 
 def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, unattended: bool = False) -> State:
@@ -101,8 +126,7 @@ def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, 
     now = clock.now()
 
     def take(current: State) -> State:
-        if process.relation(current["owner"], caller.session_id, caller.pid) == "other":
-            raise Refused(f"{callers.owned_by(current)} {callers.WAYS_WITH_OWNER}")
+        _refuse_others(current, caller)
         running = transitions.unpause(current)
         if unattended and not running["policy"]["unattended"]:
             running = {**running, "policy": {**running["policy"], "unattended": True}}
@@ -185,18 +209,38 @@ def add(project: Project, found: Found) -> str:
 
     state = Store(project).update(append)
     added = reminder.counted(len(listing.features), "feature")
-    return f"{added} added to batch {state['batch_id']}: {state['total_features']} in all."
+    return f"{added} added to batch {state['batch_id']}: {state['total_features']} in all. {_goes_on(state)}"
+
+
+def _goes_on(state: State) -> str:
+    """How what is to be done now comes to be done, in a sentence."""
+    if process.holds(state["owner"]):
+        return "Claude Code, which has the batch, comes to it."
+    return "Go on with `/batch-implement --resume` in Claude Code."
+
+
+def _numbered(indices: Sequence[int]) -> str:
+    """Features by their numbers: `feature 1`, `features 2, 3`."""
+    numbers = ", ".join(str(index + 1) for index in indices)
+    return f"feature{'s' if len(indices) > 1 else ''} {numbers}"
 
 
 def pause(project: Project, reason: str) -> str:
     """Let the batch wait: its client is not sent on any more, and its hold ends. The open feature stays open."""
 
+    waited: List[str] = []
+
     def stop(current: State) -> State:
+        waited[:] = [current["pause"]["reason"]] if current["pause"] else []
         return sessions.end_lease(transitions.pause(current, clock.now(), reason))
 
     state = Store(project).update(stop)
     open_feature = f" Feature {state['active']['feature_index'] + 1} stays open." if state["active"] else ""
-    return f"Batch {state['batch_id']} is paused.{open_feature} Go on with `/batch-implement --resume` in Claude Code."
+    already = f" already: {waited[0].rstrip(' .')}" if waited else ""
+    return (
+        f"Batch {state['batch_id']} is paused{already}.{open_feature} Go on with `/batch-implement --resume` in Claude "
+        "Code."
+    )
 
 
 def skip(project: Project, index: int, reason: str) -> str:
@@ -204,11 +248,13 @@ def skip(project: Project, index: int, reason: str) -> str:
     store = Store(project)
     state = store.require()
     stash = workerverbs.set_aside(project, state) if model.active_index(state) == index else None
-    before = len(state["skipped_features"])
+    before = model.skipped_indices(state) | {index}
     state = store.update(lambda current: transitions.skip(current, clock.now(), index, reason, stash=stash))
-    others = len(state["skipped_features"]) - before - 1
+    others = sorted(model.skipped_indices(state) - before)
+    need = "which needs it" if len(others) == 1 else "which need it"
+    too = f", and with it {_numbered(others)}, {need}" if others else ""
     kept = f" Its uncommitted work is in the stash `{stash}`." if stash else ""
-    return f"Feature {index + 1} is skipped" + (f", and {others} that need it" if others > 0 else "") + f".{kept}"
+    return f"Feature {index + 1} is skipped{too}.{kept}"
 
 
 def retry(project: Project, indices: Sequence[int]) -> str:
@@ -227,11 +273,8 @@ def retry(project: Project, indices: Sequence[int]) -> str:
         return changed
 
     state = Store(project).update(bring)
-    numbers = ", ".join(str(index + 1) for index in back)
-    return (
-        f"Pending again: feature {numbers}. Batch {state['batch_id']} is {state['status']}; go on with "
-        "`/batch-implement --resume`."
-    )
+    waits = f" Batch {state['batch_id']} is paused." if state["pause"] else ""
+    return f"Pending again: {_numbered(back)}.{waits} {_goes_on(state)}"
 
 
 def abort(project: Project) -> str:
@@ -246,7 +289,7 @@ def abort(project: Project) -> str:
         made = gitrepo.commits_since(project.root, state["active"]["base_commit"])
         commits = f" Commits of its open feature stay: {', '.join(commit[:12] for commit in made)}." if made else ""
     store.put_away("aborted")
-    kept = f" Its uncommitted work is in the stash `{stash}`." if stash else ""
+    kept = f" The uncommitted work of its open feature is in the stash `{stash}`." if stash else ""
     at_work = (
         f" Its client (process {state['owner']['pid']}) was at work: press Esc there."
         if process.holds(state["owner"])

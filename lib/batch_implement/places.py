@@ -16,7 +16,7 @@ import os
 import stat
 
 from . import audit, disk, features, gitrepo, paths
-from .errors import Misuse
+from .errors import BatchError, Misuse, StateUnusable
 from .paths import PRIVATE_NAME, STATE_FOLDER, STATE_NAME, Project
 
 TYPE_CHECKING = False
@@ -180,21 +180,35 @@ def default_state_file() -> str:
 
 def tell(event: str, status: str, context: object) -> None:
     """Append what a script has to say to the project's audit log. Never raises."""
+    project = _told()
+    if project:
+        audit.tell(project, event, status, context)
+
+
+def tell_refusal(asked: str, error: BatchError) -> None:
+    """Note in the project's audit log that a script was refused a call; where there is neither git nor `.claude`,
+    nowhere. Never raises.
+    """
+    project = _told()
+    if project and os.path.isdir(project.private_parent):
+        try:
+            os.makedirs(project.log_folder, mode=0o700, exist_ok=True)
+        except OSError:
+            return
+        audit.refusal(project, asked, error)
+
+
+def _told() -> Optional[Project]:
+    """The project whose audit log is told, which `git add -A` will not find; None when there is none to be found."""
     try:
         project = here()
+        if not project.git_dir:  # then the log is in the work tree, of a repository that is around it perhaps
+            hide(project)
+    except StateUnusable:
+        pass  # the exclude file cannot be written
     except OSError:  # the working directory was removed
-        return
-    audit.tell(project, event, status, context)
-
-
-def tell_refusal(message: str) -> None:
-    """Note in the project's audit log that a script was refused; where there is neither git nor `.claude`, nowhere."""
-    try:
-        known = os.path.isdir(here().private_parent)
-    except OSError:  # the working directory was removed
-        return
-    if known:
-        tell("library", "refused", message)
+        return None
+    return project
 
 
 def _allowed() -> List[str]:

@@ -89,12 +89,13 @@ def for_person(reason: str) -> str:
 def status_lines(state: State) -> List[str]:
     """The batch for a person at a terminal."""
     lines = [
-        f"Batch {state['batch_id']}: {state['status']}, {reminder.progress(state)}",
+        f"Batch {state['batch_id']}: {state['status'].replace('_', ' ')}, {reminder.progress(state)}",
         f"Policy: {_asked_of_each(state)}.",
     ]
     for entry in features(state):
         proof = f"  {entry['commit'][:12]}" if entry["commit"] else ""
-        tries = f"  ({entry['attempts']} attempts)" if entry["attempts"] > 1 else ""
+        tried = entry["attempts"] > (0 if entry["status"] == "pending" else 1)
+        tries = f"  ({reminder.counted(entry['attempts'], 'attempt')})" if tried else ""
         why = f"  {clean(for_person(entry['reason'])[:100])}" if "reason" in entry else ""
         text = clean(entry["text"][:80])
         own = _own(state, entry["index"])
@@ -106,7 +107,7 @@ def status_lines(state: State) -> List[str]:
 def _ending(state: State) -> List[str]:
     if state["pause"]:
         when = f" Not before {state['pause']['resume_after']}." if state["pause"].get("resume_after") else ""
-        why = clean(state["pause"]["reason"])
+        why = clean(state["pause"]["reason"]).rstrip(" .")
         return [f"Paused: {why}.{when} Go on with `/batch-implement --resume` in Claude Code."]
     if not model.is_live(state):
         failed = len(state["failed_features"]) + len(state["skipped_features"])
@@ -117,6 +118,21 @@ def _ending(state: State) -> List[str]:
         active = state["active"]
         return [f"Open: feature {active['feature_index'] + 1}, attempt {active['attempt']}, phase {active['phase']}."]
     return [f"Next: feature {state['current_index'] + 1}."]
+
+
+def who(*, at_work: bool) -> str:
+    """Whether anybody is at work on a batch in progress, and how it goes on, in a sentence for a person."""
+    if at_work:
+        return "Claude Code has the batch; if it waits there, `/batch-implement --resume` goes on."
+    return "Nobody is at work on the batch. Go on with `/batch-implement --resume` in Claude Code."
+
+
+def what_now(state: State, *, at_work: bool) -> str:
+    """How far the batch is and what is next, in a few sentences for a person."""
+    if state["status"] != "in_progress":
+        status = "paused" if state["pause"] else f"over ({state['status']})"
+        return f"Batch {state['batch_id']} is {status}: {reminder.progress(state)}. {_ending(state)[0]}"
+    return f"{reminder.standing(state)} {who(at_work=at_work)}"
 
 
 def plan(state: State) -> Dict[str, Any]:
@@ -144,7 +160,7 @@ def plan_lines(state: State) -> List[str]:
     hints = _hints(state)
     if hints:
         taken = state["analysis_metadata"]["inferred"]
-        lines.append("Taken from the texts:" if taken else "The texts suggest more; `--infer-order` takes it:")
+        lines.append("Taken from the texts:" if taken else "The texts suggest an order; `--infer-order` takes it:")
         lines += [
             f"      {hint['feature_index'] + 1} after {hint['needs'] + 1}: {clean(hint['why'])}" for hint in hints
         ]
@@ -168,7 +184,14 @@ def _asked_of_each(state: State) -> str:
         else "no verify command: only the commit is asked for"
     )
     review = "a review; " if "review" in policy["evidence"] else ""
-    return f"{verify}; {review}{policy['max_retries']} retries each"
+    written = "outcomes are written to the issues; " if policy.get("comment_issues") else ""
+    closed = "issues that are done are closed; " if policy.get("close_issues") else ""
+    return f"{verify}; {review}{written}{closed}{retries(policy['max_retries'])} each"
+
+
+def retries(number: int) -> str:
+    """A number of retries in words: `no retry`, `1 retry`, `3 retries`."""
+    return {0: "no retry", 1: "1 retry"}.get(number, f"{number} retries")
 
 
 def _own(state: State, index: int) -> str:
@@ -177,9 +200,9 @@ def _own(state: State, index: int) -> str:
     parts = [f"after {', '.join(str(need + 1) for need in sorted(needs))}"] if needs else []
     own = state.get("details", {}).get(key(index), {}).get("policy", {})
     words = {"verify": "verify `{}`", "verify_timeout_s": "within {} s", "evidence": "evidence {}",
-             "workflow_mode": "{}", "max_retries": "{} retries"}  # fmt: skip
+             "workflow_mode": "{}", "max_retries": "{}"}  # fmt: skip
     for name, text in words.items():
         if name in own:
-            value = own[name]
+            value = retries(own[name]) if name == "max_retries" else own[name]
             parts.append(text.format(clean(", ".join(value) if isinstance(value, list) else str(value))[:100]))
     return f"  ({'; '.join(parts)})" if parts else ""

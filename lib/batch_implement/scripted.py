@@ -24,8 +24,8 @@ UNKNOWN_ERROR = "Unknown error"
 OUTCOMES = ("completed", "failed")
 CONTEXT_THRESHOLD = 150_000  # tokens
 BY_INDEX = (
-    "feature_dependencies", "retry_attempts", "retry_allowance", "attempts", "evidence", "git_operations", "details",
-    "timings",
+    "feature_dependencies", "retry_attempts", "retry_allowance", "attempts", "evidence", "git_operations",
+    "issue_updates", "details", "timings",
 )  # fmt: skip
 
 # What a script may change in a saved state although the policy asks for evidence. What is derived is worked out anew.
@@ -36,7 +36,7 @@ _FREE = frozenset((
 ))  # fmt: skip
 # What has a rule of its own in `_refuse_escape`.
 _RULED = ("completed_features", "failed_features", "skipped_features", "status", "pause")
-_OURS = frozenset(model.new_state("-", ["-"], ""))
+_OURS = model.new_state("-", ["-"], "")  # a field that a state lacks has this value
 
 
 def asked_for(state: State, index: Optional[int] = None) -> List[str]:
@@ -44,6 +44,19 @@ def asked_for(state: State, index: Optional[int] = None) -> List[str]:
     policy = state["policy"] if index is None else policies.of_feature(state, index)
     asked: List[str] = list(policy["evidence"])
     return [*asked, "verify"] if policy["verify"] and "verify" not in asked else asked
+
+
+def asks(state: State) -> bool:
+    """Whether the policy of the batch, or of any feature, asks for evidence."""
+    own = [int(name) for name, said in state.get("details", {}).items() if said.get("policy")]
+    return bool(asked_for(state)) or any(asked_for(state, index) for index in own)
+
+
+def int_keys(value: Any) -> Any:
+    """A dict by index with ints for the indices that are texts; anything else as it is."""
+    if not isinstance(value, dict):
+        return value
+    return {int(name) if isinstance(name, str) and name.isdecimal() else name: value[name] for name in value}
 
 
 def check_index(state: State, index: object, what: str = "feature index") -> int:
@@ -57,14 +70,14 @@ def check_outcome(outcome: object, tokens: object, retry_count: object) -> None:
     """Misuse unless these can be a feature's outcome, a number of tokens to add and a count of retries (or None)."""
     if outcome not in OUTCOMES:
         raise Misuse(f"Invalid status: {outcome!r} (must be 'completed' or 'failed').")
-    check_number("tokens", tokens, -(2**63))
+    check_number("tokens", tokens, None)
     check_number("retry_count", 0 if retry_count is None else retry_count)
 
 
-def check_number(name: str, value: object, least: int = 0) -> None:
-    """Misuse unless `value` is a whole number from `least`."""
-    if type(value) is not int or value < least:
-        raise Misuse(f"Invalid {name}: {value!r} is no whole number from {least}.")
+def check_number(name: str, value: object, least: Optional[int] = 0) -> None:
+    """Misuse unless `value` is a whole number from `least` (None: any)."""
+    if type(value) is not int or (least is not None and value < least):
+        raise Misuse(f"Invalid {name}: {value!r} is no whole number{'' if least is None else f' from {least}'}.")
 
 
 def progress(
@@ -111,6 +124,7 @@ def following(given: State, at: int) -> Optional[int]:
 
     That is the one at `at` while it can be done; else the first in order that can.
     """
+    check_number("current_index", at, None)
     state = tidied(given, "")
     if at >= state["total_features"]:
         return None
@@ -162,8 +176,10 @@ def clear_notice(batch_id: str, index: int, total: int, tokens: int) -> str:
 
 def tidied(given: State, now: str) -> State:
     """A script's state with everything in it that is derived, or that has only one meaning, put right: the count of
-    the features, words of old, one entry a feature and outcome. Takes any types; what is wrong stays wrong.
+    the features, words of old, one entry a feature and outcome. Takes any types but for the revision (Misuse); what is
+    wrong stays wrong.
     """
+    check_number("revision", given["revision"])
     state = {**given, "schema_version": model.SCHEMA_VERSION, "current_index": 0, "revision": given["revision"] + 1}
     texts = state["features"]
     if isinstance(texts, list):
@@ -185,7 +201,8 @@ def tidied(given: State, now: str) -> State:
     elif not state["pause"]:
         state["pause"] = {"reason": "paused by a script", "since": now, "resume_after": None}
     state["created_at"] = state["created_at"] or now
-    state["analysis_metadata"] = state["analysis_metadata"] or None
+    for name in ("analysis_metadata", "issue_numbers"):
+        state[name] = state[name] or None
     return state
 
 
@@ -195,7 +212,7 @@ def saved(before: Optional[State], given: State, now: str) -> State:
     """
     if before is not None:
         given = {**before, **{name: value for name, value in given.items() if before.get(name) != value}}
-        if asked_for(before):
+        if asks(before):
             _refuse_escape(before, given)
     known = before["completed_features"] if before else ()
     evidence = {name: proof for name, proof in given["evidence"].items() if not _retracted(given, name, proof)}
@@ -290,7 +307,7 @@ def _refuse_unproven(state: State, index: int) -> None:
 
 
 def _refuse_open(state: State, index: int) -> None:
-    if asked_for(state) and model.active_index(state) == index:
+    if model.active_index(state) == index and asked_for(state, index):
         raise Refused(
             f"Feature {index + 1} (index {index}) is open: end its attempt with `batchctl fail --reason TEXT`, which "
             "puts its leftovers into a stash. Nothing was changed."
@@ -300,7 +317,7 @@ def _refuse_open(state: State, index: int) -> None:
 def _refuse_escape(before: State, given: State) -> None:
     """Refused when `given` changes what a person set, or what only evidence or a person may change."""
     for name, value in given.items():
-        if name in _FREE or name in _RULED or name not in _OURS or value == before.get(name, value):
+        if name in _FREE or name in _RULED or name not in _OURS or value == before.get(name, _OURS[name]):
             continue
         raise Refused(
             f"{name} of batch {before['batch_id']} is not a script's to change: its policy asks for evidence. Nothing "

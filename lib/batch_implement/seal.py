@@ -8,12 +8,14 @@
     unattended 0|1
     remind CONTEXT ...           windows that are owed a reminder
 
-An IDENTITY is `INODE SIZE MTIME_NS SHA256 REVISION`.
+An IDENTITY is `INODE SIZE MTIME_NS SHA256 REVISION`; the revision is 0 for a file that is not ours yet: the edit, or
+old file, that a write takes over.
 
 It is written, durably, before the state is replaced. A rename keeps the inode, so at every moment the file in place
 is the `new` or the `old` one of the seal, and what is neither was not written by us. Only the store writes it.
 """
 
+import errno
 import posix  # on the way of every tool call, where `os` is too dear: see glance.py
 
 TYPE_CHECKING = False
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 LIMIT = 65536
 _FLAGS = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
+TEMP = "seal.tmp"
+_NO_FILE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR))
 
 
 class Identity:
@@ -63,11 +67,15 @@ class Seal:
         self.open, self.unattended, self.remind = open, unattended, remind
 
     def knows(self, status: "os.stat_result") -> "Optional[Identity]":
-        """The sealed version that the file with this status is; None for a foreign one."""
+        """The sealed version that the file with this status is; None for a foreign one, also one that `is_adopting`."""
         for identity in (self.new, self.old):
-            if identity is not None and identity.is_at(status):
+            if identity is not None and identity.revision and identity.is_at(status):
                 return identity
         return None
+
+    def is_adopting(self, status: "os.stat_result") -> bool:
+        """Whether the file with this status is a foreign one whose adoption was begun: an `old` of revision 0."""
+        return self.old is not None and not self.old.revision and self.old.is_at(status)
 
     def vouches_for(self, path: str) -> bool:
         """Whether the file at `path` is a sealed version, or rightly absent, by one stat: enough for most hooks."""
@@ -124,17 +132,40 @@ def parse(text: bytes) -> "Optional[Seal]":
 
 
 def read(private: str) -> "Optional[Seal]":
-    """The seal in the private folder at this path; None when there is none or it is not one."""
+    """The seal in the private folder at this path; None when there is none or it is not one. Errors as `text`."""
+    found = text(private)
+    return None if found is None else parse(found)
+
+
+def text(private: str) -> "Optional[bytes]":
+    """What stands in the seal of the private folder at this path, None when there is no file.
+
+    StateUnusable when it cannot be read: to go on as if there were none would take any file for a valid edit.
+    """
+    descriptor = -1
     try:
         descriptor = posix.open(f"{private}/seal", _FLAGS)
-    except OSError:
-        return None
-    try:
-        return parse(posix.read(descriptor, LIMIT))
-    except OSError:
-        return None
+        found = b""
+        while len(found) < LIMIT:
+            part = posix.read(descriptor, LIMIT - len(found))
+            if not part:
+                break
+            found += part
+        return found
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        from .errors import StateUnusable
+
+        raise StateUnusable(
+            f"{private}/seal cannot be read: {error.strerror}. Nothing was changed. Check who owns it, and the disk."
+        ) from error
     finally:
-        posix.close(descriptor)
+        if descriptor >= 0:
+            try:
+                posix.close(descriptor)
+            except OSError:
+                pass  # nothing was written through it
 
 
 def fits(session_id: str) -> bool:

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from .features import Listing
 
 
+WAYS = (
+    "Name one: a file (.txt with a feature a line, .md with check boxes, .yaml or .json), or `--issues N ...`, or "
+    "`--label NAME` and `--milestone NAME`."
+)
+MISSING = f"A features file is missing. {WAYS}"
+
+
 class Found(NamedTuple):
     """A listing, the path it was read from as it was given (`-` for standard input, empty for issues), and what else
     a person should be told, a sentence each.
@@ -40,10 +47,7 @@ def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[Binar
     by_query = options.label is not None or options.milestone is not None
     ways = [options.file is not None, by_number, by_query]
     if sum(ways) != 1:
-        raise Misuse(
-            "Name the features in one way: a file (a feature a line, a checklist, .yaml or .json; `-` for standard "
-            "input), `--issues N ...`, or `--label NAME` and `--milestone NAME`."
-        )
+        raise Misuse(f"The features are named in more than one way. {WAYS}" if any(ways) else MISSING)
     if options.file is not None:
         if options.skip_unreadable:
             raise Misuse("--skip-unreadable is for issues; a features file is read whole or not at all.")
@@ -68,7 +72,6 @@ def _from_file(name: str, cwd: str, stdin: Optional[BinaryIO]) -> Listing:
         return features.read_file(os.path.join(cwd, name))
     if stdin is None:
         raise Misuse(
-            "There is no standard input in Claude Code. Write the features to a file, or use `batchctl create -` in a "
-            "terminal."
+            "There is no standard input in Claude Code: name a file, or use `batchctl` in a terminal of your own."
         )
     return features.read_stdin(stdin)

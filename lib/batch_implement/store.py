@@ -85,10 +85,12 @@ class Store:
             folder = self.project.open_state_folder(create=False)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise disk.trouble(f"{self.project.state} cannot be read", error) from error
         try:
             return disk.read(folder, self.project.state_name)
         finally:
-            os.close(folder)
+            disk.close(folder)
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -110,16 +112,18 @@ class Store:
         with self._transaction(create=True) as at:
             try:
                 current = at.settle()
-            except StateUnusable:
-                if not replace:
+            except StateUnusable as error:
+                if not replace or isinstance(error.__cause__, OSError):  # of the disk's trouble the state knows nothing
                     raise
                 at.give_up()
                 current = None
-            if current is not None:
-                if model.is_live(current.state) and not replace:
-                    raise unfinished(current.state)
-                at.put_away(current, "replaced" if model.is_live(current.state) else "followed by another batch")
-            return at.write(state, None)
+            if current is None:
+                return at.write(state, None)
+            if model.is_live(current.state) and not replace:
+                raise unfinished(current.state)
+            return at.follow(
+                state, current, "replaced" if model.is_live(current.state) else "followed by another batch"
+            )
 
     def put_away(self, why: str) -> State:
         """Move the version in force into history/ and return it; afterwards there is no batch here."""
@@ -127,6 +131,18 @@ class Store:
             current = at.settle()
             if current is None:
                 raise no_batch(self.project)
+            at.put_away(current, why)
+            return current.state
+
+    def put_away_if_there(self, why: str, refuse: Callable[[State], None]) -> Optional[State]:
+        """The same, unless `refuse`, which sees the version in force under the lock, raises; None when there is no
+        batch.
+        """
+        with self._transaction() as at:
+            current = at.settle()
+            if current is None:
+                return None
+            refuse(current.state)
             at.put_away(current, why)
             return current.state
 

@@ -1,7 +1,7 @@
 """What happened to a batch, as events: from one version of its state to the next, and told to a person. Pure.
 
     happened(old, new)      the events between two versions, `[{"event": "completed", "feature_index": 0, ...}, ...]`
-    of_batch(entries)       the log's entries of the last batch
+    of_batch(entries, ...)  the log's entries of one batch
     lines(entries)          the same as text, a line each: time, feature, what
 
 The store writes what `happened` says to the audit log at every write, so no transition can go without a line there.
@@ -168,18 +168,21 @@ def _brief(record: State) -> Event:
 # -- told -------------------------------------------------------------------------------------------------------------
 
 
-def of_batch(entries: Iterable[Event], feature_index: Optional[int] = None) -> List[Event]:
-    """The entries of the batch that was created last, oldest first; those of one feature, when its index is given.
+def of_batch(
+    entries: Iterable[Event], batch_id: Optional[str] = None, feature_index: Optional[int] = None
+) -> List[Event]:
+    """The entries of batch `batch_id` (None: the one that was created last) since its creation, oldest first; those of
+    one feature, when its index is given.
 
-    What names no batch (a refusal, a denial) belongs to the one that was created last before it.
+    What names no batch (a refusal, a denial) belongs to it from then on: other state files of the same repository may
+    log here, too.
     """
     kept: List[Event] = []
-    batch_id = None
+    wanted = batch_id
     for entry in entries:
-        if entry["event"] == "created":
-            batch_id = entry.get("batch_id")
-            kept = []
-        if entry.get("batch_id", batch_id) == batch_id:
+        if entry["event"] == "created" and batch_id in (None, entry.get("batch_id")):
+            wanted, kept = entry.get("batch_id"), []
+        if entry.get("batch_id", wanted) == wanted:
             kept.append(entry)
     return [entry for entry in kept if feature_index in (None, entry.get("feature_index"))]
 

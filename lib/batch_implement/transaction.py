@@ -20,24 +20,19 @@ Nothing is deleted. `notes` collects what a person or model should be told, a se
 
 from __future__ import annotations
 
-import errno
 import os
-import time
 
-from . import audit, clock, codec, disk, lock, model, paths, seal, story
+from . import audit, clock, codec, custody, disk, lock, model, paths, seal, story
 from .errors import NotConfirmed, Refused, StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Any, List, Optional
+    from typing import Any, Callable, List, Optional
 
     from .model import State
     from .paths import Project
     from .seal import Identity, Seal
-
-CURRENT, PREVIOUS = "current.json", "previous.json"
-_NO_SEAL = seal.Seal(False, None, None)
 
 
 class Version:
@@ -64,10 +59,9 @@ class Transaction:
         project = self.project
         try:
             if not project.git_dir:
-                os.close(project.open_state_folder(create=self._create))
-            missing = not self._create and seal.read(project.private) is None and not os.path.lexists(project.state)
-            if missing:
-                raise FileNotFoundError
+                disk.close(project.open_state_folder(create=self._create))
+            if not self._create and seal.read(project.private) is None:
+                os.lstat(project.state)
             self._private = paths.open_folder(project.private_parent, project.private_name, create=True)
         except FileNotFoundError as error:
             raise no_batch(project) from error
@@ -77,7 +71,7 @@ class Transaction:
         try:
             self._lock.__enter__()
         except BaseException:
-            os.close(self._private)
+            disk.close(self._private)
             raise
         return self
 
@@ -85,9 +79,9 @@ class Transaction:
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self._lock.__exit__(kind, error, trace)
-        os.close(self._private)
+        disk.close(self._private)
         if self._folder >= 0:
-            os.close(self._folder)
+            disk.close(self._folder)
         if audit.trouble:
             trouble = f"Note: {audit.trouble}. The batch itself is not affected."
             if trouble not in self.notes:
@@ -97,7 +91,10 @@ class Transaction:
     def folder(self) -> int:
         """A descriptor of the folder that holds the state file; it is made when it is missing."""
         if self._folder < 0:
-            self._folder = self.project.open_state_folder(create=True)
+            try:
+                self._folder = self.project.open_state_folder(create=True)
+            except OSError as error:
+                raise disk.trouble(f"The folder of {self.project.state} cannot be used", error) from error
         return self._folder
 
     def note(self, event: str, text: str, **details: Any) -> None:
@@ -121,12 +118,7 @@ class Transaction:
         except disk.Foreign as thing:
             return self._put_back(sealed, str(thing))
         if found is None:
-            if sealed is None or not sealed.live or sealed.new is None:
-                return None
-            if self.by_model:
-                return self._put_back(sealed, "gone")
-            self._withdraw(sealed)
-            return None
+            return self._without_file(sealed) if sealed and sealed.live and sealed.new else None
         status, data = found
         digest = disk.sha256(data)
         if sealed is not None:
@@ -139,16 +131,51 @@ class Transaction:
             if sealed.new is not None and sealed.new.sha256 == digest:
                 state = codec.parse(data)
                 return Version(state, self._seal(state, disk.identity_of(status, digest, state["revision"]), None))
+            if sealed.is_adopting(status):
+                return self._finished(sealed) or self._adopt(data, disk.identity_of(status, digest, 0), sealed)
             if self.by_model and sealed.new is not None:
                 return self._put_back(sealed, "changed")
         return self._adopt(data, disk.identity_of(status, digest, 0), sealed)
 
+    def _without_file(self, sealed: Seal) -> Optional[Version]:
+        if sealed.old is None and self._cut_short(sealed) is not None:  # of a first version: there was no batch
+            self._seal(None, None, None)
+            disk.unlink(self.folder(), self.project.temp_name)
+            return None
+        if sealed.old is not None and sealed.new is not None and sealed.old.sha256 == sealed.new.sha256:
+            finished = self._finished(sealed)  # of putting back; any other write leaves a file in place
+            if finished is not None:
+                return finished
+        if self.by_model and (sealed.old is not None or custody.copy_of(self._private, sealed) is not None):
+            return self._put_back(sealed, "gone")
+        self._withdraw(sealed)
+        return None
+
+    def _cut_short(self, sealed: Seal) -> Optional[bytes]:
+        """The content of the sealed version that a crash between seal and rename left under the temporary name."""
+        try:
+            left = disk.read(self.folder(), self.project.temp_name)
+        except disk.Foreign:
+            return None
+        known = sealed.knows(left[0]) if left else None
+        return left[1] if left and known and known.sha256 == disk.sha256(left[1]) else None
+
+    def _finished(self, sealed: Seal) -> Optional[Version]:
+        """The version whose putting in place was cut short, in place; None when that is not what happened."""
+        data = self._cut_short(sealed)
+        if data is None or sealed.new is None:
+            return None
+        folder = self.folder()
+        os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
+        self._confirm(folder, sealed.new.revision)
+        return self._in_force(codec.parse(data), sealed.new, sealed)
+
     def _found(self) -> Optional[tuple[os.stat_result, bytes]]:
-        if self._folder < 0:
-            try:
+        try:
+            if self._folder < 0:
                 self._folder = self.project.open_state_folder(create=False)
-            except FileNotFoundError:
-                return None
+        except FileNotFoundError:
+            return None
         return disk.read(self._folder, self.project.state_name)
 
     def _in_force(self, state: State, identity: Identity, sealed: Seal) -> Version:
@@ -157,100 +184,79 @@ class Transaction:
         return Version(state, identity)
 
     def _adopt(self, data: bytes, identity: Identity, sealed: Optional[Seal]) -> Optional[Version]:
-        in_force = self._copy(sealed)
+        in_force = custody.copy_of(self._private, sealed)
         try:
             state, mended = codec.valid_state(data)
             before = codec.parse(in_force) if in_force else None
             if before is not None and before["batch_id"] == state["batch_id"]:
-                state = {**state, "revision": max(state["revision"], before["revision"])}
+                again = sealed is not None and sealed.old is not None and not sealed.old.revision
+                state = {**state, "revision": max(state["revision"], before["revision"] - again)}
                 wrong = model.went_backwards(before, state)
                 if wrong:
                     raise StateUnusable(f"What may only grow was made smaller: {'; '.join(wrong)}.")
         except StateUnusable as error:
             if in_force is None:
                 raise StateUnusable(
-                    f"{self.project.state} cannot be used and was left as it is: {error.message} Mend it, or move it "
-                    "away; `batchctl validate` says more."
+                    f"{self.project.state} cannot be used and was left as it is: {error.message.rstrip('.')}. Mend it, "
+                    "or move it away; `batchctl validate` says more."
                 ) from error
             return self._put_back(sealed, f"not a valid state ({error.message})")
-        if sealed is not None:
-            text = f"{self.project.state} was edited outside batchctl; the edit is valid and was taken over."
-            self.note("adopted", text, revision=state["revision"] + 1)
-        elif os.path.lexists(f"{self.project.private}/seal"):
-            text = f"{self.project.private}/seal was damaged; it was made new for the state as it is."
-            self.note("seal mended", text)
-        if mended or sealed is None:
-            kept = self._keep(f"{state['batch_id']}.as-it-was", data) if mended else None
-            for some in audit.portions(mended) or [[]]:
-                audit.record(self.project.log_folder, "migrated", mended=some, kept=kept)
-        written = self.write(state, Version(state, identity))
-        return self._written(written)
+        seal_damaged = sealed is None and os.path.lexists(f"{self.project.private}/seal")
+        kept = custody.keep(self.project, self._private, f"{state['batch_id']}.as-it-was", data) if mended else None
 
-    def _written(self, state: State) -> Version:
-        sealed = seal.read(self.project.private)
-        if sealed is None or sealed.new is None:
-            raise StateUnusable(f"{self.project.private}/seal vanished while it was written. Try again.")
-        return Version(state, sealed.new)
+        def tell() -> None:
+            if sealed is not None:
+                text = f"{self.project.state} was edited outside batchctl; the edit is valid and was taken over."
+                self.note("adopted", text, revision=state["revision"] + 1)
+            elif seal_damaged:
+                text = f"{self.project.private}/seal was damaged; it was made new for the state as it is."
+                self.note("seal mended", text)
+            if mended or sealed is None:
+                for some in audit.portions(mended) or [[]]:
+                    audit.record(self.project.log_folder, "migrated", mended=some, kept=kept)
+
+        return self._put(self._successor(state, state), identity, state, kept, tell)
 
     def _put_back(self, sealed: Optional[Seal], what: str) -> Version:
         """Put the version in force back in place of what is there, which goes to quarantine."""
-        data = self._copy(sealed)
+        data = custody.copy_of(self._private, sealed)
         if data is None:
             raise StateUnusable(
                 f"{self.project.state} is {what}, and no intact copy of the version in force is left. It was left as "
                 f"it is. Older batches are in {self.project.private}/history; `batchctl create --replace` starts anew "
                 "and keeps what is there."
             )
-        place = self._quarantine()
         state = codec.parse(data)
-        self._replace(data, state, None)
+        place = custody.quarantine(self.project, self.folder())
         kept = f" What was there is now {place}." if place else ""
         text = f"{self.project.state} was {what} outside batchctl. Revision {state['revision']} was put back.{kept}"
+        try:
+            written = self._replace(data, state, sealed.new if sealed else None)
+        except NotConfirmed:
+            self.note("put back", text, quarantined=place)
+            raise
+        except StateUnusable:
+            custody.leave_there(self.project, place)
+            raise
         self.put_back = text
         self.note("put back", text, quarantined=place)
-        return self._written(state)
+        return Version(state, written)
 
     def _withdraw(self, sealed: Seal) -> None:
-        data = self._copy(sealed)
-        place = self._keep(codec.parse(data)["batch_id"], data) if data else None
+        data = custody.copy_of(self._private, sealed)
+        place = custody.keep(self.project, self._private, codec.parse(data)["batch_id"], data) if data else None
         self._seal(None, None, None)
-        where = f" Its last version is in {place}." if place else ""
-        self.note("withdrawn", f"{self.project.state} was removed: its batch counts as withdrawn.{where}", kept=place)
-
-    def _copy(self, sealed: Optional[Seal]) -> Optional[bytes]:
-        """The content of the version in force from our own copies, None when there is no intact one, or no batch."""
-        for identity in (sealed.new, sealed.old) if sealed and sealed.new else ():
-            for name in (CURRENT, PREVIOUS):
-                try:
-                    found = disk.read(self._private, name) if identity else None
-                except disk.Foreign:
-                    continue
-                if found and identity and disk.sha256(found[1]) == identity.sha256:
-                    return found[1]
-        return None
+        text = f"{self.project.state} was removed: its batch counts as withdrawn."
+        if place:
+            text += f" Its last version is in {place}."
+        elif sealed.old is None:
+            text = f"The first version of a batch was never put in place at {self.project.state}: there is none."
+        self.note("withdrawn", text, kept=place)
 
     def give_up(self) -> None:
         """Move what cannot be used away, for another batch to take its place."""
-        place = self._quarantine()
+        place = custody.quarantine(self.project, self.folder())
         self.note("given up", f"{self.project.state} could not be used; it is now {place}.", quarantined=place)
-
-    def _quarantine(self) -> Optional[str]:
-        """Move what lies at the state's place away, whatever it is; where it went, None when nothing was there."""
-        folder = paths.open_folder(self.project.private, "quarantine", create=True)
-        stamp = f"{time.time_ns()}"
-        try:
-            os.rename(self.project.state_name, f"{stamp}.json", src_dir_fd=self.folder(), dst_dir_fd=folder)
-            return f"{self.project.private}/quarantine/{stamp}.json"
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise disk.trouble(f"{self.project.state} cannot be moved to quarantine", error) from error
-            name = f"{self.project.state_name}.quarantined-{stamp}"  # the git folder is on another file system
-            os.rename(self.project.state_name, name, src_dir_fd=self.folder(), dst_dir_fd=self.folder())
-            return f"{os.path.dirname(self.project.state)}/{name}"
-        finally:
-            os.close(folder)
 
     # -- putting a version in place ------------------------------------------------------------------------------
 
@@ -259,6 +265,17 @@ class Transaction:
         written.
         """
         old = before.state if before else None
+        return self._put(self._successor(state, old), before.identity if before else None, old).state
+
+    def follow(self, state: State, current: Version, why: str) -> State:
+        """Put the first version of another batch in the place of the one in force, which is kept in history/; the
+        state as written. One rename does it: at no moment is there none.
+        """
+        new = self._successor(state, None)
+        place = custody.keep(self.project, self._private, current.state["batch_id"], codec.serialise(current.state))
+        return self._put(new, current.identity, None, place, lambda: self._log_put_away(current, why, place)).state
+
+    def _successor(self, state: State, old: Optional[State]) -> State:
         new = {
             **state,
             "revision": (old["revision"] if old else 0) + 1,
@@ -271,116 +288,108 @@ class Transaction:
                 f"Refused to write a state that is not valid: {'; '.join(wrong)}. Nothing was changed; this is a bug "
                 "in batch-implement."
             )
-        try:
-            self._replace(codec.serialise(new), new, before.identity if before else None)
-        except NotConfirmed:
-            self._log(old, new)
-            raise
-        self._log(old, new)
         return new
 
-    def _log(self, old: Optional[State], new: State) -> None:
+    def _put(
+        self,
+        new: State,
+        over: Optional[Identity],
+        old: Optional[State],
+        kept: Optional[str] = None,
+        tell: Optional[Callable[[], None]] = None,
+    ) -> Version:
+        """Put `new` in place of the version `over`. Only then the log has `tell`'s lines and what happened since `old`;
+        a copy `kept` of what was there goes again when it stays there.
+        """
+        try:
+            identity = self._replace(codec.serialise(new), new, over)
+        except NotConfirmed:
+            self._log(old, new, tell)
+            raise
+        except StateUnusable:
+            custody.take_back(kept)
+            raise
+        self._log(old, new, tell)
+        return Version(new, identity)
+
+    def _log(self, old: Optional[State], new: State, tell: Optional[Callable[[], None]]) -> None:
+        if tell is not None:
+            tell()
         for event in story.happened(old, new):
             audit.record(self.project.log_folder, batch_id=new["batch_id"], **event)
 
-    def _replace(self, data: bytes, state: State, old: Optional[Identity]) -> None:
+    def _log_put_away(self, current: Version, why: str, place: str) -> None:
+        audit.record(self.project.log_folder, "put away", batch_id=current.state["batch_id"], why=why, kept=place)
+
+    def _replace(self, data: bytes, state: State, old: Optional[Identity]) -> Identity:
         folder = self.folder()
+        sealed = seal.text(self.project.private)
+        was = seal.parse(sealed) if sealed else None
+        was_live = was is not None and was.live
         copied = False
         try:
-            identity = self._temp_file(folder, data, state["revision"])
-            was_live = (seal.read(self.project.private) or _NO_SEAL).live
+            disk.unlink(folder, self.project.temp_name)
+            identity = disk.write(folder, self.project.temp_name, data, state["revision"])
             self._seal(state, identity, old, live=was_live or model.wants_hooks(state))
-            copied = self._keep_copy(data)  # before the rename: a crash behind it must not leave an older copy
+            if old is None or old.sha256 != identity.sha256:  # else it comes from the copy, which nothing may endanger
+                copied = custody.copied(
+                    self.project, self._private, data, self.notes
+                )  # before the rename: a crash behind it must not leave an older copy
             os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
-            disk.unlink(folder, self.project.temp_name)
+            disk.discard(folder, self.project.temp_name)
             if copied:
-                self._take_copy_back()
+                custody.take_copy_back(self._private)
+            custody.seal_back(self._private, sealed)
             raise disk.trouble(f"Failed to save {self.project.state}", error) from error
-        try:
-            disk.sync(folder)
-        except OSError as error:
-            raise NotConfirmed(
-                f"{self.project.state} was written (revision {state['revision']}), but the disk did not confirm it: "
-                f"{error.strerror}. Check the disk, then `batchctl status`, before you repeat anything."
-            ) from error
+        self._confirm(folder, state["revision"])
         if was_live and not model.wants_hooks(state):
             try:
                 self._seal(state, identity, old)
             except OSError:
                 pass  # the version is in place; a seal that still says `live` is mended at the next look
+        return identity
 
-    def _temp_file(self, folder: int, data: bytes, revision: int) -> Identity:
-        disk.unlink(folder, self.project.temp_name)
-        return disk.write(folder, self.project.temp_name, data, revision)
+    def _confirm(self, folder: int, revision: int) -> None:
+        try:
+            disk.sync(folder)
+        except OSError as error:
+            raise NotConfirmed(
+                f"{self.project.state} was written (revision {revision}), but the disk did not confirm it: "
+                f"{error.strerror}. Check the disk, then `batchctl status`, before you repeat anything."
+            ) from error
 
     def _seal(
         self, state: Optional[State], new: Optional[Identity], old: Optional[Identity], *, live: Optional[bool] = None
     ) -> Identity:
         """Write the seal, durably. `new` is handed back (None only for a batch that is put away)."""
         alive = live if live is not None else state is not None and model.wants_hooks(state)
-        text = seal.render(state, alive, new, old, model.contexts_to_remind(state) if state else [])
-        try:
-            disk.unlink(self._private, "seal.tmp")
-            disk.write(self._private, "seal.tmp", text, 0)
-            os.replace("seal.tmp", "seal", src_dir_fd=self._private, dst_dir_fd=self._private)
-            disk.sync(self._private)
-        except OSError:
-            disk.unlink(self._private, "seal.tmp")
-            raise
+        remind = model.contexts_to_remind(state) if state else []
+        custody.put_seal(self._private, seal.render(state, alive, new, old, remind))
         return new or seal.Identity(0, 0, 0, "", 0)
 
-    def _keep_copy(self, data: bytes) -> bool:
-        """Keep the version that comes into force beside the lock, the one before it as `previous.json`; whether that
-        worked. Trouble is only noted.
-        """
-        try:
-            try:
-                os.replace(CURRENT, PREVIOUS, src_dir_fd=self._private, dst_dir_fd=self._private)
-            except FileNotFoundError:
-                pass
-            disk.create(self._private, CURRENT, data)
-        except OSError as error:
-            self.notes.append(
-                f"Note: the copy {self.project.private}/{CURRENT} could not be written: {error.strerror}. The batch "
-                "itself is not affected."
-            )
-            return False
-        return True
-
-    def _take_copy_back(self) -> None:
-        """After a write that failed behind its copy: the version before it is still the one in force."""
-        try:
-            os.replace(PREVIOUS, CURRENT, src_dir_fd=self._private, dst_dir_fd=self._private)
-        except OSError:
-            pass  # then the copy is of a version that never came into force, which its revision shows
-
     def put_away(self, current: Version, why: str) -> None:
-        """Move the version in force into history/."""
-        place = self._keep(current.state["batch_id"], codec.serialise(current.state))
+        """Move the version in force into history/. The seal decides: once it says so, durably, the batch is away."""
+        place = custody.keep(self.project, self._private, current.state["batch_id"], codec.serialise(current.state))
+        sealed = seal.text(self.project.private)
         try:
             self._seal(None, None, current.identity)
             os.unlink(self.project.state_name, dir_fd=self.folder())
-            disk.sync(self.folder())
         except OSError as error:
+            custody.seal_back(self._private, sealed)
+            if sealed != seal.text(self.project.private):
+                raise NotConfirmed(
+                    f"The batch was put away into {place}, but the disk did not confirm it: {error.strerror}. Check "
+                    "the disk, then `batchctl status`, before you repeat anything."
+                ) from error
+            custody.take_back(place)
             raise disk.trouble(f"{self.project.state} cannot be put away", error) from error
-        audit.record(self.project.log_folder, "put away", batch_id=current.state["batch_id"], why=why, kept=place)
-
-    def _keep(self, batch_id: str, data: bytes) -> str:
-        folder = paths.open_folder(self.project.private, "history", create=True)
         try:
-            names = set(os.listdir(folder))
-            name, number = f"{batch_id}.json", 1
-            while name in names:
-                number += 1
-                name = f"{batch_id}.{number}.json"
-            disk.write(folder, name, data, 0)
-            disk.sync(folder)
-            return f"{self.project.private}/history/{name}"
-        except OSError as error:
-            raise disk.trouble(f"{self.project.private}/history cannot be written", error) from error
-        finally:
-            os.close(folder)
+            disk.unlink(self.folder(), self.project.temp_name)
+            disk.sync(self.folder())
+        except OSError:
+            pass  # what comes back after a power cut is known to the seal, which says that it is away
+        self._log_put_away(current, why, place)
 
 
 def no_batch(project: Project) -> Refused:

@@ -31,8 +31,8 @@ def refuse_unless_running(state: State) -> None:
     """Raise `Refused` unless features can be worked on: the batch is in progress."""
     if state["status"] == "paused":
         raise Refused(
-            f"Batch {state['batch_id']} is paused: {state['pause']['reason']}. A person goes on with `/batch-implement "
-            "--resume` in Claude Code."
+            f"Batch {state['batch_id']} is paused: {state['pause']['reason'].rstrip(' .')}. A person goes on with "
+            "`/batch-implement --resume` in Claude Code."
         )
     if not model.is_live(state):
         raise Refused(
@@ -46,12 +46,19 @@ def require_active(state: State) -> int:
     if index is None:
         refuse_unless_running(state)
         last = model.last_closed(state)
-        closed = "" if last is None else f"; feature {last + 1}, the last one, is {model.condition(state, last)}"
+        closed = "" if last is None else f"; feature {last + 1}, the last one that was, {condition_of(state, last)}"
         raise Refused(
             f"No feature is open{closed}. Open the next one with `/auto-implement` (its first step runs `batchctl "
             "start`)."
         )
     return index
+
+
+def condition_of(state: State, index: int) -> str:
+    """What feature `index` is, as the rest of a sentence that begins with it: `is open`, `has failed`."""
+    said = {"pending": "is still to be done", "active": "is open", "completed": "is done", "failed": "has failed",
+            "skipped": "is skipped"}  # fmt: skip
+    return said[model.condition(state, index)]
 
 
 def start(state: State, now: str, base_commit: Optional[str], branch: Optional[str] = None) -> State:
@@ -103,8 +110,9 @@ def complete(state: State, now: str, evidence: State) -> State:
     if sha and "no_change" not in evidence:
         branch = evidence.get("branch")
         changed = record_git_operation(
-            changed, index, "commit", {"success": True, "timestamp": now, "sha": sha, "branch": branch}
-        )
+            changed, index, "commit",
+            {"success": True, "timestamp": now, "sha": sha, "branch": branch, "commits": evidence.get("commits", [])},
+        )  # fmt: skip
     return model.consistent(changed)
 
 
@@ -152,7 +160,7 @@ def fail(
         changed = blocking.skip_dependants(changed, [index], now)
     changed = model.consistent(changed)
     if changed["status"] == "in_progress" and in_a_row >= policy["max_failures_in_a_row"]:
-        reason = f"{in_a_row} attempts failed in a row; the last one said: {error[:200]}"
+        reason = f"{in_a_row} attempt{'s' if in_a_row > 1 else ''} failed in a row; the last one said: {error[:200]}"
         changed = {**pause(changed, now, reason), "failures_in_a_row": 0}
     return changed
 
@@ -198,7 +206,7 @@ def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str
     _check_index(state, index)
     condition = model.condition(state, index)
     if condition not in ("pending", "active"):
-        raise Refused(f"Feature {index + 1} is {condition} already: there is nothing to skip.")
+        raise Refused(f"Feature {index + 1} {condition_of(state, index)} already: there is nothing to skip.")
     entry = {"feature_index": index, "reason": reason, "timestamp": now}
     changed = {**state, "skipped_features": [*state["skipped_features"], entry], "timings": _ended(state, index, now)}
     if condition == "active":
@@ -216,7 +224,7 @@ def retry(state: State, indices: Sequence[int]) -> State:
         _check_index(state, index)
         if model.condition(state, index) not in ("failed", "skipped"):
             raise Refused(
-                f"Feature {index + 1} is {model.condition(state, index)}: only a failed or skipped one can be retried."
+                f"Feature {index + 1} {condition_of(state, index)}: only a failed or skipped one can be retried."
             )
     back = blocking.with_blocked(state, wanted)
     settled = model.failed_indices(state) | model.skipped_indices(state)

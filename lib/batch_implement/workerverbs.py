@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from . import caller as callers
-from . import clock, evidence, failures, gitrepo, model, outcomes, reminder, transitions
+from . import clock, evidence, failures, gitrepo, model, outcomes, process, reminder, transitions
 from .errors import Misuse, Refused
 from .store import Store
 
@@ -37,6 +37,7 @@ def start(project: Project, caller: Caller) -> str:
     nothing.
     """
     store, state = _own(project, caller)
+    transitions.refuse_unless_running(state)
     if not state["active"]:
         base = gitrepo.head(project.root) if project.git_dir else None
         branch = gitrepo.branch(project.root) if project.git_dir else None
@@ -44,11 +45,11 @@ def start(project: Project, caller: Caller) -> str:
     return reminder.worker_brief(state, _lying(project, state))
 
 
-def brief(project: Project) -> str:
+def brief(project: Project, caller: Caller) -> str:
     """What `start` says of the open feature; without one, what is next. Reads only."""
     state = Store(project).require()
     if not state["active"]:
-        return reminder.next_step(state)
+        return what_now(state, caller)
     return reminder.worker_brief(state, _lying(project, state))
 
 
@@ -74,8 +75,8 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
     def close(current: State) -> State:
         if model.active_index(current) != index or current["active"]["attempt"] != attempt:
             raise Refused(
-                f"Feature {index + 1} is not open any more: it is {model.condition(current, index)}. See `batchctl "
-                "next`."
+                f"Feature {index + 1} is not open any more: it {transitions.condition_of(current, index)}. See "
+                "`batchctl next`."
             )
         closed = transitions.complete(current, clock.now(), taken)
         return {**closed, "untracked_at_start": known}
@@ -88,7 +89,8 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
     if no_change is not None:
         proof += ", no change"
     told = outcomes.publish_quietly(project, state, index)
-    return f"Feature {index + 1} of {state['total_features']} is done ({proof}).{told} {_afterwards(state, mode)}"
+    now = _afterwards(state, mode, caller)
+    return f"Feature {index + 1} of {state['total_features']} is done ({proof}).{told} {now}"
 
 
 def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = False) -> str:
@@ -123,7 +125,7 @@ def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = Fal
         kept += outcomes.publish_quietly(project, state, index)
     else:
         what = f"to be tried again ({reminder.counted(model.attempts_used(state, index), 'attempt')} used)"
-    return f"Feature {index + 1} of {state['total_features']} is {what}.{kept} {_afterwards(state, mode)}"
+    return f"Feature {index + 1} of {state['total_features']} is {what}.{kept} {_afterwards(state, mode, caller)}"
 
 
 def decide(project: Project, caller: Caller, question: str, answer: str) -> str:
@@ -134,7 +136,7 @@ def decide(project: Project, caller: Caller, question: str, answer: str) -> str:
     store.update(
         lambda current: transitions.decide(current, clock.now(), question[:LONGEST_WORDS], answer[:LONGEST_WORDS])
     )
-    return "Recorded; the report lists it. Go on."
+    return "Recorded; `batchctl log` shows it. Go on."
 
 
 def set_aside(project: Project, state: State) -> Optional[str]:
@@ -155,8 +157,17 @@ def _lying(project: Project, state: State) -> str:
     return reminder.lying(commits, left, active["base_commit"])
 
 
-def _afterwards(state: State, mode: str) -> str:
-    """What a worker of this mode is told once its feature is closed."""
-    if mode == "direct":
+def what_now(state: State, caller: Caller) -> str:
+    """What is next: for a person in words about the batch, for the model as the step to do."""
+    if not caller.person:
         return reminder.next_step(state)
+    from . import report
+
+    return report.what_now(state, at_work=process.holds(state["owner"]))
+
+
+def _afterwards(state: State, mode: str, caller: Caller) -> str:
+    """What a worker of this mode, or a person in its place, is told once the feature is closed."""
+    if caller.person or mode == "direct":
+        return what_now(state, caller)
     return f"{reminder.progress(state)}. Your part ends here: answer in at most three lines what was done."

@@ -126,7 +126,7 @@ def test_a_dry_run_shows_order_needs_limits_and_hints_and_writes_nothing(
     result = client_for(model).run("/batch-implement features.yaml --dry-run --max-retries 1", env=WITH_YAML)
     assert model.requests == []
     shown = "\n".join(hook.stdout for hook in result.hooks("UserPromptExpansion"))
-    for words in ("5 features would be done", "1 retries each", "(after 4)", "Nothing was written or started"):
+    for words in ("5 features would be done", "1 retry each", "(after 4)", "Nothing was written or started"):
         assert words in shown
     assert not (yaml_list / ".claude").exists()
 
@@ -205,7 +205,7 @@ def test_a_batch_of_issues_is_done_commented_and_closed_and_each_outcome_is_writ
         assert state["git_operations"][str(index)]["push"]["success"] is True
     made = len(hosted.calls())
     again = in_terminal(client, "issues", env=hosted.environment)
-    assert "0 issues brought up to date, 0 still to do." in again
+    assert "Nothing is due" in again
     assert len(hosted.calls()) == made
 
 

@@ -24,7 +24,7 @@ COMPILED = compile_schema(PUBLISHED)
 REFERENCE = jsonschema.Draft7Validator(PUBLISHED)
 FEATURES = load_published("features")
 DEFINITIONS = {**PUBLISHED["definitions"], **FEATURES["definitions"]}
-DEEP = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+DEEP = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def pointer(path):
@@ -378,7 +378,7 @@ def sorts_badly(schema, instance):
     return "uniqueItems" in json.dumps(schema) and nested
 
 
-@settings(DEEP, max_examples=2000)
+@settings(DEEP, max_examples=700)
 @given(SCHEMAS, st.lists(JSON | st.dictionaries(NAMES, JSON, max_size=4), min_size=1, max_size=8))
 def test_any_schema_of_supported_keywords_gives_the_same_verdict(schema, instances):
     compiled, reference = compile_schema(schema), jsonschema.Draft7Validator(schema)

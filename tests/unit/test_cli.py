@@ -86,8 +86,52 @@ def test_the_example_of_every_verb_can_be_read(verb, capsys):
 
 def test_the_verbs_are_all_listed_and_their_number_is_known(typed):
     _, out, _ = typed("--help")
-    assert all(f"    {verb} " in out or f"    {verb}\n" in out for verb in VERBS)
+    assert all(out.count(f"\n    {verb} ") == 1 for verb in VERBS)
     assert len(VERBS) >= 18
+
+
+def test_the_verbs_are_listed_by_whose_they_are(typed):
+    grouped = [verb for _, verbs in arguments.GROUPS for verb in verbs]
+    assert sorted(grouped) == VERBS
+    assert set(arguments.GROUPS[0][1]) == set(VERBS) & callers.PERSONS_VERBS
+    out = typed("--help")[1]
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_help_is_a_word_too(typed):
+    assert typed("help") == typed("--help")
+    assert typed("help", "skip") == typed("skip", "--help")
+    assert "There is no verb 'dance'" in typed("help", "dance")[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["satus"], "There is no verb 'satus'. Did you mean `status`? `batchctl help` lists them."),
+        (["polka"], "There is no verb 'polka'. `batchctl help` lists them."),
+        (["--json", "satus"], "Did you mean `status`?"),
+        (["create", "f.txt", "--verfy", "x"], "Unrecognized arguments: --verfy x. Did you mean `--verify`?"),
+        (["create", "f.txt", "--verfy=x"], "Did you mean `--verify`?"),
+        (["create", "f.txt", "--verfy", "x"], "`batchctl create --help` shows what can be given."),
+        (["create", "f.txt", "more.txt"], "Unrecognized arguments: more.txt.\n`batchctl create --help` shows"),
+        (
+            ["skip", "1", "--zzz"],
+            "Unrecognized arguments: --zzz.\nusage: batchctl skip [-h] [--json] [--reason TEXT] N",
+        ),
+        (["create", "f.txt", "--mode", "fast"], "`batchctl create --help` shows"),
+        (["create"], "A features file is missing."),
+        (["create", "f.txt", "--label", "x"], "in more than one way."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_typed_wrongly_says_what_was_probably_meant_in_a_line_or_two(typed, words, said):
+    status, _, err = typed(*words)
+    assert (status, said in err) == (2, True), err
+    assert len(err.splitlines()) <= 3
+
+
+def test_json_may_stand_before_the_verb(running, typed):
+    assert answered(typed("--json", "status")) == answered(typed("status", "--json"))
 
 
 def test_the_version_is_that_of_the_package(typed):
@@ -139,6 +183,11 @@ def test_without_a_batch_every_verb_is_refused_with_status_1_and_the_way_to_one(
     assert "There is no batch in" in err
     assert "`/batch-implement FILE`" in err
     assert ("error" in json.loads(out)) if as_json else out == ""
+
+
+def test_without_a_batch_there_is_no_state_to_validate(typed):
+    status, _, err = typed("validate")
+    assert (status, "There is no batch in" in err) == (1, True)
 
 
 def test_a_batch_that_stands_in_the_way_is_refused_with_the_three_ways_on(running, typed):
@@ -219,7 +268,7 @@ def test_an_interrupted_command_is_status_130(running, typed, monkeypatch):
 
 
 def test_a_batch_from_its_creation_to_its_end(running, typed):
-    assert typed("status")[1].splitlines()[0].endswith("in_progress, 0 of 3 completed, 0 failed, 0 skipped")
+    assert typed("status")[1].splitlines()[0].endswith("in progress, 0 of 3 completed, 0 failed, 0 skipped")
     for number in (1, 2):
         assert f"Feature {number} of 3, attempt 1" in typed("start")[1]
         assert typed("phase", "implement") == (0, f"Feature {number}: implement.\n", "")
@@ -276,6 +325,54 @@ def test_the_persons_verbs_do_what_they_say(running, typed):
 def test_the_next_feature_is_told_as_text_and_as_data(running, typed):
     assert "Feature 1 of 3 is next" in typed("next")[1]
     assert answered(typed("next", "--json"))["feature"] == {"index": 0, "text": "one", "status": "pending"}
+
+
+def test_a_person_is_told_how_it_goes_on_and_never_what_the_model_has_to_do(running, typed):
+    made = [typed("next")[1], typed("brief")[1], typed("status")[1], typed("next", "--json")[1]]
+    assert all(
+        "Nobody is at work on the batch. Go on with `/batch-implement --resume` in Claude Code." in out for out in made
+    )
+    typed("start")
+    made += [typed("fail", "--reason", "no line")[1], typed("next")[1]]
+    typed("start")
+    commit(running, f="x")
+    made += [typed("done")[1], typed("pause")[1], typed("next")[1], typed("resume")[1]]
+    assert "is done (commit" in made[6] and "Feature 3 of 3 is next. Nobody" in made[6]
+    assert not [out for out in made if "Skill" in out or "Your part ends" in out or "tell the person" in out]
+
+
+def test_a_batch_without_a_verify_command_says_so_when_it_is_created(listed, typed):
+    said = "It has no verify command: a commit is all that is asked for."
+    assert said in typed("create", "features.txt")[1]
+    assert said not in typed("create", "features.txt", "--verify", "true", "--replace")[1]
+
+
+def test_what_is_skipped_and_brought_back_is_named_by_its_numbers(listed, typed):
+    (listed / "features.txt").write_text("one\ntwo (after: 1)\nthree (after: 2)\nfour\nfive (after: 4)\n")
+    git(listed, "commit", "-qam", "Say what needs what")
+    typed("create", "features.txt")
+    assert "Feature 1 is skipped, and with it features 2, 3, which need it." in typed("skip", "1")[1]
+    assert "Feature 4 is skipped, and with it feature 5, which needs it." in typed("skip", "4")[1]
+    assert "Pending again: features 1, 2, 3. Go on with" in typed("retry", "1")[1]
+
+
+def test_a_second_pause_says_that_the_first_holds(running, typed):
+    assert "is paused. Go on" in typed("pause", "--reason", "lunch.")[1]
+    assert "is paused already: lunch. Go on" in typed("pause", "--reason", "tea")[1]
+    typed("skip", "2")
+    assert "Pending again: feature 2. Batch" in typed("retry", "2")[1]
+
+
+def test_a_dry_run_says_what_would_refuse_the_start(listed, typed):
+    assert typed("create", "features.txt", "--dry-run")[2] == ""
+    (listed / "README.md").write_text("changed")
+    status, out, err = typed("create", "features.txt", "--dry-run")
+    assert (status, "3 features would be done" in out) == (0, True)
+    assert err.startswith("It could not start now. Tracked files are modified or staged: README.md.")
+    git(listed, "checkout", "-q", "README.md")
+    typed("create", "features.txt")
+    assert "It could not start now. Batch" in typed("create", "features.txt", "--dry-run")[2]
+    assert typed("create", "features.txt", "--dry-run", "--replace")[2] == ""
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(listed, typed):
@@ -337,7 +434,7 @@ def test_the_model_is_refused_a_persons_verb(by_model, running, verb):
 
 def test_the_model_works_on_its_batch_and_another_session_does_not(by_model, running, monkeypatch):
     assert by_model("start")[0] == 0
-    assert by_model("decide", "Which port?", "8080")[1] == "Recorded; the report lists it. Go on.\n"
+    assert by_model("decide", "Which port?", "8080")[1] == "Recorded; `batchctl log` shows it. Go on.\n"
     monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", "s-2")
     monkeypatch.setenv("CLAUDE_PID", str(os.getpid()))
     status, _, err = by_model("phase", "plan")

@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 import sys
+from importlib.machinery import ModuleSpec
 
 import pytest
-from batch_implement import cli, doctor
+from batch_implement import cli, doctor, pyyaml
 from batch_implement.paths import Project
 from batch_implement.store import Store
 from batches import git, new_batch
+from gh_stand_in import URL, StandIn
 
 HEALTHY = "2.1.330 (Claude Code)"
 
@@ -47,7 +49,7 @@ def examine(repository, fake):
 def test_on_a_healthy_machine_nothing_is_bad_and_every_check_is_there(examine, repository):
     found = doctor.check(Project(str(repository)), os.environ, cli.PLUGIN)
     assert [entry["check"] for entry in found if entry["verdict"] == "bad"] == []
-    assert {entry["check"] for entry in found} == {"python", "git", "client", "hooks", "state", "permissions"}
+    assert {entry["check"] for entry in found} == {"python", "pyyaml", "git", "client", "hooks", "state", "permissions"}
 
 
 def test_the_interpreter_is_named(examine):
@@ -57,6 +59,29 @@ def test_the_interpreter_is_named(examine):
 def test_a_python_that_is_too_old_is_bad(examine, monkeypatch):
     monkeypatch.setattr(doctor, "OLDEST_PYTHON", (99, 0))
     assert [verdict for verdict, _ in examine("python")] == [doctor.BAD]
+
+
+def test_pyyaml_is_only_told_of(examine, monkeypatch):
+    found = ModuleSpec("yaml", None, origin="/packages/yaml/__init__.py")
+    monkeypatch.setattr(pyyaml, "find", lambda forbidden: (found, None))
+    assert examine("pyyaml") == [(doctor.GOOD, "PyYAML in /packages/yaml")]
+    monkeypatch.setattr(pyyaml, "find", lambda forbidden: (None, None))
+    ((verdict, text),) = examine("pyyaml")
+    assert (verdict, "only a list in YAML needs it" in text) == (doctor.GOOD, True)
+
+
+def test_gh_is_looked_at_when_the_batch_is_made_of_issues(examine, repository, store, tmp_path, monkeypatch):
+    github = StandIn(tmp_path / "github.json")
+    github.on_path(monkeypatch)
+    git(repository, "remote", "add", "origin", f"{URL}.git")
+    assert examine("gh") == []
+    store.create(new_batch(2))
+    assert examine("gh") == []
+    store.update(lambda state: {**state, "source_type": "issues", "issue_numbers": [72, 73]})
+    assert examine("gh") == [(doctor.GOOD, f"gh reaches {URL}")]
+    github.goes_wrong("*", "logged out")
+    ((verdict, text),) = examine("gh")
+    assert (verdict, "`gh auth login`" in text, "the batch goes on" in text) == (doctor.LOOK, True, True)
 
 
 def test_a_python3_that_is_a_version_managers_script_is_worth_a_look(examine, fake):
@@ -111,7 +136,7 @@ def test_a_folder_outside_of_git_is_bad_with_the_remedy(examine, tmp_path):
 
 def test_what_a_batch_would_be_refused_for_is_worth_a_look(examine, repository):
     (repository / "README.md").write_text("changed")
-    assert any(verdict == doctor.LOOK and "1 tracked files" in text for verdict, text in examine("git"))
+    assert any(verdict == doctor.LOOK and "1 tracked file modified" in text for verdict, text in examine("git"))
 
 
 def test_a_repository_without_a_commit_or_a_name_for_its_committer_is_told(examine, tmp_path, monkeypatch):
@@ -166,7 +191,7 @@ def test_the_state_is_named_or_that_there_is_none(examine, repository, store):
     assert examine("state") == [(doctor.GOOD, f"no batch in {repository}")]
     store.create(new_batch(2))
     found = examine("state")
-    assert "batch batch-1, revision 1, in_progress" in found[0][1]
+    assert "batch batch-1, revision 1, in progress" in found[0][1]
     assert (found[1][0], "--verify CMD" in found[1][1]) == (doctor.LOOK, True)
 
 

@@ -13,7 +13,7 @@ import pytest
 from batch_implement import evidence, gitrepo, process, transitions
 from batch_implement.errors import Refused, StateUnusable
 from batch_implement.paths import Project
-from batches import commit, git, new_batch, started, then
+from batches import NOW, commit, git, new_batch, started, then
 
 
 @pytest.fixture
@@ -27,7 +27,8 @@ def opened(project):
     """Makes a batch whose first feature is open at HEAD: `opened(verify="make test")`."""
 
     def make(**policy):
-        return started(new_batch(2, **policy), gitrepo.head(project.root))
+        root = project.root
+        return then(new_batch(2, **policy), transitions.start, NOW, gitrepo.head(root), gitrepo.branch(root))
 
     return make
 

@@ -103,6 +103,26 @@ def test_git_says_who_commits_or_that_nobody_does(root, monkeypatch, tmp_path):
     assert not gitrepo.has_identity(root)
 
 
+def test_the_address_of_who_commits_is_what_git_would_put_into_a_commit(root, monkeypatch):
+    assert gitrepo.identity(root) == "scratch@example.invalid"
+    git(root, "config", "user.email", "here@example.invalid")
+    assert gitrepo.identity(root) == "here@example.invalid"
+    monkeypatch.setenv("GIT_COMMITTER_EMAIL", "env@example.invalid")
+    assert gitrepo.identity(root) == "env@example.invalid"
+
+
+def test_an_address_that_git_makes_up_is_none(root, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("EMAIL", "made-up@example.invalid")
+    assert gitrepo.has_identity(root)
+    assert gitrepo.identity(root) is None
+
+
+def test_nothing_is_in_progress_in_an_ordinary_tree_or_without_git(root, tmp_path):
+    assert gitrepo.underway(root) is None
+    assert gitrepo.underway(str(tmp_path)) is None
+
+
 def test_the_version_is_what_git_says():
     assert gitrepo.version().startswith("git version 2")
 
@@ -186,6 +206,26 @@ def test_looking_does_not_write_to_the_repository(root):
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
+def test_only_submodules_change_inside(root):
+    write(root, "README.md", "changed")
+    write(root, "new.txt")
+    assert gitrepo.changed_inside(root) == []
+
+
+def test_paths_are_listed_up_to_ten_and_the_others_counted():
+    assert gitrepo.listed(["a b", "é"]) == "a b, é"
+    assert gitrepo.listed([f"n{number}" for number in range(13)]).endswith("n8, n9 and 3 more")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("tab\there", r'"tab\there"'), ('\n"\\', r'"\n\"\\"'), ("\x7f", r'"\177"')]
+)
+def test_a_name_that_a_line_cannot_hold_is_listed_as_git_quotes_it(root, name, shown):
+    write(root, name)
+    assert gitrepo.listed([name]) == shown
+    assert git(root, "-c", "core.quotePath=false", "status", "--porcelain") == f"?? {shown}"
+
+
 def test_left_over_is_what_was_not_there_at_the_start(root):
     for name in ("known.txt", "mine/a.txt"):
         write(root, name)
@@ -196,10 +236,28 @@ def test_left_over_is_what_was_not_there_at_the_start(root):
     assert gitrepo.leftovers(root, known) == ["README.md", "fresh.txt", "other/"]
 
 
+@pytest.mark.parametrize("folder", ["?", os.fsdecode(b"\xff")], ids=["as the state keeps it", "as it is"])
+def test_a_name_that_is_no_text_is_known_in_either_form(root, folder):
+    real = os.fsdecode(b"\xff")
+    for name in (real + "file", f"{real}/tracked", f"{real}/new"):
+        write(root, name)
+    git(root, "add", f"{real}/tracked")
+    git(root, "commit", "-qm", "Track one")
+    assert gitrepo.leftovers(root, []) == [f"{real}/new", real + "file"]
+    assert gitrepo.leftovers(root, [f"{folder}file", f"{folder}/"]) == []
+
+
 def test_a_folder_that_holds_something_known_is_taken_apart(root):
     write(root, "sub/known.txt")
     write(root, "sub/fresh.txt")
     assert gitrepo.leftovers(root, ["sub/known.txt"]) == ["sub/fresh.txt"]
+
+
+def test_a_folder_whose_name_is_no_text_is_taken_apart_too(root):
+    real = os.fsdecode(b"\xff")
+    write(root, f"{real}/known.txt")
+    write(root, f"{real}/fresh.txt")
+    assert gitrepo.leftovers(root, ["?/known.txt"]) == [f"{real}/fresh.txt"]
 
 
 # -- the stash ---------------------------------------------------------------------------------------------------------
@@ -347,9 +405,16 @@ def test_a_failure_is_told_in_gits_own_words(root):
 
 def test_variables_that_point_git_elsewhere_are_not_followed(root, monkeypatch, tmp_path):
     here = gitrepo.head(root)
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"):
         monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
     assert (gitrepo.head(root), gitrepo.changes(root)) == (here, ([], []))
+
+
+def test_variables_that_change_what_a_path_means_are_not_followed(root, monkeypatch):
+    monkeypatch.setenv("GIT_LITERAL_PATHSPECS", "1")
+    write(root, "README.md", "changed")
+    assert gitrepo.stash(root, "s", [])
+    assert gitrepo.changes(root) == ([], [])
 
 
 def test_git_never_waits_for_an_answer_from_a_terminal(root, monkeypatch, tmp_path):

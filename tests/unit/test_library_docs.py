@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import inspect
 import re
@@ -65,6 +66,18 @@ def test_two_versions_of_python_work_on_one_batch(repository):
     assert [process.wait() for process in running] == [0] * len(running)
     shown = "print(library.load_batch_state('s.json').retry_attempts)"
     assert run_program(pythons[-1], "-c", script + shown, cwd=repository).stdout == f"{{0: {10 * len(running)}}}\n"
+
+
+def test_the_page_names_the_fields_of_a_state_in_their_order():
+    section = PAGE.read_text(encoding="utf-8").partition("## What a `BatchState` holds")[2].partition("\n## ")[0]
+    named = [name for name in re.findall(r"`(\w+)`", section)]
+    assert named == [item.name for item in dataclasses.fields(batch_state_manager.BatchState)]
+
+
+def test_the_page_documents_old_spellings_in_one_place():
+    section = PAGE.read_text(encoding="utf-8").partition("## Old spellings")[2].partition("\n## ")[0]
+    old = [name for name, call in vars(batch_state_manager).items() if "deprecated" in (call.__doc__ or "").lower()]
+    assert len(old) == 3 and [name for name in old if f"| `{name}(" not in section] == []
 
 
 @pytest.mark.parametrize("module", [batch_state_manager, path_utils, security_utils, failure_classifier])

@@ -72,6 +72,8 @@ def test_what_the_client_says_of_the_project_counts(project, bare, monkeypatch):
     (project / "root").mkdir()
     monkeypatch.setenv("BATCH_IMPLEMENT_ROOT", str(project / "root"))
     assert get_project_root() == project / "root" == Path(find_project(os.environ, os.getcwd()).root)
+    assert find_project_root() == project / "root"
+    assert find_project_root([".git"]) == find_project_root(start_path=project / "root") == project
 
 
 def test_the_cache_does_not_outlive_a_change_of_the_working_directory_or_the_environment(project, bare, monkeypatch):
@@ -283,6 +285,26 @@ def test_a_root_below_the_top_of_the_repository_commits_nothing_either(project, 
     assert not (project / ".git/batch-implement/files").exists()  # one file, one lock
 
 
+def test_an_audit_log_in_the_work_tree_is_not_committed_either(project, monkeypatch):
+    def refused() -> None:
+        with pytest.raises(ValueError):
+            validate_path("/etc/passwd", "notes")
+
+    calls = (
+        refused,
+        lambda: security_utils.audit_log("event", "status", {}),
+        lambda: library.audit_log_security_event("event", {}),
+    )
+    for number, call in enumerate(calls):
+        root = project / f"sub{number}"
+        (root / ".claude").mkdir(parents=True)
+        monkeypatch.setenv("BATCH_IMPLEMENT_ROOT", str(root))
+        call()
+        assert (root / ".claude/batch-implement/audit.jsonl").exists()
+    git(project, "add", "-A")
+    assert git(project, "status", "--porcelain") == ""
+
+
 def test_a_git_folder_that_git_does_not_take_for_one_yet_is_enough(tmp_path, monkeypatch):
     path = tmp_path.resolve() / "young"
     (path / ".git").mkdir(parents=True)
@@ -316,6 +338,13 @@ def test_an_audit_line_is_json_whatever_it_is_given(project):
     assert git(project, "status", "--porcelain") == ""
 
 
+@pytest.mark.parametrize("event", [5, None, {"a": 1}, b"x", Unspeakable()])
+def test_an_event_that_is_no_text_is_told_as_one(project, event):
+    security_utils.audit_log(event, event, {})
+    line = json.loads((project / ".git/batch-implement/audit.jsonl").read_text())
+    assert isinstance(line["event"], str) and line["event"]
+
+
 def test_a_log_that_cannot_be_written_stops_nobody(project):
     (project / ".git/batch-implement").touch()
     security_utils.audit_log("event", "status", {})
@@ -344,6 +373,21 @@ def test_lines_of_two_processes_never_mix(project):
     for pid in {entry["pid"] for entry in entries}:
         assert [entry["context"]["number"] for entry in entries if entry["pid"] == pid] == list(range(200))
     assert len(entries) == 400
+
+
+def test_processes_that_rotate_the_log_lose_no_line(project):
+    script = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'lib')!r}); from batch_implement import audit\n"
+        "audit.ROTATE_AT_BYTES = 10_000; from security_utils import audit_log\n"
+        "for number in range(100): audit_log('event', 'status', number)"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    folder = project / ".git/batch-implement"
+    assert (folder / "audit.jsonl.2").exists() and not (folder / "audit.jsonl.5").exists()  # turned, and none dropped
+    entries = list(audit.entries(str(folder)))
+    for process in processes:
+        assert [entry["context"] for entry in entries if entry["pid"] == process.pid] == list(range(100))
 
 
 # -- importing --------------------------------------------------------------------------------------------------------

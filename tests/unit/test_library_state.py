@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import importlib
+import inspect
 import json
 import os
 import re
@@ -12,7 +14,8 @@ from pathlib import Path
 
 import batch_state_manager as library
 import pytest
-from batch_implement import codec
+from batch_implement import audit, codec, schema
+from batch_implement import library as core
 from batch_state_manager import BatchState, BatchStateError, BatchStateManager
 from batches import git, state_on_disk
 
@@ -67,6 +70,66 @@ def test_the_fields_stand_in_their_positional_order_with_fresh_defaults():
         assert getattr(one, name) == {} and getattr(one, name) is not getattr(other, name)
 
 
+SIGNATURES = {
+    "create_batch_state": "features_file_or_features=None, features_or_none=None, issue_numbers=None, "
+    "source_type='file', state_file=None, *, features=None, features_file=None, batch_id=None",
+    "save_batch_state": "state_file, state",
+    "load_batch_state": "state_file",
+    "update_batch_progress": "state_file, feature_index, status, context_token_delta=0, error_message=None, "
+    "token_delta=None",
+    "record_auto_clear_event": "state_file, feature_index, context_tokens_before_clear",
+    "should_auto_clear": "state",
+    "should_clear_context": "state",
+    "estimate_context_tokens": "text",
+    "get_clear_notification_message": "batch_id_or_state, feature_index=None, tokens_before_clear=None",
+    "pause_batch_for_clear": "state_file, feature_index_or_state, tokens_before_clear",
+    "get_next_pending_feature": "state",
+    "cleanup_batch_state": "state_file",
+    "get_retry_count": "state, feature_index",
+    "increment_retry_count": "state_file, feature_index",
+    "mark_feature_status": "state_file, feature_index, status, error_message=None, retry_count=None",
+    "record_git_operation": "state, feature_index, operation, success, commit_sha=None, branch=None, remote=None, "
+    "pr_number=None, pr_url=None, error_message=None, **extra",
+    "get_feature_git_status": "state, feature_index",
+    "audit_log_security_event": "event_type, details",
+    "get_default_state_file": "",
+    "BatchStateManager": "state_file=None",
+    "BatchStateManager.update_batch_progress": "self, feature_index, status, tokens_consumed=0",
+    "path_utils.get_project_root": "use_cache=True",
+    "path_utils.get_batch_state_file": "",
+    "path_utils.find_project_root": "marker_files=None, start_path=None",
+    "path_utils.reset_project_root_cache": "",
+    "security_utils.validate_path": "path, purpose, allow_missing=False, test_mode=None",
+    "security_utils.audit_log": "event_type, status, context",
+    "failure_classifier.sanitize_feature_name": "name",
+    "failure_classifier.sanitize_error_message": "text",
+    "failure_classifier.extract_error_context": "message, feature_name",
+    "failure_classifier.classify_failure": "message",
+    "failure_classifier.is_transient_error": "message",
+    "failure_classifier.is_permanent_error": "message",
+}
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_a_calls_parameters_and_their_defaults_stay_as_they_are(name):
+    call = library
+    for step in name.split("."):
+        call = getattr(call, step) if hasattr(call, step) else importlib.import_module(step)
+    bare = [part.replace(annotation=part.empty) for part in inspect.signature(call).parameters.values()]
+    assert str(inspect.Signature(bare)) == f"({SIGNATURES[name]})"
+
+
+@pytest.mark.parametrize("module", ["batch_state_manager", "path_utils", "security_utils", "failure_classifier"])
+def test_a_module_offers_its_calls_and_nothing_else_to_import_star(module):
+    given: dict[str, object] = {}
+    exec(f"from {module} import *", given)
+    promised = {
+        name.rpartition(".")[2] for name in SIGNATURES if (name.rpartition(".")[0] or "batch_state_manager") == module
+    }
+    assert promised <= set(given) and not {"os", "sys", "Any"} & set(given)
+    assert module != "batch_state_manager" or isinstance(given["DEFAULT_STATE_FILE"], Path)
+
+
 def test_to_dict_is_plain_data_of_its_own():
     state = library.create_batch_state("features.txt", TEXTS)
     data = state.to_dict()
@@ -82,14 +145,28 @@ def test_dicts_by_index_have_int_keys_in_memory_after_a_reload_too(file):
     state.feature_dependencies = {2: [0]}
     state = library.record_git_operation(state, 0, "commit", True, commit_sha="c0ffee")
     state.details[1], state.timings[0] = {"title": "x"}, {"started_at": "now"}
+    state.issue_updates[2] = {"comment": {"done": True, "outcome": "completed", "timestamp": "now"}}
     library.save_batch_state(file, state)
     library.update_batch_progress(file, 0, "completed")
     loaded = library.load_batch_state(file)
     assert loaded.retry_attempts == {1: 2} and loaded.feature_dependencies == {2: [0]}
     assert loaded.git_operations[0]["commit"]["sha"] == "c0ffee" and loaded.details == {1: {"title": "x"}}
-    for name in ("evidence", "timings", "attempts", "retry_allowance"):
+    assert loaded.issue_updates[2]["comment"]["done"] is True
+    properties = schema.load_published("batch_state")["properties"]
+    by_index = [name for name, of in properties.items() if of.get("propertyNames") == {"$ref": "#/definitions/key"}]
+    assert len(by_index) == 9
+    for name in by_index:
         assert all(type(key) is int for key in getattr(loaded, name))
     assert all(key.isdigit() for key in state_on_disk(".")["retry_attempts"])
+
+
+def test_a_state_that_a_script_makes_of_json_has_int_keys_too(file):
+    library.increment_retry_count(file, 1)
+    read = json.loads(json.dumps(library.load_batch_state(file).to_dict()))
+    state = BatchState(**read)
+    assert state == library.load_batch_state(file) and library.get_retry_count(state, 1) == 1
+    odd = BatchState("b", "", 1, ["a"], retry_attempts={"x": 1, 0: 2}, details=None)
+    assert (odd.retry_attempts, odd.details) == ({"x": 1, 0: 2}, None)
 
 
 # -- create -----------------------------------------------------------------------------------------------------------
@@ -112,6 +189,8 @@ def test_both_styles_of_create_give_the_same_batch_and_write_nothing(project):
 def test_the_third_to_fifth_argument_are_issue_numbers_source_and_state_file():
     state = library.create_batch_state("", ["a", "b"], [72, 73], "issues", "x/state.json")
     assert (state.issue_numbers, state.source_type, state.state_file) == ([72, 73], "issues", "x/state.json")
+    assert saved("none.json", issue_numbers=[]).issue_numbers is None
+    assert library.create_batch_state(["a"], issue_numbers=[]).issue_numbers is None
     by_name = library.create_batch_state(features=["a"], issue_numbers=[7], source_type="issues", batch_id="mine.1")
     assert (by_name.issue_numbers, by_name.batch_id) == ([7], "mine.1")
 
@@ -141,6 +220,7 @@ def test_ids_are_unique_and_tell_the_time():
         ((TEXTS,), {"batch_id": "a/b"}, "path traversal"),
         ((TEXTS,), {"batch_id": "a\\b"}, "Invalid batch_id"),
         ((TEXTS,), {"batch_id": ""}, "Invalid batch_id"),
+        ((TEXTS,), {"batch_id": "a..b"}, "Invalid batch_id"),
         ((TEXTS,), {"batch_id": "a b"}, "Invalid batch_id"),
         ((["a", 5],), {}, "Feature 2 is no text"),
         ((["a", None],), {}, "Feature 2 is no text"),
@@ -304,6 +384,29 @@ def test_a_file_that_is_not_there_is_not_found():
 
 @pytest.mark.parametrize("when_saved", [False, True])
 @pytest.mark.parametrize(
+    ("field", "value", "fragment"),
+    [
+        ("completed_features", "x", "/completed_features: found 'x', expected an array"),
+        ("completed_features", ["x"], "/completed_features/0: found 'x'"),
+        ("policy", {}, "/policy"),
+        ("current_index", 2, "current_index is 2"),
+        ("total_features", 9, "total_features is 9, but features has 3"),
+        ("feature_order", [0, 1], "feature_order is not a permutation"),
+    ],
+)
+def test_a_file_with_a_wrong_type_or_a_broken_invariant_is_an_error_that_says_which_and_where(
+    project, field, value, fragment, when_saved
+):
+    path = project / ("state.json" if when_saved else "another.json")
+    saved(project / "state.json")
+    path.write_bytes(codec.serialise({**json.loads((project / "state.json").read_text()), field: value}))
+    with pytest.raises(BatchStateError, match=re.escape(fragment)) as caught:
+        library.load_batch_state(path)
+    assert path.name in str(caught.value)
+
+
+@pytest.mark.parametrize("when_saved", [False, True])
+@pytest.mark.parametrize(
     ("content", "fragment"),
     [
         ("{broken", "Corrupted batch state file"),
@@ -398,8 +501,9 @@ def test_completed_twice_is_completed_once(file):
     assert state.completed_features == [0] and state.context_token_estimate == 20
 
 
-def test_failed_is_one_entry_a_feature_the_last(file):
-    library.update_batch_progress(file, 0, "failed")
+@pytest.mark.parametrize("call", [library.update_batch_progress, library.mark_feature_status])
+def test_failed_is_one_entry_a_feature_the_last(file, call):
+    call(file, 0, "failed")
     assert library.load_batch_state(file).failed_features[0]["error_message"] == "Unknown error"
     library.update_batch_progress(file, 0, "failed", error_message="It broke \ud800")
     entries = library.load_batch_state(file).failed_features
@@ -547,6 +651,25 @@ def test_a_pause_saves_through_the_modules_own_save_looked_up_when_it_is_called(
     assert [arguments[0] for arguments in calls] == [file]
 
 
+def test_a_pause_by_index_goes_on_with_what_came_in_between_and_one_by_state_does_not(file, monkeypatch):
+    save, between = library.save_batch_state, [1]
+
+    def slow(path, state):
+        if between:
+            library.increment_retry_count(path, between.pop())
+        save(path, state)
+
+    monkeypatch.setattr(library, "save_batch_state", slow)
+    with pytest.warns(DeprecationWarning):
+        library.pause_batch_for_clear(file, 0, 155_000)
+    state = library.load_batch_state(file)
+    assert (state.status, state.retry_attempts, state.auto_clear_count) == ("paused", {1: 1}, 1)
+    between.append(2)
+    with pytest.warns(DeprecationWarning), pytest.raises(BatchStateError, match="stale"):
+        library.pause_batch_for_clear(file, state, 155_000)
+    assert state.auto_clear_count == 1
+
+
 def test_a_batch_that_is_over_is_not_paused(file):
     for index in range(3):
         library.update_batch_progress(file, index, "completed")
@@ -599,6 +722,14 @@ def test_features_are_never_skipped_because_a_later_one_was_done_first(file):
     assert library.get_next_pending_feature(state) is None
 
 
+@pytest.mark.parametrize(("field", "value"), [("current_index", "0"), ("revision", None)])
+def test_a_state_with_a_number_that_is_none_is_told(field, value):
+    state = library.create_batch_state(TEXTS)
+    setattr(state, field, value)
+    with pytest.raises(BatchStateError, match=f"Invalid {field}: .* is no whole number"):
+        library.get_next_pending_feature(state)
+
+
 def test_order_and_dependencies_count():
     state = saved(feature_order=[2, 0, 1])
     assert library.get_next_pending_feature(state) == "Add profile"
@@ -648,6 +779,21 @@ def test_cleanup_removes_the_state_file_and_its_last_version_stays_in_the_archiv
     library.save_batch_state(file, library.create_batch_state(["anew"]))
 
 
+def test_cleanup_of_what_is_not_there_or_goes_meanwhile_is_fine(file, project, monkeypatch):
+    library.cleanup_batch_state("no/such/folder/state.json")
+    assert not (project / "no").exists()
+    look = core._in_force
+
+    def gone(store):
+        state = look(store)
+        store.put_away("by another process")
+        return state
+
+    monkeypatch.setattr(core, "_in_force", gone)
+    library.cleanup_batch_state(file)
+    assert not file.exists()
+
+
 @pytest.mark.parametrize("content", ["", "text", "{}", "[]", '{"batch_id": "x"}'])
 def test_cleanup_removes_no_other_file(project, content):
     other = project / "other.json"
@@ -693,7 +839,18 @@ def test_the_managers_default_is_the_projects_file_and_its_folder_is_made(projec
     assert (project / ".claude").is_dir() and git(project, "status", "--porcelain") == ""
 
 
-def test_the_manager_validates_its_path_and_that_of_a_features_file():
+def test_the_manager_validates_its_path_and_that_of_a_features_file(project):
+    manager = BatchStateManager("mine.json")
+    for state in (
+        manager.create_batch_state("features.txt", TEXTS),
+        manager.create_batch_state(TEXTS, features_file="features.txt"),
+        manager.create_batch(TEXTS, "features.txt"),
+    ):
+        assert (state.features, state.features_file, state.state_file) == (
+            TEXTS,
+            "features.txt",
+            str(project / "mine.json"),
+        )
     for path in ("../x.json", "/etc/x.json", ".git/x.json", ""):
         with pytest.raises(ValueError):
             BatchStateManager(path)
@@ -715,6 +872,22 @@ def test_nothing_that_the_interface_writes_would_be_committed(file, project):
     assert git(project, "status", "--porcelain") == ""
     (project / "odd [1]*?" / "s!a.json5").touch()
     assert "s!a.json5" in git(project, "status", "--porcelain", "--untracked-files=all")
+
+
+def test_every_write_of_a_script_is_told_in_the_audit_log(file, project):
+    library.update_batch_progress(file, 0, "completed")
+    library.mark_feature_status(file, 1, "failed", "It broke")
+    state = library.record_git_operation(library.load_batch_state(file), 0, "push", True, branch="main")
+    library.save_batch_state(file, state)
+    with pytest.warns(DeprecationWarning):
+        library.pause_batch_for_clear(file, state, 155_000)
+    library.cleanup_batch_state(file)
+    told = [entry for entry in audit.entries(str(project / ".git/batch-implement"))]
+    assert [entry["event"] for entry in told] == [
+        "created", "completed", "failed", "published", "compacted", "paused", "put away",
+    ]  # fmt: skip
+    assert {entry["batch_id"] for entry in told} == {state.batch_id}
+    assert told[1]["asserted"] is True and told[2]["why"] == "It broke" and told[3]["branch"] == "main"
 
 
 def test_a_security_event_is_a_line_of_the_audit_log(project):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import batch_state_manager as library
 import pytest
+from batch_implement import library as core
+from batch_implement import story
 from batch_implement.store import Store
 from batch_state_manager import BatchStateError
 from batches import new_batch, started, state_on_disk
@@ -43,7 +45,8 @@ def test_a_refusal_is_in_the_audit_log(asking, repository):
         library.update_batch_progress(asking, 0, "completed")
     log = (repository / ".git/batch-implement/audit.jsonl").read_text().splitlines()
     last = json.loads(log[-1])
-    assert last["status"] == "refused" and "batchctl done" in last["context"]
+    assert (last["event"], last["asked"]) == ("refused", "update_batch_progress") and "batchctl done" in last["message"]
+    assert "refused `update_batch_progress`: Feature 1" in story.lines([last])[0]
 
 
 @pytest.mark.parametrize(
@@ -63,10 +66,73 @@ def test_a_features_own_policy_counts_too(store, file, own):
     library.update_batch_progress(file, 1, "completed")
 
 
+@pytest.fixture
+def own(store: Store, file: Path) -> Path:
+    """The state file of a batch that asks for nothing but of its first feature, which is open."""
+    store.create({**new_batch(2, evidence=[]), "details": {"0": {"policy": {"verify": "make test"}}}})
+    store.update(started)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("change", "fragment"),
+    [
+        (lambda state: state.completed_features.append(0), "batchctl done"),
+        (lambda state: (state.details.clear(), state.completed_features.append(0)), "details of batch"),
+        (lambda state: state.details[0]["policy"].update(verify="true"), "details of batch"),
+        (lambda state: state.failed_features.append({"feature_index": 0}), "batchctl fail"),
+        (lambda state: setattr(state, "active", None), "active of batch"),
+    ],
+)
+def test_a_features_own_policy_cannot_be_gone_around_either(own, change, fragment):
+    state = library.load_batch_state(own)
+    before = own.read_bytes()
+    change(state)
+    with pytest.raises(BatchStateError, match=fragment):
+        library.save_batch_state(own, state)
+    with pytest.raises(BatchStateError, match="`batchctl fail"):
+        library.update_batch_progress(own, 0, "failed")
+    with pytest.raises(BatchStateError, match="`batchctl abort`"):
+        library.cleanup_batch_state(own)
+    assert own.read_bytes() == before
+
+
+def test_what_asks_for_nothing_beside_it_is_a_scripts_to_report(own):
+    state = library.load_batch_state(own)
+    state.completed_features.append(1)
+    library.save_batch_state(own, state)
+    assert library.load_batch_state(own).evidence[1]["asserted"] is True
+
+
+@pytest.mark.parametrize(("field", "value"), [("retry_allowance", {0: 50}), ("decisions", [{"question": "q"}])])
+def test_a_field_that_the_file_lacks_is_no_way_around_either(store, file, field, value):
+    store.create({name: content for name, content in new_batch(1).items() if name != field})
+    state = library.load_batch_state(file)
+    setattr(state, field, value)
+    with pytest.raises(BatchStateError, match=f"{field} of batch|/{field}"):
+        library.save_batch_state(file, state)
+
+
+def test_a_batch_that_comes_while_another_is_removed_is_looked_at_too(store, file, monkeypatch):
+    library.save_batch_state(file, library.create_batch_state(["a"]))
+    look = core._in_force
+
+    def replaced(at: Store) -> object:
+        state = look(at)
+        store.create(new_batch(2), replace=True)
+        return state
+
+    monkeypatch.setattr(core, "_in_force", replaced)
+    with pytest.raises(BatchStateError, match="`batchctl abort`"):
+        library.cleanup_batch_state(file)
+    assert len(state_on_disk(".")["features"]) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "fragment"),
     [
         (lambda state: state.completed_features.append(1), "batchctl done"),
+        (lambda state: state.issue_updates.update({0: {"close": closed()}}), "issue_updates of batch"),
         (lambda state: state.policy.update(evidence=[]), "policy of batch"),
         (lambda state: state.policy.update(verify=None, max_retries=99), "policy of batch"),
         (lambda state: state.features.append("another"), "features of batch"),
@@ -88,6 +154,10 @@ def test_a_saved_state_cannot_go_around_what_a_person_set(store, asking, change,
     with pytest.raises(BatchStateError, match=fragment):
         library.save_batch_state(asking, state)
     assert asking.read_bytes() == before
+
+
+def closed():
+    return {"done": True, "outcome": "completed", "timestamp": "2026-01-01T00:00:00Z"}
 
 
 def owner():

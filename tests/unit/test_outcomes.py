@@ -86,7 +86,7 @@ def test_an_issue_is_closed_once_its_commit_is_on_the_default_branch(store, gith
     git(repository, "push", "-q", "origin", "HEAD:main")
     assert outcomes.publish_all(store.project) == "1 issue brought up to date, 0 still to do."
     assert github.issue(7)["state"] == "CLOSED" and updates(store) == {"0": {"close": (True, "completed")}}
-    assert outcomes.publish_all(store.project) == "0 issues brought up to date, 0 still to do."
+    assert outcomes.publish_all(store.project).startswith("Nothing is due")
 
 
 def test_the_first_trouble_ends_the_round_and_the_rest_stays_due(store, github, batch_of):

@@ -146,7 +146,7 @@ def test_the_next_step_of_a_batch_that_waits_or_is_over_is_to_tell_the_person():
 
 def test_an_open_feature_is_told_from_one_that_is_next():
     assert ". Feature 1 of 2 is next." in reminder.next_step(new_batch(2))
-    assert "Open: feature 1 of 2 is next." in reminder.next_step(started(new_batch(2)))
+    assert ". Feature 1 of 2 is open." in reminder.next_step(started(new_batch(2)))
 
 
 @pytest.mark.parametrize(
@@ -170,12 +170,32 @@ def test_a_brief_tells_the_whole_feature_what_went_before_and_what_lies_there():
     assert "Feature 1 of 1, attempt 2, phase understand" in text
     assert "> " + "x" * 9000 in text
     assert "> more\n> about it" in text
-    assert "Attempt 1 ended without success (feature); it said:\n> no\n> network\n" in text
+    assert "Attempt 1 ended without success; it said:\n> no\n> network\n" in text
     assert "in the git stash named `batch b feature 1 attempt 1`" in text
-    assert "A worker was here before and left without a verdict (1 times)" in text
+    assert "A worker was here before and left without a verdict (once)" in text
     assert "2 commits of this feature are there." in text
     assert "Nobody can answer questions" in text
     assert "`batchctl fail --reason TEXT`" in text
+
+
+def test_a_brief_says_of_an_attempt_what_kind_of_failure_it_was_when_that_says_something():
+    state = then(started(new_batch(1)), transitions.fail, NOW, "no line", "network")
+    assert "ended without success (network); it said:" in reminder.worker_brief(started(state))
+    state = started(new_batch(1))
+    for _ in range(2):
+        state = then(state, transitions.leave, NOW, "bye", counted=True)
+    assert "ended without success (no verdict); it said:" in reminder.worker_brief(started(state))
+
+
+def test_a_brief_names_the_commit_that_a_reviewer_needs():
+    begun = then(new_batch(1), transitions.start, NOW, "c" * 40)
+    assert "The base commit, at which it began, is cccccccccccc." in reminder.worker_brief(begun)
+    assert "base commit" not in reminder.worker_brief(then(new_batch(1), transitions.start, NOW, None))
+
+
+def test_the_full_stop_of_a_pauses_reason_is_not_doubled():
+    state = then(new_batch(1), transitions.pause, NOW, "the disk is full.")
+    assert "is paused: the disk is full. 0 of 1" in reminder.next_step(state)
 
 
 def test_only_the_last_three_attempts_are_told():
@@ -189,6 +209,7 @@ def test_only_the_last_three_attempts_are_told():
 def test_what_lies_in_the_tree_is_told_within_bounds():
     assert reminder.lying([], [], "base") == ""
     text = reminder.lying([f"{number:040}" for number in range(15)], [f"f{number}" for number in range(25)], "c" * 40)
+    assert reminder.lying(["a" * 40], [], "c" * 40).startswith("1 commit of this feature is there since cccccccccccc:")
     assert "15 commits of this feature are there since cccccccccccc:" in text
     assert (text.count("00000000, ") <= 10, "and 5 more" in text) == (True, True)
 
@@ -213,3 +234,37 @@ def test_a_reminder_does_not_change_with_what_is_no_progress():
     state = started(new_batch(2))
     noted = sessions.at_work(sessions.note_window(state, 5), "p")
     assert reminder.reminder(noted, worker=True) == reminder.reminder(state, worker=True)
+
+
+def test_a_feature_with_a_mode_of_its_own_is_done_in_that_way():
+    state = {**new_batch(2), "details": {"1": {"policy": {"workflow_mode": "direct"}}}}
+    assert "Call the Skill tool" in reminder.next_step(state)
+    then_direct = completed(state)
+    assert "Run `batchctl start`" in reminder.next_step(then_direct)
+    assert "next command: batchctl start" in reminder.for_summariser(then_direct, worker=False)
+
+
+def test_a_worker_is_told_what_its_feature_builds_on_and_changes_as_data():
+    state = {
+        **new_batch(2, needs={1: [0]}),
+        "details": {"1": {"description": "one\ntwo", "touches": ["a.py", "b\n.py"], "policy": {"verify": "make b"}}},
+    }
+    told = reminder.worker_brief(started(completed(state)))
+    for part in (
+        "> one\n> two",
+        "It is said to change these paths:\n> a.py, b\n> .py",
+        "It builds on feature 1, which is done (commit c0ffee):\n> feature 1",
+        "the verify command passing on that commit (`make b`",
+    ):
+        assert part in told
+
+
+def test_a_very_long_description_is_cut_and_says_where_it_is_whole():
+    state = {**new_batch(1), "details": {"0": {"description": "x" * 50_000}}}
+    told = reminder.worker_brief(started(state))
+    assert len(told) < 21_000 and "`batchctl status --json` has all of it" in told
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 features"), (1, "1 feature"), (2, "2 features")])
+def test_numbers_have_the_noun_that_fits(number, said):
+    assert reminder.counted(number, "feature") == said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from batch_implement import model, report, transitions
 from batches import NOW, all_completed, completed, failed, given_up, new_batch, started, then
 
@@ -41,7 +42,7 @@ def test_nothing_is_next_when_nothing_is_left():
 def test_a_person_sees_a_line_for_each_feature_and_what_is_now():
     lines = report.status_lines(BUSY)
     assert lines == [
-        "Batch batch-1: in_progress, 1 of 5 completed, 1 failed, 1 skipped",
+        "Batch batch-1: in progress, 1 of 5 completed, 1 failed, 1 skipped",
         "Policy: no verify command: only the commit is asked for; 3 retries each.",
         "   1  done     feature 1  c0ffee",
         "   2  FAILED   feature 2  it broke",
@@ -56,10 +57,53 @@ def test_several_attempts_are_said():
     assert "(2 attempts)" in report.status_lines(completed(failed(new_batch(1))))[2]
 
 
+def test_an_attempt_that_failed_is_said_while_its_feature_waits_for_the_next():
+    lines = report.status_lines(failed(new_batch(2)))
+    assert lines[2] == "   1  -        feature 1  (1 attempt)"
+    assert "attempt" not in lines[3]
+
+
 def test_a_pause_says_why_until_when_and_how_to_go_on():
     state = then(new_batch(1), transitions.pause, NOW, "limit", "2026-02-01T00:00:00Z")
     last = report.status_lines(state)[-1]
     assert last.startswith("Paused: limit. Not before 2026-02-01T00:00:00Z. Go on with `/batch-implement --resume`")
+
+
+def test_the_full_stop_of_a_pauses_reason_is_not_doubled():
+    state = then(new_batch(1), transitions.pause, NOW, "the disk is full.")
+    assert report.status_lines(state)[-1].startswith("Paused: the disk is full. Go on with")
+
+
+def test_a_person_is_told_what_is_now_and_who_is_at_work():
+    assert report.what_now(started(new_batch(2)), at_work=True) == (
+        "0 of 2 completed, 0 failed, 0 skipped. Feature 1 of 2 is open. Claude Code has the batch; if it waits there, "
+        "`/batch-implement --resume` goes on."
+    )
+    assert report.what_now(new_batch(2), at_work=False) == (
+        "0 of 2 completed, 0 failed, 0 skipped. Feature 1 of 2 is next. Nobody is at work on the batch. Go on with "
+        "`/batch-implement --resume` in Claude Code."
+    )
+
+
+def test_a_person_is_told_of_a_batch_that_waits_or_is_over_how_it_goes_on():
+    waits = report.what_now(then(new_batch(2), transitions.pause, NOW, "lunch"), at_work=False)
+    assert waits.startswith("Batch batch-1 is paused: 0 of 2 completed, 0 failed, 0 skipped. Paused: lunch. Go on with")
+    over = report.what_now(given_up(new_batch(1)), at_work=False)
+    assert over.startswith("Batch batch-1 is over (failed): 0 of 1 completed, 1 failed, 0 skipped. Nothing is left")
+    assert "`batchctl retry`" in over
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "no retry"), (1, "1 retry"), (3, "3 retries")])
+def test_a_number_of_retries_is_said_in_words_that_fit(number, said):
+    assert report.retries(number) == said
+    assert report.status_lines(new_batch(1, max_retries=number))[1].endswith(f"; {said} each.")
+
+
+def test_what_is_done_with_the_issues_is_said_where_it_is_asked_for():
+    state = new_batch(1, comment_issues=True, close_issues=True)
+    line = report.status_lines(state)[1]
+    assert "outcomes are written to the issues; issues that are done are closed; " in line
+    assert "issues" not in report.status_lines(new_batch(1))[1]
 
 
 def test_an_end_says_what_needs_a_look():
@@ -103,9 +147,9 @@ def test_a_plan_shows_order_needs_wishes_and_hints():
     assert "within 5 s" in lines[0]
     assert lines[1:] == [
         "   2  feature 2",
-        "   3  feature 3  (verify `make one`; evidence review; 0 retries)",
+        "   3  feature 3  (verify `make one`; evidence review; no retry)",
         "   1  feature 1  (after 3)",
-        "The texts suggest more; `--infer-order` takes it:",
+        "The texts suggest an order; `--infer-order` takes it:",
         "      2 after 1: tests  for",
         "Nothing was written or started.",
     ]

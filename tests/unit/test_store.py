@@ -376,7 +376,7 @@ def test_what_was_put_into_quarantine_is_what_was_there(by_model, batch, place):
 
 def test_a_quarantine_on_another_file_system_is_beside_the_file(by_model, batch, place, repository, monkeypatch):
     crossing = OSError(errno.EXDEV, "Invalid cross-device link")
-    monkeypatch.setattr(os, "rename", raising(crossing, os.rename, lambda old, new: "quarantined" not in new))
+    monkeypatch.setattr(os, "link", raising(crossing, os.link, lambda old, new: "quarantined" not in new))
     overwrite(place(), b"precious words")
     assert by_model.read() == batch
     (name,) = files_in(repository / ".claude") - {"batch_state.json"}

@@ -104,7 +104,7 @@ def test_every_write_of_the_store_is_in_the_log_and_the_log_is_a_story(store, ba
         "feature 1    completed; commit abcdef",
         "             denied to Bash: this would change it",
     ]
-    assert [entry["event"] for entry in story.of_batch(entries, 0)] == ["started", "completed"]
+    assert [entry["event"] for entry in story.of_batch(entries, None, 0)] == ["started", "completed"]
 
 
 def test_the_story_is_that_of_the_last_batch_alone(store):
@@ -115,6 +115,15 @@ def test_the_story_is_that_of_the_last_batch_alone(store):
     audit.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
     told = story.lines(story.of_batch(audit.entries(store.project.private)))
     assert [line[34:] for line in told] == ["batch batch-new is created, 1 to do", "refused `new`: m"]
+
+
+def test_a_state_file_elsewhere_that_logs_here_does_not_hide_the_projects_own_batch(store):
+    store.create(new_batch(1, batch_id="batch-own"))
+    audit.record(store.project.private, "created", batch_id="batch-elsewhere", features=1)
+    audit.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
+    store.update(started)
+    told = story.lines(story.of_batch(audit.entries(store.project.private), "batch-own"))
+    assert [line[34:] for line in told] == ["batch batch-own is created, 1 to do", "attempt 1 begins"]
 
 
 def test_an_event_of_another_version_is_told_all_the_same():

@@ -122,7 +122,7 @@ def test_a_completed_feature_keeps_its_evidence_its_time_and_its_commit():
         "commit": "abc", "verify": None, "branch": "main", "commits": ["abc"], "timestamp": NOW,
     }  # fmt: skip
     assert state["git_operations"]["0"]["commit"] == {
-        "success": True, "timestamp": NOW, "sha": "abc", "branch": "main",
+        "success": True, "timestamp": NOW, "sha": "abc", "branch": "main", "commits": ["abc"],
     }  # fmt: skip
     assert state["timings"]["0"]["ended_at"] == NOW
     assert (state["current_index"], state["status"]) == (1, "in_progress")
@@ -317,12 +317,21 @@ def test_a_retried_feature_is_as_good_as_one_that_never_failed():
     assert model.next_runnable(state) == 0
 
 
+def test_the_full_stop_of_a_pauses_reason_is_not_doubled():
+    waits = then(new_batch(1), transitions.pause, NOW, "the disk is full.")
+    assert "is paused: the disk is full. A person" in refusal(waits, transitions.start, NOW, None)
+
+
 @pytest.mark.parametrize(
-    ("state", "condition"),
-    [(new_batch(1), "pending"), (started(new_batch(1)), "active"), (completed(new_batch(1)), "completed")],
+    ("state", "said"),
+    [
+        (new_batch(1), "is still to be done"),
+        (started(new_batch(1)), "is open"),
+        (completed(new_batch(1)), "is done"),
+    ],
 )
-def test_only_a_failed_or_skipped_feature_can_be_retried(state, condition):
-    assert f"Feature 1 is {condition}" in refusal(state, transitions.retry, [0])
+def test_only_a_failed_or_skipped_feature_can_be_retried(state, said):
+    assert f"Feature 1 {said}: only" in refusal(state, transitions.retry, [0])
 
 
 def test_retrying_what_needs_another_failed_one_names_that_one():
@@ -377,11 +386,15 @@ def test_skipping_the_rest_ends_the_batch():
 
 
 @pytest.mark.parametrize(
-    ("state", "condition"),
-    [(completed(new_batch(1)), "completed"), (given_up(new_batch(1)), "failed"), (skipped(new_batch(1), 0), "skipped")],
+    ("state", "said"),
+    [
+        (completed(new_batch(1)), "is done"),
+        (given_up(new_batch(1)), "has failed"),
+        (skipped(new_batch(1), 0), "is skipped"),
+    ],
 )
-def test_what_is_settled_cannot_be_skipped(state, condition):
-    assert f"Feature 1 is {condition} already" in refusal(state, transitions.skip, NOW, 0, "x")
+def test_what_is_settled_cannot_be_skipped(state, said):
+    assert f"Feature 1 {said} already" in refusal(state, transitions.skip, NOW, 0, "x")
 
 
 # -- leave -------------------------------------------------------------------------------------------------------------

@@ -94,8 +94,10 @@ def _reason_to_deny(occasion: Occasion) -> Optional[str]:
     if isinstance(target, str) and is_ours(occasion, target):
         return f"{target} belongs to the batch. {USE_INSTEAD}"
     sealed = occasion.sealed
-    if occasion.own and sealed and sealed.unattended and not sealed.open and sealed.live and not _is_paused(occasion):
-        return f"No feature is open, so nothing is to be edited now. {reminder.ONE_FEATURE}"
+    if occasion.own and sealed and sealed.unattended and not sealed.open and sealed.live:
+        state = Store(occasion.project, by_model=True).read()
+        if state is not None and state["status"] == "in_progress":
+            return f"No feature is open, so nothing is to be edited now. {reminder.instruction(state)}"
     return None
 
 
@@ -118,11 +120,6 @@ def _allow_worker(occasion: Occasion) -> Optional[Dict[str, Any]]:
         store.update(lambda current: sessions.at_work(current, prompt_id))
     decision = {"permissionDecision": "allow", "permissionDecisionReason": "The batch that this session holds goes on."}
     return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **decision}}
-
-
-def _is_paused(occasion: Occasion) -> bool:
-    state = Store(occasion.project, by_model=True).read()
-    return state is None or state["status"] != "in_progress"
 
 
 def _forbidden_command(occasion: Occasion, command: object) -> Optional[str]:
@@ -251,7 +248,7 @@ def _ended(before: State, state: State) -> str:
             f"The worker left feature {index + 1} open, without `batchctl done` or `batchctl fail`; what it did is "
             "kept."
         )
-    return f"The worker left feature {index + 1} without a verdict; it is {model.condition(state, index)} now."
+    return f"The worker left feature {index + 1} without a verdict; it {transitions.condition_of(state, index)} now."
 
 
 def _record_publishing(occasion: Occasion) -> None:

@@ -86,6 +86,8 @@ def _batch_implement(occasion: Occasion, caller: Caller, typed: str) -> Dict[str
     words = _words(typed)
     if "-h" in words or "--help" in words:
         return _block(parser.format_help().rstrip())
+    if not words:
+        raise Misuse(f"{sources.MISSING}\n`/batch-implement --help` shows what can be given.")
     options = parser.parse_args(words)
     project = occasion.project
     if options.resume is not None:
@@ -101,7 +103,8 @@ def _batch_implement(occasion: Occasion, caller: Caller, typed: str) -> Dict[str
     found = sources.read(options, _cwd(occasion), project.root, None)
     if options.dry_run:
         plan = personverbs.planned(project, found, given, infer_order=options.infer_order)
-        return _block("\n".join([*found.notes, *report.plan_lines(plan)]))
+        notes = [*found.notes, *personverbs.in_the_way(project, caller, replace=options.replace)]
+        return _block("\n".join([*notes, *report.plan_lines(plan)]))
     state = personverbs.create(project, caller, found, given, infer_order=options.infer_order, replace=options.replace)
     return _brief(state, *found.notes)
 

@@ -1,0 +1,198 @@
+"""What is kept of a state in the private folder: seal, copies, history, quarantine. All of it under the lock.
+
+    keep(project, private, batch_id, data)  a durable copy in history/
+    quarantine(project, folder)            what lies at the state's place, kept in quarantine/
+    copied(project, private, data, notes)  `current.json`, the version in force, and `previous.json`, the one before
+    copy_of(private, sealed)               the version in force from those copies, checked against the seal
+    put_seal(private, text)                the seal, durably
+
+`folder` and `private` are descriptors. Nothing that is kept is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from . import disk, paths, seal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional
+
+    from .paths import Project
+    from .seal import Seal
+
+CURRENT, PREVIOUS = "current.json", "previous.json"
+_NO_SECOND_NAME = frozenset((errno.EPERM, errno.EISDIR, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS))
+
+
+# -- history -----------------------------------------------------------------------------------------------------------
+
+
+def keep(project: Project, private: int, batch_id: str, data: bytes) -> str:
+    """Keep a durable copy in history/, whole or not there at all; its path. StateUnusable when that fails."""
+    folder = -1
+    try:
+        folder = paths.open_folder(project.private, "history", create=True)
+        names = set(os.listdir(folder))
+        name, number = f"{batch_id}.json", 1
+        while name in names:
+            number += 1
+            name = f"{batch_id}.{number}.json"
+        disk.unlink(private, seal.TEMP)  # the name that the next write sweeps
+        disk.write(private, seal.TEMP, data, 0)
+        try:
+            os.rename(seal.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)
+            disk.sync(folder)
+        except OSError:
+            disk.discard(private, seal.TEMP)
+            disk.discard(folder, name)
+            raise
+        return f"{project.private}/history/{name}"
+    except OSError as error:
+        raise disk.trouble(f"{project.private}/history cannot be written", error) from error
+    finally:
+        if folder >= 0:
+            disk.close(folder)
+
+
+def take_back(place: Optional[str]) -> None:
+    """Remove a copy from history/ whose version is in force after all."""
+    if place is not None:
+        try:
+            os.unlink(place)
+        except OSError:
+            pass  # one copy more of what really was a version
+
+
+# -- quarantine --------------------------------------------------------------------------------------------------------
+
+
+def quarantine(project: Project, folder: int) -> Optional[str]:
+    """Keep what lies at the state's place, whatever it is, in quarantine; where, None when nothing is there.
+
+    A file gets a second name there, durably, and loses the first when a version is put in its place: at no moment is
+    there none. What has no second name, a folder say, is moved. StateUnusable when neither can be done.
+    """
+    stamp = f"{time.time_ns()}"
+    kept = -1
+    try:
+        kept = paths.open_folder(project.private, "quarantine", create=True)
+        try:
+            _second_name(project, folder, kept, f"{stamp}.json")
+            return f"{project.private}/quarantine/{stamp}.json"
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        name = f"{project.state_name}.quarantined-{stamp}"  # the git folder is on another file system
+        _second_name(project, folder, folder, name)
+        return f"{os.path.dirname(project.state)}/{name}"
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise disk.trouble(f"{project.state} cannot be kept in quarantine", error) from error
+    finally:
+        if kept >= 0:
+            disk.close(kept)
+
+
+def _second_name(project: Project, folder: int, to: int, name: str) -> None:
+    try:
+        os.link(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to, follow_symlinks=False)
+    except NotImplementedError:
+        os.rename(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to)
+    except OSError as error:
+        if error.errno not in _NO_SECOND_NAME:
+            raise
+        os.rename(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to)
+    try:
+        disk.sync(to)
+    except OSError:
+        leave_there(project, name, to)
+        raise
+
+
+def leave_there(project: Project, place: Optional[str], folder: Optional[int] = None) -> None:
+    """After a putting back that failed: what was there is there still, or again, and nowhere else. `place` is what
+    `quarantine` gave, or a name in `folder`.
+    """
+    if place is None:
+        return
+    try:
+        if os.path.lexists(project.state):
+            os.unlink(place, dir_fd=folder)
+        else:
+            os.rename(place, project.state, src_dir_fd=folder)
+    except OSError:
+        pass  # then it is in quarantine, and nothing of it is lost
+
+
+# -- copies ------------------------------------------------------------------------------------------------------------
+
+
+def copied(project: Project, private: int, data: bytes, notes: List[str]) -> bool:
+    """Keep the version that comes into force as `current.json`, the one before it as `previous.json`; whether that
+    worked. Trouble is only noted: then the one in force is `previous.json`, or still `current.json`.
+    """
+    try:
+        try:
+            os.replace(CURRENT, PREVIOUS, src_dir_fd=private, dst_dir_fd=private)
+        except FileNotFoundError:
+            pass
+        disk.create(private, CURRENT, data)
+    except OSError as error:
+        notes.append(
+            f"Note: the copy {project.private}/{CURRENT} could not be written: {error.strerror}. The batch itself is "
+            "not affected."
+        )
+        return False
+    return True
+
+
+def take_copy_back(private: int) -> None:
+    """After a write that failed behind its copy: the version before it, or none, is still the one in force."""
+    try:
+        os.replace(PREVIOUS, CURRENT, src_dir_fd=private, dst_dir_fd=private)
+    except OSError:
+        disk.discard(private, CURRENT)
+
+
+def copy_of(private: int, sealed: Optional[Seal]) -> Optional[bytes]:
+    """The content of the version in force from our own copies, None when there is no intact one, or no batch."""
+    for identity in (sealed.new, sealed.old) if sealed and sealed.new else ():
+        for name in (CURRENT, PREVIOUS):
+            try:
+                found = disk.read(private, name) if identity else None
+            except disk.Foreign:
+                continue
+            if found and identity and disk.sha256(found[1]) == identity.sha256:
+                return found[1]
+    return None
+
+
+# -- the seal ----------------------------------------------------------------------------------------------------------
+
+
+def put_seal(private: int, text: bytes) -> None:
+    """Put a seal with this text in place, durably. OSError when that fails: one of the two is in place then."""
+    try:
+        disk.unlink(private, seal.TEMP)
+        disk.write(private, seal.TEMP, text, 0)
+        os.replace(seal.TEMP, "seal", src_dir_fd=private, dst_dir_fd=private)
+        disk.sync(private)
+    except OSError:
+        disk.discard(private, seal.TEMP)
+        raise
+
+
+def seal_back(private: int, text: Optional[bytes]) -> None:
+    """After trouble: the seal as it was (None: there was none), if that can be done."""
+    try:
+        if text is None:
+            disk.unlink(private, "seal")
+        else:
+            put_seal(private, text)
+    except OSError:
+        pass  # the one in place knows the version in force too

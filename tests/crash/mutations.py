@@ -1,0 +1,124 @@
+"""The code with one thing wrong, for each thing that a proof must notice.
+
+    lib = mutated(MUTATIONS["..."], folder)        a copy of lib/ with that patch; its path
+
+A patch is a file of the package, a text that stands there once, and the text in its place. One that no longer fits is
+an error: it is then no proof of anything.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from traced import LIB
+
+Patch = tuple[str, str, str]
+
+
+def unsynced(file: str, call: str) -> Patch:
+    """A patch by which this call of `disk.write` leaves out its sync."""
+    return (
+        file,
+        call,
+        call.replace("disk.write(", "(lambda real, *given: (setattr(disk, 'sync', lambda descriptor: None), "
+                     "disk.write(*given), setattr(disk, 'sync', real))[1])(disk.sync, "),
+    )  # fmt: skip
+
+
+SYNCS: dict[str, Patch] = {
+    "no sync of the new version": unsynced(
+        "transaction.py", 'disk.write(folder, self.project.temp_name, data, state["revision"])'
+    ),
+    "no sync of the folder after the rename": (
+        "transaction.py", "        try:\n            disk.sync(folder)\n", "        try:\n            pass\n"
+    ),
+    "no sync of the seal": unsynced("custody.py", "disk.write(private, seal.TEMP, text, 0)"),
+    "no sync of the seal's folder": (
+        "custody.py", "        disk.sync(private)\n", "        pass\n"
+    ),
+    "no sync of what goes into history": unsynced("custody.py", "disk.write(private, seal.TEMP, data, 0)"),
+    "no sync of the history's folder": (
+        "custody.py", "src_dir_fd=private, dst_dir_fd=folder)\n            disk.sync(folder)\n",
+        "src_dir_fd=private, dst_dir_fd=folder)\n",
+    ),
+    "no sync of the quarantine's folder": ("custody.py", "        disk.sync(to)\n", "        pass\n"),
+    "no sync of the folder above a new one": ("paths.py", "                    os.fsync(parent)\n", ""),
+}  # fmt: skip
+NEEDLESS: Patch = (
+    "transaction.py",
+    "            disk.sync(self.folder())\n        except OSError:\n",
+    "            pass\n        except OSError:\n",
+)
+WITNESS = {  # the kind of write that shows it
+    "no sync of what goes into history": "archive",
+    "no sync of the history's folder": "archive",
+    "no sync of the quarantine's folder": "quarantine",
+    "no sync of the folder above a new one": "create",
+}
+KILLED: dict[str, Patch] = {
+    "written in place": (
+        "transaction.py",
+        "            os.replace(self.project.temp_name, self.project.state_name, "
+        "src_dir_fd=folder, dst_dir_fd=folder)\n"
+        "        except OSError as error:\n            disk.discard(folder, self.project.temp_name)\n",
+        "            disk.unlink(folder, self.project.state_name)\n"
+        "            disk.create(folder, self.project.state_name, data)\n"
+        "        except OSError as error:\n            disk.discard(folder, self.project.temp_name)\n",
+    ),
+    "a temporary file that is left over is in the way": (
+        "transaction.py",
+        "            disk.unlink(folder, self.project.temp_name)\n            identity = disk.write",
+        "            identity = disk.write",
+    ),
+    "the lock outlives its holder": (
+        "lock.py",
+        "                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "                os.mkdir(f'{self._folder}/lock.d')\n                self._made = True\n",
+    ),
+    "what lies at the state's place is moved away first": (
+        "custody.py",
+        "        os.link(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to, follow_symlinks=False)\n",
+        "        os.rename(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to)\n",
+    ),
+    "history is written under its name": (
+        "custody.py",
+        "        disk.write(private, seal.TEMP, data, 0)\n        try:\n"
+        "            os.rename(seal.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)\n",
+        "        disk.write(folder, name, data, 0)\n        try:\n            pass\n",
+    ),
+}
+FAILED: dict[str, Patch] = {
+    "a temporary file stays after an error": (
+        "transaction.py",
+        "            disk.discard(folder, self.project.temp_name)\n            if copied:",
+        "            if copied:",
+    ),
+    "a failed sync counts for nothing": (
+        "disk.py", "        os.fsync(descriptor)\n", "        try:\n            os.fsync(descriptor)\n"
+        "        except OSError:\n            pass\n",
+    ),
+    "trouble with the audit log fails the write": (
+        "audit.py", "    except OSError as error:\n        trouble = f\"the audit log {private}",
+        "    except MemoryError as error:\n        trouble = f\"the audit log {private}",
+    ),
+    "a file that is too short passes": ("disk.py", "        if status.st_size != len(data):\n", "        if False:\n"),
+    "a seal that cannot be read counts as none": (
+        "seal.py", "        if error.errno in _NO_FILE:\n", "        if error.errno:\n",
+    ),
+}  # fmt: skip
+
+
+def mutated(patch: Patch, folder: str) -> str:
+    """A copy of lib/ below the folder with that patch; its path. Schemas and the like lie beside it as they should."""
+    root = Path(folder, "mutated")
+    shutil.rmtree(root, ignore_errors=True)
+    repository = Path(LIB).parent
+    shutil.copytree(repository / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(repository / "schemas", root / "schemas")
+    file, old, new = patch
+    path = root / "lib" / "batch_implement" / file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"the patch no longer fits {file}: {old!r} stands there {text.count(old)} times"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    return str(root / "lib")

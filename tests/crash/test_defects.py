@@ -1,0 +1,254 @@
+"""What the proofs found, each by a name that says what went wrong."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+from batch_implement import audit, custody, disk, seal
+from batch_implement.errors import NotConfirmed, StateUnusable
+from batch_implement.store import Store
+from batches import new_batch, state_on_disk
+
+OLD_FILE = {
+    "batch_id": "old", "features_file": "", "features": ["one", "two"], "total_features": 2, "current_index": 1,
+    "completed_features": [0], "status": "in_progress",
+}  # fmt: skip
+
+
+class Crash(BaseException):
+    """The process ends here: nothing after it runs."""
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """`broken("fsync", error, when)`: that function of `os` raises `error` where `when` says so of its arguments."""
+
+    def breaking(name, error, when=lambda *arguments: True):
+        real = getattr(os, name)
+
+        def call(*arguments, **options):
+            if when(*arguments):
+                raise error
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(os, name, call)
+
+    breaking.mend = monkeypatch.undo
+    return breaking
+
+
+def into(name):
+    """Whether a rename or link leads to that name."""
+    return lambda source, target, *more: target == name
+
+
+def plus_one(state):
+    return {**state, "context_token_estimate": state["context_token_estimate"] + 1}
+
+
+def private(store, *names):
+    return Path(store.project.private, *names)
+
+
+def trouble():
+    return OSError(errno.EIO, "Input/output error")
+
+
+def test_an_old_file_whose_taking_over_was_cut_short_was_read_as_if_it_were_a_version(store, repository, broken):
+    (repository / ".claude").mkdir()
+    Path(store.project.state).write_text(json.dumps(OLD_FILE), encoding="utf-8")
+    broken("replace", Crash(), into("batch_state.json"))
+    with pytest.raises(Crash):
+        store.settle()
+    broken.mend()
+    assert store.read()["schema_version"] == 1
+    assert store.read()["revision"] == state_on_disk(repository)["revision"] == 2
+    assert store.notes == []
+
+
+def test_a_crash_on_the_way_to_quarantine_left_no_file_and_so_a_withdrawn_batch(store, batch, broken):
+    Path(store.project.state).write_text("precious words", encoding="utf-8")
+    broken("replace", Crash(), into("batch_state.json"))
+    with pytest.raises(Crash):
+        Store(store.project, by_model=True).settle()
+    broken.mend()
+    assert store.settle() == batch
+    assert "was put back" in store.notes[0]
+
+
+def test_a_file_that_a_person_removed_after_a_crash_does_not_come_back(store, batch, broken):
+    broken("replace", Crash(), into("batch_state.json"))
+    with pytest.raises(Crash):
+        store.update(plus_one)
+    broken.mend()
+    os.unlink(store.project.state)
+    assert store.settle() is None
+    assert "counts as withdrawn" in store.notes[0]
+
+
+def test_a_crash_while_a_removed_file_is_put_back_left_a_withdrawn_batch(store, batch, broken):
+    os.unlink(store.project.state)
+    broken("replace", Crash(), into("batch_state.json"))
+    with pytest.raises(Crash):
+        Store(store.project, by_model=True).settle()
+    broken.mend()
+    assert store.settle() == batch
+
+
+def test_what_cannot_be_linked_is_moved_to_quarantine_and_back_when_nothing_can_take_its_place(store, batch, broken):
+    os.unlink(store.project.state)
+    os.mkdir(store.project.state)
+    broken("replace", trouble(), into("batch_state.json"))
+    with pytest.raises(StateUnusable, match="Failed to save"):
+        store.settle()
+    broken.mend()
+    assert os.path.isdir(store.project.state)
+    assert os.listdir(private(store, "quarantine")) == []
+    assert store.settle() == batch
+
+
+def test_half_a_copy_lay_in_history_under_its_name(store, batch, broken):
+    times = []
+    broken("fsync", Crash(), lambda descriptor: times.append(1) or len(times) > 1)  # the first is for its folder
+    with pytest.raises(Crash):
+        store.put_away("aborted")
+    broken.mend()
+    assert os.listdir(private(store, "history")) == []
+    assert store.read() == batch
+
+
+def test_a_batch_that_could_not_be_put_away_was_away_all_the_same(store, batch, broken):
+    broken("unlink", trouble(), lambda name, **more: name == "batch_state.json")
+    with pytest.raises(StateUnusable, match=r"cannot be put away.*Nothing was changed"):
+        store.put_away("aborted")
+    broken.mend()
+    assert store.read() == batch
+    assert os.listdir(private(store, "history")) == []
+
+
+def test_a_batch_is_away_but_not_confirmed_when_the_seal_cannot_be_taken_back(store, batch, broken):
+    times = []
+    broken("fsync", trouble(), lambda descriptor: times.append(1) or len(times) > 4)  # the last of the first seal
+    with pytest.raises(NotConfirmed, match="was put away into"):
+        store.put_away("aborted")
+    broken.mend()
+    assert store.read() is None
+    assert os.listdir(private(store, "history")) == ["batch-1.json"]
+
+
+def test_a_replacement_that_failed_had_put_the_old_batch_away(store, batch, broken):
+    broken("replace", trouble(), into("batch_state.json"))
+    with pytest.raises(StateUnusable, match="Nothing was changed"):
+        store.create(new_batch(1, batch_id="other"), replace=True)
+    broken.mend()
+    assert store.read() == batch
+    assert os.listdir(private(store, "history")) == []
+
+
+def test_a_replacement_took_trouble_of_the_disk_for_a_damaged_state(store, batch, broken):
+    broken("open", trouble(), lambda name, *more, **others: name == "batch_state.json")
+    with pytest.raises(StateUnusable, match="cannot be read"):
+        store.create(new_batch(1, batch_id="other"), replace=True)
+    broken.mend()
+    assert store.read() == batch
+    assert not private(store, "quarantine").exists()
+
+
+def test_a_seal_that_could_not_be_read_counted_as_none(store, batch, broken):
+    edited = {**batch, "workflow_reminder": "by the model"}
+    Path(store.project.state).write_text(json.dumps(edited), encoding="utf-8")
+    broken(
+        "open", OSError(errno.EMFILE, "Too many open files"), lambda name, *more, **others: str(name).endswith("/seal")
+    )
+    with pytest.raises(StateUnusable, match="seal cannot be read: Too many open files"):
+        Store(store.project, by_model=True).settle()
+    broken.mend()
+    assert Store(store.project, by_model=True).settle() == batch
+
+
+def test_an_edit_was_said_to_be_taken_over_although_that_failed(store, batch, broken):
+    edited = {**batch, "workflow_reminder": "Mind the gap."}
+    Path(store.project.state).write_text(json.dumps(edited), encoding="utf-8")
+    sealed = private(store, "seal").read_bytes()
+    broken("replace", trouble(), into("batch_state.json"))
+    with pytest.raises(StateUnusable):
+        store.settle()
+    broken.mend()
+    assert store.notes == []
+    assert [entry["event"] for entry in audit.entries(store.project.private)] == ["created"]
+    assert private(store, "seal").read_bytes() == sealed
+    assert store.read()["revision"] == 2
+
+
+def test_a_first_version_that_failed_left_a_seal_that_spoke_of_it(store, broken):
+    broken("replace", trouble(), into("batch_state.json"))
+    with pytest.raises(StateUnusable):
+        store.create(new_batch(1))
+    broken.mend()
+    assert seal.read(store.project.private) is None
+    assert not private(store, custody.CURRENT).exists()
+    assert (store.read(), store.notes) == (None, [])
+
+
+def test_trouble_with_the_lock_was_a_traceback(store, batch, monkeypatch):
+    def fails(*arguments):
+        raise trouble()
+
+    monkeypatch.setattr("fcntl.flock", fails)
+    with pytest.raises(StateUnusable, match="lock cannot be taken: Input/output error"):
+        store.update(plus_one)
+
+
+def test_trouble_with_the_folders_was_a_traceback(store, batch, broken):
+    broken("open", trouble(), lambda name, *more, **others: name == ".claude")
+    for write in (store.read, lambda: store.update(plus_one)):
+        with pytest.raises(StateUnusable, match=r"Input/output error.*Nothing was changed"):
+            write()
+
+
+def test_a_state_file_that_could_not_be_looked_at_was_no_batch(store, repository, broken):
+    (repository / ".claude").mkdir()
+    Path(store.project.state).write_text(json.dumps(OLD_FILE), encoding="utf-8")
+    broken("lstat", trouble(), lambda path, **more: path == store.project.state)
+    with pytest.raises(StateUnusable, match="Input/output error"):
+        store.settle()
+
+
+def test_the_copy_that_a_version_is_put_back_from_was_moved_and_written_anew_meanwhile(store, batch):
+    before = os.stat(private(store, custody.CURRENT))
+    Path(store.project.state).write_text("damaged", encoding="utf-8")
+    assert Store(store.project, by_model=True).settle() == batch
+    assert os.stat(private(store, custody.CURRENT)).st_ino == before.st_ino
+    assert not private(store, custody.PREVIOUS).exists()
+
+
+def test_half_a_line_in_the_audit_log_took_the_next_one_with_it(tmp_path):
+    log = tmp_path / audit.NAME
+    log.write_bytes(b'{"at": "2026-01-01T00:00:00Z", "event": "cut of')
+    audit.record(str(tmp_path), "whole")
+    assert [entry["event"] for entry in audit.entries(str(tmp_path))] == ["whole"]
+
+
+def test_a_line_of_the_audit_log_that_was_written_in_part_was_told_to_nobody(store, batch, monkeypatch):
+    real = os.write
+    monkeypatch.setattr(
+        os, "write", lambda descriptor, data: real(descriptor, data[:10] if b'"event"' in data else data)
+    )
+    store.update(lambda state: {**state, "workflow_mode": "direct"})
+    audit.record(store.project.log_folder, "event")
+    assert "only part of a line was taken" in audit.trouble
+    audit.trouble = ""
+
+
+def test_a_file_of_which_less_arrived_than_was_taken_passed_as_whole(tmp_path, monkeypatch):
+    folder = os.open(tmp_path, os.O_RDONLY)
+    monkeypatch.setattr(os, "write", lambda descriptor, data: len(data))
+    with pytest.raises(OSError, match="0 of 5 bytes arrived"):
+        disk.write(folder, "file", b"12345", 1)
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == []
+    os.close(folder)

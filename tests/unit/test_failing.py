@@ -1,0 +1,96 @@
+"""`batchctl fail`: what went wrong decides what happens next."""
+
+from __future__ import annotations
+
+import pytest
+from batch_implement import clock, failures, workerverbs
+from batch_implement.caller import Caller
+from batch_implement.errors import Refused
+from batches import conditions, new_batch
+
+PERSON = Caller("", None, person=True)
+
+
+@pytest.fixture
+def fail(store):
+    """Fails the next feature of a batch of two with these words: `fail("no luck")`; the state then."""
+
+    def make(words, features=2, **policy):
+        if store.read() is None:
+            store.create(new_batch(features, **policy))
+        workerverbs.start(store.project, PERSON)
+        make.told = workerverbs.fail(store.project, PERSON, words)
+        return store.read()
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "then", "status"),
+    [
+        ("AssertionError: 401 != 200", "feature", "pending", "in_progress"),
+        ("fatal: unable to access: Could not resolve host: code.invalid", "network", "pending", "in_progress"),
+        ("fatal: Unable to create '.git/index.lock': File exists.", "busy", "pending", "in_progress"),
+        ("write error: No space left on device", "disk", "pending", "paused"),
+        ("To get started with GitHub CLI, please run:  gh auth login", "auth", "pending", "paused"),
+        (
+            "API Error: Claude Code is unable to respond to this request, which appears to violate our Usage Policy",
+            "refusal",
+            "failed",
+            "in_progress",
+        ),
+    ],
+)
+def test_its_class_decides_between_another_try_a_pause_and_the_end(fail, words, kind, then, status):
+    assert failures.classify_report(words) == kind
+    state = fail(words)
+    assert (conditions(state)[0], state["status"]) == (then, status)
+    [attempt] = state["attempts"]["0"]
+    assert (attempt["failure_class"], attempt["error_message"]) == (kind, words)
+    assert state["retry_attempts"] == {"0": 1}
+    if status == "paused":
+        assert f"a person is needed ({kind})" in state["pause"]["reason"]
+
+
+def test_the_time_of_the_next_try_is_kept_and_never_waited_for(fail, monkeypatch):
+    monkeypatch.setattr(clock, "now", lambda: "2026-01-31T12:00:00Z")
+    waits = []
+    monkeypatch.setattr(clock, "later", lambda seconds: waits.append(seconds) or f"in {seconds:.0f} s")
+    state = fail("no luck", features=1)
+    assert state["attempts"]["0"][-1]["retry_after"] == f"in {waits[0]:.0f} s"
+    state = fail("no luck again")
+    first, second = waits
+    assert 15 <= first <= 30 and 30 <= second <= 60
+
+
+def test_a_limit_that_says_when_it_ends_is_tried_again_then(fail, monkeypatch):
+    monkeypatch.setattr(clock, "now", lambda: "2026-01-31T12:00:00Z")
+    state = fail("You've hit your limit \u00b7 resets 5pm (UTC)")
+    assert state["attempts"]["0"][-1]["retry_after"] == "2026-01-31T17:00:00Z"
+
+
+def test_a_features_own_allowance_goes_before_the_batchs(store, fail):
+    state = {**new_batch(1, max_retries=3), "details": {"0": {"policy": {"max_retries": 0}}}}
+    store.create(state)
+    state = fail("no luck")
+    assert (conditions(state), state["status"]) == (["failed"], "failed")
+
+
+def test_the_batch_pauses_after_failures_in_a_row_and_ends_when_its_retries_are_used_up(fail):
+    state = fail("one", max_failures_in_a_row=2)
+    state = fail("two")
+    assert (state["status"], state["failures_in_a_row"]) == ("paused", 0)
+    with pytest.raises(Refused, match="is paused"):
+        fail("three")
+
+
+def test_all_retries_of_a_batch_are_counted_together(fail):
+    fail("one", max_retries_total=1)
+    fail("two")
+    assert conditions(fail("three"))[0] == "failed"
+
+
+def test_what_is_said_names_the_number_of_features_that_it_blocks(store, fail):
+    store.create(new_batch(3, needs={1: [0], 2: [1]}, max_retries=0))
+    fail("no luck")
+    assert "given up on; 2 features that need it are skipped" in fail.told
