@@ -15,7 +15,7 @@ import fcntl
 import os
 import stat
 
-from . import clock
+from . import clock, jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,16 +37,14 @@ def record(private: str, event: str, **details: Any) -> None:
     text.
     """
     global trouble
-    import json
-
     entry = {"at": clock.now(), "event": event, "pid": os.getpid(), **details}
-    line = json.dumps(entry, default=str, ensure_ascii=True)
+    line = jsontext.dumps_ascii(entry, str)
     if len(line) > LONGEST_LINE:
         cut = {
             name: value if len(str(value)) <= 500 else str(value)[:500] + "...[truncated]"
             for name, value in entry.items()
         }
-        line = json.dumps(cut, default=str, ensure_ascii=True)[:LONGEST_LINE]
+        line = jsontext.dumps_ascii(cut, str)[:LONGEST_LINE]
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(f"{private}/{NAME}", flags, 0o600)

@@ -20,9 +20,10 @@ from .seal import Identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional
+    from typing import Any, Dict, Optional
 
 MAX_BYTES = 64 * 1024 * 1024
+LARGE = 128 * 1024  # from here on OpenSSL's hash is worth the 2 ms that it takes to load
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -163,23 +164,34 @@ def sync(descriptor: int) -> None:
 
 def sha256(data: bytes) -> str:
     """The SHA-256 of `data` in hexadecimal."""
-    digest: str = _sha256()(data).hexdigest()
+    digest: str = _function_for(len(data) >= LARGE)(data).hexdigest()
     return digest
 
 
-_function: Optional[Any] = None
+_functions: Dict[bool, Any] = {}
 
 
-def _sha256() -> Any:
+def _function_for(large: bool) -> Any:
     """The function, looked for once a process: a module that is missing is looked for on the disk every time."""
-    global _function
-    if _function is None:
+    if large not in _functions:
+        _functions[large] = _openssl() if large else _built_in()
+    return _functions[large]
+
+
+def _openssl() -> Any:
+    try:
+        from _hashlib import openssl_sha256
+    except ImportError:
+        return _built_in()
+    return openssl_sha256
+
+
+def _built_in() -> Any:
+    try:
+        from _sha2 import sha256  # Python 3.12 on; hashlib costs a hook more than the hash
+    except ImportError:
         try:
-            from _sha2 import sha256  # Python 3.12 on; hashlib costs a hook more than the hash
+            from _sha256 import sha256
         except ImportError:
-            try:
-                from _sha256 import sha256
-            except ImportError:
-                from hashlib import sha256
-        _function = sha256
-    return _function
+            from hashlib import sha256
+    return sha256
