@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "lock"
 FIRST_WAIT_S = 0.001
-LONGEST_WAIT_S = 0.05
+LONGEST_WAIT_S = 0.01  # one who waits longer is passed by those who write without a break
 
 
 class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
