@@ -203,7 +203,7 @@ def test_calls_at_the_same_time_share_one_run(
     (tmp_path / "go").touch()
     ends = [(process.communicate()[1].decode(), process.returncode) for process in both]
     assert sorted(status for _, status in ends) == [0, REFUSED]
-    assert any("not open any more: it is completed" in words or "No feature is open" in words for words, _ in ends)
+    assert any("not open any more: it is done" in words or "No feature is open" in words for words, _ in ends)
     assert (tmp_path / "runs").read_text() == "run\n"
     assert state_of(project)["completed_features"] == [0]
 
@@ -495,7 +495,7 @@ def test_in_the_client_a_long_verify_command_outlives_the_calls_that_wait_for_it
 ) -> None:
     """At its timeout the Bash tool kills the call, or moves it to the background, where that closes the feature."""
     first = {"no": "Exit code 143", "yes": "moved to the background"}[background]
-    last = {"no": "verify passed", "yes": "is completed"}[background]
+    last = {"no": "verify passed", "yes": "is done"}[background]
 
     def work(request: Request) -> Script:
         number = scripts.feature_number(request)
