@@ -72,7 +72,7 @@ def _from_file(name: str, cwd: str, stdin: Optional[BinaryIO]) -> Listing:
         return features.read_file(os.path.join(cwd, name))
     if stdin is None:
         raise Misuse(
-            "There is no standard input in Claude Code. Write the features to a file and name that, or use `batchctl` in "
-            "a terminal of your own."
+            "There is no standard input in Claude Code. Write the features to a file and name that, or use `batchctl` "
+            "in a terminal of your own."
         )
     return features.read_stdin(stdin)
