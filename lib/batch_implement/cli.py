@@ -11,7 +11,6 @@ something was refused.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 
 from . import audit, jsontext, model, paths, process, reminder
@@ -47,7 +46,9 @@ def main(argv: Sequence[str]) -> int:
         return int(data.get("exit_code", 0))
     except BatchError as error:
         if project is not None and error.exit_code != STILL_WORKING:
-            audit.refusal(project, shlex.join(["batchctl", *argv]), error)
+            from shlex import join
+
+            audit.refusal(project, join(["batchctl", *argv]), error)
         return _say_error(error, wants_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -161,10 +162,11 @@ def _status(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 
 def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import report, workerverbs
+    from . import report
 
     state = store.require()
-    text = workerverbs.what_now(state, caller)
+    at_work = process.holds(state["owner"])
+    text = report.what_now(state, at_work=at_work) if caller.person else reminder.next_step(state)
     index = report.following(state)
     feature = (
         None
