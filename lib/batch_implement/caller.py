@@ -102,6 +102,15 @@ def owned_by(state: State) -> str:
     )
 
 
+def what_now(state: State, caller: Caller) -> str:
+    """What is next: for a person in words about the batch, for the model as the step to do."""
+    from . import reminder, report
+
+    if not caller.person:
+        return reminder.next_step(state)
+    return report.what_now(state, at_work=process.holds(state["owner"]))
+
+
 WAYS_WITH_OWNER = (
     "Let it work; look with `batchctl status`; or end its hold with `batchctl pause` in a terminal (or by closing "
     "that client) and then `/batch-implement --resume` here."

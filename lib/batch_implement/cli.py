@@ -165,8 +165,7 @@ def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store
     from . import report
 
     state = store.require()
-    at_work = process.holds(state["owner"])
-    text = report.what_now(state, at_work=at_work) if caller.person else reminder.next_step(state)
+    text = callers.what_now(state, caller)
     index = report.following(state)
     feature = (
         None

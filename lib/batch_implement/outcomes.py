@@ -105,10 +105,10 @@ def publish_all(project: Project) -> str:
         )
     everything = range(state["total_features"])
     was = sum(any(due(state, index).values()) for index in everything)
+    if not was:
+        return "Nothing is due: what was asked for is on every issue."
     told = publish(project, everything)
     after = Store(project).require()
     left = sum(any(due(after, index).values()) for index in everything)
-    if not was:
-        return "Nothing is due: what was asked for is on every issue."
     said = f"{reminder.counted(was - left, 'issue')} brought up to date, {left} still to do."
     return "\n".join([said, *told])

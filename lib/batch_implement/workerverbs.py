@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from . import caller as callers
-from . import clock, evidence, failures, gitrepo, model, outcomes, process, reminder, report, transitions
+from . import clock, evidence, failures, gitrepo, model, outcomes, reminder, transitions
 from .errors import Misuse, Refused
 from .store import Store
 
@@ -49,7 +49,7 @@ def brief(project: Project, caller: Caller) -> str:
     """What `start` says of the open feature; without one, what is next. Reads only."""
     state = Store(project).require()
     if not state["active"]:
-        return _afterwards(state, "direct", caller)
+        return callers.what_now(state, caller)
     return reminder.worker_brief(state, _lying(project, state))
 
 
@@ -159,8 +159,6 @@ def _lying(project: Project, state: State) -> str:
 
 def _afterwards(state: State, mode: str, caller: Caller) -> str:
     """What a worker of this mode, or a person in its place, is told once the feature is closed."""
-    if caller.person:
-        return report.what_now(state, at_work=process.holds(state["owner"]))
-    if mode == "direct":
-        return reminder.next_step(state)
+    if caller.person or mode == "direct":
+        return callers.what_now(state, caller)
     return f"{reminder.progress(state)}. Your part ends here: answer in at most three lines what was done."
