@@ -12,15 +12,6 @@ from batch_implement import document
 from batch_implement.errors import Misuse
 
 
-@pytest.fixture(params=["in C", "in Python"])
-def parser(request, monkeypatch):
-    """Each of PyYAML's parsers; the one in C is not in every installation."""
-    if request.param == "in Python":
-        monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
-    elif not hasattr(yaml, "CSafeLoader"):
-        pytest.skip("this PyYAML was built without libyaml")
-
-
 def value_of(text, kind="yaml"):
     return document.parse(text, "f", kind).value
 
@@ -36,7 +27,7 @@ def made(chance, depth):
     return {f"{text}{index}": made(chance, depth - 1) for index in range(chance.randrange(4))}
 
 
-def test_json_read_as_yaml_is_the_same_with_the_same_lines(parser):
+def test_json_read_as_yaml_is_the_same_with_the_same_lines(yaml_parser):
     chance = random.Random(7)
     for _ in range(300):
         text = json.dumps(made(chance, 4), indent=chance.choice([None, 0, 2]), ensure_ascii=False)
@@ -69,12 +60,12 @@ def test_a_value_without_a_line_has_that_of_what_is_around_it():
         ("<<", "<<"), ("yes", "yes"), ("y", "y"), ("off", "off"),
     ],
 )  # fmt: skip
-def test_only_null_true_false_and_whole_numbers_are_more_than_text(text, value, parser):
+def test_only_null_true_false_and_whole_numbers_are_more_than_text(text, value, yaml_parser):
     (found,) = value_of(f"- {text}")
     assert (found, type(found)) == (value, type(value))
 
 
-def test_a_key_is_always_text(parser):
+def test_a_key_is_always_text(yaml_parser):
     assert value_of("1: a\ntrue: b\nnull: c\nyes: d\n2001-01-01: e\n'': f\n") == {
         "1": "a", "true": "b", "null": "c", "yes": "d", "2001-01-01": "e", "": "f",
     }  # fmt: skip
@@ -88,7 +79,7 @@ def test_a_key_is_always_text(parser):
         "- [a#b, 'x #y']\n", "a: #b\n  - c\n",
     ],
 )  # fmt: skip
-def test_a_comment_that_is_surely_one_and_a_sign_that_is_surely_none_are_accepted(text, parser):
+def test_a_comment_that_is_surely_one_and_a_sign_that_is_surely_none_are_accepted(text, yaml_parser):
     assert value_of(text) == yaml.safe_load(text)
 
 
@@ -100,12 +91,12 @@ def test_a_comment_that_is_surely_one_and_a_sign_that_is_surely_none_are_accepte
         ("- [a #b\n ]\n", 1), ("- true #1\n", 1), ("- 1 #1\n", 1), ("a #b: c\n", 1),
     ],
 )  # fmt: skip
-def test_a_sign_that_would_quietly_cut_off_a_text_is_refused(text, line, parser):
+def test_a_sign_that_would_quietly_cut_off_a_text_is_refused(text, line, yaml_parser):
     with pytest.raises(Misuse, match=rf"^f, line {line}: '#.*is a comment to YAML and would be lost"):
         value_of(text)
 
 
-def test_a_pair_of_surrogates_that_escapes_spell_is_refused_and_the_character_is_not(parser):
+def test_a_pair_of_surrogates_that_escapes_spell_is_refused_and_the_character_is_not(yaml_parser):
     with pytest.raises(Misuse, match="f, line 1: "):
         value_of('- "\\ud83d\\ude00"')
     assert value_of('- "\\U0001F600 😀"') == ["😀 😀"]
@@ -117,7 +108,7 @@ def test_a_pair_of_surrogates_that_escapes_spell_is_refused_and_the_character_is
     ["[" * 300_000, "{a: " * 100_000, "- " * 100_000, "? " * 100_000, "- \n" * 1_000_000],
     ids=["brackets", "braces", "dashes", "keys", "items"],
 )
-def test_what_would_take_long_is_refused_early(text, parser):
+def test_what_would_take_long_is_refused_early(text, yaml_parser):
     begun = time.monotonic()
     with pytest.raises(Misuse):
         value_of(text)

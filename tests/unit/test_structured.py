@@ -22,15 +22,6 @@ FILES = sorted(path for path in BROKEN.iterdir() if path.suffix != ".says")
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "features.yaml"
 
 
-@pytest.fixture(params=["in C", "in Python"])
-def parser(request, monkeypatch):
-    """Each of PyYAML's parsers; the one in C is not in every installation."""
-    if request.param == "in Python":
-        monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
-    elif not hasattr(yaml, "CSafeLoader"):
-        pytest.skip("this PyYAML was built without libyaml")
-
-
 def read(text, kind="yaml"):
     return features.parse_text(text.encode(), f"f.{kind}", kind)
 
@@ -48,7 +39,7 @@ def refusal(text, kind="yaml"):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_a_broken_file_is_refused_with_its_line_the_likely_cause_and_what_to_do(path, parser):
+def test_a_broken_file_is_refused_with_its_line_the_likely_cause_and_what_to_do(path, yaml_parser):
     with pytest.raises(Misuse) as caught:
         features.read_file(str(path))
     message = caught.value.message
@@ -96,7 +87,7 @@ features:
 """
 
 
-def test_everything_that_a_file_can_say_is_kept_in_the_form_of_the_state(parser):
+def test_everything_that_a_file_can_say_is_kept_in_the_form_of_the_state(yaml_parser):
     assert read(FULL) == Listing(
         [
             Feature("Add a table of users", 13),
@@ -167,12 +158,12 @@ def test_a_reference_is_kept_as_the_text_that_was_written_alone_or_in_a_list(giv
         "nan", "=", "-x", "~x", "9" * 40, "a:b", "http://host.invalid/#top", "C# and F#",
     ],
 )  # fmt: skip
-def test_a_text_written_bare_stays_the_text_that_it_looks_like(text, parser):
+def test_a_text_written_bare_stays_the_text_that_it_looks_like(text, yaml_parser):
     assert [feature.text for feature in read(f"- x\n- {text}\n").features] == ["x", text]
     assert read(f"- title: {text}\n").features[0].text == text
 
 
-def test_a_note_without_quotes_which_yaml_takes_for_a_property_is_read_as_it_was_written(parser):
+def test_a_note_without_quotes_which_yaml_takes_for_a_property_is_read_as_it_was_written(yaml_parser):
     listing = read("features:\n- Add a table (id: schema)\n- Add a page (after: 1, schema)\n- title: c\n")
     assert [feature[:3] for feature in listing.features] == [
         ("Add a table", 2, {"id": "schema"}),
@@ -203,7 +194,7 @@ def test_a_description_keeps_its_lines_and_loses_what_could_hide():
     assert one('- {title: a, description: "\\n  x\\ty\\x1b\\r\\n\\u202ez\\n\\n"}')["description"] == "  x y\n z"
 
 
-def test_comments_with_a_blank_a_byte_order_mark_and_any_line_end_are_accepted(parser):
+def test_comments_with_a_blank_a_byte_order_mark_and_any_line_end_are_accepted(yaml_parser):
     for end in ("\n", "\r\n", "\r"):
         text = "\ufeff# a list" + end + "- one # the first" + end + "- 'two'  #second" + end
         assert [feature[:2] for feature in read(text).features] == [("one", 2), ("two", 3)]
@@ -268,7 +259,7 @@ def test_the_examples_in_the_schema_fit_it_and_are_read():
         assert read(json.dumps(example), "json").features
 
 
-def test_whatever_is_cut_out_of_a_file_or_put_into_it_ends_in_a_listing_or_a_refusal(parser):
+def test_whatever_is_cut_out_of_a_file_or_put_into_it_ends_in_a_listing_or_a_refusal(yaml_parser):
     chance = random.Random(3)
     odd = "\n\t -#:[]{}\"'&*!|>%@`,\\\x1b\u202e\U0001f600a1\x85\u2028\ufeff"
     for kind, whole in (("yaml", FULL), ("json", json.dumps(yaml.safe_load(FULL), indent=1))):
