@@ -214,11 +214,16 @@ def condition(state: State, index: int) -> str:
 
 
 def last_closed(state: State) -> Optional[int]:
-    """Index of the feature that was completed, given up on or skipped last; None when none was."""
+    """Index of the feature that was completed, given up on or skipped last; None when none was. Of several completed
+    within one second it is the last of `completed_features`.
+    """
+    place = {index: number for number, index in enumerate(state["completed_features"])}
     ended = [
-        (timing["ended_at"], int(name)) for name, timing in state.get("timings", {}).items() if "ended_at" in timing
+        (timing["ended_at"], place.get(int(name), -1), int(name))
+        for name, timing in state.get("timings", {}).items()
+        if "ended_at" in timing
     ]
-    return max(ended)[1] if ended else None
+    return max(ended)[2] if ended else None
 
 
 def last_worked_on(state: State) -> Optional[int]:

@@ -269,3 +269,11 @@ def test_each_window_that_is_owed_a_reminder_is_named_once():
     ]  # fmt: skip
     assert model.contexts_to_remind({"auto_clear_events": events}) == ["main", "a1"]
     assert model.contexts_to_remind({}) == []
+
+
+def test_of_features_completed_within_one_second_the_last_is_the_one_that_was_completed_last():
+    state = completed(completed(new_batch(3, order=[0, 2, 1])))
+    assert (model.last_closed(state), model.last_worked_on(state)) == (2, 2)
+    state = completed(state)
+    assert state["completed_features"] == [0, 2, 1]
+    assert (model.last_closed(state), model.last_worked_on(state)) == (1, 1)
