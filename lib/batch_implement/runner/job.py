@@ -1,11 +1,11 @@
 """What a worker needs and what it brings back: plain values, so that both travel anywhere.
 
-    job = Job(batch_id="batch-1", index=0, attempt=1, ...)      the driver makes it
+    job = Job(batch_id="batch-1", feature_index=0, attempt=1, ...)      the driver makes it
     outcome = worker.work(job)                                  here, or on another machine
     Outcome.of(json.loads(text))                                both also travel as JSON
 
-A worker knows nothing of the batch that its feature belongs to: no state, no lock, no other feature. So the driver stays
-the only writer of the batch's state.
+A worker knows nothing of the batch that its feature belongs to: no state, no lock, no other feature. So the driver
+stays the only writer of the batch's state.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Job(NamedTuple):
     """
 
     batch_id: str
-    index: int
+    feature_index: int
     attempt: int
     text: str
     details: Dict[str, Any]
@@ -64,7 +64,7 @@ class Outcome(NamedTuple):
     """
 
     batch_id: str
-    index: int
+    feature_index: int
     attempt: int
     session_id: str
     kind: str
