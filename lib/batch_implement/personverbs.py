@@ -121,8 +121,8 @@ def _refuse_unmerged(project: Project, state: State) -> None:
     done = gitrepo.tip(project.root, branch) if project.git_dir else None
     if done and not gitrepo.has(project.root, done):
         raise Refused(
-            f"What `batchctl run` did of batch {state['batch_id']} is on the branch {branch}, which HEAD does not have. "
-            f"`git merge {branch}` brings it here; or go on where it is: `batchctl run --resume` in a terminal."
+            f"What `batchctl run` did of batch {state['batch_id']} is on the branch {branch}, which HEAD does not "
+            f"have. `git merge {branch}` brings it here; or go on where it is: `batchctl run --resume` in a terminal."
         )
 
 
