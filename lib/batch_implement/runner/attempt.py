@@ -37,7 +37,6 @@ LONGEST_OUTPUT = 4000
 LONGEST_WORDS = 4000
 MOST_LOG_BYTES = 2_000_000
 STILL_WORKING = 4
-_SUBTYPES = {"error_max_turns": "turns", "error_max_budget_usd": "cost"}
 
 
 def main() -> int:
@@ -251,10 +250,10 @@ def _why_open(job: Job, ended: Ended, logs: str, state: State) -> Tuple[str, str
     if ended.overdue:
         return FAILED, f"It was not done within {job.limits['time_s']} s, and was ended.", "time"
     result = ended.stream.result
-    limit = _SUBTYPES.get(str(result.get("subtype")))
-    if limit:
-        given = {"turns": f"{job.limits.get('turns')} turns", "cost": f"${job.limits.get('cost_usd')}"}[limit]
-        return FAILED, f"It was not done within {given}. Its last words: {ended.stream.words()[:1000]}", limit
+    if result.get("subtype") == "error_max_turns":
+        return FAILED, f"It was not done within {job.limits['turns']} turns.", "turns"
+    if result.get("subtype") == "error_max_budget_usd":
+        return _of_a_budget(job.limits)
     if job.command is not None:
         return _of_a_command(ended, logs)
     if result and not result.get("is_error") and ended.exit_code == 0:
@@ -276,6 +275,14 @@ def _why_open(job: Job, ended: Ended, logs: str, state: State) -> Tuple[str, str
     if failure_class == "feature" and (ended.exit_code < 0 or not result):
         return INTERRUPTED, f"The client ended with {ended.exit_code}. {words}".strip(), "crash"
     return FAILED, words or f"The client ended with {ended.exit_code}.", failure_class
+
+
+def _of_a_budget(limits: Dict[str, Any]) -> Tuple[str, str, str]:
+    """The same for a client that was ended for its cost: the attempt's limit, or what was left of the run's."""
+    own, left = limits.get("cost_usd"), limits.get("left_usd")
+    if left is None or (own is not None and own <= left):
+        return FAILED, f"It was not done within ${own:.2f}.", "cost"
+    return NEEDS_PERSON, f"What was left of the run's cost, ${left:.2f}, is used up.", "budget"
 
 
 def _of_a_command(ended: Ended, logs: str) -> Tuple[str, str, str]:

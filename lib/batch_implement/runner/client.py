@@ -48,6 +48,7 @@ class Ended(NamedTuple):
 def arguments(job: Job, plugin: str) -> List[str]:
     """The command line of the client for a job; `plugin` is the folder of this plugin."""
     client, limits = job.client, job.limits
+    budgets = [limits[name] for name in ("cost_usd", "left_usd") if limits.get(name) is not None]
     line = [
         client.get("path") or "claude", "-p", "--output-format", "stream-json", "--verbose",
         "--session-id", job.session_id, "--plugin-dir", plugin,
@@ -57,7 +58,7 @@ def arguments(job: Job, plugin: str) -> List[str]:
         ("--model", client.get("model")),
         ("--settings", client.get("settings")),
         ("--max-turns", limits.get("turns")),
-        ("--max-budget-usd", limits.get("cost_usd")),
+        ("--max-budget-usd", min(budgets) if budgets else None),
     ):
         if value is not None:
             line += [option, str(value)]

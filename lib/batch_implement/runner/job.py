@@ -34,7 +34,8 @@ class Job(NamedTuple):
     commit to begin at, `branch` the one to make, `worktree` its folder (empty: the worker chooses). `policy` and
     `details` are the feature's own, `needs` what it builds on (`{text, commit}`), `earlier` its attempts so far as the
     state keeps them. `command` stands in place of the client when it is not None. `client` is how that is called:
-    `{path, model, permission_mode, allow, settings}`. `limits` are `{time_s, turns, cost_usd}`, None for none.
+    `{path, model, permission_mode, allow, settings}`. `limits` are `{time_s, turns, cost_usd}` of the attempt and
+    `left_usd`, what is left of the run's cost; None for none.
     `logs` is a folder for the attempt's logs, empty where there is none to share.
     """
 
@@ -113,7 +114,6 @@ def of_feature(project: Project, state: State, index: int) -> Job:
     options, limits = run["options"], state["policy"]["budgets"]
     policy = {field: value for field, value in policies.of_feature(state, index).items() if field != "workflow_mode"}
     left = limits["cost_usd"] - run["spent"]["cost_usd"] if "cost_usd" in limits else None
-    cost = [amount for amount in (limits.get("feature_cost_usd"), left) if amount is not None]
     number = run["spent"]["clients"] + 1
     settings = os.path.join(project.root, ".claude", "settings.local.json")
     return Job(
@@ -145,7 +145,8 @@ def of_feature(project: Project, state: State, index: int) -> Job:
         limits={
             "time_s": limits.get("feature_time_s"),
             "turns": limits.get("feature_turns"),
-            "cost_usd": min(cost) if cost else None,
+            "cost_usd": limits.get("feature_cost_usd"),
+            "left_usd": left,
         },
         logs=os.path.join(log_folder(project, state["batch_id"]), f"{index + 1}-{attempt}-{number}"),
     )
