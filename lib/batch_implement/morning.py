@@ -346,9 +346,9 @@ def _commands(state: State, features: List[Data], run: Optional[Data], put_away:
             pause = state["pause"] or {}
             later = f", not before {moment(pause['resume_after'])}" if pause.get("resume_after") else ""
             yield {"what": f"{'Then go' if failed else 'Go'} on with the batch{where}{later}", "command": on}
-    branch, target = (plain(run["branch"]), plain(run["target"])) if run else (None, None)
+    branch, target = (plain(state["run"][name]) for name in ("branch", "target")) if run else (None, None)
     if run and branch and run["head"]:
-        begun = target if run["merge"] and target else plain(run["base_commit"] and run["base_commit"][:12])
+        begun = target if run["merge"] and target else plain(state["run"]["base_commit"][:12])
         if begun:
             what = "See what your branch does not have yet" if begun == target else "Look at what was done"
             yield {"what": what, "command": f"git log --oneline {begun}..{branch}"}

@@ -31,7 +31,7 @@ def line(text: object, limit: int = LONGEST_LINE) -> Optional[str]:
     """A text that is not ours on one line, cleaned and cut; None for what is no text."""
     if type(text) is not str:
         return None
-    words = report.clean(" ".join(text[: limit + 200].split()))
+    words = " ".join(report.clean(text[: limit + 200]).split())
     return words if len(words) <= limit and len(text) <= limit + 200 else words[:limit] + " ...[cut]"
 
 
