@@ -1,8 +1,8 @@
 """A real browser for the tests of the report: one headless Chromium, driven over two pipes, standard library alone.
 
     with Browser(folder) as browser:
-        page = browser.open(path, width=390, dark=True)
-        page.value("document.title"); page.picture(); browser.requests
+        browser.open(path, width=390, dark=True)
+        browser.value("document.title"); browser.picture(); browser.requests
 
 Its every way to a network is a proxy that is not there. `CHROMIUM` is its path, None where there is none.
 """
@@ -15,12 +15,19 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 CHROMIUM = shutil.which("chromium")
 PATIENCE_S = 60.0
+AS_3_AND_4 = """
+import fcntl, os, sys
+there, back = (fcntl.fcntl(int(word), fcntl.F_DUPFD, 10) for word in sys.argv[1:3])
+os.dup2(there, 3), os.dup2(back, 4), os.close(there), os.close(back)
+os.execv(sys.argv[3], sys.argv[3:])
+"""  # where Chromium looks for its pipes
 
 
 class Browser:
@@ -40,7 +47,7 @@ class Browser:
         ]  # fmt: skip
         self._log = (folder / "browser.log").open("wb")
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{there} 4>&{back}', "sh", *words], pass_fds=(there, back),
+            [sys.executable, "-ISc", AS_3_AND_4, str(there), str(back), *words], pass_fds=(there, back),
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env={**os.environ, "HOME": str(folder)},
         )  # fmt: skip
         os.close(there)
