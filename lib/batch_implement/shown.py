@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LONGEST_LINE, LONGEST_BLOCK = 500, 2000  # characters of a text
 STATUS_WORDS = {
-    "completed": "done", "failed": "failed", "skipped": "skipped", "active": "at work", "pending": "to do",
+    "completed": "done", "failed": "failed", "skipped": "skipped", "active": "open", "pending": "to do",
 }  # fmt: skip
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]{0,254}", re.ASCII)  # what any shell leaves as it is
 _LINK = re.compile(

@@ -7,8 +7,8 @@
 
 A lane is a feature. After `batchctl run` it has a bar for each client and a mark where it was merged. Without, it has
 one bar from its first start to its end, and marks where attempts failed: other features may have run in between, and
-when the next attempt began is not known. A bar's `outcome` is that of its client, or `completed`, `failed`, `skipped`,
-`active` and `mixed` (more than one attempt).
+when the next attempt began is known only of the one that is open. A bar's `outcome` is that of its client, or
+`completed`, `failed`, `skipped`, `active` and `mixed` (more than one attempt).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STEPS_S = tuple(
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 HOLLOW = ("failed", "sent_back", "needs_person")
 WORDS = {
-    "completed": "done", "failed": "failed", "skipped": "skipped", "active": "at work", "mixed": "several attempts",
+    "completed": "done", "failed": "failed", "skipped": "skipped", "active": "open", "mixed": "several attempts",
     "interrupted": "interrupted", "needs_person": "needs a person", "sent_back": "sent back", "merged": "merged",
 }  # fmt: skip
 
@@ -99,23 +99,26 @@ def _of_clients(state: State, run: State, at: str) -> Iterator[Data]:
 
 
 def _of_timings(state: State, at: str) -> Iterator[Data]:
-    active = model.active_index(state)
+    active = state["active"] or {"feature_index": None}
+    now = state["pause"]["since"] if state["pause"] else at
     failed, skipped = model.failed_indices(state), model.skipped_indices(state)
     for name, timing in state.get("timings", {}).items():
         index = int(name)
-        ended = state.get("attempts", {}).get(name, ())
-        settled = "failed" if index in failed else "skipped" if index in skipped else "completed"
-        outcome = "active" if index == active else settled if "ended_at" in timing else "mixed"
-        last = ended[-1]["timestamp"] if ended and index != active else at
-        until = timing.get("ended_at", last) if index != active else at
-        number = model.attempts_used(state, index) + (outcome in ("completed", "active"))
-        many = number > 1 and outcome != "active"
-        marks = [
-            {"at": entry["timestamp"], "what": "failed"} for entry in ended if seconds(entry["timestamp"]) is not None
-        ]
-        bars = list(_bar(timing.get("started_at", ""), until, "mixed" if many else outcome, max(number, 1)))
-        if many and outcome == "completed":
-            marks.append({"at": until, "what": "completed"})
+        ended = [entry["timestamp"] for entry in state.get("attempts", {}).get(name, ())]
+        marks = [{"at": moment, "what": "failed"} for moment in ended if seconds(moment) is not None]
+        number = model.attempts_used(state, index)
+        begin, until = timing.get("started_at", ""), timing.get("ended_at", ended[-1] if ended else now)
+        bars: List[Data] = []
+        if index == active["feature_index"]:
+            if ended:
+                bars += _bar(begin, ended[-1], "mixed" if number > 1 else "failed", number)
+            bars += _bar(active["started_at"], now, "active", active["attempt"])
+        elif index in failed or index in skipped or "ended_at" not in timing:
+            outcome = "skipped" if index in skipped else "failed"
+            bars += _bar(begin, until, "mixed" if number > 1 else outcome, max(number, 1))
+        else:
+            bars += _bar(begin, until, "mixed" if number else "completed", number + 1)
+            marks += [{"at": until, "what": "completed"}] if number and seconds(until) is not None else []
         yield {"number": index + 1, "bars": bars, "marks": marks}
 
 

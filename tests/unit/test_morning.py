@@ -168,7 +168,7 @@ def test_a_wait_has_its_length_and_one_that_goes_on_has_no_end():
     assert (last["until"], last["seconds"]) == (None, None)
 
 
-def test_a_feature_under_way_is_at_work():
+def test_a_feature_under_way_is_open():
     state = dispatched(begun(["one", "two"]), 5, 1)
     data = morning.report_data(state, at(9))
     assert [feature["status"] for feature in data["features"]] == ["pending", "active"]
@@ -249,7 +249,7 @@ def test_a_lane_has_a_bar_for_each_client_and_a_mark_where_it_was_merged():
 
 def test_without_a_run_a_lane_goes_from_the_first_start_to_the_end_and_marks_failed_attempts():
     line = morning.report_data(by_hand(), at(90))["time_line"]
-    assert [(lane["number"], lane["bars"][0]["outcome"], len(lane["marks"])) for lane in line["lanes"]] == [
+    assert [(lane["number"], lane["bars"][-1]["outcome"], len(lane["marks"])) for lane in line["lanes"]] == [
         (1, "completed", 0), (2, "active", 1), (3, "failed", 1), (4, "completed", 0), (5, "completed", 0),
     ]  # fmt: skip
 
@@ -261,6 +261,18 @@ def test_several_attempts_without_a_run_are_not_shown_as_work_all_along():
     (lane,) = timeline.of(state, at(70))["lanes"]
     assert lane["bars"] == [{"since": at(0), "until": at(60), "outcome": "mixed", "attempt": 2}]
     assert [mark["what"] for mark in lane["marks"]] == ["failed", "completed"]
+
+
+def test_an_open_feature_is_shown_from_the_start_of_this_attempt_until_now_or_the_pause():
+    state = then(new_batch(1), transitions.start, at(0), None)
+    state = then(then(state, transitions.fail, at(5), "it broke", "feature"), transitions.start, at(50), None)
+    bars = [
+        {"since": at(0), "until": at(5), "outcome": "failed", "attempt": 1},
+        {"since": at(50), "until": at(70), "outcome": "active", "attempt": 2},
+    ]
+    assert timeline.of(state, at(70))["lanes"][0]["bars"] == bars
+    paused = then(state, transitions.pause, at(60), "by a person")
+    assert timeline.of(paused, at(70))["lanes"][0]["bars"] == [bars[0], {**bars[1], "until": at(60)}]
 
 
 def test_a_batch_in_which_nothing_began_has_no_time_line():
