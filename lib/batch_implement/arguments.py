@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 GROUPS = (
     ("For a person, to steer the batch", ("create", "add", "skip", "retry", "pause", "resume", "abort", "issues")),
-    ("For anyone, to look at it", ("status", "next", "brief", "log", "validate", "schema", "doctor")),
+    ("For anyone, to look at it", ("status", "next", "brief", "log", "report", "validate", "schema", "doctor")),
     ("For the model, feature by feature", ("start", "phase", "done", "fail", "decide")),
 )
 LONGEST_USAGE = 2  # lines; a longer one hides what is wrong
@@ -212,6 +212,16 @@ def verbs() -> Parser:
     verb("issues", "write outcomes to the issues and close them, as far as the batch asks for it", "batchctl issues")
     sub = verb("log", "tell what happened to the batch, oldest first", "batchctl log --feature 3")
     sub.add_argument("--feature", metavar="N", type=_positive, help="of one feature only, by its number from 1")
+    sub = verb(
+        "report",
+        "tell what became of a batch: outcomes, time line, cost",
+        "batchctl report --format html --output r.html",
+    )
+    sub.add_argument("--format", choices=("md", "html", "json"), default="md", help="Markdown (md), html or json")
+    sub.add_argument("--output", metavar="FILE", help="write it there; default: standard output")
+    sub.add_argument(
+        "batch_id", nargs="?", metavar="BATCH_ID", help="one from history; default: the batch that is here"
+    )
     sub = verb(
         "validate", "check state and features files against their schemas", "batchctl validate .claude/batch_state.json"
     )

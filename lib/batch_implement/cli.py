@@ -251,6 +251,18 @@ def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
     return "\n".join(story.lines(entries)) or f"The log says nothing{about}.", {"entries": entries}
 
 
+def _report(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
+    from . import clock, morning, reports
+
+    state, put_away = reports.of_batch(project, options.batch_id)
+    data = morning.report_data(state, state["updated_at"] if put_away else clock.now(), put_away=put_away)
+    text = reports.told(data, options.format)
+    if options.output is None:
+        return text.rstrip("\n"), data
+    place = reports.save(project, os.path.join(cwd, options.output), text)
+    return f"The report of batch {state['batch_id']} is in {place}.", {"path": place, "format": options.format}
+
+
 def _validate(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from . import validation
 
@@ -277,7 +289,8 @@ def _doctor(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 _VERBS = {
     "start": _start, "phase": _phase, "done": _done, "fail": _fail, "decide": _decide, "status": _status, "next": _next,
     "brief": _brief, "create": _create, "add": _add, "skip": _skip, "retry": _retry, "pause": _pause, "resume": _resume,
-    "abort": _abort, "issues": _issues, "log": _log, "validate": _validate, "schema": _schema, "doctor": _doctor,
+    "abort": _abort, "issues": _issues, "log": _log, "report": _report, "validate": _validate, "schema": _schema,
+    "doctor": _doctor,
 }  # fmt: skip
 
 
