@@ -29,6 +29,7 @@ import subprocess
 from .. import clock, evidence, gh, gitrepo, issues, listing, publishing
 from ..errors import BatchError, Refused
 from ..model import key
+from . import worktrees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def open_for_batch(project: Project, state: State, report_markdown: str) -> Dict
     record = _new_record(run["branch"])
     try:
         place = gh.repository(root)
-        record["remote"] = _remote(root, place)
+        record["remote"] = remote_of(root, place)
         record["sha"] = gitrepo.tip(root, run["branch"])
         if record["sha"] is None:
             raise Refused(f"The branch {run['branch']} is gone from {root}: there is nothing to open a request for.")
@@ -112,7 +113,7 @@ def open_for_feature(project: Project, state: State, index: int) -> Dict[str, An
         if not _commits(state, index):
             raise Refused(f"Feature {index + 1} has no commit of its own: there is nothing to open a pull request for.")
         place = gh.repository(root)
-        record["remote"] = _remote(root, place)
+        record["remote"] = remote_of(root, place)
         needs = [need for need in state["feature_dependencies"].get(key(index), ()) if _commits(state, need)]
         below = _open_one(state, needs[0]) if len(needs) == 1 else None
         if below and _over_there(root, record["remote"], below["branch"]) != below["sha"]:
@@ -149,7 +150,8 @@ def _words(error: Exception) -> str:
     return error.message if isinstance(error, BatchError) else f"The system said no: {error}"
 
 
-def _remote(root: str, place: gh.Repository) -> str:
+def remote_of(root: str, place: gh.Repository) -> str:
+    """The remote that branches are pushed to. Refused when there is none, or nothing on the other side yet."""
     if not place.remotes:
         raise Refused(f"No git remote in {root} stands for {place.url}. Add it: `git remote add origin {place.url}`.")
     if not place.default_branch:
@@ -248,14 +250,13 @@ def _stacked(project: Project, state: State, onto: str, indices: List[int]) -> s
                 at = commits[-1]
                 continue
             if not made:
-                _remove(root, folder)
-                gitrepo.ask(root, "worktree", "add", "--force", "--detach", folder, at)
+                worktrees.add_detached(root, folder, at)
                 made = True
             at = _rebased(folder, at, before, commits[-1], index)
         return at
     finally:
         if made:
-            _remove(root, folder)
+            worktrees.remove(root, folder)
 
 
 def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
@@ -274,11 +275,6 @@ def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
         "does not say it needs. It is on the batch's branch; open a pull request for that (`batchctl run --resume "
         "--pr`), or one by hand."
     )
-
-
-def _remove(root: str, folder: str) -> None:
-    gitrepo.ask(root, "worktree", "remove", "--force", "--force", folder, fails=True)
-    gitrepo.ask(root, "worktree", "prune", fails=True)
 
 
 def _text_of_feature(state: State, index: int, needs: List[int], below: Optional[Dict[str, Any]]) -> str:
