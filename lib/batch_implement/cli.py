@@ -195,6 +195,14 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     return text, report.status(state)
 
 
+def _run(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
+    from .runner import command
+
+    return command.run(
+        options, project, caller, cwd=cwd, stdin=_stdin(caller), environ=os.environ, plugin=PLUGIN, notes=store.notes
+    )
+
+
 def _add(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from . import personverbs, sources
 
@@ -288,7 +296,7 @@ def _doctor(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 _VERBS = {
     "start": _start, "phase": _phase, "done": _done, "fail": _fail, "decide": _decide, "status": _status, "next": _next,
-    "brief": _brief, "create": _create, "add": _add, "skip": _skip, "retry": _retry, "pause": _pause, "resume": _resume,
+    "brief": _brief, "create": _create, "run": _run, "add": _add, "skip": _skip, "retry": _retry, "pause": _pause, "resume": _resume,
     "abort": _abort, "issues": _issues, "log": _log, "report": _report, "validate": _validate, "schema": _schema,
     "doctor": _doctor,
 }  # fmt: skip

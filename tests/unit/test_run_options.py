@@ -13,7 +13,7 @@ from batches import NOW, checked, new_batch, owner
 def typed(*words):
     parser = arguments.Parser(prog="batchctl run", allow_abbrev=False)
     arguments.batch_options(parser)
-    options.add(parser)
+    arguments.run_options(parser)
     return options.of(parser.parse_args(words), "/here")
 
 

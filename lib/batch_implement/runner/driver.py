@@ -48,8 +48,8 @@ class Driver:
     """One run, from `takeover.begin` to its end.
 
     `executor` runs the workers, `work` is what it is given to call, `stop` ends all of them. `display` has
-    `event(kind, text)` and `refresh(state)`, and is closed by whoever opened it. `told(event, state)` is called with
-    `pause`, `end`, and `failure` when a feature is given up on.
+    `event(kind, text)` and `refresh(state)`, and is closed by whoever opened it. `told("failure", state)` is called
+    when a feature is given up on.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Driver:
         executor: futures.Executor,
         *,
         display: Any,
-        told: Callable[[str, State], None],
+        told: Callable[[str, State], object],
         work: Callable[[Job], Outcome],
         stop: Callable[[], None],
         time: Optional[Clock] = None,
@@ -364,7 +364,6 @@ class Driver:
         state = self.store.update(lambda current: runs.end(current, self.time.now(), self.why))
         worktrees.remove(self.project.root, takeover.queue_folder(state))
         self.display.event("ended", self.why)
-        self.told("pause" if model.is_live(state) else "end", state)
         return state
 
 

@@ -1,6 +1,5 @@
 """The options of `batchctl run`: typed by a person, kept in the state, taken up again by `--resume`.
 
-    add(parser)                                 beyond `arguments.batch_options`
     given = of(namespace, cwd)                  what was typed; None where nothing was
     options = settled(given, root)              a new run: defaults where nothing was typed
     options = from_kept(state, given, root)     `--resume`: what is typed anew holds, else what the last run had
@@ -11,27 +10,24 @@ A duration is typed as `90s`, `45m`, `8h` or `1h30m`, an amount in US dollars. E
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
-import re
 from typing import Any, Dict, List, NamedTuple, Optional
 
+from .. import arguments
 from ..errors import Misuse
 
-MOST_JOBS = 64
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
 FEATURE_TIME_S = 7200
-# `plan` changes nothing, so no feature would ever be done in it.
-PERMISSION_MODES = ("acceptEdits", "auto", "bypassPermissions", "default", "dontAsk")
-DEFAULT_MODE = "acceptEdits"
 _LIMITS = {
     "feature_time_s": "feature_time", "feature_turns": "feature_turns", "feature_cost_usd": "feature_cost",
     "time_s": "max_time", "cost_usd": "max_cost", "wait_s": "max_wait",
 }  # fmt: skip
 _KEPT = ("worker", "model", "permission_mode", "allow", "merge", "pr", "notify", "client")
 _OF_THE_CLIENT = ("client", "model", "permission_mode", "allow", "feature_turns", "feature_cost")
-_DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
-_RULE = re.compile(r"[A-Za-z][A-Za-z0-9_*-]*(?:\(.+\))?")
 
 
 class Options(NamedTuple):
@@ -61,36 +57,6 @@ class Options(NamedTuple):
     max_wait: Optional[int] = None
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """The options that `run` has beyond those of a new batch."""
-    put = parser.add_argument
-    put("--resume", nargs="?", const="", metavar="ID", help="go on with the batch that is here")
-    put("--jobs", type=_jobs, metavar="N", help="features that are worked on side by side (1)")
-    put("--client", metavar="PATH", help="the Claude Code to start (`claude` on PATH)")
-    put("--model", metavar="NAME", help="the model that it is to use")
-    put(
-        "--permission-mode", choices=PERMISSION_MODES, metavar="MODE",
-        help=f"what it may do unasked: {', '.join(PERMISSION_MODES)} ({DEFAULT_MODE})",
-    )  # fmt: skip
-    put("--allow", type=_rule, action="append", metavar="RULE", help="a permission rule more, as `Bash(make:*)`")
-    put("--worker", metavar="CMD", help="a shell command in place of Claude Code; the brief is its standard input")
-    put("--worktrees", metavar="DIR", help="folder for the work trees (beside the project: PROJECT.worktrees)")
-    put("--merge", action="store_true", default=None, help="fast-forward your branch to the result at the end")
-    ways = parser.add_mutually_exclusive_group()
-    for flag, value, text in (
-        ("--pr", "batch", "open one pull request for the batch, with gh"),
-        ("--pr-per-feature", "feature", "open one for each feature"),
-    ):
-        ways.add_argument(flag, dest="pr", action="store_const", const=value, help=text)
-    put("--notify", metavar="CMD", help="shell command to run at the end, at a pause and when a feature has failed")
-    put("--feature-time", type=_duration, metavar="DURATION", help="end a client after this long (2h)")
-    put("--feature-turns", type=_count, metavar="N", help="end a client after so many turns")
-    put("--feature-cost", type=_amount, metavar="USD", help="end a client once it has cost so much")
-    put("--max-time", type=_duration, metavar="DURATION", help="begin no feature after this long")
-    put("--max-cost", type=_amount, metavar="USD", help="begin no feature once all have cost so much")
-    put("--max-wait", type=_duration, metavar="DURATION", help="pause once all waits have taken so long (no limit)")
-
-
 def of(namespace: argparse.Namespace, cwd: str) -> Options:
     """What was typed. Paths become absolute, from the folder `cwd` on. Raises Misuse."""
     typed = {name: getattr(namespace, name) for name in Options._fields}
@@ -113,7 +79,7 @@ def settled(given: Options, root: str) -> Options:
     """The options of a new run in the project at `root`: defaults stand where nothing was given."""
     return given._replace(
         jobs=given.jobs or 1,
-        permission_mode=given.permission_mode or DEFAULT_MODE,
+        permission_mode=given.permission_mode or arguments.DEFAULT_MODE,
         allow=list(given.allow or ()),
         worktrees=given.worktrees or f"{root}.worktrees",
         merge=bool(given.merge),
@@ -164,39 +130,3 @@ def spoken(seconds: float) -> str:
 
 def _absolute(path: str, cwd: str) -> str:
     return os.path.normpath(os.path.join(cwd, os.path.expanduser(path)))
-
-
-def _duration(text: str) -> int:
-    found = _DURATION.fullmatch(text)
-    seconds = sum(int(number or 0) * unit for number, unit in zip(found.groups(), (3600, 60, 1))) if found else 0
-    if not 1 <= seconds <= 366 * 86_400:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no duration; write it as 90s, 45m, 8h or 1h30m")
-    return seconds
-
-
-def _amount(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII) or not float(text):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no amount in US dollars; write it as 5 or 2.50")
-    return float(text)
-
-
-def _count(text: str) -> int:
-    return _whole(text, 1_000_000)
-
-
-def _jobs(text: str) -> int:
-    return _whole(text, MOST_JOBS)
-
-
-def _whole(text: str, most: int) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 1 to {most}")
-    return int(text)
-
-
-def _rule(text: str) -> str:
-    if not _RULE.fullmatch(text) or not text.isprintable():
-        raise argparse.ArgumentTypeError(
-            f"{text[:60]!r} is no permission rule; write it as `Bash(make:*)`, `WebFetch` or `mcp__server__tool`"
-        )
-    return text
