@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from concurrent import futures
-from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Tuple
+from typing import Any, BinaryIO, Dict, List, Mapping, Optional, TextIO, Tuple
 
 from .. import arguments, clock, gitrepo, model, morning, personverbs, reminder, reports, runs, sources
 from ..errors import BatchError, Misuse, Refused
@@ -74,7 +74,7 @@ def run(
         )
     if found is not None:
         personverbs.create(project, caller, found, policy, infer_order=typed.infer_order, replace=typed.replace)
-    return _night(project, wish, environ)
+    return _night(project, wish, environ, sys.stderr if typed.json else sys.stdout)
 
 
 def _refuse_sources(typed: argparse.Namespace) -> None:
@@ -83,14 +83,14 @@ def _refuse_sources(typed: argparse.Namespace) -> None:
         raise Misuse("--resume goes on with the batch that is here; a list would start another. Give one of them.")
 
 
-def _night(project: Project, wish: Options, environ: Mapping[str, str]) -> Tuple[str, Dict[str, Any]]:
-    """Drive the batch, then do what was asked for at its end."""
+def _night(project: Project, wish: Options, environ: Mapping[str, str], stream: TextIO) -> Tuple[str, Dict[str, Any]]:
+    """Drive the batch, shown on `stream`, then do what was asked for at its end."""
     jobs = wish.jobs or 1
     asked = takeover.Wish(
         jobs, wish.worktrees or f"{project.root}.worktrees", options.as_kept(wish), options.budgets(wish)
     )  # fmt: skip
     state = takeover.begin(project, asked, clock.now())
-    shown = display.open(sys.stdout, environ)
+    shown = display.open(stream, environ)
 
     def tell(event: str, state: State) -> Dict[str, str]:
         places = _report(project, state, shown)
