@@ -107,6 +107,22 @@ FAILED: dict[str, Patch] = {
         "seal.py", "        if error.errno in _NO_FILE:\n", "        if error.errno:\n",
     ),
 }  # fmt: skip
+GUARDS: dict[str, Patch] = {
+    "the guard lets everything pass": (
+        "hooks/guard.py", "        reason = _reason_to_deny(occasion)\n", "        reason = None\n"
+    ),
+    "nothing is undone after": (
+        "hooks/guard.py", "    if not store.untouched():\n        store.settle()\n    return", "    return"
+    ),
+    "what the model wrote is taken for a person's edit": (
+        "hooks/guard.py", "    store = Store(occasion.project, by_model=True)\n    if occasion.sealed is None",
+        "    store = Store(occasion.project)\n    if occasion.sealed is None",
+    ),
+    "who reads the state is denied": (
+        "hooks/guard.py", "    refusal = shellguard.forbidden(command, names)\n",
+        "    refusal = shellguard.Refusal('state', 'it')\n",
+    ),
+}  # fmt: skip
 
 
 def mutated(patch: Patch, folder: str) -> str:
