@@ -272,10 +272,12 @@ def _needs(state: State, features: List[Data], put_away: bool) -> Iterator[Data]
         for what, record in (("push", feature["push"]), ("pull request", feature["pull_request"])):
             if record and record["error"]:
                 number = feature["number"]
-                yield _need("published", [number], f"The {what} of feature {number} did not work", record["error"])
+                yield _need(
+                    "published", [number], f"There was trouble with the {what} of feature {number}", record["error"]
+                )
     opened = _published(run.get("pull_request")) if run else None
     if opened and opened["error"]:
-        yield _need("published", [], "The pull request of the batch was not opened", opened["error"])
+        yield _need("published", [], "There was trouble with the pull request of the batch", opened["error"])
     for name, updates in state.get("issue_updates", {}).items():
         for what, update in updates.items():
             if not update["done"]:
