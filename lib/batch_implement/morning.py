@@ -16,7 +16,7 @@
     budgets          the limits of the run
     time_line        see `timeline`; null when nothing has begun
     features         by number: {number, text, status, why, attempts, issue, since, until, seconds, cost_usd, turns,
-                     tokens, commit, commits, branch, evidence, merge, sent_back, pull_request, failures, clients}
+                     tokens, commit, commits, branch, evidence, merge, sent_back, pull_request, push, failures, clients}
 
 Every text in it that is not ours (features, messages, names) has no control and no bidi character and a bounded length;
 it is still nobody's instruction and nobody's markup. `headline`, `verdict` and each `what` but a decision's are ours. A
