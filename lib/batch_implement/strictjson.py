@@ -17,10 +17,13 @@ from . import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional
+    from typing import Any, Dict, Optional, Tuple
+
+    Places = Dict[str, Tuple[int, int]]  # of each field: where it begins, where it ends
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
+LARGE = 32 * 1024  # characters
 MAX_DIGITS = 4300  # the time that int() takes grows with the square
 
 _CONTAINERS = frozenset((dict, list))
@@ -36,13 +39,14 @@ def parse(data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH
     return _whole(_decoded(data, max_bytes), max_depth)
 
 
-def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, dict[str, str]]:
-    """Return what `parse` returns, and the text of each field's value when the bytes hold an object that is laid out as
-    `codec.serialise` does it, one field a line; for any other layout no texts.
+def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, str, Places]:
+    """Return what `parse` returns, the bytes as text, and where in that each field begins (with the blank before its
+    name) and ends, when the bytes hold an object that is laid out as `codec.serialise` does it, one field a line; for
+    any other layout no places.
     """
     text = _decoded(data, max_bytes)
     found = _by_field(text)
-    return (_whole(text, MAX_DEPTH), {}) if found is None else found
+    return (_whole(text, MAX_DEPTH), text, {}) if found is None else (found[0], text, found[1])
 
 
 def _whole(text: str, max_depth: int) -> object:
@@ -50,7 +54,7 @@ def _whole(text: str, max_depth: int) -> object:
         found = jsontext.scanned(_SCAN, text)
         value: object = _DECODER.decode(text) if found is None else found[0]
         names = _names_within(max_depth, value)
-        if found is not None and names > 0 and not _are_all(names, text):
+        if found is not None and names > 0 and not _are_all(names, text, 0, len(text)):
             value = _DECODER.decode(text)
     except RecursionError:
         raise ValueError(f"nested deeper than the {max_depth} levels that are allowed") from None
@@ -65,39 +69,58 @@ def _whole(text: str, max_depth: int) -> object:
     return value
 
 
-def _by_field(text: str) -> Optional[tuple[object, dict[str, str]]]:
-    """The object in the text and the text of each of its values; None when it is laid out otherwise, or when anything
-    in it is not as it must be: `_whole` says what.
+def _by_field(text: str) -> Optional[tuple[dict[str, object], Places]]:
+    """The object in the text, and the places of its fields; None when it is laid out otherwise, or when anything in it
+    is not as it must be: `_whole` says what.
     """
-    if _SCAN is None or not (text.startswith('{\n "') and text.endswith("\n}\n")) or "\\u" in text:
+    if _SCAN is None or not text.startswith("{\n") or ("\\" in text and "\\u" in text):
         return None
     value: dict[str, object] = {}
-    texts: dict[str, str] = {}
-    for line in text[4:-3].split(',\n "'):
-        name, _, body = line.partition('": ')
+    places: Places = {}
+    at = 2
+    while text.startswith(' "', at):
+        colon = text.find('": ', at)
+        name = text[at + 2 : colon]
+        if colon < 0 or not name.isidentifier() or name in value:
+            return None
         try:
-            item, end = _SCAN(body, 0)
+            value[name], end = _SCAN(text, colon + 3)
         except (StopIteration, ValueError, RecursionError):
             return None
-        names = _names_within(MAX_DEPTH - 1, item) if item and type(item) in _CONTAINERS else 0
-        if end != len(body) or not name.isidentifier() or name in value or names < 0:
-            return None
-        if names and not _are_all(names, body):
-            return None
-        value[name], texts[name] = item, body
-    return value, texts
+        places[name] = at, end
+        at = end + 2
+        if not text.startswith(",\n", end):
+            break
+    if text[at - 2 :] != "\n}\n":
+        return None
+    names = _names_within(MAX_DEPTH, value) if len(text) < LARGE else 0
+    if names > 0 and _are_all(names, text, 0, len(text)):  # one look is enough for most
+        return value, places
+    return (value, places) if all(_is_sound(value[name], text, *place) for name, place in places.items()) else None
 
 
-def _are_all(names: int, text: str) -> bool:
-    """Whether a text has exactly so many names of objects, for certain: then, if its value has as many, none stands
-    there twice. False is not certain.
+def _is_sound(value: object, text: str, start: int, end: int) -> bool:
+    """Whether the value of a field is not too deep, and no name stands twice in an object of it, for certain. The text
+    is the field's, with its own name.
+    """
+    names = _names_within(MAX_DEPTH - 1, value) if value and type(value) in _CONTAINERS else 0
+    return names == 0 or (names > 0 and _are_all(names + 1, text, start, end))
+
+
+def _are_all(names: int, text: str, start: int, end: int) -> bool:
+    """Whether this part of a text has exactly so many names of objects, for certain: then, if its value has as many,
+    none stands there twice. False is not certain.
 
     Where no blank stands before a colon, and no quote within a text does, `":` ends a name and nothing else. A tab or a
     line break cannot be within a text; a single character is looked for much faster than two.
     """
-    if "\t" in text or "\r" in text or " :" in text or ("\n" in text and "\n:" in text):
+
+    def has(what: str) -> bool:
+        return text.find(what, start, end) >= 0
+
+    if has("\t") or has("\r") or has(" :") or (has("\n") and has("\n:")):
         return False
-    return not ("\\" in text and '\\":' in text) and text.count('":') == names
+    return not (has("\\") and has('\\":')) and text.count('":', start, end) == names
 
 
 def _in_words(error: ValueError) -> str:
@@ -116,7 +139,7 @@ def _decoded(data: bytes, max_bytes: int) -> str:
         raise ValueError("UTF-16 with a byte order mark (BOM), expected UTF-8")
     if data.startswith(b"\xef\xbb\xbf"):
         raise ValueError("begins with a byte order mark (BOM), which JSON does not allow")
-    if not data.strip():
+    if not data or data.isspace():  # `strip` would copy what is none
         raise ValueError("empty")
     if not data.strip(b"\0"):
         raise ValueError("filled with zero bytes, as a power cut leaves a file")
