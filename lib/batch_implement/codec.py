@@ -21,12 +21,12 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 class Content:
-    """What a file holds: its bytes, their value, and each field as it stands there."""
+    """What a version's file holds: its bytes, their SHA-256, their value, and each field as it stands there."""
 
-    __slots__ = ("_places", "_text", "_value", "data")
+    __slots__ = ("_places", "_text", "_value", "data", "sha256")
 
-    def __init__(self, data: bytes, value: Any, text: str, places: Places) -> None:
-        self.data, self._value, self._places = data, value, places
+    def __init__(self, data: bytes, sha256: str, value: Any, text: str, places: Places) -> None:
+        self.data, self.sha256, self._value, self._places = data, sha256, value, places
         # of ASCII a place in the text is one in the bytes, and nothing is copied
         self._text: Any = memoryview(data) if text.isascii() else text
 
@@ -109,16 +109,23 @@ def problems(state: State, before: Optional[State]) -> List[str]:
 
 
 def parse(data: bytes) -> Any:
-    """The JSON in `data`. StateUnusable says what is wrong with it."""
-    return content(data).value
-
-
-def content(data: bytes) -> Content:
-    """The JSON in `data`, with its texts. StateUnusable says what is wrong with it."""
+    """The JSON in `data`, whoever wrote it. StateUnusable says what is wrong with it."""
     try:
-        return Content(data, *strictjson.parse_by_field(data, max_bytes=MAX_BYTES))
+        return strictjson.parse(data, max_bytes=MAX_BYTES)
     except ValueError as error:
-        raise StateUnusable(f"Corrupted batch state file: {error}") from error
+        raise _corrupted(error) from error
+
+
+def content(data: bytes, sha256: str) -> Content:
+    """What `data` holds, which `serialise` wrote: the seal has its hash, `sha256`. StateUnusable as `parse`."""
+    try:
+        return Content(data, sha256, *strictjson.parse_by_field(data, max_bytes=MAX_BYTES))
+    except ValueError as error:
+        raise _corrupted(error) from error
+
+
+def _corrupted(error: ValueError) -> StateUnusable:
+    return StateUnusable(f"Corrupted batch state file: {error}")
 
 
 _ABSENT = object()

@@ -59,10 +59,13 @@ class Store:
                 return None if found is None else codec.valid_state(found[1])[0]
             if found is None and (not sealed.live or sealed.new is None):
                 return None
-            if found is not None and sealed.knows(found[0]):
+            known = sealed.knows(found[0]) if found is not None else None
+            if found is not None and known is not None:
                 if sealed.new is None:
                     return None
-                self._read = codec.content(found[1])
+                if disk.sha256(found[1]) != known.sha256:
+                    break  # changed in place, its time put back, or a disk that lies
+                self._read = codec.content(found[1], known.sha256)
                 state: State = self._read.value
                 return state
             time.sleep(0.001)  # a write may have come between the two reads

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
-LARGE = 32 * 1024  # characters
 MAX_DIGITS = 4300  # the time that int() takes grows with the square
 
 _CONTAINERS = frozenset((dict, list))
@@ -43,6 +42,9 @@ def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, 
     """Return what `parse` returns, the bytes as text, and where in that each field begins (with the blank before its
     name) and ends, when the bytes hold an object that is laid out as `codec.serialise` does it, one field a line; for
     any other layout no places.
+
+    For bytes that are known, by their hash, to come from there: in such a layout, names that stand twice within a field
+    and its depth are not looked at again.
     """
     text = _decoded(data, max_bytes)
     found = _by_field(text)
@@ -54,7 +56,7 @@ def _whole(text: str, max_depth: int) -> object:
         found = jsontext.scanned(_SCAN, text)
         value: object = _DECODER.decode(text) if found is None else found[0]
         names = _names_within(max_depth, value)
-        if found is not None and names > 0 and not _are_all(names, text, 0, len(text)):
+        if found is not None and names > 0 and not _are_all(names, text):
             value = _DECODER.decode(text)
     except RecursionError:
         raise ValueError(f"nested deeper than the {max_depth} levels that are allowed") from None
@@ -73,15 +75,16 @@ def _by_field(text: str) -> Optional[tuple[dict[str, object], Places]]:
     """The object in the text, and the places of its fields; None when it is laid out otherwise, or when anything in it
     is not as it must be: `_whole` says what.
     """
-    if _SCAN is None or not text.startswith("{\n") or ("\\" in text and "\\u" in text):
+    if _SCAN is None or not text.startswith('{\n "') or ("\\" in text and "\\u" in text):
         return None
     value: dict[str, object] = {}
     places: Places = {}
-    at = 2
-    while text.startswith(' "', at):
+    at = end = 2
+    more = True
+    while more:
         colon = text.find('": ', at)
         name = text[at + 2 : colon]
-        if colon < 0 or not name.isidentifier() or name in value:
+        if name in places:
             return None
         try:
             value[name], end = _SCAN(text, colon + 3)
@@ -89,38 +92,20 @@ def _by_field(text: str) -> Optional[tuple[dict[str, object], Places]]:
             return None
         places[name] = at, end
         at = end + 2
-        if not text.startswith(",\n", end):
-            break
-    if text[at - 2 :] != "\n}\n":
-        return None
-    names = _names_within(MAX_DEPTH, value) if len(text) < LARGE else 0
-    if names > 0 and _are_all(names, text, 0, len(text)):  # one look is enough for most
-        return value, places
-    return (value, places) if all(_is_sound(value[name], text, *place) for name, place in places.items()) else None
+        more = text[end : end + 4] == ',\n "'
+    return (value, places) if text[end:] == "\n}\n" and all(map(str.isidentifier, places)) else None
 
 
-def _is_sound(value: object, text: str, start: int, end: int) -> bool:
-    """Whether the value of a field is not too deep, and no name stands twice in an object of it, for certain. The text
-    is the field's, with its own name.
-    """
-    names = _names_within(MAX_DEPTH - 1, value) if value and type(value) in _CONTAINERS else 0
-    return names == 0 or (names > 0 and _are_all(names + 1, text, start, end))
-
-
-def _are_all(names: int, text: str, start: int, end: int) -> bool:
-    """Whether this part of a text has exactly so many names of objects, for certain: then, if its value has as many,
-    none stands there twice. False is not certain.
+def _are_all(names: int, text: str) -> bool:
+    """Whether a text has exactly so many names of objects, for certain: then, if its value has as many, none stands
+    there twice. False is not certain.
 
     Where no blank stands before a colon, and no quote within a text does, `":` ends a name and nothing else. A tab or a
     line break cannot be within a text; a single character is looked for much faster than two.
     """
-
-    def has(what: str) -> bool:
-        return text.find(what, start, end) >= 0
-
-    if has("\t") or has("\r") or has(" :") or (has("\n") and has("\n:")):
+    if "\t" in text or "\r" in text or " :" in text or ("\n" in text and "\n:" in text):
         return False
-    return not (has("\\") and has('\\":')) and text.count('":', start, end) == names
+    return not ("\\" in text and '\\":' in text) and text.count('":') == names
 
 
 def _in_words(error: ValueError) -> str:

@@ -47,7 +47,7 @@ class Version:
 
 class Transaction:
     """The folders of a store, open, under its lock, for the length of a `with`. `read` is what the caller read before
-    it had the lock: when the version in force has the same bytes, it is not parsed again.
+    it had the lock: when the version in force has the same bytes, these are not hashed and parsed again.
     """
 
     def __init__(
@@ -122,15 +122,15 @@ class Transaction:
         if found is None:
             return self._without_file(sealed) if sealed and sealed.live and sealed.new else None
         status, data = found
-        digest = disk.sha256(data)
+        read = self._read if self._read is not None and self._read.data == data else None
+        digest = read.sha256 if read is not None else disk.sha256(data)
         if sealed is not None:
             known = sealed.knows(status)
             if known is not None and known.sha256 == digest:
                 if sealed.new is None:  # put away already; only its removal was cut short
                     os.unlink(self.project.state_name, dir_fd=self.folder())
                     return None
-                read = self._read if self._read is not None and self._read.data == data else codec.content(data)
-                return self._in_force(read, known, sealed)
+                return self._in_force(read if read is not None else codec.content(data, digest), known, sealed)
             if sealed.new is not None and sealed.new.sha256 == digest:
                 state = codec.parse(data)
                 return Version(state, self._seal(state, disk.identity_of(status, digest, state["revision"]), None))
@@ -163,7 +163,7 @@ class Transaction:
             return None
         os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
         self._confirm(folder, sealed.new.revision)
-        return self._in_force(codec.content(data), sealed.new, sealed)
+        return self._in_force(codec.content(data, sealed.new.sha256), sealed.new, sealed)
 
     def _found(self) -> Optional[tuple[os.stat_result, bytes]]:
         try:

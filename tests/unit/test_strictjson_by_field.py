@@ -1,9 +1,9 @@
-"""The quick way to read a state, a field a line, has the verdict and the value of the slow one."""
+"""The quick way to read what we wrote, a field a line, has the value of the slow one, and its verdict on what is odd."""
 
 from __future__ import annotations
 
 import pytest
-from batch_implement import codec, strictjson
+from batch_implement import codec, disk, strictjson
 from batches import completed, failed, given_up, new_batch, started
 
 STATE = failed(started(given_up(completed(new_batch(["a :b", 'say "x": y', "\u2028 é\n", "d", "e"], needs={4: [1]})))))
@@ -18,18 +18,19 @@ def edited(old, new):
 
 ODD = {
     "a name twice at the top": edited(b' "revision": 1,\n', b' "revision": 1,\n "revision": 2,\n'),
-    "a name twice within": edited(b'"feature_index": 1', b'"feature_index": 1, "feature_index": 1'),
-    "a name twice, apart from its colon": edited(b'"feature_index": 1', b'"feature_index" : 1, "feature_index": 1'),
-    "a name twice behind a tab": edited(b'"feature_index": 1', b'"feature_index"\t: 1, "feature_index": 1'),
     "NaN": edited(b'"revision": 1', b'"revision": NaN'),
     "too large a number": edited(b'"revision": 1', b'"revision": 1e999'),
+    "cut in a name": b'{\n "revision',
     "cut": GOOD[:-30] + b"\n}\n",
     "something behind a value": edited(b'"revision": 1', b'"revision": 1 1'),
     "two fields that lend each other a line": b'{\n "a": {"x": 1,\n "b": 2}, "b": 3\n}\n',
-    "too deep": b'{\n "a": ' + b"[" * 64 + b"]" * 64 + b"\n}\n",
     "half of a surrogate pair": b'{\n "a": "\\ud800"\n}\n',
     "a name with an escape": b'{\n "\\u0061": 1,\n "a": 2\n}\n',
 }
+
+
+def read_back(data):
+    return codec.content(data, disk.sha256(data))
 
 
 def verdict(read, data):
@@ -59,15 +60,8 @@ def test_the_places_are_those_of_the_fields():
     assert strictjson.parse_by_field(b'{"a": 1}') == ({"a": 1}, '{"a": 1}', {})
 
 
-@pytest.mark.parametrize("name", sorted(ODD))
-def test_what_is_odd_is_as_odd_in_a_large_file(name, monkeypatch):
-    monkeypatch.setattr(strictjson, "LARGE", 0)
-    test_it_says_what_the_other_says(ODD[name])
-    test_it_says_what_the_other_says(GOOD)
-
-
 def test_what_did_not_change_is_written_as_it_was_read_and_the_rest_anew():
-    read = codec.content(GOOD)
+    read = read_back(GOOD)
     changed = {"revision": 9, "status": "paused"}
     assert codec.serialise({**read.value, **changed}, read) == codec.serialise({**STATE, **changed})
     assert codec.serialise(new_batch(2), read) == codec.serialise(new_batch(2))
@@ -76,12 +70,12 @@ def test_what_did_not_change_is_written_as_it_was_read_and_the_rest_anew():
 @pytest.mark.parametrize("letter", ["e", "é"])
 def test_the_line_that_was_read_is_taken_for_what_did_not_change(letter):
     data = GOOD.replace(b'"completed_features": [', b'"completed_features": [ ').replace("é".encode(), letter.encode())
-    read = codec.content(data)
+    read = read_back(data)
     assert codec.serialise({**read.value, "revision": 2}, read) == data.replace(b'"revision": 1', b'"revision": 2')
 
 
 def test_each_value_of_a_content_has_fields_of_its_own():
-    read = codec.content(GOOD)
+    read = read_back(GOOD)
     read.value["status"] = "paused"
     assert read.value == STATE
     assert b'"status": "paused"' in codec.serialise({**read.value, "status": "paused"}, read)
