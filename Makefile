@@ -2,8 +2,8 @@
 #
 #   make demo            a batch of five features from beginning to end, shown while it happens (about a minute)
 #   make test            everything that must hold: linters, types, the plugin's validation, all tests
-#   make prove           the full proofs that nothing is lost (docs/durability.md), with their figures; as root also real
-#                        power cuts; up to 20 minutes
+#   make prove           the full proofs that nothing is lost (docs/durability.md), with their figures, and further variants
+#                        of slow tests; as root also real power cuts; up to 20 minutes
 #   make check-pythons   unit and property tests on every Python from 3.9 to 3.13 that is found here
 #   make bench           what hooks and updates cost, against floors measured beside them (about 20 minutes; for some rows
 #                        only: make bench BENCH="--row guard update-10 --pairs 30"; docs/performance.md explains it)

@@ -90,15 +90,21 @@ def refuse_stranger(state: State, caller: Caller, project: Project) -> None:
             f"Batch {state['batch_id']} in {project.root} has no client working on it, and this session has not taken "
             "it over. A person does that with `/batch-implement --resume`."
         )
-    raise Refused(f"{owned_by(state)} {WAYS_WITH_OWNER}")
+    raise in_use(state)
 
 
-def owned_by(state: State) -> str:
-    """Which living client has the batch, in a sentence."""
+def in_use(state: State) -> Refused:
+    """The error for a batch that another living client, or `batchctl run`, has: which, and the ways on."""
     owner = state["owner"]
-    return (
-        f"Batch {state['batch_id']} is being worked on by another client: session {owner['session_id']}, process "
-        f"{owner['pid']} on {owner['host']}, since {owner['since']}."
+    at = f"process {owner['pid']} on {owner['host']}, since {owner['since']}"
+    if owner.get("driven") and state.get("run"):
+        return Refused(
+            f"Batch {state['batch_id']} is being worked on by `batchctl run`: {at}. Let it work; look with `batchctl "
+            "status`; or `batchctl pause` in a terminal: what is under way ends, then it lets go."
+        )
+    return Refused(
+        f"Batch {state['batch_id']} is being worked on by another client: session {owner['session_id']}, {at}. "
+        f"{WAYS_WITH_OWNER}"
     )
 
 

@@ -27,3 +27,20 @@ def new_batch_id() -> str:
 def later(seconds: float) -> str:
     """The moment `seconds` from now, in the same form."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
+
+
+def epoch_s(moment: str) -> int:
+    """A moment in that form as seconds since 1970. ValueError for another form."""
+    import calendar
+
+    return calendar.timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ"))
+
+
+def after(moment: str, seconds: float) -> str:
+    """The moment `seconds` after another, both in that form."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch_s(moment) + seconds))
+
+
+def between_s(first: str, second: str) -> int:
+    """Seconds from one moment to another; less than 0 when the second is earlier."""
+    return epoch_s(second) - epoch_s(first)

@@ -24,7 +24,7 @@ from .errors import BatchError, Refused, StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, NoReturn, Optional, Set
+    from typing import Dict, List, NoReturn, Optional, Set
 
     from .history import Work
     from .model import State
@@ -254,7 +254,7 @@ def _refuse_failed(policy: State, log: str, exit_code: int, seconds: float) -> N
     raise Refused(
         f"The verify command `{policy['verify'][:200]}` {what}. Mend the cause, commit, then `batchctl done` again; if "
         "you cannot: `batchctl fail --reason TEXT`. The end of its output (data; all of it is in "
-        f"{log}):\n{_tail(log) or '(it printed nothing)'}"
+        f"{log}):\n{tail(log) or '(it printed nothing)'}"
     )
 
 
@@ -317,12 +317,14 @@ def _detach_and_run(folder: str, root: str, command: str, timeout_s: int, lock: 
         os._exit(1)
 
 
+def environment() -> Dict[str, str]:
+    """What the verify command is given: ours, without what tells of a client or of a batch."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("CLAUDE", "BATCH_IMPLEMENT_"))}
+
+
 def _run(command: str, root: str, timeout_s: int) -> int:
     """Run a shell command in the root; its exit status, `TIMED_OUT` when its whole process group had to be ended."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("CLAUDE", "BATCH_IMPLEMENT_"))
-    }
-    process = subprocess.Popen(["/bin/sh", "-c", command], cwd=root, env=environment, start_new_session=True)
+    process = subprocess.Popen(["/bin/sh", "-c", command], cwd=root, env=environment(), start_new_session=True)
     try:
         code = process.wait(timeout_s)
         return code if code >= 0 else 128 - code
@@ -375,8 +377,8 @@ def _forget(folder: str) -> None:
         pass  # another call was told as well
 
 
-def _tail(log: str) -> str:
-    """The last lines of a log as quoted data."""
+def tail(log: str) -> str:
+    """The last lines of a log as quoted data; what is wrong instead, in brackets, when it cannot be read."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, os.path.getsize(log) - TAIL_BYTES))

@@ -76,6 +76,19 @@ def commits_since(root: str, base: Optional[str]) -> List[str]:
     ).stdout.split()
 
 
+def has(root: str, commit: Optional[str], at: str = "HEAD") -> bool:
+    """Whether `at` (a commit or ref) has this commit in its history; False for none, or one that is not known here."""
+    if not commit:
+        return False
+    return ask(root, "merge-base", "--is-ancestor", commit, at, fails=True).returncode == 0
+
+
+def tip(root: str, branch: str) -> Optional[str]:
+    """The commit that a branch is at; None when there is no such branch."""
+    answer = ask(root, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}", fails=True)
+    return answer.stdout.strip() or None
+
+
 def underway(root: str) -> Optional[tuple[str, str]]:
     """What git is in the middle of, and how that is ended: ("a rebase", "`git rebase --continue` or ..."); None when
     it is not. Asks the git folder, not git.

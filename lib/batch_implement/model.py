@@ -90,6 +90,7 @@ def new_state(
         "policy": dict(policy),
         "owner": None,
         "pause": None,
+        "run": None,
         "continuation": {},
         "failures_in_a_row": 0,
         "context_token_estimate": 0,
@@ -130,6 +131,12 @@ def active_index(state: State) -> Optional[int]:
     return active["feature_index"] if active else None
 
 
+def running_indices(state: State) -> Set[int]:
+    """Indices of the features that `batchctl run` has under way; they count as open."""
+    run = state.get("run")
+    return {int(name) for name in run["running"]} if run else set()
+
+
 def failed_indices(state: State) -> Set[int]:
     """Indices of the features that were given up on."""
     return {entry["feature_index"] for entry in state["failed_features"]}
@@ -147,7 +154,7 @@ def in_order(state: State) -> Iterable[int]:
 
 def pending(state: State) -> Iterator[int]:
     """Indices of the features that are in none of completed, failed, skipped and active, in order."""
-    settled = failed_indices(state) | skipped_indices(state)
+    settled = failed_indices(state) | skipped_indices(state) | running_indices(state)
     settled.update(state["completed_features"])
     active = active_index(state)
     return (index for index in in_order(state) if index not in settled and index != active)
@@ -175,22 +182,21 @@ def next_runnable(state: State) -> Optional[int]:
 
 
 def current_index(state: State) -> int:
-    """What `current_index` must say: the open feature, else the next runnable one, else `total_features`."""
+    """What `current_index` must say: the open feature (the first of several), else the next runnable one, else
+    `total_features`.
+    """
     active = active_index(state)
     if active is not None:
         return active
-    following = next_runnable(state)
+    running = running_indices(state)
+    following = min(running) if running else next_runnable(state)
     return state["total_features"] if following is None else following
 
 
 def counts(state: State) -> Dict[str, int]:
     """How many features are in each condition; `total` is their sum."""
-    done, failed, skipped = (
-        len(state["completed_features"]),
-        len(state["failed_features"]),
-        len(state["skipped_features"]),
-    )
-    active = 1 if state["active"] else 0
+    done, failed, skipped = (len(state[f"{name}_features"]) for name in ("completed", "failed", "skipped"))
+    active = (1 if state["active"] else 0) + len(running_indices(state))
     total = state["total_features"]
     return {
         "total": total,
@@ -204,7 +210,7 @@ def counts(state: State) -> Dict[str, int]:
 
 def condition(state: State, index: int) -> str:
     """What feature `index` is: `completed`, `failed`, `skipped`, `active` or `pending`."""
-    if index == active_index(state):
+    if index == active_index(state) or index in running_indices(state):
         return "active"
     if index in state["completed_features"]:
         return "completed"
@@ -263,12 +269,13 @@ def broken_invariants(state: State) -> List[str]:
         return wrong
     failed = [entry["feature_index"] for entry in state["failed_features"]]
     skipped = [entry["feature_index"] for entry in state["skipped_features"]]
-    active = active_index(state)
+    active, running = active_index(state), sorted(running_indices(state))
     places = [
         ("completed_features", state["completed_features"]),
         ("failed_features", failed),
         ("skipped_features", skipped),
         ("active", [] if active is None else [active]),
+        ("run.running", running),
     ]
     seen: Dict[int, str] = {}
     for place, indices in places:
@@ -278,16 +285,11 @@ def broken_invariants(state: State) -> List[str]:
             elif index in seen:
                 wrong.append(f"feature index {index} is in {seen[index]} and again in {place}")
             seen[index] = place
-    for place in (
-        "retry_attempts",
-        "retry_allowance",
-        "attempts",
-        "evidence",
-        "git_operations",
-        "issue_updates",
-        "details",
+    by_index = (
+        "retry_attempts", "retry_allowance", "attempts", "evidence", "git_operations", "issue_updates", "details",
         "timings",
-    ):
+    )  # fmt: skip
+    for place in by_index:
         for name in state.get(place, ()):
             if int(name) >= total:
                 wrong.append(f"{place} names feature index {name}; the last one is {total - 1}")
@@ -299,7 +301,7 @@ def broken_invariants(state: State) -> List[str]:
     if numbers is not None and len(numbers) != total:
         wrong.append(f"issue_numbers has {len(numbers)} entries for {total} features")
     if not wrong:
-        wrong.extend(_wrong_status(state, len(seen) < total or active is not None))
+        wrong.extend(_wrong_status(state, len(seen) < total or active is not None or bool(running)))
     return wrong
 
 
@@ -374,6 +376,14 @@ def went_backwards(old: State, new: State) -> List[str]:
             )
     if new.get("auto_clear_count", 0) < old.get("auto_clear_count", 0):
         wrong.append(f"auto_clear_count fell from {old['auto_clear_count']} to {new.get('auto_clear_count', 0)}")
+    before, after = old.get("run"), new.get("run")
+    if before and before is not after:
+        spent = after["spent"] if after else {}
+        wrong.extend(
+            f"run.spent.{name} fell from {amount} to {spent.get(name, 0)}"
+            for name, amount in before["spent"].items()
+            if spent.get(name, 0) < amount
+        )
     return wrong
 
 
@@ -381,7 +391,7 @@ def consistent(state: State) -> State:
     """`state` with `current_index` and `status` as the rest of it says: what every change ends with. A pause stays
     one while anything is left.
     """
-    left = state["active"] is not None or next(pending(state), None) is not None
+    left = state["active"] is not None or running_indices(state) or next(pending(state), None) is not None
     changed = {**state, "current_index": current_index(state)}
     if not left:
         changed["status"], changed["pause"] = outcome(state), None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from . import caller as callers
-from . import clock, gitrepo, model, process, reminder, seal, sessions, transitions, workerverbs
+from . import clock, gitrepo, model, process, reminder, runs, seal, sessions, transitions, workerverbs
 from .custody import no_batch
 from .errors import Misuse, Refused
 from .store import Store, unfinished
@@ -112,7 +112,18 @@ def in_the_way(project: Project, caller: Caller, *, replace: bool = False) -> Li
 def _refuse_others(state: State, caller: Caller) -> None:
     """Refused while another living client has the batch."""
     if process.relation(state["owner"], caller.session_id, caller.pid) == "other":
-        raise Refused(f"{callers.owned_by(state)} {callers.WAYS_WITH_OWNER}")
+        raise callers.in_use(state)
+
+
+def _refuse_unmerged(project: Project, state: State) -> None:
+    """Refused while HEAD lacks what `batchctl run` did of the batch: the next feature would be built without it."""
+    branch = state["run"]["branch"]
+    done = gitrepo.tip(project.root, branch) if project.git_dir else None
+    if done and not gitrepo.has(project.root, done):
+        raise Refused(
+            f"What `batchctl run` did of batch {state['batch_id']} is on the branch {branch}, which HEAD does not have. "
+            f"`git merge {branch}` brings it here; or go on where it is: `batchctl run --resume` in a terminal."
+        )
 
 
 def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, unattended: bool = False) -> State:
@@ -123,11 +134,13 @@ def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, 
     state = store.read()
     if state is None or (batch_id and state["batch_id"] != batch_id):
         raise _other_batch(project, state, batch_id)
+    if state.get("run"):
+        _refuse_unmerged(project, state)
     now = clock.now()
 
     def take(current: State) -> State:
         _refuse_others(current, caller)
-        running = transitions.unpause(current)
+        running = transitions.unpause(runs.release(current))
         if unattended and not running["policy"]["unattended"]:
             running = {**running, "policy": {**running["policy"], "unattended": True}}
         owner = caller.owner(now)

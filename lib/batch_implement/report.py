@@ -53,11 +53,11 @@ def features(state: State) -> List[Dict[str, Any]]:
     done = set(state["completed_features"])
     failed = {entry["feature_index"]: entry for entry in state["failed_features"]}
     skipped = {entry["feature_index"]: entry for entry in state["skipped_features"]}
-    active = model.active_index(state)
+    active = {model.active_index(state), *model.running_indices(state)}
     listed = []
     for index, text in enumerate(state["features"]):
         entry: Dict[str, Any] = {"index": index, "text": text, "status": "pending"}
-        if index == active:
+        if index in active:
             entry["status"] = "active"
         elif index in done:
             entry["status"] = "completed"
@@ -114,6 +114,10 @@ def _ending(state: State) -> List[str]:
         again = " `batchctl retry` brings failed ones back." if failed else ""
         look = f"; {reminder.counted(failed, 'feature')} to look at" if failed else ""
         return [f"Nothing is left to do{look}.{again}"]
+    run = state.get("run")
+    if run and run["running"]:
+        numbers = ", ".join(str(number) for number in sorted(int(name) + 1 for name in run["running"]))
+        return [f"Under way in `batchctl run`: {numbers}."]
     if state["active"]:
         active = state["active"]
         return [f"Open: feature {active['feature_index'] + 1}, attempt {active['attempt']}, phase {active['phase']}."]

@@ -44,6 +44,10 @@ def happened(old: Optional[State], new: State) -> List[Event]:
         changed = {name: value for name, value in new["policy"].items() if value != old["policy"].get(name)}
         events.append({"event": "policy changed", **changed})
     events += _features(old, new)
+    if new.get("run") and new["run"] is not old.get("run"):
+        from . import runs
+
+        events += runs.happened(old.get("run"), new["run"])
     if new["pause"] is not old["pause"] and new["pause"] != old["pause"]:
         if new["pause"] is not None:
             events.append({"event": "paused", "reason": new["pause"]["reason"][:LONGEST_TEXT]})
@@ -225,6 +229,12 @@ _WORDS: Dict[str, str] = {
     "over": "over, {status}: {completed} completed, {failed} failed, {skipped} skipped",
     "sent on": "the coordinator stopped and was sent on",
     "sent back": "its worker stopped and was sent back",
+    "run begins": "`batchctl run` begins, {jobs} at a time, into {branch}",
+    "to merge": "verified, to be merged",
+    "interrupted": "its client was interrupted: {why}",
+    "waits": "waits until {until} ({failure_class}): {reason}",
+    "waited": "the wait is over",
+    "run ends": "`batchctl run` ends: {why}",
     "denied": "denied to {tool}: {reason}",
     "refused": "refused `{asked}`: {message}",
     "put away": "the batch is put away ({why})",

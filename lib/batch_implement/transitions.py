@@ -209,6 +209,11 @@ def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str
         raise Refused(f"Feature {index + 1} {condition_of(state, index)} already: there is nothing to skip.")
     entry = {"feature_index": index, "reason": reason, "timestamp": now}
     changed = {**state, "skipped_features": [*state["skipped_features"], entry], "timings": _ended(state, index, now)}
+    if condition == "active" and index in model.running_indices(state):
+        raise Refused(
+            f"Feature {index + 1} is under way in `batchctl run`. `batchctl pause` lets what is under way end, and "
+            "then skips are taken."
+        )
     if condition == "active":
         changed.update(active=None, **_attempt_ended(state, now, f"skipped: {reason}", "skipped", stash))
     return model.consistent(blocking.skip_dependants(changed, [index], now))

@@ -150,8 +150,15 @@ def test_the_open_boxes_of_a_checklist_are_the_features(scripted: Models, client
 # -- the commands' names ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("skill", ["auto-implement", "batch-implement:auto-implement"])
-@pytest.mark.parametrize("command", ["/batch-implement", "/batch-implement:batch-implement"])
+@pytest.mark.parametrize(
+    ("command", "skill"),
+    [
+        ("/batch-implement", "batch-implement:auto-implement"),
+        ("/batch-implement:batch-implement", "auto-implement"),
+        pytest.param("/batch-implement", "auto-implement", marks=pytest.mark.prove),
+        pytest.param("/batch-implement:batch-implement", "batch-implement:auto-implement", marks=pytest.mark.prove),
+    ],
+)
 def test_the_commands_are_found_by_their_bare_and_their_full_names(
     scripted: Models, client_for: Clients, project: Path, command: str, skill: str
 ) -> None:
@@ -352,7 +359,11 @@ def run_in(scripted: Models, tmp_path: Path) -> Iterator[Callable[..., Result]]:
         client.close()
 
 
-@pytest.mark.parametrize("odd", ["a b", 'it\'s $HOME `b` "c"'], ids=["spaces", "quotes"])
+@pytest.mark.parametrize(
+    "odd",
+    [pytest.param("a b", marks=pytest.mark.prove), 'it\'s $HOME `b` "c"'],
+    ids=["spaces", "quotes"],
+)
 def test_a_plugin_and_a_project_with_odd_paths(run_in: Callable[..., Result], tmp_path: Path, odd: str) -> None:
     project = new_project(tmp_path / f"project {odd}")
     list_features(project, "add one")

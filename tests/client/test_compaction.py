@@ -128,7 +128,7 @@ def test_the_window_that_was_compacted_is_told_at_once_what_to_do_and_no_other_i
     assert times_told(model) == 1
 
 
-@pytest.mark.parametrize("who", ["worker", "coordinator"])
+@pytest.mark.parametrize("who", ["worker", pytest.param("coordinator", marks=pytest.mark.prove)])
 def test_the_summariser_is_told_what_to_keep_and_the_state_records_the_compaction(
     scripted: Models, client_for: Clients, three: Path, who: str
 ) -> None:
@@ -166,7 +166,7 @@ printf '%s' "$input" | "${{0%/*}}/real-run" "$@"
 LOST, NEVER_RUN = "true", "false"
 
 
-@pytest.fixture(params=[LOST, NEVER_RUN], ids=["its answer lost", "never run"])
+@pytest.fixture(params=[LOST, pytest.param(NEVER_RUN, marks=pytest.mark.prove)], ids=["its answer lost", "never run"])
 def deaf(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A copy of the plugin whose answer to the SessionStart after a compaction does not arrive, in two ways."""
     return deaf_plugin(tmp_path / "plugin", request.param)

@@ -489,7 +489,7 @@ def test_in_the_client_done_is_refused_until_everything_is_there(
     assert state["evidence"]["0"]["commit"] == git(project, "rev-parse", "HEAD").strip()
 
 
-@pytest.mark.parametrize("background", ["no", "yes"])
+@pytest.mark.parametrize("background", ["no", pytest.param("yes", marks=pytest.mark.prove)])
 def test_in_the_client_a_long_verify_command_outlives_the_calls_that_wait_for_it(
     run: Callable[..., ScriptedModel], project: Path, tmp_path: Path, background: str
 ) -> None:

@@ -20,7 +20,7 @@ CALL = (
 LIBRARY = f"import sys; sys.path.insert(0, {str(REPOSITORY / 'lib')!r}); {CALL}"
 
 
-@pytest.mark.parametrize("how", ["-c", "file"])
+@pytest.mark.parametrize("how", ["-c", pytest.param("file", marks=pytest.mark.prove)])
 def test_completed_through_the_library_is_refused_and_names_batchctl_done(
     scripted: Callable[..., ScriptedModel], client_for: Callable[..., Client], project: Path, how: str
 ) -> None:

@@ -265,7 +265,7 @@ SEVERAL_LINES = (
 )
 
 
-@pytest.fixture(params=["default", "bypassPermissions"])
+@pytest.fixture(params=[pytest.param("default", marks=pytest.mark.prove), "bypassPermissions"])
 def mode(request: pytest.FixtureRequest) -> str:
     """Both permission modes that matter: in the second no prompt stands in the way of a command."""
     return str(request.param)

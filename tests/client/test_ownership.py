@@ -114,7 +114,7 @@ def test_a_question_in_a_killed_session_that_is_resumed_is_answered_and_not_driv
     assert_taken_up(midway, two)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.prove), signal.SIGINT])
 def test_a_client_that_is_ended_in_the_middle_gives_up_its_lease(
     midway: ScriptedModel, client_for: Clients, two: Path, number: int
 ) -> None:
@@ -211,7 +211,7 @@ def test_a_second_client_gets_no_workflow_and_its_stops_are_its_own(
     assert first.finishes(two)
 
 
-@pytest.mark.parametrize("forked", [[], ["--fork-session"]])
+@pytest.mark.parametrize("forked", [[], pytest.param(["--fork-session"], marks=pytest.mark.prove)])
 def test_a_second_client_that_resumed_the_same_conversation_is_a_stranger(
     first: AtWork, scripted: Models, client_for: Clients, two: Path, forked: list[str]
 ) -> None:
@@ -227,7 +227,17 @@ def test_a_second_client_that_resumed_the_same_conversation_is_a_stranger(
     assert first.finishes(two)
 
 
-@pytest.mark.parametrize("typed", [GO, f"{GO} --replace", RESUME, "/auto-implement add three", "/batchctl resume"])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        f"{GO} --replace",
+        RESUME,
+        *(
+            pytest.param(text, marks=pytest.mark.prove)
+            for text in (GO, "/auto-implement add three", "/batchctl resume")
+        ),
+    ],
+)
 def test_a_second_clients_commands_say_whose_the_batch_is_and_what_it_can_do(
     first: AtWork, scripted: Models, client_for: Clients, two: Path, typed: str
 ) -> None:

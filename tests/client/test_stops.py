@@ -93,6 +93,7 @@ def test_a_batch_that_was_paused_for_stops_goes_on_with_resume_and_then_has_thre
     assert subjects(two) == ["Add feature-1.txt", "Add feature-2.txt"]
 
 
+@pytest.mark.prove
 def test_twelve_features_with_a_stop_after_each_are_all_done(
     scripted: Models, client_for: Clients, project: Path
 ) -> None:
@@ -158,7 +159,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.end()
 
 
-@pytest.mark.parametrize("who", ["worker", "coordinator"])
+@pytest.mark.parametrize("who", [pytest.param("worker", marks=pytest.mark.prove), "coordinator"])
 def test_a_dev_server_left_running_does_not_end_the_batch(
     scripted: Models, client_for: Clients, two: Path, server: Server, who: str
 ) -> None:
@@ -374,7 +375,7 @@ def test_a_refused_key_in_a_worker_pauses_the_batch_and_says_why(
     assert subjects(two) == ["Add feature-1.txt", "Add note.txt", "Add feature-2.txt"]
 
 
-@pytest.mark.parametrize("kind", ["overload", "limit"])
+@pytest.mark.parametrize("kind", ["overload", pytest.param("limit", marks=pytest.mark.prove)])
 def test_an_api_error_of_the_coordinator_ends_the_run_and_resume_goes_on(
     scripted: Models, client_for: Clients, two: Path, kind: str
 ) -> None:

@@ -16,12 +16,13 @@ PACKAGE = LIB / "batch_implement"
 PAGE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
 FILES = sorted(PACKAGE.rglob("*.py"))
 OPTIONAL = {"jsonschema", "yaml", "rich"}
+FOLDERS = ("hooks", "runner")
 PURE_MAY_IMPORT = {"__future__", "re", "typing", "heapq", "itertools", "difflib", "datetime", "zoneinfo"}
 EXCEPTIONS = {"report": {"features"}, "story": {"features"}}  # for `clean`, which is pure itself
 
 
 def listed() -> list[str]:
-    """The rooms in the order of the page, `hooks` for its folder."""
+    """The rooms in the order of the page, a folder for its files."""
     block = PAGE.split("each file above what it imports:\n\n", 1)[1].split("\n\n", 1)[0]
     return [re.sub(r"\.py$|/$", "", line.split()[0]) for line in block.splitlines()]
 
@@ -56,10 +57,10 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 
 def rooms_imported(path: Path) -> set[str]:
     """The rooms of the package that a file imports."""
-    in_hooks = path.parent.name == "hooks"
     known = {room(file) for file in FILES}
-    found = {"hooks" if level == 1 and in_hooks else name.split(".")[0] for level, name in imports(path) if level}
-    return found & known
+    inside = path.parent.name if path.parent.name in FOLDERS else None
+    found = {inside if level == 1 and inside else name.split(".")[0] for level, name in imports(path) if level}
+    return {name for name in found if name in known}
 
 
 def test_the_page_names_every_file_of_the_package_and_no_other() -> None:
@@ -69,7 +70,7 @@ def test_the_page_names_every_file_of_the_package_and_no_other() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_file_imports_only_what_stands_below_it(path: Path) -> None:
     order = [*listed(), "__init__"]
-    above = order[: order.index(room(path)) + (room(path) != "hooks")]
+    above = order[: order.index(room(path)) + (room(path) not in FOLDERS)]
     assert not rooms_imported(path) & set(above)
 
 

@@ -1,0 +1,380 @@
+"""What an unattended run does to a batch: pure functions from a state to a new one, beside those of `transitions`.
+
+    pending --dispatch--> under way --queue--> merging --merged--> completed
+                             |  \\--failed, sent_back--> pending or failed   (attempt counted)
+                             |--interrupted-----------> pending             (nothing counted)
+
+Several features are under way at once (`run.running`), each in a work tree of its own. How each ends is what
+`transitions` says: for the moment of its end a feature becomes the one that is open. `run.spent` never falls. Every
+function takes a valid state and leaves it untouched; what cannot be granted is a Refused.
+"""
+
+from __future__ import annotations
+
+from . import model, transitions
+from .errors import Refused
+from .model import key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+    from .model import State
+
+KEPT_CLIENTS = 20
+KEPT_WAITS = 100
+CRASHES_BEFORE_COUNTED = 3  # a client that breaks this often in one attempt has used it up
+TIMES_SENT_BACK = 1
+SPENT = (
+    "clients", "turns", "cost_usd", "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens",
+    "waited_s", "worked_s",
+)  # fmt: skip
+
+
+def begin(
+    state: State,
+    now: str,
+    owner: State,
+    *,
+    branch: str,
+    base_commit: str,
+    target: Optional[str],
+    worktrees: str,
+    jobs: int,
+    options: State,
+    budgets: State,
+) -> State:
+    """The batch under a run of `owner` (a lease): in progress, with what earlier runs came to kept. `branch` is the
+    batch's, `base_commit` where it began, `target` the person's own branch.
+    """
+    running = transitions.unpause(state)
+    known = state.get("run") or {}
+    run = {
+        "branch": branch,
+        "base_commit": known.get("base_commit", base_commit),
+        "target": target,
+        "worktrees": worktrees,
+        "started_at": now,
+        "ended_at": None,
+        "ended_why": None,
+        "jobs": jobs,
+        "options": options,
+        "spent": {**dict.fromkeys(SPENT, 0), **known.get("spent", {})},
+        "waiting": None,
+        "waits": known.get("waits", []),
+        "running": known.get("running", {}),
+        "clients": known.get("clients", {}),
+        "sent_back": known.get("sent_back", {}),
+        "merges": known.get("merges", []),
+        "pull_request": known.get("pull_request"),
+    }
+    policy = {**running["policy"], "unattended": True, "budgets": budgets}
+    return model.consistent(
+        {**running, "run": run, "owner": {**owner, "driven": True}, "active": None, "policy": policy}
+    )
+
+
+def end(state: State, now: str, why: str) -> State:
+    """The run has ended, for `why`; nothing is under way any more, and the lease is over."""
+    owner = state["owner"]
+    freed = {**owner, "pid": None, "pid_started": None} if owner else None
+    ended = _with(release(state), ended_at=now, ended_why=why, waiting=None)
+    return {**ended, "owner": freed}
+
+
+def release(state: State) -> State:
+    """What was under way is pending again, nothing counted: its driver is gone."""
+    run = state.get("run")
+    return model.consistent(_with(state, running={})) if run and run["running"] else state
+
+
+# -- what may start ---------------------------------------------------------------------------------------------------
+
+
+def ready(state: State, now: str) -> List[int]:
+    """Indices of the features that could begin now, in the order in which they should."""
+    held = {index for index, _ in waiting(state, now)}
+    found: List[int] = []
+    again: List[int] = []
+    for index in model.pending(state):
+        if index not in held:
+            (again if model.attempts_used(state, index) else found).append(index)
+    free: List[int] = []
+    for index in found + again:
+        if not any(overlap(touches(state, index), touches(state, other)) for other in free):
+            free.append(index)
+    return free
+
+
+def waiting(state: State, now: str) -> Iterator[Tuple[int, str]]:
+    """The pending features that cannot begin now, with the reason of each as a few words."""
+    done = set(state["completed_features"])
+    running = model.running_indices(state)
+    for index in model.pending(state):
+        needs = sorted(set(state["feature_dependencies"].get(key(index), ())) - done)
+        if needs:
+            yield index, f"after {', '.join(str(need + 1) for need in needs)}"
+            continue
+        later = not_before(state, index)
+        if later and later > now:
+            yield index, f"again at {later[11:16]} UTC"
+            continue
+        beside = [other for other in sorted(running) if overlap(touches(state, index), touches(state, other))]
+        if beside:
+            yield index, f"changes the same paths as {beside[0] + 1}"
+
+
+def not_before(state: State, index: int) -> Optional[str]:
+    """The time before which another attempt at feature `index` makes little sense; None when there is none."""
+    ended = state.get("attempts", {}).get(key(index), ())
+    return ended[-1].get("retry_after") if ended else None
+
+
+def next_moment(state: State, now: str) -> Optional[str]:
+    """The earliest time at which a pending feature that only waits for its time could begin; None when none does."""
+    done = set(state["completed_features"])
+    moments = [
+        later
+        for index in model.pending(state)
+        if done.issuperset(state["feature_dependencies"].get(key(index), ()))
+        for later in [not_before(state, index)]
+        if later and later > now
+    ]
+    return min(moments) if moments else None
+
+
+def touches(state: State, index: int) -> List[str]:
+    """The paths that feature `index` says it changes."""
+    paths: List[str] = state.get("details", {}).get(key(index), {}).get("touches", [])
+    return paths
+
+
+def overlap(first: List[str], second: List[str]) -> bool:
+    """Whether two lists of paths name the same file or folder, or one inside another. A pattern stands for the folder
+    before its first `*`, `?` or `[`.
+    """
+    return any(
+        _inside(one, other) or _inside(other, one) for one in map(_fixed, first) for other in map(_fixed, second)
+    )
+
+
+def _fixed(path: str) -> List[str]:
+    parts: List[str] = []
+    for part in path.split("/"):
+        if any(mark in part for mark in "*?["):
+            break
+        if part not in ("", "."):
+            parts.append(part)
+    return parts
+
+
+def _inside(path: List[str], folder: List[str]) -> bool:
+    return path[: len(folder)] == folder
+
+
+# -- what is under way ------------------------------------------------------------------------------------------------
+
+
+def dispatch(
+    state: State, now: str, index: int, *, base: str, branch: str, worktree: str, session_id: str, place: str
+) -> State:
+    """Feature `index` is under way: its next attempt, or the one that was interrupted again."""
+    transitions.refuse_unless_running(state)
+    if model.condition(state, index) != "pending":
+        raise Refused(f"Feature {index + 1} {transitions.condition_of(state, index)}: it is not to be started.")
+    entry = {
+        "attempt": model.attempts_used(state, index) + 1,
+        "step": "working",
+        "branch": branch,
+        "base_commit": base,
+        "worktree": worktree,
+        "session_id": session_id,
+        "started_at": now,
+        "place": place,
+        "commit": None,
+    }
+    timing = {"started_at": now, **state["timings"].get(key(index), {})}
+    changed = {**state, "timings": {**state["timings"], key(index): timing}}
+    return model.consistent(_with(changed, running={**state["run"]["running"], key(index): entry}))
+
+
+def client_ended(state: State, index: int, record: State) -> State:
+    """Keep what a client of feature `index` came to (an entry of `run.clients`) and count what it used."""
+    run = state["run"]
+    spent = dict(run["spent"])
+    spent["clients"] += 1
+    spent["worked_s"] += record.get("seconds", 0)
+    for name in SPENT:
+        if name in record:
+            spent[name] += record[name]
+    clients = [*run["clients"].get(key(index), ()), record][-KEPT_CLIENTS:]
+    return _with(state, spent=spent, clients={**run["clients"], key(index): clients})
+
+
+def queue(state: State, index: int, evidence: State, decisions: List[Dict[str, Any]]) -> State:
+    """Feature `index` is verified and waits to be merged; what its worker decided by default is kept."""
+    changed = _entry(state, index, step="merging", evidence=evidence)
+    return {**changed, "decisions": [*state.get("decisions", ()), *decisions]}
+
+
+def about_to_merge(state: State, index: int, commit: str) -> State:
+    """`commit` is about to become the head of the batch's branch: found there after a crash, it was merged."""
+    return _entry(state, index, commit=commit)
+
+
+def merged(state: State, now: str, index: int, evidence: State, merge: State) -> State:
+    """Feature `index` is completed: its commits are on the batch's branch. `merge` is an entry of `run.merges`."""
+    done = transitions.complete(_opened(state, index), now, evidence)
+    merges = [*done["run"].get("merges", ()), {"feature_index": index, "timestamp": now, **merge}]
+    return _with(done, merges=merges, clients=_kept_no_longer(done, index))
+
+
+def failed(
+    state: State,
+    now: str,
+    index: int,
+    error: str,
+    failure_class: str,
+    *,
+    permanent: bool = False,
+    changed: bool = True,
+    stash: Optional[str] = None,
+    retry_after: Optional[str] = None,
+) -> State:
+    """The attempt at feature `index` failed and is counted. `changed`: it left commits or files. The same error, or no
+    change, twice running ends the feature's attempts.
+    """
+    branch = state["run"]["running"][key(index)]["branch"]
+    before = state.get("attempts", {}).get(key(index), ())
+    hopeless = bool(before) and (
+        _alike(before[-1]["error_message"], error) or not (changed or before[-1].get("changed", True))
+    )
+    ended = transitions.fail(
+        _opened(state, index), now, error, failure_class, permanent=permanent or hopeless, stash=stash,
+        retry_after=retry_after,
+    )  # fmt: skip
+    *others, last = ended["attempts"][key(index)]
+    noted = [*others, {**last, "branch": branch, "changed": changed}]
+    return {**ended, "attempts": {**ended["attempts"], key(index): noted}}
+
+
+def sent_back(state: State, now: str, index: int, why: str) -> State:
+    """Feature `index` could not be merged: it is done once more on the new base, then given up on. Being sent back
+    takes nothing from its retries.
+    """
+    times = state["run"].get("sent_back", {}).get(key(index), 0) + 1
+    changed = _with(state, sent_back={**state["run"].get("sent_back", {}), key(index): times})
+    granted = changed.get("retry_allowance", {})
+    if times <= TIMES_SENT_BACK:
+        changed = {**changed, "retry_allowance": {**granted, key(index): granted.get(key(index), 0) + 1}}
+    return failed(changed, now, index, why, "merge", permanent=times > TIMES_SENT_BACK)
+
+
+def interrupted(state: State, index: int) -> State:
+    """Feature `index` is pending again, nothing counted: its client was stopped by something that is not its fault."""
+    running = {name: entry for name, entry in state["run"]["running"].items() if name != key(index)}
+    return model.consistent(_with(state, running=running))
+
+
+def crashes(state: State, index: int) -> int:
+    """How often in a row the clients of the attempt that comes next at feature `index` broke, of themselves."""
+    attempt = model.attempts_used(state, index) + 1
+    number = 0
+    for client in reversed(state["run"]["clients"].get(key(index), ())):
+        if client["attempt"] != attempt or client["outcome"] != "interrupted":
+            break
+        number += client.get("failure_class") in ("crash", "worker_died")
+    return number
+
+
+def wait(state: State, now: str, until: str, reason: str, failure_class: str) -> State:
+    """The run waits until then; a wait that ends later than the one there is takes its place."""
+    known = state["run"]["waiting"]
+    if known is not None and known["until"] >= until:
+        return state
+    entry = {
+        "since": known["since"] if known else now,
+        "until": until,
+        "reason": reason,
+        "failure_class": failure_class,
+    }
+    return _with(state, waiting=entry)
+
+
+def wait_over(state: State, now: str, waited_s: float) -> State:
+    """The wait has ended at `now`, after that many seconds."""
+    run = state["run"]
+    if run["waiting"] is None:
+        return state
+    spent = {**run["spent"], "waited_s": run["spent"]["waited_s"] + max(0, waited_s)}
+    waits = [*run["waits"], {**run["waiting"], "until": now}][-KEPT_WAITS:]
+    return _with(state, waiting=None, waits=waits, spent=spent)
+
+
+def note_pull_request(state: State, record: State) -> State:
+    """Keep what became of the batch's pull request."""
+    return _with(state, pull_request=record)
+
+
+def happened(old: Optional[State], new: State) -> Iterator[Dict[str, Any]]:
+    """The events of a run from one `run` to the next, as `story` has them."""
+    before: State = old or {"running": {}, "clients": {}, "waiting": None, "ended_at": None, "started_at": None}
+    if new["started_at"] != before["started_at"]:
+        yield {"event": "run begins", "jobs": new["jobs"], "branch": new["branch"]}
+    for name, entry in new["running"].items():
+        known = before["running"].get(name)
+        if known is None:
+            yield {"event": "started", "feature_index": int(name), "attempt": entry["attempt"],
+                   "base": entry["base_commit"], "place": entry["place"]}  # fmt: skip
+        elif entry["step"] != known["step"]:
+            yield {"event": "to merge", "feature_index": int(name)}
+    for name, clients in new["clients"].items():
+        if clients and clients is not before["clients"].get(name) and clients[-1].get("outcome") == "interrupted":
+            last = (before["clients"].get(name) or [None])[-1]
+            if last != clients[-1]:
+                yield {"event": "interrupted", "feature_index": int(name), "why": clients[-1].get("message", "")[:300]}
+    if new["waiting"] != before["waiting"]:
+        yield {"event": "waits", **new["waiting"]} if new["waiting"] else {"event": "waited"}
+    if new["ended_at"] and new["ended_at"] != before["ended_at"]:
+        yield {"event": "run ends", "why": new["ended_why"]}
+
+
+def _with(state: State, **fields: Any) -> State:
+    """The state with these fields of its `run`."""
+    return {**state, "run": {**state["run"], **fields}}
+
+
+def _entry(state: State, index: int, **fields: Any) -> State:
+    running = state["run"]["running"]
+    return _with(state, running={**running, key(index): {**running[key(index)], **fields}})
+
+
+def _opened(state: State, index: int) -> State:
+    """The state with feature `index` as the one that is open instead of under way."""
+    entry = state["run"]["running"][key(index)]
+    active = {
+        "feature_index": index,
+        "attempt": entry["attempt"],
+        "phase": model.PHASES[-1],
+        "base_commit": entry["base_commit"],
+        "branch": entry["branch"],
+        "started_at": entry["started_at"],
+        "interruptions": 0,
+    }
+    return {**interrupted(state, index), "active": active}
+
+
+def _kept_no_longer(state: State, index: int) -> State:
+    """The clients with those of feature `index` without their work trees, which are removed when it is merged."""
+    clients: State = state["run"]["clients"]
+    return {**clients, key(index): [{**client, "worktree": None} for client in clients.get(key(index), ())]}
+
+
+def _alike(first: str, second: str) -> bool:
+    """Whether two messages tell of the same error: they differ in numbers, commits and blanks at most."""
+    return _plain(first) == _plain(second)
+
+
+def _plain(message: str) -> str:
+    words = ("".join("#" if letter.isdigit() else letter for letter in word) for word in message.split())
+    return " ".join("#" if "#" in word and word.strip("#abcdef") == "" else word for word in words)

@@ -1,0 +1,249 @@
+"""What an unattended run does to a batch: several features under way, their ends, the waits, and what is counted."""
+
+from __future__ import annotations
+
+import pytest
+from batch_implement import model, process, report, runs, story, transitions
+from batch_implement.errors import Refused
+from batches import NOW, conditions, new_batch, then
+
+LATER = "2026-02-01T01:00:00Z"
+OWNER = {"session_id": "run-1", "pid": 4711, "pid_started": "x:1", "host": "here", "since": NOW}
+
+
+def begun(state, **wishes):
+    given = {
+        "branch": "batch/batch-1/merged", "base_commit": "b" * 40, "target": "main", "worktrees": "/trees", "jobs": 3,
+        "options": {}, "budgets": {}, **wishes,
+    }  # fmt: skip
+    return then(state, runs.begin, NOW, OWNER, **given)
+
+
+def dispatched(state, *indices, now=NOW):
+    for index in indices:
+        state = then(
+            state, runs.dispatch, now, index, base="b" * 40, branch=f"batch/batch-1/{index + 1}", place="here",
+            worktree=f"/trees/{index + 1}", session_id=f"s{index}",
+        )  # fmt: skip
+    return state
+
+
+def client(attempt=1, outcome="completed", **more):
+    spent = {"turns": 4, "cost_usd": 0.5, "input_tokens": 10, "output_tokens": 20, "cache_read_tokens": 30,
+             "cache_creation_tokens": 40, "seconds": 12.5}  # fmt: skip
+    return {"attempt": attempt, "started_at": NOW, "ended_at": NOW, "outcome": outcome, **spent, **more}
+
+
+def merged(state, index):
+    state = then(state, runs.queue, index, {"commit": "c" * 40, "commits": ["c" * 40], "verify": None}, [])
+    merge = {"commit": "d" * 40, "from": "c" * 40, "rebased": True}
+    return then(state, runs.merged, NOW, index, {"commit": "d" * 40, "commits": ["d" * 40], "verify": None}, merge)
+
+
+def failing(state, index, words="it broke", **options):
+    return then(state, runs.failed, NOW, index, words, "feature", **options)
+
+
+# -- several at a time -------------------------------------------------------------------------------------------------
+
+
+def test_features_under_way_count_as_open_and_nothing_else_opens_them():
+    state = dispatched(begun(new_batch(3)), 0, 2)
+    assert conditions(state) == ["active", "pending", "active"]
+    assert model.counts(state)["active"] == 2
+    assert state["current_index"] == 0
+    assert [entry["status"] for entry in report.features(state)] == ["active", "pending", "active"]
+    with pytest.raises(Refused, match="is open"):
+        runs.dispatch(state, NOW, 0, base="b", branch="x", worktree="", session_id="s", place="here")
+
+
+def test_a_run_takes_the_batch_unattended_and_keeps_what_earlier_runs_came_to():
+    state = dispatched(begun(new_batch(2)), 0)
+    state = then(state, runs.client_ended, 0, client())
+    again = begun(then(state, runs.end, NOW, "a person stopped it"), jobs=1, base_commit="e" * 40)
+    assert again["owner"]["driven"] is True
+    assert again["policy"]["unattended"] is True
+    assert again["run"]["jobs"] == 1
+    assert again["run"]["base_commit"] == "b" * 40
+    assert again["run"]["spent"]["clients"] == 1
+    assert again["run"]["ended_at"] is None
+
+
+def test_a_merged_feature_is_completed_with_the_commit_that_the_branch_has():
+    state = dispatched(begun(new_batch(2)), 0, 1)
+    state = then(state, runs.client_ended, 1, client(worktree="/trees/2"))
+    state = merged(state, 1)
+    assert conditions(state) == ["active", "completed"]
+    assert state["evidence"]["1"]["commit"] == "d" * 40
+    assert state["run"]["merges"] == [
+        {"feature_index": 1, "timestamp": NOW, "commit": "d" * 40, "from": "c" * 40, "rebased": True}
+    ]
+    assert state["run"]["clients"]["1"][0]["worktree"] is None
+    assert state["active"] is None
+
+
+def test_the_last_merge_ends_the_batch():
+    state = merged(dispatched(begun(new_batch(1)), 0), 0)
+    assert state["status"] == "completed"
+
+
+def test_the_end_of_a_run_lets_go_of_the_batch_and_of_what_was_under_way():
+    state = then(dispatched(begun(new_batch(2)), 0), runs.end, NOW, "stopped twice")
+    assert conditions(state) == ["pending", "pending"]
+    assert not process.holds(state["owner"])
+    assert state["owner"]["session_id"] == "run-1"
+    assert (state["run"]["ended_at"], state["run"]["ended_why"]) == (NOW, "stopped twice")
+
+
+def test_a_feature_under_way_cannot_be_skipped_by_a_person():
+    with pytest.raises(Refused, match="under way in `batchctl run`"):
+        transitions.skip(dispatched(begun(new_batch(2)), 1), NOW, 1, "not wanted")
+
+
+# -- what may start ----------------------------------------------------------------------------------------------------
+
+
+def test_a_feature_starts_when_what_it_needs_is_merged_not_when_it_is_only_verified():
+    state = dispatched(begun(new_batch(3, needs={1: [0]})), 0)
+    assert runs.ready(state, NOW) == [2]
+    state = then(state, runs.queue, 0, {"commit": "c" * 40, "verify": None}, [])
+    assert runs.ready(state, NOW) == [2]
+    merge = {"commit": "c" * 40, "from": "c" * 40, "rebased": False}
+    state = then(state, runs.merged, NOW, 0, {"commit": "c" * 40, "verify": None}, merge)
+    assert runs.ready(state, NOW) == [1, 2]
+
+
+def test_features_that_change_the_same_paths_do_not_run_side_by_side():
+    state = new_batch(4)
+    state["details"] = {"0": {"touches": ["src/a.py"]}, "1": {"touches": ["src/"]}, "2": {"touches": ["docs/*.md"]}}
+    state = begun(state)
+    assert runs.ready(state, NOW) == [0, 2, 3]
+    state = dispatched(state, 0)
+    assert runs.ready(state, NOW) == [2, 3]
+    assert list(runs.waiting(state, NOW)) == [(1, "changes the same paths as 1")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (["a/b"], ["a/b"], True),
+        (["a"], ["a/b/c"], True),
+        (["a/b"], ["a/bc"], False),
+        (["./a//b/"], ["a/b"], True),
+        (["src/**/x.py"], ["src/lib/y.py"], True),
+        (["docs/*.md"], ["src"], False),
+        (["*"], ["anything"], True),
+        ([], ["a"], False),
+    ],
+)
+def test_paths_overlap_when_one_is_inside_the_other(one, other, same):
+    assert runs.overlap(one, other) is same
+    assert runs.overlap(other, one) is same
+
+
+def test_a_retry_waits_for_its_time_and_comes_after_what_was_never_tried():
+    state = failing(dispatched(begun(new_batch(2)), 0), 0, retry_after=LATER)
+    assert runs.ready(state, NOW) == [1]
+    assert runs.next_moment(state, NOW) == LATER
+    assert list(runs.waiting(state, NOW)) == [(0, "again at 01:00 UTC")]
+    assert runs.ready(state, LATER) == [1, 0]
+    assert runs.next_moment(state, LATER) is None
+
+
+# -- how attempts end --------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_attempt_is_counted_and_the_next_one_is_told_where_its_commits_are():
+    state = failing(dispatched(begun(new_batch(1)), 0), 0, stash="batch 1")
+    assert state["retry_attempts"] == {"0": 1}
+    (ended,) = state["attempts"]["0"]
+    assert (ended["error_message"], ended["branch"], ended["stash"]) == ("it broke", "batch/batch-1/1", "batch 1")
+    assert dispatched(state, 0)["run"]["running"]["0"]["attempt"] == 2
+
+
+def test_an_interrupted_attempt_costs_nothing_and_goes_on_as_the_same_one():
+    state = then(dispatched(begun(new_batch(1)), 0), runs.interrupted, 0)
+    assert state["retry_attempts"] == {}
+    assert dispatched(state, 0)["run"]["running"]["0"]["attempt"] == 1
+
+
+def test_the_same_error_twice_ends_a_features_attempts_whatever_its_numbers():
+    state = failing(dispatched(begun(new_batch(2, needs={1: [0]})), 0), 0, "3 of 17 tests fail at 4f2a91bc")
+    state = failing(dispatched(state, 0), 0, "4 of 17 tests  fail at 99aabbcc")
+    assert conditions(state) == ["failed", "skipped"]
+
+
+def test_another_error_does_not():
+    state = failing(dispatched(begun(new_batch(1)), 0), 0, "the parser loops")
+    state = failing(dispatched(state, 0), 0, "the printer loops")
+    assert conditions(state) == ["pending"]
+
+
+def test_no_change_twice_ends_a_features_attempts():
+    state = failing(dispatched(begun(new_batch(1)), 0), 0, "I do not know how", changed=False)
+    assert conditions(state) == ["pending"]
+    assert conditions(failing(dispatched(state, 0), 0, "nor now", changed=False)) == ["failed"]
+    assert conditions(failing(dispatched(state, 0), 0, "nor now", changed=True)) == ["pending"]
+
+
+def test_a_feature_is_sent_back_once_and_that_takes_nothing_from_its_retries():
+    state = dispatched(begun(new_batch(2, max_retries=0)), 0)
+    state = then(state, runs.sent_back, NOW, 0, "conflict in a.py")
+    assert conditions(state) == ["pending", "pending"]
+    assert state["attempts"]["0"][0]["failure_class"] == "merge"
+    state = then(dispatched(state, 0), runs.sent_back, NOW, 0, "conflict in b.py, of another kind")
+    assert conditions(state) == ["failed", "pending"]
+    assert state["run"]["sent_back"] == {"0": 2}
+
+
+def test_five_failures_in_a_row_pause_the_batch():
+    state = begun(new_batch(6))
+    for index in range(5):
+        state = failing(dispatched(state, index), index, f"broke in {'abcde'[index]} way")
+    assert state["status"] == "paused"
+
+
+def test_only_the_clients_that_broke_of_themselves_in_this_attempt_are_crashes():
+    state = dispatched(begun(new_batch(1)), 0)
+    for kind in ("crash", "limit", "worker_died"):
+        state = then(state, runs.client_ended, 0, client(outcome="interrupted", failure_class=kind))
+        state = dispatched(then(state, runs.interrupted, 0), 0)
+    assert runs.crashes(then(state, runs.interrupted, 0), 0) == 2
+    state = failing(state, 0)
+    assert runs.crashes(state, 0) == 0
+
+
+# -- counters and waits ------------------------------------------------------------------------------------------------
+
+
+def test_what_clients_used_adds_up_and_may_not_fall():
+    state = dispatched(begun(new_batch(2)), 0, 1)
+    state = then(then(state, runs.client_ended, 0, client()), runs.client_ended, 1, client())
+    spent = state["run"]["spent"]
+    assert (spent["clients"], spent["turns"], spent["cost_usd"], spent["worked_s"]) == (2, 8, 1.0, 25.0)
+    less = {**state, "run": {**state["run"], "spent": {**spent, "cost_usd": 0.0}}}
+    assert model.went_backwards(state, less) == ["run.spent.cost_usd fell from 1.0 to 0.0"]
+    assert model.went_backwards(state, {**state, "run": None}) != []
+
+
+def test_a_wait_lasts_until_the_latest_time_and_is_kept_when_it_is_over():
+    state = then(begun(new_batch(1)), runs.wait, NOW, LATER, "usage limit", "limit")
+    assert runs.wait(state, NOW, NOW, "overloaded", "overload") is state
+    state = then(state, runs.wait_over, LATER, 3601)
+    assert state["run"]["waiting"] is None
+    assert state["run"]["spent"]["waited_s"] == 3601
+    assert state["run"]["waits"][0]["reason"] == "usage limit"
+
+
+def test_the_log_tells_what_a_run_did():
+    state = begun(new_batch(2))
+    events = story.happened(new_batch(2), state)
+    assert {"run begins"} <= {event["event"] for event in events}
+    running = dispatched(state, 0)
+    assert story.happened(state, running)[-1]["event"] == "started"
+    waits = then(running, runs.wait, NOW, LATER, "usage limit", "limit")
+    assert story.lines([{**event, "at": NOW} for event in story.happened(running, waits)]) == [
+        "2026-01-31 23:59:59               waits until 2026-02-01T01:00:00Z (limit): usage limit"
+    ]
+    done = merged(running, 0)
+    assert "completed" in {event["event"] for event in story.happened(running, done)}
