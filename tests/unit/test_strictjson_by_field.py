@@ -1,4 +1,4 @@
-"""The quick way to read what we wrote, a field a line, has the value of the slow one, and its verdict on what is odd."""
+"""The quick way to read what we wrote, a field a line, has the value of the slow one and its verdict on what is odd."""
 
 from __future__ import annotations
 
