@@ -189,13 +189,13 @@ def programs(stage: Stage) -> dict[str, Subject]:
     """The processes whose memory, system calls and files are told, by what they are."""
     found = {"python3 -I -S -c pass": stage.bare(), "sh -c :": stage.shell()}
     none, over = stage.scene(0), stage.scene(3, over=True)
-    idle = (
-        none.hook("PreToolUse", "Bash"),
-        none.hook("Stop"),
-        none.hook("SessionStart"),
-        over.hook("PostToolUse", "Bash"),
+    asked = (
+        (none, "PreToolUse", "Bash"),
+        (none, "Stop", ""),
+        (none, "SessionStart", ""),
+        (over, "PostToolUse", "Bash"),
     )
-    found.update(zip(IDLE, idle))
+    found.update((name, scene.hook(event, tool)) for name, (scene, event, tool) in zip(IDLE, asked))
     for count in (100, MANY):
         scene, name = stage.scene(count), f"batch of {count:,}"
         found.update((f"{event} Bash, {name}", scene.hook(event, "Bash")) for event in ("PreToolUse", "PostToolUse"))

@@ -71,8 +71,7 @@ def keep(project: Project, private: int, batch_id: str, data: bytes) -> str:
         while name in names:
             number += 1
             name = f"{batch_id}.{number}.json"
-        disk.unlink(private, seal.TEMP)  # the name that the next write sweeps
-        disk.write(private, seal.TEMP, data, 0)
+        disk.write_anew(private, seal.TEMP, data, 0)  # the name that the next write sweeps
         try:
             os.rename(seal.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)
             disk.sync(folder)
@@ -221,8 +220,7 @@ def cut_short(folder: int, name: str, sealed: Seal) -> Optional[bytes]:
 def put_seal(private: int, text: bytes) -> None:
     """Put a seal with this text in place, durably. OSError when that fails: one of the two is in place then."""
     try:
-        disk.unlink(private, seal.TEMP)
-        disk.write(private, seal.TEMP, text, 0)
+        disk.write_anew(private, seal.TEMP, text, 0)
         os.replace(seal.TEMP, "seal", src_dir_fd=private, dst_dir_fd=private)
         disk.sync(private)
     except OSError:

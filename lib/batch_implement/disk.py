@@ -87,6 +87,15 @@ def write(folder: int, name: str, data: bytes, revision: int) -> Identity:
     return identity_of(status, sha256(data), revision)
 
 
+def write_anew(folder: int, name: str, data: bytes, revision: int) -> Identity:
+    """The same under a name of ours where a crash may have left a file, which is removed then. Mostly there is none."""
+    try:
+        return write(folder, name, data, revision)
+    except FileExistsError:
+        unlink(folder, name)
+        return write(folder, name, data, revision)
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write all of `data`, in several goes where the system takes less at once."""
     view = memoryview(data)

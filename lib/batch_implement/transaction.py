@@ -333,8 +333,7 @@ class Transaction:
         was_live = was is not None and was.live
         copied = False
         try:
-            disk.unlink(folder, self.project.temp_name)
-            identity = disk.write(folder, self.project.temp_name, data, state["revision"])
+            identity = disk.write_anew(folder, self.project.temp_name, data, state["revision"])
             self._seal(state, identity, old, live=was_live or model.wants_hooks(state))
             if old is None or old.sha256 != identity.sha256:  # else it comes from the copy, which nothing may endanger
                 copied = custody.copied(

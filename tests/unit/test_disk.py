@@ -62,6 +62,15 @@ def test_nothing_that_is_there_is_written_over_or_through(folder, tmp_path, writ
     assert (tmp_path / "f").read_bytes() == b"kept"
 
 
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_a_crash_left_under_a_name_of_ours_makes_way_and_is_not_written_through(folder, tmp_path, kind):
+    (tmp_path / "real").write_bytes(b"kept")
+    (tmp_path / "f").symlink_to("real") if kind == "link" else (tmp_path / "f").write_bytes(b"left")
+    identity = disk.write_anew(folder, "f", b"new", 3)
+    status, data = disk.read(folder, "f")
+    assert (data, identity.is_at(status), (tmp_path / "real").read_bytes()) == (b"new", True, b"kept")
+
+
 def test_what_is_not_there_is_none(folder):
     assert disk.read(folder, "f") is None
 
