@@ -184,6 +184,17 @@ def test_removing_what_is_gone_is_fine(folder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("data", [b"", b"x" * 100_000])
-def test_the_digest_is_sha256(data):
+@pytest.mark.parametrize("hashed", [0, disk.MUCH])
+@pytest.mark.parametrize("data", [b"", b"x" * 100_000, b"x" * disk.MUCH])
+def test_the_digest_is_sha256_by_whichever_function(data, hashed, monkeypatch):
+    monkeypatch.setattr(disk, "_hashed", hashed)
     assert disk.sha256(data) == hashlib.sha256(data).hexdigest()
+
+
+def test_openssl_is_loaded_only_by_a_process_that_hashes_much(monkeypatch):
+    asked = []
+    monkeypatch.setattr(disk, "_hashed", 0)
+    monkeypatch.setattr(disk, "_function_for", lambda much: asked.append(much) or hashlib.sha256)
+    for _ in range(3):
+        disk.sha256(b"x" * (disk.MUCH // 2))
+    assert asked == [False, True, True]
