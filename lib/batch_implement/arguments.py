@@ -10,6 +10,7 @@ Wrong arguments raise Misuse: what is wrong, what was probably meant, and the us
 from __future__ import annotations
 
 import argparse
+import re
 import textwrap
 
 from . import model, policies
@@ -20,10 +21,19 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, NoReturn, Sequence
 
 GROUPS = (
-    ("For a person, to steer the batch", ("create", "add", "skip", "retry", "pause", "resume", "abort", "issues")),
-    ("For anyone, to look at it", ("status", "next", "brief", "log", "validate", "schema", "doctor")),
+    (
+        "For a person, to steer the batch",
+        ("create", "run", "add", "skip", "retry", "pause", "resume", "abort", "issues"),
+    ),
+    ("For anyone, to look at it", ("status", "next", "brief", "log", "report", "validate", "schema", "doctor")),
     ("For the model, feature by feature", ("start", "phase", "done", "fail", "decide")),
 )
+# `plan` is left out: it changes nothing, so no feature would ever be done in it.
+PERMISSION_MODES = ("acceptEdits", "auto", "bypassPermissions", "default", "dontAsk")
+DEFAULT_MODE = "acceptEdits"
+MOST_JOBS = 64
+_DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
+_RULE = re.compile(r"[A-Za-z][A-Za-z0-9_*-]*(?:\(.+\))?")
 LONGEST_USAGE = 2  # lines; a longer one hides what is wrong
 
 
@@ -97,6 +107,36 @@ def batch_options(parser: argparse.ArgumentParser) -> None:
         "--replace", action="store_true", help="put an unfinished batch into history and start this one"
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would be done and write nothing")
+
+
+def run_options(parser: argparse.ArgumentParser) -> None:
+    """The options that `batchctl run` has beyond those of a new batch; `runner.options` reads them."""
+    put = parser.add_argument
+    put("--resume", nargs="?", const="", metavar="ID", help="go on with the batch that is here")
+    put("--jobs", type=_jobs, metavar="N", help="features that are worked on side by side (1)")
+    put("--client", metavar="PATH", help="the Claude Code to start (`claude` on PATH)")
+    put("--model", metavar="NAME", help="the model that it is to use")
+    put(
+        "--permission-mode", choices=PERMISSION_MODES, metavar="MODE",
+        help=f"what it may do unasked: {', '.join(PERMISSION_MODES)} ({DEFAULT_MODE})",
+    )  # fmt: skip
+    put("--allow", type=_rule, action="append", metavar="RULE", help="a permission rule more, as `Bash(make:*)`")
+    put("--worker", metavar="CMD", help="a shell command in place of Claude Code; the brief is its standard input")
+    put("--worktrees", metavar="DIR", help="folder for the work trees (beside the project: PROJECT.worktrees)")
+    put("--merge", action="store_true", default=None, help="fast-forward your branch to the result at the end")
+    ways = parser.add_mutually_exclusive_group()
+    for flag, value, text in (
+        ("--pr", "batch", "open one pull request for the batch, with gh"),
+        ("--pr-per-feature", "feature", "open one for each feature"),
+    ):
+        ways.add_argument(flag, dest="pr", action="store_const", const=value, help=text)
+    put("--notify", metavar="CMD", help="shell command to run at the end, at a pause and when a feature has failed")
+    put("--feature-time", type=_duration, metavar="DURATION", help="end a client after this long (2h)")
+    put("--feature-turns", type=_count, metavar="N", help="end a client after so many turns")
+    put("--feature-cost", type=_amount, metavar="USD", help="end a client once it has cost so much")
+    put("--max-time", type=_duration, metavar="DURATION", help="begin no feature after this long")
+    put("--max-cost", type=_amount, metavar="USD", help="begin no feature once all have cost so much")
+    put("--max-wait", type=_duration, metavar="DURATION", help="pause once all waits have taken so long (no limit)")
 
 
 def policy_of(options: argparse.Namespace, *, unattended: bool) -> Dict[str, Any]:
@@ -197,6 +237,13 @@ def verbs() -> Parser:
 
     sub = verb("create", "start a batch", "batchctl create features.txt --verify 'make test'")
     batch_options(sub)
+    sub = verb(
+        "run",
+        "drive a whole batch without you: a client for each feature, until all are done",
+        "batchctl run features.txt --verify 'make test' --jobs 2",
+    )
+    batch_options(sub)
+    run_options(sub)
     sub = verb("add", "append features to the batch", "batchctl add more.txt")
     source_options(sub)
     sub = verb("skip", "leave a feature out, and what needs it", 'batchctl skip 3 --reason "not wanted any more"')
@@ -212,6 +259,16 @@ def verbs() -> Parser:
     verb("issues", "write outcomes to the issues and close them, as far as the batch asks for it", "batchctl issues")
     sub = verb("log", "tell what happened to the batch, oldest first", "batchctl log --feature 3")
     sub.add_argument("--feature", metavar="N", type=_positive, help="of one feature only, by its number from 1")
+    sub = verb(
+        "report",
+        "tell what became of a batch: outcomes, time line, cost",
+        "batchctl report --format html --output r.html",
+    )
+    sub.add_argument("--format", choices=("md", "html", "json"), default="md", help="Markdown (md), html or json")
+    sub.add_argument("--output", metavar="FILE", help="write it there; default: standard output")
+    sub.add_argument(
+        "batch_id", nargs="?", metavar="BATCH_ID", help="one from history; default: the batch that is here"
+    )
     sub = verb(
         "validate", "check state and features files against their schemas", "batchctl validate .claude/batch_state.json"
     )
@@ -244,10 +301,41 @@ def _positive(text: str) -> int:
     return _number(text, 1)
 
 
-def _number(text: str, least: int) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) >= least):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to 999999999")
+def _count(text: str) -> int:
+    return _number(text, 1, 1_000_000)
+
+
+def _jobs(text: str) -> int:
+    return _number(text, 1, MOST_JOBS)
+
+
+def _number(text: str, least: int, most: int = 999_999_999) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {most}")
     return int(text)
+
+
+def _duration(text: str) -> int:
+    """A duration in seconds."""
+    found = _DURATION.fullmatch(text)
+    seconds = sum(int(number or 0) * unit for number, unit in zip(found.groups(), (3600, 60, 1))) if found else 0
+    if not 1 <= seconds <= 366 * 86_400:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no duration; write it as 90s, 45m, 8h or 1h30m")
+    return seconds
+
+
+def _amount(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII) or not float(text):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no amount in US dollars; write it as 5 or 2.50")
+    return float(text)
+
+
+def _rule(text: str) -> str:
+    if not _RULE.fullmatch(text) or not text.isprintable():
+        raise argparse.ArgumentTypeError(
+            f"{text[:60]!r} is no permission rule; write it as `Bash(make:*)`, `WebFetch` or `mcp__server__tool`"
+        )
+    return text
 
 
 def _version() -> str:

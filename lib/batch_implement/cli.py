@@ -195,6 +195,14 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     return text, report.status(state)
 
 
+def _run(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
+    from .runner import command
+
+    return command.run(
+        options, project, caller, cwd=cwd, stdin=_stdin(caller), environ=os.environ, plugin=PLUGIN, notes=store.notes
+    )
+
+
 def _add(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from . import personverbs, sources
 
@@ -251,6 +259,18 @@ def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
     return "\n".join(story.lines(entries)) or f"The log says nothing{about}.", {"entries": entries}
 
 
+def _report(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
+    from . import clock, morning, reports
+
+    state, put_away = reports.of_batch(project, options.batch_id)
+    data = morning.report_data(state, state["updated_at"] if put_away else clock.now(), put_away=put_away)
+    text = reports.told(data, options.format)
+    if options.output is None:
+        return text.rstrip("\n"), data
+    place = reports.save(project, os.path.join(cwd, options.output), text)
+    return f"The report of batch {state['batch_id']} is in {place}.", {"path": place, "format": options.format}
+
+
 def _validate(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from . import validation
 
@@ -276,8 +296,9 @@ def _doctor(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 _VERBS = {
     "start": _start, "phase": _phase, "done": _done, "fail": _fail, "decide": _decide, "status": _status, "next": _next,
-    "brief": _brief, "create": _create, "add": _add, "skip": _skip, "retry": _retry, "pause": _pause, "resume": _resume,
-    "abort": _abort, "issues": _issues, "log": _log, "validate": _validate, "schema": _schema, "doctor": _doctor,
+    "brief": _brief, "create": _create, "run": _run, "add": _add, "skip": _skip, "retry": _retry, "pause": _pause, "resume": _resume,
+    "abort": _abort, "issues": _issues, "log": _log, "report": _report, "validate": _validate, "schema": _schema,
+    "doctor": _doctor,
 }  # fmt: skip
 
 

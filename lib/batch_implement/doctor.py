@@ -1,25 +1,30 @@
-"""`batchctl doctor`: everything that would stop a batch, each with its remedy. Looks, and changes nothing."""
+"""`batchctl doctor`: everything that would stop a batch, each with its remedy. Looks, and changes nothing.
+
+found = check(project, os.environ, plugin)          all of it
+found = gathered([("python", python), ...])         some of it: each look gives (verdict, text) pairs
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 
-from . import gitrepo, model, process, pyyaml, reminder
+from . import gitrepo, model, permissions, process, pyyaml, reminder
 from .errors import BatchError, Refused
 from .store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
+    from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
     from .paths import Project
 
+    Look = Callable[[], Iterator[Tuple[str, str]]]
+
 OLDEST_PYTHON = (3, 9)
-MEASURED_CLIENT = "2.1.330"
+MEASURED_CLIENT = (2, 1, 330)
 HOOK_EVENTS = ("PreToolUse", "PostToolUse", "Stop", "SubagentStop", "SessionStart", "PreCompact", "UserPromptExpansion")
 GOOD, LOOK, BAD = "ok", "look", "bad"
 
@@ -28,17 +33,25 @@ def check(project: Project, environ: Mapping[str, str], plugin: str) -> List[Dic
     """One `{check, verdict, text}` each: `ok`, `look` (works, but not as well as it could) or `bad` (with the
     remedy).
     """
+    program = environ.get("CLAUDE_CODE_EXECPATH") or _running_client(environ) or shutil.which("claude")
+    return gathered(
+        [
+            ("python", python),
+            ("pyyaml", _pyyaml),
+            ("git", lambda: git(project)),
+            ("git", lambda: _tree(project)),
+            ("client", lambda: client(program)),
+            ("hooks", lambda: hooks(plugin)),
+            ("state", lambda: _state(project)),
+            ("gh", lambda: _gh(project)),
+            ("permissions", lambda: _permissions(project, environ)),
+        ]
+    )
+
+
+def gathered(looks: Sequence[Tuple[str, Look]]) -> List[Dict[str, str]]:
+    """What these looks find, in order, as `check` has it. One that cannot be taken is `bad`, with the error's words."""
     found: List[Dict[str, str]] = []
-    looks: List[tuple[str, Callable[[], Iterator[tuple[str, str]]]]] = [
-        ("python", lambda: _python()),
-        ("pyyaml", lambda: _pyyaml()),
-        ("git", lambda: _git(project)),
-        ("client", lambda: _client(environ)),
-        ("hooks", lambda: _hooks(plugin)),
-        ("state", lambda: _state(project)),
-        ("gh", lambda: _gh(project)),
-        ("permissions", lambda: _permissions(project, environ)),
-    ]
     for name, look in looks:
         try:
             found += [{"check": name, "verdict": verdict, "text": text} for verdict, text in look()]
@@ -47,7 +60,13 @@ def check(project: Project, environ: Mapping[str, str], plugin: str) -> List[Dic
     return found
 
 
-def _python() -> Iterator[tuple[str, str]]:
+def lines(found: Sequence[Mapping[str, str]]) -> List[str]:
+    """What was found, a line each."""
+    return [f"{entry['verdict']:<4}  {entry['check']:<11}  {entry['text']}" for entry in found]
+
+
+def python() -> Iterator[Tuple[str, str]]:
+    """The interpreter that runs this."""
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < OLDEST_PYTHON:
         yield BAD, f"Python {version} at {sys.executable} is too old: 3.9 or newer is needed first on PATH."
@@ -64,7 +83,7 @@ def _python() -> Iterator[tuple[str, str]]:
                 )
 
 
-def _pyyaml() -> Iterator[tuple[str, str]]:
+def _pyyaml() -> Iterator[Tuple[str, str]]:
     spec, _ = pyyaml.find(pyyaml.forbidden_folders())
     if spec is None or spec.origin is None:
         yield GOOD, "no PyYAML for this Python: only a list in YAML needs it (`pip install pyyaml` with that Python)"
@@ -72,15 +91,21 @@ def _pyyaml() -> Iterator[tuple[str, str]]:
         yield GOOD, f"PyYAML in {os.path.dirname(spec.origin)}"
 
 
-def _git(project: Project) -> Iterator[tuple[str, str]]:
+def git(project: Project) -> Iterator[Tuple[str, str]]:
+    """git itself, the repository, and who commits in it."""
     yield GOOD, gitrepo.version()
     if project.git_dir is None or not gitrepo.is_repository(project.root):
         yield BAD, f"{project.root} is not a git repository: `git init` and commit what is there."
         return
-    if gitrepo.head(project.root) is None:
-        yield LOOK, "There is no commit yet: leftovers of a failed feature cannot be stashed before the first one."
     if not gitrepo.has_identity(project.root):
         yield BAD, "git does not know who commits: set user.name and user.email with `git config`."
+
+
+def _tree(project: Project) -> Iterator[Tuple[str, str]]:
+    if project.git_dir is None or not gitrepo.is_repository(project.root):
+        return
+    if gitrepo.head(project.root) is None:
+        yield LOOK, "There is no commit yet: leftovers of a failed feature cannot be stashed before the first one."
     tracked, _ = gitrepo.changes(project.root)
     if tracked:
         yield (
@@ -90,28 +115,52 @@ def _git(project: Project) -> Iterator[tuple[str, str]]:
         )
 
 
-def _client(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    program = environ.get("CLAUDE_CODE_EXECPATH") or _running_client(environ) or shutil.which("claude")
+def client(program: Optional[str]) -> Iterator[Tuple[str, str]]:
+    """The client's program, None when none was found, and its version."""
     if not program:
         yield BAD, "`claude` was not found on PATH: install Claude Code (npm package @anthropic-ai/claude-code)."
         return
     try:
-        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=20, check=False)
+        said = _version_of(program)
     except (OSError, subprocess.TimeoutExpired) as error:
         yield BAD, f"{program} does not start: {error}"
         return
-    version = answer.stdout.split(" ")[0].strip()
-    parts = version.split(".")
-    if len(parts) != 3 or not all(part.isdigit() for part in parts):
-        yield LOOK, f"{program} says {answer.stdout.strip()[:80]!r}; the version could not be read."
-    elif tuple(map(int, parts)) < tuple(map(int, MEASURED_CLIENT.split("."))):
+    version = _version_in(said)
+    if version is None:
+        yield LOOK, f"{program} says {said.strip()[:80]!r}; the version could not be read."
+    elif version < MEASURED_CLIENT:
         yield (
             LOOK,
-            f"Claude Code {version} at {program} is older than {MEASURED_CLIENT}, which the hooks were measured with: "
-            "update it.",
+            f"Claude Code {_dotted(version)} at {program} is older than {_dotted(MEASURED_CLIENT)}, which the hooks "
+            "were measured with: update it.",
         )
     else:
-        yield GOOD, f"Claude Code {version} at {program}"
+        yield GOOD, f"Claude Code {_dotted(version)} at {program}"
+
+
+def client_version(program: str) -> Optional[Tuple[int, ...]]:
+    """The version of the client `program`; None when it does not start or says none."""
+    try:
+        return _version_in(_version_of(program))
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+
+
+def _version_of(program: str) -> str:
+    answer = subprocess.run(
+        [program, "--version"], capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=20, check=False
+    )
+    return answer.stdout
+
+
+def _version_in(said: str) -> Optional[Tuple[int, ...]]:
+    """The version that `claude --version` says, as three numbers; None when there is none in it."""
+    parts = said.partition(" ")[0].strip().split(".")
+    return tuple(map(int, parts)) if len(parts) == 3 and all(part.isdigit() for part in parts) else None
+
+
+def _dotted(version: Tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def _running_client(environ: Mapping[str, str]) -> Optional[str]:
@@ -123,9 +172,10 @@ def _running_client(environ: Mapping[str, str]) -> Optional[str]:
     return None if os.path.basename(path).startswith(("node", "bun")) else path
 
 
-def _hooks(plugin: str) -> Iterator[tuple[str, str]]:
+def hooks(plugin: str) -> Iterator[Tuple[str, str]]:
+    """The hooks of the plugin in the folder `plugin`."""
     path = os.path.join(plugin, "hooks", "hooks.json")
-    declared = _json_file(path)
+    declared = permissions.json_file(path)
     missing = [event for event in HOOK_EVENTS if event not in (declared or {}).get("hooks", {})]
     if declared is None or missing:
         yield BAD, f"{path} is missing or lacks {', '.join(missing)}: install the plugin again."
@@ -137,7 +187,7 @@ def _hooks(plugin: str) -> Iterator[tuple[str, str]]:
         yield GOOD, f"hooks of {plugin}"
 
 
-def _state(project: Project) -> Iterator[tuple[str, str]]:
+def _state(project: Project) -> Iterator[Tuple[str, str]]:
     state = Store(project).read()
     if state is None:
         yield GOOD, f"no batch in {project.root}"
@@ -152,7 +202,7 @@ def _state(project: Project) -> Iterator[tuple[str, str]]:
         )
 
 
-def _gh(project: Project) -> Iterator[tuple[str, str]]:
+def _gh(project: Project) -> Iterator[Tuple[str, str]]:
     """Whether a batch made of issues can reach them; nothing for any other."""
     state = Store(project).read_if_usable()
     if state is None or not state.get("issue_numbers"):
@@ -165,27 +215,15 @@ def _gh(project: Project) -> Iterator[tuple[str, str]]:
         yield LOOK, f"{error.message} Without it the batch goes on, but nothing is written to its issues."
 
 
-def _permissions(project: Project, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    home = environ.get("CLAUDE_CONFIG_DIR") or os.path.join(environ.get("HOME", os.path.expanduser("~")), ".claude")
-    places = [
-        os.path.join(project.root, ".claude", "settings.json"),
-        os.path.join(project.root, ".claude", "settings.local.json"),
-        os.path.join(home, "settings.json"),
-    ]
-    denied: List[str] = []
-    for place in places:
-        settings = _json_file(place) or {}
-        if settings.get("disableAllHooks") is True:
-            yield BAD, f"{place} has disableAllHooks: nothing would keep the batch going. Take it out."
-        permissions = settings.get("permissions")
-        for kind in ("deny", "ask"):
-            rules = permissions.get(kind) if isinstance(permissions, dict) else None
-            needed = ("Bash", "Edit", "Write", "Skill", "Agent")
-            for rule in rules if isinstance(rules, list) else []:
-                tool = str(rule).split("(")[0]
-                about = str(rule)[len(tool) + 1 :]
-                if tool in needed and (not about or about.startswith(("git", "batchctl", "*", "auto-implement"))):
-                    denied.append(f"{kind} {rule} in {place}")
+def _permissions(project: Project, environ: Mapping[str, str]) -> Iterator[Tuple[str, str]]:
+    return rules(permissions.settings(project.root, environ), permissions.IN_A_CONVERSATION)
+
+
+def rules(found: permissions.Settings, calls: Sequence[Tuple[str, str]]) -> Iterator[Tuple[str, str]]:
+    """Whether settings keep the hooks from running, or a client from these calls."""
+    for why in permissions.without_hooks(found):
+        yield BAD, why
+    denied = permissions.forbidding(found, calls)
     if denied:
         yield (
             BAD,
@@ -194,12 +232,3 @@ def _permissions(project: Project, environ: Mapping[str, str]) -> Iterator[tuple
         )
     else:
         yield GOOD, "no permission rule stands in the way of git, batchctl or the worker"
-
-
-def _json_file(path: str) -> Optional[Dict[str, Any]]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            data = json.load(file)
-    except (OSError, ValueError):
-        return None
-    return data if isinstance(data, dict) else None

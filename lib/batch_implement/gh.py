@@ -1,21 +1,25 @@
-"""The one seam to `gh`, GitHub's command line: the few calls that read issues and write to them.
+"""The one seam to `gh`, GitHub's command line: the few calls that read and write issues and open pull requests.
 
     gh.view(root, 72, "number,title,state")   one issue (or pull request: gh does not tell them apart), as gh gives it
     gh.listed(root, label, milestone)         the open issues of a label, a milestone or both
     gh.comment(root, 72, body)                its address
     gh.close(root, 72)
     gh.repository(root)                       the repository that gh finds here: address, default branch, remotes
+    gh.permission(root)                       what the login may do there: `ADMIN`, `WRITE`, `READ`, ...
+    gh.pull_request(root, branch)             the open pull request of a branch, or None
+    gh.create_pull_request(root, head=..., base=..., title=..., body=...)    its address
+    gh.edit_pull_request(root, 72, body)
 
 Every call is a list of arguments, never a shell line; a body goes in by standard input. It runs in the project's root,
 so that gh finds the repository by the remotes there (or by GH_REPO), asks nothing, and ends after 30 s. What goes
 wrong is a `GhTrouble`: its message says what to do, its `kind` what happened.
 
 Where this is from: the calls, their JSON fields and the exit statuses (1 error, 2 cancelled, 4 login needed) from gh's
-manual (`gh issue view`, `gh issue list`, `gh issue comment`, `gh issue close`, `gh repo view`, `gh help exit-codes`,
-`gh help environment`); the words on standard error from gh's source (internal/ghcmd/cmd.go, pkg/cmd/root/help.go,
-pkg/cmd/factory/remote_resolver.go, pkg/cmd/issue/) and, where GitHub says them, from reports of them. gh's words may
-change: what is not recognised is passed on as it is. `gh auth status` is not asked: each call says it itself, and its
-exit status was wrong for a while (cli/cli issue 8845).
+manual (`gh issue view`, `gh issue list`, `gh issue comment`, `gh issue close`, `gh pr list`, `gh pr create`, `gh pr
+edit`, `gh repo view`, `gh help exit-codes`, `gh help environment`); the words on standard error from gh's source
+(internal/ghcmd/cmd.go, pkg/cmd/root/help.go, pkg/cmd/factory/remote_resolver.go, pkg/cmd/issue/, pkg/cmd/pr/) and,
+where GitHub says them, from reports of them. gh's words may change: what is not recognised is passed on as it is. `gh
+auth status` is not asked: each call says it itself, and its exit status was wrong for a while (cli/cli issue 8845).
 """
 
 from __future__ import annotations
@@ -116,10 +120,24 @@ _SIGNS: Sequence[Tuple[str, Tuple[str, ...], str]] = (
         "unlock`), or comment by hand.",
     ),
     (
+        "exists",
+        ("a pull request for branch", "a pull request already exists"),
+        "There is an open pull request already ({about}). gh said: {words}",
+    ),
+    (
+        "no_commits",
+        ("no commits between", "must be on a branch named differently"),
+        "There is nothing to open a pull request for ({about}): the base has all of its commits, or one of the two "
+        "branches is not on the remote. gh said: {words}",
+    ),
+    (
         "permission",
-        ("resource not accessible", "correct permissions", "could not close the issue", "saml", "http 403"),
+        (
+            "resource not accessible", "correct permissions", "could not close the issue", "must be a collaborator",
+            "saml", "http 403",
+        ),
         "This login may not do that with {about}. `gh auth status` shows the login and what its token may do; it needs "
-        "to read and write issues. gh said: {words}",
+        "to read and write issues and pull requests. gh said: {words}",
     ),
     (
         "old",
@@ -136,7 +154,8 @@ class GhTrouble(Refused):
     """A call of gh that came to nothing.
 
     `kind`: `missing`, `timeout`, `login`, `rate`, `offline`, `server`, `repository`, `no_issue`, `no_milestone`,
-    `locked`, `permission`, `old`, `answer` (not what was asked for), `other`.
+    `locked`, `exists`, `no_commits` (of a pull request), `permission`, `old`, `answer` (not what was asked for),
+    `other`.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -218,6 +237,45 @@ def repository(root: str) -> Repository:
     return Repository(features.clean(url), branch, _remotes(root, url))
 
 
+def permission(root: str) -> str:
+    """What the login may do in the repository that gh finds for the project: `ADMIN`, `MAINTAIN`, `WRITE`, `TRIAGE` or
+    `READ`; empty when GitHub does not say.
+    """
+    about = "the repository"
+    found = _parsed(_run(root, "repo", "view", "--json", "viewerPermission", about=about), about)
+    may = found.get("viewerPermission") if isinstance(found, dict) else None
+    return may if isinstance(may, str) else ""
+
+
+def pull_request(root: str, branch: str) -> Optional[Dict[str, Any]]:
+    """The open pull request of the repository's own `branch`: its `number`, `url` and `baseRefName`; None without
+    one. Those from branches of that name in forks do not count.
+    """
+    about = f"the pull request of {branch}"
+    fields = "number,url,baseRefName,isCrossRepository"
+    said = _run(root, "pr", "list", f"--head={branch}", "--state", "open", "--json", fields, about=about)
+    found = _parsed(said, about)
+    if not isinstance(found, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("number"), int) and isinstance(entry.get("url"), str)
+        for entry in found
+    ):
+        raise _odd(about, "is no list of pull requests")
+    return next((entry for entry in found if not entry.get("isCrossRepository")), None)
+
+
+def create_pull_request(root: str, *, head: str, base: str, title: str, body: str) -> str:
+    """Open a pull request of the branch `head`, which is on the remote, into `base`; its address, empty when gh did
+    not say it. GhTrouble of the kind `exists` when there is an open one.
+    """
+    given = (f"--head={head}", f"--base={base}", f"--title={title}", "--body-file", "-")
+    return _line(_run(root, "pr", "create", *given, about=f"{head} into {base}", text=body))
+
+
+def edit_pull_request(root: str, number: int, body: str) -> None:
+    """Give a pull request another text."""
+    _run(root, "pr", "edit", str(number), "--body-file", "-", about=f"pull request {number}", text=body)
+
+
 def _remotes(root: str, url: str) -> List[str]:
     """Names of the remotes that stand for the repository at `url`, as gh prefers them.
 
@@ -283,7 +341,7 @@ def _program() -> str:
     if found is None:
         raise GhTrouble(
             "missing",
-            "gh, GitHub's command line, was not found on PATH. Issues are read and written with it: install it "
+            "gh, GitHub's command line, was not found on PATH. Issues and pull requests go through it: install it "
             "(https://cli.github.com) and `gh auth login`, then the same again.",
         )
     return found

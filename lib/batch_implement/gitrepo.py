@@ -292,12 +292,17 @@ def _escaped(char: str) -> str:
 
 
 def ask(
-    root: str, *arguments: str, fails: bool = False, text: Optional[str] = None, literal: bool = False
+    root: str,
+    *arguments: str,
+    fails: bool = False,
+    text: Optional[str] = None,
+    literal: bool = False,
+    timeout_s: float = TIMEOUT_S,
 ) -> subprocess.CompletedProcess[str]:
     """Run git in the root with these arguments, `text` on its standard input; what it printed and its exit status.
 
-    With `fails` a status other than 0 is an answer, too; without, it is StateUnusable. `literal`: paths among the
-    arguments mean themselves, never a pattern.
+    With `fails` a status other than 0 is an answer, too; without, it is StateUnusable, as is no answer within
+    `timeout_s` seconds. `literal`: paths among the arguments mean themselves, never a pattern.
     """
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     environment.update(LC_ALL="C", GIT_TERMINAL_PROMPT="0")
@@ -307,12 +312,12 @@ def ask(
         answer = subprocess.run(
             ["git", "-C", root, *arguments],
             input=text, stdin=subprocess.DEVNULL if text is None else None, capture_output=True,
-            encoding="utf-8", errors="surrogateescape", timeout=TIMEOUT_S, env=environment, check=False,
+            encoding="utf-8", errors="surrogateescape", timeout=timeout_s, env=environment, check=False,
         )  # fmt: skip
     except FileNotFoundError as error:
         raise StateUnusable("git was not found on PATH. Install it, or start from a shell that has it.") from error
     except subprocess.TimeoutExpired as error:
-        raise StateUnusable(f"`git {arguments[0]}` did not answer within {TIMEOUT_S} s in {root}.") from error
+        raise StateUnusable(f"`git {arguments[0]}` did not answer within {timeout_s} s in {root}.") from error
     if answer.returncode != 0 and not fails:
         raise StateUnusable(
             f"`git {' '.join(arguments[:2])}` failed in {root}: {answer.stderr.strip()[:500] or answer.returncode}"

@@ -121,8 +121,8 @@ def _refuse_unmerged(project: Project, state: State) -> None:
     done = gitrepo.tip(project.root, branch) if project.git_dir else None
     if done and not gitrepo.has(project.root, done):
         raise Refused(
-            f"What `batchctl run` did of batch {state['batch_id']} is on the branch {branch}, which HEAD does not have. "
-            f"`git merge {branch}` brings it here; or go on where it is: `batchctl run --resume` in a terminal."
+            f"What `batchctl run` did of batch {state['batch_id']} is on the branch {branch}, which HEAD does not "
+            f"have. `git merge {branch}` brings it here; or go on where it is: `batchctl run --resume` in a terminal."
         )
 
 
@@ -131,9 +131,7 @@ def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, 
     client works.
     """
     store = Store(project)
-    state = store.read()
-    if state is None or (batch_id and state["batch_id"] != batch_id):
-        raise _other_batch(project, state, batch_id)
+    state = named(project, batch_id)
     if state.get("run"):
         _refuse_unmerged(project, state)
     now = clock.now()
@@ -149,6 +147,14 @@ def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, 
     state = store.update(take)
     if project.git_dir is not None and gitrepo.is_repository(project.root):
         gitrepo.hide_state(project.root)
+    return state
+
+
+def named(project: Project, batch_id: Optional[str]) -> State:
+    """The batch that is here; Refused when there is none, or when `batch_id` is another's."""
+    state = Store(project).read()
+    if state is None or (batch_id and state["batch_id"] != batch_id):
+        raise _other_batch(project, state, batch_id)
     return state
 
 

@@ -10,11 +10,12 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, Mapping, Optional
+    from typing import Iterator, List, Mapping, Optional
 
     from .model import State
 
 CLIENT_NAMES = ("claude", "claude.exe")
+MARK = "BATCHCTL_WORKTREE"  # in the environment of everything that an unattended run starts, its work tree
 
 
 def started(pid: int) -> Optional[str]:
@@ -123,6 +124,54 @@ def relation(owner: Optional[State], session_id: str, pid: Optional[int]) -> str
     if owner is not None and owner["pid"] == pid and owner["host"] == host():
         return "free"
     return "other" if holds(owner) else "free"
+
+
+def marked(value: str) -> List[int]:
+    """The processes that were started with `MARK` set to `value`, and what they started; never this one. One that
+    cleared its environment is not found.
+    """
+    sign = f"{MARK}={value}"
+    if os.path.isdir("/proc/self"):
+        wanted = sign.encode("utf-8", "surrogateescape")
+        numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        return [pid for pid in numbers if pid != os.getpid() and wanted in _environment(pid) and runs(pid, None)]
+    import subprocess
+
+    answer = subprocess.run(["ps", "-axEww", "-o", "pid=,command="], capture_output=True, text=True, check=False)
+    lines = (line.split(None, 1) for line in answer.stdout.splitlines() if f" {sign} " in f"{line} ")
+    return [int(line[0]) for line in lines if int(line[0]) != os.getpid()]
+
+
+def end_marked(value: str, grace_s: float = 5.0) -> None:
+    """End what `marked(value)` finds, and wait for it: asked to (SIGTERM), after `grace_s` seconds killed."""
+    import signal
+    import time
+
+    began, asked = time.monotonic(), set()
+    while True:
+        left = marked(value)
+        if not left:
+            return
+        late = time.monotonic() - began > grace_s
+        for pid in left:
+            if late or pid not in asked:
+                asked.add(pid)
+                try:
+                    os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
+                except (ProcessLookupError, PermissionError):
+                    continue
+        if late and time.monotonic() - began > grace_s + 10:
+            return  # what even SIGKILL does not end hangs in the system
+        time.sleep(0.05)
+
+
+def _environment(pid: int) -> List[bytes]:
+    """The environment a process was started with; empty when it cannot be read."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read().split(b"\0")
+    except OSError:
+        return []
 
 
 def _proc_stat(pid: int) -> Optional[list[str]]:

@@ -206,6 +206,10 @@ def instruction(state: State) -> str:
 def _needed(state: State, index: int) -> List[str]:
     """The features that this one builds on, with their commits."""
     lines = []
+    for other in state.get("details", {}).get(key(index), {}).get("builds_on", ())[:10]:
+        at = f" (commit {other['commit'][:12]})" if other.get("commit") else ""
+        lines.append(f"It builds on another feature, which is done{at}:")
+        lines.append(quoted(other["text"], 200))
     for need in state["feature_dependencies"].get(key(index), ())[:10]:
         commit = state["evidence"].get(key(need), {}).get("commit")
         at = f" (commit {commit[:12]})" if commit else ""
@@ -222,6 +226,8 @@ def _before(state: State, index: int) -> List[str]:
         known = f" ({kind})" if kind != "feature" else ""  # the class of what has no other says nothing
         lines.append(f"Attempt {attempt['attempt']} ended without success{known}; it said:")
         lines.append(quoted(attempt["error_message"], 1000))
+        if attempt.get("branch") and attempt.get("changed", True):
+            lines.append(f"What it committed is on the branch `{attempt['branch']}`, not here.")
         if attempt.get("stash"):
             lines.append(f"What it left uncommitted is in the git stash named `{attempt['stash']}`.")
     interruptions = state["active"].get("interruptions", 0)

@@ -318,7 +318,7 @@ def note_pull_request(state: State, record: State) -> State:
 
 def happened(old: Optional[State], new: State) -> Iterator[Dict[str, Any]]:
     """The events of a run from one `run` to the next, as `story` has them."""
-    before: State = old or {"running": {}, "clients": {}, "waiting": None, "ended_at": None, "started_at": None}
+    before: State = old or {"running": {}, "clients": {}, "started_at": None}
     if new["started_at"] != before["started_at"]:
         yield {"event": "run begins", "jobs": new["jobs"], "branch": new["branch"]}
     for name, entry in new["running"].items():
@@ -333,10 +333,10 @@ def happened(old: Optional[State], new: State) -> Iterator[Dict[str, Any]]:
             last = (before["clients"].get(name) or [None])[-1]
             if last != clients[-1]:
                 yield {"event": "interrupted", "feature_index": int(name), "why": clients[-1].get("message", "")[:300]}
-    if new["waiting"] != before["waiting"]:
-        yield {"event": "waits", **new["waiting"]} if new["waiting"] else {"event": "waited"}
-    if new["ended_at"] and new["ended_at"] != before["ended_at"]:
-        yield {"event": "run ends", "why": new["ended_why"]}
+    if new.get("waiting") != before.get("waiting"):
+        yield {"event": "waits", **new["waiting"]} if new.get("waiting") else {"event": "waited"}
+    if new.get("ended_at") and new["ended_at"] != before.get("ended_at"):
+        yield {"event": "run ends", "why": new.get("ended_why")}
 
 
 def _with(state: State, **fields: Any) -> State:
@@ -371,10 +371,11 @@ def _kept_no_longer(state: State, index: int) -> State:
 
 
 def _alike(first: str, second: str) -> bool:
-    """Whether two messages tell of the same error: they differ in numbers, commits and blanks at most."""
+    """Whether two messages tell of the same error: they differ in numbers, commits, paths and blanks at most."""
     return _plain(first) == _plain(second)
 
 
 def _plain(message: str) -> str:
-    words = ("".join("#" if letter.isdigit() else letter for letter in word) for word in message.split())
-    return " ".join("#" if "#" in word and word.strip("#abcdef") == "" else word for word in words)
+    import re
+
+    return " ".join("/" if "/" in word else re.sub(r"[0-9a-f]{7,}|\d+", "#", word) for word in message.split())

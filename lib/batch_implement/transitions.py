@@ -142,7 +142,7 @@ def fail(
         "active": None,
         "retry_attempts": {**state["retry_attempts"], name: used},
         "failures_in_a_row": in_a_row,
-        **_attempt_ended(state, now, error, failure_class, stash, retry_after),
+        **_attempt_ended(state, now, error, failure_class, stash, retry_after, permanent=permanent),
     }
     granted = state.get("retry_allowance", {})
     retries_in_all = sum(max(0, count - 1 - granted.get(at, 0)) for at, count in changed["retry_attempts"].items())
@@ -356,7 +356,14 @@ def _check_index(state: State, index: int) -> None:
 
 
 def _attempt_ended(
-    state: State, now: str, error: str, failure_class: str, stash: Optional[str], retry_after: Optional[str] = None
+    state: State,
+    now: str,
+    error: str,
+    failure_class: str,
+    stash: Optional[str],
+    retry_after: Optional[str] = None,
+    *,
+    permanent: bool = False,
 ) -> State:
     active = state["active"]
     name = key(active["feature_index"])
@@ -368,6 +375,8 @@ def _attempt_ended(
         "stash": stash,
         "retry_after": retry_after,
     }
+    if permanent:
+        entry["permanent"] = True
     known = state.get("attempts", {})
     return {"attempts": {**known, name: [*known.get(name, ()), entry][-model.KEPT_ATTEMPTS :]}}
 

@@ -42,7 +42,7 @@ def start(project: Project, caller: Caller) -> str:
         base = gitrepo.head(project.root) if project.git_dir else None
         branch = gitrepo.branch(project.root) if project.git_dir else None
         state = store.update(lambda current: transitions.start(current, clock.now(), base, branch))
-    return reminder.worker_brief(state, _lying(project, state))
+    return brief_of(project, state)
 
 
 def brief(project: Project, caller: Caller) -> str:
@@ -50,6 +50,11 @@ def brief(project: Project, caller: Caller) -> str:
     state = Store(project).require()
     if not state["active"]:
         return callers.what_now(state, caller)
+    return brief_of(project, state)
+
+
+def brief_of(project: Project, state: State) -> str:
+    """What the worker of the feature that is open in `state` is told."""
     return reminder.worker_brief(state, _lying(project, state))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "client"))  # Whole batches run in the client, as tests there do.
 sys.path.insert(0, str(Path(__file__).parent))  # Whatever import mode pytest is told to use.
 
 import scratch

@@ -107,6 +107,46 @@ FAILED: dict[str, Patch] = {
         "seal.py", "        if error.errno in _NO_FILE:\n", "        if error.errno:\n",
     ),
 }  # fmt: skip
+BATCHES: dict[str, Patch] = {
+    "a feature that is open is begun anew": (
+        "workerverbs.py",
+        "    if not state[\"active\"]:\n"
+        "        base = gitrepo.head(project.root) if project.git_dir else None\n"
+        "        branch = gitrepo.branch(project.root) if project.git_dir else None\n"
+        "        state = store.update(lambda current: transitions.start(current, ",
+        "    if True:\n"
+        "        base = gitrepo.head(project.root) if project.git_dir else None\n"
+        "        branch = gitrepo.branch(project.root) if project.git_dir else None\n"
+        "        state = store.update(lambda current: transitions.start({**current, 'active': None}, ",
+    ),
+    "a worker is not told what lies there": (
+        "workerverbs.py", "    return reminder.lying(commits, left, active[\"base_commit\"])\n", "    return \"\"\n"
+    ),
+    "a resume counts the attempts down": (
+        "personverbs.py", "        running = transitions.unpause(current)\n",
+        "        running = {**transitions.unpause(current), 'retry_attempts': {}}\n",
+    ),
+    "the seal is not written": (
+        "custody.py", "        os.replace(seal.TEMP, \"seal\", src_dir_fd=private, dst_dir_fd=private)\n",
+        "        disk.unlink(private, seal.TEMP)\n",
+    ),
+}  # fmt: skip
+GUARDS: dict[str, Patch] = {
+    "the guard lets everything pass": (
+        "hooks/guard.py", "        reason = _reason_to_deny(occasion)\n", "        reason = None\n"
+    ),
+    "nothing is undone after": (
+        "hooks/guard.py", "    if not store.untouched():\n        store.settle()\n    return", "    return"
+    ),
+    "what the model wrote is taken for a person's edit": (
+        "hooks/guard.py", "    store = Store(occasion.project, by_model=True)\n    if occasion.sealed is None",
+        "    store = Store(occasion.project)\n    if occasion.sealed is None",
+    ),
+    "who reads the state is denied": (
+        "hooks/guard.py", "    refusal = shellguard.forbidden(command, names)\n",
+        "    refusal = shellguard.Refusal('state', 'it')\n",
+    ),
+}  # fmt: skip
 
 
 def mutated(patch: Patch, folder: str) -> str:

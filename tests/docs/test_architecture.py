@@ -17,7 +17,7 @@ PAGE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
 FILES = sorted(PACKAGE.rglob("*.py"))
 OPTIONAL = {"jsonschema", "yaml", "rich"}
 FOLDERS = ("hooks", "runner")
-PURE_MAY_IMPORT = {"__future__", "re", "typing", "heapq", "itertools", "difflib", "datetime", "zoneinfo"}
+PURE_MAY_IMPORT = {"__future__", "re", "typing", "heapq", "itertools", "difflib", "datetime", "zoneinfo", "html"}
 EXCEPTIONS = {"report": {"features"}, "story": {"features"}}  # for `clean`, which is pure itself
 
 

@@ -68,6 +68,11 @@ class StandIn:
         """The bodies of an issue's comments, oldest first."""
         return [comment["body"] for comment in self.issue(number).get("comments", [])]
 
+    def pulls(self) -> list[dict[str, Any]]:
+        """The pull requests, oldest first, each with its `number`."""
+        known = self.github().get("pulls", {})
+        return [{"number": int(number), **known[number]} for number in sorted(known, key=int)]
+
     def calls(self, beginning: str = "") -> list[dict[str, Any]]:
         """The calls so far whose arguments begin like that, oldest first."""
         path = Path(f"{self.path}.calls")

@@ -4,6 +4,9 @@ Its GitHub is one JSON file, named by GH_STAND_IN; each call is a line in the fi
 `{"arguments", "input", "cwd", "environment"}` (of the environment what steers gh). The file holds
 
     url, default_branch   of the repository; `"issues_enabled": false` switches its issues off
+    permission            what the login may do there (ADMIN when it is not said)
+    git                   path of a bare repository that holds its branches, where that matters
+    pulls                 number (text) -> title, body, head, base, state (OPEN, CLOSED, MERGED), from_fork
     viewer                login of whoever calls
     milestones            number (text) -> title
     issues                number (text) -> title, body, state (OPEN, CLOSED), labels (names), milestone (title), locked,
@@ -13,7 +16,7 @@ Its GitHub is one JSON file, named by GH_STAND_IN; each call is a line in the fi
 
 Without any of that it looks at the folder's git remotes as gh does. Words and exit statuses are the real ones: from
 gh's source (internal/ghcmd/cmd.go, pkg/cmd/root/help.go, pkg/cmd/factory/remote_resolver.go, pkg/cmd/issue/*,
-pkg/cmdutil/json_flags.go, api/queries_comments.go) and its manual; what GitHub says, from reports of it.
+pkg/cmd/pr/*, pkg/cmdutil/json_flags.go, api/queries_comments.go) and its manual; what GitHub says, from reports of it.
 """
 
 from __future__ import annotations
@@ -33,7 +36,14 @@ ISSUE_FIELDS = (
     "id", "isPinned", "labels", "milestone", "number", "projectCards", "projectItems", "reactionGroups", "state",
     "stateReason", "title", "updatedAt", "url",
 )  # fmt: skip
-REPOSITORY_FIELDS = ("defaultBranchRef", "description", "isFork", "name", "nameWithOwner", "owner", "url")
+REPOSITORY_FIELDS = (
+    "defaultBranchRef", "description", "isFork", "name", "nameWithOwner", "owner", "url", "viewerPermission",
+)  # fmt: skip
+PULL_FIELDS = (
+    "baseRefName", "body", "headRefName", "headRefOid", "isCrossRepository", "isDraft", "number", "state", "title",
+    "url",
+)  # fmt: skip
+LONGEST_TITLE = 256
 STEERING = (
     "GH_PROMPT_DISABLED", "GH_NO_UPDATE_NOTIFIER", "GH_PAGER", "GH_FORCE_TTY", "GH_DEBUG", "NO_COLOR",
     "CLICOLOR_FORCE", "GIT_DIR", "LC_ALL",
@@ -77,6 +87,14 @@ TROUBLES = {
     "may not close": (
         1,
         "GraphQL: octocat does not have the correct permissions to execute `CloseIssue` (closeIssue)\n",
+    ),
+    "may not open": (
+        1,
+        "pull request create failed: GraphQL: Resource not accessible by personal access token (createPullRequest)\n",
+    ),
+    "no collaborator": (
+        1,
+        "pull request create failed: GraphQL: octocat must be a collaborator (createPullRequest)\n",
     ),
     "too old": (1, "unknown flag: --json\n\nUsage:  gh issue view {<number> | <url>} [flags]\n\n"),
     "cancelled": (2, "\n"),
@@ -159,7 +177,7 @@ def _say(name: str) -> NoReturn:
 def _command(github: dict[str, Any], arguments: list[str]) -> Any:
     commands = {
         ("issue", "view"): _view, ("issue", "list"): _list, ("issue", "comment"): _comment, ("issue", "close"): _close,
-        ("repo", "view"): _repository,
+        ("repo", "view"): _repository, ("pr", "list"): _pulls, ("pr", "create"): _create, ("pr", "edit"): _edit,
     }  # fmt: skip
     command = commands.get(tuple(arguments[:2]))
     if command is None:
@@ -243,6 +261,88 @@ def _close(github: dict[str, Any], words: list[str], body: str | None) -> str:
     return ""
 
 
+def _pulls(github: dict[str, Any], words: list[str], body: str | None) -> str:
+    _, flags = _parsed("pr list", words, ("head", "base", "state", "limit", "json"), 0)
+    fields = _fields(flags, PULL_FIELDS)
+    _find_repository(github)
+    state, heads = flags.get("state", ["open"])[-1], flags.get("head", [])
+    found = [
+        {
+            "number": int(number), "url": f"{github['url']}/pull/{number}", "title": pull["title"],
+            "body": pull["body"], "headRefName": pull["head"], "baseRefName": pull["base"], "isDraft": False,
+            "isCrossRepository": bool(pull.get("from_fork")), "state": pull["state"], "headRefOid": "0" * 40,
+        }
+        for number, pull in sorted(github.get("pulls", {}).items(), key=lambda item: -int(item[0]))
+        if state in ("all", pull["state"].lower()) and pull["head"] in (heads or [pull["head"]])
+    ]  # fmt: skip
+    limit = int(flags.get("limit", ["30"])[-1])
+    return _json([{field: pull[field] for field in fields} for pull in found[:limit]])
+
+
+def _create(github: dict[str, Any], words: list[str], body: str | None) -> str:
+    _, flags = _parsed("pr create", words, ("head", "base", "title", "body", "body-file"), 0)
+    title = flags.get("title", [""])[-1]
+    if "title" not in flags or not {"body", "body-file"} & flags.keys():
+        raise Failure(
+            1,
+            "must provide `--title` and `--body` (or `--fill` or `fill-first` or `--fillverbose`) when not running "
+            "interactively\n\nUsage:  gh pr create [flags]\n\n",
+        )
+    _find_repository(github)
+    if "head" not in flags:
+        raise Failure(1, "aborted: you must first push the current branch to a remote, or use the --head flag")
+    head, base = flags["head"][-1], flags.get("base", [github["default_branch"]])[-1]
+    pulls = github.setdefault("pulls", {})
+    for number, pull in pulls.items():
+        if (pull["head"], pull["base"], pull["state"]) == (head, base, "OPEN") and not pull.get("from_fork"):
+            url = f"{github['url']}/pull/{number}"
+            raise Failure(1, f'a pull request for branch "{head}" into branch "{base}" already exists:\n{url}\n')
+    if not title.strip():
+        raise Failure(1, "pull request title must not be blank\n")
+    wrong = [f"Title is too long (maximum is {LONGEST_TITLE} characters)"] if len(title) > LONGEST_TITLE else []
+    wrong += _wrong_branches(github.get("git"), head, base)
+    text = (body or "") if flags.get("body-file") == ["-"] else flags.get("body", [""])[-1]
+    if len(text) > LONGEST_BODY:
+        wrong.append(f"Body is too long (maximum is {LONGEST_BODY} characters)")
+    if wrong:
+        raise Failure(1, f"pull request create failed: GraphQL: {', '.join(wrong)} (createPullRequest)\n")
+    number = str(max([100, *map(int, (*github["issues"], *pulls))]) + 1)
+    pulls[number] = {"title": title, "body": text, "head": head, "base": base, "state": "OPEN"}
+    return f"{github['url']}/pull/{number}\n"
+
+
+def _wrong_branches(git_dir: str | None, head: str, base: str) -> list[str]:
+    """What GitHub has against two branches, as far as there is a repository to ask."""
+    if git_dir is None:
+        return []
+    commits = {}
+    for branch in (head, base):
+        asked = ["git", "-C", git_dir, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}"]
+        commits[branch] = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+    wrong = []
+    for what, branch in (("Head", head), ("Base", base)):
+        if not commits[branch]:
+            wrong += [f"{what} sha can't be blank", f"{what} ref must be a branch"]
+    if not wrong:
+        asked = ["git", "-C", git_dir, "rev-list", "--count", f"{commits[base]}..{commits[head]}"]
+        if subprocess.run(asked, capture_output=True, text=True).stdout.strip() != "0":
+            return []
+    return [*wrong, f"No commits between {base} and {head}"]
+
+
+def _edit(github: dict[str, Any], words: list[str], body: str | None) -> str:
+    given, _ = _parsed("pr edit [<number> | <url> | <branch>]", words, ("body", "body-file", "title"), 1)
+    _find_repository(github)
+    pull = github.get("pulls", {}).get(given[0])
+    if pull is None:
+        raise Failure(
+            1,
+            f"GraphQL: Could not resolve to a PullRequest with the number of {given[0]}. (repository.pullRequest)\n",
+        )
+    pull["body"] = body or ""
+    return f"{github['url']}/pull/{given[0]}\n"
+
+
 def _repository(github: dict[str, Any], words: list[str], body: str | None) -> str:
     _, flags = _parsed("repo view [<repository>]", words, ("json",), 0)
     fields = _fields(flags, REPOSITORY_FIELDS)
@@ -250,6 +350,7 @@ def _repository(github: dict[str, Any], words: list[str], body: str | None) -> s
     owner, name = _name(github["url"]).split("/")
     everything = {
         "url": github["url"], "defaultBranchRef": {"name": github["default_branch"]}, "name": name,
+        "viewerPermission": github.get("permission", "ADMIN"),
         "owner": {"id": "O_1", "login": owner}, "nameWithOwner": f"{owner}/{name}", "description": "", "isFork": False,
     }  # fmt: skip
     return _json({field: everything[field] for field in fields})

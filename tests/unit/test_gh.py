@@ -118,6 +118,47 @@ def test_remotes_at_the_host_come_before_those_that_only_end_alike(root, github)
     assert gh.repository(root).remotes == ["upstream", "origin", "a.b"]
 
 
+def test_a_pull_request_is_opened_found_by_its_branch_and_given_another_text(root, github):
+    assert gh.pull_request(root, "side") is None
+    body = "--web $(touch x) é\n"
+    url = gh.create_pull_request(root, head="side", base="main", title="--web `id`", body=body)
+    assert url == "https://github.invalid/acme/widgets/pull/101"
+    assert gh.pull_request(root, "side") == {
+        "number": 101, "url": url, "baseRefName": "main", "isCrossRepository": False,
+    }  # fmt: skip
+    assert github.pulls() == [
+        {"number": 101, "title": "--web `id`", "body": body, "head": "side", "base": "main", "state": "OPEN"}
+    ]
+    gh.edit_pull_request(root, 101, "Another.")
+    assert github.pulls()[0]["body"] == "Another."
+
+
+def test_a_pull_request_that_there_is_or_that_has_no_commits_is_told_apart(root, github, tmp_path):
+    github.change(pulls={"7": {"title": "t", "body": "b", "head": "side", "base": "main", "state": "OPEN"}})
+    words = {"root": root, "head": "side", "base": "main", "title": "t", "body": "b"}
+    error = trouble(lambda: gh.create_pull_request(**words))
+    assert (error.kind, "https://github.invalid/acme/widgets/pull/7" in error.message) == ("exists", True)
+    git(tmp_path, "init", "-q", "--bare", "empty")
+    github.change(git=str(tmp_path / "empty"), pulls={})
+    error = trouble(lambda: gh.create_pull_request(**words))
+    assert (error.kind, "side into main" in error.message) == ("no_commits", True)
+
+
+def test_what_the_login_may_do_is_told(root, github, monkeypatch):
+    assert gh.permission(root) == "ADMIN"
+    github.change(permission="READ")
+    assert gh.permission(root) == "READ"
+    for said in (b"{}", b"[]", b'{"viewerPermission": null}'):
+        monkeypatch.setattr(gh, "_run", lambda *arguments, said=said, **more: said)
+        assert gh.permission(root) == ""
+
+
+@pytest.mark.parametrize("said", [b"{}", b"[3]", b'[{"number": "7", "url": "u"}]', b'[{"number": 7}]', b"null"])
+def test_pull_requests_of_another_shape_are_refused(root, github, monkeypatch, said):
+    monkeypatch.setattr(gh, "_run", lambda *arguments, **more: said)
+    assert trouble(gh.pull_request, root, "side").kind == "answer"
+
+
 def test_the_version_is_what_gh_says_first(github):
     assert gh.version() == "gh version 2.63.2 (2024-12-05)"
 
@@ -152,6 +193,8 @@ TROUBLES = {
     "many remotes": ("repository", "`gh repo set-default`"),
     "token too weak": ("permission", "may not do that with issue 72"),
     "may not close": ("permission", "octocat does not have the correct permissions"),
+    "may not open": ("permission", "issues and pull requests"),
+    "no collaborator": ("permission", "octocat must be a collaborator"),
     "too old": ("old", "`gh --version`"),
     "cancelled": ("other", "`gh issue view` ended with exit status 2 (issue 72): it said nothing."),
     "something else": ("other", "Something went wrong while executing your query."),
@@ -351,7 +394,7 @@ def test_the_stand_in_answers_in_the_shape_that_the_manual_names(root, github):
 
 def test_the_fields_that_we_ask_for_are_all_in_the_manual():
     assert set(gh.FIELDS.split(",")) | {"state", "comments"} <= set(behaviour.ISSUE_FIELDS)
-    assert {"defaultBranchRef", "url"} <= set(behaviour.REPOSITORY_FIELDS)
+    assert {"defaultBranchRef", "url", "viewerPermission"} <= set(behaviour.REPOSITORY_FIELDS)
 
 
 @pytest.mark.parametrize(
@@ -366,6 +409,15 @@ def test_the_fields_that_we_ask_for_are_all_in_the_manual():
         (["issue", "comment", "72", "--body", " "], 1, "Body cannot be blank"),
         (["issue", "comment", "72", "--body", "x" * 65_537], 1, "Body is too long (maximum is 65536 characters)"),
         (["nose"], 1, 'unknown command "nose" for "gh"'),
+        (["pr", "create", "--head", "x"], 1, "must provide `--title` and `--body`"),
+        (["pr", "create", "--title", "t", "--body", "b"], 1, "aborted: you must first push the current branch"),
+        (["pr", "create", "--head", "x", "--title", " ", "--body", "b"], 1, "title must not be blank"),
+        (
+            ["pr", "create", "--head", "x", "--title", "x" * 257, "--body", "b"],
+            1,
+            "pull request create failed: GraphQL: Title is too long (maximum is 256 characters) (createPullRequest)",
+        ),
+        (["pr", "edit", "9", "--body", "b"], 1, "Could not resolve to a PullRequest with the number of 9."),
         (["issue", "close", "73"], 0, "! Issue acme/widgets#73 (Add a login page) is already closed"),
         (["issue", "close", "#72"], 0, "\u2713 Closed issue acme/widgets#72 (Fix the leak)"),
     ],

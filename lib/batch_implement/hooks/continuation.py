@@ -169,8 +169,9 @@ def _note_who_prompted(occasion: Occasion, store: Store) -> None:
     def note(state: State) -> State:
         if state["status"] != "in_progress":
             return state
-        worked = state.get("continuation", {}).get("prompt") is not None
-        return sessions.at_work(state, occasion.text("prompt_id") if notice and worked else None)
+        goes_on = notice and state.get("continuation", {}).get("prompt") is not None
+        driven = (state["owner"] or {}).get("driven")  # nobody is there to talk: whatever is said is work
+        return sessions.at_work(state, occasion.text("prompt_id") if goes_on or driven else None)
 
     store.update(note)
 

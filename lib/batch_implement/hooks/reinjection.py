@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
+    from ..caller import Caller
     from ..model import State
     from .entry import Occasion
 
@@ -119,7 +120,11 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
     owner = state["owner"]
     if process.relation(owner, caller.session_id, caller.pid) == "other":
         return _with_notes(store, "")
-    if source == "resume" and owner and owner["session_id"] == caller.session_id and state["status"] == "in_progress":
+    known = owner is not None and owner["session_id"] == caller.session_id and state["status"] == "in_progress"
+    if known and source == "startup" and owner.get("driven"):
+        _take_as_driven(store, caller)  # its prompt says all that there is to say
+        return _with_notes(store, "")
+    if source == "resume" and known:
         lease = caller.owner(clock.now())
 
         def take(current: State) -> State:
@@ -135,6 +140,13 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
         "nothing about it unless they ask.",
         f"Unfinished batch here: {reminder.progress(state)}, {state['status']}. `/batch-implement --resume` goes on.",
     )
+
+
+def _take_as_driven(store: Store, caller: Caller) -> None:
+    """The lease for a session that `batchctl run` has started and named in the state before."""
+    lease = caller.owner(clock.now())
+    if lease:
+        store.update(lambda current: sessions.lease(current, {**lease, "driven": True}))
 
 
 def _with_notes(store: Store, text: str, to_person: str = "") -> Optional[Dict[str, Any]]:

@@ -10,7 +10,18 @@ stays the only writer of the batch's state.
 
 from __future__ import annotations
 
+import os
+import uuid
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+
+from .. import gitrepo, model, policies, process
+from ..model import key
+from ..paths import Project
+from . import worktrees
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import State
 
 COMPLETED, FAILED, INTERRUPTED, NEEDS_PERSON = "completed", "failed", "interrupted", "needs_person"
 SPENT = ("turns", "cost_usd", "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "seconds")
@@ -23,7 +34,8 @@ class Job(NamedTuple):
     commit to begin at, `branch` the one to make, `worktree` its folder (empty: the worker chooses). `policy` and
     `details` are the feature's own, `needs` what it builds on (`{text, commit}`), `earlier` its attempts so far as the
     state keeps them. `command` stands in place of the client when it is not None. `client` is how that is called:
-    `{path, model, permission_mode, allow, settings}`. `limits` are `{time_s, turns, cost_usd}`, None for none.
+    `{path, model, permission_mode, allow, settings}`. `limits` are `{time_s, turns, cost_usd}` of the attempt and
+    `left_usd`, what is left of the run's cost; None for none.
     `logs` is a folder for the attempt's logs, empty where there is none to share.
     """
 
@@ -93,3 +105,97 @@ class Outcome(NamedTuple):
 def nothing_spent() -> Dict[str, Any]:
     """A `spent` of zeros."""
     return dict.fromkeys(SPENT, 0)
+
+
+def of_feature(project: Project, state: State, index: int) -> Job:
+    """What a worker needs for the next attempt at feature `index`, which begins at the head of the batch's branch."""
+    run, name, text = state["run"], key(index), state["features"][index]
+    attempt = model.attempts_used(state, index) + 1
+    options, limits = run["options"], state["policy"]["budgets"]
+    policy = {field: value for field, value in policies.of_feature(state, index).items() if field != "workflow_mode"}
+    left = limits["cost_usd"] - run["spent"]["cost_usd"] if "cost_usd" in limits else None
+    number = run["spent"]["clients"] + 1
+    settings = os.path.join(project.root, ".claude", "settings.local.json")
+    return Job(
+        batch_id=state["batch_id"],
+        feature_index=index,
+        attempt=attempt,
+        text=text,
+        details=state.get("details", {}).get(name, {}),
+        needs=[
+            {"text": state["features"][need], "commit": state["evidence"].get(key(need), {}).get("commit")}
+            for need in state["feature_dependencies"].get(name, ())
+        ],
+        earlier=state.get("attempts", {}).get(name, []),
+        policy={**policy, "max_retries": 0, "max_retries_total": 0, "unattended": True, "budgets": {}},
+        repository=project.root,
+        remote=False,
+        base=gitrepo.tip(project.root, run["branch"]) or run["base_commit"],
+        branch=worktrees.branch_of(state["batch_id"], index, text, attempt),
+        worktree=worktrees.folder_of(run["worktrees"], index, text, attempt),
+        session_id=str(uuid.uuid4()),
+        command=options.get("worker"),
+        client={
+            "path": options.get("client"),
+            "model": options.get("model"),
+            "permission_mode": options.get("permission_mode"),
+            "allow": options.get("allow", []),
+            "settings": settings if os.path.exists(settings) else None,
+        },
+        limits={
+            "time_s": limits.get("feature_time_s"),
+            "turns": limits.get("feature_turns"),
+            "cost_usd": limits.get("feature_cost_usd"),
+            "left_usd": left,
+        },
+        logs=os.path.join(log_folder(project, state["batch_id"]), f"{index + 1}-{attempt}-{number}"),
+    )
+
+
+def log_folder(project: Project, batch_id: str) -> str:
+    """The folder of what a batch's runs log: for each client a folder FEATURE-ATTEMPT-NUMBER."""
+    return os.path.join(project.private, "logs", "run", batch_id)
+
+
+def record(job: Job, outcome: Outcome) -> State:
+    """What the state keeps of a client: an entry of `run.clients`."""
+    return {
+        "attempt": job.attempt,
+        "started_at": outcome.started_at,
+        "ended_at": outcome.ended_at,
+        "outcome": outcome.kind,
+        "failure_class": outcome.failure_class,
+        "message": outcome.message[:2000],
+        "place": outcome.place,
+        "branch": job.branch,
+        "worktree": job.worktree or None,
+        "logs": outcome.log or None,
+        "session_id": outcome.session_id,
+        **{name: outcome.spent.get(name, 0) for name in SPENT},
+    }
+
+
+def broken_off(job: Job, why: str, now: str) -> Outcome:
+    """The outcome of an attempt whose worker died without one: nothing is counted."""
+    return Outcome(
+        batch_id=job.batch_id,
+        feature_index=job.feature_index,
+        attempt=job.attempt,
+        session_id=job.session_id,
+        kind=INTERRUPTED,
+        commit=None,
+        evidence={},
+        decisions=[],
+        message=f"The worker died: {why}",
+        failure_class="worker_died",
+        permanent=False,
+        retry_after=None,
+        stash=None,
+        changed=True,
+        spent=nothing_spent(),
+        place=process.host(),
+        started_at=now,
+        ended_at=now,
+        log="",
+        output="",
+    )

@@ -1,0 +1,128 @@
+"""What Claude Code's settings keep a client from, and what they let it do without asking.
+
+    found = permissions.settings(root, environ)         the settings files that there are, as (path, object)
+    permissions.forbidding(found, calls)                `deny Bash(git:*) in PATH` for each rule that hits a call
+    permissions.allowed(found, ["Bash(make:*)"], "make test")
+
+A call is a tool and what it is called with: `("Bash", "git add -A")`, `("Edit", "")`. A rule is read as the settings
+have it: `Tool` or `Tool(...)`; `...` of Bash is a command, its beginning (`git:*`) or a pattern with `*`. A rule about
+some paths or some other tools hits none of our calls. Nobody is there at night to be asked, so `ask` stops a client as
+`deny` does. Reads only; what is no settings file is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+    Settings = List[Tuple[str, Dict[str, Any]]]
+
+MANAGED = (
+    "/Library/Application Support/ClaudeCode/managed-settings.json"
+    if sys.platform == "darwin"
+    else "/etc/claude-code/managed-settings.json"
+)
+WORK = (
+    ("Bash", "git status"), ("Bash", "git add -A"), ("Bash", "git commit -m message"),
+    ("Bash", "batchctl phase implement"), ("Bash", "batchctl done"), ("Edit", ""), ("Write", ""),
+    ("Agent", "batch-implement:reviewer"),
+)  # fmt: skip
+IN_A_CONVERSATION = (*WORK, ("Skill", "auto-implement"), ("Agent", "batch-implement:worker"))
+_RULE = re.compile(r"([A-Za-z][\w*-]*)(?:\((.*)\))?", re.DOTALL)
+_EVERY_PATH = frozenset(("*", "**", "**/*", "./**", "/**", "//**"))
+_JOINED = re.compile(r"&&|\|\||[;|\n]")
+
+
+def settings(root: str, environ: Mapping[str, str]) -> Settings:
+    """The settings that hold in the project at `root`: of the organisation, the project, this clone, the person."""
+    home = environ.get("CLAUDE_CONFIG_DIR") or os.path.join(environ.get("HOME", os.path.expanduser("~")), ".claude")
+    places = [
+        MANAGED,
+        os.path.join(root, ".claude", "settings.json"),
+        os.path.join(root, ".claude", "settings.local.json"),
+        os.path.join(home, "settings.json"),
+    ]
+    return [(place, data) for place in places for data in [json_file(place)] if data is not None]
+
+
+def json_file(path: str) -> Optional[Dict[str, Any]]:
+    """The JSON object in a file; None when there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def without_hooks(found: Settings) -> Iterator[str]:
+    """Why no hook of the plugin would run, a sentence each."""
+    for place, data in found:
+        if data.get("disableAllHooks") is True:
+            yield f"{place} has disableAllHooks: nothing would keep the batch going. Take it out."
+        if place == MANAGED and data.get("allowManagedHooksOnly") is True:
+            yield f"{place} has allowManagedHooksOnly: the plugin's hooks do not run. Ask whoever manages it."
+
+
+def forbidding(found: Settings, calls: Sequence[Tuple[str, str]]) -> List[str]:
+    """The rules that keep a client from one of these calls, each with its kind and place."""
+    return [
+        f"{kind} {rule} in {place}"
+        for place, data in found
+        for kind in ("deny", "ask")
+        for rule in _rules(data, kind)
+        if any(hits(rule, *call) for call in calls)
+    ]
+
+
+def allowed(found: Settings, given: Iterable[str], command: str) -> bool:
+    """Whether the settings or the rules `given` let a client run a shell command unasked, each part of it."""
+    rules = [*given, *(rule for _, data in found for rule in _rules(data, "allow"))]
+    return all(any(hits(rule, "Bash", part) for rule in rules) for part in parts(command))
+
+
+def parts(command: str) -> List[str]:
+    """The commands of a shell line, as far as its `&&`, `||`, `;` and `|` show them: a rule is about one of them."""
+    found = [" ".join(part.split()) for part in _JOINED.split(command)]
+    return [part for part in found if part]
+
+
+def mode_is_off(found: Settings) -> List[str]:
+    """The places that switch the mode bypassPermissions off."""
+    return [
+        place
+        for place, data in found
+        for held in [data.get("permissions")]
+        if isinstance(held, dict) and held.get("disableBypassPermissionsMode") == "disable"
+    ]
+
+
+def hits(rule: str, tool: str, about: str) -> bool:
+    """Whether a rule is about a call."""
+    read = _RULE.fullmatch(rule.strip())
+    if read is None or ("Agent" if read[1] == "Task" else read[1]) not in (tool, "*"):
+        return False
+    named = (read[2] or "").strip()
+    if named in ("", "*"):
+        return True
+    if tool not in ("Bash", "Skill", "Agent"):
+        return named in _EVERY_PATH
+    if named.endswith(":*"):
+        begins = named[:-2]
+        return about == begins or about.startswith(f"{begins} ")
+    if tool == "Bash":
+        pattern = ".*".join(map(re.escape, named.split("*")))
+        return bool(re.fullmatch(pattern, about, re.DOTALL)) or named == f"{about} *"
+    return named in (about, f"batch-implement:{about}")
+
+
+def _rules(data: Dict[str, Any], kind: str) -> List[str]:
+    held = data.get("permissions")
+    rules = held.get(kind) if isinstance(held, dict) else None
+    return [rule for rule in rules if isinstance(rule, str)] if isinstance(rules, list) else []

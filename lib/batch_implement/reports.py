@@ -1,0 +1,140 @@
+"""Morning reports as files, and of batches that lie in history.
+
+    places = write(project, state, now)         reports/BATCH.md, .html and .json in the private folder: their paths
+    state, put_away = of_batch(project, None)   the batch that is here; or one by its id, from history too
+    text = told(data, "html")                   the report in one format
+    path = save(project, path, text)            where a person wants it
+
+A file is written whole, durably and for its owner alone (0600), then put in place of an older one. Raises StateUnusable
+when the disk does not do that, Misuse for a place where no report may go, Refused for a batch that is not known.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import codec, disk, lock, model, morning, paths
+from .errors import Misuse, Refused
+from .store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Tuple
+
+    from .model import State
+    from .paths import Project
+
+FORMATS = ("md", "html", "json")
+FOLDER = "reports"
+LOCK_TIMEOUT_S = 30.0
+
+
+def told(data: Dict[str, Any], form: str) -> str:
+    """The report in `form`, one of FORMATS. JSON has a top-level field a line, as a state has."""
+    if form == "html":
+        from .morning_html import html
+
+        return html(data)
+    if form == "json":
+        return codec.serialise(data).decode()
+    from .morning_markdown import markdown
+
+    return markdown(data)
+
+
+def write(project: Project, state: State, now: str) -> Dict[str, str]:
+    """Write the report of `state` at the time `now` in every format; format -> path. The state stays as it is."""
+    data = morning.report_data(state, now)
+    folder = paths.open_folder(project.private_parent, f"{project.private_name}/{FOLDER}", create=True)
+    place = f"{project.private}/{FOLDER}"
+    try:
+        with lock.held(folder, place, LOCK_TIMEOUT_S):
+            for form in FORMATS:
+                _put(folder, place, f"{state['batch_id']}.{form}", told(data, form))
+    finally:
+        disk.close(folder)
+    return {form: f"{place}/{state['batch_id']}.{form}" for form in FORMATS}
+
+
+def save(project: Project, path: str, text: str) -> str:
+    """Write a report to the absolute `path`, in place of what is there; the path. Misuse where that is no file of a
+    folder that there is, or lies where batch state is kept.
+    """
+    parent, name = os.path.split(path)
+    real = os.path.realpath(parent)
+    if not name or not os.path.isdir(real) or os.path.isdir(path):
+        raise Misuse(f"{path} cannot be written: it has to be a file in a folder that there is.")
+    kept = [os.path.realpath(place) for place in (project.state, project.private)]
+    git = os.path.realpath(project.git_dir) if project.git_dir else kept[1]
+    inside = any(f"{real}/".startswith(f"{place}/") for place in (kept[1], git))
+    if inside or f"{real}/{name}" in (kept[0], f"{os.path.dirname(kept[0])}/{project.temp_name}"):
+        raise Misuse(f"{path} is where batch state is kept, which only batchctl itself writes. Name another place.")
+    folder = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _put(folder, real, name, text)
+    finally:
+        disk.close(folder)
+    return path
+
+
+def _put(folder: int, place: str, name: str, text: str) -> None:
+    """Write file `name` in the folder, durably, in place of an older one."""
+    temp = f".{name[:100]}.{os.getpid()}.tmp"
+    try:
+        disk.unlink(folder, temp)
+        disk.write(folder, temp, text.encode("utf-8", "replace"), 0)
+        try:
+            os.replace(temp, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError:
+            disk.discard(folder, temp)
+            raise
+        disk.sync(folder)
+    except OSError as error:
+        raise disk.trouble(f"{place}/{name} cannot be written", error) from error
+
+
+# -- which batch -------------------------------------------------------------------------------------------------------
+
+
+def of_batch(project: Project, batch_id: Optional[str]) -> Tuple[State, bool]:
+    """The batch of this id (None: the one that is here), and whether it is put away. Refused when it is not known."""
+    state = Store(project).read() if batch_id else Store(project).require()
+    if state is not None and batch_id in (None, state["batch_id"]):
+        return state, False
+    if not model.valid_batch_id(batch_id):
+        raise Misuse(f"{str(batch_id)[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.")
+    names = _history(project)
+    mine = [name for name in names if name == f"{batch_id}.json" or _is_again(name, str(batch_id))]
+    if not mine:
+        here = sorted(name[: -len(".json")] for name in names)[-5:]
+        known = f"The last ones in history: {', '.join(here)}." if here else "History has no batch."
+        raise Refused(f"Batch {batch_id} is neither the one here nor in {project.private}/history. {known}")
+    return _kept(project, max(mine, key=lambda name: (len(name), name))), True
+
+
+def _is_again(name: str, batch_id: str) -> bool:
+    """Whether a file of history is a later version under the same id: `ID.2.json`."""
+    middle = name[len(batch_id) : -len(".json")]
+    return name.startswith(f"{batch_id}.") and middle[1:].isdigit() and len(middle) < 8
+
+
+def _history(project: Project) -> List[str]:
+    try:
+        names = os.listdir(f"{project.private}/history")
+    except FileNotFoundError:
+        return []
+    return [name for name in names if name.endswith(".json")]
+
+
+def _kept(project: Project, name: str) -> State:
+    place = f"{project.private}/history/{name}"
+    folder = paths.open_folder(project.private_parent, f"{project.private_name}/history", create=False)
+    try:
+        found = disk.read(folder, name)
+    except disk.Foreign as error:
+        raise Refused(f"{place} is no file of ours: it was {error}.") from error
+    finally:
+        disk.close(folder)
+    if found is None:
+        raise Refused(f"{place} is gone. Try again.")
+    return codec.valid_state(found[1])[0]

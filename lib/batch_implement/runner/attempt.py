@@ -1,0 +1,356 @@
+"""One attempt at one feature, in a process of its own: work tree, batch of one, client, judgement.
+
+    python -I -c ENTRY LIB      the job comes as a line of JSON on standard input, the outcome goes to standard output
+
+The process lives as long as its standard input is open: when that closes (the driver has died) or SIGTERM comes, it
+ends its client and everything that has started, and says `interrupted`. The batch of one keeps all of it: an attempt
+that is begun again in the same work tree goes on from there, and one that was done already is only reported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from .. import clock, failures, gitrepo, model, policies, process, sessions, transitions, workerverbs
+from ..errors import BatchError
+from ..paths import Project
+from ..store import Store
+from . import client, worktrees
+from .client import Ended
+from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_PERSON, Job, Outcome, nothing_spent
+from .stream import Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import State
+
+PLUGIN = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+LONGEST_OUTPUT = 4000
+LONGEST_WORDS = 4000
+MOST_LOG_BYTES = 2_000_000
+STILL_WORKING = 4
+
+
+def main() -> int:
+    """Read the job, do it, print the outcome; the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    line = sys.stdin.buffer.readline()
+    job = Job.of(json.loads(line))
+    threading.Thread(target=_watch, args=(stopped,), daemon=True).start()
+    outcome = attempt(job, stopped)
+    sys.stdout.write(json.dumps(outcome._asdict()) + "\n")
+    sys.stdout.flush()
+    return 0
+
+
+def _watch(stopped: threading.Event) -> None:
+    """Wait for the end of standard input: whoever gave the job is gone."""
+    while sys.stdin.buffer.readline():
+        pass
+    stopped.set()
+
+
+def attempt(job: Job, stopped: threading.Event) -> Outcome:
+    """Do the job and say how it ended. What goes wrong on the way is told in the outcome; only bugs are raised."""
+    began, started_at = time.monotonic(), clock.now()
+    verdict: Dict[str, Any]
+    spent = nothing_spent()
+    logs = ""
+    try:
+        worktrees.end_left_behind(job.worktree)
+        worktrees.add(job.repository, job.worktree, job.branch, job.base)
+        project = Project(job.worktree)
+        logs = os.path.join(project.private, "logs", "run", job.session_id)
+        state = _opened(project, job)
+        if state["active"]:
+            ended = _worked(project, state, job, logs, stopped)
+            spent.update(ended.stream.spent())
+            verdict = _judged(project, job, ended, logs)
+        else:
+            verdict = _verdict(Store(project).require(), job)
+    except BatchError as error:
+        verdict = {"kind": NEEDS_PERSON, "message": error.message, "failure_class": "setup"}
+    except OSError as error:
+        verdict = {"kind": NEEDS_PERSON, "message": f"{error.filename or 'The system'}: {error.strerror}",
+                   "failure_class": "setup"}  # fmt: skip
+    spent["seconds"] = round(time.monotonic() - began, 3)
+    if job.logs and logs:
+        _bring(logs, job.logs, verdict)
+    nothing: Dict[str, Any] = {
+        "commit": None, "evidence": {}, "decisions": [], "message": "", "failure_class": "", "permanent": False,
+        "retry_after": None, "stash": None, "changed": True,
+    }  # fmt: skip
+    return Outcome(
+        batch_id=job.batch_id,
+        feature_index=job.feature_index,
+        attempt=job.attempt,
+        session_id=job.session_id,
+        **{**nothing, **verdict},
+        spent=spent,
+        place=process.host(),
+        started_at=started_at,
+        ended_at=clock.now(),
+        log=job.logs or logs,
+        output=_end_of(logs),
+    )
+
+
+# -- the batch of one ---------------------------------------------------------------------------------------------
+
+
+def _opened(project: Project, job: Job) -> State:
+    """The batch of one with its feature open and its client to come named; as it ended when it did already."""
+    gitrepo.hide_state(project.root)
+    store, now = Store(project), clock.now()
+    if store.read_if_usable() is None:
+        store.create(_first_state(project, job, now), replace=True)
+    head, branch = gitrepo.head(project.root), gitrepo.branch(project.root)
+    owner = None
+    if job.command is None:
+        owner = {**process.new_owner(job.session_id, None, now), "driven": True}
+
+    def begin(state: State) -> State:
+        if not model.is_live(state):
+            return state
+        running = transitions.unpause(state)
+        named = sessions.lease(running, owner) if owner else {**running, "owner": None}
+        return transitions.start(named, now, head, branch)
+
+    return store.update(begin)
+
+
+def _first_state(project: Project, job: Job, now: str) -> State:
+    details = {name: value for name, value in job.details.items() if name not in ("policy", "depends_on")}
+    state = model.new_state(
+        f"{job.batch_id[:80]}.{job.feature_index + 1}.{job.attempt}",
+        [job.text],
+        now,
+        policy={**policies.DEFAULT, **job.policy},
+        workflow_mode="direct",
+        untracked=gitrepo.changes(project.root)[1],
+        details={"0": {**details, "builds_on": job.needs}},
+    )
+    return {**state, "attempts": {"0": list(job.earlier)}, "retry_attempts": {"0": job.attempt - 1}}
+
+
+# -- the work -----------------------------------------------------------------------------------------------------
+
+
+def _worked(project: Project, state: State, job: Job, logs: str, stopped: threading.Event) -> Ended:
+    line = client.arguments(job, PLUGIN) if job.command is None else ["/bin/sh", "-c", job.command]
+    progress = _Progress(project, logs, job)
+    ended = client.run(
+        line,
+        folder=project.root,
+        logs=logs,
+        brief=workerverbs.brief_of(project, state),
+        environ=client.environment(os.environ, project.root),
+        time_s=job.limits.get("time_s"),
+        stopped=stopped,
+        watched=progress.note,
+    )
+    progress.note(ended.stream, last=True)
+    if job.command is not None and ended.exit_code == 0 and not ended.overdue and not ended.stopped:
+        _close(project, stopped)
+    return ended
+
+
+def _close(project: Project, stopped: threading.Event) -> None:
+    """After a person's command ended well: `batchctl done`, until it has an answer; a refusal ends the attempt."""
+    line = [sys.executable, "-I", os.path.join(PLUGIN, "lib", "batchctl.py"), "done"]
+    environ = client.environment(os.environ, project.root)
+    environ = {name: value for name, value in environ.items() if not name.startswith("CLAUDE")}
+    while not stopped.is_set():
+        with subprocess.Popen(
+            line, cwd=project.root, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, start_new_session=True, text=True, errors="replace",
+        ) as asked:  # fmt: skip
+            while asked.poll() is None and not stopped.wait(client.LOOK_S):
+                pass
+            if asked.poll() is None:
+                process.end_marked(project.root)
+            said = asked.communicate()[1]
+        if asked.returncode != STILL_WORKING:
+            break
+    else:
+        process.end_marked(project.root)
+        return
+    if asked.returncode != 0 and not stopped.is_set():
+        _fail(project, said.replace("batchctl: ", "", 1).strip(), "feature")
+
+
+def _fail(project: Project, words: str, failure_class: str, *, permanent: bool = False) -> None:
+    """End the attempt in the batch of one: what was left uncommitted goes into a stash."""
+    store = Store(project)
+    stash = workerverbs.set_aside(project, store.require())
+    store.update(
+        lambda state: (
+            transitions.fail(state, clock.now(), words[:LONGEST_WORDS], failure_class, permanent=permanent, stash=stash)
+            if state["active"]
+            else state
+        )
+    )
+
+
+class _Progress:
+    """Notes what the client does for whoever looks, at most once a second: `progress.json` in the private folder."""
+
+    def __init__(self, project: Project, logs: str, job: Job) -> None:
+        self.path = os.path.join(project.private, "logs", "run", "progress.json")
+        self.session_id, self.last_s = job.session_id, 0.0
+        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
+
+    def note(self, stream: Stream, *, last: bool = False) -> None:
+        """Write what there is, if it is time."""
+        if not last and time.monotonic() - self.last_s < 1.0:
+            return
+        self.last_s = time.monotonic()
+        spent = stream.spent()
+        data = {
+            "session_id": self.session_id, "turns": spent["turns"], "cost_usd": spent["cost_usd"] or None,
+            "tool": stream.tool, "updated_at": clock.now(),
+        }  # fmt: skip
+        with open(f"{self.path}.tmp", "w", encoding="utf-8") as file:
+            json.dump(data, file)
+        os.replace(f"{self.path}.tmp", self.path)
+
+
+# -- how it ended -------------------------------------------------------------------------------------------------
+
+
+def _judged(project: Project, job: Job, ended: Ended, logs: str) -> Dict[str, Any]:
+    """What the attempt came to, by the batch of one and by how its client ended."""
+    state = Store(project, by_model=True).settle()
+    if state is None:
+        return {"kind": FAILED, "message": "The state of the attempt is gone.", "failure_class": "feature"}
+    if state["active"]:
+        kind, words, failure_class = _why_open(job, ended, logs, state)
+        if kind != FAILED:
+            reset = failures.reset_time(words, clock.now())
+            return {"kind": kind, "message": words, "failure_class": failure_class, "retry_after": reset}
+        _fail(project, words, failure_class, permanent=failure_class == "refusal")
+        state = Store(project).require()
+    return _verdict(state, job)
+
+
+def _why_open(job: Job, ended: Ended, logs: str, state: State) -> Tuple[str, str, str]:
+    """Why the feature is still open after its client ended: the outcome's kind, words, class of failure."""
+    if ended.stopped:
+        return INTERRUPTED, "The run was stopped.", "stopped"
+    if ended.overdue:
+        return FAILED, f"It was not done within {job.limits['time_s']} s, and was ended.", "time"
+    result = ended.stream.result
+    if result.get("subtype") == "error_max_turns":
+        return FAILED, f"It was not done within {job.limits['turns']} turns.", "turns"
+    if result.get("subtype") == "error_max_budget_usd":
+        return _of_a_budget(job.limits)
+    if job.command is not None:
+        return _of_a_command(ended, logs)
+    if result and not result.get("is_error") and ended.exit_code == 0:
+        words = ended.stream.words() or "(nothing)"
+        return (
+            FAILED,
+            f"The client ended without `batchctl done` or `batchctl fail`. It said: {words[:1500]}",
+            "no_verdict",
+        )
+    words = ended.stream.words() if result else _end_of(logs, "stderr")
+    failure_class = failures.classify(words) if words else "feature"
+    if failure_class == "feature" and result:
+        failure_class = _of_status(result.get("api_error_status"))
+    treatment = failures.TREATMENT[failure_class]
+    if treatment == "pause":
+        return NEEDS_PERSON, words, failure_class
+    if treatment == "wait" or failure_class in failures.UNCOUNTED:
+        return INTERRUPTED, words, failure_class
+    if failure_class == "feature" and (ended.exit_code < 0 or not result):
+        return INTERRUPTED, f"The client ended with {ended.exit_code}. {words}".strip(), "crash"
+    return FAILED, words or f"The client ended with {ended.exit_code}.", failure_class
+
+
+def _of_a_budget(limits: Dict[str, Any]) -> Tuple[str, str, str]:
+    """The same for a client that was ended for its cost: the attempt's limit, or what was left of the run's."""
+    own, left = limits.get("cost_usd"), limits.get("left_usd")
+    if left is None or (own is not None and own <= left):
+        return FAILED, f"It was not done within ${own:.2f}.", "cost"
+    return NEEDS_PERSON, f"What was left of the run's cost, ${left:.2f}, is used up.", "budget"
+
+
+def _of_a_command(ended: Ended, logs: str) -> Tuple[str, str, str]:
+    """The same for a person's command: by its exit status and the end of what it printed."""
+    words = _end_of(logs, "stderr") or _end_of(logs, "stream.jsonl")
+    failure_class = failures.classify_report(words)
+    told = f"The worker command ended with exit status {ended.exit_code}. It said at its end:\n{words[-1500:]}"
+    treatment = failures.TREATMENT[failure_class]
+    if treatment == "pause":
+        return NEEDS_PERSON, told, failure_class
+    if treatment == "wait":
+        return INTERRUPTED, told, failure_class
+    if ended.exit_code < 0:
+        return INTERRUPTED, told, "crash"
+    return FAILED, told, failure_class
+
+
+def _of_status(status: Any) -> str:
+    """The class of an API error by its HTTP status, when its words tell nothing."""
+    known = {429: "limit", 529: "overload", 503: "overload", 502: "overload", 500: "overload", 504: "overload",
+             401: "auth", 403: "permission", 400: "refusal", 413: "context"}  # fmt: skip
+    return known.get(status if type(status) is int else 0, "feature")
+
+
+def _verdict(state: State, job: Job) -> Dict[str, Any]:
+    """The outcome of a batch of one that has ended."""
+    decisions = [{**entry, "feature_index": job.feature_index} for entry in state.get("decisions", ())]
+    if state["completed_features"]:
+        proof = state["evidence"]["0"]
+        return {"kind": COMPLETED, "commit": proof.get("commit"), "evidence": proof, "decisions": decisions}
+    if state["failed_features"]:
+        last = state["attempts"]["0"][-1]
+        treatment = failures.TREATMENT.get(last["failure_class"], "retry")
+        kind = NEEDS_PERSON if treatment == "pause" else FAILED
+        changed = bool(last.get("stash") or gitrepo.commits_since(job.worktree, job.base))
+        return {
+            "kind": kind, "message": last["error_message"], "failure_class": last["failure_class"],
+            "permanent": treatment == "fail" or last.get("permanent", False), "stash": last.get("stash"),
+            "retry_after": last.get("retry_after"), "changed": changed, "decisions": decisions,
+        }  # fmt: skip
+    return {"kind": FAILED, "message": "The feature was skipped in its own work tree.", "failure_class": "feature"}
+
+
+# -- logs ---------------------------------------------------------------------------------------------------------
+
+
+def _end_of(logs: str, name: Optional[str] = None) -> str:
+    """The end of a log, or of the one that says most, as text; empty when there is none."""
+    for each in [name] if name else ["stderr", "stream.jsonl"]:
+        path = os.path.join(logs, each) if logs else ""
+        if path and os.path.exists(path) and os.path.getsize(path):
+            with open(path, "rb") as file:
+                file.seek(max(0, os.path.getsize(path) - LONGEST_OUTPUT))
+                return file.read(LONGEST_OUTPUT).decode("utf-8", "replace").strip()
+    return ""
+
+
+def _bring(logs: str, to: str, verdict: Dict[str, Any]) -> None:
+    """Copy the ends of an attempt's logs to where they outlive its work tree, that of the verify command too."""
+    os.makedirs(to, mode=0o700, exist_ok=True)
+    files: List[str] = [os.path.join(logs, name) for name in ("brief", "stream.jsonl", "stderr")]
+    verify = (verdict.get("evidence") or {}).get("verify") or {}
+    if verify.get("log"):
+        files.append(verify["log"])
+        verdict["evidence"] = {**verdict["evidence"], "verify": {**verify, "log": os.path.join(to, "output")}}
+    for path in files:
+        if not os.path.exists(path):
+            continue
+        with open(path, "rb") as source, open(os.path.join(to, os.path.basename(path)), "wb") as target:
+            source.seek(max(0, os.path.getsize(path) - MOST_LOG_BYTES))
+            shutil.copyfileobj(source, target)

@@ -1,0 +1,193 @@
+"""`batchctl run`: from what was typed to a run, and what is told of it.
+
+    text, data = run(typed, project, caller, ...)       blocks until the night is over; `data["exit_code"]` is 0 when
+                                                        every feature is completed
+
+Nothing is written or started before everything that would stop the night was looked for (`preflight`). Whatever ends the
+run, its report is written and `--notify` is told.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from concurrent import futures
+from typing import Any, BinaryIO, Dict, List, Mapping, Optional, TextIO, Tuple
+
+from .. import arguments, clock, gitrepo, model, morning, personverbs, reminder, reports, runs, sources
+from ..errors import BatchError, Misuse, Refused
+from ..paths import Project
+from ..store import Store
+from . import display, notice, options, preflight, pullrequests, takeover, worker
+from .driver import Driver
+from .options import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from ..caller import Caller
+    from ..model import State
+
+DONE, UNDONE = 0, 1
+
+
+def run(
+    typed: argparse.Namespace,
+    project: Project,
+    caller: Caller,
+    *,
+    cwd: str,
+    stdin: Optional[BinaryIO],
+    environ: Mapping[str, str],
+    plugin: str,
+    notes: List[str],
+) -> Tuple[str, Dict[str, Any]]:
+    """Do what was typed after `batchctl run`: the answer as text, and as data."""
+    if caller.in_client:
+        raise Refused(
+            "`batchctl run` takes a night and starts clients of its own: run it in a terminal of yours. In here "
+            "`/batch-implement` does the same with this client."
+        )
+    given = options.of(typed, cwd)
+    if given.resume is None:
+        wish = options.settled(given, project.root)
+        policy = arguments.policy_of(typed, unattended=True)
+        found = sources.read(typed, cwd, project.root, stdin)
+        notes.extend(found.notes)
+        plan = personverbs.planned(project, found, policy, infer_order=typed.infer_order)
+        in_the_way = personverbs.in_the_way(project, caller, replace=typed.replace)
+    else:
+        _refuse_sources(typed)
+        found, policy, in_the_way = None, {}, []
+        plan = personverbs.named(project, given.resume or None)
+        wish = options.from_kept(plan, given, project.root)
+    checks = [*preflight.check(project, plan, wish, environ, plugin)]
+    checks += [{"check": "batch", "verdict": "bad", "text": text} for text in in_the_way]
+    if typed.dry_run:
+        return preflight.text(plan, checks, wish), {"checks": checks, "order": list(model.in_order(plan))}
+    stoppers = [f"{check['check']}: {check['text']}" for check in checks if check["verdict"] == "bad"]
+    if stoppers:
+        raise Refused(
+            "The night would be stopped; nothing was started. Mend this, then the same again (`--dry-run` shows all "
+            "that was looked at):\n" + "\n".join(f"  {line}" for line in stoppers)
+        )
+    if found is not None:
+        personverbs.create(project, caller, found, policy, infer_order=typed.infer_order, replace=typed.replace)
+    return _night(project, wish, environ, sys.stderr if typed.json else sys.stdout)
+
+
+def _refuse_sources(typed: argparse.Namespace) -> None:
+    named = [name for name in ("file", "issues", "label", "milestone") if getattr(typed, name) is not None]
+    if named:
+        raise Misuse("--resume goes on with the batch that is here; a list would start another. Give one of them.")
+
+
+def _night(project: Project, wish: Options, environ: Mapping[str, str], stream: TextIO) -> Tuple[str, Dict[str, Any]]:
+    """Drive the batch, shown on `stream`, then do what was asked for at its end."""
+    jobs = wish.jobs or 1
+    asked = takeover.Wish(
+        jobs, wish.worktrees or f"{project.root}.worktrees", options.as_kept(wish), options.budgets(wish)
+    )  # fmt: skip
+    state = takeover.begin(project, asked, clock.now())
+    shown = display.open(stream, environ)
+
+    def tell(event: str, state: State) -> Dict[str, str]:
+        places = _report(project, state, shown)
+        if wish.notify:
+            said = notice.send(wish.notify, event, state, {**places, "markdown": places.get("md", "")}, project.root)
+            if said:
+                shown.event("note", said)
+        return places
+
+    try:
+        driver = Driver(
+            project, state, futures.ThreadPoolExecutor(jobs, thread_name_prefix="worker"), display=shown, told=tell,
+            work=worker.work, stop=worker.stop_all,
+        )  # fmt: skip
+        try:
+            state = driver.run()
+        except BatchError:
+            left = Store(project).read_if_usable()
+            if left is not None and left["batch_id"] == state["batch_id"]:
+                tell("failure", left)
+            raise
+        state = _published(project, state, wish, shown)
+        if wish.merge:
+            shown.event("note", _into_target(project, state))
+        places = tell("pause" if model.is_live(state) else "end", state)
+    finally:
+        shown.close()
+    data = morning.report_data(state, clock.now())
+    done = not model.is_live(state) and model.counts(state)["completed"] == state["total_features"]
+    return _summary(state, data, places), {
+        "batch_id": state["batch_id"],
+        "status": state["status"],
+        "counts": model.counts(state),
+        "ended_why": state["run"]["ended_why"],
+        "branch": state["run"]["branch"],
+        "reports": places,
+        "exit_code": DONE if done else UNDONE,
+    }
+
+
+def _report(project: Project, state: State, shown: display.Display) -> Dict[str, str]:
+    """Write the reports: format -> path; none when that does not work, which is told."""
+    try:
+        return reports.write(project, state, clock.now())
+    except (BatchError, OSError) as error:
+        shown.event("note", f"The report could not be written: {error}. `batchctl report` shows it.")
+        return {}
+
+
+def _published(project: Project, state: State, wish: Options, shown: display.Display) -> State:
+    """Open the pull requests that were asked for and note what became of them."""
+    store = Store(project)
+    if wish.pr == "batch" and state["completed_features"]:
+        text = reports.told(morning.report_data(state, clock.now()), "md")
+        record = pullrequests.open_for_batch(project, state, text)
+        state = store.update(lambda current: runs.note_pull_request(current, record))
+        shown.event("note", _of_request("the batch", record))
+    for index in state["completed_features"] if wish.pr == "feature" else ():
+        known = state["git_operations"].get(model.key(index), {}).get("pr", {})
+        if known.get("success"):
+            continue
+        state = _publish_feature(project, store, state, index, shown)
+    return state
+
+
+def _publish_feature(project: Project, store: Store, state: State, index: int, shown: display.Display) -> State:
+    from .. import transitions
+
+    record = pullrequests.open_for_feature(project, state, index)
+    shown.event("note", _of_request(f"feature {index + 1}", record))
+    return store.update(lambda current: transitions.record_git_operation(current, index, "pr", record))
+
+
+def _of_request(what: str, record: Mapping[str, Any]) -> str:
+    if record["success"]:
+        return f"The pull request of {what} is open: {record.get('url')}"
+    return f"There is no pull request of {what}: {record.get('error')}"
+
+
+def _into_target(project: Project, state: State) -> str:
+    """Fast-forward the person's branch to the result, where that is possible; what came of it, in a sentence."""
+    run, root = state["run"], project.root
+    by_hand = f"`git merge {run['branch']}` does it by hand."
+    if gitrepo.branch(root) != run["target"]:
+        return f"Your work tree is not on {run['target']} any more, so nothing was merged into it. {by_hand}"
+    if gitrepo.changes(root)[0]:
+        return f"Your work tree has changes that are not committed, so nothing was merged into it. {by_hand}"
+    merged = gitrepo.ask(root, "merge", "--quiet", "--ff-only", run["branch"], fails=True)
+    if merged.returncode != 0:
+        return f"{run['target']} could not be fast-forwarded: {' '.join(merged.stderr.split())[:300]} {by_hand}"
+    return f"{run['target'] or 'HEAD'} is at {run['branch']} now."
+
+
+def _summary(state: State, data: Mapping[str, Any], places: Mapping[str, str]) -> str:
+    """How it ended and how to go on, for a person at a terminal."""
+    lines = [f"Batch {state['batch_id']}: {reminder.progress(state)}; {state['run']['ended_why']}."]
+    if "html" in places:
+        lines.append(f"The report: {places['html']}")
+    lines += [f"{entry['what']}: {entry['command']}" for entry in data["commands"]]
+    return "\n".join(lines)

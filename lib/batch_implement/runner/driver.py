@@ -1,0 +1,393 @@
+"""The driver: starts what may start, takes what comes back, waits when it must, and ends when nothing is left to do.
+
+    state = takeover.begin(project, wish, now)              the batch under a run
+    state = Driver(project, state, executor, ...).run()     until everything is done, or something stops it
+
+It is the only writer of the batch's state while it runs. Workers are calls of `worker.work` on an executor
+(`concurrent.futures`): what they need and bring back is in `job`. Time is asked of, and waited for by, `Clock` alone.
+The first Ctrl-C lets what is under way end, the second ends it: what was under way is taken up by the next run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent import futures
+from typing import Any, Callable, Dict, List, Optional
+
+from .. import clock, failures, model, outcomes, policies, process, runs, transitions
+from ..errors import BatchError, Refused
+from ..model import key
+from ..paths import Project
+from ..store import Store
+from . import job as jobs
+from . import merging, takeover, worktrees
+from .job import Job, Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import State
+
+TICK_S = 1.0
+
+
+class Clock:
+    """The time, and waiting for it. A test gives another."""
+
+    def now(self) -> str:
+        """This moment, as the state holds it."""
+        return clock.now()
+
+    def sleep(self, seconds: float, woken: threading.Event) -> None:
+        """Return after that many seconds, or as soon as `woken` is set."""
+        woken.wait(seconds)
+
+
+class Driver:
+    """One run, from `takeover.begin` to its end.
+
+    `executor` runs the workers, `work` is what it is given to call, `stop` ends all of them. `display` has
+    `event(kind, text)` and `refresh(state)`, and is closed by whoever opened it. `told("failure", state)` is called
+    when a feature is given up on.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        state: State,
+        executor: futures.Executor,
+        *,
+        display: Any,
+        told: Callable[[str, State], object],
+        work: Callable[[Job], Outcome],
+        stop: Callable[[], None],
+        time: Optional[Clock] = None,
+    ) -> None:
+        self.project, self.executor, self.work, self.stop = project, executor, work, stop
+        self.display, self.told, self.time = display, told, time or Clock()
+        self.store = Store(project)
+        self.batch_id, self.session_id = state["batch_id"], state["owner"]["session_id"]
+        self.working: Dict[futures.Future[Outcome], Job] = {}
+        self.to_merge: List[int] = [
+            int(name) for name, entry in state["run"]["running"].items() if entry["step"] == "merging"
+        ]
+        self.merger = futures.ThreadPoolExecutor(1, thread_name_prefix="merge")
+        self.merging: Optional[tuple[int, futures.Future[merging.Ready]]] = None
+        self.stopping = ""  # empty, `soon` after one Ctrl-C, `now` after two
+        self.stopped = threading.Event()
+        self.woken = threading.Event()
+        self.waits_in_a_row = 0
+        self.why = ""
+
+    # -- the loop --------------------------------------------------------------------------------------------------
+
+    def run(self) -> State:
+        """Drive the batch until nothing can go on; the state it ends with. Whatever happens, no process of a worker
+        is left, and the lease is over.
+        """
+        with _Signals(self.interrupt):
+            try:
+                while self._go_on():
+                    pass
+            finally:
+                self._end_all()
+        return self._ended()
+
+    def _go_on(self) -> bool:
+        """One look at what there is to do; whether there is more."""
+        if self.stopping == "now" and not self.stopped.is_set():
+            self.stopped.set()
+            self.stop()
+        state = self._own(self.store.require())
+        state = self._wait_over(state)
+        state = self._start(state)
+        self._merge(state)
+        self.display.refresh(state)
+        outstanding: List[futures.Future[Any]] = [*self.working]
+        if self.merging:
+            outstanding.append(self.merging[1])
+        if outstanding:
+            done, _ = futures.wait(outstanding, TICK_S, futures.FIRST_COMPLETED)
+            for future in done:
+                self._came_back(future)
+            return True
+        return not self._nothing_more(state)
+
+    def interrupt(self, *, now: bool = False) -> None:
+        """A person's Ctrl-C: the first lets what is under way end, the second (or `now`) ends it."""
+        self.stopping = "now" if self.stopping or now else "soon"
+        self.woken.set()
+
+    def _own(self, state: State) -> State:
+        """The state, if the batch is still this run's. Refused when somebody else took it."""
+        if state["batch_id"] != self.batch_id or (state["owner"] or {}).get("session_id") != self.session_id:
+            self.why = "somebody else took the batch over"
+            raise Refused(
+                f"Batch {self.batch_id} in {self.project.root} is not this run's any more: somebody took it over or "
+                "replaced it. What was under way is ended; see `batchctl status`."
+            )
+        return state
+
+    def _may_start(self, state: State) -> bool:
+        return not self.stopping and not self.why and state["status"] == "in_progress" and not state["run"]["waiting"]
+
+    def _start(self, state: State) -> State:
+        """Give the executor what may begin now."""
+        if self._may_start(state) and next(model.pending(state), None) is not None:
+            state = self._hold_to_limits(state)
+        if not self._may_start(state):
+            return state
+        free = state["run"]["jobs"] - len(state["run"]["running"])  # what is merged uses the machine, too
+        now = self.time.now()
+        for index in runs.ready(state, now)[: max(0, free)]:
+            job = jobs.of_feature(self.project, state, index)
+            state = self.store.update(
+                lambda current, job=job: runs.dispatch(  # type: ignore[misc]
+                    current, now, job.feature_index, base=job.base, branch=job.branch, worktree=job.worktree,
+                    session_id=job.session_id, place=process.host(),
+                )
+            )  # fmt: skip
+            self.working[self.executor.submit(self.work, job)] = job
+            self.display.event("started", _named(state, index, f"attempt {job.attempt}"))
+        return state
+
+    def _nothing_more(self, state: State) -> bool:
+        """Whether the run is at its end; when it only waits, wait for that."""
+        if not model.is_live(state):
+            self.why = self.why or "nothing is left to do"
+            return True
+        if self.stopping or self.why or state["status"] == "paused":
+            self.why = self.why or ("it was stopped" if self.stopping else "the batch is paused")
+            return True
+        now = self.time.now()
+        until = state["run"]["waiting"]["until"] if state["run"]["waiting"] else runs.next_moment(state, now)
+        if until is None:
+            if runs.ready(state, now):
+                return False
+            self.why = "what is left cannot begin"
+            return True
+        self.time.sleep(min(max(0.0, clock.between_s(now, until)), 60.0), self.woken)
+        return False
+
+    # -- limits and waits ------------------------------------------------------------------------------------------
+
+    def _hold_to_limits(self, state: State) -> State:
+        """Pause the batch when a limit that a person set is reached."""
+        run, limits = state["run"], state["policy"]["budgets"]
+        now = self.time.now()
+        reached = ""
+        if "cost_usd" in limits and run["spent"]["cost_usd"] >= limits["cost_usd"]:
+            reached = f"the cost has reached ${run['spent']['cost_usd']:.2f} of ${limits['cost_usd']:.2f}"
+        elif "time_s" in limits and clock.between_s(run["started_at"], now) >= limits["time_s"]:
+            reached = f"the run has taken its {limits['time_s']} s"
+        return self._pause(f"a limit is reached: {reached}") if reached else state
+
+    def _pause(self, reason: str) -> State:
+        self.display.event("waits", reason)
+        self.why = self.why or reason
+        return self.store.update(
+            lambda current: transitions.pause(current, self.time.now(), reason) if model.is_live(current) else current
+        )
+
+    def _wait_over(self, state: State) -> State:
+        """End a wait whose time has come; pause when all waits together have taken what they may."""
+        waiting = state["run"]["waiting"]
+        now = self.time.now()
+        if waiting is None:
+            return state
+        limits = state["policy"]["budgets"]
+        waited = clock.between_s(waiting["since"], now)
+        if now < waiting["until"] and not self.stopping:
+            if "wait_s" not in limits or state["run"]["spent"]["waited_s"] + waited < limits["wait_s"]:
+                return state
+            self._pause(f"a limit is reached: the run has waited {limits['wait_s']} s in all; {waiting['reason']}")
+        return self.store.update(lambda current: runs.wait_over(current, now, waited))
+
+    # -- what comes back -------------------------------------------------------------------------------------------
+
+    def _came_back(self, future: futures.Future[Any]) -> None:
+        if self.merging is not None and future is self.merging[1]:
+            index, self.merging = self.merging[0], None
+            self._merge_ended(index, future)
+            return
+        job = self.working.pop(future)
+        error = future.exception()
+        if error is not None and not isinstance(error, (BatchError, OSError, futures.BrokenExecutor)):
+            raise error
+        self._judge(job, future.result() if error is None else jobs.broken_off(job, str(error), self.time.now()))
+
+    def _judge(self, job: Job, outcome: Outcome) -> None:
+        """Write what an attempt came to into the state."""
+        index, now = job.feature_index, self.time.now()
+        state = self._own(self.store.require())
+        entry = state["run"]["running"].get(key(index))
+        if entry is None or entry["session_id"] != outcome.session_id:
+            return  # of an attempt that was given up meanwhile
+        record = jobs.record(job, outcome)
+
+        def settle(current: State) -> State:
+            noted = runs.client_ended(current, index, record)
+            if outcome.kind == jobs.COMPLETED:
+                return runs.queue(noted, index, outcome.evidence, outcome.decisions)
+            if outcome.kind == jobs.FAILED or runs.crashes(noted, index) >= runs.CRASHES_BEFORE_COUNTED:
+                return runs.failed(
+                    noted, now, index, outcome.message, outcome.failure_class, permanent=outcome.permanent,
+                    changed=outcome.changed, stash=outcome.stash, retry_after=self._retry_after(job, outcome, now),
+                )  # fmt: skip
+            freed = runs.interrupted(noted, index)
+            if outcome.kind == jobs.NEEDS_PERSON:
+                return transitions.pause(
+                    freed, now, f"a person is needed ({outcome.failure_class}): {outcome.message[:300]}"
+                )
+            if failures.TREATMENT.get(outcome.failure_class) == "wait" and not self.stopping:
+                return runs.wait(freed, now, self._until(outcome, now), outcome.message[:300], outcome.failure_class)
+            return freed
+
+        state = self.store.update(settle)
+        if outcome.kind in (jobs.COMPLETED, jobs.FAILED):
+            self.waits_in_a_row = 0
+        if outcome.kind == jobs.COMPLETED:
+            self.to_merge.append(index)
+            self.display.event("done", _named(state, index, "verified"))
+        elif model.condition(state, index) == "pending":
+            kind = "failed" if outcome.kind == jobs.FAILED else "interrupted"
+            self.display.event(kind, _named(state, index, outcome.message))
+            if outcome.kind == jobs.FAILED:
+                worktrees.remove(self.project.root, job.worktree)  # its commits are on its branch, the rest in a stash
+        else:
+            self._given_up(state, index, outcome.message)
+        if state["run"]["waiting"]:
+            self.display.event(
+                "waits", f"until {state['run']['waiting']['until']}: {state['run']['waiting']['reason']}"
+            )
+
+    def _retry_after(self, job: Job, outcome: Outcome, now: str) -> str:
+        backoff = failures.backoff_s(job.attempt, os.urandom(1)[0] / 256)
+        return outcome.retry_after or clock.after(now, backoff)
+
+    def _until(self, outcome: Outcome, now: str) -> str:
+        """When the next client may begin after one met a limit, overload or no network."""
+        self.waits_in_a_row += 1
+        backoff = clock.after(now, failures.backoff_s(self.waits_in_a_row, os.urandom(1)[0] / 256))
+        return max(outcome.retry_after or backoff, clock.after(now, 1))
+
+    def _given_up(self, state: State, index: int, why: str) -> None:
+        """A feature has failed for good: tell of it, and of what needs it."""
+        self.display.event("failed", _named(state, index, f"for good: {why}"))
+        self._tell_issue(state, index)
+        self.told("failure", state)
+
+    def _tell_issue(self, state: State, index: int) -> None:
+        told = outcomes.publish_quietly(self.project, state, index)
+        if told:
+            self.display.event("note", told.strip())
+
+    # -- merging ---------------------------------------------------------------------------------------------------
+
+    def _merge(self, state: State) -> None:
+        """Give the merge queue its next feature."""
+        if self.merging is not None or not self.to_merge or self.stopping == "now":
+            return
+        index = self.to_merge.pop(0)
+        entry, run = state["run"]["running"].get(key(index)), state["run"]
+        if entry is None:
+            return
+        policy = policies.of_feature(state, index)
+        log = os.path.join(jobs.log_folder(self.project, self.batch_id), f"{index + 1}-{entry['attempt']}-merge")
+        future = self.merger.submit(
+            merging.prepare,
+            self.project.root,
+            takeover.queue_folder(state),
+            run["branch"],
+            entry["evidence"]["commit"],
+            verify=policy["verify"],
+            timeout_s=policy["verify_timeout_s"],
+            log=log,
+            stopped=self.stopped,
+        )
+        self.merging = index, future
+
+    def _merge_ended(self, index: int, future: futures.Future[merging.Ready]) -> None:
+        state = self._own(self.store.require())
+        root, now, branch = self.project.root, self.time.now(), state["run"]["branch"]
+        entry = state["run"]["running"][key(index)]
+        try:
+            ready = future.result()
+            self.store.update(lambda current: runs.about_to_merge(current, index, ready.commit))
+            merging.forward(root, branch, ready)
+        except merging.Stopped:
+            return
+        except merging.Moved:
+            self.to_merge.insert(0, index)
+            return
+        except merging.CannotMerge as error:
+            words = error.message
+            state = self.store.update(lambda current: runs.sent_back(current, now, index, words))
+            if model.condition(state, index) == "pending":
+                self.display.event("sent back", _named(state, index, words))
+                worktrees.remove(root, entry["worktree"])
+            else:
+                self._given_up(state, index, words)
+            return
+        proof = {**entry["evidence"], "commit": ready.commit, "branch": branch}
+        if ready.rebased:
+            proof["commits"] = ready.commits
+        if ready.verify:
+            proof["verify"] = ready.verify
+        merge = {
+            "commit": ready.commit, "from": entry["evidence"]["commit"], "rebased": ready.rebased,
+            "verify_seconds": ready.verify["seconds"] if ready.verify else None,
+        }  # fmt: skip
+        state = self.store.update(lambda current: runs.merged(current, now, index, proof, merge))
+        self.display.event("merged", _named(state, index, ready.commit[:12]))
+        worktrees.remove(root, entry["worktree"])
+        worktrees.settle_branch(
+            root, entry["branch"], ready.commit, keep=state["run"]["options"].get("pr") == "feature"
+        )
+        self._tell_issue(state, index)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def _end_all(self) -> None:
+        """No worker is left, and the queue has ended what it was at."""
+        if self.working or self.merging:
+            self.stopped.set()
+            self.stop()
+        for future in list(self.working):
+            future.cancel()
+        self.executor.shutdown(wait=True)
+        self.merger.shutdown(wait=True)
+
+    def _ended(self) -> State:
+        state = self._own(self.store.require())
+        state = self.store.update(lambda current: runs.end(current, self.time.now(), self.why))
+        worktrees.remove(self.project.root, takeover.queue_folder(state))
+        self.display.event("ended", self.why)
+        return state
+
+
+def _named(state: State, index: int, what: str) -> str:
+    """A feature and what there is to say of it, on one line."""
+    words = " ".join(what.split())
+    return f"feature {index + 1} of {state['total_features']} ({state['features'][index][:60]}): {words[:200]}"
+
+
+class _Signals:
+    """For the length of a `with`, Ctrl-C and SIGTERM come to `interrupt`; only in the main thread."""
+
+    def __init__(self, interrupt: Callable[..., None]) -> None:
+        self.interrupt = interrupt
+        self.before: Dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self.before = {
+                signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: self.interrupt()),
+                signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: self.interrupt(now=True)),
+                signal.SIGHUP: signal.signal(signal.SIGHUP, lambda *_: self.interrupt(now=True)),
+            }
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)

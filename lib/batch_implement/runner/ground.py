@@ -1,0 +1,225 @@
+"""What a run stands on: the person's tree, the batch's branch, room for work trees and clients. Looks, changes nothing.
+
+Each look gives (verdict, text) pairs as `doctor` has them; every `bad` says what to do. `base` is the commit that a run
+would begin on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from .. import gitrepo
+from ..doctor import BAD, GOOD, LOOK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator, List, Optional, Tuple
+
+    Found = Iterator[Tuple[str, str]]
+
+# One real client had 270 MB at its highest in a short session; long ones grow, and what it runs comes on top.
+CLIENT_MB = 600
+SPARE_MB = 1024
+TREE_TIMES = 2  # a tree of its own for each client, and what a build puts into it
+UNCOMMITTED = (".claude/settings.json", "CLAUDE.md", ".mcp.json")
+CGROUP = "/sys/fs/cgroup"
+
+
+def base(root: str, branch: str) -> Optional[str]:
+    """The commit that a run would begin on: the head of the batch's branch, or HEAD when that is ahead; None without
+    any.
+    """
+    head, known = gitrepo.head(root), gitrepo.tip(root, branch)
+    return known if head and known and gitrepo.has(root, head, known) else head
+
+
+def tree(root: str, *, merge: bool) -> Found:
+    """The person's tree: a commit to begin on, nothing modified or staged, nothing in progress. `merge`: their branch
+    is to be moved at the end.
+    """
+    if gitrepo.head(root) is None:
+        yield BAD, "There is no commit to begin on. `git add` what is there and `git commit`."
+        return
+    underway = gitrepo.underway(root)
+    if underway:
+        yield (
+            BAD,
+            f"{underway[0].capitalize()} is in progress: HEAD is not yet what it is going to be. End it: "
+            f"{underway[1]}.",
+        )
+    tracked, _ = gitrepo.changes(root)
+    if tracked:
+        stops = " and `--merge` could not bring it in" if merge else ""
+        yield (
+            BAD,
+            f"Tracked files are modified or staged: {gitrepo.listed(tracked)}. The night begins on the last commit, so "
+            f"it would be done without them{stops}. Commit them or `git stash` them.",
+        )
+    if not underway and not tracked:
+        yield GOOD, f"nothing is modified or staged on {gitrepo.branch(root) or 'a detached HEAD'}"
+    left = [
+        name
+        for name in UNCOMMITTED
+        if os.path.exists(os.path.join(root, name)) and not gitrepo.ask(root, "ls-files", "--", name).stdout
+    ]
+    if left:
+        yield LOOK, f"Not committed, so no work tree has it: {', '.join(left)}. Commit it if the work needs it."
+    if merge and gitrepo.branch(root) is None:
+        yield BAD, "--merge moves the branch you are on, and HEAD is detached. `git switch` to that branch first."
+    if os.path.exists(os.path.join(root, ".gitmodules")):
+        yield (
+            LOOK,
+            "There are submodules, and git leaves them empty in a new work tree. If the verify command needs them, let "
+            "it begin with `git submodule update --init`.",
+        )
+
+
+def branches(root: str, batch_id: str, branch: str) -> Found:
+    """Whether the batch's branch can be made or gone on with, and those of its features beside it."""
+    ref = f"refs/heads/{branch}"
+    if gitrepo.ask(root, "check-ref-format", ref, fails=True).returncode != 0:
+        yield BAD, f"git takes no branch named {branch}: the batch needs another id. Create it anew."
+        return
+    for name in ("batch", f"batch/{batch_id}"):
+        if gitrepo.tip(root, name):
+            yield (
+                BAD,
+                f"There is a branch named {name}, so git can make none below it. Rename it: `git branch -m {name} "
+                f"{name}-old`.",
+            )
+            return
+    held = next((place for place, on in _work_trees(root) if on == ref), None)
+    if held:
+        yield BAD, f"{branch}, which the run moves, is checked out in {held}. `git switch` to another branch there."
+        return
+    known, head = gitrepo.tip(root, branch), gitrepo.head(root)
+    if known is None or head is None or known == head:
+        yield GOOD, f"{branch} {'begins' if known is None else 'is'} at HEAD"
+    elif gitrepo.has(root, head, known):
+        yield GOOD, f"{branch} is ahead of HEAD, with what was done so far"
+    elif gitrepo.has(root, known, head):
+        yield GOOD, f"{branch} is behind HEAD and will be brought up to it"
+    else:
+        yield (
+            BAD,
+            f"{branch}, which has what was done so far ({known[:12]}), and HEAD ({head[:12]}) have parted. Bring them "
+            f"together: `git merge {branch}`.",
+        )
+
+
+def _work_trees(root: str) -> Iterator[Tuple[str, str]]:
+    """The work trees of the repository that are on a branch: (folder, ref)."""
+    place = ""
+    for line in gitrepo.ask(root, "worktree", "list", "--porcelain").stdout.splitlines():
+        name, _, value = line.partition(" ")
+        if name == "worktree":
+            place = value
+        elif name == "branch":
+            yield place, value
+
+
+def folder(root: str, worktrees: str) -> Found:
+    """Whether work trees can be made in the folder `worktrees`: it, or the first above it that is there, can be
+    written to, and it is outside of the project.
+    """
+    top = os.path.realpath(gitrepo.ask(root, "rev-parse", "--show-toplevel").stdout[:-1])
+    place = os.path.realpath(worktrees)
+    for held in (_common(root), top):
+        if place == held or place.startswith(f"{held}/"):
+            yield (
+                BAD,
+                f"{worktrees} is inside the project ({held}): its work trees would be in yours. Give a folder outside "
+                "of it: `--worktrees DIR`.",
+            )
+            return
+    above = _existing(place)
+    if not os.path.isdir(above):
+        yield BAD, f"{above} is no folder, so no work tree can be made below it. Give another: `--worktrees DIR`."
+    elif not os.access(above, os.W_OK | os.X_OK):
+        yield BAD, f"{above} cannot be written to. Give another folder: `--worktrees DIR`, or change its mode."
+    else:
+        yield GOOD, f"work trees go into {worktrees}"
+
+
+def _common(root: str) -> str:
+    return os.path.realpath(os.path.join(root, gitrepo.ask(root, "rev-parse", "--git-common-dir").stdout[:-1]))
+
+
+def _existing(place: str) -> str:
+    """The path, or the first above it that is there."""
+    while not os.path.lexists(place) and os.path.dirname(place) != place:
+        place = os.path.dirname(place)
+    return place
+
+
+def disk(root: str, commit: str, worktrees: str, jobs: int) -> Found:
+    """Whether there is room for the work trees of `jobs` clients."""
+    tree_mb = tree_bytes(root, commit) / 1e6
+    needed = tree_mb * jobs * TREE_TIMES + SPARE_MB
+    above = _existing(os.path.realpath(worktrees))
+    free = shutil.disk_usage(above).free / 1e6
+    said = (
+        f"{_size(free)} free at {above}; {jobs} work trees of {_size(tree_mb)}, with builds in them, may take "
+        f"{_size(needed)}"
+    )
+    if free < needed:
+        yield BAD, f"Too little room: {said}. Make room, take fewer --jobs, or give another place: `--worktrees DIR`."
+    else:
+        yield GOOD, said
+
+
+def tree_bytes(root: str, commit: str) -> int:
+    """The bytes that the files of a commit have. What Git LFS holds is not counted."""
+    listed = gitrepo.ask(root, "ls-tree", "-r", "--full-tree", "--format=%(objectsize)", commit, fails=True)
+    sizes = listed.stdout.split() if listed.returncode == 0 else _sizes(root, commit)
+    return sum(int(size) for size in sizes if size.isdigit())
+
+
+def _sizes(root: str, commit: str) -> List[str]:
+    """The same from a git before 2.36."""
+    listed = gitrepo.ask(root, "ls-tree", "-r", "-l", "-z", "--full-tree", commit).stdout
+    return [entry.split()[3] for entry in listed.split("\0") if entry]
+
+
+def memory(jobs: int) -> Found:
+    """Whether there is memory for `jobs` clients, where the system tells it."""
+    free = available_mb()
+    if free is None:
+        yield GOOD, f"this system does not tell how much memory is free; a client may take {_size(CLIENT_MB)}"
+        return
+    needed = jobs * CLIENT_MB
+    said = f"{_size(free)} of memory free; {jobs} clients may take {_size(needed)}, without what they run"
+    if free < CLIENT_MB:
+        yield BAD, f"Too little memory for even one client: {said}. End something, or use a larger machine."
+    elif free < needed:
+        yield LOOK, f"{said}: take fewer --jobs ({max(1, int(free // CLIENT_MB))} would fit), or end something."
+    else:
+        yield GOOD, said
+
+
+def available_mb(meminfo: str = "/proc/meminfo", cgroup: str = CGROUP) -> Optional[float]:
+    """Megabytes of memory that could be had: what the system says, or what its container may still take when that is
+    less. None where neither is told.
+    """
+    found: List[float] = []
+    for line in _read(meminfo).splitlines():
+        if line.startswith("MemAvailable:"):
+            found.append(int(line.split()[1]) / 1000)
+    limit, used = _read(f"{cgroup}/memory.max").strip(), _read(f"{cgroup}/memory.current").strip()
+    if limit.isdigit() and used.isdigit():
+        cached = [line.split()[1] for line in _read(f"{cgroup}/memory.stat").splitlines() if line.startswith("file ")]
+        found.append((int(limit) - int(used) + sum(map(int, cached))) / 1e6)
+    return max(0.0, min(found)) if found else None
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _size(megabytes: float) -> str:
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{max(1, round(megabytes))} MB"

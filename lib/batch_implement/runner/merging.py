@@ -1,0 +1,162 @@
+"""The merge queue: what a worker verified goes onto the batch's branch, one feature at a time.
+
+    ready = merging.prepare(repository, folder, branch, commit, verify=..., timeout_s=..., log=..., stopped=event)
+    merging.forward(repository, branch, ready)                  the branch moves, or Moved: prepare again
+
+A commit that was made on the branch's head goes there as it is: that very commit was verified. Any other is rebased
+onto the head, in a work tree of the queue's own (`folder`), and verified again. What cannot be rebased, or does not
+verify there, is CannotMerge; its message says why, for the next attempt. Nothing but that work tree is touched before
+`forward`, which moves the branch only from the head that was prepared for.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from .. import evidence, gitrepo, process
+from ..errors import BatchError, Refused
+from . import worktrees
+
+# Nobody is there to answer, no hook of the repository is to run, and no option of its owner changes what a rebase is.
+_QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
+          "-c", "rebase.autoSquash=false", "-c", "rebase.updateRefs=false", "-c", "rerere.enabled=false")  # fmt: skip
+
+
+class CannotMerge(Refused):
+    """The commit does not fit onto the branch as it is now."""
+
+
+class Moved(Refused):
+    """The branch has another head than the one that was prepared for."""
+
+
+class Stopped(BatchError):
+    """The run was stopped while the verify command ran."""
+
+
+class Ready(NamedTuple):
+    """`commit` may become the branch's head in place of `head`. `commits` are what it brings, oldest first; `verify` is
+    the run of the verify command on it as evidence has it, None when it was not run (again).
+    """
+
+    head: str
+    commit: str
+    commits: List[str]
+    rebased: bool
+    verify: Optional[Dict[str, Any]]
+
+
+def prepare(
+    repository: str,
+    folder: str,
+    branch: str,
+    commit: str,
+    *,
+    verify: Optional[str],
+    timeout_s: int,
+    log: str,
+    stopped: threading.Event,
+) -> Ready:
+    """Bring `commit` onto the head of `branch`, in the work tree `folder`, and verify it there when it changed.
+
+    `verify` is the person's command, None for none; its output goes to the file `log`. Raises CannotMerge, and Stopped
+    once `stopped` is set.
+    """
+    head = _head_of(repository, branch)
+    if gitrepo.has(repository, head, commit):
+        return Ready(head, commit, _between(repository, head, commit), rebased=False, verify=None)
+    worktrees.add_detached(repository, folder, head)
+    new = _rebased(folder, head, commit)
+    commits = _between(repository, head, new)
+    if verify is None or not commits:
+        return Ready(head, new, commits, rebased=True, verify=None)
+    return Ready(head, new, commits, rebased=True, verify=_verified(folder, verify, timeout_s, log, stopped))
+
+
+def forward(repository: str, branch: str, ready: Ready) -> None:
+    """Make the prepared commit the head of `branch`. Moved when that has another head by now."""
+    moved = gitrepo.ask(
+        repository, "update-ref", "-m", "batch: merge a feature", f"refs/heads/{branch}", ready.commit, ready.head,
+        fails=True,
+    )  # fmt: skip
+    if moved.returncode != 0:
+        if _head_of(repository, branch) == ready.head:
+            raise Refused(f"`git update-ref` of {branch} failed in {repository}: {moved.stderr.strip()[:300]}")
+        raise Moved(f"{branch} is not at {ready.head[:12]} any more: somebody else moved it.")
+
+
+def _head_of(repository: str, branch: str) -> str:
+    head = gitrepo.tip(repository, branch)
+    if head is None:
+        raise Refused(
+            f"The batch's branch {branch} is gone from {repository}. If it was removed by mistake, `git reflog` knows "
+            f"its commit: `git branch {branch} COMMIT`, then `batchctl run --resume`."
+        )
+    return head
+
+
+def _between(repository: str, base: str, commit: str) -> List[str]:
+    answer = gitrepo.ask(
+        repository,
+        "rev-list",
+        "--reverse",
+        "--topo-order",
+        f"--max-count={gitrepo.MOST_COMMITS}",
+        commit,
+        f"^{base}",
+        "--",
+    )
+    return answer.stdout.split()
+
+
+def _rebased(folder: str, head: str, commit: str) -> str:
+    """The commit as it is on top of `head`. CannotMerge names the files in conflict."""
+    answer = gitrepo.ask(
+        folder, *_QUIET, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop", "--onto", head, head,
+        commit, fails=True,
+    )  # fmt: skip
+    if answer.returncode == 0:
+        return gitrepo.head(folder) or commit
+    files = gitrepo.ask(folder, "diff", "--name-only", "--diff-filter=U", "-z", fails=True).stdout.split("\0")[:-1]
+    at = gitrepo.ask(folder, "rev-parse", "--verify", "--quiet", "REBASE_HEAD", fails=True).stdout.strip()
+    gitrepo.ask(folder, "rebase", "--abort", fails=True)
+    if not files:
+        raise CannotMerge(
+            f"Its commits cannot be put onto {head[:12]}: `git rebase` said: {answer.stderr.strip()[-500:]}"
+        )
+    raise CannotMerge(
+        f"Its commit {at[:12] or commit[:12]} conflicts with what was merged meanwhile ({head[:12]}), in "
+        f"{gitrepo.listed(files)}. This attempt begins on that: do the feature again on top of it."
+    )
+
+
+def _verified(folder: str, command: str, timeout_s: int, log: str, stopped: threading.Event) -> Dict[str, Any]:
+    began = time.monotonic()
+    os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
+    environment = {**evidence.environment(), process.MARK: folder}
+    with open(log, "wb") as output:
+        run = subprocess.Popen(
+            ["/bin/sh", "-c", command], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=output, start_new_session=True,
+        )  # fmt: skip
+    try:
+        while run.poll() is None and not stopped.is_set() and time.monotonic() - began < timeout_s:
+            stopped.wait(0.05)
+        ended = run.poll()
+    finally:
+        process.end_marked(folder)
+        run.wait()
+    seconds = time.monotonic() - began
+    if ended is None and stopped.is_set():
+        raise Stopped("The run was stopped while a feature was verified on the batch's branch.")
+    if ended == 0:
+        return {"command": command, "exit_code": 0, "seconds": round(seconds, 3), "log": log}
+    how = f"did not end within {timeout_s} s" if ended is None else f"failed with exit status {ended}"
+    raise CannotMerge(
+        f"On top of what was merged meanwhile the verify command `{command[:200]}` {how}, though it passed before. "
+        f"This attempt begins on that: see what does not fit. The end of its output (data):\n{evidence.tail(log)}"
+    )

@@ -1,0 +1,109 @@
+"""`--notify`: a person's own command is told that a run has ended, waits for them, or gave a feature up.
+
+    note = send(command, "end", state, {"html": path, "markdown": path}, root)    "" when all is well
+
+The command is run by /bin/sh, in the project's root, with these in its environment:
+
+    BATCH_EVENT       end, pause or failure
+    BATCH_ID          the batch
+    BATCH_STATUS      in_progress, paused, completed or failed
+    BATCH_COMPLETED, BATCH_FAILED, BATCH_SKIPPED, BATCH_PENDING, BATCH_TOTAL     numbers of features
+    BATCH_SUMMARY     a few lines of plain text, at most 2,000 characters
+    BATCH_BRANCH      the branch that has what is done
+    BATCH_REPORT      path of the report as HTML; empty when there is none
+    BATCH_REPORT_MD   the same as Markdown
+
+What others wrote (feature texts, errors) is only ever a value there, never part of the command. A command that fails or
+takes longer than 60 s is ended, with all that it started, and told as a note: no run fails for it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+
+from .. import evidence, listing, model
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Mapping
+
+    from ..model import State
+
+EVENTS = ("end", "pause", "failure")
+TIMEOUT_S = 60
+LONGEST_SUMMARY = 2000
+LONGEST_LINE = 300
+
+
+def send(command: str, event: str, state: State, report_paths: Mapping[str, str], root: str) -> str:
+    """Run the person's command in `root` and wait for it. What is to be said of it when it failed, else an empty text.
+
+    `report_paths` has the paths of the reports that there are, as `html` and `markdown`. Nothing is raised.
+    """
+    environment = {**evidence.environment(), **told(event, state, report_paths)}
+    with tempfile.TemporaryFile() as output:
+        try:
+            run = subprocess.Popen(
+                ["/bin/sh", "-c", command], cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output, start_new_session=True,
+            )  # fmt: skip
+        except (OSError, ValueError) as error:
+            return f"The --notify command could not be started ({event}): {error}"
+        try:
+            code = run.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return f"The --notify command did not end within {TIMEOUT_S} s ({event}) and was ended."
+        finally:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()
+        if code == 0:
+            return ""
+        output.seek(max(0, output.seek(0, os.SEEK_END) - LONGEST_LINE))
+        said = " ".join(listing.clean(output.read(LONGEST_LINE).decode("utf-8", "replace")).split())
+        return f"The --notify command ended with exit status {code} ({event}): {said or 'it said nothing'}"
+
+
+def told(event: str, state: State, report_paths: Mapping[str, str]) -> Dict[str, str]:
+    """The variables that the command is given: text without control characters or zero bytes."""
+    counts = model.counts(state)
+    run = state.get("run") or {}
+    values = {
+        "EVENT": event,
+        "ID": state["batch_id"],
+        "STATUS": state["status"],
+        "SUMMARY": summary(event, state),
+        "BRANCH": run.get("branch") or "",
+        "REPORT": report_paths.get("html", ""),
+        "REPORT_MD": report_paths.get("markdown", ""),
+        **{name.upper(): str(number) for name, number in counts.items()},
+    }
+    return {f"BATCH_{name}": value.replace("\0", "") for name, value in values.items()}
+
+
+def summary(event: str, state: State) -> str:
+    """What happened, for a person to read on a telephone: the first line alone says it."""
+    counts = model.counts(state)
+    run = state.get("run") or {}
+    begun = {"end": "has ended", "pause": "waits for you", "failure": "has given a feature up"}[event]
+    lines = [
+        f"Batch {state['batch_id']} {begun}: {counts['completed']} of {state['total_features']} features completed, "
+        f"{counts['failed']} failed, {counts['skipped']} skipped.",
+    ]
+    if event == "pause" and state["pause"]:
+        lines.append(f"Why: {state['pause']['reason']}")
+    if event == "end" and run.get("ended_why"):
+        lines.append(f"Why: {run['ended_why']}")
+    given_up = state["failed_features"][-1:] if event == "failure" else state["failed_features"]
+    lines += [
+        f"Feature {entry['feature_index'] + 1}, {state['features'][entry['feature_index']][:100]}: "
+        f"{entry['error_message']}"
+        for entry in given_up
+    ]
+    if run.get("branch"):
+        lines.insert(1, f"What is done is on {run['branch']}.")
+    cleaned = (" ".join(listing.clean(line).split())[:LONGEST_LINE] for line in lines)
+    return "\n".join(cleaned)[:LONGEST_SUMMARY]

@@ -1,0 +1,132 @@
+"""The options of `batchctl run`: typed by a person, kept in the state, taken up again by `--resume`.
+
+    given = of(namespace, cwd)                  what was typed; None where nothing was
+    options = settled(given, root)              a new run: defaults where nothing was typed
+    options = from_kept(state, given, root)     `--resume`: what is typed anew holds, else what the last run had
+    as_kept(options), budgets(options)          the state's `run.options` and `policy.budgets`
+
+A duration is typed as `90s`, `45m`, `8h` or `1h30m`, an amount in US dollars. Everything that is wrong is Misuse.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from .. import arguments
+from ..errors import Misuse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+FEATURE_TIME_S = 7200
+_LIMITS = {
+    "feature_time_s": "feature_time", "feature_turns": "feature_turns", "feature_cost_usd": "feature_cost",
+    "time_s": "max_time", "cost_usd": "max_cost", "wait_s": "max_wait",
+}  # fmt: skip
+_KEPT = ("worker", "model", "permission_mode", "allow", "merge", "pr", "notify", "client")
+_OF_THE_CLIENT = ("client", "model", "permission_mode", "allow", "feature_turns", "feature_cost")
+
+
+class Options(NamedTuple):
+    """How a run is asked for. None stands for what nobody said.
+
+    `resume` is a batch's id, empty for the one that is here. `worker` is a shell command in place of the client,
+    `client` the client's program, `notify` a shell command. `worktrees` is the folder that holds the work trees of all
+    batches. `pr` is `batch` or `feature`. Times are in seconds, costs in US dollars; None is no limit.
+    """
+
+    resume: Optional[str] = None
+    jobs: Optional[int] = None
+    worker: Optional[str] = None
+    client: Optional[str] = None
+    model: Optional[str] = None
+    permission_mode: Optional[str] = None
+    allow: Optional[List[str]] = None
+    worktrees: Optional[str] = None
+    merge: Optional[bool] = None
+    pr: Optional[str] = None
+    notify: Optional[str] = None
+    feature_time: Optional[int] = None
+    feature_turns: Optional[int] = None
+    feature_cost: Optional[float] = None
+    max_time: Optional[int] = None
+    max_cost: Optional[float] = None
+    max_wait: Optional[int] = None
+
+
+def of(namespace: argparse.Namespace, cwd: str) -> Options:
+    """What was typed. Paths become absolute, from the folder `cwd` on. Raises Misuse."""
+    typed = {name: getattr(namespace, name) for name in Options._fields}
+    for name in ("worker", "client", "model", "notify", "worktrees"):
+        value = typed[name]
+        if value is not None and (not value.strip() or "\0" in value):
+            raise Misuse(f"--{name} is empty or no text. Give it a value, or leave it out.")
+    if typed["worker"]:
+        useless = [f"--{name.replace('_', '-')}" for name in _OF_THE_CLIENT if typed[name] is not None]
+        if useless:
+            raise Misuse(f"--worker takes the place of Claude Code, so {', '.join(useless)} would do nothing.")
+    if typed["client"] and os.sep in typed["client"]:
+        typed["client"] = _absolute(typed["client"], cwd)
+    if typed["worktrees"]:
+        typed["worktrees"] = _absolute(typed["worktrees"], cwd)
+    return Options(**typed)
+
+
+def settled(given: Options, root: str) -> Options:
+    """The options of a new run in the project at `root`: defaults stand where nothing was given."""
+    return given._replace(
+        jobs=given.jobs or 1,
+        permission_mode=given.permission_mode or arguments.DEFAULT_MODE,
+        allow=list(given.allow or ()),
+        worktrees=given.worktrees or f"{root}.worktrees",
+        merge=bool(given.merge),
+        feature_time=given.feature_time or FEATURE_TIME_S,
+    )
+
+
+def from_kept(state: Dict[str, Any], given: Options, root: str) -> Options:
+    """The options of a run that goes on with the batch of `state`: what was given, else what its last run had. A batch
+    that was never run has its limits, if any.
+
+    A client given anew takes the place of a command, and the other way round.
+    """
+    kept: Dict[str, Any] = {field: state["policy"].get("budgets", {}).get(name) for name, field in _LIMITS.items()}
+    run = state.get("run")
+    if run:
+        kept.update({name: run["options"].get(name) for name in _KEPT})
+        kept.update(jobs=run["jobs"], worktrees=os.path.dirname(run["worktrees"]))
+    typed = {name: value for name, value in given._asdict().items() if value is not None}
+    if "worker" in typed:
+        kept.update(dict.fromkeys(_OF_THE_CLIENT))
+    elif any(name in typed for name in _OF_THE_CLIENT):
+        kept["worker"] = None
+    return settled(Options(**{**kept, **typed}), root)
+
+
+def as_kept(options: Options) -> Dict[str, Any]:
+    """The state's `run.options`."""
+    return {name: getattr(options, name) for name in _KEPT}
+
+
+def budgets(options: Options) -> Dict[str, Any]:
+    """The state's `policy.budgets`: the limits that there are."""
+    limits = {name: getattr(options, field) for name, field in _LIMITS.items()}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def spoken(seconds: float) -> str:
+    """A duration as a person types it: `1h30m`, `45m`, `90s`."""
+    whole = math.ceil(seconds)
+    if whole < 100:
+        return f"{whole}s"
+    minutes, left = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (left if not hours else 0, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number)
+
+
+def _absolute(path: str, cwd: str) -> str:
+    return os.path.normpath(os.path.join(cwd, os.path.expanduser(path)))

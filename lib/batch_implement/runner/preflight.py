@@ -1,0 +1,329 @@
+"""What would stop the night, before it begins: each with its remedy.
+
+    found = check(project, state, options, os.environ, plugin)      [{check, verdict: ok | look | bad, text}]
+    print(text(state, found, options))                              what `batchctl run --dry-run` shows
+
+`state` is a plan that is not written yet, or the batch that is to go on; `options` are settled ones. The looks are
+those of `doctor`, and what a run needs beyond: they come cheapest first, and what builds on something bad is not tried.
+The last, with a commit and the verify command in a throw-away work tree, is made only when nothing else is bad. Of the
+client only its version and its login are asked: no model turn is spent, and nothing of the person's tree changes.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+
+from .. import caller, doctor, gh, jsontext, listing, model, permissions, policies, process, report, runs
+from ..doctor import BAD, GOOD, LOOK
+from ..model import key
+from . import client, ground, options, pullrequests, worktrees
+from .options import spoken
+from .trial import trial
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+
+    from ..model import State
+    from ..paths import Project
+    from .options import Options
+
+    Found = Iterator[Tuple[str, str]]
+    Checks = List[Dict[str, str]]
+
+KNOWS_AUTH_STATUS = doctor.MEASURED_CLIENT  # an older one may take the words for a prompt, and spend a turn on it
+ASK_CLIENT_S = 30
+MAY_PUSH = ("ADMIN", "MAINTAIN", "WRITE")
+LONGEST_TEXT = 100
+LONGEST_RULE = 60
+
+
+def check(project: Project, state: State, wish: Options, environ: Mapping[str, str], plugin: str) -> Checks:
+    """Everything that was looked at, in the form of `doctor.check`. A throw-away work tree is made and removed."""
+    root, batch_id = project.root, state["batch_id"]
+    branch, jobs, top = worktrees.merged_branch(batch_id), wish.jobs or 1, wish.worktrees or ""
+    found = doctor.gathered([("python", doctor.python), ("git", lambda: doctor.git(project))])
+    if _bad(found):
+        return found
+    found += doctor.gathered([
+        ("tree", lambda: ground.tree(root, merge=bool(wish.merge))),
+        ("branch", lambda: ground.branches(root, batch_id, branch)),
+        ("worktrees", lambda: ground.folder(root, top)),
+        ("features", lambda: _features(state, wish)),
+        ("limits", lambda: _limits(state, wish)),
+    ])  # fmt: skip
+    if wish.worker is None:
+        program = shutil.which(wish.client or "claude", path=environ.get("PATH"))
+        found += doctor.gathered([
+            ("hooks", lambda: doctor.hooks(plugin)),
+            ("permissions", lambda: _permissions(project, state, wish, environ)),
+            ("client", lambda: _client(program, wish)),
+            ("login", lambda: _login(root, program, environ)),
+            ("memory", lambda: ground.memory(jobs)),
+        ])  # fmt: skip
+    base = ground.base(root, branch)
+    if base is None:
+        return found
+    found += doctor.gathered([("disk", lambda: ground.disk(root, base, top, jobs))])
+    if wish.pr is not None:
+        found += doctor.gathered([("remote", lambda: _remote(root, base, branch))])
+    if _bad(found):
+        return [*found, {"check": "verify", "verdict": LOOK, "text": "not tried: what is bad above comes first"}]
+    folder = os.path.join(top, batch_id, "preflight")
+    policy = state["policy"]
+    return found + doctor.gathered([
+        ("verify", lambda: trial(
+            root, base, folder, policy["verify"], timeout_s=policy["verify_timeout_s"],
+            feature_time_s=wish.feature_time or options.FEATURE_TIME_S,
+        )),
+    ])  # fmt: skip
+
+
+def _bad(found: Sequence[Mapping[str, str]]) -> bool:
+    return any(entry["verdict"] == BAD for entry in found)
+
+
+# -- the looks ---------------------------------------------------------------------------------------------------------
+
+
+def _features(state: State, wish: Options) -> Found:
+    """The batch: something is left to do, nobody else is at it, and what it asks for can be had."""
+    if process.holds(state["owner"]):
+        yield BAD, caller.in_use(state).message
+    counts = model.counts(runs.release(state))
+    left = counts["pending"] + counts["active"]
+    if not left:
+        yield (
+            BAD,
+            "Nothing is left to do. `batchctl add FILE` appends features, `batchctl retry` brings failed ones back.",
+        )
+        return
+    asked = [index for index in _left(state) if "review" in policies.of_feature(state, index)["evidence"]]
+    if wish.worker is not None and asked:
+        yield (
+            BAD,
+            f"Feature {asked[0] + 1} asks for a review, which the agent batch-implement:reviewer gives and no --worker "
+            "can. Leave out --worker, or create the batch without --review.",
+        )
+    done = f"{counts['completed']} are completed, " if counts["completed"] else ""
+    yield GOOD, f"{done}{left} to do; what each needs is known and in order"
+
+
+def _limits(state: State, wish: Options) -> Found:
+    """The limits: none ends the run before it has begun."""
+    spent = (state.get("run") or {}).get("spent", {})
+    cost, waited = spent.get("cost_usd", 0), spent.get("waited_s", 0)
+    fits = True
+    if wish.max_cost is not None and cost >= wish.max_cost:
+        fits = False
+        yield BAD, f"The batch has cost ${cost:.2f} already, and --max-cost is ${wish.max_cost:.2f}. Give a higher one."
+    if wish.max_wait is not None and waited >= wish.max_wait:
+        fits = False
+        yield (
+            BAD,
+            f"The batch has waited {spoken(waited)} already, and --max-wait is {spoken(wish.max_wait)}. Give a longer "
+            "one.",
+        )
+    each = wish.feature_time or options.FEATURE_TIME_S
+    if wish.max_time is not None and each > wish.max_time:
+        fits = False
+        yield (
+            LOOK,
+            f"A client has {spoken(each)}, longer than the whole run ({spoken(wish.max_time)}): the last may end long "
+            "after it. Give a shorter --feature-time.",
+        )
+    if state["policy"]["verify"] and state["policy"]["verify_timeout_s"] > each:
+        yield (
+            LOOK,
+            f"The verify command may take {spoken(state['policy']['verify_timeout_s'])}, a client has {spoken(each)} "
+            "in all. Give a shorter --verify-timeout.",
+        )
+    if fits:
+        yield GOOD, "; ".join(_said_limits(wish))
+
+
+def _said_limits(wish: Options) -> List[str]:
+    each = [spoken(wish.feature_time or options.FEATURE_TIME_S)]
+    each += [f"{wish.feature_turns} turns"] if wish.feature_turns else []
+    each += [f"${wish.feature_cost:.2f}"] if wish.feature_cost else []
+    whole = [f"no feature begins after {spoken(wish.max_time)}"] if wish.max_time else []
+    whole += [f"nor once ${wish.max_cost:.2f} are spent" if whole else f"no feature begins once ${wish.max_cost:.2f} "
+              "are spent"] if wish.max_cost else []  # fmt: skip
+    whole += [f"{spoken(wish.max_wait)} of waiting in all"] if wish.max_wait else []
+    unlimited = [] if wish.max_cost or wish.worker else ["no limit on what it costs"]
+    return [f"a client has {', '.join(each)}", *whole, *unlimited]
+
+
+def _permissions(project: Project, state: State, wish: Options, environ: Mapping[str, str]) -> Found:
+    """What the settings keep a client from, and whether it may run the tests itself."""
+    found = permissions.settings(project.root, environ)
+    yield from doctor.rules(found, permissions.WORK)
+    if wish.permission_mode == "bypassPermissions":
+        off = permissions.mode_is_off(found)
+        if off:
+            yield (
+                BAD,
+                f"{off[0]} switches the mode bypassPermissions off. Take another: `--permission-mode acceptEdits`.",
+            )
+        elif os.geteuid() == 0 and environ.get("IS_SANDBOX") != "1":
+            yield (
+                BAD,
+                "Claude Code refuses the mode bypassPermissions to root. Run as somebody else, or take another: "
+                "`--permission-mode acceptEdits`.",
+            )
+    verify = state["policy"]["verify"]
+    if not verify:
+        return
+    parts = permissions.parts(verify)
+    kept = permissions.forbidding(found, [("Bash", part) for part in parts])
+    unknown = [part for part in parts if not permissions.allowed(found, wish.allow or (), part)]
+    if kept:
+        yield LOOK, f"A client may not run the verify command itself ({kept[0]}); `batchctl done` runs it all the same."
+    elif wish.permission_mode in ("auto", "bypassPermissions"):
+        return
+    elif unknown:
+        rules = (f"Bash({part})" if len(part) <= LONGEST_RULE else f"Bash({part.split()[0]}:*)" for part in unknown)
+        given = " ".join(f"--allow {shlex.quote(rule)}" for rule in dict.fromkeys(rules))
+        yield (
+            LOOK,
+            f"A client may not run the verify command itself, only `batchctl done` does: it works better when it can "
+            f"try its work. `{given}` lets it.",
+        )
+
+
+def _client(program: Optional[str], wish: Options) -> Found:
+    if program is None and wish.client is not None:
+        yield BAD, f"{wish.client} is no program that can be started. Give the path of `claude`: `--client PATH`."
+    else:
+        yield from doctor.client(program)
+
+
+def _login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Found:
+    """Whether the client is logged in, as far as it says so without asking the model."""
+    version = doctor.client_version(program) if program else None
+    if program is None or version is None:
+        return
+    if version < KNOWS_AUTH_STATUS:
+        yield LOOK, "This client is not asked whether it is logged in: it is older than the ones that can tell."
+        return
+    try:
+        answer = subprocess.run(
+            [program, "auth", "status"], cwd=root, env=client.environment(environ, ""), stdin=subprocess.DEVNULL,
+            capture_output=True, timeout=ASK_CLIENT_S, check=False,
+        )  # fmt: skip
+        said = jsontext.loads(answer.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        said = None
+    logged_in = said.get("loggedIn") if isinstance(said, dict) else None
+    if logged_in is False:
+        yield BAD, "Claude Code is not logged in. `claude auth login`, or set ANTHROPIC_API_KEY, in the same terminal."
+    elif logged_in is not True:
+        yield LOOK, "`claude auth status` did not tell whether it is logged in. Try `claude -p hello`."
+    else:
+        way = listing.clean(str(said.get("authMethod")))[:40].replace("_", " ")
+        yield GOOD, f"logged in ({way}); whether that is still taken shows with the first turn"
+
+
+def _remote(root: str, base: str, branch: str) -> Found:
+    """Whether pull requests can be opened: gh, the right to write, and a push that would go."""
+    place = gh.repository(root)
+    remote = pullrequests.remote_of(root, place)
+    may = gh.permission(root)
+    if may and may not in MAY_PUSH:
+        yield (
+            BAD,
+            f"gh's login may only {may.lower()} {place.url}. Ask for the right to write, or let gh mean your fork: `gh "
+            "repo set-default`.",
+        )
+        return
+    refused = pullrequests.refused_push(root, remote, base, branch)
+    if refused:
+        yield BAD, refused
+    elif not may:
+        yield LOOK, f"gh does not say whether its login may write to {place.url}; git would push to {remote}"
+    else:
+        yield GOOD, f"branches go to {remote}, pull requests into {place.url} (its own rules are not tried)"
+
+
+# -- what a dry run shows ----------------------------------------------------------------------------------------------
+
+
+def text(state: State, found: Sequence[Mapping[str, str]], wish: Options) -> str:
+    """What was found, and what a run would do: order, dependencies, what runs side by side, limits."""
+    rounds = list(_rounds(state, wish.jobs or 1))
+    lines = [*doctor.lines(found), ""]
+    number = sum(map(len, rounds))
+    lines.append(
+        f"Batch {state['batch_id']}: {number} of {state['total_features']} features to do, up to {wish.jobs or 1} at a "
+        "time."
+    )
+    lines += [f"{index + 1:>4}  {_told(state, index)}" for index in _left(state)]
+    if any(len(indices) > 1 for indices in rounds):
+        told = " | ".join(", ".join(str(index + 1) for index in indices) for indices in rounds)
+        lines.append(f"Side by side, if all took equally long: {told}")
+    branch = worktrees.merged_branch(state["batch_id"])
+    lines.append(f"Limits: {'; '.join([*_said_limits(wish), *_retries(state)])}.")
+    worker = (
+        f"`{wish.worker[:LONGEST_TEXT]}`"
+        if wish.worker
+        else f"{wish.client or 'claude'} in mode {wish.permission_mode}"
+    )
+    lines.append(f"Done by: {listing.clean(worker)}, each in a work tree below {wish.worktrees}.")
+    ends = "your branch is moved up to it at the end" if wish.merge else "your branch stays as it is"
+    published = {"batch": ", one pull request is opened", "feature": ", a pull request is opened for each feature"}
+    lines.append(f"Merged into: {branch}; {ends}{published.get(wish.pr or '', '')}.")
+    if _bad(found):
+        lines.append("It could not start now: see what is bad above.")
+    lines.append("Nothing was written or started.")
+    return "\n".join(lines)
+
+
+def _left(state: State) -> List[int]:
+    """Indices of the features that are to be done, in order; one that a dead run had under way is one of them."""
+    freed = runs.release(state)
+    active = model.active_index(freed)
+    return [index for index in model.in_order(freed) if index in {*model.pending(freed), active}]
+
+
+def _told(state: State, index: int) -> str:
+    words = listing.clean(state["features"][index])
+    needs = state["feature_dependencies"].get(key(index), ())
+    notes = [f"after {', '.join(str(need + 1) for need in sorted(needs))}"] if needs else []
+    beside = [
+        other + 1
+        for other in _left(state)
+        if other != index and runs.overlap(runs.touches(state, index), runs.touches(state, other))
+    ]
+    notes += (
+        [f"not beside {', '.join(map(str, beside[:5]))}{' and others' if len(beside) > 5 else ''}"] if beside else []
+    )
+    cut = words if len(words) <= LONGEST_TEXT else f"{words[:LONGEST_TEXT]}..."
+    return f"{cut}  ({'; '.join(notes)})" if notes else cut
+
+
+def _rounds(state: State, jobs: int) -> Iterator[List[int]]:
+    """The features that would run side by side, round by round, if each took as long as any other."""
+    done: Set[int] = set(state["completed_features"])
+    left = _left(state)
+    while left:
+        now: List[int] = []
+        for index in left:
+            apart = not any(runs.overlap(runs.touches(state, index), runs.touches(state, other)) for other in now)
+            if len(now) < jobs and apart and done.issuperset(state["feature_dependencies"].get(key(index), ())):
+                now.append(index)
+        if not now:
+            return  # what is left needs what was not completed
+        yield now
+        done.update(now)
+        left = [index for index in left if index not in now]
+
+
+def _retries(state: State) -> List[str]:
+    policy = state["policy"]
+    return [
+        f"{report.retries(policy['max_retries'])} of a feature",
+        f"a pause after {policy['max_failures_in_a_row']} failures in a row",
+    ]

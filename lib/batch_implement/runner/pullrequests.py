@@ -1,0 +1,345 @@
+"""Pull requests for what a run has merged: one for the batch, or one for each feature. Only where they were asked for.
+
+    record = open_for_batch(project, state, report_markdown)    the batch's branch
+    record = open_for_feature(project, state, index)            that feature's commits alone
+    words = refused_push(root, remote, commit, branch)          why a push of that branch would fail, or ""
+
+A branch is pushed, never by force and never onto the default branch, and gh opens the pull request. Both go to the
+repository that gh finds here, by the remote that stands for it: a fork is not pushed to (`gh repo set-default` says
+which repository is meant). A record is what the state keeps as `pr`: `{success, timestamp, number, url, branch, sha,
+remote, error}`. Nothing is raised for what goes wrong: `error` says it with what to do, and another call goes on from
+there: it finds what is pushed and open already.
+
+A feature's branch has its commits, put onto what they need:
+
+    it needs nothing                    where the batch began         into the default branch
+    one feature, which is open          that one's pull request       into that one's branch
+    several, or one that is not open    theirs, below its own         into the default branch
+
+Commits that do not fit there stand on something that the list does not say. That is told, and they stay on the batch's
+branch alone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+from .. import clock, evidence, gh, gitrepo, issues, listing, publishing
+from ..errors import BatchError, Refused
+from ..model import key
+from . import worktrees
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
+    from ..model import State
+    from ..paths import Project
+
+PUSH_TIMEOUT_S = 600  # a pre-push hook may run the project's tests
+LONGEST_TITLE = 200
+LONGEST_BODY = 60_000
+# Nobody is there to answer, and nothing of the person's settings makes of a rebase something else.
+_QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
+          "-c", "rebase.autoSquash=false", "-c", "rebase.updateRefs=false", "-c", "rerere.enabled=false")  # fmt: skip
+_ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE")
+# What git says (in lower case), and what to do; the first that fits counts.
+_REMEDIES = (
+    (
+        ("non-fast-forward", "fetch first", "stale info", "cannot lock ref"),
+        "The remote has something else under that name, and nothing is ever forced. If it is not needed there, `git "
+        "push {remote} --delete {branch}`, then the same again.",
+    ),
+    (
+        ("hook declined", "protected", "rule violations", "gh006", "gh013", "prohibited"),
+        "The remote's own rules refuse it. See what they ask of branches named batch/..., or push by hand.",
+    ),
+    (
+        (
+            "authentication failed", "could not read username", "could not read password", "publickey",
+            "host key verification", "terminal prompts disabled", "invalid username",
+        ),
+        "git cannot log in at the remote without being asked. `gh auth setup-git` lets it use gh's login (https); for "
+        "ssh, the key has to be in the agent.",
+    ),
+    (
+        ("permission to", "403", "access denied", "not allowed to push"),
+        "The login may not push there. `gh auth status` shows which one it is; ask for the right to write.",
+    ),
+    (
+        ("could not resolve host", "connection", "timed out", "network is unreachable"),
+        "The remote cannot be reached from here. Check the connection, then the same again.",
+    ),
+    (
+        ("does not appear to be a git repository", "repository not found", "could not read from remote"),
+        "`git remote -v` shows where {remote} leads; it is gone, or the login may not see it.",
+    ),
+)  # fmt: skip
+
+
+def open_for_batch(project: Project, state: State, report_markdown: str) -> Dict[str, Any]:
+    """Push the batch's branch and open its pull request with the report as its text; one that is open gets the new
+    text. The record says what came of it.
+
+    It goes into the branch that the person was on, where the remote has that, else into the default branch.
+    """
+    run, root = state["run"], project.root
+    record = _new_record(run["branch"])
+    try:
+        place = gh.repository(root)
+        record["remote"] = remote_of(root, place)
+        record["sha"] = gitrepo.tip(root, run["branch"])
+        if record["sha"] is None:
+            raise Refused(f"The branch {run['branch']} is gone from {root}: there is nothing to open a request for.")
+        base = place.default_branch
+        if run["target"] and run["target"] != base and _over_there(root, record["remote"], run["target"]):
+            base = run["target"]
+        done = len(state["completed_features"])
+        title = f"{done} of {state['total_features']} features of batch {state['batch_id']}"
+        return _opened(root, place, record, base, title, report_markdown)
+    except (BatchError, OSError) as error:
+        return {**record, "error": _words(error)}
+
+
+def open_for_feature(project: Project, state: State, index: int) -> Dict[str, Any]:
+    """Push the commits of the merged feature `index` alone and open their pull request. The record says what came of
+    it. In the repository a work tree is made for the moment; no branch changes.
+    """
+    run, root = state["run"], project.root
+    record = _new_record(_branch_of(state, index))
+    try:
+        if not _commits(state, index):
+            raise Refused(f"Feature {index + 1} has no commit of its own: there is nothing to open a pull request for.")
+        place = gh.repository(root)
+        record["remote"] = remote_of(root, place)
+        needs = [need for need in state["feature_dependencies"].get(key(index), ()) if _commits(state, need)]
+        below = _open_one(state, needs[0]) if len(needs) == 1 else None
+        if below and _over_there(root, record["remote"], below["branch"]) != below["sha"]:
+            below = None  # merged and removed, or somebody went on with it
+        base, onto, rest = place.default_branch, run["base_commit"], _all_needs(state, index)
+        if below:
+            base, onto, rest = below["branch"], below["sha"], []
+        record["sha"] = _stacked(project, state, onto, [*rest, index])
+        text = _text_of_feature(state, index, needs, below)
+        return _opened(root, place, record, base, state["features"][index], text)
+    except (BatchError, OSError) as error:
+        return {**record, "error": _words(error)}
+
+
+def refused_push(root: str, remote: str, commit: str, branch: str) -> str:
+    """Why `commit` cannot be pushed as `branch`, as far as a dry run can tell: the remote's own hooks are not run.
+    Empty when it can.
+    """
+    try:
+        _push(root, remote, commit, branch, "--dry-run")
+    except (BatchError, OSError) as error:
+        return _words(error)
+    return ""
+
+
+def _new_record(branch: str) -> Dict[str, Any]:
+    return {
+        "success": False, "timestamp": clock.now(), "number": None, "url": None, "branch": branch, "sha": None,
+        "remote": None, "error": None,
+    }  # fmt: skip
+
+
+def _words(error: Exception) -> str:
+    return error.message if isinstance(error, BatchError) else f"The system said no: {error}"
+
+
+def remote_of(root: str, place: gh.Repository) -> str:
+    """The remote that branches are pushed to. Refused when there is none, or nothing on the other side yet."""
+    if not place.remotes:
+        raise Refused(f"No git remote in {root} stands for {place.url}. Add it: `git remote add origin {place.url}`.")
+    if not place.default_branch:
+        raise Refused(f"{place.url} has no default branch yet. Push one first; it is never done from here.")
+    return place.remotes[0]
+
+
+def _opened(
+    root: str, place: gh.Repository, record: Dict[str, Any], base: str, title: str, text: str
+) -> Dict[str, Any]:
+    """The record of a pull request that is there after this, newly opened or from before."""
+    branch, sha = record["branch"], record["sha"]
+    if branch in (place.default_branch, base):
+        raise Refused(f"{branch} is the branch that the pull request would go into; it is never pushed to from here.")
+    if _over_there(root, record["remote"], branch) != sha:
+        _push(root, record["remote"], sha, branch)
+    body = _bounded(text)
+    found = gh.pull_request(root, branch)
+    if found is None:
+        try:
+            url = gh.create_pull_request(root, head=branch, base=base, title=_one_line(title), body=body)
+        except gh.GhTrouble as trouble:
+            if trouble.kind != "exists":
+                raise
+            url = ""
+        found = gh.pull_request(root, branch) or {"number": _number_of(url), "url": url or None}
+        return {**record, "success": True, "number": found["number"], "url": found["url"]}
+    record = {**record, "success": True, "number": found["number"], "url": found["url"]}
+    try:
+        gh.edit_pull_request(root, found["number"], body)
+    except gh.GhTrouble as trouble:
+        return {**record, "error": f"It is open, but its text could not be brought up to date. {trouble.message}"}
+    return record
+
+
+def _number_of(url: str) -> Optional[int]:
+    last = url.rpartition("/pull/")[2]
+    return int(last) if last.isascii() and last.isdigit() else None
+
+
+def _one_line(text: str) -> str:
+    words = " ".join(listing.clean(text).split())
+    return words if len(words) <= LONGEST_TITLE else f"{words[: LONGEST_TITLE - 1]}\u2026"
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= LONGEST_BODY:
+        return text
+    return f"{text[:LONGEST_BODY].rpartition(chr(10))[0]}\n\n[cut: `batchctl report` has all of it]\n"
+
+
+# -- a feature's own branch --------------------------------------------------------------------------------------------
+
+
+def _branch_of(state: State, index: int) -> str:
+    """The branch that the client worked on which completed the feature."""
+    clients = state["run"]["clients"].get(key(index), ())
+    done = [client["branch"] for client in clients if client["outcome"] == "completed" and client.get("branch")]
+    return done[-1] if done else f"batch/{state['batch_id']}/{index + 1}-feature"
+
+
+def _commits(state: State, index: int) -> List[str]:
+    proof = state["evidence"].get(key(index), {})
+    commits: List[str] = [] if proof.get("no_change") else proof.get("commits", [])
+    return commits
+
+
+def _open_one(state: State, index: int) -> Optional[Dict[str, Any]]:
+    """The record of a feature's pull request that can be built on."""
+    record = state["git_operations"].get(key(index), {}).get("pr")
+    return record if record and record["success"] and record.get("branch") and record.get("sha") else None
+
+
+def _all_needs(state: State, index: int) -> List[int]:
+    """What the feature needs, directly or not, and has commits; in the order in which it was completed."""
+    found, ahead = set(), [index]
+    while ahead:
+        for need in state["feature_dependencies"].get(key(ahead.pop()), ()):
+            if need not in found:
+                found.add(need)
+                ahead.append(need)
+    return [need for need in state["completed_features"] if need in found and _commits(state, need)]
+
+
+def _stacked(project: Project, state: State, onto: str, indices: List[int]) -> str:
+    """The commit that has the commits of these features on top of `onto`. The same ones give the same commit."""
+    root = project.root
+    folder = os.path.join(state["run"]["worktrees"], "pull-request")
+    at = onto
+    made = False
+    try:
+        for index in indices:
+            commits = _commits(state, index)
+            before = gitrepo.ask(root, "rev-parse", "--verify", f"{commits[0]}^").stdout.strip()
+            if before == at:
+                at = commits[-1]
+                continue
+            if not made:
+                worktrees.add_detached(root, folder, at)
+                made = True
+            at = _rebased(folder, at, before, commits[-1], index)
+        return at
+    finally:
+        if made:
+            worktrees.remove(root, folder)
+
+
+def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
+    answer = gitrepo.ask(
+        folder, *_QUIET, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop",
+        "--committer-date-is-author-date", "--onto", onto, before, last, fails=True,
+    )  # fmt: skip
+    at = gitrepo.head(folder)
+    if answer.returncode == 0 and at:
+        return at
+    files = gitrepo.ask(folder, "diff", "--name-only", "--diff-filter=U", "-z", fails=True).stdout.split("\0")[:-1]
+    gitrepo.ask(folder, "rebase", "--abort", fails=True)
+    why = f"it conflicts in {gitrepo.listed(files)}" if files else f"git said: {answer.stderr.strip()[-300:]}"
+    raise Refused(
+        f"The commits of feature {index + 1} do not stand without the others' ({why}): it builds on one that the list "
+        "does not say it needs. It is on the batch's branch; open a pull request for that (`batchctl run --resume "
+        "--pr`), or one by hand."
+    )
+
+
+def _text_of_feature(state: State, index: int, needs: List[int], below: Optional[Dict[str, Any]]) -> str:
+    description = state.get("details", {}).get(key(index), {}).get("description", "")
+    said = listing.clean_block(f"{state['features'][index]}\n{description}")[:4000]
+    parts = ["\n".join(f"    {line}" for line in said.split("\n")), issues.outcome_text(state, index).strip()]
+    numbers = state.get("issue_numbers")
+    if numbers and numbers[index]:
+        parts.append(f"For #{numbers[index]}.")
+    if below:
+        parts.append(f"It builds on #{below['number']}, which is to be merged first.")
+    elif needs:
+        others = [_open_one(state, need) for need in needs]
+        named = [
+            f"#{other['number']}" if other else f"feature {need + 1} of the batch" for need, other in zip(needs, others)
+        ]
+        parts.append(f"It builds on {', '.join(named)}, and has their commits below its own. Merge those first.")
+    return "\n\n".join(parts) + "\n"
+
+
+# -- git at the remote -------------------------------------------------------------------------------------------------
+
+
+def _over_there(root: str, remote: str, branch: str) -> Optional[str]:
+    """The commit that the remote's branch is at; None when it has none of that name."""
+    code, said, words = _git(root, "ls-remote", "--", remote, f"refs/heads/{branch}")
+    if code != 0:
+        raise _refusal(f"`git ls-remote {remote}` failed", words, remote, branch)
+    found = said.split()
+    return found[0] if found else None
+
+
+def _push(root: str, remote: str, commit: str, branch: str, *more: str) -> None:
+    code, said, words = _git(
+        root, "push", "--porcelain", "--no-follow-tags", *more, "--", remote, f"{commit}:refs/heads/{branch}"
+    )
+    if code != 0:
+        raise _refusal(f"{branch} cannot be pushed to {remote}", f"{said}\n{words}", remote, branch)
+
+
+def _refusal(what: str, words: str, remote: str, branch: str) -> Refused:
+    said = publishing.operations("git push", words, succeeded=False)["push"]["error"]
+    known = (remedy for signs, remedy in _REMEDIES if any(sign in said.lower() for sign in signs))
+    remedy = next(known, "Try `git push` by hand to see more.").format(remote=remote, branch=branch)
+    return Refused(f"{what}. {remedy} git said: {' '.join(listing.clean(said).split())}")
+
+
+def _git(root: str, *arguments: str) -> tuple[int, str, str]:
+    """Run git where it speaks to a remote: in a session of its own, so that nothing can ask at the terminal."""
+    environment = {**evidence.environment(), "GIT_TERMINAL_PROMPT": "0", "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
+    for name in _ELSEWHERE:
+        environment.pop(name, None)
+    run = subprocess.Popen(
+        ["git", "-C", root, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=environment, encoding="utf-8", errors="replace", start_new_session=True,
+    )  # fmt: skip
+    try:
+        said, words = run.communicate(timeout=PUSH_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise Refused(
+            f"`git {arguments[0]}` did not end within {PUSH_TIMEOUT_S} s and was ended. Is the remote slow, or does a "
+            "pre-push hook wait for something?"
+        ) from None
+    finally:
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+            run.communicate()
+    return run.returncode, said, words

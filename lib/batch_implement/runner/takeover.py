@@ -1,0 +1,115 @@
+"""How a run takes a batch: its branch is made, its lease begun, and what a dead run left is adopted.
+
+    state = begin(project, wish, now)
+
+The batch's branch begins at the person's HEAD. A later run needs the two to be on one line: whichever is behind is
+brought up (the branch), or refused (the person's, whose work tree is never touched).
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import NamedTuple
+
+from .. import caller as callers
+from .. import gitrepo, process, runs
+from ..errors import Refused
+from ..model import key
+from ..paths import Project
+from ..store import Store
+from . import worktrees
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import State
+
+
+class Wish(NamedTuple):
+    """How a run is asked for: features side by side, the folder that holds the work trees of all batches, what the
+    state keeps as `run.options`, and the limits (`policy.budgets`).
+    """
+
+    jobs: int
+    worktrees: str
+    options: State
+    budgets: State
+
+
+def begin(project: Project, wish: Wish, now: str) -> State:
+    """Take the batch for a run of this process: its branch is there, what a dead run left under way is pending again
+    or waits to be merged. Refused while another client or run has it, and when the person's branch and the batch's
+    have parted.
+    """
+    store = Store(project)
+    state = store.require()
+    owner = process.new_owner(str(uuid.uuid4()), os.getpid(), now)
+    branch = worktrees.merged_branch(state["batch_id"])
+    top = os.path.join(wish.worktrees, state["batch_id"])
+    base = _batch_branch(project.root, branch)
+    target = gitrepo.branch(project.root)
+
+    def take(current: State) -> State:
+        if process.relation(current["owner"], owner["session_id"], owner["pid"]) == "other":
+            raise callers.in_use(current)
+        return runs.begin(
+            current, now, owner, branch=branch, base_commit=base, target=target, worktrees=top, jobs=wish.jobs,
+            options=wish.options, budgets=wish.budgets,
+        )  # fmt: skip
+
+    store.update(take)
+    return _adopted(project, store, now)
+
+
+def _batch_branch(root: str, branch: str) -> str:
+    """Make the batch's branch at HEAD, or bring it up to HEAD; the commit it is at."""
+    head = gitrepo.head(root)
+    if head is None:
+        raise Refused(f"There is no commit in {root} to begin on. Commit something, then start again.")
+    known = gitrepo.tip(root, branch)
+    if known and gitrepo.has(root, head, known):
+        return known
+    if known and not gitrepo.has(root, known, head):
+        raise Refused(
+            f"{branch}, which has what was done so far ({known[:12]}), and HEAD ({head[:12]}) have parted. Bring them "
+            f"together (`git merge {branch}`), then start again."
+        )
+    gitrepo.ask(root, "update-ref", "-m", "batch: begin", f"refs/heads/{branch}", head, known or "0" * len(head))
+    return head
+
+
+def _adopted(project: Project, store: Store, now: str) -> State:
+    """What a dead run left: its clients are ended, what it had merged is completed, what it worked on is pending."""
+    state = store.require()
+    root, run = project.root, state["run"]
+    worktrees.end_left_behind(queue_folder(state))
+    merged, left = [], []
+    for name, entry in sorted(run["running"].items()):
+        if entry["worktree"]:
+            worktrees.end_left_behind(entry["worktree"])
+        if entry["step"] == "working":
+            left.append(int(name))
+        elif gitrepo.has(root, entry["commit"], run["branch"]):
+            merged.append((int(name), entry))
+
+    def settle(current: State) -> State:
+        for index in left:
+            current = runs.interrupted(current, index)
+        for index, entry in merged:
+            made = entry["evidence"]["commit"]
+            merge = {"commit": entry["commit"], "from": made, "rebased": made != entry["commit"]}
+            proof = {**entry["evidence"], "commit": entry["commit"], "branch": run["branch"]}
+            current = runs.merged(current, now, index, proof, merge)
+        return current
+
+    state = store.update(settle)
+    for index in state["completed_features"]:
+        text, clients = state["features"][index], run["clients"].get(key(index), ())
+        for attempt in {client["attempt"] for client in clients}:
+            worktrees.remove(root, worktrees.folder_of(run["worktrees"], index, text, attempt))
+    return state
+
+
+def queue_folder(state: State) -> str:
+    """The merge queue's own work tree."""
+    return os.path.join(state["run"]["worktrees"], "merged")

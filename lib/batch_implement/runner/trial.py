@@ -1,0 +1,152 @@
+"""A try in a throw-away work tree: does git make one, can a commit be made there, does the verify command pass?
+
+    yield from trial(root, commit, folder, verify, timeout_s=1800, feature_time_s=7200)
+
+What the clients of a run would meet is met here, on the commit that they begin on, before anybody goes to bed. The
+work tree is gone afterwards; the person's own tree, and every branch, stay as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+
+from .. import evidence, gitrepo, process
+from ..doctor import BAD, GOOD, LOOK
+from ..errors import BatchError
+from . import worktrees
+from .options import spoken
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator, List, Optional, Tuple
+
+COMMIT_S = 120
+LOOK_S = 0.02
+MESSAGE = "chore: see whether a commit can be made here"
+LONGEST_SHOWN = 1500
+# What a project keeps beside its files, ignored by git: a new work tree has none of it.
+_BESIDE = ("node_modules", ".venv", "venv", "vendor", ".env", "target", "build", ".tox")
+_UNSIGNED = ("gpg", "sign", "failed to write commit object")
+
+
+def trial(
+    root: str, commit: str, folder: str, verify: Optional[str], *, timeout_s: int, feature_time_s: int
+) -> Iterator[Tuple[str, str]]:
+    """Look at a work tree of `commit` made in `folder`: (verdict, text) pairs as `doctor` has them."""
+    try:
+        try:
+            worktrees.add_detached(root, folder, commit)
+        except BatchError as error:
+            yield BAD, f"A work tree cannot be made: {error.message} Nothing of a run works without one."
+            return
+        yield from _commit(folder)
+        worktrees.add_detached(root, folder, commit)
+        if verify is None:
+            yield (
+                LOOK,
+                "There is no verify command: a commit alone shows a feature done. `--verify CMD` asks more.",
+            )
+        else:
+            yield from _verify(root, folder, verify, timeout_s, feature_time_s)
+    finally:
+        worktrees.remove(root, folder)
+
+
+def _commit(folder: str) -> Iterator[Tuple[str, str]]:
+    """Make a commit, as each client has to: with the repository's hooks, and signed if that is asked for."""
+    try:
+        made = gitrepo.ask(
+            folder, "commit", "--quiet", "--allow-empty", "--message", MESSAGE, fails=True, timeout_s=COMMIT_S
+        )
+    except BatchError:
+        yield BAD, f"A commit took longer than {COMMIT_S} s: does a hook, or the signing of commits, wait for somebody?"
+        return
+    if made.returncode == 0:
+        return
+    words = " ".join((made.stderr or made.stdout).split())[-300:]
+    if any(sign in words.lower() for sign in _UNSIGNED):
+        yield (
+            BAD,
+            "A commit cannot be signed with nobody there. Let the agent keep the passphrase all night, or switch it "
+            f"off for this repository: `git config commit.gpgSign false`. git said: {words}",
+        )
+    else:
+        yield (
+            LOOK,
+            "A trial commit in a new work tree was refused, probably by a commit hook that does not find its tools "
+            f"there (or asks for another message). Every client would meet the same. git said: {words}",
+        )
+
+
+def _verify(root: str, folder: str, command: str, timeout_s: int, feature_time_s: int) -> Iterator[Tuple[str, str]]:
+    with tempfile.NamedTemporaryFile() as output:
+        began = time.monotonic()
+        code = _run(folder, command, timeout_s, output.fileno())
+        seconds = time.monotonic() - began
+        said = evidence.tail(output.name)[-LONGEST_SHOWN:]
+    shown = f"`{' '.join(command.split())[:200]}`"
+    if code is None:
+        yield (
+            BAD,
+            f"The verify command {shown} did not end within {spoken(timeout_s)} and was ended. No feature could be "
+            "done. Give it longer (`--verify-timeout`), or one that ends.",
+        )
+        return
+    if code != 0:
+        yield (
+            BAD,
+            f"The verify command {shown} fails on the commit that the run would begin on (exit status {code}), so no "
+            f"feature could be done. {_likely(root, folder)}The end of its output (data):\n{said}",
+        )
+        return
+    changed, _ = gitrepo.changes(folder)
+    if changed:
+        yield (
+            LOOK,
+            f"The verify command changes files that git tracks: {gitrepo.listed(changed)}. `batchctl done` refuses "
+            "what is not committed; let it leave them alone.",
+        )
+    if seconds > feature_time_s:
+        yield (
+            BAD,
+            f"The verify command {shown} takes {spoken(seconds)}, and a client has {spoken(feature_time_s)} in all. "
+            "Give it more: `--feature-time`.",
+        )
+    else:
+        yield GOOD, f"{shown} passes on the commit that the run begins on, in {spoken(seconds)}"
+
+
+def _run(folder: str, command: str, timeout_s: int, output: int) -> Optional[int]:
+    """The exit status of a shell command in the work tree, None when its time was up. Nothing that it started is
+    left.
+    """
+    began = time.monotonic()
+    run = subprocess.Popen(
+        ["/bin/sh", "-c", command], cwd=folder, env={**evidence.environment(), process.MARK: folder},
+        stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+    )  # fmt: skip
+    try:
+        while run.poll() is None and time.monotonic() - began < timeout_s:
+            time.sleep(LOOK_S)
+        return run.poll()
+    finally:
+        process.end_marked(folder)
+        run.wait()
+
+
+def _likely(root: str, folder: str) -> str:
+    """What is the likely cause when the verify command fails in a new work tree."""
+    beside: List[str] = [
+        name
+        for name in _BESIDE
+        if os.path.exists(os.path.join(root, name)) and not os.path.exists(os.path.join(folder, name))
+    ]
+    if beside:
+        return (
+            f"Your tree has {', '.join(beside)}, which git ignores, so a new work tree has not: if it is missing "
+            "there, let the verify command make it first (`npm ci && npm test`). "
+        )
+    return "If it passes in your tree, it needs something there that is not committed. "

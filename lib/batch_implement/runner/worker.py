@@ -1,0 +1,89 @@
+"""What goes to the executor: `work(job)` does one attempt in a process of its own and brings back its outcome.
+
+The process (`attempt`) ends with its standard input: when this one dies, however, its client dies too. An attempt whose
+process dies is `interrupted`; nothing is raised but what is a bug.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from typing import List
+
+from .. import clock
+from . import job as jobs
+from . import worktrees
+from .job import Job, Outcome
+
+LIB = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ENTRY = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from batch_implement.runner import attempt; sys.exit(attempt.main())"
+)
+PATIENCE_S = 20.0
+
+_running: List[subprocess.Popen[bytes]] = []
+_lock = threading.Lock()
+
+
+def work(job: Job) -> Outcome:
+    """Do one attempt, to its end."""
+    with tempfile.TemporaryFile() as errors:
+        attempt = subprocess.Popen(
+            [sys.executable, "-I", "-X", "utf8", "-c", ENTRY, LIB], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=errors, start_new_session=True,
+        )  # fmt: skip
+        with _lock:
+            _running.append(attempt)
+        said = _talk(attempt, job)
+        code = attempt.wait()
+        with _lock:
+            _running.remove(attempt)
+            _close(attempt)
+        errors.seek(0)
+        words = errors.read()[-2000:].decode("utf-8", "replace").strip()
+    try:
+        return Outcome.of(json.loads(said))
+    except (ValueError, TypeError):
+        if job.worktree:
+            worktrees.end_left_behind(job.worktree)
+        return jobs.broken_off(job, f"it ended with {code}. {words}".strip(), clock.now())
+
+
+def _talk(attempt: subprocess.Popen[bytes], job: Job) -> bytes:
+    """Give the attempt its job, and wait for what it says, to the end. Its standard input stays open."""
+    if attempt.stdin is None or attempt.stdout is None:
+        return b""
+    try:
+        attempt.stdin.write(json.dumps(job._asdict()).encode() + b"\n")
+        attempt.stdin.flush()
+    except (BrokenPipeError, ValueError):
+        pass  # it has died, or is to end already: what it says tells
+    return attempt.stdout.read()
+
+
+def stop_all() -> None:
+    """End the attempts that this process has under way; they come back as interrupted. Returns when none is left, at
+    the latest after some 20 s, when those that did not end by themselves are killed.
+    """
+    with _lock:
+        left = list(_running)
+        for attempt in left:
+            _close(attempt)
+    for attempt in left:
+        try:
+            attempt.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            attempt.kill()
+
+
+def _close(attempt: subprocess.Popen[bytes]) -> None:
+    """Close its standard input: the sign for it to end."""
+    try:
+        if attempt.stdin:
+            attempt.stdin.close()
+    except BrokenPipeError:
+        pass

@@ -1,0 +1,116 @@
+"""Work trees and branches of a batch: one for each attempt at a feature, and one for the merge queue.
+
+    batch/ID/merged                       what is done so far; batch/ID/3-add-login is attempt 1 at feature 3,
+                                          batch/ID/3-add-login.2 the second
+    TOP/3-add-login, TOP/3-add-login.2    their work trees; TOP is WORKTREES/ID
+
+Names follow from the batch, the feature and the attempt alone, so that what a dead run left is found again. A work tree
+that is there already is taken as it is. Nothing outside of these folders and branches is touched.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .. import gitrepo, paths, process
+from ..errors import Refused
+
+CHECKOUT_S = 600
+LONGEST_SLUG = 40
+
+
+def slug(text: str) -> str:
+    """A text as part of a name: `a-z0-9-`, at most 40 characters, never empty."""
+    letters = [letter if letter.isascii() and letter.isalnum() else " " for letter in text.lower()[:400]]
+    words = "-".join("".join(letters).split())
+    return words[:LONGEST_SLUG].rstrip("-") or "feature"
+
+
+def merged_branch(batch_id: str) -> str:
+    """The batch's branch."""
+    return f"batch/{batch_id}/merged"
+
+
+def branch_of(batch_id: str, index: int, text: str, attempt: int) -> str:
+    """The branch of an attempt at feature `index`."""
+    return f"batch/{batch_id}/{_name(index, text, attempt)}"
+
+
+def folder_of(top: str, index: int, text: str, attempt: int) -> str:
+    """The work tree of that attempt."""
+    return os.path.join(top, _name(index, text, attempt))
+
+
+def _name(index: int, text: str, attempt: int) -> str:
+    return f"{index + 1}-{slug(text)}" + (f".{attempt}" if attempt > 1 else "")
+
+
+def add(repository: str, folder: str, branch: str, base: str) -> None:
+    """Have a work tree in `folder` on `branch`, which begins at `base` when there is none. Both stay as they are when
+    they are there. Refused when something else is in the place of the folder.
+    """
+    if _is_of(folder, repository):
+        return
+    _refuse_other(folder)
+    gitrepo.ask(repository, "worktree", "prune")
+    new = gitrepo.tip(repository, branch) is None
+    way = ["-b", branch, folder, base] if new else [folder, branch]
+    gitrepo.ask(repository, "worktree", "add", "--quiet", *way, timeout_s=CHECKOUT_S)
+
+
+def add_detached(repository: str, folder: str, commit: str) -> None:
+    """Have a work tree in `folder` at `commit`, on no branch. What it held before of tracked files is gone."""
+    if _is_of(folder, repository):
+        gitrepo.ask(folder, "checkout", "--quiet", "--force", "--detach", commit, timeout_s=CHECKOUT_S)
+        return
+    _refuse_other(folder)
+    gitrepo.ask(repository, "worktree", "prune")
+    gitrepo.ask(repository, "worktree", "add", "--quiet", "--detach", folder, commit, timeout_s=CHECKOUT_S)
+
+
+def remove(repository: str, folder: str) -> None:
+    """Remove a work tree of this repository and what is left in it; nothing happens to any other folder. What is
+    committed or in a stash stays.
+    """
+    if not _is_of(folder, repository):
+        return
+    end_left_behind(folder)
+    gitrepo.ask(repository, "worktree", "remove", "--force", "--force", folder, fails=True, timeout_s=CHECKOUT_S)
+    for empty in (os.path.dirname(folder), os.path.dirname(os.path.dirname(folder))):
+        try:
+            os.rmdir(empty)
+        except OSError:
+            return
+
+
+def settle_branch(repository: str, branch: str, commit: str, *, keep: bool) -> None:
+    """After its feature was merged: let the branch of the attempt end, or (`keep`) have what was merged."""
+    if keep:
+        gitrepo.ask(repository, "update-ref", "-m", "batch: merged", f"refs/heads/{branch}", commit, fails=True)
+    else:
+        gitrepo.ask(repository, "branch", "--quiet", "-D", branch, fails=True)
+
+
+def end_left_behind(folder: str) -> None:
+    """End whatever an attempt that died has left running for this work tree."""
+    process.end_marked(folder)
+
+
+def _is_of(folder: str, repository: str) -> bool:
+    """Whether the folder is a work tree of this repository."""
+    if not os.path.isfile(os.path.join(folder, ".git")) or paths.git_dir(folder) is None:
+        return False
+    return _common(folder) == _common(repository)
+
+
+def _common(root: str) -> str:
+    answer = gitrepo.ask(root, "rev-parse", "--git-common-dir", fails=True).stdout.rstrip("\n")
+    return os.path.realpath(os.path.join(root, answer)) if answer else ""
+
+
+def _refuse_other(folder: str) -> None:
+    if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
+        raise Refused(
+            f"{folder} is in the way: it is no work tree of this repository. Move it away, or give another folder with "
+            "`--worktrees DIR`."
+        )

@@ -1,0 +1,273 @@
+"""`batchctl run` with the real client: each worker is a batch of one, with hooks, guard and evidence as ever."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from batch_implement import clock, gitrepo, process, reminder
+from batch_implement.paths import Project
+from batch_implement.store import Store
+from batches import conditions, new_batch
+from client import Client
+from night import Night
+from scripted_model import WINDOW_FULL, Request, Role, Script, ScriptedModel, Turn, call, fail, say
+
+import scripts
+from scripts import batchctl, git, one_file
+
+Models = Callable[..., ScriptedModel]
+
+
+def number_of(request: Request) -> int:
+    """The number in the text of the feature that the brief of a batch of one shows: `> feature 7`."""
+    found = re.findall(r"^> feature (\d+)\b", request.text(), re.MULTILINE)
+    assert found, request.text()[:2000]
+    return int(found[0])
+
+
+def alone(steps: Callable[[int], Iterable[Turn]] = one_file) -> Role:
+    """A client of `batchctl run` that works as it should: it does `steps(number)`, then `batchctl done`."""
+
+    def work(request: Request) -> Script:
+        number = number_of(request)
+        for turn in steps(number):
+            request = yield turn
+        request = yield batchctl("done")
+        while "still runs" in request.last_text():
+            request = yield batchctl("done")
+        yield say(f"Feature {number} is in.")
+
+    return work
+
+
+@pytest.fixture
+def night(project: Path, scripted: Models, client_for: Callable[..., Client]) -> Callable[..., Night]:
+    """Makes a night over a scripted model: `night(role, features, needs=..., verify=...)`."""
+
+    def make(role: Role, features: int = 2, **batch: Any) -> Night:
+        gitrepo.hide_state(str(project))
+        Store(Project(str(project))).create(new_batch(features, **batch))
+        model = scripted(coordinator=role)
+        client = client_for(model)
+        its = Night(project, client.environment(), client=str(client.binary))
+        its.model = model
+        return its
+
+    return make
+
+
+def merged(its: Night) -> list[str]:
+    """The subjects of the batch's commits, oldest first."""
+    return git(Path(its.project.root), "log", "--reverse", "--format=%s", "HEAD..batch/batch-1/merged").splitlines()
+
+
+def requests_of(its: Night) -> list[Request]:
+    """The requests of the clients' main threads."""
+    return its.model.of("coordinator")
+
+
+def test_a_client_gets_the_brief_as_a_plain_prompt_and_its_batch_of_one_is_done_merged_and_counted(night, project):
+    its = night(alone(), 2, needs={0: [1]}, verify="ls feature-*.txt")
+    state = its.drive()
+    assert conditions(state) == ["completed", "completed"]
+    assert merged(its) == ["Add feature-2.txt", "Add feature-1.txt"]
+    first = requests_of(its)[0]
+    assert "Feature 1 of 1, attempt 1" in first.text() and "<command-name>" not in first.text()
+    assert "You implement one feature of a batch" in first.system_text()
+    [second] = [
+        r for r in requests_of(its) if "> feature 1" in r.text() and "batchctl phase" not in str(r.messages[1:])
+    ][:1]
+    assert "It builds on another feature, which is done (commit " in second.text() and "> feature 2" in second.text()
+    one, other = (state["run"]["clients"][name][0] for name in "01")
+    assert one["session_id"] != other["session_id"]
+    assert {r.session for r in requests_of(its)} == {one["session_id"], other["session_id"]}
+    spent = state["run"]["spent"]
+    assert spent["turns"] == one["turns"] + other["turns"] > 0
+    assert spent["cost_usd"] == pytest.approx(one["cost_usd"] + other["cost_usd"]) and spent["cost_usd"] > 0
+    assert spent["input_tokens"] > 0 and spent["output_tokens"] > 0
+    assert state["evidence"]["0"]["verify"]["exit_code"] == 0
+    assert Path(state["evidence"]["0"]["verify"]["log"]).read_text().split() == ["feature-1.txt", "feature-2.txt"]
+
+
+def test_what_a_model_does_to_go_round_the_evidence_is_denied_in_its_work_tree_too(night):
+    tried: list[str] = []
+
+    def sly(request: Request) -> Script:
+        for command in ("batchctl run --resume", "batchctl skip 1", "echo '{}' > .claude/batch_state.json"):
+            request = yield call("Bash", command=command)
+            tried.append(request.last_text())
+        yield from alone()(request)
+
+    state = night(sly, 1).drive()
+    assert conditions(state) == ["completed"]
+    assert "is for the person, not for the model" in tried[0] and "is for the person" in tried[1]
+    assert "written by batchctl alone" in tried[2]
+
+
+def test_in_accept_edits_mode_a_client_may_edit_commit_and_call_batchctl_and_nothing_else(night, tmp_path):
+    refused: list[bool] = []
+
+    def work(request: Request) -> Script:
+        request = yield call("Bash", command=f"touch {tmp_path}/escaped")
+        refused.append(request.error)
+        yield from alone()(request)
+
+    its = night(work, 1)
+    its.options["permission_mode"] = "acceptEdits"
+    assert conditions(its.drive()) == ["completed"]
+    assert refused == [True] and not (tmp_path / "escaped").exists()
+
+
+def test_a_model_that_stops_early_is_sent_on_by_the_hooks_of_its_work_tree(night):
+    def stops(request: Request) -> Script:
+        request = yield say("I think that is all.")
+        assert "Feature 1 of 1 is open" in request.last_text()
+        yield from alone()(request)
+
+    state = night(stops, 1).drive()
+    assert conditions(state) == ["completed"] and state["retry_attempts"] == {}
+
+
+def test_a_usage_limit_in_the_middle_is_waited_for_and_the_same_attempt_goes_on_from_its_commit(night):
+    reset = clock.epoch_s(clock.now()) + 7200
+    gone: list[str] = []
+
+    def limited(request: Request) -> Script:
+        number = number_of(request)
+        if number == 1 and not gone:
+            gone.append(request.session)
+            for turn in one_file(number):
+                request = yield turn
+            yield fail(429, "rate_limit_error", f"Claude AI usage limit reached|{reset}")
+            return
+        if number == 1:
+            assert "1 commit of this feature is there" in request.text()
+            yield batchctl("done")
+            yield say("Done.")
+            return
+        yield from alone()(request)
+
+    its = night(limited, 2)
+    state = its.drive()
+    assert conditions(state) == ["completed", "completed"] and state["retry_attempts"] == {}
+    assert [client["outcome"] for client in state["run"]["clients"]["0"]] == ["interrupted", "completed"]
+    (wait,) = state["run"]["waits"]
+    assert wait["failure_class"] == "limit" and clock.between_s(wait["since"], wait["until"]) >= 7000
+    assert merged(its) == ["Add feature-1.txt", "Add feature-2.txt"]
+
+
+def test_a_client_that_is_killed_is_followed_by_another_in_the_same_attempt(night):
+    killed: list[int] = []
+
+    def mortal(request: Request) -> Script:
+        if not killed:
+            for turn in one_file(1):
+                request = yield turn
+            request = yield call("Bash", command="echo $CLAUDE_PID")
+            killed.append(int(request.tool_results()[-1].text))
+            os.kill(killed[0], signal.SIGKILL)
+            yield say("Nobody hears this.")
+            return
+        assert "1 commit of this feature is there" in request.text()
+        yield batchctl("done")
+        yield say("Done.")
+
+    its = night(mortal, 1)
+    state = its.drive()
+    assert conditions(state) == ["completed"] and state["retry_attempts"] == {}
+    assert [client["failure_class"] for client in state["run"]["clients"]["0"]] == ["crash", ""]
+    assert merged(its) == ["Add feature-1.txt"]
+    assert not process.runs(killed[0], None)
+
+
+def test_the_turns_of_a_client_are_a_limit_of_its_attempt(night):
+    def dawdles(request: Request) -> Script:
+        while True:
+            yield call("Bash", command="git status")
+
+    state = night(dawdles, 1, max_retries=0).drive(budgets={"feature_turns": 3})
+    assert conditions(state) == ["failed"]
+    assert state["failed_features"][0]["failure_class"] == "turns"
+    assert "within 3 turns" in state["failed_features"][0]["error_message"]
+
+
+def test_the_cost_of_all_clients_is_a_limit_that_pauses_the_batch(night):
+    its = night(alone(), 3)
+    state = its.drive(budgets={"cost_usd": 0.03})
+    assert state["status"] == "paused" and "of the run's cost" in state["pause"]["reason"]
+    assert state["retry_attempts"] == {}, "what the whole run may cost is no feature's fault"
+    assert 0 < len(state["completed_features"]) < 3
+    spent = state["run"]["spent"]["cost_usd"]
+    state = its.drive(budgets={"cost_usd": 1.0})
+    assert conditions(state) == ["completed"] * 3
+    assert state["run"]["spent"]["cost_usd"] > spent, "a new run does not set back what was spent"
+
+
+def test_a_key_that_is_refused_pauses_the_batch_and_says_so(night):
+    def refused(request: Request) -> Script:
+        while True:
+            yield fail(401, "authentication_error", "invalid x-api-key")
+
+    its = night(refused, 2)
+    state = its.drive()
+    assert state["status"] == "paused" and "a person is needed (auth)" in state["pause"]["reason"]
+    assert state["retry_attempts"] == {} and its.told == []
+
+
+def test_a_worker_whose_window_is_compacted_is_reminded_and_goes_on(night):
+    def grows(request: Request) -> Script:
+        for turn in one_file(1):
+            request = yield turn
+        request = yield call("Bash", command="git log").with_usage(WINDOW_FULL)
+        assert reminder.MARK in request.text()
+        yield batchctl("done")
+        yield say("Done.")
+
+    its = night(grows, 1)
+    assert conditions(its.drive()) == ["completed"]
+    assert len(its.model.summaries) == 1
+
+
+def test_what_a_run_began_goes_on_in_the_client_once_it_is_merged_and_the_other_way_round(
+    night, project, scripted, client_for
+):
+    its = night(alone(), 3)
+    state = its.drive(budgets={"cost_usd": 0.025})
+    assert conditions(state) == ["completed", "pending", "pending"] and state["retry_attempts"] == {}
+    model = scripted(coordinator=scripts.coordinator, worker=scripts.worker())
+    client = client_for(model)
+    refused = client.run("/batch-implement --resume")
+    assert "git merge batch/batch-1/merged" in refused.text and scripts.turns(model) == []
+    git(project, "merge", "-q", "--ff-only", "batch/batch-1/merged")
+    running = client.start("/batch-implement --resume", mode="bypassPermissions")
+    running.wait_until(lambda _: 1 in its.state()["completed_features"])
+    running.kill()
+    running.end()
+    state = its.drive()
+    assert conditions(state) == ["completed"] * 3
+    assert set(git(project, "ls-tree", "--name-only", "batch/batch-1/merged").split()) >= {
+        "feature-1.txt", "feature-2.txt", "feature-3.txt",
+    }  # fmt: skip
+
+
+# -- the whole of it ---------------------------------------------------------------------------------------------------
+
+NEEDS = {2: [0], 3: [0, 1], 5: [4], 7: [3, 5], 9: [8], 11: [10], 13: [2, 7], 15: [14], 17: [13, 15], 19: [17, 18]}
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("jobs", [1, 4], ids=["one at a time", "four side by side"])
+def test_twenty_features_are_all_merged_verified_and_after_what_they_need(night, jobs):
+    its = night(alone(), 20, needs=NEEDS, verify="ls feature-*.txt")
+    state = its.drive(jobs=jobs)
+    assert conditions(state) == ["completed"] * 20
+    assert sorted(merged(its)) == sorted(f"Add feature-{number}.txt" for number in range(1, 21))
+    order = [merge["feature_index"] for merge in state["run"]["merges"]]
+    assert all(order.index(need) < order.index(index) for index, needs in NEEDS.items() for need in needs)
+    assert all(state["evidence"][str(index)]["verify"]["exit_code"] == 0 for index in range(20))

@@ -1,0 +1,101 @@
+"""A night in a test: the driver in this process, the real client or a command as its workers, and a clock to turn.
+
+night = Night(project, worker="sh work.sh")         the batch is there; a person would have typed `batchctl run`
+state = night.drive(jobs=4)                         to its end
+night.events                                        what its display was told: (kind, text)
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent import futures
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable
+
+from batch_implement import clock
+from batch_implement.paths import Project
+from batch_implement.runner import takeover, worker
+from batch_implement.runner.driver import Clock, Driver
+from batch_implement.store import Store
+
+State = dict[str, Any]
+
+
+class TurnedClock(Clock):
+    """A clock that is turned on instead of waited for."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+        self.slept: list[float] = []
+
+    def now(self) -> str:
+        """The real time, and what was slept."""
+        return clock.after(clock.now(), self.ahead_s)
+
+    def sleep(self, seconds: float, woken: threading.Event) -> None:
+        """Be later by that much."""
+        self.slept.append(seconds)
+        self.ahead_s += max(seconds, 1.0)
+
+
+class Night:
+    """One project and what drives it."""
+
+    def __init__(self, project: Path, environ: Mapping[str, str] | None = None, **options: Any) -> None:
+        self.project, self.environ, self.options = Project(str(project)), environ, options
+        self.events: list[tuple[str, str]] = []
+        self.told: list[str] = []
+        self.clock = TurnedClock()
+        self.driver: Driver | None = None
+
+    def event(self, kind: str, text: str) -> None:
+        """What the driver tells its display."""
+        self.events.append((kind, text))
+
+    def refresh(self, state: State) -> None:
+        """What the driver shows."""
+
+    def of(self, kind: str) -> list[str]:
+        """The events of one kind."""
+        return [text for each, text in self.events if each == kind]
+
+    def drive(
+        self, *, jobs: int = 1, budgets: State | None = None, during: Callable[[Night], None] | None = None
+    ) -> State:
+        """Drive the batch to its end; `during` runs beside it."""
+        options = {"permission_mode": "bypassPermissions", "allow": [], "merge": False, "pr": None, "worker": None}
+        wish = takeover.Wish(jobs, f"{self.project.root}.worktrees", {**options, **self.options}, budgets or {})
+        with self._environment():
+            state = takeover.begin(self.project, wish, self.clock.now())
+            self.driver = Driver(
+                self.project, state, futures.ThreadPoolExecutor(jobs), display=self,
+                told=lambda event, _: self.told.append(event), work=worker.work, stop=worker.stop_all, time=self.clock,
+            )  # fmt: skip
+            beside = threading.Thread(target=during, args=(self,)) if during else None
+            if beside:
+                beside.start()
+            try:
+                return self.driver.run()
+            finally:
+                if beside:
+                    beside.join()
+
+    @contextmanager
+    def _environment(self) -> Iterator[None]:
+        """This process's environment as the one given, for as long as the driver runs."""
+        before = dict(os.environ)
+        if self.environ is not None:
+            os.environ.clear()
+            os.environ.update(self.environ)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+    def state(self) -> State:
+        """The state now."""
+        return Store(self.project).require()

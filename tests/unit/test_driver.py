@@ -1,0 +1,437 @@
+"""A whole night with commands as workers: real git, real processes, a clock that is turned instead of waited for.
+
+Each command is a few lines of sh that read the brief. tests/client/test_overnight.py does it with the real client.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from batch_implement import clock, gitrepo, model, process
+from batch_implement.errors import Refused
+from batch_implement.paths import Project
+from batch_implement.runner import merging, takeover, worktrees
+from batch_implement.store import Store
+from batches import conditions, new_batch
+from night import Night
+
+NUMBER = 'n=$(sed -n "s/^> feature \\([0-9]*\\)$/\\1/p" "$brief" | head -1)'
+READ = f'brief=$(mktemp); cat > "$brief"; {NUMBER}; rm "$brief.x" 2>/dev/null; '
+COMMIT = 'git add . && git commit -qm "Add $n"'
+ONE_FILE = f'{READ} echo "$n" > "feature-$n.txt"; {COMMIT}'
+
+
+def git(folder: Path | str, *words: str) -> str:
+    return subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def night(repository: Path) -> Iterator[Callable[..., Night]]:
+    """Makes nights: `night(worker, features, needs=..., verify=..., details=...)`."""
+    made: list[Night] = []
+
+    def make(worker: str, features: int = 2, *, details: dict[str, Any] | None = None, **batch: Any) -> Night:
+        gitrepo.hide_state(str(repository))
+        state = new_batch(features, **batch)
+        Store(Project(str(repository))).create({**state, "details": details or {}})
+        made.append(Night(repository, worker=worker))
+        return made[-1]
+
+    yield make
+    for each in made:
+        state = Store(each.project).read()
+        if state is None:
+            continue
+        run = state["run"]
+        assert not process.holds(state["owner"])
+        for folder in [run["worktrees"] + "/merged", *(e["worktree"] for c in run["clients"].values() for e in c)]:
+            assert not folder or process.marked(folder) == []
+
+
+def subjects(repository: Path, branch: str) -> list[str]:
+    """The subjects of the batch's commits, oldest first."""
+    return git(repository, "log", "--reverse", "--format=%s", f"HEAD..{branch}").splitlines()
+
+
+def verified_in_their_turn(state: dict[str, Any], needs: dict[int, list[int]]) -> bool:
+    """Whether every feature was merged after what it needs, and with a passing verify command."""
+    order = [merge["feature_index"] for merge in state["run"]["merges"]]
+    after = all(order.index(need) < order.index(index) for index, wanted in needs.items() for need in wanted)
+    return after and all(state["evidence"][str(index)]["verify"]["exit_code"] == 0 for index in order)
+
+
+# -- serial and side by side -------------------------------------------------------------------------------------------
+
+
+def test_one_at_a_time_every_feature_is_merged_as_it_was_verified_and_the_persons_tree_is_untouched(night, repository):
+    before = git(repository, "rev-parse", "HEAD"), git(repository, "status", "--porcelain")
+    its = night(ONE_FILE, 3, needs={0: [2]}, verify="ls feature-*.txt")
+    state = its.drive()
+    assert state["status"] == "completed"
+    assert subjects(repository, "batch/batch-1/merged") == ["Add 2", "Add 3", "Add 1"]
+    assert [merge["rebased"] for merge in state["run"]["merges"]] == [False] * 3
+    assert state["evidence"]["0"]["commit"] == git(repository, "rev-parse", "batch/batch-1/merged").strip()
+    assert (git(repository, "rev-parse", "HEAD"), git(repository, "status", "--porcelain")) == before
+    assert not os.path.exists(f"{repository}.worktrees")
+    assert git(repository, "branch", "--list", "batch/*", "--format=%(refname:short)").split() == [
+        "batch/batch-1/merged"
+    ]
+    assert its.told == []
+
+
+def test_side_by_side_all_are_merged_verified_again_on_the_result_and_after_what_they_need(night, repository):
+    needs = {3: [0, 1], 4: [3]}
+    state = night(ONE_FILE, 6, needs=needs, verify="test $(ls feature-*.txt | wc -l) -ge 1").drive(jobs=3)
+    assert state["status"] == "completed"
+    assert sorted(subjects(repository, "batch/batch-1/merged")) == [f"Add {n}" for n in range(1, 7)]
+    assert verified_in_their_turn(state, needs)
+    rebased = [merge for merge in state["run"]["merges"] if merge["rebased"]]
+    assert rebased and all(merge["verify_seconds"] is not None for merge in rebased)
+
+
+def test_features_that_say_they_touch_the_same_paths_are_never_under_way_together(night, tmp_path):
+    seen = tmp_path / "seen"
+    touching = {"0": {"touches": ["a"]}, "1": {"touches": ["a/b"]}}
+    worker = f'{READ} echo "begin $n" >> {seen}; sleep 0.3; echo "end $n" >> {seen}; echo > "f-$n"; {COMMIT}'
+    state = night(worker, 2, details=touching).drive(jobs=2)
+    assert state["status"] == "completed"
+    assert seen.read_text().split("\n")[:4] == ["begin 1", "end 1", "begin 2", "end 2"]
+
+
+# -- merging -----------------------------------------------------------------------------------------------------------
+
+
+def test_of_two_that_conflict_the_second_is_sent_back_told_why_and_merged_on_the_new_base(night, repository, tmp_path):
+    briefs = tmp_path / "briefs"
+    worker = f'{READ} cat "$brief" >> {briefs}; echo "$n" >> list.txt; sleep 0.2; {COMMIT}'
+    its = night(worker, 2, verify="test -s list.txt")
+    state = its.drive(jobs=2)
+    assert state["status"] == "completed"
+    assert sorted(git(repository, "show", "batch/batch-1/merged:list.txt").split()) == ["1", "2"]
+    assert len(its.of("sent back")) == 1
+    assert "conflicts with what was merged meanwhile" in briefs.read_text()
+    assert "in list.txt" in briefs.read_text() and "is on the branch `batch/batch-1/" in briefs.read_text()
+    assert sum(state["run"]["sent_back"].values()) == 1
+
+
+def test_one_that_conflicts_twice_has_failed_what_needs_it_is_skipped_and_nothing_of_it_is_merged(night, repository):
+    """Feature 2 always goes back to where the batch began, so it conflicts however often it is tried."""
+    begun = git(repository, "rev-parse", "HEAD").strip()
+    worker = f'{READ} [ "$n" != 2 ] || {{ sleep 0.5; git reset -q --soft {begun}; }}; echo "$n" > same.txt; {COMMIT}'
+    its = night(worker, 3, needs={2: [1]}, max_retries=3)
+    state = its.drive(jobs=2)
+    assert conditions(state) == ["completed", "failed", "skipped"]
+    assert git(repository, "show", "batch/batch-1/merged:same.txt") == "1\n"
+    assert its.told == ["failure"]
+
+
+def test_what_passes_alone_but_not_on_top_of_the_others_is_sent_back_and_told_what_the_tests_said(night, tmp_path):
+    briefs = tmp_path / "briefs"
+    worker = (
+        f'{READ} cat "$brief" >> {briefs}; [ ! -e feature-1.txt ] && [ ! -e feature-2.txt ] || echo ok > both.txt; '
+        f'echo > "feature-$n.txt"; sleep 0.2; {COMMIT}'
+    )
+    verify = "! [ -e feature-1.txt -a -e feature-2.txt ] || [ -e both.txt ] || { echo the two disagree; false; }"
+    its = night(worker, 2, verify=verify)
+    state = its.drive(jobs=2)
+    assert state["status"] == "completed"
+    assert len(its.of("sent back")) == 1
+    assert "> the two disagree" in briefs.read_text()
+
+
+# -- failing -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_that_never_verifies_fails_with_its_tree_kept_what_needs_it_is_skipped_the_rest_completes(
+    night, repository
+):
+    its = night(ONE_FILE, 4, needs={2: [1]}, verify="! [ -e feature-2.txt ]")
+    state = its.drive(jobs=2)
+    assert conditions(state) == ["completed", "failed", "skipped", "completed"]
+    assert sorted(subjects(repository, "batch/batch-1/merged")) == ["Add 1", "Add 4"]
+    last = state["run"]["clients"]["1"][-1]
+    assert "The verify command" in last["message"] and os.path.isdir(last["worktree"])
+    assert len(state["attempts"]["1"]) == 2, "the same error twice ends its attempts"
+    assert (Path(last["logs"]) / "stderr").exists()
+
+
+def test_a_failed_attempt_is_told_to_the_next_which_may_succeed(night, repository, tmp_path):
+    flag = tmp_path / "second"
+    worker = f'{READ} [ -e {flag} ] || {{ touch {flag}; echo "no luck with the parser" >&2; exit 3; }}; ' + (
+        f'grep -q "no luck with the parser" "$brief" || exit 4; echo > f; {COMMIT}'
+    )
+    its = night(worker, 1)
+    state = its.drive()
+    assert state["status"] == "completed"
+    assert state["retry_attempts"] == {"0": 1}
+    assert its.clock.slept, "a retry waits for its time"
+
+
+def test_a_command_that_ends_well_but_commits_nothing_has_failed(night):
+    state = night("cat > /dev/null", 1, max_retries=0).drive()
+    assert conditions(state) == ["failed"]
+    assert "no commit since the feature began" in state["failed_features"][0]["error_message"]
+
+
+def test_a_client_that_takes_too_long_is_ended_with_all_that_it_started(night, tmp_path):
+    pids = tmp_path / "pids"
+    worker = f"cat > /dev/null; sleep 300 & echo $! >> {pids}; setsid sleep 300 & echo $! >> {pids}; sleep 300"
+    state = night(worker, 1, max_retries=0).drive(budgets={"feature_time_s": 1})
+    assert "was not done within 1 s" in state["failed_features"][0]["error_message"]
+    assert not any(process.runs(int(pid), None) for pid in pids.read_text().split())
+
+
+# -- waiting -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_usage_limit_waits_for_the_time_it_names_and_costs_no_attempt(night, tmp_path):
+    flag = tmp_path / "second"
+    reset = clock.epoch_s(clock.now()) + 7200
+    worker = f'{READ} [ -e {flag} ] || {{ touch {flag}; echo "Claude AI usage limit reached|{reset}"; exit 1; }}; ' + (
+        f'echo > "f-$n"; {COMMIT}'
+    )
+    its = night(worker, 2)
+    state = its.drive()
+    assert state["status"] == "completed"
+    assert state["retry_attempts"] == {}
+    (wait,) = state["run"]["waits"]
+    assert wait["failure_class"] == "limit" and clock.between_s(wait["since"], wait["until"]) >= 7190
+    assert state["run"]["spent"]["waited_s"] >= 7190
+    assert [client["outcome"] for client in state["run"]["clients"]["0"]] == ["interrupted", "completed"]
+
+
+def test_a_limit_on_waiting_pauses_the_batch_instead(night):
+    worker = 'cat > /dev/null; echo "API Error: 529 Overloaded" >&2; exit 1'
+    state = night(worker, 1).drive(budgets={"wait_s": 600})
+    assert state["status"] == "paused"
+    assert "has waited 600 s in all" in state["pause"]["reason"]
+    assert state["retry_attempts"] == {}
+
+
+def test_what_needs_a_person_pauses_the_batch_and_says_what(night):
+    its = night('cat > /dev/null; echo "fatal: write error: No space left on device" >&2; exit 1', 3)
+    state = its.drive(jobs=2)
+    assert state["status"] == "paused"
+    assert "a person is needed (disk)" in state["pause"]["reason"] and "No space left" in state["pause"]["reason"]
+
+
+def test_the_time_of_a_run_is_a_limit_after_which_nothing_is_begun(night, tmp_path):
+    flag = tmp_path / "flag"
+    overloaded = 'echo "API Error: 529 Overloaded" >&2; exit 1'
+    worker = f"{READ} [ -e {flag} ] || {{ touch {flag}; {overloaded}; }}; echo > f-$n; {COMMIT}"
+    state = night(worker, 2).drive(budgets={"time_s": 5})
+    assert state["status"] == "paused" and "the run has taken its 5 s" in state["pause"]["reason"]
+
+
+# -- stopping and dying ------------------------------------------------------------------------------------------------
+
+
+def once(its: Night, name: Path) -> None:
+    """Return once a file is there."""
+    deadline = time.monotonic() + 60
+    while not name.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def test_the_first_ctrl_c_lets_what_is_under_way_end_and_be_merged(night, tmp_path):
+    mark = tmp_path / "at-work"
+    worker = f'{READ} touch {mark}; sleep 0.5; echo > "f-$n"; {COMMIT}'
+
+    def press(its: Night) -> None:
+        once(its, mark)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    state = night(worker, 3).drive(during=press)
+    assert conditions(state) == ["completed", "pending", "pending"]
+    assert state["run"]["ended_why"] == "it was stopped"
+    assert state["status"] == "in_progress"
+
+
+def test_the_second_ctrl_c_ends_it_at_once_and_the_next_run_goes_on_where_it_was(night, repository, tmp_path):
+    mark = tmp_path / "at-work"
+    worker = (
+        f'{READ} if [ -e f-$n ]; then echo "goes on" > again-$n; {COMMIT}; exit; fi; '
+        f'echo > "f-$n"; {COMMIT}; touch {mark}; sleep 300'
+    )
+
+    def press(its: Night) -> None:
+        once(its, mark)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    its = night(worker, 1)
+    began = time.monotonic()
+    state = its.drive(during=press)
+    assert time.monotonic() - began < 60
+    assert conditions(state) == ["pending"] and state["retry_attempts"] == {}
+    state = its.drive()
+    assert state["status"] == "completed"
+    assert subjects(repository, "batch/batch-1/merged") == ["Add 1", "Add 1"]
+    assert state["evidence"]["0"]["commits"] == git(
+        repository, "rev-list", "--reverse", "HEAD..batch/batch-1/merged"
+    ).split()  # fmt: skip
+
+
+def test_an_attempt_whose_process_is_killed_is_taken_up_again_as_the_same_one(night, repository, tmp_path):
+    mark = tmp_path / "at-work"
+    worker = (
+        f"{READ} [ -e {mark} ] || {{ echo $PPID > {mark}.part; mv {mark}.part {mark}; sleep 300; }}; echo > f; {COMMIT}"
+    )
+
+    def kill(its: Night) -> None:
+        once(its, mark)
+        os.kill(int(mark.read_text()), signal.SIGKILL)
+
+    its = night(worker, 1)
+    state = its.drive(during=kill)
+    assert state["status"] == "completed"
+    assert [client["failure_class"] for client in state["run"]["clients"]["0"]] == ["worker_died", ""]
+    assert state["retry_attempts"] == {}
+
+
+def test_what_breaks_without_end_is_a_failed_attempt_after_three_times(night):
+    state = night("cat > /dev/null; kill -9 $$", 1, max_retries=0).drive()
+    assert conditions(state) == ["failed"]
+    assert len(state["run"]["clients"]["0"]) == 3
+
+
+DRIVER = """
+import sys
+sys.path[:0] = sys.argv[1:3]
+from night import Night
+from pathlib import Path
+Night(Path(sys.argv[3]), worker=sys.argv[4]).drive(jobs=2)
+"""
+
+
+def in_another_process(repository: Path, worker: str) -> subprocess.Popen[bytes]:
+    """A driver that can be killed."""
+    tests = str(Path(__file__).resolve().parents[1])
+    lib = str(Path(__file__).resolve().parents[2] / "lib")
+    return subprocess.Popen([sys.executable, "-c", DRIVER, lib, tests, str(repository), worker])
+
+
+def test_a_driver_that_is_killed_takes_its_clients_along_and_the_next_one_goes_on(night, repository, tmp_path):
+    mark = tmp_path / "at-work"
+    worker = f"{READ} echo $$ >> {mark}.$n; [ $(wc -l < {mark}.$n) -gt 1 ] || sleep 300; echo > f-$n; {COMMIT}"
+    its = night(worker, 2)
+    driver = in_another_process(repository, worker)
+    once(its, Path(f"{mark}.1"))
+    once(its, Path(f"{mark}.2"))
+    driver.kill()
+    driver.wait()
+    pids = [int(Path(f"{mark}.{number}").read_text().split()[0]) for number in (1, 2)]
+    deadline = time.monotonic() + 30
+    while any(process.runs(pid, None) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(process.runs(pid, None) for pid in pids)
+    state = its.drive(jobs=2)
+    assert state["status"] == "completed" and state["retry_attempts"] == {}
+    assert sorted(subjects(repository, "batch/batch-1/merged")) == ["Add 1", "Add 2"]
+
+
+@pytest.mark.parametrize("moved", [True, False], ids=["after the branch moved", "before"])
+def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_it(night, repository, moved):
+    its = night(ONE_FILE, 1)
+
+    class Dies(BaseException):
+        pass
+
+    real = merging.forward
+
+    def dying(*arguments: Any) -> None:
+        if moved:
+            real(*arguments)
+        raise Dies
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(merging, "forward", dying)
+        with pytest.raises(Dies):
+            its.drive()
+    left = its.state()
+    assert left["run"]["running"]["0"]["step"] == "merging"
+    store = Store(its.project)
+    store.update(lambda state: {**state, "owner": {**state["owner"], "pid": 2**22 - 1, "pid_started": "gone:1"}})
+    state = its.drive()
+    assert state["status"] == "completed"
+    assert subjects(repository, "batch/batch-1/merged") == ["Add 1"]
+    assert len(state["run"]["clients"]["0"]) == 1
+
+
+# -- whose it is -------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(night, repository):
+    its = night(ONE_FILE, 1)
+    wish = takeover.Wish(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
+    takeover.begin(its.project, wish, clock.now())
+    store = Store(its.project)
+    other = process.new_owner("another", os.getppid(), clock.now())
+    store.update(lambda state: {**state, "owner": {**other, "driven": True}})
+    with pytest.raises(Refused, match=f"by `batchctl run`: process {os.getppid()} "):
+        takeover.begin(its.project, wish, clock.now())
+    store.update(lambda state: {**state, "owner": None, "run": {**state["run"], "running": {}}})
+
+
+def test_a_branch_that_has_parted_from_the_persons_is_refused_with_the_way_to_join_them(night, repository):
+    its = night(ONE_FILE, 2)
+    its.drive()
+    Store(its.project).update(lambda state: model.consistent({**state, "completed_features": [0], "evidence": {}}))
+    (repository / "own.txt").write_text("mine")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "Mine")
+    with pytest.raises(Refused, match=r"have parted.*git merge batch/batch-1/merged"):
+        its.drive()
+    git(repository, "merge", "-q", "--no-edit", "batch/batch-1/merged")
+    assert its.drive()["status"] == "completed"
+
+
+def test_a_batch_that_somebody_aborted_under_it_ends_the_run_and_every_worker(night, tmp_path):
+    mark = tmp_path / "at-work"
+
+    def replace(its: Night) -> None:
+        once(its, mark)
+        Store(its.project).put_away("aborted")
+
+    its = night(f"cat > /dev/null; echo $$ > {mark}.part; mv {mark}.part {mark}; sleep 300", 1)
+    with pytest.raises(Refused):
+        its.drive(during=replace)
+    assert not process.runs(int(mark.read_text()), None)
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Add a login page", "add-a-login-page"),
+        ('  `rm -rf /` & "quotes" ../..', "rm-rf-quotes"),
+        ("日本語", "feature"),
+        ("--option", "option"),
+        ("x" * 100, "x" * 40),
+        ("", "feature"),
+        ("a.lock", "a-lock"),
+    ],
+)
+def test_a_text_becomes_a_name_that_git_and_the_shell_take(text, name):
+    assert worktrees.slug(text) == name
+
+
+def test_a_folder_that_is_something_else_is_not_touched(repository, tmp_path):
+    place = tmp_path / "trees" / "1-x"
+    place.mkdir(parents=True)
+    (place / "letter").write_text("mine")
+    with pytest.raises(Refused, match="is in the way"):
+        worktrees.add(str(repository), str(place), "batch/b/1-x", "HEAD")
+    worktrees.remove(str(repository), str(place))
+    assert (place / "letter").read_text() == "mine"

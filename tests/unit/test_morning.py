@@ -1,0 +1,299 @@
+"""The morning report as plain data, and its time line."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from batch_implement import codec, model, morning, runs, shown, timeline, transitions
+from batches import commit, completed, git, new_batch, then
+from morning_samples import at, begun, by_hand, client, dispatched, merged, night
+
+NIGHT = night()
+NOW = at(500)
+DATA = morning.report_data(NIGHT, NOW)
+
+
+def needs(data, kind):
+    return [need for need in data["needs"] if need["kind"] == kind]
+
+
+def commands(data):
+    return [step["command"] for step in data["commands"]]
+
+
+def test_the_samples_are_states_that_can_come_about():
+    assert codec.problems(NIGHT, None) == codec.problems(by_hand(), None) == []
+
+
+def test_the_report_leaves_the_state_as_it_is_and_is_json():
+    before = codec.serialise(NIGHT)
+    assert codec.serialise(morning.report_data(NIGHT, NOW)) == codec.serialise(DATA)
+    assert codec.serialise(NIGHT) == before
+
+
+def test_it_says_how_the_batch_ended():
+    assert (DATA["headline"], DATA["verdict"]) == ("17 of 20 features are done", "over, 3 not done")
+    counts = model.counts(NIGHT)
+    assert DATA["counts"] == {name: counts[name] for name in DATA["counts"]}
+    assert DATA["ended_at"] == max(entry["ended_at"] for entry in NIGHT["timings"].values() if "ended_at" in entry)
+    assert DATA["took_s"] == timeline.between(NIGHT["created_at"], DATA["ended_at"])
+
+
+@pytest.mark.parametrize(
+    ("state", "headline", "verdict"),
+    [
+        (completed(new_batch(1)), "The feature is done", "complete"),
+        (completed(completed(new_batch(2))), "All 2 features are done", "complete"),
+        (new_batch(3), "0 of 3 features are done", "in progress"),
+        (completed(new_batch(3)), "1 of 3 features is done", "in progress"),
+        (by_hand(), "3 of 6 features are done", "paused"),
+    ],
+)
+def test_the_headline_counts_what_is_done(state, headline, verdict):
+    data = morning.report_data(state, NOW)
+    assert (data["headline"], data["verdict"]) == (headline, verdict)
+
+
+def test_a_feature_has_its_evidence_its_merge_and_what_it_cost():
+    feature = DATA["features"][3]
+    assert (feature["status"], feature["attempts"], feature["turns"], feature["cost_usd"]) == ("completed", 1, 62, 0.84)
+    assert feature["seconds"] == 48 * 60
+    assert feature["evidence"]["verify"]["command"] == "make test"
+    assert feature["merge"]["commit"] == feature["commit"] == NIGHT["evidence"]["3"]["commit"]
+    assert [entry["outcome"] for entry in feature["clients"]] == ["interrupted", "completed"]
+    assert sum(feature["cost_usd"] or 0 for feature in DATA["features"]) == pytest.approx(DATA["spent"]["cost_usd"])
+
+
+def test_a_failed_feature_says_why_what_it_blocks_where_its_work_is_and_how_to_retry():
+    (need,) = needs(DATA, "failed")
+    assert need["numbers"] == [5, 6, 7]
+    assert need["what"] == "Feature 5 failed after 2 attempts; 6, 7 need it"
+    assert need["said"] == "There is still no due date in the file format."
+    assert [place["what"] for place in need["where"]] == ["stash", "branch", "work tree", "logs"]
+    assert need["commands"][0] == "batchctl retry 5"
+
+
+def test_the_stash_command_brings_back_that_stash_and_no_other(repository):
+    name = "batch batch-1 feature 1 attempt 1"
+    for words in (name, name + "1", "something else"):
+        (repository / "README.md").write_text(words)
+        git(repository, "stash", "push", "-m", words)
+    (command,) = morning._stash_command(name)
+    subprocess.run(["sh", "-c", command], cwd=repository, check=True, capture_output=True)
+    assert (repository / "README.md").read_text() == name
+
+
+@pytest.mark.parametrize("name", [None, "", "$(id)", "batch a feature 1 attempt 1'", "batch a;b feature 1 attempt 1"])
+def test_a_stash_of_another_name_gets_no_command(name):
+    assert morning._stash_command(name) == []
+
+
+def test_the_commands_to_go_on_are_exact(repository):
+    branch = NIGHT["run"]["branch"]
+    assert commands(DATA) == [
+        "batchctl retry",
+        "batchctl run --resume",
+        f"git log --oneline a1b2c3d4a1b2..{branch}",
+        f"git switch main && git merge {branch}",
+    ]
+    git(repository, "switch", "-qc", branch)
+    sha = commit(repository, one="1")
+    subprocess.run(["sh", "-c", commands(DATA)[3]], cwd=repository, check=True, capture_output=True)
+    assert git(repository, "rev-parse", "main") == sha
+
+
+def test_a_run_that_merged_into_the_branch_of_the_person_shows_what_is_not_there_yet():
+    state = runs.end(merged(begun(["one"], merge=True), 0, 5, 0), at(6), "done")
+    assert commands(morning.report_data(state, NOW))[0] == f"git log --oneline main..{state['run']['branch']}"
+
+
+@pytest.mark.parametrize("name", ["x; id", "-x", "a..b", "$(id)", "a b", "", "a\n"])
+def test_a_branch_of_an_odd_name_gets_no_command(name):
+    run = {**NIGHT["run"], "branch": name, "target": name}
+    odd = morning.report_data({**NIGHT, "run": run}, NOW)
+    assert commands(odd) == ["batchctl retry", "batchctl run --resume"]
+
+
+def test_a_pause_comes_first_with_its_reason_and_its_time():
+    data = morning.report_data(by_hand(), NOW)
+    need = data["needs"][0]
+    assert need["what"] == "The batch waits since 1 Feb 2026, 01:06 UTC, not before 1 Feb 2026, 05:40 UTC"
+    assert "Please run /login" in need["said"]
+    assert commands(data) == ["batchctl retry", "/batch-implement --resume"]
+
+
+def test_nothing_is_to_be_done_when_all_is_done_in_a_client():
+    data = morning.report_data(completed(new_batch(1)), NOW)
+    assert (data["needs"], data["commands"], data["looks"]) == ([], [], [])
+
+
+def test_a_batch_in_history_gets_no_command_of_batchctl():
+    data = morning.report_data(by_hand(), NOW, put_away=True)
+    assert data["verdict"] == "put away unfinished"
+    assert not needs(data, "paused")
+    assert not [text for need in data["needs"] for text in need["commands"] if "batchctl" in text]
+    assert commands(data) == []
+
+
+def test_trouble_with_the_code_host_needs_a_person():
+    state = completed(new_batch(1))
+    record = {"success": False, "timestamp": NOW, "error": "no rights", "url": "https://x.invalid/o/r/pull/1"}
+    state = transitions.record_git_operation(state, 0, "pr", record)
+    update = {"done": False, "outcome": "completed", "timestamp": NOW, "why": "gh is not logged in"}
+    state = {**state, "issue_updates": {"0": {"comment": update}}}
+    data = morning.report_data(state, NOW)
+    assert [(need["kind"], need["said"], need["commands"]) for need in data["needs"]] == [
+        ("published", "no rights", []),
+        ("issue", "gh is not logged in", ["batchctl issues"]),
+    ]
+    run = {**NIGHT["run"], "pull_request": {"error": "the base branch is protected"}}
+    (need,) = needs(morning.report_data({**NIGHT, "run": run}, NOW), "published")
+    assert need["said"] == "the base branch is protected"
+
+
+def test_what_went_well_and_deserves_a_look_is_listed():
+    assert [(look["kind"], look["number"]) for look in DATA["looks"]] == [("no_change", 8), ("decision", None)]
+    kinds = [(look["kind"], look["number"]) for look in morning.report_data(by_hand(), NOW)["looks"]]
+    assert kinds == [("foreign", 4), ("rewritten", 5)]
+    asserted = completed(new_batch(1), asserted=True)
+    assert morning.report_data(asserted, NOW)["looks"][0]["kind"] == "asserted"
+
+
+def test_a_wait_has_its_length_and_one_that_goes_on_has_no_end():
+    (wait,) = DATA["waits"]
+    assert (wait["seconds"], wait["failure_class"]) == (72 * 60, "limit")
+    waiting = runs.wait(night(ended=False), at(600), at(700), "overloaded", "overload")
+    last = morning.report_data(waiting, NOW)["waits"][-1]
+    assert (last["until"], last["seconds"]) == (None, None)
+
+
+def test_a_feature_under_way_is_open():
+    state = dispatched(begun(["one", "two"]), 5, 1)
+    data = morning.report_data(state, at(9))
+    assert [feature["status"] for feature in data["features"]] == ["pending", "active"]
+    assert data["counts"]["active"] == 1
+    (lane,) = data["time_line"]["lanes"]
+    assert lane["bars"] == [{"since": at(5), "until": at(9), "outcome": "active", "attempt": 1}]
+
+
+# -- texts -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_is_cleaned_and_cut_and_keeps_its_lines_where_it_is_a_block():
+    assert shown.line("a\n b\t\u202ec\x1b[0m") == "a b c [0m"
+    assert shown.block("a \r\n\u202eb\x00\n\n") == "a\n b"
+    assert shown.line("x" * 600) == "x" * 500 + " ...[cut]"
+    assert len(shown.line(" " * 3000 + "x")) < 20
+    assert shown.block("x\n" * 9000).endswith(" ...[cut]")
+    assert shown.line(None) is None
+    assert shown.block(7) == ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://code.invalid/owner/repository/pull/12",
+        "http://code.invalid:8080/group/sub/repo/merge_requests/3",
+        "https://code.invalid/o/r/issues/7#issuecomment-99",
+    ],
+)
+def test_the_address_of_a_pull_request_or_an_issue_may_become_a_link(url):
+    assert shown.link(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)//x/pull/1", "https://code.invalid/o/r", "https://me@code.invalid/o/r/pull/1",
+        "https://code.invalid/o/r/pull/1?x=y", "https://code.invalid/../r/pull/1", "//code.invalid/o/r/pull/1",
+        "https://code.invalid/o/r/pull/1\n", "https://code.invalid/o/r/pull/1 ", "https://c\u043ede.invalid/o/r/pull/1",
+        'https://code.invalid/o/r"/pull/1', "file:///o/r/pull/1", "data:text/html,/pull/1", None, 7, "",
+    ],
+)  # fmt: skip
+def test_no_other_address_does(url):
+    assert shown.link(url) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (60, "1 min"),
+        (3599, "1 h"),
+        (3700, "1 h 2 min"),
+        (172800, "2 d"),
+        (180000, "2 d 2 h"),
+    ],
+)
+def test_a_length_of_time_is_said_in_two_units_at_most(seconds, words):
+    assert shown.duration(seconds) == words
+
+
+def test_what_is_no_time_is_not_repeated():
+    assert shown.moment("<b>") == shown.moment(None) == "at an unknown time"
+
+
+# -- the time line -----------------------------------------------------------------------------------------------------
+
+
+def test_a_lane_has_a_bar_for_each_client_and_a_mark_where_it_was_merged():
+    lanes = {lane["number"]: lane for lane in DATA["time_line"]["lanes"]}
+    assert set(lanes) == {*range(1, 6), *range(8, 21)}
+    assert [bar["outcome"] for bar in lanes[4]["bars"]] == ["interrupted", "completed"]
+    assert lanes[4]["marks"] == [{"at": at(152), "what": "merged"}]
+    assert DATA["time_line"]["waits"] == [{"since": at(48), "until": at(120)}]
+    assert DATA["time_line"]["begin"] == at(0)
+
+
+def test_without_a_run_a_lane_goes_from_the_first_start_to_the_end_and_marks_failed_attempts():
+    line = morning.report_data(by_hand(), at(90))["time_line"]
+    assert [(lane["number"], lane["bars"][-1]["outcome"], len(lane["marks"])) for lane in line["lanes"]] == [
+        (1, "completed", 0), (2, "active", 1), (3, "failed", 1), (4, "completed", 0), (5, "completed", 0),
+    ]  # fmt: skip
+
+
+def test_several_attempts_without_a_run_are_not_shown_as_work_all_along():
+    state = then(new_batch(1), transitions.start, at(0), None)
+    state = then(state, transitions.fail, at(5), "it broke", "feature")
+    state = then(then(state, transitions.start, at(50), None), transitions.complete, at(60), {"commit": "c"})
+    (lane,) = timeline.of(state, at(70))["lanes"]
+    assert lane["bars"] == [{"since": at(0), "until": at(60), "outcome": "mixed", "attempt": 2}]
+    assert [mark["what"] for mark in lane["marks"]] == ["failed", "completed"]
+
+
+def test_an_open_feature_is_shown_from_the_start_of_this_attempt_until_now_or_the_pause():
+    state = then(new_batch(1), transitions.start, at(0), None)
+    state = then(then(state, transitions.fail, at(5), "it broke", "feature"), transitions.start, at(50), None)
+    bars = [
+        {"since": at(0), "until": at(5), "outcome": "failed", "attempt": 1},
+        {"since": at(50), "until": at(70), "outcome": "active", "attempt": 2},
+    ]
+    assert timeline.of(state, at(70))["lanes"][0]["bars"] == bars
+    paused = then(state, transitions.pause, at(60), "by a person")
+    assert timeline.of(paused, at(70))["lanes"][0]["bars"] == [bars[0], {**bars[1], "until": at(60)}]
+
+
+def test_a_batch_in_which_nothing_began_has_no_time_line():
+    assert timeline.of(new_batch(2), NOW) is None
+
+
+def test_times_that_are_none_are_left_out():
+    state = client(dispatched(begun(["one"]), 0, 0), 0, 5, 0, "completed", started_at="<b>")
+    state = runs.interrupted(state, 0)
+    assert timeline.of(state, NOW) is None
+    assert timeline.seconds("2026-01-31") == timeline.seconds("2026-01-31T00:00:00Z") == 1769817600
+    assert timeline.seconds("x" * 100) is timeline.seconds(None) is timeline.seconds(5) is None
+
+
+@pytest.mark.parametrize("span", [1, 59, 600, 3600, 8 * 3600, 30 * 3600, 40 * 86400, 4000 * 86400])
+def test_the_axis_has_a_few_round_moments(span):
+    found = timeline.ticks(1769900473.0, 1769900473.0 + span)
+    assert len(found) <= timeline.MOST_TICKS
+    assert all(1769900473 <= moment <= 1769900473 + span and moment % 60 == 0 for moment in found)
+    assert span < 600 or len(found) > 1
+
+
+def test_midnight_is_named_by_its_day():
+    assert [timeline.clock_of(moment) for moment in (1769904000, 1769907660)] == ["1 Feb", "01:01"]

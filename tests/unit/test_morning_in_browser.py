@@ -1,0 +1,71 @@
+"""The morning report in a real browser. One test, as each start of a browser costs a second of this machine."""
+
+from __future__ import annotations
+
+import pytest
+from batch_implement import morning, morning_style
+from batch_implement.morning_html import html
+from browser import CHROMIUM, Browser
+from morning_hostile import FRAGMENTS, rewritten
+from morning_samples import at, by_hand, night
+
+VIEWS = [
+    *(("night", width, dark) for width in (390, 1280) for dark in (False, True)),
+    ("by hand", 1280, False), ("hostile", 390, False), ("long", 390, False),
+]  # fmt: skip
+SMALLEST = """Math.min(...[...document.querySelectorAll('main *')].slice(0, 500)
+    .filter(entry => entry.textContent.trim()).map(entry => parseFloat(getComputedStyle(entry).fontSize)))"""
+TOO_WIDE = '<div style="width:3000px">x</div>'
+FROM_ELSEWHERE = '<img src="http://there.invalid/x.png">'
+
+
+def written(folder, name, state, more=""):
+    """The page of a state in a file, with `more` at its end."""
+    path = folder / f"{name}.html"
+    document = html(morning.report_data(state, at(700))).replace("</main>", f"{more}</main>")
+    path.write_bytes(document.encode("utf-8", "replace"))
+    return path
+
+
+def as_rgb(colour):
+    return f"rgb({', '.join(str(int(colour[at : at + 2], 16)) for at in (1, 3, 5))})"
+
+
+def troubles(browser, path, width, dark):
+    """What is wrong with a page on a screen of that width, all of it unfolded; words, none when nothing is."""
+    asked, said = len(browser.requests), len(browser.said)
+    browser.open(path, width=width, dark=dark)
+    browser.value("document.querySelectorAll('details').forEach(entry => entry.open = true)")
+    ground = as_rgb((morning_style.DARK if dark else morning_style.LIGHT)["page"])
+    found = {
+        f"its width is not {width}": browser.value("document.documentElement.scrollWidth") != width,
+        f"its ground is not {ground}": browser.value("getComputedStyle(document.body).backgroundColor") != ground,
+        "a letter is smaller than 12 pixels": browser.value(SMALLEST) < 12,
+        "it has a script": browser.value("document.scripts.length") != 0,
+        "it is not in standards mode": browser.value("document.compatMode") != "CSS1Compat",
+        "it asked for more than itself": browser.requests[asked:] != [path.as_uri()],
+        "the browser had something to say": browser.said[said:] != [],
+    }
+    return [words for words, wrong in found.items() if wrong]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (in Debian: package chromium)")
+def test_the_report_fits_a_phone_and_a_desk_light_and_dark_and_fetches_nothing(tmp_path):
+    long_word = "w" * 400
+    pages = {
+        "night": written(tmp_path, "night", night(60)),
+        "by hand": written(tmp_path, "by-hand", by_hand()),
+        "hostile": written(tmp_path, "hostile", rewritten(night(8), "x " + "".join(FRAGMENTS), times=False)),
+        "long": written(tmp_path, "long", rewritten(night(8), long_word, times=False)),
+    }
+    with Browser(tmp_path) as browser:
+        for name, width, dark in VIEWS:
+            assert troubles(browser, pages[name], width, dark) == [], (name, width, dark)
+            if name == "night":
+                assert browser.value("document.querySelectorAll('rect.bar').length") > 60
+        picture = browser.picture()
+        assert picture.startswith(b"\x89PNG") and len(picture) > 5_000
+        wide = written(tmp_path, "wide", night(8), TOO_WIDE)
+        assert troubles(browser, wide, 390, dark=False) == ["its width is not 390"]
+        fetching = written(tmp_path, "fetching", night(8), FROM_ELSEWHERE)
+        assert "the browser had something to say" in troubles(browser, fetching, 390, dark=False)

@@ -1,0 +1,144 @@
+"""The morning report as Markdown: what it says, and that no text in it is more than text."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from batch_implement import morning, morning_markdown
+from batch_implement.morning_markdown import fence, markdown, span
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from morning_hostile import FRAGMENTS, batches, rewritten
+from morning_samples import at, by_hand, night
+
+NOW = at(500)
+FENCE = re.compile(r" *(`{3,})([^`]*)$")
+TICKS = re.compile("`+")
+
+
+def ours(document: str) -> list[str]:
+    """A document without what stands in code spans and fenced blocks, as CommonMark reads those."""
+    kept: list[str] = []
+    closing = 0
+    for line in document.split("\n"):
+        found = FENCE.match(line)
+        if closing:
+            if found and len(found[1]) >= closing and not found[2].strip():
+                closing = 0
+        elif found:
+            closing = len(found[1])
+            kept.append("(block)")
+        else:
+            kept.append(without_spans(line))
+    assert not closing, "a fenced block does not end"
+    return kept
+
+
+def without_spans(line: str) -> str:
+    """A line with `()` for each code span."""
+    kept, at_ = "", 0
+    while True:
+        begin = TICKS.search(line, at_)
+        if begin is None:
+            return kept + line[at_:]
+        end = next((run for run in TICKS.finditer(line, begin.end()) if run[0] == begin[0]), None)
+        assert end, f"a code span does not end: {line}"
+        kept += line[at_ : begin.start()] + "()"
+        at_ = end.end()
+
+
+def told(state, now=NOW):
+    return markdown(morning.report_data(state, now))
+
+
+def test_it_says_how_the_batch_ended_what_needs_a_person_and_how_to_go_on():
+    lines = told(night()).splitlines()
+    assert lines[0] == "# 17 of 20 features are done"
+    headings = [line for line in lines if line.startswith("#")]
+    assert headings[1:] == [
+        f"## {words}" for words in ("Needs you", "How to go on", "Features", "For a look", "Waits", "This batch")
+    ]
+    assert "- **Feature 5 failed after 2 attempts; 6, 7 need it**" in lines
+    assert "   batchctl run --resume" in lines
+
+
+def test_every_feature_has_a_line_with_its_proof():
+    document = told(night())
+    assert document.count("verify passed in 42 s") == 17
+    (line,) = [line for line in document.splitlines() if line.startswith("- 8. ")]
+    assert line.endswith("commit `0008000800`, verify passed in 42 s, no change needed, 7 min, $0.42")
+    assert "  - `blocked by feature 5`" in document
+
+
+def test_a_batch_without_a_run_is_told_too():
+    document = told(by_hand())
+    assert "   /batch-implement --resume" in document
+    assert "$" not in document.replace("attempt 1$", "")
+
+
+def test_a_report_that_is_too_long_ends_at_a_line_and_says_where_the_rest_is():
+    data = morning.report_data(night(60), NOW)
+    cut = markdown(data, longest=4000)
+    assert len(cut) <= 4000
+    assert cut.endswith("\n\nThe rest is in `batchctl report`.\n")
+    assert markdown(data).startswith(cut.split("\n\nThe rest")[0])
+    assert markdown(data, longest=10**6) == markdown(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a", "`a`"),
+        ("a`b", "``a`b``"),
+        ("`a", "`` `a ``"),
+        ("a\n b", "`a b`"),
+        ("``", "``` `` ```"),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_a_text_stands_in_a_code_span(text, shown):
+    assert span(text) == shown
+
+
+def test_a_block_is_fenced_by_more_than_it_has():
+    assert list(fence("a\n````\nb", "  ")) == ["  `````text", "  a", "  ````", "  b", "  `````"]
+    assert list(fence("")) == []
+
+
+def is_only_text(text: str, state, *, times: bool) -> None:
+    """Fails unless a batch full of `text` is told in the very words of one that says `x y` everywhere."""
+    found = told(rewritten(state, f"x {text}", times=times))
+    assert ours(found) == ours(told(rewritten(state, "x y", times=times)))
+    assert not any((char < " " and char != "\n") or char in "\u202e\u2066\u2028\x85" for char in found)
+
+
+HOSTILE = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(max_size=5)), max_size=12).map("".join)
+STATES = batches()
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(text=HOSTILE, state=st.sampled_from(STATES), times=st.booleans())
+def test_no_text_becomes_more_than_text(text, state, times):
+    is_only_text(text, state, times=times)
+
+
+@pytest.mark.parametrize("fragment", FRAGMENTS)
+def test_nor_does_any_of_the_known_tricks(fragment):
+    is_only_text(fragment * 2, STATES[0], times=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("span", lambda text: text or ""),
+        ("span", lambda text: f"`{text}`" if text else ""),
+        ("fence", lambda text, indent="": ["```text", *text.splitlines(), "```"] if text else []),
+    ],
+    ids=["bare", "one tick always", "three ticks always"],
+)
+def test_the_proof_notices_a_text_that_is_not_kept_in(monkeypatch, name, wrong):
+    monkeypatch.setattr(morning_markdown, name, wrong)
+    with pytest.raises(AssertionError):
+        is_only_text("a `b`\n```\n# c", STATES[0], times=False)

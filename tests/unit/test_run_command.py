@@ -1,0 +1,225 @@
+"""`batchctl run` as a person types it, in a real process, with commands as workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from batch_implement import process
+from batch_implement.paths import Project
+from batch_implement.store import Store
+from batches import BATCHCTL, conditions
+from gh_stand_in import GhStandIn
+
+WORKER = """
+brief=$(mktemp); cat > "$brief"; n=$(sed -n 's/^> feature \\([0-9]*\\).*/\\1/p' "$brief" | head -1); rm "$brief"
+. ./steps; git add . && git commit -qm "Add $n"
+"""
+
+
+class Person:
+    """Somebody at a terminal in the repository, with a worker that does what `steps` says for each feature."""
+
+    def __init__(self, repository: Path, tmp_path: Path) -> None:
+        self.repository, self.worker = repository, tmp_path / "worker.sh"
+        self.worker.write_text(WORKER)
+        self.git("commit", "-q", "--allow-empty", "-m", "Begin")
+
+    def lists(self, *features: str, steps: str = 'echo "$n" > "f-$n"') -> None:
+        """Commit a list of features and what the worker does for each."""
+        (self.repository / "features.txt").write_text("".join(f"{text}\n" for text in features))
+        (self.repository / "steps").write_text(steps + "\n")
+        self.git("add", ".")
+        self.git("commit", "-qm", "List")
+
+    def git(self, *words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(self.repository), *words], check=True, capture_output=True, text=True
+        ).stdout
+
+    def starts(self, *words: str) -> subprocess.Popen[str]:
+        """Type `batchctl run WORDS`, and do something else meanwhile."""
+        return subprocess.Popen(
+            [BATCHCTL, "run", *words, "--worker", f"sh {self.worker}"], cwd=self.repository, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def types(self, *words: str) -> tuple[int, str, str]:
+        """Type `batchctl run WORDS` and wait for its end: status, output, errors."""
+        typed = self.starts(*words)
+        out, errors = typed.communicate(timeout=240)
+        return typed.returncode, out, errors
+
+    def state(self) -> dict[str, Any]:
+        return Store(Project(str(self.repository))).require()
+
+    def has(self, name: str) -> bool:
+        """Whether the batch's branch has a file of this name."""
+        return name in self.git("ls-tree", "--name-only", self.state()["run"]["branch"]).split()
+
+
+@pytest.fixture
+def person(repository: Path, tmp_path: Path) -> Person:
+    return Person(repository, tmp_path)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_dry_run_shows_the_order_and_what_would_stop_it_and_starts_nothing(person, tmp_path):
+    person.lists("feature 1 (after: 2)", "feature 2", steps=f"touch {tmp_path}/started")
+    status, out, errors = person.types("features.txt", "--dry-run", "--verify", "true", "--max-cost", "5", "--jobs", "2")
+    assert (status, errors) == (0, "") or "max-cost" in errors
+    assert out.index("feature 2") < out.index("feature 1  (after 2)")
+    assert "Nothing was written or started." in out
+    assert not (tmp_path / "started").exists()
+    assert not (person.repository / ".claude").exists() and person.git("branch", "--list", "batch/*") == ""
+
+
+def test_a_run_that_would_be_stopped_is_refused_with_every_remedy_and_writes_nothing(person):
+    person.lists("feature 1")
+    (person.repository / "features.txt").write_text("feature 1\nfeature 2\n")
+    status, _, errors = person.types("features.txt", "--verify", "false")
+    assert status == 1
+    assert "nothing was started" in errors and "features.txt" in errors
+    assert not (person.repository / ".claude").exists()
+
+
+def test_a_run_to_its_end_says_how_to_take_it_over_and_where_the_report_is(person):
+    person.lists("feature 1", "feature 2 (after: 1)")
+    status, out, errors = person.types("features.txt", "--verify", "ls f-*")
+    assert (status, errors) == (0, "")
+    assert "2 of 2 completed, 0 failed, 0 skipped; nothing is left to do." in out
+    assert f"git merge {person.state()['run']['branch']}" in out
+    report = Path(next(line for line in out.splitlines() if line.startswith("The report: ")).split(": ")[1])
+    assert "All 2 features are done" in report.read_text()
+    assert person.has("f-1") and person.has("f-2")
+    assert person.git("status", "--porcelain") == ""
+
+
+def test_with_merge_the_persons_branch_is_fast_forwarded_when_it_can_be(person):
+    person.lists("feature 1")
+    assert person.types("features.txt", "--merge")[0] == 0
+    assert (person.repository / "f-1").exists()
+
+
+def test_with_merge_and_changes_in_the_tree_nothing_is_touched_and_the_way_is_said(person, tmp_path):
+    person.lists("feature 1", steps=f'echo mine > {person.repository}/features.txt; echo > f-1')
+    status, out, _ = person.types("features.txt", "--merge")
+    assert status == 0 and "changes that are not committed" in out and "does it by hand" in out
+    assert (person.repository / "features.txt").read_text() == "mine\n"
+
+
+def test_a_failure_ends_with_1_tells_the_person_and_how_to_go_on(person, tmp_path):
+    person.lists("feature 1", "feature 2", steps=f'[ "$n" != 1 ] || [ -e {tmp_path}/well ] || exit 3; echo > "f-$n"')
+    seen = tmp_path / "seen"
+    notify = f'echo "$BATCH_EVENT $BATCH_STATUS" >> {seen}; test -s "$BATCH_REPORT" && echo report >> {seen}'
+    status, out, _ = person.types("features.txt", "--notify", notify, "--max-retries", "0")
+    assert status == 1
+    assert "batchctl retry" in out and "batchctl run --resume" in out
+    assert seen.read_text().split("\n")[:4] == ["failure in_progress", "report", "end completed", "report"]
+    (tmp_path / "well").touch()
+    subprocess.run([BATCHCTL, "retry"], cwd=person.repository, check=True, capture_output=True)
+    assert person.types("--resume")[0] == 0
+    assert conditions(person.state()) == ["completed", "completed"]
+
+
+def test_ctrl_c_twice_leaves_no_process_and_no_lock_and_resume_goes_on(person, tmp_path):
+    person.lists("feature 1", steps=f'if [ ! -e {tmp_path}/go ]; then echo $$ > {tmp_path}/pid; sleep 300; fi; echo > f-1')
+    typed = person.starts("features.txt")
+    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip() != "")
+    typed.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    typed.send_signal(signal.SIGINT)
+    out, _ = typed.communicate(timeout=60)
+    assert typed.returncode == 1 and "batchctl run --resume" in out
+    state = person.state()
+    assert not process.runs(int((tmp_path / "pid").read_text()), None)
+    assert not process.holds(state["owner"]) and state["run"]["running"] == {}
+    (tmp_path / "go").touch()
+    assert person.types("--resume")[0] == 0
+    assert person.has("f-1")
+
+
+def test_a_driver_killed_with_9_is_followed_by_resume_which_does_each_feature_once(person, tmp_path):
+    steps = f'echo "$n" >> {tmp_path}/tries; [ -e {tmp_path}/go ] || [ "$n" = 1 ] || sleep 300; echo > "f-$n"'
+    person.lists("feature 1", "feature 2", "feature 3", steps=steps)
+    typed = person.starts("features.txt")
+    until(lambda: (tmp_path / "tries").exists() and "2" in (tmp_path / "tries").read_text())
+    typed.kill()
+    typed.communicate()
+    (tmp_path / "go").touch()
+    status, out, errors = person.types("--resume", "--jobs", "2")
+    assert (status, errors) == (0, "")
+    assert (tmp_path / "tries").read_text().split().count("1") == 1
+    subjects = person.git("log", "--format=%s", f"HEAD..{person.state()['run']['branch']}").split("\n")
+    assert sorted(subjects) == ["", "Add 1", "Add 2", "Add 3"]
+
+
+def test_a_run_can_be_watched_stopped_by_pause_and_refuses_a_second_one(person, tmp_path):
+    steps = f'touch {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; echo > "f-$n"'
+    person.lists("feature 1", "feature 2", steps=steps)
+    typed = person.starts("features.txt")
+    until(lambda: (tmp_path / "begun").exists())
+    status, _, errors = person.types("--resume")
+    assert status == 1 and f"by `batchctl run`: process {typed.pid}" in errors
+    shown = subprocess.run([BATCHCTL, "status"], cwd=person.repository, check=True, capture_output=True, text=True)
+    assert "Under way in `batchctl run`: 1." in shown.stdout
+    subprocess.run([BATCHCTL, "pause"], cwd=person.repository, check=True, capture_output=True)
+    (tmp_path / "go").touch()
+    out, _ = typed.communicate(timeout=60)
+    assert typed.returncode == 1 and "the batch is paused" in out
+    assert conditions(person.state()) == ["completed", "pending"]
+    assert person.types("--resume")[0] == 0
+
+
+def test_json_is_one_object_on_standard_output_and_the_lines_go_beside_it(person):
+    person.lists("feature 1")
+    status, out, errors = person.types("features.txt", "--json")
+    data = json.loads(out)
+    assert (status, data["status"], data["counts"]["completed"]) == (0, "completed", 1)
+    assert "merged" in errors
+
+
+def test_a_pull_request_is_opened_for_what_was_merged_only_when_it_is_asked_for(person, tmp_path, monkeypatch):
+    gh = GhStandIn(tmp_path / "gh")
+    monkeypatch.setenv("PATH", f"{gh.folder}:{os.environ['PATH']}")
+    remote = tmp_path / "remote.git"
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(remote)], check=True)
+    person.git("remote", "add", "origin", str(remote))
+    person.lists("feature 1")
+    person.git("push", "-q", "origin", "main")
+    status, out, errors = person.types("features.txt", "--pr")
+    assert status == 0, errors
+    branch = person.state()["run"]["branch"]
+    assert person.git("ls-remote", "origin", branch).split()[0] == person.git("rev-parse", branch).strip()
+    assert person.state()["run"]["pull_request"]["success"] is True
+    assert "The pull request of the batch is open" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--resume", "features.txt"], "Give one of them"),
+        (["features.txt", "--max-time", "soon"], "is no duration"),
+        (["features.txt", "--jobs", "0"], "from 1 to 64"),
+        (["features.txt", "--pr", "--pr-per-feature"], "not allowed with"),
+        (["--resume"], "There is no batch"),
+        ([], "The features"),
+    ],
+)
+def test_what_is_typed_wrongly_is_said_in_one_message(person, words, said):
+    person.lists("feature 1")
+    status, _, errors = person.types(*words)
+    assert status in (1, 2) and (said in errors or "features file is missing" in errors)
+    assert "Traceback" not in errors
