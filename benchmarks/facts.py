@@ -17,7 +17,7 @@ from typing import Any
 
 from . import inside
 from .pairs import INSIDE, Program
-from .rows import HOT, MANY, Subject, programs
+from .rows import HOT, IDLE, MANY, Subject, programs
 from .scenes import PYTHON, Stage
 
 MOST_OVER_BARE, MOST_KB = 1.2, 60 * 1024
@@ -53,7 +53,7 @@ def memory(found: dict[str, Subject], runs: int = RUNS) -> list[str]:
     kb: dict[str, float] = {}
     for name, subject in found.items():
         sizes = []
-        for _ in range(runs if "sh -c" not in name else 0):
+        for _ in range(runs if name not in ("sh -c :", *IDLE) else 0):  # a shell is smaller than what starts it
             subject.before()
             sizes.append(_kb(subject.program))
         if sizes:
@@ -92,19 +92,22 @@ def bytes_written(stage: Stage) -> list[str]:
 
 
 def system_calls(found: dict[str, Subject]) -> list[str]:
-    """System calls by strace -c, and files opened, of each process and its children."""
+    """System calls by strace -c, files opened and programs started, of each process and its children."""
     strace = shutil.which("strace")
     if strace is None:
         return ["strace is not installed here: system calls and opened files were not counted."]
-    lines = ["| process | system calls | files opened |", "| --- | --- | --- |"]
+    lines = ["| process | system calls | files opened | programs | |", "| --- | --- | --- | --- | --- |"]
     for name, (program, before) in found.items():
         before()
         counted = _traced([strace, "-f", "-c"], program)
         before()
-        opened = _traced([strace, "-f", "-qq", "-e", "trace=open,openat,openat2", "-e", "status=successful"], program)
+        calls = "trace=open,openat,openat2,execve"
+        traced = _traced([strace, "-f", "-qq", "-e", calls, "-e", "status=successful"], program)
         total = re.search(r"^\s*100\.00\s+\S+\s+(?:\S+\s+)?(\d+)(?:\s+\d+)? total", counted, re.MULTILINE)
-        files = len(re.findall(r"open(?:at|at2)?\(", opened))
-        lines.append(f"| {name} | {total.group(1) if total else '?'} | {files} |")
+        files = len(re.findall(r"open(?:at|at2)?\(", traced))
+        started = [os.path.basename(path) for path in re.findall(r'execve\("([^"]+)"', traced)]
+        held = f"no Python: {verdict(not any('python' in each for each in started))}" if name in IDLE else ""
+        lines.append(f"| {name} | {total.group(1) if total else '?'} | {files} | {', '.join(started)} | {held} |")
     return lines
 
 
@@ -149,6 +152,6 @@ def sections(stage: Stage) -> list[str]:
     return [
         *("### Memory", "", *memory(found), ""),
         *("### Bytes written per update", "", *bytes_written(stage), ""),
-        *("### System calls and files opened", "", *system_calls(found), ""),
+        *("### System calls, files opened, programs started", "", *system_calls(found), ""),
         *("### Tokens", "", *said),
     ]

@@ -7,6 +7,7 @@ what is to be run.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -95,7 +96,7 @@ def unlogged(folder: str, count: int) -> Run:
     from batch_implement import sessions
 
     at = store(folder)
-    numbers = iter(range(10**9))
+    numbers = itertools.count()
     return lambda: at.update(lambda state: sessions.note_window(state, next(numbers)))
 
 
@@ -117,7 +118,7 @@ def _plain(folder: str) -> Run:
         state = json.load(file)
     with open(place, "w", encoding="utf-8") as file:
         json.dump(state, file, indent=2)
-    phases = iter(["plan", "implement"] * 10**7)
+    phases = itertools.cycle(["plan", "implement"])
 
     def run() -> None:
         with open(place, encoding="utf-8") as file:

@@ -97,9 +97,11 @@ class Worker:
         words = [sys.executable, str(INSIDE), task, str(folder), str(count)]
         environment = {**os.environ, "PYTHONPATH": str(tree / "lib"), "PYTHONDONTWRITEBYTECODE": "1"}
         self.what = f"{task} {count}"
-        self.process = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(words, env=environment, stdin=pipe, stdout=pipe, stderr=pipe)
         self._ask = cast("IO[bytes]", self.process.stdin)
         self._answers = cast("IO[bytes]", self.process.stdout)
+        self._trouble = cast("IO[bytes]", self.process.stderr)
 
     def begin(self, times: int = 1) -> None:
         """Let it run; `end` waits for it."""
@@ -110,7 +112,8 @@ class Worker:
         """What it answers to `begin`: a line. Raises RuntimeError when it has died."""
         line = self._answers.readline()
         if not line:
-            raise RuntimeError(f"The worker for {self.what} ended with {self.process.wait()}")
+            said = self._trouble.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+            raise RuntimeError(f"The worker for {self.what} ended with {self.process.wait()}: {said}")
         return line.decode()
 
     def cost(self) -> float:
@@ -120,6 +123,6 @@ class Worker:
 
     def close(self) -> None:
         """End it."""
-        self._ask.close()
-        self._answers.close()
+        for pipe in (self._ask, self._answers, self._trouble):
+            pipe.close()
         self.process.wait()

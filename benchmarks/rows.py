@@ -164,6 +164,12 @@ def _rows() -> list[Row]:
 
 
 ROWS = _rows()
+IDLE = (
+    "PreToolUse Bash, no batch",
+    "Stop, no batch",
+    "SessionStart, no batch",
+    "PostToolUse Bash, its batch over",
+)
 HOT = (
     "PreToolUse Bash, batch of 100",
     "PostToolUse Bash, batch of 100",
@@ -182,7 +188,14 @@ class Subject(NamedTuple):
 def programs(stage: Stage) -> dict[str, Subject]:
     """The processes whose memory, system calls and files are told, by what they are."""
     found = {"python3 -I -S -c pass": stage.bare(), "sh -c :": stage.shell()}
-    found["PreToolUse Bash, no batch"] = stage.scene(0).hook("PreToolUse", "Bash")
+    none, over = stage.scene(0), stage.scene(3, over=True)
+    asked = (
+        (none, "PreToolUse", "Bash"),
+        (none, "Stop", ""),
+        (none, "SessionStart", ""),
+        (over, "PostToolUse", "Bash"),
+    )
+    found.update((name, scene.hook(event, tool)) for name, (scene, event, tool) in zip(IDLE, asked))
     for count in (100, MANY):
         scene, name = stage.scene(count), f"batch of {count:,}"
         found.update((f"{event} Bash, {name}", scene.hook(event, "Bash")) for event in ("PreToolUse", "PostToolUse"))

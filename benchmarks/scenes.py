@@ -174,7 +174,8 @@ class Stage:
         """The scene with a batch of so many features."""
         which = (count, over, shim)
         if which not in self._scenes:
-            self._scenes[which] = Scene(self, self.folder / str(len(self._scenes)), count, over=over, shim=shim)
+            folder = Path(tempfile.mkdtemp(dir=self.folder))  # one that was half made is never in the way of another
+            self._scenes[which] = Scene(self, folder, count, over=over, shim=shim)
         return self._scenes[which]
 
     def worker(self, task: str, scene: Scene, count: int = 0) -> Worker:

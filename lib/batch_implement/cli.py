@@ -15,9 +15,9 @@ import sys
 
 from . import audit, jsontext, model, paths, process, reminder
 from . import caller as callers
+from .custody import no_batch
 from .errors import BatchError, Misuse, Refused, StateUnusable
 from .store import Store
-from .transaction import no_batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,40 +9,68 @@ from .errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, List, Optional, Union
+
+    Text = Union[bytes, memoryview]
 
     from .model import State
     from .schema import Schema
+    from .strictjson import Places
 
 MAX_BYTES = 64 * 1024 * 1024
 
 
-def serialise(state: State) -> bytes:
+class Content:
+    """What a version's file holds: its bytes, their SHA-256, their value, and each field as it stands there."""
+
+    __slots__ = ("_places", "_text", "_value", "data", "sha256")
+
+    def __init__(self, data: bytes, sha256: str, value: Any, text: str, places: Places) -> None:
+        self.data, self.sha256, self._value, self._places = data, sha256, value, places
+        # of ASCII a place in the text is one in the bytes, and nothing is copied
+        self._text: Any = memoryview(data) if text.isascii() else text
+
+    @property
+    def value(self) -> Any:
+        """The value; an object is a new one each time, with the same fields."""
+        return dict(self._value) if isinstance(self._value, dict) else self._value
+
+    def line(self, name: str, value: Any) -> Optional[Text]:
+        """A field, its name included, as it stands there, if its value still is the very object that was read; None for
+        any other.
+        """
+        if name not in self._places or self._value[name] is not value:
+            return None
+        start, end = self._places[name]
+        line: Any = self._text[start:end]
+        return line.encode() if type(line) is str else line
+
+
+def serialise(state: State, read: Optional[Content] = None) -> bytes:
     """A state as its file has it: one top-level field a line, arrays of objects one element a line, UTF-8.
 
     Half of a surrogate pair, which UTF-8 has no place for, becomes `?`. StateUnusable for what is not JSON.
 
-    A value that is the very object that `parse` made last is not encoded again: its text is taken from what was parsed.
-    (A state is never changed in place, see `model`.)
+    Of a state that was made from what was `read`, a value that is the very object from there is not encoded again: its
+    text is taken. (A state is never changed in place, see `model`.)
     """
-    global _read
-    read, texts = _read
-    _read = _NOTHING
-    dumps = jsontext.dumps
-    lines = []
+    parts: List[Text] = []
     try:
         for name, value in state.items():
-            if name in texts and read[name] is value:
-                body = texts[name]
-            elif isinstance(value, list) and value and isinstance(value[0], dict):
-                elements = [dumps(element) for element in value]
-                body = "[\n  " + ",\n  ".join(elements) + "\n ]"
-            else:
-                body = dumps(value)
-            lines.append(f" {dumps(name)}: {body}")
+            line = read.line(name, value) if read is not None else None
+            parts += (line or _line(name, value).encode("utf-8", "replace"), b",\n")
     except (TypeError, ValueError, RecursionError) as error:
         raise StateUnusable(f"The field {name} cannot be written as JSON: {error}. Nothing was changed.") from error
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode("utf-8", "replace")
+    return b"".join((b"{\n", *parts[:-1], b"\n}\n"))
+
+
+def _line(name: str, value: Any) -> str:
+    dumps = jsontext.dumps
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        body = "[\n  " + ",\n  ".join([dumps(element) for element in value]) + "\n ]"
+    else:
+        body = dumps(value)
+    return f" {dumps(name)}: {body}"
 
 
 def valid_state(data: bytes) -> tuple[State, List[str]]:
@@ -56,10 +84,8 @@ def valid_state(data: bytes) -> tuple[State, List[str]]:
 
 def migrated(data: Any) -> tuple[State, List[str]]:
     """Parsed JSON as a state of this version, and what was mended: `migration.migrate` with the published schema."""
-    global _read
     from . import migration
 
-    _read = _NOTHING  # it may be changed in place now
     published = published_schema()
     return migration.migrate(data, lambda name, value: not published.check_field(name, value))
 
@@ -83,19 +109,26 @@ def problems(state: State, before: Optional[State]) -> List[str]:
 
 
 def parse(data: bytes) -> Any:
-    """The JSON in `data`. StateUnusable says what is wrong with it."""
-    global _read
+    """The JSON in `data`, whoever wrote it. StateUnusable says what is wrong with it."""
     try:
-        value, texts = strictjson.parse_by_field(data, max_bytes=MAX_BYTES)
-        _read = (dict(value), texts) if isinstance(value, dict) else _NOTHING
-        return value
+        return strictjson.parse(data, max_bytes=MAX_BYTES)
     except ValueError as error:
-        raise StateUnusable(f"Corrupted batch state file: {error}") from error
+        raise _corrupted(error) from error
+
+
+def content(data: bytes, sha256: str) -> Content:
+    """What `data` holds, which `serialise` wrote: the seal has its hash, `sha256`. StateUnusable as `parse`."""
+    try:
+        return Content(data, sha256, *strictjson.parse_by_field(data, max_bytes=MAX_BYTES))
+    except ValueError as error:
+        raise _corrupted(error) from error
+
+
+def _corrupted(error: ValueError) -> StateUnusable:
+    return StateUnusable(f"Corrupted batch state file: {error}")
 
 
 _ABSENT = object()
-_NOTHING: tuple[State, Dict[str, str]] = ({}, {})
-_read = _NOTHING  # what was parsed last: the fields, the texts of their values
 _schema: Optional[Schema] = None
 
 

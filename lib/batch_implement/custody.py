@@ -1,5 +1,6 @@
 """What is kept of a state in the private folder: seal, copies, history, quarantine. All of it under the lock.
 
+    opened(project, create=False)          the private folder
     keep(project, private, batch_id, data)  a durable copy in history/
     quarantine(project, folder)            what lies at the state's place, kept in quarantine/
     copied(project, private, data, notes)  `current.json`, the version in force, and `previous.json`, the one before
@@ -16,6 +17,7 @@ import os
 import time
 
 from . import disk, paths, seal
+from .errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +28,34 @@ if TYPE_CHECKING:
 
 CURRENT, PREVIOUS = "current.json", "previous.json"
 _NO_SECOND_NAME = frozenset((errno.EPERM, errno.EISDIR, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS))
+
+
+def opened(project: Project, *, create: bool) -> int:
+    """A descriptor of the private folder, which is made when it is missing; without `create` it is not made where there
+    is no batch: Refused then. StateUnusable when it cannot be used.
+    """
+    parent, name = project.private_parent, project.private_name
+    try:
+        if not project.git_dir:
+            disk.close(project.open_state_folder(create=create))
+        try:
+            return paths.open_folder(parent, name, create=False)
+        except FileNotFoundError:
+            if not create:
+                os.lstat(project.state)
+            return paths.open_folder(parent, name, create=True)
+    except FileNotFoundError as error:
+        raise no_batch(project) from error
+    except OSError as error:
+        raise disk.trouble(f"{project.private} cannot be used", error) from error
+
+
+def no_batch(project: Project) -> Refused:
+    """The error for a project without a batch."""
+    return Refused(
+        f"There is no batch in {project.root}. A person starts one: `/batch-implement FILE` in Claude Code, or "
+        "`batchctl create FILE` in a terminal."
+    )
 
 
 # -- history -----------------------------------------------------------------------------------------------------------
@@ -41,8 +71,7 @@ def keep(project: Project, private: int, batch_id: str, data: bytes) -> str:
         while name in names:
             number += 1
             name = f"{batch_id}.{number}.json"
-        disk.unlink(private, seal.TEMP)  # the name that the next write sweeps
-        disk.write(private, seal.TEMP, data, 0)
+        disk.write_anew(private, seal.TEMP, data, 0)  # the name that the next write sweeps
         try:
             os.rename(seal.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)
             disk.sync(folder)
@@ -137,6 +166,7 @@ def copied(project: Project, private: int, data: bytes, notes: List[str]) -> boo
     worked. Trouble is only noted: then the one in force is `previous.json`, or still `current.json`.
     """
     try:
+        disk.unlink(private, PREVIOUS)  # renamed over it, ext4 would write the copy to the disk at once
         try:
             os.replace(CURRENT, PREVIOUS, src_dir_fd=private, dst_dir_fd=private)
         except FileNotFoundError:
@@ -172,14 +202,25 @@ def copy_of(private: int, sealed: Optional[Seal]) -> Optional[bytes]:
     return None
 
 
+def cut_short(folder: int, name: str, sealed: Seal) -> Optional[bytes]:
+    """The content of the sealed version that a crash between seal and rename left under the temporary name; None when
+    there is none.
+    """
+    try:
+        left = disk.read(folder, name)
+    except disk.Foreign:
+        return None
+    known = sealed.knows(left[0]) if left else None
+    return left[1] if left and known and known.sha256 == disk.sha256(left[1]) else None
+
+
 # -- the seal ----------------------------------------------------------------------------------------------------------
 
 
 def put_seal(private: int, text: bytes) -> None:
     """Put a seal with this text in place, durably. OSError when that fails: one of the two is in place then."""
     try:
-        disk.unlink(private, seal.TEMP)
-        disk.write(private, seal.TEMP, text, 0)
+        disk.write_anew(private, seal.TEMP, text, 0)
         os.replace(seal.TEMP, "seal", src_dir_fd=private, dst_dir_fd=private)
         disk.sync(private)
     except OSError:

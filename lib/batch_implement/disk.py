@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Optional
 
 MAX_BYTES = 64 * 1024 * 1024
-LARGE = 128 * 1024  # from here on OpenSSL's hash is worth the 2 ms that it takes to load
+MUCH = 512 * 1024  # bytes hashed by one process: from here on OpenSSL's hash is worth the 2 ms that it takes to load
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -85,6 +85,15 @@ def write(folder: int, name: str, data: bytes, revision: int) -> Identity:
         discard(folder, name)
         raise
     return identity_of(status, sha256(data), revision)
+
+
+def write_anew(folder: int, name: str, data: bytes, revision: int) -> Identity:
+    """The same under a name of ours where a crash may have left a file, which is removed then. Mostly there is none."""
+    try:
+        return write(folder, name, data, revision)
+    except FileExistsError:
+        unlink(folder, name)
+        return write(folder, name, data, revision)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -164,18 +173,21 @@ def sync(descriptor: int) -> None:
 
 def sha256(data: bytes) -> str:
     """The SHA-256 of `data` in hexadecimal."""
-    digest: str = _function_for(len(data) >= LARGE)(data).hexdigest()
+    global _hashed
+    _hashed += len(data)
+    digest: str = _function_for(_hashed >= MUCH)(data).hexdigest()
     return digest
 
 
+_hashed = 0  # bytes, by this process
 _functions: Dict[bool, Any] = {}
 
 
-def _function_for(large: bool) -> Any:
+def _function_for(much: bool) -> Any:
     """The function, looked for once a process: a module that is missing is looked for on the disk every time."""
-    if large not in _functions:
-        _functions[large] = _openssl() if large else _built_in()
-    return _functions[large]
+    if much not in _functions:
+        _functions[much] = _openssl() if much else _built_in()
+    return _functions[much]
 
 
 def _openssl() -> Any:

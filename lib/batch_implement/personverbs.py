@@ -10,9 +10,9 @@ import os
 
 from . import caller as callers
 from . import clock, gitrepo, model, process, reminder, runs, seal, sessions, transitions, workerverbs
+from .custody import no_batch
 from .errors import Misuse, Refused
 from .store import Store, unfinished
-from .transaction import no_batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,13 +17,15 @@ import os
 import time
 
 from . import codec, disk, model, seal
+from .custody import no_batch
 from .errors import Refused, StateUnusable
-from .transaction import Transaction, no_batch
+from .transaction import Transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, List, Optional
 
+    from .codec import Content
     from .model import State
     from .paths import Project
 
@@ -39,6 +41,7 @@ class Store:
         self.project, self.by_model, self.timeout_s = project, by_model, timeout_s
         self.notes: List[str] = []
         self.put_back = ""  # what was found damaged and replaced by the version in force, a sentence; mostly nothing
+        self._read: Optional[Content] = None  # what was read last: a transaction that finds the same need not parse it
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -56,8 +59,15 @@ class Store:
                 return None if found is None else codec.valid_state(found[1])[0]
             if found is None and (not sealed.live or sealed.new is None):
                 return None
-            if found is not None and sealed.knows(found[0]):
-                return None if sealed.new is None else codec.parse(found[1])
+            known = sealed.knows(found[0]) if found is not None else None
+            if found is not None and known is not None:
+                if sealed.new is None:
+                    return None
+                if disk.sha256(found[1]) != known.sha256:
+                    break  # changed in place, its time put back, or a disk that lies
+                self._read = codec.content(found[1], known.sha256)
+                state: State = self._read.value
+                return state
             time.sleep(0.001)  # a write may have come between the two reads
         return self.settle()
 
@@ -156,7 +166,10 @@ class Store:
             return current.state if current else None
 
     def _transaction(self, *, create: bool = False) -> Transaction:
-        return Transaction(self.project, self.notes, by_model=self.by_model, timeout_s=self.timeout_s, create=create)
+        read, self._read = self._read, None
+        return Transaction(
+            self.project, self.notes, by_model=self.by_model, timeout_s=self.timeout_s, create=create, read=read
+        )
 
 
 def unfinished(state: State) -> Refused:

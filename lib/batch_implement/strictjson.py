@@ -17,7 +17,9 @@ from . import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional
+    from typing import Any, Dict, Optional, Tuple
+
+    Places = Dict[str, Tuple[int, int]]  # of each field: where it begins, where it ends
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
@@ -36,13 +38,17 @@ def parse(data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH
     return _whole(_decoded(data, max_bytes), max_depth)
 
 
-def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, dict[str, str]]:
-    """Return what `parse` returns, and the text of each field's value when the bytes hold an object that is laid out as
-    `codec.serialise` does it, one field a line; for any other layout no texts.
+def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, str, Places]:
+    """Return what `parse` returns, the bytes as text, and where in that each field begins (with the blank before its
+    name) and ends, when the bytes hold an object that is laid out as `codec.serialise` does it, one field a line; for
+    any other layout no places.
+
+    For bytes that are known, by their hash, to come from there: in such a layout, names that stand twice within a field
+    and its depth are not looked at again.
     """
     text = _decoded(data, max_bytes)
     found = _by_field(text)
-    return (_whole(text, MAX_DEPTH), {}) if found is None else found
+    return (_whole(text, MAX_DEPTH), text, {}) if found is None else (found[0], text, found[1])
 
 
 def _whole(text: str, max_depth: int) -> object:
@@ -65,27 +71,29 @@ def _whole(text: str, max_depth: int) -> object:
     return value
 
 
-def _by_field(text: str) -> Optional[tuple[object, dict[str, str]]]:
-    """The object in the text and the text of each of its values; None when it is laid out otherwise, or when anything
-    in it is not as it must be: `_whole` says what.
+def _by_field(text: str) -> Optional[tuple[dict[str, object], Places]]:
+    """The object in the text, and the places of its fields; None when it is laid out otherwise, or when anything in it
+    is not as it must be: `_whole` says what.
     """
-    if _SCAN is None or not (text.startswith('{\n "') and text.endswith("\n}\n")) or "\\u" in text:
+    if _SCAN is None or not text.startswith('{\n "') or ("\\" in text and "\\u" in text):
         return None
     value: dict[str, object] = {}
-    texts: dict[str, str] = {}
-    for line in text[4:-3].split(',\n "'):
-        name, _, body = line.partition('": ')
+    places: Places = {}
+    at = end = 2
+    more = True
+    while more:
+        colon = text.find('": ', at)
+        name = text[at + 2 : colon]
+        if name in places:
+            return None
         try:
-            item, end = _SCAN(body, 0)
+            value[name], end = _SCAN(text, colon + 3)
         except (StopIteration, ValueError, RecursionError):
             return None
-        names = _names_within(MAX_DEPTH - 1, item) if item and type(item) in _CONTAINERS else 0
-        if end != len(body) or not name.isidentifier() or name in value or names < 0:
-            return None
-        if names and not _are_all(names, body):
-            return None
-        value[name], texts[name] = item, body
-    return value, texts
+        places[name] = at, end
+        at = end + 2
+        more = text[end : end + 4] == ',\n "'
+    return (value, places) if text[end:] == "\n}\n" and all(map(str.isidentifier, places)) else None
 
 
 def _are_all(names: int, text: str) -> bool:
@@ -116,7 +124,7 @@ def _decoded(data: bytes, max_bytes: int) -> str:
         raise ValueError("UTF-16 with a byte order mark (BOM), expected UTF-8")
     if data.startswith(b"\xef\xbb\xbf"):
         raise ValueError("begins with a byte order mark (BOM), which JSON does not allow")
-    if not data.strip():
+    if not data or data.isspace():  # `strip` would copy what is none
         raise ValueError("empty")
     if not data.strip(b"\0"):
         raise ValueError("filled with zero bytes, as a power cut leaves a file")

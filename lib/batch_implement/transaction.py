@@ -22,52 +22,54 @@ from __future__ import annotations
 
 import os
 
-from . import audit, clock, codec, custody, disk, lock, model, paths, seal, story
-from .errors import NotConfirmed, Refused, StateUnusable
+from . import audit, clock, codec, custody, disk, lock, model, seal, story
+from .errors import NotConfirmed, StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Callable, List, Optional
 
+    from .codec import Content
     from .model import State
     from .paths import Project
     from .seal import Identity, Seal
 
 
 class Version:
-    """One version read from the disk."""
+    """One version read from the disk; `content` is what was read, where its texts can be used again."""
 
-    __slots__ = ("identity", "state")
+    __slots__ = ("content", "identity", "state")
 
-    def __init__(self, state: State, identity: Identity) -> None:
-        self.state, self.identity = state, identity
+    def __init__(self, state: State, identity: Identity, content: Optional[Content] = None) -> None:
+        self.state, self.identity, self.content = state, identity, content
 
 
 class Transaction:
-    """The folders of a store, open, under its lock, for the length of a `with`."""
+    """The folders of a store, open, under its lock, for the length of a `with`. `read` is what the caller read before
+    it had the lock: when the version in force has the same bytes, these are not hashed and parsed again.
+    """
 
     def __init__(
-        self, project: Project, notes: List[str], *, by_model: bool, timeout_s: float, create: bool = False
+        self,
+        project: Project,
+        notes: List[str],
+        *,
+        by_model: bool,
+        timeout_s: float,
+        create: bool = False,
+        read: Optional[Content] = None,
     ) -> None:
         self.project, self.notes, self.by_model = project, notes, by_model
         self.put_back = ""  # what was found damaged and replaced by the version in force, a sentence; mostly nothing
         self._timeout_s, self._create = timeout_s, create
         self._folder = -1
+        self._read = read
+        self._sealed: Optional[tuple[Optional[bytes], Optional[Seal]]] = None
 
     def __enter__(self) -> Transaction:
-        project = self.project
-        try:
-            if not project.git_dir:
-                disk.close(project.open_state_folder(create=self._create))
-            if not self._create and seal.read(project.private) is None:
-                os.lstat(project.state)
-            self._private = paths.open_folder(project.private_parent, project.private_name, create=True)
-        except FileNotFoundError as error:
-            raise no_batch(project) from error
-        except OSError as error:
-            raise disk.trouble(f"{project.private} cannot be used", error) from error
-        self._lock = lock.held(self._private, project.private, self._timeout_s)
+        self._private = custody.opened(self.project, create=self._create)
+        self._lock = lock.held(self._private, self.project.private, self._timeout_s)
         try:
             self._lock.__enter__()
         except BaseException:
@@ -112,7 +114,7 @@ class Transaction:
             raise disk.trouble(f"What was done to {self.project.state} cannot be mended", error) from error
 
     def _settled(self) -> Optional[Version]:
-        sealed = seal.read(self.project.private)
+        sealed = self._look_at_seal()[1]
         try:
             found = self._found()
         except disk.Foreign as thing:
@@ -120,14 +122,15 @@ class Transaction:
         if found is None:
             return self._without_file(sealed) if sealed and sealed.live and sealed.new else None
         status, data = found
-        digest = disk.sha256(data)
+        read = self._read if self._read is not None and self._read.data == data else None
+        digest = read.sha256 if read is not None else disk.sha256(data)
         if sealed is not None:
             known = sealed.knows(status)
             if known is not None and known.sha256 == digest:
                 if sealed.new is None:  # put away already; only its removal was cut short
                     os.unlink(self.project.state_name, dir_fd=self.folder())
                     return None
-                return self._in_force(codec.parse(data), known, sealed)
+                return self._in_force(read if read is not None else codec.content(data, digest), known, sealed)
             if sealed.new is not None and sealed.new.sha256 == digest:
                 state = codec.parse(data)
                 return Version(state, self._seal(state, disk.identity_of(status, digest, state["revision"]), None))
@@ -138,7 +141,8 @@ class Transaction:
         return self._adopt(data, disk.identity_of(status, digest, 0), sealed)
 
     def _without_file(self, sealed: Seal) -> Optional[Version]:
-        if sealed.old is None and self._cut_short(sealed) is not None:  # of a first version: there was no batch
+        first = sealed.old is None  # of a version that was never put in place: there was no batch
+        if first and custody.cut_short(self.folder(), self.project.temp_name, sealed) is not None:
             self._seal(None, None, None)
             disk.unlink(self.folder(), self.project.temp_name)
             return None
@@ -151,24 +155,15 @@ class Transaction:
         self._withdraw(sealed)
         return None
 
-    def _cut_short(self, sealed: Seal) -> Optional[bytes]:
-        """The content of the sealed version that a crash between seal and rename left under the temporary name."""
-        try:
-            left = disk.read(self.folder(), self.project.temp_name)
-        except disk.Foreign:
-            return None
-        known = sealed.knows(left[0]) if left else None
-        return left[1] if left and known and known.sha256 == disk.sha256(left[1]) else None
-
     def _finished(self, sealed: Seal) -> Optional[Version]:
         """The version whose putting in place was cut short, in place; None when that is not what happened."""
-        data = self._cut_short(sealed)
+        folder = self.folder()
+        data = custody.cut_short(folder, self.project.temp_name, sealed)
         if data is None or sealed.new is None:
             return None
-        folder = self.folder()
         os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
         self._confirm(folder, sealed.new.revision)
-        return self._in_force(codec.parse(data), sealed.new, sealed)
+        return self._in_force(codec.content(data, sealed.new.sha256), sealed.new, sealed)
 
     def _found(self) -> Optional[tuple[os.stat_result, bytes]]:
         try:
@@ -178,10 +173,20 @@ class Transaction:
             return None
         return disk.read(self._folder, self.project.state_name)
 
-    def _in_force(self, state: State, identity: Identity, sealed: Seal) -> Version:
+    def _look_at_seal(self) -> tuple[Optional[bytes], Optional[Seal]]:
+        """The seal's text and what it says. Under the lock nobody else writes it: it is read once, and again when this
+        transaction has written it.
+        """
+        if self._sealed is None:
+            text = seal.text(self.project.private)
+            self._sealed = text, seal.parse(text) if text else None
+        return self._sealed
+
+    def _in_force(self, content: Content, identity: Identity, sealed: Seal) -> Version:
+        state: State = content.value
         if sealed.live != model.wants_hooks(state):  # a crash came between a write and its last seal
             self._seal(state, identity, None)
-        return Version(state, identity)
+        return Version(state, identity, content)
 
     def _adopt(self, data: bytes, identity: Identity, sealed: Optional[Seal]) -> Optional[Version]:
         in_force = custody.copy_of(self._private, sealed)
@@ -215,7 +220,7 @@ class Transaction:
                 for some in audit.portions(mended) or [[]]:
                     audit.record(self.project.log_folder, "migrated", mended=some, kept=kept)
 
-        return self._put(self._successor(state, state), identity, state, kept, tell)
+        return self._put(self._successor(state, state), Version(state, identity), state, kept, tell)
 
     def _put_back(self, sealed: Optional[Seal], what: str) -> Version:
         """Put the version in force back in place of what is there, which goes to quarantine."""
@@ -265,7 +270,7 @@ class Transaction:
         written.
         """
         old = before.state if before else None
-        return self._put(self._successor(state, old), before.identity if before else None, old).state
+        return self._put(self._successor(state, old), before, old).state
 
     def follow(self, state: State, current: Version, why: str) -> State:
         """Put the first version of another batch in the place of the one in force, which is kept in history/; the
@@ -273,7 +278,7 @@ class Transaction:
         """
         new = self._successor(state, None)
         place = custody.keep(self.project, self._private, current.state["batch_id"], codec.serialise(current.state))
-        return self._put(new, current.identity, None, place, lambda: self._log_put_away(current, why, place)).state
+        return self._put(new, current, None, place, lambda: self._log_put_away(current, why, place)).state
 
     def _successor(self, state: State, old: Optional[State]) -> State:
         new = {
@@ -293,7 +298,7 @@ class Transaction:
     def _put(
         self,
         new: State,
-        over: Optional[Identity],
+        over: Optional[Version],
         old: Optional[State],
         kept: Optional[str] = None,
         tell: Optional[Callable[[], None]] = None,
@@ -302,7 +307,8 @@ class Transaction:
         a copy `kept` of what was there goes again when it stays there.
         """
         try:
-            identity = self._replace(codec.serialise(new), new, over)
+            data = codec.serialise(new, over.content if over else None)
+            identity = self._replace(data, new, over.identity if over else None)
         except NotConfirmed:
             self._log(old, new, tell)
             raise
@@ -323,13 +329,11 @@ class Transaction:
 
     def _replace(self, data: bytes, state: State, old: Optional[Identity]) -> Identity:
         folder = self.folder()
-        sealed = seal.text(self.project.private)
-        was = seal.parse(sealed) if sealed else None
+        sealed, was = self._look_at_seal()
         was_live = was is not None and was.live
         copied = False
         try:
-            disk.unlink(folder, self.project.temp_name)
-            identity = disk.write(folder, self.project.temp_name, data, state["revision"])
+            identity = disk.write_anew(folder, self.project.temp_name, data, state["revision"])
             self._seal(state, identity, old, live=was_live or model.wants_hooks(state))
             if old is None or old.sha256 != identity.sha256:  # else it comes from the copy, which nothing may endanger
                 copied = custody.copied(
@@ -365,13 +369,14 @@ class Transaction:
         """Write the seal, durably. `new` is handed back (None only for a batch that is put away)."""
         alive = live if live is not None else state is not None and model.wants_hooks(state)
         remind = model.contexts_to_remind(state) if state else []
+        self._sealed = None
         custody.put_seal(self._private, seal.render(state, alive, new, old, remind))
         return new or seal.Identity(0, 0, 0, "", 0)
 
     def put_away(self, current: Version, why: str) -> None:
         """Move the version in force into history/. The seal decides: once it says so, durably, the batch is away."""
         place = custody.keep(self.project, self._private, current.state["batch_id"], codec.serialise(current.state))
-        sealed = seal.text(self.project.private)
+        sealed = self._look_at_seal()[0]
         try:
             self._seal(None, None, current.identity)
             os.unlink(self.project.state_name, dir_fd=self.folder())
@@ -390,11 +395,3 @@ class Transaction:
         except OSError:
             pass  # what comes back after a power cut is known to the seal, which says that it is away
         self._log_put_away(current, why, place)
-
-
-def no_batch(project: Project) -> Refused:
-    """The error for a project without a batch."""
-    return Refused(
-        f"There is no batch in {project.root}. A person starts one: `/batch-implement FILE` in Claude Code, or "
-        "`batchctl create FILE` in a terminal."
-    )

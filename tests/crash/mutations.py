@@ -17,27 +17,27 @@ Patch = tuple[str, str, str]
 
 
 def unsynced(file: str, call: str) -> Patch:
-    """A patch by which this call of `disk.write` leaves out its sync."""
+    """A patch by which this call of `disk.write_anew` leaves out its sync."""
     return (
         file,
         call,
-        call.replace("disk.write(", "(lambda real, *given: (setattr(disk, 'sync', lambda descriptor: None), "
-                     "disk.write(*given), setattr(disk, 'sync', real))[1])(disk.sync, "),
+        call.replace("disk.write_anew(", "(lambda real, *given: (setattr(disk, 'sync', lambda descriptor: None), "
+                     "disk.write_anew(*given), setattr(disk, 'sync', real))[1])(disk.sync, "),
     )  # fmt: skip
 
 
 SYNCS: dict[str, Patch] = {
     "no sync of the new version": unsynced(
-        "transaction.py", 'disk.write(folder, self.project.temp_name, data, state["revision"])'
+        "transaction.py", 'disk.write_anew(folder, self.project.temp_name, data, state["revision"])'
     ),
     "no sync of the folder after the rename": (
         "transaction.py", "        try:\n            disk.sync(folder)\n", "        try:\n            pass\n"
     ),
-    "no sync of the seal": unsynced("custody.py", "disk.write(private, seal.TEMP, text, 0)"),
+    "no sync of the seal": unsynced("custody.py", "disk.write_anew(private, seal.TEMP, text, 0)"),
     "no sync of the seal's folder": (
         "custody.py", "        disk.sync(private)\n", "        pass\n"
     ),
-    "no sync of what goes into history": unsynced("custody.py", "disk.write(private, seal.TEMP, data, 0)"),
+    "no sync of what goes into history": unsynced("custody.py", "disk.write_anew(private, seal.TEMP, data, 0)"),
     "no sync of the history's folder": (
         "custody.py", "src_dir_fd=private, dst_dir_fd=folder)\n            disk.sync(folder)\n",
         "src_dir_fd=private, dst_dir_fd=folder)\n",
@@ -68,8 +68,8 @@ KILLED: dict[str, Patch] = {
     ),
     "a temporary file that is left over is in the way": (
         "transaction.py",
-        "            disk.unlink(folder, self.project.temp_name)\n            identity = disk.write",
-        "            identity = disk.write",
+        "            identity = disk.write_anew(",
+        "            identity = disk.write(",
     ),
     "the lock outlives its holder": (
         "lock.py",
@@ -83,7 +83,7 @@ KILLED: dict[str, Patch] = {
     ),
     "history is written under its name": (
         "custody.py",
-        "        disk.write(private, seal.TEMP, data, 0)\n        try:\n"
+        "        disk.write_anew(private, seal.TEMP, data, 0)  # the name that the next write sweeps\n        try:\n"
         "            os.rename(seal.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)\n",
         "        disk.write(folder, name, data, 0)\n        try:\n            pass\n",
     ),

@@ -62,6 +62,15 @@ def test_nothing_that_is_there_is_written_over_or_through(folder, tmp_path, writ
     assert (tmp_path / "f").read_bytes() == b"kept"
 
 
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_a_crash_left_under_a_name_of_ours_makes_way_and_is_not_written_through(folder, tmp_path, kind):
+    (tmp_path / "real").write_bytes(b"kept")
+    (tmp_path / "f").symlink_to("real") if kind == "link" else (tmp_path / "f").write_bytes(b"left")
+    identity = disk.write_anew(folder, "f", b"new", 3)
+    status, data = disk.read(folder, "f")
+    assert (data, identity.is_at(status), (tmp_path / "real").read_bytes()) == (b"new", True, b"kept")
+
+
 def test_what_is_not_there_is_none(folder):
     assert disk.read(folder, "f") is None
 
@@ -175,6 +184,17 @@ def test_removing_what_is_gone_is_fine(folder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("data", [b"", b"x" * 100_000])
-def test_the_digest_is_sha256(data):
+@pytest.mark.parametrize("hashed", [0, disk.MUCH])
+@pytest.mark.parametrize("data", [b"", b"x" * 100_000, b"x" * disk.MUCH])
+def test_the_digest_is_sha256_by_whichever_function(data, hashed, monkeypatch):
+    monkeypatch.setattr(disk, "_hashed", hashed)
     assert disk.sha256(data) == hashlib.sha256(data).hexdigest()
+
+
+def test_openssl_is_loaded_only_by_a_process_that_hashes_much(monkeypatch):
+    asked = []
+    monkeypatch.setattr(disk, "_hashed", 0)
+    monkeypatch.setattr(disk, "_function_for", lambda much: asked.append(much) or hashlib.sha256)
+    for _ in range(3):
+        disk.sha256(b"x" * (disk.MUCH // 2))
+    assert asked == [False, True, True]

@@ -125,6 +125,63 @@ def test_a_version_that_is_not_valid_is_never_written(store, batch, change):
     assert content(store.project.state) == before
 
 
+def test_what_a_store_has_read_its_update_does_not_parse_again(store, batch, monkeypatch):
+    parsed = []
+    real = codec.content
+    monkeypatch.setattr(codec, "content", lambda *given: parsed.append(given) or real(*given))
+    store.read()
+    assert store.update(plus_one) == store.read()
+    assert len(parsed) == 2  # by the one reading and by the other
+    store.update(plus_one)
+    store.update(plus_one)
+    assert len(parsed) == 3  # what was read serves one transaction
+
+
+def test_what_another_wrote_since_a_store_has_read_is_not_lost(store, batch):
+    store.read()
+    Store(store.project).update(plus_one)
+    assert store.update(plus_one)["context_token_estimate"] == 2
+    assert store.read()["revision"] == 3
+
+
+def test_what_a_store_has_read_does_not_hide_that_the_bytes_changed_since(by_model, batch, place):
+    by_model.read()
+    status, data = os.stat(place()), content(place())
+    with open(place(), "r+b") as file:
+        file.write(data.replace(b'"status": "in_progress"', b'"status": "in_progresS"'))
+    os.utime(place(), ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert by_model.update(plus_one)["revision"] == 2
+    assert any("put back" in note for note in by_model.notes)
+
+
+@pytest.mark.parametrize("model_is_at_work", [True, False])
+def test_a_file_whose_time_was_put_back_is_not_taken_for_the_version_in_force(store, batch, place, model_is_at_work):
+    reader = Store(store.project, by_model=model_is_at_work)
+    status, data = os.stat(place()), content(place())
+    with open(place(), "r+b") as file:
+        file.write(data.replace(b"2026-01-31", b"2027-01-31"))
+    os.utime(place(), ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert reader.read()["created_at"][:4] == ("2026" if model_is_at_work else "2027")
+    assert events(store)[-1] == ("put back" if model_is_at_work else "adopted")
+
+
+def test_a_caller_that_replaces_a_field_of_what_it_read_changes_nothing_of_the_version_in_force(store, batch):
+    store.read()["status"] = "paused"
+    assert store.update(plus_one)["status"] == "in_progress"
+
+
+def test_the_seal_is_read_once_under_the_lock_and_again_after_it_was_written(store, batch, monkeypatch):
+    read = []
+    real = seal.text
+    monkeypatch.setattr(seal, "text", lambda private: read.append(1) or real(private))
+    store.update(plus_one)
+    assert len(read) == 1
+    with store._transaction() as at:
+        at.write(plus_one(at.settle().state), at.settle())
+        at.settle()
+    assert len(read) == 3
+
+
 def test_the_version_in_force_and_the_one_before_are_kept_beside_the_lock(store, batch, place):
     first = content(place())
     assert content(place("current.json")) == first
