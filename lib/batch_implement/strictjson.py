@@ -2,10 +2,11 @@
 
     state = strictjson.parse(data)
 
-Refused, each with a ValueError of one sentence: more than `max_bytes`, deeper than `max_depth`, bytes that are not
-UTF-8, a byte order mark, an empty or zero-filled file (that is damage, never a fresh start), NaN, Infinity and numbers
-as large, an object with the same name twice, half of a surrogate pair, an integer of more than 4,300 digits, anything
-after the value. The sentence begins in lower case, for use after "PATH: ", and names the line where that is known.
+Refused, each with a ValueError of one sentence: more than `max_bytes`, more than `max_values` (small ones take fifty
+times their room in memory), deeper than `max_depth`, bytes that are not UTF-8, a byte order mark, an empty or
+zero-filled file (that is damage, never a fresh start), NaN, Infinity and numbers as large, an object with the same name
+twice, half of a surrogate pair, an integer of more than 4,300 digits, anything after the value. The sentence begins
+in lower case, for use after "PATH: ", and names the line where that is known.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
+MAX_VALUES = 1_000_000
 MAX_DIGITS = 4300  # the time that int() takes grows with the square
 
 _CONTAINERS = frozenset((dict, list))
@@ -31,9 +33,31 @@ class _Refusal(ValueError):
     """What the functions that the parser calls back raise: its message is for the caller as it is."""
 
 
-def parse(data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> object:
+def parse(
+    data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH, max_values: int = MAX_VALUES
+) -> object:
     """Return the value that the bytes hold: dict, list, str, int, float, bool or None. Raises ValueError only."""
-    return _whole(_decoded(data, max_bytes), max_depth)
+    text = _decoded(data, max_bytes)
+    refuse_too_many(text, max_values)
+    return _whole(text, max_depth)
+
+
+def refuse_too_many(text: str, most: int = MAX_VALUES) -> None:
+    """Raise ValueError when a text of JSON has more than so many values: its commas and opening brackets are counted
+    before anything is made of them, those within texts only as long as that is enough.
+    """
+    if len(text) <= most or sum(map(text.count, ",[{")) <= most:
+        return
+    import re
+
+    values = at = 0
+    for quoted in re.finditer(r'"[^"\\]*(?:\\.[^"\\]*)*"?', text, re.DOTALL):
+        values += sum(text.count(mark, at, quoted.start()) for mark in ",[{")
+        at = quoted.end()
+        if values > most:
+            break
+    if values + sum(text.count(mark, at) for mark in ",[{") > most:
+        raise ValueError(f"holds more than the {most:,} values that are allowed")
 
 
 def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, dict[str, str]]:
@@ -41,6 +65,7 @@ def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, 
     `codec.serialise` does it, one field a line; for any other layout no texts.
     """
     text = _decoded(data, max_bytes)
+    refuse_too_many(text)
     found = _by_field(text)
     return (_whole(text, MAX_DEPTH), {}) if found is None else found
 
