@@ -7,7 +7,7 @@ import json
 import time
 
 import pytest
-from batch_implement import document, features, strictjson
+from batch_implement import arguments, document, features, strictjson
 from batch_implement.errors import Misuse
 
 MB = 1 << 20
@@ -62,3 +62,10 @@ def test_keys_in_yaml_were_taken_without_end(monkeypatch):
     monkeypatch.setattr(document, "MAX_EVENTS", 1000)
     text = "\n".join(f"{number}: 1" for number in range(600))
     assert "line 500: more than a list of features has" in quick(features.parse_text, text.encode(), "f", "yaml")
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_likely_verb_was_looked_for_for_a_word_of_a_million_letters():
+    assert "There is no verb" in quick(arguments.read_verb, ["st" * MB])
