@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import sys
 import time
 
 import pytest
 from batch_implement import arguments, document, features, strictjson
 from batch_implement.errors import Misuse
+from batch_implement.hooks import entry
+from batches import new_batch, owner
 
 MB = 1 << 20
 
@@ -69,3 +73,34 @@ def test_keys_in_yaml_were_taken_without_end(monkeypatch):
 
 def test_a_likely_verb_was_looked_for_for_a_word_of_a_million_letters():
     assert "There is no verb" in quick(arguments.read_verb, ["st" * MB])
+
+
+# -- hooks -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hook(store, repository, monkeypatch, capsys):
+    """Fires an event in the session that holds a batch; its answer as text."""
+    store.create(new_batch(3, owner=owner("s-1")))
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", "s-1")
+    monkeypatch.setenv("CLAUDE_PID", str(os.getpid()))
+
+    def fire(event, tool="", raw=None, **payload):
+        data = json.dumps(payload).encode() if raw is None else raw
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        entry.main(event, tool)
+        return capsys.readouterr().out
+
+    return fire
+
+
+@pytest.mark.parametrize(
+    "raw", [b'["' + b"a" * 17 * MB + b'"]', b'{"a": [' + b"1," * MB + b"1]}"], ids=["bytes", "values"]
+)
+def test_a_payload_of_any_size_was_parsed(hook, raw):
+    assert f"({len(raw)} bytes) is not a JSON object, or too large a one" in hook("Stop", raw=raw)
+
+
+def test_a_large_payload_is_read_all_the_same(hook):
+    assert '"decision": "block"' in hook("Stop", last_assistant_message="x" * 2 * MB)
