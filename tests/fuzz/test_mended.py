@@ -11,7 +11,8 @@ import time
 import pytest
 from batch_implement import arguments, document, features, strictjson
 from batch_implement.errors import Misuse
-from batch_implement.hooks import entry
+from batch_implement.hooks import entry, trouble
+from batch_implement.paths import Project
 from batches import new_batch, owner
 
 MB = 1 << 20
@@ -104,3 +105,21 @@ def test_a_payload_of_any_size_was_parsed(hook, raw):
 
 def test_a_large_payload_is_read_all_the_same(hook):
     assert '"decision": "block"' in hook("Stop", last_assistant_message="x" * 2 * MB)
+
+
+def test_a_list_of_what_was_told_that_is_no_text_made_a_hook_end_in_a_traceback(repository):
+    project = Project(str(repository))
+    os.mkdir(project.private)
+    with open(f"{project.private}/told", "wb") as told:
+        told.write(b"\xff\0\n")
+    assert "could not do its work" in str(trouble.told("Stop", project, Misuse("x")))
+    assert trouble.told("Stop", project, Misuse("x")) is None
+
+
+def test_what_was_told_was_noted_through_a_link(repository, tmp_path):
+    project = Project(str(repository))
+    os.mkdir(project.private)
+    (tmp_path / "mine").write_text("precious")
+    os.symlink(tmp_path / "mine", f"{project.private}/told")
+    assert trouble.told("Stop", project, Misuse("x"))
+    assert (tmp_path / "mine").read_text() == "precious"
