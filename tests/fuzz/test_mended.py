@@ -123,3 +123,8 @@ def test_what_was_told_was_noted_through_a_link(repository, tmp_path):
     os.symlink(tmp_path / "mine", f"{project.private}/told")
     assert trouble.told("Stop", project, Misuse("x"))
     assert (tmp_path / "mine").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
+def test_a_name_that_the_system_does_not_take_was_a_hooks_own_trouble(hook, name):
+    assert hook("PreToolUse", "Write", tool_input={"file_path": name}) == ""
