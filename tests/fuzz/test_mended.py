@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from batch_implement import arguments, document, features, strictjson
+from batch_implement import arguments, document, features, strictjson, transcript
 from batch_implement.errors import Misuse
 from batch_implement.hooks import entry, trouble
 from batch_implement.paths import Project
@@ -128,3 +128,22 @@ def test_what_was_told_was_noted_through_a_link(repository, tmp_path):
 @pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
 def test_a_name_that_the_system_does_not_take_was_a_hooks_own_trouble(hook, name):
     assert hook("PreToolUse", "Write", tool_input={"file_path": name}) == ""
+
+
+# -- transcripts -------------------------------------------------------------------------------------------------------
+
+
+def test_a_fifo_in_the_transcripts_place_was_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    assert transcript.window(str(tmp_path / "fifo")) == 0
+
+
+def test_half_of_a_pair_in_the_id_of_a_call_was_a_hooks_own_trouble(tmp_path):
+    assert not transcript.reaches(str(tmp_path), "t-\ud800")
+
+
+@pytest.mark.parametrize("metadata", [[1], "x", {"postTokens": -1}, {"postTokens": 10**400}])
+def test_a_boundary_without_its_numbers_was_a_hooks_own_trouble(tmp_path, metadata):
+    line = json.dumps({"type": "system", "subtype": "compact_boundary", "compactMetadata": metadata})
+    (tmp_path / "t.jsonl").write_text(line)
+    assert transcript.window(str(tmp_path / "t.jsonl")) == 0
