@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from batch_implement import arguments, document, features, strictjson, transcript
+from batch_implement import arguments, document, features, strictjson, transcript, validation
 from batch_implement.errors import Misuse
 from batch_implement.hooks import entry, trouble
 from batch_implement.paths import Project
@@ -147,3 +147,26 @@ def test_a_boundary_without_its_numbers_was_a_hooks_own_trouble(tmp_path, metada
     line = json.dumps({"type": "system", "subtype": "compact_boundary", "compactMetadata": metadata})
     (tmp_path / "t.jsonl").write_text(line)
     assert transcript.window(str(tmp_path / "t.jsonl")) == 0
+
+
+# -- validate ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["f.json", "batch_state.json", "f"])
+def test_validate_waited_for_a_fifo(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    assert "no regular file" in validation.errors(str(tmp_path / name))[0]["message"]
+
+
+def test_validate_read_a_device_without_end():
+    assert "no regular file" in quick(validation.errors, "/dev/zero")[0]["message"]
+
+
+def test_validate_followed_a_link_in_the_states_place(tmp_path):
+    (tmp_path / "mine").write_text("{}")
+    os.symlink(tmp_path / "mine", tmp_path / "batch_state.json")
+    assert "cannot be read" in validation.errors(str(tmp_path / "batch_state.json"))[0]["message"]
+
+
+def test_validate_ended_in_a_traceback_at_a_name_with_a_zero_byte():
+    assert "cannot be read" in validation.errors("a\0b")[0]["message"]
