@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from batch_implement import arguments, document, features, strictjson, transcript, validation
+from batch_implement import arguments, audit, document, features, story, strictjson, transcript, validation
 from batch_implement.errors import Misuse
 from batch_implement.hooks import entry, trouble
 from batch_implement.paths import Project
@@ -170,3 +170,39 @@ def test_validate_followed_a_link_in_the_states_place(tmp_path):
 
 def test_validate_ended_in_a_traceback_at_a_name_with_a_zero_byte():
     assert "cannot be read" in validation.errors("a\0b")[0]["message"]
+
+
+# -- the audit log -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def log(tmp_path):
+    """The log's place in a private folder."""
+    (tmp_path / "private").mkdir()
+    return tmp_path / "private" / audit.NAME
+
+
+@pytest.mark.parametrize("line", ['{"event": []}', '{"event": {}}', "[" * 100_000], ids=["a list", "an object", "deep"])
+def test_a_line_of_the_log_that_is_none_of_ours_ended_in_a_traceback(log, line):
+    log.write_text(line + "\n")
+    assert story.lines(audit.entries(str(log.parent))) == []
+
+
+def test_the_log_was_read_from_a_fifo_without_end(log):
+    os.mkfifo(log)
+    assert list(audit.entries(str(log.parent))) == []
+
+
+def test_the_log_was_written_through_a_linked_folder(log, tmp_path):
+    os.symlink(log.parent, tmp_path / "link")
+    audit.record(str(tmp_path / "link"), "x")
+    assert not log.exists() and "symbolic link" in audit.trouble
+    log.write_text('{"event": "x"}\n')
+    assert list(audit.entries(str(tmp_path / "link"))) == []
+
+
+def test_the_log_was_written_to_a_file_that_is_linked_from_elsewhere(log, tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    os.link(tmp_path / "mine", log)
+    audit.record(str(log.parent), "x")
+    assert (tmp_path / "mine").read_text() == "precious"
