@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from batch_implement import arguments, audit, document, features, story, strictjson, transcript, validation
+from batch_implement import arguments, audit, document, features, paths, story, strictjson, transcript, validation
 from batch_implement.errors import Misuse
 from batch_implement.hooks import entry, trouble
 from batch_implement.paths import Project
@@ -206,3 +206,11 @@ def test_the_log_was_written_to_a_file_that_is_linked_from_elsewhere(log, tmp_pa
     os.link(tmp_path / "mine", log)
     audit.record(str(log.parent), "x")
     assert (tmp_path / "mine").read_text() == "precious"
+
+
+# -- the project -------------------------------------------------------------------------------------------------------
+
+
+def test_a_fifo_in_the_place_of_git_was_waited_for(tmp_path):
+    os.mkfifo(tmp_path / ".git")
+    assert paths.git_dir(str(tmp_path)) is None
