@@ -1,19 +1,13 @@
-"""The code with one thing wrong, for each thing that a proof must notice.
+"""What is wrong with the code, for each thing that a proof must notice: patches for `mutating.mutated`.
 
-    lib = mutated(MUTATIONS["..."], folder)        a copy of lib/ with that patch; its path
-
-A patch is a file of the package, a text that stands there once, and the text in its place. One that no longer fits is
-an error: it is then no proof of anything.
+lib = mutated(SYNCS["..."], folder)        a copy of lib/ with that patch; its path
 """
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
+from mutating import Patch, mutated
 
-from traced import LIB
-
-Patch = tuple[str, str, str]
+__all__ = ["FAILED", "KILLED", "NEEDLESS", "SYNCS", "WITNESS", "Patch", "mutated", "unsynced"]
 
 
 def unsynced(file: str, call: str) -> Patch:
@@ -107,18 +101,3 @@ FAILED: dict[str, Patch] = {
         "seal.py", "        if error.errno in _NO_FILE:\n", "        if error.errno:\n",
     ),
 }  # fmt: skip
-
-
-def mutated(patch: Patch, folder: str) -> str:
-    """A copy of lib/ below the folder with that patch; its path. Schemas and the like lie beside it as they should."""
-    root = Path(folder, "mutated")
-    shutil.rmtree(root, ignore_errors=True)
-    repository = Path(LIB).parent
-    shutil.copytree(repository / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(repository / "schemas", root / "schemas")
-    file, old, new = patch
-    path = root / "lib" / "batch_implement" / file
-    text = path.read_text(encoding="utf-8")
-    assert text.count(old) == 1, f"the patch no longer fits {file}: {old!r} stands there {text.count(old)} times"
-    path.write_text(text.replace(old, new), encoding="utf-8")
-    return str(root / "lib")
