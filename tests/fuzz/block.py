@@ -33,7 +33,7 @@ def main(how: str, folder: str, cases: int, seed: int, doors: list[str]) -> dict
             **in_a_child(how, how, cases, seed, folder),
             "cpu_s": sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]),
         }
-    shares = {"states": 26, "features": 40, "payloads": 26, "arguments": 8}
+    shares = {"states": 10, "features": 60, "payloads": 26, "arguments": 4}
     doors = doors or list(shares)
     whole = sum(shares[door] for door in doors)
     total: dict[str, Any] = {

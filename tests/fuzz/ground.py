@@ -208,11 +208,19 @@ class Ground:
                 if stat.S_ISLNK(status.st_mode):
                     data = os.fsencode(os.readlink(entry.path))
                 elif stat.S_ISREG(status.st_mode) and status.st_size < 40 << 20:
-                    data = Path(entry.path).read_bytes() if os.access(entry.path, os.R_OK) else b""
+                    data = self._read(entry.path)
                 elif stat.S_ISDIR(status.st_mode):
                     folders.append(f"{name}/")
                 found[name] = Entry(stat.S_IFMT(status.st_mode), data, status.st_ino)
         return found
+
+    @staticmethod
+    def _read(path: str) -> bytes:
+        try:
+            with open(path, "rb", buffering=0) as file:
+                return file.read()
+        except PermissionError:
+            return b""
 
     def trouble(self, before: dict[str, Entry], said: Optional[str], *, swapped: bool = False) -> list[str]:
         """What is wrong after a case (see the module). `said` is None where the case names what stands outside."""

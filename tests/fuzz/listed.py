@@ -48,8 +48,10 @@ def corpus() -> Named:
         if door == "states":
             kind, _, rest = path.name.partition("--")
             where = f"{PRIVATE}/{kind}" if rest else STATE
-            for sealed in (True, False):
-                yield from looks(f"{name}{'' if sealed else ' unsealed'}", ((where, data),), sealed=sealed)
+            yield from looks(name, ((where, data),))
+            unsealed = Case("states", "batchctl", ("status",), sealed=False, laid=((where, data),))
+            yield f"{name} unsealed", unsealed
+            yield f"{name} by the model", unsealed._replace(sealed=True, client=True)
         elif door == "features":
             yield from lists(name, path.suffix, data)
         elif door == "payloads":

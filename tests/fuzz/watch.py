@@ -47,7 +47,12 @@ class Limits:
     """Alarms on the time that a case takes, and the figures of what it took."""
 
     cpu_s = rose_mb = 0.0
-    least = 0  # the process's own highest use before the first case
+    least = highest = 0  # of the process: before the first case, and by now
+
+    def __init__(self, *, memory: bool) -> None:
+        self.memory = memory  # whether to ask, which takes longer than many a case
+        if not Limits.least:
+            Limits.least = Limits.highest = _highest_kb()
 
     def __enter__(self) -> Limits:
         def end(number: int, frame: Any) -> None:
@@ -55,8 +60,6 @@ class Limits:
 
         signal.signal(signal.SIGPROF, end)
         signal.signal(signal.SIGALRM, end)
-        self.highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        Limits.least = Limits.least or self.highest
         self.began = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, CPU_S * 1.5)
         signal.setitimer(signal.ITIMER_REAL, WALL_S)
@@ -66,9 +69,13 @@ class Limits:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         self.cpu_s = time.process_time() - self.began
-        now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        if now > self.highest:  # else another case took more: the system keeps the highest only
-            self.rose_mb = (now - Limits.least) / (1024 if sys.platform == "linux" else 1024 * 1024)
+        now = _highest_kb() if self.memory else 0
+        if now > Limits.highest:  # else another case took more: the system keeps the highest only
+            Limits.highest, self.rose_mb = now, (now - Limits.least) / 1024
+
+
+def _highest_kb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 class Watch:
@@ -82,7 +89,7 @@ class Watch:
         )
         self.findings: list[str] = []
         self.named: frozenset[str] = frozenset()
-        self.on = False
+        self.on = self.started = False  # started: a program
         self.folder: Optional[int] = None
         self.swap: Optional[Callable[[], None]] = None
         self._wrap()
@@ -125,7 +132,7 @@ class Watch:
 
     def begin(self, named: frozenset[str] = frozenset()) -> None:
         """Watch from now on. `named` are the paths that the case itself names: they may be read."""
-        self.findings, self.named, self.on = [], named, True
+        self.findings, self.named, self.started, self.on = [], named, False, True
 
     def end(self) -> None:
         """Stop watching."""
@@ -154,6 +161,7 @@ class Watch:
                 if isinstance(path, (str, bytes)):
                     self._may(event, self._at(path, folder if folder != -1 else None), True, follow=False)
         elif event == "subprocess.Popen":
+            self.started = True
             if os.path.basename(os.fsdecode(given[0])) not in self.programs:
                 self._refuse(f"started {given[0]!r} {given[1]!r}")
         elif event in ("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty") or event.startswith(
