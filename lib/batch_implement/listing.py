@@ -101,8 +101,7 @@ def lines(text: str, name: str) -> List[str]:
     number = text.count("\n") + 1
     if number > MAX_LINES:
         raise Misuse(
-            f"{name} has {number:,} lines; a list of features has at most {MAX_LINES:,}. If it is one, split "
-            "it."
+            f"{name} has {number:,} lines; a list of features has at most {MAX_LINES:,}. If it is one, split it."
         )
     return text.split("\n")
 

@@ -119,6 +119,12 @@ def test_a_payload_of_any_size_was_parsed(hook, raw):
     assert f"({len(raw)} bytes) is not a JSON object, or too large a one" in hook("Stop", raw=raw)
 
 
+def test_arguments_of_a_slash_command_took_time_with_their_square(hook):
+    told = {"command_name": "batch-implement:batchctl", "command_args": "skip 1 --reason " + "x" * MB}
+    answer = quick(lambda: hook("UserPromptExpansion", **told))
+    assert "The arguments have 1,048,592 characters" in answer
+
+
 def test_a_large_payload_is_read_all_the_same(hook):
     assert '"decision": "block"' in hook("Stop", last_assistant_message="x" * 2 * MB)
 
