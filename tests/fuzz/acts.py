@@ -87,9 +87,12 @@ class Play:
         if case.act.startswith("hook"):
             names |= texts(as_json(self.raw(case)))
             names |= {word for name in list(names) for word in name.replace('"', " ").split()}
+        given = as_json(self.raw(case)) if case.act.startswith("hook") else None
+        cwd = given.get("cwd") if isinstance(given, dict) else None
+        bases = {self.ground.root, cwd if isinstance(cwd, str) else self.ground.root}
         places = set()
-        for name in names:
-            place = os.path.join(self.ground.root, name)
+        for base, name in ((base, name) for base in bases for name in names):
+            place = os.path.join(base, name)
             try:
                 places |= {place, os.path.abspath(place), os.path.realpath(place)}
             except (OSError, ValueError):

@@ -3,8 +3,8 @@
     python block.py LIB FOLDER HOW CASES SEED [DOOR]...     tallies as JSON on standard output
 
 LIB is the code that is tried. HOW is `drawn` (by hypothesis, which makes a case that fails small) or `thrown` (by dice:
-fast, even), or, without doors, `corpus` or `systematic` (see listed.py; CASES is then how many findings are enough, 0
-for all). The same SEED plays the same cases. A case that fails is told as Python that can be pasted.
+fast, even), or, without doors, a function of listed.py, as `corpus` (CASES is then how many findings are enough, 0 for
+all). The same SEED plays the same cases. A case that fails is told as Python that can be pasted.
 """
 
 from __future__ import annotations

@@ -244,7 +244,7 @@ def states(choices: Choices) -> Case:
         raw = told(payload_of(*(*act.split(), "")[1:3]))
     elif kind == 5:
         act = "library"
-    swap = (choices.number(1, 40), choices.pick(THINGS[:8])) if choices.one_in(8) else (0, "")
+    swap = (choices.number(1, 40), choices.pick(THINGS[:8])) if choices.one_in(8) and where not in FOLDERS else (0, "")
     return Case(
         "states", act, words, raw, shape, sealed=choices.number(0, 2) > 0, client=choices.one_in(2), laid=((where,
         content),), swap=swap

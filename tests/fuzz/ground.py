@@ -142,7 +142,7 @@ class Ground:
         finally:
             os.close(descriptor)
 
-    def put_thing(self, name: str, thing: str, size: int = 70 << 20) -> None:
+    def put_thing(self, name: str, thing: str, size: int = 400 << 20) -> None:
         """Something in the project that is no plain file of ours (see THINGS)."""
         path, target = self.place(name), f"{self.outside}/{'list.txt' if name.endswith('.txt') else 'state.json'}"
         if thing == "a link":

@@ -84,7 +84,15 @@ def typed(name: str, given: dict[str, object]) -> Named:
 
 
 def systematic() -> Named:
-    """All things in all places, and what is huge, to everybody; swaps at each look at a file."""
+    """All of the following."""
+    yield from things()
+    yield from wholes()
+    yield from huge()
+    yield from swaps()
+
+
+def things() -> Named:
+    """All things in all places, to everybody."""
     for thing in THINGS:
         places = (STATE, *FOLDERS, *(f"{PRIVATE}/{name}" for name in PRIVATE_FILES))
         for where in (place for place in places if (place, thing) != (f"{PRIVATE}/lock", "a hard link")):  # waits, 10 s
@@ -94,6 +102,10 @@ def systematic() -> Named:
         transcript = (("transcript.jsonl", thing),)
         for act in ("hook Stop", "hook PreCompact", "hook PostToolUse"):
             yield f"{thing} as a transcript: {act}", hook_case(act, laid=transcript, shape="many")
+
+
+def wholes() -> Named:
+    """Files and payloads that are nothing of what they should be, to everybody."""
     for number, whole in enumerate(WHOLES):
         yield from looks(f"whole {number}", ((STATE, whole),))
         for extension in (".txt", ".json", ".yaml", ".md"):
@@ -103,7 +115,10 @@ def systematic() -> Named:
                 f"whole {number}: {event} {tool}",
                 Case("payloads", f"hook {event} {tool}".strip(), raw=whole, client=True),
             )
-    yield from huge()
+
+
+def swaps() -> Named:
+    """The state replaced at each look at a file, so between any check and what follows it."""
     for at in range(1, 61):
         for thing in THINGS[:8]:
             for sealed in (True, False):
@@ -127,10 +142,12 @@ def huge() -> Named:
         text = b"[" + unit * (9 * MB // len(unit)) + b"1]"
         yield from lists(f"huge {name}", ".json", text)
         yield from lists(f"huge {name}", ".yaml", text)
-        yield from looks(f"huge {name}", ((STATE, b'{"batch_id": "b", "features": ' + text[: 8 * MB] + b"1]}"),))
-        for event, tool in EVENTS:
+        state = b'{"batch_id": "b", "features": ' + text[: 8 * MB] + b"1]}"
+        yield f"huge {name}: status", Case("states", "batchctl", ("status",), laid=((STATE, state),))
+        yield f"huge {name}: SessionStart", hook_case("hook SessionStart", laid=((STATE, state),), sealed=False)
+        for act in ("hook PreToolUse Bash", "hook Stop", "hook PostToolUse Skill", "hook UserPromptExpansion"):
             raw = b'{"session_id": "s-1", "tool_input": ' + text + b"}"
-            yield f"huge {name}: {event} {tool}", Case("payloads", f"hook {event} {tool}".strip(), raw=raw, client=True)
+            yield f"huge {name}: {act}", Case("payloads", act, raw=raw, client=True)
     keys = b"{" + b",".join(b'"%d":1' % number for number in range(800_000)) + b"}"
     for name, data in (
         ("lines", b"a\n" * (4 * MB)), ("blank lines", b"\n" * (9 * MB)), ("one line", b"a" * (9 * MB)), ("blanks",
@@ -143,7 +160,9 @@ def huge() -> Named:
         b"- " * (4 * MB)), ("CRs", b"\r" * (9 * MB)),
     ):  # fmt: skip
         for extension in (".txt", ".json", ".yaml", ".md"):
-            yield from lists(f"huge {name}", extension, data)
+            laid = ((f"list{extension}", data),)
+            yield f"huge {name}: read {extension}", Case("features", "read", (laid[0][0],), shape=None, laid=laid)
+        yield f"huge {name}: stdin", Case("features", "stdin", raw=data, shape=None)
     for command in (
         "$(" * DEEP,
         "a;" * DEEP,

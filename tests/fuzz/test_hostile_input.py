@@ -161,33 +161,35 @@ def ended(command, at, raw, client):
 
 # -- it notices --------------------------------------------------------------------------------------------------------
 
-MUTATIONS = {
+MUTATIONS = {  # the patch, and the cases that show it
     "an error of the parser's depth is not caught": (
-        "strictjson.py", "    except RecursionError:\n", "    except ZeroDivisionError:\n",
+        "wholes", "strictjson.py", "    except RecursionError:\n", "    except ZeroDivisionError:\n",
     ),
-    "the size of a state is not looked at": ("disk.py", "        if status.st_size > MAX_BYTES:\n",
-    "        if False:\n"),
+    "the size of a state is not looked at": (
+        "things", "disk.py", "        if status.st_size > MAX_BYTES:\n", "        if False:\n",
+    ),
     "the number of values is not looked at": (
-        "strictjson.py", "    if len(text) <= most or ", "    if True or ",
+        "huge", "strictjson.py", "    if len(text) <= most or ", "    if True or ",
     ),
-    "a link is followed": ("disk.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW | ", "_READ = os.O_RDONLY | "),
+    "a link is followed": ("things", "disk.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW | ", "_READ = os.O_RDONLY | "),
     "a FIFO is waited for": (
-        "disk.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | ", "_READ = os.O_RDONLY | os.O_NOFOLLOW | ",
+        "things", "disk.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | ",
+        "_READ = os.O_RDONLY | os.O_NOFOLLOW | ",
     ),
     "a hook exits with 2 on a payload that is none": (
-        "hooks/entry.py", "        _say(trouble.told(event, project, error))\n", "        sys.exit(2)\n",
+        "wholes", "hooks/entry.py", "        _say(trouble.told(event, project, error))\n", "        sys.exit(2)\n",
     ),
     "a payload that is none counts as an empty one": (
-        "hooks/entry.py", "            if not isinstance(data, dict):\n",
+        "corpus", "hooks/entry.py", "            if not isinstance(data, dict):\n",
         "            data = data if isinstance(data, dict) else {}\n            if not isinstance(data, dict):\n",
     ),
     "what is quarantined is deleted": (
-        "custody.py",
+        "things", "custody.py",
         "        os.link(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to, follow_symlinks=False)\n",
         "        os.unlink(project.state_name, dir_fd=folder)\n",
     ),
     "an error that is not ours gets through": (
-        "cli.py", "    except BatchError as error:\n        if project is not None and error.exit_code",
+        "corpus", "cli.py", "    except BatchError as error:\n        if project is not None and error.exit_code",
         "    except ZeroDivisionError as error:\n        if project is not None and error.exit_code",
     ),
 }  # fmt: skip
@@ -198,6 +200,7 @@ SHORT = "a payload that is none counts as an empty one"
     "name", [name if name == SHORT else pytest.param(name, marks=pytest.mark.prove) for name in MUTATIONS]
 )
 def test_fuzzing_notices(place, name):
-    tally = play(mutated(MUTATIONS[name], place), place, "systematic", 1, 0, wall_s=3)
+    which, *patch = MUTATIONS[name]
+    tally = play(mutated(patch, place), place, which, 1, 0, wall_s=5)
     print(f"{name}: after {tally['cases']} cases: {tally['failures'][0][:200] if tally['failures'] else 'nothing'}")
     assert tally["failures"]
