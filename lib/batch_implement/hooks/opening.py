@@ -72,8 +72,8 @@ def _brief(state: State, *before: str) -> Dict[str, Any]:
 def _words(text: str) -> List[str]:
     if len(text) > LONGEST:
         raise Misuse(
-            f"The arguments have {len(text):,} characters; at most {LONGEST:,} are read. Put a long text into a file and "
-            "name that."
+            f"The arguments have {len(text):,} characters; at most {LONGEST:,} are read. Put a long text into a file "
+            "and name that."
         )
     try:
         return shlex.split(text)
