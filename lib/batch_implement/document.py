@@ -93,7 +93,7 @@ JSON_CAUSES = (
     ("NaN", "Write a number."),
     ("values that are allowed", "Split the list."),
 )
-TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
+TOKEN = re.compile(r'"[^"]*"|[\[\]{},:]|[^\s\[\]{},:"]+')
 
 
 def _parse_json(text: str, name: str) -> Document:
@@ -113,10 +113,11 @@ def _lines_of_json(text: str, name: str) -> Dict[Steps, int]:
     path: list[Any] = []  # for each open array the index of its next value, for each object the name of it
     line, seen, is_name = 1, 0, False
     opened: list[str] = []
-    for token in TOKEN.finditer(text):
+    plain = text.replace("\\\\", "__").replace('\\"', "__")  # a pattern that knows escapes takes 100 bytes for each
+    for token in TOKEN.finditer(plain):
         line += text.count("\n", seen, token.start())
         seen = token.start()
-        mark = token[0]
+        mark = text[token.start() : token.end()]
         if mark in "]}":
             opened.pop()
             path.pop()

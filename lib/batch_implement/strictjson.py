@@ -48,15 +48,16 @@ def refuse_too_many(text: str, most: int = MAX_VALUES) -> None:
     """
     if len(text) <= most or sum(map(text.count, ",[{")) <= most:
         return
-    import re
-
+    plain = text.replace("\\\\", "").replace('\\"', "")  # then each quote begins or ends a text
+    too_many = plain.count('"') // 4 > most
     values = at = 0
-    for quoted in re.finditer(r'"[^"\\]*(?:\\.[^"\\]*)*"?', text, re.DOTALL):
-        values += sum(text.count(mark, at, quoted.start()) for mark in ",[{")
-        at = quoted.end()
-        if values > most:
-            break
-    if values + sum(text.count(mark, at) for mark in ",[{") > most:
+    while not too_many and at >= 0:
+        begins = plain.find('"', at)
+        values += sum(plain.count(mark, at, begins if begins >= 0 else len(plain)) for mark in ",[{")
+        too_many = values > most
+        ends = plain.find('"', begins + 1) if begins >= 0 else -1
+        at = ends + 1 if ends >= 0 else -1
+    if too_many:
         raise ValueError(f"holds more than the {most:,} values that are allowed")
 
 
@@ -102,7 +103,7 @@ def _by_field(text: str) -> Optional[tuple[object, dict[str, str]]]:
         name, _, body = line.partition('": ')
         try:
             item, end = _SCAN(body, 0)
-        except (StopIteration, ValueError, RecursionError):
+        except (StopIteration, ValueError, RecursionError, SystemError):  # as in jsontext.scanned
             return None
         names = _names_within(MAX_DEPTH - 1, item) if item and type(item) in _CONTAINERS else 0
         if end != len(body) or not name.isidentifier() or name in value or names < 0:

@@ -24,7 +24,7 @@ from batch_implement import (
 from batch_implement.errors import Misuse
 from batch_implement.hooks import entry, trouble
 from batch_implement.paths import Project
-from batches import new_batch, owner
+from batches import new_batch, owner, run_program
 
 MB = 1 << 20
 
@@ -57,6 +57,16 @@ def test_blanks_behind_a_bracket_on_standard_input_took_time_with_their_square()
 )
 def test_small_values_without_number_took_fifty_times_their_room(text):
     assert "holds more than the 200,000 values" in quick(features.parse_text, text.encode(), "f", "json")
+
+
+def test_escapes_took_a_hundred_times_their_room():
+    import tracemalloc
+
+    data = json.dumps(["\\" * MB]).encode()
+    tracemalloc.start()
+    assert "line 1 (/0): found" in quick(features.parse_text, data, "f", "json")
+    assert tracemalloc.get_traced_memory()[1] < 40 * MB
+    tracemalloc.stop()
 
 
 def test_commas_within_texts_are_no_values():
@@ -117,6 +127,10 @@ def hook(store, repository, monkeypatch, capsys):
 )
 def test_a_payload_of_any_size_was_parsed(hook, raw):
     assert f"({len(raw)} bytes) is not a JSON object, or too large a one" in hook("Stop", raw=raw)
+
+
+def test_a_push_that_is_nested_deeply_was_a_hooks_own_trouble(hook):
+    assert hook("PostToolUse", "Bash", tool_input={"command": "git push " + "${a:-" * 20_000}) == ""
 
 
 def test_arguments_of_a_slash_command_took_time_with_their_square(hook):
@@ -236,3 +250,19 @@ def test_the_log_was_written_to_a_file_that_is_linked_from_elsewhere(log, tmp_pa
 def test_a_fifo_in_the_place_of_git_was_waited_for(tmp_path):
     os.mkfifo(tmp_path / ".git")
     assert paths.git_dir(str(tmp_path)) is None
+
+
+# -- the parser --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ['{"a" 1}', '{\n "a": {"b" 1}\n}\n', '["\\u12"]', '"open'])
+def test_json_that_is_none_was_an_error_of_pythons_own_where_its_package_was_not_loaded(text):
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from batch_implement import codec\nfrom batch_implement.errors import StateUnusable\n"
+        "assert 'json.decoder' not in sys.modules\n"
+        "try:\n    codec.parse(sys.argv[2].encode())\nexcept StateUnusable as error:\n    print(error.message)\n"
+    )
+    lib = os.path.dirname(os.path.dirname(strictjson.__file__))
+    done = run_program(sys.executable, "-I", "-S", "-c", program, lib, text, cwd="/")
+    assert done.stdout.startswith("Corrupted batch state file: not JSON"), done.stderr

@@ -272,7 +272,10 @@ def _record_publishing(occasion: Occasion) -> None:
     response = occasion.payload.get("tool_response")
     output = response if isinstance(response, dict) else {}
     text = f"{output.get('stdout') or ''}\n{output.get('stderr') or ''}" if output else occasion.text("error")
-    found = publishing.operations(command, text, succeeded=occasion.event == "PostToolUse")
+    try:
+        found = publishing.operations(command, text, succeeded=occasion.event == "PostToolUse")
+    except RecursionError:
+        return  # no command that a person or model means is nested as deeply
     if not found:
         return
 
