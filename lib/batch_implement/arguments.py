@@ -60,7 +60,7 @@ class Parser(argparse.ArgumentParser):
 def _guess(word: str, known: Iterable[str]) -> str:
     import difflib
 
-    near = difflib.get_close_matches(word, list(known), 1)
+    near = difflib.get_close_matches(word[:40], list(known), 1)  # its time grows with the square
     return f" Did you mean `{near[0]}`?" if near else ""
 
 

@@ -28,6 +28,7 @@ NAME = "audit.jsonl"
 ROTATE_AT_BYTES = 10 * 1024 * 1024
 KEPT = 5
 LONGEST_LINE = 16384
+LONGEST_READ = 1 << 20  # a line that is longer was not written here
 
 trouble = ""
 
@@ -47,11 +48,15 @@ def record(private: str, event: str, **details: Any) -> None:
         line = jsontext.dumps_ascii(cut, str)[:LONGEST_LINE]
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
+        if os.path.islink(private):
+            raise OSError(errno.ELOOP, "its folder is a symbolic link")
         descriptor = os.open(f"{private}/{NAME}", flags, 0o600)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "it is not a file")
+            if status.st_nlink > 1:
+                raise OSError(errno.EMLINK, "it is linked to from elsewhere")
             size = status.st_size
             if size >= ROTATE_AT_BYTES:
                 descriptor = _rotate(private, descriptor, flags)
@@ -123,15 +128,23 @@ def entries(private: str) -> Iterator[dict[str, Any]]:
     """
     import json
 
+    if os.path.islink(private):
+        return
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     for name in (*(f"{NAME}.{number}" for number in range(KEPT, 0, -1)), NAME):
         try:
-            with open(f"{private}/{name}", encoding="utf-8", errors="replace") as log:
-                for line in log:
+            with open(os.open(f"{private}/{name}", flags), encoding="utf-8", errors="replace") as log:
+                if not stat.S_ISREG(os.fstat(log.fileno()).st_mode):
+                    continue
+                while True:
+                    line = log.readline(LONGEST_READ)
+                    if not line:
+                        break
                     try:
                         entry = json.loads(line)
-                    except ValueError:
+                    except (ValueError, RecursionError):
                         continue
-                    if isinstance(entry, dict) and "event" in entry:
+                    if isinstance(entry, dict) and isinstance(entry.get("event"), str):
                         yield entry
         except OSError:
             continue

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     Steps = Tuple[Any, ...]
 
 MAX_DEPTH = 64
+MAX_VALUES = 20 * MAX_FEATURES
+MAX_EVENTS = 30 * MAX_FEATURES  # of a YAML parser: a value, a key, or where a list or mapping begins or ends
 
 NULLS = ("null", "Null", "NULL", "~", "")
 # Longer ones stay text: nothing in a list of features is a number as large.
@@ -89,13 +91,14 @@ JSON_CAUSES = (
     ("control character", "A line break in a text is written `\\n`, a tab `\\t`."),
     ("escape", "A backslash in a text is written twice."),
     ("NaN", "Write a number."),
+    ("values that are allowed", "Split the list."),
 )
-TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
+TOKEN = re.compile(r'"[^"]*"|[\[\]{},:]|[^\s\[\]{},:"]+')
 
 
 def _parse_json(text: str, name: str) -> Document:
     try:
-        value = strictjson.parse(text.encode(), max_bytes=MAX_BYTES, max_depth=MAX_DEPTH)
+        value = strictjson.parse(text.encode(), max_bytes=MAX_BYTES, max_depth=MAX_DEPTH, max_values=MAX_VALUES)
     except ValueError as error:
         if "twice" in str(error):
             _lines_of_json(text, name)
@@ -110,10 +113,11 @@ def _lines_of_json(text: str, name: str) -> Dict[Steps, int]:
     path: list[Any] = []  # for each open array the index of its next value, for each object the name of it
     line, seen, is_name = 1, 0, False
     opened: list[str] = []
-    for token in TOKEN.finditer(text):
+    plain = text.replace("\\\\", "__").replace('\\"', "__")  # a pattern that knows escapes takes 100 bytes for each
+    for token in TOKEN.finditer(plain):
         line += text.count("\n", seen, token.start())
         seen = token.start()
-        mark = token[0]
+        mark = text[token.start() : token.end()]
         if mark in "]}":
             opened.pop()
             path.pop()
@@ -192,7 +196,9 @@ class _Reader:
     def without_lost_text(self, events: Iterator[Any]) -> Iterator[Any]:
         """Hand the events on; Misuse for a comment that is probably not meant as one."""
         starts = (self.yaml.SequenceStartEvent, self.yaml.MappingStartEvent)
-        for event in events:
+        for number, event in enumerate(events):
+            if number > MAX_EVENTS:
+                raise self.misuse(event, "more than a list of features has in all. Split it.")
             cut_off = None
             if isinstance(event, self.yaml.ScalarEvent):
                 cut_off = (CUT_OFF_BY_COMMA if event.style else CUT_OFF).match(self.text, event.end_mark.index)

@@ -24,7 +24,7 @@ import re
 import stat
 
 from .errors import Misuse
-from .listing import MAX_BYTES, MAX_FEATURE_CHARS, Feature, Listing, checked, clean, decoded, noted, noted_clean
+from .listing import MAX_BYTES, MAX_FEATURE_CHARS, Feature, Listing, checked, clean, decoded, lines, noted, noted_clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ BROKEN_BOX = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])\s*\[\s*\](?![(\[])")
 FENCE = re.compile(r"\s*(`{3,}|~{3,})(.*)$")
 HEADING = re.compile(r"\s*#{1,6}(\s|$)")
 ID_NOTE = re.compile(r"\(\s*id\s*:\s*([A-Za-z0-9._-]+)\s*\)", re.IGNORECASE)
-JSON_START = re.compile(r"\s*(?:\{\s*\"|\[\s*\{?\s*\")")
+JSON_START = re.compile(r"\s*(?:\{\s*\"|\[\s*(?:\{\s*)?\")")
 
 
 def read_file(path: str) -> Listing:
@@ -73,9 +73,9 @@ def read_stdin(stream: BinaryIO, name: str = "-") -> Listing:
     text = decoded(data, label)
     if JSON_START.match(text):
         return parse_text(data, label, "json")
-    lines = [line for line in text.split("\n") if line.strip()]
-    boxes = [line for line in lines if BOX.match(line)]
-    all_are_boxes = bool(boxes) and all(BOX.match(line) or HEADING.match(line) for line in lines)
+    filled = [line for line in lines(text, label) if line.strip()]
+    boxes = [line for line in filled if BOX.match(line)]
+    all_are_boxes = bool(boxes) and all(BOX.match(line) or HEADING.match(line) for line in filled)
     return parse_text(data, label, "md" if all_are_boxes else "txt")
 
 
@@ -130,7 +130,7 @@ def _read_lines(data: bytes, name: str) -> Listing:
     if not data.strip():
         raise Misuse(f"{name} is empty. Write one feature a line.")
     features = []
-    for number, line in enumerate(decoded(data, name).split("\n"), start=1):
+    for number, line in enumerate(lines(decoded(data, name), name), start=1):
         text = clean(line).strip()
         if text and text[0] != "#":
             features.append(noted_clean(text, name, number))
@@ -145,7 +145,7 @@ def _read_checklist(data: bytes, name: str) -> Listing:
     features: List[Feature] = []
     ticked: List[str] = []
     fence, fence_line, boxes_in_fence = "", 0, 0
-    for number, line in enumerate(decoded(data, name).split("\n"), start=1):
+    for number, line in enumerate(lines(decoded(data, name), name), start=1):
         mark = FENCE.match(line)
         box = BOX.match(line)
         if fence:

@@ -15,7 +15,7 @@ import sys
 
 from . import rawscan
 
-LONGEST_PAYLOAD = 256 * 1024 * 1024
+LONGEST_PAYLOAD = 32 * 1024 * 1024  # what a look at it takes is a few times as much
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -55,7 +55,7 @@ def scanned(scan: Optional[Scan], text: str) -> Optional[tuple[Any]]:
         return None
     try:
         value, end = scan(text, len(text) - len(text.lstrip(BLANKS)))
-    except StopIteration:
+    except (StopIteration, SystemError):  # the latter: the package, whose error it would raise, is not loaded
         return None
     except ValueError as error:
         if hasattr(error, "lineno"):  # the package's JSONDecodeError

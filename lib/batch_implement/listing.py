@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_FEATURES = 10_000
+MAX_LINES = 200_000
 MAX_FEATURE_CHARS = 10_000
 
 BIDI_CONTROLS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -91,6 +92,18 @@ def decoded(data: bytes, name: str) -> str:
             "The file is probably in an older encoding, such as Latin-1; save it as UTF-8."
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def lines(text: str, name: str) -> List[str]:
+    """Return the lines of a text that `decoded` gave, or raise Misuse for more than any list has: each line that is
+    looked at costs time, also one that lists nothing.
+    """
+    number = text.count("\n") + 1
+    if number > MAX_LINES:
+        raise Misuse(
+            f"{name} has {number:,} lines; a list of features has at most {MAX_LINES:,}. If it is one, split it."
+        )
+    return text.split("\n")
 
 
 def _line_of(data: bytes, offset: int) -> int:

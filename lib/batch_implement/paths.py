@@ -108,6 +108,8 @@ def git_dir(root: str) -> Optional[str]:
     dot_git = f"{root}/.git"
     if os.path.isdir(dot_git):
         return dot_git
+    if not os.path.isfile(dot_git):
+        return None  # a FIFO would be waited for
     try:
         with open(dot_git, encoding="utf-8", errors="surrogateescape") as pointer:
             line = pointer.readline(4200).rstrip("\n")

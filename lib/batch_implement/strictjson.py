@@ -2,10 +2,11 @@
 
     state = strictjson.parse(data)
 
-Refused, each with a ValueError of one sentence: more than `max_bytes`, deeper than `max_depth`, bytes that are not
-UTF-8, a byte order mark, an empty or zero-filled file (that is damage, never a fresh start), NaN, Infinity and numbers
-as large, an object with the same name twice, half of a surrogate pair, an integer of more than 4,300 digits, anything
-after the value. The sentence begins in lower case, for use after "PATH: ", and names the line where that is known.
+Refused, each with a ValueError of one sentence: more than `max_bytes`, more than `max_values` (small ones take fifty
+times their room in memory), deeper than `max_depth`, bytes that are not UTF-8, a byte order mark, an empty or
+zero-filled file (that is damage, never a fresh start), NaN, Infinity and numbers as large, an object with the same name
+twice, half of a surrogate pair, an integer of more than 4,300 digits, anything after the value. The sentence begins
+in lower case, for use after "PATH: ", and names the line where that is known.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
+MAX_VALUES = 1_000_000
 MAX_DIGITS = 4300  # the time that int() takes grows with the square
 
 _CONTAINERS = frozenset((dict, list))
@@ -33,9 +35,32 @@ class _Refusal(ValueError):
     """What the functions that the parser calls back raise: its message is for the caller as it is."""
 
 
-def parse(data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> object:
+def parse(
+    data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH, max_values: int = MAX_VALUES
+) -> object:
     """Return the value that the bytes hold: dict, list, str, int, float, bool or None. Raises ValueError only."""
-    return _whole(_decoded(data, max_bytes), max_depth)
+    text = _decoded(data, max_bytes)
+    refuse_too_many(text, max_values)
+    return _whole(text, max_depth)
+
+
+def refuse_too_many(text: str, most: int = MAX_VALUES) -> None:
+    """Raise ValueError when a text of JSON has more than so many values: its commas and opening brackets are counted
+    before anything is made of them, those within texts only as long as that is enough.
+    """
+    if len(text) <= most or sum(map(text.count, ",[{")) <= most:
+        return
+    plain = text.replace("\\\\", "").replace('\\"', "")  # then each quote begins or ends a text
+    too_many = plain.count('"') // 4 > most
+    values = at = 0
+    while not too_many and at >= 0:
+        begins = plain.find('"', at)
+        values += sum(plain.count(mark, at, begins if begins >= 0 else len(plain)) for mark in ",[{")
+        too_many = values > most
+        ends = plain.find('"', begins + 1) if begins >= 0 else -1
+        at = ends + 1 if ends >= 0 else -1
+    if too_many:
+        raise ValueError(f"holds more than the {most:,} values that are allowed")
 
 
 def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, str, Places]:
@@ -47,6 +72,7 @@ def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, 
     and its depth are not looked at again.
     """
     text = _decoded(data, max_bytes)
+    refuse_too_many(text)
     found = _by_field(text)
     return (_whole(text, MAX_DEPTH), text, {}) if found is None else (found[0], text, found[1])
 
@@ -88,7 +114,7 @@ def _by_field(text: str) -> Optional[tuple[dict[str, object], Places]]:
             return None
         try:
             value[name], end = _SCAN(text, colon + 3)
-        except (StopIteration, ValueError, RecursionError):
+        except (StopIteration, ValueError, RecursionError, SystemError):  # as in jsontext.scanned
             return None
         places[name] = at, end
         at = end + 2

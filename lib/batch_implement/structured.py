@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .schema import Schema
 
 MAX_PROBLEMS = 50
+LONGEST_NAME = 60  # of a property, as far as it is compared with those that there are
 NOTE_AS_NAME = re.compile(r".*\(\s*(?:after|id)", re.IGNORECASE | re.DOTALL)
 POLICY = ("verify", "verify_timeout_s", "evidence", "workflow_mode", "max_retries")
 
@@ -154,10 +155,11 @@ def _wrong_names(
 ) -> Iterator[Problem]:
     """Yield a problem for each property of an object that is not known, and for each that must be there and is not."""
     known = part["properties"]
-    meant = {name: _meant(name, known) for name in value if name not in known}
+    unknown = [name for name in value if name not in known]
+    meant = {name: _meant(name, known) for name in unknown[:MAX_PROBLEMS]}
     for name, near in meant.items():
         yield _problem(document, steps, _unknown(name, near, value, known, published), (*steps, name))
-    if meant and len(meant) == len(value):  # nothing in it is known: what it lacks besides is no help
+    if unknown and len(unknown) == len(value):  # nothing in it is known: what it lacks besides is no help
         return
     for name in part.get("required", []):
         if name not in value and name not in meant.values():
@@ -166,7 +168,7 @@ def _wrong_names(
 
 def _meant(name: str, known: Dict[str, Any]) -> Optional[str]:
     """Return the known property that was probably meant by another name; None when none is like it."""
-    plain = _plain(name)
+    plain = _plain(name[:LONGEST_NAME])
     synonym = SYNONYMS.get(plain)
     if synonym in known:
         return synonym

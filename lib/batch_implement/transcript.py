@@ -8,6 +8,7 @@ found there is answered with 0 or False.
 from __future__ import annotations
 
 import os
+import stat
 
 from . import jsontext
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 TAIL_BYTES = 1 << 20
 NEAR_BYTES = 1 << 16
+MOST_TOKENS = 10**9
 USAGE_FIELDS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 
 
@@ -26,16 +28,21 @@ def window(path: str) -> int:
         if b'"compact_boundary"' in line:
             entry = _entry(line)
             if entry.get("subtype") == "compact_boundary":
-                after = (entry.get("compactMetadata") or {}).get("postTokens")
-                return after if type(after) is int else 0
+                metadata = entry.get("compactMetadata")
+                return _tokens(metadata.get("postTokens")) if isinstance(metadata, dict) else 0
         if b'"usage"' not in line or b'"assistant"' not in line:
             continue
         entry = _entry(line)
         message = entry.get("message")
         usage = message.get("usage") if isinstance(message, dict) else None
         if entry.get("type") == "assistant" and not entry.get("isApiErrorMessage") and isinstance(usage, dict):
-            return sum(usage[name] for name in USAGE_FIELDS if type(usage.get(name)) is int)
+            return sum(_tokens(usage.get(name)) for name in USAGE_FIELDS)
     return 0
+
+
+def _tokens(value: object) -> int:
+    """A number of tokens; 0 for what cannot be one."""
+    return value if type(value) is int and 0 <= value < MOST_TOKENS else 0
 
 
 def shows_since_compaction(path: str, mark: str) -> bool:
@@ -53,7 +60,7 @@ def shows_since_compaction(path: str, mark: str) -> bool:
 
 def reaches(path: str, tool_use_id: str) -> bool:
     """Whether the transcript is written as far as the answer that made this tool call."""
-    needle = tool_use_id.encode()
+    needle = tool_use_id.encode("utf-8", "surrogatepass")
     return any(needle in line and b'"assistant"' in line for line in _backwards(path))
 
 
@@ -69,8 +76,9 @@ def _backwards(path: str) -> Iterator[bytes]:
     """The lines at the end of the file, last first. What is asked for mostly stands near it: that is read first."""
     rest = b""
     try:
-        with open(path, "rb") as file:
-            end = size = os.fstat(file.fileno()).st_size
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb") as file:
+            status = os.fstat(file.fileno())
+            end = size = status.st_size if stat.S_ISREG(status.st_mode) else 0
             for most in (min(NEAR_BYTES, TAIL_BYTES), TAIL_BYTES):
                 start = max(0, size - most)
                 file.seek(start)

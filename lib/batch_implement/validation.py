@@ -9,10 +9,13 @@ an object with `features` and without what makes a state; for what is neither th
 from __future__ import annotations
 
 import codecs
+import errno
 import os
+import stat
 
 from . import codec, schema, strictjson
 from .errors import BatchError, Misuse
+from .paths import STATE_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,13 +60,14 @@ def errors(name: str) -> List[Dict[str, str]]:
 
 def lists_features(name: str) -> bool:
     """Whether a file is to be held against the schema of features files (see the module)."""
+    if os.path.basename(name) == STATE_NAME:
+        return False
     base, extension = os.path.splitext(os.path.basename(name).lower())
     if extension in OF_FEATURES:
         return True
     by_name = extension == ".json" and base.startswith("features")
     try:
-        with open(name, "rb") as file:
-            value = strictjson.parse(file.read(codec.MAX_BYTES + 1).removeprefix(codecs.BOM_UTF8))
+        value = strictjson.parse(_content(name, 0).removeprefix(codecs.BOM_UTF8))
     except (OSError, ValueError):
         return by_name
     if isinstance(value, dict):
@@ -87,17 +91,29 @@ def errors_of_features(name: str) -> List[Dict[str, str]]:
 def errors_of_state(name: str) -> List[Dict[str, str]]:
     """What is wrong with one state file, as `errors` says it."""
     try:
-        size = os.stat(name).st_size
+        size = os.lstat(name).st_size
         if size > codec.MAX_BYTES:
             return [_error("", f"the file has {size} bytes; a state has at most {codec.MAX_BYTES}")]
-        with open(name, "rb") as file:
-            state, _ = codec.migrated(codec.parse(file.read(codec.MAX_BYTES + 1)))
+        state, _ = codec.migrated(codec.parse(_content(name, os.O_NOFOLLOW)))
     except OSError as error:
         return [_error("", f"cannot be read: {error.strerror}")]
+    except ValueError as error:  # a name with a zero byte
+        return [_error("", f"cannot be read: {error}")]
     except BatchError as error:
         return [_error("", error.message)]
     found = _all_violations(state)
     return found or [_error("", text) for text in codec.problems(state, None)]
+
+
+def _content(name: str, flags: int) -> bytes:
+    """What a regular file holds, at most a byte more than a state has. OSError for anything else: a FIFO would be
+    waited for, a device may never end.
+    """
+    descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | flags)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return file.read(codec.MAX_BYTES + 1)
 
 
 def _all_violations(state: Any) -> List[Dict[str, str]]:

@@ -1,19 +1,13 @@
-"""The code with one thing wrong, for each thing that a proof must notice.
+"""What is wrong with the code, for each thing that a proof must notice: patches for `mutating.mutated`.
 
-    lib = mutated(MUTATIONS["..."], folder)        a copy of lib/ with that patch; its path
-
-A patch is a file of the package, a text that stands there once, and the text in its place. One that no longer fits is
-an error: it is then no proof of anything.
+lib = mutated(SYNCS["..."], folder)        a copy of lib/ with that patch; its path
 """
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
+from mutating import Patch, mutated
 
-from traced import LIB
-
-Patch = tuple[str, str, str]
+__all__ = ["BATCHES", "FAILED", "GUARDS", "KILLED", "NEEDLESS", "SYNCS", "WITNESS", "Patch", "mutated", "unsynced"]
 
 
 def unsynced(file: str, call: str) -> Patch:
@@ -123,7 +117,7 @@ BATCHES: dict[str, Patch] = {
         "workerverbs.py", "    return reminder.lying(commits, left, active[\"base_commit\"])\n", "    return \"\"\n"
     ),
     "a resume counts the attempts down": (
-        "personverbs.py", "        running = transitions.unpause(current)\n",
+        "personverbs.py", "        running = transitions.unpause(runs.release(current))\n",
         "        running = {**transitions.unpause(current), 'retry_attempts': {}}\n",
     ),
     "the seal is not written": (
@@ -147,18 +141,3 @@ GUARDS: dict[str, Patch] = {
         "    refusal = shellguard.Refusal('state', 'it')\n",
     ),
 }  # fmt: skip
-
-
-def mutated(patch: Patch, folder: str) -> str:
-    """A copy of lib/ below the folder with that patch; its path. Schemas and the like lie beside it as they should."""
-    root = Path(folder, "mutated")
-    shutil.rmtree(root, ignore_errors=True)
-    repository = Path(LIB).parent
-    shutil.copytree(repository / "lib", root / "lib", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(repository / "schemas", root / "schemas")
-    file, old, new = patch
-    path = root / "lib" / "batch_implement" / file
-    text = path.read_text(encoding="utf-8")
-    assert text.count(old) == 1, f"the patch no longer fits {file}: {old!r} stands there {text.count(old)} times"
-    path.write_text(text.replace(old, new), encoding="utf-8")
-    return str(root / "lib")

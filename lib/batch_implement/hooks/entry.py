@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Payload = Dict[str, Any]
 
 # After these the state may have been changed by the model: what is found changed then is undone.
+LARGE = 1 << 20  # bytes of a payload that is looked at before it is parsed
+MOST = 16 << 20
 TOOL_EVENTS = ("PreToolUse", "PostToolUse", "PostToolUseFailure", "SubagentStop", "Stop")
 
 
@@ -41,13 +43,15 @@ class Occasion:
             from .. import jsontext
 
             try:
-                data = jsontext.loads(self.raw)
+                data = jsontext.loads(self.raw) if len(self.raw) < LARGE or _is_moderate(self.raw) else None
             except (ValueError, RecursionError):
                 data = None
             if not isinstance(data, dict):
                 from ..errors import Misuse
 
-                raise Misuse(f"What Claude Code told it ({len(self.raw)} bytes) is not a JSON object.")
+                raise Misuse(
+                    f"What Claude Code told it ({len(self.raw)} bytes) is not a JSON object, or too large a one."
+                )
             self._payload = data
         return self._payload
 
@@ -72,6 +76,15 @@ class Occasion:
         """A text of the payload; empty when it has none of this name."""
         value = self.payload.get(name)
         return value if isinstance(value, str) else ""
+
+
+def _is_moderate(raw: bytes) -> bool:
+    """Whether the value of a large payload fits into little memory. ValueError when it has too many values."""
+    from .. import strictjson
+
+    if len(raw) <= MOST:
+        strictjson.refuse_too_many(raw.decode("utf-8", "surrogatepass"))
+    return len(raw) <= MOST
 
 
 def _client_pid() -> str:

@@ -153,6 +153,8 @@ def is_ours(occasion: Occasion, target: str) -> bool:
     """Whether `target`, however it is spelled or linked, is the state file or one of our private files."""
     project = occasion.project
     path = os.path.join(occasion.text("cwd") or project.root, os.path.expanduser(target))
+    if not _may_be_a_name(path):
+        return False
     folder = os.path.realpath(f"{project.root}/{paths.STATE_FOLDER}")
     private = os.path.realpath(project.private)
     for candidate in (os.path.normpath(path), os.path.realpath(path)):
@@ -164,6 +166,14 @@ def is_ours(occasion: Occasion, target: str) -> bool:
     try:
         return os.path.samefile(path, project.state)
     except OSError:
+        return False
+
+
+def _may_be_a_name(path: str) -> bool:
+    """Whether the system takes a path: not with a zero byte, or half of a surrogate pair that no byte stands for."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
         return False
 
 
@@ -262,7 +272,10 @@ def _record_publishing(occasion: Occasion) -> None:
     response = occasion.payload.get("tool_response")
     output = response if isinstance(response, dict) else {}
     text = f"{output.get('stdout') or ''}\n{output.get('stderr') or ''}" if output else occasion.text("error")
-    found = publishing.operations(command, text, succeeded=occasion.event == "PostToolUse")
+    try:
+        found = publishing.operations(command, text, succeeded=occasion.event == "PostToolUse")
+    except RecursionError:
+        return  # no command that a person or model means is nested as deeply
     if not found:
         return
 

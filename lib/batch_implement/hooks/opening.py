@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .entry import Occasion
 
 PLUGIN = "batch-implement:"
+LONGEST = 16_384  # characters of arguments: what shlex takes grows with the square
 GOES_ON = ("resume", "retry", "add")
 
 
@@ -69,6 +70,11 @@ def _brief(state: State, *before: str) -> Dict[str, Any]:
 
 
 def _words(text: str) -> List[str]:
+    if len(text) > LONGEST:
+        raise Misuse(
+            f"The arguments have {len(text):,} characters; at most {LONGEST:,} are read. Put a long text into a file "
+            "and name that."
+        )
     try:
         return shlex.split(text)
     except ValueError as error:

@@ -21,7 +21,7 @@ def told(event: str, project: Optional[Project], error: Exception) -> Optional[D
     """
     what = error.message if isinstance(error, BatchError) else f"{type(error).__name__}: {error}"
     private = project.private if project is not None and os.path.isdir(project.private) else None
-    if private is not None:
+    if private is not None and not os.path.islink(private):
         if not isinstance(error, BatchError):
             import traceback
 
@@ -38,13 +38,12 @@ def told(event: str, project: Optional[Project], error: Exception) -> Optional[D
 
 
 def _first_time(private: str, kind: str) -> bool:
-    path = os.path.join(private, "told")
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        with open(path, "a+", encoding="utf-8") as file:
-            file.seek(0)
-            if kind in file.read(65536).splitlines():
+        with open(os.open(os.path.join(private, "told"), flags, 0o600), "rb+", buffering=0) as file:
+            if kind.encode() in file.read(65536).splitlines():
                 return False
-            file.write(kind + "\n")
+            file.write(kind.encode() + b"\n")
     except OSError:
         pass
     return True

@@ -16,7 +16,7 @@ from .. import clock, onlooker, reminder, story
 from ..errors import StateUnusable
 from ..model import is_live
 from ..paths import Project
-from ..transaction import no_batch
+from ..custody import no_batch
 from . import display
 
 TYPE_CHECKING = False

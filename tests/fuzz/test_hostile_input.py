@@ -1,0 +1,206 @@
+"""Hostile input at four doors: state files, features files, hook payloads, argument lists.
+
+Of each case is asked (see acts.py): no traceback and no error but our own; a hook decides only what it decides for a
+valid payload with the same fields; nothing outside of the project is read or written, nothing deleted; at most 2 s and
+200 MB. The short form plays some hundred cases and the corpus, the full form 100,000, and some as real processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from batches import BATCHCTL, GUARD
+from mutating import mutated
+
+HERE = Path(__file__).parent
+LIB = str(HERE.parents[1] / "lib")
+CORPUS = sorted(str(path.relative_to(HERE / "corpus")) for path in (HERE / "corpus").rglob("*") if path.is_file())
+CASES = int(os.environ.get("FUZZ_CASES", "100000"))
+SEED = int(os.environ.get("FUZZ_SEED", "1"))
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the watch on files reads /proc, which only Linux has")
+
+
+def play(lib, place, how, cases, seed, *doors, wall_s=20):
+    """What block.py says of so many cases."""
+    words = [sys.executable, str(HERE / "block.py"), lib, place, how, str(cases), str(seed), *doors]
+    environment = {**os.environ, "FUZZ_WALL_S": str(wall_s), "PYTHONHASHSEED": "0"}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=3600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def figures(tally):
+    """What was played, for people."""
+    for door, of in tally["doors"].items():
+        outcomes = ", ".join(f"{number} {name}" for name, number in sorted(of["outcomes"].items()))
+        print(f"{door}: {of['cases']} cases: {outcomes}")
+        print(f"    slowest {of['slowest'][0]:.2f} s: {of['slowest'][1]}")
+        print(f"    largest {of['largest'][0]:.0f} MB: {of['largest'][1]}")
+    print(f"{sum(of['cases'] for of in tally['doors'].values())} cases, {tally['cpu_s']:.0f} s of processor time")
+
+
+# -- the short form ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def corpus(place):
+    """What is wrong, by the file of the corpus."""
+    tally = play(LIB, place, "corpus", 0, 0)
+    assert tally["cases"] > len(CORPUS)
+    return tally["failures"]
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_the_corpus_holds(corpus, name):
+    wrong = [failure for failure in corpus if failure.startswith((f"{name}:", f"{name} "))]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(("how", "cases"), [("drawn", 60), ("thrown", 400)])
+def test_a_few_hundred_cases_hold(place, how, cases):
+    tally = play(LIB, place, how, cases, 7)
+    assert not tally["failures"], "\n".join(tally["failures"])
+    assert sum(of["cases"] for of in tally["doors"].values()) > cases * 3 // 4
+
+
+# -- the full form -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.prove
+def test_all_things_in_all_places_hold(place):
+    tally = play(LIB, place, "systematic", 0, 0)
+    figures({"doors": {"systematic": tally}, "cpu_s": tally["cpu_s"]})
+    assert not tally["failures"], "\n".join(tally["failures"])
+
+
+@pytest.mark.prove
+def test_a_hundred_thousand_cases_hold(place):
+    print(f"FUZZ_SEED={SEED} FUZZ_CASES={CASES} repeats this run")
+    thrown = play(LIB, place, "thrown", CASES * 96 // 100, SEED)
+    figures(thrown)
+    drawn = play(LIB, place, "drawn", CASES * 4 // 100, SEED)
+    print("drawn by hypothesis:")
+    figures(drawn)
+    failures = thrown["failures"] + drawn["failures"]
+    assert not failures, "\n".join(failures)
+
+
+@pytest.mark.prove
+def test_real_processes_hold_too(place):
+    import acts
+    import cases
+    import ground
+    from batch_implement import codec
+    from hostile import Thrown
+
+    at = ground.Ground(f"{place}/real")
+    os.symlink(os.path.realpath(sys.executable), f"{at.folder}/bin/python3")
+    os.symlink("/bin/sh", f"{at.folder}/bin/sh")
+    cases.STATE_BYTES.update({name: codec.serialise(state) for name, state in at.shapes.items()})
+    dice, wrong, outcomes, slowest, largest = random.Random(SEED), [], {}, (0.0, ""), (0, "")
+    for number in range(300):
+        case = cases.DOORS[("payloads", "states", "arguments")[number % 3]](Thrown(dice))._replace(swap=(0, ""))
+        if case.act not in ("batchctl",) and not case.act.startswith("hook"):
+            continue
+        try:
+            words = [os.fsencode(word) for word in case.words]
+        except UnicodeEncodeError:
+            continue  # no process can be given these
+        at.lay(case.shape, sealed=case.sealed, whole=True)
+        for name, content in case.laid:
+            (at.put_thing if isinstance(content, str) else at.put)(name, content)
+        before = at.taken()
+        command = [BATCHCTL, *words] if case.act == "batchctl" else [GUARD, *case.act.split()[1:]]
+        client = {"CLAUDE_CODE_SESSION_ID": ground.SESSION, "CLAUDE_PID": str(os.getpid())} if case.client else {}
+        status, said, cpu_s, rss_mb = ended(command, at, case.raw.replace(b"ROOT", at.root.encode()), client)
+        hook = case.act != "batchctl"
+        findings = at.trouble(before, said if case.door == "states" else None)
+        if status not in ((0,) if hook else acts.CODES):
+            findings.append(f"exit status {status}")
+        if "Traceback (most recent call last)" in said:
+            findings.append("a traceback was shown")
+        if cpu_s > 2 or rss_mb > 200:
+            findings.append(f"{cpu_s:.1f} s, {rss_mb} MB")
+        wrong += [f"{finding}: {case!r}\n{said[-300:]}" for finding in findings]
+        outcomes[("hook" if hook else "batchctl", status)] = (
+            outcomes.get(("hook" if hook else "batchctl", status), 0) + 1
+        )
+        slowest, largest = max(slowest, (cpu_s, repr(case)[:200])), max(largest, (rss_mb, repr(case)[:200]))
+    print(f"{sum(outcomes.values())} real processes: {outcomes}; slowest {slowest[0]:.2f} s; largest {largest[0]} MB")
+    assert not wrong, "\n".join(wrong[:10])
+    assert sum(outcomes.values()) > 200
+
+
+def ended(command, at, raw, client):
+    """How a real process ended: its status, what it said, its processor time in seconds and its memory in MB."""
+    given = Path(at.folder, "stdin")
+    given.write_bytes(raw)
+    with given.open("rb") as stdin, open(f"{at.folder}/said", "w+b") as said:
+        process = subprocess.Popen(
+            command, cwd=at.root, env={**at.environment, **client}, stdin=stdin, stdout=said, stderr=said,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)),
+        )  # fmt: skip
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        return (
+            process.returncode,
+            said.read().decode("utf-8", "replace"),
+            used.ru_utime + used.ru_stime,
+            used.ru_maxrss >> 10,
+        )
+
+
+# -- it notices --------------------------------------------------------------------------------------------------------
+
+MUTATIONS = {  # the patch, and the cases that show it
+    "an error of the parser's depth is not caught": (
+        "wholes", "strictjson.py", "    except RecursionError:\n", "    except ZeroDivisionError:\n",
+    ),
+    "the size of a state is not looked at": (
+        "things", "disk.py", "        if status.st_size > MAX_BYTES:\n", "        if False:\n",
+    ),
+    "the number of values is not looked at": (
+        "huge", "strictjson.py", "    if len(text) <= most or ", "    if True or ",
+    ),
+    "a link is followed": ("things", "disk.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW | ", "_READ = os.O_RDONLY | "),
+    "a FIFO is waited for": (
+        "things", "disk.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | ",
+        "_READ = os.O_RDONLY | os.O_NOFOLLOW | ",
+    ),
+    "a hook exits with 2 on a payload that is none": (
+        "wholes", "hooks/entry.py", "        _say(trouble.told(event, project, error))\n", "        sys.exit(2)\n",
+    ),
+    "a payload that is none counts as an empty one": (
+        "corpus", "hooks/entry.py", "            if not isinstance(data, dict):\n",
+        "            data = data if isinstance(data, dict) else {}\n            if not isinstance(data, dict):\n",
+    ),
+    "what is quarantined is deleted": (
+        "things", "custody.py",
+        "        os.link(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to, follow_symlinks=False)\n",
+        "        os.unlink(project.state_name, dir_fd=folder)\n",
+    ),
+    "an error that is not ours gets through": (
+        "corpus", "cli.py", "    except BatchError as error:\n        if project is not None and error.exit_code",
+        "    except ZeroDivisionError as error:\n        if project is not None and error.exit_code",
+    ),
+}  # fmt: skip
+SHORT = "a payload that is none counts as an empty one"
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == SHORT else pytest.param(name, marks=pytest.mark.prove) for name in MUTATIONS]
+)
+def test_fuzzing_notices(place, name):
+    which, *patch = MUTATIONS[name]
+    tally = play(mutated(patch, place), place, which, 1, 0, wall_s=5)
+    print(f"{name}: after {tally['cases']} cases: {tally['failures'][0][:200] if tally['failures'] else 'nothing'}")
+    assert tally["failures"]

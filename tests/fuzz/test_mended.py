@@ -1,0 +1,268 @@
+"""What fuzzing found, mended since: one test a defect, named for what went wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+
+import pytest
+from batch_implement import (
+    arguments,
+    audit,
+    document,
+    features,
+    paths,
+    story,
+    strictjson,
+    structured,
+    transcript,
+    validation,
+)
+from batch_implement.errors import Misuse
+from batch_implement.hooks import entry, trouble
+from batch_implement.paths import Project
+from batches import new_batch, owner, run_program
+
+MB = 1 << 20
+
+
+def quick(call, *given):
+    """What a call gives, or the text of its Misuse; it takes no longer than a case may."""
+    began = time.process_time()
+    try:
+        found = call(*given)
+    except (Misuse, ValueError) as error:
+        found = str(error)
+    assert time.process_time() - began < 2
+    return found
+
+
+# -- lists of features -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["txt", "md"])
+def test_millions_of_lines_took_a_gigabyte_before_they_were_refused(kind):
+    assert "has 3,145,729 lines" in quick(features.parse_text, b"- a\n" * (3 * MB), "f", kind)
+
+
+def test_blanks_behind_a_bracket_on_standard_input_took_time_with_their_square():
+    assert "characters" in quick(features.read_stdin, io.BytesIO(b"[" + b" " * 200_000 + b"x"))
+
+
+@pytest.mark.parametrize(
+    "text", ["[" + "[]," * 210_000 + "1]", "[{" + ",".join(f'"{n}":1' for n in range(210_000)) + "}]"]
+)
+def test_small_values_without_number_took_fifty_times_their_room(text):
+    assert "holds more than the 200,000 values" in quick(features.parse_text, text.encode(), "f", "json")
+
+
+def test_escapes_took_a_hundred_times_their_room():
+    import tracemalloc
+
+    data = json.dumps(["\\" * MB]).encode()
+    tracemalloc.start()
+    assert "line 1 (/0): found" in quick(features.parse_text, data, "f", "json")
+    assert tracemalloc.get_traced_memory()[1] < 40 * MB
+    tracemalloc.stop()
+
+
+def test_commas_within_texts_are_no_values():
+    assert strictjson.parse(json.dumps([",[{" * 10, '"\\', "\\"] * 3).encode(), max_values=20)
+    with pytest.raises(ValueError, match="more than the 3 values"):
+        strictjson.parse(json.dumps([",[{", 1, 2, 3]).encode(), max_values=3)
+
+
+def test_a_likely_name_was_looked_for_for_each_of_a_hundred_thousand_names(monkeypatch):
+    real, asked = structured.difflib.get_close_matches, []
+    monkeypatch.setattr(
+        structured.difflib, "get_close_matches", lambda *given, **how: asked.append(1) or real(*given, **how)
+    )
+    names = {str(number): 1 for number in range(500)}
+    assert "is not known here" in quick(features.parse_text, json.dumps([names]).encode(), "f", "json")
+    assert 0 < len(asked) <= structured.MAX_PROBLEMS
+
+
+def test_a_likely_name_was_looked_for_for_a_name_of_a_million_letters():
+    assert "is not known here" in quick(features.parse_text, json.dumps([{"ab" * MB: 1}]).encode(), "f", "json")
+
+
+def test_keys_in_yaml_were_taken_without_end(monkeypatch):
+    monkeypatch.setattr(document, "MAX_EVENTS", 1000)
+    text = "\n".join(f"{number}: 1" for number in range(600))
+    assert "line 500: more than a list of features has" in quick(features.parse_text, text.encode(), "f", "yaml")
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_likely_verb_was_looked_for_for_a_word_of_a_million_letters():
+    assert "There is no verb" in quick(arguments.read_verb, ["st" * MB])
+
+
+# -- hooks -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hook(store, repository, monkeypatch, capsys):
+    """Fires an event in the session that holds a batch; its answer as text."""
+    store.create(new_batch(3, owner=owner("s-1")))
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", "s-1")
+    monkeypatch.setenv("CLAUDE_PID", str(os.getpid()))
+
+    def fire(event, tool="", raw=None, **payload):
+        data = json.dumps(payload).encode() if raw is None else raw
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        entry.main(event, tool)
+        return capsys.readouterr().out
+
+    return fire
+
+
+@pytest.mark.parametrize(
+    "raw", [b'["' + b"a" * 17 * MB + b'"]', b'{"a": [' + b"1," * MB + b"1]}"], ids=["bytes", "values"]
+)
+def test_a_payload_of_any_size_was_parsed(hook, raw):
+    assert f"({len(raw)} bytes) is not a JSON object, or too large a one" in hook("Stop", raw=raw)
+
+
+def test_a_push_that_is_nested_deeply_was_a_hooks_own_trouble(hook):
+    assert hook("PostToolUse", "Bash", tool_input={"command": "git push " + "${a:-" * 20_000}) == ""
+
+
+def test_arguments_of_a_slash_command_took_time_with_their_square(hook):
+    told = {"command_name": "batch-implement:batchctl", "command_args": "skip 1 --reason " + "x" * MB}
+    answer = quick(lambda: hook("UserPromptExpansion", **told))
+    assert "The arguments have 1,048,592 characters" in answer
+
+
+def test_a_large_payload_is_read_all_the_same(hook):
+    assert '"decision": "block"' in hook("Stop", last_assistant_message="x" * 2 * MB)
+
+
+def test_a_list_of_what_was_told_that_is_no_text_made_a_hook_end_in_a_traceback(repository):
+    project = Project(str(repository))
+    os.mkdir(project.private)
+    with open(f"{project.private}/told", "wb") as told:
+        told.write(b"\xff\0\n")
+    assert "could not do its work" in str(trouble.told("Stop", project, Misuse("x")))
+    assert trouble.told("Stop", project, Misuse("x")) is None
+
+
+def test_what_was_told_was_noted_through_a_link(repository, tmp_path):
+    project = Project(str(repository))
+    os.mkdir(project.private)
+    (tmp_path / "mine").write_text("precious")
+    os.symlink(tmp_path / "mine", f"{project.private}/told")
+    assert trouble.told("Stop", project, Misuse("x"))
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
+def test_a_name_that_the_system_does_not_take_was_a_hooks_own_trouble(hook, name):
+    assert hook("PreToolUse", "Write", tool_input={"file_path": name}) == ""
+
+
+# -- transcripts -------------------------------------------------------------------------------------------------------
+
+
+def test_a_fifo_in_the_transcripts_place_was_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    assert transcript.window(str(tmp_path / "fifo")) == 0
+
+
+def test_half_of_a_pair_in_the_id_of_a_call_was_a_hooks_own_trouble(tmp_path):
+    assert not transcript.reaches(str(tmp_path), "t-\ud800")
+
+
+@pytest.mark.parametrize("metadata", [[1], "x", {"postTokens": -1}, {"postTokens": 10**400}])
+def test_a_boundary_without_its_numbers_was_a_hooks_own_trouble(tmp_path, metadata):
+    line = json.dumps({"type": "system", "subtype": "compact_boundary", "compactMetadata": metadata})
+    (tmp_path / "t.jsonl").write_text(line)
+    assert transcript.window(str(tmp_path / "t.jsonl")) == 0
+
+
+# -- validate ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["f.json", "batch_state.json", "f"])
+def test_validate_waited_for_a_fifo(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    assert "no regular file" in validation.errors(str(tmp_path / name))[0]["message"]
+
+
+def test_validate_read_a_device_without_end():
+    assert "no regular file" in quick(validation.errors, "/dev/zero")[0]["message"]
+
+
+def test_validate_followed_a_link_in_the_states_place(tmp_path):
+    (tmp_path / "mine").write_text("{}")
+    os.symlink(tmp_path / "mine", tmp_path / "batch_state.json")
+    assert "cannot be read" in validation.errors(str(tmp_path / "batch_state.json"))[0]["message"]
+
+
+def test_validate_ended_in_a_traceback_at_a_name_with_a_zero_byte():
+    assert "cannot be read" in validation.errors("a\0b")[0]["message"]
+
+
+# -- the audit log -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def log(tmp_path):
+    """The log's place in a private folder."""
+    (tmp_path / "private").mkdir()
+    return tmp_path / "private" / audit.NAME
+
+
+@pytest.mark.parametrize("line", ['{"event": []}', '{"event": {}}', "[" * 100_000], ids=["a list", "an object", "deep"])
+def test_a_line_of_the_log_that_is_none_of_ours_ended_in_a_traceback(log, line):
+    log.write_text(line + "\n")
+    assert story.lines(audit.entries(str(log.parent))) == []
+
+
+def test_the_log_was_read_from_a_fifo_without_end(log):
+    os.mkfifo(log)
+    assert list(audit.entries(str(log.parent))) == []
+
+
+def test_the_log_was_written_through_a_linked_folder(log, tmp_path):
+    os.symlink(log.parent, tmp_path / "link")
+    audit.record(str(tmp_path / "link"), "x")
+    assert not log.exists() and "symbolic link" in audit.trouble
+    log.write_text('{"event": "x"}\n')
+    assert list(audit.entries(str(tmp_path / "link"))) == []
+
+
+def test_the_log_was_written_to_a_file_that_is_linked_from_elsewhere(log, tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    os.link(tmp_path / "mine", log)
+    audit.record(str(log.parent), "x")
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+# -- the project -------------------------------------------------------------------------------------------------------
+
+
+def test_a_fifo_in_the_place_of_git_was_waited_for(tmp_path):
+    os.mkfifo(tmp_path / ".git")
+    assert paths.git_dir(str(tmp_path)) is None
+
+
+# -- the parser --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ['{"a" 1}', '{\n "a": {"b" 1}\n}\n', '["\\u12"]', '"open'])
+def test_json_that_is_none_was_an_error_of_pythons_own_where_its_package_was_not_loaded(text):
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from batch_implement import codec\nfrom batch_implement.errors import StateUnusable\n"
+        "assert 'json.decoder' not in sys.modules\n"
+        "try:\n    codec.parse(sys.argv[2].encode())\nexcept StateUnusable as error:\n    print(error.message)\n"
+    )
+    lib = os.path.dirname(os.path.dirname(strictjson.__file__))
+    done = run_program(sys.executable, "-I", "-S", "-c", program, lib, text, cwd="/")
+    assert done.stdout.startswith("Corrupted batch state file: not JSON"), done.stderr
