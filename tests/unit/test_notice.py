@@ -64,6 +64,7 @@ def test_each_event_has_its_own_words(state):
     two = {**state, "failed_features": [{"feature_index": 3, "error_message": "old"}, *state["failed_features"]]}
     assert "has given a feature up" in notice.summary("failure", two)
     assert "old" not in notice.summary("failure", two)
+    assert "was broken off" in notice.summary("failure", new_batch(2))
     ended = runs.end(state, NOW, "nothing is left to do")
     assert "Why: nothing is left to do" in notice.summary("end", ended)
 

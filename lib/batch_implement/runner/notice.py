@@ -1,4 +1,4 @@
-"""`--notify`: a person's own command is told that a run has ended, waits for them, or gave a feature up.
+"""`--notify`: a person's own command is told that a run has ended, waits for them, gave a feature up or broke off.
 
     note = send(command, "end", state, {"html": path, "markdown": path}, root)    "" when all is well
 
@@ -88,7 +88,8 @@ def summary(event: str, state: State) -> str:
     """What happened, for a person to read on a telephone: the first line alone says it."""
     counts = model.counts(state)
     run = state.get("run") or {}
-    begun = {"end": "has ended", "pause": "waits for you", "failure": "has given a feature up"}[event]
+    broken = "has given a feature up" if state["failed_features"] else "was broken off"
+    begun = {"end": "has ended", "pause": "waits for you", "failure": broken}[event]
     lines = [
         f"Batch {state['batch_id']} {begun}: {counts['completed']} of {state['total_features']} features completed, "
         f"{counts['failed']} failed, {counts['skipped']} skipped.",

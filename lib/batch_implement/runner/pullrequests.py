@@ -177,7 +177,9 @@ def _opened(
             if trouble.kind != "exists":
                 raise
             url = ""
-        found = gh.pull_request(root, branch) or {"number": _number_of(url), "url": url or None}
+        number = _number_of(url)
+        found = {"number": number, "url": url} if number else gh.pull_request(root, branch)
+        found = found or {"number": None, "url": url or None}
         return {**record, "success": True, "number": found["number"], "url": found["url"]}
     record = {**record, "success": True, "number": found["number"], "url": found["url"]}
     try:
