@@ -25,7 +25,10 @@ GROUPS = (
         "For a person, to steer the batch",
         ("create", "run", "add", "skip", "retry", "pause", "resume", "abort", "issues"),
     ),
-    ("For anyone, to look at it", ("status", "next", "brief", "log", "report", "validate", "schema", "doctor")),
+    (
+        "For anyone, to look at it",
+        ("status", "statusline", "next", "brief", "log", "report", "validate", "schema", "doctor"),
+    ),
     ("For the model, feature by feature", ("start", "phase", "done", "fail", "decide")),
 )
 # `plan` is left out: it changes nothing, so no feature would ever be done in it.
@@ -231,7 +234,9 @@ def verbs() -> Parser:
     )
     sub.add_argument("question", metavar="QUESTION")
     sub.add_argument("answer", metavar="ANSWER")
-    verb("status", "show the batch", "batchctl status --json")
+    sub = verb("status", "show the batch", "batchctl status --watch")
+    sub.add_argument("--watch", action="store_true", help="go on showing it until it is over, or Ctrl-C")
+    verb("statusline", "print one line about the batch for Claude Code's status line", "batchctl statusline")
     verb("next", "say what is next", "batchctl next")
     verb("brief", "show the open feature and what to do again", "batchctl brief")
 
@@ -286,7 +291,7 @@ def _listed(texts: Dict[str, str]) -> str:
     for whose, names in GROUPS:
         lines.append(f"{whose}:")
         for name in names:
-            lead = f"    {name:<9} "
+            lead = f"    {name:<10} "
             lines += textwrap.wrap(texts[name], 80, initial_indent=lead, subsequent_indent=" " * len(lead))
         lines.append("")
     lines.append("`batchctl help VERB` explains one, with an example.")

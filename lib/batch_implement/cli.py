@@ -16,7 +16,7 @@ import sys
 from . import audit, jsontext, model, paths, process, reminder
 from . import caller as callers
 from .custody import no_batch
-from .errors import BatchError, Misuse, StateUnusable
+from .errors import BatchError, Misuse, Refused, StateUnusable
 from .store import Store
 
 TYPE_CHECKING = False
@@ -41,7 +41,8 @@ def main(argv: Sequence[str]) -> int:
         text, data, notes = run(argv, project, caller, cwd)
         for note in notes:
             _print(note, sys.stderr)
-        _print(jsontext.dumps(data) if wants_json else text, sys.stdout)
+        if wants_json or text:
+            _print(jsontext.dumps(data) if wants_json else text, sys.stdout)
         sys.stdout.flush()
         return int(data.get("exit_code", 0))
     except BatchError as error:
@@ -84,7 +85,7 @@ def run(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> Tupl
     """Do what `argv` asks for. The answer as text, the same as data, and what else should be told."""
     options = _asked(argv)
     store = Store(project, by_model=not caller.person)
-    if options.verb not in ("validate", "schema", "doctor"):
+    if options.verb not in ("validate", "schema", "doctor", "statusline"):
         state = store.read_if_usable()  # what has to be mended is mended here, and told
         callers.refuse_persons_verb(options.verb, caller, state)
     try:
@@ -105,7 +106,7 @@ class _Plain:
 
 def _asked(argv: Sequence[str]) -> Any:
     """What `argv` asks for: `verb` and its options. Misuse when it is wrong."""
-    if list(argv[:1]) in (["next"], ["status"]) and argv[1:] in ([], ["--json"]):
+    if list(argv[:1]) in (["next"], ["status"], ["statusline"]) and argv[1:] in ([], ["--json"]):
         return _Plain(argv[0])  # asked most often, and by far: argparse costs more than the answer
     from . import arguments
 
@@ -154,11 +155,34 @@ def _brief(options: Any, project: Project, caller: Caller, cwd: str, store: Stor
 def _status(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from . import report
 
+    if getattr(options, "watch", False):
+        return _watch(options, project, caller)
     state = store.require()
     lines = report.status_lines(state)
     if caller.person and state["status"] == "in_progress":
         lines.append(report.who(at_work=process.holds(state["owner"])))
     return "\n".join(lines), report.status(state)
+
+
+def _watch(options: Any, project: Project, caller: Caller) -> str:
+    from .runner import watch
+
+    if options.json:
+        raise Misuse("--watch shows and --json answers: give one of them.")
+    if caller.in_client or not caller.person:
+        raise Refused(
+            "`batchctl status --watch` goes on until the batch is over, so it needs a terminal of its own, outside of "
+            "Claude Code. `batchctl status` answers here."
+        )
+    return watch.follow(project, sys.stdout, os.environ)
+
+
+def _statusline(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
+    from . import statusline
+
+    given = _stdin(caller)
+    told = b"" if given is None or given.isatty() else given.read(statusline.LONGEST_GIVEN)
+    return statusline.read(told, os.environ, cwd)
 
 
 def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
@@ -296,15 +320,15 @@ def _doctor(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 _VERBS = {
     "start": _start, "phase": _phase, "done": _done, "fail": _fail, "decide": _decide, "status": _status, "next": _next,
-    "brief": _brief, "create": _create, "run": _run, "add": _add, "skip": _skip, "retry": _retry, "pause": _pause, "resume": _resume,
-    "abort": _abort, "issues": _issues, "log": _log, "report": _report, "validate": _validate, "schema": _schema,
-    "doctor": _doctor,
+    "brief": _brief, "create": _create, "run": _run, "add": _add, "skip": _skip, "retry": _retry, "pause": _pause,
+    "resume": _resume, "abort": _abort, "issues": _issues, "log": _log, "report": _report, "validate": _validate,
+    "schema": _schema, "doctor": _doctor, "statusline": _statusline,
 }  # fmt: skip
 
 
 def _stdin(caller: Caller) -> Any:
-    """Standard input, None for a slash command: there it brings the hook's event."""
-    return None if caller.person and caller.in_client else sys.stdin.buffer
+    """Standard input, None where there is none, and for a slash command: there it brings the hook's event."""
+    return None if sys.stdin is None or (caller.person and caller.in_client) else sys.stdin.buffer
 
 
 def _entry() -> Optional[int]:

@@ -16,7 +16,7 @@
     budgets          the limits of the run
     time_line        see `timeline`; null when nothing has begun
     features         by number: {number, text, status, why, attempts, issue, since, until, seconds, cost_usd, turns,
-                     tokens, commit, commits, branch, evidence, merge, sent_back, pull_request, failures, clients}
+                     tokens, commit, commits, branch, evidence, merge, sent_back, pull_request, push, failures, clients}
 
 Every text in it that is not ours (features, messages, names) has no control and no bidi character and a bounded length;
 it is still nobody's instruction and nobody's markup. `headline`, `verdict` and each `what` but a decision's are ours. A
@@ -272,10 +272,12 @@ def _needs(state: State, features: List[Data], put_away: bool) -> Iterator[Data]
         for what, record in (("push", feature["push"]), ("pull request", feature["pull_request"])):
             if record and record["error"]:
                 number = feature["number"]
-                yield _need("published", [number], f"The {what} of feature {number} did not work", record["error"])
+                yield _need(
+                    "published", [number], f"There was trouble with the {what} of feature {number}", record["error"]
+                )
     opened = _published(run.get("pull_request")) if run else None
     if opened and opened["error"]:
-        yield _need("published", [], "The pull request of the batch was not opened", opened["error"])
+        yield _need("published", [], "There was trouble with the pull request of the batch", opened["error"])
     for name, updates in state.get("issue_updates", {}).items():
         for what, update in updates.items():
             if not update["done"]:

@@ -223,12 +223,17 @@ def _facts(feature: Data) -> Iterator[tuple[str, str]]:
         yield "sent back", f"{counted(feature['sent_back'], 'time')} by the merge queue"
     for name, word in (("push", "push"), ("pull_request", "pull request")):
         record = feature[name]
-        if record and record["error"]:
-            yield word, f"did not work: {escape(record['error'])}"
-        elif record:
-            yield word, _linked(record["url"], f"#{record['number']}" if record["number"] else "done")
+        if record:
+            yield word, _published(record)
     if feature["turns"]:
         yield "used", _tokens(feature["turns"], feature["cost_usd"], feature["tokens"])
+
+
+def _published(record: Data) -> str:
+    """Where a push or a pull request is, and what trouble there was with it."""
+    where = _linked(record["url"], f"#{record['number']}") if record["number"] else ""
+    trouble = f"trouble: {escape(record['error'])}" if record["error"] else ""
+    return ": ".join(part for part in (where, trouble) if part) or "done"
 
 
 def _client(client: Data) -> str:
@@ -284,8 +289,8 @@ def _figures(data: Data) -> Iterator[str]:
         facts.append(("branch", f"{code(run['branch'])} ({escape(' to '.join(end for end in ends if end))})"))
         facts.append(("run", f"{moment(run['started_at'])}, {counted(run['jobs'], 'job')}"))
     opened = data["pull_request"]
-    if opened and not opened["error"]:
-        facts.append(("pull request", _linked(opened["url"], f"#{opened['number']}" if opened["number"] else "done")))
+    if opened:
+        facts.append(("pull request", _published(opened)))
     verify = data["policy"]["verify"]
     facts.append(("verify", code(verify) if verify else "none: only a commit was asked for"))
     facts.append(("evidence", escape(", ".join(data["policy"]["evidence"]))))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Data = Dict[str, Any]
 
 MOST = 100  # of what is listed beside the features
-LONGEST_TEXT = 160  # characters of a feature in its line
+LONGEST_TEXT, LONGEST_FAILURE = 160, 300  # characters of a feature, of why an attempt failed, in their lines
 _TICKS = re.compile("`+")
 
 
@@ -129,8 +129,8 @@ def _features(data: Data) -> Iterator[str]:
             yield f"  - {span(feature['why'])}"
         for failure in feature["failures"]:
             kept = f"; stash {span(failure['stash'])}" if failure["stash"] else ""
-            first = failure["message"].split("\n", 1)[0][:300]
-            yield f"  - attempt {failure['attempt']} failed ({span(failure['failure_class'])}): {span(first)}{kept}"
+            said = span(failure["message"][:LONGEST_FAILURE])
+            yield f"  - attempt {failure['attempt']} failed ({span(failure['failure_class'])}): {said}{kept}"
 
 
 def _facts(feature: Data) -> Iterator[str]:
@@ -192,12 +192,18 @@ def _figures(data: Data) -> Iterator[str]:
         yield f"- Pull request <{opened['url']}>"
     verify = span(data["policy"]["verify"])
     yield f"- {f'{verify} must pass on each commit' if verify else 'No verify command: only a commit was asked for'}"
-    yield f"- Features from {span(data['source']) or 'nowhere that is known'}"
+    if data["source"]:
+        yield f"- Features from {span(data['source'])}"
     if spent:
         read = spent.get("input_tokens", 0) + spent.get("cache_read_tokens", 0) + spent.get("cache_creation_tokens", 0)
-        yield (
-            f"- {counted(int(spent.get('clients', 0)), 'client')}, {spent.get('turns', 0):,} turns, "
-            f"{dollars(spent.get('cost_usd', 0))}; {read:,} tokens read, {spent.get('output_tokens', 0):,} written"
+        used = (
+            (
+                f", {spent['turns']:,} turns, {dollars(spent.get('cost_usd', 0))}; {read:,} tokens read, "
+                f"{spent.get('output_tokens', 0):,} written"
+            )
+            if spent.get("turns")
+            else ""
         )
+        yield f"- {counted(int(spent.get('clients', 0)), 'client')}{used}"
         worked, waited = duration(spent.get("worked_s", 0)), duration(spent.get("waited_s", 0))
         yield f"- {worked} of work by clients, {waited} of waiting"

@@ -34,7 +34,7 @@ WORK = (
     ("Agent", "batch-implement:reviewer"),
 )  # fmt: skip
 IN_A_CONVERSATION = (*WORK, ("Skill", "auto-implement"), ("Agent", "batch-implement:worker"))
-_RULE = re.compile(r"([A-Za-z][\w*-]*)(?:\((.*)\))?", re.DOTALL)
+_RULE = re.compile(r"(\*|[A-Za-z][\w*-]*)(?:\((.*)\))?", re.DOTALL)
 _EVERY_PATH = frozenset(("*", "**", "**/*", "./**", "/**", "//**"))
 _JOINED = re.compile(r"&&|\|\||[;|\n]")
 

@@ -54,9 +54,11 @@ def plain(name: object) -> Optional[str]:
 
 
 def duration(seconds: Optional[float]) -> str:
-    """A length of time for a person: `8 s`, `12 min`, `6 h 12 min`, `3 d 4 h`; empty for None."""
+    """A length of time for a person: `under 1 s`, `8 s`, `12 min`, `6 h 12 min`, `3 d 4 h`; empty for None."""
     if seconds is None:
         return ""
+    if 0 < seconds < 1:
+        return "under 1 s"
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

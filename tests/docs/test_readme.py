@@ -85,9 +85,23 @@ def test_the_features_file_that_is_shown_can_be_read(tmp_path: Path) -> None:
 
 def test_every_batch_command_that_is_shown_has_options_that_there_are() -> None:
     shown = re.findall(r"/batch-implement (\S+\.txt [^\n\"]*)", "\n".join([*blocks("text"), *blocks("sh")]))
-    assert len(shown) > 2
+    assert len(shown) > 1
     for words in shown:
         assert arguments.batch_command().parse_args(shlex.split(words)).verify
+
+
+def test_every_run_that_is_shown_here_or_in_its_guide_has_options_that_there_are() -> None:
+    guide = (REPOSITORY / "docs" / "overnight.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^batchctl (run .*)$", "\n".join([*blocks("sh"), guide]), re.MULTILINE)
+    assert len(shown) > 4
+    assert all(arguments.read_verb(shlex.split(words)).verb == "run" for words in shown)
+
+
+def test_the_guide_of_runs_names_every_option_that_a_run_has_of_its_own() -> None:
+    guide = (REPOSITORY / "docs" / "overnight.md").read_text(encoding="utf-8")
+    parser = arguments.Parser(prog="run", add_help=False)
+    arguments.run_options(parser)
+    assert [name for name in parser._option_string_actions if f"{name}" not in guide] == []
 
 
 def test_the_option_table_is_the_programs() -> None:

@@ -219,6 +219,7 @@ def test_no_other_address_does(url):
     ("seconds", "words"),
     [
         (0, "0 s"),
+        (0.4, "under 1 s"),
         (59.4, "59 s"),
         (60, "1 min"),
         (3599, "1 h"),

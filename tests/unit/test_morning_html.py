@@ -153,6 +153,17 @@ def test_only_the_addresses_of_pull_requests_and_issues_become_links():
     assert attributes["rel"] == "noreferrer noopener"
 
 
+def test_a_pull_request_that_is_open_is_linked_also_when_there_was_trouble_with_it():
+    good = "https://code.invalid/o/r/pull/7"
+    record = {"success": True, "timestamp": NOW, "number": 7, "url": good, "error": "its text is <old>"}
+    state = night(8)
+    state = {**state, "git_operations": {"0": {"pr": record}}, "run": {**state["run"], "pull_request": record}}
+    found = page(state)
+    assert found.links == [good, good]
+    assert found.text.count("trouble: its text is <old>") == 2
+    assert "There was trouble with the pull request of feature 1" in found.text
+
+
 # -- hostile texts -----------------------------------------------------------------------------------------------------
 
 HOSTILE = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(max_size=5)), max_size=12).map("".join)

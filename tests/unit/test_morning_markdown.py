@@ -77,6 +77,20 @@ def test_a_batch_without_a_run_is_told_too():
     assert "$" not in document.replace("attempt 1$", "")
 
 
+def test_a_failed_attempt_is_told_on_one_line_with_what_came_after_its_first():
+    line = (
+        "  - attempt 1 failed (`feature`): `tests/test_tags.py::test_order failed AssertionError: ['b', 'a'] == ['a', "
+    )
+    assert line in told(night())
+
+
+def test_what_is_not_known_is_left_out():
+    data = morning.report_data(night(), NOW)
+    data = {**data, "source": "", "spent": {**data["spent"], "turns": 0}}
+    assert "- 21 clients\n" in markdown(data)
+    assert "Features from" not in markdown(data)
+
+
 def test_a_report_that_is_too_long_ends_at_a_line_and_says_where_the_rest_is():
     data = morning.report_data(night(60), NOW)
     cut = markdown(data, longest=4000)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -15,7 +14,7 @@ from batch_implement import process
 from batch_implement.paths import Project
 from batch_implement.store import Store
 from batches import BATCHCTL, conditions
-from gh_stand_in import GhStandIn
+from gh_stand_in import StandIn
 
 WORKER = """
 brief=$(mktemp); cat > "$brief"; n=$(sed -n 's/^> feature \\([0-9]*\\).*/\\1/p' "$brief" | head -1); rm "$brief"
@@ -78,7 +77,9 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_a_dry_run_shows_the_order_and_what_would_stop_it_and_starts_nothing(person, tmp_path):
     person.lists("feature 1 (after: 2)", "feature 2", steps=f"touch {tmp_path}/started")
-    status, out, errors = person.types("features.txt", "--dry-run", "--verify", "true", "--max-cost", "5", "--jobs", "2")
+    status, out, errors = person.types(
+        "features.txt", "--dry-run", "--verify", "true", "--max-cost", "5", "--jobs", "2"
+    )
     assert (status, errors) == (0, "") or "max-cost" in errors
     assert out.index("feature 2") < out.index("feature 1  (after 2)")
     assert "Nothing was written or started." in out
@@ -97,7 +98,7 @@ def test_a_run_that_would_be_stopped_is_refused_with_every_remedy_and_writes_not
 
 def test_a_run_to_its_end_says_how_to_take_it_over_and_where_the_report_is(person):
     person.lists("feature 1", "feature 2 (after: 1)")
-    status, out, errors = person.types("features.txt", "--verify", "ls f-*")
+    status, out, errors = person.types("features.txt", "--verify", "ls f*")
     assert (status, errors) == (0, "")
     assert "2 of 2 completed, 0 failed, 0 skipped; nothing is left to do." in out
     assert f"git merge {person.state()['run']['branch']}" in out
@@ -114,7 +115,7 @@ def test_with_merge_the_persons_branch_is_fast_forwarded_when_it_can_be(person):
 
 
 def test_with_merge_and_changes_in_the_tree_nothing_is_touched_and_the_way_is_said(person, tmp_path):
-    person.lists("feature 1", steps=f'echo mine > {person.repository}/features.txt; echo > f-1')
+    person.lists("feature 1", steps=f"echo mine > {person.repository}/features.txt; echo > f-1")
     status, out, _ = person.types("features.txt", "--merge")
     assert status == 0 and "changes that are not committed" in out and "does it by hand" in out
     assert (person.repository / "features.txt").read_text() == "mine\n"
@@ -135,7 +136,9 @@ def test_a_failure_ends_with_1_tells_the_person_and_how_to_go_on(person, tmp_pat
 
 
 def test_ctrl_c_twice_leaves_no_process_and_no_lock_and_resume_goes_on(person, tmp_path):
-    person.lists("feature 1", steps=f'if [ ! -e {tmp_path}/go ]; then echo $$ > {tmp_path}/pid; sleep 300; fi; echo > f-1')
+    person.lists(
+        "feature 1", steps=f"if [ ! -e {tmp_path}/go ]; then echo $$ > {tmp_path}/pid; sleep 300; fi; echo > f-1"
+    )
     typed = person.starts("features.txt")
     until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip() != "")
     typed.send_signal(signal.SIGINT)
@@ -159,7 +162,7 @@ def test_a_driver_killed_with_9_is_followed_by_resume_which_does_each_feature_on
     typed.kill()
     typed.communicate()
     (tmp_path / "go").touch()
-    status, out, errors = person.types("--resume", "--jobs", "2")
+    status, _, errors = person.types("--resume", "--jobs", "2")
     assert (status, errors) == (0, "")
     assert (tmp_path / "tries").read_text().split().count("1") == 1
     subjects = person.git("log", "--format=%s", f"HEAD..{person.state()['run']['branch']}").split("\n")
@@ -192,10 +195,11 @@ def test_json_is_one_object_on_standard_output_and_the_lines_go_beside_it(person
 
 
 def test_a_pull_request_is_opened_for_what_was_merged_only_when_it_is_asked_for(person, tmp_path, monkeypatch):
-    gh = GhStandIn(tmp_path / "gh")
-    monkeypatch.setenv("PATH", f"{gh.folder}:{os.environ['PATH']}")
-    remote = tmp_path / "remote.git"
+    remote = tmp_path / "acme" / "widgets.git"
     subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(remote)], check=True)
+    github = StandIn(tmp_path / "github.json")
+    github.change(git=str(remote))
+    github.on_path(monkeypatch)
     person.git("remote", "add", "origin", str(remote))
     person.lists("feature 1")
     person.git("push", "-q", "origin", "main")
@@ -210,7 +214,7 @@ def test_a_pull_request_is_opened_for_what_was_merged_only_when_it_is_asked_for(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--resume", "features.txt"], "Give one of them"),
+        (["features.txt", "--resume"], "Give one of them"),
         (["features.txt", "--max-time", "soon"], "is no duration"),
         (["features.txt", "--jobs", "0"], "from 1 to 64"),
         (["features.txt", "--pr", "--pr-per-feature"], "not allowed with"),

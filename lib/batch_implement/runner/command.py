@@ -3,13 +3,12 @@
     text, data = run(typed, project, caller, ...)       blocks until the night is over; `data["exit_code"]` is 0 when
                                                         every feature is completed
 
-Nothing is written or started before everything that would stop the night was looked for (`preflight`). Whatever ends the
-run, its report is written and `--notify` is told.
+Nothing is written or started before everything that would stop the night was looked for (`preflight`). Whatever ends
+the run, its report is written and `--notify` is told.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from concurrent import futures
 from typing import Any, BinaryIO, Dict, List, Mapping, Optional, TextIO, Tuple

@@ -79,7 +79,10 @@ def branches(root: str, batch_id: str, branch: str) -> Found:
     """Whether the batch's branch can be made or gone on with, and those of its features beside it."""
     ref = f"refs/heads/{branch}"
     if gitrepo.ask(root, "check-ref-format", ref, fails=True).returncode != 0:
-        yield BAD, f"git takes no branch named {branch}: the batch needs another id. Create it anew."
+        yield (
+            BAD,
+            f"git takes no branch named {branch}: the batch needs another id. `batchctl abort` it and create it anew.",
+        )
         return
     for name in ("batch", f"batch/{batch_id}"):
         if gitrepo.tip(root, name):

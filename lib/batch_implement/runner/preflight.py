@@ -106,7 +106,7 @@ def _features(state: State, wish: Options) -> Found:
         yield (
             BAD,
             f"Feature {asked[0] + 1} asks for a review, which the agent batch-implement:reviewer gives and no --worker "
-            "can. Leave out --worker, or create the batch without --review.",
+            "can. Leave out `--worker`, or create the batch without `--review`.",
         )
     done = f"{counts['completed']} are completed, " if counts["completed"] else ""
     yield GOOD, f"{done}{left} to do; what each needs is known and in order"

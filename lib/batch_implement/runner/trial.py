@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 
-from .. import evidence, gitrepo, process
+from .. import evidence, gitrepo, listing, process
 from ..doctor import BAD, GOOD, LOOK
 from ..errors import BatchError
 from . import worktrees
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 COMMIT_S = 120
 LOOK_S = 0.02
-MESSAGE = "chore: see whether a commit can be made here"
+COMMIT = (
+    "unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE; LC_ALL=C GIT_TERMINAL_PROMPT=0 git commit --quiet --allow-empty "
+    "--message 'chore: see whether a commit can be made here'"
+)
 LONGEST_SHOWN = 1500
 # What a project keeps beside its files, ignored by git: a new work tree has none of it.
 _BESIDE = ("node_modules", ".venv", "venv", "vendor", ".env", "target", "build", ".tox")
@@ -57,23 +60,23 @@ def trial(
 
 def _commit(folder: str) -> Iterator[Tuple[str, str]]:
     """Make a commit, as each client has to: with the repository's hooks, and signed if that is asked for."""
-    try:
-        made = gitrepo.ask(
-            folder, "commit", "--quiet", "--allow-empty", "--message", MESSAGE, fails=True, timeout_s=COMMIT_S
+    with tempfile.NamedTemporaryFile() as output:
+        code = _run(folder, COMMIT, COMMIT_S, output.fileno())
+        output.seek(0)
+        words = " ".join(listing.clean(output.read().decode("utf-8", "replace")).split())[-300:]
+    if code is None:
+        yield (
+            BAD,
+            f"A commit took longer than {spoken(COMMIT_S)}: a hook, or the signing of commits, waits for somebody. Try "
+            "`git commit --allow-empty -m try` where nobody answers.",
         )
-    except BatchError:
-        yield BAD, f"A commit took longer than {COMMIT_S} s: does a hook, or the signing of commits, wait for somebody?"
-        return
-    if made.returncode == 0:
-        return
-    words = " ".join((made.stderr or made.stdout).split())[-300:]
-    if any(sign in words.lower() for sign in _UNSIGNED):
+    elif code != 0 and any(sign in words.lower() for sign in _UNSIGNED):
         yield (
             BAD,
             "A commit cannot be signed with nobody there. Let the agent keep the passphrase all night, or switch it "
             f"off for this repository: `git config commit.gpgSign false`. git said: {words}",
         )
-    else:
+    elif code != 0:
         yield (
             LOOK,
             "A trial commit in a new work tree was refused, probably by a commit hook that does not find its tools "

@@ -1,0 +1,72 @@
+"""The state as somebody sees it who only looks, and looks often: a display, a status line.
+
+    state = onlooker.read(project)      None when there is no batch
+
+The store mends what it finds, and takes a change that nobody's tool call made for a person's edit. Read once a second,
+it would find the model's own edits before the hooks do and adopt them. So an onlooker takes no lock and mends nothing:
+of a file that the seal does not know it sees the version in force, in our own copy.
+"""
+
+from __future__ import annotations
+
+import time
+
+from . import codec, custody, disk, paths, seal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from typing import Optional
+
+    from .model import State
+    from .paths import Project
+
+LOOKS = 3
+
+
+def read(project: Project) -> Optional[State]:
+    """The version in force; None when there is no batch, or none that can be seen now. StateUnusable when the seal or
+    the file cannot be read, or what is there was never ours and is not valid.
+    """
+    for _ in range(LOOKS):
+        found = _file(project)
+        sealed = seal.read(project.private)
+        if sealed is None:
+            return codec.valid_state(found[1])[0] if found else None
+        if sealed.new is None:
+            return None
+        if found and sealed.knows(found[0]):
+            return codec.parse(found[1])  # type: ignore[no-any-return]  # JSON is Any
+        copied = _copy(project, sealed)
+        if copied is not None:
+            return codec.parse(copied) if sealed.live or found else None
+        time.sleep(0.001)  # a write may have come between the reads
+    return None
+
+
+def _file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
+    """Status and content of the state file; None when there is none, or something else in its place."""
+    try:
+        folder = project.open_state_folder(create=False)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise disk.trouble(f"{project.state} cannot be read", error) from error
+    try:
+        return disk.read(folder, project.state_name)
+    except disk.Foreign:
+        return None
+    finally:
+        disk.close(folder)
+
+
+def _copy(project: Project, sealed: seal.Seal) -> Optional[bytes]:
+    """The version in force from our own copies; None when there is none."""
+    try:
+        private = paths.open_folder(project.private_parent, project.private_name, create=False)
+    except OSError:
+        return None
+    try:
+        return custody.copy_of(private, sealed)
+    finally:
+        disk.close(private)

@@ -1,0 +1,94 @@
+"""`batchctl status --watch`: the display of a run, or of a batch that a client does, from another terminal.
+
+    text = watch.follow(project, sys.stdout, os.environ)        what there is to say at the end
+
+It follows files alone, without the lock, and changes nothing: as many may watch as like to, and none is noticed. It
+ends when the batch is over or is not there any more, or with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any, Dict, Mapping, TextIO
+
+from .. import clock, onlooker, reminder, story
+from ..errors import StateUnusable
+from ..model import is_live
+from ..paths import Project
+from ..transaction import no_batch
+from . import display
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import State
+
+LOOK_S = 1.0
+STEP_S = 0.1
+
+
+def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
+    """Show the batch of a project until it is over; how it ended, empty after Ctrl-C. Refused when there is none,
+    StateUnusable when it cannot be read at the beginning.
+    """
+    state = onlooker.read(project)
+    if state is None:
+        raise no_batch(project)
+    shown = display.open(stream, environ)
+    trouble = ""
+    try:
+        with _Signals() as told:
+            shown.refresh(state)
+            while is_live(state):
+                told.wait(LOOK_S)
+                if told.stopped or shown.gone:
+                    return ""
+                try:
+                    after = onlooker.read(project)
+                except StateUnusable as error:
+                    if error.message != trouble:
+                        shown.event("unreadable", error.message)
+                    trouble = error.message
+                    continue
+                if after is None or after["batch_id"] != state["batch_id"]:
+                    return f"Batch {state['batch_id']} is not here any more. `batchctl log` tells what became of it."
+                _tell(state, after, shown)
+                state, trouble = after, ""
+                shown.refresh(state)
+    finally:
+        shown.close()
+    return f"Batch {state['batch_id']} is over ({state['status']}): {reminder.progress(state)}."
+
+
+def _tell(before: State, after: State, shown: display.Display) -> None:
+    """Say what happened from one version to the next, as `batchctl log` does."""
+    for event in story.happened(before, after):
+        (line,) = story.lines([{"at": clock.now(), **event}])
+        shown.say(line)
+
+
+class _Signals:
+    """For the length of a `with`, Ctrl-C, SIGTERM and SIGHUP only set `stopped`."""
+
+    NAMES = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self.before: Dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        self.before = {number: signal.signal(number, self._stop) for number in self.NAMES}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _stop(self, *_: object) -> None:
+        self.stopped = True
+
+    def wait(self, seconds: float) -> None:
+        """Return after that many seconds, or soon after a signal."""
+        until = time.monotonic() + seconds
+        while not self.stopped and time.monotonic() < until:
+            time.sleep(STEP_S)

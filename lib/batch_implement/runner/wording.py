@@ -1,0 +1,132 @@
+"""A view in words, a line each: what a live display and a plain one say alike. Pure."""
+
+from __future__ import annotations
+
+from typing import List, Tuple
+
+from .. import clock, reminder, report
+from ..shown import duration
+from .view import Closed, Held, Row, View
+
+UNDER_WAY_AT_MOST = 8
+HELD_AT_MOST = 3
+
+
+def stopwatch(seconds: float) -> str:
+    """Seconds in a column: `0:45`, `12:03`, `2:13:05`."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def event(now: str, kind: str, text: str) -> str:
+    """A line for something that happened, with its time (UTC), as `batchctl log` begins its lines."""
+    return f"{now[:19].replace('T', ' ')}  {kind:<11}  {text}".rstrip()
+
+
+def title(seen: View) -> str:
+    """Which batch it is, how it stands and for how long."""
+    words = seen.status.replace("_", " ")
+    return f"Batch {seen.batch_id}: {words}, {duration(seen.seconds)}"
+
+
+def progress(seen: View) -> str:
+    """How far it is: `7 of 20 done, 1 failed, 2 under way`; what there is none of is left out after the first."""
+    number = seen.counts
+    parts = [f"{number['completed']} of {number['total']} done"]
+    names = (("failed", "failed"), ("skipped", "skipped"), ("active", "under way"))
+    return ", ".join(parts + [f"{number[name]} {words}" for name, words in names if number[name]])
+
+
+def standing(seen: View) -> List[Tuple[str, str]]:
+    """What keeps it from going on, each with its kind: `waits`, `paused`, `ended`, `nobody`."""
+    found = []
+    if seen.waiting:
+        found.append(("waits", f"Waits{_until(seen.waiting.until, seen.at)}: {seen.waiting.reason}"))
+    if seen.pause:
+        found.append(("paused", f"Paused{_until(seen.pause.until, seen.at)}: {seen.pause.reason}"))
+    if seen.ended:
+        found.append(("ended", f"The run has ended: {seen.ended}"))
+    elif seen.status == "in_progress" and not seen.at_work:
+        again = "`batchctl run --resume` goes on." if seen.spent else report.who(at_work=False)
+        found.append(("nobody", f"Nobody is at work on it: {again}" if seen.spent else again))
+    return found
+
+
+def _until(moment: object, now: str) -> str:
+    """` until 06:00 UTC (in 2 h 10 min)`; empty without a time, the date where it is not today's."""
+    if not moment:
+        return ""
+    until = str(moment)
+    try:
+        left = clock.between_s(now, until)
+    except ValueError:
+        return ""
+    day = "" if until[:10] == now[:10] else f"{until[:10]} "
+    return f" until {day}{until[11:16]} UTC ({f'in {duration(left)}' if left > 0 else 'now'})"
+
+
+def used(seen: View) -> str:
+    """What it took, with the limits that a person set; empty for a batch that no run drove."""
+    if not seen.spent:
+        return ""
+    most = {limit.name: limit for limit in seen.limits}
+    cost = f"${seen.spent.get('cost_usd', 0):.2f}"
+    parts = [f"{cost} of ${most['cost'].most:.2f}" if "cost" in most else cost]
+    parts.append(reminder.counted(int(seen.spent.get("turns", 0)), "turn"))
+    if "time" in most:
+        parts.append(f"{duration(most['time'].used)} of {duration(most['time'].most)}")
+    if "waiting" in most:
+        parts.append(f"{duration(most['waiting'].used)} of {duration(most['waiting'].most)} waited")
+    elif seen.spent.get("waited_s"):
+        parts.append(f"{duration(seen.spent['waited_s'])} waited")
+    return f"Used: {', '.join(parts)}"
+
+
+def step(row: Row) -> str:
+    """What is done with a feature, in a word."""
+    return "merging" if row.step == "merging" else row.phase or row.step
+
+
+def cost(row: Row) -> str:
+    """What its client cost so far; empty when that is not known."""
+    return "" if row.cost_usd is None else f"${row.cost_usd:.2f}"
+
+
+def attempt(row: Row) -> str:
+    """Which attempt it is."""
+    return f"attempt {row.attempt}"
+
+
+def under_way(row: Row) -> str:
+    """A feature that is under way, in a line's part."""
+    parts = [step(row), duration(row.seconds)]
+    if row.attempt > 1:
+        parts.insert(0, attempt(row))
+    if row.turns is not None:
+        parts.append(reminder.counted(row.turns, "turn"))
+    parts += [part for part in (cost(row), row.tool) if part]
+    return f"feature {row.number} ({', '.join(parts)})"
+
+
+def why_held(held: Held) -> str:
+    """Why a feature has not begun."""
+    return held.why or "waits its turn"
+
+
+def closed(entry: Closed) -> str:
+    """How a feature ended."""
+    if entry.condition == "completed":
+        return f"done  {entry.said}".rstrip()
+    return f"{entry.condition}: {entry.said}"
+
+
+def heartbeat(seen: View) -> str:
+    """All of it in one line."""
+    rows = [under_way(row) for row in seen.rows[:UNDER_WAY_AT_MOST]]
+    if len(seen.rows) > len(rows):
+        rows.append(f"{len(seen.rows) - len(rows)} more")
+    held = [f"feature {entry.number} {entry.why}" for entry in seen.held if entry.why][:HELD_AT_MOST]
+    parts = [progress(seen), ", ".join(rows), f"held: {', '.join(held)}" if held else ""]
+    parts += [words for _, words in standing(seen)]
+    parts.append(used(seen))
+    return "; ".join(part for part in parts if part)

@@ -1,0 +1,94 @@
+"""One line for the status line of Claude Code: how far the batch is, and what is being done.
+
+    text = statusline.read(given, environ, cwd)     what `batchctl statusline` prints; empty without a batch
+
+Claude Code runs it at every message, so it costs what `batchctl next` costs and changes nothing. It is never an error:
+a status line that fails is not shown, and nobody would learn why.
+"""
+
+from __future__ import annotations
+
+from . import jsontext, model, onlooker, paths, process, report
+from .errors import BatchError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List, Mapping
+
+    from .model import State
+
+LONGEST_REASON = 60  # characters
+LONGEST_GIVEN = 1024 * 1024  # bytes
+MOST_NUMBERS = 6
+UNUSABLE = "batch: its state cannot be read; see `batchctl status`"
+
+
+def read(given: bytes, environ: Mapping[str, str], cwd: str) -> str:
+    """The line for the project that `given`, the JSON that Claude Code passes on standard input, names; else for that
+    of `cwd`. Empty when there is no batch.
+    """
+    try:
+        state = onlooker.read(paths.find_project(environ, folder(given) or cwd))
+    except (BatchError, OSError):
+        return UNUSABLE
+    return "" if state is None else line(state, at_work=process.holds(state["owner"]))
+
+
+def folder(given: bytes) -> str:
+    """The folder that the session is in, by Claude Code's JSON; empty when that does not say."""
+    try:
+        told: Any = jsontext.loads(given)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(told, dict):
+        return ""
+    workspace = told.get("workspace")
+    for place in (workspace.get("current_dir") if isinstance(workspace, dict) else None, told.get("cwd")):
+        if isinstance(place, str) and place.startswith("/") and "\0" not in place:
+            return place
+    return ""
+
+
+def line(state: State, *, at_work: bool) -> str:
+    """The line, without a line break. `at_work`: the lease of the batch is alive."""
+    number = model.counts(state)
+    head = f"batch {number['completed']}/{number['total']} done"
+    head += "".join(f", {number[name]} {name}" for name in ("failed", "skipped") if number[name])
+    return " · ".join([head, *_now(state, at_work=at_work)])
+
+
+def _now(state: State, *, at_work: bool) -> List[str]:
+    """What is being done, waited for or missing; nothing to be said of a batch that is over."""
+    if not model.is_live(state):
+        return ["over"]
+    if state["pause"]:
+        until = state["pause"].get("resume_after")
+        return [f"paused{_until(until)}: {_cut(state['pause']['reason'])}"]
+    run, active = state.get("run"), state["active"]
+    doing: List[str] = []
+    if run and run["running"]:
+        doing = [_under_way(run["running"])]
+    elif active:
+        doing = [f"feature {active['feature_index'] + 1}: {active['phase']}"]
+    if run and run["waiting"]:
+        doing.append(f"waits{_until(run['waiting']['until'])}: {_cut(run['waiting']['reason'])}")
+    if not at_work:
+        return [*doing, "nobody is at work"]
+    return doing or [f"feature {state['current_index'] + 1} is next"]
+
+
+def _under_way(running: State) -> str:
+    numbers = sorted(int(name) + 1 for name in running)
+    if len(numbers) == 1:
+        return f"feature {numbers[0]}: {running[model.key(numbers[0] - 1)]['step']}"
+    more = f" and {len(numbers) - MOST_NUMBERS} more" if len(numbers) > MOST_NUMBERS else ""
+    return f"features {', '.join(map(str, numbers[:MOST_NUMBERS]))}{more}"
+
+
+def _until(moment: object) -> str:
+    return f" until {str(moment)[11:16]} UTC" if moment else ""
+
+
+def _cut(reason: str) -> str:
+    words = " ".join(report.clean(reason).split())
+    return words if len(words) <= LONGEST_REASON else words[: LONGEST_REASON - 3] + "..."

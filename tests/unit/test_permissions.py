@@ -1,0 +1,107 @@
+"""Claude Code's permission rules, as far as they stop a night or let a client try its work."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from batch_implement import permissions
+from batch_implement.permissions import IN_A_CONVERSATION, WORK
+
+
+def one(**held):
+    return [("/s.json", {"permissions": held})]
+
+
+@pytest.mark.parametrize(
+    ("rule", "tool", "about"),
+    [
+        ("Bash", "Bash", "git add -A"), ("Bash(*)", "Bash", "x"), ("Bash()", "Bash", "x"), ("*", "Bash", "x"),
+        ("Bash(git:*)", "Bash", "git add -A"), ("Bash(git add:*)", "Bash", "git add -A"),
+        ("Bash(git status:*)", "Bash", "git status"), ("Bash(git *)", "Bash", "git add -A"),
+        ("Bash(git add *)", "Bash", "git add"), ("Bash(* --force)", "Bash", "git add --force"),
+        ("Bash(make test)", "Bash", "make test"), ("Edit", "Edit", ""), ("Edit(**)", "Edit", ""),
+        ("Write(/**)", "Write", ""), ("Skill(auto-implement)", "Skill", "auto-implement"),
+        ("Skill(batch-implement:auto-implement)", "Skill", "auto-implement"),
+        ("Agent(batch-implement:reviewer)", "Agent", "batch-implement:reviewer"), ("Task", "Agent", "any"),
+    ],
+)  # fmt: skip
+def test_a_rule_is_about_what_it_names(rule, tool, about):
+    assert permissions.hits(rule, tool, about)
+
+
+@pytest.mark.parametrize(
+    ("rule", "tool", "about"),
+    [
+        ("Bash(git push:*)", "Bash", "git add -A"), ("Bash(git push *)", "Bash", "git status"),
+        ("Bash(git)", "Bash", "git status"), ("Bash(gitleaks:*)", "Bash", "git status"),
+        ("Bash(git add:*)", "Bash", "git added"), ("Edit(src/**)", "Edit", ""), ("Edit(.env)", "Edit", ""),
+        ("Write(/etc/**)", "Write", ""), ("Edit", "Write", ""), ("WebFetch", "Bash", "x"), ("Bash(", "Bash", "x"),
+        ("Skill(other)", "Skill", "auto-implement"), ("Agent(other)", "Agent", "batch-implement:reviewer"),
+        ("Bash(a.b)", "Bash", "axb"), ("", "Bash", "x"), ("bash", "Bash", "x"),
+    ],
+)  # fmt: skip
+def test_and_about_nothing_else(rule, tool, about):
+    assert not permissions.hits(rule, tool, about)
+
+
+def test_a_night_may_go_on_although_pushes_and_secrets_are_denied():
+    held = one(deny=["Bash(git push:*)", "Bash(curl:*)", "Read(.env)", "Edit(.env)"], ask=["WebFetch"])
+    assert permissions.forbidding(held, WORK) == []
+
+
+@pytest.mark.parametrize("kind", ["deny", "ask"])
+def test_a_rule_that_stops_the_work_is_named_with_its_place(kind):
+    held = one(**{kind: ["Bash(git commit:*)", "WebFetch"]})
+    assert permissions.forbidding(held, WORK) == [f"{kind} Bash(git commit:*) in /s.json"]
+
+
+def test_the_command_of_a_conversation_is_not_needed_at_night():
+    held = one(deny=["Skill(auto-implement)"])
+    assert permissions.forbidding(held, WORK) == []
+    assert len(permissions.forbidding(held, IN_A_CONVERSATION)) == 1
+
+
+def test_a_line_is_allowed_when_each_of_its_commands_is():
+    held = one(allow=["Bash(make:*)", 3])
+    assert permissions.allowed(held, [], "make  lint && make test")
+    assert not permissions.allowed(held, [], "make lint && npm test")
+    assert permissions.allowed(held, ["Bash(npm test)"], "make lint; npm test")
+    assert permissions.parts("a && b || c; d | e\nf &&") == ["a", "b", "c", "d", "e", "f"]
+
+
+def test_what_switches_hooks_off_is_told_wherever_it_holds():
+    found = [
+        ("/s.json", {"disableAllHooks": True}),
+        (permissions.MANAGED, {"allowManagedHooksOnly": True}),
+        ("/other.json", {"allowManagedHooksOnly": True, "disableAllHooks": "yes"}),
+    ]
+    told = list(permissions.without_hooks(found))
+    assert len(told) == 2
+    assert told[0].startswith("/s.json has disableAllHooks")
+    assert told[1].startswith(f"{permissions.MANAGED} has allowManagedHooksOnly")
+
+
+def test_the_settings_of_organisation_project_clone_and_person_are_read(tmp_path, monkeypatch):
+    places = {
+        "managed": tmp_path / "managed.json", "project": tmp_path / "p/.claude/settings.json",
+        "local": tmp_path / "p/.claude/settings.local.json", "person": tmp_path / "home/.claude/settings.json",
+    }  # fmt: skip
+    monkeypatch.setattr(permissions, "MANAGED", str(places["managed"]))
+    for name, path in places.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"name": name}))
+    environ = {"HOME": str(tmp_path / "home")}
+    found = permissions.settings(str(tmp_path / "p"), environ)
+    assert [data["name"] for _, data in found] == ["managed", "project", "local", "person"]
+    places["local"].write_text("{")
+    places["project"].write_text("[]")
+    elsewhere = permissions.settings(str(tmp_path / "p"), {**environ, "CLAUDE_CONFIG_DIR": str(tmp_path / "none")})
+    assert [data["name"] for _, data in elsewhere] == ["managed"]
+
+
+def test_odd_settings_hold_no_rules():
+    for held in ({"permissions": []}, {"permissions": {"deny": "Bash"}}, {"permissions": {"deny": [1, None]}}, {}):
+        assert permissions.forbidding([("/s.json", held)], WORK) == []
+    off = {"permissions": {"disableBypassPermissionsMode": "disable"}}
+    assert permissions.mode_is_off([("/a", {"permissions": 3}), ("/b", off)]) == ["/b"]

@@ -1,0 +1,541 @@
+"""What would stop the night, with real git and a stand-in for `claude` on PATH."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+
+import pytest
+from batch_implement import cli, doctor, runs
+from batch_implement.paths import Project
+from batch_implement.runner import ground, options, preflight, trial
+from batch_implement.runner.options import Options
+from batches import NOW, commit, completed, files_in, git, given_up, new_batch, owner, then
+from gh_stand_in import StandIn
+
+BRANCH = "batch/batch-1/merged"
+REMEDY = re.compile(r"`[a-z-]|Give |Take them out|Make room|End something")
+CLAUDE = """#!/bin/sh
+case "$1 $2" in
+"--version ") echo "${FAKE_VERSION:-2.1.330} (Claude Code)" ;;
+"auth status") echo "$FAKE_AUTH" ;;
+*) touch "$FAKE_STARTED" ;;
+esac
+"""
+
+
+@pytest.fixture
+def night(repository, tmp_path, monkeypatch):
+    """What a preflight finds: `night(state, jobs=2)` as check -> [(verdict, text)]; by default nothing is bad."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    (folder / "claude").write_text(CLAUDE)
+    (folder / "claude").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_AUTH", '{"loggedIn": true, "authMethod": "api_key"}')
+    monkeypatch.setenv("FAKE_STARTED", str(tmp_path / "client was started"))
+
+    def look(state=None, **wish):
+        settled = options.settled(Options(**wish), str(repository))
+        state = state or new_batch(3, verify="true")
+        found = {}
+        for entry in preflight.check(Project(str(repository)), state, settled, os.environ, cli.PLUGIN):
+            found.setdefault(entry["check"], []).append((entry["verdict"], entry["text"]))
+        assert not (tmp_path / "client was started").exists()
+        return found
+
+    return look
+
+
+def looked(look):
+    """The looks' pairs; every one that is bad says what to do."""
+    found = list(look)
+    for verdict, text in found:
+        assert verdict != doctor.BAD or REMEDY.search(text), f"no remedy: {text}"
+    return found
+
+
+def verdicts(look):
+    return [verdict for verdict, _ in looked(look)]
+
+
+def begun(state, **more):
+    """The batch under a run."""
+    wish = {"branch": BRANCH, "base_commit": "c0ffee", "target": "main", "worktrees": "/w/batch-1", "jobs": 1}
+    return then(state, runs.begin, NOW, owner(), **{**wish, "options": {}, "budgets": {}, **more})
+
+
+# -- all of it ---------------------------------------------------------------------------------------------------------
+
+
+def test_on_good_ground_nothing_is_bad_and_nothing_changes(night, repository, tmp_path):
+    before = files_in(tmp_path), git(repository, "for-each-ref"), git(repository, "worktree", "list")
+    found = night(jobs=2)
+    assert list(found) == [
+        "python", "git", "tree", "branch", "worktrees", "features", "limits", "hooks", "permissions", "client", "login",
+        "memory", "disk", "verify",
+    ]  # fmt: skip
+    assert [found[name] for name in found if any(verdict == doctor.BAD for verdict, _ in found[name])] == []
+    assert found["verify"][-1][1].startswith("`true` passes on the commit that the run begins on")
+    after = files_in(tmp_path), git(repository, "for-each-ref"), git(repository, "worktree", "list")
+    new = {name for name in after[0] - before[0] if not name.startswith("repository/.git/objects")}
+    assert (new, after[1:]) == (set(), before[1:])
+
+
+def test_the_verify_command_is_tried_only_when_nothing_else_is_bad(night, repository, tmp_path):
+    (repository / "README.md").write_text("changed")
+    found = night(new_batch(2, verify=f"touch '{tmp_path}/verified'"))
+    assert found["tree"][0][0] == doctor.BAD
+    assert found["verify"] == [(doctor.LOOK, "not tried: what is bad above comes first")]
+    assert not (tmp_path / "verified").exists()
+
+
+def test_outside_of_git_and_before_the_first_commit_the_rest_is_not_tried(night, repository):
+    shutil.rmtree(repository / ".git")
+    assert list(night()) == ["python", "git"]
+    git(repository, "init", "-q")
+    found = night()
+    assert "There is no commit to begin on" in found["tree"][0][1]
+    assert "verify" not in found
+
+
+def test_a_command_in_place_of_the_client_needs_no_client(night, monkeypatch):
+    monkeypatch.setenv("FAKE_VERSION", "none")
+    found = night(worker="true")
+    assert not {"hooks", "permissions", "client", "login", "memory"} & found.keys()
+    assert found["verify"][-1][0] == doctor.GOOD
+
+
+def test_with_pull_requests_the_remote_is_looked_at(night, repository, tmp_path, monkeypatch):
+    assert "remote" not in night()
+    assert night(pr="batch")["remote"][0][0] == doctor.BAD
+    remote = tmp_path / "remote/acme/widgets.git"
+    git(repository, "clone", "-q", "--bare", ".", str(remote))
+    git(repository, "remote", "add", "origin", str(remote))
+    github = StandIn(tmp_path / "github.json")
+    github.on_path(monkeypatch)
+    head = git(repository, "rev-parse", "HEAD")
+
+    def look():
+        return looked(preflight._remote(str(repository), head, BRANCH))
+
+    assert look() == [
+        (
+            doctor.GOOD,
+            f"branches go to origin, pull requests into {github.github()['url']} (its own rules are not tried)",
+        )
+    ]
+    github.change(permission="READ")
+    assert "gh's login may only read" in look()[0][1]
+    github.change(permission=None)
+    assert look()[0][0] == doctor.LOOK
+    shutil.rmtree(remote)
+    ((verdict, text),) = look()
+    assert (verdict, "`git remote -v`" in text) == (doctor.BAD, True)
+
+
+# -- the tree and the branches -----------------------------------------------------------------------------------------
+
+
+def tree(repository, merge=False):
+    return looked(ground.tree(str(repository), merge=merge))
+
+
+def test_a_clean_tree_is_good_and_what_is_not_tracked_does_not_matter(repository):
+    (repository / "notes.txt").write_text("x")
+    assert tree(repository) == [(doctor.GOOD, "nothing is modified or staged on main")]
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_what_is_modified_or_staged_is_bad(repository, staged):
+    (repository / "README.md").write_text("changed")
+    if staged:
+        git(repository, "add", ".")
+    ((verdict, text),) = tree(repository)
+    assert (verdict, "README.md" in text, "without them. Commit" in text) == (doctor.BAD, True, True)
+    assert "`--merge` could not bring it in" in tree(repository, merge=True)[0][1]
+
+
+def test_what_git_is_in_the_middle_of_is_bad(repository):
+    (repository / ".git/MERGE_HEAD").write_text(git(repository, "rev-parse", "HEAD") + "\n")
+    assert tree(repository)[0][1].startswith("A merge is in progress")
+
+
+def test_a_detached_head_is_bad_only_with_merge(repository):
+    git(repository, "switch", "-q", "--detach")
+    assert tree(repository) == [(doctor.GOOD, "nothing is modified or staged on a detached HEAD")]
+    assert "HEAD is detached" in tree(repository, merge=True)[-1][1]
+
+
+def test_what_no_work_tree_will_have_is_worth_a_look(repository):
+    (repository / "CLAUDE.md").write_text("x")
+    assert tree(repository)[-1] == (
+        doctor.LOOK, "Not committed, so no work tree has it: CLAUDE.md. Commit it if the work needs it.",
+    )  # fmt: skip
+    (repository / ".gitmodules").write_text("")
+    commit(repository)
+    assert "leaves them empty in a new work tree" in tree(repository)[-1][1]
+    assert len(tree(repository)) == 2
+
+
+def branch(repository):
+    ((verdict, text),) = looked(ground.branches(str(repository), "batch-1", BRANCH))
+    return verdict, text
+
+
+def test_the_batchs_branch_may_be_new_or_on_one_line_with_head(repository):
+    assert branch(repository) == (doctor.GOOD, f"{BRANCH} begins at HEAD")
+    head = git(repository, "rev-parse", "HEAD")
+    git(repository, "branch", BRANCH)
+    assert branch(repository) == (doctor.GOOD, f"{BRANCH} is at HEAD")
+    later = commit(repository, a="1")
+    assert branch(repository) == (doctor.GOOD, f"{BRANCH} is behind HEAD and will be brought up to it")
+    assert ground.base(str(repository), BRANCH) == later
+    git(repository, "reset", "-q", "--hard", head)
+    git(repository, "branch", "-f", BRANCH, later)
+    assert branch(repository) == (doctor.GOOD, f"{BRANCH} is ahead of HEAD, with what was done so far")
+    assert ground.base(str(repository), BRANCH) == later
+    commit(repository, b="1")
+    verdict, text = branch(repository)
+    assert (verdict, f"`git merge {BRANCH}`" in text) == (doctor.BAD, True)
+
+
+@pytest.mark.parametrize("name", ["batch", "batch/batch-1"])
+def test_a_branch_where_a_folder_of_branches_has_to_be_is_bad(repository, name):
+    git(repository, "branch", name)
+    verdict, text = branch(repository)
+    assert (verdict, f"`git branch -m {name} {name}-old`" in text) == (doctor.BAD, True)
+    git(repository, "pack-refs", "--all")
+    assert branch(repository) == (verdict, text)
+
+
+def test_the_batchs_branch_must_not_be_checked_out(repository):
+    git(repository, "switch", "-q", "-c", BRANCH)
+    verdict, text = branch(repository)
+    assert (verdict, f"is checked out in {repository}" in text) == (doctor.BAD, True)
+
+
+def test_a_batch_id_that_git_takes_in_no_branch_is_bad(repository):
+    found = looked(ground.branches(str(repository), "night.lock", "batch/night.lock/merged"))
+    assert (found[0][0], "needs another id" in found[0][1]) == (doctor.BAD, True)
+
+
+# -- room --------------------------------------------------------------------------------------------------------------
+
+
+def folder(repository, place):
+    ((verdict, text),) = looked(ground.folder(str(repository), str(place)))
+    return verdict, text
+
+
+def test_work_trees_go_outside_of_the_project_where_one_can_write(repository, tmp_path, monkeypatch):
+    assert folder(repository, f"{repository}.worktrees")[0] == doctor.GOOD
+    assert folder(repository, tmp_path / "not/there/yet")[0] == doctor.GOOD
+    for inside in (repository, repository / "trees", repository / ".git/trees"):
+        verdict, text = folder(repository, inside)
+        assert (verdict, "is inside the project" in text) == (doctor.BAD, True)
+    (tmp_path / "link").symlink_to(repository)
+    assert folder(repository, tmp_path / "link" / "trees")[0] == doctor.BAD
+    (tmp_path / "file").write_text("")
+    assert "is no folder" in folder(repository, tmp_path / "file" / "trees")[1]
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "cannot be written to" in folder(repository, tmp_path / "trees")[1]
+
+
+def test_room_is_needed_for_each_client(repository, monkeypatch):
+    head = git(repository, "rev-parse", "HEAD")
+    assert ground.tree_bytes(str(repository), head) == len("# scratch\n")
+    assert verdicts(ground.disk(str(repository), head, f"{repository}.worktrees", 2)) == [doctor.GOOD]
+    monkeypatch.setattr(ground, "tree_bytes", lambda root, commit: 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 5 * 10**9))
+    assert verdicts(ground.disk(str(repository), head, f"{repository}.worktrees", 1)) == [doctor.GOOD]
+    ((verdict, text),) = looked(ground.disk(str(repository), head, f"{repository}.worktrees", 2))
+    assert (verdict, "5.0 GB free" in text, "may take 5.0 GB" in text) == (doctor.BAD, True, True)
+
+
+def test_an_older_git_tells_the_size_of_a_tree_too(repository):
+    (repository / "with a space.txt").write_text("12345")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "x")
+    assert sum(int(size) for size in ground._sizes(str(repository), "HEAD")) == len("# scratch\n") + 5
+
+
+@pytest.mark.parametrize(
+    ("free", "jobs", "verdict"), [(None, 9, "ok"), (500, 1, "bad"), (700, 1, "ok"), (1300, 3, "look"), (9000, 4, "ok")]
+)
+def test_memory_is_needed_for_each_client(monkeypatch, free, jobs, verdict):
+    monkeypatch.setattr(ground, "available_mb", lambda: free)
+    found = list(ground.memory(jobs))
+    assert [entry[0] for entry in found] == [verdict]
+    if verdict == "look":
+        assert "(2 would fit)" in found[0][1]
+
+
+def test_what_a_container_may_take_counts_when_it_is_less(tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal: 16000000 kB\nMemAvailable:    8000000 kB\n")
+
+    def have():
+        return ground.available_mb(str(tmp_path / "meminfo"), str(tmp_path))
+
+    assert have() == 8000
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("900000000\n")
+    assert have() == 8000
+    (tmp_path / "memory.max").write_text("2000000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\nfile 400000000\n")
+    assert have() == 1500
+    (tmp_path / "meminfo").unlink()
+    (tmp_path / "memory.max").unlink()
+    assert have() is None
+
+
+# -- the batch, its limits, the client ---------------------------------------------------------------------------------
+
+
+def features(state, **wish):
+    return looked(preflight._features(state, options.settled(Options(**wish), "/p")))
+
+
+def test_something_has_to_be_left_to_do():
+    assert features(new_batch(2)) == [(doctor.GOOD, "2 to do; what each needs is known and in order")]
+    assert "1 are completed, 1 to do" in features(completed(new_batch(2)))[0][1]
+    over = given_up(completed(new_batch(2)))
+    ((verdict, text),) = features(over)
+    assert (verdict, "`batchctl retry`" in text) == (doctor.BAD, True)
+
+
+def test_a_batch_that_somebody_is_at_is_bad_and_one_whose_run_is_dead_is_not():
+    ((verdict, text), _) = features(new_batch(2, owner=owner()))
+    assert (verdict, "being worked on by" in text) == (doctor.BAD, True)
+    dead = begun(new_batch(2))
+    spot = {"base": "b", "branch": "x", "worktree": "/w", "session_id": "s", "place": "here"}
+    dead = runs.dispatch(dead, NOW, 1, **spot)
+    dead["owner"] = {**dead["owner"], "pid": None}
+    assert features(dead) == [(doctor.GOOD, "2 to do; what each needs is known and in order")]
+
+
+def test_a_review_cannot_be_had_from_a_command():
+    reviewed = new_batch(2, evidence=["commit", "review"])
+    assert verdicts(preflight._features(reviewed, Options())) == [doctor.GOOD]
+    assert "no --worker can" in features(reviewed, worker="true")[0][1]
+
+
+def limits(state=None, **wish):
+    return looked(preflight._limits(state or new_batch(2), options.settled(Options(**wish), "/p")))
+
+
+def test_the_limits_are_told_as_they_were_typed():
+    assert limits() == [(doctor.GOOD, "a client has 2h; no limit on what it costs")]
+    ((_, text),) = limits(
+        feature_time=1800, feature_turns=50, feature_cost=2.5, max_time=28_800, max_cost=20, max_wait=5400
+    )
+    assert text == (
+        "a client has 30m, 50 turns, $2.50; no feature begins after 8h; nor once $20.00 are spent; 1h30m of waiting in "
+        "all"
+    )
+
+
+def test_a_limit_that_is_reached_before_the_run_begins_is_bad():
+    spent = begun(new_batch(2))
+    spent["run"]["spent"].update(cost_usd=5.0, waited_s=3600)
+    assert "has cost $5.00 already, and --max-cost is $5.00" in limits(spent, max_cost=5.0)[0][1]
+    assert "has waited 1h already" in limits(spent, max_wait=1800)[0][1]
+    assert [verdict for verdict, _ in limits(spent, max_cost=5.01, max_wait=3601)] == [doctor.GOOD]
+
+
+def test_limits_that_do_not_fit_each_other_are_worth_a_look():
+    assert limits(max_time=3600)[0][0] == doctor.LOOK
+    long = new_batch(2, verify="make test", verify_timeout_s=9000)
+    assert "may take 2h30m, a client has 2h in all" in limits(long)[0][1]
+
+
+def permissions_for(repository, state, **wish):
+    wish = options.settled(Options(**wish), "/p")
+    return looked(preflight._permissions(Project(str(repository)), state, wish, os.environ))
+
+
+def test_a_client_that_may_not_try_its_work_is_worth_a_look(repository):
+    state = new_batch(2, verify="make lint && 'my tests' --all")
+    ((good, _), (verdict, text)) = permissions_for(repository, state)
+    assert (good, verdict) == (doctor.GOOD, doctor.LOOK)
+    assert "`--allow 'Bash(make lint)' --allow 'Bash('\"'\"'my tests'\"'\"' --all)'` lets it" in text
+    assert len(permissions_for(repository, state, permission_mode="auto")) == 1
+    assert len(permissions_for(repository, state, allow=["Bash(make:*)", "Bash('my tests':*)"])) == 1
+    assert len(permissions_for(repository, new_batch(2))) == 1
+    (repository / ".claude").mkdir()
+    (repository / ".claude/settings.json").write_text(json.dumps({"permissions": {"deny": ["Bash(make:*)"]}}))
+    assert "(deny Bash(make:*) in " in permissions_for(repository, state)[1][1]
+    (repository / ".claude/settings.json").write_text(json.dumps({"permissions": {"deny": ["Bash(git add:*)"]}}))
+    assert permissions_for(repository, state)[0][0] == doctor.BAD
+
+
+def test_a_mode_that_the_client_would_refuse_is_bad(repository, monkeypatch):
+    mode = {"permission_mode": "bypassPermissions"}
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert "refuses the mode bypassPermissions to root" in permissions_for(repository, new_batch(2), **mode)[1][1]
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert len(permissions_for(repository, new_batch(2), **mode)) == 1
+    (repository / ".claude").mkdir()
+    off = {"permissions": {"disableBypassPermissionsMode": "disable"}}
+    (repository / ".claude/settings.json").write_text(json.dumps(off))
+    assert "switches the mode bypassPermissions off" in permissions_for(repository, new_batch(2), **mode)[1][1]
+
+
+def login(repository):
+    program = shutil.which("claude")
+    found = looked(preflight._login(str(repository), program, os.environ))
+    assert len(found) == 1
+    return found[0]
+
+
+def test_whether_the_client_is_logged_in_is_asked_of_it(night, repository, monkeypatch):
+    assert login(repository) == (
+        doctor.GOOD, "logged in (api key); whether that is still taken shows with the first turn",
+    )  # fmt: skip
+    monkeypatch.setenv("FAKE_AUTH", '{"loggedIn": false}')
+    assert "`claude auth login`" in login(repository)[1]
+    for said in ("", "error: unknown command", "[]", '{"loggedIn": "yes"}'):
+        monkeypatch.setenv("FAKE_AUTH", said)
+        assert login(repository)[0] == doctor.LOOK
+    monkeypatch.setenv("FAKE_VERSION", "2.1.197")
+    monkeypatch.setenv("FAKE_AUTH", '{"loggedIn": true}')
+    assert "is not asked" in login(repository)[1]
+
+
+def test_a_client_that_is_not_there_is_told_by_the_name_it_was_given(night, repository):
+    wish = Options(client="/no/such/claude")
+    assert "/no/such/claude is no program" in looked(preflight._client(None, wish))[0][1]
+    assert "install Claude Code" in next(preflight._client(None, Options()))[1]
+
+
+# -- the throw-away work tree ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tried(repository, tmp_path):
+    """What the trial of a verify command finds; afterwards nothing is left of it."""
+    place = tmp_path / "trees" / "batch-1" / "preflight"
+
+    def look(verify="true", timeout_s=60, feature_time_s=7200):
+        head = git(repository, "rev-parse", "HEAD")
+        before = git(repository, "for-each-ref")
+        found = looked(
+            trial.trial(str(repository), head, str(place), verify, timeout_s=timeout_s, feature_time_s=feature_time_s)
+        )
+        assert git(repository, "worktree", "list").count("\n") == 0
+        assert git(repository, "for-each-ref") == before
+        assert git(repository, "rev-parse", "HEAD") == head
+        return found
+
+    return look
+
+
+def test_the_verify_command_runs_on_the_commit_and_not_in_the_persons_tree(tried, repository):
+    (repository / "only here.txt").write_text("")
+    (repository / "README.md").write_text("changed")
+    check = f"grep -q scratch README.md && ! test -e 'only here.txt' && test $PWD != '{repository}' && touch left"
+    assert [verdict for verdict, _ in tried(check)] == [doctor.GOOD]
+    assert not (repository / "left").exists()
+    assert tried(None)[0][0] == doctor.LOOK
+
+
+def test_a_verify_command_that_fails_shows_the_end_of_what_it_said_and_the_likely_cause(tried, repository):
+    ((verdict, text),) = tried("echo no such module; exit 3")
+    assert (verdict, "(exit status 3)" in text, text.endswith("> no such module")) == (doctor.BAD, True, True)
+    assert "needs something there that is not committed" in text
+    (repository / "node_modules").mkdir()
+    assert "Your tree has node_modules, which git ignores" in tried("exit 1")[0][1]
+
+
+def test_a_verify_command_that_does_not_end_is_ended(tried, tmp_path):
+    ((verdict, text),) = tried(f"sleep 300 & echo $! > '{tmp_path}/pid'; wait", timeout_s=1)
+    assert (verdict, "did not end within 1s" in text) == (doctor.BAD, True)
+    assert not os.path.exists(f"/proc/{(tmp_path / 'pid').read_text().strip()}/exe")
+
+
+def test_a_verify_command_that_takes_longer_than_a_client_has_is_bad(tried):
+    ((verdict, text),) = tried("sleep 0.1", feature_time_s=0)
+    assert (verdict, "`--feature-time`" in text) == (doctor.BAD, True)
+
+
+def test_a_verify_command_that_changes_tracked_files_is_worth_a_look(tried):
+    found = tried("echo x > README.md; echo y > new")
+    assert [verdict for verdict, _ in found] == [doctor.LOOK, doctor.GOOD]
+    assert "README.md" in found[0][1]
+    assert "new" not in found[0][1].split(":")[1].split(".")[0]
+
+
+def hook(repository, script):
+    path = repository / ".git/hooks/pre-commit"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_a_commit_hook_that_refuses_in_a_new_work_tree_is_worth_a_look(tried, repository):
+    hook(repository, "echo 'lint-staged: not found' >&2; exit 1")
+    found = tried()
+    assert [verdict for verdict, _ in found] == [doctor.LOOK, doctor.GOOD]
+    assert "lint-staged: not found" in found[0][1]
+
+
+def test_a_commit_that_cannot_be_signed_or_waits_is_bad(tried, repository, monkeypatch):
+    git(repository, "config", "commit.gpgSign", "true")
+    git(repository, "config", "gpg.program", "false")
+    assert "`git config commit.gpgSign false`" in tried()[0][1]
+    git(repository, "config", "commit.gpgSign", "false")
+    hook(repository, "sleep 20")
+    monkeypatch.setattr(trial, "COMMIT_S", 0.5)
+    assert "a hook, or the signing of commits, waits for somebody" in tried()[0][1]
+
+
+def test_a_work_tree_that_cannot_be_made_is_bad(tried, repository, tmp_path):
+    (tmp_path / "trees/batch-1/preflight").mkdir(parents=True)
+    (tmp_path / "trees/batch-1/preflight/mine").write_text("x")
+    ((verdict, text),) = tried()
+    assert (verdict, text.startswith("A work tree cannot be made: ")) == (doctor.BAD, True)
+    assert (tmp_path / "trees/batch-1/preflight/mine").read_text() == "x"
+
+
+# -- what a dry run shows ----------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_shows_order_dependencies_what_runs_side_by_side_and_limits():
+    state = new_batch(["add a", "add \x1b[1mb", "c " + "x" * 200, "d"], needs={2: [0, 1]}, order=[1, 0, 2, 3])
+    state["details"] = {"0": {"touches": ["src/"]}, "3": {"touches": ["src/x.py"]}}
+    wish = options.settled(Options(jobs=3, merge=True, pr="feature", max_cost=5.0), "/p")
+    lines = preflight.text(state, [{"check": "git", "verdict": "ok", "text": "git 2"}], wish).split("\n")
+    assert lines == [
+        "ok    git          git 2",
+        "",
+        "Batch batch-1: 4 of 4 features to do, up to 3 at a time.",
+        "   2  add  [1mb",
+        "   1  add a  (not beside 4)",
+        f"   3  c {'x' * 98}...  (after 1, 2)",
+        "   4  d  (not beside 1)",
+        "Side by side, if all took equally long: 2, 1 | 3, 4",
+        "Limits: a client has 2h; no feature begins once $5.00 are spent; 3 retries of a feature; a pause after 5 "
+        "failures in a row.",
+        "Done by: claude in mode acceptEdits, each in a work tree below /p.worktrees.",
+        "Merged into: batch/batch-1/merged; your branch is moved up to it at the end, a pull request is opened for "
+        "each feature.",
+        "Nothing was written or started.",
+    ]
+
+
+def test_a_dry_run_of_a_batch_under_way_shows_what_is_left():
+    state = completed(new_batch(3))
+    text = preflight.text(state, [{"check": "git", "verdict": "bad", "text": "x"}], options.settled(Options(), "/p"))
+    assert "2 of 3 features to do, up to 1 at a time" in text
+    assert "   1  feature 1" not in text
+    assert "Side by side" not in text
+    assert text.endswith("It could not start now: see what is bad above.\nNothing was written or started.")
+
+
+def test_rounds_end_where_what_is_left_needs_what_failed():
+    state = new_batch(3, needs={2: [1]})
+    assert list(preflight._rounds(state, 1)) == [[0], [1], [2]]
+    assert list(preflight._rounds(state, 9)) == [[0, 1], [2]]
+    assert list(preflight._rounds(given_up(completed(state)), 9)) == []

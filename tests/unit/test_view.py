@@ -1,0 +1,233 @@
+"""What there is to see of a batch: made from its state and the work trees that it names, and of nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+from batch_implement import runs, transitions
+from batch_implement.paths import Project
+from batch_implement.runner import view, wording
+from batch_implement.store import Store
+from batches import all_completed, completed, git, new_batch, started, then
+from batches import given_up as failed_for_good
+from driven import BEGAN, NOW, client_ended, dispatched, driven, given_up, merged, queued
+
+UNTIL = "2026-02-01T06:00:00Z"
+HOSTILE = "a\x1b[2Jb\nc\u202ed \x07e"
+
+
+@pytest.fixture
+def worktree(repository: Path) -> Path:
+    """A work tree with a batch of one whose feature is open."""
+    path = repository.parent / "worktrees" / "1-feature"
+    git(repository, "worktree", "add", "-q", str(path), "-b", "batch/batch-1/1")
+    Store(Project(str(path))).create(then(started(new_batch(1)), transitions.set_phase, "verify"))
+    return path
+
+
+def progress(worktree: Path, told: object) -> Path:
+    """What the client of that work tree says of itself."""
+    folder = Path(Project(str(worktree)).private) / "logs" / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "progress.json"
+    file.write_text(told if isinstance(told, str) else json.dumps(told), encoding="utf-8")
+    return file
+
+
+def row_of(worktree: Path, **options) -> view.Row:
+    (row,) = view.of_state(dispatched(driven(), 0, worktree=str(worktree), **options), NOW).rows
+    return row
+
+
+def test_without_a_batch_there_is_nothing_to_see(store):
+    assert view.of(store.project, NOW) is None
+
+
+def test_a_batch_on_disk_is_seen_as_its_state_is(store):
+    state = store.create(driven())
+    assert view.of(store.project, NOW) == view.of_state(state, NOW)
+
+
+def test_a_batch_that_a_client_does_shows_its_open_feature():
+    seen = view.of_state(then(started(completed(new_batch(3))), transitions.set_phase, "plan"), "2026-02-01T00:01:00Z")
+    (row,) = seen.rows
+    assert (row.number, row.text, row.attempt, row.step, row.phase, row.seconds) == (
+        2, "feature 2", 1, "working", "plan", 61,
+    )  # fmt: skip
+    assert (row.turns, row.cost_usd, row.tool) == (None, None, None)
+    assert (seen.spent, seen.limits, seen.ended, seen.at_work) == ({}, [], "", False)
+
+
+def test_each_feature_that_is_under_way_has_a_row_by_number():
+    state = dispatched(dispatched(dispatched(driven(), 3), 0, at="2026-02-01T00:30:00Z"), 1)
+    seen = view.of_state(queued(state, 3), NOW)
+    assert [(row.number, row.step, row.seconds) for row in seen.rows] == [
+        (1, "working", 1800), (2, "working", 3600), (4, "merging", 3600),
+    ]  # fmt: skip
+    assert (seen.seconds, seen.at_work) == (3600, True)
+
+
+def test_how_far_a_client_is_stands_in_its_work_tree(worktree):
+    progress(worktree, {"turns": 34, "cost_usd": 1.5, "tool": "Bash", "phase": "other", "session_id": "session-0"})
+    row = row_of(worktree)
+    assert (row.turns, row.cost_usd, row.tool) == (34, 1.5, "Bash")
+    assert row.phase == "verify"  # what the state of the batch of one says
+
+
+def test_of_another_machine_nothing_is_read(worktree):
+    progress(worktree, {"turns": 34, "session_id": "session-0"})
+    row = row_of(worktree, place="elsewhere")
+    assert (row.turns, row.phase, row.place) == (None, None, "elsewhere")
+
+
+def test_what_an_earlier_client_of_the_same_work_tree_said_is_not_counted_again(worktree):
+    progress(worktree, {"turns": 34, "cost_usd": 9, "session_id": "another"})
+    assert row_of(worktree).turns is None
+
+
+def told(**fields: object) -> str:
+    """What the client of the session that is under way says."""
+    return json.dumps({"session_id": "session-0", **fields})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "[" * 50_000, '{"session_id": 5, "turns": 1}', told(turns=math.nan, cost_usd=math.inf),
+        told(turns=-1, cost_usd=-1, tool=4), told(turns=True), told(turns="34", cost_usd=None), told(cost_usd=1e300),
+        told(turns=1) + " " * 70_000,
+    ],
+    ids=range(11),
+)  # fmt: skip
+def test_what_cannot_be_believed_is_left_out(worktree, text):
+    progress(worktree, text)
+    row = row_of(worktree)
+    assert (row.turns, row.cost_usd, row.tool, row.phase) == (None, None, None, "verify")
+
+
+@pytest.mark.parametrize("other", ["a link", "a FIFO", "a folder"])
+def test_what_is_no_file_is_neither_followed_nor_waited_for(worktree, other):
+    file = progress(worktree, {"turns": 34, "session_id": "session-0"})
+    moved = file.rename(file.with_name("elsewhere.json"))
+    if other == "a link":
+        file.symlink_to(moved)
+    elif other == "a FIFO":
+        os.mkfifo(file)
+    else:
+        file.mkdir()
+    assert row_of(worktree).turns is None
+
+
+def test_a_work_tree_that_is_gone_leaves_the_row(tmp_path):
+    assert row_of(tmp_path / "gone").phase is None
+
+
+def test_what_is_spent_has_what_is_under_way_and_nothing_twice(worktree):
+    progress(worktree, {"turns": 34, "cost_usd": 1.5, "session_id": "session-0"})
+    state = dispatched(merged(driven(budgets={"cost_usd": 10.0}), 1), 0, worktree=str(worktree))
+    seen = view.of_state(state, NOW)
+    assert (seen.spent["turns"], seen.spent["cost_usd"]) == (44, 2.0)
+    assert seen.limits == [view.Limit("cost", 2.0, 10.0)]
+    seen = view.of_state(queued(state, 0), NOW)  # its client has ended and is counted
+    assert (seen.spent["turns"], seen.spent["cost_usd"]) == (20, 1.0)
+
+
+def test_limits_are_those_that_were_set_with_what_is_used():
+    state = then(driven(budgets={"time_s": 7200, "wait_s": 600}), runs.wait, BEGAN, UNTIL, "usage limit", "usage_limit")
+    seen = view.of_state(state, "2026-02-01T00:05:00Z")
+    assert seen.limits == [view.Limit("time", 300, 7200), view.Limit("waiting", 300, 600)]
+    assert seen.waiting == view.Waiting("usage limit", UNTIL)
+
+
+def test_what_waits_is_listed_in_order_with_the_reason():
+    state = driven(["a", "b", "c", "d"], needs={2: [0]}, order=[3, 0, 1, 2])
+    state = dispatched(state, 3)
+    assert view.of_state(state, NOW).held == [
+        view.Held(1, "a", ""), view.Held(2, "b", ""), view.Held(3, "c", "after 1"),
+    ]  # fmt: skip
+
+
+def test_the_features_that_were_closed_last_are_there_the_last_one_first():
+    state = driven(9, needs={8: [7]})
+    for minute, index in enumerate([4, 2, 0, 1]):
+        state = merged(state, index, f"2026-02-01T00:0{minute}:00Z")
+    state = merged(state, 3, "2026-02-01T00:04:00Z", no_change="it is there")
+    state = given_up(state, 7, HOSTILE, "2026-02-01T00:05:00Z")
+    last = view.of_state(state, NOW).last
+    assert [entry.number for entry in last] == [8, 4, 2, 1, 3]
+    said = {entry.number: (entry.condition, entry.said) for entry in last}
+    assert said[2] == ("completed", "c0ffee")
+    assert said[4] == ("completed", "no change needed")
+    assert said[8] == ("failed", "a [2Jb c d e")
+
+
+def test_texts_are_on_one_line_without_control_characters():
+    state = then(dispatched(driven([HOSTILE, "b"]), 0), runs.wait, NOW, UNTIL, HOSTILE, "network")
+    seen = view.of_state(then(state, transitions.pause, NOW, HOSTILE), NOW)
+    shown = "a [2Jb c d e"
+    assert (seen.rows[0].text, seen.waiting.reason, seen.pause.reason) == (shown, shown, shown)
+    assert view.one_line("\ud800") == "?"
+    assert len(view.one_line("x" * 10**6)) == view.LONGEST_TEXT
+
+
+def test_a_run_whose_driver_is_dead_is_nobodys():
+    dead = 2**22 + 1  # no process has this number
+    seen = view.of_state(dispatched(driven(pid=dead), 0), NOW)
+    assert not seen.at_work
+    assert wording.standing(seen) == [("nobody", "Nobody is at work on it: `batchctl run --resume` goes on.")]
+
+
+def test_later_the_times_have_gone_on_and_nothing_else_has():
+    state = dispatched(driven(budgets={"time_s": 7200, "cost_usd": 1.0}), 0)
+    seen = view.of_state(state, NOW)
+    assert view.later(seen, "2026-02-01T01:00:30Z") == view.of_state(state, "2026-02-01T01:00:30Z")
+    over = view.of_state(all_completed(new_batch(1)), NOW)
+    assert view.later(over, UNTIL) == over
+
+
+def test_a_run_that_has_ended_grows_no_older():
+    state = then(merged(driven(1), 0), runs.end, NOW, "nothing is left to do")
+    seen = view.of_state(state, UNTIL)
+    assert (seen.seconds, seen.ended) == (3600, "nothing is left to do")
+
+
+# -- in words ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "column"),
+    [(0, "0:00"), (59.9, "0:59"), (60, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (100_000, "27:46:40")],
+)
+def test_durations_are_in_a_column_as_on_a_stopwatch(seconds, column):
+    assert wording.stopwatch(seconds) == column
+
+
+def test_one_line_says_it_all():
+    state = dispatched(given_up(merged(driven(6, needs={5: [4]}, budgets={"cost_usd": 5.0}), 0), 1), 2)
+    state = then(state, runs.wait, NOW, UNTIL, "usage limit reached", "usage_limit")
+    assert wording.heartbeat(view.of_state(state, NOW)) == (
+        "1 of 6 done, 1 failed, 1 under way; feature 3 (working, 1 h); held: feature 6 after 5; "
+        "Waits until 06:00 UTC (in 5 h): usage limit reached; Used: $1.00 of $5.00, 20 turns"
+    )
+
+
+def test_a_wait_names_the_day_when_it_is_not_today_and_says_when_it_is_past():
+    state = then(driven(), runs.wait, BEGAN, "2026-02-02T01:00:00Z", "limit", "usage_limit")
+    assert wording.standing(view.of_state(state, NOW))[0][1] == "Waits until 2026-02-02 01:00 UTC (in 24 h): limit"
+    assert "(now)" in wording.standing(view.of_state(state, "2026-02-02T01:00:01Z"))[0][1]
+
+
+def test_a_second_attempt_is_said():
+    state = client_ended(dispatched(driven(1), 0), 0, outcome="failed")
+    state = dispatched(then(state, runs.failed, BEGAN, 0, "it broke", "feature"), 0)
+    assert wording.under_way(view.of_state(state, NOW).rows[0]) == "feature 1 (attempt 2, working, 1 h)"
+
+
+def test_a_client_that_is_gone_is_said_in_the_words_of_status():
+    seen = view.of_state(failed_for_good(started(new_batch(2))), NOW)
+    (said,) = wording.standing(seen)
+    assert said[1].startswith("Nobody is at work on the batch. Go on with `/batch-implement --resume`")
