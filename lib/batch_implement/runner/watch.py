@@ -13,10 +13,10 @@ import time
 from typing import Any, Dict, Mapping, TextIO
 
 from .. import clock, onlooker, reminder, story
+from ..custody import no_batch
 from ..errors import StateUnusable
 from ..model import is_live
 from ..paths import Project
-from ..transaction import no_batch
 from . import display
 
 TYPE_CHECKING = False
