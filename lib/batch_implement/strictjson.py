@@ -72,7 +72,6 @@ def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, 
     and its depth are not looked at again.
     """
     text = _decoded(data, max_bytes)
-    refuse_too_many(text)
     found = _by_field(text)
     return (_whole(text, MAX_DEPTH), text, {}) if found is None else (found[0], text, found[1])
 
