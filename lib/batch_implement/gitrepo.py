@@ -297,13 +297,14 @@ def ask(
     fails: bool = False,
     text: Optional[str] = None,
     literal: bool = False,
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: Optional[float] = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run git in the root with these arguments, `text` on its standard input; what it printed and its exit status.
 
     With `fails` a status other than 0 is an answer, too; without, it is StateUnusable, as is no answer within
-    `timeout_s` seconds. `literal`: paths among the arguments mean themselves, never a pattern.
+    `timeout_s` seconds (None: TIMEOUT_S). `literal`: paths among the arguments mean themselves, never a pattern.
     """
+    timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     environment.update(LC_ALL="C", GIT_TERMINAL_PROMPT="0")
     if literal:
