@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Callable
@@ -271,3 +273,156 @@ def test_twenty_features_are_all_merged_verified_and_after_what_they_need(night,
     order = [merge["feature_index"] for merge in state["run"]["merges"]]
     assert all(order.index(need) < order.index(index) for index, needs in NEEDS.items() for need in needs)
     assert all(state["evidence"][str(index)]["verify"]["exit_code"] == 0 for index in range(20))
+
+
+CONFLICTING = (8, 9)
+NEVER = 11
+
+
+class Trouble:
+    """A model for a night in which much goes wrong: each thing once.
+
+    Feature 3 meets a usage limit, the client of feature 5 is killed, 8 and 9 write the same line of a file, 11 leaves
+    a file that the verify command refuses.
+    """
+
+    def __init__(self) -> None:
+        self.met: set[str] = set()
+        self.seen: list[int] = []
+
+    def once(self, what: str) -> bool:
+        """Whether this is the first time."""
+        first = what not in self.met
+        self.met.add(what)
+        return first
+
+    def role(self, request: Request) -> Script:
+        """What the model of one client says."""
+        number = number_of(request)
+        self.seen.append(number)
+        if number == 3 and self.once("limit"):
+            yield fail(429, "rate_limit_error", f"Claude AI usage limit reached|{clock.epoch_s(clock.now()) + 5}")
+            return
+        for turn in self.steps(number, request):
+            request = yield turn
+        if number == 5 and self.once("kill"):
+            request = yield call("Bash", command="echo $CLAUDE_PID")
+            os.kill(int(request.tool_results()[-1].text), signal.SIGKILL)
+            yield say("Nobody hears this.")
+            return
+        request = yield batchctl("done")
+        if number == NEVER:
+            assert "The verify command" in request.last_text()
+            yield batchctl("fail", "--reason", "'the tests do not pass'")
+        yield say("That is all.")
+
+    def steps(self, number: int, request: Request) -> Iterable[Turn]:
+        """What is done for a feature; not again what lies there already."""
+        if "1 commit of this feature is there" in request.text():
+            return []
+        if number in CONFLICTING:
+            change = f"echo line {number} >> shared.txt && git add shared.txt && git commit -qm 'Add line {number}'"
+            return [call("Bash", command=change)]
+        return one_file(number)
+
+
+@pytest.mark.prove
+def test_a_night_in_which_everything_goes_wrong_ends_with_every_feature_done_once_or_said_why(
+    project, scripted, client_for
+):
+    """Twenty features, four at a time, through `batchctl run`, which is killed in the middle and started again."""
+    trouble = Trouble()
+    client = client_for(scripted(coordinator=trouble.role))
+    needs = {**NEEDS, 11: [], 12: [10]}
+    lines = [
+        f"feature {number}"
+        + (f" (after: {', '.join(str(n + 1) for n in needs[number - 1])})" if needs.get(number - 1) else "")
+        for number in range(1, 21)
+    ]
+    scripts.list_features(project, *lines)
+    run = [str(scripts.REPOSITORY / "bin" / "batchctl"), "run"]
+    options = ["--client", str(client.binary), "--permission-mode", "bypassPermissions", "--jobs", "4"]
+    verify = ["--verify", f"! [ -e feature-{NEVER}.txt ]"]
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*run, *words], cwd=project, env=client.environment(), text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    first = start("features.txt", *verify, *options)
+    state_file = project / ".claude" / "batch_state.json"
+    deadline = time.monotonic() + 300
+    while not (state_file.exists() and len(scripts.state_of(project)["completed_features"]) >= 6):
+        assert first.poll() is None and time.monotonic() < deadline, first.communicate()[0]
+        time.sleep(0.1)
+    first.kill()
+    first.communicate()
+    second = start("--resume")
+    said, _ = second.communicate(timeout=900)
+    state = scripts.state_of(project)
+    assert second.returncode == 1, said
+    failed, skipped = NEVER - 1, 12
+    assert [index for index in range(20) if index not in state["completed_features"]] == [failed, skipped], said
+    assert "the tests do not pass" in state["failed_features"][0]["error_message"]
+    assert state["skipped_features"][0]["reason"] == f"blocked by {failed}"
+    branch = state["run"]["branch"]
+    subjects = git(project, "log", "--format=%s", f"HEAD..{branch}").splitlines()
+    expected = [
+        f"Add line {n}" if n in CONFLICTING else f"Add feature-{n}.txt"
+        for n in range(1, 21)
+        if n - 1 not in (failed, skipped)
+    ]
+    assert sorted(subjects) == sorted(expected), "each exactly once, counted in git"
+    assert sorted(git(project, "show", f"{branch}:shared.txt").splitlines()) == ["line 8", "line 9"]
+    order = [merge["feature_index"] for merge in state["run"]["merges"]]
+    assert all(order.index(need) < order.index(i) for i, wanted in needs.items() for need in wanted if i in order)
+    assert {"limit", "kill"} <= trouble.met
+    assert set(state["retry_attempts"]) <= {str(failed), *(str(n - 1) for n in CONFLICTING)}
+    assert any(wait["failure_class"] == "limit" for wait in state["run"]["waits"])
+
+
+def test_ctrl_c_twice_leaves_no_client_and_the_next_run_takes_the_feature_up(project, scripted, client_for):
+    begun: list[str] = []
+
+    def waits(request: Request) -> Script:
+        for turn in one_file(1) if "1 commit of this" not in request.text() else []:
+            request = yield turn
+        if not begun:
+            begun.append(request.session)
+            yield call("Bash", command="sleep 300")
+        yield batchctl("done")
+        yield say("Done.")
+
+    client = client_for(scripted(coordinator=waits))
+    scripts.list_features(project, "feature 1")
+    run = [str(scripts.REPOSITORY / "bin" / "batchctl"), "run"]
+    options = ["--client", str(client.binary), "--permission-mode", "bypassPermissions"]
+    typed = subprocess.Popen(
+        [*run, "features.txt", *options], cwd=project, env=client.environment(), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not begun and time.monotonic() < deadline:
+        assert typed.poll() is None, typed.communicate()[0]
+        time.sleep(0.05)
+    folder = scripts.state_of(project)["run"]["running"]["0"]["worktree"]
+    assert process.marked(folder)
+    typed.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    typed.send_signal(signal.SIGINT)
+    said, _ = typed.communicate(timeout=60)
+    assert typed.returncode == 1 and "batchctl run --resume" in said
+    assert process.marked(folder) == []
+    again = subprocess.run(
+        [*run, "--resume"],
+        cwd=project,
+        env=client.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
+    state = scripts.state_of(project)
+    assert state["retry_attempts"] == {}
+    assert git(project, "log", "--format=%s", f"HEAD..{state['run']['branch']}").splitlines() == ["Add feature-1.txt"]

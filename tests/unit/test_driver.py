@@ -382,6 +382,19 @@ def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(nigh
     store.update(lambda state: {**state, "owner": None, "run": {**state["run"], "running": {}}})
 
 
+def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one(night, repository):
+    its = night(ONE_FILE, 1)
+    wish = takeover.Wish(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
+    begun = clock.after(clock.now(), -100)
+    takeover.begin(its.project, wish, begun)
+    waiting = {"since": begun, "until": clock.after(begun, 9000), "reason": "usage limit", "failure_class": "limit"}
+    Store(its.project).update(lambda state: {**state, "owner": None, "run": {**state["run"], "waiting": waiting}})
+    state = its.drive()
+    assert state["status"] == "completed"
+    assert [wait["reason"] for wait in state["run"]["waits"]] == ["usage limit"]
+    assert 100 <= state["run"]["spent"]["waited_s"] < 200
+
+
 def test_a_branch_that_has_parted_from_the_persons_is_refused_with_the_way_to_join_them(night, repository):
     its = night(ONE_FILE, 2)
     its.drive()

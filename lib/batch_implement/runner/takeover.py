@@ -13,7 +13,7 @@ import uuid
 from typing import NamedTuple
 
 from .. import caller as callers
-from .. import gitrepo, process, runs
+from .. import clock, gitrepo, process, runs
 from ..errors import Refused
 from ..model import key
 from ..paths import Project
@@ -52,6 +52,9 @@ def begin(project: Project, wish: Wish, now: str) -> State:
     def take(current: State) -> State:
         if process.relation(current["owner"], owner["session_id"], owner["pid"]) == "other":
             raise callers.in_use(current)
+        waited = (current.get("run") or {}).get("waiting")
+        if waited:  # a dead run was at it; a client that begins too early costs nothing
+            current = runs.wait_over(current, now, clock.between_s(waited["since"], min(now, waited["until"])))
         return runs.begin(
             current, now, owner, branch=branch, base_commit=base, target=target, worktrees=top, jobs=wish.jobs,
             options=wish.options, budgets=wish.budgets,
