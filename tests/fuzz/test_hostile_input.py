@@ -2,7 +2,7 @@
 
 Of each case is asked (see acts.py): no traceback and no error but our own; a hook decides only what it decides for a
 valid payload with the same fields; nothing outside of the project is read or written, nothing deleted; at most 2 s and
-200 MB. The short form plays some hundred cases and the corpus, the full form 100,000, and some as real processes.
+200 MB. The short form plays the corpus and a few cases more, the full form 100,000, and some as real processes.
 """
 
 from __future__ import annotations
