@@ -25,6 +25,7 @@ from ground import PRIVATE, SESSION, STATE, Ground, told
 from watch import CPU_S, MEMORY_MB, Limits, TooLong, Watch
 
 LARGE = 40_000  # bytes; what is smaller is looked at every 25th time only
+HUGE = 1 << 20  # bytes; what is larger gets a process of its own, and names no paths
 CODES = (0, 1, 2, 3, 4)
 TRACE = "Traceback (most recent call last)"
 reinjection.TRANSCRIPT_LAG_S = 0.02
@@ -84,10 +85,10 @@ class Play:
     def named(self, case: Case) -> set[str]:
         """The paths that a case itself names."""
         names = {*case.words, *(name for name, _ in case.laid)}
-        if case.act.startswith("hook"):
+        if case.act.startswith("hook") and len(case.raw) < HUGE:
             names |= texts(as_json(self.raw(case)))
             names |= {word for name in list(names) for word in name.replace('"', " ").split()}
-        given = as_json(self.raw(case)) if case.act.startswith("hook") else None
+        given = as_json(self.raw(case)) if case.act.startswith("hook") and len(case.raw) < HUGE else None
         cwd = given.get("cwd") if isinstance(given, dict) else None
         bases = {self.ground.root, cwd if isinstance(cwd, str) else self.ground.root}
         places = set()

@@ -2,7 +2,7 @@
 
 Of each case is asked (see acts.py): no traceback and no error but our own; a hook decides only what it decides for a
 valid payload with the same fields; nothing outside of the project is read or written, nothing deleted; at most 2 s and
-200 MB. The short form plays some hundred cases and the corpus, the full form 100,000, and some as real processes.
+200 MB. The short form plays the corpus and a few cases more, the full form 100,000, and some as real processes.
 """
 
 from __future__ import annotations
@@ -64,11 +64,10 @@ def test_the_corpus_holds(corpus, name):
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(("how", "cases"), [("drawn", 60), ("thrown", 400)])
-def test_a_few_hundred_cases_hold(place, how, cases):
-    tally = play(LIB, place, how, cases, 7)
+def test_a_few_cases_more_hold(place):
+    tally = play(LIB, place, "drawn", 60, 7)
     assert not tally["failures"], "\n".join(tally["failures"])
-    assert sum(of["cases"] for of in tally["doors"].values()) > cases * 3 // 4
+    assert sum(of["cases"] for of in tally["doors"].values()) > 40
 
 
 # -- the full form -----------------------------------------------------------------------------------------------------
@@ -193,12 +192,10 @@ MUTATIONS = {  # the patch, and the cases that show it
         "    except ZeroDivisionError as error:\n        if project is not None and error.exit_code",
     ),
 }  # fmt: skip
-SHORT = "a payload that is none counts as an empty one"
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == SHORT else pytest.param(name, marks=pytest.mark.prove) for name in MUTATIONS]
-)
+@pytest.mark.prove
+@pytest.mark.parametrize("name", MUTATIONS)
 def test_fuzzing_notices(place, name):
     which, *patch = MUTATIONS[name]
     tally = play(mutated(patch, place), place, which, 1, 0, wall_s=5)
