@@ -94,19 +94,18 @@ def told(**fields: object) -> str:
     return json.dumps({"session_id": "session-0", **fields})
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "", "{", "[]", "[" * 50_000, '{"session_id": 5, "turns": 1}', told(turns=math.nan, cost_usd=math.inf),
-        told(turns=-1, cost_usd=-1, tool=4), told(turns=True), told(turns="34", cost_usd=None), told(cost_usd=1e300),
-        told(turns=1) + " " * 70_000,
-    ],
-    ids=range(11),
-)  # fmt: skip
-def test_what_cannot_be_believed_is_left_out(worktree, text):
-    progress(worktree, text)
-    row = row_of(worktree)
-    assert (row.turns, row.cost_usd, row.tool, row.phase) == (None, None, None, "verify")
+UNBELIEVABLE = [
+    "", "{", "[]", "[" * 50_000, '{"session_id": 5, "turns": 1}', told(turns=math.nan, cost_usd=math.inf),
+    told(turns=-1, cost_usd=-1, tool=4), told(turns=True), told(turns="34", cost_usd=None), told(cost_usd=1e300),
+    told(turns=1) + " " * 70_000,
+]  # fmt: skip
+
+
+def test_what_cannot_be_believed_is_left_out(worktree):
+    for text in UNBELIEVABLE:
+        progress(worktree, text)
+        row = row_of(worktree)
+        assert (row.turns, row.cost_usd, row.tool, row.phase) == (None, None, None, "verify"), text[:80]
 
 
 @pytest.mark.parametrize("other", ["a link", "a FIFO", "a folder"])

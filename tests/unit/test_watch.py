@@ -16,11 +16,11 @@ from collections.abc import Iterator
 
 import pyte
 import pytest
-from batch_implement import onlooker, transitions
+from batch_implement import cli, onlooker, transitions
 from batch_implement.errors import StateUnusable
 from batch_implement.runner import display, watch
 from batch_implement.store import Store
-from batches import ROOT, all_completed, run_program
+from batches import ROOT, all_completed
 from driven import dispatched, driven, merged
 
 PROGRAM = str(ROOT / "lib" / "batchctl.py")
@@ -248,6 +248,19 @@ def test_a_state_that_cannot_be_read_for_a_while_is_told_once_and_does_not_end_i
     assert recorder.said == ["unreadable   the disk is away", "feature 1    attempt 1 begins"]
 
 
+@pytest.fixture
+def typed(store, monkeypatch, capsys):
+    """Runs batchctl in the repository with that environment: exit status and errors."""
+    monkeypatch.chdir(store.project.root)
+
+    def run(*words, **environ):
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        return cli.main(words), capsys.readouterr().err
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("environ", "words", "said"),
     [
@@ -256,15 +269,14 @@ def test_a_state_that_cannot_be_read_for_a_while_is_told_once_and_does_not_end_i
         ({}, ["--json"], "--watch shows and --json answers: give one of them."),
     ],
 )
-def test_it_is_refused_where_it_would_not_end_or_show_nothing(store, batch, environ, words, said):
-    done = run_program(
-        sys.executable, PROGRAM, "status", "--watch", *words, cwd=store.project.root, timeout=PATIENCE_S, **environ
-    )
-    assert done.returncode == (2 if words else 1)
-    assert said in done.stderr
+def test_it_is_refused_where_it_would_not_end_or_show_nothing(batch, typed, monkeypatch, environ, words, said):
+    monkeypatch.setattr(watch, "follow", lambda *arguments: "it was not refused")
+    status, errors = typed("status", "--watch", *words, **environ)
+    assert status == (2 if words else 1)
+    assert said in errors
 
 
-def test_without_a_batch_it_says_so(store):
-    done = run_program(sys.executable, PROGRAM, "status", "--watch", cwd=store.project.root, timeout=PATIENCE_S)
-    assert done.returncode == 1
-    assert "no batch" in done.stderr
+def test_without_a_batch_it_says_so(typed):
+    status, errors = typed("status", "--watch")
+    assert status == 1
+    assert "no batch" in errors

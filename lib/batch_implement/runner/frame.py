@@ -35,7 +35,7 @@ def lines(seen: View, width: int, height: int) -> List[Text]:
     """The view in at most `height - 1` lines of at most `width` cells."""
     width, height = max(width, LEAST_WIDTH), max(height, LEAST_HEIGHT)
     head = [
-        _line([(wording.title(seen), "bold")], width),
+        *_wrapped(wording.title(seen), "bold", width),
         _line([(wording.progress(seen), "")], width),
         bar(seen, width),
         *(line for kind, text in wording.standing(seen) for line in _wrapped(text, STYLES[kind], width)),
