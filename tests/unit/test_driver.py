@@ -249,8 +249,10 @@ def test_the_first_ctrl_c_lets_what_is_under_way_end_and_be_merged(night, tmp_pa
         once(its, mark)
         os.kill(os.getpid(), signal.SIGINT)
 
-    state = night(worker, 3).drive(during=press)
+    its = night(worker, 3)
+    state = its.drive(during=press)
     assert conditions(state) == ["completed", "pending", "pending"]
+    assert ["Ctrl-C again ends it at once" in said for said in its.of("stopping")] == [True]
     assert state["run"]["ended_why"] == "it was stopped"
     assert state["status"] == "in_progress"
 

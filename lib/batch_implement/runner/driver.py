@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from ..model import State
 
 TICK_S = 1.0
+STOPPING = {
+    "soon": "what is under way is let end, nothing else begins; Ctrl-C again ends it at once",
+    "now": "what is under way is ended; `batchctl run --resume` takes it up again",
+}
 
 
 class Clock:
@@ -74,7 +78,7 @@ class Driver:
         ]
         self.merger = futures.ThreadPoolExecutor(1, thread_name_prefix="merge")
         self.merging: Optional[tuple[int, futures.Future[merging.Ready]]] = None
-        self.stopping = ""  # empty, `soon` after one Ctrl-C, `now` after two
+        self.stopping = self.said = ""  # empty, a key of STOPPING after a Ctrl-C
         self.stopped = threading.Event()
         self.woken = threading.Event()
         self.waits_in_a_row = 0
@@ -96,6 +100,9 @@ class Driver:
 
     def _go_on(self) -> bool:
         """One look at what there is to do; whether there is more."""
+        if self.stopping != self.said:
+            self.said = self.stopping
+            self.display.event("stopping", STOPPING[self.said])
         if self.stopping == "now" and not self.stopped.is_set():
             self.stopped.set()
             self.stop()
