@@ -35,7 +35,7 @@ class TurnedClock(Clock):
         """The real time, and what was slept."""
         return clock.after(clock.now(), self.ahead_s)
 
-    def sleep(self, seconds: float, woken: threading.Event) -> None:
+    def sleep(self, seconds: float, woken: Callable[[], object]) -> None:
         """Be later by that much."""
         self.slept.append(seconds)
         self.ahead_s += max(seconds, 1.0)
@@ -72,7 +72,8 @@ class Night:
             state = takeover.begin(self.project, wish, self.clock.now())
             self.driver = Driver(
                 self.project, state, futures.ThreadPoolExecutor(jobs), display=self,
-                told=lambda event, _: self.told.append(event), work=worker.work, stop=worker.stop_all, time=self.clock,
+                told=lambda event, _: self.told.append(event), work=worker.work, stop=worker.stop_all,
+                wall_clock=self.clock,
             )  # fmt: skip
             beside = threading.Thread(target=during, args=(self,)) if during else None
             if beside:

@@ -160,7 +160,7 @@ def _status(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     state = store.require()
     lines = report.status_lines(state)
     if caller.person and state["status"] == "in_progress":
-        lines.append(report.who(at_work=process.holds(state["owner"])))
+        lines.append(report.who(state, at_work=process.holds(state["owner"])))
     return "\n".join(lines), report.status(state)
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from .model import State
 
+NOBODY = "Nobody is at work on the batch. Go on with `/batch-implement --resume` in Claude Code."
 SIGNS = {"completed": "done   ", "failed": "FAILED ", "skipped": "skipped", "active": "open   ", "pending": "-      "}
 
 
@@ -124,11 +125,15 @@ def _ending(state: State) -> List[str]:
     return [f"Next: feature {state['current_index'] + 1}."]
 
 
-def who(*, at_work: bool) -> str:
+def who(state: State, *, at_work: bool) -> str:
     """Whether anybody is at work on a batch in progress, and how it goes on, in a sentence for a person."""
+    if state.get("run") and (state["owner"] or {}).get("driven"):
+        if at_work:
+            return "`batchctl run` drives it; `batchctl status --watch` follows."
+        return "Nobody is at work on the batch. Go on with `batchctl run --resume`."
     if at_work:
         return "Claude Code has the batch; if it waits there, `/batch-implement --resume` goes on."
-    return "Nobody is at work on the batch. Go on with `/batch-implement --resume` in Claude Code."
+    return NOBODY
 
 
 def what_now(state: State, *, at_work: bool) -> str:
@@ -136,7 +141,7 @@ def what_now(state: State, *, at_work: bool) -> str:
     if state["status"] != "in_progress":
         status = "paused" if state["pause"] else f"over ({state['status']})"
         return f"Batch {state['batch_id']} is {status}: {reminder.progress(state)}. {_ending(state)[0]}"
-    return f"{reminder.standing(state)} {who(at_work=at_work)}"
+    return f"{reminder.standing(state)} {who(state, at_work=at_work)}"
 
 
 def plan(state: State) -> Dict[str, Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from concurrent import futures
 from typing import Any, Callable, Dict, List, Optional
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ..model import State
 
 TICK_S = 1.0
+LOOK_S = 0.2
 STOPPING = {
     "soon": "what is under way is let end, nothing else begins; Ctrl-C again ends it at once",
     "now": "what is under way is ended; `batchctl run --resume` takes it up again",
@@ -43,9 +45,11 @@ class Clock:
         """This moment, as the state holds it."""
         return clock.now()
 
-    def sleep(self, seconds: float, woken: threading.Event) -> None:
-        """Return after that many seconds, or as soon as `woken` is set."""
-        woken.wait(seconds)
+    def sleep(self, seconds: float, woken: Callable[[], object]) -> None:
+        """Return after that many seconds, or soon after `woken` says so: a signal's handler cannot wake it safely."""
+        ends = time.monotonic() + seconds
+        while not woken() and time.monotonic() < ends:
+            time.sleep(LOOK_S)
 
 
 class Driver:
@@ -66,10 +70,10 @@ class Driver:
         told: Callable[[str, State], object],
         work: Callable[[Job], Outcome],
         stop: Callable[[], None],
-        time: Optional[Clock] = None,
+        wall_clock: Optional[Clock] = None,
     ) -> None:
         self.project, self.executor, self.work, self.stop = project, executor, work, stop
-        self.display, self.told, self.time = display, told, time or Clock()
+        self.display, self.told, self.clock = display, told, wall_clock or Clock()
         self.store = Store(project)
         self.batch_id, self.session_id = state["batch_id"], state["owner"]["session_id"]
         self.working: Dict[futures.Future[Outcome], Job] = {}
@@ -80,7 +84,6 @@ class Driver:
         self.merging: Optional[tuple[int, futures.Future[merging.Ready]]] = None
         self.stopping = self.said = ""  # empty, a key of STOPPING after a Ctrl-C
         self.stopped = threading.Event()
-        self.woken = threading.Event()
         self.waits_in_a_row = 0
         self.why = ""
 
@@ -124,7 +127,6 @@ class Driver:
     def interrupt(self, *, now: bool = False) -> None:
         """A person's Ctrl-C: the first lets what is under way end, the second (or `now`) ends it."""
         self.stopping = "now" if self.stopping or now else "soon"
-        self.woken.set()
 
     def _own(self, state: State) -> State:
         """The state, if the batch is still this run's. Refused when somebody else took it."""
@@ -146,7 +148,7 @@ class Driver:
         if not self._may_start(state):
             return state
         free = state["run"]["jobs"] - len(state["run"]["running"])  # what is merged uses the machine, too
-        now = self.time.now()
+        now = self.clock.now()
         for index in runs.ready(state, now)[: max(0, free)]:
             job = jobs.of_feature(self.project, state, index)
             state = self.store.update(
@@ -167,14 +169,14 @@ class Driver:
         if self.stopping or self.why or state["status"] == "paused":
             self.why = self.why or ("it was stopped" if self.stopping else "the batch is paused")
             return True
-        now = self.time.now()
+        now = self.clock.now()
         until = state["run"]["waiting"]["until"] if state["run"]["waiting"] else runs.next_moment(state, now)
         if until is None:
             if runs.ready(state, now):
                 return False
             self.why = "what is left cannot begin"
             return True
-        self.time.sleep(min(max(0.0, clock.between_s(now, until)), 60.0), self.woken)
+        self.clock.sleep(min(max(0.0, clock.between_s(now, until)), 60.0), lambda: self.stopping)
         return False
 
     # -- limits and waits ------------------------------------------------------------------------------------------
@@ -182,7 +184,7 @@ class Driver:
     def _hold_to_limits(self, state: State) -> State:
         """Pause the batch when a limit that a person set is reached."""
         run, limits = state["run"], state["policy"]["budgets"]
-        now = self.time.now()
+        now = self.clock.now()
         reached = ""
         if "cost_usd" in limits and run["spent"]["cost_usd"] >= limits["cost_usd"]:
             reached = f"the cost has reached ${run['spent']['cost_usd']:.2f} of ${limits['cost_usd']:.2f}"
@@ -194,13 +196,13 @@ class Driver:
         self.display.event("waits", reason)
         self.why = self.why or reason
         return self.store.update(
-            lambda current: transitions.pause(current, self.time.now(), reason) if model.is_live(current) else current
+            lambda current: transitions.pause(current, self.clock.now(), reason) if model.is_live(current) else current
         )
 
     def _wait_over(self, state: State) -> State:
         """End a wait whose time has come; pause when all waits together have taken what they may."""
         waiting = state["run"]["waiting"]
-        now = self.time.now()
+        now = self.clock.now()
         if waiting is None:
             return state
         limits = state["policy"]["budgets"]
@@ -222,11 +224,11 @@ class Driver:
         error = future.exception()
         if error is not None and not isinstance(error, (BatchError, OSError, futures.BrokenExecutor)):
             raise error
-        self._judge(job, future.result() if error is None else jobs.broken_off(job, str(error), self.time.now()))
+        self._judge(job, future.result() if error is None else jobs.broken_off(job, str(error), self.clock.now()))
 
     def _judge(self, job: Job, outcome: Outcome) -> None:
         """Write what an attempt came to into the state."""
-        index, now = job.feature_index, self.time.now()
+        index, now = job.feature_index, self.clock.now()
         state = self._own(self.store.require())
         entry = state["run"]["running"].get(key(index))
         if entry is None or entry["session_id"] != outcome.session_id:
@@ -317,7 +319,7 @@ class Driver:
 
     def _merge_ended(self, index: int, future: futures.Future[merging.Ready]) -> None:
         state = self._own(self.store.require())
-        root, now, branch = self.project.root, self.time.now(), state["run"]["branch"]
+        root, now, branch = self.project.root, self.clock.now(), state["run"]["branch"]
         entry = state["run"]["running"][key(index)]
         try:
             ready = future.result()
@@ -361,14 +363,14 @@ class Driver:
         if self.working or self.merging:
             self.stopped.set()
             self.stop()
-        for future in list(self.working):
+        for future in self.working:
             future.cancel()
         self.executor.shutdown(wait=True)
         self.merger.shutdown(wait=True)
 
     def _ended(self) -> State:
         state = self._own(self.store.require())
-        state = self.store.update(lambda current: runs.end(current, self.time.now(), self.why))
+        state = self.store.update(lambda current: runs.end(current, self.clock.now(), self.why))
         worktrees.remove(self.project.root, takeover.queue_folder(state))
         self.display.event("ended", self.why)
         return state
@@ -389,11 +391,8 @@ class _Signals:
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            self.before = {
-                signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: self.interrupt()),
-                signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: self.interrupt(now=True)),
-                signal.SIGHUP: signal.signal(signal.SIGHUP, lambda *_: self.interrupt(now=True)),
-            }
+            for number, now in ((signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGHUP, True)):
+                self.before[number] = signal.signal(number, lambda *_, now=now: self.interrupt(now=now))
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():

@@ -47,8 +47,8 @@ def standing(seen: View) -> List[Tuple[str, str]]:
     if seen.ended:
         found.append(("ended", f"The run has ended: {seen.ended}"))
     elif seen.status == "in_progress" and not seen.at_work:
-        again = "`batchctl run --resume` goes on." if seen.spent else report.who(at_work=False)
-        found.append(("nobody", f"Nobody is at work on it: {again}" if seen.spent else again))
+        driven = "Nobody is at work on it: `batchctl run --resume` goes on."
+        found.append(("nobody", driven if seen.spent else report.NOBODY))
     return found
 
 
