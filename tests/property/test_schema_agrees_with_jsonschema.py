@@ -24,7 +24,22 @@ COMPILED = compile_schema(PUBLISHED)
 REFERENCE = jsonschema.Draft7Validator(PUBLISHED)
 FEATURES = load_published("features")
 DEFINITIONS = {**PUBLISHED["definitions"], **FEATURES["definitions"]}
-DEEP = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+LARGE = {"run"}  # fields whose every damage takes a minute: `make prove` does them
+
+
+def thorough(some, many, *strategies):
+    """The same property twice: held against `some` examples in `make test`, against `many` in `make prove`."""
+
+    def decorate(holds):
+        @pytest.mark.parametrize("examples", [some, pytest.param(many, marks=pytest.mark.prove)])
+        def test(examples):
+            how = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+            how(given(*strategies)(holds))()
+
+        test.__name__ = holds.__name__
+        return test
+
+    return decorate
 
 
 def pointer(path):
@@ -177,15 +192,13 @@ def damaged(state, path, replacement):
     return result
 
 
-@DEEP
-@given(STATES)
+@thorough(60, 400, STATES)
 def test_a_state_made_from_the_schema_is_valid_for_both(state):
     assert not assert_agree(COMPILED, REFERENCE, state)
     assert COMPILED.check_fields(state, state) == []
 
 
-@DEEP
-@given(STATES, st.data())
+@thorough(60, 400, STATES, st.data())
 def test_a_state_with_a_few_damages_gets_the_same_verdict(state, data):
     for _ in range(data.draw(st.integers(1, 3))):
         path = data.draw(st.sampled_from(list(places(state))[1:]))
@@ -195,8 +208,7 @@ def test_a_state_with_a_few_damages_gets_the_same_verdict(state, data):
         assert_every_wrong_field_is_reported(state)
 
 
-@DEEP
-@given(STATES, st.data())
+@thorough(60, 400, STATES, st.data())
 def test_checking_every_field_alone_finds_what_checking_the_whole_finds(state, data):
     path = data.draw(st.sampled_from(list(places(state))[1:]))
     _, replacement = data.draw(st.sampled_from(list(damages(at(state, path)))))
@@ -225,22 +237,28 @@ def full(schema):
     return {"string": "a", "integer": 1, "number": 1.5, "boolean": True}[name]
 
 
-def test_a_state_that_uses_every_field_gets_the_same_verdict_for_every_damage_in_every_place():
-    state = full(PUBLISHED)
-    assert not assert_agree(COMPILED, REFERENCE, state)
+def test_a_state_that_uses_every_field_is_valid_for_both():
+    assert not assert_agree(COMPILED, REFERENCE, full(PUBLISHED))
+
+
+@pytest.mark.parametrize(
+    "field",
+    [pytest.param(name, marks=pytest.mark.prove) if name in LARGE else name for name in PUBLISHED["properties"]],
+)
+def test_a_field_that_says_everything_gets_the_same_verdict_for_every_damage_in_every_place(field):
     # jsonschema is too slow for the whole state each time: each field is held against its own schema.
-    for field, below in PUBLISHED["properties"].items():
-        alone = {"definitions": PUBLISHED["definitions"], "required": [field], "properties": {field: below}}
-        compiled, reference = compile_schema(alone), jsonschema.Draft7Validator(alone)
-        small = {field: state[field]}
-        broken = 0
-        for path in places(small):
-            for what, replacement in damages(at(small, path)):
-                try:
-                    broken += assert_agree(compiled, reference, damaged(small, path, replacement))
-                except AssertionError as error:
-                    raise AssertionError(f"{pointer(path)} {what}") from error
-        assert broken
+    below = PUBLISHED["properties"][field]
+    alone = {"definitions": PUBLISHED["definitions"], "required": [field], "properties": {field: below}}
+    compiled, reference = compile_schema(alone), jsonschema.Draft7Validator(alone)
+    small = {field: full(below)}
+    broken = 0
+    for path in places(small):
+        for what, replacement in damages(at(small, path)):
+            try:
+                broken += assert_agree(compiled, reference, damaged(small, path, replacement))
+            except AssertionError as error:
+                raise AssertionError(f"{pointer(path)} {what}") from error
+    assert broken
 
 
 # -- features files ----------------------------------------------------------------------------------------------------
@@ -262,14 +280,12 @@ EVERYTHING = {
 }  # fmt: skip
 
 
-@DEEP
-@given(FEATURES_FILES)
+@thorough(60, 400, FEATURES_FILES)
 def test_a_features_file_made_from_the_schema_is_valid_for_both(value):
     assert not assert_agree(COMPILED_FEATURES, REFERENCE_FEATURES, value)
 
 
-@DEEP
-@given(FEATURES_FILES, st.data())
+@thorough(60, 400, FEATURES_FILES, st.data())
 def test_a_features_file_with_a_few_damages_gets_the_same_verdict(value, data):
     for _ in range(data.draw(st.integers(1, 3))):
         path = data.draw(st.sampled_from(list(places(value))))
@@ -378,8 +394,7 @@ def sorts_badly(schema, instance):
     return "uniqueItems" in json.dumps(schema) and nested
 
 
-@settings(DEEP, max_examples=700)
-@given(SCHEMAS, st.lists(JSON | st.dictionaries(NAMES, JSON, max_size=4), min_size=1, max_size=8))
+@thorough(150, 1500, SCHEMAS, st.lists(JSON | st.dictionaries(NAMES, JSON, max_size=4), min_size=1, max_size=8))
 def test_any_schema_of_supported_keywords_gives_the_same_verdict(schema, instances):
     compiled, reference = compile_schema(schema), jsonschema.Draft7Validator(schema)
     for instance in instances:
