@@ -45,7 +45,8 @@ def of_state(state: Any) -> List[Found]:
     places = list(dict.fromkeys(_places(state, published)))
     order = {steps: number for number, steps in enumerate(_steps(state, ()))} if places else {}
     places.sort(key=lambda place: (order.get(_shown_at(place), 0), place[1:]))
-    return [Found(_shown_at(place), _message(state, published, place)) for place in places[:MAX_FOUND]]
+    tests = _Tests(published)
+    return [Found(_shown_at(place), _message(state, tests, place)) for place in places[:MAX_FOUND]]
 
 
 def _places(state: Any, published: Dict[str, Any]) -> Iterator[Place]:
@@ -65,7 +66,7 @@ def _places(state: Any, published: Dict[str, Any]) -> Iterator[Place]:
 
 
 class _Tests:
-    """The tests of values alone, each compiled once; and the schema's parts without a $ref."""
+    """The tests of values alone, by the part of the schema that they are of, each compiled once."""
 
     def __init__(self, published: Dict[str, Any]) -> None:
         self.published = published
@@ -126,16 +127,16 @@ def _steps(value: Any, steps: Steps) -> Iterator[Steps]:
             yield from _steps(below, (*steps, step))
 
 
-def _message(state: Any, published: Dict[str, Any], place: Place) -> str:
+def _message(state: Any, tests: _Tests, place: Place) -> str:
     """What is wrong at a place, what should be there, and what was probably meant."""
     steps, kind, name = place
+    published = tests.published
     value, part, told = state, published, published
     for step in steps:
         value = value[step]
         written = part["items"] if isinstance(step, int) else part.get("properties", {}).get(step)
         part = _below(part, step, published)
         told = written if written and "description" in written else part
-    tests = _Tests(published)
     if kind == MISSING:
         described = part.get("properties", {}).get(name, {})
         hint = _meant(name, [each for each in value if each not in part.get("properties", {})])
