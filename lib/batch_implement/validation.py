@@ -16,6 +16,7 @@ import re
 import stat
 
 from . import codec, positions, predicates, schema, strictjson, verdicts
+from .document import JSON_CAUSES
 from .errors import BatchError, Misuse
 from .listing import clean
 from .paths import STATE_NAME
@@ -171,7 +172,8 @@ def _no_json(message: str, data: bytes) -> Dict[str, Any]:
                 return _error(_pointer(steps), message, place)
     if at_line and at_line[2]:
         place = positions.Position(int(at_line[1]), int(at_line[2]))
-        return _error("", AT_LINE.sub("", message, count=1), place)
+        causes = (cause for fragment, cause in JSON_CAUSES if fragment in message)
+        return _error("", f"{AT_LINE.sub('', message, count=1)}. {next(causes, '')}".rstrip(), place)
     return _error("", message, None)
 
 

@@ -100,7 +100,7 @@ def test_a_broken_invariant_is_reported_at_the_field_that_it_is_about(file, repo
     [
         (b"", "", (None, None), "Corrupted batch state file: empty"),
         (b"\n{", "", (2, 2), "not JSON: Expecting property name enclosed in double quotes"),
-        (b'{"a":\n 1,}', "", (2, 4), "not JSON: "),
+        (b'{"a":\n 1 "b": 2}', "", (2, 4), "not JSON: Expecting ',' delimiter. A comma, a colon or a double quote is"),
         (b"\0" * 50, "", (None, None), "filled with zero bytes"),
         (b"\n7", "", (2, 1), "a JSON object is expected, this is int"),
         (b'{\n"schema_version": 9}', "/schema_version", (2, 1), "The state has schema_version 9; "),
@@ -216,7 +216,7 @@ def test_each_broken_features_file_has_its_place_and_no_path_twice(path, reporte
 def test_the_places_in_a_features_file_are_those_of_its_readers():
     from batch_implement import features
 
-    for path in CORPUS:
+    for path in (each for each in CORPUS if each.stat().st_size < 50_000):
         try:
             problems = features.problems(str(path))
         except Misuse:
