@@ -278,6 +278,10 @@ def verbs() -> Parser:
         "validate", "check state and features files against their schemas", "batchctl validate .claude/batch_state.json"
     )
     sub.add_argument("files", nargs="*", metavar="FILE", help="default: the state of this project")
+    sub.add_argument(
+        "--format", choices=("text", "json", "github", "junit"), default="text",
+        help="text, json, github (annotations of a workflow) or junit (XML)",
+    )  # fmt: skip
     sub = verb("schema", "print a published schema", "batchctl schema batch_state")
     sub.add_argument("name", nargs="?", default="batch_state", metavar="NAME", help="batch_state or features")
     verb("doctor", "look for everything that would stop a batch", "batchctl doctor")

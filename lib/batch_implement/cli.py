@@ -300,7 +300,7 @@ def _validate(options: Any, project: Project, caller: Caller, cwd: str, store: S
 
     if not options.files and not os.path.lexists(project.state):
         raise no_batch(project)
-    return validation.validate([os.path.join(cwd, name) for name in options.files] or [project.state])
+    return validation.validate(options.files or [project.state], options.format, cwd)
 
 
 def _schema(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:

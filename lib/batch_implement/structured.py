@@ -47,11 +47,15 @@ SYNONYMS = {
 
 
 class Problem(NamedTuple):
-    """What is wrong with a document: where in it (RFC 6901; "" is the whole), on which line, and what to do."""
+    """What is wrong with a document: where in it (RFC 6901; "" is the whole), on which line, and what to do.
+
+    `place` are the steps to what stands on that line: of an unknown property those to the property.
+    """
 
     pointer: str
     line: int
     message: str
+    place: Steps
 
 
 def read(data: bytes, name: str, kind: str) -> Listing:
@@ -59,7 +63,7 @@ def read(data: bytes, name: str, kind: str) -> Listing:
     document = parsed(data, name, kind)
     found = problems(document)
     if found:
-        pointer, line, message = found[0]
+        pointer, line, message, _ = found[0]
         place = f" ({pointer})" if pointer else ""
         count = f"at least {MAX_PROBLEMS}" if len(found) == MAX_PROBLEMS else len(found)
         more = f" It is one of {count}: `batchctl validate` shows them." if len(found) > 1 else ""
@@ -134,7 +138,8 @@ def _problems(
 
 def _problem(document: Document, steps: Steps, message: str, place: Optional[Steps] = None) -> Problem:
     """Return a problem with the value at `steps`; its line is that of `place`, where that is given."""
-    return Problem(predicates.pointer([*reversed(steps)]), document.line(steps if place is None else place), message)
+    place = steps if place is None else place
+    return Problem(predicates.pointer([*reversed(steps)]), document.line(place), message, place)
 
 
 def _below(part: Dict[str, Any], below: Dict[str, Any], published: Dict[str, Any]) -> Dict[str, Any]:

@@ -1,9 +1,10 @@
 """`batchctl validate` and `batchctl schema`: published schemas, and files held against them. Reads only.
 
-A state: our own compiled schema gives the verdict, with the invariants behind it; where jsonschema is installed it
-reports every error. A features file: read as `create` reads it, every error with its line. Which of them a file is says
-its name where that is enough (.yaml, .yml, .txt, .md, .markdown: features), for any other its content, a JSON array or
-an object with `features` and without what makes a state; for what is neither the name once more (`features*.json`).
+A state: our own compiled schema gives the verdict, with the invariants behind it; `violations` finds every error. A
+features file: read as `create` reads it. Each error has its place: the pointer (RFC 6901), the line and the column,
+as far as there are any. Which of them a file is says its name where that is enough (.yaml, .yml, .txt, .md, .markdown:
+features), for any other its content, a JSON array or an object with `features` and without what makes a state; for what
+is neither the name once more (`features*.json`).
 """
 
 from __future__ import annotations
@@ -11,19 +12,31 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import re
 import stat
 
-from . import codec, schema, strictjson
+from . import codec, positions, predicates, schema, strictjson, verdicts
+from .document import JSON_CAUSES
 from .errors import BatchError, Misuse
+from .listing import clean
 from .paths import STATE_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Sequence, Tuple
+    from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+    from .positions import Position, Positions, Steps
 
 PUBLISHED = ("batch_state", "features")
 OF_FEATURES = (".yaml", ".yml", ".txt", ".md", ".markdown")
 OF_STATE = ("batch_id", "schema_version", "total_features")
+
+# How other modules say a place in a message; here it stands before the message, once.
+ON_LINE = re.compile(r", line (\d+)(?: \([^)]*\))?: ")
+AT_LINE = re.compile(r",? at line (\d+)(?:, column (\d+))?")
+TWICE = re.compile(r"holds the name (.+) twice in one object")
+# The field that an invariant is about: the last one that has a feature already, else the first word.
+ABOUT = re.compile(r"(?:feature index \d+ is in .* again in |The state has )?([a-z_]+)")
 
 
 def published(name: str) -> Tuple[str, Dict[str, Any]]:
@@ -36,25 +49,22 @@ def published(name: str) -> Tuple[str, Dict[str, Any]]:
     return json.dumps(data, indent=2, ensure_ascii=False), data
 
 
-def validate(files: Sequence[str]) -> Tuple[str, Dict[str, Any]]:
-    """A line a file or error; as data `{valid, files: [{file, valid, errors: [{pointer, message}]}], exit_code}` (1
-    when one is not).
+def validate(files: Sequence[str], form: str = "text", cwd: str = "") -> Tuple[str, Dict[str, Any]]:
+    """The verdicts in `form` (see `verdicts`); as data `{valid, files: [{file, valid, errors: [{pointer, line, column,
+    message}]}], exit_code}` (1 when one is not valid). Names count from `cwd` and are told as they were given.
     """
-    results: List[Dict[str, Any]] = [{"file": name, "errors": errors(name)} for name in files]
-    lines: List[str] = []
+    results: List[Dict[str, Any]] = [{"file": name, "errors": errors(os.path.join(cwd, name))} for name in files]
     for result in results:
         result["valid"] = not result["errors"]
-        if result["valid"]:
-            lines.append(f"{result['file']}: valid")
-        lines += [
-            f"{result['file']}: {error['pointer'] or '(whole file)'}: {error['message']}" for error in result["errors"]
-        ]
     valid = all(result["valid"] for result in results)
-    return "\n".join(lines), {"valid": valid, "files": results, "exit_code": 0 if valid else 1}
+    data = {"valid": valid, "files": results, "exit_code": 0 if valid else 1}
+    return verdicts.told(data, form), data
 
 
-def errors(name: str) -> List[Dict[str, str]]:
-    """What is wrong with one file: `{pointer, message}` each; empty when it is valid, a state also after migration."""
+def errors(name: str) -> List[Dict[str, Any]]:
+    """What is wrong with one file: `{pointer, line, column, message}` each, line and column from 1, None where there is
+    none; empty when it is valid, a state also after migration.
+    """
     return errors_of_features(name) if lists_features(name) else errors_of_state(name)
 
 
@@ -75,34 +85,124 @@ def lists_features(name: str) -> bool:
     return by_name or isinstance(value, list)
 
 
-def errors_of_features(name: str) -> List[Dict[str, str]]:
+def errors_of_features(name: str) -> List[Dict[str, Any]]:
     """What is wrong with one features file, as `errors` says it."""
     from . import features
 
+    kind = features.KINDS.get(os.path.splitext(name)[1].lower(), "")
     try:
         found = features.problems(name)
         if not found:
             features.read_file(name)  # for what no schema can say
+            return []
     except BatchError as error:
-        return [_error("", error.message)]
-    return [_error(problem.pointer, f"line {problem.line}: {problem.message}") for problem in found]
+        return [_misuse(error.message, name, kind)]
+    places = positions.read(_lines(name), kind, name)
+    return [_error(problem.pointer, problem.message, places.at(problem.place)) for problem in found]
 
 
-def errors_of_state(name: str) -> List[Dict[str, str]]:
+def _misuse(message: str, name: str, kind: str) -> Dict[str, Any]:
+    """The message of a Misuse about a features file as an error, its place found again in the file."""
+    said = message[len(clean(name)) :] if message.startswith(clean(name)) else message
+    on_line, at_line = ON_LINE.match(said), AT_LINE.search(said)
+    if on_line:
+        return _on_line(int(on_line[1]), said[on_line.end() :], name, kind)
+    if at_line and at_line[2]:
+        place = positions.Position(int(at_line[1]), int(at_line[2]))
+        return _error("", AT_LINE.sub("", said, count=1).removeprefix(": "), place)
+    return _error("", f"the file{said}" if said.startswith(" ") else said.removeprefix(": "), None)
+
+
+def _on_line(line: int, message: str, name: str, kind: str) -> Dict[str, Any]:
+    text = _lines(name)
+    steps: Optional[Steps] = None
+    place = None
+    if kind:
+        found = positions.read(text, kind, name)
+        features = found.features_on(line)
+        places = [each for each in found.repeated if each[1].line == line]
+        if " is there twice" in message and places:
+            steps, place = places[0]
+        elif found.fault and found.fault.line == line:
+            place = found.fault
+        elif len(features) == 1:
+            steps, place = features[0], found.at(features[0])
+    if place is None:  # the line alone is known, as in a text: where it begins
+        lines = text.split("\n")
+        content = lines[line - 1] if line <= len(lines) else ""
+        place = positions.Position(line, len(content) - len(content.lstrip()) + 1)
+    return _error(_pointer(steps or ()), message, place)
+
+
+def errors_of_state(name: str) -> List[Dict[str, Any]]:
     """What is wrong with one state file, as `errors` says it."""
     try:
         size = os.lstat(name).st_size
         if size > codec.MAX_BYTES:
-            return [_error("", f"the file has {size} bytes; a state has at most {codec.MAX_BYTES}")]
-        state, _ = codec.migrated(codec.parse(_content(name, os.O_NOFOLLOW)))
+            return [_error("", f"the file has {size} bytes; a state has at most {codec.MAX_BYTES}", None)]
+        data = _content(name, os.O_NOFOLLOW)
     except OSError as error:
-        return [_error("", f"cannot be read: {error.strerror}")]
+        return [_error("", f"cannot be read: {error.strerror}", None)]
     except ValueError as error:  # a name with a zero byte
-        return [_error("", f"cannot be read: {error}")]
+        return [_error("", f"cannot be read: {error}", None)]
+    try:
+        parsed = codec.parse(data)
     except BatchError as error:
-        return [_error("", error.message)]
-    found = _all_violations(state)
-    return found or [_error("", text) for text in codec.problems(state, None)]
+        return [_no_json(error.message, data)]
+    try:
+        state, _ = codec.migrated(parsed)
+    except BatchError as error:
+        return [_broken(error.message, parsed, positions.read(data.decode(), "json", name))]
+    wrong = codec.problems(state, None)
+    if not wrong:
+        return []
+    places = positions.read(data.decode(), "json", name)
+    found = _violations(state)
+    if found:
+        return [_error(pointer, message, places.at(steps)) for pointer, steps, message in found]
+    return [_broken(text, state, places) for text in wrong]
+
+
+def _no_json(message: str, data: bytes) -> Dict[str, Any]:
+    """Why a state is no JSON, as an error; of a name that is there twice, with the place of the second."""
+    twice, at_line = TWICE.search(message), AT_LINE.search(message)
+    if twice:
+        for steps, place in positions.read(data.decode(), "json", "").repeated:
+            if repr(steps[-1][:60]) == twice[1]:
+                return _error(_pointer(steps), message, place)
+    if at_line and at_line[2]:
+        place = positions.Position(int(at_line[1]), int(at_line[2]))
+        causes = (cause for fragment, cause in JSON_CAUSES if fragment in message)
+        return _error("", f"{AT_LINE.sub('', message, count=1)}. {next(causes, '')}".rstrip(), place)
+    return _error("", message, None)
+
+
+def _broken(message: str, state: Any, places: Positions) -> Dict[str, Any]:
+    """A broken invariant as an error with the field that it is about."""
+    about = ABOUT.match(message)
+    field = about[1] if about else ""
+    steps: Steps = (field,) if isinstance(state, dict) and field in state else ()
+    return _error(_pointer(steps), message, places.at(steps))
+
+
+def _violations(state: Any) -> List[Tuple[str, Steps, str]]:
+    """What the schema says against a state: pointer, steps, message."""
+    from . import violations
+
+    found = violations.of_state(state)
+    if found:
+        return [(_pointer(steps), steps, message) for steps, message in found]
+    # what jsonschema overlooks (see schema.py) is not overlooked here
+    return [(each.pointer, (), each.message) for each in codec.published_schema().check(state)]
+
+
+def _lines(name: str) -> str:
+    """What a features file holds, as its readers see it; for places in it, so anything odd is let pass."""
+    try:
+        text = _content(name, 0).removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return ""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _content(name: str, flags: int) -> bytes:
@@ -116,20 +216,10 @@ def _content(name: str, flags: int) -> bytes:
         return file.read(codec.MAX_BYTES + 1)
 
 
-def _all_violations(state: Any) -> List[Dict[str, str]]:
-    violations = codec.published_schema().check(state)
-    if not violations:
-        return []
-    try:
-        import jsonschema
-    except ImportError:
-        return [_error(violation.pointer, violation.message) for violation in violations]
-    reference = jsonschema.Draft7Validator(schema.load_published("batch_state"))
-    return [
-        _error("".join(f"/{step}" for step in error.absolute_path), error.message[:300])
-        for error in sorted(reference.iter_errors(state), key=lambda error: [str(step) for step in error.absolute_path])
-    ]
+def _pointer(steps: Steps) -> str:
+    return predicates.pointer([*reversed(steps)])
 
 
-def _error(pointer: str, message: str) -> Dict[str, str]:
-    return {"pointer": pointer, "message": message}
+def _error(pointer: str, message: str, place: Optional[Position]) -> Dict[str, Any]:
+    line, column = place or (None, None)
+    return {"pointer": pointer, "line": line, "column": column, "message": message}

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import builtins
 import json
+from pathlib import Path
 
 import pytest
 from batch_implement import codec, pyyaml, validation
 from batch_implement.errors import Misuse
 from batch_implement.schema import load_published
 from batches import new_batch
+
+CORPUS = sorted(path for path in (Path(__file__).parent / "broken_features").iterdir() if path.suffix != ".says")
+# What has no place: there is nothing in it, or what is wrong is not in one place.
+NOWHERE = {"empty.json", "empty.yaml", "only_comments.yaml", "nan.json", "surrogate.json", "too_deep.json"}
 
 
 @pytest.fixture(autouse=True)
@@ -66,24 +71,55 @@ def test_every_wrong_field_is_reported_where_it_is(file, reporter):
     pointers = {error["pointer"].split("/")[1] for error in validation.errors(path)}
     assert pointers == {"status", "completed_features", "policy"}
     text, data = validation.validate([path])
-    assert f"{path}: /completed_features/0: " in text
+    assert f"{path}:14:25: /completed_features/0: found 'x', expected an integer. " in text
     assert (data["valid"], data["exit_code"]) == (False, 1)
 
 
-def test_a_broken_invariant_is_reported_for_the_whole_file(file, reporter):
-    path = file({**new_batch(2), "completed_features": [7]})
-    text, _ = validation.validate([path])
-    assert text == f"{path}: (whole file): completed_features names feature index 7; the last one is 1"
+@pytest.mark.parametrize(
+    ("damage", "place", "message"),
+    [
+        (
+            {"completed_features": [7]}, "14:2: /completed_features",
+            "completed_features names feature index 7; the last one is 1",
+        ),
+        (
+            {"completed_features": [0], "skipped_features": [{"feature_index": 0, "reason": "r", "timestamp": ""}]},
+            "16:2: /skipped_features", "feature index 0 is in completed_features and again in skipped_features",
+        ),
+        ({"total_features": 3}, "10:2: /total_features", "total_features is 3, but features has 2"),
+        ({"status": "failed"}, "5:2: /status", "status is failed, but features are left"),
+    ],
+)  # fmt: skip
+def test_a_broken_invariant_is_reported_at_the_field_that_it_is_about(file, reporter, damage, place, message):
+    path = file({**new_batch(2), **damage})
+    assert validation.validate([path])[0] == f"{path}:{place}: {message}"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\0" * 50, b"[]", b'{"schema_version": 9}'])
-def test_what_is_no_state_is_one_error(file, content):
-    assert len(validation.errors(file(content))) == 1
+@pytest.mark.parametrize(
+    ("content", "pointer", "place", "message"),
+    [
+        (b"", "", (None, None), "Corrupted batch state file: empty"),
+        (b"\n{", "", (2, 2), "not JSON: Expecting property name enclosed in double quotes"),
+        (b'{"a":\n 1 "b": 2}', "", (2, 4), "not JSON: Expecting ',' delimiter. A comma, a colon or a double quote is"),
+        (b"\0" * 50, "", (None, None), "filled with zero bytes"),
+        (b"\n7", "", (2, 1), "a JSON object is expected, this is int"),
+        (b'{\n"schema_version": 9}', "/schema_version", (2, 1), "The state has schema_version 9; "),
+        (b'{}', "", (1, 1), "Missing required fields: ['batch_id', "),
+        (b'{"a": {"b": 1,\n "b": 2}, "a": 3}', "/a/b", (2, 2), "holds the name 'b' twice in one object"),
+        (b"[" * 100 + b"]" * 100, "", (None, None), "nested deeper than the 64 levels"),
+        (b'{"a": NaN}', "", (None, None), "holds NaN"),
+    ],
+)  # fmt: skip
+def test_what_is_no_state_is_one_error_with_its_place_where_there_is_one(file, content, pointer, place, message):
+    (error,) = validation.errors_of_state(file(content))
+    assert (error["pointer"], (error["line"], error["column"])) == (pointer, place)
+    assert message in error["message"]
+    assert " at line " not in error["message"]
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path):
     assert validation.errors(str(tmp_path / "gone")) == [
-        {"pointer": "", "message": "cannot be read: No such file or directory"}
+        {"pointer": "", "line": None, "column": None, "message": "cannot be read: No such file or directory"}
     ]
     assert "Is a directory" in validation.errors(str(tmp_path))[0]["message"]
 
@@ -96,7 +132,7 @@ def test_a_file_that_is_too_large_is_not_read(file, monkeypatch):
 def test_one_that_is_not_valid_among_several_fails_them_all(file):
     good, bad = file(new_batch(1)), file(b"{}", "bad.json")
     text, data = validation.validate([good, bad])
-    assert text.startswith(f"{good}: valid\n{bad}: (whole file): ")
+    assert text.startswith(f"{good}: valid\n{bad}:1:1: Missing required fields: ")
     assert ([entry["valid"] for entry in data["files"]], data["exit_code"]) == ([True, False], 1)
 
 
@@ -122,22 +158,31 @@ def test_a_valid_features_file_is_valid(file, name, content):
 def test_every_wrong_property_of_a_features_file_is_reported_with_its_line(file, reporter):
     path = file(b"defaults:\n  verfy: x\nfeatures:\n- a\n- title: b\n  id: 7\n  touches: [/x]\n", "f.yaml")
     text, data = validation.validate([path])
-    assert [(error["pointer"], error["message"][:7]) for error in data["files"][0]["errors"]] == [
-        ("/defaults", "line 2:"),
-        ("/features/1/id", "line 6:"),
-        ("/features/1/touches/0", "line 7:"),
-    ]
-    assert f"{path}: /features/1/id: line 6: found 7, expected a string." in text
+    assert text == "\n".join(
+        [
+            f"{path}:2:3: /defaults: the property 'verfy' is not known here. Did you mean `verify`?",
+            f"{path}:6:3: /features/1/id: {data['files'][0]['errors'][1]['message']}",
+            f"{path}:7:13: /features/1/touches/0: found '/x'. A path from the project's root: not absolute, without "
+            "`..` and control characters.",
+        ]
+    )
     assert data["exit_code"] == 1
 
 
 @pytest.mark.parametrize(
     ("name", "content", "fragment"),
     [
-        ("f.yaml", b"- a: b: c\n", "line 1: not YAML"),
-        ("f.yaml", b"- a\n- A\n", "line 2: the same feature"),
+        ("f.yaml", b"- a: b: c\n", "1:7: not YAML: mapping values"),
+        ("f.yaml", b"- a\n- A\n", "2:3: /1: the same feature as on line 1"),
+        ("f.yaml", b"- a\n- {title: b,\n   title: c}\n", "3:4: /1/title: 'title' is there twice"),
+        ("f.json", b'["a", "b",\n  "A"]', "2:3: /2: the same feature as on line 1"),
+        ("f.txt", b"a\n\n  A\n", "3:3: the same feature as on line 1"),
+        ("f.md", b"- [ ] a\n- [] b\n", "2:1: '- [] b' is probably meant as a check box"),
+        ("f.md", b"a\n", "the file lists no feature: there is no check box"),
+        ("f.yaml", b"- a\n- caf\xe9\n", "2:3: /1: byte 0xe9"),
+        ("gone.txt", None, "the file does not exist. Check the path"),
         ("f.json", b'["a", "b (after:)"]', "needs numbers, ids or issues"),
-        ("features.json", b"[", "not JSON"),
+        ("features.json", b"\n[", "2:2: not JSON: Expecting value. A comma too many"),
         ("features.json", b"7", "expected an array or an object"),
         ("features-2.json", b"{}", "'features', which is required"),
         ("f.txt", b"", "is empty"),
@@ -145,8 +190,47 @@ def test_every_wrong_property_of_a_features_file_is_reported_with_its_line(file,
     ],
 )
 def test_what_no_schema_can_say_of_a_features_file_is_one_error(file, name, content, fragment):
-    (error,) = validation.errors(file(content, name))
-    assert fragment in error["message"]
+    path = file(content or b"", name)
+    if content is None:
+        Path(path).unlink()
+    (line,) = validation.validate([path])[0].split("\n")
+    assert fragment in line.removeprefix(path)
+    assert line.count(path) == 1
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
+def test_each_broken_features_file_has_its_place_and_no_path_twice(path, reporter):
+    text, data = validation.validate([path.name], cwd=str(path.parent))
+    assert (data["valid"], data["exit_code"]) == (False, 1)
+    lines = path.read_bytes().replace(b"\r\n", b"\n").decode("utf-8", "replace").split("\n")
+    for error, told in zip(data["files"][0]["errors"], text.split("\n")):
+        assert told.count(path.name) == told.startswith(path.name) == 1
+        assert not told.partition(": ")[2].startswith(("line ", "file ", ","))
+        if path.name in NOWHERE:
+            assert (error["line"], error["column"]) == (None, None)
+        else:
+            assert 1 <= error["line"] <= len(lines)
+            assert 1 <= error["column"] <= len(lines[error["line"] - 1]) + 1
+
+
+def test_the_places_in_a_features_file_are_those_of_its_readers():
+    from batch_implement import features
+
+    for path in (each for each in CORPUS if each.stat().st_size < 50_000):
+        try:
+            problems = features.problems(str(path))
+        except Misuse:
+            continue
+        found = validation.errors_of_features(str(path))
+        if problems:
+            assert [(each.pointer, each.line) for each in problems] == [(e["pointer"], e["line"]) for e in found]
+
+
+def test_a_name_is_told_as_it_was_given_and_counts_from_the_folder(file, tmp_path):
+    file(b"- a\n- a\n", "f.yaml")
+    text, data = validation.validate(["f.yaml"], cwd=str(tmp_path))
+    assert text.startswith("f.yaml:2:3: ")
+    assert data["files"][0]["file"] == "f.yaml"
 
 
 @pytest.mark.parametrize(
