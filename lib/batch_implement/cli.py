@@ -1,6 +1,6 @@
 """The front of batchctl: reads arguments, calls what they ask for, formats the answer. It decides nothing.
 
-    main(argv)                        the command; the exit status
+    main(argv)                        the command; the exit status (`command()`: with this process's arguments)
     answer(argv, project, caller, cwd) the same for `/batchctl VERB`, as text
 
 Exit status: 0 done, 1 refused (standard error says what to do), 2 used wrongly, 3 the state cannot be used, 4 still
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from .paths import Project
 
 STILL_WORKING = 4
-PLUGIN = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PLUGIN = paths.plugin()
+
+
+def command() -> int:
+    """`batchctl` where it was installed with pip: this process's arguments; the exit status."""
+    return main(sys.argv[1:])
 
 
 def main(argv: Sequence[str]) -> int:

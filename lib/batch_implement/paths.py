@@ -6,8 +6,8 @@
     state     ROOT/.claude/batch_state.json
     private   GIT_DIR/batch-implement, without git ROOT/.claude/batch-implement: what must survive `git clean -fdx`
 
-`hooks/run` does the same in a few lines of sh; `tests/unit/test_paths.py` holds the two together. Nothing is created
-here.
+`hooks/run` does the same in a few lines of sh; `tests/unit/test_paths.py` holds the two together. And where this
+plugin's own files lie. Nothing is created here.
 """
 
 from __future__ import annotations
@@ -198,3 +198,12 @@ def upward(start: str, name: str, but_not: tuple[str, ...] = ()) -> Optional[str
         if parent == folder:
             return None
         folder = parent
+
+
+def plugin() -> str:
+    """The folder of this plugin's own files (agents, hooks, schemas, lib), links resolved: what a client is given as
+    --plugin-dir. A wheel has it in the package, a clone around lib/.
+    """
+    package = os.path.dirname(os.path.realpath(__file__))
+    in_wheel = os.path.join(package, "plugin")
+    return in_wheel if os.path.isdir(in_wheel) else os.path.dirname(os.path.dirname(package))

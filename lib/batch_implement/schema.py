@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 
-from . import predicates, strictjson
+from . import paths, predicates, strictjson
 from .errors import StateUnusable
 
 TYPE_CHECKING = False  # mypy takes this name for true; importing typing costs more than compiling a schema
@@ -112,12 +112,11 @@ class Schema:
 
 
 def load_published(name: str) -> dict[str, Any]:
-    """Return the schema `schemas/NAME.schema.json` of this plugin, found from where this file really lies.
+    """Return the schema `schemas/NAME.schema.json` of this plugin.
 
     Raises StateUnusable when it cannot be read or is no JSON object: then the installation is damaged.
     """
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-    path = os.path.join(root, "schemas", name + ".schema.json")
+    path = os.path.join(paths.plugin(), "schemas", name + ".schema.json")
     try:
         with open(path, "rb") as file:
             schema = strictjson.parse(file.read(MAX_SCHEMA_BYTES + 1), max_bytes=MAX_SCHEMA_BYTES)

@@ -19,7 +19,7 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from .. import clock, failures, gitrepo, model, policies, process, sessions, transitions, workerverbs
+from .. import clock, failures, gitrepo, model, paths, policies, process, sessions, transitions, workerverbs
 from ..errors import BatchError
 from ..paths import Project
 from ..store import Store
@@ -32,7 +32,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..model import State
 
-PLUGIN = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 LONGEST_OUTPUT = 4000
 LONGEST_WORDS = 4000
 MOST_LOG_BYTES = 2_000_000
@@ -147,7 +146,7 @@ def _first_state(project: Project, job: Job, now: str) -> State:
 
 
 def _worked(project: Project, state: State, job: Job, logs: str, stopped: threading.Event) -> Ended:
-    line = client.arguments(job, PLUGIN) if job.command is None else ["/bin/sh", "-c", job.command]
+    line = client.arguments(job, paths.plugin()) if job.command is None else ["/bin/sh", "-c", job.command]
     progress = _Progress(project, logs, job)
     ended = client.run(
         line,
@@ -167,7 +166,7 @@ def _worked(project: Project, state: State, job: Job, logs: str, stopped: thread
 
 def _close(project: Project, stopped: threading.Event) -> None:
     """After a person's command ended well: `batchctl done`, until it has an answer; a refusal ends the attempt."""
-    line = [sys.executable, "-I", os.path.join(PLUGIN, "lib", "batchctl.py"), "done"]
+    line = [sys.executable, "-I", os.path.join(paths.plugin(), "lib", "batchctl.py"), "done"]
     environ = client.environment(os.environ, project.root)
     environ = {name: value for name, value in environ.items() if not name.startswith("CLAUDE")}
     while not stopped.is_set():

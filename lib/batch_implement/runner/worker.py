@@ -14,12 +14,11 @@ import tempfile
 import threading
 from typing import List
 
-from .. import clock
+from .. import clock, paths
 from . import job as jobs
 from . import worktrees
 from .job import Job, Outcome
 
-LIB = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ENTRY = (
     "import sys; sys.path.insert(0, sys.argv[1]); from batch_implement.runner import attempt; sys.exit(attempt.main())"
 )
@@ -31,9 +30,10 @@ _lock = threading.Lock()
 
 def work(job: Job) -> Outcome:
     """Do one attempt, to its end."""
+    lib = os.path.join(paths.plugin(), "lib")
     with tempfile.TemporaryFile() as errors:
         attempt = subprocess.Popen(
-            [sys.executable, "-I", "-X", "utf8", "-c", ENTRY, LIB], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-I", "-X", "utf8", "-c", ENTRY, lib], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=errors, start_new_session=True,
         )  # fmt: skip
         with _lock:
