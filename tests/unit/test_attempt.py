@@ -24,7 +24,8 @@ from batch_implement.runner import client, logs, worker, worktrees
 from batch_implement.runner import job as jobs
 from batch_implement.runner.job import Job, Outcome
 from batch_implement.store import Store
-from batches import NOW, commit, git
+from batches import NOW, commit, git, new_batch
+from night import Night
 
 STREAMS = Path(__file__).with_name("streams")
 WORK = "cat > /dev/null; echo > work.txt; git add . && git commit -qm Work"
@@ -245,6 +246,29 @@ def test_stopping_ends_the_attempt_which_comes_back_as_interrupted(job_for, tmp_
     assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "stopped")
     assert not any(process.runs(pid, None) for pid in pids(its))
     assert Path(job.worktree, "half.txt").exists(), "what was begun stays"
+
+
+def test_a_worker_that_only_just_begins_when_its_run_is_stopped_is_ended_too(repository, tmp_path, monkeypatch):
+    """The run waited for it, up to two hours: the attempt began after the attempts had been ended."""
+    gitrepo.hide_state(str(repository))
+    Store(Project(str(repository))).create(new_batch(1))
+    night = Night(repository, worker="cat > /dev/null; exec sleep 300")
+    real, begun = worker.work, threading.Event()
+
+    def late(job: Job) -> Outcome:
+        begun.set()
+        time.sleep(1.5)
+        return real(job)
+
+    def stop(its: Night) -> None:
+        assert begun.wait(60) and its.driver
+        its.driver.interrupt(now=True)
+
+    monkeypatch.setattr(worker, "work", late)
+    began = time.monotonic()
+    state = night.drive(during=stop)
+    assert time.monotonic() - began < 120
+    assert state["run"]["clients"]["0"][0]["failure_class"] == "stopped" and state["retry_attempts"] == {}
 
 
 PARENT = """
