@@ -277,13 +277,15 @@ def interrupted(state: State, index: int) -> State:
 
 
 def crashes(state: State, index: int) -> int:
-    """How often in a row the clients of the attempt that comes next at feature `index` broke, of themselves."""
+    """How often in a row the clients of the attempt that comes next at feature `index` broke, of themselves, or
+    filled their window.
+    """
     attempt = model.attempts_used(state, index) + 1
     number = 0
     for client in reversed(state["run"]["clients"].get(key(index), ())):
         if client["attempt"] != attempt or client["outcome"] != "interrupted":
             break
-        number += client.get("failure_class") in ("crash", "worker_died")
+        number += client.get("failure_class") in ("crash", "worker_died", "context")
     return number
 
 

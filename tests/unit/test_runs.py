@@ -205,10 +205,10 @@ def test_five_failures_in_a_row_pause_the_batch():
 
 def test_only_the_clients_that_broke_of_themselves_in_this_attempt_are_crashes():
     state = dispatched(begun(new_batch(1)), 0)
-    for kind in ("crash", "limit", "worker_died"):
+    for kind in ("crash", "limit", "worker_died", "context"):
         state = then(state, runs.client_ended, 0, client(outcome="interrupted", failure_class=kind))
         state = dispatched(then(state, runs.interrupted, 0), 0)
-    assert runs.crashes(then(state, runs.interrupted, 0), 0) == 2
+    assert runs.crashes(then(state, runs.interrupted, 0), 0) == 3, "a full window is no wait: it could go on for ever"
     state = failing(state, 0)
     assert runs.crashes(state, 0) == 0
 

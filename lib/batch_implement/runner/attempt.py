@@ -11,50 +11,53 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Tuple
 
 from .. import clock, failures, gitrepo, model, paths, policies, process, sessions, transitions, workerverbs
 from ..errors import BatchError
 from ..paths import Project
 from ..store import Store
-from . import client, worktrees
+from . import client, logs, worktrees
 from .client import Ended
 from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_PERSON, Job, Outcome, nothing_spent
-from .stream import Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..model import State
 
-LONGEST_OUTPUT = 4000
 LONGEST_WORDS = 4000
-MOST_LOG_BYTES = 2_000_000
 STILL_WORKING = 4
 
 
 def main() -> int:
     """Read the job, do it, print the outcome; the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, lambda *_: None)  # what is ignored would be ignored by all that we start, too
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     line = sys.stdin.buffer.readline()
     job = Job.of(json.loads(line))
+    os.environ[process.MARK] = job.worktree  # a git of ours that outlives us is found as well
     threading.Thread(target=_watch, args=(stopped,), daemon=True).start()
     outcome = attempt(job, stopped)
-    sys.stdout.write(json.dumps(outcome._asdict()) + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(json.dumps(outcome._asdict()) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return 1
+    logs.report(Project(job.worktree))
     return 0
 
 
 def _watch(stopped: threading.Event) -> None:
-    """Wait for the end of standard input: whoever gave the job is gone."""
-    while sys.stdin.buffer.readline():
+    """Wait for the end of standard input: whoever gave the job is gone. Its file object is not used: at its own end
+    Python takes that away from a thread that reads, and aborts.
+    """
+    while os.read(0, 4096):
         pass
     stopped.set()
 
@@ -63,28 +66,32 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
     """Do the job and say how it ended. What goes wrong on the way is told in the outcome; only bugs are raised."""
     began, started_at = time.monotonic(), clock.now()
     verdict: Dict[str, Any]
-    spent = nothing_spent()
-    logs = ""
+    spent, own = nothing_spent(), ""
     try:
         worktrees.end_left_behind(job.worktree)
         worktrees.add(job.repository, job.worktree, job.branch, job.base)
         project = Project(job.worktree)
-        logs = os.path.join(project.private, "logs", "run", job.session_id)
+        spent.update(logs.unreported(project))
+        own = os.path.join(logs.top(project), job.session_id)
         state = _opened(project, job)
         if state["active"]:
-            ended = _worked(project, state, job, logs, stopped)
-            spent.update(ended.stream.spent())
-            verdict = _judged(project, job, ended, logs)
+            ended = _worked(project, state, job, own, stopped)
+            for name, number in ended.stream.spent().items():
+                spent[name] += number
+            verdict = _judged(project, job, ended, own)
         else:
             verdict = _verdict(Store(project).require(), job)
     except BatchError as error:
-        verdict = {"kind": NEEDS_PERSON, "message": error.message, "failure_class": "setup"}
+        verdict = _hindered(error.message)
     except OSError as error:
-        verdict = {"kind": NEEDS_PERSON, "message": f"{error.filename or 'The system'}: {error.strerror}",
-                   "failure_class": "setup"}  # fmt: skip
+        verdict = _hindered(f"{error.filename or 'The system'}: {error.strerror}")
     spent["seconds"] = round(time.monotonic() - began, 3)
-    if job.logs and logs:
-        _bring(logs, job.logs, verdict)
+    if job.logs and own:
+        proof = verdict.get("evidence") or {}
+        verify = proof.get("verify")
+        moved = logs.bring(own, job.logs, verify.get("log") if verify else None)
+        if verify:
+            verdict["evidence"] = {**proof, "verify": {**verify, "log": moved}}
     nothing: Dict[str, Any] = {
         "commit": None, "evidence": {}, "decisions": [], "message": "", "failure_class": "", "permanent": False,
         "retry_after": None, "stash": None, "changed": True,
@@ -99,9 +106,20 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
         place=process.host(),
         started_at=started_at,
         ended_at=clock.now(),
-        log=job.logs or logs,
-        output=_end_of(logs),
+        log=job.logs or own,
+        output=logs.end_of(own),
     )
+
+
+def _hindered(words: str) -> Dict[str, Any]:
+    """The outcome of an attempt that the machine or the repository has stopped: what passes (a lock that somebody else
+    holds) interrupts it, anything else needs a person.
+    """
+    failure_class = failures.classify_report(words)
+    if failures.TREATMENT[failure_class] == "wait":
+        return {"kind": INTERRUPTED, "message": words, "failure_class": failure_class}
+    known = failure_class if failures.TREATMENT[failure_class] == "pause" else "setup"
+    return {"kind": NEEDS_PERSON, "message": words, "failure_class": known}
 
 
 # -- the batch of one ---------------------------------------------------------------------------------------------
@@ -111,9 +129,11 @@ def _opened(project: Project, job: Job) -> State:
     """The batch of one with its feature open and its client to come named; as it ended when it did already."""
     gitrepo.hide_state(project.root)
     store, now = Store(project), clock.now()
-    if store.read_if_usable() is None:
+    known = store.read_if_usable()
+    if known is None or known["batch_id"] != _batch_id(job):  # none, or one that somebody has committed
         store.create(_first_state(project, job, now), replace=True)
-    head, branch = gitrepo.head(project.root), gitrepo.branch(project.root)
+    base = gitrepo.ask(project.root, "merge-base", "HEAD", job.base, fails=True).stdout.strip() or job.base
+    branch = gitrepo.branch(project.root)
     owner = None
     if job.command is None:
         owner = {**process.new_owner(job.session_id, None, now), "driven": True}
@@ -123,15 +143,19 @@ def _opened(project: Project, job: Job) -> State:
             return state
         running = transitions.unpause(state)
         named = sessions.lease(running, owner) if owner else {**running, "owner": None}
-        return transitions.start(named, now, head, branch)
+        return transitions.start(named, now, base, branch)
 
     return store.update(begin)
+
+
+def _batch_id(job: Job) -> str:
+    return f"{job.batch_id[:80]}.{job.feature_index + 1}.{job.attempt}"
 
 
 def _first_state(project: Project, job: Job, now: str) -> State:
     details = {name: value for name, value in job.details.items() if name not in ("policy", "depends_on")}
     state = model.new_state(
-        f"{job.batch_id[:80]}.{job.feature_index + 1}.{job.attempt}",
+        _batch_id(job),
         [job.text],
         now,
         policy={**policies.DEFAULT, **job.policy},
@@ -145,18 +169,19 @@ def _first_state(project: Project, job: Job, now: str) -> State:
 # -- the work -----------------------------------------------------------------------------------------------------
 
 
-def _worked(project: Project, state: State, job: Job, logs: str, stopped: threading.Event) -> Ended:
+def _worked(project: Project, state: State, job: Job, folder: str, stopped: threading.Event) -> Ended:
     line = client.arguments(job, paths.plugin()) if job.command is None else ["/bin/sh", "-c", job.command]
-    progress = _Progress(project, logs, job)
+    progress = logs.Progress(project, job.session_id)
     ended = client.run(
         line,
         folder=project.root,
-        logs=logs,
+        logs=folder,
         brief=workerverbs.brief_of(project, state),
         environ=client.environment(os.environ, project.root),
         time_s=job.limits.get("time_s"),
         stopped=stopped,
         watched=progress.note,
+        asked=signal.SIGINT if job.command is None else None,
     )
     progress.note(ended.stream, last=True)
     if job.command is not None and ended.exit_code == 0 and not ended.overdue and not ended.stopped:
@@ -201,39 +226,16 @@ def _fail(project: Project, words: str, failure_class: str, *, permanent: bool =
     )
 
 
-class _Progress:
-    """Notes what the client does for whoever looks, at most once a second: `progress.json` in the private folder."""
-
-    def __init__(self, project: Project, logs: str, job: Job) -> None:
-        self.path = os.path.join(project.private, "logs", "run", "progress.json")
-        self.session_id, self.last_s = job.session_id, 0.0
-        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-
-    def note(self, stream: Stream, *, last: bool = False) -> None:
-        """Write what there is, if it is time."""
-        if not last and time.monotonic() - self.last_s < 1.0:
-            return
-        self.last_s = time.monotonic()
-        spent = stream.spent()
-        data = {
-            "session_id": self.session_id, "turns": spent["turns"], "cost_usd": spent["cost_usd"] or None,
-            "tool": stream.tool, "updated_at": clock.now(),
-        }  # fmt: skip
-        with open(f"{self.path}.tmp", "w", encoding="utf-8") as file:
-            json.dump(data, file)
-        os.replace(f"{self.path}.tmp", self.path)
-
-
 # -- how it ended -------------------------------------------------------------------------------------------------
 
 
-def _judged(project: Project, job: Job, ended: Ended, logs: str) -> Dict[str, Any]:
+def _judged(project: Project, job: Job, ended: Ended, folder: str) -> Dict[str, Any]:
     """What the attempt came to, by the batch of one and by how its client ended."""
     state = Store(project, by_model=True).settle()
     if state is None:
         return {"kind": FAILED, "message": "The state of the attempt is gone.", "failure_class": "feature"}
     if state["active"]:
-        kind, words, failure_class = _why_open(job, ended, logs, state)
+        kind, words, failure_class = _why_open(job, ended, folder)
         if kind != FAILED:
             reset = failures.reset_time(words, clock.now())
             return {"kind": kind, "message": words, "failure_class": failure_class, "retry_after": reset}
@@ -242,19 +244,19 @@ def _judged(project: Project, job: Job, ended: Ended, logs: str) -> Dict[str, An
     return _verdict(state, job)
 
 
-def _why_open(job: Job, ended: Ended, logs: str, state: State) -> Tuple[str, str, str]:
+def _why_open(job: Job, ended: Ended, folder: str) -> Tuple[str, str, str]:
     """Why the feature is still open after its client ended: the outcome's kind, words, class of failure."""
     if ended.stopped:
         return INTERRUPTED, "The run was stopped.", "stopped"
     if ended.overdue:
         return FAILED, f"It was not done within {job.limits['time_s']} s, and was ended.", "time"
+    if job.command is not None:
+        return _of_a_command(ended, folder)
     result = ended.stream.result
     if result.get("subtype") == "error_max_turns":
         return FAILED, f"It was not done within {job.limits['turns']} turns.", "turns"
     if result.get("subtype") == "error_max_budget_usd":
         return _of_a_budget(job.limits)
-    if job.command is not None:
-        return _of_a_command(ended, logs)
     if result and not result.get("is_error") and ended.exit_code == 0:
         words = ended.stream.words() or "(nothing)"
         return (
@@ -262,7 +264,7 @@ def _why_open(job: Job, ended: Ended, logs: str, state: State) -> Tuple[str, str
             f"The client ended without `batchctl done` or `batchctl fail`. It said: {words[:1500]}",
             "no_verdict",
         )
-    words = ended.stream.words() if result else _end_of(logs, "stderr")
+    words = ended.stream.words() if result else logs.end_of(folder, ["stderr"])
     failure_class = failures.classify(words) if words else "feature"
     if failure_class == "feature" and result:
         failure_class = _of_status(result.get("api_error_status"))
@@ -284,9 +286,9 @@ def _of_a_budget(limits: Dict[str, Any]) -> Tuple[str, str, str]:
     return NEEDS_PERSON, f"What was left of the run's cost, ${left:.2f}, is used up.", "budget"
 
 
-def _of_a_command(ended: Ended, logs: str) -> Tuple[str, str, str]:
+def _of_a_command(ended: Ended, folder: str) -> Tuple[str, str, str]:
     """The same for a person's command: by its exit status and the end of what it printed."""
-    words = _end_of(logs, "stderr") or _end_of(logs, "stream.jsonl")
+    words = logs.end_of(folder)
     failure_class = failures.classify_report(words)
     told = f"The worker command ended with exit status {ended.exit_code}. It said at its end:\n{words[-1500:]}"
     treatment = failures.TREATMENT[failure_class]
@@ -323,33 +325,3 @@ def _verdict(state: State, job: Job) -> Dict[str, Any]:
             "retry_after": last.get("retry_after"), "changed": changed, "decisions": decisions,
         }  # fmt: skip
     return {"kind": FAILED, "message": "The feature was skipped in its own work tree.", "failure_class": "feature"}
-
-
-# -- logs ---------------------------------------------------------------------------------------------------------
-
-
-def _end_of(logs: str, name: Optional[str] = None) -> str:
-    """The end of a log, or of the one that says most, as text; empty when there is none."""
-    for each in [name] if name else ["stderr", "stream.jsonl"]:
-        path = os.path.join(logs, each) if logs else ""
-        if path and os.path.exists(path) and os.path.getsize(path):
-            with open(path, "rb") as file:
-                file.seek(max(0, os.path.getsize(path) - LONGEST_OUTPUT))
-                return file.read(LONGEST_OUTPUT).decode("utf-8", "replace").strip()
-    return ""
-
-
-def _bring(logs: str, to: str, verdict: Dict[str, Any]) -> None:
-    """Copy the ends of an attempt's logs to where they outlive its work tree, that of the verify command too."""
-    os.makedirs(to, mode=0o700, exist_ok=True)
-    files: List[str] = [os.path.join(logs, name) for name in ("brief", "stream.jsonl", "stderr")]
-    verify = (verdict.get("evidence") or {}).get("verify") or {}
-    if verify.get("log"):
-        files.append(verify["log"])
-        verdict["evidence"] = {**verdict["evidence"], "verify": {**verify, "log": os.path.join(to, "output")}}
-    for path in files:
-        if not os.path.exists(path):
-            continue
-        with open(path, "rb") as source, open(os.path.join(to, os.path.basename(path)), "wb") as target:
-            source.seek(max(0, os.path.getsize(path) - MOST_LOG_BYTES))
-            shutil.copyfileobj(source, target)

@@ -3,23 +3,28 @@
     ended = run(arguments, folder=..., brief=..., environment=..., time_s=..., stopped=event, watched=...)
 
 The brief is its standard input. Its output goes to files of the attempt; what its stream says is handed on while it
-works. It ends by itself, at its time limit, or when `stopped` is set; whatever it started ends with it.
+works. It ends by itself, at its time limit, or when `stopped` is set; whatever it started ends with it: what carries
+the mark of the work tree, and what is left of its process group. Claude Code that has to end is asked with SIGINT
+first: only so it still says what it has cost.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import IO, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 from .. import process
 from .job import Job
 from .stream import Stream
 
 MOST_STREAM_BYTES = 50_000_000
+LONGEST_LINE = 16_000_000
 LOOK_S = 0.1
+GRACE_S = 5.0
 TOOLS = (
     "Bash(batchctl:*)", "Bash(git add:*)", "Bash(git commit:*)", "Bash(git status:*)", "Bash(git diff:*)",
     "Bash(git log:*)", "Edit", "Write", "Agent(batch-implement:reviewer)",
@@ -88,44 +93,78 @@ def run(
     time_s: Optional[float],
     stopped: threading.Event,
     watched: Callable[[Stream], None],
+    asked: Optional[int] = None,
 ) -> Ended:
     """Run the command line in `folder` with the brief on its standard input, until it ends or has to; what it printed
-    is in `logs` as `stream.jsonl` and `stderr`. `watched` is called with the stream now and then. FileNotFoundError and
-    PermissionError when it cannot be started.
+    is in `logs` as `stream.jsonl` and `stderr`. `watched` is called with the stream now and then. `asked` is the signal
+    that its process group gets some seconds before it is ended (None: none). FileNotFoundError and PermissionError
+    when it cannot be started.
     """
     os.makedirs(logs, mode=0o700, exist_ok=True)
     names = {name: os.path.join(logs, name) for name in ("brief", "stream.jsonl", "stderr")}
     with open(names["brief"], "w", encoding="utf-8", errors="replace") as file:
         file.write(brief)
     began, stream, overdue = time.monotonic(), Stream(), False
-    with open(names["brief"], "rb") as given, open(names["stderr"], "wb") as errors:
+    kept = open(names["stream.jsonl"], "wb")  # noqa: SIM115 -- the reader closes it, which may outlive this call
+    with open(names["brief"], "rb") as given, open(names["stderr"], "ab") as errors:
         client = subprocess.Popen(
             line, cwd=folder, env=environ, stdin=given, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
         )
-    reader = threading.Thread(target=_read, args=(client.stdout, names["stream.jsonl"], stream), daemon=True)
+    reader = threading.Thread(target=_read, args=(client.stdout, kept, stream), daemon=True)
     reader.start()
     try:
         while client.poll() is None and not stopped.is_set() and not overdue:
             stopped.wait(LOOK_S)
             watched(stream)
+            _hold_to_size(names["stderr"])
             overdue = time_s is not None and time.monotonic() - began > time_s
         ended_by_itself = client.poll() is not None
     finally:
-        process.end_marked(folder)
-        client.wait()
+        _end(client, folder, asked)
     reader.join(5)
     seconds = time.monotonic() - began
     cut = not ended_by_itself
     return Ended(client.returncode, cut and overdue, cut and stopped.is_set(), stream, round(seconds, 3))
 
 
-def _read(source: object, path: str, stream: Stream) -> None:
-    """Keep the client's output in a file, the first 50 MB of it and every result; and read it."""
-    written = 0
-    with open(path, "wb") as file:
-        for line in source:  # type: ignore[attr-defined]
-            stream.feed(line)
-            if written < MOST_STREAM_BYTES or b'"type":"result"' in line[:200]:
-                file.write(line)
+def _end(client: subprocess.Popen[bytes], folder: str, asked: Optional[int]) -> None:
+    """End the client, if it still runs, and all that it has started."""
+    if asked is not None and client.poll() is None:
+        try:
+            os.killpg(client.pid, asked)  # as a terminal does: a script around the client passes nothing on
+            client.wait(GRACE_S)
+        except (ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
+            pass
+    process.end_marked(folder)
+    try:
+        os.killpg(client.pid, signal.SIGKILL)  # what has cleared its environment, the mark with it
+    except (ProcessLookupError, PermissionError):
+        pass
+    client.wait()
+
+
+def _hold_to_size(path: str) -> None:
+    """Begin a log anew that has grown too large; whoever writes it appends to it."""
+    if os.path.getsize(path) > MOST_STREAM_BYTES:
+        os.truncate(path, 0)
+
+
+def _read(source: IO[bytes], file: IO[bytes], stream: Stream) -> None:
+    """Read the client's output to its end, and keep the first 50 MB of it and every result in the file. Nothing may end
+    this earlier: a client whose output nobody reads stands still.
+    """
+    written, whole = 0, True
+    with file:
+        for piece in iter(lambda: source.readline(LONGEST_LINE), b""):
+            ends = piece.endswith(b"\n") or len(piece) < LONGEST_LINE
+            if whole and ends:
+                stream.feed(piece)
+            whole = ends
+            if written >= MOST_STREAM_BYTES and b'"type":"result"' not in piece[:200]:
+                continue
+            written += len(piece)
+            try:
+                file.write(piece)
                 file.flush()
-                written += len(line)
+            except OSError:  # a full disk: the attempt will meet it
+                continue

@@ -106,9 +106,9 @@ class Driver:
         if self.stopping != self.said:
             self.said = self.stopping
             self.display.event("stopping", STOPPING[self.said])
-        if self.stopping == "now" and not self.stopped.is_set():
+        if self.stopping == "now":
             self.stopped.set()
-            self.stop()
+            self.stop()  # at every look: a worker may only just have begun
         state = self._own(self.store.require())
         state = self._wait_over(state)
         state = self._start(state)
@@ -362,9 +362,11 @@ class Driver:
         """No worker is left, and the queue has ended what it was at."""
         if self.working or self.merging:
             self.stopped.set()
-            self.stop()
         for future in self.working:
             future.cancel()
+        while not all(future.done() for future in self.working):
+            self.stop()  # again: a worker may only just have begun
+            futures.wait(self.working, TICK_S)
         self.executor.shutdown(wait=True)
         self.merger.shutdown(wait=True)
 

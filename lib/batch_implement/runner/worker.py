@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from typing import List
 
 from .. import clock, paths
@@ -32,11 +33,11 @@ def work(job: Job) -> Outcome:
     """Do one attempt, to its end."""
     lib = os.path.join(paths.plugin(), "lib")
     with tempfile.TemporaryFile() as errors:
-        attempt = subprocess.Popen(
-            [sys.executable, "-I", "-X", "utf8", "-c", ENTRY, lib], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=errors, start_new_session=True,
-        )  # fmt: skip
         with _lock:
+            attempt = subprocess.Popen(
+                [sys.executable, "-I", "-X", "utf8", "-c", ENTRY, lib], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=errors, start_new_session=True,
+            )  # fmt: skip
             _running.append(attempt)
         said = _talk(attempt, job)
         code = attempt.wait()
@@ -66,16 +67,18 @@ def _talk(attempt: subprocess.Popen[bytes], job: Job) -> bytes:
 
 
 def stop_all() -> None:
-    """End the attempts that this process has under way; they come back as interrupted. Returns when none is left, at
-    the latest after some 20 s, when those that did not end by themselves are killed.
+    """End the attempts that this process has under way; they come back as interrupted. Returns when none of them is
+    left, at the latest after some 20 s, when those that did not end by themselves are killed. One that is begun later
+    is not ended: call it again as long as any call of `work` has not returned.
     """
+    deadline = time.monotonic() + PATIENCE_S
     with _lock:
         left = list(_running)
         for attempt in left:
             _close(attempt)
     for attempt in left:
         try:
-            attempt.wait(PATIENCE_S)
+            attempt.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             attempt.kill()
 

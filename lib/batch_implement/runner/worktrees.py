@@ -5,15 +5,21 @@
     TOP/3-add-login, TOP/3-add-login.2    their work trees; TOP is WORKTREES/ID
 
 Names follow from the batch, the feature and the attempt alone, so that what a dead run left is found again. A work tree
-that is there already is taken as it is. Nothing outside of these folders and branches is touched.
+that is there already is taken as it is, but for what a killed git has left: one that was never finished is made anew, a
+lock is taken away. Nothing outside of these folders and branches is touched.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 
 from .. import gitrepo, paths, process
 from ..errors import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
 
 CHECKOUT_S = 600
 LONGEST_SLUG = 40
@@ -49,10 +55,9 @@ def add(repository: str, folder: str, branch: str, base: str) -> None:
     """Have a work tree in `folder` on `branch`, which begins at `base` when there is none. Both stay as they are when
     they are there. Refused when something else is in the place of the folder.
     """
-    if _is_of(folder, repository):
+    if _is_there(repository, folder):
+        _unlock(folder, branch)
         return
-    _refuse_other(folder)
-    gitrepo.ask(repository, "worktree", "prune")
     new = gitrepo.tip(repository, branch) is None
     way = ["-b", branch, folder, base] if new else [folder, branch]
     gitrepo.ask(repository, "worktree", "add", "--quiet", *way, timeout_s=CHECKOUT_S)
@@ -60,22 +65,21 @@ def add(repository: str, folder: str, branch: str, base: str) -> None:
 
 def add_detached(repository: str, folder: str, commit: str) -> None:
     """Have a work tree in `folder` at `commit`, on no branch. What it held before of tracked files is gone."""
-    if _is_of(folder, repository):
+    if _is_there(repository, folder):
+        _unlock(folder, None)
         gitrepo.ask(folder, "checkout", "--quiet", "--force", "--detach", commit, timeout_s=CHECKOUT_S)
         return
-    _refuse_other(folder)
-    gitrepo.ask(repository, "worktree", "prune")
     gitrepo.ask(repository, "worktree", "add", "--quiet", "--detach", folder, commit, timeout_s=CHECKOUT_S)
 
 
 def remove(repository: str, folder: str) -> None:
-    """Remove a work tree of this repository and what is left in it; nothing happens to any other folder. What is
-    committed or in a stash stays.
+    """Remove a work tree of this repository and what is left in it, also one that is half made or half removed; nothing
+    happens to any other folder. What is committed or in a stash stays.
     """
-    if not _is_of(folder, repository):
+    if not _is_of(folder, repository) and not _is_listed(repository, folder):
         return
     end_left_behind(folder)
-    gitrepo.ask(repository, "worktree", "remove", "--force", "--force", folder, fails=True, timeout_s=CHECKOUT_S)
+    _clear(repository, folder)
     for empty in (os.path.dirname(folder), os.path.dirname(os.path.dirname(folder))):
         try:
             os.rmdir(empty)
@@ -96,6 +100,22 @@ def end_left_behind(folder: str) -> None:
     process.end_marked(folder)
 
 
+def _is_there(repository: str, folder: str) -> bool:
+    """Whether the folder is a whole work tree of this repository. One that is none yet, or no longer, is cleared away.
+    Refused when something else is there.
+    """
+    if _is_of(folder, repository) and not _is_half_made(folder):
+        return True
+    if _is_listed(repository, folder):
+        _clear(repository, folder)
+    if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
+        raise Refused(
+            f"{folder} is in the way: it is no work tree of this repository. Move it away, or give another folder with "
+            "`--worktrees DIR`."
+        )
+    return False
+
+
 def _is_of(folder: str, repository: str) -> bool:
     """Whether the folder is a work tree of this repository."""
     if not os.path.isfile(os.path.join(folder, ".git")) or paths.git_dir(folder) is None:
@@ -103,14 +123,41 @@ def _is_of(folder: str, repository: str) -> bool:
     return _common(folder) == _common(repository)
 
 
+def _is_half_made(folder: str) -> bool:
+    """Whether git was killed before it had checked everything out: until then it keeps the work tree locked."""
+    try:
+        with open(f"{paths.git_dir(folder)}/locked", encoding="utf-8", errors="replace") as file:
+            return file.read().startswith("initializing")
+    except FileNotFoundError:
+        return False
+
+
+def _is_listed(repository: str, folder: str) -> bool:
+    """Whether the repository knows a work tree in this folder, whatever is there."""
+    lines = gitrepo.ask(repository, "worktree", "list", "--porcelain", fails=True).stdout.splitlines()
+    wanted = os.path.realpath(folder)
+    return any(line.startswith("worktree ") and os.path.realpath(line[9:]) == wanted for line in lines[1:])
+
+
+def _clear(repository: str, folder: str) -> None:
+    """Take away a work tree that the repository knows, whatever is there of it."""
+    if not os.path.isfile(os.path.join(folder, ".git")):  # git then takes it for another's, and leaves it
+        shutil.rmtree(folder, ignore_errors=True)
+    gitrepo.ask(repository, "worktree", "remove", "--force", "--force", folder, fails=True, timeout_s=CHECKOUT_S)
+
+
+def _unlock(folder: str, branch: Optional[str]) -> None:
+    """Take away the locks of a git that was killed in this work tree. Nobody else's are touched."""
+    places = [f"{paths.git_dir(folder)}/{name}.lock" for name in ("index", "HEAD")]
+    if branch is not None:
+        places.append(f"{_common(folder)}/refs/heads/{branch}.lock")
+    for place in places:
+        try:
+            os.unlink(place)
+        except FileNotFoundError:
+            continue
+
+
 def _common(root: str) -> str:
     answer = gitrepo.ask(root, "rev-parse", "--git-common-dir", fails=True).stdout.rstrip("\n")
     return os.path.realpath(os.path.join(root, answer)) if answer else ""
-
-
-def _refuse_other(folder: str) -> None:
-    if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
-        raise Refused(
-            f"{folder} is in the way: it is no work tree of this repository. Move it away, or give another folder with "
-            "`--worktrees DIR`."
-        )

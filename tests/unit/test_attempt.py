@@ -1,0 +1,552 @@
+"""One attempt, on real git, with commands as its client; what stands in for Claude Code prints recorded streams.
+
+tests/unit/test_driver.py has whole nights, tests/client/test_overnight.py the real client.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from batch_implement import clock, codec, gitrepo, model, policies, process
+from batch_implement.paths import Project
+from batch_implement.runner import client, logs, worker, worktrees
+from batch_implement.runner import job as jobs
+from batch_implement.runner.job import Job, Outcome
+from batch_implement.store import Store
+from batches import NOW, commit, git, new_batch
+from night import Night
+
+STREAMS = Path(__file__).with_name("streams")
+WORK = "cat > /dev/null; echo > work.txt; git add . && git commit -qm Work"
+SESSION = "00000000-0000-4000-8000-00000000000"
+
+
+@pytest.fixture
+def job_for(repository: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
+    """Makes jobs for the same attempt: `job_for(command, verify=..., text=...)`. Afterwards nothing runs for it."""
+    top = str(tmp_path.resolve() / "trees" / "batch-1")
+    made: list[Job] = []
+    base = git(repository, "rev-parse", "HEAD")
+
+    def make(command: str | None, *, text: str = "feature 1", number: int = 1, **fields: Any) -> Job:
+        limits = {"time_s": fields.pop("time_s", 100), "turns": None, "cost_usd": None, "left_usd": None}
+        limits.update(fields.pop("limits", {}))
+        caller = {"path": None, "model": None, "permission_mode": None, "allow": [], "settings": None}
+        caller.update(fields.pop("client", {}))
+        policy = policies.new(**fields.pop("policy", {}))
+        left = {"max_retries": 0, "max_retries_total": 0, "unattended": True, "budgets": {}}
+        job = Job(
+            batch_id="batch-1", feature_index=0, attempt=1, text=text, details={}, needs=[], earlier=[],
+            policy={**policy, **left}, repository=str(repository), remote=False, base=base,
+            branch=worktrees.branch_of("batch-1", 0, text, 1), worktree=worktrees.folder_of(top, 0, text, 1),
+            session_id=f"{SESSION}{number}", command=command, client=caller, limits=limits,
+            logs=str(tmp_path / "logs" / str(number)),
+        )._replace(**fields)  # fmt: skip
+        made.append(job)
+        return job
+
+    yield make
+    for job in made:
+        assert process.marked(job.worktree) == []
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Callable[[str], str]:
+    """Makes programs that stand in for Claude Code: `stand_in("shell commands")`; the path."""
+
+    def make(commands: str) -> str:
+        path = tmp_path / "claude"
+        path.write_text(f"#!/bin/sh\nstreams={STREAMS}\n{commands}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+def once(path: Path) -> str:
+    """What is in a file, once it has a line."""
+    deadline = time.monotonic() + 60
+    while not (path.exists() and path.read_text().endswith("\n")):
+        assert time.monotonic() < deadline, f"{path} did not come"
+        time.sleep(0.02)
+    return path.read_text()
+
+
+def beside(job: Job, during: Callable[[], object]) -> Outcome:
+    """The outcome of a job while `during` is done to it."""
+    with futures.ThreadPoolExecutor(1) as executor:
+        future = executor.submit(worker.work, job)
+        try:
+            during()
+        except BaseException:
+            worker.stop_all()
+            raise
+        return future.result(120)
+
+
+def pids(path: Path) -> list[int]:
+    return [int(word) for word in path.read_text().split()]
+
+
+# -- success -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_that_commits_and_verifies_has_completed_the_feature(job_for, repository):
+    job = job_for(WORK, policy={"verify": "ls work.txt"})
+    outcome = worker.work(job)
+    assert (outcome.kind, outcome.message) == (jobs.COMPLETED, "")
+    assert outcome.commit == git(repository, "rev-parse", job.branch)
+    assert outcome.evidence["commits"] == [outcome.commit] and outcome.evidence["verify"]["exit_code"] == 0
+    assert Path(outcome.evidence["verify"]["log"]) == Path(job.logs) / "output"
+    assert Path(job.logs, "output").read_text() == "work.txt\n"
+    assert "feature 1" in Path(job.logs, "brief").read_text()
+    assert outcome.spent["seconds"] > 0 and outcome.place == process.host()
+
+
+def test_an_outcome_and_a_job_travel_as_json(job_for):
+    job = job_for(WORK, text="\ud83d half a pair")
+    assert Job.of(json.loads(json.dumps(job._asdict()))) == job
+    outcome = worker.work(job)
+    assert outcome.kind == jobs.COMPLETED and Outcome.of(json.loads(json.dumps(outcome._asdict()))) == outcome
+
+
+def test_the_batch_of_one_has_the_feature_its_policy_and_no_state_of_another(job_for):
+    details = {"id": "F-7", "policy": {"verify": "false"}, "depends_on": ["x"]}
+    ended = {"attempt": 1, "error_message": "it broke", "failure_class": "feature", "timestamp": NOW}
+    job = job_for(
+        "cat > brief.txt; git add . && git commit -qm Work", attempt=2, earlier=[ended], details=details,
+        needs=[{"text": "the ground", "commit": "c0ffee" * 6 + "abcd"}],
+    )  # fmt: skip
+    outcome = worker.work(job)
+    state = Store(Project(job.worktree)).require()
+    assert outcome.kind == jobs.COMPLETED
+    assert (state["batch_id"], state["features"], state["workflow_mode"]) == ("batch-1.1.2", ["feature 1"], "direct")
+    assert state["policy"]["max_retries"] == 0 and state["status"] == "completed"
+    brief = Path(job.worktree, "brief.txt").read_text()
+    assert "it broke" in brief and "the ground" in brief and "attempt 2" in brief
+    assert codec.problems(state, None) == []
+
+
+def test_a_state_that_somebody_has_committed_is_not_taken_for_the_batch_of_one(job_for, repository):
+    """It was adopted: the client got the first feature of that batch."""
+    state = model.new_state("theirs", ["quite another"], NOW, policy=policies.new())
+    (repository / ".claude").mkdir()
+    (repository / ".claude" / "batch_state.json").write_bytes(codec.serialise({**state, "revision": 1}))
+    git(repository, "add", "-f", ".claude")
+    git(repository, "commit", "-qm", "Commit a state")
+    job = job_for(
+        "cat > brief.txt; git add brief.txt && git commit -qm Work", base=git(repository, "rev-parse", "HEAD")
+    )
+    outcome = worker.work(job)
+    assert outcome.kind == jobs.COMPLETED, outcome.message
+    assert "> feature 1" in Path(job.worktree, "brief.txt").read_text()
+
+
+# -- failing -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_that_fails_is_a_failed_attempt_with_its_words_and_its_leftovers_in_a_stash(job_for, repository):
+    job = job_for("cat > /dev/null; echo half > half.txt; echo no luck >&2; exit 3")
+    outcome = worker.work(job)
+    assert outcome.kind == jobs.FAILED and "exit status 3" in outcome.message and "no luck" in outcome.message
+    assert outcome.stash == "batch batch-1.1.1 feature 1 attempt 1" in git(repository, "stash", "list")
+    assert outcome.changed and outcome.output == "no luck"
+
+
+def test_a_command_that_changes_nothing_is_said_to(job_for):
+    outcome = worker.work(job_for("cat > /dev/null; exit 3"))
+    assert outcome.kind == jobs.FAILED and not outcome.changed and outcome.stash is None
+    outcome = worker.work(job_for("cat > /dev/null", text="another"))
+    assert outcome.kind == jobs.FAILED and "no commit" in outcome.message and not outcome.changed
+
+
+def test_a_command_that_is_not_there_fails_the_attempt_and_a_client_that_is_not_there_needs_a_person(job_for, tmp_path):
+    assert worker.work(job_for("nonesuch")).kind == jobs.FAILED
+    outcome = worker.work(job_for(None, text="other", client={"path": str(tmp_path / "nonesuch")}))
+    assert (outcome.kind, outcome.failure_class) == (jobs.NEEDS_PERSON, "setup")
+    assert "nonesuch" in outcome.message
+
+
+def test_what_is_in_the_way_of_the_work_tree_needs_a_person_and_a_lock_of_somebody_else_is_waited_for(
+    job_for, repository
+):
+    job = job_for(WORK)
+    Path(job.worktree).mkdir(parents=True)
+    Path(job.worktree, "file").write_text("theirs")
+    outcome = worker.work(job)
+    assert (outcome.kind, outcome.failure_class) == (jobs.NEEDS_PERSON, "setup") and "is in the way" in outcome.message
+    job = job_for(WORK, text="another")
+    Path(repository, ".git", "refs", "heads", f"{job.branch}.lock").parent.mkdir(parents=True)
+    Path(repository, ".git", "refs", "heads", f"{job.branch}.lock").write_text("")
+    outcome = worker.work(job)
+    assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "busy"), outcome.message
+
+
+def test_logs_that_cannot_be_brought_take_nothing_from_what_was_done(job_for, tmp_path):
+    (tmp_path / "file").write_text("")
+    outcome = worker.work(job_for(WORK, logs=str(tmp_path / "file" / "logs"), policy={"verify": "true"}))
+    assert outcome.kind == jobs.COMPLETED and os.path.exists(outcome.evidence["verify"]["log"])
+
+
+# -- nothing is left ---------------------------------------------------------------------------------------------------
+
+HIDERS = {
+    "children": "sleep 300 & echo $! >> {pids}; sleep 300",
+    "sessions of their own": "setsid sh -c 'echo $$ >> {pids}; exec sleep 300' & sleep 300",
+    "daemons": "(setsid sh -c 'echo $$ >> {pids}; exec sleep 300' & ) ; sleep 300",
+    "deaf ones": "trap '' TERM INT HUP; echo $$ >> {pids}; while :; do sleep 0.2; done",
+    "ones without an environment": "env -i sh -c 'echo $$ >> {pids}; exec sleep 300'",
+    "one that put itself in the place of the command": "echo $$ >> {pids}; exec env -i sleep 300",
+}
+
+
+@pytest.mark.parametrize("way", HIDERS)
+def test_at_its_time_limit_a_client_ends_with_whatever_it_started(job_for, tmp_path, way):
+    its = tmp_path / "pids"
+    outcome = worker.work(job_for(f"cat > /dev/null; {HIDERS[way].format(pids=its)}", time_s=1))
+    assert (outcome.kind, outcome.failure_class) == (jobs.FAILED, "time") and "not done within 1 s" in outcome.message
+    assert pids(its) and not any(process.runs(pid, None) for pid in pids(its))
+
+
+def test_what_a_client_leaves_running_at_its_own_end_is_ended_too(job_for, tmp_path):
+    its = tmp_path / "pids"
+    outcome = worker.work(job_for(f"{WORK}; setsid sleep 300 > /dev/null 2>&1 & echo $! > {its}; sleep 0.2"))
+    assert outcome.kind == jobs.COMPLETED, outcome.message
+    assert not any(process.runs(pid, None) for pid in pids(its))
+
+
+def test_ctrl_c_is_not_ignored_by_what_a_client_starts(job_for, tmp_path):
+    """It was: programs, and the tests of a project, then never saw SIGINT."""
+    seen = tmp_path / "seen"
+    worker.work(job_for(f"cat > /dev/null; grep SigIgn /proc/self/status > {seen}; exit 1"))
+    ignored = int(seen.read_text().split()[1], 16) if seen.exists() and seen.read_text() else 0
+    assert not ignored & (1 << (signal.SIGINT - 1)) and not ignored & (1 << (signal.SIGTERM - 1))
+
+
+def test_stopping_ends_the_attempt_which_comes_back_as_interrupted(job_for, tmp_path):
+    its = tmp_path / "pids"
+    job = job_for(f"cat > /dev/null; echo x > half.txt; sleep 300 & echo $! > {its}; wait")
+
+    def stop() -> None:
+        once(its)
+        worker.stop_all()
+
+    outcome = beside(job, stop)
+    assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "stopped")
+    assert not any(process.runs(pid, None) for pid in pids(its))
+    assert Path(job.worktree, "half.txt").exists(), "what was begun stays"
+
+
+def test_a_worker_that_only_just_begins_when_its_run_is_stopped_is_ended_too(repository, tmp_path, monkeypatch):
+    """The run waited for it, up to two hours: the attempt began after the attempts had been ended."""
+    gitrepo.hide_state(str(repository))
+    Store(Project(str(repository))).create(new_batch(1))
+    night = Night(repository, worker="cat > /dev/null; exec sleep 300")
+    real, begun = worker.work, threading.Event()
+
+    def late(job: Job) -> Outcome:
+        begun.set()
+        time.sleep(1.5)
+        return real(job)
+
+    def stop(its: Night) -> None:
+        assert begun.wait(60) and its.driver
+        its.driver.interrupt(now=True)
+
+    monkeypatch.setattr(worker, "work", late)
+    began = time.monotonic()
+    state = night.drive(during=stop)
+    assert time.monotonic() - began < 120
+    assert state["run"]["clients"]["0"][0]["failure_class"] == "stopped" and state["retry_attempts"] == {}
+
+
+PARENT = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from batch_implement.runner import worker
+from batch_implement.runner.job import Job
+worker.work(Job.of(json.loads(sys.stdin.readline())))
+"""
+
+
+def in_another_process(job: Job) -> subprocess.Popen[bytes]:
+    """A process that works on the job, to be killed."""
+    driver = subprocess.Popen([sys.executable, "-c", PARENT, worker.LIB], stdin=subprocess.PIPE)
+    assert driver.stdin
+    driver.stdin.write(json.dumps(job._asdict()).encode() + b"\n")
+    driver.stdin.close()
+    return driver
+
+
+def test_when_the_driver_is_killed_the_attempt_ends_with_all_that_it_started(job_for, tmp_path):
+    its = tmp_path / "pids"
+    job = job_for(
+        f"cat > /dev/null; echo $PPID > {its}.part; sleep 300 & echo $! >> {its}.part; mv {its}.part {its}; wait"
+    )
+    driver = in_another_process(job)
+    once(its)
+    driver.kill()
+    driver.wait()
+    deadline = time.monotonic() + 60
+    while any(process.runs(pid, None) for pid in pids(its)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(process.runs(pid, None) for pid in pids(its))
+    assert worker.work(job_for(WORK, number=2)).kind == jobs.COMPLETED
+
+
+def test_an_attempt_that_is_killed_is_interrupted_and_takes_its_client_along(job_for, tmp_path):
+    its = tmp_path / "pids"
+    job = job_for(
+        f"cat > /dev/null; echo $PPID > {its}.part; sleep 300 & echo $! >> {its}.part; mv {its}.part {its}; wait"
+    )
+
+    def kill() -> None:
+        once(its)
+        os.kill(pids(its)[0], signal.SIGKILL)
+
+    outcome = beside(job, kill)
+    assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "worker_died")
+    assert not any(process.runs(pid, None) for pid in pids(its))
+
+
+def test_the_process_of_an_attempt_ends_well(job_for, monkeypatch):
+    """It aborted each time, with a core file: Python does not bear a thread that reads standard input at its end."""
+    codes: list[int] = []
+    real = subprocess.Popen.wait
+
+    def wait(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        codes.append(real(self, timeout))
+        return codes[-1]
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait)
+    assert worker.work(job_for(WORK)).kind == jobs.COMPLETED
+    assert codes[-1] == 0
+
+
+# -- going on ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_attempt_goes_on_where_it_was_and_is_told_what_lies_there(job_for, repository):
+    first = worker.work(job_for(f"{WORK}; echo more > more.txt; kill -9 $$"))
+    assert (first.kind, first.failure_class) == (jobs.INTERRUPTED, "crash")
+    commit(repository, others="x")
+    job = job_for(
+        "cat > brief.txt; git add . && git commit -qm Rest", number=2, base=git(repository, "rev-parse", "HEAD")
+    )
+    second = worker.work(job)
+    assert second.kind == jobs.COMPLETED and len(second.evidence["commits"]) == 2
+    brief = Path(job.worktree, "brief.txt").read_text()
+    assert "1 commit of this feature is there" in brief and "more.txt" in brief
+
+
+def test_an_attempt_that_was_done_before_its_driver_heard_of_it_is_only_reported(job_for, tmp_path):
+    ran = tmp_path / "ran"
+    first = worker.work(job_for(f"echo x >> {ran}; {WORK}"))
+    second = worker.work(job_for(f"echo x >> {ran}; {WORK}", number=2))
+    assert (second.kind, second.commit, second.evidence["commits"]) == (jobs.COMPLETED, first.commit, [first.commit])
+    assert ran.read_text() == "x\n"
+
+
+def test_one_whose_state_is_lost_goes_on_with_the_commits_on_its_branch(job_for):
+    """They counted as somebody else's: nothing new to be done was left, and `batchctl done` found no commit."""
+    job = job_for(f"{WORK}; kill -9 $$")
+    worker.work(job)
+    worktrees.remove(job.repository, job.worktree)
+    outcome = worker.work(job_for("cat > /dev/null", number=2))
+    assert outcome.kind == jobs.COMPLETED, outcome.message
+    assert len(outcome.evidence["commits"]) == 1
+
+
+# -- Claude Code -------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_has_the_limits_the_rules_and_the_steps_and_never_the_brief(job_for):
+    settings = {"model": "some-model", "permission_mode": "plan", "allow": ["Bash(make:*)"], "settings": "/x.json"}
+    job = job_for(None, client=settings, limits={"turns": 7, "cost_usd": 2.5, "left_usd": 1.25}, text="SECRET")
+    line = client.arguments(job, worker.LIB.removesuffix("/lib"))
+
+    def of(option: str) -> str:
+        return line[line.index(option) + 1]
+
+    assert line[0] == "claude" and "-p" in line and "SECRET" not in " ".join(line)
+    assert (of("--session-id"), of("--model"), of("--permission-mode")) == (job.session_id, "some-model", "plan")
+    assert (of("--max-turns"), of("--max-budget-usd"), of("--settings")) == ("7", "1.25", "/x.json")
+    assert "batchctl done" in of("--append-system-prompt") and "---" not in of("--append-system-prompt")[:10]
+    allowed = line[line.index("--allowedTools") + 1 :]
+    assert allowed == [*client.TOOLS, "Bash(make:*)"], "it takes all that follows, so nothing may"
+    plain = client.arguments(job_for(None), worker.LIB.removesuffix("/lib"))
+    assert not {"--max-turns", "--max-budget-usd", "--settings", "--model"} & set(plain)
+
+
+def test_a_client_inherits_a_persons_settings_but_nothing_of_another_client_batch_or_repository():
+    theirs = {
+        "PATH": "/bin", "HOME": "/h", "ANTHROPIC_API_KEY": "k", "CLAUDE_CONFIG_DIR": "/c",
+        "CLAUDE_CODE_USE_BEDROCK": "1", "GIT_SSH_COMMAND": "ssh -i x", "GIT_AUTHOR_NAME": "A",
+        "GIT_CONFIG_GLOBAL": "/g",
+    }  # fmt: skip
+    others = {
+        "CLAUDECODE": "1", "CLAUDE_CODE_SESSION_ID": "s", "CLAUDE_PID": "1", "CLAUDE_PROJECT_DIR": "/p",
+        "CLAUDE_ENV_FILE": "/e", "CLAUDE_CODE_ENTRYPOINT": "cli", "CLAUDE_PLUGIN_ROOT": "/r",
+        "CLAUDE_PLUGIN_DATA": "/d", "BATCH_IMPLEMENT_ROOT": "/p", "BATCH_IMPLEMENT_DISABLED": "1", "GIT_DIR": "/p/.git",
+        "GIT_WORK_TREE": "/p", "GIT_INDEX_FILE": "/i", process.MARK: "/other",
+    }  # fmt: skip
+    assert client.environment({**theirs, **others}, "/tree") == {**theirs, process.MARK: "/tree"}
+
+
+SAYS = {  # recorded stream, exit status -> kind, class, a word of the message
+    ("limit", 1): (jobs.INTERRUPTED, "limit", "usage limit reached"),
+    ("max_turns", 1): (jobs.FAILED, "turns", "within 5 turns"),
+    ("max_budget", 1): (jobs.FAILED, "cost", "within $2.00"),
+    ("done", 0): (jobs.FAILED, "no_verdict", "Feature 1 is in."),
+    ("killed", 137): (jobs.INTERRUPTED, "crash", "137"),
+}
+
+
+@pytest.mark.parametrize(("stream", "status"), SAYS)
+def test_what_a_client_says_at_its_end_decides_when_its_feature_is_still_open(job_for, stand_in, stream, status):
+    reset = clock.after(clock.now(), 7200)
+    it_says = f"sed 's/1900000000/{clock.epoch_s(reset)}/' $streams/{stream}.jsonl"
+    path = stand_in(f"cat > /dev/null; {it_says}; exit {status}")
+    outcome = worker.work(job_for(None, client={"path": path}, limits={"turns": 5, "cost_usd": 2.0}))
+    kind, failure_class, words = SAYS[stream, status]
+    assert (outcome.kind, outcome.failure_class) == (kind, failure_class) and words in outcome.message
+    assert outcome.retry_after == (reset if stream == "limit" else None)
+    assert outcome.spent["turns"] > 0
+    assert (outcome.spent["cost_usd"] > 0) == (stream not in ("limit", "killed"))
+
+
+def test_what_was_left_of_the_runs_cost_is_no_fault_of_the_feature(job_for, stand_in):
+    path = stand_in("cat > /dev/null; cat $streams/max_budget.jsonl; exit 1")
+    outcome = worker.work(job_for(None, client={"path": path}, limits={"cost_usd": 2.0, "left_usd": 0.5}))
+    assert (outcome.kind, outcome.failure_class) == (jobs.NEEDS_PERSON, "budget") and "$0.50" in outcome.message
+
+
+ASKED = (
+    "cat > /dev/null; trap 'cat $streams/interrupted.jsonl; exit 0' INT; cat $streams/killed.jsonl; echo $$ > {pids}; "
+    "sleep 300 & while :; do wait; done"
+)
+
+
+def test_a_client_that_has_to_end_is_asked_first_so_that_it_says_what_it_cost(job_for, stand_in, tmp_path):
+    """One that was ended for its time had cost nothing, and no limit on the cost of a run held."""
+    path = stand_in(ASKED.format(pids=tmp_path / "pids"))
+    outcome = worker.work(job_for(None, client={"path": path}, time_s=1))
+    assert (outcome.kind, outcome.failure_class) == (jobs.FAILED, "time")
+    assert outcome.spent["cost_usd"] == pytest.approx(0.0622) and outcome.spent["output_tokens"] == 510
+
+
+def test_what_a_client_cost_whose_driver_was_killed_is_reported_by_the_next_and_only_once(job_for, stand_in, tmp_path):
+    its = tmp_path / "pids"
+    job = job_for(None, client={"path": stand_in(ASKED.format(pids=its))})
+    driver = in_another_process(job)
+    once(its)
+    driver.kill()
+    driver.wait()
+    deadline = time.monotonic() + 60
+    while process.marked(job.worktree) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    path = stand_in("cat > /dev/null; cat $streams/limit.jsonl; exit 1")
+    second = worker.work(job_for(None, client={"path": path}, number=2))
+    assert second.spent["cost_usd"] == pytest.approx(0.0622) and second.spent["output_tokens"] == 510
+    third = worker.work(job_for(None, client={"path": path}, number=3))
+    assert third.spent["cost_usd"] == 0 and third.spent["output_tokens"] == 0
+
+
+@pytest.mark.prove
+def test_a_client_that_is_asked_to_end_and_does_not_is_ended_all_the_same(job_for, stand_in, tmp_path):
+    path = stand_in(f"trap '' INT TERM; cat > /dev/null; echo $$ > {tmp_path}/pids; while :; do sleep 0.2; done")
+    outcome = worker.work(job_for(None, client={"path": path}, time_s=1))
+    assert outcome.failure_class == "time" and not process.runs(pids(tmp_path / "pids")[0], None)
+
+
+# -- what it prints ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run_client(tmp_path: Path) -> Callable[..., client.Ended]:
+    """Runs a shell command as a client; its logs are in tmp_path / "logs"."""
+
+    def run(command: str, **options: Any) -> client.Ended:
+        given: dict[str, Any] = {
+            "folder": str(tmp_path), "logs": str(tmp_path / "logs"), "brief": "the brief\n",
+            "environ": client.environment(os.environ, str(tmp_path)), "time_s": 60, "stopped": threading.Event(),
+            "watched": lambda stream: None,
+        }  # fmt: skip
+        return client.run(["/bin/sh", "-c", command], **{**given, **options})
+
+    return run
+
+
+def test_the_brief_is_standard_input_and_is_kept_beside_what_was_printed(run_client, tmp_path):
+    ended = run_client("cat; echo oops >&2; exit 3", brief="the \udc80 brief\n")
+    assert (ended.exit_code, ended.overdue, ended.stopped) == (3, False, False)
+    assert (tmp_path / "logs" / "stream.jsonl").read_text() == "the ? brief\n"
+    assert (tmp_path / "logs" / "stderr").read_text() == "oops\n"
+
+
+def test_of_an_endless_output_a_bounded_part_is_kept_and_each_result(run_client, tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "MOST_STREAM_BYTES", 2000)
+    monkeypatch.setattr(client, "LONGEST_LINE", 500)
+    result = '{"type":"result","num_turns":4}'
+    long = '{"type":"result","num_turns":9,"x":"' + "y" * 600 + '"}'
+    says = f"yes abcdefghi | head -c 20000; echo '{long}'; echo '{result}'"
+    ended = run_client(f"cat >/dev/null; {says}; yes | head -c 9000 >&2; sleep 1")
+    kept = (tmp_path / "logs" / "stream.jsonl").read_text()
+    assert len(kept) < 3200 and kept.endswith(result + "\n") and ended.stream.result["num_turns"] == 4
+    assert (tmp_path / "logs" / "stderr").stat().st_size < 9000
+
+
+def test_a_full_disk_does_not_leave_a_client_standing_still(run_client, monkeypatch):
+    """Nobody read what it printed any more, so it waited for its time limit."""
+
+    class Full:
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def write(self, data: bytes) -> int:
+            raise OSError(28, "No space left on device")
+
+    real = client._read
+    monkeypatch.setattr(client, "_read", lambda source, file, stream: (file.close(), real(source, Full(), stream)))
+    ended = run_client("""cat >/dev/null; yes | head -c 150000; echo '{"type":"result","num_turns":4}'""")
+    assert (ended.exit_code, ended.overdue) == (0, False) and ended.stream.result["num_turns"] == 4
+
+
+def test_how_far_a_client_is_can_be_read_while_it_works(job_for, stand_in, tmp_path):
+    path = stand_in(f"cat > /dev/null; cat $streams/killed.jsonl; echo x > {tmp_path}/there; exec sleep 300")
+    job = job_for(None, client={"path": path})
+
+    def look() -> None:
+        once(tmp_path / "there")
+        shown = Path(logs.top(Project(job.worktree)), "progress.json")
+        deadline = time.monotonic() + 60
+        while not (shown.exists() and json.loads(shown.read_text())["turns"]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        found.update(json.loads(shown.read_text()))
+        worker.stop_all()
+
+    found: dict[str, Any] = {}
+    beside(job, look)
+    assert (found["turns"], found["tool"]) == (3, "Bash: touch at-work; sleep 60")
+    assert found["session_id"] == job.session_id and found["updated_at"].endswith("Z")
+
+
+def test_the_state_file_is_never_among_what_a_client_may_commit(job_for):
+    job = job_for(WORK)
+    worker.work(job)
+    assert gitrepo.changes(job.worktree) == ([], [])
+    assert ".claude" not in git(job.worktree, "ls-tree", "-r", "--name-only", "HEAD")
