@@ -35,6 +35,7 @@ GROUPS = (
 PERMISSION_MODES = ("acceptEdits", "auto", "bypassPermissions", "default", "dontAsk")
 DEFAULT_MODE = "acceptEdits"
 MOST_JOBS = 64
+MOST_SLOTS = 10_000  # of a whole cluster
 _DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
 _RULE = re.compile(r"[A-Za-z][A-Za-z0-9_*-]*(?:\(.+\))?")
 LONGEST_USAGE = 2  # lines; a longer one hides what is wrong
@@ -139,6 +140,12 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     put("--feature-cost", type=_amount, metavar="USD", help="end a client once it has cost so much")
     put("--max-time", type=_duration, metavar="DURATION", help="begin no feature after this long")
     put("--max-cost", type=_amount, metavar="USD", help="begin no feature once all have cost so much")
+    put(
+        "--cluster", metavar="WHERE",
+        help="work on a Dask cluster: tls://HOST:PORT, its scheduler file, or ssh:hosts.txt (docs/cluster.md)",
+    )  # fmt: skip
+    put("--slots", type=_jobs, metavar="N", help="features at a time on each worker of it (as it says itself)")
+    put("--insecure-cluster", action="store_true", default=None, help="take one that is not encrypted")
     put("--max-wait", type=_duration, metavar="DURATION", help="pause once all waits have taken so long (no limit)")
 
 
@@ -311,7 +318,7 @@ def _count(text: str) -> int:
 
 
 def _jobs(text: str) -> int:
-    return _number(text, 1, MOST_JOBS)
+    return _number(text, 1, MOST_SLOTS)  # `runner.options` knows whether there is a cluster
 
 
 def _number(text: str, least: int, most: int = 999_999_999) -> int:

@@ -198,6 +198,17 @@ def dispatch(
     return model.consistent(_with(changed, running={**state["run"]["running"], key(index): entry}))
 
 
+def moved(state: State, places: Dict[str, str]) -> Optional[State]:
+    """The state with where the features under way are done now, by the session ids of their clients; None when that is
+    as it was.
+    """
+    running = {
+        name: {**entry, "place": places.get(entry["session_id"], entry["place"])}
+        for name, entry in state["run"]["running"].items()
+    }
+    return None if running == state["run"]["running"] else _with(state, running=running)
+
+
 def client_ended(state: State, index: int, record: State) -> State:
     """Keep what a client of feature `index` came to (an entry of `run.clients`) and count what it used."""
     run = state["run"]

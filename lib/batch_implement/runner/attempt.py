@@ -23,7 +23,7 @@ from .. import clock, failures, gitrepo, model, policies, process, sessions, tra
 from ..errors import BatchError
 from ..paths import Project
 from ..store import Store
-from . import client, worktrees
+from . import cache, client, worktrees
 from .client import Ended
 from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_PERSON, Job, Outcome, nothing_spent
 from .stream import Stream
@@ -65,27 +65,40 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
     began, started_at = time.monotonic(), clock.now()
     verdict: Dict[str, Any]
     spent = nothing_spent()
-    logs = ""
+    logs, asked, here = "", job, None
     try:
+        if job.remote:
+            here = cache.brought(job)
+            job = here.job
         worktrees.end_left_behind(job.worktree)
         worktrees.add(job.repository, job.worktree, job.branch, job.base)
         project = Project(job.worktree)
         logs = os.path.join(project.private, "logs", "run", job.session_id)
-        state = _opened(project, job)
+        state = _opened(project, job, job.base if here and here.pushed else None)
+        if state["active"] and here and here.pushed and _done(project, stopped) == "":
+            state = Store(project).require()
         if state["active"]:
             ended = _worked(project, state, job, logs, stopped)
             spent.update(ended.stream.spent())
             verdict = _judged(project, job, ended, logs)
         else:
             verdict = _verdict(Store(project).require(), job)
+    except cache.Unreachable as error:
+        verdict = cache.trouble(error)
     except BatchError as error:
         verdict = {"kind": NEEDS_PERSON, "message": error.message, "failure_class": "setup"}
     except OSError as error:
         verdict = {"kind": NEEDS_PERSON, "message": f"{error.filename or 'The system'}: {error.strerror}",
                    "failure_class": "setup"}  # fmt: skip
     spent["seconds"] = round(time.monotonic() - began, 3)
-    if job.logs and logs:
+    sent: Dict[str, str] = {}
+    if here and logs:
+        sent = cache.sent(logs, verdict)
+    elif job.logs and logs:
         _bring(logs, job.logs, verdict)
+    output = _end_of(logs)
+    if here:
+        verdict = cache.settled(here, asked, verdict)
     nothing: Dict[str, Any] = {
         "commit": None, "evidence": {}, "decisions": [], "message": "", "failure_class": "", "permanent": False,
         "retry_after": None, "stash": None, "changed": True,
@@ -101,20 +114,23 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
         started_at=started_at,
         ended_at=clock.now(),
         log=job.logs or logs,
-        output=_end_of(logs),
+        output=output,
+        sent=sent,
     )
 
 
 # -- the batch of one ---------------------------------------------------------------------------------------------
 
 
-def _opened(project: Project, job: Job) -> State:
-    """The batch of one with its feature open and its client to come named; as it ended when it did already."""
+def _opened(project: Project, job: Job, base: Optional[str] = None) -> State:
+    """The batch of one with its feature open, begun at `base` (None: HEAD), and its client to come named; as it ended
+    when it did already.
+    """
     gitrepo.hide_state(project.root)
     store, now = Store(project), clock.now()
     if store.read_if_usable() is None:
         store.create(_first_state(project, job, now), replace=True)
-    head, branch = gitrepo.head(project.root), gitrepo.branch(project.root)
+    head, branch = base or gitrepo.head(project.root), gitrepo.branch(project.root)
     owner = None
     if job.command is None:
         owner = {**process.new_owner(job.session_id, None, now), "driven": True}
@@ -161,12 +177,16 @@ def _worked(project: Project, state: State, job: Job, logs: str, stopped: thread
     )
     progress.note(ended.stream, last=True)
     if job.command is not None and ended.exit_code == 0 and not ended.overdue and not ended.stopped:
-        _close(project, stopped)
+        refused = _done(project, stopped)
+        if refused and not stopped.is_set():
+            _fail(project, refused, "feature")
     return ended
 
 
-def _close(project: Project, stopped: threading.Event) -> None:
-    """After a person's command ended well: `batchctl done`, until it has an answer; a refusal ends the attempt."""
+def _done(project: Project, stopped: threading.Event) -> str:
+    """Ask `batchctl done` until it has an answer: empty when it granted it or was not to be waited for, else why
+    not.
+    """
     line = [sys.executable, "-I", os.path.join(PLUGIN, "lib", "batchctl.py"), "done"]
     environ = client.environment(os.environ, project.root)
     environ = {name: value for name, value in environ.items() if not name.startswith("CLAUDE")}
@@ -184,9 +204,8 @@ def _close(project: Project, stopped: threading.Event) -> None:
             break
     else:
         process.end_marked(project.root)
-        return
-    if asked.returncode != 0 and not stopped.is_set():
-        _fail(project, said.replace("batchctl: ", "", 1).strip(), "feature")
+        return ""
+    return said.replace("batchctl: ", "", 1).strip() if asked.returncode != 0 else ""
 
 
 def _fail(project: Project, words: str, failure_class: str, *, permanent: bool = False) -> None:
