@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from batch_implement import gitrepo
 from batch_implement.errors import Refused
 from batch_implement.paths import Project
+from batch_implement.runner import attempt as attempts
 from batch_implement.runner import cache, cluster, job, options
 from batch_implement.store import Store
 from driven import driven
@@ -165,3 +167,26 @@ def test_a_remote_that_does_not_answer_costs_no_attempt(attempt, tmp_path):
     verdict = cache.settled(here, gone, done(attempt.committed(here, "one")))
     assert (verdict["kind"], verdict["failure_class"]) == (job.INTERRUPTED, "network")
     assert os.path.exists(here.job.worktree)
+
+
+def test_a_pushed_attempt_whose_outcome_was_lost_is_verified_again_and_adopted_without_a_client(attempt, tmp_path):
+    work = "echo one > one && git add . && git commit -qm one"
+    asked = attempt.job._replace(command=work, policy={**attempt.job.policy, "verify": "test -f one"})
+    os.environ["BATCHCTL_CACHE"] = str(tmp_path / "one")
+    first = attempts.attempt(asked, threading.Event())
+    assert (first.kind, first.commit) == (job.COMPLETED, attempt.tip())
+    assert set(first.sent) >= {"brief", "stderr"} and all(len(text) <= 200_000 for text in first.sent.values())
+    os.environ["BATCHCTL_CACHE"] = str(tmp_path / "two")
+    again = attempts.attempt(asked._replace(command="exit 1", session_id="again"), threading.Event())
+    assert (again.kind, again.commit, again.evidence["verify"]["exit_code"]) == (job.COMPLETED, first.commit, 0)
+
+
+def test_a_pushed_attempt_that_does_not_verify_here_is_worked_on(attempt, tmp_path):
+    here = attempt.begun(tmp_path / "one")
+    cache.settled(here, attempt.job, done(attempt.committed(here, "one")))
+    work = "echo two > two && git add . && git commit -qm two"
+    asked = attempt.job._replace(command=work, policy={**attempt.job.policy, "verify": "test -f one -a -f two"})
+    os.environ["BATCHCTL_CACHE"] = str(tmp_path / "two")
+    outcome = attempts.attempt(asked, threading.Event())
+    assert (outcome.kind, outcome.commit) == (job.COMPLETED, attempt.tip())
+    assert git(attempt.remote, "log", "--format=%s", "-2", attempt.job.branch).split() == ["two", "one"]
