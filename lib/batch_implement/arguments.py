@@ -35,7 +35,6 @@ GROUPS = (
 PERMISSION_MODES = ("acceptEdits", "auto", "bypassPermissions", "default", "dontAsk")
 DEFAULT_MODE = "acceptEdits"
 MOST_JOBS = 64
-MOST_SLOTS = 10_000  # of a whole cluster
 _DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
 _RULE = re.compile(r"[A-Za-z][A-Za-z0-9_*-]*(?:\(.+\))?")
 LONGEST_USAGE = 2  # lines; a longer one hides what is wrong
@@ -318,7 +317,7 @@ def _count(text: str) -> int:
 
 
 def _jobs(text: str) -> int:
-    return _number(text, 1, MOST_SLOTS)  # `runner.options` knows whether there is a cluster
+    return _number(text, 1, MOST_JOBS)
 
 
 def _number(text: str, least: int, most: int = 999_999_999) -> int:

@@ -100,9 +100,12 @@ def ready(state: State, now: str) -> List[int]:
         if index not in held:
             (again if model.attempts_used(state, index) else found).append(index)
     free: List[int] = []
+    taken: List[List[str]] = []  # what names no path is in nobody's way: most of a long list
     for index in found + again:
-        if not any(overlap(touches(state, index), touches(state, other)) for other in free):
+        paths = touches(state, index)
+        if not any(overlap(paths, other) for other in taken):
             free.append(index)
+            taken += [paths] if paths else []
     return free
 
 

@@ -116,7 +116,7 @@ def test_forty_features_are_all_merged_by_three_workers(cluster, repository, rem
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_through_dying_workers_a_frozen_one_a_new_scheduler_and_a_killed_driver_each_is_merged_once(
     cluster, repository, remote, seed
 ):

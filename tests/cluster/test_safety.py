@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from batch_implement import gitrepo
-from batch_implement.errors import Refused
+from batch_implement import arguments, gitrepo
+from batch_implement.errors import Misuse, Refused
 from batch_implement.paths import Project
 from batch_implement.runner import attempt as attempts
 from batch_implement.runner import cache, cluster, job, options
@@ -190,3 +190,20 @@ def test_a_pushed_attempt_that_does_not_verify_here_is_worked_on(attempt, tmp_pa
     outcome = attempts.attempt(asked, threading.Event())
     assert (outcome.kind, outcome.commit) == (job.COMPLETED, attempt.tip())
     assert git(attempt.remote, "log", "--format=%s", "-2", attempt.job.branch).split() == ["two", "one"]
+
+
+def typed(*words: str) -> options.Options:
+    return options.of(arguments.read_verb(["run", *words]), "/somewhere")
+
+
+@pytest.mark.parametrize("words", [["--slots", "2"], ["--insecure-cluster"], ["--cluster", "no/such/file"]])
+def test_what_is_said_of_a_cluster_that_is_not_there_is_wrong(words):
+    with pytest.raises(Misuse, match="--cluster"):
+        typed("f.txt", *words)
+
+
+def test_a_run_that_goes_on_has_its_cluster_and_as_many_slots_as_that_has_now():
+    state = driven(1)
+    state["run"]["options"] = options.as_kept(typed("f.txt", "--cluster", "tls://scheduler:8786", "--slots", "3"))
+    on = options.from_kept(state, typed("--resume"), "/project")
+    assert (on.cluster, on.slots, on.jobs) == ("tls://scheduler:8786", 3, None)

@@ -91,8 +91,8 @@ def of(namespace: argparse.Namespace, cwd: str) -> Options:
         typed["worktrees"] = _absolute(typed["worktrees"], cwd)
     if typed["cluster"]:
         typed["cluster"] = _cluster(typed["cluster"], cwd)
-    elif typed["jobs"] and typed["jobs"] > arguments.MOST_JOBS:
-        raise Misuse(f"--jobs is at most {arguments.MOST_JOBS} on one machine; `--cluster` goes beyond it.")
+    elif typed["resume"] is None and (typed["slots"] or typed["insecure_cluster"]):
+        raise Misuse("--slots and --insecure-cluster are about a cluster. Name it: `--cluster WHERE`.")
     return Options(**typed)
 
 
