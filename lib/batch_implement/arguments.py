@@ -139,6 +139,12 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     put("--feature-cost", type=_amount, metavar="USD", help="end a client once it has cost so much")
     put("--max-time", type=_duration, metavar="DURATION", help="begin no feature after this long")
     put("--max-cost", type=_amount, metavar="USD", help="begin no feature once all have cost so much")
+    put(
+        "--cluster", metavar="WHERE",
+        help="work on a Dask cluster: tls://HOST:PORT, its scheduler file, or ssh:hosts.txt (docs/cluster.md)",
+    )  # fmt: skip
+    put("--slots", type=_jobs, metavar="N", help="features at a time on each worker of it (as it says itself)")
+    put("--insecure-cluster", action="store_true", default=None, help="take one that is not encrypted")
     put("--max-wait", type=_duration, metavar="DURATION", help="pause once all waits have taken so long (no limit)")
 
 

@@ -100,9 +100,12 @@ def ready(state: State, now: str) -> List[int]:
         if index not in held:
             (again if model.attempts_used(state, index) else found).append(index)
     free: List[int] = []
+    taken: List[List[str]] = []  # what names no path is in nobody's way: most of a long list
     for index in found + again:
-        if not any(overlap(touches(state, index), touches(state, other)) for other in free):
+        paths = touches(state, index)
+        if not any(overlap(paths, other) for other in taken):
             free.append(index)
+            taken += [paths] if paths else []
     return free
 
 
@@ -196,6 +199,17 @@ def dispatch(
     timing = {"started_at": now, **state["timings"].get(key(index), {})}
     changed = {**state, "timings": {**state["timings"], key(index): timing}}
     return model.consistent(_with(changed, running={**state["run"]["running"], key(index): entry}))
+
+
+def moved(state: State, places: Dict[str, str]) -> Optional[State]:
+    """The state with where the features under way are done now, by the session ids of their clients; None when that is
+    as it was.
+    """
+    running = {
+        name: {**entry, "place": places.get(entry["session_id"], entry["place"])}
+        for name, entry in state["run"]["running"].items()
+    }
+    return None if running == state["run"]["running"] else _with(state, running=running)
 
 
 def client_ended(state: State, index: int, record: State) -> State:

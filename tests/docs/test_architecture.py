@@ -15,7 +15,7 @@ LIB = REPOSITORY / "lib"
 PACKAGE = LIB / "batch_implement"
 PAGE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
 FILES = sorted(PACKAGE.rglob("*.py"))
-OPTIONAL = {"jsonschema", "yaml", "rich"}
+OPTIONAL = {"jsonschema", "yaml", "rich", "distributed", "dask"}
 FOLDERS = ("hooks", "runner")
 PURE_MAY_IMPORT = {"__future__", "re", "typing", "heapq", "itertools", "difflib", "datetime", "zoneinfo", "html"}
 EXCEPTIONS = {"report": {"features"}, "story": {"features"}}  # for `clean`, which is pure itself

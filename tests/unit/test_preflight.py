@@ -385,7 +385,7 @@ def test_a_mode_that_the_client_would_refuse_is_bad(repository, monkeypatch):
 
 def login(repository):
     program = shutil.which("claude")
-    found = looked(preflight._login(str(repository), program, os.environ))
+    found = looked(preflight.login(str(repository), program, os.environ))
     assert len(found) == 1
     return found[0]
 

@@ -22,7 +22,7 @@ from .. import clock, failures, gitrepo, model, paths, policies, process, sessio
 from ..errors import BatchError
 from ..paths import Project
 from ..store import Store
-from . import client, logs, worktrees
+from . import cache, client, logs, worktrees
 from .client import Ended
 from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_PERSON, Job, Outcome, nothing_spent
 
@@ -67,13 +67,19 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
     began, started_at = time.monotonic(), clock.now()
     verdict: Dict[str, Any]
     spent, own = nothing_spent(), ""
+    asked, here = job, None
     try:
+        if job.remote:
+            here = cache.brought(job)
+            job = here.job
         worktrees.end_left_behind(job.worktree)
         worktrees.add(job.repository, job.worktree, job.branch, job.base)
         project = Project(job.worktree)
         spent.update(logs.unreported(project))
         own = os.path.join(logs.top(project), job.session_id)
         state = _opened(project, job)
+        if state["active"] and here and here.pushed and _done(project, stopped) == "":
+            state = Store(project).require()
         if state["active"]:
             ended = _worked(project, state, job, own, stopped)
             for name, number in ended.stream.spent().items():
@@ -81,17 +87,25 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
             verdict = _judged(project, job, ended, own)
         else:
             verdict = _verdict(Store(project).require(), job)
+    except cache.Unreachable as error:
+        verdict = cache.trouble(error)
     except BatchError as error:
         verdict = _hindered(error.message)
     except OSError as error:
         verdict = _hindered(f"{error.filename or 'The system'}: {error.strerror}")
     spent["seconds"] = round(time.monotonic() - began, 3)
-    if job.logs and own:
+    sent: Dict[str, str] = {}
+    if here and own:
+        sent = cache.sent(own, verdict)
+    elif job.logs and own:
         proof = verdict.get("evidence") or {}
         verify = proof.get("verify")
         moved = logs.bring(own, job.logs, verify.get("log") if verify else None)
         if verify:
             verdict["evidence"] = {**proof, "verify": {**verify, "log": moved}}
+    output = logs.end_of(own)
+    if here:
+        verdict = cache.settled(here, asked, verdict)
     nothing: Dict[str, Any] = {
         "commit": None, "evidence": {}, "decisions": [], "message": "", "failure_class": "", "permanent": False,
         "retry_after": None, "stash": None, "changed": True,
@@ -107,7 +121,8 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
         started_at=started_at,
         ended_at=clock.now(),
         log=job.logs or own,
-        output=logs.end_of(own),
+        output=output,
+        sent=sent,
     )
 
 
@@ -185,12 +200,16 @@ def _worked(project: Project, state: State, job: Job, folder: str, stopped: thre
     )
     progress.note(ended.stream, last=True)
     if job.command is not None and ended.exit_code == 0 and not ended.overdue and not ended.stopped:
-        _close(project, stopped)
+        refused = _done(project, stopped)
+        if refused and not stopped.is_set():
+            _fail(project, refused, "feature")
     return ended
 
 
-def _close(project: Project, stopped: threading.Event) -> None:
-    """After a person's command ended well: `batchctl done`, until it has an answer; a refusal ends the attempt."""
+def _done(project: Project, stopped: threading.Event) -> str:
+    """Ask `batchctl done` until it has an answer: empty when it granted it or was not to be waited for, else why
+    not.
+    """
     line = [sys.executable, "-I", os.path.join(paths.plugin(), "lib", "batchctl.py"), "done"]
     environ = client.environment(os.environ, project.root)
     environ = {name: value for name, value in environ.items() if not name.startswith("CLAUDE")}
@@ -208,9 +227,8 @@ def _close(project: Project, stopped: threading.Event) -> None:
             break
     else:
         process.end_marked(project.root)
-        return
-    if asked.returncode != 0 and not stopped.is_set():
-        _fail(project, said.replace("batchctl: ", "", 1).strip(), "feature")
+        return ""
+    return said.replace("batchctl: ", "", 1).strip() if asked.returncode != 0 else ""
 
 
 def _fail(project: Project, words: str, failure_class: str, *, permanent: bool = False) -> None:

@@ -17,7 +17,7 @@ from .. import arguments, clock, gitrepo, model, morning, personverbs, reminder,
 from ..errors import BatchError, Misuse, Refused
 from ..paths import Project
 from ..store import Store
-from . import display, notice, options, preflight, pullrequests, takeover, worker
+from . import cluster, display, notice, options, preflight, pullrequests, takeover, worker
 from .driver import Driver
 from .options import Options
 
@@ -61,7 +61,30 @@ def run(
         found, policy, in_the_way = None, {}, []
         plan = personverbs.named(project, given.resume or None)
         wish = options.from_kept(plan, given, project.root)
+    crew = cluster.Crew(project, wish) if wish.cluster else None
+    try:
+        return _checked(typed, project, caller, plan, wish, crew, environ, plugin, found, policy, in_the_way)
+    finally:
+        if crew:
+            crew.close()
+
+
+def _checked(
+    typed: argparse.Namespace,
+    project: Project,
+    caller: Caller,
+    plan: State,
+    wish: Options,
+    crew: Optional[cluster.Crew],
+    environ: Mapping[str, str],
+    plugin: str,
+    found: Any,
+    policy: Dict[str, Any],
+    in_the_way: List[str],
+) -> Tuple[str, Dict[str, Any]]:
+    """Look for what would stop the night, then begin it."""
     checks = [*preflight.check(project, plan, wish, environ, plugin)]
+    checks += crew.look() if crew else []
     checks += [{"check": "batch", "verdict": "bad", "text": text} for text in in_the_way]
     if typed.dry_run:
         return preflight.text(plan, checks, wish), {"checks": checks, "order": list(model.in_order(plan))}
@@ -73,7 +96,7 @@ def run(
         )
     if found is not None:
         personverbs.create(project, caller, found, policy, infer_order=typed.infer_order, replace=typed.replace)
-    return _night(project, wish, environ, sys.stderr if typed.json else sys.stdout)
+    return _night(project, wish, crew, environ, sys.stderr if typed.json else sys.stdout)
 
 
 def _refuse_sources(typed: argparse.Namespace) -> None:
@@ -82,13 +105,18 @@ def _refuse_sources(typed: argparse.Namespace) -> None:
         raise Misuse("--resume goes on with the batch that is here; a list would start another. Give one of them.")
 
 
-def _night(project: Project, wish: Options, environ: Mapping[str, str], stream: TextIO) -> Tuple[str, Dict[str, Any]]:
-    """Drive the batch, shown on `stream`, then do what was asked for at its end."""
-    jobs = wish.jobs or 1
-    asked = takeover.Wish(
-        jobs, wish.worktrees or f"{project.root}.worktrees", options.as_kept(wish), options.budgets(wish)
-    )  # fmt: skip
+def _night(
+    project: Project, wish: Options, crew: Optional[cluster.Crew], environ: Mapping[str, str], stream: TextIO
+) -> Tuple[str, Dict[str, Any]]:
+    """Drive the batch, on the machines of `crew` if there is one, shown on `stream`, then do what was asked for at its
+    end.
+    """
+    jobs = wish.jobs or (crew.slots if crew else 1)
+    kept = {**options.as_kept(wish), "remote": crew.remote if crew else None}
+    asked = takeover.Wish(jobs, wish.worktrees or f"{project.root}.worktrees", kept, options.budgets(wish))
     state = takeover.begin(project, asked, clock.now())
+    if crew:
+        crew.begin(state["batch_id"])
     shown = display.open(stream, environ)
 
     def tell(event: str, state: State) -> Dict[str, str]:
@@ -102,7 +130,8 @@ def _night(project: Project, wish: Options, environ: Mapping[str, str], stream: 
     try:
         driver = Driver(
             project, state, futures.ThreadPoolExecutor(jobs, thread_name_prefix="worker"), display=shown, told=tell,
-            work=worker.work, stop=worker.stop_all,
+            work=crew.work if crew else worker.work, stop=crew.stop if crew else worker.stop_all,
+            place=crew.place if crew else None, places=crew.places if crew else None,
         )  # fmt: skip
         try:
             state = driver.run()
@@ -111,6 +140,8 @@ def _night(project: Project, wish: Options, environ: Mapping[str, str], stream: 
             if left is not None and left["batch_id"] == state["batch_id"]:
                 tell("failure", left)
             raise
+        if crew:
+            _settle(crew, state, shown)
         state = _published(project, state, wish, shown)
         if wish.merge:
             shown.event("note", _into_target(project, state))
@@ -128,6 +159,13 @@ def _night(project: Project, wish: Options, environ: Mapping[str, str], stream: 
         "reports": places,
         "exit_code": DONE if done else UNDONE,
     }
+
+
+def _settle(crew: cluster.Crew, state: State, shown: display.Display) -> None:
+    try:
+        crew.settle(state)
+    except BatchError as error:
+        shown.event("note", f"The remote was not brought up to date: {error.message}")
 
 
 def _report(project: Project, state: State, shown: display.Display) -> Dict[str, str]:

@@ -25,6 +25,7 @@ from ..store import Store
 from . import job as jobs
 from . import merging, takeover, worktrees
 from .job import Job, Outcome
+from .job import named as _named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Driver:
 
     `executor` runs the workers, `work` is what it is given to call, `stop` ends all of them. `display` has
     `event(kind, text)` and `refresh(state)`, and is closed by whoever opened it. `told("failure", state)` is called
-    when a feature is given up on.
+    when a feature is given up on. `place` is where the workers are when that is not this machine, and `places` has
+    more of it as it becomes known: session id -> place.
     """
 
     def __init__(
@@ -71,10 +73,12 @@ class Driver:
         work: Callable[[Job], Outcome],
         stop: Callable[[], None],
         wall_clock: Optional[Clock] = None,
+        place: Optional[str] = None,
+        places: Optional[Dict[str, str]] = None,
     ) -> None:
         self.project, self.executor, self.work, self.stop = project, executor, work, stop
         self.display, self.told, self.clock = display, told, wall_clock or Clock()
-        self.store = Store(project)
+        self.store, self.place, self.places = Store(project), place, places if places is not None else {}
         self.batch_id, self.session_id = state["batch_id"], state["owner"]["session_id"]
         self.working: Dict[futures.Future[Outcome], Job] = {}
         self.to_merge: List[int] = [
@@ -111,6 +115,8 @@ class Driver:
             self.stop()  # at every look: a worker may only just have begun
         state = self._own(self.store.require())
         state = self._wait_over(state)
+        if runs.moved(state, self.places):
+            state = self.store.update(lambda current: runs.moved(current, self.places) or current)
         state = self._start(state)
         self._merge(state)
         self.display.refresh(state)
@@ -147,14 +153,15 @@ class Driver:
             state = self._hold_to_limits(state)
         if not self._may_start(state):
             return state
-        free = state["run"]["jobs"] - len(state["run"]["running"])  # what is merged uses the machine, too
+        here = state["run"]["running"] if self.place is None else self.working  # what is merged uses the machine, too
+        free = state["run"]["jobs"] - len(here)
         now = self.clock.now()
         for index in runs.ready(state, now)[: max(0, free)]:
             job = jobs.of_feature(self.project, state, index)
             state = self.store.update(
                 lambda current, job=job: runs.dispatch(  # type: ignore[misc]
                     current, now, job.feature_index, base=job.base, branch=job.branch, worktree=job.worktree,
-                    session_id=job.session_id, place=process.host(),
+                    session_id=job.session_id, place=self.place or process.host(),
                 )
             )  # fmt: skip
             self.working[self.executor.submit(self.work, job)] = job
@@ -376,12 +383,6 @@ class Driver:
         worktrees.remove(self.project.root, takeover.queue_folder(state))
         self.display.event("ended", self.why)
         return state
-
-
-def _named(state: State, index: int, what: str) -> str:
-    """A feature and what there is to say of it, on one line."""
-    words = " ".join(what.split())
-    return f"feature {index + 1} of {state['total_features']} ({state['features'][index][:60]}): {words[:200]}"
 
 
 class _Signals:

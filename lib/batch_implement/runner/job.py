@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..model import State
 
 COMPLETED, FAILED, INTERRUPTED, NEEDS_PERSON = "completed", "failed", "interrupted", "needs_person"
+LOST = "lost"  # the failure class of what a machine or a scheduler took along
 SPENT = ("turns", "cost_usd", "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "seconds")
 
 
@@ -72,7 +73,7 @@ class Outcome(NamedTuple):
     (nobody's fault: nothing is counted; `retry_after` is when it makes sense again, None when nobody knows) or
     NEEDS_PERSON (the batch cannot go on like this). `changed` says whether the attempt left any commit or file.
     `spent` has the names of SPENT. `place` is where it ran, `log` the folder of its logs, `output` their end, at most
-    4,000 characters.
+    4,000 characters. `sent` has the logs themselves (name -> text, each at most 200 kB) from where no folder is shared.
     """
 
     batch_id: str
@@ -95,6 +96,7 @@ class Outcome(NamedTuple):
     ended_at: str
     log: str
     output: str
+    sent: Dict[str, str] = {}  # noqa: RUF012 - a NamedTuple's default, never changed
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Outcome:
@@ -116,6 +118,7 @@ def of_feature(project: Project, state: State, index: int) -> Job:
     left = limits["cost_usd"] - run["spent"]["cost_usd"] if "cost_usd" in limits else None
     number = run["spent"]["clients"] + 1
     settings = os.path.join(project.root, ".claude", "settings.local.json")
+    remote = options.get("remote")  # the workers are on other machines, which share nothing but this
     return Job(
         batch_id=state["batch_id"],
         feature_index=index,
@@ -128,11 +131,11 @@ def of_feature(project: Project, state: State, index: int) -> Job:
         ],
         earlier=state.get("attempts", {}).get(name, []),
         policy={**policy, "max_retries": 0, "max_retries_total": 0, "unattended": True, "budgets": {}},
-        repository=project.root,
-        remote=False,
+        repository=remote or project.root,
+        remote=bool(remote),
         base=gitrepo.tip(project.root, run["branch"]) or run["base_commit"],
         branch=worktrees.branch_of(state["batch_id"], index, text, attempt),
-        worktree=worktrees.folder_of(run["worktrees"], index, text, attempt),
+        worktree="" if remote else worktrees.folder_of(run["worktrees"], index, text, attempt),
         session_id=str(uuid.uuid4()),
         command=options.get("worker"),
         client={
@@ -140,7 +143,7 @@ def of_feature(project: Project, state: State, index: int) -> Job:
             "model": options.get("model"),
             "permission_mode": options.get("permission_mode"),
             "allow": options.get("allow", []),
-            "settings": settings if os.path.exists(settings) else None,
+            "settings": settings if os.path.exists(settings) and not remote else None,
         },
         limits={
             "time_s": limits.get("feature_time_s"),
@@ -148,7 +151,7 @@ def of_feature(project: Project, state: State, index: int) -> Job:
             "cost_usd": limits.get("feature_cost_usd"),
             "left_usd": left,
         },
-        logs=os.path.join(log_folder(project, state["batch_id"]), f"{index + 1}-{attempt}-{number}"),
+        logs="" if remote else os.path.join(log_folder(project, state["batch_id"]), f"{index + 1}-{attempt}-{number}"),
     )
 
 
@@ -175,7 +178,7 @@ def record(job: Job, outcome: Outcome) -> State:
     }
 
 
-def broken_off(job: Job, why: str, now: str) -> Outcome:
+def broken_off(job: Job, why: str, now: str, failure_class: str = "worker_died") -> Outcome:
     """The outcome of an attempt whose worker died without one: nothing is counted."""
     return Outcome(
         batch_id=job.batch_id,
@@ -187,7 +190,7 @@ def broken_off(job: Job, why: str, now: str) -> Outcome:
         evidence={},
         decisions=[],
         message=f"The worker died: {why}",
-        failure_class="worker_died",
+        failure_class=failure_class,
         permanent=False,
         retry_after=None,
         stash=None,
@@ -199,3 +202,9 @@ def broken_off(job: Job, why: str, now: str) -> Outcome:
         log="",
         output="",
     )
+
+
+def named(state: State, index: int, what: str) -> str:
+    """A feature and what there is to say of it, on one line."""
+    words = " ".join(what.split())
+    return f"feature {index + 1} of {state['total_features']} ({state['features'][index][:60]}): {words[:200]}"

@@ -26,7 +26,19 @@ _LIMITS = {
     "feature_time_s": "feature_time", "feature_turns": "feature_turns", "feature_cost_usd": "feature_cost",
     "time_s": "max_time", "cost_usd": "max_cost", "wait_s": "max_wait",
 }  # fmt: skip
-_KEPT = ("worker", "model", "permission_mode", "allow", "merge", "pr", "notify", "client")
+_KEPT = (
+    "worker",
+    "model",
+    "permission_mode",
+    "allow",
+    "merge",
+    "pr",
+    "notify",
+    "client",
+    "cluster",
+    "slots",
+    "insecure_cluster",
+)
 _OF_THE_CLIENT = ("client", "model", "permission_mode", "allow", "feature_turns", "feature_cost")
 
 
@@ -35,7 +47,9 @@ class Options(NamedTuple):
 
     `resume` is a batch's id, empty for the one that is here. `worker` is a shell command in place of the client,
     `client` the client's program, `notify` a shell command. `worktrees` is the folder that holds the work trees of all
-    batches. `pr` is `batch` or `feature`. Times are in seconds, costs in US dollars; None is no limit.
+    batches. `cluster` is a Dask scheduler's address, its file, or `ssh:` and a file of hosts, with `slots` features at
+    a time on each of its workers; `insecure_cluster` takes one that is not encrypted. `pr` is `batch` or `feature`.
+    Times are in seconds, costs in US dollars; None is no limit.
     """
 
     resume: Optional[str] = None
@@ -55,12 +69,15 @@ class Options(NamedTuple):
     max_time: Optional[int] = None
     max_cost: Optional[float] = None
     max_wait: Optional[int] = None
+    cluster: Optional[str] = None
+    slots: Optional[int] = None
+    insecure_cluster: Optional[bool] = None
 
 
 def of(namespace: argparse.Namespace, cwd: str) -> Options:
     """What was typed. Paths become absolute, from the folder `cwd` on. Raises Misuse."""
     typed = {name: getattr(namespace, name) for name in Options._fields}
-    for name in ("worker", "client", "model", "notify", "worktrees"):
+    for name in ("worker", "client", "model", "notify", "worktrees", "cluster"):
         value = typed[name]
         if value is not None and (not value.strip() or "\0" in value):
             raise Misuse(f"--{name} is empty or no text. Give it a value, or leave it out.")
@@ -72,13 +89,31 @@ def of(namespace: argparse.Namespace, cwd: str) -> Options:
         typed["client"] = _absolute(typed["client"], cwd)
     if typed["worktrees"]:
         typed["worktrees"] = _absolute(typed["worktrees"], cwd)
+    if typed["cluster"]:
+        typed["cluster"] = _cluster(typed["cluster"], cwd)
+    elif typed["resume"] is None and (typed["slots"] or typed["insecure_cluster"]):
+        raise Misuse("--slots and --insecure-cluster are about a cluster. Name it: `--cluster WHERE`.")
     return Options(**typed)
+
+
+def _cluster(given: str, cwd: str) -> str:
+    """What was given after `--cluster`, with its path absolute."""
+    if "://" in given:
+        return given
+    way, path = ("ssh:", given[4:]) if given.startswith("ssh:") else ("", given)
+    path = _absolute(path, cwd)
+    if not os.path.isfile(path):
+        raise Misuse(
+            f"--cluster: there is no file {path}. Give a scheduler's address (`tls://HOST:8786`), the scheduler file "
+            "that it wrote, or `ssh:hosts.txt`."
+        )
+    return way + path
 
 
 def settled(given: Options, root: str) -> Options:
     """The options of a new run in the project at `root`: defaults stand where nothing was given."""
     return given._replace(
-        jobs=given.jobs or 1,
+        jobs=given.jobs or (None if given.cluster else 1),
         permission_mode=given.permission_mode or arguments.DEFAULT_MODE,
         allow=list(given.allow or ()),
         worktrees=given.worktrees or f"{root}.worktrees",
@@ -97,7 +132,9 @@ def from_kept(state: Dict[str, Any], given: Options, root: str) -> Options:
     run = state.get("run")
     if run:
         kept.update({name: run["options"].get(name) for name in _KEPT})
-        kept.update(jobs=run["jobs"], worktrees=os.path.dirname(run["worktrees"]))
+        kept.update(
+            jobs=None if run["options"].get("cluster") else run["jobs"], worktrees=os.path.dirname(run["worktrees"])
+        )
     typed = {name: value for name, value in given._asdict().items() if value is not None}
     if "worker" in typed:
         kept.update(dict.fromkeys(_OF_THE_CLIENT))

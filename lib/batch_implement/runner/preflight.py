@@ -55,13 +55,13 @@ def check(project: Project, state: State, wish: Options, environ: Mapping[str, s
         ("features", lambda: _features(state, wish)),
         ("limits", lambda: _limits(state, wish)),
     ])  # fmt: skip
-    if wish.worker is None:
+    if wish.worker is None and not wish.cluster:  # each of a cluster's workers is asked for itself
         program = shutil.which(wish.client or "claude", path=environ.get("PATH"))
         found += doctor.gathered([
             ("hooks", lambda: doctor.hooks(plugin)),
             ("permissions", lambda: _permissions(project, state, wish, environ)),
             ("client", lambda: _client(program, wish)),
-            ("login", lambda: _login(root, program, environ)),
+            ("login", lambda: login(root, program, environ)),
             ("memory", lambda: ground.memory(jobs)),
         ])  # fmt: skip
     base = ground.base(root, branch)
@@ -201,7 +201,7 @@ def _client(program: Optional[str], wish: Options) -> Found:
         yield from doctor.client(program)
 
 
-def _login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Found:
+def login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Found:
     """Whether the client is logged in, as far as it says so without asking the model."""
     version = doctor.client_version(program) if program else None
     if program is None or version is None:

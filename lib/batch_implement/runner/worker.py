@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from typing import List
+from typing import Collection, Dict
 
 from .. import clock, paths
 from . import job as jobs
@@ -25,7 +25,7 @@ ENTRY = (
 )
 PATIENCE_S = 20.0
 
-_running: List[subprocess.Popen[bytes]] = []
+_running: Dict[str, subprocess.Popen[bytes]] = {}
 _lock = threading.Lock()
 
 
@@ -38,11 +38,11 @@ def work(job: Job) -> Outcome:
                 [sys.executable, "-I", "-X", "utf8", "-c", ENTRY, lib], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=errors, start_new_session=True,
             )  # fmt: skip
-            _running.append(attempt)
+            _running[job.session_id] = attempt
         said = _talk(attempt, job)
         code = attempt.wait()
         with _lock:
-            _running.remove(attempt)
+            del _running[job.session_id]
             _close(attempt)
         errors.seek(0)
         words = errors.read()[-2000:].decode("utf-8", "replace").strip()
@@ -66,6 +66,14 @@ def _talk(attempt: subprocess.Popen[bytes], job: Job) -> bytes:
     return attempt.stdout.read()
 
 
+def stop(sessions: Collection[str]) -> None:
+    """Tell the attempts of these sessions that this process has under way to end; they come back as interrupted."""
+    with _lock:
+        for session_id in sessions:
+            if session_id in _running:
+                _close(_running[session_id])
+
+
 def stop_all() -> None:
     """End the attempts that this process has under way; they come back as interrupted. Returns when none of them is
     left, at the latest after some 20 s, when those that did not end by themselves are killed. One that is begun later
@@ -73,7 +81,7 @@ def stop_all() -> None:
     """
     deadline = time.monotonic() + PATIENCE_S
     with _lock:
-        left = list(_running)
+        left = list(_running.values())
         for attempt in left:
             _close(attempt)
     for attempt in left:

@@ -1,0 +1,158 @@
+"""A worker's own copy of a repository, when the batch is on another machine: nothing is shared but the remote.
+
+    here = brought(job)                     the repository is in the cache, the work tree is there
+    verdict = settled(here, job, verdict)   what was verified goes to the attempt's branch on the remote
+
+The cache is `$BATCHCTL_CACHE`, else `$XDG_CACHE_HOME/batch-implement`, else `~/.cache/batch-implement`; removing it
+costs a fetch, nothing else. Only commits that were verified are ever pushed under the attempt's name: the client works
+on a local branch of another name, so one found there was verified once, on whatever machine. Only that branch is
+pushed, and only from what it was when the attempt began. Where the remote does not answer it is Unreachable, with git's
+own words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any, Dict, Mapping, NamedTuple, Optional
+
+from .. import failures, gitrepo, lock
+from ..errors import BatchError
+from . import worktrees
+from .job import COMPLETED, FAILED, INTERRUPTED, LOST, NEEDS_PERSON, Job
+
+FETCH_S = 1800
+PUSH_S = 600
+LOCAL = "working/"
+MOST_SENT_BYTES = 200_000
+
+
+class Superseded(BatchError):
+    """Somebody else has pushed the attempt's branch meanwhile."""
+
+
+class Unreachable(BatchError):
+    """The remote does not answer, or refuses."""
+
+
+class Brought(NamedTuple):
+    """`job` with everything on this machine, and the commit that its branch had on the remote, None for none."""
+
+    job: Job
+    pushed: Optional[str]
+
+
+def folder(environ: Mapping[str, str]) -> str:
+    """The folder of all copies."""
+    base = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".cache")
+    return environ.get("BATCHCTL_CACHE") or os.path.join(base, "batch-implement")
+
+
+def brought(job: Job) -> Brought:
+    """The job's repository and work tree on this machine, made or brought up to date. An attempt whose branch was
+    pushed begins there, and its `base` is where that branch began.
+    """
+    name = f"{worktrees.slug(job.repository.rstrip('/').rpartition('/')[2])}-{_sign(job.repository)}"
+    top = os.path.join(folder(os.environ), name)
+    repository = os.path.join(top, "repository.git")
+    os.makedirs(top, mode=0o700, exist_ok=True)
+    descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with lock.held(descriptor, top, FETCH_S):
+            if not os.path.isdir(repository):
+                gitrepo.ask(top, "init", "--quiet", "--bare", repository)
+            pushed = _fetch(job, repository)
+            tree = os.path.join(top, "worktrees", job.batch_id, job.branch.rpartition("/")[2])
+            here = job._replace(repository=repository, branch=LOCAL + job.branch, worktree=tree)
+            if pushed:
+                if os.path.isdir(tree) and not gitrepo.has(tree, pushed):
+                    drop(here)
+                base = gitrepo.ask(repository, "merge-base", job.base, pushed).stdout.strip()
+                here = here._replace(base=base)
+            worktrees.add(repository, tree, here.branch, pushed or here.base)
+    finally:
+        os.close(descriptor)
+    return Brought(here, pushed)
+
+
+def _fetch(job: Job, repository: str) -> Optional[str]:
+    """Fetch the batch's branch, and the attempt's when it was pushed; its commit."""
+    names = [f"refs/heads/{worktrees.merged_branch(job.batch_id)}", f"refs/heads/{job.branch}"]
+    listed = _asked(repository, "ls-remote", job.repository, *names)
+    found = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())}
+    ways = [f"+{name}:refs/fetched/{name}" for name in names if name in found]
+    _asked(repository, "fetch", "--quiet", "--no-tags", job.repository, *ways)
+    return found.get(names[1])
+
+
+def _asked(repository: str, *words: str) -> str:
+    try:
+        return gitrepo.ask(repository, *words, timeout_s=FETCH_S).stdout
+    except BatchError as error:
+        raise Unreachable(error.message) from error
+
+
+def push(here: Brought, job: Job, commit: str) -> None:
+    """Push a verified commit to the attempt's branch. Superseded when that is not what it was any more."""
+    if commit == here.pushed:
+        return
+    ref = f"refs/heads/{job.branch}"
+    answer = gitrepo.ask(
+        here.job.repository, "push", "--quiet", "--porcelain", "--no-verify",
+        f"--force-with-lease={ref}:{here.pushed or ''}", job.repository, f"{commit}:{ref}",
+        fails=True, timeout_s=PUSH_S,
+    )  # fmt: skip
+    if answer.returncode == 0:
+        return
+    words = " ".join(f"{answer.stdout} {answer.stderr}".split())[-500:]
+    if "stale info" in words:
+        raise Superseded(f"Somebody else has pushed {job.branch} meanwhile; what they pushed is looked at instead.")
+    raise Unreachable(f"{job.branch} could not be pushed: {words}")
+
+
+def settled(here: Brought, job: Job, verdict: Dict[str, Any]) -> Dict[str, Any]:
+    """The verdict of an attempt after what it verified was pushed; nothing else ever is. The work tree of one that has
+    ended for good is removed.
+    """
+    if verdict["kind"] == COMPLETED:
+        try:
+            push(here, job, verdict["commit"])
+        except Superseded as error:
+            return {"kind": INTERRUPTED, "message": error.message, "failure_class": LOST}
+        except Unreachable as error:
+            return trouble(error)
+    if verdict["kind"] in (COMPLETED, FAILED):
+        drop(here.job)
+    return verdict
+
+
+def trouble(error: Unreachable) -> Dict[str, Any]:
+    """The verdict of an attempt that could not reach the remote: a person is needed, or it is tried again later."""
+    failure_class = failures.classify(error.message)
+    if failures.TREATMENT[failure_class] == "pause":
+        return {"kind": NEEDS_PERSON, "message": error.message, "failure_class": failure_class}
+    return {"kind": INTERRUPTED, "message": error.message, "failure_class": "network"}
+
+
+def sent(logs: str, verdict: Dict[str, Any]) -> Dict[str, str]:
+    """The ends of an attempt's logs as texts by name, for a driver on another machine."""
+    verify = (verdict.get("evidence") or {}).get("verify") or {}
+    files = [os.path.join(logs, name) for name in ("brief", "stream.jsonl", "stderr")]
+    files += [verify["log"]] if verify.get("log") else []
+    texts: Dict[str, str] = {}
+    for path in files:
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                file.seek(max(0, os.path.getsize(path) - MOST_SENT_BYTES))
+                texts[os.path.basename(path)] = file.read(MOST_SENT_BYTES).decode("utf-8", "replace")
+    return texts
+
+
+def drop(job: Job) -> None:
+    """Remove the work tree of a job on this machine, and its local branch."""
+    worktrees.remove(job.repository, job.worktree)
+    gitrepo.ask(job.repository, "branch", "--quiet", "-D", job.branch, fails=True)
+
+
+def _sign(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]

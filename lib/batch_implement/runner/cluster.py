@@ -1,0 +1,346 @@
+"""The same run on a Dask cluster: its workers do what threads' processes do on one machine.
+
+    crew = Crew(project, wish)                      connected; Refused when it cannot be, or is not safe
+    crew.slots                                      features that it can work on at a time
+    crew.begin(batch_id)
+    Driver(..., ThreadPoolExecutor(jobs), work=crew.work, stop=crew.stop, place=crew.place, places=crew.places)
+    crew.settle(state)                              the remote is left as it should be
+    crew.close()
+
+Everything between the machines is dask.distributed's: connections, TLS, resources, retries after a lost worker. Here is
+only what a batch asks of it: one resource `claude` for each feature at a time, no result twice, no task of a run that
+is gone. Workers share nothing but the remote: the base goes there before an attempt, and what was verified comes back
+from there. A task is the job as JSON, without anything of this process's environment.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import sys
+import threading
+import time
+from concurrent import futures
+from typing import Any, Dict, List, Optional
+
+from .. import __version__, clock, gitrepo
+from ..doctor import BAD, GOOD
+from ..errors import BatchError, Refused
+from ..model import key
+from ..paths import Project
+from . import job as jobs
+from . import task, worktrees
+from .job import COMPLETED, LOST, Job, Outcome
+from .options import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import State
+
+HOW_TO = "start them with `--resources claude=N --nthreads N`, or give `--slots N`."
+CONNECT_S = 30
+PATIENCE_S = 900  # for a scheduler that is gone
+FETCH_S = 600
+MOST_DELETED = 500
+
+
+class Crew:
+    """A cluster for one batch. `slots` is what it can work on at a time, `place` a word for where, `places` where each
+    session's attempt is done as it becomes known.
+    """
+
+    def __init__(self, project: Project, wish: Options) -> None:
+        self.project, self.wish, self.batch_id = project, wish, ""
+        self.remote = remote_of(project.root)
+        self.own: Any = None
+        self.address = self._address()
+        self.place = f"cluster {self.address}"
+        self.places: Dict[str, str] = {}
+        self.lock, self.pushing, self.gone = threading.Lock(), threading.Lock(), threading.Event()
+        self.pushed: Optional[str] = None
+        self.waiting: Dict[str, Any] = {}
+        self.client = self._client()
+        if wish.slots:
+            self.client.run(task.set_slots, wish.slots)
+        self.slots = self._slots()
+
+    # -- the connection --------------------------------------------------------------------------------------------
+
+    def _address(self) -> str:
+        given = self.wish.cluster or ""
+        distributed()
+        if given.startswith("ssh:"):
+            self.own = _over_ssh(given[4:], self.wish.slots or 1, insecure=bool(self.wish.insecure_cluster))
+            return str(self.own.scheduler_address)
+        address = given if "://" in given else _of_file(given)
+        if not self.wish.insecure_cluster:
+            refuse_open(address)
+        return address
+
+    def _client(self) -> Any:
+        try:
+            client = distributed().Client(
+                self.address, timeout=CONNECT_S, set_as_default=False, name="batch-implement"
+            )  # fmt: skip
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            raise Refused(
+                f"The scheduler {self.address} cannot be reached: {error}. Is it running, and may this machine connect "
+                "to it?"
+            ) from error
+        if self.batch_id:
+            client.subscribe_topic(task.topic(self.batch_id), self._heard)
+        return client
+
+    def begin(self, batch_id: str) -> None:
+        """Work for that batch."""
+        self.batch_id = batch_id
+        self.client.subscribe_topic(task.topic(batch_id), self._heard)
+
+    def _heard(self, event: Any) -> None:
+        told = event[1] if isinstance(event, tuple) else event
+        if isinstance(told, dict) and isinstance(told.get("session_id"), str):
+            self.places[told["session_id"]] = str(told.get("place"))
+
+    def _slots(self) -> int:
+        told = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return sum(min(int(each["nthreads"]), int(each["resources"].get(task.RESOURCE, 0))) for each in told)
+
+    def _connected(self) -> Any:
+        """The client once there is a scheduler; None after PATIENCE_S without, or when the run was stopped."""
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until and not self.gone.is_set():
+            with self.lock:
+                if self.client.status in ("closed", "closing"):
+                    try:
+                        self.client = self._client()
+                    except Refused:
+                        pass
+                if self.client.status == "running":
+                    return self.client
+            self.gone.wait(0.5)
+        return None
+
+    def look(self) -> List[Dict[str, str]]:
+        """What would stop the night on the cluster, in the form of `doctor.check`: each worker is asked."""
+        found = [{"check": "cluster", "verdict": BAD, "text": f"No worker of {self.address} takes a feature: {HOW_TO}"}]
+        if self.slots:
+            words = f"{self.address} takes {self.slots} features at a time; workers fetch from {self.remote}"
+            found = [{"check": "cluster", "verdict": GOOD, "text": words}]
+        asked = json.dumps({"client": self.wish.client, "worker": self.wish.worker, "remote": self.remote})
+        mine = [__version__, ".".join(map(str, sys.version_info[:2]))]
+        answers = self.client.run(task.looked, asked, mine, on_error="return")
+        for address, told in sorted(answers.items()):
+            if isinstance(told, Exception):
+                told = [("package", BAD, f"It cannot run batch-implement: {told}. Install the same version there.")]
+            found += [{"check": f"worker {address}: {name}", "verdict": verdict, "text": text}
+                      for name, verdict, text in told]  # fmt: skip
+        return found
+
+    # -- the driver's side of an attempt ---------------------------------------------------------------------------
+
+    def work(self, job: Job) -> Outcome:
+        """What `worker.work` is on one machine: one attempt, to its end, on whichever worker has a slot."""
+        try:
+            self._push(job.base)
+            outcome = self._done(job)
+            if outcome.kind == COMPLETED:
+                self._fetch(job, outcome.commit)
+        except BatchError as error:
+            return jobs.broken_off(job, error.message, clock.now(), "network")
+        return self._kept(job, outcome)
+
+    def _done(self, job: Job) -> Outcome:
+        client = self._connected()
+        if client is None:
+            if self.gone.is_set():
+                return jobs.broken_off(job, "the run was stopped", clock.now(), "stopped")
+            why = f"The scheduler {self.address} has not answered for {PATIENCE_S} s. See that it runs."
+            return jobs.broken_off(job, why, clock.now(), "setup")._replace(kind=jobs.NEEDS_PERSON, message=why)
+        data = json.dumps(job._asdict()).encode()
+        try:
+            asked = client.submit(
+                task.do, data, key=f"batch-{job.session_id}", pure=False, retries=0, resources={task.RESOURCE: 1}
+            )
+            self.waiting[job.session_id] = asked
+            return Outcome.of(json.loads(asked.result()))
+        except (futures.CancelledError, _cancelled()) as error:
+            why = "the run was stopped" if self.gone.is_set() else f"the scheduler lost it ({error})"
+            client.subscribe_topic(task.topic(self.batch_id), self._heard)
+            return jobs.broken_off(job, why, clock.now(), "stopped" if self.gone.is_set() else LOST)
+        except distributed().KilledWorker as error:
+            return jobs.broken_off(job, str(error), clock.now())  # several workers died of it: that is counted
+        except (OSError, RuntimeError) as error:
+            return jobs.broken_off(job, str(error), clock.now(), LOST)
+        finally:
+            self.waiting.pop(job.session_id, None)
+
+    def _push(self, base: str) -> None:
+        """See that the commit an attempt begins at is on the remote."""
+        with self.pushing:
+            if self.pushed != base:
+                branch = worktrees.merged_branch(self.batch_id)
+                gitrepo.ask(
+                    self.project.root, "push", "--quiet", "--no-verify", self.remote,
+                    f"refs/heads/{branch}:refs/heads/{branch}", timeout_s=FETCH_S,
+                )  # fmt: skip
+                self.pushed = base
+
+    def _fetch(self, job: Job, commit: Optional[str]) -> None:
+        """Bring what a worker pushed."""
+        root, ref = self.project.root, f"refs/heads/{job.branch}"
+        gitrepo.ask(
+            root, "-c", "gc.auto=0", "-c", "maintenance.auto=false", "fetch", "--quiet", "--no-tags",
+            "--no-write-fetch-head", self.remote, f"+{ref}:{ref}", timeout_s=FETCH_S,
+        )  # fmt: skip
+        if not gitrepo.has(root, commit, ref):
+            raise BatchError(f"{job.branch} on the remote has not the commit {commit} that its worker verified.")
+
+    def _kept(self, job: Job, outcome: Outcome) -> Outcome:
+        """The outcome with the logs that came with it in a folder here."""
+        name = f"{job.feature_index + 1}-{job.attempt}-{job.session_id[:8]}"
+        folder = os.path.join(jobs.log_folder(self.project, self.batch_id), name)
+        if not outcome.sent:
+            return outcome
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        for each, text in outcome.sent.items():
+            with open(os.path.join(folder, os.path.basename(each) or "log"), "w", encoding="utf-8") as file:
+                file.write(text)
+        evidence = outcome.evidence
+        if (evidence.get("verify") or {}).get("log"):
+            here = os.path.join(folder, os.path.basename(evidence["verify"]["log"]))
+            evidence = {**evidence, "verify": {**evidence["verify"], "log": here}}
+        return outcome._replace(log=folder, sent={}, evidence=evidence)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End the attempts that are under way; they come back as interrupted."""
+        self.gone.set()
+        for asked in list(self.waiting.values()):
+            asked.cancel()
+
+    def settle(self, state: State) -> None:
+        """Push the batch's branch as it is, and remove the branches of merged attempts from the remote."""
+        root, branch = self.project.root, worktrees.merged_branch(self.batch_id)
+        self._push(gitrepo.tip(root, branch) or "")
+        listed = gitrepo.ask(root, "ls-remote", self.remote, f"refs/heads/batch/{self.batch_id}/*").stdout
+        there = {line.partition("\t")[2] for line in listed.splitlines()}
+        done = sorted({f"refs/heads/{name}" for name in _merged(state)} & there)
+        if state["run"]["options"].get("pr") == "feature":
+            return
+        for first in range(0, len(done), MOST_DELETED):
+            deleted = (f":{ref}" for ref in done[first : first + MOST_DELETED])
+            gitrepo.ask(root, "push", "--quiet", "--no-verify", self.remote, *deleted, timeout_s=FETCH_S)
+
+    def close(self) -> None:
+        """Disconnect. A cluster that this run started ends."""
+        self.gone.set()
+        self.client.close(timeout=5)
+        if self.own is not None:
+            self.own.close(timeout=30)
+
+
+def _merged(state: State) -> List[str]:
+    """The branches of all attempts at features that are completed."""
+    return [
+        worktrees.branch_of(state["batch_id"], index, state["features"][index], client["attempt"])
+        for index in state["completed_features"]
+        for client in state["run"]["clients"].get(key(index), ())
+    ]
+
+
+# -- where it is ------------------------------------------------------------------------------------------------------
+
+
+def distributed() -> Any:
+    """dask.distributed; Refused with how to get it."""
+    try:
+        import distributed as package
+    except ImportError as error:
+        raise Refused(
+            "--cluster needs dask.distributed, which this Python has not. `pip install 'batch-implement[cluster]'`, or "
+            "`pip install distributed` where batch-implement is a checkout; docs/cluster.md tells the rest."
+        ) from error
+    return package
+
+
+def _cancelled() -> Any:
+    return distributed().client.FutureCancelledError
+
+
+def _of_file(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return str(json.load(file)["address"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refused(
+            f"{path} is no scheduler file of Dask (`dask scheduler --scheduler-file PATH` writes one)."
+        ) from error
+
+
+def refuse_open(address: str) -> None:
+    """Refused for a scheduler that is neither encrypted nor on this machine alone."""
+    way, _, rest = address.partition("://")
+    host = rest.rpartition(":")[0].strip("[]") or rest
+    try:
+        alone = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        alone = False
+    if way not in ("tls", "wss") and not alone:
+        raise Refused(
+            f"{address} is not encrypted: whoever can reach it can run commands on all of its machines, and read what "
+            "is sent. Give the scheduler and its workers certificates and take tls:// (docs/cluster.md), or say "
+            "`--insecure-cluster` if the network itself is closed."
+        )
+
+
+def _over_ssh(path: str, slots: int, *, insecure: bool) -> Any:
+    """A cluster on the hosts that a file names, one a line: the first has the scheduler, too."""
+    with open(path, encoding="utf-8") as file:
+        hosts = [line.split("#")[0].strip() for line in file]
+    hosts = [host for host in hosts if host]
+    if not hosts:
+        raise Refused(f"{path} names no host. Write one a line; the first has the scheduler, too.")
+    import dask
+
+    encrypted = bool(dask.config.get("distributed.comm.require-encryption", None))
+    if not encrypted and not insecure:
+        refuse_open(f"tcp://{hosts[0]}:0")
+    try:
+        return distributed().SSHCluster(
+            [hosts[0], *hosts],
+            worker_options={"nthreads": slots, "resources": {task.RESOURCE: slots}},
+            scheduler_options={"protocol": "tls://"} if encrypted else {},
+        )
+    except ImportError as error:
+        raise Refused("--cluster ssh: needs asyncssh: `pip install asyncssh`.") from error
+    except (OSError, RuntimeError) as error:
+        raise Refused(f"A cluster could not be started on {', '.join(hosts[:5])}: {error}") from error
+
+
+def remote_of(root: str) -> str:
+    """What workers fetch from and push to: the remote of the branch, else `origin`, without a name or password in it.
+    Refused without any.
+    """
+    branch = gitrepo.branch(root)
+    named = gitrepo.ask(root, "config", f"branch.{branch}.remote", fails=True).stdout.strip()
+    known = gitrepo.ask(root, "remote").stdout.split()
+    name = next((each for each in (named, "origin", *known) if each in known), None)
+    if name is None:
+        raise Refused("There is no git remote. Workers share nothing else: `git remote add origin URL`.")
+    return without_secret(gitrepo.ask(root, "remote", "get-url", "--push", name).stdout.strip(), root)
+
+
+def without_secret(url: str, root: str) -> str:
+    """An address without a password or token in it; a path as an absolute one."""
+    way, mark, rest = url.partition("://")
+    if not mark:
+        local = ":" not in url.partition("/")[0]
+        return os.path.normpath(os.path.join(root, url)) if local else url
+    host, slash, path = rest.partition("/")
+    if way in ("http", "https"):
+        host = host.rpartition("@")[2]
+    elif ":" in host.rpartition("@")[0]:
+        host = f"{host.partition(':')[0]}@{host.rpartition('@')[2]}"
+    return f"{way}://{host}{slash}{path}"

@@ -1,0 +1,103 @@
+"""What a cluster's worker does: an attempt, and the looks before the night. Dask calls it; `cluster` asks for it.
+
+client.submit(do, data, ...)                 one attempt: the job as JSON, then the outcome as JSON
+client.run(looked, asked, versions)          what an attempt needs and has not there
+client.run(set_slots, slots)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+import uuid
+from typing import Any, Callable, Iterable, Iterator, List, Tuple
+
+from .. import __version__, doctor, gitrepo, process
+from ..doctor import BAD, GOOD, LOOK
+from . import cache, preflight, worker
+from .job import Job
+
+RESOURCE = "claude"
+LEAST_FREE_GB = 2.0
+LOOK_S = 2.0
+
+
+def topic(batch_id: str) -> str:
+    """Under which workers tell where the attempts of a batch are done."""
+    return f"batch-implement-{batch_id}"
+
+
+def do(data: bytes) -> bytes:
+    """The task: one attempt on this worker, from its job as JSON to its outcome as JSON. The attempt ends when nobody
+    wants the task any more, as when the driver has died.
+    """
+    from distributed import get_worker
+
+    own = get_worker()
+    job = Job.of(json.loads(data))
+    begun = job._replace(session_id=str(uuid.uuid4()))  # a task that is run again is another conversation
+    place = f"{process.host()} ({own.name})"
+    own.log_event(topic(job.batch_id), {"session_id": job.session_id, "place": place})
+    ended = threading.Event()
+    threading.Thread(target=_watch, args=(own, own.get_current_task(), begun, ended), daemon=True).start()
+    try:
+        outcome = worker.work(begun)
+    finally:
+        ended.set()
+    return json.dumps(outcome._replace(session_id=job.session_id, place=place)._asdict()).encode()
+
+
+def looked(asked: str, versions: List[str]) -> List[Tuple[str, str, str]]:
+    """On a worker: (what was looked at, verdict, text) of what an attempt needs there. Nothing is changed but that the
+    cache's folder is made.
+    """
+    wish = json.loads(asked)
+    top = cache.folder(os.environ)
+    os.makedirs(top, mode=0o700, exist_ok=True)
+    found: List[Tuple[str, str, str]] = []
+    mine = [__version__, ".".join(map(str, sys.version_info[:2]))]
+    if mine[0] != versions[0]:
+        text = f"batch-implement {mine[0]} here, {versions[0]} at the driver. Install the same version."
+        found.append(("package", BAD, text))
+    if mine[1] != versions[1]:
+        found.append(("python", LOOK, f"Python {mine[1]} here, {versions[1]} at the driver: Dask wants them alike."))
+    free = shutil.disk_usage(top).free / 1e9
+    if free < LEAST_FREE_GB:
+        text = f"{free:.1f} GB free at {top}. Make room, or set BATCHCTL_CACHE to another folder."
+        found.append(("disk", BAD, text))
+    answers: List[Tuple[str, Callable[[], Iterable[Tuple[str, str]]]]] = [("remote", lambda: _remote(wish["remote"]))]
+    if wish["worker"] is None:
+        program = shutil.which(wish["client"] or "claude")
+        answers += [
+            ("client", lambda: doctor.client(program)),
+            ("login", lambda: preflight.login(top, program, os.environ)),
+        ]
+    for name, ask in answers:
+        found += [(name, verdict, text) for verdict, text in ask() if verdict != GOOD]
+    if not any(verdict == BAD for _, verdict, _ in found):
+        found.append(("all", GOOD, f"{process.host()}: Python {mine[1]}, {gitrepo.version()}, {free:.0f} GB free"))
+    return found
+
+
+def _remote(remote: str) -> Iterator[Tuple[str, str]]:
+    """On a worker: whether it reaches the remote and knows who commits."""
+    answer = gitrepo.ask("/", "ls-remote", "--heads", remote, "refs/heads/none", fails=True, timeout_s=60)
+    if answer.returncode != 0:
+        yield BAD, f"git does not reach {remote} from here: {' '.join(answer.stderr.split())[-300:]}"
+    if not gitrepo.has_identity("/"):
+        yield BAD, "git does not know who commits here: `git config --global user.email` and `user.name`."
+
+
+def _watch(own: Any, task: Any, begun: Job, ended: threading.Event) -> None:
+    while not ended.wait(LOOK_S):
+        known = own.state.tasks.get(task)
+        if known is None or known.state not in ("executing", "long-running"):
+            worker.stop([begun.session_id])
+
+
+async def set_slots(slots: int, dask_worker: Any = None) -> None:
+    """Let a worker take so many features at a time, as far as it has threads."""
+    await dask_worker.set_resources(**{RESOURCE: slots})

@@ -1,0 +1,110 @@
+"""A cluster on this machine: a scheduler and workers as processes of their own, each with its own home and cache.
+
+    its = Cluster(folder, home, workers=3, slots=1)         its.address; its.scheduler, its.workers
+
+Each process is started anew when it ends, as a service manager would. Nothing is shared between them but the bare
+repository that is the remote.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+LIB = Path(__file__).resolve().parents[2] / "lib"
+CONFIG = {
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "60s",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "60s",
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+}
+
+
+class Kept:
+    """A process that is started again whenever it ends, until the cluster does."""
+
+    def __init__(self, line: list[str], environ: dict[str, str], folder: Path) -> None:
+        self.line, self.environ, self.folder, self.over = line, environ, folder, threading.Event()
+        self.pid, self.starts = 0, 0
+        self.thread = threading.Thread(target=self._keep, daemon=True)
+        self.thread.start()
+
+    def _keep(self) -> None:
+        while not self.over.is_set():
+            with open(self.folder / "log", "ab") as log:
+                self.process = subprocess.Popen(
+                    self.line, cwd=self.folder, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )
+            self.pid, self.starts = self.process.pid, self.starts + 1
+            self.process.wait()
+            self.over.wait(0.5)
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def end(self) -> None:
+        self.over.set()
+        for number in (signal.SIGCONT, signal.SIGTERM):
+            self.process.send_signal(number)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        self.thread.join(30)
+
+
+class Cluster:
+    """A scheduler and its workers."""
+
+    def __init__(self, folder: Path, home: Path, workers: int, slots: int) -> None:
+        self.folder, self.home = folder, home
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        self.scheduler = self._kept(
+            "scheduler", "scheduler", "--host", "127.0.0.1", "--port", self.address.rpartition(":")[2], "--no-dashboard"
+        )
+        self.workers = [
+            self._kept(
+                f"worker-{n}", "worker", self.address, "--name", f"worker-{n}", "--nthreads", str(slots), "--no-nanny",
+                "--resources", f"claude={slots}", "--no-dashboard", "--host", "127.0.0.1", "--memory-limit", "0",
+            )
+            for n in range(1, workers + 1)
+        ]  # fmt: skip
+
+    def _kept(self, name: str, kind: str, *words: str) -> Kept:
+        folder = self.folder / name
+        shutil.copytree(self.home, folder / "home")
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+        environ.update(CONFIG, HOME=str(folder / "home"), PYTHONPATH=str(LIB), GIT_CONFIG_NOSYSTEM="1")
+        line = [sys.executable, "-m", "distributed.cli.dask_" + kind, *words]
+        return Kept(line, environ, folder)
+
+    def end(self) -> None:
+        for each in [*self.workers, self.scheduler]:
+            each.end()
+
+
+def has_remote(repository: Path, bare: Path) -> Path:
+    """Give the repository a remote, a bare one that has what it has; its path."""
+    for words in (
+        ["init", "-q", "--bare", str(bare)], ["remote", "add", "origin", str(bare)], ["push", "-q", "origin", "main"]
+    ):  # fmt: skip
+        subprocess.run(["git", "-C", str(repository), *words], check=True, capture_output=True)
+    return bare
+
+
+def until(condition: Callable[[], Any], seconds: float = 240) -> None:
+    """Wait until that holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

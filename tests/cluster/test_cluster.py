@@ -1,0 +1,174 @@
+"""`batchctl run --cluster` on a scheduler and workers in processes and folders of their own."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_implement import clock
+from batch_implement.errors import BatchError
+from batch_implement.paths import Project
+from batch_implement.store import Store
+from batches import BATCHCTL, conditions
+from local import has_remote, until
+
+WORKER = """
+brief=$(mktemp); cat > "$brief"; n=$(sed -n 's/^> feature \\([0-9]*\\).*/\\1/p' "$brief" | head -1); rm "$brief"
+. ./steps; git add . && git commit -qm "Add $n"
+"""
+
+
+class Team:
+    """A person at a repository with a remote, and a cluster to work on it."""
+
+    def __init__(self, repository: Path, remote: Path, its: Any) -> None:
+        self.repository, self.remote, self.its = repository, remote, its
+
+    def lists(self, *features: str, steps: str = 'echo "$n" > "f-$n"') -> None:
+        (self.repository / "features.txt").write_text("".join(f"{text}\n" for text in features))
+        (self.repository / "steps").write_text(steps + "\n")
+        (self.repository / "worker.sh").write_text(WORKER)
+        self.git("add", ".")
+        self.git("commit", "-qm", "List")
+
+    def git(self, *words: str, folder: Path | None = None) -> str:
+        line = ["git", "-C", str(folder or self.repository), *words]
+        return subprocess.run(line, check=True, capture_output=True, text=True).stdout
+
+    def starts(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, BATCHCTL_PY, "run", *words, "--worker", "sh worker.sh", "--cluster", self.its.address],
+            cwd=self.repository, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def types(self, *words: str) -> tuple[int, str, str]:
+        typed = self.starts(*words)
+        out, errors = typed.communicate(timeout=900)
+        return typed.returncode, out, errors
+
+    def state(self) -> dict[str, Any]:
+        return Store(Project(str(self.repository))).require()
+
+    def merged(self, folder: Path | None = None) -> list[str]:
+        """The subjects on the batch's branch, sorted."""
+        branch = self.state()["run"]["branch"]
+        subjects = self.git("log", "--format=%s", branch, folder=folder).splitlines()
+        return sorted((subject for subject in subjects if subject.startswith("Add ")), key=lambda each: int(each[4:]))
+
+
+BATCHCTL_PY = str(Path(BATCHCTL).resolve().parents[1] / "lib" / "batchctl.py")
+
+
+def test_two_features_are_done_on_a_worker_that_shares_nothing_but_the_remote(cluster, repository, remote):
+    team = Team(repository, remote, cluster())
+    team.lists("feature 1", "feature 2 (after: 1)")
+    status, out, errors = team.types("features.txt", "--verify", "ls")
+    assert status == 0, out + errors
+    state = team.state()
+    assert team.merged() == ["Add 1", "Add 2"] == team.merged(remote)
+    clients = [client for each in state["run"]["clients"].values() for client in each]
+    assert all("(worker-1)" in client["place"] for client in clients)
+    assert all("f-1" in Path(proof["verify"]["log"]).read_text() for proof in state["evidence"].values())
+    left = team.git("for-each-ref", "--format=%(refname)", "refs/heads/batch", folder=remote).split()
+    assert left == [f"refs/heads/{state['run']['branch']}"]  # the attempts' branches are gone
+    home = team.its.folder / "worker-1" / "home" / ".cache" / "batch-implement"
+    assert [path for path in home.glob("*/worktrees/*/*")] == []
+
+
+# -- the full proofs: `make prove` ------------------------------------------------------------------------------------
+
+NEEDS = {number: [need for need in (number - 7, number - 11) if need > 0] for number in range(1, 41)}
+
+
+def forty() -> list[str]:
+    """Forty features, most of which need one or two others."""
+    told = []
+    for number, needs in NEEDS.items():
+        told.append(f"feature {number}" + (f" (after: {', '.join(map(str, needs))})" if needs else ""))
+    return told
+
+
+def merged_exactly_once(team: Team) -> None:
+    """All forty are merged, each once, after what it needs, and the remote has it."""
+    state = team.state()
+    assert state["status"] == "completed", conditions(state)
+    assert team.merged() == [f"Add {n}" for n in range(1, 41)] == team.merged(team.remote)
+    order = [merge["feature_index"] + 1 for merge in state["run"]["merges"]]
+    assert sorted(order) == list(range(1, 41))
+    assert all(order.index(need) < order.index(number) for number, needs in NEEDS.items() for need in needs)
+    assert state["retry_attempts"] == {} or not any(state["retry_attempts"].values())
+
+
+@pytest.mark.prove
+def test_forty_features_are_all_merged_by_three_workers(cluster, repository, remote):
+    team = Team(repository, remote, cluster(workers=3))
+    team.lists(*forty())
+    status, out, errors = team.types("features.txt", "--verify", "ls")
+    assert status == 0, out[-3000:] + errors[-3000:]
+    merged_exactly_once(team)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("seed", [1, 2])
+def test_through_dying_workers_a_frozen_one_a_new_scheduler_and_a_killed_driver_each_is_merged_once(
+    cluster, repository, remote, seed
+):
+    chance = random.Random(seed)
+    team = Team(repository, remote, cluster(workers=3))
+    team.lists(*forty(), steps='sleep 1; echo "$n" > "f-$n"')
+    driver = team.starts("features.txt", "--verify", "ls")
+    acts = ["worker killed", "worker frozen", "scheduler restarted", "driver killed"]
+    chance.shuffle(acts)
+    at = sorted(chance.sample(range(3, 34), len(acts)))
+
+    def done() -> int:
+        try:
+            return len(team.state()["completed_features"])
+        except BatchError:
+            return 0
+
+    for number, act in zip(at, acts):
+        until(lambda number=number, driver=driver: done() >= number or driver.poll() is not None, 900)
+        assert driver.poll() is None, driver.communicate()
+        print(f"{act} after {done()} were merged")
+        victim = chance.choice(team.its.workers)
+        if act == "worker killed":
+            victim.signal(signal.SIGKILL)
+        elif act == "worker frozen":
+            victim.signal(signal.SIGSTOP)
+            threading.Timer(25, victim.signal, [signal.SIGCONT]).start()
+        elif act == "scheduler restarted":
+            team.its.scheduler.signal(signal.SIGKILL)
+        else:
+            driver.kill()
+            driver.communicate()
+            driver = team.starts("--resume")
+    out, errors = driver.communicate(timeout=1500)
+    assert driver.returncode == 0, out[-3000:] + errors[-3000:]
+    merged_exactly_once(team)
+
+
+@pytest.mark.prove
+def test_more_slots_take_less_time_almost_in_proportion(cluster, tmp_path, pristine_repository):
+    took = {}
+    for slots in (1, 2, 4):
+        repository, remote = tmp_path / f"repository-{slots}", tmp_path / f"remote-{slots}.git"
+        shutil.copytree(pristine_repository, repository, symlinks=True)
+        has_remote(repository, remote)
+        team = Team(repository, remote, cluster(slots=slots))
+        team.lists(*(f"feature {n}" for n in range(1, 25)), steps='sleep 2; echo "$n" > "f-$n"')
+        status, out, errors = team.types("features.txt")
+        assert status == 0, out[-3000:] + errors[-3000:]
+        run = team.state()["run"]
+        took[slots] = clock.between_s(run["started_at"], run["ended_at"])
+        team.its.end()
+    for slots, seconds in took.items():
+        print(f"{slots} slots: {seconds:.1f} s, {took[1] / slots / seconds:.2f} of ideal")
+    assert all(took[1] / slots / seconds >= 0.85 for slots, seconds in took.items())

@@ -1,0 +1,209 @@
+"""What must not happen on the way to a cluster: an open scheduler, a secret that travels, a branch overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from batch_implement import arguments, gitrepo
+from batch_implement.errors import Misuse, Refused
+from batch_implement.paths import Project
+from batch_implement.runner import attempt as attempts
+from batch_implement.runner import cache, cluster, job, options
+from batch_implement.store import Store
+from driven import driven
+
+BASE = {"cluster": "tcp://127.0.0.1:1"}
+
+
+def git(folder: Path | str, *words: str) -> str:
+    return subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://scheduler:8786",
+        "tcp://192.0.2.7:8786",
+        "ws://host:80",
+        "ucx://host:1",
+        "tcp://127.0.0.1.example.invalid:1",
+    ],
+)
+def test_a_scheduler_that_others_can_reach_unencrypted_is_refused(address):
+    with pytest.raises(Refused, match="--insecure-cluster"):
+        cluster.refuse_open(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["tls://scheduler:8786", "wss://host:443", "tcp://127.0.0.1:8786", "tcp://[::1]:8786", "tcp://localhost:1"],
+)
+def test_an_encrypted_one_and_one_on_this_machine_alone_are_taken(address):
+    cluster.refuse_open(address)
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("https://me:t0ken@host.invalid/a/b.git", "https://host.invalid/a/b.git"),
+        ("https://t0ken@host.invalid/a/b.git", "https://host.invalid/a/b.git"),
+        ("ssh://git:pass@host.invalid:22/a.git", "ssh://git@host.invalid:22/a.git"),
+        ("ssh://git@host.invalid/a.git", "ssh://git@host.invalid/a.git"),
+        ("git@host.invalid:a/b.git", "git@host.invalid:a/b.git"),
+        ("/srv/a.git", "/srv/a.git"),
+        ("../a.git", "/project/a.git"),
+    ],
+)
+def test_no_password_or_token_of_the_remote_is_sent(url, sent):
+    assert cluster.without_secret(url, "/project/here") == sent
+
+
+def test_nothing_of_the_environment_is_in_a_task(repository, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "s3cret-value")
+    state = driven(1)
+    state["run"]["options"] = {**options.as_kept(options.Options(**BASE)), "remote": "/srv/a.git"}
+    (repository / ".claude").mkdir()
+    (repository / ".claude" / "settings.local.json").write_text("{}")
+    made = job.of_feature(Project(str(repository)), state, 0)
+    text = json.dumps(made._asdict())
+    assert made.remote and made.worktree == made.logs == "" and made.client["settings"] is None
+    for name, value in os.environ.items():
+        assert len(value) < 8 or value not in text, name
+
+
+def test_without_dask_the_option_says_how_to_get_it(repository):
+    hidden = "import sys; sys.modules['distributed'] = None; sys.path.insert(0, sys.argv.pop(1)); "
+    code = f"{hidden}from batch_implement.cli import main; sys.exit(main(sys.argv[1:]))"
+    (repository / "f.txt").write_text("feature 1\n")
+    git(repository, "remote", "add", "origin", "/srv/a.git")
+    lib = str(Path(cluster.__file__).parents[2])
+    words = ["run", "f.txt", "--worker", "true", "--cluster", "tcp://127.0.0.1:1"]
+    asked = subprocess.run(
+        [sys.executable, "-c", code, lib, *words], cwd=repository, capture_output=True, text=True, check=False
+    )
+    assert asked.returncode == 1 and "pip install 'batch-implement[cluster]'" in asked.stderr
+    assert Store(Project(str(repository))).read() is None
+
+
+class Attempt:
+    """One attempt on a machine with a cache of its own, and a remote."""
+
+    def __init__(self, repository: Path, bare: Path) -> None:
+        self.remote, base = bare, git(repository, "rev-parse", "HEAD")
+        subprocess.run(["git", "clone", "-q", "--bare", str(repository), str(bare)], check=True)
+        git(bare, "update-ref", "refs/heads/batch/b/merged", base)
+        state = driven(1)
+        state["run"]["options"] = {"remote": str(bare)}
+        made = job.of_feature(Project(str(repository)), state, 0)
+        self.job = made._replace(batch_id="b", base=base, branch="batch/b/1-one")
+
+    def begun(self, place: Path) -> cache.Brought:
+        os.environ["BATCHCTL_CACHE"] = str(place)
+        return cache.brought(self.job)
+
+    def committed(self, here: cache.Brought, name: str) -> str:
+        Path(here.job.worktree, name).write_text(name)
+        git(here.job.worktree, "add", ".")
+        git(here.job.worktree, "commit", "-qm", name)
+        return git(here.job.worktree, "rev-parse", "HEAD")
+
+    def tip(self) -> str | None:
+        return gitrepo.tip(str(self.remote), self.job.branch)
+
+
+@pytest.fixture
+def attempt(repository, tmp_path, monkeypatch):
+    monkeypatch.setenv("BATCHCTL_CACHE", str(tmp_path / "none"))
+    return Attempt(repository, tmp_path / "remote.git")
+
+
+def done(commit: str) -> dict[str, object]:
+    return {"kind": job.COMPLETED, "commit": commit, "evidence": {}}
+
+
+def test_the_later_of_two_that_do_one_attempt_does_not_overwrite_what_the_first_pushed(attempt, tmp_path):
+    slow, quick = attempt.begun(tmp_path / "slow"), attempt.begun(tmp_path / "quick")
+    first, second = attempt.committed(quick, "quick"), attempt.committed(slow, "slow")
+    assert cache.settled(quick, attempt.job, done(first))["kind"] == job.COMPLETED
+    verdict = cache.settled(slow, attempt.job, done(second))
+    assert (verdict["kind"], verdict["failure_class"], attempt.tip()) == (job.INTERRUPTED, job.LOST, first)
+
+
+def test_an_attempt_that_was_pushed_is_taken_up_where_it_was_pushed_on_whatever_machine(attempt, tmp_path):
+    here = attempt.begun(tmp_path / "one")
+    commit = attempt.committed(here, "one")
+    cache.settled(here, attempt.job, done(commit))
+    assert not os.path.exists(here.job.worktree)
+    there = attempt.begun(tmp_path / "two")
+    assert (there.pushed, git(there.job.worktree, "rev-parse", "HEAD")) == (commit, commit)
+    assert there.job.base == attempt.job.base
+
+
+@pytest.mark.parametrize("kind", [job.FAILED, job.INTERRUPTED, job.NEEDS_PERSON])
+def test_what_was_not_verified_is_never_pushed(attempt, tmp_path, kind):
+    here = attempt.begun(tmp_path / "one")
+    attempt.committed(here, "one")
+    cache.settled(here, attempt.job, {"kind": kind, "commit": None, "message": "", "failure_class": "feature"})
+    assert attempt.tip() is None
+    assert os.path.exists(here.job.worktree) == (kind != job.FAILED)
+
+
+def test_a_client_that_pushes_its_branch_itself_does_not_push_the_attempts(attempt, tmp_path):
+    here = attempt.begun(tmp_path / "one")
+    attempt.committed(here, "one")
+    git(here.job.worktree, "push", "-q", str(attempt.remote), "HEAD")
+    assert attempt.tip() is None
+
+
+def test_a_remote_that_does_not_answer_costs_no_attempt(attempt, tmp_path):
+    here = attempt.begun(tmp_path / "one")
+    gone = attempt.job._replace(repository=str(tmp_path / "gone.git"))
+    verdict = cache.settled(here, gone, done(attempt.committed(here, "one")))
+    assert (verdict["kind"], verdict["failure_class"]) == (job.INTERRUPTED, "network")
+    assert os.path.exists(here.job.worktree)
+
+
+def test_a_pushed_attempt_whose_outcome_was_lost_is_verified_again_and_adopted_without_a_client(attempt, tmp_path):
+    work = "echo one > one && git add . && git commit -qm one"
+    asked = attempt.job._replace(command=work, policy={**attempt.job.policy, "verify": "test -f one"})
+    os.environ["BATCHCTL_CACHE"] = str(tmp_path / "one")
+    first = attempts.attempt(asked, threading.Event())
+    assert (first.kind, first.commit) == (job.COMPLETED, attempt.tip())
+    assert set(first.sent) >= {"brief", "stderr"} and all(len(text) <= 200_000 for text in first.sent.values())
+    os.environ["BATCHCTL_CACHE"] = str(tmp_path / "two")
+    again = attempts.attempt(asked._replace(command="exit 1", session_id="again"), threading.Event())
+    assert (again.kind, again.commit, again.evidence["verify"]["exit_code"]) == (job.COMPLETED, first.commit, 0)
+
+
+def test_a_pushed_attempt_that_does_not_verify_here_is_worked_on(attempt, tmp_path):
+    here = attempt.begun(tmp_path / "one")
+    cache.settled(here, attempt.job, done(attempt.committed(here, "one")))
+    work = "echo two > two && git add . && git commit -qm two"
+    asked = attempt.job._replace(command=work, policy={**attempt.job.policy, "verify": "test -f one -a -f two"})
+    os.environ["BATCHCTL_CACHE"] = str(tmp_path / "two")
+    outcome = attempts.attempt(asked, threading.Event())
+    assert (outcome.kind, outcome.commit) == (job.COMPLETED, attempt.tip())
+    assert git(attempt.remote, "log", "--format=%s", "-2", attempt.job.branch).split() == ["two", "one"]
+
+
+def typed(*words: str) -> options.Options:
+    return options.of(arguments.read_verb(["run", *words]), "/somewhere")
+
+
+@pytest.mark.parametrize("words", [["--slots", "2"], ["--insecure-cluster"], ["--cluster", "no/such/file"]])
+def test_what_is_said_of_a_cluster_that_is_not_there_is_wrong(words):
+    with pytest.raises(Misuse, match="--cluster"):
+        typed("f.txt", *words)
+
+
+def test_a_run_that_goes_on_has_its_cluster_and_as_many_slots_as_that_has_now():
+    state = driven(1)
+    state["run"]["options"] = options.as_kept(typed("f.txt", "--cluster", "tls://scheduler:8786", "--slots", "3"))
+    on = options.from_kept(state, typed("--resume"), "/project")
+    assert (on.cluster, on.slots, on.jobs) == ("tls://scheduler:8786", 3, None)
