@@ -358,6 +358,16 @@ def test_an_attempt_that_was_done_before_its_driver_heard_of_it_is_only_reported
     assert ran.read_text() == "x\n"
 
 
+def test_what_a_dead_run_left_running_in_the_work_tree_is_ended_before_anything_begins_there(job_for, tmp_path):
+    its = tmp_path / "pid"
+    job = job_for(f"cat > /dev/null; kill -0 $(cat {its}) && exit 1; echo > f; git add . && git commit -qm Work")
+    left = subprocess.Popen(["sleep", "300"], env={**os.environ, process.MARK: job.worktree}, start_new_session=True)
+    its.write_text(f"{left.pid}\n")
+    threading.Thread(target=left.wait, daemon=True).start()
+    outcome = worker.work(job)
+    assert outcome.kind == jobs.COMPLETED, outcome.message
+
+
 def test_one_whose_state_is_lost_goes_on_with_the_commits_on_its_branch(job_for):
     """They counted as somebody else's: nothing new to be done was left, and `batchctl done` found no commit."""
     job = job_for(f"{WORK}; kill -9 $$")
@@ -430,6 +440,8 @@ def test_what_was_left_of_the_runs_cost_is_no_fault_of_the_feature(job_for, stan
     path = stand_in("cat > /dev/null; cat $streams/max_budget.jsonl; exit 1")
     outcome = worker.work(job_for(None, client={"path": path}, limits={"cost_usd": 2.0, "left_usd": 0.5}))
     assert (outcome.kind, outcome.failure_class) == (jobs.NEEDS_PERSON, "budget") and "$0.50" in outcome.message
+    own = job_for(None, client={"path": path}, limits={"cost_usd": 0.25, "left_usd": 0.5}, text="another")
+    assert worker.work(own).failure_class == "cost"
 
 
 ASKED = (
