@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement import clock, codec, gitrepo, model, policies, process
+from batch_implement import clock, codec, gitrepo, model, paths, policies, process
 from batch_implement.paths import Project
 from batch_implement.runner import client, logs, worker, worktrees
 from batch_implement.runner import job as jobs
@@ -27,6 +27,7 @@ from batch_implement.store import Store
 from batches import NOW, commit, git, new_batch
 from night import Night
 
+LIB = os.path.join(paths.plugin(), "lib")
 STREAMS = Path(__file__).with_name("streams")
 WORK = "cat > /dev/null; echo > work.txt; git add . && git commit -qm Work"
 SESSION = "00000000-0000-4000-8000-00000000000"
@@ -133,6 +134,7 @@ def test_the_batch_of_one_has_the_feature_its_policy_and_no_state_of_another(job
     assert outcome.kind == jobs.COMPLETED
     assert (state["batch_id"], state["features"], state["workflow_mode"]) == ("batch-1.1.2", ["feature 1"], "direct")
     assert state["policy"]["max_retries"] == 0 and state["status"] == "completed"
+    assert set(state["details"]["0"]) == {"id", "builds_on"}, "its policy is the job's, what it needs is not here"
     brief = Path(job.worktree, "brief.txt").read_text()
     assert "it broke" in brief and "the ground" in brief and "attempt 2" in brief
     assert codec.problems(state, None) == []
@@ -282,7 +284,7 @@ worker.work(Job.of(json.loads(sys.stdin.readline())))
 
 def in_another_process(job: Job) -> subprocess.Popen[bytes]:
     """A process that works on the job, to be killed."""
-    driver = subprocess.Popen([sys.executable, "-c", PARENT, worker.LIB], stdin=subprocess.PIPE)
+    driver = subprocess.Popen([sys.executable, "-c", PARENT, LIB], stdin=subprocess.PIPE)
     assert driver.stdin
     driver.stdin.write(json.dumps(job._asdict()).encode() + b"\n")
     driver.stdin.close()
@@ -358,6 +360,16 @@ def test_an_attempt_that_was_done_before_its_driver_heard_of_it_is_only_reported
     assert ran.read_text() == "x\n"
 
 
+def test_what_a_dead_run_left_running_in_the_work_tree_is_ended_before_anything_begins_there(job_for, tmp_path):
+    its = tmp_path / "pid"
+    job = job_for(f"cat > /dev/null; kill -0 $(cat {its}) && exit 1; echo > f; git add . && git commit -qm Work")
+    left = subprocess.Popen(["sleep", "300"], env={**os.environ, process.MARK: job.worktree}, start_new_session=True)
+    its.write_text(f"{left.pid}\n")
+    threading.Thread(target=left.wait, daemon=True).start()
+    outcome = worker.work(job)
+    assert outcome.kind == jobs.COMPLETED, outcome.message
+
+
 def test_one_whose_state_is_lost_goes_on_with_the_commits_on_its_branch(job_for):
     """They counted as somebody else's: nothing new to be done was left, and `batchctl done` found no commit."""
     job = job_for(f"{WORK}; kill -9 $$")
@@ -374,7 +386,7 @@ def test_one_whose_state_is_lost_goes_on_with_the_commits_on_its_branch(job_for)
 def test_the_command_line_has_the_limits_the_rules_and_the_steps_and_never_the_brief(job_for):
     settings = {"model": "some-model", "permission_mode": "plan", "allow": ["Bash(make:*)"], "settings": "/x.json"}
     job = job_for(None, client=settings, limits={"turns": 7, "cost_usd": 2.5, "left_usd": 1.25}, text="SECRET")
-    line = client.arguments(job, worker.LIB.removesuffix("/lib"))
+    line = client.arguments(job, paths.plugin())
 
     def of(option: str) -> str:
         return line[line.index(option) + 1]
@@ -385,7 +397,7 @@ def test_the_command_line_has_the_limits_the_rules_and_the_steps_and_never_the_b
     assert "batchctl done" in of("--append-system-prompt") and "---" not in of("--append-system-prompt")[:10]
     allowed = line[line.index("--allowedTools") + 1 :]
     assert allowed == [*client.TOOLS, "Bash(make:*)"], "it takes all that follows, so nothing may"
-    plain = client.arguments(job_for(None), worker.LIB.removesuffix("/lib"))
+    plain = client.arguments(job_for(None), paths.plugin())
     assert not {"--max-turns", "--max-budget-usd", "--settings", "--model"} & set(plain)
 
 
@@ -430,6 +442,8 @@ def test_what_was_left_of_the_runs_cost_is_no_fault_of_the_feature(job_for, stan
     path = stand_in("cat > /dev/null; cat $streams/max_budget.jsonl; exit 1")
     outcome = worker.work(job_for(None, client={"path": path}, limits={"cost_usd": 2.0, "left_usd": 0.5}))
     assert (outcome.kind, outcome.failure_class) == (jobs.NEEDS_PERSON, "budget") and "$0.50" in outcome.message
+    own = job_for(None, client={"path": path}, limits={"cost_usd": 0.25, "left_usd": 0.5}, text="another")
+    assert worker.work(own).failure_class == "cost"
 
 
 ASKED = (
