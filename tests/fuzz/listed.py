@@ -87,8 +87,8 @@ def systematic() -> Named:
     """All of the following."""
     yield from things()
     yield from wholes()
-    yield from huge()
     yield from swaps()
+    yield from huge()
 
 
 def things() -> Named:
