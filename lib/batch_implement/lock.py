@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 NAME = "lock"
 FIRST_WAIT_S = 0.001
-LONGEST_WAIT_S = 0.01  # one who waits longer is passed by those who write without a break
+LONGEST_WAIT_S = 0.01  # between two looks; one who looks less often is passed by those who write without a break
+PATIENT_S = 0.5  # who has waited this long looks as often as at first: else a few are passed until their deadline
 
 
 class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
@@ -71,7 +72,7 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
                 )
             disk.close(self._fd)
             time.sleep(min(wait, left))
-            wait = min(wait * 2, LONGEST_WAIT_S)
+            wait = min(wait * 2, LONGEST_WAIT_S) if self._timeout_s - left < PATIENT_S else FIRST_WAIT_S
 
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
