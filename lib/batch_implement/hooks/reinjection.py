@@ -114,7 +114,7 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
     state = store.read()
     if state is None or not model.is_live(state):
         if state is not None and not process.holds(state["owner"]):
-            store.update(sessions.end_lease)
+            store.update(lambda known: known if process.holds(known["owner"]) else sessions.end_lease(known))
         return _with_notes(store, "")
     caller = from_hook(occasion.session_id, os.environ)
     owner = state["owner"]
@@ -132,6 +132,8 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
             return sessions.lease(current, lease) if lease and free else current
 
         state = store.update(take)
+        if process.relation(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster
+            return _with_notes(store, "")
         return _with_notes(store, reminder.reminder(state, worker=False))
     return _with_notes(
         store,
