@@ -107,6 +107,83 @@ FAILED: dict[str, Patch] = {
         "seal.py", "        if error.errno in _NO_FILE:\n", "        if error.errno:\n",
     ),
 }  # fmt: skip
+_READ = (
+    "        with self._transaction() as at:\n            current = at.settle()\n            if current is None:\n"
+    "                raise no_batch(self.project)\n            changed = change("
+)
+READ_OUTSIDE: Patch = (
+    "store.py", f"{_READ}current.state)",
+    f"        before = self.read()\n{_READ}before)".replace(
+        "            changed", "            current.state = before\n            changed"
+    ),
+)  # fmt: skip
+NO_LOCK: Patch = ("lock.py", "                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "")
+SAME_REVISION: Patch = (
+    "transaction.py", '(old["revision"] if old else 0) + 1', 'old["revision"] if old else 1'
+)  # fmt: skip
+HAMMERED: dict[str, Patch] = {
+    "no lock": NO_LOCK,
+    "the lock is the state file itself": (
+        "lock.py",
+        '        return "a process that has not said its name"\n',
+        '        return "a process that has not said its name"\n\n\n'
+        "def _open(self):\n"
+        "    try:\n"
+        "        found = os.open('../../.claude/batch_state.json', os.O_RDWR, dir_fd=self._folder_fd)\n"
+        "    except FileNotFoundError:\n"
+        "        return os.open(NAME, os.O_RDWR | os.O_CREAT, 0o600, dir_fd=self._folder_fd)\n"
+        "    fcntl.flock(found, fcntl.LOCK_EX)\n"
+        "    return found\n\n\n"
+        "held._open, held._is_in_place, held._sign = _open, lambda self: True, lambda self: None\n",
+    ),
+    "the state is read before the lock is had": READ_OUTSIDE,
+    "the revision is not raised": SAME_REVISION,
+    "written in place": KILLED["written in place"],
+}
+KEPT: Patch = (
+    "lock.py",
+    '        return "a process that has not said its name"\n',
+    '        return "a process that has not said its name"\n\n\n'
+    "def _enter(self):\n"
+    "    until = time.monotonic() + self._timeout_s\n"
+    "    while True:\n"
+    "        try:\n"
+    "            return os.mkdir(f'{self._folder}/lock.d')\n"
+    "        except FileExistsError:\n"
+    "            if time.monotonic() > until:\n"
+    "                raise LockTimeout('It is held.', 'somebody')\n"
+    "            time.sleep(0.005)\n\n\n"
+    "held.__enter__, held.__exit__ = _enter, lambda self, *what: os.rmdir(f'{self._folder}/lock.d')\n",
+)
+STOPPED: dict[str, Patch] = {
+    "who has the lock does not sign": ("lock.py", "                    self._sign()\n", ""),
+    "who waits waits for ever": (
+        "lock.py",
+        "            left = deadline - time.monotonic()\n",
+        "            left = 1.0\n",
+    ),
+    "no lock": NO_LOCK,
+}
+TAKEN_OVER: dict[str, Patch] = {
+    "whose the batch is was looked at before the lock was had": (
+        "personverbs.py", "        _refuse_others(current, caller)\n", "        _refuse_others(state, caller)\n"
+    ),
+    "whose the batch is was looked at before, at a start": (
+        "hooks/reinjection.py",
+        '            free = process.relation(current["owner"], caller.session_id, caller.pid) != "other"\n',
+        "            free = True\n",
+    ),
+    "who lost is told to work": (
+        "hooks/reinjection.py",
+        'if process.relation(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster',
+        "if False:",
+    ),
+}  # fmt: skip
+ROTATED: Patch = (
+    "audit.py",
+    "    if os.path.exists(path) and os.stat(path).st_ino == os.fstat(descriptor).st_ino:\n",
+    "    if os.path.exists(path):\n",
+)
 
 
 def mutated(patch: Patch, folder: str) -> str:
