@@ -12,7 +12,9 @@ here.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 from .errors import StateUnusable
 
@@ -24,6 +26,7 @@ STATE_FOLDER = ".claude"
 STATE_NAME = "batch_state.json"
 TEMP_NAME = "batch_state.json.tmp"
 PRIVATE_NAME = "batch-implement"
+_NOTHING_THERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG))
 
 
 class Project:
@@ -104,19 +107,45 @@ def own_configuration(environ: Mapping[str, str]) -> tuple[str, ...]:
 def git_dir(root: str) -> Optional[str]:
     """The project's own git folder: `.git`, or where a `.git` file points; None without git or with a broken
     pointer.
+
+    StateUnusable when the system cannot tell: to take that for none would look for the batch's seal and copies, and
+    soon begin them, in another place.
     """
     dot_git = f"{root}/.git"
-    if os.path.isdir(dot_git):
-        return dot_git
+    mode = _mode(dot_git)
+    if mode is None or stat.S_ISDIR(mode):
+        return dot_git if mode else None
+    if not stat.S_ISREG(mode):
+        return None
     try:
         with open(dot_git, encoding="utf-8", errors="surrogateescape") as pointer:
             line = pointer.readline(4200).rstrip("\n")
-    except OSError:
-        return None
+    except OSError as error:
+        raise _cannot_tell(dot_git, error) from error
     if not line.startswith("gitdir: "):
         return None
     target = os.path.join(root, line[len("gitdir: ") :])
-    return target if os.path.isdir(target) else None
+    mode = _mode(target)
+    return target if mode is not None and stat.S_ISDIR(mode) else None
+
+
+def _mode(path: str) -> Optional[int]:
+    """Type and mode of what a path leads to; None when there is nothing. StateUnusable when the system cannot tell."""
+    try:
+        return os.stat(path).st_mode
+    except OSError as error:
+        if error.errno in _NOTHING_THERE:
+            return None
+        raise _cannot_tell(path, error) from error
+    except ValueError:  # no path can have such a name
+        return None
+
+
+def _cannot_tell(path: str, error: OSError) -> StateUnusable:
+    return StateUnusable(
+        f"{path} cannot be looked at: {error.strerror}. Where the batch has its seal and its copies depends on it, so "
+        "nothing was done. Check who may read it, and the disk."
+    )
 
 
 def open_folder(path: str, name: str, *, create: bool) -> int:
@@ -156,11 +185,14 @@ def not_a_folder(path: str) -> StateUnusable:
 
 
 def upward(start: str, name: str, but_not: tuple[str, ...] = ()) -> Optional[str]:
-    """The nearest folder from `start` upward that has `name`, unless what it has is in `but_not`; None without one."""
+    """The nearest folder from `start` upward that has `name`, unless what it has is in `but_not`; None without one.
+
+    StateUnusable when the system cannot tell whether one of them has it.
+    """
     folder = start
     while True:
         candidate = os.path.join(folder, name)
-        if os.path.exists(candidate) and candidate not in but_not:
+        if candidate not in but_not and _mode(candidate) is not None:
             return folder
         parent = os.path.dirname(folder)
         if parent == folder:

@@ -202,12 +202,13 @@ def _told() -> Optional[Project]:
     """The project whose audit log is told, which `git add -A` will not find; None when there is none to be found."""
     try:
         project = here()
-        if not project.git_dir:  # then the log is in the work tree, of a repository that is around it perhaps
-            hide(project)
-    except StateUnusable:
-        pass  # the exclude file cannot be written
-    except OSError:  # the working directory was removed
+    except (OSError, StateUnusable):  # the working directory was removed, or nobody can tell where it belongs
         return None
+    if not project.git_dir:  # then the log is in the work tree, of a repository that is around it perhaps
+        try:
+            hide(project)
+        except (OSError, StateUnusable):
+            pass  # the exclude file cannot be written
     return project
 
 

@@ -9,10 +9,13 @@ import posix
 from pathlib import Path
 
 import pytest
-from batch_implement import audit, custody, disk, seal
+from batch_implement import audit, custody, disk, paths, places, process, seal, sessions
 from batch_implement.errors import NotConfirmed, StateUnusable
+from batch_implement.hooks import reinjection
+from batch_implement.hooks.entry import Occasion
+from batch_implement.paths import Project
 from batch_implement.store import Store
-from batches import new_batch, state_on_disk
+from batches import all_completed, new_batch, owner, state_on_disk
 
 OLD_FILE = {
     "batch_id": "old", "features_file": "", "features": ["one", "two"], "total_features": 2, "current_index": 1,
@@ -257,3 +260,55 @@ def test_a_file_of_which_less_arrived_than_was_taken_passed_as_whole(tmp_path, m
     monkeypatch.undo()
     assert os.listdir(tmp_path) == []
     os.close(folder)
+
+
+def leads_to(name):
+    """Whether a call is about a path that ends so."""
+    return lambda path, *more: str(path).endswith(name)
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.EACCES])
+def test_a_git_folder_that_could_not_be_looked_at_counted_as_none_and_gave_the_batch_a_second_home(
+    store, batch, repository, broken, monkeypatch, error
+):
+    broken("stat", OSError(error, os.strerror(error)), leads_to("/.git"))
+    with pytest.raises(StateUnusable, match=r"/\.git cannot be looked at"):
+        Store(Project(str(repository))).update(plus_one)
+    with pytest.raises(StateUnusable, match=r"/\.git cannot be looked at"):
+        paths.find_project({}, str(repository))
+    with monkeypatch.context() as at:
+        at.chdir(repository)
+        places.tell("said", "ok", {})  # what only tells never raises
+    broken.mend()
+    assert not (repository / ".claude/batch-implement").exists()
+    assert store.read() == batch
+
+
+@pytest.mark.parametrize("name", ["/.git", "/real"])
+def test_a_pointer_to_a_git_folder_that_could_not_be_followed_counted_as_none(repository, broken, monkeypatch, name):
+    (repository / ".git").rename(repository / "real")
+    (repository / ".git").write_text("gitdir: real\n")
+    assert Project(str(repository)).git_dir == f"{repository}/real"
+    if name == "/real":
+        broken("stat", trouble(), leads_to(name))
+    else:
+        monkeypatch.setattr(paths, "open", lambda *given, **options: (_ for _ in ()).throw(trouble()), raising=False)
+    with pytest.raises(StateUnusable, match="cannot be looked at"):
+        Project(str(repository))
+
+
+def test_a_client_that_took_a_batch_up_again_lost_it_to_another_that_had_found_it_over(store, repository, monkeypatch):
+    store.create({**all_completed(new_batch(1, owner={**owner("session-1"), "pid": None, "pid_started": None}))})
+    found = store.read()
+    lease = owner("session-2")
+
+    def read(self):  # what is found; right after that the other client has the batch
+        Store(store.project).update(lambda state: sessions.lease(state, lease))
+        return found
+
+    told = json.dumps({"session_id": "session-3", "source": "startup"}).encode()
+    occasion = Occasion("SessionStart", "", told, store.project, seal.read(store.project.private))
+    monkeypatch.setattr(reinjection.Store, "read", read)
+    reinjection.answer(occasion)
+    monkeypatch.undo()
+    assert process.holds(store.read()["owner"])
