@@ -185,6 +185,30 @@ ROTATED: Patch = (
     "    if os.path.exists(path):\n",
 )
 
+TWO_WRITERS: dict[str, Patch] = {
+    "the revision is not raised": SAME_REVISION,
+    "a counter starts again with a retry": (
+        "transitions.py",
+        '        "retry_allowance": allowance,\n',
+        '        "retry_attempts": {at: n for at, n in state["retry_attempts"].items() if int(at) not in back},\n'
+        '        "retry_allowance": allowance,\n',
+    ),
+    "what needs a failed feature is not skipped": (
+        "transitions.py", "        changed = blocking.skip_dependants(changed, [index], now)\n", ""
+    ),
+    "the allowance is not renewed": (
+        "transitions.py", '        "retry_allowance": allowance,\n', ""
+    ),
+    "what is tried again comes first": (
+        "model.py", "        if tried.get(name, 0) <= granted.get(name, 0):\n", "        if True:\n"
+    ),
+    "no lock": NO_LOCK,
+    "a batch is taken over from the living": (
+        "personverbs.py", "        _refuse_others(current, caller)\n", ""
+    ),
+    "an old version may be saved": ("library.py", 'if before["revision"] != revision:', "if False:"),
+}  # fmt: skip
+
 
 def mutated(patch: Patch, folder: str) -> str:
     """A copy of lib/ below the folder with that patch; its path. Schemas and the like lie beside it as they should."""

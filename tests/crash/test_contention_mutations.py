@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
-from mutations import HAMMERED, KEPT, ROTATED, STOPPED, TAKEN_OVER, mutated
+from mutations import HAMMERED, KEPT, ROTATED, STOPPED, TAKEN_OVER, TWO_WRITERS, mutated
 from test_contention import SAME, TWO, hammered, killed, rotated, stopped, taken_over
 
+TESTS = Path(__file__).resolve().parents[1]
+MACHINE = """
+import sys
+sys.path[:0] = sys.argv[1:]
+import test_two_writers as two
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+once = settings(two.SHORT, max_examples=3000, phases=[Phase.generate])
+run_state_machine_as_test(two.TwoWriters, settings=once)
+"""
 FEW_S = 5.0  # patience with code that may wait for ever
 
 
@@ -48,3 +63,15 @@ def test_two_clients_that_want_a_batch_notice(folder, name):
 @pytest.mark.prove
 def test_a_full_log_notices(folder):
     noticed("whoever comes rotates the log", rotated(mutated(ROTATED, folder), folder))
+
+
+@pytest.mark.parametrize("name", first_and_the_rest(TWO_WRITERS))
+def test_two_writers_notice(folder, name):
+    pytest.importorskip("hypothesis")
+    words = [sys.executable, "-W", "ignore", "-c", MACHINE]
+    places = [mutated(TWO_WRITERS[name], folder), str(TESTS), str(TESTS / "property")]
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "PYTHONUTF8": "1"}
+    done = subprocess.run([*words, *places], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, "not noticed"
+    assert "Failing test case:" in done.stderr, done.stderr
+    print(f"{name}: noticed: {done.stderr.partition('Failing test case:')[0].splitlines()[-1]}")
