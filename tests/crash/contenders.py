@@ -263,9 +263,9 @@ def kill(root, rounds, timeout_s, patience_s):
         for who in range(2 * (number % 2)):
             waiters.append(Child(partial(came, root, f"waiter {who}", number, timeout_s), release))
         time.sleep(0.02 * len(waiters))
+        killed = time.monotonic()
         os.kill(holder.pid, signal.SIGKILL)
         os.waitpid(holder.pid, 0)
-        killed = time.monotonic()
         if not waiters:
             waiters = [Child(partial(came, root, "next", number, 0), release)]
         came_through = answers(waiters, patience_s)
