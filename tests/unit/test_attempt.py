@@ -455,7 +455,7 @@ ASKED = (
 def test_a_client_that_has_to_end_is_asked_first_so_that_it_says_what_it_cost(job_for, stand_in, tmp_path):
     """One that was ended for its time had cost nothing, and no limit on the cost of a run held."""
     path = stand_in(ASKED.format(pids=tmp_path / "pids"))
-    outcome = worker.work(job_for(None, client={"path": path}, time_s=1))
+    outcome = worker.work(job_for(None, client={"path": path}, time_s=4))
     assert (outcome.kind, outcome.failure_class) == (jobs.FAILED, "time")
     assert outcome.spent["cost_usd"] == pytest.approx(0.0622) and outcome.spent["output_tokens"] == 510
 
@@ -465,8 +465,13 @@ def test_a_client_inside_a_script_of_the_persons_is_asked_as_well(job_for, stand
     script = tmp_path / "script"
     script.write_text(f"#!/bin/sh\n{own} <&0\nexit $?\n")
     script.chmod(0o755)
-    outcome = worker.work(job_for(None, client={"path": str(script)}, time_s=1))
-    assert outcome.failure_class == "time" and outcome.spent["output_tokens"] == 510
+
+    def stop() -> None:
+        once(tmp_path / "pids")
+        worker.stop_all()
+
+    outcome = beside(job_for(None, client={"path": str(script)}), stop)
+    assert outcome.failure_class == "stopped" and outcome.spent["output_tokens"] == 510
 
 
 def test_what_a_client_cost_whose_driver_was_killed_is_reported_by_the_next_and_only_once(job_for, stand_in, tmp_path):
