@@ -455,9 +455,23 @@ ASKED = (
 def test_a_client_that_has_to_end_is_asked_first_so_that_it_says_what_it_cost(job_for, stand_in, tmp_path):
     """One that was ended for its time had cost nothing, and no limit on the cost of a run held."""
     path = stand_in(ASKED.format(pids=tmp_path / "pids"))
-    outcome = worker.work(job_for(None, client={"path": path}, time_s=1))
+    outcome = worker.work(job_for(None, client={"path": path}, time_s=4))
     assert (outcome.kind, outcome.failure_class) == (jobs.FAILED, "time")
     assert outcome.spent["cost_usd"] == pytest.approx(0.0622) and outcome.spent["output_tokens"] == 510
+
+
+def test_a_client_inside_a_script_of_the_persons_is_asked_as_well(job_for, stand_in, tmp_path):
+    own = stand_in(ASKED.format(pids=tmp_path / "pids"))
+    script = tmp_path / "script"
+    script.write_text(f"#!/bin/sh\n{own} <&0\nexit $?\n")
+    script.chmod(0o755)
+
+    def stop() -> None:
+        once(tmp_path / "pids")
+        worker.stop_all()
+
+    outcome = beside(job_for(None, client={"path": str(script)}), stop)
+    assert outcome.failure_class == "stopped" and outcome.spent["output_tokens"] == 510
 
 
 def test_what_a_client_cost_whose_driver_was_killed_is_reported_by_the_next_and_only_once(job_for, stand_in, tmp_path):
@@ -513,11 +527,11 @@ def test_of_an_endless_output_a_bounded_part_is_kept_and_each_result(run_client,
     monkeypatch.setattr(client, "MOST_STREAM_BYTES", 2000)
     monkeypatch.setattr(client, "LONGEST_LINE", 500)
     result = '{"type":"result","num_turns":4}'
-    long = '{"type":"result","num_turns":9,"x":"' + "y" * 600 + '"}'
-    says = f"yes abcdefghi | head -c 20000; echo '{long}'; echo '{result}'"
+    long = "y" * 500 + '{"type":"result","num_turns":9}'
+    says = f"yes abcdefghi | head -c 20000; echo '{result}'; echo '{long}'"
     ended = run_client(f"cat >/dev/null; {says}; yes | head -c 9000 >&2; sleep 1")
     kept = (tmp_path / "logs" / "stream.jsonl").read_text()
-    assert len(kept) < 3200 and kept.endswith(result + "\n") and ended.stream.result["num_turns"] == 4
+    assert len(kept) < 3200 and result in kept and ended.stream.result["num_turns"] == 4
     assert (tmp_path / "logs" / "stderr").stat().st_size < 9000
 
 
