@@ -188,6 +188,7 @@ def test_a_client_that_is_killed_is_followed_by_another_in_the_same_attempt(nigh
     assert not process.runs(killed[0], None)
 
 
+@pytest.mark.prove
 def test_the_turns_of_a_client_are_a_limit_of_its_attempt(night):
     def dawdles(request: Request) -> Script:
         while True:
@@ -199,6 +200,7 @@ def test_the_turns_of_a_client_are_a_limit_of_its_attempt(night):
     assert "within 3 turns" in state["failed_features"][0]["error_message"]
 
 
+@pytest.mark.prove
 def test_the_cost_of_all_clients_is_a_limit_that_pauses_the_batch(night):
     its = night(alone(), 3)
     state = its.drive(budgets={"cost_usd": 0.03})
@@ -211,6 +213,7 @@ def test_the_cost_of_all_clients_is_a_limit_that_pauses_the_batch(night):
     assert state["run"]["spent"]["cost_usd"] > spent, "a new run does not set back what was spent"
 
 
+@pytest.mark.prove
 def test_a_key_that_is_refused_pauses_the_batch_and_says_so(night):
     def refused(request: Request) -> Script:
         while True:
@@ -222,6 +225,7 @@ def test_a_key_that_is_refused_pauses_the_batch_and_says_so(night):
     assert state["retry_attempts"] == {} and its.told == []
 
 
+@pytest.mark.prove
 def test_a_worker_whose_window_is_compacted_is_reminded_and_goes_on(night):
     def grows(request: Request) -> Script:
         for turn in one_file(1):

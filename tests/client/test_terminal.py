@@ -172,6 +172,7 @@ def test_a_command_typed_bare_runs_two_features_and_the_coordinator_waits_for_ea
     assert (state["status"], sorted(state["evidence"])) == ("completed", ["0", "1"])
 
 
+@pytest.mark.prove
 def test_in_a_terminal_the_model_may_ask_the_person(desk: Callable[..., Desk]) -> None:
     def asks(request: Request) -> Script:
         options = [{"label": "Red", "description": "as fire"}, {"label": "Blue", "description": "as ice"}]
@@ -209,6 +210,7 @@ def test_after_escape_the_feature_stays_open_a_question_is_answered_and_resume_t
     assert "Uncommitted, from before: note.txt" in halted.model.of("worker")[before].text()
 
 
+@pytest.mark.prove
 def test_a_bash_mode_command_right_after_escape_does_not_drive_the_batch_on(halted: Desk) -> None:
     halted.type_and_see("!ls", WAITS)  # The client makes a turn of its own for it, with a stop and without a prompt.
     assert "● I see." in halted.lines()
@@ -282,6 +284,7 @@ def test_leaving_ends_the_lease_and_the_conversation_taken_up_again_is_reminded(
     finish(halted)
 
 
+@pytest.mark.prove
 def test_compact_between_features_brings_the_reminder_once_and_a_word_goes_on(desk: Callable[..., Desk]) -> None:
     def thinks_between(request: Request) -> Script:
         yield SKILL
