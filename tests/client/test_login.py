@@ -24,7 +24,7 @@ def login(client_for: Callable[..., Any], project: Path) -> Callable[..., tuple[
 
     def look(**more: str) -> tuple[str, str]:
         environ = {**client.environment(), **more}
-        [found] = preflight._login(str(project), str(binary()), environ)
+        [found] = preflight.login(str(project), str(binary()), environ)
         return found
 
     return look
