@@ -152,7 +152,7 @@ class TwoWriters(RuleBasedStateMachine):
         assert after["revision"] == self.state["revision"] + revisions
         if not revisions:
             assert after == self.state
-        self.state, self.adopted = checked(after, self.state), False
+        self.state, self.adopted = checked(after, self.state), self.adopted and not revisions
 
     # -- what a worker does --------------------------------------------------------------------------------------
 
