@@ -2,8 +2,9 @@
 #
 #   make demo            a batch of five features from beginning to end, shown while it happens (about a minute)
 #   make test            everything that must hold: linters, types, the plugin's validation, all tests
-#   make prove           the full proofs that nothing is lost (docs/durability.md), with their figures, and further variants
-#                        of slow tests; as root also real power cuts; up to 20 minutes
+#   make prove           the full proofs that nothing is lost (docs/durability.md), with their figures; as root also real
+#                        power cuts; up to 20 minutes
+#   make long            what else is too long for make test: whole nights, a cluster, further variants of slow tests
 #   make check-pythons   unit and property tests on every Python from 3.9 to 3.13 that is found here
 #   make bench           what hooks and updates cost, against floors measured beside them (about 20 minutes; for some rows
 #                        only: make bench BENCH="--row guard update-10 --pairs 30"; docs/performance.md explains it)
@@ -15,7 +16,7 @@ PYTHON ?= python3
 JOBS ?= 4
 BIN := .venv/bin
 
-.PHONY: demo test prove check-pythons bench tools format clean
+.PHONY: demo test prove long check-pythons bench tools format clean
 
 demo: tools
 	@$(BIN)/python scripts/demo.py
@@ -28,7 +29,10 @@ test: tools
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 prove: tools
-	$(BIN)/python -m pytest -n $(JOBS) -m prove -rP
+	$(BIN)/python -m pytest -n $(JOBS) -m prove -rP tests/crash tests/property tests/fuzz
+
+long: tools
+	$(BIN)/python -m pytest -n $(JOBS) -m prove tests/client tests/cluster tests/docs tests/unit
 
 check-pythons:
 	@$(PYTHON) scripts/check_pythons.py
