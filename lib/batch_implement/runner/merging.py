@@ -22,7 +22,7 @@ from ..errors import BatchError, Refused
 from . import worktrees
 
 # Nobody is there to answer, no hook of the repository is to run, and no option of its owner changes what a rebase is.
-_QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
+QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
           "-c", "rebase.autoSquash=false", "-c", "rebase.updateRefs=false", "-c", "rerere.enabled=false")  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def _between(repository: str, base: str, commit: str) -> List[str]:
 def _rebased(folder: str, head: str, commit: str) -> str:
     """The commit as it is on top of `head`. CannotMerge names the files in conflict."""
     answer = gitrepo.ask(
-        folder, *_QUIET, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop", "--onto", head, head,
+        folder, *QUIET, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop", "--onto", head, head,
         commit, fails=True,
     )  # fmt: skip
     if answer.returncode == 0:

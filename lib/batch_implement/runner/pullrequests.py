@@ -29,7 +29,7 @@ import subprocess
 from .. import clock, evidence, gh, gitrepo, issues, listing, publishing
 from ..errors import BatchError, Refused
 from ..model import key
-from . import worktrees
+from . import merging, worktrees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 PUSH_TIMEOUT_S = 600  # a pre-push hook may run the project's tests
 LONGEST_TITLE = 200
 LONGEST_BODY = 60_000
-# Nobody is there to answer, and nothing of the person's settings makes of a rebase something else.
-_QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
-          "-c", "rebase.autoSquash=false", "-c", "rebase.updateRefs=false", "-c", "rerere.enabled=false")  # fmt: skip
 _ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE")
 # What git says (in lower case), and what to do; the first that fits counts.
 _REMEDIES = (
@@ -263,7 +260,7 @@ def _stacked(project: Project, state: State, onto: str, indices: List[int]) -> s
 
 def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
     answer = gitrepo.ask(
-        folder, *_QUIET, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop",
+        folder, *merging.QUIET, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop",
         "--committer-date-is-author-date", "--onto", onto, before, last, fails=True,
     )  # fmt: skip
     at = gitrepo.head(folder)
