@@ -312,3 +312,11 @@ def test_a_client_that_took_a_batch_up_again_lost_it_to_another_that_had_found_i
     reinjection.answer(occasion)
     monkeypatch.undo()
     assert process.holds(store.read()["owner"])
+
+
+def test_the_second_of_two_edits_in_a_row_got_the_revision_of_the_first(store, batch, repository):
+    path = repository / ".claude" / "batch_state.json"
+    for revision, text in ((2, "Mind the gap."), (3, "Mind the doors.")):
+        path.write_text(json.dumps({**batch, "workflow_reminder": text, "revision": 1}), encoding="utf-8")
+        state = store.read()
+        assert (state["revision"], state["workflow_reminder"]) == (revision, text)

@@ -105,7 +105,7 @@ class TwoWriters(RuleBasedStateMachine):
         self.runs, process.runs = process.runs, lambda pid, since: pid in (*self.clients, os.getpid())
         os.environ["BATCH_IMPLEMENT_ROOT"] = self.root  # for the library
         self.clients, self.owner, self.events, self.old = [101, 102], None, Counter(), {}
-        self.adopted, self.seconds = False, 0
+        self.seconds = 0
         self.state = self.stores[0].create(new_batch(total, needs=needs, order=order, **LIMITS))
 
     def teardown(self):
@@ -152,7 +152,7 @@ class TwoWriters(RuleBasedStateMachine):
         assert after["revision"] == self.state["revision"] + revisions
         if not revisions:
             assert after == self.state
-        self.state, self.adopted = checked(after, self.state), self.adopted and not revisions
+        self.state = checked(after, self.state)
 
     # -- what a worker does --------------------------------------------------------------------------------------
 
@@ -318,8 +318,6 @@ class TwoWriters(RuleBasedStateMachine):
     )
     def edit(self, who, by_model, how):
         """Somebody changes the file behind our back; who looks next adopts that, or puts back what was in force."""
-        if how == "set back" and self.adopted:
-            return  # of two edits in a row a revision that was set back in the second is taken for the first one's
         path, state = Path(self.project.state), self.state
         text = path.read_text(encoding="utf-8")
         counted = {name: count - 1 for name, count in state["retry_attempts"].items()}
@@ -339,7 +337,6 @@ class TwoWriters(RuleBasedStateMachine):
         found = self.stores[who].read()
         if adopted:
             self.put(found, 1)
-            self.adopted = True
         else:
             assert found == self.state, "what was in force did not come back"
         self.stores[who] = self.opened()
