@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .strictjson import Places
 
 MAX_BYTES = 64 * 1024 * 1024
+MAX_FOREIGN_BYTES = 8 * 1024 * 1024  # of a file that others wrote: with the worst content it takes 200 MB to read
 
 
 class Content:

@@ -191,6 +191,8 @@ class Transaction:
     def _adopt(self, data: bytes, identity: Identity, sealed: Optional[Seal]) -> Optional[Version]:
         in_force = custody.copy_of(self._private, sealed)
         try:
+            if len(data) > codec.MAX_FOREIGN_BYTES:
+                raise StateUnusable(f"It is larger than the {codec.MAX_FOREIGN_BYTES >> 20} MB that an edit may have.")
             state, mended = codec.valid_state(data)
             before = codec.parse(in_force) if in_force else None
             if before is not None and before["batch_id"] == state["batch_id"]:

@@ -463,6 +463,12 @@ def test_an_edit_cannot_set_the_revision_back(store, batch, place):
     assert store.read()["revision"] == 3
 
 
+def test_an_edit_of_more_than_8_mb_is_put_back_unread(store, batch, place):
+    edited(place(), team="x" * (8 * 1024 * 1024))
+    assert store.read() == batch
+    assert "It is larger than the 8 MB that an edit may have" in store.notes[0]
+
+
 def test_an_edit_that_breaks_an_invariant_says_which(store, batch, place):
     edited(place(), completed_features=[0, 7])
     assert store.read() == batch
