@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from batch_implement import audit, custody, disk, paths, places, process, seal, sessions
 from batch_implement.errors import NotConfirmed, StateUnusable
-from batch_implement.hooks import reinjection
+from batch_implement.hooks import continuation, reinjection
 from batch_implement.hooks.entry import Occasion
 from batch_implement.paths import Project
 from batch_implement.store import Store
@@ -312,6 +312,30 @@ def test_a_client_that_took_a_batch_up_again_lost_it_to_another_that_had_found_i
     reinjection.answer(occasion)
     monkeypatch.undo()
     assert process.holds(store.read()["owner"])
+
+
+@pytest.mark.parametrize("event", ["SessionEnd", "Stop", "StopFailure"])
+def test_a_client_that_ended_took_the_batch_from_the_one_that_had_just_taken_it_over(
+    store, repository, monkeypatch, event
+):
+    store.create(new_batch(2, owner=owner("session-1")))
+    told = json.dumps({"session_id": "session-1", "stop_hook_active": False}).encode()
+    monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", "session-1")
+    monkeypatch.setenv("CLAUDE_PID", str(os.getpid()))
+    occasion = Occasion(event, "", told, store.project, seal.read(store.project.private))
+    assert occasion.own
+    update = Store.update
+
+    def raced(self, change):  # the other client has the lock first
+        update(self, lambda state: sessions.lease(state, owner("session-2")))
+        return update(self, change)
+
+    monkeypatch.setattr(Store, "update", raced)
+    continuation.answer(occasion)
+    monkeypatch.undo()
+    state = store.read()
+    assert (state["owner"]["session_id"], process.holds(state["owner"])) == ("session-2", True)
+    assert (state["status"], state["continuation"]) == ("in_progress", {"prompt": None})
 
 
 def test_the_second_of_two_edits_in_a_row_got_the_revision_of_the_first(store, batch, repository):

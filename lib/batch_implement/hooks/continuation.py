@@ -12,7 +12,7 @@ from ..store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, Callable, Dict, List, Optional
 
     from ..model import State
     from .entry import Occasion
@@ -30,7 +30,7 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
     if not occasion.own:
         return None
     if occasion.event == "SessionEnd":
-        Store(occasion.project).update(sessions.end_lease)
+        Store(occasion.project).update(_of(occasion, sessions.end_lease))
         return None
     if occasion.event == "StopFailure":
         _broken_off(occasion)
@@ -40,12 +40,24 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
         store.settle()
     state = store.read()
     if state is not None and not model.is_live(state) and occasion.event == "Stop":
-        store.update(sessions.end_lease)  # its end was told: nothing is left for the hooks to do
+        store.update(_of(occasion, sessions.end_lease))  # its end was told: nothing is left for the hooks to do
     if state is None or state["status"] != "in_progress":
         return _message(store.notes)
     if occasion.event == "SubagentStop":
         return _agent_stopped(occasion, store, state)
     return _stopped(occasion, store, state)
+
+
+def _of(occasion: Occasion, change: Callable[[State], State]) -> Callable[[State], State]:
+    """A change of a batch that still is this client's: by the time it has the lock, another may have taken it."""
+    owned = occasion.sealed
+
+    def changed(state: State) -> State:
+        owner = state["owner"] or {"session_id": "", "pid": None}
+        still = owned is not None and (owned.session, owned.owner_pid) == (owner["session_id"], owner["pid"])
+        return change(state) if still else state
+
+    return changed
 
 
 def _message(notes: List[str]) -> Optional[Dict[str, Any]]:
@@ -61,7 +73,7 @@ def _stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[st
         return _message(store.notes)
     tokens = transcript.window(occasion.text("transcript_path"))
     most = 1 if "shell" in running else sessions.STOPS_BEFORE_PAUSE
-    sent: List[bool] = []
+    sent = [False]
 
     def send(current: State) -> State:
         noted = sessions.note_window(current, tokens) if tokens else current
@@ -75,7 +87,7 @@ def _stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[st
             transitions.pause(noted, clock.now(), f"it stopped {most} times in a row without getting any further")
         )
 
-    state = store.update(send)
+    state = store.update(_of(occasion, send))
     if sent[0]:
         audit.record(occasion.project.private, "sent on", feature_index=state["current_index"])
         return {"decision": "block", "reason": "\n".join([*store.notes, reminder.next_step(state)])}
@@ -136,7 +148,7 @@ def _broken_off(occasion: Occasion) -> None:
     def wait(state: State) -> State:
         return transitions.pause(state, now, reason, resume_after) if state["status"] == "in_progress" else state
 
-    Store(occasion.project, by_model=True).update(wait)
+    Store(occasion.project, by_model=True).update(_of(occasion, wait))
 
 
 def _prompt(occasion: Occasion) -> Optional[Dict[str, Any]]:

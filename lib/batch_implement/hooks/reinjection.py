@@ -147,8 +147,12 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
 def _take_as_driven(store: Store, caller: Caller) -> None:
     """The lease for a session that `batchctl run` has started and named in the state before."""
     lease = caller.owner(clock.now())
-    if lease:
-        store.update(lambda current: sessions.lease(current, {**lease, "driven": True}))
+
+    def take(current: State) -> State:
+        free = process.relation(current["owner"], caller.session_id, caller.pid) != "other"
+        return sessions.lease(current, {**lease, "driven": True}) if lease and free else current
+
+    store.update(take)
 
 
 def _with_notes(store: Store, text: str, to_person: str = "") -> Optional[Dict[str, Any]]:
