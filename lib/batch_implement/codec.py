@@ -92,8 +92,8 @@ def migrated(data: Any) -> tuple[State, List[str]]:
 
 
 def problems(state: State, before: Optional[State]) -> List[str]:
-    """What is wrong with `state`: by the schema (where it differs from `before`), by the invariants, and by what may
-    not fall.
+    """What is wrong with `state`: by the schema (where it differs from `before`, which was valid), by the invariants,
+    and by what may not fall.
     """
     published = published_schema()
     if before is None:
@@ -103,7 +103,7 @@ def problems(state: State, before: Optional[State]) -> List[str]:
         violations = published.check_fields(state, changed)
     wrong = [f"{violation.pointer or 'state'}: {violation.message}" for violation in violations]
     if not wrong:
-        wrong = model.broken_invariants(state)
+        wrong = model.broken_invariants(state, before)
         if not wrong and before is not None:
             wrong = model.went_backwards(before, state)
     return wrong

@@ -258,8 +258,11 @@ def contexts_to_remind(state: State) -> List[str]:
 # -- invariants -------------------------------------------------------------------------------------------------------
 
 
-def broken_invariants(state: State) -> List[str]:
-    """What is wrong with a state that fits the schema, a sentence each; empty when nothing is."""
+def broken_invariants(state: State, before: Optional[State] = None) -> List[str]:
+    """What is wrong with a state that fits the schema, a sentence each; empty when nothing is.
+
+    With the valid version `before` it, dependencies that are the very same object are not followed again.
+    """
     wrong: List[str] = []
     total = state["total_features"]
     if not valid_batch_id(state["batch_id"]):
@@ -296,7 +299,9 @@ def broken_invariants(state: State) -> List[str]:
     order = state["feature_order"]
     if order and (len(order) != total or max(order) != total - 1):
         wrong.append(f"feature_order is not a permutation of 0 to {total - 1}")
-    wrong.extend(_wrong_dependencies(state["feature_dependencies"], total))
+    needs = state["feature_dependencies"]
+    if before is None or before["feature_dependencies"] is not needs or before["total_features"] > total:
+        wrong.extend(_wrong_dependencies(needs, total))
     numbers = state.get("issue_numbers")
     if numbers is not None and len(numbers) != total:
         wrong.append(f"issue_numbers has {len(numbers)} entries for {total} features")

@@ -164,6 +164,13 @@ def test_another_batch_may_begin_with_lower_counters():
     assert model.went_backwards({**new_batch(3), "revision": 9}, new_batch(3, batch_id="another")) == []
 
 
+def test_dependencies_that_stayed_are_looked_at_again_only_when_there_are_fewer_features():
+    before = new_batch(3, needs={2: [0]})
+    cut = {**before, "features": before["features"][:2], "total_features": 2}
+    assert "feature_dependencies names feature index 2; the last one is 1" in model.broken_invariants(cut, before)
+    assert model.broken_invariants({**before, "team": "web"}, before) == []
+
+
 @pytest.mark.parametrize(
     ("needs", "cycle"),
     [
