@@ -5,7 +5,7 @@
 #   make prove           the full proofs that nothing is lost (docs/durability.md), with their figures; as root also real
 #                        power cuts; up to 20 minutes
 #   make long            what else is too long for make test: whole nights, a cluster, further variants of slow tests
-#   make check-pythons   unit and property tests on every Python from 3.9 to 3.13 that is found here
+#   make check-pythons   unit and property tests on every supported Python that is found here
 #   make bench           what hooks and updates cost, against floors measured beside them (about 20 minutes; for some rows
 #                        only: make bench BENCH="--row guard update-10 --pairs 30"; docs/performance.md explains it)
 #

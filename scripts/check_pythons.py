@@ -1,7 +1,7 @@
-"""Run the unit and property tests on every Python from 3.9 to 3.13 that is found here: `make check-pythons`.
+"""Run the unit and property tests on every supported Python that is found here: `make check-pythons`.
 
-Looked for are `python3.N` on PATH and the versions of pyenv. Each gets an environment of its own, `.venv-3.N`. Exits
-with 1 when tests fail on one, or when none is found; one that is not there is only named.
+MINORS has the supported ones. Looked for are `python3.N` on PATH and the versions of pyenv. Each gets an environment of
+its own, `.venv-3.N`. Exits with 1 when tests fail on one, or when none is found; one that is not there is only named.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from pathlib import Path
 
 from tools import REPOSITORY, works
 
-MINORS = range(9, 14)
+MINORS = range(9, 15)
+"""The N of each Python 3.N that is supported; the workflow's matrix is held against it by a test."""
+
 TESTS = ["tests/unit", "tests/property"]
 
 

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from batch_implement import codec, pyyaml, validation
 from batches import new_batch
+from check_pythons import MINORS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCHEMAS = REPOSITORY / "schemas"
@@ -170,8 +171,9 @@ def test_our_workflow_runs_make_test_on_every_system_and_python() -> None:
     (job,) = yaml.safe_load(WORKFLOWS[0].read_text(encoding="utf-8"))["jobs"].values()
     assert job["strategy"]["matrix"] == {
         "os": ["ubuntu-latest", "macos-latest"],
-        "python": [f"3.{minor}" for minor in range(9, 15)],
+        "python": [f"3.{minor}" for minor in MINORS],
     }
+    assert (MINORS[0], MINORS[-1]) == (9, 14)
     assert job["steps"][-1]["run"].split()[:2] == ["make", "test"]
 
 
