@@ -80,7 +80,10 @@ def shown(output: str) -> list[str]:
             kept = block
         else:
             continue
-        lines += [*([""] if lines else []), *(line if len(line) <= COLUMNS else f"{line[: COLUMNS - 1]}…" for line in kept)]
+        lines += [
+            *([""] if lines else []),
+            *(line if len(line) <= COLUMNS else f"{line[: COLUMNS - 1]}…" for line in kept),
+        ]
     return lines
 
 

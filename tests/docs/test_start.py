@@ -14,9 +14,10 @@ from scripted_model import REPOSITORY, ScriptedModel, Turn, call
 from scripts import commit, coordinator, worker
 
 PAGE = (REPOSITORY / "docs" / "start.md").read_text(encoding="utf-8")
+GREETING = '    return f"Hello, {name}."\n'
 CHANGES = {
     1: ("def greet(name):", 'def greet(name="world"):'),
-    2: ('    return f"Hello, {name}."\n', '    return f"Hello, {name}."\n\n\ndef part(name="world"):\n    return name\n'),
+    2: (GREETING, f'{GREETING}\n\ndef part(name="world"):\n    return f"Bye, {{name}}."\n'),
 }
 
 
