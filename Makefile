@@ -8,6 +8,7 @@
 #   make check-pythons   unit and property tests on every supported Python that is found here
 #   make bench           what hooks and updates cost, against floors measured beside them (about 20 minutes; for some rows
 #                        only: make bench BENCH="--row guard update-10 --pairs 30"; docs/performance.md explains it)
+#   make picture         draws the README's picture of a run (docs/run.svg) anew, from a demo
 #
 # PYTHON names the Python 3.9 or newer to use (python3), JOBS the number of tests that run at a time (4: most of
 # them wait for a client).
@@ -16,7 +17,7 @@ PYTHON ?= python3
 JOBS ?= 4
 BIN := .venv/bin
 
-.PHONY: demo test prove long check-pythons bench tools format clean
+.PHONY: demo test prove long check-pythons bench picture tools format clean
 
 demo: tools
 	@$(BIN)/python scripts/demo.py
@@ -39,6 +40,9 @@ check-pythons:
 
 bench: tools
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+picture: tools
+	@$(BIN)/python scripts/picture_run.py
 
 tools:
 	@$(PYTHON) scripts/tools.py

@@ -20,7 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "client")
 
 from scripted_model import texts
 
-QUIET = ("created", "migrated")
+QUIET = (
+    "created", "migrated", "taken", "started", "phase", "compacted", "reviewed", "completed", "over", "let go",
+)  # fmt: skip
 """Entries of the audit log that the stream tells of already."""
 
 

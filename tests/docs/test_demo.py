@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import demo
+import picture_run
 import pytest
 from client import ClientMissing, binary
 from hands import type_in
@@ -23,10 +24,13 @@ def test_the_demo_completes_every_feature_with_evidence_and_a_commit(
         pytest.skip(str(missing))
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     assert demo.main(tmp_path) == 0, capsys.readouterr().out
-    shown = " ".join(capsys.readouterr().out.split())
+    output = capsys.readouterr().out
+    shown = " ".join(output.split())
     for line in ("feature 5 of 5", "compaction", "reminder feature 3 of 5", "done commit", "VERDICT: good"):
         assert line in shown
     assert not (tmp_path / "home").exists()
+    pictured = picture_run.read(picture_run.PICTURE.read_text(encoding="utf-8"))
+    assert picture_run.alike(pictured) == picture_run.alike(picture_run.shown(output)), "stale: make picture"
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,8 @@ def test_installing_brings_nothing_from_npm(installed: Client) -> None:
 
 def test_every_option_of_claude_that_is_shown_exists(client: Client) -> None:
     known = client.command("--help").stdout
-    lines = re.findall(r"^(?:\$ )?claude (.*)$", README, re.MULTILINE)
+    pages = README + (REPOSITORY / "docs" / "start.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^(?:\$ )?claude (.*)$", pages, re.MULTILINE)
     assert len(lines) > 1
     for line in lines:
         for option in re.findall(r"(?<=\s)--?[a-z-]+", " " + re.sub(r'".*?"', "", line)):
