@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 
@@ -16,12 +16,12 @@ from local import Cluster, has_remote
 
 @pytest.fixture
 def cluster(tmp_path: Path, scratch_home: Path) -> Iterator[Callable[..., Cluster]]:
-    """Starts clusters: `cluster(workers=1, slots=1)`."""
+    """Starts clusters: `cluster(workers=1, slots=1, way="tls", environ=...)`."""
     pytest.importorskip("distributed")
     made: list[Cluster] = []
 
-    def make(workers: int = 1, slots: int = 1) -> Cluster:
-        made.append(Cluster(tmp_path / f"cluster-{len(made)}", scratch_home, workers, slots))
+    def make(workers: int = 1, slots: int = 1, **more: Any) -> Cluster:
+        made.append(Cluster(tmp_path / f"cluster-{len(made)}", scratch_home, workers, slots, **more))
         return made[-1]
 
     yield make

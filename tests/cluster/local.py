@@ -34,6 +34,7 @@ class Kept:
     def __init__(self, line: list[str], environ: dict[str, str], folder: Path) -> None:
         self.line, self.environ, self.folder, self.over = line, environ, folder, threading.Event()
         self.pid, self.starts = 0, 0
+        (folder / "log").touch()
         self.thread = threading.Thread(target=self._keep, daemon=True)
         self.thread.start()
 
@@ -62,16 +63,21 @@ class Kept:
 
 
 class Cluster:
-    """A scheduler and its workers."""
+    """A scheduler and its workers. `environ` has what their environment is to have besides."""
 
-    def __init__(self, folder: Path, home: Path, workers: int, slots: int) -> None:
-        self.folder, self.home = folder, home
+    def __init__(
+        self, folder: Path, home: Path, workers: int, slots: int, *, way: str = "tcp",
+        environ: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.folder, self.home, self.environ = folder, home, environ or {}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+            self.address = f"{way}://127.0.0.1:{free.getsockname()[1]}"
+        self.file = folder / "scheduler.json"
         self.scheduler = self._kept(
-            "scheduler", "scheduler", "--host", "127.0.0.1", "--port", self.address.rpartition(":")[2], "--no-dashboard"
-        )
+            "scheduler", "scheduler", "--host", "127.0.0.1", "--port", self.address.rpartition(":")[2],
+            "--protocol", way, "--scheduler-file", str(self.file), "--no-dashboard",
+        )  # fmt: skip
         self.workers = [
             self._kept(
                 f"worker-{n}", "worker", self.address, "--name", f"worker-{n}", "--nthreads", str(slots), "--no-nanny",
@@ -80,11 +86,14 @@ class Cluster:
             for n in range(1, workers + 1)
         ]  # fmt: skip
 
+        until(lambda: all(b"Registered to" in (each.folder / "log").read_bytes() for each in self.workers))
+
     def _kept(self, name: str, kind: str, *words: str) -> Kept:
         folder = self.folder / name
         shutil.copytree(self.home, folder / "home")
         environ = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
-        environ.update(CONFIG, HOME=str(folder / "home"), PYTHONPATH=str(LIB), GIT_CONFIG_NOSYSTEM="1")
+        its_own = {"HOME": str(folder / "home"), "PYTHONPATH": str(LIB), "GIT_CONFIG_NOSYSTEM": "1"}
+        environ.update({**CONFIG, **self.environ, **its_own})
         line = [sys.executable, "-m", "distributed.cli.dask_" + kind, *words]
         return Kept(line, environ, folder)
 

@@ -61,6 +61,7 @@ class Crew:
         self.pushed: Optional[str] = None
         self.waiting: Dict[str, Any] = {}
         self.client = self._client()
+        self._await_worker()
         if wish.slots:
             self.client.run(task.set_slots, wish.slots)
         self.slots = self._slots()
@@ -91,6 +92,13 @@ class Crew:
         if self.batch_id:
             client.subscribe_topic(task.topic(self.batch_id), self._heard)
         return client
+
+    def _await_worker(self) -> None:
+        """Give workers that were only just started the time to find their scheduler."""
+        try:
+            self.client.wait_for_workers(1, timeout=CONNECT_S)
+        except (OSError, futures.TimeoutError):
+            pass  # that none is there is told by `look`
 
     def begin(self, batch_id: str) -> None:
         """Work for that batch."""

@@ -1,0 +1,72 @@
+"""The ways to a cluster: a scheduler's file, more slots on a running one, certificates, hosts over SSH."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+import pytest
+from team import Team
+
+
+@pytest.mark.prove
+def test_a_schedulers_file_names_it_slots_are_set_there_and_a_worker_that_is_just_starting_is_waited_for(
+    cluster, repository, remote
+):
+    team = Team(repository, remote, cluster(slots=2))
+    team.where = str(team.its.file)
+    team.lists("feature 1", "feature 2", steps='echo "$n" > "f-$n"; sleep 1')
+    starts = team.its.workers[0].starts
+    team.its.workers[0].signal(signal.SIGKILL)
+    status, out, errors = team.types("features.txt", "--slots", "1")
+    assert status == 0, out + errors
+    assert team.its.workers[0].starts > starts
+    run = team.state()["run"]
+    (one,), (other,) = run["clients"]["0"], run["clients"]["1"]
+    assert run["jobs"] == 1 and one["ended_at"] <= other["started_at"]
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    """The settings by which Dask takes certificates: everybody has one, and takes only that."""
+    key, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=cluster", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    of = "DASK_DISTRIBUTED__COMM__"
+    settings = {f"{of}REQUIRE_ENCRYPTION": "true", f"{of}TLS__CA_FILE": cert}
+    for who in ("SCHEDULER", "WORKER", "CLIENT"):
+        settings.update({f"{of}TLS__{who}__CERT": cert, f"{of}TLS__{who}__KEY": key})
+    return settings
+
+
+@pytest.mark.prove
+def test_with_certificates_by_dasks_own_settings_the_run_is_encrypted_and_nobody_without_one_gets_in(
+    cluster, repository, remote, certificates
+):
+    its = cluster(way="tls", environ=certificates)
+    team = Team(repository, remote, its, environ=certificates)
+    assert its.address.startswith("tls://")
+    team.lists("feature 1")
+    status, out, errors = team.types("features.txt")
+    assert status == 0, out + errors
+    assert "(worker-1)" in team.state()["run"]["clients"]["0"][0]["place"]
+    for environ, where in (({}, its.address), ({}, its.address.replace("tls", "tcp"))):
+        stranger = Team(repository, remote, its, where, environ)
+        status, out, errors = stranger.types("features.txt", "--replace", "--dry-run")
+        assert status == 1 and "Traceback" not in errors, errors
+        assert "cannot be reached" in errors
+
+
+@pytest.mark.prove
+def test_an_open_scheduler_on_an_address_that_others_reach_is_refused_before_anything_is_sent(
+    cluster, repository, remote
+):
+    team = Team(repository, remote, cluster())
+    team.where = team.its.address.replace("127.0.0.1", "cluster.invalid")
+    team.lists("feature 1")
+    status, _, errors = team.types("features.txt")
+    assert status == 1 and "--insecure-cluster" in errors and "cluster.invalid" in errors
+    assert not (repository / ".claude" / "batch_state.json").exists()
