@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
         usage = self.format_usage().rstrip()
         if len(usage.splitlines()) > LONGEST_USAGE:
             usage = f"`{self.prog} --help` shows what can be given."
-        raise Misuse(f"{message[:1].upper()}{message[1:]}.{self._meant(message)}\n{usage}")
+        raise Misuse(f"{message[:1].upper()}{message[1:]}.{self._meant(message)}\n{usage}", "usage")
 
     def _meant(self, message: str) -> str:
         """A guess at the option that was meant, when `message` is about one that there is not."""
@@ -153,7 +153,7 @@ def policy_of(options: argparse.Namespace, *, unattended: bool) -> Dict[str, Any
     given: Dict[str, Any] = {"unattended": options.unattended or unattended}
     if options.verify is not None:
         if not options.verify.strip():
-            raise Misuse("--verify is empty. Give it the command that must pass, or leave it out.")
+            raise Misuse("--verify is empty. Give it the command that must pass, or leave it out.", "usage")
         given["verify"] = options.verify
     if options.review:
         given["evidence"] = ["review"]
@@ -163,7 +163,9 @@ def policy_of(options: argparse.Namespace, *, unattended: bool) -> Dict[str, Any
     }  # fmt: skip
     given.update({name: value for name, value in wishes.items() if value is not None})
     if (options.comment or options.close) and options.file is not None:
-        raise Misuse("--comment and --close are for a batch made of issues: `--issues N ...` or `--label NAME`.")
+        raise Misuse(
+            "--comment and --close are for a batch made of issues: `--issues N ...` or `--label NAME`.", "usage"
+        )
     return given
 
 
@@ -176,19 +178,38 @@ def batch_command() -> Parser:
 
 
 def read_verb(words: Sequence[str]) -> argparse.Namespace:
-    """What a person or the model typed after `batchctl`; `help` and `help VERB` are the `--help` of all and of one."""
+    """What a person or the model typed after `batchctl`; `help` and `help VERB` are the `--help` of all and of one,
+    `help TOPIC` has the topic as `topic`.
+    """
     words = list(words)
-    if words[:1] == ["help"]:
-        words = [*words[1:2], "--help"]
     top = verbs()
     (known,) = (action.choices for action in top._actions if isinstance(action, argparse._SubParsersAction))
+    if words[:1] == ["help"]:
+        about = next((word for word in words[1:] if not word.startswith("-")), None)
+        if about is not None and about not in known:
+            return argparse.Namespace(verb="help", topic=_topic(about, known), json="--json" in words)
+        words = [*([] if about is None else [about]), "--help"]
     verb = next((word for word in words if word not in ("--json", "--")), "")
     if verb and not verb.startswith("-") and verb not in known:
-        raise Misuse(f"There is no verb {verb[:40]!r}.{_guess(verb, known)} `batchctl help` lists them.")
+        raise Misuse(f"There is no verb {verb[:40]!r}.{_guess(verb, known)} `batchctl help` lists them.", "usage")
     options, unknown = top.parse_known_args(words)
     if unknown:
         known.get(options.verb, top).error(f"unrecognized arguments: {' '.join(unknown)}")
     return options
+
+
+def _topic(word: str, verbs: Iterable[str]) -> str:
+    """The topic of this name. Misuse for another word, with what was probably meant."""
+    from . import topics
+
+    known = topics.names()
+    if word not in known:
+        raise Misuse(
+            f"There is no verb and no topic {word[:40]!r}.{_guess(word, [*verbs, *known])} `batchctl help` lists the "
+            f"verbs; the topics are the headings of {topics.page()}.",
+            "usage",
+        )
+    return word
 
 
 def verbs() -> Parser:
@@ -304,7 +325,8 @@ def _listed(texts: Dict[str, str]) -> str:
             lead = f"    {name:<10} "
             lines += textwrap.wrap(texts[name], 80, initial_indent=lead, subsequent_indent=" " * len(lead))
         lines.append("")
-    lines.append("`batchctl help VERB` explains one, with an example.")
+    lines.append("`batchctl help VERB` explains one, with an example. `batchctl help TOPIC` tells")
+    lines.append("more of a message that names a topic.")
     return "\n".join(lines)
 
 

@@ -74,7 +74,8 @@ def refuse_persons_verb(verb: str, caller: Caller, state: Optional[State]) -> No
         raise Refused(
             f"`batchctl {verb}` is for the person, not for the model. Go on with the feature that is open; if only "
             f"this would help, stop and say why. (A person types `/batchctl {verb}` here, or uses a terminal that was "
-            "not started from Claude Code.)"
+            "not started from Claude Code.)",
+            "persons-verb",
         )
 
 
@@ -88,7 +89,8 @@ def refuse_stranger(state: State, caller: Caller, project: Project) -> None:
         transitions.refuse_unless_running(state)  # a pause or the end says more than that nobody works on it
         raise Refused(
             f"Batch {state['batch_id']} in {project.root} has no client working on it, and this session has not taken "
-            "it over. A person does that with `/batch-implement --resume`."
+            "it over. A person does that with `/batch-implement --resume`.",
+            "batch-waiting",
         )
     raise in_use(state)
 
@@ -100,11 +102,13 @@ def in_use(state: State) -> Refused:
     if owner.get("driven") and state.get("run"):
         return Refused(
             f"Batch {state['batch_id']} is being worked on by `batchctl run`: {at}. Let it work; look with `batchctl "
-            "status`; or `batchctl pause` in a terminal: what is under way ends, then it lets go."
+            "status`; or `batchctl pause` in a terminal: what is under way ends, then it lets go.",
+            "batch-live",
         )
     return Refused(
         f"Batch {state['batch_id']} is being worked on by another client: session {owner['session_id']}, {at}. "
-        f"{WAYS_WITH_OWNER}"
+        f"{WAYS_WITH_OWNER}",
+        "batch-live",
     )
 
 

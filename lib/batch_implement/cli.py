@@ -4,8 +4,8 @@
     answer(argv, project, caller, cwd) the same for `/batchctl VERB`, as text
 
 Exit status: 0 done, 1 refused (standard error says what to do), 2 used wrongly, 3 the state cannot be used, 4 still
-working: call again. With --json standard output is one JSON object, `{"error": {"message", "exit_code"}}` when
-something was refused.
+working: call again. With --json standard output is one JSON object, `{"error": {"message", "exit_code", "topic"}}`
+when something was refused.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def command() -> int:
 def main(argv: Sequence[str]) -> int:
     """Run one command and print its answer; the exit status."""
     wants_json = "--json" in argv
-    project = None
+    project = caller = None
     try:
+        caller = callers.from_environment(os.environ)
         cwd = os.getcwd()
         project = paths.find_project(os.environ, cwd)
-        caller = callers.from_environment(os.environ)
         text, data, notes = run(argv, project, caller, cwd)
         for note in notes:
             _print(note, sys.stderr)
@@ -55,23 +55,32 @@ def main(argv: Sequence[str]) -> int:
             from shlex import join
 
             audit.refusal(project, join(["batchctl", *argv]), error)
-        return _say_error(error, wants_json)
+        return _say_error(error, wants_json, caller)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         return _say_error(
-            StateUnusable(f"The system said no: {error}. Look at `batchctl status` before you repeat it."), wants_json
+            StateUnusable(
+                f"The system said no: {error}. Look at `batchctl status` before you repeat it.", "disk-trouble"
+            ),
+            wants_json,
+            caller,
         )
     except KeyboardInterrupt:
         return 130
 
 
-def _say_error(error: BatchError, wants_json: bool) -> int:
+def _say_error(error: BatchError, wants_json: bool, caller: Optional[Caller]) -> int:
+    """Tell what went wrong, and a person where there is more about it; the exit status. The model gets the message
+    alone: it is complete in itself, and every token is paid for.
+    """
     if wants_json:
-        data = {"error": {"message": error.message, "exit_code": error.exit_code}}
+        data = {"error": {"message": error.message, "exit_code": error.exit_code, "topic": error.topic}}
         _print(jsontext.dumps(data), sys.stdout)
     _print(f"batchctl: {error.message}", sys.stderr)
+    if caller is None or caller.person:
+        _print(error.more(), sys.stderr)
     return error.exit_code
 
 
@@ -89,6 +98,11 @@ def answer(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> s
 def run(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> Tuple[str, Dict[str, Any], List[str]]:
     """Do what `argv` asks for. The answer as text, the same as data, and what else should be told."""
     options = _asked(argv)
+    if options.verb == "help":
+        from . import topics
+
+        text = topics.section(options.topic)
+        return text, {"topic": options.topic, "text": text}, []
     store = Store(project, by_model=not caller.person)
     if options.verb not in ("validate", "schema", "doctor", "statusline"):
         state = store.read_if_usable()  # what has to be mended is mended here, and told
@@ -117,7 +131,7 @@ def _asked(argv: Sequence[str]) -> Any:
 
     options = arguments.read_verb(argv)
     if options.verb is None:
-        raise Misuse(f"A verb is missing.\n{arguments.verbs().format_help().rstrip()}")
+        raise Misuse(f"A verb is missing.\n{arguments.verbs().format_help().rstrip()}", "usage")
     return options
 
 
@@ -173,11 +187,12 @@ def _watch(options: Any, project: Project, caller: Caller) -> str:
     from .runner import watch
 
     if options.json:
-        raise Misuse("--watch shows and --json answers: give one of them.")
+        raise Misuse("--watch shows and --json answers: give one of them.", "usage")
     if caller.in_client or not caller.person:
         raise Refused(
             "`batchctl status --watch` goes on until the batch is over, so it needs a terminal of its own, outside of "
-            "Claude Code. `batchctl status` answers here."
+            "Claude Code. `batchctl status` answers here.",
+            "own-terminal",
         )
     return watch.follow(project, sys.stdout, os.environ)
 

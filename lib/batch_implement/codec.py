@@ -61,7 +61,9 @@ def serialise(state: State, read: Optional[Content] = None) -> bytes:
             line = read.line(name, value) if read is not None else None
             parts += (line or _line(name, value).encode("utf-8", "replace"), b",\n")
     except (TypeError, ValueError, RecursionError) as error:
-        raise StateUnusable(f"The field {name} cannot be written as JSON: {error}. Nothing was changed.") from error
+        raise StateUnusable(
+            f"The field {name} cannot be written as JSON: {error}. Nothing was changed.", "write-refused"
+        ) from error
     return b"".join((b"{\n", *parts[:-1], b"\n}\n"))
 
 
@@ -79,7 +81,7 @@ def valid_state(data: bytes) -> tuple[State, List[str]]:
     state, mended = migrated(parse(data))
     wrong = problems(state, None)
     if wrong:
-        raise StateUnusable(f"It is not a valid state: {'; '.join(wrong[:5])}.")
+        raise StateUnusable(f"It is not a valid state: {'; '.join(wrong[:5])}.", "state-damaged")
     return state, mended
 
 
@@ -126,7 +128,7 @@ def content(data: bytes, sha256: str) -> Content:
 
 
 def _corrupted(error: ValueError) -> StateUnusable:
-    return StateUnusable(f"Corrupted batch state file: {error}")
+    return StateUnusable(f"Corrupted batch state file: {error}", "state-damaged")
 
 
 _ABSENT = object()

@@ -54,7 +54,8 @@ def no_batch(project: Project) -> Refused:
     """The error for a project without a batch."""
     return Refused(
         f"There is no batch in {project.root}. A person starts one: `/batch-implement FILE` in Claude Code, or "
-        "`batchctl create FILE` in a terminal."
+        "`batchctl create FILE` in a terminal.",
+        "no-batch",
     )
 
 

@@ -160,7 +160,7 @@ def trouble(what: str, error: OSError) -> StateUnusable:
         errno.EROFS: "The file system is mounted read-only",
     }
     hint = hints.get(error.errno or 0, error.strerror or str(error))
-    return StateUnusable(f"{what}: {hint}. Nothing was changed.")
+    return StateUnusable(f"{what}: {hint}. Nothing was changed.", "disk-trouble")
 
 
 def sync(descriptor: int) -> None:

@@ -103,7 +103,7 @@ def _parse_json(text: str, name: str) -> Document:
         if "twice" in str(error):
             _lines_of_json(text, name)
         cause = next((cause for fragment, cause in JSON_CAUSES if fragment in str(error)), "Mend it there.")
-        raise Misuse(f"{name}: {clean(str(error))}. {cause}") from None
+        raise Misuse(f"{name}: {clean(str(error))}. {cause}", "features-yaml") from None
     return Document(value, _lines_of_json(text, name))
 
 
@@ -146,7 +146,8 @@ def _lines_of_json(text: str, name: str) -> Dict[Steps, int]:
 def _twice(name: str, line: int, key: str, first: int) -> Misuse:
     return Misuse(
         f"{name}, line {line}: {clean(key)[:60]!r} is there twice; the first is on line {first}. Take one away, or "
-        "begin a new entry between them."
+        "begin a new entry between them.",
+        "features-yaml",
     )
 
 
@@ -160,7 +161,8 @@ def _parse_yaml(text: str, name: str) -> Document:
     if odd:
         raise Misuse(
             f"{name}, line {text.count(chr(10), 0, odd.start()) + 1}: a control character (U+{ord(odd[0]):04X}), which "
-            "YAML does not allow. Take it out."
+            "YAML does not allow. Take it out.",
+            "features-yaml",
         )
     yaml = pyyaml.load(name)
     # Both read alike; the one in C, which a PyYAML without libyaml lacks, is twenty times as fast.
@@ -170,7 +172,7 @@ def _parse_yaml(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         raise _not_yaml(error, name) from None
     except yaml.YAMLError as error:
-        raise Misuse(f"{name} is not YAML: {clean(str(error))[:200]}. {LIKELY}") from None
+        raise Misuse(f"{name} is not YAML: {clean(str(error))[:200]}. {LIKELY}", "features-yaml") from None
 
 
 def _not_yaml(error: Any, name: str) -> Misuse:
@@ -180,7 +182,7 @@ def _not_yaml(error: Any, name: str) -> Misuse:
         found = f"{found}, {clean(error.context)}{begun}"
     cause = next((cause for fragment, cause in CAUSES if fragment in found), LIKELY)
     mark = error.problem_mark or error.context_mark
-    return Misuse(f"{name}, line {mark.line + 1 if mark else 1}: not YAML: {found}. {cause}")
+    return Misuse(f"{name}, line {mark.line + 1 if mark else 1}: not YAML: {found}. {cause}", "features-yaml")
 
 
 class _Reader:
@@ -208,14 +210,17 @@ class _Reader:
                 raise Misuse(
                     f"{self.name}, line {event.end_mark.line + 1}: {cut_off[1][:60]!r} is a comment to YAML and would "
                     "be lost. If it is text, put the whole text in quotes; if it is a comment, write a blank behind "
-                    "the `#`."
+                    "the `#`.",
+                    "features-yaml",
                 )
             yield event
 
     def document(self) -> Document:
         next(self.events)  # the stream begins
         if isinstance(next(self.events), self.yaml.StreamEndEvent):
-            raise Misuse(f"{self.name} is empty, or has comments only. Write each feature as `- text`.")
+            raise Misuse(
+                f"{self.name} is empty, or has comments only. Write each feature as `- text`.", "features-yaml"
+            )
         first = next(self.events)
         self.lines[()] = first.start_mark.line + 1
         value = self.value(first, ())
@@ -290,4 +295,4 @@ class _Reader:
         return None if value in NULLS else value
 
     def misuse(self, event: Any, what: str) -> Misuse:
-        return Misuse(f"{self.name}, line {event.start_mark.line + 1}: {what}")
+        return Misuse(f"{self.name}, line {event.start_mark.line + 1}: {what}", "features-yaml")

@@ -2,6 +2,8 @@
 
 Everything expected to go wrong is a `BatchError`; anything else that escapes is a bug. The message is the whole story
 for its reader: what happened, where, the likely cause, what to do next. `exit_code` is what `batchctl` exits with.
+`topic` is the section of docs/troubleshooting.md about it, which `batchctl help TOPIC` prints: topics are grouped by
+what the reader has to do, so that many messages share one. tests/docs/test_troubleshooting.py holds the two together.
 
     Refused            1   the request cannot be granted as things stand; the message names the next step
     Misuse             2   the request itself is wrong: arguments, a features file, a path
@@ -12,15 +14,25 @@ for its reader: what happened, where, the likely cause, what to do next. `exit_c
 
 from __future__ import annotations
 
+MORE = "More: "  # begins the line that follows a message, for a person
+
 
 class BatchError(Exception):
-    """Base of all expected errors. `message` is complete in itself; `exit_code` is the process's exit status."""
+    """Base of all expected errors. `message` is complete in itself, `topic` names the section with more about it;
+    `exit_code` is the process's exit status.
+    """
 
     exit_code = 1
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, topic: str) -> None:
         super().__init__(message)
-        self.message = message
+        self.message, self.topic = message, topic
+
+    def more(self, command: str = "batchctl") -> str:
+        """The line for a person that names the topic. The model is never shown it: its messages are complete in
+        themselves, and every token is paid for.
+        """
+        return f"{MORE}{command} help {self.topic}"
 
 
 class Refused(BatchError):
@@ -44,8 +56,8 @@ class StateUnusable(BatchError):
 class LockTimeout(StateUnusable):
     """The lock was not free before the deadline. `holder` describes the process that had it."""
 
-    def __init__(self, message: str, holder: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, topic: str, holder: str) -> None:
+        super().__init__(message, topic)
         self.holder = holder
 
 

@@ -67,7 +67,8 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
         if project.git_dir is not None and gitrepo.head(root) != sha:
             raise Refused(
                 "HEAD moved while the verify command ran. Run `batchctl done` again: it verifies the commit that is "
-                "there now."
+                "there now.",
+                "verify-running",
             )
         changed = gitrepo.changes(root)[0] if project.git_dir is not None else []
         if changed:
@@ -75,14 +76,16 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
             raise Refused(
                 f"While the verify command ran, tracked files were changed: {gitrepo.listed(changed)}. It must "
                 "pass on what is committed: commit that if it belongs to the feature, else `git checkout` it, then "
-                "`batchctl done` again."
+                "`batchctl done` again.",
+                "not-committed",
             )
         if project.git_dir is not None:
             _refuse_uncommitted(project, state)
     if "review" in asked and not taken["review"]:
         raise Refused(
             "This batch asks for a review of each feature. Let the agent `batch-implement:reviewer` look at the diff "
-            f"since {str(active['base_commit'])[:12]}, mend what it finds, commit, then `batchctl done`."
+            f"since {str(active['base_commit'])[:12]}, mend what it finds, commit, then `batchctl done`.",
+            "review-missing",
         )
     return taken
 
@@ -111,7 +114,8 @@ def _history(project: Project, active: State, sha: Optional[str], *, no_change: 
         if (work.brings or work.lost) and gitrepo.tree(root, sha) != gitrepo.tree(root, base):
             raise Refused(
                 "The tree differs from what it was when the feature began, so `--no-change` does not hold. Run "
-                "`batchctl done` without it."
+                "`batchctl done` without it.",
+                "nothing-to-commit",
             )
     elif needed:
         _refuse_lost(work, active, branch)
@@ -132,7 +136,8 @@ def _refuse_underway(root: str) -> None:
         name, end = found
         raise Refused(
             f"In {root} {name} is in progress: HEAD is not yet what it is going to be. End it ({end}), see that the "
-            "feature's work is committed, then `batchctl done` again."
+            "feature's work is committed, then `batchctl done` again.",
+            "git-in-progress",
         )
 
 
@@ -144,7 +149,8 @@ def _refuse_uncommitted(project: Project, state: State) -> None:
     first = f" Inside the submodule {gitrepo.listed(inside)}: commit there first, then here." if inside else ""
     raise Refused(
         f"Not committed yet: {gitrepo.listed(left)}.{first} What is verified must be what is committed: commit what "
-        "belongs to the feature, remove what does not (or list it in .gitignore), then `batchctl done` again."
+        "belongs to the feature, remove what does not (or list it in .gitignore), then `batchctl done` again.",
+        "not-committed",
     )
 
 
@@ -166,7 +172,8 @@ def _refuse_lost(work: Work, active: State, branch: Optional[str]) -> None:
         way = f"go back (`git checkout {before}`) and take the work along (`git cherry-pick`), or stay here: {way}"
     raise Refused(
         f"{what} Missing are {history.told(work.lost)}, which may be the work of earlier features. To mend it: {way}. "
-        "Then `batchctl done` again."
+        "Then `batchctl done` again.",
+        "commits-missing",
     )
 
 
@@ -198,7 +205,8 @@ def _refuse_no_work(root: str, work: Work, active: State) -> None:
         )
     raise Refused(
         f"{what} Commit the work, then `batchctl done` again. If the feature needs no change at all: `batchctl done "
-        "--no-change REASON`."
+        "--no-change REASON`.",
+        "nothing-to-commit",
     )
 
 
@@ -228,14 +236,16 @@ def _verified(project: Project, state: State, sha: Optional[str], wait_s: float)
         if _start(folder, project.root, policy["verify"], policy["verify_timeout_s"]):
             if started:
                 raise StateUnusable(
-                    f"The verify command ended without a result; its output is in {folder}/output. Try again."
+                    f"The verify command ended without a result; its output is in {folder}/output. Try again.",
+                    "verify-running",
                 )
             started = True
         left = deadline - time.monotonic()
         if left <= 0:
             raise StillRunning(
                 f"The verify command still runs on {(sha or '')[:12]} (`{policy['verify'][:80]}`). Change nothing; run "
-                "`batchctl done` again: it waits for the same run."
+                "`batchctl done` again: it waits for the same run.",
+                "verify-running",
             )
         time.sleep(min(left, 0.1))
     exit_code, seconds = result
@@ -254,7 +264,8 @@ def _refuse_failed(policy: State, log: str, exit_code: int, seconds: float) -> N
     raise Refused(
         f"The verify command `{policy['verify'][:200]}` {what}. Mend the cause, commit, then `batchctl done` again; if "
         "you cannot: `batchctl fail --reason TEXT`. The end of its output (data; all of it is in "
-        f"{log}):\n{tail(log) or '(it printed nothing)'}"
+        f"{log}):\n{tail(log) or '(it printed nothing)'}",
+        "verify-failed",
     )
 
 

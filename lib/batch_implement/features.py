@@ -95,9 +95,12 @@ def _contents(path: str, name: str) -> bytes:
         try:
             found = os.fstat(descriptor)
             if stat.S_ISDIR(found.st_mode):
-                raise Misuse(f"{name} is a directory. Name the file in it that lists the features.")
+                raise Misuse(f"{name} is a directory. Name the file in it that lists the features.", "features-file")
             if not stat.S_ISREG(found.st_mode):
-                raise Misuse(f"{name} is no regular file. To read features from a pipe, give `-` and pipe them in.")
+                raise Misuse(
+                    f"{name} is no regular file. To read features from a pipe, give `-` and pipe them in.",
+                    "features-file",
+                )
             if found.st_size > MAX_BYTES:
                 raise _too_large(name)
             with open(descriptor, "rb", closefd=False) as file:
@@ -113,35 +116,43 @@ def _contents(path: str, name: str) -> bytes:
 
 def _unreadable(name: str, error: OSError | ValueError) -> Misuse:
     if isinstance(error, FileNotFoundError):
-        return Misuse(f"{name} does not exist. Check the path; a relative one counts from {clean(os.getcwd())}.")
+        return Misuse(
+            f"{name} does not exist. Check the path; a relative one counts from {clean(os.getcwd())}.", "features-file"
+        )
     if isinstance(error, PermissionError):
-        return Misuse(f"{name} may not be read: permission denied. Check its permissions and its folder's.")
+        return Misuse(
+            f"{name} may not be read: permission denied. Check its permissions and its folder's.", "features-file"
+        )
     if isinstance(error, OSError) and error.errno == errno.ENXIO:
-        return Misuse(f"{name} is no regular file. To read features from a pipe, give `-` and pipe them in.")
+        return Misuse(
+            f"{name} is no regular file. To read features from a pipe, give `-` and pipe them in.", "features-file"
+        )
     reason = error.strerror if isinstance(error, OSError) else error
-    return Misuse(f"{name} cannot be read: {reason}. Check the path.")
+    return Misuse(f"{name} cannot be read: {reason}. Check the path.", "features-file")
 
 
 def _too_large(name: str) -> Misuse:
-    return Misuse(f"{name} is larger than 10 MB. Is it really a list of features? If so, split it.")
+    return Misuse(f"{name} is larger than 10 MB. Is it really a list of features? If so, split it.", "features-file")
 
 
 def _read_lines(data: bytes, name: str) -> Listing:
     if not data.strip():
-        raise Misuse(f"{name} is empty. Write one feature a line.")
+        raise Misuse(f"{name} is empty. Write one feature a line.", "features-file")
     features = []
     for number, line in enumerate(lines(decoded(data, name), name), start=1):
         text = clean(line).strip()
         if text and text[0] != "#":
             features.append(noted_clean(text, name, number))
     if not features:
-        raise Misuse(f"{name} lists no feature: every line is blank or a comment (#). Write one feature a line.")
+        raise Misuse(
+            f"{name} lists no feature: every line is blank or a comment (#). Write one feature a line.", "features-file"
+        )
     return Listing(checked(features, name), {})
 
 
 def _read_checklist(data: bytes, name: str) -> Listing:
     if not data.strip():
-        raise Misuse(f"{name} is empty. Write each feature as `- [ ] text`.")
+        raise Misuse(f"{name} is empty. Write each feature as `- [ ] text`.", "features-file")
     features: List[Feature] = []
     ticked: List[str] = []
     fence, fence_line, boxes_in_fence = "", 0, 0
@@ -163,18 +174,24 @@ def _read_checklist(data: bytes, name: str) -> Listing:
         elif BROKEN_BOX.match(line):
             shown = clean(line).strip()[:60]
             raise Misuse(
-                f"{name}, line {number}: {shown!r} is probably meant as a check box. Write it as `- [ ] text`."
+                f"{name}, line {number}: {shown!r} is probably meant as a check box. Write it as `- [ ] text`.",
+                "features-line",
             )
     if fence and boxes_in_fence:
-        raise Misuse(f"{name}, line {fence_line}: this code block never ends; the check boxes in it would be lost.")
+        raise Misuse(
+            f"{name}, line {fence_line}: this code block never ends; the check boxes in it would be lost.",
+            "features-line",
+        )
     if not features and ticked:
         raise Misuse(
-            f"{name} lists no open feature: all {len(ticked)} check boxes are ticked. Untick what is still to do."
+            f"{name} lists no open feature: all {len(ticked)} check boxes are ticked. Untick what is still to do.",
+            "features-file",
         )
     if not features:
         raise Misuse(
             f"{name} lists no feature: there is no check box in it. Write each feature as `- [ ] text`, "
-            "or name the file .txt if each line is a feature."
+            "or name the file .txt if each line is a feature.",
+            "features-file",
         )
     return Listing(checked(_without_met_needs(features, ticked, name), name), {})
 
@@ -196,7 +213,8 @@ def _without_met_needs(features: List[Feature], ticked: List[str], name: str) ->
             if reference.isdigit():
                 raise Misuse(
                     f"{name}, line {feature.line}: `(after: {reference})` counts boxes, and some are ticked: with the "
-                    "next tick it would be another one. Give the box that is meant an id, `(id: NAME)`, and name that."
+                    "next tick it would be another one. Give the box that is meant an id, `(id: NAME)`, and name that.",
+                    "feature-order",
                 )
         needed = [reference for reference in references if reference.casefold() not in done]
         left.append(feature._replace(details={**details, "depends_on": needed} if needed else details))
@@ -219,7 +237,8 @@ def _refuse_format(data: bytes, name: str) -> Listing:
     raise Misuse(
         f"{name} is not a list of one feature a line: its lines would be taken for features one by one. Give a text "
         "file (.txt) with a feature a line, a checklist (.md) with `- [ ] feature`, or .yaml or .json as `batchctl "
-        "schema features` describes it."
+        "schema features` describes it.",
+        "features-file",
     )
 
 

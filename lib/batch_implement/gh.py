@@ -159,7 +159,7 @@ class GhTrouble(Refused):
     """
 
     def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(message, "github-cli")
         self.kind = kind
 
     @property

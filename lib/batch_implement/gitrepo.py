@@ -197,7 +197,8 @@ def _put_away(root: str, name: str, known: List[str]) -> bool:
     if head(root) is None:
         raise StateUnusable(
             f"The leftovers cannot be stashed before the first commit in {root}. Commit something, or move them away: "
-            f"{listed(left)}"
+            f"{listed(left)}",
+            "not-a-repository",
         )
     all_but_ours = ("--", ":/", f":(top,exclude){_OURS}*")  # it may be tracked, from before it was hidden
     # `git stash` takes no conflicts and no `git add -N`, nor a path that is gone
@@ -248,7 +249,8 @@ def exclude(path: str, lines: Iterable[str]) -> None:
 
 def _not_hidden(path: str, error: OSError) -> StateUnusable:
     return StateUnusable(
-        f"{path} cannot be written: {error.strerror}. The batch would end up in its own commits; mend that first."
+        f"{path} cannot be written: {error.strerror}. The batch would end up in its own commits; mend that first.",
+        "disk-trouble",
     )
 
 
@@ -316,11 +318,16 @@ def ask(
             encoding="utf-8", errors="surrogateescape", timeout=timeout_s, env=environment, check=False,
         )  # fmt: skip
     except FileNotFoundError as error:
-        raise StateUnusable("git was not found on PATH. Install it, or start from a shell that has it.") from error
+        raise StateUnusable(
+            "git was not found on PATH. Install it, or start from a shell that has it.", "git-trouble"
+        ) from error
     except subprocess.TimeoutExpired as error:
-        raise StateUnusable(f"`git {arguments[0]}` did not answer within {timeout_s} s in {root}.") from error
+        raise StateUnusable(
+            f"`git {arguments[0]}` did not answer within {timeout_s} s in {root}.", "git-trouble"
+        ) from error
     if answer.returncode != 0 and not fails:
         raise StateUnusable(
-            f"`git {' '.join(arguments[:2])}` failed in {root}: {answer.stderr.strip()[:500] or answer.returncode}"
+            f"`git {' '.join(arguments[:2])}` failed in {root}: {answer.stderr.strip()[:500] or answer.returncode}",
+            "git-trouble",
         )
     return answer

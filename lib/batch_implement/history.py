@@ -122,7 +122,8 @@ def _since(root: str, base: Optional[str]) -> Tuple[List[Commit], List[Commit]]:
                 f"The commit that the feature began at ({str(base)[:12]}) is not in this repository any more: a "
                 "shallow fetch, or a clean-up after a rewrite, may have taken it. `git fetch --unshallow` may bring it "
                 "back, then `batchctl done` again; else `batchctl fail --reason TEXT`, and the next attempt begins at "
-                "HEAD."
+                "HEAD.",
+                "commits-missing",
             )
         return [], (_commits(root, [base], []) or []) if base else []
     return new, (_commits(root, [base], ["HEAD"]) or []) if base else []

@@ -66,16 +66,21 @@ def numbers(words: Sequence[str]) -> List[int]:
         for piece in [piece for piece in pieces if piece] or [word]:
             digits = piece[1:] if piece.startswith("#") else piece
             if not (digits.isascii() and digits.isdecimal()):
-                raise Misuse(f"{clean(piece)[:60]!r} is no issue number. Give numbers: 72, #74 or 72,73.")
+                raise Misuse(
+                    f"{clean(piece)[:60]!r} is no issue number. Give numbers: 72, #74 or 72,73.", "issues-choice"
+                )
             if len(digits) > 10 or not 1 <= int(digits) <= LARGEST_NUMBER:
-                raise Misuse(f"{piece[:60]!r} is no issue number: they go from 1 to {LARGEST_NUMBER}.")
+                raise Misuse(f"{piece[:60]!r} is no issue number: they go from 1 to {LARGEST_NUMBER}.", "issues-choice")
             if int(digits) in found:
-                raise Misuse(f"Issue {int(digits)} is named twice ({piece!r}). Name each once.")
+                raise Misuse(f"Issue {int(digits)} is named twice ({piece!r}). Name each once.", "issues-choice")
             found.append(int(digits))
     if not found:
-        raise Misuse("No issue number is given. Give one or more: 72, #74 or 72,73.")
+        raise Misuse("No issue number is given. Give one or more: 72, #74 or 72,73.", "issues-choice")
     if len(found) > MOST_NUMBERS:
-        raise Misuse(f"{len(found):,} issues are named; one batch takes {MOST_NUMBERS:,} by number. Split the list.")
+        raise Misuse(
+            f"{len(found):,} issues are named; one batch takes {MOST_NUMBERS:,} by number. Split the list.",
+            "issues-choice",
+        )
     return found
 
 
@@ -94,7 +99,7 @@ def read(
     Misuse for both ways at once, or none.
     """
     if bool(numbers) == (label is not None or milestone is not None):
-        raise Misuse("Say which issues: either by number, or by label and milestone.")
+        raise Misuse("Say which issues: either by number, or by label and milestone.", "issues-choice")
     if numbers:
         found = _by_number(root, numbers, skip_unreadable)
     else:
@@ -102,7 +107,8 @@ def read(
     if not found.issues:
         left = [f"{number} is closed" for number in found.closed] + [why for _, why in found.unreadable]
         raise Refused(
-            f"No open issue is left to work on: {'; '.join(left)[:2000]}. `gh issue list` shows the open ones."
+            f"No open issue is left to work on: {'; '.join(left)[:2000]}. `gh issue list` shows the open ones.",
+            "issues-choice",
         )
     return found
 
@@ -132,14 +138,17 @@ def _by_number(root: str, wanted: Sequence[int], skip_unreadable: bool) -> Found
 def _by_filter(root: str, label: Optional[str], milestone: Optional[str], skip_unreadable: bool) -> Found:
     for option, value in (("--label", label), ("--milestone", milestone)):
         if value is not None and (not value.strip() or clean(value) != value):
-            raise Misuse(f"{option} {clean(value)[:60]!r} is blank or has control characters. Give its name.")
+            raise Misuse(
+                f"{option} {clean(value)[:60]!r} is blank or has control characters. Give its name.", "issues-choice"
+            )
     listed = gh.listed(root, label, milestone)
     if not listed:
         raise _nothing_matches(label, milestone)
     if len(listed) >= gh.MOST_LISTED:
         raise Refused(
             f"{gh.MOST_LISTED:,} open issues match, and there may be more that GitHub does not list. Narrow it down "
-            "(label and milestone together), or give numbers."
+            "(label and milestone together), or give numbers.",
+            "issues-choice",
         )
     by_number: Dict[int, Dict[str, Any]] = {}
     for entry in listed:
@@ -161,7 +170,7 @@ def _nothing_matches(label: Optional[str], milestone: Optional[str]) -> Refused:
         options += f" --milestone {shlex.quote(milestone)}"
         look.append("`gh api 'repos/{owner}/{repo}/milestones?state=all' --jq '.[].title'` the milestones")
     look.append(f"`gh issue list --state all{options}` what there is, closed ones too")
-    return Refused(f"No open issue has {' and '.join(named)}. Look: {', '.join(look)}.")
+    return Refused(f"No open issue has {' and '.join(named)}. Look: {', '.join(look)}.", "issues-choice")
 
 
 def _sorted_out(entries: Sequence[Tuple[int, Callable[[], Any]]], skip_unreadable: bool) -> Found:
@@ -227,7 +236,7 @@ def outcome_text(state: State, index: int) -> str:
     elif outcome == "skipped":
         parts = _skipped(state, index)
     else:
-        raise Refused(f"Feature {index + 1} is {outcome}: there is no outcome to tell yet.")
+        raise Refused(f"Feature {index + 1} is {outcome}: there is no outcome to tell yet.", "issue-not-written")
     where = f"feature {index + 1} of {state['total_features']} in batch `{state['batch_id']}`"
     return "\n\n".join([f"**{outcome.capitalize()}** by batch-implement ({where}).", *parts, mark(state, index)]) + "\n"
 
@@ -319,7 +328,10 @@ def publish(root: str, state: State, index: int, *, comment: bool, close: bool) 
 
 def _published(root: str, state: State, index: int, asked: Sequence[str]) -> Dict[str, Dict[str, Any]]:
     if not state.get("issue_numbers"):
-        raise Refused(f"The features of batch {state['batch_id']} did not come from issues: there is none to write to.")
+        raise Refused(
+            f"The features of batch {state['batch_id']} did not come from issues: there is none to write to.",
+            "issue-not-written",
+        )
     text = outcome_text(state, index)
     number = state["issue_numbers"][index]
     issue = gh.view(root, number, "state,comments")
@@ -362,7 +374,9 @@ def _closed(root: str, number: int, issue: Dict[str, Any], state: State, index: 
     if issue.get("state") == "CLOSED":
         return {"done": True, "url": None, "why": "it was closed already"}
     if outcome != "completed":
-        raise Refused(f"Feature {index + 1} is {outcome}: only the issue of a completed one is closed.")
+        raise Refused(
+            f"Feature {index + 1} is {outcome}: only the issue of a completed one is closed.", "issue-not-written"
+        )
     proof = state["evidence"].get(model.key(index), {})
     _refuse_off_default_branch(root, (proof.get("commits") or [proof.get("commit")])[-1])
     gh.close(root, number)
@@ -372,20 +386,30 @@ def _closed(root: str, number: int, issue: Dict[str, Any], state: State, index: 
 def _refuse_off_default_branch(root: str, commit: object) -> None:
     """Refused unless the commit is on the default branch of the repository that gh finds here."""
     if not isinstance(commit, str) or not _is_commit(commit):
-        raise Refused("No commit is recorded for it that could be looked for on the default branch. Close it by hand.")
+        raise Refused(
+            "No commit is recorded for it that could be looked for on the default branch. Close it by hand.",
+            "issue-not-written",
+        )
     there = gh.repository(root)
     if not there.remotes or not there.default_branch:
         what = "has no default branch yet" if there.remotes else "is none of the remotes here (`git remote -v`)"
-        raise Refused(f"{there.url} {what}, so commit {commit[:12]} cannot be looked for on it. Close it by hand.")
+        raise Refused(
+            f"{there.url} {what}, so commit {commit[:12]} cannot be looked for on it. Close it by hand.",
+            "issue-not-written",
+        )
     named = [f"{remote}/{there.default_branch}" for remote in there.remotes]
     known = [name for name in named if _git(root, "rev-parse", "-q", "--verify", f"refs/remotes/{name}")]
     if not known:
-        raise Refused(f"This clone knows no {named[0]} yet: `git fetch {there.remotes[0]}`, then `batchctl issues`.")
+        raise Refused(
+            f"This clone knows no {named[0]} yet: `git fetch {there.remotes[0]}`, then `batchctl issues`.",
+            "issue-not-written",
+        )
     if not any(_git(root, "merge-base", "--is-ancestor", commit, f"refs/remotes/{name}") for name in known):
         raise Refused(
             f"commit {commit[:12]} is not on {known[0]} yet, as far as this clone knows: push or merge it, `git "
             "fetch`, then `batchctl issues`. Squashed or rebased there it has another name: then close the issue by "
-            "hand."
+            "hand.",
+            "issue-not-written",
         )
 
 

@@ -48,7 +48,7 @@ def load(path: object, timeout_s: float) -> State:
     store = _store(path, timeout_s)
     state = _required(store)
     if store.put_back:  # what was there is in quarantine; the next call finds the version in force
-        raise StateUnusable(f"{store.put_back} Load it again.")
+        raise StateUnusable(f"{store.put_back} Load it again.", "state-put-back")
     return state
 
 
@@ -96,7 +96,9 @@ def save(path: object, given: State, timeout_s: float) -> State:
     _refuse(store, [f"{wrong.pointer}: {wrong.message}" for wrong in codec.published_schema().check(tidied)])
     current = _in_force(store)
     if current is None and revision and given["state_file"] == place:
-        raise Stale(f"Failed to save {place}: batch {given['batch_id']} was removed since it was loaded.")
+        raise Stale(
+            f"Failed to save {place}: batch {given['batch_id']} was removed since it was loaded.", "library-call"
+        )
     same = current is not None and current["batch_id"] == given["batch_id"]
     if current is None or not same or not (model.is_live(current) or revision):
         first = scripted.saved(None, tidied, now)
@@ -108,7 +110,8 @@ def save(path: object, given: State, timeout_s: float) -> State:
         if before["revision"] != revision:
             raise Stale(
                 f"Failed to save {place}: stale revision {revision} of batch {given['batch_id']}. Another process "
-                f"wrote revision {before['revision']} since. Load the state again and repeat the change."
+                f"wrote revision {before['revision']} since. Load the state again and repeat the change.",
+                "library-call",
             )
         after = scripted.saved(before, tidied, now)
         _refuse(store, codec.problems(after, before))
@@ -135,7 +138,9 @@ def remove(path: object, timeout_s: float) -> None:
     try:
         state = _in_force(store)
     except StateUnusable as error:
-        raise Refused(f"Not removed: {store.project.state} is no batch state. {error.message}") from error
+        raise Refused(
+            f"Not removed: {store.project.state} is no batch state. {error.message}", "state-damaged"
+        ) from error
     if state is not None:
         store.put_away_if_there("cleaned up by a script", _refuse_removal)
 
@@ -144,7 +149,8 @@ def _refuse_removal(state: State) -> None:
     if model.is_live(state) and scripted.asks(state):
         raise Refused(
             f"Not removed: batch {state['batch_id']} is unfinished and asks for evidence. A person ends it with "
-            "`batchctl abort`."
+            "`batchctl abort`.",
+            "library-call",
         )
 
 
@@ -163,36 +169,39 @@ def new_batch(positional: Sequence[Any], listed: Any, file: Any, batch_id: Optio
     lists = [value for value in given if isinstance(value, (list, tuple))]
     names = [os.fspath(value) for value in (*given, file) if isinstance(value, (str, os.PathLike))]
     if len(lists) > 1:
-        raise Misuse(f"Ambiguous arguments: two lists of features. {_STYLES}")
+        raise Misuse(f"Ambiguous arguments: two lists of features. {_STYLES}", "library-call")
     if not lists or len(names) > 1 or len(names) - (file is not None) + len(lists) < len(given) or listed in names:
-        raise Misuse(f"Invalid arguments. {_STYLES}")
+        raise Misuse(f"Invalid arguments. {_STYLES}", "library-call")
     if not lists[0]:
-        raise Misuse("Cannot create a batch with no features.")
+        raise Misuse("Cannot create a batch with no features.", "library-call")
     texts = [_cleaned(number, text) for number, text in enumerate(lists[0], 1)]
     name = names[0] if names else ""
     if ".." in name:
-        raise Misuse(f"Invalid features file {name[:200]!r}: path traversal (`..`).")
+        raise Misuse(f"Invalid features file {name[:200]!r}: path traversal (`..`).", "library-call")
     if batch_id is None:
         with _one_id_at_a_time:
             return name, texts, clock.new_batch_id()
     if not model.valid_batch_id(batch_id):
         raise Misuse(
             f"Invalid batch_id {str(batch_id)[:200]!r}: 1 to 100 of A-Z a-z 0-9 . _ -, without path traversal (`..`, "
-            "`/`, `\\`)."
+            "`/`, `\\`).",
+            "library-call",
         )
     return name, texts, batch_id
 
 
 def _cleaned(number: int, text: object) -> str:
     if not isinstance(text, str):
-        raise Misuse(f"Feature {number} is no text but {type(text).__name__}.")
+        raise Misuse(f"Feature {number} is no text but {type(text).__name__}.", "library-call")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise Misuse(f"Feature {number} holds half of a character at {error.start}: it cannot be written.") from error
+        raise Misuse(
+            f"Feature {number} holds half of a character at {error.start}: it cannot be written.", "library-call"
+        ) from error
     cleaned = features.clean(text)
     if not cleaned.strip():
-        raise Misuse(f"Feature {number} is an empty text.")
+        raise Misuse(f"Feature {number} is an empty text.", "library-call")
     return cleaned
 
 
@@ -203,7 +212,7 @@ def plain(data: Callable[[], Dict[str, Any]], what: str) -> State:
     try:
         state: State = codec.parse(dumps(data(), allow_nan=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
-        raise StateUnusable(f"{what}: {error}. Nothing was changed.") from error
+        raise StateUnusable(f"{what}: {error}. Nothing was changed.", "write-refused") from error
     return state
 
 
@@ -218,7 +227,7 @@ def _in_force(store: Store) -> Optional[State]:
     except StateUnusable as error:
         if type(error) is not StateUnusable or store.project.state in error.message:
             raise
-        raise StateUnusable(f"{store.project.state} cannot be used: {error.message}") from error
+        raise StateUnusable(f"{store.project.state} cannot be used: {error.message}", "state-damaged") from error
     if state is None:
         return None
     try:
@@ -256,9 +265,11 @@ def _updated(store: Store, change: Callable[[State], State]) -> State:
 
 
 def _not_found(store: Store) -> NotFound:
-    return NotFound(" ".join([f"Batch state file not found: {store.project.state}.", *store.notes]))
+    return NotFound(" ".join([f"Batch state file not found: {store.project.state}.", *store.notes]), "no-batch")
 
 
 def _refuse(store: Store, wrong: List[str]) -> None:
     if wrong:
-        raise StateUnusable(f"Failed to save {store.project.state}: {'; '.join(wrong[:5])}. Nothing was changed.")
+        raise StateUnusable(
+            f"Failed to save {store.project.state}: {'; '.join(wrong[:5])}. Nothing was changed.", "write-refused"
+        )

@@ -55,7 +55,8 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
             except OSError as error:
                 disk.close(self._fd)
                 raise StateUnusable(
-                    f"The lock {self._folder}/{NAME} cannot be taken: {error.strerror}. Nothing was changed."
+                    f"The lock {self._folder}/{NAME} cannot be taken: {error.strerror}. Nothing was changed.",
+                    "disk-trouble",
                 ) from error
             except BaseException:
                 disk.close(self._fd)
@@ -68,6 +69,7 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
                     f"The lock {self._folder}/{NAME} was not free within {self._timeout_s:g} s; it is held by "
                     f"{holder}. Nothing was changed. If that process is stuck or stopped, end it: the lock goes with "
                     "it.",
+                    "lock-held",
                     holder,
                 )
             disk.close(self._fd)
@@ -85,7 +87,8 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
             return os.open(NAME, flags, 0o600, dir_fd=self._folder_fd)
         except OSError as error:
             raise StateUnusable(
-                f"The lock {self._folder}/{NAME} cannot be opened: {error.strerror}. Nothing was changed."
+                f"The lock {self._folder}/{NAME} cannot be opened: {error.strerror}. Nothing was changed.",
+                "disk-trouble",
             ) from error
 
     def _is_in_place(self) -> bool:

@@ -101,7 +101,8 @@ def publish_all(project: Project) -> str:
     if not asked_for(state):
         raise Refused(
             f"Batch {state['batch_id']} asks for nothing to be written to issues: that is set when it is created, with "
-            "`--comment` and `--close` beside `--issues` or `--label`."
+            "`--comment` and `--close` beside `--issues` or `--label`.",
+            "issue-not-written",
         )
     everything = range(state["total_features"])
     was = sum(any(due(state, index).values()) for index in everything)

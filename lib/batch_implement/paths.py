@@ -144,7 +144,8 @@ def _mode(path: str) -> Optional[int]:
 def _cannot_tell(path: str, error: OSError) -> StateUnusable:
     return StateUnusable(
         f"{path} cannot be looked at: {error.strerror}. Where the batch has its seal and its copies depends on it, so "
-        "nothing was done. Check who may read it, and the disk."
+        "nothing was done. Check who may read it, and the disk.",
+        "disk-trouble",
     )
 
 
@@ -181,7 +182,9 @@ def open_folder(path: str, name: str, *, create: bool) -> int:
 def not_a_folder(path: str) -> StateUnusable:
     """The error for a link or a file where one of our folders belongs."""
     kind = "a symbolic link" if os.path.islink(path) else "not a folder"
-    return StateUnusable(f"{path} is {kind}; batch state is kept only in a real folder. Move it away and try again.")
+    return StateUnusable(
+        f"{path} is {kind}; batch state is kept only in a real folder. Move it away and try again.", "disk-trouble"
+    )
 
 
 def upward(start: str, name: str, but_not: tuple[str, ...] = ()) -> Optional[str]:

@@ -77,13 +77,15 @@ def refuse_unclean(project: Project) -> None:
     if project.git_dir is None or not gitrepo.is_repository(project.root):
         raise Refused(
             f"{project.root} is not a git repository, and a feature is done only with a commit. Start in one, or `git "
-            "init` and commit what is there."
+            "init` and commit what is there.",
+            "not-a-repository",
         )
     underway = gitrepo.underway(project.root)
     if underway:
         raise Refused(
             f"In {project.root} {underway[0]} is in progress: HEAD is not yet what it is going to be. End it "
-            f"({underway[1]}), then start again."
+            f"({underway[1]}), then start again.",
+            "git-in-progress",
         )
     tracked, _ = gitrepo.changes(project.root)
     if tracked:
@@ -91,7 +93,8 @@ def refuse_unclean(project: Project) -> None:
         first = f" Commit inside the submodule {gitrepo.listed(inside)} first." if inside else ""
         raise Refused(
             f"Tracked files are modified or staged: {gitrepo.listed(tracked)}. They would end up in the first "
-            f"feature's commit.{first} Commit them or `git stash` them, then start again."
+            f"feature's commit.{first} Commit them or `git stash` them, then start again.",
+            "changes-in-the-way",
         )
 
 
@@ -122,7 +125,8 @@ def _refuse_unmerged(project: Project, state: State) -> None:
     if done and not gitrepo.has(project.root, done):
         raise Refused(
             f"What `batchctl run` did of batch {state['batch_id']} is on the branch {branch}, which HEAD does not "
-            f"have. `git merge {branch}` brings it here; or go on where it is: `batchctl run --resume` in a terminal."
+            f"have. `git merge {branch}` brings it here; or go on where it is: `batchctl run --resume` in a terminal.",
+            "run-branch",
         )
 
 
@@ -164,16 +168,19 @@ def _other_batch(project: Project, state: Optional[State], batch_id: Optional[st
     places = places_of(project, batch_id)
     here = f"The batch in {project.root} is {state['batch_id']}." if state else f"There is no batch in {project.root}."
     if places:
-        return Refused(f"Batch {batch_id} is not the one here; it lies in {', '.join(places)}. {here}")
+        return Refused(f"Batch {batch_id} is not the one here; it lies in {', '.join(places)}. {here}", "unknown-batch")
     return Refused(
-        f"Batch {batch_id} is not known here, nor in this repository's other work trees. {here} See `batchctl status`."
+        f"Batch {batch_id} is not known here, nor in this repository's other work trees. {here} See `batchctl status`.",
+        "unknown-batch",
     )
 
 
 def places_of(project: Project, batch_id: str) -> List[str]:
     """Where a batch of this repository lies: files in history, other work trees."""
     if not model.valid_batch_id(batch_id):
-        raise Misuse(f"{batch_id[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.")
+        raise Misuse(
+            f"{batch_id[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.", "unknown-batch"
+        )
     found = []
     git_dir = project.git_dir or project.private_parent
     common = (
@@ -218,7 +225,8 @@ def add(project: Project, found: Found) -> str:
     if listing.defaults:
         raise Misuse(
             f"{found.features_file} has defaults for a whole batch; this one has its policy already. Give what they "
-            "say to each feature, or take them out."
+            "say to each feature, or take them out.",
+            "skip-retry-add",
         )
 
     def append(current: State) -> State:
@@ -284,7 +292,8 @@ def retry(project: Project, indices: Sequence[int]) -> str:
         wanted = list(indices) or sorted(model.failed_indices(current))
         if not wanted:
             raise Refused(
-                "No feature has failed: there is nothing to retry. A skipped one is named: `batchctl retry N`."
+                "No feature has failed: there is nothing to retry. A skipped one is named: `batchctl retry N`.",
+                "skip-retry-add",
             )
         changed = transitions.retry(current, wanted)
         settled = model.failed_indices(current) | model.skipped_indices(current)

@@ -255,7 +255,7 @@ def _pattern(path: str) -> str:
 
 
 def _refused(what: str, purpose: str, allowed: str) -> PathRefused:
-    return PathRefused(f"{what}. Purpose: {purpose}. Allowed: {allowed}.")
+    return PathRefused(f"{what}. Purpose: {purpose}. Allowed: {allowed}.", "path-refused")
 
 
 def _traversal(text: str, purpose: str) -> PathRefused:

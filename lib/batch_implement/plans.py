@@ -90,7 +90,8 @@ def refuse_verify_without_command(state: State, first: int) -> None:
         if "verify" in policy["evidence"] and not policy["verify"]:
             raise Misuse(
                 f"Feature {index + 1} asks for `verify` as evidence, but no verify command is given for it. Add "
-                "`verify: COMMAND` to it or to the defaults, or `--verify COMMAND`."
+                "`verify: COMMAND` to it or to the defaults, or `--verify COMMAND`.",
+                "features-yaml",
             )
 
 

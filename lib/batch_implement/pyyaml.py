@@ -41,11 +41,13 @@ def load(name: str) -> Any:
         raise Misuse(
             f"{name} is YAML, and the PyYAML in {refused} is not used: it lies inside the project or the working "
             "directory, where nothing is run from. Use a Python outside of it that has PyYAML, or write the list as "
-            ".json."
+            ".json.",
+            "pyyaml-missing",
         )
     raise Misuse(
         f"{name} is YAML, and the Python that runs here, {sys.executable}, has no PyYAML to read it. Install it with "
-        f"`{_install()}`, or write the list as .json (`batchctl schema features` describes it)."
+        f"`{_install()}`, or write the list as .json (`batchctl schema features` describes it).",
+        "pyyaml-missing",
     )
 
 
@@ -121,7 +123,8 @@ def _loaded(spec: ModuleSpec, name: str) -> Any:
         raise Misuse(
             f"{name} is YAML, and the PyYAML in {os.path.dirname(spec.origin or '')} cannot be loaded: "
             f"{type(error).__name__}: {clean(str(error))[:200]}. Install it again with `{_install()}`, or write the "
-            "list as .json."
+            "list as .json.",
+            "pyyaml-missing",
         ) from error
     return module
 

@@ -63,12 +63,15 @@ def save(project: Project, path: str, text: str) -> str:
     parent, name = os.path.split(path)
     real = os.path.realpath(parent)
     if not name or not os.path.isdir(real) or os.path.isdir(path):
-        raise Misuse(f"{path} cannot be written: it has to be a file in a folder that there is.")
+        raise Misuse(f"{path} cannot be written: it has to be a file in a folder that there is.", "path-refused")
     kept = [os.path.realpath(place) for place in (project.state, project.private)]
     git = os.path.realpath(project.git_dir) if project.git_dir else kept[1]
     inside = any(f"{real}/".startswith(f"{place}/") for place in (kept[1], git))
     if inside or f"{real}/{name}" in (kept[0], f"{os.path.dirname(kept[0])}/{project.temp_name}"):
-        raise Misuse(f"{path} is where batch state is kept, which only batchctl itself writes. Name another place.")
+        raise Misuse(
+            f"{path} is where batch state is kept, which only batchctl itself writes. Name another place.",
+            "path-refused",
+        )
     folder = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _put(folder, real, name, text)
@@ -102,13 +105,18 @@ def of_batch(project: Project, batch_id: Optional[str]) -> Tuple[State, bool]:
     if state is not None and batch_id in (None, state["batch_id"]):
         return state, False
     if not model.valid_batch_id(batch_id):
-        raise Misuse(f"{str(batch_id)[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.")
+        raise Misuse(
+            f"{str(batch_id)[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.",
+            "unknown-batch",
+        )
     names = _history(project)
     mine = [name for name in names if name == f"{batch_id}.json" or _is_again(name, str(batch_id))]
     if not mine:
         here = sorted(name[: -len(".json")] for name in names)[-5:]
         known = f"The last ones in history: {', '.join(here)}." if here else "History has no batch."
-        raise Refused(f"Batch {batch_id} is neither the one here nor in {project.private}/history. {known}")
+        raise Refused(
+            f"Batch {batch_id} is neither the one here nor in {project.private}/history. {known}", "unknown-batch"
+        )
     return _kept(project, max(mine, key=lambda name: (len(name), name))), True
 
 
@@ -132,9 +140,9 @@ def _kept(project: Project, name: str) -> State:
     try:
         found = disk.read(folder, name)
     except disk.Foreign as error:
-        raise Refused(f"{place} is no file of ours: it was {error}.") from error
+        raise Refused(f"{place} is no file of ours: it was {error}.", "unknown-batch") from error
     finally:
         disk.close(folder)
     if found is None:
-        raise Refused(f"{place} is gone. Try again.")
+        raise Refused(f"{place} is gone. Try again.", "unknown-batch")
     return codec.valid_state(found[1])[0]

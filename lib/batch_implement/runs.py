@@ -184,7 +184,9 @@ def dispatch(
     """Feature `index` is under way: its next attempt, or the one that was interrupted again."""
     transitions.refuse_unless_running(state)
     if model.condition(state, index) != "pending":
-        raise Refused(f"Feature {index + 1} {transitions.condition_of(state, index)}: it is not to be started.")
+        raise Refused(
+            f"Feature {index + 1} {transitions.condition_of(state, index)}: it is not to be started.", "run-stopped"
+        )
     entry = {
         "attempt": model.attempts_used(state, index) + 1,
         "step": "working",

@@ -124,7 +124,8 @@ def load_published(name: str) -> dict[str, Any]:
             raise ValueError("it holds no JSON object")
     except (OSError, ValueError) as error:
         raise StateUnusable(
-            f"The published schema {path} cannot be used: {error}. The plugin is probably damaged: install it again."
+            f"The published schema {path} cannot be used: {error}. The plugin is probably damaged: install it again.",
+            "installation",
         ) from error
     return schema
 

@@ -62,14 +62,14 @@ def int_keys(value: Any) -> Any:
 def check_index(state: State, index: object, what: str = "feature index") -> int:
     """`index` when it is that of a feature, else Misuse."""
     if type(index) is not int or not 0 <= index < state["total_features"]:
-        raise Misuse(f"Invalid {what}: {index!r} (total: {state['total_features']}).")
+        raise Misuse(f"Invalid {what}: {index!r} (total: {state['total_features']}).", "library-call")
     return index
 
 
 def check_outcome(outcome: object, tokens: object, retry_count: object) -> None:
     """Misuse unless these can be a feature's outcome, a number of tokens to add and a count of retries (or None)."""
     if outcome not in OUTCOMES:
-        raise Misuse(f"Invalid status: {outcome!r} (must be 'completed' or 'failed').")
+        raise Misuse(f"Invalid status: {outcome!r} (must be 'completed' or 'failed').", "library-call")
     check_number("tokens", tokens, None)
     check_number("retry_count", 0 if retry_count is None else retry_count)
 
@@ -77,7 +77,9 @@ def check_outcome(outcome: object, tokens: object, retry_count: object) -> None:
 def check_number(name: str, value: object, least: Optional[int] = 0) -> None:
     """Misuse unless `value` is a whole number from `least` (None: any)."""
     if type(value) is not int or (least is not None and value < least):
-        raise Misuse(f"Invalid {name}: {value!r} is no whole number{'' if least is None else f' from {least}'}.")
+        raise Misuse(
+            f"Invalid {name}: {value!r} is no whole number{'' if least is None else f' from {least}'}.", "library-call"
+        )
 
 
 def progress(
@@ -141,7 +143,7 @@ def following(given: State, at: int) -> Optional[int]:
 def git_record(operation: str, success: bool, now: str, said: State) -> State:
     """What is kept of a commit, a push or a pull request: what was said of it, without what was not."""
     if operation not in ("commit", "push", "pr"):
-        raise Misuse(f"Invalid operation: {operation!r} (must be 'commit', 'push' or 'pr').")
+        raise Misuse(f"Invalid operation: {operation!r} (must be 'commit', 'push' or 'pr').", "library-call")
     known = {name: value for name, value in said.items() if value is not None}
     return {**known, "success": bool(success), "timestamp": now}
 
@@ -149,7 +151,7 @@ def git_record(operation: str, success: bool, now: str, said: State) -> State:
 def paused_for_clear(state: State, index: int, tokens: int, now: str) -> State:
     """The fields that change when the batch is paused at a feature for a window that is full."""
     if next(model.pending(state), None) is None and not state["active"]:
-        raise Refused(f"Batch {state['batch_id']} is over: there is nothing to pause.")
+        raise Refused(f"Batch {state['batch_id']} is over: there is nothing to pause.", "batch-over")
     noted = record_clear(state, index, tokens, now)
     return {
         "status": "paused",
@@ -274,7 +276,8 @@ def _failed(state: State, index: int, now: str, error: str, retry_count: Optiona
     if index in state["completed_features"]:
         raise Refused(
             f"Feature {index + 1} (index {index}) is completed and stays so: it cannot fail any more. Nothing was "
-            "changed."
+            "changed.",
+            "library-call",
         )
     _refuse_open(state, index)
     words = str(error).encode("utf-8", "replace").decode()  # half of a character cannot be written
@@ -302,7 +305,8 @@ def _refuse_unproven(state: State, index: int) -> None:
         raise Refused(
             f"Feature {index + 1} (index {index}) was not marked completed: batch {state['batch_id']} asks for "
             f"evidence ({', '.join(asked)}), and a script's word is none. Commit the work, then run `batchctl done`: "
-            "it takes the evidence and marks the feature. Nothing was changed."
+            "it takes the evidence and marks the feature. Nothing was changed.",
+            "library-call",
         )
 
 
@@ -310,7 +314,8 @@ def _refuse_open(state: State, index: int) -> None:
     if model.active_index(state) == index and asked_for(state, index):
         raise Refused(
             f"Feature {index + 1} (index {index}) is open: end its attempt with `batchctl fail --reason TEXT`, which "
-            "puts its leftovers into a stash. Nothing was changed."
+            "puts its leftovers into a stash. Nothing was changed.",
+            "library-call",
         )
 
 
@@ -321,7 +326,8 @@ def _refuse_escape(before: State, given: State) -> None:
             continue
         raise Refused(
             f"{name} of batch {before['batch_id']} is not a script's to change: its policy asks for evidence. Nothing "
-            "was changed. Load the state again and leave that field as it is."
+            "was changed. Load the state again and leave that field as it is.",
+            "library-call",
         )
     done = before["completed_features"]
     for index in given["completed_features"]:
@@ -334,12 +340,14 @@ def _refuse_escape(before: State, given: State) -> None:
     if undone or given["skipped_features"] != before["skipped_features"]:
         raise Refused(
             f"What was completed, failed or skipped in batch {before['batch_id']} is not a script's to change. A "
-            "person does it: `batchctl retry N`, `batchctl skip N`. Nothing was changed."
+            "person does it: `batchctl retry N`, `batchctl skip N`. Nothing was changed.",
+            "library-call",
         )
     if before["status"] == "paused" and given["status"] != "paused":
         raise Refused(
             f"Batch {before['batch_id']} is paused: {before['pause']['reason']}. A person goes on with "
-            "`/batch-implement --resume` in Claude Code. Nothing was changed."
+            "`/batch-implement --resume` in Claude Code. Nothing was changed.",
+            "batch-waiting",
         )
 
 

@@ -158,7 +158,8 @@ def text(private: str) -> "Optional[bytes]":
         from .errors import StateUnusable
 
         raise StateUnusable(
-            f"{private}/seal cannot be read: {error.strerror}. Nothing was changed. Check who owns it, and the disk."
+            f"{private}/seal cannot be read: {error.strerror}. Nothing was changed. Check who owns it, and the disk.",
+            "disk-trouble",
         ) from error
     finally:
         if descriptor >= 0:

@@ -47,10 +47,10 @@ def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[Binar
     by_query = options.label is not None or options.milestone is not None
     ways = [options.file is not None, by_number, by_query]
     if sum(ways) != 1:
-        raise Misuse(f"The features are named in more than one way. {WAYS}" if any(ways) else MISSING)
+        raise Misuse(f"The features are named in more than one way. {WAYS}" if any(ways) else MISSING, "usage")
     if options.file is not None:
         if options.skip_unreadable:
-            raise Misuse("--skip-unreadable is for issues; a features file is read whole or not at all.")
+            raise Misuse("--skip-unreadable is for issues; a features file is read whole or not at all.", "usage")
         return Found(_from_file(options.file, cwd, stdin), options.file, [])
     from . import issues
 
@@ -73,6 +73,7 @@ def _from_file(name: str, cwd: str, stdin: Optional[BinaryIO]) -> Listing:
     if stdin is None:
         raise Misuse(
             "There is no standard input in Claude Code. Write the features to a file and name that, or use `batchctl` "
-            "in a terminal of your own."
+            "in a terminal of your own.",
+            "own-terminal",
         )
     return features.read_stdin(stdin)

@@ -178,5 +178,6 @@ def unfinished(state: State) -> Refused:
     return Refused(
         f"Batch {state['batch_id']} is not finished here ({state['status']}, {number['completed']} of "
         f"{number['total']} completed). Three ways on: resume it (`/batch-implement --resume`), abort it (`batchctl "
-        "abort`), or add `--replace`, which puts it into history and starts yours."
+        "abort`), or add `--replace`, which puts it into history and starts yours.",
+        "batch-unfinished",
     )

@@ -67,7 +67,7 @@ def read(data: bytes, name: str, kind: str) -> Listing:
         place = f" ({pointer})" if pointer else ""
         count = f"at least {MAX_PROBLEMS}" if len(found) == MAX_PROBLEMS else len(found)
         more = f" It is one of {count}: `batchctl validate` shows them." if len(found) > 1 else ""
-        raise Misuse(f"{name}, line {line}{place}: {message}{more}")
+        raise Misuse(f"{name}, line {line}{place}: {message}{more}", "features-yaml")
     value = document.value
     base: Tuple[Any, ...] = () if isinstance(value, list) else ("features",)
     items = value if isinstance(value, list) else value["features"]
@@ -79,7 +79,9 @@ def parsed(data: bytes, name: str, kind: str) -> Document:
     """Return the bytes as a document that nothing is known of yet. Raises Misuse for what is no YAML or JSON."""
     text = decoded(data, name)
     if not text.strip():
-        raise Misuse(f"{name} is empty. Write a list of features; `batchctl schema features` describes it.")
+        raise Misuse(
+            f"{name} is empty. Write a list of features; `batchctl schema features` describes it.", "features-yaml"
+        )
     document = documents.parse(text, name, kind)
     if kind == "yaml":
         value = document.value
@@ -219,7 +221,8 @@ def _feature(item: Any, name: str, line: int) -> Feature:
     if title.details:
         raise Misuse(
             f"{name}, line {line}: the title ends in a note, and beside a title notes are properties. Take it off and "
-            "write `depends_on` or `id`."
+            "write `depends_on` or `id`.",
+            "features-yaml",
         )
     details: Dict[str, Any] = {"title": title.text}
     if "id" in item:

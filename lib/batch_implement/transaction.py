@@ -192,7 +192,9 @@ class Transaction:
         in_force = custody.copy_of(self._private, sealed)
         try:
             if len(data) > codec.MAX_FOREIGN_BYTES:
-                raise StateUnusable(f"It is larger than the {codec.MAX_FOREIGN_BYTES >> 20} MB that an edit may have.")
+                raise StateUnusable(
+                    f"It is larger than the {codec.MAX_FOREIGN_BYTES >> 20} MB that an edit may have.", "state-damaged"
+                )
             state, mended = codec.valid_state(data)
             before = codec.parse(in_force) if in_force else None
             if before is not None and before["batch_id"] == state["batch_id"]:
@@ -200,12 +202,13 @@ class Transaction:
                 state = {**state, "revision": max(state["revision"], before["revision"] - again)}
                 wrong = model.went_backwards(before, state)
                 if wrong:
-                    raise StateUnusable(f"What may only grow was made smaller: {'; '.join(wrong)}.")
+                    raise StateUnusable(f"What may only grow was made smaller: {'; '.join(wrong)}.", "write-refused")
         except StateUnusable as error:
             if in_force is None:
                 raise StateUnusable(
                     f"{self.project.state} cannot be used and was left as it is: {error.message.rstrip('.')}. Mend it, "
-                    "or move it away; `batchctl validate` says more."
+                    "or move it away; `batchctl validate` says more.",
+                    "state-damaged",
                 ) from error
             return self._put_back(sealed, f"not a valid state ({error.message})")
         seal_damaged = sealed is None and os.path.lexists(f"{self.project.private}/seal")
@@ -231,7 +234,8 @@ class Transaction:
             raise StateUnusable(
                 f"{self.project.state} is {what}, and no intact copy of the version in force is left. It was left as "
                 f"it is. Older batches are in {self.project.private}/history; `batchctl create --replace` starts anew "
-                "and keeps what is there."
+                "and keeps what is there.",
+                "state-damaged",
             )
         state = codec.parse(data)
         place = custody.quarantine(self.project, self.folder())
@@ -293,7 +297,8 @@ class Transaction:
         if wrong:
             raise StateUnusable(
                 f"Refused to write a state that is not valid: {'; '.join(wrong)}. Nothing was changed; this is a bug "
-                "in batch-implement."
+                "in batch-implement.",
+                "write-refused",
             )
         return new
 
@@ -362,7 +367,8 @@ class Transaction:
         except OSError as error:
             raise NotConfirmed(
                 f"{self.project.state} was written (revision {revision}), but the disk did not confirm it: "
-                f"{error.strerror}. Check the disk, then `batchctl status`, before you repeat anything."
+                f"{error.strerror}. Check the disk, then `batchctl status`, before you repeat anything.",
+                "not-confirmed",
             ) from error
 
     def _seal(
@@ -387,7 +393,8 @@ class Transaction:
             if sealed != seal.text(self.project.private):
                 raise NotConfirmed(
                     f"The batch was put away into {place}, but the disk did not confirm it: {error.strerror}. Check "
-                    "the disk, then `batchctl status`, before you repeat anything."
+                    "the disk, then `batchctl status`, before you repeat anything.",
+                    "not-confirmed",
                 ) from error
             custody.take_back(place)
             raise disk.trouble(f"{self.project.state} cannot be put away", error) from error

@@ -32,11 +32,13 @@ def refuse_unless_running(state: State) -> None:
     if state["status"] == "paused":
         raise Refused(
             f"Batch {state['batch_id']} is paused: {state['pause']['reason'].rstrip(' .')}. A person goes on with "
-            "`/batch-implement --resume` in Claude Code."
+            "`/batch-implement --resume` in Claude Code.",
+            "batch-waiting",
         )
     if not model.is_live(state):
         raise Refused(
-            f"Batch {state['batch_id']} is over ({state['status']}): no feature is left. Report that and stop."
+            f"Batch {state['batch_id']} is over ({state['status']}): no feature is left. Report that and stop.",
+            "batch-over",
         )
 
 
@@ -49,7 +51,8 @@ def require_active(state: State) -> int:
         closed = "" if last is None else f"; feature {last + 1}, the last one that was, {condition_of(state, last)}"
         raise Refused(
             f"No feature is open{closed}. Open the next one with `/auto-implement` (its first step runs `batchctl "
-            "start`)."
+            "start`).",
+            "no-feature-open",
         )
     return index
 
@@ -70,7 +73,7 @@ def start(state: State, now: str, base_commit: Optional[str], branch: Optional[s
         return state
     index = model.next_runnable(state)
     if index is None:
-        raise Refused("No feature can run: see `batchctl status`.")
+        raise Refused("No feature can run: see `batchctl status`.", "no-feature-open")
     active = {
         "feature_index": index,
         "attempt": model.attempts_used(state, index) + 1,
@@ -88,7 +91,7 @@ def set_phase(state: State, phase: str) -> State:
     """Note what the worker is doing now: one of `model.PHASES`."""
     require_active(state)
     if phase not in model.PHASES:
-        raise Refused(f"Unknown phase {phase!r}. The phases are: {', '.join(model.PHASES)}.")
+        raise Refused(f"Unknown phase {phase!r}. The phases are: {', '.join(model.PHASES)}.", "usage")
     return {**state, "active": {**state["active"], "phase": phase}}
 
 
@@ -206,13 +209,16 @@ def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str
     _check_index(state, index)
     condition = model.condition(state, index)
     if condition not in ("pending", "active"):
-        raise Refused(f"Feature {index + 1} {condition_of(state, index)} already: there is nothing to skip.")
+        raise Refused(
+            f"Feature {index + 1} {condition_of(state, index)} already: there is nothing to skip.", "skip-retry-add"
+        )
     entry = {"feature_index": index, "reason": reason, "timestamp": now}
     changed = {**state, "skipped_features": [*state["skipped_features"], entry], "timings": _ended(state, index, now)}
     if condition == "active" and index in model.running_indices(state):
         raise Refused(
             f"Feature {index + 1} is under way in `batchctl run`. `batchctl pause` lets what is under way end, and "
-            "then skips are taken."
+            "then skips are taken.",
+            "skip-retry-add",
         )
     if condition == "active":
         changed.update(active=None, **_attempt_ended(state, now, f"skipped: {reason}", "skipped", stash))
@@ -229,7 +235,8 @@ def retry(state: State, indices: Sequence[int]) -> State:
         _check_index(state, index)
         if model.condition(state, index) not in ("failed", "skipped"):
             raise Refused(
-                f"Feature {index + 1} {condition_of(state, index)}: only a failed or skipped one can be retried."
+                f"Feature {index + 1} {condition_of(state, index)}: only a failed or skipped one can be retried.",
+                "skip-retry-add",
             )
     back = blocking.with_blocked(state, wanted)
     settled = model.failed_indices(state) | model.skipped_indices(state)
@@ -241,7 +248,8 @@ def retry(state: State, indices: Sequence[int]) -> State:
             numbers = [str(blocker + 1) for blocker in sorted(blockers)]
             raise Refused(
                 f"Feature {index + 1} needs {', '.join(numbers)}, which did not succeed. Retry that too: `batchctl "
-                f"retry {' '.join(numbers)} {index + 1}`."
+                f"retry {' '.join(numbers)} {index + 1}`.",
+                "skip-retry-add",
             )
         if not barred:
             break
@@ -279,14 +287,17 @@ def add(
     for text in features:
         twin = known.get(" ".join(text.split()).casefold())
         if twin is not None:
-            raise Refused(f"Feature {twin + 1} of the batch says the same: {text[:80]!r}. Nothing was added.")
+            raise Refused(
+                f"Feature {twin + 1} of the batch says the same: {text[:80]!r}. Nothing was added.", "skip-retry-add"
+            )
     numbers = state.get("issue_numbers")
     given = [number for number in issues if number is not None]
     if (numbers is not None) != bool(given) or len(given) not in (0, len(features)):
         kinds = ("issues", "a list") if numbers is not None else ("a list", "issues")
         raise Refused(
             f"The features of this batch come from {kinds[0]}; others from {kinds[1]} cannot be added to it. Start a "
-            "new batch for them when this one is over."
+            "new batch for them when this one is over.",
+            "skip-retry-add",
         )
     total = state["total_features"] + len(features)
     known_order = state["feature_order"]
@@ -309,7 +320,9 @@ def pause(state: State, now: str, reason: str, resume_after: Optional[str] = Non
     its first reason.
     """
     if not model.is_live(state):
-        raise Refused(f"Batch {state['batch_id']} is over ({state['status']}): there is nothing to pause.")
+        raise Refused(
+            f"Batch {state['batch_id']} is over ({state['status']}): there is nothing to pause.", "batch-over"
+        )
     if state["status"] == "paused":
         return state
     changed = {**state, "status": "paused", "pause": {"reason": reason, "since": now, "resume_after": resume_after}}
@@ -322,7 +335,8 @@ def unpause(state: State) -> State:
     if not model.is_live(state):
         raise Refused(
             f"Batch {state['batch_id']} is over ({state['status']}). `batchctl retry` brings failed features back, "
-            "`batchctl add` adds new ones."
+            "`batchctl add` adds new ones.",
+            "batch-over",
         )
     if state["status"] == "in_progress":
         return state
@@ -351,7 +365,8 @@ def record_review(state: State, words: str) -> State:
 def _check_index(state: State, index: int) -> None:
     if not 0 <= index < state["total_features"]:
         raise Refused(
-            f"There is no feature {index + 1}: the batch has {state['total_features']}. See `batchctl status`."
+            f"There is no feature {index + 1}: the batch has {state['total_features']}. See `batchctl status`.",
+            "skip-retry-add",
         )
 
 

@@ -42,7 +42,7 @@ ABOUT = re.compile(r"(?:feature index \d+ is in .* again in |The state has )?([a
 def published(name: str) -> Tuple[str, Dict[str, Any]]:
     """A published schema, as its file's text and as data."""
     if name not in PUBLISHED:
-        raise Misuse(f"There is no schema {name!r}; the published ones are: {', '.join(PUBLISHED)}.")
+        raise Misuse(f"There is no schema {name!r}; the published ones are: {', '.join(PUBLISHED)}.", "usage")
     import json
 
     data = schema.load_published(name)

@@ -70,7 +70,7 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
     4): call again.
     """
     if no_change is not None and not no_change.strip():
-        raise Misuse("--no-change needs the reason why the feature needs no change.")
+        raise Misuse("--no-change needs the reason why the feature needs no change.", "usage")
     store, state = _own(project, caller)
     index = transitions.require_active(state)
     attempt = state["active"]["attempt"]
@@ -81,7 +81,8 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
         if model.active_index(current) != index or current["active"]["attempt"] != attempt:
             raise Refused(
                 f"Feature {index + 1} is not open any more: it {transitions.condition_of(current, index)}. See "
-                "`batchctl next`."
+                "`batchctl next`.",
+                "no-feature-open",
             )
         closed = transitions.complete(current, clock.now(), taken)
         return {**closed, "untracked_at_start": known}
@@ -101,7 +102,7 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
 def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = False) -> str:
     """End the open feature's attempt as failed; what it left uncommitted goes into a named stash, its commits stay."""
     if not reason.strip():
-        raise Misuse("--reason needs to say what went wrong: the next attempt is told.")
+        raise Misuse("--reason needs to say what went wrong: the next attempt is told.", "usage")
     store, state = _own(project, caller)
     index = transitions.require_active(state)
     mode = reminder.mode(state)
@@ -136,7 +137,7 @@ def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = Fal
 def decide(project: Project, caller: Caller, question: str, answer: str) -> str:
     """Record a question that was answered by a default."""
     if not question.strip() or not answer.strip():
-        raise Misuse("`batchctl decide QUESTION ANSWER` needs both, each as one argument.")
+        raise Misuse("`batchctl decide QUESTION ANSWER` needs both, each as one argument.", "usage")
     store, _ = _own(project, caller)
     store.update(
         lambda current: transitions.decide(current, clock.now(), question[:LONGEST_WORDS], answer[:LONGEST_WORDS])

@@ -205,7 +205,7 @@ KEPT: Patch = (
     "            return os.mkdir(f'{self._folder}/lock.d')\n"
     "        except FileExistsError:\n"
     "            if time.monotonic() > until:\n"
-    "                raise LockTimeout('It is held.', 'somebody')\n"
+    "                raise LockTimeout('It is held.', 'lock-held', 'somebody')\n"
     "            time.sleep(0.005)\n\n\n"
     "held.__enter__, held.__exit__ = _enter, lambda self, *what: os.rmdir(f'{self._folder}/lock.d')\n",
 )

@@ -43,7 +43,8 @@ def expected() -> Iterator[tuple[str, Path]]:
         yield (f"batch_implement/plugin/lib/{name}" if f"lib/{name}" in ENTRIES else name), path
     for path in sorted(path for folder in OF_THE_PLUGIN for path in (REPOSITORY / folder).iterdir()):
         yield f"batch_implement/plugin/{path.relative_to(REPOSITORY)}", path
-    yield "batch_implement/plugin/.claude-plugin/plugin.json", REPOSITORY / ".claude-plugin" / "plugin.json"
+    for name in (".claude-plugin/plugin.json", "docs/troubleshooting.md"):
+        yield f"batch_implement/plugin/{name}", REPOSITORY / name
 
 
 def troubles(file: Path) -> list[str]:
@@ -137,6 +138,7 @@ def test_batchctl_says_its_version_and_the_schemas_as_they_are_published(environ
 
 
 def test_a_feature_is_opened_done_and_shown_with_batchctl_from_the_wheel(environment: Path, listed: Path) -> None:
+    assert run(environment, "batchctl", "help", "lock-held", folder=listed).startswith("### lock-held\n")
     run(environment, "batchctl", "create", "features.txt", "--verify", "test -e one", folder=listed)
     assert "feature 1" in run(environment, "batchctl", "start", folder=listed)
     run(environment, "batchctl", "done", folder=listed, status=1)

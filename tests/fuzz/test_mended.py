@@ -148,8 +148,8 @@ def test_a_list_of_what_was_told_that_is_no_text_made_a_hook_end_in_a_traceback(
     os.mkdir(project.private)
     with open(f"{project.private}/told", "wb") as told:
         told.write(b"\xff\0\n")
-    assert "could not do its work" in str(trouble.told("Stop", project, Misuse("x")))
-    assert trouble.told("Stop", project, Misuse("x")) is None
+    assert "could not do its work" in str(trouble.told("Stop", project, Misuse("x", "usage")))
+    assert trouble.told("Stop", project, Misuse("x", "usage")) is None
 
 
 def test_what_was_told_was_noted_through_a_link(repository, tmp_path):
@@ -157,7 +157,7 @@ def test_what_was_told_was_noted_through_a_link(repository, tmp_path):
     os.mkdir(project.private)
     (tmp_path / "mine").write_text("precious")
     os.symlink(tmp_path / "mine", f"{project.private}/told")
-    assert trouble.told("Stop", project, Misuse("x"))
+    assert trouble.told("Stop", project, Misuse("x", "usage"))
     assert (tmp_path / "mine").read_text() == "precious"
 
 

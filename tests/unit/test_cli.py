@@ -101,7 +101,7 @@ def test_the_verbs_are_listed_by_whose_they_are(typed):
 def test_help_is_a_word_too(typed):
     assert typed("help") == typed("--help")
     assert typed("help", "skip") == typed("skip", "--help")
-    assert "There is no verb 'dance'" in typed("help", "dance")[2]
+    assert "There is no verb and no topic 'dance'" in typed("help", "dance")[2]
 
 
 @pytest.mark.parametrize(
@@ -230,11 +230,13 @@ def test_it_can_be_replaced_all_the_same(running, typed):
 
 def test_a_verify_command_that_still_runs_is_status_4(running, typed, monkeypatch):
     def still_running(*arguments, **options):
-        raise evidence.StillRunning("call again")
+        raise evidence.StillRunning("call again", "verify-running")
 
     monkeypatch.setattr(workerverbs, "done", still_running)
     status, out, err = typed("done", "--json")
-    assert (status, json.loads(out)["error"]["exit_code"], err) == (4, 4, "batchctl: call again\n")
+    assert (status, json.loads(out)["error"]["exit_code"], err) == (
+        4, 4, "batchctl: call again\nMore: batchctl help verify-running\n",
+    )  # fmt: skip
 
 
 def test_what_the_system_does_not_allow_is_status_3_and_no_traceback(running, typed, monkeypatch):

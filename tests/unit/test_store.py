@@ -96,7 +96,7 @@ def test_an_update_that_changes_nothing_writes_nothing(store, batch, repository)
     assert copies == {name: content(f"{store.project.private}/{name}") for name in copies}
 
 
-@pytest.mark.parametrize("error", [Refused("no"), ValueError("a bug"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [Refused("no", "usage"), ValueError("a bug"), KeyboardInterrupt()])
 def test_a_change_that_is_refused_or_breaks_writes_nothing(store, batch, error):
     def change(state):
         raise error

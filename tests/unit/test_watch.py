@@ -241,7 +241,7 @@ def test_a_state_that_cannot_be_read_for_a_while_is_told_once_and_does_not_end_i
         if len(recorder_sees) == 3:
             store.update(lambda state: transitions.start(state, "2026-02-01T00:00:00Z", "base"))
             monkeypatch.setattr(onlooker, "read", readable)
-        raise StateUnusable("the disk is away")
+        raise StateUnusable("the disk is away", "disk-trouble")
 
     recorder_sees: list[int] = []
     _, recorder = followed(hide, lambda: None)

@@ -50,7 +50,8 @@ class Occasion:
                 from ..errors import Misuse
 
                 raise Misuse(
-                    f"What Claude Code told it ({len(self.raw)} bytes) is not a JSON object, or too large a one."
+                    f"What Claude Code told it ({len(self.raw)} bytes) is not a JSON object, or too large a one.",
+                    "installation",
                 )
             self._payload = data
         return self._payload

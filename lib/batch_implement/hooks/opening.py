@@ -45,13 +45,14 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
         if not caller.in_client:
             raise Refused(
                 "Claude Code did not say which session this is, so the batch could not be told whose it is. Update "
-                "Claude Code."
+                "Claude Code.",
+                "installation",
             )
         return command(occasion, caller, occasion.text("command_args"))
     except BatchError as error:
         asked = f"/{name[len(PLUGIN) :]} {occasion.text('command_args')}".strip()
         audit.refusal(occasion.project, asked, error)
-        return _block(error.message)
+        return _block(f"{error.message}\n{error.more('/batchctl')}")
     except OSError as error:
         return _block(f"{error.filename or 'The system'}: {error.strerror}. Nothing was started.")
 
@@ -73,13 +74,15 @@ def _words(text: str) -> List[str]:
     if len(text) > LONGEST:
         raise Misuse(
             f"The arguments have {len(text):,} characters; at most {LONGEST:,} are read. Put a long text into a file "
-            "and name that."
+            "and name that.",
+            "usage",
         )
     try:
         return shlex.split(text)
     except ValueError as error:
         raise Misuse(
-            f"The arguments cannot be read ({error}): put a name or command that has quotes or blanks in quotes."
+            f"The arguments cannot be read ({error}): put a name or command that has quotes or blanks in quotes.",
+            "usage",
         ) from error
 
 
@@ -93,13 +96,15 @@ def _batch_implement(occasion: Occasion, caller: Caller, typed: str) -> Dict[str
     if "-h" in words or "--help" in words:
         return _block(parser.format_help().rstrip())
     if not words:
-        raise Misuse(f"{sources.MISSING}\n`/batch-implement --help` shows what can be given.")
+        raise Misuse(f"{sources.MISSING}\n`/batch-implement --help` shows what can be given.", "usage")
     options = parser.parse_args(words)
     project = occasion.project
     if options.resume is not None:
         if options.file is not None:
             raise Misuse(
-                f"--resume goes on with the batch that is here; {options.file!r} would start another. Give one of them."
+                f"--resume goes on with the batch that is here; {options.file!r} would start another. Give one of "
+                "them.",
+                "usage",
             )
         state = personverbs.resume(
             project, caller, options.resume or None, unattended=caller.unattended or options.unattended
@@ -126,15 +131,19 @@ def _auto_implement(occasion: Occasion, caller: Caller, typed: str) -> Optional[
             raise Refused(
                 f"Batch {state['batch_id']} is under way ({reminder.progress(state)}), and this is not its open "
                 "feature. Add it to the batch (`batchctl add FILE`), or wait for the end; `/batch-implement --resume` "
-                "goes on."
+                "goes on.",
+                "batch-unfinished",
             )
         return None
     if not text:
-        raise Misuse("Say what to implement: `/auto-implement TEXT`. For a list of features: `/batch-implement FILE`.")
+        raise Misuse(
+            "Say what to implement: `/auto-implement TEXT`. For a list of features: `/batch-implement FILE`.", "usage"
+        )
     if len(text) > features.MAX_FEATURE_CHARS:
         raise Misuse(
             f"The text has {len(text)} characters; a feature has at most {features.MAX_FEATURE_CHARS}. Put the details "
-            "into a file and name it."
+            "into a file and name it.",
+            "features-line",
         )
     found = sources.Found(features.Listing([features.Feature(text, 0)], {}), "-", [])
     personverbs.create(project, caller, found, {"unattended": caller.unattended})

@@ -19,7 +19,7 @@ import time
 from typing import Any, Dict, Tuple
 
 from .. import clock, failures, gitrepo, model, paths, policies, process, sessions, transitions, workerverbs
-from ..errors import BatchError
+from ..errors import MORE, BatchError
 from ..paths import Project
 from ..store import Store
 from . import cache, client, logs, worktrees
@@ -228,6 +228,7 @@ def _done(project: Project, stopped: threading.Event) -> str:
     else:
         process.end_marked(project.root)
         return ""
+    said = said.partition(f"\n{MORE}")[0]  # the next attempt is told, which is the model
     return said.replace("batchctl: ", "", 1).strip() if asked.returncode != 0 else ""
 
 

@@ -89,7 +89,7 @@ def _asked(repository: str, *words: str) -> str:
     try:
         return gitrepo.ask(repository, *words, timeout_s=FETCH_S).stdout
     except BatchError as error:
-        raise Unreachable(error.message) from error
+        raise Unreachable(error.message, "cluster-unreachable") from error
 
 
 def push(here: Brought, job: Job, commit: str) -> None:
@@ -106,8 +106,11 @@ def push(here: Brought, job: Job, commit: str) -> None:
         return
     words = " ".join(f"{answer.stdout} {answer.stderr}".split())[-500:]
     if "stale info" in words:
-        raise Superseded(f"Somebody else has pushed {job.branch} meanwhile; what they pushed is looked at instead.")
-    raise Unreachable(f"{job.branch} could not be pushed: {words}")
+        raise Superseded(
+            f"Somebody else has pushed {job.branch} meanwhile; what they pushed is looked at instead.",
+            "cluster-unreachable",
+        )
+    raise Unreachable(f"{job.branch} could not be pushed: {words}", "cluster-unreachable")
 
 
 def settled(here: Brought, job: Job, verdict: Dict[str, Any]) -> Dict[str, Any]:

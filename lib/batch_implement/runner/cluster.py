@@ -87,7 +87,8 @@ class Crew:
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise Refused(
                 f"The scheduler {self.address} cannot be reached: {error}. Is it running, and may this machine connect "
-                "to it?"
+                "to it?",
+                "cluster-unreachable",
             ) from error
         if self.batch_id:
             client.subscribe_topic(task.topic(self.batch_id), self._heard)
@@ -202,7 +203,10 @@ class Crew:
             "--no-write-fetch-head", self.remote, f"+{ref}:{ref}", timeout_s=FETCH_S,
         )  # fmt: skip
         if not gitrepo.has(root, commit, ref):
-            raise BatchError(f"{job.branch} on the remote has not the commit {commit} that its worker verified.")
+            raise BatchError(
+                f"{job.branch} on the remote has not the commit {commit} that its worker verified.",
+                "cluster-unreachable",
+            )
 
     def _kept(self, job: Job, outcome: Outcome) -> Outcome:
         """The outcome with the logs that came with it in a folder here."""
@@ -268,7 +272,8 @@ def distributed() -> Any:
     except ImportError as error:
         raise Refused(
             "--cluster needs dask.distributed, which this Python has not. `pip install 'batch-implement[cluster]'`, or "
-            "`pip install distributed` where batch-implement is a checkout; docs/cluster.md tells the rest."
+            "`pip install distributed` where batch-implement is a checkout; docs/cluster.md tells the rest.",
+            "cluster-setup",
         ) from error
     return package
 
@@ -283,7 +288,7 @@ def _of_file(path: str) -> str:
             return str(json.load(file)["address"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Refused(
-            f"{path} is no scheduler file of Dask (`dask scheduler --scheduler-file PATH` writes one)."
+            f"{path} is no scheduler file of Dask (`dask scheduler --scheduler-file PATH` writes one).", "cluster-setup"
         ) from error
 
 
@@ -299,7 +304,8 @@ def refuse_open(address: str) -> None:
         raise Refused(
             f"{address} is not encrypted: whoever can reach it can run commands on all of its machines, and read what "
             "is sent. Give the scheduler and its workers certificates and take tls:// (docs/cluster.md), or say "
-            "`--insecure-cluster` if the network itself is closed."
+            "`--insecure-cluster` if the network itself is closed.",
+            "cluster-unencrypted",
         )
 
 
@@ -309,7 +315,7 @@ def _over_ssh(path: str, slots: int, *, insecure: bool) -> Any:
         hosts = [line.split("#")[0].strip() for line in file]
     hosts = [host for host in hosts if host]
     if not hosts:
-        raise Refused(f"{path} names no host. Write one a line; the first has the scheduler, too.")
+        raise Refused(f"{path} names no host. Write one a line; the first has the scheduler, too.", "cluster-setup")
     import dask
 
     encrypted = bool(dask.config.get("distributed.comm.require-encryption", None))
@@ -322,9 +328,11 @@ def _over_ssh(path: str, slots: int, *, insecure: bool) -> Any:
             scheduler_options={"protocol": "tls://"} if encrypted else {},
         )
     except ImportError as error:
-        raise Refused("--cluster ssh: needs asyncssh: `pip install asyncssh`.") from error
+        raise Refused("--cluster ssh: needs asyncssh: `pip install asyncssh`.", "cluster-setup") from error
     except (OSError, RuntimeError) as error:
-        raise Refused(f"A cluster could not be started on {', '.join(hosts[:5])}: {error}") from error
+        raise Refused(
+            f"A cluster could not be started on {', '.join(hosts[:5])}: {error}", "cluster-unreachable"
+        ) from error
 
 
 def remote_of(root: str) -> str:
@@ -336,7 +344,9 @@ def remote_of(root: str) -> str:
     known = gitrepo.ask(root, "remote").stdout.split()
     name = next((each for each in (named, "origin", *known) if each in known), None)
     if name is None:
-        raise Refused("There is no git remote. Workers share nothing else: `git remote add origin URL`.")
+        raise Refused(
+            "There is no git remote. Workers share nothing else: `git remote add origin URL`.", "cluster-setup"
+        )
     return without_secret(gitrepo.ask(root, "remote", "get-url", "--push", name).stdout.strip(), root)
 
 

@@ -46,7 +46,8 @@ def run(
     if caller.in_client:
         raise Refused(
             "`batchctl run` takes a night and starts clients of its own: run it in a terminal of yours. In here "
-            "`/batch-implement` does the same with this client."
+            "`/batch-implement` does the same with this client.",
+            "own-terminal",
         )
     given = options.of(typed, cwd)
     if given.resume is None:
@@ -92,7 +93,8 @@ def _checked(
     if stoppers:
         raise Refused(
             "The night would be stopped; nothing was started. Mend this, then the same again (`--dry-run` shows all "
-            "that was looked at):\n" + "\n".join(f"  {line}" for line in stoppers)
+            "that was looked at):\n" + "\n".join(f"  {line}" for line in stoppers),
+            "preflight",
         )
     if found is not None:
         personverbs.create(project, caller, found, policy, infer_order=typed.infer_order, replace=typed.replace)
@@ -102,7 +104,9 @@ def _checked(
 def _refuse_sources(typed: argparse.Namespace) -> None:
     named = [name for name in ("file", "issues", "label", "milestone") if getattr(typed, name) is not None]
     if named:
-        raise Misuse("--resume goes on with the batch that is here; a list would start another. Give one of them.")
+        raise Misuse(
+            "--resume goes on with the batch that is here; a list would start another. Give one of them.", "usage"
+        )
 
 
 def _night(

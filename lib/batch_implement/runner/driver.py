@@ -140,7 +140,8 @@ class Driver:
             self.why = "somebody else took the batch over"
             raise Refused(
                 f"Batch {self.batch_id} in {self.project.root} is not this run's any more: somebody took it over or "
-                "replaced it. What was under way is ended; see `batchctl status`."
+                "replaced it. What was under way is ended; see `batchctl status`.",
+                "run-stopped",
             )
         return state
 

@@ -85,8 +85,10 @@ def forward(repository: str, branch: str, ready: Ready) -> None:
     )  # fmt: skip
     if moved.returncode != 0:
         if _head_of(repository, branch) == ready.head:
-            raise Refused(f"`git update-ref` of {branch} failed in {repository}: {moved.stderr.strip()[:300]}")
-        raise Moved(f"{branch} is not at {ready.head[:12]} any more: somebody else moved it.")
+            raise Refused(
+                f"`git update-ref` of {branch} failed in {repository}: {moved.stderr.strip()[:300]}", "run-branch"
+            )
+        raise Moved(f"{branch} is not at {ready.head[:12]} any more: somebody else moved it.", "run-branch")
 
 
 def _head_of(repository: str, branch: str) -> str:
@@ -94,7 +96,8 @@ def _head_of(repository: str, branch: str) -> str:
     if head is None:
         raise Refused(
             f"The batch's branch {branch} is gone from {repository}. If it was removed by mistake, `git reflog` knows "
-            f"its commit: `git branch {branch} COMMIT`, then `batchctl run --resume`."
+            f"its commit: `git branch {branch} COMMIT`, then `batchctl run --resume`.",
+            "run-branch",
         )
     return head
 
@@ -126,11 +129,13 @@ def _rebased(folder: str, head: str, commit: str) -> str:
     gitrepo.ask(folder, "rebase", "--abort", fails=True)
     if not files:
         raise CannotMerge(
-            f"Its commits cannot be put onto {head[:12]}: `git rebase` said: {answer.stderr.strip()[-500:]}"
+            f"Its commits cannot be put onto {head[:12]}: `git rebase` said: {answer.stderr.strip()[-500:]}",
+            "merge-conflict",
         )
     raise CannotMerge(
         f"Its commit {at[:12] or commit[:12]} conflicts with what was merged meanwhile ({head[:12]}), in "
-        f"{gitrepo.listed(files)}. This attempt begins on that: do the feature again on top of it."
+        f"{gitrepo.listed(files)}. This attempt begins on that: do the feature again on top of it.",
+        "merge-conflict",
     )
 
 
@@ -152,11 +157,12 @@ def _verified(folder: str, command: str, timeout_s: int, log: str, stopped: thre
         run.wait()
     seconds = time.monotonic() - began
     if ended is None and stopped.is_set():
-        raise Stopped("The run was stopped while a feature was verified on the batch's branch.")
+        raise Stopped("The run was stopped while a feature was verified on the batch's branch.", "run-stopped")
     if ended == 0:
         return {"command": command, "exit_code": 0, "seconds": round(seconds, 3), "log": log}
     how = f"did not end within {timeout_s} s" if ended is None else f"failed with exit status {ended}"
     raise CannotMerge(
         f"On top of what was merged meanwhile the verify command `{command[:200]}` {how}, though it passed before. "
-        f"This attempt begins on that: see what does not fit. The end of its output (data):\n{evidence.tail(log)}"
+        f"This attempt begins on that: see what does not fit. The end of its output (data):\n{evidence.tail(log)}",
+        "merge-conflict",
     )

@@ -80,11 +80,11 @@ def of(namespace: argparse.Namespace, cwd: str) -> Options:
     for name in ("worker", "client", "model", "notify", "worktrees", "cluster"):
         value = typed[name]
         if value is not None and (not value.strip() or "\0" in value):
-            raise Misuse(f"--{name} is empty or no text. Give it a value, or leave it out.")
+            raise Misuse(f"--{name} is empty or no text. Give it a value, or leave it out.", "usage")
     if typed["worker"]:
         useless = [f"--{name.replace('_', '-')}" for name in _OF_THE_CLIENT if typed[name] is not None]
         if useless:
-            raise Misuse(f"--worker takes the place of Claude Code, so {', '.join(useless)} would do nothing.")
+            raise Misuse(f"--worker takes the place of Claude Code, so {', '.join(useless)} would do nothing.", "usage")
     if typed["client"] and os.sep in typed["client"]:
         typed["client"] = _absolute(typed["client"], cwd)
     if typed["worktrees"]:
@@ -92,7 +92,7 @@ def of(namespace: argparse.Namespace, cwd: str) -> Options:
     if typed["cluster"]:
         typed["cluster"] = _cluster(typed["cluster"], cwd)
     elif typed["resume"] is None and (typed["slots"] or typed["insecure_cluster"]):
-        raise Misuse("--slots and --insecure-cluster are about a cluster. Name it: `--cluster WHERE`.")
+        raise Misuse("--slots and --insecure-cluster are about a cluster. Name it: `--cluster WHERE`.", "usage")
     return Options(**typed)
 
 
@@ -105,7 +105,8 @@ def _cluster(given: str, cwd: str) -> str:
     if not os.path.isfile(path):
         raise Misuse(
             f"--cluster: there is no file {path}. Give a scheduler's address (`tls://HOST:8786`), the scheduler file "
-            "that it wrote, or `ssh:hosts.txt`."
+            "that it wrote, or `ssh:hosts.txt`.",
+            "cluster-setup",
         )
     return way + path
 

@@ -89,7 +89,10 @@ def open_for_batch(project: Project, state: State, report_markdown: str) -> Dict
         record["remote"] = remote_of(root, place)
         record["sha"] = gitrepo.tip(root, run["branch"])
         if record["sha"] is None:
-            raise Refused(f"The branch {run['branch']} is gone from {root}: there is nothing to open a request for.")
+            raise Refused(
+                f"The branch {run['branch']} is gone from {root}: there is nothing to open a request for.",
+                "pull-request",
+            )
         base = place.default_branch
         if run["target"] and run["target"] != base and _over_there(root, record["remote"], run["target"]):
             base = run["target"]
@@ -108,7 +111,10 @@ def open_for_feature(project: Project, state: State, index: int) -> Dict[str, An
     record = _new_record(_branch_of(state, index))
     try:
         if not _commits(state, index):
-            raise Refused(f"Feature {index + 1} has no commit of its own: there is nothing to open a pull request for.")
+            raise Refused(
+                f"Feature {index + 1} has no commit of its own: there is nothing to open a pull request for.",
+                "pull-request",
+            )
         place = gh.repository(root)
         record["remote"] = remote_of(root, place)
         needs = [need for need in state["feature_dependencies"].get(key(index), ()) if _commits(state, need)]
@@ -150,9 +156,14 @@ def _words(error: Exception) -> str:
 def remote_of(root: str, place: gh.Repository) -> str:
     """The remote that branches are pushed to. Refused when there is none, or nothing on the other side yet."""
     if not place.remotes:
-        raise Refused(f"No git remote in {root} stands for {place.url}. Add it: `git remote add origin {place.url}`.")
+        raise Refused(
+            f"No git remote in {root} stands for {place.url}. Add it: `git remote add origin {place.url}`.",
+            "pull-request",
+        )
     if not place.default_branch:
-        raise Refused(f"{place.url} has no default branch yet. Push one first; it is never done from here.")
+        raise Refused(
+            f"{place.url} has no default branch yet. Push one first; it is never done from here.", "pull-request"
+        )
     return place.remotes[0]
 
 
@@ -162,7 +173,10 @@ def _opened(
     """The record of a pull request that is there after this, newly opened or from before."""
     branch, sha = record["branch"], record["sha"]
     if branch in (place.default_branch, base):
-        raise Refused(f"{branch} is the branch that the pull request would go into; it is never pushed to from here.")
+        raise Refused(
+            f"{branch} is the branch that the pull request would go into; it is never pushed to from here.",
+            "pull-request",
+        )
     if _over_there(root, record["remote"], branch) != sha:
         _push(root, record["remote"], sha, branch)
     body = _bounded(text)
@@ -272,7 +286,8 @@ def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
     raise Refused(
         f"The commits of feature {index + 1} do not stand without the others' ({why}): it builds on one that the list "
         "does not say it needs. It is on the batch's branch; open a pull request for that (`batchctl run --resume "
-        "--pr`), or one by hand."
+        "--pr`), or one by hand.",
+        "pull-request",
     )
 
 
@@ -318,7 +333,7 @@ def _refusal(what: str, words: str, remote: str, branch: str) -> Refused:
     said = publishing.operations("git push", words, succeeded=False)["push"]["error"]
     known = (remedy for signs, remedy in _REMEDIES if any(sign in said.lower() for sign in signs))
     remedy = next(known, "Try `git push` by hand to see more.").format(remote=remote, branch=branch)
-    return Refused(f"{what}. {remedy} git said: {' '.join(listing.clean(said).split())}")
+    return Refused(f"{what}. {remedy} git said: {' '.join(listing.clean(said).split())}", "pull-request")
 
 
 def _git(root: str, *arguments: str) -> tuple[int, str, str]:
@@ -335,7 +350,8 @@ def _git(root: str, *arguments: str) -> tuple[int, str, str]:
     except subprocess.TimeoutExpired:
         raise Refused(
             f"`git {arguments[0]}` did not end within {PUSH_TIMEOUT_S} s and was ended. Is the remote slow, or does a "
-            "pre-push hook wait for something?"
+            "pre-push hook wait for something?",
+            "pull-request",
         ) from None
     finally:
         if run.poll() is None:

@@ -68,14 +68,17 @@ def _batch_branch(root: str, branch: str) -> str:
     """Make the batch's branch at HEAD, or bring it up to HEAD; the commit it is at."""
     head = gitrepo.head(root)
     if head is None:
-        raise Refused(f"There is no commit in {root} to begin on. Commit something, then start again.")
+        raise Refused(
+            f"There is no commit in {root} to begin on. Commit something, then start again.", "not-a-repository"
+        )
     known = gitrepo.tip(root, branch)
     if known and gitrepo.has(root, head, known):
         return known
     if known and not gitrepo.has(root, known, head):
         raise Refused(
             f"{branch}, which has what was done so far ({known[:12]}), and HEAD ({head[:12]}) have parted. Bring them "
-            f"together (`git merge {branch}`), then start again."
+            f"together (`git merge {branch}`), then start again.",
+            "run-branch",
         )
     gitrepo.ask(root, "update-ref", "-m", "batch: begin", f"refs/heads/{branch}", head, known or "0" * len(head))
     return head

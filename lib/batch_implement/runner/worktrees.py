@@ -111,7 +111,8 @@ def _is_there(repository: str, folder: str) -> bool:
     if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
         raise Refused(
             f"{folder} is in the way: it is no work tree of this repository. Move it away, or give another folder with "
-            "`--worktrees DIR`."
+            "`--worktrees DIR`.",
+            "run-branch",
         )
     return False
 
