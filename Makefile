@@ -30,7 +30,7 @@ test: tools
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 prove: tools
-	$(BIN)/python -m pytest -n $(JOBS) -m prove -rP tests/crash tests/property tests/fuzz
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m prove -rP tests/fuzz tests/crash tests/property
 
 long: tools
 	$(BIN)/python -m pytest -n $(JOBS) -m prove tests/client tests/cluster tests/docs tests/unit
