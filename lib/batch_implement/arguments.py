@@ -248,7 +248,7 @@ def verbs() -> Parser:
     sub.add_argument("name", choices=model.PHASES, metavar="NAME", help=", ".join(model.PHASES))
     sub = verb(
         "done", "close the open feature when there is evidence for it", "batchctl done",
-        "It exits with 1 when something is missing, and says what; with 4 while verification still runs: call it again.",
+        "It exits with 1 when something is missing, and says what; with 4 while verification goes on: call it again.",
     )  # fmt: skip
     sub.add_argument("--no-change", metavar="REASON", help="why the feature needs no commit")
     sub.add_argument(
