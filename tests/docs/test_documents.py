@@ -16,8 +16,9 @@ from pages import PAGES, REPOSITORY
 
 # Whom a page may lead to; another is a decision, so it is named here first.
 HOSTS = {
-    "check-jsonschema.readthedocs.io", "distributed.dask.org", "jobqueue.dask.org", "keepachangelog.com",
-    "kubernetes.dask.org", "pre-commit.com", "python-jsonschema.readthedocs.io", "semver.org", "www.rfc-editor.org",
+    "check-jsonschema.readthedocs.io", "code.claude.com", "distributed.dask.org", "ghuntley.com", "github.com",
+    "jobqueue.dask.org", "keepachangelog.com", "kubernetes.dask.org", "paddo.dev", "pre-commit.com",
+    "python-jsonschema.readthedocs.io", "semver.org", "stevekinney.com", "www.rfc-editor.org",
 }  # fmt: skip
 
 
