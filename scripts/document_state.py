@@ -12,10 +12,11 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+import generated
+from generated import REPOSITORY
+
 DOCUMENT = REPOSITORY / "docs" / "state.md"
 SCHEMA = REPOSITORY / "schemas" / "batch_state.schema.json"
 MIGRATION = REPOSITORY / "lib" / "batch_implement" / "migration.py"
@@ -62,7 +63,7 @@ def fields() -> str:
     definitions = schema["definitions"]
     lines = ["| field | type | meaning |", "| --- | --- | --- |"]
     for name, kind, meaning in rows(schema, definitions):
-        lines.append(f"| `{name}` | {kind} | {meaning.replace('|', chr(92) + '|')} |")
+        lines.append(f"| `{name}` | {kind} | {generated.cell(meaning)} |")
     meanings = "; ".join(f"*{name}*: {entry['description'].rstrip('.')}" for name, entry in definitions.items())
     return "\n".join([*lines, "", f"The types by name: {meanings}."])
 
@@ -81,24 +82,8 @@ def rules() -> str:
 
 def written(text: str) -> str:
     """The document with its generated parts as they are to be."""
-    for name, part in (("fields", fields()), ("migration", rules())):
-        begin, end = f"<!-- {name}: written by scripts/document_state.py -->", f"<!-- {name}: end -->"
-        assert text.count(begin) == text.count(end) == 1, f"{DOCUMENT} lacks the marks of {name}"
-        text = text[: text.index(begin)] + f"{begin}\n{part}\n" + text[text.index(end) :]
-    return text
-
-
-def main(arguments: list[str]) -> int:
-    """Write or check; the exit status."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    new = written(text)
-    if arguments == ["--check"]:
-        if new != text:
-            print(f"{DOCUMENT} is not what {SCHEMA.name} and the migration say: run {Path(__file__).name}.")
-        return int(new != text)
-    DOCUMENT.write_text(new, encoding="utf-8")
-    return 0
+    return generated.written(DOCUMENT, text, "document_state.py", {"fields": fields(), "migration": rules()})
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(generated.write_or_check(DOCUMENT, sys.argv[1:], written))

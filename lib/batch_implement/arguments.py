@@ -72,10 +72,12 @@ def source_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a feature a line (.txt), a checklist (.md), .yaml or .json; - for standard input",
     )
-    parser.add_argument("--issues", nargs="+", metavar="N", help="these issues instead of a file, read with gh")
+    parser.add_argument("--issues", nargs="+", metavar="N", help="these issues, read with gh; quote '#74' in a shell")
     parser.add_argument("--label", metavar="NAME", help="the open issues with this label")
     parser.add_argument("--milestone", metavar="NAME", help="the open issues of this milestone")
-    parser.add_argument("--skip-unreadable", action="store_true", help="leave out issues that cannot be read")
+    parser.add_argument(
+        "--skip-unreadable", action="store_true", help="leave out issues that cannot be read; else they stop it"
+    )
 
 
 def batch_options(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +86,9 @@ def batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verify", metavar="CMD", help="shell command that must exit 0 on a feature's commit")
     parser.add_argument("--verify-timeout", metavar="SECONDS", type=_positive, help="end it after this long (1800)")
     parser.add_argument(
-        "--review", action="store_true", help="ask for a review of each feature by batch-implement:reviewer"
+        "--review",
+        action="store_true",
+        help="ask for a review of each feature's diff by the agent batch-implement:reviewer",
     )
     parser.add_argument(
         "--max-retries", metavar="N", type=_natural, help="retries of a feature after its first attempt (3)"
@@ -109,7 +113,7 @@ def batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replace", action="store_true", help="put an unfinished batch into history and start this one"
     )
-    parser.add_argument("--dry-run", action="store_true", help="show what would be done and write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done or refuse it; write nothing")
 
 
 def run_options(parser: argparse.ArgumentParser) -> None:
@@ -228,11 +232,11 @@ def verbs() -> Parser:
         dest="verb", metavar="VERB", parser_class=Parser, prog="batchctl", help=argparse.SUPPRESS
     )
 
-    def verb(name: str, text: str, example: str) -> argparse.ArgumentParser:
+    def verb(name: str, text: str, example: str, more: str = "") -> argparse.ArgumentParser:
         texts[name] = text
         sub = known.add_parser(
             name,
-            description=text[:1].upper() + text[1:] + ".",
+            description=f"{text[:1].upper()}{text[1:]}. {more}".rstrip(),
             epilog=f"Example: {example}",
             allow_abbrev=False,
         )
@@ -242,7 +246,10 @@ def verbs() -> Parser:
     verb("start", "open the next feature, or show the open one, and say what to do", "batchctl start")
     sub = verb("phase", "say what is being done now", "batchctl phase implement")
     sub.add_argument("name", choices=model.PHASES, metavar="NAME", help=", ".join(model.PHASES))
-    sub = verb("done", "close the open feature when there is evidence for it", "batchctl done")
+    sub = verb(
+        "done", "close the open feature when there is evidence for it", "batchctl done",
+        "It exits with 1 when something is missing, and says what; with 4 while verification goes on: call it again.",
+    )  # fmt: skip
     sub.add_argument("--no-change", metavar="REASON", help="why the feature needs no commit")
     sub.add_argument(
         "--wait", metavar="SECONDS", type=_natural, default=90, help="how long to wait for the verify command (90)"
@@ -259,8 +266,8 @@ def verbs() -> Parser:
         "record a question that was answered by a default",
         'batchctl decide "Which port?" "8080, as in the README"',
     )
-    sub.add_argument("question", metavar="QUESTION")
-    sub.add_argument("answer", metavar="ANSWER")
+    sub.add_argument("question", metavar="QUESTION", help="what nobody was there to answer")
+    sub.add_argument("answer", metavar="ANSWER", help="what was taken for its answer, and why")
     sub = verb("status", "show the batch", "batchctl status --watch")
     sub.add_argument("--watch", action="store_true", help="go on showing it until it is over, or Ctrl-C")
     verb("statusline", "print one line about the batch for Claude Code's status line", "batchctl statusline")
@@ -273,6 +280,7 @@ def verbs() -> Parser:
         "run",
         "drive a whole batch without you: a client for each feature, until all are done",
         "batchctl run features.txt --verify 'make test' --jobs 2",
+        "It exits with 0 when every feature is completed, else with 1.",
     )
     batch_options(sub)
     run_options(sub)
@@ -280,11 +288,11 @@ def verbs() -> Parser:
     source_options(sub)
     sub = verb("skip", "leave a feature out, and what needs it", 'batchctl skip 3 --reason "not wanted any more"')
     sub.add_argument("number", metavar="N", type=_positive, help="the feature's number, from 1")
-    sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it")
+    sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it (by a person)")
     sub = verb("retry", "bring failed or skipped features back; without numbers all that failed", "batchctl retry 2 5")
     sub.add_argument("numbers", metavar="N", nargs="*", type=_positive, help="feature numbers, from 1")
     sub = verb("pause", "let the batch wait and end its client's hold", "batchctl pause")
-    sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it")
+    sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it (by a person)")
     sub = verb("resume", "go on with a paused batch, or one whose client is gone", "batchctl resume")
     sub.add_argument("batch_id", nargs="?", metavar="ID", help="the batch, when you want to be sure which one")
     verb("abort", "end the batch and put it into history", "batchctl abort")
@@ -292,26 +300,33 @@ def verbs() -> Parser:
     sub = verb("log", "tell what happened to the batch, oldest first", "batchctl log --feature 3")
     sub.add_argument("--feature", metavar="N", type=_positive, help="of one feature only, by its number from 1")
     sub = verb(
-        "report",
-        "tell what became of a batch: outcomes, time line, cost",
-        "batchctl report --format html --output r.html",
+        "report", "tell what became of a batch: outcomes, time line, cost",
+        "batchctl report --format html --output report.html",
+    )  # fmt: skip
+    sub.add_argument(
+        "--format", choices=("md", "html", "json"), default="md", help="md for Markdown, html or json (md)"
     )
-    sub.add_argument("--format", choices=("md", "html", "json"), default="md", help="Markdown (md), html or json")
     sub.add_argument("--output", metavar="FILE", help="write it there; default: standard output")
     sub.add_argument(
         "batch_id", nargs="?", metavar="BATCH_ID", help="one from history; default: the batch that is here"
     )
     sub = verb(
-        "validate", "check state and features files against their schemas", "batchctl validate .claude/batch_state.json"
-    )
+        "validate", "check state and features files against their schemas",
+        "batchctl validate features.txt .claude/batch_state.json", "It exits with 1 when one of them is not valid.",
+    )  # fmt: skip
     sub.add_argument("files", nargs="*", metavar="FILE", help="default: the state of this project")
     sub.add_argument(
         "--format", choices=("text", "json", "github", "junit"), default="text",
-        help="text, json, github (annotations of a workflow) or junit (XML)",
+        help="text, json, github for annotations of a workflow or junit for XML (text)",
     )  # fmt: skip
     sub = verb("schema", "print a published schema", "batchctl schema batch_state")
-    sub.add_argument("name", nargs="?", default="batch_state", metavar="NAME", help="batch_state or features")
-    verb("doctor", "look for everything that would stop a batch", "batchctl doctor")
+    sub.add_argument(
+        "name", nargs="?", default="batch_state", metavar="NAME", help="batch_state or features (batch_state)"
+    )
+    verb(
+        "doctor", "look for everything that would stop a batch", "batchctl doctor",
+        "It exits with 1 when it found something that would.",
+    )  # fmt: skip
     top.epilog = _listed(texts)
     return top
 

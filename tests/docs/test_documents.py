@@ -2,33 +2,97 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+import subprocess
 from pathlib import Path
 
+import document_commands
 import document_state
+import pages
 import pytest
+from pages import PAGES, REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("examples/**/*.md")]
+# Whom a page may lead to; another is a decision, so it is named here first.
+HOSTS = {
+    "check-jsonschema.readthedocs.io", "code.claude.com", "distributed.dask.org", "ghuntley.com", "github.com",
+    "jobqueue.dask.org", "keepachangelog.com", "kubernetes.dask.org", "paddo.dev", "pre-commit.com",
+    "python-jsonschema.readthedocs.io", "semver.org", "stevekinney.com", "www.rfc-editor.org",
+}  # fmt: skip
 
 
-def anchors(page: Path) -> set[str]:
-    """The names that GitHub gives to a page's headings."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+def test_the_pages_are_all_that_the_repository_has() -> None:
+    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    corpora = [line for line in listed.stdout.splitlines() if line.startswith("tests/")]
+    assert sorted(set(listed.stdout.splitlines()) - set(corpora) - set(map(pages.name, PAGES))) == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def broken(page: Path, target: str) -> str:
+    """What is wrong with a link of a page; empty when it leads somewhere."""
+    if re.match(r"[a-z]+:", target):
+        return outside(target)
+    path, _, anchor = target.partition("#")
+    linked = (page.parent / path).resolve() if path else page
+    if REPOSITORY not in linked.parents or not linked.exists():
+        return "there is no such file"
+    return "" if not anchor or anchor in pages.anchors(linked) else "there is no such heading"
+
+
+def outside(address: str) -> str:
+    """What is wrong with an address in the world; that it answers is not looked at."""
+    host = re.match(r"https://([a-z0-9.-]+)(/\S*)?$", address)
+    if not host or address.endswith((".", ",", ":")):
+        return "it is not of the form https://HOST/PATH"
+    return "" if host[1] in HOSTS else "its host is not in HOSTS"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=pages.name)
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
-    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if target.startswith("https://"):
-            continue
-        path, _, anchor = target.partition("#")
-        linked = (page.parent / path).resolve() if path else page
-        assert linked.exists(), f"{page.name} links to {target}"
-        assert not anchor or anchor in anchors(linked), f"{page.name} links to {target}"
+    wrong = {target: broken(page, target) for target in pages.links(page)}
+    assert {target: why for target, why in wrong.items() if why} == {}
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("docs/no.md", "no such file"), ("../..", "no such file"), ("#no-heading", "no such heading"),
+        ("docs/state.md#no-heading", "no such heading"), ("http://pre-commit.com", "not of the form"),
+        ("https://pre-commit.com/.", "not of the form"), ("https://example.invalid/", "not in HOSTS"),
+    ],
+)  # fmt: skip
+def test_a_link_that_leads_nowhere_is_noticed(target: str, why: str) -> None:
+    assert why in broken(REPOSITORY / "README.md", target)
+
+
+def test_anchors_are_those_of_a_code_host(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A `b_c`: d, [e](f)\n## Twice\n## Twice\n```sh\n# no\n```\n[x](y)\n`[no](z)`\n", encoding="utf-8")
+    assert pages.anchors(page) == {"a-b_c-d-e", "twice", "twice-1"}
+    assert pages.links(page) == ["f", "y"]
+
+
+def test_the_index_of_docs_has_every_page_once() -> None:
+    index = [target for target in pages.links(REPOSITORY / "docs" / "README.md") if "/" not in target]
+    assert sorted(index) == sorted({path.name for path in (REPOSITORY / "docs").glob("*.md")} - {"README.md"})
+
+
+def test_the_sections_of_the_commands_page_are_those_of_parser_and_commands() -> None:
+    text = document_commands.DOCUMENT.read_text(encoding="utf-8")
+    assert document_commands.written(text) == text, "stale: run scripts/document_commands.py"
+
+
+def test_every_command_of_the_plugin_has_a_section_and_every_verb_one_group() -> None:
+    assert set(document_commands.EXAMPLES) == {path.stem for path in (REPOSITORY / "commands").glob("*.md")}
+    assert {*document_commands.parsers(), *document_commands.EXAMPLES} <= pages.anchors(document_commands.DOCUMENT)
+
+
+def test_every_argument_says_what_it_means_and_what_it_is_without_being_given() -> None:
+    for verb, parser in document_commands.parsers().items():
+        for action in parser._actions:
+            assert action.help, f"{verb}: {action.dest}"
+            if action.default not in (None, False, argparse.SUPPRESS):
+                assert f"({action.default})" in action.help, f"{verb}: {action.dest}"
 
 
 def test_the_tables_of_the_state_page_are_those_of_schema_and_migration() -> None:

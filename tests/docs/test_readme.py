@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shlex
@@ -10,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import document_commands
 import pytest
 from batch_implement import arguments, features
 from batch_implement.caller import PERSONS_VERBS
@@ -40,13 +40,6 @@ def first_word(cell: str) -> str:
     return cell.strip("`").split()[0]
 
 
-def options() -> dict[str, argparse.Action]:
-    """The options that a batch takes, by name."""
-    parser = argparse.ArgumentParser(add_help=False)
-    arguments.batch_options(parser)
-    return {action.option_strings[0]: action for action in parser._actions if action.option_strings}
-
-
 @pytest.fixture
 def todo(tmp_path: Path) -> Path:
     """The example as a git repository of one commit."""
@@ -69,32 +62,10 @@ def test_the_session_at_a_terminal_is_as_shown(todo: Path) -> None:
         assert re.fullmatch(pattern, done.stdout.rstrip("\n"), re.DOTALL), f"{command} says:\n{done.stdout}"
 
 
-def test_every_make_target_that_is_shown_exists() -> None:
-    targets = [line.split()[1] for block in blocks("sh") for line in block.splitlines() if line.startswith("make ")]
-    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-    assert {"demo", "test"} <= set(targets)
-    for target in targets:
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
-
-
 def test_the_features_file_that_is_shown_can_be_read(tmp_path: Path) -> None:
     (shown,) = [block for block in blocks("text") if block.startswith("# features.txt")]
     (tmp_path / "features.txt").write_text(shown, encoding="utf-8")
     assert len(features.read_file(str(tmp_path / "features.txt")).features) == 2
-
-
-def test_every_batch_command_that_is_shown_has_options_that_there_are() -> None:
-    shown = re.findall(r"/batch-implement (\S+\.txt [^\n\"]*)", "\n".join([*blocks("text"), *blocks("sh")]))
-    assert shown
-    for words in shown:
-        assert arguments.batch_command().parse_args(shlex.split(words)).verify
-
-
-def test_every_run_that_is_shown_here_or_in_its_guide_has_options_that_there_are() -> None:
-    guide = (REPOSITORY / "docs" / "overnight.md").read_text(encoding="utf-8")
-    shown = re.findall(r"^batchctl (run .*)$", "\n".join([*blocks("sh"), guide]), re.MULTILINE)
-    assert len(shown) > 4
-    assert all(arguments.read_verb(shlex.split(words)).verb == "run" for words in shown)
 
 
 def test_the_guide_of_runs_names_every_option_that_a_run_has_of_its_own() -> None:
@@ -104,16 +75,10 @@ def test_the_guide_of_runs_names_every_option_that_a_run_has_of_its_own() -> Non
     assert [name for name in parser._option_string_actions if f"{name}" not in guide] == []
 
 
-def test_the_option_table_is_the_programs() -> None:
-    assert {first_word(row[0]) for row in table("option")} == set(options())
-
-
-def test_the_verb_table_is_the_programs() -> None:
-    (verbs,) = [action for action in arguments.verbs()._actions if isinstance(action, argparse._SubParsersAction)]
-    rows = {first_word(row[0]): row[1] for row in table("verb")}
-    assert list(rows) == list(verbs.choices)
-    assert {verb for verb, whose in rows.items() if whose == "person"} == PERSONS_VERBS & set(rows)
-    assert all(whose in ("person", "model", "anyone") for whose in rows.values())
+def test_the_verb_table_names_only_verbs_and_all_that_a_person_steers_with() -> None:
+    named = {first_word(word) for row in table("verb") for word in re.findall(r"`[^`]+`", row[0])}
+    assert named <= set(document_commands.parsers())
+    assert named >= PERSONS_VERBS - {"issues"}
 
 
 def test_the_command_table_names_the_commands_that_there_are() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shlex
 import subprocess
 import sys
 
@@ -72,16 +71,6 @@ def test_every_verb_explains_itself_with_an_example_and_its_options(typed, verb)
     assert f"Example: batchctl {verb}" in out
     assert f"usage: batchctl {verb}" in out
     assert "--json" in out
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_example_of_every_verb_can_be_read(verb, capsys):
-    with pytest.raises(SystemExit):
-        arguments.verbs().parse_args([verb, "--help"])
-    example = capsys.readouterr().out.split("Example: ")[1]
-    words = shlex.split(example)
-    assert words[0] == "batchctl"
-    assert arguments.verbs().parse_args(words[1:]).verb == verb
 
 
 def test_the_verbs_are_all_listed_and_their_number_is_known(typed):

@@ -1,0 +1,137 @@
+"""Write the generated parts of docs/commands.md: the commands, from commands/*.md, and the verbs, from their parser.
+
+python3 scripts/document_commands.py            rewrites what lies between the marks
+python3 scripts/document_commands.py --check    changes nothing; exits with 1 when it would
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+
+import generated
+from generated import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "lib"))
+
+from batch_implement import arguments
+from batch_implement.caller import PERSONS_VERBS
+
+DOCUMENT = REPOSITORY / "docs" / "commands.md"
+EXAMPLES = {
+    "batch-implement": "/batch-implement features.txt --verify 'make test'",
+    "auto-implement": "/auto-implement Let the list show what is overdue",
+    "batchctl": "/batchctl status",
+}
+MODELS_VERBS = frozenset(dict(arguments.GROUPS)["For the model, feature by feature"])
+EVERYWHERE = frozenset(("--help", "--json"))  # told once, above the verbs
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """The parser of every verb, in the order of `batchctl help`."""
+    (known,) = (a.choices for a in arguments.verbs()._actions if isinstance(a, argparse._SubParsersAction))
+    return {verb: known[verb] for _, verbs in arguments.GROUPS for verb in verbs}
+
+
+def example(parser: argparse.ArgumentParser) -> str:
+    """The example that a verb's help gives."""
+    return (parser.epilog or "").removeprefix("Example: ")
+
+
+def whose(verb: str) -> str:
+    """Who gives a verb."""
+    if verb in PERSONS_VERBS:
+        return "For a person."
+    return "For the model." if verb in MODELS_VERBS else "For anyone."
+
+
+def usage(parser: argparse.ArgumentParser) -> str:
+    """How a verb is called, on one line, without what holds everywhere; of many options only that there are some."""
+    words = [parser.prog]
+    given = [action for action in parser._actions if action.option_strings and name_of(action) not in EVERYWHERE]
+    words += ["[OPTIONS]"] if len(given) > 4 else map(option_in_usage, given)
+    words += [value(action) for action in parser._actions if not action.option_strings]
+    return " ".join(words)
+
+
+def value(action: argparse.Action) -> str:
+    """What an option or argument takes, as a person types it; empty for nothing."""
+    if action.nargs == 0:
+        return ""
+    name = str(action.metavar or "|".join(map(str, action.choices or ())))
+    return {"?": f"[{name}]", "+": f"{name} ...", "*": f"[{name} ...]"}.get(str(action.nargs), name)
+
+
+def option_in_usage(action: argparse.Action) -> str:
+    """An option with what it takes, in brackets when it may be left out."""
+    words = f"{action.option_strings[0]} {value(action)}".rstrip()
+    return words if action.required else f"[{words}]"
+
+
+def name_of(action: argparse.Action) -> str:
+    """An option's name, or an argument's."""
+    return action.option_strings[-1] if action.option_strings else action.dest
+
+
+def table(parser: argparse.ArgumentParser, known: frozenset[str] = frozenset()) -> Iterator[str]:
+    """The lines of the table of a parser's arguments and options beyond those known; none when there are no others."""
+    own = [action for action in parser._actions if name_of(action) not in known | EVERYWHERE]
+    if own:
+        yield from ("", "| argument | what it says |", "| --- | --- |")
+    for action in own:
+        name = f"{action.option_strings[0] if action.option_strings else ''} {value(action)}".strip()
+        yield f"| `{generated.cell(name)}` | {generated.cell(action.help or '')} |"
+
+
+def verbs() -> str:
+    """A section for each verb, by whose they are."""
+    lines: list[str] = []
+    for group, names in arguments.GROUPS:
+        lines += [f"## {group}", ""]
+        for verb in names:
+            parser = parsers()[verb]
+            lines += [f"### {verb}", "", f"Usage: `{usage(parser)}`", "", f"{whose(verb)} {parser.description}"]
+            shared = of_a_batch() if of_a_batch() <= set(map(name_of, parser._actions)) else frozenset()
+            own = list(table(parser, shared))
+            if shared:
+                beyond = ", and these:" if own else "."
+                lines += ["", f"It takes the file and the options of [/batch-implement](#batch-implement){beyond}"]
+            lines += [*own, "", "```sh", example(parser), "```", ""]
+    return "\n".join(lines[:-1])
+
+
+def of_a_batch() -> frozenset[str]:
+    """The arguments that every new batch takes."""
+    parser = arguments.Parser(add_help=False)
+    arguments.batch_options(parser)
+    return frozenset(map(name_of, parser._actions))
+
+
+def front_matter(command: str) -> dict[str, str]:
+    """What stands above the text of a command."""
+    text = (REPOSITORY / "commands" / f"{command}.md").read_text(encoding="utf-8")
+    return dict(re.findall(r"^([a-z-]+): (.*)$", text.split("---\n")[1], re.MULTILINE))
+
+
+def commands() -> str:
+    """A section for each command of Claude Code."""
+    lines: list[str] = []
+    for command, shown in EXAMPLES.items():
+        known = front_matter(command)
+        lines += [f"## /{command}", "", f"Usage: `/{command} {known['argument-hint']}`", "", known["description"]]
+        if command == "batch-implement":
+            lines += table(arguments.batch_command())
+        lines += ["", "```text", shown, "```", ""]
+    return "\n".join(lines[:-1])
+
+
+def written(text: str) -> str:
+    """The document with its generated parts as they are to be."""
+    parts = {"commands": commands(), "verbs": verbs()}
+    return generated.written(DOCUMENT, text, "document_commands.py", parts)
+
+
+if __name__ == "__main__":
+    sys.exit(generated.write_or_check(DOCUMENT, sys.argv[1:], written))
