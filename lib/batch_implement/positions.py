@@ -12,9 +12,11 @@ stands where its name begins. Lines end in `\\n`; lines and columns count from 1
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
+from itertools import islice
 from typing import NamedTuple
 
-from .document import MAX_DEPTH, TOKEN
+from .document import MAX_DEPTH, MAX_EVENTS, TOKEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class Positions:
         self.offsets: Dict[Steps, int] = {}
         self.repeated: List[Tuple[Steps, Position]] = []
         self.fault: Optional[Position] = None
+        self._breaks = [place for place, mark in enumerate(text) if mark == "\n"]
 
     def at(self, steps: Steps) -> Optional[Position]:
         """Where a value stands; the nearest one around it where it is not there. None when nothing was read."""
@@ -47,7 +50,8 @@ class Positions:
 
     def position(self, offset: int) -> Position:
         """The line and column of an offset in the text."""
-        return Position(self.text.count("\n", 0, offset) + 1, offset - self.text.rfind("\n", 0, offset))
+        above = bisect_right(self._breaks, offset - 1)
+        return Position(above + 1, offset - (self._breaks[above - 1] if above else -1))
 
     def features_on(self, line: int) -> List[Steps]:
         """The steps to each feature of a features file that begins on a line."""
@@ -109,7 +113,8 @@ def _of_yaml(found: Positions, name: str) -> Iterator[Tuple[Steps, int]]:
     path: List[Any] = []
     is_name: List[bool] = []  # of each open list False; of each mapping whether a name comes next
     try:
-        for event in yaml.parse(found.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        events = yaml.parse(found.text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        for event in islice(events, MAX_EVENTS):
             if isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
                 path.pop()
                 is_name.pop()

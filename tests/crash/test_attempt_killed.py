@@ -28,7 +28,7 @@ WORKER = (
     "cat > /dev/null; for pid in $(cat ../pids 2>/dev/null); do "
     "grep -qs '^State:.[^ZX]' /proc/$pid/status && echo $pid >> ../met; done; "
     "echo $$ >> ../pids; sleep 0.2; echo x > work.txt; sleep 0.2; git add work.txt; "
-    "git diff --cached --quiet || git commit -qm Work; sleep 0.2"
+    "git diff --cached --quiet || git commit -qm Work; sleep 0.8"
 )
 SEEN: dict[str, Callable[[Job], bool]] = {
     "the folder": lambda job: os.path.exists(job.worktree),
