@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
 import threading
@@ -60,6 +61,7 @@ class Crew:
         self.pushed: Optional[str] = None
         self.waiting: Dict[str, Any] = {}
         distributed()
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its tracebacks: `_connected` tells it
         self.patience_s = _patience_s()
         try:
             self.address = self._address()
