@@ -32,7 +32,11 @@ WRONG = {
         '{"kind": INTERRUPTED, "message": error.message, "failure_class": "network"}',
         '{"kind": FAILED, "message": error.message, "failure_class": "network"}',
     ),
-    "any scheduler will do": ("runner/cluster.py", 'if way not in ("tls", "wss") and not alone:', "if False:"),
+    "any scheduler will do": (
+        "runner/cluster.py",
+        'if way not in ("tls", "wss") and not hosts.is_loopback(host):',
+        "if False:",
+    ),
     "the remote's address is sent as it is": (
         "runner/cluster.py",
         'if way in ("http", "https"):',

@@ -15,8 +15,9 @@ from there. A task is the job as JSON, without anything of this process's enviro
 
 from __future__ import annotations
 
-import ipaddress
+import contextlib
 import json
+import logging
 import os
 import sys
 import threading
@@ -29,8 +30,8 @@ from ..doctor import BAD, GOOD
 from ..errors import BatchError, Refused
 from ..model import key
 from ..paths import Project
+from . import hosts, task, worktrees
 from . import job as jobs
-from . import task, worktrees
 from .job import COMPLETED, LOST, Job, Outcome
 from .options import Options
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 HOW_TO = "start them with `--resources claude=N --nthreads N`, or give `--slots N`."
 CONNECT_S = 30
-PATIENCE_S = 900  # for a scheduler that is gone
+PATIENCE = "15m"  # for a scheduler that is gone; Dask's setting `batch-implement.patience` has another
 FETCH_S = 600
 MOST_DELETED = 500
 
@@ -54,23 +55,30 @@ class Crew:
         self.project, self.wish, self.batch_id = project, wish, ""
         self.remote = remote_of(project.root)
         self.own: Any = None
-        self.address = self._address()
-        self.place = f"cluster {self.address}"
+        self.client: Any = None
         self.places: Dict[str, str] = {}
         self.lock, self.pushing, self.gone = threading.Lock(), threading.Lock(), threading.Event()
         self.pushed: Optional[str] = None
         self.waiting: Dict[str, Any] = {}
-        self.client = self._client()
-        self._await_worker()
-        if wish.slots:
-            self.client.run(task.set_slots, wish.slots)
-        self.slots = self._slots()
+        distributed()
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its tracebacks: `_connected` tells it
+        self.patience_s = _patience_s()
+        try:
+            self.address = self._address()
+            self.place = f"cluster {self.address}"
+            self.client = self._client()
+            self._await_worker()
+            if wish.slots:
+                self._asked(task.set_slots, wish.slots)
+            self.slots = self._slots()
+        except BaseException:  # Ctrl-C, too: what was started on other machines would stay there
+            self.close()
+            raise
 
     # -- the connection --------------------------------------------------------------------------------------------
 
     def _address(self) -> str:
         given = self.wish.cluster or ""
-        distributed()
         if given.startswith("ssh:"):
             self.own = _over_ssh(given[4:], self.wish.slots or 1, insecure=bool(self.wish.insecure_cluster))
             return str(self.own.scheduler_address)
@@ -79,20 +87,30 @@ class Crew:
             refuse_open(address)
         return address
 
-    def _client(self) -> Any:
+    def _client(self, timeout_s: float = CONNECT_S) -> Any:
         try:
             client = distributed().Client(
-                self.address, timeout=CONNECT_S, set_as_default=False, name="batch-implement"
+                self.address, timeout=timeout_s, set_as_default=False, name="batch-implement"
             )  # fmt: skip
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
-            raise Refused(
-                f"The scheduler {self.address} cannot be reached: {error}. Is it running, and may this machine connect "
-                "to it?",
-                "cluster-unreachable",
-            ) from error
+        except Exception as error:  # bare ones of Dask and of ssl among them
+            raise self._unreachable(error) from error
         if self.batch_id:
             client.subscribe_topic(task.topic(self.batch_id), self._heard)
         return client
+
+    def _unreachable(self, error: Exception) -> Refused:
+        return Refused(
+            f"The scheduler {self.address} cannot be reached: {error or type(error).__name__}. Is it running, and may "
+            "this machine connect to it?",
+            "cluster-unreachable",
+        )
+
+    def _asked(self, *what: Any, **how: Any) -> Any:
+        """What each worker answers to that call, by its address."""
+        try:
+            return self.client.run(*what, **how)
+        except Exception as error:  # whatever a worker raises comes out here
+            raise self._unreachable(error) from error
 
     def _await_worker(self) -> None:
         """Give workers that were only just started the time to find their scheduler."""
@@ -112,22 +130,30 @@ class Crew:
             self.places[told["session_id"]] = str(told.get("place"))
 
     def _slots(self) -> int:
-        told = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        try:
+            told = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        except Exception as error:  # it may go at any moment, with any of Dask's errors
+            raise self._unreachable(error) from error
         return sum(min(int(each["nthreads"]), int(each["resources"].get(task.RESOURCE, 0))) for each in told)
 
     def _connected(self) -> Any:
-        """The client once there is a scheduler; None after PATIENCE_S without, or when the run was stopped."""
-        until = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until and not self.gone.is_set():
-            with self.lock:
-                if self.client.status in ("closed", "closing"):
-                    try:
-                        self.client = self._client()
-                    except Refused:
-                        pass
-                if self.client.status == "running":
-                    return self.client
-            self.gone.wait(0.5)
+        """The client once there is a scheduler; None after `patience_s` without, or when the run was stopped."""
+        until = time.monotonic() + self.patience_s
+        while not self.gone.is_set():
+            if self.client.status == "running":
+                return self.client
+            left = until - time.monotonic()
+            if left <= 0:
+                break
+            if self.lock.acquire(timeout=min(left, 0.5)):  # one of all that wait tries, and none beyond its time
+                try:
+                    if self.client.status in ("closed", "closing"):
+                        self.client = self._client(min(CONNECT_S, left))
+                except Refused:
+                    pass
+                finally:
+                    self.lock.release()
+            self.gone.wait(min(left, 0.5))
         return None
 
     def look(self) -> List[Dict[str, str]]:
@@ -138,7 +164,7 @@ class Crew:
             found = [{"check": "cluster", "verdict": GOOD, "text": words}]
         asked = json.dumps({"client": self.wish.client, "worker": self.wish.worker, "remote": self.remote})
         mine = [__version__, ".".join(map(str, sys.version_info[:2]))]
-        answers = self.client.run(task.looked, asked, mine, on_error="return")
+        answers = self._asked(task.looked, asked, mine, on_error="return")
         for address, told in sorted(answers.items()):
             if isinstance(told, Exception):
                 told = [("package", BAD, f"It cannot run batch-implement: {told}. Install the same version there.")]
@@ -164,7 +190,10 @@ class Crew:
         if client is None:
             if self.gone.is_set():
                 return jobs.broken_off(job, "the run was stopped", clock.now(), "stopped")
-            why = f"The scheduler {self.address} has not answered for {PATIENCE_S} s. See that it runs."
+            why = (
+                f"The scheduler {self.address} has not answered for {self.patience_s:.0f} s. See that it runs; "
+                "`batchctl run --resume` goes on."
+            )
             return jobs.broken_off(job, why, clock.now(), "setup")._replace(kind=jobs.NEEDS_PERSON, message=why)
         data = json.dumps(job._asdict()).encode()
         try:
@@ -230,7 +259,8 @@ class Crew:
         """End the attempts that are under way; they come back as interrupted."""
         self.gone.set()
         for asked in list(self.waiting.values()):
-            asked.cancel()
+            with contextlib.suppress(Exception):  # where the scheduler is gone nothing is under way
+                asked.cancel()
 
     def settle(self, state: State) -> None:
         """Push the batch's branch as it is, and remove the branches of merged attempts from the remote."""
@@ -248,9 +278,10 @@ class Crew:
     def close(self) -> None:
         """Disconnect. A cluster that this run started ends."""
         self.gone.set()
-        self.client.close(timeout=5)
-        if self.own is not None:
-            self.own.close(timeout=30)
+        for each, timeout_s in ((self.client, 5), (self.own, CONNECT_S)):
+            if each is not None:
+                with contextlib.suppress(Exception):  # of one that is gone already
+                    each.close(timeout=timeout_s)
 
 
 def _merged(state: State) -> List[str]:
@@ -278,6 +309,20 @@ def distributed() -> Any:
     return package
 
 
+def _patience_s() -> float:
+    """Seconds for which a run waits for a scheduler that is gone. Refused for a setting that is no time."""
+    import dask
+
+    told = dask.config.get("batch-implement.patience", PATIENCE)
+    try:
+        return float(dask.utils.parse_timedelta(told))
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(
+            f"Dask's setting batch-implement.patience is {told!r}; it is a time such as `15m` or `90s`.",
+            "cluster-setup",
+        ) from error
+
+
 def _cancelled() -> Any:
     return distributed().client.FutureCancelledError
 
@@ -296,11 +341,7 @@ def refuse_open(address: str) -> None:
     """Refused for a scheduler that is neither encrypted nor on this machine alone."""
     way, _, rest = address.partition("://")
     host = rest.rpartition(":")[0].strip("[]") or rest
-    try:
-        alone = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        alone = False
-    if way not in ("tls", "wss") and not alone:
+    if way not in ("tls", "wss") and not hosts.is_loopback(host):
         raise Refused(
             f"{address} is not encrypted: whoever can reach it can run commands on all of its machines, and read what "
             "is sent. Give the scheduler and its workers certificates and take tls:// (docs/cluster.md), or say "
@@ -310,29 +351,21 @@ def refuse_open(address: str) -> None:
 
 
 def _over_ssh(path: str, slots: int, *, insecure: bool) -> Any:
-    """A cluster on the hosts that a file names, one a line: the first has the scheduler, too."""
-    with open(path, encoding="utf-8") as file:
-        hosts = [line.split("#")[0].strip() for line in file]
-    hosts = [host for host in hosts if host]
-    if not hosts:
-        raise Refused(f"{path} names no host. Write one a line; the first has the scheduler, too.", "cluster-setup")
-    import dask
-
-    encrypted = bool(dask.config.get("distributed.comm.require-encryption", None))
-    if not encrypted and not insecure:
-        refuse_open(f"tcp://{hosts[0]}:0")
+    """A cluster on the hosts that a file names. Unencrypted, all of it listens on loopback, or the person has said that
+    the network is closed: a worker runs what it is told just as a scheduler does.
+    """
+    names = hosts.named(path)
+    others = [name for name in names if not hosts.is_loopback(name)]
+    if others and not insecure and not hosts.encrypted():
+        refuse_open(f"tcp://{others[0]}:0")
+    its = hosts.started(names, slots, None if others else hosts.LOOPBACK)
     try:
-        return distributed().SSHCluster(
-            [hosts[0], *hosts],
-            worker_options={"nthreads": slots, "resources": {task.RESOURCE: slots}},
-            scheduler_options={"protocol": "tls://"} if encrypted else {},
-        )
-    except ImportError as error:
-        raise Refused("--cluster ssh: needs asyncssh: `pip install asyncssh`.", "cluster-setup") from error
-    except (OSError, RuntimeError) as error:
-        raise Refused(
-            f"A cluster could not be started on {', '.join(hosts[:5])}: {error}", "cluster-unreachable"
-        ) from error
+        if not insecure:
+            refuse_open(str(its.scheduler_address))
+    except Refused:
+        its.close(timeout=CONNECT_S)
+        raise
+    return its
 
 
 def remote_of(root: str) -> str:
