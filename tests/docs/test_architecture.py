@@ -1,4 +1,8 @@
-"""docs/architecture.md is true: it names every file, and the files import only what stands below them."""
+"""ARCHITECTURE.md is true: it names every file, and no file reaches out further than its rules allow.
+
+That a file imports only what stands below it is import-linter's to say (test_imports.py). It needs Python 3.11, and one
+version is enough: what a file imports is the same in all.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rooms import PAGE, groups, listed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIB = REPOSITORY / "lib"
 PACKAGE = LIB / "batch_implement"
-PAGE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
 FILES = sorted(PACKAGE.rglob("*.py"))
 OPTIONAL = {"jsonschema", "yaml", "rich", "distributed", "dask"}
-FOLDERS = ("hooks", "runner")
 PURE_MAY_IMPORT = {"__future__", "re", "typing", "heapq", "itertools", "difflib", "datetime", "zoneinfo", "html"}
 EXCEPTIONS = {"report": {"features"}, "story": {"features"}}  # for `clean`, which is pure itself
-
-
-def listed() -> list[str]:
-    """The rooms in the order of the page, a folder for its files."""
-    block = PAGE.split("each file above what it imports:\n\n", 1)[1].split("\n\n", 1)[0]
-    return [re.sub(r"\.py$|/$", "", line.split()[0]) for line in block.splitlines()]
 
 
 def pure() -> list[str]:
@@ -55,23 +52,12 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
     return walk(ast.parse(path.read_text(encoding="utf-8")))
 
 
-def rooms_imported(path: Path) -> set[str]:
-    """The rooms of the package that a file imports."""
-    known = {room(file) for file in FILES}
-    inside = path.parent.name if path.parent.name in FOLDERS else None
-    found = {inside if level == 1 and inside else name.split(".")[0] for level, name in imports(path) if level}
-    return {name for name in found if name in known}
-
-
 def test_the_page_names_every_file_of_the_package_and_no_other() -> None:
     assert sorted(listed()) == sorted({room(path) for path in FILES} - {"__init__"})
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_file_imports_only_what_stands_below_it(path: Path) -> None:
-    order = [*listed(), "__init__"]
-    above = order[: order.index(room(path)) + (room(path) not in FOLDERS)]
-    assert not rooms_imported(path) & set(above)
+def test_no_group_is_longer_than_a_look() -> None:
+    assert {heading for heading, group in groups().items() if not 1 < len(group) <= 11} == set()
 
 
 @pytest.mark.parametrize("name", pure())

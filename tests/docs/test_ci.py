@@ -18,6 +18,7 @@ import pytest
 import yaml
 from batch_implement import codec, pyyaml, validation
 from batches import new_batch
+from check_jsonschema.catalog import SCHEMA_CATALOG
 from check_pythons import MINORS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -177,14 +178,43 @@ def test_our_workflow_runs_make_test_on_every_system_and_python() -> None:
     assert job["steps"][-1]["run"].split()[:2] == ["make", "test"]
 
 
+# -- what the code host shows ------------------------------------------------------------------------------------------
+
+FORMS = sorted((REPOSITORY / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml"))
+HOSTED = {
+    "vendor.github-issue-forms": FORMS,
+    "vendor.github-issue-config": [REPOSITORY / ".github/ISSUE_TEMPLATE/config.yml"],
+    "vendor.github-workflows": WORKFLOWS,
+    "vendor.github-actions": [REPOSITORY / "action.yml"],
+}
+
+
+@pytest.mark.parametrize("schema", HOSTED)
+def test_what_the_code_host_reads_has_the_form_that_it_asks_for(schema: str, tmp_path: Path) -> None:
+    if schema.removeprefix("vendor.") not in SCHEMA_CATALOG:
+        pytest.skip(f"this check-jsonschema has no {schema}")
+    broken = tmp_path / "broken.yml"
+    broken.write_text("jobs: 7\nbody: 7\ncontact_links: 7\nruns: 7\n", encoding="utf-8")
+    said = checked("--builtin-schema", schema, [*HOSTED[schema], broken], tmp_path)
+    assert {error["filename"] for error in said["errors"]} == {str(broken)}
+
+
+def test_a_report_brings_version_doctor_and_log() -> None:
+    bug, _ = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in FORMS)
+    asked = {field["id"]: field.get("validations", {}).get("required", False) for field in bug["body"] if "id" in field}
+    assert {name: asked[name] for name in ("happened", "version", "doctor", "log")} == {
+        "happened": True, "version": True, "doctor": True, "log": False,
+    }  # fmt: skip
+
+
 # -- the schemas in other people's hands -------------------------------------------------------------------------------
 
 
-def checked(schema: str, files: list[Path], folder: Path) -> dict[str, Any]:
-    """What check-jsonschema says of some files, without network."""
+def checked(option: str, schema: str, files: list[Path], folder: Path) -> dict[str, Any]:
+    """What check-jsonschema says of some files, without network; the option says what kind of schema it is."""
     program = [sys.executable, "-m", "check_jsonschema", "-o", "json", "-v"]
     nowhere = {f"{name}_PROXY": "http://127.0.0.1:1" for name in ("HTTP", "HTTPS", "ALL")}
-    done = run([*program, "--schemafile", str(SCHEMAS / schema), *map(str, files)], folder, **nowhere)
+    done = run([*program, option, schema, *map(str, files)], folder, **nowhere)
     said: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == (said["status"] != "ok"), done.stderr
     return said
@@ -198,7 +228,7 @@ def test_check_jsonschema_passes_valid_features_files(tmp_path: Path) -> None:
         (tmp_path / f"{number}.json").write_text(json.dumps(example), encoding="utf-8")
     files = [*tmp_path.iterdir(), REPOSITORY / "examples" / "features.yaml"]
     assert len(files) > 3
-    assert checked("features.schema.json", files, tmp_path)["errors"] == []
+    assert checked("--schemafile", str(SCHEMAS / "features.schema.json"), files, tmp_path)["errors"] == []
 
 
 def test_check_jsonschema_finds_what_batchctl_finds_in_broken_features_files(
@@ -214,12 +244,17 @@ def test_check_jsonschema_finds_what_batchctl_finds_in_broken_features_files(
             if any(pointers):
                 ours[path.name] = pointers
     assert len(ours) > 25
-    said = checked("features.schema.json", [corpus / name for name in ours], tmp_path)
+    said = checked("--schemafile", str(SCHEMAS / "features.schema.json"), [corpus / name for name in ours], tmp_path)
     assert {Path(error["filename"]).name for error in said["errors"] + said["parse_errors"]} == set(ours)
 
 
 def test_check_jsonschema_agrees_about_states(project: Path) -> None:
-    said = checked("batch_state.schema.json", [project / "batch_state.json", project / "batch_state-bad.json"], project)
+    said = checked(
+        "--schemafile",
+        str(SCHEMAS / "batch_state.schema.json"),
+        [project / "batch_state.json", project / "batch_state-bad.json"],
+        project,
+    )
     assert [(Path(error["filename"]).name, error["path"]) for error in said["errors"]] == [
         ("batch_state-bad.json", "$.status")
     ]

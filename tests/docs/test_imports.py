@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from mutating import mutated
+from rooms import listed
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="import-linter needs Python 3.11")
 
@@ -47,8 +47,5 @@ def test_a_forbidden_import_is_noticed_inside_a_function_too(tmp_path: Path, fil
 
 
 def test_the_order_is_that_of_the_page() -> None:
-    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
-    block = page.split("each file above what it imports:\n\n", 1)[1].split("\n\n", 1)[0]
-    order = [re.sub(r"\.py$|/$", "", line.split()[0]) for line in block.splitlines()]
     layers = SETTINGS.read_text(encoding="utf-8").split("layers =\n", 1)[1].split("\n\n", 1)[0]
-    assert layers.split() == order
+    assert layers.split() == listed()

@@ -1,0 +1,81 @@
+"""CONTRIBUTING.md names what there is: paths, functions, targets of make."""
+
+from __future__ import annotations
+
+import re
+
+import pages
+import pytest
+from pages import REPOSITORY
+
+PAGE = REPOSITORY / "CONTRIBUTING.md"
+MOST_LINES = 120
+# Words in backticks that are no name of ours: what Claude Code, git and a reader call things.
+OTHERS = {"AskUserQuestion", "like", "required", "area: imperative", "claude --plugin-dir", ".venv", "node_modules"}
+_PATHS = tuple(f"{folder}/" for folder in ("lib", "tests", "scripts", "hooks", "schemas", "docs"))
+TARGETS = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def recipes() -> dict[str, str]:
+    """The recipes of the page: heading -> text."""
+    parts = re.split(r"^## (.*)\n", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    return {heading: text for heading, text in zip(parts[::2], parts[1::2]) if re.search(r"^1\. ", text, re.MULTILINE)}
+
+
+def missing(span: str, sources: str) -> str:
+    """What is wrong with a name between backticks; empty when it is there. `sources` is the text of the code."""
+    if span.startswith("make "):
+        return "" if span.removeprefix("make ") in TARGETS else "no such target"
+    if " pytest " in span:
+        return missing(span.split(" pytest ")[1], sources)
+    if span.startswith(_PATHS):
+        return "" if (REPOSITORY / span).exists() else "no such path"
+    if span in OTHERS or span.split(maxsplit=1)[0] == "batchctl":
+        return ""  # commands are for test_commands_between_backticks.py
+    module, _, name = span.rpartition(".")
+    if module and (REPOSITORY / f"lib/batch_implement/{module}.py").exists():
+        sources = (REPOSITORY / f"lib/batch_implement/{module}.py").read_text(encoding="utf-8")
+    elif module == "state":
+        return ""
+    defined = rf"^ *(?:def |class ){name}\b|\b{name}\b(?:: [^=\n]+)? = |\"{name}\"|\b{name}: "
+    return "" if re.search(defined, sources, re.MULTILINE) else "nothing has this name"
+
+
+def code_of(text: str) -> str:
+    """The code of the files that a text names."""
+    named = set(re.findall(r"`((?:lib|schemas|hooks)/[^`]+\.(?:py|json))`", text))
+    return "\n".join((REPOSITORY / path).read_text(encoding="utf-8") for path in sorted(named))
+
+
+def test_every_path_and_target_and_name_is_there() -> None:
+    everything = code_of(f"{PAGE.read_text(encoding='utf-8')} `lib/batch_implement/errors.py`") + 'markers = "prove"'
+    assert {span: why for span in pages.spans(PAGE) if (why := missing(span, everything))} == {}
+
+
+@pytest.mark.parametrize(
+    "span", ["lib/no.py", "make nothing", "_no_such_function", "transitions.undecide", "x -m pytest tests/unit/no.py"]
+)
+def test_a_name_that_is_not_there_is_noticed(span: str) -> None:
+    assert missing(span, code_of(PAGE.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("heading", recipes())
+def test_a_recipe_counts_its_steps_and_its_files_have_its_example(heading: str) -> None:
+    text = recipes()[heading]
+    named = re.search(r"`(\w+)`", heading + text)
+    steps = [int(number) for number in re.findall(r"^(\d)\. ", text, re.MULTILINE)]
+    assert steps == list(range(1, len(steps) + 1))
+    assert named is not None
+    assert len(re.findall(rf"\b{named[1]}\b", code_of(text))) >= 2
+
+
+def test_the_recipes_are_those_for_a_verb_a_hook_a_field_and_a_failure_class() -> None:
+    assert [heading.split(":")[0] for heading in recipes()] == [
+        "A verb", "A hook", "A field of the state", "A failure class",
+    ]  # fmt: skip
+
+
+def test_the_page_is_short_and_says_what_each_target_of_make_is_that_proves_something() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MOST_LINES
+    assert {f"make {target}" for target in ("tools", "test", "prove", "long", "bench")} <= set(pages.spans(PAGE))
