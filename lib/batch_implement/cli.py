@@ -334,8 +334,7 @@ def _doctor(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
     found = doctor.check(project, os.environ, PLUGIN)
     bad = any(entry["verdict"] == doctor.BAD for entry in found)
-    lines = [f"{entry['verdict']:<4}  {entry['check']:<11}  {entry['text']}" for entry in found]
-    return "\n".join(lines), {"checks": found, "exit_code": int(bad)}
+    return "\n".join(doctor.lines(found)), {"checks": found, "exit_code": int(bad)}
 
 
 _VERBS = {

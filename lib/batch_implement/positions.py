@@ -12,6 +12,7 @@ stands where its name begins. Lines end in `\\n`; lines and columns count from 1
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_right
 from itertools import islice
 from typing import NamedTuple
@@ -40,7 +41,7 @@ class Positions:
         self.offsets: Dict[Steps, int] = {}
         self.repeated: List[Tuple[Steps, Position]] = []
         self.fault: Optional[Position] = None
-        self._breaks = [place for place, mark in enumerate(text) if mark == "\n"]
+        self._breaks = [each.start() for each in re.finditer("\n", text)]
 
     def at(self, steps: Steps) -> Optional[Position]:
         """Where a value stands; the nearest one around it where it is not there. None when nothing was read."""

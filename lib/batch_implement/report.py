@@ -187,11 +187,12 @@ def _asked_of_each(state: State) -> str:
     policy = state["policy"]
     limit = policy["verify_timeout_s"]
     within = "" if limit == policies.DEFAULT["verify_timeout_s"] else f" within {limit} s"
-    verify = (
-        f"`{clean(policy['verify'][:200])}` must pass on each commit{within}"
-        if policy["verify"]
-        else "no verify command: only the commit is asked for"
-    )
+    if policy["verify"]:
+        verify = f"`{clean(policy['verify'][:200])}` must pass on each commit{within}"
+    elif policy["evidence"]:
+        verify = "no verify command: only the commit is asked for"
+    else:
+        verify = "no evidence is asked for: the worker's word counts"
     review = "a review; " if "review" in policy["evidence"] else ""
     written = "outcomes are written to the issues; " if policy.get("comment_issues") else ""
     closed = "issues that are done are closed; " if policy.get("close_issues") else ""

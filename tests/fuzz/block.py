@@ -88,7 +88,7 @@ def stage(place: str) -> Any:
     import cases
     import ground
     import watch
-    from batch_implement import codec
+    from batch_implement import codec, permissions
 
     at = ground.Ground(f"{place}/ground")
     cases.STATE_BYTES.update({name: codec.serialise(state) for name, state in at.shapes.items()})
@@ -98,6 +98,7 @@ def stage(place: str) -> Any:
         str(Path(acts.cli.__file__).parents[2]),
         "/proc",
         "/usr/share/zoneinfo",
+        permissions.MANAGED,  # `doctor` asks what an administrator allows
         str(Path(__file__).parent),
         f"{at.folder}/home",
         f"{at.folder}/bin",

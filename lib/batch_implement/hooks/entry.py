@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
     Payload = Dict[str, Any]
 
-# After these the state may have been changed by the model: what is found changed then is undone.
 LARGE = 1 << 20  # bytes of a payload that is looked at before it is parsed
 MOST = 16 << 20
-TOOL_EVENTS = ("PreToolUse", "PostToolUse", "PostToolUseFailure", "SubagentStop", "Stop")
 
 
 class Occasion:
