@@ -16,7 +16,7 @@ import shlex
 import shutil
 import subprocess
 
-from .. import caller, doctor, gh, jsontext, listing, model, permissions, policies, process, report, runs
+from .. import caller, claims, doctor, gh, jsontext, listing, model, permissions, policies, process, report, runs
 from ..doctor import BAD, GOOD, LOOK
 from ..model import key
 from . import client, ground, options, pullrequests, worktrees
@@ -295,7 +295,7 @@ def _told(state: State, index: int) -> str:
     beside = [
         other + 1
         for other in _left(state)
-        if other != index and runs.overlap(runs.touches(state, index), runs.touches(state, other))
+        if other != index and claims.overlap(runs.touches(state, index), runs.touches(state, other))
     ]
     notes += (
         [f"not beside {', '.join(map(str, beside[:5]))}{' and others' if len(beside) > 5 else ''}"] if beside else []
@@ -311,7 +311,7 @@ def _rounds(state: State, jobs: int) -> Iterator[List[int]]:
     while left:
         now: List[int] = []
         for index in left:
-            apart = not any(runs.overlap(runs.touches(state, index), runs.touches(state, other)) for other in now)
+            apart = not any(claims.overlap(runs.touches(state, index), runs.touches(state, other)) for other in now)
             if len(now) < jobs and apart and done.issuperset(state["feature_dependencies"].get(key(index), ())):
                 now.append(index)
         if not now:
