@@ -44,7 +44,8 @@ LONGEST_RULE = 60
 def check(project: Project, state: State, wish: Options, environ: Mapping[str, str], plugin: str) -> Checks:
     """Everything that was looked at, in the form of `doctor.check`. A throw-away work tree is made and removed."""
     root, batch_id = project.root, state["batch_id"]
-    branch, jobs, top = worktrees.merged_branch(batch_id), wish.jobs or 1, wish.worktrees or ""
+    branch, top = worktrees.merged_branch(batch_id), wish.worktrees or ""
+    jobs = 1 if wish.cluster else wish.jobs or 1  # here is then only the merge queue's work tree
     found = doctor.gathered([("python", doctor.python), ("git", lambda: doctor.git(project))])
     if _bad(found):
         return found
