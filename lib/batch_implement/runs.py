@@ -12,6 +12,7 @@ function takes a valid state and leaves it untouched; what cannot be granted is 
 from __future__ import annotations
 
 from . import model, transitions
+from .claims import Claims
 from .errors import Refused
 from .model import key
 
@@ -100,19 +101,21 @@ def ready(state: State, now: str) -> List[int]:
         if index not in held:
             (again if model.attempts_used(state, index) else found).append(index)
     free: List[int] = []
-    taken: List[List[str]] = []  # what names no path is in nobody's way: most of a long list
+    taken = Claims()
     for index in found + again:
         paths = touches(state, index)
-        if not any(overlap(paths, other) for other in taken):
+        if taken.holder(paths) is None:
             free.append(index)
-            taken += [paths] if paths else []
+            taken.add(index, paths)
     return free
 
 
 def waiting(state: State, now: str) -> Iterator[Tuple[int, str]]:
     """The pending features that cannot begin now, with the reason of each as a few words."""
     done = set(state["completed_features"])
-    running = model.running_indices(state)
+    taken = Claims()
+    for index in model.running_indices(state):
+        taken.add(index, touches(state, index))
     for index in model.pending(state):
         needs = sorted(set(state["feature_dependencies"].get(key(index), ())) - done)
         if needs:
@@ -122,9 +125,9 @@ def waiting(state: State, now: str) -> Iterator[Tuple[int, str]]:
         if later and later > now:
             yield index, f"again at {later[11:16]} UTC"
             continue
-        beside = [other for other in sorted(running) if overlap(touches(state, index), touches(state, other))]
-        if beside:
-            yield index, f"changes the same paths as {beside[0] + 1}"
+        beside = taken.holder(touches(state, index))
+        if beside is not None:
+            yield index, f"changes the same paths as {beside + 1}"
 
 
 def not_before(state: State, index: int) -> Optional[str]:
@@ -150,29 +153,6 @@ def touches(state: State, index: int) -> List[str]:
     """The paths that feature `index` says it changes."""
     paths: List[str] = state.get("details", {}).get(key(index), {}).get("touches", [])
     return paths
-
-
-def overlap(first: List[str], second: List[str]) -> bool:
-    """Whether two lists of paths name the same file or folder, or one inside another. A pattern stands for the folder
-    before its first `*`, `?` or `[`.
-    """
-    return any(
-        _inside(one, other) or _inside(other, one) for one in map(_fixed, first) for other in map(_fixed, second)
-    )
-
-
-def _fixed(path: str) -> List[str]:
-    parts: List[str] = []
-    for part in path.split("/"):
-        if any(mark in part for mark in "*?["):
-            break
-        if part not in ("", "."):
-            parts.append(part)
-    return parts
-
-
-def _inside(path: List[str], folder: List[str]) -> bool:
-    return path[: len(folder)] == folder
 
 
 # -- what is under way ------------------------------------------------------------------------------------------------

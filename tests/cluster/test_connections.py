@@ -16,6 +16,8 @@ def test_a_schedulers_file_names_it_slots_are_set_there_and_a_worker_that_is_jus
     team = Team(repository, remote, cluster(slots=2))
     team.where = str(team.its.file)
     team.lists("feature 1", "feature 2", steps='echo "$n" > "f-$n"; sleep 1')
+    status, out, errors = team.types("features.txt", "--dry-run")
+    assert status == 0 and "up to 2 at a time" in out, out + errors
     starts = team.its.workers[0].starts
     team.its.workers[0].signal(signal.SIGKILL)
     status, out, errors = team.types("features.txt", "--slots", "1")

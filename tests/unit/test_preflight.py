@@ -539,3 +539,15 @@ def test_rounds_end_where_what_is_left_needs_what_failed():
     assert list(preflight._rounds(state, 1)) == [[0], [1], [2]]
     assert list(preflight._rounds(state, 9)) == [[0, 1], [2]]
     assert list(preflight._rounds(given_up(completed(state)), 9)) == []
+
+
+def test_with_a_cluster_only_the_merge_queues_work_tree_needs_room_here(night, monkeypatch):
+    monkeypatch.setattr(ground, "tree_bytes", lambda root, commit: 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 5 * 10**9))
+    ((verdict, text),) = night(jobs=500)["disk"]
+    assert (verdict, "500 work trees" in text, "fewer --jobs" in text) == (doctor.BAD, True, True)
+    ((verdict, text),) = night(jobs=500, cluster="tls://scheduler:8786")["disk"]
+    assert (verdict, "a work tree of 1.0 GB" in text) == (doctor.GOOD, True)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 10**9))
+    ((verdict, text),) = night(jobs=500, cluster="tls://scheduler:8786")["disk"]
+    assert (verdict, "--jobs" in text) == (doctor.BAD, False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
-from batch_implement import model, process, report, runs, story, transitions
+from batch_implement import claims, model, process, report, runs, story, transitions
 from batch_implement.errors import Refused
 from batches import NOW, conditions, new_batch, then
 
@@ -137,8 +139,8 @@ def test_features_that_change_the_same_paths_do_not_run_side_by_side():
     ],
 )
 def test_paths_overlap_when_one_is_inside_the_other(one, other, same):
-    assert runs.overlap(one, other) is same
-    assert runs.overlap(other, one) is same
+    assert claims.overlap(one, other) is same
+    assert claims.overlap(other, one) is same
 
 
 def test_a_retry_waits_for_its_time_and_comes_after_what_was_never_tried():
@@ -247,3 +249,54 @@ def test_the_log_tells_what_a_run_did():
     ]
     done = merged(running, 0)
     assert "completed" in {event["event"] for event in story.happened(running, done)}
+
+
+# -- what it costs -----------------------------------------------------------------------------------------------------
+
+
+class Counted(int):
+    """An index that counts how often it is compared or looked up."""
+
+    looks = 0
+
+    def __eq__(self, other):
+        Counted.looks += 1
+        return int(self) == other
+
+    def __hash__(self):
+        Counted.looks += 1
+        return int.__hash__(self)
+
+
+def operations(state):
+    """Calls, Python's own and others, and looks at indices that `runs.ready` takes."""
+    calls = 0
+
+    def note(_frame, event, _argument):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    Counted.looks, before = 0, sys.getprofile()
+    sys.setprofile(note)
+    try:
+        runs.ready(state, NOW)
+    finally:
+        sys.setprofile(before)
+    return calls + Counted.looks
+
+
+@pytest.mark.parametrize("named", [lambda n: [], lambda n: [f"src/{n}/*.py"], lambda n: ["src/"]])
+def test_finding_what_can_begin_costs_about_four_times_as_much_for_four_times_as_many_features(named):
+    costs = []
+    for number in (200, 800):
+        under_way, done = number // 4, number // 4
+        path = {"nowhere": lambda n: [], "apart": lambda n: [f"src/{n}/*.py"], "in one place": lambda n: ["src/"]}[
+            where
+        ]
+        state = begun(new_batch(number, needs={n: [n - done] for n in range(done, number)}))
+        state["details"] = {str(n): {"touches": named(n)} for n in range(number)}
+        state["run"]["running"] = {str(n): {} for n in range(under_way)}
+        state["completed_features"] = [Counted(n) for n in range(under_way, under_way + done)]
+        state["feature_order"] = [Counted(n) for n in model.in_order(state)]
+        costs.append(operations(state))
+    assert costs[1] < 5 * costs[0], costs

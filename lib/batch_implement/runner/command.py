@@ -88,7 +88,8 @@ def _checked(
     checks += crew.look() if crew else []
     checks += [{"check": "batch", "verdict": "bad", "text": text} for text in in_the_way]
     if typed.dry_run:
-        return preflight.text(plan, checks, wish), {"checks": checks, "order": list(model.in_order(plan))}
+        shown = wish._replace(jobs=wish.jobs or crew.slots) if crew else wish
+        return preflight.text(plan, checks, shown), {"checks": checks, "order": list(model.in_order(plan))}
     stoppers = [f"{check['check']}: {check['text']}" for check in checks if check["verdict"] == "bad"]
     if stoppers:
         raise Refused(

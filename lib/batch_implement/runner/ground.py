@@ -157,17 +157,18 @@ def _existing(place: str) -> str:
 
 
 def disk(root: str, commit: str, worktrees: str, jobs: int) -> Found:
-    """Whether there is room for the work trees of `jobs` clients."""
+    """Whether there is room for the work trees of `jobs` clients, or for a single one."""
     tree_mb = tree_bytes(root, commit) / 1e6
     needed = tree_mb * jobs * TREE_TIMES + SPARE_MB
     above = _existing(os.path.realpath(worktrees))
     free = shutil.disk_usage(above).free / 1e6
     said = (
-        f"{_size(free)} free at {above}; {jobs} work trees of {_size(tree_mb)}, with builds in them, may take "
-        f"{_size(needed)}"
+        f"{_size(free)} free at {above}; {f'{jobs} work trees' if jobs > 1 else 'a work tree'} of {_size(tree_mb)}, "
+        f"with builds, may take {_size(needed)}"
     )
     if free < needed:
-        yield BAD, f"Too little room: {said}. Make room, take fewer --jobs, or give another place: `--worktrees DIR`."
+        fewer = " take fewer --jobs," if jobs > 1 else ""
+        yield BAD, f"Too little room: {said}. Make room,{fewer} or give another place: `--worktrees DIR`."
     else:
         yield GOOD, said
 

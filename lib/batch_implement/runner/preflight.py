@@ -16,7 +16,7 @@ import shlex
 import shutil
 import subprocess
 
-from .. import caller, doctor, gh, jsontext, listing, model, permissions, policies, process, report, runs
+from .. import caller, claims, doctor, gh, jsontext, listing, model, permissions, policies, process, report, runs
 from ..doctor import BAD, GOOD, LOOK
 from ..model import key
 from . import client, ground, options, pullrequests, worktrees
@@ -44,7 +44,8 @@ LONGEST_RULE = 60
 def check(project: Project, state: State, wish: Options, environ: Mapping[str, str], plugin: str) -> Checks:
     """Everything that was looked at, in the form of `doctor.check`. A throw-away work tree is made and removed."""
     root, batch_id = project.root, state["batch_id"]
-    branch, jobs, top = worktrees.merged_branch(batch_id), wish.jobs or 1, wish.worktrees or ""
+    branch, top = worktrees.merged_branch(batch_id), wish.worktrees or ""
+    jobs = 1 if wish.cluster else wish.jobs or 1  # here is then only the merge queue's work tree
     found = doctor.gathered([("python", doctor.python), ("git", lambda: doctor.git(project))])
     if _bad(found):
         return found
@@ -295,7 +296,7 @@ def _told(state: State, index: int) -> str:
     beside = [
         other + 1
         for other in _left(state)
-        if other != index and runs.overlap(runs.touches(state, index), runs.touches(state, other))
+        if other != index and claims.overlap(runs.touches(state, index), runs.touches(state, other))
     ]
     notes += (
         [f"not beside {', '.join(map(str, beside[:5]))}{' and others' if len(beside) > 5 else ''}"] if beside else []
@@ -311,7 +312,7 @@ def _rounds(state: State, jobs: int) -> Iterator[List[int]]:
     while left:
         now: List[int] = []
         for index in left:
-            apart = not any(runs.overlap(runs.touches(state, index), runs.touches(state, other)) for other in now)
+            apart = not any(claims.overlap(runs.touches(state, index), runs.touches(state, other)) for other in now)
             if len(now) < jobs and apart and done.issuperset(state["feature_dependencies"].get(key(index), ())):
                 now.append(index)
         if not now:

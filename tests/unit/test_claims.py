@@ -1,0 +1,37 @@
+"""Who changes which paths: the same answer as from looking at each pair, whatever the order of the claims."""
+
+from __future__ import annotations
+
+import itertools
+
+from batch_implement.claims import Claims
+
+PATHS = ["a", "a/b", "a/b/c", "a/bc", "./a//b/", "a/*.py", "b", "*"]
+
+
+def parts(path):
+    fixed = itertools.takewhile(lambda part: "*" not in part, path.split("/"))
+    return [part for part in fixed if part not in ("", ".")]
+
+
+def in_the_way(one, other):
+    shorter, longer = sorted((parts(one), parts(other)), key=len)
+    return longer[: len(shorter)] == shorter
+
+
+def test_the_lowest_of_those_in_the_way_is_told_as_by_looking_at_each_pair():
+    for held in itertools.permutations(PATHS, 3):
+        for numbers in ((0, 1, 2), (2, 0, 1)):
+            claims = Claims()
+            for number, path in zip(numbers, held):
+                claims.add(number, [path])
+            for path in PATHS:
+                met = [number for number, other in zip(numbers, held) if in_the_way(path, other)]
+                assert claims.holder([path]) == min(met, default=None), (held, numbers, path)
+
+
+def test_no_path_claims_nothing_and_meets_nobody():
+    claims = Claims()
+    claims.add(0, [])
+    claims.add(1, ["a"])
+    assert (claims.holder([]), claims.holder(["b"]), claims.holder(["b", "a/x"])) == (None, None, 1)
