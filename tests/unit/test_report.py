@@ -131,7 +131,8 @@ def test_a_text_with_line_breaks_stays_on_its_line():
 def test_a_batch_that_asks_for_nothing_is_not_said_to_ask_for_a_commit():
     batch = new_batch(1)
     batch["policy"] = {**batch["policy"], "evidence": []}
-    assert report.status_lines(batch)[1] == "Policy: no evidence is asked for: the worker's word counts; 3 retries each."
+    policy = report.status_lines(batch)[1]
+    assert policy == "Policy: no evidence is asked for: the worker's word counts; 3 retries each."
 
 
 def test_a_plan_says_what_would_be_done_and_that_nothing_was():

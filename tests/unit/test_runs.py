@@ -290,9 +290,6 @@ def test_finding_what_can_begin_costs_about_four_times_as_much_for_four_times_as
     costs = []
     for number in (200, 800):
         under_way, done = number // 4, number // 4
-        path = {"nowhere": lambda n: [], "apart": lambda n: [f"src/{n}/*.py"], "in one place": lambda n: ["src/"]}[
-            where
-        ]
         state = begun(new_batch(number, needs={n: [n - done] for n in range(done, number)}))
         state["details"] = {str(n): {"touches": named(n)} for n in range(number)}
         state["run"]["running"] = {str(n): {} for n in range(under_way)}

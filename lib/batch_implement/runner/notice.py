@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from ..model import State
 
-EVENTS = ("end", "pause", "failure")
 TIMEOUT_S = 60
 LONGEST_SUMMARY = 2000
 LONGEST_LINE = 300
