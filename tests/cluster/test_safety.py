@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
-from batch_implement import arguments, gitrepo
+from batch_implement import arguments, gitrepo, process
 from batch_implement.errors import Misuse, Refused
 from batch_implement.paths import Project
 from batch_implement.runner import attempt as attempts
@@ -190,6 +191,83 @@ def test_a_pushed_attempt_that_does_not_verify_here_is_worked_on(attempt, tmp_pa
     outcome = attempts.attempt(asked, threading.Event())
     assert (outcome.kind, outcome.commit) == (job.COMPLETED, attempt.tip())
     assert git(attempt.remote, "log", "--format=%s", "-2", attempt.job.branch).split() == ["two", "one"]
+
+
+# -- what stays in the cache -------------------------------------------------------------------------------------------
+
+DAY_S = 24 * 3600
+
+
+def interrupted(here: cache.Brought, asked: job.Job) -> bool:
+    """Whether the work tree of an attempt that was interrupted is still there; its fetched branch never is."""
+    cache.settled(here, asked, {"kind": job.INTERRUPTED, "message": "", "failure_class": "stopped"})
+    assert f"{cache.FETCHED}refs/heads/{asked.branch}" not in git(here.job.repository, "for-each-ref")
+    return os.path.exists(here.job.worktree)
+
+
+def test_a_work_tree_goes_with_its_attempt_unless_something_is_in_it_that_is_nowhere_else(attempt, tmp_path):
+    here = attempt.begun(tmp_path / "one")
+    assert not interrupted(here, attempt.job)
+    assert git(here.job.repository, "branch", "--list") == ""
+    here = attempt.begun(tmp_path / "one")
+    Path(here.job.worktree, "new").write_text("not committed")
+    assert interrupted(here, attempt.job)
+    assert Path(attempt.begun(tmp_path / "one").job.worktree, "new").read_text() == "not committed"
+    attempt.committed(here, "new")
+    assert interrupted(here, attempt.job)
+    git(here.job.worktree, "reset", "-q", "--hard", "HEAD^")
+    assert not interrupted(here, attempt.job)
+
+
+def test_one_that_was_pushed_already_is_not_kept_when_it_is_interrupted(attempt, tmp_path):
+    here = attempt.begun(tmp_path / "one")
+    cache.settled(here, attempt.job, done(attempt.committed(here, "one")))
+    assert not interrupted(attempt.begun(tmp_path / "two"), attempt.job)
+
+
+def aged(tree: str, days: float) -> None:
+    """Let everything in a work tree be that old."""
+    moment = time.time() - days * DAY_S
+    for place, _, files in os.walk(tree):
+        for path in (place, *(os.path.join(place, name) for name in files)):
+            os.utime(path, (moment, moment))
+
+
+def test_what_is_kept_is_removed_when_nothing_has_touched_it_for_a_week_and_nobody_works_in_it(attempt, tmp_path):
+    here = attempt.begun(tmp_path / "one")
+    Path(here.job.worktree, "deep").mkdir()
+    Path(here.job.worktree, "deep", "new").write_text("not committed")
+    assert interrupted(here, attempt.job)
+    first, attempt.job = attempt.job, attempt.job._replace(branch="batch/b/2-two")
+
+    def stays() -> bool:
+        attempt.begun(tmp_path / "one")
+        return os.path.exists(here.job.worktree)
+
+    aged(here.job.worktree, 6.9)
+    assert stays()
+    aged(here.job.worktree, 7.1)
+    os.utime(Path(here.job.worktree, "deep", "new"))
+    assert stays()
+    aged(here.job.worktree, 7.1)
+    marked = {**os.environ, process.MARK: here.job.worktree}
+    with subprocess.Popen(["sleep", "600"], env=marked) as client:
+        assert stays()
+        client.kill()
+    assert not stays()
+    assert cache.LOCAL + first.branch not in git(here.job.repository, "branch", "--list")
+
+
+def test_what_was_fetched_for_old_batches_goes(attempt, tmp_path):
+    for number in range(6):
+        batch = f"b{number}"
+        git(attempt.remote, "update-ref", f"refs/heads/batch/{batch}/merged", attempt.job.base)
+        git(attempt.remote, "update-ref", f"refs/heads/batch/{batch}/1-one", attempt.job.base)
+        attempt.job = attempt.job._replace(batch_id=batch, branch=f"batch/{batch}/1-one")
+        here = attempt.begun(tmp_path / "one")  # and a worker that dies does not settle it
+    fetched = git(here.job.repository, "for-each-ref", "--format=%(refname)", cache.FETCHED).split()
+    assert f"{cache.FETCHED}refs/heads/{attempt.job.branch}" in fetched
+    assert len(fetched) == 2 * (cache.KEPT_BATCHES + 1)
 
 
 def typed(*words: str) -> options.Options:

@@ -4,26 +4,34 @@
     verdict = settled(here, job, verdict)   what was verified goes to the attempt's branch on the remote
 
 The cache is `$BATCHCTL_CACHE`, else `$XDG_CACHE_HOME/batch-implement`, else `~/.cache/batch-implement`; removing it
-costs a fetch, nothing else. Only commits that were verified are ever pushed under the attempt's name: the client works
-on a local branch of another name, so one found there was verified once, on whatever machine. Only that branch is
-pushed, and only from what it was when the attempt began. Where the remote does not answer it is Unreachable, with git's
-own words.
+while nothing runs costs a fetch, and what is kept of attempts that did not end well. A work tree goes with its attempt
+unless there is something in it that is nowhere else; then it is kept until nothing has touched it for a week. Of what
+was fetched the branches of the last few batches stay, so that the next fetch is small.
+
+Only commits that were verified are ever pushed under the attempt's name: the client works on a local branch of another
+name, so one found there was verified once, on whatever machine. Only that branch is pushed, and only from what it was
+when the attempt began. Where the remote does not answer it is Unreachable, with git's own words.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import time
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
-from .. import failures, gitrepo, lock
+from .. import failures, gitrepo, lock, process
 from ..errors import BatchError
 from . import worktrees
 from .job import COMPLETED, FAILED, INTERRUPTED, LOST, NEEDS_PERSON, Job
 
 FETCH_S = 1800
 PUSH_S = 600
+KEPT_S = 7 * 24 * 3600
+KEPT_BATCHES = 3
 LOCAL = "working/"
+FETCHED = "refs/fetched/"
 MOST_SENT_BYTES = 200_000
 
 
@@ -61,8 +69,9 @@ def brought(job: Job) -> Brought:
         with lock.held(descriptor, top, FETCH_S):
             if not os.path.isdir(repository):
                 gitrepo.ask(top, "init", "--quiet", "--bare", repository)
-            pushed = _fetch(job, repository)
             tree = os.path.join(top, "worktrees", job.batch_id, job.branch.rpartition("/")[2])
+            _tidy(top, repository, tree, time.time() - KEPT_S)
+            pushed = _fetch(job, repository)
             here = job._replace(repository=repository, branch=LOCAL + job.branch, worktree=tree)
             if pushed:
                 if os.path.isdir(tree) and not gitrepo.has(tree, pushed):
@@ -80,7 +89,7 @@ def _fetch(job: Job, repository: str) -> Optional[str]:
     names = [f"refs/heads/{worktrees.merged_branch(job.batch_id)}", f"refs/heads/{job.branch}"]
     listed = _asked(repository, "ls-remote", job.repository, *names)
     found = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())}
-    ways = [f"+{name}:refs/fetched/{name}" for name in names if name in found]
+    ways = [f"+{name}:{FETCHED}{name}" for name in names if name in found]
     _asked(repository, "fetch", "--quiet", "--no-tags", job.repository, *ways)
     return found.get(names[1])
 
@@ -114,19 +123,34 @@ def push(here: Brought, job: Job, commit: str) -> None:
 
 
 def settled(here: Brought, job: Job, verdict: Dict[str, Any]) -> Dict[str, Any]:
-    """The verdict of an attempt after what it verified was pushed; nothing else ever is. The work tree of one that has
-    ended for good is removed.
+    """The verdict of an attempt after what it verified was pushed; nothing else ever is. The work tree is removed when
+    the attempt has ended for good, or has left nothing in it.
     """
     if verdict["kind"] == COMPLETED:
         try:
             push(here, job, verdict["commit"])
         except Superseded as error:
-            return {"kind": INTERRUPTED, "message": error.message, "failure_class": LOST}
+            verdict = {"kind": INTERRUPTED, "message": error.message, "failure_class": LOST}
         except Unreachable as error:
-            return trouble(error)
-    if verdict["kind"] in (COMPLETED, FAILED):
+            verdict = trouble(error)
+    if verdict["kind"] in (COMPLETED, FAILED) or not _left(here):
         drop(here.job)
+    gitrepo.ask(here.job.repository, "update-ref", "-d", f"{FETCHED}refs/heads/{job.branch}", fails=True)
     return verdict
+
+
+def _left(here: Brought) -> bool:
+    """Whether the work tree has something that is nowhere else: a change, or a commit of its own. What git cannot tell
+    counts as something.
+    """
+    tree = here.job.worktree
+    try:
+        if any(gitrepo.changes(tree)) or gitrepo.underway(tree):
+            return True
+    except BatchError:
+        return True
+    head = gitrepo.head(tree)
+    return not any(gitrepo.has(tree, head, known) for known in (here.job.base, here.pushed) if known)
 
 
 def trouble(error: Unreachable) -> Dict[str, Any]:
@@ -153,8 +177,41 @@ def sent(logs: str, verdict: Dict[str, Any]) -> Dict[str, str]:
 
 def drop(job: Job) -> None:
     """Remove the work tree of a job on this machine, and its local branch."""
-    worktrees.remove(job.repository, job.worktree)
-    gitrepo.ask(job.repository, "branch", "--quiet", "-D", job.branch, fails=True)
+    _drop(job.repository, job.worktree, job.branch)
+
+
+def _drop(repository: str, tree: str, branch: str) -> None:
+    worktrees.remove(repository, tree)
+    gitrepo.ask(repository, "branch", "--quiet", "-D", branch, fails=True)
+
+
+def _tidy(top: str, repository: str, but: str, before: float) -> None:
+    """Remove the work trees other than `but` that nothing has touched since the time `before` and nobody works in, and
+    what was fetched for all but the last batches.
+    """
+    for tree in glob.glob(os.path.join(glob.escape(top), "worktrees", "*", "*")):
+        if tree != but and not _touched(tree, before) and not process.marked(tree):
+            batch_id, name = tree.split(os.sep)[-2:]
+            _drop(repository, tree, f"{LOCAL}batch/{batch_id}/{name}")
+    listed = gitrepo.ask(
+        repository, "for-each-ref", "--sort=-committerdate", "--format=%(refname)", FETCHED, fails=True
+    ).stdout.split()
+    merged = [ref.rpartition("/")[0] for ref in listed if ref.endswith("/merged")]
+    for ref in listed:
+        if ref.rpartition("/")[0] not in merged[:KEPT_BATCHES]:
+            gitrepo.ask(repository, "update-ref", "-d", ref, fails=True)
+
+
+def _touched(tree: str, since: float) -> bool:
+    """Whether anything in the folder has changed since that time (seconds since 1970)."""
+    for place, folders, files in os.walk(tree):
+        for name in [os.curdir, *folders, *files]:
+            try:
+                if os.lstat(os.path.join(place, name)).st_mtime > since:
+                    return True
+            except OSError:
+                continue  # it went away meanwhile
+    return False
 
 
 def _sign(text: str) -> str:
