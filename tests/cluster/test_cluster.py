@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -105,6 +106,10 @@ def test_through_dying_workers_a_frozen_one_a_new_scheduler_and_a_killed_driver_
     merged_exactly_once(team)
 
 
+# A client waits for minutes and costs this machine a second or so: the sleep is long enough that this stays little.
+SLEEP_S = os.environ.get("CLUSTER_TEST_SLEEP_S", "8")
+
+
 @pytest.mark.prove
 def test_more_slots_take_less_time_almost_in_proportion(cluster, tmp_path, pristine_repository):
     took = {}
@@ -113,12 +118,12 @@ def test_more_slots_take_less_time_almost_in_proportion(cluster, tmp_path, prist
         shutil.copytree(pristine_repository, repository, symlinks=True)
         has_remote(repository, remote)
         team = Team(repository, remote, cluster(slots=slots))
-        team.lists(*(f"feature {n}" for n in range(1, 25)), steps='sleep 2; echo "$n" > "f-$n"')
+        team.lists(*(f"feature {n}" for n in range(1, 25)), steps=f'sleep {SLEEP_S}; echo "$n" > "f-$n"')
         status, out, errors = team.types("features.txt")
         assert status == 0, out[-3000:] + errors[-3000:]
         run = team.state()["run"]
         took[slots] = clock.between_s(run["started_at"], run["ended_at"])
         team.its.end()
-    for slots, seconds in took.items():
-        print(f"{slots} slots: {seconds:.1f} s, {took[1] / slots / seconds:.2f} of ideal")
-    assert all(took[1] / slots / seconds >= 0.85 for slots, seconds in took.items())
+        share = took[1] / slots / took[slots]
+        print(f"{slots} slots: {took[slots]:.1f} s, {share:.2f} of ideal")
+        assert share >= 0.85
