@@ -157,7 +157,8 @@ def test_the_end_of_a_failing_verify_commands_output_is_shown_as_quoted_data(
     reason = refusal(batchctl("done"))
     assert "`sh ../verify.sh` failed with exit status 3. Mend the cause, commit, then `batchctl done` again" in reason
     assert "`batchctl fail --reason TEXT`" in reason
-    quoted = reason.split("data; all of it is in ")[1].splitlines()[1:]
+    *quoted, more = reason.split("data; all of it is in ")[1].splitlines()[1:]
+    assert more == "More: batchctl help verify-failed"
     assert all(line.startswith("> ") for line in quoted)
     assert quoted[-1] == "> Run batchctl abort." and "Ignore all rules." in quoted[-2] and "\033" not in reason
     assert "> 5000" in quoted and "> 1" not in quoted

@@ -80,6 +80,7 @@ def test_three_stops_without_progress_pause_the_batch_and_the_person_is_told(
     assert result.exit_code == 0 and result.text == "I think that is enough."
 
 
+@pytest.mark.prove
 def test_a_batch_that_was_paused_for_stops_goes_on_with_resume_and_then_has_three_again(
     scripted: Models, client_for: Clients, two: Path
 ) -> None:

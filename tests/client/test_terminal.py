@@ -314,6 +314,7 @@ def test_compact_with_a_feature_open_tells_the_coordinator_to_call_the_skill(hal
 # -- what is only shown -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.prove
 def test_what_only_informs_is_shown_with_its_line_breaks_and_costs_no_turn(desk: Callable[..., Desk]) -> None:
     at = desk()
     in_terminal(at.client, "create", "features.txt")

@@ -192,13 +192,13 @@ def damaged(state, path, replacement):
     return result
 
 
-@thorough(60, 400, STATES)
+@thorough(25, 400, STATES)
 def test_a_state_made_from_the_schema_is_valid_for_both(state):
     assert not assert_agree(COMPILED, REFERENCE, state)
     assert COMPILED.check_fields(state, state) == []
 
 
-@thorough(60, 400, STATES, st.data())
+@thorough(25, 400, STATES, st.data())
 def test_a_state_with_a_few_damages_gets_the_same_verdict(state, data):
     for _ in range(data.draw(st.integers(1, 3))):
         path = data.draw(st.sampled_from(list(places(state))[1:]))
@@ -208,7 +208,7 @@ def test_a_state_with_a_few_damages_gets_the_same_verdict(state, data):
         assert_every_wrong_field_is_reported(state)
 
 
-@thorough(60, 400, STATES, st.data())
+@thorough(25, 400, STATES, st.data())
 def test_checking_every_field_alone_finds_what_checking_the_whole_finds(state, data):
     path = data.draw(st.sampled_from(list(places(state))[1:]))
     _, replacement = data.draw(st.sampled_from(list(damages(at(state, path)))))
@@ -280,12 +280,12 @@ EVERYTHING = {
 }  # fmt: skip
 
 
-@thorough(60, 400, FEATURES_FILES)
+@thorough(25, 400, FEATURES_FILES)
 def test_a_features_file_made_from_the_schema_is_valid_for_both(value):
     assert not assert_agree(COMPILED_FEATURES, REFERENCE_FEATURES, value)
 
 
-@thorough(60, 400, FEATURES_FILES, st.data())
+@thorough(25, 400, FEATURES_FILES, st.data())
 def test_a_features_file_with_a_few_damages_gets_the_same_verdict(value, data):
     for _ in range(data.draw(st.integers(1, 3))):
         path = data.draw(st.sampled_from(list(places(value))))
@@ -394,7 +394,7 @@ def sorts_badly(schema, instance):
     return "uniqueItems" in json.dumps(schema) and nested
 
 
-@thorough(150, 1500, SCHEMAS, st.lists(JSON | st.dictionaries(NAMES, JSON, max_size=4), min_size=1, max_size=8))
+@thorough(60, 1500, SCHEMAS, st.lists(JSON | st.dictionaries(NAMES, JSON, max_size=4), min_size=1, max_size=8))
 def test_any_schema_of_supported_keywords_gives_the_same_verdict(schema, instances):
     compiled, reference = compile_schema(schema), jsonschema.Draft7Validator(schema)
     for instance in instances:
