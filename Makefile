@@ -1,6 +1,6 @@
 # What there is to run here. Each target brings what it needs the first time and works without network from then on.
 #
-#   make demo            a batch of five features from beginning to end, shown while it happens (about a minute)
+#   make demo            a batch of five features from beginning to end, shown while it happens (about half a minute)
 #   make test            everything that must hold: linters, types, the plugin's validation, all tests
 #   make prove           the full proofs that nothing is lost (docs/durability.md), with their figures; as root also real
 #                        power cuts; up to 20 minutes

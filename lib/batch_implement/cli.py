@@ -300,7 +300,8 @@ def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
     state = store.read_if_usable()
     entries = story.of_batch(audit.entries(project.log_folder), state["batch_id"] if state else None, index)
     about = "" if index is None else f" about feature {options.feature}"
-    return "\n".join(story.lines(entries)) or f"The log says nothing{about}.", {"entries": entries}
+    nothing = f"The log in {project.log_folder} says nothing{about}. `batchctl status` says what batch is here."
+    return "\n".join(story.lines(entries)) or nothing, {"entries": entries}
 
 
 def _report(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:

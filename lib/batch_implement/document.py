@@ -107,16 +107,15 @@ def _parse_json(text: str, name: str) -> Document:
     return Document(value, _lines_of_json(text, name))
 
 
-def _lines_of_json(text: str, name: str) -> Dict[Steps, int]:
-    """Return the line of each value in a text that is JSON, at least up to a name that is there twice: Misuse."""
-    lines: Dict[Steps, int] = {}
+def json_values(text: str) -> Iterator[Tuple[Steps, int]]:
+    """Yield the steps and the offset of each value in a text of JSON, in its order, up to where it is nested too deeply. A
+    value in an object stands where its name begins; a name that is there twice comes twice.
+    """
     path: list[Any] = []  # for each open array the index of its next value, for each object the name of it
-    line, seen, is_name = 1, 0, False
     opened: list[str] = []
+    is_name = False
     plain = text.replace("\\\\", "__").replace('\\"', "__")  # a pattern that knows escapes takes 100 bytes for each
     for token in TOKEN.finditer(plain):
-        line += text.count("\n", seen, token.start())
-        seen = token.start()
         mark = text[token.start() : token.end()]
         if mark in "]}":
             opened.pop()
@@ -129,17 +128,28 @@ def _lines_of_json(text: str, name: str) -> Dict[Steps, int]:
             is_name = False
         elif is_name:
             path[-1] = json.loads(mark)
-            if tuple(path) in lines:
-                raise _twice(name, line, path[-1], lines[tuple(path)])
-            lines[tuple(path)] = line
+            yield tuple(path), token.start()
         else:
-            lines.setdefault(tuple(path), line)
+            if not opened or opened[-1] == "[":
+                yield tuple(path), token.start()
             if mark in "[{":
                 opened.append(mark)
                 path.append(0 if mark == "[" else "")
                 is_name = mark == "{"
-        if len(path) > MAX_DEPTH:
-            break
+        if not opened or len(path) > MAX_DEPTH:
+            return
+
+
+def _lines_of_json(text: str, name: str) -> Dict[Steps, int]:
+    """Return the line of each value in a text that is JSON, at least up to a name that is there twice: Misuse."""
+    lines: Dict[Steps, int] = {}
+    line, seen = 1, 0
+    for steps, offset in json_values(text):
+        line += text.count("\n", seen, offset)
+        seen = offset
+        if steps in lines:
+            raise _twice(name, line, steps[-1], lines[steps])
+        lines[steps] = line
     return lines
 
 

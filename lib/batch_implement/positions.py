@@ -11,13 +11,12 @@ stands where its name begins. Lines end in `\\n`; lines and columns count from 1
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_right
 from itertools import islice
 from typing import NamedTuple
 
-from .document import MAX_DEPTH, MAX_EVENTS, TOKEN
+from .document import MAX_DEPTH, MAX_EVENTS, json_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,43 +66,12 @@ def read(text: str, kind: str, name: str) -> Positions:
     Raises Misuse when there is no PyYAML to read YAML with.
     """
     found = Positions(text)
-    for steps, offset in _of_yaml(found, name) if kind == "yaml" else _of_json(text):
+    for steps, offset in _of_yaml(found, name) if kind == "yaml" else json_values(text):
         if steps in found.offsets:
             found.repeated.append((steps, found.position(offset)))
         else:
             found.offsets[steps] = offset
     return found
-
-
-def _of_json(text: str) -> Iterator[Tuple[Steps, int]]:
-    """Yield each value's steps and offset, in the order of the text, up to where it is nested too deeply."""
-    path: List[Any] = []  # for each open array the index of its next value, for each object the name of it
-    opened: List[str] = []
-    is_name = False
-    plain = text.replace("\\\\", "__").replace('\\"', "__")  # as in document: every offset stays
-    for token in TOKEN.finditer(plain):
-        mark = text[token.start() : token.end()]
-        if mark in "]}":
-            opened.pop()
-            path.pop()
-        elif mark == ",":
-            is_name = opened[-1] == "{"
-            if not is_name:
-                path[-1] += 1
-        elif mark == ":":
-            is_name = False
-        elif is_name:
-            path[-1] = json.loads(mark)
-            yield tuple(path), token.start()
-        else:
-            if not opened or opened[-1] == "[":
-                yield tuple(path), token.start()
-            if mark in "[{":
-                opened.append(mark)
-                path.append(0 if mark == "[" else "")
-                is_name = mark == "{"
-        if not opened or len(path) > MAX_DEPTH:
-            return
 
 
 def _of_yaml(found: Positions, name: str) -> Iterator[Tuple[Steps, int]]:

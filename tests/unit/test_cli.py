@@ -61,6 +61,15 @@ def answered(result):
     return json.loads(out)
 
 
+def test_a_log_that_says_nothing_says_where_it_is(typed, repository):
+    status, out, err = typed("log")
+    assert (status, err) == (0, "")
+    assert (
+        out
+        == f"The log in {repository}/.git/batch-implement says nothing. `batchctl status` says what batch is here.\n"
+    )
+
+
 # -- help, and what is used wrongly ------------------------------------------------------------------------------------
 
 
