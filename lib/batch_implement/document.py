@@ -108,8 +108,9 @@ def _parse_json(text: str, name: str) -> Document:
 
 
 def json_values(text: str) -> Iterator[Tuple[Steps, int]]:
-    """Yield the steps and the offset of each value in a text of JSON, in its order, up to where it is nested too deeply. A
-    value in an object stands where its name begins; a name that is there twice comes twice.
+    """Yield the steps and the offset of each value in a text of JSON, in its order, up to where it is nested too deeply.
+
+    A value in an object stands where its name begins; a name that is there twice comes twice.
     """
     path: list[Any] = []  # for each open array the index of its next value, for each object the name of it
     opened: list[str] = []
