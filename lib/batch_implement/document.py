@@ -108,7 +108,7 @@ def _parse_json(text: str, name: str) -> Document:
 
 
 def json_values(text: str) -> Iterator[Tuple[Steps, int]]:
-    """Yield the steps and the offset of each value in a text of JSON, in its order, up to where it is nested too deeply.
+    """Yield the steps and the offset of each value in a text of JSON, in order, up to where it is nested too deeply.
 
     A value in an object stands where its name begins; a name that is there twice comes twice.
     """
