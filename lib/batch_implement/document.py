@@ -108,7 +108,7 @@ def _parse_json(text: str, name: str) -> Document:
 
 
 def json_values(text: str) -> Iterator[Tuple[Steps, int]]:
-    """Yield the steps and the offset of each value in a text of JSON, in order, up to where it is nested too deeply.
+    """Yield the steps and the offset of each value in a text, in order, up to where it is no JSON or nested too deeply.
 
     A value in an object stands where its name begins; a name that is there twice comes twice.
     """
@@ -118,6 +118,8 @@ def json_values(text: str) -> Iterator[Tuple[Steps, int]]:
     plain = text.replace("\\\\", "__").replace('\\"', "__")  # a pattern that knows escapes takes 100 bytes for each
     for token in TOKEN.finditer(plain):
         mark = text[token.start() : token.end()]
+        if not opened and mark in "]},:":
+            return
         if mark in "]}":
             opened.pop()
             path.pop()
@@ -128,7 +130,10 @@ def json_values(text: str) -> Iterator[Tuple[Steps, int]]:
         elif mark == ":":
             is_name = False
         elif is_name:
-            path[-1] = json.loads(mark)
+            try:
+                path[-1] = json.loads(mark)
+            except ValueError:
+                return
             yield tuple(path), token.start()
         else:
             if not opened or opened[-1] == "[":

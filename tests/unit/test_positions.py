@@ -88,3 +88,12 @@ def test_lines_are_those_that_features_are_read_with():
             known = document.parse(text, "x", kind).lines
             found = positions.read(text, kind, "x")
             assert {steps: found.at(steps).line for steps in found.offsets} == known
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "b\\q": 2}', '{"a": 1, b: 2}', '{"a": 1, [', '{"a": 1}]', '{"a": 1,, 2', "]", ",", ":"]
+)
+def test_what_is_no_json_any_more_ends_it_quietly(text):
+    found = positions.read(text, "json", "x")
+    assert ("b",) not in found.offsets
+    assert found.at(("a",)) == (positions.Position(1, 2) if len(text) > 1 else None)
