@@ -224,8 +224,8 @@ TAKEN_OVER: dict[str, Patch] = {
     ),
     "whose the batch is was looked at before, at a start": (
         "hooks/reinjection.py",
-        '            free = process.relation(current["owner"], caller.session_id, caller.pid) != "other"\n',
-        "            free = True\n",
+        '        free = process.relation(current["owner"], caller.session_id, caller.pid) != "other"\n',
+        "        free = True\n",
     ),
     "who lost is told to work": (
         "hooks/reinjection.py",

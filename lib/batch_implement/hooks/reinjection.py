@@ -122,16 +122,10 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
         return _with_notes(store, "")
     known = owner is not None and owner["session_id"] == caller.session_id and state["status"] == "in_progress"
     if known and source == "startup" and owner.get("driven"):
-        _take_as_driven(store, caller)  # its prompt says all that there is to say
+        _take(store, caller, driven=True)  # its prompt says all that there is to say
         return _with_notes(store, "")
     if source == "resume" and known:
-        lease = caller.owner(clock.now())
-
-        def take(current: State) -> State:
-            free = process.relation(current["owner"], caller.session_id, caller.pid) != "other"
-            return sessions.lease(current, lease) if lease and free else current
-
-        state = store.update(take)
+        state = _take(store, caller)
         if process.relation(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster
             return _with_notes(store, "")
         return _with_notes(store, reminder.reminder(state, worker=False))
@@ -144,15 +138,18 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
     )
 
 
-def _take_as_driven(store: Store, caller: Caller) -> None:
-    """The lease for a session that `batchctl run` has started and named in the state before."""
+def _take(store: Store, caller: Caller, **more: bool) -> State:
+    """The state with the lease for the caller, with `more` in it; as it was when another client has it by now.
+
+    `driven`: `batchctl run` has started the session, and named it in the state before.
+    """
     lease = caller.owner(clock.now())
 
     def take(current: State) -> State:
         free = process.relation(current["owner"], caller.session_id, caller.pid) != "other"
-        return sessions.lease(current, {**lease, "driven": True}) if lease and free else current
+        return sessions.lease(current, {**lease, **more}) if lease and free else current
 
-    store.update(take)
+    return store.update(take)
 
 
 def _with_notes(store: Store, text: str, to_person: str = "") -> Optional[Dict[str, Any]]:
