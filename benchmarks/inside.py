@@ -193,7 +193,7 @@ def _needs(count: int) -> dict[int, list[int]]:
 
 def order(folder: str, count: int) -> Run:
     """Our order of as many features with five times as many dependencies."""
-    from batch_implement import ordering
+    from batch_implement.planning import ordering
 
     needs = _needs(count)
     return lambda: ordering.order(count, needs)
@@ -221,7 +221,7 @@ def _features_file(folder: str, count: int) -> str:
 
 def read(folder: str, count: int) -> Run:
     """A features file, read as `create` reads it."""
-    from batch_implement import features
+    from batch_implement.lists import features
 
     place = _features_file(folder, count)
     return lambda: features.read_file(place)

@@ -220,7 +220,8 @@ def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store
 
 
 def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import arguments, personverbs, report, sources
+    from . import arguments, personverbs, report
+    from .planning import sources
 
     given = arguments.policy_of(options, unattended=caller.unattended)
     found = sources.read(options, cwd, project.root, _stdin(caller))
@@ -248,7 +249,8 @@ def _run(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
 
 
 def _add(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import personverbs, sources
+    from . import personverbs
+    from .planning import sources
 
     found = sources.read(options, cwd, project.root, _stdin(caller))
     store.notes.extend(found.notes)
@@ -305,7 +307,8 @@ def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
 
 
 def _report(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import clock, morning, reports
+    from . import clock
+    from .reporting import morning, reports
 
     state, put_away = reports.of_batch(project, options.batch_id)
     data = morning.report_data(state, state["updated_at"] if put_away else clock.now(), put_away=put_away)
@@ -317,7 +320,7 @@ def _report(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 
 def _validate(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import validation
+    from .checks import validation
 
     if not options.files and not os.path.lexists(project.state):
         raise no_batch(project)
@@ -325,13 +328,13 @@ def _validate(options: Any, project: Project, caller: Caller, cwd: str, store: S
 
 
 def _schema(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import validation
+    from .checks import validation
 
     return validation.published(options.name)
 
 
 def _doctor(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import doctor
+    from .checks import doctor
 
     found = doctor.check(project, os.environ, PLUGIN)
     bad = any(entry["verdict"] == doctor.BAD for entry in found)

@@ -16,8 +16,9 @@ import errno
 import os
 import threading
 
-from . import clock, codec, features, model, places, scripted, seal
+from . import clock, codec, model, places, scripted, seal
 from .errors import Misuse, Refused, StateUnusable
+from .lists import features
 from .store import Store
 
 TYPE_CHECKING = False

@@ -153,7 +153,7 @@ class _Mending:
         return kept
 
     def features(self) -> List[str]:
-        from . import features
+        from .lists import features
 
         texts = []
         for index, given in enumerate(self.data["features"]):

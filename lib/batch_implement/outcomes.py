@@ -54,7 +54,7 @@ def publish(project: Project, indices: Iterable[int]) -> List[str]:
     state = store.require()
     if not asked_for(state):
         return []
-    from . import issues
+    from .planning import issues
 
     written: Dict[int, Dict[str, Any]] = {}
     told: List[str] = []

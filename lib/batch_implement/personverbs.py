@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .caller import Caller
     from .model import State
     from .paths import Project
-    from .sources import Found
+    from .planning.sources import Found
 
 
 def planned(
@@ -30,7 +30,7 @@ def planned(
     """A first version of the batch over what was found, under the policy that `given` (options) asks for. Nothing is
     written.
     """
-    from . import plans
+    from .planning import plans
 
     return plans.first_state(
         clock.new_batch_id(),
@@ -219,7 +219,7 @@ def _work_tree(git_dir: str, common: str) -> str:
 
 def add(project: Project, found: Found) -> str:
     """Append what was found to the batch."""
-    from . import plans
+    from .planning import plans
 
     listing = found.listing
     if listing.defaults:

@@ -15,8 +15,9 @@ import errno
 import os
 import stat
 
-from . import audit, disk, features, gitrepo, paths
+from . import audit, disk, gitrepo, paths
 from .errors import BatchError, Misuse, StateUnusable
+from .lists import features
 from .paths import PRIVATE_NAME, STATE_FOLDER, STATE_NAME, Project
 
 TYPE_CHECKING = False

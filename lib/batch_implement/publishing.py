@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import re
 
-from .guarded import ANY, LONGEST
-from .shellreader import ASSIGNMENT, Shell, Unreadable, bare
+from .guards.guarded import ANY, LONGEST
+from .guards.shellreader import ASSIGNMENT, Shell, Unreadable, bare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ def clean(text: str) -> str:
     """`features.clean`, which is imported only for a text that it would change."""
     if text.isprintable():
         return text
-    from . import features
+    from .lists import features
 
     return features.clean(text)
 

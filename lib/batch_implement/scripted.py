@@ -10,8 +10,9 @@ change by which such a batch would escape what a person set. On any other batch 
 
 from __future__ import annotations
 
-from . import blocking, features, model, policies
+from . import blocking, model, policies
 from .errors import Misuse, Refused
+from .lists import features
 from .model import key
 
 TYPE_CHECKING = False

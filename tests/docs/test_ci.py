@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 import yaml
-from batch_implement import codec, pyyaml, validation
+from batch_implement import codec
+from batch_implement.checks import validation
+from batch_implement.lists import pyyaml
 from batches import new_batch
 from check_jsonschema.catalog import SCHEMA_CATALOG
 from check_pythons import MINORS
@@ -282,7 +284,7 @@ def test_the_session_that_is_shown_is_a_real_one(tmp_path: Path) -> None:
 
 
 def test_the_page_names_every_format_and_hook_and_input() -> None:
-    from batch_implement import verdicts
+    from batch_implement.checks import verdicts
 
     assert [row for row in re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)] == list(verdicts.FORMATS)
     for name in (*(hook["id"] for hook in HOOKS), *ACTION["inputs"]):

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from batch_implement import features
+from batch_implement.lists import features
 from hands import type_in
 from solutions import EXAMPLE, SOLUTIONS, kind_of, solution
 

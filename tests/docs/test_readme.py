@@ -11,8 +11,9 @@ from pathlib import Path
 
 import document_commands
 import pytest
-from batch_implement import arguments, features
+from batch_implement import arguments
 from batch_implement.caller import PERSONS_VERBS
+from batch_implement.lists import features
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

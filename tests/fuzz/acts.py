@@ -17,9 +17,10 @@ import sys
 from typing import Any, NamedTuple
 
 import batch_state_manager
-from batch_implement import cli, features
+from batch_implement import cli
 from batch_implement.errors import BatchError
 from batch_implement.hooks import entry, reinjection, trouble
+from batch_implement.lists import features
 from cases import Case, payload_of
 from ground import PRIVATE, SESSION, STATE, Ground, told
 from watch import CPU_S, MEMORY_MB, Limits, TooLong, Watch

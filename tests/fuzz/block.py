@@ -88,7 +88,8 @@ def stage(place: str) -> Any:
     import cases
     import ground
     import watch
-    from batch_implement import codec, permissions
+    from batch_implement import codec
+    from batch_implement.checks import permissions
 
     at = ground.Ground(f"{place}/ground")
     cases.STATE_BYTES.update({name: codec.serialise(state) for name, state in at.shapes.items()})

@@ -9,20 +9,11 @@ import sys
 import time
 
 import pytest
-from batch_implement import (
-    arguments,
-    audit,
-    document,
-    features,
-    paths,
-    story,
-    strictjson,
-    structured,
-    transcript,
-    validation,
-)
+from batch_implement import arguments, audit, paths, story, strictjson, transcript
+from batch_implement.checks import validation
 from batch_implement.errors import Misuse
 from batch_implement.hooks import entry, trouble
+from batch_implement.lists import document, features, structured
 from batch_implement.paths import Project
 from batches import new_batch, owner, run_program
 

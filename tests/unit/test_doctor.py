@@ -9,7 +9,9 @@ import sys
 from importlib.machinery import ModuleSpec
 
 import pytest
-from batch_implement import cli, doctor, pyyaml
+from batch_implement import cli
+from batch_implement.checks import doctor
+from batch_implement.lists import pyyaml
 from batch_implement.paths import Project
 from batch_implement.store import Store
 from batches import git, new_batch

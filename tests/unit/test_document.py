@@ -8,8 +8,8 @@ import time
 
 import pytest
 import yaml
-from batch_implement import document
 from batch_implement.errors import Misuse
+from batch_implement.lists import document
 
 
 def value_of(text, kind="yaml"):

@@ -9,7 +9,7 @@ import socket
 
 import pytest
 from batch_implement.errors import Misuse
-from batch_implement.features import Feature, Listing, clean, parse_text, read_file, read_stdin
+from batch_implement.lists.features import Feature, Listing, clean, parse_text, read_file, read_stdin
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import subprocess
 import time
 
 import pytest
-from batch_implement import gh
 from batch_implement.errors import Refused
+from batch_implement.planning import gh
 from batches import git
 from gh_stand_in import FOLDER, StandIn, behaviour
 

@@ -9,8 +9,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from batch_implement import gh, issues, lock, transitions
+from batch_implement import lock, transitions
 from batch_implement.errors import Misuse, Refused
+from batch_implement.planning import gh, issues
 from batches import commit, completed, failed, git, given_up, new_batch, started, then
 from gh_stand_in import StandIn
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from batch_implement import listing
 from batch_implement.errors import Misuse
-from batch_implement.listing import Feature, clean_block, noted
+from batch_implement.lists import listing
+from batch_implement.lists.listing import Feature, clean_block, noted
 
 
 @pytest.mark.parametrize(

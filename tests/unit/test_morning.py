@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from batch_implement import codec, model, morning, runs, shown, timeline, transitions
+from batch_implement import codec, model, runs, transitions
+from batch_implement.reporting import morning, shown, timeline
 from batches import commit, completed, git, new_batch, then
 from morning_samples import at, begun, by_hand, client, dispatched, merged, night
 

@@ -7,8 +7,8 @@ import time
 from html.parser import HTMLParser
 
 import pytest
-from batch_implement import morning, morning_html, morning_style, shown, timeline
-from batch_implement.morning_html import html
+from batch_implement.reporting import morning, morning_html, morning_style, shown, timeline
+from batch_implement.reporting.morning_html import html
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from morning_hostile import FRAGMENTS, batches, rewritten

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import morning, morning_style
-from batch_implement.morning_html import html
+from batch_implement.reporting import morning, morning_style
+from batch_implement.reporting.morning_html import html
 from browser import CHROMIUM, Browser
 from morning_hostile import FRAGMENTS, rewritten
 from morning_samples import at, by_hand, night

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from batch_implement import morning, morning_markdown
-from batch_implement.morning_markdown import fence, markdown, span
+from batch_implement.reporting import morning, morning_markdown
+from batch_implement.reporting.morning_markdown import fence, markdown, span
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from morning_hostile import FRAGMENTS, batches, rewritten

@@ -6,9 +6,10 @@ import json
 import time
 
 import pytest
-from batch_implement import model, suggestions, transitions
+from batch_implement import model, transitions
 from batch_implement.errors import Misuse
-from batch_implement.ordering import Hint, Item, analysis, hints, order, resolve, with_hints
+from batch_implement.planning import suggestions
+from batch_implement.planning.ordering import Hint, Item, analysis, hints, order, resolve, with_hints
 from batches import NOW, new_batch, then
 
 

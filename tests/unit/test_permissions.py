@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from batch_implement import permissions
-from batch_implement.permissions import IN_A_CONVERSATION, WORK
+from batch_implement.checks import permissions
+from batch_implement.checks.permissions import IN_A_CONVERSATION, WORK
 
 
 def one(**held):

@@ -6,7 +6,8 @@ import json
 import random
 
 import pytest
-from batch_implement import document, positions, pyyaml
+from batch_implement.checks import positions
+from batch_implement.lists import document, pyyaml
 
 JSON = '{\n  "a/b": [1, {"\\u0063": "}\\\\"},\n    []],\n  "é": {"x": null}, "a": "\\"[,", "b":\n  7\n}\n'
 YAML = (

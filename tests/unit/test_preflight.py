@@ -8,7 +8,8 @@ import re
 import shutil
 
 import pytest
-from batch_implement import cli, doctor, runs
+from batch_implement import cli, runs
+from batch_implement.checks import doctor
 from batch_implement.paths import Project
 from batch_implement.runner import ground, options, preflight, trial
 from batch_implement.runner.options import Options

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from batch_implement.checks.validation import PUBLISHED
 from batch_implement.schema import compile_schema
-from batch_implement.validation import PUBLISHED
 from jsonschema import Draft7Validator
 
 SCHEMAS = sorted((Path(__file__).resolve().parents[2] / "schemas").glob("*.json"))

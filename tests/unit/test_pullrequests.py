@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from batch_implement import gh, runs
+from batch_implement import runs
 from batch_implement.paths import Project
+from batch_implement.planning import gh
 from batch_implement.runner import pullrequests
 from batches import NOW, commit, git, new_batch, owner, then
 from gh_stand_in import StandIn

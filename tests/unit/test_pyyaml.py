@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from batch_implement import pyyaml
 from batch_implement.errors import Misuse
+from batch_implement.lists import pyyaml
 from batches import GUARD, run_program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,10 +194,10 @@ def test_nothing_of_it_is_imported_unless_a_yaml_file_is_given(project):
     (project / "x.json").write_text('["a"]')
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from batch_implement import features\n"
-        "assert 'batch_implement.structured' not in sys.modules\n"
+        "from batch_implement.lists import features\n"
+        "assert 'batch_implement.lists.structured' not in sys.modules\n"
         "features.read_file('x.json')\n"
-        "print([name for name in ('yaml', 'site', 'batch_implement.pyyaml') if name in sys.modules])\n"
+        "print([name for name in ('yaml', 'site', 'batch_implement.lists.pyyaml') if name in sys.modules])\n"
     )
     done = run_program(sys.executable, "-I", "-S", "-c", program, str(ROOT / "lib"), cwd=project)
     assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -8,8 +8,9 @@ import os
 import sys
 
 import pytest
-from batch_implement import cli, disk, morning, paths, reports
+from batch_implement import cli, disk, paths
 from batch_implement.errors import Misuse, Refused, StateUnusable
+from batch_implement.reporting import morning, reports
 from batch_implement.store import Store
 from batches import completed, files_in, new_batch
 from morning_samples import at, night

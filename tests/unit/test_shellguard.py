@@ -13,9 +13,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from batch_implement import fileguard, findguard, guarded, scriptguard
+from batch_implement.guards import fileguard, findguard, guarded, scriptguard
+from batch_implement.guards.shellguard import Names, forbidden
 from batch_implement.rawscan import mentions, worth_a_look
-from batch_implement.shellguard import Names, forbidden
 
 ROOT = "/home/me/project"
 STATE = ".claude/batch_state.json"

@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from batch_implement import codec, pyyaml, validation
+from batch_implement import codec
+from batch_implement.checks import validation
 from batch_implement.errors import Misuse
+from batch_implement.lists import pyyaml
 from batch_implement.schema import load_published
 from batches import new_batch
 
@@ -214,7 +216,7 @@ def test_each_broken_features_file_has_its_place_and_no_path_twice(path, reporte
 
 
 def test_the_places_in_a_features_file_are_those_of_its_readers():
-    from batch_implement import features
+    from batch_implement.lists import features
 
     for path in (each for each in CORPUS if each.stat().st_size < 50_000):
         try:

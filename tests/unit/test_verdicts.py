@@ -8,8 +8,8 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from batch_implement import verdicts
 from batch_implement.arguments import read_verb
+from batch_implement.checks import verdicts
 
 HOSTILE = [
     "a b.yaml", "%0A::error::x", "a\n::set-output name=x::y", "a,line=7:b%", "\r::x", "]]><x/>", "\"'&<>",

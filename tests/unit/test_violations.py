@@ -10,14 +10,15 @@ import subprocess
 import sys
 
 import pytest
-from batch_implement import codec, violations
+from batch_implement import codec
+from batch_implement.checks import violations
 from batch_implement.schema import load_published
 from batches import completed, failed, new_batch, started
 from mutating import Patch, mutated
 
 jsonschema = pytest.importorskip("jsonschema")
 ODD = (None, True, -1, 1.5, 10**9, "", "x", "2", [], [0, 0], ["x"], {}, {"x": -1}, {"0": 0})
-FILE = "violations.py"
+FILE = "checks/violations.py"
 MUTATIONS: dict[str, Patch] = {
     "names are not looked at": (FILE, "yield steps, NAME, name\n            yield", "pass\n            yield"),
     "items are not looked into": (FILE, "yield from _own(item, below, tests, (*steps, index))", "pass"),
@@ -28,7 +29,7 @@ MUTATIONS: dict[str, Patch] = {
 PROGRAM = """
 import json, sys
 sys.modules["jsonschema"] = None
-from batch_implement import violations
+from batch_implement.checks import violations
 json.dump([violations.of_state(each) for each in json.load(sys.stdin)], sys.stdout)
 """
 

@@ -123,7 +123,7 @@ def _allow_worker(occasion: Occasion) -> Optional[Dict[str, Any]]:
 
 
 def _forbidden_command(occasion: Occasion, command: object) -> Optional[str]:
-    from .. import shellguard
+    from ..guards import shellguard
 
     if not isinstance(command, str):
         return None

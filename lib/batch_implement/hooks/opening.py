@@ -13,9 +13,11 @@ import io
 import os
 import shlex
 
-from .. import arguments, audit, cli, features, model, personverbs, reminder, report, sources
+from .. import arguments, audit, cli, model, personverbs, reminder, report
 from .. import caller as callers
 from ..errors import BatchError, Misuse, Refused
+from ..lists import features
+from ..planning import sources
 from ..store import Store
 
 TYPE_CHECKING = False

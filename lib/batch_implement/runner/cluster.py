@@ -26,7 +26,7 @@ from concurrent import futures
 from typing import Any, Dict, List, Optional
 
 from .. import __version__, clock, gitrepo
-from ..doctor import BAD, GOOD
+from ..checks.doctor import BAD, GOOD
 from ..errors import BatchError, Refused
 from ..model import key
 from ..paths import Project

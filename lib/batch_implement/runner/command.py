@@ -13,9 +13,11 @@ import sys
 from concurrent import futures
 from typing import Any, BinaryIO, Dict, List, Mapping, Optional, TextIO, Tuple
 
-from .. import arguments, clock, gitrepo, model, morning, personverbs, reminder, reports, runs, sources
+from .. import arguments, clock, gitrepo, model, personverbs, reminder, runs
 from ..errors import BatchError, Misuse, Refused
 from ..paths import Project
+from ..planning import sources
+from ..reporting import morning, reports
 from ..store import Store
 from . import cluster, display, notice, options, preflight, pullrequests, takeover, worker
 from .driver import Driver

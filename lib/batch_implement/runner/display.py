@@ -227,7 +227,7 @@ def can_draw(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 def has_rich() -> bool:
     """Whether rich can be imported. Looked for where PyYAML is, too: `python3 -I` leaves out the user's packages."""
-    from .. import pyyaml
+    from ..lists import pyyaml
 
     before = list(sys.path)
     refused = [os.path.join(os.path.realpath(folder), "") for folder in pyyaml.forbidden_folders()]

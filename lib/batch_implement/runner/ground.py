@@ -10,7 +10,7 @@ import os
 import shutil
 
 from .. import gitrepo
-from ..doctor import BAD, GOOD, LOOK
+from ..checks.doctor import BAD, GOOD, LOOK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ import signal
 import subprocess
 import tempfile
 
-from .. import evidence, listing, model
+from .. import evidence, model
+from ..lists import listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,9 +16,12 @@ import shlex
 import shutil
 import subprocess
 
-from .. import caller, claims, doctor, gh, jsontext, listing, model, permissions, policies, process, report, runs
-from ..doctor import BAD, GOOD, LOOK
+from .. import caller, claims, jsontext, model, policies, process, report, runs
+from ..checks import doctor, permissions
+from ..checks.doctor import BAD, GOOD, LOOK
+from ..lists import listing
 from ..model import key
+from ..planning import gh
 from . import client, ground, options, pullrequests, worktrees
 from .options import spoken
 from .trial import trial

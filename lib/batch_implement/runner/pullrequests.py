@@ -26,9 +26,11 @@ import os
 import signal
 import subprocess
 
-from .. import clock, evidence, gh, gitrepo, issues, listing, publishing
+from .. import clock, evidence, gitrepo, publishing
 from ..errors import BatchError, Refused
+from ..lists import listing
 from ..model import key
+from ..planning import gh, issues
 from . import merging, worktrees
 
 TYPE_CHECKING = False

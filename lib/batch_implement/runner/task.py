@@ -15,8 +15,9 @@ import threading
 import uuid
 from typing import Any, Callable, Iterable, Iterator, List, Tuple
 
-from .. import __version__, doctor, gitrepo, process
-from ..doctor import BAD, GOOD, LOOK
+from .. import __version__, gitrepo, process
+from ..checks import doctor
+from ..checks.doctor import BAD, GOOD, LOOK
 from . import cache, preflight, worker
 from .job import Job
 

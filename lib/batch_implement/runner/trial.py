@@ -13,9 +13,10 @@ import subprocess
 import tempfile
 import time
 
-from .. import evidence, gitrepo, listing, process
-from ..doctor import BAD, GOOD, LOOK
+from .. import evidence, gitrepo, process
+from ..checks.doctor import BAD, GOOD, LOOK
 from ..errors import BatchError
+from ..lists import listing
 from . import worktrees
 from .options import spoken
 

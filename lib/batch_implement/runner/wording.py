@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import List, Tuple
 
 from .. import clock, reminder, report
-from ..shown import duration
+from ..reporting.shown import duration
 from .view import Closed, Held, Row, View
 
 UNDER_WAY_AT_MOST = 8

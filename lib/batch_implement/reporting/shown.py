@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 
-from . import report, timeline
+from .. import report
+from . import timeline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from . import model
+from .. import model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, List, Optional, Sequence
 
-    from .model import State
+    from ..model import State
 
     Data = Dict[str, Any]
 

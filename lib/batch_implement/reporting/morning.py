@@ -27,15 +27,16 @@ from __future__ import annotations
 
 import re
 
-from . import blocking, model, reminder, report, timeline
-from .model import key
+from .. import blocking, model, reminder, report
+from ..model import key
+from . import timeline
 from .shown import block, line, link, moment, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, List, Optional
 
-    from .model import State
+    from ..model import State
 
     Data = Dict[str, Any]
 

@@ -20,17 +20,17 @@ import re
 from itertools import islice
 from typing import NamedTuple
 
+from .. import predicates, schema
+from ..errors import Misuse
 from . import document as documents
-from . import predicates, schema
-from .errors import Misuse
 from .listing import Feature, Listing, checked, clean, clean_block, decoded, noted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+    from ..schema import Schema
     from .document import Document, Steps
-    from .schema import Schema
 
 MAX_PROBLEMS = 50
 LONGEST_NAME = 60  # of a property, as far as it is compared with those that there are

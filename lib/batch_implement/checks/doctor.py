@@ -11,15 +11,17 @@ import shutil
 import subprocess
 import sys
 
-from . import gitrepo, model, permissions, process, pyyaml, reminder
-from .errors import BatchError, Refused
-from .store import Store
+from .. import gitrepo, model, process, reminder
+from ..errors import BatchError, Refused
+from ..lists import pyyaml
+from ..store import Store
+from . import permissions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-    from .paths import Project
+    from ..paths import Project
 
     Look = Callable[[], Iterator[Tuple[str, str]]]
 
@@ -207,7 +209,7 @@ def _gh(project: Project) -> Iterator[Tuple[str, str]]:
     state = Store(project).read_if_usable()
     if state is None or not state.get("issue_numbers"):
         return
-    from . import gh
+    from ..planning import gh
 
     try:
         yield GOOD, f"gh reaches {gh.repository(project.root).url}"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 from typing import NamedTuple
 
-from . import predicates, schema
+from .. import predicates, schema
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import os
 import shlex
 import sys
 
-from . import paths
-from .errors import Misuse
+from .. import paths
+from ..errors import Misuse
 from .listing import clean
 
 TYPE_CHECKING = False

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from html import escape
 
+from ..reminder import counted
 from . import morning_style, timeline
-from .reminder import counted
 from .shown import STATUS_WORDS, dollars, duration, moment, short
 
 TYPE_CHECKING = False

@@ -12,14 +12,14 @@ from __future__ import annotations
 import os
 from typing import BinaryIO, List, NamedTuple, Optional
 
-from . import features
-from .errors import Misuse
+from ..errors import Misuse
+from ..lists import features
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from .features import Listing
+    from ..lists.features import Listing
 
 
 WAYS = (

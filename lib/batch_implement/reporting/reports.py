@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import os
 
-from . import codec, disk, lock, model, morning, paths
-from .errors import Misuse, Refused
-from .store import Store
+from .. import codec, disk, lock, model, paths
+from ..errors import Misuse, Refused
+from ..store import Store
+from . import morning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
-    from .model import State
-    from .paths import Project
+    from ..model import State
+    from ..paths import Project
 
 FORMATS = ("md", "html", "json")
 FOLDER = "reports"

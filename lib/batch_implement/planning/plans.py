@@ -9,16 +9,17 @@ listing, whatever was left out before. Errors are those of `ordering`: Misuse th
 
 from __future__ import annotations
 
-from . import model, ordering, policies
-from .errors import Misuse
-from .model import key
+from .. import model, policies
+from ..errors import Misuse
+from ..model import key
+from . import ordering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List, Optional, Sequence
 
-    from .features import Feature, Listing
-    from .model import State
+    from ..lists.features import Feature, Listing
+    from ..model import State
 
 
 def first_state(

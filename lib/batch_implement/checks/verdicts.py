@@ -13,8 +13,8 @@ from __future__ import annotations
 import html
 import re
 
-from . import codec
-from .listing import clean
+from .. import codec
+from ..lists.listing import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from bisect import bisect_right
 from itertools import islice
 from typing import NamedTuple
 
-from .document import MAX_DEPTH, MAX_EVENTS, json_values
+from ..lists.document import MAX_DEPTH, MAX_EVENTS, json_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def read(text: str, kind: str, name: str) -> Positions:
 
 def _of_yaml(found: Positions, name: str) -> Iterator[Tuple[Steps, int]]:
     """Yield each value's steps and offset up to the end of the first document, or of what is YAML."""
-    from . import pyyaml
+    from ..lists import pyyaml
 
     yaml = pyyaml.load(name)
     path: List[Any] = []

@@ -23,13 +23,14 @@ import shlex
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from . import blocking, gh, gitrepo, lock, model, paths
-from .errors import BatchError, Misuse, Refused
-from .features import clean
+from .. import blocking, gitrepo, lock, model, paths
+from ..errors import BatchError, Misuse, Refused
+from ..lists.features import clean
+from . import gh
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .model import State
+    from ..model import State
 
 AT_A_TIME = 8
 MOST_NUMBERS = 1000

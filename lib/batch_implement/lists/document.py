@@ -17,8 +17,8 @@ import json
 import re
 from typing import NamedTuple
 
-from . import strictjson
-from .errors import Misuse
+from .. import strictjson
+from ..errors import Misuse
 from .listing import MAX_BYTES, MAX_FEATURES, clean
 
 TYPE_CHECKING = False

@@ -29,8 +29,9 @@ import shutil
 import subprocess
 from typing import NamedTuple
 
-from . import features, gitrepo, strictjson
-from .errors import Refused
+from .. import gitrepo, strictjson
+from ..errors import Refused
+from ..lists import features
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from __future__ import annotations
 
 import re
 
+from ..rawscan import mentions
 from .fileguard import letters, operands, under, values, written
 from .guarded import ANY, HOME, LONGEST, ROOT, TEMP, Names
-from .rawscan import mentions
 from .shellreader import ASSIGNMENT, LIMIT, SPLIT, Shell, Unreadable, bare
 
 TYPE_CHECKING = False

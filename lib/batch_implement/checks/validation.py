@@ -15,11 +15,12 @@ import os
 import re
 import stat
 
-from . import codec, positions, predicates, schema, strictjson, verdicts
-from .document import JSON_CAUSES
-from .errors import BatchError, Misuse
-from .listing import clean
-from .paths import STATE_NAME
+from .. import codec, predicates, schema, strictjson
+from ..errors import BatchError, Misuse
+from ..lists.document import JSON_CAUSES
+from ..lists.listing import clean
+from ..paths import STATE_NAME
+from . import positions, verdicts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def lists_features(name: str) -> bool:
 
 def errors_of_features(name: str) -> List[Dict[str, Any]]:
     """What is wrong with one features file, as `errors` says it."""
-    from . import features
+    from ..lists import features
 
     kind = features.KINDS.get(os.path.splitext(name)[1].lower(), "")
     try:

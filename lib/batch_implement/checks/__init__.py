@@ -1,0 +1,1 @@
+"""Checks: what would stop a batch, and whether files are what the schemas say."""

@@ -1,0 +1,1 @@
+"""The morning report: as plain data, as HTML and Markdown, as files."""
