@@ -1,4 +1,4 @@
-"""What the stand-in for gh does: the calls of lib/batch_implement/planning/gh.py, answered as the real one answers them.
+"""What the stand-in for gh does: the calls of `planning/gh.py`, answered as the real one answers them.
 
 Its GitHub is one JSON file, named by GH_STAND_IN; each call is a line in the file of that name with `.calls` behind it:
 `{"arguments", "input", "cwd", "environment"}` (of the environment what steers gh). The file holds
