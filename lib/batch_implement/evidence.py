@@ -1,5 +1,5 @@
-"""What proves a feature done: commits of its own since its start, nothing left uncommitted, and the verify command
-passing on just that commit.
+"""What proves a feature done: commits of its own since its start, of which one at least changes something, nothing left
+uncommitted, and the verify command passing on just that commit.
 
 `take` asks git, runs the verify command, and answers with the state's `evidence` of the feature, or with the reason
 why it is not done: Refused (the message says what to do), or StillRunning.
@@ -186,7 +186,7 @@ def _refuse_no_work(root: str, work: Work, active: State) -> None:
     if work.foreign:
         new.append(f"others made {history.told(work.foreign)}")
     if work.commits:
-        new.append(f"merges that bring nothing else are {history.told(work.commits)}")
+        new.append(f"commits that bring nothing of their own are {history.told(work.commits)}")
     again = [f"{entry['new'][:12]} (was {entry['old'][:12]})" for entry in work.rewritten if entry["new"]]
     if again:
         new.append(f"commits from before, only rewritten, are {', '.join(again[-history.SHOWN :])}")

@@ -5,9 +5,9 @@
     work.rewritten      commits from before that are there under another name, or whose content is in another
     work.foreign        those that somebody else made
     work.lost           commits from before that HEAD has in no form
-    work.brings         whether `commits` hold any work of their own
+    work.brings         whether `commits` hold any work of their own: something that their parents do not have
 
-As long as `base` is an ancestor of HEAD, nothing was rewritten and this takes three questions to git. After an amend
+As long as `base` is an ancestor of HEAD, nothing was rewritten and this takes four questions to git. After an amend
 or a rebase the commits that HEAD has and `base` has not are held against those that `base` has and HEAD has not:
 
     rebased     the same patch, by git's own comparison; for a merge, the same merge made again
@@ -86,7 +86,7 @@ def work_since(root: str, base: Optional[str]) -> Work:
             work.rewritten += [{"old": commit.sha, "new": None, "how": "absorbed"} for commit in left]
         else:
             work.lost = left
-    work.brings = any(len(commit.parents) < 2 for commit in work.commits) or _merged_by_hand(root, work.commits)
+    work.brings = _hold_changes(root, work.commits)
     return work
 
 
@@ -197,12 +197,18 @@ def _contained(root: str, commit: str) -> bool:
     return merged.returncode == 0 and merged.stdout.strip() == gitrepo.tree(root, "HEAD")
 
 
-def _merged_by_hand(root: str, merges: List[Commit]) -> bool:
-    """Whether one of these merges has content that neither of its parents has."""
-    if not merges:
+def _hold_changes(root: str, commits: List[Commit]) -> bool:
+    """Whether one of these changes a file, or, of a merge, has content that neither of its parents has."""
+    merges = [commit for commit in commits if len(commit.parents) > 1]
+    plain = [commit for commit in commits if len(commit.parents) < 2]
+    return _differ(root, plain, "--root", "--name-only") or _differ(root, merges, "--cc")
+
+
+def _differ(root: str, commits: List[Commit], *form: str) -> bool:
+    if not commits:
         return False
     answer = gitrepo.ask(
-        root, "diff-tree", "--stdin", "--cc", "--no-commit-id", "--no-ext-diff", "--no-textconv",
-        text="".join(f"{commit.sha}\n" for commit in merges),
+        root, "diff-tree", "--stdin", *form, "--no-commit-id", "--no-ext-diff", "--no-textconv",
+        text="".join(f"{commit.sha}\n" for commit in commits),
     )  # fmt: skip
     return bool(answer.stdout.strip())

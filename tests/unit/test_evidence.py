@@ -86,9 +86,20 @@ def test_a_long_list_of_them_is_cut(project, opened):
 def test_what_was_untracked_at_the_start_is_not_asked_about(project, opened):
     Path(project.root, "mine.txt").write_text("x")
     state = {**opened(), "untracked_at_start": ["mine.txt"]}
-    commit_only = git(project.root, "commit", "-q", "--allow-empty", "-m", "x")
-    assert commit_only == ""
+    Path(project.root, "README.md").write_text("new\n")
+    git(project.root, "commit", "-q", "-m", "x", "README.md")
     assert evidence.take(project, state)["commit"] == gitrepo.head(project.root)
+
+
+def test_an_empty_commit_is_no_work(project, opened):
+    state = opened()
+    git(project.root, "commit", "-q", "--allow-empty", "-m", "All done")
+    message = refusal(project, state)
+    assert "There is no commit of the feature's own" in message
+    assert "commits that bring nothing of their own are" in message
+    assert "'All done'" in message
+    assert "--no-change REASON" in message
+    assert evidence.take(project, state, no_change="it was there already")["no_change"] == "it was there already"
 
 
 def test_a_policy_that_asks_for_no_commit_does_without_one(project, opened):

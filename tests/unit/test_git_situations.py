@@ -512,7 +512,7 @@ def test_a_pull_that_only_merged_the_work_of_others_is_none(place):
     place.start()
     place.git("merge", "-q", "--no-edit", "upstream")
     message = place.refusal()
-    assert "merges that bring nothing else are" in message
+    assert "commits that bring nothing of their own are" in message
     assert "others made" in message
 
 

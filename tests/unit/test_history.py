@@ -71,6 +71,14 @@ def test_without_any_there_is_no_work(root, base):
     assert not history.work_since(root, base).brings
 
 
+def test_a_commit_that_changes_nothing_brings_nothing_but_one_beside_it_may(root, base):
+    git(root, "commit", "-q", "--allow-empty", "-m", "x")
+    assert not history.work_since(root, base).brings
+    commit(root, a="1")
+    git(root, "commit", "-q", "--allow-empty", "-m", "y")
+    assert history.work_since(root, base).brings
+
+
 def test_before_the_first_commit_everything_is_new(tmp_path):
     git(tmp_path, "init", "-q")
     assert since(str(tmp_path), None) == {}
