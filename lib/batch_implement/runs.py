@@ -11,6 +11,8 @@ function takes a valid state and leaves it untouched; what cannot be granted is 
 
 from __future__ import annotations
 
+import math
+
 from . import model, transitions
 from .claims import Claims
 from .errors import Refused
@@ -264,6 +266,21 @@ def sent_back(state: State, now: str, index: int, why: str) -> State:
     if times <= TIMES_SENT_BACK:
         changed = {**changed, "retry_allowance": {**granted, key(index): granted.get(key(index), 0) + 1}}
     return failed(changed, now, index, why, "merge", permanent=times > TIMES_SENT_BACK)
+
+
+def share_usd(state: State, held_usd: float, free: int) -> float:
+    """What the next client may cost, in US dollars, so that all of the batch together keep to its limit: an equal share
+    of what is left for each of the `free` that can begin, or all of it when a client has cost more than such a share so
+    far. `held_usd` is what those at work may still cost. Infinite without a limit; 0: wait for those at work.
+    """
+    limit, spent = state["policy"]["budgets"].get("cost_usd"), state["run"]["spent"]
+    if limit is None:
+        return math.inf
+    left = limit - spent["cost_usd"] - held_usd
+    share = left / free
+    if share < spent["cost_usd"] / max(1, spent["clients"]):
+        share = 0.0 if held_usd else left
+    return float(max(0.0, share))
 
 
 def interrupted(state: State, index: int) -> State:

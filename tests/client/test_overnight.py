@@ -204,7 +204,7 @@ def test_the_turns_of_a_client_are_a_limit_of_its_attempt(night):
 def test_the_cost_of_all_clients_is_a_limit_that_pauses_the_batch(night):
     its = night(alone(), 3)
     state = its.drive(budgets={"cost_usd": 0.03})
-    assert state["status"] == "paused" and "of the run's cost" in state["pause"]["reason"]
+    assert state["status"] == "paused" and "a limit is reached: the cost" in state["pause"]["reason"]
     assert state["retry_attempts"] == {}, "what the whole run may cost is no feature's fault"
     assert 0 < len(state["completed_features"]) < 3
     spent = state["run"]["spent"]["cost_usd"]

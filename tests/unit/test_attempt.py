@@ -438,12 +438,20 @@ def test_what_a_client_says_at_its_end_decides_when_its_feature_is_still_open(jo
     assert (outcome.spent["cost_usd"] > 0) == (stream not in ("limit", "killed"))
 
 
-def test_what_was_left_of_the_runs_cost_is_no_fault_of_the_feature(job_for, stand_in):
-    path = stand_in("cat > /dev/null; cat $streams/max_budget.jsonl; exit 1")
+def test_a_share_of_the_runs_cost_that_is_used_up_is_no_fault_of_the_feature(job_for, stand_in):
+    path = stand_in("cat > /dev/null; sed 's/0\\.0042/0.62/' $streams/max_budget.jsonl; exit 1")
     outcome = worker.work(job_for(None, client={"path": path}, limits={"cost_usd": 2.0, "left_usd": 0.5}))
-    assert (outcome.kind, outcome.failure_class) == (jobs.NEEDS_PERSON, "budget") and "$0.50" in outcome.message
+    assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "budget") and "$0.50" in outcome.message
     own = job_for(None, client={"path": path}, limits={"cost_usd": 0.25, "left_usd": 0.5}, text="another")
     assert worker.work(own).failure_class == "cost"
+
+
+def test_a_client_that_does_not_say_what_it_cost_does_not_begin_again_and_again(job_for, stand_in):
+    result = '{"type": "result", "subtype": "error_max_budget_usd", "is_error": true}'
+    path = stand_in(f"cat > /dev/null; echo '{result}'; exit 1")
+    outcome = worker.work(job_for(None, client={"path": path}, limits={"left_usd": 0.5}))
+    kind = (outcome.kind, outcome.failure_class)
+    assert kind == (jobs.NEEDS_PERSON, "budget") and "$0.50" in outcome.message
 
 
 ASKED = (

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,8 @@ import pytest
 from batch_implement import clock, gitrepo, model, process
 from batch_implement.errors import Refused
 from batch_implement.paths import Project
-from batch_implement.runner import merging, takeover, worktrees
+from batch_implement.runner import job as jobs
+from batch_implement.runner import merging, takeover, worker, worktrees
 from batch_implement.store import Store
 from batches import conditions, new_batch
 from night import Night
@@ -104,6 +106,39 @@ def test_features_that_say_they_touch_the_same_paths_are_never_under_way_togethe
     state = night(worker, 2, details=touching).drive(jobs=2)
     assert state["status"] == "completed"
     assert seen.read_text().split("\n")[:4] == ["begin 1", "end 1", "begin 2", "end 2"]
+
+
+def test_clients_side_by_side_keep_to_the_cost_of_the_run_between_them(night, monkeypatch):
+    """Each was given all that was left: four of them could cost four times the limit."""
+    real, guard = worker.work, threading.Lock()
+    under_way: dict[str, float] = {}
+    most, given, spent = [], [], [0.0]
+
+    def dear(job: jobs.Job) -> jobs.Outcome:
+        with guard:
+            under_way[job.session_id] = job.limits["left_usd"]
+            given.append(job.limits["left_usd"])
+            most.append(spent[0] + sum(under_way.values()))
+        outcome = real(job)
+        cost = 0.1
+        if job.feature_index == 0 and not any(entry["outcome"] == "interrupted" for entry in seen()):
+            cost = job.limits["left_usd"]
+            outcome = outcome._replace(kind=jobs.INTERRUPTED, failure_class="budget", commit=None, evidence={})
+        with guard:
+            del under_way[job.session_id]
+            spent[0] += cost
+        return outcome._replace(spent={**outcome.spent, "cost_usd": cost})
+
+    def seen() -> list[dict[str, Any]]:
+        clients = Store(its.project).require()["run"]["clients"]
+        return [entry for entries in clients.values() for entry in entries]
+
+    monkeypatch.setattr(worker, "work", dear)
+    its = night(ONE_FILE, 5)
+    state = its.drive(jobs=3, budgets={"cost_usd": 1.2})
+    assert conditions(state) == ["completed"] * 5 and state["retry_attempts"] == {}
+    assert given[:3] == pytest.approx([0.4] * 3)
+    assert max(most) <= 1.2 + 1e-9
 
 
 # -- merging -----------------------------------------------------------------------------------------------------------

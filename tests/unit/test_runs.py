@@ -46,6 +46,32 @@ def failing(state, index, words="it broke", **options):
     return then(state, runs.failed, NOW, index, words, "feature", **options)
 
 
+# -- what a client may cost --------------------------------------------------------------------------------------------
+
+
+def costing(limit, spent=0.0, clients=0):
+    state = begun(new_batch(4), budgets={"cost_usd": limit} if limit else {})
+    run = state["run"]
+    return {**state, "run": {**run, "spent": {**run["spent"], "cost_usd": spent, "clients": clients}}}
+
+
+@pytest.mark.parametrize(
+    ("limit", "spent", "clients", "held_usd", "free", "share"),
+    [
+        (None, 5.0, 3, 0.0, 4, float("inf")),
+        (20.0, 0.0, 0, 0.0, 4, 5.0),
+        (20.0, 0.0, 0, 5.0, 3, 5.0),
+        (20.0, 2.0, 1, 15.0, 1, 3.0),
+        (20.0, 17.0, 4, 0.0, 4, 3.0),  # a client has cost 4.25: the last that is left is for one
+        (20.0, 15.0, 4, 3.0, 1, 0.0),
+        (20.0, 15.0, 4, 5.0, 1, 0.0),
+        (20.0, 21.0, 4, 0.0, 2, 0.0),
+    ],
+)
+def test_what_a_client_may_cost_is_a_share_that_leaves_the_others_theirs(limit, spent, clients, held_usd, free, share):
+    assert runs.share_usd(costing(limit, spent, clients), held_usd, free) == pytest.approx(share)
+
+
 # -- several at a time -------------------------------------------------------------------------------------------------
 
 

@@ -275,7 +275,7 @@ def _why_open(job: Job, ended: Ended, folder: str) -> Tuple[str, str, str]:
     if result.get("subtype") == "error_max_turns":
         return FAILED, f"It was not done within {job.limits['turns']} turns.", "turns"
     if result.get("subtype") == "error_max_budget_usd":
-        return _of_a_budget(job.limits)
+        return _of_a_budget(job.limits, ended.stream.spent()["cost_usd"])
     if result and not result.get("is_error") and ended.exit_code == 0:
         words = ended.stream.words() or "(nothing)"
         return (
@@ -297,12 +297,18 @@ def _why_open(job: Job, ended: Ended, folder: str) -> Tuple[str, str, str]:
     return FAILED, words or f"The client ended with {ended.exit_code}.", failure_class
 
 
-def _of_a_budget(limits: Dict[str, Any]) -> Tuple[str, str, str]:
-    """The same for a client that was ended for its cost: the attempt's limit, or what was left of the run's."""
+def _of_a_budget(limits: Dict[str, Any], cost_usd: float) -> Tuple[str, str, str]:
+    """The same for a client that was ended for its cost: the attempt's limit, or its share of what was left of the
+    run's. The run counts what it cost, and pauses or goes on; a client that does not say what it cost needs a person.
+    """
     own, left = limits.get("cost_usd"), limits.get("left_usd")
     if left is None or (own is not None and own <= left):
         return FAILED, f"It was not done within ${own:.2f}.", "cost"
-    return NEEDS_PERSON, f"What was left of the run's cost, ${left:.2f}, is used up.", "budget"
+    return (
+        INTERRUPTED if cost_usd >= left else NEEDS_PERSON,
+        f"Its share of what was left of the run's cost, ${left:.2f}, is used up.",
+        "budget",
+    )
 
 
 def _of_a_command(ended: Ended, folder: str) -> Tuple[str, str, str]:

@@ -157,8 +157,12 @@ class Driver:
         here = state["run"]["running"] if self.place is None else self.working  # what is merged uses the machine, too
         free = state["run"]["jobs"] - len(here)
         now = self.clock.now()
-        for index in runs.ready(state, now)[: max(0, free)]:
-            job = jobs.of_feature(self.project, state, index)
+        ready = runs.ready(state, now)[: max(0, free)]
+        for number, index in enumerate(ready):
+            share = runs.share_usd(state, sum(map(jobs.most_usd, self.working.values())), len(ready) - number)
+            if not share:
+                break
+            job = jobs.of_feature(self.project, state, index, share)
             state = self.store.update(
                 lambda current, job=job: runs.dispatch(  # type: ignore[misc]
                     current, now, job.feature_index, base=job.base, branch=job.branch, worktree=job.worktree,

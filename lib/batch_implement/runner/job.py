@@ -10,6 +10,7 @@ stays the only writer of the batch's state.
 
 from __future__ import annotations
 
+import math
 import os
 import uuid
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
@@ -36,7 +37,7 @@ class Job(NamedTuple):
     `details` are the feature's own, `needs` what it builds on (`{text, commit}`), `earlier` its attempts so far as the
     state keeps them. `command` stands in place of the client when it is not None. `client` is how that is called:
     `{path, model, permission_mode, allow, settings}`. `limits` are `{time_s, turns, cost_usd}` of the attempt and
-    `left_usd`, what is left of the run's cost; None for none.
+    `left_usd`, its share of what the run may still cost; None for none.
     `logs` is a folder for the attempt's logs, empty where there is none to share.
     """
 
@@ -109,13 +110,20 @@ def nothing_spent() -> Dict[str, Any]:
     return dict.fromkeys(SPENT, 0)
 
 
-def of_feature(project: Project, state: State, index: int) -> Job:
-    """What a worker needs for the next attempt at feature `index`, which begins at the head of the batch's branch."""
+def most_usd(job: Job) -> float:
+    """What the client of a job may cost at most, in US dollars; infinite without a limit."""
+    limits = (job.limits["cost_usd"], job.limits["left_usd"])
+    return min((limit for limit in limits if limit is not None), default=math.inf)
+
+
+def of_feature(project: Project, state: State, index: int, share_usd: float = math.inf) -> Job:
+    """What a worker needs for the next attempt at feature `index`, which begins at the head of the batch's branch.
+    `share_usd` is what its client may cost of what the run may still cost.
+    """
     run, name, text = state["run"], key(index), state["features"][index]
     attempt = model.attempts_used(state, index) + 1
     options, limits = run["options"], state["policy"]["budgets"]
     policy = {field: value for field, value in policies.of_feature(state, index).items() if field != "workflow_mode"}
-    left = limits["cost_usd"] - run["spent"]["cost_usd"] if "cost_usd" in limits else None
     number = run["spent"]["clients"] + 1
     settings = os.path.join(project.root, ".claude", "settings.local.json")
     remote = options.get("remote")  # the workers are on other machines, which share nothing but this
@@ -149,7 +157,7 @@ def of_feature(project: Project, state: State, index: int) -> Job:
             "time_s": limits.get("feature_time_s"),
             "turns": limits.get("feature_turns"),
             "cost_usd": limits.get("feature_cost_usd"),
-            "left_usd": left,
+            "left_usd": share_usd if share_usd < math.inf else None,
         },
         logs="" if remote else os.path.join(log_folder(project, state["batch_id"]), f"{index + 1}-{attempt}-{number}"),
     )
