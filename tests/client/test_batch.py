@@ -173,7 +173,9 @@ def test_the_commands_are_found_by_their_bare_and_their_full_names(
     assert done(project) == [1]
 
 
-@pytest.mark.parametrize("command", ["/auto-implement", "/batch-implement:auto-implement"])
+@pytest.mark.parametrize(
+    "command", ["/auto-implement", pytest.param("/batch-implement:auto-implement", marks=pytest.mark.prove)]
+)
 def test_a_typed_feature_without_a_batch_is_done_as_a_batch_of_one(
     scripted: Models, client_for: Clients, project: Path, command: str
 ) -> None:

@@ -182,7 +182,7 @@ def deaf_plugin(folder: Path, answered: str) -> Path:
     return plugin
 
 
-@pytest.mark.parametrize("who", ["worker", "coordinator"])
+@pytest.mark.parametrize("who", [pytest.param("worker", marks=pytest.mark.prove), "coordinator"])
 def test_a_reminder_that_did_not_arrive_is_given_once_by_the_second_channel(
     scripted: Models, client_for: Clients, three: Path, deaf: Path, who: str
 ) -> None:

@@ -153,6 +153,7 @@ def test_replace_puts_the_unfinished_batch_into_history(works: Client, project: 
     assert state["batch_id"] != unfinished and kept(project) == [unfinished]
 
 
+@pytest.mark.prove
 def test_resume_of_an_id_that_is_not_known_says_what_is_here(idle: Client, project: Path, unfinished: str) -> None:
     answer = type_in(idle, "/batch-implement --resume batch-of-yesterday")
     assert "batch-of-yesterday is not known here" in answer and unfinished in answer
@@ -187,6 +188,7 @@ def test_resume_of_a_batch_in_another_work_tree_says_where_it_lies(
         assert f"/history/{other}.json. The batch" in answer and "the work tree" not in answer
 
 
+@pytest.mark.prove
 def test_resume_by_its_id_goes_on_with_the_batch(works: Client, project: Path, unfinished: str) -> None:
     works.run(f"/batch-implement --resume {unfinished}")
     state = state_of(project)

@@ -136,6 +136,7 @@ def test_a_model_that_stops_early_is_sent_on_by_the_hooks_of_its_work_tree(night
     assert conditions(state) == ["completed"] and state["retry_attempts"] == {}
 
 
+@pytest.mark.prove
 def test_a_usage_limit_in_the_middle_is_waited_for_and_the_same_attempt_goes_on_from_its_commit(night):
     reset = clock.epoch_s(clock.now()) + 7200
     gone: list[str] = []
@@ -240,6 +241,7 @@ def test_a_worker_whose_window_is_compacted_is_reminded_and_goes_on(night):
     assert len(its.model.summaries) == 1
 
 
+@pytest.mark.prove
 def test_what_a_run_began_goes_on_in_the_client_once_it_is_merged_and_the_other_way_round(
     night, project, scripted, client_for
 ):

@@ -99,6 +99,7 @@ def test_a_killed_session_that_is_resumed_has_its_batch_again(
     assert_taken_up(midway, two)
 
 
+@pytest.mark.prove
 def test_a_question_in_a_killed_session_that_is_resumed_is_answered_and_not_driven_over(
     midway: ScriptedModel, client_for: Clients, two: Path
 ) -> None:

@@ -331,7 +331,9 @@ ERRORS = {
 }
 
 
-@pytest.mark.parametrize("kind", ERRORS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "limit" else pytest.param(kind, marks=pytest.mark.prove) for kind in ERRORS]
+)
 def test_an_api_error_in_a_worker_costs_no_attempt_and_the_next_one_takes_the_feature_up(
     scripted: Models, client_for: Clients, two: Path, kind: str
 ) -> None:
@@ -397,6 +399,7 @@ def test_an_api_error_of_the_coordinator_ends_the_run_and_resume_goes_on(
     assert subjects(two) == ["Add feature-1.txt", "Add feature-2.txt"]
 
 
+@pytest.mark.prove
 def test_a_run_that_has_used_up_its_turns_leaves_the_batch_to_whoever_resumes_it(
     scripted: Models, client_for: Clients, two: Path
 ) -> None:
@@ -465,6 +468,7 @@ def test_a_reviewers_verdict_lands_in_the_evidence(scripted: Models, client_for:
     assert evidence["1"]["review"] is None
 
 
+@pytest.mark.prove
 def test_with_review_asked_done_is_refused_without_one(scripted: Models, client_for: Clients, project: Path) -> None:
     def hurries(request: Request) -> Script:
         for turn in one_file(1):

@@ -266,7 +266,8 @@ def test_after_clear_the_new_session_is_told_in_one_line_and_resume_goes_on(halt
     assert state_of(halted.project)["owner"]["session_id"] == new.session
 
 
-@pytest.mark.parametrize("way", ["Ctrl-C and --continue", pytest.param("/exit and --resume", marks=pytest.mark.prove)])
+@pytest.mark.prove
+@pytest.mark.parametrize("way", ["Ctrl-C and --continue", "/exit and --resume"])
 def test_leaving_ends_the_lease_and_the_conversation_taken_up_again_is_reminded(halted: Desk, way: str) -> None:
     if way.startswith("/exit"):
         halted.terminal.type("/exit")

@@ -147,9 +147,8 @@ def test_the_corpus_is_large_varied_and_explained() -> None:
     assert all(entry["why"].endswith(".") for entry in CORPUS)
 
 
-@pytest.mark.parametrize("entry", ATTACKS, ids=shown)
-def test_an_attack_is_refused_too_when_the_root_is_not_known(entry: dict[str, str]) -> None:
-    assert verdict(entry["command"], Names(VERBS)) == entry["verdict"]
+def test_an_attack_is_refused_too_when_the_root_is_not_known() -> None:
+    assert [shown(entry) for entry in ATTACKS if verdict(entry["command"], Names(VERBS)) != entry["verdict"]] == []
 
 
 def can_be_wrapped(entry: dict[str, str]) -> bool:
@@ -158,12 +157,14 @@ def can_be_wrapped(entry: dict[str, str]) -> bool:
     return not entry["command"].startswith("case ") and not any(mark in entry["command"] for mark in open_ended)
 
 
-@pytest.mark.parametrize("entry", list(filter(can_be_wrapped, CORPUS)), ids=shown)
 @pytest.mark.parametrize("wrapper", ["bash -c {}", "true && {{ {}\n}}", "x=$({}\n)", "timeout 9 sh -c {}"])
-def test_a_wrapper_changes_no_verdict(entry: dict[str, str], wrapper: str) -> None:
-    command = entry["command"]
-    quoted = "'" + command.replace("'", "'\\''") + "'" if " -c " in wrapper else command
-    assert verdict(wrapper.format(quoted)) == entry["verdict"]
+def test_a_wrapper_changes_no_verdict(wrapper: str) -> None:
+    def wrapped(command: str) -> str:
+        return wrapper.format("'" + command.replace("'", "'\\''") + "'" if " -c " in wrapper else command)
+
+    entries = list(filter(can_be_wrapped, CORPUS))
+    assert len(entries) > len(CORPUS) / 2
+    assert [shown(entry) for entry in entries if verdict(wrapped(entry["command"])) != entry["verdict"]] == []
 
 
 def test_a_refusal_says_which_simple_command_does_it() -> None:
@@ -250,11 +251,11 @@ def test_what_the_guard_is_known_to_miss_passes() -> None:
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])
-@each
-def test_what_is_refused_is_always_worth_a_look(entry: dict[str, str], ascii_only: bool) -> None:
-    raw = payload(entry["command"], ascii_only=ascii_only)
-    assert worth_a_look(raw) or forbidden(entry["command"], NAMES) is None
-    assert worth_a_look(raw) or not mentions(entry["command"].encode())
+def test_what_is_refused_is_always_worth_a_look(ascii_only: bool) -> None:
+    passed = [entry for entry in CORPUS if not worth_a_look(payload(entry["command"], ascii_only=ascii_only))]
+    assert passed
+    assert [shown(entry) for entry in passed if forbidden(entry["command"], NAMES) is not None] == []
+    assert [shown(entry) for entry in passed if mentions(entry["command"].encode())] == []
 
 
 def test_ordinary_commands_are_hardly_ever_worth_a_look() -> None:
