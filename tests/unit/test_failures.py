@@ -69,7 +69,7 @@ def test_what_costs_no_attempt_and_what_needs_a_person_come_from_the_same_table(
 
 def test_the_modules_text_shows_the_table_as_it_is():
     told = [line.split()[:2] for line in (failures.__doc__ or "").splitlines() if line.startswith("    ")]
-    assert dict(told[1:12]) == dict(failures.TREATMENT)
+    assert dict(told[1 : 1 + len(failures.TREATMENT)]) == dict(failures.TREATMENT)
 
 
 # -- the corpus -------------------------------------------------------------------------------------------------------
