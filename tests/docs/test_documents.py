@@ -12,6 +12,7 @@ import document_commands
 import document_state
 import pages
 import pytest
+from batch_implement.caller import PERSONS_VERBS
 from pages import PAGES, REPOSITORY
 
 # Whom a page may lead to; another is a decision, so it is named here first.
@@ -130,3 +131,14 @@ def matched(matcher: str) -> list[str]:
 def test_the_security_page_begins_with_the_trust_model() -> None:
     first = (REPOSITORY / "SECURITY.md").read_text(encoding="utf-8").split("\n\n")[1]
     assert first.startswith("**We guard against a confused model, not against a hostile one.**")
+
+
+def test_the_security_page_names_the_persons_verbs_and_every_command_that_a_shell_runs() -> None:
+    text = (REPOSITORY / "SECURITY.md").read_text(encoding="utf-8")
+    listed = re.search(r"\*\*The person's verbs\.\*\* (.*?) are refused", text)
+    assert listed and set(re.findall(r"`(\w+)`", listed[1])) == PERSONS_VERBS
+    package = REPOSITORY / "lib" / "batch_implement"
+    shells = {file.stem for file in package.rglob("*.py") if '["/bin/sh", "-c", ' in file.read_text(encoding="utf-8")}
+    of_verify, of_notify, of_worker = {"evidence", "merging", "trial"}, {"notice"}, {"attempt"}
+    assert shells == of_verify | of_notify | of_worker
+    assert all(f"`{option}`" in text for option in ("--notify", "--worker"))
