@@ -20,7 +20,9 @@ LIB = REPOSITORY / "lib"
 PACKAGE = LIB / "batch_implement"
 FILES = sorted(PACKAGE.rglob("*.py"))
 OPTIONAL = {"jsonschema", "yaml", "rich", "distributed", "dask"}
-PURE_MAY_IMPORT = {"__future__", "re", "typing", "heapq", "itertools", "difflib", "datetime", "zoneinfo", "html"}
+PURE_MAY_IMPORT = {
+    "__future__", "re", "typing", "heapq", "itertools", "math", "difflib", "datetime", "zoneinfo", "html",
+}  # fmt: skip
 EXCEPTIONS = {"report": {"features"}, "story": {"features"}}  # for `clean`, which is pure itself
 
 
