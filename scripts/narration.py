@@ -117,9 +117,9 @@ class Narrator:
 
     def _audit(self) -> None:
         log = self.project / ".git" / "batch-implement" / "audit.jsonl"
-        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-        for line in lines[self._audited :]:
-            entry = json.loads(line)
+        text = log.read_text(encoding="utf-8") if log.exists() else ""
+        lines = text[: text.rfind("\n") + 1].splitlines()  # of the last one half may be there
+        for entry in map(json.loads, filter(None, lines[self._audited :])):
             if entry["event"] not in QUIET:
                 self.say(entry["event"], str(entry.get("reason") or entry.get("text") or entry.get("what") or ""))
         self._audited = len(lines)

@@ -5,7 +5,8 @@
 It only ever says what happened; nothing is decided from it. Writing it never fails what it reports: trouble is kept
 in `trouble` (the last one, a sentence) for the caller to say once. At 10 MB it is rotated; five old logs
 (`audit.jsonl.1` is the newest) are kept. A line is one write to a file opened for appending, so that lines of several
-processes never mix. After half a line (a full disk, a crash) the next one begins on a line of its own.
+processes never mix. After half a line (a full disk, a crash) the next one begins on a line of its own. So it may do
+after one that another process is only just writing, and found half in place: then there is an empty line between them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import errno
 import fcntl
 import os
 import stat
+import time
 
 from . import clock, jsontext
 
@@ -28,6 +30,7 @@ NAME = "audit.jsonl"
 ROTATE_AT_BYTES = 10 * 1024 * 1024
 KEPT = 5
 LONGEST_LINE = 16384
+LOOKS_S = (0.001, 0.004, 0.016)  # how long a line without an end is waited for before it is taken for half a one
 LONGEST_READ = 1 << 20  # a line that is longer was not written here
 
 trouble = ""
@@ -60,7 +63,7 @@ def record(private: str, event: str, **details: Any) -> None:
             size = status.st_size
             if size >= ROTATE_AT_BYTES:
                 descriptor = _rotate(private, descriptor, flags)
-            elif size and os.pread(descriptor, 1, size - 1) != b"\n":
+            elif size and _is_cut(descriptor, size):
                 line = "\n" + line
             if os.write(descriptor, line.encode("ascii") + b"\n") <= len(line):
                 raise OSError(errno.ENOSPC, "only part of a line was taken")
@@ -68,6 +71,19 @@ def record(private: str, event: str, **details: Any) -> None:
             os.close(descriptor)
     except OSError as error:
         trouble = f"the audit log {private}/{NAME} could not be written: {error.strerror}"
+
+
+def _is_cut(descriptor: int, size: int) -> bool:
+    """Whether the last line of the log, which has `size` bytes, was cut before its end. The system shows a line that is
+    being written page by page: one that ends a moment later was not cut.
+    """
+    for pause_s in (0.0, *LOOKS_S):
+        if pause_s:
+            time.sleep(pause_s)
+            size = os.fstat(descriptor).st_size
+        if os.pread(descriptor, 1, size - 1) == b"\n":
+            return False
+    return True
 
 
 def portions(sentences: List[str]) -> List[List[str]]:

@@ -62,6 +62,16 @@ def test_a_line_that_a_crash_cut_is_left_out(tmp_path):
     assert [entry["event"] for entry in audit.entries(str(tmp_path))] == ["first", "last"]
 
 
+def test_a_line_that_another_process_is_only_just_writing_is_not_taken_for_a_cut_one(tmp_path, monkeypatch):
+    audit.record(str(tmp_path), "first")
+    log = os.open(tmp_path / audit.NAME, os.O_WRONLY | os.O_APPEND)
+    os.write(log, b'{"event": "sec')  # the system shows what of it has reached the first page
+    monkeypatch.setattr(audit.time, "sleep", lambda seconds: os.write(log, b'ond"}\n'))
+    audit.record(str(tmp_path), "third")
+    os.close(log)
+    assert [json.loads(line)["event"] for line in lines(tmp_path)] == ["first", "second", "third"]
+
+
 def test_a_log_that_is_not_there_has_no_entries(tmp_path):
     assert list(audit.entries(str(tmp_path / "gone"))) == []
 

@@ -16,6 +16,7 @@ import failure_classifier
 import path_utils
 import pytest
 import security_utils
+from batch_implement import audit
 from batches import ROOT
 
 CALLS = 15
@@ -229,8 +230,7 @@ def test_two_processes_that_write_to_the_audit_log_lose_no_line(file, repository
     except ValueError:
         pass"""
     )
-    lines = map(json.loads, (repository / ".git/batch-implement/audit.jsonl").read_text().splitlines())
-    told = [line for line in lines if line["event"] != "created"]
+    told = [entry for entry in audit.entries(str(repository / ".git/batch-implement")) if entry["event"] != "created"]
     for name in ("first", "second"):
         mine = [(line["context"]["which"], line["context"]["number"]) for line in told if line["event"] == name]
         assert sorted(mine) == [(which, number) for which in (0, 1) for number in range(CALLS)]
