@@ -58,13 +58,19 @@ def test_a_valid_state_is_valid(file, reporter):
     path = file(new_batch(2))
     assert validation.validate([path]) == (
         f"{path}: valid",
-        {"valid": True, "files": [{"file": path, "errors": [], "valid": True}], "exit_code": 0},
+        {"valid": True, "files": [{"file": path, "errors": [], "valid": True, "mended": None}], "exit_code": 0},
     )
 
 
 def test_an_old_file_is_valid_when_it_can_be_migrated(file):
     old = {"batch_id": "b", "features_file": "", "total_features": 1, "features": ["a"], "current_index": 0}
-    assert validation.errors(file(json.dumps({**old, "status": "running"}).encode())) == []
+    path = file(json.dumps({**old, "status": "running", "completed_features": [7]}).encode())
+    text, data = validation.validate([path])
+    assert (
+        text == f"{path}: valid, of an older version: the first change takes it over and mends 1 thing (`--json` "
+        "says which)"
+    )
+    assert data["files"][0]["mended"] == ["completed_features held 7, which is no feature's and was left out"]
     assert "Missing required fields: ['status']" in validation.errors(file(json.dumps(old).encode()))[0]["message"]
 
 
@@ -113,7 +119,7 @@ def test_a_broken_invariant_is_reported_at_the_field_that_it_is_about(file, repo
     ],
 )  # fmt: skip
 def test_what_is_no_state_is_one_error_with_its_place_where_there_is_one(file, content, pointer, place, message):
-    (error,) = validation.errors_of_state(file(content))
+    (error,) = validation.errors(file(content))
     assert (error["pointer"], (error["line"], error["column"])) == (pointer, place)
     assert message in error["message"]
     assert " at line " not in error["message"]

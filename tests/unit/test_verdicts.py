@@ -18,12 +18,13 @@ HOSTILE = [
 FORMS = ("text", "github", "junit", "json")
 
 
-def verdict(name, *errors):
+def verdict(name, *errors, mended=None):
     """What `validation.validate` says of one file."""
     return {
         "file": name,
         "errors": [dict(zip(("pointer", "line", "column", "message"), error)) for error in errors],
         "valid": not errors,
+        "mended": mended,
     }
 
 
@@ -63,6 +64,19 @@ def test_text_is_a_line_a_file_or_problem_as_compilers_write_them():
         "b.json: cannot be read",
         "b.json:2: x",
     ]
+
+
+def test_a_state_of_an_older_version_is_valid_and_says_what_comes_of_it():
+    old = data(verdict("a.json", mended=[]), verdict("b.json", mended=["status `running` was read as in_progress"]))
+    taken = "valid, of an older version: the first change takes it over"
+    assert verdicts.told(old, "text").split("\n") == [
+        f"a.json: {taken}",
+        f"b.json: {taken} and mends 1 thing (`--json` says which)",
+    ]
+    commands = read_by_a_runner(verdicts.told(old, "github"))
+    assert [(name, given["file"]) for name, given, _ in commands] == [("notice", "a.json"), ("notice", "b.json")]
+    assert commands[0][2] == taken
+    assert "failure" not in verdicts.told(old, "junit").replace("failures", "")
 
 
 def test_json_is_the_data():

@@ -52,11 +52,14 @@ def published(name: str) -> Tuple[str, Dict[str, Any]]:
 
 def validate(files: Sequence[str], form: str = "text", cwd: str = "") -> Tuple[str, Dict[str, Any]]:
     """The verdicts in `form` (see `verdicts`); as data `{valid, files: [{file, valid, errors: [{pointer, line, column,
-    message}]}], exit_code}` (1 when one is not valid). Names count from `cwd` and are told as they were given.
+    message}], mended}], exit_code}` (1 when one is not valid). `mended` is what the migration of a valid state of an
+    older version mends, a sentence each; None for any other file. Names count from `cwd` and are told as they were
+    given.
     """
-    results: List[Dict[str, Any]] = [{"file": name, "errors": errors(os.path.join(cwd, name))} for name in files]
-    for result in results:
-        result["valid"] = not result["errors"]
+    results: List[Dict[str, Any]] = []
+    for name in files:
+        found, mended = _looked_at(os.path.join(cwd, name))
+        results.append({"file": name, "errors": found, "valid": not found, "mended": mended})
     valid = all(result["valid"] for result in results)
     data = {"valid": valid, "files": results, "exit_code": 0 if valid else 1}
     return verdicts.told(data, form), data
@@ -66,7 +69,12 @@ def errors(name: str) -> List[Dict[str, Any]]:
     """What is wrong with one file: `{pointer, line, column, message}` each, line and column from 1, None where there is
     none; empty when it is valid, a state also after migration.
     """
-    return errors_of_features(name) if lists_features(name) else errors_of_state(name)
+    return _looked_at(name)[0]
+
+
+def _looked_at(name: str) -> Tuple[List[Dict[str, Any]], Optional[List[str]]]:
+    """What is wrong with one file, and what its migration mends, as `validate` has both."""
+    return (errors_of_features(name), None) if lists_features(name) else _state_looked_at(name)
 
 
 def lists_features(name: str) -> bool:
@@ -135,33 +143,32 @@ def _on_line(line: int, message: str, name: str, kind: str) -> Dict[str, Any]:
     return _error(_pointer(steps or ()), message, place)
 
 
-def errors_of_state(name: str) -> List[Dict[str, Any]]:
-    """What is wrong with one state file, as `errors` says it."""
+def _state_looked_at(name: str) -> Tuple[List[Dict[str, Any]], Optional[List[str]]]:
     try:
         size = os.lstat(name).st_size
         if size > codec.MAX_BYTES:
-            return [_error("", f"the file has {size} bytes; a state has at most {codec.MAX_BYTES}", None)]
+            return [_error("", f"the file has {size} bytes; a state has at most {codec.MAX_BYTES}", None)], None
         data = _content(name, os.O_NOFOLLOW)
     except OSError as error:
-        return [_error("", f"cannot be read: {error.strerror}", None)]
+        return [_error("", f"cannot be read: {error.strerror}", None)], None
     except ValueError as error:  # a name with a zero byte
-        return [_error("", f"cannot be read: {error}", None)]
+        return [_error("", f"cannot be read: {error}", None)], None
     try:
         parsed = codec.parse(data)
     except BatchError as error:
-        return [_no_json(error.message, data)]
+        return [_no_json(error.message, data)], None
     try:
-        state, _ = codec.migrated(parsed)
+        state, mended = codec.migrated(parsed)
     except BatchError as error:
-        return [_broken(error.message, parsed, positions.read(data.decode(), "json", name))]
+        return [_broken(error.message, parsed, positions.read(data.decode(), "json", name))], None
     wrong = codec.problems(state, None)
     if not wrong:
-        return []
+        return [], (None if state is parsed else mended)
     places = positions.read(data.decode(), "json", name)
     found = _violations(state)
     if found:
-        return [_error(pointer, message, places.at(steps)) for pointer, steps, message in found]
-    return [_broken(text, state, places) for text in wrong]
+        return [_error(pointer, message, places.at(steps)) for pointer, steps, message in found], None
+    return [_broken(text, state, places) for text in wrong], None
 
 
 def _no_json(message: str, data: bytes) -> Dict[str, Any]:

@@ -15,6 +15,7 @@ import re
 
 from .. import codec
 from ..lists.listing import clean
+from ..reminder import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,9 +37,18 @@ def told(data: Dict[str, Any], form: str) -> str:
 def _text(data: Dict[str, Any]) -> Iterator[str]:
     for result in data["files"]:
         if result["valid"]:
-            yield f"{clean(result['file'])}: valid"
+            yield f"{clean(result['file'])}: valid{_older(result)}"
         for error in result["errors"]:
             yield f"{clean(result['file'])}{_place(error)}: {_said(error)}"
+
+
+def _older(result: Dict[str, Any]) -> str:
+    """What is to be said of a valid state of an older version; empty for any other file."""
+    if result["mended"] is None:
+        return ""
+    number = len(result["mended"])
+    mends = f" and mends {counted(number, 'thing')} (`--json` says which)" if number else ""
+    return f", of an older version: the first change takes it over{mends}"
 
 
 def _place(error: Dict[str, Any]) -> str:
@@ -58,6 +68,8 @@ def _github(data: Dict[str, Any]) -> Iterator[str]:
             given = {"file": result["file"], "line": error["line"], "col": error["column"], "title": TITLE}
             said = ",".join(f"{name}={_property(value)}" for name, value in given.items() if value is not None)
             yield f"::error {said}::{_data(_said(error))}"
+        if result["mended"] is not None:
+            yield f"::notice file={_property(result['file'])},title=valid::valid{_older(result)}"
     valid = sum(result["valid"] for result in data["files"])
     yield f"{valid} of {len(data['files'])} files valid."
 
