@@ -192,8 +192,16 @@ def of_batch(
 
 
 def lines(entries: Iterable[Event]) -> List[str]:
-    """The entries as text for a person, a line each: time, feature, what."""
-    return [_line(entry) for entry in entries]
+    """The entries as text for a person, a line each: time, feature, what; and one for each thing that a migration has
+    mended.
+    """
+    return [_line(each) for entry in entries for each in (entry, *_mended(entry))]
+
+
+def _mended(entry: Event) -> Iterator[Event]:
+    mended = entry.get("mended")
+    for what in mended if entry["event"] == "migrated" and isinstance(mended, list) else ():
+        yield {"event": "mended", "at": entry.get("at"), "what": what}
 
 
 class _Fields(dict):  # type: ignore[type-arg]
@@ -239,6 +247,7 @@ _WORDS: Dict[str, str] = {
     "refused": "refused `{asked}`: {message}",
     "put away": "the batch is put away ({why})",
     "migrated": "an older file was taken over",
+    "mended": "mended: {what}",
 }
 _SHOWN_AFTER = ("commit", "no_change", "asserted", "stash", "retry_after", "url", "branch", "error", "from_session")
 

@@ -126,6 +126,16 @@ def test_a_state_file_elsewhere_that_logs_here_does_not_hide_the_projects_own_ba
     assert [line[34:] for line in told] == ["batch batch-own is created, 1 to do", "attempt 1 begins"]
 
 
+def test_what_a_migration_has_mended_is_told_a_line_each():
+    entry = {"event": "migrated", "at": NOW, "mended": ["status `x` was read as in_progress", "a\nb"], "kept": None}
+    assert [line[34:] for line in story.lines([entry])] == [
+        "an older file was taken over",
+        "mended: status `x` was read as in_progress",
+        "mended: a b",
+    ]
+    assert len(story.lines([{**entry, "mended": []}, {**entry, "mended": "odd"}])) == 2
+
+
 def test_an_event_of_another_version_is_told_all_the_same():
     [line] = story.lines([{"event": "quite new", "at": NOW, "text": "what it says"}])
     assert line.endswith("what it says")
