@@ -85,6 +85,20 @@ def valid_state(data: bytes) -> tuple[State, List[str]]:
     return state, mended
 
 
+def state_at(path: str, data: bytes) -> State:
+    """The state in the content of the file at `path`, which is only looked at; StateUnusable as `unusable` has it."""
+    try:
+        return valid_state(data)[0]
+    except StateUnusable as error:
+        raise unusable(path, error) from error
+
+
+def unusable(path: str, error: StateUnusable) -> StateUnusable:
+    """The error for the file at `path`, which is no state because of `error` and is left as it is."""
+    way = "" if error.topic == "installation" else " Mend it, or move it away; `batchctl validate` says more."
+    return StateUnusable(f"{path} cannot be used and was left as it is: {error.message.rstrip('.')}.{way}", error.topic)
+
+
 def migrated(data: Any) -> tuple[State, List[str]]:
     """Parsed JSON as a state of this version, and what was mended: `migration.migrate` with the published schema."""
     from . import migration

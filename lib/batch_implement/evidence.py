@@ -236,7 +236,8 @@ def _verified(project: Project, state: State, sha: Optional[str], wait_s: float)
         if _start(folder, project.root, policy["verify"], policy["verify_timeout_s"]):
             if started:
                 raise StateUnusable(
-                    f"The verify command ended without a result; its output is in {folder}/output. Try again.",
+                    f"The verify command ended without a result: something from outside ended it, or its log says why "
+                    f"({folder}/output). Run `batchctl done` again.",
                     "verify-running",
                 )
             started = True

@@ -323,11 +323,14 @@ def ask(
         ) from error
     except subprocess.TimeoutExpired as error:
         raise StateUnusable(
-            f"`git {arguments[0]}` did not answer within {timeout_s} s in {root}.", "git-trouble"
+            f"`git {' '.join(arguments[:2])}` did not answer within {timeout_s:g} s in {root} and was ended. A file system "
+            "that hangs, or a hook or filter of the project's, may hold it up: run it there to see, then do the same again.",
+            "git-trouble",
         ) from error
     if answer.returncode != 0 and not fails:
+        said = answer.stderr.strip()[:500] or f"it ended with status {answer.returncode} and said nothing"
         raise StateUnusable(
-            f"`git {' '.join(arguments[:2])}` failed in {root}: {answer.stderr.strip()[:500] or answer.returncode}",
+            f"`git {' '.join(arguments[:2])}` failed in {root}: {said.rstrip('.')}. Mend that, then do the same again.",
             "git-trouble",
         )
     return answer

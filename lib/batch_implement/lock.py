@@ -55,7 +55,8 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
             except OSError as error:
                 disk.close(self._fd)
                 raise StateUnusable(
-                    f"The lock {self._folder}/{NAME} cannot be taken: {error.strerror}. Nothing was changed.",
+                    f"The lock {self._folder}/{NAME} cannot be taken: {error.strerror}. Nothing was changed. "
+                    "Check the disk.",
                     "disk-trouble",
                 ) from error
             except BaseException:
@@ -87,7 +88,8 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
             return os.open(NAME, flags, 0o600, dir_fd=self._folder_fd)
         except OSError as error:
             raise StateUnusable(
-                f"The lock {self._folder}/{NAME} cannot be opened: {error.strerror}. Nothing was changed.",
+                f"The lock {self._folder}/{NAME} cannot be opened: {error.strerror}. Nothing was changed. Check "
+                "who owns it, and the disk.",
                 "disk-trouble",
             ) from error
 

@@ -32,7 +32,7 @@ def read(project: Project) -> Optional[State]:
         found = _file(project)
         sealed = seal.read(project.private)
         if sealed is None:
-            return codec.valid_state(found[1])[0] if found else None
+            return codec.state_at(project.state, found[1]) if found else None
         if sealed.new is None:
             return None
         if found and sealed.knows(found[0]):

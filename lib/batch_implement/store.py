@@ -56,7 +56,7 @@ class Store:
                 break
             sealed = seal.read(self.project.private)
             if sealed is None:
-                return None if found is None else codec.valid_state(found[1])[0]
+                return None if found is None else codec.state_at(self.project.state, found[1])
             if found is None and (not sealed.live or sealed.new is None):
                 return None
             known = sealed.knows(found[0]) if found is not None else None

@@ -205,11 +205,7 @@ class Transaction:
                     raise StateUnusable(f"What may only grow was made smaller: {'; '.join(wrong)}.", "write-refused")
         except StateUnusable as error:
             if in_force is None:
-                raise StateUnusable(
-                    f"{self.project.state} cannot be used and was left as it is: {error.message.rstrip('.')}. Mend it, "
-                    "or move it away; `batchctl validate` says more.",
-                    "state-damaged",
-                ) from error
+                raise codec.unusable(self.project.state, error) from error
             return self._put_back(sealed, f"not a valid state ({error.message})")
         seal_damaged = sealed is None and os.path.lexists(f"{self.project.private}/seal")
         kept = custody.keep(self.project, self._private, f"{state['batch_id']}.as-it-was", data) if mended else None

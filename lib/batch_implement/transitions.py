@@ -73,7 +73,10 @@ def start(state: State, now: str, base_commit: Optional[str], branch: Optional[s
         return state
     index = model.next_runnable(state)
     if index is None:
-        raise Refused("No feature can run: see `batchctl status`.", "no-feature-open")
+        raise Refused(
+            "No feature can run: what is left waits for what `batchctl run` has under way. See `batchctl status`.",
+            "no-feature-open",
+        )
     active = {
         "feature_index": index,
         "attempt": model.attempts_used(state, index) + 1,

@@ -612,9 +612,21 @@ def test_an_old_file_is_migrated_at_the_first_write_and_kept_as_it_was(store, ol
 def test_an_old_file_that_cannot_be_read_is_left_as_it_is(store, old_file, place):
     overwrite(place(), b'{"batch_id": "old-1"}')
     for use in (store.read, lambda: store.update(plus_one), lambda: store.create(new_batch(1))):
-        with pytest.raises(StateUnusable, match="Missing required fields"):
+        with pytest.raises(StateUnusable, match="Missing required fields") as caught:
             use()
+        assert caught.value.message.startswith(f"{place()} cannot be used and was left as it is: Missing required")
+        assert caught.value.message.endswith(" Mend it, or move it away; `batchctl validate` says more.")
     assert content(place()) == b'{"batch_id": "old-1"}'
+
+
+def test_a_file_of_a_newer_version_is_left_as_it_is_and_nobody_is_told_to_mend_it(store, old_file, place):
+    overwrite(place(), b'{"schema_version": 9}')
+    for use in (store.read, lambda: store.update(plus_one)):
+        with pytest.raises(StateUnusable) as caught:
+            use()
+        assert caught.value.message.startswith(f"{place()} cannot be used and was left as it is: The state has schema")
+        assert caught.value.message.endswith("A newer one wrote it: update the plugin.")
+        assert caught.value.topic == "installation"
 
 
 # -- crashes and full disks --------------------------------------------------------------------------------------------

@@ -329,7 +329,10 @@ def _run(root: str, *arguments: str, about: str = "", text: Optional[str] = None
             "reach: see https://githubstatus.com, then do the same again.",
         ) from error
     except OSError as error:
-        raise GhTrouble("missing", f"`{call}` cannot be started in {root}: {error.strerror}.") from error
+        raise GhTrouble(
+            "missing",
+            f"`{call}` cannot be started in {root}: {error.strerror}. `gh --version` there shows whether gh is whole.",
+        ) from error
     if answer.returncode != 0:
         raise trouble(answer.returncode, answer.stderr, root=root, call=call, about=about)
     return answer.stdout

@@ -146,4 +146,4 @@ def _kept(project: Project, name: str) -> State:
         disk.close(folder)
     if found is None:
         raise Refused(f"{place} is gone. Try again.", "unknown-batch")
-    return codec.valid_state(found[1])[0]
+    return codec.state_at(place, found[1])
