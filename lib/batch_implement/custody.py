@@ -1,6 +1,7 @@
 """What is kept of a state in the private folder: seal, copies, history, quarantine. All of it under the lock.
 
     opened(project, create=False)          the private folder
+    state_file(project)                    the state file beside it, without the lock
     keep(project, private, batch_id, data)  a durable copy in history/
     quarantine(project, folder)            what lies at the state's place, kept in quarantine/
     copied(project, private, data, notes)  `current.json`, the version in force, and `previous.json`, the one before
@@ -48,6 +49,22 @@ def opened(project: Project, *, create: bool) -> int:
         raise no_batch(project) from error
     except OSError as error:
         raise disk.trouble(f"{project.private} cannot be used", error) from error
+
+
+def state_file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
+    """Status and content of the state file, None when there is none; no lock is taken and no folder made. disk.Foreign
+    for anything but a plain file, StateUnusable when it cannot be read.
+    """
+    try:
+        folder = project.open_state_folder(create=False)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise disk.trouble(f"{project.state} cannot be read", error) from error
+    try:
+        return disk.read(folder, project.state_name)
+    finally:
+        disk.close(folder)
 
 
 def no_batch(project: Project) -> Refused:

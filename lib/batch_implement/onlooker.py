@@ -47,17 +47,9 @@ def read(project: Project) -> Optional[State]:
 def _file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
     """Status and content of the state file; None when there is none, or something else in its place."""
     try:
-        folder = project.open_state_folder(create=False)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise disk.trouble(f"{project.state} cannot be read", error) from error
-    try:
-        return disk.read(folder, project.state_name)
+        return custody.state_file(project)
     except disk.Foreign:
         return None
-    finally:
-        disk.close(folder)
 
 
 def _copy(project: Project, sealed: seal.Seal) -> Optional[bytes]:

@@ -13,11 +13,9 @@ batch), StateUnusable and its kinds; the version in force then still is.
 
 from __future__ import annotations
 
-import os
 import time
 
-from . import codec, disk, model, seal
-from .custody import no_batch
+from . import codec, custody, disk, model, seal
 from .errors import Refused, StateUnusable
 from .transaction import Transaction
 
@@ -51,7 +49,7 @@ class Store:
         """
         for _ in range(5):
             try:
-                found = self._peek()
+                found = custody.state_file(self.project)
             except disk.Foreign:
                 break
             sealed = seal.read(self.project.private)
@@ -75,7 +73,7 @@ class Store:
         """The version in force; Refused when there is no batch."""
         state = self.read()
         if state is None:
-            raise no_batch(self.project)
+            raise custody.no_batch(self.project)
         return state
 
     def read_if_usable(self) -> Optional[State]:
@@ -90,18 +88,6 @@ class Store:
         sealed = seal.read(self.project.private)
         return sealed is None or sealed.vouches_for(self.project.state)
 
-    def _peek(self) -> Optional[tuple[os.stat_result, bytes]]:
-        try:
-            folder = self.project.open_state_folder(create=False)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise disk.trouble(f"{self.project.state} cannot be read", error) from error
-        try:
-            return disk.read(folder, self.project.state_name)
-        finally:
-            disk.close(folder)
-
     # -- writing -------------------------------------------------------------------------------------------------
 
     def update(self, change: Callable[[State], State]) -> State:
@@ -111,7 +97,7 @@ class Store:
         with self._transaction() as at:
             current = at.settle()
             if current is None:
-                raise no_batch(self.project)
+                raise custody.no_batch(self.project)
             changed = change(current.state)
             return current.state if changed is current.state else at.write(changed, current)
 
@@ -140,7 +126,7 @@ class Store:
         with self._transaction() as at:
             current = at.settle()
             if current is None:
-                raise no_batch(self.project)
+                raise custody.no_batch(self.project)
             at.put_away(current, why)
             return current.state
 

@@ -163,7 +163,7 @@ GUARDS: dict[str, Patch] = {
 }  # fmt: skip
 _READ = (
     "        with self._transaction() as at:\n            current = at.settle()\n            if current is None:\n"
-    "                raise no_batch(self.project)\n            changed = change("
+    "                raise custody.no_batch(self.project)\n            changed = change("
 )
 READ_OUTSIDE: Patch = (
     "store.py", f"{_READ}current.state)",
