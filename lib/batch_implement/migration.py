@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from .model import State
 
 REQUIRED = ("batch_id", "features_file", "total_features", "features", "current_index", "status")
-UNKNOWN_ERROR = "Unknown error"
 
 
 def migrate(data: Any, fits: Callable[[str, Any], bool]) -> Tuple[State, List[str]]:
@@ -86,7 +85,7 @@ class _Mending:
         given = data.get("updated_at")
         updated = given if isinstance(given, str) else ""
         completed = self.indices(data.get("completed_features"), "completed_features")
-        failed = self.entries("failed_features", set(completed), "error_message", UNKNOWN_ERROR, updated)
+        failed = self.entries("failed_features", set(completed), "error_message", scripted.UNKNOWN_ERROR, updated)
         settled = {*completed, *(entry["feature_index"] for entry in failed)}
         state: State = {
             **fresh,

@@ -29,6 +29,10 @@ REMINDER = "Use /auto-implement for each feature. Do NOT implement directly."
 UNFINISHED = ("in_progress", "paused")
 KEPT_ATTEMPTS = 10
 KEPT_COMPACTIONS = 100
+BY_INDEX = (  # the fields, beside feature_dependencies, whose keys are feature indices
+    "retry_attempts", "retry_allowance", "attempts", "evidence", "git_operations", "issue_updates", "details",
+    "timings",
+)  # fmt: skip
 
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
@@ -232,15 +236,6 @@ def last_closed(state: State) -> Optional[int]:
     return max(ended)[2] if ended else None
 
 
-def last_worked_on(state: State) -> Optional[int]:
-    """Index of the feature that was closed last, or whose attempt failed last; None when none was."""
-    ended = [(entries[-1]["timestamp"], int(name)) for name, entries in state.get("attempts", {}).items() if entries]
-    closed = last_closed(state)
-    if closed is not None:
-        ended.append((state["timings"][key(closed)]["ended_at"], closed))
-    return max(ended)[1] if ended else None
-
-
 def attempts_used(state: State, index: int) -> int:
     """Attempts that feature `index` has used up."""
     used: int = state["retry_attempts"].get(key(index), 0)
@@ -288,11 +283,7 @@ def broken_invariants(state: State, before: Optional[State] = None) -> List[str]
             elif index in seen:
                 wrong.append(f"feature index {index} is in {seen[index]} and again in {place}")
             seen[index] = place
-    by_index = (
-        "retry_attempts", "retry_allowance", "attempts", "evidence", "git_operations", "issue_updates", "details",
-        "timings",
-    )  # fmt: skip
-    for place in by_index:
+    for place in BY_INDEX:
         for name in state.get(place, ()):
             if int(name) >= total:
                 wrong.append(f"{place} names feature index {name}; the last one is {total - 1}")

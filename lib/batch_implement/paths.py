@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 STATE_FOLDER = ".claude"
 STATE_NAME = "batch_state.json"
-TEMP_NAME = "batch_state.json.tmp"
 PRIVATE_NAME = "batch-implement"
 _NOTHING_THERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG))
 

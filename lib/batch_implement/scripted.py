@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 UNKNOWN_ERROR = "Unknown error"
 OUTCOMES = ("completed", "failed")
 CONTEXT_THRESHOLD = 150_000  # tokens
-BY_INDEX = (
-    "feature_dependencies", "retry_attempts", "retry_allowance", "attempts", "evidence", "git_operations",
-    "issue_updates", "details", "timings",
-)  # fmt: skip
+BY_INDEX = ("feature_dependencies", *model.BY_INDEX)
 
 # What a script may change in a saved state although the policy asks for evidence. What is derived is worked out anew.
 _FREE = frozenset((

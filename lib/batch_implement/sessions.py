@@ -88,6 +88,15 @@ def is_at_work(state: State, prompt_id: str) -> bool:
     return not prompt_id or state.get("continuation", {}).get("prompt") == prompt_id
 
 
+def last_worked_on(state: State) -> Optional[int]:
+    """Index of the feature that was closed last, or whose attempt failed last; None when none was."""
+    ended = [(entries[-1]["timestamp"], int(name)) for name, entries in state.get("attempts", {}).items() if entries]
+    closed = model.last_closed(state)
+    if closed is not None:
+        ended.append((state["timings"][model.key(closed)]["ended_at"], closed))
+    return max(ended)[1] if ended else None
+
+
 def progress_mark(state: State) -> str:
     """A fingerprint of how far the batch is: it changes when a feature is closed or opened, or a phase begins."""
     active = state["active"]

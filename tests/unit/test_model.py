@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from batch_implement import codec, model, policies
+from batch_implement import codec, model, policies, sessions
 from batches import NOW, completed, conditions, failed, given_up, new_batch, started, then
 
 
@@ -280,7 +280,7 @@ def test_each_window_that_is_owed_a_reminder_is_named_once():
 
 def test_of_features_completed_within_one_second_the_last_is_the_one_that_was_completed_last():
     state = completed(completed(new_batch(3, order=[0, 2, 1])))
-    assert (model.last_closed(state), model.last_worked_on(state)) == (2, 2)
+    assert (model.last_closed(state), sessions.last_worked_on(state)) == (2, 2)
     state = completed(state)
     assert state["completed_features"] == [0, 2, 1]
-    assert (model.last_closed(state), model.last_worked_on(state)) == (1, 1)
+    assert (model.last_closed(state), sessions.last_worked_on(state)) == (1, 1)

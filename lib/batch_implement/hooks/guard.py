@@ -130,7 +130,7 @@ def _forbidden_command(occasion: Occasion, command: object) -> Optional[str]:
     names = shellguard.Names(
         verbs=PERSONS_VERBS,
         private=(
-            f".claude/{paths.TEMP_NAME}",
+            f".claude/{occasion.project.temp_name}",
             ".claude/batch-implement/",
             ".git/batch-implement/",
             occasion.project.private + "/",
@@ -245,7 +245,7 @@ def _ended(before: State, state: State) -> str:
     """How the feature that was worked on ended."""
     active = before["active"]
     if active is None:
-        last = model.last_worked_on(state)
+        last = sessions.last_worked_on(state)
         if last is None:
             return ""
         condition, used = model.condition(state, last), model.attempts_used(state, last)
