@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from . import model, transitions
+from . import model, sessions, transitions
 from .claims import Claims
 from .errors import Refused
 from .model import key
@@ -79,10 +79,7 @@ def begin(
 
 def end(state: State, now: str, why: str) -> State:
     """The run has ended, for `why`; nothing is under way any more, and the lease is over."""
-    owner = state["owner"]
-    freed = {**owner, "pid": None, "pid_started": None} if owner else None
-    ended = _with(release(state), ended_at=now, ended_why=why, waiting=None)
-    return {**ended, "owner": freed}
+    return sessions.end_lease(_with(release(state), ended_at=now, ended_why=why, waiting=None))
 
 
 def release(state: State) -> State:
