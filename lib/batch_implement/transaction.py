@@ -133,7 +133,9 @@ class Transaction:
                 return self._in_force(read if read is not None else codec.content(data, digest), known, sealed)
             if sealed.new is not None and sealed.new.sha256 == digest:
                 state = codec.parse(data)
-                return Version(state, self._seal(state, disk.identity_of(status, digest, state["revision"]), None))
+                identity = disk.identity_of(status, digest, state["revision"])
+                self._seal(state, identity, None)
+                return Version(state, identity)
             if sealed.is_adopting(status):
                 return self._finished(sealed) or self._adopt(data, disk.identity_of(status, digest, 0), sealed)
             if self.by_model and sealed.new is not None:
@@ -174,9 +176,7 @@ class Transaction:
         return disk.read(self._folder, self.project.state_name)
 
     def _look_at_seal(self) -> tuple[Optional[bytes], Optional[Seal]]:
-        """The seal's text and what it says. Under the lock nobody else writes it: it is read once, and again when this
-        transaction has written it.
-        """
+        """The seal's text and what it says. Under the lock it is read once, and again when it was written here."""
         if self._sealed is None:
             text = seal.text(self.project.private)
             self._sealed = text, seal.parse(text) if text else None
@@ -338,10 +338,9 @@ class Transaction:
         try:
             identity = disk.write_anew(folder, self.project.temp_name, data, state["revision"])
             self._seal(state, identity, old, live=was_live or model.wants_hooks(state))
+            # before the rename: a crash behind it must not leave an older copy
             if old is None or old.sha256 != identity.sha256:  # else it comes from the copy, which nothing may endanger
-                copied = custody.copied(
-                    self.project, self._private, data, self.notes
-                )  # before the rename: a crash behind it must not leave an older copy
+                copied = custody.copied(self.project, self._private, data, self.notes)
             os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
             disk.discard(folder, self.project.temp_name)
@@ -369,13 +368,12 @@ class Transaction:
 
     def _seal(
         self, state: Optional[State], new: Optional[Identity], old: Optional[Identity], *, live: Optional[bool] = None
-    ) -> Identity:
-        """Write the seal, durably. `new` is handed back (None only for a batch that is put away)."""
+    ) -> None:
+        """Write the seal, durably; `new` is None for a batch that is put away."""
         alive = live if live is not None else state is not None and model.wants_hooks(state)
         remind = model.contexts_to_remind(state) if state else []
         self._sealed = None
         custody.put_seal(self._private, seal.render(state, alive, new, old, remind))
-        return new or seal.Identity(0, 0, 0, "", 0)
 
     def put_away(self, current: Version, why: str) -> None:
         """Move the version in force into history/. The seal decides: once it says so, durably, the batch is away."""

@@ -215,14 +215,14 @@ def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str
         raise Refused(
             f"Feature {index + 1} {condition_of(state, index)} already: there is nothing to skip.", "skip-retry-add"
         )
-    entry = {"feature_index": index, "reason": reason, "timestamp": now}
-    changed = {**state, "skipped_features": [*state["skipped_features"], entry], "timings": _ended(state, index, now)}
-    if condition == "active" and index in model.running_indices(state):
+    if index in model.running_indices(state):
         raise Refused(
             f"Feature {index + 1} is under way in `batchctl run`. `batchctl pause` lets what is under way end, and "
             "then skips are taken.",
             "skip-retry-add",
         )
+    entry = {"feature_index": index, "reason": reason, "timestamp": now}
+    changed = {**state, "skipped_features": [*state["skipped_features"], entry], "timings": _ended(state, index, now)}
     if condition == "active":
         changed.update(active=None, **_attempt_ended(state, now, f"skipped: {reason}", "skipped", stash))
     return model.consistent(blocking.skip_dependants(changed, [index], now))
@@ -349,20 +349,15 @@ def unpause(state: State) -> State:
 def record_git_operation(state: State, index: int, operation: str, record: State) -> State:
     """Note what git or the code host was asked to do for feature `index`: `commit`, `push` or `pr`."""
     _check_index(state, index)
-    operations = state["git_operations"]
-    return {
-        **state,
-        "git_operations": {**operations, key(index): {**operations.get(key(index), {}), operation: record}},
-    }
+    known = state["git_operations"]
+    operations = {**known.get(key(index), {}), operation: record}
+    return {**state, "git_operations": {**known, key(index): operations}}
 
 
 def record_review(state: State, words: str) -> State:
     """Keep what the reviewer said of the open feature's diff."""
-    name = key(require_active(state))
-    return {
-        **state,
-        "evidence": {**state["evidence"], name: {**state["evidence"].get(name, {}), "review": words[:2000]}},
-    }
+    name, known = key(require_active(state)), state["evidence"]
+    return {**state, "evidence": {**known, name: {**known.get(name, {}), "review": words[:2000]}}}
 
 
 def _check_index(state: State, index: int) -> None:
