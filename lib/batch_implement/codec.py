@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .schema import Schema
     from .strictjson import Places
 
-MAX_BYTES = 64 * 1024 * 1024
+MAX_BYTES = strictjson.MAX_BYTES
 MAX_FOREIGN_BYTES = 8 * 1024 * 1024  # of a file that others wrote: with the worst content it takes 200 MB to read
 
 
@@ -95,8 +95,10 @@ def state_at(path: str, data: bytes) -> State:
 
 def unusable(path: str, error: StateUnusable) -> StateUnusable:
     """The error for the file at `path`, which is no state because of `error` and is left as it is."""
-    way = "" if error.topic == "installation" else " Mend it, or move it away; `batchctl validate` says more."
-    return StateUnusable(f"{path} cannot be used and was left as it is: {error.message.rstrip('.')}.{way}", error.topic)
+    what = f"{path} cannot be used and was left as it is: {error.message.rstrip('.')}."
+    if error.topic == "installation":
+        return StateUnusable(what, "installation")
+    return StateUnusable(f"{what} Mend it, or move it away; `batchctl validate` says more.", "state-damaged")
 
 
 def migrated(data: Any) -> tuple[State, List[str]]:
@@ -128,7 +130,7 @@ def problems(state: State, before: Optional[State]) -> List[str]:
 def parse(data: bytes) -> Any:
     """The JSON in `data`, whoever wrote it. StateUnusable says what is wrong with it."""
     try:
-        return strictjson.parse(data, max_bytes=MAX_BYTES)
+        return strictjson.parse(data)
     except ValueError as error:
         raise _corrupted(error) from error
 
@@ -136,7 +138,7 @@ def parse(data: bytes) -> Any:
 def content(data: bytes, sha256: str) -> Content:
     """What `data` holds, which `serialise` wrote: the seal has its hash, `sha256`. StateUnusable as `parse`."""
     try:
-        return Content(data, sha256, *strictjson.parse_by_field(data, max_bytes=MAX_BYTES))
+        return Content(data, sha256, *strictjson.parse_by_field(data))
     except ValueError as error:
         raise _corrupted(error) from error
 

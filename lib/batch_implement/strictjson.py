@@ -78,10 +78,10 @@ def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, 
 def _whole(text: str, max_depth: int) -> object:
     try:
         found = jsontext.scanned(_SCAN, text)
-        value: object = _DECODER.decode(text) if found is None else found[0]
+        value: object = _decode(text) if found is None else found[0]
         names = _names_within(max_depth, value)
         if found is not None and names > 0 and not _are_all(names, text):
-            value = _DECODER.decode(text)
+            value = _decode(text)
     except RecursionError:
         raise ValueError(f"nested deeper than the {max_depth} levels that are allowed") from None
     except _Refusal:
@@ -221,25 +221,18 @@ _HOOKS: Dict[str, Any] = {
     "parse_int": int if _stops_by_itself else _integer,
     "parse_constant": _no_constant,
 }
-
-
+_SCAN_STRICTLY = jsontext.scanner(**_HOOKS)
 # Without the hook on objects, which costs more than all the rest: what it looks for is counted afterwards.
 _SCAN = jsontext.scanner(**{**_HOOKS, "object_pairs_hook": None})
 
 
-class _Decoder:
-    """json.JSONDecoder with our hooks; the json package is imported only for the words of a refusal."""
+def _decode(text: str) -> object:
+    """What json.JSONDecoder with our hooks makes of a text; the json package is imported only for the words of a
+    refusal.
+    """
+    found = jsontext.scanned(_SCAN_STRICTLY, text)
+    if found is None:
+        from json import JSONDecoder
 
-    def __init__(self) -> None:
-        self._scan = jsontext.scanner(**_HOOKS)
-
-    def decode(self, text: str) -> object:
-        found = jsontext.scanned(self._scan, text)
-        if found is None:
-            from json import JSONDecoder
-
-            return JSONDecoder(**_HOOKS).decode(text)
-        return found[0]
-
-
-_DECODER = _Decoder()
+        return JSONDecoder(**_HOOKS).decode(text)
+    return found[0]

@@ -123,7 +123,7 @@ def test_an_integer_of_too_many_digits_is_refused(sign, monkeypatch):
     assert refusal(f"[{longest}1]".encode()) == "holds an integer of more than 4,300 digits"
     # As on a Python that knows no such limit:
     decoder = json.JSONDecoder(parse_int=strictjson._integer)
-    monkeypatch.setattr(strictjson, "_DECODER", decoder)
+    monkeypatch.setattr(strictjson, "_decode", decoder.decode)
     assert parse(longest.encode()) == int(longest)
     assert refusal(f"[{longest}1]".encode()) == "holds an integer of more than 4,300 digits"
 
