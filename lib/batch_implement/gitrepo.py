@@ -307,6 +307,7 @@ def ask(
     `timeout_s` seconds (None: TIMEOUT_S). `literal`: paths among the arguments mean themselves, never a pattern.
     """
     timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
+    call = " ".join(("git", *arguments[:2]))
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     environment.update(LC_ALL="C", GIT_TERMINAL_PROMPT="0")
     if literal:
@@ -323,14 +324,14 @@ def ask(
         ) from error
     except subprocess.TimeoutExpired as error:
         raise StateUnusable(
-            f"`git {' '.join(arguments[:2])}` did not answer within {timeout_s:g} s in {root} and was ended. A file system "
-            "that hangs, or a hook or filter of the project's, may hold it up: run it there to see, then do the same again.",
+            f"`{call}` did not answer within {timeout_s:g} s in {root} and was ended. A file system that hangs, or a "
+            "hook or filter of the project's, may hold it up: run it there to see, then do the same again.",
             "git-trouble",
         ) from error
     if answer.returncode != 0 and not fails:
         said = answer.stderr.strip()[:500] or f"it ended with status {answer.returncode} and said nothing"
         raise StateUnusable(
-            f"`git {' '.join(arguments[:2])}` failed in {root}: {said.rstrip('.')}. Mend that, then do the same again.",
+            f"`{call}` failed in {root}: {said.rstrip('.')}. Mend that, then do the same again.",
             "git-trouble",
         )
     return answer

@@ -399,7 +399,9 @@ def test_a_git_that_does_not_answer_is_given_up_on(root, monkeypatch, tmp_path):
 
 
 def test_a_failure_is_told_in_gits_own_words(root):
-    with pytest.raises(StateUnusable, match=r"`git rev-parse --verify` failed in .*: fatal: .*[^.]\. Mend that, then do"):
+    with pytest.raises(
+        StateUnusable, match=r"`git rev-parse --verify` failed in .*: fatal: .*[^.]\. Mend that, then do"
+    ):
         gitrepo.tree(root, "nonsense")
 
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from .. import predicates, schema
 from ..errors import Misuse
+from ..policies import OF_A_FEATURE
 from . import document as documents
 from .listing import Feature, Listing, checked, clean, clean_block, decoded, noted
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 MAX_PROBLEMS = 50
 LONGEST_NAME = 60  # of a property, as far as it is compared with those that there are
 NOTE_AS_NAME = re.compile(r".*\(\s*(?:after|id)", re.IGNORECASE | re.DOTALL)
-POLICY = ("verify", "verify_timeout_s", "evidence", "workflow_mode", "max_retries")
 
 # What people write for a property, where looking alike does not tell.
 SYNONYMS = {
@@ -236,7 +236,7 @@ def _feature(item: Any, name: str, line: int) -> Feature:
     if references != []:
         several = references if isinstance(references, list) else [references]
         details["depends_on"] = [_written(each) for each in several]
-    policy = _policy(item, POLICY)
+    policy = _policy(item, OF_A_FEATURE)
     if policy:
         details["policy"] = policy
     return Feature(title.text, line, details)
@@ -248,7 +248,7 @@ def _written(reference: Any) -> str:
 
 def _defaults(given: Dict[str, Any]) -> Dict[str, Any]:
     limits = given.get("limits", {})
-    return {**_policy(given, ("unattended", *POLICY)), **_policy(limits, tuple(limits))}
+    return {**_policy(given, ("unattended", *OF_A_FEATURE)), **_policy(limits, tuple(limits))}
 
 
 def _policy(given: Dict[str, Any], names: Tuple[str, ...]) -> Dict[str, Any]:
