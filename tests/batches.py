@@ -81,6 +81,11 @@ def given_up(state: State) -> State:
     return failed(state, permanent=True)
 
 
+def of_issues(state: State, numbers: Sequence[int] = (72, 74, 90)) -> State:
+    """The batch as if its features came from these issues."""
+    return {**state, "source_type": "issues", "issue_numbers": list(numbers)}
+
+
 def all_completed(state: State) -> State:
     """A batch with every feature completed that can be."""
     while state["status"] == "in_progress":

@@ -156,7 +156,7 @@ class GhTrouble(Refused):
 
     `kind`: `missing`, `timeout`, `login`, `rate`, `offline`, `server`, `repository`, `no_issue`, `no_milestone`,
     `locked`, `exists`, `no_commits` (of a pull request), `permission`, `old`, `answer` (not what was asked for),
-    `other`.
+    `pull_request` (where an issue was asked for), `other`.
     """
 
     def __init__(self, kind: str, message: str) -> None:

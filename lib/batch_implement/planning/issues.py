@@ -8,25 +8,24 @@ Reading: titles and bodies are a stranger's words: cleaned, bounded, data. Close
 requests refused. One that cannot be read refuses all, unless `skip_unreadable`; what concerns every issue (no gh, no
 login, a limit, no connection) always does. Nothing here writes to the project.
 
-Writing happens only when it is asked for, and once: each comment ends with a line that only a program reads,
-`<!-- batch-implement BATCH_ID INDEX OUTCOME -->`, and is not written again where a comment of the same login has that
-line. So a call repeated after a crash, or after an answer that never came, adds nothing; a feature that failed, was
-commented, retried and completed gets a second comment. A lock keeps two calls in one clone apart; calls from two clones
-are not kept apart. The state is only read: keeping the result is the caller's.
+Writing happens only when it is asked for, and once: each comment ends with a line that only a program reads (see
+`comments`), and is not written again where a comment of the same login has that line. So a call repeated after a
+crash, or after an answer that never came, adds nothing; a feature that failed, was commented, retried and completed
+gets a second comment. A lock keeps two calls in one clone apart; calls from two clones are not kept apart. The state is
+only read: keeping the result is the caller's.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .. import blocking, gitrepo, lock, model, paths
+from .. import gitrepo, lock, model, paths
 from ..errors import BatchError, Misuse, Refused
 from ..lists.features import clean
-from . import gh
+from . import comments, gh
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,12 +35,7 @@ AT_A_TIME = 8
 MOST_NUMBERS = 1000
 LARGEST_NUMBER = 2**31 - 1  # of GitHub's interface
 MOST_BODY_CHARS = 50_000
-MOST_QUOTED_CHARS = 4000  # of one text in a comment, of which GitHub takes 65,536
-MOST_COMMITS_TOLD = 20
 LOCK_TIMEOUT_S = 120.0
-
-# Kinds of trouble that say nothing about the next issue.
-_COMMIT = re.compile(r"[0-9a-f]{6,64}")
 
 
 class Found(NamedTuple):
@@ -220,86 +214,6 @@ def _body(text: str, url: str) -> str:
     return "\n".join(clean(line) for line in lines).strip("\n") + note
 
 
-# -- the comment ------------------------------------------------------------------------------------------------------
-
-
-def outcome_text(state: State, index: int) -> str:
-    """The comment, Markdown, that tells how feature `index` ended; its last line is the mark by which it is known.
-
-    What others said is in it as data, in code blocks, where GitHub links and mentions nothing. Refused while the
-    feature has not ended.
-    """
-    outcome = model.condition(state, index)
-    if outcome == "completed":
-        parts = _completed(state["evidence"].get(model.key(index), {}))
-    elif outcome == "failed":
-        parts = _failed(state, index)
-    elif outcome == "skipped":
-        parts = _skipped(state, index)
-    else:
-        raise Refused(f"Feature {index + 1} is {outcome}: there is no outcome to tell yet.", "issue-not-written")
-    where = f"feature {index + 1} of {state['total_features']} in batch `{state['batch_id']}`"
-    return "\n\n".join([f"**{outcome.capitalize()}** by batch-implement ({where}).", *parts, mark(state, index)]) + "\n"
-
-
-def mark(state: State, index: int) -> str:
-    """The line by which the comment on feature `index`'s present outcome is known. GitHub does not show it."""
-    return f"<!-- batch-implement {state['batch_id']} {index} {model.condition(state, index)} -->"
-
-
-def _completed(evidence: State) -> List[str]:
-    parts = []
-    commits = [sha for sha in evidence.get("commits") or [evidence.get("commit")] if _is_commit(sha)]
-    if evidence.get("no_change"):
-        parts += ["It needed no change. The reason given:", _data(evidence["no_change"])]
-    elif commits:
-        told = commits[-MOST_COMMITS_TOLD:]
-        more = f", the last {len(told)} of {len(commits)}" if len(told) < len(commits) else ""
-        branch = f" on `{clean(evidence['branch']).replace('`', ' ')}`" if evidence.get("branch") else ""
-        parts += [f"Commits{branch}{more}:", "\n".join(f"- {sha}" for sha in told)]
-    verify = evidence.get("verify")
-    if verify:
-        seconds = f" after {verify['seconds']:.1f} s" if isinstance(verify.get("seconds"), (int, float)) else ""
-        ended = f"The verify command ended with exit status {verify['exit_code']}{seconds}:"
-        parts += [ended, _data(verify["command"])]
-    elif evidence.get("asserted"):
-        parts.append("A script said so; nothing was checked.")
-    else:
-        parts.append("No verify command was asked for.")
-    return parts
-
-
-def _failed(state: State, index: int) -> List[str]:
-    entry = next(entry for entry in state["failed_features"] if entry["feature_index"] == index)
-    used = model.attempts_used(state, index) or entry.get("retry_count") or 1
-    times = "1 attempt" if used == 1 else f"{used} attempts"
-    parts = [f"Given up after {times}. The last one said:", _data(entry["error_message"])]
-    attempts = state.get("attempts", {}).get(model.key(index), ())
-    stash = attempts[-1].get("stash") if attempts else None
-    if stash:
-        parts += ["What it left uncommitted is in the git stash of this name, in the clone it worked in:", _data(stash)]
-    return parts
-
-
-def _skipped(state: State, index: int) -> List[str]:
-    reason = next(entry["reason"] for entry in state["skipped_features"] if entry["feature_index"] == index)
-    blocker = blocking.blocker(reason)
-    if blocker is None or blocker >= state["total_features"]:
-        return ["Not tried. The reason given:", _data(reason)]
-    issue = f" (#{state['issue_numbers'][blocker]})" if state.get("issue_numbers") else ""
-    return [f"Not tried: it needs feature {blocker + 1}{issue}, which was not completed."]
-
-
-def _data(text: str) -> str:
-    """`text` in a code block that nothing in it can end, cut when it is long."""
-    cut = text[:MOST_QUOTED_CHARS] + ("\n...[cut]" if len(text) > MOST_QUOTED_CHARS else "")
-    # indented, no line of it can be taken for our mark
-    lines = ["  " + line if line.startswith("<!--") else line for line in map(clean, cut.splitlines())]
-    longest = max(map(len, re.findall("`+", cut)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return "\n".join([f"{fence}text", *lines, fence])
-
-
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
@@ -333,14 +247,14 @@ def _published(root: str, state: State, index: int, asked: Sequence[str]) -> Dic
             f"The features of batch {state['batch_id']} did not come from issues: there is none to write to.",
             "issue-not-written",
         )
-    text = outcome_text(state, index)
+    text = comments.outcome_text(state, index)
     number = state["issue_numbers"][index]
     issue = gh.view(root, number, "state,comments")
     result = {}
     for name in asked:
         try:
             if name == "comment":
-                result[name] = _commented(root, number, issue, text, mark(state, index))
+                result[name] = _commented(root, number, issue, text, comments.mark(state, index))
             else:
                 result[name] = _closed(root, number, issue, state, index)
         except BatchError as error:
@@ -354,10 +268,10 @@ def _undone(error: BatchError | OSError) -> Dict[str, Any]:
 
 
 def _commented(root: str, number: int, issue: Dict[str, Any], text: str, line: str) -> Dict[str, Any]:
-    comments = issue.get("comments")
-    if not isinstance(comments, list) or not all(isinstance(known, dict) for known in comments):
+    there = issue.get("comments")
+    if not isinstance(there, list) or not all(isinstance(known, dict) for known in there):
         raise gh.GhTrouble("answer", f"gh's answer about issue {number} lacks its comments; none was written.")
-    for known in comments:
+    for known in there:
         # Another's comment counts for nothing: it could keep ours from being written. Old gh do not say whose it is.
         if known.get("viewerDidAuthor", True) and line in map(str.rstrip, str(known.get("body")).splitlines()):
             return {"done": True, "url": known.get("url"), "why": "it was there already"}
@@ -386,7 +300,7 @@ def _closed(root: str, number: int, issue: Dict[str, Any], state: State, index: 
 
 def _refuse_off_default_branch(root: str, commit: object) -> None:
     """Refused unless the commit is on the default branch of the repository that gh finds here."""
-    if not isinstance(commit, str) or not _is_commit(commit):
+    if not isinstance(commit, str) or not comments.is_commit(commit):
         raise Refused(
             "No commit is recorded for it that could be looked for on the default branch. Close it by hand.",
             "issue-not-written",
@@ -399,24 +313,20 @@ def _refuse_off_default_branch(root: str, commit: object) -> None:
             "issue-not-written",
         )
     named = [f"{remote}/{there.default_branch}" for remote in there.remotes]
-    known = [name for name in named if _git(root, "rev-parse", "-q", "--verify", f"refs/remotes/{name}")]
+    known = [
+        name
+        for name in named
+        if gitrepo.ask(root, "rev-parse", "-q", "--verify", f"refs/remotes/{name}", fails=True).stdout
+    ]
     if not known:
         raise Refused(
             f"This clone knows no {named[0]} yet: `git fetch {there.remotes[0]}`, then `batchctl issues`.",
             "issue-not-written",
         )
-    if not any(_git(root, "merge-base", "--is-ancestor", commit, f"refs/remotes/{name}") for name in known):
+    if not any(gitrepo.has(root, commit, f"refs/remotes/{name}") for name in known):
         raise Refused(
-            f"commit {commit[:12]} is not on {known[0]} yet, as far as this clone knows: push or merge it, `git "
+            f"Commit {commit[:12]} is not on {known[0]} yet, as far as this clone knows: push or merge it, `git "
             "fetch`, then `batchctl issues`. Squashed or rebased there it has another name: then close the issue by "
             "hand.",
             "issue-not-written",
         )
-
-
-def _is_commit(sha: object) -> bool:
-    return isinstance(sha, str) and _COMMIT.fullmatch(sha) is not None
-
-
-def _git(root: str, *arguments: str) -> bool:
-    return gitrepo.ask(root, *arguments, fails=True).returncode == 0

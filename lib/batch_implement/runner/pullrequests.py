@@ -30,7 +30,7 @@ from .. import clock, evidence, gitrepo, publishing
 from ..errors import BatchError, Refused
 from ..lists import listing
 from ..model import key
-from ..planning import gh, issues
+from ..planning import comments, gh
 from . import merging, worktrees
 
 TYPE_CHECKING = False
@@ -296,7 +296,7 @@ def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
 def _text_of_feature(state: State, index: int, needs: List[int], below: Optional[Dict[str, Any]]) -> str:
     description = state.get("details", {}).get(key(index), {}).get("description", "")
     said = listing.clean_block(f"{state['features'][index]}\n{description}")[:4000]
-    parts = ["\n".join(f"    {line}" for line in said.split("\n")), issues.outcome_text(state, index).strip()]
+    parts = ["\n".join(f"    {line}" for line in said.split("\n")), comments.outcome_text(state, index).strip()]
     numbers = state.get("issue_numbers")
     if numbers and numbers[index]:
         parts.append(f"For #{numbers[index]}.")
