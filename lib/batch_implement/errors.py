@@ -10,6 +10,8 @@ what the reader has to do, so that many messages share one. tests/docs/test_trou
     StateUnusable      3   the state, its lock or its disk cannot be used; what was there still is
       LockTimeout      3     another process held the lock past the deadline; `holder` says which
       NotConfirmed     3     written and visible, but the disk has not confirmed it; look before repeating
+
+Beside these `evidence.StillRunning` (4) tells that `done` has to be called again.
 """
 
 from __future__ import annotations

@@ -66,8 +66,8 @@ def ancestors(pid: int) -> Iterator[int]:
 
 
 def client_pid(environ: Mapping[str, str]) -> Optional[int]:
-    """Process id of the client we run under: `CLAUDE_PID`, else the nearest ancestor that is one; None outside a
-    client.
+    """Process id of the client we run under: `CLAUDE_PID`, else the nearest ancestor that is one, where /proc tells
+    their names; None outside a client.
     """
     given = environ.get("CLAUDE_PID", "")
     if given.isdigit() and int(given) > 0:
@@ -113,16 +113,11 @@ def relation(owner: Optional[State], session_id: str, pid: Optional[int]) -> str
     `own`: it holds it. `free`: nobody does, or its holder is dead or has moved on to another conversation.
     `other`: another living client does, also one that resumed the same conversation.
     """
-    if (
-        owner is not None
-        and owner["session_id"] == session_id
-        and session_id
-        and owner["pid"] == pid
-        and pid is not None
-    ):
-        return "own"
-    if owner is not None and owner["pid"] == pid and owner["host"] == host():
-        return "free"
+    if owner is not None and owner["pid"] == pid:
+        if session_id and pid is not None and owner["session_id"] == session_id:
+            return "own"
+        if owner["host"] == host():
+            return "free"
     return "other" if holds(owner) else "free"
 
 

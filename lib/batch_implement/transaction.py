@@ -206,7 +206,7 @@ class Transaction:
         except StateUnusable as error:
             if in_force is None:
                 raise codec.unusable(self.project.state, error) from error
-            return self._put_back(sealed, f"not a valid state ({error.message})")
+            return self._put_back(sealed, "made invalid", f" ({error.message.rstrip('.')})")
         seal_damaged = sealed is None and os.path.lexists(f"{self.project.private}/seal")
         kept = custody.keep(self.project, self._private, f"{state['batch_id']}.as-it-was", data) if mended else None
 
@@ -223,20 +223,20 @@ class Transaction:
 
         return self._put(self._successor(state, state), Version(state, identity), state, kept, tell)
 
-    def _put_back(self, sealed: Optional[Seal], what: str) -> Version:
+    def _put_back(self, sealed: Optional[Seal], what: str, why: str = "") -> Version:
         """Put the version in force back in place of what is there, which goes to quarantine."""
-        data = custody.copy_of(self._private, sealed)
+        data, file = custody.copy_of(self._private, sealed), self.project.state
         if data is None:
             raise StateUnusable(
-                f"{self.project.state} is {what}, and no intact copy of the version in force is left. It was left as "
-                f"it is. Older batches are in {self.project.private}/history; `batchctl create --replace` starts anew "
-                "and keeps what is there.",
+                f"{file} was {what}{why}, and no intact copy of the version in force is left. It was left as it is. "
+                f"Older batches are in {self.project.private}/history; `batchctl create --replace` starts anew and "
+                "keeps what is there.",
                 "state-damaged",
             )
         state = codec.parse(data)
         place = custody.quarantine(self.project, self.folder())
         kept = f" What was there is now {place}." if place else ""
-        text = f"{self.project.state} was {what} outside batchctl. Revision {state['revision']} was put back.{kept}"
+        text = f"{file} was {what} outside batchctl{why}. Revision {state['revision']} was put back.{kept}"
         try:
             written = self._replace(data, state, sealed.new if sealed else None)
         except NotConfirmed:

@@ -45,6 +45,13 @@ def feature_number(request: Request) -> int:
     return int(found[-1])
 
 
+def number_alone(request: Request) -> int:
+    """The number in the text of the feature that the brief of a batch of one shows: `> feature 7`."""
+    found = re.findall(r"^> feature (\d+)\b", request.text(), re.MULTILINE)
+    assert found, f"no feature in the prompt: {request.text()[:2000]}"
+    return int(found[0])
+
+
 def write(name: str, text: str = "done\n") -> Turn:
     """A call of Write; a relative name is taken from the project, which the client makes the working directory."""
     return call("Write", file_path=name, content=text)
@@ -67,11 +74,13 @@ def batchctl(*words: str) -> Turn:
     return call("Bash", command=" ".join(["batchctl", *words]))
 
 
-def worker(steps: Callable[[int], Iterable[Turn]] | None = None) -> Role:
-    """A worker that does `steps(number)`, then `batchctl done`."""
+def worker(
+    steps: Callable[[int], Iterable[Turn]] | None = None, number_in: Callable[[Request], int] = feature_number
+) -> Role:
+    """A worker that does `steps(number)`, then `batchctl done`; which feature it has `number_in` tells."""
 
     def work(request: Request) -> Script:
-        number = feature_number(request)
+        number = number_in(request)
         for turn in (steps or one_file)(number):
             request = yield turn
         request = yield batchctl("done")
@@ -80,6 +89,11 @@ def worker(steps: Callable[[int], Iterable[Turn]] | None = None) -> Role:
         yield say(f"Feature {number} is in.")
 
     return work
+
+
+def alone(steps: Callable[[int], Iterable[Turn]] | None = None) -> Role:
+    """A client of `batchctl run` that works as it should: its batch is one of one."""
+    return worker(steps, number_alone)
 
 
 def git(folder: Path, *words: str) -> str:

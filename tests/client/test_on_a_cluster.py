@@ -9,7 +9,6 @@ import pytest
 from batch_implement.paths import Project
 from batch_implement.store import Store
 from cluster.local import Cluster, has_remote
-from test_overnight import alone, number_of
 
 import scripts
 
@@ -19,7 +18,7 @@ def test_a_client_on_a_clusters_worker_is_briefed_guarded_and_its_work_comes_bac
     project, scripted, client_for, tmp_path
 ):
     pytest.importorskip("distributed")
-    model = scripted(coordinator=alone())
+    model = scripted(coordinator=scripts.alone())
     client = client_for(model)
     environ = client.environment()
     scripts.list_features(project, "feature 1", "feature 2 (after: 1)")
@@ -38,7 +37,7 @@ def test_a_client_on_a_clusters_worker_is_briefed_guarded_and_its_work_comes_bac
     assert typed.returncode == 0, typed.stdout + typed.stderr
     state = Store(Project(str(project))).require()
     assert state["completed_features"] == [0, 1] and state["retry_attempts"] == {}
-    assert {number_of(request) for request in model.of("coordinator")} == {1, 2}
+    assert {scripts.number_alone(request) for request in model.of("coordinator")} == {1, 2}
     one, other = (state["run"]["clients"][name][0] for name in "01")
     assert "(worker-1)" in one["place"] and other["cost_usd"] > 0 and other["turns"] > 1
     subjects = scripts.git(remote, "log", "--format=%s", f"main..{state['run']['branch']}").split("\n")

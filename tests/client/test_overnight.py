@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import time
@@ -21,31 +20,9 @@ from night import Night
 from scripted_model import WINDOW_FULL, Request, Role, Script, ScriptedModel, Turn, call, fail, say
 
 import scripts
-from scripts import batchctl, git, one_file
+from scripts import alone, batchctl, git, number_alone, one_file
 
 Models = Callable[..., ScriptedModel]
-
-
-def number_of(request: Request) -> int:
-    """The number in the text of the feature that the brief of a batch of one shows: `> feature 7`."""
-    found = re.findall(r"^> feature (\d+)\b", request.text(), re.MULTILINE)
-    assert found, request.text()[:2000]
-    return int(found[0])
-
-
-def alone(steps: Callable[[int], Iterable[Turn]] = one_file) -> Role:
-    """A client of `batchctl run` that works as it should: it does `steps(number)`, then `batchctl done`."""
-
-    def work(request: Request) -> Script:
-        number = number_of(request)
-        for turn in steps(number):
-            request = yield turn
-        request = yield batchctl("done")
-        while "still runs" in request.last_text():
-            request = yield batchctl("done")
-        yield say(f"Feature {number} is in.")
-
-    return work
 
 
 @pytest.fixture
@@ -142,7 +119,7 @@ def test_a_usage_limit_in_the_middle_is_waited_for_and_the_same_attempt_goes_on_
     gone: list[str] = []
 
     def limited(request: Request) -> Script:
-        number = number_of(request)
+        number = number_alone(request)
         if number == 1 and not gone:
             gone.append(request.session)
             for turn in one_file(number):
@@ -304,7 +281,7 @@ class Trouble:
 
     def role(self, request: Request) -> Script:
         """What the model of one client says."""
-        number = number_of(request)
+        number = number_alone(request)
         self.seen.append(number)
         if number == 3 and self.once("limit"):
             yield fail(429, "rate_limit_error", f"Claude AI usage limit reached|{clock.epoch_s(clock.now()) + 5}")

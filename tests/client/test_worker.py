@@ -19,7 +19,7 @@ from batch_implement.runner import takeover, worker
 from batch_implement.store import Store
 from night import Night
 from scripted_model import Request, Script, call, say
-from test_overnight import alone, night
+from test_overnight import night
 
 import scripts
 
@@ -84,7 +84,7 @@ def test_a_persons_local_settings_hold_in_the_work_tree_which_has_no_such_file(n
         for command in ("perl -e 1", "awk 1 /dev/null > /dev/zero"):
             request = yield call("Bash", command=command)
             refused.append(request.error)
-        yield from alone()(request)
+        yield from scripts.alone()(request)
 
     its = night(work, 1)
     its_environment(its)

@@ -270,7 +270,7 @@ def test_a_comment_is_written_once_and_not_twice(root, github, done):
     first = issues.publish(root, done, 0, comment=True, close=False)
     url = github.issue(72)["comments"][0]["url"]
     assert first == {"comment": {"done": True, "url": url, "why": None}}
-    assert github.comments(72) == [issues.outcome_text(done, 0)]
+    assert github.comments(72) == [comments.outcome_text(done, 0)]
     again = issues.publish(root, done, 0, comment=True, close=False)
     assert again == {"comment": {"done": True, "url": url, "why": "it was there already"}}
     assert len(github.comments(72)) == 1
@@ -311,7 +311,7 @@ def test_another_outcome_gets_a_comment_of_its_own_each_once(root, github):
 
 
 def test_a_comment_that_a_person_has_edited_is_still_known(root, github, done):
-    body = f"Thanks!\n\n{issues.outcome_text(done, 0).strip()} \r\n\r\nMore words."
+    body = f"Thanks!\n\n{comments.outcome_text(done, 0).strip()} \r\n\r\nMore words."
     github.add(72, "Fix the leak", comments=[{"author": "octocat", "body": body, "url": "u"}])
     assert issues.publish(root, done, 0, comment=True, close=False)["comment"]["url"] == "u"
 

@@ -72,6 +72,22 @@ def test_a_full_disk_is_said_and_leaves_the_earlier_report(project, monkeypatch)
     assert files_in(f"{project.private}/reports") == {"lock", "batch-1.md", "batch-1.html", "batch-1.json"}
 
 
+def test_a_folder_that_may_not_be_used_is_said_with_what_to_do(project, store, batch, monkeypatch, tmp_path):
+    store.put_away("aborted")
+
+    def forbidden(*_, **__):
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr(reports.paths, "open_folder", forbidden)
+    with pytest.raises(StateUnusable, match="/reports cannot be used: Permission denied: check who owns it"):
+        reports.write(project, new_batch(1), NOW)
+    with pytest.raises(StateUnusable, match="/history cannot be used: Permission denied"):
+        reports._kept(project, "batch-1.json")
+    monkeypatch.setattr(reports.os, "open", forbidden)
+    with pytest.raises(StateUnusable, match=r"mine\.md cannot be written: Permission denied"):
+        reports.save(project, str(tmp_path / "mine.md"), "text")
+
+
 def test_half_of_a_surrogate_pair_does_not_keep_a_report_from_being_written(project):
     assert reports.write(project, new_batch(["a \ud800 b"]), NOW)
 

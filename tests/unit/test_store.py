@@ -472,7 +472,8 @@ def test_an_edit_of_more_than_8_mb_is_put_back_unread(store, batch, place):
 def test_an_edit_that_breaks_an_invariant_says_which(store, batch, place):
     edited(place(), completed_features=[0, 7])
     assert store.read() == batch
-    assert "completed_features names feature index 7" in store.notes[0]
+    assert store.notes[0].startswith(f"{place()} was made invalid outside batchctl (It is not a valid state: ")
+    assert "completed_features names feature index 7; the last one is 2). Revision 1 was put back." in store.notes[0]
 
 
 def test_a_file_that_a_person_removed_withdraws_the_batch_and_keeps_its_last_version(store, batch, place):

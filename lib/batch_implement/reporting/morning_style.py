@@ -119,7 +119,7 @@ def sheet(lane_px: int, axis_px: int) -> str:
     return "\n".join((
         f":root{{color-scheme:light dark;{_variables(LIGHT)}}}",
         f"@media (prefers-color-scheme:dark){{:root{{{_variables(DARK)}}}}}",
-        *(f".badge.{name},.sign.{name}{{color:var(--{colour})}}" for name, colour in _COLOUR_OF.items()),
+        *(f".badge.{name}{{color:var(--{colour})}}" for name, colour in _COLOUR_OF.items()),
         *(f".bar.{name},.part.{name}{{fill:var(--{colour})}}" for name, colour in _COLOUR_OF.items()),
         *(f".bar.{name},.mark.{name}{{stroke:var(--{colour})}}" for name, colour in _COLOUR_OF.items()),
         shared,

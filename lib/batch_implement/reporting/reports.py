@@ -46,7 +46,7 @@ def told(data: Dict[str, Any], form: str) -> str:
 def write(project: Project, state: State, now: str) -> Dict[str, str]:
     """Write the report of `state` at the time `now` in every format; format -> path. The state stays as it is."""
     data = morning.report_data(state, now)
-    folder = paths.open_folder(project.private_parent, f"{project.private_name}/{FOLDER}", create=True)
+    folder = _opened(project, FOLDER, create=True)
     place = f"{project.private}/{FOLDER}"
     try:
         with lock.held(folder, place, LOCK_TIMEOUT_S):
@@ -73,12 +73,23 @@ def save(project: Project, path: str, text: str) -> str:
             f"{path} is where batch state is kept, which only batchctl itself writes. Name another place.",
             "path-refused",
         )
-    folder = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        folder = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise disk.trouble(f"{path} cannot be written", error) from error
     try:
         _put(folder, real, name, text)
     finally:
         disk.close(folder)
     return path
+
+
+def _opened(project: Project, name: str, *, create: bool) -> int:
+    """A descriptor of a folder in the private one."""
+    try:
+        return paths.open_folder(project.private_parent, f"{project.private_name}/{name}", create=create)
+    except OSError as error:
+        raise disk.trouble(f"{project.private}/{name} cannot be used", error) from error
 
 
 def _put(folder: int, place: str, name: str, text: str) -> None:
@@ -137,7 +148,7 @@ def _history(project: Project) -> List[str]:
 
 def _kept(project: Project, name: str) -> State:
     place = f"{project.private}/history/{name}"
-    folder = paths.open_folder(project.private_parent, f"{project.private_name}/history", create=False)
+    folder = _opened(project, "history", create=False)
     try:
         found = disk.read(folder, name)
     except disk.Foreign as error:
