@@ -34,7 +34,6 @@ class Result(NamedTuple):
     upper: float
     ours_s: float
     floor_s: float
-    pairs: int
 
 
 def compare(ours: Thing, floor: Thing, pairs: int, before: Callable[[], object] | None = None) -> Result:
@@ -60,7 +59,6 @@ def compare(ours: Thing, floor: Thing, pairs: int, before: Callable[[], object] 
         ordered[(len(ordered) * 3) // 4],
         median(cost[0] for cost in costs),
         median(cost[1] for cost in costs),
-        pairs,
     )
 
 
