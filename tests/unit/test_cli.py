@@ -21,24 +21,6 @@ LISTING = "one\ntwo\nthree\n"
 
 
 @pytest.fixture
-def typed(repository, monkeypatch, capsys):
-    """Runs batchctl as a person in the repository: `typed("create", "f.txt")` gives status, output and errors."""
-    monkeypatch.chdir(repository)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-
-    def run(*words):
-        capsys.readouterr()
-        try:
-            status = cli.main(list(words))
-        except SystemExit as leaving:  # argparse's own way out of --help and --version
-            status = leaving.code or 0
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
-
-
-@pytest.fixture
 def listed(repository):
     """A features file in the repository, committed."""
     (repository / "features.txt").write_text(LISTING)

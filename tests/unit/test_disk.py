@@ -13,14 +13,6 @@ from batch_implement.errors import StateUnusable
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A descriptor of the test's folder."""
-    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
-    yield descriptor
-    os.close(descriptor)
-
-
-@pytest.fixture
 def failing(monkeypatch):
     """Makes a call of `os` fail with an error number: `failing("write", errno.ENOSPC)`."""
 

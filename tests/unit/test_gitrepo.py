@@ -24,12 +24,6 @@ def write(root, name, text="x"):
 
 
 @pytest.fixture
-def root(repository):
-    """The repository's root, as git's callers here name it."""
-    return str(repository)
-
-
-@pytest.fixture
 def bare_start(tmp_path):
     """A repository before its first commit."""
     git(tmp_path, "init", "-q")

@@ -15,12 +15,6 @@ OTHER = ("-c", "user.name=Somebody Else", "-c", "user.email=else@example.invalid
 
 
 @pytest.fixture
-def root(repository):
-    """The repository's root, as git's callers here name it."""
-    return str(repository)
-
-
-@pytest.fixture
 def base(root):
     """A second commit, which a feature begins at; it was made some time ago."""
     write(root, "base", "1")

@@ -24,14 +24,6 @@ with lock.held(folder, sys.argv[1], 10):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A descriptor of the test's folder."""
-    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
-    yield descriptor
-    os.close(descriptor)
-
-
-@pytest.fixture
 def holder(tmp_path):
     """Another process that holds the lock until it reads a line."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path.endswith("lib"))}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import sys
 
 import pytest
-from batch_implement import cli, disk, paths
+from batch_implement import disk, paths
 from batch_implement.errors import Misuse, Refused, StateUnusable
 from batch_implement.reporting import morning, reports
 from batch_implement.store import Store
@@ -21,19 +19,6 @@ NOW = at(500)
 @pytest.fixture
 def project(repository):
     return paths.Project(str(repository))
-
-
-@pytest.fixture
-def typed(repository, monkeypatch, capsys):
-    monkeypatch.chdir(repository)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-
-    def run(*words):
-        capsys.readouterr()
-        status = cli.main(list(words))
-        return (status, *capsys.readouterr())
-
-    return run
 
 
 def test_every_form_is_written_for_its_owner_alone(project):
