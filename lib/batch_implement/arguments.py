@@ -274,13 +274,16 @@ def verbs() -> Parser:
     verb("next", "say what is next", "batchctl next")
     verb("brief", "show the open feature and what to do again", "batchctl brief")
 
-    sub = verb("create", "start a batch", "batchctl create features.txt --verify 'make test'")
+    sub = verb(
+        "create", "start a batch", "batchctl create features.txt --verify 'make test'",
+        "With --dry-run it exits with 1 when something stops it.",
+    )  # fmt: skip
     batch_options(sub)
     sub = verb(
         "run",
         "drive a whole batch without you: a client for each feature, until all are done",
         "batchctl run features.txt --verify 'make test' --jobs 2",
-        "It exits with 0 when every feature is completed, else with 1.",
+        "It exits with 0 when every feature is completed, else with 1; with --dry-run, with 0 when nothing stops it.",
     )
     batch_options(sub)
     run_options(sub)

@@ -228,8 +228,9 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     store.notes.extend(found.notes)
     if options.dry_run:
         plan = personverbs.planned(project, found, given, infer_order=options.infer_order)
-        store.notes.extend(personverbs.in_the_way(project, caller, replace=options.replace))
-        return "\n".join(report.plan_lines(plan)), report.plan(plan)
+        in_the_way = personverbs.in_the_way(project, caller, replace=options.replace)
+        store.notes.extend(in_the_way)
+        return "\n".join(report.plan_lines(plan)), {**report.plan(plan), "exit_code": int(bool(in_the_way))}
     state = personverbs.create(project, caller, found, given, infer_order=options.infer_order, replace=options.replace)
     text = (
         f"Batch {state['batch_id']} has {reminder.counted(state['total_features'], 'feature')}. Go on with "

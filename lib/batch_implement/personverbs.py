@@ -60,11 +60,7 @@ def create(
     """
     refuse_unclean(project)
     store = Store(project)
-    known = store.read_if_usable() if replace else store.read()
-    if known is not None and model.is_live(known):
-        _refuse_others(known, caller)
-        if not replace:
-            raise unfinished(known)
+    refuse_unfinished(store.read_if_usable() if replace else store.read(), caller, replace=replace)
     _, untracked = gitrepo.changes(project.root)
     state = planned(project, found, given, infer_order=infer_order, untracked=untracked)
     gitrepo.hide_state(project.root)
@@ -89,8 +85,7 @@ def refuse_unclean(project: Project) -> None:
         )
     tracked, _ = gitrepo.changes(project.root)
     if tracked:
-        inside = [path for path in gitrepo.changed_inside(project.root) if path in tracked]
-        first = f" Commit inside the submodule {gitrepo.listed(inside)} first." if inside else ""
+        first = commit_inside_first(project.root, tracked)
         raise Refused(
             f"Tracked files are modified or staged: {gitrepo.listed(tracked)}. They would end up in the first "
             f"feature's commit.{first} Commit them or `git stash` them, then start again.",
@@ -98,15 +93,29 @@ def refuse_unclean(project: Project) -> None:
         )
 
 
+def commit_inside_first(root: str, tracked: Sequence[str]) -> str:
+    """What comes before a commit of these modified paths when a submodule among them holds something uncommitted: a
+    sentence with a blank before it, else empty.
+    """
+    inside = [path for path in gitrepo.changed_inside(root) if path in tracked]
+    return f" Commit inside the submodule {gitrepo.listed(inside)} first." if inside else ""
+
+
+def refuse_unfinished(known: Optional[State], caller: Caller, *, replace: bool) -> None:
+    """Refused when the batch `known` stands in the way of a new one: another living client has it, or it is unfinished
+    and `replace` does not say to put it away.
+    """
+    if known is not None and model.is_live(known):
+        _refuse_others(known, caller)
+        if not replace:
+            raise unfinished(known)
+
+
 def in_the_way(project: Project, caller: Caller, *, replace: bool = False) -> List[str]:
     """What would refuse a `create` now, a sentence or none, for who asks with `--dry-run`. Nothing is changed."""
     try:
         refuse_unclean(project)
-        known = Store(project).read_if_usable()
-        if known is not None and model.is_live(known):
-            _refuse_others(known, caller)
-            if not replace:
-                raise unfinished(known)
+        refuse_unfinished(Store(project).read_if_usable(), caller, replace=replace)
     except Refused as error:
         return [f"It could not start now. {error.message}"]
     return []

@@ -349,12 +349,13 @@ def test_a_dry_run_says_what_would_refuse_the_start(listed, typed):
     assert typed("create", "features.txt", "--dry-run")[2] == ""
     (listed / "README.md").write_text("changed")
     status, out, err = typed("create", "features.txt", "--dry-run")
-    assert (status, "3 features would be done" in out) == (0, True)
+    assert (status, "3 features would be done" in out) == (1, True)
     assert err.startswith("It could not start now. Tracked files are modified or staged: README.md.")
     git(listed, "checkout", "-q", "README.md")
     typed("create", "features.txt")
-    assert "It could not start now. Batch" in typed("create", "features.txt", "--dry-run")[2]
-    assert typed("create", "features.txt", "--dry-run", "--replace")[2] == ""
+    status, _, err = typed("create", "features.txt", "--dry-run")
+    assert (status, "It could not start now. Batch" in err) == (1, True)
+    assert typed("create", "features.txt", "--dry-run", "--replace")[::2] == (0, "")
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(listed, typed):

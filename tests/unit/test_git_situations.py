@@ -15,6 +15,7 @@ from batch_implement.errors import Refused, StateUnusable
 from batch_implement.lists.features import Feature, Listing
 from batch_implement.paths import Project
 from batch_implement.planning.sources import Found
+from batch_implement.runner import ground
 from batch_implement.store import Store
 from batches import commit, git
 
@@ -266,8 +267,11 @@ def test_inside_a_submodule(outer, within):
 
 def test_a_dirty_submodule_stops_create(outer, within):
     within.write("one.txt", "changed")
-    with pytest.raises(Refused, match="modified or staged: libs/in ner"):
+    with pytest.raises(Refused, match="modified or staged: libs/in ner") as refused:
         outer.create()
+    first = "Commit inside the submodule libs/in ner first."
+    assert first in refused.value.message
+    assert [first in text for verdict, text in ground.tree(str(outer.root), merge=False) if verdict == "bad"] == [True]
 
 
 def test_work_in_a_submodule_is_committed_there_and_here(outer, within):

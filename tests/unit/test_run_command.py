@@ -87,6 +87,22 @@ def test_a_dry_run_shows_the_order_and_what_would_stop_it_and_starts_nothing(per
     assert not (person.repository / ".claude").exists() and person.git("branch", "--list", "batch/*") == ""
 
 
+def test_a_dry_run_of_what_could_not_start_ends_with_1_and_says_why_once(person, tmp_path):
+    person.lists("feature 1")
+    elsewhere = tmp_path / "no-repository"
+    elsewhere.mkdir()
+    (elsewhere / "list.txt").write_text("feature 1\n")
+    typed = subprocess.run(
+        [BATCHCTL, "run", "list.txt", "--dry-run"], cwd=elsewhere, capture_output=True, text=True, timeout=240
+    )
+    assert (typed.returncode, typed.stdout.count("is not a git repository")) == (1, 1), typed.stdout
+    assert "Nothing was written or started." in typed.stdout and not (elsewhere / ".claude").exists()
+    subprocess.run([BATCHCTL, "create", "features.txt"], cwd=person.repository, check=True, capture_output=True)
+    status, out, _ = person.types("features.txt", "--dry-run")
+    assert (status, out.count("is not finished here")) == (1, 1), out
+    assert person.types("features.txt", "--dry-run", "--replace")[0] == 0
+
+
 def test_a_run_that_would_be_stopped_is_refused_with_every_remedy_and_writes_nothing(person):
     person.lists("feature 1")
     (person.repository / "features.txt").write_text("feature 1\nfeature 2\n")

@@ -1,7 +1,8 @@
 """`batchctl run`: from what was typed to a run, and what is told of it.
 
     text, data = run(typed, project, caller, ...)       blocks until the night is over; `data["exit_code"]` is 0 when
-                                                        every feature is completed
+                                                        every feature is completed,
+                                                        of a dry run when nothing would stop it
 
 Nothing is written or started before everything that would stop the night was looked for (`preflight`). Whatever ends
 the run, its report is written and `--notify` is told.
@@ -14,6 +15,7 @@ from concurrent import futures
 from typing import Any, BinaryIO, Dict, List, Mapping, Optional, TextIO, Tuple
 
 from .. import arguments, clock, gitrepo, model, personverbs, reminder, runs
+from ..checks.doctor import BAD
 from ..errors import BatchError, Misuse, Refused
 from ..paths import Project
 from ..planning import sources
@@ -58,50 +60,43 @@ def run(
         found = sources.read(typed, cwd, project.root, stdin)
         notes.extend(found.notes)
         plan = personverbs.planned(project, found, policy, infer_order=typed.infer_order)
-        in_the_way = personverbs.in_the_way(project, caller, replace=typed.replace)
     else:
         _refuse_sources(typed)
-        found, policy, in_the_way = None, {}, []
+        found, policy = None, {}
         plan = personverbs.named(project, given.resume or None)
         wish = options.from_kept(plan, given, project.root)
     crew = cluster.Crew(project, wish) if wish.cluster else None
     try:
-        return _checked(typed, project, caller, plan, wish, crew, environ, plugin, found, policy, in_the_way)
+        checks = preflight.check(project, plan, wish, environ, plugin)
+        checks += crew.look() if crew else []
+        if found is not None:
+            checks += _unfinished(project, caller, replace=typed.replace)
+        stoppers = [f"{check['check']}: {check['text']}" for check in checks if check["verdict"] == BAD]
+        if typed.dry_run:
+            shown = wish._replace(jobs=wish.jobs or crew.slots) if crew else wish
+            data = {"checks": checks, "order": list(model.in_order(plan)), "exit_code": UNDONE if stoppers else DONE}
+            return preflight.text(plan, checks, shown), data
+        if stoppers:
+            raise Refused(
+                "The night would be stopped; nothing was started. Mend this, then the same again (`--dry-run` shows "
+                "all that was looked at):\n" + "\n".join(f"  {line}" for line in stoppers),
+                "preflight",
+            )
+        if found is not None:
+            personverbs.create(project, caller, found, policy, infer_order=typed.infer_order, replace=typed.replace)
+        return _night(project, wish, crew, environ, sys.stderr if typed.json else sys.stdout)
     finally:
         if crew:
             crew.close()
 
 
-def _checked(
-    typed: argparse.Namespace,
-    project: Project,
-    caller: Caller,
-    plan: State,
-    wish: Options,
-    crew: Optional[cluster.Crew],
-    environ: Mapping[str, str],
-    plugin: str,
-    found: Any,
-    policy: Dict[str, Any],
-    in_the_way: List[str],
-) -> Tuple[str, Dict[str, Any]]:
-    """Look for what would stop the night, then begin it."""
-    checks = [*preflight.check(project, plan, wish, environ, plugin)]
-    checks += crew.look() if crew else []
-    checks += [{"check": "batch", "verdict": "bad", "text": text} for text in in_the_way]
-    if typed.dry_run:
-        shown = wish._replace(jobs=wish.jobs or crew.slots) if crew else wish
-        return preflight.text(plan, checks, shown), {"checks": checks, "order": list(model.in_order(plan))}
-    stoppers = [f"{check['check']}: {check['text']}" for check in checks if check["verdict"] == "bad"]
-    if stoppers:
-        raise Refused(
-            "The night would be stopped; nothing was started. Mend this, then the same again (`--dry-run` shows all "
-            "that was looked at):\n" + "\n".join(f"  {line}" for line in stoppers),
-            "preflight",
-        )
-    if found is not None:
-        personverbs.create(project, caller, found, policy, infer_order=typed.infer_order, replace=typed.replace)
-    return _night(project, wish, crew, environ, sys.stderr if typed.json else sys.stdout)
+def _unfinished(project: Project, caller: Caller, *, replace: bool) -> List[Dict[str, str]]:
+    """Whether a batch that is here stands in the way of a new one, in the form of `doctor.check`."""
+    try:
+        personverbs.refuse_unfinished(Store(project).read_if_usable(), caller, replace=replace)
+    except Refused as error:
+        return [{"check": "batch", "verdict": BAD, "text": error.message}]
+    return []
 
 
 def _refuse_sources(typed: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from .. import gitrepo
+from .. import gitrepo, personverbs
 from ..checks.doctor import BAD, GOOD, LOOK
 
 TYPE_CHECKING = False
@@ -51,10 +51,11 @@ def tree(root: str, *, merge: bool) -> Found:
     tracked, _ = gitrepo.changes(root)
     if tracked:
         stops = " and `--merge` could not bring it in" if merge else ""
+        first = personverbs.commit_inside_first(root, tracked)
         yield (
             BAD,
             f"Tracked files are modified or staged: {gitrepo.listed(tracked)}. The night begins on the last commit, so "
-            f"it would be done without them{stops}. Commit them or `git stash` them.",
+            f"it would be done without them{stops}.{first} Commit them or `git stash` them.",
         )
     if not underway and not tracked:
         yield GOOD, f"nothing is modified or staged on {gitrepo.branch(root) or 'a detached HEAD'}"
