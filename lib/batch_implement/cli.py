@@ -60,15 +60,16 @@ def main(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return _say_error(
-            StateUnusable(
-                f"The system said no: {error}. Look at `batchctl status` before you repeat it.", "disk-trouble"
-            ),
-            wants_json,
-            caller,
-        )
+        return _say_error(no_of_the_system(error), wants_json, caller)
     except KeyboardInterrupt:
         return 130
+
+
+def no_of_the_system(error: OSError) -> StateUnusable:
+    """The error for what the system would not do, at a place where nobody knows how much was done before."""
+    return StateUnusable(
+        f"The system said no: {error}. Look at `batchctl status` before you repeat it.", "disk-trouble"
+    )
 
 
 def _say_error(error: BatchError, wants_json: bool, caller: Optional[Caller]) -> int:
@@ -353,8 +354,3 @@ _VERBS = {
 def _stdin(caller: Caller) -> Any:
     """Standard input, None where there is none, and for a slash command: there it brings the hook's event."""
     return None if sys.stdin is None or (caller.person and caller.in_client) else sys.stdin.buffer
-
-
-def _entry() -> Optional[int]:
-    """The console script."""
-    return main(sys.argv[1:])

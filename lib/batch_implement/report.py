@@ -16,12 +16,12 @@ SIGNS = {"completed": "done   ", "failed": "FAILED ", "skipped": "skipped", "act
 
 
 def clean(text: str) -> str:
-    """`features.clean`, which is imported only for a text that it would change."""
+    """`listing.clean`, which is imported only for a text that it would change."""
     if text.isprintable():
         return text
-    from .lists import features
+    from .lists import listing
 
-    return features.clean(text)
+    return listing.clean(text)
 
 
 def status(state: State) -> Dict[str, Any]:

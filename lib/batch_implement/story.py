@@ -246,6 +246,7 @@ _WORDS: Dict[str, str] = {
     "denied": "denied to {tool}: {reason}",
     "refused": "refused `{asked}`: {message}",
     "put away": "the batch is put away ({why})",
+    "hook trouble": "the {hook} hook could not do its work: {what}",
     "migrated": "an older file was taken over",
     "mended": "mended: {what}",
 }

@@ -114,10 +114,15 @@ def hook(store, repository, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "raw", [b'["' + b"a" * 17 * MB + b'"]', b'{"a": [' + b"1," * MB + b"1]}"], ids=["bytes", "values"]
+    ("raw", "said"),
+    [
+        (b'["' + b"a" * 17 * MB + b'"]', "is more than the 16 MB that are read."),
+        (b'{"a": [' + b"1," * MB + b"1]}", "is not a JSON object, or one of too many values."),
+    ],
+    ids=["bytes", "values"],
 )
-def test_a_payload_of_any_size_was_parsed(hook, raw):
-    assert f"({len(raw)} bytes) is not a JSON object, or too large a one" in hook("Stop", raw=raw)
+def test_a_payload_of_any_size_was_parsed(hook, raw, said):
+    assert f"({len(raw):,} bytes) {said}" in hook("Stop", raw=raw)
 
 
 def test_a_push_that_is_nested_deeply_was_a_hooks_own_trouble(hook):

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from batch_implement import audit, model, reminder, sessions, transitions
+from batch_implement import audit, model, personverbs, reminder, sessions, story, transitions
 from batch_implement.hooks import entry, reinjection, trouble
 from batch_implement.paths import Project
 from batch_implement.store import Store
@@ -129,11 +129,13 @@ def test_trouble_is_in_the_audit_log_each_time_with_its_trace(hook, begin, store
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(reminder, "next_step", broken)
-    assert "ZeroDivisionError: a bug" in hook("Stop", prompt_id="p")["systemMessage"]
+    said = hook("Stop", prompt_id="p")["systemMessage"]
+    assert "ZeroDivisionError: a bug. This is a bug of batch-implement" in said and "batchctl doctor" not in said
     assert hook("Stop", prompt_id="p") is None
     entries = [entry for entry in audit.entries(store.project.private) if entry["event"] == "hook trouble"]
     assert [entry["hook"] for entry in entries] == ["Stop", "Stop"]
     assert "test_hooks.py" in entries[0]["trace"]
+    assert story.lines(entries)[0].endswith("the Stop hook could not do its work: ZeroDivisionError: a bug")
 
 
 def test_each_kind_of_trouble_is_said_once(repository):
@@ -143,6 +145,18 @@ def test_each_kind_of_trouble_is_said_once(repository):
         ("Stop", ValueError("x")), ("Stop", ValueError("y")), ("Stop", KeyError("x")), ("SessionEnd", ValueError("x")),
     ]]  # fmt: skip
     assert [bool(answer) for answer in said] == [True, False, True, True]
+
+
+def test_a_no_of_the_system_to_a_typed_command_does_not_claim_that_nothing_was_done(hook, repository, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device", "somewhere")
+
+    monkeypatch.setattr(personverbs, "create", full)
+    answer = hook("UserPromptExpansion", command_name="batch-implement:auto-implement", command_args="one")
+    assert answer["reason"] == (
+        "The system said no: [Errno 28] No space left on device: 'somewhere'. Look at `batchctl status` before you "
+        "repeat it.\nMore: /batchctl help disk-trouble"
+    )
 
 
 def test_trouble_without_a_place_to_note_it_is_said_all_the_same():

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     Payload = Dict[str, Any]
 
-LARGE = 1 << 20  # bytes of a payload that is looked at before it is parsed
-MOST = 16 << 20
+LARGE = 1 << 20  # bytes; a larger payload is looked at before it is parsed
+MOST_MB = 16  # of a payload that is parsed at all
 
 
 class Occasion:
@@ -47,8 +47,12 @@ class Occasion:
             if not isinstance(data, dict):
                 from ..errors import Misuse
 
+                told = f"What Claude Code told it about this event ({len(self.raw):,} bytes)"
+                if len(self.raw) > MOST_MB << 20:
+                    raise Misuse(f"{told} is more than the {MOST_MB} MB that are read.", "installation")
                 raise Misuse(
-                    f"What Claude Code told it ({len(self.raw)} bytes) is not a JSON object, or too large a one.",
+                    f"{told} is not a JSON object, or one of too many values. If it comes again, Claude Code and this "
+                    "plugin do not fit together: update both.",
                     "installation",
                 )
             self._payload = data
@@ -78,12 +82,13 @@ class Occasion:
 
 
 def _is_moderate(raw: bytes) -> bool:
-    """Whether the value of a large payload fits into little memory. ValueError when it has too many values."""
+    """Whether a large payload is not larger than what is read. ValueError when its values would take much memory."""
+    if len(raw) > MOST_MB << 20:
+        return False
     from .. import strictjson
 
-    if len(raw) <= MOST:
-        strictjson.refuse_too_many(raw.decode("utf-8", "surrogatepass"))
-    return len(raw) <= MOST
+    strictjson.refuse_too_many(raw.decode("utf-8", "surrogatepass"))
+    return True
 
 
 def _client_pid() -> str:

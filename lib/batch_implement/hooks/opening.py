@@ -16,7 +16,7 @@ import shlex
 from .. import arguments, audit, cli, model, personverbs, reminder, report
 from .. import caller as callers
 from ..errors import BatchError, Misuse, Refused
-from ..lists import features
+from ..lists import listing
 from ..planning import sources
 from ..store import Store
 
@@ -54,9 +54,13 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
     except BatchError as error:
         asked = f"/{name[len(PLUGIN) :]} {occasion.text('command_args')}".strip()
         audit.refusal(occasion.project, asked, error)
-        return _block(f"{error.message}\n{error.more('/batchctl')}")
+        return _refused(error)
     except OSError as error:
-        return _block(f"{error.filename or 'The system'}: {error.strerror}. Nothing was started.")
+        return _refused(cli.no_of_the_system(error))
+
+
+def _refused(error: BatchError) -> Dict[str, Any]:
+    return _block(f"{error.message}\n{error.more('/batchctl')}")
 
 
 def _block(text: str) -> Dict[str, Any]:
@@ -125,7 +129,7 @@ def _batch_implement(occasion: Occasion, caller: Caller, typed: str) -> Dict[str
 def _auto_implement(occasion: Occasion, caller: Caller, typed: str) -> Optional[Dict[str, Any]]:
     """A text without a batch becomes a batch of one; during a batch only its open feature is worked on."""
     project = occasion.project
-    text = features.clean(typed).strip()
+    text = listing.clean(typed).strip()
     state = Store(project).read()
     if state is not None and model.is_live(state):
         callers.refuse_stranger(state, caller, project)
@@ -141,13 +145,13 @@ def _auto_implement(occasion: Occasion, caller: Caller, typed: str) -> Optional[
         raise Misuse(
             "Say what to implement: `/auto-implement TEXT`. For a list of features: `/batch-implement FILE`.", "usage"
         )
-    if len(text) > features.MAX_FEATURE_CHARS:
+    if len(text) > listing.MAX_FEATURE_CHARS:
         raise Misuse(
-            f"The text has {len(text)} characters; a feature has at most {features.MAX_FEATURE_CHARS}. Put the details "
+            f"The text has {len(text)} characters; a feature has at most {listing.MAX_FEATURE_CHARS}. Put the details "
             "into a file and name it.",
             "features-line",
         )
-    found = sources.Found(features.Listing([features.Feature(text, 0)], {}), "-", [])
+    found = sources.Found(listing.Listing([listing.Feature(text, 0)], {}), "-", [])
     personverbs.create(project, caller, found, {"unattended": caller.unattended})
     return None
 

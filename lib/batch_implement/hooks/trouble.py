@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 def told(event: str, project: Optional[Project], error: Exception) -> Optional[Dict[str, str]]:
     """The answer of a hook that could not do its work: a message for the person, once for each kind of trouble; then
-    nothing.
+    None.
     """
-    what = error.message if isinstance(error, BatchError) else f"{type(error).__name__}: {error}"
+    what, then = f"{type(error).__name__}: {error}", "`batchctl doctor` looks for the cause."
+    if isinstance(error, BatchError):
+        what = error.message
+    elif not isinstance(error, OSError):
+        then = "This is a bug of batch-implement: `batchctl log --json` has its traceback; please report it."
     private = project.private if project is not None and os.path.isdir(project.private) else None
     if private is not None and not os.path.islink(private):
         if not isinstance(error, BatchError):
@@ -32,8 +36,8 @@ def told(event: str, project: Optional[Project], error: Exception) -> Optional[D
         if not _first_time(private, f"{event} {type(error).__name__}"):
             return None
     return {
-        "systemMessage": f"batch-implement: its {event} hook could not do its work; yours goes on. {what[:500]} "
-        "`batchctl doctor` looks for the cause."
+        "systemMessage": f"batch-implement: its {event} hook could not do its work; yours goes on. "
+        f"{what[:500].rstrip(' .')}. {then}"
     }
 
 
