@@ -30,7 +30,7 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
     if not occasion.own:
         return None
     if occasion.event == "SessionEnd":
-        Store(occasion.project).update(_of(occasion, sessions.end_lease))
+        Store(occasion.project).update(_still_ours(occasion, sessions.end_lease))
         return None
     if occasion.event == "StopFailure":
         _broken_off(occasion)
@@ -40,7 +40,7 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
         store.settle()
     state = store.read()
     if state is not None and not model.is_live(state) and occasion.event == "Stop":
-        store.update(_of(occasion, sessions.end_lease))  # its end was told: nothing is left for the hooks to do
+        store.update(_still_ours(occasion, sessions.end_lease))  # its end was told: nothing is left for the hooks to do
     if state is None or state["status"] != "in_progress":
         return _message(store.notes)
     if occasion.event == "SubagentStop":
@@ -48,7 +48,7 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
     return _stopped(occasion, store, state)
 
 
-def _of(occasion: Occasion, change: Callable[[State], State]) -> Callable[[State], State]:
+def _still_ours(occasion: Occasion, change: Callable[[State], State]) -> Callable[[State], State]:
     """A change of a batch that still is this client's: by the time it has the lock, another may have taken it."""
     owned = occasion.sealed
 
@@ -87,7 +87,7 @@ def _stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[st
             transitions.pause(noted, clock.now(), f"it stopped {most} times in a row without getting any further")
         )
 
-    state = store.update(_of(occasion, send))
+    state = store.update(_still_ours(occasion, send))
     if sent[0]:
         audit.record(occasion.project.private, "sent on", feature_index=state["current_index"])
         return {"decision": "block", "reason": "\n".join([*store.notes, reminder.next_step(state)])}
@@ -148,7 +148,7 @@ def _broken_off(occasion: Occasion) -> None:
     def wait(state: State) -> State:
         return transitions.pause(state, now, reason, resume_after) if state["status"] == "in_progress" else state
 
-    Store(occasion.project, by_model=True).update(_of(occasion, wait))
+    Store(occasion.project, by_model=True).update(_still_ours(occasion, wait))
 
 
 def _prompt(occasion: Occasion) -> Optional[Dict[str, Any]]:
@@ -163,9 +163,7 @@ def _prompt(occasion: Occasion) -> Optional[Dict[str, Any]]:
             from . import reinjection
 
             notes += reinjection.second_channel(occasion)
-    if not notes:
-        return None
-    return {"hookSpecificOutput": {"hookEventName": "UserPromptSubmit", "additionalContext": "\n".join(notes)}}
+    return occasion.adding(notes)
 
 
 def _note_who_prompted(occasion: Occasion, store: Store) -> None:
@@ -174,7 +172,7 @@ def _note_who_prompted(occasion: Occasion, store: Store) -> None:
     A notice of the client's goes on with whatever went on before.
     """
     prompt = occasion.text("prompt")
-    if is_ours(prompt):
+    if _prompt_is_ours(prompt):
         return
     notice = prompt.lstrip().startswith("<task-notification>")
 
@@ -188,7 +186,7 @@ def _note_who_prompted(occasion: Occasion, store: Store) -> None:
     store.update(note)
 
 
-def is_ours(prompt: str) -> bool:
+def _prompt_is_ours(prompt: str) -> bool:
     """Whether a prompt is one of our commands."""
     command = (prompt.split(None, 1) or [""])[0]
     return command.startswith("/") and command[1:].rsplit(":", 1)[-1] in COMMANDS

@@ -14,7 +14,7 @@ from .. import glance, paths, seal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional
+    from typing import Any, Dict, List, Optional
 
     from ..paths import Project
     from ..seal import Seal
@@ -75,10 +75,26 @@ class Occasion:
         """Whose window this is: `main`, or the agent's id."""
         return self.text("agent_id") or "main"
 
+    @property
+    def cwd(self) -> str:
+        """The folder that the client is in; the project's root when it does not say."""
+        return self.text("cwd") or self.project.root
+
     def text(self, name: str) -> str:
         """A text of the payload; empty when it has none of this name."""
         value = self.payload.get(name)
         return value if isinstance(value, str) else ""
+
+    def fields(self, name: str) -> Dict[str, Any]:
+        """An object of the payload, as `tool_input`; empty when it has none of this name."""
+        value = self.payload.get(name)
+        return value if isinstance(value, dict) else {}
+
+    def adding(self, lines: List[str]) -> Optional[Dict[str, Any]]:
+        """The answer that puts these lines before the model; None without any."""
+        if not lines:
+            return None
+        return {"hookSpecificOutput": {"hookEventName": self.event, "additionalContext": "\n".join(lines)}}
 
 
 def _is_moderate(raw: bytes) -> bool:

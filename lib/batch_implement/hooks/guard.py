@@ -33,7 +33,7 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
     """The answer to a PreToolUse, PostToolUse or PostToolUseFailure; None to let things be."""
     notes, said = _mend(occasion), ""
     if occasion.event == "PreToolUse" and occasion.tool == "Skill":
-        return _allow_worker(occasion) or _context(occasion.event, notes)
+        return _allow_worker(occasion) or occasion.adding(notes)
     if occasion.event == "PreToolUse":
         reason = _reason_to_deny(occasion)
         if reason is not None:
@@ -52,14 +52,8 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
             from . import reinjection
 
             notes += reinjection.second_channel(occasion)
-    context = _context(occasion.event, notes)
-    return {"systemMessage": said, **context} if said and context else context
-
-
-def _context(event: str, notes: List[str]) -> Optional[Dict[str, Any]]:
-    if not notes:
-        return None
-    return {"hookSpecificOutput": {"hookEventName": event, "additionalContext": "\n".join(notes)}}
+    added = occasion.adding(notes)
+    return {"systemMessage": said, **added} if said and added else added
 
 
 def _mend(occasion: Occasion) -> List[str]:
@@ -79,8 +73,7 @@ def _mend(occasion: Occasion) -> List[str]:
 
 
 def _reason_to_deny(occasion: Occasion) -> Optional[str]:
-    given = occasion.payload.get("tool_input")
-    given = given if isinstance(given, dict) else {}
+    given = occasion.fields("tool_input")
     if occasion.tool == "Bash":
         return _forbidden_command(occasion, given.get("command"))
     if occasion.tool == "AskUserQuestion":
@@ -91,7 +84,7 @@ def _reason_to_deny(occasion: Occasion) -> Optional[str]:
             )
         return None
     target = given.get("file_path") or given.get("notebook_path")
-    if isinstance(target, str) and is_ours(occasion, target):
+    if isinstance(target, str) and _file_is_ours(occasion, target):
         return f"{target} belongs to the batch. {USE_INSTEAD}"
     sealed = occasion.sealed
     if occasion.own and sealed and sealed.unattended and not sealed.open and sealed.live:
@@ -107,8 +100,7 @@ def _allow_worker(occasion: Occasion) -> Optional[Dict[str, Any]]:
     Its turn works on the batch: that is noted. The person approved it with `/batch-implement`, but the client forgets
     that with the turn: after a task's notice it would ask, or refuse.
     """
-    given = occasion.payload.get("tool_input")
-    given = given if isinstance(given, dict) else {}
+    given = occasion.fields("tool_input")
     if not occasion.own or given.get("skill") not in SKILLS or given.get("args") or occasion.text("agent_id"):
         return None
     store = Store(occasion.project, by_model=True)
@@ -136,7 +128,7 @@ def _forbidden_command(occasion: Occasion, command: object) -> Optional[str]:
             occasion.project.private + "/",
         ),
         roots=(occasion.project.root, os.path.realpath(occasion.project.root)),
-        cwd=occasion.text("cwd") or occasion.project.root,
+        cwd=occasion.cwd,
     )
     refusal = shellguard.forbidden(command, names)
     if refusal is None:
@@ -149,10 +141,10 @@ def _forbidden_command(occasion: Occasion, command: object) -> Optional[str]:
     return f"{refusal.what}: this would change the batch's own files. {USE_INSTEAD}"
 
 
-def is_ours(occasion: Occasion, target: str) -> bool:
+def _file_is_ours(occasion: Occasion, target: str) -> bool:
     """Whether `target`, however it is spelled or linked, is the state file or one of our private files."""
     project = occasion.project
-    path = os.path.join(occasion.text("cwd") or project.root, os.path.expanduser(target))
+    path = os.path.join(occasion.cwd, os.path.expanduser(target))
     if not _may_be_a_name(path):
         return False
     folder = os.path.realpath(f"{project.root}/{paths.STATE_FOLDER}")
@@ -184,10 +176,7 @@ def _skill_ended(occasion: Occasion) -> Tuple[List[str], str]:
     """When the coordinator's worker is back: what became of its feature and what is next, in one line for the model,
     and the first of it for the person's screen.
     """
-    given = occasion.payload.get("tool_input")
-    skill = given.get("skill") if isinstance(given, dict) else None
-    response = occasion.payload.get("tool_response")
-    response = response if isinstance(response, dict) else {}
+    skill, response = occasion.fields("tool_input").get("skill"), occasion.fields("tool_response")
     if skill not in SKILLS or occasion.text("agent_id") or response.get("background"):
         return [], ""
     words = str(response.get("result") or occasion.text("error"))[:2000]
@@ -265,12 +254,10 @@ def _record_publishing(occasion: Occasion) -> None:
     """Note a `git push` or `gh pr create` for the feature that is open, else for the last one that was closed."""
     from .. import publishing
 
-    given = occasion.payload.get("tool_input")
-    command = given.get("command") if isinstance(given, dict) else None
+    command = occasion.fields("tool_input").get("command")
     if not isinstance(command, str):
         return
-    response = occasion.payload.get("tool_response")
-    output = response if isinstance(response, dict) else {}
+    output = occasion.fields("tool_response")
     text = f"{output.get('stdout') or ''}\n{output.get('stderr') or ''}" if output else occasion.text("error")
     try:
         found = publishing.operations(command, text, succeeded=occasion.event == "PostToolUse")

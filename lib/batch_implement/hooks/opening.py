@@ -92,10 +92,6 @@ def _words(text: str) -> List[str]:
         ) from error
 
 
-def _cwd(occasion: Occasion) -> str:
-    return occasion.text("cwd") or occasion.project.root
-
-
 def _batch_implement(occasion: Occasion, caller: Caller, typed: str) -> Dict[str, Any]:
     parser = arguments.batch_command()
     words = _words(typed)
@@ -117,7 +113,7 @@ def _batch_implement(occasion: Occasion, caller: Caller, typed: str) -> Dict[str
         )
         return _brief(state)
     given = arguments.policy_of(options, unattended=caller.unattended)
-    found = sources.read(options, _cwd(occasion), project.root, None)
+    found = sources.read(options, occasion.cwd, project.root, None)
     if options.dry_run:
         plan = personverbs.planned(project, found, given, infer_order=options.infer_order)
         notes = [*found.notes, *personverbs.in_the_way(project, caller, replace=options.replace)]
@@ -167,7 +163,7 @@ def _batchctl(occasion: Occasion, caller: Caller, typed: str) -> Dict[str, Any]:
     shown = io.StringIO()
     try:
         with contextlib.redirect_stdout(shown):
-            text = cli.answer(words or ["status"], project, caller, _cwd(occasion))
+            text = cli.answer(words or ["status"], project, caller, occasion.cwd)
     except SystemExit:  # --help or --version, which argparse prints
         return _block(shown.getvalue().rstrip())
     state = Store(project).read()

@@ -36,17 +36,13 @@ def answer(occasion: Occasion) -> Any:
     return _at_start(occasion, source)
 
 
-def _context(text: str) -> Dict[str, Any]:
-    return {"hookSpecificOutput": {"hookEventName": "SessionStart", "additionalContext": text}}
-
-
-def _is_ours(occasion: Occasion) -> bool:
+def _window_is_ours(occasion: Occasion) -> bool:
     """Whether this window belongs to the batch: the coordinator's, or a worker's, of the session that holds it."""
     return occasion.own and (not occasion.text("agent_id") or occasion.text("agent_type") == WORKER)
 
 
 def _record(occasion: Occasion) -> Optional[str]:
-    if not _is_ours(occasion):
+    if not _window_is_ours(occasion):
         return None
     store = Store(occasion.project, by_model=True)
     context = occasion.context
@@ -60,12 +56,12 @@ def _record(occasion: Occasion) -> Optional[str]:
 
 
 def _after_compaction(occasion: Occasion) -> Optional[Dict[str, Any]]:
-    if not _is_ours(occasion):
+    if not _window_is_ours(occasion):
         return None
     state = Store(occasion.project, by_model=True).read()
     if state is None or not model.is_live(state):
         return None
-    return _context(reminder.reminder(state, worker=occasion.context != sessions.MAIN))
+    return occasion.adding([reminder.reminder(state, worker=occasion.context != sessions.MAIN)])
 
 
 def second_channel(occasion: Occasion) -> List[str]:
@@ -115,21 +111,22 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
     if state is None or not model.is_live(state):
         if state is not None and not process.holds(state["owner"]):
             store.update(lambda known: known if process.holds(known["owner"]) else sessions.end_lease(known))
-        return _with_notes(store, "")
+        return _with_notes(occasion, store, "")
     caller = from_hook(occasion.session_id, os.environ)
     owner = state["owner"]
     if process.relation(owner, caller.session_id, caller.pid) == "other":
-        return _with_notes(store, "")
+        return _with_notes(occasion, store, "")
     known = owner is not None and owner["session_id"] == caller.session_id and state["status"] == "in_progress"
     if known and source == "startup" and owner.get("driven"):
         _take(store, caller, driven=True)  # its prompt says all that there is to say
-        return _with_notes(store, "")
+        return _with_notes(occasion, store, "")
     if source == "resume" and known:
         state = _take(store, caller)
         if process.relation(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster
-            return _with_notes(store, "")
-        return _with_notes(store, reminder.reminder(state, worker=False))
+            return _with_notes(occasion, store, "")
+        return _with_notes(occasion, store, reminder.reminder(state, worker=False))
     return _with_notes(
+        occasion,
         store,
         f"[batch-implement] There is an unfinished batch here: {state['batch_id']} ({state['status']}), "
         f"{reminder.progress(state)}. Nobody works on it. A person goes on with `/batch-implement --resume`; do "
@@ -152,12 +149,12 @@ def _take(store: Store, caller: Caller, **more: bool) -> State:
     return store.update(take)
 
 
-def _with_notes(store: Store, text: str, to_person: str = "") -> Optional[Dict[str, Any]]:
+def _with_notes(occasion: Occasion, store: Store, text: str, to_person: str = "") -> Optional[Dict[str, Any]]:
     """A context of what the store has to say and of `text`. The former, a person's edit taken over or put back, is
     said to the person as well, with `to_person`.
     """
-    parts = [part for part in (*store.notes, text) if part]
     said = " ".join(part for part in (*store.notes, to_person) if part)
-    if not parts:
+    added = occasion.adding([part for part in (*store.notes, text) if part])
+    if added is None:
         return None
-    return {**({"systemMessage": f"batch-implement: {said}"} if said else {}), **_context("\n".join(parts))}
+    return {**({"systemMessage": f"batch-implement: {said}"} if said else {}), **added}
