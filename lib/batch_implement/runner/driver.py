@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from concurrent import futures
 from typing import Any, Callable, Dict, List, Optional
 
@@ -23,7 +22,7 @@ from ..model import key
 from ..paths import Project
 from ..store import Store
 from . import job as jobs
-from . import merging, takeover, worktrees
+from . import merging, signals, takeover, worktrees
 from .job import Job, Outcome
 from .job import named as _named
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from ..model import State
 
 TICK_S = 1.0
-LOOK_S = 0.2
 STOPPING = {
     "soon": "what is under way is let end, nothing else begins; Ctrl-C again ends it at once",
     "now": "what is under way is ended; `batchctl run --resume` takes it up again",
@@ -47,10 +45,8 @@ class Clock:
         return clock.now()
 
     def sleep(self, seconds: float, woken: Callable[[], object]) -> None:
-        """Return after that many seconds, or soon after `woken` says so: a signal's handler cannot wake it safely."""
-        ends = time.monotonic() + seconds
-        while not woken() and time.monotonic() < ends:
-            time.sleep(LOOK_S)
+        """Return after that many seconds, or soon after `woken` says so."""
+        signals.wait(seconds, woken)
 
 
 class Driver:
@@ -97,7 +93,11 @@ class Driver:
         """Drive the batch until nothing can go on; the state it ends with. Whatever happens, no process of a worker
         is left, and the lease is over.
         """
-        with _Signals(self.interrupt):
+
+        def now() -> None:
+            self.interrupt(now=True)
+
+        with signals.caught({signal.SIGINT: self.interrupt, signal.SIGTERM: now, signal.SIGHUP: now}):
             try:
                 while self._go_on():
                     pass
@@ -388,20 +388,3 @@ class Driver:
         worktrees.remove(self.project.root, takeover.queue_folder(state))
         self.display.event("ended", self.why)
         return state
-
-
-class _Signals:
-    """For the length of a `with`, Ctrl-C and SIGTERM come to `interrupt`; only in the main thread."""
-
-    def __init__(self, interrupt: Callable[..., None]) -> None:
-        self.interrupt = interrupt
-        self.before: Dict[int, Any] = {}
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number, now in ((signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGHUP, True)):
-                self.before[number] = signal.signal(number, lambda *_, now=now: self.interrupt(now=now))
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)

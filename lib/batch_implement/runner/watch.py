@@ -9,22 +9,20 @@ ends when the batch is over or is not there any more, or with Ctrl-C.
 from __future__ import annotations
 
 import signal
-import time
-from typing import Any, Dict, Mapping, TextIO
+from typing import List, Mapping, TextIO
 
 from .. import clock, onlooker, reminder, story
 from ..custody import no_batch
 from ..errors import StateUnusable
 from ..model import is_live
 from ..paths import Project
-from . import display
+from . import display, signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..model import State
 
 LOOK_S = 1.0
-STEP_S = 0.1
 
 
 def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
@@ -36,12 +34,14 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
         raise no_batch(project)
     shown = display.open(stream, environ)
     trouble = ""
+    came: List[bool] = []
+    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     try:
-        with _Signals() as told:
+        with signals.caught(dict.fromkeys(ends, lambda: came.append(True))):
             shown.refresh(state)
             while is_live(state):
-                told.wait(LOOK_S)
-                if told.stopped or shown.gone:
+                signals.wait(LOOK_S, lambda: came)
+                if came or shown.gone:
                     return ""
                 try:
                     after = onlooker.read(project)
@@ -65,30 +65,3 @@ def _tell(before: State, after: State, shown: display.Display) -> None:
     for event in story.happened(before, after):
         (line,) = story.lines([{"at": clock.now(), **event}])
         shown.say(line)
-
-
-class _Signals:
-    """For the length of a `with`, Ctrl-C, SIGTERM and SIGHUP only set `stopped`."""
-
-    NAMES = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def __init__(self) -> None:
-        self.stopped = False
-        self.before: Dict[int, Any] = {}
-
-    def __enter__(self) -> _Signals:
-        self.before = {number: signal.signal(number, self._stop) for number in self.NAMES}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def _stop(self, *_: object) -> None:
-        self.stopped = True
-
-    def wait(self, seconds: float) -> None:
-        """Return after that many seconds, or soon after a signal."""
-        until = time.monotonic() + seconds
-        while not self.stopped and time.monotonic() < until:
-            time.sleep(STEP_S)
