@@ -194,10 +194,12 @@ def test_a_run_can_be_watched_stopped_by_pause_and_refuses_a_second_one(person, 
     assert status == 1 and f"by `batchctl run`: process {typed.pid}" in errors
     shown = subprocess.run([BATCHCTL, "status"], cwd=person.repository, check=True, capture_output=True, text=True)
     assert "Under way in `batchctl run`: 1." in shown.stdout
-    subprocess.run([BATCHCTL, "pause"], cwd=person.repository, check=True, capture_output=True)
+    paused = [BATCHCTL, "pause", "--reason", "too late for today"]
+    subprocess.run(paused, cwd=person.repository, check=True, capture_output=True)
     (tmp_path / "go").touch()
     out, _ = typed.communicate(timeout=60)
     assert typed.returncode == 1 and "the batch is paused" in out
+    assert "  paused       too late for today\n" in out and "\nPaused: too late for today\n" in out
     assert conditions(person.state()) == ["completed", "pending"]
     assert person.types("--resume")[0] == 0
 

@@ -226,6 +226,8 @@ def _into_target(project: Project, state: State) -> str:
 def _summary(state: State, data: Mapping[str, Any], places: Mapping[str, str]) -> str:
     """How it ended and how to go on, for a person at a terminal."""
     lines = [f"Batch {state['batch_id']}: {reminder.progress(state)}; {state['run']['ended_why']}."]
+    if state["pause"]:
+        lines.append(f"Paused: {' '.join(state['pause']['reason'].split())}")
     if "html" in places:
         lines.append(f"The report: {places['html']}")
     lines += [f"{entry['what']}: {entry['command']}" for entry in data["commands"]]

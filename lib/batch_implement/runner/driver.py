@@ -178,8 +178,11 @@ class Driver:
         if not model.is_live(state):
             self.why = self.why or "nothing is left to do"
             return True
-        if self.stopping or self.why or state["status"] == "paused":
-            self.why = self.why or ("it was stopped" if self.stopping else "the batch is paused")
+        if state["status"] == "paused" and not self.stopping and not self.why:
+            self.why = "the batch is paused"
+            self.display.event("paused", state["pause"]["reason"])
+        if self.stopping or self.why:
+            self.why = self.why or "it was stopped"
             return True
         now = self.clock.now()
         until = state["run"]["waiting"]["until"] if state["run"]["waiting"] else runs.next_moment(state, now)
@@ -205,7 +208,7 @@ class Driver:
         return self._pause(f"a limit is reached: {reached}") if reached else state
 
     def _pause(self, reason: str) -> State:
-        self.display.event("waits", reason)
+        self.display.event("paused", reason)
         self.why = self.why or reason
         return self.store.update(
             lambda current: transitions.pause(current, self.clock.now(), reason) if model.is_live(current) else current
