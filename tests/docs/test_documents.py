@@ -138,7 +138,9 @@ def test_the_security_page_names_the_persons_verbs_and_every_command_that_a_shel
     listed = re.search(r"\*\*The person's verbs\.\*\* (.*?) are refused", text)
     assert listed and set(re.findall(r"`(\w+)`", listed[1])) == PERSONS_VERBS
     package = REPOSITORY / "lib" / "batch_implement"
-    shells = {file.stem for file in package.rglob("*.py") if '["/bin/sh", "-c", ' in file.read_text(encoding="utf-8")}
-    of_verify, of_notify, of_worker = {"evidence", "merging", "trial"}, {"notice"}, {"attempt"}
+    texts = {file.stem: file.read_text(encoding="utf-8") for file in package.rglob("*.py")}
+    shells = {name for name, code in texts.items() if '["/bin/sh", "-c", ' in code}
+    of_verify, of_notify, of_worker = {"evidence", "shell"}, {"notice"}, {"attempt"}
     assert shells == of_verify | of_notify | of_worker
+    assert {name for name, code in texts.items() if " shell.run(folder, " in code} == {"shell", "merging", "trial"}
     assert all(f"`{option}`" in text for option in ("--notify", "--worker"))

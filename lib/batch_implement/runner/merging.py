@@ -12,14 +12,13 @@ verify there, is CannotMerge; its message says why, for the next attempt. Nothin
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from .. import evidence, gitrepo, process
+from .. import evidence, gitrepo
 from ..errors import BatchError, Refused
-from . import worktrees
+from . import shell, worktrees
 
 # Nobody is there to answer, no hook of the repository is to run, and no option of its owner changes what a rebase is.
 QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
@@ -142,19 +141,8 @@ def _rebased(folder: str, head: str, commit: str) -> str:
 def _verified(folder: str, command: str, timeout_s: int, log: str, stopped: threading.Event) -> Dict[str, Any]:
     began = time.monotonic()
     os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
-    environment = {**evidence.environment(), process.MARK: folder}
     with open(log, "wb") as output:
-        run = subprocess.Popen(
-            ["/bin/sh", "-c", command], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=output, start_new_session=True,
-        )  # fmt: skip
-    try:
-        while run.poll() is None and not stopped.is_set() and time.monotonic() - began < timeout_s:
-            stopped.wait(0.05)
-        ended = run.poll()
-    finally:
-        process.end_marked(folder)
-        run.wait()
+        ended = shell.run(folder, command, timeout_s, output, stopped)
     seconds = time.monotonic() - began
     if ended is None and stopped.is_set():
         raise Stopped("The run was stopped while a feature was verified on the batch's branch.", "run-stopped")

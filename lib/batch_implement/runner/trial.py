@@ -9,15 +9,14 @@ work tree is gone afterwards; the person's own tree, and every branch, stay as t
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 import time
 
-from .. import evidence, gitrepo, process
+from .. import evidence, gitrepo
 from ..checks.doctor import BAD, GOOD, LOOK
 from ..errors import BatchError
 from ..lists import listing
-from . import worktrees
+from . import shell, worktrees
 from .options import spoken
 
 TYPE_CHECKING = False
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from typing import Iterator, List, Optional, Tuple
 
 COMMIT_S = 120
-LOOK_S = 0.02
 COMMIT = (
     "unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE; LC_ALL=C GIT_TERMINAL_PROMPT=0 git commit --quiet --allow-empty "
     "--message 'chore: see whether a commit can be made here'"
@@ -62,7 +60,7 @@ def trial(
 def _commit(folder: str) -> Iterator[Tuple[str, str]]:
     """Make a commit, as each client has to: with the repository's hooks, and signed if that is asked for."""
     with tempfile.NamedTemporaryFile() as output:
-        code = _run(folder, COMMIT, COMMIT_S, output.fileno())
+        code = shell.run(folder, COMMIT, COMMIT_S, output.fileno())
         output.seek(0)
         words = " ".join(listing.clean(output.read().decode("utf-8", "replace")).split())[-300:]
     if code is None:
@@ -88,7 +86,7 @@ def _commit(folder: str) -> Iterator[Tuple[str, str]]:
 def _verify(root: str, folder: str, command: str, timeout_s: int, feature_time_s: int) -> Iterator[Tuple[str, str]]:
     with tempfile.NamedTemporaryFile() as output:
         began = time.monotonic()
-        code = _run(folder, command, timeout_s, output.fileno())
+        code = shell.run(folder, command, timeout_s, output.fileno())
         seconds = time.monotonic() - began
         said = evidence.tail(output.name)[-LONGEST_SHOWN:]
     shown = f"`{' '.join(command.split())[:200]}`"
@@ -121,24 +119,6 @@ def _verify(root: str, folder: str, command: str, timeout_s: int, feature_time_s
         )
     else:
         yield GOOD, f"{shown} passes on the commit that the run begins on, in {spoken(seconds)}"
-
-
-def _run(folder: str, command: str, timeout_s: int, output: int) -> Optional[int]:
-    """The exit status of a shell command in the work tree, None when its time was up. Nothing that it started is
-    left.
-    """
-    began = time.monotonic()
-    run = subprocess.Popen(
-        ["/bin/sh", "-c", command], cwd=folder, env={**evidence.environment(), process.MARK: folder},
-        stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-    )  # fmt: skip
-    try:
-        while run.poll() is None and time.monotonic() - began < timeout_s:
-            time.sleep(LOOK_S)
-        return run.poll()
-    finally:
-        process.end_marked(folder)
-        run.wait()
 
 
 def _likely(root: str, folder: str) -> str:
