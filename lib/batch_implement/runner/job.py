@@ -82,22 +82,23 @@ class Outcome(NamedTuple):
     attempt: int
     session_id: str
     kind: str
-    commit: Optional[str]
-    evidence: Dict[str, Any]
-    decisions: List[Dict[str, Any]]
-    message: str
-    failure_class: str
-    permanent: bool
-    retry_after: Optional[str]
-    stash: Optional[str]
-    changed: bool
     spent: Dict[str, Any]
     place: str
     started_at: str
     ended_at: str
-    log: str
-    output: str
-    sent: Dict[str, str] = {}  # noqa: RUF012 - a NamedTuple's default, never changed
+    log: str = ""
+    output: str = ""
+    # What most outcomes have nothing of. A NamedTuple's defaults are shared, and never changed.
+    commit: Optional[str] = None
+    evidence: Dict[str, Any] = {}  # noqa: RUF012
+    decisions: List[Dict[str, Any]] = []  # noqa: RUF012
+    message: str = ""
+    failure_class: str = ""
+    permanent: bool = False
+    retry_after: Optional[str] = None
+    stash: Optional[str] = None
+    changed: bool = True
+    sent: Dict[str, str] = {}  # noqa: RUF012
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Outcome:
@@ -194,21 +195,12 @@ def broken_off(job: Job, why: str, now: str, failure_class: str = "worker_died")
         attempt=job.attempt,
         session_id=job.session_id,
         kind=INTERRUPTED,
-        commit=None,
-        evidence={},
-        decisions=[],
         message=f"The worker died: {why}",
         failure_class=failure_class,
-        permanent=False,
-        retry_after=None,
-        stash=None,
-        changed=True,
         spent=nothing_spent(),
         place=process.host(),
         started_at=now,
         ended_at=now,
-        log="",
-        output="",
     )
 
 
