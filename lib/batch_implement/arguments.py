@@ -36,6 +36,7 @@ PERMISSION_MODES = ("acceptEdits", "auto", "bypassPermissions", "default", "dont
 DEFAULT_MODE = "acceptEdits"
 MOST_JOBS = 64
 _DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
+_LIKE = "like 90s, 45m or 1h30m"
 _RULE = re.compile(r"[A-Za-z][A-Za-z0-9_*-]*(?:\(.+\))?")
 LONGEST_USAGE = 2  # lines; a longer one hides what is wrong
 
@@ -93,11 +94,7 @@ def batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-retries", metavar="N", type=_natural, help="retries of a feature after its first attempt (3)"
     )
-    parser.add_argument(
-        "--mode",
-        choices=policies.MODES,
-        help="a worker for each feature, or the conversation itself",
-    )
+    parser.add_argument("--mode", choices=policies.MODES, help="a worker for each feature, or the conversation itself")
     parser.add_argument(
         "--unattended", action="store_true", help="nobody is there to answer questions (the default under -p)"
     )
@@ -138,10 +135,10 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     ):
         ways.add_argument(flag, dest="pr", action="store_const", const=value, help=text)
     put("--notify", metavar="CMD", help="shell command to run at the end, at a pause and when a feature has failed")
-    put("--feature-time", type=_duration, metavar="DURATION", help="end a client after this long (2h)")
+    put("--feature-time", type=_duration, metavar="DURATION", help=f"end a client after this long, {_LIKE} (2h)")
     put("--feature-turns", type=_count, metavar="N", help="end a client after so many turns")
     put("--feature-cost", type=_amount, metavar="USD", help="end a client once it has cost so much")
-    put("--max-time", type=_duration, metavar="DURATION", help="begin no feature after this long")
+    put("--max-time", type=_duration, metavar="DURATION", help=f"begin no feature after this long, {_LIKE}")
     put("--max-cost", type=_amount, metavar="USD", help="begin no feature once all have cost so much")
     put(
         "--cluster", metavar="WHERE",
@@ -149,7 +146,10 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     put("--slots", type=_jobs, metavar="N", help="features at a time on each worker of it (as it says itself)")
     put("--insecure-cluster", action="store_true", default=None, help="take one that is not encrypted")
-    put("--max-wait", type=_duration, metavar="DURATION", help="pause once all waits have taken so long (no limit)")
+    put(
+        "--max-wait", type=_duration, metavar="DURATION",
+        help=f"pause once all waits have taken so long, {_LIKE} (no limit)",
+    )  # fmt: skip
 
 
 def policy_of(options: argparse.Namespace, *, unattended: bool) -> Dict[str, Any]:
