@@ -21,7 +21,7 @@ from ..errors import BatchError, Refused
 from . import shell, worktrees
 
 # Nobody is there to answer, no hook of the repository is to run, and no option of its owner changes what a rebase is.
-QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
+_QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
           "-c", "rebase.autoSquash=false", "-c", "rebase.updateRefs=false", "-c", "rerere.enabled=false")  # fmt: skip
 
 
@@ -49,6 +49,17 @@ class Ready(NamedTuple):
     verify: Optional[Dict[str, Any]]
 
 
+class Rebased(NamedTuple):
+    """What a rebase came to: the new `head`; or None, and the commit that it stopped `at` (empty when git does not
+    say), the `files` in conflict there, and git's words.
+    """
+
+    head: Optional[str]
+    at: str
+    files: List[str]
+    words: str
+
+
 def prepare(
     repository: str,
     folder: str,
@@ -69,7 +80,7 @@ def prepare(
     if gitrepo.has(repository, head, commit):
         return Ready(head, commit, _between(repository, head, commit), rebased=False, verify=None)
     worktrees.add_detached(repository, folder, head)
-    new = _rebased(folder, head, commit)
+    new = _on_top(folder, head, commit)
     commits = _between(repository, head, new)
     if verify is None or not commits:
         return Ready(head, new, commits, rebased=True, verify=None)
@@ -102,38 +113,40 @@ def _head_of(repository: str, branch: str) -> str:
 
 
 def _between(repository: str, base: str, commit: str) -> List[str]:
-    answer = gitrepo.ask(
-        repository,
-        "rev-list",
-        "--reverse",
-        "--topo-order",
-        f"--max-count={gitrepo.MOST_COMMITS}",
-        commit,
-        f"^{base}",
-        "--",
-    )
-    return answer.stdout.split()
+    limit = f"--max-count={gitrepo.MOST_COMMITS}"
+    return gitrepo.ask(
+        repository, "rev-list", "--reverse", "--topo-order", limit, commit, f"^{base}", "--"
+    ).stdout.split()
 
 
-def _rebased(folder: str, head: str, commit: str) -> str:
-    """The commit as it is on top of `head`. CannotMerge names the files in conflict."""
+def rebase(folder: str, onto: str, after: str, last: str, *options: str) -> Rebased:
+    """Put the commits behind `after` up to `last` onto `onto`, in the work tree `folder`. What does not fit is taken
+    back there, and told.
+    """
     answer = gitrepo.ask(
-        folder, *QUIET, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop", "--onto", head, head,
-        commit, fails=True,
+        folder, *_QUIET, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop", *options, "--onto",
+        onto, after, last, fails=True,
     )  # fmt: skip
     if answer.returncode == 0:
-        return gitrepo.head(folder) or commit
+        return Rebased(gitrepo.head(folder), "", [], "")
     files = gitrepo.ask(folder, "diff", "--name-only", "--diff-filter=U", "-z", fails=True).stdout.split("\0")[:-1]
     at = gitrepo.ask(folder, "rev-parse", "--verify", "--quiet", "REBASE_HEAD", fails=True).stdout.strip()
     gitrepo.ask(folder, "rebase", "--abort", fails=True)
-    if not files:
+    return Rebased(None, at, files, answer.stderr.strip())
+
+
+def _on_top(folder: str, head: str, commit: str) -> str:
+    """The commit as it is on top of `head`. CannotMerge names the files in conflict."""
+    done = rebase(folder, head, head, commit)
+    if done.head:
+        return done.head
+    if not done.files:
         raise CannotMerge(
-            f"Its commits cannot be put onto {head[:12]}: `git rebase` said: {answer.stderr.strip()[-500:]}",
-            "merge-conflict",
+            f"Its commits cannot be put onto {head[:12]}: `git rebase` said: {done.words[-500:]}", "merge-conflict"
         )
     raise CannotMerge(
-        f"Its commit {at[:12] or commit[:12]} conflicts with what was merged meanwhile ({head[:12]}), in "
-        f"{gitrepo.listed(files)}. This attempt begins on that: do the feature again on top of it.",
+        f"Its commit {done.at[:12] or commit[:12]} conflicts with what was merged meanwhile ({head[:12]}), in "
+        f"{gitrepo.listed(done.files)}. This attempt begins on that: do the feature again on top of it.",
         "merge-conflict",
     )
 

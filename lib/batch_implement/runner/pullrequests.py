@@ -275,16 +275,10 @@ def _stacked(project: Project, state: State, onto: str, indices: List[int]) -> s
 
 
 def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
-    answer = gitrepo.ask(
-        folder, *merging.QUIET, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop",
-        "--committer-date-is-author-date", "--onto", onto, before, last, fails=True,
-    )  # fmt: skip
-    at = gitrepo.head(folder)
-    if answer.returncode == 0 and at:
-        return at
-    files = gitrepo.ask(folder, "diff", "--name-only", "--diff-filter=U", "-z", fails=True).stdout.split("\0")[:-1]
-    gitrepo.ask(folder, "rebase", "--abort", fails=True)
-    why = f"it conflicts in {gitrepo.listed(files)}" if files else f"git said: {answer.stderr.strip()[-300:]}"
+    done = merging.rebase(folder, onto, before, last, "--committer-date-is-author-date")
+    if done.head:
+        return done.head
+    why = f"it conflicts in {gitrepo.listed(done.files)}" if done.files else f"git said: {done.words[-300:]}"
     raise Refused(
         f"The commits of feature {index + 1} do not stand without the others' ({why}): it builds on one that the list "
         "does not say it needs. It is on the batch's branch; open a pull request for that (`batchctl run --resume "

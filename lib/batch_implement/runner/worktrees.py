@@ -19,10 +19,24 @@ from ..errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import List, Optional, Tuple
 
 CHECKOUT_S = 600
 LONGEST_SLUG = 40
+
+
+def listed(repository: str) -> List[Tuple[str, str]]:
+    """The work trees that the repository knows, its own first, each with the ref that it is on; that is empty where
+    HEAD is detached.
+    """
+    found: List[Tuple[str, str]] = []
+    for line in gitrepo.ask(repository, "worktree", "list", "--porcelain", fails=True).stdout.splitlines():
+        name, _, value = line.partition(" ")
+        if name == "worktree":
+            found.append((value, ""))
+        elif name == "branch":
+            found[-1] = (found[-1][0], value)
+    return found
 
 
 def slug(text: str) -> str:
@@ -121,7 +135,7 @@ def _is_of(folder: str, repository: str) -> bool:
     """Whether the folder is a work tree of this repository."""
     if not os.path.isfile(os.path.join(folder, ".git")) or paths.git_dir(folder) is None:
         return False
-    return _common(folder) == _common(repository)
+    return common(folder) == common(repository)
 
 
 def _is_half_made(folder: str) -> bool:
@@ -135,9 +149,8 @@ def _is_half_made(folder: str) -> bool:
 
 def _is_listed(repository: str, folder: str) -> bool:
     """Whether the repository knows a work tree in this folder, whatever is there."""
-    lines = gitrepo.ask(repository, "worktree", "list", "--porcelain", fails=True).stdout.splitlines()
     wanted = os.path.realpath(folder)
-    return any(line.startswith("worktree ") and os.path.realpath(line[9:]) == wanted for line in lines[1:])
+    return any(os.path.realpath(place) == wanted for place, _ in listed(repository)[1:])
 
 
 def _clear(repository: str, folder: str) -> None:
@@ -151,7 +164,7 @@ def _unlock(folder: str, branch: Optional[str]) -> None:
     """Take away the locks of a git that was killed in this work tree. Nobody else's are touched."""
     places = [f"{paths.git_dir(folder)}/{name}.lock" for name in ("index", "HEAD")]
     if branch is not None:
-        places.append(f"{_common(folder)}/refs/heads/{branch}.lock")
+        places.append(f"{common(folder)}/refs/heads/{branch}.lock")
     for place in places:
         try:
             os.unlink(place)
@@ -159,6 +172,7 @@ def _unlock(folder: str, branch: Optional[str]) -> None:
             continue
 
 
-def _common(root: str) -> str:
+def common(root: str) -> str:
+    """The git folder that all work trees of a repository share, links resolved; empty where there is no git."""
     answer = gitrepo.ask(root, "rev-parse", "--git-common-dir", fails=True).stdout.rstrip("\n")
     return os.path.realpath(os.path.join(root, answer)) if answer else ""
