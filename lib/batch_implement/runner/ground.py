@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from .. import gitrepo, personverbs
+from .. import gitrepo, personverbs, reminder
 from ..checks.doctor import BAD, GOOD, LOOK
 from . import worktrees
 
@@ -180,7 +180,8 @@ def memory(jobs: int) -> Found:
         yield GOOD, f"this system does not tell how much memory is free; a client may take {_size(CLIENT_MB)}"
         return
     needed = jobs * CLIENT_MB
-    said = f"{_size(free)} of memory free; {jobs} clients may take {_size(needed)}, without what they run"
+    clients = reminder.counted(jobs, "client")
+    said = f"{_size(free)} of memory free; {clients} may take {_size(needed)}, without what they run"
     if free < CLIENT_MB:
         yield BAD, f"Too little memory for even one client: {said}. End something, or use a larger machine."
     elif free < needed:

@@ -24,7 +24,7 @@ import signal
 import subprocess
 import tempfile
 
-from .. import evidence, model
+from .. import evidence, model, reminder
 from ..lists import listing
 
 TYPE_CHECKING = False
@@ -86,13 +86,11 @@ def told(event: str, state: State, report_paths: Mapping[str, str]) -> Dict[str,
 
 def summary(event: str, state: State) -> str:
     """What happened, for a person to read on a telephone: the first line alone says it."""
-    counts = model.counts(state)
     run = state.get("run") or {}
     broken = "has given a feature up" if state["failed_features"] else "was broken off"
     begun = {"end": "has ended", "pause": "waits for you", "failure": broken}[event]
     lines = [
-        f"Batch {state['batch_id']} {begun}: {counts['completed']} of {state['total_features']} features completed, "
-        f"{counts['failed']} failed, {counts['skipped']} skipped.",
+        f"Batch {state['batch_id']} {begun}: {reminder.progress(state)}.",
     ]
     if event == "pause" and state["pause"]:
         lines.append(f"Why: {state['pause']['reason']}")
