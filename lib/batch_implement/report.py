@@ -7,7 +7,7 @@ from .model import key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List
+    from typing import Any, Dict, List, Optional
 
     from .model import State
 
@@ -25,10 +25,11 @@ def clean(text: str) -> str:
 
 
 def status(state: State) -> Dict[str, Any]:
-    """The batch as plain data: `{batch_id, status, revision, counts, features: [{index, text, status, attempts,
-    commit}], next}`.
+    """The batch as plain data: `{batch_id, status, revision, counts, features, next, pause, owner, policy,
+    workflow_mode}`.
 
-    `next` is the index of the open or next runnable feature, null when none is left.
+    `counts` is what `model.counts` says, `features` as `features` has them, `next` what `following` says; the rest is
+    as the state has it.
     """
     return {
         "batch_id": state["batch_id"],
@@ -44,13 +45,19 @@ def status(state: State) -> Dict[str, Any]:
     }
 
 
-def following(state: State) -> Any:
+def following(state: State) -> Optional[int]:
     """Index of the open or next runnable feature; None when none is left."""
-    return None if state["current_index"] >= state["total_features"] else state["current_index"]
+    index: int = state["current_index"]
+    return None if index >= state["total_features"] else index
 
 
 def features(state: State) -> List[Dict[str, Any]]:
-    """One entry a feature, by index."""
+    """One entry a feature, by index: `{index, text, status, attempts, commit}`, and what there is of `reason` (it has
+    failed or is skipped), `policy` (it has one of its own), `description` and `no_change`.
+
+    `status` is what `model.condition` says; `attempts` counts the one that is open or was the last; `commit` is None
+    until the feature is completed, and for one that has none.
+    """
     done = set(state["completed_features"])
     failed = {entry["feature_index"]: entry for entry in state["failed_features"]}
     skipped = {entry["feature_index"]: entry for entry in state["skipped_features"]}
@@ -106,6 +113,7 @@ def status_lines(state: State) -> List[str]:
 
 
 def _ending(state: State) -> List[str]:
+    """How it stands and goes on: the last line for a person; one always."""
     if state["pause"]:
         when = f" Not before {state['pause']['resume_after']}." if state["pause"].get("resume_after") else ""
         why = clean(state["pause"]["reason"]).rstrip(" .")

@@ -49,7 +49,7 @@ class Display:
 
     def event(self, kind: str, text: str) -> None:
         """Tell that something happened: `started`, `done`, `failed`, `interrupted`, `sent back`, `merged`, `waits`,
-        `paused`, `stopping`, `ended`, `note`.
+        `paused`, `stopping`, `ended`, `note`, `unreadable`.
         """
         self.say(wording.event(clock.now(), kind, view.one_line(text, LONGEST_EVENT)), STYLES.get(kind, ""))
 

@@ -101,12 +101,11 @@ def _row(row: Row, columns: List[Tuple[str, int]], width: int) -> Text:
 def _cells(number: str, text: str, columns: List[Tuple[str, str, int]], style: str, width: int) -> Text:
     """A line of the table: number and text, then the columns, each `(name, text, cells)`."""
     left = max(0, width - NUMBER - 1 - sum(cells + 1 for _, _, cells in columns))
-    drawn = Text(no_wrap=True, style=style)
-    drawn.append(f"{number:>{NUMBER}} {_fit(text, left)}")
+    parts = [f"{number:>{NUMBER}} {_fit(text, left)}"]
     for name, told, cells in columns:
         fitted = _fit(told, cells)
-        drawn.append(" " + (fitted.strip().rjust(cells) if name in RIGHT else fitted))
-    return _line([(drawn.plain, style)], width)
+        parts.append(fitted.strip().rjust(cells) if name in RIGHT else fitted)
+    return _line([(" ".join(parts), style)], width)
 
 
 def _held(seen: View, width: int, room: int) -> List[Text]:
