@@ -1,9 +1,9 @@
 """The texts that go to the model: what there is to do now, never how the tool works. Pure.
 
-    coordinator_brief(state)   when a person starts or resumes a batch
-    worker_brief(state, lying) when a worker begins, from `batchctl start`
-    reminder(state, worker)    after a compaction, at most 1,600 characters, in the form for who reads it
-    next_step(state)           one or two lines: how far, what is next
+    coordinator_brief(state)        when a person starts or resumes a batch
+    worker_brief(state, in_tree)    when a worker begins, from `batchctl start`
+    reminder(state, worker)         after a compaction, at most 1,600 characters, in the form for who reads it
+    next_step(state)                one or two lines: how far, what is next
 
 A feature's text is data: it stands quoted, on lines that begin with `> `, and is never part of a sentence of ours.
 """
@@ -115,8 +115,8 @@ def opened(state: State) -> str:
     return f"Batch {state['batch_id']}: {progress(state)}; {asked}. {how}"
 
 
-def worker_brief(state: State, lying: str = "") -> str:
-    """What the worker of the open feature is told; `lying` says what the tree holds already (commits, uncommitted
+def worker_brief(state: State, in_tree: str = "") -> str:
+    """What the worker of the open feature is told; `in_tree` says what the tree holds already (commits, uncommitted
     paths).
     """
     active = state["active"]
@@ -134,8 +134,8 @@ def worker_brief(state: State, lying: str = "") -> str:
         lines.append(quoted(", ".join(detail["touches"]), 1000))
     lines.extend(_needed(state, index))
     lines.extend(_before(state, index))
-    if lying:
-        lines.append(lying)
+    if in_tree:
+        lines.append(in_tree)
     if active["base_commit"]:
         lines.append(f"The base commit, at which it began, is {active['base_commit'][:12]}.")
     lines.append(f"`batchctl done` asks for: {required(state)}.")
@@ -237,7 +237,7 @@ def _before(state: State, index: int) -> List[str]:
     return lines
 
 
-def lying(commits: List[str], left: List[str], base: Optional[str]) -> str:
+def in_tree(commits: List[str], left: List[str], base: Optional[str]) -> str:
     """What the tree holds of the open feature already, for `worker_brief`; empty when nothing."""
     lines = []
     if commits:

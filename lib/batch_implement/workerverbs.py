@@ -55,7 +55,7 @@ def brief(project: Project, caller: Caller) -> str:
 
 def brief_of(project: Project, state: State) -> str:
     """What the worker of the feature that is open in `state` is told."""
-    return reminder.worker_brief(state, _lying(project, state))
+    return reminder.worker_brief(state, _in_tree(project, state))
 
 
 def phase(project: Project, caller: Caller, name: str) -> str:
@@ -154,13 +154,13 @@ def set_aside(project: Project, state: State) -> Optional[str]:
     return name if gitrepo.stash(project.root, name, evidence.known_untracked(project, state)) else None
 
 
-def _lying(project: Project, state: State) -> str:
+def _in_tree(project: Project, state: State) -> str:
     active = state["active"]
     if project.git_dir is None:
         return ""
     commits = gitrepo.commits_since(project.root, active["base_commit"]) if active["base_commit"] else []
     left = gitrepo.leftovers(project.root, evidence.known_untracked(project, state))
-    return reminder.lying(commits, left, active["base_commit"])
+    return reminder.in_tree(commits, left, active["base_commit"])
 
 
 def _afterwards(state: State, mode: str, caller: Caller) -> str:

@@ -134,7 +134,7 @@ BATCHES: dict[str, Patch] = {
         "        state = store.update(lambda current: transitions.start({**current, 'active': None}, ",
     ),
     "a worker is not told what lies there": (
-        "workerverbs.py", "    return reminder.lying(commits, left, active[\"base_commit\"])\n", "    return \"\"\n"
+        "workerverbs.py", "    return reminder.in_tree(commits, left, active[\"base_commit\"])\n", "    return \"\"\n"
     ),
     "a resume counts the attempts down": (
         "personverbs.py", "        running = transitions.unpause(runs.release(current))\n",

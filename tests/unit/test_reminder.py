@@ -207,9 +207,11 @@ def test_only_the_last_three_attempts_are_told():
 
 
 def test_what_lies_in_the_tree_is_told_within_bounds():
-    assert reminder.lying([], [], "base") == ""
-    text = reminder.lying([f"{number:040}" for number in range(15)], [f"f{number}" for number in range(25)], "c" * 40)
-    assert reminder.lying(["a" * 40], [], "c" * 40).startswith("1 commit of this feature is there since cccccccccccc:")
+    assert reminder.in_tree([], [], "base") == ""
+    text = reminder.in_tree([f"{number:040}" for number in range(15)], [f"f{number}" for number in range(25)], "c" * 40)
+    assert reminder.in_tree(["a" * 40], [], "c" * 40).startswith(
+        "1 commit of this feature is there since cccccccccccc:"
+    )
     assert "15 commits of this feature are there since cccccccccccc:" in text
     assert (text.count("00000000, ") <= 10, "and 5 more" in text) == (True, True)
 
