@@ -35,14 +35,14 @@ class Names:
     roots any absolute path with the right ending counts, without `cwd` it is the root.
     """
 
-    __slots__ = ("cwd", "folder", "roots", "state", "targets", "verbs")
+    __slots__ = ("cwd", "roots", "targets", "verbs")
+
+    folder, state = ".claude", "batch_state.json"
 
     def __init__(
         self,
         verbs: frozenset[str],
         *,
-        state: str = "batch_state.json",
-        folder: str = ".claude",
         private: tuple[str, ...] = (
             ".claude/batch_state.json.tmp", ".claude/batch-implement/", ".git/batch-implement/"
         ),
@@ -50,12 +50,10 @@ class Names:
         cwd: str = "",
     ) -> None:  # fmt: skip
         self.verbs = verbs
-        self.state = state
-        self.folder = folder
         self.roots = tuple(tuple(_segments(root)) for root in roots)
         self.cwd = cwd
         # The parts of each guarded path, whether it is a folder, and whether it is absolute.
-        self.targets: list[tuple[tuple[str, ...], bool, bool]] = [((folder, state), False, False)]
+        self.targets: list[tuple[tuple[str, ...], bool, bool]] = [((self.folder, self.state), False, False)]
         self.targets += [(tuple(_segments(p)), p.endswith("/"), p.startswith("/")) for p in private]
 
     def touches(self, path: str, cwd: str, deep: bool = False) -> bool:
