@@ -33,7 +33,7 @@ def told(tmp_path, state, event="end", paths=None):
 
 
 def test_the_command_is_told_of_the_batch_in_its_environment(tmp_path, state):
-    values = told(tmp_path, state, "end", {"html": "/r/report.html", "markdown": "/r/report.md"})
+    values = told(tmp_path, state, "end", {"html": "/r/report.html", "md": "/r/report.md"})
     assert {name: value for name, value in values.items() if name.startswith("BATCH_") and name != "BATCH_SUMMARY"} == {
         "BATCH_EVENT": "end", "BATCH_ID": "batch-1", "BATCH_STATUS": "in_progress", "BATCH_TOTAL": "4",
         "BATCH_COMPLETED": "1", "BATCH_FAILED": "1", "BATCH_SKIPPED": "1", "BATCH_PENDING": "1", "BATCH_ACTIVE": "0",

@@ -124,7 +124,7 @@ def _night(
     def tell(event: str, state: State) -> Dict[str, str]:
         places = _report(project, state, shown)
         if wish.notify:
-            said = notice.send(wish.notify, event, state, {**places, "markdown": places.get("md", "")}, project.root)
+            said = notice.send(wish.notify, event, state, places, project.root)
             if said:
                 shown.event("note", said)
         return places

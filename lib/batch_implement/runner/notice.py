@@ -1,6 +1,6 @@
 """`--notify`: a person's own command is told that a run has ended, waits for them, gave a feature up or broke off.
 
-    note = send(command, "end", state, {"html": path, "markdown": path}, root)    "" when all is well
+    note = send(command, "end", state, {"html": path, "md": path}, root)    "" when all is well
 
 The command is run by /bin/sh, in the project's root, with these in its environment:
 
@@ -41,7 +41,7 @@ LONGEST_LINE = 300
 def send(command: str, event: str, state: State, report_paths: Mapping[str, str], root: str) -> str:
     """Run the person's command in `root` and wait for it. What is to be said of it when it failed, else an empty text.
 
-    `report_paths` has the paths of the reports that there are, as `html` and `markdown`. Nothing is raised.
+    `report_paths` has the paths of the reports that there are, as `html` and `md`. Nothing is raised.
     """
     environment = {**evidence.environment(), **told(event, state, report_paths)}
     with tempfile.TemporaryFile() as output:
@@ -78,7 +78,7 @@ def told(event: str, state: State, report_paths: Mapping[str, str]) -> Dict[str,
         "SUMMARY": summary(event, state),
         "BRANCH": run.get("branch") or "",
         "REPORT": report_paths.get("html", ""),
-        "REPORT_MD": report_paths.get("markdown", ""),
+        "REPORT_MD": report_paths.get("md", ""),
         **{name.upper(): str(number) for name, number in counts.items()},
     }
     return {f"BATCH_{name}": value.replace("\0", "") for name, value in values.items()}
