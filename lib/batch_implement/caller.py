@@ -72,11 +72,18 @@ def refuse_persons_verb(verb: str, caller: Caller, state: Optional[State]) -> No
     beneath = owner is not None and owner["pid"] is not None and owner["pid"] in process.ancestors(os.getpid())
     if not caller.person or beneath:
         raise Refused(
-            f"`batchctl {verb}` is for the person, not for the model. Go on with the feature that is open; if only "
-            f"this would help, stop and say why. (A person types `/batchctl {verb}` here, or uses a terminal that was "
-            "not started from Claude Code.)",
+            f"{not_for_the_model(f'batchctl {verb}')} (A person types `/batchctl {verb}` here, or uses a terminal that "
+            "was not started from Claude Code.)",
             "persons-verb",
         )
+
+
+def not_for_the_model(command: str) -> str:
+    """What the model is told of a command that is the person's."""
+    return (
+        f"`{command}` is for the person, not for the model. Go on with the feature that is open; if only this would "
+        "help, stop and say why."
+    )
 
 
 def refuse_stranger(state: State, caller: Caller, project: Project) -> None:

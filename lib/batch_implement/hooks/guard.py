@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from .. import audit, clock, failures, model, paths, rawscan, reminder, seal, sessions, transitions
-from ..caller import PERSONS_VERBS
+from ..caller import PERSONS_VERBS, not_for_the_model
 from ..errors import Refused
 from ..store import Store
 
@@ -134,10 +134,7 @@ def _forbidden_command(occasion: Occasion, command: object) -> Optional[str]:
     if refusal is None:
         return None
     if refusal.kind == "verb":
-        return (
-            f"`{refusal.what}` is for the person, not for the model. Go on with the feature that is open; if only this "
-            "would help, stop and say why."
-        )
+        return not_for_the_model(refusal.what)
     return f"{refusal.what}: this would change the batch's own files. {USE_INSTEAD}"
 
 

@@ -96,7 +96,9 @@ def forward(repository: str, branch: str, ready: Ready) -> None:
     if moved.returncode != 0:
         if _head_of(repository, branch) == ready.head:
             raise Refused(
-                f"`git update-ref` of {branch} failed in {repository}: {moved.stderr.strip()[:300]}", "run-branch"
+                f"{branch} in {repository} cannot be moved to {ready.commit[:12]}: {moved.stderr.strip()[:300]} Mend "
+                "what git says; `batchctl run --resume` then merges it.",
+                "run-branch",
             )
         raise Moved(f"{branch} is not at {ready.head[:12]} any more: somebody else moved it.", "run-branch")
 

@@ -27,18 +27,9 @@ _LIMITS = {
     "time_s": "max_time", "cost_usd": "max_cost", "wait_s": "max_wait",
 }  # fmt: skip
 _KEPT = (
-    "worker",
-    "model",
-    "permission_mode",
-    "allow",
-    "merge",
-    "pr",
-    "notify",
-    "client",
-    "cluster",
-    "slots",
+    "worker", "model", "permission_mode", "allow", "merge", "pr", "notify", "client", "cluster", "slots",
     "insecure_cluster",
-)
+)  # fmt: skip
 _OF_THE_CLIENT = ("client", "model", "permission_mode", "allow", "feature_turns", "feature_cost")
 
 
@@ -84,7 +75,11 @@ def of(namespace: argparse.Namespace, cwd: str) -> Options:
     if typed["worker"]:
         useless = [f"--{name.replace('_', '-')}" for name in _OF_THE_CLIENT if typed[name] is not None]
         if useless:
-            raise Misuse(f"--worker takes the place of Claude Code, so {', '.join(useless)} would do nothing.", "usage")
+            raise Misuse(
+                f"--worker takes the place of Claude Code, so {', '.join(useless)} would do nothing. Leave one of them "
+                "out.",
+                "usage",
+            )
     if typed["client"] and os.sep in typed["client"]:
         typed["client"] = _absolute(typed["client"], cwd)
     if typed["worktrees"]:
