@@ -10,15 +10,16 @@ Wrong arguments raise Misuse: what is wrong, what was probably meant, and the us
 from __future__ import annotations
 
 import argparse
-import re
 import textwrap
 
-from . import model, policies
+from . import model, policies, values
 from .errors import Misuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, NoReturn, Sequence
+    from typing import Any, Callable, Dict, Iterable, NoReturn, Sequence
+
+    Verb = Callable[..., argparse.ArgumentParser]  # name, what it does, an example, more about it
 
 GROUPS = (
     (
@@ -34,10 +35,6 @@ GROUPS = (
 # `plan` is left out: it changes nothing, so no feature would ever be done in it.
 PERMISSION_MODES = ("acceptEdits", "auto", "bypassPermissions", "default", "dontAsk")
 DEFAULT_MODE = "acceptEdits"
-MOST_JOBS = 64
-_DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
-_LIKE = "like 90s, 45m or 1h30m"
-_RULE = re.compile(r"[A-Za-z][A-Za-z0-9_*-]*(?:\(.+\))?")
 LONGEST_USAGE = 2  # lines; a longer one hides what is wrong
 
 
@@ -85,14 +82,16 @@ def batch_options(parser: argparse.ArgumentParser) -> None:
     """The options that a new batch is given, the same for `batchctl create` and `/batch-implement`."""
     source_options(parser)
     parser.add_argument("--verify", metavar="CMD", help="shell command that must exit 0 on a feature's commit")
-    parser.add_argument("--verify-timeout", metavar="SECONDS", type=_positive, help="end it after this long (1800)")
+    parser.add_argument(
+        "--verify-timeout", metavar="SECONDS", type=values.positive, help="end it after this long (1800)"
+    )
     parser.add_argument(
         "--review",
         action="store_true",
         help="ask for a review of each feature's diff by the agent batch-implement:reviewer",
     )
     parser.add_argument(
-        "--max-retries", metavar="N", type=_natural, help="retries of a feature after its first attempt (3)"
+        "--max-retries", metavar="N", type=values.natural, help="retries of a feature after its first attempt (3)"
     )
     parser.add_argument("--mode", choices=policies.MODES, help="a worker for each feature, or the conversation itself")
     parser.add_argument(
@@ -117,14 +116,14 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     """The options that `batchctl run` has beyond those of a new batch; `runner.options` reads them."""
     put = parser.add_argument
     put("--resume", nargs="?", const="", metavar="ID", help="go on with the batch that is here")
-    put("--jobs", type=_jobs, metavar="N", help="features that are worked on side by side (1)")
+    put("--jobs", type=values.jobs, metavar="N", help="features that are worked on side by side (1)")
     put("--client", metavar="PATH", help="the Claude Code to start (`claude` on PATH)")
     put("--model", metavar="NAME", help="the model that it is to use")
     put(
         "--permission-mode", choices=PERMISSION_MODES, metavar="MODE",
         help=f"what it may do unasked: {', '.join(PERMISSION_MODES)} ({DEFAULT_MODE})",
     )  # fmt: skip
-    put("--allow", type=_rule, action="append", metavar="RULE", help="a permission rule more, as `Bash(make:*)`")
+    put("--allow", type=values.rule, action="append", metavar="RULE", help="a permission rule more, as `Bash(make:*)`")
     put("--worker", metavar="CMD", help="a shell command in place of Claude Code; the brief is its standard input")
     put("--worktrees", metavar="DIR", help="folder for the work trees (beside the project: PROJECT.worktrees)")
     put("--merge", action="store_true", default=None, help="fast-forward your branch to the result at the end")
@@ -135,20 +134,25 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     ):
         ways.add_argument(flag, dest="pr", action="store_const", const=value, help=text)
     put("--notify", metavar="CMD", help="shell command to run at the end, at a pause and when a feature has failed")
-    put("--feature-time", type=_duration, metavar="DURATION", help=f"end a client after this long, {_LIKE} (2h)")
-    put("--feature-turns", type=_count, metavar="N", help="end a client after so many turns")
-    put("--feature-cost", type=_amount, metavar="USD", help="end a client once it has cost so much")
-    put("--max-time", type=_duration, metavar="DURATION", help=f"begin no feature after this long, {_LIKE}")
-    put("--max-cost", type=_amount, metavar="USD", help="begin no feature once all have cost so much")
+    put(
+        "--feature-time",
+        type=values.duration,
+        metavar="DURATION",
+        help=f"end a client after this long, {values.LIKE} (2h)",
+    )
+    put("--feature-turns", type=values.count, metavar="N", help="end a client after so many turns")
+    put("--feature-cost", type=values.amount, metavar="USD", help="end a client once it has cost so much")
+    put("--max-time", type=values.duration, metavar="DURATION", help=f"begin no feature after this long, {values.LIKE}")
+    put("--max-cost", type=values.amount, metavar="USD", help="begin no feature once all have cost so much")
     put(
         "--cluster", metavar="WHERE",
         help="work on a Dask cluster: tls://HOST:PORT, its scheduler file, or ssh:hosts.txt (docs/cluster.md)",
     )  # fmt: skip
-    put("--slots", type=_jobs, metavar="N", help="features at a time on each worker of it (as it says itself)")
+    put("--slots", type=values.jobs, metavar="N", help="features at a time on each worker of it (as it says itself)")
     put("--insecure-cluster", action="store_true", default=None, help="take one that is not encrypted")
     put(
-        "--max-wait", type=_duration, metavar="DURATION",
-        help=f"pause once all waits have taken so long, {_LIKE} (no limit)",
+        "--max-wait", type=values.duration, metavar="DURATION",
+        help=f"pause once all waits have taken so long, {values.LIKE} (no limit)",
     )  # fmt: skip
 
 
@@ -243,37 +247,15 @@ def verbs() -> Parser:
         sub.add_argument("--json", action="store_true", help="answer with one JSON object")
         return sub
 
-    verb("start", "open the next feature, or show the open one, and say what to do", "batchctl start")
-    sub = verb("phase", "say what is being done now", "batchctl phase implement")
-    sub.add_argument("name", choices=model.PHASES, metavar="NAME", help=", ".join(model.PHASES))
-    sub = verb(
-        "done", "close the open feature when there is evidence for it", "batchctl done",
-        "It exits with 1 when something is missing, and says what; with 4 while verification goes on: call it again.",
-    )  # fmt: skip
-    sub.add_argument("--no-change", metavar="REASON", help="why the feature needs no commit")
-    sub.add_argument(
-        "--wait", metavar="SECONDS", type=_natural, default=90, help="how long to wait for the verify command (90)"
-    )
-    sub = verb(
-        "fail",
-        "end the attempt at the open feature as failed",
-        'batchctl fail --reason "the API it needs does not exist"',
-    )
-    sub.add_argument("--reason", required=True, metavar="TEXT", help="what went wrong; the next attempt is told")
-    sub.add_argument("--permanent", action="store_true", help="another attempt cannot help")
-    sub = verb(
-        "decide",
-        "record a question that was answered by a default",
-        'batchctl decide "Which port?" "8080, as in the README"',
-    )
-    sub.add_argument("question", metavar="QUESTION", help="what nobody was there to answer")
-    sub.add_argument("answer", metavar="ANSWER", help="what was taken for its answer, and why")
-    sub = verb("status", "show the batch", "batchctl status --watch")
-    sub.add_argument("--watch", action="store_true", help="go on showing it until it is over, or Ctrl-C")
-    verb("statusline", "print one line about the batch for Claude Code's status line", "batchctl statusline")
-    verb("next", "say what is next", "batchctl next")
-    verb("brief", "show the open feature and what to do again", "batchctl brief")
+    _to_steer(verb)
+    _to_look(verb)
+    _for_the_model(verb)
+    top.epilog = _listed(texts)
+    return top
 
+
+def _to_steer(verb: Verb) -> None:
+    """The verbs of a person, by which a batch is steered."""
     sub = verb(
         "create", "start a batch", "batchctl create features.txt --verify 'make test'",
         "With --dry-run it exits with 1 when something stops it.",
@@ -290,18 +272,27 @@ def verbs() -> Parser:
     sub = verb("add", "append features to the batch", "batchctl add more.txt")
     source_options(sub)
     sub = verb("skip", "leave a feature out, and what needs it", 'batchctl skip 3 --reason "not wanted any more"')
-    sub.add_argument("number", metavar="N", type=_positive, help="the feature's number, from 1")
+    sub.add_argument("number", metavar="N", type=values.positive, help="the feature's number, from 1")
     sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it (by a person)")
     sub = verb("retry", "bring failed or skipped features back; without numbers all that failed", "batchctl retry 2 5")
-    sub.add_argument("numbers", metavar="N", nargs="*", type=_positive, help="feature numbers, from 1")
+    sub.add_argument("numbers", metavar="N", nargs="*", type=values.positive, help="feature numbers, from 1")
     sub = verb("pause", "let the batch wait and end its client's hold", "batchctl pause")
     sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it (by a person)")
     sub = verb("resume", "go on with a paused batch, or one whose client is gone", "batchctl resume")
     sub.add_argument("batch_id", nargs="?", metavar="ID", help="the batch, when you want to be sure which one")
     verb("abort", "end the batch and put it into history", "batchctl abort")
     verb("issues", "write outcomes to the issues and close them, as far as the batch asks for it", "batchctl issues")
+
+
+def _to_look(verb: Verb) -> None:
+    """The verbs of anyone who looks."""
+    sub = verb("status", "show the batch", "batchctl status --watch")
+    sub.add_argument("--watch", action="store_true", help="go on showing it until it is over, or Ctrl-C")
+    verb("statusline", "print one line about the batch for Claude Code's status line", "batchctl statusline")
+    verb("next", "say what is next", "batchctl next")
+    verb("brief", "show the open feature and what to do again", "batchctl brief")
     sub = verb("log", "tell what happened to the batch, oldest first", "batchctl log --feature 3")
-    sub.add_argument("--feature", metavar="N", type=_positive, help="of one feature only, by its number from 1")
+    sub.add_argument("--feature", metavar="N", type=values.positive, help="of one feature only, by its number from 1")
     sub = verb(
         "report", "tell what became of a batch: outcomes, time line, cost",
         "batchctl report --format html --output report.html",
@@ -330,8 +321,39 @@ def verbs() -> Parser:
         "doctor", "look for everything that would stop a batch", "batchctl doctor",
         "It exits with 1 when it found something that would.",
     )  # fmt: skip
-    top.epilog = _listed(texts)
-    return top
+
+
+def _for_the_model(verb: Verb) -> None:
+    """The verbs of the model, feature by feature."""
+    verb("start", "open the next feature, or show the open one, and say what to do", "batchctl start")
+    sub = verb("phase", "say what is being done now", "batchctl phase implement")
+    sub.add_argument("name", choices=model.PHASES, metavar="NAME", help=", ".join(model.PHASES))
+    sub = verb(
+        "done", "close the open feature when there is evidence for it", "batchctl done",
+        "It exits with 1 when something is missing, and says what; with 4 while verification goes on: call it again.",
+    )  # fmt: skip
+    sub.add_argument("--no-change", metavar="REASON", help="why the feature needs no commit")
+    sub.add_argument(
+        "--wait",
+        metavar="SECONDS",
+        type=values.natural,
+        default=90,
+        help="how long to wait for the verify command (90)",
+    )
+    sub = verb(
+        "fail",
+        "end the attempt at the open feature as failed",
+        'batchctl fail --reason "the API it needs does not exist"',
+    )
+    sub.add_argument("--reason", required=True, metavar="TEXT", help="what went wrong; the next attempt is told")
+    sub.add_argument("--permanent", action="store_true", help="another attempt cannot help")
+    sub = verb(
+        "decide",
+        "record a question that was answered by a default",
+        'batchctl decide "Which port?" "8080, as in the README"',
+    )
+    sub.add_argument("question", metavar="QUESTION", help="what nobody was there to answer")
+    sub.add_argument("answer", metavar="ANSWER", help="what was taken for its answer, and why")
 
 
 def _listed(texts: Dict[str, str]) -> str:
@@ -346,51 +368,6 @@ def _listed(texts: Dict[str, str]) -> str:
     lines.append("`batchctl help VERB` explains one, with an example. `batchctl help TOPIC` tells")
     lines.append("more of a message that names a topic.")
     return "\n".join(lines)
-
-
-def _natural(text: str) -> int:
-    return _number(text, 0)
-
-
-def _positive(text: str) -> int:
-    return _number(text, 1)
-
-
-def _count(text: str) -> int:
-    return _number(text, 1, 1_000_000)
-
-
-def _jobs(text: str) -> int:
-    return _number(text, 1, MOST_JOBS)
-
-
-def _number(text: str, least: int, most: int = 999_999_999) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {most}")
-    return int(text)
-
-
-def _duration(text: str) -> int:
-    """A duration in seconds."""
-    found = _DURATION.fullmatch(text)
-    seconds = sum(int(number or 0) * unit for number, unit in zip(found.groups(), (3600, 60, 1))) if found else 0
-    if not 1 <= seconds <= 366 * 86_400:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no duration; write it as 90s, 45m, 8h or 1h30m")
-    return seconds
-
-
-def _amount(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII) or not float(text):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no amount in US dollars; write it as 5 or 2.50")
-    return float(text)
-
-
-def _rule(text: str) -> str:
-    if not _RULE.fullmatch(text) or not text.isprintable():
-        raise argparse.ArgumentTypeError(
-            f"{text[:60]!r} is no permission rule; write it as `Bash(make:*)`, `WebFetch` or `mcp__server__tool`"
-        )
-    return text
 
 
 def _version() -> str:

@@ -1,0 +1,67 @@
+"""Values as a person types them on the command line: numbers, durations, amounts, permission rules.
+
+    parser.add_argument("--max-time", type=values.duration, help=f"... {values.LIKE}")
+
+Each takes the text and gives the value; argparse.ArgumentTypeError says what is wrong with it and how it is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+MOST_JOBS = 64
+LIKE = "like 90s, 45m or 1h30m"
+_DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
+_RULE = re.compile(r"[A-Za-z][A-Za-z0-9_*-]*(?:\(.+\))?")
+
+
+def natural(text: str) -> int:
+    """A whole number from 0 on."""
+    return _number(text, 0)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    return _number(text, 1)
+
+
+def count(text: str) -> int:
+    """A whole number from 1 to a million."""
+    return _number(text, 1, 1_000_000)
+
+
+def jobs(text: str) -> int:
+    """How many features at a time."""
+    return _number(text, 1, MOST_JOBS)
+
+
+def _number(text: str, least: int, most: int = 999_999_999) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {most}")
+    return int(text)
+
+
+def duration(text: str) -> int:
+    """A duration, as LIKE shows it, in seconds; at most a year."""
+    found = _DURATION.fullmatch(text)
+    seconds = sum(int(number or 0) * unit for number, unit in zip(found.groups(), (3600, 60, 1))) if found else 0
+    if not 1 <= seconds <= 366 * 86_400:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no duration; write it as 90s, 45m, 8h or 1h30m")
+    return seconds
+
+
+def amount(text: str) -> float:
+    """An amount in US dollars, more than 0."""
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII) or not float(text):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no amount in US dollars; write it as 5 or 2.50")
+    return float(text)
+
+
+def rule(text: str) -> str:
+    """A permission rule of Claude Code, as it was typed."""
+    if not _RULE.fullmatch(text) or not text.isprintable():
+        raise argparse.ArgumentTypeError(
+            f"{text[:60]!r} is no permission rule; write it as `Bash(make:*)`, `WebFetch` or `mcp__server__tool`"
+        )
+    return text
