@@ -11,7 +11,7 @@ import shutil
 
 from .. import gitrepo, personverbs, reminder
 from ..checks.doctor import BAD, GOOD, LOOK
-from . import worktrees
+from .worktrees import common, listed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def branches(root: str, batch_id: str, branch: str) -> Found:
                 f"{name}-old`.",
             )
             return
-    held = next((place for place, on in worktrees.listed(root) if on == ref), None)
+    held = next((place for place, on in listed(root) if on == ref), None)
     if held:
         yield BAD, f"{branch}, which the run moves, is checked out in {held}. `git switch` to another branch there."
         return
@@ -113,17 +113,17 @@ def branches(root: str, batch_id: str, branch: str) -> Found:
         )
 
 
-def folder(root: str, given: str) -> Found:
-    """Whether work trees can be made in the folder `given`: it, or the first above it that is there, can be
+def folder(root: str, worktrees: str) -> Found:
+    """Whether work trees can be made in the folder `worktrees`: it, or the first above it that is there, can be
     written to, and it is outside of the project.
     """
     top = os.path.realpath(gitrepo.ask(root, "rev-parse", "--show-toplevel").stdout[:-1])
-    place = os.path.realpath(given)
-    for held in (worktrees.common(root), top):
+    place = os.path.realpath(worktrees)
+    for held in (common(root), top):
         if place == held or place.startswith(f"{held}/"):
             yield (
                 BAD,
-                f"{given} is inside the project ({held}): its work trees would be in yours. Give a folder outside "
+                f"{worktrees} is inside the project ({held}): its work trees would be in yours. Give a folder outside "
                 "of it: `--worktrees DIR`.",
             )
             return
@@ -133,7 +133,7 @@ def folder(root: str, given: str) -> Found:
     elif not os.access(above, os.W_OK | os.X_OK):
         yield BAD, f"{above} cannot be written to. Give another folder: `--worktrees DIR`, or change its mode."
     else:
-        yield GOOD, f"work trees go into {given}"
+        yield GOOD, f"work trees go into {worktrees}"
 
 
 def _existing(place: str) -> str:
@@ -143,11 +143,11 @@ def _existing(place: str) -> str:
     return place
 
 
-def disk(root: str, commit: str, given: str, jobs: int) -> Found:
-    """Whether the folder `given` has room for the work trees of `jobs` clients, or for a single one."""
+def disk(root: str, commit: str, worktrees: str, jobs: int) -> Found:
+    """Whether there is room for the work trees of `jobs` clients, or for a single one."""
     tree_mb = tree_bytes(root, commit) / 1e6
     needed = tree_mb * jobs * TREE_TIMES + SPARE_MB
-    above = _existing(os.path.realpath(given))
+    above = _existing(os.path.realpath(worktrees))
     free = shutil.disk_usage(above).free / 1e6
     said = (
         f"{_size(free)} free at {above}; {f'{jobs} work trees' if jobs > 1 else 'a work tree'} of {_size(tree_mb)}, "
