@@ -138,6 +138,30 @@ def test_trouble_is_in_the_audit_log_each_time_with_its_trace(hook, begin, store
     assert story.lines(entries)[0].endswith("the Stop hook could not do its work: ZeroDivisionError: a bug")
 
 
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ("SubagentStop", {"agent_id": "r", "agent_type": "batch-implement:reviewer", "last_assistant_message": "good"}),
+        ("UserPromptSubmit", {"prompt": "hello", "prompt_id": "q"}),
+    ],
+)
+def test_what_ends_in_one_client_changed_the_batch_that_another_had_taken_meanwhile(
+    hook, begin, store, monkeypatch, event, told
+):
+    begin(3, start)
+    untouched = Store.untouched
+
+    def taken(self):
+        monkeypatch.setattr(Store, "untouched", untouched)
+        store.update(lambda state: sessions.lease(state, owner("s-2"), "p"))
+        return True
+
+    monkeypatch.setattr(Store, "untouched", taken)
+    hook(event, **told)
+    state = store.read()
+    assert (state["owner"]["session_id"], state["continuation"], state["evidence"]) == ("s-2", {"prompt": "p"}, {})
+
+
 def test_each_kind_of_trouble_is_said_once(repository):
     project = Project(str(repository))
     os.makedirs(project.private)

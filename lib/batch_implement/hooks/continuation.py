@@ -115,7 +115,11 @@ def _running(occasion: Occasion) -> List[str]:
 def _agent_stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[str, Any]]:
     kind, last = occasion.text("agent_type"), occasion.text("last_assistant_message")
     if kind == REVIEWER and state["active"] and last:
-        store.update(lambda current: transitions.record_review(current, last) if current["active"] else current)
+
+        def reviewed(current: State) -> State:
+            return transitions.record_review(current, last) if current["active"] else current
+
+        store.update(_still_ours(occasion, reviewed))
         return None
     if (
         kind != WORKER
@@ -183,7 +187,7 @@ def _note_who_prompted(occasion: Occasion, store: Store) -> None:
         driven = (state["owner"] or {}).get("driven")  # nobody is there to talk: whatever is said is work
         return sessions.at_work(state, occasion.text("prompt_id") if goes_on or driven else None)
 
-    store.update(note)
+    store.update(_still_ours(occasion, note))
 
 
 def _prompt_is_ours(prompt: str) -> bool:
