@@ -139,27 +139,37 @@ def test_trouble_is_in_the_audit_log_each_time_with_its_trace(hook, begin, store
 
 
 @pytest.mark.parametrize(
-    ("event", "told"),
+    ("event", "tool", "told"),
     [
-        ("SubagentStop", {"agent_id": "r", "agent_type": "batch-implement:reviewer", "last_assistant_message": "good"}),
-        ("UserPromptSubmit", {"prompt": "hello", "prompt_id": "q"}),
+        ("Stop", "", {"prompt_id": "p"}),
+        ("StopFailure", "", {"error": "rate limit"}),
+        ("SessionEnd", "", {}),
+        (
+            "SubagentStop",
+            "",
+            {"agent_id": "r", "agent_type": "batch-implement:reviewer", "last_assistant_message": "x"},
+        ),
+        ("UserPromptSubmit", "", {"prompt": "hello", "prompt_id": "q"}),
+        ("PreCompact", "", {}),
+        ("PreToolUse", "Skill", {"tool_input": SKILL, "prompt_id": "q"}),
+        ("PostToolUse", "Skill", {"tool_input": SKILL, "tool_response": {"result": "bye"}}),
+        ("PostToolUse", "Bash", {"tool_input": {"command": "git push"}, "tool_response": {"stderr": "a..b  m -> m"}}),
     ],
 )
-def test_what_ends_in_one_client_changed_the_batch_that_another_had_taken_meanwhile(
-    hook, begin, store, monkeypatch, event, told
+def test_a_hook_of_one_client_changed_the_batch_that_another_had_taken_meanwhile(
+    hook, begin, store, monkeypatch, event, tool, told
 ):
     begin(3, start)
-    untouched = Store.untouched
+    update, taken = Store.update, []
 
-    def taken(self):
-        monkeypatch.setattr(Store, "untouched", untouched)
-        store.update(lambda state: sessions.lease(state, owner("s-2"), "p"))
-        return True
+    def late(self, change):
+        monkeypatch.setattr(Store, "update", update)
+        taken.append(store.update(lambda state: sessions.lease(state, owner("s-2"), "p")))
+        return update(self, change)
 
-    monkeypatch.setattr(Store, "untouched", taken)
-    hook(event, **told)
-    state = store.read()
-    assert (state["owner"]["session_id"], state["continuation"], state["evidence"]) == ("s-2", {"prompt": "p"}, {})
+    monkeypatch.setattr(Store, "update", late)
+    hook(event, tool, **told)
+    assert taken == [store.read()]
 
 
 def test_each_kind_of_trouble_is_said_once(repository):

@@ -12,7 +12,7 @@ from ..store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional
+    from typing import Any, Dict, List, Optional
 
     from ..model import State
     from .entry import Occasion
@@ -30,7 +30,7 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
     if not occasion.own:
         return None
     if occasion.event == "SessionEnd":
-        Store(occasion.project).update(_still_ours(occasion, sessions.end_lease))
+        Store(occasion.project).update(occasion.while_ours(sessions.end_lease))
         return None
     if occasion.event == "StopFailure":
         _broken_off(occasion)
@@ -40,24 +40,12 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
         store.settle()
     state = store.read()
     if state is not None and not model.is_live(state) and occasion.event == "Stop":
-        store.update(_still_ours(occasion, sessions.end_lease))  # its end was told: nothing is left for the hooks to do
+        store.update(occasion.while_ours(sessions.end_lease))  # its end was told: nothing is left for the hooks to do
     if state is None or state["status"] != "in_progress":
         return _message(store.notes)
     if occasion.event == "SubagentStop":
         return _agent_stopped(occasion, store, state)
     return _stopped(occasion, store, state)
-
-
-def _still_ours(occasion: Occasion, change: Callable[[State], State]) -> Callable[[State], State]:
-    """A change of a batch that still is this client's: by the time it has the lock, another may have taken it."""
-    owned = occasion.sealed
-
-    def changed(state: State) -> State:
-        owner = state["owner"] or {"session_id": "", "pid": None}
-        still = owned is not None and (owned.session, owned.owner_pid) == (owner["session_id"], owner["pid"])
-        return change(state) if still else state
-
-    return changed
 
 
 def _message(notes: List[str]) -> Optional[Dict[str, Any]]:
@@ -87,7 +75,7 @@ def _stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[st
             transitions.pause(noted, clock.now(), f"it stopped {most} times in a row without getting any further")
         )
 
-    state = store.update(_still_ours(occasion, send))
+    state = store.update(occasion.while_ours(send))
     if sent[0]:
         audit.record(occasion.project.private, "sent on", feature_index=state["current_index"])
         return {"decision": "block", "reason": "\n".join([*store.notes, reminder.next_step(state)])}
@@ -119,7 +107,7 @@ def _agent_stopped(occasion: Occasion, store: Store, state: State) -> Optional[D
         def reviewed(current: State) -> State:
             return transitions.record_review(current, last) if current["active"] else current
 
-        store.update(_still_ours(occasion, reviewed))
+        store.update(occasion.while_ours(reviewed))
         return None
     if (
         kind != WORKER
@@ -152,7 +140,7 @@ def _broken_off(occasion: Occasion) -> None:
     def wait(state: State) -> State:
         return transitions.pause(state, now, reason, resume_after) if state["status"] == "in_progress" else state
 
-    Store(occasion.project, by_model=True).update(_still_ours(occasion, wait))
+    Store(occasion.project, by_model=True).update(occasion.while_ours(wait))
 
 
 def _prompt(occasion: Occasion) -> Optional[Dict[str, Any]]:
@@ -187,7 +175,7 @@ def _note_who_prompted(occasion: Occasion, store: Store) -> None:
         driven = (state["owner"] or {}).get("driven")  # nobody is there to talk: whatever is said is work
         return sessions.at_work(state, occasion.text("prompt_id") if goes_on or driven else None)
 
-    store.update(_still_ours(occasion, note))
+    store.update(occasion.while_ours(note))
 
 
 def _prompt_is_ours(prompt: str) -> bool:

@@ -14,8 +14,9 @@ from .. import glance, paths, seal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, Callable, Dict, List, Optional
 
+    from ..model import State
     from ..paths import Project
     from ..seal import Seal
 
@@ -89,6 +90,19 @@ class Occasion:
         """An object of the payload, as `tool_input`; empty when it has none of this name."""
         value = self.payload.get(name)
         return value if isinstance(value, dict) else {}
+
+    def while_ours(self, change: Callable[[State], State]) -> Callable[[State], State]:
+        """The change, as it is for a batch that still is this client's: by the time it has the lock, another may have
+        taken it, and then nothing changes.
+        """
+        owned = self.sealed
+
+        def changed(state: State) -> State:
+            owner = state["owner"] or {"session_id": "", "pid": None}
+            still = owned is not None and (owned.session, owned.owner_pid) == (owner["session_id"], owner["pid"])
+            return change(state) if still else state
+
+        return changed
 
     def adding(self, lines: List[str]) -> Optional[Dict[str, Any]]:
         """The answer that puts these lines before the model; None without any."""

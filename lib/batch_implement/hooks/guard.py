@@ -109,7 +109,7 @@ def _allow_worker(occasion: Occasion) -> Optional[Dict[str, Any]]:
         return None
     prompt_id = occasion.text("prompt_id")
     if not sessions.is_at_work(state, prompt_id):
-        store.update(lambda current: sessions.at_work(current, prompt_id))
+        store.update(occasion.while_ours(lambda current: sessions.at_work(current, prompt_id)))
     decision = {"permissionDecision": "allow", "permissionDecisionReason": "The batch that this session holds goes on."}
     return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **decision}}
 
@@ -195,7 +195,7 @@ def _skill_ended(occasion: Occasion) -> Tuple[List[str], str]:
     store = Store(occasion.project, by_model=True)
     try:
         before = store.require()
-        state = store.update(settle)
+        state = store.update(occasion.while_ours(settle))
     except Refused as refusal:
         return [refusal.message], refusal.message
     if (
@@ -270,4 +270,4 @@ def _record_publishing(occasion: Occasion) -> None:
             state = transitions.record_git_operation(state, index or 0, operation, {**record, "timestamp": clock.now()})
         return state
 
-    Store(occasion.project, by_model=True).update(note)
+    Store(occasion.project, by_model=True).update(occasion.while_ours(note))

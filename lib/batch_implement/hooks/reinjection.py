@@ -47,11 +47,11 @@ def _record(occasion: Occasion) -> Optional[str]:
     store = Store(occasion.project, by_model=True)
     context = occasion.context
     tokens = transcript.window(_transcript(occasion))
-    state = store.update(
-        lambda current: (
-            sessions.record_compaction(current, clock.now(), context, tokens) if model.is_live(current) else current
-        )
-    )
+
+    def compacted(current: State) -> State:
+        return sessions.record_compaction(current, clock.now(), context, tokens) if model.is_live(current) else current
+
+    state = store.update(occasion.while_ours(compacted))
     return reminder.for_summariser(state, worker=context != sessions.MAIN) if model.is_live(state) else None
 
 
@@ -77,7 +77,7 @@ def second_channel(occasion: Occasion) -> List[str]:
         given[:] = [] if marked is state else [marked]
         return marked
 
-    state = Store(occasion.project, by_model=True).update(mark)
+    state = Store(occasion.project, by_model=True).update(occasion.while_ours(mark))
     if not given or arrived or not model.is_live(state):
         return []
     audit.record(occasion.project.private, "reminded", context=context, channel=occasion.event)
