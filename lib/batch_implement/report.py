@@ -120,7 +120,8 @@ def _ending(state: State) -> List[str]:
         return [f"Paused: {why}.{when} Go on with `/batch-implement --resume` in Claude Code."]
     if not model.is_live(state):
         failed = len(state["failed_features"]) + len(state["skipped_features"])
-        again = " `batchctl retry` brings failed ones back." if failed else ""
+        again = " `batchctl retry` brings failed ones back." if state["failed_features"] else ""
+        again = again or (" `batchctl retry N` brings a skipped one back." if failed else "")
         look = f"; {reminder.counted(failed, 'feature')} to look at" if failed else ""
         return [f"Nothing is left to do{look}.{again}"]
     run = state.get("run")

@@ -106,6 +106,11 @@ def test_what_is_done_with_the_issues_is_said_where_it_is_asked_for():
     assert "issues" not in report.status_lines(new_batch(1))[1]
 
 
+def test_only_what_failed_is_said_to_come_back_without_its_number():
+    last = report.status_lines(then(new_batch(1), transitions.skip, NOW, 0, "not wanted"))[-1]
+    assert last == "Nothing is left to do; 1 feature to look at. `batchctl retry N` brings a skipped one back."
+
+
 def test_an_end_says_what_needs_a_look():
     assert report.status_lines(all_completed(new_batch(1)))[-1] == "Nothing is left to do."
     last = report.status_lines(given_up(completed(new_batch(2))))[-1]
