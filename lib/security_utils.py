@@ -1,6 +1,8 @@
 """Which paths a script may use, and the audit log: part of the interface that batch scripts import (docs/library.md).
 
-from security_utils import audit_log, validate_path
+    from security_utils import audit_log, validate_path
+
+What is allowed, and where the log is, is decided in `batch_implement.places`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """A person's shell command in a work tree, run to its end, or ended with all that it has started.
 
-code = shell.run(folder, "make test", 1800, output, stopped)        None: it had to be ended
+    code = shell.run(folder, "make test", 1800, output, stopped)        None: it had to be ended
+
+The command is the person's own, or a fixed one of ours: nothing that others wrote is ever part of it.
 """
 
 from __future__ import annotations
