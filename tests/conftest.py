@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from batch_implement import audit
 from batch_implement.paths import Project
 from batch_implement.store import Store
 from batches import new_batch
@@ -79,6 +80,12 @@ def scratch_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("scratch-home")
     (home / ".gitconfig").write_text(GITCONFIG, encoding="utf-8")
     return home
+
+
+@pytest.fixture(autouse=True)
+def no_trouble_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The audit log's trouble is kept for whoever calls next: another test's is not this one's."""
+    monkeypatch.setattr(audit, "trouble", "")
 
 
 @pytest.fixture(autouse=True)

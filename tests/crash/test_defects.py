@@ -249,7 +249,6 @@ def test_a_line_of_the_audit_log_that_was_written_in_part_was_told_to_nobody(sto
     store.update(lambda state: {**state, "workflow_mode": "direct"})
     audit.record(store.project.log_folder, "event")
     assert "only part of a line was taken" in audit.trouble
-    audit.trouble = ""
 
 
 def test_a_file_of_which_less_arrived_than_was_taken_passed_as_whole(tmp_path, monkeypatch):
