@@ -48,6 +48,7 @@ def test_it_says_how_the_batch_ended():
         (completed(completed(new_batch(2))), "All 2 features are done", "complete"),
         (new_batch(3), "0 of 3 features are done", "in progress"),
         (completed(new_batch(3)), "1 of 3 features is done", "in progress"),
+        (new_batch(1), "0 of 1 feature is done", "in progress"),
         (by_hand(), "3 of 6 features are done", "paused"),
     ],
 )

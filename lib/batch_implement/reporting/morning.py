@@ -93,7 +93,7 @@ def _headline(counts: Dict[str, int]) -> str:
     done, total = counts["completed"], counts["total"]
     if done == total:
         return "The feature is done" if total == 1 else f"All {total:,} features are done"
-    verb = "is" if done == 1 else "are"
+    verb = "is" if 1 in (done, total) else "are"
     return f"{done:,} of {reminder.counted(total, 'feature').replace(str(total), f'{total:,}')} {verb} done"
 
 
