@@ -59,6 +59,24 @@ WRONG = {
         "        if not its_own and",
         "        if its_own and",
     ),
+    "the processes of an attempt have no mark": (
+        "test_left_behind.py",
+        "runner/attempt.py",
+        "os.environ[process.MARK] = tree",
+        "os.environ[process.MARK] = job.worktree",
+    ),
+    "that a cost was told is noted elsewhere": (
+        "test_left_behind.py",
+        "runner/attempt.py",
+        "logs.report(Project(tree))",
+        "logs.report(Project(job.worktree))",
+    ),
+    "a client outlives the attempt": (
+        "test_left_behind.py",
+        "runner/worker.py",
+        "worktrees.end_left_behind(cache.tree(job))",
+        "pass",
+    ),
 }
 
 

@@ -35,7 +35,7 @@ def test_one_that_takes_the_connection_and_says_nothing_is_given_up(silent, monk
 
     trying = threading.Thread(target=connect, daemon=True)
     trying.start()
-    trying.join(60)
+    trying.join(20)
     assert raised == ["it takes connections, and has said nothing for 1 s"]
 
 
@@ -51,7 +51,7 @@ def test_one_that_answers_too_late_is_let_go_of(monkeypatch):
     with pytest.raises(TimeoutError):
         scheduler.connected("tcp://127.0.0.1:1", 0.1)
     late.set()
-    assert closed.wait(60)
+    assert closed.wait(20)
 
 
 class Client:
@@ -129,7 +129,7 @@ def ended(repository, monkeypatch):
         outcomes = []
         trying = threading.Thread(target=lambda: outcomes.append(crew._done(asked)), daemon=True)
         trying.start()
-        trying.join(30)
+        trying.join(20)
         assert outcomes and crew.waiting == {}
         return outcomes[0]
 
