@@ -59,6 +59,18 @@ WRONG = {
         "        if not its_own and",
         "        if its_own and",
     ),
+    "room is asked for as if there were one slot": (
+        "test_looks.py",
+        "runner/task.py",
+        'slots = max(1, wish["slots"].get(dask_worker.address, 0))',
+        "slots = 1",
+    ),
+    "each worker has its machine for itself": (
+        "test_looks.py",
+        "runner/cluster.py",
+        'for other, its in told.items() if its["host"] == each["host"])',
+        "for other, its in told.items() if other == address)",
+    ),
     "the processes of an attempt have no mark": (
         "test_left_behind.py",
         "runner/attempt.py",

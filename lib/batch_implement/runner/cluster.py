@@ -30,7 +30,7 @@ from ..checks.doctor import BAD, GOOD
 from ..errors import BatchError, Refused
 from ..model import key
 from ..paths import Project
-from . import hosts, logs, scheduler, task, worktrees
+from . import ground, hosts, logs, scheduler, task, worktrees
 from . import job as jobs
 from .job import COMPLETED, LOST, Job, Outcome
 from .options import Options
@@ -59,6 +59,7 @@ class Crew:
         self.own: Any = None
         self.client: Any = None
         self.places: Dict[str, str] = {}
+        self.on_machine: Dict[str, int] = {}  # worker's address -> the slots of all workers on its machine
         self.lock, self.pushing, self.gone = threading.Lock(), threading.Lock(), threading.Event()
         self.pushed: Optional[str] = None
         self.waiting: Dict[str, Any] = {}
@@ -133,10 +134,18 @@ class Crew:
 
     def _slots(self) -> int:
         try:
-            told = self.client.scheduler_info(n_workers=-1)["workers"].values()
+            told = self.client.scheduler_info(n_workers=-1)["workers"]
         except Exception as error:  # it may go at any moment, with any of Dask's errors
             raise self._unreachable(error) from error
-        return sum(min(int(each["nthreads"]), int(each["resources"].get(task.RESOURCE, 0))) for each in told)
+        slots = {
+            address: min(int(each["nthreads"]), int(each["resources"].get(task.RESOURCE, 0)))
+            for address, each in told.items()
+        }
+        self.on_machine = {
+            address: sum(slots[other] for other, its in told.items() if its["host"] == each["host"])
+            for address, each in told.items()
+        }
+        return sum(slots.values())
 
     def _connected(self) -> Any:
         """The client once there is a scheduler; None after `patience_s` without, or when the run was stopped."""
@@ -164,7 +173,12 @@ class Crew:
         if self.slots:
             words = f"{self.address} takes {self.slots} features at a time; workers fetch from {self.remote}"
             found = [{"check": "cluster", "verdict": GOOD, "text": words}]
-        asked = json.dumps({"client": self.wish.client, "worker": self.wish.worker, "remote": self.remote})
+        head, jobs = gitrepo.head(self.project.root), self.wish.jobs or self.slots
+        slots = {address: min(jobs, number) for address, number in self.on_machine.items()}
+        asked = json.dumps({
+            "client": self.wish.client, "worker": self.wish.worker, "remote": self.remote, "slots": slots,
+            "tree_mb": ground.tree_bytes(self.project.root, head) / 1e6 if head else 0,
+        })  # fmt: skip
         mine = [__version__, ".".join(map(str, sys.version_info[:2]))]
         answers = self._asked(task.looked, asked, mine, on_error="return")
         for address, told in sorted(answers.items()):
