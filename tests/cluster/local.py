@@ -19,7 +19,10 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-LIB = Path(__file__).resolve().parents[2] / "lib"
+import batch_implement
+
+LIB = Path(batch_implement.__file__).resolve().parents[1]  # a copy with something wrong in it, in the mutations
+WAIT_S = float(os.environ.get("CLUSTER_TEST_WAIT_S", "240"))
 CONFIG = {
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s",
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "60s",
@@ -111,7 +114,7 @@ def has_remote(repository: Path, bare: Path) -> Path:
     return bare
 
 
-def until(condition: Callable[[], Any], seconds: float = 240) -> None:
+def until(condition: Callable[[], Any], seconds: float = WAIT_S) -> None:
     """Wait until that holds."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -107,7 +107,7 @@ def own_address():
 
 
 @pytest.mark.prove
-def test_an_open_scheduler_on_the_machines_own_address_is_refused_and_with_insecure_cluster_does_the_work(
+def test_an_open_scheduler_on_the_machines_own_address_works_only_with_insecure_cluster(
     cluster, repository, remote, own_address
 ):
     team = Team(repository, remote, cluster(host=own_address))

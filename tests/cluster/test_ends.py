@@ -11,10 +11,17 @@ import psutil
 import pytest
 from batch_implement.errors import Refused
 from batch_implement.runner import scheduler
-from local import until
+from local import WAIT_S, until
 from team import Team
 
 PATIENCE = {"DASK_BATCH_IMPLEMENT__PATIENCE": "6s"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(tmp_path):
+    """Clients of a test that has failed end, too."""
+    yield
+    (tmp_path / "go").touch()
 
 
 class Held:
@@ -57,7 +64,7 @@ def read_until(driver: subprocess.Popen[str], words: str) -> str:
 
 def stopped_and_taken_up(team: Team, held: Held, pids: list[int], driver: subprocess.Popen[str]) -> None:
     """A driver that was told to end at once has ended its clients, and `--resume` does what is left."""
-    out, errors = driver.communicate(timeout=300)
+    out, errors = driver.communicate(timeout=WAIT_S)
     assert driver.returncode == 1 and "Traceback" not in errors, out + errors
     assert "batchctl run --resume" in out
     until(lambda: not any(alive(pid) for pid in pids))
@@ -72,7 +79,7 @@ def stopped_and_taken_up(team: Team, held: Held, pids: list[int], driver: subpro
 @pytest.fixture
 def two_at_work(cluster, repository, remote, tmp_path):
     """A team, two features that two workers are at, the pids of their clients, and the driver."""
-    team = Team(repository, remote, cluster(workers=2))
+    team = Team(repository, remote, cluster(workers=2), environ=PATIENCE)
     held = Held(team, tmp_path, 2)
     driver = team.starts("features.txt")
     until(lambda: len(held.pids()) == 2 or driver.poll() is not None)
@@ -98,7 +105,7 @@ def test_the_first_ctrl_c_lets_the_clients_on_the_workers_go_on_and_the_second_e
 
 def given_up(team: Team, driver: subprocess.Popen[str]) -> None:
     """The driver has ended for a scheduler that does not answer, says so, and nothing is counted."""
-    out, errors = driver.communicate(timeout=300)
+    out, errors = driver.communicate(timeout=WAIT_S)
     assert driver.returncode == 1 and "Traceback" not in errors, out + errors
     state = team.state()
     assert state["status"] == "paused" and "has not answered for 6 s" in state["pause"]["reason"], state["pause"]
@@ -118,7 +125,7 @@ def is_refused(team: Team) -> None:
 
 
 @pytest.mark.prove
-def test_a_scheduler_that_is_gone_for_good_ends_the_run_with_what_to_do_next_and_resume_goes_on_with_another(
+def test_a_scheduler_that_is_gone_for_good_ends_the_run_and_resume_goes_on_with_another(
     cluster, repository, remote, tmp_path
 ):
     its = cluster()
@@ -137,7 +144,7 @@ def test_a_scheduler_that_is_gone_for_good_ends_the_run_with_what_to_do_next_and
 
 
 @pytest.mark.prove
-def test_a_scheduler_that_is_frozen_ends_the_run_in_the_same_way_and_once_it_goes_on_each_is_merged_once(
+def test_a_scheduler_that_is_frozen_ends_the_run_and_once_it_goes_on_each_is_merged_once(
     cluster, repository, remote, tmp_path
 ):
     its = cluster(workers=2)
@@ -168,7 +175,7 @@ def test_a_scheduler_that_is_frozen_for_less_than_the_patience_costs_nothing(clu
     time.sleep(20)  # several times the driver asks, and gets no answer
     its.scheduler.signal(signal.SIGCONT)
     held.go.touch()
-    out, errors = driver.communicate(timeout=300)
+    out, errors = driver.communicate(timeout=WAIT_S)
     assert driver.returncode == 0, out + errors
     assert conditions(team) == {"0": ["completed"]}
 

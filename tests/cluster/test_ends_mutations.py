@@ -91,15 +91,58 @@ WRONG = {
     ),
 }
 
+# The same for tests that have a scheduler and workers.
+CTRL_C = "test_ends.py::test_the_first_ctrl_c_lets_the_clients_on_the_workers_go_on_and_the_second_ends_them"
+GONE = "test_ends.py::test_a_scheduler_that_is_gone_for_good_ends_the_run_and_resume_goes_on_with_another"
+WRONG_IN_A_RUN = {
+    "the first Ctrl-C ends everything": (
+        CTRL_C,
+        "runner/driver.py",
+        'self.stopping = "now" if self.stopping or now else "soon"',
+        'self.stopping = "now"',
+    ),
+    "the second Ctrl-C is like the first": (
+        CTRL_C,
+        "runner/driver.py",
+        'self.stopping = "now" if self.stopping or now else "soon"',
+        'self.stopping = "now" if now else "soon"',
+    ),
+    "a client whose driver wants it no more goes on": (
+        CTRL_C,
+        "runner/task.py",
+        "            worker.stop([begun.session_id])",
+        "            pass",
+    ),
+    "a scheduler that is gone counts as the feature's fault": (
+        GONE,
+        "runner/cluster.py",
+        "_replace(kind=jobs.NEEDS_PERSON, message=why)",
+        "_replace(kind=jobs.FAILED, message=why)",
+    ),
+    "one that is gone is waited for without end": (
+        GONE,
+        "runner/cluster.py",
+        "            if left <= 0:\n                break",
+        "            if left <= 0:\n                left = 1.0",
+    ),
+    "an open scheduler is taken unasked": (
+        "test_connections.py::test_an_open_scheduler_on_the_machines_own_address_works_only_with_insecure_cluster",
+        "runner/cluster.py",
+        "        if not self.wish.insecure_cluster:",
+        "        if False:",
+    ),
+}
+
 
 @pytest.mark.prove
-@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("name", [*WRONG, *WRONG_IN_A_RUN])
 def test_the_tests_notice(name, tmp_path):
-    test, *patch = WRONG[name]
+    test, *patch = {**WRONG, **WRONG_IN_A_RUN}[name]
     lib = mutated((patch[0], patch[1], patch[2]), str(tmp_path))
     tests = Path(__file__).resolve().parents[1]
     line = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", f"pythonpath={lib} {tests}",
-            str(Path(__file__).with_name(test))]  # fmt: skip
-    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+            *(["-m", "prove"] if name in WRONG_IN_A_RUN else []),
+            str(Path(__file__).with_name(test.partition("::")[0])) + "".join(test.partition("::")[1:])]  # fmt: skip
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "CLUSTER_TEST_WAIT_S": "60"}
     tried = subprocess.run(line, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=600, check=False)
     assert tried.returncode == 1 and " failed" in tried.stdout, tried.stdout[-2000:] + tried.stderr[-500:]
