@@ -165,6 +165,27 @@ def test_a_scheduler_that_is_frozen_ends_the_run_and_once_it_goes_on_each_is_mer
 
 
 @pytest.mark.prove
+def test_at_a_frozen_scheduler_too_the_second_ctrl_c_ends_the_run(cluster, repository, remote, tmp_path):
+    its = cluster()
+    team = Team(repository, remote, its)  # its patience would be a quarter of an hour
+    held = Held(team, tmp_path, 1)
+    driver = team.starts("features.txt")
+    until(lambda: held.pids() or driver.poll() is not None)
+    its.scheduler.signal(signal.SIGSTOP)
+    driver.send_signal(signal.SIGINT)
+    read_until(driver, "Ctrl-C again")
+    driver.send_signal(signal.SIGINT)
+    out, errors = driver.communicate(timeout=WAIT_S)
+    assert driver.returncode == 1 and "Traceback" not in errors and "it was stopped" in out, out + errors
+    assert conditions(team) == {"0": ["interrupted"]}
+    its.scheduler.signal(signal.SIGCONT)
+    held.go.touch()
+    status, out, errors = team.types("--resume")
+    assert status == 0, out + errors
+    assert team.merged() == ["Add 1"]
+
+
+@pytest.mark.prove
 def test_a_scheduler_that_is_frozen_for_less_than_the_patience_costs_nothing(cluster, repository, remote, tmp_path):
     its = cluster(environ={"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "300s"})
     team = Team(repository, remote, its, environ={"DASK_BATCH_IMPLEMENT__PATIENCE": "120s"})

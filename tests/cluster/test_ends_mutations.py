@@ -59,6 +59,12 @@ WRONG = {
         "        if not its_own and",
         "        if its_own and",
     ),
+    "a client that is closed ends the run": (
+        "test_scheduler.py",
+        "runner/cluster.py",
+        "        with contextlib.suppress(Exception):\n            client.subscribe_topic",
+        "        if client:\n            client.subscribe_topic",
+    ),
     "room is asked for as if there were one slot": (
         "test_looks.py",
         "runner/task.py",

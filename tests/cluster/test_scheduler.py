@@ -160,6 +160,15 @@ def test_what_the_connection_raises_is_nobodys_fault(ended):
         assert ended(client).failure_class == job.LOST
 
 
+def test_a_client_that_was_closed_while_its_tasks_were_taken_away_does_not_end_the_run(ended):
+    class Closed(Client):
+        def subscribe_topic(self, *_):
+            raise Exception("Client is closed. Can't send subscribe-topic message.")  # as Dask does
+
+    error = distributed.client.FutureCancelledError("key", "scheduler-connection-lost")
+    assert ended(Closed(Asked(error, "cancelled"))).failure_class == job.LOST
+
+
 class Closing(Client):
     """One that is closed between the look at its status and what is asked of it."""
 

@@ -97,7 +97,7 @@ class Crew:
         except Exception as error:  # bare ones of Dask and of ssl among them
             raise self._unreachable(error) from error
         if self.batch_id:
-            client.subscribe_topic(task.topic(self.batch_id), self._heard)
+            self._listen(client)
         return client
 
     def _unreachable(self, error: Exception) -> Refused:
@@ -125,7 +125,12 @@ class Crew:
     def begin(self, batch_id: str) -> None:
         """Work for that batch."""
         self.batch_id = batch_id
-        self.client.subscribe_topic(task.topic(batch_id), self._heard)
+        self._listen(self.client)
+
+    def _listen(self, client: Any) -> None:
+        """Have workers' words of the batch come to `_heard`. One that is closed by now is made again."""
+        with contextlib.suppress(Exception):
+            client.subscribe_topic(task.topic(self.batch_id), self._heard)
 
     def _heard(self, event: Any) -> None:
         told = event[1] if isinstance(event, tuple) else event
@@ -217,7 +222,7 @@ class Crew:
             return self._without_scheduler(job) if told is None else Outcome.of(json.loads(told))
         except (futures.CancelledError, distributed().client.FutureCancelledError) as error:
             why = "the run was stopped" if self.gone.is_set() else f"the scheduler lost it ({error})"
-            client.subscribe_topic(task.topic(self.batch_id), self._heard)
+            self._listen(client)
             return jobs.broken_off(job, why, clock.now(), "stopped" if self.gone.is_set() else LOST)
         except Exception as error:  # a task can raise anything: the next is not to suffer for it
             its_own = asked is not None and asked.status in ("error", "finished")
