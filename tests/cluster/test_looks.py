@@ -56,6 +56,19 @@ def test_a_worker_that_has_all_it_needs_says_so(looked):
     assert "all" not in looked(200, worker="true")
 
 
+def test_a_worker_that_does_not_answer_is_not_told_to_be_of_another_version(repository):
+    """It was: install the same version there."""
+    crew = cluster.Crew.__new__(cluster.Crew)
+    crew.project, crew.wish, crew.address, crew.remote = Project(str(repository)), Options(), "tcp://x:1", "r"
+    crew.slots, crew.on_machine = 2, {"frozen": 1, "bare": 1}
+    answers = {"frozen": OSError("Address removed."), "bare": ModuleNotFoundError("No module named 'batch_implement'")}
+    crew.client = SimpleNamespace(run=lambda *_, **__: answers)
+    texts = {each["check"]: (each["verdict"], each["text"]) for each in crew.look()}
+    verdict, text = texts["worker frozen: connection"]
+    assert verdict == BAD and "does not answer (Address removed.)" in text and "version" not in text
+    assert "Install the same version" in texts["worker bare: package"][1]
+
+
 @pytest.mark.parametrize(
     ("jobs", "told"), [(None, {"a": 4, "b": 4, "c": 1, "d": 0}), (2, {"a": 2, "b": 2, "c": 1, "d": 0})]
 )

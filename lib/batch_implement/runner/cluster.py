@@ -187,7 +187,10 @@ class Crew:
         mine = [__version__, ".".join(map(str, sys.version_info[:2]))]
         answers = self._asked(task.looked, asked, mine, on_error="return")
         for address, told in sorted(answers.items()):
-            if isinstance(told, Exception):
+            if isinstance(told, OSError):
+                text = f"It does not answer ({told}). See that it runs; when it is gone for good, the same again does."
+                told = [("connection", BAD, text)]
+            elif isinstance(told, Exception):
                 told = [("package", BAD, f"It cannot run batch-implement: {told}. Install the same version there.")]
             found += [{"check": f"worker {address}: {name}", "verdict": verdict, "text": text}
                       for name, verdict, text in told]  # fmt: skip
