@@ -20,8 +20,14 @@ WRONG = {
     "a connection that comes too late stays": (
         "test_scheduler.py",
         "runner/scheduler.py",
-        "            client.close(timeout=ANSWER_S)",
+        "            too_late(brought)",
         "            pass",
+    ),
+    "a question before the night waits for ever": (
+        "test_scheduler.py",
+        "runner/scheduler.py",
+        "            if not hearing.goes_on(client):",
+        "            if not client:",
     ),
     "nobody asks a scheduler that is silent": (
         "test_scheduler.py",

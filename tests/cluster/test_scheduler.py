@@ -113,6 +113,37 @@ def test_a_scheduler_is_asked_now_and_then_and_one_that_does_not_answer_is_given
     assert hearing.goes_on(client)
 
 
+def came_of(client, call):
+    """What a call through that client has brought, or raised."""
+    came = []
+
+    def ask():
+        try:
+            came.append(scheduler.asked(client, call))
+        except Exception as error:
+            came.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(20)
+    assert came, "it waits for ever"
+    return came[0]
+
+
+def test_a_question_before_the_night_ends_when_the_scheduler_falls_silent_and_takes_the_time_it_needs(monkeypatch):
+    monkeypatch.setattr(scheduler, "LOOK_S", 0.05)
+    monkeypatch.setattr(scheduler, "ANSWER_S", 0.5)
+    error = came_of(Client(alive=False), threading.Event().wait)
+    assert isinstance(error, TimeoutError) and "has not answered for 0.5 s" in str(error)
+    assert came_of(Client(), lambda: time.sleep(1.5) or "told") == "told"
+
+    def raises():
+        time.sleep(0.2)
+        raise TimeoutError("of its own")
+
+    assert str(came_of(Client(), raises)) == "of its own"
+
+
 @pytest.fixture
 def ended(repository, monkeypatch):
     """`ended(client)`: the outcome of an attempt by that client."""

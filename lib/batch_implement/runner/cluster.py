@@ -111,7 +111,7 @@ class Crew:
     def _asked(self, *what: Any, **how: Any) -> Any:
         """What each worker answers to that call, by its address."""
         try:
-            return self.client.run(*what, **how)
+            return scheduler.asked(self.client, lambda: self.client.run(*what, **how))
         except Exception as error:  # whatever a worker raises comes out here
             raise self._unreachable(error) from error
 
@@ -139,7 +139,7 @@ class Crew:
 
     def _slots(self) -> int:
         try:
-            told = self.client.scheduler_info(n_workers=-1)["workers"]
+            told = scheduler.asked(self.client, lambda: self.client.scheduler_info(n_workers=-1))["workers"]
         except Exception as error:  # it may go at any moment, with any of Dask's errors
             raise self._unreachable(error) from error
         slots = {

@@ -4,6 +4,7 @@
     of_file(path)               the address in a file that `dask scheduler --scheduler-file PATH` wrote
     patience_s()                for how long a run waits for one that is gone
     connected(address, timeout_s)       a client of it
+    asked(client, call)                 what a call through it brings
     hearing = Hearing(patience_s)
     hearing.goes_on(client)     whether it has answered within that time
 
@@ -17,7 +18,7 @@ import json
 import threading
 import time
 from concurrent import futures
-from typing import Any
+from typing import Any, Callable
 
 from ..errors import Refused
 
@@ -68,28 +69,52 @@ def connected(address: str, timeout_s: float) -> Any:
     """A client of that scheduler. Raises what Dask does, and TimeoutError when nothing has come of it in that time:
     where somebody takes the connection and then says nothing, as one that is frozen does, Dask waits for ever.
     """
-    answer: futures.Future[Any] = futures.Future()
     make = distributed().Client
-
-    def connect() -> None:
-        try:
-            client = make(address, timeout=timeout_s, set_as_default=False, name="batch-implement")
-        except BaseException as error:
-            if answer.set_running_or_notify_cancel():
-                answer.set_exception(error)
-            return
-        if answer.set_running_or_notify_cancel():
-            answer.set_result(client)
-        else:  # it answers after all, but nobody waits for it any more
-            client.close(timeout=ANSWER_S)
-
-    threading.Thread(target=connect, daemon=True).start()
+    answer = _begun(
+        lambda: make(address, timeout=timeout_s, set_as_default=False, name="batch-implement"),
+        lambda client: client.close(timeout=ANSWER_S),
+    )
     try:
         return answer.result(timeout_s + LOOK_S)
     except futures.TimeoutError:
         if answer.cancel():
             raise TimeoutError(f"it takes connections, and has said nothing for {timeout_s:.0f} s") from None
         return answer.result()
+
+
+def asked(client: Any, call: Callable[[], Any]) -> Any:
+    """What a call brings that goes through the scheduler of that client, as long as that takes. Raises what the call
+    does, and TimeoutError when the scheduler itself falls silent meanwhile.
+    """
+    hearing, answer = Hearing(ANSWER_S), _begun(call, lambda _: None)
+    while True:
+        try:
+            return answer.result(LOOK_S)
+        except futures.TimeoutError:
+            if answer.done():
+                return answer.result()  # this is where a TimeoutError of the call's own comes out
+            if not hearing.goes_on(client):
+                raise TimeoutError(f"it has not answered for {ANSWER_S} s") from None
+
+
+def _begun(call: Callable[[], Any], too_late: Callable[[Any], object]) -> futures.Future[Any]:
+    """What a call is going to bring. `too_late` gets it when the future was cancelled meanwhile."""
+    answer: futures.Future[Any] = futures.Future()
+
+    def do() -> None:
+        try:
+            brought = call()
+        except BaseException as error:
+            if answer.set_running_or_notify_cancel():
+                answer.set_exception(error)
+            return
+        if answer.set_running_or_notify_cancel():
+            answer.set_result(brought)
+        else:
+            too_late(brought)
+
+    threading.Thread(target=do, daemon=True).start()
+    return answer
 
 
 class Hearing:
