@@ -80,8 +80,8 @@ WRONG = {
     "each worker has its machine for itself": (
         "test_looks.py",
         "runner/cluster.py",
-        'for other, its in told.items() if its["host"] == each["host"])',
-        "for other, its in told.items() if other == address)",
+        'if its["host"] == each["host"]]',
+        "if other == here]",
     ),
     "the processes of an attempt have no mark": (
         "test_left_behind.py",

@@ -78,7 +78,7 @@ def test_the_workers_of_one_machine_share_it(repository, jobs, told):
             for name, (host, threads, slots) in workers.items()}  # fmt: skip
     crew = cluster.Crew.__new__(cluster.Crew)
     crew.project, crew.wish, crew.address, crew.remote = Project(str(repository)), Options(jobs=jobs), "tcp://x:1", "r"
-    crew.lock = threading.Lock()
+    crew.lock, crew.on_machine = threading.Lock(), {}
     asked = []
     crew.client = SimpleNamespace(
         scheduler_info=lambda n_workers: {"workers": info},

@@ -117,10 +117,12 @@ class Crew:
 
     def _await_worker(self) -> None:
         """Give workers that were only just started the time to find their scheduler."""
-        try:
+
+        def wait() -> None:
             self.client.wait_for_workers(1, timeout=CONNECT_S)
-        except (OSError, futures.TimeoutError):
-            pass  # that none is there is told by `look`
+
+        with contextlib.suppress(OSError, distributed().TimeoutError):  # that none is there is told by `look`
+            scheduler.asked(self.client, wait)
 
     def begin(self, batch_id: str) -> None:
         """Work for that batch."""
@@ -142,15 +144,12 @@ class Crew:
             told = scheduler.asked(self.client, lambda: self.client.scheduler_info(n_workers=-1))["workers"]
         except Exception as error:  # it may go at any moment, with any of Dask's errors
             raise self._unreachable(error) from error
-        slots = {
-            address: min(int(each["nthreads"]), int(each["resources"].get(task.RESOURCE, 0)))
-            for address, each in told.items()
-        }
-        self.on_machine = {
-            address: sum(slots[other] for other, its in told.items() if its["host"] == each["host"])
-            for address, each in told.items()
-        }
-        return sum(slots.values())
+        threads = {address: int(each["nthreads"]) for address, each in told.items()}
+        given = {address: int(each["resources"].get(task.RESOURCE, 0)) for address, each in told.items()}
+        for here, each in told.items():
+            beside = [other for other, its in told.items() if its["host"] == each["host"]]
+            self.on_machine[here] = sum(min(threads[other], given[other]) for other in beside)
+        return sum(min(threads[each], given[each]) for each in told)
 
     def _connected(self) -> Any:
         """The client once there is a scheduler; None after `patience_s` without, or when the run was stopped."""
