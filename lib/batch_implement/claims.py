@@ -3,6 +3,7 @@
     taken = Claims()
     taken.add(3, ["src/", "docs/*.md"])
     taken.holder(["src/a.py"])                3: the lowest number of those that are in the way; None when nobody is
+    beside([(0, ["src/"]), (1, ["src/a.py"])], most=5)      {0: [1], 1: [0]}: the first others that are in the way
 
 What a look costs grows with the depth of the paths, not with the number of those that have claimed any: a run asks for
 each of thousands of features beside hundreds that are under way. A pattern stands for the folder before its first `*`,
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Sequence, Tuple
+    from typing import Dict, List, Optional, Sequence, Set, Tuple
 
     Parts = Tuple[str, ...]
 
@@ -44,6 +45,36 @@ class Claims:
             above = (parts[:length] for length in range(len(parts)))
             found += [self.claimed[folder] for folder in above if folder in self.claimed]
         return min(found) if found else None
+
+
+def beside(claims: Sequence[Tuple[int, Sequence[str]]], most: int) -> Dict[int, List[int]]:
+    """For each number the first `most` of the others, in the order given, that name the same file or folder, or one
+    inside another. Numbers are given once.
+    """
+    claimed: Dict[Parts, List[int]] = {}
+    holding: Dict[Parts, List[int]] = {}
+
+    def note(known: Dict[Parts, List[int]], parts: Parts, place: int) -> None:
+        places = known.setdefault(parts, [])
+        if len(places) <= most and place not in places:  # one more than is told: the number itself is among them
+            places.append(place)
+
+    for place, (_, paths) in enumerate(claims):
+        for path in paths:
+            parts = _fixed(path)
+            note(claimed, parts, place)
+            for length in range(len(parts) + 1):
+                note(holding, parts[:length], place)
+    told: Dict[int, List[int]] = {}
+    for place, (number, paths) in enumerate(claims):
+        found: Set[int] = set()
+        for path in paths:
+            parts = _fixed(path)
+            found.update(holding.get(parts, ()))
+            for length in range(len(parts)):
+                found.update(claimed.get(parts[:length], ()))
+        told[number] = [claims[other][0] for other in sorted(found - {place})[:most]]
+    return told
 
 
 def overlap(first: Sequence[str], second: Sequence[str]) -> bool:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import signal
+import socket
 import subprocess
 
+import psutil
 import pytest
+from batch_implement import arguments
+from batch_implement.runner import options
+from driven import driven
 from team import Team
 
 
@@ -72,3 +78,48 @@ def test_an_open_scheduler_on_an_address_that_others_reach_is_refused_before_any
     status, _, errors = team.types("features.txt")
     assert status == 1 and "--insecure-cluster" in errors and "cluster.invalid" in errors
     assert not (repository / ".claude" / "batch_state.json").exists()
+
+
+def test_that_a_cluster_may_be_open_is_kept_for_that_one_and_for_no_other():
+    """A run that went on with another cluster took that unencrypted, too, unasked."""
+    state = driven(1)
+    words = ["run", "f.txt", "--cluster", "tcp://one:8786", "--insecure-cluster"]
+    state["run"]["options"] = options.as_kept(options.of(arguments.read_verb(words), "/p"))
+
+    def taken_up(*more: str) -> bool:
+        given = options.of(arguments.read_verb(["run", "--resume", *more]), "/p")
+        return bool(options.from_kept(state, given, "/p").insecure_cluster)
+
+    assert taken_up() and taken_up("--cluster", "tcp://one:8786")
+    assert not taken_up("--cluster", "tcp://two:8786")
+    assert taken_up("--cluster", "tcp://two:8786", "--insecure-cluster")
+
+
+@pytest.fixture
+def own_address():
+    """An address of this machine that is not loopback; what is sent there from here does not leave the machine."""
+    for name, addresses in psutil.net_if_addrs().items():
+        for each in addresses:
+            usable = each.family == socket.AF_INET and not ipaddress.ip_address(each.address).is_loopback
+            if usable and psutil.net_if_stats()[name].isup:
+                return each.address
+    pytest.skip("this machine has no address but loopback")
+
+
+@pytest.mark.prove
+def test_an_open_scheduler_on_the_machines_own_address_works_only_with_insecure_cluster(
+    cluster, repository, remote, own_address
+):
+    team = Team(repository, remote, cluster(host=own_address))
+    assert own_address in team.where
+    team.lists("feature 1", "feature 2 (after: 1)")
+    log = team.its.scheduler.folder / "log"
+    status, out, errors = team.types("features.txt")
+    assert status == 1 and "--insecure-cluster" in errors and own_address in errors, out + errors
+    assert "Traceback" not in errors and not (repository / ".claude" / "batch_state.json").exists()
+    assert "Receive client connection" not in log.read_text()
+    status, out, errors = team.types("features.txt", "--insecure-cluster")
+    assert status == 0, out + errors
+    assert "Receive client connection" in log.read_text()
+    assert team.merged() == ["Add 1", "Add 2"] == team.merged(remote)
+    assert all("(worker-1)" in each["place"] for told in team.state()["run"]["clients"].values() for each in told)

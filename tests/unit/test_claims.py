@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from batch_implement.claims import Claims
+from batch_implement.claims import Claims, beside
 
 PATHS = ["a", "a/b", "a/b/c", "a/bc", "./a//b/", "a/*.py", "b", "*"]
 
@@ -28,6 +28,19 @@ def test_the_lowest_of_those_in_the_way_is_told_as_by_looking_at_each_pair():
             for path in PATHS:
                 met = [number for number, other in zip(numbers, held) if in_the_way(path, other)]
                 assert claims.holder([path]) == min(met, default=None), (held, numbers, path)
+
+
+def test_the_first_others_in_the_way_are_told_as_by_looking_at_each_pair():
+    for number, held in enumerate(itertools.islice(itertools.permutations(PATHS, 4), 0, None, 7)):
+        listed = [(10 + number, [path]) for number, path in enumerate(held)] + [(3, list(held[:2])), (5, [])]
+        most = 1 + number % 4
+        told = beside(listed, most)
+        for one, paths in listed:
+            met = [
+                other for other, theirs in listed
+                if other != one and any(in_the_way(path, each) for path in paths for each in theirs)
+            ]  # fmt: skip
+            assert told[one] == met[:most], (listed, one)
 
 
 def test_no_path_claims_nothing_and_meets_nobody():

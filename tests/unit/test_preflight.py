@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 
 import pytest
-from batch_implement import cli, runs
+from batch_implement import claims, cli, runs
 from batch_implement.checks import doctor
 from batch_implement.paths import Project
 from batch_implement.runner import ground, options, preflight, trial
@@ -533,6 +534,47 @@ def test_a_dry_run_of_a_batch_under_way_shows_what_is_left():
     assert "   1  feature 1" not in text
     assert "Side by side" not in text
     assert text.endswith("It could not start now: see what is bad above.\nNothing was written or started.")
+
+
+def test_a_dry_run_looks_at_each_feature_a_few_times_however_many_there_are(monkeypatch):
+    seen = []
+    monkeypatch.setattr(runs, "touches", lambda state, index: seen.append(index) or state["details"][str(index)])
+    for shared in (1, 50, 400):  # that many features on each path
+        state = new_batch(400)
+        state["details"] = {str(index): [f"src/m{index // shared}"] for index in range(400)}
+        seen.clear()
+        text = preflight.text(state, [], options.settled(Options(jobs=8), "/p"))
+        assert len(seen) <= 40 * 400, "the looks grow faster than the features"
+        assert ("not beside" in text) == (shared > 1)
+    assert "   9  feature 9  (not beside 1, 2, 3, 4, 5 and others)" in text
+
+
+def test_of_many_rounds_the_first_are_shown():
+    text = preflight.text(new_batch(100), [], options.settled(Options(jobs=2), "/p"))
+    (line,) = (line for line in text.split("\n") if line.startswith("Side by side"))
+    assert line.endswith(f" | {2 * preflight.MOST_ROUNDS - 1}, {2 * preflight.MOST_ROUNDS} | and so on")
+
+
+def test_rounds_are_those_that_one_gets_by_looking_at_every_feature_in_every_round():
+    chance = random.Random(7)
+    for _ in range(60):
+        number, jobs = chance.randint(1, 12), chance.randint(1, 4)
+        order = chance.sample(range(number), number)
+        needs = {order[at]: chance.sample(order[:at], chance.randint(0, min(at, 2))) for at in range(number)}
+        state = new_batch([f"f{index}" for index in range(number)], needs=needs, order=order)
+        state["details"] = {
+            str(index): {"touches": chance.sample(["a", "a/b", "c"], 1)} for index in range(0, number, 2)
+        }
+        left, rounds = list(order), []
+        while left:
+            now = []
+            for index in left:
+                apart = all(not claims.overlap(runs.touches(state, index), runs.touches(state, other)) for other in now)
+                if len(now) < jobs and apart and not set(needs[index]) & set(left):
+                    now.append(index)
+            rounds.append(now)
+            left = [index for index in left if index not in now]
+        assert list(preflight._rounds(state, jobs)) == rounds
 
 
 def test_rounds_end_where_what_is_left_needs_what_failed():

@@ -41,7 +41,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     line = sys.stdin.buffer.readline()
     job = Job.of(json.loads(line))
-    os.environ[process.MARK] = job.worktree  # a git of ours that outlives us is found as well
+    tree = cache.tree(job)
+    os.environ[process.MARK] = tree  # a git of ours that outlives us is found as well
     threading.Thread(target=_watch, args=(stopped,), daemon=True).start()
     outcome = attempt(job, stopped)
     try:
@@ -49,7 +50,7 @@ def main() -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         return 1
-    logs.report(Project(job.worktree))
+    logs.report(Project(tree))
     return 0
 
 

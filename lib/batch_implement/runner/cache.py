@@ -1,5 +1,6 @@
 """A worker's own copy of a repository, when the batch is on another machine: nothing is shared but the remote.
 
+    tree(job)                               where its work tree is going to be
     here = brought(job)                     the repository is in the cache, the work tree is there
     verdict = settled(here, job, verdict)   what was verified goes to the attempt's branch on the remote
 
@@ -56,12 +57,23 @@ def folder(environ: Mapping[str, str]) -> str:
     return environ.get("BATCHCTL_CACHE") or os.path.join(base, "batch-implement")
 
 
+def tree(job: Job) -> str:
+    """The work tree of a job on this machine: for one that comes from another, in the cache."""
+    if not job.remote:
+        return job.worktree
+    return os.path.join(_top(job), "worktrees", job.batch_id, job.branch.rpartition("/")[2])
+
+
+def _top(job: Job) -> str:
+    name = f"{worktrees.slug(job.repository.rstrip('/').rpartition('/')[2])}-{_sign(job.repository)}"
+    return os.path.join(folder(os.environ), name)
+
+
 def brought(job: Job) -> Brought:
     """The job's repository and work tree on this machine, made or brought up to date. An attempt whose branch was
     pushed begins there, and its `base` is where that branch began.
     """
-    name = f"{worktrees.slug(job.repository.rstrip('/').rpartition('/')[2])}-{_sign(job.repository)}"
-    top = os.path.join(folder(os.environ), name)
+    top, place = _top(job), tree(job)
     repository = os.path.join(top, "repository.git")
     os.makedirs(top, mode=0o700, exist_ok=True)
     descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -69,16 +81,15 @@ def brought(job: Job) -> Brought:
         with lock.held(descriptor, top, FETCH_S):
             if not os.path.isdir(repository):
                 gitrepo.ask(top, "init", "--quiet", "--bare", repository)
-            tree = os.path.join(top, "worktrees", job.batch_id, job.branch.rpartition("/")[2])
-            _tidy(top, repository, tree, time.time() - KEPT_S)
+            _tidy(top, repository, place, time.time() - KEPT_S)
             pushed = _fetch(job, repository)
-            here = job._replace(repository=repository, branch=LOCAL + job.branch, worktree=tree)
+            here = job._replace(repository=repository, branch=LOCAL + job.branch, worktree=place)
             if pushed:
-                if os.path.isdir(tree) and not gitrepo.has(tree, pushed):
+                if os.path.isdir(place) and not gitrepo.has(place, pushed):
                     drop(here)
                 base = gitrepo.ask(repository, "merge-base", job.base, pushed).stdout.strip()
                 here = here._replace(base=base)
-            worktrees.add(repository, tree, here.branch, pushed or here.base)
+            worktrees.add(repository, place, here.branch, pushed or here.base)
     finally:
         os.close(descriptor)
     return Brought(here, pushed)

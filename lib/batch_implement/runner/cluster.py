@@ -30,10 +30,11 @@ from ..checks.doctor import BAD, GOOD
 from ..errors import BatchError, Refused
 from ..model import key
 from ..paths import Project
-from . import hosts, task, worktrees
+from . import ground, hosts, logs, scheduler, task, worktrees
 from . import job as jobs
 from .job import COMPLETED, LOST, Job, Outcome
 from .options import Options
+from .scheduler import distributed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 
 HOW_TO = "start them with `--resources claude=N --nthreads N`, or give `--slots N`."
 CONNECT_S = 30
-PATIENCE = "15m"  # for a scheduler that is gone; Dask's setting `batch-implement.patience` has another
+REACH_S = 15  # a scheduler that was only just started listens by then, and one that is gone is told of
+LOOK_S = 5
 FETCH_S = 600
 MOST_DELETED = 500
 
@@ -57,12 +59,14 @@ class Crew:
         self.own: Any = None
         self.client: Any = None
         self.places: Dict[str, str] = {}
+        self.on_machine: Dict[str, int] = {}  # worker's address -> the slots of all workers on its machine
         self.lock, self.pushing, self.gone = threading.Lock(), threading.Lock(), threading.Event()
         self.pushed: Optional[str] = None
         self.waiting: Dict[str, Any] = {}
         distributed()
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its tracebacks: `_connected` tells it
-        self.patience_s = _patience_s()
+        self.patience_s = scheduler.patience_s()
+        self.hearing = scheduler.Hearing(self.patience_s)
         try:
             self.address = self._address()
             self.place = f"cluster {self.address}"
@@ -82,47 +86,53 @@ class Crew:
         if given.startswith("ssh:"):
             self.own = _over_ssh(given[4:], self.wish.slots or 1, insecure=bool(self.wish.insecure_cluster))
             return str(self.own.scheduler_address)
-        address = given if "://" in given else _of_file(given)
+        address = given if "://" in given else scheduler.of_file(given)
         if not self.wish.insecure_cluster:
             refuse_open(address)
         return address
 
-    def _client(self, timeout_s: float = CONNECT_S) -> Any:
+    def _client(self, timeout_s: float = REACH_S) -> Any:
         try:
-            client = distributed().Client(
-                self.address, timeout=timeout_s, set_as_default=False, name="batch-implement"
-            )  # fmt: skip
+            client = scheduler.connected(self.address, timeout_s)
         except Exception as error:  # bare ones of Dask and of ssl among them
             raise self._unreachable(error) from error
         if self.batch_id:
-            client.subscribe_topic(task.topic(self.batch_id), self._heard)
+            self._listen(client)
         return client
 
     def _unreachable(self, error: Exception) -> Refused:
+        why = str(error) or type(error).__name__
         return Refused(
-            f"The scheduler {self.address} cannot be reached: {error or type(error).__name__}. Is it running, and may "
-            "this machine connect to it?",
+            f"The scheduler {self.address} cannot be reached: {why}. Is it running, and may this machine "
+            "connect to it?",
             "cluster-unreachable",
         )
 
     def _asked(self, *what: Any, **how: Any) -> Any:
         """What each worker answers to that call, by its address."""
         try:
-            return self.client.run(*what, **how)
+            return scheduler.asked(self.client, lambda: self.client.run(*what, **how))
         except Exception as error:  # whatever a worker raises comes out here
             raise self._unreachable(error) from error
 
     def _await_worker(self) -> None:
         """Give workers that were only just started the time to find their scheduler."""
-        try:
+
+        def wait() -> None:
             self.client.wait_for_workers(1, timeout=CONNECT_S)
-        except (OSError, futures.TimeoutError):
-            pass  # that none is there is told by `look`
+
+        with contextlib.suppress(OSError, distributed().TimeoutError):  # that none is there is told by `look`
+            scheduler.asked(self.client, wait)
 
     def begin(self, batch_id: str) -> None:
         """Work for that batch."""
         self.batch_id = batch_id
-        self.client.subscribe_topic(task.topic(batch_id), self._heard)
+        self._listen(self.client)
+
+    def _listen(self, client: Any) -> None:
+        """Have workers' words of the batch come to `_heard`. One that is closed by now is made again."""
+        with contextlib.suppress(Exception):
+            client.subscribe_topic(task.topic(self.batch_id), self._heard)
 
     def _heard(self, event: Any) -> None:
         told = event[1] if isinstance(event, tuple) else event
@@ -131,10 +141,15 @@ class Crew:
 
     def _slots(self) -> int:
         try:
-            told = self.client.scheduler_info(n_workers=-1)["workers"].values()
+            told = scheduler.asked(self.client, lambda: self.client.scheduler_info(n_workers=-1))["workers"]
         except Exception as error:  # it may go at any moment, with any of Dask's errors
             raise self._unreachable(error) from error
-        return sum(min(int(each["nthreads"]), int(each["resources"].get(task.RESOURCE, 0))) for each in told)
+        threads = {address: int(each["nthreads"]) for address, each in told.items()}
+        given = {address: int(each["resources"].get(task.RESOURCE, 0)) for address, each in told.items()}
+        for here, each in told.items():
+            beside = [other for other, its in told.items() if its["host"] == each["host"]]
+            self.on_machine[here] = sum(min(threads[other], given[other]) for other in beside)
+        return sum(min(threads[each], given[each]) for each in told)
 
     def _connected(self) -> Any:
         """The client once there is a scheduler; None after `patience_s` without, or when the run was stopped."""
@@ -148,7 +163,7 @@ class Crew:
             if self.lock.acquire(timeout=min(left, 0.5)):  # one of all that wait tries, and none beyond its time
                 try:
                     if self.client.status in ("closed", "closing"):
-                        self.client = self._client(min(CONNECT_S, left))
+                        self.client = self._client(min(REACH_S, left))
                 except Refused:
                     pass
                 finally:
@@ -162,11 +177,19 @@ class Crew:
         if self.slots:
             words = f"{self.address} takes {self.slots} features at a time; workers fetch from {self.remote}"
             found = [{"check": "cluster", "verdict": GOOD, "text": words}]
-        asked = json.dumps({"client": self.wish.client, "worker": self.wish.worker, "remote": self.remote})
+        head, jobs = gitrepo.head(self.project.root), self.wish.jobs or self.slots
+        slots = {address: min(jobs, number) for address, number in self.on_machine.items()}
+        asked = json.dumps({
+            "client": self.wish.client, "worker": self.wish.worker, "remote": self.remote, "slots": slots,
+            "tree_mb": ground.tree_bytes(self.project.root, head) / 1e6 if head else 0,
+        })  # fmt: skip
         mine = [__version__, ".".join(map(str, sys.version_info[:2]))]
         answers = self._asked(task.looked, asked, mine, on_error="return")
         for address, told in sorted(answers.items()):
-            if isinstance(told, Exception):
+            if isinstance(told, OSError):
+                text = f"It does not answer ({told}). See that it runs; when it is gone for good, the same again does."
+                told = [("connection", BAD, text)]
+            elif isinstance(told, Exception):
                 told = [("package", BAD, f"It cannot run batch-implement: {told}. Install the same version there.")]
             found += [{"check": f"worker {address}: {name}", "verdict": verdict, "text": text}
                       for name, verdict, text in told]  # fmt: skip
@@ -186,32 +209,53 @@ class Crew:
         return self._kept(job, outcome)
 
     def _done(self, job: Job) -> Outcome:
-        client = self._connected()
+        client, asked = self._connected(), None
         if client is None:
-            if self.gone.is_set():
-                return jobs.broken_off(job, "the run was stopped", clock.now(), "stopped")
-            why = (
-                f"The scheduler {self.address} has not answered for {self.patience_s:.0f} s. See that it runs; "
-                "`batchctl run --resume` goes on."
-            )
-            return jobs.broken_off(job, why, clock.now(), "setup")._replace(kind=jobs.NEEDS_PERSON, message=why)
+            return self._without_scheduler(job)
         data = json.dumps(job._asdict()).encode()
+        if not self.waiting:
+            self.hearing.begins()
         try:
             asked = client.submit(
                 task.do, data, key=f"batch-{job.session_id}", pure=False, retries=0, resources={task.RESOURCE: 1}
             )
             self.waiting[job.session_id] = asked
-            return Outcome.of(json.loads(asked.result()))
-        except (futures.CancelledError, _cancelled()) as error:
+            told = self._told(client, asked)
+            return self._without_scheduler(job) if told is None else Outcome.of(json.loads(told))
+        except (futures.CancelledError, distributed().client.FutureCancelledError) as error:
             why = "the run was stopped" if self.gone.is_set() else f"the scheduler lost it ({error})"
-            client.subscribe_topic(task.topic(self.batch_id), self._heard)
+            self._listen(client)
             return jobs.broken_off(job, why, clock.now(), "stopped" if self.gone.is_set() else LOST)
-        except distributed().KilledWorker as error:
-            return jobs.broken_off(job, str(error), clock.now())  # several workers died of it: that is counted
-        except (OSError, RuntimeError) as error:
-            return jobs.broken_off(job, str(error), clock.now(), LOST)
+        except Exception as error:  # a task can raise anything: the next is not to suffer for it
+            its_own = asked is not None and asked.status in ("error", "finished")
+            if not its_own and (isinstance(error, (OSError, RuntimeError)) or client.status != "running"):
+                return jobs.broken_off(job, str(error), clock.now(), LOST)
+            return jobs.broken_off(job, f"its task ended with {type(error).__name__}: {error}", clock.now())
         finally:
             self.waiting.pop(job.session_id, None)
+
+    def _without_scheduler(self, job: Job) -> Outcome:
+        if self.gone.is_set():
+            return jobs.broken_off(job, "the run was stopped", clock.now(), "stopped")
+        why = (
+            f"The scheduler {self.address} has not answered for {self.patience_s:.0f} s. See that it runs; "
+            "`batchctl run --resume` goes on."
+        )
+        return jobs.broken_off(job, why, clock.now(), "setup")._replace(kind=jobs.NEEDS_PERSON, message=why)
+
+    def _told(self, client: Any, asked: Any) -> Optional[bytes]:
+        """What the task brings back. None when the scheduler has not answered for `patience_s`: one that is frozen
+        keeps its connections.
+        """
+        while not asked.done():
+            try:
+                return bytes(asked.result(timeout=LOOK_S))
+            except distributed().TimeoutError:
+                if client.status in ("closed", "closing"):
+                    raise ConnectionError("the connection to the scheduler was closed") from None
+                if not asked.done() and not self.hearing.goes_on(client):
+                    return None
+        return bytes(asked.result())  # this is where a TimeoutError of the task's own comes out
 
     def _push(self, base: str) -> None:
         """See that the commit an attempt begins at is on the remote."""
@@ -240,18 +284,7 @@ class Crew:
     def _kept(self, job: Job, outcome: Outcome) -> Outcome:
         """The outcome with the logs that came with it in a folder here."""
         name = f"{job.feature_index + 1}-{job.attempt}-{job.session_id[:8]}"
-        folder = os.path.join(jobs.log_folder(self.project, self.batch_id), name)
-        if not outcome.sent:
-            return outcome
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        for each, text in outcome.sent.items():
-            with open(os.path.join(folder, os.path.basename(each) or "log"), "w", encoding="utf-8") as file:
-                file.write(text)
-        evidence = outcome.evidence
-        if (evidence.get("verify") or {}).get("log"):
-            here = os.path.join(folder, os.path.basename(evidence["verify"]["log"]))
-            evidence = {**evidence, "verify": {**evidence["verify"], "log": here}}
-        return outcome._replace(log=folder, sent={}, evidence=evidence)
+        return logs.keep(outcome, os.path.join(jobs.log_folder(self.project, self.batch_id), name))
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -294,47 +327,6 @@ def _merged(state: State) -> List[str]:
 
 
 # -- where it is ------------------------------------------------------------------------------------------------------
-
-
-def distributed() -> Any:
-    """dask.distributed; Refused with how to get it."""
-    try:
-        import distributed as package
-    except ImportError as error:
-        raise Refused(
-            "--cluster needs dask.distributed, which this Python has not. `pip install 'batch-implement[cluster]'`, or "
-            "`pip install distributed` where batch-implement is a checkout; docs/cluster.md tells the rest.",
-            "cluster-setup",
-        ) from error
-    return package
-
-
-def _patience_s() -> float:
-    """Seconds for which a run waits for a scheduler that is gone. Refused for a setting that is no time."""
-    import dask
-
-    told = dask.config.get("batch-implement.patience", PATIENCE)
-    try:
-        return float(dask.utils.parse_timedelta(told))
-    except (ValueError, KeyError, TypeError) as error:
-        raise Refused(
-            f"Dask's setting batch-implement.patience is {told!r}; it is a time such as `15m` or `90s`.",
-            "cluster-setup",
-        ) from error
-
-
-def _cancelled() -> Any:
-    return distributed().client.FutureCancelledError
-
-
-def _of_file(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return str(json.load(file)["address"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Refused(
-            f"{path} is no scheduler file of Dask (`dask scheduler --scheduler-file PATH` writes one).", "cluster-setup"
-        ) from error
 
 
 def refuse_open(address: str) -> None:

@@ -114,7 +114,8 @@ def _night(
     end.
     """
     jobs = wish.jobs or (crew.slots if crew else 1)
-    kept = {**options.as_kept(wish), "remote": crew.remote if crew else None}
+    on = {"remote": crew.remote, "scheduler": crew.address} if crew else {"remote": None, "scheduler": None}
+    kept = {**options.as_kept(wish), **on}
     asked = takeover.Wish(jobs, wish.worktrees or f"{project.root}.worktrees", kept, options.budgets(wish))
     state = takeover.begin(project, asked, clock.now())
     if crew:

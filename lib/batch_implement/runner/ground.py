@@ -145,7 +145,13 @@ def _existing(place: str) -> str:
 
 def disk(root: str, commit: str, worktrees: str, jobs: int) -> Found:
     """Whether there is room for the work trees of `jobs` clients, or for a single one."""
-    tree_mb = tree_bytes(root, commit) / 1e6
+    yield from room(tree_bytes(root, commit) / 1e6, worktrees, jobs, "--jobs", "give another place: `--worktrees DIR`")
+
+
+def room(tree_mb: float, worktrees: str, jobs: int, option: str, elsewhere: str) -> Found:
+    """The same for trees of that size. `option` sets how many clients there are, `elsewhere` says how another place is
+    taken.
+    """
     needed = tree_mb * jobs * TREE_TIMES + SPARE_MB
     above = _existing(os.path.realpath(worktrees))
     free = shutil.disk_usage(above).free / 1e6
@@ -154,8 +160,8 @@ def disk(root: str, commit: str, worktrees: str, jobs: int) -> Found:
         f"with builds, may take {_size(needed)}"
     )
     if free < needed:
-        fewer = " take fewer --jobs," if jobs > 1 else ""
-        yield BAD, f"Too little room: {said}. Make room,{fewer} or give another place: `--worktrees DIR`."
+        fewer = f" take fewer {option}," if jobs > 1 else ""
+        yield BAD, f"Too little room: {said}. Make room,{fewer} or {elsewhere}."
     else:
         yield GOOD, said
 
@@ -173,8 +179,8 @@ def _sizes(root: str, commit: str) -> List[str]:
     return [entry.split()[3] for entry in listed.split("\0") if entry]
 
 
-def memory(jobs: int) -> Found:
-    """Whether there is memory for `jobs` clients, where the system tells it."""
+def memory(jobs: int, option: str = "--jobs") -> Found:
+    """Whether there is memory for `jobs` clients, where the system tells it. `option` sets how many there are."""
     free = available_mb()
     if free is None:
         yield GOOD, f"this system does not tell how much memory is free; a client may take {_size(CLIENT_MB)}"
@@ -185,7 +191,7 @@ def memory(jobs: int) -> Found:
     if free < CLIENT_MB:
         yield BAD, f"Too little memory for even one client: {said}. End something, or use a larger machine."
     elif free < needed:
-        yield LOOK, f"{said}: take fewer --jobs ({max(1, int(free // CLIENT_MB))} would fit), or end something."
+        yield LOOK, f"{said}: take fewer {option} ({max(1, int(free // CLIENT_MB))} would fit), or end something."
     else:
         yield GOOD, said
 

@@ -20,6 +20,10 @@ from .. import clock
 from ..paths import Project
 from .stream import Stream
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .job import Outcome
+
 MOST_BYTES = 2_000_000  # of each log that is brought away
 LONGEST_END = 4000
 REPORTED = "reported"
@@ -84,6 +88,23 @@ def bring(folder: str, to: str, verify_log: Optional[str]) -> Optional[str]:
         if path == verify_log:
             moved = target
     return moved
+
+
+def keep(outcome: Outcome, folder: str) -> Outcome:
+    """Write the logs that came with an outcome from another machine into the folder: the outcome that names them there.
+    One without any is as it was.
+    """
+    if not outcome.sent:
+        return outcome
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    for each, text in outcome.sent.items():
+        with open(os.path.join(folder, os.path.basename(each) or "log"), "w", encoding="utf-8") as file:
+            file.write(text)
+    evidence = outcome.evidence
+    if (evidence.get("verify") or {}).get("log"):
+        here = os.path.join(folder, os.path.basename(evidence["verify"]["log"]))
+        evidence = {**evidence, "verify": {**evidence["verify"], "log": here}}
+    return outcome._replace(log=folder, sent={}, evidence=evidence)
 
 
 def unreported(project: Project) -> Dict[str, Any]:

@@ -136,6 +136,8 @@ def from_kept(state: Dict[str, Any], given: Options, root: str) -> Options:
         kept.update(dict.fromkeys(_OF_THE_CLIENT))
     elif any(name in typed for name in _OF_THE_CLIENT):
         kept["worker"] = None
+    if typed.get("cluster") not in (None, kept.get("cluster")):
+        kept["insecure_cluster"] = None  # that was said of another one
     return settled(Options(**{**kept, **typed}), root)
 
 

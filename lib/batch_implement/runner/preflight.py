@@ -11,6 +11,8 @@ client only its version and its login are asked: no model turn is spent, and not
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import os
 import shlex
 import shutil
@@ -42,6 +44,8 @@ ASK_CLIENT_S = 30
 MAY_PUSH = ("ADMIN", "MAINTAIN", "WRITE")
 LONGEST_TEXT = 100
 LONGEST_RULE = 60
+MOST_BESIDE = 5
+MOST_ROUNDS = 30
 
 
 def check(project: Project, state: State, wish: Options, environ: Mapping[str, str], plugin: str) -> Checks:
@@ -257,17 +261,19 @@ def _remote(root: str, base: str, branch: str) -> Found:
 
 def text(state: State, found: Sequence[Mapping[str, str]], wish: Options) -> str:
     """What was found, and what a run would do: order, dependencies, what runs side by side, limits."""
-    rounds = list(_rounds(state, wish.jobs or 1))
+    left = _left(state)
+    rounds = list(itertools.islice(_rounds(state, wish.jobs or 1), MOST_ROUNDS + 1))
     lines = [*doctor.lines(found), ""]
-    number = sum(map(len, rounds))
     lines.append(
-        f"Batch {state['batch_id']}: {number} of {state['total_features']} features to do, up to {wish.jobs or 1} at a "
-        "time."
+        f"Batch {state['batch_id']}: {len(left)} of {state['total_features']} features to do, up to {wish.jobs or 1} "
+        "at a time."
     )
-    lines += [f"{index + 1:>4}  {_told(state, index)}" for index in _left(state)]
+    beside = claims.beside([(index, runs.touches(state, index)) for index in left], MOST_BESIDE + 1)
+    lines += [f"{index + 1:>4}  {_told(state, index, beside[index])}" for index in left]
     if any(len(indices) > 1 for indices in rounds):
-        told = " | ".join(", ".join(str(index + 1) for index in indices) for indices in rounds)
-        lines.append(f"Side by side, if all took equally long: {told}")
+        told = " | ".join(", ".join(str(index + 1) for index in indices) for indices in rounds[:MOST_ROUNDS])
+        more = " | and so on" if len(rounds) > MOST_ROUNDS else ""
+        lines.append(f"Side by side, if all took equally long: {told}{more}")
     branch = worktrees.merged_branch(state["batch_id"])
     lines.append(f"Limits: {'; '.join([*_said_limits(wish), *_retries(state)])}.")
     worker = (
@@ -289,40 +295,55 @@ def _left(state: State) -> List[int]:
     """Indices of the features that are to be done, in order; one that a dead run had under way is one of them."""
     freed = runs.release(state)
     active = model.active_index(freed)
-    return [index for index in model.in_order(freed) if index in {*model.pending(freed), active}]
+    to_do = {*model.pending(freed), active}
+    return [index for index in model.in_order(freed) if index in to_do]
 
 
-def _told(state: State, index: int) -> str:
+def _told(state: State, index: int, beside: List[int]) -> str:
+    """A feature on one line; `beside` are the first others that it is not done beside."""
     words = listing.clean(state["features"][index])
     needs = state["feature_dependencies"].get(key(index), ())
     notes = [f"after {', '.join(str(need + 1) for need in sorted(needs))}"] if needs else []
-    beside = [
-        other + 1
-        for other in _left(state)
-        if other != index and claims.overlap(runs.touches(state, index), runs.touches(state, other))
-    ]
-    notes += (
-        [f"not beside {', '.join(map(str, beside[:5]))}{' and others' if len(beside) > 5 else ''}"] if beside else []
-    )
+    if beside:
+        numbers = ", ".join(str(other + 1) for other in beside[:MOST_BESIDE])
+        notes.append(f"not beside {numbers}{' and others' if len(beside) > MOST_BESIDE else ''}")
     cut = words if len(words) <= LONGEST_TEXT else f"{words[:LONGEST_TEXT]}..."
     return f"{cut}  ({'; '.join(notes)})" if notes else cut
 
 
 def _rounds(state: State, jobs: int) -> Iterator[List[int]]:
-    """The features that would run side by side, round by round, if each took as long as any other."""
+    """The features that would run side by side, round by round, if each took as long as any other. What needs
+    something that was not completed is in none.
+    """
     done: Set[int] = set(state["completed_features"])
     left = _left(state)
-    while left:
+    place = {index: number for number, index in enumerate(left)}
+    missing: Dict[int, Set[int]] = {}
+    needed: Dict[int, List[int]] = {}
+    for index in left:
+        missing[index] = {need for need in state["feature_dependencies"].get(key(index), ()) if need not in done}
+        for need in missing[index]:
+            needed.setdefault(need, []).append(index)
+    ready = [place[index] for index in left if not missing[index]]
+    while ready:
         now: List[int] = []
-        for index in left:
-            apart = not any(claims.overlap(runs.touches(state, index), runs.touches(state, other)) for other in now)
-            if len(now) < jobs and apart and done.issuperset(state["feature_dependencies"].get(key(index), ())):
+        taken, apart = claims.Claims(), []
+        while ready and len(now) < jobs:
+            index = left[heapq.heappop(ready)]
+            paths = runs.touches(state, index)
+            if taken.holder(paths) is None:
+                taken.add(index, paths)
                 now.append(index)
-        if not now:
-            return  # what is left needs what was not completed
+            else:
+                apart.append(place[index])
         yield now
-        done.update(now)
-        left = [index for index in left if index not in now]
+        for index in now:
+            for other in needed.get(index, ()):
+                missing[other].discard(index)
+                if not missing[other]:
+                    apart.append(place[other])
+        for number in apart:
+            heapq.heappush(ready, number)
 
 
 def _retries(state: State) -> List[str]:

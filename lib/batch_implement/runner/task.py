@@ -18,11 +18,10 @@ from typing import Any, Callable, Iterable, Iterator, List, Tuple
 from .. import __version__, gitrepo, process
 from ..checks import doctor
 from ..checks.doctor import BAD, GOOD, LOOK
-from . import cache, preflight, worker
+from . import cache, ground, preflight, worker
 from .job import Job
 
 RESOURCE = "claude"
-LEAST_FREE_GB = 2.0
 LOOK_S = 2.0
 
 
@@ -51,9 +50,10 @@ def do(data: bytes) -> bytes:
     return json.dumps(outcome._replace(session_id=job.session_id, place=place)._asdict()).encode()
 
 
-def looked(asked: str, versions: List[str]) -> List[Tuple[str, str, str]]:
-    """On a worker: (what was looked at, verdict, text) of what an attempt needs there. Nothing is changed but that the
-    cache's folder is made.
+def looked(asked: str, versions: List[str], dask_worker: Any) -> List[Tuple[str, str, str]]:
+    """On a worker: (what was looked at, verdict, text) of what attempts need there. Nothing is changed but that the
+    cache's folder is made. `asked` is JSON: `{client, worker, remote}` as the driver has them, `tree_mb` of a work
+    tree, and `slots`: address of a worker -> the slots of all workers on its machine, which share room and memory.
     """
     wish = json.loads(asked)
     top = cache.folder(os.environ)
@@ -65,20 +65,23 @@ def looked(asked: str, versions: List[str]) -> List[Tuple[str, str, str]]:
         found.append(("package", BAD, text))
     if mine[1] != versions[1]:
         found.append(("python", LOOK, f"Python {mine[1]} here, {versions[1]} at the driver: Dask wants them alike."))
-    free = shutil.disk_usage(top).free / 1e9
-    if free < LEAST_FREE_GB:
-        text = f"{free:.1f} GB free at {top}. Make room, or set BATCHCTL_CACHE to another folder."
-        found.append(("disk", BAD, text))
-    answers: List[Tuple[str, Callable[[], Iterable[Tuple[str, str]]]]] = [("remote", lambda: _remote(wish["remote"]))]
+    slots = max(1, wish["slots"].get(dask_worker.address, 0))
+    elsewhere = "set BATCHCTL_CACHE to another folder where the worker is started"
+    answers: List[Tuple[str, Callable[[], Iterable[Tuple[str, str]]]]] = [
+        ("remote", lambda: _remote(wish["remote"])),
+        ("disk", lambda: ground.room(wish["tree_mb"], top, slots, "--slots", elsewhere)),
+    ]
     if wish["worker"] is None:
         program = shutil.which(wish["client"] or "claude")
         answers += [
             ("client", lambda: doctor.client(program)),
             ("login", lambda: preflight.login(top, program, os.environ)),
+            ("memory", lambda: ground.memory(slots, "--slots")),
         ]
     for name, ask in answers:
         found += [(name, verdict, text) for verdict, text in ask() if verdict != GOOD]
     if not any(verdict == BAD for _, verdict, _ in found):
+        free = shutil.disk_usage(top).free / 1e9
         found.append(("all", GOOD, f"{process.host()}: Python {mine[1]}, {gitrepo.version()}, {free:.0f} GB free"))
     return found
 

@@ -16,8 +16,8 @@ import time
 from typing import Collection, Dict
 
 from .. import clock, paths
+from . import cache, worktrees
 from . import job as jobs
-from . import worktrees
 from .job import Job, Outcome
 
 ENTRY = (
@@ -49,8 +49,7 @@ def work(job: Job) -> Outcome:
     try:
         return Outcome.of(json.loads(said))
     except (ValueError, TypeError):
-        if job.worktree:
-            worktrees.end_left_behind(job.worktree)
+        worktrees.end_left_behind(cache.tree(job))
         return jobs.broken_off(job, f"it ended with {code}. {words}".strip(), clock.now())
 
 

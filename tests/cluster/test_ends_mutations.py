@@ -1,0 +1,160 @@
+"""The tests of a scheduler that is gone, of tasks that break, of what attempts leave, tried on code that is wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mutating import mutated
+
+WRONG = {
+    "a scheduler that takes the connection is waited for": (
+        "test_scheduler.py",
+        "runner/scheduler.py",
+        "answer.result(timeout_s + LOOK_S)",
+        "answer.result()",
+    ),
+    "a connection that comes too late stays": (
+        "test_scheduler.py",
+        "runner/scheduler.py",
+        "            too_late(brought)",
+        "            pass",
+    ),
+    "a question before the night waits for ever": (
+        "test_scheduler.py",
+        "runner/scheduler.py",
+        "            if not hearing.goes_on(client):",
+        "            if not client:",
+    ),
+    "nobody asks a scheduler that is silent": (
+        "test_scheduler.py",
+        "runner/cluster.py",
+        "if not asked.done() and not self.hearing.goes_on(client):",
+        "if False:",
+    ),
+    "silence counts as an answer": (
+        "test_scheduler.py",
+        "runner/scheduler.py",
+        "            return time.monotonic() - self.heard_s < self.patience_s",
+        "            return True",
+    ),
+    "a thread gives up while another asks": (
+        "test_scheduler.py",
+        "runner/scheduler.py",
+        "            return True\n",
+        "            return time.monotonic() - self.heard_s < self.patience_s\n",
+    ),
+    "what a task raises ends the run": (
+        "test_scheduler.py",
+        "runner/cluster.py",
+        "        except Exception as error:  # a task can raise anything: the next is not to suffer for it",
+        "        except OSError as error:",
+    ),
+    "what a task raises is nobody's fault": (
+        "test_scheduler.py",
+        "runner/cluster.py",
+        'asked.status in ("error", "finished")',
+        'asked.status == "finished"',
+    ),
+    "a connection that is lost is the feature's fault": (
+        "test_scheduler.py",
+        "runner/cluster.py",
+        "        if not its_own and",
+        "        if its_own and",
+    ),
+    "a client that is closed ends the run": (
+        "test_scheduler.py",
+        "runner/cluster.py",
+        "        with contextlib.suppress(Exception):\n            client.subscribe_topic",
+        "        if client:\n            client.subscribe_topic",
+    ),
+    "room is asked for as if there were one slot": (
+        "test_looks.py",
+        "runner/task.py",
+        'slots = max(1, wish["slots"].get(dask_worker.address, 0))',
+        "slots = 1",
+    ),
+    "each worker has its machine for itself": (
+        "test_looks.py",
+        "runner/cluster.py",
+        'if its["host"] == each["host"]]',
+        "if other == here]",
+    ),
+    "the processes of an attempt have no mark": (
+        "test_left_behind.py",
+        "runner/attempt.py",
+        "os.environ[process.MARK] = tree",
+        "os.environ[process.MARK] = job.worktree",
+    ),
+    "that a cost was told is noted elsewhere": (
+        "test_left_behind.py",
+        "runner/attempt.py",
+        "logs.report(Project(tree))",
+        "logs.report(Project(job.worktree))",
+    ),
+    "a client outlives the attempt": (
+        "test_left_behind.py",
+        "runner/worker.py",
+        "worktrees.end_left_behind(cache.tree(job))",
+        "pass",
+    ),
+}
+
+# The same for tests that have a scheduler and workers.
+CTRL_C = "test_ends.py::test_the_first_ctrl_c_lets_the_clients_on_the_workers_go_on_and_the_second_ends_them"
+GONE = "test_ends.py::test_a_scheduler_that_is_gone_for_good_ends_the_run_and_resume_goes_on_with_another"
+WRONG_IN_A_RUN = {
+    "the first Ctrl-C ends everything": (
+        CTRL_C,
+        "runner/driver.py",
+        'self.stopping = "now" if self.stopping or now else "soon"',
+        'self.stopping = "now"',
+    ),
+    "the second Ctrl-C is like the first": (
+        CTRL_C,
+        "runner/driver.py",
+        'self.stopping = "now" if self.stopping or now else "soon"',
+        'self.stopping = "now" if now else "soon"',
+    ),
+    "a client whose driver wants it no more goes on": (
+        CTRL_C,
+        "runner/task.py",
+        "            worker.stop([begun.session_id])",
+        "            pass",
+    ),
+    "a scheduler that is gone counts as the feature's fault": (
+        GONE,
+        "runner/cluster.py",
+        "_replace(kind=jobs.NEEDS_PERSON, message=why)",
+        "_replace(kind=jobs.FAILED, message=why)",
+    ),
+    "one that is gone is waited for without end": (
+        GONE,
+        "runner/cluster.py",
+        "            if left <= 0:\n                break",
+        "            if left <= 0:\n                left = 1.0",
+    ),
+    "an open scheduler is taken unasked": (
+        "test_connections.py::test_an_open_scheduler_on_the_machines_own_address_works_only_with_insecure_cluster",
+        "runner/cluster.py",
+        "        if not self.wish.insecure_cluster:",
+        "        if False:",
+    ),
+}
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("name", [*WRONG, *WRONG_IN_A_RUN])
+def test_the_tests_notice(name, tmp_path):
+    test, *patch = {**WRONG, **WRONG_IN_A_RUN}[name]
+    lib = mutated((patch[0], patch[1], patch[2]), str(tmp_path))
+    tests = Path(__file__).resolve().parents[1]
+    line = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", f"pythonpath={lib} {tests}",
+            *(["-m", "prove"] if name in WRONG_IN_A_RUN else []),
+            str(Path(__file__).with_name(test.partition("::")[0])) + "".join(test.partition("::")[1:])]  # fmt: skip
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "CLUSTER_TEST_WAIT_S": "60"}
+    tried = subprocess.run(line, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=600, check=False)
+    assert tried.returncode == 1 and " failed" in tried.stdout, tried.stdout[-2000:] + tried.stderr[-500:]
