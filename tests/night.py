@@ -67,7 +67,7 @@ class Night:
     ) -> State:
         """Drive the batch to its end; `during` runs beside it."""
         options = {"permission_mode": "bypassPermissions", "allow": [], "merge": False, "pr": None, "worker": None}
-        wish = takeover.Wish(jobs, f"{self.project.root}.worktrees", {**options, **self.options}, budgets or {})
+        wish = takeover.Terms(jobs, f"{self.project.root}.worktrees", {**options, **self.options}, budgets or {})
         with self._environment():
             state = takeover.begin(self.project, wish, self.clock.now())
             self.driver = Driver(

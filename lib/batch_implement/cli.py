@@ -16,7 +16,7 @@ import sys
 from . import audit, jsontext, model, paths, process, reminder
 from . import caller as callers
 from .custody import no_batch
-from .errors import BatchError, Misuse, Refused, StateUnusable
+from .errors import STILL_WORKING, BatchError, Misuse, Refused, StateUnusable
 from .store import Store
 
 TYPE_CHECKING = False
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .caller import Caller
     from .paths import Project
 
-STILL_WORKING = 4
 PLUGIN = paths.plugin()
 
 

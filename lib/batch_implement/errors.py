@@ -11,11 +11,12 @@ what the reader has to do, so that many messages share one. tests/docs/test_trou
       LockTimeout      3     another process held the lock past the deadline; `holder` says which
       NotConfirmed     3     written and visible, but the disk has not confirmed it; look before repeating
 
-Beside these `evidence.StillRunning` (4) tells that `done` has to be called again.
+Beside these `evidence.StillRunning` (STILL_WORKING) tells that `done` has to be called again.
 """
 
 from __future__ import annotations
 
+STILL_WORKING = 4  # the exit status of what goes on and is asked for again
 MORE = "More: "  # begins the line that follows a message, for a person
 
 

@@ -20,7 +20,7 @@ import subprocess
 import time
 
 from . import gitrepo, history, policies
-from .errors import BatchError, Refused, StateUnusable
+from .errors import STILL_WORKING, BatchError, Refused, StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ TIMED_OUT = 124  # as timeout(1) says it
 class StillRunning(BatchError):
     """The verify command has not ended yet; a later call joins it."""
 
-    exit_code = 4
+    exit_code = STILL_WORKING
 
 
 def take(project: Project, state: State, *, no_change: Optional[str] = None, wait_s: float = WAIT_S) -> State:

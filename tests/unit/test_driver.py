@@ -409,7 +409,7 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
 
 def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(night, repository):
     its = night(ONE_FILE, 1)
-    wish = takeover.Wish(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
+    wish = takeover.Terms(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
     takeover.begin(its.project, wish, clock.now())
     store = Store(its.project)
     other = process.new_owner("another", os.getppid(), clock.now())
@@ -421,7 +421,7 @@ def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(nigh
 
 def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one(night, repository):
     its = night(ONE_FILE, 1)
-    wish = takeover.Wish(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
+    wish = takeover.Terms(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
     begun = clock.after(clock.now(), -100)
     takeover.begin(its.project, wish, begun)
     waiting = {"since": begun, "until": clock.after(begun, 9000), "reason": "usage limit", "failure_class": "limit"}

@@ -19,8 +19,9 @@ import time
 from typing import Any, Dict, Tuple
 
 from .. import clock, failures, gitrepo, model, paths, policies, process, sessions, transitions, workerverbs
-from ..errors import MORE, BatchError
+from ..errors import MORE, STILL_WORKING, BatchError
 from ..paths import Project
+from ..reminder import counted
 from ..store import Store
 from . import cache, client, logs, worktrees
 from .client import Ended
@@ -29,9 +30,6 @@ from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_PERSON, Job, Outcome, not
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..model import State
-
-LONGEST_WORDS = 4000
-STILL_WORKING = 4
 
 
 def main() -> int:
@@ -107,16 +105,12 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
     output = logs.end_of(own)
     if here:
         verdict = cache.settled(here, asked, verdict)
-    nothing: Dict[str, Any] = {
-        "commit": None, "evidence": {}, "decisions": [], "message": "", "failure_class": "", "permanent": False,
-        "retry_after": None, "stash": None, "changed": True,
-    }  # fmt: skip
     return Outcome(
         batch_id=job.batch_id,
         feature_index=job.feature_index,
         attempt=job.attempt,
         session_id=job.session_id,
-        **{**nothing, **verdict},
+        **verdict,
         spent=spent,
         place=process.host(),
         started_at=started_at,
@@ -239,7 +233,9 @@ def _fail(project: Project, words: str, failure_class: str, *, permanent: bool =
     stash = workerverbs.set_aside(project, store.require())
     store.update(
         lambda state: (
-            transitions.fail(state, clock.now(), words[:LONGEST_WORDS], failure_class, permanent=permanent, stash=stash)
+            transitions.fail(
+                state, clock.now(), words[: workerverbs.LONGEST_WORDS], failure_class, permanent=permanent, stash=stash
+            )
             if state["active"]
             else state
         )
@@ -253,7 +249,11 @@ def _judged(project: Project, job: Job, ended: Ended, folder: str) -> Dict[str, 
     """What the attempt came to, by the batch of one and by how its client ended."""
     state = Store(project, by_model=True).settle()
     if state is None:
-        return {"kind": FAILED, "message": "The state of the attempt is gone.", "failure_class": "feature"}
+        return {
+            "kind": FAILED,
+            "message": f"The state of the attempt is gone from {project.root}: its client may have removed it.",
+            "failure_class": "feature",
+        }
     if state["active"]:
         kind, words, failure_class = _why_open(job, ended, folder)
         if kind != FAILED:
@@ -274,7 +274,7 @@ def _why_open(job: Job, ended: Ended, folder: str) -> Tuple[str, str, str]:
         return _of_a_command(ended, folder)
     result = ended.stream.result
     if result.get("subtype") == "error_max_turns":
-        return FAILED, f"It was not done within {job.limits['turns']} turns.", "turns"
+        return FAILED, f"It was not done within {counted(job.limits['turns'], 'turn')}.", "turns"
     if result.get("subtype") == "error_max_budget_usd":
         return _of_a_budget(job.limits, ended.stream.spent()["cost_usd"])
     if result and not result.get("is_error") and ended.exit_code == 0:
@@ -350,4 +350,8 @@ def _verdict(state: State, job: Job) -> Dict[str, Any]:
             "permanent": treatment == "fail" or last.get("permanent", False), "stash": last.get("stash"),
             "retry_after": last.get("retry_after"), "changed": changed, "decisions": decisions,
         }  # fmt: skip
-    return {"kind": FAILED, "message": "The feature was skipped in its own work tree.", "failure_class": "feature"}
+    return {
+        "kind": FAILED,
+        "message": f"Something skipped the feature in its own work tree, {job.worktree}.",
+        "failure_class": "feature",
+    }

@@ -30,6 +30,7 @@ from ..checks.doctor import BAD, GOOD
 from ..errors import BatchError, Refused
 from ..model import key
 from ..paths import Project
+from ..reminder import counted
 from . import ground, hosts, logs, scheduler, task, worktrees
 from . import job as jobs
 from .job import COMPLETED, LOST, Job, Outcome
@@ -175,7 +176,7 @@ class Crew:
         """What would stop the night on the cluster, in the form of `doctor.check`: each worker is asked."""
         found = [{"check": "cluster", "verdict": BAD, "text": f"No worker of {self.address} takes a feature: {HOW_TO}"}]
         if self.slots:
-            words = f"{self.address} takes {self.slots} features at a time; workers fetch from {self.remote}"
+            words = f"{self.address} takes {counted(self.slots, 'feature')} at a time; workers fetch from {self.remote}"
             found = [{"check": "cluster", "verdict": GOOD, "text": words}]
         head, jobs = gitrepo.head(self.project.root), self.wish.jobs or self.slots
         slots = {address: min(jobs, number) for address, number in self.on_machine.items()}

@@ -116,7 +116,7 @@ def _night(
     jobs = wish.jobs or (crew.slots if crew else 1)
     on = {"remote": crew.remote, "scheduler": crew.address} if crew else {"remote": None, "scheduler": None}
     kept = {**options.as_kept(wish), **on}
-    asked = takeover.Wish(jobs, wish.worktrees or f"{project.root}.worktrees", kept, options.budgets(wish))
+    asked = takeover.Terms(jobs, wish.worktrees or f"{project.root}.worktrees", kept, options.budgets(wish))
     state = takeover.begin(project, asked, clock.now())
     if crew:
         crew.begin(state["batch_id"])

@@ -1,6 +1,6 @@
 """The driver: starts what may start, takes what comes back, waits when it must, and ends when nothing is left to do.
 
-    state = takeover.begin(project, wish, now)              the batch under a run
+    state = takeover.begin(project, terms, now)             the batch under a run
     state = Driver(project, state, executor, ...).run()     until everything is done, or something stops it
 
 It is the only writer of the batch's state while it runs. Workers are calls of `worker.work` on an executor

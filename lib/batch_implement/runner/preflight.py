@@ -24,6 +24,7 @@ from ..checks.doctor import BAD, GOOD, LOOK
 from ..lists import listing
 from ..model import key
 from ..planning import gh
+from ..reminder import counted
 from . import client, ground, options, pullrequests, worktrees
 from .options import spoken
 from .trial import trial
@@ -116,7 +117,7 @@ def _features(state: State, wish: Options) -> Found:
             f"Feature {asked[0] + 1} asks for a review, which the agent batch-implement:reviewer gives and no --worker "
             "can. Leave out `--worker`, or create the batch without `--review`.",
         )
-    done = f"{counts['completed']} are completed, " if counts["completed"] else ""
+    done = f"{counts['completed']} of {counts['total']} completed, " if counts["completed"] else ""
     yield GOOD, f"{done}{left} to do; what each needs is known and in order"
 
 
@@ -155,7 +156,7 @@ def _limits(state: State, wish: Options) -> Found:
 
 def _said_limits(wish: Options) -> List[str]:
     each = [spoken(wish.feature_time or options.FEATURE_TIME_S)]
-    each += [f"{wish.feature_turns} turns"] if wish.feature_turns else []
+    each += [counted(wish.feature_turns, "turn")] if wish.feature_turns else []
     each += [f"${wish.feature_cost:.2f}"] if wish.feature_cost else []
     whole = [f"no feature begins after {spoken(wish.max_time)}"] if wish.max_time else []
     whole += [f"nor once ${wish.max_cost:.2f} are spent" if whole else f"no feature begins once ${wish.max_cost:.2f} "
@@ -265,8 +266,8 @@ def text(state: State, found: Sequence[Mapping[str, str]], wish: Options) -> str
     rounds = list(itertools.islice(_rounds(state, wish.jobs or 1), MOST_ROUNDS + 1))
     lines = [*doctor.lines(found), ""]
     lines.append(
-        f"Batch {state['batch_id']}: {len(left)} of {state['total_features']} features to do, up to {wish.jobs or 1} "
-        "at a time."
+        f"Batch {state['batch_id']}: {len(left)} of {counted(state['total_features'], 'feature')} to do, up to "
+        f"{wish.jobs or 1} at a time."
     )
     beside = claims.beside([(index, runs.touches(state, index)) for index in left], MOST_BESIDE + 1)
     lines += [f"{index + 1:>4}  {_told(state, index, beside[index])}" for index in left]

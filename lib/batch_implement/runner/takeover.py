@@ -1,6 +1,6 @@
 """How a run takes a batch: its branch is made, its lease begun, and what a dead run left is adopted.
 
-    state = begin(project, wish, now)
+    state = begin(project, terms, now)
 
 The batch's branch begins at the person's HEAD. A later run needs the two to be on one line: whichever is behind is
 brought up (the branch), or refused (the person's, whose work tree is never touched).
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from ..model import State
 
 
-class Wish(NamedTuple):
-    """How a run is asked for: features side by side, the folder that holds the work trees of all batches, what the
-    state keeps as `run.options`, and the limits (`policy.budgets`).
+class Terms(NamedTuple):
+    """On what terms a run takes a batch: features side by side, the folder that holds the work trees of all batches,
+    what the state keeps as `run.options`, and the limits (`policy.budgets`).
     """
 
     jobs: int
@@ -36,7 +36,7 @@ class Wish(NamedTuple):
     budgets: State
 
 
-def begin(project: Project, wish: Wish, now: str) -> State:
+def begin(project: Project, terms: Terms, now: str) -> State:
     """Take the batch for a run of this process: its branch is there, what a dead run left under way is pending again
     or waits to be merged. Refused while another client or run has it, and when the person's branch and the batch's
     have parted.
@@ -45,7 +45,7 @@ def begin(project: Project, wish: Wish, now: str) -> State:
     state = store.require()
     owner = process.new_owner(str(uuid.uuid4()), os.getpid(), now)
     branch = worktrees.merged_branch(state["batch_id"])
-    top = os.path.join(wish.worktrees, state["batch_id"])
+    top = os.path.join(terms.worktrees, state["batch_id"])
     base = _batch_branch(project.root, branch)
     target = gitrepo.branch(project.root)
 
@@ -56,8 +56,8 @@ def begin(project: Project, wish: Wish, now: str) -> State:
         if waited:  # a dead run was at it; a client that begins too early costs nothing
             current = runs.wait_over(current, now, clock.between_s(waited["since"], min(now, waited["until"])))
         return runs.begin(
-            current, now, owner, branch=branch, base_commit=base, target=target, worktrees=top, jobs=wish.jobs,
-            options=wish.options, budgets=wish.budgets,
+            current, now, owner, branch=branch, base_commit=base, target=target, worktrees=top, jobs=terms.jobs,
+            options=terms.options, budgets=terms.budgets,
         )  # fmt: skip
 
     store.update(take)
