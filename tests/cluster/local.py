@@ -19,7 +19,10 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-LIB = Path(__file__).resolve().parents[2] / "lib"
+import batch_implement
+
+LIB = Path(batch_implement.__file__).resolve().parents[1]  # a copy with something wrong in it, in the mutations
+WAIT_S = float(os.environ.get("CLUSTER_TEST_WAIT_S", "240"))
 CONFIG = {
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "6s",
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "60s",
@@ -63,25 +66,25 @@ class Kept:
 
 
 class Cluster:
-    """A scheduler and its workers. `environ` has what their environment is to have besides."""
+    """A scheduler and its workers, which listen at `host`. `environ` has what their environment is to have besides."""
 
     def __init__(
         self, folder: Path, home: Path, workers: int, slots: int, *, way: str = "tcp",
-        environ: dict[str, str] | None = None,
+        environ: dict[str, str] | None = None, host: str = "127.0.0.1",
     ) -> None:  # fmt: skip
         self.folder, self.home, self.environ = folder, home, environ or {}
         with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"{way}://127.0.0.1:{free.getsockname()[1]}"
+            free.bind((host, 0))
+            self.address = f"{way}://{host}:{free.getsockname()[1]}"
         self.file = folder / "scheduler.json"
         self.scheduler = self._kept(
-            "scheduler", "scheduler", "--host", "127.0.0.1", "--port", self.address.rpartition(":")[2],
+            "scheduler", "scheduler", "--host", host, "--port", self.address.rpartition(":")[2],
             "--protocol", way, "--scheduler-file", str(self.file), "--no-dashboard",
         )  # fmt: skip
         self.workers = [
             self._kept(
                 f"worker-{n}", "worker", self.address, "--name", f"worker-{n}", "--nthreads", str(slots), "--no-nanny",
-                "--resources", f"claude={slots}", "--no-dashboard", "--host", "127.0.0.1", "--memory-limit", "0",
+                "--resources", f"claude={slots}", "--no-dashboard", "--host", host, "--memory-limit", "0",
             )
             for n in range(1, workers + 1)
         ]  # fmt: skip
@@ -111,7 +114,7 @@ def has_remote(repository: Path, bare: Path) -> Path:
     return bare
 
 
-def until(condition: Callable[[], Any], seconds: float = 240) -> None:
+def until(condition: Callable[[], Any], seconds: float = WAIT_S) -> None:
     """Wait until that holds."""
     deadline = time.monotonic() + seconds
     while not condition():

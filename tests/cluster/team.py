@@ -15,9 +15,9 @@ from typing import Any
 
 from batch_implement.paths import Project
 from batch_implement.store import Store
-from batches import BATCHCTL
+from local import LIB
 
-BATCHCTL_PY = str(Path(BATCHCTL).resolve().parents[1] / "lib" / "batchctl.py")
+BATCHCTL_PY = str(LIB / "batchctl.py")
 WORKER = """
 brief=$(mktemp); cat > "$brief"; n=$(sed -n 's/^> feature \\([0-9]*\\).*/\\1/p' "$brief" | head -1); rm "$brief"
 . ./steps; git add . && git commit -qm "Add $n"
