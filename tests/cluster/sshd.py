@@ -1,6 +1,6 @@
 """An sshd of the tests' own on a loopback port, with a host key and a login key of its own, and a client's settings.
 
-    its = Sshd(folder, home, driver_home)       its.pid; its.below() are the processes that it started
+    its = Sshd(folder, home, driver_home)       its.pid; its.left() are the processes that came by it
     its.end()
 
 Who logs in has `home` for a home. The driver's `~/.ssh/config` knows it as 127.0.0.1 and as localhost. Nothing of the
@@ -31,6 +31,7 @@ class Sshd:
         if SSHD is None or shutil.which("ssh-keygen") is None:
             pytest.skip("there is no sshd here: the package openssh-server has it")
         folder.mkdir(mode=0o700)
+        self.home = home
         for name in ("host", "login"):
             subprocess.run(
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True, timeout=60
@@ -63,14 +64,21 @@ class Sshd:
             pytest.skip(f"sshd does not start here: {self.log.read_text()[-300:]}")
         self.pid = self.process.pid
 
-    def below(self) -> list[psutil.Process]:
-        """What runs by logins now."""
-        return psutil.Process(self.pid).children(recursive=True)
+    def left(self) -> list[psutil.Process]:
+        """What runs by logins now, also what has outlived its login: nobody else has that home."""
+        found = psutil.Process(self.pid).children(recursive=True)
+        for each in psutil.process_iter():
+            try:
+                if each not in found and each.environ().get("HOME") == str(self.home):
+                    found.append(each)
+            except psutil.Error:
+                continue
+        return found
 
     def listening(self) -> set[str]:
         """The addresses at which that listens."""
         found = set()
-        for each in self.below():
+        for each in self.left():
             try:
                 told = each.net_connections("inet")
             except psutil.NoSuchProcess:
@@ -79,7 +87,7 @@ class Sshd:
         return found
 
     def end(self) -> None:
-        left = self.below()
+        left = self.left()
         shutil.rmtree(self.settings)
         self.process.terminate()
         self.process.wait(60)

@@ -10,49 +10,177 @@ from pathlib import Path
 import pytest
 from mutating import mutated
 
+SAFETY, FAULTS, SSH, WAYS = "test_safety.py", "test_faults.py", "test_ssh.py", "test_connections.py"
+KILLED = "test_the_clients_of_a_driver_that_was_killed_end_by_themselves_and_the_next_merges_each_once"
+LOST = "test_what_a_scheduler_lost_that_was_started_again_is_given_out_again_and_not_counted"
+# what is wrong: (the tests that notice, the file, what stands there, what stands there instead)
 WRONG = {
     "an attempt's branch is pushed by force": (
+        SAFETY,
         "runner/cache.py",
         "f\"--force-with-lease={ref}:{here.pushed or ''}\"",
         '"--force"',
     ),
-    "the client works on the branch that is pushed": ("runner/cache.py", 'LOCAL = "working/"', 'LOCAL = ""'),
+    "the client works on the branch that is pushed": (SAFETY, "runner/cache.py", 'LOCAL = "working/"', 'LOCAL = ""'),
     "what failed is pushed, too": (
+        SAFETY,
         "runner/cache.py",
         '    if verdict["kind"] == COMPLETED:\n        try:\n            push(here, job, verdict["commit"])',
         '    if verdict["kind"]:\n        try:\n            push(here, job, verdict["commit"] or here.job.branch)',
     ),
     "a pushed attempt is begun anew": (
+        SAFETY,
         "runner/cache.py",
         "here.branch, pushed or here.base)",
         "here.branch, job.base)",
     ),
     "a remote that does not answer is the feature's fault": (
+        SAFETY,
         "runner/cache.py",
         '{"kind": INTERRUPTED, "message": error.message, "failure_class": "network"}',
         '{"kind": FAILED, "message": error.message, "failure_class": "network"}',
     ),
     "any scheduler will do": (
+        SAFETY,
         "runner/cluster.py",
         'if way not in ("tls", "wss") and not hosts.is_loopback(host):',
         "if False:",
     ),
     "the remote's address is sent as it is": (
+        SAFETY,
         "runner/cluster.py",
         'if way in ("http", "https"):',
         'if way in ("nothing",):',
     ),
-    "local settings travel": ("runner/job.py", "if os.path.exists(settings) and not remote else None", ""),
+    "local settings travel": (SAFETY, "runner/job.py", "if os.path.exists(settings) and not remote else None", ""),
+    # what the run through faults shows
+    "an answer of an attempt that was given up is taken": (
+        f"{FAULTS}::test_an_answer_of_an_attempt_that_was_given_up_is_ignored",
+        "runner/driver.py",
+        'if entry is None or entry["session_id"] != outcome.session_id:',
+        "if entry is None:",
+    ),
+    "a feature is merged twice": (
+        f"{FAULTS}::{KILLED}",
+        "runner/merging.py",
+        "    if answer.returncode == 0:\n        return",
+        "    if answer.returncode == 0:\n"
+        '        gitrepo.ask(folder, "commit", "--allow-empty", "-C", commit)\n'
+        "        return",
+    ),
+    "the clients of a driver that is gone go on": (
+        f"{FAULTS}::{KILLED}",
+        "runner/task.py",
+        "            worker.stop([begun.session_id])",
+        "            pass",
+    ),
+    "what a scheduler lost is counted": (
+        f"{FAULTS}::{LOST}",
+        "runner/cluster.py",
+        'clock.now(), "stopped" if self.gone.is_set() else LOST)',
+        'clock.now(), "stopped")._replace(kind=jobs.FAILED)',
+    ),
+    # what the run on more and more slots shows
+    "--slots has no effect": (WAYS, "runner/cluster.py", "self._asked(task.set_slots, wish.slots)", "pass"),
+    "one worker's slots count": (
+        f"{FAULTS}::test_the_slots_of_all_workers_count",
+        "runner/cluster.py",
+        "return sum(min(",
+        "return max(min(",
+    ),
+    # waiting: for a worker that is just starting, and for a scheduler that is gone
+    "a worker that is just starting is not waited for": (
+        f"{FAULTS}::test_a_worker_that_begins_when_the_run_is_connected_already_is_waited_for",
+        "runner/cluster.py",
+        "self.client.wait_for_workers(1, timeout=CONNECT_S)",
+        "pass",
+    ),
+    "a scheduler that is gone is waited for without end": (
+        f"{FAULTS}::test_a_scheduler_that_is_gone_is_waited_for_as_long_as_the_patience_and_no_longer",
+        "runner/cluster.py",
+        "until = time.monotonic() + self.patience_s",
+        "until = time.monotonic() + 1e6",
+    ),
+    # over SSH
+    "on loopback scheduler and workers are open to all": (
+        SSH,
+        "runner/cluster.py",
+        "None if others else hosts.LOOPBACK",
+        "None",
+    ),
+    "only the first host decides": (
+        SSH,
+        "runner/cluster.py",
+        "for name in names if not",
+        "for name in names[:1] if not",
+    ),
+    "a scheduler that came up open stays": (SSH, "runner/cluster.py", "        its.close(timeout=CONNECT_S)\n", ""),
+    "a scheduler that came up open is taken": (
+        SSH,
+        "runner/cluster.py",
+        "        if not insecure:\n            refuse_open(str(its.scheduler_address))",
+        "        pass",
+    ),
+    "nothing is encrypted": (SSH, "runner/hosts.py", '{"protocol": "tls://"} if encrypted()', "{} if encrypted()"),
+    "certificates are taken for granted": (
+        SSH,
+        "runner/hosts.py",
+        'return bool(dask.config.get("distributed.comm.require-encryption", None))',
+        "return True",
+    ),
+    "the dashboard is open to all": (
+        SSH,
+        "runner/hosts.py",
+        'listen["dashboard_address"] = f"{LOOPBACK}:0"',
+        'listen["dashboard_address"] = ":0"',
+    ),
+    "a worker looks for its scheduler for ever": (
+        f"{SSH}::test_a_worker_whose_scheduler_went_while_it_began_was_left_behind_and_waited_for_ever",
+        "runner/hosts.py",
+        ', "death_timeout": BEGIN_S',
+        "",
+    ),
+    # certificates
+    "the driver has no certificate": (
+        f"{WAYS}::test_with_certificates_by_dasks_own_settings_the_run_is_encrypted_and_nobody_without_one_gets_in",
+        "runner/cluster.py",
+        '        logging.getLogger("distributed.client")',
+        '        __import__("dask").config.set({"distributed.comm.tls.client.cert": None})\n'
+        '        logging.getLogger("distributed.client")',
+    ),
+    # what stays in a cache
+    "nothing is removed from a cache": (
+        SAFETY,
+        "runner/cache.py",
+        'for tree in glob.glob(os.path.join(glob.escape(top), "worktrees", "*", "*")):',
+        "for tree in ():",
+    ),
+    "what was fetched stays": (SAFETY, "runner/cache.py", "not in merged[:KEPT_BATCHES]", "not in merged"),
+    "a work tree goes while somebody works in it": (SAFETY, "runner/cache.py", " and not process.marked(tree):", ":"),
+    "a work tree goes though something has changed in it": (
+        SAFETY,
+        "runner/cache.py",
+        "not _touched(tree, before)",
+        "True",
+    ),
+    "what is nowhere else is removed with its attempt": (
+        SAFETY,
+        "runner/cache.py",
+        "        if any(gitrepo.changes(tree)) or gitrepo.underway(tree):\n            return True",
+        "        pass",
+    ),
 }
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("name", WRONG)
 def test_the_tests_notice(name, tmp_path):
-    lib = mutated(WRONG[name], str(tmp_path))
+    which, *patch = WRONG[name]
+    lib = mutated((patch[0], patch[1], patch[2]), str(tmp_path))
     tests = Path(__file__).resolve().parents[1]
     line = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", f"pythonpath={lib} {tests}",
-            str(Path(__file__).with_name("test_safety.py"))]  # fmt: skip
+            "-m", "prove or not prove", str(Path(__file__).with_name(which))]  # fmt: skip
     environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     tried = subprocess.run(line, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=600, check=False)
+    print(tried.stdout[-700:])
     assert tried.returncode == 1 and " failed" in tried.stdout, tried.stdout[-2000:] + tried.stderr[-500:]

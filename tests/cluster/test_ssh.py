@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from batch_implement.errors import Refused
@@ -126,6 +129,34 @@ def test_a_list_that_cannot_be_read_or_names_nobody_is_said(tmp_path, listed):
             hosts.named(listed(odd))
 
 
+@pytest.mark.prove
+def test_a_worker_whose_scheduler_went_while_it_began_was_left_behind_and_waited_for_ever(
+    listed, made, monkeypatch, tmp_path
+):
+    its = made(CLOSED)
+    monkeypatch.setattr(hosts, "BEGIN_S", 10)
+    cluster._over_ssh(listed("127.0.0.1"), 1, insecure=False)
+    file, log = tmp_path / "scheduler.json", tmp_path / "log"
+
+    def begun(*words: str) -> subprocess.Popen[bytes]:
+        with open(log, "ab") as to:
+            line = [sys.executable, "-m", "distributed.cli.dask_" + words[0], *words[1:]]
+            return subprocess.Popen(line, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=to, stderr=to)
+
+    with begun("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)) as (
+        scheduler
+    ):
+        until(lambda: file.exists() and file.read_text().endswith("}"))
+        spec = {"0": {"cls": "distributed.Nanny", "opts": its.options["worker_options"]}}
+        worker = begun("spec", json.loads(file.read_text())["address"], "--spec", json.dumps(spec))
+        until(lambda: b"Start Nanny" in log.read_bytes())
+        scheduler.kill()
+    try:
+        worker.wait(60)
+    finally:
+        worker.kill()
+
+
 # -- for real ---------------------------------------------------------------------------------------------------------
 
 
@@ -163,7 +194,7 @@ def test_two_features_are_done_on_two_hosts_over_ssh_where_only_loopback_listens
     run = team.state()["run"]
     assert run["jobs"] == 2 and len({each[0]["place"] for each in run["clients"].values()}) == 2
     assert list((tmp_path / "host-home").glob(".cache/batch-implement/*/repository.git"))
-    until(lambda: not server.below())
+    until(lambda: not server.left())
 
 
 @pytest.mark.prove
@@ -186,4 +217,4 @@ def test_a_host_that_is_unknown_or_away_or_does_not_let_in_is_one_message_and_no
     for status, out, errors in told:
         assert status == 1 and "could not be started on 127.0.0.1, localhost" in errors, out + errors
         assert "Traceback" not in errors
-    until(lambda: not server.below())
+    until(lambda: not server.left())

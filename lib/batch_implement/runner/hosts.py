@@ -18,6 +18,7 @@ from . import task
 
 LOOPBACK = "127.0.0.1"
 CONNECT_S = 30
+BEGIN_S = 60
 
 
 def named(path: str) -> List[str]:
@@ -69,7 +70,8 @@ def started(names: List[str], slots: int, host: Optional[str]) -> Any:
         return SSHCluster(
             [names[0], *names],
             connect_options={"connect_timeout": CONNECT_S},
-            worker_options={**listen, "nthreads": slots, "resources": {task.RESOURCE: slots}},
+            # one that begins while the cluster is given up looks for its scheduler no longer than that
+            worker_options={**listen, "nthreads": slots, "resources": {task.RESOURCE: slots}, "death_timeout": BEGIN_S},
             scheduler_options={**listen, **({"protocol": "tls://"} if encrypted() else {})},
         )
     except ImportError as error:

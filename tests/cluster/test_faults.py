@@ -1,0 +1,114 @@
+"""What goes wrong on a cluster, one thing at a time and briefly; test_cluster.py has all of it in one run."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import SimpleNamespace
+
+import pytest
+from batch_implement.paths import Project
+from batch_implement.runner import cluster, job
+from batch_implement.runner.driver import Driver
+from batches import new_batch
+from driven import dispatched, driven
+from local import until
+from team import Team
+from test_ends import Held, alive
+
+
+def test_an_answer_of_an_attempt_that_was_given_up_is_ignored(store):
+    store.create(new_batch(1))
+    state = store.update(lambda _: dispatched(driven(1), 0))
+    project = Project(store.project.root)
+    shown = SimpleNamespace(event=lambda *_: None)
+    driver = Driver(project, state, None, display=shown, told=None, work=None, stop=None)
+    asked = job.of_feature(project, state, 0)._replace(attempt=1, session_id="session-0")
+    done = job.broken_off(asked, "", "2026-02-01T02:00:00Z")._replace(
+        kind=job.COMPLETED, commit="c0ffee", evidence={"commit": "c0ffee", "verify": None}
+    )
+    driver._judge(asked, done._replace(session_id="given-up"))
+    assert driver.to_merge == [] and store.require()["run"] == state["run"]
+    driver._judge(asked, done)
+    assert driver.to_merge == [0]
+
+
+def test_a_scheduler_that_is_gone_is_waited_for_as_long_as_the_patience_and_no_longer():
+    crew = cluster.Crew.__new__(cluster.Crew)
+    crew.patience_s, crew.gone, crew.lock = 0.5, threading.Event(), threading.Lock()
+    crew.client = SimpleNamespace(status="connecting")
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(crew._connected()), daemon=True)
+    waiting.start()
+    waiting.join(20)
+    crew.gone.set()
+    assert answers == [None]
+
+
+@pytest.mark.prove
+def test_the_slots_of_all_workers_count(cluster, repository, remote):
+    team = Team(repository, remote, cluster(workers=2))
+    team.lists("feature 1", "feature 2")
+    status, out, errors = team.types("features.txt", "--dry-run")
+    assert status == 0 and "up to 2 at a time" in out, out + errors
+
+
+@pytest.mark.prove
+def test_a_worker_that_begins_when_the_run_is_connected_already_is_waited_for(cluster, repository, remote):
+    its = cluster(workers=0)
+    team = Team(repository, remote, its)
+    team.lists("feature 1")
+    until(its.file.exists)
+    driver = team.starts("features.txt", "--dry-run")
+    log = its.scheduler.folder / "log"
+    until(lambda: b"Receive client connection" in log.read_bytes() or driver.poll() is not None)
+    its.workers.append(
+        its._kept("worker-1", "worker", its.address, "--nthreads", "1", "--resources", "claude=1", "--no-nanny")
+    )
+    out, errors = driver.communicate(timeout=300)
+    assert driver.returncode == 0 and "takes 1 features at a time" in out, out + errors
+
+
+def each_is_merged_once(team: Team) -> None:
+    """Both features are merged, each once, here and on the remote, and no attempt was counted."""
+    state = team.state()
+    assert state["status"] == "completed"
+    assert team.merged() == ["Add 1", "Add 2"] == team.merged(team.remote)
+    assert sorted(merge["feature_index"] for merge in state["run"]["merges"]) == [0, 1]
+    assert not any(state["retry_attempts"].values())
+
+
+@pytest.fixture
+def two_at_work(cluster, repository, remote, tmp_path):
+    """A team, two features that two workers are at, and the driver."""
+    team = Team(repository, remote, cluster(workers=2))
+    held = Held(team, tmp_path, 2)
+    driver = team.starts("features.txt")
+    until(lambda: len(held.pids()) == 2 or driver.poll() is not None)
+    yield team, held, driver
+    held.go.touch()
+    driver.kill()
+    driver.communicate()
+
+
+@pytest.mark.prove
+def test_the_clients_of_a_driver_that_was_killed_end_by_themselves_and_the_next_merges_each_once(two_at_work):
+    team, held, driver = two_at_work
+    pids = held.pids()
+    driver.kill()
+    driver.communicate()
+    until(lambda: not any(alive(pid) for pid in pids), 40)
+    held.go.touch()
+    status, out, errors = team.types("--resume")
+    assert status == 0, out + errors
+    each_is_merged_once(team)
+
+
+@pytest.mark.prove
+def test_what_a_scheduler_lost_that_was_started_again_is_given_out_again_and_not_counted(two_at_work):
+    team, held, driver = two_at_work
+    team.its.scheduler.signal(signal.SIGKILL)
+    held.go.touch()
+    out, errors = driver.communicate(timeout=300)
+    assert driver.returncode == 0, out + errors
+    each_is_merged_once(team)
