@@ -373,6 +373,22 @@ def test_a_client_that_may_not_try_its_work_is_worth_a_look(repository):
     assert permissions_for(repository, state)[0][0] == doctor.BAD
 
 
+def test_what_a_project_that_is_not_trusted_allows_does_not_count(repository, tmp_path, monkeypatch):
+    state = new_batch(2, verify="make test")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (repository / ".claude").mkdir()
+    (repository / ".claude/settings.json").write_text(json.dumps({"permissions": {"allow": ["Bash(make:*)"]}}))
+    _, (look, text), (_, remedy) = permissions_for(repository, state)
+    assert look == doctor.LOOK and f"because {repository} is not trusted: start `claude` there" in text
+    assert "`--allow 'Bash(make test)'` lets it" in remedy
+    bypassed = permissions_for(repository, state, permission_mode="bypassPermissions")
+    assert not any("is not trusted" in text for _, text in bypassed)
+    (tmp_path / "home").mkdir()
+    trusted = {"projects": {str(repository): {"hasTrustDialogAccepted": True}}}
+    (tmp_path / "home/.claude.json").write_text(json.dumps(trusted))
+    assert len(permissions_for(repository, state)) == 1
+
+
 def test_a_mode_that_the_client_would_refuse_is_bad(repository, monkeypatch):
     mode = {"permission_mode": "bypassPermissions"}
     monkeypatch.setattr(os, "geteuid", lambda: 0)

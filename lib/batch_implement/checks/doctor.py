@@ -218,7 +218,20 @@ def _gh(project: Project) -> Iterator[Tuple[str, str]]:
 
 
 def _permissions(project: Project, environ: Mapping[str, str]) -> Iterator[Tuple[str, str]]:
-    return rules(permissions.settings(project.root, environ), permissions.IN_A_CONVERSATION)
+    found = permissions.settings(project.root, environ)
+    yield from rules(found, permissions.IN_A_CONVERSATION)
+    folder = permissions.trusted_as(project.root, project.git_dir)
+    unheard = permissions.ignored(found, project.root, folder, environ)
+    if unheard:
+        yield LOOK, f"{not_trusted(unheard, folder)} `claude -p` does not ask."
+
+
+def not_trusted(unheard: str, folder: str) -> str:
+    """What to do about settings at `unheard` that go unheard because `folder` is not trusted."""
+    return (
+        f"Claude Code ignores what {unheard} allows, because {folder} is not trusted: start `claude` there once and "
+        "say yes to its question."
+    )
 
 
 def rules(found: permissions.Settings, calls: Sequence[Tuple[str, str]]) -> Iterator[Tuple[str, str]]:

@@ -182,12 +182,17 @@ def _permissions(project: Project, state: State, wish: Options, environ: Mapping
                 "Claude Code refuses the mode bypassPermissions to root. Run as somebody else, or take another: "
                 "`--permission-mode acceptEdits`.",
             )
+    folder = permissions.linked_trusted_as(project.private_parent)
+    unheard = permissions.ignored(found, project.root, folder, environ)
+    if unheard and wish.permission_mode != "bypassPermissions":
+        yield LOOK, f"{doctor.not_trusted(unheard, folder)} Or allow it for this run: `--allow RULE`."
     verify = state["policy"]["verify"]
     if not verify:
         return
+    heard = [(place, data) for place, data in found if place != unheard]
     parts = permissions.parts(verify)
     kept = permissions.forbidding(found, [("Bash", part) for part in parts])
-    unknown = [part for part in parts if not permissions.allowed(found, wish.allow or (), part)]
+    unknown = [part for part in parts if not permissions.allowed(heard, wish.allow or (), part)]
     if kept:
         yield LOOK, f"A client may not run the verify command itself ({kept[0]}); `batchctl done` runs it all the same."
     elif wish.permission_mode in ("auto", "bypassPermissions"):
