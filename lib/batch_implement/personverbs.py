@@ -72,8 +72,7 @@ def refuse_unclean(project: Project) -> None:
     """Refused unless the project is a git work tree without modified or staged tracked files."""
     if project.git_dir is None or not gitrepo.is_repository(project.root):
         raise Refused(
-            f"{project.root} is not a git repository, and a feature is done only with a commit. Start in one, or `git "
-            "init` and commit what is there.",
+            f"A feature is done only with a commit, and {gitrepo.why_none(project.root)}.",
             "not-a-repository",
         )
     underway = gitrepo.underway(project.root)

@@ -97,7 +97,7 @@ def git(project: Project) -> Iterator[Tuple[str, str]]:
     """git itself, the repository, and who commits in it."""
     yield GOOD, gitrepo.version()
     if project.git_dir is None or not gitrepo.is_repository(project.root):
-        yield BAD, f"{project.root} is not a git repository: `git init` and commit what is there."
+        yield BAD, f"{gitrepo.why_none(project.root)}."
         return
     if not gitrepo.has_identity(project.root):
         yield BAD, "git does not know who commits: set user.name and user.email with `git config`."
