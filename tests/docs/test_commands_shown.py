@@ -58,7 +58,7 @@ HERE: dict[str, tuple[str, ...]] = {
     "batchctl brief": OPEN,
     "batchctl log --feature 3": (BEGIN, "batchctl skip 3"),
     "batchctl report": OVER,
-    "batchctl report --format html --output report.html": OVER,
+    "batchctl report --format html --output ../report.html": OVER,
     "batchctl validate .claude/batch_state.json": (BEGIN,),
     "batchctl validate features.txt .claude/batch_state.json": (BEGIN,),
     "batchctl schema": (),
