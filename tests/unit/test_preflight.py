@@ -9,11 +9,12 @@ import re
 import shutil
 
 import pytest
-from batch_implement import claims, cli, runs
+from batch_implement import claims, cli, gitrepo, runs
 from batch_implement.checks import doctor
 from batch_implement.paths import Project
 from batch_implement.runner import ground, options, preflight, trial
 from batch_implement.runner.options import Options
+from batch_implement.store import Store
 from batches import NOW, commit, completed, files_in, git, given_up, new_batch, owner, then
 from gh_stand_in import StandIn
 
@@ -202,6 +203,18 @@ def test_the_batchs_branch_may_be_new_or_on_one_line_with_head(repository):
     commit(repository, b="1")
     verdict, text = branch(repository)
     assert (verdict, f"`git merge {BRANCH}`" in text) == (doctor.BAD, True)
+
+
+def test_what_the_night_before_did_and_head_does_not_have_is_worth_a_look(night, repository):
+    before = begun({**new_batch(1), "batch_id": "batch-0"}, branch="batch/batch-0/merged")
+    gitrepo.hide_state(str(repository))
+    Store(Project(str(repository))).create(before)
+    assert len(night()["branch"]) == 1
+    git(repository, "branch", "batch/batch-0/merged", commit(repository, a="1"))
+    assert len(night()["branch"]) == 1
+    git(repository, "reset", "-q", "--hard", "HEAD~1")
+    verdict, text = night()["branch"][1]
+    assert verdict == doctor.LOOK and "`git merge batch/batch-0/merged` brings it here" in text
 
 
 @pytest.mark.parametrize("name", ["batch", "batch/batch-1"])

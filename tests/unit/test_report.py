@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from batch_implement import model, report, runs, transitions
+from batch_implement.store import unfinished
 from batches import NOW, all_completed, completed, failed, given_up, new_batch, started, then
 
 BUSY = started(given_up(completed(new_batch(5, needs={4: [1]}))))
@@ -134,6 +135,11 @@ def test_a_batch_that_was_driven_goes_on_with_the_driver_until_a_client_has_take
     assert waits == "Paused: lunch. Go on with `batchctl run --resume`."
     taken = {**driven, "owner": {**driven["owner"], "driven": False}}
     assert report.what_now(taken, at_work=False).endswith("Go on with `/batch-implement --resume` in Claude Code.")
+
+
+def test_a_driven_batch_in_the_way_of_another_is_resumed_by_the_driver(driven):
+    assert "resume it (`batchctl run --resume`)" in unfinished(driven).message
+    assert "resume it (`/batch-implement --resume`)" in unfinished(new_batch(1)).message
 
 
 def test_a_driven_batch_that_is_over_says_where_its_work_lies(driven):

@@ -24,6 +24,7 @@ from ..checks.doctor import BAD, GOOD, LOOK
 from ..lists import listing
 from ..model import key
 from ..planning import gh
+from ..store import Store
 from . import client, ground, options, pullrequests, worktrees
 from .options import spoken
 from .trial import trial
@@ -59,6 +60,7 @@ def check(project: Project, state: State, wish: Options, environ: Mapping[str, s
     found += doctor.gathered([
         ("tree", lambda: ground.tree(root, merge=bool(wish.merge))),
         ("branch", lambda: ground.branches(root, batch_id, branch)),
+        ("branch", lambda: ground.left_behind(root, _before(project, batch_id))),
         ("worktrees", lambda: ground.folder(root, top)),
         ("features", lambda: _features(state, wish)),
         ("limits", lambda: _limits(state, wish)),
@@ -88,6 +90,12 @@ def check(project: Project, state: State, wish: Options, environ: Mapping[str, s
             feature_time_s=wish.feature_time or options.FEATURE_TIME_S,
         )),
     ])  # fmt: skip
+
+
+def _before(project: Project, batch_id: str) -> Optional[str]:
+    """The branch of the batch that is here and that this one is not, when a run drove it."""
+    state = Store(project).read_if_usable()
+    return state["run"]["branch"] if state and state["batch_id"] != batch_id and state.get("run") else None
 
 
 def _bad(found: Sequence[Mapping[str, str]]) -> bool:
