@@ -230,7 +230,7 @@ def not_trusted(unheard: str, folder: str) -> str:
     """What to do about settings at `unheard` that go unheard because `folder` is not trusted."""
     return (
         f"Claude Code ignores what {unheard} allows, because {folder} is not trusted: start `claude` there once and "
-        "say yes to its question."
+        "choose yes."
     )
 
 
