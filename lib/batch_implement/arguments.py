@@ -295,7 +295,7 @@ def _to_look(verb: Verb) -> None:
     sub.add_argument("--feature", metavar="N", type=values.positive, help="of one feature only, by its number from 1")
     sub = verb(
         "report", "tell what became of a batch: outcomes, time line, cost",
-        "batchctl report --format html --output report.html",
+        "batchctl report --format html --output ../report.html",
     )  # fmt: skip
     sub.add_argument(
         "--format", choices=("md", "html", "json"), default="md", help="md for Markdown, html or json (md)"

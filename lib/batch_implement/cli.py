@@ -280,7 +280,7 @@ def _resume(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     from . import personverbs, report
 
     state = personverbs.resume(project, caller, options.batch_id)
-    text = f"Batch {state['batch_id']} is in progress. Go on with `/batch-implement --resume` in Claude Code."
+    text = f"Batch {state['batch_id']} is in progress. {report.goes_on(state)}"
     return text, report.status(state)
 
 

@@ -52,6 +52,19 @@ def is_repository(root: str) -> bool:
         return False
 
 
+def why_none(root: str) -> str:
+    """Why git takes the root for no work tree, and what to do: a sentence or two, without the last full stop."""
+    import shlex
+
+    said = ask(root, "rev-parse", "--is-inside-work-tree", fails=True).stderr
+    if "dubious ownership" in said or "unsafe repository" in said:
+        return (
+            f"git does nothing in {root}, because it belongs to somebody else. If you trust what is there: `git config "
+            f"--global --add safe.directory {shlex.quote(root)}`"
+        )
+    return f"{root} is not a git repository. Start in one, or `git init` and commit what is there"
+
+
 def head(root: str) -> Optional[str]:
     """The commit HEAD is at; None before the first commit."""
     answer = ask(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", fails=True)

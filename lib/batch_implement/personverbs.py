@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from . import caller as callers
-from . import clock, gitrepo, model, process, reminder, runs, seal, sessions, transitions, workerverbs
+from . import clock, gitrepo, model, process, reminder, report, runs, seal, sessions, transitions, workerverbs
 from .custody import no_batch
 from .errors import Misuse, Refused
 from .store import Store, unfinished
@@ -72,8 +72,7 @@ def refuse_unclean(project: Project) -> None:
     """Refused unless the project is a git work tree without modified or staged tracked files."""
     if project.git_dir is None or not gitrepo.is_repository(project.root):
         raise Refused(
-            f"{project.root} is not a git repository, and a feature is done only with a commit. Start in one, or `git "
-            "init` and commit what is there.",
+            f"A feature is done only with a commit, and {gitrepo.why_none(project.root)}.",
             "not-a-repository",
         )
     underway = gitrepo.underway(project.root)
@@ -251,8 +250,9 @@ def add(project: Project, found: Found) -> str:
 def _goes_on(state: State) -> str:
     """How what is to be done now comes to be done, in a sentence."""
     if process.holds(state["owner"]):
-        return "Claude Code, which has the batch, comes to it."
-    return "Go on with `/batch-implement --resume` in Claude Code."
+        who = "`batchctl run`" if state["owner"].get("driven") else "Claude Code"
+        return f"{who}, which has the batch, comes to it."
+    return report.goes_on(state)
 
 
 def _numbered(indices: Sequence[int]) -> str:
@@ -273,10 +273,7 @@ def pause(project: Project, reason: str) -> str:
     state = Store(project).update(stop)
     open_feature = f" Feature {state['active']['feature_index'] + 1} stays open." if state["active"] else ""
     already = f" already: {waited[0].rstrip(' .')}" if waited else ""
-    return (
-        f"Batch {state['batch_id']} is paused{already}.{open_feature} Go on with `/batch-implement --resume` in Claude "
-        "Code."
-    )
+    return f"Batch {state['batch_id']} is paused{already}.{open_feature} {report.goes_on(state)}"
 
 
 def skip(project: Project, index: int, reason: str) -> str:

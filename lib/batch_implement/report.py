@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from .model import State
 
-NOBODY = "Nobody is at work on the batch. Go on with `/batch-implement --resume` in Claude Code."
 SIGNS = {"completed": "done   ", "failed": "FAILED ", "skipped": "skipped", "active": "open   ", "pending": "-      "}
+IN_A_CLIENT = "Go on with `/batch-implement --resume` in Claude Code."
 
 
 def clean(text: str) -> str:
@@ -94,6 +94,11 @@ def for_person(reason: str) -> str:
     return reason if blocker is None else f"blocked by feature {blocker + 1}"
 
 
+def _cut(text: str, longest: int) -> str:
+    words = clean(text[: longest + 1])
+    return words if len(words) <= longest else f"{words[: longest - 3]}..."
+
+
 def status_lines(state: State) -> List[str]:
     """The batch for a person at a terminal."""
     lines = [
@@ -104,8 +109,8 @@ def status_lines(state: State) -> List[str]:
         proof = f"  {entry['commit'][:12]}" if entry["commit"] else ""
         tried = entry["attempts"] > (0 if entry["status"] == "pending" else 1)
         tries = f"  ({reminder.counted(entry['attempts'], 'attempt')})" if tried else ""
-        why = f"  {clean(for_person(entry['reason'])[:100])}" if "reason" in entry else ""
-        text = clean(entry["text"][:80])
+        why = f"  {_cut(for_person(entry['reason']), 100)}" if "reason" in entry else ""
+        text = _cut(entry["text"], 80)
         own = _own(state, entry["index"])
         lines.append(f"{entry['index'] + 1:>4}  {SIGNS[entry['status']]}  {text}{own}{proof}{tries}{why}")
     lines.extend(_ending(state))
@@ -117,13 +122,13 @@ def _ending(state: State) -> List[str]:
     if state["pause"]:
         when = f" Not before {state['pause']['resume_after']}." if state["pause"].get("resume_after") else ""
         why = clean(state["pause"]["reason"]).rstrip(" .")
-        return [f"Paused: {why}.{when} Go on with `/batch-implement --resume` in Claude Code."]
+        return [f"Paused: {why}.{when} {goes_on(state)}"]
     if not model.is_live(state):
         failed = len(state["failed_features"]) + len(state["skipped_features"])
         again = " `batchctl retry` brings failed ones back." if state["failed_features"] else ""
         again = again or (" `batchctl retry N` brings a skipped one back." if failed else "")
         look = f"; {reminder.counted(failed, 'feature')} to look at" if failed else ""
-        return [f"Nothing is left to do{look}.{again}"]
+        return [f"Nothing is left to do{look}.{again}", *_lies(state)]
     run = state.get("run")
     if run and run["running"]:
         numbers = ", ".join(str(number) for number in sorted(int(name) + 1 for name in run["running"]))
@@ -134,15 +139,27 @@ def _ending(state: State) -> List[str]:
     return [f"Next: feature {state['current_index'] + 1}."]
 
 
+def _lies(state: State) -> List[str]:
+    run = state.get("run")
+    if not run or run["options"].get("merge") or not state["completed_features"]:
+        return []
+    return [f"What was done is in the branch {run['branch']}; `batchctl report` says how to take it over."]
+
+
+def goes_on(state: State) -> str:
+    """How a batch that nobody is at work on goes on, in a sentence: as it was done before."""
+    if state.get("run") and (state["owner"] is None or state["owner"].get("driven")):
+        return "Go on with `batchctl run --resume`."
+    return IN_A_CLIENT
+
+
 def who(state: State, *, at_work: bool) -> str:
     """Whether anybody is at work on a batch in progress, and how it goes on, in a sentence for a person."""
+    if not at_work:
+        return f"Nobody is at work on the batch. {goes_on(state)}"
     if state.get("run") and (state["owner"] or {}).get("driven"):
-        if at_work:
-            return "`batchctl run` drives it; `batchctl status --watch` follows."
-        return "Nobody is at work on the batch. Go on with `batchctl run --resume`."
-    if at_work:
-        return "Claude Code has the batch; if it waits there, `/batch-implement --resume` goes on."
-    return NOBODY
+        return "`batchctl run` drives it; `batchctl status --watch` follows."
+    return "Claude Code has the batch; if it waits there, `/batch-implement --resume` goes on."
 
 
 def what_now(state: State, *, at_work: bool) -> str:
@@ -174,7 +191,7 @@ def plan_lines(state: State) -> List[str]:
         f"({state['workflow_mode']}; {_asked_of_each(state)}):"
     ]
     for index in model.in_order(state):
-        lines.append(f"{index + 1:>4}  {clean(state['features'][index][:120])}{_own(state, index)}")
+        lines.append(f"{index + 1:>4}  {_cut(state['features'][index], 120)}{_own(state, index)}")
     hints = _hints(state)
     if hints:
         taken = state["analysis_metadata"]["inferred"]

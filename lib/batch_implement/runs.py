@@ -131,6 +131,8 @@ def waiting(state: State, now: str) -> Iterator[Tuple[int, str]]:
 
 def not_before(state: State, index: int) -> Optional[str]:
     """The time before which another attempt at feature `index` makes little sense; None when there is none."""
+    if state.get("retry_allowance", {}).get(key(index)) == model.attempts_used(state, index):
+        return None  # a person has brought it back since the last attempt
     ended = state.get("attempts", {}).get(key(index), ())
     return ended[-1].get("retry_after") if ended else None
 

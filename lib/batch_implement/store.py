@@ -161,9 +161,10 @@ class Store:
 def unfinished(state: State) -> Refused:
     """The error for a batch that stands in the way of another, with the three ways on."""
     number = model.counts(state)
+    on = "batchctl run --resume" if state.get("run") else "/batch-implement --resume"
     return Refused(
         f"Batch {state['batch_id']} is not finished here ({state['status']}, {number['completed']} of "
-        f"{number['total']} completed). Three ways on: resume it (`/batch-implement --resume`), abort it (`batchctl "
-        "abort`), or add `--replace`, which puts it into history and starts yours.",
+        f"{number['total']} completed). Three ways on: resume it (`{on}`), abort it (`batchctl abort`), or "
+        "add `--replace`, which puts it into history and starts yours.",
         "batch-unfinished",
     )

@@ -259,7 +259,8 @@ def _line(entry: Event) -> str:
     plain = _Fields({name: clean(str(value))[:LONGEST_TEXT] for name, value in entry.items()})
     words = _WORDS.get(entry["event"])
     text = words.format_map(plain) if words else str(plain.get("text", plain["event"]))
-    more = [f"{name} {plain[name]}" for name in _SHOWN_AFTER if entry.get(name) not in (None, False, "")]
+    left = [name for name in _SHOWN_AFTER if f"{{{name}}}" not in (words or "")]
+    more = [f"{name} {plain[name]}" for name in left if entry.get(name) not in (None, False, "")]
     index = entry.get("feature_index")
     about = f"feature {index + 1}" if type(index) is int else ""
     when = str(entry.get("at", ""))[:19].replace("T", " ")

@@ -58,7 +58,7 @@ HERE: dict[str, tuple[str, ...]] = {
     "batchctl brief": OPEN,
     "batchctl log --feature 3": (BEGIN, "batchctl skip 3"),
     "batchctl report": OVER,
-    "batchctl report --format html --output report.html": OVER,
+    "batchctl report --format html --output ../report.html": OVER,
     "batchctl validate .claude/batch_state.json": (BEGIN,),
     "batchctl validate features.txt .claude/batch_state.json": (BEGIN,),
     "batchctl schema": (),
@@ -157,6 +157,7 @@ def names_a_program(command: str) -> None:
 NOT_RUN: dict[str, tuple[str, Callable[[str], None]]] = {
     r"make test$": ("it is what runs this", has_target),
     r"pipx? install ": ("it fetches from an index; test_wheel.py installs the wheel with pip", names_an_extra),
+    r"pipx uninstall ": ("what it takes out was not installed by pipx here", can_be_read),
     r"(for host in|ssh|export DASK_)": ("it needs machines to log in to, or is for those", can_be_read),
     r".*batchctl(\.py)? run .* --cluster tls://": (
         "its scheduler is another machine; tests/cluster runs one here", can_be_read,

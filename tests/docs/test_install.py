@@ -56,6 +56,17 @@ def test_the_install_lines_install_the_plugin(installed: Client) -> None:
     assert "batch-implement@batch-implement" in installed.command("plugin", "list").stdout
 
 
+def test_the_lines_that_take_it_out_leave_neither_plugin_nor_marketplace(installed: Client) -> None:
+    page = (REPOSITORY / "docs" / "install.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^claude (plugin (?:uninstall|marketplace remove) .*)$", page, re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        done = installed.command(*line.split())
+        assert done.returncode == 0, done.stdout + done.stderr
+    for shown in ("list", "marketplace list"):
+        assert "batch-implement" not in installed.command("plugin", *shown.split()).stdout
+
+
 # Fails as long as the root package.json names dependencies: Claude Code then runs `npm ci` in its copy of the plugin.
 def test_installing_brings_nothing_from_npm(installed: Client) -> None:
     assert not list(installed.home.rglob("node_modules"))

@@ -246,6 +246,14 @@ def test_other_settings_are_fine_however_odd(examine, repository, settings):
     assert [verdict for verdict, _ in examine("permissions")] == [doctor.GOOD]
 
 
+def test_what_a_project_that_is_not_trusted_allows_is_worth_a_look(examine, repository, tmp_path):
+    (repository / ".claude").mkdir()
+    (repository / ".claude/settings.json").write_text('{"permissions": {"allow": ["Bash(make:*)"]}}')
+    verdict, text = examine("permissions", HOME=str(tmp_path / "home"))[1]
+    assert verdict == doctor.LOOK
+    assert f"because {repository} is not trusted: start `claude` there" in text
+
+
 # -- the verb ----------------------------------------------------------------------------------------------------------
 
 

@@ -47,6 +47,17 @@ def test_a_work_tree_is_told_from_any_other_folder(root, tmp_path):
     assert not gitrepo.is_repository(str(tmp_path / "gone"))
 
 
+def test_why_there_is_no_repository_is_told_with_what_to_do(root, tmp_path, monkeypatch):
+    (tmp_path / "plain").mkdir()
+    assert gitrepo.why_none(str(tmp_path / "plain")).endswith(
+        "is not a git repository. Start in one, or `git init` and commit what is there"
+    )
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert not gitrepo.is_repository(root)
+    why = gitrepo.why_none(root)
+    assert "belongs to somebody else" in why and f"`git config --global --add safe.directory {root}`" in why
+
+
 def test_head_and_branch_are_what_git_says_or_none(root, bare_start):
     assert gitrepo.head(root) == git(root, "rev-parse", "HEAD")
     assert (gitrepo.branch(root), gitrepo.head(bare_start)) == ("main", None)

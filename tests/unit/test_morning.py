@@ -76,6 +76,13 @@ def test_a_failed_feature_says_why_what_it_blocks_where_its_work_is_and_how_to_r
     assert need["commands"][0] == "batchctl retry 5"
 
 
+def test_of_a_feature_whose_attempts_nobody_counted_only_its_failure_is_told():
+    failed = [{"feature_index": 0, "error_message": "tests fail"}]
+    state = model.consistent({**new_batch(2), "failed_features": failed})
+    (need,) = needs(morning.report_data(state, NOW), "failed")
+    assert need["what"] == "Feature 1 failed"
+
+
 def test_the_stash_command_brings_back_that_stash_and_no_other(repository):
     name = "batch batch-1 feature 1 attempt 1"
     for words in (name, name + "1", "something else"):

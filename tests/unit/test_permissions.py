@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from batch_implement.checks import permissions
 from batch_implement.checks.permissions import IN_A_CONVERSATION, WORK
+from batch_implement.paths import Project
+from batches import git
 
 
 def one(**held):
@@ -105,3 +108,81 @@ def test_odd_settings_hold_no_rules():
         assert permissions.forbidding([("/s.json", held)], WORK) == []
     off = {"permissions": {"disableBypassPermissionsMode": "disable"}}
     assert permissions.mode_is_off([("/a", {"permissions": 3}), ("/b", off)]) == ["/b"]
+
+
+# -- trust -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def main_tree(repository):
+    """A project whose settings allow something, committed."""
+    (repository / ".claude").mkdir()
+    (repository / ".claude/settings.json").write_text(json.dumps({"permissions": {"allow": ["Bash(make:*)"]}}))
+    git(repository, "add", "-f", ".claude/settings.json")
+    git(repository, "commit", "-qm", "Settings")
+    return repository
+
+
+def unheard(tree, environ):
+    project = Project(str(tree))
+    found = permissions.settings(project.root, environ)
+    return permissions.ignored(found, project.root, permissions.trusted_as(project.root, project.git_dir), environ)
+
+
+def trusting(file, *folders):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"projects": {str(folder): {"hasTrustDialogAccepted": True} for folder in folders}}))
+
+
+def test_what_a_project_allows_is_heard_when_that_very_folder_is_trusted_and_trust_in_its_parent_is_not_enough(
+    main_tree, tmp_path
+):
+    environ, settings = {"HOME": str(tmp_path / "home")}, str(main_tree / ".claude/settings.json")
+    assert unheard(main_tree, environ) == settings
+    trusting(tmp_path / "home/.claude.json", main_tree.parent)
+    assert unheard(main_tree, environ) == settings
+    trusting(tmp_path / "home/.claude.json", main_tree)
+    assert unheard(main_tree, environ) is None
+    os.symlink(main_tree, tmp_path / "link")
+    assert unheard(tmp_path / "link", environ) is None
+
+
+def test_a_linked_work_tree_goes_by_the_trust_in_the_main_one(main_tree, tmp_path):
+    environ, linked = {"HOME": str(tmp_path / "home")}, tmp_path / "linked"
+    git(main_tree, "worktree", "add", "-q", str(linked))
+    trusting(tmp_path / "home/.claude.json", linked)
+    assert unheard(linked, environ) == str(linked / ".claude/settings.json")
+    trusting(tmp_path / "home/.claude.json", main_tree)
+    assert unheard(linked, environ) is None
+    for tree in (main_tree, linked):
+        assert permissions.linked_trusted_as(Project(str(tree)).git_dir) == os.path.realpath(main_tree)
+
+
+def test_a_repository_outside_of_its_main_work_tree_is_trusted_as_itself(main_tree, tmp_path):
+    apart = tmp_path / "apart"
+    git(main_tree, "clone", "-q", "--separate-git-dir", str(tmp_path / "apart.git"), str(main_tree), str(apart))
+    project = Project(str(apart))
+    assert permissions.trusted_as(project.root, project.git_dir) == os.path.realpath(apart)
+    assert permissions.linked_trusted_as(project.git_dir) == os.path.realpath(tmp_path / "apart.git")
+
+
+def test_trust_is_looked_up_where_the_client_has_it(main_tree, tmp_path):
+    home, given = tmp_path / "home", tmp_path / "given"
+    trusting(home / ".claude.json", main_tree)
+    environ = {"HOME": str(home), "CLAUDE_CONFIG_DIR": str(given)}
+    assert unheard(main_tree, environ)
+    trusting(given / ".claude.json", main_tree)
+    assert unheard(main_tree, environ) is None
+    trusting(given / ".config.json")
+    assert unheard(main_tree, environ)
+
+
+def test_settings_that_allow_nothing_need_no_trust(main_tree, tmp_path):
+    (main_tree / ".claude/settings.json").write_text(json.dumps({"permissions": {"deny": ["Bash(make:*)"]}}))
+    assert unheard(main_tree, {"HOME": str(tmp_path)}) is None
+
+
+@pytest.mark.parametrize("known", ["[]", "{", '{"projects": []}', '{"projects": {"ROOT": 1}}'])
+def test_a_configuration_that_tells_nothing_trusts_nothing(main_tree, tmp_path, known):
+    (tmp_path / ".claude.json").write_text(known.replace("ROOT", str(main_tree)))
+    assert unheard(main_tree, {"HOME": str(tmp_path)})

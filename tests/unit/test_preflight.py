@@ -9,11 +9,12 @@ import re
 import shutil
 
 import pytest
-from batch_implement import claims, cli, runs
+from batch_implement import claims, cli, gitrepo, runs
 from batch_implement.checks import doctor
 from batch_implement.paths import Project
 from batch_implement.runner import ground, options, preflight, trial
 from batch_implement.runner.options import Options
+from batch_implement.store import Store
 from batches import NOW, commit, completed, files_in, git, given_up, new_batch, owner, then
 from gh_stand_in import StandIn
 
@@ -204,6 +205,18 @@ def test_the_batchs_branch_may_be_new_or_on_one_line_with_head(repository):
     assert (verdict, f"`git merge {BRANCH}`" in text) == (doctor.BAD, True)
 
 
+def test_what_the_night_before_did_and_head_does_not_have_is_worth_a_look(night, repository):
+    before = begun({**new_batch(1), "batch_id": "batch-0"}, branch="batch/batch-0/merged")
+    gitrepo.hide_state(str(repository))
+    Store(Project(str(repository))).create(before)
+    assert len(night()["branch"]) == 1
+    git(repository, "branch", "batch/batch-0/merged", commit(repository, a="1"))
+    assert len(night()["branch"]) == 1
+    git(repository, "reset", "-q", "--hard", "HEAD~1")
+    verdict, text = night()["branch"][1]
+    assert verdict == doctor.LOOK and "`git merge batch/batch-0/merged` brings it here" in text
+
+
 @pytest.mark.parametrize("name", ["batch", "batch/batch-1"])
 def test_a_branch_where_a_folder_of_branches_has_to_be_is_bad(repository, name):
     git(repository, "branch", name)
@@ -371,6 +384,22 @@ def test_a_client_that_may_not_try_its_work_is_worth_a_look(repository):
     assert "(deny Bash(make:*) in " in permissions_for(repository, state)[1][1]
     (repository / ".claude/settings.json").write_text(json.dumps({"permissions": {"deny": ["Bash(git add:*)"]}}))
     assert permissions_for(repository, state)[0][0] == doctor.BAD
+
+
+def test_what_a_project_that_is_not_trusted_allows_does_not_count(repository, tmp_path, monkeypatch):
+    state = new_batch(2, verify="make test")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (repository / ".claude").mkdir()
+    (repository / ".claude/settings.json").write_text(json.dumps({"permissions": {"allow": ["Bash(make:*)"]}}))
+    _, (look, text), (_, remedy) = permissions_for(repository, state)
+    assert look == doctor.LOOK and f"because {repository} is not trusted: start `claude` there" in text
+    assert "`--allow 'Bash(make test)'` lets it" in remedy
+    bypassed = permissions_for(repository, state, permission_mode="bypassPermissions")
+    assert not any("is not trusted" in text for _, text in bypassed)
+    (tmp_path / "home").mkdir()
+    trusted = {"projects": {str(repository): {"hasTrustDialogAccepted": True}}}
+    (tmp_path / "home/.claude.json").write_text(json.dumps(trusted))
+    assert len(permissions_for(repository, state)) == 1
 
 
 def test_a_mode_that_the_client_would_refuse_is_bad(repository, monkeypatch):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import model, report, transitions
+from batch_implement import model, report, runs, transitions
+from batch_implement.store import unfinished
 from batches import NOW, all_completed, completed, failed, given_up, new_batch, started, then
 
 BUSY = started(given_up(completed(new_batch(5, needs={4: [1]}))))
@@ -115,6 +116,46 @@ def test_an_end_says_what_needs_a_look():
     assert report.status_lines(all_completed(new_batch(1)))[-1] == "Nothing is left to do."
     last = report.status_lines(given_up(completed(new_batch(2))))[-1]
     assert last == "Nothing is left to do; 1 feature to look at. `batchctl retry` brings failed ones back."
+
+
+@pytest.fixture
+def driven():
+    """A batch of two that `batchctl run` drives."""
+    owner = {"session_id": "run-1", "pid": 4711, "pid_started": "x:1", "host": "here", "since": NOW, "driven": True}
+    wish = {"branch": "batch/batch-1/merged", "base_commit": "b" * 40, "target": "main", "worktrees": "/w", "jobs": 1}
+    return then(new_batch(2), runs.begin, NOW, owner, **wish, options={}, budgets={})
+
+
+def test_a_batch_that_was_driven_goes_on_with_the_driver_until_a_client_has_taken_it_over(driven):
+    left = {**driven, "owner": None}
+    assert report.what_now(left, at_work=False).endswith(
+        "Nobody is at work on the batch. Go on with `batchctl run --resume`."
+    )
+    waits = report.status_lines(then(left, transitions.pause, NOW, "lunch"))[-1]
+    assert waits == "Paused: lunch. Go on with `batchctl run --resume`."
+    taken = {**driven, "owner": {**driven["owner"], "driven": False}}
+    assert report.what_now(taken, at_work=False).endswith("Go on with `/batch-implement --resume` in Claude Code.")
+
+
+def test_a_driven_batch_in_the_way_of_another_is_resumed_by_the_driver(driven):
+    assert "resume it (`batchctl run --resume`)" in unfinished(driven).message
+    assert "resume it (`/batch-implement --resume`)" in unfinished(new_batch(1)).message
+
+
+def test_a_driven_batch_that_is_over_says_where_its_work_lies(driven):
+    over = all_completed(driven)
+    assert report.status_lines(over)[-2:] == [
+        "Nothing is left to do.",
+        "What was done is in the branch batch/batch-1/merged; `batchctl report` says how to take it over.",
+    ]
+    brought = {**over, "run": {**over["run"], "options": {"merge": True}}}
+    assert report.status_lines(brought)[-1] == "Nothing is left to do."
+
+
+def test_a_long_text_is_cut_where_one_sees_it():
+    state = new_batch(["x" * 80, "y" * 81])
+    assert [line.split()[-1] for line in report.status_lines(state)[2:4]] == ["x" * 80, "y" * 77 + "..."]
+    assert report.plan_lines(new_batch(["z" * 121]))[1].endswith("z" * 117 + "...")
 
 
 def test_what_comes_next_is_said_when_nothing_is_open():

@@ -126,7 +126,8 @@ def test_a_run_to_its_end_says_how_to_take_it_over_and_where_the_report_is(perso
 
 def test_with_merge_the_persons_branch_is_fast_forwarded_when_it_can_be(person):
     person.lists("feature 1")
-    assert person.types("features.txt", "--merge")[0] == 0
+    status, out, _ = person.types("features.txt", "--merge")
+    assert status == 0 and "is at batch/" in out and "git merge" not in out and "git log" not in out
     assert (person.repository / "f-1").exists()
 
 

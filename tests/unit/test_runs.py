@@ -178,6 +178,14 @@ def test_a_retry_waits_for_its_time_and_comes_after_what_was_never_tried():
     assert runs.next_moment(state, LATER) is None
 
 
+def test_a_feature_that_a_person_has_brought_back_is_not_held_until_its_next_failure():
+    state = failing(dispatched(begun(new_batch(1, max_retries=0)), 0), 0, retry_after=LATER)
+    state = then(state, transitions.retry, [0])
+    assert list(runs.waiting(state, NOW)) == [] and runs.not_before(state, 0) is None
+    state = failing(dispatched(begun(new_batch(1)), 0), 0, retry_after=LATER)
+    assert runs.not_before(state, 0) == LATER
+
+
 # -- how attempts end --------------------------------------------------------------------------------------------------
 
 

@@ -152,3 +152,9 @@ def test_a_log_that_cannot_be_written_never_fails_the_write(store, batch, monkey
 
 def test_a_completed_feature_that_is_taken_back_is_pending_again(three):
     assert only(completed(three), three) == {"event": "pending again", "feature_index": 0}
+
+
+def test_what_a_line_says_in_its_sentence_it_does_not_say_again():
+    begins = {"at": NOW, "event": "run begins", "jobs": 2, "branch": "batch/b/merged"}
+    (line,) = story.lines([begins])
+    assert line.endswith("`batchctl run` begins, 2 at a time, into batch/b/merged")

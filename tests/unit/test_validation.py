@@ -234,6 +234,26 @@ def test_the_places_in_a_features_file_are_those_of_its_readers():
             assert [(each.pointer, each.line) for each in problems] == [(e["pointer"], e["line"]) for e in found]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "place", "message"),
+    [
+        ("features.txt", "a\nb (after: 9)\n", ("", 2, 1), "Feature 2 (line 2, `b`) needs `9`, but"),
+        ("features.txt", "# x\na (after: 2)\nb (after: 1)\n", ("", 2, 1), "The dependencies form a circle: 1 (`a`)"),
+        (
+            "features.json",
+            '{"features": ["a",\n {"title": "b", "depends_on": ["z"]}]}',
+            ("/features/1", 2, 2),
+            "needs `z`",
+        ),
+        ("features.yaml", "- a\n- title: b\n  depends_on: [2]\n", ("/1", 2, 3), "is the feature itself"),
+    ],
+)
+def test_what_a_feature_needs_has_to_be_there_as_create_has_it(file, name, content, place, message):
+    [error] = validation.errors(file(content.encode(), name))
+    assert (error["pointer"], error["line"], error["column"]) == place
+    assert message in error["message"]
+
+
 def test_a_name_is_told_as_it_was_given_and_counts_from_the_folder(file, tmp_path):
     file(b"- a\n- a\n", "f.yaml")
     text, data = validation.validate(["f.yaml"], cwd=str(tmp_path))

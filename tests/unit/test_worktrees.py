@@ -227,6 +227,14 @@ def test_removing_takes_everything_in_it_along_and_leaves_branch_stash_and_other
     worktrees.remove(str(repository), str(other))  # twice is harmless
 
 
+def test_a_folder_that_a_person_named_for_work_trees_stays_when_it_is_empty(repository, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    worktrees.add(str(repository), f"{theirs}/batch-1/1-a", "batch/b/1-a", "HEAD")
+    worktrees.remove(str(repository), f"{theirs}/batch-1/1-a")
+    assert list(theirs.iterdir()) == []
+
+
 def test_the_repositorys_own_tree_is_never_removed(repository):
     worktrees.remove(str(repository), str(repository))
     assert git(repository, "status", "--porcelain") == "" and (repository / "README.md").exists()

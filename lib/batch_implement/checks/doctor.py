@@ -97,7 +97,7 @@ def git(project: Project) -> Iterator[Tuple[str, str]]:
     """git itself, the repository, and who commits in it."""
     yield GOOD, gitrepo.version()
     if project.git_dir is None or not gitrepo.is_repository(project.root):
-        yield BAD, f"{project.root} is not a git repository: `git init` and commit what is there."
+        yield BAD, f"{gitrepo.why_none(project.root)}."
         return
     if not gitrepo.has_identity(project.root):
         yield BAD, "git does not know who commits: set user.name and user.email with `git config`."
@@ -218,7 +218,20 @@ def _gh(project: Project) -> Iterator[Tuple[str, str]]:
 
 
 def _permissions(project: Project, environ: Mapping[str, str]) -> Iterator[Tuple[str, str]]:
-    return rules(permissions.settings(project.root, environ), permissions.IN_A_CONVERSATION)
+    found = permissions.settings(project.root, environ)
+    yield from rules(found, permissions.IN_A_CONVERSATION)
+    folder = permissions.trusted_as(project.root, project.git_dir)
+    unheard = permissions.ignored(found, project.root, folder, environ)
+    if unheard:
+        yield LOOK, f"{not_trusted(unheard, folder)} `claude -p` does not ask."
+
+
+def not_trusted(unheard: str, folder: str) -> str:
+    """What to do about settings at `unheard` that go unheard because `folder` is not trusted."""
+    return (
+        f"Claude Code ignores what {unheard} allows, because {folder} is not trusted: start `claude` there once and "
+        "choose yes."
+    )
 
 
 def rules(found: permissions.Settings, calls: Sequence[Tuple[str, str]]) -> Iterator[Tuple[str, str]]:

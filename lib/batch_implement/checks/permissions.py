@@ -3,11 +3,15 @@
     found = permissions.settings(root, environ)         the settings files that there are, as (path, object)
     permissions.forbidding(found, calls)                `deny Bash(git:*) in PATH` for each rule that hits a call
     permissions.allowed(found, ["Bash(make:*)"], "make test")
+    permissions.ignored(found, root, permissions.trusted_as(root, git_dir), environ)    the settings that go unheard
 
 A call is a tool and what it is called with: `("Bash", "git add -A")`, `("Edit", "")`. A rule is read as the settings
 have it: `Tool` or `Tool(...)`; `...` of Bash is a command, its beginning (`git:*`) or a pattern with `*`. A rule about
 some paths or some other tools hits none of our calls. Nobody is there at night to be asked, so `ask` stops a client as
 `deny` does. Reads only; what is no settings file is left out.
+
+What the project's own settings allow, Claude Code hears only in a folder that a person has said to trust (measured with
+2.1.330). Trust is of one folder exactly: of its parent is not enough, and a linked work tree goes by the main one.
 """
 
 from __future__ import annotations
@@ -93,6 +97,34 @@ def parts(command: str) -> List[str]:
     return [part for part in found if part]
 
 
+def ignored(found: Settings, root: str, folder: str, environ: Mapping[str, str]) -> Optional[str]:
+    """Path of the project's settings, when they allow something and Claude Code ignores that because `folder`, which
+    its trust goes by, is not trusted; else None.
+    """
+    own = os.path.join(root, ".claude", "settings.json")
+    allowing = any(place == own and any(_rules(data, "allow")) for place, data in found)
+    return own if allowing and not _trusted(folder, environ) else None
+
+
+def trusted_as(root: str, git_dir: Optional[str]) -> str:
+    """The folder whose trust a client in the work tree `root` goes by; `git_dir` is the git folder of that tree."""
+    if git_dir is not None and os.path.exists(os.path.join(git_dir, "commondir")):
+        return linked_trusted_as(git_dir)
+    return os.path.realpath(root)
+
+
+def linked_trusted_as(git_dir: str) -> str:
+    """The folder whose trust a client in a work tree of its own beside that of `git_dir` goes by: the main work tree,
+    or the repository itself when it lies elsewhere, as a submodule's does.
+    """
+    try:
+        with open(os.path.join(git_dir, "commondir"), encoding="utf-8", errors="surrogateescape") as file:
+            common = os.path.realpath(os.path.join(git_dir, file.readline().rstrip("\n")))
+    except OSError:
+        common = os.path.realpath(git_dir)
+    return os.path.dirname(common) if os.path.basename(common) == ".git" else common
+
+
 def mode_is_off(found: Settings) -> List[str]:
     """The places that switch the mode bypassPermissions off."""
     return [
@@ -120,6 +152,17 @@ def hits(rule: str, tool: str, about: str) -> bool:
         pattern = ".*".join(map(re.escape, named.split("*")))
         return bool(re.fullmatch(pattern, about, re.DOTALL)) or named == f"{about} *"
     return named in (about, f"batch-implement:{about}")
+
+
+def _trusted(folder: str, environ: Mapping[str, str]) -> bool:
+    home = environ.get("HOME", os.path.expanduser("~"))
+    given = environ.get("CLAUDE_CONFIG_DIR")
+    known = json_file(os.path.join(given or os.path.join(home, ".claude"), ".config.json"))
+    if known is None:  # where that old place has one, the client reads no other
+        known = json_file(os.path.join(given or home, ".claude.json")) or {}
+    projects = known.get("projects")
+    entry = projects.get(folder) if isinstance(projects, dict) else None
+    return isinstance(entry, dict) and entry.get("hasTrustDialogAccepted") is True
 
 
 def _rules(data: Dict[str, Any], kind: str) -> List[str]:

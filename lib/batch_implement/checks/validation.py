@@ -35,6 +35,7 @@ OF_STATE = ("batch_id", "schema_version", "total_features")
 # How other modules say a place in a message; here it stands before the message, once.
 ON_LINE = re.compile(r", line (\d+)(?: \([^)]*\))?: ")
 AT_LINE = re.compile(r",? at line (\d+)(?:, column (\d+))?")
+OF_FEATURE = re.compile(r"(?:Feature|The dependencies form a circle:) (\d+)\b")
 TWICE = re.compile(r"holds the name (.+) twice in one object")
 # The field that an invariant is about: the last one that has a feature already, else the first word.
 ABOUT = re.compile(r"(?:feature index \d+ is in .* again in |The state has )?([a-z_]+)")
@@ -97,15 +98,23 @@ def lists_features(name: str) -> bool:
 def errors_of_features(name: str) -> List[Dict[str, Any]]:
     """What is wrong with one features file, as `errors` says it."""
     from ..lists import features
+    from ..planning import plans
 
     kind = features.KINDS.get(os.path.splitext(name)[1].lower(), "")
     try:
         found = features.problems(name)
         if not found:
-            features.read_file(name)  # for what no schema can say
-            return []
+            listing = features.read_file(name)  # for what no schema can say
     except BatchError as error:
         return [_misuse(error.message, name, kind)]
+    if not found:
+        try:
+            plans.refuse_without_order(listing)
+        except Misuse as error:
+            number = OF_FEATURE.match(error.message)
+            line = listing.features[int(number[1]) - 1].line if number else 0
+            return [_on_line(line, error.message, name, kind) if line else _error("", error.message, None)]
+        return []
     places = positions.read(_lines(name), kind, name)
     return [_error(problem.pointer, problem.message, places.at(problem.place)) for problem in found]
 

@@ -84,6 +84,12 @@ def more(state: State, listing: Listing) -> Dict[str, Any]:
     }
 
 
+def refuse_without_order(listing: Listing) -> None:
+    """Misuse when a feature of a listing that stands alone needs one that is not in it, or features need each other."""
+    items = [_item(feature) for feature in listing.features]
+    ordering.order(len(items), ordering.resolve(items), [item.text for item in items])
+
+
 def refuse_verify_without_command(state: State, first: int) -> None:
     """Misuse when a feature from index `first` on asks for the evidence `verify` and no command is given for it."""
     for index in range(first, state["total_features"]):

@@ -293,7 +293,9 @@ def _need(kind: str, numbers: List[int], what: str, said: str, **more: Any) -> D
 
 def _failed(feature: Data, blocked: List[int], put_away: bool) -> Data:
     number = feature["number"]
-    what = f"Feature {number} failed after {reminder.counted(feature['attempts'], 'attempt')}"
+    what = f"Feature {number} failed"
+    if feature["attempts"]:  # an older state file says only that it failed
+        what += f" after {reminder.counted(feature['attempts'], 'attempt')}"
     if blocked:
         shown = ", ".join(map(str, blocked[:20])) + (f" and {len(blocked) - 20} more" if len(blocked) > 20 else "")
         what += f"; {shown} {'needs' if len(blocked) == 1 else 'need'} it"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from concurrent import futures
-from typing import Any, BinaryIO, Dict, List, Mapping, Optional, TextIO, Tuple
+from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Sequence, TextIO, Tuple
 
 from .. import arguments, clock, gitrepo, model, personverbs, reminder, runs
 from ..checks.doctor import BAD
@@ -153,7 +153,10 @@ def _night(
         shown.close()
     data = morning.report_data(state, clock.now())
     done = not model.is_live(state) and model.counts(state)["completed"] == state["total_features"]
-    return _summary(state, data, places), {
+    commands = [
+        entry for entry in data["commands"] if not (_taken_over(project, state) and entry["command"][:4] == "git ")
+    ]
+    return _summary(state, commands, places), {
         "batch_id": state["batch_id"],
         "status": state["status"],
         "counts": model.counts(state),
@@ -224,12 +227,18 @@ def _into_target(project: Project, state: State) -> str:
     return f"{run['target'] or 'HEAD'} is at {run['branch']} now."
 
 
-def _summary(state: State, data: Mapping[str, Any], places: Mapping[str, str]) -> str:
+def _taken_over(project: Project, state: State) -> bool:
+    """Whether the person's HEAD has all that was done: there is nothing left to look at or to merge."""
+    done = gitrepo.tip(project.root, state["run"]["branch"])
+    return done is not None and gitrepo.has(project.root, done)
+
+
+def _summary(state: State, commands: Sequence[Mapping[str, str]], places: Mapping[str, str]) -> str:
     """How it ended and how to go on, for a person at a terminal."""
     lines = [f"Batch {state['batch_id']}: {reminder.progress(state)}; {state['run']['ended_why']}."]
     if state["pause"]:
         lines.append(f"Paused: {' '.join(state['pause']['reason'].split())}")
     if "html" in places:
         lines.append(f"The report: {places['html']}")
-    lines += [f"{entry['what']}: {entry['command']}" for entry in data["commands"]]
+    lines += [f"{entry['what']}: {entry['command']}" for entry in commands]
     return "\n".join(lines)

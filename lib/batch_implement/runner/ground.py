@@ -113,6 +113,17 @@ def branches(root: str, batch_id: str, branch: str) -> Found:
         )
 
 
+def left_behind(root: str, before: Optional[str]) -> Found:
+    """Whether HEAD has what the batch before did; `before` is the branch of that, None when there is none."""
+    done = gitrepo.tip(root, before) if before else None
+    if done and not gitrepo.has(root, done):
+        yield (
+            LOOK,
+            f"HEAD does not have what the batch before did, so this one begins without it. `git merge {before}` "
+            "brings it here.",
+        )
+
+
 def folder(root: str, worktrees: str) -> Found:
     """Whether work trees can be made in the folder `worktrees`: it, or the first above it that is there, can be
     written to, and it is outside of the project.

@@ -25,6 +25,7 @@ from ..lists import listing
 from ..model import key
 from ..planning import gh
 from ..reminder import counted
+from ..store import Store
 from . import client, ground, options, pullrequests, worktrees
 from .options import spoken
 from .trial import trial
@@ -60,6 +61,7 @@ def check(project: Project, state: State, wish: Options, environ: Mapping[str, s
     found += doctor.gathered([
         ("tree", lambda: ground.tree(root, merge=bool(wish.merge))),
         ("branch", lambda: ground.branches(root, batch_id, branch)),
+        ("branch", lambda: ground.left_behind(root, _before(project, batch_id))),
         ("worktrees", lambda: ground.folder(root, top)),
         ("features", lambda: _features(state, wish)),
         ("limits", lambda: _limits(state, wish)),
@@ -89,6 +91,12 @@ def check(project: Project, state: State, wish: Options, environ: Mapping[str, s
             feature_time_s=wish.feature_time or options.FEATURE_TIME_S,
         )),
     ])  # fmt: skip
+
+
+def _before(project: Project, batch_id: str) -> Optional[str]:
+    """The branch of the batch that is here and that this one is not, when a run drove it."""
+    state = Store(project).read_if_usable()
+    return state["run"]["branch"] if state and state["batch_id"] != batch_id and state.get("run") else None
 
 
 def _bad(found: Sequence[Mapping[str, str]]) -> bool:
@@ -183,12 +191,17 @@ def _permissions(project: Project, state: State, wish: Options, environ: Mapping
                 "Claude Code refuses the mode bypassPermissions to root. Run as somebody else, or take another: "
                 "`--permission-mode acceptEdits`.",
             )
+    folder = permissions.linked_trusted_as(project.private_parent)
+    unheard = permissions.ignored(found, project.root, folder, environ)
+    if unheard and wish.permission_mode != "bypassPermissions":
+        yield LOOK, f"{doctor.not_trusted(unheard, folder)} Or allow it for this run: `--allow RULE`."
     verify = state["policy"]["verify"]
     if not verify:
         return
+    heard = [(place, data) for place, data in found if place != unheard]
     parts = permissions.parts(verify)
     kept = permissions.forbidding(found, [("Bash", part) for part in parts])
-    unknown = [part for part in parts if not permissions.allowed(found, wish.allow or (), part)]
+    unknown = [part for part in parts if not permissions.allowed(heard, wish.allow or (), part)]
     if kept:
         yield LOOK, f"A client may not run the verify command itself ({kept[0]}); `batchctl done` runs it all the same."
     elif wish.permission_mode in ("auto", "bypassPermissions"):

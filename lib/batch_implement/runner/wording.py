@@ -48,7 +48,7 @@ def standing(seen: View) -> List[Tuple[str, str]]:
         found.append(("ended", f"The run has ended: {seen.ended}"))
     elif seen.status == "in_progress" and not seen.at_work:
         driven = "Nobody is at work on it: `batchctl run --resume` goes on."
-        found.append(("nobody", driven if seen.spent else report.NOBODY))
+        found.append(("nobody", driven if seen.spent else f"Nobody is at work on the batch. {report.IN_A_CLIENT}"))
     return found
 
 

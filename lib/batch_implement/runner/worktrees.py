@@ -94,7 +94,11 @@ def remove(repository: str, folder: str) -> None:
         return
     end_left_behind(folder)
     _clear(repository, folder)
-    for empty in (os.path.dirname(folder), os.path.dirname(os.path.dirname(folder))):
+    of_batch = os.path.dirname(folder)
+    ours = [of_batch]
+    if os.path.dirname(of_batch) == f"{repository}.worktrees":  # a folder that a person named is theirs, empty or not
+        ours.append(os.path.dirname(of_batch))
+    for empty in ours:
         try:
             os.rmdir(empty)
         except OSError:
