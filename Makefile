@@ -6,7 +6,7 @@
 #                        power cuts; up to 20 minutes
 #   make long            what else is too long for make test: whole nights, a cluster, further variants of slow tests
 #   make check-pythons   unit and property tests on every supported Python that is found here
-#   make bench           what hooks and updates cost, against floors measured beside them (about 20 minutes; for some rows
+#   make bench           what hooks and updates cost, against floors measured beside them (about 4 minutes; for some rows
 #                        only: make bench BENCH="--row guard update-10 --pairs 30"; docs/performance.md explains it)
 #   make picture         draws the README's picture of a run (docs/run.svg) anew, from a demo
 #
