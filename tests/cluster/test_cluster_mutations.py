@@ -65,7 +65,7 @@ WRONG = {
         "runner/merging.py",
         "    if answer.returncode == 0:\n        return",
         "    if answer.returncode == 0:\n"
-        '        gitrepo.ask(folder, "commit", "--allow-empty", "-C", commit)\n'
+        '        gitrepo.ask(folder, "commit", "--allow-empty", "-C", last)\n'
         "        return",
     ),
     "the clients of a driver that is gone go on": (
