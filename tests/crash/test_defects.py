@@ -299,10 +299,10 @@ def test_a_pointer_to_a_git_folder_that_could_not_be_followed_counted_as_none(re
 def test_a_client_that_took_a_batch_up_again_lost_it_to_another_that_had_found_it_over(store, repository, monkeypatch):
     store.create({**all_completed(new_batch(1, owner={**owner("session-1"), "pid": None, "pid_started": None}))})
     found = store.read()
-    lease = owner("session-2")
+    owner_record = owner("session-2")
 
     def read(self):  # what is found; right after that the other client has the batch
-        Store(store.project).update(lambda state: sessions.lease(state, lease))
+        Store(store.project).update(lambda state: sessions.lease(state, owner_record))
         return found
 
     told = json.dumps({"session_id": "session-3", "source": "startup"}).encode()

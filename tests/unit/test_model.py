@@ -243,10 +243,10 @@ def test_a_batch_is_live_until_it_is_over(statuses, live):
 
 def test_hooks_are_wanted_until_the_client_that_holds_a_batch_has_heard_of_its_end():
     over = completed(new_batch(1))
-    lease = {"session_id": "s", "pid": 7, "pid_started": None, "host": "h", "since": NOW}
+    owner_record = {"session_id": "s", "pid": 7, "pid_started": None, "host": "h", "since": NOW}
     assert model.wants_hooks(new_batch(1))
-    assert model.wants_hooks({**over, "owner": lease})
-    assert not model.wants_hooks({**over, "owner": {**lease, "pid": None}})
+    assert model.wants_hooks({**over, "owner": owner_record})
+    assert not model.wants_hooks({**over, "owner": {**owner_record, "pid": None}})
     assert not model.wants_hooks(over)
 
 

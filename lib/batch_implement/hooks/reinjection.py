@@ -140,11 +140,11 @@ def _take(store: Store, caller: Caller, **more: bool) -> State:
 
     `driven`: `batchctl run` has started the session, and named it in the state before.
     """
-    lease = caller.owner(clock.now())
+    owner_record = caller.owner(clock.now())
 
     def take(current: State) -> State:
         free = process.relation(current["owner"], caller.session_id, caller.pid) != "other"
-        return sessions.lease(current, {**lease, **more}) if lease and free else current
+        return sessions.lease(current, {**owner_record, **more}) if owner_record and free else current
 
     return store.update(take)
 
