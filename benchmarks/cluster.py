@@ -38,7 +38,7 @@ sys.path.insert(0, str(REPOSITORY / "lib"))
 
 import psutil  # noqa: E402 - Dask brings it
 from batch_implement import gitrepo  # noqa: E402 - found only now
-from batch_implement.paths import Project  # noqa: E402
+from batch_implement.base.project_paths import Project  # noqa: E402
 from batch_implement.runner import merging, task, worktrees  # noqa: E402
 from batch_implement.runner.cluster import Crew  # noqa: E402
 from batch_implement.runner.options import Options  # noqa: E402

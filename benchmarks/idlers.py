@@ -14,7 +14,7 @@ import os
 import sys
 from typing import Any
 
-from batch_implement import process
+from batch_implement.base import processes
 from batch_implement.runner import task
 
 
@@ -23,7 +23,7 @@ def answered(data: bytes, size: int, batch_id: str) -> bytes:
     from distributed import get_worker
 
     own = get_worker()
-    own.log_event(task.topic(batch_id), {"session_id": str(len(data)), "place": f"{process.host()} ({own.name})"})
+    own.log_event(task.topic(batch_id), {"session_id": str(len(data)), "place": f"{processes.host()} ({own.name})"})
     return os.urandom(size)
 
 

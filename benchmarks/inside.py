@@ -36,7 +36,8 @@ def text(index: int) -> str:
 
 def half_done(count: int) -> dict[str, Any]:
     """A batch of which half is completed, every tenth of the rest needs the one before it, and one feature is open."""
-    from batch_implement import model, policies, process, transitions
+    from batch_implement import model, policies, transitions
+    from batch_implement.base import processes
 
     needs = {str(index): [index - 1] for index in range(count // 2 + 10, count, 10)}
     policy = policies.new(verify="python3 -m pytest -q")
@@ -49,7 +50,7 @@ def half_done(count: int) -> dict[str, Any]:
         "completed_features": list(half),
         "evidence": {str(index): dict(proof) for index in half},
         "timings": {str(index): dict(timing) for index in half},
-        "owner": process.new_owner(SESSION, int(os.environ.get(OWNER_PID) or os.getppid()), NOW),
+        "owner": processes.new_owner(SESSION, int(os.environ.get(OWNER_PID) or os.getppid()), NOW),
         "continuation": {"prompt": PROMPT},
     }
     return transitions.start({**model.consistent(state), "revision": 1}, NOW, "0" * 40)
@@ -57,7 +58,7 @@ def half_done(count: int) -> dict[str, Any]:
 
 def store(folder: str) -> Any:
     """The store of the project in this folder. It waits longer for the lock than a program does: to be measured."""
-    from batch_implement.paths import Project
+    from batch_implement.base.project_paths import Project
     from batch_implement.store import Store
 
     return Store(Project(folder), timeout_s=120.0)

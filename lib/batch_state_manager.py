@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
-from batch_implement import clock, doors, library, model, places, policies, scripted
+from batch_implement import doors, library, model, places, policies, scripted
+from batch_implement.base import timestamps
 
 del sys.path[0]
 
@@ -135,7 +136,7 @@ def create_batch_state(
     name, texts, chosen = library.new_batch(given, features, features_file, batch_id)
     return BatchState(
         chosen, name, len(texts), texts,
-        created_at=clock.now(), source_type=source_type, state_file=str(state_file or ""),
+        created_at=timestamps.now(), source_type=source_type, state_file=str(state_file or ""),
         issue_numbers=list(issue_numbers) if issue_numbers else None,
     )  # fmt: skip
 
@@ -186,7 +187,7 @@ def increment_retry_count(state_file: Any, feature_index: int) -> None:
 @_door
 def record_auto_clear_event(state_file: Any, feature_index: int, context_tokens_before_clear: int) -> None:
     """The window was cleared at a feature: the event is kept and counted, the token estimate is 0."""
-    clear = (feature_index, context_tokens_before_clear, clock.now())
+    clear = (feature_index, context_tokens_before_clear, timestamps.now())
     library.change(state_file, lambda state: scripted.record_clear(state, *clear), LOCK_TIMEOUT)
 
 
@@ -232,7 +233,7 @@ def record_git_operation(
     """A new state in which `commit`, `push` or `pr` of a feature is recorded. The one given is not changed."""
     scripted.check_index(vars(state), feature_index, "feature_index")
     said = {"sha": commit_sha, "branch": branch, "remote": remote, "number": pr_number, "url": pr_url}
-    record = scripted.git_record(operation, success, clock.now(), {**extra, **said, "error": error_message})
+    record = scripted.git_record(operation, success, timestamps.now(), {**extra, **said, "error": error_message})
     changed = {**copy.deepcopy(state.git_operations.get(feature_index, {})), operation: record}
     return dataclasses.replace(state, git_operations={**state.git_operations, feature_index: changed})
 
@@ -272,7 +273,7 @@ def pause_batch_for_clear(state_file: Any, feature_index_or_state: Any, tokens_b
     given = feature_index_or_state
 
     def pause(state: BatchState, index: int) -> None:
-        changes = scripted.paused_for_clear(vars(state), index, tokens_before_clear, clock.now())
+        changes = scripted.paused_for_clear(vars(state), index, tokens_before_clear, timestamps.now())
         paused = dataclasses.replace(state, **changes)
         save_batch_state(state_file, paused)
         vars(state).update(vars(paused))

@@ -15,7 +15,8 @@ import sys
 from typing import Dict, List, Optional
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
-from batch_implement import clock, failures
+from batch_implement import failures
+from batch_implement.base import timestamps
 
 del sys.path[0]
 
@@ -83,7 +84,7 @@ def extract_error_context(message: Optional[str], feature_name: str) -> Dict[str
         "error_type": named[1] if named else sanitize_error_message(before.strip()) if colon else "Unknown",
         "error_message": sanitize_error_message(message),
         "feature_name": sanitize_feature_name(feature_name),
-        "timestamp": clock.now(),
+        "timestamp": timestamps.now(),
         "failure_type": classify_failure(message).value,
     }
 

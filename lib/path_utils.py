@@ -2,7 +2,7 @@
 
     from path_utils import get_batch_state_file, get_project_root
 
-The root is the one that `batchctl` and the hooks use (`batch_implement.paths`). Nothing is created here.
+The root is the one that `batchctl` and the hooks use (`batch_implement.base.project_paths`). Nothing is created here.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Dict, Optional, Sequence, Tuple
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
-from batch_implement import paths
+from batch_implement.base import project_paths
 
 del sys.path[0]
 
 __all__ = ["find_project_root", "get_batch_state_file", "get_project_root", "reset_project_root_cache"]
 
-_MARKERS = (".git", paths.STATE_FOLDER)
+_MARKERS = (".git", project_paths.STATE_FOLDER)
 _ASKED = ("BATCH_IMPLEMENT_ROOT", "CLAUDE_PROJECT_DIR", "CLAUDE_CONFIG_DIR", "HOME")
 _roots: Dict[Tuple[Optional[str], ...], Path] = {}  # by all that the answer depends on, so that it never outlives it
 
@@ -33,16 +33,16 @@ def get_project_root(use_cache: bool = True) -> Path:
     known = _roots.get(circumstances) if use_cache else None
     if known is not None:
         return known
-    found = paths.found_root(os.environ, _working_directory())
+    found = project_paths.found_root(os.environ, _working_directory())
     if found is None:
-        raise _not_found(_MARKERS, paths.start_folder(os.environ, _working_directory()))
+        raise _not_found(_MARKERS, project_paths.start_folder(os.environ, _working_directory()))
     _roots[circumstances] = Path(found)
     return _roots[circumstances]
 
 
 def get_batch_state_file() -> Path:
     """Path of the project's state file, `.claude/batch_state.json` under its root; FileNotFoundError without one."""
-    return get_project_root(use_cache=False) / paths.STATE_FOLDER / paths.STATE_NAME
+    return get_project_root(use_cache=False) / project_paths.STATE_FOLDER / project_paths.STATE_NAME
 
 
 def find_project_root(
@@ -56,10 +56,12 @@ def find_project_root(
     if marker_files is None and start_path is None:
         return get_project_root(use_cache=False)
     markers = _MARKERS if marker_files is None else tuple(marker_files)
-    start = os.path.abspath(start_path) if start_path else paths.start_folder(os.environ, _working_directory())
+    start = os.path.abspath(start_path) if start_path else project_paths.start_folder(os.environ, _working_directory())
     for marker in markers:
-        but_not = paths.own_configuration(os.environ) if marker.rstrip("/") == paths.STATE_FOLDER else ()
-        found = paths.upward(start, marker.rstrip("/"), but_not)
+        but_not = (
+            project_paths.own_configuration(os.environ) if marker.rstrip("/") == project_paths.STATE_FOLDER else ()
+        )
+        found = project_paths.upward(start, marker.rstrip("/"), but_not)
         if found is not None:
             return Path(found)
     raise _not_found(markers, start)

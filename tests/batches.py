@@ -17,7 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from batch_implement import codec, model, policies, process, transitions
+from batch_implement import codec, model, policies, transitions
+from batch_implement.base import processes
 
 NOW = "2026-01-31T23:59:59Z"
 State = dict[str, Any]
@@ -105,7 +106,7 @@ def conditions(state: State) -> list[str]:
 
 def owner(session_id: str = "session-1", pid: int | None = None) -> State:
     """A living lease: of this process, when no other is named."""
-    return process.new_owner(session_id, os.getpid() if pid is None else pid, NOW)
+    return processes.new_owner(session_id, os.getpid() if pid is None else pid, NOW)
 
 
 def git(folder: Path | str, *words: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from batch_implement import audit
-from batch_implement.paths import Project
+from batch_implement.base.project_paths import Project
 from batch_implement.store import Store
 from batches import new_batch
 

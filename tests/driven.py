@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from batch_implement import process, runs
+from batch_implement import runs
+from batch_implement.base import processes
 from batches import State, checked, new_batch, then
 
 BEGAN = "2026-02-01T00:00:00Z"
@@ -17,7 +18,7 @@ NOW = "2026-02-01T01:00:00Z"
 
 def driven(features: Any = 5, *, pid: int | None = None, budgets: State | None = None, **batch: Any) -> State:
     """A batch under a run of process `pid` (of this one, without) that began at BEGAN."""
-    owner = process.new_owner("driver", os.getpid() if pid is None else pid, BEGAN)
+    owner = processes.new_owner("driver", os.getpid() if pid is None else pid, BEGAN)
     return then(
         new_batch(features, **batch), runs.begin, BEGAN, owner, branch="batch/batch-1/merged", base_commit="base",
         target="main", worktrees="", jobs=2, options={}, budgets=budgets or {},
@@ -28,7 +29,7 @@ def dispatched(state: State, index: int, *, at: str = BEGAN, worktree: str = "",
     """Feature `index` under way since `at`, on this machine when no other `place` is named."""
     return then(
         state, runs.dispatch, at, index, base="base", branch=f"batch/batch-1/{index + 1}", worktree=worktree,
-        session_id=f"session-{index}", place=process.host() if place is None else place,
+        session_id=f"session-{index}", place=processes.host() if place is None else place,
     )  # fmt: skip
 
 

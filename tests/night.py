@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable
 
-from batch_implement import clock
-from batch_implement.paths import Project
+from batch_implement.base import timestamps
+from batch_implement.base.project_paths import Project
 from batch_implement.runner import takeover, worker
 from batch_implement.runner.driver import Clock, Driver
 from batch_implement.store import Store
@@ -33,7 +33,7 @@ class TurnedClock(Clock):
 
     def now(self) -> str:
         """The real time, and what was slept."""
-        return clock.after(clock.now(), self.ahead_s)
+        return timestamps.after(timestamps.now(), self.ahead_s)
 
     def sleep(self, seconds: float, woken: Callable[[], object]) -> None:
         """Be later by that much."""

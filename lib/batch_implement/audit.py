@@ -17,14 +17,14 @@ import os
 import stat
 import time
 
-from . import clock, jsontext
+from .base import fast_json, timestamps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterator, List
 
+    from .base.project_paths import Project
     from .errors import BatchError
-    from .paths import Project
 
 NAME = "audit.jsonl"
 ROTATE_AT_BYTES = 10 * 1024 * 1024
@@ -41,14 +41,14 @@ def record(private: str, event: str, **details: Any) -> None:
     text.
     """
     global trouble
-    entry = {"at": clock.now(), "event": event, "pid": os.getpid(), **details}
-    line = jsontext.dumps_ascii(entry, str)
+    entry = {"at": timestamps.now(), "event": event, "pid": os.getpid(), **details}
+    line = fast_json.dumps_ascii(entry, str)
     if len(line) > LONGEST_LINE:
         cut = {
             name: value if len(str(value)) <= 500 else str(value)[:500] + "...[truncated]"
             for name, value in entry.items()
         }
-        line = jsontext.dumps_ascii(cut, str)[:LONGEST_LINE]
+        line = fast_json.dumps_ascii(cut, str)[:LONGEST_LINE]
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         if os.path.islink(private):

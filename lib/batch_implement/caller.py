@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 
-from . import process, seal, transitions
+from . import seal, transitions
+from .base import processes
 from .errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping, Optional
 
+    from .base.project_paths import Project
     from .model import State
-    from .paths import Project
 
 PERSONS_VERBS = frozenset(("create", "add", "skip", "retry", "pause", "resume", "abort", "issues", "run"))
 
@@ -44,14 +45,14 @@ class Caller:
 
     def owner(self, now: str) -> Optional[State]:
         """The lease this caller would take; None at a plain terminal."""
-        return process.new_owner(self.session_id, self.pid, now) if self.session_id else None
+        return processes.new_owner(self.session_id, self.pid, now) if self.session_id else None
 
 
 def from_environment(environ: Mapping[str, str]) -> Caller:
     """The caller of `batchctl`: the model when this runs under a client, else a person."""
     session_id = environ.get("CLAUDE_CODE_SESSION_ID", "")
     inside = bool(session_id) or environ.get("CLAUDECODE") == "1"
-    return Caller(session_id, process.client_pid(environ) if inside else None, person=not inside)
+    return Caller(session_id, processes.client_pid(environ) if inside else None, person=not inside)
 
 
 def from_hook(session_id: str, environ: Mapping[str, str], prompt_id: Optional[str] = None) -> Caller:
@@ -59,7 +60,7 @@ def from_hook(session_id: str, environ: Mapping[str, str], prompt_id: Optional[s
     alone = environ.get("CLAUDE_CODE_SESSION_ATTENDED") == "0" or environ.get("CLAUDE_CODE_ENTRYPOINT", "").startswith(
         "sdk"
     )
-    return Caller(session_id, process.client_pid(environ), person=True, unattended=alone, prompt_id=prompt_id)
+    return Caller(session_id, processes.client_pid(environ), person=True, unattended=alone, prompt_id=prompt_id)
 
 
 def refuse_persons_verb(verb: str, caller: Caller, state: Optional[State]) -> None:
@@ -69,7 +70,7 @@ def refuse_persons_verb(verb: str, caller: Caller, state: Optional[State]) -> No
     if verb not in PERSONS_VERBS or (caller.person and caller.in_client):  # a slash command's hook is a child too
         return
     owner = state["owner"] if state else None
-    beneath = owner is not None and owner["pid"] is not None and owner["pid"] in process.ancestors(os.getpid())
+    beneath = owner is not None and owner["pid"] is not None and owner["pid"] in processes.ancestors(os.getpid())
     if not caller.person or beneath:
         raise Refused(
             f"{not_for_the_model(f'batchctl {verb}')} (A person types `/batchctl {verb}` here, or uses a terminal that "
@@ -89,7 +90,7 @@ def not_for_the_model(command: str) -> str:
 def refuse_stranger(state: State, caller: Caller, project: Project) -> None:
     """Refused when this caller is not the one that works on the batch."""
     owner = state["owner"]
-    relation = process.relation(owner, caller.session_id, caller.pid)
+    relation = processes.relation(owner, caller.session_id, caller.pid)
     if relation == "own" or (relation == "free" and not caller.in_client and caller.person):
         return
     if relation == "free":
@@ -125,7 +126,7 @@ def what_now(state: State, caller: Caller) -> str:
 
     if not caller.person:
         return reminder.next_step(state)
-    return report.what_now(state, at_work=process.holds(state["owner"]))
+    return report.what_now(state, at_work=processes.holds(state["owner"]))
 
 
 WAYS_WITH_OWNER = (

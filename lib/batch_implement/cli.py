@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 import sys
 
-from . import audit, jsontext, model, paths, process, reminder
+from . import audit, model, reminder
 from . import caller as callers
+from .base import fast_json, processes, project_paths
 from .custody import no_batch
 from .errors import STILL_WORKING, BatchError, Misuse, Refused, StateUnusable
 from .store import Store
@@ -23,10 +24,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+    from .base.project_paths import Project
     from .caller import Caller
-    from .paths import Project
 
-PLUGIN = paths.plugin()
+PLUGIN = project_paths.plugin()
 
 
 def command() -> int:
@@ -41,12 +42,12 @@ def main(argv: Sequence[str]) -> int:
     try:
         caller = callers.from_environment(os.environ)
         cwd = os.getcwd()
-        project = paths.find_project(os.environ, cwd)
+        project = project_paths.find_project(os.environ, cwd)
         text, data, notes = run(argv, project, caller, cwd)
         for note in notes:
             _print(note, sys.stderr)
         if wants_json or text:
-            _print(jsontext.dumps(data) if wants_json else text, sys.stdout)
+            _print(fast_json.dumps(data) if wants_json else text, sys.stdout)
         sys.stdout.flush()
         return int(data.get("exit_code", 0))
     except BatchError as error:
@@ -77,7 +78,7 @@ def _say_error(error: BatchError, wants_json: bool, caller: Optional[Caller]) ->
     """
     if wants_json:
         data = {"error": {"message": error.message, "exit_code": error.exit_code, "topic": error.topic}}
-        _print(jsontext.dumps(data), sys.stdout)
+        _print(fast_json.dumps(data), sys.stdout)
     _print(f"batchctl: {error.message}", sys.stderr)
     if caller is None or caller.person:
         _print(error.more(), sys.stderr)
@@ -179,7 +180,7 @@ def _status(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     state = store.require()
     lines = report.status_lines(state)
     if caller.person and state["status"] == "in_progress":
-        lines.append(report.who(state, at_work=process.holds(state["owner"])))
+        lines.append(report.who(state, at_work=processes.holds(state["owner"])))
     return "\n".join(lines), report.status(state)
 
 
@@ -308,11 +309,11 @@ def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
 
 
 def _report(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import clock
+    from .base import timestamps
     from .reporting import morning, reports
 
     state, put_away = reports.of_batch(project, options.batch_id)
-    data = morning.report_data(state, state["updated_at"] if put_away else clock.now(), put_away=put_away)
+    data = morning.report_data(state, state["updated_at"] if put_away else timestamps.now(), put_away=put_away)
     text = reports.told(data, options.format)
     if options.output is None:
         return text.rstrip("\n"), data

@@ -4,7 +4,8 @@ schema.
 
 from __future__ import annotations
 
-from . import jsontext, model, strictjson
+from . import model
+from .base import fast_json, strict_json
 from .errors import StateUnusable
 
 TYPE_CHECKING = False
@@ -13,11 +14,11 @@ if TYPE_CHECKING:
 
     Text = Union[bytes, memoryview]
 
+    from .base.strict_json import Places
     from .model import State
     from .schema import Schema
-    from .strictjson import Places
 
-MAX_BYTES = strictjson.MAX_BYTES
+MAX_BYTES = strict_json.MAX_BYTES
 MAX_FOREIGN_BYTES = 8 * 1024 * 1024  # of a file that others wrote: with the worst content it takes 200 MB to read
 
 
@@ -68,7 +69,7 @@ def serialise(state: State, read: Optional[Content] = None) -> bytes:
 
 
 def _line(name: str, value: Any) -> str:
-    dumps = jsontext.dumps
+    dumps = fast_json.dumps
     if isinstance(value, list) and value and isinstance(value[0], dict):
         body = "[\n  " + ",\n  ".join([dumps(element) for element in value]) + "\n ]"
     else:
@@ -130,7 +131,7 @@ def problems(state: State, before: Optional[State]) -> List[str]:
 def parse(data: bytes) -> Any:
     """The JSON in `data`, whoever wrote it. StateUnusable says what is wrong with it."""
     try:
-        return strictjson.parse(data)
+        return strict_json.parse(data)
     except ValueError as error:
         raise _corrupted(error) from error
 
@@ -138,7 +139,7 @@ def parse(data: bytes) -> Any:
 def content(data: bytes, sha256: str) -> Content:
     """What `data` holds, which `serialise` wrote: the seal has its hash, `sha256`. StateUnusable as `parse`."""
     try:
-        return Content(data, sha256, *strictjson.parse_by_field(data))
+        return Content(data, sha256, *strict_json.parse_by_field(data))
     except ValueError as error:
         raise _corrupted(error) from error
 

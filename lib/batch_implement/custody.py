@@ -17,14 +17,15 @@ import errno
 import os
 import time
 
-from . import disk, paths, seal
+from . import seal
+from .base import atomic_files, project_paths
 from .errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Optional
 
-    from .paths import Project
+    from .base.project_paths import Project
     from .seal import Seal
 
 CURRENT, PREVIOUS = "current.json", "previous.json"
@@ -38,17 +39,17 @@ def opened(project: Project, *, create: bool) -> int:
     parent, name = project.private_parent, project.private_name
     try:
         if not project.git_dir:
-            disk.close(project.open_state_folder(create=create))
+            atomic_files.close(project.open_state_folder(create=create))
         try:
-            return paths.open_folder(parent, name, create=False)
+            return project_paths.open_folder(parent, name, create=False)
         except FileNotFoundError:
             if not create:
                 os.lstat(project.state)
-            return paths.open_folder(parent, name, create=True)
+            return project_paths.open_folder(parent, name, create=True)
     except FileNotFoundError as error:
         raise no_batch(project) from error
     except OSError as error:
-        raise disk.trouble(f"{project.private} cannot be used", error) from error
+        raise atomic_files.trouble(f"{project.private} cannot be used", error) from error
 
 
 def state_file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
@@ -60,11 +61,11 @@ def state_file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise disk.trouble(f"{project.state} cannot be read", error) from error
+        raise atomic_files.trouble(f"{project.state} cannot be read", error) from error
     try:
-        return disk.read(folder, project.state_name)
+        return atomic_files.read(folder, project.state_name)
     finally:
-        disk.close(folder)
+        atomic_files.close(folder)
 
 
 def no_batch(project: Project) -> Refused:
@@ -83,26 +84,26 @@ def keep(project: Project, private: int, batch_id: str, data: bytes) -> str:
     """Keep a durable copy in history/, whole or not there at all; its path. StateUnusable when that fails."""
     folder = -1
     try:
-        folder = paths.open_folder(project.private, "history", create=True)
+        folder = project_paths.open_folder(project.private, "history", create=True)
         names = set(os.listdir(folder))
         name, number = f"{batch_id}.json", 1
         while name in names:
             number += 1
             name = f"{batch_id}.{number}.json"
-        disk.write_anew(private, seal.TEMP, data, 0)  # the name that the next write sweeps
+        atomic_files.write_anew(private, seal.TEMP, data, 0)  # the name that the next write sweeps
         try:
             os.rename(seal.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)
-            disk.sync(folder)
+            atomic_files.sync(folder)
         except OSError:
-            disk.discard(private, seal.TEMP)
-            disk.discard(folder, name)
+            atomic_files.discard(private, seal.TEMP)
+            atomic_files.discard(folder, name)
             raise
         return f"{project.private}/history/{name}"
     except OSError as error:
-        raise disk.trouble(f"{project.private}/history cannot be written", error) from error
+        raise atomic_files.trouble(f"{project.private}/history cannot be written", error) from error
     finally:
         if folder >= 0:
-            disk.close(folder)
+            atomic_files.close(folder)
 
 
 def take_back(place: Optional[str]) -> None:
@@ -126,7 +127,7 @@ def quarantine(project: Project, folder: int) -> Optional[str]:
     stamp = f"{time.time_ns()}"
     kept = -1
     try:
-        kept = paths.open_folder(project.private, "quarantine", create=True)
+        kept = project_paths.open_folder(project.private, "quarantine", create=True)
         try:
             _second_name(project, folder, kept, f"{stamp}.json")
             return f"{project.private}/quarantine/{stamp}.json"
@@ -139,10 +140,10 @@ def quarantine(project: Project, folder: int) -> Optional[str]:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise disk.trouble(f"{project.state} cannot be kept in quarantine", error) from error
+        raise atomic_files.trouble(f"{project.state} cannot be kept in quarantine", error) from error
     finally:
         if kept >= 0:
-            disk.close(kept)
+            atomic_files.close(kept)
 
 
 def _second_name(project: Project, folder: int, to: int, name: str) -> None:
@@ -155,7 +156,7 @@ def _second_name(project: Project, folder: int, to: int, name: str) -> None:
             raise
         os.rename(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to)
     try:
-        disk.sync(to)
+        atomic_files.sync(to)
     except OSError:
         leave_there(project, name, to)
         raise
@@ -184,12 +185,12 @@ def copied(project: Project, private: int, data: bytes, notes: List[str]) -> boo
     worked. Trouble is only noted: then the one in force is `previous.json`, or still `current.json`.
     """
     try:
-        disk.unlink(private, PREVIOUS)  # renamed over it, ext4 would write the copy to the disk at once
+        atomic_files.unlink(private, PREVIOUS)  # renamed over it, ext4 would write the copy to the disk at once
         try:
             os.replace(CURRENT, PREVIOUS, src_dir_fd=private, dst_dir_fd=private)
         except FileNotFoundError:
             pass
-        disk.create(private, CURRENT, data)
+        atomic_files.create(private, CURRENT, data)
     except OSError as error:
         notes.append(
             f"Note: the copy {project.private}/{CURRENT} could not be written: {error.strerror}. The batch itself is "
@@ -204,7 +205,7 @@ def take_copy_back(private: int) -> None:
     try:
         os.replace(PREVIOUS, CURRENT, src_dir_fd=private, dst_dir_fd=private)
     except OSError:
-        disk.discard(private, CURRENT)
+        atomic_files.discard(private, CURRENT)
 
 
 def copy_of(private: int, sealed: Optional[Seal]) -> Optional[bytes]:
@@ -212,10 +213,10 @@ def copy_of(private: int, sealed: Optional[Seal]) -> Optional[bytes]:
     for identity in (sealed.new, sealed.old) if sealed and sealed.new else ():
         for name in (CURRENT, PREVIOUS):
             try:
-                found = disk.read(private, name) if identity else None
-            except disk.Foreign:
+                found = atomic_files.read(private, name) if identity else None
+            except atomic_files.Foreign:
                 continue
-            if found and identity and disk.sha256(found[1]) == identity.sha256:
+            if found and identity and atomic_files.sha256(found[1]) == identity.sha256:
                 return found[1]
     return None
 
@@ -225,11 +226,11 @@ def cut_short(folder: int, name: str, sealed: Seal) -> Optional[bytes]:
     there is none.
     """
     try:
-        left = disk.read(folder, name)
-    except disk.Foreign:
+        left = atomic_files.read(folder, name)
+    except atomic_files.Foreign:
         return None
     known = sealed.knows(left[0]) if left else None
-    return left[1] if left and known and known.sha256 == disk.sha256(left[1]) else None
+    return left[1] if left and known and known.sha256 == atomic_files.sha256(left[1]) else None
 
 
 # -- the seal ----------------------------------------------------------------------------------------------------------
@@ -238,11 +239,11 @@ def cut_short(folder: int, name: str, sealed: Seal) -> Optional[bytes]:
 def put_seal(private: int, text: bytes) -> None:
     """Put a seal with this text in place, durably. OSError when that fails: one of the two is in place then."""
     try:
-        disk.write_anew(private, seal.TEMP, text, 0)
+        atomic_files.write_anew(private, seal.TEMP, text, 0)
         os.replace(seal.TEMP, "seal", src_dir_fd=private, dst_dir_fd=private)
-        disk.sync(private)
+        atomic_files.sync(private)
     except OSError:
-        disk.discard(private, seal.TEMP)
+        atomic_files.discard(private, seal.TEMP)
         raise
 
 
@@ -250,7 +251,7 @@ def seal_back(private: int, text: Optional[bytes]) -> None:
     """After trouble: the seal as it was (None: there was none), if that can be done."""
     try:
         if text is None:
-            disk.unlink(private, "seal")
+            atomic_files.unlink(private, "seal")
         else:
             put_seal(private, text)
     except OSError:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import functools
 import warnings
 
-from . import disk, places
+from . import places
+from .base import atomic_files
 from .errors import BatchError, Misuse, Refused
 
 TYPE_CHECKING = False
@@ -33,7 +34,7 @@ def raises(error: Type[Exception], of_an_argument: Type[Exception]) -> Callable[
                     places.tell_refusal(call.__name__, reason)
                 raise (of_an_argument if isinstance(reason, Misuse) else error)(reason.message) from reason
             except OSError as reason:
-                raise error(disk.trouble("The batch state cannot be used", reason).message) from reason
+                raise error(atomic_files.trouble("The batch state cannot be used", reason).message) from reason
 
         return translated  # type: ignore[return-value]
 

@@ -26,9 +26,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List, NoReturn, Optional, Set
 
+    from .base.project_paths import Project
     from .history import Work
     from .model import State
-    from .paths import Project
 
 WAIT_S = 90.0
 TAIL_BYTES = 3000

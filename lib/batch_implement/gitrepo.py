@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from . import paths
+from .base import project_paths
 from .errors import StateUnusable
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60
 MOST_COMMITS = 100
-_OURS = f"{paths.STATE_FOLDER}/{paths.STATE_NAME}"
+_OURS = f"{project_paths.STATE_FOLDER}/{project_paths.STATE_NAME}"
 # What a file in the git folder says is in progress: its name, how to end it, and how we leave it when its feature has
 # failed: a rebase goes back to the branch as it was, everything else keeps the commits that it has made.
 _UNDERWAY = (
@@ -111,7 +111,7 @@ def underway(root: str) -> Optional[tuple[str, str]]:
 
 
 def _underway(root: str) -> Optional[tuple[str, str, str, tuple[str, ...]]]:
-    git_dir = paths.git_dir(root)
+    git_dir = project_paths.git_dir(root)
     return next((row for row in _UNDERWAY if git_dir and os.path.exists(f"{git_dir}/{row[0]}")), None)
 
 

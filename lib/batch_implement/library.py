@@ -16,7 +16,8 @@ import errno
 import os
 import threading
 
-from . import clock, codec, model, places, scripted, seal
+from . import codec, model, places, scripted, seal
+from .base import timestamps
 from .errors import Misuse, Refused, StateUnusable
 from .lists import features
 from .store import Store
@@ -81,7 +82,7 @@ def progress(
     return change(
         path,
         lambda state: scripted.progress(
-            state, index, outcome, clock.now(), tokens=tokens, error=error, retry_count=retry_count
+            state, index, outcome, timestamps.now(), tokens=tokens, error=error, retry_count=retry_count
         ),
         timeout_s,
     )
@@ -92,7 +93,7 @@ def save(path: object, given: State, timeout_s: float) -> State:
     state as written. Stale when the file is not as it was when the script loaded it.
     """
     store = _store(path, timeout_s)
-    place, now, revision = store.project.state, clock.now(), given["revision"]
+    place, now, revision = store.project.state, timestamps.now(), given["revision"]
     tidied = scripted.tidied(given, now)
     _refuse(store, [f"{wrong.pointer}: {wrong.message}" for wrong in codec.published_schema().check(tidied)])
     current = _in_force(store)
@@ -181,7 +182,7 @@ def new_batch(positional: Sequence[Any], listed: Any, file: Any, batch_id: Optio
         raise Misuse(f"Invalid features file {name[:200]!r}: path traversal (`..`).", "library-call")
     if batch_id is None:
         with _one_id_at_a_time:
-            return name, texts, clock.new_batch_id()
+            return name, texts, timestamps.new_batch_id()
     if not model.valid_batch_id(batch_id):
         raise Misuse(
             f"Invalid batch_id {str(batch_id)[:200]!r}: 1 to 100 of A-Z a-z 0-9 . _ -, without path traversal (`..`, "

@@ -15,7 +15,7 @@ import os
 import sys
 import time
 
-from . import disk, process
+from .base import atomic_files, processes
 from .errors import LockTimeout, StateUnusable
 
 TYPE_CHECKING = False
@@ -53,19 +53,19 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
             except BlockingIOError:
                 pass
             except OSError as error:
-                disk.close(self._fd)
+                atomic_files.close(self._fd)
                 raise StateUnusable(
                     f"The lock {self._folder}/{NAME} cannot be taken: {error.strerror}. Nothing was changed. "
                     "Check the disk.",
                     "disk-trouble",
                 ) from error
             except BaseException:
-                disk.close(self._fd)
+                atomic_files.close(self._fd)
                 raise
             left = deadline - time.monotonic()
             if left <= 0:
                 holder = self._holder()
-                disk.close(self._fd)
+                atomic_files.close(self._fd)
                 raise LockTimeout(
                     f"The lock {self._folder}/{NAME} was not free within {self._timeout_s:g} s; it is held by "
                     f"{holder}. Nothing was changed. If that process is stuck or stopped, end it: the lock goes with "
@@ -73,14 +73,14 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
                     "lock-held",
                     holder,
                 )
-            disk.close(self._fd)
+            atomic_files.close(self._fd)
             time.sleep(min(wait, left))
             wait = min(wait * 2, LONGEST_WAIT_S) if self._timeout_s - left < PATIENT_S else FIRST_WAIT_S
 
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        disk.close(self._fd)
+        atomic_files.close(self._fd)
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -117,6 +117,6 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
         except OSError:
             line = b""
         pid, _, program = line.decode("utf-8", "replace").strip().partition(" ")
-        if pid.isdigit() and process.runs(int(pid), None):
+        if pid.isdigit() and processes.runs(int(pid), None):
             return f"process {pid} ({program.strip()})"
         return "a process that has not said its name"

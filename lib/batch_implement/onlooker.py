@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import time
 
-from . import codec, custody, disk, paths, seal
+from . import codec, custody, seal
+from .base import atomic_files, project_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from typing import Optional
 
+    from .base.project_paths import Project
     from .model import State
-    from .paths import Project
 
 LOOKS = 3
 
@@ -48,17 +49,17 @@ def _file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
     """Status and content of the state file; None when there is none, or something else in its place."""
     try:
         return custody.state_file(project)
-    except disk.Foreign:
+    except atomic_files.Foreign:
         return None
 
 
 def _copy(project: Project, sealed: seal.Seal) -> Optional[bytes]:
     """The version in force from our own copies; None when there is none."""
     try:
-        private = paths.open_folder(project.private_parent, project.private_name, create=False)
+        private = project_paths.open_folder(project.private_parent, project.private_name, create=False)
     except OSError:
         return None
     try:
         return custody.copy_of(private, sealed)
     finally:
-        disk.close(private)
+        atomic_files.close(private)

@@ -9,7 +9,8 @@ issue itself before it writes, so that a call repeated after a crash adds nothin
 
 from __future__ import annotations
 
-from . import clock, model, reminder
+from . import model, reminder
+from .base import timestamps
 from .errors import BatchError, Refused
 from .model import key
 from .store import Store
@@ -18,8 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List
 
+    from .base.project_paths import Project
     from .model import State
-    from .paths import Project
 
 SETTLED = ("completed", "failed", "skipped")
 
@@ -63,7 +64,7 @@ def publish(project: Project, indices: Iterable[int]) -> List[str]:
         if not any(wanted.values()):
             continue
         found = issues.publish(project.root, state, index, **wanted)
-        stamp = {"outcome": model.condition(state, index), "timestamp": clock.now()}
+        stamp = {"outcome": model.condition(state, index), "timestamp": timestamps.now()}
         undone = [result for result in found.values() if not result["done"]]
         stops = any([result.pop("everywhere") for result in undone])
         written[index] = {what: {**result, **stamp} for what, result in found.items()}

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from . import caller as callers
-from . import clock, gitrepo, model, process, reminder, report, runs, seal, sessions, transitions, workerverbs
+from . import gitrepo, model, reminder, report, runs, seal, sessions, transitions, workerverbs
+from .base import processes, timestamps
 from .custody import no_batch
 from .errors import Misuse, Refused
 from .store import Store, unfinished
@@ -18,9 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Optional, Sequence
 
+    from .base.project_paths import Project
     from .caller import Caller
     from .model import State
-    from .paths import Project
     from .planning.sources import Found
 
 
@@ -33,8 +34,8 @@ def planned(
     from .planning import plans
 
     return plans.first_state(
-        clock.new_batch_id(),
-        clock.now(),
+        timestamps.new_batch_id(),
+        timestamps.now(),
         found.listing,
         given,
         features_file=found.features_file,
@@ -122,7 +123,7 @@ def in_the_way(project: Project, caller: Caller, *, replace: bool = False) -> Li
 
 def _refuse_others(state: State, caller: Caller) -> None:
     """Refused while another living client has the batch."""
-    if process.relation(state["owner"], caller.session_id, caller.pid) == "other":
+    if processes.relation(state["owner"], caller.session_id, caller.pid) == "other":
         raise callers.in_use(state)
 
 
@@ -146,7 +147,7 @@ def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, 
     state = named(project, batch_id)
     if state.get("run"):
         _refuse_unmerged(project, state)
-    now = clock.now()
+    now = timestamps.now()
 
     def take(current: State) -> State:
         _refuse_others(current, caller)
@@ -238,7 +239,7 @@ def add(project: Project, found: Found) -> str:
         )
 
     def append(current: State) -> State:
-        longer = transitions.add(current, clock.now(), **plans.more(current, listing))
+        longer = transitions.add(current, timestamps.now(), **plans.more(current, listing))
         plans.refuse_verify_without_command(longer, current["total_features"])
         return longer
 
@@ -249,7 +250,7 @@ def add(project: Project, found: Found) -> str:
 
 def _goes_on(state: State) -> str:
     """How what is to be done now comes to be done, in a sentence."""
-    if process.holds(state["owner"]):
+    if processes.holds(state["owner"]):
         who = "`batchctl run`" if state["owner"].get("driven") else "Claude Code"
         return f"{who}, which has the batch, comes to it."
     return report.goes_on(state)
@@ -268,7 +269,7 @@ def pause(project: Project, reason: str) -> str:
 
     def stop(current: State) -> State:
         waited[:] = [current["pause"]["reason"]] if current["pause"] else []
-        return sessions.end_lease(transitions.pause(current, clock.now(), reason))
+        return sessions.end_lease(transitions.pause(current, timestamps.now(), reason))
 
     state = Store(project).update(stop)
     open_feature = f" Feature {state['active']['feature_index'] + 1} stays open." if state["active"] else ""
@@ -282,7 +283,7 @@ def skip(project: Project, index: int, reason: str) -> str:
     state = store.require()
     stash = workerverbs.set_aside(project, state) if model.active_index(state) == index else None
     before = model.skipped_indices(state) | {index}
-    state = store.update(lambda current: transitions.skip(current, clock.now(), index, reason, stash=stash))
+    state = store.update(lambda current: transitions.skip(current, timestamps.now(), index, reason, stash=stash))
     others = sorted(model.skipped_indices(state) - before)
     need = "which needs it" if len(others) == 1 else "which need it"
     too = f", and with it {_numbered(others)}, {need}" if others else ""
@@ -326,7 +327,7 @@ def abort(project: Project) -> str:
     kept = f" The uncommitted work of its open feature is in the stash `{stash}`." if stash else ""
     at_work = (
         f" Its client (process {state['owner']['pid']}) was at work: press Esc there."
-        if process.holds(state["owner"])
+        if processes.holds(state["owner"])
         else ""
     )
     return f"Batch {state['batch_id']} is aborted and lies in {project.private}/history/.{kept}{commits}{at_work}"

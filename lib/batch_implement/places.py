@@ -15,10 +15,11 @@ import errno
 import os
 import stat
 
-from . import audit, disk, gitrepo, paths
+from . import audit, gitrepo
+from .base import atomic_files, project_paths
+from .base.project_paths import PRIVATE_NAME, STATE_FOLDER, STATE_NAME, Project
 from .errors import BatchError, Misuse, StateUnusable
 from .lists import features
-from .paths import PRIVATE_NAME, STATE_FOLDER, STATE_NAME, Project
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class StateFile(Project):
 
     def __init__(self, path: str) -> None:
         self.root, self.state_name = os.path.split(path)
-        self.top = paths.upward(self.root, ".git")
-        self.git_dir = paths.git_dir(self.top) if self.top else None
+        self.top = project_paths.upward(self.root, ".git")
+        self.git_dir = project_paths.git_dir(self.top) if self.top else None
 
     @property
     def state(self) -> str:
@@ -60,7 +61,7 @@ class StateFile(Project):
         if not self.git_dir:
             return f".{self.state_name}.{PRIVATE_NAME}"
         within = os.path.relpath(self.state, self.top)
-        return f"{PRIVATE_NAME}/files/{disk.sha256(os.fsencode(within))[:32]}"
+        return f"{PRIVATE_NAME}/files/{atomic_files.sha256(os.fsencode(within))[:32]}"
 
     @property
     def log_folder(self) -> str:
@@ -72,12 +73,12 @@ class StateFile(Project):
         existing = self.root
         while create and not os.path.lexists(existing):
             existing = os.path.dirname(existing)
-        return paths.open_folder(existing, os.path.relpath(self.root, existing), create=create)
+        return project_paths.open_folder(existing, os.path.relpath(self.root, existing), create=create)
 
 
 def here() -> Project:
     """The project that this process is in."""
-    return paths.find_project(os.environ, os.getcwd())
+    return project_paths.find_project(os.environ, os.getcwd())
 
 
 def checked(path: object, purpose: str, *, must_exist: bool = False, start: Optional[str] = None) -> str:
@@ -141,7 +142,7 @@ def project_of(path: object) -> Project:
     if place.endswith(_OWN) and (
         os.path.lexists(f"{root}/.git")
         or os.path.isdir(f"{root}/{STATE_FOLDER}/{PRIVATE_NAME}")
-        or paths.upward(root, ".git") is None
+        or project_paths.upward(root, ".git") is None
     ):
         return Project(root)
     return StateFile(place)
@@ -153,8 +154,8 @@ def hide(project: Project) -> None:
     Reads the git folder itself: also where git is not installed, and in a folder that git does not take for one yet.
     """
     place = os.path.realpath(os.path.dirname(project.state))
-    top = paths.upward(place, ".git")
-    git_dir = paths.git_dir(top) if top else None
+    top = project_paths.upward(place, ".git")
+    git_dir = project_paths.git_dir(top) if top else None
     if top is None or git_dir is None:
         return
     try:
@@ -173,7 +174,7 @@ def hide(project: Project) -> None:
 def default_state_file() -> str:
     """The project's state file; outside a project `.claude/batch_state.json`."""
     try:
-        root = paths.found_root(os.environ, os.getcwd())
+        root = project_paths.found_root(os.environ, os.getcwd())
     except FileNotFoundError:  # the working directory was removed
         root = None
     return os.path.join(root or "", STATE_FOLDER, STATE_NAME)

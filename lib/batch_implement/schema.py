@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import os
 
-from . import paths, predicates, strictjson
+from . import predicates
+from .base import project_paths, strict_json
 from .errors import StateUnusable
 
 TYPE_CHECKING = False  # mypy takes this name for true; importing typing costs more than compiling a schema
@@ -116,10 +117,10 @@ def load_published(name: str) -> dict[str, Any]:
 
     Raises StateUnusable when it cannot be read or is no JSON object: then the installation is damaged.
     """
-    path = os.path.join(paths.plugin(), "schemas", name + ".schema.json")
+    path = os.path.join(project_paths.plugin(), "schemas", name + ".schema.json")
     try:
         with open(path, "rb") as file:
-            schema = strictjson.parse(file.read(MAX_SCHEMA_BYTES + 1), max_bytes=MAX_SCHEMA_BYTES)
+            schema = strict_json.parse(file.read(MAX_SCHEMA_BYTES + 1), max_bytes=MAX_SCHEMA_BYTES)
         if not isinstance(schema, dict):
             raise ValueError("it holds no JSON object")
     except (OSError, ValueError) as error:

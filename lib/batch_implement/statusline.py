@@ -8,7 +8,8 @@ a status line that fails is not shown, and nobody would learn why.
 
 from __future__ import annotations
 
-from . import jsontext, model, onlooker, paths, process, report
+from . import model, onlooker, report
+from .base import fast_json, processes, project_paths
 from .errors import BatchError
 
 TYPE_CHECKING = False
@@ -28,16 +29,16 @@ def read(given: bytes, environ: Mapping[str, str], cwd: str) -> str:
     of `cwd`. Empty when there is no batch.
     """
     try:
-        state = onlooker.read(paths.find_project(environ, folder(given) or cwd))
+        state = onlooker.read(project_paths.find_project(environ, folder(given) or cwd))
     except (BatchError, OSError):
         return UNUSABLE
-    return "" if state is None else line(state, at_work=process.holds(state["owner"]))
+    return "" if state is None else line(state, at_work=processes.holds(state["owner"]))
 
 
 def folder(given: bytes) -> str:
     """The folder that the session is in, by Claude Code's JSON; empty when that does not say."""
     try:
-        told: Any = jsontext.loads(given)
+        told: Any = fast_json.loads(given)
     except (ValueError, RecursionError):
         return ""
     if not isinstance(told, dict):

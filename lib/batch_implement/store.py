@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import time
 
-from . import codec, custody, disk, model, seal
+from . import codec, custody, model, seal
+from .base import atomic_files
 from .errors import Refused, StateUnusable
 from .transaction import Transaction
 
@@ -23,9 +24,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, List, Optional
 
+    from .base.project_paths import Project
     from .codec import Content
     from .model import State
-    from .paths import Project
 
 TIMEOUT_S = 10.0
 
@@ -50,7 +51,7 @@ class Store:
         for _ in range(5):
             try:
                 found = custody.state_file(self.project)
-            except disk.Foreign:
+            except atomic_files.Foreign:
                 break
             sealed = seal.read(self.project.private)
             if sealed is None:
@@ -61,7 +62,7 @@ class Store:
             if found is not None and known is not None:
                 if sealed.new is None:
                     return None
-                if disk.sha256(found[1]) != known.sha256:
+                if atomic_files.sha256(found[1]) != known.sha256:
                     break  # changed in place, its time put back, or a disk that lies
                 self._read = codec.content(found[1], known.sha256)
                 state: State = self._read.value

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 
-from . import paths
+from .base import project_paths
 from .errors import StateUnusable
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ TOPIC = "###"
 
 def page() -> str:
     """The absolute path of the page."""
-    return os.path.join(paths.plugin(), PAGE)
+    return os.path.join(project_paths.plugin(), PAGE)
 
 
 def names() -> List[str]:

@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import os
 
-from . import audit, clock, codec, custody, disk, lock, model, seal, story
+from . import audit, codec, custody, lock, model, seal, story
+from .base import atomic_files, timestamps
 from .errors import NotConfirmed, StateUnusable
 
 TYPE_CHECKING = False
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Callable, List, Optional
 
+    from .base.project_paths import Project
     from .codec import Content
     from .model import State
-    from .paths import Project
     from .seal import Identity, Seal
 
 
@@ -73,7 +74,7 @@ class Transaction:
         try:
             self._lock.__enter__()
         except BaseException:
-            disk.close(self._private)
+            atomic_files.close(self._private)
             raise
         return self
 
@@ -81,9 +82,9 @@ class Transaction:
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self._lock.__exit__(kind, error, trace)
-        disk.close(self._private)
+        atomic_files.close(self._private)
         if self._folder >= 0:
-            disk.close(self._folder)
+            atomic_files.close(self._folder)
         if audit.trouble:
             trouble = f"Note: {audit.trouble}. The batch itself is not affected."
             if trouble not in self.notes:
@@ -96,7 +97,7 @@ class Transaction:
             try:
                 self._folder = self.project.open_state_folder(create=True)
             except OSError as error:
-                raise disk.trouble(f"The folder of {self.project.state} cannot be used", error) from error
+                raise atomic_files.trouble(f"The folder of {self.project.state} cannot be used", error) from error
         return self._folder
 
     def note(self, event: str, text: str, **details: Any) -> None:
@@ -111,19 +112,19 @@ class Transaction:
         try:
             return self._settled()
         except OSError as error:
-            raise disk.trouble(f"What was done to {self.project.state} cannot be mended", error) from error
+            raise atomic_files.trouble(f"What was done to {self.project.state} cannot be mended", error) from error
 
     def _settled(self) -> Optional[Version]:
         sealed = self._look_at_seal()[1]
         try:
             found = self._found()
-        except disk.Foreign as thing:
+        except atomic_files.Foreign as thing:
             return self._put_back(sealed, str(thing))
         if found is None:
             return self._without_file(sealed) if sealed and sealed.live and sealed.new else None
         status, data = found
         read = self._read if self._read is not None and self._read.data == data else None
-        digest = read.sha256 if read is not None else disk.sha256(data)
+        digest = read.sha256 if read is not None else atomic_files.sha256(data)
         if sealed is not None:
             known = sealed.knows(status)
             if known is not None and known.sha256 == digest:
@@ -133,20 +134,20 @@ class Transaction:
                 return self._in_force(read if read is not None else codec.content(data, digest), known, sealed)
             if sealed.new is not None and sealed.new.sha256 == digest:
                 state = codec.parse(data)
-                identity = disk.identity_of(status, digest, state["revision"])
+                identity = atomic_files.identity_of(status, digest, state["revision"])
                 self._seal(state, identity, None)
                 return Version(state, identity)
             if sealed.is_adopting(status):
-                return self._finished(sealed) or self._adopt(data, disk.identity_of(status, digest, 0), sealed)
+                return self._finished(sealed) or self._adopt(data, atomic_files.identity_of(status, digest, 0), sealed)
             if self.by_model and sealed.new is not None:
                 return self._put_back(sealed, "changed")
-        return self._adopt(data, disk.identity_of(status, digest, 0), sealed)
+        return self._adopt(data, atomic_files.identity_of(status, digest, 0), sealed)
 
     def _without_file(self, sealed: Seal) -> Optional[Version]:
         first = sealed.old is None  # of a version that was never put in place: there was no batch
         if first and custody.cut_short(self.folder(), self.project.temp_name, sealed) is not None:
             self._seal(None, None, None)
-            disk.unlink(self.folder(), self.project.temp_name)
+            atomic_files.unlink(self.folder(), self.project.temp_name)
             return None
         if sealed.old is not None and sealed.new is not None and sealed.old.sha256 == sealed.new.sha256:
             finished = self._finished(sealed)  # of putting back; any other write leaves a file in place
@@ -173,7 +174,7 @@ class Transaction:
                 self._folder = self.project.open_state_folder(create=False)
         except FileNotFoundError:
             return None
-        return disk.read(self._folder, self.project.state_name)
+        return atomic_files.read(self._folder, self.project.state_name)
 
     def _look_at_seal(self) -> tuple[Optional[bytes], Optional[Seal]]:
         """The seal's text and what it says. Under the lock it is read once, and again when it was written here."""
@@ -286,7 +287,7 @@ class Transaction:
         new = {
             **state,
             "revision": (old["revision"] if old else 0) + 1,
-            "updated_at": clock.now(),
+            "updated_at": timestamps.now(),
             "state_file": self.project.state,
         }
         wrong = codec.problems(new, old)
@@ -336,18 +337,18 @@ class Transaction:
         was_live = was is not None and was.live
         copied = False
         try:
-            identity = disk.write_anew(folder, self.project.temp_name, data, state["revision"])
+            identity = atomic_files.write_anew(folder, self.project.temp_name, data, state["revision"])
             self._seal(state, identity, old, live=was_live or model.wants_hooks(state))
             # before the rename: a crash behind it must not leave an older copy
             if old is None or old.sha256 != identity.sha256:  # else it comes from the copy, which nothing may endanger
                 copied = custody.copied(self.project, self._private, data, self.notes)
             os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
-            disk.discard(folder, self.project.temp_name)
+            atomic_files.discard(folder, self.project.temp_name)
             if copied:
                 custody.take_copy_back(self._private)
             custody.seal_back(self._private, sealed)
-            raise disk.trouble(f"Failed to save {self.project.state}", error) from error
+            raise atomic_files.trouble(f"Failed to save {self.project.state}", error) from error
         self._confirm(folder, state["revision"])
         if was_live and not model.wants_hooks(state):
             try:
@@ -358,7 +359,7 @@ class Transaction:
 
     def _confirm(self, folder: int, revision: int) -> None:
         try:
-            disk.sync(folder)
+            atomic_files.sync(folder)
         except OSError as error:
             raise NotConfirmed(
                 f"{self.project.state} was written (revision {revision}), but the disk did not confirm it: "
@@ -391,10 +392,10 @@ class Transaction:
                     "not-confirmed",
                 ) from error
             custody.take_back(place)
-            raise disk.trouble(f"{self.project.state} cannot be put away", error) from error
+            raise atomic_files.trouble(f"{self.project.state} cannot be put away", error) from error
         try:
-            disk.unlink(self.folder(), self.project.temp_name)
-            disk.sync(self.folder())
+            atomic_files.unlink(self.folder(), self.project.temp_name)
+            atomic_files.sync(self.folder())
         except OSError:
             pass  # what comes back after a power cut is known to the seal, which says that it is away
         self._log_put_away(current, why, place)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
-from . import jsontext
+from .base import fast_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def reaches(path: str, tool_use_id: str) -> bool:
 
 def _entry(line: bytes) -> dict[str, Any]:
     try:
-        data = jsontext.loads(line)
+        data = fast_json.loads(line)
     except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}

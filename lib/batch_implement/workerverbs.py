@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 
 from . import caller as callers
-from . import clock, evidence, failures, gitrepo, model, outcomes, reminder, transitions
+from . import evidence, failures, gitrepo, model, outcomes, reminder, transitions
+from .base import timestamps
 from .errors import Misuse, Refused
 from .store import Store
 
@@ -18,9 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
+    from .base.project_paths import Project
     from .caller import Caller
     from .model import State
-    from .paths import Project
 
 LONGEST_WORDS = 4000
 
@@ -41,7 +42,7 @@ def start(project: Project, caller: Caller) -> str:
     if not state["active"]:
         base = gitrepo.head(project.root) if project.git_dir else None
         branch = gitrepo.branch(project.root) if project.git_dir else None
-        state = store.update(lambda current: transitions.start(current, clock.now(), base, branch))
+        state = store.update(lambda current: transitions.start(current, timestamps.now(), base, branch))
     return brief_of(project, state)
 
 
@@ -84,7 +85,7 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
                 "`batchctl next`.",
                 "no-feature-open",
             )
-        closed = transitions.complete(current, clock.now(), taken)
+        closed = transitions.complete(current, timestamps.now(), taken)
         return {**closed, "untracked_at_start": known}
 
     mode = reminder.mode(state)
@@ -107,11 +108,11 @@ def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = Fal
     index = transitions.require_active(state)
     mode = reminder.mode(state)
     stash = set_aside(project, state)
-    words, now = reason[:LONGEST_WORDS], clock.now()
+    words, now = reason[:LONGEST_WORDS], timestamps.now()
     kind = failures.classify_report(words)
     treatment = failures.TREATMENT[kind]
     backoff = failures.backoff_s(state["active"]["attempt"], os.urandom(1)[0] / 256)
-    retry_after = failures.reset_time(words, now) or clock.later(backoff)
+    retry_after = failures.reset_time(words, now) or timestamps.later(backoff)
 
     def end(current: State) -> State:
         ended = transitions.fail(
@@ -140,7 +141,7 @@ def decide(project: Project, caller: Caller, question: str, answer: str) -> str:
         raise Misuse("`batchctl decide QUESTION ANSWER` needs both, each as one argument.", "usage")
     store, _ = _own(project, caller)
     store.update(
-        lambda current: transitions.decide(current, clock.now(), question[:LONGEST_WORDS], answer[:LONGEST_WORDS])
+        lambda current: transitions.decide(current, timestamps.now(), question[:LONGEST_WORDS], answer[:LONGEST_WORDS])
     )
     return "Recorded; `batchctl log` shows it. Go on."
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from batch_implement.paths import Project
+from batch_implement.base.project_paths import Project
 from batch_implement.store import Store
 from cluster.local import Cluster, has_remote
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement import clock, gitrepo, process, reminder
-from batch_implement.paths import Project
+from batch_implement import gitrepo, reminder
+from batch_implement.base import processes, timestamps
+from batch_implement.base.project_paths import Project
 from batch_implement.store import Store
 from batches import conditions, new_batch
 from client import Client
@@ -115,7 +116,7 @@ def test_a_model_that_stops_early_is_sent_on_by_the_hooks_of_its_work_tree(night
 
 @pytest.mark.prove
 def test_a_usage_limit_in_the_middle_is_waited_for_and_the_same_attempt_goes_on_from_its_commit(night):
-    reset = clock.epoch_s(clock.now()) + 7200
+    reset = timestamps.epoch_s(timestamps.now()) + 7200
     gone: list[str] = []
 
     def limited(request: Request) -> Script:
@@ -138,7 +139,7 @@ def test_a_usage_limit_in_the_middle_is_waited_for_and_the_same_attempt_goes_on_
     assert conditions(state) == ["completed", "completed"] and state["retry_attempts"] == {}
     assert [client["outcome"] for client in state["run"]["clients"]["0"]] == ["interrupted", "completed"]
     (wait,) = state["run"]["waits"]
-    assert wait["failure_class"] == "limit" and clock.between_s(wait["since"], wait["until"]) >= 7000
+    assert wait["failure_class"] == "limit" and timestamps.between_s(wait["since"], wait["until"]) >= 7000
     assert merged(its) == ["Add feature-1.txt", "Add feature-2.txt"]
 
 
@@ -163,7 +164,7 @@ def test_a_client_that_is_killed_is_followed_by_another_in_the_same_attempt(nigh
     assert conditions(state) == ["completed"] and state["retry_attempts"] == {}
     assert [client["failure_class"] for client in state["run"]["clients"]["0"]] == ["crash", ""]
     assert merged(its) == ["Add feature-1.txt"]
-    assert not process.runs(killed[0], None)
+    assert not processes.runs(killed[0], None)
 
 
 @pytest.mark.prove
@@ -284,7 +285,9 @@ class Trouble:
         number = number_alone(request)
         self.seen.append(number)
         if number == 3 and self.once("limit"):
-            yield fail(429, "rate_limit_error", f"Claude AI usage limit reached|{clock.epoch_s(clock.now()) + 5}")
+            yield fail(
+                429, "rate_limit_error", f"Claude AI usage limit reached|{timestamps.epoch_s(timestamps.now()) + 5}"
+            )
             return
         for turn in self.steps(number, request):
             request = yield turn
@@ -390,13 +393,13 @@ def test_ctrl_c_twice_leaves_no_client_and_the_next_run_takes_the_feature_up(pro
         assert typed.poll() is None, typed.communicate()[0]
         time.sleep(0.05)
     folder = scripts.state_of(project)["run"]["running"]["0"]["worktree"]
-    assert process.marked(folder)
+    assert processes.marked(folder)
     typed.send_signal(signal.SIGINT)
     time.sleep(0.2)
     typed.send_signal(signal.SIGINT)
     said, _ = typed.communicate(timeout=60)
     assert typed.returncode == 1 and "batchctl run --resume" in said
-    assert process.marked(folder) == []
+    assert processes.marked(folder) == []
     again = subprocess.run(
         [*run, "--resume"],
         cwd=project,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from batch_implement.base.project_paths import Project
 from batch_implement.checks import permissions
-from batch_implement.paths import Project
 from client import Client
 from scripted_model import call, say
 

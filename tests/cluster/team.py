@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from batch_implement.paths import Project
+from batch_implement.base.project_paths import Project
 from batch_implement.store import Store
 from local import LIB
 

@@ -77,8 +77,8 @@ WRONG = {
     "what a scheduler lost is counted": (
         f"{FAULTS}::{LOST}",
         "runner/cluster.py",
-        'clock.now(), "stopped" if self.gone.is_set() else LOST)',
-        'clock.now(), "stopped")._replace(kind=jobs.FAILED)',
+        'timestamps.now(), "stopped" if self.gone.is_set() else LOST)',
+        'timestamps.now(), "stopped")._replace(kind=jobs.FAILED)',
     ),
     # what the run on more and more slots shows
     "--slots has no effect": (WAYS, "runner/cluster.py", "self._asked(task.set_slots, wish.slots)", "pass"),
@@ -156,7 +156,7 @@ WRONG = {
         "for tree in ():",
     ),
     "what was fetched stays": (SAFETY, "runner/cache.py", "not in merged[:KEPT_BATCHES]", "not in merged"),
-    "a work tree goes while somebody works in it": (SAFETY, "runner/cache.py", " and not process.marked(tree):", ":"),
+    "a work tree goes while somebody works in it": (SAFETY, "runner/cache.py", " and not processes.marked(tree):", ":"),
     "a work tree goes though something has changed in it": (
         SAFETY,
         "runner/cache.py",

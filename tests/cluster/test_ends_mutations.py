@@ -86,8 +86,8 @@ WRONG = {
     "the processes of an attempt have no mark": (
         "test_left_behind.py",
         "runner/attempt.py",
-        "os.environ[process.MARK] = tree",
-        "os.environ[process.MARK] = job.worktree",
+        "os.environ[processes.MARK] = tree",
+        "os.environ[processes.MARK] = job.worktree",
     ),
     "that a cost was told is noted elsewhere": (
         "test_left_behind.py",

@@ -7,7 +7,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from batch_implement.paths import Project
+from batch_implement.base.project_paths import Project
 from batch_implement.runner import cluster, job
 from batch_implement.runner.driver import Driver
 from batches import new_batch

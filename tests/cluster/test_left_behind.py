@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from batch_implement import process
-from batch_implement.paths import Project
+from batch_implement.base import processes
+from batch_implement.base.project_paths import Project
 from batch_implement.runner import cache, job, worker
 from driven import driven
 from local import until
@@ -30,7 +30,7 @@ def asked(repository, tmp_path, monkeypatch):
     state["run"]["options"] = {"remote": str(remote)}
     made = job.of_feature(Project(str(repository)), state, 0)
     yield made._replace(batch_id="b", base=head.stdout.strip(), branch="batch/b/1-one")
-    for pid in process.marked(cache.tree(made._replace(batch_id="b", branch="batch/b/1-one"))):
+    for pid in processes.marked(cache.tree(made._replace(batch_id="b", branch="batch/b/1-one"))):
         os.kill(pid, signal.SIGKILL)  # where the test has failed
 
 
@@ -48,7 +48,7 @@ def test_an_attempt_that_is_killed_takes_its_client_along(asked, tmp_path):
     outcome = worker.work(asked._replace(command=command))
     killing.join()
     assert (outcome.kind, outcome.failure_class) == (job.INTERRUPTED, "worker_died")
-    assert not any(process.runs(int(pid), None) for pid in its.read_text().split())
+    assert not any(processes.runs(int(pid), None) for pid in its.read_text().split())
 
 
 def test_a_git_that_outlives_its_attempt_is_found_by_its_work_tree(asked, tmp_path, monkeypatch):
@@ -56,7 +56,7 @@ def test_a_git_that_outlives_its_attempt_is_found_by_its_work_tree(asked, tmp_pa
     programs, marks = tmp_path / "programs", tmp_path / "marks"
     programs.mkdir()
     real = subprocess.run(["which", "git"], capture_output=True, text=True, check=True).stdout.strip()
-    (programs / "git").write_text(f'#!/bin/sh\necho "${process.MARK}" >> {marks}\nexec {real} "$@"\n')
+    (programs / "git").write_text(f'#!/bin/sh\necho "${processes.MARK}" >> {marks}\nexec {real} "$@"\n')
     (programs / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     worker.work(asked._replace(command="cat > /dev/null; exit 1"))

@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_implement import arguments, gitrepo, process
+from batch_implement import arguments, gitrepo
+from batch_implement.base import processes
+from batch_implement.base.project_paths import Project
 from batch_implement.errors import Misuse, Refused
-from batch_implement.paths import Project
 from batch_implement.runner import attempt as attempts
 from batch_implement.runner import cache, cluster, job, options
 from batch_implement.store import Store
@@ -250,7 +251,7 @@ def test_what_is_kept_is_removed_when_nothing_has_touched_it_for_a_week_and_nobo
     os.utime(Path(here.job.worktree, "deep", "new"))
     assert stays()
     aged(here.job.worktree, 7.1)
-    marked = {**os.environ, process.MARK: here.job.worktree}
+    marked = {**os.environ, processes.MARK: here.job.worktree}
     with subprocess.Popen(["sleep", "600"], env=marked) as client:
         assert stays()
         client.kill()

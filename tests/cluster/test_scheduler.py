@@ -9,7 +9,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from batch_implement.paths import Project
+from batch_implement.base.project_paths import Project
 from batch_implement.runner import cluster, job, scheduler
 from driven import driven
 

@@ -110,7 +110,7 @@ def flat(lists):
 
 def store_with(root, timeout_s):
     """A store of its own for each use, as each command has one."""
-    from batch_implement.paths import Project
+    from batch_implement.base.project_paths import Project
     from batch_implement.store import Store
 
     return Store(Project(root), timeout_s=timeout_s)
@@ -312,8 +312,9 @@ def take_over(root, rounds, event, sessions, patience_s):
     """The client that has the batch dies, and two others want it at once, through the hook of `event`, under these
     two session ids; what each was answered, who has it then, and what the audit log tells of it.
     """
-    from batch_implement import audit, process
+    from batch_implement import audit
     from batch_implement import sessions as leases
+    from batch_implement.base import processes
     from batch_implement.hooks import entry, opening, reinjection  # noqa: F401 - they are to be there before the fork
 
     begun(root)
@@ -322,7 +323,7 @@ def take_over(root, rounds, event, sessions, patience_s):
     seen = []
     for _ in range(rounds):
         dying = idle()
-        owner = process.new_owner(sessions[0] if event == "SessionStart" else "session-gone", dying, writes.NOW)
+        owner = processes.new_owner(sessions[0] if event == "SessionStart" else "session-gone", dying, writes.NOW)
         before = store_with(root, 60).update(lambda state, owner=owner: leases.lease(state, owner))["revision"]
         logged = sum(1 for _ in audit.entries(f"{root}/.git/batch-implement"))
         ended(dying)

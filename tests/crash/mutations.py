@@ -31,37 +31,40 @@ __all__ = [
 
 
 def unsynced(file: str, call: str) -> Patch:
-    """A patch by which this call of `disk.write_anew` leaves out its sync."""
+    """A patch by which this call of `atomic_files.write_anew` leaves out its sync."""
     return (
         file,
         call,
-        call.replace("disk.write_anew(", "(lambda real, *given: (setattr(disk, 'sync', lambda descriptor: None), "
-                     "disk.write_anew(*given), setattr(disk, 'sync', real))[1])(disk.sync, "),
-    )  # fmt: skip
+        call.replace(
+            "atomic_files.write_anew(",
+            "(lambda real, *given: (setattr(atomic_files, 'sync', lambda descriptor: None), "
+            "atomic_files.write_anew(*given), setattr(atomic_files, 'sync', real))[1])(atomic_files.sync, ",
+        ),
+    )
 
 
 SYNCS: dict[str, Patch] = {
     "no sync of the new version": unsynced(
-        "transaction.py", 'disk.write_anew(folder, self.project.temp_name, data, state["revision"])'
+        "transaction.py", 'atomic_files.write_anew(folder, self.project.temp_name, data, state["revision"])'
     ),
     "no sync of the folder after the rename": (
-        "transaction.py", "        try:\n            disk.sync(folder)\n", "        try:\n            pass\n"
+        "transaction.py", "        try:\n            atomic_files.sync(folder)\n", "        try:\n            pass\n"
     ),
-    "no sync of the seal": unsynced("custody.py", "disk.write_anew(private, seal.TEMP, text, 0)"),
+    "no sync of the seal": unsynced("custody.py", "atomic_files.write_anew(private, seal.TEMP, text, 0)"),
     "no sync of the seal's folder": (
-        "custody.py", "        disk.sync(private)\n", "        pass\n"
+        "custody.py", "        atomic_files.sync(private)\n", "        pass\n"
     ),
-    "no sync of what goes into history": unsynced("custody.py", "disk.write_anew(private, seal.TEMP, data, 0)"),
+    "no sync of what goes into history": unsynced("custody.py", "atomic_files.write_anew(private, seal.TEMP, data, 0)"),
     "no sync of the history's folder": (
-        "custody.py", "src_dir_fd=private, dst_dir_fd=folder)\n            disk.sync(folder)\n",
+        "custody.py", "src_dir_fd=private, dst_dir_fd=folder)\n            atomic_files.sync(folder)\n",
         "src_dir_fd=private, dst_dir_fd=folder)\n",
     ),
-    "no sync of the quarantine's folder": ("custody.py", "        disk.sync(to)\n", "        pass\n"),
-    "no sync of the folder above a new one": ("paths.py", "                    os.fsync(parent)\n", ""),
+    "no sync of the quarantine's folder": ("custody.py", "        atomic_files.sync(to)\n", "        pass\n"),
+    "no sync of the folder above a new one": ("base/project_paths.py", "                    os.fsync(parent)\n", ""),
 }  # fmt: skip
 NEEDLESS: Patch = (
     "transaction.py",
-    "            disk.sync(self.folder())\n        except OSError:\n",
+    "            atomic_files.sync(self.folder())\n        except OSError:\n",
     "            pass\n        except OSError:\n",
 )
 WITNESS = {  # the kind of write that shows it
@@ -75,15 +78,15 @@ KILLED: dict[str, Patch] = {
         "transaction.py",
         "            os.replace(self.project.temp_name, self.project.state_name, "
         "src_dir_fd=folder, dst_dir_fd=folder)\n"
-        "        except OSError as error:\n            disk.discard(folder, self.project.temp_name)\n",
-        "            disk.unlink(folder, self.project.state_name)\n"
-        "            disk.create(folder, self.project.state_name, data)\n"
-        "        except OSError as error:\n            disk.discard(folder, self.project.temp_name)\n",
+        "        except OSError as error:\n            atomic_files.discard(folder, self.project.temp_name)\n",
+        "            atomic_files.unlink(folder, self.project.state_name)\n"
+        "            atomic_files.create(folder, self.project.state_name, data)\n"
+        "        except OSError as error:\n            atomic_files.discard(folder, self.project.temp_name)\n",
     ),
     "a temporary file that is left over is in the way": (
         "transaction.py",
-        "            identity = disk.write_anew(",
-        "            identity = disk.write(",
+        "            identity = atomic_files.write_anew(",
+        "            identity = atomic_files.write(",
     ),
     "the lock outlives its holder": (
         "lock.py",
@@ -97,30 +100,39 @@ KILLED: dict[str, Patch] = {
     ),
     "history is written under its name": (
         "custody.py",
-        "        disk.write_anew(private, seal.TEMP, data, 0)  # the name that the next write sweeps\n        try:\n"
+        "        atomic_files.write_anew(private, seal.TEMP, data, 0)  # the name that the next write sweeps\n"
+        "        try:\n"
         "            os.rename(seal.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)\n",
-        "        disk.write(folder, name, data, 0)\n        try:\n            pass\n",
+        "        atomic_files.write(folder, name, data, 0)\n        try:\n            pass\n",
     ),
 }
 FAILED: dict[str, Patch] = {
     "a temporary file stays after an error": (
         "transaction.py",
-        "            disk.discard(folder, self.project.temp_name)\n            if copied:",
+        "            atomic_files.discard(folder, self.project.temp_name)\n            if copied:",
         "            if copied:",
     ),
     "a failed sync counts for nothing": (
-        "disk.py", "        os.fsync(descriptor)\n", "        try:\n            os.fsync(descriptor)\n"
-        "        except OSError:\n            pass\n",
+        "base/atomic_files.py",
+        "        os.fsync(descriptor)\n",
+        "        try:\n            os.fsync(descriptor)\n        except OSError:\n            pass\n",
     ),
     "trouble with the audit log fails the write": (
-        "audit.py", "    except OSError as error:\n        trouble = f\"the audit log {private}",
-        "    except MemoryError as error:\n        trouble = f\"the audit log {private}",
+        "audit.py",
+        '    except OSError as error:\n        trouble = f"the audit log {private}',
+        '    except MemoryError as error:\n        trouble = f"the audit log {private}',
     ),
-    "a file that is too short passes": ("disk.py", "        if status.st_size != len(data):\n", "        if False:\n"),
+    "a file that is too short passes": (
+        "base/atomic_files.py",
+        "        if status.st_size != len(data):\n",
+        "        if False:\n",
+    ),
     "a seal that cannot be read counts as none": (
-        "seal.py", "        if error.errno in _NO_FILE:\n", "        if error.errno:\n",
+        "seal.py",
+        "        if error.errno in _NO_FILE:\n",
+        "        if error.errno:\n",
     ),
-}  # fmt: skip
+}
 BATCHES: dict[str, Patch] = {
     "a feature that is open is begun anew": (
         "workerverbs.py",
@@ -142,7 +154,7 @@ BATCHES: dict[str, Patch] = {
     ),
     "the seal is not written": (
         "custody.py", "        os.replace(seal.TEMP, \"seal\", src_dir_fd=private, dst_dir_fd=private)\n",
-        "        disk.unlink(private, seal.TEMP)\n",
+        "        atomic_files.unlink(private, seal.TEMP)\n",
     ),
 }  # fmt: skip
 GUARDS: dict[str, Patch] = {
@@ -224,12 +236,12 @@ TAKEN_OVER: dict[str, Patch] = {
     ),
     "whose the batch is was looked at before, at a start": (
         "hooks/reinjection.py",
-        '        free = process.relation(current["owner"], caller.session_id, caller.pid) != "other"\n',
+        '        free = processes.relation(current["owner"], caller.session_id, caller.pid) != "other"\n',
         "        free = True\n",
     ),
     "who lost is told to work": (
         "hooks/reinjection.py",
-        'if process.relation(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster',
+        'if processes.relation(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster',
         "if False:",
     ),
 }  # fmt: skip

@@ -144,9 +144,9 @@ class Place:
         shutil.rmtree(self.folder / "place", ignore_errors=True)
         shutil.copytree(self.pristine, self.folder / "place", symlinks=True)
         os.chdir(self.root)
-        project = paths.Project(str(self.root))
+        project = project_paths.Project(str(self.root))
         batch_store = store.Store(project)
-        owner = process.new_owner(SESSION, os.getpid(), NOW)
+        owner = processes.new_owner(SESSION, os.getpid(), NOW)
         features = ["add one", "add two", "add three"]
         first = model.new_state("batch-1", features, NOW, policy=policies.new())
         batch_store.create(model.consistent({**first, "owner": owner}))
@@ -157,7 +157,7 @@ class Place:
     @property
     def project(self) -> Any:
         """The project as the package sees it now."""
-        return paths.Project(str(self.root))
+        return project_paths.Project(str(self.root))
 
     def now(self) -> Optional[bytes]:
         """What lies at the state's place."""
@@ -297,7 +297,8 @@ def besieged(folder: Path, rows: list[dict[str, Any]]) -> list[list[str]]:
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
-    from batch_implement import glance, model, paths, policies, process, seal, store, transitions
+    from batch_implement import glance, model, policies, seal, store, transitions
+    from batch_implement.base import processes, project_paths
     from batch_implement.hooks import entry
 
     NOW = "2026-01-31T23:59:59Z"

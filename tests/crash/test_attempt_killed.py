@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from batch_implement import paths, policies, process
+from batch_implement import policies
+from batch_implement.base import processes, project_paths
 from batch_implement.runner import job as jobs
 from batch_implement.runner.job import Job, Outcome
 from batches import git
 from mutating import Patch, mutated
 
-LIB = os.path.join(paths.plugin(), "lib")
+LIB = os.path.join(project_paths.plugin(), "lib")
 # It says that it was begun, and whether another still works there; it does its work in steps that can be told apart.
 WORKER = (
     "cat > /dev/null; for pid in $(cat ../pids 2>/dev/null); do "
@@ -161,7 +162,7 @@ def wrong(job: Job, outcome: Outcome | None) -> list[str]:
         found.append("the commit does not hold what was there before")
     if os.path.exists(f"{job.worktree}/../met"):
         found.append("two of them worked in one work tree")
-    if process.marked(job.worktree):
+    if processes.marked(job.worktree):
         found.append("something still runs")
     return found
 

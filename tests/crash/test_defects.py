@@ -9,11 +9,12 @@ import posix
 from pathlib import Path
 
 import pytest
-from batch_implement import audit, custody, disk, paths, places, process, seal, sessions
+from batch_implement import audit, custody, places, seal, sessions
+from batch_implement.base import atomic_files, processes, project_paths
+from batch_implement.base.project_paths import Project
 from batch_implement.errors import NotConfirmed, StateUnusable
 from batch_implement.hooks import continuation, reinjection
 from batch_implement.hooks.entry import Occasion
-from batch_implement.paths import Project
 from batch_implement.store import Store
 from batches import all_completed, new_batch, owner, state_on_disk
 
@@ -255,7 +256,7 @@ def test_a_file_of_which_less_arrived_than_was_taken_passed_as_whole(tmp_path, m
     folder = os.open(tmp_path, os.O_RDONLY)
     monkeypatch.setattr(os, "write", lambda descriptor, data: len(data))
     with pytest.raises(OSError, match="0 of 5 bytes arrived"):
-        disk.write(folder, "file", b"12345", 1)
+        atomic_files.write(folder, "file", b"12345", 1)
     monkeypatch.undo()
     assert os.listdir(tmp_path) == []
     os.close(folder)
@@ -274,7 +275,7 @@ def test_a_git_folder_that_could_not_be_looked_at_counted_as_none_and_gave_the_b
     with pytest.raises(StateUnusable, match=r"/\.git cannot be looked at"):
         Store(Project(str(repository))).update(plus_one)
     with pytest.raises(StateUnusable, match=r"/\.git cannot be looked at"):
-        paths.find_project({}, str(repository))
+        project_paths.find_project({}, str(repository))
     with monkeypatch.context() as at:
         at.chdir(repository)
         places.tell("said", "ok", {})  # what only tells never raises
@@ -291,7 +292,9 @@ def test_a_pointer_to_a_git_folder_that_could_not_be_followed_counted_as_none(re
     if name == "/real":
         broken("stat", trouble(), leads_to(name))
     else:
-        monkeypatch.setattr(paths, "open", lambda *given, **options: (_ for _ in ()).throw(trouble()), raising=False)
+        monkeypatch.setattr(
+            project_paths, "open", lambda *given, **options: (_ for _ in ()).throw(trouble()), raising=False
+        )
     with pytest.raises(StateUnusable, match="cannot be looked at"):
         Project(str(repository))
 
@@ -310,7 +313,7 @@ def test_a_client_that_took_a_batch_up_again_lost_it_to_another_that_had_found_i
     monkeypatch.setattr(reinjection.Store, "read", read)
     reinjection.answer(occasion)
     monkeypatch.undo()
-    assert process.holds(store.read()["owner"])
+    assert processes.holds(store.read()["owner"])
 
 
 @pytest.mark.parametrize("event", ["SessionEnd", "Stop", "StopFailure"])
@@ -333,7 +336,7 @@ def test_a_client_that_ended_took_the_batch_from_the_one_that_had_just_taken_it_
     continuation.answer(occasion)
     monkeypatch.undo()
     state = store.read()
-    assert (state["owner"]["session_id"], process.holds(state["owner"])) == ("session-2", True)
+    assert (state["owner"]["session_id"], processes.holds(state["owner"])) == ("session-2", True)
     assert (state["status"], state["continuation"]) == ("in_progress", {"prompt": None})
 
 

@@ -160,7 +160,7 @@ def put_away(store):
 
 def store_of(kind: str, root: str, by_model: bool | None = None):
     """The store of the scratch project, as that kind of write uses it; or as told: a person, the model's hooks."""
-    from batch_implement.paths import Project
+    from batch_implement.base.project_paths import Project
     from batch_implement.store import Store
 
     return Store(Project(root), by_model=kind in BY_MODEL if by_model is None else by_model, timeout_s=1.0)
@@ -175,7 +175,8 @@ def prepare(kind: str, root: str) -> None:
 def load_everything() -> None:
     """Import what the store imports on the way, and read what it reads once a process."""
     import batch_implement.story
-    from batch_implement import codec, disk
+    from batch_implement import codec
+    from batch_implement.base import atomic_files
 
     store_of("", "/nowhere")
     codec.published_schema()
@@ -183,7 +184,7 @@ def load_everything() -> None:
     codec.serialise(new_batch())
     recorded(completed(started(new_batch())))
     failed(started(new_batch()))
-    disk.sha256(batch_implement.story.__name__.encode())
+    atomic_files.sha256(batch_implement.story.__name__.encode())
 
 
 def say(answer: object) -> None:

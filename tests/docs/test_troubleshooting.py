@@ -111,8 +111,8 @@ def test_a_person_is_told_the_topic_and_the_model_is_not(typed, monkeypatch: pyt
 
 
 def test_a_slash_commands_refusal_names_the_topic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from batch_implement.base.project_paths import Project
     from batch_implement.hooks.entry import Occasion
-    from batch_implement.paths import Project
 
     monkeypatch.delenv("CLAUDE_CODE_SESSION_ID", raising=False)
     raw = b'{"command_name": "batch-implement:batchctl", "command_args": "pause", "session_id": "s"}'

@@ -175,7 +175,8 @@ def test_the_plugins_own_programs_find_the_package_and_keep_site_packages_off_th
 ) -> None:
     plugin = built.plugin_in(environment)
     shown = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from batch_implement import cli, paths; print(paths.plugin());"
+        "import sys; sys.path.insert(0, sys.argv[1]); from batch_implement import cli;"
+        "from batch_implement.base import project_paths; print(project_paths.plugin());"
         "print([path for path in sys.path if 'site-packages' in path])"
     )
     lines = run(environment, "python", "-I", "-S", "-c", shown, str(plugin / "lib"), folder=listed).splitlines()

@@ -21,7 +21,8 @@ import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-from batch_implement import codec, disk, model, seal, sessions, transitions
+from batch_implement import codec, model, seal, sessions, transitions
+from batch_implement.base import atomic_files
 from batches import NOW, all_completed, completed, failed, new_batch, owner, started
 
 SECRET = "the-secret-outside"
@@ -113,7 +114,9 @@ class Ground:
         self.put(STATE, data)
         if not sealed:
             return
-        identity = disk.identity_of(os.stat(f"{self.root}/{STATE}"), disk.sha256(data), state["revision"])
+        identity = atomic_files.identity_of(
+            os.stat(f"{self.root}/{STATE}"), atomic_files.sha256(data), state["revision"]
+        )
         text = seal.render(state, model.wants_hooks(state), identity, None, model.contexts_to_remind(state))
         self.put(f"{PRIVATE}/seal", text)
         self.put(f"{PRIVATE}/current.json", data)

@@ -165,17 +165,19 @@ def ended(command, at, raw, client):
 
 MUTATIONS = {  # the patch, and the cases that show it
     "an error of the parser's depth is not caught": (
-        "wholes", "strictjson.py", "    except RecursionError:\n", "    except ZeroDivisionError:\n",
+        "wholes", "base/strict_json.py", "    except RecursionError:\n", "    except ZeroDivisionError:\n",
     ),
     "the size of a state is not looked at": (
-        "things", "disk.py", "        if status.st_size > MAX_BYTES:\n", "        if False:\n",
+        "things", "base/atomic_files.py", "        if status.st_size > MAX_BYTES:\n", "        if False:\n",
     ),
     "the number of values is not looked at": (
-        "huge", "strictjson.py", "    if len(text) <= most or ", "    if True or ",
+        "huge", "base/strict_json.py", "    if len(text) <= most or ", "    if True or ",
     ),
-    "a link is followed": ("things", "disk.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW | ", "_READ = os.O_RDONLY | "),
+    "a link is followed": (
+        "things", "base/atomic_files.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW | ", "_READ = os.O_RDONLY | ",
+    ),
     "a FIFO is waited for": (
-        "things", "disk.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | ",
+        "things", "base/atomic_files.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | ",
         "_READ = os.O_RDONLY | os.O_NOFOLLOW | ",
     ),
     "a hook exits with 2 on a payload that is none": (

@@ -9,12 +9,13 @@ import sys
 import time
 
 import pytest
-from batch_implement import arguments, audit, paths, story, strictjson, transcript
+from batch_implement import arguments, audit, story, transcript
+from batch_implement.base import project_paths, strict_json
+from batch_implement.base.project_paths import Project
 from batch_implement.checks import validation
 from batch_implement.errors import Misuse
 from batch_implement.hooks import entry, trouble
 from batch_implement.lists import document, features, structured
-from batch_implement.paths import Project
 from batches import new_batch, owner, run_program
 
 MB = 1 << 20
@@ -61,9 +62,9 @@ def test_escapes_took_a_hundred_times_their_room():
 
 
 def test_commas_within_texts_are_no_values():
-    assert strictjson.parse(json.dumps([",[{" * 10, '"\\', "\\"] * 3).encode(), max_values=20)
+    assert strict_json.parse(json.dumps([",[{" * 10, '"\\', "\\"] * 3).encode(), max_values=20)
     with pytest.raises(ValueError, match="more than the 3 values"):
-        strictjson.parse(json.dumps([",[{", 1, 2, 3]).encode(), max_values=3)
+        strict_json.parse(json.dumps([",[{", 1, 2, 3]).encode(), max_values=3)
 
 
 def test_a_likely_name_was_looked_for_for_each_of_a_hundred_thousand_names(monkeypatch):
@@ -245,7 +246,7 @@ def test_the_log_was_written_to_a_file_that_is_linked_from_elsewhere(log, tmp_pa
 
 def test_a_fifo_in_the_place_of_git_was_waited_for(tmp_path):
     os.mkfifo(tmp_path / ".git")
-    assert paths.git_dir(str(tmp_path)) is None
+    assert project_paths.git_dir(str(tmp_path)) is None
 
 
 # -- the parser --------------------------------------------------------------------------------------------------------
@@ -259,6 +260,6 @@ def test_json_that_is_none_was_an_error_of_pythons_own_where_its_package_was_not
         "assert 'json.decoder' not in sys.modules\n"
         "try:\n    codec.parse(sys.argv[2].encode())\nexcept StateUnusable as error:\n    print(error.message)\n"
     )
-    lib = os.path.dirname(os.path.dirname(strictjson.__file__))
+    lib = os.path.dirname(os.path.dirname(strict_json.__file__))
     done = run_program(sys.executable, "-I", "-S", "-c", program, lib, text, cwd="/")
     assert done.stdout.startswith("Corrupted batch state file: not JSON"), done.stderr

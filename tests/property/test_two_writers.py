@@ -22,10 +22,11 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 
 import batch_state_manager as library  # noqa: E402
-from batch_implement import audit, codec, model, personverbs, process, sessions, transitions  # noqa: E402
+from batch_implement import audit, codec, model, personverbs, sessions, transitions  # noqa: E402
+from batch_implement.base import processes  # noqa: E402
+from batch_implement.base.project_paths import Project  # noqa: E402
 from batch_implement.caller import Caller  # noqa: E402
 from batch_implement.errors import LockTimeout, Refused  # noqa: E402
-from batch_implement.paths import Project  # noqa: E402
 from batch_implement.store import Store  # noqa: E402
 from batches import checked, new_batch  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
@@ -102,7 +103,7 @@ class TwoWriters(RuleBasedStateMachine):
         self.root = tempfile.mkdtemp(prefix="two-writers-", dir=FASTEST)
         self.project = Project(self.root)
         self.stores = [self.opened(), self.opened()]
-        self.runs, process.runs = process.runs, lambda pid, since: pid in (*self.clients, os.getpid())
+        self.runs, processes.runs = processes.runs, lambda pid, since: pid in (*self.clients, os.getpid())
         os.environ["BATCH_IMPLEMENT_ROOT"] = self.root  # for the library
         self.clients, self.owner, self.events, self.old = [101, 102], None, Counter(), {}
         self.seconds = 0
@@ -110,7 +111,7 @@ class TwoWriters(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "runs"):
-            process.runs = self.runs
+            processes.runs = self.runs
             del os.environ["BATCH_IMPLEMENT_ROOT"]
             told = Counter(entry["event"] for entry in audit.entries(self.project.private))
             shutil.rmtree(self.root)

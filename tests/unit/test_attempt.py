@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement import clock, codec, gitrepo, model, paths, policies, process
-from batch_implement.paths import Project
+from batch_implement import codec, gitrepo, model, policies
+from batch_implement.base import processes, project_paths, timestamps
+from batch_implement.base.project_paths import Project
 from batch_implement.runner import client, logs, worker, worktrees
 from batch_implement.runner import job as jobs
 from batch_implement.runner.job import Job, Outcome
@@ -27,7 +28,7 @@ from batch_implement.store import Store
 from batches import NOW, commit, git, new_batch
 from night import Night
 
-LIB = os.path.join(paths.plugin(), "lib")
+LIB = os.path.join(project_paths.plugin(), "lib")
 STREAMS = Path(__file__).with_name("streams")
 WORK = "cat > /dev/null; echo > work.txt; git add . && git commit -qm Work"
 SESSION = "00000000-0000-4000-8000-00000000000"
@@ -59,7 +60,7 @@ def job_for(repository: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
 
     yield make
     for job in made:
-        assert process.marked(job.worktree) == []
+        assert processes.marked(job.worktree) == []
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_a_command_that_commits_and_verifies_has_completed_the_feature(job_for, 
     assert Path(outcome.evidence["verify"]["log"]) == Path(job.logs) / "output"
     assert Path(job.logs, "output").read_text() == "work.txt\n"
     assert "feature 1" in Path(job.logs, "brief").read_text()
-    assert outcome.spent["seconds"] > 0 and outcome.place == process.host()
+    assert outcome.spent["seconds"] > 0 and outcome.place == processes.host()
 
 
 def test_an_outcome_and_a_job_travel_as_json(job_for):
@@ -218,14 +219,14 @@ def test_at_its_time_limit_a_client_ends_with_whatever_it_started(job_for, tmp_p
     its = tmp_path / "pids"
     outcome = worker.work(job_for(f"cat > /dev/null; {HIDERS[way].format(pids=its)}", time_s=1))
     assert (outcome.kind, outcome.failure_class) == (jobs.FAILED, "time") and "not done within 1 s" in outcome.message
-    assert pids(its) and not any(process.runs(pid, None) for pid in pids(its))
+    assert pids(its) and not any(processes.runs(pid, None) for pid in pids(its))
 
 
 def test_what_a_client_leaves_running_at_its_own_end_is_ended_too(job_for, tmp_path):
     its = tmp_path / "pids"
     outcome = worker.work(job_for(f"{WORK}; setsid sleep 300 > /dev/null 2>&1 & echo $! > {its}; sleep 0.2"))
     assert outcome.kind == jobs.COMPLETED, outcome.message
-    assert not any(process.runs(pid, None) for pid in pids(its))
+    assert not any(processes.runs(pid, None) for pid in pids(its))
 
 
 def test_ctrl_c_is_not_ignored_by_what_a_client_starts(job_for, tmp_path):
@@ -246,7 +247,7 @@ def test_stopping_ends_the_attempt_which_comes_back_as_interrupted(job_for, tmp_
 
     outcome = beside(job, stop)
     assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "stopped")
-    assert not any(process.runs(pid, None) for pid in pids(its))
+    assert not any(processes.runs(pid, None) for pid in pids(its))
     assert Path(job.worktree, "half.txt").exists(), "what was begun stays"
 
 
@@ -301,9 +302,9 @@ def test_when_the_driver_is_killed_the_attempt_ends_with_all_that_it_started(job
     driver.kill()
     driver.wait()
     deadline = time.monotonic() + 60
-    while any(process.runs(pid, None) for pid in pids(its)) and time.monotonic() < deadline:
+    while any(processes.runs(pid, None) for pid in pids(its)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not any(process.runs(pid, None) for pid in pids(its))
+    assert not any(processes.runs(pid, None) for pid in pids(its))
     assert worker.work(job_for(WORK, number=2)).kind == jobs.COMPLETED
 
 
@@ -319,7 +320,7 @@ def test_an_attempt_that_is_killed_is_interrupted_and_takes_its_client_along(job
 
     outcome = beside(job, kill)
     assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "worker_died")
-    assert not any(process.runs(pid, None) for pid in pids(its))
+    assert not any(processes.runs(pid, None) for pid in pids(its))
 
 
 def test_the_process_of_an_attempt_ends_well(job_for, monkeypatch):
@@ -363,7 +364,7 @@ def test_an_attempt_that_was_done_before_its_driver_heard_of_it_is_only_reported
 def test_what_a_dead_run_left_running_in_the_work_tree_is_ended_before_anything_begins_there(job_for, tmp_path):
     its = tmp_path / "pid"
     job = job_for(f"cat > /dev/null; kill -0 $(cat {its}) && exit 1; echo > f; git add . && git commit -qm Work")
-    left = subprocess.Popen(["sleep", "300"], env={**os.environ, process.MARK: job.worktree}, start_new_session=True)
+    left = subprocess.Popen(["sleep", "300"], env={**os.environ, processes.MARK: job.worktree}, start_new_session=True)
     its.write_text(f"{left.pid}\n")
     threading.Thread(target=left.wait, daemon=True).start()
     outcome = worker.work(job)
@@ -386,7 +387,7 @@ def test_one_whose_state_is_lost_goes_on_with_the_commits_on_its_branch(job_for)
 def test_the_command_line_has_the_limits_the_rules_and_the_steps_and_never_the_brief(job_for):
     settings = {"model": "some-model", "permission_mode": "plan", "allow": ["Bash(make:*)"], "settings": "/x.json"}
     job = job_for(None, client=settings, limits={"turns": 7, "cost_usd": 2.5, "left_usd": 1.25}, text="SECRET")
-    line = client.arguments(job, paths.plugin())
+    line = client.arguments(job, project_paths.plugin())
 
     def of(option: str) -> str:
         return line[line.index(option) + 1]
@@ -397,7 +398,7 @@ def test_the_command_line_has_the_limits_the_rules_and_the_steps_and_never_the_b
     assert "batchctl done" in of("--append-system-prompt") and "---" not in of("--append-system-prompt")[:10]
     allowed = line[line.index("--allowedTools") + 1 :]
     assert allowed == [*client.TOOLS, "Bash(make:*)"], "it takes all that follows, so nothing may"
-    plain = client.arguments(job_for(None), paths.plugin())
+    plain = client.arguments(job_for(None), project_paths.plugin())
     assert not {"--max-turns", "--max-budget-usd", "--settings", "--model"} & set(plain)
 
 
@@ -411,9 +412,9 @@ def test_a_client_inherits_a_persons_settings_but_nothing_of_another_client_batc
         "CLAUDECODE": "1", "CLAUDE_CODE_SESSION_ID": "s", "CLAUDE_PID": "1", "CLAUDE_PROJECT_DIR": "/p",
         "CLAUDE_ENV_FILE": "/e", "CLAUDE_CODE_ENTRYPOINT": "cli", "CLAUDE_PLUGIN_ROOT": "/r",
         "CLAUDE_PLUGIN_DATA": "/d", "BATCH_IMPLEMENT_ROOT": "/p", "BATCH_IMPLEMENT_DISABLED": "1", "GIT_DIR": "/p/.git",
-        "GIT_WORK_TREE": "/p", "GIT_INDEX_FILE": "/i", process.MARK: "/other",
+        "GIT_WORK_TREE": "/p", "GIT_INDEX_FILE": "/i", processes.MARK: "/other",
     }  # fmt: skip
-    assert client.environment({**theirs, **others}, "/tree") == {**theirs, process.MARK: "/tree"}
+    assert client.environment({**theirs, **others}, "/tree") == {**theirs, processes.MARK: "/tree"}
 
 
 SAYS = {  # recorded stream, exit status -> kind, class, a word of the message
@@ -427,8 +428,8 @@ SAYS = {  # recorded stream, exit status -> kind, class, a word of the message
 
 @pytest.mark.parametrize(("stream", "status"), SAYS)
 def test_what_a_client_says_at_its_end_decides_when_its_feature_is_still_open(job_for, stand_in, stream, status):
-    reset = clock.after(clock.now(), 7200)
-    it_says = f"sed 's/1900000000/{clock.epoch_s(reset)}/' $streams/{stream}.jsonl"
+    reset = timestamps.after(timestamps.now(), 7200)
+    it_says = f"sed 's/1900000000/{timestamps.epoch_s(reset)}/' $streams/{stream}.jsonl"
     path = stand_in(f"cat > /dev/null; {it_says}; exit {status}")
     outcome = worker.work(job_for(None, client={"path": path}, limits={"turns": 5, "cost_usd": 2.0}))
     kind, failure_class, words = SAYS[stream, status]
@@ -490,7 +491,7 @@ def test_what_a_client_cost_whose_driver_was_killed_is_reported_by_the_next_and_
     driver.kill()
     driver.wait()
     deadline = time.monotonic() + 60
-    while process.marked(job.worktree) and time.monotonic() < deadline:
+    while processes.marked(job.worktree) and time.monotonic() < deadline:
         time.sleep(0.05)
     path = stand_in("cat > /dev/null; cat $streams/limit.jsonl; exit 1")
     second = worker.work(job_for(None, client={"path": path}, number=2))
@@ -503,7 +504,7 @@ def test_what_a_client_cost_whose_driver_was_killed_is_reported_by_the_next_and_
 def test_a_client_that_is_asked_to_end_and_does_not_is_ended_all_the_same(job_for, stand_in, tmp_path):
     path = stand_in(f"trap '' INT TERM; cat > /dev/null; echo $$ > {tmp_path}/pids; while :; do sleep 0.2; done")
     outcome = worker.work(job_for(None, client={"path": path}, time_s=1))
-    assert outcome.failure_class == "time" and not process.runs(pids(tmp_path / "pids")[0], None)
+    assert outcome.failure_class == "time" and not processes.runs(pids(tmp_path / "pids")[0], None)
 
 
 # -- what it prints ----------------------------------------------------------------------------------------------------

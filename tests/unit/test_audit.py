@@ -11,7 +11,7 @@ import threading
 
 import pytest
 from batch_implement import audit
-from batch_implement.paths import Project
+from batch_implement.base.project_paths import Project
 
 
 @pytest.fixture(autouse=True)

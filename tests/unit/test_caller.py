@@ -6,10 +6,10 @@ import os
 
 import pytest
 from batch_implement import caller as callers
-from batch_implement import process
+from batch_implement.base import processes
+from batch_implement.base.project_paths import Project
 from batch_implement.caller import Caller
 from batch_implement.errors import Refused
-from batch_implement.paths import Project
 from batches import NOW, completed, new_batch, owner
 
 MODEL = {"CLAUDECODE": "1", "CLAUDE_CODE_SESSION_ID": "s-1", "CLAUDE_PID": str(os.getppid())}
@@ -98,7 +98,7 @@ def test_another_client_is_told_who_has_it_and_what_it_can_do(project):
     state = new_batch(1, owner=owner("s-1"))
     with pytest.raises(Refused) as caught:
         callers.refuse_stranger(state, Caller("s-2", 1, person=False), project)
-    for words in ("session s-1", f"process {os.getpid()} on {process.host()}", "batchctl pause", "--resume"):
+    for words in ("session s-1", f"process {os.getpid()} on {processes.host()}", "batchctl pause", "--resume"):
         assert words in caught.value.message
 
 

@@ -10,9 +10,9 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 from batch_implement import cli
+from batch_implement.base.project_paths import Project
 from batch_implement.checks import doctor
 from batch_implement.lists import pyyaml
-from batch_implement.paths import Project
 from batch_implement.store import Store
 from batches import git, new_batch
 from gh_stand_in import URL, StandIn

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement import clock, gitrepo, model, process
+from batch_implement import gitrepo, model
+from batch_implement.base import processes, timestamps
+from batch_implement.base.project_paths import Project
 from batch_implement.errors import Refused
-from batch_implement.paths import Project
 from batch_implement.runner import job as jobs
 from batch_implement.runner import merging, takeover, worker, worktrees
 from batch_implement.store import Store
@@ -53,9 +54,9 @@ def night(repository: Path) -> Iterator[Callable[..., Night]]:
         if state is None:
             continue
         run = state["run"]
-        assert not process.holds(state["owner"])
+        assert not processes.holds(state["owner"])
         for folder in [run["worktrees"] + "/merged", *(e["worktree"] for c in run["clients"].values() for e in c)]:
-            assert not folder or process.marked(folder) == []
+            assert not folder or processes.marked(folder) == []
 
 
 def subjects(repository: Path, branch: str) -> list[str]:
@@ -221,7 +222,7 @@ def test_a_client_that_takes_too_long_is_ended_with_all_that_it_started(night, t
     worker = f"cat > /dev/null; sleep 300 & echo $! >> {pids}; setsid sleep 300 & echo $! >> {pids}; sleep 300"
     state = night(worker, 1, max_retries=0).drive(budgets={"feature_time_s": 1})
     assert "was not done within 1 s" in state["failed_features"][0]["error_message"]
-    assert not any(process.runs(int(pid), None) for pid in pids.read_text().split())
+    assert not any(processes.runs(int(pid), None) for pid in pids.read_text().split())
 
 
 # -- waiting -----------------------------------------------------------------------------------------------------------
@@ -229,7 +230,7 @@ def test_a_client_that_takes_too_long_is_ended_with_all_that_it_started(night, t
 
 def test_a_usage_limit_waits_for_the_time_it_names_and_costs_no_attempt(night, tmp_path):
     flag = tmp_path / "second"
-    reset = clock.epoch_s(clock.now()) + 7200
+    reset = timestamps.epoch_s(timestamps.now()) + 7200
     worker = f'{READ} [ -e {flag} ] || {{ touch {flag}; echo "Claude AI usage limit reached|{reset}"; exit 1; }}; ' + (
         f'echo > "f-$n"; {COMMIT}'
     )
@@ -238,7 +239,7 @@ def test_a_usage_limit_waits_for_the_time_it_names_and_costs_no_attempt(night, t
     assert state["status"] == "completed"
     assert state["retry_attempts"] == {}
     (wait,) = state["run"]["waits"]
-    assert wait["failure_class"] == "limit" and clock.between_s(wait["since"], wait["until"]) >= 7190
+    assert wait["failure_class"] == "limit" and timestamps.between_s(wait["since"], wait["until"]) >= 7190
     assert state["run"]["spent"]["waited_s"] >= 7190
     assert [client["outcome"] for client in state["run"]["clients"]["0"]] == ["interrupted", "completed"]
 
@@ -368,9 +369,9 @@ def test_a_driver_that_is_killed_takes_its_clients_along_and_the_next_one_goes_o
     driver.wait()
     pids = [int(Path(f"{mark}.{number}").read_text().split()[0]) for number in (1, 2)]
     deadline = time.monotonic() + 30
-    while any(process.runs(pid, None) for pid in pids) and time.monotonic() < deadline:
+    while any(processes.runs(pid, None) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not any(process.runs(pid, None) for pid in pids)
+    assert not any(processes.runs(pid, None) for pid in pids)
     state = its.drive(jobs=2)
     assert state["status"] == "completed" and state["retry_attempts"] == {}
     assert sorted(subjects(repository, "batch/batch-1/merged")) == ["Add 1", "Add 2"]
@@ -410,21 +411,26 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
 def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(night, repository):
     its = night(ONE_FILE, 1)
     wish = takeover.Terms(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
-    takeover.begin(its.project, wish, clock.now())
+    takeover.begin(its.project, wish, timestamps.now())
     store = Store(its.project)
-    other = process.new_owner("another", os.getppid(), clock.now())
+    other = processes.new_owner("another", os.getppid(), timestamps.now())
     store.update(lambda state: {**state, "owner": {**other, "driven": True}})
     with pytest.raises(Refused, match=f"by `batchctl run`: process {os.getppid()} "):
-        takeover.begin(its.project, wish, clock.now())
+        takeover.begin(its.project, wish, timestamps.now())
     store.update(lambda state: {**state, "owner": None, "run": {**state["run"], "running": {}}})
 
 
 def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one(night, repository):
     its = night(ONE_FILE, 1)
     wish = takeover.Terms(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
-    begun = clock.after(clock.now(), -100)
+    begun = timestamps.after(timestamps.now(), -100)
     takeover.begin(its.project, wish, begun)
-    waiting = {"since": begun, "until": clock.after(begun, 9000), "reason": "usage limit", "failure_class": "limit"}
+    waiting = {
+        "since": begun,
+        "until": timestamps.after(begun, 9000),
+        "reason": "usage limit",
+        "failure_class": "limit",
+    }
     Store(its.project).update(lambda state: {**state, "owner": None, "run": {**state["run"], "waiting": waiting}})
     state = its.drive()
     assert state["status"] == "completed"
@@ -455,7 +461,7 @@ def test_a_batch_that_somebody_aborted_under_it_ends_the_run_and_every_worker(ni
     its = night(f"cat > /dev/null; echo $$ > {mark}.part; mv {mark}.part {mark}; sleep 300", 1)
     with pytest.raises(Refused):
         its.drive(during=replace)
-    assert not process.runs(int(mark.read_text()), None)
+    assert not processes.runs(int(mark.read_text()), None)
 
 
 # -- names -------------------------------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_implement import evidence, gitrepo, process, transitions
+from batch_implement import evidence, gitrepo, transitions
+from batch_implement.base import processes
+from batch_implement.base.project_paths import Project
 from batch_implement.errors import Refused, StateUnusable
-from batch_implement.paths import Project
 from batches import NOW, commit, git, new_batch, started, then
 
 
@@ -264,7 +265,7 @@ def test_one_that_never_ends_is_stopped_with_all_it_started(project, opened, mon
 
 
 def alive(pid):
-    return process.runs(pid, None)
+    return processes.runs(pid, None)
 
 
 def test_a_run_that_was_killed_is_told_and_begun_again(project, opened):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import clock, failures, workerverbs
+from batch_implement import failures, workerverbs
+from batch_implement.base import timestamps
 from batch_implement.caller import Caller
 from batch_implement.errors import Refused
 from batches import conditions, new_batch
@@ -53,9 +54,9 @@ def test_its_class_decides_between_another_try_a_pause_and_the_end(fail, words, 
 
 
 def test_the_time_of_the_next_try_is_kept_and_never_waited_for(fail, monkeypatch):
-    monkeypatch.setattr(clock, "now", lambda: "2026-01-31T12:00:00Z")
+    monkeypatch.setattr(timestamps, "now", lambda: "2026-01-31T12:00:00Z")
     waits = []
-    monkeypatch.setattr(clock, "later", lambda seconds: waits.append(seconds) or f"in {seconds:.0f} s")
+    monkeypatch.setattr(timestamps, "later", lambda seconds: waits.append(seconds) or f"in {seconds:.0f} s")
     state = fail("no luck", features=1)
     assert state["attempts"]["0"][-1]["retry_after"] == f"in {waits[0]:.0f} s"
     state = fail("no luck again")
@@ -64,7 +65,7 @@ def test_the_time_of_the_next_try_is_kept_and_never_waited_for(fail, monkeypatch
 
 
 def test_a_limit_that_says_when_it_ends_is_tried_again_then(fail, monkeypatch):
-    monkeypatch.setattr(clock, "now", lambda: "2026-01-31T12:00:00Z")
+    monkeypatch.setattr(timestamps, "now", lambda: "2026-01-31T12:00:00Z")
     state = fail("You've hit your limit \u00b7 resets 5pm (UTC)")
     assert state["attempts"]["0"][-1]["retry_after"] == "2026-01-31T17:00:00Z"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from batch_implement import evidence, gitrepo, personverbs, workerverbs
+from batch_implement.base.project_paths import Project
 from batch_implement.caller import Caller
 from batch_implement.errors import Refused, StateUnusable
 from batch_implement.lists.features import Feature, Listing
-from batch_implement.paths import Project
 from batch_implement.planning.sources import Found
 from batch_implement.runner import ground
 from batch_implement.store import Store

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from batch_implement import audit, model, personverbs, reminder, sessions, story, transitions
+from batch_implement.base.project_paths import Project
 from batch_implement.hooks import entry, reinjection, trouble
-from batch_implement.paths import Project
 from batch_implement.store import Store
 from batches import GUARD, NOW, all_completed, commit, git, new_batch, owner, run_program, started, state_on_disk
 

@@ -13,7 +13,7 @@ import path_utils
 import pytest
 import security_utils
 from batch_implement import audit
-from batch_implement.paths import find_project
+from batch_implement.base.project_paths import find_project
 from batch_state_manager import BatchStateError
 from batches import ROOT, files_in, git, run_program
 from path_utils import find_project_root, get_batch_state_file, get_project_root

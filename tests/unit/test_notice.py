@@ -8,7 +8,8 @@ import sys
 import time
 
 import pytest
-from batch_implement import process, runs, transitions
+from batch_implement import runs, transitions
+from batch_implement.base import processes
 from batch_implement.runner import notice
 from batches import NOW, completed, failed, new_batch, owner, then
 
@@ -95,7 +96,7 @@ def test_a_command_that_does_not_end_is_ended_with_what_it_started(tmp_path, sta
     assert "did not end within 1 s (end)" in note
     pid = int((tmp_path / "pid").read_text())
     for _ in range(200):
-        if not process.runs(pid, None):
+        if not processes.runs(pid, None):
             return
         time.sleep(0.05)
     raise AssertionError("what the command started lives on")

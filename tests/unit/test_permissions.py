@@ -6,9 +6,9 @@ import json
 import os
 
 import pytest
+from batch_implement.base.project_paths import Project
 from batch_implement.checks import permissions
 from batch_implement.checks.permissions import IN_A_CONVERSATION, WORK
-from batch_implement.paths import Project
 from batches import git
 
 

@@ -10,8 +10,8 @@ import shutil
 
 import pytest
 from batch_implement import claims, cli, gitrepo, runs
+from batch_implement.base.project_paths import Project
 from batch_implement.checks import doctor
-from batch_implement.paths import Project
 from batch_implement.runner import ground, options, preflight, trial
 from batch_implement.runner.options import Options
 from batch_implement.store import Store

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from batch_implement import runs
-from batch_implement.paths import Project
+from batch_implement.base.project_paths import Project
 from batch_implement.planning import gh
 from batch_implement.runner import pullrequests
 from batches import NOW, commit, git, new_batch, owner, then

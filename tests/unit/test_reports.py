@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from batch_implement import disk, paths
+from batch_implement.base import atomic_files, project_paths
 from batch_implement.errors import Misuse, Refused, StateUnusable
 from batch_implement.reporting import morning, reports
 from batch_implement.store import Store
@@ -18,7 +18,7 @@ NOW = at(500)
 
 @pytest.fixture
 def project(repository):
-    return paths.Project(str(repository))
+    return project_paths.Project(str(repository))
 
 
 def test_every_form_is_written_for_its_owner_alone(project):
@@ -49,7 +49,7 @@ def test_a_full_disk_is_said_and_leaves_the_earlier_report(project, monkeypatch)
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(disk, "write_all", full)
+    monkeypatch.setattr(atomic_files, "write_all", full)
     with pytest.raises(StateUnusable, match="Disk space is used up"):
         reports.write(project, completed(new_batch(1)), NOW)
     with open(places["md"], encoding="utf-8") as file:
@@ -63,7 +63,7 @@ def test_a_folder_that_may_not_be_used_is_said_with_what_to_do(project, store, b
     def forbidden(*_, **__):
         raise OSError(13, "Permission denied")
 
-    monkeypatch.setattr(reports.paths, "open_folder", forbidden)
+    monkeypatch.setattr(reports.project_paths, "open_folder", forbidden)
     with pytest.raises(StateUnusable, match="/reports cannot be used: Permission denied: check who owns it"):
         reports.write(project, new_batch(1), NOW)
     with pytest.raises(StateUnusable, match="/history cannot be used: Permission denied"):

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement import process
-from batch_implement.paths import Project
+from batch_implement.base import processes
+from batch_implement.base.project_paths import Project
 from batch_implement.store import Store
 from batches import BATCHCTL, conditions
 from gh_stand_in import StandIn
@@ -164,8 +164,8 @@ def test_ctrl_c_twice_leaves_no_process_and_no_lock_and_resume_goes_on(person, t
     out, _ = typed.communicate(timeout=60)
     assert typed.returncode == 1 and "batchctl run --resume" in out
     state = person.state()
-    assert not process.runs(int((tmp_path / "pid").read_text()), None)
-    assert not process.holds(state["owner"]) and state["run"]["running"] == {}
+    assert not processes.runs(int((tmp_path / "pid").read_text()), None)
+    assert not processes.holds(state["owner"]) and state["run"]["running"] == {}
     (tmp_path / "go").touch()
     assert person.types("--resume")[0] == 0
     assert person.has("f-1")

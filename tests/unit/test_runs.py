@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 import pytest
-from batch_implement import claims, model, process, report, runs, story, transitions
+from batch_implement import claims, model, report, runs, story, transitions
+from batch_implement.base import processes
 from batch_implement.errors import Refused
 from batches import NOW, conditions, new_batch, then
 
@@ -118,7 +119,7 @@ def test_the_last_merge_ends_the_batch():
 def test_the_end_of_a_run_lets_go_of_the_batch_and_of_what_was_under_way():
     state = then(dispatched(begun(new_batch(2)), 0), runs.end, NOW, "stopped twice")
     assert conditions(state) == ["pending", "pending"]
-    assert not process.holds(state["owner"])
+    assert not processes.holds(state["owner"])
     assert state["owner"]["session_id"] == "run-1"
     assert (state["run"]["ended_at"], state["run"]["ended_why"]) == (NOW, "stopped twice")
 

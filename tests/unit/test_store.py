@@ -10,9 +10,10 @@ import shutil
 import threading
 
 import pytest
-from batch_implement import audit, codec, disk, lock, model, seal, sessions, transitions
+from batch_implement import audit, codec, lock, model, seal, sessions, transitions
+from batch_implement.base import atomic_files
+from batch_implement.base.project_paths import Project
 from batch_implement.errors import LockTimeout, NotConfirmed, Refused, StateUnusable
-from batch_implement.paths import Project
 from batch_implement.store import Store
 from batches import NOW, all_completed, files_in, git, new_batch, owner, started, state_on_disk
 
@@ -199,7 +200,7 @@ def test_the_seal_knows_the_version_in_force_and_the_one_before(store, batch, pl
     assert (sealed.live, sealed.new.revision, sealed.old.revision) == (True, 2, 1)
     assert sealed.new.is_at(os.stat(place()))
     assert sealed.old.is_at(before)
-    assert sealed.new.sha256 == disk.sha256(content(place()))
+    assert sealed.new.sha256 == atomic_files.sha256(content(place()))
     assert store.untouched()
 
 
@@ -684,7 +685,9 @@ def test_a_crash_before_the_seal_leaves_the_old_version_in_force(store, batch, r
 
 
 def test_a_crash_right_after_the_rename_leaves_the_new_version_in_force(store, batch, by_model, place, monkeypatch):
-    monkeypatch.setattr(disk, "sync", raising(Crash(), disk.sync, the_fourth_time()))  # temp, seal, its folder, ours
+    monkeypatch.setattr(
+        atomic_files, "sync", raising(Crash(), atomic_files.sync, the_fourth_time())
+    )  # temp, seal, its folder, ours
     with pytest.raises(Crash):
         store.update(plus_one)
     monkeypatch.undo()
@@ -770,7 +773,9 @@ def test_a_full_disk_is_said_and_nothing_is_changed(store, batch, repository, mo
 def test_a_disk_that_does_not_confirm_is_told_with_what_to_look_at(store, batch, repository, monkeypatch):
     folder = (repository / ".claude").stat().st_ino
     failed = OSError(errno.EIO, "Input/output error")
-    monkeypatch.setattr(disk, "sync", raising(failed, disk.sync, lambda fd: os.fstat(fd).st_ino == folder))
+    monkeypatch.setattr(
+        atomic_files, "sync", raising(failed, atomic_files.sync, lambda fd: os.fstat(fd).st_ino == folder)
+    )
     with pytest.raises(NotConfirmed, match=r"was written \(revision 2\), but the disk did not confirm it"):
         store.update(plus_one)
     monkeypatch.undo()
@@ -779,7 +784,9 @@ def test_a_disk_that_does_not_confirm_is_told_with_what_to_look_at(store, batch,
 
 def test_a_copy_that_cannot_be_kept_is_noted_and_the_update_holds(store, batch, monkeypatch):
     full = OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(disk, "create", raising(full, disk.create, lambda folder, name, data: name == "current.json"))
+    monkeypatch.setattr(
+        atomic_files, "create", raising(full, atomic_files.create, lambda folder, name, data: name == "current.json")
+    )
     assert store.update(plus_one)["revision"] == 2
     assert len(store.notes) == 1
     assert "current.json could not be written" in store.notes[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from batch_implement import runs, transitions
-from batch_implement.paths import Project
+from batch_implement.base.project_paths import Project
 from batch_implement.runner import view, wording
 from batch_implement.store import Store
 from batches import all_completed, completed, git, new_batch, started, then

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_implement import gitrepo, process
+from batch_implement import gitrepo
+from batch_implement.base import processes
 from batch_implement.errors import Refused, StateUnusable
 from batch_implement.runner import worktrees
 from batches import commit, git
@@ -244,8 +245,8 @@ def test_removing_ends_what_still_runs_for_it(repository, top):
     folder = str(top / "1-a")
     worktrees.add(str(repository), folder, "batch/b/1-a", "HEAD")
     wait = [sys.executable, "-c", "print(flush=True); import time; time.sleep(300)"]
-    left = subprocess.Popen(wait, env={**os.environ, process.MARK: folder}, stdout=subprocess.PIPE)
-    other = subprocess.Popen(wait, env={**os.environ, process.MARK: f"{folder}.2"}, stdout=subprocess.PIPE)
+    left = subprocess.Popen(wait, env={**os.environ, processes.MARK: folder}, stdout=subprocess.PIPE)
+    other = subprocess.Popen(wait, env={**os.environ, processes.MARK: f"{folder}.2"}, stdout=subprocess.PIPE)
     for each in (left, other):
         assert each.stdout and each.stdout.readline()
     worktrees.remove(str(repository), folder)

@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sys
 
-from .. import gitrepo, model, process, reminder
+from .. import gitrepo, model, reminder
+from ..base import processes
 from ..errors import BatchError, Refused
 from ..lists import pyyaml
 from ..store import Store
@@ -21,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-    from ..paths import Project
+    from ..base.project_paths import Project
 
     Look = Callable[[], Iterator[Tuple[str, str]]]
 
@@ -168,7 +169,7 @@ def _dotted(version: Tuple[int, ...]) -> str:
 def _running_client(environ: Mapping[str, str]) -> Optional[str]:
     """Path of the client that this runs under, where the system tells it: hooks are told its process id only."""
     try:
-        path = os.readlink(f"/proc/{process.client_pid(environ)}/exe")
+        path = os.readlink(f"/proc/{processes.client_pid(environ)}/exe")
     except OSError:
         return None
     return None if os.path.basename(path).startswith(("node", "bun")) else path

@@ -15,11 +15,12 @@ import os
 import re
 import stat
 
-from .. import codec, predicates, schema, strictjson
+from .. import codec, predicates, schema
+from ..base import strict_json
+from ..base.project_paths import STATE_NAME
 from ..errors import BatchError, Misuse
 from ..lists.document import JSON_CAUSES
 from ..lists.listing import clean
-from ..paths import STATE_NAME
 from . import positions, verdicts
 
 TYPE_CHECKING = False
@@ -87,7 +88,7 @@ def lists_features(name: str) -> bool:
         return True
     by_name = extension == ".json" and base.startswith("features")
     try:
-        value = strictjson.parse(_content(name, 0).removeprefix(codecs.BOM_UTF8))
+        value = strict_json.parse(_content(name, 0).removeprefix(codecs.BOM_UTF8))
     except (OSError, ValueError):
         return by_name
     if isinstance(value, dict):

@@ -7,7 +7,8 @@ a person said something of their own, a batch that is paused, a session that doe
 
 from __future__ import annotations
 
-from .. import audit, clock, failures, model, reminder, sessions, transcript, transitions
+from .. import audit, failures, model, reminder, sessions, transcript, transitions
+from ..base import timestamps
 from ..store import Store
 
 TYPE_CHECKING = False
@@ -72,7 +73,7 @@ def _stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[st
         if "shell" in running:  # it may be waiting for that: the client wakes it when it ends
             return noted
         return sessions.end_lease(
-            transitions.pause(noted, clock.now(), f"it stopped {most} times in a row without getting any further")
+            transitions.pause(noted, timestamps.now(), f"it stopped {most} times in a row without getting any further")
         )
 
     state = store.update(occasion.while_ours(send))
@@ -133,7 +134,7 @@ def _broken_off(occasion: Occasion) -> None:
     if occasion.text("agent_id"):
         return
     words = occasion.text("last_assistant_message") or occasion.text("error")
-    now = clock.now()
+    now = timestamps.now()
     reason = f"Claude could not go on ({failures.classify(words)}): {words[:300]}"
     resume_after = failures.reset_time(words, now)
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import glance, paths, seal
+from .. import glance, seal
+from ..base import project_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional
 
+    from ..base.project_paths import Project
     from ..model import State
-    from ..paths import Project
     from ..seal import Seal
 
     Payload = Dict[str, Any]
@@ -39,10 +40,10 @@ class Occasion:
     def payload(self) -> Payload:
         """The event's JSON object; Misuse when it is not one: nothing is done on a guess."""
         if self._payload is None:
-            from .. import jsontext
+            from ..base import fast_json
 
             try:
-                data = jsontext.loads(self.raw) if len(self.raw) < LARGE or _is_moderate(self.raw) else None
+                data = fast_json.loads(self.raw) if len(self.raw) < LARGE or _is_moderate(self.raw) else None
             except (ValueError, RecursionError):
                 data = None
             if not isinstance(data, dict):
@@ -115,17 +116,17 @@ def _is_moderate(raw: bytes) -> bool:
     """Whether a large payload is not larger than what is read. ValueError when its values would take much memory."""
     if len(raw) > MOST_MB << 20:
         return False
-    from .. import strictjson
+    from ..base import strict_json
 
-    strictjson.refuse_too_many(raw.decode("utf-8", "surrogatepass"))
+    strict_json.refuse_too_many(raw.decode("utf-8", "surrogatepass"))
     return True
 
 
 def _client_pid() -> str:
     """The client's process id, for one that does not say it."""
-    from .. import process
+    from ..base import processes
 
-    return str(process.client_pid(os.environ) or "")
+    return str(processes.client_pid(os.environ) or "")
 
 
 def main(event: str, tool: str, raw: Optional[bytes] = None) -> None:
@@ -133,7 +134,7 @@ def main(event: str, tool: str, raw: Optional[bytes] = None) -> None:
     project = None
     try:
         raw = glance.payload() if raw is None else raw
-        project = paths.find_project(os.environ, os.getcwd())
+        project = project_paths.find_project(os.environ, os.getcwd())
         occasion = Occasion(event, tool, raw, project, seal.read(project.private))
         if not _nothing_to_do(occasion):
             _say(_answer(occasion))
@@ -180,8 +181,8 @@ def _say(answer: Any) -> None:
     if answer is None:
         return
     if not isinstance(answer, str):
-        from .. import jsontext
+        from ..base import fast_json
 
-        answer = jsontext.dumps_ascii(answer)
+        answer = fast_json.dumps_ascii(answer)
     sys.stdout.write(answer + "\n")
     sys.stdout.flush()

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 
-from .. import audit, clock, failures, model, paths, rawscan, reminder, seal, sessions, transitions
+from .. import audit, failures, model, rawscan, reminder, seal, sessions, transitions
+from ..base import project_paths, timestamps
 from ..caller import PERSONS_VERBS, not_for_the_model
 from ..errors import Refused
 from ..store import Store
@@ -144,11 +145,11 @@ def _file_is_ours(occasion: Occasion, target: str) -> bool:
     path = os.path.join(occasion.cwd, os.path.expanduser(target))
     if not _may_be_a_name(path):
         return False
-    folder = os.path.realpath(f"{project.root}/{paths.STATE_FOLDER}")
+    folder = os.path.realpath(f"{project.root}/{project_paths.STATE_FOLDER}")
     private = os.path.realpath(project.private)
     for candidate in (os.path.normpath(path), os.path.realpath(path)):
         home, name = os.path.split(candidate)
-        if name.startswith(paths.STATE_NAME) and os.path.realpath(home) == folder:
+        if name.startswith(project_paths.STATE_NAME) and os.path.realpath(home) == folder:
             return True
         if candidate == private or candidate.startswith(private + os.sep):
             return True
@@ -187,10 +188,10 @@ def _skill_ended(occasion: Occasion) -> Tuple[List[str], str]:
             return state
         kind = failures.classify(words)
         if kind in failures.NEEDS_A_PERSON:
-            return transitions.pause(state, clock.now(), f"the worker could not go on ({kind}): {words[:200]}")
+            return transitions.pause(state, timestamps.now(), f"the worker could not go on ({kind}): {words[:200]}")
         if failures.TREATMENT[kind] == "fail":
-            return transitions.fail(state, clock.now(), words, kind, permanent=True)
-        return transitions.leave(state, clock.now(), words, counted=kind not in failures.UNCOUNTED)
+            return transitions.fail(state, timestamps.now(), words, kind, permanent=True)
+        return transitions.leave(state, timestamps.now(), words, counted=kind not in failures.UNCOUNTED)
 
     store = Store(occasion.project, by_model=True)
     try:
@@ -214,7 +215,7 @@ def _not_started(state: State, words: str) -> State:
     tried = sessions.stop_sent_on(state)
     if tried is not None:
         return tried
-    return transitions.pause(state, clock.now(), f"the worker could not be started: {words[:300]}")
+    return transitions.pause(state, timestamps.now(), f"the worker could not be started: {words[:300]}")
 
 
 def _set_aside(occasion: Occasion, before: State) -> None:
@@ -267,7 +268,9 @@ def _record_publishing(occasion: Occasion) -> None:
         index = model.active_index(state)
         index = model.last_closed(state) if index is None else index
         for operation, record in found.items() if index is not None else ():
-            state = transitions.record_git_operation(state, index or 0, operation, {**record, "timestamp": clock.now()})
+            state = transitions.record_git_operation(
+                state, index or 0, operation, {**record, "timestamp": timestamps.now()}
+            )
         return state
 
     Store(occasion.project, by_model=True).update(occasion.while_ours(note))

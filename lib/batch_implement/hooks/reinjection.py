@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import time
 
-from .. import audit, clock, model, process, reminder, sessions, transcript
+from .. import audit, model, reminder, sessions, transcript
+from ..base import processes, timestamps
 from ..caller import from_hook
 from ..store import Store
 from .continuation import WORKER
@@ -49,7 +50,11 @@ def _record(occasion: Occasion) -> Optional[str]:
     tokens = transcript.window(_transcript(occasion))
 
     def compacted(current: State) -> State:
-        return sessions.record_compaction(current, clock.now(), context, tokens) if model.is_live(current) else current
+        return (
+            sessions.record_compaction(current, timestamps.now(), context, tokens)
+            if model.is_live(current)
+            else current
+        )
 
     state = store.update(occasion.while_ours(compacted))
     return reminder.for_summariser(state, worker=context != sessions.MAIN) if model.is_live(state) else None
@@ -109,12 +114,12 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
     store = Store(occasion.project)
     state = store.read()
     if state is None or not model.is_live(state):
-        if state is not None and not process.holds(state["owner"]):
-            store.update(lambda known: known if process.holds(known["owner"]) else sessions.end_lease(known))
+        if state is not None and not processes.holds(state["owner"]):
+            store.update(lambda known: known if processes.holds(known["owner"]) else sessions.end_lease(known))
         return _with_notes(occasion, store, "")
     caller = from_hook(occasion.session_id, os.environ)
     owner = state["owner"]
-    if process.relation(owner, caller.session_id, caller.pid) == "other":
+    if processes.relation(owner, caller.session_id, caller.pid) == "other":
         return _with_notes(occasion, store, "")
     known = owner is not None and owner["session_id"] == caller.session_id and state["status"] == "in_progress"
     if known and source == "startup" and owner.get("driven"):
@@ -122,7 +127,7 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
         return _with_notes(occasion, store, "")
     if source == "resume" and known:
         state = _take(store, caller)
-        if process.relation(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster
+        if processes.relation(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster
             return _with_notes(occasion, store, "")
         return _with_notes(occasion, store, reminder.reminder(state, worker=False))
     return _with_notes(
@@ -140,10 +145,10 @@ def _take(store: Store, caller: Caller, **more: bool) -> State:
 
     `driven`: `batchctl run` has started the session, and named it in the state before.
     """
-    owner_record = caller.owner(clock.now())
+    owner_record = caller.owner(timestamps.now())
 
     def take(current: State) -> State:
-        free = process.relation(current["owner"], caller.session_id, caller.pid) != "other"
+        free = processes.relation(current["owner"], caller.session_id, caller.pid) != "other"
         return sessions.lease(current, {**owner_record, **more}) if owner_record and free else current
 
     return store.update(take)

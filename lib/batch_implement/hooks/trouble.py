@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Optional
 
-    from ..paths import Project
+    from ..base.project_paths import Project
 
 
 def told(event: str, project: Optional[Project], error: Exception) -> Optional[Dict[str, str]]:

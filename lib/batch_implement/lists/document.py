@@ -17,7 +17,7 @@ import json
 import re
 from typing import NamedTuple
 
-from .. import strictjson
+from ..base import strict_json
 from ..errors import Misuse
 from .listing import MAX_BYTES, MAX_FEATURES, clean
 
@@ -98,7 +98,7 @@ TOKEN = re.compile(r'"[^"]*"|[\[\]{},:]|[^\s\[\]{},:"]+')
 
 def _parse_json(text: str, name: str) -> Document:
     try:
-        value = strictjson.parse(text.encode(), max_bytes=MAX_BYTES, max_depth=MAX_DEPTH, max_values=MAX_VALUES)
+        value = strict_json.parse(text.encode(), max_bytes=MAX_BYTES, max_depth=MAX_DEPTH, max_values=MAX_VALUES)
     except ValueError as error:
         if "twice" in str(error):
             _lines_of_json(text, name)

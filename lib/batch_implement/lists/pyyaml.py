@@ -16,7 +16,7 @@ import os
 import shlex
 import sys
 
-from .. import paths
+from ..base import project_paths
 from ..errors import Misuse
 from .listing import clean
 
@@ -101,7 +101,7 @@ def virtual_environment() -> Optional[Tuple[str, bool]]:
 def forbidden_folders() -> List[str]:
     """Return the folders from which nothing is run: the project's root and the working directory."""
     cwd = os.getcwd()
-    return [cwd, paths.project_root(os.environ, cwd)]
+    return [cwd, project_paths.project_root(os.environ, cwd)]
 
 
 def _lies_in(path: str, folder: str) -> bool:

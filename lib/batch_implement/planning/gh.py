@@ -29,7 +29,8 @@ import shutil
 import subprocess
 from typing import NamedTuple
 
-from .. import gitrepo, strictjson
+from .. import gitrepo
+from ..base import strict_json
 from ..errors import Refused
 from ..lists import features
 
@@ -366,7 +367,7 @@ def trouble(exit_status: int, said: bytes, *, root: str, call: str, about: str) 
 
 def _parsed(said: bytes, about: str) -> Any:
     try:
-        return strictjson.parse(said)
+        return strict_json.parse(said)
     except ValueError as error:
         raise _odd(about, f"is {error}") from error
 

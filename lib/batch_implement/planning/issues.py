@@ -22,7 +22,8 @@ import shlex
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .. import gitrepo, lock, model, paths
+from .. import gitrepo, lock, model
+from ..base import project_paths
 from ..errors import BatchError, Misuse, Refused
 from ..lists.features import clean
 from . import comments, gh
@@ -229,9 +230,9 @@ def publish(root: str, state: State, index: int, *, comment: bool, close: bool) 
     asked = [name for name, wanted in (("comment", comment), ("close", close)) if wanted]
     if not asked:
         return {}
-    project = paths.Project(root)
+    project = project_paths.Project(root)
     try:
-        folder = paths.open_folder(project.private_parent, f"{project.private_name}/issues", create=True)
+        folder = project_paths.open_folder(project.private_parent, f"{project.private_name}/issues", create=True)
         try:
             with lock.held(folder, f"{project.private}/issues", LOCK_TIMEOUT_S):
                 return _published(root, state, index, asked)

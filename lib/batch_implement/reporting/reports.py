@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 
-from .. import codec, disk, lock, model, paths
+from .. import codec, lock, model
+from ..base import atomic_files, project_paths
 from ..errors import Misuse, Refused
 from ..store import Store
 from . import morning
@@ -22,8 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
+    from ..base.project_paths import Project
     from ..model import State
-    from ..paths import Project
 
 FORMATS = ("md", "html", "json")
 FOLDER = "reports"
@@ -53,7 +54,7 @@ def write(project: Project, state: State, now: str) -> Dict[str, str]:
             for form in FORMATS:
                 _put(folder, place, f"{state['batch_id']}.{form}", told(data, form))
     finally:
-        disk.close(folder)
+        atomic_files.close(folder)
     return {form: f"{place}/{state['batch_id']}.{form}" for form in FORMATS}
 
 
@@ -76,36 +77,36 @@ def save(project: Project, path: str, text: str) -> str:
     try:
         folder = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise disk.trouble(f"{path} cannot be written", error) from error
+        raise atomic_files.trouble(f"{path} cannot be written", error) from error
     try:
         _put(folder, real, name, text)
     finally:
-        disk.close(folder)
+        atomic_files.close(folder)
     return path
 
 
 def _opened(project: Project, name: str, *, create: bool) -> int:
     """A descriptor of a folder in the private one."""
     try:
-        return paths.open_folder(project.private_parent, f"{project.private_name}/{name}", create=create)
+        return project_paths.open_folder(project.private_parent, f"{project.private_name}/{name}", create=create)
     except OSError as error:
-        raise disk.trouble(f"{project.private}/{name} cannot be used", error) from error
+        raise atomic_files.trouble(f"{project.private}/{name} cannot be used", error) from error
 
 
 def _put(folder: int, place: str, name: str, text: str) -> None:
     """Write file `name` in the folder, durably, in place of an older one."""
     temp = f".{name[:100]}.{os.getpid()}.tmp"
     try:
-        disk.unlink(folder, temp)
-        disk.write(folder, temp, text.encode("utf-8", "replace"), 0)
+        atomic_files.unlink(folder, temp)
+        atomic_files.write(folder, temp, text.encode("utf-8", "replace"), 0)
         try:
             os.replace(temp, name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError:
-            disk.discard(folder, temp)
+            atomic_files.discard(folder, temp)
             raise
-        disk.sync(folder)
+        atomic_files.sync(folder)
     except OSError as error:
-        raise disk.trouble(f"{place}/{name} cannot be written", error) from error
+        raise atomic_files.trouble(f"{place}/{name} cannot be written", error) from error
 
 
 # -- which batch -------------------------------------------------------------------------------------------------------
@@ -150,11 +151,11 @@ def _kept(project: Project, name: str) -> State:
     place = f"{project.private}/history/{name}"
     folder = _opened(project, "history", create=False)
     try:
-        found = disk.read(folder, name)
-    except disk.Foreign as error:
+        found = atomic_files.read(folder, name)
+    except atomic_files.Foreign as error:
         raise Refused(f"{place} is no file of ours: it was {error}.", "unknown-batch") from error
     finally:
-        disk.close(folder)
+        atomic_files.close(folder)
     if found is None:
         raise Refused(f"{place} is gone. Try again.", "unknown-batch")
     return codec.state_at(place, found[1])

@@ -18,9 +18,10 @@ import threading
 import time
 from typing import Any, Dict, Tuple
 
-from .. import clock, failures, gitrepo, model, paths, policies, process, sessions, transitions, workerverbs
+from .. import failures, gitrepo, model, policies, sessions, transitions, workerverbs
+from ..base import processes, project_paths, timestamps
+from ..base.project_paths import Project
 from ..errors import MORE, STILL_WORKING, BatchError
-from ..paths import Project
 from ..reminder import counted
 from ..store import Store
 from . import cache, client, logs, worktrees
@@ -40,7 +41,7 @@ def main() -> int:
     line = sys.stdin.buffer.readline()
     job = Job.of(json.loads(line))
     tree = cache.tree(job)
-    os.environ[process.MARK] = tree  # a git of ours that outlives us is found as well
+    os.environ[processes.MARK] = tree  # a git of ours that outlives us is found as well
     threading.Thread(target=_watch, args=(stopped,), daemon=True).start()
     outcome = attempt(job, stopped)
     try:
@@ -63,7 +64,7 @@ def _watch(stopped: threading.Event) -> None:
 
 def attempt(job: Job, stopped: threading.Event) -> Outcome:
     """Do the job and say how it ended. What goes wrong on the way is told in the outcome; only bugs are raised."""
-    began, started_at = time.monotonic(), clock.now()
+    began, started_at = time.monotonic(), timestamps.now()
     verdict: Dict[str, Any]
     spent, own = nothing_spent(), ""
     asked, here = job, None
@@ -112,9 +113,9 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
         session_id=job.session_id,
         **verdict,
         spent=spent,
-        place=process.host(),
+        place=processes.host(),
         started_at=started_at,
-        ended_at=clock.now(),
+        ended_at=timestamps.now(),
         log=job.logs or own,
         output=output,
         sent=sent,
@@ -138,7 +139,7 @@ def _hindered(words: str) -> Dict[str, Any]:
 def _opened(project: Project, job: Job) -> State:
     """The batch of one with its feature open and its client to come named; as it ended when it did already."""
     gitrepo.hide_state(project.root)
-    store, now = Store(project), clock.now()
+    store, now = Store(project), timestamps.now()
     known = store.read_if_usable()
     if known is None or known["batch_id"] != _batch_id(job):  # none, or one that somebody has committed
         store.create(_first_state(project, job, now), replace=True)
@@ -146,7 +147,7 @@ def _opened(project: Project, job: Job) -> State:
     branch = gitrepo.branch(project.root)
     owner = None
     if job.command is None:
-        owner = {**process.new_owner(job.session_id, None, now), "driven": True}
+        owner = {**processes.new_owner(job.session_id, None, now), "driven": True}
 
     def begin(state: State) -> State:
         if not model.is_live(state):
@@ -180,7 +181,7 @@ def _first_state(project: Project, job: Job, now: str) -> State:
 
 
 def _worked(project: Project, state: State, job: Job, folder: str, stopped: threading.Event) -> Ended:
-    line = client.arguments(job, paths.plugin()) if job.command is None else ["/bin/sh", "-c", job.command]
+    line = client.arguments(job, project_paths.plugin()) if job.command is None else ["/bin/sh", "-c", job.command]
     progress = logs.Progress(project, job.session_id)
     ended = client.run(
         line,
@@ -205,7 +206,7 @@ def _done(project: Project, stopped: threading.Event) -> str:
     """Ask `batchctl done` until it has an answer: empty when it granted it or was not to be waited for, else why
     not.
     """
-    line = [sys.executable, "-I", os.path.join(paths.plugin(), "lib", "batchctl.py"), "done"]
+    line = [sys.executable, "-I", os.path.join(project_paths.plugin(), "lib", "batchctl.py"), "done"]
     environ = client.environment(os.environ, project.root)
     environ = {name: value for name, value in environ.items() if not name.startswith("CLAUDE")}
     while not stopped.is_set():
@@ -216,12 +217,12 @@ def _done(project: Project, stopped: threading.Event) -> str:
             while asked.poll() is None and not stopped.wait(client.LOOK_S):
                 pass
             if asked.poll() is None:
-                process.end_marked(project.root)
+                processes.end_marked(project.root)
             said = asked.communicate()[1]
         if asked.returncode != STILL_WORKING:
             break
     else:
-        process.end_marked(project.root)
+        processes.end_marked(project.root)
         return ""
     said = said.partition(f"\n{MORE}")[0]  # the next attempt is told, which is the model
     return said.replace("batchctl: ", "", 1).strip() if asked.returncode != 0 else ""
@@ -234,7 +235,12 @@ def _fail(project: Project, words: str, failure_class: str, *, permanent: bool =
     store.update(
         lambda state: (
             transitions.fail(
-                state, clock.now(), words[: workerverbs.LONGEST_WORDS], failure_class, permanent=permanent, stash=stash
+                state,
+                timestamps.now(),
+                words[: workerverbs.LONGEST_WORDS],
+                failure_class,
+                permanent=permanent,
+                stash=stash,
             )
             if state["active"]
             else state
@@ -257,7 +263,7 @@ def _judged(project: Project, job: Job, ended: Ended, folder: str) -> Dict[str, 
     if state["active"]:
         kind, words, failure_class = _why_open(job, ended, folder)
         if kind != FAILED:
-            reset = failures.reset_time(words, clock.now())
+            reset = failures.reset_time(words, timestamps.now())
             return {"kind": kind, "message": words, "failure_class": failure_class, "retry_after": reset}
         _fail(project, words, failure_class, permanent=failure_class == "refusal")
         state = Store(project).require()

@@ -22,7 +22,8 @@ import os
 import time
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
-from .. import failures, gitrepo, lock, process
+from .. import failures, gitrepo, lock
+from ..base import processes
 from ..errors import BatchError
 from . import worktrees
 from .job import COMPLETED, FAILED, INTERRUPTED, LOST, NEEDS_PERSON, Job
@@ -201,7 +202,7 @@ def _tidy(top: str, repository: str, but: str, before: float) -> None:
     what was fetched for all but the last batches.
     """
     for tree in glob.glob(os.path.join(glob.escape(top), "worktrees", "*", "*")):
-        if tree != but and not _touched(tree, before) and not process.marked(tree):
+        if tree != but and not _touched(tree, before) and not processes.marked(tree):
             batch_id, name = tree.split(os.sep)[-2:]
             _drop(repository, tree, f"{LOCAL}batch/{batch_id}/{name}")
     listed = gitrepo.ask(

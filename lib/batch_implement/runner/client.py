@@ -17,7 +17,7 @@ import threading
 import time
 from typing import IO, Callable, Dict, List, Mapping, NamedTuple, Optional
 
-from .. import process
+from ..base import processes
 from .job import Job
 from .stream import Stream
 
@@ -80,7 +80,7 @@ def environment(environ: Mapping[str, str], folder: str) -> Dict[str, str]:
         if name.startswith(_OF_GIT)
         or not (name in _NOT_INHERITED or name.startswith(_NOT_INHERITED_BEGINNINGS))
     }  # fmt: skip
-    return {**kept, process.MARK: folder}
+    return {**kept, processes.MARK: folder}
 
 
 def run(
@@ -135,7 +135,7 @@ def _end(client: subprocess.Popen[bytes], folder: str, asked: Optional[int]) -> 
             client.wait(GRACE_S)
         except (ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
             pass
-    process.end_marked(folder)
+    processes.end_marked(folder)
     try:
         os.killpg(client.pid, signal.SIGKILL)  # what has cleared its environment, the mark with it
     except (ProcessLookupError, PermissionError):

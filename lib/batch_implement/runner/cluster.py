@@ -25,11 +25,12 @@ import time
 from concurrent import futures
 from typing import Any, Dict, List, Optional
 
-from .. import __version__, clock, gitrepo
+from .. import __version__, gitrepo
+from ..base import timestamps
+from ..base.project_paths import Project
 from ..checks.doctor import BAD, GOOD
 from ..errors import BatchError, Refused
 from ..model import key
-from ..paths import Project
 from ..reminder import counted
 from . import ground, hosts, logs, scheduler, task, worktrees
 from . import job as jobs
@@ -206,7 +207,7 @@ class Crew:
             if outcome.kind == COMPLETED:
                 self._fetch(job, outcome.commit)
         except BatchError as error:
-            return jobs.broken_off(job, error.message, clock.now(), "network")
+            return jobs.broken_off(job, error.message, timestamps.now(), "network")
         return self._kept(job, outcome)
 
     def _done(self, job: Job) -> Outcome:
@@ -226,23 +227,23 @@ class Crew:
         except (futures.CancelledError, distributed().client.FutureCancelledError) as error:
             why = "the run was stopped" if self.gone.is_set() else f"the scheduler lost it ({error})"
             self._listen(client)
-            return jobs.broken_off(job, why, clock.now(), "stopped" if self.gone.is_set() else LOST)
+            return jobs.broken_off(job, why, timestamps.now(), "stopped" if self.gone.is_set() else LOST)
         except Exception as error:  # a task can raise anything: the next is not to suffer for it
             its_own = asked is not None and asked.status in ("error", "finished")
             if not its_own and (isinstance(error, (OSError, RuntimeError)) or client.status != "running"):
-                return jobs.broken_off(job, str(error), clock.now(), LOST)
-            return jobs.broken_off(job, f"its task ended with {type(error).__name__}: {error}", clock.now())
+                return jobs.broken_off(job, str(error), timestamps.now(), LOST)
+            return jobs.broken_off(job, f"its task ended with {type(error).__name__}: {error}", timestamps.now())
         finally:
             self.waiting.pop(job.session_id, None)
 
     def _without_scheduler(self, job: Job) -> Outcome:
         if self.gone.is_set():
-            return jobs.broken_off(job, "the run was stopped", clock.now(), "stopped")
+            return jobs.broken_off(job, "the run was stopped", timestamps.now(), "stopped")
         why = (
             f"The scheduler {self.address} has not answered for {self.patience_s:.0f} s. See that it runs; "
             "`batchctl run --resume` goes on."
         )
-        return jobs.broken_off(job, why, clock.now(), "setup")._replace(kind=jobs.NEEDS_PERSON, message=why)
+        return jobs.broken_off(job, why, timestamps.now(), "setup")._replace(kind=jobs.NEEDS_PERSON, message=why)
 
     def _told(self, client: Any, asked: Any) -> Optional[bytes]:
         """What the task brings back. None when the scheduler has not answered for `patience_s`: one that is frozen

@@ -14,10 +14,11 @@ import sys
 from concurrent import futures
 from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Sequence, TextIO, Tuple
 
-from .. import arguments, clock, gitrepo, model, personverbs, reminder, runs
+from .. import arguments, gitrepo, model, personverbs, reminder, runs
+from ..base import timestamps
+from ..base.project_paths import Project
 from ..checks.doctor import BAD
 from ..errors import BatchError, Misuse, Refused
-from ..paths import Project
 from ..planning import sources
 from ..reporting import morning, reports
 from ..store import Store
@@ -117,7 +118,7 @@ def _night(
     on = {"remote": crew.remote, "scheduler": crew.address} if crew else {"remote": None, "scheduler": None}
     kept = {**options.as_kept(wish), **on}
     asked = takeover.Terms(jobs, wish.worktrees or f"{project.root}.worktrees", kept, options.budgets(wish))
-    state = takeover.begin(project, asked, clock.now())
+    state = takeover.begin(project, asked, timestamps.now())
     if crew:
         crew.begin(state["batch_id"])
     shown = display.open(stream, environ)
@@ -151,7 +152,7 @@ def _night(
         places = tell("pause" if model.is_live(state) else "end", state)
     finally:
         shown.close()
-    data = morning.report_data(state, clock.now())
+    data = morning.report_data(state, timestamps.now())
     done = not model.is_live(state) and model.counts(state)["completed"] == state["total_features"]
     commands = [
         entry for entry in data["commands"] if not (_taken_over(project, state) and entry["command"][:4] == "git ")
@@ -177,7 +178,7 @@ def _settle(crew: cluster.Crew, state: State, shown: display.Display) -> None:
 def _report(project: Project, state: State, shown: display.Display) -> Dict[str, str]:
     """Write the reports: format -> path; none when that does not work, which is told."""
     try:
-        return reports.write(project, state, clock.now())
+        return reports.write(project, state, timestamps.now())
     except (BatchError, OSError) as error:
         shown.event("note", f"The report could not be written: {error}. `batchctl report` shows it.")
         return {}
@@ -187,7 +188,7 @@ def _published(project: Project, state: State, wish: Options, shown: display.Dis
     """Open the pull requests that were asked for and note what became of them."""
     store = Store(project)
     if wish.pr == "batch" and state["completed_features"]:
-        text = reports.told(morning.report_data(state, clock.now()), "md")
+        text = reports.told(morning.report_data(state, timestamps.now()), "md")
         record = pullrequests.open_for_batch(project, state, text)
         state = store.update(lambda current: runs.note_pull_request(current, record))
         shown.event("note", _of_request("the batch", record))

@@ -22,7 +22,7 @@ import time
 from collections import deque
 from typing import Any, Callable, Mapping, Optional, TextIO
 
-from .. import clock
+from ..base import timestamps
 from . import view, wording
 from .view import View
 
@@ -51,11 +51,11 @@ class Display:
         """Tell that something happened: `started`, `done`, `failed`, `interrupted`, `sent back`, `merged`, `waits`,
         `paused`, `stopping`, `ended`, `note`, `unreadable`.
         """
-        self.say(wording.event(clock.now(), kind, view.one_line(text, LONGEST_EVENT)), STYLES.get(kind, ""))
+        self.say(wording.event(timestamps.now(), kind, view.one_line(text, LONGEST_EVENT)), STYLES.get(kind, ""))
 
     def refresh(self, state: State) -> None:
         """Show how things stand by this state and the work trees that it names."""
-        self._write(lambda: self.show(view.of_state(state, clock.now())))
+        self._write(lambda: self.show(view.of_state(state, timestamps.now())))
 
     def say(self, line: str, style: str = "") -> None:
         """Print a line that stays."""
@@ -179,7 +179,7 @@ class Live(Display):
         if self.seen is None:
             return
         width, height = self._measure()
-        drawn = Group(*frame.lines(view.later(self.seen, clock.now()), width, height))
+        drawn = Group(*frame.lines(view.later(self.seen, timestamps.now()), width, height))
         if self.live is None:
             self.live = Drawing(
                 drawn, console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False

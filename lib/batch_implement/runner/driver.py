@@ -16,13 +16,14 @@ import threading
 from concurrent import futures
 from typing import Any, Callable, Dict, List, Optional
 
-from .. import clock, failures, model, outcomes, policies, process, runs, transitions
+from .. import failures, model, outcomes, policies, runs, transitions
+from ..base import processes, signals, timestamps
+from ..base.project_paths import Project
 from ..errors import BatchError, Refused
 from ..model import key
-from ..paths import Project
 from ..store import Store
 from . import job as jobs
-from . import merging, signals, takeover, worktrees
+from . import merging, takeover, worktrees
 from .job import Job, Outcome
 from .job import named as _named
 
@@ -42,7 +43,7 @@ class Clock:
 
     def now(self) -> str:
         """This moment, as the state holds it."""
-        return clock.now()
+        return timestamps.now()
 
     def sleep(self, seconds: float, woken: Callable[[], object]) -> None:
         """Return after that many seconds, or soon after `woken` says so."""
@@ -166,7 +167,7 @@ class Driver:
             state = self.store.update(
                 lambda current, job=job: runs.dispatch(  # type: ignore[misc]
                     current, now, job.feature_index, base=job.base, branch=job.branch, worktree=job.worktree,
-                    session_id=job.session_id, place=self.place or process.host(),
+                    session_id=job.session_id, place=self.place or processes.host(),
                 )
             )  # fmt: skip
             self.working[self.executor.submit(self.work, job)] = job
@@ -191,7 +192,7 @@ class Driver:
                 return False
             self.why = "what is left cannot begin"
             return True
-        self.clock.sleep(min(max(0.0, clock.between_s(now, until)), 60.0), lambda: self.stopping)
+        self.clock.sleep(min(max(0.0, timestamps.between_s(now, until)), 60.0), lambda: self.stopping)
         return False
 
     # -- limits and waits ------------------------------------------------------------------------------------------
@@ -203,7 +204,7 @@ class Driver:
         reached = ""
         if "cost_usd" in limits and run["spent"]["cost_usd"] >= limits["cost_usd"]:
             reached = f"the cost has reached ${run['spent']['cost_usd']:.2f} of ${limits['cost_usd']:.2f}"
-        elif "time_s" in limits and clock.between_s(run["started_at"], now) >= limits["time_s"]:
+        elif "time_s" in limits and timestamps.between_s(run["started_at"], now) >= limits["time_s"]:
             reached = f"the run has taken its {limits['time_s']} s"
         return self._pause(f"a limit is reached: {reached}") if reached else state
 
@@ -221,7 +222,7 @@ class Driver:
         if waiting is None:
             return state
         limits = state["policy"]["budgets"]
-        waited = clock.between_s(waiting["since"], now)
+        waited = timestamps.between_s(waiting["since"], now)
         if now < waiting["until"] and not self.stopping:
             if "wait_s" not in limits or state["run"]["spent"]["waited_s"] + waited < limits["wait_s"]:
                 return state
@@ -288,13 +289,13 @@ class Driver:
 
     def _retry_after(self, job: Job, outcome: Outcome, now: str) -> str:
         backoff = failures.backoff_s(job.attempt, os.urandom(1)[0] / 256)
-        return outcome.retry_after or clock.after(now, backoff)
+        return outcome.retry_after or timestamps.after(now, backoff)
 
     def _until(self, outcome: Outcome, now: str) -> str:
         """When the next client may begin after one met a limit, overload or no network."""
         self.waits_in_a_row += 1
-        backoff = clock.after(now, failures.backoff_s(self.waits_in_a_row, os.urandom(1)[0] / 256))
-        return max(outcome.retry_after or backoff, clock.after(now, 1))
+        backoff = timestamps.after(now, failures.backoff_s(self.waits_in_a_row, os.urandom(1)[0] / 256))
+        return max(outcome.retry_after or backoff, timestamps.after(now, 1))
 
     def _given_up(self, state: State, index: int, why: str) -> None:
         """A feature has failed for good: tell of it, and of what needs it."""

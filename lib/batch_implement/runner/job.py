@@ -15,9 +15,10 @@ import os
 import uuid
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
-from .. import gitrepo, model, policies, process
+from .. import gitrepo, model, policies
+from ..base import processes
+from ..base.project_paths import Project
 from ..model import key
-from ..paths import Project
 from . import worktrees
 
 TYPE_CHECKING = False
@@ -198,7 +199,7 @@ def broken_off(job: Job, why: str, now: str, failure_class: str = "worker_died")
         message=f"Its worker answered nothing: {why}",
         failure_class=failure_class,
         spent=nothing_spent(),
-        place=process.host(),
+        place=processes.host(),
         started_at=now,
         ended_at=now,
     )

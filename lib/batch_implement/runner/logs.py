@@ -16,8 +16,8 @@ import shutil
 import time
 from typing import Any, Dict, Iterable, List, Optional
 
-from .. import clock
-from ..paths import Project
+from ..base import timestamps
+from ..base.project_paths import Project
 from .stream import Stream
 
 TYPE_CHECKING = False
@@ -50,7 +50,7 @@ class Progress:
         spent = stream.spent()
         data = {
             "session_id": self.session_id, "turns": spent["turns"], "cost_usd": spent["cost_usd"] or None,
-            "tool": stream.tool, "updated_at": clock.now(),
+            "tool": stream.tool, "updated_at": timestamps.now(),
         }  # fmt: skip
         with open(f"{self.path}.tmp", "w", encoding="utf-8") as file:
             json.dump(data, file)

@@ -17,8 +17,9 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from .. import evidence, gitrepo
+from ..base import subprocesses
 from ..errors import BatchError, Refused
-from . import shell, worktrees
+from . import worktrees
 
 # Nobody is there to answer, no hook of the repository is to run, and no option of its owner changes what a rebase is.
 _QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
@@ -157,7 +158,7 @@ def _verified(folder: str, command: str, timeout_s: int, log: str, stopped: thre
     began = time.monotonic()
     os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
     with open(log, "wb") as output:
-        ended = shell.run(folder, command, timeout_s, output, stopped)
+        ended = subprocesses.run(folder, command, timeout_s, output, stopped)
     seconds = time.monotonic() - began
     if ended is None and stopped.is_set():
         raise Stopped("The run was stopped while a feature was verified on the batch's branch.", "run-stopped")

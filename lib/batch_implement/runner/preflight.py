@@ -18,7 +18,8 @@ import shlex
 import shutil
 import subprocess
 
-from .. import caller, claims, jsontext, model, policies, process, report, runs
+from .. import caller, claims, model, policies, report, runs
+from ..base import fast_json, processes
 from ..checks import doctor, permissions
 from ..checks.doctor import BAD, GOOD, LOOK
 from ..lists import listing
@@ -34,8 +35,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
+    from ..base.project_paths import Project
     from ..model import State
-    from ..paths import Project
     from .options import Options
 
     Found = Iterator[Tuple[str, str]]
@@ -108,7 +109,7 @@ def _bad(found: Sequence[Mapping[str, str]]) -> bool:
 
 def _features(state: State, wish: Options) -> Found:
     """The batch: something is left to do, nobody else is at it, and what it asks for can be had."""
-    if process.holds(state["owner"]):
+    if processes.holds(state["owner"]):
         yield BAD, caller.in_use(state).message
     counts = model.counts(runs.release(state))
     left = counts["pending"] + counts["active"]
@@ -236,7 +237,7 @@ def login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Foun
             [program, "auth", "status"], cwd=root, env=client.environment(environ, ""), stdin=subprocess.DEVNULL,
             capture_output=True, timeout=ASK_CLIENT_S, check=False,
         )  # fmt: skip
-        said = jsontext.loads(answer.stdout)
+        said = fast_json.loads(answer.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired):
         said = None
     logged_in = said.get("loggedIn") if isinstance(said, dict) else None

@@ -26,7 +26,8 @@ import os
 import signal
 import subprocess
 
-from .. import clock, evidence, gitrepo, publishing, reminder
+from .. import evidence, gitrepo, publishing, reminder
+from ..base import timestamps
 from ..errors import BatchError, Refused
 from ..lists import listing
 from ..model import key
@@ -37,8 +38,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
+    from ..base.project_paths import Project
     from ..model import State
-    from ..paths import Project
 
 PUSH_TIMEOUT_S = 600  # a pre-push hook may run the project's tests
 LONGEST_TITLE = 200
@@ -146,7 +147,7 @@ def refused_push(root: str, remote: str, commit: str, branch: str) -> str:
 
 def _new_record(branch: str) -> Dict[str, Any]:
     return {
-        "success": False, "timestamp": clock.now(), "number": None, "url": None, "branch": branch, "sha": None,
+        "success": False, "timestamp": timestamps.now(), "number": None, "url": None, "branch": branch, "sha": None,
         "remote": None, "error": None,
     }  # fmt: skip
 

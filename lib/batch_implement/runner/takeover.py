@@ -13,10 +13,11 @@ import uuid
 from typing import NamedTuple
 
 from .. import caller as callers
-from .. import clock, gitrepo, process, runs
+from .. import gitrepo, runs
+from ..base import processes, timestamps
+from ..base.project_paths import Project
 from ..errors import Refused
 from ..model import key
-from ..paths import Project
 from ..store import Store
 from . import worktrees
 
@@ -43,18 +44,18 @@ def begin(project: Project, terms: Terms, now: str) -> State:
     """
     store = Store(project)
     state = store.require()
-    owner = process.new_owner(str(uuid.uuid4()), os.getpid(), now)
+    owner = processes.new_owner(str(uuid.uuid4()), os.getpid(), now)
     branch = worktrees.merged_branch(state["batch_id"])
     top = os.path.join(terms.worktrees, state["batch_id"])
     base = _batch_branch(project.root, branch)
     target = gitrepo.branch(project.root)
 
     def take(current: State) -> State:
-        if process.relation(current["owner"], owner["session_id"], owner["pid"]) == "other":
+        if processes.relation(current["owner"], owner["session_id"], owner["pid"]) == "other":
             raise callers.in_use(current)
         waited = (current.get("run") or {}).get("waiting")
         if waited:  # a dead run was at it; a client that begins too early costs nothing
-            current = runs.wait_over(current, now, clock.between_s(waited["since"], min(now, waited["until"])))
+            current = runs.wait_over(current, now, timestamps.between_s(waited["since"], min(now, waited["until"])))
         return runs.begin(
             current, now, owner, branch=branch, base_commit=base, target=target, worktrees=top, jobs=terms.jobs,
             options=terms.options, budgets=terms.budgets,

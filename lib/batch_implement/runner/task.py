@@ -15,7 +15,8 @@ import threading
 import uuid
 from typing import Any, Callable, Iterable, Iterator, List, Tuple
 
-from .. import __version__, gitrepo, process
+from .. import __version__, gitrepo
+from ..base import processes
 from ..checks import doctor
 from ..checks.doctor import BAD, GOOD, LOOK
 from . import cache, ground, preflight, worker
@@ -39,7 +40,7 @@ def do(data: bytes) -> bytes:
     own = get_worker()
     job = Job.of(json.loads(data))
     begun = job._replace(session_id=str(uuid.uuid4()))  # a task that is run again is another conversation
-    place = f"{process.host()} ({own.name})"
+    place = f"{processes.host()} ({own.name})"
     own.log_event(topic(job.batch_id), {"session_id": job.session_id, "place": place})
     ended = threading.Event()
     threading.Thread(target=_watch, args=(own, own.get_current_task(), begun, ended), daemon=True).start()
@@ -82,7 +83,7 @@ def looked(asked: str, versions: List[str], dask_worker: Any) -> List[Tuple[str,
         found += [(name, verdict, text) for verdict, text in ask() if verdict != GOOD]
     if not any(verdict == BAD for _, verdict, _ in found):
         free = shutil.disk_usage(top).free / 1e9
-        found.append(("all", GOOD, f"{process.host()}: Python {mine[1]}, {gitrepo.version()}, {free:.0f} GB free"))
+        found.append(("all", GOOD, f"{processes.host()}: Python {mine[1]}, {gitrepo.version()}, {free:.0f} GB free"))
     return found
 
 

@@ -13,10 +13,11 @@ import tempfile
 import time
 
 from .. import evidence, gitrepo
+from ..base import subprocesses
 from ..checks.doctor import BAD, GOOD, LOOK
 from ..errors import BatchError
 from ..lists import listing
-from . import shell, worktrees
+from . import worktrees
 from .options import spoken
 
 TYPE_CHECKING = False
@@ -60,7 +61,7 @@ def trial(
 def _commit(folder: str) -> Iterator[Tuple[str, str]]:
     """Make a commit, as each client has to: with the repository's hooks, and signed if that is asked for."""
     with tempfile.NamedTemporaryFile() as output:
-        code = shell.run(folder, COMMIT, COMMIT_S, output.fileno())
+        code = subprocesses.run(folder, COMMIT, COMMIT_S, output.fileno())
         output.seek(0)
         words = " ".join(listing.clean(output.read().decode("utf-8", "replace")).split())[-300:]
     if code is None:
@@ -86,7 +87,7 @@ def _commit(folder: str) -> Iterator[Tuple[str, str]]:
 def _verify(root: str, folder: str, command: str, timeout_s: int, feature_time_s: int) -> Iterator[Tuple[str, str]]:
     with tempfile.NamedTemporaryFile() as output:
         began = time.monotonic()
-        code = shell.run(folder, command, timeout_s, output.fileno())
+        code = subprocesses.run(folder, command, timeout_s, output.fileno())
         seconds = time.monotonic() - began
         said = evidence.tail(output.name)[-LONGEST_SHOWN:]
     shown = f"`{' '.join(command.split())[:200]}`"

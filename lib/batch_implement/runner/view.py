@@ -15,10 +15,11 @@ import math
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from .. import clock, disk, jsontext, model, onlooker, paths, process, report, runs
+from .. import model, onlooker, report, runs
+from ..base import atomic_files, fast_json, processes, project_paths, timestamps
+from ..base.project_paths import Project
 from ..errors import BatchError
 from ..model import key
-from ..paths import Project
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def of_state(state: State, now: str) -> View:
         at=now,
         status=state["status"],
         counts=model.counts(state),
-        at_work=process.holds(state["owner"]),
+        at_work=processes.holds(state["owner"]),
         seconds=_age(state, now),
         rows=rows,
         held=_held(state, now),
@@ -164,7 +165,7 @@ def _age(state: State, now: str) -> int:
 def _between(first: str, second: str) -> int:
     """Seconds from one moment to another, never less than 0; 0 too when one of them is none of ours."""
     try:
-        return max(0, clock.between_s(first, second))
+        return max(0, timestamps.between_s(first, second))
     except ValueError:
         return 0
 
@@ -187,7 +188,7 @@ def _open(state: State, now: str) -> List[Row]:
 
 
 def _running(state: State, now: str) -> List[Row]:
-    here = process.host()
+    here = processes.host()
     found = []
     for name, entry in sorted(state["run"]["running"].items(), key=lambda item: int(item[0])):
         told = _progress(entry) if entry["place"] == here and entry["worktree"] else {}
@@ -233,18 +234,18 @@ def _file(project: Project) -> Dict[str, Any]:
     there.
     """
     try:
-        folder = paths.open_folder(project.private_parent, f"{project.private_name}/{PROGRESS}", create=False)
+        folder = project_paths.open_folder(project.private_parent, f"{project.private_name}/{PROGRESS}", create=False)
     except (OSError, BatchError):
         return {}
     try:
         if os.stat("progress.json", dir_fd=folder, follow_symlinks=False).st_size > LARGEST_PROGRESS:
             return {}
-        found = disk.read(folder, "progress.json")
-        told = jsontext.loads(found[1]) if found else None
-    except (OSError, BatchError, disk.Foreign, ValueError, RecursionError):
+        found = atomic_files.read(folder, "progress.json")
+        told = fast_json.loads(found[1]) if found else None
+    except (OSError, BatchError, atomic_files.Foreign, ValueError, RecursionError):
         return {}
     finally:
-        disk.close(folder)
+        atomic_files.close(folder)
     return told if isinstance(told, dict) else {}
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import signal
 from typing import List, Mapping, TextIO
 
-from .. import clock, onlooker, reminder, story
+from .. import onlooker, reminder, story
+from ..base import signals, timestamps
+from ..base.project_paths import Project
 from ..custody import no_batch
 from ..errors import StateUnusable
 from ..model import is_live
-from ..paths import Project
-from . import display, signals
+from . import display
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,5 +64,5 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
 def _tell(before: State, after: State, shown: display.Display) -> None:
     """Say what happened from one version to the next, as `batchctl log` does."""
     for event in story.happened(before, after):
-        (line,) = story.lines([{"at": clock.now(), **event}])
+        (line,) = story.lines([{"at": timestamps.now(), **event}])
         shown.say(line)

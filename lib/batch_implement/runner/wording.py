@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import List, Tuple
 
-from .. import clock, reminder, report
+from .. import reminder, report
+from ..base import timestamps
 from ..reporting.shown import duration
 from .view import Closed, Held, Row, View
 
@@ -58,7 +59,7 @@ def _until(moment: object, now: str) -> str:
         return ""
     until = str(moment)
     try:
-        left = clock.between_s(now, until)
+        left = timestamps.between_s(now, until)
     except ValueError:
         return ""
     day = "" if until[:10] == now[:10] else f"{until[:10]} "

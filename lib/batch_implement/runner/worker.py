@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Collection, Dict
 
-from .. import clock, paths
+from ..base import project_paths, timestamps
 from . import cache, worktrees
 from . import job as jobs
 from .job import Job, Outcome
@@ -31,7 +31,7 @@ _lock = threading.Lock()
 
 def work(job: Job) -> Outcome:
     """Do one attempt, to its end."""
-    lib = os.path.join(paths.plugin(), "lib")
+    lib = os.path.join(project_paths.plugin(), "lib")
     with tempfile.TemporaryFile() as errors:
         with _lock:
             attempt = subprocess.Popen(
@@ -50,7 +50,7 @@ def work(job: Job) -> Outcome:
         return Outcome.of(json.loads(said))
     except (ValueError, TypeError):
         worktrees.end_left_behind(cache.tree(job))
-        return jobs.broken_off(job, f"it ended with {code}. {words}".strip(), clock.now())
+        return jobs.broken_off(job, f"it ended with {code}. {words}".strip(), timestamps.now())
 
 
 def _talk(attempt: subprocess.Popen[bytes], job: Job) -> bytes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from batch_implement import strictjson
-from batch_implement.strictjson import parse
+from batch_implement.base import strict_json
+from batch_implement.base.strict_json import parse
 
 
 def refusal(data, **bounds):
@@ -122,8 +122,8 @@ def test_an_integer_of_too_many_digits_is_refused(sign, monkeypatch):
     assert parse(longest.encode()) == int(longest)
     assert refusal(f"[{longest}1]".encode()) == "holds an integer of more than 4,300 digits"
     # As on a Python that knows no such limit:
-    decoder = json.JSONDecoder(parse_int=strictjson._integer)
-    monkeypatch.setattr(strictjson, "_decode", decoder.decode)
+    decoder = json.JSONDecoder(parse_int=strict_json._integer)
+    monkeypatch.setattr(strict_json, "_decode", decoder.decode)
     assert parse(longest.encode()) == int(longest)
     assert refusal(f"[{longest}1]".encode()) == "holds an integer of more than 4,300 digits"
 

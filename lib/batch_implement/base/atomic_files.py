@@ -15,8 +15,8 @@ import os
 import stat
 import sys
 
-from .errors import StateUnusable
-from .seal import Identity
+from ..errors import StateUnusable
+from ..seal import Identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import codec, disk, strictjson
+from batch_implement import codec
+from batch_implement.base import atomic_files, strict_json
 from batches import completed, failed, given_up, new_batch, started
 
 STATE = failed(started(given_up(completed(new_batch(["a :b", 'say "x": y', "\u2028 é\n", "d", "e"], needs={4: [1]})))))
@@ -30,7 +31,7 @@ ODD = {
 
 
 def read_back(data):
-    return codec.content(data, disk.sha256(data))
+    return codec.content(data, atomic_files.sha256(data))
 
 
 def verdict(read, data):
@@ -42,22 +43,22 @@ def verdict(read, data):
 
 @pytest.mark.parametrize("data", [GOOD, *ODD.values()], ids=["good", *ODD])
 def test_it_says_what_the_other_says(data):
-    assert verdict(lambda read: strictjson.parse_by_field(read)[0], data) == verdict(strictjson.parse, data)
+    assert verdict(lambda read: strict_json.parse_by_field(read)[0], data) == verdict(strict_json.parse, data)
 
 
 @pytest.mark.parametrize("name", sorted(set(ODD) - {"two fields that lend each other a line"}))
 def test_what_is_odd_is_refused(name):
     with pytest.raises(ValueError):
-        strictjson.parse_by_field(ODD[name])
+        strict_json.parse_by_field(ODD[name])
 
 
 def test_the_places_are_those_of_the_fields():
-    value, text, places = strictjson.parse_by_field(GOOD)
+    value, text, places = strict_json.parse_by_field(GOOD)
     assert (value, text) == (STATE, GOOD.decode())
     assert {start for start, _ in places.values()} == {text.index(f' "{name}": ') for name in STATE}
     lines = [text[start:end] for start, end in places.values()]
-    assert strictjson.parse(("{" + ",".join(lines) + "}").encode()) == STATE
-    assert strictjson.parse_by_field(b'{"a": 1}') == ({"a": 1}, '{"a": 1}', {})
+    assert strict_json.parse(("{" + ",".join(lines) + "}").encode()) == STATE
+    assert strict_json.parse_by_field(b'{"a": 1}') == ({"a": 1}, '{"a": 1}', {})
 
 
 def test_what_did_not_change_is_written_as_it_was_read_and_the_rest_anew():

@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 from itertools import chain
 
-from . import jsontext
+from . import fast_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, 
 
 def _whole(text: str, max_depth: int) -> object:
     try:
-        found = jsontext.scanned(_SCAN, text)
+        found = fast_json.scanned(_SCAN, text)
         value: object = _decode(text) if found is None else found[0]
         names = _names_within(max_depth, value)
         if found is not None and names > 0 and not _are_all(names, text):
@@ -182,7 +182,7 @@ def _names_within(levels: int, value: object) -> int:
 def _refuse_lone_surrogates(value: object) -> None:
     """Raise ValueError when any text in the value, names too, cannot be written as UTF-8."""
     try:
-        jsontext.dumps(value).encode()
+        fast_json.dumps(value).encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"holds \\u{ord(error.object[error.start]):04x}, half of a surrogate pair") from None
 
@@ -221,16 +221,16 @@ _HOOKS: Dict[str, Any] = {
     "parse_int": int if _stops_by_itself else _integer,
     "parse_constant": _no_constant,
 }
-_SCAN_STRICTLY = jsontext.scanner(**_HOOKS)
+_SCAN_STRICTLY = fast_json.scanner(**_HOOKS)
 # Without the hook on objects, which costs more than all the rest: what it looks for is counted afterwards.
-_SCAN = jsontext.scanner(**{**_HOOKS, "object_pairs_hook": None})
+_SCAN = fast_json.scanner(**{**_HOOKS, "object_pairs_hook": None})
 
 
 def _decode(text: str) -> object:
     """What json.JSONDecoder with our hooks makes of a text; the json package is imported only for the words of a
     refusal.
     """
-    found = jsontext.scanned(_SCAN_STRICTLY, text)
+    found = fast_json.scanned(_SCAN_STRICTLY, text)
     if found is None:
         from json import JSONDecoder
 

@@ -12,7 +12,8 @@ import threading
 from time import monotonic
 from typing import IO, Optional
 
-from .. import evidence, process
+from .. import evidence
+from . import processes
 
 LOOK_S = 0.02
 
@@ -31,7 +32,7 @@ def run(
     stopped = stopped or threading.Event()
     until = monotonic() + timeout_s
     shell = subprocess.Popen(
-        ["/bin/sh", "-c", command], cwd=folder, env={**evidence.environment(), process.MARK: folder},
+        ["/bin/sh", "-c", command], cwd=folder, env={**evidence.environment(), processes.MARK: folder},
         stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
     )  # fmt: skip
     try:
@@ -39,5 +40,5 @@ def run(
             stopped.wait(LOOK_S)
         return shell.poll()
     finally:
-        process.end_marked(folder)
+        processes.end_marked(folder)
         shell.wait()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from batch_implement import jsontext
+from batch_implement.base import fast_json
 from batches import ROOT
 
 TEXTS = [
@@ -27,23 +27,23 @@ def test_it_reads_what_the_package_reads_and_refuses_the_rest_in_its_words(text,
         expected = json.loads(data)
     except ValueError as error:
         with pytest.raises(ValueError) as refused:
-            jsontext.loads(data)
+            fast_json.loads(data)
         assert str(refused.value) == str(error)
     else:
-        assert repr(jsontext.loads(data)) == repr(expected)
+        assert repr(fast_json.loads(data)) == repr(expected)
 
 
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_it_writes_what_the_package_writes(value):
-    assert jsontext.dumps(value) == json.dumps(value, ensure_ascii=False, allow_nan=False)
-    assert jsontext.dumps_ascii(value) == json.dumps(value)
-    assert jsontext.dumps_ascii([{1, 2}, value], str) == json.dumps([{1, 2}, value], default=str)
+    assert fast_json.dumps(value) == json.dumps(value, ensure_ascii=False, allow_nan=False)
+    assert fast_json.dumps_ascii(value) == json.dumps(value)
+    assert fast_json.dumps_ascii([{1, 2}, value], str) == json.dumps([{1, 2}, value], default=str)
 
 
 @pytest.mark.parametrize("value", [object(), {(1, 2): 3}, math.nan, [math.inf]], ids=["object", "key", "nan", "inf"])
 def test_what_is_no_json_is_refused_as_the_package_does(value):
     with pytest.raises((TypeError, ValueError)) as ours:
-        jsontext.dumps(value)
+        fast_json.dumps(value)
     with pytest.raises(type(ours.value)) as theirs:
         json.dumps(value, ensure_ascii=False, allow_nan=False)
     assert str(ours.value) == str(theirs.value)
@@ -53,21 +53,21 @@ def test_a_circle_is_refused():
     circle = []
     circle.append(circle)
     with pytest.raises(ValueError, match="Circular"):
-        jsontext.dumps(circle)
+        fast_json.dumps(circle)
 
 
 def test_without_the_c_functions_the_package_does_it(monkeypatch):
-    monkeypatch.setattr(jsontext, "make_encoder", None)
-    monkeypatch.setattr(jsontext, "make_scanner", None)
-    monkeypatch.setattr(jsontext, "_scan", jsontext.scanner())
-    assert jsontext.loads(b'{"a": [1]}') == {"a": [1]}
-    assert (jsontext.dumps("é"), jsontext.dumps_ascii("é")) == ('"é"', '"\\u00e9"')
+    monkeypatch.setattr(fast_json, "make_encoder", None)
+    monkeypatch.setattr(fast_json, "make_scanner", None)
+    monkeypatch.setattr(fast_json, "_scan", fast_json.scanner())
+    assert fast_json.loads(b'{"a": [1]}') == {"a": [1]}
+    assert (fast_json.dumps("é"), fast_json.dumps_ascii("é")) == ('"é"', '"\\u00e9"')
 
 
 def test_a_state_is_read_and_written_without_the_package():
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'lib')!r})\n"
-        "from batch_implement import codec, strictjson\n"
+        "from batch_implement import codec\nfrom batch_implement.base import strict_json\n"
         "codec.serialise(codec.parse(b'{\"a\": [1.5, {}]}'))\n"
         "print(*sorted({'json', 're', 'enum'} & set(sys.modules)))"
     )

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from batch_implement import paths
+from batch_implement.base import project_paths
 from batch_implement.errors import StateUnusable
 from batches import GUARD, commit, git, run_program
 
@@ -214,7 +214,7 @@ ODD_NAMES = [
 
 
 def resolved_by_python(environ, cwd):
-    project = paths.find_project({**os.environ, **environ}, cwd)
+    project = project_paths.find_project({**os.environ, **environ}, cwd)
     return project.root, project.private
 
 
@@ -309,14 +309,14 @@ def test_only_the_start_of_a_session_exports_anything(tmp_path):
 
 
 def test_the_places_of_a_project_hang_together(repository):
-    project = paths.Project(str(repository))
+    project = project_paths.Project(str(repository))
     assert project.state == f"{repository}/.claude/batch_state.json"
     assert project.temp_name == "batch_state.json.tmp"
     assert project.private == project.log_folder == f"{repository}/.git/batch-implement"
 
 
 def test_looking_for_a_project_creates_nothing(tmp_path):
-    paths.find_project({"HOME": str(tmp_path)}, str(tmp_path / "gone"))
+    project_paths.find_project({"HOME": str(tmp_path)}, str(tmp_path / "gone"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -324,13 +324,13 @@ def test_looking_for_a_project_creates_nothing(tmp_path):
 
 
 def test_a_folder_is_made_with_its_parents_for_its_owner_alone(tmp_path):
-    os.close(paths.open_folder(str(tmp_path), "a/b", create=True))
+    os.close(project_paths.open_folder(str(tmp_path), "a/b", create=True))
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b")] == [0o700, 0o700]
 
 
 def test_a_missing_folder_is_not_made_unless_that_is_asked_for(tmp_path):
     with pytest.raises(FileNotFoundError):
-        paths.open_folder(str(tmp_path), "a", create=False)
+        project_paths.open_folder(str(tmp_path), "a", create=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -342,7 +342,7 @@ def test_a_link_or_a_file_where_a_folder_belongs_is_refused_and_named(tmp_path, 
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "file").write_text("x")
     with pytest.raises(StateUnusable) as caught:
-        os.close(paths.open_folder(str(tmp_path), name, create=create))
+        os.close(project_paths.open_folder(str(tmp_path), name, create=create))
     kind = "not a folder" if name.startswith("file") else "a symbolic link"
     assert f"{tmp_path}/{name.split('/')[0]} is {kind}" in caught.value.message
     assert "Move it away" in caught.value.message
@@ -353,7 +353,7 @@ def test_no_descriptor_stays_open(tmp_path):
     before = len(os.listdir("/dev/fd"))
     for name in ("a/b/c", "link/b", "link"):
         try:
-            os.close(paths.open_folder(str(tmp_path), name, create=True))
+            os.close(project_paths.open_folder(str(tmp_path), name, create=True))
         except StateUnusable:
             continue
     assert len(os.listdir("/dev/fd")) == before

@@ -6,8 +6,8 @@
     state     ROOT/.claude/batch_state.json
     private   GIT_DIR/batch-implement, without git ROOT/.claude/batch-implement: what must survive `git clean -fdx`
 
-`hooks/run` does the same in a few lines of sh; `tests/unit/test_paths.py` holds the two together. And where this
-plugin's own files lie. Nothing is created here.
+`hooks/run` does the same in a few lines of sh; `tests/unit/base/test_project_paths.py` holds the two together. And
+where this plugin's own files lie. Nothing is created here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import errno
 import os
 import stat
 
-from .errors import StateUnusable
+from ..errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -206,6 +206,6 @@ def plugin() -> str:
     """The folder of this plugin's own files (agents, hooks, schemas, lib), links resolved: what a client is given as
     --plugin-dir. A wheel has it in the package, a clone around lib/.
     """
-    package = os.path.dirname(os.path.realpath(__file__))
+    package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     in_wheel = os.path.join(package, "plugin")
     return in_wheel if os.path.isdir(in_wheel) else os.path.dirname(os.path.dirname(package))

@@ -8,7 +8,7 @@ import os
 import socket
 
 import pytest
-from batch_implement import disk
+from batch_implement.base import atomic_files
 from batch_implement.errors import StateUnusable
 
 
@@ -26,8 +26,8 @@ def failing(monkeypatch):
 
 
 def test_what_was_written_is_read_back_with_its_identity(folder, tmp_path):
-    identity = disk.write(folder, "f", b"content", 7)
-    status, data = disk.read(folder, "f")
+    identity = atomic_files.write(folder, "f", b"content", 7)
+    status, data = atomic_files.read(folder, "f")
     assert data == b"content"
     assert identity.is_at(status)
     assert str(identity).split()[3:] == [hashlib.sha256(b"content").hexdigest(), "7"]
@@ -35,12 +35,12 @@ def test_what_was_written_is_read_back_with_its_identity(folder, tmp_path):
 
 
 def test_a_copy_is_for_its_owner_alone_too(folder, tmp_path):
-    disk.create(folder, "f", b"content")
+    atomic_files.create(folder, "f", b"content")
     assert ((tmp_path / "f").read_bytes(), (tmp_path / "f").stat().st_mode & 0o777) == (b"content", 0o600)
 
 
 @pytest.mark.parametrize(
-    "write", [lambda folder: disk.write(folder, "f", b"x", 0), lambda f: disk.create(f, "f", b"x")]
+    "write", [lambda folder: atomic_files.write(folder, "f", b"x", 0), lambda f: atomic_files.create(f, "f", b"x")]
 )
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_nothing_that_is_there_is_written_over_or_through(folder, tmp_path, write, kind):
@@ -58,13 +58,13 @@ def test_nothing_that_is_there_is_written_over_or_through(folder, tmp_path, writ
 def test_what_a_crash_left_under_a_name_of_ours_makes_way_and_is_not_written_through(folder, tmp_path, kind):
     (tmp_path / "real").write_bytes(b"kept")
     (tmp_path / "f").symlink_to("real") if kind == "link" else (tmp_path / "f").write_bytes(b"left")
-    identity = disk.write_anew(folder, "f", b"new", 3)
-    status, data = disk.read(folder, "f")
+    identity = atomic_files.write_anew(folder, "f", b"new", 3)
+    status, data = atomic_files.read(folder, "f")
     assert (data, identity.is_at(status), (tmp_path / "real").read_bytes()) == (b"new", True, b"kept")
 
 
 def test_what_is_not_there_is_none(folder):
-    assert disk.read(folder, "f") is None
+    assert atomic_files.read(folder, "f") is None
 
 
 @pytest.mark.parametrize(
@@ -79,25 +79,25 @@ def test_what_is_not_there_is_none(folder):
 )
 def test_what_is_not_a_plain_file_of_ours_is_said_at_once(folder, tmp_path, make, said):
     make(tmp_path / "f")
-    with pytest.raises(disk.Foreign, match=said):
-        disk.read(folder, "f")
+    with pytest.raises(atomic_files.Foreign, match=said):
+        atomic_files.read(folder, "f")
 
 
 def test_a_socket_is_said_too(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # a socket's path must be short
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("f")
-        with pytest.raises(disk.Foreign, match="socket or device"):
-            disk.read(folder, "f")
+        with pytest.raises(atomic_files.Foreign, match="socket or device"):
+            atomic_files.read(folder, "f")
 
 
 def test_a_file_that_is_too_large_is_not_read(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(disk, "MAX_BYTES", 4)
+    monkeypatch.setattr(atomic_files, "MAX_BYTES", 4)
     (tmp_path / "f").write_bytes(b"1234")
-    assert disk.read(folder, "f")[1] == b"1234"
+    assert atomic_files.read(folder, "f")[1] == b"1234"
     (tmp_path / "f").write_bytes(b"12345")
-    with pytest.raises(disk.Foreign, match="larger than"):
-        disk.read(folder, "f")
+    with pytest.raises(atomic_files.Foreign, match="larger than"):
+        atomic_files.read(folder, "f")
 
 
 def test_no_descriptor_stays_open_whatever_is_read(folder, tmp_path):
@@ -106,8 +106,8 @@ def test_no_descriptor_stays_open_whatever_is_read(folder, tmp_path):
     before = len(os.listdir("/dev/fd"))
     for name in ("folder", "file", "gone"):
         try:
-            disk.read(folder, name)
-        except disk.Foreign:
+            atomic_files.read(folder, name)
+        except atomic_files.Foreign:
             continue
     assert len(os.listdir("/dev/fd")) == before
 
@@ -120,9 +120,9 @@ def test_a_write_that_is_cut_short_is_gone_on_with(folder, monkeypatch):
         return real(descriptor, data[:3])
 
     monkeypatch.setattr(os, "write", three_bytes)
-    disk.write(folder, "f", b"0123456789", 0)
+    atomic_files.write(folder, "f", b"0123456789", 0)
     monkeypatch.undo()
-    assert disk.read(folder, "f")[1] == b"0123456789"
+    assert atomic_files.read(folder, "f")[1] == b"0123456789"
     assert calls == [10, 7, 4, 1]
 
 
@@ -130,7 +130,7 @@ def test_a_write_that_is_cut_short_is_gone_on_with(folder, monkeypatch):
 def test_a_file_that_cannot_be_written_whole_is_taken_away_again(folder, tmp_path, failing, monkeypatch, call):
     failing(call, errno.ENOSPC)
     with pytest.raises(OSError, match="No space"):
-        disk.write(folder, "f", b"content", 0)
+        atomic_files.write(folder, "f", b"content", 0)
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == []
 
@@ -139,11 +139,11 @@ def test_what_cannot_be_read_says_why(folder, tmp_path, failing, monkeypatch):
     (tmp_path / "f").write_bytes(b"x")
     failing("open", errno.EACCES)
     with pytest.raises(StateUnusable, match=r"f cannot be read: Permission denied: check who owns it\. Nothing"):
-        disk.read(folder, "f")
+        atomic_files.read(folder, "f")
     monkeypatch.undo()
     failing("read", errno.EIO)
     with pytest.raises(StateUnusable, match="Input/output error"):
-        disk.read(folder, "f")
+        atomic_files.read(folder, "f")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_what_cannot_be_read_says_why(folder, tmp_path, failing, monkeypatch):
     ],
 )
 def test_trouble_says_the_likely_cause_and_that_nothing_was_changed(number, said):
-    error = disk.trouble("X cannot be saved", OSError(number, os.strerror(number)))
+    error = atomic_files.trouble("X cannot be saved", OSError(number, os.strerror(number)))
     assert error.message.startswith("X cannot be saved: ")
     assert said in error.message
     assert error.message.endswith("Nothing was changed.")
@@ -166,27 +166,27 @@ def test_trouble_says_the_likely_cause_and_that_nothing_was_changed(number, said
 
 
 def test_trouble_without_a_number_is_told_in_its_own_words():
-    assert "odd thing" in disk.trouble("X", OSError("odd thing")).message
+    assert "odd thing" in atomic_files.trouble("X", OSError("odd thing")).message
 
 
 def test_removing_what_is_gone_is_fine(folder, tmp_path):
     (tmp_path / "f").write_bytes(b"x")
-    disk.unlink(folder, "f")
-    disk.unlink(folder, "f")
+    atomic_files.unlink(folder, "f")
+    atomic_files.unlink(folder, "f")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("hashed", [0, disk.MUCH])
-@pytest.mark.parametrize("data", [b"", b"x" * 100_000, b"x" * disk.MUCH])
+@pytest.mark.parametrize("hashed", [0, atomic_files.MUCH])
+@pytest.mark.parametrize("data", [b"", b"x" * 100_000, b"x" * atomic_files.MUCH])
 def test_the_digest_is_sha256_by_whichever_function(data, hashed, monkeypatch):
-    monkeypatch.setattr(disk, "_hashed", hashed)
-    assert disk.sha256(data) == hashlib.sha256(data).hexdigest()
+    monkeypatch.setattr(atomic_files, "_hashed", hashed)
+    assert atomic_files.sha256(data) == hashlib.sha256(data).hexdigest()
 
 
 def test_openssl_is_loaded_only_by_a_process_that_hashes_much(monkeypatch):
     asked = []
-    monkeypatch.setattr(disk, "_hashed", 0)
-    monkeypatch.setattr(disk, "_function_for", lambda much: asked.append(much) or hashlib.sha256)
+    monkeypatch.setattr(atomic_files, "_hashed", 0)
+    monkeypatch.setattr(atomic_files, "_function_for", lambda much: asked.append(much) or hashlib.sha256)
     for _ in range(3):
-        disk.sha256(b"x" * (disk.MUCH // 2))
+        atomic_files.sha256(b"x" * (atomic_files.MUCH // 2))
     assert asked == [False, True, True]

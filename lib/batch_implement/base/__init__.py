@@ -1,0 +1,1 @@
+"""Time, paths, JSON, processes and files: what every layer may use."""
