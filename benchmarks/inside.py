@@ -36,12 +36,14 @@ def text(index: int) -> str:
 
 def half_done(count: int) -> dict[str, Any]:
     """A batch of which half is completed, every tenth of the rest needs the one before it, and one feature is open."""
-    from batch_implement import model, policies, transitions
     from batch_implement.base import processes
+    from batch_implement.core import batch_state, policies, transitions
 
     needs = {str(index): [index - 1] for index in range(count // 2 + 10, count, 10)}
     policy = policies.new(verify="python3 -m pytest -q")
-    state = model.new_state("batch-bench", [text(index) for index in range(count)], NOW, policy=policy, needs=needs)
+    state = batch_state.new_state(
+        "batch-bench", [text(index) for index in range(count)], NOW, policy=policy, needs=needs
+    )
     done = transitions.complete(transitions.start(state, NOW, "0" * 40), NOW, {"commit": "c0ffee" * 6, "verify": None})
     proof, timing = done["evidence"]["0"], done["timings"]["0"]
     half = range(count // 2)
@@ -53,7 +55,7 @@ def half_done(count: int) -> dict[str, Any]:
         "owner": processes.new_owner(SESSION, int(os.environ.get(OWNER_PID) or os.getppid()), NOW),
         "continuation": {"prompt": PROMPT},
     }
-    return transitions.start({**model.consistent(state), "revision": 1}, NOW, "0" * 40)
+    return transitions.start({**batch_state.consistent(state), "revision": 1}, NOW, "0" * 40)
 
 
 def store(folder: str) -> Any:
@@ -71,10 +73,10 @@ def make(folder: str, count: int) -> Run:
 
 def finish(folder: str, count: int) -> Run:
     """Create the batch, and let its hooks find it over."""
-    from batch_implement import model
+    from batch_implement.core import batch_state
 
     over = {**half_done(count), "active": None, "completed_features": list(range(count)), "owner": None}
-    return lambda: store(folder).create(model.consistent(over))
+    return lambda: store(folder).create(batch_state.consistent(over))
 
 
 # -- updates ----------------------------------------------------------------------------------------------------------
@@ -82,7 +84,7 @@ def finish(folder: str, count: int) -> Run:
 
 def phase(folder: str, count: int) -> Run:
     """A durable update: the open feature's phase changes, which is one line in the audit log."""
-    from batch_implement import transitions
+    from batch_implement.core import transitions
 
     at = store(folder)
 
@@ -94,11 +96,11 @@ def phase(folder: str, count: int) -> Run:
 
 def unlogged(folder: str, count: int) -> Run:
     """A durable update that is no event: the audit log has no line of it."""
-    from batch_implement import sessions
+    from batch_implement.core import lease
 
     at = store(folder)
     numbers = itertools.count()
-    return lambda: at.update(lambda state: sessions.note_window(state, next(numbers)))
+    return lambda: at.update(lambda state: lease.note_window(state, next(numbers)))
 
 
 def _replaced(place: str, data: bytes) -> None:
@@ -265,17 +267,17 @@ def written(folder: str, count: int) -> dict[str, float]:
 
 def texts(folder: str, count: int) -> dict[str, str]:
     """Every text that the plugin puts into a conversation, by when that is, for the batch in this folder."""
-    from batch_implement import reminder
+    from batch_implement.core import prompts
 
     state = store(folder).read()
     closed = {**state, "active": None}
     return {
-        "brief of the coordinator, once a batch": reminder.coordinator_brief(closed),
-        "next step, once a feature and once a stop": reminder.next_step(closed),
-        "brief of the worker, once an attempt": reminder.worker_brief(state),
-        "reminder of the coordinator, once a compaction": reminder.reminder(state, worker=False),
-        "reminder of the worker, once a compaction": reminder.reminder(state, worker=True),
-        "for the summariser, once a compaction": reminder.for_summariser(state, worker=False),
+        "brief of the coordinator, once a batch": prompts.coordinator_brief(closed),
+        "next step, once a feature and once a stop": prompts.next_step(closed),
+        "brief of the worker, once an attempt": prompts.worker_brief(state),
+        "reminder of the coordinator, once a compaction": prompts.reminder(state, worker=False),
+        "reminder of the worker, once a compaction": prompts.reminder(state, worker=True),
+        "for the summariser, once a compaction": prompts.for_summariser(state, worker=False),
     }
 
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
-from batch_implement import doors, library, model, places, policies, scripted
+from batch_implement import doors, library, places, scripted
 from batch_implement.base import timestamps
+from batch_implement.core import batch_state, policies
 
 del sys.path[0]
 
@@ -76,8 +77,8 @@ class BatchState:
     feature_dependencies: Dict[int, List[int]] = field(default_factory=dict)
     analysis_metadata: Dict[str, Any] = field(default_factory=dict)
     workflow_mode: str = "auto-implement"
-    workflow_reminder: str = model.REMINDER
-    schema_version: int = model.SCHEMA_VERSION
+    workflow_reminder: str = batch_state.REMINDER
+    schema_version: int = batch_state.SCHEMA_VERSION
     revision: int = 0
     skipped_features: List[Dict[str, Any]] = field(default_factory=list)
     retry_allowance: Dict[int, int] = field(default_factory=dict)

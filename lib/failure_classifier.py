@@ -3,7 +3,8 @@ import (docs/library.md).
 
     from failure_classifier import FailureType, classify_failure
 
-What passes by itself is decided in `batch_implement.failures`. All functions are linear in the length of the text.
+What passes by itself is decided in `batch_implement.core.failure_classification`. All functions are linear in the
+length of the text.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import sys
 from typing import Dict, List, Optional
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
-from batch_implement import failures
 from batch_implement.base import timestamps
+from batch_implement.core import failure_classification
 
 del sys.path[0]
 
@@ -48,7 +49,7 @@ class FailureType(str, enum.Enum):
 
 def classify_failure(message: Optional[str]) -> FailureType:
     """TRANSIENT when what the message tells of passes by itself, PERMANENT for all else, nothing at all included."""
-    return FailureType.TRANSIENT if message and failures.passing(str(message)) else FailureType.PERMANENT
+    return FailureType.TRANSIENT if message and failure_classification.passing(str(message)) else FailureType.PERMANENT
 
 
 def is_transient_error(message: Optional[str]) -> bool:

@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from batch_implement import codec, model, policies, transitions
+from batch_implement import codec
 from batch_implement.base import processes
+from batch_implement.core import batch_state, policies, transitions
 
 NOW = "2026-01-31T23:59:59Z"
 State = dict[str, Any]
@@ -39,10 +40,10 @@ def new_batch(
 ) -> State:
     """A batch of that many features (or of these), as it is before its first write but with revision 1."""
     texts = [f"feature {number + 1}" for number in range(features)] if isinstance(features, int) else list(features)
-    state = model.new_state(batch_id, texts, NOW, policy=policies.new(**policy), workflow_mode=mode)
+    state = batch_state.new_state(batch_id, texts, NOW, policy=policies.new(**policy), workflow_mode=mode)
     dependencies = {str(index): list(wanted) for index, wanted in (needs or {}).items()}
     state.update(revision=1, feature_order=list(order), feature_dependencies=dependencies, owner=owner)
-    return checked(model.consistent(state))
+    return checked(batch_state.consistent(state))
 
 
 def checked(state: State, before: State | None = None) -> State:
@@ -101,7 +102,7 @@ def skipped_reasons(state: State) -> dict[int, str]:
 
 def conditions(state: State) -> list[str]:
     """The condition of each feature."""
-    return [model.condition(state, index) for index in range(state["total_features"])]
+    return [batch_state.condition(state, index) for index in range(state["total_features"])]
 
 
 def owner(session_id: str = "session-1", pid: int | None = None) -> State:

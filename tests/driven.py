@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from batch_implement import runs
 from batch_implement.base import processes
+from batch_implement.core import run_transitions
 from batches import State, checked, new_batch, then
 
 BEGAN = "2026-02-01T00:00:00Z"
@@ -20,15 +20,24 @@ def driven(features: Any = 5, *, pid: int | None = None, budgets: State | None =
     """A batch under a run of process `pid` (of this one, without) that began at BEGAN."""
     owner = processes.new_owner("driver", os.getpid() if pid is None else pid, BEGAN)
     return then(
-        new_batch(features, **batch), runs.begin, BEGAN, owner, branch="batch/batch-1/merged", base_commit="base",
-        target="main", worktrees="", jobs=2, options={}, budgets=budgets or {},
-    )  # fmt: skip
+        new_batch(features, **batch),
+        run_transitions.begin,
+        BEGAN,
+        owner,
+        branch="batch/batch-1/merged",
+        base_commit="base",
+        target="main",
+        worktrees="",
+        jobs=2,
+        options={},
+        budgets=budgets or {},
+    )
 
 
 def dispatched(state: State, index: int, *, at: str = BEGAN, worktree: str = "", place: str | None = None) -> State:
     """Feature `index` under way since `at`, on this machine when no other `place` is named."""
     return then(
-        state, runs.dispatch, at, index, base="base", branch=f"batch/batch-1/{index + 1}", worktree=worktree,
+        state, run_transitions.dispatch, at, index, base="base", branch=f"batch/batch-1/{index + 1}", worktree=worktree,
         session_id=f"session-{index}", place=processes.host() if place is None else place,
     )  # fmt: skip
 
@@ -36,27 +45,27 @@ def dispatched(state: State, index: int, *, at: str = BEGAN, worktree: str = "",
 def client_ended(state: State, index: int, **record: Any) -> State:
     """The client of feature `index` has ended; a record of `run.clients` with these fields of its own."""
     ended = {"attempt": 1, "started_at": BEGAN, "ended_at": NOW, "outcome": "completed", "turns": 10, "cost_usd": 0.5}
-    return then(state, runs.client_ended, index, {**ended, **record})
+    return then(state, run_transitions.client_ended, index, {**ended, **record})
 
 
 def queued(state: State, index: int, **options: Any) -> State:
     """Feature `index` verified, waiting to be merged; dispatched before when it is not under way."""
     under_way = str(index) in state["run"]["running"]
     state = client_ended(state if under_way else dispatched(state, index, **options), index)
-    return then(state, runs.queue, index, {"commit": "c0ffee", "verify": None}, [])
+    return then(state, run_transitions.queue, index, {"commit": "c0ffee", "verify": None}, [])
 
 
 def merged(state: State, index: int, at: str = NOW, **evidence: Any) -> State:
     """Feature `index` merged at that time."""
     proof = {"commit": "c0ffee", "verify": None, **evidence}
     record = {"commit": "c0ffee", "from": "c0ffee", "rebased": False, "verify_seconds": None}
-    return then(queued(state, index), runs.merged, at, index, proof, record)
+    return then(queued(state, index), run_transitions.merged, at, index, proof, record)
 
 
 def given_up(state: State, index: int, words: str = "it broke", at: str = NOW) -> State:
     """Feature `index` failed for good."""
     state = client_ended(dispatched(state, index), index, outcome="failed")
-    return then(state, runs.failed, at, index, words, "feature", permanent=True)
+    return then(state, run_transitions.failed, at, index, words, "feature", permanent=True)
 
 
 def with_text(state: State, index: int, text: str) -> State:

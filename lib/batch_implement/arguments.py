@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import textwrap
 
-from . import model, policies, values
-from .errors import Misuse
+from . import values
+from .core import batch_state, policies
+from .core.errors import Misuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ def _for_the_model(verb: Verb) -> None:
     """The verbs of the model, feature by feature."""
     verb("start", "open the next feature, or show the open one, and say what to do", "batchctl start")
     sub = verb("phase", "say what is being done now", "batchctl phase implement")
-    sub.add_argument("name", choices=model.PHASES, metavar="NAME", help=", ".join(model.PHASES))
+    sub.add_argument("name", choices=batch_state.PHASES, metavar="NAME", help=", ".join(batch_state.PHASES))
     sub = verb(
         "done", "close the open feature when there is evidence for it", "batchctl done",
         "It exits with 1 when something is missing, and says what; with 4 while verification goes on: call it again.",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, Iterator, List
 
     from .base.project_paths import Project
-    from .errors import BatchError
+    from .core.errors import BatchError
 
 NAME = "audit.jsonl"
 ROTATE_AT_BYTES = 10 * 1024 * 1024

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 
-from . import seal, transitions
+from . import seal
 from .base import processes
-from .errors import Refused
+from .core import transitions
+from .core.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping, Optional
 
     from .base.project_paths import Project
-    from .model import State
+    from .core.batch_state import State
 
 PERSONS_VERBS = frozenset(("create", "add", "skip", "retry", "pause", "resume", "abort", "issues", "run"))
 
@@ -122,10 +123,11 @@ def in_use(state: State) -> Refused:
 
 def what_now(state: State, caller: Caller) -> str:
     """What is next: for a person in words about the batch, for the model as the step to do."""
-    from . import reminder, report
+    from . import report
+    from .core import prompts
 
     if not caller.person:
-        return reminder.next_step(state)
+        return prompts.next_step(state)
     return report.what_now(state, at_work=processes.holds(state["owner"]))
 
 

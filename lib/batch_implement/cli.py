@@ -13,11 +13,12 @@ from __future__ import annotations
 import os
 import sys
 
-from . import audit, model, reminder
+from . import audit
 from . import caller as callers
 from .base import fast_json, processes, project_paths
+from .core import batch_state, prompts
+from .core.errors import STILL_WORKING, BatchError, Misuse, Refused, StateUnusable
 from .custody import no_batch
-from .errors import STILL_WORKING, BatchError, Misuse, Refused, StateUnusable
 from .store import Store
 
 TYPE_CHECKING = False
@@ -215,7 +216,7 @@ def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store
     feature = (
         None
         if index is None
-        else {"index": index, "text": state["features"][index], "status": model.condition(state, index)}
+        else {"index": index, "text": state["features"][index], "status": batch_state.condition(state, index)}
     )
     return text, {"batch_id": state["batch_id"], "status": state["status"], "feature": feature, "message": text}
 
@@ -234,7 +235,7 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
         return "\n".join(report.plan_lines(plan)), {**report.plan(plan), "exit_code": int(bool(in_the_way))}
     state = personverbs.create(project, caller, found, given, infer_order=options.infer_order, replace=options.replace)
     text = (
-        f"Batch {state['batch_id']} has {reminder.counted(state['total_features'], 'feature')}. Go on with "
+        f"Batch {state['batch_id']} has {prompts.counted(state['total_features'], 'feature')}. Go on with "
         "`/batch-implement --resume` in Claude Code."
     )
     if not state["policy"]["verify"]:
@@ -298,14 +299,14 @@ def _issues(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 
 def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import story
+    from .core import batch_events
 
     index = None if options.feature is None else options.feature - 1
     state = store.read_if_usable()
-    entries = story.of_batch(audit.entries(project.log_folder), state["batch_id"] if state else None, index)
+    entries = batch_events.of_batch(audit.entries(project.log_folder), state["batch_id"] if state else None, index)
     about = "" if index is None else f" about feature {options.feature}"
     nothing = f"The log in {project.log_folder} says nothing{about}. `batchctl status` says what batch is here."
-    return "\n".join(story.lines(entries)) or nothing, {"entries": entries}
+    return "\n".join(batch_events.lines(entries)) or nothing, {"entries": entries}
 
 
 def _report(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:

@@ -4,9 +4,9 @@ schema.
 
 from __future__ import annotations
 
-from . import model
 from .base import fast_json, strict_json
-from .errors import StateUnusable
+from .core import batch_state
+from .core.errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Text = Union[bytes, memoryview]
 
     from .base.strict_json import Places
-    from .model import State
+    from .core.batch_state import State
     from .schema import Schema
 
 MAX_BYTES = strict_json.MAX_BYTES
@@ -122,9 +122,9 @@ def problems(state: State, before: Optional[State]) -> List[str]:
         violations = published.check_fields(state, changed)
     wrong = [f"{violation.pointer or 'state'}: {violation.message}" for violation in violations]
     if not wrong:
-        wrong = model.broken_invariants(state, before)
+        wrong = batch_state.broken_invariants(state, before)
         if not wrong and before is not None:
-            wrong = model.went_backwards(before, state)
+            wrong = batch_state.went_backwards(before, state)
     return wrong
 
 

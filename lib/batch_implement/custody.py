@@ -19,7 +19,7 @@ import time
 
 from . import seal
 from .base import atomic_files, project_paths
-from .errors import Refused
+from .core.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

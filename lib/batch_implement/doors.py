@@ -9,7 +9,7 @@ import warnings
 
 from . import places
 from .base import atomic_files
-from .errors import BatchError, Misuse, Refused
+from .core.errors import BatchError, Misuse, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,16 +19,17 @@ import signal
 import subprocess
 import time
 
-from . import gitrepo, history, policies
-from .errors import STILL_WORKING, BatchError, Refused, StateUnusable
+from . import gitrepo, history
+from .core import policies
+from .core.errors import STILL_WORKING, BatchError, Refused, StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List, NoReturn, Optional, Set
 
     from .base.project_paths import Project
+    from .core.batch_state import State
     from .history import Work
-    from .model import State
 
 WAIT_S = 90.0
 TAIL_BYTES = 3000

@@ -10,7 +10,7 @@ import os
 import subprocess
 
 from .base import project_paths
-from .errors import StateUnusable
+from .core.errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ At most the last `gitrepo.MOST_COMMITS` on each side are looked at. Only reads, 
 from __future__ import annotations
 
 from . import gitrepo
-from .errors import Refused
+from .core.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

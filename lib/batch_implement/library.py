@@ -16,9 +16,10 @@ import errno
 import os
 import threading
 
-from . import codec, model, places, scripted, seal
+from . import codec, places, scripted, seal
 from .base import timestamps
-from .errors import Misuse, Refused, StateUnusable
+from .core import batch_state
+from .core.errors import Misuse, Refused, StateUnusable
 from .lists import features
 from .store import Store
 
@@ -26,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-    from .model import State
+    from .core.batch_state import State
 
 
 _STYLES = (
@@ -102,7 +103,7 @@ def save(path: object, given: State, timeout_s: float) -> State:
             f"Failed to save {place}: batch {given['batch_id']} was removed since it was loaded.", "library-call"
         )
     same = current is not None and current["batch_id"] == given["batch_id"]
-    if current is None or not same or not (model.is_live(current) or revision):
+    if current is None or not same or not (batch_state.is_live(current) or revision):
         first = scripted.saved(None, tidied, now)
         _refuse(store, codec.problems(first, None))
         places.hide(store.project)
@@ -148,7 +149,7 @@ def remove(path: object, timeout_s: float) -> None:
 
 
 def _refuse_removal(state: State) -> None:
-    if model.is_live(state) and scripted.asks(state):
+    if batch_state.is_live(state) and scripted.asks(state):
         raise Refused(
             f"Not removed: batch {state['batch_id']} is unfinished and asks for evidence. A person ends it with "
             "`batchctl abort`.",
@@ -183,7 +184,7 @@ def new_batch(positional: Sequence[Any], listed: Any, file: Any, batch_id: Optio
     if batch_id is None:
         with _one_id_at_a_time:
             return name, texts, timestamps.new_batch_id()
-    if not model.valid_batch_id(batch_id):
+    if not batch_state.valid_batch_id(batch_id):
         raise Misuse(
             f"Invalid batch_id {str(batch_id)[:200]!r}: 1 to 100 of A-Z a-z 0-9 . _ -, without path traversal (`..`, "
             "`/`, `\\`).",

@@ -16,7 +16,7 @@ import sys
 import time
 
 from .base import atomic_files, processes
-from .errors import LockTimeout, StateUnusable
+from .core.errors import LockTimeout, StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -28,14 +28,14 @@ it was is kept in history/:
 
 from __future__ import annotations
 
-from . import model, policies
-from .errors import StateUnusable
+from .core import batch_state, policies
+from .core.errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-    from .model import State
+    from .core.batch_state import State
 
 REQUIRED = ("batch_id", "features_file", "total_features", "features", "current_index", "status")
 
@@ -51,12 +51,12 @@ def migrate(data: Any, fits: Callable[[str, Any], bool]) -> Tuple[State, List[st
             f"Corrupted batch state file: a JSON object is expected, this is {type(data).__name__}.", "state-damaged"
         )
     version = data.get("schema_version", 0)
-    if version == model.SCHEMA_VERSION and type(version) is int:
+    if version == batch_state.SCHEMA_VERSION and type(version) is int:
         return data, []
     if version != 0 or type(version) is bool:
         raise StateUnusable(
-            f"The state has schema_version {version!r}; this batch-implement reads up to {model.SCHEMA_VERSION}. A "
-            "newer one wrote it: update the plugin.",
+            f"The state has schema_version {version!r}; this batch-implement reads up to {batch_state.SCHEMA_VERSION}. "
+            "A newer one wrote it: update the plugin.",
             "installation",
         )
     missing = [name for name in REQUIRED if name not in data]
@@ -81,7 +81,7 @@ class _Mending:
         from . import scripted
 
         data = self.data
-        fresh = model.new_state(self.batch_id(), self.features(), "", policy=policies.new(evidence=[]))
+        fresh = batch_state.new_state(self.batch_id(), self.features(), "", policy=policies.new(evidence=[]))
         given = data.get("updated_at")
         updated = given if isinstance(given, str) else ""
         completed = self.indices(data.get("completed_features"), "completed_features")
@@ -89,7 +89,7 @@ class _Mending:
         settled = {*completed, *(entry["feature_index"] for entry in failed)}
         state: State = {
             **fresh,
-            "schema_version": model.SCHEMA_VERSION,
+            "schema_version": batch_state.SCHEMA_VERSION,
             "revision": max(1, _count(data.get("revision")) or 0),
             "status": self.status(),
             "completed_features": completed,
@@ -145,7 +145,8 @@ class _Mending:
         given = self.data["batch_id"]
         text = given if isinstance(given, str) else _shown(given)
         kept = (
-            "".join(char if model.valid_batch_id(char) else "-" for char in text)[:100].replace("..", "--") or "batch"
+            "".join(char if batch_state.valid_batch_id(char) else "-" for char in text)[:100].replace("..", "--")
+            or "batch"
         )
         if kept != given:
             self.mended.append(f"batch_id was {_shown(given)}, it is {kept} now")
@@ -229,7 +230,7 @@ class _Mending:
             if index is None or content is None:
                 self.left_out(place, {name: value}, "is no feature's" if index is None else "does not fit")
             else:
-                kept[model.key(index)] = content
+                kept[batch_state.key(index)] = content
         return kept
 
     def order(self) -> List[int]:
@@ -248,7 +249,7 @@ class _Mending:
             if int(name) in needed:
                 self.left_out("feature_dependencies", {name: int(name)}, "needs itself")
             kept[name] = [index for index in needed if index != int(name)]
-        cycle = model.find_cycle(kept)
+        cycle = batch_state.find_cycle(kept)
         if cycle:
             self.left_out("feature_dependencies", kept, f"has a cycle ({' needs '.join(map(str, cycle))})")
             return {}

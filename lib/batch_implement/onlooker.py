@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Optional
 
     from .base.project_paths import Project
-    from .model import State
+    from .core.batch_state import State
 
 LOOKS = 3
 

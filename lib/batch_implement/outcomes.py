@@ -9,10 +9,10 @@ issue itself before it writes, so that a call repeated after a crash adds nothin
 
 from __future__ import annotations
 
-from . import model, reminder
 from .base import timestamps
-from .errors import BatchError, Refused
-from .model import key
+from .core import batch_state, prompts
+from .core.batch_state import key
+from .core.errors import BatchError, Refused
 from .store import Store
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List
 
     from .base.project_paths import Project
-    from .model import State
+    from .core.batch_state import State
 
 SETTLED = ("completed", "failed", "skipped")
 
@@ -33,7 +33,7 @@ def asked_for(state: State) -> bool:
 
 def due(state: State, index: int) -> Dict[str, bool]:
     """What is still to be written to the issue of feature `index`: `{"comment": bool, "close": bool}`."""
-    outcome = model.condition(state, index)
+    outcome = batch_state.condition(state, index)
     known = state.get("issue_updates", {}).get(key(index), {})
 
     def missing(what: str) -> bool:
@@ -64,7 +64,7 @@ def publish(project: Project, indices: Iterable[int]) -> List[str]:
         if not any(wanted.values()):
             continue
         found = issues.publish(project.root, state, index, **wanted)
-        stamp = {"outcome": model.condition(state, index), "timestamp": timestamps.now()}
+        stamp = {"outcome": batch_state.condition(state, index), "timestamp": timestamps.now()}
         undone = [result for result in found.values() if not result["done"]]
         stops = any([result.pop("everywhere") for result in undone])
         written[index] = {what: {**result, **stamp} for what, result in found.items()}
@@ -90,7 +90,7 @@ def publish_quietly(project: Project, state: State, index: int) -> str:
     if not asked_for(state):
         return ""
     try:
-        told = publish(project, [index] if model.is_live(state) else range(state["total_features"]))
+        told = publish(project, [index] if batch_state.is_live(state) else range(state["total_features"]))
     except BatchError as error:
         told = [error.message]
     return f" {told[0]} (`batchctl issues` tries again.)" if told else ""
@@ -112,5 +112,5 @@ def publish_all(project: Project) -> str:
     told = publish(project, everything)
     after = Store(project).require()
     left = sum(any(due(after, index).values()) for index in everything)
-    said = f"{reminder.counted(was - left, 'issue')} brought up to date, {left} still to do."
+    said = f"{prompts.counted(was - left, 'issue')} brought up to date, {left} still to do."
     return "\n".join([said, *told])

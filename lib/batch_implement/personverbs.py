@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 
 from . import caller as callers
-from . import gitrepo, model, reminder, report, runs, seal, sessions, transitions, workerverbs
+from . import gitrepo, report, seal, workerverbs
 from .base import processes, timestamps
+from .core import batch_state, lease, prompts, run_transitions, transitions
+from .core.errors import Misuse, Refused
 from .custody import no_batch
-from .errors import Misuse, Refused
 from .store import Store, unfinished
 
 TYPE_CHECKING = False
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from .base.project_paths import Project
     from .caller import Caller
-    from .model import State
+    from .core.batch_state import State
     from .planning.sources import Found
 
 
@@ -66,7 +67,7 @@ def create(
     state = planned(project, found, given, infer_order=infer_order, untracked=untracked)
     gitrepo.hide_state(project.root)
     owner = caller.owner(state["created_at"])
-    return store.create(sessions.lease(state, owner, caller.prompt_id) if owner else state, replace=replace)
+    return store.create(lease.lease(state, owner, caller.prompt_id) if owner else state, replace=replace)
 
 
 def refuse_unclean(project: Project) -> None:
@@ -105,7 +106,7 @@ def refuse_unfinished(known: Optional[State], caller: Caller, *, replace: bool) 
     """Refused when the batch `known` stands in the way of a new one: another living client has it, or it is unfinished
     and `replace` does not say to put it away.
     """
-    if known is not None and model.is_live(known):
+    if known is not None and batch_state.is_live(known):
         _refuse_others(known, caller)
         if not replace:
             raise unfinished(known)
@@ -151,11 +152,11 @@ def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, 
 
     def take(current: State) -> State:
         _refuse_others(current, caller)
-        running = transitions.unpause(runs.release(current))
+        running = transitions.unpause(run_transitions.release(current))
         if unattended and not running["policy"]["unattended"]:
             running = {**running, "policy": {**running["policy"], "unattended": True}}
         owner = caller.owner(now)
-        return sessions.lease(running, owner, caller.prompt_id) if owner else sessions.end_lease(running)
+        return lease.lease(running, owner, caller.prompt_id) if owner else lease.end_lease(running)
 
     state = store.update(take)
     if project.git_dir is not None and gitrepo.is_repository(project.root):
@@ -186,7 +187,7 @@ def _other_batch(project: Project, state: Optional[State], batch_id: Optional[st
 
 def places_of(project: Project, batch_id: str) -> List[str]:
     """Where a batch of this repository lies: files in history, other work trees."""
-    if not model.valid_batch_id(batch_id):
+    if not batch_state.valid_batch_id(batch_id):
         raise Misuse(
             f"{batch_id[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.", "unknown-batch"
         )
@@ -244,7 +245,7 @@ def add(project: Project, found: Found) -> str:
         return longer
 
     state = Store(project).update(append)
-    added = reminder.counted(len(listing.features), "feature")
+    added = prompts.counted(len(listing.features), "feature")
     return f"{added} added to batch {state['batch_id']}: {state['total_features']} in all. {_goes_on(state)}"
 
 
@@ -269,7 +270,7 @@ def pause(project: Project, reason: str) -> str:
 
     def stop(current: State) -> State:
         waited[:] = [current["pause"]["reason"]] if current["pause"] else []
-        return sessions.end_lease(transitions.pause(current, timestamps.now(), reason))
+        return lease.end_lease(transitions.pause(current, timestamps.now(), reason))
 
     state = Store(project).update(stop)
     open_feature = f" Feature {state['active']['feature_index'] + 1} stays open." if state["active"] else ""
@@ -281,10 +282,10 @@ def skip(project: Project, index: int, reason: str) -> str:
     """Leave a feature out, and what needs it. What an open one left uncommitted goes into a stash."""
     store = Store(project)
     state = store.require()
-    stash = workerverbs.set_aside(project, state) if model.active_index(state) == index else None
-    before = model.skipped_indices(state) | {index}
+    stash = workerverbs.set_aside(project, state) if batch_state.active_index(state) == index else None
+    before = batch_state.skipped_indices(state) | {index}
     state = store.update(lambda current: transitions.skip(current, timestamps.now(), index, reason, stash=stash))
-    others = sorted(model.skipped_indices(state) - before)
+    others = sorted(batch_state.skipped_indices(state) - before)
     need = "which needs it" if len(others) == 1 else "which need it"
     too = f", and with it {_numbered(others)}, {need}" if others else ""
     kept = f" Its uncommitted work is in the stash `{stash}`." if stash else ""
@@ -296,15 +297,15 @@ def retry(project: Project, indices: Sequence[int]) -> str:
     back: List[int] = []
 
     def bring(current: State) -> State:
-        wanted = list(indices) or sorted(model.failed_indices(current))
+        wanted = list(indices) or sorted(batch_state.failed_indices(current))
         if not wanted:
             raise Refused(
                 "No feature has failed: there is nothing to retry. A skipped one is named: `batchctl retry N`.",
                 "skip-retry-add",
             )
         changed = transitions.retry(current, wanted)
-        settled = model.failed_indices(current) | model.skipped_indices(current)
-        back[:] = sorted(settled - model.failed_indices(changed) - model.skipped_indices(changed))
+        settled = batch_state.failed_indices(current) | batch_state.skipped_indices(current)
+        back[:] = sorted(settled - batch_state.failed_indices(changed) - batch_state.skipped_indices(changed))
         return changed
 
     state = Store(project).update(bring)

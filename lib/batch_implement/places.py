@@ -18,7 +18,7 @@ import stat
 from . import audit, gitrepo
 from .base import atomic_files, project_paths
 from .base.project_paths import PRIVATE_NAME, STATE_FOLDER, STATE_NAME, Project
-from .errors import BatchError, Misuse, StateUnusable
+from .core.errors import BatchError, Misuse, StateUnusable
 from .lists import features
 
 TYPE_CHECKING = False

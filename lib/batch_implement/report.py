@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from . import blocking, model, policies, reminder
-from .model import key
+from .core import batch_state, blocking, policies, prompts
+from .core.batch_state import key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
-    from .model import State
+    from .core.batch_state import State
 
 SIGNS = {"completed": "done   ", "failed": "FAILED ", "skipped": "skipped", "active": "open   ", "pending": "-      "}
 IN_A_CLIENT = "Go on with `/batch-implement --resume` in Claude Code."
@@ -35,7 +35,7 @@ def status(state: State) -> Dict[str, Any]:
         "batch_id": state["batch_id"],
         "status": state["status"],
         "revision": state["revision"],
-        "counts": model.counts(state),
+        "counts": batch_state.counts(state),
         "features": features(state),
         "next": following(state),
         "pause": state["pause"],
@@ -61,7 +61,7 @@ def features(state: State) -> List[Dict[str, Any]]:
     done = set(state["completed_features"])
     failed = {entry["feature_index"]: entry for entry in state["failed_features"]}
     skipped = {entry["feature_index"]: entry for entry in state["skipped_features"]}
-    active = {model.active_index(state), *model.running_indices(state)}
+    active = {batch_state.active_index(state), *batch_state.running_indices(state)}
     listed = []
     for index, text in enumerate(state["features"]):
         entry: Dict[str, Any] = {"index": index, "text": text, "status": "pending"}
@@ -74,7 +74,7 @@ def features(state: State) -> List[Dict[str, Any]]:
         elif index in skipped:
             entry.update(status="skipped", reason=skipped[index]["reason"])
         proof = state["evidence"].get(key(index), {}) if index in done else {}
-        attempts = model.attempts_used(state, index) + (1 if entry["status"] in ("completed", "active") else 0)
+        attempts = batch_state.attempts_used(state, index) + (1 if entry["status"] in ("completed", "active") else 0)
         entry.update(attempts=attempts, commit=proof.get("commit"))
         own = state.get("details", {}).get(key(index), {}).get("policy")
         if own:
@@ -102,13 +102,13 @@ def _cut(text: str, longest: int) -> str:
 def status_lines(state: State) -> List[str]:
     """The batch for a person at a terminal."""
     lines = [
-        f"Batch {state['batch_id']}: {state['status'].replace('_', ' ')}, {reminder.progress(state)}",
+        f"Batch {state['batch_id']}: {state['status'].replace('_', ' ')}, {prompts.progress(state)}",
         f"Policy: {_asked_of_each(state)}.",
     ]
     for entry in features(state):
         proof = f"  {entry['commit'][:12]}" if entry["commit"] else ""
         tried = entry["attempts"] > (0 if entry["status"] == "pending" else 1)
-        tries = f"  ({reminder.counted(entry['attempts'], 'attempt')})" if tried else ""
+        tries = f"  ({prompts.counted(entry['attempts'], 'attempt')})" if tried else ""
         why = f"  {_cut(for_person(entry['reason']), 100)}" if "reason" in entry else ""
         text = _cut(entry["text"], 80)
         own = _own(state, entry["index"])
@@ -123,11 +123,11 @@ def _ending(state: State) -> List[str]:
         when = f" Not before {state['pause']['resume_after']}." if state["pause"].get("resume_after") else ""
         why = clean(state["pause"]["reason"]).rstrip(" .")
         return [f"Paused: {why}.{when} {goes_on(state)}"]
-    if not model.is_live(state):
+    if not batch_state.is_live(state):
         failed = len(state["failed_features"]) + len(state["skipped_features"])
         again = " `batchctl retry` brings failed ones back." if state["failed_features"] else ""
         again = again or (" `batchctl retry N` brings a skipped one back." if failed else "")
-        look = f"; {reminder.counted(failed, 'feature')} to look at" if failed else ""
+        look = f"; {prompts.counted(failed, 'feature')} to look at" if failed else ""
         return [f"Nothing is left to do{look}.{again}", *_lies(state)]
     run = state.get("run")
     if run and run["running"]:
@@ -166,8 +166,8 @@ def what_now(state: State, *, at_work: bool) -> str:
     """How far the batch is and what is next, in a few sentences for a person."""
     if state["status"] != "in_progress":
         status = "paused" if state["pause"] else f"over ({state['status']})"
-        return f"Batch {state['batch_id']} is {status}: {reminder.progress(state)}. {_ending(state)[0]}"
-    return f"{reminder.standing(state)} {who(state, at_work=at_work)}"
+        return f"Batch {state['batch_id']} is {status}: {prompts.progress(state)}. {_ending(state)[0]}"
+    return f"{prompts.standing(state)} {who(state, at_work=at_work)}"
 
 
 def plan(state: State) -> Dict[str, Any]:
@@ -176,7 +176,7 @@ def plan(state: State) -> Dict[str, Any]:
     """
     return {
         "features": features(state),
-        "order": list(model.in_order(state)),
+        "order": list(batch_state.in_order(state)),
         "dependencies": state["feature_dependencies"],
         "hints": _hints(state),
         "policy": state["policy"],
@@ -187,10 +187,10 @@ def plan(state: State) -> Dict[str, Any]:
 def plan_lines(state: State) -> List[str]:
     """The same for a person, for `--dry-run`."""
     lines = [
-        f"{reminder.counted(state['total_features'], 'feature')} would be done, in this order "
+        f"{prompts.counted(state['total_features'], 'feature')} would be done, in this order "
         f"({state['workflow_mode']}; {_asked_of_each(state)}):"
     ]
-    for index in model.in_order(state):
+    for index in batch_state.in_order(state):
         lines.append(f"{index + 1:>4}  {_cut(state['features'][index], 120)}{_own(state, index)}")
     hints = _hints(state)
     if hints:

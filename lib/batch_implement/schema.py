@@ -20,7 +20,7 @@ import os
 
 from . import predicates
 from .base import project_paths, strict_json
-from .errors import StateUnusable
+from .core.errors import StateUnusable
 
 TYPE_CHECKING = False  # mypy takes this name for true; importing typing costs more than compiling a schema
 if TYPE_CHECKING:

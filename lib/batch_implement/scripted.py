@@ -10,21 +10,21 @@ change by which such a batch would escape what a person set. On any other batch 
 
 from __future__ import annotations
 
-from . import blocking, model, policies
-from .errors import Misuse, Refused
+from .core import batch_state, blocking, policies
+from .core.batch_state import key
+from .core.errors import Misuse, Refused
 from .lists import features
-from .model import key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Set
 
-    from .model import State
+    from .core.batch_state import State
 
 UNKNOWN_ERROR = "Unknown error"
 OUTCOMES = ("completed", "failed")
 CONTEXT_THRESHOLD = 150_000  # tokens
-BY_INDEX = ("feature_dependencies", *model.BY_INDEX)
+BY_INDEX = ("feature_dependencies", *batch_state.BY_INDEX)
 
 # What a script may change in a saved state although the policy asks for evidence. What is derived is worked out anew.
 _FREE = frozenset((
@@ -34,7 +34,7 @@ _FREE = frozenset((
 ))  # fmt: skip
 # What has a rule of its own in `_refuse_escape`.
 _RULED = ("completed_features", "failed_features", "skipped_features", "status", "pause")
-_OURS = model.new_state("-", ["-"], "")  # a field that a state lacks has this value
+_OURS = batch_state.new_state("-", ["-"], "")  # a field that a state lacks has this value
 
 
 def asked_for(state: State, index: Optional[int] = None) -> List[str]:
@@ -102,7 +102,7 @@ def count_retry(state: State, index: int) -> State:
     """One more attempt of feature `index` is used up."""
     name = key(check_index(state, index))
     counts = state["retry_attempts"]
-    return model.consistent({**state, "retry_attempts": {**counts, name: counts.get(name, 0) + 1}})
+    return batch_state.consistent({**state, "retry_attempts": {**counts, name: counts.get(name, 0) + 1}})
 
 
 def record_clear(state: State, index: int, tokens: int, now: str) -> State:
@@ -131,11 +131,11 @@ def following(given: State, at: int) -> Optional[int]:
     done = set(state["completed_features"])
     if (
         at >= 0
-        and model.condition(state, at) in ("pending", "active")
+        and batch_state.condition(state, at) in ("pending", "active")
         and done.issuperset(state["feature_dependencies"].get(key(at), ()))
     ):
         return at
-    return model.next_runnable(state)
+    return batch_state.next_runnable(state)
 
 
 def git_record(operation: str, success: bool, now: str, said: State) -> State:
@@ -148,7 +148,7 @@ def git_record(operation: str, success: bool, now: str, said: State) -> State:
 
 def paused_for_clear(state: State, index: int, tokens: int, now: str) -> State:
     """The fields that change when the batch is paused at a feature for a window that is full."""
-    if next(model.pending(state), None) is None and not state["active"]:
+    if next(batch_state.pending(state), None) is None and not state["active"]:
         raise Refused(f"Batch {state['batch_id']} is over: there is nothing to pause.", "batch-over")
     noted = record_clear(state, index, tokens, now)
     return {
@@ -180,7 +180,12 @@ def tidied(given: State, now: str) -> State:
     wrong stays wrong.
     """
     check_number("revision", given["revision"])
-    state = {**given, "schema_version": model.SCHEMA_VERSION, "current_index": 0, "revision": given["revision"] + 1}
+    state = {
+        **given,
+        "schema_version": batch_state.SCHEMA_VERSION,
+        "current_index": 0,
+        "revision": given["revision"] + 1,
+    }
     texts = state["features"]
     if isinstance(texts, list):
         state["features"] = [features.clean(text) if isinstance(text, str) else text for text in texts]
@@ -229,14 +234,14 @@ def settled(state: State, now: str) -> State:
     """`state` with what follows from it: what needs a feature that failed or is skipped is skipped too, what is no
     longer blocked is pending again, `current_index` and `status` say so.
     """
-    bars = model.failed_indices(state) | model.skipped_indices(state)
+    bars = batch_state.failed_indices(state) | batch_state.skipped_indices(state)
     if not bars:
-        return model.consistent(state)
+        return batch_state.consistent(state)
     freed = _freed(state["skipped_features"], bars)
     kept = [entry for entry in state["skipped_features"] if entry["feature_index"] not in freed]
     if freed:
         state = {**state, "skipped_features": kept}
-    return model.consistent(blocking.skip_dependants(state, sorted(bars - freed), now))
+    return batch_state.consistent(blocking.skip_dependants(state, sorted(bars - freed), now))
 
 
 def _freed(skipped: List[State], bars: Set[int]) -> Set[int]:
@@ -292,7 +297,7 @@ def _without(state: State, index: int, now: str) -> State:
     changed = {**state, "timings": {**timings, key(index): {**timings.get(key(index), {}), "ended_at": now}}}
     for place in ("failed_features", "skipped_features"):
         changed[place] = [entry for entry in state[place] if entry["feature_index"] != index]
-    if model.active_index(state) == index:
+    if batch_state.active_index(state) == index:
         changed["active"] = None
     return changed
 
@@ -309,7 +314,7 @@ def _refuse_unproven(state: State, index: int) -> None:
 
 
 def _refuse_open(state: State, index: int) -> None:
-    if model.active_index(state) == index and asked_for(state, index):
+    if batch_state.active_index(state) == index and asked_for(state, index):
         raise Refused(
             f"Feature {index + 1} (index {index}) is open: end its attempt with `batchctl fail --reason TEXT`, which "
             "puts its leftovers into a stash. Nothing was changed.",
@@ -331,10 +336,10 @@ def _refuse_escape(before: State, given: State) -> None:
     for index in given["completed_features"]:
         if index not in done:
             _refuse_unproven(before, index)
-    failed = model.failed_indices(given)
+    failed = batch_state.failed_indices(given)
     for index in failed:
         _refuse_open(before, index)
-    undone = set(done).difference(given["completed_features"]) | (model.failed_indices(before) - failed)
+    undone = set(done).difference(given["completed_features"]) | (batch_state.failed_indices(before) - failed)
     if undone or given["skipped_features"] != before["skipped_features"]:
         raise Refused(
             f"What was completed, failed or skipped in batch {before['batch_id']} is not a script's to change. A "

@@ -8,15 +8,16 @@ a status line that fails is not shown, and nobody would learn why.
 
 from __future__ import annotations
 
-from . import model, onlooker, report
+from . import onlooker, report
 from .base import fast_json, processes, project_paths
-from .errors import BatchError
+from .core import batch_state
+from .core.errors import BatchError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Mapping
 
-    from .model import State
+    from .core.batch_state import State
 
 LONGEST_REASON = 60  # characters
 LONGEST_GIVEN = 1024 * 1024  # bytes
@@ -52,7 +53,7 @@ def folder(given: bytes) -> str:
 
 def line(state: State, *, at_work: bool) -> str:
     """The line, without a line break. `at_work`: the lease of the batch is alive."""
-    number = model.counts(state)
+    number = batch_state.counts(state)
     head = f"batch {number['completed']}/{number['total']} done"
     head += "".join(f", {number[name]} {name}" for name in ("failed", "skipped") if number[name])
     return " · ".join([head, *_now(state, at_work=at_work)])
@@ -60,7 +61,7 @@ def line(state: State, *, at_work: bool) -> str:
 
 def _now(state: State, *, at_work: bool) -> List[str]:
     """What is being done, waited for or missing; nothing to be said of a batch that is over."""
-    if not model.is_live(state):
+    if not batch_state.is_live(state):
         return ["over"]
     if state["pause"]:
         until = state["pause"].get("resume_after")
@@ -81,7 +82,7 @@ def _now(state: State, *, at_work: bool) -> List[str]:
 def _under_way(running: State) -> str:
     numbers = sorted(int(name) + 1 for name in running)
     if len(numbers) == 1:
-        return f"feature {numbers[0]}: {running[model.key(numbers[0] - 1)]['step']}"
+        return f"feature {numbers[0]}: {running[batch_state.key(numbers[0] - 1)]['step']}"
     more = f" and {len(numbers) - MOST_NUMBERS} more" if len(numbers) > MOST_NUMBERS else ""
     return f"features {', '.join(map(str, numbers[:MOST_NUMBERS]))}{more}"
 

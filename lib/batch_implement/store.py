@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import time
 
-from . import codec, custody, model, seal
+from . import codec, custody, seal
 from .base import atomic_files
-from .errors import Refused, StateUnusable
+from .core import batch_state
+from .core.errors import Refused, StateUnusable
 from .transaction import Transaction
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from .base.project_paths import Project
     from .codec import Content
-    from .model import State
+    from .core.batch_state import State
 
 TIMEOUT_S = 10.0
 
@@ -116,10 +117,10 @@ class Store:
                 current = None
             if current is None:
                 return at.write(state, None)
-            if model.is_live(current.state) and not replace:
+            if batch_state.is_live(current.state) and not replace:
                 raise unfinished(current.state)
             return at.follow(
-                state, current, "replaced" if model.is_live(current.state) else "followed by another batch"
+                state, current, "replaced" if batch_state.is_live(current.state) else "followed by another batch"
             )
 
     def put_away(self, why: str) -> State:
@@ -161,7 +162,7 @@ class Store:
 
 def unfinished(state: State) -> Refused:
     """The error for a batch that stands in the way of another, with the three ways on."""
-    number = model.counts(state)
+    number = batch_state.counts(state)
     on = "batchctl run --resume" if state.get("run") else "/batch-implement --resume"
     return Refused(
         f"Batch {state['batch_id']} is not finished here ({state['status']}, {number['completed']} of "

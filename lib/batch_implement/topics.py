@@ -13,7 +13,7 @@ import os
 import re
 
 from .base import project_paths
-from .errors import StateUnusable
+from .core.errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

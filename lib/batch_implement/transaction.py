@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import os
 
-from . import audit, codec, custody, lock, model, seal, story
+from . import audit, codec, custody, lock, seal
 from .base import atomic_files, timestamps
-from .errors import NotConfirmed, StateUnusable
+from .core import batch_events, batch_state
+from .core.errors import NotConfirmed, StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from .base.project_paths import Project
     from .codec import Content
-    from .model import State
+    from .core.batch_state import State
     from .seal import Identity, Seal
 
 
@@ -185,7 +186,7 @@ class Transaction:
 
     def _in_force(self, content: Content, identity: Identity, sealed: Seal) -> Version:
         state: State = content.value
-        if sealed.live != model.wants_hooks(state):  # a crash came between a write and its last seal
+        if sealed.live != batch_state.wants_hooks(state):  # a crash came between a write and its last seal
             self._seal(state, identity, None)
         return Version(state, identity, content)
 
@@ -201,7 +202,7 @@ class Transaction:
             if before is not None and before["batch_id"] == state["batch_id"]:
                 again = sealed is not None and str(sealed.old) == str(identity)  # a crash cut its adoption short
                 state = {**state, "revision": max(state["revision"], before["revision"] - again)}
-                wrong = model.went_backwards(before, state)
+                wrong = batch_state.went_backwards(before, state)
                 if wrong:
                     raise StateUnusable(f"What may only grow was made smaller: {'; '.join(wrong)}.", "write-refused")
         except StateUnusable as error:
@@ -325,7 +326,7 @@ class Transaction:
     def _log(self, old: Optional[State], new: State, tell: Optional[Callable[[], None]]) -> None:
         if tell is not None:
             tell()
-        for event in story.happened(old, new):
+        for event in batch_events.happened(old, new):
             audit.record(self.project.log_folder, batch_id=new["batch_id"], **event)
 
     def _log_put_away(self, current: Version, why: str, place: str) -> None:
@@ -338,7 +339,7 @@ class Transaction:
         copied = False
         try:
             identity = atomic_files.write_anew(folder, self.project.temp_name, data, state["revision"])
-            self._seal(state, identity, old, live=was_live or model.wants_hooks(state))
+            self._seal(state, identity, old, live=was_live or batch_state.wants_hooks(state))
             # before the rename: a crash behind it must not leave an older copy
             if old is None or old.sha256 != identity.sha256:  # else it comes from the copy, which nothing may endanger
                 copied = custody.copied(self.project, self._private, data, self.notes)
@@ -350,7 +351,7 @@ class Transaction:
             custody.seal_back(self._private, sealed)
             raise atomic_files.trouble(f"Failed to save {self.project.state}", error) from error
         self._confirm(folder, state["revision"])
-        if was_live and not model.wants_hooks(state):
+        if was_live and not batch_state.wants_hooks(state):
             try:
                 self._seal(state, identity, old)
             except OSError:
@@ -371,8 +372,8 @@ class Transaction:
         self, state: Optional[State], new: Optional[Identity], old: Optional[Identity], *, live: Optional[bool] = None
     ) -> None:
         """Write the seal, durably; `new` is None for a batch that is put away."""
-        alive = live if live is not None else state is not None and model.wants_hooks(state)
-        remind = model.contexts_to_remind(state) if state else []
+        alive = live if live is not None else state is not None and batch_state.wants_hooks(state)
+        remind = batch_state.contexts_to_remind(state) if state else []
         self._sealed = None
         custody.put_seal(self._private, seal.render(state, alive, new, old, remind))
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 
 from . import caller as callers
-from . import evidence, failures, gitrepo, model, outcomes, reminder, transitions
+from . import evidence, gitrepo, outcomes
 from .base import timestamps
-from .errors import Misuse, Refused
+from .core import batch_state, failure_classification, prompts, transitions
+from .core.errors import Misuse, Refused
 from .store import Store
 
 TYPE_CHECKING = False
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from .base.project_paths import Project
     from .caller import Caller
-    from .model import State
+    from .core.batch_state import State
 
 LONGEST_WORDS = 4000
 
@@ -56,7 +57,7 @@ def brief(project: Project, caller: Caller) -> str:
 
 def brief_of(project: Project, state: State) -> str:
     """What the worker of the feature that is open in `state` is told."""
-    return reminder.worker_brief(state, _in_tree(project, state))
+    return prompts.worker_brief(state, _in_tree(project, state))
 
 
 def phase(project: Project, caller: Caller, name: str) -> str:
@@ -79,7 +80,7 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
     known = evidence.known_untracked(project, state)
 
     def close(current: State) -> State:
-        if model.active_index(current) != index or current["active"]["attempt"] != attempt:
+        if batch_state.active_index(current) != index or current["active"]["attempt"] != attempt:
             raise Refused(
                 f"Feature {index + 1} is not open any more: it {transitions.condition_of(current, index)}. See "
                 "`batchctl next`.",
@@ -88,7 +89,7 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
         closed = transitions.complete(current, timestamps.now(), taken)
         return {**closed, "untracked_at_start": known}
 
-    mode = reminder.mode(state)
+    mode = prompts.mode(state)
     state = store.update(close)
     proof = f"commit {taken['commit'][:12]}" if taken.get("commit") else "no git"
     if taken["verify"]:
@@ -106,13 +107,13 @@ def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = Fal
         raise Misuse("--reason needs to say what went wrong: the next attempt is told.", "usage")
     store, state = _own(project, caller)
     index = transitions.require_active(state)
-    mode = reminder.mode(state)
+    mode = prompts.mode(state)
     stash = set_aside(project, state)
     words, now = reason[:LONGEST_WORDS], timestamps.now()
-    kind = failures.classify_report(words)
-    treatment = failures.TREATMENT[kind]
-    backoff = failures.backoff_s(state["active"]["attempt"], os.urandom(1)[0] / 256)
-    retry_after = failures.reset_time(words, now) or timestamps.later(backoff)
+    kind = failure_classification.classify_report(words)
+    treatment = failure_classification.TREATMENT[kind]
+    backoff = failure_classification.backoff_s(state["active"]["attempt"], os.urandom(1)[0] / 256)
+    retry_after = failure_classification.reset_time(words, now) or timestamps.later(backoff)
 
     def end(current: State) -> State:
         ended = transitions.fail(
@@ -125,13 +126,13 @@ def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = Fal
     before = len(state["skipped_features"])
     state = store.update(end)
     kept = f" Its uncommitted work is in the stash `{stash}`." if stash else ""
-    if model.condition(state, index) == "failed":
+    if batch_state.condition(state, index) == "failed":
         blocked = len(state["skipped_features"]) - before
-        others = f"; {reminder.counted(blocked, 'feature')} that need it are skipped" if blocked > 1 else ""
+        others = f"; {prompts.counted(blocked, 'feature')} that need it are skipped" if blocked > 1 else ""
         what = "given up on" + ("; the feature that needs it is skipped" if blocked == 1 else others)
         kept += outcomes.publish_quietly(project, state, index)
     else:
-        what = f"to be tried again ({reminder.counted(model.attempts_used(state, index), 'attempt')} used)"
+        what = f"to be tried again ({prompts.counted(batch_state.attempts_used(state, index), 'attempt')} used)"
     return f"Feature {index + 1} of {state['total_features']} is {what}.{kept} {_afterwards(state, mode, caller)}"
 
 
@@ -161,11 +162,11 @@ def _in_tree(project: Project, state: State) -> str:
         return ""
     commits = gitrepo.commits_since(project.root, active["base_commit"]) if active["base_commit"] else []
     left = gitrepo.leftovers(project.root, evidence.known_untracked(project, state))
-    return reminder.in_tree(commits, left, active["base_commit"])
+    return prompts.in_tree(commits, left, active["base_commit"])
 
 
 def _afterwards(state: State, mode: str, caller: Caller) -> str:
     """What a worker of this mode, or a person in its place, is told once the feature is closed."""
     if caller.person or mode == "direct":
         return callers.what_now(state, caller)
-    return f"{reminder.progress(state)}. Your part ends here: answer in at most three lines what was done."
+    return f"{prompts.progress(state)}. Your part ends here: answer in at most three lines what was done."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from batch_implement.reminder import LIMIT, MARK
+from batch_implement.core.prompts import LIMIT, MARK
 from client import Client, Result, Terminal
 from scripted_model import WINDOW_FULL, Request, Script, ScriptedModel, Turn, say
 

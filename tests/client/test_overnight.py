@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement import gitrepo, reminder
+from batch_implement import gitrepo
 from batch_implement.base import processes, timestamps
 from batch_implement.base.project_paths import Project
+from batch_implement.core import prompts
 from batch_implement.store import Store
 from batches import conditions, new_batch
 from client import Client
@@ -210,7 +211,7 @@ def test_a_worker_whose_window_is_compacted_is_reminded_and_goes_on(night):
         for turn in one_file(1):
             request = yield turn
         request = yield call("Bash", command="git log").with_usage(WINDOW_FULL)
-        assert reminder.MARK in request.text()
+        assert prompts.MARK in request.text()
         yield batchctl("done")
         yield say("Done.")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from batch_implement import reminder
+from batch_implement.core import prompts
 from client import Client, Result, events_of
 from scripted_model import Request, Script, ScriptedModel, Turn, call, fail, say
 
@@ -418,7 +418,7 @@ def test_a_coordinator_whose_window_is_too_long_is_compacted_and_goes_on(
     def fills_up(request: Request) -> Script:
         yield SKILL
         request = yield ERRORS["context"]
-        assert reminder.MARK in request.last_text()
+        assert prompts.MARK in request.last_text()
         yield from scripts.coordinator(request)
 
     model = scripted(coordinator=fills_up, worker=scripts.worker())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from batch_implement.base import timestamps
-from batch_implement.errors import BatchError
+from batch_implement.core.errors import BatchError
 from batches import conditions
 from local import has_remote, until
 from team import Team

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from batch_implement.errors import Refused
+from batch_implement.core.errors import Refused
 from batch_implement.runner import scheduler
 from local import WAIT_S, until
 from team import Team

@@ -14,7 +14,7 @@ import pytest
 from batch_implement import arguments, gitrepo
 from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
-from batch_implement.errors import Misuse, Refused
+from batch_implement.core.errors import Misuse, Refused
 from batch_implement.runner import attempt as attempts
 from batch_implement.runner import cache, cluster, job, options
 from batch_implement.store import Store

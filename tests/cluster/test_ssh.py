@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from batch_implement.errors import Refused
+from batch_implement.core.errors import Refused
 from batch_implement.runner import cluster, hosts
 from local import until
 from team import Team

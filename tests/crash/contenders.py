@@ -74,7 +74,7 @@ def answers(children, patience_s):
 
 def told(error):
     """An error as an answer."""
-    from batch_implement.errors import BatchError
+    from batch_implement.core.errors import BatchError
 
     if isinstance(error, BatchError):
         return {"error": type(error).__name__, "message": error.message, "exit_code": error.exit_code}
@@ -124,7 +124,7 @@ def begun(root):
 
 def marked(state, who, number):
     """The state with a mark that can be told from every other: a decision, which the audit log tells too."""
-    from batch_implement import transitions
+    from batch_implement.core import transitions
 
     return transitions.decide(state, writes.NOW, who, str(number))
 
@@ -313,8 +313,8 @@ def take_over(root, rounds, event, sessions, patience_s):
     two session ids; what each was answered, who has it then, and what the audit log tells of it.
     """
     from batch_implement import audit
-    from batch_implement import sessions as leases
     from batch_implement.base import processes
+    from batch_implement.core import lease as leases
     from batch_implement.hooks import entry, opening, reinjection  # noqa: F401 - they are to be there before the fork
 
     begun(root)

@@ -21,14 +21,14 @@ def main(lib: str, mode: str, root: str, first: int) -> None:
     """Write until the end."""
     sys.path.insert(0, lib)
     import writes
-    from batch_implement import sessions
+    from batch_implement.core import lease
 
     writes.load_everything()
     store = writes.store_of("", root)
     pause = random.Random(first)
     for number in itertools.count(first):
         if mode == "update":
-            store.update(lambda state, number=number: sessions.note_window(state, number))
+            store.update(lambda state, number=number: lease.note_window(state, number))
         else:
             store.create(writes.new_batch(f"batch-{number}"))
             store.put_away("aborted")

@@ -146,10 +146,10 @@ BATCHES: dict[str, Patch] = {
         "        state = store.update(lambda current: transitions.start({**current, 'active': None}, ",
     ),
     "a worker is not told what lies there": (
-        "workerverbs.py", "    return reminder.in_tree(commits, left, active[\"base_commit\"])\n", "    return \"\"\n"
+        "workerverbs.py", "    return prompts.in_tree(commits, left, active[\"base_commit\"])\n", "    return \"\"\n"
     ),
     "a resume counts the attempts down": (
-        "personverbs.py", "        running = transitions.unpause(runs.release(current))\n",
+        "personverbs.py", "        running = transitions.unpause(run_transitions.release(current))\n",
         "        running = {**transitions.unpause(current), 'retry_attempts': {}}\n",
     ),
     "the seal is not written": (
@@ -254,19 +254,19 @@ ROTATED: Patch = (
 TWO_WRITERS: dict[str, Patch] = {
     "the revision is not raised": SAME_REVISION,
     "a counter starts again with a retry": (
-        "transitions.py",
+        "core/transitions.py",
         '        "retry_allowance": allowance,\n',
         '        "retry_attempts": {at: n for at, n in state["retry_attempts"].items() if int(at) not in back},\n'
         '        "retry_allowance": allowance,\n',
     ),
     "what needs a failed feature is not skipped": (
-        "transitions.py", "        changed = blocking.skip_dependants(changed, [index], now)\n", ""
+        "core/transitions.py", "        changed = blocking.skip_dependants(changed, [index], now)\n", ""
     ),
     "the allowance is not renewed": (
-        "transitions.py", '        "retry_allowance": allowance,\n', ""
+        "core/transitions.py", '        "retry_allowance": allowance,\n', ""
     ),
     "what is tried again comes first": (
-        "model.py", "        if tried.get(name, 0) <= granted.get(name, 0):\n", "        if True:\n"
+        "core/batch_state.py", "        if tried.get(name, 0) <= granted.get(name, 0):\n", "        if True:\n"
     ),
     "no lock": NO_LOCK,
     "a batch is taken over from the living": (

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Optional
 
 import writes
 from batch_implement import codec
-from batch_implement.errors import BatchError, Refused
+from batch_implement.core.errors import BatchError, Refused
 
 STATE = ".claude/batch_state.json"
 PRIVATE = ".git/batch-implement"

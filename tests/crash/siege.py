@@ -148,8 +148,8 @@ class Place:
         batch_store = store.Store(project)
         owner = processes.new_owner(SESSION, os.getpid(), NOW)
         features = ["add one", "add two", "add three"]
-        first = model.new_state("batch-1", features, NOW, policy=policies.new())
-        batch_store.create(model.consistent({**first, "owner": owner}))
+        first = batch_state.new_state("batch-1", features, NOW, policy=policies.new())
+        batch_store.create(batch_state.consistent({**first, "owner": owner}))
         batch_store.update(lambda state: transitions.start(state, NOW, None))
         self.before = (self.root / STATE).read_bytes()
         self.used = False
@@ -297,8 +297,9 @@ def besieged(folder: Path, rows: list[dict[str, Any]]) -> list[list[str]]:
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
-    from batch_implement import glance, model, policies, seal, store, transitions
+    from batch_implement import glance, seal, store
     from batch_implement.base import processes, project_paths
+    from batch_implement.core import batch_state, policies, transitions
     from batch_implement.hooks import entry
 
     NOW = "2026-01-31T23:59:59Z"

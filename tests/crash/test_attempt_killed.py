@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from batch_implement import policies
 from batch_implement.base import processes, project_paths
+from batch_implement.core import policies
 from batch_implement.runner import job as jobs
 from batch_implement.runner.job import Job, Outcome
 from batches import git

@@ -9,10 +9,11 @@ import posix
 from pathlib import Path
 
 import pytest
-from batch_implement import audit, custody, places, seal, sessions
+from batch_implement import audit, custody, places, seal
 from batch_implement.base import atomic_files, processes, project_paths
 from batch_implement.base.project_paths import Project
-from batch_implement.errors import NotConfirmed, StateUnusable
+from batch_implement.core import lease
+from batch_implement.core.errors import NotConfirmed, StateUnusable
 from batch_implement.hooks import continuation, reinjection
 from batch_implement.hooks.entry import Occasion
 from batch_implement.store import Store
@@ -305,7 +306,7 @@ def test_a_client_that_took_a_batch_up_again_lost_it_to_another_that_had_found_i
     owner_record = owner("session-2")
 
     def read(self):  # what is found; right after that the other client has the batch
-        Store(store.project).update(lambda state: sessions.lease(state, owner_record))
+        Store(store.project).update(lambda state: lease.lease(state, owner_record))
         return found
 
     told = json.dumps({"session_id": "session-3", "source": "startup"}).encode()
@@ -329,7 +330,7 @@ def test_a_client_that_ended_took_the_batch_from_the_one_that_had_just_taken_it_
     update = Store.update
 
     def raced(self, change):  # the other client has the lock first
-        update(self, lambda state: sessions.lease(state, owner("session-2")))
+        update(self, lambda state: lease.lease(state, owner("session-2")))
         return update(self, change)
 
     monkeypatch.setattr(Store, "update", raced)

@@ -24,7 +24,7 @@ import pytest
 import traced
 import writes
 from batch_implement import codec
-from batch_implement.errors import BatchError
+from batch_implement.core.errors import BatchError
 from mutations import SYNCS, mutated
 from traced import LIB
 

@@ -35,36 +35,36 @@ OLD_FILE = {
 
 def new_batch(batch_id: str = "batch-1"):
     """A first version with three features."""
-    from batch_implement import model, policies
+    from batch_implement.core import batch_state, policies
 
-    state = model.new_state(batch_id, ["one", "two", "three"], NOW, policy=policies.new())
-    return model.consistent({**state, "revision": 1})
+    state = batch_state.new_state(batch_id, ["one", "two", "three"], NOW, policy=policies.new())
+    return batch_state.consistent({**state, "revision": 1})
 
 
 def started(state):
     """The next feature opened."""
-    from batch_implement import transitions
+    from batch_implement.core import transitions
 
     return transitions.start(state, NOW, "base")
 
 
 def completed(state):
     """The open feature completed, on evidence as given."""
-    from batch_implement import transitions
+    from batch_implement.core import transitions
 
     return transitions.complete(state, NOW, {"commit": "c0ffee", "verify": None})
 
 
 def failed(state):
     """The open feature's attempt failed."""
-    from batch_implement import transitions
+    from batch_implement.core import transitions
 
     return transitions.fail(state, NOW, "it broke", "feature")
 
 
 def recorded(state):
     """A push noted for the first feature."""
-    from batch_implement import transitions
+    from batch_implement.core import transitions
 
     return transitions.record_git_operation(state, 0, "push", {"success": True, "timestamp": NOW})
 
@@ -174,7 +174,7 @@ def prepare(kind: str, root: str) -> None:
 
 def load_everything() -> None:
     """Import what the store imports on the way, and read what it reads once a process."""
-    import batch_implement.story
+    import batch_implement.core.batch_events
     from batch_implement import codec
     from batch_implement.base import atomic_files
 
@@ -184,7 +184,7 @@ def load_everything() -> None:
     codec.serialise(new_batch())
     recorded(completed(started(new_batch())))
     failed(started(new_batch()))
-    atomic_files.sha256(batch_implement.story.__name__.encode())
+    atomic_files.sha256(batch_implement.core.batch_events.__name__.encode())
 
 
 def say(answer: object) -> None:
@@ -194,7 +194,7 @@ def say(answer: object) -> None:
 
 def perform(kind: str, store) -> None:
     """Do that kind of write and say how it ended."""
-    from batch_implement.errors import BatchError
+    from batch_implement.core.errors import BatchError
 
     try:
         state = KINDS[kind][1](store)

@@ -16,7 +16,7 @@ import document_commands
 import pages
 import pytest
 from batch_implement import arguments
-from batch_implement.errors import Misuse
+from batch_implement.core.errors import Misuse
 from pages import PAGES, REPOSITORY
 
 VERBS, BATCH = document_commands.parsers(), arguments.batch_command()

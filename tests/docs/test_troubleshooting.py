@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from batch_implement import cli, errors, topics
+from batch_implement import cli, topics
+from batch_implement.core import errors
 from batch_implement.hooks import opening
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import batch_state_manager
 from batch_implement import cli
-from batch_implement.errors import BatchError
+from batch_implement.core.errors import BatchError
 from batch_implement.hooks import entry, reinjection, trouble
 from batch_implement.lists import features
 from cases import Case, payload_of

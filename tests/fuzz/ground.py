@@ -21,8 +21,9 @@ import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-from batch_implement import codec, model, seal, sessions, transitions
+from batch_implement import codec, seal
 from batch_implement.base import atomic_files
+from batch_implement.core import batch_state, lease, transitions
 from batches import NOW, all_completed, completed, failed, new_batch, owner, started
 
 SECRET = "the-secret-outside"
@@ -42,13 +43,13 @@ THINGS = (
 def _shapes() -> dict[str, dict[str, Any]]:
     """States in the conditions that a batch can be in, each held by the session of this process."""
     held: dict[str, Any] = {"owner": owner(SESSION)}
-    fresh = sessions.at_work(new_batch(3, needs={1: [0]}, **held), "p")
+    fresh = lease.at_work(new_batch(3, needs={1: [0]}, **held), "p")
     going = started(fresh)
     many = completed(fresh)
     many = failed(many, words="it broke: $(touch pwned)")
     many = started(many)
     many = transitions.record_git_operation(many, 0, "push", {"success": True, "timestamp": NOW, "branch": "main"})
-    many = sessions.record_compaction(many, NOW, "main", 90_000)
+    many = lease.record_compaction(many, NOW, "main", 90_000)
     return {
         "fresh": fresh,
         "going": going,
@@ -117,7 +118,7 @@ class Ground:
         identity = atomic_files.identity_of(
             os.stat(f"{self.root}/{STATE}"), atomic_files.sha256(data), state["revision"]
         )
-        text = seal.render(state, model.wants_hooks(state), identity, None, model.contexts_to_remind(state))
+        text = seal.render(state, batch_state.wants_hooks(state), identity, None, batch_state.contexts_to_remind(state))
         self.put(f"{PRIVATE}/seal", text)
         self.put(f"{PRIVATE}/current.json", data)
         self.put(f"{PRIVATE}/lock", b"1 batchctl\n")

@@ -9,11 +9,12 @@ import sys
 import time
 
 import pytest
-from batch_implement import arguments, audit, story, transcript
+from batch_implement import arguments, audit, transcript
 from batch_implement.base import project_paths, strict_json
 from batch_implement.base.project_paths import Project
 from batch_implement.checks import validation
-from batch_implement.errors import Misuse
+from batch_implement.core import batch_events
+from batch_implement.core.errors import Misuse
 from batch_implement.hooks import entry, trouble
 from batch_implement.lists import document, features, structured
 from batches import new_batch, owner, run_program
@@ -218,7 +219,7 @@ def log(tmp_path):
 @pytest.mark.parametrize("line", ['{"event": []}', '{"event": {}}', "[" * 100_000], ids=["a list", "an object", "deep"])
 def test_a_line_of_the_log_that_is_none_of_ours_ended_in_a_traceback(log, line):
     log.write_text(line + "\n")
-    assert story.lines(audit.entries(str(log.parent))) == []
+    assert batch_events.lines(audit.entries(str(log.parent))) == []
 
 
 def test_the_log_was_read_from_a_fifo_without_end(log):
@@ -256,7 +257,7 @@ def test_a_fifo_in_the_place_of_git_was_waited_for(tmp_path):
 def test_json_that_is_none_was_an_error_of_pythons_own_where_its_package_was_not_loaded(text):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from batch_implement import codec\nfrom batch_implement.errors import StateUnusable\n"
+        "from batch_implement import codec\nfrom batch_implement.core.errors import StateUnusable\n"
         "assert 'json.decoder' not in sys.modules\n"
         "try:\n    codec.parse(sys.argv[2].encode())\nexcept StateUnusable as error:\n    print(error.message)\n"
     )

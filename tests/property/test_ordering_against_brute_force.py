@@ -10,8 +10,8 @@ import pytest
 
 hypothesis = pytest.importorskip("hypothesis")
 
-from batch_implement import model  # noqa: E402
-from batch_implement.errors import Misuse  # noqa: E402
+from batch_implement.core import batch_state  # noqa: E402
+from batch_implement.core.errors import Misuse  # noqa: E402
 from batch_implement.planning.ordering import Item, analysis, hints, order, resolve, with_hints  # noqa: E402
 from batches import new_batch  # noqa: E402
 from hypothesis import assume, given, settings  # noqa: E402
@@ -97,7 +97,7 @@ def test_a_refusal_names_a_real_circle_from_its_first_feature(graph):
 def test_a_batch_without_this_order_takes_the_same_way(graph):
     total, needs = graph
     state, way = new_batch(total, needs=needs), []
-    while (following := model.next_runnable(state)) is not None:
+    while (following := batch_state.next_runnable(state)) is not None:
         way.append(following)
         state = {**state, "completed_features": way}
     assert order(total, needs) == way

@@ -22,11 +22,12 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 
 import batch_state_manager as library  # noqa: E402
-from batch_implement import audit, codec, model, personverbs, sessions, transitions  # noqa: E402
+from batch_implement import audit, codec, personverbs  # noqa: E402
 from batch_implement.base import processes  # noqa: E402
 from batch_implement.base.project_paths import Project  # noqa: E402
 from batch_implement.caller import Caller  # noqa: E402
-from batch_implement.errors import LockTimeout, Refused  # noqa: E402
+from batch_implement.core import batch_state, lease, transitions  # noqa: E402
+from batch_implement.core.errors import LockTimeout, Refused  # noqa: E402
 from batch_implement.store import Store  # noqa: E402
 from batches import checked, new_batch  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
@@ -201,14 +202,14 @@ class TwoWriters(RuleBasedStateMachine):
             st.sampled_from(
                 [
                     (transitions.decide, True, (self.now(), "which?", str(number))),
-                    (transitions.set_phase, is_open, (model.PHASES[number % len(model.PHASES)],)),
+                    (transitions.set_phase, is_open, (batch_state.PHASES[number % len(batch_state.PHASES)],)),
                     (transitions.record_review, is_open, (f"fine {number}",)),
                     (transitions.record_git_operation, True, push),
-                    (sessions.record_compaction, True, (self.now(), sessions.MAIN, number)),
-                    (sessions.mark_reminded, True, (sessions.MAIN,)),
-                    (sessions.note_window, True, (number,)),
-                    (sessions.at_work, True, (f"prompt-{number}",)),
-                    (lambda state: sessions.stop_sent_on(state) or state, True, ()),
+                    (lease.record_compaction, True, (self.now(), lease.MAIN, number)),
+                    (lease.mark_reminded, True, (lease.MAIN,)),
+                    (lease.note_window, True, (number,)),
+                    (lease.at_work, True, (f"prompt-{number}",)),
+                    (lambda state: lease.stop_sent_on(state) or state, True, ()),
                 ]
             )
         )
@@ -353,13 +354,13 @@ class TwoWriters(RuleBasedStateMachine):
             oracle.paused = False
         found: dict[str, set[int]] = {}
         for index in range(state["total_features"]):
-            found.setdefault(model.condition(state, index), set()).add(index)
+            found.setdefault(batch_state.condition(state, index), set()).add(index)
         assert found.get("completed", set()) == oracle.done
         assert found.get("failed", set()) == oracle.failed
         assert found.get("skipped", set()) == oracle.skipped | oracle.blocked()
         assert found.get("active", set()) == ({oracle.open} - {None})
-        assert set(model.pending(state)) == oracle.pending()
-        assert model.next_runnable(state) == next(iter(oracle.runnable()), None)
+        assert set(batch_state.pending(state)) == oracle.pending()
+        assert batch_state.next_runnable(state) == next(iter(oracle.runnable()), None)
         assert {int(name): count for name, count in state["retry_attempts"].items()} == oracle.used
         over = "completed" if oracle.done else "failed"
         assert state["status"] == ("paused" if oracle.paused else "in_progress" if oracle.live() else over)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from batch_implement import model, policies, runs, transitions
+from batch_implement.core import batch_state, policies, run_transitions, transitions
 from batches import owner, then
 
 START = 1769900400  # 2026-01-31T23:00:00Z
@@ -38,10 +38,10 @@ def texts(number: int) -> list[str]:
 def begun(features: list[str], needs: dict[str, list[int]] | None = None, **how: Any) -> dict[str, Any]:
     """A batch whose run has begun."""
     policy = policies.new(verify="make test", max_retries=1, max_failures_in_a_row=50)
-    state = model.new_state("batch-20260131-230000-000042", features, at(0), features_file="features.md",
+    state = batch_state.new_state("batch-20260131-230000-000042", features, at(0), features_file="features.md",
                             policy=policy, needs=needs)  # fmt: skip
     state["revision"] = 1
-    return runs.begin(
+    return run_transitions.begin(
         state, at(0), owner("driver"), branch=f"batch/{state['batch_id']}/merged", base_commit="a1b2c3d4" * 5,
         target="main", worktrees="/srv/project.worktrees/batch", jobs=4,
         options={"merge": False, "model": None, **how}, budgets={"feature_time_s": 7200, "cost_usd": 40},
@@ -50,8 +50,8 @@ def begun(features: list[str], needs: dict[str, list[int]] | None = None, **how:
 
 def dispatched(state: dict[str, Any], minute: float, index: int) -> dict[str, Any]:
     """Feature `index` under way."""
-    attempt = model.attempts_used(state, index) + 1
-    return runs.dispatch(
+    attempt = batch_state.attempts_used(state, index) + 1
+    return run_transitions.dispatch(
         state, at(minute), index, base="a1b2c3d4" * 5, branch=f"batch/b/{index + 1}-feature.{attempt}",
         worktree=f"/srv/project.worktrees/batch/{index + 1}-feature.{attempt}", session_id="s", place="host-1",
     )  # fmt: skip
@@ -66,7 +66,7 @@ def client(state: dict[str, Any], since: float, until: float, index: int, outcom
         "worktree": entry["worktree"], "logs": f"/srv/project/.git/batch-implement/logs/run/{index + 1}",
         "seconds": (until - since) * 60, **COST, **more,
     }  # fmt: skip
-    return runs.client_ended(state, index, record)
+    return run_transitions.client_ended(state, index, record)
 
 
 def merged(state: dict[str, Any], since: float, until: float, index: int, **evidence: Any) -> dict[str, Any]:
@@ -75,9 +75,9 @@ def merged(state: dict[str, Any], since: float, until: float, index: int, **evid
     sha = f"{index + 1:04x}" * 10
     verify = {"command": "make test", "exit_code": 0, "seconds": 41.5, "log": "logs/verify"}
     proof = {"commit": sha, "commits": [sha], "branch": state["run"]["branch"], "verify": verify, **evidence}
-    state = runs.queue(state, index, proof, [])
+    state = run_transitions.queue(state, index, proof, [])
     merge = {"commit": sha, "from": "f" * 40, "rebased": index % 3 == 0, "verify_seconds": 41.5}
-    return runs.merged(state, at(until + 2), index, proof, merge)
+    return run_transitions.merged(state, at(until + 2), index, proof, merge)
 
 
 def failed(state: dict[str, Any], since: float, until: float, index: int, words: str, **how: Any) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def failed(state: dict[str, Any], since: float, until: float, index: int, words:
         dispatched(state, since, index), since, until, index, "failed", message=words, failure_class="feature"
     )
     stash = f"batch {state['batch_id']}.{index + 1}.1 feature 1 attempt 1"
-    return runs.failed(state, at(until), index, words, "feature", stash=stash, **how)
+    return run_transitions.failed(state, at(until), index, words, "feature", stash=stash, **how)
 
 
 def night(number: int = 20, texts_of: list[str] | None = None, *, ended: bool = True) -> dict[str, Any]:
@@ -100,9 +100,9 @@ def night(number: int = 20, texts_of: list[str] | None = None, *, ended: bool = 
     state = client(
         dispatched(state, 30, 3), 30, 48, 3, "interrupted", message="5-hour limit reached", failure_class="limit"
     )
-    state = runs.interrupted(state, 3)
-    state = runs.wait(state, at(48), at(120), "the usage limit is reached; it ends at 01:00", "limit")
-    state = runs.wait_over(state, at(120), 72 * 60)
+    state = run_transitions.interrupted(state, 3)
+    state = run_transitions.wait(state, at(48), at(120), "the usage limit is reached; it ends at 01:00", "limit")
+    state = run_transitions.wait_over(state, at(120), 72 * 60)
     state = merged(state, 120, 150, 3)
     state = failed(state, 121, 160, 4, "There is still no due date in the file format.", permanent=True)
     state = merged(state, 150, 171, 1)
@@ -111,13 +111,13 @@ def night(number: int = 20, texts_of: list[str] | None = None, *, ended: bool = 
     for index in range(8, number):
         since = 160 + 7 * (index - 8)
         state = merged(state, since, since + 9 + index % 5 * 4, index)
-    return runs.end(state, at(170 + 7 * (number - 8) + 30), "nothing more can be done") if ended else state
+    return run_transitions.end(state, at(170 + 7 * (number - 8) + 30), "nothing more can be done") if ended else state
 
 
 def by_hand() -> dict[str, Any]:
     """A batch done inside one client, paused: one done, one done at the second attempt, one failed, one open."""
     policy = policies.new(verify="make test", max_retries=1)
-    state = model.new_state("batch-1", texts(6), at(0), features_file="-", policy=policy, needs={"5": [2]})
+    state = batch_state.new_state("batch-1", texts(6), at(0), features_file="-", policy=policy, needs={"5": [2]})
     state["revision"] = 1
     minute = iter(range(5, 400, 11))
 
@@ -162,4 +162,4 @@ def huge(number: int) -> dict[str, Any]:
         else:
             state["failed_features"].append({"feature_index": index, "error_message": "it broke " * 50,
                                              "timestamp": at(until), "failure_class": "feature"})  # fmt: skip
-    return model.consistent(state)
+    return batch_state.consistent(state)

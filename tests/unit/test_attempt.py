@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement import codec, gitrepo, model, policies
+from batch_implement import codec, gitrepo
 from batch_implement.base import processes, project_paths, timestamps
 from batch_implement.base.project_paths import Project
+from batch_implement.core import batch_state, policies
 from batch_implement.runner import client, logs, worker, worktrees
 from batch_implement.runner import job as jobs
 from batch_implement.runner.job import Job, Outcome
@@ -143,7 +144,7 @@ def test_the_batch_of_one_has_the_feature_its_policy_and_no_state_of_another(job
 
 def test_a_state_that_somebody_has_committed_is_not_taken_for_the_batch_of_one(job_for, repository):
     """It was adopted: the client got the first feature of that batch."""
-    state = model.new_state("theirs", ["quite another"], NOW, policy=policies.new())
+    state = batch_state.new_state("theirs", ["quite another"], NOW, policy=policies.new())
     (repository / ".claude").mkdir()
     (repository / ".claude" / "batch_state.json").write_bytes(codec.serialise({**state, "revision": 1}))
     git(repository, "add", "-f", ".claude")

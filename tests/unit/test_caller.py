@@ -9,7 +9,7 @@ from batch_implement import caller as callers
 from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
 from batch_implement.caller import Caller
-from batch_implement.errors import Refused
+from batch_implement.core.errors import Refused
 from batches import NOW, completed, new_batch, owner
 
 MODEL = {"CLAUDECODE": "1", "CLAUDE_CODE_SESSION_ID": "s-1", "CLAUDE_PID": str(os.getppid())}

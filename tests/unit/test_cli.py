@@ -12,7 +12,7 @@ import pytest
 from batch_implement import __version__, arguments, cli, codec, evidence, workerverbs
 from batch_implement import caller as callers
 from batch_implement.base.project_paths import Project
-from batch_implement.errors import Misuse
+from batch_implement.core.errors import Misuse
 from batch_implement.store import Store
 from batches import BATCHCTL, ROOT, commit, git, owner, run_program, state_on_disk
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from batch_implement import codec
-from batch_implement.errors import StateUnusable
+from batch_implement.core.errors import StateUnusable
 from batches import completed, failed, given_up, new_batch, started
 
 BUSY = failed(started(given_up(completed(new_batch(5, needs={4: [1]})))), 'a\n"b" \\ \u2028 é 😀')

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from batch_implement import transitions
-from batch_implement.errors import Refused
+from batch_implement.core import transitions
+from batch_implement.core.errors import Refused
 from batch_implement.planning import comments
 from batches import completed, failed, given_up, new_batch, of_issues, started, then
 

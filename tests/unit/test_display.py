@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from batch_implement import runs
+from batch_implement.core import run_transitions
 from batch_implement.runner import display, frame, view
 from batches import then
 from driven import NOW, dispatched, driven, given_up, merged, queued
@@ -42,7 +42,7 @@ def busy(features: int = 20, under_way: int = 3) -> view.View:
     for index in range(2, 2 + under_way):
         state = dispatched(state, index)
     state = queued(state, 2)
-    return view.of_state(then(state, runs.wait, NOW, UNTIL, "usage limit reached " * 9, "usage_limit"), NOW)
+    return view.of_state(then(state, run_transitions.wait, NOW, UNTIL, "usage limit reached " * 9, "usage_limit"), NOW)
 
 
 def drawn(seen: view.View, width: int, height: int) -> list[str]:

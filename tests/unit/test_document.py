@@ -8,7 +8,7 @@ import time
 
 import pytest
 import yaml
-from batch_implement.errors import Misuse
+from batch_implement.core.errors import Misuse
 from batch_implement.lists import document
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement import gitrepo, model
+from batch_implement import gitrepo
 from batch_implement.base import processes, timestamps
 from batch_implement.base.project_paths import Project
-from batch_implement.errors import Refused
+from batch_implement.core import batch_state
+from batch_implement.core.errors import Refused
 from batch_implement.runner import job as jobs
 from batch_implement.runner import merging, takeover, worker, worktrees
 from batch_implement.store import Store
@@ -441,7 +442,9 @@ def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one
 def test_a_branch_that_has_parted_from_the_persons_is_refused_with_the_way_to_join_them(night, repository):
     its = night(ONE_FILE, 2)
     its.drive()
-    Store(its.project).update(lambda state: model.consistent({**state, "completed_features": [0], "evidence": {}}))
+    Store(its.project).update(
+        lambda state: batch_state.consistent({**state, "completed_features": [0], "evidence": {}})
+    )
     (repository / "own.txt").write_text("mine")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "Mine")

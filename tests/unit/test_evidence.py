@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_implement import evidence, gitrepo, transitions
+from batch_implement import evidence, gitrepo
 from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
-from batch_implement.errors import Refused, StateUnusable
+from batch_implement.core import transitions
+from batch_implement.core.errors import Refused, StateUnusable
 from batches import NOW, commit, git, new_batch, started, then
 
 

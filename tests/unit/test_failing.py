@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import failures, workerverbs
+from batch_implement import workerverbs
 from batch_implement.base import timestamps
 from batch_implement.caller import Caller
-from batch_implement.errors import Refused
+from batch_implement.core import failure_classification
+from batch_implement.core.errors import Refused
 from batches import conditions, new_batch
 
 PERSON = Caller("", None, person=True)
@@ -43,7 +44,7 @@ def fail(store):
     ],
 )
 def test_its_class_decides_between_another_try_a_pause_and_the_end(fail, words, kind, then, status):
-    assert failures.classify_report(words) == kind
+    assert failure_classification.classify_report(words) == kind
     state = fail(words)
     assert (conditions(state)[0], state["status"]) == (then, status)
     [attempt] = state["attempts"]["0"]

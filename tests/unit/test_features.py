@@ -8,7 +8,7 @@ import os
 import socket
 
 import pytest
-from batch_implement.errors import Misuse
+from batch_implement.core.errors import Misuse
 from batch_implement.lists.features import Feature, Listing, clean, parse_text, read_file, read_stdin
 
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from batch_implement.errors import Refused
+from batch_implement.core.errors import Refused
 from batch_implement.planning import gh
 from batches import git
 from gh_stand_in import FOLDER, StandIn, behaviour

@@ -12,7 +12,7 @@ import pytest
 from batch_implement import evidence, gitrepo, personverbs, workerverbs
 from batch_implement.base.project_paths import Project
 from batch_implement.caller import Caller
-from batch_implement.errors import Refused, StateUnusable
+from batch_implement.core.errors import Refused, StateUnusable
 from batch_implement.lists.features import Feature, Listing
 from batch_implement.planning.sources import Found
 from batch_implement.runner import ground

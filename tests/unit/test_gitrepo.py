@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from batch_implement import gitrepo
-from batch_implement.errors import StateUnusable
+from batch_implement.core.errors import StateUnusable
 from batches import commit, git
 
 ODD_NAMES = [

@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from batch_implement import glance, sessions, transitions
+from batch_implement import glance
+from batch_implement.core import lease, transitions
 from batches import NOW, ROOT, new_batch, owner
 
 
@@ -41,7 +42,7 @@ def test_what_may_concern_the_batch_is_left_to_the_entry(seen, store, repository
     assert not seen("PreToolUse", "Write", "x")
     assert not seen("PostToolUse", "Skill", "x")
     assert not seen("Stop", "", "x")
-    store.update(lambda state: sessions.record_compaction(state, NOW, "main", 5))
+    store.update(lambda state: lease.record_compaction(state, NOW, "main", 5))
     assert seen("PreToolUse", "Bash", "pytest -q")
     assert not seen("PostToolUse", "Bash", "pytest -q")  # a reminder is owed
 

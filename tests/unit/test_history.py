@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from batch_implement import gitrepo, history
-from batch_implement.errors import Refused
+from batch_implement.core.errors import Refused
 from batches import commit, git
 
 OTHER = ("-c", "user.name=Somebody Else", "-c", "user.email=else@example.invalid")

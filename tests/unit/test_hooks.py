@@ -10,8 +10,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from batch_implement import audit, model, personverbs, reminder, sessions, story, transitions
+from batch_implement import audit, personverbs
 from batch_implement.base.project_paths import Project
+from batch_implement.core import batch_events, batch_state, lease, prompts, transitions
 from batch_implement.hooks import entry, reinjection, trouble
 from batch_implement.store import Store
 from batches import GUARD, NOW, all_completed, commit, git, new_batch, owner, run_program, started, state_on_disk
@@ -52,7 +53,7 @@ def begin(store, repository):
 
     def make(features=3, *steps, **how):
         store.create(new_batch(features, owner=owner("s-1"), **how))
-        state = store.update(lambda state: sessions.at_work(state, "p"))
+        state = store.update(lambda state: lease.at_work(state, "p"))
         for step in steps:
             state = store.update(step)
         return state
@@ -69,7 +70,7 @@ def pause(state):
 
 
 def compacted(context):
-    return lambda state: sessions.record_compaction(state, NOW, context, 5)
+    return lambda state: lease.record_compaction(state, NOW, context, 5)
 
 
 def added(answer):
@@ -128,14 +129,14 @@ def test_trouble_is_in_the_audit_log_each_time_with_its_trace(hook, begin, store
     def broken(*arguments, **options):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(reminder, "next_step", broken)
+    monkeypatch.setattr(prompts, "next_step", broken)
     said = hook("Stop", prompt_id="p")["systemMessage"]
     assert "ZeroDivisionError: a bug. This is a bug of batch-implement" in said and "batchctl doctor" not in said
     assert hook("Stop", prompt_id="p") is None
     entries = [entry for entry in audit.entries(store.project.private) if entry["event"] == "hook trouble"]
     assert [entry["hook"] for entry in entries] == ["Stop", "Stop"]
     assert "test_hooks.py" in entries[0]["trace"]
-    assert story.lines(entries)[0].endswith("the Stop hook could not do its work: ZeroDivisionError: a bug")
+    assert batch_events.lines(entries)[0].endswith("the Stop hook could not do its work: ZeroDivisionError: a bug")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_a_hook_of_one_client_changed_the_batch_that_another_had_taken_meanwhile
 
     def late(self, change):
         monkeypatch.setattr(Store, "update", update)
-        taken.append(store.update(lambda state: sessions.lease(state, owner("s-2"), "p")))
+        taken.append(store.update(lambda state: lease.lease(state, owner("s-2"), "p")))
         return update(self, change)
 
     monkeypatch.setattr(Store, "update", late)
@@ -308,7 +309,7 @@ def test_remembering_needs_a_folder_that_can_be_written(tmp_path, monkeypatch):
 def test_a_coordinator_that_stops_with_features_left_is_sent_on_with_the_next_step(hook, begin, store):
     begin(3)
     answer = hook("Stop", prompt_id="p", last_assistant_message="One is done.")
-    assert answer == {"decision": "block", "reason": reminder.next_step(store.read())}
+    assert answer == {"decision": "block", "reason": prompts.next_step(store.read())}
 
 
 def test_three_stops_without_progress_pause_the_batch_and_tell_the_person(hook, begin, store):
@@ -436,7 +437,7 @@ def test_a_usage_limit_pauses_the_batch_without_counting_an_attempt(hook, begin,
     begin(3, start)
     hook("StopFailure", error="rate_limit", last_assistant_message="You've hit your limit · resets 5pm")
     state = store.read()
-    assert (state["status"], state["retry_attempts"], model.active_index(state)) == ("paused", {}, 0)
+    assert (state["status"], state["retry_attempts"], batch_state.active_index(state)) == ("paused", {}, 0)
     assert "(limit): You've hit your limit · resets 5pm" in state["pause"]["reason"]
 
 
@@ -532,7 +533,7 @@ def test_the_call_that_does_the_next_feature_is_allowed_in_the_session_that_hold
     begin(3)
     answer = hook("PreToolUse", "Skill", tool_input=SKILL, prompt_id="after a notice")
     assert answer["hookSpecificOutput"]["permissionDecision"] == "allow"
-    assert sessions.is_at_work(store.read(), "after a notice")
+    assert lease.is_at_work(store.read(), "after a notice")
 
 
 @pytest.mark.parametrize(
@@ -586,7 +587,7 @@ def returned(result, **more):
 def test_a_worker_that_is_back_is_told_on_with_how_its_feature_ended(hook, begin, store):
     begin(3, start, lambda state: transitions.complete(state, NOW, {"verify": None}))
     text = added(hook("PostToolUse", "Skill", **returned("Feature 1 is in.")))
-    assert text == f"Feature 1 is completed. {reminder.next_step(store.read())}"
+    assert text == f"Feature 1 is completed. {prompts.next_step(store.read())}"
 
 
 def test_a_worker_that_left_without_a_verdict_costs_an_attempt_only_the_second_time(hook, begin, store, repository):
@@ -605,7 +606,7 @@ def test_an_api_error_inside_a_worker_costs_no_attempt(hook, begin, store):
     begin(3, start)
     for _ in range(3):
         hook("PostToolUse", "Skill", **returned("API Error: 529 Overloaded"))
-    assert (store.read()["retry_attempts"], model.active_index(store.read())) == ({}, 0)
+    assert (store.read()["retry_attempts"], batch_state.active_index(store.read())) == ({}, 0)
 
 
 def test_what_needs_a_person_pauses_the_batch(hook, begin, store):
@@ -660,10 +661,10 @@ def test_a_compaction_is_recorded_and_the_reminder_comes_in_the_form_for_its_rea
 ):
     begin(3, start)
     kept = hook("PreCompact", trigger="auto", **window)
-    assert kept == reminder.for_summariser(store.read(), worker=context != "main")
-    assert model.contexts_to_remind(store.read()) == [context]
+    assert kept == prompts.for_summariser(store.read(), worker=context != "main")
+    assert batch_state.contexts_to_remind(store.read()) == [context]
     answer = hook("SessionStart", source="compact", **window)
-    assert added(answer) == reminder.reminder(store.read(), worker=context != "main")
+    assert added(answer) == prompts.reminder(store.read(), worker=context != "main")
 
 
 @pytest.mark.parametrize("told", [{"session": "s-2"}, {"agent_id": "x", "agent_type": "Explore"}])
@@ -677,32 +678,32 @@ def test_a_window_that_is_not_the_batchs_is_not_reminded(hook, begin, store, tol
 @pytest.mark.parametrize(("event", "tool"), [("PostToolUse", "Bash"), ("PostToolUse", ""), ("UserPromptSubmit", "")])
 def test_a_reminder_that_did_not_arrive_comes_once_with_the_next_thing_that_happens(hook, begin, store, event, tool):
     begin(3, start, compacted("main"))
-    assert added(hook(event, tool, prompt="/batchctl status")).startswith(reminder.MARK)
+    assert added(hook(event, tool, prompt="/batchctl status")).startswith(prompts.MARK)
     assert hook(event, tool, prompt="/batchctl status") is None
-    assert model.contexts_to_remind(store.read()) == []
+    assert batch_state.contexts_to_remind(store.read()) == []
 
 
 def test_one_that_arrived_is_not_given_again(hook, begin, store, tmp_path):
     begin(3, start, compacted("a-1"))
     own = tmp_path / "t/subagents/agent-a-1.jsonl"
     own.parent.mkdir(parents=True)
-    arrived = {"attachment": {"type": "hook_additional_context", "content": [reminder.MARK]}}
+    arrived = {"attachment": {"type": "hook_additional_context", "content": [prompts.MARK]}}
     own.write_text(json.dumps(arrived) + "\n")
     assert hook("PostToolUse", "Bash", transcript_path=str(tmp_path / "t.jsonl"), **WORKER) is None
-    assert model.contexts_to_remind(store.read()) == []
+    assert batch_state.contexts_to_remind(store.read()) == []
 
 
 def test_a_transcript_that_is_written_late_is_waited_for(hook, begin, store, tmp_path):
     begin(3, start, compacted("main"))
     path = tmp_path / "t.jsonl"
     path.write_text("{}\n")
-    arrived = {"attachment": {"type": "hook_additional_context", "content": [reminder.MARK]}}
+    arrived = {"attachment": {"type": "hook_additional_context", "content": [prompts.MARK]}}
     call = {"type": "assistant", "message": {"content": [{"type": "tool_use", "id": "toolu_1"}]}}
     late = threading.Timer(0.3, path.write_text, [f"{json.dumps(arrived)}\n{json.dumps(call)}\n"])
     late.start()
     assert hook("PostToolUse", "Bash", transcript_path=str(path), tool_use_id="toolu_1") is None
     late.join()
-    assert model.contexts_to_remind(store.read()) == []
+    assert batch_state.contexts_to_remind(store.read()) == []
 
 
 def test_one_that_is_never_written_that_far_shows_nothing(hook, begin, store, tmp_path, monkeypatch):
@@ -711,18 +712,18 @@ def test_one_that_is_never_written_that_far_shows_nothing(hook, begin, store, tm
     path = tmp_path / "t.jsonl"
     path.write_text("{}\n")
     text = added(hook("PostToolUse", "Bash", transcript_path=str(path), tool_use_id="toolu_1"))
-    assert text.startswith(reminder.MARK)
+    assert text.startswith(prompts.MARK)
 
 
 def test_another_windows_reminder_is_left_for_it(hook, begin, store):
     begin(3, start, compacted("a-1"))
     assert hook("PostToolUse", "Bash") is None
-    assert model.contexts_to_remind(store.read()) == ["a-1"]
+    assert batch_state.contexts_to_remind(store.read()) == ["a-1"]
 
 
 @pytest.mark.parametrize("source", ["startup", "clear", "resume", "fork"])
 def test_a_session_that_finds_an_unfinished_batch_of_nobodys_says_so_in_one_line(hook, begin, store, source):
-    begin(3, sessions.end_lease)
+    begin(3, lease.end_lease)
     text = added(hook("SessionStart", source=source, session="s-2"))
     assert "unfinished batch here: batch-1 (in_progress)" in text
     assert "`/batch-implement --resume`" in text
@@ -736,14 +737,14 @@ def test_while_its_owner_lives_another_session_hears_nothing(hook, begin):
 
 
 def test_the_conversation_that_had_the_batch_takes_it_up_again_when_it_is_resumed(hook, begin, store):
-    begin(3, start, sessions.end_lease)
+    begin(3, start, lease.end_lease)
     text = added(hook("SessionStart", source="resume"))
-    assert text == reminder.reminder(store.read(), worker=False)
+    assert text == prompts.reminder(store.read(), worker=False)
     assert store.read()["owner"]["pid"] == os.getpid()
 
 
 def test_a_paused_batch_is_not_taken_up_by_itself(hook, begin, store):
-    begin(3, pause, sessions.end_lease)
+    begin(3, pause, lease.end_lease)
     assert "(paused)" in added(hook("SessionStart", source="resume"))
     assert store.read()["owner"]["pid"] is None
 
@@ -761,7 +762,7 @@ def test_a_features_file_starts_a_batch_that_this_session_holds(hook, store, rep
     (repository / "f.txt").write_text("one\ntwo\n")
     text = added(typed(hook, "batch-implement", "f.txt --verify 'make test'"))
     state = store.read()
-    assert text == reminder.coordinator_brief(state)
+    assert text == prompts.coordinator_brief(state)
     assert (state["features"], state["policy"]["verify"]) == (["one", "two"], "make test")
     assert (state["owner"]["session_id"], state["owner"]["pid"]) == ("s-1", os.getpid())
     assert hook("Stop", prompt_id="p")["decision"] == "block"
@@ -787,7 +788,7 @@ def test_what_cannot_start_a_batch_costs_no_model_turn(hook, repository, argumen
     "arguments", ["status", "", "next", "--help", "resume --help", "retry -h", "validate", "nonsense"]
 )
 def test_what_only_informs_costs_no_model_turn_and_changes_nothing(hook, begin, store, arguments):
-    state = begin(3, sessions.end_lease)
+    state = begin(3, lease.end_lease)
     answer = typed(hook, "batchctl", arguments)
     assert answer["decision"] == "block"
     assert answer["reason"].strip()
@@ -795,10 +796,10 @@ def test_what_only_informs_costs_no_model_turn_and_changes_nothing(hook, begin, 
 
 
 def test_what_sets_work_going_takes_the_batch_over(hook, begin, store):
-    begin(3, lambda state: transitions.skip(state, NOW, 1, "no"), sessions.end_lease)
+    begin(3, lambda state: transitions.skip(state, NOW, 1, "no"), lease.end_lease)
     text = added(typed(hook, "batchctl", "retry 2"))
     assert "Pending again: feature 2." in text
-    assert reminder.coordinator_brief(store.read()) in text
+    assert prompts.coordinator_brief(store.read()) in text
     assert store.read()["owner"]["session_id"] == "s-1"
 
 

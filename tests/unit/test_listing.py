@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from batch_implement.errors import Misuse
+from batch_implement.core.errors import Misuse
 from batch_implement.lists import listing
 from batch_implement.lists.listing import Feature, clean_block, noted
 

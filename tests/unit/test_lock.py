@@ -11,7 +11,7 @@ import time
 
 import pytest
 from batch_implement import lock
-from batch_implement.errors import LockTimeout, StateUnusable
+from batch_implement.core.errors import LockTimeout, StateUnusable
 
 HOLDER = """
 import os, sys

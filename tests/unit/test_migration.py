@@ -11,8 +11,9 @@ import json
 from pathlib import Path
 
 import pytest
-from batch_implement import codec, model
-from batch_implement.errors import StateUnusable
+from batch_implement import codec
+from batch_implement.core import batch_state
+from batch_implement.core.errors import StateUnusable
 from batches import new_batch
 
 CORPUS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in Path(__file__).parent.glob("states_v0/*")}
@@ -78,7 +79,7 @@ def test_a_state_of_this_version_comes_back_as_it_is():
 
 @pytest.mark.parametrize("version", [2, -1, "1", 1.0, None, []])
 def test_another_version_is_named(version):
-    with pytest.raises(StateUnusable, match=f"reads up to {model.SCHEMA_VERSION}"):
+    with pytest.raises(StateUnusable, match=f"reads up to {batch_state.SCHEMA_VERSION}"):
         codec.migrated({**new_batch(1), "schema_version": version})
 
 

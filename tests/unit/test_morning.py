@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from batch_implement import codec, model, runs, transitions
+from batch_implement import codec
+from batch_implement.core import batch_state, run_transitions, transitions
 from batch_implement.reporting import morning, shown, timeline
 from batches import commit, completed, git, new_batch, then
 from morning_samples import at, begun, by_hand, client, dispatched, merged, night
@@ -35,7 +36,7 @@ def test_the_report_leaves_the_state_as_it_is_and_is_json():
 
 def test_it_says_how_the_batch_ended():
     assert (DATA["headline"], DATA["verdict"]) == ("17 of 20 features are done", "over, 3 not done")
-    counts = model.counts(NIGHT)
+    counts = batch_state.counts(NIGHT)
     assert DATA["counts"] == {name: counts[name] for name in DATA["counts"]}
     assert DATA["ended_at"] == max(entry["ended_at"] for entry in NIGHT["timings"].values() if "ended_at" in entry)
     assert DATA["took_s"] == timeline.between(NIGHT["created_at"], DATA["ended_at"])
@@ -78,7 +79,7 @@ def test_a_failed_feature_says_why_what_it_blocks_where_its_work_is_and_how_to_r
 
 def test_of_a_feature_whose_attempts_nobody_counted_only_its_failure_is_told():
     failed = [{"feature_index": 0, "error_message": "tests fail"}]
-    state = model.consistent({**new_batch(2), "failed_features": failed})
+    state = batch_state.consistent({**new_batch(2), "failed_features": failed})
     (need,) = needs(morning.report_data(state, NOW), "failed")
     assert need["what"] == "Feature 1 failed"
 
@@ -113,7 +114,7 @@ def test_the_commands_to_go_on_are_exact(repository):
 
 
 def test_a_run_that_merged_into_the_branch_of_the_person_shows_what_is_not_there_yet():
-    state = runs.end(merged(begun(["one"], merge=True), 0, 5, 0), at(6), "done")
+    state = run_transitions.end(merged(begun(["one"], merge=True), 0, 5, 0), at(6), "done")
     assert commands(morning.report_data(state, NOW))[0] == f"git log --oneline main..{state['run']['branch']}"
 
 
@@ -172,7 +173,7 @@ def test_what_went_well_and_deserves_a_look_is_listed():
 def test_a_wait_has_its_length_and_one_that_goes_on_has_no_end():
     (wait,) = DATA["waits"]
     assert (wait["seconds"], wait["failure_class"]) == (72 * 60, "limit")
-    waiting = runs.wait(night(ended=False), at(600), at(700), "overloaded", "overload")
+    waiting = run_transitions.wait(night(ended=False), at(600), at(700), "overloaded", "overload")
     last = morning.report_data(waiting, NOW)["waits"][-1]
     assert (last["until"], last["seconds"]) == (None, None)
 
@@ -291,7 +292,7 @@ def test_a_batch_in_which_nothing_began_has_no_time_line():
 
 def test_times_that_are_none_are_left_out():
     state = client(dispatched(begun(["one"]), 0, 0), 0, 5, 0, "completed", started_at="<b>")
-    state = runs.interrupted(state, 0)
+    state = run_transitions.interrupted(state, 0)
     assert timeline.of(state, NOW) is None
     assert timeline.seconds("2026-01-31") == timeline.seconds("2026-01-31T00:00:00Z") == 1769817600
     assert timeline.seconds("x" * 100) is timeline.seconds(None) is timeline.seconds(5) is None

@@ -8,8 +8,8 @@ import sys
 import time
 
 import pytest
-from batch_implement import runs, transitions
 from batch_implement.base import processes
+from batch_implement.core import run_transitions, transitions
 from batch_implement.runner import notice
 from batches import NOW, completed, failed, new_batch, owner, then
 
@@ -20,10 +20,18 @@ PRINT = f"{sys.executable} -c 'import json, os, sys; json.dump(dict(os.environ),
 def state():
     """A run over four features: one completed, one given up, what needs it skipped, one left."""
     made = then(
-        new_batch(["add a page", "add `a` $(touch pwned)", "c", "d"], needs={2: [1]}), runs.begin, NOW, owner(),
-        branch="batch/batch-1/merged", base_commit="c0ffee", target="main", worktrees="/w", jobs=1, options={},
+        new_batch(["add a page", "add `a` $(touch pwned)", "c", "d"], needs={2: [1]}),
+        run_transitions.begin,
+        NOW,
+        owner(),
+        branch="batch/batch-1/merged",
+        base_commit="c0ffee",
+        target="main",
+        worktrees="/w",
+        jobs=1,
+        options={},
         budgets={},
-    )  # fmt: skip
+    )
     made = completed(made)
     return failed(made, "it \x1b[31mbroke\x00 \u202e'; touch pwned; '\n" + "x" * 5000, permanent=True)
 
@@ -66,7 +74,7 @@ def test_each_event_has_its_own_words(state):
     assert "has given a feature up" in notice.summary("failure", two)
     assert "old" not in notice.summary("failure", two)
     assert "was broken off" in notice.summary("failure", new_batch(2))
-    ended = runs.end(state, NOW, "nothing is left to do")
+    ended = run_transitions.end(state, NOW, "nothing is left to do")
     assert "Why: nothing is left to do" in notice.summary("end", ended)
 
 

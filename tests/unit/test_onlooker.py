@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from batch_implement import onlooker
 from batch_implement.base.project_paths import Project
-from batch_implement.errors import StateUnusable
+from batch_implement.core.errors import StateUnusable
 from batches import files_in, started
 
 

@@ -6,8 +6,8 @@ import json
 import time
 
 import pytest
-from batch_implement import model, transitions
-from batch_implement.errors import Misuse
+from batch_implement.core import batch_state, transitions
+from batch_implement.core.errors import Misuse
 from batch_implement.planning import suggestions
 from batch_implement.planning.ordering import Hint, Item, analysis, hints, order, resolve, with_hints
 from batches import NOW, new_batch, then
@@ -213,9 +213,9 @@ def test_a_batch_runs_in_this_order_whether_it_is_stored_or_not():
     expected = order(6, needs)
     for stored in ([], expected):
         state, ran = new_batch(6, needs=needs, order=stored), []
-        while model.is_live(state):
+        while batch_state.is_live(state):
             state = then(state, transitions.start, NOW, None)
-            ran.append(model.active_index(state))
+            ran.append(batch_state.active_index(state))
             state = then(state, transitions.complete, NOW, {"verify": None})
         assert ran == expected
 

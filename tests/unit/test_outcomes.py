@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from batch_implement import outcomes, workerverbs
 from batch_implement.caller import Caller
-from batch_implement.errors import Refused
+from batch_implement.core.errors import Refused
 from batches import commit, completed, git, given_up, new_batch
 from gh_stand_in import StandIn
 
@@ -67,7 +67,7 @@ def test_an_outcome_is_written_once_and_a_new_one_once_more(store, github, batch
         assert outcomes.publish(store.project, [0]) == []
     assert len(github.comments(7)) == 1
     assert updates(store) == {"0": {"comment": (True, "failed")}}
-    from batch_implement import transitions
+    from batch_implement.core import transitions
 
     store.update(lambda state: transitions.retry(state, [0]))
     assert outcomes.due(store.read(), 0) == {"comment": False, "close": False}

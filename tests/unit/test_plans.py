@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import policies, transitions
-from batch_implement.errors import Misuse, Refused
+from batch_implement.core import policies, transitions
+from batch_implement.core.errors import Misuse, Refused
 from batch_implement.lists.features import Feature, Listing
 from batch_implement.planning import plans
 from batches import NOW, checked, completed, conditions, given_up, new_batch, skipped_reasons, then

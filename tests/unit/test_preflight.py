@@ -9,9 +9,10 @@ import re
 import shutil
 
 import pytest
-from batch_implement import claims, cli, gitrepo, runs
+from batch_implement import cli, gitrepo
 from batch_implement.base.project_paths import Project
 from batch_implement.checks import doctor
+from batch_implement.core import path_conflicts, run_transitions
 from batch_implement.runner import ground, options, preflight, trial
 from batch_implement.runner.options import Options
 from batch_implement.store import Store
@@ -67,7 +68,7 @@ def verdicts(look):
 def begun(state, **more):
     """The batch under a run."""
     wish = {"branch": BRANCH, "base_commit": "c0ffee", "target": "main", "worktrees": "/w/batch-1", "jobs": 1}
-    return then(state, runs.begin, NOW, owner(), **{**wish, "options": {}, "budgets": {}, **more})
+    return then(state, run_transitions.begin, NOW, owner(), **{**wish, "options": {}, "budgets": {}, **more})
 
 
 # -- all of it ---------------------------------------------------------------------------------------------------------
@@ -326,7 +327,7 @@ def test_a_batch_that_somebody_is_at_is_bad_and_one_whose_run_is_dead_is_not():
     assert (verdict, "being worked on by" in text) == (doctor.BAD, True)
     dead = begun(new_batch(2))
     spot = {"base": "b", "branch": "x", "worktree": "/w", "session_id": "s", "place": "here"}
-    dead = runs.dispatch(dead, NOW, 1, **spot)
+    dead = run_transitions.dispatch(dead, NOW, 1, **spot)
     dead["owner"] = {**dead["owner"], "pid": None}
     assert features(dead) == [(doctor.GOOD, "2 to do; what each needs is known and in order")]
 
@@ -567,7 +568,9 @@ def test_a_dry_run_of_a_batch_under_way_shows_what_is_left():
 
 def test_a_dry_run_looks_at_each_feature_a_few_times_however_many_there_are(monkeypatch):
     seen = []
-    monkeypatch.setattr(runs, "touches", lambda state, index: seen.append(index) or state["details"][str(index)])
+    monkeypatch.setattr(
+        run_transitions, "touches", lambda state, index: seen.append(index) or state["details"][str(index)]
+    )
     for shared in (1, 50, 400):  # that many features on each path
         state = new_batch(400)
         state["details"] = {str(index): [f"src/m{index // shared}"] for index in range(400)}
@@ -598,7 +601,12 @@ def test_rounds_are_those_that_one_gets_by_looking_at_every_feature_in_every_rou
         while left:
             now = []
             for index in left:
-                apart = all(not claims.overlap(runs.touches(state, index), runs.touches(state, other)) for other in now)
+                apart = all(
+                    not path_conflicts.overlap(
+                        run_transitions.touches(state, index), run_transitions.touches(state, other)
+                    )
+                    for other in now
+                )
                 if len(now) < jobs and apart and not set(needs[index]) & set(left):
                     now.append(index)
             rounds.append(now)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from batch_implement import runs
 from batch_implement.base.project_paths import Project
+from batch_implement.core import run_transitions
 from batch_implement.planning import gh
 from batch_implement.runner import pullrequests
 from batches import NOW, commit, git, new_batch, owner, then
@@ -44,7 +44,7 @@ class Run:
         self.base = git(repository, "rev-parse", "HEAD")
         git(repository, "branch", BATCH)
         self.state = then(
-            new_batch(features, needs=needs), runs.begin, NOW, owner(), branch=BATCH, base_commit=self.base,
+            new_batch(features, needs=needs), run_transitions.begin, NOW, owner(), branch=BATCH, base_commit=self.base,
             target="main", worktrees=f"{repository}.worktrees/batch-1", jobs=2, options={}, budgets={},
         )  # fmt: skip
 
@@ -58,11 +58,11 @@ class Run:
         proof = {"commit": head, "commits": made, "verify": None, "branch": BATCH}
         proof = {**proof, "no_change": no_change} if no_change else proof
         spot = {"base": head, "branch": branch, "worktree": "/w", "session_id": "s", "place": "here"}
-        state = runs.dispatch(self.state, NOW, index, **spot)
+        state = run_transitions.dispatch(self.state, NOW, index, **spot)
         ended = {"attempt": 1, "started_at": NOW, "ended_at": NOW, "outcome": "completed", "branch": branch}
-        state = runs.client_ended(state, index, ended)
-        state = runs.queue(state, index, proof, [])
-        self.state = runs.merged(state, NOW, index, proof, {"commit": head, "from": head, "rebased": False})
+        state = run_transitions.client_ended(state, index, ended)
+        state = run_transitions.queue(state, index, proof, [])
+        self.state = run_transitions.merged(state, NOW, index, proof, {"commit": head, "from": head, "rebased": False})
 
     def open(self, index):
         """Open a feature's pull request and keep its record."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from batch_implement.errors import Misuse
+from batch_implement.core.errors import Misuse
 from batch_implement.lists import pyyaml
 from batches import GUARD, run_program
 

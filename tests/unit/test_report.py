@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import model, report, runs, transitions
+from batch_implement import report
+from batch_implement.core import batch_state, run_transitions, transitions
 from batch_implement.store import unfinished
 from batches import NOW, all_completed, completed, failed, given_up, new_batch, started, then
 
@@ -13,7 +14,7 @@ BUSY = started(given_up(completed(new_batch(5, needs={4: [1]}))))
 def test_the_status_has_what_scripts_look_for():
     shown = report.status(BUSY)
     assert (shown["batch_id"], shown["status"], shown["revision"], shown["next"]) == ("batch-1", "in_progress", 1, 2)
-    assert shown["counts"] == model.counts(BUSY)
+    assert shown["counts"] == batch_state.counts(BUSY)
     assert set(shown["counts"]) == {"total", "completed", "failed", "skipped", "pending", "active"}
     assert shown["features"] == [
         {"index": 0, "text": "feature 1", "status": "completed", "attempts": 1, "commit": "c0ffee"},
@@ -123,7 +124,7 @@ def driven():
     """A batch of two that `batchctl run` drives."""
     owner = {"session_id": "run-1", "pid": 4711, "pid_started": "x:1", "host": "here", "since": NOW, "driven": True}
     wish = {"branch": "batch/batch-1/merged", "base_commit": "b" * 40, "target": "main", "worktrees": "/w", "jobs": 1}
-    return then(new_batch(2), runs.begin, NOW, owner, **wish, options={}, budgets={})
+    return then(new_batch(2), run_transitions.begin, NOW, owner, **wish, options={}, budgets={})
 
 
 def test_a_batch_that_was_driven_goes_on_with_the_driver_until_a_client_has_taken_it_over(driven):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import arguments, runs
-from batch_implement.errors import Misuse
+from batch_implement import arguments
+from batch_implement.core import run_transitions
+from batch_implement.core.errors import Misuse
 from batch_implement.runner import options
 from batch_implement.runner.options import Options
 from batches import NOW, checked, new_batch, owner
@@ -21,7 +22,7 @@ def after_a_run(*words):
     """The state of a batch that was run with these options."""
     wish = options.settled(typed(*words), "/project")
     return checked(
-        runs.begin(
+        run_transitions.begin(
             new_batch(2), NOW, owner(), branch="batch/batch-1/merged", base_commit="c0ffee", target="main",
             worktrees=f"{wish.worktrees}/batch-1", jobs=wish.jobs, options=options.as_kept(wish),
             budgets=options.budgets(wish),

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from batch_implement import schema as schema_module
-from batch_implement.errors import StateUnusable
+from batch_implement.core.errors import StateUnusable
 from batch_implement.schema import compile_schema, load_published
 
 

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from batch_implement import runs, statusline, transitions
+from batch_implement import statusline
+from batch_implement.core import run_transitions, transitions
 from batch_implement.store import Store
 from batches import BATCHCTL, NOW, all_completed, completed, given_up, new_batch, run_program, started, then
 from driven import dispatched, driven, merged, queued
@@ -56,7 +57,7 @@ def test_a_run_names_what_is_under_way_and_what_it_waits_for():
     for index in range(4, 12):
         state = dispatched(state, index)
     assert line(state) == "batch 1/20 done · features 4, 5, 6, 7, 8, 9 and 3 more"
-    state = then(merged(driven(20), 0), runs.wait, NOW, UNTIL, "usage limit", "usage_limit")
+    state = then(merged(driven(20), 0), run_transitions.wait, NOW, UNTIL, "usage limit", "usage_limit")
     assert line(state) == "batch 1/20 done · waits until 06:00 UTC: usage limit"
 
 

@@ -10,10 +10,11 @@ import shutil
 import threading
 
 import pytest
-from batch_implement import audit, codec, lock, model, seal, sessions, transitions
+from batch_implement import audit, codec, lock, seal
 from batch_implement.base import atomic_files
 from batch_implement.base.project_paths import Project
-from batch_implement.errors import LockTimeout, NotConfirmed, Refused, StateUnusable
+from batch_implement.core import batch_state, lease, transitions
+from batch_implement.core.errors import LockTimeout, NotConfirmed, Refused, StateUnusable
 from batch_implement.store import Store
 from batches import NOW, all_completed, files_in, git, new_batch, owner, started, state_on_disk
 
@@ -46,7 +47,7 @@ def overwrite(path, data):
 
 def plus_one(state):
     """A change that can be counted."""
-    return sessions.note_window(state, state["context_token_estimate"] + 1)
+    return lease.note_window(state, state["context_token_estimate"] + 1)
 
 
 def edited(path, **changes):
@@ -206,7 +207,7 @@ def test_the_seal_knows_the_version_in_force_and_the_one_before(store, batch, pl
 
 def test_the_seal_says_who_holds_the_batch_and_what_is_open(store):
     store.create(new_batch(2, owner=owner("s-1"), unattended=True))
-    store.update(lambda state: sessions.record_compaction(transitions.start(state, NOW, None), NOW, "agent-1", 5))
+    store.update(lambda state: lease.record_compaction(transitions.start(state, NOW, None), NOW, "agent-1", 5))
     sealed = seal.read(store.project.private)
     assert (sealed.session, sealed.owner_pid, sealed.open, sealed.unattended) == ("s-1", os.getpid(), True, True)
     assert sealed.remind == ("agent-1",)
@@ -216,7 +217,7 @@ def test_a_batch_that_is_over_is_sealed_so_when_its_client_has_gone(store):
     store.create(new_batch(1, owner=owner()))
     store.update(all_completed)
     assert seal.read(store.project.private).live  # its client has not heard of it
-    store.update(sessions.end_lease)
+    store.update(lease.end_lease)
     assert not seal.read(store.project.private).live
 
 
@@ -808,7 +809,7 @@ def test_an_audit_log_that_cannot_be_written_fails_no_update_and_is_noted_once(s
 def test_a_batch_that_is_damaged_while_nobody_looks_is_mended_by_the_next_update(store, batch, by_model, place):
     overwrite(place(), b"")
     state = by_model.update(lambda current: transitions.start(current, NOW, None))
-    assert (state["revision"], model.active_index(state)) == (2, 0)
+    assert (state["revision"], batch_state.active_index(state)) == (2, 0)
     assert "was put back" in by_model.notes[0]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from batch_implement.errors import Misuse
+from batch_implement.core.errors import Misuse
 from batch_implement.lists import features, structured
 from batch_implement.lists.features import Feature, Listing
 from batch_implement.schema import compile_schema, load_published

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from batch_implement import codec
 from batch_implement.checks import validation
-from batch_implement.errors import Misuse
+from batch_implement.core.errors import Misuse
 from batch_implement.lists import pyyaml
 from batch_implement.schema import load_published
 from batches import new_batch

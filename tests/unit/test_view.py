@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 
 import pytest
-from batch_implement import runs, transitions
 from batch_implement.base.project_paths import Project
+from batch_implement.core import run_transitions, transitions
 from batch_implement.runner import view, wording
 from batch_implement.store import Store
 from batches import all_completed, completed, git, new_batch, started, then
@@ -136,7 +136,14 @@ def test_what_is_spent_has_what_is_under_way_and_nothing_twice(worktree):
 
 
 def test_limits_are_those_that_were_set_with_what_is_used():
-    state = then(driven(budgets={"time_s": 7200, "wait_s": 600}), runs.wait, BEGAN, UNTIL, "usage limit", "usage_limit")
+    state = then(
+        driven(budgets={"time_s": 7200, "wait_s": 600}),
+        run_transitions.wait,
+        BEGAN,
+        UNTIL,
+        "usage limit",
+        "usage_limit",
+    )
     seen = view.of_state(state, "2026-02-01T00:05:00Z")
     assert seen.limits == [view.Limit("time", 300, 7200), view.Limit("waiting", 300, 600)]
     assert seen.waiting == view.Waiting("usage limit", UNTIL)
@@ -165,7 +172,7 @@ def test_the_features_that_were_closed_last_are_there_the_last_one_first():
 
 
 def test_texts_are_on_one_line_without_control_characters():
-    state = then(dispatched(driven([HOSTILE, "b"]), 0), runs.wait, NOW, UNTIL, HOSTILE, "network")
+    state = then(dispatched(driven([HOSTILE, "b"]), 0), run_transitions.wait, NOW, UNTIL, HOSTILE, "network")
     seen = view.of_state(then(state, transitions.pause, NOW, HOSTILE), NOW)
     shown = "a [2Jb c d e"
     assert (seen.rows[0].text, seen.waiting.reason, seen.pause.reason) == (shown, shown, shown)
@@ -189,7 +196,7 @@ def test_later_the_times_have_gone_on_and_nothing_else_has():
 
 
 def test_a_run_that_has_ended_grows_no_older():
-    state = then(merged(driven(1), 0), runs.end, NOW, "nothing is left to do")
+    state = then(merged(driven(1), 0), run_transitions.end, NOW, "nothing is left to do")
     seen = view.of_state(state, UNTIL)
     assert (seen.seconds, seen.ended) == (3600, "nothing is left to do")
 
@@ -207,7 +214,7 @@ def test_durations_are_in_a_column_as_on_a_stopwatch(seconds, column):
 
 def test_one_line_says_it_all():
     state = dispatched(given_up(merged(driven(6, needs={5: [4]}, budgets={"cost_usd": 5.0}), 0), 1), 2)
-    state = then(state, runs.wait, NOW, UNTIL, "usage limit reached", "usage_limit")
+    state = then(state, run_transitions.wait, NOW, UNTIL, "usage limit reached", "usage_limit")
     assert wording.heartbeat(view.of_state(state, NOW)) == (
         "1 of 6 done, 1 failed, 1 under way; feature 3 (working, 1 h); held: feature 6 after 5; "
         "Waits until 06:00 UTC (in 5 h): usage limit reached; Used: $1.00 of $5.00, 20 turns"
@@ -215,14 +222,14 @@ def test_one_line_says_it_all():
 
 
 def test_a_wait_names_the_day_when_it_is_not_today_and_says_when_it_is_past():
-    state = then(driven(), runs.wait, BEGAN, "2026-02-02T01:00:00Z", "limit", "usage_limit")
+    state = then(driven(), run_transitions.wait, BEGAN, "2026-02-02T01:00:00Z", "limit", "usage_limit")
     assert wording.standing(view.of_state(state, NOW))[0][1] == "Waits until 2026-02-02 01:00 UTC (in 24 h): limit"
     assert "(now)" in wording.standing(view.of_state(state, "2026-02-02T01:00:01Z"))[0][1]
 
 
 def test_a_second_attempt_is_said():
     state = client_ended(dispatched(driven(1), 0), 0, outcome="failed")
-    state = dispatched(then(state, runs.failed, BEGAN, 0, "it broke", "feature"), 0)
+    state = dispatched(then(state, run_transitions.failed, BEGAN, 0, "it broke", "feature"), 0)
     assert wording.under_way(view.of_state(state, NOW).rows[0]) == "feature 1 (attempt 2, working, 1 h)"
 
 

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 
 import pyte
 import pytest
-from batch_implement import cli, onlooker, transitions
-from batch_implement.errors import StateUnusable
+from batch_implement import cli, onlooker
+from batch_implement.core import transitions
+from batch_implement.core.errors import StateUnusable
 from batch_implement.runner import display, watch
 from batch_implement.store import Store
 from batches import ROOT, all_completed

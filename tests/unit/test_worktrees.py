@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from batch_implement import gitrepo
 from batch_implement.base import processes
-from batch_implement.errors import Refused, StateUnusable
+from batch_implement.core.errors import Refused, StateUnusable
 from batch_implement.runner import worktrees
 from batches import commit, git
 

@@ -15,7 +15,7 @@ import os
 import stat
 import sys
 
-from ..errors import StateUnusable
+from ..core.errors import StateUnusable
 from ..seal import Identity
 
 TYPE_CHECKING = False

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator, List, Mapping, Optional
 
-    from ..model import State
+    from ..core.batch_state import State
 
 CLIENT_NAMES = ("claude", "claude.exe")
 MARK = "BATCHCTL_WORKTREE"  # in the environment of everything that an unattended run starts, its work tree

@@ -16,7 +16,7 @@ import errno
 import os
 import stat
 
-from ..errors import StateUnusable
+from ..core.errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

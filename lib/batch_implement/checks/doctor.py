@@ -11,9 +11,10 @@ import shutil
 import subprocess
 import sys
 
-from .. import gitrepo, model, reminder
+from .. import gitrepo
 from ..base import processes
-from ..errors import BatchError, Refused
+from ..core import batch_state, prompts
+from ..core.errors import BatchError, Refused
 from ..lists import pyyaml
 from ..store import Store
 from . import permissions
@@ -113,7 +114,7 @@ def _tree(project: Project) -> Iterator[Tuple[str, str]]:
     if tracked:
         yield (
             LOOK,
-            f"{reminder.counted(len(tracked), 'tracked file')} modified or staged: a new batch would be refused until "
+            f"{prompts.counted(len(tracked), 'tracked file')} modified or staged: a new batch would be refused until "
             "that is committed or stashed.",
         )
 
@@ -197,7 +198,7 @@ def _state(project: Project) -> Iterator[Tuple[str, str]]:
         return
     status = state["status"].replace("_", " ")
     yield GOOD, f"batch {state['batch_id']}, revision {state['revision']}, {status}, in {project.state}"
-    if model.is_live(state) and not state["policy"]["verify"] and state["policy"]["evidence"]:
+    if batch_state.is_live(state) and not state["policy"]["verify"] and state["policy"]["evidence"]:
         yield (
             LOOK,
             "The batch has no verify command: a commit is all that `done` asks for. `--verify CMD` at the start asks "

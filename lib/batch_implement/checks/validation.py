@@ -18,7 +18,7 @@ import stat
 from .. import codec, predicates, schema
 from ..base import strict_json
 from ..base.project_paths import STATE_NAME
-from ..errors import BatchError, Misuse
+from ..core.errors import BatchError, Misuse
 from ..lists.document import JSON_CAUSES
 from ..lists.listing import clean
 from . import positions, verdicts

@@ -14,8 +14,8 @@ import html
 import re
 
 from .. import codec
+from ..core.prompts import counted
 from ..lists.listing import clean
-from ..reminder import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

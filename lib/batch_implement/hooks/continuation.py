@@ -7,15 +7,16 @@ a person said something of their own, a batch that is paused, a session that doe
 
 from __future__ import annotations
 
-from .. import audit, failures, model, reminder, sessions, transcript, transitions
+from .. import audit, transcript
 from ..base import timestamps
+from ..core import batch_state, failure_classification, lease, prompts, transitions
 from ..store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
-    from ..model import State
+    from ..core.batch_state import State
     from .entry import Occasion
 
 WORKER = "batch-implement:worker"
@@ -31,7 +32,7 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
     if not occasion.own:
         return None
     if occasion.event == "SessionEnd":
-        Store(occasion.project).update(occasion.while_ours(sessions.end_lease))
+        Store(occasion.project).update(occasion.while_ours(lease.end_lease))
         return None
     if occasion.event == "StopFailure":
         _broken_off(occasion)
@@ -40,8 +41,8 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
     if not store.untouched():
         store.settle()
     state = store.read()
-    if state is not None and not model.is_live(state) and occasion.event == "Stop":
-        store.update(occasion.while_ours(sessions.end_lease))  # its end was told: nothing is left for the hooks to do
+    if state is not None and not batch_state.is_live(state) and occasion.event == "Stop":
+        store.update(occasion.while_ours(lease.end_lease))  # its end was told: nothing is left for the hooks to do
     if state is None or state["status"] != "in_progress":
         return _message(store.notes)
     if occasion.event == "SubagentStop":
@@ -54,37 +55,37 @@ def _message(notes: List[str]) -> Optional[Dict[str, Any]]:
 
 
 def _stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[str, Any]]:
-    if not sessions.is_at_work(state, occasion.text("prompt_id")):
+    if not lease.is_at_work(state, occasion.text("prompt_id")):
         return _message([*store.notes, HOW_TO_GO_ON])
     last = occasion.text("last_assistant_message")
     running = _running(occasion)
-    if failures.classify(last) != "feature" or "subagent" in running:
+    if failure_classification.classify(last) != "feature" or "subagent" in running:
         return _message(store.notes)
     tokens = transcript.window(occasion.text("transcript_path"))
-    most = 1 if "shell" in running else sessions.STOPS_BEFORE_PAUSE
+    most = 1 if "shell" in running else lease.STOPS_BEFORE_PAUSE
     sent = [False]
 
     def send(current: State) -> State:
-        noted = sessions.note_window(current, tokens) if tokens else current
-        on = sessions.stop_sent_on(noted, most)
+        noted = lease.note_window(current, tokens) if tokens else current
+        on = lease.stop_sent_on(noted, most)
         sent[:] = [on is not None]
         if on is not None:
             return on
         if "shell" in running:  # it may be waiting for that: the client wakes it when it ends
             return noted
-        return sessions.end_lease(
+        return lease.end_lease(
             transitions.pause(noted, timestamps.now(), f"it stopped {most} times in a row without getting any further")
         )
 
     state = store.update(occasion.while_ours(send))
     if sent[0]:
         audit.record(occasion.project.private, "sent on", feature_index=state["current_index"])
-        return {"decision": "block", "reason": "\n".join([*store.notes, reminder.next_step(state)])}
+        return {"decision": "block", "reason": "\n".join([*store.notes, prompts.next_step(state)])}
     if state["status"] == "paused":
         return _message(
             [
                 *store.notes,
-                f"{reminder.progress(state)}. The batch is paused: {state['pause']['reason']}. Look at what it said, "
+                f"{prompts.progress(state)}. The batch is paused: {state['pause']['reason']}. Look at what it said, "
                 "then `/batch-implement --resume`.",
             ]
         )
@@ -114,14 +115,14 @@ def _agent_stopped(occasion: Occasion, store: Store, state: State) -> Optional[D
         kind != WORKER
         or not state["active"]
         or occasion.payload.get("stop_hook_active")
-        or failures.classify(last) != "feature"
+        or failure_classification.classify(last) != "feature"
     ):
         return None
     active = state["active"]
     audit.record(occasion.project.private, "sent back", feature_index=active["feature_index"])
     reason = (
         f"Feature {active['feature_index'] + 1} is still open (phase {active['phase']}). `batchctl done` asks for: "
-        f"{reminder.required(state)}. Finish it and run `batchctl done`, or run `batchctl fail --reason TEXT` if it "
+        f"{prompts.required(state)}. Finish it and run `batchctl done`, or run `batchctl fail --reason TEXT` if it "
         "cannot be done."
     )
     if "subagent" in _running(occasion):  # its end would wake the coordinator, not this worker (2.1.330)
@@ -135,8 +136,8 @@ def _broken_off(occasion: Occasion) -> None:
         return
     words = occasion.text("last_assistant_message") or occasion.text("error")
     now = timestamps.now()
-    reason = f"Claude could not go on ({failures.classify(words)}): {words[:300]}"
-    resume_after = failures.reset_time(words, now)
+    reason = f"Claude could not go on ({failure_classification.classify(words)}): {words[:300]}"
+    resume_after = failure_classification.reset_time(words, now)
 
     def wait(state: State) -> State:
         return transitions.pause(state, now, reason, resume_after) if state["status"] == "in_progress" else state
@@ -174,7 +175,7 @@ def _note_who_prompted(occasion: Occasion, store: Store) -> None:
             return state
         goes_on = notice and state.get("continuation", {}).get("prompt") is not None
         driven = (state["owner"] or {}).get("driven")  # nobody is there to talk: whatever is said is work
-        return sessions.at_work(state, occasion.text("prompt_id") if goes_on or driven else None)
+        return lease.at_work(state, occasion.text("prompt_id") if goes_on or driven else None)
 
     store.update(occasion.while_ours(note))
 

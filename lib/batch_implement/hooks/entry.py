@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional
 
     from ..base.project_paths import Project
-    from ..model import State
+    from ..core.batch_state import State
     from ..seal import Seal
 
     Payload = Dict[str, Any]
@@ -47,7 +47,7 @@ class Occasion:
             except (ValueError, RecursionError):
                 data = None
             if not isinstance(data, dict):
-                from ..errors import Misuse
+                from ..core.errors import Misuse
 
                 told = f"What Claude Code told it about this event ({len(self.raw):,} bytes)"
                 if len(self.raw) > MOST_MB << 20:

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import os
 
-from .. import audit, failures, model, rawscan, reminder, seal, sessions, transitions
+from .. import audit, rawscan, seal
 from ..base import project_paths, timestamps
 from ..caller import PERSONS_VERBS, not_for_the_model
-from ..errors import Refused
+from ..core import batch_state, failure_classification, lease, prompts, transitions
+from ..core.errors import Refused
 from ..store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
-    from ..model import State
+    from ..core.batch_state import State
     from .entry import Occasion
 
 SKILLS = ("auto-implement", "batch-implement:auto-implement")
@@ -91,7 +92,7 @@ def _reason_to_deny(occasion: Occasion) -> Optional[str]:
     if occasion.own and sealed and sealed.unattended and not sealed.open and sealed.live:
         state = Store(occasion.project, by_model=True).read()
         if state is not None and state["status"] == "in_progress":
-            return f"No feature is open, so nothing is to be edited now. {reminder.instruction(state)}"
+            return f"No feature is open, so nothing is to be edited now. {prompts.instruction(state)}"
     return None
 
 
@@ -109,8 +110,8 @@ def _allow_worker(occasion: Occasion) -> Optional[Dict[str, Any]]:
     if state is None or state["status"] != "in_progress":
         return None
     prompt_id = occasion.text("prompt_id")
-    if not sessions.is_at_work(state, prompt_id):
-        store.update(occasion.while_ours(lambda current: sessions.at_work(current, prompt_id)))
+    if not lease.is_at_work(state, prompt_id):
+        store.update(occasion.while_ours(lambda current: lease.at_work(current, prompt_id)))
     decision = {"permissionDecision": "allow", "permissionDecisionReason": "The batch that this session holds goes on."}
     return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **decision}}
 
@@ -186,12 +187,12 @@ def _skill_ended(occasion: Occasion) -> Tuple[List[str], str]:
             return _not_started(state, words)
         if not state["active"]:
             return state
-        kind = failures.classify(words)
-        if kind in failures.NEEDS_A_PERSON:
+        kind = failure_classification.classify(words)
+        if kind in failure_classification.NEEDS_A_PERSON:
             return transitions.pause(state, timestamps.now(), f"the worker could not go on ({kind}): {words[:200]}")
-        if failures.TREATMENT[kind] == "fail":
+        if failure_classification.TREATMENT[kind] == "fail":
             return transitions.fail(state, timestamps.now(), words, kind, permanent=True)
-        return transitions.leave(state, timestamps.now(), words, counted=kind not in failures.UNCOUNTED)
+        return transitions.leave(state, timestamps.now(), words, counted=kind not in failure_classification.UNCOUNTED)
 
     store = Store(occasion.project, by_model=True)
     try:
@@ -202,17 +203,17 @@ def _skill_ended(occasion: Occasion) -> Tuple[List[str], str]:
     if (
         before["active"]
         and not state["active"]
-        and model.condition(state, before["active"]["feature_index"]) != "completed"
+        and batch_state.condition(state, before["active"]["feature_index"]) != "completed"
     ):
         _set_aside(occasion, before)
     ended = _ended(before, state)
-    said = f"{ended} {reminder.progress(state)}.".strip()
-    return [*store.notes, f"{ended} {reminder.next_step(state)}".strip()], said
+    said = f"{ended} {prompts.progress(state)}.".strip()
+    return [*store.notes, f"{ended} {prompts.next_step(state)}".strip()], said
 
 
 def _not_started(state: State, words: str) -> State:
     """A worker that could not even start is tried again, but not for ever: it counts like a stop without progress."""
-    tried = sessions.stop_sent_on(state)
+    tried = lease.stop_sent_on(state)
     if tried is not None:
         return tried
     return transitions.pause(state, timestamps.now(), f"the worker could not be started: {words[:300]}")
@@ -232,10 +233,10 @@ def _ended(before: State, state: State) -> str:
     """How the feature that was worked on ended."""
     active = before["active"]
     if active is None:
-        last = sessions.last_worked_on(state)
+        last = lease.last_worked_on(state)
         if last is None:
             return ""
-        condition, used = model.condition(state, last), model.attempts_used(state, last)
+        condition, used = batch_state.condition(state, last), batch_state.attempts_used(state, last)
         if condition == "pending":
             return f"Feature {last + 1} failed (attempt {used}) and is tried again later."
         return f"Feature {last + 1} is {condition}."
@@ -265,8 +266,8 @@ def _record_publishing(occasion: Occasion) -> None:
         return
 
     def note(state: State) -> State:
-        index = model.active_index(state)
-        index = model.last_closed(state) if index is None else index
+        index = batch_state.active_index(state)
+        index = batch_state.last_closed(state) if index is None else index
         for operation, record in found.items() if index is not None else ():
             state = transitions.record_git_operation(
                 state, index or 0, operation, {**record, "timestamp": timestamps.now()}

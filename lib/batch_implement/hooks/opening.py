@@ -13,9 +13,10 @@ import io
 import os
 import shlex
 
-from .. import arguments, audit, cli, model, personverbs, reminder, report
+from .. import arguments, audit, cli, personverbs, report
 from .. import caller as callers
-from ..errors import BatchError, Misuse, Refused
+from ..core import batch_state, prompts
+from ..core.errors import BatchError, Misuse, Refused
 from ..lists import listing
 from ..planning import sources
 from ..store import Store
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
     from ..caller import Caller
-    from ..model import State
+    from ..core.batch_state import State
     from .entry import Occasion
 
 PLUGIN = "batch-implement:"
@@ -69,9 +70,9 @@ def _block(text: str) -> Dict[str, Any]:
 
 def _brief(state: State, *before: str) -> Dict[str, Any]:
     """The coordinator's brief for the model, and a line for the person's screen."""
-    text = "\n".join([*before, reminder.coordinator_brief(state)])
+    text = "\n".join([*before, prompts.coordinator_brief(state)])
     return {
-        "systemMessage": reminder.opened(state),
+        "systemMessage": prompts.opened(state),
         "hookSpecificOutput": {"hookEventName": "UserPromptExpansion", "additionalContext": text},
     }
 
@@ -127,11 +128,11 @@ def _auto_implement(occasion: Occasion, caller: Caller, typed: str) -> Optional[
     project = occasion.project
     text = listing.clean(typed).strip()
     state = Store(project).read()
-    if state is not None and model.is_live(state):
+    if state is not None and batch_state.is_live(state):
         callers.refuse_stranger(state, caller, project)
         if text and not (state["active"] and text == _open_text(state)):
             raise Refused(
-                f"Batch {state['batch_id']} is under way ({reminder.progress(state)}), and this is not its open "
+                f"Batch {state['batch_id']} is under way ({prompts.progress(state)}), and this is not its open "
                 "feature. Add it to the batch (`batchctl add FILE`), or wait for the end; `/batch-implement --resume` "
                 "goes on.",
                 "batch-unfinished",
@@ -167,7 +168,7 @@ def _batchctl(occasion: Occasion, caller: Caller, typed: str) -> Dict[str, Any]:
     except SystemExit:  # --help or --version, which argparse prints
         return _block(shown.getvalue().rstrip())
     state = Store(project).read()
-    if words and words[0] in GOES_ON and state is not None and model.is_live(state):
+    if words and words[0] in GOES_ON and state is not None and batch_state.is_live(state):
         if words[0] != "resume":
             state = personverbs.resume(project, caller)
         *notes, said = text.splitlines()

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import time
 
-from .. import audit, model, reminder, sessions, transcript
+from .. import audit, transcript
 from ..base import processes, timestamps
 from ..caller import from_hook
+from ..core import batch_state, lease, prompts
 from ..store import Store
 from .continuation import WORKER
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
     from ..caller import Caller
-    from ..model import State
+    from ..core.batch_state import State
     from .entry import Occasion
 
 TRANSCRIPT_LAG_S = 3.0  # how long a look at the transcript waits for the client to write it
@@ -51,22 +52,22 @@ def _record(occasion: Occasion) -> Optional[str]:
 
     def compacted(current: State) -> State:
         return (
-            sessions.record_compaction(current, timestamps.now(), context, tokens)
-            if model.is_live(current)
+            lease.record_compaction(current, timestamps.now(), context, tokens)
+            if batch_state.is_live(current)
             else current
         )
 
     state = store.update(occasion.while_ours(compacted))
-    return reminder.for_summariser(state, worker=context != sessions.MAIN) if model.is_live(state) else None
+    return prompts.for_summariser(state, worker=context != lease.MAIN) if batch_state.is_live(state) else None
 
 
 def _after_compaction(occasion: Occasion) -> Optional[Dict[str, Any]]:
     if not _window_is_ours(occasion):
         return None
     state = Store(occasion.project, by_model=True).read()
-    if state is None or not model.is_live(state):
+    if state is None or not batch_state.is_live(state):
         return None
-    return occasion.adding([reminder.reminder(state, worker=occasion.context != sessions.MAIN)])
+    return occasion.adding([prompts.reminder(state, worker=occasion.context != lease.MAIN)])
 
 
 def second_channel(occasion: Occasion) -> List[str]:
@@ -78,15 +79,15 @@ def second_channel(occasion: Occasion) -> List[str]:
     given: List[State] = []
 
     def mark(state: State) -> State:
-        marked = sessions.mark_reminded(state, context)
+        marked = lease.mark_reminded(state, context)
         given[:] = [] if marked is state else [marked]
         return marked
 
     state = Store(occasion.project, by_model=True).update(occasion.while_ours(mark))
-    if not given or arrived or not model.is_live(state):
+    if not given or arrived or not batch_state.is_live(state):
         return []
     audit.record(occasion.project.private, "reminded", context=context, channel=occasion.event)
-    return [reminder.reminder(state, worker=context != sessions.MAIN)]
+    return [prompts.reminder(state, worker=context != lease.MAIN)]
 
 
 def _has_arrived(occasion: Occasion) -> bool:
@@ -97,7 +98,7 @@ def _has_arrived(occasion: Occasion) -> bool:
     deadline = time.monotonic() + TRANSCRIPT_LAG_S
     while call and os.path.exists(path) and not transcript.reaches(path, call) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return transcript.shows_since_compaction(path, reminder.MARK)
+    return transcript.shows_since_compaction(path, prompts.MARK)
 
 
 def _transcript(occasion: Occasion) -> str:
@@ -113,9 +114,9 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
         return None
     store = Store(occasion.project)
     state = store.read()
-    if state is None or not model.is_live(state):
+    if state is None or not batch_state.is_live(state):
         if state is not None and not processes.holds(state["owner"]):
-            store.update(lambda known: known if processes.holds(known["owner"]) else sessions.end_lease(known))
+            store.update(lambda known: known if processes.holds(known["owner"]) else lease.end_lease(known))
         return _with_notes(occasion, store, "")
     caller = from_hook(occasion.session_id, os.environ)
     owner = state["owner"]
@@ -129,14 +130,14 @@ def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
         state = _take(store, caller)
         if processes.relation(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster
             return _with_notes(occasion, store, "")
-        return _with_notes(occasion, store, reminder.reminder(state, worker=False))
+        return _with_notes(occasion, store, prompts.reminder(state, worker=False))
     return _with_notes(
         occasion,
         store,
         f"[batch-implement] There is an unfinished batch here: {state['batch_id']} ({state['status']}), "
-        f"{reminder.progress(state)}. Nobody works on it. A person goes on with `/batch-implement --resume`; do "
+        f"{prompts.progress(state)}. Nobody works on it. A person goes on with `/batch-implement --resume`; do "
         "nothing about it unless they ask.",
-        f"Unfinished batch here: {reminder.progress(state)}, {state['status']}. `/batch-implement --resume` goes on.",
+        f"Unfinished batch here: {prompts.progress(state)}, {state['status']}. `/batch-implement --resume` goes on.",
     )
 
 
@@ -149,7 +150,7 @@ def _take(store: Store, caller: Caller, **more: bool) -> State:
 
     def take(current: State) -> State:
         free = processes.relation(current["owner"], caller.session_id, caller.pid) != "other"
-        return sessions.lease(current, {**owner_record, **more}) if owner_record and free else current
+        return lease.lease(current, {**owner_record, **more}) if owner_record and free else current
 
     return store.update(take)
 

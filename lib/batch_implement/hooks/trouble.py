@@ -6,7 +6,7 @@ import os
 import sys
 
 from .. import audit
-from ..errors import BatchError
+from ..core.errors import BatchError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

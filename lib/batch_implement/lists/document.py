@@ -18,7 +18,7 @@ import re
 from typing import NamedTuple
 
 from ..base import strict_json
-from ..errors import Misuse
+from ..core.errors import Misuse
 from .listing import MAX_BYTES, MAX_FEATURES, clean
 
 TYPE_CHECKING = False

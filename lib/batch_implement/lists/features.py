@@ -23,7 +23,7 @@ import os
 import re
 import stat
 
-from ..errors import Misuse
+from ..core.errors import Misuse
 from .listing import MAX_BYTES, MAX_FEATURE_CHARS, Feature, Listing, checked, clean, decoded, lines, noted, noted_clean
 
 TYPE_CHECKING = False

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..errors import Misuse
+from ..core.errors import Misuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import shlex
 import sys
 
 from ..base import project_paths
-from ..errors import Misuse
+from ..core.errors import Misuse
 from .listing import clean
 
 TYPE_CHECKING = False

@@ -21,8 +21,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from .. import predicates, schema
-from ..errors import Misuse
-from ..policies import OF_A_FEATURE
+from ..core.errors import Misuse
+from ..core.policies import OF_A_FEATURE
 from . import document as documents
 from .listing import Feature, Listing, checked, clean, clean_block, decoded, noted
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import re
 
-from .. import blocking, model
-from ..errors import Refused
+from ..core import batch_state, blocking
+from ..core.errors import Refused
 from ..lists.features import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List
 
-    from ..model import State
+    from ..core.batch_state import State
 
 MOST_QUOTED_CHARS = 4000  # of one text in a comment, of which GitHub takes 65,536
 MOST_COMMITS_TOLD = 20
@@ -32,9 +32,9 @@ def outcome_text(state: State, index: int) -> str:
     What others said is in it as data, in code blocks, where GitHub links and mentions nothing. Refused while the
     feature has not ended.
     """
-    outcome = model.condition(state, index)
+    outcome = batch_state.condition(state, index)
     if outcome == "completed":
-        parts = _completed(state["evidence"].get(model.key(index), {}))
+        parts = _completed(state["evidence"].get(batch_state.key(index), {}))
     elif outcome == "failed":
         parts = _failed(state, index)
     elif outcome == "skipped":
@@ -47,7 +47,7 @@ def outcome_text(state: State, index: int) -> str:
 
 def mark(state: State, index: int) -> str:
     """The line by which the comment on feature `index`'s present outcome is known. GitHub does not show it."""
-    return f"<!-- batch-implement {state['batch_id']} {index} {model.condition(state, index)} -->"
+    return f"<!-- batch-implement {state['batch_id']} {index} {batch_state.condition(state, index)} -->"
 
 
 def _completed(evidence: State) -> List[str]:
@@ -74,10 +74,10 @@ def _completed(evidence: State) -> List[str]:
 
 def _failed(state: State, index: int) -> List[str]:
     entry = next(entry for entry in state["failed_features"] if entry["feature_index"] == index)
-    used = model.attempts_used(state, index) or entry.get("retry_count") or 1
+    used = batch_state.attempts_used(state, index) or entry.get("retry_count") or 1
     times = "1 attempt" if used == 1 else f"{used} attempts"
     parts = [f"Given up after {times}. The last one said:", _data(entry["error_message"])]
-    attempts = state.get("attempts", {}).get(model.key(index), ())
+    attempts = state.get("attempts", {}).get(batch_state.key(index), ())
     stash = attempts[-1].get("stash") if attempts else None
     if stash:
         parts += ["What it left uncommitted is in the git stash of this name, in the clone it worked in:", _data(stash)]

@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 from .. import gitrepo
 from ..base import strict_json
-from ..errors import Refused
+from ..core.errors import Refused
 from ..lists import features
 
 TYPE_CHECKING = False

@@ -22,15 +22,16 @@ import shlex
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .. import gitrepo, lock, model
+from .. import gitrepo, lock
 from ..base import project_paths
-from ..errors import BatchError, Misuse, Refused
+from ..core import batch_state
+from ..core.errors import BatchError, Misuse, Refused
 from ..lists.features import clean
 from . import comments, gh
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..model import State
+    from ..core.batch_state import State
 
 AT_A_TIME = 8
 MOST_NUMBERS = 1000
@@ -286,14 +287,14 @@ def _commented(root: str, number: int, issue: Dict[str, Any], text: str, line: s
 
 
 def _closed(root: str, number: int, issue: Dict[str, Any], state: State, index: int) -> Dict[str, Any]:
-    outcome = model.condition(state, index)
+    outcome = batch_state.condition(state, index)
     if issue.get("state") == "CLOSED":
         return {"done": True, "url": None, "why": "it was closed already"}
     if outcome != "completed":
         raise Refused(
             f"Feature {index + 1} is {outcome}: only the issue of a completed one is closed.", "issue-not-written"
         )
-    proof = state["evidence"].get(model.key(index), {})
+    proof = state["evidence"].get(batch_state.key(index), {})
     _refuse_off_default_branch(root, (proof.get("commits") or [proof.get("commit")])[-1])
     gh.close(root, number)
     return {"done": True, "url": None, "why": None}

@@ -19,7 +19,7 @@ import re
 from heapq import heappop, heappush
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
-from ..errors import Misuse
+from ..core.errors import Misuse
 from .suggestions import shown, suggested
 
 TEXTS_SHOWN = 20  # a longer circle is told in numbers alone

@@ -9,17 +9,17 @@ listing, whatever was left out before. Errors are those of `ordering`: Misuse th
 
 from __future__ import annotations
 
-from .. import model, policies
-from ..errors import Misuse
-from ..model import key
+from ..core import batch_state, policies
+from ..core.batch_state import key
+from ..core.errors import Misuse
 from . import ordering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List, Optional, Sequence
 
+    from ..core.batch_state import State
     from ..lists.features import Feature, Listing
-    from ..model import State
 
 
 def first_state(
@@ -42,7 +42,7 @@ def first_state(
     needs = ordering.with_hints(said, hints) if infer_order else said
     order = ordering.order(len(items), needs, [item.text for item in items])
     issues = [feature.issue for feature in features if feature.issue is not None]
-    state = model.new_state(
+    state = batch_state.new_state(
         batch_id,
         [feature.text for feature in features],
         now,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import BinaryIO, List, NamedTuple, Optional
 
-from ..errors import Misuse
+from ..core.errors import Misuse
 from ..lists import features
 
 TYPE_CHECKING = False

@@ -27,8 +27,9 @@ from __future__ import annotations
 
 import re
 
-from .. import blocking, model, reminder, report
-from ..model import key
+from .. import report
+from ..core import batch_state, blocking, prompts
+from ..core.batch_state import key
 from . import timeline
 from .shown import block, line, link, moment, plain
 
@@ -36,7 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, List, Optional
 
-    from ..model import State
+    from ..core.batch_state import State
 
     Data = Dict[str, Any]
 
@@ -52,7 +53,7 @@ def report_data(state: State, at: str, *, put_away: bool = False) -> Data:
     for feature in features:
         counts[feature["status"]] += 1
     ended = max((moment for moment in (feature["until"] for feature in features) if moment), default=None)
-    ended = ended if not model.is_live(state) else None
+    ended = ended if not batch_state.is_live(state) else None
     run = _run(state)
     pause = state["pause"]
     return {
@@ -94,11 +95,11 @@ def _headline(counts: Dict[str, int]) -> str:
     if done == total:
         return "The feature is done" if total == 1 else f"All {total:,} features are done"
     verb = "is" if 1 in (done, total) else "are"
-    return f"{done:,} of {reminder.counted(total, 'feature').replace(str(total), f'{total:,}')} {verb} done"
+    return f"{done:,} of {prompts.counted(total, 'feature').replace(str(total), f'{total:,}')} {verb} done"
 
 
 def _verdict(state: State, counts: Dict[str, int], put_away: bool) -> str:
-    if model.is_live(state):
+    if batch_state.is_live(state):
         return "put away unfinished" if put_away else str(state["status"]).replace("_", " ")
     left = counts["failed"] + counts["skipped"]
     return "failed" if state["status"] == "failed" else f"over, {left} not done" if left else "complete"
@@ -106,7 +107,7 @@ def _verdict(state: State, counts: Dict[str, int], put_away: bool) -> str:
 
 def _source(state: State) -> str:
     if state["source_type"] == "issues":
-        return reminder.counted(len(state.get("issue_numbers") or ()), "issue")
+        return prompts.counted(len(state.get("issue_numbers") or ()), "issue")
     name = line(state["features_file"]) or ""
     return "standard input" if name == "-" else name
 
@@ -161,9 +162,9 @@ def _waits(state: State) -> Iterator[Data]:
 def _features(state: State) -> List[Data]:
     run = state.get("run") or {}
     settled = dict.fromkeys(state["completed_features"], "completed")
-    settled.update(dict.fromkeys(model.failed_indices(state), "failed"))
-    settled.update(dict.fromkeys(model.skipped_indices(state), "skipped"))
-    settled.update(dict.fromkeys(model.running_indices(state), "active"))
+    settled.update(dict.fromkeys(batch_state.failed_indices(state), "failed"))
+    settled.update(dict.fromkeys(batch_state.skipped_indices(state), "skipped"))
+    settled.update(dict.fromkeys(batch_state.running_indices(state), "active"))
     if state["active"]:
         settled[state["active"]["feature_index"]] = "active"
     why = {entry["feature_index"]: entry["error_message"] for entry in state["failed_features"]}
@@ -190,7 +191,7 @@ def _feature(state: State, run: Data, index: int, status: str, why: Optional[str
         "text": line(state["features"][index]),
         "status": status,
         "why": block(why) or None,
-        "attempts": model.attempts_used(state, index) + (status in ("completed", "active")),
+        "attempts": batch_state.attempts_used(state, index) + (status in ("completed", "active")),
         "issue": {
             "number": numbers[index], "url": link(state.get("details", {}).get(name, {}).get("url"))
         } if numbers else None,
@@ -295,7 +296,7 @@ def _failed(feature: Data, blocked: List[int], put_away: bool) -> Data:
     number = feature["number"]
     what = f"Feature {number} failed"
     if feature["attempts"]:  # an older state file says only that it failed
-        what += f" after {reminder.counted(feature['attempts'], 'attempt')}"
+        what += f" after {prompts.counted(feature['attempts'], 'attempt')}"
     if blocked:
         shown = ", ".join(map(str, blocked[:20])) + (f" and {len(blocked) - 20} more" if len(blocked) > 20 else "")
         what += f"; {shown} {'needs' if len(blocked) == 1 else 'need'} it"
@@ -330,7 +331,7 @@ def _blocked(state: State) -> Dict[int, List[int]]:
         if stopper is not None:
             needed.setdefault(stopper, []).append(entry["feature_index"])
     found: Dict[int, List[int]] = {}
-    for index in model.failed_indices(state):
+    for index in batch_state.failed_indices(state):
         front = list(needed.get(index, ()))
         for other in front:
             front += needed.get(other, ())
@@ -347,7 +348,7 @@ def _commands(state: State, features: List[Data], run: Optional[Data], put_away:
         if failed:
             them = "the feature that failed" if len(failed) == 1 else f"the {len(failed):,} features that failed"
             yield {"what": f"Bring back {them}, and what needs it", "command": "batchctl retry"}
-        if model.is_live(state) or failed:
+        if batch_state.is_live(state) or failed:
             pause = state["pause"] or {}
             later = f", not before {moment(pause['resume_after'])}" if pause.get("resume_after") else ""
             yield {"what": f"{'Then go' if failed else 'Go'} on with the batch{where}{later}", "command": on}
@@ -373,10 +374,10 @@ def _looks(state: State, features: List[Data]) -> Iterator[Data]:
             said = "is done because a script said so; nothing was checked"
             yield {"kind": "asserted", "number": number, "what": said, "said": ""}
         if proof["rewritten"]:
-            many = reminder.counted(proof["rewritten"], "earlier commit")
+            many = prompts.counted(proof["rewritten"], "earlier commit")
             yield {"kind": "rewritten", "number": number, "what": f"rewrote {many}", "said": ""}
         if proof["foreign"]:
-            many = reminder.counted(proof["foreign"], "commit")
+            many = prompts.counted(proof["foreign"], "commit")
             yield {"kind": "foreign", "number": number, "what": f"came with {many} by somebody else", "said": ""}
     for decision in state.get("decisions", ()):
         index = decision.get("feature_index")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from html import escape
 
-from ..reminder import counted
+from ..core.prompts import counted
 from . import morning_style, timeline
 from .shown import STATUS_WORDS, dollars, duration, moment, short
 

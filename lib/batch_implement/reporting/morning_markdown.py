@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from ..reminder import counted
+from ..core.prompts import counted
 from .shown import STATUS_WORDS, dollars, duration, moment, short
 
 TYPE_CHECKING = False

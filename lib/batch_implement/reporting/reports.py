@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import os
 
-from .. import codec, lock, model
+from .. import codec, lock
 from ..base import atomic_files, project_paths
-from ..errors import Misuse, Refused
+from ..core import batch_state
+from ..core.errors import Misuse, Refused
 from ..store import Store
 from . import morning
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
     from ..base.project_paths import Project
-    from ..model import State
+    from ..core.batch_state import State
 
 FORMATS = ("md", "html", "json")
 FOLDER = "reports"
@@ -117,7 +118,7 @@ def of_batch(project: Project, batch_id: Optional[str]) -> Tuple[State, bool]:
     state = Store(project).read() if batch_id else Store(project).require()
     if state is not None and batch_id in (None, state["batch_id"]):
         return state, False
-    if not model.valid_batch_id(batch_id):
+    if not batch_state.valid_batch_id(batch_id):
         raise Misuse(
             f"{str(batch_id)[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.",
             "unknown-batch",

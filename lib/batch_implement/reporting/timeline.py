@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from .. import model
+from ..core import batch_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, List, Optional, Sequence
 
-    from ..model import State
+    from ..core.batch_state import State
 
     Data = Dict[str, Any]
 
@@ -101,12 +101,12 @@ def _of_clients(state: State, run: State, at: str) -> Iterator[Data]:
 def _of_timings(state: State, at: str) -> Iterator[Data]:
     active = state["active"] or {"feature_index": None}
     now = state["pause"]["since"] if state["pause"] else at
-    failed, skipped = model.failed_indices(state), model.skipped_indices(state)
+    failed, skipped = batch_state.failed_indices(state), batch_state.skipped_indices(state)
     for name, timing in state.get("timings", {}).items():
         index = int(name)
         ended = [entry["timestamp"] for entry in state.get("attempts", {}).get(name, ())]
         marks = [{"at": moment, "what": "failed"} for moment in ended if seconds(moment) is not None]
-        number = model.attempts_used(state, index)
+        number = batch_state.attempts_used(state, index)
         begin, until = timing.get("started_at", ""), timing.get("ended_at", ended[-1] if ended else now)
         bars: List[Data] = []
         if index == active["feature_index"]:

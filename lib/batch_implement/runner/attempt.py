@@ -18,11 +18,12 @@ import threading
 import time
 from typing import Any, Dict, Tuple
 
-from .. import failures, gitrepo, model, policies, sessions, transitions, workerverbs
+from .. import gitrepo, workerverbs
 from ..base import processes, project_paths, timestamps
 from ..base.project_paths import Project
-from ..errors import MORE, STILL_WORKING, BatchError
-from ..reminder import counted
+from ..core import batch_state, failure_classification, lease, policies, transitions
+from ..core.errors import MORE, STILL_WORKING, BatchError
+from ..core.prompts import counted
 from ..store import Store
 from . import cache, client, logs, worktrees
 from .client import Ended
@@ -30,7 +31,7 @@ from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_PERSON, Job, Outcome, not
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..model import State
+    from ..core.batch_state import State
 
 
 def main() -> int:
@@ -126,10 +127,10 @@ def _hindered(words: str) -> Dict[str, Any]:
     """The outcome of an attempt that the machine or the repository has stopped: what passes (a lock that somebody else
     holds) interrupts it, anything else needs a person.
     """
-    failure_class = failures.classify_report(words)
-    if failures.TREATMENT[failure_class] == "wait":
+    failure_class = failure_classification.classify_report(words)
+    if failure_classification.TREATMENT[failure_class] == "wait":
         return {"kind": INTERRUPTED, "message": words, "failure_class": failure_class}
-    known = failure_class if failures.TREATMENT[failure_class] == "pause" else "setup"
+    known = failure_class if failure_classification.TREATMENT[failure_class] == "pause" else "setup"
     return {"kind": NEEDS_PERSON, "message": words, "failure_class": known}
 
 
@@ -150,10 +151,10 @@ def _opened(project: Project, job: Job) -> State:
         owner = {**processes.new_owner(job.session_id, None, now), "driven": True}
 
     def begin(state: State) -> State:
-        if not model.is_live(state):
+        if not batch_state.is_live(state):
             return state
         running = transitions.unpause(state)
-        named = sessions.lease(running, owner) if owner else {**running, "owner": None}
+        named = lease.lease(running, owner) if owner else {**running, "owner": None}
         return transitions.start(named, now, base, branch)
 
     return store.update(begin)
@@ -165,7 +166,7 @@ def _batch_id(job: Job) -> str:
 
 def _first_state(project: Project, job: Job, now: str) -> State:
     details = {name: value for name, value in job.details.items() if name not in ("policy", "depends_on")}
-    state = model.new_state(
+    state = batch_state.new_state(
         _batch_id(job),
         [job.text],
         now,
@@ -263,7 +264,7 @@ def _judged(project: Project, job: Job, ended: Ended, folder: str) -> Dict[str, 
     if state["active"]:
         kind, words, failure_class = _why_open(job, ended, folder)
         if kind != FAILED:
-            reset = failures.reset_time(words, timestamps.now())
+            reset = failure_classification.reset_time(words, timestamps.now())
             return {"kind": kind, "message": words, "failure_class": failure_class, "retry_after": reset}
         _fail(project, words, failure_class, permanent=failure_class == "refusal")
         state = Store(project).require()
@@ -291,13 +292,13 @@ def _why_open(job: Job, ended: Ended, folder: str) -> Tuple[str, str, str]:
             "no_verdict",
         )
     words = ended.stream.words() if result else logs.end_of(folder, ["stderr"])
-    failure_class = failures.classify(words) if words else "feature"
+    failure_class = failure_classification.classify(words) if words else "feature"
     if failure_class == "feature" and result:
         failure_class = _of_status(result.get("api_error_status"))
-    treatment = failures.TREATMENT[failure_class]
+    treatment = failure_classification.TREATMENT[failure_class]
     if treatment == "pause":
         return NEEDS_PERSON, words, failure_class
-    if treatment == "wait" or failure_class in failures.UNCOUNTED:
+    if treatment == "wait" or failure_class in failure_classification.UNCOUNTED:
         return INTERRUPTED, words, failure_class
     if failure_class == "feature" and (ended.exit_code < 0 or not result):
         return INTERRUPTED, f"The client ended with {ended.exit_code}. {words}".strip(), "crash"
@@ -321,9 +322,9 @@ def _of_a_budget(limits: Dict[str, Any], cost_usd: float) -> Tuple[str, str, str
 def _of_a_command(ended: Ended, folder: str) -> Tuple[str, str, str]:
     """The same for a person's command: by its exit status and the end of what it printed."""
     words = logs.end_of(folder)
-    failure_class = failures.classify_report(words)
+    failure_class = failure_classification.classify_report(words)
     told = f"The worker command ended with exit status {ended.exit_code}. It said at its end:\n{words[-1500:]}"
-    treatment = failures.TREATMENT[failure_class]
+    treatment = failure_classification.TREATMENT[failure_class]
     if treatment == "pause":
         return NEEDS_PERSON, told, failure_class
     if treatment == "wait":
@@ -348,7 +349,7 @@ def _verdict(state: State, job: Job) -> Dict[str, Any]:
         return {"kind": COMPLETED, "commit": proof.get("commit"), "evidence": proof, "decisions": decisions}
     if state["failed_features"]:
         last = state["attempts"]["0"][-1]
-        treatment = failures.TREATMENT.get(last["failure_class"], "retry")
+        treatment = failure_classification.TREATMENT.get(last["failure_class"], "retry")
         kind = NEEDS_PERSON if treatment == "pause" else FAILED
         changed = bool(last.get("stash") or gitrepo.commits_since(job.worktree, job.base))
         return {

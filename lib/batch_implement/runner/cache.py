@@ -22,9 +22,10 @@ import os
 import time
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
-from .. import failures, gitrepo, lock
+from .. import gitrepo, lock
 from ..base import processes
-from ..errors import BatchError
+from ..core import failure_classification
+from ..core.errors import BatchError
 from . import worktrees
 from .job import COMPLETED, FAILED, INTERRUPTED, LOST, NEEDS_PERSON, Job
 
@@ -167,8 +168,8 @@ def _left(here: Brought) -> bool:
 
 def trouble(error: Unreachable) -> Dict[str, Any]:
     """The verdict of an attempt that could not reach the remote: a person is needed, or it is tried again later."""
-    failure_class = failures.classify(error.message)
-    if failures.TREATMENT[failure_class] == "pause":
+    failure_class = failure_classification.classify(error.message)
+    if failure_classification.TREATMENT[failure_class] == "pause":
         return {"kind": NEEDS_PERSON, "message": error.message, "failure_class": failure_class}
     return {"kind": INTERRUPTED, "message": error.message, "failure_class": "network"}
 

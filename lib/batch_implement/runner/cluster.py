@@ -29,9 +29,9 @@ from .. import __version__, gitrepo
 from ..base import timestamps
 from ..base.project_paths import Project
 from ..checks.doctor import BAD, GOOD
-from ..errors import BatchError, Refused
-from ..model import key
-from ..reminder import counted
+from ..core.batch_state import key
+from ..core.errors import BatchError, Refused
+from ..core.prompts import counted
 from . import ground, hosts, logs, scheduler, task, worktrees
 from . import job as jobs
 from .job import COMPLETED, LOST, Job, Outcome
@@ -40,7 +40,7 @@ from .scheduler import distributed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..model import State
+    from ..core.batch_state import State
 
 HOW_TO = "start them with `--resources claude=N --nthreads N`, or give `--slots N`."
 CONNECT_S = 30

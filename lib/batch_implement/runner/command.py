@@ -14,11 +14,12 @@ import sys
 from concurrent import futures
 from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Sequence, TextIO, Tuple
 
-from .. import arguments, gitrepo, model, personverbs, reminder, runs
+from .. import arguments, gitrepo, personverbs
 from ..base import timestamps
 from ..base.project_paths import Project
 from ..checks.doctor import BAD
-from ..errors import BatchError, Misuse, Refused
+from ..core import batch_state, prompts, run_transitions
+from ..core.errors import BatchError, Misuse, Refused
 from ..planning import sources
 from ..reporting import morning, reports
 from ..store import Store
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import argparse
 
     from ..caller import Caller
-    from ..model import State
+    from ..core.batch_state import State
 
 DONE, UNDONE = 0, 1
 
@@ -75,7 +76,11 @@ def run(
         stoppers = [f"{check['check']}: {check['text']}" for check in checks if check["verdict"] == BAD]
         if typed.dry_run:
             shown = wish._replace(jobs=wish.jobs or crew.slots) if crew else wish
-            data = {"checks": checks, "order": list(model.in_order(plan)), "exit_code": UNDONE if stoppers else DONE}
+            data = {
+                "checks": checks,
+                "order": list(batch_state.in_order(plan)),
+                "exit_code": UNDONE if stoppers else DONE,
+            }
             return preflight.text(plan, checks, shown), data
         if stoppers:
             raise Refused(
@@ -149,18 +154,18 @@ def _night(
         state = _published(project, state, wish, shown)
         if wish.merge:
             shown.event("note", _into_target(project, state))
-        places = tell("pause" if model.is_live(state) else "end", state)
+        places = tell("pause" if batch_state.is_live(state) else "end", state)
     finally:
         shown.close()
     data = morning.report_data(state, timestamps.now())
-    done = not model.is_live(state) and model.counts(state)["completed"] == state["total_features"]
+    done = not batch_state.is_live(state) and batch_state.counts(state)["completed"] == state["total_features"]
     commands = [
         entry for entry in data["commands"] if not (_taken_over(project, state) and entry["command"][:4] == "git ")
     ]
     return _summary(state, commands, places), {
         "batch_id": state["batch_id"],
         "status": state["status"],
-        "counts": model.counts(state),
+        "counts": batch_state.counts(state),
         "ended_why": state["run"]["ended_why"],
         "branch": state["run"]["branch"],
         "reports": places,
@@ -190,10 +195,10 @@ def _published(project: Project, state: State, wish: Options, shown: display.Dis
     if wish.pr == "batch" and state["completed_features"]:
         text = reports.told(morning.report_data(state, timestamps.now()), "md")
         record = pullrequests.open_for_batch(project, state, text)
-        state = store.update(lambda current: runs.note_pull_request(current, record))
+        state = store.update(lambda current: run_transitions.note_pull_request(current, record))
         shown.event("note", _of_request("the batch", record))
     for index in state["completed_features"] if wish.pr == "feature" else ():
-        known = state["git_operations"].get(model.key(index), {}).get("pr", {})
+        known = state["git_operations"].get(batch_state.key(index), {}).get("pr", {})
         if known.get("success"):
             continue
         state = _publish_feature(project, store, state, index, shown)
@@ -201,7 +206,7 @@ def _published(project: Project, state: State, wish: Options, shown: display.Dis
 
 
 def _publish_feature(project: Project, store: Store, state: State, index: int, shown: display.Display) -> State:
-    from .. import transitions
+    from ..core import transitions
 
     record = pullrequests.open_for_feature(project, state, index)
     shown.event("note", _of_request(f"feature {index + 1}", record))
@@ -236,7 +241,7 @@ def _taken_over(project: Project, state: State) -> bool:
 
 def _summary(state: State, commands: Sequence[Mapping[str, str]], places: Mapping[str, str]) -> str:
     """How it ended and how to go on, for a person at a terminal."""
-    lines = [f"Batch {state['batch_id']}: {reminder.progress(state)}; {state['run']['ended_why']}."]
+    lines = [f"Batch {state['batch_id']}: {prompts.progress(state)}; {state['run']['ended_why']}."]
     if state["pause"]:
         lines.append(f"Paused: {' '.join(state['pause']['reason'].split())}")
     if "html" in places:

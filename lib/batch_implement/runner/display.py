@@ -28,7 +28,7 @@ from .view import View
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..model import State
+    from ..core.batch_state import State
 
 HEARTBEAT_S = 600
 TICK_S = 1.0

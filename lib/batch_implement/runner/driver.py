@@ -16,11 +16,12 @@ import threading
 from concurrent import futures
 from typing import Any, Callable, Dict, List, Optional
 
-from .. import failures, model, outcomes, policies, runs, transitions
+from .. import outcomes
 from ..base import processes, signals, timestamps
 from ..base.project_paths import Project
-from ..errors import BatchError, Refused
-from ..model import key
+from ..core import batch_state, failure_classification, policies, run_transitions, transitions
+from ..core.batch_state import key
+from ..core.errors import BatchError, Refused
 from ..store import Store
 from . import job as jobs
 from . import merging, takeover, worktrees
@@ -29,7 +30,7 @@ from .job import named as _named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..model import State
+    from ..core.batch_state import State
 
 TICK_S = 1.0
 STOPPING = {
@@ -116,8 +117,8 @@ class Driver:
             self.stop()  # at every look: a worker may only just have begun
         state = self._own(self.store.require())
         state = self._wait_over(state)
-        if runs.moved(state, self.places):
-            state = self.store.update(lambda current: runs.moved(current, self.places) or current)
+        if run_transitions.moved(state, self.places):
+            state = self.store.update(lambda current: run_transitions.moved(current, self.places) or current)
         state = self._start(state)
         self._merge(state)
         self.display.refresh(state)
@@ -151,21 +152,23 @@ class Driver:
 
     def _start(self, state: State) -> State:
         """Give the executor what may begin now."""
-        if self._may_start(state) and next(model.pending(state), None) is not None:
+        if self._may_start(state) and next(batch_state.pending(state), None) is not None:
             state = self._hold_to_limits(state)
         if not self._may_start(state):
             return state
         here = state["run"]["running"] if self.place is None else self.working  # what is merged uses the machine, too
         free = state["run"]["jobs"] - len(here)
         now = self.clock.now()
-        ready = runs.ready(state, now)[: max(0, free)]
+        ready = run_transitions.ready(state, now)[: max(0, free)]
         for number, index in enumerate(ready):
-            share = runs.share_usd(state, sum(map(jobs.most_usd, self.working.values())), len(ready) - number)
+            share = run_transitions.share_usd(
+                state, sum(map(jobs.most_usd, self.working.values())), len(ready) - number
+            )
             if not share:
                 break
             job = jobs.of_feature(self.project, state, index, share)
             state = self.store.update(
-                lambda current, job=job: runs.dispatch(  # type: ignore[misc]
+                lambda current, job=job: run_transitions.dispatch(  # type: ignore[misc]
                     current, now, job.feature_index, base=job.base, branch=job.branch, worktree=job.worktree,
                     session_id=job.session_id, place=self.place or processes.host(),
                 )
@@ -176,7 +179,7 @@ class Driver:
 
     def _nothing_more(self, state: State) -> bool:
         """Whether the run is at its end; when it only waits, wait for that."""
-        if not model.is_live(state):
+        if not batch_state.is_live(state):
             self.why = self.why or "nothing is left to do"
             return True
         if state["status"] == "paused" and not self.stopping and not self.why:
@@ -186,9 +189,9 @@ class Driver:
             self.why = self.why or "it was stopped"
             return True
         now = self.clock.now()
-        until = state["run"]["waiting"]["until"] if state["run"]["waiting"] else runs.next_moment(state, now)
+        until = state["run"]["waiting"]["until"] if state["run"]["waiting"] else run_transitions.next_moment(state, now)
         if until is None:
-            if runs.ready(state, now):
+            if run_transitions.ready(state, now):
                 return False
             self.why = "what is left cannot begin"
             return True
@@ -212,7 +215,9 @@ class Driver:
         self.display.event("paused", reason)
         self.why = self.why or reason
         return self.store.update(
-            lambda current: transitions.pause(current, self.clock.now(), reason) if model.is_live(current) else current
+            lambda current: (
+                transitions.pause(current, self.clock.now(), reason) if batch_state.is_live(current) else current
+            )
         )
 
     def _wait_over(self, state: State) -> State:
@@ -227,7 +232,7 @@ class Driver:
             if "wait_s" not in limits or state["run"]["spent"]["waited_s"] + waited < limits["wait_s"]:
                 return state
             self._pause(f"a limit is reached: the run has waited {limits['wait_s']} s in all; {waiting['reason']}")
-        return self.store.update(lambda current: runs.wait_over(current, now, waited))
+        return self.store.update(lambda current: run_transitions.wait_over(current, now, waited))
 
     # -- what comes back -------------------------------------------------------------------------------------------
 
@@ -252,21 +257,26 @@ class Driver:
         record = jobs.record(job, outcome)
 
         def settle(current: State) -> State:
-            noted = runs.client_ended(current, index, record)
+            noted = run_transitions.client_ended(current, index, record)
             if outcome.kind == jobs.COMPLETED:
-                return runs.queue(noted, index, outcome.evidence, outcome.decisions)
-            if outcome.kind == jobs.FAILED or runs.crashes(noted, index) >= runs.CRASHES_BEFORE_COUNTED:
-                return runs.failed(
+                return run_transitions.queue(noted, index, outcome.evidence, outcome.decisions)
+            if (
+                outcome.kind == jobs.FAILED
+                or run_transitions.crashes(noted, index) >= run_transitions.CRASHES_BEFORE_COUNTED
+            ):
+                return run_transitions.failed(
                     noted, now, index, outcome.message, outcome.failure_class, permanent=outcome.permanent,
                     changed=outcome.changed, stash=outcome.stash, retry_after=self._retry_after(job, outcome, now),
                 )  # fmt: skip
-            freed = runs.interrupted(noted, index)
+            freed = run_transitions.interrupted(noted, index)
             if outcome.kind == jobs.NEEDS_PERSON:
                 return transitions.pause(
                     freed, now, f"a person is needed ({outcome.failure_class}): {outcome.message[:300]}"
                 )
-            if failures.TREATMENT.get(outcome.failure_class) == "wait" and not self.stopping:
-                return runs.wait(freed, now, self._until(outcome, now), outcome.message[:300], outcome.failure_class)
+            if failure_classification.TREATMENT.get(outcome.failure_class) == "wait" and not self.stopping:
+                return run_transitions.wait(
+                    freed, now, self._until(outcome, now), outcome.message[:300], outcome.failure_class
+                )
             return freed
 
         state = self.store.update(settle)
@@ -275,7 +285,7 @@ class Driver:
         if outcome.kind == jobs.COMPLETED:
             self.to_merge.append(index)
             self.display.event("done", _named(state, index, "verified"))
-        elif model.condition(state, index) == "pending":
+        elif batch_state.condition(state, index) == "pending":
             kind = "failed" if outcome.kind == jobs.FAILED else "interrupted"
             self.display.event(kind, _named(state, index, outcome.message))
             if outcome.kind == jobs.FAILED:
@@ -288,13 +298,13 @@ class Driver:
             )
 
     def _retry_after(self, job: Job, outcome: Outcome, now: str) -> str:
-        backoff = failures.backoff_s(job.attempt, os.urandom(1)[0] / 256)
+        backoff = failure_classification.backoff_s(job.attempt, os.urandom(1)[0] / 256)
         return outcome.retry_after or timestamps.after(now, backoff)
 
     def _until(self, outcome: Outcome, now: str) -> str:
         """When the next client may begin after one met a limit, overload or no network."""
         self.waits_in_a_row += 1
-        backoff = timestamps.after(now, failures.backoff_s(self.waits_in_a_row, os.urandom(1)[0] / 256))
+        backoff = timestamps.after(now, failure_classification.backoff_s(self.waits_in_a_row, os.urandom(1)[0] / 256))
         return max(outcome.retry_after or backoff, timestamps.after(now, 1))
 
     def _given_up(self, state: State, index: int, why: str) -> None:
@@ -339,7 +349,7 @@ class Driver:
         entry = state["run"]["running"][key(index)]
         try:
             ready = future.result()
-            self.store.update(lambda current: runs.about_to_merge(current, index, ready.commit))
+            self.store.update(lambda current: run_transitions.about_to_merge(current, index, ready.commit))
             merging.forward(root, branch, ready)
         except merging.Stopped:
             return
@@ -348,8 +358,8 @@ class Driver:
             return
         except merging.CannotMerge as error:
             words = error.message
-            state = self.store.update(lambda current: runs.sent_back(current, now, index, words))
-            if model.condition(state, index) == "pending":
+            state = self.store.update(lambda current: run_transitions.sent_back(current, now, index, words))
+            if batch_state.condition(state, index) == "pending":
                 self.display.event("sent back", _named(state, index, words))
                 worktrees.remove(root, entry["worktree"])
             else:
@@ -364,7 +374,7 @@ class Driver:
             "commit": ready.commit, "from": entry["evidence"]["commit"], "rebased": ready.rebased,
             "verify_seconds": ready.verify["seconds"] if ready.verify else None,
         }  # fmt: skip
-        state = self.store.update(lambda current: runs.merged(current, now, index, proof, merge))
+        state = self.store.update(lambda current: run_transitions.merged(current, now, index, proof, merge))
         self.display.event("merged", _named(state, index, ready.commit[:12]))
         worktrees.remove(root, entry["worktree"])
         worktrees.settle_branch(
@@ -388,7 +398,7 @@ class Driver:
 
     def _ended(self) -> State:
         state = self._own(self.store.require())
-        state = self.store.update(lambda current: runs.end(current, self.clock.now(), self.why))
+        state = self.store.update(lambda current: run_transitions.end(current, self.clock.now(), self.why))
         worktrees.remove(self.project.root, takeover.queue_folder(state))
         self.display.event("ended", self.why)
         return state

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 
-from .. import gitrepo, personverbs, reminder
+from .. import gitrepo, personverbs
 from ..checks.doctor import BAD, GOOD, LOOK
+from ..core import prompts
 from .worktrees import common, listed
 
 TYPE_CHECKING = False
@@ -197,7 +198,7 @@ def memory(jobs: int, option: str = "--jobs") -> Found:
         yield GOOD, f"this system does not tell how much memory is free; a client may take {_size(CLIENT_MB)}"
         return
     needed = jobs * CLIENT_MB
-    clients = reminder.counted(jobs, "client")
+    clients = prompts.counted(jobs, "client")
     said = f"{_size(free)} of memory free; {clients} may take {_size(needed)}, without what they run"
     if free < CLIENT_MB:
         yield BAD, f"Too little memory for even one client: {said}. End something, or use a larger machine."

@@ -15,15 +15,16 @@ import os
 import uuid
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
-from .. import gitrepo, model, policies
+from .. import gitrepo
 from ..base import processes
 from ..base.project_paths import Project
-from ..model import key
+from ..core import batch_state, policies
+from ..core.batch_state import key
 from . import worktrees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..model import State
+    from ..core.batch_state import State
 
 COMPLETED, FAILED, INTERRUPTED, NEEDS_PERSON = "completed", "failed", "interrupted", "needs_person"
 LOST = "lost"  # the failure class of what a machine or a scheduler took along
@@ -123,7 +124,7 @@ def of_feature(project: Project, state: State, index: int, share_usd: float = ma
     `share_usd` is what its client may cost of what the run may still cost.
     """
     run, name, text = state["run"], key(index), state["features"][index]
-    attempt = model.attempts_used(state, index) + 1
+    attempt = batch_state.attempts_used(state, index) + 1
     options, limits = run["options"], state["policy"]["budgets"]
     policy = {field: value for field, value in policies.of_feature(state, index).items() if field != "workflow_mode"}
     number = run["spent"]["clients"] + 1

@@ -18,7 +18,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from .. import evidence, gitrepo
 from ..base import subprocesses
-from ..errors import BatchError, Refused
+from ..core.errors import BatchError, Refused
 from . import worktrees
 
 # Nobody is there to answer, no hook of the repository is to run, and no option of its owner changes what a rebase is.

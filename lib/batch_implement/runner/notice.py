@@ -24,14 +24,15 @@ import signal
 import subprocess
 import tempfile
 
-from .. import evidence, model, reminder
+from .. import evidence
+from ..core import batch_state, prompts
 from ..lists import listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Mapping
 
-    from ..model import State
+    from ..core.batch_state import State
 
 TIMEOUT_S = 60
 LONGEST_SUMMARY = 2000
@@ -69,7 +70,7 @@ def send(command: str, event: str, state: State, report_paths: Mapping[str, str]
 
 def told(event: str, state: State, report_paths: Mapping[str, str]) -> Dict[str, str]:
     """The variables that the command is given: text without control characters or zero bytes."""
-    counts = model.counts(state)
+    counts = batch_state.counts(state)
     run = state.get("run") or {}
     values = {
         "EVENT": event,
@@ -90,7 +91,7 @@ def summary(event: str, state: State) -> str:
     broken = "has given a feature up" if state["failed_features"] else "was broken off"
     begun = {"end": "has ended", "pause": "waits for you", "failure": broken}[event]
     lines = [
-        f"Batch {state['batch_id']} {begun}: {reminder.progress(state)}.",
+        f"Batch {state['batch_id']} {begun}: {prompts.progress(state)}.",
     ]
     if event == "pause" and state["pause"]:
         lines.append(f"Why: {state['pause']['reason']}")

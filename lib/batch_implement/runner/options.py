@@ -15,7 +15,7 @@ import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from .. import arguments
-from ..errors import Misuse
+from ..core.errors import Misuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

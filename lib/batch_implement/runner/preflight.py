@@ -18,14 +18,15 @@ import shlex
 import shutil
 import subprocess
 
-from .. import caller, claims, model, policies, report, runs
+from .. import caller, report
 from ..base import fast_json, processes
 from ..checks import doctor, permissions
 from ..checks.doctor import BAD, GOOD, LOOK
+from ..core import batch_state, path_conflicts, policies, run_transitions
+from ..core.batch_state import key
+from ..core.prompts import counted
 from ..lists import listing
-from ..model import key
 from ..planning import gh
-from ..reminder import counted
 from ..store import Store
 from . import client, ground, options, pullrequests, worktrees
 from .options import spoken
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
     from ..base.project_paths import Project
-    from ..model import State
+    from ..core.batch_state import State
     from .options import Options
 
     Found = Iterator[Tuple[str, str]]
@@ -111,7 +112,7 @@ def _features(state: State, wish: Options) -> Found:
     """The batch: something is left to do, nobody else is at it, and what it asks for can be had."""
     if processes.holds(state["owner"]):
         yield BAD, caller.in_use(state).message
-    counts = model.counts(runs.release(state))
+    counts = batch_state.counts(run_transitions.release(state))
     left = counts["pending"] + counts["active"]
     if not left:
         yield (
@@ -283,7 +284,7 @@ def text(state: State, found: Sequence[Mapping[str, str]], wish: Options) -> str
         f"Batch {state['batch_id']}: {len(left)} of {counted(state['total_features'], 'feature')} to do, up to "
         f"{wish.jobs or 1} at a time."
     )
-    beside = claims.beside([(index, runs.touches(state, index)) for index in left], MOST_BESIDE + 1)
+    beside = path_conflicts.beside([(index, run_transitions.touches(state, index)) for index in left], MOST_BESIDE + 1)
     lines += [f"{index + 1:>4}  {_told(state, index, beside[index])}" for index in left]
     if any(len(indices) > 1 for indices in rounds):
         told = " | ".join(", ".join(str(index + 1) for index in indices) for indices in rounds[:MOST_ROUNDS])
@@ -308,10 +309,10 @@ def text(state: State, found: Sequence[Mapping[str, str]], wish: Options) -> str
 
 def _left(state: State) -> List[int]:
     """Indices of the features that are to be done, in order; one that a dead run had under way is one of them."""
-    freed = runs.release(state)
-    active = model.active_index(freed)
-    to_do = {*model.pending(freed), active}
-    return [index for index in model.in_order(freed) if index in to_do]
+    freed = run_transitions.release(state)
+    active = batch_state.active_index(freed)
+    to_do = {*batch_state.pending(freed), active}
+    return [index for index in batch_state.in_order(freed) if index in to_do]
 
 
 def _told(state: State, index: int, beside: List[int]) -> str:
@@ -342,10 +343,10 @@ def _rounds(state: State, jobs: int) -> Iterator[List[int]]:
     ready = [place[index] for index in left if not missing[index]]
     while ready:
         now: List[int] = []
-        taken, apart = claims.Claims(), []
+        taken, apart = path_conflicts.Claims(), []
         while ready and len(now) < jobs:
             index = left[heapq.heappop(ready)]
-            paths = runs.touches(state, index)
+            paths = run_transitions.touches(state, index)
             if taken.holder(paths) is None:
                 taken.add(index, paths)
                 now.append(index)

@@ -26,11 +26,12 @@ import os
 import signal
 import subprocess
 
-from .. import evidence, gitrepo, publishing, reminder
+from .. import evidence, gitrepo, publishing
 from ..base import timestamps
-from ..errors import BatchError, Refused
+from ..core import prompts
+from ..core.batch_state import key
+from ..core.errors import BatchError, Refused
 from ..lists import listing
-from ..model import key
 from ..planning import comments, gh
 from . import merging, worktrees
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
     from ..base.project_paths import Project
-    from ..model import State
+    from ..core.batch_state import State
 
 PUSH_TIMEOUT_S = 600  # a pre-push hook may run the project's tests
 LONGEST_TITLE = 200
@@ -100,7 +101,7 @@ def open_for_batch(project: Project, state: State, report_markdown: str) -> Dict
         if run["target"] and run["target"] != base and _over_there(root, record["remote"], run["target"]):
             base = run["target"]
         done = len(state["completed_features"])
-        title = f"{done} of {reminder.counted(state['total_features'], 'feature')} of batch {state['batch_id']}"
+        title = f"{done} of {prompts.counted(state['total_features'], 'feature')} of batch {state['batch_id']}"
         return _opened(root, place, record, base, title, report_markdown)
     except (BatchError, OSError) as error:
         return {**record, "error": _words(error)}

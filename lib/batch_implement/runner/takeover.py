@@ -13,17 +13,18 @@ import uuid
 from typing import NamedTuple
 
 from .. import caller as callers
-from .. import gitrepo, runs
+from .. import gitrepo
 from ..base import processes, timestamps
 from ..base.project_paths import Project
-from ..errors import Refused
-from ..model import key
+from ..core import run_transitions
+from ..core.batch_state import key
+from ..core.errors import Refused
 from ..store import Store
 from . import worktrees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..model import State
+    from ..core.batch_state import State
 
 
 class Terms(NamedTuple):
@@ -55,8 +56,10 @@ def begin(project: Project, terms: Terms, now: str) -> State:
             raise callers.in_use(current)
         waited = (current.get("run") or {}).get("waiting")
         if waited:  # a dead run was at it; a client that begins too early costs nothing
-            current = runs.wait_over(current, now, timestamps.between_s(waited["since"], min(now, waited["until"])))
-        return runs.begin(
+            current = run_transitions.wait_over(
+                current, now, timestamps.between_s(waited["since"], min(now, waited["until"]))
+            )
+        return run_transitions.begin(
             current, now, owner, branch=branch, base_commit=base, target=target, worktrees=top, jobs=terms.jobs,
             options=terms.options, budgets=terms.budgets,
         )  # fmt: skip
@@ -101,12 +104,12 @@ def _adopted(project: Project, store: Store, now: str) -> State:
 
     def settle(current: State) -> State:
         for index in left:
-            current = runs.interrupted(current, index)
+            current = run_transitions.interrupted(current, index)
         for index, entry in merged:
             made = entry["evidence"]["commit"]
             merge = {"commit": entry["commit"], "from": made, "rebased": made != entry["commit"]}
             proof = {**entry["evidence"], "commit": entry["commit"], "branch": run["branch"]}
-            current = runs.merged(current, now, index, proof, merge)
+            current = run_transitions.merged(current, now, index, proof, merge)
         return current
 
     state = store.update(settle)

@@ -15,7 +15,7 @@ import time
 from .. import evidence, gitrepo
 from ..base import subprocesses
 from ..checks.doctor import BAD, GOOD, LOOK
-from ..errors import BatchError
+from ..core.errors import BatchError
 from ..lists import listing
 from . import worktrees
 from .options import spoken

@@ -15,15 +15,16 @@ import math
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from .. import model, onlooker, report, runs
+from .. import onlooker, report
 from ..base import atomic_files, fast_json, processes, project_paths, timestamps
 from ..base.project_paths import Project
-from ..errors import BatchError
-from ..model import key
+from ..core import batch_state, run_transitions
+from ..core.batch_state import key
+from ..core.errors import BatchError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..model import State
+    from ..core.batch_state import State
 
 PROGRESS = "logs/run"
 LARGEST_PROGRESS = 64 * 1024
@@ -122,7 +123,7 @@ def of_state(state: State, now: str) -> View:
         batch_id=state["batch_id"],
         at=now,
         status=state["status"],
-        counts=model.counts(state),
+        counts=batch_state.counts(state),
         at_work=processes.holds(state["owner"]),
         seconds=_age(state, now),
         rows=rows,
@@ -158,7 +159,7 @@ def one_line(text: str, longest: int = LONGEST_TEXT) -> str:
 def _age(state: State, now: str) -> int:
     run = state.get("run")
     first = run["started_at"] if run else state["created_at"]
-    over = (run or {}).get("ended_at") or (None if model.is_live(state) else state["updated_at"])
+    over = (run or {}).get("ended_at") or (None if batch_state.is_live(state) else state["updated_at"])
     return _between(first, over or now)
 
 
@@ -253,10 +254,10 @@ def _file(project: Project) -> Dict[str, Any]:
 
 
 def _held(state: State, now: str) -> List[Held]:
-    why = dict(runs.waiting(state, now))
+    why = dict(run_transitions.waiting(state, now))
     return [
         Held(index + 1, one_line(state["features"][index]), one_line(why.get(index, "")))
-        for index in model.pending(state)
+        for index in batch_state.pending(state)
     ]
 
 
@@ -265,7 +266,7 @@ def _last(state: State) -> List[Closed]:
         (
             (timing["ended_at"], int(name))
             for name, timing in state.get("timings", {}).items()
-            if "ended_at" in timing and model.condition(state, int(name)) in ("completed", "failed", "skipped")
+            if "ended_at" in timing and batch_state.condition(state, int(name)) in ("completed", "failed", "skipped")
         ),
         reverse=True,
     )
@@ -273,7 +274,7 @@ def _last(state: State) -> List[Closed]:
 
 
 def _closed(state: State, index: int, at: str) -> Closed:
-    condition = model.condition(state, index)
+    condition = batch_state.condition(state, index)
     if condition == "completed":
         proof = state["evidence"].get(key(index), {})
         said = (proof.get("commit") or "")[:12] if not proof.get("no_change") else "no change needed"

@@ -11,17 +11,18 @@ from __future__ import annotations
 import signal
 from typing import List, Mapping, TextIO
 
-from .. import onlooker, reminder, story
+from .. import onlooker
 from ..base import signals, timestamps
 from ..base.project_paths import Project
+from ..core import batch_events, prompts
+from ..core.batch_state import is_live
+from ..core.errors import StateUnusable
 from ..custody import no_batch
-from ..errors import StateUnusable
-from ..model import is_live
 from . import display
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..model import State
+    from ..core.batch_state import State
 
 LOOK_S = 1.0
 
@@ -58,11 +59,11 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
                 shown.refresh(state)
     finally:
         shown.close()
-    return f"Batch {state['batch_id']} is over ({state['status']}): {reminder.progress(state)}."
+    return f"Batch {state['batch_id']} is over ({state['status']}): {prompts.progress(state)}."
 
 
 def _tell(before: State, after: State, shown: display.Display) -> None:
     """Say what happened from one version to the next, as `batchctl log` does."""
-    for event in story.happened(before, after):
-        (line,) = story.lines([{"at": timestamps.now(), **event}])
+    for event in batch_events.happened(before, after):
+        (line,) = batch_events.lines([{"at": timestamps.now(), **event}])
         shown.say(line)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import List, Tuple
 
-from .. import reminder, report
+from .. import report
 from ..base import timestamps
+from ..core import prompts
 from ..reporting.shown import duration
 from .view import Closed, Held, Row, View
 
@@ -73,7 +74,7 @@ def used(seen: View) -> str:
     most = {limit.name: limit for limit in seen.limits}
     cost = f"${seen.spent.get('cost_usd', 0):.2f}"
     parts = [f"{cost} of ${most['cost'].most:.2f}" if "cost" in most else cost]
-    parts.append(reminder.counted(int(seen.spent.get("turns", 0)), "turn"))
+    parts.append(prompts.counted(int(seen.spent.get("turns", 0)), "turn"))
     if "time" in most:
         parts.append(f"{duration(most['time'].used)} of {duration(most['time'].most)}")
     if "waiting" in most:
@@ -104,7 +105,7 @@ def under_way(row: Row) -> str:
     if row.attempt > 1:
         parts.insert(0, attempt(row))
     if row.turns is not None:
-        parts.append(reminder.counted(row.turns, "turn"))
+        parts.append(prompts.counted(row.turns, "turn"))
     parts += [part for part in (cost(row), row.tool) if part]
     return f"feature {row.number} ({', '.join(parts)})"
 

@@ -16,7 +16,7 @@ import shutil
 
 from .. import gitrepo
 from ..base import processes, project_paths
-from ..errors import Refused
+from ..core.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import socket
 
 import pytest
 from batch_implement.base import atomic_files
-from batch_implement.errors import StateUnusable
+from batch_implement.core.errors import StateUnusable
 
 
 @pytest.fixture

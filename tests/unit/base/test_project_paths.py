@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from batch_implement.base import project_paths
-from batch_implement.errors import StateUnusable
+from batch_implement.core.errors import StateUnusable
 from batches import GUARD, commit, git, run_program
 
 SHELLS = [shell for shell in ("sh", "bash", "dash", "busybox") if shutil.which(shell)]

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from batch_implement import failures
+from batch_implement.core import failure_classification
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,19 +57,23 @@ each = pytest.mark.parametrize("sample", CORPUS, ids=shown)
 
 
 def test_every_class_has_one_treatment():
-    assert set(failures.TREATMENT.values()) == {"wait", "retry", "pause", "fail"}
-    assert failures.TREATMENT["feature"] == "retry" and failures.TREATMENT["refusal"] == "fail"
+    assert set(failure_classification.TREATMENT.values()) == {"wait", "retry", "pause", "fail"}
+    assert (
+        failure_classification.TREATMENT["feature"] == "retry" and failure_classification.TREATMENT["refusal"] == "fail"
+    )
 
 
 def test_what_costs_no_attempt_and_what_needs_a_person_come_from_the_same_table():
-    assert failures.UNCOUNTED == ("limit", "overload", "network", "busy", "context")
-    assert failures.NEEDS_A_PERSON == ("auth", "permission", "budget", "disk")
-    assert {name for name, treatment in failures.TREATMENT.items() if treatment == "wait"} < set(failures.UNCOUNTED)
+    assert failure_classification.UNCOUNTED == ("limit", "overload", "network", "busy", "context")
+    assert failure_classification.NEEDS_A_PERSON == ("auth", "permission", "budget", "disk")
+    assert {name for name, treatment in failure_classification.TREATMENT.items() if treatment == "wait"} < set(
+        failure_classification.UNCOUNTED
+    )
 
 
 def test_the_modules_text_shows_the_table_as_it_is():
-    told = [line.split()[:2] for line in (failures.__doc__ or "").splitlines() if line.startswith("    ")]
-    assert dict(told[1 : 1 + len(failures.TREATMENT)]) == dict(failures.TREATMENT)
+    told = [line.split()[:2] for line in (failure_classification.__doc__ or "").splitlines() if line.startswith("    ")]
+    assert dict(told[1 : 1 + len(failure_classification.TREATMENT)]) == dict(failure_classification.TREATMENT)
 
 
 # -- the corpus -------------------------------------------------------------------------------------------------------
@@ -77,14 +81,16 @@ def test_the_modules_text_shows_the_table_as_it_is():
 
 @each
 def test_every_sample_of_the_corpus_gets_its_class(sample):
-    assert failures.classify_report(sample["message"]) == sample["class"]
+    assert failure_classification.classify_report(sample["message"]) == sample["class"]
 
 
 def test_the_corpus_is_large_and_has_every_class_and_every_program():
     assert len(CORPUS) == len({sample["message"] for sample in CORPUS}) >= 160
-    assert {sample["class"] for sample in CORPUS} == set(failures.TREATMENT)
+    assert {sample["class"] for sample in CORPUS} == set(failure_classification.TREATMENT)
     assert {sample["source"] for sample in CORPUS} == {"claude", "api", "git", "gh", "pip", "npm", "pytest", "system"}
-    assert {failures.TREATMENT[sample["class"]] for sample in CORPUS} == set(failures.TREATMENT.values())
+    assert {failure_classification.TREATMENT[sample["class"]] for sample in CORPUS} == set(
+        failure_classification.TREATMENT.values()
+    )
 
 
 def test_half_of_the_corpus_is_what_a_search_for_words_gets_wrong():
@@ -104,11 +110,15 @@ def test_every_phrase_of_the_tables_is_that_of_a_sample():
     def occurs(kind: str, phrase: str) -> bool:
         return any(kind == told and re.search(phrase, line, re.IGNORECASE) for told, line in said)
 
-    of_programs = (*failures._SAID, *failures._SAID_BY_A_PROGRAM, *failures._ALSO_SAID)
+    of_programs = (
+        *failure_classification._SAID,
+        *failure_classification._SAID_BY_A_PROGRAM,
+        *failure_classification._ALSO_SAID,
+    )
     of_the_client = (
-        *failures._BEGINNINGS,
-        *failures._OF_THE_API,
-        *((it[1], [it[0]]) for it in failures._SUBJECTS.items()),
+        *failure_classification._BEGINNINGS,
+        *failure_classification._OF_THE_API,
+        *((it[1], [it[0]]) for it in failure_classification._SUBJECTS.items()),
     )
     unused = [(kind, phrase) for kind, phrases in of_programs for phrase in phrases if not occurs(kind, phrase)]
     unused += [(kind, words) for kind, many in of_the_client for words in many if not occurs(kind, re.escape(words))]
@@ -125,7 +135,7 @@ def test_a_sample_added_to_the_corpus_is_a_test(tmp_path):
             sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull,
             "--rootdir", str(tmp_path), "-k", "gets_its_class", str(tmp_path / here.name),
         ],
-        env={**os.environ, "PYTHONPATH": str(Path(failures.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(failure_classification.__file__).parents[2])},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "1 failed, 3 passed" in run.stdout and "[a sample of tomorrow]" in run.stdout, run.stdout + run.stderr
@@ -134,7 +144,9 @@ def test_a_sample_added_to_the_corpus_is_a_test(tmp_path):
 def test_its_class_stays_when_a_log_stands_before_it_or_words_that_tell_nothing_behind():
     log = "\n".join(f"[{number}/900] Compiling module {number}" for number in range(900))
     told = [(sample, f"{log}\n{sample['message']}\nThat is all I have.") for sample in CORPUS]
-    assert [sample for sample, report in told if failures.classify_report(report) != sample["class"]] == []
+    assert [
+        sample for sample, report in told if failure_classification.classify_report(report) != sample["class"]
+    ] == []
 
 
 def test_its_class_stays_in_colours_and_indented():
@@ -142,28 +154,39 @@ def test_its_class_stays_in_colours_and_indented():
         return "\n".join(f"  \x1b[1;31m{line}\x1b[0m\x1b[K" for line in message.split("\n"))
 
     told = [(sample, coloured(sample["message"])) for sample in CORPUS]
-    assert [sample for sample, report in told if failures.classify_report(report) != sample["class"]] == []
+    assert [
+        sample for sample, report in told if failure_classification.classify_report(report) != sample["class"]
+    ] == []
 
 
 def test_behind_it_a_failed_test_has_the_last_word_but_over_what_the_client_says_first():
     failed = "\nFAILED tests/test_x.py::test_y - assert 1 == 2\n1 failed in 0.12s"
     told = [sample["message"] + failed for sample in CORPUS]
-    assert [report for report in told if failures.classify_report(report) != failures.classify(report)] == []
+    assert [
+        report
+        for report in told
+        if failure_classification.classify_report(report) != failure_classification.classify(report)
+    ] == []
 
 
 def test_what_passes_by_itself_is_what_is_treated_by_waiting():
-    waits = {name for name, treatment in failures.TREATMENT.items() if treatment == "wait"}
-    assert waits == {sample["class"] for sample in CORPUS if failures.passing(sample["message"])}
-    assert [sample for sample in CORPUS if failures.passing(sample["message"]) != (sample["class"] in waits)] == []
+    waits = {name for name, treatment in failure_classification.TREATMENT.items() if treatment == "wait"}
+    assert waits == {sample["class"] for sample in CORPUS if failure_classification.passing(sample["message"])}
+    assert [
+        sample for sample in CORPUS if failure_classification.passing(sample["message"]) != (sample["class"] in waits)
+    ] == []
 
 
 def test_the_cause_is_seen_beside_what_follows_from_it():
     wait = "WARNING: Retrying (Retry(total=4)) after connection broken by 'x': /simple/x/"
-    assert failures.classify_report(f"{wait}\nERROR: No matching distribution found for x") == "network"
-    assert failures.classify_report(f"{wait}\nerror: subprocess-exited-with-error") == "feature"
+    assert failure_classification.classify_report(f"{wait}\nERROR: No matching distribution found for x") == "network"
+    assert failure_classification.classify_report(f"{wait}\nerror: subprocess-exited-with-error") == "feature"
     reached = "fatal: Could not read from remote repository."
-    assert failures.classify_report(reached) == "permission"
-    assert failures.classify_report(f"ssh: connect to host x port 22: Network is unreachable\n{reached}") == "network"
+    assert failure_classification.classify_report(reached) == "permission"
+    assert (
+        failure_classification.classify_report(f"ssh: connect to host x port 22: Network is unreachable\n{reached}")
+        == "network"
+    )
 
 
 # -- a turn's end -----------------------------------------------------------------------------------------------------
@@ -225,30 +248,31 @@ FURTHER = [
 
 @pytest.mark.parametrize(("message", "kind"), [*((sample["message"], sample["class"]) for sample in OWN), *FURTHER])
 def test_the_clients_own_words_are_known_in_any_case_and_spacing(message, kind):
-    assert failures.classify(message) == kind
-    assert failures.classify("\n  " + message.upper().replace(" ", "  ")) == kind
-    assert failures.classify_report(message) == kind
+    assert failure_classification.classify(message) == kind
+    assert failure_classification.classify("\n  " + message.upper().replace(" ", "  ")) == kind
+    assert failure_classification.classify_report(message) == kind
 
 
 def test_they_are_of_every_class_but_the_features():
-    assert {sample["class"] for sample in OWN} == set(failures.TREATMENT) - {"feature"}
+    assert {sample["class"] for sample in OWN} == set(failure_classification.TREATMENT) - {"feature"}
 
 
 @pytest.mark.parametrize("message", OF_THE_FEATURE)
 def test_everything_else_is_the_features_failure(message):
-    assert failures.classify(message) == "feature"
+    assert failure_classification.classify(message) == "feature"
 
 
 def test_what_another_program_printed_and_a_worker_said_ends_no_turn():
     own = {sample["message"] for sample in OWN}
     others = [sample["message"] for sample in CORPUS if sample["source"] != "api" and sample["message"] not in own]
-    assert [message for message in others if failures.classify(message) != "feature"] == []
+    assert [message for message in others if failure_classification.classify(message) != "feature"] == []
 
 
 def test_a_hook_that_asks_of_a_turns_end_pays_for_no_regular_expression():
-    asks = "import sys; sys.path.insert(0, sys.argv[1]); from batch_implement import failures; "
-    asks += "failures.classify('Feature 1 is done.'); print(sorted({'re', 'datetime', 'typing'} & set(sys.modules)))"
-    command = [sys.executable, "-B", "-I", "-S", "-c", asks, str(Path(failures.__file__).parents[1])]
+    asks = "import sys; sys.path.insert(0, sys.argv[1]); from batch_implement.core import failure_classification; "
+    asks += "failure_classification.classify('Feature 1 is done.'); "
+    asks += "print(sorted({'re', 'datetime', 'typing'} & set(sys.modules)))"
+    command = [sys.executable, "-B", "-I", "-S", "-c", asks, str(Path(failure_classification.__file__).parents[2])]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
@@ -264,56 +288,59 @@ PARTS = [
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_megabyte_of_anything_is_read_in_the_same_time_as_a_page(part):
-    page = part * (4 * failures.LONGEST // len(part) + 1)
+    page = part * (4 * failure_classification.LONGEST // len(part) + 1)
     huge = part * (2**20 // len(part))  # the square of that would take hours
-    assert failures.classify_report(huge) == failures.classify_report(page)
-    assert failures.classify(huge) == failures.classify(page)
-    failures.reset_time(huge, NOW)
+    assert failure_classification.classify_report(huge) == failure_classification.classify_report(page)
+    assert failure_classification.classify(huge) == failure_classification.classify(page)
+    failure_classification.reset_time(huge, NOW)
 
 
 @pytest.mark.parametrize("text", ["a" * 10**7, " " * 10**7, "\n" * 10**7, "E " * 10**6, "status 429" * 10**6 + "9"])
 def test_only_the_beginning_and_the_end_of_a_huge_message_are_looked_at(text):
-    assert failures.classify(text) == "feature"
-    assert failures.classify("API Error: 429" + text) == "limit"
-    assert failures.passing(f"{text}\nTimeoutError: x")
-    assert failures.passing(f"TimeoutError: x\n{text}")
-    assert not failures.passing(f"{text}\nTimeoutError: x\n{text}")
+    assert failure_classification.classify(text) == "feature"
+    assert failure_classification.classify("API Error: 429" + text) == "limit"
+    assert failure_classification.passing(f"{text}\nTimeoutError: x")
+    assert failure_classification.passing(f"TimeoutError: x\n{text}")
+    assert not failure_classification.passing(f"{text}\nTimeoutError: x\n{text}")
 
 
 def test_a_turns_end_says_what_it_is_within_its_first_page():
-    assert failures.classify(" " * (failures.LONGEST - 20) + "API Error: 529") == "overload"
-    assert failures.classify(" " * failures.LONGEST + "API Error: 529") == "feature"
+    assert failure_classification.classify(" " * (failure_classification.LONGEST - 20) + "API Error: 529") == "overload"
+    assert failure_classification.classify(" " * failure_classification.LONGEST + "API Error: 529") == "feature"
 
 
 @given(st.text(max_size=200) | st.lists(st.sampled_from(PARTS), max_size=20).map("".join))
 @settings(max_examples=200, deadline=None)
 def test_whatever_the_message_it_has_a_class_with_a_treatment(message):
-    assert failures.classify(message) in failures.TREATMENT
-    assert failures.classify_report(message) in failures.TREATMENT
-    assert failures.reset_time(message, NOW) is None or failures.classify_report(message) == "limit"
+    assert failure_classification.classify(message) in failure_classification.TREATMENT
+    assert failure_classification.classify_report(message) in failure_classification.TREATMENT
+    assert (
+        failure_classification.reset_time(message, NOW) is None
+        or failure_classification.classify_report(message) == "limit"
+    )
 
 
 # -- when to go on ----------------------------------------------------------------------------------------------------
 
 
 def test_a_back_off_doubles_from_half_a_minute_to_half_an_hour():
-    assert [failures.backoff_s(attempt, 0.0) * 2 for attempt in range(1, 9)] == [
+    assert [failure_classification.backoff_s(attempt, 0.0) * 2 for attempt in range(1, 9)] == [
         30, 60, 120, 240, 480, 960, 1800, 1800,
     ]  # fmt: skip
-    assert failures.backoff_s(10**9, 0.0) == failures.MAX_BACKOFF_S / 2
+    assert failure_classification.backoff_s(10**9, 0.0) == failure_classification.MAX_BACKOFF_S / 2
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))
 def test_jitter_spreads_it_over_its_upper_half(attempt, jitter):
-    least = failures.backoff_s(attempt, 0.0)
-    assert least <= failures.backoff_s(attempt, jitter) <= 2 * least <= 1800
-    assert failures.backoff_s(attempt, 0.5) == 1.5 * least
+    least = failure_classification.backoff_s(attempt, 0.0)
+    assert least <= failure_classification.backoff_s(attempt, jitter) <= 2 * least <= 1800
+    assert failure_classification.backoff_s(attempt, 0.5) == 1.5 * least
 
 
 @pytest.mark.parametrize(("attempt", "jitter"), [(0, 0.0), (-1, 0.0), (1, 1.0), (1, -0.1), (1, float("nan"))])
 def test_numbers_that_mean_nothing_are_an_error(attempt, jitter):
     with pytest.raises(ValueError, match=r"count from 1"):
-        failures.backoff_s(attempt, jitter)
+        failure_classification.backoff_s(attempt, jitter)
 
 
 RESETS = [
@@ -374,7 +401,7 @@ UNSURE = [
 
 @pytest.mark.parametrize(("message", "now", "then"), RESETS)
 def test_a_limit_tells_when_it_ends(message, now, then):
-    assert failures.reset_time(message, now) == then
+    assert failure_classification.reset_time(message, now) == then
 
 
 @pytest.mark.parametrize(("message", "now", "then"), IN_A_ZONE)
@@ -382,20 +409,20 @@ def test_the_time_of_a_named_zone_is_that_zones(message, now, then):
     zoneinfo = pytest.importorskip("zoneinfo")
     if "Europe/Berlin" not in zoneinfo.available_timezones():
         pytest.skip("this machine has no time zones")
-    assert failures.reset_time(message, now) == then
+    assert failure_classification.reset_time(message, now) == then
 
 
 @pytest.mark.parametrize("message", UNSURE)
 def test_what_is_not_sure_is_not_told(message):
-    assert failures.reset_time(message, NOW) is None
+    assert failure_classification.reset_time(message, NOW) is None
 
 
 def test_without_time_zones_on_the_machine_only_utc_is_known(monkeypatch):
     monkeypatch.setitem(sys.modules, "zoneinfo", None)
-    assert failures.reset_time("You've hit your limit · resets 5pm (Europe/Berlin)", NOW) is None
-    assert failures.reset_time("You've hit your limit · resets 5pm (UTC)", NOW) == "2026-11-24T17:00:00Z"
+    assert failure_classification.reset_time("You've hit your limit · resets 5pm (Europe/Berlin)", NOW) is None
+    assert failure_classification.reset_time("You've hit your limit · resets 5pm (UTC)", NOW) == "2026-11-24T17:00:00Z"
 
 
 def test_now_must_be_in_the_states_form():
     with pytest.raises(ValueError, match="does not match format"):
-        failures.reset_time("You've hit your limit · resets 5pm (UTC)", "24.11.2026")
+        failure_classification.reset_time("You've hit your limit · resets 5pm (UTC)", "24.11.2026")

@@ -10,14 +10,14 @@ A feature's text is data: it stands quoted, on lines that begin with `> `, and i
 
 from __future__ import annotations
 
-from . import model, policies
-from .model import key
+from . import batch_state, policies
+from .batch_state import key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Optional
 
-    from .model import State
+    from .batch_state import State
 
 LIMIT = 1600
 LONGEST_DESCRIPTION = 20_000  # the client cuts what a command prints at 30,000
@@ -46,7 +46,7 @@ def counted(number: int, noun: str) -> str:
 
 def progress(state: State) -> str:
     """How far the batch is: `2 of 5 completed, 1 failed, 0 skipped`."""
-    number = model.counts(state)
+    number = batch_state.counts(state)
     return (
         f"{number['completed']} of {number['total']} completed, {number['failed']} failed, {number['skipped']} skipped"
     )
@@ -67,7 +67,7 @@ def required(state: State) -> str:
 
 def next_step(state: State) -> str:
     """How far the batch is and what to do now, in one or two lines, for the coordinator."""
-    if not model.is_live(state):
+    if not batch_state.is_live(state):
         return (
             f"Batch {state['batch_id']} is over ({state['status']}): {progress(state)}. Tell the person in a few "
             "lines, then stop."
@@ -155,7 +155,7 @@ def reminder(state: State, *, worker: bool) -> str:
     the next step.
     """
     head = f"{MARK} Batch {state['batch_id']}: {progress(state)}."
-    if not model.is_live(state) or state["status"] == "paused":
+    if not batch_state.is_live(state) or state["status"] == "paused":
         return f"{head} {next_step(state)}"[:LIMIT]
     index, active = state["current_index"], state["active"]
     now = f"Now: feature {index + 1} of {state['total_features']}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import policies
+from batch_implement.core import policies
 from batches import new_batch
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from batch_implement.claims import Claims, beside
+from batch_implement.core.path_conflicts import Claims, beside
 
 PATHS = ["a", "a/b", "a/b/c", "a/bc", "./a//b/", "a/*.py", "b", "*"]
 

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import model, sessions, transitions
+from batch_implement.core import batch_state, lease, transitions
 from batches import NOW, completed, failed, given_up, new_batch, owner, started, then
 
 
 def compacted(state, context="main", tokens=150_000):
-    return then(state, sessions.record_compaction, NOW, context, tokens)
+    return then(state, lease.record_compaction, NOW, context, tokens)
 
 
 def test_a_lease_makes_the_batch_forget_what_the_old_conversation_was_waiting_for():
-    state = compacted(sessions.at_work(sessions.stop_sent_on(new_batch(2)), "prompt-1"))
-    taken = then(state, sessions.lease, owner("session-2"), "prompt-2")
+    state = compacted(lease.at_work(lease.stop_sent_on(new_batch(2)), "prompt-1"))
+    taken = then(state, lease.lease, owner("session-2"), "prompt-2")
     assert taken["owner"]["session_id"] == "session-2"
     assert taken["continuation"] == {"prompt": "prompt-2"}
-    assert model.contexts_to_remind(state) == ["main"]
-    assert model.contexts_to_remind(taken) == []
+    assert batch_state.contexts_to_remind(state) == ["main"]
+    assert batch_state.contexts_to_remind(taken) == []
     assert taken["auto_clear_count"] == 1
 
 
 def test_the_end_of_a_lease_keeps_the_session_so_that_its_conversation_can_come_back():
     state = new_batch(2, owner=owner("session-1"))
-    ended = then(state, sessions.end_lease)
+    ended = then(state, lease.end_lease)
     assert ended["owner"] == {**state["owner"], "pid": None, "pid_started": None}
-    assert sessions.end_lease(ended) is ended
-    assert sessions.end_lease(new_batch(2))["owner"] is None
+    assert lease.end_lease(ended) is ended
+    assert lease.end_lease(new_batch(2))["owner"] is None
 
 
 def test_a_compaction_is_recorded_with_the_feature_and_the_size_of_the_window():
@@ -35,22 +35,22 @@ def test_a_compaction_is_recorded_with_the_feature_and_the_size_of_the_window():
     recorded = ("feature_index", "context_tokens_before_clear", "context")
     events = [tuple(event[name] for name in recorded) for event in state["auto_clear_events"]]
     assert events == [(1, 7, "main"), (1, 9, "agent-1")]
-    assert model.contexts_to_remind(state) == ["main", "agent-1"]
+    assert batch_state.contexts_to_remind(state) == ["main", "agent-1"]
 
 
 def test_only_the_coordinators_own_compaction_empties_its_window():
-    state = then(new_batch(2), sessions.note_window, 5000)
+    state = then(new_batch(2), lease.note_window, 5000)
     assert compacted(state, "agent-1")["context_token_estimate"] == 5000
     assert compacted(state, "main")["context_token_estimate"] == 0
 
 
 def test_the_last_hundred_compactions_are_kept_and_all_are_counted():
     state = new_batch(1)
-    for number in range(model.KEPT_COMPACTIONS + 5):
-        state = sessions.record_compaction(state, NOW, "main", number)
-    assert state["auto_clear_count"] == model.KEPT_COMPACTIONS + 5
+    for number in range(batch_state.KEPT_COMPACTIONS + 5):
+        state = lease.record_compaction(state, NOW, "main", number)
+    assert state["auto_clear_count"] == batch_state.KEPT_COMPACTIONS + 5
     assert [event["context_tokens_before_clear"] for event in state["auto_clear_events"]] == list(
-        range(5, model.KEPT_COMPACTIONS + 5)
+        range(5, batch_state.KEPT_COMPACTIONS + 5)
     )
 
 
@@ -60,29 +60,29 @@ def test_a_compaction_of_a_batch_that_is_over_is_put_to_its_last_feature():
 
 def test_a_reminder_that_was_given_is_owed_no_longer_in_that_window_alone():
     state = compacted(compacted(new_batch(2), "main"), "agent-1")
-    state = then(state, sessions.mark_reminded, "main")
-    assert model.contexts_to_remind(state) == ["agent-1"]
-    assert sessions.mark_reminded(state, "main") is state
+    state = then(state, lease.mark_reminded, "main")
+    assert batch_state.contexts_to_remind(state) == ["agent-1"]
+    assert lease.mark_reminded(state, "main") is state
 
 
 def test_the_turn_that_works_on_the_batch_is_known_by_its_prompt():
-    state = then(new_batch(2), sessions.at_work, "prompt-1")
-    assert sessions.is_at_work(state, "prompt-1")
-    assert not sessions.is_at_work(state, "prompt-2")
-    assert sessions.at_work(state, "prompt-1") is state
+    state = then(new_batch(2), lease.at_work, "prompt-1")
+    assert lease.is_at_work(state, "prompt-1")
+    assert not lease.is_at_work(state, "prompt-2")
+    assert lease.at_work(state, "prompt-1") is state
 
 
 def test_while_a_person_talks_no_turn_works_on_the_batch():
-    state = then(sessions.at_work(new_batch(2), "prompt-1"), sessions.at_work, None)
-    assert not sessions.is_at_work(state, "prompt-1")
+    state = then(lease.at_work(new_batch(2), "prompt-1"), lease.at_work, None)
+    assert not lease.is_at_work(state, "prompt-1")
 
 
 def test_a_client_that_does_not_name_its_prompts_is_taken_to_work_on_the_batch():
-    assert sessions.is_at_work(sessions.at_work(new_batch(2), "prompt-1"), "")
+    assert lease.is_at_work(lease.at_work(new_batch(2), "prompt-1"), "")
 
 
 def test_noting_the_prompt_forgets_nothing_else():
-    state = then(sessions.stop_sent_on(new_batch(2)), sessions.at_work, "prompt-1")
+    state = then(lease.stop_sent_on(new_batch(2)), lease.at_work, "prompt-1")
     assert state["continuation"]["blocks"] == 1
 
 
@@ -98,36 +98,36 @@ def test_noting_the_prompt_forgets_nothing_else():
 )
 def test_the_mark_of_progress_changes_with_everything_that_is_progress(progress):
     state = new_batch(3)
-    assert sessions.progress_mark(progress(state)) != sessions.progress_mark(state)
+    assert lease.progress_mark(progress(state)) != lease.progress_mark(state)
 
 
 def test_another_attempt_at_the_same_feature_is_progress():
     once = started(new_batch(1))
-    assert sessions.progress_mark(started(failed(once))) != sessions.progress_mark(once)
+    assert lease.progress_mark(started(failed(once))) != lease.progress_mark(once)
 
 
 def test_what_is_no_progress_leaves_the_mark_as_it_is():
     state = started(new_batch(2))
-    noted = (sessions.at_work(state, "p"), compacted(state), sessions.note_window(state, 5))
+    noted = (lease.at_work(state, "p"), compacted(state), lease.note_window(state, 5))
     for same in (*noted, {**state, "revision": 9}):
-        assert sessions.progress_mark(same) == sessions.progress_mark(state)
+        assert lease.progress_mark(same) == lease.progress_mark(state)
 
 
 def test_three_stops_are_sent_on_and_the_fourth_is_not():
     state = new_batch(2)
     for blocks in (1, 2, 3):
-        state = then(state, sessions.stop_sent_on)
+        state = then(state, lease.stop_sent_on)
         assert state["continuation"]["blocks"] == blocks
-    assert sessions.stop_sent_on(state) is None
+    assert lease.stop_sent_on(state) is None
 
 
 def test_progress_starts_the_count_again():
     state = new_batch(2)
     for _ in range(3):
-        state = sessions.stop_sent_on(state)
-    assert sessions.stop_sent_on(completed(state))["continuation"]["blocks"] == 1
+        state = lease.stop_sent_on(state)
+    assert lease.stop_sent_on(completed(state))["continuation"]["blocks"] == 1
 
 
 def test_fewer_stops_can_be_allowed():
-    state = sessions.stop_sent_on(new_batch(2), 1)
-    assert sessions.stop_sent_on(state, 1) is None
+    state = lease.stop_sent_on(new_batch(2), 1)
+    assert lease.stop_sent_on(state, 1) is None

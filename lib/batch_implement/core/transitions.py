@@ -13,15 +13,15 @@ the batch is in `sessions`.
 
 from __future__ import annotations
 
-from . import blocking, model, policies
+from . import batch_state, blocking, policies
+from .batch_state import key
 from .errors import Refused
-from .model import key
 
 TYPE_CHECKING = False  # `typing` costs a hook more than the work it does
 if TYPE_CHECKING:
     from typing import List, Optional, Sequence
 
-    from .model import State
+    from .batch_state import State
 
 LEFT_BEFORE_COUNTED = 2  # a worker that leaves without a verdict this often in one attempt has used it up
 INTERRUPTIONS_BEFORE_PAUSE = 5
@@ -35,7 +35,7 @@ def refuse_unless_running(state: State) -> None:
             "`/batch-implement --resume` in Claude Code.",
             "batch-waiting",
         )
-    if not model.is_live(state):
+    if not batch_state.is_live(state):
         raise Refused(
             f"Batch {state['batch_id']} is over ({state['status']}): no feature is left. Report that and stop.",
             "batch-over",
@@ -44,10 +44,10 @@ def refuse_unless_running(state: State) -> None:
 
 def require_active(state: State) -> int:
     """Index of the open feature; `Refused` when none is open."""
-    index = model.active_index(state)
+    index = batch_state.active_index(state)
     if index is None:
         refuse_unless_running(state)
-        last = model.last_closed(state)
+        last = batch_state.last_closed(state)
         closed = "" if last is None else f"; feature {last + 1}, the last one that was, {condition_of(state, last)}"
         raise Refused(
             f"No feature is open{closed}. Open the next one with `/auto-implement` (its first step runs `batchctl "
@@ -61,7 +61,7 @@ def condition_of(state: State, index: int) -> str:
     """What feature `index` is, as the rest of a sentence that begins with it: `is open`, `has failed`."""
     said = {"pending": "is still to be done", "active": "is open", "completed": "is done", "failed": "has failed",
             "skipped": "is skipped"}  # fmt: skip
-    return said[model.condition(state, index)]
+    return said[batch_state.condition(state, index)]
 
 
 def start(state: State, now: str, base_commit: Optional[str], branch: Optional[str] = None) -> State:
@@ -71,7 +71,7 @@ def start(state: State, now: str, base_commit: Optional[str], branch: Optional[s
     refuse_unless_running(state)
     if state["active"]:
         return state
-    index = model.next_runnable(state)
+    index = batch_state.next_runnable(state)
     if index is None:
         raise Refused(
             "No feature can run: what is left waits for what `batchctl run` has under way. See `batchctl status`.",
@@ -79,22 +79,22 @@ def start(state: State, now: str, base_commit: Optional[str], branch: Optional[s
         )
     active = {
         "feature_index": index,
-        "attempt": model.attempts_used(state, index) + 1,
-        "phase": model.PHASES[0],
+        "attempt": batch_state.attempts_used(state, index) + 1,
+        "phase": batch_state.PHASES[0],
         "base_commit": base_commit,
         "branch": branch,
         "started_at": now,
         "interruptions": 0,
     }
     timing = {"started_at": now, **state["timings"].get(key(index), {})}
-    return model.consistent({**state, "active": active, "timings": {**state["timings"], key(index): timing}})
+    return batch_state.consistent({**state, "active": active, "timings": {**state["timings"], key(index): timing}})
 
 
 def set_phase(state: State, phase: str) -> State:
     """Note what the worker is doing now: one of `model.PHASES`."""
     require_active(state)
-    if phase not in model.PHASES:
-        raise Refused(f"Unknown phase {phase!r}. The phases are: {', '.join(model.PHASES)}.", "usage")
+    if phase not in batch_state.PHASES:
+        raise Refused(f"Unknown phase {phase!r}. The phases are: {', '.join(batch_state.PHASES)}.", "usage")
     return {**state, "active": {**state["active"], "phase": phase}}
 
 
@@ -119,7 +119,7 @@ def complete(state: State, now: str, evidence: State) -> State:
             changed, index, "commit",
             {"success": True, "timestamp": now, "sha": sha, "branch": branch, "commits": evidence.get("commits", [])},
         )  # fmt: skip
-    return model.consistent(changed)
+    return batch_state.consistent(changed)
 
 
 def fail(
@@ -164,7 +164,7 @@ def fail(
         changed["failed_features"] = [*state["failed_features"], entry]
         changed["timings"] = _ended(state, index, now)
         changed = blocking.skip_dependants(changed, [index], now)
-    changed = model.consistent(changed)
+    changed = batch_state.consistent(changed)
     if changed["status"] == "in_progress" and in_a_row >= policy["max_failures_in_a_row"]:
         reason = f"{in_a_row} attempt{'s' if in_a_row > 1 else ''} failed in a row; the last one said: {error[:200]}"
         changed = {**pause(changed, now, reason), "failures_in_a_row": 0}
@@ -203,19 +203,19 @@ def name_stash(state: State, index: int, stash: str) -> State:
 
 def decide(state: State, now: str, question: str, answer: str) -> State:
     """Record a question that was answered by a default, with the feature that was open."""
-    entry = {"feature_index": model.active_index(state), "question": question, "answer": answer, "timestamp": now}
+    entry = {"feature_index": batch_state.active_index(state), "question": question, "answer": answer, "timestamp": now}
     return {**state, "decisions": [*state.get("decisions", ()), entry]}
 
 
 def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str] = None) -> State:
     """Leave feature `index` out, and with it everything that needs it. An open feature's attempt ends uncounted."""
     _check_index(state, index)
-    condition = model.condition(state, index)
+    condition = batch_state.condition(state, index)
     if condition not in ("pending", "active"):
         raise Refused(
             f"Feature {index + 1} {condition_of(state, index)} already: there is nothing to skip.", "skip-retry-add"
         )
-    if index in model.running_indices(state):
+    if index in batch_state.running_indices(state):
         raise Refused(
             f"Feature {index + 1} is under way in `batchctl run`. `batchctl pause` lets what is under way end, and "
             "then skips are taken.",
@@ -225,7 +225,7 @@ def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str
     changed = {**state, "skipped_features": [*state["skipped_features"], entry], "timings": _ended(state, index, now)}
     if condition == "active":
         changed.update(active=None, **_attempt_ended(state, now, f"skipped: {reason}", "skipped", stash))
-    return model.consistent(blocking.skip_dependants(changed, [index], now))
+    return batch_state.consistent(blocking.skip_dependants(changed, [index], now))
 
 
 def retry(state: State, indices: Sequence[int]) -> State:
@@ -236,13 +236,13 @@ def retry(state: State, indices: Sequence[int]) -> State:
     wanted: List[int] = list(dict.fromkeys(indices))
     for index in wanted:
         _check_index(state, index)
-        if model.condition(state, index) not in ("failed", "skipped"):
+        if batch_state.condition(state, index) not in ("failed", "skipped"):
             raise Refused(
                 f"Feature {index + 1} {condition_of(state, index)}: only a failed or skipped one can be retried.",
                 "skip-retry-add",
             )
     back = blocking.with_blocked(state, wanted)
-    settled = model.failed_indices(state) | model.skipped_indices(state)
+    settled = batch_state.failed_indices(state) | batch_state.skipped_indices(state)
     while True:  # what stays out keeps out what needs it, all the way down
         bars = settled - back
         barred = {index for index in back if bars.intersection(state["feature_dependencies"].get(key(index), ()))}
@@ -259,7 +259,7 @@ def retry(state: State, indices: Sequence[int]) -> State:
         back -= barred
     allowance = dict(state.get("retry_allowance", {}))
     for index in back:
-        allowance[key(index)] = max(allowance.get(key(index), 0), model.attempts_used(state, index))
+        allowance[key(index)] = max(allowance.get(key(index), 0), batch_state.attempts_used(state, index))
     changed = {
         **state,
         "failed_features": [entry for entry in state["failed_features"] if entry["feature_index"] not in back],
@@ -267,7 +267,7 @@ def retry(state: State, indices: Sequence[int]) -> State:
         "retry_allowance": allowance,
         "failures_in_a_row": 0,
     }
-    return model.consistent(changed)
+    return batch_state.consistent(changed)
 
 
 def add(
@@ -314,15 +314,15 @@ def add(
         "details": {**state.get("details", {}), **(details or {})},
         "issue_numbers": [*numbers, *given] if numbers is not None else None,
     }
-    stoppers = sorted(model.failed_indices(changed) | model.skipped_indices(changed))
-    return model.consistent(blocking.skip_dependants(changed, stoppers, now))
+    stoppers = sorted(batch_state.failed_indices(changed) | batch_state.skipped_indices(changed))
+    return batch_state.consistent(blocking.skip_dependants(changed, stoppers, now))
 
 
 def pause(state: State, now: str, reason: str, resume_after: Optional[str] = None) -> State:
     """Let the batch wait, for `reason`. The open feature stays open. A batch that is over is refused; a pause keeps
     its first reason.
     """
-    if not model.is_live(state):
+    if not batch_state.is_live(state):
         raise Refused(
             f"Batch {state['batch_id']} is over ({state['status']}): there is nothing to pause.", "batch-over"
         )
@@ -335,7 +335,7 @@ def pause(state: State, now: str, reason: str, resume_after: Optional[str] = Non
 
 def unpause(state: State) -> State:
     """Go on after a pause; a batch in progress stays as it is, one that is over is refused."""
-    if not model.is_live(state):
+    if not batch_state.is_live(state):
         raise Refused(
             f"Batch {state['batch_id']} is over ({state['status']}). `batchctl retry` brings failed features back, "
             "`batchctl add` adds new ones.",
@@ -343,7 +343,7 @@ def unpause(state: State) -> State:
         )
     if state["status"] == "in_progress":
         return state
-    return model.consistent({**state, "status": "in_progress", "pause": None, "failures_in_a_row": 0})
+    return batch_state.consistent({**state, "status": "in_progress", "pause": None, "failures_in_a_row": 0})
 
 
 def record_git_operation(state: State, index: int, operation: str, record: State) -> State:
@@ -391,7 +391,7 @@ def _attempt_ended(
     if permanent:
         entry["permanent"] = True
     known = state.get("attempts", {})
-    return {"attempts": {**known, name: [*known.get(name, ()), entry][-model.KEPT_ATTEMPTS :]}}
+    return {"attempts": {**known, name: [*known.get(name, ()), entry][-batch_state.KEPT_ATTEMPTS :]}}
 
 
 def _ended(state: State, index: int, now: str) -> State:

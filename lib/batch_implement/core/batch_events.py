@@ -10,13 +10,13 @@ Others add what changes no state: refusals, denials, stops that were sent on, re
 
 from __future__ import annotations
 
-from . import model
+from . import batch_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, Iterator, List, Optional
 
-    from .model import State
+    from .batch_state import State
 
     Event = Dict[str, Any]
 
@@ -45,23 +45,23 @@ def happened(old: Optional[State], new: State) -> List[Event]:
         events.append({"event": "policy changed", **changed})
     events += _features(old, new)
     if new.get("run") and new["run"] is not old.get("run"):
-        from . import runs
+        from . import run_transitions
 
-        events += runs.happened(old.get("run"), new["run"])
+        events += run_transitions.happened(old.get("run"), new["run"])
     if new["pause"] is not old["pause"] and new["pause"] != old["pause"]:
         if new["pause"] is not None:
             events.append({"event": "paused", "reason": new["pause"]["reason"][:LONGEST_TEXT]})
         elif new["status"] == "in_progress":
             events.append({"event": "unpaused"})
-    if new["status"] != old["status"] and not model.is_live(new):
+    if new["status"] != old["status"] and not batch_state.is_live(new):
         events.append({"event": "over", "status": new["status"], **_counted(new)})
-    elif not model.is_live(old) and model.is_live(new):
+    elif not batch_state.is_live(old) and batch_state.is_live(new):
         events.append({"event": "reopened"})
     return events
 
 
 def _counted(state: State) -> Event:
-    number = model.counts(state)
+    number = batch_state.counts(state)
     return {name: number[name] for name in ("completed", "failed", "skipped")}
 
 
@@ -89,7 +89,7 @@ def _features(old: State, new: State) -> Iterator[Event]:
         known = set(was_done)
         for index in done:
             if index not in known:
-                proof = new["evidence"].get(model.key(index), {})
+                proof = new["evidence"].get(batch_state.key(index), {})
                 kept = {name: proof[name] for name in ("commit", "no_change", "asserted") if proof.get(name)}
                 yield {"event": "completed", "feature_index": index, **kept}
     gone: List[int] = [] if done is was_done else sorted(set(was_done).difference(done))
@@ -104,7 +104,7 @@ def _features(old: State, new: State) -> Iterator[Event]:
                 yield {"event": name, "feature_index": entry["feature_index"], "why": why[:LONGEST_TEXT]}
         gone += sorted(before - after)
     for index in gone:
-        if model.condition(new, index) in ("pending", "active"):
+        if batch_state.condition(new, index) in ("pending", "active"):
             yield {"event": "pending again", "feature_index": index}
     if new["active"] is not None and new["active"] is not old["active"]:
         yield from _at_work(old["active"], new["active"])
@@ -254,7 +254,7 @@ _SHOWN_AFTER = ("commit", "no_change", "asserted", "stash", "retry_after", "url"
 
 
 def _line(entry: Event) -> str:
-    from .lists.features import clean
+    from ..lists.features import clean
 
     plain = _Fields({name: clean(str(value))[:LONGEST_TEXT] for name, value in entry.items()})
     words = _WORDS.get(entry["event"])

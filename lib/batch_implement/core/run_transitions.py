@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import math
 
-from . import model, sessions, transitions
-from .claims import Claims
+from . import batch_state, lease, transitions
+from .batch_state import key
 from .errors import Refused
-from .model import key
+from .path_conflicts import Claims
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-    from .model import State
+    from .batch_state import State
 
 KEPT_CLIENTS = 20
 KEPT_WAITS = 100
@@ -72,20 +72,20 @@ def begin(
         "pull_request": known.get("pull_request"),
     }
     policy = {**running["policy"], "unattended": True, "budgets": budgets}
-    return model.consistent(
+    return batch_state.consistent(
         {**running, "run": run, "owner": {**owner, "driven": True}, "active": None, "policy": policy}
     )
 
 
 def end(state: State, now: str, why: str) -> State:
     """The run has ended, for `why`; nothing is under way any more, and the lease is over."""
-    return sessions.end_lease(_with(release(state), ended_at=now, ended_why=why, waiting=None))
+    return lease.end_lease(_with(release(state), ended_at=now, ended_why=why, waiting=None))
 
 
 def release(state: State) -> State:
     """What was under way is pending again, nothing counted: its driver is gone."""
     run = state.get("run")
-    return model.consistent(_with(state, running={})) if run and run["running"] else state
+    return batch_state.consistent(_with(state, running={})) if run and run["running"] else state
 
 
 # -- what may start ---------------------------------------------------------------------------------------------------
@@ -96,9 +96,9 @@ def ready(state: State, now: str) -> List[int]:
     held = {index for index, _ in waiting(state, now)}
     found: List[int] = []
     again: List[int] = []
-    for index in model.pending(state):
+    for index in batch_state.pending(state):
         if index not in held:
-            (again if model.attempts_used(state, index) else found).append(index)
+            (again if batch_state.attempts_used(state, index) else found).append(index)
     free: List[int] = []
     taken = Claims()
     for index in found + again:
@@ -113,9 +113,9 @@ def waiting(state: State, now: str) -> Iterator[Tuple[int, str]]:
     """The pending features that cannot begin now, with the reason of each as a few words."""
     done = set(state["completed_features"])
     taken = Claims()
-    for index in model.running_indices(state):
+    for index in batch_state.running_indices(state):
         taken.add(index, touches(state, index))
-    for index in model.pending(state):
+    for index in batch_state.pending(state):
         needs = sorted(set(state["feature_dependencies"].get(key(index), ())) - done)
         if needs:
             yield index, f"after {', '.join(str(need + 1) for need in needs)}"
@@ -131,7 +131,7 @@ def waiting(state: State, now: str) -> Iterator[Tuple[int, str]]:
 
 def not_before(state: State, index: int) -> Optional[str]:
     """The time before which another attempt at feature `index` makes little sense; None when there is none."""
-    if state.get("retry_allowance", {}).get(key(index)) == model.attempts_used(state, index):
+    if state.get("retry_allowance", {}).get(key(index)) == batch_state.attempts_used(state, index):
         return None  # a person has brought it back since the last attempt
     ended = state.get("attempts", {}).get(key(index), ())
     return ended[-1].get("retry_after") if ended else None
@@ -142,7 +142,7 @@ def next_moment(state: State, now: str) -> Optional[str]:
     done = set(state["completed_features"])
     moments = [
         later
-        for index in model.pending(state)
+        for index in batch_state.pending(state)
         if done.issuperset(state["feature_dependencies"].get(key(index), ()))
         for later in [not_before(state, index)]
         if later and later > now
@@ -164,12 +164,12 @@ def dispatch(
 ) -> State:
     """Feature `index` is under way: its next attempt, or the one that was interrupted again."""
     transitions.refuse_unless_running(state)
-    if model.condition(state, index) != "pending":
+    if batch_state.condition(state, index) != "pending":
         raise Refused(
             f"Feature {index + 1} {transitions.condition_of(state, index)}: it is not to be started.", "run-stopped"
         )
     entry = {
-        "attempt": model.attempts_used(state, index) + 1,
+        "attempt": batch_state.attempts_used(state, index) + 1,
         "step": "working",
         "branch": branch,
         "base_commit": base,
@@ -181,7 +181,7 @@ def dispatch(
     }
     timing = {"started_at": now, **state["timings"].get(key(index), {})}
     changed = {**state, "timings": {**state["timings"], key(index): timing}}
-    return model.consistent(_with(changed, running={**state["run"]["running"], key(index): entry}))
+    return batch_state.consistent(_with(changed, running={**state["run"]["running"], key(index): entry}))
 
 
 def moved(state: State, places: Dict[str, str]) -> Optional[State]:
@@ -285,14 +285,14 @@ def share_usd(state: State, held_usd: float, free: int) -> float:
 def interrupted(state: State, index: int) -> State:
     """Feature `index` is pending again, nothing counted: its client was stopped by something that is not its fault."""
     running = {name: entry for name, entry in state["run"]["running"].items() if name != key(index)}
-    return model.consistent(_with(state, running=running))
+    return batch_state.consistent(_with(state, running=running))
 
 
 def crashes(state: State, index: int) -> int:
     """How often in a row the clients of the attempt that comes next at feature `index` broke, of themselves, or
     filled their window.
     """
-    attempt = model.attempts_used(state, index) + 1
+    attempt = batch_state.attempts_used(state, index) + 1
     number = 0
     for client in reversed(state["run"]["clients"].get(key(index), ())):
         if client["attempt"] != attempt or client["outcome"] != "interrupted":
@@ -369,7 +369,7 @@ def _opened(state: State, index: int) -> State:
     active = {
         "feature_index": index,
         "attempt": entry["attempt"],
-        "phase": model.PHASES[-1],
+        "phase": batch_state.PHASES[-1],
         "base_commit": entry["base_commit"],
         "branch": entry["branch"],
         "started_at": entry["started_at"],

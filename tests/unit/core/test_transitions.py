@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import model, transitions
-from batch_implement.errors import Refused
+from batch_implement.core import batch_state, transitions
+from batch_implement.core.errors import Refused
 from batches import (
     NOW,
     all_completed,
@@ -83,7 +83,7 @@ def test_a_batch_that_is_over_starts_nothing_and_says_what_to_do():
 # -- phase, complete ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("phase", model.PHASES)
+@pytest.mark.parametrize("phase", batch_state.PHASES)
 def test_each_phase_can_be_told(phase):
     assert then(started(new_batch(1)), transitions.set_phase, phase)["active"]["phase"] == phase
 
@@ -91,7 +91,7 @@ def test_each_phase_can_be_told(phase):
 def test_an_unknown_phase_is_refused_with_the_ones_there_are():
     message = refusal(started(new_batch(1)), transitions.set_phase, "ponder")
     assert "'ponder'" in message
-    assert ", ".join(model.PHASES) in message
+    assert ", ".join(batch_state.PHASES) in message
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_what_needs_a_skipped_feature_is_skipped_too():
 def test_a_feature_that_will_be_retried_blocks_nothing():
     state = failed(new_batch(2, needs={1: [0]}))
     assert conditions(state) == ["pending", "pending"]
-    assert model.next_runnable(state) == 0
+    assert batch_state.next_runnable(state) == 0
 
 
 def test_a_feature_with_two_needs_is_blocked_once():
@@ -314,7 +314,7 @@ def test_retry_brings_back_several_and_each_once():
 
 def test_a_retried_feature_is_as_good_as_one_that_never_failed():
     state = retried(given_up(new_batch(2)), 0)
-    assert model.next_runnable(state) == 0
+    assert batch_state.next_runnable(state) == 0
 
 
 def test_the_full_stop_of_a_pauses_reason_is_not_doubled():

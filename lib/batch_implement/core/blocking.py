@@ -6,13 +6,13 @@ with_blocked(state, indices)            features that come back together with th
 
 from __future__ import annotations
 
-from . import model
+from . import batch_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List, Optional, Sequence, Set
 
-    from .model import State
+    from .batch_state import State
 
 BLOCKED_BY = "blocked by "
 
@@ -29,7 +29,7 @@ def dependants(state: State) -> Dict[int, List[int]]:
 def skip_dependants(state: State, stoppers: Sequence[int], now: str) -> State:
     """Skip what needs any of the features `stoppers`, all the way down, each as blocked by what it needs directly."""
     needed_by = dependants(state)
-    waiting = set(model.pending(state))
+    waiting = set(batch_state.pending(state))
     skipped = []
     front = list(stoppers)
     for stopper in front:

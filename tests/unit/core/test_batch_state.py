@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 
 import pytest
-from batch_implement import codec, model, policies, sessions
+from batch_implement import codec
+from batch_implement.core import batch_state, lease, policies
 from batches import NOW, completed, conditions, failed, given_up, new_batch, started, then
 
 
 def test_a_first_version_is_valid_and_its_parts_are_its_own():
     features, policy = ["a", "b"], policies.new(verify="make")
-    state = model.new_state("b1", features, NOW, policy=policy, untracked=iter(["x"]))
+    state = batch_state.new_state("b1", features, NOW, policy=policy, untracked=iter(["x"]))
     assert codec.problems({**state, "revision": 1}, None) == []
     features.append("c")
     policy["verify"] = "other"
@@ -35,12 +36,12 @@ def test_no_policy_shares_its_lists_with_the_default():
 
 @pytest.mark.parametrize("name", ["b", "batch-20260131-235959-000001", "A.b_c-1", "x" * 100, "a.b.c", "-", "."])
 def test_a_batch_id_of_letters_digits_dots_and_dashes_is_valid(name):
-    assert model.valid_batch_id(name)
+    assert batch_state.valid_batch_id(name)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 101, "..", "a..b", "a/b", "a b", "a\n", "é", "a\x00", "²", None, 1, ["b"]])
 def test_any_other_batch_id_is_not(name):
-    assert not model.valid_batch_id(name)
+    assert not batch_state.valid_batch_id(name)
 
 
 # -- invariants: each with a state that breaks it ----------------------------------------------------------------------
@@ -157,18 +158,18 @@ def test_a_counter_that_fell_is_told(was, becomes, said):
 def test_a_counter_that_is_gone_altogether_is_told():
     before = {**new_batch(3), "auto_clear_count": 3}
     after = {name: value for name, value in before.items() if name != "auto_clear_count"}
-    assert model.went_backwards(before, after) == ["auto_clear_count fell from 3 to 0"]
+    assert batch_state.went_backwards(before, after) == ["auto_clear_count fell from 3 to 0"]
 
 
 def test_another_batch_may_begin_with_lower_counters():
-    assert model.went_backwards({**new_batch(3), "revision": 9}, new_batch(3, batch_id="another")) == []
+    assert batch_state.went_backwards({**new_batch(3), "revision": 9}, new_batch(3, batch_id="another")) == []
 
 
 def test_dependencies_that_stayed_are_looked_at_again_only_when_there_are_fewer_features():
     before = new_batch(3, needs={2: [0]})
     cut = {**before, "features": before["features"][:2], "total_features": 2}
-    assert "feature_dependencies names feature index 2; the last one is 1" in model.broken_invariants(cut, before)
-    assert model.broken_invariants({**before, "team": "web"}, before) == []
+    assert "feature_dependencies names feature index 2; the last one is 1" in batch_state.broken_invariants(cut, before)
+    assert batch_state.broken_invariants({**before, "team": "web"}, before) == []
 
 
 @pytest.mark.parametrize(
@@ -183,13 +184,13 @@ def test_dependencies_that_stayed_are_looked_at_again_only_when_there_are_fewer_
     ],
 )
 def test_a_cycle_is_found_with_its_way_and_a_diamond_is_none(needs, cycle):
-    assert model.find_cycle(needs) == cycle
+    assert batch_state.find_cycle(needs) == cycle
 
 
 def test_a_very_long_chain_of_dependencies_is_no_trouble():
     chain = {str(index): [index + 1] for index in range(20_000)}
-    assert model.find_cycle(chain) == []
-    assert len(model.find_cycle({**chain, "20000": [0]})) == 20_002
+    assert batch_state.find_cycle(chain) == []
+    assert len(batch_state.find_cycle({**chain, "20000": [0]})) == 20_002
 
 
 # -- what is derived ---------------------------------------------------------------------------------------------------
@@ -197,28 +198,28 @@ def test_a_very_long_chain_of_dependencies_is_no_trouble():
 
 def test_features_are_done_in_their_order():
     state = new_batch(3, order=[2, 0, 1])
-    assert list(model.pending(state)) == [2, 0, 1]
-    assert [model.next_runnable(state), state["current_index"]] == [2, 2]
+    assert list(batch_state.pending(state)) == [2, 0, 1]
+    assert [batch_state.next_runnable(state), state["current_index"]] == [2, 2]
 
 
 def test_a_feature_waits_for_what_it_needs():
     state = new_batch(3, needs={0: [1], 1: [2]})
-    assert model.next_runnable(state) == 2
+    assert batch_state.next_runnable(state) == 2
     state = completed(state)
-    assert model.next_runnable(state) == 1
+    assert batch_state.next_runnable(state) == 1
 
 
 def test_one_that_failed_waits_for_those_that_did_not():
     state = failed(new_batch(3))
-    assert model.next_runnable(state) == 1
+    assert batch_state.next_runnable(state) == 1
 
 
 def test_among_those_that_failed_the_one_with_fewest_attempts_is_next():
     state = failed(failed(new_batch(2)))
-    assert [model.attempts_used(state, index) for index in (0, 1)] == [1, 1]
+    assert [batch_state.attempts_used(state, index) for index in (0, 1)] == [1, 1]
     state = failed(state)
-    assert model.active_index(state) is None
-    assert model.next_runnable(state) == 1
+    assert batch_state.active_index(state) is None
+    assert batch_state.next_runnable(state) == 1
 
 
 def test_the_open_feature_is_the_current_one_and_none_left_is_the_total():
@@ -231,42 +232,42 @@ def test_the_open_feature_is_the_current_one_and_none_left_is_the_total():
 def test_the_counts_add_up_and_name_each_condition():
     state = started(given_up(completed(new_batch(5, needs={4: [1]}))))
     assert conditions(state) == ["completed", "failed", "active", "pending", "skipped"]
-    assert model.counts(state) == {
+    assert batch_state.counts(state) == {
         "total": 5, "completed": 1, "failed": 1, "skipped": 1, "pending": 1, "active": 1,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(("statuses", "live"), [(("in_progress", "paused"), True), (("completed", "failed"), False)])
 def test_a_batch_is_live_until_it_is_over(statuses, live):
-    assert all(model.is_live({"status": status}) is live for status in statuses)
+    assert all(batch_state.is_live({"status": status}) is live for status in statuses)
 
 
 def test_hooks_are_wanted_until_the_client_that_holds_a_batch_has_heard_of_its_end():
     over = completed(new_batch(1))
     owner_record = {"session_id": "s", "pid": 7, "pid_started": None, "host": "h", "since": NOW}
-    assert model.wants_hooks(new_batch(1))
-    assert model.wants_hooks({**over, "owner": owner_record})
-    assert not model.wants_hooks({**over, "owner": {**owner_record, "pid": None}})
-    assert not model.wants_hooks(over)
+    assert batch_state.wants_hooks(new_batch(1))
+    assert batch_state.wants_hooks({**over, "owner": owner_record})
+    assert not batch_state.wants_hooks({**over, "owner": {**owner_record, "pid": None}})
+    assert not batch_state.wants_hooks(over)
 
 
 def test_the_feature_that_was_closed_last_is_known_by_its_time():
     state = new_batch(3)
-    assert model.last_closed(state) is None
+    assert batch_state.last_closed(state) is None
     state = then(state, lambda s: {**s, "timings": {"1": {"ended_at": "2026-01-02"}, "0": {"ended_at": "2026-01-01"}}})
-    assert model.last_closed(state) == 1
-    assert model.last_closed({**state, "timings": {**state["timings"], "2": {"started_at": "2026-01-03"}}}) == 1
+    assert batch_state.last_closed(state) == 1
+    assert batch_state.last_closed({**state, "timings": {**state["timings"], "2": {"started_at": "2026-01-03"}}}) == 1
 
 
 def test_consistent_mends_index_and_status_and_leaves_its_argument_alone():
     state = {**new_batch(2), "completed_features": [0], "current_index": 0}
     before = copy.deepcopy(state)
-    assert model.consistent(state)["current_index"] == 1
+    assert batch_state.consistent(state)["current_index"] == 1
     assert state == before
     over = {**state, "completed_features": [0, 1], "status": "paused", "pause": WAITING}
-    assert (model.consistent(over)["status"], model.consistent(over)["pause"]) == ("completed", None)
-    assert model.consistent({**state, "status": "completed"})["status"] == "in_progress"
-    assert model.consistent({**state, "status": "paused", "pause": WAITING})["status"] == "paused"
+    assert (batch_state.consistent(over)["status"], batch_state.consistent(over)["pause"]) == ("completed", None)
+    assert batch_state.consistent({**state, "status": "completed"})["status"] == "in_progress"
+    assert batch_state.consistent({**state, "status": "paused", "pause": WAITING})["status"] == "paused"
 
 
 def test_each_window_that_is_owed_a_reminder_is_named_once():
@@ -274,13 +275,13 @@ def test_each_window_that_is_owed_a_reminder_is_named_once():
         {"context": "main", "reminded": False}, {"context": "a1", "reminded": False},
         {"context": "main", "reminded": False}, {"context": "a2", "reminded": True}, {},
     ]  # fmt: skip
-    assert model.contexts_to_remind({"auto_clear_events": events}) == ["main", "a1"]
-    assert model.contexts_to_remind({}) == []
+    assert batch_state.contexts_to_remind({"auto_clear_events": events}) == ["main", "a1"]
+    assert batch_state.contexts_to_remind({}) == []
 
 
 def test_of_features_completed_within_one_second_the_last_is_the_one_that_was_completed_last():
     state = completed(completed(new_batch(3, order=[0, 2, 1])))
-    assert (model.last_closed(state), sessions.last_worked_on(state)) == (2, 2)
+    assert (batch_state.last_closed(state), lease.last_worked_on(state)) == (2, 2)
     state = completed(state)
     assert state["completed_features"] == [0, 2, 1]
-    assert (model.last_closed(state), sessions.last_worked_on(state)) == (1, 1)
+    assert (batch_state.last_closed(state), lease.last_worked_on(state)) == (1, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import model, reminder, sessions, transitions
+from batch_implement.core import batch_state, lease, prompts, transitions
 from batches import NOW, all_completed, completed, failed, given_up, new_batch, started, then
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -58,17 +58,17 @@ def unquoted(text):
 @example(started(new_batch(["a\n" * 5000], verify="v" * 500, batch_id="b" * 100)), True)
 @RANDOM
 def test_a_reminder_is_short_and_always_ends_with_what_to_do(state, worker):
-    text = reminder.reminder(state, worker=worker)
-    assert len(text) <= reminder.LIMIT == 1600
-    assert text.startswith(f"{reminder.MARK} Batch {state['batch_id']}: ")
-    if not model.is_live(state):
+    text = prompts.reminder(state, worker=worker)
+    assert len(text) <= prompts.LIMIT == 1600
+    assert text.startswith(f"{prompts.MARK} Batch {state['batch_id']}: ")
+    if not batch_state.is_live(state):
         assert "Tell the person" in text
     elif state["status"] == "paused":
         assert "`/batch-implement --resume`" in text
     else:
         step = "`batchctl brief`" if worker and state["active"] else "`batchctl start`"
         if not (worker and state["active"]) and state["workflow_mode"] == "auto-implement":
-            step = f"Call the Skill tool with skill `{reminder.SKILL}`"
+            step = f"Call the Skill tool with skill `{prompts.SKILL}`"
         assert any(step in line for line in unquoted(text))
         assert any(line.startswith("Workflow: ") for line in unquoted(text))
         assert any(line.startswith("Required for done: ") for line in unquoted(text))
@@ -77,14 +77,14 @@ def test_a_reminder_is_short_and_always_ends_with_what_to_do(state, worker):
 @given(states(), st.booleans())
 @RANDOM
 def test_no_line_of_a_feature_stands_without_a_mark_of_quotation(state, worker):
-    texts = [reminder.reminder(state, worker=worker), reminder.next_step(state), reminder.coordinator_brief(state)]
+    texts = [prompts.reminder(state, worker=worker), prompts.next_step(state), prompts.coordinator_brief(state)]
     if state["active"]:
-        texts.append(reminder.worker_brief(state))
+        texts.append(prompts.worker_brief(state))
     allowed = set()
     for other in ("HARMLESS", "OTHER"):  # with another text of the feature, the unquoted lines stay the same
         same = {**state, "features": [other] * state["total_features"], "details": {}}
-        lines = [reminder.reminder(same, worker=worker), reminder.next_step(same), reminder.coordinator_brief(same)]
-        lines += [reminder.worker_brief(same)] if state["active"] else []
+        lines = [prompts.reminder(same, worker=worker), prompts.next_step(same), prompts.coordinator_brief(same)]
+        lines += [prompts.worker_brief(same)] if state["active"] else []
         allowed.update(line for text in lines for line in unquoted(text))
     assert {line for text in texts for line in unquoted(text)} <= allowed
 
@@ -92,28 +92,28 @@ def test_no_line_of_a_feature_stands_without_a_mark_of_quotation(state, worker):
 @given(TEXT, st.integers(1, 200))
 @RANDOM
 def test_every_line_of_a_quotation_is_marked_and_none_is_lost(text, limit):
-    quoted = reminder.quoted(text)
+    quoted = prompts.quoted(text)
     assert all(line.startswith("> ") for line in quoted.splitlines())
     assert [line[2:] for line in quoted.splitlines()] == (text.splitlines() or [""])
-    assert all(line.startswith("> ") for line in reminder.quoted(text, limit).splitlines())
+    assert all(line.startswith("> ") for line in prompts.quoted(text, limit).splitlines())
 
 
 def test_a_quotation_that_was_cut_says_so_and_where_the_rest_is():
-    assert reminder.quoted("abcdef", 3) == "> abc ...[cut; `batchctl brief` shows all of it]"
-    assert reminder.quoted("abc", 3) == "> abc"
-    assert reminder.quoted("") == "> "
+    assert prompts.quoted("abcdef", 3) == "> abc ...[cut; `batchctl brief` shows all of it]"
+    assert prompts.quoted("abc", 3) == "> abc"
+    assert prompts.quoted("") == "> "
 
 
 @given(states())
 @RANDOM
 def test_the_next_step_is_one_or_two_lines(state):
     state = {**state, "pause": state["pause"] and {**state["pause"], "reason": "short"}}
-    assert len(reminder.next_step(state).splitlines()) <= 2
+    assert len(prompts.next_step(state).splitlines()) <= 2
 
 
 def test_a_worker_is_reminded_of_its_feature_its_phase_and_its_next_command():
     state = then(started(completed(new_batch(["one", "two"], verify="make test"))), transitions.set_phase, "verify")
-    text = reminder.reminder(state, worker=True)
+    text = prompts.reminder(state, worker=True)
     assert "1 of 2 completed" in text
     assert "Now: feature 2 of 2, attempt 1, phase verify." in text
     assert "\n> two\n" in text
@@ -122,31 +122,31 @@ def test_a_worker_is_reminded_of_its_feature_its_phase_and_its_next_command():
 
 
 def test_a_coordinator_is_reminded_of_the_call_to_make():
-    text = reminder.reminder(started(new_batch(2)), worker=False)
+    text = prompts.reminder(started(new_batch(2)), worker=False)
     assert "You are its worker" not in text
-    assert f"Do this now: {reminder.ONE_FEATURE}" in text
+    assert f"Do this now: {prompts.ONE_FEATURE}" in text
 
 
 def test_in_direct_mode_the_coordinator_does_the_feature_itself():
     state = new_batch(2, mode="direct")
-    for text in (reminder.next_step(state), reminder.coordinator_brief(state), reminder.reminder(state, worker=False)):
+    for text in (prompts.next_step(state), prompts.coordinator_brief(state), prompts.reminder(state, worker=False)):
         assert "Run `batchctl start`" in text
         assert "Skill" not in text
-    assert "Read no code" not in reminder.coordinator_brief(state)
-    assert "Read no code" in reminder.coordinator_brief(new_batch(2))
+    assert "Read no code" not in prompts.coordinator_brief(state)
+    assert "Read no code" in prompts.coordinator_brief(new_batch(2))
 
 
 def test_the_next_step_of_a_batch_that_waits_or_is_over_is_to_tell_the_person():
-    over = reminder.next_step(all_completed(new_batch(2)))
+    over = prompts.next_step(all_completed(new_batch(2)))
     assert "is over (completed): 2 of 2 completed" in over
     assert "then stop" in over
-    assert "is paused: tired" in reminder.next_step(paused(new_batch(2), "tired"))
-    assert "Stop here and tell the person" in reminder.next_step(paused(new_batch(2), "tired"))
+    assert "is paused: tired" in prompts.next_step(paused(new_batch(2), "tired"))
+    assert "Stop here and tell the person" in prompts.next_step(paused(new_batch(2), "tired"))
 
 
 def test_an_open_feature_is_told_from_one_that_is_next():
-    assert ". Feature 1 of 2 is next." in reminder.next_step(new_batch(2))
-    assert ". Feature 1 of 2 is open." in reminder.next_step(started(new_batch(2)))
+    assert ". Feature 1 of 2 is next." in prompts.next_step(new_batch(2))
+    assert ". Feature 1 of 2 is open." in prompts.next_step(started(new_batch(2)))
 
 
 @pytest.mark.parametrize(
@@ -159,14 +159,14 @@ def test_an_open_feature_is_told_from_one_that_is_next():
     ],
 )
 def test_what_done_asks_for_is_said(policy, said):
-    assert said in reminder.required(new_batch(1, **policy))
+    assert said in prompts.required(new_batch(1, **policy))
 
 
 def test_a_brief_tells_the_whole_feature_what_went_before_and_what_lies_there():
     state = failed(new_batch(["x" * 9000], unattended=True), "no\nnetwork", stash="batch b feature 1 attempt 1")
     state = then(started(state), transitions.leave, NOW, "bye", counted=False)
     state = {**state, "details": {"0": {"description": "more\nabout it"}}}
-    text = reminder.worker_brief(state, "2 commits of this feature are there.")
+    text = prompts.worker_brief(state, "2 commits of this feature are there.")
     assert "Feature 1 of 1, attempt 2, phase understand" in text
     assert "> " + "x" * 9000 in text
     assert "> more\n> about it" in text
@@ -180,38 +180,36 @@ def test_a_brief_tells_the_whole_feature_what_went_before_and_what_lies_there():
 
 def test_a_brief_says_of_an_attempt_what_kind_of_failure_it_was_when_that_says_something():
     state = then(started(new_batch(1)), transitions.fail, NOW, "no line", "network")
-    assert "ended without success (network); it said:" in reminder.worker_brief(started(state))
+    assert "ended without success (network); it said:" in prompts.worker_brief(started(state))
     state = started(new_batch(1))
     for _ in range(2):
         state = then(state, transitions.leave, NOW, "bye", counted=True)
-    assert "ended without success (no verdict); it said:" in reminder.worker_brief(started(state))
+    assert "ended without success (no verdict); it said:" in prompts.worker_brief(started(state))
 
 
 def test_a_brief_names_the_commit_that_a_reviewer_needs():
     begun = then(new_batch(1), transitions.start, NOW, "c" * 40)
-    assert "The base commit, at which it began, is cccccccccccc." in reminder.worker_brief(begun)
-    assert "base commit" not in reminder.worker_brief(then(new_batch(1), transitions.start, NOW, None))
+    assert "The base commit, at which it began, is cccccccccccc." in prompts.worker_brief(begun)
+    assert "base commit" not in prompts.worker_brief(then(new_batch(1), transitions.start, NOW, None))
 
 
 def test_the_full_stop_of_a_pauses_reason_is_not_doubled():
     state = then(new_batch(1), transitions.pause, NOW, "the disk is full.")
-    assert "is paused: the disk is full. 0 of 1" in reminder.next_step(state)
+    assert "is paused: the disk is full. 0 of 1" in prompts.next_step(state)
 
 
 def test_only_the_last_three_attempts_are_told():
     state = new_batch(1, max_retries=9, max_failures_in_a_row=99)
     for number in range(5):
         state = failed(state, f"words {number}")
-    text = reminder.worker_brief(started(state))
+    text = prompts.worker_brief(started(state))
     assert [f"words {number}" in text for number in range(5)] == [False, False, True, True, True]
 
 
 def test_what_lies_in_the_tree_is_told_within_bounds():
-    assert reminder.in_tree([], [], "base") == ""
-    text = reminder.in_tree([f"{number:040}" for number in range(15)], [f"f{number}" for number in range(25)], "c" * 40)
-    assert reminder.in_tree(["a" * 40], [], "c" * 40).startswith(
-        "1 commit of this feature is there since cccccccccccc:"
-    )
+    assert prompts.in_tree([], [], "base") == ""
+    text = prompts.in_tree([f"{number:040}" for number in range(15)], [f"f{number}" for number in range(25)], "c" * 40)
+    assert prompts.in_tree(["a" * 40], [], "c" * 40).startswith("1 commit of this feature is there since cccccccccccc:")
     assert "15 commits of this feature are there since cccccccccccc:" in text
     assert (text.count("00000000, ") <= 10, "and 5 more" in text) == (True, True)
 
@@ -219,14 +217,14 @@ def test_what_lies_in_the_tree_is_told_within_bounds():
 @pytest.mark.parametrize(
     ("state", "worker", "command"),
     [
-        (new_batch(2), False, f"next command: Skill {reminder.SKILL}"),
+        (new_batch(2), False, f"next command: Skill {prompts.SKILL}"),
         (started(new_batch(2)), True, "next command: batchctl brief"),
         (started(new_batch(2, mode="direct")), False, "next command: batchctl brief"),
         (new_batch(2, mode="direct"), False, "next command: batchctl start"),
     ],
 )
 def test_the_summariser_is_told_what_to_keep(state, worker, command):
-    text = reminder.for_summariser(state, worker=worker)
+    text = prompts.for_summariser(state, worker=worker)
     assert "batch-implement batch batch-1; feature 1 of 2" in text
     assert command in text
     assert ("phase understand" in text) is bool(state["active"])
@@ -234,16 +232,16 @@ def test_the_summariser_is_told_what_to_keep(state, worker, command):
 
 def test_a_reminder_does_not_change_with_what_is_no_progress():
     state = started(new_batch(2))
-    noted = sessions.at_work(sessions.note_window(state, 5), "p")
-    assert reminder.reminder(noted, worker=True) == reminder.reminder(state, worker=True)
+    noted = lease.at_work(lease.note_window(state, 5), "p")
+    assert prompts.reminder(noted, worker=True) == prompts.reminder(state, worker=True)
 
 
 def test_a_feature_with_a_mode_of_its_own_is_done_in_that_way():
     state = {**new_batch(2), "details": {"1": {"policy": {"workflow_mode": "direct"}}}}
-    assert "Call the Skill tool" in reminder.next_step(state)
+    assert "Call the Skill tool" in prompts.next_step(state)
     then_direct = completed(state)
-    assert "Run `batchctl start`" in reminder.next_step(then_direct)
-    assert "next command: batchctl start" in reminder.for_summariser(then_direct, worker=False)
+    assert "Run `batchctl start`" in prompts.next_step(then_direct)
+    assert "next command: batchctl start" in prompts.for_summariser(then_direct, worker=False)
 
 
 def test_a_worker_is_told_what_its_feature_builds_on_and_changes_as_data():
@@ -251,7 +249,7 @@ def test_a_worker_is_told_what_its_feature_builds_on_and_changes_as_data():
         **new_batch(2, needs={1: [0]}),
         "details": {"1": {"description": "one\ntwo", "touches": ["a.py", "b\n.py"], "policy": {"verify": "make b"}}},
     }
-    told = reminder.worker_brief(started(completed(state)))
+    told = prompts.worker_brief(started(completed(state)))
     for part in (
         "> one\n> two",
         "It is said to change these paths:\n> a.py, b\n> .py",
@@ -263,10 +261,10 @@ def test_a_worker_is_told_what_its_feature_builds_on_and_changes_as_data():
 
 def test_a_very_long_description_is_cut_and_says_where_it_is_whole():
     state = {**new_batch(1), "details": {"0": {"description": "x" * 50_000}}}
-    told = reminder.worker_brief(started(state))
+    told = prompts.worker_brief(started(state))
     assert len(told) < 21_000 and "`batchctl status --json` has all of it" in told
 
 
 @pytest.mark.parametrize(("number", "said"), [(0, "0 features"), (1, "1 feature"), (2, "2 features")])
 def test_numbers_have_the_noun_that_fits(number, said):
-    assert reminder.counted(number, "feature") == said
+    assert prompts.counted(number, "feature") == said

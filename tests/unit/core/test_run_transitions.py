@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 
 import pytest
-from batch_implement import claims, model, report, runs, story, transitions
+from batch_implement import report
 from batch_implement.base import processes
-from batch_implement.errors import Refused
+from batch_implement.core import batch_events, batch_state, path_conflicts, run_transitions, transitions
+from batch_implement.core.errors import Refused
 from batches import NOW, conditions, new_batch, then
 
 LATER = "2026-02-01T01:00:00Z"
@@ -19,15 +20,22 @@ def begun(state, **wishes):
         "branch": "batch/batch-1/merged", "base_commit": "b" * 40, "target": "main", "worktrees": "/trees", "jobs": 3,
         "options": {}, "budgets": {}, **wishes,
     }  # fmt: skip
-    return then(state, runs.begin, NOW, OWNER, **given)
+    return then(state, run_transitions.begin, NOW, OWNER, **given)
 
 
 def dispatched(state, *indices, now=NOW):
     for index in indices:
         state = then(
-            state, runs.dispatch, now, index, base="b" * 40, branch=f"batch/batch-1/{index + 1}", place="here",
-            worktree=f"/trees/{index + 1}", session_id=f"s{index}",
-        )  # fmt: skip
+            state,
+            run_transitions.dispatch,
+            now,
+            index,
+            base="b" * 40,
+            branch=f"batch/batch-1/{index + 1}",
+            place="here",
+            worktree=f"/trees/{index + 1}",
+            session_id=f"s{index}",
+        )
     return state
 
 
@@ -38,13 +46,15 @@ def client(attempt=1, outcome="completed", **more):
 
 
 def merged(state, index):
-    state = then(state, runs.queue, index, {"commit": "c" * 40, "commits": ["c" * 40], "verify": None}, [])
+    state = then(state, run_transitions.queue, index, {"commit": "c" * 40, "commits": ["c" * 40], "verify": None}, [])
     merge = {"commit": "d" * 40, "from": "c" * 40, "rebased": True}
-    return then(state, runs.merged, NOW, index, {"commit": "d" * 40, "commits": ["d" * 40], "verify": None}, merge)
+    return then(
+        state, run_transitions.merged, NOW, index, {"commit": "d" * 40, "commits": ["d" * 40], "verify": None}, merge
+    )
 
 
 def failing(state, index, words="it broke", **options):
-    return then(state, runs.failed, NOW, index, words, "feature", **options)
+    return then(state, run_transitions.failed, NOW, index, words, "feature", **options)
 
 
 # -- what a client may cost --------------------------------------------------------------------------------------------
@@ -70,7 +80,7 @@ def costing(limit, spent=0.0, clients=0):
     ],
 )
 def test_what_a_client_may_cost_is_a_share_that_leaves_the_others_theirs(limit, spent, clients, held_usd, free, share):
-    assert runs.share_usd(costing(limit, spent, clients), held_usd, free) == pytest.approx(share)
+    assert run_transitions.share_usd(costing(limit, spent, clients), held_usd, free) == pytest.approx(share)
 
 
 # -- several at a time -------------------------------------------------------------------------------------------------
@@ -79,17 +89,17 @@ def test_what_a_client_may_cost_is_a_share_that_leaves_the_others_theirs(limit, 
 def test_features_under_way_count_as_open_and_nothing_else_opens_them():
     state = dispatched(begun(new_batch(3)), 0, 2)
     assert conditions(state) == ["active", "pending", "active"]
-    assert model.counts(state)["active"] == 2
+    assert batch_state.counts(state)["active"] == 2
     assert state["current_index"] == 0
     assert [entry["status"] for entry in report.features(state)] == ["active", "pending", "active"]
     with pytest.raises(Refused, match="is open"):
-        runs.dispatch(state, NOW, 0, base="b", branch="x", worktree="", session_id="s", place="here")
+        run_transitions.dispatch(state, NOW, 0, base="b", branch="x", worktree="", session_id="s", place="here")
 
 
 def test_a_run_takes_the_batch_unattended_and_keeps_what_earlier_runs_came_to():
     state = dispatched(begun(new_batch(2)), 0)
-    state = then(state, runs.client_ended, 0, client())
-    again = begun(then(state, runs.end, NOW, "a person stopped it"), jobs=1, base_commit="e" * 40)
+    state = then(state, run_transitions.client_ended, 0, client())
+    again = begun(then(state, run_transitions.end, NOW, "a person stopped it"), jobs=1, base_commit="e" * 40)
     assert again["owner"]["driven"] is True
     assert again["policy"]["unattended"] is True
     assert again["run"]["jobs"] == 1
@@ -100,7 +110,7 @@ def test_a_run_takes_the_batch_unattended_and_keeps_what_earlier_runs_came_to():
 
 def test_a_merged_feature_is_completed_with_the_commit_that_the_branch_has():
     state = dispatched(begun(new_batch(2)), 0, 1)
-    state = then(state, runs.client_ended, 1, client(worktree="/trees/2"))
+    state = then(state, run_transitions.client_ended, 1, client(worktree="/trees/2"))
     state = merged(state, 1)
     assert conditions(state) == ["active", "completed"]
     assert state["evidence"]["1"]["commit"] == "d" * 40
@@ -117,7 +127,7 @@ def test_the_last_merge_ends_the_batch():
 
 
 def test_the_end_of_a_run_lets_go_of_the_batch_and_of_what_was_under_way():
-    state = then(dispatched(begun(new_batch(2)), 0), runs.end, NOW, "stopped twice")
+    state = then(dispatched(begun(new_batch(2)), 0), run_transitions.end, NOW, "stopped twice")
     assert conditions(state) == ["pending", "pending"]
     assert not processes.holds(state["owner"])
     assert state["owner"]["session_id"] == "run-1"
@@ -134,22 +144,22 @@ def test_a_feature_under_way_cannot_be_skipped_by_a_person():
 
 def test_a_feature_starts_when_what_it_needs_is_merged_not_when_it_is_only_verified():
     state = dispatched(begun(new_batch(3, needs={1: [0]})), 0)
-    assert runs.ready(state, NOW) == [2]
-    state = then(state, runs.queue, 0, {"commit": "c" * 40, "verify": None}, [])
-    assert runs.ready(state, NOW) == [2]
+    assert run_transitions.ready(state, NOW) == [2]
+    state = then(state, run_transitions.queue, 0, {"commit": "c" * 40, "verify": None}, [])
+    assert run_transitions.ready(state, NOW) == [2]
     merge = {"commit": "c" * 40, "from": "c" * 40, "rebased": False}
-    state = then(state, runs.merged, NOW, 0, {"commit": "c" * 40, "verify": None}, merge)
-    assert runs.ready(state, NOW) == [1, 2]
+    state = then(state, run_transitions.merged, NOW, 0, {"commit": "c" * 40, "verify": None}, merge)
+    assert run_transitions.ready(state, NOW) == [1, 2]
 
 
 def test_features_that_change_the_same_paths_do_not_run_side_by_side():
     state = new_batch(4)
     state["details"] = {"0": {"touches": ["src/a.py"]}, "1": {"touches": ["src/"]}, "2": {"touches": ["docs/*.md"]}}
     state = begun(state)
-    assert runs.ready(state, NOW) == [0, 2, 3]
+    assert run_transitions.ready(state, NOW) == [0, 2, 3]
     state = dispatched(state, 0)
-    assert runs.ready(state, NOW) == [2, 3]
-    assert list(runs.waiting(state, NOW)) == [(1, "changes the same paths as 1")]
+    assert run_transitions.ready(state, NOW) == [2, 3]
+    assert list(run_transitions.waiting(state, NOW)) == [(1, "changes the same paths as 1")]
 
 
 @pytest.mark.parametrize(
@@ -166,25 +176,25 @@ def test_features_that_change_the_same_paths_do_not_run_side_by_side():
     ],
 )
 def test_paths_overlap_when_one_is_inside_the_other(one, other, same):
-    assert claims.overlap(one, other) is same
-    assert claims.overlap(other, one) is same
+    assert path_conflicts.overlap(one, other) is same
+    assert path_conflicts.overlap(other, one) is same
 
 
 def test_a_retry_waits_for_its_time_and_comes_after_what_was_never_tried():
     state = failing(dispatched(begun(new_batch(2)), 0), 0, retry_after=LATER)
-    assert runs.ready(state, NOW) == [1]
-    assert runs.next_moment(state, NOW) == LATER
-    assert list(runs.waiting(state, NOW)) == [(0, "again at 01:00 UTC")]
-    assert runs.ready(state, LATER) == [1, 0]
-    assert runs.next_moment(state, LATER) is None
+    assert run_transitions.ready(state, NOW) == [1]
+    assert run_transitions.next_moment(state, NOW) == LATER
+    assert list(run_transitions.waiting(state, NOW)) == [(0, "again at 01:00 UTC")]
+    assert run_transitions.ready(state, LATER) == [1, 0]
+    assert run_transitions.next_moment(state, LATER) is None
 
 
 def test_a_feature_that_a_person_has_brought_back_is_not_held_until_its_next_failure():
     state = failing(dispatched(begun(new_batch(1, max_retries=0)), 0), 0, retry_after=LATER)
     state = then(state, transitions.retry, [0])
-    assert list(runs.waiting(state, NOW)) == [] and runs.not_before(state, 0) is None
+    assert list(run_transitions.waiting(state, NOW)) == [] and run_transitions.not_before(state, 0) is None
     state = failing(dispatched(begun(new_batch(1)), 0), 0, retry_after=LATER)
-    assert runs.not_before(state, 0) == LATER
+    assert run_transitions.not_before(state, 0) == LATER
 
 
 # -- how attempts end --------------------------------------------------------------------------------------------------
@@ -199,7 +209,7 @@ def test_a_failed_attempt_is_counted_and_the_next_one_is_told_where_its_commits_
 
 
 def test_an_interrupted_attempt_costs_nothing_and_goes_on_as_the_same_one():
-    state = then(dispatched(begun(new_batch(1)), 0), runs.interrupted, 0)
+    state = then(dispatched(begun(new_batch(1)), 0), run_transitions.interrupted, 0)
     assert state["retry_attempts"] == {}
     assert dispatched(state, 0)["run"]["running"]["0"]["attempt"] == 1
 
@@ -225,10 +235,10 @@ def test_no_change_twice_ends_a_features_attempts():
 
 def test_a_feature_is_sent_back_once_and_that_takes_nothing_from_its_retries():
     state = dispatched(begun(new_batch(2, max_retries=0)), 0)
-    state = then(state, runs.sent_back, NOW, 0, "conflict in a.py")
+    state = then(state, run_transitions.sent_back, NOW, 0, "conflict in a.py")
     assert conditions(state) == ["pending", "pending"]
     assert state["attempts"]["0"][0]["failure_class"] == "merge"
-    state = then(dispatched(state, 0), runs.sent_back, NOW, 0, "conflict in b.py, of another kind")
+    state = then(dispatched(state, 0), run_transitions.sent_back, NOW, 0, "conflict in b.py, of another kind")
     assert conditions(state) == ["failed", "pending"]
     assert state["run"]["sent_back"] == {"0": 2}
 
@@ -243,11 +253,13 @@ def test_five_failures_in_a_row_pause_the_batch():
 def test_only_the_clients_that_broke_of_themselves_in_this_attempt_are_crashes():
     state = dispatched(begun(new_batch(1)), 0)
     for kind in ("crash", "limit", "worker_died", "context"):
-        state = then(state, runs.client_ended, 0, client(outcome="interrupted", failure_class=kind))
-        state = dispatched(then(state, runs.interrupted, 0), 0)
-    assert runs.crashes(then(state, runs.interrupted, 0), 0) == 3, "a full window is no wait: it could go on for ever"
+        state = then(state, run_transitions.client_ended, 0, client(outcome="interrupted", failure_class=kind))
+        state = dispatched(then(state, run_transitions.interrupted, 0), 0)
+    assert run_transitions.crashes(then(state, run_transitions.interrupted, 0), 0) == 3, (
+        "a full window is no wait: it could go on for ever"
+    )
     state = failing(state, 0)
-    assert runs.crashes(state, 0) == 0
+    assert run_transitions.crashes(state, 0) == 0
 
 
 # -- counters and waits ------------------------------------------------------------------------------------------------
@@ -255,18 +267,18 @@ def test_only_the_clients_that_broke_of_themselves_in_this_attempt_are_crashes()
 
 def test_what_clients_used_adds_up_and_may_not_fall():
     state = dispatched(begun(new_batch(2)), 0, 1)
-    state = then(then(state, runs.client_ended, 0, client()), runs.client_ended, 1, client())
+    state = then(then(state, run_transitions.client_ended, 0, client()), run_transitions.client_ended, 1, client())
     spent = state["run"]["spent"]
     assert (spent["clients"], spent["turns"], spent["cost_usd"], spent["worked_s"]) == (2, 8, 1.0, 25.0)
     less = {**state, "run": {**state["run"], "spent": {**spent, "cost_usd": 0.0}}}
-    assert model.went_backwards(state, less) == ["run.spent.cost_usd fell from 1.0 to 0.0"]
-    assert model.went_backwards(state, {**state, "run": None}) != []
+    assert batch_state.went_backwards(state, less) == ["run.spent.cost_usd fell from 1.0 to 0.0"]
+    assert batch_state.went_backwards(state, {**state, "run": None}) != []
 
 
 def test_a_wait_lasts_until_the_latest_time_and_is_kept_when_it_is_over():
-    state = then(begun(new_batch(1)), runs.wait, NOW, LATER, "usage limit", "limit")
-    assert runs.wait(state, NOW, NOW, "overloaded", "overload") is state
-    state = then(state, runs.wait_over, LATER, 3601)
+    state = then(begun(new_batch(1)), run_transitions.wait, NOW, LATER, "usage limit", "limit")
+    assert run_transitions.wait(state, NOW, NOW, "overloaded", "overload") is state
+    state = then(state, run_transitions.wait_over, LATER, 3601)
     assert state["run"]["waiting"] is None
     assert state["run"]["spent"]["waited_s"] == 3601
     assert state["run"]["waits"][0]["reason"] == "usage limit"
@@ -274,16 +286,16 @@ def test_a_wait_lasts_until_the_latest_time_and_is_kept_when_it_is_over():
 
 def test_the_log_tells_what_a_run_did():
     state = begun(new_batch(2))
-    events = story.happened(new_batch(2), state)
+    events = batch_events.happened(new_batch(2), state)
     assert {"run begins"} <= {event["event"] for event in events}
     running = dispatched(state, 0)
-    assert story.happened(state, running)[-1]["event"] == "started"
-    waits = then(running, runs.wait, NOW, LATER, "usage limit", "limit")
-    assert story.lines([{**event, "at": NOW} for event in story.happened(running, waits)]) == [
+    assert batch_events.happened(state, running)[-1]["event"] == "started"
+    waits = then(running, run_transitions.wait, NOW, LATER, "usage limit", "limit")
+    assert batch_events.lines([{**event, "at": NOW} for event in batch_events.happened(running, waits)]) == [
         "2026-01-31 23:59:59               waits until 2026-02-01T01:00:00Z (limit): usage limit"
     ]
     done = merged(running, 0)
-    assert "completed" in {event["event"] for event in story.happened(running, done)}
+    assert "completed" in {event["event"] for event in batch_events.happened(running, done)}
 
 
 # -- what it costs -----------------------------------------------------------------------------------------------------
@@ -314,7 +326,7 @@ def operations(state):
     Counted.looks, before = 0, sys.getprofile()
     sys.setprofile(note)
     try:
-        runs.ready(state, NOW)
+        run_transitions.ready(state, NOW)
     finally:
         sys.setprofile(before)
     return calls + Counted.looks
@@ -329,6 +341,6 @@ def test_finding_what_can_begin_costs_about_four_times_as_much_for_four_times_as
         state["details"] = {str(n): {"touches": named(n)} for n in range(number)}
         state["run"]["running"] = {str(n): {} for n in range(under_way)}
         state["completed_features"] = [Counted(n) for n in range(under_way, under_way + done)]
-        state["feature_order"] = [Counted(n) for n in model.in_order(state)]
+        state["feature_order"] = [Counted(n) for n in batch_state.in_order(state)]
         costs.append(operations(state))
     assert costs[1] < 5 * costs[0], costs

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import audit, model, sessions, story, transitions
+from batch_implement import audit
+from batch_implement.core import batch_events, batch_state, lease, transitions
 from batch_implement.store import Store
 from batches import NOW, completed, new_batch, owner, skipped_reasons, started
 
 
 def events(old, new):
-    return [entry["event"] for entry in story.happened(old, new)]
+    return [entry["event"] for entry in batch_events.happened(old, new)]
 
 
 def only(old, new):
-    [entry] = story.happened(old, new)
+    [entry] = batch_events.happened(old, new)
     return entry
 
 
@@ -28,8 +29,8 @@ def test_a_first_version_is_the_batchs_creation_and_who_took_it(three):
 
 
 def test_what_changes_nothing_has_no_event(three):
-    assert story.happened(three, three) == []
-    assert story.happened(three, {**three, "revision": 9, "updated_at": "later"}) == []
+    assert batch_events.happened(three, three) == []
+    assert batch_events.happened(three, {**three, "revision": 9, "updated_at": "later"}) == []
 
 
 def test_a_feature_begins_goes_through_its_phases_and_is_completed(three):
@@ -48,13 +49,13 @@ def test_a_failed_attempt_and_the_last_one_are_told_apart(three):
     found = only(begun, once)
     assert (found["event"], found["why"], found["stash"]) == ("attempt ended", "no luck", "there")
     again = {**once, "active": {**begun["active"], "attempt": 2}}
-    twice = transitions.fail(model.consistent(again), NOW, "no luck again", "feature")
+    twice = transitions.fail(batch_state.consistent(again), NOW, "no luck again", "feature")
     assert events(again, twice) == ["attempt ended", "failed"]
 
 
 def test_a_stash_that_is_named_later_is_no_second_attempt(three):
     once = transitions.fail(started(three), NOW, "no luck", "feature")
-    assert story.happened(once, transitions.name_stash(once, 0, "there")) == []
+    assert batch_events.happened(once, transitions.name_stash(once, 0, "there")) == []
 
 
 def test_what_a_failure_blocks_and_a_retry_brings_back_is_told_feature_by_feature():
@@ -62,10 +63,10 @@ def test_what_a_failure_blocks_and_a_retry_brings_back_is_told_feature_by_featur
     begun = started(state)
     over = transitions.fail(begun, NOW, "no", "feature")
     assert skipped_reasons(over) == {1: "blocked by 0", 2: "blocked by 1"}
-    told = [(entry["event"], entry.get("feature_index")) for entry in story.happened(begun, over)]
+    told = [(entry["event"], entry.get("feature_index")) for entry in batch_events.happened(begun, over)]
     assert told == [("attempt ended", 0), ("failed", 0), ("skipped", 1), ("skipped", 2), ("over", None)]
     back = transitions.retry(over, [0])
-    told = [(entry["event"], entry.get("feature_index")) for entry in story.happened(over, back)]
+    told = [(entry["event"], entry.get("feature_index")) for entry in batch_events.happened(over, back)]
     assert told == [("pending again", 0), ("pending again", 1), ("pending again", 2), ("reopened", None)]
 
 
@@ -73,13 +74,13 @@ def test_pauses_leases_decisions_compactions_reviews_and_pushes_are_told(three):
     waiting = transitions.pause(three, NOW, "lunch")
     assert only(three, waiting) == {"event": "paused", "reason": "lunch"}
     assert events(waiting, transitions.unpause(waiting)) == ["unpaused"]
-    held = sessions.lease(three, owner("s-1", 7))
+    held = lease.lease(three, owner("s-1", 7))
     assert only(three, held) == {"event": "taken", "session": "s-1", "client": 7}
-    other = sessions.lease(held, owner("s-2", 8))
+    other = lease.lease(held, owner("s-2", 8))
     assert only(held, other) == {"event": "taken", "session": "s-2", "client": 8, "from_session": "s-1"}
-    assert only(held, sessions.end_lease(held)) == {"event": "let go", "session": "s-1"}
+    assert only(held, lease.end_lease(held)) == {"event": "let go", "session": "s-1"}
     assert only(three, transitions.decide(three, NOW, "Which?", "This."))["answer"] == "This."
-    assert only(three, sessions.record_compaction(three, NOW, "main", 99))["tokens"] == 99
+    assert only(three, lease.record_compaction(three, NOW, "main", 99))["tokens"] == 99
     begun = started(three)
     assert only(begun, transitions.record_review(begun, "VERDICT: good\nmore"))["verdict"] == "VERDICT: good"
     pushed = transitions.record_git_operation(three, 0, "push", {"success": True, "timestamp": NOW, "branch": "main"})
@@ -95,16 +96,16 @@ def test_every_write_of_the_store_is_in_the_log_and_the_log_is_a_story(store, ba
     store.update(started)
     store.update(lambda state: transitions.complete(state, NOW, {"commit": "abcdef", "verify": None}))
     audit.record(store.project.private, "denied", tool="Bash", reason="this would\nchange it")
-    entries = story.of_batch(audit.entries(store.project.private))
+    entries = batch_events.of_batch(audit.entries(store.project.private))
     assert [entry["event"] for entry in entries] == ["created", "started", "completed", "denied"]
-    told = story.lines(entries)
+    told = batch_events.lines(entries)
     assert [line[21:] for line in told] == [
         f"             batch {batch['batch_id']} is created, 3 to do",
         "feature 1    attempt 1 begins",
         "feature 1    completed; commit abcdef",
         "             denied to Bash: this would change it",
     ]
-    assert [entry["event"] for entry in story.of_batch(entries, None, 0)] == ["started", "completed"]
+    assert [entry["event"] for entry in batch_events.of_batch(entries, None, 0)] == ["started", "completed"]
 
 
 def test_the_story_is_that_of_the_last_batch_alone(store):
@@ -113,7 +114,7 @@ def test_the_story_is_that_of_the_last_batch_alone(store):
     store.create(new_batch(1, batch_id="batch-new"), replace=True)
     audit.record(store.project.private, "refused", asked="new", message="m")
     audit.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
-    told = story.lines(story.of_batch(audit.entries(store.project.private)))
+    told = batch_events.lines(batch_events.of_batch(audit.entries(store.project.private)))
     assert [line[34:] for line in told] == ["batch batch-new is created, 1 to do", "refused `new`: m"]
 
 
@@ -122,24 +123,24 @@ def test_a_state_file_elsewhere_that_logs_here_does_not_hide_the_projects_own_ba
     audit.record(store.project.private, "created", batch_id="batch-elsewhere", features=1)
     audit.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
     store.update(started)
-    told = story.lines(story.of_batch(audit.entries(store.project.private), "batch-own"))
+    told = batch_events.lines(batch_events.of_batch(audit.entries(store.project.private), "batch-own"))
     assert [line[34:] for line in told] == ["batch batch-own is created, 1 to do", "attempt 1 begins"]
 
 
 def test_what_a_migration_has_mended_is_told_a_line_each():
     entry = {"event": "migrated", "at": NOW, "mended": ["status `x` was read as in_progress", "a\nb"], "kept": None}
-    assert [line[34:] for line in story.lines([entry])] == [
+    assert [line[34:] for line in batch_events.lines([entry])] == [
         "an older file was taken over",
         "mended: status `x` was read as in_progress",
         "mended: a b",
     ]
-    assert len(story.lines([{**entry, "mended": []}, {**entry, "mended": "odd"}])) == 2
+    assert len(batch_events.lines([{**entry, "mended": []}, {**entry, "mended": "odd"}])) == 2
 
 
 def test_an_event_of_another_version_is_told_all_the_same():
-    [line] = story.lines([{"event": "quite new", "at": NOW, "text": "what it says"}])
+    [line] = batch_events.lines([{"event": "quite new", "at": NOW, "text": "what it says"}])
     assert line.endswith("what it says")
-    [line] = story.lines([{"event": "phase"}])
+    [line] = batch_events.lines([{"event": "phase"}])
     assert line.endswith("?")
 
 
@@ -156,5 +157,5 @@ def test_a_completed_feature_that_is_taken_back_is_pending_again(three):
 
 def test_what_a_line_says_in_its_sentence_it_does_not_say_again():
     begins = {"at": NOW, "event": "run begins", "jobs": 2, "branch": "batch/b/merged"}
-    (line,) = story.lines([begins])
+    (line,) = batch_events.lines([begins])
     assert line.endswith("`batchctl run` begins, 2 at a time, into batch/b/merged")

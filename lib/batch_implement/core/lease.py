@@ -7,13 +7,13 @@ number. The lease ends when the session ends, with a pause, or with its process.
 
 from __future__ import annotations
 
-from . import model
+from . import batch_state
 
 TYPE_CHECKING = False  # `typing` costs a hook more than the work it does
 if TYPE_CHECKING:
     from typing import Optional
 
-    from .model import State
+    from .batch_state import State
 
 MAIN = "main"  # the coordinator's window; a worker's is named by its agent id
 STOPS_BEFORE_PAUSE = 3
@@ -51,14 +51,14 @@ def record_compaction(state: State, now: str, context: str, tokens: int) -> Stat
     changed = {
         **state,
         "auto_clear_count": state.get("auto_clear_count", 0) + 1,
-        "auto_clear_events": [*state.get("auto_clear_events", ()), event][-model.KEPT_COMPACTIONS :],
+        "auto_clear_events": [*state.get("auto_clear_events", ()), event][-batch_state.KEPT_COMPACTIONS :],
     }
     return {**changed, "context_token_estimate": 0} if context == MAIN else changed
 
 
 def mark_reminded(state: State, context: str) -> State:
     """Note that the reminder was given to window `context`. The same state when none was owed."""
-    if context not in model.contexts_to_remind(state):
+    if context not in batch_state.contexts_to_remind(state):
         return state
     events = [
         {**event, "reminded": True} if event.get("context", MAIN) == context else event
@@ -91,9 +91,9 @@ def is_at_work(state: State, prompt_id: str) -> bool:
 def last_worked_on(state: State) -> Optional[int]:
     """Index of the feature that was closed last, or whose attempt failed last; None when none was."""
     ended = [(entries[-1]["timestamp"], int(name)) for name, entries in state.get("attempts", {}).items() if entries]
-    closed = model.last_closed(state)
+    closed = batch_state.last_closed(state)
     if closed is not None:
-        ended.append((state["timings"][model.key(closed)]["ended_at"], closed))
+        ended.append((state["timings"][batch_state.key(closed)]["ended_at"], closed))
     return max(ended)[1] if ended else None
 
 
