@@ -37,9 +37,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "lib"))
 
 import psutil  # noqa: E402 - Dask brings it
-from batch_implement import gitrepo  # noqa: E402 - found only now
 from batch_implement.base.project_paths import Project  # noqa: E402
-from batch_implement.runner import merging, task, worktrees  # noqa: E402
+from batch_implement.git import git_client, worktrees  # noqa: E402
+from batch_implement.runner import merging, task  # noqa: E402
 from batch_implement.runner.cluster import Crew  # noqa: E402
 from batch_implement.runner.options import Options  # noqa: E402
 
@@ -131,7 +131,7 @@ def merged(crew: Crew, seconds: float) -> Iterator[str]:
     taken: dict[str, list[float]] = {"fetch": [], "rebase and merge": [], "push": []}
     spent: dict[str, list[float]] = {name: [] for name in taken}
     for number in _for(seconds, MOST):
-        commit = gitrepo.ask(root, "ls-remote", crew.remote, f"refs/heads/{attempt(number)}").stdout.split()[0]
+        commit = git_client.ask(root, "ls-remote", crew.remote, f"refs/heads/{attempt(number)}").stdout.split()[0]
         at = [_clocks()]
         crew._fetch(_Named(attempt(number)), commit)  # type: ignore[arg-type]
         at.append(_clocks())

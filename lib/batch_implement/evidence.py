@@ -19,9 +19,9 @@ import signal
 import subprocess
 import time
 
-from . import gitrepo, history
 from .core import policies
 from .core.errors import STILL_WORKING, BatchError, Refused, StateUnusable
+from .git import commit_attribution, git_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .base.project_paths import Project
     from .core.batch_state import State
-    from .history import Work
+    from .git.commit_attribution import Work
 
 WAIT_S = 90.0
 TAIL_BYTES = 3000
@@ -57,7 +57,7 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
     taken: State = {"verify": None, "review": state["evidence"].get(str(active["feature_index"]), {}).get("review")}
     if project.git_dir is not None:
         _refuse_underway(root)
-        sha = gitrepo.head(root)
+        sha = git_client.head(root)
         if not _goes_on(_folder(project, state, sha)):  # what it has left so far is its own
             _refuse_uncommitted(project, state)
         taken.update(_history(project, active, sha, no_change=no_change, needed="commit" in asked))
@@ -65,17 +65,17 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
         taken["no_change"] = no_change
     if policy["verify"]:
         taken["verify"] = _verified(project, state, sha, wait_s)
-        if project.git_dir is not None and gitrepo.head(root) != sha:
+        if project.git_dir is not None and git_client.head(root) != sha:
             raise Refused(
                 "HEAD moved while the verify command ran. Run `batchctl done` again: it verifies the commit that is "
                 "there now.",
                 "verify-running",
             )
-        changed = gitrepo.changes(root)[0] if project.git_dir is not None else []
+        changed = git_client.changes(root)[0] if project.git_dir is not None else []
         if changed:
             _forget(os.path.dirname(taken["verify"]["log"]))
             raise Refused(
-                f"While the verify command ran, tracked files were changed: {gitrepo.listed(changed)}. It must "
+                f"While the verify command ran, tracked files were changed: {git_client.listed(changed)}. It must "
                 "pass on what is committed: commit that if it belongs to the feature, else `git checkout` it, then "
                 "`batchctl done` again.",
                 "not-committed",
@@ -109,10 +109,10 @@ def _history(project: Project, active: State, sha: Optional[str], *, no_change: 
     not bear out that it is done (`needed`: with a commit of its own).
     """
     root, base = project.root, active["base_commit"]
-    work = history.work_since(root, base)
-    branch = gitrepo.branch(root)
+    work = commit_attribution.work_since(root, base)
+    branch = git_client.branch(root)
     if no_change is not None:
-        if (work.brings or work.lost) and gitrepo.tree(root, sha) != gitrepo.tree(root, base):
+        if (work.brings or work.lost) and git_client.tree(root, sha) != git_client.tree(root, base):
             raise Refused(
                 "The tree differs from what it was when the feature began, so `--no-change` does not hold. Run "
                 "`batchctl done` without it.",
@@ -132,7 +132,7 @@ def _history(project: Project, active: State, sha: Optional[str], *, no_change: 
 
 
 def _refuse_underway(root: str) -> None:
-    found = gitrepo.underway(root)
+    found = git_client.underway(root)
     if found:
         name, end = found
         raise Refused(
@@ -143,13 +143,13 @@ def _refuse_underway(root: str) -> None:
 
 
 def _refuse_uncommitted(project: Project, state: State) -> None:
-    left = gitrepo.leftovers(project.root, known_untracked(project, state))
+    left = git_client.leftovers(project.root, known_untracked(project, state))
     if not left:
         return
-    inside = [path for path in gitrepo.changed_inside(project.root) if path in left]
-    first = f" Inside the submodule {gitrepo.listed(inside)}: commit there first, then here." if inside else ""
+    inside = [path for path in git_client.changed_inside(project.root) if path in left]
+    first = f" Inside the submodule {git_client.listed(inside)}: commit there first, then here." if inside else ""
     raise Refused(
-        f"Not committed yet: {gitrepo.listed(left)}.{first} What is verified must be what is committed: commit what "
+        f"Not committed yet: {git_client.listed(left)}.{first} What is verified must be what is committed: commit what "
         "belongs to the feature, remove what does not (or list it in .gitignore), then `batchctl done` again.",
         "not-committed",
     )
@@ -172,8 +172,8 @@ def _refuse_lost(work: Work, active: State, branch: Optional[str]) -> None:
     if before and before != branch:
         way = f"go back (`git checkout {before}`) and take the work along (`git cherry-pick`), or stay here: {way}"
     raise Refused(
-        f"{what} Missing are {history.told(work.lost)}, which may be the work of earlier features. To mend it: {way}. "
-        "Then `batchctl done` again.",
+        f"{what} Missing are {commit_attribution.told(work.lost)}, which may be the work of earlier features. "
+        f"To mend it: {way}. Then `batchctl done` again.",
         "commits-missing",
     )
 
@@ -185,20 +185,20 @@ def _refuse_no_work(root: str, work: Work, active: State) -> None:
     base = active["base_commit"]
     new = []
     if work.foreign:
-        new.append(f"others made {history.told(work.foreign)}")
+        new.append(f"others made {commit_attribution.told(work.foreign)}")
     if work.commits:
-        new.append(f"commits that bring nothing of their own are {history.told(work.commits)}")
+        new.append(f"commits that bring nothing of their own are {commit_attribution.told(work.commits)}")
     again = [f"{entry['new'][:12]} (was {entry['old'][:12]})" for entry in work.rewritten if entry["new"]]
     if again:
-        new.append(f"commits from before, only rewritten, are {', '.join(again[-history.SHOWN :])}")
+        new.append(f"commits from before, only rewritten, are {', '.join(again[-commit_attribution.SHOWN :])}")
     if new:
         what = f"There is no commit of the feature's own since it began (base {str(base)[:12]}): {'; '.join(new)}."
     else:
         what = f"There is no commit since the feature began (base {str(base)[:12]})."
-    gone = history.let_go(root, base, active["started_at"])
+    gone = commit_attribution.let_go(root, base, active["started_at"])
     if gone:
         back = f"`git merge {gone[-1].sha[:12]}` brings it back"
-        what += f" HEAD was moved away from {history.told(gone)}; if that is the feature's work, {back}."
+        what += f" HEAD was moved away from {commit_attribution.told(gone)}; if that is the feature's work, {back}."
     if work.foreign:
         what += (
             " If the last one is the feature's work, committed under another name, `git commit --amend --no-edit` "
@@ -354,7 +354,7 @@ def _run(command: str, root: str, timeout_s: int) -> int:
 
 def _untracked(root: str) -> Set[str]:
     try:
-        return set(gitrepo.changes(root)[1])
+        return set(git_client.changes(root)[1])
     except StateUnusable:
         return set()
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 
 from . import caller as callers
-from . import gitrepo, report, seal, workerverbs
+from . import report, seal, workerverbs
 from .base import processes, timestamps
 from .core import batch_state, lease, prompts, run_transitions, transitions
 from .core.errors import Misuse, Refused
 from .custody import no_batch
+from .git import git_client
 from .store import Store, unfinished
 
 TYPE_CHECKING = False
@@ -63,32 +64,32 @@ def create(
     refuse_unclean(project)
     store = Store(project)
     refuse_unfinished(store.read_if_usable() if replace else store.read(), caller, replace=replace)
-    _, untracked = gitrepo.changes(project.root)
+    _, untracked = git_client.changes(project.root)
     state = planned(project, found, given, infer_order=infer_order, untracked=untracked)
-    gitrepo.hide_state(project.root)
+    git_client.hide_state(project.root)
     owner = caller.owner(state["created_at"])
     return store.create(lease.lease(state, owner, caller.prompt_id) if owner else state, replace=replace)
 
 
 def refuse_unclean(project: Project) -> None:
     """Refused unless the project is a git work tree without modified or staged tracked files."""
-    if project.git_dir is None or not gitrepo.is_repository(project.root):
+    if project.git_dir is None or not git_client.is_repository(project.root):
         raise Refused(
-            f"A feature is done only with a commit, and {gitrepo.why_none(project.root)}.",
+            f"A feature is done only with a commit, and {git_client.why_none(project.root)}.",
             "not-a-repository",
         )
-    underway = gitrepo.underway(project.root)
+    underway = git_client.underway(project.root)
     if underway:
         raise Refused(
             f"In {project.root} {underway[0]} is in progress: HEAD is not yet what it is going to be. End it "
             f"({underway[1]}), then start again.",
             "git-in-progress",
         )
-    tracked, _ = gitrepo.changes(project.root)
+    tracked, _ = git_client.changes(project.root)
     if tracked:
         first = commit_inside_first(project.root, tracked)
         raise Refused(
-            f"Tracked files are modified or staged: {gitrepo.listed(tracked)}. They would end up in the first "
+            f"Tracked files are modified or staged: {git_client.listed(tracked)}. They would end up in the first "
             f"feature's commit.{first} Commit them or `git stash` them, then start again.",
             "changes-in-the-way",
         )
@@ -98,8 +99,8 @@ def commit_inside_first(root: str, tracked: Sequence[str]) -> str:
     """What comes before a commit of these modified paths when a submodule among them holds something uncommitted: a
     sentence with a blank before it, else empty.
     """
-    inside = [path for path in gitrepo.changed_inside(root) if path in tracked]
-    return f" Commit inside the submodule {gitrepo.listed(inside)} first." if inside else ""
+    inside = [path for path in git_client.changed_inside(root) if path in tracked]
+    return f" Commit inside the submodule {git_client.listed(inside)} first." if inside else ""
 
 
 def refuse_unfinished(known: Optional[State], caller: Caller, *, replace: bool) -> None:
@@ -131,8 +132,8 @@ def _refuse_others(state: State, caller: Caller) -> None:
 def _refuse_unmerged(project: Project, state: State) -> None:
     """Refused while HEAD lacks what `batchctl run` did of the batch: the next feature would be built without it."""
     branch = state["run"]["branch"]
-    done = gitrepo.tip(project.root, branch) if project.git_dir else None
-    if done and not gitrepo.has(project.root, done):
+    done = git_client.tip(project.root, branch) if project.git_dir else None
+    if done and not git_client.has(project.root, done):
         raise Refused(
             f"What `batchctl run` did of batch {state['batch_id']} is on the branch {branch}, which HEAD does not "
             f"have. `git merge {branch}` brings it here; or go on where it is: `batchctl run --resume` in a terminal.",
@@ -159,8 +160,8 @@ def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, 
         return lease.lease(running, owner, caller.prompt_id) if owner else lease.end_lease(running)
 
     state = store.update(take)
-    if project.git_dir is not None and gitrepo.is_repository(project.root):
-        gitrepo.hide_state(project.root)
+    if project.git_dir is not None and git_client.is_repository(project.root):
+        git_client.hide_state(project.root)
     return state
 
 
@@ -322,7 +323,7 @@ def abort(project: Project) -> str:
     stash = workerverbs.set_aside(project, state)
     commits = ""
     if state["active"] and project.git_dir is not None:
-        made = gitrepo.commits_since(project.root, state["active"]["base_commit"])
+        made = git_client.commits_since(project.root, state["active"]["base_commit"])
         commits = f" Commits of its open feature stay: {', '.join(commit[:12] for commit in made)}." if made else ""
     store.put_away("aborted")
     kept = f" The uncommitted work of its open feature is in the stash `{stash}`." if stash else ""

@@ -15,10 +15,11 @@ import errno
 import os
 import stat
 
-from . import audit, gitrepo
+from . import audit
 from .base import atomic_files, project_paths
 from .base.project_paths import PRIVATE_NAME, STATE_FOLDER, STATE_NAME, Project
 from .core.errors import BatchError, Misuse, StateUnusable
+from .git import git_client
 from .lists import features
 
 TYPE_CHECKING = False
@@ -168,7 +169,7 @@ def hide(project: Project) -> None:
     private = os.path.realpath(project.private)
     if private.startswith(top + "/") and "/.git/" not in private:
         lines.append(f"/{_pattern(os.path.relpath(private, top))}/")
-    gitrepo.exclude(os.path.join(git_dir, "info", "exclude"), lines)
+    git_client.exclude(os.path.join(git_dir, "info", "exclude"), lines)
 
 
 def default_state_file() -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 
 from . import caller as callers
-from . import evidence, gitrepo, outcomes
+from . import evidence, outcomes
 from .base import timestamps
 from .core import batch_state, failure_classification, prompts, transitions
 from .core.errors import Misuse, Refused
+from .git import git_client
 from .store import Store
 
 TYPE_CHECKING = False
@@ -41,8 +42,8 @@ def start(project: Project, caller: Caller) -> str:
     store, state = _own(project, caller)
     transitions.refuse_unless_running(state)
     if not state["active"]:
-        base = gitrepo.head(project.root) if project.git_dir else None
-        branch = gitrepo.branch(project.root) if project.git_dir else None
+        base = git_client.head(project.root) if project.git_dir else None
+        branch = git_client.branch(project.root) if project.git_dir else None
         state = store.update(lambda current: transitions.start(current, timestamps.now(), base, branch))
     return brief_of(project, state)
 
@@ -153,15 +154,15 @@ def set_aside(project: Project, state: State) -> Optional[str]:
         return None
     active = state["active"]
     name = f"batch {state['batch_id']} feature {active['feature_index'] + 1} attempt {active['attempt']}"
-    return name if gitrepo.stash(project.root, name, evidence.known_untracked(project, state)) else None
+    return name if git_client.stash(project.root, name, evidence.known_untracked(project, state)) else None
 
 
 def _in_tree(project: Project, state: State) -> str:
     active = state["active"]
     if project.git_dir is None:
         return ""
-    commits = gitrepo.commits_since(project.root, active["base_commit"]) if active["base_commit"] else []
-    left = gitrepo.leftovers(project.root, evidence.known_untracked(project, state))
+    commits = git_client.commits_since(project.root, active["base_commit"]) if active["base_commit"] else []
+    left = git_client.leftovers(project.root, evidence.known_untracked(project, state))
     return prompts.in_tree(commits, left, active["base_commit"])
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement import gitrepo
 from batch_implement.base import processes, timestamps
 from batch_implement.base.project_paths import Project
 from batch_implement.core import prompts
+from batch_implement.git import git_client
 from batch_implement.store import Store
 from batches import conditions, new_batch
 from client import Client
@@ -32,7 +32,7 @@ def night(project: Path, scripted: Models, client_for: Callable[..., Client]) ->
     """Makes a night over a scripted model: `night(role, features, needs=..., verify=...)`."""
 
     def make(role: Role, features: int = 2, **batch: Any) -> Night:
-        gitrepo.hide_state(str(project))
+        git_client.hide_state(str(project))
         Store(Project(str(project))).create(new_batch(features, **batch))
         model = scripted(coordinator=role)
         client = client_for(model)

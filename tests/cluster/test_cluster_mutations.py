@@ -65,7 +65,7 @@ WRONG = {
         "runner/merging.py",
         "    if answer.returncode == 0:\n        return",
         "    if answer.returncode == 0:\n"
-        '        gitrepo.ask(folder, "commit", "--allow-empty", "-C", last)\n'
+        '        git_client.ask(folder, "commit", "--allow-empty", "-C", last)\n'
         "        return",
     ),
     "the clients of a driver that is gone go on": (
@@ -166,7 +166,7 @@ WRONG = {
     "what is nowhere else is removed with its attempt": (
         SAFETY,
         "runner/cache.py",
-        "        if any(gitrepo.changes(tree)) or gitrepo.underway(tree):\n            return True",
+        "        if any(git_client.changes(tree)) or git_client.underway(tree):\n            return True",
         "        pass",
     ),
 }

@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_implement import arguments, gitrepo
+from batch_implement import arguments
 from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
 from batch_implement.core.errors import Misuse, Refused
+from batch_implement.git import git_client
 from batch_implement.runner import attempt as attempts
 from batch_implement.runner import cache, cluster, job, options
 from batch_implement.store import Store
@@ -116,7 +117,7 @@ class Attempt:
         return git(here.job.worktree, "rev-parse", "HEAD")
 
     def tip(self) -> str | None:
-        return gitrepo.tip(str(self.remote), self.job.branch)
+        return git_client.tip(str(self.remote), self.job.branch)
 
 
 @pytest.fixture

@@ -137,12 +137,12 @@ BATCHES: dict[str, Patch] = {
     "a feature that is open is begun anew": (
         "workerverbs.py",
         "    if not state[\"active\"]:\n"
-        "        base = gitrepo.head(project.root) if project.git_dir else None\n"
-        "        branch = gitrepo.branch(project.root) if project.git_dir else None\n"
+        "        base = git_client.head(project.root) if project.git_dir else None\n"
+        "        branch = git_client.branch(project.root) if project.git_dir else None\n"
         "        state = store.update(lambda current: transitions.start(current, ",
         "    if True:\n"
-        "        base = gitrepo.head(project.root) if project.git_dir else None\n"
-        "        branch = gitrepo.branch(project.root) if project.git_dir else None\n"
+        "        base = git_client.head(project.root) if project.git_dir else None\n"
+        "        branch = git_client.branch(project.root) if project.git_dir else None\n"
         "        state = store.update(lambda current: transitions.start({**current, 'active': None}, ",
     ),
     "a worker is not told what lies there": (

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement import codec, gitrepo
+from batch_implement import codec
 from batch_implement.base import processes, project_paths, timestamps
 from batch_implement.base.project_paths import Project
 from batch_implement.core import batch_state, policies
-from batch_implement.runner import client, logs, worker, worktrees
+from batch_implement.git import git_client, worktrees
+from batch_implement.runner import client, logs, worker
 from batch_implement.runner import job as jobs
 from batch_implement.runner.job import Job, Outcome
 from batch_implement.store import Store
@@ -254,7 +255,7 @@ def test_stopping_ends_the_attempt_which_comes_back_as_interrupted(job_for, tmp_
 
 def test_a_worker_that_only_just_begins_when_its_run_is_stopped_is_ended_too(repository, tmp_path, monkeypatch):
     """The run waited for it, up to two hours: the attempt began after the attempts had been ended."""
-    gitrepo.hide_state(str(repository))
+    git_client.hide_state(str(repository))
     Store(Project(str(repository))).create(new_batch(1))
     night = Night(repository, worker="cat > /dev/null; exec sleep 300")
     real, begun = worker.work, threading.Event()
@@ -586,5 +587,5 @@ def test_how_far_a_client_is_can_be_read_while_it_works(job_for, stand_in, tmp_p
 def test_the_state_file_is_never_among_what_a_client_may_commit(job_for):
     job = job_for(WORK)
     worker.work(job)
-    assert gitrepo.changes(job.worktree) == ([], [])
+    assert git_client.changes(job.worktree) == ([], [])
     assert ".claude" not in git(job.worktree, "ls-tree", "-r", "--name-only", "HEAD")

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement import gitrepo
 from batch_implement.base import processes, timestamps
 from batch_implement.base.project_paths import Project
 from batch_implement.core import batch_state
 from batch_implement.core.errors import Refused
+from batch_implement.git import git_client, worktrees
 from batch_implement.runner import job as jobs
-from batch_implement.runner import merging, takeover, worker, worktrees
+from batch_implement.runner import merging, takeover, worker
 from batch_implement.store import Store
 from batches import conditions, new_batch
 from night import Night
@@ -43,7 +43,7 @@ def night(repository: Path) -> Iterator[Callable[..., Night]]:
     made: list[Night] = []
 
     def make(worker: str, features: int = 2, *, details: dict[str, Any] | None = None, **batch: Any) -> Night:
-        gitrepo.hide_state(str(repository))
+        git_client.hide_state(str(repository))
         state = new_batch(features, **batch)
         Store(Project(str(repository))).create({**state, "details": details or {}})
         made.append(Night(repository, worker=worker))

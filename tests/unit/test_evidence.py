@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_implement import evidence, gitrepo
+from batch_implement import evidence
 from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
 from batch_implement.core import transitions
 from batch_implement.core.errors import Refused, StateUnusable
+from batch_implement.git import git_client
 from batches import NOW, commit, git, new_batch, started, then
 
 
@@ -30,7 +31,7 @@ def opened(project):
 
     def make(**policy):
         root = project.root
-        return then(new_batch(2, **policy), transitions.start, NOW, gitrepo.head(root), gitrepo.branch(root))
+        return then(new_batch(2, **policy), transitions.start, NOW, git_client.head(root), git_client.branch(root))
 
     return make
 
@@ -90,7 +91,7 @@ def test_what_was_untracked_at_the_start_is_not_asked_about(project, opened):
     state = {**opened(), "untracked_at_start": ["mine.txt"]}
     Path(project.root, "README.md").write_text("new\n")
     git(project.root, "commit", "-q", "-m", "x", "README.md")
-    assert evidence.take(project, state)["commit"] == gitrepo.head(project.root)
+    assert evidence.take(project, state)["commit"] == git_client.head(project.root)
 
 
 def test_an_empty_commit_is_no_work(project, opened):

@@ -11,7 +11,8 @@ import pytest
 from batch_implement import lock
 from batch_implement.core import transitions
 from batch_implement.core.errors import Misuse, Refused
-from batch_implement.planning import comments, gh, issues
+from batch_implement.git import gh
+from batch_implement.planning import comments, issues
 from batches import commit, completed, failed, git, given_up, new_batch, of_issues, then
 from gh_stand_in import StandIn
 

@@ -9,10 +9,11 @@ import re
 import shutil
 
 import pytest
-from batch_implement import cli, gitrepo
+from batch_implement import cli
 from batch_implement.base.project_paths import Project
 from batch_implement.checks import doctor
 from batch_implement.core import path_conflicts, run_transitions
+from batch_implement.git import git_client
 from batch_implement.runner import ground, options, preflight, trial
 from batch_implement.runner.options import Options
 from batch_implement.store import Store
@@ -208,7 +209,7 @@ def test_the_batchs_branch_may_be_new_or_on_one_line_with_head(repository):
 
 def test_what_the_night_before_did_and_head_does_not_have_is_worth_a_look(night, repository):
     before = begun({**new_batch(1), "batch_id": "batch-0"}, branch="batch/batch-0/merged")
-    gitrepo.hide_state(str(repository))
+    git_client.hide_state(str(repository))
     Store(Project(str(repository))).create(before)
     assert len(night()["branch"]) == 1
     git(repository, "branch", "batch/batch-0/merged", commit(repository, a="1"))

@@ -7,7 +7,7 @@ import os
 import pytest
 from batch_implement.base.project_paths import Project
 from batch_implement.core import run_transitions
-from batch_implement.planning import gh
+from batch_implement.git import gh
 from batch_implement.runner import pullrequests
 from batches import NOW, commit, git, new_batch, owner, then
 from gh_stand_in import StandIn

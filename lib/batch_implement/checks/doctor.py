@@ -11,10 +11,10 @@ import shutil
 import subprocess
 import sys
 
-from .. import gitrepo
 from ..base import processes
 from ..core import batch_state, prompts
 from ..core.errors import BatchError, Refused
+from ..git import git_client
 from ..lists import pyyaml
 from ..store import Store
 from . import permissions
@@ -97,20 +97,20 @@ def _pyyaml() -> Iterator[Tuple[str, str]]:
 
 def git(project: Project) -> Iterator[Tuple[str, str]]:
     """git itself, the repository, and who commits in it."""
-    yield GOOD, gitrepo.version()
-    if project.git_dir is None or not gitrepo.is_repository(project.root):
-        yield BAD, f"{gitrepo.why_none(project.root)}."
+    yield GOOD, git_client.version()
+    if project.git_dir is None or not git_client.is_repository(project.root):
+        yield BAD, f"{git_client.why_none(project.root)}."
         return
-    if not gitrepo.has_identity(project.root):
+    if not git_client.has_identity(project.root):
         yield BAD, "git does not know who commits: set user.name and user.email with `git config`."
 
 
 def _tree(project: Project) -> Iterator[Tuple[str, str]]:
-    if project.git_dir is None or not gitrepo.is_repository(project.root):
+    if project.git_dir is None or not git_client.is_repository(project.root):
         return
-    if gitrepo.head(project.root) is None:
+    if git_client.head(project.root) is None:
         yield LOOK, "There is no commit yet: leftovers of a failed feature cannot be stashed before the first one."
-    tracked, _ = gitrepo.changes(project.root)
+    tracked, _ = git_client.changes(project.root)
     if tracked:
         yield (
             LOOK,
@@ -211,7 +211,7 @@ def _gh(project: Project) -> Iterator[Tuple[str, str]]:
     state = Store(project).read_if_usable()
     if state is None or not state.get("issue_numbers"):
         return
-    from ..planning import gh
+    from ..git import gh
 
     try:
         yield GOOD, f"gh reaches {gh.repository(project.root).url}"

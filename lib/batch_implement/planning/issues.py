@@ -22,12 +22,13 @@ import shlex
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .. import gitrepo, lock
+from .. import lock
 from ..base import project_paths
 from ..core import batch_state
 from ..core.errors import BatchError, Misuse, Refused
+from ..git import gh, git_client
 from ..lists.features import clean
-from . import comments, gh
+from . import comments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -318,14 +319,14 @@ def _refuse_off_default_branch(root: str, commit: object) -> None:
     known = [
         name
         for name in named
-        if gitrepo.ask(root, "rev-parse", "-q", "--verify", f"refs/remotes/{name}", fails=True).stdout
+        if git_client.ask(root, "rev-parse", "-q", "--verify", f"refs/remotes/{name}", fails=True).stdout
     ]
     if not known:
         raise Refused(
             f"This clone knows no {named[0]} yet: `git fetch {there.remotes[0]}`, then `batchctl issues`.",
             "issue-not-written",
         )
-    if not any(gitrepo.has(root, commit, f"refs/remotes/{name}") for name in known):
+    if not any(git_client.has(root, commit, f"refs/remotes/{name}") for name in known):
         raise Refused(
             f"Commit {commit[:12]} is not on {known[0]} yet, as far as this clone knows: push or merge it, `git "
             "fetch`, then `batchctl issues`. Squashed or rebased there it has another name: then close the issue by "

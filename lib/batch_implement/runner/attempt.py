@@ -18,14 +18,15 @@ import threading
 import time
 from typing import Any, Dict, Tuple
 
-from .. import gitrepo, workerverbs
+from .. import workerverbs
 from ..base import processes, project_paths, timestamps
 from ..base.project_paths import Project
 from ..core import batch_state, failure_classification, lease, policies, transitions
 from ..core.errors import MORE, STILL_WORKING, BatchError
 from ..core.prompts import counted
+from ..git import git_client, worktrees
 from ..store import Store
-from . import cache, client, logs, worktrees
+from . import cache, client, logs
 from .client import Ended
 from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_PERSON, Job, Outcome, nothing_spent
 
@@ -139,13 +140,13 @@ def _hindered(words: str) -> Dict[str, Any]:
 
 def _opened(project: Project, job: Job) -> State:
     """The batch of one with its feature open and its client to come named; as it ended when it did already."""
-    gitrepo.hide_state(project.root)
+    git_client.hide_state(project.root)
     store, now = Store(project), timestamps.now()
     known = store.read_if_usable()
     if known is None or known["batch_id"] != _batch_id(job):  # none, or one that somebody has committed
         store.create(_first_state(project, job, now), replace=True)
-    base = gitrepo.ask(project.root, "merge-base", "HEAD", job.base, fails=True).stdout.strip() or job.base
-    branch = gitrepo.branch(project.root)
+    base = git_client.ask(project.root, "merge-base", "HEAD", job.base, fails=True).stdout.strip() or job.base
+    branch = git_client.branch(project.root)
     owner = None
     if job.command is None:
         owner = {**processes.new_owner(job.session_id, None, now), "driven": True}
@@ -172,7 +173,7 @@ def _first_state(project: Project, job: Job, now: str) -> State:
         now,
         policy={**policies.DEFAULT, **job.policy},
         workflow_mode="direct",
-        untracked=gitrepo.changes(project.root)[1],
+        untracked=git_client.changes(project.root)[1],
         details={"0": {**details, "builds_on": job.needs}},
     )
     return {**state, "attempts": {"0": list(job.earlier)}, "retry_attempts": {"0": job.attempt - 1}}
@@ -351,7 +352,7 @@ def _verdict(state: State, job: Job) -> Dict[str, Any]:
         last = state["attempts"]["0"][-1]
         treatment = failure_classification.TREATMENT.get(last["failure_class"], "retry")
         kind = NEEDS_PERSON if treatment == "pause" else FAILED
-        changed = bool(last.get("stash") or gitrepo.commits_since(job.worktree, job.base))
+        changed = bool(last.get("stash") or git_client.commits_since(job.worktree, job.base))
         return {
             "kind": kind, "message": last["error_message"], "failure_class": last["failure_class"],
             "permanent": treatment == "fail" or last.get("permanent", False), "stash": last.get("stash"),

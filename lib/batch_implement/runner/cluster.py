@@ -25,14 +25,15 @@ import time
 from concurrent import futures
 from typing import Any, Dict, List, Optional
 
-from .. import __version__, gitrepo
+from .. import __version__
 from ..base import timestamps
 from ..base.project_paths import Project
 from ..checks.doctor import BAD, GOOD
 from ..core.batch_state import key
 from ..core.errors import BatchError, Refused
 from ..core.prompts import counted
-from . import ground, hosts, logs, scheduler, task, worktrees
+from ..git import git_client, worktrees
+from . import ground, hosts, logs, scheduler, task
 from . import job as jobs
 from .job import COMPLETED, LOST, Job, Outcome
 from .options import Options
@@ -179,7 +180,7 @@ class Crew:
         if self.slots:
             words = f"{self.address} takes {counted(self.slots, 'feature')} at a time; workers fetch from {self.remote}"
             found = [{"check": "cluster", "verdict": GOOD, "text": words}]
-        head, jobs = gitrepo.head(self.project.root), self.wish.jobs or self.slots
+        head, jobs = git_client.head(self.project.root), self.wish.jobs or self.slots
         slots = {address: min(jobs, number) for address, number in self.on_machine.items()}
         asked = json.dumps({
             "client": self.wish.client, "worker": self.wish.worker, "remote": self.remote, "slots": slots,
@@ -264,7 +265,7 @@ class Crew:
         with self.pushing:
             if self.pushed != base:
                 branch = worktrees.merged_branch(self.batch_id)
-                gitrepo.ask(
+                git_client.ask(
                     self.project.root, "push", "--quiet", "--no-verify", self.remote,
                     f"refs/heads/{branch}:refs/heads/{branch}", timeout_s=FETCH_S,
                 )  # fmt: skip
@@ -273,11 +274,11 @@ class Crew:
     def _fetch(self, job: Job, commit: Optional[str]) -> None:
         """Bring what a worker pushed."""
         root, ref = self.project.root, f"refs/heads/{job.branch}"
-        gitrepo.ask(
+        git_client.ask(
             root, "-c", "gc.auto=0", "-c", "maintenance.auto=false", "fetch", "--quiet", "--no-tags",
             "--no-write-fetch-head", self.remote, f"+{ref}:{ref}", timeout_s=FETCH_S,
         )  # fmt: skip
-        if not gitrepo.has(root, commit, ref):
+        if not git_client.has(root, commit, ref):
             raise BatchError(
                 f"{job.branch} on the remote has not the commit {commit} that its worker verified.",
                 "cluster-unreachable",
@@ -300,15 +301,15 @@ class Crew:
     def settle(self, state: State) -> None:
         """Push the batch's branch as it is, and remove the branches of merged attempts from the remote."""
         root, branch = self.project.root, worktrees.merged_branch(self.batch_id)
-        self._push(gitrepo.tip(root, branch) or "")
-        listed = gitrepo.ask(root, "ls-remote", self.remote, f"refs/heads/batch/{self.batch_id}/*").stdout
+        self._push(git_client.tip(root, branch) or "")
+        listed = git_client.ask(root, "ls-remote", self.remote, f"refs/heads/batch/{self.batch_id}/*").stdout
         there = {line.partition("\t")[2] for line in listed.splitlines()}
         done = sorted({f"refs/heads/{name}" for name in _merged(state)} & there)
         if state["run"]["options"].get("pr") == "feature":
             return
         for first in range(0, len(done), MOST_DELETED):
             deleted = (f":{ref}" for ref in done[first : first + MOST_DELETED])
-            gitrepo.ask(root, "push", "--quiet", "--no-verify", self.remote, *deleted, timeout_s=FETCH_S)
+            git_client.ask(root, "push", "--quiet", "--no-verify", self.remote, *deleted, timeout_s=FETCH_S)
 
     def close(self) -> None:
         """Disconnect. A cluster that this run started ends."""
@@ -366,15 +367,15 @@ def remote_of(root: str) -> str:
     """What workers fetch from and push to: the remote of the branch, else `origin`, without a name or password in it.
     Refused without any.
     """
-    branch = gitrepo.branch(root)
-    named = gitrepo.ask(root, "config", f"branch.{branch}.remote", fails=True).stdout.strip()
-    known = gitrepo.ask(root, "remote").stdout.split()
+    branch = git_client.branch(root)
+    named = git_client.ask(root, "config", f"branch.{branch}.remote", fails=True).stdout.strip()
+    known = git_client.ask(root, "remote").stdout.split()
     name = next((each for each in (named, "origin", *known) if each in known), None)
     if name is None:
         raise Refused(
             "There is no git remote. Workers share nothing else: `git remote add origin URL`.", "cluster-setup"
         )
-    return without_secret(gitrepo.ask(root, "remote", "get-url", "--push", name).stdout.strip(), root)
+    return without_secret(git_client.ask(root, "remote", "get-url", "--push", name).stdout.strip(), root)
 
 
 def without_secret(url: str, root: str) -> str:

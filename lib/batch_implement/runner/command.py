@@ -14,12 +14,13 @@ import sys
 from concurrent import futures
 from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Sequence, TextIO, Tuple
 
-from .. import arguments, gitrepo, personverbs
+from .. import arguments, personverbs
 from ..base import timestamps
 from ..base.project_paths import Project
 from ..checks.doctor import BAD
 from ..core import batch_state, prompts, run_transitions
 from ..core.errors import BatchError, Misuse, Refused
+from ..git import git_client
 from ..planning import sources
 from ..reporting import morning, reports
 from ..store import Store
@@ -223,11 +224,11 @@ def _into_target(project: Project, state: State) -> str:
     """Fast-forward the person's branch to the result, where that is possible; what came of it, in a sentence."""
     run, root = state["run"], project.root
     by_hand = f"`git merge {run['branch']}` does it by hand."
-    if gitrepo.branch(root) != run["target"]:
+    if git_client.branch(root) != run["target"]:
         return f"Your work tree is not on {run['target']} any more, so nothing was merged into it. {by_hand}"
-    if gitrepo.changes(root)[0]:
+    if git_client.changes(root)[0]:
         return f"Your work tree has changes that are not committed, so nothing was merged into it. {by_hand}"
-    merged = gitrepo.ask(root, "merge", "--quiet", "--ff-only", run["branch"], fails=True)
+    merged = git_client.ask(root, "merge", "--quiet", "--ff-only", run["branch"], fails=True)
     if merged.returncode != 0:
         return f"{run['target']} could not be fast-forwarded: {' '.join(merged.stderr.split())[:300]} {by_hand}"
     return f"{run['target'] or 'HEAD'} is at {run['branch']} now."
@@ -235,8 +236,8 @@ def _into_target(project: Project, state: State) -> str:
 
 def _taken_over(project: Project, state: State) -> bool:
     """Whether the person's HEAD has all that was done: there is nothing left to look at or to merge."""
-    done = gitrepo.tip(project.root, state["run"]["branch"])
-    return done is not None and gitrepo.has(project.root, done)
+    done = git_client.tip(project.root, state["run"]["branch"])
+    return done is not None and git_client.has(project.root, done)
 
 
 def _summary(state: State, commands: Sequence[Mapping[str, str]], places: Mapping[str, str]) -> str:

@@ -22,9 +22,10 @@ from ..base.project_paths import Project
 from ..core import batch_state, failure_classification, policies, run_transitions, transitions
 from ..core.batch_state import key
 from ..core.errors import BatchError, Refused
+from ..git import worktrees
 from ..store import Store
 from . import job as jobs
-from . import merging, takeover, worktrees
+from . import merging, takeover
 from .job import Job, Outcome
 from .job import named as _named
 

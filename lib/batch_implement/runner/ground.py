@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 
-from .. import gitrepo, personverbs
+from .. import personverbs
 from ..checks.doctor import BAD, GOOD, LOOK
 from ..core import prompts
-from .worktrees import common, listed
+from ..git import git_client
+from ..git.worktrees import common, listed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,43 +33,43 @@ def base(root: str, branch: str) -> Optional[str]:
     """The commit that a run would begin on: the head of the batch's branch, or HEAD when that is ahead; None without
     any.
     """
-    head, known = gitrepo.head(root), gitrepo.tip(root, branch)
-    return known if head and known and gitrepo.has(root, head, known) else head
+    head, known = git_client.head(root), git_client.tip(root, branch)
+    return known if head and known and git_client.has(root, head, known) else head
 
 
 def tree(root: str, *, merge: bool) -> Found:
     """The person's tree: a commit to begin on, nothing modified or staged, nothing in progress. `merge`: their branch
     is to be moved at the end.
     """
-    if gitrepo.head(root) is None:
+    if git_client.head(root) is None:
         yield BAD, "There is no commit to begin on. `git add` what is there and `git commit`."
         return
-    underway = gitrepo.underway(root)
+    underway = git_client.underway(root)
     if underway:
         yield (
             BAD,
             f"{underway[0].capitalize()} is in progress: HEAD is not yet what it is going to be. End it: "
             f"{underway[1]}.",
         )
-    tracked, _ = gitrepo.changes(root)
+    tracked, _ = git_client.changes(root)
     if tracked:
         stops = " and `--merge` could not bring it in" if merge else ""
         first = personverbs.commit_inside_first(root, tracked)
         yield (
             BAD,
-            f"Tracked files are modified or staged: {gitrepo.listed(tracked)}. The night begins on the last commit, so "
-            f"it would be done without them{stops}.{first} Commit them or `git stash` them.",
+            f"Tracked files are modified or staged: {git_client.listed(tracked)}. The night begins on the last commit, "
+            f"so it would be done without them{stops}.{first} Commit them or `git stash` them.",
         )
     if not underway and not tracked:
-        yield GOOD, f"nothing is modified or staged on {gitrepo.branch(root) or 'a detached HEAD'}"
+        yield GOOD, f"nothing is modified or staged on {git_client.branch(root) or 'a detached HEAD'}"
     left = [
         name
         for name in UNCOMMITTED
-        if os.path.exists(os.path.join(root, name)) and not gitrepo.ask(root, "ls-files", "--", name).stdout
+        if os.path.exists(os.path.join(root, name)) and not git_client.ask(root, "ls-files", "--", name).stdout
     ]
     if left:
         yield LOOK, f"Not committed, so no work tree has it: {', '.join(left)}. Commit it if the work needs it."
-    if merge and gitrepo.branch(root) is None:
+    if merge and git_client.branch(root) is None:
         yield BAD, "--merge moves the branch you are on, and HEAD is detached. `git switch` to that branch first."
     if os.path.exists(os.path.join(root, ".gitmodules")):
         yield (
@@ -81,14 +82,14 @@ def tree(root: str, *, merge: bool) -> Found:
 def branches(root: str, batch_id: str, branch: str) -> Found:
     """Whether the batch's branch can be made or gone on with, and those of its features beside it."""
     ref = f"refs/heads/{branch}"
-    if gitrepo.ask(root, "check-ref-format", ref, fails=True).returncode != 0:
+    if git_client.ask(root, "check-ref-format", ref, fails=True).returncode != 0:
         yield (
             BAD,
             f"git takes no branch named {branch}: the batch needs another id. `batchctl abort` it and create it anew.",
         )
         return
     for name in ("batch", f"batch/{batch_id}"):
-        if gitrepo.tip(root, name):
+        if git_client.tip(root, name):
             yield (
                 BAD,
                 f"There is a branch named {name}, so git can make none below it. Rename it: `git branch -m {name} "
@@ -99,12 +100,12 @@ def branches(root: str, batch_id: str, branch: str) -> Found:
     if held:
         yield BAD, f"{branch}, which the run moves, is checked out in {held}. `git switch` to another branch there."
         return
-    known, head = gitrepo.tip(root, branch), gitrepo.head(root)
+    known, head = git_client.tip(root, branch), git_client.head(root)
     if known is None or head is None or known == head:
         yield GOOD, f"{branch} {'begins' if known is None else 'is'} at HEAD"
-    elif gitrepo.has(root, head, known):
+    elif git_client.has(root, head, known):
         yield GOOD, f"{branch} is ahead of HEAD, with what was done so far"
-    elif gitrepo.has(root, known, head):
+    elif git_client.has(root, known, head):
         yield GOOD, f"{branch} is behind HEAD and will be brought up to it"
     else:
         yield (
@@ -116,8 +117,8 @@ def branches(root: str, batch_id: str, branch: str) -> Found:
 
 def left_behind(root: str, before: Optional[str]) -> Found:
     """Whether HEAD has what the batch before did; `before` is the branch of that, None when there is none."""
-    done = gitrepo.tip(root, before) if before else None
-    if done and not gitrepo.has(root, done):
+    done = git_client.tip(root, before) if before else None
+    if done and not git_client.has(root, done):
         yield (
             LOOK,
             f"HEAD does not have what the batch before did, so this one begins without it. `git merge {before}` "
@@ -129,7 +130,7 @@ def folder(root: str, worktrees: str) -> Found:
     """Whether work trees can be made in the folder `worktrees`: it, or the first above it that is there, can be
     written to, and it is outside of the project.
     """
-    top = os.path.realpath(gitrepo.ask(root, "rev-parse", "--show-toplevel").stdout[:-1])
+    top = os.path.realpath(git_client.ask(root, "rev-parse", "--show-toplevel").stdout[:-1])
     place = os.path.realpath(worktrees)
     for held in (common(root), top):
         if place == held or place.startswith(f"{held}/"):
@@ -180,14 +181,14 @@ def room(tree_mb: float, worktrees: str, jobs: int, option: str, elsewhere: str)
 
 def tree_bytes(root: str, commit: str) -> int:
     """The bytes that the files of a commit have. What Git LFS holds is not counted."""
-    listed = gitrepo.ask(root, "ls-tree", "-r", "--full-tree", "--format=%(objectsize)", commit, fails=True)
+    listed = git_client.ask(root, "ls-tree", "-r", "--full-tree", "--format=%(objectsize)", commit, fails=True)
     sizes = listed.stdout.split() if listed.returncode == 0 else _sizes(root, commit)
     return sum(int(size) for size in sizes if size.isdigit())
 
 
 def _sizes(root: str, commit: str) -> List[str]:
     """The same from a git before 2.36."""
-    listed = gitrepo.ask(root, "ls-tree", "-r", "-l", "-z", "--full-tree", commit).stdout
+    listed = git_client.ask(root, "ls-tree", "-r", "-l", "-z", "--full-tree", commit).stdout
     return [entry.split()[3] for entry in listed.split("\0") if entry]
 
 

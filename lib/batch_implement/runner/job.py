@@ -15,12 +15,11 @@ import os
 import uuid
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
-from .. import gitrepo
 from ..base import processes
 from ..base.project_paths import Project
 from ..core import batch_state, policies
 from ..core.batch_state import key
-from . import worktrees
+from ..git import git_client, worktrees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,7 +143,7 @@ def of_feature(project: Project, state: State, index: int, share_usd: float = ma
         policy={**policy, "max_retries": 0, "max_retries_total": 0, "unattended": True, "budgets": {}},
         repository=remote or project.root,
         remote=bool(remote),
-        base=gitrepo.tip(project.root, run["branch"]) or run["base_commit"],
+        base=git_client.tip(project.root, run["branch"]) or run["base_commit"],
         branch=worktrees.branch_of(state["batch_id"], index, text, attempt),
         worktree="" if remote else worktrees.folder_of(run["worktrees"], index, text, attempt),
         session_id=str(uuid.uuid4()),

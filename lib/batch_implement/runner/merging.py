@@ -16,10 +16,10 @@ import threading
 import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from .. import evidence, gitrepo
+from .. import evidence
 from ..base import subprocesses
 from ..core.errors import BatchError, Refused
-from . import worktrees
+from ..git import git_client, worktrees
 
 # Nobody is there to answer, no hook of the repository is to run, and no option of its owner changes what a rebase is.
 _QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
@@ -78,7 +78,7 @@ def prepare(
     once `stopped` is set.
     """
     head = _head_of(repository, branch)
-    if gitrepo.has(repository, head, commit):
+    if git_client.has(repository, head, commit):
         return Ready(head, commit, _between(repository, head, commit), rebased=False, verify=None)
     worktrees.add_detached(repository, folder, head)
     new = _on_top(folder, head, commit)
@@ -90,7 +90,7 @@ def prepare(
 
 def forward(repository: str, branch: str, ready: Ready) -> None:
     """Make the prepared commit the head of `branch`. Moved when that has another head by now."""
-    moved = gitrepo.ask(
+    moved = git_client.ask(
         repository, "update-ref", "-m", "batch: merge a feature", f"refs/heads/{branch}", ready.commit, ready.head,
         fails=True,
     )  # fmt: skip
@@ -105,7 +105,7 @@ def forward(repository: str, branch: str, ready: Ready) -> None:
 
 
 def _head_of(repository: str, branch: str) -> str:
-    head = gitrepo.tip(repository, branch)
+    head = git_client.tip(repository, branch)
     if head is None:
         raise Refused(
             f"The batch's branch {branch} is gone from {repository}. If it was removed by mistake, `git reflog` knows "
@@ -116,8 +116,8 @@ def _head_of(repository: str, branch: str) -> str:
 
 
 def _between(repository: str, base: str, commit: str) -> List[str]:
-    limit = f"--max-count={gitrepo.MOST_COMMITS}"
-    return gitrepo.ask(
+    limit = f"--max-count={git_client.MOST_COMMITS}"
+    return git_client.ask(
         repository, "rev-list", "--reverse", "--topo-order", limit, commit, f"^{base}", "--"
     ).stdout.split()
 
@@ -126,15 +126,15 @@ def rebase(folder: str, onto: str, after: str, last: str, *options: str) -> Reba
     """Put the commits behind `after` up to `last` onto `onto`, in the work tree `folder`. What does not fit is taken
     back there, and told.
     """
-    answer = gitrepo.ask(
+    answer = git_client.ask(
         folder, *_QUIET, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop", *options, "--onto",
         onto, after, last, fails=True,
     )  # fmt: skip
     if answer.returncode == 0:
-        return Rebased(gitrepo.head(folder), "", [], "")
-    files = gitrepo.ask(folder, "diff", "--name-only", "--diff-filter=U", "-z", fails=True).stdout.split("\0")[:-1]
-    at = gitrepo.ask(folder, "rev-parse", "--verify", "--quiet", "REBASE_HEAD", fails=True).stdout.strip()
-    gitrepo.ask(folder, "rebase", "--abort", fails=True)
+        return Rebased(git_client.head(folder), "", [], "")
+    files = git_client.ask(folder, "diff", "--name-only", "--diff-filter=U", "-z", fails=True).stdout.split("\0")[:-1]
+    at = git_client.ask(folder, "rev-parse", "--verify", "--quiet", "REBASE_HEAD", fails=True).stdout.strip()
+    git_client.ask(folder, "rebase", "--abort", fails=True)
     return Rebased(None, at, files, answer.stderr.strip())
 
 
@@ -149,7 +149,7 @@ def _on_top(folder: str, head: str, commit: str) -> str:
         )
     raise CannotMerge(
         f"Its commit {done.at[:12] or commit[:12]} conflicts with what was merged meanwhile ({head[:12]}), in "
-        f"{gitrepo.listed(done.files)}. This attempt begins on that: do the feature again on top of it.",
+        f"{git_client.listed(done.files)}. This attempt begins on that: do the feature again on top of it.",
         "merge-conflict",
     )
 

@@ -25,10 +25,10 @@ from ..checks.doctor import BAD, GOOD, LOOK
 from ..core import batch_state, path_conflicts, policies, run_transitions
 from ..core.batch_state import key
 from ..core.prompts import counted
+from ..git import gh, worktrees
 from ..lists import listing
-from ..planning import gh
 from ..store import Store
-from . import client, ground, options, pullrequests, worktrees
+from . import client, ground, options, pullrequests
 from .options import spoken
 from .trial import trial
 

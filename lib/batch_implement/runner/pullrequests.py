@@ -26,14 +26,15 @@ import os
 import signal
 import subprocess
 
-from .. import evidence, gitrepo, publishing
+from .. import evidence, publishing
 from ..base import timestamps
 from ..core import prompts
 from ..core.batch_state import key
 from ..core.errors import BatchError, Refused
+from ..git import gh, git_client, worktrees
 from ..lists import listing
-from ..planning import comments, gh
-from . import merging, worktrees
+from ..planning import comments
+from . import merging
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def open_for_batch(project: Project, state: State, report_markdown: str) -> Dict
     try:
         place = gh.repository(root)
         record["remote"] = remote_of(root, place)
-        record["sha"] = gitrepo.tip(root, run["branch"])
+        record["sha"] = git_client.tip(root, run["branch"])
         if record["sha"] is None:
             raise Refused(
                 f"The branch {run['branch']} is gone from {root}: there is nothing to open a request for.",
@@ -262,7 +263,7 @@ def _stacked(project: Project, state: State, onto: str, indices: List[int]) -> s
     try:
         for index in indices:
             commits = _commits(state, index)
-            before = gitrepo.ask(root, "rev-parse", "--verify", f"{commits[0]}^").stdout.strip()
+            before = git_client.ask(root, "rev-parse", "--verify", f"{commits[0]}^").stdout.strip()
             if before == at:
                 at = commits[-1]
                 continue
@@ -280,7 +281,7 @@ def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
     done = merging.rebase(folder, onto, before, last, "--committer-date-is-author-date")
     if done.head:
         return done.head
-    why = f"it conflicts in {gitrepo.listed(done.files)}" if done.files else f"git said: {done.words[-300:]}"
+    why = f"it conflicts in {git_client.listed(done.files)}" if done.files else f"git said: {done.words[-300:]}"
     raise Refused(
         f"The commits of feature {index + 1} do not stand without the others' ({why}): it builds on one that the list "
         "does not say it needs. It is on the batch's branch; open a pull request for that (`batchctl run --resume "

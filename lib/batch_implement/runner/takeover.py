@@ -13,14 +13,13 @@ import uuid
 from typing import NamedTuple
 
 from .. import caller as callers
-from .. import gitrepo
 from ..base import processes, timestamps
 from ..base.project_paths import Project
 from ..core import run_transitions
 from ..core.batch_state import key
 from ..core.errors import Refused
+from ..git import git_client, worktrees
 from ..store import Store
-from . import worktrees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def begin(project: Project, terms: Terms, now: str) -> State:
     branch = worktrees.merged_branch(state["batch_id"])
     top = os.path.join(terms.worktrees, state["batch_id"])
     base = _batch_branch(project.root, branch)
-    target = gitrepo.branch(project.root)
+    target = git_client.branch(project.root)
 
     def take(current: State) -> State:
         if processes.relation(current["owner"], owner["session_id"], owner["pid"]) == "other":
@@ -70,21 +69,21 @@ def begin(project: Project, terms: Terms, now: str) -> State:
 
 def _batch_branch(root: str, branch: str) -> str:
     """Make the batch's branch at HEAD, or bring it up to HEAD; the commit it is at."""
-    head = gitrepo.head(root)
+    head = git_client.head(root)
     if head is None:
         raise Refused(
             f"There is no commit in {root} to begin on. Commit something, then start again.", "not-a-repository"
         )
-    known = gitrepo.tip(root, branch)
-    if known and gitrepo.has(root, head, known):
+    known = git_client.tip(root, branch)
+    if known and git_client.has(root, head, known):
         return known
-    if known and not gitrepo.has(root, known, head):
+    if known and not git_client.has(root, known, head):
         raise Refused(
             f"{branch}, which has what was done so far ({known[:12]}), and HEAD ({head[:12]}) have parted. Bring them "
             f"together (`git merge {branch}`), then start again.",
             "run-branch",
         )
-    gitrepo.ask(root, "update-ref", "-m", "batch: begin", f"refs/heads/{branch}", head, known or "0" * len(head))
+    git_client.ask(root, "update-ref", "-m", "batch: begin", f"refs/heads/{branch}", head, known or "0" * len(head))
     return head
 
 
@@ -99,7 +98,7 @@ def _adopted(project: Project, store: Store, now: str) -> State:
             worktrees.end_left_behind(entry["worktree"])
         if entry["step"] == "working":
             left.append(int(name))
-        elif gitrepo.has(root, entry["commit"], run["branch"]):
+        elif git_client.has(root, entry["commit"], run["branch"]):
             merged.append((int(name), entry))
 
     def settle(current: State) -> State:

@@ -15,10 +15,11 @@ import threading
 import uuid
 from typing import Any, Callable, Iterable, Iterator, List, Tuple
 
-from .. import __version__, gitrepo
+from .. import __version__
 from ..base import processes
 from ..checks import doctor
 from ..checks.doctor import BAD, GOOD, LOOK
+from ..git import git_client
 from . import cache, ground, preflight, worker
 from .job import Job
 
@@ -83,16 +84,16 @@ def looked(asked: str, versions: List[str], dask_worker: Any) -> List[Tuple[str,
         found += [(name, verdict, text) for verdict, text in ask() if verdict != GOOD]
     if not any(verdict == BAD for _, verdict, _ in found):
         free = shutil.disk_usage(top).free / 1e9
-        found.append(("all", GOOD, f"{processes.host()}: Python {mine[1]}, {gitrepo.version()}, {free:.0f} GB free"))
+        found.append(("all", GOOD, f"{processes.host()}: Python {mine[1]}, {git_client.version()}, {free:.0f} GB free"))
     return found
 
 
 def _remote(remote: str) -> Iterator[Tuple[str, str]]:
     """On a worker: whether it reaches the remote and knows who commits."""
-    answer = gitrepo.ask("/", "ls-remote", "--heads", remote, "refs/heads/none", fails=True, timeout_s=60)
+    answer = git_client.ask("/", "ls-remote", "--heads", remote, "refs/heads/none", fails=True, timeout_s=60)
     if answer.returncode != 0:
         yield BAD, f"git does not reach {remote} from here: {' '.join(answer.stderr.split())[-300:]}"
-    if not gitrepo.has_identity("/"):
+    if not git_client.has_identity("/"):
         yield BAD, "git does not know who commits here: `git config --global user.email` and `user.name`."
 
 

@@ -12,12 +12,12 @@ import os
 import tempfile
 import time
 
-from .. import evidence, gitrepo
+from .. import evidence
 from ..base import subprocesses
 from ..checks.doctor import BAD, GOOD, LOOK
 from ..core.errors import BatchError
+from ..git import git_client, worktrees
 from ..lists import listing
-from . import worktrees
 from .options import spoken
 
 TYPE_CHECKING = False
@@ -105,11 +105,11 @@ def _verify(root: str, folder: str, command: str, timeout_s: int, feature_time_s
             f"feature could be done. {_likely(root, folder)}The end of its output (data):\n{said}",
         )
         return
-    changed, _ = gitrepo.changes(folder)
+    changed, _ = git_client.changes(folder)
     if changed:
         yield (
             LOOK,
-            f"The verify command changes files that git tracks: {gitrepo.listed(changed)}. `batchctl done` refuses "
+            f"The verify command changes files that git tracks: {git_client.listed(changed)}. `batchctl done` refuses "
             "what is not committed; let it leave them alone.",
         )
     if seconds > feature_time_s:

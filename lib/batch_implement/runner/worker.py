@@ -16,7 +16,8 @@ import time
 from typing import Collection, Dict
 
 from ..base import project_paths, timestamps
-from . import cache, worktrees
+from ..git import worktrees
+from . import cache
 from . import job as jobs
 from .job import Job, Outcome
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 import os
 import shutil
 
-from .. import gitrepo
 from ..base import processes, project_paths
 from ..core.errors import Refused
+from . import git_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def listed(repository: str) -> List[Tuple[str, str]]:
     HEAD is detached.
     """
     found: List[Tuple[str, str]] = []
-    for line in gitrepo.ask(repository, "worktree", "list", "--porcelain", fails=True).stdout.splitlines():
+    for line in git_client.ask(repository, "worktree", "list", "--porcelain", fails=True).stdout.splitlines():
         name, _, value = line.partition(" ")
         if name == "worktree":
             found.append((value, ""))
@@ -73,18 +73,18 @@ def add(repository: str, folder: str, branch: str, base: str) -> None:
     if _is_there(repository, folder):
         _unlock(folder, branch)
         return
-    new = gitrepo.tip(repository, branch) is None
+    new = git_client.tip(repository, branch) is None
     way = ["-b", branch, folder, base] if new else [folder, branch]
-    gitrepo.ask(repository, "worktree", "add", "--quiet", *way, timeout_s=CHECKOUT_S)
+    git_client.ask(repository, "worktree", "add", "--quiet", *way, timeout_s=CHECKOUT_S)
 
 
 def add_detached(repository: str, folder: str, commit: str) -> None:
     """Have a work tree in `folder` at `commit`, on no branch. What it held before of tracked files is gone."""
     if _is_there(repository, folder):
         _unlock(folder, None)
-        gitrepo.ask(folder, "checkout", "--quiet", "--force", "--detach", commit, timeout_s=CHECKOUT_S)
+        git_client.ask(folder, "checkout", "--quiet", "--force", "--detach", commit, timeout_s=CHECKOUT_S)
         return
-    gitrepo.ask(repository, "worktree", "add", "--quiet", "--detach", folder, commit, timeout_s=CHECKOUT_S)
+    git_client.ask(repository, "worktree", "add", "--quiet", "--detach", folder, commit, timeout_s=CHECKOUT_S)
 
 
 def remove(repository: str, folder: str) -> None:
@@ -109,9 +109,9 @@ def remove(repository: str, folder: str) -> None:
 def settle_branch(repository: str, branch: str, commit: str, *, keep: bool) -> None:
     """After its feature was merged: let the branch of the attempt end, or (`keep`) have what was merged."""
     if keep:
-        gitrepo.ask(repository, "update-ref", "-m", "batch: merged", f"refs/heads/{branch}", commit, fails=True)
+        git_client.ask(repository, "update-ref", "-m", "batch: merged", f"refs/heads/{branch}", commit, fails=True)
     else:
-        gitrepo.ask(repository, "branch", "--quiet", "-D", branch, fails=True)
+        git_client.ask(repository, "branch", "--quiet", "-D", branch, fails=True)
 
 
 def end_left_behind(folder: str) -> None:
@@ -162,7 +162,7 @@ def _clear(repository: str, folder: str) -> None:
     """Take away a work tree that the repository knows, whatever is there of it."""
     if not os.path.isfile(os.path.join(folder, ".git")):  # git then takes it for another's, and leaves it
         shutil.rmtree(folder, ignore_errors=True)
-    gitrepo.ask(repository, "worktree", "remove", "--force", "--force", folder, fails=True, timeout_s=CHECKOUT_S)
+    git_client.ask(repository, "worktree", "remove", "--force", "--force", folder, fails=True, timeout_s=CHECKOUT_S)
 
 
 def _unlock(folder: str, branch: Optional[str]) -> None:
@@ -179,5 +179,5 @@ def _unlock(folder: str, branch: Optional[str]) -> None:
 
 def common(root: str) -> str:
     """The git folder that all work trees of a repository share, links resolved; empty where there is no git."""
-    answer = gitrepo.ask(root, "rev-parse", "--git-common-dir", fails=True).stdout.rstrip("\n")
+    answer = git_client.ask(root, "rev-parse", "--git-common-dir", fails=True).stdout.rstrip("\n")
     return os.path.realpath(os.path.join(root, answer)) if answer else ""

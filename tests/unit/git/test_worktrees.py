@@ -12,10 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_implement import gitrepo
 from batch_implement.base import processes
 from batch_implement.core.errors import Refused, StateUnusable
-from batch_implement.runner import worktrees
+from batch_implement.git import git_client, worktrees
 from batches import commit, git
 
 HOSTILE = [
@@ -263,5 +262,5 @@ def test_the_merge_queues_work_tree_is_moved_to_a_commit_whatever_lies_in_it(rep
     worktrees.add_detached(str(repository), str(folder), base)
     (folder / "README.md").write_text("changed")
     worktrees.add_detached(str(repository), str(folder), git(repository, "rev-parse", "HEAD"))
-    assert gitrepo.branch(str(folder)) is None
+    assert git_client.branch(str(folder)) is None
     assert (folder / "later.txt").exists() and git(folder, "status", "--porcelain") == ""

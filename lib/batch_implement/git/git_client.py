@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 
-from .base import project_paths
-from .core.errors import StateUnusable
+from ..base import project_paths
+from ..core.errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

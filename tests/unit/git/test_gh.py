@@ -10,7 +10,7 @@ import time
 
 import pytest
 from batch_implement.core.errors import Refused
-from batch_implement.planning import gh
+from batch_implement.git import gh
 from batches import git
 from gh_stand_in import FOLDER, StandIn, behaviour
 

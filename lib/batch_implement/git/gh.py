@@ -29,10 +29,10 @@ import shutil
 import subprocess
 from typing import NamedTuple
 
-from .. import gitrepo
 from ..base import strict_json
 from ..core.errors import Refused
 from ..lists import features
+from . import git_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ def _remotes(root: str, url: str) -> List[str]:
     Without one at that host those that end alike, OWNER/NAME: hosts have other names in the person's ssh or git
     configuration.
     """
-    listed = gitrepo.ask(root, "config", "-z", "--get-regexp", r"^remote\..*\.url$", fails=True).stdout
+    listed = git_client.ask(root, "config", "-z", "--get-regexp", r"^remote\..*\.url$", fails=True).stdout
     places = {}
     for entry in listed.split("\0"):
         name, _, address = entry.partition("\n")

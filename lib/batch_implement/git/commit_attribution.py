@@ -20,8 +20,8 @@ At most the last `gitrepo.MOST_COMMITS` on each side are looked at. Only reads, 
 
 from __future__ import annotations
 
-from . import gitrepo
-from .core.errors import Refused
+from ..core.errors import Refused
+from . import git_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def work_since(root: str, base: Optional[str]) -> Work:
     left = gone
     if gone and base:
         old_of, left = _counterparts(root, base, new, gone)
-    here = gitrepo.identity(root)
+    here = git_client.identity(root)
     work = Work()
     for commit in new:
         old, how = old_of.get(commit.sha, (None, ""))
@@ -94,8 +94,8 @@ def let_go(root: str, base: Optional[str], since: str) -> List[Commit]:
     """Commits made after the time `since` (ISO 8601) that HEAD was at, and that neither HEAD nor `base` has: a reset or
     a checkout left them behind. Oldest first; empty where git keeps no log of HEAD.
     """
-    log = ("rev-list", "--walk-reflogs", f"--max-count={gitrepo.MOST_COMMITS}", "HEAD", "--")
-    seen = list(dict.fromkeys(gitrepo.ask(root, *log, fails=True).stdout.split()))
+    log = ("rev-list", "--walk-reflogs", f"--max-count={git_client.MOST_COMMITS}", "HEAD", "--")
+    seen = list(dict.fromkeys(git_client.ask(root, *log, fails=True).stdout.split()))
     kept = ["HEAD", *([base] if base else [])]
     return (_commits(root, seen, kept, f"--since={since}") or []) if seen else []
 
@@ -117,7 +117,7 @@ def _since(root: str, base: Optional[str]) -> Tuple[List[Commit], List[Commit]]:
     """What HEAD has and `base` has not, and the other way round."""
     new = _commits(root, ["HEAD"], [base] if base else [])
     if new is None:
-        if gitrepo.head(root) is not None:
+        if git_client.head(root) is not None:
             raise Refused(
                 f"The commit that the feature began at ({str(base)[:12]}) is not in this repository any more: a "
                 "shallow fetch, or a clean-up after a rewrite, may have taken it. `git fetch --unshallow` may bring it "
@@ -133,8 +133,8 @@ def _commits(root: str, having: List[str], lacking: List[str], *limits: str) -> 
     """The last commits that are reachable from `having` and not from `lacking`, oldest first, within git's own
     `limits`; None when git does not know one of these.
     """
-    answer = gitrepo.ask(
-        root, "rev-list", "--topo-order", "--reverse", f"--max-count={gitrepo.MOST_COMMITS}", f"--format={_FORMAT}",
+    answer = git_client.ask(
+        root, "rev-list", "--topo-order", "--reverse", f"--max-count={git_client.MOST_COMMITS}", f"--format={_FORMAT}",
         "--encoding=UTF-8", *limits, "--end-of-options", *having, *(f"^{name}" for name in lacking), "--", fails=True,
     )  # fmt: skip
     if answer.returncode != 0:
@@ -177,7 +177,7 @@ def _same_patches(root: str, base: str, new: List[Commit], gone: List[Commit]) -
     """The commits of both lists whose patch is in the other list, too; merges, which git does not compare, never."""
     looked_at = {commit.sha for commit in (*new, *gone)}
     beyond = {parent for commit in (*new, *gone) for parent in commit.parents if parent not in looked_at}
-    answer = gitrepo.ask(
+    answer = git_client.ask(
         root, "rev-list", "--cherry-mark", "--left-right", "--no-merges", "--stdin",
         text="".join(f"{word}\n" for word in (f"{base}...HEAD", *(f"^{parent}" for parent in sorted(beyond)))),
     )  # fmt: skip
@@ -193,8 +193,8 @@ def _contained(root: str, commit: str) -> bool:
     """Whether HEAD has all that `commit` brought: merging it would change nothing. False when git cannot tell (a
     conflict, or a git before 2.38).
     """
-    merged = gitrepo.ask(root, "merge-tree", "--write-tree", "--no-messages", "HEAD", commit, fails=True)
-    return merged.returncode == 0 and merged.stdout.strip() == gitrepo.tree(root, "HEAD")
+    merged = git_client.ask(root, "merge-tree", "--write-tree", "--no-messages", "HEAD", commit, fails=True)
+    return merged.returncode == 0 and merged.stdout.strip() == git_client.tree(root, "HEAD")
 
 
 def _hold_changes(root: str, commits: List[Commit]) -> bool:
@@ -207,7 +207,7 @@ def _hold_changes(root: str, commits: List[Commit]) -> bool:
 def _differ(root: str, commits: List[Commit], *form: str) -> bool:
     if not commits:
         return False
-    answer = gitrepo.ask(
+    answer = git_client.ask(
         root, "diff-tree", "--stdin", *form, "--no-commit-id", "--no-ext-diff", "--no-textconv",
         text="".join(f"{commit.sha}\n" for commit in commits),
     )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Questions asked of git and gh, and worktrees."""
