@@ -61,7 +61,7 @@ def half_done(count: int) -> dict[str, Any]:
 def store(folder: str) -> Any:
     """The store of the project in this folder. It waits longer for the lock than a program does: to be measured."""
     from batch_implement.base.project_paths import Project
-    from batch_implement.store import Store
+    from batch_implement.store.store import Store
 
     return Store(Project(folder), timeout_s=120.0)
 
@@ -162,13 +162,13 @@ def same_bytes(folder: str, count: int) -> Run:
 
 def validate(folder: str, count: int) -> Run:
     """Full validation: schema and invariants."""
-    from batch_implement import codec
+    from batch_implement.store import serialization
 
     state = half_done(count)
-    codec.problems(state, None)
+    serialization.problems(state, None)
 
     def run() -> None:
-        if codec.problems(state, None):
+        if serialization.problems(state, None):
             raise RuntimeError("the state of the bench is not valid")
 
     return run

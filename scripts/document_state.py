@@ -19,7 +19,7 @@ from generated import REPOSITORY
 
 DOCUMENT = REPOSITORY / "docs" / "state.md"
 SCHEMA = REPOSITORY / "schemas" / "batch_state.schema.json"
-MIGRATION = REPOSITORY / "lib" / "batch_implement" / "migration.py"
+MIGRATION = REPOSITORY / "lib" / "batch_implement" / "store" / "migration.py"
 
 
 def type_of(schema: dict[str, Any], definitions: dict[str, Any]) -> str:

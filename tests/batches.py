@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from batch_implement import codec
 from batch_implement.base import processes
 from batch_implement.core import batch_state, policies, transitions
+from batch_implement.store import serialization
 
 NOW = "2026-01-31T23:59:59Z"
 State = dict[str, Any]
@@ -48,8 +48,8 @@ def new_batch(
 
 def checked(state: State, before: State | None = None) -> State:
     """The state, once it is known to be valid as a successor of `before`."""
-    assert codec.problems(state, before) == []
-    assert codec.problems(state, None) == []
+    assert serialization.problems(state, before) == []
+    assert serialization.problems(state, None) == []
     return state
 
 

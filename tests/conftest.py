@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from batch_implement import audit
 from batch_implement.base.project_paths import Project
-from batch_implement.store import Store
+from batch_implement.store import audit_log
+from batch_implement.store.store import Store
 from batches import new_batch
 
 SCRUBBED = ("CLAUDE", "BATCH_IMPLEMENT_", "GIT_", "XDG_")
@@ -85,7 +85,7 @@ def scratch_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def no_trouble_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """The audit log's trouble is kept for whoever calls next: another test's is not this one's."""
-    monkeypatch.setattr(audit, "trouble", "")
+    monkeypatch.setattr(audit_log, "trouble", "")
 
 
 @pytest.fixture(autouse=True)

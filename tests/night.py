@@ -19,7 +19,7 @@ from batch_implement.base import timestamps
 from batch_implement.base.project_paths import Project
 from batch_implement.runner import takeover, worker
 from batch_implement.runner.driver import Clock, Driver
-from batch_implement.store import Store
+from batch_implement.store.store import Store
 
 State = dict[str, Any]
 

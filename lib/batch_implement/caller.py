@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from . import seal
 from .base import processes
 from .core import transitions
 from .core.errors import Refused
+from .store import sidecar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Caller:
         unattended: bool = False,
         prompt_id: Optional[str] = None,
     ) -> None:
-        self.session_id = session_id if seal.fits(session_id) else ""
+        self.session_id = session_id if sidecar.fits(session_id) else ""
         self.pid, self.person, self.unattended, self.prompt_id = pid, person, unattended, prompt_id
 
     @property

@@ -13,13 +13,13 @@ from __future__ import annotations
 import os
 import sys
 
-from . import audit
 from . import caller as callers
 from .base import fast_json, processes, project_paths
 from .core import batch_state, prompts
 from .core.errors import STILL_WORKING, BatchError, Misuse, Refused, StateUnusable
-from .custody import no_batch
-from .store import Store
+from .store import audit_log
+from .store.backups import no_batch
+from .store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
         if project is not None and error.exit_code != STILL_WORKING:
             from shlex import join
 
-            audit.refusal(project, join(["batchctl", *argv]), error)
+            audit_log.refusal(project, join(["batchctl", *argv]), error)
         return _say_error(error, wants_json, caller)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -303,7 +303,7 @@ def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
 
     index = None if options.feature is None else options.feature - 1
     state = store.read_if_usable()
-    entries = batch_events.of_batch(audit.entries(project.log_folder), state["batch_id"] if state else None, index)
+    entries = batch_events.of_batch(audit_log.entries(project.log_folder), state["batch_id"] if state else None, index)
     about = "" if index is None else f" about feature {options.feature}"
     nothing = f"The log in {project.log_folder} says nothing{about}. `batchctl status` says what batch is here."
     return "\n".join(batch_events.lines(entries)) or nothing, {"entries": entries}

@@ -19,7 +19,7 @@ LONGEST_PAYLOAD = 32 * 1024 * 1024  # what a look at it takes is a few times as 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .seal import Seal
+    from .store.sidecar import Seal
 
 
 def payload() -> bytes:
@@ -43,9 +43,9 @@ def settles(event: str, tool: str, root: str, private: str, raw: bytes) -> bool:
         return False
     if not concerns(event, tool):
         return False
-    from . import seal
+    from .store import sidecar
 
-    sealed = seal.read(private)
+    sealed = sidecar.read(private)
     if sealed is None:
         return False
     own = sealed.is_owner(session.decode("utf-8", "surrogateescape"), pid.decode("utf-8", "surrogateescape"))

@@ -16,12 +16,13 @@ import errno
 import os
 import threading
 
-from . import codec, places, scripted, seal
+from . import places, scripted
 from .base import timestamps
 from .core import batch_state
 from .core.errors import Misuse, Refused, StateUnusable
 from .lists import features
-from .store import Store
+from .store import serialization, sidecar
+from .store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def change(path: object, how: Callable[[State], State], timeout_s: float) -> Sta
 
     def checked(before: State) -> State:
         after = how(before)
-        _refuse(store, codec.problems(after, before))
+        _refuse(store, serialization.problems(after, before))
         return after
 
     return _updated(store, checked)
@@ -96,7 +97,7 @@ def save(path: object, given: State, timeout_s: float) -> State:
     store = _store(path, timeout_s)
     place, now, revision = store.project.state, timestamps.now(), given["revision"]
     tidied = scripted.tidied(given, now)
-    _refuse(store, [f"{wrong.pointer}: {wrong.message}" for wrong in codec.published_schema().check(tidied)])
+    _refuse(store, [f"{wrong.pointer}: {wrong.message}" for wrong in serialization.published_schema().check(tidied)])
     current = _in_force(store)
     if current is None and revision and given["state_file"] == place:
         raise Stale(
@@ -105,7 +106,7 @@ def save(path: object, given: State, timeout_s: float) -> State:
     same = current is not None and current["batch_id"] == given["batch_id"]
     if current is None or not same or not (batch_state.is_live(current) or revision):
         first = scripted.saved(None, tidied, now)
-        _refuse(store, codec.problems(first, None))
+        _refuse(store, serialization.problems(first, None))
         places.hide(store.project)
         return store.create(first)
 
@@ -117,7 +118,7 @@ def save(path: object, given: State, timeout_s: float) -> State:
                 "library-call",
             )
         after = scripted.saved(before, tidied, now)
-        _refuse(store, codec.problems(after, before))
+        _refuse(store, serialization.problems(after, before))
         return after
 
     return _updated(store, next_version)
@@ -213,7 +214,7 @@ def plain(data: Callable[[], Dict[str, Any]], what: str) -> State:
     from json import dumps
 
     try:
-        state: State = codec.parse(dumps(data(), allow_nan=False).encode())
+        state: State = serialization.parse(dumps(data(), allow_nan=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise StateUnusable(f"{what}: {error}. Nothing was changed.", "write-refused") from error
     return state
@@ -235,7 +236,7 @@ def _in_force(store: Store) -> Optional[State]:
         return None
     try:
         places.hide(store.project)
-        if seal.read(store.project.private) is None:
+        if sidecar.read(store.project.private) is None:
             return store.settle()
     except StateUnusable as error:
         if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _READ_ONLY:

@@ -13,7 +13,7 @@ from .base import timestamps
 from .core import batch_state, prompts
 from .core.batch_state import key
 from .core.errors import BatchError, Refused
-from .store import Store
+from .store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

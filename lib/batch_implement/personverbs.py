@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 
 from . import caller as callers
-from . import report, seal, workerverbs
+from . import report, workerverbs
 from .base import processes, timestamps
 from .core import batch_state, lease, prompts, run_transitions, transitions
 from .core.errors import Misuse, Refused
-from .custody import no_batch
 from .git import git_client
-from .store import Store, unfinished
+from .store import sidecar
+from .store.backups import no_batch
+from .store.store import Store, unfinished
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def places_of(project: Project, batch_id: str) -> List[str]:
         kept = os.path.join(private, "history", f"{batch_id}.json")
         if os.path.exists(kept):
             found.append(kept)
-        sealed = seal.read(private)
+        sealed = sidecar.read(private)
         if private == project.private or sealed is None or sealed.new is None:
             continue  # the one that was asked, or nothing is there any more
         try:

@@ -15,12 +15,12 @@ import errno
 import os
 import stat
 
-from . import audit
 from .base import atomic_files, project_paths
 from .base.project_paths import PRIVATE_NAME, STATE_FOLDER, STATE_NAME, Project
 from .core.errors import BatchError, Misuse, StateUnusable
 from .git import git_client
 from .lists import features
+from .store import audit_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def tell(event: str, status: str, context: object) -> None:
     """Append what a script has to say to the project's audit log. Never raises."""
     project = _told()
     if project:
-        audit.tell(project, event, status, context)
+        audit_log.tell(project, event, status, context)
 
 
 def tell_refusal(asked: str, error: BatchError) -> None:
@@ -198,7 +198,7 @@ def tell_refusal(asked: str, error: BatchError) -> None:
             os.makedirs(project.log_folder, mode=0o700, exist_ok=True)
         except OSError:
             return
-        audit.refusal(project, asked, error)
+        audit_log.refusal(project, asked, error)
 
 
 def _told() -> Optional[Project]:

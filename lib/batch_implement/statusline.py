@@ -8,10 +8,11 @@ a status line that fails is not shown, and nobody would learn why.
 
 from __future__ import annotations
 
-from . import onlooker, report
+from . import report
 from .base import fast_json, processes, project_paths
 from .core import batch_state
 from .core.errors import BatchError
+from .store import snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def read(given: bytes, environ: Mapping[str, str], cwd: str) -> str:
     of `cwd`. Empty when there is no batch.
     """
     try:
-        state = onlooker.read(project_paths.find_project(environ, folder(given) or cwd))
+        state = snapshot.read(project_paths.find_project(environ, folder(given) or cwd))
     except (BatchError, OSError):
         return UNUSABLE
     return "" if state is None else line(state, at_work=processes.holds(state["owner"]))

@@ -15,7 +15,7 @@ from .base import timestamps
 from .core import batch_state, failure_classification, prompts, transitions
 from .core.errors import Misuse, Refused
 from .git import git_client
-from .store import Store
+from .store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from batch_implement.base.project_paths import Project
-from batch_implement.store import Store
+from batch_implement.store.store import Store
 from cluster.local import Cluster, has_remote
 
 import scripts

@@ -15,7 +15,7 @@ from batch_implement.base import processes, timestamps
 from batch_implement.base.project_paths import Project
 from batch_implement.core import prompts
 from batch_implement.git import git_client
-from batch_implement.store import Store
+from batch_implement.store.store import Store
 from batches import conditions, new_batch
 from client import Client
 from night import Night

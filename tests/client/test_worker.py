@@ -16,7 +16,7 @@ import pytest
 from batch_implement.base import processes
 from batch_implement.runner import job as jobs
 from batch_implement.runner import takeover, worker
-from batch_implement.store import Store
+from batch_implement.store.store import Store
 from night import Night
 from scripted_model import Request, Script, call, say
 from test_overnight import night

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from batch_implement.base.project_paths import Project
-from batch_implement.store import Store
+from batch_implement.store.store import Store
 from local import LIB
 
 BATCHCTL_PY = str(LIB / "batchctl.py")

@@ -18,7 +18,7 @@ from batch_implement.core.errors import Misuse, Refused
 from batch_implement.git import git_client
 from batch_implement.runner import attempt as attempts
 from batch_implement.runner import cache, cluster, job, options
-from batch_implement.store import Store
+from batch_implement.store.store import Store
 from driven import driven
 
 BASE = {"cluster": "tcp://127.0.0.1:1"}

@@ -111,7 +111,7 @@ def flat(lists):
 def store_with(root, timeout_s):
     """A store of its own for each use, as each command has one."""
     from batch_implement.base.project_paths import Project
-    from batch_implement.store import Store
+    from batch_implement.store.store import Store
 
     return Store(Project(root), timeout_s=timeout_s)
 
@@ -149,7 +149,7 @@ def read_on(root, until, timeout_s):
     """Look at the state, through the store and as any other program would, until the descriptor `until` ends; how
     often, and what was wrong with it.
     """
-    from batch_implement import codec
+    from batch_implement.store import serialization
 
     wrong, last = [], 0
     for looks in itertools.count(1):
@@ -165,7 +165,7 @@ def read_on(root, until, timeout_s):
                 wrong.append(f"{len(state['decisions'])} marks in revision {state['revision']} after {last}")
             else:
                 last = state["revision"]
-                wrong += codec.problems(state, None)
+                wrong += serialization.problems(state, None)
         except Exception as error:
             wrong.append(told(error)["message"][-300:])
         if len(wrong) > 10 or select.select([until], [], [], LOOK_EVERY_S)[0]:
@@ -199,13 +199,13 @@ def hammer(root, updates, timeout_s, patience_s):
 
 def outcome(root):
     """What is there in the end: the file as any program reads it, and the marks that the audit log tells."""
-    from batch_implement import audit
+    from batch_implement.store import audit_log
 
     with open(f"{root}/.claude/batch_state.json", encoding="utf-8") as file:
         state = json.load(file)
     logged = [
         [entry["question"], int(entry["answer"])]
-        for entry in audit.entries(f"{root}/.git/batch-implement")
+        for entry in audit_log.entries(f"{root}/.git/batch-implement")
         if entry["event"] == "decided"
     ]
     return {"revision": state["revision"], "marks": marks(state), "logged": logged}
@@ -312,10 +312,10 @@ def take_over(root, rounds, event, sessions, patience_s):
     """The client that has the batch dies, and two others want it at once, through the hook of `event`, under these
     two session ids; what each was answered, who has it then, and what the audit log tells of it.
     """
-    from batch_implement import audit
     from batch_implement.base import processes
     from batch_implement.core import lease as leases
     from batch_implement.hooks import entry, opening, reinjection  # noqa: F401 - they are to be there before the fork
+    from batch_implement.store import audit_log
 
     begun(root)
     os.chdir(root)
@@ -325,7 +325,7 @@ def take_over(root, rounds, event, sessions, patience_s):
         dying = idle()
         owner = processes.new_owner(sessions[0] if event == "SessionStart" else "session-gone", dying, writes.NOW)
         before = store_with(root, 60).update(lambda state, owner=owner: leases.lease(state, owner))["revision"]
-        logged = sum(1 for _ in audit.entries(f"{root}/.git/batch-implement"))
+        logged = sum(1 for _ in audit_log.entries(f"{root}/.git/batch-implement"))
         ended(dying)
         go, release = os.pipe()
         racers = [Child(partial(asked, entry, event, sessions[who], clients[who], go), release) for who in (0, 1)]
@@ -333,7 +333,7 @@ def take_over(root, rounds, event, sessions, patience_s):
         os.close(release)
         said = answers(racers, patience_s)
         state = store_with(root, 60).read()
-        events = [line["event"] for line in audit.entries(f"{root}/.git/batch-implement")][logged:]
+        events = [line["event"] for line in audit_log.entries(f"{root}/.git/batch-implement")][logged:]
         seen.append({"said": said, "owner": state["owner"], "writes": state["revision"] - before, "events": events})
     for client in clients:
         ended(client)
@@ -359,32 +359,32 @@ def asked(entry, event, session, client, go):
 
 def rotate(root, writers, patience_s):
     """So many processes find the log full at the same moment and want to write a line; what it tells afterwards."""
-    from batch_implement import audit
+    from batch_implement.store import audit_log
 
     os.makedirs(root)
-    audit.ROTATE_AT_BYTES = 1000
-    audit.record(root, "old", text="x" * 1000)
+    audit_log.ROTATE_AT_BYTES = 1000
+    audit_log.record(root, "old", text="x" * 1000)
     go, release = os.pipe()
     there, say = os.pipe()
 
     def write(number):
-        real = audit.fcntl.flock
+        real = audit_log.fcntl.flock
 
         def flock(descriptor, how):  # all have found the old log full before the first of them rotates it
             os.write(say, b"x")
             os.read(go, 1)
             real(descriptor, how)
 
-        audit.fcntl.flock = flock
-        audit.record(root, "new", number=number)
-        return {"trouble": audit.trouble}
+        audit_log.fcntl.flock = flock
+        audit_log.record(root, "new", number=number)
+        return {"trouble": audit_log.trouble}
 
     children = [Child(lambda number=number: write(number), release) for number in range(writers)]
     for _ in children:
         os.read(there, 1)
     os.close(release)
     said = answers(children, patience_s)
-    entries = [entry.get("number", entry["event"]) for entry in audit.entries(root)]
+    entries = [entry.get("number", entry["event"]) for entry in audit_log.entries(root)]
     return {"said": said, "entries": entries, "files": sorted(os.listdir(root))}
 
 

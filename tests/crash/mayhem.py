@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any, Callable
 
 import mortal
-from batch_implement import codec, lock, seal
+from batch_implement.store import lock, serialization, sidecar
 from client import Client, Running, new_project
 from forgetful import SUMMARY, coordinate, work
 from scripted_model import WINDOW_FULL, Request, Role, Script, ScriptedModel, Turn, fail, hiccup
@@ -312,14 +312,14 @@ class Ordeal:
         state = self.state() or {}
         if sorted(state.get("completed_features", ())) != list(range(self.plan.features)):
             self.troubles.append(f"the state says {state.get('status')}: {state.get('completed_features')}")
-        self.troubles += codec.problems(state, None)
+        self.troubles += serialization.problems(state, None)
         self.troubles += self._around(state)
 
     def _around(self, state: State) -> list[str]:
         """What is wrong with the seal, the log, the lock and the folders."""
         wrong = []
         private = str(self.project / PRIVATE)
-        sealed = seal.read(private)
+        sealed = sidecar.read(private)
         if sealed is None or sealed.live or not sealed.vouches_for(str(self.project / STATE)):
             wrong.append("the seal does not vouch for the state, or still says `live`")
         for entry in (self.project / ".claude", self.project / PRIVATE):

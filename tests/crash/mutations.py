@@ -45,25 +45,28 @@ def unsynced(file: str, call: str) -> Patch:
 
 SYNCS: dict[str, Patch] = {
     "no sync of the new version": unsynced(
-        "transaction.py", 'atomic_files.write_anew(folder, self.project.temp_name, data, state["revision"])'
+        "store/transaction.py", 'atomic_files.write_anew(folder, self.project.temp_name, data, state["revision"])'
     ),
     "no sync of the folder after the rename": (
-        "transaction.py", "        try:\n            atomic_files.sync(folder)\n", "        try:\n            pass\n"
+        "store/transaction.py",
+        "        try:\n            atomic_files.sync(folder)\n",
+        "        try:\n            pass\n",
     ),
-    "no sync of the seal": unsynced("custody.py", "atomic_files.write_anew(private, seal.TEMP, text, 0)"),
-    "no sync of the seal's folder": (
-        "custody.py", "        atomic_files.sync(private)\n", "        pass\n"
+    "no sync of the seal": unsynced("store/backups.py", "atomic_files.write_anew(private, sidecar.TEMP, text, 0)"),
+    "no sync of the seal's folder": ("store/backups.py", "        atomic_files.sync(private)\n", "        pass\n"),
+    "no sync of what goes into history": unsynced(
+        "store/backups.py", "atomic_files.write_anew(private, sidecar.TEMP, data, 0)"
     ),
-    "no sync of what goes into history": unsynced("custody.py", "atomic_files.write_anew(private, seal.TEMP, data, 0)"),
     "no sync of the history's folder": (
-        "custody.py", "src_dir_fd=private, dst_dir_fd=folder)\n            atomic_files.sync(folder)\n",
+        "store/backups.py",
+        "src_dir_fd=private, dst_dir_fd=folder)\n            atomic_files.sync(folder)\n",
         "src_dir_fd=private, dst_dir_fd=folder)\n",
     ),
-    "no sync of the quarantine's folder": ("custody.py", "        atomic_files.sync(to)\n", "        pass\n"),
+    "no sync of the quarantine's folder": ("store/backups.py", "        atomic_files.sync(to)\n", "        pass\n"),
     "no sync of the folder above a new one": ("base/project_paths.py", "                    os.fsync(parent)\n", ""),
-}  # fmt: skip
+}
 NEEDLESS: Patch = (
-    "transaction.py",
+    "store/transaction.py",
     "            atomic_files.sync(self.folder())\n        except OSError:\n",
     "            pass\n        except OSError:\n",
 )
@@ -75,7 +78,7 @@ WITNESS = {  # the kind of write that shows it
 }
 KILLED: dict[str, Patch] = {
     "written in place": (
-        "transaction.py",
+        "store/transaction.py",
         "            os.replace(self.project.temp_name, self.project.state_name, "
         "src_dir_fd=folder, dst_dir_fd=folder)\n"
         "        except OSError as error:\n            atomic_files.discard(folder, self.project.temp_name)\n",
@@ -84,31 +87,31 @@ KILLED: dict[str, Patch] = {
         "        except OSError as error:\n            atomic_files.discard(folder, self.project.temp_name)\n",
     ),
     "a temporary file that is left over is in the way": (
-        "transaction.py",
+        "store/transaction.py",
         "            identity = atomic_files.write_anew(",
         "            identity = atomic_files.write(",
     ),
     "the lock outlives its holder": (
-        "lock.py",
+        "store/lock.py",
         "                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         "                os.mkdir(f'{self._folder}/lock.d')\n                self._made = True\n",
     ),
     "what lies at the state's place is moved away first": (
-        "custody.py",
+        "store/backups.py",
         "        os.link(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to, follow_symlinks=False)\n",
         "        os.rename(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to)\n",
     ),
     "history is written under its name": (
-        "custody.py",
-        "        atomic_files.write_anew(private, seal.TEMP, data, 0)  # the name that the next write sweeps\n"
+        "store/backups.py",
+        "        atomic_files.write_anew(private, sidecar.TEMP, data, 0)  # the name that the next write sweeps\n"
         "        try:\n"
-        "            os.rename(seal.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)\n",
+        "            os.rename(sidecar.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)\n",
         "        atomic_files.write(folder, name, data, 0)\n        try:\n            pass\n",
     ),
 }
 FAILED: dict[str, Patch] = {
     "a temporary file stays after an error": (
-        "transaction.py",
+        "store/transaction.py",
         "            atomic_files.discard(folder, self.project.temp_name)\n            if copied:",
         "            if copied:",
     ),
@@ -118,7 +121,7 @@ FAILED: dict[str, Patch] = {
         "        try:\n            os.fsync(descriptor)\n        except OSError:\n            pass\n",
     ),
     "trouble with the audit log fails the write": (
-        "audit.py",
+        "store/audit_log.py",
         '    except OSError as error:\n        trouble = f"the audit log {private}',
         '    except MemoryError as error:\n        trouble = f"the audit log {private}',
     ),
@@ -128,7 +131,7 @@ FAILED: dict[str, Patch] = {
         "        if False:\n",
     ),
     "a seal that cannot be read counts as none": (
-        "seal.py",
+        "store/sidecar.py",
         "        if error.errno in _NO_FILE:\n",
         "        if error.errno:\n",
     ),
@@ -153,8 +156,8 @@ BATCHES: dict[str, Patch] = {
         "        running = {**transitions.unpause(current), 'retry_attempts': {}}\n",
     ),
     "the seal is not written": (
-        "custody.py", "        os.replace(seal.TEMP, \"seal\", src_dir_fd=private, dst_dir_fd=private)\n",
-        "        atomic_files.unlink(private, seal.TEMP)\n",
+        "store/backups.py", "        os.replace(sidecar.TEMP, \"seal\", src_dir_fd=private, dst_dir_fd=private)\n",
+        "        atomic_files.unlink(private, sidecar.TEMP)\n",
     ),
 }  # fmt: skip
 GUARDS: dict[str, Patch] = {
@@ -175,22 +178,22 @@ GUARDS: dict[str, Patch] = {
 }  # fmt: skip
 _READ = (
     "        with self._transaction() as at:\n            current = at.settle()\n            if current is None:\n"
-    "                raise custody.no_batch(self.project)\n            changed = change("
+    "                raise backups.no_batch(self.project)\n            changed = change("
 )
 READ_OUTSIDE: Patch = (
-    "store.py", f"{_READ}current.state)",
+    "store/store.py", f"{_READ}current.state)",
     f"        before = self.read()\n{_READ}before)".replace(
         "            changed", "            current.state = before\n            changed"
     ),
 )  # fmt: skip
-NO_LOCK: Patch = ("lock.py", "                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "")
+NO_LOCK: Patch = ("store/lock.py", "                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "")
 SAME_REVISION: Patch = (
-    "transaction.py", '(old["revision"] if old else 0) + 1', 'old["revision"] if old else 1'
+    "store/transaction.py", '(old["revision"] if old else 0) + 1', 'old["revision"] if old else 1'
 )  # fmt: skip
 HAMMERED: dict[str, Patch] = {
     "no lock": NO_LOCK,
     "the lock is the state file itself": (
-        "lock.py",
+        "store/lock.py",
         '        return "a process that has not said its name"\n',
         '        return "a process that has not said its name"\n\n\n'
         "def _open(self):\n"
@@ -207,7 +210,7 @@ HAMMERED: dict[str, Patch] = {
     "written in place": KILLED["written in place"],
 }
 KEPT: Patch = (
-    "lock.py",
+    "store/lock.py",
     '        return "a process that has not said its name"\n',
     '        return "a process that has not said its name"\n\n\n'
     "def _enter(self):\n"
@@ -222,9 +225,9 @@ KEPT: Patch = (
     "held.__enter__, held.__exit__ = _enter, lambda self, *what: os.rmdir(f'{self._folder}/lock.d')\n",
 )
 STOPPED: dict[str, Patch] = {
-    "who has the lock does not sign": ("lock.py", "                    self._sign()\n", ""),
+    "who has the lock does not sign": ("store/lock.py", "                    self._sign()\n", ""),
     "who waits waits for ever": (
-        "lock.py",
+        "store/lock.py",
         "            left = deadline - time.monotonic()\n",
         "            left = 1.0\n",
     ),
@@ -246,7 +249,7 @@ TAKEN_OVER: dict[str, Patch] = {
     ),
 }  # fmt: skip
 ROTATED: Patch = (
-    "audit.py",
+    "store/audit_log.py",
     "    if os.path.exists(path) and os.stat(path).st_ino == os.fstat(descriptor).st_ino:\n",
     "    if os.path.exists(path):\n",
 )

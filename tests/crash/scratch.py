@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 import writes
-from batch_implement import codec
 from batch_implement.core.errors import BatchError, Refused
+from batch_implement.store import serialization
 
 STATE = ".claude/batch_state.json"
 PRIVATE = ".git/batch-implement"
@@ -200,7 +200,7 @@ def evidence_kept(kind: str, root: str) -> bool:
     """Whether nothing is lost that a kind of write moves: what lay there is in place or kept, whole."""
     for path in Path(root, PRIVATE, "history").glob("*.json"):
         try:
-            codec.parse(path.read_bytes())
+            serialization.parse(path.read_bytes())
         except BatchError:
             return False
     state = Path(root, STATE)

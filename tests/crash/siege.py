@@ -188,7 +188,7 @@ class Place:
 
     def sealed(self) -> bool:
         """Whether there is a seal, and it vouches for the state that is there."""
-        found = seal.read(self.project.private)
+        found = sidecar.read(self.project.private)
         return found is not None and found.new is not None and found.vouches_for(self.project.state)
 
     # -- the client --------------------------------------------------------------------------------------------------
@@ -297,10 +297,11 @@ def besieged(folder: Path, rows: list[dict[str, Any]]) -> list[list[str]]:
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
-    from batch_implement import glance, seal, store
+    from batch_implement import glance
     from batch_implement.base import processes, project_paths
     from batch_implement.core import batch_state, policies, transitions
     from batch_implement.hooks import entry
+    from batch_implement.store import sidecar, store
 
     NOW = "2026-01-31T23:59:59Z"
     at = os.path.realpath(sys.argv[2])

@@ -9,14 +9,15 @@ import posix
 from pathlib import Path
 
 import pytest
-from batch_implement import audit, custody, places, seal
+from batch_implement import places
 from batch_implement.base import atomic_files, processes, project_paths
 from batch_implement.base.project_paths import Project
 from batch_implement.core import lease
 from batch_implement.core.errors import NotConfirmed, StateUnusable
 from batch_implement.hooks import continuation, reinjection
 from batch_implement.hooks.entry import Occasion
-from batch_implement.store import Store
+from batch_implement.store import audit_log, backups, sidecar
+from batch_implement.store.store import Store
 from batches import all_completed, new_batch, owner, state_on_disk
 
 OLD_FILE = {
@@ -189,7 +190,7 @@ def test_an_edit_was_said_to_be_taken_over_although_that_failed(store, batch, br
         store.settle()
     broken.mend()
     assert store.notes == []
-    assert [entry["event"] for entry in audit.entries(store.project.private)] == ["created"]
+    assert [entry["event"] for entry in audit_log.entries(store.project.private)] == ["created"]
     assert private(store, "seal").read_bytes() == sealed
     assert store.read()["revision"] == 2
 
@@ -199,8 +200,8 @@ def test_a_first_version_that_failed_left_a_seal_that_spoke_of_it(store, broken)
     with pytest.raises(StateUnusable):
         store.create(new_batch(1))
     broken.mend()
-    assert seal.read(store.project.private) is None
-    assert not private(store, custody.CURRENT).exists()
+    assert sidecar.read(store.project.private) is None
+    assert not private(store, backups.CURRENT).exists()
     assert (store.read(), store.notes) == (None, [])
 
 
@@ -229,18 +230,18 @@ def test_a_state_file_that_could_not_be_looked_at_was_no_batch(store, repository
 
 
 def test_the_copy_that_a_version_is_put_back_from_was_moved_and_written_anew_meanwhile(store, batch):
-    before = os.stat(private(store, custody.CURRENT))
+    before = os.stat(private(store, backups.CURRENT))
     Path(store.project.state).write_text("damaged", encoding="utf-8")
     assert Store(store.project, by_model=True).settle() == batch
-    assert os.stat(private(store, custody.CURRENT)).st_ino == before.st_ino
-    assert not private(store, custody.PREVIOUS).exists()
+    assert os.stat(private(store, backups.CURRENT)).st_ino == before.st_ino
+    assert not private(store, backups.PREVIOUS).exists()
 
 
 def test_half_a_line_in_the_audit_log_took_the_next_one_with_it(tmp_path):
-    log = tmp_path / audit.NAME
+    log = tmp_path / audit_log.NAME
     log.write_bytes(b'{"at": "2026-01-01T00:00:00Z", "event": "cut of')
-    audit.record(str(tmp_path), "whole")
-    assert [entry["event"] for entry in audit.entries(str(tmp_path))] == ["whole"]
+    audit_log.record(str(tmp_path), "whole")
+    assert [entry["event"] for entry in audit_log.entries(str(tmp_path))] == ["whole"]
 
 
 def test_a_line_of_the_audit_log_that_was_written_in_part_was_told_to_nobody(store, batch, monkeypatch):
@@ -249,8 +250,8 @@ def test_a_line_of_the_audit_log_that_was_written_in_part_was_told_to_nobody(sto
         os, "write", lambda descriptor, data: real(descriptor, data[:10] if b'"event"' in data else data)
     )
     store.update(lambda state: {**state, "workflow_mode": "direct"})
-    audit.record(store.project.log_folder, "event")
-    assert "only part of a line was taken" in audit.trouble
+    audit_log.record(store.project.log_folder, "event")
+    assert "only part of a line was taken" in audit_log.trouble
 
 
 def test_a_file_of_which_less_arrived_than_was_taken_passed_as_whole(tmp_path, monkeypatch):
@@ -310,7 +311,7 @@ def test_a_client_that_took_a_batch_up_again_lost_it_to_another_that_had_found_i
         return found
 
     told = json.dumps({"session_id": "session-3", "source": "startup"}).encode()
-    occasion = Occasion("SessionStart", "", told, store.project, seal.read(store.project.private))
+    occasion = Occasion("SessionStart", "", told, store.project, sidecar.read(store.project.private))
     monkeypatch.setattr(reinjection.Store, "read", read)
     reinjection.answer(occasion)
     monkeypatch.undo()
@@ -325,7 +326,7 @@ def test_a_client_that_ended_took_the_batch_from_the_one_that_had_just_taken_it_
     told = json.dumps({"session_id": "session-1", "stop_hook_active": False}).encode()
     monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", "session-1")
     monkeypatch.setenv("CLAUDE_PID", str(os.getpid()))
-    occasion = Occasion(event, "", told, store.project, seal.read(store.project.private))
+    occasion = Occasion(event, "", told, store.project, sidecar.read(store.project.private))
     assert occasion.own
     update = Store.update
 

@@ -23,8 +23,8 @@ from pathlib import Path
 import pytest
 import traced
 import writes
-from batch_implement import codec
 from batch_implement.core.errors import BatchError
+from batch_implement.store import serialization
 from mutations import SYNCS, mutated
 from traced import LIB
 
@@ -144,7 +144,7 @@ def trouble_after(disk: Disk, mode: str, said: int, latest: int) -> str:
                 return f"says what is not so: {store.notes}"
         if mode == "archive":
             for path in sorted(Path(root, ".git/batch-implement/history").iterdir()):
-                codec.parse(path.read_bytes())
+                serialization.parse(path.read_bytes())
             kept = Path(root, ".git/batch-implement/history", f"batch-{said}.json")
             if not kept.exists():
                 return f"{kept.name} was put away, acknowledged, and is not there"

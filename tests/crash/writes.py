@@ -161,7 +161,7 @@ def put_away(store):
 def store_of(kind: str, root: str, by_model: bool | None = None):
     """The store of the scratch project, as that kind of write uses it; or as told: a person, the model's hooks."""
     from batch_implement.base.project_paths import Project
-    from batch_implement.store import Store
+    from batch_implement.store.store import Store
 
     return Store(Project(root), by_model=kind in BY_MODEL if by_model is None else by_model, timeout_s=1.0)
 
@@ -175,13 +175,13 @@ def prepare(kind: str, root: str) -> None:
 def load_everything() -> None:
     """Import what the store imports on the way, and read what it reads once a process."""
     import batch_implement.core.batch_events
-    from batch_implement import codec
     from batch_implement.base import atomic_files
+    from batch_implement.store import serialization
 
     store_of("", "/nowhere")
-    codec.published_schema()
-    codec.valid_state(json.dumps(OLD_FILE).encode())
-    codec.serialise(new_batch())
+    serialization.published_schema()
+    serialization.valid_state(json.dumps(OLD_FILE).encode())
+    serialization.serialise(new_batch())
     recorded(completed(started(new_batch())))
     failed(started(new_batch()))
     atomic_files.sha256(batch_implement.core.batch_events.__name__.encode())

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 import yaml
-from batch_implement import codec
 from batch_implement.checks import validation
 from batch_implement.lists import pyyaml
+from batch_implement.store import serialization
 from batches import new_batch
 from check_jsonschema.catalog import SCHEMA_CATALOG
 from check_pythons import MINORS
@@ -45,8 +45,8 @@ def project(tmp_path: Path) -> Path:
     }  # fmt: skip
     for name, text in names.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    (tmp_path / "batch_state.json").write_bytes(codec.serialise(new_batch(2)))
-    (tmp_path / "batch_state-bad.json").write_bytes(codec.serialise({**new_batch(2), "status": "odd"}))
+    (tmp_path / "batch_state.json").write_bytes(serialization.serialise(new_batch(2)))
+    (tmp_path / "batch_state-bad.json").write_bytes(serialization.serialise({**new_batch(2), "status": "odd"}))
     return tmp_path
 
 

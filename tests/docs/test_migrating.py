@@ -1,4 +1,4 @@
-"""docs/migrating.md is true of a real old file. What becomes of each field: tests/unit/test_migration.py and
+"""docs/migrating.md is true of a real old file. What becomes of each field: tests/unit/store/test_migration.py and
 test_library_old_files.py; the library interface: tests/unit/test_library_docs.py."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from batch_implement import migration
+from batch_implement.store import migration
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs" / "migrating.md").read_text(encoding="utf-8")

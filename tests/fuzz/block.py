@@ -88,11 +88,11 @@ def stage(place: str) -> Any:
     import cases
     import ground
     import watch
-    from batch_implement import codec
     from batch_implement.checks import permissions
+    from batch_implement.store import serialization
 
     at = ground.Ground(f"{place}/ground")
-    cases.STATE_BYTES.update({name: codec.serialise(state) for name, state in at.shapes.items()})
+    cases.STATE_BYTES.update({name: serialization.serialise(state) for name, state in at.shapes.items()})
     readable = (
         sys.prefix,
         sys.base_prefix,

@@ -21,9 +21,9 @@ import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-from batch_implement import codec, seal
 from batch_implement.base import atomic_files
 from batch_implement.core import batch_state, lease, transitions
+from batch_implement.store import serialization, sidecar
 from batches import NOW, all_completed, completed, failed, new_batch, owner, started
 
 SECRET = "the-secret-outside"
@@ -86,7 +86,7 @@ class Ground:
         }
         self.shapes = _shapes()
         secret = {**self.shapes["nobody's"], "features": [f"{SECRET} one", f"{SECRET} two"]}
-        Path(self.outside, "state.json").write_bytes(codec.serialise(secret))
+        Path(self.outside, "state.json").write_bytes(serialization.serialise(secret))
         Path(self.outside, "list.txt").write_text(f"{SECRET} one\n{SECRET} two\n")
         os.mkfifo(f"{self.outside}/fifo")
         Path(self.root, "features.txt").write_text(LISTING)
@@ -111,14 +111,16 @@ class Ground:
         if shape is None:
             return
         state = {**self.shapes[shape], "state_file": f"{self.root}/{STATE}"}
-        data = codec.serialise(state)
+        data = serialization.serialise(state)
         self.put(STATE, data)
         if not sealed:
             return
         identity = atomic_files.identity_of(
             os.stat(f"{self.root}/{STATE}"), atomic_files.sha256(data), state["revision"]
         )
-        text = seal.render(state, batch_state.wants_hooks(state), identity, None, batch_state.contexts_to_remind(state))
+        text = sidecar.render(
+            state, batch_state.wants_hooks(state), identity, None, batch_state.contexts_to_remind(state)
+        )
         self.put(f"{PRIVATE}/seal", text)
         self.put(f"{PRIVATE}/current.json", data)
         self.put(f"{PRIVATE}/lock", b"1 batchctl\n")
@@ -269,12 +271,12 @@ class Ground:
         if name != STATE:
             return False
         try:
-            state = codec.valid_state(data)[0]
+            state = serialization.valid_state(data)[0]
         except Exception:
             return False  # it was none: then its bytes must be somewhere
         for place in (STATE, *(name for name in after if "/history/" in name)):
             try:
-                if codec.parse(after[place].data)["features"][: len(state["features"])] == state["features"]:
+                if serialization.parse(after[place].data)["features"][: len(state["features"])] == state["features"]:
                     return True
             except Exception:
                 continue

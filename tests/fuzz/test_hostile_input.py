@@ -100,13 +100,13 @@ def test_real_processes_hold_too(place):
     import acts
     import cases
     import ground
-    from batch_implement import codec
+    from batch_implement.store import serialization
     from hostile import Thrown
 
     at = ground.Ground(f"{place}/real")
     os.symlink(os.path.realpath(sys.executable), f"{at.folder}/bin/python3")
     os.symlink("/bin/sh", f"{at.folder}/bin/sh")
-    cases.STATE_BYTES.update({name: codec.serialise(state) for name, state in at.shapes.items()})
+    cases.STATE_BYTES.update({name: serialization.serialise(state) for name, state in at.shapes.items()})
     dice, wrong, outcomes, slowest, largest = random.Random(SEED), [], {}, (0.0, ""), (0, "")
     for number in range(300):
         case = cases.DOORS[("payloads", "states", "arguments")[number % 3]](Thrown(dice))._replace(swap=(0, ""))
@@ -188,7 +188,7 @@ MUTATIONS = {  # the patch, and the cases that show it
         "            data = data if isinstance(data, dict) else {}\n            if not isinstance(data, dict):\n",
     ),
     "what is quarantined is deleted": (
-        "things", "custody.py",
+        "things", "store/backups.py",
         "        os.link(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to, follow_symlinks=False)\n",
         "        os.unlink(project.state_name, dir_fd=folder)\n",
     ),

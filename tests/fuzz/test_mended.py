@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from batch_implement import arguments, audit, transcript
+from batch_implement import arguments, transcript
 from batch_implement.base import project_paths, strict_json
 from batch_implement.base.project_paths import Project
 from batch_implement.checks import validation
@@ -17,6 +17,7 @@ from batch_implement.core import batch_events
 from batch_implement.core.errors import Misuse
 from batch_implement.hooks import entry, trouble
 from batch_implement.lists import document, features, structured
+from batch_implement.store import audit_log
 from batches import new_batch, owner, run_program
 
 MB = 1 << 20
@@ -213,32 +214,32 @@ def test_validate_ended_in_a_traceback_at_a_name_with_a_zero_byte():
 def log(tmp_path):
     """The log's place in a private folder."""
     (tmp_path / "private").mkdir()
-    return tmp_path / "private" / audit.NAME
+    return tmp_path / "private" / audit_log.NAME
 
 
 @pytest.mark.parametrize("line", ['{"event": []}', '{"event": {}}', "[" * 100_000], ids=["a list", "an object", "deep"])
 def test_a_line_of_the_log_that_is_none_of_ours_ended_in_a_traceback(log, line):
     log.write_text(line + "\n")
-    assert batch_events.lines(audit.entries(str(log.parent))) == []
+    assert batch_events.lines(audit_log.entries(str(log.parent))) == []
 
 
 def test_the_log_was_read_from_a_fifo_without_end(log):
     os.mkfifo(log)
-    assert list(audit.entries(str(log.parent))) == []
+    assert list(audit_log.entries(str(log.parent))) == []
 
 
 def test_the_log_was_written_through_a_linked_folder(log, tmp_path):
     os.symlink(log.parent, tmp_path / "link")
-    audit.record(str(tmp_path / "link"), "x")
-    assert not log.exists() and "symbolic link" in audit.trouble
+    audit_log.record(str(tmp_path / "link"), "x")
+    assert not log.exists() and "symbolic link" in audit_log.trouble
     log.write_text('{"event": "x"}\n')
-    assert list(audit.entries(str(tmp_path / "link"))) == []
+    assert list(audit_log.entries(str(tmp_path / "link"))) == []
 
 
 def test_the_log_was_written_to_a_file_that_is_linked_from_elsewhere(log, tmp_path):
     (tmp_path / "mine").write_text("precious")
     os.link(tmp_path / "mine", log)
-    audit.record(str(log.parent), "x")
+    audit_log.record(str(log.parent), "x")
     assert (tmp_path / "mine").read_text() == "precious"
 
 
@@ -257,10 +258,11 @@ def test_a_fifo_in_the_place_of_git_was_waited_for(tmp_path):
 def test_json_that_is_none_was_an_error_of_pythons_own_where_its_package_was_not_loaded(text):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from batch_implement import codec\nfrom batch_implement.core.errors import StateUnusable\n"
+        "from batch_implement.store import serialization\nfrom batch_implement.core.errors import StateUnusable\n"
         "assert 'json.decoder' not in sys.modules\n"
-        "try:\n    codec.parse(sys.argv[2].encode())\nexcept StateUnusable as error:\n    print(error.message)\n"
+        "try:\n    serialization.parse(sys.argv[2].encode())\n"
+        "except StateUnusable as error:\n    print(error.message)\n"
     )
-    lib = os.path.dirname(os.path.dirname(strict_json.__file__))
+    lib = os.path.dirname(os.path.dirname(os.path.dirname(strict_json.__file__)))
     done = run_program(sys.executable, "-I", "-S", "-c", program, lib, text, cwd="/")
     assert done.stdout.startswith("Corrupted batch state file: not JSON"), done.stderr

@@ -22,13 +22,14 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 
 import batch_state_manager as library  # noqa: E402
-from batch_implement import audit, codec, personverbs  # noqa: E402
+from batch_implement import personverbs  # noqa: E402
 from batch_implement.base import processes  # noqa: E402
 from batch_implement.base.project_paths import Project  # noqa: E402
 from batch_implement.caller import Caller  # noqa: E402
 from batch_implement.core import batch_state, lease, transitions  # noqa: E402
 from batch_implement.core.errors import LockTimeout, Refused  # noqa: E402
-from batch_implement.store import Store  # noqa: E402
+from batch_implement.store import audit_log, serialization  # noqa: E402
+from batch_implement.store.store import Store  # noqa: E402
 from batches import checked, new_batch  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
@@ -114,7 +115,7 @@ class TwoWriters(RuleBasedStateMachine):
         if hasattr(self, "runs"):
             processes.runs = self.runs
             del os.environ["BATCH_IMPLEMENT_ROOT"]
-            told = Counter(entry["event"] for entry in audit.entries(self.project.private))
+            told = Counter(entry["event"] for entry in audit_log.entries(self.project.private))
             shutil.rmtree(self.root)
             assert {name: told[name] for name in self.events} == self.events
 
@@ -370,7 +371,7 @@ class TwoWriters(RuleBasedStateMachine):
     def the_disk_has_that_version_whole_and_sealed(self):
         if not hasattr(self, "state"):
             return
-        on_disk = codec.parse(Path(self.project.state).read_bytes())
+        on_disk = serialization.parse(Path(self.project.state).read_bytes())
         assert on_disk == self.state, [(n, on_disk.get(n), v) for n, v in self.state.items() if on_disk.get(n) != v]
         assert self.stores[0].read() == self.stores[1].read() == self.state
         assert self.stores[0].untouched()

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement import codec
 from batch_implement.base import processes, project_paths, timestamps
 from batch_implement.base.project_paths import Project
 from batch_implement.core import batch_state, policies
@@ -26,7 +25,8 @@ from batch_implement.git import git_client, worktrees
 from batch_implement.runner import client, logs, worker
 from batch_implement.runner import job as jobs
 from batch_implement.runner.job import Job, Outcome
-from batch_implement.store import Store
+from batch_implement.store import serialization
+from batch_implement.store.store import Store
 from batches import NOW, commit, git, new_batch
 from night import Night
 
@@ -140,14 +140,14 @@ def test_the_batch_of_one_has_the_feature_its_policy_and_no_state_of_another(job
     assert set(state["details"]["0"]) == {"id", "builds_on"}, "its policy is the job's, what it needs is not here"
     brief = Path(job.worktree, "brief.txt").read_text()
     assert "it broke" in brief and "the ground" in brief and "attempt 2" in brief
-    assert codec.problems(state, None) == []
+    assert serialization.problems(state, None) == []
 
 
 def test_a_state_that_somebody_has_committed_is_not_taken_for_the_batch_of_one(job_for, repository):
     """It was adopted: the client got the first feature of that batch."""
     state = batch_state.new_state("theirs", ["quite another"], NOW, policy=policies.new())
     (repository / ".claude").mkdir()
-    (repository / ".claude" / "batch_state.json").write_bytes(codec.serialise({**state, "revision": 1}))
+    (repository / ".claude" / "batch_state.json").write_bytes(serialization.serialise({**state, "revision": 1}))
     git(repository, "add", "-f", ".claude")
     git(repository, "commit", "-qm", "Commit a state")
     job = job_for(

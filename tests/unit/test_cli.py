@@ -9,11 +9,12 @@ import subprocess
 import sys
 
 import pytest
-from batch_implement import __version__, arguments, cli, codec, evidence, workerverbs
+from batch_implement import __version__, arguments, cli, evidence, workerverbs
 from batch_implement import caller as callers
 from batch_implement.base.project_paths import Project
 from batch_implement.core.errors import Misuse
-from batch_implement.store import Store
+from batch_implement.store import serialization
+from batch_implement.store.store import Store
 from batches import BATCHCTL, ROOT, commit, git, owner, run_program, state_on_disk
 
 VERBS = sorted(cli._VERBS)
@@ -456,7 +457,7 @@ def test_no_words_whatever_end_in_a_traceback_or_run_anything(running, typed, sh
         status, _, _ = typed(*[part.replace("{}", word) for part in shape])
         assert status in (0, 1, 2, 3), (shape, word)
     left = running / ".claude/batch_state.json"
-    assert not left.exists() or codec.valid_state(left.read_bytes())[1] == []
+    assert not left.exists() or serialization.valid_state(left.read_bytes())[1] == []
     assert not list(running.rglob("pwned"))
 
 

@@ -13,7 +13,7 @@ from batch_implement import cli
 from batch_implement.base.project_paths import Project
 from batch_implement.checks import doctor
 from batch_implement.lists import pyyaml
-from batch_implement.store import Store
+from batch_implement.store.store import Store
 from batches import git, new_batch
 from gh_stand_in import URL, StandIn
 

@@ -23,7 +23,7 @@ from batch_implement.core.errors import Refused
 from batch_implement.git import git_client, worktrees
 from batch_implement.runner import job as jobs
 from batch_implement.runner import merging, takeover, worker
-from batch_implement.store import Store
+from batch_implement.store.store import Store
 from batches import conditions, new_batch
 from night import Night
 

@@ -10,11 +10,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from batch_implement import audit, personverbs
+from batch_implement import personverbs
 from batch_implement.base.project_paths import Project
 from batch_implement.core import batch_events, batch_state, lease, prompts, transitions
 from batch_implement.hooks import entry, reinjection, trouble
-from batch_implement.store import Store
+from batch_implement.store import audit_log
+from batch_implement.store.store import Store
 from batches import GUARD, NOW, all_completed, commit, git, new_batch, owner, run_program, started, state_on_disk
 
 EVENTS = {
@@ -133,7 +134,7 @@ def test_trouble_is_in_the_audit_log_each_time_with_its_trace(hook, begin, store
     said = hook("Stop", prompt_id="p")["systemMessage"]
     assert "ZeroDivisionError: a bug. This is a bug of batch-implement" in said and "batchctl doctor" not in said
     assert hook("Stop", prompt_id="p") is None
-    entries = [entry for entry in audit.entries(store.project.private) if entry["event"] == "hook trouble"]
+    entries = [entry for entry in audit_log.entries(store.project.private) if entry["event"] == "hook trouble"]
     assert [entry["hook"] for entry in entries] == ["Stop", "Stop"]
     assert "test_hooks.py" in entries[0]["trace"]
     assert batch_events.lines(entries)[0].endswith("the Stop hook could not do its work: ZeroDivisionError: a bug")
@@ -520,7 +521,9 @@ def test_questions_are_denied_only_when_nobody_is_there(hook, begin, store):
 def test_a_command_that_is_not_the_models_is_denied_and_audited(hook, begin, store, command, said):
     begin(3)
     assert said in denied(hook("PreToolUse", "Bash", tool_input={"command": command}))
-    assert [entry["tool"] for entry in audit.entries(store.project.private) if entry["event"] == "denied"] == ["Bash"]
+    assert [entry["tool"] for entry in audit_log.entries(store.project.private) if entry["event"] == "denied"] == [
+        "Bash"
+    ]
 
 
 @pytest.mark.parametrize("command", ["make test", "batchctl done", "cat .claude/batch_state.json", "git commit -am x"])

@@ -8,11 +8,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from batch_implement import lock
 from batch_implement.core import transitions
 from batch_implement.core.errors import Misuse, Refused
 from batch_implement.git import gh
 from batch_implement.planning import comments, issues
+from batch_implement.store import lock
 from batches import commit, completed, failed, git, given_up, new_batch, of_issues, then
 from gh_stand_in import StandIn
 

@@ -16,7 +16,7 @@ import failure_classifier
 import path_utils
 import pytest
 import security_utils
-from batch_implement import audit
+from batch_implement.store import audit_log
 from batches import ROOT
 
 CALLS = 15
@@ -230,7 +230,9 @@ def test_two_processes_that_write_to_the_audit_log_lose_no_line(file, repository
     except ValueError:
         pass"""
     )
-    told = [entry for entry in audit.entries(str(repository / ".git/batch-implement")) if entry["event"] != "created"]
+    told = [
+        entry for entry in audit_log.entries(str(repository / ".git/batch-implement")) if entry["event"] != "created"
+    ]
     for name in ("first", "second"):
         mine = [(line["context"]["which"], line["context"]["number"]) for line in told if line["event"] == name]
         assert sorted(mine) == [(which, number) for which in (0, 1) for number in range(CALLS)]

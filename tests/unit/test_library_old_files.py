@@ -7,11 +7,12 @@ from pathlib import Path
 
 import batch_state_manager as library
 import pytest
-from batch_implement import audit, codec
+from batch_implement.store import audit_log, serialization
 from batch_state_manager import BatchStateError
 from batches import state_on_disk
 
-CORPUS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in Path(__file__).parent.glob("states_v0/*")}
+STATES = Path(__file__).parent / "store" / "states_v0"
+CORPUS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in STATES.iterdir()}
 READABLE = sorted(name for name, case in CORPUS.items() if "refused" not in case)
 REFUSED = sorted(set(CORPUS).difference(READABLE))
 
@@ -37,11 +38,11 @@ def test_an_old_file_loads_and_goes_on(file, name):
     on_disk = state_on_disk(".")
     expected = {field: value for field, value in case["expected"].items() if field != "revision"}  # taken over: + 1
     assert {field: on_disk[field] for field in expected} == expected
-    assert codec.problems(on_disk, None) == []
+    assert serialization.problems(on_disk, None) == []
     assert (state.policy["evidence"], state.policy["verify"], state.revision) == ([], None, on_disk["revision"])
 
     private = file.parents[1] / ".git" / "batch-implement"
-    told = [text for entry in audit.entries(str(private)) for text in entry.get("mended", ())]
+    told = [text for entry in audit_log.entries(str(private)) for text in entry.get("mended", ())]
     for fragment in case["mended"]:
         assert any(fragment in text for text in told)
     kept = [path.read_text() for path in private.glob("history/*.as-it-was.json")]

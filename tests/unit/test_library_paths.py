@@ -12,8 +12,8 @@ import batch_state_manager as library
 import path_utils
 import pytest
 import security_utils
-from batch_implement import audit
 from batch_implement.base.project_paths import find_project
+from batch_implement.store import audit_log
 from batch_state_manager import BatchStateError
 from batches import ROOT, files_in, git, run_program
 from path_utils import find_project_root, get_batch_state_file, get_project_root
@@ -353,13 +353,13 @@ def test_a_log_that_cannot_be_written_stops_nobody(project):
 
 
 def test_the_log_is_rotated_and_five_old_ones_are_kept(project, monkeypatch):
-    monkeypatch.setattr(audit, "ROTATE_AT_BYTES", 2000)
+    monkeypatch.setattr(audit_log, "ROTATE_AT_BYTES", 2000)
     for number in range(200):
         security_utils.audit_log("event", "status", {"number": number})
     folder = project / ".git/batch-implement"
     names = sorted(path.name for path in folder.glob("audit.jsonl*"))
     assert names == ["audit.jsonl", *(f"audit.jsonl.{number}" for number in range(1, 6))]
-    assert list(audit.entries(str(folder)))[-1]["context"] == {"number": 199}
+    assert list(audit_log.entries(str(folder)))[-1]["context"] == {"number": 199}
 
 
 def test_lines_of_two_processes_never_mix(project):
@@ -369,7 +369,7 @@ def test_lines_of_two_processes_never_mix(project):
     )
     processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
-    entries = list(audit.entries(str(project / ".git/batch-implement")))
+    entries = list(audit_log.entries(str(project / ".git/batch-implement")))
     for pid in {entry["pid"] for entry in entries}:
         assert [entry["context"]["number"] for entry in entries if entry["pid"] == pid] == list(range(200))
     assert len(entries) == 400
@@ -377,15 +377,15 @@ def test_lines_of_two_processes_never_mix(project):
 
 def test_processes_that_rotate_the_log_lose_no_line(project):
     script = (
-        f"import sys; sys.path.insert(0, {str(ROOT / 'lib')!r}); from batch_implement import audit\n"
-        "audit.ROTATE_AT_BYTES = 10_000; from security_utils import audit_log\n"
+        f"import sys; sys.path.insert(0, {str(ROOT / 'lib')!r}); from batch_implement.store import audit_log as log\n"
+        "log.ROTATE_AT_BYTES = 10_000; from security_utils import audit_log\n"
         "for number in range(100): audit_log('event', 'status', number)"
     )
     processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
     folder = project / ".git/batch-implement"
     assert (folder / "audit.jsonl.2").exists() and not (folder / "audit.jsonl.5").exists()  # turned, and none dropped
-    entries = list(audit.entries(str(folder)))
+    entries = list(audit_log.entries(str(folder)))
     for process in processes:
         assert [entry["context"] for entry in entries if entry["pid"] == process.pid] == list(range(100))
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import batch_state_manager as library
 import pytest
-from batch_implement import audit, codec, schema
 from batch_implement import library as core
+from batch_implement import schema
+from batch_implement.store import audit_log, serialization
 from batch_state_manager import BatchState, BatchStateError, BatchStateManager
 from batches import git, state_on_disk
 
@@ -366,7 +367,7 @@ def test_counters_never_fall_in_a_save(file):
 
 def test_unknown_fields_are_kept_through_load_and_save_also_to_another_file(file):
     data = {**state_on_disk("."), "quality_metrics": {"0": 5}}
-    file.write_bytes(codec.serialise(data))
+    file.write_bytes(serialization.serialise(data))
     state = library.load_batch_state(file)
     assert state.unknown_fields == {"quality_metrics": {"0": 5}} and state.to_dict()["quality_metrics"] == {"0": 5}
     library.save_batch_state(file, state)
@@ -399,7 +400,7 @@ def test_a_file_with_a_wrong_type_or_a_broken_invariant_is_an_error_that_says_wh
 ):
     path = project / ("state.json" if when_saved else "another.json")
     saved(project / "state.json")
-    path.write_bytes(codec.serialise({**json.loads((project / "state.json").read_text()), field: value}))
+    path.write_bytes(serialization.serialise({**json.loads((project / "state.json").read_text()), field: value}))
     with pytest.raises(BatchStateError, match=re.escape(fragment)) as caught:
         library.load_batch_state(path)
     assert path.name in str(caught.value)
@@ -882,7 +883,7 @@ def test_every_write_of_a_script_is_told_in_the_audit_log(file, project):
     with pytest.warns(DeprecationWarning):
         library.pause_batch_for_clear(file, state, 155_000)
     library.cleanup_batch_state(file)
-    told = [entry for entry in audit.entries(str(project / ".git/batch-implement"))]
+    told = [entry for entry in audit_log.entries(str(project / ".git/batch-implement"))]
     assert [entry["event"] for entry in told] == [
         "created", "completed", "failed", "published", "compacted", "paused", "put away",
     ]  # fmt: skip

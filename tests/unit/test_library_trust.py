@@ -9,7 +9,7 @@ import batch_state_manager as library
 import pytest
 from batch_implement import library as core
 from batch_implement.core import batch_events
-from batch_implement.store import Store
+from batch_implement.store.store import Store
 from batch_state_manager import BatchStateError
 from batches import new_batch, started, state_on_disk
 

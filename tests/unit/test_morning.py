@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from batch_implement import codec
 from batch_implement.core import batch_state, run_transitions, transitions
 from batch_implement.reporting import morning, shown, timeline
+from batch_implement.store import serialization
 from batches import commit, completed, git, new_batch, then
 from morning_samples import at, begun, by_hand, client, dispatched, merged, night
 
@@ -25,13 +25,13 @@ def commands(data):
 
 
 def test_the_samples_are_states_that_can_come_about():
-    assert codec.problems(NIGHT, None) == codec.problems(by_hand(), None) == []
+    assert serialization.problems(NIGHT, None) == serialization.problems(by_hand(), None) == []
 
 
 def test_the_report_leaves_the_state_as_it_is_and_is_json():
-    before = codec.serialise(NIGHT)
-    assert codec.serialise(morning.report_data(NIGHT, NOW)) == codec.serialise(DATA)
-    assert codec.serialise(NIGHT) == before
+    before = serialization.serialise(NIGHT)
+    assert serialization.serialise(morning.report_data(NIGHT, NOW)) == serialization.serialise(DATA)
+    assert serialization.serialise(NIGHT) == before
 
 
 def test_it_says_how_the_batch_ended():

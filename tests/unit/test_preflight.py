@@ -16,7 +16,7 @@ from batch_implement.core import path_conflicts, run_transitions
 from batch_implement.git import git_client
 from batch_implement.runner import ground, options, preflight, trial
 from batch_implement.runner.options import Options
-from batch_implement.store import Store
+from batch_implement.store.store import Store
 from batches import NOW, commit, completed, files_in, git, given_up, new_batch, owner, then
 from gh_stand_in import StandIn
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from batch_implement import report
 from batch_implement.core import batch_state, run_transitions, transitions
-from batch_implement.store import unfinished
+from batch_implement.store.store import unfinished
 from batches import NOW, all_completed, completed, failed, given_up, new_batch, started, then
 
 BUSY = started(given_up(completed(new_batch(5, needs={4: [1]}))))

@@ -9,7 +9,7 @@ import pytest
 from batch_implement.base import atomic_files, project_paths
 from batch_implement.core.errors import Misuse, Refused, StateUnusable
 from batch_implement.reporting import morning, reports
-from batch_implement.store import Store
+from batch_implement.store.store import Store
 from batches import completed, files_in, new_batch
 from morning_samples import at, night
 

@@ -12,7 +12,7 @@ from typing import Any, Callable
 import pytest
 from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
-from batch_implement.store import Store
+from batch_implement.store.store import Store
 from batches import BATCHCTL, conditions
 from gh_stand_in import StandIn
 

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
-from batch_implement import codec
 from batch_implement.checks import validation
 from batch_implement.core.errors import Misuse
 from batch_implement.lists import pyyaml
 from batch_implement.schema import load_published
+from batch_implement.store import serialization
 from batches import new_batch
 
 CORPUS = sorted(path for path in (Path(__file__).parent / "broken_features").iterdir() if path.suffix != ".says")
@@ -31,7 +31,7 @@ def file(tmp_path):
 
     def write(content, name="state.json"):
         path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else codec.serialise(content))
+        path.write_bytes(content if isinstance(content, bytes) else serialization.serialise(content))
         return str(path)
 
     return write
@@ -133,7 +133,7 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path):
 
 
 def test_a_file_that_is_too_large_is_not_read(file, monkeypatch):
-    monkeypatch.setattr(codec, "MAX_BYTES", 10)
+    monkeypatch.setattr(serialization, "MAX_BYTES", 10)
     assert "a state has at most 10" in validation.errors(file(b" " * 11))[0]["message"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from batch_implement.base.project_paths import Project
 from batch_implement.core import run_transitions, transitions
 from batch_implement.runner import view, wording
-from batch_implement.store import Store
+from batch_implement.store.store import Store
 from batches import all_completed, completed, git, new_batch, started, then
 from batches import given_up as failed_for_good
 from driven import BEGAN, NOW, client_ended, dispatched, driven, given_up, merged, queued

@@ -10,9 +10,9 @@ import subprocess
 import sys
 
 import pytest
-from batch_implement import codec
 from batch_implement.checks import violations
 from batch_implement.schema import load_published
+from batch_implement.store import serialization
 from batches import completed, failed, new_batch, started
 from mutating import Patch, mutated
 
@@ -91,7 +91,7 @@ def test_places_and_words_are_the_same_with_jsonschema_and_without(monkeypatch):
 
 def test_the_verdict_is_that_of_the_compiled_schema():
     for state, found in zip(BROKEN, reference()):
-        assert bool(found) == bool(codec.published_schema().check(state))
+        assert bool(found) == bool(serialization.published_schema().check(state))
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -16,11 +16,12 @@ from collections.abc import Iterator
 
 import pyte
 import pytest
-from batch_implement import cli, onlooker
+from batch_implement import cli
 from batch_implement.core import transitions
 from batch_implement.core.errors import StateUnusable
 from batch_implement.runner import display, watch
-from batch_implement.store import Store
+from batch_implement.store import snapshot
+from batch_implement.store.store import Store
 from batches import ROOT, all_completed
 from driven import dispatched, driven, merged
 
@@ -232,16 +233,16 @@ def test_it_ends_when_nobody_can_see_it_any_more(followed, batch):
 
 
 def test_a_state_that_cannot_be_read_for_a_while_is_told_once_and_does_not_end_it(followed, store, batch, monkeypatch):
-    readable = onlooker.read
+    readable = snapshot.read
 
     def hide():
-        monkeypatch.setattr(onlooker, "read", unreadable)
+        monkeypatch.setattr(snapshot, "read", unreadable)
 
     def unreadable(project):
         recorder_sees.append(1)
         if len(recorder_sees) == 3:
             store.update(lambda state: transitions.start(state, "2026-02-01T00:00:00Z", "base"))
-            monkeypatch.setattr(onlooker, "read", readable)
+            monkeypatch.setattr(snapshot, "read", readable)
         raise StateUnusable("the disk is away", "disk-trouble")
 
     recorder_sees: list[int] = []

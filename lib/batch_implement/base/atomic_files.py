@@ -16,7 +16,7 @@ import stat
 import sys
 
 from ..core.errors import StateUnusable
-from ..seal import Identity
+from ..store.sidecar import Identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

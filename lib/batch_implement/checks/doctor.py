@@ -16,7 +16,7 @@ from ..core import batch_state, prompts
 from ..core.errors import BatchError, Refused
 from ..git import git_client
 from ..lists import pyyaml
-from ..store import Store
+from ..store.store import Store
 from . import permissions
 
 TYPE_CHECKING = False

@@ -15,12 +15,13 @@ import os
 import re
 import stat
 
-from .. import codec, predicates, schema
+from .. import predicates, schema
 from ..base import strict_json
 from ..base.project_paths import STATE_NAME
 from ..core.errors import BatchError, Misuse
 from ..lists.document import JSON_CAUSES
 from ..lists.listing import clean
+from ..store import serialization
 from . import positions, verdicts
 
 TYPE_CHECKING = False
@@ -156,22 +157,22 @@ def _on_line(line: int, message: str, name: str, kind: str) -> Dict[str, Any]:
 def _state_looked_at(name: str) -> Tuple[List[Dict[str, Any]], Optional[List[str]]]:
     try:
         size = os.lstat(name).st_size
-        if size > codec.MAX_BYTES:
-            return [_error("", f"the file has {size} bytes; a state has at most {codec.MAX_BYTES}", None)], None
+        if size > serialization.MAX_BYTES:
+            return [_error("", f"the file has {size} bytes; a state has at most {serialization.MAX_BYTES}", None)], None
         data = _content(name, os.O_NOFOLLOW)
     except OSError as error:
         return [_error("", f"cannot be read: {error.strerror}", None)], None
     except ValueError as error:  # a name with a zero byte
         return [_error("", f"cannot be read: {error}", None)], None
     try:
-        parsed = codec.parse(data)
+        parsed = serialization.parse(data)
     except BatchError as error:
         return [_no_json(error.message, data)], None
     try:
-        state, mended = codec.migrated(parsed)
+        state, mended = serialization.migrated(parsed)
     except BatchError as error:
         return [_broken(error.message, parsed, positions.read(data.decode(), "json", name))], None
-    wrong = codec.problems(state, None)
+    wrong = serialization.problems(state, None)
     if not wrong:
         return [], (None if state is parsed else mended)
     places = positions.read(data.decode(), "json", name)
@@ -211,7 +212,7 @@ def _violations(state: Any) -> List[Tuple[str, Steps, str]]:
     if found:
         return [(_pointer(steps), steps, message) for steps, message in found]
     # what jsonschema overlooks (see schema.py) is not overlooked here
-    return [(each.pointer, (), each.message) for each in codec.published_schema().check(state)]
+    return [(each.pointer, (), each.message) for each in serialization.published_schema().check(state)]
 
 
 def _lines(name: str) -> str:
@@ -231,7 +232,7 @@ def _content(name: str, flags: int) -> bytes:
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file")
-        return file.read(codec.MAX_BYTES + 1)
+        return file.read(serialization.MAX_BYTES + 1)
 
 
 def _pointer(steps: Steps) -> str:

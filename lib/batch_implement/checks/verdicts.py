@@ -13,9 +13,9 @@ from __future__ import annotations
 import html
 import re
 
-from .. import codec
 from ..core.prompts import counted
 from ..lists.listing import clean
+from ..store import serialization
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def told(data: Dict[str, Any], form: str) -> str:
     """The verdicts in `form`, one of FORMATS, without a line end behind the last line."""
     if form == "json":
-        return codec.serialise(data).decode().rstrip("\n")
+        return serialization.serialise(data).decode().rstrip("\n")
     return "\n".join({"text": _text, "github": _github, "junit": _junit}[form](data))
 
 

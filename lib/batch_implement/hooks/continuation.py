@@ -7,10 +7,11 @@ a person said something of their own, a batch that is paused, a session that doe
 
 from __future__ import annotations
 
-from .. import audit, transcript
+from .. import transcript
 from ..base import timestamps
 from ..core import batch_state, failure_classification, lease, prompts, transitions
-from ..store import Store
+from ..store import audit_log
+from ..store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[st
 
     state = store.update(occasion.while_ours(send))
     if sent[0]:
-        audit.record(occasion.project.private, "sent on", feature_index=state["current_index"])
+        audit_log.record(occasion.project.private, "sent on", feature_index=state["current_index"])
         return {"decision": "block", "reason": "\n".join([*store.notes, prompts.next_step(state)])}
     if state["status"] == "paused":
         return _message(
@@ -119,7 +120,7 @@ def _agent_stopped(occasion: Occasion, store: Store, state: State) -> Optional[D
     ):
         return None
     active = state["active"]
-    audit.record(occasion.project.private, "sent back", feature_index=active["feature_index"])
+    audit_log.record(occasion.project.private, "sent back", feature_index=active["feature_index"])
     reason = (
         f"Feature {active['feature_index'] + 1} is still open (phase {active['phase']}). `batchctl done` asks for: "
         f"{prompts.required(state)}. Finish it and run `batchctl done`, or run `batchctl fail --reason TEXT` if it "

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import glance, seal
+from .. import glance
 from ..base import project_paths
+from ..store import sidecar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
-    from ..seal import Seal
+    from ..store.sidecar import Seal
 
     Payload = Dict[str, Any]
 
@@ -135,7 +136,7 @@ def main(event: str, tool: str, raw: Optional[bytes] = None) -> None:
     try:
         raw = glance.payload() if raw is None else raw
         project = project_paths.find_project(os.environ, os.getcwd())
-        occasion = Occasion(event, tool, raw, project, seal.read(project.private))
+        occasion = Occasion(event, tool, raw, project, sidecar.read(project.private))
         if not _nothing_to_do(occasion):
             _say(_answer(occasion))
     except Exception as error:

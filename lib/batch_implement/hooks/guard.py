@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 
-from .. import audit, rawscan, seal
+from .. import rawscan
 from ..base import project_paths, timestamps
 from ..caller import PERSONS_VERBS, not_for_the_model
 from ..core import batch_state, failure_classification, lease, prompts, transitions
 from ..core.errors import Refused
-from ..store import Store
+from ..store import audit_log, sidecar
+from ..store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
     if occasion.event == "PreToolUse":
         reason = _reason_to_deny(occasion)
         if reason is not None:
-            audit.record(
+            audit_log.record(
                 occasion.project.private, "denied", tool=occasion.tool, reason=reason, session=occasion.session_id
             )
             decision = {"permissionDecision": "deny", "permissionDecisionReason": "\n".join([reason, *notes])}
@@ -63,7 +64,7 @@ def _mend(occasion: Occasion) -> List[str]:
     store = Store(occasion.project, by_model=True)
     if occasion.sealed is None and os.path.lexists(f"{occasion.project.private}/seal"):
         store.settle()
-        occasion.sealed = seal.read(occasion.project.private)
+        occasion.sealed = sidecar.read(occasion.project.private)
     if not occasion.own:
         return []
     if not store.untouched():

@@ -13,13 +13,14 @@ import io
 import os
 import shlex
 
-from .. import arguments, audit, cli, personverbs, report
+from .. import arguments, cli, personverbs, report
 from .. import caller as callers
 from ..core import batch_state, prompts
 from ..core.errors import BatchError, Misuse, Refused
 from ..lists import listing
 from ..planning import sources
-from ..store import Store
+from ..store import audit_log
+from ..store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
         return command(occasion, caller, occasion.text("command_args"))
     except BatchError as error:
         asked = f"/{name[len(PLUGIN) :]} {occasion.text('command_args')}".strip()
-        audit.refusal(occasion.project, asked, error)
+        audit_log.refusal(occasion.project, asked, error)
         return _refused(error)
     except OSError as error:
         return _refused(cli.no_of_the_system(error))

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import time
 
-from .. import audit, transcript
+from .. import transcript
 from ..base import processes, timestamps
 from ..caller import from_hook
 from ..core import batch_state, lease, prompts
-from ..store import Store
+from ..store import audit_log
+from ..store.store import Store
 from .continuation import WORKER
 
 TYPE_CHECKING = False
@@ -86,7 +87,7 @@ def second_channel(occasion: Occasion) -> List[str]:
     state = Store(occasion.project, by_model=True).update(occasion.while_ours(mark))
     if not given or arrived or not batch_state.is_live(state):
         return []
-    audit.record(occasion.project.private, "reminded", context=context, channel=occasion.event)
+    audit_log.record(occasion.project.private, "reminded", context=context, channel=occasion.event)
     return [prompts.reminder(state, worker=context != lease.MAIN)]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import audit
 from ..core.errors import BatchError
+from ..store import audit_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def told(event: str, project: Optional[Project], error: Exception) -> Optional[D
             import traceback
 
             trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-            audit.record(private, "hook trouble", hook=event, what=what, trace=trace)
+            audit_log.record(private, "hook trouble", hook=event, what=what, trace=trace)
         else:
-            audit.record(private, "hook trouble", hook=event, what=what)
+            audit_log.record(private, "hook trouble", hook=event, what=what)
         if not _first_time(private, f"{event} {type(error).__name__}"):
             return None
     return {

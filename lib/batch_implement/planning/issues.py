@@ -22,12 +22,12 @@ import shlex
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .. import lock
 from ..base import project_paths
 from ..core import batch_state
 from ..core.errors import BatchError, Misuse, Refused
 from ..git import gh, git_client
 from ..lists.features import clean
+from ..store import lock
 from . import comments
 
 TYPE_CHECKING = False

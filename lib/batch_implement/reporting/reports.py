@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import os
 
-from .. import codec, lock
 from ..base import atomic_files, project_paths
 from ..core import batch_state
 from ..core.errors import Misuse, Refused
-from ..store import Store
+from ..store import lock, serialization
+from ..store.store import Store
 from . import morning
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ def told(data: Dict[str, Any], form: str) -> str:
 
         return html(data)
     if form == "json":
-        return codec.serialise(data).decode()
+        return serialization.serialise(data).decode()
     from .morning_markdown import markdown
 
     return markdown(data)
@@ -159,4 +159,4 @@ def _kept(project: Project, name: str) -> State:
         atomic_files.close(folder)
     if found is None:
         raise Refused(f"{place} is gone. Try again.", "unknown-batch")
-    return codec.state_at(place, found[1])
+    return serialization.state_at(place, found[1])

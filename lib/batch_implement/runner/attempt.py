@@ -25,7 +25,7 @@ from ..core import batch_state, failure_classification, lease, policies, transit
 from ..core.errors import MORE, STILL_WORKING, BatchError
 from ..core.prompts import counted
 from ..git import git_client, worktrees
-from ..store import Store
+from ..store.store import Store
 from . import cache, client, logs
 from .client import Ended
 from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_PERSON, Job, Outcome, nothing_spent

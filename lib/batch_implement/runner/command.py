@@ -23,7 +23,7 @@ from ..core.errors import BatchError, Misuse, Refused
 from ..git import git_client
 from ..planning import sources
 from ..reporting import morning, reports
-from ..store import Store
+from ..store.store import Store
 from . import cluster, display, notice, options, preflight, pullrequests, takeover, worker
 from .driver import Driver
 from .options import Options

@@ -23,7 +23,7 @@ from ..core import batch_state, failure_classification, policies, run_transition
 from ..core.batch_state import key
 from ..core.errors import BatchError, Refused
 from ..git import worktrees
-from ..store import Store
+from ..store.store import Store
 from . import job as jobs
 from . import merging, takeover
 from .job import Job, Outcome

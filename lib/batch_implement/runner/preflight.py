@@ -27,7 +27,7 @@ from ..core.batch_state import key
 from ..core.prompts import counted
 from ..git import gh, worktrees
 from ..lists import listing
-from ..store import Store
+from ..store.store import Store
 from . import client, ground, options, pullrequests
 from .options import spoken
 from .trial import trial

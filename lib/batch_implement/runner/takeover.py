@@ -19,7 +19,7 @@ from ..core import run_transitions
 from ..core.batch_state import key
 from ..core.errors import Refused
 from ..git import git_client, worktrees
-from ..store import Store
+from ..store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

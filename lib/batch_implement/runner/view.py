@@ -15,12 +15,13 @@ import math
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from .. import onlooker, report
+from .. import report
 from ..base import atomic_files, fast_json, processes, project_paths, timestamps
 from ..base.project_paths import Project
 from ..core import batch_state, run_transitions
 from ..core.batch_state import key
 from ..core.errors import BatchError
+from ..store import snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class View(NamedTuple):
 
 def of(project: Project, now: str) -> Optional[View]:
     """The batch of a project; None when there is none. StateUnusable as `onlooker.read`."""
-    state = onlooker.read(project)
+    state = snapshot.read(project)
     return None if state is None else of_state(state, now)
 
 
@@ -218,7 +219,7 @@ def _progress(entry: State) -> Dict[str, Any]:
         if isinstance(told.get(name), str):
             found[name] = one_line(told[name], 40)
     try:
-        state = onlooker.read(project)
+        state = snapshot.read(project)
     except (BatchError, OSError):
         return found
     if state is not None and state.get("active"):

@@ -11,13 +11,13 @@ from __future__ import annotations
 import signal
 from typing import List, Mapping, TextIO
 
-from .. import onlooker
 from ..base import signals, timestamps
 from ..base.project_paths import Project
 from ..core import batch_events, prompts
 from ..core.batch_state import is_live
 from ..core.errors import StateUnusable
-from ..custody import no_batch
+from ..store import snapshot
+from ..store.backups import no_batch
 from . import display
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
     """Show the batch of a project until it is over; how it ended, empty after Ctrl-C. Refused when there is none,
     StateUnusable when it cannot be read at the beginning.
     """
-    state = onlooker.read(project)
+    state = snapshot.read(project)
     if state is None:
         raise no_batch(project)
     shown = display.open(stream, environ)
@@ -46,7 +46,7 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
                 if came or shown.gone:
                     return ""
                 try:
-                    after = onlooker.read(project)
+                    after = snapshot.read(project)
                 except StateUnusable as error:
                     if error.message != trouble:
                         shown.event("unreadable", error.message)

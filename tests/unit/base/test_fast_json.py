@@ -67,8 +67,8 @@ def test_without_the_c_functions_the_package_does_it(monkeypatch):
 def test_a_state_is_read_and_written_without_the_package():
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'lib')!r})\n"
-        "from batch_implement import codec\nfrom batch_implement.base import strict_json\n"
-        "codec.serialise(codec.parse(b'{\"a\": [1.5, {}]}'))\n"
+        "from batch_implement.base import strict_json\nfrom batch_implement.store import serialization\n"
+        "serialization.serialise(serialization.parse(b'{\"a\": [1.5, {}]}'))\n"
         "print(*sorted({'json', 're', 'enum'} & set(sys.modules)))"
     )
     words = [sys.executable, "-I", "-S", "-B", "-c", program]

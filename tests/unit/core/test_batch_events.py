@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import audit
 from batch_implement.core import batch_events, batch_state, lease, transitions
-from batch_implement.store import Store
+from batch_implement.store import audit_log
+from batch_implement.store.store import Store
 from batches import NOW, completed, new_batch, owner, skipped_reasons, started
 
 
@@ -95,8 +95,8 @@ def test_pauses_leases_decisions_compactions_reviews_and_pushes_are_told(three):
 def test_every_write_of_the_store_is_in_the_log_and_the_log_is_a_story(store, batch):
     store.update(started)
     store.update(lambda state: transitions.complete(state, NOW, {"commit": "abcdef", "verify": None}))
-    audit.record(store.project.private, "denied", tool="Bash", reason="this would\nchange it")
-    entries = batch_events.of_batch(audit.entries(store.project.private))
+    audit_log.record(store.project.private, "denied", tool="Bash", reason="this would\nchange it")
+    entries = batch_events.of_batch(audit_log.entries(store.project.private))
     assert [entry["event"] for entry in entries] == ["created", "started", "completed", "denied"]
     told = batch_events.lines(entries)
     assert [line[21:] for line in told] == [
@@ -110,20 +110,20 @@ def test_every_write_of_the_store_is_in_the_log_and_the_log_is_a_story(store, ba
 
 def test_the_story_is_that_of_the_last_batch_alone(store):
     store.create(new_batch(1, batch_id="batch-old"))
-    audit.record(store.project.private, "refused", asked="old", message="m")
+    audit_log.record(store.project.private, "refused", asked="old", message="m")
     store.create(new_batch(1, batch_id="batch-new"), replace=True)
-    audit.record(store.project.private, "refused", asked="new", message="m")
-    audit.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
-    told = batch_events.lines(batch_events.of_batch(audit.entries(store.project.private)))
+    audit_log.record(store.project.private, "refused", asked="new", message="m")
+    audit_log.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
+    told = batch_events.lines(batch_events.of_batch(audit_log.entries(store.project.private)))
     assert [line[34:] for line in told] == ["batch batch-new is created, 1 to do", "refused `new`: m"]
 
 
 def test_a_state_file_elsewhere_that_logs_here_does_not_hide_the_projects_own_batch(store):
     store.create(new_batch(1, batch_id="batch-own"))
-    audit.record(store.project.private, "created", batch_id="batch-elsewhere", features=1)
-    audit.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
+    audit_log.record(store.project.private, "created", batch_id="batch-elsewhere", features=1)
+    audit_log.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
     store.update(started)
-    told = batch_events.lines(batch_events.of_batch(audit.entries(store.project.private), "batch-own"))
+    told = batch_events.lines(batch_events.of_batch(audit_log.entries(store.project.private), "batch-own"))
     assert [line[34:] for line in told] == ["batch batch-own is created, 1 to do", "attempt 1 begins"]
 
 
@@ -145,7 +145,7 @@ def test_an_event_of_another_version_is_told_all_the_same():
 
 
 def test_a_log_that_cannot_be_written_never_fails_the_write(store, batch, monkeypatch):
-    monkeypatch.setattr(audit, "NAME", "missing/audit.jsonl")
+    monkeypatch.setattr(audit_log, "NAME", "missing/audit.jsonl")
     assert store.update(started)["revision"] == 2
     assert "audit log" in store.notes[0]
     assert Store(store.project).read()["active"]["feature_index"] == 0

@@ -17,7 +17,7 @@ from batch_implement.git import git_client
 from batch_implement.lists.features import Feature, Listing
 from batch_implement.planning.sources import Found
 from batch_implement.runner import ground
-from batch_implement.store import Store
+from batch_implement.store.store import Store
 from batches import commit, git
 
 PERSON = Caller("", None, person=True)

@@ -10,12 +10,12 @@ import shutil
 import threading
 
 import pytest
-from batch_implement import audit, codec, lock, seal
 from batch_implement.base import atomic_files
 from batch_implement.base.project_paths import Project
 from batch_implement.core import batch_state, lease, transitions
 from batch_implement.core.errors import LockTimeout, NotConfirmed, Refused, StateUnusable
-from batch_implement.store import Store
+from batch_implement.store import audit_log, lock, serialization, sidecar
+from batch_implement.store.store import Store
 from batches import NOW, all_completed, files_in, git, new_batch, owner, started, state_on_disk
 
 
@@ -58,7 +58,7 @@ def edited(path, **changes):
 
 
 def events(store):
-    return [entry["event"] for entry in audit.entries(store.project.private)]
+    return [entry["event"] for entry in audit_log.entries(store.project.private)]
 
 
 # -- reading and writing -----------------------------------------------------------------------------------------------
@@ -129,8 +129,8 @@ def test_a_version_that_is_not_valid_is_never_written(store, batch, change):
 
 def test_what_a_store_has_read_its_update_does_not_parse_again(store, batch, monkeypatch):
     parsed = []
-    real = codec.content
-    monkeypatch.setattr(codec, "content", lambda *given: parsed.append(given) or real(*given))
+    real = serialization.content
+    monkeypatch.setattr(serialization, "content", lambda *given: parsed.append(given) or real(*given))
     store.read()
     assert store.update(plus_one) == store.read()
     assert len(parsed) == 2  # by the one reading and by the other
@@ -174,8 +174,8 @@ def test_a_caller_that_replaces_a_field_of_what_it_read_changes_nothing_of_the_v
 
 def test_the_seal_is_read_once_under_the_lock_and_again_after_it_was_written(store, batch, monkeypatch):
     read = []
-    real = seal.text
-    monkeypatch.setattr(seal, "text", lambda private: read.append(1) or real(private))
+    real = sidecar.text
+    monkeypatch.setattr(sidecar, "text", lambda private: read.append(1) or real(private))
     store.update(plus_one)
     assert len(read) == 1
     with store._transaction() as at:
@@ -197,7 +197,7 @@ def test_the_version_in_force_and_the_one_before_are_kept_beside_the_lock(store,
 def test_the_seal_knows_the_version_in_force_and_the_one_before(store, batch, place):
     before = os.stat(place())
     store.update(plus_one)
-    sealed = seal.read(store.project.private)
+    sealed = sidecar.read(store.project.private)
     assert (sealed.live, sealed.new.revision, sealed.old.revision) == (True, 2, 1)
     assert sealed.new.is_at(os.stat(place()))
     assert sealed.old.is_at(before)
@@ -208,7 +208,7 @@ def test_the_seal_knows_the_version_in_force_and_the_one_before(store, batch, pl
 def test_the_seal_says_who_holds_the_batch_and_what_is_open(store):
     store.create(new_batch(2, owner=owner("s-1"), unattended=True))
     store.update(lambda state: lease.record_compaction(transitions.start(state, NOW, None), NOW, "agent-1", 5))
-    sealed = seal.read(store.project.private)
+    sealed = sidecar.read(store.project.private)
     assert (sealed.session, sealed.owner_pid, sealed.open, sealed.unattended) == ("s-1", os.getpid(), True, True)
     assert sealed.remind == ("agent-1",)
 
@@ -216,9 +216,9 @@ def test_the_seal_says_who_holds_the_batch_and_what_is_open(store):
 def test_a_batch_that_is_over_is_sealed_so_when_its_client_has_gone(store):
     store.create(new_batch(1, owner=owner()))
     store.update(all_completed)
-    assert seal.read(store.project.private).live  # its client has not heard of it
+    assert sidecar.read(store.project.private).live  # its client has not heard of it
     store.update(lease.end_lease)
-    assert not seal.read(store.project.private).live
+    assert not sidecar.read(store.project.private).live
 
 
 def test_files_are_for_their_owner_alone(store, batch, place, repository):
@@ -300,14 +300,14 @@ def test_a_second_batch_is_refused_while_the_first_is_unfinished_with_the_three_
 def test_replacing_puts_the_unfinished_one_into_history(store, batch, place):
     store.create(new_batch(1, batch_id="other"), replace=True)
     assert store.read()["batch_id"] == "other"
-    assert codec.parse(content(place("history", "batch-1.json"))) == batch
+    assert serialization.parse(content(place("history", "batch-1.json"))) == batch
 
 
 def test_a_finished_batch_is_followed_by_another_and_kept(store, place):
     store.create(new_batch(1))
     over = store.update(all_completed)
     assert store.create(new_batch(1, batch_id="other"))["revision"] == 1
-    assert codec.parse(content(place("history", "batch-1.json"))) == over
+    assert serialization.parse(content(place("history", "batch-1.json"))) == over
 
 
 def test_two_batches_of_one_name_are_both_kept(store, place):
@@ -321,7 +321,7 @@ def test_after_putting_away_there_is_no_batch_and_the_seal_says_so(store, batch,
     assert store.put_away("aborted") == batch
     assert store.read() is None
     assert not os.path.exists(place())
-    assert (seal.read(store.project.private).live, seal.read(store.project.private).new) == (False, None)
+    assert (sidecar.read(store.project.private).live, sidecar.read(store.project.private).new) == (False, None)
     assert events(store) == ["created", "put away"]
 
 
@@ -448,7 +448,7 @@ def test_a_valid_edit_of_a_person_is_adopted_one_revision_further(store, batch, 
     state = store.read()
     assert (state["revision"], state["workflow_reminder"], state["team"]) == (2, "Mind the gap.", "web")
     assert "is valid and was taken over" in store.notes[0]
-    assert codec.parse(content(place("previous.json"))) == batch
+    assert serialization.parse(content(place("previous.json"))) == batch
     assert (store.untouched(), events(store)) == (True, ["created", "adopted"])
 
 
@@ -482,7 +482,7 @@ def test_a_file_that_a_person_removed_withdraws_the_batch_and_keeps_its_last_ver
     os.unlink(place())
     assert store.read() is None
     assert "counts as withdrawn" in store.notes[0]
-    assert codec.parse(content(place("history", "batch-1.json"))) == batch
+    assert serialization.parse(content(place("history", "batch-1.json"))) == batch
     assert store.read() is None
     assert store.create(new_batch(1, batch_id="other"))["batch_id"] == "other"
 
@@ -560,7 +560,7 @@ def test_a_damaged_seal_is_made_new_for_the_state_as_it_is(store, batch, place, 
     assert store.settle()["revision"] == 2
     assert "seal was damaged" in store.notes[0]
     assert store.untouched()
-    assert seal.read(store.project.private).new.revision == 2
+    assert sidecar.read(store.project.private).new.revision == 2
 
 
 def test_a_link_where_a_folder_of_ours_belongs_is_refused(store, batch, repository, tmp_path):
@@ -605,7 +605,7 @@ def test_an_old_file_can_be_read_without_being_touched(store, old_file, reposito
 def test_an_old_file_is_migrated_at_the_first_write_and_kept_as_it_was(store, old_file, place):
     state = store.update(plus_one)
     assert (state["schema_version"], state["completed_features"], state["current_index"]) == (1, [0], 1)
-    migrated = [entry for entry in audit.entries(store.project.private) if entry["event"] == "migrated"]
+    migrated = [entry for entry in audit_log.entries(store.project.private) if entry["event"] == "migrated"]
     assert [len(entry["mended"]) for entry in migrated] == [2]
     kept = migrated[0]["kept"]
     assert json.loads(content(kept)) == VERSION_0
@@ -663,7 +663,7 @@ def test_a_crash_between_seal_and_rename_leaves_the_old_version_in_force(
     with pytest.raises(Crash):
         store.update(plus_one)
     monkeypatch.undo()
-    assert seal.read(store.project.private).new.revision == 2
+    assert sidecar.read(store.project.private).new.revision == 2
     for reader in (store, by_model):
         assert reader.read() == batch
         assert reader.untouched()
@@ -739,9 +739,9 @@ def test_a_batch_that_ended_in_a_crash_before_its_last_seal_is_sealed_as_over(st
     with pytest.raises(Crash):
         store.update(all_completed)
     monkeypatch.undo()
-    assert seal.read(store.project.private).live
+    assert sidecar.read(store.project.private).live
     store.settle()
-    assert not seal.read(store.project.private).live
+    assert not sidecar.read(store.project.private).live
 
 
 @pytest.mark.parametrize("failing", ["write", "fsync", "replace"])

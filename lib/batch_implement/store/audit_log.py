@@ -17,14 +17,14 @@ import os
 import stat
 import time
 
-from .base import fast_json, timestamps
+from ..base import fast_json, timestamps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterator, List
 
-    from .base.project_paths import Project
-    from .core.errors import BatchError
+    from ..base.project_paths import Project
+    from ..core.errors import BatchError
 
 NAME = "audit.jsonl"
 ROTATE_AT_BYTES = 10 * 1024 * 1024

@@ -4,9 +4,9 @@ schema.
 
 from __future__ import annotations
 
-from .base import fast_json, strict_json
-from .core import batch_state
-from .core.errors import StateUnusable
+from ..base import fast_json, strict_json
+from ..core import batch_state
+from ..core.errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     Text = Union[bytes, memoryview]
 
-    from .base.strict_json import Places
-    from .core.batch_state import State
-    from .schema import Schema
+    from ..base.strict_json import Places
+    from ..core.batch_state import State
+    from ..schema import Schema
 
 MAX_BYTES = strict_json.MAX_BYTES
 MAX_FOREIGN_BYTES = 8 * 1024 * 1024  # of a file that others wrote: with the worst content it takes 200 MB to read
@@ -156,7 +156,7 @@ def published_schema() -> Schema:
     """The published schema of a state, compiled once a process, a field when it is first checked."""
     global _schema
     if _schema is None:
-        from . import schema
+        from .. import schema
 
         _schema = schema.compile_by_field(schema.load_published("batch_state"))
     return _schema

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import os
     from typing import Optional
 
-    from .core.batch_state import State
+    from ..core.batch_state import State
 
 LIMIT = 65536
 _FLAGS = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
@@ -155,7 +155,7 @@ def text(private: str) -> "Optional[bytes]":
     except OSError as error:
         if error.errno in _NO_FILE:
             return None
-        from .core.errors import StateUnusable
+        from ..core.errors import StateUnusable
 
         raise StateUnusable(
             f"{private}/seal cannot be read: {error.strerror}. Nothing was changed. Check who owns it, and the disk.",

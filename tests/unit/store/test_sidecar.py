@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from batch_implement import seal
-from batch_implement.seal import Identity
+from batch_implement.store import sidecar
+from batch_implement.store.sidecar import Identity
 from batches import NOW, new_batch, started
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 NEW = Identity(11, 22, 33, "a" * 64, 4)
 OLD = Identity(12, 23, 34, "b" * 64, 3)
 LEASE = {"session_id": "s-1", "pid": 77, "pid_started": "x", "host": "h", "since": NOW}
-WHOLE = seal.render(started(new_batch(2, owner=LEASE, unattended=True)), True, NEW, OLD, ["main", "agent-1"])
+WHOLE = sidecar.render(started(new_batch(2, owner=LEASE, unattended=True)), True, NEW, OLD, ["main", "agent-1"])
 
 
 def fields(sealed):
@@ -23,26 +23,26 @@ def fields(sealed):
 
 
 def test_all_that_was_sealed_is_read_back():
-    assert fields(seal.parse(WHOLE)) == {
+    assert fields(sidecar.parse(WHOLE)) == {
         "live": True, "new": str(NEW), "old": str(OLD), "session": "s-1", "owner_pid": 77, "open": True,
         "unattended": True, "remind": ("main", "agent-1"),
     }  # fmt: skip
 
 
 def test_what_there_is_none_of_is_read_back_as_none():
-    sealed = seal.parse(seal.render(None, False, None, None, []))
+    sealed = sidecar.parse(sidecar.render(None, False, None, None, []))
     assert (sealed.live, sealed.new, sealed.old, sealed.session, sealed.owner_pid) == (False, None, None, "", None)
     assert (sealed.open, sealed.unattended, sealed.remind) == (False, False, ())
 
 
 def test_the_guard_reads_live_or_over_off_the_first_line():
     assert WHOLE.startswith(b"live\n")
-    assert seal.render(None, False, None, None, []).startswith(b"over\n")
+    assert sidecar.render(None, False, None, None, []).startswith(b"over\n")
 
 
 @pytest.mark.parametrize("end", range(len(WHOLE)))
 def test_a_torn_seal_is_none(end):
-    assert seal.parse(WHOLE[:end]) is None
+    assert sidecar.parse(WHOLE[:end]) is None
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_a_torn_seal_is_none(end):
     ],
 )  # fmt: skip
 def test_garbage_is_no_seal(garbage):
-    assert seal.parse(garbage) is None
+    assert sidecar.parse(garbage) is None
 
 
 @given(st.binary(max_size=300) | st.text(max_size=80).map(str.encode))
 @example(b"live\nnew 1 2 3 4 5\nold -\nowner - -\nopen\nunattended 0\nremind\n")
 @settings(deadline=None, max_examples=300)
 def test_no_bytes_whatever_make_reading_fail(data):
-    sealed = seal.parse(data)
+    sealed = sidecar.parse(data)
     assert sealed is None or isinstance(sealed.live, bool)
 
 
@@ -71,7 +71,7 @@ def test_no_bytes_whatever_make_reading_fail(data):
 @settings(deadline=None, max_examples=300)
 def test_a_seal_with_one_byte_changed_is_none_or_still_has_every_field(data):
     place, byte = data.draw(st.integers(0, len(WHOLE) - 1)), data.draw(st.integers(0, 255))
-    sealed = seal.parse(WHOLE[:place] + bytes([byte]) + WHOLE[place + 1 :])
+    sealed = sidecar.parse(WHOLE[:place] + bytes([byte]) + WHOLE[place + 1 :])
     assert sealed is None or len(fields(sealed)) == 8
 
 
@@ -87,11 +87,11 @@ def test_what_is_not_a_plain_file_is_no_seal_and_is_not_waited_for(tmp_path, kin
         "dangling": lambda: place.symlink_to(tmp_path / "nowhere"),
     }
     make[kind]()
-    assert seal.read(str(tmp_path)) is None
+    assert sidecar.read(str(tmp_path)) is None
     real.rename(tmp_path / "was real")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/seal").write_bytes(WHOLE)
-    assert seal.read(str(tmp_path / "other")).session == "s-1"
+    assert sidecar.read(str(tmp_path / "other")).session == "s-1"
 
 
 def test_a_file_is_known_by_its_place_size_and_time(tmp_path):
@@ -99,7 +99,7 @@ def test_a_file_is_known_by_its_place_size_and_time(tmp_path):
     path.write_text("one")
     status = path.stat()
     identity = Identity(status.st_ino, status.st_size, status.st_mtime_ns, "x", 1)
-    sealed = seal.Seal(True, None, identity)
+    sealed = sidecar.Seal(True, None, identity)
     assert sealed.knows(status) is identity
     os.utime(path, ns=(1, 1))
     assert sealed.knows(path.stat()) is None
@@ -110,42 +110,42 @@ def test_a_seal_vouches_for_a_file_that_it_knows_and_for_one_that_is_rightly_abs
     path.write_text("one")
     status = path.stat()
     identity = Identity(status.st_ino, status.st_size, status.st_mtime_ns, "x", 1)
-    assert seal.Seal(True, identity, None).vouches_for(str(path))
-    assert not seal.Seal(True, NEW, OLD).vouches_for(str(path))
-    assert seal.Seal(False, None, OLD).vouches_for(str(path))
-    assert seal.Seal(False, NEW, None).vouches_for(str(tmp_path / "gone"))
-    assert not seal.Seal(True, NEW, None).vouches_for(str(tmp_path / "gone"))
+    assert sidecar.Seal(True, identity, None).vouches_for(str(path))
+    assert not sidecar.Seal(True, NEW, OLD).vouches_for(str(path))
+    assert sidecar.Seal(False, None, OLD).vouches_for(str(path))
+    assert sidecar.Seal(False, NEW, None).vouches_for(str(tmp_path / "gone"))
+    assert not sidecar.Seal(True, NEW, None).vouches_for(str(tmp_path / "gone"))
 
 
 def test_a_link_to_the_file_is_not_the_file(tmp_path):
     (tmp_path / "state").write_text("one")
     (tmp_path / "link").symlink_to("state")
     status = (tmp_path / "state").stat()
-    sealed = seal.Seal(True, Identity(status.st_ino, status.st_size, status.st_mtime_ns, "x", 1), None)
+    sealed = sidecar.Seal(True, Identity(status.st_ino, status.st_size, status.st_mtime_ns, "x", 1), None)
     assert not sealed.vouches_for(str(tmp_path / "link"))
 
 
 def test_the_owner_is_known_by_session_and_process_together():
-    sealed = seal.parse(WHOLE)
+    sealed = sidecar.parse(WHOLE)
     assert sealed.is_owner("s-1", "77")
     assert not sealed.is_owner("s-1", "78")
     assert not sealed.is_owner("s-2", "77")
-    assert not seal.Seal(True, NEW, None).is_owner("", "None")
+    assert not sidecar.Seal(True, NEW, None).is_owner("", "None")
 
 
 @pytest.mark.parametrize("session_id", ["s", "6d1f-0a", "x" * 200, "a/b:c"])
 def test_a_session_id_without_blanks_fits(session_id):
-    assert seal.fits(session_id)
-    rendered = seal.render({**new_batch(1), "owner": {**LEASE, "session_id": session_id}}, True, NEW, None, [])
-    assert seal.parse(rendered).session == session_id
+    assert sidecar.fits(session_id)
+    rendered = sidecar.render({**new_batch(1), "owner": {**LEASE, "session_id": session_id}}, True, NEW, None, [])
+    assert sidecar.parse(rendered).session == session_id
 
 
 def test_a_name_that_does_not_fit_spoils_no_seal():
     state = {**new_batch(1), "owner": {**LEASE, "session_id": "two\nlines"}}
-    sealed = seal.parse(seal.render(state, True, NEW, None, ["a b", "é", "main", "x\nlive"]))
+    sealed = sidecar.parse(sidecar.render(state, True, NEW, None, ["a b", "é", "main", "x\nlive"]))
     assert (sealed.session, sealed.remind) == ("", ("main",))
 
 
 @pytest.mark.parametrize("session_id", ["", "-", "x" * 201, "a b", "a\nb", "a\tb", "é", "\x7f", "a\0"])
 def test_one_that_could_be_taken_for_something_else_does_not(session_id):
-    assert not seal.fits(session_id)
+    assert not sidecar.fits(session_id)

@@ -10,12 +10,12 @@ import threading
 import time
 
 import pytest
-from batch_implement import lock
 from batch_implement.core.errors import LockTimeout, StateUnusable
+from batch_implement.store import lock
 
 HOLDER = """
 import os, sys
-from batch_implement import lock
+from batch_implement.store import lock
 folder = os.open(sys.argv[1], os.O_RDONLY)
 with lock.held(folder, sys.argv[1], 10):
     print("held", flush=True)

@@ -17,16 +17,16 @@ import errno
 import os
 import time
 
-from . import seal
-from .base import atomic_files, project_paths
-from .core.errors import Refused
+from ..base import atomic_files, project_paths
+from ..core.errors import Refused
+from . import sidecar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Optional
 
-    from .base.project_paths import Project
-    from .seal import Seal
+    from ..base.project_paths import Project
+    from .sidecar import Seal
 
 CURRENT, PREVIOUS = "current.json", "previous.json"
 _NO_SECOND_NAME = frozenset((errno.EPERM, errno.EISDIR, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS))
@@ -90,12 +90,12 @@ def keep(project: Project, private: int, batch_id: str, data: bytes) -> str:
         while name in names:
             number += 1
             name = f"{batch_id}.{number}.json"
-        atomic_files.write_anew(private, seal.TEMP, data, 0)  # the name that the next write sweeps
+        atomic_files.write_anew(private, sidecar.TEMP, data, 0)  # the name that the next write sweeps
         try:
-            os.rename(seal.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)
+            os.rename(sidecar.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)
             atomic_files.sync(folder)
         except OSError:
-            atomic_files.discard(private, seal.TEMP)
+            atomic_files.discard(private, sidecar.TEMP)
             atomic_files.discard(folder, name)
             raise
         return f"{project.private}/history/{name}"
@@ -239,11 +239,11 @@ def cut_short(folder: int, name: str, sealed: Seal) -> Optional[bytes]:
 def put_seal(private: int, text: bytes) -> None:
     """Put a seal with this text in place, durably. OSError when that fails: one of the two is in place then."""
     try:
-        atomic_files.write_anew(private, seal.TEMP, text, 0)
-        os.replace(seal.TEMP, "seal", src_dir_fd=private, dst_dir_fd=private)
+        atomic_files.write_anew(private, sidecar.TEMP, text, 0)
+        os.replace(sidecar.TEMP, "seal", src_dir_fd=private, dst_dir_fd=private)
         atomic_files.sync(private)
     except OSError:
-        atomic_files.discard(private, seal.TEMP)
+        atomic_files.discard(private, sidecar.TEMP)
         raise
 
 

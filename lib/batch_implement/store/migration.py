@@ -28,14 +28,14 @@ it was is kept in history/:
 
 from __future__ import annotations
 
-from .core import batch_state, policies
-from .core.errors import StateUnusable
+from ..core import batch_state, policies
+from ..core.errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-    from .core.batch_state import State
+    from ..core.batch_state import State
 
 REQUIRED = ("batch_id", "features_file", "total_features", "features", "current_index", "status")
 
@@ -78,7 +78,7 @@ class _Mending:
         self.mended: List[str] = []
 
     def state(self) -> Tuple[State, List[str]]:
-        from . import scripted
+        from .. import scripted
 
         data = self.data
         fresh = batch_state.new_state(self.batch_id(), self.features(), "", policy=policies.new(evidence=[]))
@@ -153,7 +153,7 @@ class _Mending:
         return kept
 
     def features(self) -> List[str]:
-        from .lists import features
+        from ..lists import features
 
         texts = []
         for index, given in enumerate(self.data["features"]):

@@ -22,20 +22,20 @@ from __future__ import annotations
 
 import os
 
-from . import audit, codec, custody, lock, seal
-from .base import atomic_files, timestamps
-from .core import batch_events, batch_state
-from .core.errors import NotConfirmed, StateUnusable
+from ..base import atomic_files, timestamps
+from ..core import batch_events, batch_state
+from ..core.errors import NotConfirmed, StateUnusable
+from . import audit_log, backups, lock, serialization, sidecar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Callable, List, Optional
 
-    from .base.project_paths import Project
-    from .codec import Content
-    from .core.batch_state import State
-    from .seal import Identity, Seal
+    from ..base.project_paths import Project
+    from ..core.batch_state import State
+    from .serialization import Content
+    from .sidecar import Identity, Seal
 
 
 class Version:
@@ -70,7 +70,7 @@ class Transaction:
         self._sealed: Optional[tuple[Optional[bytes], Optional[Seal]]] = None
 
     def __enter__(self) -> Transaction:
-        self._private = custody.opened(self.project, create=self._create)
+        self._private = backups.opened(self.project, create=self._create)
         self._lock = lock.held(self._private, self.project.private, self._timeout_s)
         try:
             self._lock.__enter__()
@@ -86,11 +86,11 @@ class Transaction:
         atomic_files.close(self._private)
         if self._folder >= 0:
             atomic_files.close(self._folder)
-        if audit.trouble:
-            trouble = f"Note: {audit.trouble}. The batch itself is not affected."
+        if audit_log.trouble:
+            trouble = f"Note: {audit_log.trouble}. The batch itself is not affected."
             if trouble not in self.notes:
                 self.notes.append(trouble)
-            audit.trouble = ""
+            audit_log.trouble = ""
 
     def folder(self) -> int:
         """A descriptor of the folder that holds the state file; it is made when it is missing."""
@@ -104,7 +104,7 @@ class Transaction:
     def note(self, event: str, text: str, **details: Any) -> None:
         """Tell whoever called, and the audit log."""
         self.notes.append(text)
-        audit.record(self.project.log_folder, event, text=text, **details)
+        audit_log.record(self.project.log_folder, event, text=text, **details)
 
     # -- what is there -------------------------------------------------------------------------------------------
 
@@ -132,9 +132,9 @@ class Transaction:
                 if sealed.new is None:  # put away already; only its removal was cut short
                     os.unlink(self.project.state_name, dir_fd=self.folder())
                     return None
-                return self._in_force(read if read is not None else codec.content(data, digest), known, sealed)
+                return self._in_force(read if read is not None else serialization.content(data, digest), known, sealed)
             if sealed.new is not None and sealed.new.sha256 == digest:
-                state = codec.parse(data)
+                state = serialization.parse(data)
                 identity = atomic_files.identity_of(status, digest, state["revision"])
                 self._seal(state, identity, None)
                 return Version(state, identity)
@@ -146,7 +146,7 @@ class Transaction:
 
     def _without_file(self, sealed: Seal) -> Optional[Version]:
         first = sealed.old is None  # of a version that was never put in place: there was no batch
-        if first and custody.cut_short(self.folder(), self.project.temp_name, sealed) is not None:
+        if first and backups.cut_short(self.folder(), self.project.temp_name, sealed) is not None:
             self._seal(None, None, None)
             atomic_files.unlink(self.folder(), self.project.temp_name)
             return None
@@ -154,7 +154,7 @@ class Transaction:
             finished = self._finished(sealed)  # of putting back; any other write leaves a file in place
             if finished is not None:
                 return finished
-        if self.by_model and (sealed.old is not None or custody.copy_of(self._private, sealed) is not None):
+        if self.by_model and (sealed.old is not None or backups.copy_of(self._private, sealed) is not None):
             return self._put_back(sealed, "gone")
         self._withdraw(sealed)
         return None
@@ -162,12 +162,12 @@ class Transaction:
     def _finished(self, sealed: Seal) -> Optional[Version]:
         """The version whose putting in place was cut short, in place; None when that is not what happened."""
         folder = self.folder()
-        data = custody.cut_short(folder, self.project.temp_name, sealed)
+        data = backups.cut_short(folder, self.project.temp_name, sealed)
         if data is None or sealed.new is None:
             return None
         os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
         self._confirm(folder, sealed.new.revision)
-        return self._in_force(codec.content(data, sealed.new.sha256), sealed.new, sealed)
+        return self._in_force(serialization.content(data, sealed.new.sha256), sealed.new, sealed)
 
     def _found(self) -> Optional[tuple[os.stat_result, bytes]]:
         try:
@@ -180,8 +180,8 @@ class Transaction:
     def _look_at_seal(self) -> tuple[Optional[bytes], Optional[Seal]]:
         """The seal's text and what it says. Under the lock it is read once, and again when it was written here."""
         if self._sealed is None:
-            text = seal.text(self.project.private)
-            self._sealed = text, seal.parse(text) if text else None
+            text = sidecar.text(self.project.private)
+            self._sealed = text, sidecar.parse(text) if text else None
         return self._sealed
 
     def _in_force(self, content: Content, identity: Identity, sealed: Seal) -> Version:
@@ -191,14 +191,15 @@ class Transaction:
         return Version(state, identity, content)
 
     def _adopt(self, data: bytes, identity: Identity, sealed: Optional[Seal]) -> Optional[Version]:
-        in_force = custody.copy_of(self._private, sealed)
+        in_force = backups.copy_of(self._private, sealed)
         try:
-            if len(data) > codec.MAX_FOREIGN_BYTES:
+            if len(data) > serialization.MAX_FOREIGN_BYTES:
                 raise StateUnusable(
-                    f"It is larger than the {codec.MAX_FOREIGN_BYTES >> 20} MB that an edit may have.", "state-damaged"
+                    f"It is larger than the {serialization.MAX_FOREIGN_BYTES >> 20} MB that an edit may have.",
+                    "state-damaged",
                 )
-            state, mended = codec.valid_state(data)
-            before = codec.parse(in_force) if in_force else None
+            state, mended = serialization.valid_state(data)
+            before = serialization.parse(in_force) if in_force else None
             if before is not None and before["batch_id"] == state["batch_id"]:
                 again = sealed is not None and str(sealed.old) == str(identity)  # a crash cut its adoption short
                 state = {**state, "revision": max(state["revision"], before["revision"] - again)}
@@ -207,10 +208,10 @@ class Transaction:
                     raise StateUnusable(f"What may only grow was made smaller: {'; '.join(wrong)}.", "write-refused")
         except StateUnusable as error:
             if in_force is None:
-                raise codec.unusable(self.project.state, error) from error
+                raise serialization.unusable(self.project.state, error) from error
             return self._put_back(sealed, "made invalid", f" ({error.message.rstrip('.')})")
         seal_damaged = sealed is None and os.path.lexists(f"{self.project.private}/seal")
-        kept = custody.keep(self.project, self._private, f"{state['batch_id']}.as-it-was", data) if mended else None
+        kept = backups.keep(self.project, self._private, f"{state['batch_id']}.as-it-was", data) if mended else None
 
         def tell() -> None:
             if sealed is not None:
@@ -220,14 +221,14 @@ class Transaction:
                 text = f"{self.project.private}/seal was damaged; it was made new for the state as it is."
                 self.note("seal mended", text)
             if mended or sealed is None:
-                for some in audit.portions(mended) or [[]]:
-                    audit.record(self.project.log_folder, "migrated", mended=some, kept=kept)
+                for some in audit_log.portions(mended) or [[]]:
+                    audit_log.record(self.project.log_folder, "migrated", mended=some, kept=kept)
 
         return self._put(self._successor(state, state), Version(state, identity), state, kept, tell)
 
     def _put_back(self, sealed: Optional[Seal], what: str, why: str = "") -> Version:
         """Put the version in force back in place of what is there, which goes to quarantine."""
-        data, file = custody.copy_of(self._private, sealed), self.project.state
+        data, file = backups.copy_of(self._private, sealed), self.project.state
         if data is None:
             raise StateUnusable(
                 f"{file} was {what}{why}, and no intact copy of the version in force is left. It was left as it is. "
@@ -235,8 +236,8 @@ class Transaction:
                 "keeps what is there.",
                 "state-damaged",
             )
-        state = codec.parse(data)
-        place = custody.quarantine(self.project, self.folder())
+        state = serialization.parse(data)
+        place = backups.quarantine(self.project, self.folder())
         kept = f" What was there is now {place}." if place else ""
         text = f"{file} was {what} outside batchctl{why}. Revision {state['revision']} was put back.{kept}"
         try:
@@ -245,15 +246,15 @@ class Transaction:
             self.note("put back", text, quarantined=place)
             raise
         except StateUnusable:
-            custody.leave_there(self.project, place)
+            backups.leave_there(self.project, place)
             raise
         self.put_back = text
         self.note("put back", text, quarantined=place)
         return Version(state, written)
 
     def _withdraw(self, sealed: Seal) -> None:
-        data = custody.copy_of(self._private, sealed)
-        place = custody.keep(self.project, self._private, codec.parse(data)["batch_id"], data) if data else None
+        data = backups.copy_of(self._private, sealed)
+        place = backups.keep(self.project, self._private, serialization.parse(data)["batch_id"], data) if data else None
         self._seal(None, None, None)
         text = f"{self.project.state} was removed: its batch counts as withdrawn."
         if place:
@@ -264,7 +265,7 @@ class Transaction:
 
     def give_up(self) -> None:
         """Move what cannot be used away, for another batch to take its place."""
-        place = custody.quarantine(self.project, self.folder())
+        place = backups.quarantine(self.project, self.folder())
         self.note("given up", f"{self.project.state} could not be used; it is now {place}.", quarantined=place)
 
     # -- putting a version in place ------------------------------------------------------------------------------
@@ -281,7 +282,9 @@ class Transaction:
         state as written. One rename does it: at no moment is there none.
         """
         new = self._successor(state, None)
-        place = custody.keep(self.project, self._private, current.state["batch_id"], codec.serialise(current.state))
+        place = backups.keep(
+            self.project, self._private, current.state["batch_id"], serialization.serialise(current.state)
+        )
         return self._put(new, current, None, place, lambda: self._log_put_away(current, why, place)).state
 
     def _successor(self, state: State, old: Optional[State]) -> State:
@@ -291,7 +294,7 @@ class Transaction:
             "updated_at": timestamps.now(),
             "state_file": self.project.state,
         }
-        wrong = codec.problems(new, old)
+        wrong = serialization.problems(new, old)
         if wrong:
             raise StateUnusable(
                 f"Refused to write a state that is not valid: {'; '.join(wrong)}. Nothing was changed; this is a bug "
@@ -312,13 +315,13 @@ class Transaction:
         a copy `kept` of what was there goes again when it stays there.
         """
         try:
-            data = codec.serialise(new, over.content if over else None)
+            data = serialization.serialise(new, over.content if over else None)
             identity = self._replace(data, new, over.identity if over else None)
         except NotConfirmed:
             self._log(old, new, tell)
             raise
         except StateUnusable:
-            custody.take_back(kept)
+            backups.take_back(kept)
             raise
         self._log(old, new, tell)
         return Version(new, identity)
@@ -327,10 +330,10 @@ class Transaction:
         if tell is not None:
             tell()
         for event in batch_events.happened(old, new):
-            audit.record(self.project.log_folder, batch_id=new["batch_id"], **event)
+            audit_log.record(self.project.log_folder, batch_id=new["batch_id"], **event)
 
     def _log_put_away(self, current: Version, why: str, place: str) -> None:
-        audit.record(self.project.log_folder, "put away", batch_id=current.state["batch_id"], why=why, kept=place)
+        audit_log.record(self.project.log_folder, "put away", batch_id=current.state["batch_id"], why=why, kept=place)
 
     def _replace(self, data: bytes, state: State, old: Optional[Identity]) -> Identity:
         folder = self.folder()
@@ -342,13 +345,13 @@ class Transaction:
             self._seal(state, identity, old, live=was_live or batch_state.wants_hooks(state))
             # before the rename: a crash behind it must not leave an older copy
             if old is None or old.sha256 != identity.sha256:  # else it comes from the copy, which nothing may endanger
-                copied = custody.copied(self.project, self._private, data, self.notes)
+                copied = backups.copied(self.project, self._private, data, self.notes)
             os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
             atomic_files.discard(folder, self.project.temp_name)
             if copied:
-                custody.take_copy_back(self._private)
-            custody.seal_back(self._private, sealed)
+                backups.take_copy_back(self._private)
+            backups.seal_back(self._private, sealed)
             raise atomic_files.trouble(f"Failed to save {self.project.state}", error) from error
         self._confirm(folder, state["revision"])
         if was_live and not batch_state.wants_hooks(state):
@@ -375,24 +378,26 @@ class Transaction:
         alive = live if live is not None else state is not None and batch_state.wants_hooks(state)
         remind = batch_state.contexts_to_remind(state) if state else []
         self._sealed = None
-        custody.put_seal(self._private, seal.render(state, alive, new, old, remind))
+        backups.put_seal(self._private, sidecar.render(state, alive, new, old, remind))
 
     def put_away(self, current: Version, why: str) -> None:
         """Move the version in force into history/. The seal decides: once it says so, durably, the batch is away."""
-        place = custody.keep(self.project, self._private, current.state["batch_id"], codec.serialise(current.state))
+        place = backups.keep(
+            self.project, self._private, current.state["batch_id"], serialization.serialise(current.state)
+        )
         sealed = self._look_at_seal()[0]
         try:
             self._seal(None, None, current.identity)
             os.unlink(self.project.state_name, dir_fd=self.folder())
         except OSError as error:
-            custody.seal_back(self._private, sealed)
-            if sealed != seal.text(self.project.private):
+            backups.seal_back(self._private, sealed)
+            if sealed != sidecar.text(self.project.private):
                 raise NotConfirmed(
                     f"The batch was put away into {place}, but the disk did not confirm it: {error.strerror}. Check "
                     "the disk, then `batchctl status`, before you repeat anything.",
                     "not-confirmed",
                 ) from error
-            custody.take_back(place)
+            backups.take_back(place)
             raise atomic_files.trouble(f"{self.project.state} cannot be put away", error) from error
         try:
             atomic_files.unlink(self.folder(), self.project.temp_name)

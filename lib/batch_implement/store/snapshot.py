@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import time
 
-from . import codec, custody, seal
-from .base import atomic_files, project_paths
+from ..base import atomic_files, project_paths
+from . import backups, serialization, sidecar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from typing import Optional
 
-    from .base.project_paths import Project
-    from .core.batch_state import State
+    from ..base.project_paths import Project
+    from ..core.batch_state import State
 
 LOOKS = 3
 
@@ -31,16 +31,16 @@ def read(project: Project) -> Optional[State]:
     """
     for _ in range(LOOKS):
         found = _file(project)
-        sealed = seal.read(project.private)
+        sealed = sidecar.read(project.private)
         if sealed is None:
-            return codec.state_at(project.state, found[1]) if found else None
+            return serialization.state_at(project.state, found[1]) if found else None
         if sealed.new is None:
             return None
         if found and sealed.knows(found[0]):
-            return codec.parse(found[1])  # type: ignore[no-any-return]  # JSON is Any
+            return serialization.parse(found[1])  # type: ignore[no-any-return]  # JSON is Any
         copied = _copy(project, sealed)
         if copied is not None:
-            return codec.parse(copied) if sealed.live or found else None
+            return serialization.parse(copied) if sealed.live or found else None
         time.sleep(0.001)  # a write may have come between the reads
     return None
 
@@ -48,18 +48,18 @@ def read(project: Project) -> Optional[State]:
 def _file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
     """Status and content of the state file; None when there is none, or something else in its place."""
     try:
-        return custody.state_file(project)
+        return backups.state_file(project)
     except atomic_files.Foreign:
         return None
 
 
-def _copy(project: Project, sealed: seal.Seal) -> Optional[bytes]:
+def _copy(project: Project, sealed: sidecar.Seal) -> Optional[bytes]:
     """The version in force from our own copies; None when there is none."""
     try:
         private = project_paths.open_folder(project.private_parent, project.private_name, create=False)
     except OSError:
         return None
     try:
-        return custody.copy_of(private, sealed)
+        return backups.copy_of(private, sealed)
     finally:
         atomic_files.close(private)

@@ -15,19 +15,19 @@ from __future__ import annotations
 
 import time
 
-from . import codec, custody, seal
-from .base import atomic_files
-from .core import batch_state
-from .core.errors import Refused, StateUnusable
+from ..base import atomic_files
+from ..core import batch_state
+from ..core.errors import Refused, StateUnusable
+from . import backups, serialization, sidecar
 from .transaction import Transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, List, Optional
 
-    from .base.project_paths import Project
-    from .codec import Content
-    from .core.batch_state import State
+    from ..base.project_paths import Project
+    from ..core.batch_state import State
+    from .serialization import Content
 
 TIMEOUT_S = 10.0
 
@@ -51,12 +51,12 @@ class Store:
         """
         for _ in range(5):
             try:
-                found = custody.state_file(self.project)
+                found = backups.state_file(self.project)
             except atomic_files.Foreign:
                 break
-            sealed = seal.read(self.project.private)
+            sealed = sidecar.read(self.project.private)
             if sealed is None:
-                return None if found is None else codec.state_at(self.project.state, found[1])
+                return None if found is None else serialization.state_at(self.project.state, found[1])
             if found is None and (not sealed.live or sealed.new is None):
                 return None
             known = sealed.knows(found[0]) if found is not None else None
@@ -65,7 +65,7 @@ class Store:
                     return None
                 if atomic_files.sha256(found[1]) != known.sha256:
                     break  # changed in place, its time put back, or a disk that lies
-                self._read = codec.content(found[1], known.sha256)
+                self._read = serialization.content(found[1], known.sha256)
                 state: State = self._read.value
                 return state
             time.sleep(0.001)  # a write may have come between the two reads
@@ -75,7 +75,7 @@ class Store:
         """The version in force; Refused when there is no batch."""
         state = self.read()
         if state is None:
-            raise custody.no_batch(self.project)
+            raise backups.no_batch(self.project)
         return state
 
     def read_if_usable(self) -> Optional[State]:
@@ -87,7 +87,7 @@ class Store:
 
     def untouched(self) -> bool:
         """Whether the file is one that the seal knows, by one stat and one small read."""
-        sealed = seal.read(self.project.private)
+        sealed = sidecar.read(self.project.private)
         return sealed is None or sealed.vouches_for(self.project.state)
 
     # -- writing -------------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ class Store:
         with self._transaction() as at:
             current = at.settle()
             if current is None:
-                raise custody.no_batch(self.project)
+                raise backups.no_batch(self.project)
             changed = change(current.state)
             return current.state if changed is current.state else at.write(changed, current)
 
@@ -128,7 +128,7 @@ class Store:
         with self._transaction() as at:
             current = at.settle()
             if current is None:
-                raise custody.no_batch(self.project)
+                raise backups.no_batch(self.project)
             at.put_away(current, why)
             return current.state
 

@@ -15,8 +15,8 @@ import os
 import sys
 import time
 
-from .base import atomic_files, processes
-from .core.errors import LockTimeout, StateUnusable
+from ..base import atomic_files, processes
+from ..core.errors import LockTimeout, StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Read and write the state: the only package that writes it."""
