@@ -177,7 +177,7 @@ def validate(folder: str, count: int) -> Run:
 def jsonschema(folder: str, count: int) -> Run:
     """The published schema alone, held against the state by jsonschema."""
     import jsonschema as reference
-    from batch_implement import schema
+    from batch_implement.validation import schema
 
     state, validator = half_done(count), reference.Draft7Validator(schema.load_published("batch_state"))
     return lambda: validator.validate(state)
@@ -196,7 +196,7 @@ def _needs(count: int) -> dict[int, list[int]]:
 
 def order(folder: str, count: int) -> Run:
     """Our order of as many features with five times as many dependencies."""
-    from batch_implement.planning import ordering
+    from batch_implement.features import ordering
 
     needs = _needs(count)
     return lambda: ordering.order(count, needs)
@@ -224,10 +224,10 @@ def _features_file(folder: str, count: int) -> str:
 
 def read(folder: str, count: int) -> Run:
     """A features file, read as `create` reads it."""
-    from batch_implement.lists import features
+    from batch_implement.features import reader
 
     place = _features_file(folder, count)
-    return lambda: features.read_file(place)
+    return lambda: reader.read_file(place)
 
 
 def split(folder: str, count: int) -> Run:

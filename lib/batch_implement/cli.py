@@ -223,7 +223,7 @@ def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store
 
 def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from . import arguments, personverbs, report
-    from .planning import sources
+    from .features import sources
 
     given = arguments.policy_of(options, unattended=caller.unattended)
     found = sources.read(options, cwd, project.root, _stdin(caller))
@@ -253,7 +253,7 @@ def _run(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
 
 def _add(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from . import personverbs
-    from .planning import sources
+    from .features import sources
 
     found = sources.read(options, cwd, project.root, _stdin(caller))
     store.notes.extend(found.notes)
@@ -323,17 +323,17 @@ def _report(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 
 def _validate(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .checks import validation
+    from .validation import file_validation
 
     if not options.files and not os.path.lexists(project.state):
         raise no_batch(project)
-    return validation.validate(options.files or [project.state], options.format, cwd)
+    return file_validation.validate(options.files or [project.state], options.format, cwd)
 
 
 def _schema(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .checks import validation
+    from .validation import file_validation
 
-    return validation.published(options.name)
+    return file_validation.published(options.name)
 
 
 def _doctor(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:

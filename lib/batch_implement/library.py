@@ -20,7 +20,7 @@ from . import places, scripted
 from .base import timestamps
 from .core import batch_state
 from .core.errors import Misuse, Refused, StateUnusable
-from .lists import features
+from .features import reader
 from .store import serialization, sidecar
 from .store.store import Store
 
@@ -203,7 +203,7 @@ def _cleaned(number: int, text: object) -> str:
         raise Misuse(
             f"Feature {number} holds half of a character at {error.start}: it cannot be written.", "library-call"
         ) from error
-    cleaned = features.clean(text)
+    cleaned = reader.clean(text)
     if not cleaned.strip():
         raise Misuse(f"Feature {number} is an empty text.", "library-call")
     return cleaned

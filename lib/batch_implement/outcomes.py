@@ -55,7 +55,7 @@ def publish(project: Project, indices: Iterable[int]) -> List[str]:
     state = store.require()
     if not asked_for(state):
         return []
-    from .planning import issues
+    from .features import github_issues
 
     written: Dict[int, Dict[str, Any]] = {}
     told: List[str] = []
@@ -63,7 +63,7 @@ def publish(project: Project, indices: Iterable[int]) -> List[str]:
         wanted = due(state, index)
         if not any(wanted.values()):
             continue
-        found = issues.publish(project.root, state, index, **wanted)
+        found = github_issues.publish(project.root, state, index, **wanted)
         stamp = {"outcome": batch_state.condition(state, index), "timestamp": timestamps.now()}
         undone = [result for result in found.values() if not result["done"]]
         stops = any([result.pop("everywhere") for result in undone])

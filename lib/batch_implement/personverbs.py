@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .base.project_paths import Project
     from .caller import Caller
     from .core.batch_state import State
-    from .planning.sources import Found
+    from .features.sources import Found
 
 
 def planned(
@@ -34,9 +34,9 @@ def planned(
     """A first version of the batch over what was found, under the policy that `given` (options) asks for. Nothing is
     written.
     """
-    from .planning import plans
+    from .features import planner
 
-    return plans.first_state(
+    return planner.first_state(
         timestamps.new_batch_id(),
         timestamps.now(),
         found.listing,
@@ -231,7 +231,7 @@ def _work_tree(git_dir: str, common: str) -> str:
 
 def add(project: Project, found: Found) -> str:
     """Append what was found to the batch."""
-    from .planning import plans
+    from .features import planner
 
     listing = found.listing
     if listing.defaults:
@@ -242,8 +242,8 @@ def add(project: Project, found: Found) -> str:
         )
 
     def append(current: State) -> State:
-        longer = transitions.add(current, timestamps.now(), **plans.more(current, listing))
-        plans.refuse_verify_without_command(longer, current["total_features"])
+        longer = transitions.add(current, timestamps.now(), **planner.more(current, listing))
+        planner.refuse_verify_without_command(longer, current["total_features"])
         return longer
 
     state = Store(project).update(append)

@@ -18,8 +18,8 @@ import stat
 from .base import atomic_files, project_paths
 from .base.project_paths import PRIVATE_NAME, STATE_FOLDER, STATE_NAME, Project
 from .core.errors import BatchError, Misuse, StateUnusable
+from .features import reader
 from .git import git_client
-from .lists import features
 from .store import audit_log
 
 TYPE_CHECKING = False
@@ -107,7 +107,7 @@ def _located(path: object, purpose: str, start: Optional[str]) -> Tuple[str, Lis
         raise _too_long(text, purpose)
     if ".." in text.split("/"):
         raise _traversal(text, purpose)
-    if features.clean(text) != text:
+    if reader.clean(text) != text:
         raise _refused(f"Invalid path {_cut(text)!r}: it holds control characters", purpose, "take them out")
     absolute = os.path.abspath(os.path.join(start or os.getcwd(), text))
     if os.path.islink(absolute):

@@ -19,9 +19,9 @@ def clean(text: str) -> str:
     """`listing.clean`, which is imported only for a text that it would change."""
     if text.isprintable():
         return text
-    from .lists import listing
+    from .features import feature_list
 
-    return listing.clean(text)
+    return feature_list.clean(text)
 
 
 def status(state: State) -> Dict[str, Any]:

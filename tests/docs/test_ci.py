@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 import yaml
-from batch_implement.checks import validation
-from batch_implement.lists import pyyaml
+from batch_implement.features import yaml_support
 from batch_implement.store import serialization
+from batch_implement.validation import file_validation
 from batches import new_batch
 from check_jsonschema.catalog import SCHEMA_CATALOG
 from check_pythons import MINORS
@@ -236,13 +236,13 @@ def test_check_jsonschema_passes_valid_features_files(tmp_path: Path) -> None:
 def test_check_jsonschema_finds_what_batchctl_finds_in_broken_features_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pyyaml, "forbidden_folders", lambda: [])
-    corpus = REPOSITORY / "tests" / "unit" / "broken_features"
+    monkeypatch.setattr(yaml_support, "forbidden_folders", lambda: [])
+    corpus = REPOSITORY / "tests" / "unit" / "features" / "broken_features"
     ours = {}
     for path in sorted(corpus.iterdir()):
         large = path.stat().st_size > 50_000
         if path.suffix != ".says" and not large and not BEYOND_A_SCHEMA.match(path.name):
-            pointers = {error["pointer"] for error in validation.errors_of_features(str(path))}
+            pointers = {error["pointer"] for error in file_validation.errors_of_features(str(path))}
             if any(pointers):
                 ours[path.name] = pointers
     assert len(ours) > 25
@@ -284,9 +284,9 @@ def test_the_session_that_is_shown_is_a_real_one(tmp_path: Path) -> None:
 
 
 def test_the_page_names_every_format_and_hook_and_input() -> None:
-    from batch_implement.checks import verdicts
+    from batch_implement.validation import reporters
 
-    assert [row for row in re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)] == list(verdicts.FORMATS)
+    assert [row for row in re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)] == list(reporters.FORMATS)
     for name in (*(hook["id"] for hook in HOOKS), *ACTION["inputs"]):
         assert f"`{name}`" in PAGE
 

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import batch_state_manager
 from batch_implement import cli
 from batch_implement.core.errors import BatchError
+from batch_implement.features import reader
 from batch_implement.hooks import entry, reinjection, trouble
-from batch_implement.lists import features
 from cases import Case, payload_of
 from ground import PRIVATE, SESSION, STATE, Ground, told
 from watch import CPU_S, MEMORY_MB, Limits, TooLong, Watch
@@ -177,9 +177,9 @@ class Play:
             if act == "library":
                 batch_state_manager.load_batch_state(f"{self.ground.root}/{STATE}")
             elif act == "read":
-                features.read_file(os.path.join(self.ground.root, case.words[0]))
+                reader.read_file(os.path.join(self.ground.root, case.words[0]))
             else:
-                features.read_stdin(sys.stdin.buffer)
+                reader.read_stdin(sys.stdin.buffer)
         except (BatchError, batch_state_manager.BatchStateError) as error:
             return type(error).__name__
         return "fine"

@@ -12,12 +12,12 @@ import pytest
 from batch_implement import arguments, transcript
 from batch_implement.base import project_paths, strict_json
 from batch_implement.base.project_paths import Project
-from batch_implement.checks import validation
 from batch_implement.core import batch_events
 from batch_implement.core.errors import Misuse
+from batch_implement.features import documents, reader, structured
 from batch_implement.hooks import entry, trouble
-from batch_implement.lists import document, features, structured
 from batch_implement.store import audit_log
+from batch_implement.validation import file_validation
 from batches import new_batch, owner, run_program
 
 MB = 1 << 20
@@ -39,18 +39,18 @@ def quick(call, *given):
 
 @pytest.mark.parametrize("kind", ["txt", "md"])
 def test_millions_of_lines_took_a_gigabyte_before_they_were_refused(kind):
-    assert "has 3,145,729 lines" in quick(features.parse_text, b"- a\n" * (3 * MB), "f", kind)
+    assert "has 3,145,729 lines" in quick(reader.parse_text, b"- a\n" * (3 * MB), "f", kind)
 
 
 def test_blanks_behind_a_bracket_on_standard_input_took_time_with_their_square():
-    assert "characters" in quick(features.read_stdin, io.BytesIO(b"[" + b" " * 200_000 + b"x"))
+    assert "characters" in quick(reader.read_stdin, io.BytesIO(b"[" + b" " * 200_000 + b"x"))
 
 
 @pytest.mark.parametrize(
     "text", ["[" + "[]," * 210_000 + "1]", "[{" + ",".join(f'"{n}":1' for n in range(210_000)) + "}]"]
 )
 def test_small_values_without_number_took_fifty_times_their_room(text):
-    assert "holds more than the 200,000 values" in quick(features.parse_text, text.encode(), "f", "json")
+    assert "holds more than the 200,000 values" in quick(reader.parse_text, text.encode(), "f", "json")
 
 
 def test_escapes_took_a_hundred_times_their_room():
@@ -58,7 +58,7 @@ def test_escapes_took_a_hundred_times_their_room():
 
     data = json.dumps(["\\" * MB]).encode()
     tracemalloc.start()
-    assert "line 1 (/0): found" in quick(features.parse_text, data, "f", "json")
+    assert "line 1 (/0): found" in quick(reader.parse_text, data, "f", "json")
     assert tracemalloc.get_traced_memory()[1] < 40 * MB
     tracemalloc.stop()
 
@@ -75,18 +75,18 @@ def test_a_likely_name_was_looked_for_for_each_of_a_hundred_thousand_names(monke
         structured.difflib, "get_close_matches", lambda *given, **how: asked.append(1) or real(*given, **how)
     )
     names = {str(number): 1 for number in range(500)}
-    assert "is not known here" in quick(features.parse_text, json.dumps([names]).encode(), "f", "json")
+    assert "is not known here" in quick(reader.parse_text, json.dumps([names]).encode(), "f", "json")
     assert 0 < len(asked) <= structured.MAX_PROBLEMS
 
 
 def test_a_likely_name_was_looked_for_for_a_name_of_a_million_letters():
-    assert "is not known here" in quick(features.parse_text, json.dumps([{"ab" * MB: 1}]).encode(), "f", "json")
+    assert "is not known here" in quick(reader.parse_text, json.dumps([{"ab" * MB: 1}]).encode(), "f", "json")
 
 
 def test_keys_in_yaml_were_taken_without_end(monkeypatch):
-    monkeypatch.setattr(document, "MAX_EVENTS", 1000)
+    monkeypatch.setattr(documents, "MAX_EVENTS", 1000)
     text = "\n".join(f"{number}: 1" for number in range(600))
-    assert "line 500: more than a list of features has" in quick(features.parse_text, text.encode(), "f", "yaml")
+    assert "line 500: more than a list of features has" in quick(reader.parse_text, text.encode(), "f", "yaml")
 
 
 # -- arguments ---------------------------------------------------------------------------------------------------------
@@ -190,21 +190,21 @@ def test_a_boundary_without_its_numbers_was_a_hooks_own_trouble(tmp_path, metada
 @pytest.mark.parametrize("name", ["f.json", "batch_state.json", "f"])
 def test_validate_waited_for_a_fifo(tmp_path, name):
     os.mkfifo(tmp_path / name)
-    assert "no regular file" in validation.errors(str(tmp_path / name))[0]["message"]
+    assert "no regular file" in file_validation.errors(str(tmp_path / name))[0]["message"]
 
 
 def test_validate_read_a_device_without_end():
-    assert "no regular file" in quick(validation.errors, "/dev/zero")[0]["message"]
+    assert "no regular file" in quick(file_validation.errors, "/dev/zero")[0]["message"]
 
 
 def test_validate_followed_a_link_in_the_states_place(tmp_path):
     (tmp_path / "mine").write_text("{}")
     os.symlink(tmp_path / "mine", tmp_path / "batch_state.json")
-    assert "cannot be read" in validation.errors(str(tmp_path / "batch_state.json"))[0]["message"]
+    assert "cannot be read" in file_validation.errors(str(tmp_path / "batch_state.json"))[0]["message"]
 
 
 def test_validate_ended_in_a_traceback_at_a_name_with_a_zero_byte():
-    assert "cannot be read" in validation.errors("a\0b")[0]["message"]
+    assert "cannot be read" in file_validation.errors("a\0b")[0]["message"]
 
 
 # -- the audit log -----------------------------------------------------------------------------------------------------

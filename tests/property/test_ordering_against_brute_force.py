@@ -12,7 +12,7 @@ hypothesis = pytest.importorskip("hypothesis")
 
 from batch_implement.core import batch_state  # noqa: E402
 from batch_implement.core.errors import Misuse  # noqa: E402
-from batch_implement.planning.ordering import Item, analysis, hints, order, resolve, with_hints  # noqa: E402
+from batch_implement.features.ordering import Item, analysis, hints, order, resolve, with_hints  # noqa: E402
 from batches import new_batch  # noqa: E402
 from hypothesis import assume, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402

@@ -12,7 +12,7 @@ import pytest
 from batch_implement import cli
 from batch_implement.base.project_paths import Project
 from batch_implement.checks import doctor
-from batch_implement.lists import pyyaml
+from batch_implement.features import yaml_support
 from batch_implement.store.store import Store
 from batches import git, new_batch
 from gh_stand_in import URL, StandIn
@@ -65,9 +65,9 @@ def test_a_python_that_is_too_old_is_bad(examine, monkeypatch):
 
 def test_pyyaml_is_only_told_of(examine, monkeypatch):
     found = ModuleSpec("yaml", None, origin="/packages/yaml/__init__.py")
-    monkeypatch.setattr(pyyaml, "find", lambda forbidden: (found, None))
+    monkeypatch.setattr(yaml_support, "find", lambda forbidden: (found, None))
     assert examine("pyyaml") == [(doctor.GOOD, "PyYAML in /packages/yaml")]
-    monkeypatch.setattr(pyyaml, "find", lambda forbidden: (None, None))
+    monkeypatch.setattr(yaml_support, "find", lambda forbidden: (None, None))
     ((verdict, text),) = examine("pyyaml")
     assert (verdict, "only a list in YAML needs it" in text) == (doctor.GOOD, True)
 

@@ -14,8 +14,8 @@ import sys
 from ..base import processes
 from ..core import batch_state, prompts
 from ..core.errors import BatchError, Refused
+from ..features import yaml_support
 from ..git import git_client
-from ..lists import pyyaml
 from ..store.store import Store
 from . import permissions
 
@@ -88,7 +88,7 @@ def python() -> Iterator[Tuple[str, str]]:
 
 
 def _pyyaml() -> Iterator[Tuple[str, str]]:
-    spec, _ = pyyaml.find(pyyaml.forbidden_folders())
+    spec, _ = yaml_support.find(yaml_support.forbidden_folders())
     if spec is None or spec.origin is None:
         yield GOOD, "no PyYAML for this Python: only a list in YAML needs it (`pip install pyyaml` with that Python)"
     else:

@@ -254,7 +254,7 @@ _SHOWN_AFTER = ("commit", "no_change", "asserted", "stash", "retry_after", "url"
 
 
 def _line(entry: Event) -> str:
-    from ..lists.features import clean
+    from ..features.reader import clean
 
     plain = _Fields({name: clean(str(value))[:LONGEST_TEXT] for name, value in entry.items()})
     words = _WORDS.get(entry["event"])

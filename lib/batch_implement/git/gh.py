@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 from ..base import strict_json
 from ..core.errors import Refused
-from ..lists import features
+from ..features import reader
 from . import git_client
 
 TYPE_CHECKING = False
@@ -236,7 +236,7 @@ def repository(root: str) -> Repository:
             raise TypeError
     except (TypeError, KeyError, IndexError):
         raise _odd(about, "lacks its address or its default branch") from None
-    return Repository(features.clean(url), branch, _remotes(root, url))
+    return Repository(reader.clean(url), branch, _remotes(root, url))
 
 
 def permission(root: str) -> str:
@@ -354,7 +354,7 @@ def _program() -> str:
 
 def trouble(exit_status: int, said: bytes, *, root: str, call: str, about: str) -> GhTrouble:
     """What a call that failed tells, from its exit status and what it wrote to standard error."""
-    all_words = " ".join(features.clean(said.decode("utf-8", "replace")).split())
+    all_words = " ".join(reader.clean(said.decode("utf-8", "replace")).split())
     lower, words = all_words.lower(), all_words[:300]
     if exit_status == 4:  # in automation the words are others
         lower = f"to get started with github cli {lower}"
@@ -378,4 +378,4 @@ def _odd(about: str, what: str) -> GhTrouble:
 
 def _line(said: bytes) -> str:
     lines = said.decode("utf-8", "replace").strip().splitlines()
-    return features.clean(lines[0]).strip() if lines else ""
+    return reader.clean(lines[0]).strip() if lines else ""

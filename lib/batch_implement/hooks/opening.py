@@ -17,8 +17,7 @@ from .. import arguments, cli, personverbs, report
 from .. import caller as callers
 from ..core import batch_state, prompts
 from ..core.errors import BatchError, Misuse, Refused
-from ..lists import listing
-from ..planning import sources
+from ..features import feature_list, sources
 from ..store import audit_log
 from ..store.store import Store
 
@@ -127,7 +126,7 @@ def _batch_implement(occasion: Occasion, caller: Caller, typed: str) -> Dict[str
 def _auto_implement(occasion: Occasion, caller: Caller, typed: str) -> Optional[Dict[str, Any]]:
     """A text without a batch becomes a batch of one; during a batch only its open feature is worked on."""
     project = occasion.project
-    text = listing.clean(typed).strip()
+    text = feature_list.clean(typed).strip()
     state = Store(project).read()
     if state is not None and batch_state.is_live(state):
         callers.refuse_stranger(state, caller, project)
@@ -143,13 +142,13 @@ def _auto_implement(occasion: Occasion, caller: Caller, typed: str) -> Optional[
         raise Misuse(
             "Say what to implement: `/auto-implement TEXT`. For a list of features: `/batch-implement FILE`.", "usage"
         )
-    if len(text) > listing.MAX_FEATURE_CHARS:
+    if len(text) > feature_list.MAX_FEATURE_CHARS:
         raise Misuse(
-            f"The text has {len(text)} characters; a feature has at most {listing.MAX_FEATURE_CHARS}. Put the details "
-            "into a file and name it.",
+            f"The text has {len(text)} characters; a feature has at most {feature_list.MAX_FEATURE_CHARS}. Put the "
+            "details into a file and name it.",
             "features-line",
         )
-    found = sources.Found(listing.Listing([listing.Feature(text, 0)], {}), "-", [])
+    found = sources.Found(feature_list.Listing([feature_list.Feature(text, 0)], {}), "-", [])
     personverbs.create(project, caller, found, {"unattended": caller.unattended})
     return None
 

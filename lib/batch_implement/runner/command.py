@@ -20,8 +20,8 @@ from ..base.project_paths import Project
 from ..checks.doctor import BAD
 from ..core import batch_state, prompts, run_transitions
 from ..core.errors import BatchError, Misuse, Refused
+from ..features import sources
 from ..git import git_client
-from ..planning import sources
 from ..reporting import morning, reports
 from ..store.store import Store
 from . import cluster, display, notice, options, preflight, pullrequests, takeover, worker

@@ -227,11 +227,11 @@ def can_draw(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 def has_rich() -> bool:
     """Whether rich can be imported. Looked for where PyYAML is, too: `python3 -I` leaves out the user's packages."""
-    from ..lists import pyyaml
+    from ..features import yaml_support
 
     before = list(sys.path)
-    refused = [os.path.join(os.path.realpath(folder), "") for folder in pyyaml.forbidden_folders()]
-    for folder in pyyaml.folders():
+    refused = [os.path.join(os.path.realpath(folder), "") for folder in yaml_support.forbidden_folders()]
+    for folder in yaml_support.folders():
         real = os.path.join(os.path.realpath(folder), "")
         if folder not in sys.path and os.path.isdir(folder) and not real.startswith(tuple(refused)):
             sys.path.append(folder)

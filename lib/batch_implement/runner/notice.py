@@ -26,7 +26,7 @@ import tempfile
 
 from .. import evidence
 from ..core import batch_state, prompts
-from ..lists import listing
+from ..features import feature_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def send(command: str, event: str, state: State, report_paths: Mapping[str, str]
         if code == 0:
             return ""
         output.seek(max(0, output.seek(0, os.SEEK_END) - LONGEST_LINE))
-        said = " ".join(listing.clean(output.read(LONGEST_LINE).decode("utf-8", "replace")).split())
+        said = " ".join(feature_list.clean(output.read(LONGEST_LINE).decode("utf-8", "replace")).split())
         return f"The --notify command ended with exit status {code} ({event}): {said or 'it said nothing'}"
 
 
@@ -105,5 +105,5 @@ def summary(event: str, state: State) -> str:
     ]
     if run.get("branch"):
         lines.insert(1, f"What is done is on {run['branch']}.")
-    cleaned = (" ".join(listing.clean(line).split())[:LONGEST_LINE] for line in lines)
+    cleaned = (" ".join(feature_list.clean(line).split())[:LONGEST_LINE] for line in lines)
     return "\n".join(cleaned)[:LONGEST_SUMMARY]

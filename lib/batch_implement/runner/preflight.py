@@ -25,8 +25,8 @@ from ..checks.doctor import BAD, GOOD, LOOK
 from ..core import batch_state, path_conflicts, policies, run_transitions
 from ..core.batch_state import key
 from ..core.prompts import counted
+from ..features import feature_list
 from ..git import gh, worktrees
-from ..lists import listing
 from ..store.store import Store
 from . import client, ground, options, pullrequests
 from .options import spoken
@@ -247,7 +247,7 @@ def login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Foun
     elif logged_in is not True:
         yield LOOK, "`claude auth status` did not tell whether it is logged in. Try `claude -p hello`."
     else:
-        way = listing.clean(str(said.get("authMethod")))[:40].replace("_", " ")
+        way = feature_list.clean(str(said.get("authMethod")))[:40].replace("_", " ")
         yield GOOD, f"logged in ({way}); whether that is still taken shows with the first turn"
 
 
@@ -297,7 +297,7 @@ def text(state: State, found: Sequence[Mapping[str, str]], wish: Options) -> str
         if wish.worker
         else f"{wish.client or 'claude'} in mode {wish.permission_mode}"
     )
-    lines.append(f"Done by: {listing.clean(worker)}, each in a work tree below {wish.worktrees}.")
+    lines.append(f"Done by: {feature_list.clean(worker)}, each in a work tree below {wish.worktrees}.")
     ends = "your branch is moved up to it at the end" if wish.merge else "your branch stays as it is"
     published = {"batch": ", one pull request is opened", "feature": ", a pull request is opened for each feature"}
     lines.append(f"Merged into: {branch}; {ends}{published.get(wish.pr or '', '')}.")
@@ -317,7 +317,7 @@ def _left(state: State) -> List[int]:
 
 def _told(state: State, index: int, beside: List[int]) -> str:
     """A feature on one line; `beside` are the first others that it is not done beside."""
-    words = listing.clean(state["features"][index])
+    words = feature_list.clean(state["features"][index])
     needs = state["feature_dependencies"].get(key(index), ())
     notes = [f"after {', '.join(str(need + 1) for need in sorted(needs))}"] if needs else []
     if beside:

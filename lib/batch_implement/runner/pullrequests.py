@@ -31,9 +31,8 @@ from ..base import timestamps
 from ..core import prompts
 from ..core.batch_state import key
 from ..core.errors import BatchError, Refused
+from ..features import feature_list, issue_comments
 from ..git import gh, git_client, worktrees
-from ..lists import listing
-from ..planning import comments
 from . import merging
 
 TYPE_CHECKING = False
@@ -211,7 +210,7 @@ def _number_of(url: str) -> Optional[int]:
 
 
 def _one_line(text: str) -> str:
-    words = " ".join(listing.clean(text).split())
+    words = " ".join(feature_list.clean(text).split())
     return words if len(words) <= LONGEST_TITLE else f"{words[: LONGEST_TITLE - 1]}\u2026"
 
 
@@ -292,8 +291,8 @@ def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
 
 def _text_of_feature(state: State, index: int, needs: List[int], below: Optional[Dict[str, Any]]) -> str:
     description = state.get("details", {}).get(key(index), {}).get("description", "")
-    said = listing.clean_block(f"{state['features'][index]}\n{description}")[:4000]
-    parts = ["\n".join(f"    {line}" for line in said.split("\n")), comments.outcome_text(state, index).strip()]
+    said = feature_list.clean_block(f"{state['features'][index]}\n{description}")[:4000]
+    parts = ["\n".join(f"    {line}" for line in said.split("\n")), issue_comments.outcome_text(state, index).strip()]
     numbers = state.get("issue_numbers")
     if numbers and numbers[index]:
         parts.append(f"For #{numbers[index]}.")
@@ -332,7 +331,7 @@ def _refusal(what: str, words: str, remote: str, branch: str) -> Refused:
     said = publishing.operations("git push", words, succeeded=False)["push"]["error"]
     known = (remedy for signs, remedy in _REMEDIES if any(sign in said.lower() for sign in signs))
     remedy = next(known, "Try `git push` by hand to see more.").format(remote=remote, branch=branch)
-    return Refused(f"{what}. {remedy} git said: {' '.join(listing.clean(said).split())}", "pull-request")
+    return Refused(f"{what}. {remedy} git said: {' '.join(feature_list.clean(said).split())}", "pull-request")
 
 
 def _git(root: str, *arguments: str) -> tuple[int, str, str]:

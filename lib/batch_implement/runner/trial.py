@@ -16,8 +16,8 @@ from .. import evidence
 from ..base import subprocesses
 from ..checks.doctor import BAD, GOOD, LOOK
 from ..core.errors import BatchError
+from ..features import feature_list
 from ..git import git_client, worktrees
-from ..lists import listing
 from .options import spoken
 
 TYPE_CHECKING = False
@@ -63,7 +63,7 @@ def _commit(folder: str) -> Iterator[Tuple[str, str]]:
     with tempfile.NamedTemporaryFile() as output:
         code = subprocesses.run(folder, COMMIT, COMMIT_S, output.fileno())
         output.seek(0)
-        words = " ".join(listing.clean(output.read().decode("utf-8", "replace")).split())[-300:]
+        words = " ".join(feature_list.clean(output.read().decode("utf-8", "replace")).split())[-300:]
     if code is None:
         yield (
             BAD,

@@ -153,11 +153,11 @@ class _Mending:
         return kept
 
     def features(self) -> List[str]:
-        from ..lists import features
+        from ..features import reader
 
         texts = []
         for index, given in enumerate(self.data["features"]):
-            text = features.clean(given if isinstance(given, str) else _shown(given)) or "(no text)"
+            text = reader.clean(given if isinstance(given, str) else _shown(given)) or "(no text)"
             if text != given:
                 self.mended.append(f"the text of feature index {index} was {_shown(given)}, it is {_shown(text)} now")
             texts.append(text)

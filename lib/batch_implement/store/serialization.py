@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..base.strict_json import Places
     from ..core.batch_state import State
-    from ..schema import Schema
+    from ..validation.schema import Schema
 
 MAX_BYTES = strict_json.MAX_BYTES
 MAX_FOREIGN_BYTES = 8 * 1024 * 1024  # of a file that others wrote: with the worst content it takes 200 MB to read
@@ -156,7 +156,7 @@ def published_schema() -> Schema:
     """The published schema of a state, compiled once a process, a field when it is first checked."""
     global _schema
     if _schema is None:
-        from .. import schema
+        from ..validation import schema
 
         _schema = schema.compile_by_field(schema.load_published("batch_state"))
     return _schema

@@ -13,9 +13,9 @@ from batch_implement import evidence, personverbs, workerverbs
 from batch_implement.base.project_paths import Project
 from batch_implement.caller import Caller
 from batch_implement.core.errors import Refused, StateUnusable
+from batch_implement.features.reader import Feature, Listing
+from batch_implement.features.sources import Found
 from batch_implement.git import git_client
-from batch_implement.lists.features import Feature, Listing
-from batch_implement.planning.sources import Found
 from batch_implement.runner import ground
 from batch_implement.store.store import Store
 from batches import commit, git

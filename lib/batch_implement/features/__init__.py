@@ -1,0 +1,1 @@
+"""Read lists of features and plan a batch from them."""

@@ -1,0 +1,108 @@
+"""The comment on an issue that tells how its feature ended: Markdown for the code host.
+
+    text = outcome_text(state, 0)
+    line = mark(state, 0)       `<!-- batch-implement BATCH_ID INDEX OUTCOME -->`, its last line
+
+What others said (errors, reasons, commands, names) stands in it as data: in code blocks that nothing in it can end,
+where GitHub links and mentions nothing, and no line can be taken for the mark.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..core import batch_state, blocking
+from ..core.errors import Refused
+from .reader import clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List
+
+    from ..core.batch_state import State
+
+MOST_QUOTED_CHARS = 4000  # of one text in a comment, of which GitHub takes 65,536
+MOST_COMMITS_TOLD = 20
+_COMMIT = re.compile(r"[0-9a-f]{6,64}")
+
+
+def outcome_text(state: State, index: int) -> str:
+    """The comment, Markdown, that tells how feature `index` ended; its last line is the mark by which it is known.
+
+    What others said is in it as data, in code blocks, where GitHub links and mentions nothing. Refused while the
+    feature has not ended.
+    """
+    outcome = batch_state.condition(state, index)
+    if outcome == "completed":
+        parts = _completed(state["evidence"].get(batch_state.key(index), {}))
+    elif outcome == "failed":
+        parts = _failed(state, index)
+    elif outcome == "skipped":
+        parts = _skipped(state, index)
+    else:
+        raise Refused(f"Feature {index + 1} is {outcome}: there is no outcome to tell yet.", "issue-not-written")
+    where = f"feature {index + 1} of {state['total_features']} in batch `{state['batch_id']}`"
+    return "\n\n".join([f"**{outcome.capitalize()}** by batch-implement ({where}).", *parts, mark(state, index)]) + "\n"
+
+
+def mark(state: State, index: int) -> str:
+    """The line by which the comment on feature `index`'s present outcome is known. GitHub does not show it."""
+    return f"<!-- batch-implement {state['batch_id']} {index} {batch_state.condition(state, index)} -->"
+
+
+def _completed(evidence: State) -> List[str]:
+    parts = []
+    commits = [sha for sha in evidence.get("commits") or [evidence.get("commit")] if is_commit(sha)]
+    if evidence.get("no_change"):
+        parts += ["It needed no change. The reason given:", _data(evidence["no_change"])]
+    elif commits:
+        told = commits[-MOST_COMMITS_TOLD:]
+        more = f", the last {len(told)} of {len(commits)}" if len(told) < len(commits) else ""
+        branch = f" on `{clean(evidence['branch']).replace('`', ' ')}`" if evidence.get("branch") else ""
+        parts += [f"Commits{branch}{more}:", "\n".join(f"- {sha}" for sha in told)]
+    verify = evidence.get("verify")
+    if verify:
+        seconds = f" after {verify['seconds']:.1f} s" if isinstance(verify.get("seconds"), (int, float)) else ""
+        ended = f"The verify command ended with exit status {verify['exit_code']}{seconds}:"
+        parts += [ended, _data(verify["command"])]
+    elif evidence.get("asserted"):
+        parts.append("A script said so; nothing was checked.")
+    else:
+        parts.append("No verify command was asked for.")
+    return parts
+
+
+def _failed(state: State, index: int) -> List[str]:
+    entry = next(entry for entry in state["failed_features"] if entry["feature_index"] == index)
+    used = batch_state.attempts_used(state, index) or entry.get("retry_count") or 1
+    times = "1 attempt" if used == 1 else f"{used} attempts"
+    parts = [f"Given up after {times}. The last one said:", _data(entry["error_message"])]
+    attempts = state.get("attempts", {}).get(batch_state.key(index), ())
+    stash = attempts[-1].get("stash") if attempts else None
+    if stash:
+        parts += ["What it left uncommitted is in the git stash of this name, in the clone it worked in:", _data(stash)]
+    return parts
+
+
+def _skipped(state: State, index: int) -> List[str]:
+    reason = next(entry["reason"] for entry in state["skipped_features"] if entry["feature_index"] == index)
+    blocker = blocking.blocker(reason)
+    if blocker is None or blocker >= state["total_features"]:
+        return ["Not tried. The reason given:", _data(reason)]
+    issue = f" (#{state['issue_numbers'][blocker]})" if state.get("issue_numbers") else ""
+    return [f"Not tried: it needs feature {blocker + 1}{issue}, which was not completed."]
+
+
+def _data(text: str) -> str:
+    """`text` in a code block that nothing in it can end, cut when it is long."""
+    cut = text[:MOST_QUOTED_CHARS] + ("\n...[cut]" if len(text) > MOST_QUOTED_CHARS else "")
+    # indented, no line of it can be taken for our mark
+    lines = ["  " + line if line.startswith("<!--") else line for line in map(clean, cut.splitlines())]
+    longest = max(map(len, re.findall("`+", cut)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([f"{fence}text", *lines, fence])
+
+
+def is_commit(sha: object) -> bool:
+    """Whether a value of the evidence can be a commit's id: nothing else is shown as one, or given to git."""
+    return isinstance(sha, str) and _COMMIT.fullmatch(sha) is not None

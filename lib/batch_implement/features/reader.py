@@ -1,0 +1,265 @@
+"""Read the list of features that a person gives: text, a Markdown checklist, YAML, JSON, or standard input.
+
+    listing = read_file("features.md")
+    for feature in listing.features:
+        print(feature.line, feature.text, feature.details)
+
+Text (`.txt`, and any extension that is not in READERS): a feature a line; blank lines and lines that begin with `#` are
+left out.
+Checklist (`.md`, `.markdown`): the open boxes, `- [ ] text`, also with `*`, `+`, `1.` and indented; ticked ones, text
+outside of boxes and fenced code blocks are left out. Either may end in notes, `(after: 2, schema)` and `(id: login)`:
+see `listing.py`. YAML and JSON (`.yaml`, `.yml`, `.json`): see `structured.py`. Standard input is JSON when it begins
+like a list of features in it, a checklist when it has boxes and headings only, else text.
+
+A byte order mark, CRLF and CR are accepted. A feature keeps its whole text: control and bidi characters become spaces,
+blanks at both ends go. All else that is odd is Misuse, naming file and line and what to do: a feature is never dropped,
+cut or guessed quietly. Only regular files are opened, and nothing here waits, except for the end of standard input.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+
+from ..core.errors import Misuse
+from .feature_list import (
+    MAX_BYTES,
+    MAX_FEATURE_CHARS,
+    Feature,
+    Listing,
+    checked,
+    clean,
+    decoded,
+    lines,
+    noted,
+    noted_clean,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO, Callable, Dict, List
+
+    from .structured import Problem
+
+__all__ = ["MAX_FEATURE_CHARS", "Feature", "Listing", "clean", "parse_text", "problems", "read_file", "read_stdin"]
+
+BOX = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])\s+\[([ xX])\](?:\s+(.*))?$")
+# What was surely meant as a box: brackets with nothing but blanks in them, and no link behind them.
+BROKEN_BOX = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])\s*\[\s*\](?![(\[])")
+FENCE = re.compile(r"\s*(`{3,}|~{3,})(.*)$")
+HEADING = re.compile(r"\s*#{1,6}(\s|$)")
+ID_NOTE = re.compile(r"\(\s*id\s*:\s*([A-Za-z0-9._-]+)\s*\)", re.IGNORECASE)
+JSON_START = re.compile(r"\s*(?:\{\s*\"|\[\s*(?:\{\s*)?\")")
+
+
+def read_file(path: str) -> Listing:
+    """Return what a file lists, in its order, at least one feature. Raises Misuse for any other outcome."""
+    name = clean(path)
+    data = _contents(path, name)
+    read = READERS.get(os.path.splitext(path)[1].lower(), _read_lines)
+    return read(data, name)
+
+
+def problems(path: str) -> List[Problem]:
+    """Return what the published schema says against a YAML or JSON file; empty for any other. Raises Misuse for what
+    cannot be read at all.
+    """
+    kind = KINDS.get(os.path.splitext(path)[1].lower())
+    if kind is None:
+        return []
+    from . import structured
+
+    name = clean(path)
+    return structured.problems(structured.parsed(_contents(path, name), name, kind))
+
+
+def read_stdin(stream: BinaryIO, name: str = "-") -> Listing:
+    """Return what a stream lists, read up to its end. Raises Misuse as `read_file` does."""
+    label = "standard input" if name == "-" else clean(name)
+    data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise _too_large(label)
+    text = decoded(data, label)
+    if JSON_START.match(text):
+        return parse_text(data, label, "json")
+    filled = [line for line in lines(text, label) if line.strip()]
+    boxes = [line for line in filled if BOX.match(line)]
+    all_are_boxes = bool(boxes) and all(BOX.match(line) or HEADING.match(line) for line in filled)
+    return parse_text(data, label, "md" if all_are_boxes else "txt")
+
+
+def parse_text(data: bytes, name: str, kind: str) -> Listing:
+    """Return what the bytes list: as a checklist when the kind is `md`, as lines when it is `txt`, as a document when
+    it is `yaml` or `json`.
+
+    `name` is what messages call the source. Raises Misuse.
+    """
+    return READERS[f".{kind}"](data, name)
+
+
+def _contents(path: str, name: str) -> bytes:
+    """Return what a regular file holds, or raise Misuse. A FIFO or a device is never waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            found = os.fstat(descriptor)
+            if stat.S_ISDIR(found.st_mode):
+                raise Misuse(f"{name} is a directory. Name the file in it that lists the features.", "features-file")
+            if not stat.S_ISREG(found.st_mode):
+                raise Misuse(
+                    f"{name} is no regular file. To read features from a pipe, give `-` and pipe them in.",
+                    "features-file",
+                )
+            if found.st_size > MAX_BYTES:
+                raise _too_large(name)
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(MAX_BYTES + 1)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        raise _unreadable(name, error) from error
+    if len(data) > MAX_BYTES:
+        raise _too_large(name)
+    return data
+
+
+def _unreadable(name: str, error: OSError | ValueError) -> Misuse:
+    if isinstance(error, FileNotFoundError):
+        return Misuse(
+            f"{name} does not exist. Check the path; a relative one counts from {clean(os.getcwd())}.", "features-file"
+        )
+    if isinstance(error, PermissionError):
+        return Misuse(
+            f"{name} may not be read: permission denied. Check its permissions and its folder's.", "features-file"
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENXIO:
+        return Misuse(
+            f"{name} is no regular file. To read features from a pipe, give `-` and pipe them in.", "features-file"
+        )
+    reason = error.strerror if isinstance(error, OSError) else error
+    return Misuse(f"{name} cannot be read: {reason}. Check the path.", "features-file")
+
+
+def _too_large(name: str) -> Misuse:
+    return Misuse(f"{name} is larger than 10 MB. Is it really a list of features? If so, split it.", "features-file")
+
+
+def _read_lines(data: bytes, name: str) -> Listing:
+    if not data.strip():
+        raise Misuse(f"{name} is empty. Write one feature a line.", "features-file")
+    features = []
+    for number, line in enumerate(lines(decoded(data, name), name), start=1):
+        text = clean(line).strip()
+        if text and text[0] != "#":
+            features.append(noted_clean(text, name, number))
+    if not features:
+        raise Misuse(
+            f"{name} lists no feature: every line is blank or a comment (#). Write one feature a line.", "features-file"
+        )
+    return Listing(checked(features, name), {})
+
+
+def _read_checklist(data: bytes, name: str) -> Listing:
+    if not data.strip():
+        raise Misuse(f"{name} is empty. Write each feature as `- [ ] text`.", "features-file")
+    features: List[Feature] = []
+    ticked: List[str] = []
+    fence, fence_line, boxes_in_fence = "", 0, 0
+    for number, line in enumerate(lines(decoded(data, name), name), start=1):
+        mark = FENCE.match(line)
+        box = BOX.match(line)
+        if fence:
+            boxes_in_fence += box is not None
+            if mark and mark[1].startswith(fence) and not mark[2].strip():
+                fence = ""
+        elif mark and not (mark[1][0] == "`" and "`" in mark[2]):
+            fence, fence_line, boxes_in_fence = mark[1], number, 0
+        elif box and box[1] != " ":
+            ticked.append(line)
+        elif box:
+            text = clean(box[2] or "").strip()
+            if text:
+                features.append(noted(text, name, number))
+        elif BROKEN_BOX.match(line):
+            shown = clean(line).strip()[:60]
+            raise Misuse(
+                f"{name}, line {number}: {shown!r} is probably meant as a check box. Write it as `- [ ] text`.",
+                "features-line",
+            )
+    if fence and boxes_in_fence:
+        raise Misuse(
+            f"{name}, line {fence_line}: this code block never ends; the check boxes in it would be lost.",
+            "features-line",
+        )
+    if not features and ticked:
+        raise Misuse(
+            f"{name} lists no open feature: all {len(ticked)} check boxes are ticked. Untick what is still to do.",
+            "features-file",
+        )
+    if not features:
+        raise Misuse(
+            f"{name} lists no feature: there is no check box in it. Write each feature as `- [ ] text`, "
+            "or name the file .txt if each line is a feature.",
+            "features-file",
+        )
+    return Listing(checked(_without_met_needs(features, ticked, name), name), {})
+
+
+def _without_met_needs(features: List[Feature], ticked: List[str], name: str) -> List[Feature]:
+    """Return the open features without their references to ids of ticked boxes: what they need there is done.
+
+    Raises Misuse for a number, which would be another box's each time that one is ticked.
+    """
+    if not ticked:
+        return features
+    done = {found.casefold() for line in ticked for found in ID_NOTE.findall(line)}
+    done -= {feature.details["id"].casefold() for feature in features if "id" in feature.details}
+    left = []
+    for feature in features:
+        details = dict(feature.details)
+        references = details.pop("depends_on", [])
+        for reference in references:
+            if reference.isdigit():
+                raise Misuse(
+                    f"{name}, line {feature.line}: `(after: {reference})` counts boxes, and some are ticked: with the "
+                    "next tick it would be another one. Give the box that is meant an id, `(id: NAME)`, and name that.",
+                    "feature-order",
+                )
+        needed = [reference for reference in references if reference.casefold() not in done]
+        left.append(feature._replace(details={**details, "depends_on": needed} if needed else details))
+    return left
+
+
+def _read_yaml(data: bytes, name: str) -> Listing:
+    from . import structured
+
+    return structured.read(data, name, "yaml")
+
+
+def _read_json(data: bytes, name: str) -> Listing:
+    from . import structured
+
+    return structured.read(data, name, "json")
+
+
+def _refuse_format(data: bytes, name: str) -> Listing:
+    raise Misuse(
+        f"{name} is not a list of one feature a line: its lines would be taken for features one by one. Give a text "
+        "file (.txt) with a feature a line, a checklist (.md) with `- [ ] feature`, or .yaml or .json as `batchctl "
+        "schema features` describes it.",
+        "features-file",
+    )
+
+
+KINDS = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
+READERS: Dict[str, Callable[[bytes, str], Listing]] = {
+    ".txt": _read_lines,
+    ".md": _read_checklist,
+    ".markdown": _read_checklist,
+    ".yaml": _read_yaml,
+    ".yml": _read_yaml,
+    ".json": _read_json,
+    **dict.fromkeys((".toml", ".csv"), _refuse_format),
+}

@@ -1,0 +1,133 @@
+"""Find and load PyYAML, when a YAML file is given and not before.
+
+    yaml = pyyaml.load("features.yaml")
+
+Hooks and batchctl start Python with `-I -S`: no site-packages, no `.pth` file, nothing of the project's. So PyYAML is
+looked for here, where this Python keeps its packages: those of its virtual environment, of the user, of the system.
+Never in a folder inside the project or the working directory: nothing of a project's is run because a list is read. It
+is loaded by its path; `sys.path` stays as it is.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import shlex
+import sys
+
+from ..base import project_paths
+from ..core.errors import Misuse
+from .feature_list import clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from typing import Any, List, Optional, Tuple
+
+MODULE = "yaml"
+
+
+def load(name: str) -> Any:
+    """Return PyYAML, the one that is loaded already or the first that is found. Raises Misuse, about the file `name`,
+    when there is none, or none that may be used or can.
+    """
+    if MODULE in sys.modules:
+        return sys.modules[MODULE]
+    spec, refused = find(forbidden_folders())
+    if spec is not None:
+        return _loaded(spec, name)
+    if refused is not None:
+        raise Misuse(
+            f"{name} is YAML, and the PyYAML in {refused} is not used: it lies inside the project or the working "
+            "directory, where nothing is run from. Use a Python outside of it that has PyYAML, or write the list as "
+            ".json.",
+            "pyyaml-missing",
+        )
+    raise Misuse(
+        f"{name} is YAML, and the Python that runs here, {sys.executable}, has no PyYAML to read it. Install it with "
+        f"`{_install()}`, or write the list as .json (`batchctl schema features` describes it).",
+        "pyyaml-missing",
+    )
+
+
+def find(forbidden: List[str]) -> Tuple[Optional[ModuleSpec], Optional[str]]:
+    """Return where the first PyYAML is that may be used, None without one; and the folder of one that may not be."""
+    refused = None
+    for folder in folders():
+        spec = importlib.machinery.PathFinder.find_spec(MODULE, [folder])
+        if spec is None or spec.loader is None or spec.origin is None:  # a folder of that name is no package
+            continue
+        if not any(_lies_in(place, inside) for place in (folder, spec.origin) for inside in forbidden):
+            return spec, refused
+        refused = refused or folder
+    return None, refused
+
+
+def folders() -> List[str]:
+    """Return where this Python keeps packages, in its own order, whether the folders exist or not."""
+    import site
+
+    own = virtual_environment()
+    if own is None:
+        return [site.getusersitepackages(), *site.getsitepackages()]
+    environment, sees_system = own
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}{'t' if 't' in sys.abiflags else ''}"
+    found = [os.path.join(environment, lib, version, "site-packages") for lib in ("lib", "lib64")]
+    if sees_system:
+        found += [site.getusersitepackages(), *site.getsitepackages([sys.base_prefix, sys.base_exec_prefix])]
+    return found
+
+
+def virtual_environment() -> Optional[Tuple[str, bool]]:
+    """Return the virtual environment that this Python is of, and whether it sees the system's packages; None outside.
+
+    With `-S` Python itself does not look: a `pyvenv.cfg` beside the executable, or one folder up, tells (PEP 405).
+    """
+    if not sys.executable:
+        return None
+    beside = os.path.dirname(os.path.abspath(sys.executable))
+    for folder in (beside, os.path.dirname(beside)):
+        try:
+            with open(os.path.join(folder, "pyvenv.cfg"), encoding="utf-8", errors="replace") as file:
+                settings = [line.partition("=") for line in file]
+        except OSError:
+            continue
+        values = {key.strip().lower(): value.strip().lower() for key, _, value in settings}
+        return folder, values.get("include-system-site-packages") == "true"
+    return None
+
+
+def forbidden_folders() -> List[str]:
+    """Return the folders from which nothing is run: the project's root and the working directory."""
+    cwd = os.getcwd()
+    return [cwd, project_paths.project_root(os.environ, cwd)]
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    path, folder = os.path.realpath(path), os.path.realpath(folder)
+    return path == folder or path.startswith(os.path.join(folder, ""))
+
+
+def _loaded(spec: ModuleSpec, name: str) -> Any:
+    """Return the module, run from where it was found; when that fails, nothing of it stays loaded."""
+    module: Any = importlib.util.module_from_spec(spec)
+    sys.modules[MODULE] = module
+    try:
+        module.__loader__.exec_module(module)
+        if not hasattr(module, "SafeLoader"):
+            raise ImportError("this is another package named yaml")
+    except Exception as error:
+        for loaded in [each for each in sys.modules if each == MODULE or each.startswith(f"{MODULE}.")]:
+            del sys.modules[loaded]
+        raise Misuse(
+            f"{name} is YAML, and the PyYAML in {os.path.dirname(spec.origin or '')} cannot be loaded: "
+            f"{type(error).__name__}: {clean(str(error))[:200]}. Install it again with `{_install()}`, or write the "
+            "list as .json.",
+            "pyyaml-missing",
+        ) from error
+    return module
+
+
+def _install() -> str:
+    return f"{shlex.quote(sys.executable or 'python3')} -m pip install pyyaml"

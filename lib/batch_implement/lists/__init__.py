@@ -1,1 +1,0 @@
-"""Lists of features as files: lines, check boxes, YAML and JSON, each value with its place."""

@@ -1,0 +1,1 @@
+"""The published schemas, and files checked against them."""

@@ -1,0 +1,339 @@
+"""Compile a published JSON Schema (draft-07) into closures, so that what is published is what is enforced.
+
+    state_schema = compile_schema(load_published("batch_state"))
+    for violation in state_schema.check(state):
+        print(violation.pointer, violation.message)
+
+Verdicts are those of jsonschema's Draft7Validator: 1.0 is an integer, a boolean is no number, `enum`, `const` and
+`uniqueItems` tell true from 1, `pattern` is an unanchored `re.search`, `format` is an annotation. One difference is
+meant: in `[[1], [true], [1]]` jsonschema overlooks the duplicate, because its comparison sorts first.
+
+What this module does not know it refuses when it compiles: another keyword, another draft, `items` as a list, a `$ref`
+other than `#/definitions/NAME`, keywords beside a `$ref` (draft-07 ignores them). Two mistakes show only when a value
+is checked: a pattern that is no regular expression (patterns are compiled when they are first needed), and a definition
+that leads back to itself through `allOf` and its like without going deeper into the value.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..base import project_paths, strict_json
+from ..core.errors import StateUnusable
+from . import predicates
+
+TYPE_CHECKING = False  # mypy takes this name for true; importing typing costs more than compiling a schema
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from .predicates import Bulk, Failure, Test
+
+MAX_VIOLATIONS = 50
+MAX_SCHEMA_BYTES = 1024 * 1024
+
+DRAFT = "http://json-schema.org/draft-07/schema"
+REF_PREFIX = "#/definitions/"
+ROOT_ONLY = frozenset(("$schema", "$id", "definitions"))
+ANNOTATIONS = frozenset(("title", "description", "default", "examples", "$comment", "format"))
+
+STRING_KEYWORDS = frozenset(("minLength", "maxLength", "pattern"))
+NUMBER_KEYWORDS = frozenset(("minimum", "maximum"))
+ARRAY_KEYWORDS = frozenset(("items", "minItems", "maxItems", "uniqueItems"))
+FIELD_KEYWORDS = frozenset(("properties", "required", "additionalProperties"))
+OBJECT_KEYWORDS = FIELD_KEYWORDS | {"propertyNames"}
+
+# Keyword -> the Python types that its value may have. A schema is a dict or a bool.
+SHAPES: dict[str, tuple[type, ...]] = {
+    "const": (object,),
+    "$ref": (str,),
+    "type": (str, list),
+    "properties": (dict,),
+    "uniqueItems": (bool,),
+    "pattern": (str,),
+    **dict.fromkeys(("minimum", "maximum"), (int, float)),
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), (int,)),
+    **dict.fromkeys(("required", "enum", "anyOf", "oneOf", "allOf"), (list,)),
+    **dict.fromkeys(("additionalProperties", "propertyNames", "items", "if", "then", "else", "not"), (dict, bool)),
+}
+
+
+class Violation:
+    """What is wrong: `pointer` is where (RFC 6901; "" is the whole), `message` what was found, and expected."""
+
+    __slots__ = ("message", "pointer")
+
+    def __init__(self, pointer: str, message: str) -> None:
+        self.pointer = pointer
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.pointer or 'the whole'}: {self.message}"
+
+    def __repr__(self) -> str:
+        return f"Violation({self.pointer!r}, {self.message!r})"
+
+
+class Schema:
+    """A compiled schema. `properties` are the names of the top-level properties, in the published order."""
+
+    def __init__(self, properties: dict[str, Test], additional: Test | None, required: list[str], whole: Test) -> None:
+        self.properties = tuple(properties)
+        self._tests = properties
+        self._additional = additional
+        self._required = required
+        self._whole = whole
+
+    def check(self, instance: object) -> list[Violation]:
+        """Return what is wrong with the instance, at most 50 violations; empty when it is valid.
+
+        First a rule on the whole that is broken, then each required property that is missing, then the first violation
+        inside each property, in the order in which the instance has them.
+        """
+        if isinstance(instance, dict):
+            return self.check_fields(instance, instance)
+        return _violations([self._whole(instance)])
+
+    def check_fields(self, instance: dict[str, Any], names: Iterable[str]) -> list[Violation]:
+        """Return what is wrong with these top-level properties, or with the instance as a whole; else as `check`.
+
+        Properties that are not named are not looked at; a name that the instance does not have is passed over. Rules on
+        the whole (`required`, `propertyNames`, `allOf`, `if`...) always count.
+        """
+        failures = [self._whole(instance)]
+        failures += [predicates.missing(name) for name in self._required if name not in instance]
+        for name in names:
+            if name in instance:
+                failures.append(predicates.property_failure(self._tests, self._additional, name, instance[name]))
+        return _violations(failures)
+
+    def check_field(self, name: str, value: object) -> list[Violation]:
+        """Return what is wrong with one top-level property alone, whatever else there is."""
+        return _violations([predicates.property_failure(self._tests, self._additional, name, value)])
+
+
+def load_published(name: str) -> dict[str, Any]:
+    """Return the schema `schemas/NAME.schema.json` of this plugin.
+
+    Raises StateUnusable when it cannot be read or is no JSON object: then the installation is damaged.
+    """
+    path = os.path.join(project_paths.plugin(), "schemas", name + ".schema.json")
+    try:
+        with open(path, "rb") as file:
+            schema = strict_json.parse(file.read(MAX_SCHEMA_BYTES + 1), max_bytes=MAX_SCHEMA_BYTES)
+        if not isinstance(schema, dict):
+            raise ValueError("it holds no JSON object")
+    except (OSError, ValueError) as error:
+        raise StateUnusable(
+            f"The published schema {path} cannot be used: {error}. The plugin is probably damaged: install it again.",
+            "installation",
+        ) from error
+    return schema
+
+
+def compile_schema(schema: dict[str, Any]) -> Schema:
+    """Compile a schema. Raises ValueError with the keyword and its place for all that is not supported or malformed."""
+    compiler, top = _begun(schema)
+    return _schema(compiler, top, compiler.named(top.get("properties", {}), "#/properties"))
+
+
+def compile_by_field(schema: dict[str, Any]) -> Schema:
+    """Compile a schema that is known to be good, each top-level property when it is first checked.
+
+    A write checks three of thirty: the others cost it more than all its checks. ValueError comes late, as does that.
+    """
+    compiler, top = _begun(schema)
+    return _schema(compiler, top, _WhenAsked(compiler, top.get("properties", {})))
+
+
+def _begun(schema: dict[str, Any]) -> tuple[_Compiler, dict[str, Any]]:
+    """A compiler with the schema's definitions, and the schema without what may stand at the top only."""
+    draft, definitions = schema.get("$schema", DRAFT), schema.get("definitions", {})
+    if draft not in (DRAFT, DRAFT + "#"):
+        raise ValueError(f"#/$schema: {predicates.shown(draft)} is not draft-07")
+    if not isinstance(definitions, dict):
+        raise ValueError(f"#/definitions: {predicates.shown(definitions)} is not what this keyword takes")
+    compiler = _Compiler(definitions)
+    top = {keyword: value for keyword, value in schema.items() if keyword not in ROOT_ONLY}
+    compiler.inspect(top, "#")
+    return compiler, compiler.resolved(top, "#")
+
+
+def _schema(compiler: _Compiler, top: dict[str, Any], properties: dict[str, Test]) -> Schema:
+    rules_on_the_whole = {keyword: value for keyword, value in top.items() if keyword not in FIELD_KEYWORDS}
+    return Schema(
+        properties, compiler.additional(top, "#"), top.get("required", []), compiler.test(rules_on_the_whole, "#")
+    )
+
+
+class _WhenAsked(dict):  # type: ignore[type-arg]
+    """The tests of properties by name, each compiled when it is first asked for with `get`."""
+
+    def __init__(self, compiler: _Compiler, schemas: dict[str, Any]) -> None:
+        super().__init__(dict.fromkeys(schemas))
+        self._compiler, self._schemas = compiler, schemas
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The test of this property; `default` for one that the schema does not have."""
+        if name not in self:
+            return default
+        if self[name] is None:
+            self[name] = self._compiler.test(self._schemas[name], f"#/properties/{name}")
+        return self[name]
+
+
+class _Compiler:
+    """Turns schemas into tests; holds the definitions that they may refer to. `place` is where a schema is written."""
+
+    def __init__(self, definitions: dict[str, Any]) -> None:
+        self.definitions = definitions
+        self.compiled: dict[str, Test] = {}
+        for name, schema in definitions.items():
+            self.compiled[name] = self.test(schema, f"#/definitions/{name}")
+
+    def named(self, schemas: dict[str, Any], place: str) -> dict[str, Test]:
+        return {name: self.test(schema, f"{place}/{name}") for name, schema in schemas.items()}
+
+    def test(self, schema: Any, place: str) -> Test:
+        """Return the test that one schema asks for."""
+        if isinstance(schema, bool):
+            return predicates.anything if schema else predicates.nothing
+        self.inspect(schema, place)
+        if "$ref" in schema:
+            return self.reference(schema, place)
+        tests = self.by_type(schema, place)
+        if "enum" in schema:
+            tests.append(predicates.one_of(schema["enum"]))
+        if "const" in schema:
+            tests.append(predicates.one_of([schema["const"]]))
+        for keyword, combine in (
+            ("anyOf", predicates.any_of),
+            ("oneOf", predicates.exactly_one_of),
+            ("allOf", predicates.all_of),
+        ):
+            if keyword in schema:
+                subschemas = enumerate(schema[keyword])
+                tests.append(combine([self.test(each, f"{place}/{keyword}/{i}") for i, each in subschemas]))
+        if "not" in schema:
+            tests.append(predicates.unless(self.test(schema["not"], f"{place}/not")))
+        if "if" in schema:
+            condition, then, otherwise = (
+                self.test(schema.get(key, True), f"{place}/{key}") for key in ("if", "then", "else")
+            )
+            tests.append(predicates.either(condition, then, otherwise))
+        return predicates.all_of(tests)
+
+    def inspect(self, schema: Any, place: str) -> None:
+        """Raise ValueError unless the schema is an object of supported keywords with values of the right shape."""
+        if not isinstance(schema, dict):
+            raise ValueError(f"{place}: {predicates.shown(schema)} is no schema")
+        for keyword, value in schema.items():
+            if keyword in ANNOTATIONS:
+                continue
+            if keyword not in SHAPES:
+                raise ValueError(f"{place}/{keyword}: this keyword is not supported here")
+            if "$ref" in schema and keyword != "$ref":
+                raise ValueError(f"{place}/{keyword}: draft-07 ignores what stands beside a $ref")
+            if keyword in ("then", "else") and "if" not in schema:
+                raise ValueError(f"{place}/{keyword}: without `if` it never applies")
+            shape = SHAPES[keyword]
+            if not isinstance(value, shape) or (isinstance(value, bool) and int in shape):
+                raise ValueError(f"{place}/{keyword}: {predicates.shown(value)} is not what this keyword takes")
+        for name in _type_names(schema):
+            if name not in predicates.TYPES:
+                raise ValueError(f"{place}/type: {predicates.shown(name)} is no type")
+
+    def resolved(self, schema: Any, place: str) -> Any:
+        """Return the schema itself, or the one that its $ref leads to; a boolean schema as an equivalent object."""
+        seen = []
+        while isinstance(schema, dict) and "$ref" in schema:
+            pointer = schema["$ref"]
+            name = pointer[len(REF_PREFIX) :]
+            if not pointer.startswith(REF_PREFIX) or name not in self.definitions or name in seen:
+                raise ValueError(f"{place}/$ref: {pointer!r} leads to no definition of this schema")
+            seen.append(name)
+            schema = self.definitions[name]
+        if isinstance(schema, bool):
+            return {} if schema else {"not": {}}
+        return schema
+
+    def reference(self, schema: dict[str, Any], place: str) -> Test:
+        self.resolved(schema, place)
+        name, compiled = schema["$ref"][len(REF_PREFIX) :], self.compiled
+        if name in compiled:
+            return compiled[name]
+
+        def test(value: Any) -> Failure | None:  # of a definition that comes later, or is the one at work
+            return compiled[name](value)
+
+        return test
+
+    def by_type(self, schema: dict[str, Any], place: str) -> list[Test]:
+        """Return the tests for `type` and for the keywords that concern one type only.
+
+        Where these are one type's and `type` admits it, as nearly everywhere, a single closure does both.
+        """
+        admitted = _type_names(schema)
+        has_type = predicates.type_test(admitted) if admitted else predicates.anything
+        families: list[tuple[set[str], Callable[[Test], Test]]] = []
+        if not OBJECT_KEYWORDS.isdisjoint(schema):
+            families.append(({"object"}, lambda otherwise: self.object_test(schema, place, otherwise)))
+        if not ARRAY_KEYWORDS.isdisjoint(schema):
+            families.append(({"array"}, lambda otherwise: self.array_test(schema, place, otherwise)))
+        if not STRING_KEYWORDS.isdisjoint(schema):
+            families.append(({"string"}, lambda otherwise: predicates.string_test(schema, otherwise)))
+        if not NUMBER_KEYWORDS.isdisjoint(schema):
+            families.append(({"integer", "number"}, lambda otherwise: predicates.number_test(schema, otherwise)))
+        if len(families) == 1 and not families[0][0].isdisjoint(admitted):
+            return [families[0][1](has_type)]
+        return [test for test in (has_type,) if admitted] + [build(predicates.anything) for _, build in families]
+
+    def object_test(self, schema: dict[str, Any], place: str, otherwise: Test) -> Test:
+        name_schema = schema.get("propertyNames", True)
+        tests = self.named(schema.get("properties", {}), f"{place}/properties")
+        return predicates.object_test(
+            required=schema.get("required", []),
+            tests=tests,
+            additional=self.additional(schema, place),
+            additional_bulk=None if tests else self.bulk(schema.get("additionalProperties", True), place),
+            test_name=self.test(name_schema, f"{place}/propertyNames"),
+            names_bulk=self.bulk(name_schema, place),
+            otherwise=otherwise,
+        )
+
+    def additional(self, schema: dict[str, Any], place: str) -> Test | None:
+        """Return the test of a property that `properties` does not name; None where there may be none."""
+        below = schema.get("additionalProperties", True)
+        return None if below is False else self.test(below, f"{place}/additionalProperties")
+
+    def array_test(self, schema: dict[str, Any], place: str, otherwise: Test) -> Test:
+        item_schema = schema.get("items", True)
+        return predicates.array_test(
+            test_item=self.test(item_schema, f"{place}/items"),
+            items_bulk=self.bulk(item_schema, place),
+            has_length=predicates.length_test(schema, "minItems", "maxItems", "items"),
+            unique=schema.get("uniqueItems", False),
+            otherwise=otherwise,
+        )
+
+    def bulk(self, schema: Any, place: str) -> Bulk | None:
+        """Return the bulk test of plain strings or integers; None for a schema that asks for anything else."""
+        schema = self.resolved(schema, place)
+        keywords = {keyword for keyword in schema if keyword not in ANNOTATIONS}
+        if not keywords:
+            return lambda values: True
+        if keywords <= STRING_KEYWORDS | {"type"} and schema.get("type", "string") == "string":
+            return predicates.bulk_of_strings(schema)
+        if keywords <= NUMBER_KEYWORDS | {"type"} and schema.get("type", "integer") == "integer":
+            return predicates.bulk_of_integers(schema)
+        return None
+
+
+def _type_names(schema: dict[str, Any]) -> list[str]:
+    names = schema.get("type", [])
+    return names if isinstance(names, list) else [names]
+
+
+def _violations(failures: Iterable[Failure | None]) -> list[Violation]:
+    found = [failure for failure in failures if failure is not None][:MAX_VIOLATIONS]
+    return [Violation(predicates.pointer(steps), message) for steps, message in found]

@@ -1,0 +1,335 @@
+"""How a list of features is read, and how an odd one is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+
+import pytest
+from batch_implement.core.errors import Misuse
+from batch_implement.features.reader import Feature, Listing, clean, parse_text, read_file, read_stdin
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """Write a file and return its path."""
+
+    def write(content, name="features.txt"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+def texts(listing):
+    return [feature.text for feature in listing.features]
+
+
+def needs(listing):
+    return [feature.details.get("depends_on") for feature in listing.features]
+
+
+def refusal(read, *args):
+    with pytest.raises(Misuse) as caught:
+        read(*args)
+    assert caught.value.message.isprintable()
+    return caught.value.message
+
+
+def test_a_text_file_gives_a_feature_a_line_with_its_line_number(listed):
+    path = listed("# what to do\n\nAdd a login page\n   \n  # later\n  Fix issue #7  \n- [ ] kept as it is\n")
+    assert read_file(path).features == [
+        Feature("Add a login page", 3),
+        Feature("Fix issue #7", 6),
+        Feature("- [ ] kept as it is", 7),
+    ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+@pytest.mark.parametrize("last", ["", "end"])
+def test_every_line_ending_and_a_byte_order_mark_are_accepted(listed, end, bom, last):
+    found = read_file(listed(bom + end.join(["one", "", "two three", "# no"]) + (end if last else "")))
+    assert found == Listing([Feature("one", 1), Feature("two three", 3)], {})
+
+
+def test_only_line_ends_end_a_feature(listed):
+    assert read_file(listed("a\x0bb\x0cc\x1cd\x85e\u2028f\n")).features == [Feature("a b c d e\u2028f", 1)]
+
+
+@pytest.mark.parametrize("name", ["features.md", "PLAN.MARKDOWN", "x.txt.Md"])
+def test_a_markdown_file_gives_its_open_check_boxes(listed, name):
+    content = """# Plan
+Some text - [ ] not a box
+- [ ] first
+* [ ] second
++ [ ] third
+1. [ ] fourth
+12) [ ] fifth
+- [x] done
+- [X] done too
+    - [ ]   indented\t
+- a plain item, [ ] without a box
+- [a link](http://x)
+- [ ](http://x)
+- [ ]
+```sh
+- [ ] in a fence
+~~~
+```
+~~~~
+- [ ] in another
+~~~
+```
+~~~~
+`- [ ] in code`
+``` inline ``` is no fence
+- [ ] last
+"""
+    assert read_file(listed(content, name)).features == [
+        Feature("first", 3),
+        Feature("second", 4),
+        Feature("third", 5),
+        Feature("fourth", 6),
+        Feature("fifth", 7),
+        Feature("indented", 10),
+        Feature("last", 26),
+    ]
+
+
+def test_the_kind_can_be_given_by_the_caller():
+    assert texts(parse_text(b"- [ ] a\n- [x] b", "it", "md")) == ["a"]
+    assert texts(parse_text(b"- [ ] a\n- [x] b", "it", "txt")) == ["- [ ] a", "- [x] b"]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"one\n# no\ntwo\n", ["one", "two"]),
+        (b"# Plan\n\n- [ ] one\n\n- [x] two\n## More\n1. [ ] three\n", ["one", "three"]),
+        (b"- [ ] one\nanother\n", ["- [ ] one", "another"]),
+    ],
+)
+def test_standard_input_is_text_unless_it_is_a_checklist_throughout(data, expected):
+    assert texts(read_stdin(io.BytesIO(data))) == expected
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'["one", "two"]',
+        b'\xef\xbb\xbf\r\n [\r\n "one",\r "two"]\n',
+        b'{"features": ["one", "two"]}',
+        b'[\n{ "title": "one"}, "two"]',
+    ],
+)
+def test_standard_input_that_begins_like_a_list_in_json_is_one(data):
+    assert texts(read_stdin(io.BytesIO(data))) == ["one", "two"]
+
+
+def test_json_on_standard_input_that_is_broken_is_not_taken_for_lines():
+    assert "standard input: not JSON" in refusal(read_stdin, io.BytesIO(b'[\n"one",\n"two"\n'))
+    assert texts(read_stdin(io.BytesIO(b"[one] two\n{three}\n"))) == ["[one] two", "{three}"]
+
+
+def test_standard_input_is_named_in_messages_and_read_within_bounds():
+    assert refusal(read_stdin, io.BytesIO(b"")).startswith("standard input is empty")
+    assert refusal(read_stdin, io.BytesIO(b"x\nx"), "issue 7").startswith("issue 7, line 2: ")
+    with open("/dev/zero", "rb") as endless:
+        assert "larger than 10 MB" in refusal(read_stdin, endless)
+
+
+def test_control_and_bidi_characters_become_spaces_and_nothing_else_changes():
+    text = "a\tb\x00c\x1b[0m\x7f\x80\x9f\u202a\u202e\u2066\u2069\u200e\u200f\u061cz"
+    assert clean(text) == "a b c [0m" + " " * 10 + "z"
+    kept = "  é e\u0301 👩\u200d👩\u200d👧 \u200c \u00a0 \u3000 \u2028 \ufeff «q» \u202f\u2029\u2065\u206a "
+    assert clean(kept) == kept
+
+
+def test_a_feature_keeps_its_inner_blanks_and_loses_the_outer_ones(listed):
+    assert texts(read_file(listed("\t a  b\u202ec \u200f\n"))) == ["a  b c"]
+    assert texts(read_file(listed("a\n\x0b\u202e\n"))) == ["a"]
+    assert texts(read_file(listed("- [ ]  a\x1b  b\u202ec \u200f\n- [ ] \u202e", "f.md"))) == ["a   b c"]
+
+
+@pytest.mark.parametrize("extension", ["", ".text", ".rst", ".unknown"])
+def test_any_other_extension_is_text(listed, extension):
+    assert texts(read_file(listed("a\n", "list" + extension))) == ["a"]
+
+
+def test_a_missing_file_is_named_and_the_folder_it_was_looked_for_in(tmp_path):
+    message = refusal(read_file, str(tmp_path / "no\x1bne.txt"))
+    assert "no ne.txt does not exist" in message and os.getcwd() in message
+
+
+def test_a_directory_and_a_path_that_cannot_be_are_refused(tmp_path):
+    assert "is a directory" in refusal(read_file, str(tmp_path))
+    assert "a b cannot be read: " in refusal(read_file, "a\0b")
+    assert "cannot be read: File name too long" in refusal(read_file, "x" * 5_000)
+
+
+def test_a_file_without_permission_says_so(listed, monkeypatch):
+    def denied(*args):
+        raise PermissionError(13, "Permission denied")
+
+    path = listed("a")
+    monkeypatch.setattr(os, "open", denied)
+    assert "permission denied" in refusal(read_file, path)
+
+
+def test_pipes_sockets_and_devices_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        for path in (tmp_path / "fifo", tmp_path / "socket", "/dev/zero", "/dev/null"):
+            assert "is no regular file" in refusal(read_file, str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "expected"),
+    [
+        ("", "f.txt", "is empty. Write one feature a line."),
+        (" \n\n", "f.txt", "is empty. Write one feature a line."),
+        ("# a\n\n#b", "f.txt", "lists no feature: every line is blank or a comment (#)"),
+        ("\ufeff", "f.txt", "lists no feature"),
+        ("", "f.md", "is empty. Write each feature as `- [ ] text`."),
+        ("- [x] a\n- [X] b\n", "f.md", "lists no open feature: all 2 check boxes are ticked"),
+        (
+            "one\ntwo\n",
+            "f.md",
+            "there is no check box in it. Write each feature as `- [ ] text`, or name the file .txt",
+        ),
+        ("- [ ]\n", "f.md", "there is no check box in it"),
+        ("a\nb\0c\n", "f.txt", ", line 2: a zero byte. This looks like a binary file"),
+        ("a\rb\r\nc\0", "f.txt", ", line 3: a zero byte"),
+        (b"a\nb\xe4c\n", "f.txt", ", line 2: byte 0xe4 (offset 3) is not UTF-8"),
+        (b"\xef\xbb\xbfa\r\rb\xff", "f.md", ", line 3: byte 0xff (offset 7) is not UTF-8"),
+        ("a".encode("utf-16"), "f.txt", "is UTF-16 (it begins with a UTF-16 byte order mark). Save it as UTF-8."),
+        ("\ufeffa".encode("utf-16-be"), "f.md", "is UTF-16"),
+        ("a\n" + "x" * 10_001, "f.txt", ", line 2: 10,001 characters; a feature has at most 10,000."),
+        ("- [ ] " + "x" * 10_001, "f.md", ", line 1: 10,001 characters"),
+        ("\n".join(map(str, range(10_001))), "f.txt", "lists 10,001 features; one batch takes 10,000. Split the list."),
+        ("Straße  x\n\n sTRASSE\tX\n", "f.txt", ", line 3: the same feature as on line 1."),
+        ("- [ ] a\n- [x] a\n- [ ] A", "f.md", ", line 3: the same feature as on line 1."),
+        ("- [ ] a\n- [] b\n", "f.md", ", line 2: '- [] b' is probably meant as a check box. Write it as `- [ ] text`."),
+        ("* [  ] b\n", "f.md", ", line 1: '* [  ] b' is probably"),
+        ("- [ ]b\n", "f.md", ", line 1: '- [ ]b' is probably"),
+        ("-[ ] b\n", "f.md", ", line 1: '-[ ] b' is probably"),
+        ("- [ ] a\n```\n- [ ] b\n", "f.md", ", line 2: this code block never ends"),
+    ],
+)
+def test_a_list_that_is_odd_is_refused_with_its_line_and_the_likely_cause(listed, content, name, expected):
+    path = listed(content, name)
+    message = refusal(read_file, path)
+    assert message.startswith(path)
+    assert expected in message
+
+
+def test_the_largest_list_that_is_allowed_is_read(listed):
+    found = read_file(listed("\n".join(f"{index} " + "x" * 900 for index in range(10_000))))
+    assert len(found.features) == 10_000
+    assert len(read_file(listed("x" * 10_000)).features[0].text) == 10_000
+
+
+def test_a_file_over_ten_megabytes_is_refused_unread(listed, tmp_path):
+    path = tmp_path / "large.txt"
+    with open(path, "wb") as file:
+        file.truncate(10 * 1024 * 1024 + 1)
+    assert "larger than 10 MB" in refusal(read_file, str(path))
+    path.write_bytes(b"#" * (10 * 1024 * 1024))
+    assert "lists no feature" in refusal(read_file, str(path))
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused_too(listed, monkeypatch):
+    path = listed(b"#" * (10 * 1024 * 1024 + 1))
+    small = os.stat(listed("a", "small.txt"))
+    monkeypatch.setattr(os, "fstat", lambda descriptor: small)
+    assert "larger than 10 MB" in refusal(read_file, path)
+
+
+def test_no_descriptor_stays_open_whatever_the_path_is(listed, tmp_path):
+    def next_free():
+        with open(os.devnull) as file:
+            return file.fileno()
+
+    before = next_free()
+    for path in (listed("a"), str(tmp_path), "/dev/null", listed("", "empty")):
+        with contextlib.suppress(Misuse):
+            read_file(path)
+    assert next_free() == before
+
+
+def test_a_code_block_ends_only_with_a_bare_fence_of_its_kind(listed):
+    content = "````\n- [ ] a\n```` js\n- [ ] b\n```\n~~~~\n- [ ] c\n`````\n- [ ] d\n"
+    assert texts(read_file(listed(content, "f.md"))) == ["d"]
+
+
+def test_a_code_block_that_never_ends_is_fine_when_it_hides_nothing(listed):
+    assert texts(read_file(listed("- [ ] a\n```\n- [x", "f.md"))) == ["a"]
+
+
+def test_odd_lines_take_linear_time():
+    for line in (
+        "- " + "[ " * 50_000,
+        " " * 100_000 + "x",
+        "1" * 100_000,
+        "`" * 100_000,
+        "- [ ] " + " " * 100_000 + "\x0b",
+    ):
+        with pytest.raises(Misuse):
+            parse_text(line.encode(), "it", "md")
+
+
+@pytest.mark.parametrize("name", ["f.txt", "f.md"])
+def test_lines_and_open_boxes_take_their_notes_off(listed, name):
+    box = "- [ ] " if name == "f.md" else ""
+    found = read_file(listed(f"{box}Add a table  (id: schema)\n{box}Add a page (after: 1, schema)\n", name))
+    assert found.features == [
+        Feature("Add a table", 1, {"id": "schema"}),
+        Feature("Add a page", 2, {"depends_on": ["1", "schema"]}),
+    ]
+
+
+def test_a_text_that_is_there_twice_is_found_behind_its_notes(listed):
+    assert ", line 2: the same feature as on line 1." in refusal(read_file, listed("a (id: x)\nA (after: x)\n"))
+
+
+def test_an_id_that_is_there_twice_is_refused_whatever_its_case(listed):
+    assert ", line 3: the id 'X' is that of the feature on line 1 too." in refusal(
+        read_file, listed("a (id: x)\n\nb (id: X)")
+    )
+
+
+def test_what_needs_a_ticked_box_by_its_id_needs_it_no_more(listed):
+    content = (
+        "- [x] Add a table (id: Schema)\n- [ ] Add a page (after: schema)\n- [ ] Log in (after: SCHEMA, page, #12)\n"
+    )
+    assert needs(read_file(listed(content, "f.md"))) == [None, ["page", "#12"]]
+
+
+def test_an_open_box_of_the_same_id_as_a_ticked_one_is_the_one_that_is_needed(listed):
+    content = "- [x] a (id: x)\n- [ ] b (id: x)\n- [ ] c (after: x)\n"
+    assert needs(read_file(listed(content, "f.md"))) == [None, ["x"]]
+
+
+def test_a_number_beside_ticked_boxes_is_refused_because_it_changes_with_each_tick(listed):
+    content = "- [x] a\n- [ ] b\n- [ ] c (after: 1)\n"
+    assert ", line 3: `(after: 1)` counts boxes, and some are ticked" in refusal(read_file, listed(content, "f.md"))
+    assert needs(read_file(listed(content.replace("[x]", "[ ]"), "f.md"))) == [None, None, ["1"]]
+
+
+def test_what_a_ticked_box_says_is_no_matter(listed):
+    assert texts(read_file(listed("- [x] a (after: no reference)\n- [ ] b\n", "f.md"))) == ["b"]
+
+
+@pytest.mark.parametrize("extension", [".toml", ".csv", ".TOML"])
+def test_other_formats_are_refused_with_those_there_are(listed, extension):
+    assert ".txt" in refusal(read_file, listed("a\n", f"f{extension}"))
+
+
+def test_what_is_said_beyond_the_text_is_not_the_same_for_two_features(listed):
+    first, second = read_file(listed("a\nb\n")).features
+    assert first.details is not second.details
