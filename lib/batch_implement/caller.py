@@ -123,12 +123,12 @@ def in_use(state: State) -> Refused:
 
 def what_now(state: State, caller: Caller) -> str:
     """What is next: for a person in words about the batch, for the model as the step to do."""
-    from . import report
     from .core import prompts
+    from .report import status_report
 
     if not caller.person:
         return prompts.next_step(state)
-    return report.what_now(state, at_work=processes.holds(state["owner"]))
+    return status_report.what_now(state, at_work=processes.holds(state["owner"]))
 
 
 WAYS_WITH_OWNER = (

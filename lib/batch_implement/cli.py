@@ -174,15 +174,15 @@ def _brief(options: Any, project: Project, caller: Caller, cwd: str, store: Stor
 
 
 def _status(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import report
+    from .report import status_report
 
     if getattr(options, "watch", False):
         return _watch(options, project, caller)
     state = store.require()
-    lines = report.status_lines(state)
+    lines = status_report.status_lines(state)
     if caller.person and state["status"] == "in_progress":
-        lines.append(report.who(state, at_work=processes.holds(state["owner"])))
-    return "\n".join(lines), report.status(state)
+        lines.append(status_report.who(state, at_work=processes.holds(state["owner"])))
+    return "\n".join(lines), status_report.status(state)
 
 
 def _watch(options: Any, project: Project, caller: Caller) -> str:
@@ -200,7 +200,7 @@ def _watch(options: Any, project: Project, caller: Caller) -> str:
 
 
 def _statusline(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import statusline
+    from .report import statusline
 
     given = _stdin(caller)
     told = b"" if given is None or given.isatty() else given.read(statusline.LONGEST_GIVEN)
@@ -208,11 +208,11 @@ def _statusline(options: Any, project: Project, caller: Caller, cwd: str, store:
 
 
 def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import report
+    from .report import status_report
 
     state = store.require()
     text = callers.what_now(state, caller)
-    index = report.following(state)
+    index = status_report.following(state)
     feature = (
         None
         if index is None
@@ -222,8 +222,9 @@ def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store
 
 
 def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import arguments, personverbs, report
+    from . import arguments, personverbs
     from .features import sources
+    from .report import status_report
 
     given = arguments.policy_of(options, unattended=caller.unattended)
     found = sources.read(options, cwd, project.root, _stdin(caller))
@@ -232,7 +233,10 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
         plan = personverbs.planned(project, found, given, infer_order=options.infer_order)
         in_the_way = personverbs.in_the_way(project, caller, replace=options.replace)
         store.notes.extend(in_the_way)
-        return "\n".join(report.plan_lines(plan)), {**report.plan(plan), "exit_code": int(bool(in_the_way))}
+        return "\n".join(status_report.plan_lines(plan)), {
+            **status_report.plan(plan),
+            "exit_code": int(bool(in_the_way)),
+        }
     state = personverbs.create(project, caller, found, given, infer_order=options.infer_order, replace=options.replace)
     text = (
         f"Batch {state['batch_id']} has {prompts.counted(state['total_features'], 'feature')}. Go on with "
@@ -240,7 +244,7 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     )
     if not state["policy"]["verify"]:
         text += " It has no verify command: a commit is all that is asked for."
-    return text, report.status(state)
+    return text, status_report.status(state)
 
 
 def _run(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
@@ -279,11 +283,12 @@ def _pause(options: Any, project: Project, caller: Caller, cwd: str, store: Stor
 
 
 def _resume(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import personverbs, report
+    from . import personverbs
+    from .report import status_report
 
     state = personverbs.resume(project, caller, options.batch_id)
-    text = f"Batch {state['batch_id']} is in progress. {report.goes_on(state)}"
-    return text, report.status(state)
+    text = f"Batch {state['batch_id']} is in progress. {status_report.goes_on(state)}"
+    return text, status_report.status(state)
 
 
 def _abort(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
@@ -311,14 +316,14 @@ def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
 
 def _report(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from .base import timestamps
-    from .reporting import morning, reports
+    from .report import report_files, run_report
 
-    state, put_away = reports.of_batch(project, options.batch_id)
-    data = morning.report_data(state, state["updated_at"] if put_away else timestamps.now(), put_away=put_away)
-    text = reports.told(data, options.format)
+    state, put_away = report_files.of_batch(project, options.batch_id)
+    data = run_report.report_data(state, state["updated_at"] if put_away else timestamps.now(), put_away=put_away)
+    text = report_files.told(data, options.format)
     if options.output is None:
         return text.rstrip("\n"), data
-    place = reports.save(project, os.path.join(cwd, options.output), text)
+    place = report_files.save(project, os.path.join(cwd, options.output), text)
     return f"The report of batch {state['batch_id']} is in {place}.", {"path": place, "format": options.format}
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 
 from . import caller as callers
-from . import report, workerverbs
+from . import workerverbs
 from .base import processes, timestamps
 from .core import batch_state, lease, prompts, run_transitions, transitions
 from .core.errors import Misuse, Refused
 from .git import git_client
+from .report import status_report
 from .store import sidecar
 from .store.backups import no_batch
 from .store.store import Store, unfinished
@@ -256,7 +257,7 @@ def _goes_on(state: State) -> str:
     if processes.holds(state["owner"]):
         who = "`batchctl run`" if state["owner"].get("driven") else "Claude Code"
         return f"{who}, which has the batch, comes to it."
-    return report.goes_on(state)
+    return status_report.goes_on(state)
 
 
 def _numbered(indices: Sequence[int]) -> str:
@@ -277,7 +278,7 @@ def pause(project: Project, reason: str) -> str:
     state = Store(project).update(stop)
     open_feature = f" Feature {state['active']['feature_index'] + 1} stays open." if state["active"] else ""
     already = f" already: {waited[0].rstrip(' .')}" if waited else ""
-    return f"Batch {state['batch_id']} is paused{already}.{open_feature} {report.goes_on(state)}"
+    return f"Batch {state['batch_id']} is paused{already}.{open_feature} {status_report.goes_on(state)}"
 
 
 def skip(project: Project, index: int, reason: str) -> str:

@@ -13,11 +13,12 @@ import io
 import os
 import shlex
 
-from .. import arguments, cli, personverbs, report
+from .. import arguments, cli, personverbs
 from .. import caller as callers
 from ..core import batch_state, prompts
 from ..core.errors import BatchError, Misuse, Refused
 from ..features import feature_list, sources
+from ..report import status_report
 from ..store import audit_log
 from ..store.store import Store
 
@@ -118,7 +119,7 @@ def _batch_implement(occasion: Occasion, caller: Caller, typed: str) -> Dict[str
     if options.dry_run:
         plan = personverbs.planned(project, found, given, infer_order=options.infer_order)
         notes = [*found.notes, *personverbs.in_the_way(project, caller, replace=options.replace)]
-        return _block("\n".join([*notes, *report.plan_lines(plan)]))
+        return _block("\n".join([*notes, *status_report.plan_lines(plan)]))
     state = personverbs.create(project, caller, found, given, infer_order=options.infer_order, replace=options.replace)
     return _brief(state, *found.notes)
 

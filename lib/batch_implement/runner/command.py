@@ -22,7 +22,7 @@ from ..core import batch_state, prompts, run_transitions
 from ..core.errors import BatchError, Misuse, Refused
 from ..features import sources
 from ..git import git_client
-from ..reporting import morning, reports
+from ..report import report_files, run_report
 from ..store.store import Store
 from . import cluster, display, notice, options, preflight, pullrequests, takeover, worker
 from .driver import Driver
@@ -158,7 +158,7 @@ def _night(
         places = tell("pause" if batch_state.is_live(state) else "end", state)
     finally:
         shown.close()
-    data = morning.report_data(state, timestamps.now())
+    data = run_report.report_data(state, timestamps.now())
     done = not batch_state.is_live(state) and batch_state.counts(state)["completed"] == state["total_features"]
     commands = [
         entry for entry in data["commands"] if not (_taken_over(project, state) and entry["command"][:4] == "git ")
@@ -184,7 +184,7 @@ def _settle(crew: cluster.Crew, state: State, shown: display.Display) -> None:
 def _report(project: Project, state: State, shown: display.Display) -> Dict[str, str]:
     """Write the reports: format -> path; none when that does not work, which is told."""
     try:
-        return reports.write(project, state, timestamps.now())
+        return report_files.write(project, state, timestamps.now())
     except (BatchError, OSError) as error:
         shown.event("note", f"The report could not be written: {error}. `batchctl report` shows it.")
         return {}
@@ -194,7 +194,7 @@ def _published(project: Project, state: State, wish: Options, shown: display.Dis
     """Open the pull requests that were asked for and note what became of them."""
     store = Store(project)
     if wish.pr == "batch" and state["completed_features"]:
-        text = reports.told(morning.report_data(state, timestamps.now()), "md")
+        text = report_files.told(run_report.report_data(state, timestamps.now()), "md")
         record = pullrequests.open_for_batch(project, state, text)
         state = store.update(lambda current: run_transitions.note_pull_request(current, record))
         shown.event("note", _of_request("the batch", record))

@@ -18,7 +18,7 @@ import shlex
 import shutil
 import subprocess
 
-from .. import caller, report
+from .. import caller
 from ..base import fast_json, processes
 from ..checks import doctor, permissions
 from ..checks.doctor import BAD, GOOD, LOOK
@@ -27,6 +27,7 @@ from ..core.batch_state import key
 from ..core.prompts import counted
 from ..features import feature_list
 from ..git import gh, worktrees
+from ..report import status_report
 from ..store.store import Store
 from . import client, ground, options, pullrequests
 from .options import spoken
@@ -365,6 +366,6 @@ def _rounds(state: State, jobs: int) -> Iterator[List[int]]:
 def _retries(state: State) -> List[str]:
     policy = state["policy"]
     return [
-        f"{report.retries(policy['max_retries'])} of a feature",
+        f"{status_report.retries(policy['max_retries'])} of a feature",
         f"a pause after {policy['max_failures_in_a_row']} failures in a row",
     ]

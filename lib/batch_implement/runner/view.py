@@ -15,12 +15,12 @@ import math
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from .. import report
 from ..base import atomic_files, fast_json, processes, project_paths, timestamps
 from ..base.project_paths import Project
 from ..core import batch_state, run_transitions
 from ..core.batch_state import key
 from ..core.errors import BatchError
+from ..report import status_report
 from ..store import snapshot
 
 TYPE_CHECKING = False
@@ -153,7 +153,7 @@ def later(seen: View, now: str) -> View:
 
 def one_line(text: str, longest: int = LONGEST_TEXT) -> str:
     """A text as it can be shown: one line, without control characters, cut."""
-    words = " ".join(report.clean(text[: 4 * longest]).split()).encode("utf-8", "replace").decode()
+    words = " ".join(status_report.clean(text[: 4 * longest]).split()).encode("utf-8", "replace").decode()
     return words if len(words) <= longest else words[: longest - 3] + "..."
 
 
@@ -283,7 +283,7 @@ def _closed(state: State, index: int, at: str) -> Closed:
         place, field = {"failed": ("failed_features", "error_message"), "skipped": ("skipped_features", "reason")}[
             condition
         ]
-        said = next(report.for_person(entry[field]) for entry in state[place] if entry["feature_index"] == index)
+        said = next(status_report.for_person(entry[field]) for entry in state[place] if entry["feature_index"] == index)
     return Closed(index + 1, one_line(state["features"][index]), condition, one_line(said), at)
 
 

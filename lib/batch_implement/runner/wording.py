@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import List, Tuple
 
-from .. import report
 from ..base import timestamps
 from ..core import prompts
-from ..reporting.shown import duration
+from ..report import status_report
+from ..report.formatting import duration
 from .view import Closed, Held, Row, View
 
 UNDER_WAY_AT_MOST = 8
@@ -50,7 +50,9 @@ def standing(seen: View) -> List[Tuple[str, str]]:
         found.append(("ended", f"The run has ended: {seen.ended}"))
     elif seen.status == "in_progress" and not seen.at_work:
         driven = "Nobody is at work on it: `batchctl run --resume` goes on."
-        found.append(("nobody", driven if seen.spent else f"Nobody is at work on the batch. {report.IN_A_CLIENT}"))
+        found.append(
+            ("nobody", driven if seen.spent else f"Nobody is at work on the batch. {status_report.IN_A_CLIENT}")
+        )
     return found
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 import pytest
-from batch_implement import report
 from batch_implement.base import processes
 from batch_implement.core import batch_events, batch_state, path_conflicts, run_transitions, transitions
 from batch_implement.core.errors import Refused
+from batch_implement.report import status_report
 from batches import NOW, conditions, new_batch, then
 
 LATER = "2026-02-01T01:00:00Z"
@@ -91,7 +91,7 @@ def test_features_under_way_count_as_open_and_nothing_else_opens_them():
     assert conditions(state) == ["active", "pending", "active"]
     assert batch_state.counts(state)["active"] == 2
     assert state["current_index"] == 0
-    assert [entry["status"] for entry in report.features(state)] == ["active", "pending", "active"]
+    assert [entry["status"] for entry in status_report.features(state)] == ["active", "pending", "active"]
     with pytest.raises(Refused, match="is open"):
         run_transitions.dispatch(state, NOW, 0, base="b", branch="x", worktree="", session_id="s", place="here")
 

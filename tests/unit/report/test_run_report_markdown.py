@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from batch_implement.reporting import morning, morning_markdown
-from batch_implement.reporting.morning_markdown import fence, markdown, span
+from batch_implement.report import run_report, run_report_markdown
+from batch_implement.report.run_report_markdown import fence, markdown, span
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from morning_hostile import FRAGMENTS, batches, rewritten
-from morning_samples import at, by_hand, night
+from run_report_hostile import FRAGMENTS, batches, rewritten
+from run_report_samples import at, by_hand, night
 
 NOW = at(500)
 FENCE = re.compile(r" *(`{3,})([^`]*)$")
@@ -49,7 +49,7 @@ def without_spans(line: str) -> str:
 
 
 def told(state, now=NOW):
-    return markdown(morning.report_data(state, now))
+    return markdown(run_report.report_data(state, now))
 
 
 def test_it_says_how_the_batch_ended_what_needs_a_person_and_how_to_go_on():
@@ -85,14 +85,14 @@ def test_a_failed_attempt_is_told_on_one_line_with_what_came_after_its_first():
 
 
 def test_what_is_not_known_is_left_out():
-    data = morning.report_data(night(), NOW)
+    data = run_report.report_data(night(), NOW)
     data = {**data, "source": "", "spent": {**data["spent"], "turns": 0}}
     assert "- 21 clients\n" in markdown(data)
     assert "Features from" not in markdown(data)
 
 
 def test_a_report_that_is_too_long_ends_at_a_line_and_says_where_the_rest_is():
-    data = morning.report_data(night(60), NOW)
+    data = run_report.report_data(night(60), NOW)
     cut = markdown(data, longest=4000)
     assert len(cut) <= 4000
     assert cut.endswith("\n\nThe rest is in `batchctl report`.\n")
@@ -153,6 +153,6 @@ def test_nor_does_any_of_the_known_tricks(fragment):
     ids=["bare", "one tick always", "three ticks always"],
 )
 def test_the_proof_notices_a_text_that_is_not_kept_in(monkeypatch, name, wrong):
-    monkeypatch.setattr(morning_markdown, name, wrong)
+    monkeypatch.setattr(run_report_markdown, name, wrong)
     with pytest.raises(AssertionError):
         is_only_text("a `b`\n```\n# c", STATES[0], times=False)

@@ -8,10 +8,10 @@ import os
 import pytest
 from batch_implement.base import atomic_files, project_paths
 from batch_implement.core.errors import Misuse, Refused, StateUnusable
-from batch_implement.reporting import morning, reports
+from batch_implement.report import report_files, run_report
 from batch_implement.store.store import Store
 from batches import completed, files_in, new_batch
-from morning_samples import at, night
+from run_report_samples import at, night
 
 NOW = at(500)
 
@@ -22,36 +22,36 @@ def project(repository):
 
 
 def test_every_form_is_written_for_its_owner_alone(project):
-    places = reports.write(project, night(), NOW)
+    places = report_files.write(project, night(), NOW)
     folder = f"{project.private}/reports/batch-20260131-230000-000042"
     assert places == {form: f"{folder}.{form}" for form in ("md", "html", "json")}
     assert {os.stat(place).st_mode & 0o777 for place in places.values()} == {0o600}
     assert os.stat(f"{project.private}/reports").st_mode & 0o777 == 0o700
-    data = morning.report_data(night(), NOW)
+    data = run_report.report_data(night(), NOW)
     with open(places["json"], encoding="utf-8") as file:
         assert json.load(file) == json.loads(json.dumps(data))
     for form in ("md", "html"):
         with open(places[form], encoding="utf-8") as file:
-            assert file.read() == reports.told(data, form)
+            assert file.read() == report_files.told(data, form)
 
 
 def test_a_later_report_takes_the_place_of_the_earlier_one_and_leaves_nothing_beside(project):
-    reports.write(project, new_batch(1), NOW)
-    places = reports.write(project, completed(new_batch(1)), NOW)
+    report_files.write(project, new_batch(1), NOW)
+    places = report_files.write(project, completed(new_batch(1)), NOW)
     with open(places["md"], encoding="utf-8") as file:
         assert file.read().startswith("# The feature is done")
     assert files_in(f"{project.private}/reports") == {"lock", "batch-1.md", "batch-1.html", "batch-1.json"}
 
 
 def test_a_full_disk_is_said_and_leaves_the_earlier_report(project, monkeypatch):
-    places = reports.write(project, new_batch(1), NOW)
+    places = report_files.write(project, new_batch(1), NOW)
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(atomic_files, "write_all", full)
     with pytest.raises(StateUnusable, match="Disk space is used up"):
-        reports.write(project, completed(new_batch(1)), NOW)
+        report_files.write(project, completed(new_batch(1)), NOW)
     with open(places["md"], encoding="utf-8") as file:
         assert file.read().startswith("# 0 of 1 feature")
     assert files_in(f"{project.private}/reports") == {"lock", "batch-1.md", "batch-1.html", "batch-1.json"}
@@ -63,25 +63,25 @@ def test_a_folder_that_may_not_be_used_is_said_with_what_to_do(project, store, b
     def forbidden(*_, **__):
         raise OSError(13, "Permission denied")
 
-    monkeypatch.setattr(reports.project_paths, "open_folder", forbidden)
+    monkeypatch.setattr(report_files.project_paths, "open_folder", forbidden)
     with pytest.raises(StateUnusable, match="/reports cannot be used: Permission denied: check who owns it"):
-        reports.write(project, new_batch(1), NOW)
+        report_files.write(project, new_batch(1), NOW)
     with pytest.raises(StateUnusable, match="/history cannot be used: Permission denied"):
-        reports._kept(project, "batch-1.json")
-    monkeypatch.setattr(reports.os, "open", forbidden)
+        report_files._kept(project, "batch-1.json")
+    monkeypatch.setattr(report_files.os, "open", forbidden)
     with pytest.raises(StateUnusable, match=r"mine\.md cannot be written: Permission denied"):
-        reports.save(project, str(tmp_path / "mine.md"), "text")
+        report_files.save(project, str(tmp_path / "mine.md"), "text")
 
 
 def test_half_of_a_surrogate_pair_does_not_keep_a_report_from_being_written(project):
-    assert reports.write(project, new_batch(["a \ud800 b"]), NOW)
+    assert report_files.write(project, new_batch(["a \ud800 b"]), NOW)
 
 
 def test_a_link_in_the_place_of_the_folder_is_not_followed(project, tmp_path):
     os.makedirs(project.private)
     os.symlink(tmp_path, f"{project.private}/reports")
     with pytest.raises(StateUnusable, match="symbolic link"):
-        reports.write(project, new_batch(1), NOW)
+        report_files.write(project, new_batch(1), NOW)
 
 
 @pytest.mark.parametrize(
@@ -95,14 +95,14 @@ def test_a_report_goes_nowhere_where_state_is_kept(project, batch, name):
     os.symlink(project.private, f"{project.root}/link")
     before = Store(project).require()
     with pytest.raises(Misuse):
-        reports.save(project, f"{project.root}/{name}", "text")
+        report_files.save(project, f"{project.root}/{name}", "text")
     assert Store(project).require() == before
 
 
 def test_a_report_that_is_saved_takes_the_place_of_a_link_and_leaves_what_it_points_to(project, batch):
     os.symlink(project.state, f"{project.root}/report.md")
     before = Store(project).require()
-    reports.save(project, f"{project.root}/report.md", "text")
+    report_files.save(project, f"{project.root}/report.md", "text")
     assert not os.path.islink(f"{project.root}/report.md")
     assert Store(project).require() == before
 
@@ -140,25 +140,25 @@ def test_of_several_batches_of_one_id_it_is_the_last(project, store, batch):
     store.put_away("aborted")
     store.create(completed(new_batch(3)))
     store.put_away("aborted")
-    state, put_away = reports.of_batch(project, "batch-1")
+    state, put_away = report_files.of_batch(project, "batch-1")
     assert (len(state["completed_features"]), put_away) == (1, True)
 
 
 def test_a_batch_that_is_not_known_is_refused_with_those_that_are(project, store, batch):
     store.put_away("aborted")
     store.create(new_batch(1, batch_id="batch-2"))
-    assert reports.of_batch(project, "batch-2")[1] is False
+    assert report_files.of_batch(project, "batch-2")[1] is False
     with pytest.raises(Refused, match=r"neither the one here .* The last ones in history: batch-1\."):
-        reports.of_batch(project, "batch-3")
+        report_files.of_batch(project, "batch-3")
     with pytest.raises(Misuse, match="cannot be a batch id"):
-        reports.of_batch(project, "../seal")
+        report_files.of_batch(project, "../seal")
 
 
 def test_a_file_in_history_that_is_a_link_is_not_read(project, store, batch):
     store.put_away("aborted")
     os.symlink("batch-1.json", f"{project.private}/history/batch-9.json")
     with pytest.raises(Refused, match="symbolic link"):
-        reports.of_batch(project, "batch-9")
+        report_files.of_batch(project, "batch-9")
 
 
 def test_without_a_batch_the_verb_says_how_to_start_one(typed):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement.reporting import morning, morning_style
-from batch_implement.reporting.morning_html import html
+from batch_implement.report import run_report, run_report_style
+from batch_implement.report.run_report_html import html
 from browser import CHROMIUM, Browser
-from morning_hostile import FRAGMENTS, rewritten
-from morning_samples import at, by_hand, night
+from run_report_hostile import FRAGMENTS, rewritten
+from run_report_samples import at, by_hand, night
 
 VIEWS = [
     *(("night", width, dark) for width in (390, 1280) for dark in (False, True)),
@@ -22,7 +22,7 @@ FROM_ELSEWHERE = '<img src="http://there.invalid/x.png">'
 def written(folder, name, state, more=""):
     """The page of a state in a file, with `more` at its end."""
     path = folder / f"{name}.html"
-    document = html(morning.report_data(state, at(700))).replace("</main>", f"{more}</main>")
+    document = html(run_report.report_data(state, at(700))).replace("</main>", f"{more}</main>")
     path.write_bytes(document.encode("utf-8", "replace"))
     return path
 
@@ -36,7 +36,7 @@ def troubles(browser, path, width, dark):
     asked, said = len(browser.requests), len(browser.said)
     browser.open(path, width=width, dark=dark)
     browser.value("document.querySelectorAll('details').forEach(entry => entry.open = true)")
-    ground = as_rgb((morning_style.DARK if dark else morning_style.LIGHT)["page"])
+    ground = as_rgb((run_report_style.DARK if dark else run_report_style.LIGHT)["page"])
     found = {
         f"its width is not {width}": browser.value("document.documentElement.scrollWidth") != width,
         f"its ground is not {ground}": browser.value("getComputedStyle(document.body).backgroundColor") != ground,

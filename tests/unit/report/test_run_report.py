@@ -6,14 +6,14 @@ import subprocess
 
 import pytest
 from batch_implement.core import batch_state, run_transitions, transitions
-from batch_implement.reporting import morning, shown, timeline
+from batch_implement.report import formatting, run_report, timeline
 from batch_implement.store import serialization
 from batches import commit, completed, git, new_batch, then
-from morning_samples import at, begun, by_hand, client, dispatched, merged, night
+from run_report_samples import at, begun, by_hand, client, dispatched, merged, night
 
 NIGHT = night()
 NOW = at(500)
-DATA = morning.report_data(NIGHT, NOW)
+DATA = run_report.report_data(NIGHT, NOW)
 
 
 def needs(data, kind):
@@ -30,7 +30,7 @@ def test_the_samples_are_states_that_can_come_about():
 
 def test_the_report_leaves_the_state_as_it_is_and_is_json():
     before = serialization.serialise(NIGHT)
-    assert serialization.serialise(morning.report_data(NIGHT, NOW)) == serialization.serialise(DATA)
+    assert serialization.serialise(run_report.report_data(NIGHT, NOW)) == serialization.serialise(DATA)
     assert serialization.serialise(NIGHT) == before
 
 
@@ -54,7 +54,7 @@ def test_it_says_how_the_batch_ended():
     ],
 )
 def test_the_headline_counts_what_is_done(state, headline, verdict):
-    data = morning.report_data(state, NOW)
+    data = run_report.report_data(state, NOW)
     assert (data["headline"], data["verdict"]) == (headline, verdict)
 
 
@@ -80,7 +80,7 @@ def test_a_failed_feature_says_why_what_it_blocks_where_its_work_is_and_how_to_r
 def test_of_a_feature_whose_attempts_nobody_counted_only_its_failure_is_told():
     failed = [{"feature_index": 0, "error_message": "tests fail"}]
     state = batch_state.consistent({**new_batch(2), "failed_features": failed})
-    (need,) = needs(morning.report_data(state, NOW), "failed")
+    (need,) = needs(run_report.report_data(state, NOW), "failed")
     assert need["what"] == "Feature 1 failed"
 
 
@@ -89,14 +89,14 @@ def test_the_stash_command_brings_back_that_stash_and_no_other(repository):
     for words in (name, name + "1", "something else"):
         (repository / "README.md").write_text(words)
         git(repository, "stash", "push", "-m", words)
-    (command,) = morning._stash_command(name)
+    (command,) = run_report._stash_command(name)
     subprocess.run(["sh", "-c", command], cwd=repository, check=True, capture_output=True)
     assert (repository / "README.md").read_text() == name
 
 
 @pytest.mark.parametrize("name", [None, "", "$(id)", "batch a feature 1 attempt 1'", "batch a;b feature 1 attempt 1"])
 def test_a_stash_of_another_name_gets_no_command(name):
-    assert morning._stash_command(name) == []
+    assert run_report._stash_command(name) == []
 
 
 def test_the_commands_to_go_on_are_exact(repository):
@@ -115,18 +115,18 @@ def test_the_commands_to_go_on_are_exact(repository):
 
 def test_a_run_that_merged_into_the_branch_of_the_person_shows_what_is_not_there_yet():
     state = run_transitions.end(merged(begun(["one"], merge=True), 0, 5, 0), at(6), "done")
-    assert commands(morning.report_data(state, NOW))[0] == f"git log --oneline main..{state['run']['branch']}"
+    assert commands(run_report.report_data(state, NOW))[0] == f"git log --oneline main..{state['run']['branch']}"
 
 
 @pytest.mark.parametrize("name", ["x; id", "-x", "a..b", "$(id)", "a b", "", "a\n"])
 def test_a_branch_of_an_odd_name_gets_no_command(name):
     run = {**NIGHT["run"], "branch": name, "target": name}
-    odd = morning.report_data({**NIGHT, "run": run}, NOW)
+    odd = run_report.report_data({**NIGHT, "run": run}, NOW)
     assert commands(odd) == ["batchctl retry", "batchctl run --resume"]
 
 
 def test_a_pause_comes_first_with_its_reason_and_its_time():
-    data = morning.report_data(by_hand(), NOW)
+    data = run_report.report_data(by_hand(), NOW)
     need = data["needs"][0]
     assert need["what"] == "The batch waits since 1 Feb 2026, 01:06 UTC, not before 1 Feb 2026, 05:40 UTC"
     assert "Please run /login" in need["said"]
@@ -134,12 +134,12 @@ def test_a_pause_comes_first_with_its_reason_and_its_time():
 
 
 def test_nothing_is_to_be_done_when_all_is_done_in_a_client():
-    data = morning.report_data(completed(new_batch(1)), NOW)
+    data = run_report.report_data(completed(new_batch(1)), NOW)
     assert (data["needs"], data["commands"], data["looks"]) == ([], [], [])
 
 
 def test_a_batch_in_history_gets_no_command_of_batchctl():
-    data = morning.report_data(by_hand(), NOW, put_away=True)
+    data = run_report.report_data(by_hand(), NOW, put_away=True)
     assert data["verdict"] == "put away unfinished"
     assert not needs(data, "paused")
     assert not [text for need in data["needs"] for text in need["commands"] if "batchctl" in text]
@@ -152,35 +152,35 @@ def test_trouble_with_the_code_host_needs_a_person():
     state = transitions.record_git_operation(state, 0, "pr", record)
     update = {"done": False, "outcome": "completed", "timestamp": NOW, "why": "gh is not logged in"}
     state = {**state, "issue_updates": {"0": {"comment": update}}}
-    data = morning.report_data(state, NOW)
+    data = run_report.report_data(state, NOW)
     assert [(need["kind"], need["said"], need["commands"]) for need in data["needs"]] == [
         ("published", "no rights", []),
         ("issue", "gh is not logged in", ["batchctl issues"]),
     ]
     run = {**NIGHT["run"], "pull_request": {"error": "the base branch is protected"}}
-    (need,) = needs(morning.report_data({**NIGHT, "run": run}, NOW), "published")
+    (need,) = needs(run_report.report_data({**NIGHT, "run": run}, NOW), "published")
     assert need["said"] == "the base branch is protected"
 
 
 def test_what_went_well_and_deserves_a_look_is_listed():
     assert [(look["kind"], look["number"]) for look in DATA["looks"]] == [("no_change", 8), ("decision", None)]
-    kinds = [(look["kind"], look["number"]) for look in morning.report_data(by_hand(), NOW)["looks"]]
+    kinds = [(look["kind"], look["number"]) for look in run_report.report_data(by_hand(), NOW)["looks"]]
     assert kinds == [("foreign", 4), ("rewritten", 5)]
     asserted = completed(new_batch(1), asserted=True)
-    assert morning.report_data(asserted, NOW)["looks"][0]["kind"] == "asserted"
+    assert run_report.report_data(asserted, NOW)["looks"][0]["kind"] == "asserted"
 
 
 def test_a_wait_has_its_length_and_one_that_goes_on_has_no_end():
     (wait,) = DATA["waits"]
     assert (wait["seconds"], wait["failure_class"]) == (72 * 60, "limit")
     waiting = run_transitions.wait(night(ended=False), at(600), at(700), "overloaded", "overload")
-    last = morning.report_data(waiting, NOW)["waits"][-1]
+    last = run_report.report_data(waiting, NOW)["waits"][-1]
     assert (last["until"], last["seconds"]) == (None, None)
 
 
 def test_a_feature_under_way_is_open():
     state = dispatched(begun(["one", "two"]), 5, 1)
-    data = morning.report_data(state, at(9))
+    data = run_report.report_data(state, at(9))
     assert [feature["status"] for feature in data["features"]] == ["pending", "active"]
     assert data["counts"]["active"] == 1
     (lane,) = data["time_line"]["lanes"]
@@ -191,13 +191,13 @@ def test_a_feature_under_way_is_open():
 
 
 def test_a_text_is_cleaned_and_cut_and_keeps_its_lines_where_it_is_a_block():
-    assert shown.line("a\n b\t\u202ec\x1b[0m") == "a b c [0m"
-    assert shown.block("a \r\n\u202eb\x00\n\n") == "a\n b"
-    assert shown.line("x" * 600) == "x" * 500 + " ...[cut]"
-    assert len(shown.line(" " * 3000 + "x")) < 20
-    assert shown.block("x\n" * 9000).endswith(" ...[cut]")
-    assert shown.line(None) is None
-    assert shown.block(7) == ""
+    assert formatting.line("a\n b\t\u202ec\x1b[0m") == "a b c [0m"
+    assert formatting.block("a \r\n\u202eb\x00\n\n") == "a\n b"
+    assert formatting.line("x" * 600) == "x" * 500 + " ...[cut]"
+    assert len(formatting.line(" " * 3000 + "x")) < 20
+    assert formatting.block("x\n" * 9000).endswith(" ...[cut]")
+    assert formatting.line(None) is None
+    assert formatting.block(7) == ""
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_text_is_cleaned_and_cut_and_keeps_its_lines_where_it_is_a_block():
     ],
 )
 def test_the_address_of_a_pull_request_or_an_issue_may_become_a_link(url):
-    assert shown.link(url) == url
+    assert formatting.link(url) == url
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_the_address_of_a_pull_request_or_an_issue_may_become_a_link(url):
     ],
 )  # fmt: skip
 def test_no_other_address_does(url):
-    assert shown.link(url) is None
+    assert formatting.link(url) is None
 
 
 @pytest.mark.parametrize(
@@ -239,11 +239,11 @@ def test_no_other_address_does(url):
     ],
 )
 def test_a_length_of_time_is_said_in_two_units_at_most(seconds, words):
-    assert shown.duration(seconds) == words
+    assert formatting.duration(seconds) == words
 
 
 def test_what_is_no_time_is_not_repeated():
-    assert shown.moment("<b>") == shown.moment(None) == "at an unknown time"
+    assert formatting.moment("<b>") == formatting.moment(None) == "at an unknown time"
 
 
 # -- the time line -----------------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_a_lane_has_a_bar_for_each_client_and_a_mark_where_it_was_merged():
 
 
 def test_without_a_run_a_lane_goes_from_the_first_start_to_the_end_and_marks_failed_attempts():
-    line = morning.report_data(by_hand(), at(90))["time_line"]
+    line = run_report.report_data(by_hand(), at(90))["time_line"]
     assert [(lane["number"], lane["bars"][-1]["outcome"], len(lane["marks"])) for lane in line["lanes"]] == [
         (1, "completed", 0), (2, "active", 1), (3, "failed", 1), (4, "completed", 0), (5, "completed", 0),
     ]  # fmt: skip

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .core import batch_state, blocking, policies, prompts
-from .core.batch_state import key
+from ..core import batch_state, blocking, policies, prompts
+from ..core.batch_state import key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
-    from .core.batch_state import State
+    from ..core.batch_state import State
 
 SIGNS = {"completed": "done   ", "failed": "FAILED ", "skipped": "skipped", "active": "open   ", "pending": "-      "}
 IN_A_CLIENT = "Go on with `/batch-implement --resume` in Claude Code."
@@ -19,7 +19,7 @@ def clean(text: str) -> str:
     """`listing.clean`, which is imported only for a text that it would change."""
     if text.isprintable():
         return text
-    from .features import feature_list
+    from ..features import feature_list
 
     return feature_list.clean(text)
 

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from batch_implement import statusline
 from batch_implement.core import run_transitions, transitions
+from batch_implement.report import statusline
 from batch_implement.store.store import Store
 from batches import BATCHCTL, NOW, all_completed, completed, given_up, new_batch, run_program, started, then
 from driven import dispatched, driven, merged, queued

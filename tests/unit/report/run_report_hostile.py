@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from morning_samples import by_hand, night
+from run_report_samples import by_hand, night
 
 OURS = frozenset((
     "status", "batch_id", "outcome", "source_type", "workflow_mode", "evidence_kinds", "step", "phase", "how",

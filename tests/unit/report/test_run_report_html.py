@@ -7,12 +7,12 @@ import time
 from html.parser import HTMLParser
 
 import pytest
-from batch_implement.reporting import morning, morning_html, morning_style, shown, timeline
-from batch_implement.reporting.morning_html import html
+from batch_implement.report import formatting, run_report, run_report_html, run_report_style, timeline
+from batch_implement.report.run_report_html import html
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from morning_hostile import FRAGMENTS, batches, rewritten
-from morning_samples import at, by_hand, huge, night
+from run_report_hostile import FRAGMENTS, batches, rewritten
+from run_report_samples import at, by_hand, huge, night
 
 NOW = at(500)
 VOID = {"meta", "br"}
@@ -50,7 +50,7 @@ class Page(HTMLParser):
         for name, value in attrs:
             assert not name.startswith("on") and name not in ("style", "src", "srcset", "action"), name
             if name == "href":
-                assert tag == "a" and shown.link(value) == value
+                assert tag == "a" and formatting.link(value) == value
                 self.links.append(value or "")
         if re.fullmatch("h[1-6]", tag):
             self.headings.append(int(tag[1]))
@@ -76,12 +76,12 @@ class Page(HTMLParser):
 
 
 def page(state, now=NOW):
-    return Page(html(morning.report_data(state, now)))
+    return Page(html(run_report.report_data(state, now)))
 
 
 @pytest.mark.parametrize("state", [night(), by_hand(), night(70), night(8, ended=False)])
 def test_the_document_is_well_formed_and_needs_nothing_else(state):
-    document = html(morning.report_data(state, NOW))
+    document = html(run_report.report_data(state, NOW))
     found = Page(document)
     assert document.startswith("<!doctype html>")
     assert not REACHES_OUT.search(found.style)
@@ -109,7 +109,7 @@ def test_everything_that_the_data_tells_is_there():
 
 
 def test_the_time_line_stays_within_its_picture_and_names_every_bar():
-    data = morning.report_data(night(), NOW)
+    data = run_report.report_data(night(), NOW)
     svg = timeline.svg(data["time_line"], data["time_line"]["lanes"])
     found = Page(svg)
     boxes = [dict(attrs) for tag, attrs in found.elements if tag == "rect"]
@@ -130,7 +130,7 @@ def test_a_list_of_many_features_is_folded_and_says_how_many():
 def test_ten_thousand_features_are_told_within_two_seconds_and_four_megabytes():
     state = huge(10_000)
     began = time.process_time()
-    document = html(morning.report_data(state, at(3000)))
+    document = html(run_report.report_data(state, at(3000)))
     assert time.process_time() - began < 2
     assert len(document) < 4_000_000
     assert "9,900 of 10,000 features are done" in document
@@ -191,13 +191,13 @@ def test_nor_does_any_of_the_known_tricks(fragment):
 
 
 def test_the_proof_notices_a_text_that_is_not_escaped(monkeypatch):
-    monkeypatch.setattr(morning_html, "escape", str)
+    monkeypatch.setattr(run_report_html, "escape", str)
     with pytest.raises(AssertionError):
         is_only_text("<i>", STATES[0], times=False)
 
 
 def test_the_proof_notices_a_text_that_is_not_cleaned(monkeypatch):
-    monkeypatch.setattr(shown.report, "clean", str)
+    monkeypatch.setattr(formatting.status_report, "clean", str)
     with pytest.raises(AssertionError):
         is_only_text("\u202e", STATES[0], times=False)
 
@@ -222,7 +222,7 @@ def test_contrast_is_computed_as_it_should_be():
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
 
 
-@pytest.mark.parametrize("colours", [morning_style.LIGHT, morning_style.DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("colours", [run_report_style.LIGHT, run_report_style.DARK], ids=["light", "dark"])
 def test_every_text_has_contrast_enough(colours):
     texts = set(colours) - {"page", "card", "sunk", "rule", "band"}
     low = {
@@ -236,7 +236,7 @@ def test_every_text_has_contrast_enough(colours):
 
 
 def test_every_class_of_the_time_line_has_a_colour():
-    sheet = morning_style.sheet(22, 28)
+    sheet = run_report_style.sheet(22, 28)
     outcomes = set(timeline.WORDS) - {"merged"}
     assert all(f".bar.{name}," in sheet for name in outcomes)
     assert all(f".mark.{name}{{stroke" in sheet for name in ("merged", "failed", "completed"))

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 
-from .. import report
-from . import timeline
+from . import status_report, timeline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def line(text: object, limit: int = LONGEST_LINE) -> Optional[str]:
     """A text that is not ours on one line, cleaned and cut; None for what is no text."""
     if type(text) is not str:
         return None
-    words = " ".join(report.clean(text[: limit + 200]).split())
+    words = " ".join(status_report.clean(text[: limit + 200]).split())
     return words if len(words) <= limit and len(text) <= limit + 200 else words[:limit] + " ...[cut]"
 
 
@@ -40,7 +39,7 @@ def block(text: object, limit: int = LONGEST_BLOCK) -> str:
     """A text of several lines that is not ours, each cleaned, the whole cut; empty for what is no text."""
     if type(text) is not str:
         return ""
-    kept = "\n".join(report.clean(words).rstrip() for words in text[:limit].splitlines()).strip("\n")
+    kept = "\n".join(status_report.clean(words).rstrip() for words in text[:limit].splitlines()).strip("\n")
     return kept if len(text) <= limit else kept + " ...[cut]"
 
 

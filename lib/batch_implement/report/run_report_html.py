@@ -12,8 +12,8 @@ from __future__ import annotations
 from html import escape
 
 from ..core.prompts import counted
-from . import morning_style, timeline
-from .shown import STATUS_WORDS, dollars, duration, moment, short
+from . import run_report_style, timeline
+from .formatting import STATUS_WORDS, dollars, duration, moment, short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def html(data: Data) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         '<meta name="referrer" content="no-referrer"><meta name="robots" content="noindex">',
         f"<title>{escape(data['headline'])}: {escape(data['batch_id'])}</title>",
-        f"<style>{morning_style.sheet(timeline.LANE_PX, timeline.AXIS_PX)}</style></head><body><main>",
+        f"<style>{run_report_style.sheet(timeline.LANE_PX, timeline.AXIS_PX)}</style></head><body><main>",
     ]
     for section in (_header, _needs, _commands, _time_line, _features, _looks, _waits, _figures):
         parts += section(data)

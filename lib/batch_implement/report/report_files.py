@@ -18,7 +18,7 @@ from ..core import batch_state
 from ..core.errors import Misuse, Refused
 from ..store import lock, serialization
 from ..store.store import Store
-from . import morning
+from . import run_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,19 +35,19 @@ LOCK_TIMEOUT_S = 30.0
 def told(data: Dict[str, Any], form: str) -> str:
     """The report in `form`, one of FORMATS. JSON has a top-level field a line, as a state has."""
     if form == "html":
-        from .morning_html import html
+        from .run_report_html import html
 
         return html(data)
     if form == "json":
         return serialization.serialise(data).decode()
-    from .morning_markdown import markdown
+    from .run_report_markdown import markdown
 
     return markdown(data)
 
 
 def write(project: Project, state: State, now: str) -> Dict[str, str]:
     """Write the report of `state` at the time `now` in every format; format -> path. The state stays as it is."""
-    data = morning.report_data(state, now)
+    data = run_report.report_data(state, now)
     folder = _opened(project, FOLDER, create=True)
     place = f"{project.private}/{FOLDER}"
     try:

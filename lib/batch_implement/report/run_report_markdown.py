@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from ..core.prompts import counted
-from .shown import STATUS_WORDS, dollars, duration, moment, short
+from .formatting import STATUS_WORDS, dollars, duration, moment, short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,17 +8,17 @@ a status line that fails is not shown, and nobody would learn why.
 
 from __future__ import annotations
 
-from . import report
-from .base import fast_json, processes, project_paths
-from .core import batch_state
-from .core.errors import BatchError
-from .store import snapshot
+from ..base import fast_json, processes, project_paths
+from ..core import batch_state
+from ..core.errors import BatchError
+from ..store import snapshot
+from . import status_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Mapping
 
-    from .core.batch_state import State
+    from ..core.batch_state import State
 
 LONGEST_REASON = 60  # characters
 LONGEST_GIVEN = 1024 * 1024  # bytes
@@ -93,5 +93,5 @@ def _until(moment: object) -> str:
 
 
 def _cut(reason: str) -> str:
-    words = " ".join(report.clean(reason).split())
+    words = " ".join(status_report.clean(reason).split())
     return words if len(words) <= LONGEST_REASON else words[: LONGEST_REASON - 3] + "..."

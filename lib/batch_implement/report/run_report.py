@@ -27,11 +27,10 @@ from __future__ import annotations
 
 import re
 
-from .. import report
 from ..core import batch_state, blocking, prompts
 from ..core.batch_state import key
-from . import timeline
-from .shown import block, line, link, moment, plain
+from . import status_report, timeline
+from .formatting import block, line, link, moment, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,7 +168,7 @@ def _features(state: State) -> List[Data]:
         settled[state["active"]["feature_index"]] = "active"
     why = {entry["feature_index"]: entry["error_message"] for entry in state["failed_features"]}
     for entry in state["skipped_features"]:
-        why[entry["feature_index"]] = report.for_person(entry["reason"])
+        why[entry["feature_index"]] = status_report.for_person(entry["reason"])
     merges = {entry["feature_index"]: entry for entry in run.get("merges", ())}
     return [
         _feature(state, run, index, settled.get(index, "pending"), why.get(index), merges.get(index))

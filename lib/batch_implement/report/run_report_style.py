@@ -1,6 +1,6 @@
 """How the report looks in a browser: its colours and its style sheet. Pure.
 
-LIGHT, DARK     name -> colour; `tests/unit/test_morning_html.py` holds their contrast
+LIGHT, DARK     name -> colour; `tests/unit/report/test_run_report_html.py` holds their contrast
 sheet()         the whole style sheet: system fonts, both colour schemes, nothing that is loaded from anywhere
 """
 

@@ -1,1 +1,0 @@
-"""The morning report: as plain data, as HTML and Markdown, as files."""
