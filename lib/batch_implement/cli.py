@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import sys
 
-from . import caller as callers
 from .base import fast_json, processes, project_paths
+from .commands import authorization as callers
 from .core import batch_state, prompts
 from .core.errors import STILL_WORKING, BatchError, Misuse, Refused, StateUnusable
 from .store import audit_log
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Sequence, Tuple
 
     from .base.project_paths import Project
-    from .caller import Caller
+    from .commands.authorization import Caller
 
 PLUGIN = project_paths.plugin()
 
@@ -138,39 +138,39 @@ def _asked(argv: Sequence[str]) -> Any:
 
 
 def _start(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import workerverbs
+    from .commands import feature_commands
 
-    return workerverbs.start(project, caller)
+    return feature_commands.start(project, caller)
 
 
 def _phase(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import workerverbs
+    from .commands import feature_commands
 
-    return workerverbs.phase(project, caller, options.name)
+    return feature_commands.phase(project, caller, options.name)
 
 
 def _done(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import workerverbs
+    from .commands import feature_commands
 
-    return workerverbs.done(project, caller, no_change=options.no_change, wait_s=options.wait)
+    return feature_commands.done(project, caller, no_change=options.no_change, wait_s=options.wait)
 
 
 def _fail(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import workerverbs
+    from .commands import feature_commands
 
-    return workerverbs.fail(project, caller, options.reason, permanent=options.permanent)
+    return feature_commands.fail(project, caller, options.reason, permanent=options.permanent)
 
 
 def _decide(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import workerverbs
+    from .commands import feature_commands
 
-    return workerverbs.decide(project, caller, options.question, options.answer)
+    return feature_commands.decide(project, caller, options.question, options.answer)
 
 
 def _brief(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import workerverbs
+    from .commands import feature_commands
 
-    return workerverbs.brief(project, caller)
+    return feature_commands.brief(project, caller)
 
 
 def _status(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
@@ -222,7 +222,8 @@ def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store
 
 
 def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import arguments, personverbs
+    from . import arguments
+    from .commands import batch_commands
     from .features import sources
     from .report import status_report
 
@@ -230,14 +231,16 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     found = sources.read(options, cwd, project.root, _stdin(caller))
     store.notes.extend(found.notes)
     if options.dry_run:
-        plan = personverbs.planned(project, found, given, infer_order=options.infer_order)
-        in_the_way = personverbs.in_the_way(project, caller, replace=options.replace)
+        plan = batch_commands.planned(project, found, given, infer_order=options.infer_order)
+        in_the_way = batch_commands.in_the_way(project, caller, replace=options.replace)
         store.notes.extend(in_the_way)
         return "\n".join(status_report.plan_lines(plan)), {
             **status_report.plan(plan),
             "exit_code": int(bool(in_the_way)),
         }
-    state = personverbs.create(project, caller, found, given, infer_order=options.infer_order, replace=options.replace)
+    state = batch_commands.create(
+        project, caller, found, given, infer_order=options.infer_order, replace=options.replace
+    )
     text = (
         f"Batch {state['batch_id']} has {prompts.counted(state['total_features'], 'feature')}. Go on with "
         "`/batch-implement --resume` in Claude Code."
@@ -256,51 +259,51 @@ def _run(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
 
 
 def _add(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import personverbs
+    from .commands import batch_commands
     from .features import sources
 
     found = sources.read(options, cwd, project.root, _stdin(caller))
     store.notes.extend(found.notes)
-    return personverbs.add(project, found)
+    return batch_commands.add(project, found)
 
 
 def _skip(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import personverbs
+    from .commands import batch_commands
 
-    return personverbs.skip(project, options.number - 1, options.reason)
+    return batch_commands.skip(project, options.number - 1, options.reason)
 
 
 def _retry(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import personverbs
+    from .commands import batch_commands
 
-    return personverbs.retry(project, [number - 1 for number in options.numbers])
+    return batch_commands.retry(project, [number - 1 for number in options.numbers])
 
 
 def _pause(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import personverbs
+    from .commands import batch_commands
 
-    return personverbs.pause(project, options.reason)
+    return batch_commands.pause(project, options.reason)
 
 
 def _resume(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import personverbs
+    from .commands import batch_commands
     from .report import status_report
 
-    state = personverbs.resume(project, caller, options.batch_id)
+    state = batch_commands.resume(project, caller, options.batch_id)
     text = f"Batch {state['batch_id']} is in progress. {status_report.goes_on(state)}"
     return text, status_report.status(state)
 
 
 def _abort(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import personverbs
+    from .commands import batch_commands
 
-    return personverbs.abort(project)
+    return batch_commands.abort(project)
 
 
 def _issues(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from . import outcomes
+    from .commands import issue_sync
 
-    return outcomes.publish_all(project)
+    return issue_sync.publish_all(project)
 
 
 def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
@@ -342,7 +345,7 @@ def _schema(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 
 def _doctor(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .checks import doctor
+    from .commands import doctor
 
     found = doctor.check(project, os.environ, PLUGIN)
     bad = any(entry["verdict"] == doctor.BAD for entry in found)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement.checks import doctor
+from batch_implement.commands import doctor
 from batch_implement.runner import preflight
 from client import KEY, binary
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from batch_implement.base.project_paths import Project
-from batch_implement.checks import permissions
+from batch_implement.commands import claude_settings
 from client import Client
 from scripted_model import call, say
 
@@ -45,8 +45,8 @@ def test_a_client_in_a_linked_work_tree_may_do_what_the_project_allows_when_the_
     assert ("has not been trusted" in result.stderr) is not heard
     for tree in (project, linked):
         its = Project(str(tree))
-        found = permissions.settings(its.root, environ)
-        goes_by = permissions.linked_trusted_as(its.private_parent)
-        unheard = permissions.ignored(found, its.root, goes_by, environ)
+        found = claude_settings.settings(its.root, environ)
+        goes_by = claude_settings.linked_trusted_as(its.private_parent)
+        unheard = claude_settings.ignored(found, its.root, goes_by, environ)
         assert unheard == (None if heard else str(tree / ".claude/settings.json"))
         assert heard or f'projects["{goes_by}"]' in result.stderr

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from batch_implement import __version__
 from batch_implement.base.project_paths import Project
-from batch_implement.checks.doctor import BAD, GOOD, LOOK
+from batch_implement.commands.doctor import BAD, GOOD, LOOK
 from batch_implement.runner import cluster, ground, task
 from batch_implement.runner.options import Options
 from local import has_remote

@@ -138,8 +138,8 @@ FAILED: dict[str, Patch] = {
 }
 BATCHES: dict[str, Patch] = {
     "a feature that is open is begun anew": (
-        "workerverbs.py",
-        "    if not state[\"active\"]:\n"
+        "commands/feature_commands.py",
+        '    if not state["active"]:\n'
         "        base = git_client.head(project.root) if project.git_dir else None\n"
         "        branch = git_client.branch(project.root) if project.git_dir else None\n"
         "        state = store.update(lambda current: transitions.start(current, ",
@@ -149,17 +149,21 @@ BATCHES: dict[str, Patch] = {
         "        state = store.update(lambda current: transitions.start({**current, 'active': None}, ",
     ),
     "a worker is not told what lies there": (
-        "workerverbs.py", "    return prompts.in_tree(commits, left, active[\"base_commit\"])\n", "    return \"\"\n"
+        "commands/feature_commands.py",
+        '    return prompts.in_tree(commits, left, active["base_commit"])\n',
+        '    return ""\n',
     ),
     "a resume counts the attempts down": (
-        "personverbs.py", "        running = transitions.unpause(run_transitions.release(current))\n",
+        "commands/batch_commands.py",
+        "        running = transitions.unpause(run_transitions.release(current))\n",
         "        running = {**transitions.unpause(current), 'retry_attempts': {}}\n",
     ),
     "the seal is not written": (
-        "store/backups.py", "        os.replace(sidecar.TEMP, \"seal\", src_dir_fd=private, dst_dir_fd=private)\n",
+        "store/backups.py",
+        '        os.replace(sidecar.TEMP, "seal", src_dir_fd=private, dst_dir_fd=private)\n',
         "        atomic_files.unlink(private, sidecar.TEMP)\n",
     ),
-}  # fmt: skip
+}
 GUARDS: dict[str, Patch] = {
     "the guard lets everything pass": (
         "hooks/guard.py", "        reason = _reason_to_deny(occasion)\n", "        reason = None\n"
@@ -235,7 +239,9 @@ STOPPED: dict[str, Patch] = {
 }
 TAKEN_OVER: dict[str, Patch] = {
     "whose the batch is was looked at before the lock was had": (
-        "personverbs.py", "        _refuse_others(current, caller)\n", "        _refuse_others(state, caller)\n"
+        "commands/batch_commands.py",
+        "        _refuse_others(current, caller)\n",
+        "        _refuse_others(state, caller)\n",
     ),
     "whose the batch is was looked at before, at a start": (
         "hooks/reinjection.py",
@@ -247,7 +253,7 @@ TAKEN_OVER: dict[str, Patch] = {
         'if processes.relation(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster',
         "if False:",
     ),
-}  # fmt: skip
+}
 ROTATED: Patch = (
     "store/audit_log.py",
     "    if os.path.exists(path) and os.stat(path).st_ino == os.fstat(descriptor).st_ino:\n",
@@ -273,7 +279,7 @@ TWO_WRITERS: dict[str, Patch] = {
     ),
     "no lock": NO_LOCK,
     "a batch is taken over from the living": (
-        "personverbs.py", "        _refuse_others(current, caller)\n", ""
+        "commands/batch_commands.py", "        _refuse_others(current, caller)\n", ""
     ),
     "an old version may be saved": ("library.py", 'if before["revision"] != revision:', "if False:"),
 }  # fmt: skip

@@ -12,7 +12,7 @@ import document_commands
 import document_state
 import pages
 import pytest
-from batch_implement.caller import PERSONS_VERBS
+from batch_implement.commands.authorization import PERSONS_VERBS
 from pages import PAGES, REPOSITORY
 
 # Whom a page may lead to; another is a decision, so it is named here first.

@@ -12,7 +12,7 @@ from pathlib import Path
 import document_commands
 import pytest
 from batch_implement import arguments
-from batch_implement.caller import PERSONS_VERBS
+from batch_implement.commands.authorization import PERSONS_VERBS
 from batch_implement.features import reader
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -88,7 +88,7 @@ def stage(place: str) -> Any:
     import cases
     import ground
     import watch
-    from batch_implement.checks import permissions
+    from batch_implement.commands import claude_settings
     from batch_implement.store import serialization
 
     at = ground.Ground(f"{place}/ground")
@@ -99,7 +99,7 @@ def stage(place: str) -> Any:
         str(Path(acts.cli.__file__).parents[2]),
         "/proc",
         "/usr/share/zoneinfo",
-        permissions.MANAGED,  # `doctor` asks what an administrator allows
+        claude_settings.MANAGED,  # `doctor` asks what an administrator allows
         str(Path(__file__).parent),
         f"{at.folder}/home",
         f"{at.folder}/bin",

@@ -22,10 +22,10 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 
 import batch_state_manager as library  # noqa: E402
-from batch_implement import personverbs  # noqa: E402
 from batch_implement.base import processes  # noqa: E402
 from batch_implement.base.project_paths import Project  # noqa: E402
-from batch_implement.caller import Caller  # noqa: E402
+from batch_implement.commands import batch_commands  # noqa: E402
+from batch_implement.commands.authorization import Caller  # noqa: E402
 from batch_implement.core import batch_state, lease, transitions  # noqa: E402
 from batch_implement.core.errors import LockTimeout, Refused  # noqa: E402
 from batch_implement.store import audit_log, serialization  # noqa: E402
@@ -268,7 +268,7 @@ class TwoWriters(RuleBasedStateMachine):
         free = self.owner is None or self.owner[1] not in self.clients or self.owner[0] == who
         before, state = self.state, None
         try:
-            state = personverbs.resume(self.project, caller)
+            state = batch_commands.resume(self.project, caller)
         except Refused as refused:
             assert not (free and self.oracle.live()), refused.message
             if not free:

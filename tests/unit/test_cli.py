@@ -9,9 +9,10 @@ import subprocess
 import sys
 
 import pytest
-from batch_implement import __version__, arguments, cli, evidence, workerverbs
-from batch_implement import caller as callers
+from batch_implement import __version__, arguments, cli
 from batch_implement.base.project_paths import Project
+from batch_implement.commands import authorization as callers
+from batch_implement.commands import evidence, feature_commands
 from batch_implement.core.errors import Misuse
 from batch_implement.store import serialization
 from batch_implement.store.store import Store
@@ -213,7 +214,7 @@ def test_a_verify_command_that_still_runs_is_status_4(running, typed, monkeypatc
     def still_running(*arguments, **options):
         raise evidence.StillRunning("call again", "verify-running")
 
-    monkeypatch.setattr(workerverbs, "done", still_running)
+    monkeypatch.setattr(feature_commands, "done", still_running)
     status, out, err = typed("done", "--json")
     assert (status, json.loads(out)["error"]["exit_code"], err) == (
         4, 4, "batchctl: call again\nMore: batchctl help verify-running\n",
@@ -224,7 +225,7 @@ def test_what_the_system_does_not_allow_is_status_3_and_no_traceback(running, ty
     def full(*arguments, **options):
         raise OSError(28, "No space left on device", "/some/file")
 
-    monkeypatch.setattr(workerverbs, "phase", full)
+    monkeypatch.setattr(feature_commands, "phase", full)
     status, out, err = typed("phase", "plan", "--json")
     assert (status, json.loads(out)["error"]["exit_code"]) == (3, 3)
     assert "No space left on device: '/some/file'" in err
@@ -243,7 +244,7 @@ def test_an_interrupted_command_is_status_130(running, typed, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workerverbs, "done", interrupted)
+    monkeypatch.setattr(feature_commands, "done", interrupted)
     assert typed("done")[0] == 130
 
 

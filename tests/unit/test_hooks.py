@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from batch_implement import personverbs
 from batch_implement.base.project_paths import Project
+from batch_implement.commands import batch_commands
 from batch_implement.core import batch_events, batch_state, lease, prompts, transitions
 from batch_implement.hooks import entry, reinjection, trouble
 from batch_implement.store import audit_log
@@ -187,7 +187,7 @@ def test_a_no_of_the_system_to_a_typed_command_does_not_claim_that_nothing_was_d
     def full(*arguments, **options):
         raise OSError(28, "No space left on device", "somewhere")
 
-    monkeypatch.setattr(personverbs, "create", full)
+    monkeypatch.setattr(batch_commands, "create", full)
     answer = hook("UserPromptExpansion", command_name="batch-implement:auto-implement", command_args="one")
     assert answer["reason"] == (
         "The system said no: [Errno 28] No space left on device: 'somewhere'. Look at `batchctl status` before you "

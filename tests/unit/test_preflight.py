@@ -11,7 +11,7 @@ import shutil
 import pytest
 from batch_implement import cli
 from batch_implement.base.project_paths import Project
-from batch_implement.checks import doctor
+from batch_implement.commands import doctor
 from batch_implement.core import path_conflicts, run_transitions
 from batch_implement.git import git_client
 from batch_implement.runner import ground, options, preflight, trial

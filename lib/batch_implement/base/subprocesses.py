@@ -12,7 +12,7 @@ import threading
 from time import monotonic
 from typing import IO, Optional
 
-from .. import evidence
+from ..commands import evidence
 from . import processes
 
 LOOK_S = 0.02

@@ -12,7 +12,7 @@ import os
 
 from .. import rawscan
 from ..base import project_paths, timestamps
-from ..caller import PERSONS_VERBS, not_for_the_model
+from ..commands.authorization import PERSONS_VERBS, not_for_the_model
 from ..core import batch_state, failure_classification, lease, prompts, transitions
 from ..core.errors import Refused
 from ..store import audit_log, sidecar
@@ -222,9 +222,9 @@ def _not_started(state: State, words: str) -> State:
 
 def _set_aside(occasion: Occasion, before: State) -> None:
     """The attempt was ended for the worker: its leftovers must not end up in another feature's commit."""
-    from .. import workerverbs
+    from ..commands import feature_commands
 
-    name = workerverbs.set_aside(occasion.project, before)
+    name = feature_commands.set_aside(occasion.project, before)
     if name:
         index = before["active"]["feature_index"]
         Store(occasion.project, by_model=True).update(lambda state: transitions.name_stash(state, index, name))

@@ -13,8 +13,9 @@ import io
 import os
 import shlex
 
-from .. import arguments, cli, personverbs
-from .. import caller as callers
+from .. import arguments, cli
+from ..commands import authorization as callers
+from ..commands import batch_commands
 from ..core import batch_state, prompts
 from ..core.errors import BatchError, Misuse, Refused
 from ..features import feature_list, sources
@@ -26,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
-    from ..caller import Caller
+    from ..commands.authorization import Caller
     from ..core.batch_state import State
     from .entry import Occasion
 
@@ -110,17 +111,19 @@ def _batch_implement(occasion: Occasion, caller: Caller, typed: str) -> Dict[str
                 "them.",
                 "usage",
             )
-        state = personverbs.resume(
+        state = batch_commands.resume(
             project, caller, options.resume or None, unattended=caller.unattended or options.unattended
         )
         return _brief(state)
     given = arguments.policy_of(options, unattended=caller.unattended)
     found = sources.read(options, occasion.cwd, project.root, None)
     if options.dry_run:
-        plan = personverbs.planned(project, found, given, infer_order=options.infer_order)
-        notes = [*found.notes, *personverbs.in_the_way(project, caller, replace=options.replace)]
+        plan = batch_commands.planned(project, found, given, infer_order=options.infer_order)
+        notes = [*found.notes, *batch_commands.in_the_way(project, caller, replace=options.replace)]
         return _block("\n".join([*notes, *status_report.plan_lines(plan)]))
-    state = personverbs.create(project, caller, found, given, infer_order=options.infer_order, replace=options.replace)
+    state = batch_commands.create(
+        project, caller, found, given, infer_order=options.infer_order, replace=options.replace
+    )
     return _brief(state, *found.notes)
 
 
@@ -150,7 +153,7 @@ def _auto_implement(occasion: Occasion, caller: Caller, typed: str) -> Optional[
             "features-line",
         )
     found = sources.Found(feature_list.Listing([feature_list.Feature(text, 0)], {}), "-", [])
-    personverbs.create(project, caller, found, {"unattended": caller.unattended})
+    batch_commands.create(project, caller, found, {"unattended": caller.unattended})
     return None
 
 
@@ -171,7 +174,7 @@ def _batchctl(occasion: Occasion, caller: Caller, typed: str) -> Dict[str, Any]:
     state = Store(project).read()
     if words and words[0] in GOES_ON and state is not None and batch_state.is_live(state):
         if words[0] != "resume":
-            state = personverbs.resume(project, caller)
+            state = batch_commands.resume(project, caller)
         *notes, said = text.splitlines()
         said = said.partition(". ")[0].rstrip(".") + "."  # the rest is for a person at a terminal
         return _brief(state, *notes, said)

@@ -12,7 +12,7 @@ import time
 
 from .. import transcript
 from ..base import processes, timestamps
-from ..caller import from_hook
+from ..commands.authorization import from_hook
 from ..core import batch_state, lease, prompts
 from ..store import audit_log
 from ..store.store import Store
@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
-    from ..caller import Caller
+    from ..commands.authorization import Caller
     from ..core.batch_state import State
     from .entry import Occasion
 

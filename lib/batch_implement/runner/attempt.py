@@ -18,9 +18,9 @@ import threading
 import time
 from typing import Any, Dict, Tuple
 
-from .. import workerverbs
 from ..base import processes, project_paths, timestamps
 from ..base.project_paths import Project
+from ..commands import feature_commands
 from ..core import batch_state, failure_classification, lease, policies, transitions
 from ..core.errors import MORE, STILL_WORKING, BatchError
 from ..core.prompts import counted
@@ -189,7 +189,7 @@ def _worked(project: Project, state: State, job: Job, folder: str, stopped: thre
         line,
         folder=project.root,
         logs=folder,
-        brief=workerverbs.brief_of(project, state),
+        brief=feature_commands.brief_of(project, state),
         environ=client.environment(os.environ, project.root),
         time_s=job.limits.get("time_s"),
         stopped=stopped,
@@ -233,13 +233,13 @@ def _done(project: Project, stopped: threading.Event) -> str:
 def _fail(project: Project, words: str, failure_class: str, *, permanent: bool = False) -> None:
     """End the attempt in the batch of one: what was left uncommitted goes into a stash."""
     store = Store(project)
-    stash = workerverbs.set_aside(project, store.require())
+    stash = feature_commands.set_aside(project, store.require())
     store.update(
         lambda state: (
             transitions.fail(
                 state,
                 timestamps.now(),
-                words[: workerverbs.LONGEST_WORDS],
+                words[: feature_commands.LONGEST_WORDS],
                 failure_class,
                 permanent=permanent,
                 stash=stash,

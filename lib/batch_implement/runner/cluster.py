@@ -28,7 +28,7 @@ from typing import Any, Dict, List, Optional
 from .. import __version__
 from ..base import timestamps
 from ..base.project_paths import Project
-from ..checks.doctor import BAD, GOOD
+from ..commands.doctor import BAD, GOOD
 from ..core.batch_state import key
 from ..core.errors import BatchError, Refused
 from ..core.prompts import counted

@@ -14,10 +14,11 @@ import sys
 from concurrent import futures
 from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Sequence, TextIO, Tuple
 
-from .. import arguments, personverbs
+from .. import arguments
 from ..base import timestamps
 from ..base.project_paths import Project
-from ..checks.doctor import BAD
+from ..commands import batch_commands
+from ..commands.doctor import BAD
 from ..core import batch_state, prompts, run_transitions
 from ..core.errors import BatchError, Misuse, Refused
 from ..features import sources
@@ -32,7 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from ..caller import Caller
+    from ..commands.authorization import Caller
     from ..core.batch_state import State
 
 DONE, UNDONE = 0, 1
@@ -62,11 +63,11 @@ def run(
         policy = arguments.policy_of(typed, unattended=True)
         found = sources.read(typed, cwd, project.root, stdin)
         notes.extend(found.notes)
-        plan = personverbs.planned(project, found, policy, infer_order=typed.infer_order)
+        plan = batch_commands.planned(project, found, policy, infer_order=typed.infer_order)
     else:
         _refuse_sources(typed)
         found, policy = None, {}
-        plan = personverbs.named(project, given.resume or None)
+        plan = batch_commands.named(project, given.resume or None)
         wish = options.from_kept(plan, given, project.root)
     crew = cluster.Crew(project, wish) if wish.cluster else None
     try:
@@ -90,7 +91,7 @@ def run(
                 "preflight",
             )
         if found is not None:
-            personverbs.create(project, caller, found, policy, infer_order=typed.infer_order, replace=typed.replace)
+            batch_commands.create(project, caller, found, policy, infer_order=typed.infer_order, replace=typed.replace)
         return _night(project, wish, crew, environ, sys.stderr if typed.json else sys.stdout)
     finally:
         if crew:
@@ -100,7 +101,7 @@ def run(
 def _unfinished(project: Project, caller: Caller, *, replace: bool) -> List[Dict[str, str]]:
     """Whether a batch that is here stands in the way of a new one, in the form of `doctor.check`."""
     try:
-        personverbs.refuse_unfinished(Store(project).read_if_usable(), caller, replace=replace)
+        batch_commands.refuse_unfinished(Store(project).read_if_usable(), caller, replace=replace)
     except Refused as error:
         return [{"check": "batch", "verdict": BAD, "text": error.message}]
     return []

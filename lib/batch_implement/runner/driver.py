@@ -16,9 +16,9 @@ import threading
 from concurrent import futures
 from typing import Any, Callable, Dict, List, Optional
 
-from .. import outcomes
 from ..base import processes, signals, timestamps
 from ..base.project_paths import Project
+from ..commands import issue_sync
 from ..core import batch_state, failure_classification, policies, run_transitions, transitions
 from ..core.batch_state import key
 from ..core.errors import BatchError, Refused
@@ -315,7 +315,7 @@ class Driver:
         self.told("failure", state)
 
     def _tell_issue(self, state: State, index: int) -> None:
-        told = outcomes.publish_quietly(self.project, state, index)
+        told = issue_sync.publish_quietly(self.project, state, index)
         if told:
             self.display.event("note", told.strip())
 

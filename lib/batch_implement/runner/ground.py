@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 
-from .. import personverbs
-from ..checks.doctor import BAD, GOOD, LOOK
+from ..commands import batch_commands
+from ..commands.doctor import BAD, GOOD, LOOK
 from ..core import prompts
 from ..git import git_client
 from ..git.worktrees import common, listed
@@ -54,7 +54,7 @@ def tree(root: str, *, merge: bool) -> Found:
     tracked, _ = git_client.changes(root)
     if tracked:
         stops = " and `--merge` could not bring it in" if merge else ""
-        first = personverbs.commit_inside_first(root, tracked)
+        first = batch_commands.commit_inside_first(root, tracked)
         yield (
             BAD,
             f"Tracked files are modified or staged: {git_client.listed(tracked)}. The night begins on the last commit, "

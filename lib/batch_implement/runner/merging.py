@@ -16,8 +16,8 @@ import threading
 import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from .. import evidence
 from ..base import subprocesses
+from ..commands import evidence
 from ..core.errors import BatchError, Refused
 from ..git import git_client, worktrees
 

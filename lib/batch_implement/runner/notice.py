@@ -24,7 +24,7 @@ import signal
 import subprocess
 import tempfile
 
-from .. import evidence
+from ..commands import evidence
 from ..core import batch_state, prompts
 from ..features import feature_list
 

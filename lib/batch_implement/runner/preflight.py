@@ -18,10 +18,9 @@ import shlex
 import shutil
 import subprocess
 
-from .. import caller
 from ..base import fast_json, processes
-from ..checks import doctor, permissions
-from ..checks.doctor import BAD, GOOD, LOOK
+from ..commands import authorization, claude_settings, doctor
+from ..commands.doctor import BAD, GOOD, LOOK
 from ..core import batch_state, path_conflicts, policies, run_transitions
 from ..core.batch_state import key
 from ..core.prompts import counted
@@ -112,7 +111,7 @@ def _bad(found: Sequence[Mapping[str, str]]) -> bool:
 def _features(state: State, wish: Options) -> Found:
     """The batch: something is left to do, nobody else is at it, and what it asks for can be had."""
     if processes.holds(state["owner"]):
-        yield BAD, caller.in_use(state).message
+        yield BAD, authorization.in_use(state).message
     counts = batch_state.counts(run_transitions.release(state))
     left = counts["pending"] + counts["active"]
     if not left:
@@ -179,10 +178,10 @@ def _said_limits(wish: Options) -> List[str]:
 
 def _permissions(project: Project, state: State, wish: Options, environ: Mapping[str, str]) -> Found:
     """What the settings keep a client from, and whether it may run the tests itself."""
-    found = permissions.settings(project.root, environ)
-    yield from doctor.rules(found, permissions.WORK)
+    found = claude_settings.settings(project.root, environ)
+    yield from doctor.rules(found, claude_settings.WORK)
     if wish.permission_mode == "bypassPermissions":
-        off = permissions.mode_is_off(found)
+        off = claude_settings.mode_is_off(found)
         if off:
             yield (
                 BAD,
@@ -194,17 +193,17 @@ def _permissions(project: Project, state: State, wish: Options, environ: Mapping
                 "Claude Code refuses the mode bypassPermissions to root. Run as somebody else, or take another: "
                 "`--permission-mode acceptEdits`.",
             )
-    folder = permissions.linked_trusted_as(project.private_parent)
-    unheard = permissions.ignored(found, project.root, folder, environ)
+    folder = claude_settings.linked_trusted_as(project.private_parent)
+    unheard = claude_settings.ignored(found, project.root, folder, environ)
     if unheard and wish.permission_mode != "bypassPermissions":
         yield LOOK, f"{doctor.not_trusted(unheard, folder)} Or allow it for this run: `--allow RULE`."
     verify = state["policy"]["verify"]
     if not verify:
         return
     heard = [(place, data) for place, data in found if place != unheard]
-    parts = permissions.parts(verify)
-    kept = permissions.forbidding(found, [("Bash", part) for part in parts])
-    unknown = [part for part in parts if not permissions.allowed(heard, wish.allow or (), part)]
+    parts = claude_settings.parts(verify)
+    kept = claude_settings.forbidding(found, [("Bash", part) for part in parts])
+    unknown = [part for part in parts if not claude_settings.allowed(heard, wish.allow or (), part)]
     if kept:
         yield LOOK, f"A client may not run the verify command itself ({kept[0]}); `batchctl done` runs it all the same."
     elif wish.permission_mode in ("auto", "bypassPermissions"):

@@ -26,8 +26,9 @@ import os
 import signal
 import subprocess
 
-from .. import evidence, publishing
+from .. import publishing
 from ..base import timestamps
+from ..commands import evidence
 from ..core import prompts
 from ..core.batch_state import key
 from ..core.errors import BatchError, Refused

@@ -12,9 +12,9 @@ import os
 import uuid
 from typing import NamedTuple
 
-from .. import caller as callers
 from ..base import processes, timestamps
 from ..base.project_paths import Project
+from ..commands import authorization as callers
 from ..core import run_transitions
 from ..core.batch_state import key
 from ..core.errors import Refused

@@ -17,8 +17,8 @@ from typing import Any, Callable, Iterable, Iterator, List, Tuple
 
 from .. import __version__
 from ..base import processes
-from ..checks import doctor
-from ..checks.doctor import BAD, GOOD, LOOK
+from ..commands import doctor
+from ..commands.doctor import BAD, GOOD, LOOK
 from ..git import git_client
 from . import cache, ground, preflight, worker
 from .job import Job

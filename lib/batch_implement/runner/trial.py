@@ -12,9 +12,9 @@ import os
 import tempfile
 import time
 
-from .. import evidence
 from ..base import subprocesses
-from ..checks.doctor import BAD, GOOD, LOOK
+from ..commands import evidence
+from ..commands.doctor import BAD, GOOD, LOOK
 from ..core.errors import BatchError
 from ..features import feature_list
 from ..git import git_client, worktrees

@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from batch_implement import evidence, personverbs, workerverbs
 from batch_implement.base.project_paths import Project
-from batch_implement.caller import Caller
+from batch_implement.commands import batch_commands, evidence, feature_commands
+from batch_implement.commands.authorization import Caller
 from batch_implement.core.errors import Refused, StateUnusable
 from batch_implement.features.reader import Feature, Listing
 from batch_implement.features.sources import Found
@@ -35,13 +35,13 @@ class Place:
 
     def create(self, features=2, **policy):
         listed = [Feature(f"feature {number + 1}", 0) for number in range(features)]
-        personverbs.create(self.project, PERSON, Found(Listing(listed, {}), "-", []), policy)
+        batch_commands.create(self.project, PERSON, Found(Listing(listed, {}), "-", []), policy)
         return self
 
     def start(self, **policy):
         """A batch whose first feature is open."""
         self.create(**policy)
-        workerverbs.start(self.project, PERSON)
+        feature_commands.start(self.project, PERSON)
         return self
 
     def started_on(self, branch):
@@ -54,7 +54,7 @@ class Place:
         return Store(self.project).read()["active"]["base_commit"]
 
     def done(self, **how):
-        return workerverbs.done(self.project, PERSON, **how)
+        return feature_commands.done(self.project, PERSON, **how)
 
     def refusal(self, **how):
         with pytest.raises(Refused) as caught:
@@ -62,7 +62,7 @@ class Place:
         return caught.value.message
 
     def fail(self):
-        return workerverbs.fail(self.project, PERSON, "it does not work")
+        return feature_commands.fail(self.project, PERSON, "it does not work")
 
     def proof(self):
         """The first feature's evidence."""
@@ -120,7 +120,7 @@ def works(place):
     made = place.commit(work="1")
     assert "is done" in place.done()
     assert (place.proof()["commit"], place.proof()["commits"]) == (made, [made])
-    workerverbs.start(place.project, PERSON)
+    feature_commands.start(place.project, PERSON)
     assert place.base == made
     place.write("left.txt")
     place.write("work.txt", "changed")
@@ -370,7 +370,7 @@ def test_hooks_that_print_a_lot_stop_nothing(place):
     place.git("add", "-A")
     assert STASH in place.fail()
     assert place.clean()
-    workerverbs.start(place.project, PERSON)
+    feature_commands.start(place.project, PERSON)
     place.commit(work="1")
     assert "is done" in place.done()
 
@@ -657,7 +657,7 @@ def test_a_failed_feature_leaves_nothing_in_progress(forked, kind):
     assert forked.clean()
     assert git_client.branch(forked.root) == "main"
     assert forked.git("merge-base", base, "HEAD") == base
-    workerverbs.start(forked.project, PERSON)
+    feature_commands.start(forked.project, PERSON)
     forked.commit(work="1")
     assert "is done" in forked.done()
 
@@ -770,7 +770,7 @@ def test_an_untracked_name_that_is_no_text_is_known_again_after_it_was_kept(plac
     place.git("add", "work.txt")
     place.git("commit", "-qm", "Work")
     assert "is done" in place.done()
-    workerverbs.start(place.project, PERSON)
+    feature_commands.start(place.project, PERSON)
     place.write("left.txt")
     assert "stash" in place.fail()
     assert Path(place.root, name).exists()

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import os
 
-from . import caller as callers
-from . import workerverbs
-from .base import processes, timestamps
-from .core import batch_state, lease, prompts, run_transitions, transitions
-from .core.errors import Misuse, Refused
-from .git import git_client
-from .report import status_report
-from .store import sidecar
-from .store.backups import no_batch
-from .store.store import Store, unfinished
+from ..base import processes, timestamps
+from ..core import batch_state, lease, prompts, run_transitions, transitions
+from ..core.errors import Misuse, Refused
+from ..git import git_client
+from ..report import status_report
+from ..store import sidecar
+from ..store.backups import no_batch
+from ..store.store import Store, unfinished
+from . import authorization as callers
+from . import feature_commands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Optional, Sequence
 
-    from .base.project_paths import Project
-    from .caller import Caller
-    from .core.batch_state import State
-    from .features.sources import Found
+    from ..base.project_paths import Project
+    from ..core.batch_state import State
+    from ..features.sources import Found
+    from .authorization import Caller
 
 
 def planned(
@@ -35,7 +35,7 @@ def planned(
     """A first version of the batch over what was found, under the policy that `given` (options) asks for. Nothing is
     written.
     """
-    from .features import planner
+    from ..features import planner
 
     return planner.first_state(
         timestamps.new_batch_id(),
@@ -232,7 +232,7 @@ def _work_tree(git_dir: str, common: str) -> str:
 
 def add(project: Project, found: Found) -> str:
     """Append what was found to the batch."""
-    from .features import planner
+    from ..features import planner
 
     listing = found.listing
     if listing.defaults:
@@ -285,7 +285,7 @@ def skip(project: Project, index: int, reason: str) -> str:
     """Leave a feature out, and what needs it. What an open one left uncommitted goes into a stash."""
     store = Store(project)
     state = store.require()
-    stash = workerverbs.set_aside(project, state) if batch_state.active_index(state) == index else None
+    stash = feature_commands.set_aside(project, state) if batch_state.active_index(state) == index else None
     before = batch_state.skipped_indices(state) | {index}
     state = store.update(lambda current: transitions.skip(current, timestamps.now(), index, reason, stash=stash))
     others = sorted(batch_state.skipped_indices(state) - before)
@@ -322,7 +322,7 @@ def abort(project: Project) -> str:
     """
     store = Store(project)
     state = store.require()
-    stash = workerverbs.set_aside(project, state)
+    stash = feature_commands.set_aside(project, state)
     commits = ""
     if state["active"] and project.git_dir is not None:
         made = git_client.commits_since(project.root, state["active"]["base_commit"])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import outcomes, workerverbs
-from batch_implement.caller import Caller
+from batch_implement.commands import feature_commands, issue_sync
+from batch_implement.commands.authorization import Caller
 from batch_implement.core.errors import Refused
 from batches import commit, completed, git, given_up, new_batch
 from gh_stand_in import StandIn
@@ -49,30 +49,30 @@ def updates(store):
 
 def test_nothing_is_written_without_being_asked(store, github, batch_of):
     state = batch_of(completed)
-    assert outcomes.publish_quietly(store.project, state, 0) == ""
-    assert outcomes.publish(store.project, [0]) == []
+    assert issue_sync.publish_quietly(store.project, state, 0) == ""
+    assert issue_sync.publish(store.project, [0]) == []
     with pytest.raises(Refused, match="asks for nothing"):
-        outcomes.publish_all(store.project)
+        issue_sync.publish_all(store.project)
     assert github.calls() == []
 
 
 def test_a_batch_of_no_issues_has_none_to_tell(store, github):
     state = store.create(new_batch(1, comment_issues=True))
-    assert outcomes.publish_quietly(store.project, state, 0) == ""
+    assert issue_sync.publish_quietly(store.project, state, 0) == ""
 
 
 def test_an_outcome_is_written_once_and_a_new_one_once_more(store, github, batch_of):
     batch_of(given_up, comment_issues=True)
     for _ in range(2):
-        assert outcomes.publish(store.project, [0]) == []
+        assert issue_sync.publish(store.project, [0]) == []
     assert len(github.comments(7)) == 1
     assert updates(store) == {"0": {"comment": (True, "failed")}}
     from batch_implement.core import transitions
 
     store.update(lambda state: transitions.retry(state, [0]))
-    assert outcomes.due(store.read(), 0) == {"comment": False, "close": False}
+    assert issue_sync.due(store.read(), 0) == {"comment": False, "close": False}
     store.update(completed)
-    outcomes.publish(store.project, [0])
+    issue_sync.publish(store.project, [0])
     assert len(github.comments(7)) == 2
     assert updates(store) == {"0": {"comment": (True, "completed")}}
 
@@ -80,55 +80,55 @@ def test_an_outcome_is_written_once_and_a_new_one_once_more(store, github, batch
 def test_an_issue_is_closed_once_its_commit_is_on_the_default_branch(store, github, batch_of, repository):
     sha = commit(repository, one="1")
     batch_of(lambda state: completed(state, commit=sha), close_issues=True)
-    [told] = outcomes.publish(store.project, [0])
+    [told] = issue_sync.publish(store.project, [0])
     assert "Issue #7: " in told and "not on origin/main yet" in told
     assert github.issue(7)["state"] == "OPEN" and updates(store) == {"0": {"close": (False, "completed")}}
     git(repository, "push", "-q", "origin", "HEAD:main")
-    assert outcomes.publish_all(store.project) == "1 issue brought up to date, 0 still to do."
+    assert issue_sync.publish_all(store.project) == "1 issue brought up to date, 0 still to do."
     assert github.issue(7)["state"] == "CLOSED" and updates(store) == {"0": {"close": (True, "completed")}}
-    assert outcomes.publish_all(store.project).startswith("Nothing is due")
+    assert issue_sync.publish_all(store.project).startswith("Nothing is due")
 
 
 def test_the_first_trouble_ends_the_round_and_the_rest_stays_due(store, github, batch_of):
     batch_of(completed, completed, comment_issues=True)
     github.goes_wrong("*", "offline")
-    told = outcomes.publish_all(store.project)
+    told = issue_sync.publish_all(store.project)
     assert told.startswith("0 issues brought up to date, 2 still to do.\nIssue #7: ")
     assert len(github.calls()) == 1
     github.goes_right()
-    assert outcomes.publish_all(store.project) == "2 issues brought up to date, 0 still to do."
+    assert issue_sync.publish_all(store.project) == "2 issues brought up to date, 0 still to do."
     assert [len(github.comments(number)) for number in (7, 8, 9)] == [1, 1, 0]
 
 
 def test_at_the_end_of_a_batch_all_that_is_due_is_written(store, github, batch_of):
     github.goes_wrong("*", "offline")
     state = batch_of(completed, comment_issues=True)
-    assert "`batchctl issues` tries again" in outcomes.publish_quietly(store.project, state, 0)
+    assert "`batchctl issues` tries again" in issue_sync.publish_quietly(store.project, state, 0)
     github.goes_right()
     store.update(completed)
     state = store.update(completed)
-    assert outcomes.publish_quietly(store.project, state, 2) == ""
+    assert issue_sync.publish_quietly(store.project, state, 2) == ""
     assert [len(github.comments(number)) for number in (7, 8, 9)] == [1, 1, 1]
 
 
 def test_done_and_the_last_fail_write_and_a_fail_that_is_tried_again_does_not(store, github, batch_of, repository):
     batch_of(comment_issues=True, max_retries=1)
-    workerverbs.start(store.project, PERSON)
+    feature_commands.start(store.project, PERSON)
     commit(repository, one="1")
-    assert "is done" in workerverbs.done(store.project, PERSON)
-    workerverbs.start(store.project, PERSON)
-    workerverbs.fail(store.project, PERSON, "no luck")
+    assert "is done" in feature_commands.done(store.project, PERSON)
+    feature_commands.start(store.project, PERSON)
+    feature_commands.fail(store.project, PERSON, "no luck")
     assert [len(github.comments(number)) for number in (7, 8, 9)] == [1, 0, 0]
-    workerverbs.start(store.project, PERSON)
-    workerverbs.fail(store.project, PERSON, "never", permanent=True)
+    feature_commands.start(store.project, PERSON)
+    feature_commands.fail(store.project, PERSON, "never", permanent=True)
     assert [len(github.comments(number)) for number in (7, 8, 9)] == [1, 0, 1]
 
 
 def test_trouble_with_an_issue_leaves_the_feature_done(store, github, batch_of, repository):
     github.goes_wrong("*", "logged out")
     batch_of(comment_issues=True)
-    workerverbs.start(store.project, PERSON)
+    feature_commands.start(store.project, PERSON)
     commit(repository, one="1")
-    told = workerverbs.done(store.project, PERSON)
+    told = feature_commands.done(store.project, PERSON)
     assert "is done" in told and "gh auth login" in told and "batchctl issues" in told
     assert store.read()["completed_features"] == [0]

@@ -17,7 +17,7 @@ from ..core.errors import BatchError, Refused
 from ..features import yaml_support
 from ..git import git_client
 from ..store.store import Store
-from . import permissions
+from . import claude_settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _running_client(environ: Mapping[str, str]) -> Optional[str]:
 def hooks(plugin: str) -> Iterator[Tuple[str, str]]:
     """The hooks of the plugin in the folder `plugin`."""
     path = os.path.join(plugin, "hooks", "hooks.json")
-    declared = permissions.json_file(path)
+    declared = claude_settings.json_file(path)
     missing = [event for event in HOOK_EVENTS if event not in (declared or {}).get("hooks", {})]
     if declared is None or missing:
         yield BAD, f"{path} is missing or lacks {', '.join(missing)}: install the plugin again."
@@ -220,10 +220,10 @@ def _gh(project: Project) -> Iterator[Tuple[str, str]]:
 
 
 def _permissions(project: Project, environ: Mapping[str, str]) -> Iterator[Tuple[str, str]]:
-    found = permissions.settings(project.root, environ)
-    yield from rules(found, permissions.IN_A_CONVERSATION)
-    folder = permissions.trusted_as(project.root, project.git_dir)
-    unheard = permissions.ignored(found, project.root, folder, environ)
+    found = claude_settings.settings(project.root, environ)
+    yield from rules(found, claude_settings.IN_A_CONVERSATION)
+    folder = claude_settings.trusted_as(project.root, project.git_dir)
+    unheard = claude_settings.ignored(found, project.root, folder, environ)
     if unheard:
         yield LOOK, f"{not_trusted(unheard, folder)} `claude -p` does not ask."
 
@@ -236,11 +236,11 @@ def not_trusted(unheard: str, folder: str) -> str:
     )
 
 
-def rules(found: permissions.Settings, calls: Sequence[Tuple[str, str]]) -> Iterator[Tuple[str, str]]:
+def rules(found: claude_settings.Settings, calls: Sequence[Tuple[str, str]]) -> Iterator[Tuple[str, str]]:
     """Whether settings keep the hooks from running, or a client from these calls."""
-    for why in permissions.without_hooks(found):
+    for why in claude_settings.without_hooks(found):
         yield BAD, why
-    denied = permissions.forbidding(found, calls)
+    denied = claude_settings.forbidding(found, calls)
     if denied:
         yield (
             BAD,

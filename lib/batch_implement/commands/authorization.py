@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 
-from .base import processes
-from .core import transitions
-from .core.errors import Refused
-from .store import sidecar
+from ..base import processes
+from ..core import transitions
+from ..core.errors import Refused
+from ..store import sidecar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping, Optional
 
-    from .base.project_paths import Project
-    from .core.batch_state import State
+    from ..base.project_paths import Project
+    from ..core.batch_state import State
 
 PERSONS_VERBS = frozenset(("create", "add", "skip", "retry", "pause", "resume", "abort", "issues", "run"))
 
@@ -123,8 +123,8 @@ def in_use(state: State) -> Refused:
 
 def what_now(state: State, caller: Caller) -> str:
     """What is next: for a person in words about the batch, for the model as the step to do."""
-    from .core import prompts
-    from .report import status_report
+    from ..core import prompts
+    from ..report import status_report
 
     if not caller.person:
         return prompts.next_step(state)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import workerverbs
 from batch_implement.base import timestamps
-from batch_implement.caller import Caller
+from batch_implement.commands import feature_commands
+from batch_implement.commands.authorization import Caller
 from batch_implement.core import failure_classification
 from batch_implement.core.errors import Refused
 from batches import conditions, new_batch
@@ -20,8 +20,8 @@ def fail(store):
     def make(words, features=2, **policy):
         if store.read() is None:
             store.create(new_batch(features, **policy))
-        workerverbs.start(store.project, PERSON)
-        make.told = workerverbs.fail(store.project, PERSON, words)
+        feature_commands.start(store.project, PERSON)
+        make.told = feature_commands.fail(store.project, PERSON, words)
         return store.read()
 
     return make

@@ -9,18 +9,18 @@ issue itself before it writes, so that a call repeated after a crash adds nothin
 
 from __future__ import annotations
 
-from .base import timestamps
-from .core import batch_state, prompts
-from .core.batch_state import key
-from .core.errors import BatchError, Refused
-from .store.store import Store
+from ..base import timestamps
+from ..core import batch_state, prompts
+from ..core.batch_state import key
+from ..core.errors import BatchError, Refused
+from ..store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List
 
-    from .base.project_paths import Project
-    from .core.batch_state import State
+    from ..base.project_paths import Project
+    from ..core.batch_state import State
 
 SETTLED = ("completed", "failed", "skipped")
 
@@ -55,7 +55,7 @@ def publish(project: Project, indices: Iterable[int]) -> List[str]:
     state = store.require()
     if not asked_for(state):
         return []
-    from .features import github_issues
+    from ..features import github_issues
 
     written: Dict[int, Dict[str, Any]] = {}
     told: List[str] = []

@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec
 import pytest
 from batch_implement import cli
 from batch_implement.base.project_paths import Project
-from batch_implement.checks import doctor
+from batch_implement.commands import doctor
 from batch_implement.features import yaml_support
 from batch_implement.store.store import Store
 from batches import git, new_batch

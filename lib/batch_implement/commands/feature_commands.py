@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import os
 
-from . import caller as callers
-from . import evidence, outcomes
-from .base import timestamps
-from .core import batch_state, failure_classification, prompts, transitions
-from .core.errors import Misuse, Refused
-from .git import git_client
-from .store.store import Store
+from ..base import timestamps
+from ..core import batch_state, failure_classification, prompts, transitions
+from ..core.errors import Misuse, Refused
+from ..git import git_client
+from ..store.store import Store
+from . import authorization as callers
+from . import evidence, issue_sync
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
-    from .base.project_paths import Project
-    from .caller import Caller
-    from .core.batch_state import State
+    from ..base.project_paths import Project
+    from ..core.batch_state import State
+    from .authorization import Caller
 
 LONGEST_WORDS = 4000
 
@@ -97,7 +97,7 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
         proof += f", verify passed in {taken['verify']['seconds']:.1f} s"
     if no_change is not None:
         proof += ", no change"
-    told = outcomes.publish_quietly(project, state, index)
+    told = issue_sync.publish_quietly(project, state, index)
     now = _afterwards(state, mode, caller)
     return f"Feature {index + 1} of {state['total_features']} is done ({proof}).{told} {now}"
 
@@ -131,7 +131,7 @@ def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = Fal
         blocked = len(state["skipped_features"]) - before
         others = f"; {prompts.counted(blocked, 'feature')} that need it are skipped" if blocked > 1 else ""
         what = "given up on" + ("; the feature that needs it is skipped" if blocked == 1 else others)
-        kept += outcomes.publish_quietly(project, state, index)
+        kept += issue_sync.publish_quietly(project, state, index)
     else:
         what = f"to be tried again ({prompts.counted(batch_state.attempts_used(state, index), 'attempt')} used)"
     return f"Feature {index + 1} of {state['total_features']} is {what}.{kept} {_afterwards(state, mode, caller)}"

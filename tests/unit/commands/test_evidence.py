@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_implement import evidence
 from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
+from batch_implement.commands import evidence
 from batch_implement.core import transitions
 from batch_implement.core.errors import Refused, StateUnusable
 from batch_implement.git import git_client

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from batch_implement import caller as callers
 from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
-from batch_implement.caller import Caller
+from batch_implement.commands import authorization as callers
+from batch_implement.commands.authorization import Caller
 from batch_implement.core.errors import Refused
 from batches import NOW, completed, new_batch, owner
 

@@ -19,17 +19,17 @@ import signal
 import subprocess
 import time
 
-from .core import policies
-from .core.errors import STILL_WORKING, BatchError, Refused, StateUnusable
-from .git import commit_attribution, git_client
+from ..core import policies
+from ..core.errors import STILL_WORKING, BatchError, Refused, StateUnusable
+from ..git import commit_attribution, git_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List, NoReturn, Optional, Set
 
-    from .base.project_paths import Project
-    from .core.batch_state import State
-    from .git.commit_attribution import Work
+    from ..base.project_paths import Project
+    from ..core.batch_state import State
+    from ..git.commit_attribution import Work
 
 WAIT_S = 90.0
 TAIL_BYTES = 3000

@@ -1,0 +1,1 @@
+"""One function for each command; command line, slash commands and runner call these."""
