@@ -7,20 +7,20 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])
 
-from batch_implement import glance
+from batch_implement.hooks import fast_path
 
 event, tool, root, private = [*sys.argv[1:], "", "", ""][:4]
 raw = None
 try:
-    raw = glance.payload()
-    settled = glance.settles(event, tool, root, private, raw)
+    raw = fast_path.payload()
+    settled = fast_path.settles(event, tool, root, private, raw)
 except Exception:
     settled = False  # the entry meets the same trouble, and tells of it
 if not settled:
     import gc
 
     gc.disable()  # it would look through a large state again and again, in a process that ends at once
-    from batch_implement.hooks import entry
+    from batch_implement.hooks import dispatch
 
-    entry.main(event, tool, raw)
+    dispatch.main(event, tool, raw)
 posix._exit(0)  # everything is said and flushed; the interpreter's own farewell takes longer than the glance

@@ -159,7 +159,7 @@ def test_an_update_under_a_working_client_disturbs_no_batch(
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize("broken", ["lib/hook.py", "lib/batch_implement/hooks/opening.py"])
+@pytest.mark.parametrize("broken", ["lib/hook.py", "lib/batch_implement/hooks/slash_commands.py"])
 def test_a_next_version_whose_hooks_are_broken_is_noticed(
     scripted: Models, client_for: Clients, project: Path, marketplace: Marketplace, broken: str
 ) -> None:

@@ -314,7 +314,7 @@ def take_over(root, rounds, event, sessions, patience_s):
     """
     from batch_implement.base import processes
     from batch_implement.core import lease as leases
-    from batch_implement.hooks import entry, opening, reinjection  # noqa: F401 - they are to be there before the fork
+    from batch_implement.hooks import compaction, dispatch, slash_commands  # noqa: F401 - they are to be there before the fork
     from batch_implement.store import audit_log
 
     begun(root)
@@ -328,7 +328,7 @@ def take_over(root, rounds, event, sessions, patience_s):
         logged = sum(1 for _ in audit_log.entries(f"{root}/.git/batch-implement"))
         ended(dying)
         go, release = os.pipe()
-        racers = [Child(partial(asked, entry, event, sessions[who], clients[who], go), release) for who in (0, 1)]
+        racers = [Child(partial(asked, dispatch, event, sessions[who], clients[who], go), release) for who in (0, 1)]
         os.close(go)
         os.close(release)
         said = answers(racers, patience_s)

@@ -166,18 +166,18 @@ BATCHES: dict[str, Patch] = {
 }
 GUARDS: dict[str, Patch] = {
     "the guard lets everything pass": (
-        "hooks/guard.py", "        reason = _reason_to_deny(occasion)\n", "        reason = None\n"
+        "hooks/tool_use.py", "        reason = _reason_to_deny(occasion)\n", "        reason = None\n"
     ),
     "nothing is undone after": (
-        "hooks/guard.py", "    if not store.untouched():\n        store.settle()\n    return", "    return"
+        "hooks/tool_use.py", "    if not store.untouched():\n        store.settle()\n    return", "    return"
     ),
     "what the model wrote is taken for a person's edit": (
-        "hooks/guard.py", "    store = Store(occasion.project, by_model=True)\n    if occasion.sealed is None",
+        "hooks/tool_use.py", "    store = Store(occasion.project, by_model=True)\n    if occasion.sealed is None",
         "    store = Store(occasion.project)\n    if occasion.sealed is None",
     ),
     "who reads the state is denied": (
-        "hooks/guard.py", "    refusal = shellguard.forbidden(command, names)\n",
-        "    refusal = shellguard.Refusal('state', 'it')\n",
+        "hooks/tool_use.py", "    refusal = command_policy.forbidden(command, names)\n",
+        "    refusal = command_policy.Refusal('state', 'it')\n",
     ),
 }  # fmt: skip
 _READ = (
@@ -244,12 +244,12 @@ TAKEN_OVER: dict[str, Patch] = {
         "        _refuse_others(state, caller)\n",
     ),
     "whose the batch is was looked at before, at a start": (
-        "hooks/reinjection.py",
+        "hooks/compaction.py",
         '        free = processes.relation(current["owner"], caller.session_id, caller.pid) != "other"\n',
         "        free = True\n",
     ),
     "who lost is told to work": (
-        "hooks/reinjection.py",
+        "hooks/compaction.py",
         'if processes.relation(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster',
         "if False:",
     ),

@@ -204,11 +204,11 @@ class Place:
         if event == "PreToolUse" and not matched:
             return {}  # hooks.json starts none
         raw = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
-        if glance.settles(event, matched, str(self.root), self.project.private, raw):
+        if fast_path.settles(event, matched, str(self.root), self.project.private, raw):
             return {}
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
-            entry.main(event, matched, raw)
+            dispatch.main(event, matched, raw)
         answer: dict[str, Any] = json.loads(said.getvalue() or "{}")
         return answer
 
@@ -297,10 +297,9 @@ def besieged(folder: Path, rows: list[dict[str, Any]]) -> list[list[str]]:
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
-    from batch_implement import glance
     from batch_implement.base import processes, project_paths
     from batch_implement.core import batch_state, policies, transitions
-    from batch_implement.hooks import entry
+    from batch_implement.hooks import dispatch, fast_path
     from batch_implement.store import sidecar, store
 
     NOW = "2026-01-31T23:59:59Z"

@@ -55,7 +55,7 @@ WRONG: dict[str, Patch] = {
     "an attempt begins where it was not left": (
         "runner/attempt.py", 'if known is None or known["batch_id"] != _batch_id(job):', "if True:"
     ),
-    "what a dead attempt started goes on": ("git/worktrees.py", "    process.end_marked(folder)\n", "    pass\n"),
+    "what a dead attempt started goes on": ("git/worktrees.py", "    processes.end_marked(folder)\n", "    pass\n"),
 }  # fmt: skip
 
 

@@ -14,8 +14,8 @@ from batch_implement.base import atomic_files, processes, project_paths
 from batch_implement.base.project_paths import Project
 from batch_implement.core import lease
 from batch_implement.core.errors import NotConfirmed, StateUnusable
-from batch_implement.hooks import continuation, reinjection
-from batch_implement.hooks.entry import Occasion
+from batch_implement.hooks import compaction, stop
+from batch_implement.hooks.dispatch import Occasion
 from batch_implement.store import audit_log, backups, sidecar
 from batch_implement.store.store import Store
 from batches import all_completed, new_batch, owner, state_on_disk
@@ -312,8 +312,8 @@ def test_a_client_that_took_a_batch_up_again_lost_it_to_another_that_had_found_i
 
     told = json.dumps({"session_id": "session-3", "source": "startup"}).encode()
     occasion = Occasion("SessionStart", "", told, store.project, sidecar.read(store.project.private))
-    monkeypatch.setattr(reinjection.Store, "read", read)
-    reinjection.answer(occasion)
+    monkeypatch.setattr(compaction.Store, "read", read)
+    compaction.answer(occasion)
     monkeypatch.undo()
     assert processes.holds(store.read()["owner"])
 
@@ -335,7 +335,7 @@ def test_a_client_that_ended_took_the_batch_from_the_one_that_had_just_taken_it_
         return update(self, change)
 
     monkeypatch.setattr(Store, "update", raced)
-    continuation.answer(occasion)
+    stop.answer(occasion)
     monkeypatch.undo()
     state = store.read()
     assert (state["owner"]["session_id"], processes.holds(state["owner"])) == ("session-2", True)

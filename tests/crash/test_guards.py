@@ -15,7 +15,7 @@ import siege
 from mutations import GUARDS, mutated
 from traced import LIB
 
-CORPUS = Path(__file__).resolve().parents[1] / "unit" / "shellguard_corpus.json"
+CORPUS = Path(__file__).resolve().parents[1] / "unit" / "hooks" / "command_corpus.json"
 TABLE = siege.entries()
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the table's commands are written for GNU's programs")
 GOOD = {"before", "after", "refused", "passed", "lacking"}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from batch_implement import cli, topics
 from batch_implement.core import errors
-from batch_implement.hooks import opening
+from batch_implement.hooks import slash_commands
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "docs" / "troubleshooting.md"
@@ -113,11 +113,11 @@ def test_a_person_is_told_the_topic_and_the_model_is_not(typed, monkeypatch: pyt
 
 def test_a_slash_commands_refusal_names_the_topic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from batch_implement.base.project_paths import Project
-    from batch_implement.hooks.entry import Occasion
+    from batch_implement.hooks.dispatch import Occasion
 
     monkeypatch.delenv("CLAUDE_CODE_SESSION_ID", raising=False)
     raw = b'{"command_name": "batch-implement:batchctl", "command_args": "pause", "session_id": "s"}'
-    answer = opening.answer(Occasion("UserPromptExpansion", "", raw, Project(str(tmp_path)), None))
+    answer = slash_commands.answer(Occasion("UserPromptExpansion", "", raw, Project(str(tmp_path)), None))
     assert answer and answer["reason"].endswith("\nMore: /batchctl help no-batch")
 
 

@@ -20,7 +20,7 @@ import batch_state_manager
 from batch_implement import cli
 from batch_implement.core.errors import BatchError
 from batch_implement.features import reader
-from batch_implement.hooks import entry, reinjection, trouble
+from batch_implement.hooks import compaction, dispatch, error_reporting
 from cases import Case, payload_of
 from ground import PRIVATE, SESSION, STATE, Ground, told
 from watch import CPU_S, MEMORY_MB, Limits, TooLong, Watch
@@ -29,7 +29,7 @@ LARGE = 40_000  # bytes; what is smaller is looked at every 25th time only
 HUGE = 1 << 20  # bytes; what is larger gets a process of its own, and names no paths
 CODES = (0, 1, 2, 3, 4)
 TRACE = "Traceback (most recent call last)"
-reinjection.TRANSCRIPT_LAG_S = 0.02
+compaction.TRANSCRIPT_LAG_S = 0.02
 
 
 class Result(NamedTuple):
@@ -48,8 +48,8 @@ class Play:
     def __init__(self, ground: Ground, watch: Watch) -> None:
         self.ground, self.watch = ground, watch
         self.met: list[BaseException] = []
-        self._told = trouble.told
-        trouble.told = self._note
+        self._told = error_reporting.told
+        error_reporting.told = self._note
         self.dirty = False
         self.number = 0
 
@@ -165,7 +165,7 @@ class Play:
         act, _, rest = case.act.partition(" ")
         if act == "hook":
             event, _, tool = rest.partition(" ")
-            entry.main(event, tool)
+            dispatch.main(event, tool)
             said = sys.stdout.buffer.getvalue()
             return ("decided" if decision(said.decode("utf-8", "replace")) else "answered") if said else "silent"
         if act == "batchctl":

@@ -181,10 +181,11 @@ MUTATIONS = {  # the patch, and the cases that show it
         "_READ = os.O_RDONLY | os.O_NOFOLLOW | ",
     ),
     "a hook exits with 2 on a payload that is none": (
-        "wholes", "hooks/entry.py", "        _say(trouble.told(event, project, error))\n", "        sys.exit(2)\n",
+        "wholes", "hooks/dispatch.py", "        _say(error_reporting.told(event, project, error))\n",
+        "        sys.exit(2)\n",
     ),
     "a payload that is none counts as an empty one": (
-        "corpus", "hooks/entry.py", "            if not isinstance(data, dict):\n",
+        "corpus", "hooks/dispatch.py", "            if not isinstance(data, dict):\n",
         "            data = data if isinstance(data, dict) else {}\n            if not isinstance(data, dict):\n",
     ),
     "what is quarantined is deleted": (

@@ -9,13 +9,13 @@ import sys
 import time
 
 import pytest
-from batch_implement import arguments, transcript
+from batch_implement import arguments
 from batch_implement.base import project_paths, strict_json
 from batch_implement.base.project_paths import Project
 from batch_implement.core import batch_events
 from batch_implement.core.errors import Misuse
 from batch_implement.features import documents, reader, structured
-from batch_implement.hooks import entry, trouble
+from batch_implement.hooks import dispatch, error_reporting, transcript
 from batch_implement.store import audit_log
 from batch_implement.validation import file_validation
 from batches import new_batch, owner, run_program
@@ -110,7 +110,7 @@ def hook(store, repository, monkeypatch, capsys):
     def fire(event, tool="", raw=None, **payload):
         data = json.dumps(payload).encode() if raw is None else raw
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-        entry.main(event, tool)
+        dispatch.main(event, tool)
         return capsys.readouterr().out
 
     return fire
@@ -147,8 +147,8 @@ def test_a_list_of_what_was_told_that_is_no_text_made_a_hook_end_in_a_traceback(
     os.mkdir(project.private)
     with open(f"{project.private}/told", "wb") as told:
         told.write(b"\xff\0\n")
-    assert "could not do its work" in str(trouble.told("Stop", project, Misuse("x", "usage")))
-    assert trouble.told("Stop", project, Misuse("x", "usage")) is None
+    assert "could not do its work" in str(error_reporting.told("Stop", project, Misuse("x", "usage")))
+    assert error_reporting.told("Stop", project, Misuse("x", "usage")) is None
 
 
 def test_what_was_told_was_noted_through_a_link(repository, tmp_path):
@@ -156,7 +156,7 @@ def test_what_was_told_was_noted_through_a_link(repository, tmp_path):
     os.mkdir(project.private)
     (tmp_path / "mine").write_text("precious")
     os.symlink(tmp_path / "mine", f"{project.private}/told")
-    assert trouble.told("Stop", project, Misuse("x", "usage"))
+    assert error_reporting.told("Stop", project, Misuse("x", "usage"))
     assert (tmp_path / "mine").read_text() == "precious"
 
 

@@ -26,7 +26,6 @@ import os
 import signal
 import subprocess
 
-from .. import publishing
 from ..base import timestamps
 from ..commands import evidence
 from ..core import prompts
@@ -34,6 +33,7 @@ from ..core.batch_state import key
 from ..core.errors import BatchError, Refused
 from ..features import feature_list, issue_comments
 from ..git import gh, git_client, worktrees
+from ..hooks import push_detection
 from . import merging
 
 TYPE_CHECKING = False
@@ -329,7 +329,7 @@ def _push(root: str, remote: str, commit: str, branch: str, *more: str) -> None:
 
 
 def _refusal(what: str, words: str, remote: str, branch: str) -> Refused:
-    said = publishing.operations("git push", words, succeeded=False)["push"]["error"]
+    said = push_detection.operations("git push", words, succeeded=False)["push"]["error"]
     known = (remedy for signs, remedy in _REMEDIES if any(sign in said.lower() for sign in signs))
     remedy = next(known, "Try `git push` by hand to see more.").format(remote=remote, branch=branch)
     return Refused(f"{what}. {remedy} git said: {' '.join(feature_list.clean(said).split())}", "pull-request")

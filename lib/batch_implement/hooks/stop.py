@@ -7,18 +7,18 @@ a person said something of their own, a batch that is paused, a session that doe
 
 from __future__ import annotations
 
-from .. import transcript
 from ..base import timestamps
 from ..core import batch_state, failure_classification, lease, prompts, transitions
 from ..store import audit_log
 from ..store.store import Store
+from . import transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
     from ..core.batch_state import State
-    from .entry import Occasion
+    from .dispatch import Occasion
 
 WORKER = "batch-implement:worker"
 REVIEWER = "batch-implement:reviewer"
@@ -155,9 +155,9 @@ def _prompt(occasion: Occasion) -> Optional[Dict[str, Any]]:
     if occasion.own:
         _note_who_prompted(occasion, store)
         if occasion.sealed and occasion.context in occasion.sealed.remind:
-            from . import reinjection
+            from . import compaction
 
-            notes += reinjection.second_channel(occasion)
+            notes += compaction.second_channel(occasion)
     return occasion.adding(notes)
 
 

@@ -25,10 +25,10 @@ from __future__ import annotations
 
 import re
 
-from ..rawscan import mentions
-from .fileguard import letters, operands, under, values, written
-from .guarded import ANY, HOME, LONGEST, ROOT, TEMP, Names
-from .shellreader import ASSIGNMENT, LIMIT, SPLIT, Shell, Unreadable, bare
+from ..prefilter import mentions
+from .protected_paths import ANY, HOME, LONGEST, ROOT, TEMP, Names
+from .shell_parser import ASSIGNMENT, LIMIT, SPLIT, Shell, Unreadable, bare
+from .writers import letters, operands, under, values, written
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -290,11 +290,11 @@ class _Judge(Shell):
 
     def find(self, args: list[str]) -> list[list[str]]:
         """The commands that a find runs on guarded things."""
-        from . import findguard
+        from . import find_command
 
-        starts, expression = findguard.split(args)
+        starts, expression = find_command.split(args)
         self.spend(len(starts) * sum(map(len, expression)))
-        return [words for start in starts for words in findguard.commands(start, expression, self.names, self.cwd)]
+        return [words for start in starts for words in find_command.commands(start, expression, self.names, self.cwd)]
 
     def interpreter(self, name: str, language: str, args: list[str], text: str) -> None:
         """Judge a call of a scripting language: code given to it, files it edits in place, batchctl's own script."""
@@ -321,12 +321,12 @@ class _Judge(Shell):
             if kept is None:
                 return
             codes = [kept]
-        from . import scriptguard
+        from . import interpreters
 
         for code in codes or [text]:
-            code = scriptguard.resolved(code, self.value)
-            for words in scriptguard.commands(code, language):
+            code = interpreters.resolved(code, self.value)
+            for words in interpreters.commands(code, language):
                 self.command(words)
-            path = scriptguard.written(code, argv, self.names, self.cwd)
+            path = interpreters.written(code, argv, self.names, self.cwd)
             if path:
                 self.refuse(f"code for {name}", path)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_implement.publishing import LONGEST_ERROR, operations
+from batch_implement.hooks.push_detection import LONGEST_ERROR, operations
 from batches import commit, git
 
 URL = "https://github.com/o/r/pull/17"

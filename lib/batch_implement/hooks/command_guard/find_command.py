@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import re
 
-from .guarded import fits
+from .protected_paths import fits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
-    from .guarded import Names
+    from .protected_paths import Names
 
 _RUNNING = ("-exec", "-execdir", "-ok", "-okdir")
 _PRINTING = ("-print", "-print0", "-printf", "-ls")

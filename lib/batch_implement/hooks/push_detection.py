@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import re
 
-from .guards.guarded import ANY, LONGEST
-from .guards.shellreader import ASSIGNMENT, Shell, Unreadable, bare
+from .command_guard.protected_paths import ANY, LONGEST
+from .command_guard.shell_parser import ASSIGNMENT, Shell, Unreadable, bare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

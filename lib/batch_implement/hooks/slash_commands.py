@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ..commands.authorization import Caller
     from ..core.batch_state import State
-    from .entry import Occasion
+    from .dispatch import Occasion
 
 PLUGIN = "batch-implement:"
 LONGEST = 16_384  # characters of arguments: what shlex takes grows with the square

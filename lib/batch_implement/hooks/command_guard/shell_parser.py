@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 
-from .guarded import ANY, HOME, ROOT, TEMP, TEMPORARY
+from .protected_paths import ANY, HOME, ROOT, TEMP, TEMPORARY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

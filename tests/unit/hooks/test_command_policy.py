@@ -13,17 +13,15 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from batch_implement.guards import fileguard, findguard, guarded, scriptguard
-from batch_implement.guards.shellguard import Names, forbidden
-from batch_implement.rawscan import mentions, worth_a_look
+from batch_implement.hooks.command_guard import find_command, interpreters, protected_paths, writers
+from batch_implement.hooks.command_guard.command_policy import Names, forbidden
+from batch_implement.hooks.prefilter import mentions, worth_a_look
 
 ROOT = "/home/me/project"
 STATE = ".claude/batch_state.json"
 VERBS = frozenset(("create", "add", "skip", "retry", "pause", "resume", "abort", "run"))
 NAMES = Names(VERBS, roots=(ROOT,), cwd=ROOT)
-CORPUS: list[dict[str, str]] = json.loads(
-    Path(__file__).with_name("shellguard_corpus.json").read_text(encoding="utf-8")
-)
+CORPUS: list[dict[str, str]] = json.loads(Path(__file__).with_name("command_corpus.json").read_text(encoding="utf-8"))
 ATTACKS = [entry for entry in CORPUS if entry["verdict"] != "pass"]
 
 
@@ -180,7 +178,9 @@ def test_a_refusal_says_which_simple_command_does_it() -> None:
     assert said(f"python3 -c \"open('{STATE}', 'w')\"") == f"state: `code for python3` on {STATE}"
 
 
-@pytest.mark.parametrize("module", [fileguard, findguard, guarded, scriptguard], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [writers, find_command, protected_paths, interpreters], ids=lambda module: module.__name__
+)
 def test_the_examples_in_a_manual_are_true(module: ModuleType) -> None:
     known = {**vars(module), "names": Names(VERBS)}
     examples = re.findall(r"^    (\S.*?)(?:  +# (.*?)(?:: .*)?)?$", module.__doc__ or "", re.MULTILINE)

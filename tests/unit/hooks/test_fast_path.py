@@ -9,8 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from batch_implement import glance
 from batch_implement.core import lease, transitions
+from batch_implement.hooks import fast_path
 from batches import NOW, ROOT, new_batch, owner
 
 
@@ -24,7 +24,7 @@ def seen(store, repository, monkeypatch):
         environ = {name.encode(): value.encode() for name, value in told.items() if value is not None}
         monkeypatch.setattr(posix, "environ", environ)
         raw = json.dumps({"tool_input": {"command": command}}).encode()
-        return glance.settles(event, tool, str(repository), private, raw)
+        return fast_path.settles(event, tool, str(repository), private, raw)
 
     return look
 
@@ -68,7 +68,7 @@ def test_what_it_is_not_told_it_leaves_to_the_entry(seen, store):
 def test_it_imports_neither_os_nor_what_the_language_calls_future():
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'lib')!r})\n"
-        "from batch_implement import glance\nfrom batch_implement.store import sidecar\n"
+        "from batch_implement.hooks import fast_path\nfrom batch_implement.store import sidecar\n"
         "print(*sorted({'os', 're', 'json', '__future__', 'typing'} & set(sys.modules)))"
     )
     words = [sys.executable, "-I", "-S", "-B", "-c", program]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
-from .base import fast_json
+from ..base import fast_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import glance
 from ..base import project_paths
 from ..store import sidecar
+from . import fast_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,47 +134,47 @@ def main(event: str, tool: str, raw: Optional[bytes] = None) -> None:
     """Answer one event on standard output. `raw` is what came on standard input, when that was read already."""
     project = None
     try:
-        raw = glance.payload() if raw is None else raw
+        raw = fast_path.payload() if raw is None else raw
         project = project_paths.find_project(os.environ, os.getcwd())
         occasion = Occasion(event, tool, raw, project, sidecar.read(project.private))
         if not _nothing_to_do(occasion):
             _say(_answer(occasion))
     except Exception as error:
-        from . import trouble
+        from . import error_reporting
 
-        _say(trouble.told(event, project, error))
+        _say(error_reporting.told(event, project, error))
     if os.environ.get("BATCH_IMPLEMENT_REMEMBER"):
-        from . import trouble
+        from . import error_reporting
 
-        trouble.remember_interpreter(os.environ["BATCH_IMPLEMENT_REMEMBER"])
+        error_reporting.remember_interpreter(os.environ["BATCH_IMPLEMENT_REMEMBER"])
 
 
 def _nothing_to_do(occasion: Occasion) -> bool:
     """Whether this is a tool call that needs nothing, now that everything about it is known."""
     sealed = occasion.sealed
-    if sealed is None or not glance.concerns(occasion.event, occasion.tool):
+    if sealed is None or not fast_path.concerns(occasion.event, occasion.tool):
         return False
     state = occasion.project.state
-    return glance.nothing_to_do(occasion.event, occasion.tool, occasion.raw, sealed, state, occasion.own)
+    return fast_path.nothing_to_do(occasion.event, occasion.tool, occasion.raw, sealed, state, occasion.own)
 
 
 def _answer(occasion: Occasion) -> Any:
     event = occasion.event
     if event == "UserPromptExpansion":
-        from . import opening
+        from . import slash_commands
 
-        return opening.answer(occasion)
+        return slash_commands.answer(occasion)
     if event in ("PreToolUse", "PostToolUse", "PostToolUseFailure"):
-        from . import guard
+        from . import tool_use
 
-        return guard.answer(occasion)
+        return tool_use.answer(occasion)
     if event in ("Stop", "SubagentStop", "StopFailure", "SessionEnd", "UserPromptSubmit"):
-        from . import continuation
+        from . import stop
 
-        return continuation.answer(occasion)
-    from . import reinjection
+        return stop.answer(occasion)
+    from . import compaction
 
-    return reinjection.answer(occasion)
+    return compaction.answer(occasion)
 
 
 def _say(answer: Any) -> None:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import re
 
-from .guarded import ANY
+from .protected_paths import ANY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator
 
-    from .guarded import Names
+    from .protected_paths import Names
 
     Written = tuple[str, str, bool]  # how, which path, and whether with all that is in it
 

@@ -13,13 +13,13 @@ than all that it does, the second 0.2 ms (docs/performance.md). `posix` is built
 import posix
 import sys
 
-from . import rawscan
+from . import prefilter
 
 LONGEST_PAYLOAD = 32 * 1024 * 1024  # what a look at it takes is a few times as much
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .store.sidecar import Seal
+    from ..store.sidecar import Seal
 
 
 def payload() -> bytes:
@@ -43,7 +43,7 @@ def settles(event: str, tool: str, root: str, private: str, raw: bytes) -> bool:
         return False
     if not concerns(event, tool):
         return False
-    from .store import sidecar
+    from ..store import sidecar
 
     sealed = sidecar.read(private)
     if sealed is None:
@@ -66,6 +66,6 @@ def nothing_to_do(event: str, tool: str, raw: bytes, sealed: "Seal", state: str,
     if own and not sealed.vouches_for(state):
         return False
     if event == "PreToolUse":
-        return not rawscan.worth_a_look(raw)
-    publishes = tool == "Bash" and rawscan.mentions_publishing(raw)
+        return not prefilter.worth_a_look(raw)
+    publishes = tool == "Bash" and prefilter.mentions_publishing(raw)
     return not own or not (sealed.remind or publishes)

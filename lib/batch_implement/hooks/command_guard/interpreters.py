@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import re
 
-from .fileguard import under
-from .guarded import ANY, TEMP, TEMPORARY
+from .protected_paths import ANY, TEMP, TEMPORARY
+from .writers import under
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Iterator
 
-    from .guarded import Names
+    from .protected_paths import Names
 
 _CALLS = 200
 

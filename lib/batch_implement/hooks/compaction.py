@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import time
 
-from .. import transcript
 from ..base import processes, timestamps
 from ..commands.authorization import from_hook
 from ..core import batch_state, lease, prompts
 from ..store import audit_log
 from ..store.store import Store
-from .continuation import WORKER
+from . import transcript
+from .stop import WORKER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..commands.authorization import Caller
     from ..core.batch_state import State
-    from .entry import Occasion
+    from .dispatch import Occasion
 
 TRANSCRIPT_LAG_S = 3.0  # how long a look at the transcript waits for the client to write it
 

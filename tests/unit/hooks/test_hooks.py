@@ -13,7 +13,7 @@ import pytest
 from batch_implement.base.project_paths import Project
 from batch_implement.commands import batch_commands
 from batch_implement.core import batch_events, batch_state, lease, prompts, transitions
-from batch_implement.hooks import entry, reinjection, trouble
+from batch_implement.hooks import compaction, dispatch, error_reporting
 from batch_implement.store import audit_log
 from batch_implement.store.store import Store
 from batches import GUARD, NOW, all_completed, commit, git, new_batch, owner, run_program, started, state_on_disk
@@ -40,7 +40,7 @@ def hook(repository, monkeypatch, capsys):
         monkeypatch.setenv("CLAUDE_PID", str(pid or os.getpid()))
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
         capsys.readouterr()
-        entry.main(event, tool)
+        dispatch.main(event, tool)
         out, err = capsys.readouterr()
         assert err == ""
         return (json.loads(out) if out.startswith("{") else out.strip()) if out else None
@@ -177,7 +177,7 @@ def test_a_hook_of_one_client_changed_the_batch_that_another_had_taken_meanwhile
 def test_each_kind_of_trouble_is_said_once(repository):
     project = Project(str(repository))
     os.makedirs(project.private)
-    said = [trouble.told(event, project, error) for event, error in [
+    said = [error_reporting.told(event, project, error) for event, error in [
         ("Stop", ValueError("x")), ("Stop", ValueError("y")), ("Stop", KeyError("x")), ("SessionEnd", ValueError("x")),
     ]]  # fmt: skip
     assert [bool(answer) for answer in said] == [True, False, True, True]
@@ -196,7 +196,7 @@ def test_a_no_of_the_system_to_a_typed_command_does_not_claim_that_nothing_was_d
 
 
 def test_trouble_without_a_place_to_note_it_is_said_all_the_same():
-    assert "x" in trouble.told("Stop", None, ValueError("x"))["systemMessage"]
+    assert "x" in error_reporting.told("Stop", None, ValueError("x"))["systemMessage"]
 
 
 # -- the guard, from outside -------------------------------------------------------------------------------------------
@@ -296,10 +296,10 @@ def test_an_interpreter_that_is_remembered_and_gone_is_looked_for_again(begin, r
 
 
 def test_remembering_needs_a_folder_that_can_be_written(tmp_path, monkeypatch):
-    trouble.remember_interpreter("relative")
+    error_reporting.remember_interpreter("relative")
     (tmp_path / "file").write_text("")
-    trouble.remember_interpreter(str(tmp_path / "file/below"))
-    trouble.remember_interpreter(str(tmp_path / "data"))
+    error_reporting.remember_interpreter(str(tmp_path / "file/below"))
+    error_reporting.remember_interpreter(str(tmp_path / "data"))
     assert (tmp_path / "data/python").read_text() == os.path.realpath(sys.executable) + "\n"
     assert os.listdir(tmp_path / "data") == ["python"]
 
@@ -710,7 +710,7 @@ def test_a_transcript_that_is_written_late_is_waited_for(hook, begin, store, tmp
 
 
 def test_one_that_is_never_written_that_far_shows_nothing(hook, begin, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(reinjection, "TRANSCRIPT_LAG_S", 0.1)
+    monkeypatch.setattr(compaction, "TRANSCRIPT_LAG_S", 0.1)
     begin(3, start, compacted("main"))
     path = tmp_path / "t.jsonl"
     path.write_text("{}\n")

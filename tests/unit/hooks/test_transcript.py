@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from batch_implement import transcript
+from batch_implement.hooks import transcript
 
 MARK = "[batch-implement reminder]"
 

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import os
 
-from .. import rawscan
 from ..base import project_paths, timestamps
 from ..commands.authorization import PERSONS_VERBS, not_for_the_model
 from ..core import batch_state, failure_classification, lease, prompts, transitions
 from ..core.errors import Refused
 from ..store import audit_log, sidecar
 from ..store.store import Store
+from . import prefilter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
     from ..core.batch_state import State
-    from .entry import Occasion
+    from .dispatch import Occasion
 
 SKILLS = ("auto-implement", "batch-implement:auto-implement")
 USE_INSTEAD = (
@@ -49,12 +49,12 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
         if occasion.tool == "Skill":
             ended, said = _skill_ended(occasion)
             notes += ended
-        elif occasion.tool == "Bash" and rawscan.mentions_publishing(occasion.raw):
+        elif occasion.tool == "Bash" and prefilter.mentions_publishing(occasion.raw):
             _record_publishing(occasion)
         if occasion.sealed and occasion.context in occasion.sealed.remind:
-            from . import reinjection
+            from . import compaction
 
-            notes += reinjection.second_channel(occasion)
+            notes += compaction.second_channel(occasion)
     added = occasion.adding(notes)
     return {"systemMessage": said, **added} if said and added else added
 
@@ -118,11 +118,11 @@ def _allow_worker(occasion: Occasion) -> Optional[Dict[str, Any]]:
 
 
 def _forbidden_command(occasion: Occasion, command: object) -> Optional[str]:
-    from ..guards import shellguard
+    from .command_guard import command_policy
 
     if not isinstance(command, str):
         return None
-    names = shellguard.Names(
+    names = command_policy.Names(
         verbs=PERSONS_VERBS,
         private=(
             f".claude/{occasion.project.temp_name}",
@@ -133,7 +133,7 @@ def _forbidden_command(occasion: Occasion, command: object) -> Optional[str]:
         roots=(occasion.project.root, os.path.realpath(occasion.project.root)),
         cwd=occasion.cwd,
     )
-    refusal = shellguard.forbidden(command, names)
+    refusal = command_policy.forbidden(command, names)
     if refusal is None:
         return None
     if refusal.kind == "verb":
@@ -252,7 +252,7 @@ def _ended(before: State, state: State) -> str:
 
 def _record_publishing(occasion: Occasion) -> None:
     """Note a `git push` or `gh pr create` for the feature that is open, else for the last one that was closed."""
-    from .. import publishing
+    from . import push_detection
 
     command = occasion.fields("tool_input").get("command")
     if not isinstance(command, str):
@@ -260,7 +260,7 @@ def _record_publishing(occasion: Occasion) -> None:
     output = occasion.fields("tool_response")
     text = f"{output.get('stdout') or ''}\n{output.get('stderr') or ''}" if output else occasion.text("error")
     try:
-        found = publishing.operations(command, text, succeeded=occasion.event == "PostToolUse")
+        found = push_detection.operations(command, text, succeeded=occasion.event == "PostToolUse")
     except RecursionError:
         return  # no command that a person or model means is nested as deeply
     if not found:
