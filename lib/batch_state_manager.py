@@ -2,7 +2,7 @@
 
     from batch_state_manager import create_batch_state, load_batch_state, save_batch_state, update_batch_progress
 
-Each call is a thin door: `batch_implement.library` reads and writes, `scripted` says what follows from an assertion.
+Each call is thin: `batch_implement.api.state_files` reads and writes, `api.assertions` says what follows from an assertion.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
-from batch_implement import doors, library, places, scripted
+from batch_implement.api import assertions, deprecation, path_policy, state_files
 from batch_implement.base import timestamps
 from batch_implement.core import batch_state, policies
 
@@ -34,7 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 DEFAULT_STATE_FILE: Path  # see __getattr__
-CONTEXT_THRESHOLD = scripted.CONTEXT_THRESHOLD
+CONTEXT_THRESHOLD = assertions.CONTEXT_THRESHOLD
 LOCK_TIMEOUT = 30  # seconds
 
 
@@ -46,7 +46,7 @@ class BatchStateValueError(BatchStateError, ValueError):
     """An argument that cannot be right: a path that is refused, a status, an index."""
 
 
-_door = doors.raises(BatchStateError, BatchStateValueError)
+_door = deprecation.raises(BatchStateError, BatchStateValueError)
 
 
 @dataclass
@@ -98,8 +98,8 @@ class BatchState:
     unknown_fields: Dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in scripted.BY_INDEX:
-            setattr(self, name, scripted.int_keys(getattr(self, name)))
+        for name in assertions.BY_INDEX:
+            setattr(self, name, assertions.int_keys(getattr(self, name)))
 
     def to_dict(self) -> Dict[str, Any]:
         """Plain data of its own, as the file has it but for the int keys."""
@@ -117,7 +117,7 @@ def __getattr__(name: str) -> Path:
 
 def get_default_state_file() -> Path:
     """Path of the project's state file, worked out now; outside a project `.claude/batch_state.json`."""
-    return Path(places.default_state_file())
+    return Path(path_policy.default_state_file())
 
 
 @_door
@@ -134,7 +134,7 @@ def create_batch_state(
 ) -> BatchState:
     """A new batch, nothing written: `create_batch_state("features.txt", ["a", "b"])` or all by keyword."""
     given = (features_file_or_features, features_or_none)
-    name, texts, chosen = library.new_batch(given, features, features_file, batch_id)
+    name, texts, chosen = state_files.new_batch(given, features, features_file, batch_id)
     return BatchState(
         chosen, name, len(texts), texts,
         created_at=timestamps.now(), source_type=source_type, state_file=str(state_file or ""),
@@ -149,7 +149,7 @@ def save_batch_state(state_file: Any, state: BatchState) -> None:
     An error when another process wrote the file since `state` was loaded, or when another unfinished batch is in it. A
     finished one goes to the archive.
     """
-    written = library.save(state_file, _plain(state), LOCK_TIMEOUT)
+    written = state_files.save(state_file, _plain(state), LOCK_TIMEOUT)
     for name in ("revision", "updated_at", "state_file"):
         setattr(state, name, written[name])
 
@@ -157,7 +157,7 @@ def save_batch_state(state_file: Any, state: BatchState) -> None:
 @_door
 def load_batch_state(state_file: Any) -> BatchState:
     """The batch in a file. An old file is mended, and the audit log says how."""
-    return _from_plain(library.load(state_file, LOCK_TIMEOUT))
+    return _from_plain(state_files.load(state_file, LOCK_TIMEOUT))
 
 
 @_door
@@ -167,7 +167,7 @@ def update_batch_progress(
 ) -> None:  # fmt: skip
     """A feature is `completed` or `failed`; adds the tokens. `completed` is refused where evidence is asked for."""
     added = context_token_delta if token_delta is None else token_delta
-    library.progress(state_file, feature_index, status, LOCK_TIMEOUT, tokens=added, error=error_message)
+    state_files.progress(state_file, feature_index, status, LOCK_TIMEOUT, tokens=added, error=error_message)
 
 
 @_door
@@ -176,26 +176,26 @@ def mark_feature_status(
     retry_count: Optional[int] = None,
 ) -> None:  # fmt: skip
     """A feature is `completed` (then it is no failed one any more) or `failed`, with `retry_count` when given."""
-    library.progress(state_file, feature_index, status, LOCK_TIMEOUT, error=error_message, retry_count=retry_count)
+    state_files.progress(state_file, feature_index, status, LOCK_TIMEOUT, error=error_message, retry_count=retry_count)
 
 
 @_door
 def increment_retry_count(state_file: Any, feature_index: int) -> None:
     """One more attempt of a feature is used up."""
-    library.change(state_file, lambda state: scripted.count_retry(state, feature_index), LOCK_TIMEOUT)
+    state_files.change(state_file, lambda state: assertions.count_retry(state, feature_index), LOCK_TIMEOUT)
 
 
 @_door
 def record_auto_clear_event(state_file: Any, feature_index: int, context_tokens_before_clear: int) -> None:
     """The window was cleared at a feature: the event is kept and counted, the token estimate is 0."""
     clear = (feature_index, context_tokens_before_clear, timestamps.now())
-    library.change(state_file, lambda state: scripted.record_clear(state, *clear), LOCK_TIMEOUT)
+    state_files.change(state_file, lambda state: assertions.record_clear(state, *clear), LOCK_TIMEOUT)
 
 
 @_door
 def cleanup_batch_state(state_file: Any) -> None:
     """Remove a batch's state file, and no other file; its last version stays in the archive. A missing one is fine."""
-    library.remove(state_file, LOCK_TIMEOUT)
+    state_files.remove(state_file, LOCK_TIMEOUT)
 
 
 def should_auto_clear(state: BatchState) -> bool:
@@ -214,14 +214,14 @@ def get_next_pending_feature(state: BatchState) -> Optional[str]:
 
     The feature at `current_index`, if it is still to do; else the first in order whose dependencies are completed.
     """
-    index = scripted.following(_plain(state), state.current_index)
+    index = assertions.following(_plain(state), state.current_index)
     return None if index is None else state.features[index]
 
 
 @_door
 def get_retry_count(state: BatchState, feature_index: int) -> int:
     """Attempts that a feature has used up."""
-    scripted.check_index(vars(state), feature_index)
+    assertions.check_index(vars(state), feature_index)
     return state.retry_attempts.get(feature_index, 0)
 
 
@@ -232,9 +232,9 @@ def record_git_operation(
     pr_url: Optional[str] = None, error_message: Optional[str] = None, **extra: Any,
 ) -> BatchState:  # fmt: skip
     """A new state in which `commit`, `push` or `pr` of a feature is recorded. The one given is not changed."""
-    scripted.check_index(vars(state), feature_index, "feature_index")
+    assertions.check_index(vars(state), feature_index, "feature_index")
     said = {"sha": commit_sha, "branch": branch, "remote": remote, "number": pr_number, "url": pr_url}
-    record = scripted.git_record(operation, success, timestamps.now(), {**extra, **said, "error": error_message})
+    record = assertions.git_record(operation, success, timestamps.now(), {**extra, **said, "error": error_message})
     changed = {**copy.deepcopy(state.git_operations.get(feature_index, {})), operation: record}
     return dataclasses.replace(state, git_operations={**state.git_operations, feature_index: changed})
 
@@ -246,16 +246,16 @@ def get_feature_git_status(state: BatchState, feature_index: int) -> Optional[Di
 
 def audit_log_security_event(event_type: str, details: Any) -> None:
     """Append an event to the project's audit log."""
-    places.tell(event_type, "security", details)
+    path_policy.tell(event_type, "security", details)
 
 
-@doors.deprecated
+@deprecation.deprecated
 def should_clear_context(state: BatchState) -> bool:
     """Whether the token estimate has reached CONTEXT_THRESHOLD. Deprecated: `should_auto_clear` says the same."""
     return should_auto_clear(state)
 
 
-@doors.deprecated
+@deprecation.deprecated
 def get_clear_notification_message(
     batch_id_or_state: Any, feature_index: Optional[int] = None, tokens_before_clear: Optional[int] = None
 ) -> str:
@@ -264,29 +264,29 @@ def get_clear_notification_message(
     state = BatchState(given, "", 10, []) if isinstance(given, str) else given
     index = state.current_index if feature_index is None else feature_index
     tokens = state.context_token_estimate if tokens_before_clear is None else tokens_before_clear
-    return scripted.clear_notice(state.batch_id, index, state.total_features, tokens)
+    return assertions.clear_notice(state.batch_id, index, state.total_features, tokens)
 
 
-@doors.deprecated
+@deprecation.deprecated
 @_door
 def pause_batch_for_clear(state_file: Any, feature_index_or_state: Any, tokens_before_clear: int) -> None:
     """Pause a batch at a feature; a state that is given is changed in place, too. Deprecated."""
     given = feature_index_or_state
 
     def pause(state: BatchState, index: int) -> None:
-        changes = scripted.paused_for_clear(vars(state), index, tokens_before_clear, timestamps.now())
+        changes = assertions.paused_for_clear(vars(state), index, tokens_before_clear, timestamps.now())
         paused = dataclasses.replace(state, **changes)
         save_batch_state(state_file, paused)
         vars(state).update(vars(paused))
 
     if isinstance(given, int):
-        library.again_while_stale(lambda: pause(load_batch_state(state_file), given))
+        state_files.again_while_stale(lambda: pause(load_batch_state(state_file), given))
     else:
         pause(given, min(given.current_index, given.total_features))
 
 
-_on_file = functools.partial(doors.method, globals(), on=operator.attrgetter("state_file"))
-_on_state = functools.partial(doors.method, globals(), on=operator.methodcaller("load_batch_state"))
+_on_file = functools.partial(deprecation.method, globals(), on=operator.attrgetter("state_file"))
+_on_state = functools.partial(deprecation.method, globals(), on=operator.methodcaller("load_batch_state"))
 
 
 class BatchStateManager:
@@ -305,7 +305,7 @@ class BatchStateManager:
 
     @_door
     def __init__(self, state_file: Any = None) -> None:
-        self.state_file = Path(library.made_ready(get_default_state_file() if state_file is None else state_file))
+        self.state_file = Path(state_files.made_ready(get_default_state_file() if state_file is None else state_file))
 
     def create_batch_state(
         self, features: Any, batch_id: Any = None, issue_numbers: Any = None, features_file: Any = None
@@ -321,7 +321,7 @@ class BatchStateManager:
     ) -> BatchState:
         """A new batch for this file, nothing written; ValueError for a features file that may not be."""
         if features_file is not None:
-            places.checked(features_file, "features file")
+            path_policy.checked(features_file, "features file")
         return create_batch_state(
             features=features, features_file=features_file, batch_id=batch_id, issue_numbers=issue_numbers,
             source_type="issues" if issue_numbers else "file", state_file=self.state_file,
@@ -339,11 +339,11 @@ class BatchStateManager:
             state = record_git_operation(_from_plain(plain), *operation, **said)
             return {**plain, "git_operations": _plain(state)["git_operations"]}
 
-        return _from_plain(library.change(self.state_file, recorded, LOCK_TIMEOUT))
+        return _from_plain(state_files.change(self.state_file, recorded, LOCK_TIMEOUT))
 
 
 def _plain(state: BatchState) -> Dict[str, Any]:
-    return library.plain(state.to_dict, f"Failed to save batch {state.batch_id}")
+    return state_files.plain(state.to_dict, f"Failed to save batch {state.batch_id}")
 
 
 def _from_plain(plain: Dict[str, Any]) -> BatchState:

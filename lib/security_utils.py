@@ -2,7 +2,7 @@
 
     from security_utils import audit_log, validate_path
 
-What is allowed, and where the log is, is decided in `batch_implement.places`.
+What is allowed, and where the log is, is decided in `batch_implement.api.path_policy`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
-from batch_implement import places
+from batch_implement.api import path_policy
 
 del sys.path[0]
 
@@ -29,12 +29,12 @@ def validate_path(
     is accepted for older scripts and does nothing.
     """
     try:
-        return Path(places.checked(path, purpose, must_exist=not allow_missing))
-    except places.PathRefused as refused:
-        places.tell_refusal("validate_path", refused)
+        return Path(path_policy.checked(path, purpose, must_exist=not allow_missing))
+    except path_policy.PathRefused as refused:
+        path_policy.tell_refusal("validate_path", refused)
         raise
 
 
 def audit_log(event_type: str, status: str, context: Any) -> None:
     """Append one line, a JSON object, to the project's audit log. Never raises; takes values that are not JSON."""
-    places.tell(event_type, status, context)
+    path_policy.tell(event_type, status, context)

@@ -281,5 +281,5 @@ TWO_WRITERS: dict[str, Patch] = {
     "a batch is taken over from the living": (
         "commands/batch_commands.py", "        _refuse_others(current, caller)\n", ""
     ),
-    "an old version may be saved": ("library.py", 'if before["revision"] != revision:', "if False:"),
+    "an old version may be saved": ("api/state_files.py", 'if before["revision"] != revision:', "if False:"),
 }  # fmt: skip

@@ -9,7 +9,7 @@ import posix
 from pathlib import Path
 
 import pytest
-from batch_implement import places
+from batch_implement.api import path_policy
 from batch_implement.base import atomic_files, processes, project_paths
 from batch_implement.base.project_paths import Project
 from batch_implement.core import lease
@@ -280,7 +280,7 @@ def test_a_git_folder_that_could_not_be_looked_at_counted_as_none_and_gave_the_b
         project_paths.find_project({}, str(repository))
     with monkeypatch.context() as at:
         at.chdir(repository)
-        places.tell("said", "ok", {})  # what only tells never raises
+        path_policy.tell("said", "ok", {})  # what only tells never raises
     broken.mend()
     assert not (repository / ".claude/batch-implement").exists()
     assert store.read() == batch

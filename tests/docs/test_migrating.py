@@ -1,5 +1,5 @@
 """docs/migrating.md is true of a real old file. What becomes of each field: tests/unit/store/test_migration.py and
-test_library_old_files.py; the library interface: tests/unit/test_library_docs.py."""
+test_library_old_files.py; the library interface: tests/unit/api/test_library_docs.py."""
 
 from __future__ import annotations
 

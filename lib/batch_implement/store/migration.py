@@ -78,14 +78,14 @@ class _Mending:
         self.mended: List[str] = []
 
     def state(self) -> Tuple[State, List[str]]:
-        from .. import scripted
+        from ..api import assertions
 
         data = self.data
         fresh = batch_state.new_state(self.batch_id(), self.features(), "", policy=policies.new(evidence=[]))
         given = data.get("updated_at")
         updated = given if isinstance(given, str) else ""
         completed = self.indices(data.get("completed_features"), "completed_features")
-        failed = self.entries("failed_features", set(completed), "error_message", scripted.UNKNOWN_ERROR, updated)
+        failed = self.entries("failed_features", set(completed), "error_message", assertions.UNKNOWN_ERROR, updated)
         settled = {*completed, *(entry["feature_index"] for entry in failed)}
         state: State = {
             **fresh,
@@ -116,7 +116,7 @@ class _Mending:
             self.mended.append(f"total_features was {_shown(data['total_features'])}, there are {self.total}")
         if state["status"] == "paused":
             state["pause"] = {"reason": "paused by an earlier version", "since": updated, "resume_after": None}
-        consistent = scripted.settled(state, updated)
+        consistent = assertions.settled(state, updated)
         for entry in consistent["skipped_features"][len(state["skipped_features"]) :]:
             self.mended.append(f"feature index {entry['feature_index']} is skipped now: {entry['reason']}")
         if consistent["current_index"] != data["current_index"]:

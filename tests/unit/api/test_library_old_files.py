@@ -11,7 +11,7 @@ from batch_implement.store import audit_log, serialization
 from batch_state_manager import BatchStateError
 from batches import state_on_disk
 
-STATES = Path(__file__).parent / "store" / "states_v0"
+STATES = Path(__file__).parents[1] / "store" / "states_v0"
 CORPUS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in STATES.iterdir()}
 READABLE = sorted(name for name, case in CORPUS.items() if "refused" not in case)
 REFUSED = sorted(set(CORPUS).difference(READABLE))

@@ -7,9 +7,9 @@ from __future__ import annotations
 import functools
 import warnings
 
-from . import places
-from .base import atomic_files
-from .core.errors import BatchError, Misuse, Refused
+from ..base import atomic_files
+from ..core.errors import BatchError, Misuse, Refused
+from . import path_policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def raises(error: Type[Exception], of_an_argument: Type[Exception]) -> Callable[
             try:
                 return call(*arguments, **named)
             except BatchError as reason:
-                if isinstance(reason, (Refused, places.PathRefused)):
-                    places.tell_refusal(call.__name__, reason)
+                if isinstance(reason, (Refused, path_policy.PathRefused)):
+                    path_policy.tell_refusal(call.__name__, reason)
                 raise (of_an_argument if isinstance(reason, Misuse) else error)(reason.message) from reason
             except OSError as reason:
                 raise error(atomic_files.trouble("The batch state cannot be used", reason).message) from reason

@@ -10,16 +10,16 @@ change by which such a batch would escape what a person set. On any other batch 
 
 from __future__ import annotations
 
-from .core import batch_state, blocking, policies
-from .core.batch_state import key
-from .core.errors import Misuse, Refused
-from .features import reader
+from ..core import batch_state, blocking, policies
+from ..core.batch_state import key
+from ..core.errors import Misuse, Refused
+from ..features import reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Set
 
-    from .core.batch_state import State
+    from ..core.batch_state import State
 
 UNKNOWN_ERROR = "Unknown error"
 OUTCOMES = ("completed", "failed")

@@ -15,12 +15,12 @@ import errno
 import os
 import stat
 
-from .base import atomic_files, project_paths
-from .base.project_paths import PRIVATE_NAME, STATE_FOLDER, STATE_NAME, Project
-from .core.errors import BatchError, Misuse, StateUnusable
-from .features import reader
-from .git import git_client
-from .store import audit_log
+from ..base import atomic_files, project_paths
+from ..base.project_paths import PRIVATE_NAME, STATE_FOLDER, STATE_NAME, Project
+from ..core.errors import BatchError, Misuse, StateUnusable
+from ..features import reader
+from ..git import git_client
+from ..store import audit_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

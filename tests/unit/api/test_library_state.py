@@ -14,7 +14,7 @@ from pathlib import Path
 
 import batch_state_manager as library
 import pytest
-from batch_implement import library as core
+from batch_implement.api import state_files as core
 from batch_implement.store import audit_log, serialization
 from batch_implement.validation import schema
 from batch_state_manager import BatchState, BatchStateError, BatchStateManager

@@ -16,19 +16,19 @@ import errno
 import os
 import threading
 
-from . import places, scripted
-from .base import timestamps
-from .core import batch_state
-from .core.errors import Misuse, Refused, StateUnusable
-from .features import reader
-from .store import serialization, sidecar
-from .store.store import Store
+from ..base import timestamps
+from ..core import batch_state
+from ..core.errors import Misuse, Refused, StateUnusable
+from ..features import reader
+from ..store import serialization, sidecar
+from ..store.store import Store
+from . import assertions, path_policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-    from .core.batch_state import State
+    from ..core.batch_state import State
 
 
 _STYLES = (
@@ -80,10 +80,10 @@ def progress(
     retry_count: Optional[int] = None,
 ) -> State:
     """A feature of the batch in a file ended as `outcome`."""
-    scripted.check_outcome(outcome, tokens, retry_count)
+    assertions.check_outcome(outcome, tokens, retry_count)
     return change(
         path,
-        lambda state: scripted.progress(
+        lambda state: assertions.progress(
             state, index, outcome, timestamps.now(), tokens=tokens, error=error, retry_count=retry_count
         ),
         timeout_s,
@@ -96,7 +96,7 @@ def save(path: object, given: State, timeout_s: float) -> State:
     """
     store = _store(path, timeout_s)
     place, now, revision = store.project.state, timestamps.now(), given["revision"]
-    tidied = scripted.tidied(given, now)
+    tidied = assertions.tidied(given, now)
     _refuse(store, [f"{wrong.pointer}: {wrong.message}" for wrong in serialization.published_schema().check(tidied)])
     current = _in_force(store)
     if current is None and revision and given["state_file"] == place:
@@ -105,9 +105,9 @@ def save(path: object, given: State, timeout_s: float) -> State:
         )
     same = current is not None and current["batch_id"] == given["batch_id"]
     if current is None or not same or not (batch_state.is_live(current) or revision):
-        first = scripted.saved(None, tidied, now)
+        first = assertions.saved(None, tidied, now)
         _refuse(store, serialization.problems(first, None))
-        places.hide(store.project)
+        path_policy.hide(store.project)
         return store.create(first)
 
     def next_version(before: State) -> State:
@@ -117,7 +117,7 @@ def save(path: object, given: State, timeout_s: float) -> State:
                 f"wrote revision {before['revision']} since. Load the state again and repeat the change.",
                 "library-call",
             )
-        after = scripted.saved(before, tidied, now)
+        after = assertions.saved(before, tidied, now)
         _refuse(store, serialization.problems(after, before))
         return after
 
@@ -150,7 +150,7 @@ def remove(path: object, timeout_s: float) -> None:
 
 
 def _refuse_removal(state: State) -> None:
-    if batch_state.is_live(state) and scripted.asks(state):
+    if batch_state.is_live(state) and assertions.asks(state):
         raise Refused(
             f"Not removed: batch {state['batch_id']} is unfinished and asks for evidence. A person ends it with "
             "`batchctl abort`.",
@@ -160,7 +160,7 @@ def _refuse_removal(state: State) -> None:
 
 def made_ready(path: object) -> str:
     """The path of a state file, checked, whose folder is there."""
-    project = places.project_of(path)
+    project = path_policy.project_of(path)
     os.close(project.open_state_folder(create=True))
     return project.state
 
@@ -221,7 +221,7 @@ def plain(data: Callable[[], Dict[str, Any]], what: str) -> State:
 
 
 def _store(path: object, timeout_s: float) -> Store:
-    return Store(places.project_of(path), timeout_s=timeout_s)
+    return Store(path_policy.project_of(path), timeout_s=timeout_s)
 
 
 def _in_force(store: Store) -> Optional[State]:
@@ -235,7 +235,7 @@ def _in_force(store: Store) -> Optional[State]:
     if state is None:
         return None
     try:
-        places.hide(store.project)
+        path_policy.hide(store.project)
         if sidecar.read(store.project.private) is None:
             return store.settle()
     except StateUnusable as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import batch_state_manager as library
 import pytest
-from batch_implement import library as core
+from batch_implement.api import state_files as core
 from batch_implement.core import batch_events
 from batch_implement.store.store import Store
 from batch_state_manager import BatchStateError

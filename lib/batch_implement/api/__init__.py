@@ -1,0 +1,1 @@
+"""Behind the library interface that scripts import."""
