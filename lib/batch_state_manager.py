@@ -2,7 +2,7 @@
 
     from batch_state_manager import create_batch_state, load_batch_state, save_batch_state, update_batch_progress
 
-Each call is thin: `batch_implement.api.state_files` reads and writes, `api.assertions` says what follows from an assertion.
+Each call is thin: `api.state_files` reads and writes, `api.assertions` says what follows from an assertion.
 """
 
 from __future__ import annotations

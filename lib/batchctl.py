@@ -1,4 +1,4 @@
-"""Entry of batchctl: `python3 lib/batchctl.py VERB`. What it does is in `batch_implement.cli`."""
+"""Entry of batchctl: `python3 lib/batchctl.py VERB`. What it does is in `batch_implement.cli.batchctl`."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ if sys.version_info < (3, 9):
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from batch_implement.cli import main
+from batch_implement.cli.batchctl import main
 
 if __name__ == "__main__":
     status = main(sys.argv[1:])

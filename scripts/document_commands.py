@@ -16,7 +16,7 @@ from generated import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "lib"))
 
-from batch_implement import arguments
+from batch_implement.cli import arguments
 from batch_implement.commands.authorization import PERSONS_VERBS
 
 DOCUMENT = REPOSITORY / "docs" / "commands.md"

@@ -9,7 +9,7 @@ import subprocess
 
 import psutil
 import pytest
-from batch_implement import arguments
+from batch_implement.cli import arguments
 from batch_implement.runner import options
 from driven import driven
 from team import Team

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_implement import arguments
 from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
+from batch_implement.cli import arguments
 from batch_implement.core.errors import Misuse, Refused
 from batch_implement.git import git_client
 from batch_implement.runner import attempt as attempts
@@ -82,7 +82,7 @@ def test_nothing_of_the_environment_is_in_a_task(repository, monkeypatch):
 
 def test_without_dask_the_option_says_how_to_get_it(repository):
     hidden = "import sys; sys.modules['distributed'] = None; sys.path.insert(0, sys.argv.pop(1)); "
-    code = f"{hidden}from batch_implement.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = f"{hidden}from batch_implement.cli.batchctl import main; sys.exit(main(sys.argv[1:]))"
     (repository / "f.txt").write_text("feature 1\n")
     git(repository, "remote", "add", "origin", "/srv/a.git")
     lib = str(Path(cluster.__file__).parents[2])

@@ -15,7 +15,7 @@ from typing import Callable
 import document_commands
 import pages
 import pytest
-from batch_implement import arguments
+from batch_implement.cli import arguments
 from batch_implement.core.errors import Misuse
 from pages import PAGES, REPOSITORY
 

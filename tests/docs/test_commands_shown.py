@@ -22,7 +22,7 @@ from typing import Callable
 import document_commands
 import pages
 import pytest
-from batch_implement import arguments, cli
+from batch_implement.cli import arguments, batchctl
 from batches import git
 from gh_stand_in import URL, StandIn
 from pages import PAGES, REPOSITORY
@@ -255,7 +255,7 @@ class Person:
         if words[0] == "batchctl" and words[1] != "run":
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 try:
-                    status = cli.main(words[1:])
+                    status = batchctl.main(words[1:])
                 except SystemExit as leaving:  # argparse's own way out of --help and --version
                     status = int(leaving.code or 0)
             print(out.getvalue())

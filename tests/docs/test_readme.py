@@ -11,7 +11,7 @@ from pathlib import Path
 
 import document_commands
 import pytest
-from batch_implement import arguments
+from batch_implement.cli import arguments
 from batch_implement.commands.authorization import PERSONS_VERBS
 from batch_implement.features import reader
 

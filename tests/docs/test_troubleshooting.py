@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from batch_implement import cli, topics
+from batch_implement.cli import batchctl, help_topics
 from batch_implement.core import errors
 from batch_implement.hooks import slash_commands
 
@@ -84,7 +84,7 @@ def test_each_topic_has_one_section_and_each_section_a_topic_or_a_symptom() -> N
 def test_a_section_says_why_and_what_to_do_and_the_table_leads_to_it() -> None:
     table = PAGE.read_text(encoding="utf-8").partition("\n## ")[0]
     for topic in headings():
-        text = topics.section(topic)
+        text = help_topics.section(topic)
         assert "\nWhy: " in text and "\nWhat to do" in text, topic
         assert f"(#{topic})" in table, topic
 
@@ -97,7 +97,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> tuple[int, str, str]:
-        status = cli.main(words)
+        status = batchctl.main(words)
         return status, *capsys.readouterr()
 
     return run
@@ -124,7 +124,7 @@ def test_a_slash_commands_refusal_names_the_topic(tmp_path: Path, monkeypatch: p
 def test_help_prints_a_topics_section_from_the_repository(tmp_path: Path) -> None:
     command = [sys.executable, str(REPOSITORY / "lib" / "batchctl.py"), "help", "lock-held"]
     said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert said == topics.section("lock-held") + "\n"
+    assert said == help_topics.section("lock-held") + "\n"
     assert said.startswith("### lock-held\n") and "###" not in said[3:]
 
 

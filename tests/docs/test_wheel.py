@@ -175,7 +175,7 @@ def test_the_plugins_own_programs_find_the_package_and_keep_site_packages_off_th
 ) -> None:
     plugin = built.plugin_in(environment)
     shown = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from batch_implement import cli;"
+        "import sys; sys.path.insert(0, sys.argv[1]); from batch_implement.cli import batchctl;"
         "from batch_implement.base import project_paths; print(project_paths.plugin());"
         "print([path for path in sys.path if 'site-packages' in path])"
     )

@@ -17,7 +17,7 @@ import sys
 from typing import Any, NamedTuple
 
 import batch_state_manager
-from batch_implement import cli
+from batch_implement.cli import batchctl
 from batch_implement.core.errors import BatchError
 from batch_implement.features import reader
 from batch_implement.hooks import compaction, dispatch, error_reporting
@@ -170,7 +170,7 @@ class Play:
             return ("decided" if decision(said.decode("utf-8", "replace")) else "answered") if said else "silent"
         if act == "batchctl":
             sys.argv = ["batchctl", *case.words]
-            status = cli.main(case.words)
+            status = batchctl.main(case.words)
             assert status in CODES, status
             return f"exit {status}"
         try:

@@ -96,7 +96,7 @@ def stage(place: str) -> Any:
     readable = (
         sys.prefix,
         sys.base_prefix,
-        str(Path(acts.cli.__file__).parents[2]),
+        str(Path(acts.batchctl.__file__).parents[3]),
         "/proc",
         "/usr/share/zoneinfo",
         claude_settings.MANAGED,  # `doctor` asks what an administrator allows

@@ -165,39 +165,60 @@ def ended(command, at, raw, client):
 
 MUTATIONS = {  # the patch, and the cases that show it
     "an error of the parser's depth is not caught": (
-        "wholes", "base/strict_json.py", "    except RecursionError:\n", "    except ZeroDivisionError:\n",
+        "wholes",
+        "base/strict_json.py",
+        "    except RecursionError:\n",
+        "    except ZeroDivisionError:\n",
     ),
     "the size of a state is not looked at": (
-        "things", "base/atomic_files.py", "        if status.st_size > MAX_BYTES:\n", "        if False:\n",
+        "things",
+        "base/atomic_files.py",
+        "        if status.st_size > MAX_BYTES:\n",
+        "        if False:\n",
     ),
     "the number of values is not looked at": (
-        "huge", "base/strict_json.py", "    if len(text) <= most or ", "    if True or ",
+        "huge",
+        "base/strict_json.py",
+        "    if len(text) <= most or ",
+        "    if True or ",
     ),
     "a link is followed": (
-        "things", "base/atomic_files.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW | ", "_READ = os.O_RDONLY | ",
+        "things",
+        "base/atomic_files.py",
+        "_READ = os.O_RDONLY | os.O_NOFOLLOW | ",
+        "_READ = os.O_RDONLY | ",
     ),
     "a FIFO is waited for": (
-        "things", "base/atomic_files.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | ",
+        "things",
+        "base/atomic_files.py",
+        "_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | ",
         "_READ = os.O_RDONLY | os.O_NOFOLLOW | ",
     ),
     "a hook exits with 2 on a payload that is none": (
-        "wholes", "hooks/dispatch.py", "        _say(error_reporting.told(event, project, error))\n",
+        "wholes",
+        "hooks/dispatch.py",
+        "        _say(error_reporting.told(event, project, error))\n",
         "        sys.exit(2)\n",
     ),
     "a payload that is none counts as an empty one": (
-        "corpus", "hooks/dispatch.py", "            if not isinstance(data, dict):\n",
+        "corpus",
+        "hooks/dispatch.py",
+        "            if not isinstance(data, dict):\n",
         "            data = data if isinstance(data, dict) else {}\n            if not isinstance(data, dict):\n",
     ),
     "what is quarantined is deleted": (
-        "things", "store/backups.py",
+        "things",
+        "store/backups.py",
         "        os.link(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to, follow_symlinks=False)\n",
         "        os.unlink(project.state_name, dir_fd=folder)\n",
     ),
     "an error that is not ours gets through": (
-        "corpus", "cli.py", "    except BatchError as error:\n        if project is not None and error.exit_code",
+        "corpus",
+        "cli/batchctl.py",
+        "    except BatchError as error:\n        if project is not None and error.exit_code",
         "    except ZeroDivisionError as error:\n        if project is not None and error.exit_code",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.prove

@@ -9,9 +9,9 @@ import sys
 import time
 
 import pytest
-from batch_implement import arguments
 from batch_implement.base import project_paths, strict_json
 from batch_implement.base.project_paths import Project
+from batch_implement.cli import arguments
 from batch_implement.core import batch_events
 from batch_implement.core.errors import Misuse
 from batch_implement.features import documents, reader, structured

@@ -11,7 +11,7 @@ from typing import Callable
 
 import pytest
 import yaml
-from batch_implement import cli
+from batch_implement.cli import batchctl
 
 
 @pytest.fixture(params=["in C", "in Python"])
@@ -48,7 +48,7 @@ def typed(
     def run(*words: str) -> tuple[int, str, str]:
         capsys.readouterr()
         try:
-            status = cli.main(list(words))
+            status = batchctl.main(list(words))
         except SystemExit as leaving:  # argparse's own way out of --help and --version
             status = leaving.code or 0
         out, err = capsys.readouterr()

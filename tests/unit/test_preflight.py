@@ -9,8 +9,8 @@ import re
 import shutil
 
 import pytest
-from batch_implement import cli
 from batch_implement.base.project_paths import Project
+from batch_implement.cli import batchctl
 from batch_implement.commands import doctor
 from batch_implement.core import path_conflicts, run_transitions
 from batch_implement.git import git_client
@@ -46,7 +46,7 @@ def night(repository, tmp_path, monkeypatch):
         settled = options.settled(Options(**wish), str(repository))
         state = state or new_batch(3, verify="true")
         found = {}
-        for entry in preflight.check(Project(str(repository)), state, settled, os.environ, cli.PLUGIN):
+        for entry in preflight.check(Project(str(repository)), state, settled, os.environ, batchctl.PLUGIN):
             found.setdefault(entry["check"], []).append((entry["verdict"], entry["text"]))
         assert not (tmp_path / "client was started").exists()
         return found

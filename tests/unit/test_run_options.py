@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement import arguments
+from batch_implement.cli import arguments
 from batch_implement.core import run_transitions
 from batch_implement.core.errors import Misuse
 from batch_implement.runner import options

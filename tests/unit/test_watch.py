@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import pyte
 import pytest
-from batch_implement import cli
+from batch_implement.cli import batchctl
 from batch_implement.core import transitions
 from batch_implement.core.errors import StateUnusable
 from batch_implement.runner import display, watch
@@ -258,7 +258,7 @@ def typed(store, monkeypatch, capsys):
     def run(*words, **environ):
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        return cli.main(words), capsys.readouterr().err
+        return batchctl.main(words), capsys.readouterr().err
 
     return run
 

@@ -13,7 +13,7 @@ import io
 import os
 import shlex
 
-from .. import arguments, cli
+from ..cli import arguments, batchctl
 from ..commands import authorization as callers
 from ..commands import batch_commands
 from ..core import batch_state, prompts
@@ -59,7 +59,7 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
         audit_log.refusal(occasion.project, asked, error)
         return _refused(error)
     except OSError as error:
-        return _refused(cli.no_of_the_system(error))
+        return _refused(batchctl.no_of_the_system(error))
 
 
 def _refused(error: BatchError) -> Dict[str, Any]:
@@ -168,7 +168,7 @@ def _batchctl(occasion: Occasion, caller: Caller, typed: str) -> Dict[str, Any]:
     shown = io.StringIO()
     try:
         with contextlib.redirect_stdout(shown):
-            text = cli.answer(words or ["status"], project, caller, occasion.cwd)
+            text = batchctl.answer(words or ["status"], project, caller, occasion.cwd)
     except SystemExit:  # --help or --version, which argparse prints
         return _block(shown.getvalue().rstrip())
     state = Store(project).read()

@@ -14,9 +14,9 @@ import sys
 from concurrent import futures
 from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Sequence, TextIO, Tuple
 
-from .. import arguments
 from ..base import timestamps
 from ..base.project_paths import Project
+from ..cli import arguments
 from ..commands import batch_commands
 from ..commands.doctor import BAD
 from ..core import batch_state, prompts, run_transitions

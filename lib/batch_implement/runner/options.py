@@ -14,7 +14,7 @@ import math
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from .. import arguments
+from ..cli import arguments
 from ..core.errors import Misuse
 
 TYPE_CHECKING = False

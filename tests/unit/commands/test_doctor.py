@@ -9,8 +9,8 @@ import sys
 from importlib.machinery import ModuleSpec
 
 import pytest
-from batch_implement import cli
 from batch_implement.base.project_paths import Project
+from batch_implement.cli import batchctl
 from batch_implement.commands import doctor
 from batch_implement.features import yaml_support
 from batch_implement.store.store import Store
@@ -41,7 +41,7 @@ def examine(repository, fake):
     """What doctor says of one check: `examine("git")`, as (verdict, text) pairs; of a healthy machine by default."""
     fake("claude", f"echo '{HEALTHY}'")
 
-    def look(check, root=None, plugin=cli.PLUGIN, **environ):
+    def look(check, root=None, plugin=batchctl.PLUGIN, **environ):
         found = doctor.check(Project(str(root or repository)), {**os.environ, **environ}, plugin)
         return [(entry["verdict"], entry["text"]) for entry in found if entry["check"] == check]
 
@@ -49,7 +49,7 @@ def examine(repository, fake):
 
 
 def test_on_a_healthy_machine_nothing_is_bad_and_every_check_is_there(examine, repository):
-    found = doctor.check(Project(str(repository)), os.environ, cli.PLUGIN)
+    found = doctor.check(Project(str(repository)), os.environ, batchctl.PLUGIN)
     assert [entry["check"] for entry in found if entry["verdict"] == "bad"] == []
     assert {entry["check"] for entry in found} == {"python", "pyyaml", "git", "client", "hooks", "state", "permissions"}
 
@@ -165,7 +165,7 @@ def test_without_git_doctor_still_looks_at_the_rest(examine, fake, monkeypatch, 
 @pytest.fixture
 def plugin(tmp_path):
     """A copy of the plugin's hooks."""
-    shutil.copytree(os.path.join(cli.PLUGIN, "hooks"), tmp_path / "plugin/hooks")
+    shutil.copytree(os.path.join(batchctl.PLUGIN, "hooks"), tmp_path / "plugin/hooks")
     return tmp_path / "plugin"
 
 
@@ -259,10 +259,10 @@ def test_what_a_project_that_is_not_trusted_allows_is_worth_a_look(examine, repo
 
 def test_the_verb_exits_with_1_when_something_is_bad_and_changes_nothing(examine, repository, monkeypatch, capsys):
     monkeypatch.chdir(repository)
-    assert cli.main(["doctor", "--json"]) == 0
+    assert batchctl.main(["doctor", "--json"]) == 0
     assert {entry["verdict"] for entry in json.loads(capsys.readouterr().out)["checks"]} <= {"ok", "look"}
     monkeypatch.setenv("BATCH_IMPLEMENT_DISABLED", "1")
-    assert cli.main(["doctor"]) == 1
+    assert batchctl.main(["doctor"]) == 1
     assert "bad   hooks" in capsys.readouterr().out
     assert git(repository, "status", "--porcelain") == ""
     assert not os.path.exists(Store(Project(str(repository))).project.private)

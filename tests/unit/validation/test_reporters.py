@@ -8,7 +8,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from batch_implement.arguments import read_verb
+from batch_implement.cli.arguments import read_verb
 from batch_implement.validation import reporters
 
 HOSTILE = [

@@ -59,7 +59,9 @@ _RUNNERS = {
     **dict.fromkeys(("uv", "poetry", "pipenv", "hatch", "pdm", "rye", "conda"), ("run",)),
     **dict.fromkeys(("npm", "pnpm", "yarn", "bundle"), ("exec", "dlx")),
 }
-_CLI = re.compile(r"/batchctl(?:\.py)?$|\bbatch_implement(?:[./]cli(?:\.py)?)?$")  # what else is batchctl
+_CLI = re.compile(
+    r"/batchctl(?:\.py)?$|\bbatch_implement(?:[./]cli(?:[./]batchctl)?(?:\.py)?)?$"
+)  # what else is batchctl
 _CLI_OPTIONS = "--root --project --state -C"  # of batchctl, with a value
 
 

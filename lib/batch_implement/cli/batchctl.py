@@ -13,20 +13,20 @@ from __future__ import annotations
 import os
 import sys
 
-from .base import fast_json, processes, project_paths
-from .commands import authorization as callers
-from .core import batch_state, prompts
-from .core.errors import STILL_WORKING, BatchError, Misuse, Refused, StateUnusable
-from .store import audit_log
-from .store.backups import no_batch
-from .store.store import Store
+from ..base import fast_json, processes, project_paths
+from ..commands import authorization as callers
+from ..core import batch_state, prompts
+from ..core.errors import STILL_WORKING, BatchError, Misuse, Refused, StateUnusable
+from ..store import audit_log
+from ..store.backups import no_batch
+from ..store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-    from .base.project_paths import Project
-    from .commands.authorization import Caller
+    from ..base.project_paths import Project
+    from ..commands.authorization import Caller
 
 PLUGIN = project_paths.plugin()
 
@@ -101,9 +101,9 @@ def run(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> Tupl
     """Do what `argv` asks for. The answer as text, the same as data, and what else should be told."""
     options = _asked(argv)
     if options.verb == "help":
-        from . import topics
+        from . import help_topics
 
-        text = topics.section(options.topic)
+        text = help_topics.section(options.topic)
         return text, {"topic": options.topic, "text": text}, []
     store = Store(project, by_model=not caller.person)
     if options.verb not in ("validate", "schema", "doctor", "statusline"):
@@ -138,43 +138,43 @@ def _asked(argv: Sequence[str]) -> Any:
 
 
 def _start(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .commands import feature_commands
+    from ..commands import feature_commands
 
     return feature_commands.start(project, caller)
 
 
 def _phase(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .commands import feature_commands
+    from ..commands import feature_commands
 
     return feature_commands.phase(project, caller, options.name)
 
 
 def _done(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .commands import feature_commands
+    from ..commands import feature_commands
 
     return feature_commands.done(project, caller, no_change=options.no_change, wait_s=options.wait)
 
 
 def _fail(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .commands import feature_commands
+    from ..commands import feature_commands
 
     return feature_commands.fail(project, caller, options.reason, permanent=options.permanent)
 
 
 def _decide(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .commands import feature_commands
+    from ..commands import feature_commands
 
     return feature_commands.decide(project, caller, options.question, options.answer)
 
 
 def _brief(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .commands import feature_commands
+    from ..commands import feature_commands
 
     return feature_commands.brief(project, caller)
 
 
 def _status(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .report import status_report
+    from ..report import status_report
 
     if getattr(options, "watch", False):
         return _watch(options, project, caller)
@@ -186,7 +186,7 @@ def _status(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 
 def _watch(options: Any, project: Project, caller: Caller) -> str:
-    from .runner import watch
+    from ..runner import watch
 
     if options.json:
         raise Misuse("--watch shows and --json answers: give one of them.", "usage")
@@ -200,7 +200,7 @@ def _watch(options: Any, project: Project, caller: Caller) -> str:
 
 
 def _statusline(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .report import statusline
+    from ..report import statusline
 
     given = _stdin(caller)
     told = b"" if given is None or given.isatty() else given.read(statusline.LONGEST_GIVEN)
@@ -208,7 +208,7 @@ def _statusline(options: Any, project: Project, caller: Caller, cwd: str, store:
 
 
 def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .report import status_report
+    from ..report import status_report
 
     state = store.require()
     text = callers.what_now(state, caller)
@@ -222,10 +222,10 @@ def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store
 
 
 def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
+    from ..commands import batch_commands
+    from ..features import sources
+    from ..report import status_report
     from . import arguments
-    from .commands import batch_commands
-    from .features import sources
-    from .report import status_report
 
     given = arguments.policy_of(options, unattended=caller.unattended)
     found = sources.read(options, cwd, project.root, _stdin(caller))
@@ -251,7 +251,7 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 
 def _run(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .runner import command
+    from ..runner import command
 
     return command.run(
         options, project, caller, cwd=cwd, stdin=_stdin(caller), environ=os.environ, plugin=PLUGIN, notes=store.notes
@@ -259,8 +259,8 @@ def _run(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
 
 
 def _add(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .commands import batch_commands
-    from .features import sources
+    from ..commands import batch_commands
+    from ..features import sources
 
     found = sources.read(options, cwd, project.root, _stdin(caller))
     store.notes.extend(found.notes)
@@ -268,26 +268,26 @@ def _add(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
 
 
 def _skip(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .commands import batch_commands
+    from ..commands import batch_commands
 
     return batch_commands.skip(project, options.number - 1, options.reason)
 
 
 def _retry(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .commands import batch_commands
+    from ..commands import batch_commands
 
     return batch_commands.retry(project, [number - 1 for number in options.numbers])
 
 
 def _pause(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .commands import batch_commands
+    from ..commands import batch_commands
 
     return batch_commands.pause(project, options.reason)
 
 
 def _resume(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .commands import batch_commands
-    from .report import status_report
+    from ..commands import batch_commands
+    from ..report import status_report
 
     state = batch_commands.resume(project, caller, options.batch_id)
     text = f"Batch {state['batch_id']} is in progress. {status_report.goes_on(state)}"
@@ -295,19 +295,19 @@ def _resume(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 
 def _abort(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .commands import batch_commands
+    from ..commands import batch_commands
 
     return batch_commands.abort(project)
 
 
 def _issues(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .commands import issue_sync
+    from ..commands import issue_sync
 
     return issue_sync.publish_all(project)
 
 
 def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .core import batch_events
+    from ..core import batch_events
 
     index = None if options.feature is None else options.feature - 1
     state = store.read_if_usable()
@@ -318,8 +318,8 @@ def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
 
 
 def _report(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .base import timestamps
-    from .report import report_files, run_report
+    from ..base import timestamps
+    from ..report import report_files, run_report
 
     state, put_away = report_files.of_batch(project, options.batch_id)
     data = run_report.report_data(state, state["updated_at"] if put_away else timestamps.now(), put_away=put_away)
@@ -331,7 +331,7 @@ def _report(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 
 def _validate(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .validation import file_validation
+    from ..validation import file_validation
 
     if not options.files and not os.path.lexists(project.state):
         raise no_batch(project)
@@ -339,13 +339,13 @@ def _validate(options: Any, project: Project, caller: Caller, cwd: str, store: S
 
 
 def _schema(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .validation import file_validation
+    from ..validation import file_validation
 
     return file_validation.published(options.name)
 
 
 def _doctor(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from .commands import doctor
+    from ..commands import doctor
 
     found = doctor.check(project, os.environ, PLUGIN)
     bad = any(entry["verdict"] == doctor.BAD for entry in found)

@@ -9,8 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from batch_implement import __version__, arguments, cli
+from batch_implement import __version__
 from batch_implement.base.project_paths import Project
+from batch_implement.cli import arguments, batchctl
 from batch_implement.commands import authorization as callers
 from batch_implement.commands import evidence, feature_commands
 from batch_implement.core.errors import Misuse
@@ -18,7 +19,7 @@ from batch_implement.store import serialization
 from batch_implement.store.store import Store
 from batches import BATCHCTL, ROOT, commit, git, owner, run_program, state_on_disk
 
-VERBS = sorted(cli._VERBS)
+VERBS = sorted(batchctl._VERBS)
 LISTING = "one\ntwo\nthree\n"
 
 
@@ -520,7 +521,7 @@ def test_a_reader_that_goes_away_is_no_error(running):
 
 def test_the_same_verbs_answer_as_text_for_a_slash_command(running):
     project = Project(str(running))
-    text = cli.answer(["status"], project, callers.Caller("s-1", 1, person=True), str(running))
+    text = batchctl.answer(["status"], project, callers.Caller("s-1", 1, person=True), str(running))
     assert "0 of 3 completed" in text
     with pytest.raises(Misuse):
-        cli.answer(["nonsense"], project, callers.Caller("s-1", 1, person=True), str(running))
+        batchctl.answer(["nonsense"], project, callers.Caller("s-1", 1, person=True), str(running))

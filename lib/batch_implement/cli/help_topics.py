@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import re
 
-from .base import project_paths
-from .core.errors import StateUnusable
+from ..base import project_paths
+from ..core.errors import StateUnusable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import textwrap
 
-from . import values
-from .core import batch_state, policies
-from .core.errors import Misuse
+from ..core import batch_state, policies
+from ..core.errors import Misuse
+from . import argument_types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def batch_options(parser: argparse.ArgumentParser) -> None:
     source_options(parser)
     parser.add_argument("--verify", metavar="CMD", help="shell command that must exit 0 on a feature's commit")
     parser.add_argument(
-        "--verify-timeout", metavar="SECONDS", type=values.positive, help="end it after this long (1800)"
+        "--verify-timeout", metavar="SECONDS", type=argument_types.positive, help="end it after this long (1800)"
     )
     parser.add_argument(
         "--review",
@@ -92,7 +92,10 @@ def batch_options(parser: argparse.ArgumentParser) -> None:
         help="ask for a review of each feature's diff by the agent batch-implement:reviewer",
     )
     parser.add_argument(
-        "--max-retries", metavar="N", type=values.natural, help="retries of a feature after its first attempt (3)"
+        "--max-retries",
+        metavar="N",
+        type=argument_types.natural,
+        help="retries of a feature after its first attempt (3)",
     )
     parser.add_argument("--mode", choices=policies.MODES, help="a worker for each feature, or the conversation itself")
     parser.add_argument(
@@ -117,14 +120,20 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     """The options that `batchctl run` has beyond those of a new batch; `runner.options` reads them."""
     put = parser.add_argument
     put("--resume", nargs="?", const="", metavar="ID", help="go on with the batch that is here")
-    put("--jobs", type=values.jobs, metavar="N", help="features that are worked on side by side (1)")
+    put("--jobs", type=argument_types.jobs, metavar="N", help="features that are worked on side by side (1)")
     put("--client", metavar="PATH", help="the Claude Code to start (`claude` on PATH)")
     put("--model", metavar="NAME", help="the model that it is to use")
     put(
         "--permission-mode", choices=PERMISSION_MODES, metavar="MODE",
         help=f"what it may do unasked: {', '.join(PERMISSION_MODES)} ({DEFAULT_MODE})",
     )  # fmt: skip
-    put("--allow", type=values.rule, action="append", metavar="RULE", help="a permission rule more, as `Bash(make:*)`")
+    put(
+        "--allow",
+        type=argument_types.rule,
+        action="append",
+        metavar="RULE",
+        help="a permission rule more, as `Bash(make:*)`",
+    )
     put("--worker", metavar="CMD", help="a shell command in place of Claude Code; the brief is its standard input")
     put("--worktrees", metavar="DIR", help="folder for the work trees (beside the project: PROJECT.worktrees)")
     put("--merge", action="store_true", default=None, help="fast-forward your branch to the result at the end")
@@ -137,23 +146,33 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     put("--notify", metavar="CMD", help="shell command to run at the end, at a pause and when a feature has failed")
     put(
         "--feature-time",
-        type=values.duration,
+        type=argument_types.duration,
         metavar="DURATION",
-        help=f"end a client after this long, {values.LIKE} (2h)",
+        help=f"end a client after this long, {argument_types.LIKE} (2h)",
     )
-    put("--feature-turns", type=values.count, metavar="N", help="end a client after so many turns")
-    put("--feature-cost", type=values.amount, metavar="USD", help="end a client once it has cost so much")
-    put("--max-time", type=values.duration, metavar="DURATION", help=f"begin no feature after this long, {values.LIKE}")
-    put("--max-cost", type=values.amount, metavar="USD", help="begin no feature once all have cost so much")
+    put("--feature-turns", type=argument_types.count, metavar="N", help="end a client after so many turns")
+    put("--feature-cost", type=argument_types.amount, metavar="USD", help="end a client once it has cost so much")
+    put(
+        "--max-time",
+        type=argument_types.duration,
+        metavar="DURATION",
+        help=f"begin no feature after this long, {argument_types.LIKE}",
+    )
+    put("--max-cost", type=argument_types.amount, metavar="USD", help="begin no feature once all have cost so much")
     put(
         "--cluster", metavar="WHERE",
         help="work on a Dask cluster: tls://HOST:PORT, its scheduler file, or ssh:hosts.txt (docs/cluster.md)",
     )  # fmt: skip
-    put("--slots", type=values.jobs, metavar="N", help="features at a time on each worker of it (as it says itself)")
+    put(
+        "--slots",
+        type=argument_types.jobs,
+        metavar="N",
+        help="features at a time on each worker of it (as it says itself)",
+    )
     put("--insecure-cluster", action="store_true", default=None, help="take one that is not encrypted")
     put(
-        "--max-wait", type=values.duration, metavar="DURATION",
-        help=f"pause once all waits have taken so long, {values.LIKE} (no limit)",
+        "--max-wait", type=argument_types.duration, metavar="DURATION",
+        help=f"pause once all waits have taken so long, {argument_types.LIKE} (no limit)",
     )  # fmt: skip
 
 
@@ -209,13 +228,13 @@ def read_verb(words: Sequence[str]) -> argparse.Namespace:
 
 def _topic(word: str, verbs: Iterable[str]) -> str:
     """The topic of this name. Misuse for another word, with what was probably meant."""
-    from . import topics
+    from . import help_topics
 
-    known = topics.names()
+    known = help_topics.names()
     if word not in known:
         raise Misuse(
             f"There is no verb and no topic {word[:40]!r}.{_guess(word, [*verbs, *known])} `batchctl help` lists the "
-            f"verbs; the topics are the headings of {topics.page()}.",
+            f"verbs; the topics are the headings of {help_topics.page()}.",
             "usage",
         )
     return word
@@ -273,10 +292,10 @@ def _to_steer(verb: Verb) -> None:
     sub = verb("add", "append features to the batch", "batchctl add more.txt")
     source_options(sub)
     sub = verb("skip", "leave a feature out, and what needs it", 'batchctl skip 3 --reason "not wanted any more"')
-    sub.add_argument("number", metavar="N", type=values.positive, help="the feature's number, from 1")
+    sub.add_argument("number", metavar="N", type=argument_types.positive, help="the feature's number, from 1")
     sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it (by a person)")
     sub = verb("retry", "bring failed or skipped features back; without numbers all that failed", "batchctl retry 2 5")
-    sub.add_argument("numbers", metavar="N", nargs="*", type=values.positive, help="feature numbers, from 1")
+    sub.add_argument("numbers", metavar="N", nargs="*", type=argument_types.positive, help="feature numbers, from 1")
     sub = verb("pause", "let the batch wait and end its client's hold", "batchctl pause")
     sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it (by a person)")
     sub = verb("resume", "go on with a paused batch, or one whose client is gone", "batchctl resume")
@@ -293,7 +312,9 @@ def _to_look(verb: Verb) -> None:
     verb("next", "say what is next", "batchctl next")
     verb("brief", "show the open feature and what to do again", "batchctl brief")
     sub = verb("log", "tell what happened to the batch, oldest first", "batchctl log --feature 3")
-    sub.add_argument("--feature", metavar="N", type=values.positive, help="of one feature only, by its number from 1")
+    sub.add_argument(
+        "--feature", metavar="N", type=argument_types.positive, help="of one feature only, by its number from 1"
+    )
     sub = verb(
         "report", "tell what became of a batch: outcomes, time line, cost",
         "batchctl report --format html --output ../report.html",
@@ -337,7 +358,7 @@ def _for_the_model(verb: Verb) -> None:
     sub.add_argument(
         "--wait",
         metavar="SECONDS",
-        type=values.natural,
+        type=argument_types.natural,
         default=90,
         help="how long to wait for the verify command (90)",
     )
@@ -372,6 +393,6 @@ def _listed(texts: Dict[str, str]) -> str:
 
 
 def _version() -> str:
-    from . import __version__
+    from .. import __version__
 
     return f"batchctl {__version__}"

@@ -1,0 +1,1 @@
+"""The `batchctl` command line."""
