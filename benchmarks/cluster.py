@@ -39,8 +39,9 @@ sys.path.insert(0, str(REPOSITORY / "lib"))
 import psutil  # noqa: E402 - Dask brings it
 from batch_implement.base.project_paths import Project  # noqa: E402
 from batch_implement.git import git_client, worktrees  # noqa: E402
-from batch_implement.runner import merging, task  # noqa: E402
-from batch_implement.runner.cluster import Crew  # noqa: E402
+from batch_implement.runner import merge_queue  # noqa: E402
+from batch_implement.runner.dask import task  # noqa: E402
+from batch_implement.runner.dask.executor import Crew  # noqa: E402
 from batch_implement.runner.options import Options  # noqa: E402
 
 from . import idlers  # noqa: E402
@@ -135,8 +136,8 @@ def merged(crew: Crew, seconds: float) -> Iterator[str]:
         at = [_clocks()]
         crew._fetch(_Named(attempt(number)), commit)  # type: ignore[arg-type]
         at.append(_clocks())
-        ready = merging.prepare(root, folder, branch, commit, verify=None, timeout_s=60, log="", stopped=stopped)
-        merging.forward(root, branch, ready)
+        ready = merge_queue.prepare(root, folder, branch, commit, verify=None, timeout_s=60, log="", stopped=stopped)
+        merge_queue.forward(root, branch, ready)
         at.append(_clocks())
         crew._push(ready.commit)
         at.append(_clocks())

@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 from batch_implement.base import processes
-from batch_implement.runner import task
+from batch_implement.runner.dask import task
 
 
 def answered(data: bytes, size: int, batch_id: str) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 from batch_implement.base import timestamps
 from batch_implement.base.project_paths import Project
-from batch_implement.runner import takeover, worker
+from batch_implement.runner import acquire, local_executor
 from batch_implement.runner.driver import Clock, Driver
 from batch_implement.store.store import Store
 
@@ -67,12 +67,12 @@ class Night:
     ) -> State:
         """Drive the batch to its end; `during` runs beside it."""
         options = {"permission_mode": "bypassPermissions", "allow": [], "merge": False, "pr": None, "worker": None}
-        wish = takeover.Terms(jobs, f"{self.project.root}.worktrees", {**options, **self.options}, budgets or {})
+        wish = acquire.Terms(jobs, f"{self.project.root}.worktrees", {**options, **self.options}, budgets or {})
         with self._environment():
-            state = takeover.begin(self.project, wish, self.clock.now())
+            state = acquire.begin(self.project, wish, self.clock.now())
             self.driver = Driver(
                 self.project, state, futures.ThreadPoolExecutor(jobs), display=self,
-                told=lambda event, _: self.told.append(event), work=worker.work, stop=worker.stop_all,
+                told=lambda event, _: self.told.append(event), work=local_executor.work, stop=local_executor.stop_all,
                 wall_clock=self.clock,
             )  # fmt: skip
             beside = threading.Thread(target=during, args=(self,)) if during else None

@@ -14,8 +14,8 @@ from typing import Any, Callable
 
 import pytest
 from batch_implement.base import processes
+from batch_implement.runner import acquire, local_executor
 from batch_implement.runner import job as jobs
-from batch_implement.runner import takeover, worker
 from batch_implement.store.store import Store
 from night import Night
 from scripted_model import Request, Script, call, say
@@ -29,8 +29,8 @@ __all__ = ["night"]  # the fixture
 def one_job(its: Night, **budgets: Any) -> jobs.Job:
     """The job of the first feature, for a client that is given to this process."""
     options = {"permission_mode": "acceptEdits", "allow": [], "merge": False, "pr": None, "worker": None}
-    wish = takeover.Terms(1, f"{its.project.root}.worktrees", {**options, **its.options}, budgets)
-    state = takeover.begin(its.project, wish, its.clock.now())
+    wish = acquire.Terms(1, f"{its.project.root}.worktrees", {**options, **its.options}, budgets)
+    state = acquire.begin(its.project, wish, its.clock.now())
     return jobs.of_feature(its.project, Store(its.project).require() or state, 0)
 
 
@@ -60,12 +60,12 @@ def test_a_client_that_has_to_end_still_says_what_it_cost_and_leaves_nothing(nig
     its_environment(its)
     job = one_job(its)
     with futures.ThreadPoolExecutor(1) as executor:
-        future = executor.submit(worker.work, job)
+        future = executor.submit(local_executor.work, job)
         deadline = time.monotonic() + 120
         while not mark.exists() and not future.done() and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(0.5)  # the call that wrote it is under way
-        worker.stop_all()
+        local_executor.stop_all()
         outcome = future.result()
     assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "stopped"), outcome
     assert outcome.spent["cost_usd"] > 0 and outcome.spent["output_tokens"] == 500
@@ -88,7 +88,7 @@ def test_a_persons_local_settings_hold_in_the_work_tree_which_has_no_such_file(n
 
     its = night(work, 1)
     its_environment(its)
-    outcome = worker.work(one_job(its))
+    outcome = local_executor.work(one_job(its))
     assert outcome.kind == jobs.COMPLETED, outcome.message
     assert refused == [False, True]
     assert outcome.spent["turns"] > 3 and outcome.evidence["commits"] == [outcome.commit]

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from batch_implement.core.errors import Refused
-from batch_implement.runner import scheduler
+from batch_implement.runner.dask import connection
 from local import WAIT_S, until
 from team import Team
 
@@ -204,7 +204,7 @@ def test_a_scheduler_that_is_frozen_for_less_than_the_patience_costs_nothing(clu
 def test_a_patience_that_is_no_time_is_refused():
     dask = pytest.importorskip("dask")
     with dask.config.set({"batch-implement.patience": "soon"}), pytest.raises(Refused, match="patience is 'soon'"):
-        scheduler.patience_s()
+        connection.patience_s()
     with dask.config.set({"batch-implement.patience": "90s"}):
-        assert scheduler.patience_s() == 90.0
-    assert scheduler.patience_s() == 900.0
+        assert connection.patience_s() == 90.0
+    assert connection.patience_s() == 900.0

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 from batch_implement.base.project_paths import Project
-from batch_implement.runner import cluster, job
+from batch_implement.runner import job
+from batch_implement.runner.dask import executor
 from batch_implement.runner.driver import Driver
 from batches import new_batch
 from driven import dispatched, driven
@@ -34,7 +35,7 @@ def test_an_answer_of_an_attempt_that_was_given_up_is_ignored(store):
 
 
 def test_a_scheduler_that_is_gone_is_waited_for_as_long_as_the_patience_and_no_longer():
-    crew = cluster.Crew.__new__(cluster.Crew)
+    crew = executor.Crew.__new__(executor.Crew)
     crew.patience_s, crew.gone, crew.lock = 0.5, threading.Event(), threading.Lock()
     crew.client = SimpleNamespace(status="connecting")
     answers = []

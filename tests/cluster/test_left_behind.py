@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
-from batch_implement.runner import cache, job, worker
+from batch_implement.runner import job, local_executor
+from batch_implement.runner.dask import repository_cache
 from driven import driven
 from local import until
 
@@ -30,7 +31,7 @@ def asked(repository, tmp_path, monkeypatch):
     state["run"]["options"] = {"remote": str(remote)}
     made = job.of_feature(Project(str(repository)), state, 0)
     yield made._replace(batch_id="b", base=head.stdout.strip(), branch="batch/b/1-one")
-    for pid in processes.marked(cache.tree(made._replace(batch_id="b", branch="batch/b/1-one"))):
+    for pid in processes.marked(repository_cache.tree(made._replace(batch_id="b", branch="batch/b/1-one"))):
         os.kill(pid, signal.SIGKILL)  # where the test has failed
 
 
@@ -45,7 +46,7 @@ def test_an_attempt_that_is_killed_takes_its_client_along(asked, tmp_path):
 
     killing = threading.Thread(target=kill)
     killing.start()
-    outcome = worker.work(asked._replace(command=command))
+    outcome = local_executor.work(asked._replace(command=command))
     killing.join()
     assert (outcome.kind, outcome.failure_class) == (job.INTERRUPTED, "worker_died")
     assert not any(processes.runs(int(pid), None) for pid in its.read_text().split())
@@ -59,8 +60,8 @@ def test_a_git_that_outlives_its_attempt_is_found_by_its_work_tree(asked, tmp_pa
     (programs / "git").write_text(f'#!/bin/sh\necho "${processes.MARK}" >> {marks}\nexec {real} "$@"\n')
     (programs / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    worker.work(asked._replace(command="cat > /dev/null; exit 1"))
-    assert set(marks.read_text().splitlines()) == {cache.tree(asked)}
+    local_executor.work(asked._replace(command="cat > /dev/null; exit 1"))
+    assert set(marks.read_text().splitlines()) == {repository_cache.tree(asked)}
 
 
 def test_what_a_client_cost_is_told_once_though_the_next_attempt_is_in_the_same_work_tree(asked, tmp_path):
@@ -69,8 +70,8 @@ def test_what_a_client_cost_is_told_once_though_the_next_attempt_is_in_the_same_
     program.write_text(f"#!/bin/sh\ncat > /dev/null; echo x > half-done; cat {STREAMS}/limit.jsonl; exit 1\n")
     program.chmod(0o755)
     asked = asked._replace(command=None, client={**asked.client, "path": str(program), "permission_mode": "auto"})
-    told = [worker.work(asked._replace(session_id=f"00000000-0000-4000-8000-00000000000{n}")) for n in range(2)]
-    assert os.path.exists(os.path.join(cache.tree(asked), "half-done"))
+    told = [local_executor.work(asked._replace(session_id=f"00000000-0000-4000-8000-00000000000{n}")) for n in range(2)]
+    assert os.path.exists(os.path.join(repository_cache.tree(asked), "half-done"))
     assert told[0].spent["output_tokens"] > 0 or told[0].spent["turns"] > 0, told[0]
     for name in ("turns", "output_tokens", "cost_usd"):
         assert len({each.spent[name] for each in told}) == 1, [each.spent for each in told]

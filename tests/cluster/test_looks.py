@@ -12,8 +12,9 @@ import pytest
 from batch_implement import __version__
 from batch_implement.base.project_paths import Project
 from batch_implement.commands.doctor import BAD, GOOD, LOOK
-from batch_implement.runner import cluster, ground, task
+from batch_implement.runner.dask import executor, task
 from batch_implement.runner.options import Options
+from batch_implement.runner.preflight import environment
 from local import has_remote
 
 VERSIONS = [__version__, ".".join(map(str, sys.version_info[:2]))]
@@ -27,7 +28,7 @@ def looked(repository, tmp_path, monkeypatch):
     monkeypatch.setenv("BATCHCTL_CACHE", str(tmp_path / "cache"))
 
     def look(slots, *, disk_gb=100.0, memory_mb=100_000.0, worker=None):
-        monkeypatch.setattr(ground, "available_mb", lambda: memory_mb)
+        monkeypatch.setattr(environment, "available_mb", lambda: memory_mb)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, int(disk_gb * 1e9)))
         asked = {"client": "no such client", "worker": worker, "remote": str(remote), "tree_mb": 1000,
                  "slots": {ADDRESS: slots}}  # fmt: skip
@@ -58,7 +59,7 @@ def test_a_worker_that_has_all_it_needs_says_so(looked):
 
 def test_a_worker_that_does_not_answer_is_not_told_to_be_of_another_version(repository):
     """It was: install the same version there."""
-    crew = cluster.Crew.__new__(cluster.Crew)
+    crew = executor.Crew.__new__(executor.Crew)
     crew.project, crew.wish, crew.address, crew.remote = Project(str(repository)), Options(), "tcp://x:1", "r"
     crew.slots, crew.on_machine = 2, {"frozen": 1, "bare": 1}
     answers = {"frozen": OSError("Address removed."), "bare": ModuleNotFoundError("No module named 'batch_implement'")}
@@ -76,7 +77,7 @@ def test_the_workers_of_one_machine_share_it(repository, jobs, told):
     workers = {"a": ("one", 2, 3), "b": ("one", 3, 2), "c": ("two", 1, 9), "d": ("three", 4, 0)}
     info = {name: {"host": host, "nthreads": threads, "resources": {"claude": slots} if slots else {}}
             for name, (host, threads, slots) in workers.items()}  # fmt: skip
-    crew = cluster.Crew.__new__(cluster.Crew)
+    crew = executor.Crew.__new__(executor.Crew)
     crew.project, crew.wish, crew.address, crew.remote = Project(str(repository)), Options(jobs=jobs), "tcp://x:1", "r"
     crew.lock, crew.on_machine = threading.Lock(), {}
     asked = []

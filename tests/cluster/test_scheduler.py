@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 from batch_implement.base.project_paths import Project
-from batch_implement.runner import cluster, job, scheduler
+from batch_implement.runner import job
+from batch_implement.runner.dask import connection, executor
 from driven import driven
 
 distributed = pytest.importorskip("distributed")
@@ -24,12 +25,12 @@ def silent():
 
 
 def test_one_that_takes_the_connection_and_says_nothing_is_given_up(silent, monkeypatch):
-    monkeypatch.setattr(scheduler, "LOOK_S", 0.1)
+    monkeypatch.setattr(connection, "LOOK_S", 0.1)
     raised = []
 
     def connect():
         try:
-            scheduler.connected(silent, 1)
+            connection.connected(silent, 1)
         except TimeoutError as error:
             raised.append(str(error))
 
@@ -46,10 +47,10 @@ def test_one_that_answers_too_late_is_let_go_of(monkeypatch):
         late.wait(60)
         return SimpleNamespace(close=lambda timeout: closed.set())
 
-    monkeypatch.setattr(scheduler, "distributed", lambda: SimpleNamespace(Client=connects))
-    monkeypatch.setattr(scheduler, "LOOK_S", 0.1)
+    monkeypatch.setattr(connection, "distributed", lambda: SimpleNamespace(Client=connects))
+    monkeypatch.setattr(connection, "LOOK_S", 0.1)
     with pytest.raises(TimeoutError):
-        scheduler.connected("tcp://127.0.0.1:1", 0.1)
+        connection.connected("tcp://127.0.0.1:1", 0.1)
     late.set()
     assert closed.wait(20)
 
@@ -97,8 +98,8 @@ class Asked:
 
 def test_a_scheduler_is_asked_now_and_then_and_one_that_does_not_answer_is_given_the_patience(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(scheduler, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    hearing, client = scheduler.Hearing(60), Client()
+    monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    hearing, client = connection.Hearing(60), Client()
     for _ in range(100):
         now[0] += 1
         assert hearing.goes_on(client)
@@ -119,7 +120,7 @@ def came_of(client, call):
 
     def ask():
         try:
-            came.append(scheduler.asked(client, call))
+            came.append(connection.asked(client, call))
         except Exception as error:
             came.append(error)
 
@@ -131,8 +132,8 @@ def came_of(client, call):
 
 
 def test_a_question_before_the_night_ends_when_the_scheduler_falls_silent_and_takes_the_time_it_needs(monkeypatch):
-    monkeypatch.setattr(scheduler, "LOOK_S", 0.05)
-    monkeypatch.setattr(scheduler, "ANSWER_S", 0.5)
+    monkeypatch.setattr(connection, "LOOK_S", 0.05)
+    monkeypatch.setattr(connection, "ANSWER_S", 0.5)
     error = came_of(Client(alive=False), threading.Event().wait)
     assert isinstance(error, TimeoutError) and "has not answered for 0.5 s" in str(error)
     assert came_of(Client(), lambda: time.sleep(1.5) or "told") == "told"
@@ -147,16 +148,16 @@ def test_a_question_before_the_night_ends_when_the_scheduler_falls_silent_and_ta
 @pytest.fixture
 def ended(repository, monkeypatch):
     """`ended(client)`: the outcome of an attempt by that client."""
-    monkeypatch.setattr(cluster, "LOOK_S", 0)
+    monkeypatch.setattr(executor, "LOOK_S", 0)
     state = driven(1)
     state["run"]["options"] = {"remote": "/srv/a.git"}
     asked = job.of_feature(Project(str(repository)), state, 0)
 
     def end(client, patience_s=60.0):
-        crew = cluster.Crew.__new__(cluster.Crew)
+        crew = executor.Crew.__new__(executor.Crew)
         crew.client, crew.batch_id, crew.address, crew.waiting = client, "b", "tcp://here:1", {}
         crew.gone, crew.lock, crew.patience_s = threading.Event(), threading.Lock(), patience_s
-        crew.hearing = scheduler.Hearing(patience_s)
+        crew.hearing = connection.Hearing(patience_s)
         outcomes = []
         trying = threading.Thread(target=lambda: outcomes.append(crew._done(asked)), daemon=True)
         trying.start()
@@ -232,7 +233,7 @@ def test_a_task_that_takes_longer_than_the_patience_is_waited_for(ended):
 
 
 def test_after_the_driver_itself_was_frozen_none_of_its_threads_gives_up_before_one_has_asked():
-    hearing, answered = scheduler.Hearing(60), threading.Event()
+    hearing, answered = connection.Hearing(60), threading.Event()
 
     class Slow(Client):
         def sync(self, *_, **__):

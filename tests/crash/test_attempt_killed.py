@@ -47,9 +47,9 @@ SEEN: dict[str, Callable[[Job], bool]] = {
 DRIVER = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from batch_implement.runner import worker
+from batch_implement.runner import local_executor
 from batch_implement.runner.job import Job
-print(json.dumps(worker.work(Job.of(json.loads(sys.stdin.readline())))._asdict()))
+print(json.dumps(local_executor.work(Job.of(json.loads(sys.stdin.readline())))._asdict()))
 """
 WRONG: dict[str, Patch] = {
     "an attempt begins where it was not left": (

@@ -119,7 +119,7 @@ ELSEWHERE = {
     "test_the_sessions_are_as_shown_and_read_only",
     ("docs/(migrating|troubleshooting).md", r"/batch-implement --resume"): "tests/client/test_opening.py::"
     "test_resume_sets_a_paused_batch_going_again",
-    ("docs/troubleshooting.md", r"batchctl run --resume$"): "tests/unit/test_run_command.py::"
+    ("docs/troubleshooting.md", r"batchctl run --resume$"): "tests/unit/runner/test_run.py::"
     "test_ctrl_c_twice_leaves_no_process_and_no_lock_and_resume_goes_on",
     ("docs/troubleshooting.md", r"git merge batch/"): "tests/client/test_overnight.py::"
     "test_what_a_run_began_goes_on_in_the_client_once_it_is_merged_and_the_other_way_round",

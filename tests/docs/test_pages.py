@@ -135,7 +135,10 @@ def test_the_security_page_names_the_persons_verbs_and_every_command_that_a_shel
     package = REPOSITORY / "lib" / "batch_implement"
     texts = {file.stem: file.read_text(encoding="utf-8") for file in package.rglob("*.py")}
     shells = {name for name, code in texts.items() if '["/bin/sh", "-c", ' in code}
-    of_verify, of_notify, of_worker = {"evidence", "subprocesses"}, {"notice"}, {"attempt"}
+    of_verify, of_notify, of_worker = {"evidence", "subprocesses"}, {"notify"}, {"attempt"}
     assert shells == of_verify | of_notify | of_worker
-    assert {name for name, code in texts.items() if " subprocesses.run(folder, " in code} == {"merging", "trial"}
+    assert {name for name, code in texts.items() if " subprocesses.run(folder, " in code} == {
+        "merge_queue",
+        "verify_check",
+    }
     assert all(f"`{option}`" in text for option in ("--notify", "--worker"))

@@ -106,7 +106,7 @@ def test_a_wheel_made_of_a_clone_is_the_same(tmp_path: Path) -> None:
     [
         (("pyproject.toml", ', "schemas/*"', ""), "schemas/features.schema.json is missing"),
         (("pyproject.toml", ', "hooks/*"', ""), "plugin/hooks/run is missing"),
-        (("pyproject.toml", ', "batch_implement.runner"', ""), "runner/driver.py is missing"),
+        (("pyproject.toml", '    "batch_implement.runner",\n', ""), "runner/driver.py is missing"),
         (("pyproject.toml", '"path_utils", ', ""), "path_utils.py is missing"),
         (("pyproject.toml", ', "schemas/*"', ', "schemas/*", "docs/*"'), "docs/state.md does not"),
         (("hooks/run", "#!/bin/sh\n", "#!/bin/sh\n\n"), "plugin/hooks/run is another one"),

@@ -186,7 +186,7 @@ def _status(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 
 def _watch(options: Any, project: Project, caller: Caller) -> str:
-    from ..runner import watch
+    from ..runner.display import watch
 
     if options.json:
         raise Misuse("--watch shows and --json answers: give one of them.", "usage")
@@ -251,9 +251,9 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 
 def _run(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
-    from ..runner import command
+    from ..runner import run
 
-    return command.run(
+    return run.run(
         options, project, caller, cwd=cwd, stdin=_stdin(caller), environ=os.environ, plugin=PLUGIN, notes=store.notes
     )
 

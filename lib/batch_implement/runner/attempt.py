@@ -26,8 +26,9 @@ from ..core.errors import MORE, STILL_WORKING, BatchError
 from ..core.prompts import counted
 from ..git import git_client, worktrees
 from ..store.store import Store
-from . import cache, client, logs
-from .client import Ended
+from . import claude_process, logs
+from .claude_process import Ended
+from .dask import repository_cache
 from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_PERSON, Job, Outcome, nothing_spent
 
 TYPE_CHECKING = False
@@ -42,7 +43,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     line = sys.stdin.buffer.readline()
     job = Job.of(json.loads(line))
-    tree = cache.tree(job)
+    tree = repository_cache.tree(job)
     os.environ[processes.MARK] = tree  # a git of ours that outlives us is found as well
     threading.Thread(target=_watch, args=(stopped,), daemon=True).start()
     outcome = attempt(job, stopped)
@@ -72,7 +73,7 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
     asked, here = job, None
     try:
         if job.remote:
-            here = cache.brought(job)
+            here = repository_cache.brought(job)
             job = here.job
         worktrees.end_left_behind(job.worktree)
         worktrees.add(job.repository, job.worktree, job.branch, job.base)
@@ -89,8 +90,8 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
             verdict = _judged(project, job, ended, own)
         else:
             verdict = _verdict(Store(project).require(), job)
-    except cache.Unreachable as error:
-        verdict = cache.trouble(error)
+    except repository_cache.Unreachable as error:
+        verdict = repository_cache.trouble(error)
     except BatchError as error:
         verdict = _hindered(error.message)
     except OSError as error:
@@ -98,7 +99,7 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
     spent["seconds"] = round(time.monotonic() - began, 3)
     sent: Dict[str, str] = {}
     if here and own:
-        sent = cache.sent(own, verdict)
+        sent = repository_cache.sent(own, verdict)
     elif job.logs and own:
         proof = verdict.get("evidence") or {}
         verify = proof.get("verify")
@@ -107,7 +108,7 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
             verdict["evidence"] = {**proof, "verify": {**verify, "log": moved}}
     output = logs.end_of(own)
     if here:
-        verdict = cache.settled(here, asked, verdict)
+        verdict = repository_cache.settled(here, asked, verdict)
     return Outcome(
         batch_id=job.batch_id,
         feature_index=job.feature_index,
@@ -183,14 +184,16 @@ def _first_state(project: Project, job: Job, now: str) -> State:
 
 
 def _worked(project: Project, state: State, job: Job, folder: str, stopped: threading.Event) -> Ended:
-    line = client.arguments(job, project_paths.plugin()) if job.command is None else ["/bin/sh", "-c", job.command]
+    line = (
+        claude_process.arguments(job, project_paths.plugin()) if job.command is None else ["/bin/sh", "-c", job.command]
+    )
     progress = logs.Progress(project, job.session_id)
-    ended = client.run(
+    ended = claude_process.run(
         line,
         folder=project.root,
         logs=folder,
         brief=feature_commands.brief_of(project, state),
-        environ=client.environment(os.environ, project.root),
+        environ=claude_process.environment(os.environ, project.root),
         time_s=job.limits.get("time_s"),
         stopped=stopped,
         watched=progress.note,
@@ -209,14 +212,14 @@ def _done(project: Project, stopped: threading.Event) -> str:
     not.
     """
     line = [sys.executable, "-I", os.path.join(project_paths.plugin(), "lib", "batchctl.py"), "done"]
-    environ = client.environment(os.environ, project.root)
+    environ = claude_process.environment(os.environ, project.root)
     environ = {name: value for name, value in environ.items() if not name.startswith("CLAUDE")}
     while not stopped.is_set():
         with subprocess.Popen(
             line, cwd=project.root, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, start_new_session=True, text=True, errors="replace",
         ) as asked:  # fmt: skip
-            while asked.poll() is None and not stopped.wait(client.LOOK_S):
+            while asked.poll() is None and not stopped.wait(claude_process.LOOK_S):
                 pass
             if asked.poll() is None:
                 processes.end_marked(project.root)

@@ -24,8 +24,8 @@ from ..core.batch_state import key
 from ..core.errors import BatchError, Refused
 from ..git import worktrees
 from ..store.store import Store
+from . import acquire, merge_queue
 from . import job as jobs
-from . import merging, takeover
 from .job import Job, Outcome
 from .job import named as _named
 
@@ -84,7 +84,7 @@ class Driver:
             int(name) for name, entry in state["run"]["running"].items() if entry["step"] == "merging"
         ]
         self.merger = futures.ThreadPoolExecutor(1, thread_name_prefix="merge")
-        self.merging: Optional[tuple[int, futures.Future[merging.Ready]]] = None
+        self.merging: Optional[tuple[int, futures.Future[merge_queue.Ready]]] = None
         self.stopping = self.said = ""  # empty, a key of STOPPING after a Ctrl-C
         self.stopped = threading.Event()
         self.waits_in_a_row = 0
@@ -332,9 +332,9 @@ class Driver:
         policy = policies.of_feature(state, index)
         log = os.path.join(jobs.log_folder(self.project, self.batch_id), f"{index + 1}-{entry['attempt']}-merge")
         future = self.merger.submit(
-            merging.prepare,
+            merge_queue.prepare,
             self.project.root,
-            takeover.queue_folder(state),
+            acquire.queue_folder(state),
             run["branch"],
             entry["evidence"]["commit"],
             verify=policy["verify"],
@@ -344,20 +344,20 @@ class Driver:
         )
         self.merging = index, future
 
-    def _merge_ended(self, index: int, future: futures.Future[merging.Ready]) -> None:
+    def _merge_ended(self, index: int, future: futures.Future[merge_queue.Ready]) -> None:
         state = self._own(self.store.require())
         root, now, branch = self.project.root, self.clock.now(), state["run"]["branch"]
         entry = state["run"]["running"][key(index)]
         try:
             ready = future.result()
             self.store.update(lambda current: run_transitions.about_to_merge(current, index, ready.commit))
-            merging.forward(root, branch, ready)
-        except merging.Stopped:
+            merge_queue.forward(root, branch, ready)
+        except merge_queue.Stopped:
             return
-        except merging.Moved:
+        except merge_queue.Moved:
             self.to_merge.insert(0, index)
             return
-        except merging.CannotMerge as error:
+        except merge_queue.CannotMerge as error:
             words = error.message
             state = self.store.update(lambda current: run_transitions.sent_back(current, now, index, words))
             if batch_state.condition(state, index) == "pending":
@@ -400,6 +400,6 @@ class Driver:
     def _ended(self) -> State:
         state = self._own(self.store.require())
         state = self.store.update(lambda current: run_transitions.end(current, self.clock.now(), self.why))
-        worktrees.remove(self.project.root, takeover.queue_folder(state))
+        worktrees.remove(self.project.root, acquire.queue_folder(state))
         self.display.event("ended", self.why)
         return state

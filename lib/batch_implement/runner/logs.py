@@ -18,7 +18,7 @@ from typing import Any, Dict, Iterable, List, Optional
 
 from ..base import timestamps
 from ..base.project_paths import Project
-from .stream import Stream
+from .claude_stream import Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

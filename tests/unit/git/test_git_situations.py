@@ -16,7 +16,7 @@ from batch_implement.core.errors import Refused, StateUnusable
 from batch_implement.features.reader import Feature, Listing
 from batch_implement.features.sources import Found
 from batch_implement.git import git_client
-from batch_implement.runner import ground
+from batch_implement.runner.preflight import environment
 from batch_implement.store.store import Store
 from batches import commit, git
 
@@ -272,7 +272,9 @@ def test_a_dirty_submodule_stops_create(outer, within):
         outer.create()
     first = "Commit inside the submodule libs/in ner first."
     assert first in refused.value.message
-    assert [first in text for verdict, text in ground.tree(str(outer.root), merge=False) if verdict == "bad"] == [True]
+    assert [first in text for verdict, text in environment.tree(str(outer.root), merge=False) if verdict == "bad"] == [
+        True
+    ]
 
 
 def test_work_in_a_submodule_is_committed_there_and_here(outer, within):

@@ -34,7 +34,7 @@ from ..core.errors import BatchError, Refused
 from ..features import feature_list, issue_comments
 from ..git import gh, git_client, worktrees
 from ..hooks import push_detection
-from . import merging
+from . import merge_queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def _stacked(project: Project, state: State, onto: str, indices: List[int]) -> s
 
 
 def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
-    done = merging.rebase(folder, onto, before, last, "--committer-date-is-author-date")
+    done = merge_queue.rebase(folder, onto, before, last, "--committer-date-is-author-date")
     if done.head:
         return done.head
     why = f"it conflicts in {git_client.listed(done.files)}" if done.files else f"git said: {done.words[-300:]}"

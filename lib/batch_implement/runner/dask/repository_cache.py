@@ -22,12 +22,12 @@ import os
 import time
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
-from ..base import processes
-from ..core import failure_classification
-from ..core.errors import BatchError
-from ..git import git_client, worktrees
-from ..store import lock
-from .job import COMPLETED, FAILED, INTERRUPTED, LOST, NEEDS_PERSON, Job
+from ...base import processes
+from ...core import failure_classification
+from ...core.errors import BatchError
+from ...git import git_client, worktrees
+from ...store import lock
+from ..job import COMPLETED, FAILED, INTERRUPTED, LOST, NEEDS_PERSON, Job
 
 FETCH_S = 1800
 PUSH_S = 600

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 
-from ..commands import batch_commands
-from ..commands.doctor import BAD, GOOD, LOOK
-from ..core import prompts
-from ..git import git_client
-from ..git.worktrees import common, listed
+from ...commands import batch_commands
+from ...commands.doctor import BAD, GOOD, LOOK
+from ...core import prompts
+from ...git import git_client
+from ...git.worktrees import common, listed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

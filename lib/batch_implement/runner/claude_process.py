@@ -18,8 +18,8 @@ import time
 from typing import IO, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 from ..base import processes
+from .claude_stream import Stream
 from .job import Job
-from .stream import Stream
 
 MOST_STREAM_BYTES = 50_000_000
 LONGEST_LINE = 16_000_000

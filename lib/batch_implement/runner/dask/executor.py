@@ -25,23 +25,25 @@ import time
 from concurrent import futures
 from typing import Any, Dict, List, Optional
 
-from .. import __version__
-from ..base import timestamps
-from ..base.project_paths import Project
-from ..commands.doctor import BAD, GOOD
-from ..core.batch_state import key
-from ..core.errors import BatchError, Refused
-from ..core.prompts import counted
-from ..git import git_client, worktrees
-from . import ground, hosts, logs, scheduler, task
-from . import job as jobs
-from .job import COMPLETED, LOST, Job, Outcome
-from .options import Options
-from .scheduler import distributed
+from ... import __version__
+from ...base import timestamps
+from ...base.project_paths import Project
+from ...commands.doctor import BAD, GOOD
+from ...core.batch_state import key
+from ...core.errors import BatchError, Refused
+from ...core.prompts import counted
+from ...git import git_client, worktrees
+from .. import job as jobs
+from .. import logs
+from ..job import COMPLETED, LOST, Job, Outcome
+from ..options import Options
+from ..preflight import environment
+from . import connection, ssh, task
+from .connection import distributed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..core.batch_state import State
+    from ...core.batch_state import State
 
 HOW_TO = "start them with `--resources claude=N --nthreads N`, or give `--slots N`."
 CONNECT_S = 30
@@ -68,8 +70,8 @@ class Crew:
         self.waiting: Dict[str, Any] = {}
         distributed()
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its tracebacks: `_connected` tells it
-        self.patience_s = scheduler.patience_s()
-        self.hearing = scheduler.Hearing(self.patience_s)
+        self.patience_s = connection.patience_s()
+        self.hearing = connection.Hearing(self.patience_s)
         try:
             self.address = self._address()
             self.place = f"cluster {self.address}"
@@ -89,14 +91,14 @@ class Crew:
         if given.startswith("ssh:"):
             self.own = _over_ssh(given[4:], self.wish.slots or 1, insecure=bool(self.wish.insecure_cluster))
             return str(self.own.scheduler_address)
-        address = given if "://" in given else scheduler.of_file(given)
+        address = given if "://" in given else connection.of_file(given)
         if not self.wish.insecure_cluster:
             refuse_open(address)
         return address
 
     def _client(self, timeout_s: float = REACH_S) -> Any:
         try:
-            client = scheduler.connected(self.address, timeout_s)
+            client = connection.connected(self.address, timeout_s)
         except Exception as error:  # bare ones of Dask and of ssl among them
             raise self._unreachable(error) from error
         if self.batch_id:
@@ -114,7 +116,7 @@ class Crew:
     def _asked(self, *what: Any, **how: Any) -> Any:
         """What each worker answers to that call, by its address."""
         try:
-            return scheduler.asked(self.client, lambda: self.client.run(*what, **how))
+            return connection.asked(self.client, lambda: self.client.run(*what, **how))
         except Exception as error:  # whatever a worker raises comes out here
             raise self._unreachable(error) from error
 
@@ -125,7 +127,7 @@ class Crew:
             self.client.wait_for_workers(1, timeout=CONNECT_S)
 
         with contextlib.suppress(OSError, distributed().TimeoutError):  # that none is there is told by `look`
-            scheduler.asked(self.client, wait)
+            connection.asked(self.client, wait)
 
     def begin(self, batch_id: str) -> None:
         """Work for that batch."""
@@ -144,7 +146,7 @@ class Crew:
 
     def _slots(self) -> int:
         try:
-            told = scheduler.asked(self.client, lambda: self.client.scheduler_info(n_workers=-1))["workers"]
+            told = connection.asked(self.client, lambda: self.client.scheduler_info(n_workers=-1))["workers"]
         except Exception as error:  # it may go at any moment, with any of Dask's errors
             raise self._unreachable(error) from error
         threads = {address: int(each["nthreads"]) for address, each in told.items()}
@@ -184,7 +186,7 @@ class Crew:
         slots = {address: min(jobs, number) for address, number in self.on_machine.items()}
         asked = json.dumps({
             "client": self.wish.client, "worker": self.wish.worker, "remote": self.remote, "slots": slots,
-            "tree_mb": ground.tree_bytes(self.project.root, head) / 1e6 if head else 0,
+            "tree_mb": environment.tree_bytes(self.project.root, head) / 1e6 if head else 0,
         })  # fmt: skip
         mine = [__version__, ".".join(map(str, sys.version_info[:2]))]
         answers = self._asked(task.looked, asked, mine, on_error="return")
@@ -336,7 +338,7 @@ def refuse_open(address: str) -> None:
     """Refused for a scheduler that is neither encrypted nor on this machine alone."""
     way, _, rest = address.partition("://")
     host = rest.rpartition(":")[0].strip("[]") or rest
-    if way not in ("tls", "wss") and not hosts.is_loopback(host):
+    if way not in ("tls", "wss") and not ssh.is_loopback(host):
         raise Refused(
             f"{address} is not encrypted: whoever can reach it can run commands on all of its machines, and read what "
             "is sent. Give the scheduler and its workers certificates and take tls:// (docs/cluster.md), or say "
@@ -349,11 +351,11 @@ def _over_ssh(path: str, slots: int, *, insecure: bool) -> Any:
     """A cluster on the hosts that a file names. Unencrypted, all of it listens on loopback, or the person has said that
     the network is closed: a worker runs what it is told just as a scheduler does.
     """
-    names = hosts.named(path)
-    others = [name for name in names if not hosts.is_loopback(name)]
-    if others and not insecure and not hosts.encrypted():
+    names = ssh.named(path)
+    others = [name for name in names if not ssh.is_loopback(name)]
+    if others and not insecure and not ssh.encrypted():
         refuse_open(f"tcp://{others[0]}:0")
-    its = hosts.started(names, slots, None if others else hosts.LOOPBACK)
+    its = ssh.started(names, slots, None if others else ssh.LOOPBACK)
     try:
         if not insecure:
             refuse_open(str(its.scheduler_address))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_implement.runner.stream import LONGEST_TOOL, Stream
+from batch_implement.runner.claude_stream import LONGEST_TOOL, Stream
 
 RECORDED = Path(__file__).with_name("streams")
 

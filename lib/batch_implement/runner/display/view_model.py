@@ -15,17 +15,17 @@ import math
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from ..base import atomic_files, fast_json, processes, project_paths, timestamps
-from ..base.project_paths import Project
-from ..core import batch_state, run_transitions
-from ..core.batch_state import key
-from ..core.errors import BatchError
-from ..report import status_report
-from ..store import snapshot
+from ...base import atomic_files, fast_json, processes, project_paths, timestamps
+from ...base.project_paths import Project
+from ...core import batch_state, run_transitions
+from ...core.batch_state import key
+from ...core.errors import BatchError
+from ...report import status_report
+from ...store import snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..core.batch_state import State
+    from ...core.batch_state import State
 
 PROGRESS = "logs/run"
 LARGEST_PROGRESS = 64 * 1024

@@ -16,7 +16,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from . import wording
-from .view import Row, View
+from .view_model import Row, View
 
 LEAST_WIDTH, LEAST_HEIGHT = 10, 3
 NUMBER = 5  # cells

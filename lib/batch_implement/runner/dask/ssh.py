@@ -13,7 +13,7 @@ import ipaddress
 import sys
 from typing import Any, Dict, List, Optional
 
-from ..core.errors import Refused
+from ...core.errors import Refused
 from . import task
 
 LOOPBACK = "127.0.0.1"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from batch_implement.base.project_paths import Project
 from batch_implement.core import run_transitions, transitions
-from batch_implement.runner import view, wording
+from batch_implement.runner.display import view_model, wording
 from batch_implement.store.store import Store
 from batches import all_completed, completed, git, new_batch, started, then
 from batches import given_up as failed_for_good
@@ -38,22 +38,24 @@ def progress(worktree: Path, told: object) -> Path:
     return file
 
 
-def row_of(worktree: Path, **options) -> view.Row:
-    (row,) = view.of_state(dispatched(driven(), 0, worktree=str(worktree), **options), NOW).rows
+def row_of(worktree: Path, **options) -> view_model.Row:
+    (row,) = view_model.of_state(dispatched(driven(), 0, worktree=str(worktree), **options), NOW).rows
     return row
 
 
 def test_without_a_batch_there_is_nothing_to_see(store):
-    assert view.of(store.project, NOW) is None
+    assert view_model.of(store.project, NOW) is None
 
 
 def test_a_batch_on_disk_is_seen_as_its_state_is(store):
     state = store.create(driven())
-    assert view.of(store.project, NOW) == view.of_state(state, NOW)
+    assert view_model.of(store.project, NOW) == view_model.of_state(state, NOW)
 
 
 def test_a_batch_that_a_client_does_shows_its_open_feature():
-    seen = view.of_state(then(started(completed(new_batch(3))), transitions.set_phase, "plan"), "2026-02-01T00:01:00Z")
+    seen = view_model.of_state(
+        then(started(completed(new_batch(3))), transitions.set_phase, "plan"), "2026-02-01T00:01:00Z"
+    )
     (row,) = seen.rows
     assert (row.number, row.text, row.attempt, row.step, row.phase, row.seconds) == (
         2, "feature 2", 1, "working", "plan", 61,
@@ -64,7 +66,7 @@ def test_a_batch_that_a_client_does_shows_its_open_feature():
 
 def test_each_feature_that_is_under_way_has_a_row_by_number():
     state = dispatched(dispatched(dispatched(driven(), 3), 0, at="2026-02-01T00:30:00Z"), 1)
-    seen = view.of_state(queued(state, 3), NOW)
+    seen = view_model.of_state(queued(state, 3), NOW)
     assert [(row.number, row.step, row.seconds) for row in seen.rows] == [
         (1, "working", 1800), (2, "working", 3600), (4, "merging", 3600),
     ]  # fmt: skip
@@ -128,10 +130,10 @@ def test_a_work_tree_that_is_gone_leaves_the_row(tmp_path):
 def test_what_is_spent_has_what_is_under_way_and_nothing_twice(worktree):
     progress(worktree, {"turns": 34, "cost_usd": 1.5, "session_id": "session-0"})
     state = dispatched(merged(driven(budgets={"cost_usd": 10.0}), 1), 0, worktree=str(worktree))
-    seen = view.of_state(state, NOW)
+    seen = view_model.of_state(state, NOW)
     assert (seen.spent["turns"], seen.spent["cost_usd"]) == (44, 2.0)
-    assert seen.limits == [view.Limit("cost", 2.0, 10.0)]
-    seen = view.of_state(queued(state, 0), NOW)  # its client has ended and is counted
+    assert seen.limits == [view_model.Limit("cost", 2.0, 10.0)]
+    seen = view_model.of_state(queued(state, 0), NOW)  # its client has ended and is counted
     assert (seen.spent["turns"], seen.spent["cost_usd"]) == (20, 1.0)
 
 
@@ -144,16 +146,16 @@ def test_limits_are_those_that_were_set_with_what_is_used():
         "usage limit",
         "usage_limit",
     )
-    seen = view.of_state(state, "2026-02-01T00:05:00Z")
-    assert seen.limits == [view.Limit("time", 300, 7200), view.Limit("waiting", 300, 600)]
-    assert seen.waiting == view.Waiting("usage limit", UNTIL)
+    seen = view_model.of_state(state, "2026-02-01T00:05:00Z")
+    assert seen.limits == [view_model.Limit("time", 300, 7200), view_model.Limit("waiting", 300, 600)]
+    assert seen.waiting == view_model.Waiting("usage limit", UNTIL)
 
 
 def test_what_waits_is_listed_in_order_with_the_reason():
     state = driven(["a", "b", "c", "d"], needs={2: [0]}, order=[3, 0, 1, 2])
     state = dispatched(state, 3)
-    assert view.of_state(state, NOW).held == [
-        view.Held(1, "a", ""), view.Held(2, "b", ""), view.Held(3, "c", "after 1"),
+    assert view_model.of_state(state, NOW).held == [
+        view_model.Held(1, "a", ""), view_model.Held(2, "b", ""), view_model.Held(3, "c", "after 1"),
     ]  # fmt: skip
 
 
@@ -163,7 +165,7 @@ def test_the_features_that_were_closed_last_are_there_the_last_one_first():
         state = merged(state, index, f"2026-02-01T00:0{minute}:00Z")
     state = merged(state, 3, "2026-02-01T00:04:00Z", no_change="it is there")
     state = given_up(state, 7, HOSTILE, "2026-02-01T00:05:00Z")
-    last = view.of_state(state, NOW).last
+    last = view_model.of_state(state, NOW).last
     assert [entry.number for entry in last] == [8, 4, 2, 1, 3]
     said = {entry.number: (entry.condition, entry.said) for entry in last}
     assert said[2] == ("completed", "c0ffee")
@@ -173,31 +175,31 @@ def test_the_features_that_were_closed_last_are_there_the_last_one_first():
 
 def test_texts_are_on_one_line_without_control_characters():
     state = then(dispatched(driven([HOSTILE, "b"]), 0), run_transitions.wait, NOW, UNTIL, HOSTILE, "network")
-    seen = view.of_state(then(state, transitions.pause, NOW, HOSTILE), NOW)
+    seen = view_model.of_state(then(state, transitions.pause, NOW, HOSTILE), NOW)
     shown = "a [2Jb c d e"
     assert (seen.rows[0].text, seen.waiting.reason, seen.pause.reason) == (shown, shown, shown)
-    assert view.one_line("\ud800") == "?"
-    assert len(view.one_line("x" * 10**6)) == view.LONGEST_TEXT
+    assert view_model.one_line("\ud800") == "?"
+    assert len(view_model.one_line("x" * 10**6)) == view_model.LONGEST_TEXT
 
 
 def test_a_run_whose_driver_is_dead_is_nobodys():
     dead = 2**22 + 1  # no process has this number
-    seen = view.of_state(dispatched(driven(pid=dead), 0), NOW)
+    seen = view_model.of_state(dispatched(driven(pid=dead), 0), NOW)
     assert not seen.at_work
     assert wording.standing(seen) == [("nobody", "Nobody is at work on it: `batchctl run --resume` goes on.")]
 
 
 def test_later_the_times_have_gone_on_and_nothing_else_has():
     state = dispatched(driven(budgets={"time_s": 7200, "cost_usd": 1.0}), 0)
-    seen = view.of_state(state, NOW)
-    assert view.later(seen, "2026-02-01T01:00:30Z") == view.of_state(state, "2026-02-01T01:00:30Z")
-    over = view.of_state(all_completed(new_batch(1)), NOW)
-    assert view.later(over, UNTIL) == over
+    seen = view_model.of_state(state, NOW)
+    assert view_model.later(seen, "2026-02-01T01:00:30Z") == view_model.of_state(state, "2026-02-01T01:00:30Z")
+    over = view_model.of_state(all_completed(new_batch(1)), NOW)
+    assert view_model.later(over, UNTIL) == over
 
 
 def test_a_run_that_has_ended_grows_no_older():
     state = then(merged(driven(1), 0), run_transitions.end, NOW, "nothing is left to do")
-    seen = view.of_state(state, UNTIL)
+    seen = view_model.of_state(state, UNTIL)
     assert (seen.seconds, seen.ended) == (3600, "nothing is left to do")
 
 
@@ -215,7 +217,7 @@ def test_durations_are_in_a_column_as_on_a_stopwatch(seconds, column):
 def test_one_line_says_it_all():
     state = dispatched(given_up(merged(driven(6, needs={5: [4]}, budgets={"cost_usd": 5.0}), 0), 1), 2)
     state = then(state, run_transitions.wait, NOW, UNTIL, "usage limit reached", "usage_limit")
-    assert wording.heartbeat(view.of_state(state, NOW)) == (
+    assert wording.heartbeat(view_model.of_state(state, NOW)) == (
         "1 of 6 done, 1 failed, 1 under way; feature 3 (working, 1 h); held: feature 6 after 5; "
         "Waits until 06:00 UTC (in 5 h): usage limit reached; Used: $1.00 of $5.00, 20 turns"
     )
@@ -223,17 +225,19 @@ def test_one_line_says_it_all():
 
 def test_a_wait_names_the_day_when_it_is_not_today_and_says_when_it_is_past():
     state = then(driven(), run_transitions.wait, BEGAN, "2026-02-02T01:00:00Z", "limit", "usage_limit")
-    assert wording.standing(view.of_state(state, NOW))[0][1] == "Waits until 2026-02-02 01:00 UTC (in 24 h): limit"
-    assert "(now)" in wording.standing(view.of_state(state, "2026-02-02T01:00:01Z"))[0][1]
+    assert (
+        wording.standing(view_model.of_state(state, NOW))[0][1] == "Waits until 2026-02-02 01:00 UTC (in 24 h): limit"
+    )
+    assert "(now)" in wording.standing(view_model.of_state(state, "2026-02-02T01:00:01Z"))[0][1]
 
 
 def test_a_second_attempt_is_said():
     state = client_ended(dispatched(driven(1), 0), 0, outcome="failed")
     state = dispatched(then(state, run_transitions.failed, BEGAN, 0, "it broke", "feature"), 0)
-    assert wording.under_way(view.of_state(state, NOW).rows[0]) == "feature 1 (attempt 2, working, 1 h)"
+    assert wording.under_way(view_model.of_state(state, NOW).rows[0]) == "feature 1 (attempt 2, working, 1 h)"
 
 
 def test_a_client_that_is_gone_is_said_in_the_words_of_status():
-    seen = view.of_state(failed_for_good(started(new_batch(2))), NOW)
+    seen = view_model.of_state(failed_for_good(started(new_batch(2))), NOW)
     (said,) = wording.standing(seen)
     assert said[1].startswith("Nobody is at work on the batch. Go on with `/batch-implement --resume`")

@@ -22,13 +22,13 @@ import time
 from collections import deque
 from typing import Any, Callable, Mapping, Optional, TextIO
 
-from ..base import timestamps
-from . import view, wording
-from .view import View
+from ...base import timestamps
+from . import view_model, wording
+from .view_model import View
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..core.batch_state import State
+    from ...core.batch_state import State
 
 HEARTBEAT_S = 600
 TICK_S = 1.0
@@ -51,11 +51,11 @@ class Display:
         """Tell that something happened: `started`, `done`, `failed`, `interrupted`, `sent back`, `merged`, `waits`,
         `paused`, `stopping`, `ended`, `note`, `unreadable`.
         """
-        self.say(wording.event(timestamps.now(), kind, view.one_line(text, LONGEST_EVENT)), STYLES.get(kind, ""))
+        self.say(wording.event(timestamps.now(), kind, view_model.one_line(text, LONGEST_EVENT)), STYLES.get(kind, ""))
 
     def refresh(self, state: State) -> None:
         """Show how things stand by this state and the work trees that it names."""
-        self._write(lambda: self.show(view.of_state(state, timestamps.now())))
+        self._write(lambda: self.show(view_model.of_state(state, timestamps.now())))
 
     def say(self, line: str, style: str = "") -> None:
         """Print a line that stays."""
@@ -81,7 +81,7 @@ class Display:
         except Exception as error:  # a fault in a drawing must not end the night
             self.gone = True
             if not self.stream.closed:
-                told = f"{type(error).__name__}: {view.one_line(str(error))}"
+                told = f"{type(error).__name__}: {view_model.one_line(str(error))}"
                 print(f"\nbatchctl: the display has broken: {told}. The batch goes on without it.", file=sys.stderr)
 
 
@@ -174,12 +174,12 @@ class Live(Display):
         from rich.console import Group
         from rich.live import Live as Drawing
 
-        from . import frame
+        from . import rich_layout
 
         if self.seen is None:
             return
         width, height = self._measure()
-        drawn = Group(*frame.lines(view.later(self.seen, timestamps.now()), width, height))
+        drawn = Group(*rich_layout.lines(view_model.later(self.seen, timestamps.now()), width, height))
         if self.live is None:
             self.live = Drawing(
                 drawn, console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
@@ -227,7 +227,7 @@ def can_draw(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 def has_rich() -> bool:
     """Whether rich can be imported. Looked for where PyYAML is, too: `python3 -I` leaves out the user's packages."""
-    from ..features import yaml_support
+    from ...features import yaml_support
 
     before = list(sys.path)
     refused = [os.path.join(os.path.realpath(folder), "") for folder in yaml_support.forbidden_folders()]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from batch_implement.core import run_transitions
-from batch_implement.runner import display, frame, view
+from batch_implement.runner.display import live_display, rich_layout, view_model
 from batches import then
 from driven import NOW, dispatched, driven, given_up, merged, queued
 from rich.cells import cell_len
@@ -36,18 +36,20 @@ class Closed(io.StringIO):
         raise BrokenPipeError(32, "Broken pipe")
 
 
-def busy(features: int = 20, under_way: int = 3) -> view.View:
+def busy(features: int = 20, under_way: int = 3) -> view_model.View:
     """A batch with everything in it."""
     state = given_up(merged(driven([MARKUP] * features, needs={features - 1: [2]}), 0), 1, MARKUP)
     for index in range(2, 2 + under_way):
         state = dispatched(state, index)
     state = queued(state, 2)
-    return view.of_state(then(state, run_transitions.wait, NOW, UNTIL, "usage limit reached " * 9, "usage_limit"), NOW)
+    return view_model.of_state(
+        then(state, run_transitions.wait, NOW, UNTIL, "usage limit reached " * 9, "usage_limit"), NOW
+    )
 
 
-def drawn(seen: view.View, width: int, height: int) -> list[str]:
+def drawn(seen: view_model.View, width: int, height: int) -> list[str]:
     """The lines of a drawing as a terminal has them."""
-    lines = frame.lines(seen, width, height)
+    lines = rich_layout.lines(seen, width, height)
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
     for line in lines:
         console.print(line)
@@ -90,7 +92,7 @@ def test_at_40_columns_phase_and_time_are_left():
 
 
 def test_a_text_that_is_cut_says_so_in_wide_letters_too():
-    seen = view.of_state(dispatched(driven(["漢" * 25, "b"]), 0), NOW)
+    seen = view_model.of_state(dispatched(driven(["漢" * 25, "b"]), 0), NOW)
     (line,) = [line for line in drawn(seen, 60, 24) if "漢" in line]
     assert "漢…" in line
 
@@ -103,14 +105,14 @@ def test_of_hundreds_of_features_those_under_way_are_shown_first():
 
 
 def test_the_bar_shows_each_condition_that_there_is_and_is_full_only_at_the_end():
-    bar = frame.bar(busy(600, 1), 40).plain
+    bar = rich_layout.bar(busy(600, 1), 40).plain
     assert (len(bar), bar[:3], set(bar[3:])) == (40, "█x▒", {"░"})
     state = driven(7)
     for index in range(6):
         state = merged(state, index)
-    assert frame.bar(view.of_state(state, NOW), 10).plain == "████████░░"
-    assert frame.bar(view.of_state(dispatched(state, 6), NOW), 10).plain == "█████████▒"
-    assert frame.bar(view.of_state(merged(state, 6), NOW), 10).plain == "█" * 10
+    assert rich_layout.bar(view_model.of_state(state, NOW), 10).plain == "████████░░"
+    assert rich_layout.bar(view_model.of_state(dispatched(state, 6), NOW), 10).plain == "█████████▒"
+    assert rich_layout.bar(view_model.of_state(merged(state, 6), NOW), 10).plain == "█" * 10
 
 
 # -- lines -------------------------------------------------------------------------------------------------------------
@@ -118,7 +120,7 @@ def test_the_bar_shows_each_condition_that_there_is_and_is_full_only_at_the_end(
 
 def test_each_event_is_a_line_with_its_time():
     out = io.StringIO()
-    shown = display.Plain(out)
+    shown = live_display.Plain(out)
     shown.event("merged", f"feature 4: \x1b[31m{MARKUP}\nsecond line")
     shown.event("ended", "x" * 10_000)
     merged_line, ended_line = out.getvalue().splitlines()
@@ -129,7 +131,7 @@ def test_each_event_is_a_line_with_its_time():
 
 def test_how_things_stand_is_said_at_once_and_after_ten_minutes_of_silence():
     out, now = io.StringIO(), [0.0]
-    shown = display.Plain(out, ticking=lambda: now[0])
+    shown = live_display.Plain(out, ticking=lambda: now[0])
     state = merged(driven(2), 0)
     lines = []
     for moment, event in ((0, ""), (599, ""), (600, ""), (700, "merged"), (1299, ""), (1300, "")):
@@ -144,11 +146,11 @@ def test_how_things_stand_is_said_at_once_and_after_ten_minutes_of_silence():
 
 def test_what_the_encoding_has_no_place_for_is_a_question_mark():
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    display.Plain(out).event("note", "漢 \ud800")
+    live_display.Plain(out).event("note", "漢 \ud800")
     assert out.buffer.getvalue().decode("ascii").rstrip().endswith("note         ? ?")
 
 
-@pytest.mark.parametrize("make", [display.Plain, lambda stream: display.Live(stream, {})])
+@pytest.mark.parametrize("make", [live_display.Plain, lambda stream: live_display.Live(stream, {})])
 def test_a_terminal_that_was_closed_is_no_error(make):
     shown = make(Closed())
     for _ in range(2):
@@ -159,8 +161,8 @@ def test_a_terminal_that_was_closed_is_no_error(make):
 
 
 def test_a_fault_in_the_drawing_is_said_and_ends_nothing(monkeypatch, capsys):
-    monkeypatch.setattr(frame, "lines", lambda *size: size[9])
-    shown = display.Live(Terminal(), {})
+    monkeypatch.setattr(rich_layout, "lines", lambda *size: size[9])
+    shown = live_display.Live(Terminal(), {})
     shown.refresh(driven())
     shown.refresh(driven())
     shown.close()
@@ -173,18 +175,18 @@ def test_a_fault_in_the_drawing_is_said_and_ends_nothing(monkeypatch, capsys):
 
 
 def kind(stream: io.TextIOBase, **environ: str) -> type:
-    shown = display.open(stream, {"TERM": "xterm", **environ})
+    shown = live_display.open(stream, {"TERM": "xterm", **environ})
     shown.close()
     return type(shown)
 
 
 def test_a_terminal_has_the_drawing_and_anything_else_has_lines():
-    assert kind(Terminal()) is display.Live
-    assert kind(io.StringIO()) is display.Plain
-    assert kind(Terminal(), TERM="dumb") is display.Plain
+    assert kind(Terminal()) is live_display.Live
+    assert kind(io.StringIO()) is live_display.Plain
+    assert kind(Terminal(), TERM="dumb") is live_display.Plain
     ascii_terminal = Terminal()
     ascii_terminal.encoding = "ascii"
-    assert kind(ascii_terminal) is display.Plain
+    assert kind(ascii_terminal) is live_display.Plain
 
 
 def test_without_rich_there_are_lines(monkeypatch):
@@ -192,14 +194,14 @@ def test_without_rich_there_are_lines(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "rich", None)
     before = list(sys.path)
-    assert kind(Terminal()) is display.Plain
+    assert kind(Terminal()) is live_display.Plain
     assert sys.path == before
 
 
 def test_no_color_takes_the_colours_and_leaves_the_drawing():
     def colours(**environ: str) -> bool:
         out = Terminal()
-        shown = display.Live(out, environ)
+        shown = live_display.Live(out, environ)
         shown.event("failed", "feature 1")
         shown.close()
         return "\x1b[3" in out.getvalue()
@@ -210,7 +212,7 @@ def test_no_color_takes_the_colours_and_leaves_the_drawing():
 
 def test_an_event_stands_above_the_drawing_as_it_is_said():
     out = Terminal()
-    shown = display.Live(out, {"NO_COLOR": "1"})
+    shown = live_display.Live(out, {"NO_COLOR": "1"})
     shown.refresh(driven())
     shown.event("note", f"{MARKUP[:28]} 123")
     shown.close()
@@ -219,7 +221,7 @@ def test_an_event_stands_above_the_drawing_as_it_is_said():
 
 def test_the_drawing_never_touches_the_cursor_and_is_not_drawn_after_the_end():
     out = Terminal()
-    shown = display.Live(out, {})
+    shown = live_display.Live(out, {})
     shown.refresh(driven())
     shown.event("started", "feature 1")
     shown.close()
@@ -229,9 +231,9 @@ def test_the_drawing_never_touches_the_cursor_and_is_not_drawn_after_the_end():
 
 
 def test_the_times_go_on_while_nobody_refreshes(monkeypatch):
-    monkeypatch.setattr(display, "TICK_S", 0.01)
+    monkeypatch.setattr(live_display, "TICK_S", 0.01)
     out = Terminal()
-    shown = display.Live(out, {})
+    shown = live_display.Live(out, {})
     shown.refresh(driven())
     length, until = len(out.getvalue()), time.monotonic() + 20
     while len(out.getvalue()) == length and time.monotonic() < until:

@@ -15,13 +15,15 @@ import threading
 import uuid
 from typing import Any, Callable, Iterable, Iterator, List, Tuple
 
-from .. import __version__
-from ..base import processes
-from ..commands import doctor
-from ..commands.doctor import BAD, GOOD, LOOK
-from ..git import git_client
-from . import cache, ground, preflight, worker
-from .job import Job
+from ... import __version__
+from ...base import processes
+from ...commands import doctor
+from ...commands.doctor import BAD, GOOD, LOOK
+from ...git import git_client
+from .. import local_executor
+from ..job import Job
+from ..preflight import environment, preflight_checks
+from . import repository_cache
 
 RESOURCE = "claude"
 LOOK_S = 2.0
@@ -46,7 +48,7 @@ def do(data: bytes) -> bytes:
     ended = threading.Event()
     threading.Thread(target=_watch, args=(own, own.get_current_task(), begun, ended), daemon=True).start()
     try:
-        outcome = worker.work(begun)
+        outcome = local_executor.work(begun)
     finally:
         ended.set()
     return json.dumps(outcome._replace(session_id=job.session_id, place=place)._asdict()).encode()
@@ -58,7 +60,7 @@ def looked(asked: str, versions: List[str], dask_worker: Any) -> List[Tuple[str,
     tree, and `slots`: address of a worker -> the slots of all workers on its machine, which share room and memory.
     """
     wish = json.loads(asked)
-    top = cache.folder(os.environ)
+    top = repository_cache.folder(os.environ)
     os.makedirs(top, mode=0o700, exist_ok=True)
     found: List[Tuple[str, str, str]] = []
     mine = [__version__, ".".join(map(str, sys.version_info[:2]))]
@@ -71,14 +73,14 @@ def looked(asked: str, versions: List[str], dask_worker: Any) -> List[Tuple[str,
     elsewhere = "set BATCHCTL_CACHE to another folder where the worker is started"
     answers: List[Tuple[str, Callable[[], Iterable[Tuple[str, str]]]]] = [
         ("remote", lambda: _remote(wish["remote"])),
-        ("disk", lambda: ground.room(wish["tree_mb"], top, slots, "--slots", elsewhere)),
+        ("disk", lambda: environment.room(wish["tree_mb"], top, slots, "--slots", elsewhere)),
     ]
     if wish["worker"] is None:
         program = shutil.which(wish["client"] or "claude")
         answers += [
             ("client", lambda: doctor.client(program)),
-            ("login", lambda: preflight.login(top, program, os.environ)),
-            ("memory", lambda: ground.memory(slots, "--slots")),
+            ("login", lambda: preflight_checks.login(top, program, os.environ)),
+            ("memory", lambda: environment.memory(slots, "--slots")),
         ]
     for name, ask in answers:
         found += [(name, verdict, text) for verdict, text in ask() if verdict != GOOD]
@@ -101,7 +103,7 @@ def _watch(own: Any, task: Any, begun: Job, ended: threading.Event) -> None:
     while not ended.wait(LOOK_S):
         known = own.state.tasks.get(task)
         if known is None or known.state not in ("executing", "long-running"):
-            worker.stop([begun.session_id])
+            local_executor.stop([begun.session_id])
 
 
 async def set_slots(slots: int, dask_worker: Any = None) -> None:

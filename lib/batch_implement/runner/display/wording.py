@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import List, Tuple
 
-from ..base import timestamps
-from ..core import prompts
-from ..report import status_report
-from ..report.formatting import duration
-from .view import Closed, Held, Row, View
+from ...base import timestamps
+from ...core import prompts
+from ...report import status_report
+from ...report.formatting import duration
+from .view_model import Closed, Held, Row, View
 
 UNDER_WAY_AT_MOST = 8
 HELD_AT_MOST = 3

@@ -11,18 +11,18 @@ from __future__ import annotations
 import signal
 from typing import List, Mapping, TextIO
 
-from ..base import signals, timestamps
-from ..base.project_paths import Project
-from ..core import batch_events, prompts
-from ..core.batch_state import is_live
-from ..core.errors import StateUnusable
-from ..store import snapshot
-from ..store.backups import no_batch
-from . import display
+from ...base import signals, timestamps
+from ...base.project_paths import Project
+from ...core import batch_events, prompts
+from ...core.batch_state import is_live
+from ...core.errors import StateUnusable
+from ...store import snapshot
+from ...store.backups import no_batch
+from . import live_display
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..core.batch_state import State
+    from ...core.batch_state import State
 
 LOOK_S = 1.0
 
@@ -34,7 +34,7 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
     state = snapshot.read(project)
     if state is None:
         raise no_batch(project)
-    shown = display.open(stream, environ)
+    shown = live_display.open(stream, environ)
     trouble = ""
     came: List[bool] = []
     ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -62,7 +62,7 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
     return f"Batch {state['batch_id']} is over ({state['status']}): {prompts.progress(state)}."
 
 
-def _tell(before: State, after: State, shown: display.Display) -> None:
+def _tell(before: State, after: State, shown: live_display.Display) -> None:
     """Say what happened from one version to the next, as `batchctl log` does."""
     for event in batch_events.happened(before, after):
         (line,) = batch_events.lines([{"at": timestamps.now(), **event}])

@@ -21,8 +21,8 @@ from batch_implement.base.project_paths import Project
 from batch_implement.core import batch_state
 from batch_implement.core.errors import Refused
 from batch_implement.git import git_client, worktrees
+from batch_implement.runner import acquire, local_executor, merge_queue
 from batch_implement.runner import job as jobs
-from batch_implement.runner import merging, takeover, worker
 from batch_implement.store.store import Store
 from batches import conditions, new_batch
 from night import Night
@@ -112,7 +112,7 @@ def test_features_that_say_they_touch_the_same_paths_are_never_under_way_togethe
 
 def test_clients_side_by_side_keep_to_the_cost_of_the_run_between_them(night, monkeypatch):
     """Each was given all that was left: four of them could cost four times the limit."""
-    real, guard = worker.work, threading.Lock()
+    real, guard = local_executor.work, threading.Lock()
     under_way: dict[str, float] = {}
     most, given, spent = [], [], [0.0]
 
@@ -135,7 +135,7 @@ def test_clients_side_by_side_keep_to_the_cost_of_the_run_between_them(night, mo
         clients = Store(its.project).require()["run"]["clients"]
         return [entry for entries in clients.values() for entry in entries]
 
-    monkeypatch.setattr(worker, "work", dear)
+    monkeypatch.setattr(local_executor, "work", dear)
     its = night(ONE_FILE, 5)
     state = its.drive(jobs=3, budgets={"cost_usd": 1.2})
     assert conditions(state) == ["completed"] * 5 and state["retry_attempts"] == {}
@@ -354,8 +354,8 @@ Night(Path(sys.argv[3]), worker=sys.argv[4]).drive(jobs=2)
 
 def in_another_process(repository: Path, worker: str) -> subprocess.Popen[bytes]:
     """A driver that can be killed."""
-    tests = str(Path(__file__).resolve().parents[1])
-    lib = str(Path(__file__).resolve().parents[2] / "lib")
+    tests = str(Path(__file__).resolve().parents[2])
+    lib = str(Path(__file__).resolve().parents[3] / "lib")
     return subprocess.Popen([sys.executable, "-c", DRIVER, lib, tests, str(repository), worker])
 
 
@@ -385,7 +385,7 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
     class Dies(BaseException):
         pass
 
-    real = merging.forward
+    real = merge_queue.forward
 
     def dying(*arguments: Any) -> None:
         if moved:
@@ -393,7 +393,7 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
         raise Dies
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(merging, "forward", dying)
+        patched.setattr(merge_queue, "forward", dying)
         with pytest.raises(Dies):
             its.drive()
     left = its.state()
@@ -411,21 +411,21 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
 
 def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(night, repository):
     its = night(ONE_FILE, 1)
-    wish = takeover.Terms(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
-    takeover.begin(its.project, wish, timestamps.now())
+    wish = acquire.Terms(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
+    acquire.begin(its.project, wish, timestamps.now())
     store = Store(its.project)
     other = processes.new_owner("another", os.getppid(), timestamps.now())
     store.update(lambda state: {**state, "owner": {**other, "driven": True}})
     with pytest.raises(Refused, match=f"by `batchctl run`: process {os.getppid()} "):
-        takeover.begin(its.project, wish, timestamps.now())
+        acquire.begin(its.project, wish, timestamps.now())
     store.update(lambda state: {**state, "owner": None, "run": {**state["run"], "running": {}}})
 
 
 def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one(night, repository):
     its = night(ONE_FILE, 1)
-    wish = takeover.Terms(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
+    wish = acquire.Terms(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
     begun = timestamps.after(timestamps.now(), -100)
-    takeover.begin(its.project, wish, begun)
+    acquire.begin(its.project, wish, begun)
     waiting = {
         "since": begun,
         "until": timestamps.after(begun, 9000),

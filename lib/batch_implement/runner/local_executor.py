@@ -17,8 +17,8 @@ from typing import Collection, Dict
 
 from ..base import project_paths, timestamps
 from ..git import worktrees
-from . import cache
 from . import job as jobs
+from .dask import repository_cache
 from .job import Job, Outcome
 
 ENTRY = (
@@ -50,7 +50,7 @@ def work(job: Job) -> Outcome:
     try:
         return Outcome.of(json.loads(said))
     except (ValueError, TypeError):
-        worktrees.end_left_behind(cache.tree(job))
+        worktrees.end_left_behind(repository_cache.tree(job))
         return jobs.broken_off(job, f"it ended with {code}. {words}".strip(), timestamps.now())
 
 

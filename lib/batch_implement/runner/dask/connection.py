@@ -20,7 +20,7 @@ import time
 from concurrent import futures
 from typing import Any, Callable
 
-from ..core.errors import Refused
+from ...core.errors import Refused
 
 PATIENCE = "15m"  # Dask's setting `batch-implement.patience` has another
 LOOK_S = 5

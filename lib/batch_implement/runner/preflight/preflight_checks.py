@@ -18,27 +18,28 @@ import shlex
 import shutil
 import subprocess
 
-from ..base import fast_json, processes
-from ..commands import authorization, claude_settings, doctor
-from ..commands.doctor import BAD, GOOD, LOOK
-from ..core import batch_state, path_conflicts, policies, run_transitions
-from ..core.batch_state import key
-from ..core.prompts import counted
-from ..features import feature_list
-from ..git import gh, worktrees
-from ..report import status_report
-from ..store.store import Store
-from . import client, ground, options, pullrequests
-from .options import spoken
-from .trial import trial
+from ...base import fast_json, processes
+from ...commands import authorization, claude_settings, doctor
+from ...commands.doctor import BAD, GOOD, LOOK
+from ...core import batch_state, path_conflicts, policies, run_transitions
+from ...core.batch_state import key
+from ...core.prompts import counted
+from ...features import feature_list
+from ...git import gh, worktrees
+from ...report import status_report
+from ...store.store import Store
+from .. import claude_process, options, pull_requests
+from ..options import spoken
+from . import environment
+from .verify_check import trial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
-    from ..base.project_paths import Project
-    from ..core.batch_state import State
-    from .options import Options
+    from ...base.project_paths import Project
+    from ...core.batch_state import State
+    from ..options import Options
 
     Found = Iterator[Tuple[str, str]]
     Checks = List[Dict[str, str]]
@@ -61,10 +62,10 @@ def check(project: Project, state: State, wish: Options, environ: Mapping[str, s
     if _bad(found):
         return found
     found += doctor.gathered([
-        ("tree", lambda: ground.tree(root, merge=bool(wish.merge))),
-        ("branch", lambda: ground.branches(root, batch_id, branch)),
-        ("branch", lambda: ground.left_behind(root, _before(project, batch_id))),
-        ("worktrees", lambda: ground.folder(root, top)),
+        ("tree", lambda: environment.tree(root, merge=bool(wish.merge))),
+        ("branch", lambda: environment.branches(root, batch_id, branch)),
+        ("branch", lambda: environment.left_behind(root, _before(project, batch_id))),
+        ("worktrees", lambda: environment.folder(root, top)),
         ("features", lambda: _features(state, wish)),
         ("limits", lambda: _limits(state, wish)),
     ])  # fmt: skip
@@ -75,12 +76,12 @@ def check(project: Project, state: State, wish: Options, environ: Mapping[str, s
             ("permissions", lambda: _permissions(project, state, wish, environ)),
             ("client", lambda: _client(program, wish)),
             ("login", lambda: login(root, program, environ)),
-            ("memory", lambda: ground.memory(jobs)),
+            ("memory", lambda: environment.memory(jobs)),
         ])  # fmt: skip
-    base = ground.base(root, branch)
+    base = environment.base(root, branch)
     if base is None:
         return found
-    found += doctor.gathered([("disk", lambda: ground.disk(root, base, top, jobs))])
+    found += doctor.gathered([("disk", lambda: environment.disk(root, base, top, jobs))])
     if wish.pr is not None:
         found += doctor.gathered([("remote", lambda: _remote(root, base, branch))])
     if _bad(found):
@@ -235,9 +236,14 @@ def login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Foun
         return
     try:
         answer = subprocess.run(
-            [program, "auth", "status"], cwd=root, env=client.environment(environ, ""), stdin=subprocess.DEVNULL,
-            capture_output=True, timeout=ASK_CLIENT_S, check=False,
-        )  # fmt: skip
+            [program, "auth", "status"],
+            cwd=root,
+            env=claude_process.environment(environ, ""),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=ASK_CLIENT_S,
+            check=False,
+        )
         said = fast_json.loads(answer.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired):
         said = None
@@ -254,7 +260,7 @@ def login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Foun
 def _remote(root: str, base: str, branch: str) -> Found:
     """Whether pull requests can be opened: gh, the right to write, and a push that would go."""
     place = gh.repository(root)
-    remote = pullrequests.remote_of(root, place)
+    remote = pull_requests.remote_of(root, place)
     may = gh.permission(root)
     if may and may not in MAY_PUSH:
         yield (
@@ -263,7 +269,7 @@ def _remote(root: str, base: str, branch: str) -> Found:
             "repo set-default`.",
         )
         return
-    refused = pullrequests.refused_push(root, remote, base, branch)
+    refused = pull_requests.refused_push(root, remote, base, branch)
     if refused:
         yield BAD, refused
     elif not may:

@@ -25,9 +25,12 @@ from ..features import sources
 from ..git import git_client
 from ..report import report_files, run_report
 from ..store.store import Store
-from . import cluster, display, notice, options, preflight, pullrequests, takeover, worker
+from . import acquire, local_executor, notify, options, pull_requests
+from .dask import executor
+from .display import live_display
 from .driver import Driver
 from .options import Options
+from .preflight import preflight_checks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,9 +72,9 @@ def run(
         found, policy = None, {}
         plan = batch_commands.named(project, given.resume or None)
         wish = options.from_kept(plan, given, project.root)
-    crew = cluster.Crew(project, wish) if wish.cluster else None
+    crew = executor.Crew(project, wish) if wish.cluster else None
     try:
-        checks = preflight.check(project, plan, wish, environ, plugin)
+        checks = preflight_checks.check(project, plan, wish, environ, plugin)
         checks += crew.look() if crew else []
         if found is not None:
             checks += _unfinished(project, caller, replace=typed.replace)
@@ -83,7 +86,7 @@ def run(
                 "order": list(batch_state.in_order(plan)),
                 "exit_code": UNDONE if stoppers else DONE,
             }
-            return preflight.text(plan, checks, shown), data
+            return preflight_checks.text(plan, checks, shown), data
         if stoppers:
             raise Refused(
                 "The night would be stopped; nothing was started. Mend this, then the same again (`--dry-run` shows "
@@ -116,7 +119,7 @@ def _refuse_sources(typed: argparse.Namespace) -> None:
 
 
 def _night(
-    project: Project, wish: Options, crew: Optional[cluster.Crew], environ: Mapping[str, str], stream: TextIO
+    project: Project, wish: Options, crew: Optional[executor.Crew], environ: Mapping[str, str], stream: TextIO
 ) -> Tuple[str, Dict[str, Any]]:
     """Drive the batch, on the machines of `crew` if there is one, shown on `stream`, then do what was asked for at its
     end.
@@ -124,16 +127,16 @@ def _night(
     jobs = wish.jobs or (crew.slots if crew else 1)
     on = {"remote": crew.remote, "scheduler": crew.address} if crew else {"remote": None, "scheduler": None}
     kept = {**options.as_kept(wish), **on}
-    asked = takeover.Terms(jobs, wish.worktrees or f"{project.root}.worktrees", kept, options.budgets(wish))
-    state = takeover.begin(project, asked, timestamps.now())
+    asked = acquire.Terms(jobs, wish.worktrees or f"{project.root}.worktrees", kept, options.budgets(wish))
+    state = acquire.begin(project, asked, timestamps.now())
     if crew:
         crew.begin(state["batch_id"])
-    shown = display.open(stream, environ)
+    shown = live_display.open(stream, environ)
 
     def tell(event: str, state: State) -> Dict[str, str]:
         places = _report(project, state, shown)
         if wish.notify:
-            said = notice.send(wish.notify, event, state, places, project.root)
+            said = notify.send(wish.notify, event, state, places, project.root)
             if said:
                 shown.event("note", said)
         return places
@@ -141,7 +144,7 @@ def _night(
     try:
         driver = Driver(
             project, state, futures.ThreadPoolExecutor(jobs, thread_name_prefix="worker"), display=shown, told=tell,
-            work=crew.work if crew else worker.work, stop=crew.stop if crew else worker.stop_all,
+            work=crew.work if crew else local_executor.work, stop=crew.stop if crew else local_executor.stop_all,
             place=crew.place if crew else None, places=crew.places if crew else None,
         )  # fmt: skip
         try:
@@ -175,14 +178,14 @@ def _night(
     }
 
 
-def _settle(crew: cluster.Crew, state: State, shown: display.Display) -> None:
+def _settle(crew: executor.Crew, state: State, shown: live_display.Display) -> None:
     try:
         crew.settle(state)
     except BatchError as error:
         shown.event("note", f"The remote was not brought up to date: {error.message}")
 
 
-def _report(project: Project, state: State, shown: display.Display) -> Dict[str, str]:
+def _report(project: Project, state: State, shown: live_display.Display) -> Dict[str, str]:
     """Write the reports: format -> path; none when that does not work, which is told."""
     try:
         return report_files.write(project, state, timestamps.now())
@@ -191,12 +194,12 @@ def _report(project: Project, state: State, shown: display.Display) -> Dict[str,
         return {}
 
 
-def _published(project: Project, state: State, wish: Options, shown: display.Display) -> State:
+def _published(project: Project, state: State, wish: Options, shown: live_display.Display) -> State:
     """Open the pull requests that were asked for and note what became of them."""
     store = Store(project)
     if wish.pr == "batch" and state["completed_features"]:
         text = report_files.told(run_report.report_data(state, timestamps.now()), "md")
-        record = pullrequests.open_for_batch(project, state, text)
+        record = pull_requests.open_for_batch(project, state, text)
         state = store.update(lambda current: run_transitions.note_pull_request(current, record))
         shown.event("note", _of_request("the batch", record))
     for index in state["completed_features"] if wish.pr == "feature" else ():
@@ -207,10 +210,10 @@ def _published(project: Project, state: State, wish: Options, shown: display.Dis
     return state
 
 
-def _publish_feature(project: Project, store: Store, state: State, index: int, shown: display.Display) -> State:
+def _publish_feature(project: Project, store: Store, state: State, index: int, shown: live_display.Display) -> State:
     from ..core import transitions
 
-    record = pullrequests.open_for_feature(project, state, index)
+    record = pull_requests.open_for_feature(project, state, index)
     shown.event("note", _of_request(f"feature {index + 1}", record))
     return store.update(lambda current: transitions.record_git_operation(current, index, "pr", record))
 

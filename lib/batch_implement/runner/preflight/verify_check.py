@@ -12,13 +12,13 @@ import os
 import tempfile
 import time
 
-from ..base import subprocesses
-from ..commands import evidence
-from ..commands.doctor import BAD, GOOD, LOOK
-from ..core.errors import BatchError
-from ..features import feature_list
-from ..git import git_client, worktrees
-from .options import spoken
+from ...base import subprocesses
+from ...commands import evidence
+from ...commands.doctor import BAD, GOOD, LOOK
+from ...core.errors import BatchError
+from ...features import feature_list
+from ...git import git_client, worktrees
+from ..options import spoken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

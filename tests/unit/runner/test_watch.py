@@ -19,7 +19,7 @@ import pytest
 from batch_implement.cli import batchctl
 from batch_implement.core import transitions
 from batch_implement.core.errors import StateUnusable
-from batch_implement.runner import display, watch
+from batch_implement.runner.display import live_display, watch
 from batch_implement.store import snapshot
 from batch_implement.store.store import Store
 from batches import ROOT, all_completed
@@ -171,7 +171,7 @@ def test_without_a_terminal_there_are_lines_and_a_signal_ends_them(store, number
     assert "\x1b" not in first + second + rest
 
 
-class Recorder(display.Display):
+class Recorder(live_display.Display):
     """Keeps what is said; at each look the next of the `steps` happens."""
 
     def __init__(self, steps) -> None:
@@ -198,7 +198,7 @@ def followed(monkeypatch, store):
 
     def follow(*steps):
         recorder = Recorder(steps)
-        monkeypatch.setattr(display, "open", lambda stream, environ: recorder)
+        monkeypatch.setattr(live_display, "open", lambda stream, environ: recorder)
         return watch.follow(store.project, sys.stdout, {}), recorder
 
     return follow

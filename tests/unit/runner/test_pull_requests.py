@@ -8,7 +8,7 @@ import pytest
 from batch_implement.base.project_paths import Project
 from batch_implement.core import run_transitions
 from batch_implement.git import gh
-from batch_implement.runner import pullrequests
+from batch_implement.runner import pull_requests
 from batches import NOW, commit, git, new_batch, owner, then
 from gh_stand_in import StandIn
 
@@ -66,14 +66,14 @@ class Run:
 
     def open(self, index):
         """Open a feature's pull request and keep its record."""
-        record = pullrequests.open_for_feature(self.project, self.state, index)
+        record = pull_requests.open_for_feature(self.project, self.state, index)
         known = self.state["git_operations"]
         kept = {**known.get(str(index), {}), "pr": record}
         self.state = {**self.state, "git_operations": {**known, str(index): kept}}
         return record
 
     def open_batch(self, report=REPORT):
-        return pullrequests.open_for_batch(self.project, self.state, report)
+        return pull_requests.open_for_batch(self.project, self.state, report)
 
 
 @pytest.fixture
@@ -406,14 +406,14 @@ def test_a_hostile_text_stays_a_title_and_a_block(repository, remote, github):
 
 def test_a_dry_run_tells_whether_a_push_would_go_and_changes_nothing(run, remote):
     before = git(remote, "for-each-ref")
-    assert pullrequests.refused_push(str(run.root), "origin", run.base, BATCH) == ""
+    assert pull_requests.refused_push(str(run.root), "origin", run.base, BATCH) == ""
     assert git(remote, "for-each-ref") == before
     hook = run.root / ".git" / "hooks" / "pre-push"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\necho 'tests fail' >&2\nexit 1\n")
     hook.chmod(0o755)
-    assert "cannot be pushed to origin" in pullrequests.refused_push(str(run.root), "origin", run.base, BATCH)
-    assert "gone" in pullrequests.refused_push(str(run.root), "nowhere", run.base, BATCH)
+    assert "cannot be pushed to origin" in pull_requests.refused_push(str(run.root), "origin", run.base, BATCH)
+    assert "gone" in pull_requests.refused_push(str(run.root), "nowhere", run.base, BATCH)
 
 
 @pytest.mark.prove
@@ -422,5 +422,5 @@ def test_a_push_that_does_not_end_is_ended(run, remote, monkeypatch):
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\nsleep 600\n")
     hook.chmod(0o755)
-    monkeypatch.setattr(pullrequests, "PUSH_TIMEOUT_S", 1)
-    assert "did not end within 1 s" in pullrequests.refused_push(str(run.root), "origin", run.base, BATCH)
+    monkeypatch.setattr(pull_requests, "PUSH_TIMEOUT_S", 1)
+    assert "did not end within 1 s" in pull_requests.refused_push(str(run.root), "origin", run.base, BATCH)

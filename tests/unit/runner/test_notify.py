@@ -10,7 +10,7 @@ import time
 import pytest
 from batch_implement.base import processes
 from batch_implement.core import run_transitions, transitions
-from batch_implement.runner import notice
+from batch_implement.runner import notify
 from batches import NOW, completed, failed, new_batch, owner, then
 
 PRINT = f"{sys.executable} -c 'import json, os, sys; json.dump(dict(os.environ), open(sys.argv[1], \"w\"))' told.json"
@@ -37,7 +37,7 @@ def state():
 
 
 def told(tmp_path, state, event="end", paths=None):
-    assert notice.send(PRINT, event, state, paths or {}, str(tmp_path)) == ""
+    assert notify.send(PRINT, event, state, paths or {}, str(tmp_path)) == ""
     return json.loads((tmp_path / "told.json").read_text())
 
 
@@ -61,21 +61,21 @@ def test_the_summary_is_plain_bounded_text_whose_first_line_says_it(tmp_path, st
     assert lines[0] == "Batch batch-1 has ended: 1 of 4 completed, 1 failed, 1 skipped."
     assert lines[1] == "What is done is on batch/batch-1/merged."
     assert lines[2].startswith("Feature 2, add `a` $(touch pwned): it [31mbroke '; touch pwned; ' xxx")
-    assert all(line.isprintable() and len(line) <= notice.LONGEST_LINE for line in lines)
+    assert all(line.isprintable() and len(line) <= notify.LONGEST_LINE for line in lines)
     many = {**state, "failed_features": state["failed_features"] * 50}
-    assert len(notice.summary("end", many)) == notice.LONGEST_SUMMARY
+    assert len(notify.summary("end", many)) == notify.LONGEST_SUMMARY
 
 
 def test_each_event_has_its_own_words(state):
     paused = transitions.pause(state, NOW, "log in again")
-    assert "waits for you" in notice.summary("pause", paused)
-    assert "Why: log in again" in notice.summary("pause", paused)
+    assert "waits for you" in notify.summary("pause", paused)
+    assert "Why: log in again" in notify.summary("pause", paused)
     two = {**state, "failed_features": [{"feature_index": 3, "error_message": "old"}, *state["failed_features"]]}
-    assert "has given a feature up" in notice.summary("failure", two)
-    assert "old" not in notice.summary("failure", two)
-    assert "was broken off" in notice.summary("failure", new_batch(2))
+    assert "has given a feature up" in notify.summary("failure", two)
+    assert "old" not in notify.summary("failure", two)
+    assert "was broken off" in notify.summary("failure", new_batch(2))
     ended = run_transitions.end(state, NOW, "nothing is left to do")
-    assert "Why: nothing is left to do" in notice.summary("end", ended)
+    assert "Why: nothing is left to do" in notify.summary("end", ended)
 
 
 def test_a_batch_that_was_never_run_can_be_told_of(tmp_path):
@@ -89,18 +89,18 @@ def test_what_tells_of_a_client_does_not_reach_the_command(tmp_path, state, monk
 
 
 def test_a_command_that_fails_is_a_note_with_the_end_of_what_it_said(tmp_path, state):
-    note = notice.send("printf '%01000d' 1; printf 'no such \\033[1mroom'; exit 3", "pause", state, {}, str(tmp_path))
+    note = notify.send("printf '%01000d' 1; printf 'no such \\033[1mroom'; exit 3", "pause", state, {}, str(tmp_path))
     assert note.startswith("The --notify command ended with exit status 3 (pause): 000")
     assert note.endswith("no such [1mroom")
     assert len(note) < 400
-    assert notice.send("exit 1", "end", state, {}, str(tmp_path)).endswith("(end): it said nothing")
-    assert "could not be started" in notice.send("true", "end", state, {}, str(tmp_path / "gone"))
-    assert "could not be started" in notice.send("a\0b", "end", state, {}, str(tmp_path))
+    assert notify.send("exit 1", "end", state, {}, str(tmp_path)).endswith("(end): it said nothing")
+    assert "could not be started" in notify.send("true", "end", state, {}, str(tmp_path / "gone"))
+    assert "could not be started" in notify.send("a\0b", "end", state, {}, str(tmp_path))
 
 
 def test_a_command_that_does_not_end_is_ended_with_what_it_started(tmp_path, state, monkeypatch):
-    monkeypatch.setattr(notice, "TIMEOUT_S", 1)
-    note = notice.send("sleep 300 & echo $! > pid; wait", "end", state, {}, str(tmp_path))
+    monkeypatch.setattr(notify, "TIMEOUT_S", 1)
+    note = notify.send("sleep 300 & echo $! > pid; wait", "end", state, {}, str(tmp_path))
     assert "did not end within 1 s (end)" in note
     pid = int((tmp_path / "pid").read_text())
     for _ in range(200):

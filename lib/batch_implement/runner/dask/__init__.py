@@ -1,0 +1,1 @@
+"""Run features on a Dask cluster."""

@@ -1,0 +1,1 @@
+"""Show a run while it is running."""

@@ -1,0 +1,1 @@
+"""Check before a run starts what would stop it."""
