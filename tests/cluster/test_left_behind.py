@@ -16,7 +16,7 @@ from batch_implement.runner.dask import repository_cache
 from driven import driven
 from local import until
 
-STREAMS = Path(__file__).resolve().parents[1] / "unit" / "streams"
+STREAMS = Path(__file__).resolve().parents[1] / "unit" / "runner" / "streams"
 
 
 @pytest.fixture
