@@ -41,7 +41,7 @@ from batch_implement.base.project_paths import Project  # noqa: E402
 from batch_implement.git import git_client, worktrees  # noqa: E402
 from batch_implement.runner import merge_queue  # noqa: E402
 from batch_implement.runner.dask import task  # noqa: E402
-from batch_implement.runner.dask.executor import Crew  # noqa: E402
+from batch_implement.runner.dask.executor import DaskExecutor  # noqa: E402
 from batch_implement.runner.options import Options  # noqa: E402
 
 from . import idlers  # noqa: E402
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
                            for what in ("NAME", "EMAIL")})  # fmt: skip
         repository = written(top)
         with running(top) as (address, scheduler):
-            crew = Crew(Project(str(repository)), Options(cluster=address))
+            crew = DaskExecutor(Project(str(repository)), Options(cluster=address))
             try:
                 crew.begin(BATCH)
                 for line in chain(merged(crew, seconds / 2), tasks(crew, scheduler, seconds / 6)):
@@ -125,19 +125,19 @@ def attempt(number: int) -> str:
     return f"batch/{BATCH}/{number + 1}-feature"
 
 
-def merged(crew: Crew, seconds: float) -> Iterator[str]:
+def merged(crew: DaskExecutor, seconds: float) -> Iterator[str]:
     """Let the driver take features for so long, as it does when they come back; a line for each part of it."""
     root, branch = crew.project.root, worktrees.merged_branch(BATCH)
     folder, stopped = str(Path(root).parent / "queue"), threading.Event()
     taken: dict[str, list[float]] = {"fetch": [], "rebase and merge": [], "push": []}
     spent: dict[str, list[float]] = {name: [] for name in taken}
     for number in _for(seconds, MOST):
-        commit = git_client.ask(root, "ls-remote", crew.remote, f"refs/heads/{attempt(number)}").stdout.split()[0]
+        commit = git_client.run_git(root, "ls-remote", crew.remote, f"refs/heads/{attempt(number)}").stdout.split()[0]
         at = [_clocks()]
         crew._fetch(_Named(attempt(number)), commit)  # type: ignore[arg-type]
         at.append(_clocks())
         ready = merge_queue.prepare(root, folder, branch, commit, verify=None, timeout_s=60, log="", stopped=stopped)
-        merge_queue.forward(root, branch, ready)
+        merge_queue.fast_forward(root, branch, ready)
         at.append(_clocks())
         crew._push(ready.commit)
         at.append(_clocks())
@@ -176,7 +176,7 @@ class _Named:
 # -- the scheduler -----------------------------------------------------------------------------------------------------
 
 
-def tasks(crew: Crew, scheduler: psutil.Process, seconds: float) -> Iterator[str]:
+def tasks(crew: DaskExecutor, scheduler: psutil.Process, seconds: float) -> Iterator[str]:
     """Ask nothing of it, then tasks with each size of answer, so many seconds each; a line for each."""
     idle = []
     for _ in _for(seconds):
@@ -191,7 +191,7 @@ def tasks(crew: Crew, scheduler: psutil.Process, seconds: float) -> Iterator[str
         yield told(f"scheduler, a task that answers {words}", taken, "ms")
 
 
-def _all_done(crew: Crew, size: int, name: str) -> None:
+def _all_done(crew: DaskExecutor, size: int, name: str) -> None:
     """So many tasks as `Crew` asks for them, each waited for by a thread."""
     data = json.dumps({"text": "x" * 3_000}).encode()
 

@@ -55,7 +55,7 @@ def half_done(count: int) -> dict[str, Any]:
         "owner": processes.new_owner(SESSION, int(os.environ.get(OWNER_PID) or os.getppid()), NOW),
         "continuation": {"prompt": PROMPT},
     }
-    return transitions.start({**batch_state.consistent(state), "revision": 1}, NOW, "0" * 40)
+    return transitions.start({**batch_state.with_derived_fields(state), "revision": 1}, NOW, "0" * 40)
 
 
 def store(folder: str) -> Any:
@@ -76,7 +76,7 @@ def finish(folder: str, count: int) -> Run:
     from batch_implement.core import batch_state
 
     over = {**half_done(count), "active": None, "completed_features": list(range(count)), "owner": None}
-    return lambda: store(folder).create(batch_state.consistent(over))
+    return lambda: store(folder).create(batch_state.with_derived_fields(over))
 
 
 # -- updates ----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from generated import REPOSITORY
 sys.path.insert(0, str(REPOSITORY / "lib"))
 
 from batch_implement.cli import arguments
-from batch_implement.commands.authorization import PERSONS_VERBS
+from batch_implement.commands.authorization import USER_COMMANDS
 
 DOCUMENT = REPOSITORY / "docs" / "commands.md"
 EXAMPLES = {
@@ -42,7 +42,7 @@ def example(parser: argparse.ArgumentParser) -> str:
 
 def whose(verb: str) -> str:
     """Who gives a verb."""
-    if verb in PERSONS_VERBS:
+    if verb in USER_COMMANDS:
         return "For a person."
     return "For the model." if verb in MODELS_VERBS else "For anyone."
 

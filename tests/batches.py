@@ -43,7 +43,7 @@ def new_batch(
     state = batch_state.new_state(batch_id, texts, NOW, policy=policies.new(**policy), workflow_mode=mode)
     dependencies = {str(index): list(wanted) for index, wanted in (needs or {}).items()}
     state.update(revision=1, feature_order=list(order), feature_dependencies=dependencies, owner=owner)
-    return checked(batch_state.consistent(state))
+    return checked(batch_state.with_derived_fields(state))
 
 
 def checked(state: State, before: State | None = None) -> State:
@@ -102,7 +102,7 @@ def skipped_reasons(state: State) -> dict[int, str]:
 
 def conditions(state: State) -> list[str]:
     """The condition of each feature."""
-    return [batch_state.condition(state, index) for index in range(state["total_features"])]
+    return [batch_state.feature_status(state, index) for index in range(state["total_features"])]
 
 
 def owner(session_id: str = "session-1", pid: int | None = None) -> State:

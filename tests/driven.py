@@ -52,7 +52,7 @@ def queued(state: State, index: int, **options: Any) -> State:
     """Feature `index` verified, waiting to be merged; dispatched before when it is not under way."""
     under_way = str(index) in state["run"]["running"]
     state = client_ended(state if under_way else dispatched(state, index, **options), index)
-    return then(state, run_transitions.queue, index, {"commit": "c0ffee", "verify": None}, [])
+    return then(state, run_transitions.await_merge, index, {"commit": "c0ffee", "verify": None}, [])
 
 
 def merged(state: State, index: int, at: str = NOW, **evidence: Any) -> State:

@@ -67,9 +67,9 @@ class Night:
     ) -> State:
         """Drive the batch to its end; `during` runs beside it."""
         options = {"permission_mode": "bypassPermissions", "allow": [], "merge": False, "pr": None, "worker": None}
-        wish = acquire.Terms(jobs, f"{self.project.root}.worktrees", {**options, **self.options}, budgets or {})
+        wish = acquire.RunRequest(jobs, f"{self.project.root}.worktrees", {**options, **self.options}, budgets or {})
         with self._environment():
-            state = acquire.begin(self.project, wish, self.clock.now())
+            state = acquire.acquire_run(self.project, wish, self.clock.now())
             self.driver = Driver(
                 self.project, state, futures.ThreadPoolExecutor(jobs), display=self,
                 told=lambda event, _: self.told.append(event), work=local_executor.work, stop=local_executor.stop_all,

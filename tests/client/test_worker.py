@@ -29,8 +29,8 @@ __all__ = ["night"]  # the fixture
 def one_job(its: Night, **budgets: Any) -> jobs.Job:
     """The job of the first feature, for a client that is given to this process."""
     options = {"permission_mode": "acceptEdits", "allow": [], "merge": False, "pr": None, "worker": None}
-    wish = acquire.Terms(1, f"{its.project.root}.worktrees", {**options, **its.options}, budgets)
-    state = acquire.begin(its.project, wish, its.clock.now())
+    wish = acquire.RunRequest(1, f"{its.project.root}.worktrees", {**options, **its.options}, budgets)
+    state = acquire.acquire_run(its.project, wish, its.clock.now())
     return jobs.of_feature(its.project, Store(its.project).require() or state, 0)
 
 

@@ -70,7 +70,7 @@ WRONG = {
         "runner/merge_queue.py",
         "    if answer.returncode == 0:\n        return",
         "    if answer.returncode == 0:\n"
-        '        git_client.ask(folder, "commit", "--allow-empty", "-C", last)\n'
+        '        git_client.run_git(folder, "commit", "--allow-empty", "-C", last)\n'
         "        return",
     ),
     "the clients of a driver that is gone go on": (
@@ -186,7 +186,7 @@ WRONG = {
     "what is nowhere else is removed with its attempt": (
         SAFETY,
         "runner/dask/repository_cache.py",
-        "        if any(git_client.changes(tree)) or git_client.underway(tree):\n            return True",
+        "        if any(git_client.changes(tree)) or git_client.operation_in_progress(tree):\n            return True",
         "        pass",
     ),
 }

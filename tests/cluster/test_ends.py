@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from batch_implement.core.errors import Refused
+from batch_implement.core.errors import RefusedError
 from batch_implement.runner.dask import connection
 from local import WAIT_S, until
 from team import Team
@@ -203,7 +203,7 @@ def test_a_scheduler_that_is_frozen_for_less_than_the_patience_costs_nothing(clu
 
 def test_a_patience_that_is_no_time_is_refused():
     dask = pytest.importorskip("dask")
-    with dask.config.set({"batch-implement.patience": "soon"}), pytest.raises(Refused, match="patience is 'soon'"):
+    with dask.config.set({"batch-implement.patience": "soon"}), pytest.raises(RefusedError, match="patience is 'soon'"):
         connection.patience_s()
     with dask.config.set({"batch-implement.patience": "90s"}):
         assert connection.patience_s() == 90.0

@@ -128,8 +128,8 @@ WRONG_IN_A_RUN = {
     "a scheduler that is gone counts as the feature's fault": (
         GONE,
         "runner/dask/executor.py",
-        "_replace(kind=jobs.NEEDS_PERSON, message=why)",
-        "_replace(kind=jobs.FAILED, message=why)",
+        "            kind=jobs.NEEDS_PERSON, message=why\n",
+        "            kind=jobs.FAILED, message=why\n",
     ),
     "one that is gone is waited for without end": (
         GONE,

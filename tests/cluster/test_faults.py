@@ -25,7 +25,7 @@ def test_an_answer_of_an_attempt_that_was_given_up_is_ignored(store):
     shown = SimpleNamespace(event=lambda *_: None)
     driver = Driver(project, state, None, display=shown, told=None, work=None, stop=None)
     asked = job.of_feature(project, state, 0)._replace(attempt=1, session_id="session-0")
-    done = job.broken_off(asked, "", "2026-02-01T02:00:00Z")._replace(
+    done = job.interrupted_outcome(asked, "", "2026-02-01T02:00:00Z")._replace(
         kind=job.COMPLETED, commit="c0ffee", evidence={"commit": "c0ffee", "verify": None}
     )
     driver._judge(asked, done._replace(session_id="given-up"))
@@ -35,7 +35,7 @@ def test_an_answer_of_an_attempt_that_was_given_up_is_ignored(store):
 
 
 def test_a_scheduler_that_is_gone_is_waited_for_as_long_as_the_patience_and_no_longer():
-    crew = executor.Crew.__new__(executor.Crew)
+    crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
     crew.patience_s, crew.gone, crew.lock = 0.5, threading.Event(), threading.Lock()
     crew.client = SimpleNamespace(status="connecting")
     answers = []

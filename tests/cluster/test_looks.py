@@ -59,7 +59,7 @@ def test_a_worker_that_has_all_it_needs_says_so(looked):
 
 def test_a_worker_that_does_not_answer_is_not_told_to_be_of_another_version(repository):
     """It was: install the same version there."""
-    crew = executor.Crew.__new__(executor.Crew)
+    crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
     crew.project, crew.wish, crew.address, crew.remote = Project(str(repository)), Options(), "tcp://x:1", "r"
     crew.slots, crew.on_machine = 2, {"frozen": 1, "bare": 1}
     answers = {"frozen": OSError("Address removed."), "bare": ModuleNotFoundError("No module named 'batch_implement'")}
@@ -77,7 +77,7 @@ def test_the_workers_of_one_machine_share_it(repository, jobs, told):
     workers = {"a": ("one", 2, 3), "b": ("one", 3, 2), "c": ("two", 1, 9), "d": ("three", 4, 0)}
     info = {name: {"host": host, "nthreads": threads, "resources": {"claude": slots} if slots else {}}
             for name, (host, threads, slots) in workers.items()}  # fmt: skip
-    crew = executor.Crew.__new__(executor.Crew)
+    crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
     crew.project, crew.wish, crew.address, crew.remote = Project(str(repository)), Options(jobs=jobs), "tcp://x:1", "r"
     crew.lock, crew.on_machine = threading.Lock(), {}
     asked = []

@@ -14,7 +14,7 @@ import pytest
 from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
 from batch_implement.cli import arguments
-from batch_implement.core.errors import Misuse, Refused
+from batch_implement.core.errors import RefusedError, UsageError
 from batch_implement.git import git_client
 from batch_implement.runner import attempt as attempts
 from batch_implement.runner import job, options
@@ -40,7 +40,7 @@ def git(folder: Path | str, *words: str) -> str:
     ],
 )
 def test_a_scheduler_that_others_can_reach_unencrypted_is_refused(address):
-    with pytest.raises(Refused, match="--insecure-cluster"):
+    with pytest.raises(RefusedError, match="--insecure-cluster"):
         executor.refuse_open(address)
 
 
@@ -281,7 +281,7 @@ def typed(*words: str) -> options.Options:
 
 @pytest.mark.parametrize("words", [["--slots", "2"], ["--insecure-cluster"], ["--cluster", "no/such/file"]])
 def test_what_is_said_of_a_cluster_that_is_not_there_is_wrong(words):
-    with pytest.raises(Misuse, match="--cluster"):
+    with pytest.raises(UsageError, match="--cluster"):
         typed("f.txt", *words)
 
 

@@ -154,7 +154,7 @@ def ended(repository, monkeypatch):
     asked = job.of_feature(Project(str(repository)), state, 0)
 
     def end(client, patience_s=60.0):
-        crew = executor.Crew.__new__(executor.Crew)
+        crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
         crew.client, crew.batch_id, crew.address, crew.waiting = client, "b", "tcp://here:1", {}
         crew.gone, crew.lock, crew.patience_s = threading.Event(), threading.Lock(), patience_s
         crew.hearing = connection.Hearing(patience_s)
@@ -221,7 +221,9 @@ def test_one_that_is_frozen_is_given_up_after_the_patience_with_what_to_do(ended
 
 
 def test_a_task_that_takes_longer_than_the_patience_is_waited_for(ended):
-    outcome = job.broken_off(SimpleNamespace(batch_id="b", feature_index=0, attempt=1, session_id="s"), "x", "now")
+    outcome = job.interrupted_outcome(
+        SimpleNamespace(batch_id="b", feature_index=0, attempt=1, session_id="s"), "x", "now"
+    )
     asked = Asked()
 
     def finish():

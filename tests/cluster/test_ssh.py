@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from batch_implement.core.errors import Refused
+from batch_implement.core.errors import RefusedError
 from batch_implement.runner.dask import executor, ssh
 from local import until
 from team import Team
@@ -73,14 +73,14 @@ def test_unencrypted_hosts_that_others_reach_are_refused_wherever_they_stand_and
     listed, made, names
 ):
     its = made(CLOSED)
-    with pytest.raises(Refused, match="--insecure-cluster"):
+    with pytest.raises(RefusedError, match="--insecure-cluster"):
         executor._over_ssh(listed(*names), 1, insecure=False)
     assert its.names == []
 
 
 def test_a_scheduler_that_comes_up_open_all_the_same_is_ended(listed, made):
     its = made(OPEN)
-    with pytest.raises(Refused, match="--insecure-cluster"):
+    with pytest.raises(RefusedError, match="--insecure-cluster"):
         executor._over_ssh(listed("127.0.0.1"), 1, insecure=False)
     assert its.closed
 
@@ -113,19 +113,19 @@ def test_where_certificates_are_demanded_hosts_that_others_reach_are_taken_and_t
 )
 def test_whatever_goes_wrong_on_the_way_is_one_message(listed, made, error, said):
     made(CLOSED, error)
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(RefusedError, match=said):
         executor._over_ssh(listed("127.0.0.1"), 1, insecure=False)
 
 
 def test_a_list_that_cannot_be_read_or_names_nobody_is_said(tmp_path, listed):
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     for path in (str(tmp_path), str(tmp_path / "none"), str(tmp_path / "bytes")):
-        with pytest.raises(Refused, match="cannot be read"):
+        with pytest.raises(RefusedError, match="cannot be read"):
             ssh.named(path)
-    with pytest.raises(Refused, match="names no host"):
+    with pytest.raises(RefusedError, match="names no host"):
         ssh.named(listed("# one"))
     for odd in ("me@one", "one two", "-oProxyCommand=true"):
-        with pytest.raises(Refused, match="no name of a host"):
+        with pytest.raises(RefusedError, match="no name of a host"):
             ssh.named(listed(odd))
 
 

@@ -155,7 +155,7 @@ BATCHES: dict[str, Patch] = {
     ),
     "a resume counts the attempts down": (
         "commands/batch_commands.py",
-        "        running = transitions.unpause(run_transitions.release(current))\n",
+        "        running = transitions.unpause(run_transitions.clear_running(current))\n",
         "        running = {**transitions.unpause(current), 'retry_attempts': {}}\n",
     ),
     "the seal is not written": (

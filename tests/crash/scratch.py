@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 import writes
-from batch_implement.core.errors import BatchError, Refused
+from batch_implement.core.errors import BatchError, RefusedError
 from batch_implement.store import serialization
 
 STATE = ".claude/batch_state.json"
@@ -129,7 +129,7 @@ def settle(kind: str, root: str, by_model: Optional[bool] = None) -> Optional[di
     """What a fresh store settles on, None also where there never was a batch."""
     try:
         return writes.store_of(kind, root, by_model).settle()
-    except Refused:
+    except RefusedError:
         return None
 
 

@@ -149,7 +149,7 @@ class Place:
         owner = processes.new_owner(SESSION, os.getpid(), NOW)
         features = ["add one", "add two", "add three"]
         first = batch_state.new_state("batch-1", features, NOW, policy=policies.new())
-        batch_store.create(batch_state.consistent({**first, "owner": owner}))
+        batch_store.create(batch_state.with_derived_fields({**first, "owner": owner}))
         batch_store.update(lambda state: transitions.start(state, NOW, None))
         self.before = (self.root / STATE).read_bytes()
         self.used = False

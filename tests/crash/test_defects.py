@@ -13,9 +13,9 @@ from batch_implement.api import path_policy
 from batch_implement.base import atomic_files, processes, project_paths
 from batch_implement.base.project_paths import Project
 from batch_implement.core import lease
-from batch_implement.core.errors import NotConfirmed, StateUnusable
+from batch_implement.core.errors import DurabilityError, StateError
 from batch_implement.hooks import compaction, stop
-from batch_implement.hooks.dispatch import Occasion
+from batch_implement.hooks.dispatch import HookEvent
 from batch_implement.store import audit_log, backups, sidecar
 from batch_implement.store.store import Store
 from batches import all_completed, new_batch, owner, state_on_disk
@@ -114,7 +114,7 @@ def test_what_cannot_be_linked_is_moved_to_quarantine_and_back_when_nothing_can_
     os.unlink(store.project.state)
     os.mkdir(store.project.state)
     broken("replace", trouble(), into("batch_state.json"))
-    with pytest.raises(StateUnusable, match="Failed to save"):
+    with pytest.raises(StateError, match="Failed to save"):
         store.settle()
     broken.mend()
     assert os.path.isdir(store.project.state)
@@ -134,7 +134,7 @@ def test_half_a_copy_lay_in_history_under_its_name(store, batch, broken):
 
 def test_a_batch_that_could_not_be_put_away_was_away_all_the_same(store, batch, broken):
     broken("unlink", trouble(), lambda name, **more: name == "batch_state.json")
-    with pytest.raises(StateUnusable, match=r"cannot be put away.*Nothing was changed"):
+    with pytest.raises(StateError, match=r"cannot be put away.*Nothing was changed"):
         store.put_away("aborted")
     broken.mend()
     assert store.read() == batch
@@ -144,7 +144,7 @@ def test_a_batch_that_could_not_be_put_away_was_away_all_the_same(store, batch, 
 def test_a_batch_is_away_but_not_confirmed_when_the_seal_cannot_be_taken_back(store, batch, broken):
     times = []
     broken("fsync", trouble(), lambda descriptor: times.append(1) or len(times) > 4)  # the last of the first seal
-    with pytest.raises(NotConfirmed, match="was put away into"):
+    with pytest.raises(DurabilityError, match="was put away into"):
         store.put_away("aborted")
     broken.mend()
     assert store.read() is None
@@ -153,7 +153,7 @@ def test_a_batch_is_away_but_not_confirmed_when_the_seal_cannot_be_taken_back(st
 
 def test_a_replacement_that_failed_had_put_the_old_batch_away(store, batch, broken):
     broken("replace", trouble(), into("batch_state.json"))
-    with pytest.raises(StateUnusable, match="Nothing was changed"):
+    with pytest.raises(StateError, match="Nothing was changed"):
         store.create(new_batch(1, batch_id="other"), replace=True)
     broken.mend()
     assert store.read() == batch
@@ -162,7 +162,7 @@ def test_a_replacement_that_failed_had_put_the_old_batch_away(store, batch, brok
 
 def test_a_replacement_took_trouble_of_the_disk_for_a_damaged_state(store, batch, broken):
     broken("open", trouble(), lambda name, *more, **others: name == "batch_state.json")
-    with pytest.raises(StateUnusable, match="cannot be read"):
+    with pytest.raises(StateError, match="cannot be read"):
         store.create(new_batch(1, batch_id="other"), replace=True)
     broken.mend()
     assert store.read() == batch
@@ -175,7 +175,7 @@ def test_a_seal_that_could_not_be_read_counted_as_none(store, batch, broken):
     broken(
         "open", OSError(errno.EMFILE, "Too many open files"), lambda name, *more, **others: str(name).endswith("/seal")
     )
-    with pytest.raises(StateUnusable, match="seal cannot be read: Too many open files"):
+    with pytest.raises(StateError, match="seal cannot be read: Too many open files"):
         Store(store.project, by_model=True).settle()
     broken.mend()
     assert Store(store.project, by_model=True).settle() == batch
@@ -186,7 +186,7 @@ def test_an_edit_was_said_to_be_taken_over_although_that_failed(store, batch, br
     Path(store.project.state).write_text(json.dumps(edited), encoding="utf-8")
     sealed = private(store, "seal").read_bytes()
     broken("replace", trouble(), into("batch_state.json"))
-    with pytest.raises(StateUnusable):
+    with pytest.raises(StateError):
         store.settle()
     broken.mend()
     assert store.notes == []
@@ -197,7 +197,7 @@ def test_an_edit_was_said_to_be_taken_over_although_that_failed(store, batch, br
 
 def test_a_first_version_that_failed_left_a_seal_that_spoke_of_it(store, broken):
     broken("replace", trouble(), into("batch_state.json"))
-    with pytest.raises(StateUnusable):
+    with pytest.raises(StateError):
         store.create(new_batch(1))
     broken.mend()
     assert sidecar.read(store.project.private) is None
@@ -210,14 +210,14 @@ def test_trouble_with_the_lock_was_a_traceback(store, batch, monkeypatch):
         raise trouble()
 
     monkeypatch.setattr("fcntl.flock", fails)
-    with pytest.raises(StateUnusable, match="lock cannot be taken: Input/output error"):
+    with pytest.raises(StateError, match="lock cannot be taken: Input/output error"):
         store.update(plus_one)
 
 
 def test_trouble_with_the_folders_was_a_traceback(store, batch, broken):
     broken("open", trouble(), lambda name, *more, **others: name == ".claude")
     for write in (store.read, lambda: store.update(plus_one)):
-        with pytest.raises(StateUnusable, match=r"Input/output error.*Nothing was changed"):
+        with pytest.raises(StateError, match=r"Input/output error.*Nothing was changed"):
             write()
 
 
@@ -225,7 +225,7 @@ def test_a_state_file_that_could_not_be_looked_at_was_no_batch(store, repository
     (repository / ".claude").mkdir()
     Path(store.project.state).write_text(json.dumps(OLD_FILE), encoding="utf-8")
     broken("lstat", trouble(), lambda path, **more: path == store.project.state)
-    with pytest.raises(StateUnusable, match="Input/output error"):
+    with pytest.raises(StateError, match="Input/output error"):
         store.settle()
 
 
@@ -274,9 +274,9 @@ def test_a_git_folder_that_could_not_be_looked_at_counted_as_none_and_gave_the_b
     store, batch, repository, broken, monkeypatch, error
 ):
     broken("stat", OSError(error, os.strerror(error)), leads_to("/.git"))
-    with pytest.raises(StateUnusable, match=r"/\.git cannot be looked at"):
+    with pytest.raises(StateError, match=r"/\.git cannot be looked at"):
         Store(Project(str(repository))).update(plus_one)
-    with pytest.raises(StateUnusable, match=r"/\.git cannot be looked at"):
+    with pytest.raises(StateError, match=r"/\.git cannot be looked at"):
         project_paths.find_project({}, str(repository))
     with monkeypatch.context() as at:
         at.chdir(repository)
@@ -297,7 +297,7 @@ def test_a_pointer_to_a_git_folder_that_could_not_be_followed_counted_as_none(re
         monkeypatch.setattr(
             project_paths, "open", lambda *given, **options: (_ for _ in ()).throw(trouble()), raising=False
         )
-    with pytest.raises(StateUnusable, match="cannot be looked at"):
+    with pytest.raises(StateError, match="cannot be looked at"):
         Project(str(repository))
 
 
@@ -311,7 +311,7 @@ def test_a_client_that_took_a_batch_up_again_lost_it_to_another_that_had_found_i
         return found
 
     told = json.dumps({"session_id": "session-3", "source": "startup"}).encode()
-    occasion = Occasion("SessionStart", "", told, store.project, sidecar.read(store.project.private))
+    occasion = HookEvent("SessionStart", "", told, store.project, sidecar.read(store.project.private))
     monkeypatch.setattr(compaction.Store, "read", read)
     compaction.answer(occasion)
     monkeypatch.undo()
@@ -326,7 +326,7 @@ def test_a_client_that_ended_took_the_batch_from_the_one_that_had_just_taken_it_
     told = json.dumps({"session_id": "session-1", "stop_hook_active": False}).encode()
     monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", "session-1")
     monkeypatch.setenv("CLAUDE_PID", str(os.getpid()))
-    occasion = Occasion(event, "", told, store.project, sidecar.read(store.project.private))
+    occasion = HookEvent(event, "", told, store.project, sidecar.read(store.project.private))
     assert occasion.own
     update = Store.update
 

@@ -38,7 +38,7 @@ def new_batch(batch_id: str = "batch-1"):
     from batch_implement.core import batch_state, policies
 
     state = batch_state.new_state(batch_id, ["one", "two", "three"], NOW, policy=policies.new())
-    return batch_state.consistent({**state, "revision": 1})
+    return batch_state.with_derived_fields({**state, "revision": 1})
 
 
 def started(state):

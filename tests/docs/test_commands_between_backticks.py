@@ -16,7 +16,7 @@ import document_commands
 import pages
 import pytest
 from batch_implement.cli import arguments
-from batch_implement.core.errors import Misuse
+from batch_implement.core.errors import UsageError
 from pages import PAGES, REPOSITORY
 
 VERBS, BATCH = document_commands.parsers(), arguments.batch_command()
@@ -92,7 +92,7 @@ def parsed(parser: argparse.ArgumentParser, words: list[str], value: str) -> str
     words = [re.sub(r"\b[A-Z]{2,}(-[A-Z]+)*\b|^[A-Z]$", value, word).split("|")[0] for word in words]
     try:
         parser.parse_args([word for word in words if word != "--help"])
-    except Misuse as error:
+    except UsageError as error:
         said = str(error)
         fine = rf"arguments are required|xpected (one|at least one) argument|'{STAND_INS[-1]}'"
         return "" if re.search(fine, said) else said

@@ -12,7 +12,7 @@ from pathlib import Path
 import document_commands
 import pytest
 from batch_implement.cli import arguments
-from batch_implement.commands.authorization import PERSONS_VERBS
+from batch_implement.commands.authorization import USER_COMMANDS
 from batch_implement.features import reader
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -79,7 +79,7 @@ def test_the_guide_of_runs_names_every_option_that_a_run_has_of_its_own() -> Non
 def test_the_verb_table_names_only_verbs_and_all_that_a_person_steers_with() -> None:
     named = {first_word(word) for row in table("verb") for word in re.findall(r"`[^`]+`", row[0])}
     assert named <= set(document_commands.parsers())
-    assert named >= PERSONS_VERBS - {"issues"}
+    assert named >= USER_COMMANDS - {"issues"}
 
 
 def test_the_command_table_names_the_commands_that_there_are() -> None:

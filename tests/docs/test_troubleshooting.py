@@ -70,7 +70,8 @@ def test_every_error_that_is_made_names_a_topic() -> None:
 
 
 def test_an_error_without_a_topic_is_noticed() -> None:
-    source = "class Late(Refused): pass\nraise Late('too late')\nraise errors.Refused('x', topic)\nLate('x', 'usage')"
+    source = "class Late(RefusedError): pass\nraise Late('too late')\n"
+    source += "raise errors.RefusedError('x', topic)\nLate('x', 'usage')"
     assert [topic for _, topic in topics_named({Path("m.py"): ast.parse(source)})] == [None, None, "usage"]
 
 
@@ -113,11 +114,11 @@ def test_a_person_is_told_the_topic_and_the_model_is_not(typed, monkeypatch: pyt
 
 def test_a_slash_commands_refusal_names_the_topic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from batch_implement.base.project_paths import Project
-    from batch_implement.hooks.dispatch import Occasion
+    from batch_implement.hooks.dispatch import HookEvent
 
     monkeypatch.delenv("CLAUDE_CODE_SESSION_ID", raising=False)
     raw = b'{"command_name": "batch-implement:batchctl", "command_args": "pause", "session_id": "s"}'
-    answer = slash_commands.answer(Occasion("UserPromptExpansion", "", raw, Project(str(tmp_path)), None))
+    answer = slash_commands.answer(HookEvent("UserPromptExpansion", "", raw, Project(str(tmp_path)), None))
     assert answer and answer["reason"].endswith("\nMore: /batchctl help no-batch")
 
 

@@ -119,7 +119,7 @@ class Ground:
             os.stat(f"{self.root}/{STATE}"), atomic_files.sha256(data), state["revision"]
         )
         text = sidecar.render(
-            state, batch_state.wants_hooks(state), identity, None, batch_state.contexts_to_remind(state)
+            state, batch_state.needs_hooks(state), identity, None, batch_state.contexts_to_remind(state)
         )
         self.put(f"{PRIVATE}/seal", text)
         self.put(f"{PRIVATE}/current.json", data)

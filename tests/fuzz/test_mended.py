@@ -13,7 +13,7 @@ from batch_implement.base import project_paths, strict_json
 from batch_implement.base.project_paths import Project
 from batch_implement.cli import arguments
 from batch_implement.core import batch_events
-from batch_implement.core.errors import Misuse
+from batch_implement.core.errors import UsageError
 from batch_implement.features import documents, reader, structured
 from batch_implement.hooks import dispatch, error_reporting, transcript
 from batch_implement.store import audit_log
@@ -28,7 +28,7 @@ def quick(call, *given):
     began = time.process_time()
     try:
         found = call(*given)
-    except (Misuse, ValueError) as error:
+    except (UsageError, ValueError) as error:
         found = str(error)
     assert time.process_time() - began < 2
     return found
@@ -147,8 +147,8 @@ def test_a_list_of_what_was_told_that_is_no_text_made_a_hook_end_in_a_traceback(
     os.mkdir(project.private)
     with open(f"{project.private}/told", "wb") as told:
         told.write(b"\xff\0\n")
-    assert "could not do its work" in str(error_reporting.told("Stop", project, Misuse("x", "usage")))
-    assert error_reporting.told("Stop", project, Misuse("x", "usage")) is None
+    assert "could not do its work" in str(error_reporting.told("Stop", project, UsageError("x", "usage")))
+    assert error_reporting.told("Stop", project, UsageError("x", "usage")) is None
 
 
 def test_what_was_told_was_noted_through_a_link(repository, tmp_path):
@@ -156,7 +156,7 @@ def test_what_was_told_was_noted_through_a_link(repository, tmp_path):
     os.mkdir(project.private)
     (tmp_path / "mine").write_text("precious")
     os.symlink(tmp_path / "mine", f"{project.private}/told")
-    assert error_reporting.told("Stop", project, Misuse("x", "usage"))
+    assert error_reporting.told("Stop", project, UsageError("x", "usage"))
     assert (tmp_path / "mine").read_text() == "precious"
 
 

@@ -11,7 +11,7 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 
 from batch_implement.core import batch_state  # noqa: E402
-from batch_implement.core.errors import Misuse  # noqa: E402
+from batch_implement.core.errors import UsageError  # noqa: E402
 from batch_implement.features.ordering import Item, analysis, hints, order, resolve, with_hints  # noqa: E402
 from batches import new_batch  # noqa: E402
 from hypothesis import assume, given, settings  # noqa: E402
@@ -72,7 +72,7 @@ def test_the_order_is_the_first_of_all_that_respect_the_needs(graph):
     total, needs = graph
     expected = first_order_by_trying_all(total, needs)
     if expected is None:
-        with pytest.raises(Misuse):
+        with pytest.raises(UsageError):
             order(total, needs)
     else:
         assert order(total, needs) == expected
@@ -84,7 +84,7 @@ def test_a_refusal_names_a_real_circle_from_its_first_feature(graph):
     total, needs = graph
     try:
         assert sorted(order(total, needs)) == list(range(total))
-    except Misuse as refused:
+    except UsageError as refused:
         told = re.search(r": (\d+) needs ((?:\d+, which needs )*)(\d+)\. ", refused.message)
         circle = [int(number) - 1 for number in (told[1], *re.findall(r"\d+", told[2]), told[3])]
         assert circle[0] == circle[-1] == min(circle)
@@ -150,7 +150,7 @@ def test_any_reference_is_understood_or_refused_in_one_line(references):
     ]
     try:
         needs = resolve(items)
-    except Misuse as refused:
+    except UsageError as refused:
         assert refused.message.isprintable() and refused.message.startswith("Feature ")
     else:
         assert all(index not in wanted and wanted == sorted(set(wanted)) for index, wanted in needs.items())

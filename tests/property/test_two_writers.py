@@ -27,7 +27,7 @@ from batch_implement.base.project_paths import Project  # noqa: E402
 from batch_implement.commands import batch_commands  # noqa: E402
 from batch_implement.commands.authorization import Caller  # noqa: E402
 from batch_implement.core import batch_state, lease, transitions  # noqa: E402
-from batch_implement.core.errors import LockTimeout, Refused  # noqa: E402
+from batch_implement.core.errors import LockTimeout, RefusedError  # noqa: E402
 from batch_implement.store import audit_log, serialization  # noqa: E402
 from batch_implement.store.store import Store  # noqa: E402
 from batches import checked, new_batch  # noqa: E402
@@ -142,7 +142,7 @@ class TwoWriters(RuleBasedStateMachine):
 
         try:
             after = self.stores[who].update(change)
-        except Refused as refused:
+        except RefusedError as refused:
             assert not allowed, refused.message
             assert refused.message.endswith((".", ")", "`"))
             return False
@@ -186,7 +186,7 @@ class TwoWriters(RuleBasedStateMachine):
     @rule(who=WHO, counted=st.booleans())
     def leave(self, who, counted):
         oracle = self.oracle
-        if self.step(who, oracle.open is not None, transitions.leave, self.now(), "x", counted=counted):
+        if self.step(who, oracle.open is not None, transitions.record_interruption, self.now(), "x", counted=counted):
             oracle.left += 1
             if counted and oracle.left >= transitions.LEFT_BEFORE_COUNTED:
                 oracle.end(permanent=False)
@@ -210,7 +210,7 @@ class TwoWriters(RuleBasedStateMachine):
                     (lease.mark_reminded, True, (lease.MAIN,)),
                     (lease.note_window, True, (number,)),
                     (lease.at_work, True, (f"prompt-{number}",)),
-                    (lambda state: lease.stop_sent_on(state) or state, True, ()),
+                    (lambda state: lease.record_continuation(state) or state, True, ()),
                 ]
             )
         )
@@ -269,7 +269,7 @@ class TwoWriters(RuleBasedStateMachine):
         before, state = self.state, None
         try:
             state = batch_commands.resume(self.project, caller)
-        except Refused as refused:
+        except RefusedError as refused:
             assert not (free and self.oracle.live()), refused.message
             if not free:
                 assert f"session-{self.owner[0]}, process {self.owner[1]} on " in refused.message
@@ -355,7 +355,7 @@ class TwoWriters(RuleBasedStateMachine):
             oracle.paused = False
         found: dict[str, set[int]] = {}
         for index in range(state["total_features"]):
-            found.setdefault(batch_state.condition(state, index), set()).add(index)
+            found.setdefault(batch_state.feature_status(state, index), set()).add(index)
         assert found.get("completed", set()) == oracle.done
         assert found.get("failed", set()) == oracle.failed
         assert found.get("skipped", set()) == oracle.skipped | oracle.blocked()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ..core import batch_state, blocking, policies
 from ..core.batch_state import key
-from ..core.errors import Misuse, Refused
+from ..core.errors import RefusedError, UsageError
 from ..features import reader
 
 TYPE_CHECKING = False
@@ -60,14 +60,14 @@ def int_keys(value: Any) -> Any:
 def check_index(state: State, index: object, what: str = "feature index") -> int:
     """`index` when it is that of a feature, else Misuse."""
     if type(index) is not int or not 0 <= index < state["total_features"]:
-        raise Misuse(f"Invalid {what}: {index!r} (total: {state['total_features']}).", "library-call")
+        raise UsageError(f"Invalid {what}: {index!r} (total: {state['total_features']}).", "library-call")
     return index
 
 
 def check_outcome(outcome: object, tokens: object, retry_count: object) -> None:
     """Misuse unless these can be a feature's outcome, a number of tokens to add and a count of retries (or None)."""
     if outcome not in OUTCOMES:
-        raise Misuse(f"Invalid status: {outcome!r} (must be 'completed' or 'failed').", "library-call")
+        raise UsageError(f"Invalid status: {outcome!r} (must be 'completed' or 'failed').", "library-call")
     check_number("tokens", tokens, None)
     check_number("retry_count", 0 if retry_count is None else retry_count)
 
@@ -75,7 +75,7 @@ def check_outcome(outcome: object, tokens: object, retry_count: object) -> None:
 def check_number(name: str, value: object, least: Optional[int] = 0) -> None:
     """Misuse unless `value` is a whole number from `least` (None: any)."""
     if type(value) is not int or (least is not None and value < least):
-        raise Misuse(
+        raise UsageError(
             f"Invalid {name}: {value!r} is no whole number{'' if least is None else f' from {least}'}.", "library-call"
         )
 
@@ -102,7 +102,7 @@ def count_retry(state: State, index: int) -> State:
     """One more attempt of feature `index` is used up."""
     name = key(check_index(state, index))
     counts = state["retry_attempts"]
-    return batch_state.consistent({**state, "retry_attempts": {**counts, name: counts.get(name, 0) + 1}})
+    return batch_state.with_derived_fields({**state, "retry_attempts": {**counts, name: counts.get(name, 0) + 1}})
 
 
 def record_clear(state: State, index: int, tokens: int, now: str) -> State:
@@ -131,7 +131,7 @@ def following(given: State, at: int) -> Optional[int]:
     done = set(state["completed_features"])
     if (
         at >= 0
-        and batch_state.condition(state, at) in ("pending", "active")
+        and batch_state.feature_status(state, at) in ("pending", "active")
         and done.issuperset(state["feature_dependencies"].get(key(at), ()))
     ):
         return at
@@ -141,7 +141,7 @@ def following(given: State, at: int) -> Optional[int]:
 def git_record(operation: str, success: bool, now: str, said: State) -> State:
     """What is kept of a commit, a push or a pull request: what was said of it, without what was not."""
     if operation not in ("commit", "push", "pr"):
-        raise Misuse(f"Invalid operation: {operation!r} (must be 'commit', 'push' or 'pr').", "library-call")
+        raise UsageError(f"Invalid operation: {operation!r} (must be 'commit', 'push' or 'pr').", "library-call")
     known = {name: value for name, value in said.items() if value is not None}
     return {**known, "success": bool(success), "timestamp": now}
 
@@ -149,7 +149,7 @@ def git_record(operation: str, success: bool, now: str, said: State) -> State:
 def paused_for_clear(state: State, index: int, tokens: int, now: str) -> State:
     """The fields that change when the batch is paused at a feature for a window that is full."""
     if next(batch_state.pending(state), None) is None and not state["active"]:
-        raise Refused(f"Batch {state['batch_id']} is over: there is nothing to pause.", "batch-over")
+        raise RefusedError(f"Batch {state['batch_id']} is over: there is nothing to pause.", "batch-over")
     noted = record_clear(state, index, tokens, now)
     return {
         "status": "paused",
@@ -236,12 +236,12 @@ def settled(state: State, now: str) -> State:
     """
     bars = batch_state.failed_indices(state) | batch_state.skipped_indices(state)
     if not bars:
-        return batch_state.consistent(state)
+        return batch_state.with_derived_fields(state)
     freed = _freed(state["skipped_features"], bars)
     kept = [entry for entry in state["skipped_features"] if entry["feature_index"] not in freed]
     if freed:
         state = {**state, "skipped_features": kept}
-    return batch_state.consistent(blocking.skip_dependants(state, sorted(bars - freed), now))
+    return batch_state.with_derived_fields(blocking.skip_dependants(state, sorted(bars - freed), now))
 
 
 def _freed(skipped: List[State], bars: Set[int]) -> Set[int]:
@@ -277,7 +277,7 @@ def _completed(state: State, index: int, now: str) -> State:
 
 def _failed(state: State, index: int, now: str, error: str, retry_count: Optional[int]) -> State:
     if index in state["completed_features"]:
-        raise Refused(
+        raise RefusedError(
             f"Feature {index + 1} (index {index}) is completed and stays so: it cannot fail any more. Nothing was "
             "changed.",
             "library-call",
@@ -305,7 +305,7 @@ def _without(state: State, index: int, now: str) -> State:
 def _refuse_unproven(state: State, index: int) -> None:
     asked = asked_for(state, index)
     if asked:
-        raise Refused(
+        raise RefusedError(
             f"Feature {index + 1} (index {index}) was not marked completed: batch {state['batch_id']} asks for "
             f"evidence ({', '.join(asked)}), and a script's word is none. Commit the work, then run `batchctl done`: "
             "it takes the evidence and marks the feature. Nothing was changed.",
@@ -315,7 +315,7 @@ def _refuse_unproven(state: State, index: int) -> None:
 
 def _refuse_open(state: State, index: int) -> None:
     if batch_state.active_index(state) == index and asked_for(state, index):
-        raise Refused(
+        raise RefusedError(
             f"Feature {index + 1} (index {index}) is open: end its attempt with `batchctl fail --reason TEXT`, which "
             "puts its leftovers into a stash. Nothing was changed.",
             "library-call",
@@ -327,7 +327,7 @@ def _refuse_escape(before: State, given: State) -> None:
     for name, value in given.items():
         if name in _FREE or name in _RULED or name not in _OURS or value == before.get(name, _OURS[name]):
             continue
-        raise Refused(
+        raise RefusedError(
             f"{name} of batch {before['batch_id']} is not a script's to change: its policy asks for evidence. Nothing "
             "was changed. Load the state again and leave that field as it is.",
             "library-call",
@@ -341,13 +341,13 @@ def _refuse_escape(before: State, given: State) -> None:
         _refuse_open(before, index)
     undone = set(done).difference(given["completed_features"]) | (batch_state.failed_indices(before) - failed)
     if undone or given["skipped_features"] != before["skipped_features"]:
-        raise Refused(
+        raise RefusedError(
             f"What was completed, failed or skipped in batch {before['batch_id']} is not a script's to change. A "
             "person does it: `batchctl retry N`, `batchctl skip N`. Nothing was changed.",
             "library-call",
         )
     if before["status"] == "paused" and given["status"] != "paused":
-        raise Refused(
+        raise RefusedError(
             f"Batch {before['batch_id']} is paused: {before['pause']['reason']}. A person goes on with "
             "`/batch-implement --resume` in Claude Code. Nothing was changed.",
             "batch-waiting",

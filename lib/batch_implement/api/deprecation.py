@@ -8,7 +8,7 @@ import functools
 import warnings
 
 from ..base import atomic_files
-from ..core.errors import BatchError, Misuse, Refused
+from ..core.errors import BatchError, RefusedError, UsageError
 from . import path_policy
 
 TYPE_CHECKING = False
@@ -30,9 +30,9 @@ def raises(error: Type[Exception], of_an_argument: Type[Exception]) -> Callable[
             try:
                 return call(*arguments, **named)
             except BatchError as reason:
-                if isinstance(reason, (Refused, path_policy.PathRefused)):
+                if isinstance(reason, (RefusedError, path_policy.PathRefused)):
                     path_policy.tell_refusal(call.__name__, reason)
-                raise (of_an_argument if isinstance(reason, Misuse) else error)(reason.message) from reason
+                raise (of_an_argument if isinstance(reason, UsageError) else error)(reason.message) from reason
             except OSError as reason:
                 raise error(atomic_files.trouble("The batch state cannot be used", reason).message) from reason
 

@@ -17,7 +17,7 @@ import stat
 
 from ..base import atomic_files, project_paths
 from ..base.project_paths import PRIVATE_NAME, STATE_FOLDER, STATE_NAME, Project
-from ..core.errors import BatchError, Misuse, StateUnusable
+from ..core.errors import BatchError, StateError, UsageError
 from ..features import reader
 from ..git import git_client
 from ..store import audit_log
@@ -30,7 +30,7 @@ MAX_PATH_CHARS = 4096
 _OWN = f"/{STATE_FOLDER}/{STATE_NAME}"
 
 
-class PathRefused(Misuse, ValueError):
+class PathRefused(UsageError, ValueError):
     """A path that is not allowed; the message says which, for what, and what is allowed."""
 
 
@@ -205,12 +205,12 @@ def _told() -> Optional[Project]:
     """The project whose audit log is told, which `git add -A` will not find; None when there is none to be found."""
     try:
         project = here()
-    except (OSError, StateUnusable):  # the working directory was removed, or nobody can tell where it belongs
+    except (OSError, StateError):  # the working directory was removed, or nobody can tell where it belongs
         return None
     if not project.git_dir:  # then the log is in the work tree, of a repository that is around it perhaps
         try:
             hide(project)
-        except (OSError, StateUnusable):
+        except (OSError, StateError):
             pass  # the exclude file cannot be written
     return project
 

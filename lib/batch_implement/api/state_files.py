@@ -18,7 +18,7 @@ import threading
 
 from ..base import timestamps
 from ..core import batch_state
-from ..core.errors import Misuse, Refused, StateUnusable
+from ..core.errors import RefusedError, StateError, UsageError
 from ..features import reader
 from ..store import serialization, sidecar
 from ..store.store import Store
@@ -39,11 +39,11 @@ _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _one_id_at_a_time = threading.Lock()
 
 
-class NotFound(Refused):
+class NotFound(RefusedError):
     """There is no batch in that file."""
 
 
-class Stale(Refused):
+class Stale(RefusedError):
     """The file has changed since the state was loaded."""
 
 
@@ -52,7 +52,7 @@ def load(path: object, timeout_s: float) -> State:
     store = _store(path, timeout_s)
     state = _required(store)
     if store.put_back:  # what was there is in quarantine; the next call finds the version in force
-        raise StateUnusable(f"{store.put_back} Load it again.", "state-put-back")
+        raise StateError(f"{store.put_back} Load it again.", "state-put-back")
     return state
 
 
@@ -141,8 +141,8 @@ def remove(path: object, timeout_s: float) -> None:
     store = _store(path, timeout_s)
     try:
         state = _in_force(store)
-    except StateUnusable as error:
-        raise Refused(
+    except StateError as error:
+        raise RefusedError(
             f"Not removed: {store.project.state} is no batch state. {error.message}", "state-damaged"
         ) from error
     if state is not None:
@@ -151,7 +151,7 @@ def remove(path: object, timeout_s: float) -> None:
 
 def _refuse_removal(state: State) -> None:
     if batch_state.is_live(state) and assertions.asks(state):
-        raise Refused(
+        raise RefusedError(
             f"Not removed: batch {state['batch_id']} is unfinished and asks for evidence. A person ends it with "
             "`batchctl abort`.",
             "library-call",
@@ -173,20 +173,20 @@ def new_batch(positional: Sequence[Any], listed: Any, file: Any, batch_id: Optio
     lists = [value for value in given if isinstance(value, (list, tuple))]
     names = [os.fspath(value) for value in (*given, file) if isinstance(value, (str, os.PathLike))]
     if len(lists) > 1:
-        raise Misuse(f"Ambiguous arguments: two lists of features. {_STYLES}", "library-call")
+        raise UsageError(f"Ambiguous arguments: two lists of features. {_STYLES}", "library-call")
     if not lists or len(names) > 1 or len(names) - (file is not None) + len(lists) < len(given) or listed in names:
-        raise Misuse(f"Invalid arguments. {_STYLES}", "library-call")
+        raise UsageError(f"Invalid arguments. {_STYLES}", "library-call")
     if not lists[0]:
-        raise Misuse("Cannot create a batch with no features.", "library-call")
+        raise UsageError("Cannot create a batch with no features.", "library-call")
     texts = [_cleaned(number, text) for number, text in enumerate(lists[0], 1)]
     name = names[0] if names else ""
     if ".." in name:
-        raise Misuse(f"Invalid features file {name[:200]!r}: path traversal (`..`).", "library-call")
+        raise UsageError(f"Invalid features file {name[:200]!r}: path traversal (`..`).", "library-call")
     if batch_id is None:
         with _one_id_at_a_time:
             return name, texts, timestamps.new_batch_id()
     if not batch_state.valid_batch_id(batch_id):
-        raise Misuse(
+        raise UsageError(
             f"Invalid batch_id {str(batch_id)[:200]!r}: 1 to 100 of A-Z a-z 0-9 . _ -, without path traversal (`..`, "
             "`/`, `\\`).",
             "library-call",
@@ -196,16 +196,16 @@ def new_batch(positional: Sequence[Any], listed: Any, file: Any, batch_id: Optio
 
 def _cleaned(number: int, text: object) -> str:
     if not isinstance(text, str):
-        raise Misuse(f"Feature {number} is no text but {type(text).__name__}.", "library-call")
+        raise UsageError(f"Feature {number} is no text but {type(text).__name__}.", "library-call")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise Misuse(
+        raise UsageError(
             f"Feature {number} holds half of a character at {error.start}: it cannot be written.", "library-call"
         ) from error
     cleaned = reader.clean(text)
     if not cleaned.strip():
-        raise Misuse(f"Feature {number} is an empty text.", "library-call")
+        raise UsageError(f"Feature {number} is an empty text.", "library-call")
     return cleaned
 
 
@@ -216,7 +216,7 @@ def plain(data: Callable[[], Dict[str, Any]], what: str) -> State:
     try:
         state: State = serialization.parse(dumps(data(), allow_nan=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
-        raise StateUnusable(f"{what}: {error}. Nothing was changed.", "write-refused") from error
+        raise StateError(f"{what}: {error}. Nothing was changed.", "write-refused") from error
     return state
 
 
@@ -228,17 +228,17 @@ def _in_force(store: Store) -> Optional[State]:
     """The version in force, None when there is no batch. A file that we never wrote is taken over."""
     try:
         state = store.read()
-    except StateUnusable as error:
-        if type(error) is not StateUnusable or store.project.state in error.message:
+    except StateError as error:
+        if type(error) is not StateError or store.project.state in error.message:
             raise
-        raise StateUnusable(f"{store.project.state} cannot be used: {error.message}", "state-damaged") from error
+        raise StateError(f"{store.project.state} cannot be used: {error.message}", "state-damaged") from error
     if state is None:
         return None
     try:
         path_policy.hide(store.project)
         if sidecar.read(store.project.private) is None:
             return store.settle()
-    except StateUnusable as error:
+    except StateError as error:
         if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _READ_ONLY:
             raise
     return state
@@ -262,7 +262,7 @@ def _updated(store: Store, change: Callable[[State], State]) -> State:
 
     try:
         return store.update(reaching)
-    except Refused as refused:
+    except RefusedError as refused:
         if reached:
             raise
         raise _not_found(store) from refused
@@ -274,6 +274,6 @@ def _not_found(store: Store) -> NotFound:
 
 def _refuse(store: Store, wrong: List[str]) -> None:
     if wrong:
-        raise StateUnusable(
+        raise StateError(
             f"Failed to save {store.project.state}: {'; '.join(wrong[:5])}. Nothing was changed.", "write-refused"
         )

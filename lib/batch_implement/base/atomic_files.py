@@ -15,8 +15,8 @@ import os
 import stat
 import sys
 
-from ..core.errors import StateUnusable
-from ..store.sidecar import Identity
+from ..core.errors import StateError
+from ..store.sidecar import Fingerprint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Foreign(Exception):
+class UnexpectedFileType(Exception):
     """Something else than a readable regular file lies where a state belongs; the text says what."""
 
 
@@ -42,18 +42,18 @@ def read(folder: int, name: str) -> Optional[tuple[os.stat_result, bytes]]:
         return None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK):
-            raise Foreign("replaced by a symbolic link") from error
+            raise UnexpectedFileType("replaced by a symbolic link") from error
         if error.errno == errno.ENXIO:
-            raise Foreign("replaced by a socket or device") from error
+            raise UnexpectedFileType("replaced by a socket or device") from error
         raise trouble(f"{name} cannot be read", error) from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise Foreign("replaced by something that is not a file")
+            raise UnexpectedFileType("replaced by something that is not a file")
         if status.st_nlink != 1:
-            raise Foreign("linked to from elsewhere")
+            raise UnexpectedFileType("linked to from elsewhere")
         if status.st_size > MAX_BYTES:
-            raise Foreign(f"larger than {MAX_BYTES >> 20} MB")
+            raise UnexpectedFileType(f"larger than {MAX_BYTES >> 20} MB")
         parts = []
         left = status.st_size + 1
         while left > 0:
@@ -69,7 +69,7 @@ def read(folder: int, name: str) -> Optional[tuple[os.stat_result, bytes]]:
         close(descriptor)
 
 
-def write(folder: int, name: str, data: bytes, revision: int) -> Identity:
+def write(folder: int, name: str, data: bytes, revision: int) -> Fingerprint:
     """Write a new file, durably but for its name; its identity. A file that is half written is taken away again."""
     descriptor = os.open(name, _WRITE, 0o600, dir_fd=folder)
     try:
@@ -87,7 +87,7 @@ def write(folder: int, name: str, data: bytes, revision: int) -> Identity:
     return identity_of(status, sha256(data), revision)
 
 
-def write_anew(folder: int, name: str, data: bytes, revision: int) -> Identity:
+def write_anew(folder: int, name: str, data: bytes, revision: int) -> Fingerprint:
     """The same under a name of ours where a crash may have left a file, which is removed then. Mostly there is none."""
     try:
         return write(folder, name, data, revision)
@@ -145,12 +145,12 @@ def close(descriptor: int) -> None:
         pass
 
 
-def identity_of(status: os.stat_result, digest: str, revision: int) -> Identity:
+def identity_of(status: os.stat_result, digest: str, revision: int) -> Fingerprint:
     """The identity of the version with this status and content."""
-    return Identity(status.st_ino, status.st_size, status.st_mtime_ns, digest, revision)
+    return Fingerprint(status.st_ino, status.st_size, status.st_mtime_ns, digest, revision)
 
 
-def trouble(what: str, error: OSError) -> StateUnusable:
+def trouble(what: str, error: OSError) -> StateError:
     """The error for `what` the system would not do; nothing was changed by it."""
     hints = {
         errno.ENOSPC: "Disk space is used up: free some and try again",
@@ -160,7 +160,7 @@ def trouble(what: str, error: OSError) -> StateUnusable:
         errno.EROFS: "The file system is mounted read-only",
     }
     hint = hints.get(error.errno or 0, error.strerror or str(error))
-    return StateUnusable(f"{what}: {hint}. Nothing was changed.", "disk-trouble")
+    return StateError(f"{what}: {hint}. Nothing was changed.", "disk-trouble")
 
 
 def sync(descriptor: int) -> None:

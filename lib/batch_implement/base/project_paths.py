@@ -16,7 +16,7 @@ import errno
 import os
 import stat
 
-from ..core.errors import StateUnusable
+from ..core.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ def _mode(path: str) -> Optional[int]:
         return None
 
 
-def _cannot_tell(path: str, error: OSError) -> StateUnusable:
-    return StateUnusable(
+def _cannot_tell(path: str, error: OSError) -> StateError:
+    return StateError(
         f"{path} cannot be looked at: {error.strerror}. Where the batch has its seal and its copies depends on it, so "
         "nothing was done. Check who may read it, and the disk.",
         "disk-trouble",
@@ -178,10 +178,10 @@ def open_folder(path: str, name: str, *, create: bool) -> int:
     return folder
 
 
-def not_a_folder(path: str) -> StateUnusable:
+def not_a_folder(path: str) -> StateError:
     """The error for a link or a file where one of our folders belongs."""
     kind = "a symbolic link" if os.path.islink(path) else "not a folder"
-    return StateUnusable(
+    return StateError(
         f"{path} is {kind}; batch state is kept only in a real folder. Move it away and try again.", "disk-trouble"
     )
 

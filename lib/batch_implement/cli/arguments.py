@@ -13,7 +13,7 @@ import argparse
 import textwrap
 
 from ..core import batch_state, policies
-from ..core.errors import Misuse
+from ..core.errors import UsageError
 from . import argument_types
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
         usage = self.format_usage().rstrip()
         if len(usage.splitlines()) > LONGEST_USAGE:
             usage = f"`{self.prog} --help` shows what can be given."
-        raise Misuse(f"{message[:1].upper()}{message[1:]}.{self._meant(message)}\n{usage}", "usage")
+        raise UsageError(f"{message[:1].upper()}{message[1:]}.{self._meant(message)}\n{usage}", "usage")
 
     def _meant(self, message: str) -> str:
         """A guess at the option that was meant, when `message` is about one that there is not."""
@@ -181,7 +181,7 @@ def policy_of(options: argparse.Namespace, *, unattended: bool) -> Dict[str, Any
     given: Dict[str, Any] = {"unattended": options.unattended or unattended}
     if options.verify is not None:
         if not options.verify.strip():
-            raise Misuse("--verify is empty. Give it the command that must pass, or leave it out.", "usage")
+            raise UsageError("--verify is empty. Give it the command that must pass, or leave it out.", "usage")
         given["verify"] = options.verify
     if options.review:
         given["evidence"] = ["review"]
@@ -191,7 +191,7 @@ def policy_of(options: argparse.Namespace, *, unattended: bool) -> Dict[str, Any
     }  # fmt: skip
     given.update({name: value for name, value in wishes.items() if value is not None})
     if (options.comment or options.close) and options.file is not None:
-        raise Misuse(
+        raise UsageError(
             "--comment and --close are for a batch made of issues: `--issues N ...` or `--label NAME`.", "usage"
         )
     return given
@@ -219,7 +219,7 @@ def read_verb(words: Sequence[str]) -> argparse.Namespace:
         words = [*([] if about is None else [about]), "--help"]
     verb = next((word for word in words if word not in ("--json", "--")), "")
     if verb and not verb.startswith("-") and verb not in known:
-        raise Misuse(f"There is no verb {verb[:40]!r}.{_guess(verb, known)} `batchctl help` lists them.", "usage")
+        raise UsageError(f"There is no verb {verb[:40]!r}.{_guess(verb, known)} `batchctl help` lists them.", "usage")
     options, unknown = top.parse_known_args(words)
     if unknown:
         known.get(options.verb, top).error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -232,7 +232,7 @@ def _topic(word: str, verbs: Iterable[str]) -> str:
 
     known = help_topics.names()
     if word not in known:
-        raise Misuse(
+        raise UsageError(
             f"There is no verb and no topic {word[:40]!r}.{_guess(word, [*verbs, *known])} `batchctl help` lists the "
             f"verbs; the topics are the headings of {help_topics.page()}.",
             "usage",

@@ -16,7 +16,7 @@ import sys
 from ..base import fast_json, processes, project_paths
 from ..commands import authorization as callers
 from ..core import batch_state, prompts
-from ..core.errors import STILL_WORKING, BatchError, Misuse, Refused, StateUnusable
+from ..core.errors import STILL_WORKING, BatchError, RefusedError, StateError, UsageError
 from ..store import audit_log
 from ..store.backups import no_batch
 from ..store.store import Store
@@ -66,11 +66,9 @@ def main(argv: Sequence[str]) -> int:
         return 130
 
 
-def no_of_the_system(error: OSError) -> StateUnusable:
+def no_of_the_system(error: OSError) -> StateError:
     """The error for what the system would not do, at a place where nobody knows how much was done before."""
-    return StateUnusable(
-        f"The system said no: {error}. Look at `batchctl status` before you repeat it.", "disk-trouble"
-    )
+    return StateError(f"The system said no: {error}. Look at `batchctl status` before you repeat it.", "disk-trouble")
 
 
 def _say_error(error: BatchError, wants_json: bool, caller: Optional[Caller]) -> int:
@@ -108,7 +106,7 @@ def run(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> Tupl
     store = Store(project, by_model=not caller.person)
     if options.verb not in ("validate", "schema", "doctor", "statusline"):
         state = store.read_if_usable()  # what has to be mended is mended here, and told
-        callers.refuse_persons_verb(options.verb, caller, state)
+        callers.require_user(options.verb, caller, state)
     try:
         answered = _VERBS[options.verb](options, project, caller, cwd, store)
     except BatchError as error:
@@ -133,7 +131,7 @@ def _asked(argv: Sequence[str]) -> Any:
 
     options = arguments.read_verb(argv)
     if options.verb is None:
-        raise Misuse(f"A verb is missing.\n{arguments.verbs().format_help().rstrip()}", "usage")
+        raise UsageError(f"A verb is missing.\n{arguments.verbs().format_help().rstrip()}", "usage")
     return options
 
 
@@ -189,9 +187,9 @@ def _watch(options: Any, project: Project, caller: Caller) -> str:
     from ..runner.display import watch
 
     if options.json:
-        raise Misuse("--watch shows and --json answers: give one of them.", "usage")
+        raise UsageError("--watch shows and --json answers: give one of them.", "usage")
     if caller.in_client or not caller.person:
-        raise Refused(
+        raise RefusedError(
             "`batchctl status --watch` goes on until the batch is over, so it needs a terminal of its own, outside of "
             "Claude Code. `batchctl status` answers here.",
             "own-terminal",
@@ -216,7 +214,7 @@ def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store
     feature = (
         None
         if index is None
-        else {"index": index, "text": state["features"][index], "status": batch_state.condition(state, index)}
+        else {"index": index, "text": state["features"][index], "status": batch_state.feature_status(state, index)}
     )
     return text, {"batch_id": state["batch_id"], "status": state["status"], "feature": feature, "message": text}
 

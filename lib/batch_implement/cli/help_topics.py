@@ -13,7 +13,7 @@ import os
 import re
 
 from ..base import project_paths
-from ..core.errors import StateUnusable
+from ..core.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _sections() -> Dict[str, str]:
         with open(place, encoding="utf-8") as file:
             text = file.read()
     except (OSError, ValueError) as error:
-        raise StateUnusable(
+        raise StateError(
             f"{place} cannot be read: {error}. The plugin is probably damaged: install it again.", "installation"
         ) from error
     headings = list(_HEADING.finditer(text))

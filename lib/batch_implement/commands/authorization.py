@@ -6,7 +6,7 @@ import os
 
 from ..base import processes
 from ..core import transitions
-from ..core.errors import Refused
+from ..core.errors import RefusedError
 from ..store import sidecar
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..base.project_paths import Project
     from ..core.batch_state import State
 
-PERSONS_VERBS = frozenset(("create", "add", "skip", "retry", "pause", "resume", "abort", "issues", "run"))
+USER_COMMANDS = frozenset(("create", "add", "skip", "retry", "pause", "resume", "abort", "issues", "run"))
 
 
 class Caller:
@@ -64,16 +64,16 @@ def from_hook(session_id: str, environ: Mapping[str, str], prompt_id: Optional[s
     return Caller(session_id, processes.client_pid(environ), person=True, unattended=alone, prompt_id=prompt_id)
 
 
-def refuse_persons_verb(verb: str, caller: Caller, state: Optional[State]) -> None:
+def require_user(verb: str, caller: Caller, state: Optional[State]) -> None:
     """Refused when `verb` is a person's and the model runs it: by its environment, or as a child of the client that
     holds the batch.
     """
-    if verb not in PERSONS_VERBS or (caller.person and caller.in_client):  # a slash command's hook is a child too
+    if verb not in USER_COMMANDS or (caller.person and caller.in_client):  # a slash command's hook is a child too
         return
     owner = state["owner"] if state else None
     beneath = owner is not None and owner["pid"] is not None and owner["pid"] in processes.ancestors(os.getpid())
     if not caller.person or beneath:
-        raise Refused(
+        raise RefusedError(
             f"{not_for_the_model(f'batchctl {verb}')} (A person types `/batchctl {verb}` here, or uses a terminal that "
             "was not started from Claude Code.)",
             "persons-verb",
@@ -88,7 +88,7 @@ def not_for_the_model(command: str) -> str:
     )
 
 
-def refuse_stranger(state: State, caller: Caller, project: Project) -> None:
+def require_owner(state: State, caller: Caller, project: Project) -> None:
     """Refused when this caller is not the one that works on the batch."""
     owner = state["owner"]
     relation = processes.relation(owner, caller.session_id, caller.pid)
@@ -96,7 +96,7 @@ def refuse_stranger(state: State, caller: Caller, project: Project) -> None:
         return
     if relation == "free":
         transitions.refuse_unless_running(state)  # a pause or the end says more than that nobody works on it
-        raise Refused(
+        raise RefusedError(
             f"Batch {state['batch_id']} in {project.root} has no client working on it, and this session has not taken "
             "it over. A person does that with `/batch-implement --resume`.",
             "batch-waiting",
@@ -104,17 +104,17 @@ def refuse_stranger(state: State, caller: Caller, project: Project) -> None:
     raise in_use(state)
 
 
-def in_use(state: State) -> Refused:
+def in_use(state: State) -> RefusedError:
     """The error for a batch that another living client, or `batchctl run`, has: which, and the ways on."""
     owner = state["owner"]
     at = f"process {owner['pid']} on {owner['host']}, since {owner['since']}"
     if owner.get("driven") and state.get("run"):
-        return Refused(
+        return RefusedError(
             f"Batch {state['batch_id']} is being worked on by `batchctl run`: {at}. Let it work; look with `batchctl "
             "status`; or `batchctl pause` in a terminal: what is under way ends, then it lets go.",
             "batch-live",
         )
-    return Refused(
+    return RefusedError(
         f"Batch {state['batch_id']} is being worked on by another client: session {owner['session_id']}, {at}. "
         f"{WAYS_WITH_OWNER}",
         "batch-live",

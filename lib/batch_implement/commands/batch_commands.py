@@ -10,7 +10,7 @@ import os
 
 from ..base import processes, timestamps
 from ..core import batch_state, lease, prompts, run_transitions, transitions
-from ..core.errors import Misuse, Refused
+from ..core.errors import RefusedError, UsageError
 from ..git import git_client
 from ..report import status_report
 from ..store import sidecar
@@ -76,13 +76,13 @@ def create(
 def refuse_unclean(project: Project) -> None:
     """Refused unless the project is a git work tree without modified or staged tracked files."""
     if project.git_dir is None or not git_client.is_repository(project.root):
-        raise Refused(
+        raise RefusedError(
             f"A feature is done only with a commit, and {git_client.why_none(project.root)}.",
             "not-a-repository",
         )
-    underway = git_client.underway(project.root)
+    underway = git_client.operation_in_progress(project.root)
     if underway:
-        raise Refused(
+        raise RefusedError(
             f"In {project.root} {underway[0]} is in progress: HEAD is not yet what it is going to be. End it "
             f"({underway[1]}), then start again.",
             "git-in-progress",
@@ -90,7 +90,7 @@ def refuse_unclean(project: Project) -> None:
     tracked, _ = git_client.changes(project.root)
     if tracked:
         first = commit_inside_first(project.root, tracked)
-        raise Refused(
+        raise RefusedError(
             f"Tracked files are modified or staged: {git_client.listed(tracked)}. They would end up in the first "
             f"feature's commit.{first} Commit them or `git stash` them, then start again.",
             "changes-in-the-way",
@@ -120,7 +120,7 @@ def in_the_way(project: Project, caller: Caller, *, replace: bool = False) -> Li
     try:
         refuse_unclean(project)
         refuse_unfinished(Store(project).read_if_usable(), caller, replace=replace)
-    except Refused as error:
+    except RefusedError as error:
         return [f"It could not start now. {error.message}"]
     return []
 
@@ -136,7 +136,7 @@ def _refuse_unmerged(project: Project, state: State) -> None:
     branch = state["run"]["branch"]
     done = git_client.tip(project.root, branch) if project.git_dir else None
     if done and not git_client.has(project.root, done):
-        raise Refused(
+        raise RefusedError(
             f"What `batchctl run` did of batch {state['batch_id']} is on the branch {branch}, which HEAD does not "
             f"have. `git merge {branch}` brings it here; or go on where it is: `batchctl run --resume` in a terminal.",
             "run-branch",
@@ -155,7 +155,7 @@ def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, 
 
     def take(current: State) -> State:
         _refuse_others(current, caller)
-        running = transitions.unpause(run_transitions.release(current))
+        running = transitions.unpause(run_transitions.clear_running(current))
         if unattended and not running["policy"]["unattended"]:
             running = {**running, "policy": {**running["policy"], "unattended": True}}
         owner = caller.owner(now)
@@ -175,14 +175,16 @@ def named(project: Project, batch_id: Optional[str]) -> State:
     return state
 
 
-def _other_batch(project: Project, state: Optional[State], batch_id: Optional[str]) -> Refused:
+def _other_batch(project: Project, state: Optional[State], batch_id: Optional[str]) -> RefusedError:
     if not batch_id:
         return no_batch(project)
     places = places_of(project, batch_id)
     here = f"The batch in {project.root} is {state['batch_id']}." if state else f"There is no batch in {project.root}."
     if places:
-        return Refused(f"Batch {batch_id} is not the one here; it lies in {', '.join(places)}. {here}", "unknown-batch")
-    return Refused(
+        return RefusedError(
+            f"Batch {batch_id} is not the one here; it lies in {', '.join(places)}. {here}", "unknown-batch"
+        )
+    return RefusedError(
         f"Batch {batch_id} is not known here, nor in this repository's other work trees. {here} See `batchctl status`.",
         "unknown-batch",
     )
@@ -191,7 +193,7 @@ def _other_batch(project: Project, state: Optional[State], batch_id: Optional[st
 def places_of(project: Project, batch_id: str) -> List[str]:
     """Where a batch of this repository lies: files in history, other work trees."""
     if not batch_state.valid_batch_id(batch_id):
-        raise Misuse(
+        raise UsageError(
             f"{batch_id[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.", "unknown-batch"
         )
     found = []
@@ -236,7 +238,7 @@ def add(project: Project, found: Found) -> str:
 
     listing = found.listing
     if listing.defaults:
-        raise Misuse(
+        raise UsageError(
             f"{found.features_file} has defaults for a whole batch; this one has its policy already. Give what they "
             "say to each feature, or take them out.",
             "skip-retry-add",
@@ -285,7 +287,7 @@ def skip(project: Project, index: int, reason: str) -> str:
     """Leave a feature out, and what needs it. What an open one left uncommitted goes into a stash."""
     store = Store(project)
     state = store.require()
-    stash = feature_commands.set_aside(project, state) if batch_state.active_index(state) == index else None
+    stash = feature_commands.stash_leftovers(project, state) if batch_state.active_index(state) == index else None
     before = batch_state.skipped_indices(state) | {index}
     state = store.update(lambda current: transitions.skip(current, timestamps.now(), index, reason, stash=stash))
     others = sorted(batch_state.skipped_indices(state) - before)
@@ -302,7 +304,7 @@ def retry(project: Project, indices: Sequence[int]) -> str:
     def bring(current: State) -> State:
         wanted = list(indices) or sorted(batch_state.failed_indices(current))
         if not wanted:
-            raise Refused(
+            raise RefusedError(
                 "No feature has failed: there is nothing to retry. A skipped one is named: `batchctl retry N`.",
                 "skip-retry-add",
             )
@@ -322,7 +324,7 @@ def abort(project: Project) -> str:
     """
     store = Store(project)
     state = store.require()
-    stash = feature_commands.set_aside(project, state)
+    stash = feature_commands.stash_leftovers(project, state)
     commits = ""
     if state["active"] and project.git_dir is not None:
         made = git_client.commits_since(project.root, state["active"]["base_commit"])

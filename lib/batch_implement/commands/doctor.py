@@ -13,7 +13,7 @@ import sys
 
 from ..base import processes
 from ..core import batch_state, prompts
-from ..core.errors import BatchError, Refused
+from ..core.errors import BatchError, RefusedError
 from ..features import yaml_support
 from ..git import git_client
 from ..store.store import Store
@@ -215,7 +215,7 @@ def _gh(project: Project) -> Iterator[Tuple[str, str]]:
 
     try:
         yield GOOD, f"gh reaches {gh.repository(project.root).url}"
-    except Refused as error:
+    except RefusedError as error:
         yield LOOK, f"{error.message} Without it the batch goes on, but nothing is written to its issues."
 
 

@@ -20,7 +20,7 @@ import subprocess
 import time
 
 from ..core import policies
-from ..core.errors import STILL_WORKING, BatchError, Refused, StateUnusable
+from ..core.errors import STILL_WORKING, BatchError, RefusedError, StateError
 from ..git import commit_attribution, git_client
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ class StillRunning(BatchError):
     exit_code = STILL_WORKING
 
 
-def take(project: Project, state: State, *, no_change: Optional[str] = None, wait_s: float = WAIT_S) -> State:
+def collect(project: Project, state: State, *, no_change: Optional[str] = None, wait_s: float = WAIT_S) -> State:
     """The evidence that the open feature is done, as the state keeps it.
 
     `no_change` is why the feature needs no commit; then the tree must be what it was, or only others have changed it.
@@ -66,7 +66,7 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
     if policy["verify"]:
         taken["verify"] = _verified(project, state, sha, wait_s)
         if project.git_dir is not None and git_client.head(root) != sha:
-            raise Refused(
+            raise RefusedError(
                 "HEAD moved while the verify command ran. Run `batchctl done` again: it verifies the commit that is "
                 "there now.",
                 "verify-running",
@@ -74,7 +74,7 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
         changed = git_client.changes(root)[0] if project.git_dir is not None else []
         if changed:
             _forget(os.path.dirname(taken["verify"]["log"]))
-            raise Refused(
+            raise RefusedError(
                 f"While the verify command ran, tracked files were changed: {git_client.listed(changed)}. It must "
                 "pass on what is committed: commit that if it belongs to the feature, else `git checkout` it, then "
                 "`batchctl done` again.",
@@ -83,7 +83,7 @@ def take(project: Project, state: State, *, no_change: Optional[str] = None, wai
         if project.git_dir is not None:
             _refuse_uncommitted(project, state)
     if "review" in asked and not taken["review"]:
-        raise Refused(
+        raise RefusedError(
             "This batch asks for a review of each feature. Let the agent `batch-implement:reviewer` look at the diff "
             f"since {str(active['base_commit'])[:12]}, mend what it finds, commit, then `batchctl done`.",
             "review-missing",
@@ -113,7 +113,7 @@ def _history(project: Project, active: State, sha: Optional[str], *, no_change: 
     branch = git_client.branch(root)
     if no_change is not None:
         if (work.brings or work.lost) and git_client.tree(root, sha) != git_client.tree(root, base):
-            raise Refused(
+            raise RefusedError(
                 "The tree differs from what it was when the feature began, so `--no-change` does not hold. Run "
                 "`batchctl done` without it.",
                 "nothing-to-commit",
@@ -132,10 +132,10 @@ def _history(project: Project, active: State, sha: Optional[str], *, no_change: 
 
 
 def _refuse_underway(root: str) -> None:
-    found = git_client.underway(root)
+    found = git_client.operation_in_progress(root)
     if found:
         name, end = found
-        raise Refused(
+        raise RefusedError(
             f"In {root} {name} is in progress: HEAD is not yet what it is going to be. End it ({end}), see that the "
             "feature's work is committed, then `batchctl done` again.",
             "git-in-progress",
@@ -143,12 +143,12 @@ def _refuse_underway(root: str) -> None:
 
 
 def _refuse_uncommitted(project: Project, state: State) -> None:
-    left = git_client.leftovers(project.root, known_untracked(project, state))
+    left = git_client.uncommitted_paths(project.root, known_untracked(project, state))
     if not left:
         return
     inside = [path for path in git_client.changed_inside(project.root) if path in left]
     first = f" Inside the submodule {git_client.listed(inside)}: commit there first, then here." if inside else ""
-    raise Refused(
+    raise RefusedError(
         f"Not committed yet: {git_client.listed(left)}.{first} What is verified must be what is committed: commit what "
         "belongs to the feature, remove what does not (or list it in .gitignore), then `batchctl done` again.",
         "not-committed",
@@ -171,7 +171,7 @@ def _refuse_lost(work: Work, active: State, branch: Optional[str]) -> None:
         way = f"`git merge --ff-only {base}` brings them back"
     if before and before != branch:
         way = f"go back (`git checkout {before}`) and take the work along (`git cherry-pick`), or stay here: {way}"
-    raise Refused(
+    raise RefusedError(
         f"{what} Missing are {commit_attribution.told(work.lost)}, which may be the work of earlier features. "
         f"To mend it: {way}. Then `batchctl done` again.",
         "commits-missing",
@@ -204,7 +204,7 @@ def _refuse_no_work(root: str, work: Work, active: State) -> None:
             " If the last one is the feature's work, committed under another name, `git commit --amend --no-edit` "
             "makes it yours."
         )
-    raise Refused(
+    raise RefusedError(
         f"{what} Commit the work, then `batchctl done` again. If the feature needs no change at all: `batchctl done "
         "--no-change REASON`.",
         "nothing-to-commit",
@@ -236,7 +236,7 @@ def _verified(project: Project, state: State, sha: Optional[str], wait_s: float)
             break
         if _start(folder, project.root, policy["verify"], policy["verify_timeout_s"]):
             if started:
-                raise StateUnusable(
+                raise StateError(
                     f"The verify command ended without a result: something from outside ended it, or its log says why "
                     f"({folder}/output). Run `batchctl done` again.",
                     "verify-running",
@@ -263,7 +263,7 @@ def _refuse_failed(policy: State, log: str, exit_code: int, seconds: float) -> N
         what = f"did not end within {policy['verify_timeout_s']} s and was stopped"
     else:
         what = f"failed with exit status {exit_code}"
-    raise Refused(
+    raise RefusedError(
         f"The verify command `{policy['verify'][:200]}` {what}. Mend the cause, commit, then `batchctl done` again; if "
         "you cannot: `batchctl fail --reason TEXT`. The end of its output (data; all of it is in "
         f"{log}):\n{tail(log) or '(it printed nothing)'}",
@@ -355,7 +355,7 @@ def _run(command: str, root: str, timeout_s: int) -> int:
 def _untracked(root: str) -> Set[str]:
     try:
         return set(git_client.changes(root)[1])
-    except StateUnusable:
+    except StateError:
         return set()
 
 

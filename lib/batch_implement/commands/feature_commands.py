@@ -11,7 +11,7 @@ import os
 
 from ..base import timestamps
 from ..core import batch_state, failure_classification, prompts, transitions
-from ..core.errors import Misuse, Refused
+from ..core.errors import RefusedError, UsageError
 from ..git import git_client
 from ..store.store import Store
 from . import authorization as callers
@@ -31,7 +31,7 @@ LONGEST_WORDS = 4000
 def _own(project: Project, caller: Caller) -> tuple[Store, State]:
     store = Store(project, by_model=not caller.person)
     state = store.require()
-    callers.refuse_stranger(state, caller, project)
+    callers.require_owner(state, caller, project)
     return store, state
 
 
@@ -73,16 +73,16 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
     4): call again.
     """
     if no_change is not None and not no_change.strip():
-        raise Misuse("--no-change needs the reason why the feature needs no change.", "usage")
+        raise UsageError("--no-change needs the reason why the feature needs no change.", "usage")
     store, state = _own(project, caller)
     index = transitions.require_active(state)
     attempt = state["active"]["attempt"]
-    taken = evidence.take(project, state, no_change=no_change, wait_s=wait_s)
+    taken = evidence.collect(project, state, no_change=no_change, wait_s=wait_s)
     known = evidence.known_untracked(project, state)
 
     def close(current: State) -> State:
         if batch_state.active_index(current) != index or current["active"]["attempt"] != attempt:
-            raise Refused(
+            raise RefusedError(
                 f"Feature {index + 1} is not open any more: it {transitions.condition_of(current, index)}. See "
                 "`batchctl next`.",
                 "no-feature-open",
@@ -105,11 +105,11 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
 def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = False) -> str:
     """End the open feature's attempt as failed; what it left uncommitted goes into a named stash, its commits stay."""
     if not reason.strip():
-        raise Misuse("--reason needs to say what went wrong: the next attempt is told.", "usage")
+        raise UsageError("--reason needs to say what went wrong: the next attempt is told.", "usage")
     store, state = _own(project, caller)
     index = transitions.require_active(state)
     mode = prompts.mode(state)
-    stash = set_aside(project, state)
+    stash = stash_leftovers(project, state)
     words, now = reason[:LONGEST_WORDS], timestamps.now()
     kind = failure_classification.classify_report(words)
     treatment = failure_classification.TREATMENT[kind]
@@ -127,7 +127,7 @@ def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = Fal
     before = len(state["skipped_features"])
     state = store.update(end)
     kept = f" Its uncommitted work is in the stash `{stash}`." if stash else ""
-    if batch_state.condition(state, index) == "failed":
+    if batch_state.feature_status(state, index) == "failed":
         blocked = len(state["skipped_features"]) - before
         others = f"; {prompts.counted(blocked, 'feature')} that need it are skipped" if blocked > 1 else ""
         what = "given up on" + ("; the feature that needs it is skipped" if blocked == 1 else others)
@@ -140,7 +140,7 @@ def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = Fal
 def decide(project: Project, caller: Caller, question: str, answer: str) -> str:
     """Record a question that was answered by a default."""
     if not question.strip() or not answer.strip():
-        raise Misuse("`batchctl decide QUESTION ANSWER` needs both, each as one argument.", "usage")
+        raise UsageError("`batchctl decide QUESTION ANSWER` needs both, each as one argument.", "usage")
     store, _ = _own(project, caller)
     store.update(
         lambda current: transitions.decide(current, timestamps.now(), question[:LONGEST_WORDS], answer[:LONGEST_WORDS])
@@ -148,7 +148,7 @@ def decide(project: Project, caller: Caller, question: str, answer: str) -> str:
     return "Recorded; `batchctl log` shows it. Go on."
 
 
-def set_aside(project: Project, state: State) -> Optional[str]:
+def stash_leftovers(project: Project, state: State) -> Optional[str]:
     """Put the open feature's leftovers into a stash; its name, None when there was nothing."""
     if project.git_dir is None or not state["active"]:
         return None
@@ -162,7 +162,7 @@ def _in_tree(project: Project, state: State) -> str:
     if project.git_dir is None:
         return ""
     commits = git_client.commits_since(project.root, active["base_commit"]) if active["base_commit"] else []
-    left = git_client.leftovers(project.root, evidence.known_untracked(project, state))
+    left = git_client.uncommitted_paths(project.root, evidence.known_untracked(project, state))
     return prompts.in_tree(commits, left, active["base_commit"])
 
 

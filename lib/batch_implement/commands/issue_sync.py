@@ -12,7 +12,7 @@ from __future__ import annotations
 from ..base import timestamps
 from ..core import batch_state, prompts
 from ..core.batch_state import key
-from ..core.errors import BatchError, Refused
+from ..core.errors import BatchError, RefusedError
 from ..store.store import Store
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ def asked_for(state: State) -> bool:
 
 def due(state: State, index: int) -> Dict[str, bool]:
     """What is still to be written to the issue of feature `index`: `{"comment": bool, "close": bool}`."""
-    outcome = batch_state.condition(state, index)
+    outcome = batch_state.feature_status(state, index)
     known = state.get("issue_updates", {}).get(key(index), {})
 
     def missing(what: str) -> bool:
@@ -64,7 +64,7 @@ def publish(project: Project, indices: Iterable[int]) -> List[str]:
         if not any(wanted.values()):
             continue
         found = github_issues.publish(project.root, state, index, **wanted)
-        stamp = {"outcome": batch_state.condition(state, index), "timestamp": timestamps.now()}
+        stamp = {"outcome": batch_state.feature_status(state, index), "timestamp": timestamps.now()}
         undone = [result for result in found.values() if not result["done"]]
         stops = any([result.pop("everywhere") for result in undone])
         written[index] = {what: {**result, **stamp} for what, result in found.items()}
@@ -100,7 +100,7 @@ def publish_all(project: Project) -> str:
     """Write all that is due. Refused for a batch that is not made of issues or asks for nothing."""
     state = Store(project).require()
     if not asked_for(state):
-        raise Refused(
+        raise RefusedError(
             f"Batch {state['batch_id']} asks for nothing to be written to issues: that is set when it is created, with "
             "`--comment` and `--close` beside `--issues` or `--label`.",
             "issue-not-written",

@@ -104,7 +104,7 @@ def _features(old: State, new: State) -> Iterator[Event]:
                 yield {"event": name, "feature_index": entry["feature_index"], "why": why[:LONGEST_TEXT]}
         gone += sorted(before - after)
     for index in gone:
-        if batch_state.condition(new, index) in ("pending", "active"):
+        if batch_state.feature_status(new, index) in ("pending", "active"):
             yield {"event": "pending again", "feature_index": index}
     if new["active"] is not None and new["active"] is not old["active"]:
         yield from _at_work(old["active"], new["active"])

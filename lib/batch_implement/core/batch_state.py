@@ -111,7 +111,7 @@ def new_state(
         "updated_at": now,
         "state_file": "",
     }
-    return consistent(state)
+    return with_derived_fields(state)
 
 
 # -- what can be derived ----------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def is_live(state: State) -> bool:
     return state["status"] in UNFINISHED
 
 
-def wants_hooks(state: State) -> bool:
+def needs_hooks(state: State) -> bool:
     """Whether the hooks have anything to do with it: it is unfinished, or the client that holds it has not heard of
     its end yet.
     """
@@ -212,7 +212,7 @@ def counts(state: State) -> Dict[str, int]:
     }
 
 
-def condition(state: State, index: int) -> str:
+def feature_status(state: State, index: int) -> str:
     """What feature `index` is: `completed`, `failed`, `skipped`, `active` or `pending`."""
     if index == active_index(state) or index in running_indices(state):
         return "active"
@@ -356,7 +356,7 @@ def find_cycle(needs: Dict[str, List[int]]) -> List[int]:
     return []
 
 
-def went_backwards(old: State, new: State) -> List[str]:
+def monotonicity_violations(old: State, new: State) -> List[str]:
     """What may never fall from one version to the next and did, a sentence each; empty when nothing did."""
     wrong: List[str] = []
     if old["batch_id"] != new["batch_id"]:
@@ -383,7 +383,7 @@ def went_backwards(old: State, new: State) -> List[str]:
     return wrong
 
 
-def consistent(state: State) -> State:
+def with_derived_fields(state: State) -> State:
     """`state` with `current_index` and `status` as the rest of it says: what every change ends with. A pause stays
     one while anything is left.
     """

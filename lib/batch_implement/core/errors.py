@@ -38,25 +38,25 @@ class BatchError(Exception):
         return f"{MORE}{command} help {self.topic}"
 
 
-class Refused(BatchError):
+class RefusedError(BatchError):
     """The request is well formed but cannot be granted now."""
 
     exit_code = 1
 
 
-class Misuse(BatchError):
+class UsageError(BatchError):
     """The request is wrong: unknown option, unreadable features file, a path outside the project."""
 
     exit_code = 2
 
 
-class StateUnusable(BatchError):
+class StateError(BatchError):
     """The state cannot be read or written safely. Nothing was changed."""
 
     exit_code = 3
 
 
-class LockTimeout(StateUnusable):
+class LockTimeout(StateError):
     """The lock was not free before the deadline. `holder` describes the process that had it."""
 
     def __init__(self, message: str, topic: str, holder: str) -> None:
@@ -64,5 +64,5 @@ class LockTimeout(StateUnusable):
         self.holder = holder
 
 
-class NotConfirmed(StateUnusable):
+class DurabilityError(StateError):
     """The new version is in place, but the last fsync failed: a power cut may still take it back."""

@@ -104,7 +104,7 @@ def progress_mark(state: State) -> str:
     return f"{done} {active['feature_index']}.{active['attempt']}.{active['phase']}" if active else f"{done} -"
 
 
-def stop_sent_on(state: State, most: int = STOPS_BEFORE_PAUSE) -> Optional[State]:
+def record_continuation(state: State, most: int = STOPS_BEFORE_PAUSE) -> Optional[State]:
     """The state after one more stop is sent on; None when `most` were and nothing has moved since."""
     mark = progress_mark(state)
     known = state.get("continuation", {})

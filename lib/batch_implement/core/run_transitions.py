@@ -15,7 +15,7 @@ import math
 
 from . import batch_state, lease, transitions
 from .batch_state import key
-from .errors import Refused
+from .errors import RefusedError
 from .path_conflicts import Claims
 
 TYPE_CHECKING = False
@@ -72,20 +72,20 @@ def begin(
         "pull_request": known.get("pull_request"),
     }
     policy = {**running["policy"], "unattended": True, "budgets": budgets}
-    return batch_state.consistent(
+    return batch_state.with_derived_fields(
         {**running, "run": run, "owner": {**owner, "driven": True}, "active": None, "policy": policy}
     )
 
 
 def end(state: State, now: str, why: str) -> State:
     """The run has ended, for `why`; nothing is under way any more, and the lease is over."""
-    return lease.end_lease(_with(release(state), ended_at=now, ended_why=why, waiting=None))
+    return lease.end_lease(_with(clear_running(state), ended_at=now, ended_why=why, waiting=None))
 
 
-def release(state: State) -> State:
+def clear_running(state: State) -> State:
     """What was under way is pending again, nothing counted: its driver is gone."""
     run = state.get("run")
-    return batch_state.consistent(_with(state, running={})) if run and run["running"] else state
+    return batch_state.with_derived_fields(_with(state, running={})) if run and run["running"] else state
 
 
 # -- what may start ---------------------------------------------------------------------------------------------------
@@ -164,8 +164,8 @@ def dispatch(
 ) -> State:
     """Feature `index` is under way: its next attempt, or the one that was interrupted again."""
     transitions.refuse_unless_running(state)
-    if batch_state.condition(state, index) != "pending":
-        raise Refused(
+    if batch_state.feature_status(state, index) != "pending":
+        raise RefusedError(
             f"Feature {index + 1} {transitions.condition_of(state, index)}: it is not to be started.", "run-stopped"
         )
     entry = {
@@ -181,7 +181,7 @@ def dispatch(
     }
     timing = {"started_at": now, **state["timings"].get(key(index), {})}
     changed = {**state, "timings": {**state["timings"], key(index): timing}}
-    return batch_state.consistent(_with(changed, running={**state["run"]["running"], key(index): entry}))
+    return batch_state.with_derived_fields(_with(changed, running={**state["run"]["running"], key(index): entry}))
 
 
 def moved(state: State, places: Dict[str, str]) -> Optional[State]:
@@ -208,7 +208,7 @@ def client_ended(state: State, index: int, record: State) -> State:
     return _with(state, spent=spent, clients={**run["clients"], key(index): clients})
 
 
-def queue(state: State, index: int, evidence: State, decisions: List[Dict[str, Any]]) -> State:
+def await_merge(state: State, index: int, evidence: State, decisions: List[Dict[str, Any]]) -> State:
     """Feature `index` is verified and waits to be merged; what its worker decided by default is kept."""
     changed = _entry(state, index, step="merging", evidence=evidence)
     return {**changed, "decisions": [*state.get("decisions", ()), *decisions]}
@@ -285,7 +285,7 @@ def share_usd(state: State, held_usd: float, free: int) -> float:
 def interrupted(state: State, index: int) -> State:
     """Feature `index` is pending again, nothing counted: its client was stopped by something that is not its fault."""
     running = {name: entry for name, entry in state["run"]["running"].items() if name != key(index)}
-    return batch_state.consistent(_with(state, running=running))
+    return batch_state.with_derived_fields(_with(state, running=running))
 
 
 def crashes(state: State, index: int) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from . import batch_state, blocking, policies
 from .batch_state import key
-from .errors import Refused
+from .errors import RefusedError
 
 TYPE_CHECKING = False  # `typing` costs a hook more than the work it does
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ INTERRUPTIONS_BEFORE_PAUSE = 5
 def refuse_unless_running(state: State) -> None:
     """Raise `Refused` unless features can be worked on: the batch is in progress."""
     if state["status"] == "paused":
-        raise Refused(
+        raise RefusedError(
             f"Batch {state['batch_id']} is paused: {state['pause']['reason'].rstrip(' .')}. A person goes on with "
             "`/batch-implement --resume` in Claude Code.",
             "batch-waiting",
         )
     if not batch_state.is_live(state):
-        raise Refused(
+        raise RefusedError(
             f"Batch {state['batch_id']} is over ({state['status']}): no feature is left. Report that and stop.",
             "batch-over",
         )
@@ -49,7 +49,7 @@ def require_active(state: State) -> int:
         refuse_unless_running(state)
         last = batch_state.last_closed(state)
         closed = "" if last is None else f"; feature {last + 1}, the last one that was, {condition_of(state, last)}"
-        raise Refused(
+        raise RefusedError(
             f"No feature is open{closed}. Open the next one with `/auto-implement` (its first step runs `batchctl "
             "start`).",
             "no-feature-open",
@@ -61,7 +61,7 @@ def condition_of(state: State, index: int) -> str:
     """What feature `index` is, as the rest of a sentence that begins with it: `is open`, `has failed`."""
     said = {"pending": "is still to be done", "active": "is open", "completed": "is done", "failed": "has failed",
             "skipped": "is skipped"}  # fmt: skip
-    return said[batch_state.condition(state, index)]
+    return said[batch_state.feature_status(state, index)]
 
 
 def start(state: State, now: str, base_commit: Optional[str], branch: Optional[str] = None) -> State:
@@ -73,7 +73,7 @@ def start(state: State, now: str, base_commit: Optional[str], branch: Optional[s
         return state
     index = batch_state.next_runnable(state)
     if index is None:
-        raise Refused(
+        raise RefusedError(
             "No feature can run: what is left waits for what `batchctl run` has under way. See `batchctl status`.",
             "no-feature-open",
         )
@@ -87,14 +87,16 @@ def start(state: State, now: str, base_commit: Optional[str], branch: Optional[s
         "interruptions": 0,
     }
     timing = {"started_at": now, **state["timings"].get(key(index), {})}
-    return batch_state.consistent({**state, "active": active, "timings": {**state["timings"], key(index): timing}})
+    return batch_state.with_derived_fields(
+        {**state, "active": active, "timings": {**state["timings"], key(index): timing}}
+    )
 
 
 def set_phase(state: State, phase: str) -> State:
     """Note what the worker is doing now: one of `model.PHASES`."""
     require_active(state)
     if phase not in batch_state.PHASES:
-        raise Refused(f"Unknown phase {phase!r}. The phases are: {', '.join(batch_state.PHASES)}.", "usage")
+        raise RefusedError(f"Unknown phase {phase!r}. The phases are: {', '.join(batch_state.PHASES)}.", "usage")
     return {**state, "active": {**state["active"], "phase": phase}}
 
 
@@ -119,7 +121,7 @@ def complete(state: State, now: str, evidence: State) -> State:
             changed, index, "commit",
             {"success": True, "timestamp": now, "sha": sha, "branch": branch, "commits": evidence.get("commits", [])},
         )  # fmt: skip
-    return batch_state.consistent(changed)
+    return batch_state.with_derived_fields(changed)
 
 
 def fail(
@@ -164,14 +166,14 @@ def fail(
         changed["failed_features"] = [*state["failed_features"], entry]
         changed["timings"] = _ended(state, index, now)
         changed = blocking.skip_dependants(changed, [index], now)
-    changed = batch_state.consistent(changed)
+    changed = batch_state.with_derived_fields(changed)
     if changed["status"] == "in_progress" and in_a_row >= policy["max_failures_in_a_row"]:
         reason = f"{in_a_row} attempt{'s' if in_a_row > 1 else ''} failed in a row; the last one said: {error[:200]}"
         changed = {**pause(changed, now, reason), "failures_in_a_row": 0}
     return changed
 
 
-def leave(state: State, now: str, words: str, *, counted: bool) -> State:
+def record_interruption(state: State, now: str, words: str, *, counted: bool) -> State:
     """Note that a worker ended without a verdict; `words` are its last ones.
 
     `counted` is False when that was not its fault (an API error, a limit). The attempt goes on with the next worker,
@@ -210,13 +212,13 @@ def decide(state: State, now: str, question: str, answer: str) -> State:
 def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str] = None) -> State:
     """Leave feature `index` out, and with it everything that needs it. An open feature's attempt ends uncounted."""
     _check_index(state, index)
-    condition = batch_state.condition(state, index)
+    condition = batch_state.feature_status(state, index)
     if condition not in ("pending", "active"):
-        raise Refused(
+        raise RefusedError(
             f"Feature {index + 1} {condition_of(state, index)} already: there is nothing to skip.", "skip-retry-add"
         )
     if index in batch_state.running_indices(state):
-        raise Refused(
+        raise RefusedError(
             f"Feature {index + 1} is under way in `batchctl run`. `batchctl pause` lets what is under way end, and "
             "then skips are taken.",
             "skip-retry-add",
@@ -225,7 +227,7 @@ def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str
     changed = {**state, "skipped_features": [*state["skipped_features"], entry], "timings": _ended(state, index, now)}
     if condition == "active":
         changed.update(active=None, **_attempt_ended(state, now, f"skipped: {reason}", "skipped", stash))
-    return batch_state.consistent(blocking.skip_dependants(changed, [index], now))
+    return batch_state.with_derived_fields(blocking.skip_dependants(changed, [index], now))
 
 
 def retry(state: State, indices: Sequence[int]) -> State:
@@ -236,8 +238,8 @@ def retry(state: State, indices: Sequence[int]) -> State:
     wanted: List[int] = list(dict.fromkeys(indices))
     for index in wanted:
         _check_index(state, index)
-        if batch_state.condition(state, index) not in ("failed", "skipped"):
-            raise Refused(
+        if batch_state.feature_status(state, index) not in ("failed", "skipped"):
+            raise RefusedError(
                 f"Feature {index + 1} {condition_of(state, index)}: only a failed or skipped one can be retried.",
                 "skip-retry-add",
             )
@@ -249,7 +251,7 @@ def retry(state: State, indices: Sequence[int]) -> State:
         for index in sorted(barred.intersection(wanted)):
             blockers = bars.intersection(state["feature_dependencies"][key(index)])
             numbers = [str(blocker + 1) for blocker in sorted(blockers)]
-            raise Refused(
+            raise RefusedError(
                 f"Feature {index + 1} needs {', '.join(numbers)}, which did not succeed. Retry that too: `batchctl "
                 f"retry {' '.join(numbers)} {index + 1}`.",
                 "skip-retry-add",
@@ -267,7 +269,7 @@ def retry(state: State, indices: Sequence[int]) -> State:
         "retry_allowance": allowance,
         "failures_in_a_row": 0,
     }
-    return batch_state.consistent(changed)
+    return batch_state.with_derived_fields(changed)
 
 
 def add(
@@ -290,14 +292,14 @@ def add(
     for text in features:
         twin = known.get(" ".join(text.split()).casefold())
         if twin is not None:
-            raise Refused(
+            raise RefusedError(
                 f"Feature {twin + 1} of the batch says the same: {text[:80]!r}. Nothing was added.", "skip-retry-add"
             )
     numbers = state.get("issue_numbers")
     given = [number for number in issues if number is not None]
     if (numbers is not None) != bool(given) or len(given) not in (0, len(features)):
         kinds = ("issues", "a list") if numbers is not None else ("a list", "issues")
-        raise Refused(
+        raise RefusedError(
             f"The features of this batch come from {kinds[0]}; others from {kinds[1]} cannot be added to it. Start a "
             "new batch for them when this one is over.",
             "skip-retry-add",
@@ -315,7 +317,7 @@ def add(
         "issue_numbers": [*numbers, *given] if numbers is not None else None,
     }
     stoppers = sorted(batch_state.failed_indices(changed) | batch_state.skipped_indices(changed))
-    return batch_state.consistent(blocking.skip_dependants(changed, stoppers, now))
+    return batch_state.with_derived_fields(blocking.skip_dependants(changed, stoppers, now))
 
 
 def pause(state: State, now: str, reason: str, resume_after: Optional[str] = None) -> State:
@@ -323,7 +325,7 @@ def pause(state: State, now: str, reason: str, resume_after: Optional[str] = Non
     its first reason.
     """
     if not batch_state.is_live(state):
-        raise Refused(
+        raise RefusedError(
             f"Batch {state['batch_id']} is over ({state['status']}): there is nothing to pause.", "batch-over"
         )
     if state["status"] == "paused":
@@ -336,14 +338,14 @@ def pause(state: State, now: str, reason: str, resume_after: Optional[str] = Non
 def unpause(state: State) -> State:
     """Go on after a pause; a batch in progress stays as it is, one that is over is refused."""
     if not batch_state.is_live(state):
-        raise Refused(
+        raise RefusedError(
             f"Batch {state['batch_id']} is over ({state['status']}). `batchctl retry` brings failed features back, "
             "`batchctl add` adds new ones.",
             "batch-over",
         )
     if state["status"] == "in_progress":
         return state
-    return batch_state.consistent({**state, "status": "in_progress", "pause": None, "failures_in_a_row": 0})
+    return batch_state.with_derived_fields({**state, "status": "in_progress", "pause": None, "failures_in_a_row": 0})
 
 
 def record_git_operation(state: State, index: int, operation: str, record: State) -> State:
@@ -362,7 +364,7 @@ def record_review(state: State, words: str) -> State:
 
 def _check_index(state: State, index: int) -> None:
     if not 0 <= index < state["total_features"]:
-        raise Refused(
+        raise RefusedError(
             f"There is no feature {index + 1}: the batch has {state['total_features']}. See `batchctl status`.",
             "skip-retry-add",
         )

@@ -18,7 +18,7 @@ import re
 from typing import NamedTuple
 
 from ..base import strict_json
-from ..core.errors import Misuse
+from ..core.errors import UsageError
 from .feature_list import MAX_BYTES, MAX_FEATURES, clean
 
 TYPE_CHECKING = False
@@ -103,7 +103,7 @@ def _parse_json(text: str, name: str) -> Document:
         if "twice" in str(error):
             _lines_of_json(text, name)
         cause = next((cause for fragment, cause in JSON_CAUSES if fragment in str(error)), "Mend it there.")
-        raise Misuse(f"{name}: {clean(str(error))}. {cause}", "features-yaml") from None
+        raise UsageError(f"{name}: {clean(str(error))}. {cause}", "features-yaml") from None
     return Document(value, _lines_of_json(text, name))
 
 
@@ -159,8 +159,8 @@ def _lines_of_json(text: str, name: str) -> Dict[Steps, int]:
     return lines
 
 
-def _twice(name: str, line: int, key: str, first: int) -> Misuse:
-    return Misuse(
+def _twice(name: str, line: int, key: str, first: int) -> UsageError:
+    return UsageError(
         f"{name}, line {line}: {clean(key)[:60]!r} is there twice; the first is on line {first}. Take one away, or "
         "begin a new entry between them.",
         "features-yaml",
@@ -175,7 +175,7 @@ def _parse_yaml(text: str, name: str) -> Document:
 
     odd = NOT_PRINTABLE.search(text)
     if odd:
-        raise Misuse(
+        raise UsageError(
             f"{name}, line {text.count(chr(10), 0, odd.start()) + 1}: a control character (U+{ord(odd[0]):04X}), which "
             "YAML does not allow. Take it out.",
             "features-yaml",
@@ -188,17 +188,17 @@ def _parse_yaml(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         raise _not_yaml(error, name) from None
     except yaml.YAMLError as error:
-        raise Misuse(f"{name} is not YAML: {clean(str(error))[:200]}. {LIKELY}", "features-yaml") from None
+        raise UsageError(f"{name} is not YAML: {clean(str(error))[:200]}. {LIKELY}", "features-yaml") from None
 
 
-def _not_yaml(error: Any, name: str) -> Misuse:
+def _not_yaml(error: Any, name: str) -> UsageError:
     found = clean(error.problem or "it ends too early")
     if error.context:
         begun = f" that begins on line {error.context_mark.line + 1}" if error.context_mark else ""
         found = f"{found}, {clean(error.context)}{begun}"
     cause = next((cause for fragment, cause in CAUSES if fragment in found), LIKELY)
     mark = error.problem_mark or error.context_mark
-    return Misuse(f"{name}, line {mark.line + 1 if mark else 1}: not YAML: {found}. {cause}", "features-yaml")
+    return UsageError(f"{name}, line {mark.line + 1 if mark else 1}: not YAML: {found}. {cause}", "features-yaml")
 
 
 class _Reader:
@@ -223,7 +223,7 @@ class _Reader:
             elif isinstance(event, starts) and event.flow_style:
                 cut_off = CUT_OFF_BY_BRACKET.match(self.text, event.end_mark.index)
             if cut_off:
-                raise Misuse(
+                raise UsageError(
                     f"{self.name}, line {event.end_mark.line + 1}: {cut_off[1][:60]!r} is a comment to YAML and would "
                     "be lost. If it is text, put the whole text in quotes; if it is a comment, write a blank behind "
                     "the `#`.",
@@ -234,7 +234,7 @@ class _Reader:
     def document(self) -> Document:
         next(self.events)  # the stream begins
         if isinstance(next(self.events), self.yaml.StreamEndEvent):
-            raise Misuse(
+            raise UsageError(
                 f"{self.name} is empty, or has comments only. Write each feature as `- text`.", "features-yaml"
             )
         first = next(self.events)
@@ -310,5 +310,5 @@ class _Reader:
             return int(value)
         return None if value in NULLS else value
 
-    def misuse(self, event: Any, what: str) -> Misuse:
-        return Misuse(f"{self.name}, line {event.start_mark.line + 1}: {what}", "features-yaml")
+    def misuse(self, event: Any, what: str) -> UsageError:
+        return UsageError(f"{self.name}, line {event.start_mark.line + 1}: {what}", "features-yaml")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..core.errors import Misuse
+from ..core.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,10 +75,12 @@ def clean_block(text: str) -> str:
 def decoded(data: bytes, name: str) -> str:
     """Return UTF-8 as text with `\\n` at the end of each line, without a byte order mark, or raise Misuse."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Misuse(f"{name} is UTF-16 (it begins with a UTF-16 byte order mark). Save it as UTF-8.", "features-file")
+        raise UsageError(
+            f"{name} is UTF-16 (it begins with a UTF-16 byte order mark). Save it as UTF-8.", "features-file"
+        )
     if b"\0" in data:
         line = _line_of(data, data.index(b"\0"))
-        raise Misuse(
+        raise UsageError(
             f"{name}, line {line}: a zero byte. This looks like a binary file (or UTF-16); give a UTF-8 text file.",
             "features-file",
         )
@@ -88,7 +90,7 @@ def decoded(data: bytes, name: str) -> str:
         # The decoder takes a byte order mark off before it counts.
         start = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
         line = _line_of(data, start)
-        raise Misuse(
+        raise UsageError(
             f"{name}, line {line}: byte 0x{data[start]:02x} (offset {start}) is not UTF-8. "
             "The file is probably in an older encoding, such as Latin-1; save it as UTF-8.",
             "features-file",
@@ -102,7 +104,7 @@ def lines(text: str, name: str) -> List[str]:
     """
     number = text.count("\n") + 1
     if number > MAX_LINES:
-        raise Misuse(
+        raise UsageError(
             f"{name} has {number:,} lines; a list of features has at most {MAX_LINES:,}. If it is one, split it.",
             "features-file",
         )
@@ -132,19 +134,21 @@ def noted_clean(text: str, name: str, line: int) -> Feature:
         kind = note[1].lower()
         key = {"after": "depends_on", "id": "id"}[kind]
         if key in details:
-            raise Misuse(f"{name}, line {line}: the note `({kind}: ...)` is there twice. Make it one.", "features-line")
+            raise UsageError(
+                f"{name}, line {line}: the note `({kind}: ...)` is there twice. Make it one.", "features-line"
+            )
         details[key] = _references(note[2], name, line) if kind == "after" else _identifier(note[2], name, line)
         text = head.rstrip()
     broken = BROKEN_NOTE.search(text) if "(" in text else None
     if broken:
-        raise Misuse(
+        raise UsageError(
             f"{name}, line {line}: {text[broken.start() :][:60]!r} looks like a note, which stands closed at the end "
             "of the line: `Add a login page (after: 2, schema)`. If it is none, write it without the colon.",
             "features-line",
         )
     if not text:
         what = "a note without a feature" if details else "a text with nothing that can be seen"
-        raise Misuse(f"{name}, line {line}: {what}. Write what is to be done.", "features-line")
+        raise UsageError(f"{name}, line {line}: {what}. Write what is to be done.", "features-line")
     return Feature(text, line, details)
 
 
@@ -152,20 +156,20 @@ def _references(inner: str, name: str, line: int) -> List[str]:
     references = [part.strip() for part in inner.split(",")]
     for reference in references:
         if not REFERENCE.fullmatch(reference):
-            raise Misuse(
+            raise UsageError(
                 f"{name}, line {line}: `(after: ...)` needs numbers, ids or issues with commas between them, and "
                 f"{reference[:60]!r} is none: `(after: 2, schema, #12)`. If it is no note, write it without the colon.",
                 "feature-order",
             )
     if len({reference.casefold() for reference in references}) < len(references):
-        raise Misuse(f"{name}, line {line}: `(after: ...)` names a feature twice. Name each once.", "feature-order")
+        raise UsageError(f"{name}, line {line}: `(after: ...)` names a feature twice. Name each once.", "feature-order")
     return references
 
 
 def _identifier(inner: str, name: str, line: int) -> str:
     identifier = inner.strip()
     if not IDENTIFIER.fullmatch(identifier):
-        raise Misuse(
+        raise UsageError(
             f"{name}, line {line}: `(id: ...)` needs 1 to 64 letters, digits, `.`, `_` or `-`, not digits alone, and "
             f"{identifier[:60]!r} is none: `(id: schema)`. If it is no note, write it without the colon.",
             "features-line",
@@ -178,7 +182,7 @@ def checked(features: List[Feature], name: str) -> List[Feature]:
     twice.
     """
     if len(features) > MAX_FEATURES:
-        raise Misuse(
+        raise UsageError(
             f"{name} lists {len(features):,} features; one batch takes {MAX_FEATURES:,}. Split the list.",
             "features-file",
         )
@@ -186,7 +190,7 @@ def checked(features: List[Feature], name: str) -> List[Feature]:
     ids: Dict[str, int] = {}
     for index, (text, line, details, _) in enumerate(features):
         if len(text) > MAX_FEATURE_CHARS:
-            raise Misuse(
+            raise UsageError(
                 f"{name}, line {line}: {len(text):,} characters; a feature has at most {MAX_FEATURE_CHARS:,}. Are line "
                 "breaks missing? If not, put the details into a file and name it in the feature.",
                 "features-line",
@@ -195,7 +199,7 @@ def checked(features: List[Feature], name: str) -> List[Feature]:
         words = text if plain else " ".join(text.split())
         first = texts.setdefault(words.casefold(), index)
         if first != index:
-            raise Misuse(
+            raise UsageError(
                 f"{name}, line {line}: the same feature as {_which(features, first, index)}. Take one away, or say how "
                 "they differ.",
                 "features-line",
@@ -204,7 +208,7 @@ def checked(features: List[Feature], name: str) -> List[Feature]:
             continue
         first = ids.setdefault(details["id"].casefold(), index)
         if first != index:
-            raise Misuse(
+            raise UsageError(
                 f"{name}, line {line}: the id {details['id']!r} is that of the feature "
                 f"{_which(features, first, index)} too. Give each its own.",
                 "features-line",

@@ -24,7 +24,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 from ..base import project_paths
 from ..core import batch_state
-from ..core.errors import BatchError, Misuse, Refused
+from ..core.errors import BatchError, RefusedError, UsageError
 from ..git import gh, git_client
 from ..store import lock
 from . import issue_comments
@@ -64,18 +64,20 @@ def numbers(words: Sequence[str]) -> List[int]:
         for piece in [piece for piece in pieces if piece] or [word]:
             digits = piece[1:] if piece.startswith("#") else piece
             if not (digits.isascii() and digits.isdecimal()):
-                raise Misuse(
+                raise UsageError(
                     f"{clean(piece)[:60]!r} is no issue number. Give numbers: 72, #74 or 72,73.", "issues-choice"
                 )
             if len(digits) > 10 or not 1 <= int(digits) <= LARGEST_NUMBER:
-                raise Misuse(f"{piece[:60]!r} is no issue number: they go from 1 to {LARGEST_NUMBER}.", "issues-choice")
+                raise UsageError(
+                    f"{piece[:60]!r} is no issue number: they go from 1 to {LARGEST_NUMBER}.", "issues-choice"
+                )
             if int(digits) in found:
-                raise Misuse(f"Issue {int(digits)} is named twice ({piece!r}). Name each once.", "issues-choice")
+                raise UsageError(f"Issue {int(digits)} is named twice ({piece!r}). Name each once.", "issues-choice")
             found.append(int(digits))
     if not found:
-        raise Misuse("No issue number is given. Give one or more: 72, #74 or 72,73.", "issues-choice")
+        raise UsageError("No issue number is given. Give one or more: 72, #74 or 72,73.", "issues-choice")
     if len(found) > MOST_NUMBERS:
-        raise Misuse(
+        raise UsageError(
             f"{len(found):,} issues are named; one batch takes {MOST_NUMBERS:,} by number. Split the list.",
             "issues-choice",
         )
@@ -97,14 +99,14 @@ def read(
     Misuse for both ways at once, or none.
     """
     if bool(numbers) == (label is not None or milestone is not None):
-        raise Misuse("Say which issues: either by number, or by label and milestone.", "issues-choice")
+        raise UsageError("Say which issues: either by number, or by label and milestone.", "issues-choice")
     if numbers:
         found = _by_number(root, numbers, skip_unreadable)
     else:
         found = _by_filter(root, label, milestone, skip_unreadable)
     if not found.issues:
         left = [f"{number} is closed" for number in found.closed] + [why for _, why in found.unreadable]
-        raise Refused(
+        raise RefusedError(
             f"No open issue is left to work on: {'; '.join(left)[:2000]}. `gh issue list` shows the open ones.",
             "issues-choice",
         )
@@ -136,14 +138,14 @@ def _by_number(root: str, wanted: Sequence[int], skip_unreadable: bool) -> Found
 def _by_filter(root: str, label: Optional[str], milestone: Optional[str], skip_unreadable: bool) -> Found:
     for option, value in (("--label", label), ("--milestone", milestone)):
         if value is not None and (not value.strip() or clean(value) != value):
-            raise Misuse(
+            raise UsageError(
                 f"{option} {clean(value)[:60]!r} is blank or has control characters. Give its name.", "issues-choice"
             )
     listed = gh.listed(root, label, milestone)
     if not listed:
         raise _nothing_matches(label, milestone)
     if len(listed) >= gh.MOST_LISTED:
-        raise Refused(
+        raise RefusedError(
             f"{gh.MOST_LISTED:,} open issues match, and there may be more that GitHub does not list. Narrow it down "
             "(label and milestone together), or give numbers.",
             "issues-choice",
@@ -157,7 +159,7 @@ def _by_filter(root: str, label: Optional[str], milestone: Optional[str], skip_u
     return _sorted_out([(number, by_number[number].copy) for number in sorted(by_number)], skip_unreadable)
 
 
-def _nothing_matches(label: Optional[str], milestone: Optional[str]) -> Refused:
+def _nothing_matches(label: Optional[str], milestone: Optional[str]) -> RefusedError:
     named, options, look = [], "", []
     if label is not None:
         named.append(f"the label {label!r}")
@@ -168,7 +170,7 @@ def _nothing_matches(label: Optional[str], milestone: Optional[str]) -> Refused:
         options += f" --milestone {shlex.quote(milestone)}"
         look.append("`gh api 'repos/{owner}/{repo}/milestones?state=all' --jq '.[].title'` the milestones")
     look.append(f"`gh issue list --state all{options}` what there is, closed ones too")
-    return Refused(f"No open issue has {' and '.join(named)}. Look: {', '.join(look)}.", "issues-choice")
+    return RefusedError(f"No open issue has {' and '.join(named)}. Look: {', '.join(look)}.", "issues-choice")
 
 
 def _sorted_out(entries: Sequence[Tuple[int, Callable[[], Any]]], skip_unreadable: bool) -> Found:
@@ -246,7 +248,7 @@ def publish(root: str, state: State, index: int, *, comment: bool, close: bool) 
 
 def _published(root: str, state: State, index: int, asked: Sequence[str]) -> Dict[str, Dict[str, Any]]:
     if not state.get("issue_numbers"):
-        raise Refused(
+        raise RefusedError(
             f"The features of batch {state['batch_id']} did not come from issues: there is none to write to.",
             "issue-not-written",
         )
@@ -288,11 +290,11 @@ def _commented(root: str, number: int, issue: Dict[str, Any], text: str, line: s
 
 
 def _closed(root: str, number: int, issue: Dict[str, Any], state: State, index: int) -> Dict[str, Any]:
-    outcome = batch_state.condition(state, index)
+    outcome = batch_state.feature_status(state, index)
     if issue.get("state") == "CLOSED":
         return {"done": True, "url": None, "why": "it was closed already"}
     if outcome != "completed":
-        raise Refused(
+        raise RefusedError(
             f"Feature {index + 1} is {outcome}: only the issue of a completed one is closed.", "issue-not-written"
         )
     proof = state["evidence"].get(batch_state.key(index), {})
@@ -304,14 +306,14 @@ def _closed(root: str, number: int, issue: Dict[str, Any], state: State, index: 
 def _refuse_off_default_branch(root: str, commit: object) -> None:
     """Refused unless the commit is on the default branch of the repository that gh finds here."""
     if not isinstance(commit, str) or not issue_comments.is_commit(commit):
-        raise Refused(
+        raise RefusedError(
             "No commit is recorded for it that could be looked for on the default branch. Close it by hand.",
             "issue-not-written",
         )
     there = gh.repository(root)
     if not there.remotes or not there.default_branch:
         what = "has no default branch yet" if there.remotes else "is none of the remotes here (`git remote -v`)"
-        raise Refused(
+        raise RefusedError(
             f"{there.url} {what}, so commit {commit[:12]} cannot be looked for on it. Close it by hand.",
             "issue-not-written",
         )
@@ -319,15 +321,15 @@ def _refuse_off_default_branch(root: str, commit: object) -> None:
     known = [
         name
         for name in named
-        if git_client.ask(root, "rev-parse", "-q", "--verify", f"refs/remotes/{name}", fails=True).stdout
+        if git_client.run_git(root, "rev-parse", "-q", "--verify", f"refs/remotes/{name}", fails=True).stdout
     ]
     if not known:
-        raise Refused(
+        raise RefusedError(
             f"This clone knows no {named[0]} yet: `git fetch {there.remotes[0]}`, then `batchctl issues`.",
             "issue-not-written",
         )
     if not any(git_client.has(root, commit, f"refs/remotes/{name}") for name in known):
-        raise Refused(
+        raise RefusedError(
             f"Commit {commit[:12]} is not on {known[0]} yet, as far as this clone knows: push or merge it, `git "
             "fetch`, then `batchctl issues`. Squashed or rebased there it has another name: then close the issue by "
             "hand.",

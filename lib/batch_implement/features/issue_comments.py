@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from ..core import batch_state, blocking
-from ..core.errors import Refused
+from ..core.errors import RefusedError
 from .reader import clean
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def outcome_text(state: State, index: int) -> str:
     What others said is in it as data, in code blocks, where GitHub links and mentions nothing. Refused while the
     feature has not ended.
     """
-    outcome = batch_state.condition(state, index)
+    outcome = batch_state.feature_status(state, index)
     if outcome == "completed":
         parts = _completed(state["evidence"].get(batch_state.key(index), {}))
     elif outcome == "failed":
@@ -40,14 +40,14 @@ def outcome_text(state: State, index: int) -> str:
     elif outcome == "skipped":
         parts = _skipped(state, index)
     else:
-        raise Refused(f"Feature {index + 1} is {outcome}: there is no outcome to tell yet.", "issue-not-written")
+        raise RefusedError(f"Feature {index + 1} is {outcome}: there is no outcome to tell yet.", "issue-not-written")
     where = f"feature {index + 1} of {state['total_features']} in batch `{state['batch_id']}`"
     return "\n\n".join([f"**{outcome.capitalize()}** by batch-implement ({where}).", *parts, mark(state, index)]) + "\n"
 
 
 def mark(state: State, index: int) -> str:
     """The line by which the comment on feature `index`'s present outcome is known. GitHub does not show it."""
-    return f"<!-- batch-implement {state['batch_id']} {index} {batch_state.condition(state, index)} -->"
+    return f"<!-- batch-implement {state['batch_id']} {index} {batch_state.feature_status(state, index)} -->"
 
 
 def _completed(evidence: State) -> List[str]:

@@ -19,7 +19,7 @@ import re
 from heapq import heappop, heappush
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
-from ..core.errors import Misuse
+from ..core.errors import UsageError
 from .order_hints import shown, suggested
 
 TEXTS_SHOWN = 20  # a longer circle is told in numbers alone
@@ -95,7 +95,7 @@ def resolve(items: Sequence[Item]) -> Dict[int, List[int]]:
             found = _meant(reference, names)
             if len(found) != 1 or found[0] == index:
                 says = f"Feature {_feature(index, item)} needs `{shown(reference)}`"
-                raise Misuse(f"{says}{_objection(reference, index, found, items, names)}", "feature-order")
+                raise UsageError(f"{says}{_objection(reference, index, found, items, names)}", "feature-order")
             wanted.add(found[0])
         if wanted:
             needs[index] = sorted(wanted)
@@ -182,7 +182,7 @@ def order(total: int, needs: Mapping[int, Sequence[int]], texts: Sequence[str] =
             if not left[other]:
                 heappush(ready, other)
     if len(found) < total:
-        raise Misuse(_circle(needs, left, texts), "feature-order")
+        raise UsageError(_circle(needs, left, texts), "feature-order")
     return found
 
 

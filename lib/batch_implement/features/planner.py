@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ..core import batch_state, policies
 from ..core.batch_state import key
-from ..core.errors import Misuse
+from ..core.errors import UsageError
 from . import ordering
 
 TYPE_CHECKING = False
@@ -95,7 +95,7 @@ def refuse_verify_without_command(state: State, first: int) -> None:
     for index in range(first, state["total_features"]):
         policy = policies.of_feature(state, index)
         if "verify" in policy["evidence"] and not policy["verify"]:
-            raise Misuse(
+            raise UsageError(
                 f"Feature {index + 1} asks for `verify` as evidence, but no verify command is given for it. Add "
                 "`verify: COMMAND` to it or to the defaults, or `--verify COMMAND`.",
                 "features-yaml",

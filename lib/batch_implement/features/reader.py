@@ -23,7 +23,7 @@ import os
 import re
 import stat
 
-from ..core.errors import Misuse
+from ..core.errors import UsageError
 from .feature_list import (
     MAX_BYTES,
     MAX_FEATURE_CHARS,
@@ -106,9 +106,11 @@ def _contents(path: str, name: str) -> bytes:
         try:
             found = os.fstat(descriptor)
             if stat.S_ISDIR(found.st_mode):
-                raise Misuse(f"{name} is a directory. Name the file in it that lists the features.", "features-file")
+                raise UsageError(
+                    f"{name} is a directory. Name the file in it that lists the features.", "features-file"
+                )
             if not stat.S_ISREG(found.st_mode):
-                raise Misuse(
+                raise UsageError(
                     f"{name} is no regular file. To read features from a pipe, give `-` and pipe them in.",
                     "features-file",
                 )
@@ -125,37 +127,39 @@ def _contents(path: str, name: str) -> bytes:
     return data
 
 
-def _unreadable(name: str, error: OSError | ValueError) -> Misuse:
+def _unreadable(name: str, error: OSError | ValueError) -> UsageError:
     if isinstance(error, FileNotFoundError):
-        return Misuse(
+        return UsageError(
             f"{name} does not exist. Check the path; a relative one counts from {clean(os.getcwd())}.", "features-file"
         )
     if isinstance(error, PermissionError):
-        return Misuse(
+        return UsageError(
             f"{name} may not be read: permission denied. Check its permissions and its folder's.", "features-file"
         )
     if isinstance(error, OSError) and error.errno == errno.ENXIO:
-        return Misuse(
+        return UsageError(
             f"{name} is no regular file. To read features from a pipe, give `-` and pipe them in.", "features-file"
         )
     reason = error.strerror if isinstance(error, OSError) else error
-    return Misuse(f"{name} cannot be read: {reason}. Check the path.", "features-file")
+    return UsageError(f"{name} cannot be read: {reason}. Check the path.", "features-file")
 
 
-def _too_large(name: str) -> Misuse:
-    return Misuse(f"{name} is larger than 10 MB. Is it really a list of features? If so, split it.", "features-file")
+def _too_large(name: str) -> UsageError:
+    return UsageError(
+        f"{name} is larger than 10 MB. Is it really a list of features? If so, split it.", "features-file"
+    )
 
 
 def _read_lines(data: bytes, name: str) -> Listing:
     if not data.strip():
-        raise Misuse(f"{name} is empty. Write one feature a line.", "features-file")
+        raise UsageError(f"{name} is empty. Write one feature a line.", "features-file")
     features = []
     for number, line in enumerate(lines(decoded(data, name), name), start=1):
         text = clean(line).strip()
         if text and text[0] != "#":
             features.append(noted_clean(text, name, number))
     if not features:
-        raise Misuse(
+        raise UsageError(
             f"{name} lists no feature: every line is blank or a comment (#). Write one feature a line.", "features-file"
         )
     return Listing(checked(features, name), {})
@@ -163,7 +167,7 @@ def _read_lines(data: bytes, name: str) -> Listing:
 
 def _read_checklist(data: bytes, name: str) -> Listing:
     if not data.strip():
-        raise Misuse(f"{name} is empty. Write each feature as `- [ ] text`.", "features-file")
+        raise UsageError(f"{name} is empty. Write each feature as `- [ ] text`.", "features-file")
     features: List[Feature] = []
     ticked: List[str] = []
     fence, fence_line, boxes_in_fence = "", 0, 0
@@ -184,22 +188,22 @@ def _read_checklist(data: bytes, name: str) -> Listing:
                 features.append(noted(text, name, number))
         elif BROKEN_BOX.match(line):
             shown = clean(line).strip()[:60]
-            raise Misuse(
+            raise UsageError(
                 f"{name}, line {number}: {shown!r} is probably meant as a check box. Write it as `- [ ] text`.",
                 "features-line",
             )
     if fence and boxes_in_fence:
-        raise Misuse(
+        raise UsageError(
             f"{name}, line {fence_line}: this code block never ends; the check boxes in it would be lost.",
             "features-line",
         )
     if not features and ticked:
-        raise Misuse(
+        raise UsageError(
             f"{name} lists no open feature: all {len(ticked)} check boxes are ticked. Untick what is still to do.",
             "features-file",
         )
     if not features:
-        raise Misuse(
+        raise UsageError(
             f"{name} lists no feature: there is no check box in it. Write each feature as `- [ ] text`, "
             "or name the file .txt if each line is a feature.",
             "features-file",
@@ -222,7 +226,7 @@ def _without_met_needs(features: List[Feature], ticked: List[str], name: str) ->
         references = details.pop("depends_on", [])
         for reference in references:
             if reference.isdigit():
-                raise Misuse(
+                raise UsageError(
                     f"{name}, line {feature.line}: `(after: {reference})` counts boxes, and some are ticked: with the "
                     "next tick it would be another one. Give the box that is meant an id, `(id: NAME)`, and name that.",
                     "feature-order",
@@ -245,7 +249,7 @@ def _read_json(data: bytes, name: str) -> Listing:
 
 
 def _refuse_format(data: bytes, name: str) -> Listing:
-    raise Misuse(
+    raise UsageError(
         f"{name} is not a list of one feature a line: its lines would be taken for features one by one. Give a text "
         "file (.txt) with a feature a line, a checklist (.md) with `- [ ] feature`, or .yaml or .json as `batchctl "
         "schema features` describes it.",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import BinaryIO, List, NamedTuple, Optional
 
-from ..core.errors import Misuse
+from ..core.errors import UsageError
 from . import reader
 
 TYPE_CHECKING = False
@@ -47,10 +47,10 @@ def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[Binar
     by_query = options.label is not None or options.milestone is not None
     ways = [options.file is not None, by_number, by_query]
     if sum(ways) != 1:
-        raise Misuse(f"The features are named in more than one way. {WAYS}" if any(ways) else MISSING, "usage")
+        raise UsageError(f"The features are named in more than one way. {WAYS}" if any(ways) else MISSING, "usage")
     if options.file is not None:
         if options.skip_unreadable:
-            raise Misuse("--skip-unreadable is for issues; a features file is read whole or not at all.", "usage")
+            raise UsageError("--skip-unreadable is for issues; a features file is read whole or not at all.", "usage")
         return Found(_from_file(options.file, cwd, stdin), options.file, [])
     from . import github_issues
 
@@ -71,7 +71,7 @@ def _from_file(name: str, cwd: str, stdin: Optional[BinaryIO]) -> Listing:
     if name != "-":
         return reader.read_file(os.path.join(cwd, name))
     if stdin is None:
-        raise Misuse(
+        raise UsageError(
             "There is no standard input in Claude Code. Write the features to a file and name that, or use `batchctl` "
             "in a terminal of your own.",
             "own-terminal",

@@ -20,7 +20,7 @@ import re
 from itertools import islice
 from typing import NamedTuple
 
-from ..core.errors import Misuse
+from ..core.errors import UsageError
 from ..core.policies import OF_A_FEATURE
 from ..validation import predicates, schema
 from . import documents
@@ -67,7 +67,7 @@ def read(data: bytes, name: str, kind: str) -> Listing:
         place = f" ({pointer})" if pointer else ""
         count = f"at least {MAX_PROBLEMS}" if len(found) == MAX_PROBLEMS else len(found)
         more = f" It is one of {count}: `batchctl validate` shows them." if len(found) > 1 else ""
-        raise Misuse(f"{name}, line {line}{place}: {message}{more}", "features-yaml")
+        raise UsageError(f"{name}, line {line}{place}: {message}{more}", "features-yaml")
     value = document.value
     base: Tuple[Any, ...] = () if isinstance(value, list) else ("features",)
     items = value if isinstance(value, list) else value["features"]
@@ -79,7 +79,7 @@ def parsed(data: bytes, name: str, kind: str) -> Document:
     """Return the bytes as a document that nothing is known of yet. Raises Misuse for what is no YAML or JSON."""
     text = decoded(data, name)
     if not text.strip():
-        raise Misuse(
+        raise UsageError(
             f"{name} is empty. Write a list of features; `batchctl schema features` describes it.", "features-yaml"
         )
     document = documents.parse(text, name, kind)
@@ -219,7 +219,7 @@ def _feature(item: Any, name: str, line: int) -> Feature:
         return noted(item, name, line)
     title = noted(item["title"], name, line)
     if title.details:
-        raise Misuse(
+        raise UsageError(
             f"{name}, line {line}: the title ends in a note, and beside a title notes are properties. Take it off and "
             "write `depends_on` or `id`.",
             "features-yaml",

@@ -17,7 +17,7 @@ import shlex
 import sys
 
 from ..base import project_paths
-from ..core.errors import Misuse
+from ..core.errors import UsageError
 from .feature_list import clean
 
 TYPE_CHECKING = False
@@ -38,13 +38,13 @@ def load(name: str) -> Any:
     if spec is not None:
         return _loaded(spec, name)
     if refused is not None:
-        raise Misuse(
+        raise UsageError(
             f"{name} is YAML, and the PyYAML in {refused} is not used: it lies inside the project or the working "
             "directory, where nothing is run from. Use a Python outside of it that has PyYAML, or write the list as "
             ".json.",
             "pyyaml-missing",
         )
-    raise Misuse(
+    raise UsageError(
         f"{name} is YAML, and the Python that runs here, {sys.executable}, has no PyYAML to read it. Install it with "
         f"`{_install()}`, or write the list as .json (`batchctl schema features` describes it).",
         "pyyaml-missing",
@@ -120,7 +120,7 @@ def _loaded(spec: ModuleSpec, name: str) -> Any:
     except Exception as error:
         for loaded in [each for each in sys.modules if each == MODULE or each.startswith(f"{MODULE}.")]:
             del sys.modules[loaded]
-        raise Misuse(
+        raise UsageError(
             f"{name} is YAML, and the PyYAML in {os.path.dirname(spec.origin or '')} cannot be loaded: "
             f"{type(error).__name__}: {clean(str(error))[:200]}. Install it again with `{_install()}`, or write the "
             "list as .json.",

@@ -20,7 +20,7 @@ At most the last `gitrepo.MOST_COMMITS` on each side are looked at. Only reads, 
 
 from __future__ import annotations
 
-from ..core.errors import Refused
+from ..core.errors import RefusedError
 from . import git_client
 
 TYPE_CHECKING = False
@@ -95,7 +95,7 @@ def let_go(root: str, base: Optional[str], since: str) -> List[Commit]:
     a checkout left them behind. Oldest first; empty where git keeps no log of HEAD.
     """
     log = ("rev-list", "--walk-reflogs", f"--max-count={git_client.MOST_COMMITS}", "HEAD", "--")
-    seen = list(dict.fromkeys(git_client.ask(root, *log, fails=True).stdout.split()))
+    seen = list(dict.fromkeys(git_client.run_git(root, *log, fails=True).stdout.split()))
     kept = ["HEAD", *([base] if base else [])]
     return (_commits(root, seen, kept, f"--since={since}") or []) if seen else []
 
@@ -118,7 +118,7 @@ def _since(root: str, base: Optional[str]) -> Tuple[List[Commit], List[Commit]]:
     new = _commits(root, ["HEAD"], [base] if base else [])
     if new is None:
         if git_client.head(root) is not None:
-            raise Refused(
+            raise RefusedError(
                 f"The commit that the feature began at ({str(base)[:12]}) is not in this repository any more: a "
                 "shallow fetch, or a clean-up after a rewrite, may have taken it. `git fetch --unshallow` may bring it "
                 "back, then `batchctl done` again; else `batchctl fail --reason TEXT`, and the next attempt begins at "
@@ -133,7 +133,7 @@ def _commits(root: str, having: List[str], lacking: List[str], *limits: str) -> 
     """The last commits that are reachable from `having` and not from `lacking`, oldest first, within git's own
     `limits`; None when git does not know one of these.
     """
-    answer = git_client.ask(
+    answer = git_client.run_git(
         root, "rev-list", "--topo-order", "--reverse", f"--max-count={git_client.MOST_COMMITS}", f"--format={_FORMAT}",
         "--encoding=UTF-8", *limits, "--end-of-options", *having, *(f"^{name}" for name in lacking), "--", fails=True,
     )  # fmt: skip
@@ -177,7 +177,7 @@ def _same_patches(root: str, base: str, new: List[Commit], gone: List[Commit]) -
     """The commits of both lists whose patch is in the other list, too; merges, which git does not compare, never."""
     looked_at = {commit.sha for commit in (*new, *gone)}
     beyond = {parent for commit in (*new, *gone) for parent in commit.parents if parent not in looked_at}
-    answer = git_client.ask(
+    answer = git_client.run_git(
         root, "rev-list", "--cherry-mark", "--left-right", "--no-merges", "--stdin",
         text="".join(f"{word}\n" for word in (f"{base}...HEAD", *(f"^{parent}" for parent in sorted(beyond)))),
     )  # fmt: skip
@@ -193,7 +193,7 @@ def _contained(root: str, commit: str) -> bool:
     """Whether HEAD has all that `commit` brought: merging it would change nothing. False when git cannot tell (a
     conflict, or a git before 2.38).
     """
-    merged = git_client.ask(root, "merge-tree", "--write-tree", "--no-messages", "HEAD", commit, fails=True)
+    merged = git_client.run_git(root, "merge-tree", "--write-tree", "--no-messages", "HEAD", commit, fails=True)
     return merged.returncode == 0 and merged.stdout.strip() == git_client.tree(root, "HEAD")
 
 
@@ -207,7 +207,7 @@ def _hold_changes(root: str, commits: List[Commit]) -> bool:
 def _differ(root: str, commits: List[Commit], *form: str) -> bool:
     if not commits:
         return False
-    answer = git_client.ask(
+    answer = git_client.run_git(
         root, "diff-tree", "--stdin", *form, "--no-commit-id", "--no-ext-diff", "--no-textconv",
         text="".join(f"{commit.sha}\n" for commit in commits),
     )  # fmt: skip

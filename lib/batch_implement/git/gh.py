@@ -30,7 +30,7 @@ import subprocess
 from typing import NamedTuple
 
 from ..base import strict_json
-from ..core.errors import Refused
+from ..core.errors import RefusedError
 from ..features import reader
 from . import git_client
 
@@ -152,7 +152,7 @@ _SIGNS: Sequence[Tuple[str, Tuple[str, ...], str]] = (
 _EVERYWHERE = frozenset(("missing", "timeout", "login", "rate", "offline", "server", "repository", "old"))
 
 
-class GhTrouble(Refused):
+class GhTrouble(RefusedError):
     """A call of gh that came to nothing.
 
     `kind`: `missing`, `timeout`, `login`, `rate`, `offline`, `server`, `repository`, `no_issue`, `no_milestone`,
@@ -284,7 +284,7 @@ def _remotes(root: str, url: str) -> List[str]:
     Without one at that host those that end alike, OWNER/NAME: hosts have other names in the person's ssh or git
     configuration.
     """
-    listed = git_client.ask(root, "config", "-z", "--get-regexp", r"^remote\..*\.url$", fails=True).stdout
+    listed = git_client.run_git(root, "config", "-z", "--get-regexp", r"^remote\..*\.url$", fails=True).stdout
     places = {}
     for entry in listed.split("\0"):
         name, _, address = entry.partition("\n")

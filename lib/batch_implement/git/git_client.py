@@ -10,7 +10,7 @@ import os
 import subprocess
 
 from ..base import project_paths
-from ..core.errors import StateUnusable
+from ..core.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ _NOT_INHERITED = frozenset((
 def is_repository(root: str) -> bool:
     """Whether the root is inside a git work tree, and git is there to say so."""
     try:
-        return ask(root, "rev-parse", "--is-inside-work-tree").stdout.strip() == "true"
-    except StateUnusable:
+        return run_git(root, "rev-parse", "--is-inside-work-tree").stdout.strip() == "true"
+    except StateError:
         return False
 
 
@@ -56,7 +56,7 @@ def why_none(root: str) -> str:
     """Why git takes the root for no work tree, and what to do: a sentence or two, without the last full stop."""
     import shlex
 
-    said = ask(root, "rev-parse", "--is-inside-work-tree", fails=True).stderr
+    said = run_git(root, "rev-parse", "--is-inside-work-tree", fails=True).stderr
     if "dubious ownership" in said or "unsafe repository" in said:
         return (
             f"git does nothing in {root}, because it belongs to somebody else. If you trust what is there: `git config "
@@ -67,24 +67,24 @@ def why_none(root: str) -> str:
 
 def head(root: str) -> Optional[str]:
     """The commit HEAD is at; None before the first commit."""
-    answer = ask(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", fails=True)
+    answer = run_git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", fails=True)
     return answer.stdout.strip() or None
 
 
 def branch(root: str) -> Optional[str]:
     """The branch HEAD is on; None when it is detached."""
-    return ask(root, "symbolic-ref", "--quiet", "--short", "HEAD", fails=True).stdout.strip() or None
+    return run_git(root, "symbolic-ref", "--quiet", "--short", "HEAD", fails=True).stdout.strip() or None
 
 
 def tree(root: str, commit: Optional[str]) -> Optional[str]:
     """The tree of a commit; None for no commit."""
-    return ask(root, "rev-parse", "--verify", f"{commit}^{{tree}}").stdout.strip() if commit else None
+    return run_git(root, "rev-parse", "--verify", f"{commit}^{{tree}}").stdout.strip() if commit else None
 
 
 def commits_since(root: str, base: Optional[str]) -> List[str]:
     """The commits that HEAD has and `base` has not, oldest first; at most the last 100."""
     since = ["HEAD", "--not", base] if base else ["HEAD"]
-    return ask(
+    return run_git(
         root, "rev-list", "--topo-order", "--reverse", f"--max-count={MOST_COMMITS}", *since, "--", fails=True
     ).stdout.split()
 
@@ -93,16 +93,16 @@ def has(root: str, commit: Optional[str], at: str = "HEAD") -> bool:
     """Whether `at` (a commit or ref) has this commit in its history; False for none, or one that is not known here."""
     if not commit:
         return False
-    return ask(root, "merge-base", "--is-ancestor", commit, at, fails=True).returncode == 0
+    return run_git(root, "merge-base", "--is-ancestor", commit, at, fails=True).returncode == 0
 
 
 def tip(root: str, branch: str) -> Optional[str]:
     """The commit that a branch is at; None when there is no such branch."""
-    answer = ask(root, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}", fails=True)
+    answer = run_git(root, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}", fails=True)
     return answer.stdout.strip() or None
 
 
-def underway(root: str) -> Optional[tuple[str, str]]:
+def operation_in_progress(root: str) -> Optional[tuple[str, str]]:
     """What git is in the middle of, and how that is ended: ("a rebase", "`git rebase --continue` or ..."); None when
     it is not. Asks the git folder, not git.
     """
@@ -117,7 +117,7 @@ def _underway(root: str) -> Optional[tuple[str, str, str, tuple[str, ...]]]:
 
 def subject(root: str, commit: str) -> str:
     """The first line of a commit's message."""
-    return ask(root, "log", "-1", "--format=%s", commit, fails=True).stdout.strip()
+    return run_git(root, "log", "-1", "--format=%s", commit, fails=True).stdout.strip()
 
 
 def changes(root: str) -> tuple[List[str], List[str]]:
@@ -142,7 +142,7 @@ def _status(root: str) -> Iterator[tuple[str, str, List[str]]]:
     submodule (`S`, then `C` for another commit, `M` and `U` for content; `N...` for any other file), its paths (two
     of a renamed one).
     """
-    answer = ask(root, "--no-optional-locks", "status", "--porcelain=v2", "-z", "--untracked-files=normal")
+    answer = run_git(root, "--no-optional-locks", "status", "--porcelain=v2", "-z", "--untracked-files=normal")
     fields = iter(answer.stdout.split("\0"))
     for field in fields:
         kind = field[:1]
@@ -153,7 +153,7 @@ def _status(root: str) -> Iterator[tuple[str, str, List[str]]]:
             yield kind, words[2], [words[-1], next(fields)] if kind == "2" else [words[-1]]
 
 
-def leftovers(root: str, known: Iterable[str]) -> List[str]:
+def uncommitted_paths(root: str, known: Iterable[str]) -> List[str]:
     """The uncommitted paths, but for the untracked ones in `known` and below a folder in it."""
     tracked, untracked = changes(root)
     return tracked + _unknown(root, untracked, list(known))
@@ -168,7 +168,7 @@ def _unknown(root: str, paths: List[str], known: List[str]) -> List[str]:
     paths = [path for path in paths if _as_kept(path) not in known]
     mixed = [path for path in paths if path.endswith("/") and any(name.startswith(_as_kept(path)) for name in known)]
     if mixed:
-        inside = ask(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *mixed, literal=True).stdout
+        inside = run_git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *mixed, literal=True).stdout
         paths = [path for path in paths if path not in mixed] + inside.split("\0")[:-1]
     return sorted(path for path in paths if _as_kept(path) not in known and not _as_kept(path).startswith(folders))
 
@@ -190,13 +190,13 @@ def stash(root: str, name: str, known: Iterable[str]) -> bool:
     there = _put_away(root, name, known)
     found = _underway(root)
     if found:
-        ask(root, *found[3])
+        run_git(root, *found[3])
         there = _put_away(root, name, known) or there  # a rebase gives back what it had stashed by itself
     return there
 
 
 def _put_away(root: str, name: str, known: List[str]) -> bool:
-    top = ask(root, "rev-parse", "--show-toplevel").stdout[:-1]
+    top = run_git(root, "rev-parse", "--show-toplevel").stdout[:-1]
     inside = [stash(f"{top}/{path}", name, ()) for path in changed_inside(root)]
     tracked, untracked = changes(root)
     theirs = [path for path in tracked if path not in _unknown(root, [path], known)]
@@ -208,34 +208,34 @@ def _put_away(root: str, name: str, known: List[str]) -> bool:
     if not left:
         return any(inside)
     if head(root) is None:
-        raise StateUnusable(
+        raise StateError(
             f"The leftovers cannot be stashed before the first commit in {root}. Commit something, or move them away: "
             f"{listed(left)}",
             "not-a-repository",
         )
     all_but_ours = ("--", ":/", f":(top,exclude){_OURS}*")  # it may be tracked, from before it was hidden
     # `git stash` takes no conflicts and no `git add -N`, nor a path that is gone
-    ask(root, "add", "--update", *all_but_ours)
+    run_git(root, "add", "--update", *all_but_ours)
     if fresh:
         _run_on(root, fresh, "add")
-    ask(root, "stash", "push", "--quiet", "--message", name, *all_but_ours)
-    ask(root, "reset", "--quiet")  # a merge that was under way would make the next commit one of its own
+    run_git(root, "stash", "push", "--quiet", "--message", name, *all_but_ours)
+    run_git(root, "reset", "--quiet")  # a merge that was under way would make the next commit one of its own
     moved = [found[0] for _, submodule, found in _status(root) if "C" in submodule]
     if moved:  # the stash has kept where they were, but leaves them there
         update = ("submodule", "--quiet", "update", "--no-fetch", "--checkout")
-        ask(root, *update, "--", *(f"{top}/{path}" for path in moved), literal=True)
+        run_git(root, *update, "--", *(f"{top}/{path}" for path in moved), literal=True)
     return True
 
 
 def _run_on(root: str, some: List[str], *arguments: str) -> None:
     """Run git on these paths, taken literally."""
     paths_in = ("--pathspec-from-file=-", "--pathspec-file-nul")
-    ask(root, *arguments, *paths_in, text="\0".join(some), literal=True)
+    run_git(root, *arguments, *paths_in, text="\0".join(some), literal=True)
 
 
 def hide_state(root: str) -> None:
     """List the state file in the repository's own exclude file, so that `git add -A` never takes it along."""
-    path = os.path.join(root, ask(root, "rev-parse", "--git-path", "info/exclude").stdout.strip())
+    path = os.path.join(root, run_git(root, "rev-parse", "--git-path", "info/exclude").stdout.strip())
     exclude(path, [f"/{_prefix(root)}{_OURS}*"])
 
 
@@ -260,8 +260,8 @@ def exclude(path: str, lines: Iterable[str]) -> None:
         raise _not_hidden(path, error) from error
 
 
-def _not_hidden(path: str, error: OSError) -> StateUnusable:
-    return StateUnusable(
+def _not_hidden(path: str, error: OSError) -> StateError:
+    return StateError(
         f"{path} cannot be written: {error.strerror}. The batch would end up in its own commits; mend that first.",
         "disk-trouble",
     )
@@ -269,25 +269,25 @@ def _not_hidden(path: str, error: OSError) -> StateUnusable:
 
 def has_identity(root: str) -> bool:
     """Whether git knows who commits here."""
-    return ask(root, "var", "GIT_COMMITTER_IDENT", fails=True).returncode == 0
+    return run_git(root, "var", "GIT_COMMITTER_IDENT", fails=True).returncode == 0
 
 
 def identity(root: str) -> Optional[str]:
     """The e-mail address that a commit made here has as its committer's; None when nobody set one: what git would
     make up from the machine's name is no sign of who commits.
     """
-    answer = ask(root, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", fails=True)
+    answer = run_git(root, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", fails=True)
     return answer.stdout.rpartition(">")[0].rpartition("<")[2] if answer.returncode == 0 else None
 
 
 def version() -> str:
     """What `git --version` says; StateUnusable without git."""
-    return ask("/", "--version").stdout.strip()
+    return run_git("/", "--version").stdout.strip()
 
 
 def _prefix(root: str) -> str:
     """The root's own path inside the work tree (`sub/`), empty at its top."""
-    return ask(root, "rev-parse", "--show-prefix").stdout.strip("\n")
+    return run_git(root, "rev-parse", "--show-prefix").stdout.strip("\n")
 
 
 def listed(some: List[str]) -> str:
@@ -306,7 +306,7 @@ def _escaped(char: str) -> str:
     return known.get(char) or "".join(f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogateescape"))
 
 
-def ask(
+def run_git(
     root: str,
     *arguments: str,
     fails: bool = False,
@@ -332,18 +332,18 @@ def ask(
             encoding="utf-8", errors="surrogateescape", timeout=timeout_s, env=environment, check=False,
         )  # fmt: skip
     except FileNotFoundError as error:
-        raise StateUnusable(
+        raise StateError(
             "git was not found on PATH. Install it, or start from a shell that has it.", "git-trouble"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise StateUnusable(
+        raise StateError(
             f"`{call}` did not answer within {timeout_s:g} s in {root} and was ended. A file system that hangs, or a "
             "hook or filter of the project's, may hold it up: run it there to see, then do the same again.",
             "git-trouble",
         ) from error
     if answer.returncode != 0 and not fails:
         said = answer.stderr.strip()[:500] or f"it ended with status {answer.returncode} and said nothing"
-        raise StateUnusable(
+        raise StateError(
             f"`{call}` failed in {root}: {said.rstrip('.')}. Mend that, then do the same again.",
             "git-trouble",
         )

@@ -15,7 +15,7 @@ import os
 import shutil
 
 from ..base import processes, project_paths
-from ..core.errors import Refused
+from ..core.errors import RefusedError
 from . import git_client
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ def listed(repository: str) -> List[Tuple[str, str]]:
     HEAD is detached.
     """
     found: List[Tuple[str, str]] = []
-    for line in git_client.ask(repository, "worktree", "list", "--porcelain", fails=True).stdout.splitlines():
+    for line in git_client.run_git(repository, "worktree", "list", "--porcelain", fails=True).stdout.splitlines():
         name, _, value = line.partition(" ")
         if name == "worktree":
             found.append((value, ""))
@@ -75,16 +75,16 @@ def add(repository: str, folder: str, branch: str, base: str) -> None:
         return
     new = git_client.tip(repository, branch) is None
     way = ["-b", branch, folder, base] if new else [folder, branch]
-    git_client.ask(repository, "worktree", "add", "--quiet", *way, timeout_s=CHECKOUT_S)
+    git_client.run_git(repository, "worktree", "add", "--quiet", *way, timeout_s=CHECKOUT_S)
 
 
 def add_detached(repository: str, folder: str, commit: str) -> None:
     """Have a work tree in `folder` at `commit`, on no branch. What it held before of tracked files is gone."""
     if _is_there(repository, folder):
         _unlock(folder, None)
-        git_client.ask(folder, "checkout", "--quiet", "--force", "--detach", commit, timeout_s=CHECKOUT_S)
+        git_client.run_git(folder, "checkout", "--quiet", "--force", "--detach", commit, timeout_s=CHECKOUT_S)
         return
-    git_client.ask(repository, "worktree", "add", "--quiet", "--detach", folder, commit, timeout_s=CHECKOUT_S)
+    git_client.run_git(repository, "worktree", "add", "--quiet", "--detach", folder, commit, timeout_s=CHECKOUT_S)
 
 
 def remove(repository: str, folder: str) -> None:
@@ -109,9 +109,9 @@ def remove(repository: str, folder: str) -> None:
 def settle_branch(repository: str, branch: str, commit: str, *, keep: bool) -> None:
     """After its feature was merged: let the branch of the attempt end, or (`keep`) have what was merged."""
     if keep:
-        git_client.ask(repository, "update-ref", "-m", "batch: merged", f"refs/heads/{branch}", commit, fails=True)
+        git_client.run_git(repository, "update-ref", "-m", "batch: merged", f"refs/heads/{branch}", commit, fails=True)
     else:
-        git_client.ask(repository, "branch", "--quiet", "-D", branch, fails=True)
+        git_client.run_git(repository, "branch", "--quiet", "-D", branch, fails=True)
 
 
 def end_left_behind(folder: str) -> None:
@@ -128,7 +128,7 @@ def _is_there(repository: str, folder: str) -> bool:
     if _is_listed(repository, folder):
         _clear(repository, folder)
     if os.path.lexists(folder) and not (os.path.isdir(folder) and not os.listdir(folder)):
-        raise Refused(
+        raise RefusedError(
             f"{folder} is in the way: it is no work tree of this repository. Move it away, or give another folder with "
             "`--worktrees DIR`.",
             "run-branch",
@@ -162,7 +162,7 @@ def _clear(repository: str, folder: str) -> None:
     """Take away a work tree that the repository knows, whatever is there of it."""
     if not os.path.isfile(os.path.join(folder, ".git")):  # git then takes it for another's, and leaves it
         shutil.rmtree(folder, ignore_errors=True)
-    git_client.ask(repository, "worktree", "remove", "--force", "--force", folder, fails=True, timeout_s=CHECKOUT_S)
+    git_client.run_git(repository, "worktree", "remove", "--force", "--force", folder, fails=True, timeout_s=CHECKOUT_S)
 
 
 def _unlock(folder: str, branch: Optional[str]) -> None:
@@ -179,5 +179,5 @@ def _unlock(folder: str, branch: Optional[str]) -> None:
 
 def common(root: str) -> str:
     """The git folder that all work trees of a repository share, links resolved; empty where there is no git."""
-    answer = git_client.ask(root, "rev-parse", "--git-common-dir", fails=True).stdout.rstrip("\n")
+    answer = git_client.run_git(root, "rev-parse", "--git-common-dir", fails=True).stdout.rstrip("\n")
     return os.path.realpath(os.path.join(root, answer)) if answer else ""

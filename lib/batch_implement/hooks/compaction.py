@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from ..commands.authorization import Caller
     from ..core.batch_state import State
-    from .dispatch import Occasion
+    from .dispatch import HookEvent
 
 TRANSCRIPT_LAG_S = 3.0  # how long a look at the transcript waits for the client to write it
 
 
-def answer(occasion: Occasion) -> Any:
+def answer(occasion: HookEvent) -> Any:
     """The answer to a SessionStart or PreCompact."""
     if occasion.event == "PreCompact":
         return _record(occasion)
@@ -39,12 +39,12 @@ def answer(occasion: Occasion) -> Any:
     return _at_start(occasion, source)
 
 
-def _window_is_ours(occasion: Occasion) -> bool:
+def _window_is_ours(occasion: HookEvent) -> bool:
     """Whether this window belongs to the batch: the coordinator's, or a worker's, of the session that holds it."""
     return occasion.own and (not occasion.text("agent_id") or occasion.text("agent_type") == WORKER)
 
 
-def _record(occasion: Occasion) -> Optional[str]:
+def _record(occasion: HookEvent) -> Optional[str]:
     if not _window_is_ours(occasion):
         return None
     store = Store(occasion.project, by_model=True)
@@ -62,7 +62,7 @@ def _record(occasion: Occasion) -> Optional[str]:
     return prompts.for_summariser(state, worker=context != lease.MAIN) if batch_state.is_live(state) else None
 
 
-def _after_compaction(occasion: Occasion) -> Optional[Dict[str, Any]]:
+def _after_compaction(occasion: HookEvent) -> Optional[Dict[str, Any]]:
     if not _window_is_ours(occasion):
         return None
     state = Store(occasion.project, by_model=True).read()
@@ -71,7 +71,7 @@ def _after_compaction(occasion: Occasion) -> Optional[Dict[str, Any]]:
     return occasion.adding([prompts.reminder(state, worker=occasion.context != lease.MAIN)])
 
 
-def second_channel(occasion: Occasion) -> List[str]:
+def deliver_reminder_if_missing(occasion: HookEvent) -> List[str]:
     """The reminder for a window that is owed one, unless its transcript shows that it arrived. Either way it is owed
     no longer.
     """
@@ -91,7 +91,7 @@ def second_channel(occasion: Occasion) -> List[str]:
     return [prompts.reminder(state, worker=context != lease.MAIN)]
 
 
-def _has_arrived(occasion: Occasion) -> bool:
+def _has_arrived(occasion: HookEvent) -> bool:
     """Whether the transcript shows the reminder, once it is written as far as the tool call that is looking. One that
     never gets there shows nothing.
     """
@@ -102,7 +102,7 @@ def _has_arrived(occasion: Occasion) -> bool:
     return transcript.shows_since_compaction(path, prompts.MARK)
 
 
-def _transcript(occasion: Occasion) -> str:
+def _transcript(occasion: HookEvent) -> str:
     """Path of this window's transcript: a worker's lies beside its caller's."""
     path, agent = occasion.text("transcript_path"), occasion.text("agent_id")
     if agent and path.endswith(".jsonl"):
@@ -110,7 +110,7 @@ def _transcript(occasion: Occasion) -> str:
     return path
 
 
-def _at_start(occasion: Occasion, source: str) -> Optional[Dict[str, Any]]:
+def _at_start(occasion: HookEvent, source: str) -> Optional[Dict[str, Any]]:
     if occasion.text("agent_id"):
         return None
     store = Store(occasion.project)
@@ -156,7 +156,7 @@ def _take(store: Store, caller: Caller, **more: bool) -> State:
     return store.update(take)
 
 
-def _with_notes(occasion: Occasion, store: Store, text: str, to_person: str = "") -> Optional[Dict[str, Any]]:
+def _with_notes(occasion: HookEvent, store: Store, text: str, to_person: str = "") -> Optional[Dict[str, Any]]:
     """A context of what the store has to say and of `text`. The former, a person's edit taken over or put back, is
     said to the person as well, with `to_person`.
     """

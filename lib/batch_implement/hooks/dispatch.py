@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
-    from ..store.sidecar import Seal
+    from ..store.sidecar import Sidecar
 
     Payload = Dict[str, Any]
 
@@ -28,12 +28,12 @@ LARGE = 1 << 20  # bytes; a larger payload is looked at before it is parsed
 MOST_MB = 16  # of a payload that is parsed at all
 
 
-class Occasion:
+class HookEvent:
     """One event: what it brings and where it happens. The payload is parsed when it is first asked for."""
 
     __slots__ = ("_payload", "event", "project", "raw", "sealed", "tool")
 
-    def __init__(self, event: str, tool: str, raw: bytes, project: Project, sealed: Optional[Seal]) -> None:
+    def __init__(self, event: str, tool: str, raw: bytes, project: Project, sealed: Optional[Sidecar]) -> None:
         self.event, self.tool, self.raw, self.project, self.sealed = event, tool, raw, project, sealed
         self._payload: Optional[Payload] = None
 
@@ -48,12 +48,12 @@ class Occasion:
             except (ValueError, RecursionError):
                 data = None
             if not isinstance(data, dict):
-                from ..core.errors import Misuse
+                from ..core.errors import UsageError
 
                 told = f"What Claude Code told it about this event ({len(self.raw):,} bytes)"
                 if len(self.raw) > MOST_MB << 20:
-                    raise Misuse(f"{told} is more than the {MOST_MB} MB that are read.", "installation")
-                raise Misuse(
+                    raise UsageError(f"{told} is more than the {MOST_MB} MB that are read.", "installation")
+                raise UsageError(
                     f"{told} is not a JSON object, or one of too many values. If it comes again, Claude Code and this "
                     "plugin do not fit together: update both.",
                     "installation",
@@ -136,7 +136,7 @@ def main(event: str, tool: str, raw: Optional[bytes] = None) -> None:
     try:
         raw = fast_path.payload() if raw is None else raw
         project = project_paths.find_project(os.environ, os.getcwd())
-        occasion = Occasion(event, tool, raw, project, sidecar.read(project.private))
+        occasion = HookEvent(event, tool, raw, project, sidecar.read(project.private))
         if not _nothing_to_do(occasion):
             _say(_answer(occasion))
     except Exception as error:
@@ -149,7 +149,7 @@ def main(event: str, tool: str, raw: Optional[bytes] = None) -> None:
         error_reporting.remember_interpreter(os.environ["BATCH_IMPLEMENT_REMEMBER"])
 
 
-def _nothing_to_do(occasion: Occasion) -> bool:
+def _nothing_to_do(occasion: HookEvent) -> bool:
     """Whether this is a tool call that needs nothing, now that everything about it is known."""
     sealed = occasion.sealed
     if sealed is None or not fast_path.concerns(occasion.event, occasion.tool):
@@ -158,7 +158,7 @@ def _nothing_to_do(occasion: Occasion) -> bool:
     return fast_path.nothing_to_do(occasion.event, occasion.tool, occasion.raw, sealed, state, occasion.own)
 
 
-def _answer(occasion: Occasion) -> Any:
+def _answer(occasion: HookEvent) -> Any:
     event = occasion.event
     if event == "UserPromptExpansion":
         from . import slash_commands

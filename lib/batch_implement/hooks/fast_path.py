@@ -19,7 +19,7 @@ LONGEST_PAYLOAD = 32 * 1024 * 1024  # what a look at it takes is a few times as 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..store.sidecar import Seal
+    from ..store.sidecar import Sidecar
 
 
 def payload() -> bytes:
@@ -59,7 +59,7 @@ def concerns(event: str, tool: str) -> bool:
     return event in ("PostToolUse", "PostToolUseFailure") and tool != "Skill"
 
 
-def nothing_to_do(event: str, tool: str, raw: bytes, sealed: "Seal", state: str, own: bool) -> bool:
+def nothing_to_do(event: str, tool: str, raw: bytes, sealed: "Sidecar", state: str, own: bool) -> bool:
     """Whether a call that `concerns` lets through needs nothing, by the seal, one stat of the file `state` and the
     payload's bytes. `own`: this client holds the batch.
     """

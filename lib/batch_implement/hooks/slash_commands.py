@@ -17,7 +17,7 @@ from ..cli import arguments, batchctl
 from ..commands import authorization as callers
 from ..commands import batch_commands
 from ..core import batch_state, prompts
-from ..core.errors import BatchError, Misuse, Refused
+from ..core.errors import BatchError, RefusedError, UsageError
 from ..features import feature_list, sources
 from ..report import status_report
 from ..store import audit_log
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
     from ..commands.authorization import Caller
     from ..core.batch_state import State
-    from .dispatch import Occasion
+    from .dispatch import HookEvent
 
 PLUGIN = "batch-implement:"
 LONGEST = 16_384  # characters of arguments: what shlex takes grows with the square
 GOES_ON = ("resume", "retry", "add")
 
 
-def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
+def answer(occasion: HookEvent) -> Optional[Dict[str, Any]]:
     """The answer to a UserPromptExpansion of one of our commands."""
     name = occasion.text("command_name")
     if not name.startswith(PLUGIN):
@@ -48,7 +48,7 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
     caller = callers.from_hook(occasion.session_id, os.environ, occasion.text("prompt_id") or None)
     try:
         if not caller.in_client:
-            raise Refused(
+            raise RefusedError(
                 "Claude Code did not say which session this is, so the batch could not be told whose it is. Update "
                 "Claude Code.",
                 "installation",
@@ -81,7 +81,7 @@ def _brief(state: State, *before: str) -> Dict[str, Any]:
 
 def _words(text: str) -> List[str]:
     if len(text) > LONGEST:
-        raise Misuse(
+        raise UsageError(
             f"The arguments have {len(text):,} characters; at most {LONGEST:,} are read. Put a long text into a file "
             "and name that.",
             "usage",
@@ -89,24 +89,24 @@ def _words(text: str) -> List[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise Misuse(
+        raise UsageError(
             f"The arguments cannot be read ({error}): put a name or command that has quotes or blanks in quotes.",
             "usage",
         ) from error
 
 
-def _batch_implement(occasion: Occasion, caller: Caller, typed: str) -> Dict[str, Any]:
+def _batch_implement(occasion: HookEvent, caller: Caller, typed: str) -> Dict[str, Any]:
     parser = arguments.batch_command()
     words = _words(typed)
     if "-h" in words or "--help" in words:
         return _block(parser.format_help().rstrip())
     if not words:
-        raise Misuse(f"{sources.MISSING}\n`/batch-implement --help` shows what can be given.", "usage")
+        raise UsageError(f"{sources.MISSING}\n`/batch-implement --help` shows what can be given.", "usage")
     options = parser.parse_args(words)
     project = occasion.project
     if options.resume is not None:
         if options.file is not None:
-            raise Misuse(
+            raise UsageError(
                 f"--resume goes on with the batch that is here; {options.file!r} would start another. Give one of "
                 "them.",
                 "usage",
@@ -127,15 +127,15 @@ def _batch_implement(occasion: Occasion, caller: Caller, typed: str) -> Dict[str
     return _brief(state, *found.notes)
 
 
-def _auto_implement(occasion: Occasion, caller: Caller, typed: str) -> Optional[Dict[str, Any]]:
+def _auto_implement(occasion: HookEvent, caller: Caller, typed: str) -> Optional[Dict[str, Any]]:
     """A text without a batch becomes a batch of one; during a batch only its open feature is worked on."""
     project = occasion.project
     text = feature_list.clean(typed).strip()
     state = Store(project).read()
     if state is not None and batch_state.is_live(state):
-        callers.refuse_stranger(state, caller, project)
+        callers.require_owner(state, caller, project)
         if text and not (state["active"] and text == _open_text(state)):
-            raise Refused(
+            raise RefusedError(
                 f"Batch {state['batch_id']} is under way ({prompts.progress(state)}), and this is not its open "
                 "feature. Add it to the batch (`batchctl add FILE`), or wait for the end; `/batch-implement --resume` "
                 "goes on.",
@@ -143,11 +143,11 @@ def _auto_implement(occasion: Occasion, caller: Caller, typed: str) -> Optional[
             )
         return None
     if not text:
-        raise Misuse(
+        raise UsageError(
             "Say what to implement: `/auto-implement TEXT`. For a list of features: `/batch-implement FILE`.", "usage"
         )
     if len(text) > feature_list.MAX_FEATURE_CHARS:
-        raise Misuse(
+        raise UsageError(
             f"The text has {len(text)} characters; a feature has at most {feature_list.MAX_FEATURE_CHARS}. Put the "
             "details into a file and name it.",
             "features-line",
@@ -162,7 +162,7 @@ def _open_text(state: State) -> str:
     return text
 
 
-def _batchctl(occasion: Occasion, caller: Caller, typed: str) -> Dict[str, Any]:
+def _batchctl(occasion: HookEvent, caller: Caller, typed: str) -> Dict[str, Any]:
     words = _words(typed)
     project = occasion.project
     shown = io.StringIO()

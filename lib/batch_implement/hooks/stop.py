@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
     from ..core.batch_state import State
-    from .dispatch import Occasion
+    from .dispatch import HookEvent
 
 WORKER = "batch-implement:worker"
 REVIEWER = "batch-implement:reviewer"
@@ -26,7 +26,7 @@ COMMANDS = ("batch-implement", "auto-implement", "batchctl")
 HOW_TO_GO_ON = "The batch waits while you talk. `/batch-implement --resume` goes on with it."
 
 
-def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
+def answer(occasion: HookEvent) -> Optional[Dict[str, Any]]:
     """The answer to a Stop, SubagentStop, StopFailure, SessionEnd or UserPromptSubmit; None to let things be."""
     if occasion.event == "UserPromptSubmit":
         return _prompt(occasion)
@@ -55,7 +55,7 @@ def _message(notes: List[str]) -> Optional[Dict[str, Any]]:
     return {"systemMessage": "batch-implement: " + " ".join(notes)} if notes else None
 
 
-def _stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[str, Any]]:
+def _stopped(occasion: HookEvent, store: Store, state: State) -> Optional[Dict[str, Any]]:
     if not lease.is_at_work(state, occasion.text("prompt_id")):
         return _message([*store.notes, HOW_TO_GO_ON])
     last = occasion.text("last_assistant_message")
@@ -68,7 +68,7 @@ def _stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[st
 
     def send(current: State) -> State:
         noted = lease.note_window(current, tokens) if tokens else current
-        on = lease.stop_sent_on(noted, most)
+        on = lease.record_continuation(noted, most)
         sent[:] = [on is not None]
         if on is not None:
             return on
@@ -93,7 +93,7 @@ def _stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[st
     return _message(store.notes)
 
 
-def _running(occasion: Occasion) -> List[str]:
+def _running(occasion: HookEvent) -> List[str]:
     """The kinds of background tasks that still run."""
     tasks = occasion.payload.get("background_tasks")
     return [
@@ -103,7 +103,7 @@ def _running(occasion: Occasion) -> List[str]:
     ]
 
 
-def _agent_stopped(occasion: Occasion, store: Store, state: State) -> Optional[Dict[str, Any]]:
+def _agent_stopped(occasion: HookEvent, store: Store, state: State) -> Optional[Dict[str, Any]]:
     kind, last = occasion.text("agent_type"), occasion.text("last_assistant_message")
     if kind == REVIEWER and state["active"] and last:
 
@@ -131,7 +131,7 @@ def _agent_stopped(occasion: Occasion, store: Store, state: State) -> Optional[D
     return {"decision": "block", "reason": "\n".join([*store.notes, reason])}
 
 
-def _broken_off(occasion: Occasion) -> None:
+def _broken_off(occasion: HookEvent) -> None:
     """The coordinator's turn ended in an API error: the batch waits, nothing is counted."""
     if occasion.text("agent_id"):
         return
@@ -146,7 +146,7 @@ def _broken_off(occasion: Occasion) -> None:
     Store(occasion.project, by_model=True).update(occasion.while_ours(wait))
 
 
-def _prompt(occasion: Occasion) -> Optional[Dict[str, Any]]:
+def _prompt(occasion: HookEvent) -> Optional[Dict[str, Any]]:
     """A prompt: a person's own words make the batch wait; after a compaction it is the second way for the reminder."""
     store = Store(occasion.project)
     if not store.untouched():
@@ -157,11 +157,11 @@ def _prompt(occasion: Occasion) -> Optional[Dict[str, Any]]:
         if occasion.sealed and occasion.context in occasion.sealed.remind:
             from . import compaction
 
-            notes += compaction.second_channel(occasion)
+            notes += compaction.deliver_reminder_if_missing(occasion)
     return occasion.adding(notes)
 
 
-def _note_who_prompted(occasion: Occasion, store: Store) -> None:
+def _note_who_prompted(occasion: HookEvent, store: Store) -> None:
     """A person's own words end the work in this conversation until it takes a feature up again.
 
     A notice of the client's goes on with whatever went on before.

@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 
 from ..base import project_paths, timestamps
-from ..commands.authorization import PERSONS_VERBS, not_for_the_model
+from ..commands.authorization import USER_COMMANDS, not_for_the_model
 from ..core import batch_state, failure_classification, lease, prompts, transitions
-from ..core.errors import Refused
+from ..core.errors import RefusedError
 from ..store import audit_log, sidecar
 from ..store.store import Store
 from . import prefilter
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
     from ..core.batch_state import State
-    from .dispatch import Occasion
+    from .dispatch import HookEvent
 
 SKILLS = ("auto-implement", "batch-implement:auto-implement")
 USE_INSTEAD = (
@@ -32,7 +32,7 @@ USE_INSTEAD = (
 )
 
 
-def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
+def answer(occasion: HookEvent) -> Optional[Dict[str, Any]]:
     """The answer to a PreToolUse, PostToolUse or PostToolUseFailure; None to let things be."""
     notes, said = _mend(occasion), ""
     if occasion.event == "PreToolUse" and occasion.tool == "Skill":
@@ -54,12 +54,12 @@ def answer(occasion: Occasion) -> Optional[Dict[str, Any]]:
         if occasion.sealed and occasion.context in occasion.sealed.remind:
             from . import compaction
 
-            notes += compaction.second_channel(occasion)
+            notes += compaction.deliver_reminder_if_missing(occasion)
     added = occasion.adding(notes)
     return {"systemMessage": said, **added} if said and added else added
 
 
-def _mend(occasion: Occasion) -> List[str]:
+def _mend(occasion: HookEvent) -> List[str]:
     """Undo what was done to the state, in the session that holds it; what to say of it."""
     store = Store(occasion.project, by_model=True)
     if occasion.sealed is None and os.path.lexists(f"{occasion.project.private}/seal"):
@@ -75,7 +75,7 @@ def _mend(occasion: Occasion) -> List[str]:
 # -- before -----------------------------------------------------------------------------------------------------------
 
 
-def _reason_to_deny(occasion: Occasion) -> Optional[str]:
+def _reason_to_deny(occasion: HookEvent) -> Optional[str]:
     given = occasion.fields("tool_input")
     if occasion.tool == "Bash":
         return _forbidden_command(occasion, given.get("command"))
@@ -97,7 +97,7 @@ def _reason_to_deny(occasion: Occasion) -> Optional[str]:
     return None
 
 
-def _allow_worker(occasion: Occasion) -> Optional[Dict[str, Any]]:
+def _allow_worker(occasion: HookEvent) -> Optional[Dict[str, Any]]:
     """Approve the call that does the next feature, in the session that holds a batch in progress.
 
     Its turn works on the batch: that is noted. The person approved it with `/batch-implement`, but the client forgets
@@ -117,13 +117,13 @@ def _allow_worker(occasion: Occasion) -> Optional[Dict[str, Any]]:
     return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **decision}}
 
 
-def _forbidden_command(occasion: Occasion, command: object) -> Optional[str]:
+def _forbidden_command(occasion: HookEvent, command: object) -> Optional[str]:
     from .command_guard import command_policy
 
     if not isinstance(command, str):
         return None
     names = command_policy.Names(
-        verbs=PERSONS_VERBS,
+        verbs=USER_COMMANDS,
         private=(
             f".claude/{occasion.project.temp_name}",
             ".claude/batch-implement/",
@@ -141,7 +141,7 @@ def _forbidden_command(occasion: Occasion, command: object) -> Optional[str]:
     return f"{refusal.what}: this would change the batch's own files. {USE_INSTEAD}"
 
 
-def _file_is_ours(occasion: Occasion, target: str) -> bool:
+def _file_is_ours(occasion: HookEvent, target: str) -> bool:
     """Whether `target`, however it is spelled or linked, is the state file or one of our private files."""
     project = occasion.project
     path = os.path.join(occasion.cwd, os.path.expanduser(target))
@@ -172,7 +172,7 @@ def _may_be_a_name(path: str) -> bool:
 # -- after ------------------------------------------------------------------------------------------------------------
 
 
-def _skill_ended(occasion: Occasion) -> Tuple[List[str], str]:
+def _skill_ended(occasion: HookEvent) -> Tuple[List[str], str]:
     """When the coordinator's worker is back: what became of its feature and what is next, in one line for the model,
     and the first of it for the person's screen.
     """
@@ -193,18 +193,20 @@ def _skill_ended(occasion: Occasion) -> Tuple[List[str], str]:
             return transitions.pause(state, timestamps.now(), f"the worker could not go on ({kind}): {words[:200]}")
         if failure_classification.TREATMENT[kind] == "fail":
             return transitions.fail(state, timestamps.now(), words, kind, permanent=True)
-        return transitions.leave(state, timestamps.now(), words, counted=kind not in failure_classification.UNCOUNTED)
+        return transitions.record_interruption(
+            state, timestamps.now(), words, counted=kind not in failure_classification.UNCOUNTED
+        )
 
     store = Store(occasion.project, by_model=True)
     try:
         before = store.require()
         state = store.update(occasion.while_ours(settle))
-    except Refused as refusal:
+    except RefusedError as refusal:
         return [refusal.message], refusal.message
     if (
         before["active"]
         and not state["active"]
-        and batch_state.condition(state, before["active"]["feature_index"]) != "completed"
+        and batch_state.feature_status(state, before["active"]["feature_index"]) != "completed"
     ):
         _set_aside(occasion, before)
     ended = _ended(before, state)
@@ -214,17 +216,17 @@ def _skill_ended(occasion: Occasion) -> Tuple[List[str], str]:
 
 def _not_started(state: State, words: str) -> State:
     """A worker that could not even start is tried again, but not for ever: it counts like a stop without progress."""
-    tried = lease.stop_sent_on(state)
+    tried = lease.record_continuation(state)
     if tried is not None:
         return tried
     return transitions.pause(state, timestamps.now(), f"the worker could not be started: {words[:300]}")
 
 
-def _set_aside(occasion: Occasion, before: State) -> None:
+def _set_aside(occasion: HookEvent, before: State) -> None:
     """The attempt was ended for the worker: its leftovers must not end up in another feature's commit."""
     from ..commands import feature_commands
 
-    name = feature_commands.set_aside(occasion.project, before)
+    name = feature_commands.stash_leftovers(occasion.project, before)
     if name:
         index = before["active"]["feature_index"]
         Store(occasion.project, by_model=True).update(lambda state: transitions.name_stash(state, index, name))
@@ -237,7 +239,7 @@ def _ended(before: State, state: State) -> str:
         last = lease.last_worked_on(state)
         if last is None:
             return ""
-        condition, used = batch_state.condition(state, last), batch_state.attempts_used(state, last)
+        condition, used = batch_state.feature_status(state, last), batch_state.attempts_used(state, last)
         if condition == "pending":
             return f"Feature {last + 1} failed (attempt {used}) and is tried again later."
         return f"Feature {last + 1} is {condition}."
@@ -250,7 +252,7 @@ def _ended(before: State, state: State) -> str:
     return f"The worker left feature {index + 1} without a verdict; it {transitions.condition_of(state, index)} now."
 
 
-def _record_publishing(occasion: Occasion) -> None:
+def _record_publishing(occasion: HookEvent) -> None:
     """Note a `git push` or `gh pr create` for the feature that is open, else for the last one that was closed."""
     from . import push_detection
 

@@ -15,7 +15,7 @@ import os
 
 from ..base import atomic_files, project_paths
 from ..core import batch_state
-from ..core.errors import Misuse, Refused
+from ..core.errors import RefusedError, UsageError
 from ..store import lock, serialization
 from ..store.store import Store
 from . import run_report
@@ -66,12 +66,12 @@ def save(project: Project, path: str, text: str) -> str:
     parent, name = os.path.split(path)
     real = os.path.realpath(parent)
     if not name or not os.path.isdir(real) or os.path.isdir(path):
-        raise Misuse(f"{path} cannot be written: it has to be a file in a folder that there is.", "path-refused")
+        raise UsageError(f"{path} cannot be written: it has to be a file in a folder that there is.", "path-refused")
     kept = [os.path.realpath(place) for place in (project.state, project.private)]
     git = os.path.realpath(project.git_dir) if project.git_dir else kept[1]
     inside = any(f"{real}/".startswith(f"{place}/") for place in (kept[1], git))
     if inside or f"{real}/{name}" in (kept[0], f"{os.path.dirname(kept[0])}/{project.temp_name}"):
-        raise Misuse(
+        raise UsageError(
             f"{path} is where batch state is kept, which only batchctl itself writes. Name another place.",
             "path-refused",
         )
@@ -119,7 +119,7 @@ def of_batch(project: Project, batch_id: Optional[str]) -> Tuple[State, bool]:
     if state is not None and batch_id in (None, state["batch_id"]):
         return state, False
     if not batch_state.valid_batch_id(batch_id):
-        raise Misuse(
+        raise UsageError(
             f"{str(batch_id)[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.",
             "unknown-batch",
         )
@@ -128,7 +128,7 @@ def of_batch(project: Project, batch_id: Optional[str]) -> Tuple[State, bool]:
     if not mine:
         here = sorted(name[: -len(".json")] for name in names)[-5:]
         known = f"The last ones in history: {', '.join(here)}." if here else "History has no batch."
-        raise Refused(
+        raise RefusedError(
             f"Batch {batch_id} is neither the one here nor in {project.private}/history. {known}", "unknown-batch"
         )
     return _kept(project, max(mine, key=lambda name: (len(name), name))), True
@@ -153,10 +153,10 @@ def _kept(project: Project, name: str) -> State:
     folder = _opened(project, "history", create=False)
     try:
         found = atomic_files.read(folder, name)
-    except atomic_files.Foreign as error:
-        raise Refused(f"{place} is no file of ours: it was {error}.", "unknown-batch") from error
+    except atomic_files.UnexpectedFileType as error:
+        raise RefusedError(f"{place} is no file of ours: it was {error}.", "unknown-batch") from error
     finally:
         atomic_files.close(folder)
     if found is None:
-        raise Refused(f"{place} is gone. Try again.", "unknown-batch")
+        raise RefusedError(f"{place} is gone. Try again.", "unknown-batch")
     return serialization.state_at(place, found[1])

@@ -17,7 +17,7 @@ from ..base.project_paths import Project
 from ..commands import authorization as callers
 from ..core import run_transitions
 from ..core.batch_state import key
-from ..core.errors import Refused
+from ..core.errors import RefusedError
 from ..git import git_client, worktrees
 from ..store.store import Store
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
 
 
-class Terms(NamedTuple):
+class RunRequest(NamedTuple):
     """On what terms a run takes a batch: features side by side, the folder that holds the work trees of all batches,
     what the state keeps as `run.options`, and the limits (`policy.budgets`).
     """
@@ -37,7 +37,7 @@ class Terms(NamedTuple):
     budgets: State
 
 
-def begin(project: Project, terms: Terms, now: str) -> State:
+def acquire_run(project: Project, terms: RunRequest, now: str) -> State:
     """Take the batch for a run of this process: its branch is there, what a dead run left under way is pending again
     or waits to be merged. Refused while another client or run has it, and when the person's branch and the batch's
     have parted.
@@ -64,30 +64,30 @@ def begin(project: Project, terms: Terms, now: str) -> State:
         )  # fmt: skip
 
     store.update(take)
-    return _adopted(project, store, now)
+    return _recover_dead_run(project, store, now)
 
 
 def _batch_branch(root: str, branch: str) -> str:
     """Make the batch's branch at HEAD, or bring it up to HEAD; the commit it is at."""
     head = git_client.head(root)
     if head is None:
-        raise Refused(
+        raise RefusedError(
             f"There is no commit in {root} to begin on. Commit something, then start again.", "not-a-repository"
         )
     known = git_client.tip(root, branch)
     if known and git_client.has(root, head, known):
         return known
     if known and not git_client.has(root, known, head):
-        raise Refused(
+        raise RefusedError(
             f"{branch}, which has what was done so far ({known[:12]}), and HEAD ({head[:12]}) have parted. Bring them "
             f"together (`git merge {branch}`), then start again.",
             "run-branch",
         )
-    git_client.ask(root, "update-ref", "-m", "batch: begin", f"refs/heads/{branch}", head, known or "0" * len(head))
+    git_client.run_git(root, "update-ref", "-m", "batch: begin", f"refs/heads/{branch}", head, known or "0" * len(head))
     return head
 
 
-def _adopted(project: Project, store: Store, now: str) -> State:
+def _recover_dead_run(project: Project, store: Store, now: str) -> State:
     """What a dead run left: its clients are ended, what it had merged is completed, what it worked on is pending."""
     state = store.require()
     root, run = project.root, state["run"]

@@ -146,7 +146,7 @@ def _opened(project: Project, job: Job) -> State:
     known = store.read_if_usable()
     if known is None or known["batch_id"] != _batch_id(job):  # none, or one that somebody has committed
         store.create(_first_state(project, job, now), replace=True)
-    base = git_client.ask(project.root, "merge-base", "HEAD", job.base, fails=True).stdout.strip() or job.base
+    base = git_client.run_git(project.root, "merge-base", "HEAD", job.base, fails=True).stdout.strip() or job.base
     branch = git_client.branch(project.root)
     owner = None
     if job.command is None:
@@ -236,7 +236,7 @@ def _done(project: Project, stopped: threading.Event) -> str:
 def _fail(project: Project, words: str, failure_class: str, *, permanent: bool = False) -> None:
     """End the attempt in the batch of one: what was left uncommitted goes into a stash."""
     store = Store(project)
-    stash = feature_commands.set_aside(project, store.require())
+    stash = feature_commands.stash_leftovers(project, store.require())
     store.update(
         lambda state: (
             transitions.fail(

@@ -21,7 +21,7 @@ from ..base.project_paths import Project
 from ..commands import issue_sync
 from ..core import batch_state, failure_classification, policies, run_transitions, transitions
 from ..core.batch_state import key
-from ..core.errors import BatchError, Refused
+from ..core.errors import BatchError, RefusedError
 from ..git import worktrees
 from ..store.store import Store
 from . import acquire, merge_queue
@@ -84,7 +84,7 @@ class Driver:
             int(name) for name, entry in state["run"]["running"].items() if entry["step"] == "merging"
         ]
         self.merger = futures.ThreadPoolExecutor(1, thread_name_prefix="merge")
-        self.merging: Optional[tuple[int, futures.Future[merge_queue.Ready]]] = None
+        self.merging: Optional[tuple[int, futures.Future[merge_queue.PreparedMerge]]] = None
         self.stopping = self.said = ""  # empty, a key of STOPPING after a Ctrl-C
         self.stopped = threading.Event()
         self.waits_in_a_row = 0
@@ -141,7 +141,7 @@ class Driver:
         """The state, if the batch is still this run's. Refused when somebody else took it."""
         if state["batch_id"] != self.batch_id or (state["owner"] or {}).get("session_id") != self.session_id:
             self.why = "somebody else took the batch over"
-            raise Refused(
+            raise RefusedError(
                 f"Batch {self.batch_id} in {self.project.root} is not this run's any more: somebody took it over or "
                 "replaced it. What was under way is ended; see `batchctl status`.",
                 "run-stopped",
@@ -246,7 +246,9 @@ class Driver:
         error = future.exception()
         if error is not None and not isinstance(error, (BatchError, OSError, futures.BrokenExecutor)):
             raise error
-        self._judge(job, future.result() if error is None else jobs.broken_off(job, str(error), self.clock.now()))
+        self._judge(
+            job, future.result() if error is None else jobs.interrupted_outcome(job, str(error), self.clock.now())
+        )
 
     def _judge(self, job: Job, outcome: Outcome) -> None:
         """Write what an attempt came to into the state."""
@@ -260,7 +262,7 @@ class Driver:
         def settle(current: State) -> State:
             noted = run_transitions.client_ended(current, index, record)
             if outcome.kind == jobs.COMPLETED:
-                return run_transitions.queue(noted, index, outcome.evidence, outcome.decisions)
+                return run_transitions.await_merge(noted, index, outcome.evidence, outcome.decisions)
             if (
                 outcome.kind == jobs.FAILED
                 or run_transitions.crashes(noted, index) >= run_transitions.CRASHES_BEFORE_COUNTED
@@ -286,7 +288,7 @@ class Driver:
         if outcome.kind == jobs.COMPLETED:
             self.to_merge.append(index)
             self.display.event("done", _named(state, index, "verified"))
-        elif batch_state.condition(state, index) == "pending":
+        elif batch_state.feature_status(state, index) == "pending":
             kind = "failed" if outcome.kind == jobs.FAILED else "interrupted"
             self.display.event(kind, _named(state, index, outcome.message))
             if outcome.kind == jobs.FAILED:
@@ -344,23 +346,23 @@ class Driver:
         )
         self.merging = index, future
 
-    def _merge_ended(self, index: int, future: futures.Future[merge_queue.Ready]) -> None:
+    def _merge_ended(self, index: int, future: futures.Future[merge_queue.PreparedMerge]) -> None:
         state = self._own(self.store.require())
         root, now, branch = self.project.root, self.clock.now(), state["run"]["branch"]
         entry = state["run"]["running"][key(index)]
         try:
             ready = future.result()
             self.store.update(lambda current: run_transitions.about_to_merge(current, index, ready.commit))
-            merge_queue.forward(root, branch, ready)
+            merge_queue.fast_forward(root, branch, ready)
         except merge_queue.Stopped:
             return
-        except merge_queue.Moved:
+        except merge_queue.HeadMoved:
             self.to_merge.insert(0, index)
             return
         except merge_queue.CannotMerge as error:
             words = error.message
             state = self.store.update(lambda current: run_transitions.sent_back(current, now, index, words))
-            if batch_state.condition(state, index) == "pending":
+            if batch_state.feature_status(state, index) == "pending":
                 self.display.event("sent back", _named(state, index, words))
                 worktrees.remove(root, entry["worktree"])
             else:

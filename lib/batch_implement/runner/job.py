@@ -188,7 +188,7 @@ def record(job: Job, outcome: Outcome) -> State:
     }
 
 
-def broken_off(job: Job, why: str, now: str, failure_class: str = "worker_died") -> Outcome:
+def interrupted_outcome(job: Job, why: str, now: str, failure_class: str = "worker_died") -> Outcome:
     """The outcome of an attempt whose worker died without one: nothing is counted."""
     return Outcome(
         batch_id=job.batch_id,

@@ -51,7 +51,7 @@ def work(job: Job) -> Outcome:
         return Outcome.of(json.loads(said))
     except (ValueError, TypeError):
         worktrees.end_left_behind(repository_cache.tree(job))
-        return jobs.broken_off(job, f"it ended with {code}. {words}".strip(), timestamps.now())
+        return jobs.interrupted_outcome(job, f"it ended with {code}. {words}".strip(), timestamps.now())
 
 
 def _talk(attempt: subprocess.Popen[bytes], job: Job) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from ..base import subprocesses
 from ..commands import evidence
-from ..core.errors import BatchError, Refused
+from ..core.errors import BatchError, RefusedError
 from ..git import git_client, worktrees
 
 # Nobody is there to answer, no hook of the repository is to run, and no option of its owner changes what a rebase is.
@@ -26,11 +26,11 @@ _QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "seq
           "-c", "rebase.autoSquash=false", "-c", "rebase.updateRefs=false", "-c", "rerere.enabled=false")  # fmt: skip
 
 
-class CannotMerge(Refused):
+class CannotMerge(RefusedError):
     """The commit does not fit onto the branch as it is now."""
 
 
-class Moved(Refused):
+class HeadMoved(RefusedError):
     """The branch has another head than the one that was prepared for."""
 
 
@@ -38,7 +38,7 @@ class Stopped(BatchError):
     """The run was stopped while the verify command ran."""
 
 
-class Ready(NamedTuple):
+class PreparedMerge(NamedTuple):
     """`commit` may become the branch's head in place of `head`. `commits` are what it brings, oldest first; `verify` is
     the run of the verify command on it as evidence has it, None when it was not run (again).
     """
@@ -71,7 +71,7 @@ def prepare(
     timeout_s: int,
     log: str,
     stopped: threading.Event,
-) -> Ready:
+) -> PreparedMerge:
     """Bring `commit` onto the head of `branch`, in the work tree `folder`, and verify it there when it changed.
 
     `verify` is the person's command, None for none; its output goes to the file `log`. Raises CannotMerge, and Stopped
@@ -79,35 +79,35 @@ def prepare(
     """
     head = _head_of(repository, branch)
     if git_client.has(repository, head, commit):
-        return Ready(head, commit, _between(repository, head, commit), rebased=False, verify=None)
+        return PreparedMerge(head, commit, _between(repository, head, commit), rebased=False, verify=None)
     worktrees.add_detached(repository, folder, head)
     new = _on_top(folder, head, commit)
     commits = _between(repository, head, new)
     if verify is None or not commits:
-        return Ready(head, new, commits, rebased=True, verify=None)
-    return Ready(head, new, commits, rebased=True, verify=_verified(folder, verify, timeout_s, log, stopped))
+        return PreparedMerge(head, new, commits, rebased=True, verify=None)
+    return PreparedMerge(head, new, commits, rebased=True, verify=_verified(folder, verify, timeout_s, log, stopped))
 
 
-def forward(repository: str, branch: str, ready: Ready) -> None:
+def fast_forward(repository: str, branch: str, ready: PreparedMerge) -> None:
     """Make the prepared commit the head of `branch`. Moved when that has another head by now."""
-    moved = git_client.ask(
+    moved = git_client.run_git(
         repository, "update-ref", "-m", "batch: merge a feature", f"refs/heads/{branch}", ready.commit, ready.head,
         fails=True,
     )  # fmt: skip
     if moved.returncode != 0:
         if _head_of(repository, branch) == ready.head:
-            raise Refused(
+            raise RefusedError(
                 f"{branch} in {repository} cannot be moved to {ready.commit[:12]}: {moved.stderr.strip()[:300]} Mend "
                 "what git says; `batchctl run --resume` then merges it.",
                 "run-branch",
             )
-        raise Moved(f"{branch} is not at {ready.head[:12]} any more: somebody else moved it.", "run-branch")
+        raise HeadMoved(f"{branch} is not at {ready.head[:12]} any more: somebody else moved it.", "run-branch")
 
 
 def _head_of(repository: str, branch: str) -> str:
     head = git_client.tip(repository, branch)
     if head is None:
-        raise Refused(
+        raise RefusedError(
             f"The batch's branch {branch} is gone from {repository}. If it was removed by mistake, `git reflog` knows "
             f"its commit: `git branch {branch} COMMIT`, then `batchctl run --resume`.",
             "run-branch",
@@ -117,7 +117,7 @@ def _head_of(repository: str, branch: str) -> str:
 
 def _between(repository: str, base: str, commit: str) -> List[str]:
     limit = f"--max-count={git_client.MOST_COMMITS}"
-    return git_client.ask(
+    return git_client.run_git(
         repository, "rev-list", "--reverse", "--topo-order", limit, commit, f"^{base}", "--"
     ).stdout.split()
 
@@ -126,15 +126,17 @@ def rebase(folder: str, onto: str, after: str, last: str, *options: str) -> Reba
     """Put the commits behind `after` up to `last` onto `onto`, in the work tree `folder`. What does not fit is taken
     back there, and told.
     """
-    answer = git_client.ask(
+    answer = git_client.run_git(
         folder, *_QUIET, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop", *options, "--onto",
         onto, after, last, fails=True,
     )  # fmt: skip
     if answer.returncode == 0:
         return Rebased(git_client.head(folder), "", [], "")
-    files = git_client.ask(folder, "diff", "--name-only", "--diff-filter=U", "-z", fails=True).stdout.split("\0")[:-1]
-    at = git_client.ask(folder, "rev-parse", "--verify", "--quiet", "REBASE_HEAD", fails=True).stdout.strip()
-    git_client.ask(folder, "rebase", "--abort", fails=True)
+    files = git_client.run_git(folder, "diff", "--name-only", "--diff-filter=U", "-z", fails=True).stdout.split("\0")[
+        :-1
+    ]
+    at = git_client.run_git(folder, "rev-parse", "--verify", "--quiet", "REBASE_HEAD", fails=True).stdout.strip()
+    git_client.run_git(folder, "rebase", "--abort", fails=True)
     return Rebased(None, at, files, answer.stderr.strip())
 
 

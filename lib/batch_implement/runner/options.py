@@ -15,7 +15,7 @@ import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from ..cli import arguments
-from ..core.errors import Misuse
+from ..core.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,11 +71,11 @@ def of(namespace: argparse.Namespace, cwd: str) -> Options:
     for name in ("worker", "client", "model", "notify", "worktrees", "cluster"):
         value = typed[name]
         if value is not None and (not value.strip() or "\0" in value):
-            raise Misuse(f"--{name} is empty or no text. Give it a value, or leave it out.", "usage")
+            raise UsageError(f"--{name} is empty or no text. Give it a value, or leave it out.", "usage")
     if typed["worker"]:
         useless = [f"--{name.replace('_', '-')}" for name in _OF_THE_CLIENT if typed[name] is not None]
         if useless:
-            raise Misuse(
+            raise UsageError(
                 f"--worker takes the place of Claude Code, so {', '.join(useless)} would do nothing. Leave one of them "
                 "out.",
                 "usage",
@@ -87,7 +87,7 @@ def of(namespace: argparse.Namespace, cwd: str) -> Options:
     if typed["cluster"]:
         typed["cluster"] = _cluster(typed["cluster"], cwd)
     elif typed["resume"] is None and (typed["slots"] or typed["insecure_cluster"]):
-        raise Misuse("--slots and --insecure-cluster are about a cluster. Name it: `--cluster WHERE`.", "usage")
+        raise UsageError("--slots and --insecure-cluster are about a cluster. Name it: `--cluster WHERE`.", "usage")
     return Options(**typed)
 
 
@@ -98,7 +98,7 @@ def _cluster(given: str, cwd: str) -> str:
     way, path = ("ssh:", given[4:]) if given.startswith("ssh:") else ("", given)
     path = _absolute(path, cwd)
     if not os.path.isfile(path):
-        raise Misuse(
+        raise UsageError(
             f"--cluster: there is no file {path}. Give a scheduler's address (`tls://HOST:8786`), the scheduler file "
             "that it wrote, or `ssh:hosts.txt`.",
             "cluster-setup",

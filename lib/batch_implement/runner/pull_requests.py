@@ -30,7 +30,7 @@ from ..base import timestamps
 from ..commands import evidence
 from ..core import prompts
 from ..core.batch_state import key
-from ..core.errors import BatchError, Refused
+from ..core.errors import BatchError, RefusedError
 from ..features import feature_list, issue_comments
 from ..git import gh, git_client, worktrees
 from ..hooks import push_detection
@@ -94,7 +94,7 @@ def open_for_batch(project: Project, state: State, report_markdown: str) -> Dict
         record["remote"] = remote_of(root, place)
         record["sha"] = git_client.tip(root, run["branch"])
         if record["sha"] is None:
-            raise Refused(
+            raise RefusedError(
                 f"The branch {run['branch']} is gone from {root}: there is nothing to open a request for.",
                 "pull-request",
             )
@@ -116,7 +116,7 @@ def open_for_feature(project: Project, state: State, index: int) -> Dict[str, An
     record = _new_record(_branch_of(state, index))
     try:
         if not _commits(state, index):
-            raise Refused(
+            raise RefusedError(
                 f"Feature {index + 1} has no commit of its own: there is nothing to open a pull request for.",
                 "pull-request",
             )
@@ -161,12 +161,12 @@ def _words(error: Exception) -> str:
 def remote_of(root: str, place: gh.Repository) -> str:
     """The remote that branches are pushed to. Refused when there is none, or nothing on the other side yet."""
     if not place.remotes:
-        raise Refused(
+        raise RefusedError(
             f"No git remote in {root} stands for {place.url}. Add it: `git remote add origin {place.url}`.",
             "pull-request",
         )
     if not place.default_branch:
-        raise Refused(
+        raise RefusedError(
             f"{place.url} has no default branch yet. Push one first; it is never done from here.", "pull-request"
         )
     return place.remotes[0]
@@ -178,7 +178,7 @@ def _opened(
     """The record of a pull request that is there after this, newly opened or from before."""
     branch, sha = record["branch"], record["sha"]
     if branch in (place.default_branch, base):
-        raise Refused(
+        raise RefusedError(
             f"{branch} is the branch that the pull request would go into; it is never pushed to from here.",
             "pull-request",
         )
@@ -263,7 +263,7 @@ def _stacked(project: Project, state: State, onto: str, indices: List[int]) -> s
     try:
         for index in indices:
             commits = _commits(state, index)
-            before = git_client.ask(root, "rev-parse", "--verify", f"{commits[0]}^").stdout.strip()
+            before = git_client.run_git(root, "rev-parse", "--verify", f"{commits[0]}^").stdout.strip()
             if before == at:
                 at = commits[-1]
                 continue
@@ -282,7 +282,7 @@ def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
     if done.head:
         return done.head
     why = f"it conflicts in {git_client.listed(done.files)}" if done.files else f"git said: {done.words[-300:]}"
-    raise Refused(
+    raise RefusedError(
         f"The commits of feature {index + 1} do not stand without the others' ({why}): it builds on one that the list "
         "does not say it needs. It is on the batch's branch; open a pull request for that (`batchctl run --resume "
         "--pr`), or one by hand.",
@@ -328,11 +328,11 @@ def _push(root: str, remote: str, commit: str, branch: str, *more: str) -> None:
         raise _refusal(f"{branch} cannot be pushed to {remote}", f"{said}\n{words}", remote, branch)
 
 
-def _refusal(what: str, words: str, remote: str, branch: str) -> Refused:
+def _refusal(what: str, words: str, remote: str, branch: str) -> RefusedError:
     said = push_detection.operations("git push", words, succeeded=False)["push"]["error"]
     known = (remedy for signs, remedy in _REMEDIES if any(sign in said.lower() for sign in signs))
     remedy = next(known, "Try `git push` by hand to see more.").format(remote=remote, branch=branch)
-    return Refused(f"{what}. {remedy} git said: {' '.join(feature_list.clean(said).split())}", "pull-request")
+    return RefusedError(f"{what}. {remedy} git said: {' '.join(feature_list.clean(said).split())}", "pull-request")
 
 
 def _git(root: str, *arguments: str) -> tuple[int, str, str]:
@@ -347,7 +347,7 @@ def _git(root: str, *arguments: str) -> tuple[int, str, str]:
     try:
         said, words = run.communicate(timeout=PUSH_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        raise Refused(
+        raise RefusedError(
             f"`git {arguments[0]}` did not end within {PUSH_TIMEOUT_S} s and was ended. Is the remote slow, or does a "
             "pre-push hook wait for something?",
             "pull-request",

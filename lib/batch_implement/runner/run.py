@@ -20,7 +20,7 @@ from ..cli import arguments
 from ..commands import batch_commands
 from ..commands.doctor import BAD
 from ..core import batch_state, prompts, run_transitions
-from ..core.errors import BatchError, Misuse, Refused
+from ..core.errors import BatchError, RefusedError, UsageError
 from ..features import sources
 from ..git import git_client
 from ..report import report_files, run_report
@@ -55,7 +55,7 @@ def run(
 ) -> Tuple[str, Dict[str, Any]]:
     """Do what was typed after `batchctl run`: the answer as text, and as data."""
     if caller.in_client:
-        raise Refused(
+        raise RefusedError(
             "`batchctl run` takes a night and starts clients of its own: run it in a terminal of yours. In here "
             "`/batch-implement` does the same with this client.",
             "own-terminal",
@@ -72,7 +72,7 @@ def run(
         found, policy = None, {}
         plan = batch_commands.named(project, given.resume or None)
         wish = options.from_kept(plan, given, project.root)
-    crew = executor.Crew(project, wish) if wish.cluster else None
+    crew = executor.DaskExecutor(project, wish) if wish.cluster else None
     try:
         checks = preflight_checks.check(project, plan, wish, environ, plugin)
         checks += crew.look() if crew else []
@@ -88,7 +88,7 @@ def run(
             }
             return preflight_checks.text(plan, checks, shown), data
         if stoppers:
-            raise Refused(
+            raise RefusedError(
                 "The night would be stopped; nothing was started. Mend this, then the same again (`--dry-run` shows "
                 "all that was looked at):\n" + "\n".join(f"  {line}" for line in stoppers),
                 "preflight",
@@ -105,7 +105,7 @@ def _unfinished(project: Project, caller: Caller, *, replace: bool) -> List[Dict
     """Whether a batch that is here stands in the way of a new one, in the form of `doctor.check`."""
     try:
         batch_commands.refuse_unfinished(Store(project).read_if_usable(), caller, replace=replace)
-    except Refused as error:
+    except RefusedError as error:
         return [{"check": "batch", "verdict": BAD, "text": error.message}]
     return []
 
@@ -113,13 +113,13 @@ def _unfinished(project: Project, caller: Caller, *, replace: bool) -> List[Dict
 def _refuse_sources(typed: argparse.Namespace) -> None:
     named = [name for name in ("file", "issues", "label", "milestone") if getattr(typed, name) is not None]
     if named:
-        raise Misuse(
+        raise UsageError(
             "--resume goes on with the batch that is here; a list would start another. Give one of them.", "usage"
         )
 
 
 def _night(
-    project: Project, wish: Options, crew: Optional[executor.Crew], environ: Mapping[str, str], stream: TextIO
+    project: Project, wish: Options, crew: Optional[executor.DaskExecutor], environ: Mapping[str, str], stream: TextIO
 ) -> Tuple[str, Dict[str, Any]]:
     """Drive the batch, on the machines of `crew` if there is one, shown on `stream`, then do what was asked for at its
     end.
@@ -127,8 +127,8 @@ def _night(
     jobs = wish.jobs or (crew.slots if crew else 1)
     on = {"remote": crew.remote, "scheduler": crew.address} if crew else {"remote": None, "scheduler": None}
     kept = {**options.as_kept(wish), **on}
-    asked = acquire.Terms(jobs, wish.worktrees or f"{project.root}.worktrees", kept, options.budgets(wish))
-    state = acquire.begin(project, asked, timestamps.now())
+    asked = acquire.RunRequest(jobs, wish.worktrees or f"{project.root}.worktrees", kept, options.budgets(wish))
+    state = acquire.acquire_run(project, asked, timestamps.now())
     if crew:
         crew.begin(state["batch_id"])
     shown = live_display.open(stream, environ)
@@ -178,7 +178,7 @@ def _night(
     }
 
 
-def _settle(crew: executor.Crew, state: State, shown: live_display.Display) -> None:
+def _settle(crew: executor.DaskExecutor, state: State, shown: live_display.Display) -> None:
     try:
         crew.settle(state)
     except BatchError as error:
@@ -232,7 +232,7 @@ def _into_target(project: Project, state: State) -> str:
         return f"Your work tree is not on {run['target']} any more, so nothing was merged into it. {by_hand}"
     if git_client.changes(root)[0]:
         return f"Your work tree has changes that are not committed, so nothing was merged into it. {by_hand}"
-    merged = git_client.ask(root, "merge", "--quiet", "--ff-only", run["branch"], fails=True)
+    merged = git_client.run_git(root, "merge", "--quiet", "--ff-only", run["branch"], fails=True)
     if merged.returncode != 0:
         return f"{run['target']} could not be fast-forwarded: {' '.join(merged.stderr.split())[:300]} {by_hand}"
     return f"{run['target'] or 'HEAD'} is at {run['branch']} now."

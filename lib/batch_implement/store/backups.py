@@ -18,7 +18,7 @@ import os
 import time
 
 from ..base import atomic_files, project_paths
-from ..core.errors import Refused
+from ..core.errors import RefusedError
 from . import sidecar
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import List, Optional
 
     from ..base.project_paths import Project
-    from .sidecar import Seal
+    from .sidecar import Sidecar
 
 CURRENT, PREVIOUS = "current.json", "previous.json"
 _NO_SECOND_NAME = frozenset((errno.EPERM, errno.EISDIR, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS))
@@ -68,9 +68,9 @@ def state_file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
         atomic_files.close(folder)
 
 
-def no_batch(project: Project) -> Refused:
+def no_batch(project: Project) -> RefusedError:
     """The error for a project without a batch."""
-    return Refused(
+    return RefusedError(
         f"There is no batch in {project.root}. A person starts one: `/batch-implement FILE` in Claude Code, or "
         "`batchctl create FILE` in a terminal.",
         "no-batch",
@@ -208,26 +208,26 @@ def take_copy_back(private: int) -> None:
         atomic_files.discard(private, CURRENT)
 
 
-def copy_of(private: int, sealed: Optional[Seal]) -> Optional[bytes]:
+def copy_of(private: int, sealed: Optional[Sidecar]) -> Optional[bytes]:
     """The content of the version in force from our own copies, None when there is no intact one, or no batch."""
     for identity in (sealed.new, sealed.old) if sealed and sealed.new else ():
         for name in (CURRENT, PREVIOUS):
             try:
                 found = atomic_files.read(private, name) if identity else None
-            except atomic_files.Foreign:
+            except atomic_files.UnexpectedFileType:
                 continue
             if found and identity and atomic_files.sha256(found[1]) == identity.sha256:
                 return found[1]
     return None
 
 
-def cut_short(folder: int, name: str, sealed: Seal) -> Optional[bytes]:
+def cut_short(folder: int, name: str, sealed: Sidecar) -> Optional[bytes]:
     """The content of the sealed version that a crash between seal and rename left under the temporary name; None when
     there is none.
     """
     try:
         left = atomic_files.read(folder, name)
-    except atomic_files.Foreign:
+    except atomic_files.UnexpectedFileType:
         return None
     known = sealed.knows(left[0]) if left else None
     return left[1] if left and known and known.sha256 == atomic_files.sha256(left[1]) else None

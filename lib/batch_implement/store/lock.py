@@ -16,7 +16,7 @@ import sys
 import time
 
 from ..base import atomic_files, processes
-from ..core.errors import LockTimeout, StateUnusable
+from ..core.errors import LockTimeout, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
                 pass
             except OSError as error:
                 atomic_files.close(self._fd)
-                raise StateUnusable(
+                raise StateError(
                     f"The lock {self._folder}/{NAME} cannot be taken: {error.strerror}. Nothing was changed. "
                     "Check the disk.",
                     "disk-trouble",
@@ -87,7 +87,7 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
         try:
             return os.open(NAME, flags, 0o600, dir_fd=self._folder_fd)
         except OSError as error:
-            raise StateUnusable(
+            raise StateError(
                 f"The lock {self._folder}/{NAME} cannot be opened: {error.strerror}. Nothing was changed. Check "
                 "who owns it, and the disk.",
                 "disk-trouble",

@@ -29,7 +29,7 @@ it was is kept in history/:
 from __future__ import annotations
 
 from ..core import batch_state, policies
-from ..core.errors import StateUnusable
+from ..core.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,23 +47,23 @@ def migrate(data: Any, fits: Callable[[str, Any], bool]) -> Tuple[State, List[st
     `StateUnusable` when it cannot be a state at all.
     """
     if not isinstance(data, dict):
-        raise StateUnusable(
+        raise StateError(
             f"Corrupted batch state file: a JSON object is expected, this is {type(data).__name__}.", "state-damaged"
         )
     version = data.get("schema_version", 0)
     if version == batch_state.SCHEMA_VERSION and type(version) is int:
         return data, []
     if version != 0 or type(version) is bool:
-        raise StateUnusable(
+        raise StateError(
             f"The state has schema_version {version!r}; this batch-implement reads up to {batch_state.SCHEMA_VERSION}. "
             "A newer one wrote it: update the plugin.",
             "installation",
         )
     missing = [name for name in REQUIRED if name not in data]
     if missing:
-        raise StateUnusable(f"Missing required fields: {missing}.", "state-damaged")
+        raise StateError(f"Missing required fields: {missing}.", "state-damaged")
     if not isinstance(data["features"], list) or not data["features"]:
-        raise StateUnusable(
+        raise StateError(
             "Corrupted batch state file: features is not a list with at least one feature.", "state-damaged"
         )
     return _Mending(data, fits).state()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ..base import fast_json, strict_json
 from ..core import batch_state
-from ..core.errors import StateUnusable
+from ..core.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def serialise(state: State, read: Optional[Content] = None) -> bytes:
             line = read.line(name, value) if read is not None else None
             parts += (line or _line(name, value).encode("utf-8", "replace"), b",\n")
     except (TypeError, ValueError, RecursionError) as error:
-        raise StateUnusable(
+        raise StateError(
             f"The field {name} cannot be written as JSON: {error}. Nothing was changed.", "write-refused"
         ) from error
     return b"".join((b"{\n", *parts[:-1], b"\n}\n"))
@@ -82,7 +82,7 @@ def valid_state(data: bytes) -> tuple[State, List[str]]:
     state, mended = migrated(parse(data))
     wrong = problems(state, None)
     if wrong:
-        raise StateUnusable(f"It is not a valid state: {'; '.join(wrong[:5])}.", "state-damaged")
+        raise StateError(f"It is not a valid state: {'; '.join(wrong[:5])}.", "state-damaged")
     return state, mended
 
 
@@ -90,16 +90,16 @@ def state_at(path: str, data: bytes) -> State:
     """The state in the content of the file at `path`, which is only looked at; StateUnusable as `unusable` has it."""
     try:
         return valid_state(data)[0]
-    except StateUnusable as error:
+    except StateError as error:
         raise unusable(path, error) from error
 
 
-def unusable(path: str, error: StateUnusable) -> StateUnusable:
+def unusable(path: str, error: StateError) -> StateError:
     """The error for the file at `path`, which is no state because of `error` and is left as it is."""
     what = f"{path} cannot be used and was left as it is: {error.message.rstrip('.')}."
     if error.topic == "installation":
-        return StateUnusable(what, "installation")
-    return StateUnusable(f"{what} Mend it, or move it away; `batchctl validate` says more.", "state-damaged")
+        return StateError(what, "installation")
+    return StateError(f"{what} Mend it, or move it away; `batchctl validate` says more.", "state-damaged")
 
 
 def migrated(data: Any) -> tuple[State, List[str]]:
@@ -124,7 +124,7 @@ def problems(state: State, before: Optional[State]) -> List[str]:
     if not wrong:
         wrong = batch_state.broken_invariants(state, before)
         if not wrong and before is not None:
-            wrong = batch_state.went_backwards(before, state)
+            wrong = batch_state.monotonicity_violations(before, state)
     return wrong
 
 
@@ -144,8 +144,8 @@ def content(data: bytes, sha256: str) -> Content:
         raise _corrupted(error) from error
 
 
-def _corrupted(error: ValueError) -> StateUnusable:
-    return StateUnusable(f"Corrupted batch state file: {error}", "state-damaged")
+def _corrupted(error: ValueError) -> StateError:
+    return StateError(f"Corrupted batch state file: {error}", "state-damaged")
 
 
 _ABSENT = object()

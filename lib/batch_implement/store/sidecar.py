@@ -31,7 +31,7 @@ TEMP = "seal.tmp"
 _NO_FILE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR))
 
 
-class Identity:
+class Fingerprint:
     """What tells one written version from every other: where it lies on the disk, and its content."""
 
     __slots__ = ("inode", "mtime_ns", "revision", "sha256", "size")
@@ -47,7 +47,7 @@ class Identity:
         return f"{self.inode} {self.size} {self.mtime_ns} {self.sha256} {self.revision}"
 
 
-class Seal:
+class Sidecar:
     """A seal's content. `new` and `old` are None where the text has `-`, `owner_pid` too; `session` is then empty."""
 
     __slots__ = ("live", "new", "old", "open", "owner_pid", "remind", "session", "unattended")
@@ -55,8 +55,8 @@ class Seal:
     def __init__(
         self,
         live: bool,
-        new: "Optional[Identity]",
-        old: "Optional[Identity]",
+        new: "Optional[Fingerprint]",
+        old: "Optional[Fingerprint]",
         session: str = "",
         owner_pid: "Optional[int]" = None,
         open: bool = False,
@@ -66,7 +66,7 @@ class Seal:
         self.live, self.new, self.old, self.session, self.owner_pid = live, new, old, session, owner_pid
         self.open, self.unattended, self.remind = open, unattended, remind
 
-    def knows(self, status: "os.stat_result") -> "Optional[Identity]":
+    def knows(self, status: "os.stat_result") -> "Optional[Fingerprint]":
         """The sealed version that the file with this status is; None for a foreign one, also one that `is_adopting`."""
         for identity in (self.new, self.old):
             if identity is not None and identity.revision and identity.is_at(status):
@@ -92,7 +92,7 @@ class Seal:
 
 
 def render(
-    state: "Optional[State]", live: bool, new: "Optional[Identity]", old: "Optional[Identity]", remind: list[str]
+    state: "Optional[State]", live: bool, new: "Optional[Fingerprint]", old: "Optional[Fingerprint]", remind: list[str]
 ) -> bytes:
     """The seal's text for a write of `state` (None when it is put away). A name that does not fit is left out."""
     owner = (state["owner"] if state else None) or {"session_id": "", "pid": None}
@@ -109,7 +109,7 @@ def render(
     return ("\n".join(lines) + "\n").encode()
 
 
-def parse(text: bytes) -> "Optional[Seal]":
+def parse(text: bytes) -> "Optional[Sidecar]":
     """The seal with this text; None when it is not one."""
     try:
         lines = text.decode("ascii").split("\n")
@@ -117,7 +117,7 @@ def parse(text: bytes) -> "Optional[Seal]":
         if lines[0] not in ("live", "over") or [field[0] for field in fields] != _NAMES or lines[-1]:
             return None
         session, pid = fields[2][1:]
-        return Seal(
+        return Sidecar(
             lines[0] == "live",
             _identity(fields[0]),
             _identity(fields[1]),
@@ -131,7 +131,7 @@ def parse(text: bytes) -> "Optional[Seal]":
         return None
 
 
-def read(private: str) -> "Optional[Seal]":
+def read(private: str) -> "Optional[Sidecar]":
     """The seal in the private folder at this path; None when there is none or it is not one. Errors as `text`."""
     found = text(private)
     return None if found is None else parse(found)
@@ -155,9 +155,9 @@ def text(private: str) -> "Optional[bytes]":
     except OSError as error:
         if error.errno in _NO_FILE:
             return None
-        from ..core.errors import StateUnusable
+        from ..core.errors import StateError
 
-        raise StateUnusable(
+        raise StateError(
             f"{private}/seal cannot be read: {error.strerror}. Nothing was changed. Check who owns it, and the disk.",
             "disk-trouble",
         ) from error
@@ -182,8 +182,8 @@ def fits(session_id: str) -> bool:
 _NAMES = ["new", "old", "owner", "open", "unattended", "remind"]
 
 
-def _identity(fields: list[str]) -> "Optional[Identity]":
+def _identity(fields: list[str]) -> "Optional[Fingerprint]":
     if fields[1] == "-":
         return None
     inode, size, mtime_ns, sha256, revision = fields[1:]
-    return Identity(int(inode), int(size), int(mtime_ns), sha256, int(revision))
+    return Fingerprint(int(inode), int(size), int(mtime_ns), sha256, int(revision))

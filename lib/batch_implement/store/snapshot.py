@@ -49,11 +49,11 @@ def _file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
     """Status and content of the state file; None when there is none, or something else in its place."""
     try:
         return backups.state_file(project)
-    except atomic_files.Foreign:
+    except atomic_files.UnexpectedFileType:
         return None
 
 
-def _copy(project: Project, sealed: sidecar.Seal) -> Optional[bytes]:
+def _copy(project: Project, sealed: sidecar.Sidecar) -> Optional[bytes]:
     """The version in force from our own copies; None when there is none."""
     try:
         private = project_paths.open_folder(project.private_parent, project.private_name, create=False)

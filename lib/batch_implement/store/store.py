@@ -17,7 +17,7 @@ import time
 
 from ..base import atomic_files
 from ..core import batch_state
-from ..core.errors import Refused, StateUnusable
+from ..core.errors import RefusedError, StateError
 from . import backups, serialization, sidecar
 from .transaction import Transaction
 
@@ -52,7 +52,7 @@ class Store:
         for _ in range(5):
             try:
                 found = backups.state_file(self.project)
-            except atomic_files.Foreign:
+            except atomic_files.UnexpectedFileType:
                 break
             sealed = sidecar.read(self.project.private)
             if sealed is None:
@@ -82,7 +82,7 @@ class Store:
         """The version in force, None also when what is there cannot be used."""
         try:
             return self.read()
-        except StateUnusable:
+        except StateError:
             return None
 
     def untouched(self) -> bool:
@@ -110,7 +110,7 @@ class Store:
         with self._transaction(create=True) as at:
             try:
                 current = at.settle()
-            except StateUnusable as error:
+            except StateError as error:
                 if not replace or isinstance(error.__cause__, OSError):  # of the disk's trouble the state knows nothing
                     raise
                 at.give_up()
@@ -160,11 +160,11 @@ class Store:
         )
 
 
-def unfinished(state: State) -> Refused:
+def unfinished(state: State) -> RefusedError:
     """The error for a batch that stands in the way of another, with the three ways on."""
     number = batch_state.counts(state)
     on = "batchctl run --resume" if state.get("run") else "/batch-implement --resume"
-    return Refused(
+    return RefusedError(
         f"Batch {state['batch_id']} is not finished here ({state['status']}, {number['completed']} of "
         f"{number['total']} completed). Three ways on: resume it (`{on}`), abort it (`batchctl abort`), or "
         "add `--replace`, which puts it into history and starts yours.",

@@ -24,7 +24,7 @@ import os
 
 from ..base import atomic_files, timestamps
 from ..core import batch_events, batch_state
-from ..core.errors import NotConfirmed, StateUnusable
+from ..core.errors import DurabilityError, StateError
 from . import audit_log, backups, lock, serialization, sidecar
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..base.project_paths import Project
     from ..core.batch_state import State
     from .serialization import Content
-    from .sidecar import Identity, Seal
+    from .sidecar import Fingerprint, Sidecar
 
 
 class Version:
@@ -43,7 +43,7 @@ class Version:
 
     __slots__ = ("content", "identity", "state")
 
-    def __init__(self, state: State, identity: Identity, content: Optional[Content] = None) -> None:
+    def __init__(self, state: State, identity: Fingerprint, content: Optional[Content] = None) -> None:
         self.state, self.identity, self.content = state, identity, content
 
 
@@ -67,7 +67,7 @@ class Transaction:
         self._timeout_s, self._create = timeout_s, create
         self._folder = -1
         self._read = read
-        self._sealed: Optional[tuple[Optional[bytes], Optional[Seal]]] = None
+        self._sealed: Optional[tuple[Optional[bytes], Optional[Sidecar]]] = None
 
     def __enter__(self) -> Transaction:
         self._private = backups.opened(self.project, create=self._create)
@@ -119,7 +119,7 @@ class Transaction:
         sealed = self._look_at_seal()[1]
         try:
             found = self._found()
-        except atomic_files.Foreign as thing:
+        except atomic_files.UnexpectedFileType as thing:
             return self._put_back(sealed, str(thing))
         if found is None:
             return self._without_file(sealed) if sealed and sealed.live and sealed.new else None
@@ -144,7 +144,7 @@ class Transaction:
                 return self._put_back(sealed, "changed")
         return self._adopt(data, atomic_files.identity_of(status, digest, 0), sealed)
 
-    def _without_file(self, sealed: Seal) -> Optional[Version]:
+    def _without_file(self, sealed: Sidecar) -> Optional[Version]:
         first = sealed.old is None  # of a version that was never put in place: there was no batch
         if first and backups.cut_short(self.folder(), self.project.temp_name, sealed) is not None:
             self._seal(None, None, None)
@@ -159,7 +159,7 @@ class Transaction:
         self._withdraw(sealed)
         return None
 
-    def _finished(self, sealed: Seal) -> Optional[Version]:
+    def _finished(self, sealed: Sidecar) -> Optional[Version]:
         """The version whose putting in place was cut short, in place; None when that is not what happened."""
         folder = self.folder()
         data = backups.cut_short(folder, self.project.temp_name, sealed)
@@ -177,24 +177,24 @@ class Transaction:
             return None
         return atomic_files.read(self._folder, self.project.state_name)
 
-    def _look_at_seal(self) -> tuple[Optional[bytes], Optional[Seal]]:
+    def _look_at_seal(self) -> tuple[Optional[bytes], Optional[Sidecar]]:
         """The seal's text and what it says. Under the lock it is read once, and again when it was written here."""
         if self._sealed is None:
             text = sidecar.text(self.project.private)
             self._sealed = text, sidecar.parse(text) if text else None
         return self._sealed
 
-    def _in_force(self, content: Content, identity: Identity, sealed: Seal) -> Version:
+    def _in_force(self, content: Content, identity: Fingerprint, sealed: Sidecar) -> Version:
         state: State = content.value
-        if sealed.live != batch_state.wants_hooks(state):  # a crash came between a write and its last seal
+        if sealed.live != batch_state.needs_hooks(state):  # a crash came between a write and its last seal
             self._seal(state, identity, None)
         return Version(state, identity, content)
 
-    def _adopt(self, data: bytes, identity: Identity, sealed: Optional[Seal]) -> Optional[Version]:
+    def _adopt(self, data: bytes, identity: Fingerprint, sealed: Optional[Sidecar]) -> Optional[Version]:
         in_force = backups.copy_of(self._private, sealed)
         try:
             if len(data) > serialization.MAX_FOREIGN_BYTES:
-                raise StateUnusable(
+                raise StateError(
                     f"It is larger than the {serialization.MAX_FOREIGN_BYTES >> 20} MB that an edit may have.",
                     "state-damaged",
                 )
@@ -203,10 +203,10 @@ class Transaction:
             if before is not None and before["batch_id"] == state["batch_id"]:
                 again = sealed is not None and str(sealed.old) == str(identity)  # a crash cut its adoption short
                 state = {**state, "revision": max(state["revision"], before["revision"] - again)}
-                wrong = batch_state.went_backwards(before, state)
+                wrong = batch_state.monotonicity_violations(before, state)
                 if wrong:
-                    raise StateUnusable(f"What may only grow was made smaller: {'; '.join(wrong)}.", "write-refused")
-        except StateUnusable as error:
+                    raise StateError(f"What may only grow was made smaller: {'; '.join(wrong)}.", "write-refused")
+        except StateError as error:
             if in_force is None:
                 raise serialization.unusable(self.project.state, error) from error
             return self._put_back(sealed, "made invalid", f" ({error.message.rstrip('.')})")
@@ -226,11 +226,11 @@ class Transaction:
 
         return self._put(self._successor(state, state), Version(state, identity), state, kept, tell)
 
-    def _put_back(self, sealed: Optional[Seal], what: str, why: str = "") -> Version:
+    def _put_back(self, sealed: Optional[Sidecar], what: str, why: str = "") -> Version:
         """Put the version in force back in place of what is there, which goes to quarantine."""
         data, file = backups.copy_of(self._private, sealed), self.project.state
         if data is None:
-            raise StateUnusable(
+            raise StateError(
                 f"{file} was {what}{why}, and no intact copy of the version in force is left. It was left as it is. "
                 f"Older batches are in {self.project.private}/history; `batchctl create --replace` starts anew and "
                 "keeps what is there.",
@@ -242,17 +242,17 @@ class Transaction:
         text = f"{file} was {what} outside batchctl{why}. Revision {state['revision']} was put back.{kept}"
         try:
             written = self._replace(data, state, sealed.new if sealed else None)
-        except NotConfirmed:
+        except DurabilityError:
             self.note("put back", text, quarantined=place)
             raise
-        except StateUnusable:
+        except StateError:
             backups.leave_there(self.project, place)
             raise
         self.put_back = text
         self.note("put back", text, quarantined=place)
         return Version(state, written)
 
-    def _withdraw(self, sealed: Seal) -> None:
+    def _withdraw(self, sealed: Sidecar) -> None:
         data = backups.copy_of(self._private, sealed)
         place = backups.keep(self.project, self._private, serialization.parse(data)["batch_id"], data) if data else None
         self._seal(None, None, None)
@@ -296,7 +296,7 @@ class Transaction:
         }
         wrong = serialization.problems(new, old)
         if wrong:
-            raise StateUnusable(
+            raise StateError(
                 f"Refused to write a state that is not valid: {'; '.join(wrong)}. Nothing was changed; this is a bug "
                 "in batch-implement.",
                 "write-refused",
@@ -317,10 +317,10 @@ class Transaction:
         try:
             data = serialization.serialise(new, over.content if over else None)
             identity = self._replace(data, new, over.identity if over else None)
-        except NotConfirmed:
+        except DurabilityError:
             self._log(old, new, tell)
             raise
-        except StateUnusable:
+        except StateError:
             backups.take_back(kept)
             raise
         self._log(old, new, tell)
@@ -335,14 +335,14 @@ class Transaction:
     def _log_put_away(self, current: Version, why: str, place: str) -> None:
         audit_log.record(self.project.log_folder, "put away", batch_id=current.state["batch_id"], why=why, kept=place)
 
-    def _replace(self, data: bytes, state: State, old: Optional[Identity]) -> Identity:
+    def _replace(self, data: bytes, state: State, old: Optional[Fingerprint]) -> Fingerprint:
         folder = self.folder()
         sealed, was = self._look_at_seal()
         was_live = was is not None and was.live
         copied = False
         try:
             identity = atomic_files.write_anew(folder, self.project.temp_name, data, state["revision"])
-            self._seal(state, identity, old, live=was_live or batch_state.wants_hooks(state))
+            self._seal(state, identity, old, live=was_live or batch_state.needs_hooks(state))
             # before the rename: a crash behind it must not leave an older copy
             if old is None or old.sha256 != identity.sha256:  # else it comes from the copy, which nothing may endanger
                 copied = backups.copied(self.project, self._private, data, self.notes)
@@ -354,7 +354,7 @@ class Transaction:
             backups.seal_back(self._private, sealed)
             raise atomic_files.trouble(f"Failed to save {self.project.state}", error) from error
         self._confirm(folder, state["revision"])
-        if was_live and not batch_state.wants_hooks(state):
+        if was_live and not batch_state.needs_hooks(state):
             try:
                 self._seal(state, identity, old)
             except OSError:
@@ -365,17 +365,22 @@ class Transaction:
         try:
             atomic_files.sync(folder)
         except OSError as error:
-            raise NotConfirmed(
+            raise DurabilityError(
                 f"{self.project.state} was written (revision {revision}), but the disk did not confirm it: "
                 f"{error.strerror}. Check the disk, then `batchctl status`, before you repeat anything.",
                 "not-confirmed",
             ) from error
 
     def _seal(
-        self, state: Optional[State], new: Optional[Identity], old: Optional[Identity], *, live: Optional[bool] = None
+        self,
+        state: Optional[State],
+        new: Optional[Fingerprint],
+        old: Optional[Fingerprint],
+        *,
+        live: Optional[bool] = None,
     ) -> None:
         """Write the seal, durably; `new` is None for a batch that is put away."""
-        alive = live if live is not None else state is not None and batch_state.wants_hooks(state)
+        alive = live if live is not None else state is not None and batch_state.needs_hooks(state)
         remind = batch_state.contexts_to_remind(state) if state else []
         self._sealed = None
         backups.put_seal(self._private, sidecar.render(state, alive, new, old, remind))
@@ -392,7 +397,7 @@ class Transaction:
         except OSError as error:
             backups.seal_back(self._private, sealed)
             if sealed != sidecar.text(self.project.private):
-                raise NotConfirmed(
+                raise DurabilityError(
                     f"The batch was put away into {place}, but the disk did not confirm it: {error.strerror}. Check "
                     "the disk, then `batchctl status`, before you repeat anything.",
                     "not-confirmed",

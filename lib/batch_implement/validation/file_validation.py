@@ -17,7 +17,7 @@ import stat
 
 from ..base import strict_json
 from ..base.project_paths import STATE_NAME
-from ..core.errors import BatchError, Misuse
+from ..core.errors import BatchError, UsageError
 from ..features import positions
 from ..features.documents import JSON_CAUSES
 from ..features.feature_list import clean
@@ -46,7 +46,7 @@ ABOUT = re.compile(r"(?:feature index \d+ is in .* again in |The state has )?([a
 def published(name: str) -> Tuple[str, Dict[str, Any]]:
     """A published schema, as its file's text and as data."""
     if name not in PUBLISHED:
-        raise Misuse(f"There is no schema {name!r}; the published ones are: {', '.join(PUBLISHED)}.", "usage")
+        raise UsageError(f"There is no schema {name!r}; the published ones are: {', '.join(PUBLISHED)}.", "usage")
     import json
 
     data = schema.load_published(name)
@@ -111,7 +111,7 @@ def errors_of_features(name: str) -> List[Dict[str, Any]]:
     if not found:
         try:
             planner.refuse_without_order(listing)
-        except Misuse as error:
+        except UsageError as error:
             number = OF_FEATURE.match(error.message)
             line = listing.features[int(number[1]) - 1].line if number else 0
             return [_on_line(line, error.message, name, kind) if line else _error("", error.message, None)]

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 
 from ..base import project_paths, strict_json
-from ..core.errors import StateUnusable
+from ..core.errors import StateError
 from . import predicates
 
 TYPE_CHECKING = False  # mypy takes this name for true; importing typing costs more than compiling a schema
@@ -124,7 +124,7 @@ def load_published(name: str) -> dict[str, Any]:
         if not isinstance(schema, dict):
             raise ValueError("it holds no JSON object")
     except (OSError, ValueError) as error:
-        raise StateUnusable(
+        raise StateError(
             f"The published schema {path} cannot be used: {error}. The plugin is probably damaged: install it again.",
             "installation",
         ) from error

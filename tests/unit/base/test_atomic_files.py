@@ -9,7 +9,7 @@ import socket
 
 import pytest
 from batch_implement.base import atomic_files
-from batch_implement.core.errors import StateUnusable
+from batch_implement.core.errors import StateError
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_what_is_not_there_is_none(folder):
 )
 def test_what_is_not_a_plain_file_of_ours_is_said_at_once(folder, tmp_path, make, said):
     make(tmp_path / "f")
-    with pytest.raises(atomic_files.Foreign, match=said):
+    with pytest.raises(atomic_files.UnexpectedFileType, match=said):
         atomic_files.read(folder, "f")
 
 
@@ -87,7 +87,7 @@ def test_a_socket_is_said_too(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # a socket's path must be short
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("f")
-        with pytest.raises(atomic_files.Foreign, match="socket or device"):
+        with pytest.raises(atomic_files.UnexpectedFileType, match="socket or device"):
             atomic_files.read(folder, "f")
 
 
@@ -96,7 +96,7 @@ def test_a_file_that_is_too_large_is_not_read(folder, tmp_path, monkeypatch):
     (tmp_path / "f").write_bytes(b"1234")
     assert atomic_files.read(folder, "f")[1] == b"1234"
     (tmp_path / "f").write_bytes(b"12345")
-    with pytest.raises(atomic_files.Foreign, match="larger than"):
+    with pytest.raises(atomic_files.UnexpectedFileType, match="larger than"):
         atomic_files.read(folder, "f")
 
 
@@ -107,7 +107,7 @@ def test_no_descriptor_stays_open_whatever_is_read(folder, tmp_path):
     for name in ("folder", "file", "gone"):
         try:
             atomic_files.read(folder, name)
-        except atomic_files.Foreign:
+        except atomic_files.UnexpectedFileType:
             continue
     assert len(os.listdir("/dev/fd")) == before
 
@@ -138,11 +138,11 @@ def test_a_file_that_cannot_be_written_whole_is_taken_away_again(folder, tmp_pat
 def test_what_cannot_be_read_says_why(folder, tmp_path, failing, monkeypatch):
     (tmp_path / "f").write_bytes(b"x")
     failing("open", errno.EACCES)
-    with pytest.raises(StateUnusable, match=r"f cannot be read: Permission denied: check who owns it\. Nothing"):
+    with pytest.raises(StateError, match=r"f cannot be read: Permission denied: check who owns it\. Nothing"):
         atomic_files.read(folder, "f")
     monkeypatch.undo()
     failing("read", errno.EIO)
-    with pytest.raises(StateUnusable, match="Input/output error"):
+    with pytest.raises(StateError, match="Input/output error"):
         atomic_files.read(folder, "f")
 
 

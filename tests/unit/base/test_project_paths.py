@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from batch_implement.base import project_paths
-from batch_implement.core.errors import StateUnusable
+from batch_implement.core.errors import StateError
 from batches import GUARD, commit, git, run_program
 
 SHELLS = [shell for shell in ("sh", "bash", "dash", "busybox") if shutil.which(shell)]
@@ -341,7 +341,7 @@ def test_a_link_or_a_file_where_a_folder_belongs_is_refused_and_named(tmp_path, 
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StateUnusable) as caught:
+    with pytest.raises(StateError) as caught:
         os.close(project_paths.open_folder(str(tmp_path), name, create=create))
     kind = "not a folder" if name.startswith("file") else "a symbolic link"
     assert f"{tmp_path}/{name.split('/')[0]} is {kind}" in caught.value.message
@@ -354,6 +354,6 @@ def test_no_descriptor_stays_open(tmp_path):
     for name in ("a/b/c", "link/b", "link"):
         try:
             os.close(project_paths.open_folder(str(tmp_path), name, create=True))
-        except StateUnusable:
+        except StateError:
             continue
     assert len(os.listdir("/dev/fd")) == before

@@ -14,7 +14,7 @@ from batch_implement.base.project_paths import Project
 from batch_implement.cli import arguments, batchctl
 from batch_implement.commands import authorization as callers
 from batch_implement.commands import evidence, feature_commands
-from batch_implement.core.errors import Misuse
+from batch_implement.core.errors import UsageError
 from batch_implement.store import serialization
 from batch_implement.store.store import Store
 from batches import BATCHCTL, ROOT, commit, git, owner, run_program, state_on_disk
@@ -76,7 +76,7 @@ def test_the_verbs_are_all_listed_and_their_number_is_known(typed):
 def test_the_verbs_are_listed_by_whose_they_are(typed):
     grouped = [verb for _, verbs in arguments.GROUPS for verb in verbs]
     assert sorted(grouped) == VERBS
-    assert set(arguments.GROUPS[0][1]) == set(VERBS) & callers.PERSONS_VERBS
+    assert set(arguments.GROUPS[0][1]) == set(VERBS) & callers.USER_COMMANDS
     out = typed("--help")[1]
     assert max(map(len, out.splitlines())) <= 80
 
@@ -409,7 +409,7 @@ def by_model(running, typed, monkeypatch):
     return typed
 
 
-@pytest.mark.parametrize("verb", sorted(callers.PERSONS_VERBS & set(VERBS)))
+@pytest.mark.parametrize("verb", sorted(callers.USER_COMMANDS & set(VERBS)))
 def test_the_model_is_refused_a_persons_verb(by_model, running, verb):
     words = {"create": ["features.txt", "--replace"], "add": ["features.txt"], "skip": ["1"]}.get(verb, [])
     before = state_on_disk(running)
@@ -523,5 +523,5 @@ def test_the_same_verbs_answer_as_text_for_a_slash_command(running):
     project = Project(str(running))
     text = batchctl.answer(["status"], project, callers.Caller("s-1", 1, person=True), str(running))
     assert "0 of 3 completed" in text
-    with pytest.raises(Misuse):
+    with pytest.raises(UsageError):
         batchctl.answer(["nonsense"], project, callers.Caller("s-1", 1, person=True), str(running))

@@ -9,7 +9,7 @@ from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
 from batch_implement.commands import authorization as callers
 from batch_implement.commands.authorization import Caller
-from batch_implement.core.errors import Refused
+from batch_implement.core.errors import RefusedError
 from batches import NOW, completed, new_batch, owner
 
 MODEL = {"CLAUDECODE": "1", "CLAUDE_CODE_SESSION_ID": "s-1", "CLAUDE_PID": str(os.getppid())}
@@ -58,55 +58,55 @@ def test_a_lease_is_taken_only_by_a_client():
     assert Caller("s-1", os.getpid(), person=True).owner(NOW) == owner("s-1")
 
 
-@pytest.mark.parametrize("verb", sorted(callers.PERSONS_VERBS))
+@pytest.mark.parametrize("verb", sorted(callers.USER_COMMANDS))
 def test_the_persons_verbs_are_refused_to_the_model_and_say_what_to_do(verb):
-    with pytest.raises(Refused) as caught:
-        callers.refuse_persons_verb(verb, callers.from_environment(MODEL), None)
+    with pytest.raises(RefusedError) as caught:
+        callers.require_user(verb, callers.from_environment(MODEL), None)
     assert f"`batchctl {verb}` is for the person" in caught.value.message
     assert "Go on with the feature that is open" in caught.value.message
 
 
 @pytest.mark.parametrize("verb", ["status", "done", "phase", "validate", "doctor"])
 def test_other_verbs_are_not_refused(verb):
-    callers.refuse_persons_verb(verb, callers.from_environment(MODEL), new_batch(1))
+    callers.require_user(verb, callers.from_environment(MODEL), new_batch(1))
 
 
 def test_a_person_may_at_a_terminal_and_as_a_slash_command():
     state = new_batch(1, owner=owner("s-1", os.getppid()))
-    callers.refuse_persons_verb("pause", A_PERSON_AT_A_TERMINAL, new_batch(1))
-    callers.refuse_persons_verb("pause", Caller("s-1", os.getppid(), person=True), state)
+    callers.require_user("pause", A_PERSON_AT_A_TERMINAL, new_batch(1))
+    callers.require_user("pause", Caller("s-1", os.getppid(), person=True), state)
 
 
 def test_a_child_of_the_client_that_holds_the_batch_is_the_model_whatever_its_environment_says():
     state = new_batch(1, owner=owner("s-1", os.getppid()))
-    with pytest.raises(Refused, match="for the person"):
-        callers.refuse_persons_verb("pause", A_PERSON_AT_A_TERMINAL, state)
+    with pytest.raises(RefusedError, match="for the person"):
+        callers.require_user("pause", A_PERSON_AT_A_TERMINAL, state)
 
 
 def test_the_client_that_holds_the_batch_may_work_on_it(project):
     state = new_batch(1, owner=owner("s-1"))
-    callers.refuse_stranger(state, Caller("s-1", os.getpid(), person=False), project)
+    callers.require_owner(state, Caller("s-1", os.getpid(), person=False), project)
 
 
 def test_a_person_at_a_terminal_may_when_no_client_does(project):
-    callers.refuse_stranger(new_batch(1), A_PERSON_AT_A_TERMINAL, project)
-    with pytest.raises(Refused):
-        callers.refuse_stranger(new_batch(1, owner=owner("s-1")), A_PERSON_AT_A_TERMINAL, project)
+    callers.require_owner(new_batch(1), A_PERSON_AT_A_TERMINAL, project)
+    with pytest.raises(RefusedError):
+        callers.require_owner(new_batch(1, owner=owner("s-1")), A_PERSON_AT_A_TERMINAL, project)
 
 
 def test_another_client_is_told_who_has_it_and_what_it_can_do(project):
     state = new_batch(1, owner=owner("s-1"))
-    with pytest.raises(Refused) as caught:
-        callers.refuse_stranger(state, Caller("s-2", 1, person=False), project)
+    with pytest.raises(RefusedError) as caught:
+        callers.require_owner(state, Caller("s-2", 1, person=False), project)
     for words in ("session s-1", f"process {os.getpid()} on {processes.host()}", "batchctl pause", "--resume"):
         assert words in caught.value.message
 
 
 def test_a_session_that_has_not_taken_over_is_told_how_a_person_does_that(project):
-    with pytest.raises(Refused, match=r"no client working on it.*--resume"):
-        callers.refuse_stranger(new_batch(1), Caller("s-2", 1, person=False), project)
+    with pytest.raises(RefusedError, match=r"no client working on it.*--resume"):
+        callers.require_owner(new_batch(1), Caller("s-2", 1, person=False), project)
 
 
 def test_a_batch_that_is_over_says_so_first(project):
-    with pytest.raises(Refused, match=r"is over \(completed\)"):
-        callers.refuse_stranger(completed(new_batch(1)), Caller("s-2", 1, person=False), project)
+    with pytest.raises(RefusedError, match=r"is over \(completed\)"):
+        callers.require_owner(completed(new_batch(1)), Caller("s-2", 1, person=False), project)

@@ -14,7 +14,7 @@ from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
 from batch_implement.commands import evidence
 from batch_implement.core import transitions
-from batch_implement.core.errors import Refused, StateUnusable
+from batch_implement.core.errors import RefusedError, StateError
 from batch_implement.git import git_client
 from batches import NOW, commit, git, new_batch, started, then
 
@@ -37,8 +37,8 @@ def opened(project):
 
 
 def refusal(project, state, **how):
-    with pytest.raises(Refused) as caught:
-        evidence.take(project, state, **how)
+    with pytest.raises(RefusedError) as caught:
+        evidence.collect(project, state, **how)
     return caught.value.message
 
 
@@ -56,7 +56,7 @@ def until(condition):
 def test_commits_since_the_start_with_nothing_left_over_are_evidence(project, opened):
     state = opened()
     made = [commit(project.root, one="1"), commit(project.root, two="2")]
-    assert evidence.take(project, state) == {
+    assert evidence.collect(project, state) == {
         "commit": made[1], "commits": made, "branch": "main", "verify": None, "review": None,
     }  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_what_was_untracked_at_the_start_is_not_asked_about(project, opened):
     state = {**opened(), "untracked_at_start": ["mine.txt"]}
     Path(project.root, "README.md").write_text("new\n")
     git(project.root, "commit", "-q", "-m", "x", "README.md")
-    assert evidence.take(project, state)["commit"] == git_client.head(project.root)
+    assert evidence.collect(project, state)["commit"] == git_client.head(project.root)
 
 
 def test_an_empty_commit_is_no_work(project, opened):
@@ -102,11 +102,11 @@ def test_an_empty_commit_is_no_work(project, opened):
     assert "commits that bring nothing of their own are" in message
     assert "'All done'" in message
     assert "--no-change REASON" in message
-    assert evidence.take(project, state, no_change="it was there already")["no_change"] == "it was there already"
+    assert evidence.collect(project, state, no_change="it was there already")["no_change"] == "it was there already"
 
 
 def test_a_policy_that_asks_for_no_commit_does_without_one(project, opened):
-    assert evidence.take(project, opened(evidence=[]))["commits"] == []
+    assert evidence.collect(project, opened(evidence=[]))["commits"] == []
 
 
 def test_the_first_commit_of_a_repository_is_evidence_too(tmp_path):
@@ -115,12 +115,12 @@ def test_the_first_commit_of_a_repository_is_evidence_too(tmp_path):
     state = started(new_batch(1), None)
     assert "base None" in refusal(project, state)
     made = commit(tmp_path, one="1")
-    assert evidence.take(project, state)["commits"] == [made]
+    assert evidence.collect(project, state)["commits"] == [made]
 
 
 def test_without_git_there_is_only_the_verify_command(tmp_path):
     project = Project(str(tmp_path))
-    taken = evidence.take(project, started(new_batch(1, verify="true"), None))
+    taken = evidence.collect(project, started(new_batch(1, verify="true"), None))
     assert (taken["verify"]["exit_code"], "commit" in taken) == (0, False)
 
 
@@ -128,7 +128,7 @@ def test_without_git_there_is_only_the_verify_command(tmp_path):
 
 
 def test_a_feature_that_needs_no_change_says_why(project, opened):
-    taken = evidence.take(project, opened(), no_change="it is there")
+    taken = evidence.collect(project, opened(), no_change="it is there")
     assert (taken["no_change"], taken["commits"]) == ("it is there", [])
 
 
@@ -137,7 +137,7 @@ def test_no_change_holds_when_the_tree_is_what_it_was(project, opened):
     commit(project.root, one="1")
     git(project.root, "rm", "-q", "one.txt")
     git(project.root, "commit", "-qm", "back")
-    assert len(evidence.take(project, state, no_change="undone")["commits"]) == 2
+    assert len(evidence.collect(project, state, no_change="undone")["commits"]) == 2
 
 
 def test_no_change_does_not_hold_when_the_tree_differs(project, opened):
@@ -158,7 +158,7 @@ def test_a_review_that_is_asked_for_and_missing_names_the_reviewer(project, open
     commit(project.root, one="1")
     assert "`batch-implement:reviewer`" in refusal(project, state)
     reviewed = then(state, transitions.record_review, "looks right")
-    assert evidence.take(project, reviewed)["review"] == "looks right"
+    assert evidence.collect(project, reviewed)["review"] == "looks right"
 
 
 # -- the verify command ------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_a_review_that_is_asked_for_and_missing_names_the_reviewer(project, open
 def test_a_verify_command_that_passes_is_evidence_with_its_log(project, opened):
     state = opened(verify="echo fine; pwd >&2")
     commit(project.root, one="1")
-    run = evidence.take(project, state)["verify"]
+    run = evidence.collect(project, state)["verify"]
     assert (run["command"], run["exit_code"]) == ("echo fine; pwd >&2", 0)
     assert run["seconds"] >= 0
     assert Path(run["log"]).read_text() == f"fine\n{project.root}\n"
@@ -178,10 +178,10 @@ def test_it_runs_once_for_a_commit_that_passed_and_again_for_another(project, op
     state = opened(verify=f"echo x >>{project.private}/ran")
     commit(project.root, one="1")
     for _ in range(3):
-        evidence.take(project, state)
+        evidence.collect(project, state)
     assert Path(project.private, "ran").read_text() == "x\n"
     commit(project.root, two="2")
-    evidence.take(project, state)
+    evidence.collect(project, state)
     assert Path(project.private, "ran").read_text() == "x\nx\n"
 
 
@@ -210,7 +210,7 @@ def test_a_failure_is_told_once_and_then_it_runs_again(project, opened):
     commit(project.root, one="1")
     assert "failed" in refusal(project, state)
     Path(project.private, "mended").write_text("")
-    assert evidence.take(project, state)["verify"]["exit_code"] == 0
+    assert evidence.collect(project, state)["verify"]["exit_code"] == 0
 
 
 def test_one_that_takes_long_goes_on_and_is_joined(project, opened):
@@ -219,12 +219,12 @@ def test_one_that_takes_long_goes_on_and_is_joined(project, opened):
     made = commit(project.root, one="1")
     for _ in range(3):
         with pytest.raises(evidence.StillRunning) as caught:
-            evidence.take(project, state, wait_s=0.05)
+            evidence.collect(project, state, wait_s=0.05)
         assert caught.value.exit_code == 4
         assert f"still runs on {made[:12]}" in caught.value.message
         assert "run `batchctl done` again" in caught.value.message
     go.write_text("")
-    assert evidence.take(project, state)["verify"]["exit_code"] == 0
+    assert evidence.collect(project, state)["verify"]["exit_code"] == 0
     assert Path(project.private, "ran").read_text() == "x\n"
 
 
@@ -241,7 +241,7 @@ def test_it_outlives_whoever_asked_for_it(project, opened):
             os.dup2(writing, 1)
             os.dup2(writing, 2)
             with contextlib.suppress(evidence.StillRunning):
-                evidence.take(project, state, wait_s=0)
+                evidence.collect(project, state, wait_s=0)
             until(ran.exists)
         finally:
             os.kill(0, signal.SIGKILL)
@@ -252,7 +252,7 @@ def test_it_outlives_whoever_asked_for_it(project, opened):
     assert ended
     assert os.read(reading, 1) == b""
     os.close(reading)
-    assert Path(evidence.take(project, state)["verify"]["log"]).read_text() == "over\n"
+    assert Path(evidence.collect(project, state)["verify"]["log"]).read_text() == "over\n"
     assert ran.read_text() == "x\n"
 
 
@@ -275,18 +275,18 @@ def test_a_run_that_was_killed_is_told_and_begun_again(project, opened):
     state = opened(verify=f"echo $PPID >{runner}; while [ ! -e {go} ]; do sleep 0.02; done")
     commit(project.root, one="1")
     with pytest.raises(evidence.StillRunning):
-        evidence.take(project, state, wait_s=0)
+        evidence.collect(project, state, wait_s=0)
     until(lambda: runner.exists() and runner.read_text().strip())
     os.kill(int(runner.read_text()), signal.SIGKILL)
     go.write_text("")
-    assert evidence.take(project, state)["verify"]["exit_code"] == 0
+    assert evidence.collect(project, state)["verify"]["exit_code"] == 0
 
 
 def test_one_whose_runner_is_killed_each_time_is_an_error_and_not_endless(project, opened):
     state = opened(verify="kill -9 $PPID")
     commit(project.root, one="1")
-    with pytest.raises(StateUnusable, match="ended without a result"):
-        evidence.take(project, state)
+    with pytest.raises(StateError, match="ended without a result"):
+        evidence.collect(project, state)
 
 
 def test_it_sees_nothing_of_the_client_and_has_no_input(project, opened, monkeypatch):
@@ -294,7 +294,7 @@ def test_it_sees_nothing_of_the_client_and_has_no_input(project, opened, monkeyp
     monkeypatch.setenv("BATCH_IMPLEMENT_ROOT", "/elsewhere")
     state = opened(verify="env | grep -c -e CLAUDE -e BATCH_IMPLEMENT; cat; test -t 0 || echo no terminal")
     commit(project.root, one="1")
-    assert Path(evidence.take(project, state)["verify"]["log"]).read_text() == "0\nno terminal\n"
+    assert Path(evidence.collect(project, state)["verify"]["log"]).read_text() == "0\nno terminal\n"
 
 
 def test_a_commit_that_came_while_it_ran_is_not_taken_for_the_one_it_passed_on(project, opened):
@@ -315,7 +315,7 @@ def test_tracked_files_that_it_changed_are_named(project, opened):
 def test_untracked_files_that_it_left_are_nobodys_leftovers(project, opened):
     state = opened(verify="mkdir -p build; echo x >build/out; echo x >cache")
     commit(project.root, one="1")
-    assert evidence.take(project, state)["verify"]["exit_code"] == 0
+    assert evidence.collect(project, state)["verify"]["exit_code"] == 0
     assert evidence.known_untracked(project, state) == ["build/", "cache"]
     Path(project.root, "mine.txt").write_text("x")
     assert "Not committed yet: mine.txt" in refusal(project, state)
@@ -341,4 +341,4 @@ def test_two_that_hear_of_the_same_failure_are_both_told(project, opened, monkey
 def test_a_command_in_quotes_and_with_line_breaks_is_the_persons_own_shell(project, opened):
     state = opened(verify="printf '%s' \"$(echo \"it's\")\"\necho ' two'")
     commit(project.root, one="1")
-    assert Path(evidence.take(project, state)["verify"]["log"]).read_text() == "it's two\n"
+    assert Path(evidence.collect(project, state)["verify"]["log"]).read_text() == "it's two\n"

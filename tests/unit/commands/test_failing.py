@@ -7,7 +7,7 @@ from batch_implement.base import timestamps
 from batch_implement.commands import feature_commands
 from batch_implement.commands.authorization import Caller
 from batch_implement.core import failure_classification
-from batch_implement.core.errors import Refused
+from batch_implement.core.errors import RefusedError
 from batches import conditions, new_batch
 
 PERSON = Caller("", None, person=True)
@@ -82,7 +82,7 @@ def test_the_batch_pauses_after_failures_in_a_row_and_ends_when_its_retries_are_
     state = fail("one", max_failures_in_a_row=2)
     state = fail("two")
     assert (state["status"], state["failures_in_a_row"]) == ("paused", 0)
-    with pytest.raises(Refused, match="is paused"):
+    with pytest.raises(RefusedError, match="is paused"):
         fail("three")
 
 

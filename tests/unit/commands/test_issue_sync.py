@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from batch_implement.commands import feature_commands, issue_sync
 from batch_implement.commands.authorization import Caller
-from batch_implement.core.errors import Refused
+from batch_implement.core.errors import RefusedError
 from batches import commit, completed, git, given_up, new_batch
 from gh_stand_in import StandIn
 
@@ -51,7 +51,7 @@ def test_nothing_is_written_without_being_asked(store, github, batch_of):
     state = batch_of(completed)
     assert issue_sync.publish_quietly(store.project, state, 0) == ""
     assert issue_sync.publish(store.project, [0]) == []
-    with pytest.raises(Refused, match="asks for nothing"):
+    with pytest.raises(RefusedError, match="asks for nothing"):
         issue_sync.publish_all(store.project)
     assert github.calls() == []
 

@@ -49,7 +49,7 @@ def test_a_failed_attempt_and_the_last_one_are_told_apart(three):
     found = only(begun, once)
     assert (found["event"], found["why"], found["stash"]) == ("attempt ended", "no luck", "there")
     again = {**once, "active": {**begun["active"], "attempt": 2}}
-    twice = transitions.fail(batch_state.consistent(again), NOW, "no luck again", "feature")
+    twice = transitions.fail(batch_state.with_derived_fields(again), NOW, "no luck again", "feature")
     assert events(again, twice) == ["attempt ended", "failed"]
 
 

@@ -158,11 +158,11 @@ def test_a_counter_that_fell_is_told(was, becomes, said):
 def test_a_counter_that_is_gone_altogether_is_told():
     before = {**new_batch(3), "auto_clear_count": 3}
     after = {name: value for name, value in before.items() if name != "auto_clear_count"}
-    assert batch_state.went_backwards(before, after) == ["auto_clear_count fell from 3 to 0"]
+    assert batch_state.monotonicity_violations(before, after) == ["auto_clear_count fell from 3 to 0"]
 
 
 def test_another_batch_may_begin_with_lower_counters():
-    assert batch_state.went_backwards({**new_batch(3), "revision": 9}, new_batch(3, batch_id="another")) == []
+    assert batch_state.monotonicity_violations({**new_batch(3), "revision": 9}, new_batch(3, batch_id="another")) == []
 
 
 def test_dependencies_that_stayed_are_looked_at_again_only_when_there_are_fewer_features():
@@ -245,10 +245,10 @@ def test_a_batch_is_live_until_it_is_over(statuses, live):
 def test_hooks_are_wanted_until_the_client_that_holds_a_batch_has_heard_of_its_end():
     over = completed(new_batch(1))
     owner_record = {"session_id": "s", "pid": 7, "pid_started": None, "host": "h", "since": NOW}
-    assert batch_state.wants_hooks(new_batch(1))
-    assert batch_state.wants_hooks({**over, "owner": owner_record})
-    assert not batch_state.wants_hooks({**over, "owner": {**owner_record, "pid": None}})
-    assert not batch_state.wants_hooks(over)
+    assert batch_state.needs_hooks(new_batch(1))
+    assert batch_state.needs_hooks({**over, "owner": owner_record})
+    assert not batch_state.needs_hooks({**over, "owner": {**owner_record, "pid": None}})
+    assert not batch_state.needs_hooks(over)
 
 
 def test_the_feature_that_was_closed_last_is_known_by_its_time():
@@ -262,12 +262,15 @@ def test_the_feature_that_was_closed_last_is_known_by_its_time():
 def test_consistent_mends_index_and_status_and_leaves_its_argument_alone():
     state = {**new_batch(2), "completed_features": [0], "current_index": 0}
     before = copy.deepcopy(state)
-    assert batch_state.consistent(state)["current_index"] == 1
+    assert batch_state.with_derived_fields(state)["current_index"] == 1
     assert state == before
     over = {**state, "completed_features": [0, 1], "status": "paused", "pause": WAITING}
-    assert (batch_state.consistent(over)["status"], batch_state.consistent(over)["pause"]) == ("completed", None)
-    assert batch_state.consistent({**state, "status": "completed"})["status"] == "in_progress"
-    assert batch_state.consistent({**state, "status": "paused", "pause": WAITING})["status"] == "paused"
+    assert (batch_state.with_derived_fields(over)["status"], batch_state.with_derived_fields(over)["pause"]) == (
+        "completed",
+        None,
+    )
+    assert batch_state.with_derived_fields({**state, "status": "completed"})["status"] == "in_progress"
+    assert batch_state.with_derived_fields({**state, "status": "paused", "pause": WAITING})["status"] == "paused"
 
 
 def test_each_window_that_is_owed_a_reminder_is_named_once():

@@ -12,7 +12,7 @@ def compacted(state, context="main", tokens=150_000):
 
 
 def test_a_lease_makes_the_batch_forget_what_the_old_conversation_was_waiting_for():
-    state = compacted(lease.at_work(lease.stop_sent_on(new_batch(2)), "prompt-1"))
+    state = compacted(lease.at_work(lease.record_continuation(new_batch(2)), "prompt-1"))
     taken = then(state, lease.lease, owner("session-2"), "prompt-2")
     assert taken["owner"]["session_id"] == "session-2"
     assert taken["continuation"] == {"prompt": "prompt-2"}
@@ -82,7 +82,7 @@ def test_a_client_that_does_not_name_its_prompts_is_taken_to_work_on_the_batch()
 
 
 def test_noting_the_prompt_forgets_nothing_else():
-    state = then(lease.stop_sent_on(new_batch(2)), lease.at_work, "prompt-1")
+    state = then(lease.record_continuation(new_batch(2)), lease.at_work, "prompt-1")
     assert state["continuation"]["blocks"] == 1
 
 
@@ -116,18 +116,18 @@ def test_what_is_no_progress_leaves_the_mark_as_it_is():
 def test_three_stops_are_sent_on_and_the_fourth_is_not():
     state = new_batch(2)
     for blocks in (1, 2, 3):
-        state = then(state, lease.stop_sent_on)
+        state = then(state, lease.record_continuation)
         assert state["continuation"]["blocks"] == blocks
-    assert lease.stop_sent_on(state) is None
+    assert lease.record_continuation(state) is None
 
 
 def test_progress_starts_the_count_again():
     state = new_batch(2)
     for _ in range(3):
-        state = lease.stop_sent_on(state)
-    assert lease.stop_sent_on(completed(state))["continuation"]["blocks"] == 1
+        state = lease.record_continuation(state)
+    assert lease.record_continuation(completed(state))["continuation"]["blocks"] == 1
 
 
 def test_fewer_stops_can_be_allowed():
-    state = lease.stop_sent_on(new_batch(2), 1)
-    assert lease.stop_sent_on(state, 1) is None
+    state = lease.record_continuation(new_batch(2), 1)
+    assert lease.record_continuation(state, 1) is None

@@ -36,7 +36,7 @@ def states(draw):
         if step == "pause":
             state = paused(state, draw(TEXT))
         elif step == "leave":
-            state = transitions.leave(started(state), NOW, draw(TEXT), counted=False)
+            state = transitions.record_interruption(started(state), NOW, draw(TEXT), counted=False)
         else:
             words = draw(TEXT)
             steps = {"start": started, "complete": completed, "give up": given_up}
@@ -164,7 +164,7 @@ def test_what_done_asks_for_is_said(policy, said):
 
 def test_a_brief_tells_the_whole_feature_what_went_before_and_what_lies_there():
     state = failed(new_batch(["x" * 9000], unattended=True), "no\nnetwork", stash="batch b feature 1 attempt 1")
-    state = then(started(state), transitions.leave, NOW, "bye", counted=False)
+    state = then(started(state), transitions.record_interruption, NOW, "bye", counted=False)
     state = {**state, "details": {"0": {"description": "more\nabout it"}}}
     text = prompts.worker_brief(state, "2 commits of this feature are there.")
     assert "Feature 1 of 1, attempt 2, phase understand" in text
@@ -183,7 +183,7 @@ def test_a_brief_says_of_an_attempt_what_kind_of_failure_it_was_when_that_says_s
     assert "ended without success (network); it said:" in prompts.worker_brief(started(state))
     state = started(new_batch(1))
     for _ in range(2):
-        state = then(state, transitions.leave, NOW, "bye", counted=True)
+        state = then(state, transitions.record_interruption, NOW, "bye", counted=True)
     assert "ended without success (no verdict); it said:" in prompts.worker_brief(started(state))
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from batch_implement.base import processes
 from batch_implement.core import batch_events, batch_state, path_conflicts, run_transitions, transitions
-from batch_implement.core.errors import Refused
+from batch_implement.core.errors import RefusedError
 from batch_implement.report import status_report
 from batches import NOW, conditions, new_batch, then
 
@@ -46,7 +46,9 @@ def client(attempt=1, outcome="completed", **more):
 
 
 def merged(state, index):
-    state = then(state, run_transitions.queue, index, {"commit": "c" * 40, "commits": ["c" * 40], "verify": None}, [])
+    state = then(
+        state, run_transitions.await_merge, index, {"commit": "c" * 40, "commits": ["c" * 40], "verify": None}, []
+    )
     merge = {"commit": "d" * 40, "from": "c" * 40, "rebased": True}
     return then(
         state, run_transitions.merged, NOW, index, {"commit": "d" * 40, "commits": ["d" * 40], "verify": None}, merge
@@ -92,7 +94,7 @@ def test_features_under_way_count_as_open_and_nothing_else_opens_them():
     assert batch_state.counts(state)["active"] == 2
     assert state["current_index"] == 0
     assert [entry["status"] for entry in status_report.features(state)] == ["active", "pending", "active"]
-    with pytest.raises(Refused, match="is open"):
+    with pytest.raises(RefusedError, match="is open"):
         run_transitions.dispatch(state, NOW, 0, base="b", branch="x", worktree="", session_id="s", place="here")
 
 
@@ -135,7 +137,7 @@ def test_the_end_of_a_run_lets_go_of_the_batch_and_of_what_was_under_way():
 
 
 def test_a_feature_under_way_cannot_be_skipped_by_a_person():
-    with pytest.raises(Refused, match="under way in `batchctl run`"):
+    with pytest.raises(RefusedError, match="under way in `batchctl run`"):
         transitions.skip(dispatched(begun(new_batch(2)), 1), NOW, 1, "not wanted")
 
 
@@ -145,7 +147,7 @@ def test_a_feature_under_way_cannot_be_skipped_by_a_person():
 def test_a_feature_starts_when_what_it_needs_is_merged_not_when_it_is_only_verified():
     state = dispatched(begun(new_batch(3, needs={1: [0]})), 0)
     assert run_transitions.ready(state, NOW) == [2]
-    state = then(state, run_transitions.queue, 0, {"commit": "c" * 40, "verify": None}, [])
+    state = then(state, run_transitions.await_merge, 0, {"commit": "c" * 40, "verify": None}, [])
     assert run_transitions.ready(state, NOW) == [2]
     merge = {"commit": "c" * 40, "from": "c" * 40, "rebased": False}
     state = then(state, run_transitions.merged, NOW, 0, {"commit": "c" * 40, "verify": None}, merge)
@@ -271,8 +273,8 @@ def test_what_clients_used_adds_up_and_may_not_fall():
     spent = state["run"]["spent"]
     assert (spent["clients"], spent["turns"], spent["cost_usd"], spent["worked_s"]) == (2, 8, 1.0, 25.0)
     less = {**state, "run": {**state["run"], "spent": {**spent, "cost_usd": 0.0}}}
-    assert batch_state.went_backwards(state, less) == ["run.spent.cost_usd fell from 1.0 to 0.0"]
-    assert batch_state.went_backwards(state, {**state, "run": None}) != []
+    assert batch_state.monotonicity_violations(state, less) == ["run.spent.cost_usd fell from 1.0 to 0.0"]
+    assert batch_state.monotonicity_violations(state, {**state, "run": None}) != []
 
 
 def test_a_wait_lasts_until_the_latest_time_and_is_kept_when_it_is_over():

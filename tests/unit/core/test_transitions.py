@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from batch_implement.core import batch_state, transitions
-from batch_implement.core.errors import Refused
+from batch_implement.core.errors import RefusedError
 from batches import (
     NOW,
     all_completed,
@@ -32,12 +32,12 @@ def retried(state, *indices):
 
 
 def left(state, *, counted):
-    return then(state, transitions.leave, NOW, "last words", counted=counted)
+    return then(state, transitions.record_interruption, NOW, "last words", counted=counted)
 
 
 def refusal(state, transition, *arguments, **options):
     """Assert that a transition is refused and leaves the state alone; its message."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         then(state, transition, *arguments, **options)
     assert caught.value.exit_code == 1
     return caught.value.message
@@ -111,7 +111,7 @@ def test_without_an_open_feature_the_next_step_is_named(transition, arguments):
 
 
 def test_a_worker_that_left_without_an_open_feature_is_refused_too():
-    assert "/auto-implement" in refusal(new_batch(1), transitions.leave, NOW, "x", counted=True)
+    assert "/auto-implement" in refusal(new_batch(1), transitions.record_interruption, NOW, "x", counted=True)
 
 
 def test_a_completed_feature_keeps_its_evidence_its_time_and_its_commit():

@@ -8,7 +8,7 @@ import time
 
 import pytest
 import yaml
-from batch_implement.core.errors import Misuse
+from batch_implement.core.errors import UsageError
 from batch_implement.features import documents
 
 
@@ -92,12 +92,12 @@ def test_a_comment_that_is_surely_one_and_a_sign_that_is_surely_none_are_accepte
     ],
 )  # fmt: skip
 def test_a_sign_that_would_quietly_cut_off_a_text_is_refused(text, line, yaml_parser):
-    with pytest.raises(Misuse, match=rf"^f, line {line}: '#.*is a comment to YAML and would be lost"):
+    with pytest.raises(UsageError, match=rf"^f, line {line}: '#.*is a comment to YAML and would be lost"):
         value_of(text)
 
 
 def test_a_pair_of_surrogates_that_escapes_spell_is_refused_and_the_character_is_not(yaml_parser):
-    with pytest.raises(Misuse, match="f, line 1: "):
+    with pytest.raises(UsageError, match="f, line 1: "):
         value_of('- "\\ud83d\\ude00"')
     assert value_of('- "\\U0001F600 😀"') == ["😀 😀"]
     assert value_of('["\\ud83d\\ude00"]', "json") == ["😀"]
@@ -110,14 +110,14 @@ def test_a_pair_of_surrogates_that_escapes_spell_is_refused_and_the_character_is
 )
 def test_what_would_take_long_is_refused_early(text, yaml_parser):
     begun = time.monotonic()
-    with pytest.raises(Misuse):
+    with pytest.raises(UsageError):
         value_of(text)
     assert time.monotonic() - begun < 10
 
 
 def test_deep_and_broken_json_is_refused_early():
     for text in ("[" * 300_000, '{"a":' * 300_000, '{"a": 1, "a": ' + "[" * 300_000):
-        with pytest.raises(Misuse):
+        with pytest.raises(UsageError):
             value_of(text, "json")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from batch_implement.core.errors import Misuse
+from batch_implement.core.errors import UsageError
 from batch_implement.features import feature_list
 from batch_implement.features.feature_list import Feature, clean_block, noted
 
@@ -63,7 +63,7 @@ def test_notes_at_the_end_of_a_text_are_taken_off_it_and_all_else_stays(written,
     ],
 )
 def test_a_note_that_is_malformed_is_refused_with_its_line_and_the_form(written, fragment):
-    with pytest.raises(Misuse) as caught:
+    with pytest.raises(UsageError) as caught:
         noted(written, "f.txt", 3)
     assert caught.value.message.startswith("f.txt, line 3: ")
     assert fragment in caught.value.message
@@ -79,7 +79,7 @@ def test_odd_texts_take_linear_time():
         begun = time.monotonic()
         try:
             noted(text, "f", 1)
-        except Misuse:
+        except UsageError:
             pass
         assert time.monotonic() - begun < 2
 
@@ -89,7 +89,7 @@ def test_a_block_keeps_its_line_breaks_and_indentation_and_loses_what_could_hide
 
 
 def test_features_on_one_line_are_told_apart_by_their_numbers():
-    with pytest.raises(Misuse, match=r"f, line 1: the same feature as number 1\."):
+    with pytest.raises(UsageError, match=r"f, line 1: the same feature as number 1\."):
         feature_list.checked([Feature("a", 1), Feature("b", 1), Feature("A", 1)], "f")
-    with pytest.raises(Misuse, match="f, line 1: the id 'X' is that of the feature number 2 too"):
+    with pytest.raises(UsageError, match="f, line 1: the id 'X' is that of the feature number 2 too"):
         feature_list.checked([Feature("a", 1), Feature("b", 1, {"id": "x"}), Feature("c", 1, {"id": "X"})], "f")

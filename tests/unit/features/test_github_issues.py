@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from batch_implement.core import transitions
-from batch_implement.core.errors import Misuse, Refused
+from batch_implement.core.errors import RefusedError, UsageError
 from batch_implement.features import github_issues, issue_comments
 from batch_implement.git import gh
 from batch_implement.store import lock
@@ -75,14 +75,14 @@ def test_numbers_are_read_as_people_write_them(words, expected):
     ],
 )  # fmt: skip
 def test_a_word_that_is_no_number_or_one_again_is_named(words, named):
-    assert named in refusal(Misuse, github_issues.numbers, words)
+    assert named in refusal(UsageError, github_issues.numbers, words)
 
 
 def test_no_numbers_and_too_many_are_refused():
-    assert "No issue number is given" in refusal(Misuse, github_issues.numbers, [])
+    assert "No issue number is given" in refusal(UsageError, github_issues.numbers, [])
     assert len(github_issues.numbers([str(number) for number in range(1, 1001)])) == 1000
     assert "1,001 issues are named" in refusal(
-        Misuse, github_issues.numbers, [str(number) for number in range(1, 1002)]
+        UsageError, github_issues.numbers, [str(number) for number in range(1, 1002)]
     )
 
 
@@ -142,7 +142,7 @@ def test_a_long_body_is_cut_and_says_so(root, github):
 
 
 def test_a_pull_request_is_refused_as_one(root, github):
-    message = refusal(Refused, github_issues.read, root, numbers=[72, 75])
+    message = refusal(RefusedError, github_issues.read, root, numbers=[72, 75])
     assert message.startswith("75 is a pull request, not an issue (https://github.invalid/acme/widgets/pull/75).")
 
 
@@ -153,7 +153,7 @@ def test_a_repository_called_pull_has_issues(root, github):
 
 
 def test_one_unreadable_issue_refuses_all_of_them(root, github):
-    assert refusal(Refused, github_issues.read, root, numbers=[72, 999]).startswith("There is no issue 999")
+    assert refusal(RefusedError, github_issues.read, root, numbers=[72, 999]).startswith("There is no issue 999")
 
 
 def test_unreadable_issues_can_be_skipped_and_are_told(root, github):
@@ -171,42 +171,44 @@ def test_unreadable_issues_can_be_skipped_and_are_told(root, github):
 )
 def test_what_concerns_every_issue_is_never_skipped(root, github, name):
     github.goes_wrong("issue view 74", name)
-    refusal(Refused, github_issues.read, root, numbers=[72, 74], skip_unreadable=True)
+    refusal(RefusedError, github_issues.read, root, numbers=[72, 74], skip_unreadable=True)
 
 
 def test_without_gh_nothing_is_skipped(root, github, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    assert "was not found on PATH" in refusal(Refused, github_issues.read, root, numbers=[72], skip_unreadable=True)
+    assert "was not found on PATH" in refusal(
+        RefusedError, github_issues.read, root, numbers=[72], skip_unreadable=True
+    )
 
 
 def test_nothing_is_read_on_after_one_that_could_not_be(root, github):
     github.goes_wrong("issue view 999", "logged out")
     for number in range(100, 160):
         github.add(number, f"issue {number}")
-    refusal(Refused, github_issues.read, root, numbers=[999, *range(100, 160)])
+    refusal(RefusedError, github_issues.read, root, numbers=[999, *range(100, 160)])
     assert len(github.calls("issue view")) < 30
 
 
 def test_no_open_issue_left_is_refused_with_the_reasons(root, github):
-    message = refusal(Refused, github_issues.read, root, numbers=[73, 999], skip_unreadable=True)
+    message = refusal(RefusedError, github_issues.read, root, numbers=[73, 999], skip_unreadable=True)
     assert message.startswith("No open issue is left to work on: 73 is closed; There is no issue 999")
 
 
 def test_a_label_or_milestone_that_nothing_has_says_how_to_look(root, github):
-    message = refusal(Refused, github_issues.read, root, label="good first issue")
+    message = refusal(RefusedError, github_issues.read, root, label="good first issue")
     assert message == (
         "No open issue has the label 'good first issue'. Look: `gh label list` shows the labels, `gh issue list "
         "--state all --label 'good first issue'` what there is, closed ones too."
     )
-    message = refusal(Refused, github_issues.read, root, label="bug", milestone="v2")
+    message = refusal(RefusedError, github_issues.read, root, label="bug", milestone="v2")
     assert "the label 'bug' and the milestone 'v2'" in message
     assert "`gh issue list --state all --label bug --milestone v2`" in message
-    assert "milestone '9'" in refusal(Refused, github_issues.read, root, milestone="9")
+    assert "milestone '9'" in refusal(RefusedError, github_issues.read, root, milestone="9")
 
 
 def test_more_than_gh_lists_is_refused(root, github, monkeypatch):
     monkeypatch.setattr(gh, "MOST_LISTED", 2)
-    assert "there may be more" in refusal(Refused, github_issues.read, root, label="ui")
+    assert "there may be more" in refusal(RefusedError, github_issues.read, root, label="ui")
     assert github.calls("issue list")[0]["arguments"][-3:-1] == ["2", "--json"]
     monkeypatch.setattr(gh, "MOST_LISTED", 3)
     assert len(github_issues.read(root, label="ui").issues) == 2
@@ -214,12 +216,12 @@ def test_more_than_gh_lists_is_refused(root, github, monkeypatch):
 
 @pytest.mark.parametrize("options", [{}, {"numbers": [72], "label": "ui"}, {"numbers": [72], "milestone": "v1"}])
 def test_issues_are_named_in_one_way(root, github, options):
-    assert "Say which issues" in refusal(Misuse, github_issues.read, root, **options)
+    assert "Say which issues" in refusal(UsageError, github_issues.read, root, **options)
 
 
 @pytest.mark.parametrize("options", [{"label": ""}, {"label": " "}, {"milestone": "a\nb"}, {"label": "\x1b"}])
 def test_a_label_or_milestone_is_a_name(root, github, options):
-    assert "is blank or has control characters" in refusal(Misuse, github_issues.read, root, **options)
+    assert "is blank or has control characters" in refusal(UsageError, github_issues.read, root, **options)
     assert github.calls() == []
 
 
@@ -227,9 +229,9 @@ def test_a_label_or_milestone_is_a_name(root, github, options):
 def test_an_answer_that_lacks_something_is_refused(root, github, monkeypatch, wrong):
     answer = {"number": 72, "title": "t", "body": "b", "url": "https://github.invalid/a/b/issues/72", "state": "OPEN"}
     monkeypatch.setattr(gh, "view", lambda root, number: {**answer, wrong: 7})
-    assert "lacks what was asked for" in refusal(Refused, github_issues.read, root, numbers=[72])
+    assert "lacks what was asked for" in refusal(RefusedError, github_issues.read, root, numbers=[72])
     monkeypatch.setattr(gh, "listed", lambda root, label, milestone: [{**answer, wrong: None, "number": "72"}])
-    assert "without a number" in refusal(Refused, github_issues.read, root, label="ui")
+    assert "without a number" in refusal(RefusedError, github_issues.read, root, label="ui")
 
 
 def test_eight_issues_are_read_at_a_time(monkeypatch):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from batch_implement.core import transitions
-from batch_implement.core.errors import Refused
+from batch_implement.core.errors import RefusedError
 from batch_implement.features import issue_comments
 from batches import completed, failed, given_up, new_batch, of_issues, started, then
 
@@ -14,7 +14,7 @@ NASTY = "<!-- batch-implement batch-1 0 completed -->"
 
 
 def refusal(state, index):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         issue_comments.outcome_text(state, index)
     assert caught.value.message.isprintable()
     return caught.value.message

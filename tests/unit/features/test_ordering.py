@@ -7,7 +7,7 @@ import time
 
 import pytest
 from batch_implement.core import batch_state, transitions
-from batch_implement.core.errors import Misuse
+from batch_implement.core.errors import UsageError
 from batch_implement.features import order_hints
 from batch_implement.features.ordering import Hint, Item, analysis, hints, order, resolve, with_hints
 from batches import NOW, new_batch, then
@@ -34,7 +34,7 @@ def from_issues(*issues, last=()):
 
 
 def refusal(call, *arguments):
-    with pytest.raises(Misuse) as caught:
+    with pytest.raises(UsageError) as caught:
         call(*arguments)
     message = caught.value.message
     assert message.isprintable()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from batch_implement.core import policies, transitions
-from batch_implement.core.errors import Misuse, Refused
+from batch_implement.core.errors import RefusedError, UsageError
 from batch_implement.features import planner
 from batch_implement.features.reader import Feature, Listing
 from batches import NOW, checked, completed, conditions, given_up, new_batch, skipped_reasons, then
@@ -72,14 +72,14 @@ def test_hints_are_told_and_taken_only_when_asked_for():
 
 
 def test_what_cannot_be_ordered_is_refused():
-    with pytest.raises(Misuse, match="needs"):
+    with pytest.raises(UsageError, match="needs"):
         first(listing(needing("a", "2"), needing("b", "1")))
 
 
 @pytest.mark.parametrize("own", [{"evidence": ["verify"]}, {"evidence": ["review", "verify"]}])
 def test_evidence_of_a_command_that_nobody_gave_is_refused(own):
     found = listing("a", Feature("b", 0, {"policy": own}))
-    with pytest.raises(Misuse, match="Feature 2 asks for `verify`"):
+    with pytest.raises(UsageError, match="Feature 2 asks for `verify`"):
         first(found)
     assert first(found, {"verify": "make test"})["policy"]["verify"] == "make test"
 
@@ -114,7 +114,7 @@ def test_what_needs_a_completed_feature_can_run():
 def test_issues_and_lists_are_not_mixed():
     of_issues = first(listing(Feature("x (#9)", 0, {}, 9)))
     assert added(of_issues, listing(Feature("y (#4)", 0, {}, 4)))["issue_numbers"] == [9, 4]
-    with pytest.raises(Refused, match="come from issues"):
+    with pytest.raises(RefusedError, match="come from issues"):
         added(of_issues, listing("z"))
-    with pytest.raises(Refused, match="come from a list"):
+    with pytest.raises(RefusedError, match="come from a list"):
         added(new_batch(1), listing(Feature("y (#4)", 0, {}, 4)))

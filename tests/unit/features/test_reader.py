@@ -8,7 +8,7 @@ import os
 import socket
 
 import pytest
-from batch_implement.core.errors import Misuse
+from batch_implement.core.errors import UsageError
 from batch_implement.features.reader import Feature, Listing, clean, parse_text, read_file, read_stdin
 
 
@@ -33,7 +33,7 @@ def needs(listing):
 
 
 def refusal(read, *args):
-    with pytest.raises(Misuse) as caught:
+    with pytest.raises(UsageError) as caught:
         read(*args)
     assert caught.value.message.isprintable()
     return caught.value.message
@@ -257,7 +257,7 @@ def test_no_descriptor_stays_open_whatever_the_path_is(listed, tmp_path):
 
     before = next_free()
     for path in (listed("a"), str(tmp_path), "/dev/null", listed("", "empty")):
-        with contextlib.suppress(Misuse):
+        with contextlib.suppress(UsageError):
             read_file(path)
     assert next_free() == before
 
@@ -279,7 +279,7 @@ def test_odd_lines_take_linear_time():
         "`" * 100_000,
         "- [ ] " + " " * 100_000 + "\x0b",
     ):
-        with pytest.raises(Misuse):
+        with pytest.raises(UsageError):
             parse_text(line.encode(), "it", "md")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from batch_implement.core.errors import Misuse
+from batch_implement.core.errors import UsageError
 from batch_implement.features import reader, structured
 from batch_implement.features.reader import Feature, Listing
 from batch_implement.validation.schema import compile_schema, load_published
@@ -33,14 +33,14 @@ def one(text):
 
 
 def refusal(text, kind="yaml"):
-    with pytest.raises(Misuse) as caught:
+    with pytest.raises(UsageError) as caught:
         read(text, kind)
     return caught.value.message
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_broken_file_is_refused_with_its_line_the_likely_cause_and_what_to_do(path, yaml_parser):
-    with pytest.raises(Misuse) as caught:
+    with pytest.raises(UsageError) as caught:
         reader.read_file(str(path))
     message = caught.value.message
     assert message.startswith(str(path)) and message.isprintable()
@@ -269,7 +269,7 @@ def test_whatever_is_cut_out_of_a_file_or_put_into_it_ends_in_a_listing_or_a_ref
             text = whole[:start] + put + whole[start + length :]
             try:
                 listing = reader.parse_text(text.encode(), "f", kind)
-            except Misuse as error:
+            except UsageError as error:
                 assert error.message.startswith("f") and error.message.isprintable()
             else:
                 assert listing.features

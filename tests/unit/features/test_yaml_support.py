@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from batch_implement.core.errors import Misuse
+from batch_implement.core.errors import UsageError
 from batch_implement.features import yaml_support
 from batches import GUARD, run_program
 
@@ -152,7 +152,7 @@ def test_one_that_cannot_be_loaded_is_named_with_its_error_and_leaves_nothing_be
             for name in [name for name in sys.modules if name == "yaml" or name.startswith("yaml.")]:
                 patched.delitem(sys.modules, name)
             before, path = set(sys.modules), list(sys.path)
-            with pytest.raises(Misuse, match=fragment) as caught:
+            with pytest.raises(UsageError, match=fragment) as caught:
                 yaml_support.load("f.yaml")
             assert str(package) in caught.value.message and "pip install" in caught.value.message
             assert (set(sys.modules) - before, sys.path) == (set(), path)

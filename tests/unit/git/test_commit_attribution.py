@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from batch_implement.core.errors import Refused
+from batch_implement.core.errors import RefusedError
 from batch_implement.git import commit_attribution, git_client
 from batches import commit, git
 
@@ -97,7 +97,7 @@ def test_the_last_commits_are_looked_at_up_to_a_bound(root, base, monkeypatch):
 
 
 def test_a_base_that_is_not_there_any_more_names_the_ways_out(root):
-    with pytest.raises(Refused, match=r"\(0{12}\) is not in this repository any more.*--unshallow.*batchctl fail"):
+    with pytest.raises(RefusedError, match=r"\(0{12}\) is not in this repository any more.*--unshallow.*batchctl fail"):
         commit_attribution.work_since(root, "0" * 40)
 
 
@@ -127,7 +127,7 @@ def test_words_in_another_encoding_are_read(root, base):
 
 
 def test_a_base_that_looks_like_an_option_is_no_option(root, tmp_path):
-    with pytest.raises(Refused, match="is not in this repository"):
+    with pytest.raises(RefusedError, match="is not in this repository"):
         commit_attribution.work_since(root, f"--output={tmp_path}/x")
     assert not Path(tmp_path, "x").exists()
 
@@ -359,14 +359,14 @@ def test_the_bound_holds_for_both_sides_of_a_rewrite(root, monkeypatch):
     git(root, "cherry-pick", *before)
     now = git(root, "rev-list", "--reverse", "-2", "HEAD").split()
     compared = []
-    real = git_client.ask
+    real = git_client.run_git
 
     def seen(root, *words, **how):
         answer = real(root, *words, **how)
         compared.extend(answer.stdout.split() if "--cherry-mark" in words else ())
         return answer
 
-    monkeypatch.setattr(git_client, "ask", seen)
+    monkeypatch.setattr(git_client, "run_git", seen)
     assert since(root, before[2]) == {"rewritten": [(*pair, "rebased") for pair in zip(before[1:], now)]}
     assert len(compared) == 4
 
@@ -409,12 +409,12 @@ def test_without_a_git_that_can_tell_what_was_squashed_counts_as_lost(root, base
     git(root, "reset", "-q", "--soft", "HEAD~1")
     git(root, "commit", "-qm", "All of it", "--date=@1 +0000")
     assert "lost" not in since(root, base)
-    real = git_client.ask
+    real = git_client.run_git
 
     def older(root, *words, **how):
         return real(root, *("merge-tree", "--no-such-option") if words[0] == "merge-tree" else words, **how)
 
-    monkeypatch.setattr(git_client, "ask", older)
+    monkeypatch.setattr(git_client, "run_git", older)
     assert since(root, base)["lost"] == [base]
 
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from batch_implement.core.errors import Refused
+from batch_implement.core.errors import RefusedError
 from batch_implement.git import gh
 from batches import git
 from gh_stand_in import FOLDER, StandIn, behaviour
@@ -36,7 +36,7 @@ def github(tmp_path, monkeypatch):
 def trouble(call, *arguments):
     with pytest.raises(gh.GhTrouble) as caught:
         call(*arguments)
-    assert isinstance(caught.value, Refused)
+    assert isinstance(caught.value, RefusedError)
     assert caught.value.message.isprintable()
     return caught.value
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from batch_implement.core.errors import StateUnusable
+from batch_implement.core.errors import StateError
 from batch_implement.git import git_client
 from batches import commit, git
 
@@ -124,8 +124,8 @@ def test_an_address_that_git_makes_up_is_none(root, monkeypatch, tmp_path):
 
 
 def test_nothing_is_in_progress_in_an_ordinary_tree_or_without_git(root, tmp_path):
-    assert git_client.underway(root) is None
-    assert git_client.underway(str(tmp_path)) is None
+    assert git_client.operation_in_progress(root) is None
+    assert git_client.operation_in_progress(str(tmp_path)) is None
 
 
 def test_the_version_is_what_git_says():
@@ -238,7 +238,7 @@ def test_left_over_is_what_was_not_there_at_the_start(root):
     for name in ("fresh.txt", "mine/b.txt", "other/c.txt"):
         write(root, name)
     write(root, "README.md", "changed")
-    assert git_client.leftovers(root, known) == ["README.md", "fresh.txt", "other/"]
+    assert git_client.uncommitted_paths(root, known) == ["README.md", "fresh.txt", "other/"]
 
 
 @pytest.mark.parametrize("folder", ["?", os.fsdecode(b"\xff")], ids=["as the state keeps it", "as it is"])
@@ -248,21 +248,21 @@ def test_a_name_that_is_no_text_is_known_in_either_form(root, folder):
         write(root, name)
     git(root, "add", f"{real}/tracked")
     git(root, "commit", "-qm", "Track one")
-    assert git_client.leftovers(root, []) == [f"{real}/new", real + "file"]
-    assert git_client.leftovers(root, [f"{folder}file", f"{folder}/"]) == []
+    assert git_client.uncommitted_paths(root, []) == [f"{real}/new", real + "file"]
+    assert git_client.uncommitted_paths(root, [f"{folder}file", f"{folder}/"]) == []
 
 
 def test_a_folder_that_holds_something_known_is_taken_apart(root):
     write(root, "sub/known.txt")
     write(root, "sub/fresh.txt")
-    assert git_client.leftovers(root, ["sub/known.txt"]) == ["sub/fresh.txt"]
+    assert git_client.uncommitted_paths(root, ["sub/known.txt"]) == ["sub/fresh.txt"]
 
 
 def test_a_folder_whose_name_is_no_text_is_taken_apart_too(root):
     real = os.fsdecode(b"\xff")
     write(root, f"{real}/known.txt")
     write(root, f"{real}/fresh.txt")
-    assert git_client.leftovers(root, ["?/known.txt"]) == [f"{real}/fresh.txt"]
+    assert git_client.uncommitted_paths(root, ["?/known.txt"]) == [f"{real}/fresh.txt"]
 
 
 # -- the stash ---------------------------------------------------------------------------------------------------------
@@ -339,7 +339,7 @@ def test_the_state_file_never_goes_into_the_stash_even_when_it_is_tracked(root):
 def test_before_the_first_commit_there_is_no_stash_and_the_paths_are_named(bare_start):
     for number in range(12):
         write(bare_start, f"file {number:02}")
-    with pytest.raises(StateUnusable, match=r"before the first commit .* file 00, .* and 2 more"):
+    with pytest.raises(StateError, match=r"before the first commit .* file 00, .* and 2 more"):
         git_client.stash(bare_start, "s", [])
 
 
@@ -379,7 +379,7 @@ def test_the_state_of_a_project_inside_a_work_tree_is_hidden_there(root):
 def test_an_exclude_file_that_cannot_be_written_says_what_would_happen(root):
     shutil.rmtree(f"{root}/.git/info", ignore_errors=True)
     write(root, ".git/info")
-    with pytest.raises(StateUnusable, match="would end up in its own commits"):
+    with pytest.raises(StateError, match="would end up in its own commits"):
         git_client.hide_state(root)
 
 
@@ -388,7 +388,7 @@ def test_an_exclude_file_that_cannot_be_written_says_what_would_happen(root):
 
 def test_without_git_the_message_says_so(root, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(StateUnusable, match="git was not found on PATH"):
+    with pytest.raises(StateError, match="git was not found on PATH"):
         git_client.version()
     assert not git_client.is_repository(root)
 
@@ -399,14 +399,12 @@ def test_a_git_that_does_not_answer_is_given_up_on(root, monkeypatch, tmp_path):
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(git_client, "TIMEOUT_S", 0.2)
-    with pytest.raises(StateUnusable, match=f"optional-locks status` did not answer within 0.2 s in {root} and was"):
+    with pytest.raises(StateError, match=f"optional-locks status` did not answer within 0.2 s in {root} and was"):
         git_client.changes(root)
 
 
 def test_a_failure_is_told_in_gits_own_words(root):
-    with pytest.raises(
-        StateUnusable, match=r"`git rev-parse --verify` failed in .*: fatal: .*[^.]\. Mend that, then do"
-    ):
+    with pytest.raises(StateError, match=r"`git rev-parse --verify` failed in .*: fatal: .*[^.]\. Mend that, then do"):
         git_client.tree(root, "nonsense")
 
 

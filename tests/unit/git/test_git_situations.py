@@ -12,7 +12,7 @@ import pytest
 from batch_implement.base.project_paths import Project
 from batch_implement.commands import batch_commands, evidence, feature_commands
 from batch_implement.commands.authorization import Caller
-from batch_implement.core.errors import Refused, StateUnusable
+from batch_implement.core.errors import RefusedError, StateError
 from batch_implement.features.reader import Feature, Listing
 from batch_implement.features.sources import Found
 from batch_implement.git import git_client
@@ -57,7 +57,7 @@ class Place:
         return feature_commands.done(self.project, PERSON, **how)
 
     def refusal(self, **how):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RefusedError) as caught:
             self.done(**how)
         return caught.value.message
 
@@ -224,7 +224,7 @@ def test_a_branch_without_any_commit_cannot_stash_and_says_so(tmp_path):
     git(tmp_path, "init", "-q")
     place = Place(tmp_path).start()
     place.write("left.txt")
-    with pytest.raises(StateUnusable, match=r"before the first commit .*: left\.txt"):
+    with pytest.raises(StateError, match=r"before the first commit .*: left\.txt"):
         place.fail()
     os.unlink(tmp_path / "left.txt")
     assert "to be tried again" in place.fail()
@@ -235,7 +235,7 @@ def test_what_is_staged_before_the_first_commit_stops_create(tmp_path):
     place = Place(tmp_path)
     place.write("staged.txt")
     place.git("add", "-A")
-    with pytest.raises(Refused, match=r"modified or staged: staged\.txt"):
+    with pytest.raises(RefusedError, match=r"modified or staged: staged\.txt"):
         place.create()
 
 
@@ -268,7 +268,7 @@ def test_inside_a_submodule(outer, within):
 
 def test_a_dirty_submodule_stops_create(outer, within):
     within.write("one.txt", "changed")
-    with pytest.raises(Refused, match="modified or staged: libs/in ner") as refused:
+    with pytest.raises(RefusedError, match="modified or staged: libs/in ner") as refused:
         outer.create()
     first = "Commit inside the submodule libs/in ner first."
     assert first in refused.value.message
@@ -381,7 +381,7 @@ def test_a_hook_that_rejects_the_stash_is_told_and_nothing_is_gone(place):
     place.start()
     place.hook("reference-transaction", "echo not today >&2; exit 1")
     place.write("left.txt")
-    with pytest.raises(StateUnusable, match="`git stash push` failed"):
+    with pytest.raises(StateError, match="`git stash push` failed"):
         place.fail()
     assert Path(place.root, "left.txt").exists()
     assert Store(place.project).read()["active"] is not None
@@ -394,14 +394,14 @@ def test_another_branch_that_has_the_base_is_fine_and_recorded(place):
     place.start()
     place.git("checkout", "-qb", "topic")
     made = place.commit(work="1")
-    taken = evidence.take(place.project, place.started_on("main"))
+    taken = evidence.collect(place.project, place.started_on("main"))
     assert (taken["branch"], taken["branch_before"], taken["commits"]) == ("topic", "main", [made])
 
 
 def test_the_same_branch_is_not_told_twice(place):
     place.start()
     place.commit(work="1")
-    assert "branch_before" not in evidence.take(place.project, place.started_on("main"))
+    assert "branch_before" not in evidence.collect(place.project, place.started_on("main"))
 
 
 def test_a_state_that_does_not_know_the_branch_is_not_asked(place):
@@ -409,7 +409,7 @@ def test_a_state_that_does_not_know_the_branch_is_not_asked(place):
     del state["active"]["branch"]
     place.git("checkout", "-qb", "topic")
     place.commit(work="1")
-    assert "branch_before" not in evidence.take(place.project, state)
+    assert "branch_before" not in evidence.collect(place.project, state)
 
 
 @pytest.mark.parametrize(("words", "place_of"), [((), "on `old`"), (("--detach",), "detached")])
@@ -419,23 +419,23 @@ def test_another_branch_without_the_base_is_refused_with_the_way_back(place, wor
     place.start()
     place.git("checkout", "-q", *words, "old")
     place.commit(work="1")
-    with pytest.raises(Refused) as caught:
-        evidence.take(place.project, place.started_on("main"))
+    with pytest.raises(RefusedError) as caught:
+        evidence.collect(place.project, place.started_on("main"))
     message = caught.value.message
     began = f"The feature began on `main`, HEAD is {place_of}, which does not have its base {place.base[:12]}."
     assert began in message
     assert f"Missing are {place.base[:12]} 'Add base' by Scratch" in message
     assert "`git checkout main`" in message
     place.git("rebase", "-q", place.base)
-    assert evidence.take(place.project, place.started_on("main"))["branch_before"] == "main"
+    assert evidence.collect(place.project, place.started_on("main"))["branch_before"] == "main"
 
 
 def test_on_the_same_branch_there_is_nowhere_to_go_back_to(place):
     place.commit(base="1")
     place.start()
     place.git("reset", "-q", "--hard", "HEAD~1")
-    with pytest.raises(Refused, match="HEAD no longer has") as caught:
-        evidence.take(place.project, place.started_on("main"))
+    with pytest.raises(RefusedError, match="HEAD no longer has") as caught:
+        evidence.collect(place.project, place.started_on("main"))
     assert "git checkout" not in caught.value.message
 
 
@@ -444,8 +444,8 @@ def test_a_detached_start_says_so(place):
     place.commit(base="1")
     place.start()
     place.git("checkout", "-q", "old")
-    with pytest.raises(Refused, match="The feature began detached, HEAD is on `old`"):
-        evidence.take(place.project, place.started_on(None))
+    with pytest.raises(RefusedError, match="The feature began detached, HEAD is on `old`"):
+        evidence.collect(place.project, place.started_on(None))
 
 
 def test_a_switch_that_took_the_base_along_in_an_amend_is_fine(place):
@@ -456,7 +456,7 @@ def test_a_switch_that_took_the_base_along_in_an_amend_is_fine(place):
     place.write("work.txt")
     place.git("add", "-A")
     place.git("commit", "-q", "--amend", "--no-edit")
-    taken = evidence.take(place.project, place.started_on("main"))
+    taken = evidence.collect(place.project, place.started_on("main"))
     assert taken["rewritten"] == [{"old": base, "new": taken["commit"], "how": "amended"}]
 
 
@@ -566,8 +566,8 @@ def test_a_reset_that_took_the_work_away_is_told_with_the_way_back(place):
     state["active"]["started_at"] = "2001-01-01T00:00:00Z"
     work = place.commit(work="1")
     place.git("reset", "-q", "--hard", place.base)
-    with pytest.raises(Refused, match="There is no commit since the feature began") as caught:
-        evidence.take(place.project, state)
+    with pytest.raises(RefusedError, match="There is no commit since the feature began") as caught:
+        evidence.collect(place.project, state)
     assert f"HEAD was moved away from {work[:12]} 'Add work'" in caught.value.message
     assert f"`git merge {work[:12]}` brings it back" in caught.value.message
     place.git("merge", "-q", work[:12])
@@ -655,7 +655,7 @@ def test_a_failed_feature_leaves_nothing_in_progress(forked, kind):
     assert STASH in forked.fail()
     if "rebase" not in kind:
         assert git_client.head(forked.root) == at  # what it had committed stays
-    assert git_client.underway(forked.root) is None
+    assert git_client.operation_in_progress(forked.root) is None
     assert forked.clean()
     assert git_client.branch(forked.root) == "main"
     assert forked.git("merge-base", base, "HEAD") == base
@@ -681,7 +681,7 @@ def test_what_was_committed_on_the_way_stays_when_nothing_is_left_over(forked, w
     at = git_client.head(forked.root)
     assert at != forked.base
     assert "stash" not in forked.fail()
-    assert (git_client.underway(forked.root), git_client.head(forked.root)) == (None, at)
+    assert (git_client.operation_in_progress(forked.root), git_client.head(forked.root)) == (None, at)
 
 
 def test_between_two_picks_there_is_one_in_progress_as_well(forked):
@@ -691,7 +691,7 @@ def test_between_two_picks_there_is_one_in_progress_as_well(forked):
     assert "sequencer" in os.listdir(f"{forked.root}/.git")
     assert "a cherry-pick or revert of several commits is in progress" in forked.refusal()
     forked.fail()
-    assert git_client.underway(forked.root) is None
+    assert git_client.operation_in_progress(forked.root) is None
 
 
 def test_a_rebase_that_stopped_with_nothing_uncommitted_is_left_as_well(forked, monkeypatch):
@@ -700,7 +700,7 @@ def test_a_rebase_that_stopped_with_nothing_uncommitted_is_left_as_well(forked, 
     assert forked.clean()
     assert "a rebase is in progress" in forked.refusal()
     assert "stash" not in forked.fail()
-    assert (git_client.underway(forked.root), git_client.branch(forked.root)) == (None, "main")
+    assert (git_client.operation_in_progress(forked.root), git_client.branch(forked.root)) == (None, "main")
 
 
 def test_what_a_rebase_had_stashed_by_itself_goes_into_the_stash_too(forked):
@@ -725,16 +725,16 @@ def test_a_bisection_is_named_and_ended(place):
     assert "a bisection is in progress" in message
     assert "`git bisect reset`" in message
     place.fail()
-    assert (git_client.underway(place.root), git_client.branch(place.root)) == (None, "main")
+    assert (git_client.operation_in_progress(place.root), git_client.branch(place.root)) == (None, "main")
 
 
 def test_in_a_linked_worktree_its_own_rebase_is_seen_and_no_others(forked, tmp_path):
     forked.git("worktree", "add", "-q", "-b", "third", str(tmp_path / "tree"))
     tree = Place(tmp_path / "tree")
     fails(forked, "rebase", "side")
-    assert git_client.underway(tree.root) is None
+    assert git_client.operation_in_progress(tree.root) is None
     fails(tree, "rebase", "side")
-    assert git_client.underway(tree.root)[0] == "a rebase"
+    assert git_client.operation_in_progress(tree.root)[0] == "a rebase"
 
 
 # -- odd files ---------------------------------------------------------------------------------------------------------
@@ -787,12 +787,12 @@ def test_done_asks_git_a_handful_of_questions_however_many_commits_there_are(pla
     for number in range(8):
         place.commit(**{f"work{number}": "x"})
     asked = []
-    real = git_client.ask
+    real = git_client.run_git
 
     def counted(root, *words, **how):
         asked.append(words[0])
         return real(root, *words, **how)
 
-    monkeypatch.setattr(git_client, "ask", counted)
+    monkeypatch.setattr(git_client, "run_git", counted)
     place.done()
     assert len(asked) <= 7, asked

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from batch_implement.base import processes
-from batch_implement.core.errors import Refused, StateUnusable
+from batch_implement.core.errors import RefusedError, StateError
 from batch_implement.git import git_client, worktrees
 from batches import commit, git
 
@@ -100,7 +100,7 @@ def test_what_is_in_the_way_is_refused_and_stays(repository, top, tmp_path, what
         (folder / "file").write_text("theirs")
         if what == "another repository":
             git(folder, "init", "-q")
-    with pytest.raises(Refused, match="is in the way"):
+    with pytest.raises(RefusedError, match="is in the way"):
         worktrees.add(str(repository), str(folder), "batch/b/1-a", "HEAD")
     worktrees.remove(str(repository), str(folder))
     assert os.path.lexists(folder) and names(repository) == []
@@ -111,7 +111,7 @@ def test_a_work_tree_of_another_repository_is_in_the_way_and_is_never_removed(re
     other = tmp_path / "other"
     shutil.copytree(repository, other)
     git(other, "worktree", "add", "-q", "-b", "x", str(top / "1-a"))
-    with pytest.raises(Refused, match="is in the way"):
+    with pytest.raises(RefusedError, match="is in the way"):
         worktrees.add(str(repository), str(top / "1-a"), "batch/b/1-a", "HEAD")
     worktrees.remove(str(repository), str(top / "1-a"))
     assert (top / "1-a" / "README.md").exists() and names(other) == ["1-a"]
@@ -131,7 +131,7 @@ def test_work_trees_of_the_persons_whose_disk_is_not_there_now_are_not_forgotten
 
 def test_a_branch_that_is_checked_out_elsewhere_is_left_there(repository, top, tmp_path):
     git(repository, "worktree", "add", "-q", "-b", "batch/b/1-a", str(tmp_path / "look"))
-    with pytest.raises(StateUnusable, match="already"):
+    with pytest.raises(StateError, match="already"):
         worktrees.add(str(repository), f"{top}/1-a", "batch/b/1-a", "HEAD")
     assert git(tmp_path / "look", "status", "--porcelain") == ""
 

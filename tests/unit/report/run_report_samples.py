@@ -75,7 +75,7 @@ def merged(state: dict[str, Any], since: float, until: float, index: int, **evid
     sha = f"{index + 1:04x}" * 10
     verify = {"command": "make test", "exit_code": 0, "seconds": 41.5, "log": "logs/verify"}
     proof = {"commit": sha, "commits": [sha], "branch": state["run"]["branch"], "verify": verify, **evidence}
-    state = run_transitions.queue(state, index, proof, [])
+    state = run_transitions.await_merge(state, index, proof, [])
     merge = {"commit": sha, "from": "f" * 40, "rebased": index % 3 == 0, "verify_seconds": 41.5}
     return run_transitions.merged(state, at(until + 2), index, proof, merge)
 
@@ -162,4 +162,4 @@ def huge(number: int) -> dict[str, Any]:
         else:
             state["failed_features"].append({"feature_index": index, "error_message": "it broke " * 50,
                                              "timestamp": at(until), "failure_class": "feature"})  # fmt: skip
-    return batch_state.consistent(state)
+    return batch_state.with_derived_fields(state)

@@ -7,7 +7,7 @@ import os
 
 import pytest
 from batch_implement.base import atomic_files, project_paths
-from batch_implement.core.errors import Misuse, Refused, StateUnusable
+from batch_implement.core.errors import RefusedError, StateError, UsageError
 from batch_implement.report import report_files, run_report
 from batch_implement.store.store import Store
 from batches import completed, files_in, new_batch
@@ -50,7 +50,7 @@ def test_a_full_disk_is_said_and_leaves_the_earlier_report(project, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(atomic_files, "write_all", full)
-    with pytest.raises(StateUnusable, match="Disk space is used up"):
+    with pytest.raises(StateError, match="Disk space is used up"):
         report_files.write(project, completed(new_batch(1)), NOW)
     with open(places["md"], encoding="utf-8") as file:
         assert file.read().startswith("# 0 of 1 feature")
@@ -64,12 +64,12 @@ def test_a_folder_that_may_not_be_used_is_said_with_what_to_do(project, store, b
         raise OSError(13, "Permission denied")
 
     monkeypatch.setattr(report_files.project_paths, "open_folder", forbidden)
-    with pytest.raises(StateUnusable, match="/reports cannot be used: Permission denied: check who owns it"):
+    with pytest.raises(StateError, match="/reports cannot be used: Permission denied: check who owns it"):
         report_files.write(project, new_batch(1), NOW)
-    with pytest.raises(StateUnusable, match="/history cannot be used: Permission denied"):
+    with pytest.raises(StateError, match="/history cannot be used: Permission denied"):
         report_files._kept(project, "batch-1.json")
     monkeypatch.setattr(report_files.os, "open", forbidden)
-    with pytest.raises(StateUnusable, match=r"mine\.md cannot be written: Permission denied"):
+    with pytest.raises(StateError, match=r"mine\.md cannot be written: Permission denied"):
         report_files.save(project, str(tmp_path / "mine.md"), "text")
 
 
@@ -80,7 +80,7 @@ def test_half_of_a_surrogate_pair_does_not_keep_a_report_from_being_written(proj
 def test_a_link_in_the_place_of_the_folder_is_not_followed(project, tmp_path):
     os.makedirs(project.private)
     os.symlink(tmp_path, f"{project.private}/reports")
-    with pytest.raises(StateUnusable, match="symbolic link"):
+    with pytest.raises(StateError, match="symbolic link"):
         report_files.write(project, new_batch(1), NOW)
 
 
@@ -94,7 +94,7 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(project, tmp_path):
 def test_a_report_goes_nowhere_where_state_is_kept(project, batch, name):
     os.symlink(project.private, f"{project.root}/link")
     before = Store(project).require()
-    with pytest.raises(Misuse):
+    with pytest.raises(UsageError):
         report_files.save(project, f"{project.root}/{name}", "text")
     assert Store(project).require() == before
 
@@ -148,16 +148,16 @@ def test_a_batch_that_is_not_known_is_refused_with_those_that_are(project, store
     store.put_away("aborted")
     store.create(new_batch(1, batch_id="batch-2"))
     assert report_files.of_batch(project, "batch-2")[1] is False
-    with pytest.raises(Refused, match=r"neither the one here .* The last ones in history: batch-1\."):
+    with pytest.raises(RefusedError, match=r"neither the one here .* The last ones in history: batch-1\."):
         report_files.of_batch(project, "batch-3")
-    with pytest.raises(Misuse, match="cannot be a batch id"):
+    with pytest.raises(UsageError, match="cannot be a batch id"):
         report_files.of_batch(project, "../seal")
 
 
 def test_a_file_in_history_that_is_a_link_is_not_read(project, store, batch):
     store.put_away("aborted")
     os.symlink("batch-1.json", f"{project.private}/history/batch-9.json")
-    with pytest.raises(Refused, match="symbolic link"):
+    with pytest.raises(RefusedError, match="symbolic link"):
         report_files.of_batch(project, "batch-9")
 
 

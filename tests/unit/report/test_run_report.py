@@ -79,7 +79,7 @@ def test_a_failed_feature_says_why_what_it_blocks_where_its_work_is_and_how_to_r
 
 def test_of_a_feature_whose_attempts_nobody_counted_only_its_failure_is_told():
     failed = [{"feature_index": 0, "error_message": "tests fail"}]
-    state = batch_state.consistent({**new_batch(2), "failed_features": failed})
+    state = batch_state.with_derived_fields({**new_batch(2), "failed_features": failed})
     (need,) = needs(run_report.report_data(state, NOW), "failed")
     assert need["what"] == "Feature 1 failed"
 

@@ -19,7 +19,7 @@ import pytest
 from batch_implement.base import processes, timestamps
 from batch_implement.base.project_paths import Project
 from batch_implement.core import batch_state
-from batch_implement.core.errors import Refused
+from batch_implement.core.errors import RefusedError
 from batch_implement.git import git_client, worktrees
 from batch_implement.runner import acquire, local_executor, merge_queue
 from batch_implement.runner import job as jobs
@@ -385,7 +385,7 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
     class Dies(BaseException):
         pass
 
-    real = merge_queue.forward
+    real = merge_queue.fast_forward
 
     def dying(*arguments: Any) -> None:
         if moved:
@@ -393,7 +393,7 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
         raise Dies
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(merge_queue, "forward", dying)
+        patched.setattr(merge_queue, "fast_forward", dying)
         with pytest.raises(Dies):
             its.drive()
     left = its.state()
@@ -411,21 +411,21 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
 
 def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(night, repository):
     its = night(ONE_FILE, 1)
-    wish = acquire.Terms(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
-    acquire.begin(its.project, wish, timestamps.now())
+    wish = acquire.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
+    acquire.acquire_run(its.project, wish, timestamps.now())
     store = Store(its.project)
     other = processes.new_owner("another", os.getppid(), timestamps.now())
     store.update(lambda state: {**state, "owner": {**other, "driven": True}})
-    with pytest.raises(Refused, match=f"by `batchctl run`: process {os.getppid()} "):
-        acquire.begin(its.project, wish, timestamps.now())
+    with pytest.raises(RefusedError, match=f"by `batchctl run`: process {os.getppid()} "):
+        acquire.acquire_run(its.project, wish, timestamps.now())
     store.update(lambda state: {**state, "owner": None, "run": {**state["run"], "running": {}}})
 
 
 def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one(night, repository):
     its = night(ONE_FILE, 1)
-    wish = acquire.Terms(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
+    wish = acquire.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
     begun = timestamps.after(timestamps.now(), -100)
-    acquire.begin(its.project, wish, begun)
+    acquire.acquire_run(its.project, wish, begun)
     waiting = {
         "since": begun,
         "until": timestamps.after(begun, 9000),
@@ -443,12 +443,12 @@ def test_a_branch_that_has_parted_from_the_persons_is_refused_with_the_way_to_jo
     its = night(ONE_FILE, 2)
     its.drive()
     Store(its.project).update(
-        lambda state: batch_state.consistent({**state, "completed_features": [0], "evidence": {}})
+        lambda state: batch_state.with_derived_fields({**state, "completed_features": [0], "evidence": {}})
     )
     (repository / "own.txt").write_text("mine")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "Mine")
-    with pytest.raises(Refused, match=r"have parted.*git merge batch/batch-1/merged"):
+    with pytest.raises(RefusedError, match=r"have parted.*git merge batch/batch-1/merged"):
         its.drive()
     git(repository, "merge", "-q", "--no-edit", "batch/batch-1/merged")
     assert its.drive()["status"] == "completed"
@@ -462,7 +462,7 @@ def test_a_batch_that_somebody_aborted_under_it_ends_the_run_and_every_worker(ni
         Store(its.project).put_away("aborted")
 
     its = night(f"cat > /dev/null; echo $$ > {mark}.part; mv {mark}.part {mark}; sleep 300", 1)
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         its.drive(during=replace)
     assert not processes.runs(int(mark.read_text()), None)
 
@@ -490,7 +490,7 @@ def test_a_folder_that_is_something_else_is_not_touched(repository, tmp_path):
     place = tmp_path / "trees" / "1-x"
     place.mkdir(parents=True)
     (place / "letter").write_text("mine")
-    with pytest.raises(Refused, match="is in the way"):
+    with pytest.raises(RefusedError, match="is in the way"):
         worktrees.add(str(repository), str(place), "batch/b/1-x", "HEAD")
     worktrees.remove(str(repository), str(place))
     assert (place / "letter").read_text() == "mine"

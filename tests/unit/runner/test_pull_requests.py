@@ -61,7 +61,7 @@ class Run:
         state = run_transitions.dispatch(self.state, NOW, index, **spot)
         ended = {"attempt": 1, "started_at": NOW, "ended_at": NOW, "outcome": "completed", "branch": branch}
         state = run_transitions.client_ended(state, index, ended)
-        state = run_transitions.queue(state, index, proof, [])
+        state = run_transitions.await_merge(state, index, proof, [])
         self.state = run_transitions.merged(state, NOW, index, proof, {"commit": head, "from": head, "rebased": False})
 
     def open(self, index):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from batch_implement.cli import arguments
 from batch_implement.core import run_transitions
-from batch_implement.core.errors import Misuse
+from batch_implement.core.errors import UsageError
 from batch_implement.runner import options
 from batch_implement.runner.options import Options
 from batches import NOW, checked, new_batch, owner
@@ -76,19 +76,19 @@ def test_a_duration_is_told_as_it_is_typed(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "90", "0s", "0h0m", "m", "1.5h", "-5m", "5m1h", "8 h", "٣h", "9999999h", "400d"])
 def test_what_is_no_duration_is_refused_with_an_example(text):
-    with pytest.raises(Misuse, match="write it as 90s, 45m, 8h"):
+    with pytest.raises(UsageError, match="write it as 90s, 45m, 8h"):
         typed(f"--max-time={text}")
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1e3", "nan", "inf", "5$", "٣", "0.00", "12345678"])
 def test_what_is_no_amount_is_refused(text):
-    with pytest.raises(Misuse, match="no amount in US dollars"):
+    with pytest.raises(UsageError, match="no amount in US dollars"):
         typed(f"--max-cost={text}")
 
 
 @pytest.mark.parametrize("text", ["0", "65", "x", "", "-1", "٣"])
 def test_jobs_are_a_number_from_1_to_64(text):
-    with pytest.raises(Misuse, match="from 1 to 64"):
+    with pytest.raises(UsageError, match="from 1 to 64"):
         typed(f"--jobs={text}")
 
 
@@ -97,30 +97,30 @@ def test_what_is_no_permission_rule_is_refused(text):
     if text == "make":  # a tool could have any name
         assert typed(f"--allow={text}").allow == ["make"]
         return
-    with pytest.raises(Misuse, match="no permission rule"):
+    with pytest.raises(UsageError, match="no permission rule"):
         typed(f"--allow={text}")
 
 
 @pytest.mark.parametrize("mode", ["plan", "nonsense"])
 def test_a_mode_that_changes_nothing_is_not_offered(mode):
-    with pytest.raises(Misuse, match="acceptEdits"):
+    with pytest.raises(UsageError, match="acceptEdits"):
         typed("--permission-mode", mode)
 
 
 @pytest.mark.parametrize("name", ["worker", "client", "model", "notify", "worktrees"])
 def test_an_empty_value_is_refused(name):
-    with pytest.raises(Misuse, match=f"--{name} is empty"):
+    with pytest.raises(UsageError, match=f"--{name} is empty"):
         typed(f"--{name}= ")
 
 
 def test_one_pull_request_and_one_for_each_exclude_each_other():
     assert typed("--pr-per-feature").pr == "feature"
-    with pytest.raises(Misuse, match="not allowed with"):
+    with pytest.raises(UsageError, match="not allowed with"):
         typed("--pr", "--pr-per-feature")
 
 
 def test_options_of_the_client_beside_a_command_are_refused_as_they_would_do_nothing():
-    with pytest.raises(Misuse, match="so --model, --feature-cost would do nothing"):
+    with pytest.raises(UsageError, match="so --model, --feature-cost would do nothing"):
         typed("--worker", "true", "--model", "opus", "--feature-cost", "5")
 
 

@@ -18,7 +18,7 @@ import pyte
 import pytest
 from batch_implement.cli import batchctl
 from batch_implement.core import transitions
-from batch_implement.core.errors import StateUnusable
+from batch_implement.core.errors import StateError
 from batch_implement.runner.display import live_display, watch
 from batch_implement.store import snapshot
 from batch_implement.store.store import Store
@@ -243,7 +243,7 @@ def test_a_state_that_cannot_be_read_for_a_while_is_told_once_and_does_not_end_i
         if len(recorder_sees) == 3:
             store.update(lambda state: transitions.start(state, "2026-02-01T00:00:00Z", "base"))
             monkeypatch.setattr(snapshot, "read", readable)
-        raise StateUnusable("the disk is away", "disk-trouble")
+        raise StateError("the disk is away", "disk-trouble")
 
     recorder_sees: list[int] = []
     _, recorder = followed(hide, lambda: None)

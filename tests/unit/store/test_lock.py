@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from batch_implement.core.errors import LockTimeout, StateUnusable
+from batch_implement.core.errors import LockTimeout, StateError
 from batch_implement.store import lock
 
 HOLDER = """
@@ -141,7 +141,7 @@ def test_a_lock_file_that_was_removed_is_made_anew(folder, tmp_path, monkeypatch
 @pytest.mark.parametrize("make", [lambda place: place.symlink_to("elsewhere"), lambda place: place.mkdir()])
 def test_a_link_or_a_folder_is_no_lock(folder, tmp_path, make):
     make(tmp_path / "lock")
-    with pytest.raises(StateUnusable, match="cannot be opened"):
+    with pytest.raises(StateError, match="cannot be opened"):
         take(folder, tmp_path)
     assert not (tmp_path / "elsewhere").exists()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from batch_implement.core import batch_state
-from batch_implement.core.errors import StateUnusable
+from batch_implement.core.errors import StateError
 from batch_implement.store import serialization
 from batches import new_batch
 
@@ -59,14 +59,14 @@ def test_no_field_of_an_old_file_is_lost(name):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_a_state_is_refused_with_the_reason(name):
-    with pytest.raises(StateUnusable) as caught:
+    with pytest.raises(StateError) as caught:
         serialization.valid_state(as_file(CORPUS[name]["file"]))
     assert CORPUS[name]["refused"] in caught.value.message
 
 
 @pytest.mark.parametrize("data", [None, [], "x", 1, True])
 def test_what_is_no_object_is_corrupted(data):
-    with pytest.raises(StateUnusable, match="Corrupted batch state file: a JSON object is expected"):
+    with pytest.raises(StateError, match="Corrupted batch state file: a JSON object is expected"):
         serialization.migrated(data)
 
 
@@ -79,7 +79,7 @@ def test_a_state_of_this_version_comes_back_as_it_is():
 
 @pytest.mark.parametrize("version", [2, -1, "1", 1.0, None, []])
 def test_another_version_is_named(version):
-    with pytest.raises(StateUnusable, match=f"reads up to {batch_state.SCHEMA_VERSION}"):
+    with pytest.raises(StateError, match=f"reads up to {batch_state.SCHEMA_VERSION}"):
         serialization.migrated({**new_batch(1), "schema_version": version})
 
 
@@ -112,7 +112,7 @@ def test_whatever_a_field_holds_the_file_is_read_or_refused(field):
         file = {**CORPUS["whole"]["file"], field: odd}
         try:
             state, _ = serialization.valid_state(as_file(file))
-        except StateUnusable as refusal:
+        except StateError as refusal:
             assert field == "features", f"{odd!r}: {refusal.message}"
         else:
             assert serialization.problems(state, None) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from batch_implement.core.errors import StateUnusable
+from batch_implement.core.errors import StateError
 from batch_implement.store import serialization
 from batches import completed, failed, given_up, new_batch, started
 
@@ -46,19 +46,19 @@ def test_half_of_a_surrogate_pair_is_replaced_and_never_stops_a_write():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, {(1, 2): 3}, b"x"])
 def test_what_is_not_json_is_refused_and_named_with_its_field(value):
-    with pytest.raises(StateUnusable, match=r"The field budget cannot be written as JSON: .*Nothing was changed\."):
+    with pytest.raises(StateError, match=r"The field budget cannot be written as JSON: .*Nothing was changed\."):
         serialization.serialise({**new_batch(1), "budget": [{"a": value}]})
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0", b"{", b"[]", b"nul", b'{"a": NaN}', b"\xff\xfe", b'{"a": 1, "a": 2}'])
 def test_what_is_damaged_is_corrupted(data):
-    with pytest.raises(StateUnusable, match="Corrupted batch state file"):
+    with pytest.raises(StateError, match="Corrupted batch state file"):
         serialization.valid_state(data)
 
 
 def test_what_is_not_a_valid_state_says_where_and_at_most_five_times():
     state = {**new_batch(9), **dict.fromkeys(("active", "pause", "owner", "policy", "features", "decisions"), 7)}
-    with pytest.raises(StateUnusable) as caught:
+    with pytest.raises(StateError) as caught:
         serialization.valid_state(serialization.serialise(state))
     assert caught.value.message.startswith("It is not a valid state: /")
     assert caught.value.message.count(": found 7, expected") == 5

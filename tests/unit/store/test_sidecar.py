@@ -6,13 +6,13 @@ import os
 
 import pytest
 from batch_implement.store import sidecar
-from batch_implement.store.sidecar import Identity
+from batch_implement.store.sidecar import Fingerprint
 from batches import NOW, new_batch, started
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-NEW = Identity(11, 22, 33, "a" * 64, 4)
-OLD = Identity(12, 23, 34, "b" * 64, 3)
+NEW = Fingerprint(11, 22, 33, "a" * 64, 4)
+OLD = Fingerprint(12, 23, 34, "b" * 64, 3)
 LEASE = {"session_id": "s-1", "pid": 77, "pid_started": "x", "host": "h", "since": NOW}
 WHOLE = sidecar.render(started(new_batch(2, owner=LEASE, unattended=True)), True, NEW, OLD, ["main", "agent-1"])
 
@@ -98,8 +98,8 @@ def test_a_file_is_known_by_its_place_size_and_time(tmp_path):
     path = tmp_path / "state"
     path.write_text("one")
     status = path.stat()
-    identity = Identity(status.st_ino, status.st_size, status.st_mtime_ns, "x", 1)
-    sealed = sidecar.Seal(True, None, identity)
+    identity = Fingerprint(status.st_ino, status.st_size, status.st_mtime_ns, "x", 1)
+    sealed = sidecar.Sidecar(True, None, identity)
     assert sealed.knows(status) is identity
     os.utime(path, ns=(1, 1))
     assert sealed.knows(path.stat()) is None
@@ -109,19 +109,19 @@ def test_a_seal_vouches_for_a_file_that_it_knows_and_for_one_that_is_rightly_abs
     path = tmp_path / "state"
     path.write_text("one")
     status = path.stat()
-    identity = Identity(status.st_ino, status.st_size, status.st_mtime_ns, "x", 1)
-    assert sidecar.Seal(True, identity, None).vouches_for(str(path))
-    assert not sidecar.Seal(True, NEW, OLD).vouches_for(str(path))
-    assert sidecar.Seal(False, None, OLD).vouches_for(str(path))
-    assert sidecar.Seal(False, NEW, None).vouches_for(str(tmp_path / "gone"))
-    assert not sidecar.Seal(True, NEW, None).vouches_for(str(tmp_path / "gone"))
+    identity = Fingerprint(status.st_ino, status.st_size, status.st_mtime_ns, "x", 1)
+    assert sidecar.Sidecar(True, identity, None).vouches_for(str(path))
+    assert not sidecar.Sidecar(True, NEW, OLD).vouches_for(str(path))
+    assert sidecar.Sidecar(False, None, OLD).vouches_for(str(path))
+    assert sidecar.Sidecar(False, NEW, None).vouches_for(str(tmp_path / "gone"))
+    assert not sidecar.Sidecar(True, NEW, None).vouches_for(str(tmp_path / "gone"))
 
 
 def test_a_link_to_the_file_is_not_the_file(tmp_path):
     (tmp_path / "state").write_text("one")
     (tmp_path / "link").symlink_to("state")
     status = (tmp_path / "state").stat()
-    sealed = sidecar.Seal(True, Identity(status.st_ino, status.st_size, status.st_mtime_ns, "x", 1), None)
+    sealed = sidecar.Sidecar(True, Fingerprint(status.st_ino, status.st_size, status.st_mtime_ns, "x", 1), None)
     assert not sealed.vouches_for(str(tmp_path / "link"))
 
 
@@ -130,7 +130,7 @@ def test_the_owner_is_known_by_session_and_process_together():
     assert sealed.is_owner("s-1", "77")
     assert not sealed.is_owner("s-1", "78")
     assert not sealed.is_owner("s-2", "77")
-    assert not sidecar.Seal(True, NEW, None).is_owner("", "None")
+    assert not sidecar.Sidecar(True, NEW, None).is_owner("", "None")
 
 
 @pytest.mark.parametrize("session_id", ["s", "6d1f-0a", "x" * 200, "a/b:c"])

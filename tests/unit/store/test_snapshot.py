@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from batch_implement.base.project_paths import Project
-from batch_implement.core.errors import StateUnusable
+from batch_implement.core.errors import StateError
 from batch_implement.store import snapshot
 from batches import files_in, started
 
@@ -61,5 +61,5 @@ def test_a_file_that_was_never_ours_is_seen_when_it_is_valid(repository, store, 
     Path(elsewhere.state).write_bytes(text)
     assert snapshot.read(elsewhere)["features"] == batch["features"]
     Path(elsewhere.state).write_text("{", encoding="utf-8")
-    with pytest.raises(StateUnusable):
+    with pytest.raises(StateError):
         snapshot.read(elsewhere)

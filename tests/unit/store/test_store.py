@@ -13,7 +13,7 @@ import pytest
 from batch_implement.base import atomic_files
 from batch_implement.base.project_paths import Project
 from batch_implement.core import batch_state, lease, transitions
-from batch_implement.core.errors import LockTimeout, NotConfirmed, Refused, StateUnusable
+from batch_implement.core.errors import DurabilityError, LockTimeout, RefusedError, StateError
 from batch_implement.store import audit_log, lock, serialization, sidecar
 from batch_implement.store.store import Store
 from batches import NOW, all_completed, files_in, git, new_batch, owner, started, state_on_disk
@@ -67,10 +67,10 @@ def events(store):
 def test_a_project_without_a_batch_has_none_and_reading_creates_nothing(store, repository):
     before = files_in(repository)
     assert store.read() is None
-    with pytest.raises(Refused, match=r"no batch in .*/batch-implement FILE"):
+    with pytest.raises(RefusedError, match=r"no batch in .*/batch-implement FILE"):
         store.require()
     for write in (lambda: store.update(plus_one), lambda: store.put_away("x"), store.settle):
-        with pytest.raises(Refused, match="no batch"):
+        with pytest.raises(RefusedError, match="no batch"):
             write()
     assert files_in(repository) == before
 
@@ -98,7 +98,7 @@ def test_an_update_that_changes_nothing_writes_nothing(store, batch, repository)
     assert copies == {name: content(f"{store.project.private}/{name}") for name in copies}
 
 
-@pytest.mark.parametrize("error", [Refused("no", "usage"), ValueError("a bug"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [RefusedError("no", "usage"), ValueError("a bug"), KeyboardInterrupt()])
 def test_a_change_that_is_refused_or_breaks_writes_nothing(store, batch, error):
     def change(state):
         raise error
@@ -122,7 +122,7 @@ def test_a_change_that_is_refused_or_breaks_writes_nothing(store, batch, error):
 def test_a_version_that_is_not_valid_is_never_written(store, batch, change):
     store.update(lambda state: {**state, "retry_attempts": {"0": 1}, "current_index": 1})
     before = content(store.project.state)
-    with pytest.raises(StateUnusable, match=r"Refused to write .*Nothing was changed; this is a bug"):
+    with pytest.raises(StateError, match=r"Refused to write .*Nothing was changed; this is a bug"):
         store.update(change)
     assert content(store.project.state) == before
 
@@ -254,7 +254,7 @@ def test_no_descriptor_stays_open(store, batch, by_model, place):
     store.read()
     overwrite(place(), b"{}")
     by_model.read()
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         store.create(new_batch(1))
     assert len(os.listdir("/dev/fd")) == before
 
@@ -289,7 +289,7 @@ def test_what_a_version_does_not_know_stays_through_a_write(store, batch, place)
 
 
 def test_a_second_batch_is_refused_while_the_first_is_unfinished_with_the_three_ways_on(store, batch):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         store.create(new_batch(1, batch_id="other"))
     assert "batch-1 is not finished here (in_progress, 0 of 3 completed)" in caught.value.message
     for way in ("/batch-implement --resume", "batchctl abort", "--replace"):
@@ -527,7 +527,7 @@ def test_without_an_intact_copy_the_file_is_left_as_it_is_and_the_message_says_w
     overwrite(place(), b"{")
     overwrite(place("current.json"), b"{}")
     for _ in range(2):
-        with pytest.raises(StateUnusable) as caught:
+        with pytest.raises(StateError) as caught:
             store.read()
         assert content(place()) == b"{"
     assert "was left as it is" in caught.value.message
@@ -537,7 +537,7 @@ def test_without_an_intact_copy_the_file_is_left_as_it_is_and_the_message_says_w
 def test_such_a_file_can_be_replaced_and_is_kept(store, batch, place):
     overwrite(place(), b"{")
     os.unlink(place("current.json"))
-    with pytest.raises(StateUnusable):
+    with pytest.raises(StateError):
         store.create(new_batch(1, batch_id="other"))
     store.create(new_batch(1, batch_id="other"), replace=True)
     assert store.read()["batch_id"] == "other"
@@ -567,16 +567,16 @@ def test_a_link_where_a_folder_of_ours_belongs_is_refused(store, batch, reposito
     elsewhere = tmp_path / "elsewhere"
     (repository / ".claude").rename(elsewhere)
     (repository / ".claude").symlink_to(elsewhere)
-    with pytest.raises(StateUnusable, match="symbolic link"):
+    with pytest.raises(StateError, match="symbolic link"):
         store.update(plus_one)
-    with pytest.raises(StateUnusable, match="symbolic link"):
+    with pytest.raises(StateError, match="symbolic link"):
         store.read()
 
 
 def test_a_link_where_the_private_folder_belongs_is_refused(store, batch, tmp_path):
     os.rename(store.project.private, tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", store.project.private)
-    with pytest.raises(StateUnusable, match="symbolic link"):
+    with pytest.raises(StateError, match="symbolic link"):
         store.update(plus_one)
 
 
@@ -615,7 +615,7 @@ def test_an_old_file_is_migrated_at_the_first_write_and_kept_as_it_was(store, ol
 def test_an_old_file_that_cannot_be_read_is_left_as_it_is(store, old_file, place):
     overwrite(place(), b'{"batch_id": "old-1"}')
     for use in (store.read, lambda: store.update(plus_one), lambda: store.create(new_batch(1))):
-        with pytest.raises(StateUnusable, match="Missing required fields") as caught:
+        with pytest.raises(StateError, match="Missing required fields") as caught:
             use()
         assert caught.value.message.startswith(f"{place()} cannot be used and was left as it is: Missing required")
         assert caught.value.message.endswith(" Mend it, or move it away; `batchctl validate` says more.")
@@ -625,7 +625,7 @@ def test_an_old_file_that_cannot_be_read_is_left_as_it_is(store, old_file, place
 def test_a_file_of_a_newer_version_is_left_as_it_is_and_nobody_is_told_to_mend_it(store, old_file, place):
     overwrite(place(), b'{"schema_version": 9}')
     for use in (store.read, lambda: store.update(plus_one)):
-        with pytest.raises(StateUnusable) as caught:
+        with pytest.raises(StateError) as caught:
             use()
         assert caught.value.message.startswith(f"{place()} cannot be used and was left as it is: The state has schema")
         assert caught.value.message.endswith("A newer one wrote it: update the plugin.")
@@ -721,7 +721,7 @@ def test_a_write_that_fails_at_the_rename_leaves_no_copy_that_was_never_in_force
     store, batch, by_model, place, monkeypatch
 ):
     monkeypatch.setattr(os, "replace", raising(OSError(errno.EIO, "I/O error"), os.replace, replaces_the_state))
-    with pytest.raises(StateUnusable, match="Failed to save"):
+    with pytest.raises(StateError, match="Failed to save"):
         store.update(plus_one)
     monkeypatch.undo()
     overwrite(place(), b"tampered")
@@ -757,7 +757,7 @@ def test_a_full_disk_is_said_and_nothing_is_changed(store, batch, repository, mo
 
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(os, failing, raising(full, getattr(os, failing), is_nth))
-    with pytest.raises(StateUnusable) as caught:
+    with pytest.raises(StateError) as caught:
         store.update(plus_one)
     monkeypatch.undo()
     assert caught.value.message == (
@@ -777,7 +777,7 @@ def test_a_disk_that_does_not_confirm_is_told_with_what_to_look_at(store, batch,
     monkeypatch.setattr(
         atomic_files, "sync", raising(failed, atomic_files.sync, lambda fd: os.fstat(fd).st_ino == folder)
     )
-    with pytest.raises(NotConfirmed, match=r"was written \(revision 2\), but the disk did not confirm it"):
+    with pytest.raises(DurabilityError, match=r"was written \(revision 2\), but the disk did not confirm it"):
         store.update(plus_one)
     monkeypatch.undo()
     assert (store.read()["revision"], store.untouched()) == (2, True)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from batch_implement.core.errors import Misuse
+from batch_implement.core.errors import UsageError
 from batch_implement.features import yaml_support
 from batch_implement.store import serialization
 from batch_implement.validation import file_validation
@@ -229,7 +229,7 @@ def test_the_places_in_a_features_file_are_those_of_its_readers():
     for path in (each for each in CORPUS if each.stat().st_size < 50_000):
         try:
             problems = reader.problems(str(path))
-        except Misuse:
+        except UsageError:
             continue
         found = file_validation.errors_of_features(str(path))
         if problems:
@@ -275,5 +275,5 @@ def test_what_is_a_state_or_nothing_known_is_held_against_the_states_schema(file
 
 
 def test_an_unknown_schema_is_refused_with_those_there_are():
-    with pytest.raises(Misuse, match=r"no schema 'nonsense'.*batch_state"):
+    with pytest.raises(UsageError, match=r"no schema 'nonsense'.*batch_state"):
         file_validation.published("nonsense")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from batch_implement.core.errors import StateUnusable
+from batch_implement.core.errors import StateError
 from batch_implement.validation import schema as schema_module
 from batch_implement.validation.schema import compile_schema, load_published
 
@@ -268,7 +268,7 @@ def test_a_damaged_published_schema_says_that_the_plugin_is_damaged(tmp_path, mo
     monkeypatch.setattr(schema_module, "__file__", str(tmp_path / "lib" / "batch_implement" / "schema.py"))
     if content is not None:
         (tmp_path / "schemas" / "x.schema.json").write_bytes(content)
-    with pytest.raises(StateUnusable, match=r"x\.schema\.json cannot be used: .* install it again"):
+    with pytest.raises(StateError, match=r"x\.schema\.json cannot be used: .* install it again"):
         load_published("x")
 
 

@@ -20,7 +20,7 @@ import time
 from concurrent import futures
 from typing import Any, Callable
 
-from ...core.errors import Refused
+from ...core.errors import RefusedError
 
 PATIENCE = "15m"  # Dask's setting `batch-implement.patience` has another
 LOOK_S = 5
@@ -32,7 +32,7 @@ def distributed() -> Any:
     try:
         import distributed as package
     except ImportError as error:
-        raise Refused(
+        raise RefusedError(
             "--cluster needs dask.distributed, which this Python has not. `pip install 'batch-implement[cluster]'`, or "
             "`pip install distributed` where batch-implement is a checkout; docs/cluster.md tells the rest.",
             "cluster-setup",
@@ -48,7 +48,7 @@ def patience_s() -> float:
     try:
         return float(dask.utils.parse_timedelta(told))
     except (ValueError, KeyError, TypeError) as error:
-        raise Refused(
+        raise RefusedError(
             f"Dask's setting batch-implement.patience is {told!r}; it is a time such as `15m` or `90s`.",
             "cluster-setup",
         ) from error
@@ -60,7 +60,7 @@ def of_file(path: str) -> str:
         with open(path, encoding="utf-8") as file:
             return str(json.load(file)["address"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Refused(
+        raise RefusedError(
             f"{path} is no scheduler file of Dask (`dask scheduler --scheduler-file PATH` writes one).", "cluster-setup"
         ) from error
 

@@ -30,7 +30,7 @@ from ...base import timestamps
 from ...base.project_paths import Project
 from ...commands.doctor import BAD, GOOD
 from ...core.batch_state import key
-from ...core.errors import BatchError, Refused
+from ...core.errors import BatchError, RefusedError
 from ...core.prompts import counted
 from ...git import git_client, worktrees
 from .. import job as jobs
@@ -53,7 +53,7 @@ FETCH_S = 600
 MOST_DELETED = 500
 
 
-class Crew:
+class DaskExecutor:
     """A cluster for one batch. `slots` is what it can work on at a time, `place` a word for where, `places` where each
     session's attempt is done as it becomes known.
     """
@@ -105,9 +105,9 @@ class Crew:
             self._listen(client)
         return client
 
-    def _unreachable(self, error: Exception) -> Refused:
+    def _unreachable(self, error: Exception) -> RefusedError:
         why = str(error) or type(error).__name__
-        return Refused(
+        return RefusedError(
             f"The scheduler {self.address} cannot be reached: {why}. Is it running, and may this machine "
             "connect to it?",
             "cluster-unreachable",
@@ -169,7 +169,7 @@ class Crew:
                 try:
                     if self.client.status in ("closed", "closing"):
                         self.client = self._client(min(REACH_S, left))
-                except Refused:
+                except RefusedError:
                     pass
                 finally:
                     self.lock.release()
@@ -210,7 +210,7 @@ class Crew:
             if outcome.kind == COMPLETED:
                 self._fetch(job, outcome.commit)
         except BatchError as error:
-            return jobs.broken_off(job, error.message, timestamps.now(), "network")
+            return jobs.interrupted_outcome(job, error.message, timestamps.now(), "network")
         return self._kept(job, outcome)
 
     def _done(self, job: Job) -> Outcome:
@@ -230,23 +230,27 @@ class Crew:
         except (futures.CancelledError, distributed().client.FutureCancelledError) as error:
             why = "the run was stopped" if self.gone.is_set() else f"the scheduler lost it ({error})"
             self._listen(client)
-            return jobs.broken_off(job, why, timestamps.now(), "stopped" if self.gone.is_set() else LOST)
+            return jobs.interrupted_outcome(job, why, timestamps.now(), "stopped" if self.gone.is_set() else LOST)
         except Exception as error:  # a task can raise anything: the next is not to suffer for it
             its_own = asked is not None and asked.status in ("error", "finished")
             if not its_own and (isinstance(error, (OSError, RuntimeError)) or client.status != "running"):
-                return jobs.broken_off(job, str(error), timestamps.now(), LOST)
-            return jobs.broken_off(job, f"its task ended with {type(error).__name__}: {error}", timestamps.now())
+                return jobs.interrupted_outcome(job, str(error), timestamps.now(), LOST)
+            return jobs.interrupted_outcome(
+                job, f"its task ended with {type(error).__name__}: {error}", timestamps.now()
+            )
         finally:
             self.waiting.pop(job.session_id, None)
 
     def _without_scheduler(self, job: Job) -> Outcome:
         if self.gone.is_set():
-            return jobs.broken_off(job, "the run was stopped", timestamps.now(), "stopped")
+            return jobs.interrupted_outcome(job, "the run was stopped", timestamps.now(), "stopped")
         why = (
             f"The scheduler {self.address} has not answered for {self.patience_s:.0f} s. See that it runs; "
             "`batchctl run --resume` goes on."
         )
-        return jobs.broken_off(job, why, timestamps.now(), "setup")._replace(kind=jobs.NEEDS_PERSON, message=why)
+        return jobs.interrupted_outcome(job, why, timestamps.now(), "setup")._replace(
+            kind=jobs.NEEDS_PERSON, message=why
+        )
 
     def _told(self, client: Any, asked: Any) -> Optional[bytes]:
         """What the task brings back. None when the scheduler has not answered for `patience_s`: one that is frozen
@@ -267,7 +271,7 @@ class Crew:
         with self.pushing:
             if self.pushed != base:
                 branch = worktrees.merged_branch(self.batch_id)
-                git_client.ask(
+                git_client.run_git(
                     self.project.root, "push", "--quiet", "--no-verify", self.remote,
                     f"refs/heads/{branch}:refs/heads/{branch}", timeout_s=FETCH_S,
                 )  # fmt: skip
@@ -276,7 +280,7 @@ class Crew:
     def _fetch(self, job: Job, commit: Optional[str]) -> None:
         """Bring what a worker pushed."""
         root, ref = self.project.root, f"refs/heads/{job.branch}"
-        git_client.ask(
+        git_client.run_git(
             root, "-c", "gc.auto=0", "-c", "maintenance.auto=false", "fetch", "--quiet", "--no-tags",
             "--no-write-fetch-head", self.remote, f"+{ref}:{ref}", timeout_s=FETCH_S,
         )  # fmt: skip
@@ -304,14 +308,14 @@ class Crew:
         """Push the batch's branch as it is, and remove the branches of merged attempts from the remote."""
         root, branch = self.project.root, worktrees.merged_branch(self.batch_id)
         self._push(git_client.tip(root, branch) or "")
-        listed = git_client.ask(root, "ls-remote", self.remote, f"refs/heads/batch/{self.batch_id}/*").stdout
+        listed = git_client.run_git(root, "ls-remote", self.remote, f"refs/heads/batch/{self.batch_id}/*").stdout
         there = {line.partition("\t")[2] for line in listed.splitlines()}
         done = sorted({f"refs/heads/{name}" for name in _merged(state)} & there)
         if state["run"]["options"].get("pr") == "feature":
             return
         for first in range(0, len(done), MOST_DELETED):
             deleted = (f":{ref}" for ref in done[first : first + MOST_DELETED])
-            git_client.ask(root, "push", "--quiet", "--no-verify", self.remote, *deleted, timeout_s=FETCH_S)
+            git_client.run_git(root, "push", "--quiet", "--no-verify", self.remote, *deleted, timeout_s=FETCH_S)
 
     def close(self) -> None:
         """Disconnect. A cluster that this run started ends."""
@@ -339,7 +343,7 @@ def refuse_open(address: str) -> None:
     way, _, rest = address.partition("://")
     host = rest.rpartition(":")[0].strip("[]") or rest
     if way not in ("tls", "wss") and not ssh.is_loopback(host):
-        raise Refused(
+        raise RefusedError(
             f"{address} is not encrypted: whoever can reach it can run commands on all of its machines, and read what "
             "is sent. Give the scheduler and its workers certificates and take tls:// (docs/cluster.md), or say "
             "`--insecure-cluster` if the network itself is closed.",
@@ -359,7 +363,7 @@ def _over_ssh(path: str, slots: int, *, insecure: bool) -> Any:
     try:
         if not insecure:
             refuse_open(str(its.scheduler_address))
-    except Refused:
+    except RefusedError:
         its.close(timeout=CONNECT_S)
         raise
     return its
@@ -370,14 +374,14 @@ def remote_of(root: str) -> str:
     Refused without any.
     """
     branch = git_client.branch(root)
-    named = git_client.ask(root, "config", f"branch.{branch}.remote", fails=True).stdout.strip()
-    known = git_client.ask(root, "remote").stdout.split()
+    named = git_client.run_git(root, "config", f"branch.{branch}.remote", fails=True).stdout.strip()
+    known = git_client.run_git(root, "remote").stdout.split()
     name = next((each for each in (named, "origin", *known) if each in known), None)
     if name is None:
-        raise Refused(
+        raise RefusedError(
             "There is no git remote. Workers share nothing else: `git remote add origin URL`.", "cluster-setup"
         )
-    return without_secret(git_client.ask(root, "remote", "get-url", "--push", name).stdout.strip(), root)
+    return without_secret(git_client.run_git(root, "remote", "get-url", "--push", name).stdout.strip(), root)
 
 
 def without_secret(url: str, root: str) -> str:

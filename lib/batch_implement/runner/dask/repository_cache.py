@@ -82,14 +82,14 @@ def brought(job: Job) -> Brought:
     try:
         with lock.held(descriptor, top, FETCH_S):
             if not os.path.isdir(repository):
-                git_client.ask(top, "init", "--quiet", "--bare", repository)
+                git_client.run_git(top, "init", "--quiet", "--bare", repository)
             _tidy(top, repository, place, time.time() - KEPT_S)
             pushed = _fetch(job, repository)
             here = job._replace(repository=repository, branch=LOCAL + job.branch, worktree=place)
             if pushed:
                 if os.path.isdir(place) and not git_client.has(place, pushed):
                     drop(here)
-                base = git_client.ask(repository, "merge-base", job.base, pushed).stdout.strip()
+                base = git_client.run_git(repository, "merge-base", job.base, pushed).stdout.strip()
                 here = here._replace(base=base)
             worktrees.add(repository, place, here.branch, pushed or here.base)
     finally:
@@ -109,7 +109,7 @@ def _fetch(job: Job, repository: str) -> Optional[str]:
 
 def _asked(repository: str, *words: str) -> str:
     try:
-        return git_client.ask(repository, *words, timeout_s=FETCH_S).stdout
+        return git_client.run_git(repository, *words, timeout_s=FETCH_S).stdout
     except BatchError as error:
         raise Unreachable(error.message, "cluster-unreachable") from error
 
@@ -119,7 +119,7 @@ def push(here: Brought, job: Job, commit: str) -> None:
     if commit == here.pushed:
         return
     ref = f"refs/heads/{job.branch}"
-    answer = git_client.ask(
+    answer = git_client.run_git(
         here.job.repository, "push", "--quiet", "--porcelain", "--no-verify",
         f"--force-with-lease={ref}:{here.pushed or ''}", job.repository, f"{commit}:{ref}",
         fails=True, timeout_s=PUSH_S,
@@ -148,7 +148,7 @@ def settled(here: Brought, job: Job, verdict: Dict[str, Any]) -> Dict[str, Any]:
             verdict = trouble(error)
     if verdict["kind"] in (COMPLETED, FAILED) or not _left(here):
         drop(here.job)
-    git_client.ask(here.job.repository, "update-ref", "-d", f"{FETCHED}refs/heads/{job.branch}", fails=True)
+    git_client.run_git(here.job.repository, "update-ref", "-d", f"{FETCHED}refs/heads/{job.branch}", fails=True)
     return verdict
 
 
@@ -158,7 +158,7 @@ def _left(here: Brought) -> bool:
     """
     tree = here.job.worktree
     try:
-        if any(git_client.changes(tree)) or git_client.underway(tree):
+        if any(git_client.changes(tree)) or git_client.operation_in_progress(tree):
             return True
     except BatchError:
         return True
@@ -195,7 +195,7 @@ def drop(job: Job) -> None:
 
 def _drop(repository: str, tree: str, branch: str) -> None:
     worktrees.remove(repository, tree)
-    git_client.ask(repository, "branch", "--quiet", "-D", branch, fails=True)
+    git_client.run_git(repository, "branch", "--quiet", "-D", branch, fails=True)
 
 
 def _tidy(top: str, repository: str, but: str, before: float) -> None:
@@ -206,13 +206,13 @@ def _tidy(top: str, repository: str, but: str, before: float) -> None:
         if tree != but and not _touched(tree, before) and not processes.marked(tree):
             batch_id, name = tree.split(os.sep)[-2:]
             _drop(repository, tree, f"{LOCAL}batch/{batch_id}/{name}")
-    listed = git_client.ask(
+    listed = git_client.run_git(
         repository, "for-each-ref", "--sort=-committerdate", "--format=%(refname)", FETCHED, fails=True
     ).stdout.split()
     merged = [ref.rpartition("/")[0] for ref in listed if ref.endswith("/merged")]
     for ref in listed:
         if ref.rpartition("/")[0] not in merged[:KEPT_BATCHES]:
-            git_client.ask(repository, "update-ref", "-d", ref, fails=True)
+            git_client.run_git(repository, "update-ref", "-d", ref, fails=True)
 
 
 def _touched(tree: str, since: float) -> bool:

@@ -13,7 +13,7 @@ import ipaddress
 import sys
 from typing import Any, Dict, List, Optional
 
-from ...core.errors import Refused
+from ...core.errors import RefusedError
 from . import task
 
 LOOPBACK = "127.0.0.1"
@@ -29,17 +29,19 @@ def named(path: str) -> List[str]:
         with open(path, encoding="utf-8") as file:
             lines = [line.split("#")[0].strip() for line in file]
     except (OSError, ValueError) as error:
-        raise Refused(f"The list of hosts {path} cannot be read: {error}.", "cluster-setup") from error
+        raise RefusedError(f"The list of hosts {path} cannot be read: {error}.", "cluster-setup") from error
     names = [line for line in lines if line]
     odd = next((name for name in names if len(name.split()) > 1 or "@" in name or name.startswith("-")), None)
     if odd is not None:
-        raise Refused(
+        raise RefusedError(
             f"{path} has {odd!r}, which is no name of a host. Write one a line; user, port and key belong into "
             "~/.ssh/config.",
             "cluster-setup",
         )
     if not names:
-        raise Refused(f"{path} names no host. Write one a line; the first has the scheduler, too.", "cluster-setup")
+        raise RefusedError(
+            f"{path} names no host. Write one a line; the first has the scheduler, too.", "cluster-setup"
+        )
     return names
 
 
@@ -75,12 +77,12 @@ def started(names: List[str], slots: int, host: Optional[str]) -> Any:
             scheduler_options={**listen, **({"protocol": "tls://"} if encrypted() else {})},
         )
     except ImportError as error:
-        raise Refused(
+        raise RefusedError(
             "--cluster ssh: needs asyncssh, which this Python has not: `pip install asyncssh`.", "cluster-setup"
         ) from error
     except Exception as error:  # asyncssh's own, and bare ones of Dask
         words = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        raise Refused(
+        raise RefusedError(
             f"A cluster could not be started on {', '.join(names[:5])}: {words}. This has to work for each of them, "
             f"without a question: `ssh {names[0]} {sys.executable} -m distributed.cli.dask_spec --help`.",
             "cluster-unreachable",

@@ -92,7 +92,7 @@ def looked(asked: str, versions: List[str], dask_worker: Any) -> List[Tuple[str,
 
 def _remote(remote: str) -> Iterator[Tuple[str, str]]:
     """On a worker: whether it reaches the remote and knows who commits."""
-    answer = git_client.ask("/", "ls-remote", "--heads", remote, "refs/heads/none", fails=True, timeout_s=60)
+    answer = git_client.run_git("/", "ls-remote", "--heads", remote, "refs/heads/none", fails=True, timeout_s=60)
     if answer.returncode != 0:
         yield BAD, f"git does not reach {remote} from here: {' '.join(answer.stderr.split())[-300:]}"
     if not git_client.has_identity("/"):

@@ -244,7 +244,7 @@ def _file(project: Project) -> Dict[str, Any]:
             return {}
         found = atomic_files.read(folder, "progress.json")
         told = fast_json.loads(found[1]) if found else None
-    except (OSError, BatchError, atomic_files.Foreign, ValueError, RecursionError):
+    except (OSError, BatchError, atomic_files.UnexpectedFileType, ValueError, RecursionError):
         return {}
     finally:
         atomic_files.close(folder)
@@ -267,7 +267,8 @@ def _last(state: State) -> List[Closed]:
         (
             (timing["ended_at"], int(name))
             for name, timing in state.get("timings", {}).items()
-            if "ended_at" in timing and batch_state.condition(state, int(name)) in ("completed", "failed", "skipped")
+            if "ended_at" in timing
+            and batch_state.feature_status(state, int(name)) in ("completed", "failed", "skipped")
         ),
         reverse=True,
     )
@@ -275,7 +276,7 @@ def _last(state: State) -> List[Closed]:
 
 
 def _closed(state: State, index: int, at: str) -> Closed:
-    condition = batch_state.condition(state, index)
+    condition = batch_state.feature_status(state, index)
     if condition == "completed":
         proof = state["evidence"].get(key(index), {})
         said = (proof.get("commit") or "")[:12] if not proof.get("no_change") else "no change needed"

@@ -15,7 +15,7 @@ from ...base import signals, timestamps
 from ...base.project_paths import Project
 from ...core import batch_events, prompts
 from ...core.batch_state import is_live
-from ...core.errors import StateUnusable
+from ...core.errors import StateError
 from ...store import snapshot
 from ...store.backups import no_batch
 from . import live_display
@@ -47,7 +47,7 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
                     return ""
                 try:
                     after = snapshot.read(project)
-                except StateUnusable as error:
+                except StateError as error:
                     if error.message != trouble:
                         shown.event("unreadable", error.message)
                     trouble = error.message

@@ -44,7 +44,7 @@ def tree(root: str, *, merge: bool) -> Found:
     if git_client.head(root) is None:
         yield BAD, "There is no commit to begin on. `git add` what is there and `git commit`."
         return
-    underway = git_client.underway(root)
+    underway = git_client.operation_in_progress(root)
     if underway:
         yield (
             BAD,
@@ -65,7 +65,7 @@ def tree(root: str, *, merge: bool) -> Found:
     left = [
         name
         for name in UNCOMMITTED
-        if os.path.exists(os.path.join(root, name)) and not git_client.ask(root, "ls-files", "--", name).stdout
+        if os.path.exists(os.path.join(root, name)) and not git_client.run_git(root, "ls-files", "--", name).stdout
     ]
     if left:
         yield LOOK, f"Not committed, so no work tree has it: {', '.join(left)}. Commit it if the work needs it."
@@ -82,7 +82,7 @@ def tree(root: str, *, merge: bool) -> Found:
 def branches(root: str, batch_id: str, branch: str) -> Found:
     """Whether the batch's branch can be made or gone on with, and those of its features beside it."""
     ref = f"refs/heads/{branch}"
-    if git_client.ask(root, "check-ref-format", ref, fails=True).returncode != 0:
+    if git_client.run_git(root, "check-ref-format", ref, fails=True).returncode != 0:
         yield (
             BAD,
             f"git takes no branch named {branch}: the batch needs another id. `batchctl abort` it and create it anew.",
@@ -130,7 +130,7 @@ def folder(root: str, worktrees: str) -> Found:
     """Whether work trees can be made in the folder `worktrees`: it, or the first above it that is there, can be
     written to, and it is outside of the project.
     """
-    top = os.path.realpath(git_client.ask(root, "rev-parse", "--show-toplevel").stdout[:-1])
+    top = os.path.realpath(git_client.run_git(root, "rev-parse", "--show-toplevel").stdout[:-1])
     place = os.path.realpath(worktrees)
     for held in (common(root), top):
         if place == held or place.startswith(f"{held}/"):
@@ -181,14 +181,14 @@ def room(tree_mb: float, worktrees: str, jobs: int, option: str, elsewhere: str)
 
 def tree_bytes(root: str, commit: str) -> int:
     """The bytes that the files of a commit have. What Git LFS holds is not counted."""
-    listed = git_client.ask(root, "ls-tree", "-r", "--full-tree", "--format=%(objectsize)", commit, fails=True)
+    listed = git_client.run_git(root, "ls-tree", "-r", "--full-tree", "--format=%(objectsize)", commit, fails=True)
     sizes = listed.stdout.split() if listed.returncode == 0 else _sizes(root, commit)
     return sum(int(size) for size in sizes if size.isdigit())
 
 
 def _sizes(root: str, commit: str) -> List[str]:
     """The same from a git before 2.36."""
-    listed = git_client.ask(root, "ls-tree", "-r", "-l", "-z", "--full-tree", commit).stdout
+    listed = git_client.run_git(root, "ls-tree", "-r", "-l", "-z", "--full-tree", commit).stdout
     return [entry.split()[3] for entry in listed.split("\0") if entry]
 
 

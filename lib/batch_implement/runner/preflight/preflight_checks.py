@@ -113,7 +113,7 @@ def _features(state: State, wish: Options) -> Found:
     """The batch: something is left to do, nobody else is at it, and what it asks for can be had."""
     if processes.holds(state["owner"]):
         yield BAD, authorization.in_use(state).message
-    counts = batch_state.counts(run_transitions.release(state))
+    counts = batch_state.counts(run_transitions.clear_running(state))
     left = counts["pending"] + counts["active"]
     if not left:
         yield (
@@ -315,7 +315,7 @@ def text(state: State, found: Sequence[Mapping[str, str]], wish: Options) -> str
 
 def _left(state: State) -> List[int]:
     """Indices of the features that are to be done, in order; one that a dead run had under way is one of them."""
-    freed = run_transitions.release(state)
+    freed = run_transitions.clear_running(state)
     active = batch_state.active_index(freed)
     to_do = {*batch_state.pending(freed), active}
     return [index for index in batch_state.in_order(freed) if index in to_do]
