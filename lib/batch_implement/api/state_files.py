@@ -253,17 +253,10 @@ def _required(store: Store) -> State:
 
 def _updated(store: Store, change: Callable[[State], State]) -> State:
     """What `store.update` returns; NotFound when the batch went away since it was looked at."""
-    reached = False
-
-    def reaching(before: State) -> State:
-        nonlocal reached
-        reached = True
-        return change(before)
-
     try:
-        return store.update(reaching)
+        return store.update(change)
     except RefusedError as refused:
-        if reached:
+        if refused.topic != "no-batch":
             raise
         raise _not_found(store) from refused
 

@@ -21,7 +21,7 @@ from . import feature_commands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional, Sequence
+    from typing import List, Optional, Sequence, Tuple
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
@@ -271,15 +271,12 @@ def _numbered(indices: Sequence[int]) -> str:
 def pause(project: Project, reason: str) -> str:
     """Let the batch wait: its client is not sent on any more, and its hold ends. The open feature stays open."""
 
-    waited: List[str] = []
+    def stop(current: State) -> Tuple[State, Optional[State]]:
+        return lease.end_lease(transitions.pause(current, timestamps.now(), reason)), current["pause"]
 
-    def stop(current: State) -> State:
-        waited[:] = [current["pause"]["reason"]] if current["pause"] else []
-        return lease.end_lease(transitions.pause(current, timestamps.now(), reason))
-
-    state = Store(project).update(stop)
+    state, earlier = Store(project).update_with_result(stop)
     open_feature = f" Feature {state['active']['feature_index'] + 1} stays open." if state["active"] else ""
-    already = f" already: {waited[0].rstrip(' .')}" if waited else ""
+    already = f" already: {earlier['reason'].rstrip(' .')}" if earlier else ""
     return f"Batch {state['batch_id']} is paused{already}.{open_feature} {status_report.goes_on(state)}"
 
 
@@ -299,9 +296,8 @@ def skip(project: Project, index: int, reason: str) -> str:
 
 def retry(project: Project, indices: Sequence[int]) -> str:
     """Bring failed or skipped features back, and what they had blocked; without any named, all that failed."""
-    back: List[int] = []
 
-    def bring(current: State) -> State:
+    def bring(current: State) -> Tuple[State, List[int]]:
         wanted = list(indices) or sorted(batch_state.failed_indices(current))
         if not wanted:
             raise RefusedError(
@@ -310,10 +306,9 @@ def retry(project: Project, indices: Sequence[int]) -> str:
             )
         changed = transitions.retry(current, wanted)
         settled = batch_state.failed_indices(current) | batch_state.skipped_indices(current)
-        back[:] = sorted(settled - batch_state.failed_indices(changed) - batch_state.skipped_indices(changed))
-        return changed
+        return changed, sorted(settled - batch_state.failed_indices(changed) - batch_state.skipped_indices(changed))
 
-    state = Store(project).update(bring)
+    state, back = Store(project).update_with_result(bring)
     waits = f" Batch {state['batch_id']} is paused." if state["pause"] else ""
     return f"Pending again: {_numbered(back)}.{waits} {_goes_on(state)}"
 

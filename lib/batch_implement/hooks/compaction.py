@@ -20,7 +20,7 @@ from .stop import WORKER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, Dict, List, Optional, Tuple
 
     from ..commands.authorization import Caller
     from ..core.batch_state import State
@@ -77,15 +77,15 @@ def deliver_reminder_if_missing(occasion: HookEvent) -> List[str]:
     """
     context = occasion.context
     arrived = _has_arrived(occasion)
-    given: List[State] = []
 
-    def mark(state: State) -> State:
+    def mark(state: State) -> Tuple[State, bool]:
+        if not occasion.is_still_owner(state):
+            return state, False
         marked = lease.mark_reminded(state, context)
-        given[:] = [] if marked is state else [marked]
-        return marked
+        return marked, marked is not state
 
-    state = Store(occasion.project, by_model=True).update(occasion.while_ours(mark))
-    if not given or arrived or not batch_state.is_live(state):
+    state, was_owed = Store(occasion.project, by_model=True).update_with_result(mark)
+    if not was_owed or arrived or not batch_state.is_live(state):
         return []
     audit_log.record(occasion.project.private, "reminded", context=context, channel=occasion.event)
     return [prompts.reminder(state, worker=context != lease.MAIN)]

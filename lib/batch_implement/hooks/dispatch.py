@@ -97,14 +97,13 @@ class HookEvent:
         """The change, as it is for a batch that still is this client's: by the time it has the lock, another may have
         taken it, and then nothing changes.
         """
-        owned = self.sealed
+        return lambda state: change(state) if self.is_still_owner(state) else state
 
-        def changed(state: State) -> State:
-            owner = state["owner"] or {"session_id": "", "pid": None}
-            still = owned is not None and (owned.session, owned.owner_pid) == (owner["session_id"], owner["pid"])
-            return change(state) if still else state
-
-        return changed
+    def is_still_owner(self, state: State) -> bool:
+        """Return whether the owner in `state` is the one that the sidecar named when the event arrived."""
+        owner = state["owner"] or {"session_id": "", "pid": None}
+        sidecar = self.sealed
+        return sidecar is not None and (sidecar.session, sidecar.owner_pid) == (owner["session_id"], owner["pid"])
 
     def adding(self, lines: List[str]) -> Optional[Dict[str, Any]]:
         """The answer that puts these lines before the model; None without any."""

@@ -15,7 +15,7 @@ from . import transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, Dict, List, Optional, Tuple
 
     from ..core.batch_state import State
     from .dispatch import HookEvent
@@ -64,22 +64,21 @@ def _stopped(occasion: HookEvent, store: Store, state: State) -> Optional[Dict[s
         return _message(store.notes)
     tokens = transcript.window(occasion.text("transcript_path"))
     most = 1 if "shell" in running else lease.STOPS_BEFORE_PAUSE
-    sent = [False]
 
-    def send(current: State) -> State:
+    def send(current: State) -> Tuple[State, bool]:
+        if not occasion.is_still_owner(current):
+            return current, False
         noted = lease.note_window(current, tokens) if tokens else current
         on = lease.record_continuation(noted, most)
-        sent[:] = [on is not None]
         if on is not None:
-            return on
+            return on, True
         if "shell" in running:  # it may be waiting for that: the client wakes it when it ends
-            return noted
-        return lease.end_lease(
-            transitions.pause(noted, timestamps.now(), f"it stopped {most} times in a row without getting any further")
-        )
+            return noted, False
+        reason = f"it stopped {most} times in a row without getting any further"
+        return lease.end_lease(transitions.pause(noted, timestamps.now(), reason)), False
 
-    state = store.update(occasion.while_ours(send))
-    if sent[0]:
+    state, is_sent_on = store.update_with_result(send)
+    if is_sent_on:
         audit_log.record(occasion.project.private, "sent on", feature_index=state["current_index"])
         return {"decision": "block", "reason": "\n".join([*store.notes, prompts.next_step(state)])}
     if state["status"] == "paused":

@@ -23,11 +23,13 @@ from .transaction import Transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional
+    from typing import Callable, List, Optional, Tuple, TypeVar
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
     from .serialization import Content
+
+    T = TypeVar("T")
 
 TIMEOUT_S = 10.0
 
@@ -93,15 +95,22 @@ class Store:
     # -- writing -------------------------------------------------------------------------------------------------
 
     def update(self, change: Callable[[State], State]) -> State:
-        """Replace the version in force by `change` of it and return that. `change` may refuse by raising; one that
-        returns the very state it got writes nothing.
+        """Replace the state by `change(state)` under the lock and return the state as written.
+
+        `change` may raise to refuse. If it returns the state it was given, nothing is written.
+        """
+        return self.update_with_result(lambda state: (change(state), None))[0]
+
+    def update_with_result(self, change: Callable[[State], Tuple[State, T]]) -> Tuple[State, T]:
+        """Do the same as `update` with a `change` that returns a state and a result; return the state as written and
+        the result.
         """
         with self._transaction() as at:
             current = at.settle()
             if current is None:
                 raise backups.no_batch(self.project)
-            changed = change(current.state)
-            return current.state if changed is current.state else at.write(changed, current)
+            changed, result = change(current.state)
+            return (current.state if changed is current.state else at.write(changed, current)), result
 
     def create(self, state: State, *, replace: bool = False) -> State:
         """Write the first version of a batch. Refused while another is unfinished, unless `replace`, which puts that

@@ -162,14 +162,14 @@ def test_a_hook_of_one_client_changed_the_batch_that_another_had_taken_meanwhile
     hook, begin, store, monkeypatch, event, tool, told
 ):
     begin(3, start)
-    update, taken = Store.update, []
+    update, taken = Store.update_with_result, []
 
     def late(self, change):
-        monkeypatch.setattr(Store, "update", update)
+        monkeypatch.setattr(Store, "update_with_result", update)
         taken.append(store.update(lambda state: lease.lease(state, owner("s-2"), "p")))
         return update(self, change)
 
-    monkeypatch.setattr(Store, "update", late)
+    monkeypatch.setattr(Store, "update_with_result", late)
     hook(event, tool, **told)
     assert taken == [store.read()]
 

@@ -64,6 +64,20 @@ def events(store):
 # -- reading and writing -----------------------------------------------------------------------------------------------
 
 
+def test_an_update_with_a_result_writes_the_state_and_returns_both(store):
+    store.create(new_batch())
+    written, result = store.update_with_result(lambda state: (plus_one(state), state["revision"]))
+    assert (written["revision"], result) == (2, 1)
+    assert store.read() == written
+
+
+def test_an_update_with_a_result_that_keeps_the_state_writes_nothing(store, place):
+    store.create(new_batch())
+    before = content(place())
+    state, result = store.update_with_result(lambda state: (state, "kept"))
+    assert (state["revision"], result, content(place())) == (1, "kept", before)
+
+
 def test_a_project_without_a_batch_has_none_and_reading_creates_nothing(store, repository):
     before = files_in(repository)
     assert store.read() is None
