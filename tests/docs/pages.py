@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FOLDERS = ("", "docs/", ".github/**/", "examples/**/", "commands/", "agents/")
+FOLDERS = ("", "docs/", "docs/adr/", ".github/**/", "examples/**/", "commands/", "agents/")
 PAGES = sorted({page for folder in FOLDERS for page in REPOSITORY.glob(f"{folder}*.md")})
 # What makes a line of a block that also shows answers a command: `$ ` before it, or one of these programs.
 PROGRAMS = frozenset((
