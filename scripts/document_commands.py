@@ -25,14 +25,14 @@ EXAMPLES = {
     "auto-implement": "/auto-implement Let the list show what is overdue",
     "batchctl": "/batchctl status",
 }
-MODELS_VERBS = frozenset(dict(arguments.GROUPS)["For the model, feature by feature"])
+MODELS_VERBS = frozenset(dict(arguments.COMMAND_GROUPS)["For the model, feature by feature"])
 EVERYWHERE = frozenset(("--help", "--json"))  # told once, above the verbs
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """The parser of every verb, in the order of `batchctl help`."""
-    (known,) = (a.choices for a in arguments.verbs()._actions if isinstance(a, argparse._SubParsersAction))
-    return {verb: known[verb] for _, verbs in arguments.GROUPS for verb in verbs}
+    (known,) = (a.choices for a in arguments.build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return {verb: known[verb] for _, verbs in arguments.COMMAND_GROUPS for verb in verbs}
 
 
 def example(parser: argparse.ArgumentParser) -> str:
@@ -88,7 +88,7 @@ def table(parser: argparse.ArgumentParser, known: frozenset[str] = frozenset()) 
 def verbs() -> str:
     """A section for each verb, by whose they are."""
     lines: list[str] = []
-    for group, names in arguments.GROUPS:
+    for group, names in arguments.COMMAND_GROUPS:
         lines += [f"## {group}", ""]
         for verb in names:
             parser = parsers()[verb]
@@ -104,8 +104,8 @@ def verbs() -> str:
 
 def of_a_batch() -> frozenset[str]:
     """The arguments that every new batch takes."""
-    parser = arguments.Parser(add_help=False)
-    arguments.batch_options(parser)
+    parser = arguments.CommandParser(add_help=False)
+    arguments.add_batch_options(parser)
     return frozenset(map(name_of, parser._actions))
 
 
@@ -122,7 +122,7 @@ def commands() -> str:
         known = front_matter(command)
         lines += [f"## /{command}", "", f"Usage: `/{command} {known['argument-hint']}`", "", known["description"]]
         if command == "batch-implement":
-            lines += table(arguments.batch_command())
+            lines += table(arguments.build_slash_parser())
         lines += ["", "```text", shown, "```", ""]
     return "\n".join(lines[:-1])
 

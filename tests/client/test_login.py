@@ -31,17 +31,17 @@ def login(client_for: Callable[..., Any], project: Path) -> Callable[..., tuple[
 
 
 def test_the_real_clients_version_is_read() -> None:
-    [(verdict, text)] = doctor.client(str(binary()))
-    assert verdict == doctor.GOOD, text
-    version = doctor.client_version(str(binary()))
+    [(verdict, text)] = doctor.check_client(str(binary()))
+    assert verdict == doctor.OK, text
+    version = doctor.read_client_version(str(binary()))
     assert version is not None
     assert version >= preflight_checks.KNOWS_AUTH_STATUS
 
 
 def test_the_real_client_says_whether_it_is_logged_in(login: Callable[..., tuple[str, str]]) -> None:
     verdict, text = login(ANTHROPIC_API_KEY=KEY)
-    assert (verdict, "(api key)" in text) == (doctor.GOOD, True), text
+    assert (verdict, "(api key)" in text) == (doctor.OK, True), text
     verdict, text = login(ANTHROPIC_API_KEY="")
-    assert (verdict, "`claude auth login`" in text) == (doctor.BAD, True), text
+    assert (verdict, "`claude auth login`" in text) == (doctor.ERROR, True), text
     verdict, text = login(ANTHROPIC_API_KEY="", CLAUDE_CODE_USE_BEDROCK="1")
-    assert verdict == doctor.GOOD, text
+    assert verdict == doctor.OK, text

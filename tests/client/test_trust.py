@@ -45,8 +45,8 @@ def test_a_client_in_a_linked_work_tree_may_do_what_the_project_allows_when_the_
     assert ("has not been trusted" in result.stderr) is not heard
     for tree in (project, linked):
         its = Project(str(tree))
-        found = claude_settings.settings(its.root, environ)
-        goes_by = claude_settings.linked_trusted_as(its.private_parent)
-        unheard = claude_settings.ignored(found, its.root, goes_by, environ)
+        found = claude_settings.read_settings(its.root, environ)
+        goes_by = claude_settings.find_linked_trust_folder(its.private_parent)
+        unheard = claude_settings.find_ignored_settings(found, its.root, goes_by, environ)
         assert unheard == (None if heard else str(tree / ".claude/settings.json"))
         assert heard or f'projects["{goes_by}"]' in result.stderr

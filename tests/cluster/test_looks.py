@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from batch_implement import __version__
 from batch_implement.base.project_paths import Project
-from batch_implement.commands.doctor import BAD, GOOD, LOOK
+from batch_implement.commands.doctor import ERROR, OK, WARNING
 from batch_implement.runner.dask import executor, task
 from batch_implement.runner.options import Options
 from batch_implement.runner.preflight import environment
@@ -41,19 +41,19 @@ def looked(repository, tmp_path, monkeypatch):
 def test_room_is_asked_for_by_the_slots_and_what_is_said_helps_there(looked):
     assert "disk" not in looked(2, disk_gb=5.1)
     verdict, text = looked(3, disk_gb=5.1)["disk"]
-    assert verdict == BAD and "fewer --slots" in text and "BATCHCTL_CACHE" in text and "--jobs" not in text
+    assert verdict == ERROR and "fewer --slots" in text and "BATCHCTL_CACHE" in text and "--jobs" not in text
 
 
 def test_memory_is_asked_for_by_the_slots_but_for_a_command_of_the_persons_own(looked):
     assert "memory" not in looked(4, memory_mb=2500.0)
     verdict, text = looked(5, memory_mb=2500.0)["memory"]
-    assert verdict == LOOK and "fewer --slots (4 would fit)" in text
-    assert looked(1, memory_mb=500.0)["memory"][0] == BAD
+    assert verdict == WARNING and "fewer --slots (4 would fit)" in text
+    assert looked(1, memory_mb=500.0)["memory"][0] == ERROR
     assert "memory" not in looked(5, memory_mb=2500.0, worker="true")
 
 
 def test_a_worker_that_has_all_it_needs_says_so(looked):
-    assert looked(2, worker="true")["all"][0] == GOOD
+    assert looked(2, worker="true")["all"][0] == OK
     assert "all" not in looked(200, worker="true")
 
 
@@ -66,7 +66,7 @@ def test_a_worker_that_does_not_answer_is_not_told_to_be_of_another_version(repo
     crew.client = SimpleNamespace(run=lambda *_, **__: answers)
     texts = {each["check"]: (each["verdict"], each["text"]) for each in crew.look()}
     verdict, text = texts["worker frozen: connection"]
-    assert verdict == BAD and "does not answer (Address removed.)" in text and "version" not in text
+    assert verdict == ERROR and "does not answer (Address removed.)" in text and "version" not in text
     assert "Install the same version" in texts["worker bare: package"][1]
 
 

@@ -276,7 +276,7 @@ def test_what_was_fetched_for_old_batches_goes(attempt, tmp_path):
 
 
 def typed(*words: str) -> options.Options:
-    return options.of(arguments.read_verb(["run", *words]), "/somewhere")
+    return options.of(arguments.parse_command(["run", *words]), "/somewhere")
 
 
 @pytest.mark.parametrize("words", [["--slots", "2"], ["--insecure-cluster"], ["--cluster", "no/such/file"]])

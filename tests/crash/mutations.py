@@ -240,8 +240,8 @@ STOPPED: dict[str, Patch] = {
 TAKEN_OVER: dict[str, Patch] = {
     "whose the batch is was looked at before the lock was had": (
         "commands/batch_commands.py",
-        "        _refuse_others(current, caller)\n",
-        "        _refuse_others(state, caller)\n",
+        "        _refuse_if_in_use(current, caller)\n",
+        "        _refuse_if_in_use(state, caller)\n",
     ),
     "whose the batch is was looked at before, at a start": (
         "hooks/compaction.py",
@@ -279,7 +279,7 @@ TWO_WRITERS: dict[str, Patch] = {
     ),
     "no lock": NO_LOCK,
     "a batch is taken over from the living": (
-        "commands/batch_commands.py", "        _refuse_others(current, caller)\n", ""
+        "commands/batch_commands.py", "        _refuse_if_in_use(current, caller)\n", ""
     ),
     "an old version may be saved": ("api/state_files.py", 'if before["revision"] != revision:', "if False:"),
 }  # fmt: skip

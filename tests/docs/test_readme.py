@@ -71,8 +71,8 @@ def test_the_features_file_that_is_shown_can_be_read(tmp_path: Path) -> None:
 
 def test_the_guide_of_runs_names_every_option_that_a_run_has_of_its_own() -> None:
     guide = (REPOSITORY / "docs" / "overnight.md").read_text(encoding="utf-8")
-    parser = arguments.Parser(prog="run", add_help=False)
-    arguments.run_options(parser)
+    parser = arguments.CommandParser(prog="run", add_help=False)
+    arguments.add_run_options(parser)
     assert [name for name in parser._option_string_actions if f"{name}" not in guide] == []
 
 

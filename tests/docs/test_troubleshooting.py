@@ -85,7 +85,7 @@ def test_each_topic_has_one_section_and_each_section_a_topic_or_a_symptom() -> N
 def test_a_section_says_why_and_what_to_do_and_the_table_leads_to_it() -> None:
     table = PAGE.read_text(encoding="utf-8").partition("\n## ")[0]
     for topic in headings():
-        text = help_topics.section(topic)
+        text = help_topics.read_topic(topic)
         assert "\nWhy: " in text and "\nWhat to do" in text, topic
         assert f"(#{topic})" in table, topic
 
@@ -118,14 +118,16 @@ def test_a_slash_commands_refusal_names_the_topic(tmp_path: Path, monkeypatch: p
 
     monkeypatch.delenv("CLAUDE_CODE_SESSION_ID", raising=False)
     raw = b'{"command_name": "batch-implement:batchctl", "command_args": "pause", "session_id": "s"}'
-    answer = slash_commands.answer(HookEvent("UserPromptExpansion", "", raw, Project(str(tmp_path)), None))
+    answer = slash_commands.handle_prompt_expansion(
+        HookEvent("UserPromptExpansion", "", raw, Project(str(tmp_path)), None)
+    )
     assert answer and answer["reason"].endswith("\nMore: /batchctl help no-batch")
 
 
 def test_help_prints_a_topics_section_from_the_repository(tmp_path: Path) -> None:
     command = [sys.executable, str(REPOSITORY / "lib" / "batchctl.py"), "help", "lock-held"]
     said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert said == help_topics.section("lock-held") + "\n"
+    assert said == help_topics.read_topic("lock-held") + "\n"
     assert said.startswith("### lock-held\n") and "###" not in said[3:]
 
 

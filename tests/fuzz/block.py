@@ -99,7 +99,7 @@ def stage(place: str) -> Any:
         str(Path(acts.batchctl.__file__).parents[3]),
         "/proc",
         "/usr/share/zoneinfo",
-        claude_settings.MANAGED,  # `doctor` asks what an administrator allows
+        claude_settings.MANAGED_SETTINGS,  # `doctor` asks what an administrator allows
         str(Path(__file__).parent),
         f"{at.folder}/home",
         f"{at.folder}/bin",

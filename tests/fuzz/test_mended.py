@@ -93,7 +93,7 @@ def test_keys_in_yaml_were_taken_without_end(monkeypatch):
 
 
 def test_a_likely_verb_was_looked_for_for_a_word_of_a_million_letters():
-    assert "There is no verb" in quick(arguments.read_verb, ["st" * MB])
+    assert "There is no verb" in quick(arguments.parse_command, ["st" * MB])
 
 
 # -- hooks -------------------------------------------------------------------------------------------------------------

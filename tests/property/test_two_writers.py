@@ -264,7 +264,7 @@ class TwoWriters(RuleBasedStateMachine):
     @rule(who=WHO)
     def take_over(self, who):
         """Granted unless the other one has it and lives; a batch that is over is nobody's."""
-        caller = Caller(f"session-{who}", self.clients[who], person=True)
+        caller = Caller(f"session-{who}", self.clients[who], is_user=True)
         free = self.owner is None or self.owner[1] not in self.clients or self.owner[0] == who
         before, state = self.state, None
         try:

@@ -32,7 +32,7 @@ def run(
     stopped = stopped or threading.Event()
     until = monotonic() + timeout_s
     shell = subprocess.Popen(
-        ["/bin/sh", "-c", command], cwd=folder, env={**evidence.environment(), processes.MARK: folder},
+        ["/bin/sh", "-c", command], cwd=folder, env={**evidence.verify_environment(), processes.MARK: folder},
         stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
     )  # fmt: skip
     try:

@@ -10,39 +10,39 @@ from __future__ import annotations
 import argparse
 import re
 
-MOST_JOBS = 64
-LIKE = "like 90s, 45m or 1h30m"
+MAX_JOBS = 64
+DURATION_EXAMPLES = "like 90s, 45m or 1h30m"
 _DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
 _RULE = re.compile(r"[A-Za-z][A-Za-z0-9_*-]*(?:\(.+\))?")
 
 
-def natural(text: str) -> int:
+def parse_non_negative(text: str) -> int:
     """A whole number from 0 on."""
-    return _number(text, 0)
+    return _parse_whole_number(text, 0)
 
 
-def positive(text: str) -> int:
+def parse_positive(text: str) -> int:
     """A whole number from 1 on."""
-    return _number(text, 1)
+    return _parse_whole_number(text, 1)
 
 
-def count(text: str) -> int:
+def parse_count(text: str) -> int:
     """A whole number from 1 to a million."""
-    return _number(text, 1, 1_000_000)
+    return _parse_whole_number(text, 1, 1_000_000)
 
 
-def jobs(text: str) -> int:
+def parse_jobs(text: str) -> int:
     """How many features at a time."""
-    return _number(text, 1, MOST_JOBS)
+    return _parse_whole_number(text, 1, MAX_JOBS)
 
 
-def _number(text: str, least: int, most: int = 999_999_999) -> int:
+def _parse_whole_number(text: str, least: int, most: int = 999_999_999) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {most}")
     return int(text)
 
 
-def duration(text: str) -> int:
+def parse_duration(text: str) -> int:
     """A duration, as LIKE shows it, in seconds; at most a year."""
     found = _DURATION.fullmatch(text)
     seconds = sum(int(number or 0) * unit for number, unit in zip(found.groups(), (3600, 60, 1))) if found else 0
@@ -51,14 +51,14 @@ def duration(text: str) -> int:
     return seconds
 
 
-def amount(text: str) -> float:
+def parse_amount(text: str) -> float:
     """An amount in US dollars, more than 0."""
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII) or not float(text):
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no amount in US dollars; write it as 5 or 2.50")
     return float(text)
 
 
-def rule(text: str) -> str:
+def parse_permission_rule(text: str) -> str:
     """A permission rule of Claude Code, as it was typed."""
     if not _RULE.fullmatch(text) or not text.isprintable():
         raise argparse.ArgumentTypeError(

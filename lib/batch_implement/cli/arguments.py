@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Verb = Callable[..., argparse.ArgumentParser]  # name, what it does, an example, more about it
 
-GROUPS = (
+COMMAND_GROUPS = (
     (
         "For a person, to steer the batch",
         ("create", "run", "add", "skip", "retry", "pause", "resume", "abort", "issues"),
@@ -36,34 +36,34 @@ GROUPS = (
 # `plan` is left out: it changes nothing, so no feature would ever be done in it.
 PERMISSION_MODES = ("acceptEdits", "auto", "bypassPermissions", "default", "dontAsk")
 DEFAULT_MODE = "acceptEdits"
-LONGEST_USAGE = 2  # lines; a longer one hides what is wrong
+MAX_USAGE_LINES = 2  # lines; a longer one hides what is wrong
 
 
-class Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     """An argument parser whose errors are Misuse with the usage, instead of an exit."""
 
     def error(self, message: str) -> NoReturn:
         """Raise Misuse."""
         usage = self.format_usage().rstrip()
-        if len(usage.splitlines()) > LONGEST_USAGE:
+        if len(usage.splitlines()) > MAX_USAGE_LINES:
             usage = f"`{self.prog} --help` shows what can be given."
-        raise UsageError(f"{message[:1].upper()}{message[1:]}.{self._meant(message)}\n{usage}", "usage")
+        raise UsageError(f"{message[:1].upper()}{message[1:]}.{self._suggest_option(message)}\n{usage}", "usage")
 
-    def _meant(self, message: str) -> str:
+    def _suggest_option(self, message: str) -> str:
         """A guess at the option that was meant, when `message` is about one that there is not."""
         if not message.startswith("unrecognized arguments: -"):
             return ""
-        return _guess(message.split(" ")[2].partition("=")[0], self._option_string_actions)
+        return _suggest(message.split(" ")[2].partition("=")[0], self._option_string_actions)
 
 
-def _guess(word: str, known: Iterable[str]) -> str:
+def _suggest(word: str, known: Iterable[str]) -> str:
     import difflib
 
     near = difflib.get_close_matches(word[:40], list(known), 1)  # its time grows with the square
     return f" Did you mean `{near[0]}`?" if near else ""
 
 
-def source_options(parser: argparse.ArgumentParser) -> None:
+def add_source_options(parser: argparse.ArgumentParser) -> None:
     """Where features come from: a file or issues."""
     parser.add_argument(
         "file",
@@ -79,12 +79,12 @@ def source_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def batch_options(parser: argparse.ArgumentParser) -> None:
+def add_batch_options(parser: argparse.ArgumentParser) -> None:
     """The options that a new batch is given, the same for `batchctl create` and `/batch-implement`."""
-    source_options(parser)
+    add_source_options(parser)
     parser.add_argument("--verify", metavar="CMD", help="shell command that must exit 0 on a feature's commit")
     parser.add_argument(
-        "--verify-timeout", metavar="SECONDS", type=argument_types.positive, help="end it after this long (1800)"
+        "--verify-timeout", metavar="SECONDS", type=argument_types.parse_positive, help="end it after this long (1800)"
     )
     parser.add_argument(
         "--review",
@@ -94,7 +94,7 @@ def batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-retries",
         metavar="N",
-        type=argument_types.natural,
+        type=argument_types.parse_non_negative,
         help="retries of a feature after its first attempt (3)",
     )
     parser.add_argument("--mode", choices=policies.MODES, help="a worker for each feature, or the conversation itself")
@@ -116,11 +116,11 @@ def batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show what would be done or refuse it; write nothing")
 
 
-def run_options(parser: argparse.ArgumentParser) -> None:
+def add_run_options(parser: argparse.ArgumentParser) -> None:
     """The options that `batchctl run` has beyond those of a new batch; `runner.options` reads them."""
     put = parser.add_argument
     put("--resume", nargs="?", const="", metavar="ID", help="go on with the batch that is here")
-    put("--jobs", type=argument_types.jobs, metavar="N", help="features that are worked on side by side (1)")
+    put("--jobs", type=argument_types.parse_jobs, metavar="N", help="features that are worked on side by side (1)")
     put("--client", metavar="PATH", help="the Claude Code to start (`claude` on PATH)")
     put("--model", metavar="NAME", help="the model that it is to use")
     put(
@@ -129,7 +129,7 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     put(
         "--allow",
-        type=argument_types.rule,
+        type=argument_types.parse_permission_rule,
         action="append",
         metavar="RULE",
         help="a permission rule more, as `Bash(make:*)`",
@@ -146,37 +146,42 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     put("--notify", metavar="CMD", help="shell command to run at the end, at a pause and when a feature has failed")
     put(
         "--feature-time",
-        type=argument_types.duration,
+        type=argument_types.parse_duration,
         metavar="DURATION",
-        help=f"end a client after this long, {argument_types.LIKE} (2h)",
+        help=f"end a client after this long, {argument_types.DURATION_EXAMPLES} (2h)",
     )
-    put("--feature-turns", type=argument_types.count, metavar="N", help="end a client after so many turns")
-    put("--feature-cost", type=argument_types.amount, metavar="USD", help="end a client once it has cost so much")
+    put("--feature-turns", type=argument_types.parse_count, metavar="N", help="end a client after so many turns")
+    put("--feature-cost", type=argument_types.parse_amount, metavar="USD", help="end a client once it has cost so much")
     put(
         "--max-time",
-        type=argument_types.duration,
+        type=argument_types.parse_duration,
         metavar="DURATION",
-        help=f"begin no feature after this long, {argument_types.LIKE}",
+        help=f"begin no feature after this long, {argument_types.DURATION_EXAMPLES}",
     )
-    put("--max-cost", type=argument_types.amount, metavar="USD", help="begin no feature once all have cost so much")
+    put(
+        "--max-cost",
+        type=argument_types.parse_amount,
+        metavar="USD",
+        help="begin no feature once all have cost so much",
+    )
     put(
         "--cluster", metavar="WHERE",
         help="work on a Dask cluster: tls://HOST:PORT, its scheduler file, or ssh:hosts.txt (docs/cluster.md)",
     )  # fmt: skip
     put(
         "--slots",
-        type=argument_types.jobs,
+        type=argument_types.parse_jobs,
         metavar="N",
         help="features at a time on each worker of it (as it says itself)",
     )
     put("--insecure-cluster", action="store_true", default=None, help="take one that is not encrypted")
     put(
-        "--max-wait", type=argument_types.duration, metavar="DURATION",
-        help=f"pause once all waits have taken so long, {argument_types.LIKE} (no limit)",
+        "--max-wait", type=argument_types.parse_duration, metavar="DURATION",
+        help=f"pause once all waits have taken so long, {argument_types.DURATION_EXAMPLES} (no limit)",
     )  # fmt: skip
 
 
-def policy_of(options: argparse.Namespace, *, unattended: bool) -> Dict[str, Any]:
+def policy_from_options(options: argparse.Namespace, *, unattended: bool) -> Dict[str, Any]:
     """What the options ask of a batch, by the names of its policy and `workflow_mode`; only what was given."""
     given: Dict[str, Any] = {"unattended": options.unattended or unattended}
     if options.verify is not None:
@@ -197,63 +202,63 @@ def policy_of(options: argparse.Namespace, *, unattended: bool) -> Dict[str, Any
     return given
 
 
-def batch_command() -> Parser:
+def build_slash_parser() -> CommandParser:
     """The parser of `/batch-implement`."""
-    parser = Parser(prog="/batch-implement", add_help=False, allow_abbrev=False)
-    batch_options(parser)
+    parser = CommandParser(prog="/batch-implement", add_help=False, allow_abbrev=False)
+    add_batch_options(parser)
     parser.add_argument("--resume", nargs="?", const="", metavar="ID", help="go on with the batch that is here")
     return parser
 
 
-def read_verb(words: Sequence[str]) -> argparse.Namespace:
+def parse_command(words: Sequence[str]) -> argparse.Namespace:
     """What a person or the model typed after `batchctl`; `help` and `help VERB` are the `--help` of all and of one,
     `help TOPIC` has the topic as `topic`.
     """
     words = list(words)
-    top = verbs()
+    top = build_parser()
     (known,) = (action.choices for action in top._actions if isinstance(action, argparse._SubParsersAction))
     if words[:1] == ["help"]:
         about = next((word for word in words[1:] if not word.startswith("-")), None)
         if about is not None and about not in known:
-            return argparse.Namespace(verb="help", topic=_topic(about, known), json="--json" in words)
+            return argparse.Namespace(verb="help", topic=_require_topic(about, known), json="--json" in words)
         words = [*([] if about is None else [about]), "--help"]
     verb = next((word for word in words if word not in ("--json", "--")), "")
     if verb and not verb.startswith("-") and verb not in known:
-        raise UsageError(f"There is no verb {verb[:40]!r}.{_guess(verb, known)} `batchctl help` lists them.", "usage")
+        raise UsageError(f"There is no verb {verb[:40]!r}.{_suggest(verb, known)} `batchctl help` lists them.", "usage")
     options, unknown = top.parse_known_args(words)
     if unknown:
         known.get(options.verb, top).error(f"unrecognized arguments: {' '.join(unknown)}")
     return options
 
 
-def _topic(word: str, verbs: Iterable[str]) -> str:
+def _require_topic(word: str, verbs: Iterable[str]) -> str:
     """The topic of this name. Misuse for another word, with what was probably meant."""
     from . import help_topics
 
-    known = help_topics.names()
+    known = help_topics.list_topics()
     if word not in known:
         raise UsageError(
-            f"There is no verb and no topic {word[:40]!r}.{_guess(word, [*verbs, *known])} `batchctl help` lists the "
-            f"verbs; the topics are the headings of {help_topics.page()}.",
+            f"There is no verb and no topic {word[:40]!r}.{_suggest(word, [*verbs, *known])} `batchctl help` lists the "
+            f"verbs; the topics are the headings of {help_topics.page_path()}.",
             "usage",
         )
     return word
 
 
-def verbs() -> Parser:
+def build_parser() -> CommandParser:
     """The parser of all verbs."""
     texts: Dict[str, str] = {}
-    top = Parser(
+    top = CommandParser(
         prog="batchctl",
         usage="batchctl VERB [OPTIONS]",
         description="Look at and steer the batch of this project.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    top.add_argument("--version", action="version", version=_version())
+    top.add_argument("--version", action="version", version=_version_text())
     top.add_argument("--json", action="store_true", help="answer with one JSON object")
     known = top.add_subparsers(
-        dest="verb", metavar="VERB", parser_class=Parser, prog="batchctl", help=argparse.SUPPRESS
+        dest="verb", metavar="VERB", parser_class=CommandParser, prog="batchctl", help=argparse.SUPPRESS
     )
 
     def verb(name: str, text: str, example: str, more: str = "") -> argparse.ArgumentParser:
@@ -267,35 +272,37 @@ def verbs() -> Parser:
         sub.add_argument("--json", action="store_true", help="answer with one JSON object")
         return sub
 
-    _to_steer(verb)
-    _to_look(verb)
-    _for_the_model(verb)
-    top.epilog = _listed(texts)
+    _add_user_commands(verb)
+    _add_read_commands(verb)
+    _add_worker_commands(verb)
+    top.epilog = _format_command_list(texts)
     return top
 
 
-def _to_steer(verb: Verb) -> None:
+def _add_user_commands(verb: Verb) -> None:
     """The verbs of a person, by which a batch is steered."""
     sub = verb(
         "create", "start a batch", "batchctl create features.txt --verify 'make test'",
         "With --dry-run it exits with 1 when something stops it.",
     )  # fmt: skip
-    batch_options(sub)
+    add_batch_options(sub)
     sub = verb(
         "run",
         "drive a whole batch without you: a client for each feature, until all are done",
         "batchctl run features.txt --verify 'make test' --jobs 2",
         "It exits with 0 when every feature is completed, else with 1; with --dry-run, with 0 when nothing stops it.",
     )
-    batch_options(sub)
-    run_options(sub)
+    add_batch_options(sub)
+    add_run_options(sub)
     sub = verb("add", "append features to the batch", "batchctl add more.txt")
-    source_options(sub)
+    add_source_options(sub)
     sub = verb("skip", "leave a feature out, and what needs it", 'batchctl skip 3 --reason "not wanted any more"')
-    sub.add_argument("number", metavar="N", type=argument_types.positive, help="the feature's number, from 1")
+    sub.add_argument("number", metavar="N", type=argument_types.parse_positive, help="the feature's number, from 1")
     sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it (by a person)")
     sub = verb("retry", "bring failed or skipped features back; without numbers all that failed", "batchctl retry 2 5")
-    sub.add_argument("numbers", metavar="N", nargs="*", type=argument_types.positive, help="feature numbers, from 1")
+    sub.add_argument(
+        "numbers", metavar="N", nargs="*", type=argument_types.parse_positive, help="feature numbers, from 1"
+    )
     sub = verb("pause", "let the batch wait and end its client's hold", "batchctl pause")
     sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it (by a person)")
     sub = verb("resume", "go on with a paused batch, or one whose client is gone", "batchctl resume")
@@ -304,7 +311,7 @@ def _to_steer(verb: Verb) -> None:
     verb("issues", "write outcomes to the issues and close them, as far as the batch asks for it", "batchctl issues")
 
 
-def _to_look(verb: Verb) -> None:
+def _add_read_commands(verb: Verb) -> None:
     """The verbs of anyone who looks."""
     sub = verb("status", "show the batch", "batchctl status --watch")
     sub.add_argument("--watch", action="store_true", help="go on showing it until it is over, or Ctrl-C")
@@ -313,7 +320,7 @@ def _to_look(verb: Verb) -> None:
     verb("brief", "show the open feature and what to do again", "batchctl brief")
     sub = verb("log", "tell what happened to the batch, oldest first", "batchctl log --feature 3")
     sub.add_argument(
-        "--feature", metavar="N", type=argument_types.positive, help="of one feature only, by its number from 1"
+        "--feature", metavar="N", type=argument_types.parse_positive, help="of one feature only, by its number from 1"
     )
     sub = verb(
         "report", "tell what became of a batch: outcomes, time line, cost",
@@ -345,7 +352,7 @@ def _to_look(verb: Verb) -> None:
     )  # fmt: skip
 
 
-def _for_the_model(verb: Verb) -> None:
+def _add_worker_commands(verb: Verb) -> None:
     """The verbs of the model, feature by feature."""
     verb("start", "open the next feature, or show the open one, and say what to do", "batchctl start")
     sub = verb("phase", "say what is being done now", "batchctl phase implement")
@@ -358,7 +365,7 @@ def _for_the_model(verb: Verb) -> None:
     sub.add_argument(
         "--wait",
         metavar="SECONDS",
-        type=argument_types.natural,
+        type=argument_types.parse_non_negative,
         default=90,
         help="how long to wait for the verify command (90)",
     )
@@ -378,10 +385,10 @@ def _for_the_model(verb: Verb) -> None:
     sub.add_argument("answer", metavar="ANSWER", help="what was taken for its answer, and why")
 
 
-def _listed(texts: Dict[str, str]) -> str:
+def _format_command_list(texts: Dict[str, str]) -> str:
     """The verbs with what they do, by whose they are."""
     lines = []
-    for whose, names in GROUPS:
+    for whose, names in COMMAND_GROUPS:
         lines.append(f"{whose}:")
         for name in names:
             lead = f"    {name:<10} "
@@ -392,7 +399,7 @@ def _listed(texts: Dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def _version() -> str:
+def _version_text() -> str:
     from .. import __version__
 
     return f"batchctl {__version__}"

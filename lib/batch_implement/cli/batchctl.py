@@ -14,7 +14,7 @@ import os
 import sys
 
 from ..base import fast_json, processes, project_paths
-from ..commands import authorization as callers
+from ..commands import authorization
 from ..core import batch_state, prompts
 from ..core.errors import STILL_WORKING, BatchError, RefusedError, StateError, UsageError
 from ..store import audit_log
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PLUGIN = project_paths.plugin()
 
 
-def command() -> int:
+def console_main() -> int:
     """`batchctl` where it was installed with pip: this process's arguments; the exit status."""
     return main(sys.argv[1:])
 
@@ -41,14 +41,14 @@ def main(argv: Sequence[str]) -> int:
     wants_json = "--json" in argv
     project = caller = None
     try:
-        caller = callers.from_environment(os.environ)
+        caller = authorization.caller_from_environment(os.environ)
         cwd = os.getcwd()
         project = project_paths.find_project(os.environ, cwd)
-        text, data, notes = run(argv, project, caller, cwd)
+        text, data, notes = run_command(argv, project, caller, cwd)
         for note in notes:
-            _print(note, sys.stderr)
+            _print_line(note, sys.stderr)
         if wants_json or text:
-            _print(fast_json.dumps(data) if wants_json else text, sys.stdout)
+            _print_line(fast_json.dumps(data) if wants_json else text, sys.stdout)
         sys.stdout.flush()
         return int(data.get("exit_code", 0))
     except BatchError as error:
@@ -56,59 +56,61 @@ def main(argv: Sequence[str]) -> int:
             from shlex import join
 
             audit_log.refusal(project, join(["batchctl", *argv]), error)
-        return _say_error(error, wants_json, caller)
+        return _print_error(error, wants_json, caller)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return _say_error(no_of_the_system(error), wants_json, caller)
+        return _print_error(io_error(error), wants_json, caller)
     except KeyboardInterrupt:
         return 130
 
 
-def no_of_the_system(error: OSError) -> StateError:
+def io_error(error: OSError) -> StateError:
     """The error for what the system would not do, at a place where nobody knows how much was done before."""
     return StateError(f"The system said no: {error}. Look at `batchctl status` before you repeat it.", "disk-trouble")
 
 
-def _say_error(error: BatchError, wants_json: bool, caller: Optional[Caller]) -> int:
+def _print_error(error: BatchError, wants_json: bool, caller: Optional[Caller]) -> int:
     """Tell what went wrong, and a person where there is more about it; the exit status. The model gets the message
     alone: it is complete in itself, and every token is paid for.
     """
     if wants_json:
         data = {"error": {"message": error.message, "exit_code": error.exit_code, "topic": error.topic}}
-        _print(fast_json.dumps(data), sys.stdout)
-    _print(f"batchctl: {error.message}", sys.stderr)
-    if caller is None or caller.person:
-        _print(error.more(), sys.stderr)
+        _print_line(fast_json.dumps(data), sys.stdout)
+    _print_line(f"batchctl: {error.message}", sys.stderr)
+    if caller is None or caller.is_user:
+        _print_line(error.more(), sys.stderr)
     return error.exit_code
 
 
-def _print(text: str, stream: Any) -> None:
+def _print_line(text: str, stream: Any) -> None:
     """Print a line; what UTF-8 has no place for (bytes of a name that are no text) as `?`."""
     print(text.encode("utf-8", "replace").decode(), file=stream)
 
 
-def answer(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> str:
+def run_for_text(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> str:
     """What a verb answers, as text; errors are raised."""
-    text, _, notes = run(argv, project, caller, cwd)
+    text, _, notes = run_command(argv, project, caller, cwd)
     return "\n".join([*notes, text])
 
 
-def run(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> Tuple[str, Dict[str, Any], List[str]]:
+def run_command(
+    argv: Sequence[str], project: Project, caller: Caller, cwd: str
+) -> Tuple[str, Dict[str, Any], List[str]]:
     """Do what `argv` asks for. The answer as text, the same as data, and what else should be told."""
-    options = _asked(argv)
+    options = _parse(argv)
     if options.verb == "help":
         from . import help_topics
 
-        text = help_topics.section(options.topic)
+        text = help_topics.read_topic(options.topic)
         return text, {"topic": options.topic, "text": text}, []
-    store = Store(project, by_model=not caller.person)
+    store = Store(project, by_model=not caller.is_user)
     if options.verb not in ("validate", "schema", "doctor", "statusline"):
         state = store.read_if_usable()  # what has to be mended is mended here, and told
-        callers.require_user(options.verb, caller, state)
+        authorization.require_user(options.verb, caller, state)
     try:
-        answered = _VERBS[options.verb](options, project, caller, cwd, store)
+        answered = COMMANDS[options.verb](options, project, caller, cwd, store)
     except BatchError as error:
         error.message = "\n".join([*store.notes, error.message])
         raise
@@ -116,22 +118,22 @@ def run(argv: Sequence[str], project: Project, caller: Caller, cwd: str) -> Tupl
     return text, data, store.notes
 
 
-class _Plain:
+class _BareCommand:
     """The options of a verb that was given without any but --json."""
 
     def __init__(self, verb: str) -> None:
         self.verb = verb
 
 
-def _asked(argv: Sequence[str]) -> Any:
+def _parse(argv: Sequence[str]) -> Any:
     """What `argv` asks for: `verb` and its options. Misuse when it is wrong."""
     if list(argv[:1]) in (["next"], ["status"], ["statusline"]) and argv[1:] in ([], ["--json"]):
-        return _Plain(argv[0])  # asked most often, and by far: argparse costs more than the answer
+        return _BareCommand(argv[0])  # asked most often, and by far: argparse costs more than the answer
     from . import arguments
 
-    options = arguments.read_verb(argv)
+    options = arguments.parse_command(argv)
     if options.verb is None:
-        raise UsageError(f"A verb is missing.\n{arguments.verbs().format_help().rstrip()}", "usage")
+        raise UsageError(f"A verb is missing.\n{arguments.build_parser().format_help().rstrip()}", "usage")
     return options
 
 
@@ -178,7 +180,7 @@ def _status(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
         return _watch(options, project, caller)
     state = store.require()
     lines = status_report.status_lines(state)
-    if caller.person and state["status"] == "in_progress":
+    if caller.is_user and state["status"] == "in_progress":
         lines.append(status_report.who(state, at_work=processes.holds(state["owner"])))
     return "\n".join(lines), status_report.status(state)
 
@@ -188,7 +190,7 @@ def _watch(options: Any, project: Project, caller: Caller) -> str:
 
     if options.json:
         raise UsageError("--watch shows and --json answers: give one of them.", "usage")
-    if caller.in_client or not caller.person:
+    if caller.has_session or not caller.is_user:
         raise RefusedError(
             "`batchctl status --watch` goes on until the batch is over, so it needs a terminal of its own, outside of "
             "Claude Code. `batchctl status` answers here.",
@@ -200,7 +202,7 @@ def _watch(options: Any, project: Project, caller: Caller) -> str:
 def _statusline(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from ..report import statusline
 
-    given = _stdin(caller)
+    given = _standard_input(caller)
     told = b"" if given is None or given.isatty() else given.read(statusline.LONGEST_GIVEN)
     return statusline.read(told, os.environ, cwd)
 
@@ -209,7 +211,7 @@ def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store
     from ..report import status_report
 
     state = store.require()
-    text = callers.what_now(state, caller)
+    text = authorization.describe_next_step(state, caller)
     index = status_report.following(state)
     feature = (
         None
@@ -225,12 +227,12 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     from ..report import status_report
     from . import arguments
 
-    given = arguments.policy_of(options, unattended=caller.unattended)
-    found = sources.read(options, cwd, project.root, _stdin(caller))
+    given = arguments.policy_from_options(options, unattended=caller.unattended)
+    found = sources.read(options, cwd, project.root, _standard_input(caller))
     store.notes.extend(found.notes)
     if options.dry_run:
-        plan = batch_commands.planned(project, found, given, infer_order=options.infer_order)
-        in_the_way = batch_commands.in_the_way(project, caller, replace=options.replace)
+        plan = batch_commands.plan_batch(project, found, given, infer_order=options.infer_order)
+        in_the_way = batch_commands.find_create_blockers(project, caller, replace=options.replace)
         store.notes.extend(in_the_way)
         return "\n".join(status_report.plan_lines(plan)), {
             **status_report.plan(plan),
@@ -252,7 +254,14 @@ def _run(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
     from ..runner import run
 
     return run.run(
-        options, project, caller, cwd=cwd, stdin=_stdin(caller), environ=os.environ, plugin=PLUGIN, notes=store.notes
+        options,
+        project,
+        caller,
+        cwd=cwd,
+        stdin=_standard_input(caller),
+        environ=os.environ,
+        plugin=PLUGIN,
+        notes=store.notes,
     )
 
 
@@ -260,7 +269,7 @@ def _add(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
     from ..commands import batch_commands
     from ..features import sources
 
-    found = sources.read(options, cwd, project.root, _stdin(caller))
+    found = sources.read(options, cwd, project.root, _standard_input(caller))
     store.notes.extend(found.notes)
     return batch_commands.add(project, found)
 
@@ -345,12 +354,12 @@ def _schema(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 def _doctor(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from ..commands import doctor
 
-    found = doctor.check(project, os.environ, PLUGIN)
-    bad = any(entry["verdict"] == doctor.BAD for entry in found)
-    return "\n".join(doctor.lines(found)), {"checks": found, "exit_code": int(bad)}
+    found = doctor.run_checks(project, os.environ, PLUGIN)
+    bad = any(entry["verdict"] == doctor.ERROR for entry in found)
+    return "\n".join(doctor.format_checks(found)), {"checks": found, "exit_code": int(bad)}
 
 
-_VERBS = {
+COMMANDS = {
     "start": _start, "phase": _phase, "done": _done, "fail": _fail, "decide": _decide, "status": _status, "next": _next,
     "brief": _brief, "create": _create, "run": _run, "add": _add, "skip": _skip, "retry": _retry, "pause": _pause,
     "resume": _resume, "abort": _abort, "issues": _issues, "log": _log, "report": _report, "validate": _validate,
@@ -358,6 +367,6 @@ _VERBS = {
 }  # fmt: skip
 
 
-def _stdin(caller: Caller) -> Any:
+def _standard_input(caller: Caller) -> Any:
     """Standard input, None where there is none, and for a slash command: there it brings the hook's event."""
-    return None if sys.stdin is None or (caller.person and caller.in_client) else sys.stdin.buffer
+    return None if sys.stdin is None or (caller.is_user and caller.has_session) else sys.stdin.buffer

@@ -19,28 +19,28 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List
 
-PAGE = "docs/troubleshooting.md"
+TOPICS_PAGE = "docs/troubleshooting.md"
 _HEADING = re.compile(r"^(#{1,3}) (.*)$", re.MULTILINE)
-TOPIC = "###"
+TOPIC_HEADING = "###"
 
 
-def page() -> str:
+def page_path() -> str:
     """The absolute path of the page."""
-    return os.path.join(project_paths.plugin(), PAGE)
+    return os.path.join(project_paths.plugin(), TOPICS_PAGE)
 
 
-def names() -> List[str]:
+def list_topics() -> List[str]:
     """Every topic that has a section, in the page's order."""
-    return list(_sections())
+    return list(_read_topics())
 
 
-def section(topic: str) -> str:
+def read_topic(topic: str) -> str:
     """The section of a topic of `names()`, from its heading on, without blank lines at its ends."""
-    return _sections()[topic]
+    return _read_topics()[topic]
 
 
-def _sections() -> Dict[str, str]:
-    place = page()
+def _read_topics() -> Dict[str, str]:
+    place = page_path()
     try:
         with open(place, encoding="utf-8") as file:
             text = file.read()
@@ -53,5 +53,5 @@ def _sections() -> Dict[str, str]:
     return {
         heading[2].strip(): text[heading.start() : end].strip()
         for heading, end in zip(headings, ends)
-        if heading[1] == TOPIC
+        if heading[1] == TOPIC_HEADING
     }

@@ -16,8 +16,7 @@ from ..report import status_report
 from ..store import sidecar
 from ..store.backups import no_batch
 from ..store.store import Store, unfinished
-from . import authorization as callers
-from . import feature_commands
+from . import authorization, feature_commands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from .authorization import Caller
 
 
-def planned(
+def plan_batch(
     project: Project, found: Found, given: State, *, infer_order: bool = False, untracked: Sequence[str] = ()
 ) -> State:
     """A first version of the batch over what was found, under the policy that `given` (options) asks for. Nothing is
@@ -63,17 +62,17 @@ def create(
     Refused outside git, with modified or staged tracked files, or while another batch is unfinished (unless
     `replace`).
     """
-    refuse_unclean(project)
+    require_clean_repository(project)
     store = Store(project)
-    refuse_unfinished(store.read_if_usable() if replace else store.read(), caller, replace=replace)
+    refuse_unfinished_batch(store.read_if_usable() if replace else store.read(), caller, replace=replace)
     _, untracked = git_client.changes(project.root)
-    state = planned(project, found, given, infer_order=infer_order, untracked=untracked)
+    state = plan_batch(project, found, given, infer_order=infer_order, untracked=untracked)
     git_client.hide_state(project.root)
-    owner = caller.owner(state["created_at"])
+    owner = caller.new_owner(state["created_at"])
     return store.create(lease.lease(state, owner, caller.prompt_id) if owner else state, replace=replace)
 
 
-def refuse_unclean(project: Project) -> None:
+def require_clean_repository(project: Project) -> None:
     """Refused unless the project is a git work tree without modified or staged tracked files."""
     if project.git_dir is None or not git_client.is_repository(project.root):
         raise RefusedError(
@@ -89,7 +88,7 @@ def refuse_unclean(project: Project) -> None:
         )
     tracked, _ = git_client.changes(project.root)
     if tracked:
-        first = commit_inside_first(project.root, tracked)
+        first = submodule_hint(project.root, tracked)
         raise RefusedError(
             f"Tracked files are modified or staged: {git_client.listed(tracked)}. They would end up in the first "
             f"feature's commit.{first} Commit them or `git stash` them, then start again.",
@@ -97,7 +96,7 @@ def refuse_unclean(project: Project) -> None:
         )
 
 
-def commit_inside_first(root: str, tracked: Sequence[str]) -> str:
+def submodule_hint(root: str, tracked: Sequence[str]) -> str:
     """What comes before a commit of these modified paths when a submodule among them holds something uncommitted: a
     sentence with a blank before it, else empty.
     """
@@ -105,33 +104,33 @@ def commit_inside_first(root: str, tracked: Sequence[str]) -> str:
     return f" Commit inside the submodule {git_client.listed(inside)} first." if inside else ""
 
 
-def refuse_unfinished(known: Optional[State], caller: Caller, *, replace: bool) -> None:
+def refuse_unfinished_batch(known: Optional[State], caller: Caller, *, replace: bool) -> None:
     """Refused when the batch `known` stands in the way of a new one: another living client has it, or it is unfinished
     and `replace` does not say to put it away.
     """
     if known is not None and batch_state.is_live(known):
-        _refuse_others(known, caller)
+        _refuse_if_in_use(known, caller)
         if not replace:
             raise unfinished(known)
 
 
-def in_the_way(project: Project, caller: Caller, *, replace: bool = False) -> List[str]:
+def find_create_blockers(project: Project, caller: Caller, *, replace: bool = False) -> List[str]:
     """What would refuse a `create` now, a sentence or none, for who asks with `--dry-run`. Nothing is changed."""
     try:
-        refuse_unclean(project)
-        refuse_unfinished(Store(project).read_if_usable(), caller, replace=replace)
+        require_clean_repository(project)
+        refuse_unfinished_batch(Store(project).read_if_usable(), caller, replace=replace)
     except RefusedError as error:
         return [f"It could not start now. {error.message}"]
     return []
 
 
-def _refuse_others(state: State, caller: Caller) -> None:
+def _refuse_if_in_use(state: State, caller: Caller) -> None:
     """Refused while another living client has the batch."""
     if processes.relation(state["owner"], caller.session_id, caller.pid) == "other":
-        raise callers.in_use(state)
+        raise authorization.batch_in_use_error(state)
 
 
-def _refuse_unmerged(project: Project, state: State) -> None:
+def _refuse_unmerged_run(project: Project, state: State) -> None:
     """Refused while HEAD lacks what `batchctl run` did of the batch: the next feature would be built without it."""
     branch = state["run"]["branch"]
     done = git_client.tip(project.root, branch) if project.git_dir else None
@@ -148,17 +147,17 @@ def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, 
     client works.
     """
     store = Store(project)
-    state = named(project, batch_id)
+    state = require_batch(project, batch_id)
     if state.get("run"):
-        _refuse_unmerged(project, state)
+        _refuse_unmerged_run(project, state)
     now = timestamps.now()
 
     def take(current: State) -> State:
-        _refuse_others(current, caller)
+        _refuse_if_in_use(current, caller)
         running = transitions.unpause(run_transitions.clear_running(current))
         if unattended and not running["policy"]["unattended"]:
             running = {**running, "policy": {**running["policy"], "unattended": True}}
-        owner = caller.owner(now)
+        owner = caller.new_owner(now)
         return lease.lease(running, owner, caller.prompt_id) if owner else lease.end_lease(running)
 
     state = store.update(take)
@@ -167,18 +166,18 @@ def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, 
     return state
 
 
-def named(project: Project, batch_id: Optional[str]) -> State:
+def require_batch(project: Project, batch_id: Optional[str]) -> State:
     """The batch that is here; Refused when there is none, or when `batch_id` is another's."""
     state = Store(project).read()
     if state is None or (batch_id and state["batch_id"] != batch_id):
-        raise _other_batch(project, state, batch_id)
+        raise _unknown_batch_error(project, state, batch_id)
     return state
 
 
-def _other_batch(project: Project, state: Optional[State], batch_id: Optional[str]) -> RefusedError:
+def _unknown_batch_error(project: Project, state: Optional[State], batch_id: Optional[str]) -> RefusedError:
     if not batch_id:
         return no_batch(project)
-    places = places_of(project, batch_id)
+    places = find_batch_locations(project, batch_id)
     here = f"The batch in {project.root} is {state['batch_id']}." if state else f"There is no batch in {project.root}."
     if places:
         return RefusedError(
@@ -190,7 +189,7 @@ def _other_batch(project: Project, state: Optional[State], batch_id: Optional[st
     )
 
 
-def places_of(project: Project, batch_id: str) -> List[str]:
+def find_batch_locations(project: Project, batch_id: str) -> List[str]:
     """Where a batch of this repository lies: files in history, other work trees."""
     if not batch_state.valid_batch_id(batch_id):
         raise UsageError(
@@ -218,13 +217,13 @@ def places_of(project: Project, batch_id: str) -> List[str]:
         try:
             with open(os.path.join(private, "current.json"), encoding="utf-8", errors="replace") as file:
                 if f'"batch_id": "{batch_id}"' in file.read(4096):
-                    found.append(_work_tree(folder, common))
+                    found.append(_describe_worktree(folder, common))
         except OSError:
             continue
     return found
 
 
-def _work_tree(git_dir: str, common: str) -> str:
+def _describe_worktree(git_dir: str, common: str) -> str:
     try:
         with open(os.path.join(git_dir, "gitdir"), encoding="utf-8") as pointer:
             return f"the work tree {os.path.dirname(pointer.read().strip())}"
@@ -251,10 +250,10 @@ def add(project: Project, found: Found) -> str:
 
     state = Store(project).update(append)
     added = prompts.counted(len(listing.features), "feature")
-    return f"{added} added to batch {state['batch_id']}: {state['total_features']} in all. {_goes_on(state)}"
+    return f"{added} added to batch {state['batch_id']}: {state['total_features']} in all. {_describe_resume(state)}"
 
 
-def _goes_on(state: State) -> str:
+def _describe_resume(state: State) -> str:
     """How what is to be done now comes to be done, in a sentence."""
     if processes.holds(state["owner"]):
         who = "`batchctl run`" if state["owner"].get("driven") else "Claude Code"
@@ -262,7 +261,7 @@ def _goes_on(state: State) -> str:
     return status_report.goes_on(state)
 
 
-def _numbered(indices: Sequence[int]) -> str:
+def _format_numbers(indices: Sequence[int]) -> str:
     """Features by their numbers: `feature 1`, `features 2, 3`."""
     numbers = ", ".join(str(index + 1) for index in indices)
     return f"feature{'s' if len(indices) > 1 else ''} {numbers}"
@@ -289,7 +288,7 @@ def skip(project: Project, index: int, reason: str) -> str:
     state = store.update(lambda current: transitions.skip(current, timestamps.now(), index, reason, stash=stash))
     others = sorted(batch_state.skipped_indices(state) - before)
     need = "which needs it" if len(others) == 1 else "which need it"
-    too = f", and with it {_numbered(others)}, {need}" if others else ""
+    too = f", and with it {_format_numbers(others)}, {need}" if others else ""
     kept = f" Its uncommitted work is in the stash `{stash}`." if stash else ""
     return f"Feature {index + 1} is skipped{too}.{kept}"
 
@@ -310,7 +309,7 @@ def retry(project: Project, indices: Sequence[int]) -> str:
 
     state, back = Store(project).update_with_result(bring)
     waits = f" Batch {state['batch_id']} is paused." if state["pause"] else ""
-    return f"Pending again: {_numbered(back)}.{waits} {_goes_on(state)}"
+    return f"Pending again: {_format_numbers(back)}.{waits} {_describe_resume(state)}"
 
 
 def abort(project: Project) -> str:

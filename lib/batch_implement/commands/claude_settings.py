@@ -27,35 +27,35 @@ if TYPE_CHECKING:
 
     Settings = List[Tuple[str, Dict[str, Any]]]
 
-MANAGED = (
+MANAGED_SETTINGS = (
     "/Library/Application Support/ClaudeCode/managed-settings.json"
     if sys.platform == "darwin"
     else "/etc/claude-code/managed-settings.json"
 )
-WORK = (
+WORKER_CALLS = (
     ("Bash", "git status"), ("Bash", "git add -A"), ("Bash", "git commit -m message"),
     ("Bash", "batchctl phase implement"), ("Bash", "batchctl done"), ("Edit", ""), ("Write", ""),
     ("Agent", "batch-implement:reviewer"),
 )  # fmt: skip
-IN_A_CONVERSATION = (*WORK, ("Skill", "auto-implement"), ("Agent", "batch-implement:worker"))
+CONVERSATION_CALLS = (*WORKER_CALLS, ("Skill", "auto-implement"), ("Agent", "batch-implement:worker"))
 _RULE = re.compile(r"(\*|[A-Za-z][\w*-]*)(?:\((.*)\))?", re.DOTALL)
 _EVERY_PATH = frozenset(("*", "**", "**/*", "./**", "/**", "//**"))
-_JOINED = re.compile(r"&&|\|\||[;|\n]")
+_SEPARATORS = re.compile(r"&&|\|\||[;|\n]")
 
 
-def settings(root: str, environ: Mapping[str, str]) -> Settings:
+def read_settings(root: str, environ: Mapping[str, str]) -> Settings:
     """The settings that hold in the project at `root`: of the organisation, the project, this clone, the person."""
     home = environ.get("CLAUDE_CONFIG_DIR") or os.path.join(environ.get("HOME", os.path.expanduser("~")), ".claude")
     places = [
-        MANAGED,
+        MANAGED_SETTINGS,
         os.path.join(root, ".claude", "settings.json"),
         os.path.join(root, ".claude", "settings.local.json"),
         os.path.join(home, "settings.json"),
     ]
-    return [(place, data) for place in places for data in [json_file(place)] if data is not None]
+    return [(place, data) for place in places for data in [read_json_object(place)] if data is not None]
 
 
-def json_file(path: str) -> Optional[Dict[str, Any]]:
+def read_json_object(path: str) -> Optional[Dict[str, Any]]:
     """The JSON object in a file; None when there is none."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -65,55 +65,55 @@ def json_file(path: str) -> Optional[Dict[str, Any]]:
     return data if isinstance(data, dict) else None
 
 
-def without_hooks(found: Settings) -> Iterator[str]:
+def find_disabled_hooks(found: Settings) -> Iterator[str]:
     """Why no hook of the plugin would run, a sentence each."""
     for place, data in found:
         if data.get("disableAllHooks") is True:
             yield f"{place} has disableAllHooks: nothing would keep the batch going. Take it out."
-        if place == MANAGED and data.get("allowManagedHooksOnly") is True:
+        if place == MANAGED_SETTINGS and data.get("allowManagedHooksOnly") is True:
             yield f"{place} has allowManagedHooksOnly: the plugin's hooks do not run. Ask whoever manages it."
 
 
-def forbidding(found: Settings, calls: Sequence[Tuple[str, str]]) -> List[str]:
+def find_forbidding_rules(found: Settings, calls: Sequence[Tuple[str, str]]) -> List[str]:
     """The rules that keep a client from one of these calls, each with its kind and place."""
     return [
         f"{kind} {rule} in {place}"
         for place, data in found
         for kind in ("deny", "ask")
-        for rule in _rules(data, kind)
-        if any(hits(rule, *call) for call in calls)
+        for rule in _read_rules(data, kind)
+        if any(is_rule_match(rule, *call) for call in calls)
     ]
 
 
-def allowed(found: Settings, given: Iterable[str], command: str) -> bool:
+def is_command_allowed(found: Settings, given: Iterable[str], command: str) -> bool:
     """Whether the settings or the rules `given` let a client run a shell command unasked, each part of it."""
-    rules = [*given, *(rule for _, data in found for rule in _rules(data, "allow"))]
-    return all(any(hits(rule, "Bash", part) for rule in rules) for part in parts(command))
+    rules = [*given, *(rule for _, data in found for rule in _read_rules(data, "allow"))]
+    return all(any(is_rule_match(rule, "Bash", part) for rule in rules) for part in split_shell_line(command))
 
 
-def parts(command: str) -> List[str]:
+def split_shell_line(command: str) -> List[str]:
     """The commands of a shell line, as far as its `&&`, `||`, `;` and `|` show them: a rule is about one of them."""
-    found = [" ".join(part.split()) for part in _JOINED.split(command)]
+    found = [" ".join(part.split()) for part in _SEPARATORS.split(command)]
     return [part for part in found if part]
 
 
-def ignored(found: Settings, root: str, folder: str, environ: Mapping[str, str]) -> Optional[str]:
+def find_ignored_settings(found: Settings, root: str, folder: str, environ: Mapping[str, str]) -> Optional[str]:
     """Path of the project's settings, when they allow something and Claude Code ignores that because `folder`, which
     its trust goes by, is not trusted; else None.
     """
     own = os.path.join(root, ".claude", "settings.json")
-    allowing = any(place == own and any(_rules(data, "allow")) for place, data in found)
-    return own if allowing and not _trusted(folder, environ) else None
+    allowing = any(place == own and any(_read_rules(data, "allow")) for place, data in found)
+    return own if allowing and not _is_folder_trusted(folder, environ) else None
 
 
-def trusted_as(root: str, git_dir: Optional[str]) -> str:
+def find_trust_folder(root: str, git_dir: Optional[str]) -> str:
     """The folder whose trust a client in the work tree `root` goes by; `git_dir` is the git folder of that tree."""
     if git_dir is not None and os.path.exists(os.path.join(git_dir, "commondir")):
-        return linked_trusted_as(git_dir)
+        return find_linked_trust_folder(git_dir)
     return os.path.realpath(root)
 
 
-def linked_trusted_as(git_dir: str) -> str:
+def find_linked_trust_folder(git_dir: str) -> str:
     """The folder whose trust a client in a work tree of its own beside that of `git_dir` goes by: the main work tree,
     or the repository itself when it lies elsewhere, as a submodule's does.
     """
@@ -125,7 +125,7 @@ def linked_trusted_as(git_dir: str) -> str:
     return os.path.dirname(common) if os.path.basename(common) == ".git" else common
 
 
-def mode_is_off(found: Settings) -> List[str]:
+def find_disabled_bypass(found: Settings) -> List[str]:
     """The places that switch the mode bypassPermissions off."""
     return [
         place
@@ -135,7 +135,7 @@ def mode_is_off(found: Settings) -> List[str]:
     ]
 
 
-def hits(rule: str, tool: str, about: str) -> bool:
+def is_rule_match(rule: str, tool: str, about: str) -> bool:
     """Whether a rule is about a call."""
     read = _RULE.fullmatch(rule.strip())
     if read is None or ("Agent" if read[1] == "Task" else read[1]) not in (tool, "*"):
@@ -154,18 +154,18 @@ def hits(rule: str, tool: str, about: str) -> bool:
     return named in (about, f"batch-implement:{about}")
 
 
-def _trusted(folder: str, environ: Mapping[str, str]) -> bool:
+def _is_folder_trusted(folder: str, environ: Mapping[str, str]) -> bool:
     home = environ.get("HOME", os.path.expanduser("~"))
     given = environ.get("CLAUDE_CONFIG_DIR")
-    known = json_file(os.path.join(given or os.path.join(home, ".claude"), ".config.json"))
+    known = read_json_object(os.path.join(given or os.path.join(home, ".claude"), ".config.json"))
     if known is None:  # where that old place has one, the client reads no other
-        known = json_file(os.path.join(given or home, ".claude.json")) or {}
+        known = read_json_object(os.path.join(given or home, ".claude.json")) or {}
     projects = known.get("projects")
     entry = projects.get(folder) if isinstance(projects, dict) else None
     return isinstance(entry, dict) and entry.get("hasTrustDialogAccepted") is True
 
 
-def _rules(data: Dict[str, Any], kind: str) -> List[str]:
+def _read_rules(data: Dict[str, Any], kind: str) -> List[str]:
     held = data.get("permissions")
     rules = held.get(kind) if isinstance(held, dict) else None
     return [rule for rule in rules if isinstance(rule, str)] if isinstance(rules, list) else []

@@ -30,144 +30,144 @@ if TYPE_CHECKING:
 OLDEST_PYTHON = (3, 9)
 MEASURED_CLIENT = (2, 1, 330)
 HOOK_EVENTS = ("PreToolUse", "PostToolUse", "Stop", "SubagentStop", "SessionStart", "PreCompact", "UserPromptExpansion")
-GOOD, LOOK, BAD = "ok", "look", "bad"
+OK, WARNING, ERROR = "ok", "warn", "error"
 
 
-def check(project: Project, environ: Mapping[str, str], plugin: str) -> List[Dict[str, str]]:
-    """One `{check, verdict, text}` each: `ok`, `look` (works, but not as well as it could) or `bad` (with the
+def run_checks(project: Project, environ: Mapping[str, str], plugin: str) -> List[Dict[str, str]]:
+    """One `{check, verdict, text}` each: `ok`, `warn` (works, but not as well as it could) or `error` (with the
     remedy).
     """
-    program = environ.get("CLAUDE_CODE_EXECPATH") or _running_client(environ) or shutil.which("claude")
-    return gathered(
+    program = environ.get("CLAUDE_CODE_EXECPATH") or _find_running_client(environ) or shutil.which("claude")
+    return collect_checks(
         [
-            ("python", python),
-            ("pyyaml", _pyyaml),
-            ("git", lambda: git(project)),
-            ("git", lambda: _tree(project)),
-            ("client", lambda: client(program)),
-            ("hooks", lambda: hooks(plugin)),
-            ("state", lambda: _state(project)),
-            ("gh", lambda: _gh(project)),
-            ("permissions", lambda: _permissions(project, environ)),
+            ("python", check_python),
+            ("pyyaml", _check_pyyaml),
+            ("git", lambda: check_git(project)),
+            ("git", lambda: _check_working_tree(project)),
+            ("client", lambda: check_client(program)),
+            ("hooks", lambda: check_hooks(plugin)),
+            ("state", lambda: _check_state(project)),
+            ("gh", lambda: _check_gh(project)),
+            ("permissions", lambda: _check_permissions(project, environ)),
         ]
     )
 
 
-def gathered(looks: Sequence[Tuple[str, Look]]) -> List[Dict[str, str]]:
+def collect_checks(looks: Sequence[Tuple[str, Look]]) -> List[Dict[str, str]]:
     """What these looks find, in order, as `check` has it. One that cannot be taken is `bad`, with the error's words."""
     found: List[Dict[str, str]] = []
     for name, look in looks:
         try:
             found += [{"check": name, "verdict": verdict, "text": text} for verdict, text in look()]
         except BatchError as error:
-            found.append({"check": name, "verdict": BAD, "text": error.message})
+            found.append({"check": name, "verdict": ERROR, "text": error.message})
     return found
 
 
-def lines(found: Sequence[Mapping[str, str]]) -> List[str]:
+def format_checks(found: Sequence[Mapping[str, str]]) -> List[str]:
     """What was found, a line each."""
-    return [f"{entry['verdict']:<4}  {entry['check']:<11}  {entry['text']}" for entry in found]
+    return [f"{entry['verdict']:<5}  {entry['check']:<11}  {entry['text']}" for entry in found]
 
 
-def python() -> Iterator[Tuple[str, str]]:
+def check_python() -> Iterator[Tuple[str, str]]:
     """The interpreter that runs this."""
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < OLDEST_PYTHON:
-        yield BAD, f"Python {version} at {sys.executable} is too old: 3.9 or newer is needed first on PATH."
+        yield ERROR, f"Python {version} at {sys.executable} is too old: 3.9 or newer is needed first on PATH."
         return
-    yield GOOD, f"Python {version} at {sys.executable}"
+    yield OK, f"Python {version} at {sys.executable}"
     first = shutil.which("python3")
     if first and os.path.realpath(first) != os.path.realpath(sys.executable):
         with open(first, "rb") as file:
             if file.read(2) == b"#!":
                 yield (
-                    LOOK,
+                    WARNING,
                     f"`python3` is a script ({first}), as version managers have it: slow to start. The hooks remember "
                     "the real one.",
                 )
 
 
-def _pyyaml() -> Iterator[Tuple[str, str]]:
+def _check_pyyaml() -> Iterator[Tuple[str, str]]:
     spec, _ = yaml_support.find(yaml_support.forbidden_folders())
     if spec is None or spec.origin is None:
-        yield GOOD, "no PyYAML for this Python: only a list in YAML needs it (`pip install pyyaml` with that Python)"
+        yield OK, "no PyYAML for this Python: only a list in YAML needs it (`pip install pyyaml` with that Python)"
     else:
-        yield GOOD, f"PyYAML in {os.path.dirname(spec.origin)}"
+        yield OK, f"PyYAML in {os.path.dirname(spec.origin)}"
 
 
-def git(project: Project) -> Iterator[Tuple[str, str]]:
+def check_git(project: Project) -> Iterator[Tuple[str, str]]:
     """git itself, the repository, and who commits in it."""
-    yield GOOD, git_client.version()
+    yield OK, git_client.version()
     if project.git_dir is None or not git_client.is_repository(project.root):
-        yield BAD, f"{git_client.why_none(project.root)}."
+        yield ERROR, f"{git_client.why_none(project.root)}."
         return
     if not git_client.has_identity(project.root):
-        yield BAD, "git does not know who commits: set user.name and user.email with `git config`."
+        yield ERROR, "git does not know who commits: set user.name and user.email with `git config`."
 
 
-def _tree(project: Project) -> Iterator[Tuple[str, str]]:
+def _check_working_tree(project: Project) -> Iterator[Tuple[str, str]]:
     if project.git_dir is None or not git_client.is_repository(project.root):
         return
     if git_client.head(project.root) is None:
-        yield LOOK, "There is no commit yet: leftovers of a failed feature cannot be stashed before the first one."
+        yield WARNING, "There is no commit yet: leftovers of a failed feature cannot be stashed before the first one."
     tracked, _ = git_client.changes(project.root)
     if tracked:
         yield (
-            LOOK,
+            WARNING,
             f"{prompts.counted(len(tracked), 'tracked file')} modified or staged: a new batch would be refused until "
             "that is committed or stashed.",
         )
 
 
-def client(program: Optional[str]) -> Iterator[Tuple[str, str]]:
+def check_client(program: Optional[str]) -> Iterator[Tuple[str, str]]:
     """The client's program, None when none was found, and its version."""
     if not program:
-        yield BAD, "`claude` was not found on PATH: install Claude Code (npm package @anthropic-ai/claude-code)."
+        yield ERROR, "`claude` was not found on PATH: install Claude Code (npm package @anthropic-ai/claude-code)."
         return
     try:
-        said = _version_of(program)
+        said = _run_client_version(program)
     except (OSError, subprocess.TimeoutExpired) as error:
-        yield BAD, f"{program} does not start: {error}"
+        yield ERROR, f"{program} does not start: {error}"
         return
-    version = _version_in(said)
+    version = _parse_client_version(said)
     if version is None:
-        yield LOOK, f"{program} says {said.strip()[:80]!r}; the version could not be read."
+        yield WARNING, f"{program} says {said.strip()[:80]!r}; the version could not be read."
     elif version < MEASURED_CLIENT:
         yield (
-            LOOK,
-            f"Claude Code {_dotted(version)} at {program} is older than {_dotted(MEASURED_CLIENT)}, which the hooks "
-            "were measured with: update it.",
+            WARNING,
+            f"Claude Code {_format_version(version)} at {program} is older than {_format_version(MEASURED_CLIENT)}, "
+            "which the hooks were measured with: update it.",
         )
     else:
-        yield GOOD, f"Claude Code {_dotted(version)} at {program}"
+        yield OK, f"Claude Code {_format_version(version)} at {program}"
 
 
-def client_version(program: str) -> Optional[Tuple[int, ...]]:
+def read_client_version(program: str) -> Optional[Tuple[int, ...]]:
     """The version of the client `program`; None when it does not start or says none."""
     try:
-        return _version_in(_version_of(program))
+        return _parse_client_version(_run_client_version(program))
     except (OSError, subprocess.TimeoutExpired):
         return None
 
 
-def _version_of(program: str) -> str:
+def _run_client_version(program: str) -> str:
     answer = subprocess.run(
         [program, "--version"], capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=20, check=False
     )
     return answer.stdout
 
 
-def _version_in(said: str) -> Optional[Tuple[int, ...]]:
+def _parse_client_version(said: str) -> Optional[Tuple[int, ...]]:
     """The version that `claude --version` says, as three numbers; None when there is none in it."""
     parts = said.partition(" ")[0].strip().split(".")
     return tuple(map(int, parts)) if len(parts) == 3 and all(part.isdigit() for part in parts) else None
 
 
-def _dotted(version: Tuple[int, ...]) -> str:
+def _format_version(version: Tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-def _running_client(environ: Mapping[str, str]) -> Optional[str]:
+def _find_running_client(environ: Mapping[str, str]) -> Optional[str]:
     """Path of the client that this runs under, where the system tells it: hooks are told its process id only."""
     try:
         path = os.readlink(f"/proc/{processes.client_pid(environ)}/exe")
@@ -176,37 +176,37 @@ def _running_client(environ: Mapping[str, str]) -> Optional[str]:
     return None if os.path.basename(path).startswith(("node", "bun")) else path
 
 
-def hooks(plugin: str) -> Iterator[Tuple[str, str]]:
+def check_hooks(plugin: str) -> Iterator[Tuple[str, str]]:
     """The hooks of the plugin in the folder `plugin`."""
     path = os.path.join(plugin, "hooks", "hooks.json")
-    declared = claude_settings.json_file(path)
+    declared = claude_settings.read_json_object(path)
     missing = [event for event in HOOK_EVENTS if event not in (declared or {}).get("hooks", {})]
     if declared is None or missing:
-        yield BAD, f"{path} is missing or lacks {', '.join(missing)}: install the plugin again."
+        yield ERROR, f"{path} is missing or lacks {', '.join(missing)}: install the plugin again."
     elif not os.access(os.path.join(plugin, "hooks", "run"), os.X_OK):
-        yield BAD, f"{plugin}/hooks/run is not executable: `chmod +x` it, or install the plugin again."
+        yield ERROR, f"{plugin}/hooks/run is not executable: `chmod +x` it, or install the plugin again."
     elif os.environ.get("BATCH_IMPLEMENT_DISABLED") == "1":
-        yield BAD, "BATCH_IMPLEMENT_DISABLED=1 is set: no hook does anything. Unset it before you start Claude Code."
+        yield ERROR, "BATCH_IMPLEMENT_DISABLED=1 is set: no hook does anything. Unset it before you start Claude Code."
     else:
-        yield GOOD, f"hooks of {plugin}"
+        yield OK, f"hooks of {plugin}"
 
 
-def _state(project: Project) -> Iterator[Tuple[str, str]]:
+def _check_state(project: Project) -> Iterator[Tuple[str, str]]:
     state = Store(project).read()
     if state is None:
-        yield GOOD, f"no batch in {project.root}"
+        yield OK, f"no batch in {project.root}"
         return
     status = state["status"].replace("_", " ")
-    yield GOOD, f"batch {state['batch_id']}, revision {state['revision']}, {status}, in {project.state}"
+    yield OK, f"batch {state['batch_id']}, revision {state['revision']}, {status}, in {project.state}"
     if batch_state.is_live(state) and not state["policy"]["verify"] and state["policy"]["evidence"]:
         yield (
-            LOOK,
+            WARNING,
             "The batch has no verify command: a commit is all that `done` asks for. `--verify CMD` at the start asks "
             "for more.",
         )
 
 
-def _gh(project: Project) -> Iterator[Tuple[str, str]]:
+def _check_gh(project: Project) -> Iterator[Tuple[str, str]]:
     """Whether a batch made of issues can reach them; nothing for any other."""
     state = Store(project).read_if_usable()
     if state is None or not state.get("issue_numbers"):
@@ -214,21 +214,21 @@ def _gh(project: Project) -> Iterator[Tuple[str, str]]:
     from ..git import gh
 
     try:
-        yield GOOD, f"gh reaches {gh.repository(project.root).url}"
+        yield OK, f"gh reaches {gh.repository(project.root).url}"
     except RefusedError as error:
-        yield LOOK, f"{error.message} Without it the batch goes on, but nothing is written to its issues."
+        yield WARNING, f"{error.message} Without it the batch goes on, but nothing is written to its issues."
 
 
-def _permissions(project: Project, environ: Mapping[str, str]) -> Iterator[Tuple[str, str]]:
-    found = claude_settings.settings(project.root, environ)
-    yield from rules(found, claude_settings.IN_A_CONVERSATION)
-    folder = claude_settings.trusted_as(project.root, project.git_dir)
-    unheard = claude_settings.ignored(found, project.root, folder, environ)
+def _check_permissions(project: Project, environ: Mapping[str, str]) -> Iterator[Tuple[str, str]]:
+    found = claude_settings.read_settings(project.root, environ)
+    yield from check_permission_rules(found, claude_settings.CONVERSATION_CALLS)
+    folder = claude_settings.find_trust_folder(project.root, project.git_dir)
+    unheard = claude_settings.find_ignored_settings(found, project.root, folder, environ)
     if unheard:
-        yield LOOK, f"{not_trusted(unheard, folder)} `claude -p` does not ask."
+        yield WARNING, f"{untrusted_folder_message(unheard, folder)} `claude -p` does not ask."
 
 
-def not_trusted(unheard: str, folder: str) -> str:
+def untrusted_folder_message(unheard: str, folder: str) -> str:
     """What to do about settings at `unheard` that go unheard because `folder` is not trusted."""
     return (
         f"Claude Code ignores what {unheard} allows, because {folder} is not trusted: start `claude` there once and "
@@ -236,16 +236,18 @@ def not_trusted(unheard: str, folder: str) -> str:
     )
 
 
-def rules(found: claude_settings.Settings, calls: Sequence[Tuple[str, str]]) -> Iterator[Tuple[str, str]]:
+def check_permission_rules(
+    found: claude_settings.Settings, calls: Sequence[Tuple[str, str]]
+) -> Iterator[Tuple[str, str]]:
     """Whether settings keep the hooks from running, or a client from these calls."""
-    for why in claude_settings.without_hooks(found):
-        yield BAD, why
-    denied = claude_settings.forbidding(found, calls)
+    for why in claude_settings.find_disabled_hooks(found):
+        yield ERROR, why
+    denied = claude_settings.find_forbidding_rules(found, calls)
     if denied:
         yield (
-            BAD,
+            ERROR,
             f"These permission rules would stop an unattended night: {'; '.join(denied)}. Take them out or narrow "
             "them.",
         )
     else:
-        yield GOOD, "no permission rule stands in the way of git, batchctl or the worker"
+        yield OK, "no permission rule stands in the way of git, batchctl or the worker"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 WAIT_S = 90.0
 TAIL_BYTES = 3000
-GRACE_S = 5.0
+TERMINATE_GRACE_S = 5.0
 TIMED_OUT = 124  # as timeout(1) says it
 
 
@@ -56,15 +56,15 @@ def collect(project: Project, state: State, *, no_change: Optional[str] = None, 
     sha: Optional[str] = None
     taken: State = {"verify": None, "review": state["evidence"].get(str(active["feature_index"]), {}).get("review")}
     if project.git_dir is not None:
-        _refuse_underway(root)
+        _refuse_git_operation(root)
         sha = git_client.head(root)
-        if not _goes_on(_folder(project, state, sha)):  # what it has left so far is its own
+        if not _is_verify_running(_verify_folder(project, state, sha)):  # what it has left so far is its own
             _refuse_uncommitted(project, state)
-        taken.update(_history(project, active, sha, no_change=no_change, needed="commit" in asked))
+        taken.update(_collect_commits(project, active, sha, no_change=no_change, needed="commit" in asked))
     if no_change is not None:
         taken["no_change"] = no_change
     if policy["verify"]:
-        taken["verify"] = _verified(project, state, sha, wait_s)
+        taken["verify"] = _wait_for_verify(project, state, sha, wait_s)
         if project.git_dir is not None and git_client.head(root) != sha:
             raise RefusedError(
                 "HEAD moved while the verify command ran. Run `batchctl done` again: it verifies the commit that is "
@@ -73,7 +73,7 @@ def collect(project: Project, state: State, *, no_change: Optional[str] = None, 
             )
         changed = git_client.changes(root)[0] if project.git_dir is not None else []
         if changed:
-            _forget(os.path.dirname(taken["verify"]["log"]))
+            _forget_result(os.path.dirname(taken["verify"]["log"]))
             raise RefusedError(
                 f"While the verify command ran, tracked files were changed: {git_client.listed(changed)}. It must "
                 "pass on what is committed: commit that if it belongs to the feature, else `git checkout` it, then "
@@ -91,7 +91,7 @@ def collect(project: Project, state: State, *, no_change: Optional[str] = None, 
     return taken
 
 
-def known_untracked(project: Project, state: State) -> List[str]:
+def list_expected_untracked(project: Project, state: State) -> List[str]:
     """Untracked paths that are nobody's leftovers: those from before the batch, and what its verify commands left."""
     found = set(state["untracked_at_start"])
     runs = os.path.join(project.private, "logs", "verify", state["batch_id"])
@@ -104,7 +104,9 @@ def known_untracked(project: Project, state: State) -> List[str]:
     return sorted(found)
 
 
-def _history(project: Project, active: State, sha: Optional[str], *, no_change: Optional[str], needed: bool) -> State:
+def _collect_commits(
+    project: Project, active: State, sha: Optional[str], *, no_change: Optional[str], needed: bool
+) -> State:
     """What the history says of the feature that began at `base_commit`, as the evidence keeps it; Refused when it does
     not bear out that it is done (`needed`: with a commit of its own).
     """
@@ -119,8 +121,8 @@ def _history(project: Project, active: State, sha: Optional[str], *, no_change: 
                 "nothing-to-commit",
             )
     elif needed:
-        _refuse_lost(work, active, branch)
-        _refuse_no_work(root, work, active)
+        _refuse_missing_commits(work, active, branch)
+        _refuse_without_commit(root, work, active)
     found: State = {"commit": sha, "commits": [commit.sha for commit in work.commits], "branch": branch}
     if branch != active.get("branch", branch):
         found["branch_before"] = active["branch"]
@@ -131,7 +133,7 @@ def _history(project: Project, active: State, sha: Optional[str], *, no_change: 
     return found
 
 
-def _refuse_underway(root: str) -> None:
+def _refuse_git_operation(root: str) -> None:
     found = git_client.operation_in_progress(root)
     if found:
         name, end = found
@@ -143,7 +145,7 @@ def _refuse_underway(root: str) -> None:
 
 
 def _refuse_uncommitted(project: Project, state: State) -> None:
-    left = git_client.uncommitted_paths(project.root, known_untracked(project, state))
+    left = git_client.uncommitted_paths(project.root, list_expected_untracked(project, state))
     if not left:
         return
     inside = [path for path in git_client.changed_inside(project.root) if path in left]
@@ -155,14 +157,15 @@ def _refuse_uncommitted(project: Project, state: State) -> None:
     )
 
 
-def _refuse_lost(work: Work, active: State, branch: Optional[str]) -> None:
+def _refuse_missing_commits(work: Work, active: State, branch: Optional[str]) -> None:
     """Refused when HEAD lacks commits that were there when the feature began."""
     if not work.lost:
         return
     base = str(active["base_commit"])[:12]
     before = active.get("branch", branch)
     if before != branch:
-        what = f"The feature began {_place(before)}, HEAD is {_place(branch)}, which does not have its base {base}."
+        now = _describe_branch(branch)
+        what = f"The feature began {_describe_branch(before)}, HEAD is {now}, which does not have its base {base}."
     else:
         what = f"HEAD no longer has the commit that the feature began at, {base}."
     if work.commits or work.foreign or work.rewritten:
@@ -178,7 +181,7 @@ def _refuse_lost(work: Work, active: State, branch: Optional[str]) -> None:
     )
 
 
-def _refuse_no_work(root: str, work: Work, active: State) -> None:
+def _refuse_without_commit(root: str, work: Work, active: State) -> None:
     """Refused without work of the feature's own: say what there is instead."""
     if work.brings:
         return
@@ -211,30 +214,30 @@ def _refuse_no_work(root: str, work: Work, active: State) -> None:
     )
 
 
-def _place(branch: Optional[str]) -> str:
+def _describe_branch(branch: Optional[str]) -> str:
     return f"on `{branch}`" if branch else "detached"
 
 
 # -- the verify command -----------------------------------------------------------------------------------------------
 
 
-def _folder(project: Project, state: State, sha: Optional[str]) -> str:
+def _verify_folder(project: Project, state: State, sha: Optional[str]) -> str:
     active = state["active"]
     name = f"{active['feature_index']}-{active['attempt']}-{(sha or 'no-commit')[:16]}"
     return os.path.join(project.private, "logs", "verify", state["batch_id"], name)
 
 
-def _verified(project: Project, state: State, sha: Optional[str], wait_s: float) -> State:
+def _wait_for_verify(project: Project, state: State, sha: Optional[str], wait_s: float) -> State:
     policy = policies.of_feature(state, state["active"]["feature_index"])
-    folder = _folder(project, state, sha)
+    folder = _verify_folder(project, state, sha)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     deadline = time.monotonic() + wait_s
     started = False
     while True:
-        result = _result(folder)
+        result = _read_result(folder)
         if result is not None:
             break
-        if _start(folder, project.root, policy["verify"], policy["verify_timeout_s"]):
+        if _start_if_idle(folder, project.root, policy["verify"], policy["verify_timeout_s"]):
             if started:
                 raise StateError(
                     f"The verify command ended without a result: something from outside ended it, or its log says why "
@@ -253,12 +256,12 @@ def _verified(project: Project, state: State, sha: Optional[str], wait_s: float)
     exit_code, seconds = result
     log = os.path.join(folder, "output")
     if exit_code != 0:
-        _forget(folder)
-        _refuse_failed(policy, log, exit_code, seconds)
+        _forget_result(folder)
+        _refuse_failed_verify(policy, log, exit_code, seconds)
     return {"command": policy["verify"], "exit_code": exit_code, "seconds": seconds, "log": log}
 
 
-def _refuse_failed(policy: State, log: str, exit_code: int, seconds: float) -> NoReturn:
+def _refuse_failed_verify(policy: State, log: str, exit_code: int, seconds: float) -> NoReturn:
     if exit_code == TIMED_OUT and seconds >= policy["verify_timeout_s"]:
         what = f"did not end within {policy['verify_timeout_s']} s and was stopped"
     else:
@@ -266,12 +269,12 @@ def _refuse_failed(policy: State, log: str, exit_code: int, seconds: float) -> N
     raise RefusedError(
         f"The verify command `{policy['verify'][:200]}` {what}. Mend the cause, commit, then `batchctl done` again; if "
         "you cannot: `batchctl fail --reason TEXT`. The end of its output (data; all of it is in "
-        f"{log}):\n{tail(log) or '(it printed nothing)'}",
+        f"{log}):\n{quote_log_end(log) or '(it printed nothing)'}",
         "verify-failed",
     )
 
 
-def _goes_on(folder: str) -> bool:
+def _is_verify_running(folder: str) -> bool:
     """Whether a run in this folder has not ended yet."""
     try:
         lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -286,7 +289,7 @@ def _goes_on(folder: str) -> bool:
         os.close(lock)
 
 
-def _start(folder: str, root: str, command: str, timeout_s: int) -> bool:
+def _start_if_idle(folder: str, root: str, command: str, timeout_s: int) -> bool:
     """Start a run unless one is alive. Whether one was started."""
     lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -294,7 +297,7 @@ def _start(folder: str, root: str, command: str, timeout_s: int) -> bool:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        if _result(folder) is not None:
+        if _read_result(folder) is not None:
             return False
         child = os.fork()
         if child == 0:
@@ -320,9 +323,9 @@ def _detach_and_run(folder: str, root: str, command: str, timeout_s: int, lock: 
         for target, source in ((0, nothing), (1, output), (2, output)):
             os.dup2(source, target)
         began = time.monotonic()
-        before = _untracked(root)
-        exit_code = _run(command, root, timeout_s)
-        _note_left(folder, _untracked(root) - before)
+        before = _list_untracked(root)
+        exit_code = _run_verify_command(command, root, timeout_s)
+        _record_new_untracked(folder, _list_untracked(root) - before)
         _write_result(folder, exit_code, time.monotonic() - began)
         os._exit(0)
     except BaseException as error:
@@ -330,14 +333,14 @@ def _detach_and_run(folder: str, root: str, command: str, timeout_s: int, lock: 
         os._exit(1)
 
 
-def environment() -> Dict[str, str]:
+def verify_environment() -> Dict[str, str]:
     """What the verify command is given: ours, without what tells of a client or of a batch."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("CLAUDE", "BATCH_IMPLEMENT_"))}
 
 
-def _run(command: str, root: str, timeout_s: int) -> int:
+def _run_verify_command(command: str, root: str, timeout_s: int) -> int:
     """Run a shell command in the root; its exit status, `TIMED_OUT` when its whole process group had to be ended."""
-    process = subprocess.Popen(["/bin/sh", "-c", command], cwd=root, env=environment(), start_new_session=True)
+    process = subprocess.Popen(["/bin/sh", "-c", command], cwd=root, env=verify_environment(), start_new_session=True)
     try:
         code = process.wait(timeout_s)
         return code if code >= 0 else 128 - code
@@ -347,19 +350,19 @@ def _run(command: str, root: str, timeout_s: int) -> int:
                 os.killpg(process.pid, end)
             except ProcessLookupError:
                 break
-            time.sleep(0 if end is signal.SIGKILL else min(GRACE_S, timeout_s))
+            time.sleep(0 if end is signal.SIGKILL else min(TERMINATE_GRACE_S, timeout_s))
         process.wait()
         return TIMED_OUT
 
 
-def _untracked(root: str) -> Set[str]:
+def _list_untracked(root: str) -> Set[str]:
     try:
         return set(git_client.changes(root)[1])
     except StateError:
         return set()
 
 
-def _note_left(folder: str, left: Set[str]) -> None:
+def _record_new_untracked(folder: str, left: Set[str]) -> None:
     """Keep which untracked paths came while the command ran; those of earlier runs stay on the list."""
     if left:
         with open(os.path.join(folder, "left"), "a", encoding="utf-8", errors="surrogateescape") as file:
@@ -373,7 +376,7 @@ def _write_result(folder: str, exit_code: int, seconds: float) -> None:
     os.replace(temp, os.path.join(folder, "result"))
 
 
-def _result(folder: str) -> Optional[tuple[int, float]]:
+def _read_result(folder: str) -> Optional[tuple[int, float]]:
     try:
         with open(os.path.join(folder, "result"), encoding="ascii") as file:
             exit_code, seconds = file.read().split()
@@ -382,7 +385,7 @@ def _result(folder: str) -> Optional[tuple[int, float]]:
         return None
 
 
-def _forget(folder: str) -> None:
+def _forget_result(folder: str) -> None:
     """A failed run was told: the next call runs the command again. Its output stays until then."""
     try:
         os.replace(os.path.join(folder, "result"), os.path.join(folder, "result.told"))
@@ -390,7 +393,7 @@ def _forget(folder: str) -> None:
         pass  # another call was told as well
 
 
-def tail(log: str) -> str:
+def quote_log_end(log: str) -> str:
     """The last lines of a log as quoted data; what is wrong instead, in brackets, when it cannot be read."""
     try:
         with open(log, "rb") as file:

@@ -14,8 +14,7 @@ from ..core import batch_state, failure_classification, prompts, transitions
 from ..core.errors import RefusedError, UsageError
 from ..git import git_client
 from ..store.store import Store
-from . import authorization as callers
-from . import evidence, issue_sync
+from . import authorization, evidence, issue_sync
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,13 +24,13 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
     from .authorization import Caller
 
-LONGEST_WORDS = 4000
+MAX_TEXT_CHARS = 4000
 
 
-def _own(project: Project, caller: Caller) -> tuple[Store, State]:
-    store = Store(project, by_model=not caller.person)
+def _require_owned_batch(project: Project, caller: Caller) -> tuple[Store, State]:
+    store = Store(project, by_model=not caller.is_user)
     state = store.require()
-    callers.require_owner(state, caller, project)
+    authorization.require_owner(state, caller, project)
     return store, state
 
 
@@ -39,31 +38,31 @@ def start(project: Project, caller: Caller) -> str:
     """Open the next runnable feature, or find the one that is open, and say what to do. Starting twice changes
     nothing.
     """
-    store, state = _own(project, caller)
+    store, state = _require_owned_batch(project, caller)
     transitions.refuse_unless_running(state)
     if not state["active"]:
         base = git_client.head(project.root) if project.git_dir else None
         branch = git_client.branch(project.root) if project.git_dir else None
         state = store.update(lambda current: transitions.start(current, timestamps.now(), base, branch))
-    return brief_of(project, state)
+    return build_worker_brief(project, state)
 
 
 def brief(project: Project, caller: Caller) -> str:
     """What `start` says of the open feature; without one, what is next. Reads only."""
     state = Store(project).require()
     if not state["active"]:
-        return callers.what_now(state, caller)
-    return brief_of(project, state)
+        return authorization.describe_next_step(state, caller)
+    return build_worker_brief(project, state)
 
 
-def brief_of(project: Project, state: State) -> str:
+def build_worker_brief(project: Project, state: State) -> str:
     """What the worker of the feature that is open in `state` is told."""
-    return prompts.worker_brief(state, _in_tree(project, state))
+    return prompts.worker_brief(state, _describe_existing_work(project, state))
 
 
 def phase(project: Project, caller: Caller, name: str) -> str:
     """Note what the worker is doing now."""
-    store, _ = _own(project, caller)
+    store, _ = _require_owned_batch(project, caller)
     state = store.update(lambda current: transitions.set_phase(current, name))
     return f"Feature {state['active']['feature_index'] + 1}: {name}."
 
@@ -74,11 +73,11 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
     """
     if no_change is not None and not no_change.strip():
         raise UsageError("--no-change needs the reason why the feature needs no change.", "usage")
-    store, state = _own(project, caller)
+    store, state = _require_owned_batch(project, caller)
     index = transitions.require_active(state)
     attempt = state["active"]["attempt"]
     taken = evidence.collect(project, state, no_change=no_change, wait_s=wait_s)
-    known = evidence.known_untracked(project, state)
+    known = evidence.list_expected_untracked(project, state)
 
     def close(current: State) -> State:
         if batch_state.active_index(current) != index or current["active"]["attempt"] != attempt:
@@ -97,8 +96,8 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
         proof += f", verify passed in {taken['verify']['seconds']:.1f} s"
     if no_change is not None:
         proof += ", no change"
-    told = issue_sync.publish_quietly(project, state, index)
-    now = _afterwards(state, mode, caller)
+    told = issue_sync.publish_after_outcome(project, state, index)
+    now = _describe_what_follows(state, mode, caller)
     return f"Feature {index + 1} of {state['total_features']} is done ({proof}).{told} {now}"
 
 
@@ -106,11 +105,11 @@ def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = Fal
     """End the open feature's attempt as failed; what it left uncommitted goes into a named stash, its commits stay."""
     if not reason.strip():
         raise UsageError("--reason needs to say what went wrong: the next attempt is told.", "usage")
-    store, state = _own(project, caller)
+    store, state = _require_owned_batch(project, caller)
     index = transitions.require_active(state)
     mode = prompts.mode(state)
     stash = stash_leftovers(project, state)
-    words, now = reason[:LONGEST_WORDS], timestamps.now()
+    words, now = reason[:MAX_TEXT_CHARS], timestamps.now()
     kind = failure_classification.classify_report(words)
     treatment = failure_classification.TREATMENT[kind]
     backoff = failure_classification.backoff_s(state["active"]["attempt"], os.urandom(1)[0] / 256)
@@ -131,19 +130,22 @@ def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = Fal
         blocked = len(state["skipped_features"]) - before
         others = f"; {prompts.counted(blocked, 'feature')} that need it are skipped" if blocked > 1 else ""
         what = "given up on" + ("; the feature that needs it is skipped" if blocked == 1 else others)
-        kept += issue_sync.publish_quietly(project, state, index)
+        kept += issue_sync.publish_after_outcome(project, state, index)
     else:
         what = f"to be tried again ({prompts.counted(batch_state.attempts_used(state, index), 'attempt')} used)"
-    return f"Feature {index + 1} of {state['total_features']} is {what}.{kept} {_afterwards(state, mode, caller)}"
+    now = _describe_what_follows(state, mode, caller)
+    return f"Feature {index + 1} of {state['total_features']} is {what}.{kept} {now}"
 
 
 def decide(project: Project, caller: Caller, question: str, answer: str) -> str:
     """Record a question that was answered by a default."""
     if not question.strip() or not answer.strip():
         raise UsageError("`batchctl decide QUESTION ANSWER` needs both, each as one argument.", "usage")
-    store, _ = _own(project, caller)
+    store, _ = _require_owned_batch(project, caller)
     store.update(
-        lambda current: transitions.decide(current, timestamps.now(), question[:LONGEST_WORDS], answer[:LONGEST_WORDS])
+        lambda current: transitions.decide(
+            current, timestamps.now(), question[:MAX_TEXT_CHARS], answer[:MAX_TEXT_CHARS]
+        )
     )
     return "Recorded; `batchctl log` shows it. Go on."
 
@@ -154,20 +156,20 @@ def stash_leftovers(project: Project, state: State) -> Optional[str]:
         return None
     active = state["active"]
     name = f"batch {state['batch_id']} feature {active['feature_index'] + 1} attempt {active['attempt']}"
-    return name if git_client.stash(project.root, name, evidence.known_untracked(project, state)) else None
+    return name if git_client.stash(project.root, name, evidence.list_expected_untracked(project, state)) else None
 
 
-def _in_tree(project: Project, state: State) -> str:
+def _describe_existing_work(project: Project, state: State) -> str:
     active = state["active"]
     if project.git_dir is None:
         return ""
     commits = git_client.commits_since(project.root, active["base_commit"]) if active["base_commit"] else []
-    left = git_client.uncommitted_paths(project.root, evidence.known_untracked(project, state))
+    left = git_client.uncommitted_paths(project.root, evidence.list_expected_untracked(project, state))
     return prompts.in_tree(commits, left, active["base_commit"])
 
 
-def _afterwards(state: State, mode: str, caller: Caller) -> str:
+def _describe_what_follows(state: State, mode: str, caller: Caller) -> str:
     """What a worker of this mode, or a person in its place, is told once the feature is closed."""
-    if caller.person or mode == "direct":
-        return callers.what_now(state, caller)
+    if caller.is_user or mode == "direct":
+        return authorization.describe_next_step(state, caller)
     return f"{prompts.progress(state)}. Your part ends here: answer in at most three lines what was done."

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from ..base.project_paths import Project
     from ..core.batch_state import State
 
-SETTLED = ("completed", "failed", "skipped")
+FINAL_STATUSES = ("completed", "failed", "skipped")
 
 
-def asked_for(state: State) -> bool:
+def is_publishing_enabled(state: State) -> bool:
     """Whether the batch is made of issues and its policy asks for anything to be written to them."""
     policy = state["policy"]
     return bool(state.get("issue_numbers") and (policy.get("comment_issues") or policy.get("close_issues")))
 
 
-def due(state: State, index: int) -> Dict[str, bool]:
+def find_due_updates(state: State, index: int) -> Dict[str, bool]:
     """What is still to be written to the issue of feature `index`: `{"comment": bool, "close": bool}`."""
     outcome = batch_state.feature_status(state, index)
     known = state.get("issue_updates", {}).get(key(index), {})
@@ -42,7 +42,7 @@ def due(state: State, index: int) -> Dict[str, bool]:
 
     policy = state["policy"]
     return {
-        "comment": bool(policy.get("comment_issues")) and outcome in SETTLED and missing("comment"),
+        "comment": bool(policy.get("comment_issues")) and outcome in FINAL_STATUSES and missing("comment"),
         "close": bool(policy.get("close_issues")) and outcome == "completed" and missing("close"),
     }
 
@@ -53,14 +53,14 @@ def publish(project: Project, indices: Iterable[int]) -> List[str]:
     """
     store = Store(project)
     state = store.require()
-    if not asked_for(state):
+    if not is_publishing_enabled(state):
         return []
     from ..features import github_issues
 
     written: Dict[int, Dict[str, Any]] = {}
     told: List[str] = []
     for index in indices:
-        wanted = due(state, index)
+        wanted = find_due_updates(state, index)
         if not any(wanted.values()):
             continue
         found = github_issues.publish(project.root, state, index, **wanted)
@@ -83,11 +83,11 @@ def publish(project: Project, indices: Iterable[int]) -> List[str]:
     return told
 
 
-def publish_quietly(project: Project, state: State, index: int) -> str:
+def publish_after_outcome(project: Project, state: State, index: int) -> str:
     """After feature `index` was closed: write its outcome, at the batch's end all that is due; what to tell, with a
     blank before it, empty when nothing. Trouble changes nothing about the feature.
     """
-    if not asked_for(state):
+    if not is_publishing_enabled(state):
         return ""
     try:
         told = publish(project, [index] if batch_state.is_live(state) else range(state["total_features"]))
@@ -99,18 +99,18 @@ def publish_quietly(project: Project, state: State, index: int) -> str:
 def publish_all(project: Project) -> str:
     """Write all that is due. Refused for a batch that is not made of issues or asks for nothing."""
     state = Store(project).require()
-    if not asked_for(state):
+    if not is_publishing_enabled(state):
         raise RefusedError(
             f"Batch {state['batch_id']} asks for nothing to be written to issues: that is set when it is created, with "
             "`--comment` and `--close` beside `--issues` or `--label`.",
             "issue-not-written",
         )
     everything = range(state["total_features"])
-    was = sum(any(due(state, index).values()) for index in everything)
+    was = sum(any(find_due_updates(state, index).values()) for index in everything)
     if not was:
         return "Nothing is due: what was asked for is on every issue."
     told = publish(project, everything)
     after = Store(project).require()
-    left = sum(any(due(after, index).values()) for index in everything)
+    left = sum(any(find_due_updates(after, index).values()) for index in everything)
     said = f"{prompts.counted(was - left, 'issue')} brought up to date, {left} still to do."
     return "\n".join([said, *told])

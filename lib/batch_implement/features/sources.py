@@ -40,7 +40,7 @@ class Found(NamedTuple):
 
 
 def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[BinaryIO]) -> Found:
-    """What `options` (see `arguments.source_options`) name. A path is relative to `cwd`, `root` is the project's;
+    """What `options` (see `arguments.add_source_options`) name. A path is relative to `cwd`, `root` is the project's;
     `stdin` is None where there is none to read.
     """
     by_number = options.issues is not None

@@ -11,7 +11,7 @@ import os
 import time
 
 from ..base import processes, timestamps
-from ..commands.authorization import from_hook
+from ..commands.authorization import caller_from_hook
 from ..core import batch_state, lease, prompts
 from ..store import audit_log
 from ..store.store import Store
@@ -119,7 +119,7 @@ def _at_start(occasion: HookEvent, source: str) -> Optional[Dict[str, Any]]:
         if state is not None and not processes.holds(state["owner"]):
             store.update(lambda known: known if processes.holds(known["owner"]) else lease.end_lease(known))
         return _with_notes(occasion, store, "")
-    caller = from_hook(occasion.session_id, os.environ)
+    caller = caller_from_hook(occasion.session_id, os.environ)
     owner = state["owner"]
     if processes.relation(owner, caller.session_id, caller.pid) == "other":
         return _with_notes(occasion, store, "")
@@ -147,7 +147,7 @@ def _take(store: Store, caller: Caller, **more: bool) -> State:
 
     `driven`: `batchctl run` has started the session, and named it in the state before.
     """
-    owner_record = caller.owner(timestamps.now())
+    owner_record = caller.new_owner(timestamps.now())
 
     def take(current: State) -> State:
         free = processes.relation(current["owner"], caller.session_id, caller.pid) != "other"

@@ -162,7 +162,7 @@ def _answer(occasion: HookEvent) -> Any:
     if event == "UserPromptExpansion":
         from . import slash_commands
 
-        return slash_commands.answer(occasion)
+        return slash_commands.handle_prompt_expansion(occasion)
     if event in ("PreToolUse", "PostToolUse", "PostToolUseFailure"):
         from . import tool_use
 

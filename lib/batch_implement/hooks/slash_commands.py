@@ -14,8 +14,7 @@ import os
 import shlex
 
 from ..cli import arguments, batchctl
-from ..commands import authorization as callers
-from ..commands import batch_commands
+from ..commands import authorization, batch_commands
 from ..core import batch_state, prompts
 from ..core.errors import BatchError, RefusedError, UsageError
 from ..features import feature_list, sources
@@ -31,23 +30,27 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
     from .dispatch import HookEvent
 
-PLUGIN = "batch-implement:"
-LONGEST = 16_384  # characters of arguments: what shlex takes grows with the square
-GOES_ON = ("resume", "retry", "add")
+PLUGIN_PREFIX = "batch-implement:"
+MAX_ARGUMENT_CHARS = 16_384  # characters of arguments: what shlex takes grows with the square
+RESUMING_COMMANDS = ("resume", "retry", "add")
 
 
-def answer(occasion: HookEvent) -> Optional[Dict[str, Any]]:
+def handle_prompt_expansion(occasion: HookEvent) -> Optional[Dict[str, Any]]:
     """The answer to a UserPromptExpansion of one of our commands."""
     name = occasion.text("command_name")
-    if not name.startswith(PLUGIN):
+    if not name.startswith(PLUGIN_PREFIX):
         return None
-    commands = {"batch-implement": _batch_implement, "auto-implement": _auto_implement, "batchctl": _batchctl}
-    command = commands.get(name[len(PLUGIN) :])
+    commands = {
+        "batch-implement": _run_batch_implement,
+        "auto-implement": _run_auto_implement,
+        "batchctl": _run_batchctl,
+    }
+    command = commands.get(name[len(PLUGIN_PREFIX) :])
     if command is None:
         return None
-    caller = callers.from_hook(occasion.session_id, os.environ, occasion.text("prompt_id") or None)
+    caller = authorization.caller_from_hook(occasion.session_id, os.environ, occasion.text("prompt_id") or None)
     try:
-        if not caller.in_client:
+        if not caller.has_session:
             raise RefusedError(
                 "Claude Code did not say which session this is, so the batch could not be told whose it is. Update "
                 "Claude Code.",
@@ -55,22 +58,22 @@ def answer(occasion: HookEvent) -> Optional[Dict[str, Any]]:
             )
         return command(occasion, caller, occasion.text("command_args"))
     except BatchError as error:
-        asked = f"/{name[len(PLUGIN) :]} {occasion.text('command_args')}".strip()
+        asked = f"/{name[len(PLUGIN_PREFIX) :]} {occasion.text('command_args')}".strip()
         audit_log.refusal(occasion.project, asked, error)
-        return _refused(error)
+        return _block_with_error(error)
     except OSError as error:
-        return _refused(batchctl.no_of_the_system(error))
+        return _block_with_error(batchctl.io_error(error))
 
 
-def _refused(error: BatchError) -> Dict[str, Any]:
-    return _block(f"{error.message}\n{error.more('/batchctl')}")
+def _block_with_error(error: BatchError) -> Dict[str, Any]:
+    return _block_prompt(f"{error.message}\n{error.more('/batchctl')}")
 
 
-def _block(text: str) -> Dict[str, Any]:
+def _block_prompt(text: str) -> Dict[str, Any]:
     return {"decision": "block", "reason": text}
 
 
-def _brief(state: State, *before: str) -> Dict[str, Any]:
+def _add_brief(state: State, *before: str) -> Dict[str, Any]:
     """The coordinator's brief for the model, and a line for the person's screen."""
     text = "\n".join([*before, prompts.coordinator_brief(state)])
     return {
@@ -79,11 +82,11 @@ def _brief(state: State, *before: str) -> Dict[str, Any]:
     }
 
 
-def _words(text: str) -> List[str]:
-    if len(text) > LONGEST:
+def _split_arguments(text: str) -> List[str]:
+    if len(text) > MAX_ARGUMENT_CHARS:
         raise UsageError(
-            f"The arguments have {len(text):,} characters; at most {LONGEST:,} are read. Put a long text into a file "
-            "and name that.",
+            f"The arguments have {len(text):,} characters; at most {MAX_ARGUMENT_CHARS:,} are read. Put a long text "
+            "into a file and name that.",
             "usage",
         )
     try:
@@ -95,11 +98,11 @@ def _words(text: str) -> List[str]:
         ) from error
 
 
-def _batch_implement(occasion: HookEvent, caller: Caller, typed: str) -> Dict[str, Any]:
-    parser = arguments.batch_command()
-    words = _words(typed)
+def _run_batch_implement(occasion: HookEvent, caller: Caller, typed: str) -> Dict[str, Any]:
+    parser = arguments.build_slash_parser()
+    words = _split_arguments(typed)
     if "-h" in words or "--help" in words:
-        return _block(parser.format_help().rstrip())
+        return _block_prompt(parser.format_help().rstrip())
     if not words:
         raise UsageError(f"{sources.MISSING}\n`/batch-implement --help` shows what can be given.", "usage")
     options = parser.parse_args(words)
@@ -114,27 +117,27 @@ def _batch_implement(occasion: HookEvent, caller: Caller, typed: str) -> Dict[st
         state = batch_commands.resume(
             project, caller, options.resume or None, unattended=caller.unattended or options.unattended
         )
-        return _brief(state)
-    given = arguments.policy_of(options, unattended=caller.unattended)
+        return _add_brief(state)
+    given = arguments.policy_from_options(options, unattended=caller.unattended)
     found = sources.read(options, occasion.cwd, project.root, None)
     if options.dry_run:
-        plan = batch_commands.planned(project, found, given, infer_order=options.infer_order)
-        notes = [*found.notes, *batch_commands.in_the_way(project, caller, replace=options.replace)]
-        return _block("\n".join([*notes, *status_report.plan_lines(plan)]))
+        plan = batch_commands.plan_batch(project, found, given, infer_order=options.infer_order)
+        notes = [*found.notes, *batch_commands.find_create_blockers(project, caller, replace=options.replace)]
+        return _block_prompt("\n".join([*notes, *status_report.plan_lines(plan)]))
     state = batch_commands.create(
         project, caller, found, given, infer_order=options.infer_order, replace=options.replace
     )
-    return _brief(state, *found.notes)
+    return _add_brief(state, *found.notes)
 
 
-def _auto_implement(occasion: HookEvent, caller: Caller, typed: str) -> Optional[Dict[str, Any]]:
+def _run_auto_implement(occasion: HookEvent, caller: Caller, typed: str) -> Optional[Dict[str, Any]]:
     """A text without a batch becomes a batch of one; during a batch only its open feature is worked on."""
     project = occasion.project
     text = feature_list.clean(typed).strip()
     state = Store(project).read()
     if state is not None and batch_state.is_live(state):
-        callers.require_owner(state, caller, project)
-        if text and not (state["active"] and text == _open_text(state)):
+        authorization.require_owner(state, caller, project)
+        if text and not (state["active"] and text == _active_feature_text(state)):
             raise RefusedError(
                 f"Batch {state['batch_id']} is under way ({prompts.progress(state)}), and this is not its open "
                 "feature. Add it to the batch (`batchctl add FILE`), or wait for the end; `/batch-implement --resume` "
@@ -157,25 +160,25 @@ def _auto_implement(occasion: HookEvent, caller: Caller, typed: str) -> Optional
     return None
 
 
-def _open_text(state: State) -> str:
+def _active_feature_text(state: State) -> str:
     text: str = state["features"][state["active"]["feature_index"]]
     return text
 
 
-def _batchctl(occasion: HookEvent, caller: Caller, typed: str) -> Dict[str, Any]:
-    words = _words(typed)
+def _run_batchctl(occasion: HookEvent, caller: Caller, typed: str) -> Dict[str, Any]:
+    words = _split_arguments(typed)
     project = occasion.project
     shown = io.StringIO()
     try:
         with contextlib.redirect_stdout(shown):
-            text = batchctl.answer(words or ["status"], project, caller, occasion.cwd)
+            text = batchctl.run_for_text(words or ["status"], project, caller, occasion.cwd)
     except SystemExit:  # --help or --version, which argparse prints
-        return _block(shown.getvalue().rstrip())
+        return _block_prompt(shown.getvalue().rstrip())
     state = Store(project).read()
-    if words and words[0] in GOES_ON and state is not None and batch_state.is_live(state):
+    if words and words[0] in RESUMING_COMMANDS and state is not None and batch_state.is_live(state):
         if words[0] != "resume":
             state = batch_commands.resume(project, caller)
         *notes, said = text.splitlines()
         said = said.partition(". ")[0].rstrip(".") + "."  # the rest is for a person at a terminal
-        return _brief(state, *notes, said)
-    return _block(text)
+        return _add_brief(state, *notes, said)
+    return _block_prompt(text)

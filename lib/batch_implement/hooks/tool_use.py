@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from ..base import project_paths, timestamps
-from ..commands.authorization import USER_COMMANDS, not_for_the_model
+from ..commands.authorization import USER_COMMANDS, user_only_message
 from ..core import batch_state, failure_classification, lease, prompts, transitions
 from ..core.errors import RefusedError
 from ..store import audit_log, sidecar
@@ -137,7 +137,7 @@ def _forbidden_command(occasion: HookEvent, command: object) -> Optional[str]:
     if refusal is None:
         return None
     if refusal.kind == "verb":
-        return not_for_the_model(refusal.what)
+        return user_only_message(refusal.what)
     return f"{refusal.what}: this would change the batch's own files. {USE_INSTEAD}"
 
 

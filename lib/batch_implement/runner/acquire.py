@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..base import processes, timestamps
 from ..base.project_paths import Project
-from ..commands import authorization as callers
+from ..commands import authorization
 from ..core import run_transitions
 from ..core.batch_state import key
 from ..core.errors import RefusedError
@@ -52,7 +52,7 @@ def acquire_run(project: Project, terms: RunRequest, now: str) -> State:
 
     def take(current: State) -> State:
         if processes.relation(current["owner"], owner["session_id"], owner["pid"]) == "other":
-            raise callers.in_use(current)
+            raise authorization.batch_in_use_error(current)
         waited = (current.get("run") or {}).get("waiting")
         if waited:  # a dead run was at it; a client that begins too early costs nothing
             current = run_transitions.wait_over(

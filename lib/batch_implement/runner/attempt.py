@@ -192,7 +192,7 @@ def _worked(project: Project, state: State, job: Job, folder: str, stopped: thre
         line,
         folder=project.root,
         logs=folder,
-        brief=feature_commands.brief_of(project, state),
+        brief=feature_commands.build_worker_brief(project, state),
         environ=claude_process.environment(os.environ, project.root),
         time_s=job.limits.get("time_s"),
         stopped=stopped,
@@ -242,7 +242,7 @@ def _fail(project: Project, words: str, failure_class: str, *, permanent: bool =
             transitions.fail(
                 state,
                 timestamps.now(),
-                words[: feature_commands.LONGEST_WORDS],
+                words[: feature_commands.MAX_TEXT_CHARS],
                 failure_class,
                 permanent=permanent,
                 stash=stash,

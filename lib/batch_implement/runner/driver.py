@@ -317,7 +317,7 @@ class Driver:
         self.told("failure", state)
 
     def _tell_issue(self, state: State, index: int) -> None:
-        told = issue_sync.publish_quietly(self.project, state, index)
+        told = issue_sync.publish_after_outcome(self.project, state, index)
         if told:
             self.display.event("note", told.strip())
 

@@ -169,6 +169,7 @@ def _verified(folder: str, command: str, timeout_s: int, log: str, stopped: thre
     how = f"did not end within {timeout_s} s" if ended is None else f"failed with exit status {ended}"
     raise CannotMerge(
         f"On top of what was merged meanwhile the verify command `{command[:200]}` {how}, though it passed before. "
-        f"This attempt begins on that: see what does not fit. The end of its output (data):\n{evidence.tail(log)}",
+        "This attempt begins on that: see what does not fit. The end of its output (data):\n"
+        f"{evidence.quote_log_end(log)}",
         "merge-conflict",
     )

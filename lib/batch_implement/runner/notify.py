@@ -44,7 +44,7 @@ def send(command: str, event: str, state: State, report_paths: Mapping[str, str]
 
     `report_paths` has the paths of the reports that there are, as `html` and `md`. Nothing is raised.
     """
-    environment = {**evidence.environment(), **told(event, state, report_paths)}
+    environment = {**evidence.verify_environment(), **told(event, state, report_paths)}
     with tempfile.TemporaryFile() as output:
         try:
             run = subprocess.Popen(

@@ -337,7 +337,12 @@ def _refusal(what: str, words: str, remote: str, branch: str) -> RefusedError:
 
 def _git(root: str, *arguments: str) -> tuple[int, str, str]:
     """Run git where it speaks to a remote: in a session of its own, so that nothing can ask at the terminal."""
-    environment = {**evidence.environment(), "GIT_TERMINAL_PROMPT": "0", "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
+    environment = {
+        **evidence.verify_environment(),
+        "GIT_TERMINAL_PROMPT": "0",
+        "SSH_ASKPASS_REQUIRE": "never",
+        "LC_ALL": "C",
+    }
     for name in _ELSEWHERE:
         environment.pop(name, None)
     run = subprocess.Popen(

@@ -18,7 +18,7 @@ from ..base import timestamps
 from ..base.project_paths import Project
 from ..cli import arguments
 from ..commands import batch_commands
-from ..commands.doctor import BAD
+from ..commands.doctor import ERROR
 from ..core import batch_state, prompts, run_transitions
 from ..core.errors import BatchError, RefusedError, UsageError
 from ..features import sources
@@ -54,7 +54,7 @@ def run(
     notes: List[str],
 ) -> Tuple[str, Dict[str, Any]]:
     """Do what was typed after `batchctl run`: the answer as text, and as data."""
-    if caller.in_client:
+    if caller.has_session:
         raise RefusedError(
             "`batchctl run` takes a night and starts clients of its own: run it in a terminal of yours. In here "
             "`/batch-implement` does the same with this client.",
@@ -63,14 +63,14 @@ def run(
     given = options.of(typed, cwd)
     if given.resume is None:
         wish = options.settled(given, project.root)
-        policy = arguments.policy_of(typed, unattended=True)
+        policy = arguments.policy_from_options(typed, unattended=True)
         found = sources.read(typed, cwd, project.root, stdin)
         notes.extend(found.notes)
-        plan = batch_commands.planned(project, found, policy, infer_order=typed.infer_order)
+        plan = batch_commands.plan_batch(project, found, policy, infer_order=typed.infer_order)
     else:
         _refuse_sources(typed)
         found, policy = None, {}
-        plan = batch_commands.named(project, given.resume or None)
+        plan = batch_commands.require_batch(project, given.resume or None)
         wish = options.from_kept(plan, given, project.root)
     crew = executor.DaskExecutor(project, wish) if wish.cluster else None
     try:
@@ -78,7 +78,7 @@ def run(
         checks += crew.look() if crew else []
         if found is not None:
             checks += _unfinished(project, caller, replace=typed.replace)
-        stoppers = [f"{check['check']}: {check['text']}" for check in checks if check["verdict"] == BAD]
+        stoppers = [f"{check['check']}: {check['text']}" for check in checks if check["verdict"] == ERROR]
         if typed.dry_run:
             shown = wish._replace(jobs=wish.jobs or crew.slots) if crew else wish
             data = {
@@ -102,11 +102,11 @@ def run(
 
 
 def _unfinished(project: Project, caller: Caller, *, replace: bool) -> List[Dict[str, str]]:
-    """Whether a batch that is here stands in the way of a new one, in the form of `doctor.check`."""
+    """Whether a batch that is here stands in the way of a new one, in the form of `doctor.run_checks`."""
     try:
-        batch_commands.refuse_unfinished(Store(project).read_if_usable(), caller, replace=replace)
+        batch_commands.refuse_unfinished_batch(Store(project).read_if_usable(), caller, replace=replace)
     except RefusedError as error:
-        return [{"check": "batch", "verdict": BAD, "text": error.message}]
+        return [{"check": "batch", "verdict": ERROR, "text": error.message}]
     return []
 
 

@@ -12,14 +12,13 @@ import pytest
 from batch_implement import __version__
 from batch_implement.base.project_paths import Project
 from batch_implement.cli import arguments, batchctl
-from batch_implement.commands import authorization as callers
-from batch_implement.commands import evidence, feature_commands
+from batch_implement.commands import authorization, evidence, feature_commands
 from batch_implement.core.errors import UsageError
 from batch_implement.store import serialization
 from batch_implement.store.store import Store
 from batches import BATCHCTL, ROOT, commit, git, owner, run_program, state_on_disk
 
-VERBS = sorted(batchctl._VERBS)
+VERBS = sorted(batchctl.COMMANDS)
 LISTING = "one\ntwo\nthree\n"
 
 
@@ -74,9 +73,9 @@ def test_the_verbs_are_all_listed_and_their_number_is_known(typed):
 
 
 def test_the_verbs_are_listed_by_whose_they_are(typed):
-    grouped = [verb for _, verbs in arguments.GROUPS for verb in verbs]
+    grouped = [verb for _, verbs in arguments.COMMAND_GROUPS for verb in verbs]
     assert sorted(grouped) == VERBS
-    assert set(arguments.GROUPS[0][1]) == set(VERBS) & callers.USER_COMMANDS
+    assert set(arguments.COMMAND_GROUPS[0][1]) == set(VERBS) & authorization.USER_COMMANDS
     out = typed("--help")[1]
     assert max(map(len, out.splitlines())) <= 80
 
@@ -409,7 +408,7 @@ def by_model(running, typed, monkeypatch):
     return typed
 
 
-@pytest.mark.parametrize("verb", sorted(callers.USER_COMMANDS & set(VERBS)))
+@pytest.mark.parametrize("verb", sorted(authorization.USER_COMMANDS & set(VERBS)))
 def test_the_model_is_refused_a_persons_verb(by_model, running, verb):
     words = {"create": ["features.txt", "--replace"], "add": ["features.txt"], "skip": ["1"]}.get(verb, [])
     before = state_on_disk(running)
@@ -521,7 +520,7 @@ def test_a_reader_that_goes_away_is_no_error(running):
 
 def test_the_same_verbs_answer_as_text_for_a_slash_command(running):
     project = Project(str(running))
-    text = batchctl.answer(["status"], project, callers.Caller("s-1", 1, person=True), str(running))
+    text = batchctl.run_for_text(["status"], project, authorization.Caller("s-1", 1, is_user=True), str(running))
     assert "0 of 3 completed" in text
     with pytest.raises(UsageError):
-        batchctl.answer(["nonsense"], project, callers.Caller("s-1", 1, person=True), str(running))
+        batchctl.run_for_text(["nonsense"], project, authorization.Caller("s-1", 1, is_user=True), str(running))

@@ -7,13 +7,13 @@ import os
 import pytest
 from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
-from batch_implement.commands import authorization as callers
+from batch_implement.commands import authorization
 from batch_implement.commands.authorization import Caller
 from batch_implement.core.errors import RefusedError
 from batches import NOW, completed, new_batch, owner
 
 MODEL = {"CLAUDECODE": "1", "CLAUDE_CODE_SESSION_ID": "s-1", "CLAUDE_PID": str(os.getppid())}
-A_PERSON_AT_A_TERMINAL = Caller("", None, person=True)
+A_PERSON_AT_A_TERMINAL = Caller("", None, is_user=True)
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def project(repository):
     ],
 )
 def test_whoever_runs_under_a_client_is_the_model(environ, session_id, pid, person):
-    found = callers.from_environment(environ)
-    assert (found.session_id, found.pid, found.person) == (session_id, pid, person)
-    assert found.in_client is bool(session_id)
+    found = authorization.caller_from_environment(environ)
+    assert (found.session_id, found.pid, found.is_user) == (session_id, pid, person)
+    assert found.has_session is bool(session_id)
 
 
 @pytest.mark.parametrize(
@@ -49,64 +49,64 @@ def test_whoever_runs_under_a_client_is_the_model(environ, session_id, pid, pers
     ],
 )
 def test_a_slash_command_is_a_persons_who_may_not_be_there_any_more(environ, unattended):
-    found = callers.from_hook("s-1", {**environ, "CLAUDE_PID": "7"})
-    assert (found.person, found.in_client, found.pid, found.unattended) == (True, True, 7, unattended)
+    found = authorization.caller_from_hook("s-1", {**environ, "CLAUDE_PID": "7"})
+    assert (found.is_user, found.has_session, found.pid, found.unattended) == (True, True, 7, unattended)
 
 
 def test_a_lease_is_taken_only_by_a_client():
-    assert A_PERSON_AT_A_TERMINAL.owner(NOW) is None
-    assert Caller("s-1", os.getpid(), person=True).owner(NOW) == owner("s-1")
+    assert A_PERSON_AT_A_TERMINAL.new_owner(NOW) is None
+    assert Caller("s-1", os.getpid(), is_user=True).new_owner(NOW) == owner("s-1")
 
 
-@pytest.mark.parametrize("verb", sorted(callers.USER_COMMANDS))
+@pytest.mark.parametrize("verb", sorted(authorization.USER_COMMANDS))
 def test_the_persons_verbs_are_refused_to_the_model_and_say_what_to_do(verb):
     with pytest.raises(RefusedError) as caught:
-        callers.require_user(verb, callers.from_environment(MODEL), None)
+        authorization.require_user(verb, authorization.caller_from_environment(MODEL), None)
     assert f"`batchctl {verb}` is for the person" in caught.value.message
     assert "Go on with the feature that is open" in caught.value.message
 
 
 @pytest.mark.parametrize("verb", ["status", "done", "phase", "validate", "doctor"])
 def test_other_verbs_are_not_refused(verb):
-    callers.require_user(verb, callers.from_environment(MODEL), new_batch(1))
+    authorization.require_user(verb, authorization.caller_from_environment(MODEL), new_batch(1))
 
 
 def test_a_person_may_at_a_terminal_and_as_a_slash_command():
     state = new_batch(1, owner=owner("s-1", os.getppid()))
-    callers.require_user("pause", A_PERSON_AT_A_TERMINAL, new_batch(1))
-    callers.require_user("pause", Caller("s-1", os.getppid(), person=True), state)
+    authorization.require_user("pause", A_PERSON_AT_A_TERMINAL, new_batch(1))
+    authorization.require_user("pause", Caller("s-1", os.getppid(), is_user=True), state)
 
 
 def test_a_child_of_the_client_that_holds_the_batch_is_the_model_whatever_its_environment_says():
     state = new_batch(1, owner=owner("s-1", os.getppid()))
     with pytest.raises(RefusedError, match="for the person"):
-        callers.require_user("pause", A_PERSON_AT_A_TERMINAL, state)
+        authorization.require_user("pause", A_PERSON_AT_A_TERMINAL, state)
 
 
 def test_the_client_that_holds_the_batch_may_work_on_it(project):
     state = new_batch(1, owner=owner("s-1"))
-    callers.require_owner(state, Caller("s-1", os.getpid(), person=False), project)
+    authorization.require_owner(state, Caller("s-1", os.getpid(), is_user=False), project)
 
 
 def test_a_person_at_a_terminal_may_when_no_client_does(project):
-    callers.require_owner(new_batch(1), A_PERSON_AT_A_TERMINAL, project)
+    authorization.require_owner(new_batch(1), A_PERSON_AT_A_TERMINAL, project)
     with pytest.raises(RefusedError):
-        callers.require_owner(new_batch(1, owner=owner("s-1")), A_PERSON_AT_A_TERMINAL, project)
+        authorization.require_owner(new_batch(1, owner=owner("s-1")), A_PERSON_AT_A_TERMINAL, project)
 
 
 def test_another_client_is_told_who_has_it_and_what_it_can_do(project):
     state = new_batch(1, owner=owner("s-1"))
     with pytest.raises(RefusedError) as caught:
-        callers.require_owner(state, Caller("s-2", 1, person=False), project)
+        authorization.require_owner(state, Caller("s-2", 1, is_user=False), project)
     for words in ("session s-1", f"process {os.getpid()} on {processes.host()}", "batchctl pause", "--resume"):
         assert words in caught.value.message
 
 
 def test_a_session_that_has_not_taken_over_is_told_how_a_person_does_that(project):
     with pytest.raises(RefusedError, match=r"no client working on it.*--resume"):
-        callers.require_owner(new_batch(1), Caller("s-2", 1, person=False), project)
+        authorization.require_owner(new_batch(1), Caller("s-2", 1, is_user=False), project)
 
 
 def test_a_batch_that_is_over_says_so_first(project):
     with pytest.raises(RefusedError, match=r"is over \(completed\)"):
-        callers.require_owner(completed(new_batch(1)), Caller("s-2", 1, person=False), project)
+        authorization.require_owner(completed(new_batch(1)), Caller("s-2", 1, is_user=False), project)

@@ -8,7 +8,7 @@ import os
 import pytest
 from batch_implement.base.project_paths import Project
 from batch_implement.commands import claude_settings
-from batch_implement.commands.claude_settings import IN_A_CONVERSATION, WORK
+from batch_implement.commands.claude_settings import CONVERSATION_CALLS, WORKER_CALLS
 from batches import git
 
 
@@ -30,7 +30,7 @@ def one(**held):
     ],
 )  # fmt: skip
 def test_a_rule_is_about_what_it_names(rule, tool, about):
-    assert claude_settings.hits(rule, tool, about)
+    assert claude_settings.is_rule_match(rule, tool, about)
 
 
 @pytest.mark.parametrize(
@@ -45,44 +45,44 @@ def test_a_rule_is_about_what_it_names(rule, tool, about):
     ],
 )  # fmt: skip
 def test_and_about_nothing_else(rule, tool, about):
-    assert not claude_settings.hits(rule, tool, about)
+    assert not claude_settings.is_rule_match(rule, tool, about)
 
 
 def test_a_night_may_go_on_although_pushes_and_secrets_are_denied():
     held = one(deny=["Bash(git push:*)", "Bash(curl:*)", "Read(.env)", "Edit(.env)"], ask=["WebFetch"])
-    assert claude_settings.forbidding(held, WORK) == []
+    assert claude_settings.find_forbidding_rules(held, WORKER_CALLS) == []
 
 
 @pytest.mark.parametrize("kind", ["deny", "ask"])
 def test_a_rule_that_stops_the_work_is_named_with_its_place(kind):
     held = one(**{kind: ["Bash(git commit:*)", "WebFetch"]})
-    assert claude_settings.forbidding(held, WORK) == [f"{kind} Bash(git commit:*) in /s.json"]
+    assert claude_settings.find_forbidding_rules(held, WORKER_CALLS) == [f"{kind} Bash(git commit:*) in /s.json"]
 
 
 def test_the_command_of_a_conversation_is_not_needed_at_night():
     held = one(deny=["Skill(auto-implement)"])
-    assert claude_settings.forbidding(held, WORK) == []
-    assert len(claude_settings.forbidding(held, IN_A_CONVERSATION)) == 1
+    assert claude_settings.find_forbidding_rules(held, WORKER_CALLS) == []
+    assert len(claude_settings.find_forbidding_rules(held, CONVERSATION_CALLS)) == 1
 
 
 def test_a_line_is_allowed_when_each_of_its_commands_is():
     held = one(allow=["Bash(make:*)", 3])
-    assert claude_settings.allowed(held, [], "make  lint && make test")
-    assert not claude_settings.allowed(held, [], "make lint && npm test")
-    assert claude_settings.allowed(held, ["Bash(npm test)"], "make lint; npm test")
-    assert claude_settings.parts("a && b || c; d | e\nf &&") == ["a", "b", "c", "d", "e", "f"]
+    assert claude_settings.is_command_allowed(held, [], "make  lint && make test")
+    assert not claude_settings.is_command_allowed(held, [], "make lint && npm test")
+    assert claude_settings.is_command_allowed(held, ["Bash(npm test)"], "make lint; npm test")
+    assert claude_settings.split_shell_line("a && b || c; d | e\nf &&") == ["a", "b", "c", "d", "e", "f"]
 
 
 def test_what_switches_hooks_off_is_told_wherever_it_holds():
     found = [
         ("/s.json", {"disableAllHooks": True}),
-        (claude_settings.MANAGED, {"allowManagedHooksOnly": True}),
+        (claude_settings.MANAGED_SETTINGS, {"allowManagedHooksOnly": True}),
         ("/other.json", {"allowManagedHooksOnly": True, "disableAllHooks": "yes"}),
     ]
-    told = list(claude_settings.without_hooks(found))
+    told = list(claude_settings.find_disabled_hooks(found))
     assert len(told) == 2
     assert told[0].startswith("/s.json has disableAllHooks")
-    assert told[1].startswith(f"{claude_settings.MANAGED} has allowManagedHooksOnly")
+    assert told[1].startswith(f"{claude_settings.MANAGED_SETTINGS} has allowManagedHooksOnly")
 
 
 def test_the_settings_of_organisation_project_clone_and_person_are_read(tmp_path, monkeypatch):
@@ -90,24 +90,26 @@ def test_the_settings_of_organisation_project_clone_and_person_are_read(tmp_path
         "managed": tmp_path / "managed.json", "project": tmp_path / "p/.claude/settings.json",
         "local": tmp_path / "p/.claude/settings.local.json", "person": tmp_path / "home/.claude/settings.json",
     }  # fmt: skip
-    monkeypatch.setattr(claude_settings, "MANAGED", str(places["managed"]))
+    monkeypatch.setattr(claude_settings, "MANAGED_SETTINGS", str(places["managed"]))
     for name, path in places.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"name": name}))
     environ = {"HOME": str(tmp_path / "home")}
-    found = claude_settings.settings(str(tmp_path / "p"), environ)
+    found = claude_settings.read_settings(str(tmp_path / "p"), environ)
     assert [data["name"] for _, data in found] == ["managed", "project", "local", "person"]
     places["local"].write_text("{")
     places["project"].write_text("[]")
-    elsewhere = claude_settings.settings(str(tmp_path / "p"), {**environ, "CLAUDE_CONFIG_DIR": str(tmp_path / "none")})
+    elsewhere = claude_settings.read_settings(
+        str(tmp_path / "p"), {**environ, "CLAUDE_CONFIG_DIR": str(tmp_path / "none")}
+    )
     assert [data["name"] for _, data in elsewhere] == ["managed"]
 
 
 def test_odd_settings_hold_no_rules():
     for held in ({"permissions": []}, {"permissions": {"deny": "Bash"}}, {"permissions": {"deny": [1, None]}}, {}):
-        assert claude_settings.forbidding([("/s.json", held)], WORK) == []
+        assert claude_settings.find_forbidding_rules([("/s.json", held)], WORKER_CALLS) == []
     off = {"permissions": {"disableBypassPermissionsMode": "disable"}}
-    assert claude_settings.mode_is_off([("/a", {"permissions": 3}), ("/b", off)]) == ["/b"]
+    assert claude_settings.find_disabled_bypass([("/a", {"permissions": 3}), ("/b", off)]) == ["/b"]
 
 
 # -- trust -------------------------------------------------------------------------------------------------------------
@@ -125,9 +127,9 @@ def main_tree(repository):
 
 def unheard(tree, environ):
     project = Project(str(tree))
-    found = claude_settings.settings(project.root, environ)
-    return claude_settings.ignored(
-        found, project.root, claude_settings.trusted_as(project.root, project.git_dir), environ
+    found = claude_settings.read_settings(project.root, environ)
+    return claude_settings.find_ignored_settings(
+        found, project.root, claude_settings.find_trust_folder(project.root, project.git_dir), environ
     )
 
 
@@ -157,15 +159,15 @@ def test_a_linked_work_tree_goes_by_the_trust_in_the_main_one(main_tree, tmp_pat
     trusting(tmp_path / "home/.claude.json", main_tree)
     assert unheard(linked, environ) is None
     for tree in (main_tree, linked):
-        assert claude_settings.linked_trusted_as(Project(str(tree)).git_dir) == os.path.realpath(main_tree)
+        assert claude_settings.find_linked_trust_folder(Project(str(tree)).git_dir) == os.path.realpath(main_tree)
 
 
 def test_a_repository_outside_of_its_main_work_tree_is_trusted_as_itself(main_tree, tmp_path):
     apart = tmp_path / "apart"
     git(main_tree, "clone", "-q", "--separate-git-dir", str(tmp_path / "apart.git"), str(main_tree), str(apart))
     project = Project(str(apart))
-    assert claude_settings.trusted_as(project.root, project.git_dir) == os.path.realpath(apart)
-    assert claude_settings.linked_trusted_as(project.git_dir) == os.path.realpath(tmp_path / "apart.git")
+    assert claude_settings.find_trust_folder(project.root, project.git_dir) == os.path.realpath(apart)
+    assert claude_settings.find_linked_trust_folder(project.git_dir) == os.path.realpath(tmp_path / "apart.git")
 
 
 def test_trust_is_looked_up_where_the_client_has_it(main_tree, tmp_path):

@@ -42,34 +42,34 @@ def examine(repository, fake):
     fake("claude", f"echo '{HEALTHY}'")
 
     def look(check, root=None, plugin=batchctl.PLUGIN, **environ):
-        found = doctor.check(Project(str(root or repository)), {**os.environ, **environ}, plugin)
+        found = doctor.run_checks(Project(str(root or repository)), {**os.environ, **environ}, plugin)
         return [(entry["verdict"], entry["text"]) for entry in found if entry["check"] == check]
 
     return look
 
 
 def test_on_a_healthy_machine_nothing_is_bad_and_every_check_is_there(examine, repository):
-    found = doctor.check(Project(str(repository)), os.environ, batchctl.PLUGIN)
-    assert [entry["check"] for entry in found if entry["verdict"] == "bad"] == []
+    found = doctor.run_checks(Project(str(repository)), os.environ, batchctl.PLUGIN)
+    assert [entry["check"] for entry in found if entry["verdict"] == "error"] == []
     assert {entry["check"] for entry in found} == {"python", "pyyaml", "git", "client", "hooks", "state", "permissions"}
 
 
 def test_the_interpreter_is_named(examine):
-    assert examine("python")[0] == (doctor.GOOD, f"Python {sys.version.split()[0]} at {sys.executable}")
+    assert examine("python")[0] == (doctor.OK, f"Python {sys.version.split()[0]} at {sys.executable}")
 
 
 def test_a_python_that_is_too_old_is_bad(examine, monkeypatch):
     monkeypatch.setattr(doctor, "OLDEST_PYTHON", (99, 0))
-    assert [verdict for verdict, _ in examine("python")] == [doctor.BAD]
+    assert [verdict for verdict, _ in examine("python")] == [doctor.ERROR]
 
 
 def test_pyyaml_is_only_told_of(examine, monkeypatch):
     found = ModuleSpec("yaml", None, origin="/packages/yaml/__init__.py")
     monkeypatch.setattr(yaml_support, "find", lambda forbidden: (found, None))
-    assert examine("pyyaml") == [(doctor.GOOD, "PyYAML in /packages/yaml")]
+    assert examine("pyyaml") == [(doctor.OK, "PyYAML in /packages/yaml")]
     monkeypatch.setattr(yaml_support, "find", lambda forbidden: (None, None))
     ((verdict, text),) = examine("pyyaml")
-    assert (verdict, "only a list in YAML needs it" in text) == (doctor.GOOD, True)
+    assert (verdict, "only a list in YAML needs it" in text) == (doctor.OK, True)
 
 
 def test_gh_is_looked_at_when_the_batch_is_made_of_issues(examine, repository, store, tmp_path, monkeypatch):
@@ -80,15 +80,15 @@ def test_gh_is_looked_at_when_the_batch_is_made_of_issues(examine, repository, s
     store.create(new_batch(2))
     assert examine("gh") == []
     store.update(lambda state: {**state, "source_type": "issues", "issue_numbers": [72, 73]})
-    assert examine("gh") == [(doctor.GOOD, f"gh reaches {URL}")]
+    assert examine("gh") == [(doctor.OK, f"gh reaches {URL}")]
     github.goes_wrong("*", "logged out")
     ((verdict, text),) = examine("gh")
-    assert (verdict, "`gh auth login`" in text, "the batch goes on" in text) == (doctor.LOOK, True, True)
+    assert (verdict, "`gh auth login`" in text, "the batch goes on" in text) == (doctor.WARNING, True, True)
 
 
 def test_a_python3_that_is_a_version_managers_script_is_worth_a_look(examine, fake):
     shim = fake("python3", f'exec {sys.executable} "$@"')
-    assert any(verdict == doctor.LOOK and shim in text for verdict, text in examine("python"))
+    assert any(verdict == doctor.WARNING and shim in text for verdict, text in examine("python"))
 
 
 # -- the client --------------------------------------------------------------------------------------------------------
@@ -97,12 +97,12 @@ def test_a_python3_that_is_a_version_managers_script_is_worth_a_look(examine, fa
 @pytest.mark.parametrize(
     ("script", "verdict", "said"),
     [
-        (f"echo '{HEALTHY}'", doctor.GOOD, "Claude Code 2.1.330 at "),
-        ("echo '2.10.0 (Claude Code)'", doctor.GOOD, "Claude Code 2.10.0"),
-        ("echo '2.1.99 (Claude Code)'", doctor.LOOK, "older than 2.1.330"),
-        ("echo '1.9.999 (Claude Code)'", doctor.LOOK, "older than 2.1.330"),
-        ("echo 'something else'", doctor.LOOK, "the version could not be read"),
-        ("exit 1", doctor.LOOK, "the version could not be read"),
+        (f"echo '{HEALTHY}'", doctor.OK, "Claude Code 2.1.330 at "),
+        ("echo '2.10.0 (Claude Code)'", doctor.OK, "Claude Code 2.10.0"),
+        ("echo '2.1.99 (Claude Code)'", doctor.WARNING, "older than 2.1.330"),
+        ("echo '1.9.999 (Claude Code)'", doctor.WARNING, "older than 2.1.330"),
+        ("echo 'something else'", doctor.WARNING, "the version could not be read"),
+        ("exit 1", doctor.WARNING, "the version could not be read"),
     ],
 )
 def test_the_clients_version_is_judged_by_its_numbers(examine, fake, script, verdict, said):
@@ -116,7 +116,7 @@ def test_without_a_client_the_remedy_is_named(examine, monkeypatch, tmp_path):
     (tmp_path / "only git/git").symlink_to(shutil.which("git"))
     monkeypatch.setenv("PATH", str(tmp_path / "only git"))
     ((verdict, text),) = examine("client")
-    assert (verdict, "install Claude Code" in text) == (doctor.BAD, True)
+    assert (verdict, "install Claude Code" in text) == (doctor.ERROR, True)
 
 
 def test_the_client_that_asks_says_itself_which_it_is(examine, tmp_path):
@@ -125,7 +125,7 @@ def test_the_client_that_asks_says_itself_which_it_is(examine, tmp_path):
     other.chmod(0o755)
     assert str(other) in examine("client", CLAUDE_CODE_EXECPATH=str(other))[0][1]
     ((verdict, text),) = examine("client", CLAUDE_CODE_EXECPATH=str(tmp_path / "gone"))
-    assert (verdict, "does not start" in text) == (doctor.BAD, True)
+    assert (verdict, "does not start" in text) == (doctor.ERROR, True)
 
 
 # -- git ---------------------------------------------------------------------------------------------------------------
@@ -133,12 +133,12 @@ def test_the_client_that_asks_says_itself_which_it_is(examine, tmp_path):
 
 def test_a_folder_outside_of_git_is_bad_with_the_remedy(examine, tmp_path):
     (tmp_path / "plain").mkdir()
-    assert any(verdict == doctor.BAD and "`git init`" in text for verdict, text in examine("git", tmp_path / "plain"))
+    assert any(verdict == doctor.ERROR and "`git init`" in text for verdict, text in examine("git", tmp_path / "plain"))
 
 
 def test_what_a_batch_would_be_refused_for_is_worth_a_look(examine, repository):
     (repository / "README.md").write_text("changed")
-    assert any(verdict == doctor.LOOK and "1 tracked file modified" in text for verdict, text in examine("git"))
+    assert any(verdict == doctor.WARNING and "1 tracked file modified" in text for verdict, text in examine("git"))
 
 
 def test_a_repository_without_a_commit_or_a_name_for_its_committer_is_told(examine, tmp_path, monkeypatch):
@@ -148,14 +148,16 @@ def test_a_repository_without_a_commit_or_a_name_for_its_committer_is_told(exami
     git(empty, "config", "user.useConfigOnly", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
     found = examine("git", empty)
-    assert any(verdict == doctor.LOOK and "no commit yet" in text for verdict, text in found)
-    assert any(verdict == doctor.BAD and "user.name and user.email" in text for verdict, text in found)
+    assert any(verdict == doctor.WARNING and "no commit yet" in text for verdict, text in found)
+    assert any(verdict == doctor.ERROR and "user.name and user.email" in text for verdict, text in found)
 
 
 def test_without_git_doctor_still_looks_at_the_rest(examine, fake, monkeypatch, tmp_path):
     (tmp_path / "no git").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path}/no git:{os.path.dirname(fake('claude', 'echo 2.1.330'))}")
-    assert examine("git") == [(doctor.BAD, "git was not found on PATH. Install it, or start from a shell that has it.")]
+    assert examine("git") == [
+        (doctor.ERROR, "git was not found on PATH. Install it, or start from a shell that has it.")
+    ]
     assert examine("state")
 
 
@@ -170,7 +172,7 @@ def plugin(tmp_path):
 
 
 def test_hooks_that_are_whole_are_good(examine, plugin):
-    assert examine("hooks", plugin=str(plugin)) == [(doctor.GOOD, f"hooks of {plugin}")]
+    assert examine("hooks", plugin=str(plugin)) == [(doctor.OK, f"hooks of {plugin}")]
 
 
 def test_hooks_that_are_missing_not_executable_or_switched_off_are_bad(examine, plugin, monkeypatch):
@@ -184,24 +186,24 @@ def test_hooks_that_are_missing_not_executable_or_switched_off_are_bad(examine, 
     (plugin / "hooks/hooks.json").write_text(json.dumps(declared))
     assert "lacks Stop: install the plugin again" in examine("hooks", plugin=str(plugin))[0][1]
     (plugin / "hooks/hooks.json").write_text("{")
-    assert examine("hooks", plugin=str(plugin))[0][0] == doctor.BAD
+    assert examine("hooks", plugin=str(plugin))[0][0] == doctor.ERROR
     (plugin / "hooks/hooks.json").write_text('{"hooks": []}')
-    assert examine("hooks", plugin=str(plugin))[0][0] == doctor.BAD
+    assert examine("hooks", plugin=str(plugin))[0][0] == doctor.ERROR
 
 
 def test_the_state_is_named_or_that_there_is_none(examine, repository, store):
-    assert examine("state") == [(doctor.GOOD, f"no batch in {repository}")]
+    assert examine("state") == [(doctor.OK, f"no batch in {repository}")]
     store.create(new_batch(2))
     found = examine("state")
     assert "batch batch-1, revision 1, in progress" in found[0][1]
-    assert (found[1][0], "--verify CMD" in found[1][1]) == (doctor.LOOK, True)
+    assert (found[1][0], "--verify CMD" in found[1][1]) == (doctor.WARNING, True)
 
 
 def test_a_state_that_cannot_be_used_is_bad_and_stays(examine, repository, store):
     (repository / ".claude").mkdir()
     (repository / ".claude/batch_state.json").write_text("{")
     ((verdict, text),) = examine("state")
-    assert (verdict, "Corrupted batch state file" in text) == (doctor.BAD, True)
+    assert (verdict, "Corrupted batch state file" in text) == (doctor.ERROR, True)
     assert (repository / ".claude/batch_state.json").read_text() == "{"
 
 
@@ -230,7 +232,7 @@ def test_settings_that_would_stop_a_night_are_bad_wherever_they_are(
     places[place].parent.mkdir(parents=True)
     places[place].write_text(json.dumps(settings))
     assert any(
-        verdict == doctor.BAD and said in text and str(places[place]) in text
+        verdict == doctor.ERROR and said in text and str(places[place]) in text
         for verdict, text in examine("permissions", **environ)
     )
 
@@ -243,14 +245,14 @@ def test_settings_that_would_stop_a_night_are_bad_wherever_they_are(
 def test_other_settings_are_fine_however_odd(examine, repository, settings):
     (repository / ".claude").mkdir()
     (repository / ".claude/settings.json").write_text(settings)
-    assert [verdict for verdict, _ in examine("permissions")] == [doctor.GOOD]
+    assert [verdict for verdict, _ in examine("permissions")] == [doctor.OK]
 
 
 def test_what_a_project_that_is_not_trusted_allows_is_worth_a_look(examine, repository, tmp_path):
     (repository / ".claude").mkdir()
     (repository / ".claude/settings.json").write_text('{"permissions": {"allow": ["Bash(make:*)"]}}')
     verdict, text = examine("permissions", HOME=str(tmp_path / "home"))[1]
-    assert verdict == doctor.LOOK
+    assert verdict == doctor.WARNING
     assert f"because {repository} is not trusted: start `claude` there" in text
 
 
@@ -260,7 +262,7 @@ def test_what_a_project_that_is_not_trusted_allows_is_worth_a_look(examine, repo
 def test_the_verb_exits_with_1_when_something_is_bad_and_changes_nothing(examine, repository, monkeypatch, capsys):
     monkeypatch.chdir(repository)
     assert batchctl.main(["doctor", "--json"]) == 0
-    assert {entry["verdict"] for entry in json.loads(capsys.readouterr().out)["checks"]} <= {"ok", "look"}
+    assert {entry["verdict"] for entry in json.loads(capsys.readouterr().out)["checks"]} <= {"ok", "warn"}
     monkeypatch.setenv("BATCH_IMPLEMENT_DISABLED", "1")
     assert batchctl.main(["doctor"]) == 1
     assert "bad   hooks" in capsys.readouterr().out

@@ -257,7 +257,7 @@ def test_it_outlives_whoever_asked_for_it(project, opened):
 
 
 def test_one_that_never_ends_is_stopped_with_all_it_started(project, opened, monkeypatch):
-    monkeypatch.setattr(evidence, "GRACE_S", 0.05)
+    monkeypatch.setattr(evidence, "TERMINATE_GRACE_S", 0.05)
     pids = Path(project.private, "pids")
     state = opened(verify=f"trap '' TERM; sleep 600 & echo $$ $! >{pids}; wait", verify_timeout_s=1)
     commit(project.root, one="1")
@@ -316,25 +316,25 @@ def test_untracked_files_that_it_left_are_nobodys_leftovers(project, opened):
     state = opened(verify="mkdir -p build; echo x >build/out; echo x >cache")
     commit(project.root, one="1")
     assert evidence.collect(project, state)["verify"]["exit_code"] == 0
-    assert evidence.known_untracked(project, state) == ["build/", "cache"]
+    assert evidence.list_expected_untracked(project, state) == ["build/", "cache"]
     Path(project.root, "mine.txt").write_text("x")
     assert "Not committed yet: mine.txt" in refusal(project, state)
 
 
 def test_known_are_those_from_before_the_batch_without_any_run(project, opened):
-    assert evidence.known_untracked(project, {**opened(), "untracked_at_start": ["b", "a"]}) == ["a", "b"]
+    assert evidence.list_expected_untracked(project, {**opened(), "untracked_at_start": ["b", "a"]}) == ["a", "b"]
 
 
 def test_two_that_hear_of_the_same_failure_are_both_told(project, opened, monkeypatch):
     state = opened(verify="exit 3")
     commit(project.root, one="1")
-    real = evidence._forget
+    real = evidence._forget_result
 
     def forgotten_by_another(folder):
         real(folder)
         real(folder)
 
-    monkeypatch.setattr(evidence, "_forget", forgotten_by_another)
+    monkeypatch.setattr(evidence, "_forget_result", forgotten_by_another)
     assert "failed with exit status 3" in refusal(project, state)
 
 

@@ -10,7 +10,7 @@ from batch_implement.core import failure_classification
 from batch_implement.core.errors import RefusedError
 from batches import conditions, new_batch
 
-PERSON = Caller("", None, person=True)
+PERSON = Caller("", None, is_user=True)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from batch_implement.core.errors import RefusedError
 from batches import commit, completed, git, given_up, new_batch
 from gh_stand_in import StandIn
 
-PERSON = Caller("", None, person=True)
+PERSON = Caller("", None, is_user=True)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def updates(store):
 
 def test_nothing_is_written_without_being_asked(store, github, batch_of):
     state = batch_of(completed)
-    assert issue_sync.publish_quietly(store.project, state, 0) == ""
+    assert issue_sync.publish_after_outcome(store.project, state, 0) == ""
     assert issue_sync.publish(store.project, [0]) == []
     with pytest.raises(RefusedError, match="asks for nothing"):
         issue_sync.publish_all(store.project)
@@ -58,7 +58,7 @@ def test_nothing_is_written_without_being_asked(store, github, batch_of):
 
 def test_a_batch_of_no_issues_has_none_to_tell(store, github):
     state = store.create(new_batch(1, comment_issues=True))
-    assert issue_sync.publish_quietly(store.project, state, 0) == ""
+    assert issue_sync.publish_after_outcome(store.project, state, 0) == ""
 
 
 def test_an_outcome_is_written_once_and_a_new_one_once_more(store, github, batch_of):
@@ -70,7 +70,7 @@ def test_an_outcome_is_written_once_and_a_new_one_once_more(store, github, batch
     from batch_implement.core import transitions
 
     store.update(lambda state: transitions.retry(state, [0]))
-    assert issue_sync.due(store.read(), 0) == {"comment": False, "close": False}
+    assert issue_sync.find_due_updates(store.read(), 0) == {"comment": False, "close": False}
     store.update(completed)
     issue_sync.publish(store.project, [0])
     assert len(github.comments(7)) == 2
@@ -103,11 +103,11 @@ def test_the_first_trouble_ends_the_round_and_the_rest_stays_due(store, github, 
 def test_at_the_end_of_a_batch_all_that_is_due_is_written(store, github, batch_of):
     github.goes_wrong("*", "offline")
     state = batch_of(completed, comment_issues=True)
-    assert "`batchctl issues` tries again" in issue_sync.publish_quietly(store.project, state, 0)
+    assert "`batchctl issues` tries again" in issue_sync.publish_after_outcome(store.project, state, 0)
     github.goes_right()
     store.update(completed)
     state = store.update(completed)
-    assert issue_sync.publish_quietly(store.project, state, 2) == ""
+    assert issue_sync.publish_after_outcome(store.project, state, 2) == ""
     assert [len(github.comments(number)) for number in (7, 8, 9)] == [1, 1, 1]
 
 

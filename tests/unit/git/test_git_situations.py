@@ -20,7 +20,7 @@ from batch_implement.runner.preflight import environment
 from batch_implement.store.store import Store
 from batches import commit, git
 
-PERSON = Caller("", None, person=True)
+PERSON = Caller("", None, is_user=True)
 OTHER = ("-c", "user.name=Somebody Else", "-c", "user.email=else@example.invalid")
 LOCAL = ("-c", "protocol.file.allow=always")
 STASH = "feature 1 attempt 1"
@@ -272,9 +272,9 @@ def test_a_dirty_submodule_stops_create(outer, within):
         outer.create()
     first = "Commit inside the submodule libs/in ner first."
     assert first in refused.value.message
-    assert [first in text for verdict, text in environment.tree(str(outer.root), merge=False) if verdict == "bad"] == [
-        True
-    ]
+    assert [
+        first in text for verdict, text in environment.tree(str(outer.root), merge=False) if verdict == "error"
+    ] == [True]
 
 
 def test_work_in_a_submodule_is_committed_there_and_here(outer, within):

@@ -59,7 +59,7 @@ def looked(look):
     """The looks' pairs; every one that is bad says what to do."""
     found = list(look)
     for verdict, text in found:
-        assert verdict != doctor.BAD or REMEDY.search(text), f"no remedy: {text}"
+        assert verdict != doctor.ERROR or REMEDY.search(text), f"no remedy: {text}"
     return found
 
 
@@ -83,7 +83,7 @@ def test_on_good_ground_nothing_is_bad_and_nothing_changes(night, repository, tm
         "python", "git", "tree", "branch", "worktrees", "features", "limits", "hooks", "permissions", "client", "login",
         "memory", "disk", "verify",
     ]  # fmt: skip
-    assert [found[name] for name in found if any(verdict == doctor.BAD for verdict, _ in found[name])] == []
+    assert [found[name] for name in found if any(verdict == doctor.ERROR for verdict, _ in found[name])] == []
     assert found["verify"][-1][1].startswith("`true` passes on the commit that the run begins on")
     after = files_in(tmp_path), git(repository, "for-each-ref"), git(repository, "worktree", "list")
     new = {name for name in after[0] - before[0] if not name.startswith("repository/.git/objects")}
@@ -93,8 +93,8 @@ def test_on_good_ground_nothing_is_bad_and_nothing_changes(night, repository, tm
 def test_the_verify_command_is_tried_only_when_nothing_else_is_bad(night, repository, tmp_path):
     (repository / "README.md").write_text("changed")
     found = night(new_batch(2, verify=f"touch '{tmp_path}/verified'"))
-    assert found["tree"][0][0] == doctor.BAD
-    assert found["verify"] == [(doctor.LOOK, "not tried: what is bad above comes first")]
+    assert found["tree"][0][0] == doctor.ERROR
+    assert found["verify"] == [(doctor.WARNING, "not tried: what is bad above comes first")]
     assert not (tmp_path / "verified").exists()
 
 
@@ -111,12 +111,12 @@ def test_a_command_in_place_of_the_client_needs_no_client(night, monkeypatch):
     monkeypatch.setenv("FAKE_VERSION", "none")
     found = night(worker="true")
     assert not {"hooks", "permissions", "client", "login", "memory"} & found.keys()
-    assert found["verify"][-1][0] == doctor.GOOD
+    assert found["verify"][-1][0] == doctor.OK
 
 
 def test_with_pull_requests_the_remote_is_looked_at(night, repository, tmp_path, monkeypatch):
     assert "remote" not in night()
-    assert night(pr="batch")["remote"][0][0] == doctor.BAD
+    assert night(pr="batch")["remote"][0][0] == doctor.ERROR
     remote = tmp_path / "remote/acme/widgets.git"
     git(repository, "clone", "-q", "--bare", ".", str(remote))
     git(repository, "remote", "add", "origin", str(remote))
@@ -129,17 +129,17 @@ def test_with_pull_requests_the_remote_is_looked_at(night, repository, tmp_path,
 
     assert look() == [
         (
-            doctor.GOOD,
+            doctor.OK,
             f"branches go to origin, pull requests into {github.github()['url']} (its own rules are not tried)",
         )
     ]
     github.change(permission="READ")
     assert "gh's login may only read" in look()[0][1]
     github.change(permission=None)
-    assert look()[0][0] == doctor.LOOK
+    assert look()[0][0] == doctor.WARNING
     shutil.rmtree(remote)
     ((verdict, text),) = look()
-    assert (verdict, "`git remote -v`" in text) == (doctor.BAD, True)
+    assert (verdict, "`git remote -v`" in text) == (doctor.ERROR, True)
 
 
 # -- the tree and the branches -----------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def tree(repository, merge=False):
 
 def test_a_clean_tree_is_good_and_what_is_not_tracked_does_not_matter(repository):
     (repository / "notes.txt").write_text("x")
-    assert tree(repository) == [(doctor.GOOD, "nothing is modified or staged on main")]
+    assert tree(repository) == [(doctor.OK, "nothing is modified or staged on main")]
 
 
 @pytest.mark.parametrize("staged", [False, True])
@@ -160,7 +160,7 @@ def test_what_is_modified_or_staged_is_bad(repository, staged):
     if staged:
         git(repository, "add", ".")
     ((verdict, text),) = tree(repository)
-    assert (verdict, "README.md" in text, "without them. Commit" in text) == (doctor.BAD, True, True)
+    assert (verdict, "README.md" in text, "without them. Commit" in text) == (doctor.ERROR, True, True)
     assert "`--merge` could not bring it in" in tree(repository, merge=True)[0][1]
 
 
@@ -171,14 +171,14 @@ def test_what_git_is_in_the_middle_of_is_bad(repository):
 
 def test_a_detached_head_is_bad_only_with_merge(repository):
     git(repository, "switch", "-q", "--detach")
-    assert tree(repository) == [(doctor.GOOD, "nothing is modified or staged on a detached HEAD")]
+    assert tree(repository) == [(doctor.OK, "nothing is modified or staged on a detached HEAD")]
     assert "HEAD is detached" in tree(repository, merge=True)[-1][1]
 
 
 def test_what_no_work_tree_will_have_is_worth_a_look(repository):
     (repository / "CLAUDE.md").write_text("x")
     assert tree(repository)[-1] == (
-        doctor.LOOK, "Not committed, so no work tree has it: CLAUDE.md. Commit it if the work needs it.",
+        doctor.WARNING, "Not committed, so no work tree has it: CLAUDE.md. Commit it if the work needs it.",
     )  # fmt: skip
     (repository / ".gitmodules").write_text("")
     commit(repository)
@@ -192,20 +192,20 @@ def branch(repository):
 
 
 def test_the_batchs_branch_may_be_new_or_on_one_line_with_head(repository):
-    assert branch(repository) == (doctor.GOOD, f"{BRANCH} begins at HEAD")
+    assert branch(repository) == (doctor.OK, f"{BRANCH} begins at HEAD")
     head = git(repository, "rev-parse", "HEAD")
     git(repository, "branch", BRANCH)
-    assert branch(repository) == (doctor.GOOD, f"{BRANCH} is at HEAD")
+    assert branch(repository) == (doctor.OK, f"{BRANCH} is at HEAD")
     later = commit(repository, a="1")
-    assert branch(repository) == (doctor.GOOD, f"{BRANCH} is behind HEAD and will be brought up to it")
+    assert branch(repository) == (doctor.OK, f"{BRANCH} is behind HEAD and will be brought up to it")
     assert environment.base(str(repository), BRANCH) == later
     git(repository, "reset", "-q", "--hard", head)
     git(repository, "branch", "-f", BRANCH, later)
-    assert branch(repository) == (doctor.GOOD, f"{BRANCH} is ahead of HEAD, with what was done so far")
+    assert branch(repository) == (doctor.OK, f"{BRANCH} is ahead of HEAD, with what was done so far")
     assert environment.base(str(repository), BRANCH) == later
     commit(repository, b="1")
     verdict, text = branch(repository)
-    assert (verdict, f"`git merge {BRANCH}`" in text) == (doctor.BAD, True)
+    assert (verdict, f"`git merge {BRANCH}`" in text) == (doctor.ERROR, True)
 
 
 def test_what_the_night_before_did_and_head_does_not_have_is_worth_a_look(night, repository):
@@ -217,14 +217,14 @@ def test_what_the_night_before_did_and_head_does_not_have_is_worth_a_look(night,
     assert len(night()["branch"]) == 1
     git(repository, "reset", "-q", "--hard", "HEAD~1")
     verdict, text = night()["branch"][1]
-    assert verdict == doctor.LOOK and "`git merge batch/batch-0/merged` brings it here" in text
+    assert verdict == doctor.WARNING and "`git merge batch/batch-0/merged` brings it here" in text
 
 
 @pytest.mark.parametrize("name", ["batch", "batch/batch-1"])
 def test_a_branch_where_a_folder_of_branches_has_to_be_is_bad(repository, name):
     git(repository, "branch", name)
     verdict, text = branch(repository)
-    assert (verdict, f"`git branch -m {name} {name}-old`" in text) == (doctor.BAD, True)
+    assert (verdict, f"`git branch -m {name} {name}-old`" in text) == (doctor.ERROR, True)
     git(repository, "pack-refs", "--all")
     assert branch(repository) == (verdict, text)
 
@@ -232,12 +232,12 @@ def test_a_branch_where_a_folder_of_branches_has_to_be_is_bad(repository, name):
 def test_the_batchs_branch_must_not_be_checked_out(repository):
     git(repository, "switch", "-q", "-c", BRANCH)
     verdict, text = branch(repository)
-    assert (verdict, f"is checked out in {repository}" in text) == (doctor.BAD, True)
+    assert (verdict, f"is checked out in {repository}" in text) == (doctor.ERROR, True)
 
 
 def test_a_batch_id_that_git_takes_in_no_branch_is_bad(repository):
     found = looked(environment.branches(str(repository), "night.lock", "batch/night.lock/merged"))
-    assert (found[0][0], "needs another id" in found[0][1]) == (doctor.BAD, True)
+    assert (found[0][0], "needs another id" in found[0][1]) == (doctor.ERROR, True)
 
 
 # -- room --------------------------------------------------------------------------------------------------------------
@@ -249,13 +249,13 @@ def folder(repository, place):
 
 
 def test_work_trees_go_outside_of_the_project_where_one_can_write(repository, tmp_path, monkeypatch):
-    assert folder(repository, f"{repository}.worktrees")[0] == doctor.GOOD
-    assert folder(repository, tmp_path / "not/there/yet")[0] == doctor.GOOD
+    assert folder(repository, f"{repository}.worktrees")[0] == doctor.OK
+    assert folder(repository, tmp_path / "not/there/yet")[0] == doctor.OK
     for inside in (repository, repository / "trees", repository / ".git/trees"):
         verdict, text = folder(repository, inside)
-        assert (verdict, "is inside the project" in text) == (doctor.BAD, True)
+        assert (verdict, "is inside the project" in text) == (doctor.ERROR, True)
     (tmp_path / "link").symlink_to(repository)
-    assert folder(repository, tmp_path / "link" / "trees")[0] == doctor.BAD
+    assert folder(repository, tmp_path / "link" / "trees")[0] == doctor.ERROR
     (tmp_path / "file").write_text("")
     assert "is no folder" in folder(repository, tmp_path / "file" / "trees")[1]
     monkeypatch.setattr(os, "access", lambda path, mode: False)
@@ -265,12 +265,12 @@ def test_work_trees_go_outside_of_the_project_where_one_can_write(repository, tm
 def test_room_is_needed_for_each_client(repository, monkeypatch):
     head = git(repository, "rev-parse", "HEAD")
     assert environment.tree_bytes(str(repository), head) == len("# scratch\n")
-    assert verdicts(environment.disk(str(repository), head, f"{repository}.worktrees", 2)) == [doctor.GOOD]
+    assert verdicts(environment.disk(str(repository), head, f"{repository}.worktrees", 2)) == [doctor.OK]
     monkeypatch.setattr(environment, "tree_bytes", lambda root, commit: 10**9)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 5 * 10**9))
-    assert verdicts(environment.disk(str(repository), head, f"{repository}.worktrees", 1)) == [doctor.GOOD]
+    assert verdicts(environment.disk(str(repository), head, f"{repository}.worktrees", 1)) == [doctor.OK]
     ((verdict, text),) = looked(environment.disk(str(repository), head, f"{repository}.worktrees", 2))
-    assert (verdict, "5.0 GB free" in text, "may take 5.0 GB" in text) == (doctor.BAD, True, True)
+    assert (verdict, "5.0 GB free" in text, "may take 5.0 GB" in text) == (doctor.ERROR, True, True)
 
 
 def test_an_older_git_tells_the_size_of_a_tree_too(repository):
@@ -281,13 +281,14 @@ def test_an_older_git_tells_the_size_of_a_tree_too(repository):
 
 
 @pytest.mark.parametrize(
-    ("free", "jobs", "verdict"), [(None, 9, "ok"), (500, 1, "bad"), (700, 1, "ok"), (1300, 3, "look"), (9000, 4, "ok")]
+    ("free", "jobs", "verdict"),
+    [(None, 9, "ok"), (500, 1, "error"), (700, 1, "ok"), (1300, 3, "warn"), (9000, 4, "ok")],
 )
 def test_memory_is_needed_for_each_client(monkeypatch, free, jobs, verdict):
     monkeypatch.setattr(environment, "available_mb", lambda: free)
     found = list(environment.memory(jobs))
     assert [entry[0] for entry in found] == [verdict]
-    if verdict == "look":
+    if verdict == "warn":
         assert "(2 would fit)" in found[0][1]
 
 
@@ -317,26 +318,26 @@ def features(state, **wish):
 
 
 def test_something_has_to_be_left_to_do():
-    assert features(new_batch(2)) == [(doctor.GOOD, "2 to do; what each needs is known and in order")]
+    assert features(new_batch(2)) == [(doctor.OK, "2 to do; what each needs is known and in order")]
     assert "1 of 2 completed, 1 to do" in features(completed(new_batch(2)))[0][1]
     over = given_up(completed(new_batch(2)))
     ((verdict, text),) = features(over)
-    assert (verdict, "`batchctl retry`" in text) == (doctor.BAD, True)
+    assert (verdict, "`batchctl retry`" in text) == (doctor.ERROR, True)
 
 
 def test_a_batch_that_somebody_is_at_is_bad_and_one_whose_run_is_dead_is_not():
     ((verdict, text), _) = features(new_batch(2, owner=owner()))
-    assert (verdict, "being worked on by" in text) == (doctor.BAD, True)
+    assert (verdict, "being worked on by" in text) == (doctor.ERROR, True)
     dead = begun(new_batch(2))
     spot = {"base": "b", "branch": "x", "worktree": "/w", "session_id": "s", "place": "here"}
     dead = run_transitions.dispatch(dead, NOW, 1, **spot)
     dead["owner"] = {**dead["owner"], "pid": None}
-    assert features(dead) == [(doctor.GOOD, "2 to do; what each needs is known and in order")]
+    assert features(dead) == [(doctor.OK, "2 to do; what each needs is known and in order")]
 
 
 def test_a_review_cannot_be_had_from_a_command():
     reviewed = new_batch(2, evidence=["commit", "review"])
-    assert verdicts(preflight_checks._features(reviewed, Options())) == [doctor.GOOD]
+    assert verdicts(preflight_checks._features(reviewed, Options())) == [doctor.OK]
     assert "no --worker can" in features(reviewed, worker="true")[0][1]
 
 
@@ -345,7 +346,7 @@ def limits(state=None, **wish):
 
 
 def test_the_limits_are_told_as_they_were_typed():
-    assert limits() == [(doctor.GOOD, "a client has 2h; no limit on what it costs")]
+    assert limits() == [(doctor.OK, "a client has 2h; no limit on what it costs")]
     ((_, text),) = limits(
         feature_time=1800, feature_turns=50, feature_cost=2.5, max_time=28_800, max_cost=20, max_wait=5400
     )
@@ -360,11 +361,11 @@ def test_a_limit_that_is_reached_before_the_run_begins_is_bad():
     spent["run"]["spent"].update(cost_usd=5.0, waited_s=3600)
     assert "has cost $5.00 already, and --max-cost is $5.00" in limits(spent, max_cost=5.0)[0][1]
     assert "has waited 1h already" in limits(spent, max_wait=1800)[0][1]
-    assert [verdict for verdict, _ in limits(spent, max_cost=5.01, max_wait=3601)] == [doctor.GOOD]
+    assert [verdict for verdict, _ in limits(spent, max_cost=5.01, max_wait=3601)] == [doctor.OK]
 
 
 def test_limits_that_do_not_fit_each_other_are_worth_a_look():
-    assert limits(max_time=3600)[0][0] == doctor.LOOK
+    assert limits(max_time=3600)[0][0] == doctor.WARNING
     long = new_batch(2, verify="make test", verify_timeout_s=9000)
     assert "may take 2h30m, a client has 2h in all" in limits(long)[0][1]
 
@@ -377,7 +378,7 @@ def permissions_for(repository, state, **wish):
 def test_a_client_that_may_not_try_its_work_is_worth_a_look(repository):
     state = new_batch(2, verify="make lint && 'my tests' --all")
     ((good, _), (verdict, text)) = permissions_for(repository, state)
-    assert (good, verdict) == (doctor.GOOD, doctor.LOOK)
+    assert (good, verdict) == (doctor.OK, doctor.WARNING)
     assert "`--allow 'Bash(make lint)' --allow 'Bash('\"'\"'my tests'\"'\"' --all)'` lets it" in text
     assert len(permissions_for(repository, state, permission_mode="auto")) == 1
     assert len(permissions_for(repository, state, allow=["Bash(make:*)", "Bash('my tests':*)"])) == 1
@@ -386,7 +387,7 @@ def test_a_client_that_may_not_try_its_work_is_worth_a_look(repository):
     (repository / ".claude/settings.json").write_text(json.dumps({"permissions": {"deny": ["Bash(make:*)"]}}))
     assert "(deny Bash(make:*) in " in permissions_for(repository, state)[1][1]
     (repository / ".claude/settings.json").write_text(json.dumps({"permissions": {"deny": ["Bash(git add:*)"]}}))
-    assert permissions_for(repository, state)[0][0] == doctor.BAD
+    assert permissions_for(repository, state)[0][0] == doctor.ERROR
 
 
 def test_what_a_project_that_is_not_trusted_allows_does_not_count(repository, tmp_path, monkeypatch):
@@ -395,7 +396,7 @@ def test_what_a_project_that_is_not_trusted_allows_does_not_count(repository, tm
     (repository / ".claude").mkdir()
     (repository / ".claude/settings.json").write_text(json.dumps({"permissions": {"allow": ["Bash(make:*)"]}}))
     _, (look, text), (_, remedy) = permissions_for(repository, state)
-    assert look == doctor.LOOK and f"because {repository} is not trusted: start `claude` there" in text
+    assert look == doctor.WARNING and f"because {repository} is not trusted: start `claude` there" in text
     assert "`--allow 'Bash(make test)'` lets it" in remedy
     bypassed = permissions_for(repository, state, permission_mode="bypassPermissions")
     assert not any("is not trusted" in text for _, text in bypassed)
@@ -426,13 +427,13 @@ def login(repository):
 
 def test_whether_the_client_is_logged_in_is_asked_of_it(night, repository, monkeypatch):
     assert login(repository) == (
-        doctor.GOOD, "logged in (api key); whether that is still taken shows with the first turn",
+        doctor.OK, "logged in (api key); whether that is still taken shows with the first turn",
     )  # fmt: skip
     monkeypatch.setenv("FAKE_AUTH", '{"loggedIn": false}')
     assert "`claude auth login`" in login(repository)[1]
     for said in ("", "error: unknown command", "[]", '{"loggedIn": "yes"}'):
         monkeypatch.setenv("FAKE_AUTH", said)
-        assert login(repository)[0] == doctor.LOOK
+        assert login(repository)[0] == doctor.WARNING
     monkeypatch.setenv("FAKE_VERSION", "2.1.197")
     monkeypatch.setenv("FAKE_AUTH", '{"loggedIn": true}')
     assert "is not asked" in login(repository)[1]
@@ -472,14 +473,14 @@ def test_the_verify_command_runs_on_the_commit_and_not_in_the_persons_tree(tried
     (repository / "only here.txt").write_text("")
     (repository / "README.md").write_text("changed")
     check = f"grep -q scratch README.md && ! test -e 'only here.txt' && test $PWD != '{repository}' && touch left"
-    assert [verdict for verdict, _ in tried(check)] == [doctor.GOOD]
+    assert [verdict for verdict, _ in tried(check)] == [doctor.OK]
     assert not (repository / "left").exists()
-    assert tried(None)[0][0] == doctor.LOOK
+    assert tried(None)[0][0] == doctor.WARNING
 
 
 def test_a_verify_command_that_fails_shows_the_end_of_what_it_said_and_the_likely_cause(tried, repository):
     ((verdict, text),) = tried("echo no such module; exit 3")
-    assert (verdict, "(exit status 3)" in text, text.endswith("> no such module")) == (doctor.BAD, True, True)
+    assert (verdict, "(exit status 3)" in text, text.endswith("> no such module")) == (doctor.ERROR, True, True)
     assert "needs something there that is not committed" in text
     (repository / "node_modules").mkdir()
     assert "Your tree has node_modules, which git ignores" in tried("exit 1")[0][1]
@@ -487,18 +488,18 @@ def test_a_verify_command_that_fails_shows_the_end_of_what_it_said_and_the_likel
 
 def test_a_verify_command_that_does_not_end_is_ended(tried, tmp_path):
     ((verdict, text),) = tried(f"sleep 300 & echo $! > '{tmp_path}/pid'; wait", timeout_s=1)
-    assert (verdict, "did not end within 1s" in text) == (doctor.BAD, True)
+    assert (verdict, "did not end within 1s" in text) == (doctor.ERROR, True)
     assert not os.path.exists(f"/proc/{(tmp_path / 'pid').read_text().strip()}/exe")
 
 
 def test_a_verify_command_that_takes_longer_than_a_client_has_is_bad(tried):
     ((verdict, text),) = tried("sleep 0.1", feature_time_s=0)
-    assert (verdict, "`--feature-time`" in text) == (doctor.BAD, True)
+    assert (verdict, "`--feature-time`" in text) == (doctor.ERROR, True)
 
 
 def test_a_verify_command_that_changes_tracked_files_is_worth_a_look(tried):
     found = tried("echo x > README.md; echo y > new")
-    assert [verdict for verdict, _ in found] == [doctor.LOOK, doctor.GOOD]
+    assert [verdict for verdict, _ in found] == [doctor.WARNING, doctor.OK]
     assert "README.md" in found[0][1]
     assert "new" not in found[0][1].split(":")[1].split(".")[0]
 
@@ -513,7 +514,7 @@ def hook(repository, script):
 def test_a_commit_hook_that_refuses_in_a_new_work_tree_is_worth_a_look(tried, repository):
     hook(repository, "echo 'lint-staged: not found' >&2; exit 1")
     found = tried()
-    assert [verdict for verdict, _ in found] == [doctor.LOOK, doctor.GOOD]
+    assert [verdict for verdict, _ in found] == [doctor.WARNING, doctor.OK]
     assert "lint-staged: not found" in found[0][1]
 
 
@@ -531,7 +532,7 @@ def test_a_work_tree_that_cannot_be_made_is_bad(tried, repository, tmp_path):
     (tmp_path / "trees/batch-1/preflight").mkdir(parents=True)
     (tmp_path / "trees/batch-1/preflight/mine").write_text("x")
     ((verdict, text),) = tried()
-    assert (verdict, text.startswith("A work tree cannot be made: ")) == (doctor.BAD, True)
+    assert (verdict, text.startswith("A work tree cannot be made: ")) == (doctor.ERROR, True)
     assert (tmp_path / "trees/batch-1/preflight/mine").read_text() == "x"
 
 
@@ -564,7 +565,7 @@ def test_a_dry_run_shows_order_dependencies_what_runs_side_by_side_and_limits():
 def test_a_dry_run_of_a_batch_under_way_shows_what_is_left():
     state = completed(new_batch(3))
     text = preflight_checks.text(
-        state, [{"check": "git", "verdict": "bad", "text": "x"}], options.settled(Options(), "/p")
+        state, [{"check": "git", "verdict": "error", "text": "x"}], options.settled(Options(), "/p")
     )
     assert "2 of 3 features to do, up to 1 at a time" in text
     assert "   1  feature 1" not in text
@@ -631,9 +632,9 @@ def test_with_a_cluster_only_the_merge_queues_work_tree_needs_room_here(night, m
     monkeypatch.setattr(environment, "tree_bytes", lambda root, commit: 10**9)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 5 * 10**9))
     ((verdict, text),) = night(jobs=500)["disk"]
-    assert (verdict, "500 work trees" in text, "fewer --jobs" in text) == (doctor.BAD, True, True)
+    assert (verdict, "500 work trees" in text, "fewer --jobs" in text) == (doctor.ERROR, True, True)
     ((verdict, text),) = night(jobs=500, cluster="tls://scheduler:8786")["disk"]
-    assert (verdict, "a work tree of 1.0 GB" in text) == (doctor.GOOD, True)
+    assert (verdict, "a work tree of 1.0 GB" in text) == (doctor.OK, True)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 10**9))
     ((verdict, text),) = night(jobs=500, cluster="tls://scheduler:8786")["disk"]
-    assert (verdict, "--jobs" in text) == (doctor.BAD, False)
+    assert (verdict, "--jobs" in text) == (doctor.ERROR, False)

@@ -12,9 +12,9 @@ from batches import NOW, checked, new_batch, owner
 
 
 def typed(*words):
-    parser = arguments.Parser(prog="batchctl run", allow_abbrev=False)
-    arguments.batch_options(parser)
-    arguments.run_options(parser)
+    parser = arguments.CommandParser(prog="batchctl run", allow_abbrev=False)
+    arguments.add_batch_options(parser)
+    arguments.add_run_options(parser)
     return options.of(parser.parse_args(words), "/here")
 
 

@@ -8,7 +8,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from batch_implement.cli.arguments import read_verb
+from batch_implement.cli.arguments import parse_command
 from batch_implement.validation import reporters
 
 HOSTILE = [
@@ -124,6 +124,6 @@ def test_hostile_texts_stay_texts_in_every_format(odd):
 
 def test_the_formats_that_can_be_typed_are_those_there_are():
     for form in reporters.FORMATS:
-        assert read_verb(["validate", "--format", form, "x"]).format == form
+        assert parse_command(["validate", "--format", form, "x"]).format == form
     assert set(FORMS) == set(reporters.FORMATS)
-    assert read_verb(["validate"]).format == "text"
+    assert parse_command(["validate"]).format == "text"

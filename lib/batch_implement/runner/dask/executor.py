@@ -28,7 +28,7 @@ from typing import Any, Dict, List, Optional
 from ... import __version__
 from ...base import timestamps
 from ...base.project_paths import Project
-from ...commands.doctor import BAD, GOOD
+from ...commands.doctor import ERROR, OK
 from ...core.batch_state import key
 from ...core.errors import BatchError, RefusedError
 from ...core.prompts import counted
@@ -177,11 +177,13 @@ class DaskExecutor:
         return None
 
     def look(self) -> List[Dict[str, str]]:
-        """What would stop the night on the cluster, in the form of `doctor.check`: each worker is asked."""
-        found = [{"check": "cluster", "verdict": BAD, "text": f"No worker of {self.address} takes a feature: {HOW_TO}"}]
+        """What would stop the night on the cluster, in the form of `doctor.run_checks`: each worker is asked."""
+        found = [
+            {"check": "cluster", "verdict": ERROR, "text": f"No worker of {self.address} takes a feature: {HOW_TO}"}
+        ]
         if self.slots:
             words = f"{self.address} takes {counted(self.slots, 'feature')} at a time; workers fetch from {self.remote}"
-            found = [{"check": "cluster", "verdict": GOOD, "text": words}]
+            found = [{"check": "cluster", "verdict": OK, "text": words}]
         head, jobs = git_client.head(self.project.root), self.wish.jobs or self.slots
         slots = {address: min(jobs, number) for address, number in self.on_machine.items()}
         asked = json.dumps({
@@ -193,9 +195,9 @@ class DaskExecutor:
         for address, told in sorted(answers.items()):
             if isinstance(told, OSError):
                 text = f"It does not answer ({told}). See that it runs; when it is gone for good, the same again does."
-                told = [("connection", BAD, text)]
+                told = [("connection", ERROR, text)]
             elif isinstance(told, Exception):
-                told = [("package", BAD, f"It cannot run batch-implement: {told}. Install the same version there.")]
+                told = [("package", ERROR, f"It cannot run batch-implement: {told}. Install the same version there.")]
             found += [{"check": f"worker {address}: {name}", "verdict": verdict, "text": text}
                       for name, verdict, text in told]  # fmt: skip
         return found

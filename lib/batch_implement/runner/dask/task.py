@@ -18,7 +18,7 @@ from typing import Any, Callable, Iterable, Iterator, List, Tuple
 from ... import __version__
 from ...base import processes
 from ...commands import doctor
-from ...commands.doctor import BAD, GOOD, LOOK
+from ...commands.doctor import ERROR, OK, WARNING
 from ...git import git_client
 from .. import local_executor
 from ..job import Job
@@ -66,9 +66,9 @@ def looked(asked: str, versions: List[str], dask_worker: Any) -> List[Tuple[str,
     mine = [__version__, ".".join(map(str, sys.version_info[:2]))]
     if mine[0] != versions[0]:
         text = f"batch-implement {mine[0]} here, {versions[0]} at the driver. Install the same version."
-        found.append(("package", BAD, text))
+        found.append(("package", ERROR, text))
     if mine[1] != versions[1]:
-        found.append(("python", LOOK, f"Python {mine[1]} here, {versions[1]} at the driver: Dask wants them alike."))
+        found.append(("python", WARNING, f"Python {mine[1]} here, {versions[1]} at the driver: Dask wants them alike."))
     slots = max(1, wish["slots"].get(dask_worker.address, 0))
     elsewhere = "set BATCHCTL_CACHE to another folder where the worker is started"
     answers: List[Tuple[str, Callable[[], Iterable[Tuple[str, str]]]]] = [
@@ -78,15 +78,15 @@ def looked(asked: str, versions: List[str], dask_worker: Any) -> List[Tuple[str,
     if wish["worker"] is None:
         program = shutil.which(wish["client"] or "claude")
         answers += [
-            ("client", lambda: doctor.client(program)),
+            ("client", lambda: doctor.check_client(program)),
             ("login", lambda: preflight_checks.login(top, program, os.environ)),
             ("memory", lambda: environment.memory(slots, "--slots")),
         ]
     for name, ask in answers:
-        found += [(name, verdict, text) for verdict, text in ask() if verdict != GOOD]
-    if not any(verdict == BAD for _, verdict, _ in found):
+        found += [(name, verdict, text) for verdict, text in ask() if verdict != OK]
+    if not any(verdict == ERROR for _, verdict, _ in found):
         free = shutil.disk_usage(top).free / 1e9
-        found.append(("all", GOOD, f"{processes.host()}: Python {mine[1]}, {git_client.version()}, {free:.0f} GB free"))
+        found.append(("all", OK, f"{processes.host()}: Python {mine[1]}, {git_client.version()}, {free:.0f} GB free"))
     return found
 
 
@@ -94,9 +94,9 @@ def _remote(remote: str) -> Iterator[Tuple[str, str]]:
     """On a worker: whether it reaches the remote and knows who commits."""
     answer = git_client.run_git("/", "ls-remote", "--heads", remote, "refs/heads/none", fails=True, timeout_s=60)
     if answer.returncode != 0:
-        yield BAD, f"git does not reach {remote} from here: {' '.join(answer.stderr.split())[-300:]}"
+        yield ERROR, f"git does not reach {remote} from here: {' '.join(answer.stderr.split())[-300:]}"
     if not git_client.has_identity("/"):
-        yield BAD, "git does not know who commits here: `git config --global user.email` and `user.name`."
+        yield ERROR, "git does not know who commits here: `git config --global user.email` and `user.name`."
 
 
 def _watch(own: Any, task: Any, begun: Job, ended: threading.Event) -> None:

@@ -10,7 +10,7 @@ import os
 import shutil
 
 from ...commands import batch_commands
-from ...commands.doctor import BAD, GOOD, LOOK
+from ...commands.doctor import ERROR, OK, WARNING
 from ...core import prompts
 from ...git import git_client
 from ...git.worktrees import common, listed
@@ -42,38 +42,38 @@ def tree(root: str, *, merge: bool) -> Found:
     is to be moved at the end.
     """
     if git_client.head(root) is None:
-        yield BAD, "There is no commit to begin on. `git add` what is there and `git commit`."
+        yield ERROR, "There is no commit to begin on. `git add` what is there and `git commit`."
         return
     underway = git_client.operation_in_progress(root)
     if underway:
         yield (
-            BAD,
+            ERROR,
             f"{underway[0].capitalize()} is in progress: HEAD is not yet what it is going to be. End it: "
             f"{underway[1]}.",
         )
     tracked, _ = git_client.changes(root)
     if tracked:
         stops = " and `--merge` could not bring it in" if merge else ""
-        first = batch_commands.commit_inside_first(root, tracked)
+        first = batch_commands.submodule_hint(root, tracked)
         yield (
-            BAD,
+            ERROR,
             f"Tracked files are modified or staged: {git_client.listed(tracked)}. The night begins on the last commit, "
             f"so it would be done without them{stops}.{first} Commit them or `git stash` them.",
         )
     if not underway and not tracked:
-        yield GOOD, f"nothing is modified or staged on {git_client.branch(root) or 'a detached HEAD'}"
+        yield OK, f"nothing is modified or staged on {git_client.branch(root) or 'a detached HEAD'}"
     left = [
         name
         for name in UNCOMMITTED
         if os.path.exists(os.path.join(root, name)) and not git_client.run_git(root, "ls-files", "--", name).stdout
     ]
     if left:
-        yield LOOK, f"Not committed, so no work tree has it: {', '.join(left)}. Commit it if the work needs it."
+        yield WARNING, f"Not committed, so no work tree has it: {', '.join(left)}. Commit it if the work needs it."
     if merge and git_client.branch(root) is None:
-        yield BAD, "--merge moves the branch you are on, and HEAD is detached. `git switch` to that branch first."
+        yield ERROR, "--merge moves the branch you are on, and HEAD is detached. `git switch` to that branch first."
     if os.path.exists(os.path.join(root, ".gitmodules")):
         yield (
-            LOOK,
+            WARNING,
             "There are submodules, and git leaves them empty in a new work tree. If the verify command needs them, let "
             "it begin with `git submodule update --init`.",
         )
@@ -84,32 +84,32 @@ def branches(root: str, batch_id: str, branch: str) -> Found:
     ref = f"refs/heads/{branch}"
     if git_client.run_git(root, "check-ref-format", ref, fails=True).returncode != 0:
         yield (
-            BAD,
+            ERROR,
             f"git takes no branch named {branch}: the batch needs another id. `batchctl abort` it and create it anew.",
         )
         return
     for name in ("batch", f"batch/{batch_id}"):
         if git_client.tip(root, name):
             yield (
-                BAD,
+                ERROR,
                 f"There is a branch named {name}, so git can make none below it. Rename it: `git branch -m {name} "
                 f"{name}-old`.",
             )
             return
     held = next((place for place, on in listed(root) if on == ref), None)
     if held:
-        yield BAD, f"{branch}, which the run moves, is checked out in {held}. `git switch` to another branch there."
+        yield ERROR, f"{branch}, which the run moves, is checked out in {held}. `git switch` to another branch there."
         return
     known, head = git_client.tip(root, branch), git_client.head(root)
     if known is None or head is None or known == head:
-        yield GOOD, f"{branch} {'begins' if known is None else 'is'} at HEAD"
+        yield OK, f"{branch} {'begins' if known is None else 'is'} at HEAD"
     elif git_client.has(root, head, known):
-        yield GOOD, f"{branch} is ahead of HEAD, with what was done so far"
+        yield OK, f"{branch} is ahead of HEAD, with what was done so far"
     elif git_client.has(root, known, head):
-        yield GOOD, f"{branch} is behind HEAD and will be brought up to it"
+        yield OK, f"{branch} is behind HEAD and will be brought up to it"
     else:
         yield (
-            BAD,
+            ERROR,
             f"{branch}, which has what was done so far ({known[:12]}), and HEAD ({head[:12]}) have parted. Bring them "
             f"together: `git merge {branch}`.",
         )
@@ -120,7 +120,7 @@ def left_behind(root: str, before: Optional[str]) -> Found:
     done = git_client.tip(root, before) if before else None
     if done and not git_client.has(root, done):
         yield (
-            LOOK,
+            WARNING,
             f"HEAD does not have what the batch before did, so this one begins without it. `git merge {before}` "
             "brings it here.",
         )
@@ -135,18 +135,18 @@ def folder(root: str, worktrees: str) -> Found:
     for held in (common(root), top):
         if place == held or place.startswith(f"{held}/"):
             yield (
-                BAD,
+                ERROR,
                 f"{worktrees} is inside the project ({held}): its work trees would be in yours. Give a folder outside "
                 "of it: `--worktrees DIR`.",
             )
             return
     above = _existing(place)
     if not os.path.isdir(above):
-        yield BAD, f"{above} is no folder, so no work tree can be made below it. Give another: `--worktrees DIR`."
+        yield ERROR, f"{above} is no folder, so no work tree can be made below it. Give another: `--worktrees DIR`."
     elif not os.access(above, os.W_OK | os.X_OK):
-        yield BAD, f"{above} cannot be written to. Give another folder: `--worktrees DIR`, or change its mode."
+        yield ERROR, f"{above} cannot be written to. Give another folder: `--worktrees DIR`, or change its mode."
     else:
-        yield GOOD, f"work trees go into {worktrees}"
+        yield OK, f"work trees go into {worktrees}"
 
 
 def _existing(place: str) -> str:
@@ -174,9 +174,9 @@ def room(tree_mb: float, worktrees: str, jobs: int, option: str, elsewhere: str)
     )
     if free < needed:
         fewer = f" take fewer {option}," if jobs > 1 else ""
-        yield BAD, f"Too little room: {said}. Make room,{fewer} or {elsewhere}."
+        yield ERROR, f"Too little room: {said}. Make room,{fewer} or {elsewhere}."
     else:
-        yield GOOD, said
+        yield OK, said
 
 
 def tree_bytes(root: str, commit: str) -> int:
@@ -196,17 +196,17 @@ def memory(jobs: int, option: str = "--jobs") -> Found:
     """Whether there is memory for `jobs` clients, where the system tells it. `option` sets how many there are."""
     free = available_mb()
     if free is None:
-        yield GOOD, f"this system does not tell how much memory is free; a client may take {_size(CLIENT_MB)}"
+        yield OK, f"this system does not tell how much memory is free; a client may take {_size(CLIENT_MB)}"
         return
     needed = jobs * CLIENT_MB
     clients = prompts.counted(jobs, "client")
     said = f"{_size(free)} of memory free; {clients} may take {_size(needed)}, without what they run"
     if free < CLIENT_MB:
-        yield BAD, f"Too little memory for even one client: {said}. End something, or use a larger machine."
+        yield ERROR, f"Too little memory for even one client: {said}. End something, or use a larger machine."
     elif free < needed:
-        yield LOOK, f"{said}: take fewer {option} ({max(1, int(free // CLIENT_MB))} would fit), or end something."
+        yield WARNING, f"{said}: take fewer {option} ({max(1, int(free // CLIENT_MB))} would fit), or end something."
     else:
-        yield GOOD, said
+        yield OK, said
 
 
 def available_mb(meminfo: str = "/proc/meminfo", cgroup: str = CGROUP) -> Optional[float]:

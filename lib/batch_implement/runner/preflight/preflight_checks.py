@@ -20,7 +20,7 @@ import subprocess
 
 from ...base import fast_json, processes
 from ...commands import authorization, claude_settings, doctor
-from ...commands.doctor import BAD, GOOD, LOOK
+from ...commands.doctor import ERROR, OK, WARNING
 from ...core import batch_state, path_conflicts, policies, run_transitions
 from ...core.batch_state import key
 from ...core.prompts import counted
@@ -54,14 +54,14 @@ MOST_ROUNDS = 30
 
 
 def check(project: Project, state: State, wish: Options, environ: Mapping[str, str], plugin: str) -> Checks:
-    """Everything that was looked at, in the form of `doctor.check`. A throw-away work tree is made and removed."""
+    """Everything that was looked at, in the form of `doctor.run_checks`. A throw-away work tree is made and removed."""
     root, batch_id = project.root, state["batch_id"]
     branch, top = worktrees.merged_branch(batch_id), wish.worktrees or ""
     jobs = 1 if wish.cluster else wish.jobs or 1  # here is then only the merge queue's work tree
-    found = doctor.gathered([("python", doctor.python), ("git", lambda: doctor.git(project))])
+    found = doctor.collect_checks([("python", doctor.check_python), ("git", lambda: doctor.check_git(project))])
     if _bad(found):
         return found
-    found += doctor.gathered([
+    found += doctor.collect_checks([
         ("tree", lambda: environment.tree(root, merge=bool(wish.merge))),
         ("branch", lambda: environment.branches(root, batch_id, branch)),
         ("branch", lambda: environment.left_behind(root, _before(project, batch_id))),
@@ -71,8 +71,8 @@ def check(project: Project, state: State, wish: Options, environ: Mapping[str, s
     ])  # fmt: skip
     if wish.worker is None and not wish.cluster:  # each of a cluster's workers is asked for itself
         program = shutil.which(wish.client or "claude", path=environ.get("PATH"))
-        found += doctor.gathered([
-            ("hooks", lambda: doctor.hooks(plugin)),
+        found += doctor.collect_checks([
+            ("hooks", lambda: doctor.check_hooks(plugin)),
             ("permissions", lambda: _permissions(project, state, wish, environ)),
             ("client", lambda: _client(program, wish)),
             ("login", lambda: login(root, program, environ)),
@@ -81,14 +81,14 @@ def check(project: Project, state: State, wish: Options, environ: Mapping[str, s
     base = environment.base(root, branch)
     if base is None:
         return found
-    found += doctor.gathered([("disk", lambda: environment.disk(root, base, top, jobs))])
+    found += doctor.collect_checks([("disk", lambda: environment.disk(root, base, top, jobs))])
     if wish.pr is not None:
-        found += doctor.gathered([("remote", lambda: _remote(root, base, branch))])
+        found += doctor.collect_checks([("remote", lambda: _remote(root, base, branch))])
     if _bad(found):
-        return [*found, {"check": "verify", "verdict": LOOK, "text": "not tried: what is bad above comes first"}]
+        return [*found, {"check": "verify", "verdict": WARNING, "text": "not tried: what is bad above comes first"}]
     folder = os.path.join(top, batch_id, "preflight")
     policy = state["policy"]
-    return found + doctor.gathered([
+    return found + doctor.collect_checks([
         ("verify", lambda: trial(
             root, base, folder, policy["verify"], timeout_s=policy["verify_timeout_s"],
             feature_time_s=wish.feature_time or options.FEATURE_TIME_S,
@@ -103,7 +103,7 @@ def _before(project: Project, batch_id: str) -> Optional[str]:
 
 
 def _bad(found: Sequence[Mapping[str, str]]) -> bool:
-    return any(entry["verdict"] == BAD for entry in found)
+    return any(entry["verdict"] == ERROR for entry in found)
 
 
 # -- the looks ---------------------------------------------------------------------------------------------------------
@@ -112,24 +112,24 @@ def _bad(found: Sequence[Mapping[str, str]]) -> bool:
 def _features(state: State, wish: Options) -> Found:
     """The batch: something is left to do, nobody else is at it, and what it asks for can be had."""
     if processes.holds(state["owner"]):
-        yield BAD, authorization.in_use(state).message
+        yield ERROR, authorization.batch_in_use_error(state).message
     counts = batch_state.counts(run_transitions.clear_running(state))
     left = counts["pending"] + counts["active"]
     if not left:
         yield (
-            BAD,
+            ERROR,
             "Nothing is left to do. `batchctl add FILE` appends features, `batchctl retry` brings failed ones back.",
         )
         return
     asked = [index for index in _left(state) if "review" in policies.of_feature(state, index)["evidence"]]
     if wish.worker is not None and asked:
         yield (
-            BAD,
+            ERROR,
             f"Feature {asked[0] + 1} asks for a review, which the agent batch-implement:reviewer gives and no --worker "
             "can. Leave out `--worker`, or create the batch without `--review`.",
         )
     done = f"{counts['completed']} of {counts['total']} completed, " if counts["completed"] else ""
-    yield GOOD, f"{done}{left} to do; what each needs is known and in order"
+    yield OK, f"{done}{left} to do; what each needs is known and in order"
 
 
 def _limits(state: State, wish: Options) -> Found:
@@ -139,11 +139,14 @@ def _limits(state: State, wish: Options) -> Found:
     fits = True
     if wish.max_cost is not None and cost >= wish.max_cost:
         fits = False
-        yield BAD, f"The batch has cost ${cost:.2f} already, and --max-cost is ${wish.max_cost:.2f}. Give a higher one."
+        yield (
+            ERROR,
+            f"The batch has cost ${cost:.2f} already, and --max-cost is ${wish.max_cost:.2f}. Give a higher one.",
+        )
     if wish.max_wait is not None and waited >= wish.max_wait:
         fits = False
         yield (
-            BAD,
+            ERROR,
             f"The batch has waited {spoken(waited)} already, and --max-wait is {spoken(wish.max_wait)}. Give a longer "
             "one.",
         )
@@ -151,18 +154,18 @@ def _limits(state: State, wish: Options) -> Found:
     if wish.max_time is not None and each > wish.max_time:
         fits = False
         yield (
-            LOOK,
+            WARNING,
             f"A client has {spoken(each)}, longer than the whole run ({spoken(wish.max_time)}): the last may end long "
             "after it. Give a shorter --feature-time.",
         )
     if state["policy"]["verify"] and state["policy"]["verify_timeout_s"] > each:
         yield (
-            LOOK,
+            WARNING,
             f"The verify command may take {spoken(state['policy']['verify_timeout_s'])}, a client has {spoken(each)} "
             "in all. Give a shorter --verify-timeout.",
         )
     if fits:
-        yield GOOD, "; ".join(_said_limits(wish))
+        yield OK, "; ".join(_said_limits(wish))
 
 
 def _said_limits(wish: Options) -> List[str]:
@@ -179,41 +182,44 @@ def _said_limits(wish: Options) -> List[str]:
 
 def _permissions(project: Project, state: State, wish: Options, environ: Mapping[str, str]) -> Found:
     """What the settings keep a client from, and whether it may run the tests itself."""
-    found = claude_settings.settings(project.root, environ)
-    yield from doctor.rules(found, claude_settings.WORK)
+    found = claude_settings.read_settings(project.root, environ)
+    yield from doctor.check_permission_rules(found, claude_settings.WORKER_CALLS)
     if wish.permission_mode == "bypassPermissions":
-        off = claude_settings.mode_is_off(found)
+        off = claude_settings.find_disabled_bypass(found)
         if off:
             yield (
-                BAD,
+                ERROR,
                 f"{off[0]} switches the mode bypassPermissions off. Take another: `--permission-mode acceptEdits`.",
             )
         elif os.geteuid() == 0 and environ.get("IS_SANDBOX") != "1":
             yield (
-                BAD,
+                ERROR,
                 "Claude Code refuses the mode bypassPermissions to root. Run as somebody else, or take another: "
                 "`--permission-mode acceptEdits`.",
             )
-    folder = claude_settings.linked_trusted_as(project.private_parent)
-    unheard = claude_settings.ignored(found, project.root, folder, environ)
+    folder = claude_settings.find_linked_trust_folder(project.private_parent)
+    unheard = claude_settings.find_ignored_settings(found, project.root, folder, environ)
     if unheard and wish.permission_mode != "bypassPermissions":
-        yield LOOK, f"{doctor.not_trusted(unheard, folder)} Or allow it for this run: `--allow RULE`."
+        yield WARNING, f"{doctor.untrusted_folder_message(unheard, folder)} Or allow it for this run: `--allow RULE`."
     verify = state["policy"]["verify"]
     if not verify:
         return
     heard = [(place, data) for place, data in found if place != unheard]
-    parts = claude_settings.parts(verify)
-    kept = claude_settings.forbidding(found, [("Bash", part) for part in parts])
-    unknown = [part for part in parts if not claude_settings.allowed(heard, wish.allow or (), part)]
+    parts = claude_settings.split_shell_line(verify)
+    kept = claude_settings.find_forbidding_rules(found, [("Bash", part) for part in parts])
+    unknown = [part for part in parts if not claude_settings.is_command_allowed(heard, wish.allow or (), part)]
     if kept:
-        yield LOOK, f"A client may not run the verify command itself ({kept[0]}); `batchctl done` runs it all the same."
+        yield (
+            WARNING,
+            f"A client may not run the verify command itself ({kept[0]}); `batchctl done` runs it all the same.",
+        )
     elif wish.permission_mode in ("auto", "bypassPermissions"):
         return
     elif unknown:
         rules = (f"Bash({part})" if len(part) <= LONGEST_RULE else f"Bash({part.split()[0]}:*)" for part in unknown)
         given = " ".join(f"--allow {shlex.quote(rule)}" for rule in dict.fromkeys(rules))
         yield (
-            LOOK,
+            WARNING,
             f"A client may not run the verify command itself, only `batchctl done` does: it works better when it can "
             f"try its work. `{given}` lets it.",
         )
@@ -221,18 +227,18 @@ def _permissions(project: Project, state: State, wish: Options, environ: Mapping
 
 def _client(program: Optional[str], wish: Options) -> Found:
     if program is None and wish.client is not None:
-        yield BAD, f"{wish.client} is no program that can be started. Give the path of `claude`: `--client PATH`."
+        yield ERROR, f"{wish.client} is no program that can be started. Give the path of `claude`: `--client PATH`."
     else:
-        yield from doctor.client(program)
+        yield from doctor.check_client(program)
 
 
 def login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Found:
     """Whether the client is logged in, as far as it says so without asking the model."""
-    version = doctor.client_version(program) if program else None
+    version = doctor.read_client_version(program) if program else None
     if program is None or version is None:
         return
     if version < KNOWS_AUTH_STATUS:
-        yield LOOK, "This client is not asked whether it is logged in: it is older than the ones that can tell."
+        yield WARNING, "This client is not asked whether it is logged in: it is older than the ones that can tell."
         return
     try:
         answer = subprocess.run(
@@ -249,12 +255,15 @@ def login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Foun
         said = None
     logged_in = said.get("loggedIn") if isinstance(said, dict) else None
     if logged_in is False:
-        yield BAD, "Claude Code is not logged in. `claude auth login`, or set ANTHROPIC_API_KEY, in the same terminal."
+        yield (
+            ERROR,
+            "Claude Code is not logged in. `claude auth login`, or set ANTHROPIC_API_KEY, in the same terminal.",
+        )
     elif logged_in is not True:
-        yield LOOK, "`claude auth status` did not tell whether it is logged in. Try `claude -p hello`."
+        yield WARNING, "`claude auth status` did not tell whether it is logged in. Try `claude -p hello`."
     else:
         way = feature_list.clean(str(said.get("authMethod")))[:40].replace("_", " ")
-        yield GOOD, f"logged in ({way}); whether that is still taken shows with the first turn"
+        yield OK, f"logged in ({way}); whether that is still taken shows with the first turn"
 
 
 def _remote(root: str, base: str, branch: str) -> Found:
@@ -264,18 +273,18 @@ def _remote(root: str, base: str, branch: str) -> Found:
     may = gh.permission(root)
     if may and may not in MAY_PUSH:
         yield (
-            BAD,
+            ERROR,
             f"gh's login may only {may.lower()} {place.url}. Ask for the right to write, or let gh mean your fork: `gh "
             "repo set-default`.",
         )
         return
     refused = pull_requests.refused_push(root, remote, base, branch)
     if refused:
-        yield BAD, refused
+        yield ERROR, refused
     elif not may:
-        yield LOOK, f"gh does not say whether its login may write to {place.url}; git would push to {remote}"
+        yield WARNING, f"gh does not say whether its login may write to {place.url}; git would push to {remote}"
     else:
-        yield GOOD, f"branches go to {remote}, pull requests into {place.url} (its own rules are not tried)"
+        yield OK, f"branches go to {remote}, pull requests into {place.url} (its own rules are not tried)"
 
 
 # -- what a dry run shows ----------------------------------------------------------------------------------------------
@@ -285,7 +294,7 @@ def text(state: State, found: Sequence[Mapping[str, str]], wish: Options) -> str
     """What was found, and what a run would do: order, dependencies, what runs side by side, limits."""
     left = _left(state)
     rounds = list(itertools.islice(_rounds(state, wish.jobs or 1), MOST_ROUNDS + 1))
-    lines = [*doctor.lines(found), ""]
+    lines = [*doctor.format_checks(found), ""]
     lines.append(
         f"Batch {state['batch_id']}: {len(left)} of {counted(state['total_features'], 'feature')} to do, up to "
         f"{wish.jobs or 1} at a time."

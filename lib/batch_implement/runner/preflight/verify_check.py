@@ -14,7 +14,7 @@ import time
 
 from ...base import subprocesses
 from ...commands import evidence
-from ...commands.doctor import BAD, GOOD, LOOK
+from ...commands.doctor import ERROR, OK, WARNING
 from ...core.errors import BatchError
 from ...features import feature_list
 from ...git import git_client, worktrees
@@ -43,13 +43,13 @@ def trial(
         try:
             worktrees.add_detached(root, folder, commit)
         except BatchError as error:
-            yield BAD, f"A work tree cannot be made: {error.message} Nothing of a run works without one."
+            yield ERROR, f"A work tree cannot be made: {error.message} Nothing of a run works without one."
             return
         yield from _commit(folder)
         worktrees.add_detached(root, folder, commit)
         if verify is None:
             yield (
-                LOOK,
+                WARNING,
                 "There is no verify command: a commit alone shows a feature done. `--verify CMD` asks more.",
             )
         else:
@@ -66,19 +66,19 @@ def _commit(folder: str) -> Iterator[Tuple[str, str]]:
         words = " ".join(feature_list.clean(output.read().decode("utf-8", "replace")).split())[-300:]
     if code is None:
         yield (
-            BAD,
+            ERROR,
             f"A commit took longer than {spoken(COMMIT_S)}: a hook, or the signing of commits, waits for somebody. Try "
             "`git commit --allow-empty -m try` where nobody answers.",
         )
     elif code != 0 and any(sign in words.lower() for sign in _UNSIGNED):
         yield (
-            BAD,
+            ERROR,
             "A commit cannot be signed with nobody there. Let the agent keep the passphrase all night, or switch it "
             f"off for this repository: `git config commit.gpgSign false`. git said: {words}",
         )
     elif code != 0:
         yield (
-            LOOK,
+            WARNING,
             "A trial commit in a new work tree was refused, probably by a commit hook that does not find its tools "
             f"there (or asks for another message). Every client would meet the same. git said: {words}",
         )
@@ -89,18 +89,18 @@ def _verify(root: str, folder: str, command: str, timeout_s: int, feature_time_s
         began = time.monotonic()
         code = subprocesses.run(folder, command, timeout_s, output.fileno())
         seconds = time.monotonic() - began
-        said = evidence.tail(output.name)[-LONGEST_SHOWN:]
+        said = evidence.quote_log_end(output.name)[-LONGEST_SHOWN:]
     shown = f"`{' '.join(command.split())[:200]}`"
     if code is None:
         yield (
-            BAD,
+            ERROR,
             f"The verify command {shown} did not end within {spoken(timeout_s)} and was ended. No feature could be "
             "done. Give it longer (`--verify-timeout`), or one that ends.",
         )
         return
     if code != 0:
         yield (
-            BAD,
+            ERROR,
             f"The verify command {shown} fails on the commit that the run would begin on (exit status {code}), so no "
             f"feature could be done. {_likely(root, folder)}The end of its output (data):\n{said}",
         )
@@ -108,18 +108,18 @@ def _verify(root: str, folder: str, command: str, timeout_s: int, feature_time_s
     changed, _ = git_client.changes(folder)
     if changed:
         yield (
-            LOOK,
+            WARNING,
             f"The verify command changes files that git tracks: {git_client.listed(changed)}. `batchctl done` refuses "
             "what is not committed; let it leave them alone.",
         )
     if seconds > feature_time_s:
         yield (
-            BAD,
+            ERROR,
             f"The verify command {shown} takes {spoken(seconds)}, and a client has {spoken(feature_time_s)} in all. "
             "Give it more: `--feature-time`.",
         )
     else:
-        yield GOOD, f"{shown} passes on the commit that the run begins on, in {spoken(seconds)}"
+        yield OK, f"{shown} passes on the commit that the run begins on, in {spoken(seconds)}"
 
 
 def _likely(root: str, folder: str) -> str:
