@@ -1,15 +1,16 @@
 """Texts and numbers as a report shows them. Pure.
 
-line(text), block(text)     a text that is not ours: no control or bidi character, a bounded length
+to_line(text), to_block(text)     a text that is not ours: no control or bidi character, a bounded length
 link(url), plain(name)      the few of them that may be more than a text: an address, a name in a command
-duration(seconds), dollars(amount), moment(time)            for a person
+dollars(amount), moment(time)            for a person
 """
 
 from __future__ import annotations
 
 import re
 
-from . import status_report, timeline
+from ..base import text
+from . import timeline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,20 +28,14 @@ _LINK = re.compile(
 )
 
 
-def line(text: object, limit: int = LONGEST_LINE) -> Optional[str]:
-    """A text that is not ours on one line, cleaned and cut; None for what is no text."""
-    if type(text) is not str:
-        return None
-    words = " ".join(status_report.clean(text[: limit + 200]).split())
-    return words if len(words) <= limit and len(text) <= limit + 200 else words[:limit] + " ...[cut]"
+def to_line(value: object, limit: int = LONGEST_LINE) -> Optional[str]:
+    """Return a text on one line, cleaned and shortened; None for any other value."""
+    return text.one_line(value, limit) if type(value) is str else None
 
 
-def block(text: object, limit: int = LONGEST_BLOCK) -> str:
-    """A text of several lines that is not ours, each cleaned, the whole cut; empty for what is no text."""
-    if type(text) is not str:
-        return ""
-    kept = "\n".join(status_report.clean(words).rstrip() for words in text[:limit].splitlines()).strip("\n")
-    return kept if len(text) <= limit else kept + " ...[cut]"
+def to_block(value: object, limit: int = LONGEST_BLOCK) -> str:
+    """Return a text of several lines, each cleaned, the whole shortened; empty for any other value."""
+    return text.clean_block(text.shorten(value, limit)) if type(value) is str else ""
 
 
 def link(url: object) -> Optional[str]:
@@ -53,24 +48,6 @@ def plain(name: object) -> Optional[str]:
     return name if type(name) is str and _PLAIN.fullmatch(name) and ".." not in name else None
 
 
-def duration(seconds: Optional[float]) -> str:
-    """A length of time for a person: `under 1 s`, `8 s`, `12 min`, `6 h 12 min`, `3 d 4 h`; empty for None."""
-    if seconds is None:
-        return ""
-    if 0 < seconds < 1:
-        return "under 1 s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
-
-
 def dollars(amount: Optional[float]) -> str:
     """An amount for a person: `$1.50`; empty for None."""
     return "" if amount is None else f"${amount:,.2f}"
@@ -81,7 +58,7 @@ def short(commit: str) -> str:
     return commit[:10]
 
 
-def moment(text: Optional[str]) -> str:
+def moment(time: Optional[str]) -> str:
     """A time of the state for a person, in UTC: `1 Feb 2026, 00:14 UTC`. What is no time is not repeated."""
-    seconds = timeline.seconds(text)
+    seconds = timeline.seconds(time)
     return "at an unknown time" if seconds is None else timeline.written(seconds)

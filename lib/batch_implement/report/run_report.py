@@ -30,7 +30,7 @@ import re
 from ..core import batch_state, blocking, prompts
 from ..core.batch_state import key
 from . import status_report, timeline
-from .formatting import block, line, link, moment, plain
+from .formatting import link, moment, plain, to_block, to_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def report_data(state: State, at: str, *, put_away: bool = False) -> Data:
     pause = state["pause"]
     return {
         "batch_id": state["batch_id"],
-        "at": line(at),
+        "at": to_line(at),
         "status": state["status"],
         "verdict": _verdict(state, counts, put_away),
         "headline": _headline(counts),
@@ -65,13 +65,13 @@ def report_data(state: State, at: str, *, put_away: bool = False) -> Data:
         "put_away": put_away,
         "source": _source(state),
         "policy": _policy(state),
-        "created_at": line(state["created_at"]),
+        "created_at": to_line(state["created_at"]),
         "ended_at": ended,
         "took_s": timeline.between(state["created_at"], ended or at),
         "pause": {
-            "reason": block(pause["reason"]),
-            "since": line(pause["since"]),
-            "resume_after": line(pause.get("resume_after")),
+            "reason": to_block(pause["reason"]),
+            "since": to_line(pause["since"]),
+            "resume_after": to_line(pause.get("resume_after")),
         } if pause else None,
         "run": run,
         "pull_request": _published((state.get("run") or {}).get("pull_request")),
@@ -107,14 +107,14 @@ def _verdict(state: State, counts: Dict[str, int], put_away: bool) -> str:
 def _source(state: State) -> str:
     if state["source_type"] == "issues":
         return prompts.counted(len(state.get("issue_numbers") or ()), "issue")
-    name = line(state["features_file"]) or ""
+    name = to_line(state["features_file"]) or ""
     return "standard input" if name == "-" else name
 
 
 def _policy(state: State) -> Data:
     policy = state["policy"]
     return {
-        "verify": block(policy["verify"]) or None,
+        "verify": to_block(policy["verify"]) or None,
         "evidence": list(policy["evidence"]),
         "max_retries": policy["max_retries"],
         "unattended": policy["unattended"],
@@ -126,20 +126,24 @@ def _run(state: State) -> Optional[Data]:
     if not run:
         return None
     merges = run.get("merges") or [{}]
-    named = {name: line(run.get(name)) for name in ("branch", "base_commit", "target", "started_at", "ended_at")}
+    named = {name: to_line(run.get(name)) for name in ("branch", "base_commit", "target", "started_at", "ended_at")}
     return {
         **named,
-        "head": line(merges[-1].get("commit")),
+        "head": to_line(merges[-1].get("commit")),
         "merge": bool(run["options"].get("merge")),
         "jobs": run["jobs"],
-        "ended_why": line(run.get("ended_why")),
+        "ended_why": to_line(run.get("ended_why")),
     }
 
 
 def _published(record: Any) -> Optional[Data]:
     if not record:
         return None
-    return {"number": record.get("number"), "url": link(record.get("url")), "error": block(record.get("error")) or None}
+    return {
+        "number": record.get("number"),
+        "url": link(record.get("url")),
+        "error": to_block(record.get("error")) or None,
+    }
 
 
 def _waits(state: State) -> Iterator[Data]:
@@ -147,11 +151,11 @@ def _waits(state: State) -> Iterator[Data]:
     now = run.get("waiting")
     for entry in [*run.get("waits", ()), *([{**now, "until": None}] if now else [])]:
         yield {
-            "since": line(entry["since"]),
-            "until": line(entry["until"]),
+            "since": to_line(entry["since"]),
+            "until": to_line(entry["until"]),
             "seconds": timeline.between(entry["since"], entry["until"]),
-            "reason": line(entry["reason"]),
-            "failure_class": line(entry["failure_class"]),
+            "reason": to_line(entry["reason"]),
+            "failure_class": to_line(entry["failure_class"]),
         }
 
 
@@ -187,35 +191,35 @@ def _feature(state: State, run: Data, index: int, status: str, why: Optional[str
     numbers = state.get("issue_numbers")
     return {
         "number": index + 1,
-        "text": line(state["features"][index]),
+        "text": to_line(state["features"][index]),
         "status": status,
-        "why": block(why) or None,
+        "why": to_block(why) or None,
         "attempts": batch_state.attempts_used(state, index) + (status in ("completed", "active")),
         "issue": {
             "number": numbers[index], "url": link(state.get("details", {}).get(name, {}).get("url"))
         } if numbers else None,
-        "since": line(since),
-        "until": line(until),
+        "since": to_line(since),
+        "until": to_line(until),
         "seconds": sum(client["seconds"] or 0 for client in clients) if clients else timeline.between(since, until),
         "cost_usd": sum(client["cost_usd"] for client in clients) if clients else None,
         "turns": sum(client["turns"] for client in clients) if clients else None,
         "tokens": tokens,
-        "commit": line(proof.get("commit")) if proof else None,
-        "commits": [line(commit) for commit in proof.get("commits", ())[-MOST_COMMITS:]] if proof else [],
-        "branch": line(proof.get("branch")) if proof else None,
+        "commit": to_line(proof.get("commit")) if proof else None,
+        "commits": [to_line(commit) for commit in proof.get("commits", ())[-MOST_COMMITS:]] if proof else [],
+        "branch": to_line(proof.get("branch")) if proof else None,
         "evidence": _evidence(proof) if proof else None,
         "merge": {
-            "commit": line(merge["commit"]), "from": line(merge["from"]), "rebased": merge["rebased"],
-            "verify_seconds": merge.get("verify_seconds"), "at": line(merge["timestamp"]),
+            "commit": to_line(merge["commit"]), "from": to_line(merge["from"]), "rebased": merge["rebased"],
+            "verify_seconds": merge.get("verify_seconds"), "at": to_line(merge["timestamp"]),
         } if merge else None,
         "sent_back": run.get("sent_back", {}).get(name, 0),
         "pull_request": _published(published.get("pr")),
         "push": _published(published.get("push")),
         "failures": [
             {
-                "attempt": entry["attempt"], "failure_class": line(entry["failure_class"]),
-                "message": block(entry["error_message"]), "at": line(entry["timestamp"]),
-                "stash": line(entry.get("stash")), "branch": line(entry.get("branch")),
+                "attempt": entry["attempt"], "failure_class": to_line(entry["failure_class"]),
+                "message": to_block(entry["error_message"]), "at": to_line(entry["timestamp"]),
+                "stash": to_line(entry.get("stash")), "branch": to_line(entry.get("branch")),
             }
             for entry in state.get("attempts", {}).get(name, ())
         ],
@@ -224,14 +228,14 @@ def _feature(state: State, run: Data, index: int, status: str, why: Optional[str
 
 
 def _client(entry: Data) -> Data:
-    named = {name: line(entry.get(name)) for name in ("failure_class", "place", "branch", "worktree", "logs")}
+    named = {name: to_line(entry.get(name)) for name in ("failure_class", "place", "branch", "worktree", "logs")}
     return {
         **named,
         "attempt": entry["attempt"],
-        "outcome": line(entry["outcome"]),
-        "message": block(entry.get("message")),
-        "since": line(entry["started_at"]),
-        "until": line(entry["ended_at"]),
+        "outcome": to_line(entry["outcome"]),
+        "message": to_block(entry.get("message")),
+        "since": to_line(entry["started_at"]),
+        "until": to_line(entry["ended_at"]),
         "seconds": entry.get("seconds", timeline.between(entry["started_at"], entry["ended_at"])),
         "turns": entry.get("turns", 0),
         "cost_usd": entry.get("cost_usd", 0),
@@ -243,15 +247,15 @@ def _evidence(proof: Data) -> Data:
     verify = proof.get("verify")
     return {
         "verify": {
-            "command": block(verify["command"]), "exit_code": verify["exit_code"], "seconds": verify.get("seconds"),
-            "log": line(verify.get("log")),
+            "command": to_block(verify["command"]), "exit_code": verify["exit_code"], "seconds": verify.get("seconds"),
+            "log": to_line(verify.get("log")),
         } if verify else None,
-        "review": block(proof.get("review")) or None,
-        "no_change": block(proof.get("no_change")) or None,
+        "review": to_block(proof.get("review")) or None,
+        "no_change": to_block(proof.get("no_change")) or None,
         "asserted": bool(proof.get("asserted")),
         "rewritten": len(proof.get("rewritten", ())),
         "foreign": len(proof.get("foreign", ())),
-        "at": line(proof.get("timestamp")),
+        "at": to_line(proof.get("timestamp")),
     }  # fmt: skip
 
 
@@ -264,7 +268,7 @@ def _needs(state: State, features: List[Data], put_away: bool) -> Iterator[Data]
     pause = state["pause"]
     if pause and not put_away:
         later = f", not before {moment(pause['resume_after'])}" if pause.get("resume_after") else ""
-        yield _need("paused", [], f"The batch waits since {moment(pause['since'])}{later}", block(pause["reason"]))
+        yield _need("paused", [], f"The batch waits since {moment(pause['since'])}{later}", to_block(pause["reason"]))
     blocked = _blocked(state)
     for feature in features:
         if feature["status"] == "failed":
@@ -284,7 +288,7 @@ def _needs(state: State, features: List[Data], put_away: bool) -> Iterator[Data]
             if not update["done"]:
                 again = [] if put_away else ["batchctl issues"]
                 said = f"The issue of feature {int(name) + 1} has not had its {what}"
-                yield _need("issue", [int(name) + 1], said, block(update.get("why")), commands=again)
+                yield _need("issue", [int(name) + 1], said, to_block(update.get("why")), commands=again)
 
 
 def _need(kind: str, numbers: List[int], what: str, said: str, **more: Any) -> Data:
@@ -381,6 +385,6 @@ def _looks(state: State, features: List[Data]) -> Iterator[Data]:
     for decision in state.get("decisions", ()):
         index = decision.get("feature_index")
         yield {
-            "kind": "decision", "number": None if index is None else index + 1, "what": block(decision["question"]),
-            "said": block(decision["answer"]),
+            "kind": "decision", "number": None if index is None else index + 1, "what": to_block(decision["question"]),
+            "said": to_block(decision["answer"]),
         }  # fmt: skip

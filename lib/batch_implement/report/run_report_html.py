@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from html import escape
 
+from ..base.text import duration
 from ..core.prompts import counted
 from . import run_report_style, timeline
-from .formatting import STATUS_WORDS, dollars, duration, moment, short
+from .formatting import STATUS_WORDS, dollars, moment, short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

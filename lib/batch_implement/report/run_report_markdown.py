@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 
+from ..base.text import duration
 from ..core.prompts import counted
-from .formatting import STATUS_WORDS, dollars, duration, moment, short
+from .formatting import STATUS_WORDS, dollars, moment, short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

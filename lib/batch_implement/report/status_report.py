@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..base.text import clean, one_line
 from ..core import batch_state, blocking, policies, prompts
 from ..core.batch_state import key
 
@@ -13,15 +14,6 @@ if TYPE_CHECKING:
 
 SIGNS = {"completed": "done   ", "failed": "FAILED ", "skipped": "skipped", "active": "open   ", "pending": "-      "}
 IN_A_CLIENT = "Go on with `/batch-implement --resume` in Claude Code."
-
-
-def clean(text: str) -> str:
-    """`listing.clean`, which is imported only for a text that it would change."""
-    if text.isprintable():
-        return text
-    from ..features import feature_list
-
-    return feature_list.clean(text)
 
 
 def status(state: State) -> Dict[str, Any]:
@@ -94,11 +86,6 @@ def for_person(reason: str) -> str:
     return reason if blocker is None else f"blocked by feature {blocker + 1}"
 
 
-def _cut(text: str, longest: int) -> str:
-    words = clean(text[: longest + 1])
-    return words if len(words) <= longest else f"{words[: longest - 3]}..."
-
-
 def status_lines(state: State) -> List[str]:
     """The batch for a person at a terminal."""
     lines = [
@@ -109,8 +96,8 @@ def status_lines(state: State) -> List[str]:
         proof = f"  {entry['commit'][:12]}" if entry["commit"] else ""
         tried = entry["attempts"] > (0 if entry["status"] == "pending" else 1)
         tries = f"  ({prompts.counted(entry['attempts'], 'attempt')})" if tried else ""
-        why = f"  {_cut(for_person(entry['reason']), 100)}" if "reason" in entry else ""
-        text = _cut(entry["text"], 80)
+        why = f"  {one_line(for_person(entry['reason']), 100)}" if "reason" in entry else ""
+        text = one_line(entry["text"], 80)
         own = _own(state, entry["index"])
         lines.append(f"{entry['index'] + 1:>4}  {SIGNS[entry['status']]}  {text}{own}{proof}{tries}{why}")
     lines.extend(_ending(state))
@@ -191,7 +178,7 @@ def plan_lines(state: State) -> List[str]:
         f"({state['workflow_mode']}; {_asked_of_each(state)}):"
     ]
     for index in batch_state.in_order(state):
-        lines.append(f"{index + 1:>4}  {_cut(state['features'][index], 120)}{_own(state, index)}")
+        lines.append(f"{index + 1:>4}  {one_line(state['features'][index], 120)}{_own(state, index)}")
     hints = _hints(state)
     if hints:
         taken = state["analysis_metadata"]["inferred"]

@@ -9,10 +9,10 @@ a status line that fails is not shown, and nobody would learn why.
 from __future__ import annotations
 
 from ..base import fast_json, processes, project_paths
+from ..base.text import one_line
 from ..core import batch_state
 from ..core.errors import BatchError
 from ..store import snapshot
-from . import status_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _now(state: State, *, at_work: bool) -> List[str]:
         return ["over"]
     if state["pause"]:
         until = state["pause"].get("resume_after")
-        return [f"paused{_until(until)}: {_cut(state['pause']['reason'])}"]
+        return [f"paused{_until(until)}: {one_line(state['pause']['reason'], LONGEST_REASON)}"]
     run, active = state.get("run"), state["active"]
     doing: List[str] = []
     if run and run["running"]:
@@ -74,7 +74,7 @@ def _now(state: State, *, at_work: bool) -> List[str]:
     elif active:
         doing = [f"feature {active['feature_index'] + 1}: {active['phase']}"]
     if run and run["waiting"]:
-        doing.append(f"waits{_until(run['waiting']['until'])}: {_cut(run['waiting']['reason'])}")
+        doing.append(f"waits{_until(run['waiting']['until'])}: {one_line(run['waiting']['reason'], LONGEST_REASON)}")
     if not at_work:
         return [*doing, "nobody is at work"]
     return doing or [f"feature {state['current_index'] + 1} is next"]
@@ -90,8 +90,3 @@ def _under_way(running: State) -> str:
 
 def _until(moment: object) -> str:
     return f" until {str(moment)[11:16]} UTC" if moment else ""
-
-
-def _cut(reason: str) -> str:
-    words = " ".join(status_report.clean(reason).split())
-    return words if len(words) <= LONGEST_REASON else words[: LONGEST_REASON - 3] + "..."

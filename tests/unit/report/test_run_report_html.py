@@ -197,7 +197,7 @@ def test_the_proof_notices_a_text_that_is_not_escaped(monkeypatch):
 
 
 def test_the_proof_notices_a_text_that_is_not_cleaned(monkeypatch):
-    monkeypatch.setattr(formatting.status_report, "clean", str)
+    monkeypatch.setattr(formatting.text, "clean", str)
     with pytest.raises(AssertionError):
         is_only_text("\u202e", STATES[0], times=False)
 

@@ -178,8 +178,6 @@ def test_texts_are_on_one_line_without_control_characters():
     seen = view_model.of_state(then(state, transitions.pause, NOW, HOSTILE), NOW)
     shown = "a [2Jb c d e"
     assert (seen.rows[0].text, seen.waiting.reason, seen.pause.reason) == (shown, shown, shown)
-    assert view_model.one_line("\ud800") == "?"
-    assert len(view_model.one_line("x" * 10**6)) == view_model.LONGEST_TEXT
 
 
 def test_a_run_whose_driver_is_dead_is_nobodys():
@@ -204,14 +202,6 @@ def test_a_run_that_has_ended_grows_no_older():
 
 
 # -- in words ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("seconds", "column"),
-    [(0, "0:00"), (59.9, "0:59"), (60, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (100_000, "27:46:40")],
-)
-def test_durations_are_in_a_column_as_on_a_stopwatch(seconds, column):
-    assert wording.stopwatch(seconds) == column
 
 
 def test_one_line_says_it_all():

@@ -23,6 +23,7 @@ from collections import deque
 from typing import Any, Callable, Mapping, Optional, TextIO
 
 from ...base import timestamps
+from ...base.text import one_line
 from . import view_model, wording
 from .view_model import View
 
@@ -51,7 +52,7 @@ class Display:
         """Tell that something happened: `started`, `done`, `failed`, `interrupted`, `sent back`, `merged`, `waits`,
         `paused`, `stopping`, `ended`, `note`, `unreadable`.
         """
-        self.say(wording.event(timestamps.now(), kind, view_model.one_line(text, LONGEST_EVENT)), STYLES.get(kind, ""))
+        self.say(wording.event(timestamps.now(), kind, one_line(text, LONGEST_EVENT)), STYLES.get(kind, ""))
 
     def refresh(self, state: State) -> None:
         """Show how things stand by this state and the work trees that it names."""
@@ -81,7 +82,7 @@ class Display:
         except Exception as error:  # a fault in a drawing must not end the night
             self.gone = True
             if not self.stream.closed:
-                told = f"{type(error).__name__}: {view_model.one_line(str(error))}"
+                told = f"{type(error).__name__}: {one_line(str(error), LONGEST_EVENT)}"
                 print(f"\nbatchctl: the display has broken: {told}. The batch goes on without it.", file=sys.stderr)
 
 

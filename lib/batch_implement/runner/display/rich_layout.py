@@ -15,13 +15,14 @@ from typing import List, Tuple
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from ...base.text import duration
 from . import wording
 from .view_model import Row, View
 
 LEAST_WIDTH, LEAST_HEIGHT = 10, 3
 NUMBER = 5  # cells
 COLUMNS = (  # name, cells, from which width on
-    ("phase", 10, 30), ("time", 7, 30), ("turns", 5, 66), ("cost", 7, 56), ("tool", 12, 78),
+    ("phase", 10, 30), ("time", 10, 30), ("turns", 5, 66), ("cost", 7, 56), ("tool", 12, 78),
 )  # fmt: skip
 RIGHT = ("time", "turns", "cost")
 STYLES = {"waits": "yellow", "paused": "yellow", "ended": "bold", "nobody": "bold red"}
@@ -91,7 +92,7 @@ def _rows(rows: List[Row], width: int, room: int) -> List[Text]:
 
 def _row(row: Row, columns: List[Tuple[str, int]], width: int) -> Text:
     told = {
-        "phase": wording.step(row), "time": wording.stopwatch(row.seconds), "cost": wording.cost(row),
+        "phase": wording.step(row), "time": duration(row.seconds), "cost": wording.cost(row),
         "turns": "" if row.turns is None else str(row.turns), "tool": row.tool or "",
     }  # fmt: skip
     text = row.text if row.attempt == 1 else f"({wording.attempt(row)}) {row.text}"

@@ -17,6 +17,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from ...base import atomic_files, fast_json, processes, project_paths, timestamps
 from ...base.project_paths import Project
+from ...base.text import one_line
 from ...core import batch_state, run_transitions
 from ...core.batch_state import key
 from ...core.errors import BatchError
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 PROGRESS = "logs/run"
 LARGEST_PROGRESS = 64 * 1024
-LONGEST_TEXT = 300  # characters
 LAST = 5
 BELIEVABLE = 1e9
 
@@ -149,12 +149,6 @@ def later(seen: View, now: str) -> View:
         rows=[row._replace(seconds=row.seconds + passed) for row in seen.rows],
         limits=[limit._replace(used=limit.used + passed) if limit.name == "time" else limit for limit in seen.limits],
     )
-
-
-def one_line(text: str, longest: int = LONGEST_TEXT) -> str:
-    """A text as it can be shown: one line, without control characters, cut."""
-    words = " ".join(status_report.clean(text[: 4 * longest]).split()).encode("utf-8", "replace").decode()
-    return words if len(words) <= longest else words[: longest - 3] + "..."
 
 
 def _age(state: State, now: str) -> int:

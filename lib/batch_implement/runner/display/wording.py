@@ -5,19 +5,13 @@ from __future__ import annotations
 from typing import List, Tuple
 
 from ...base import timestamps
+from ...base.text import duration
 from ...core import prompts
 from ...report import status_report
-from ...report.formatting import duration
 from .view_model import Closed, Held, Row, View
 
 UNDER_WAY_AT_MOST = 8
 HELD_AT_MOST = 3
-
-
-def stopwatch(seconds: float) -> str:
-    """Seconds in a column: `0:45`, `12:03`, `2:13:05`."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def event(now: str, kind: str, text: str) -> str:
