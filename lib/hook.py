@@ -12,8 +12,8 @@ from batch_implement.hooks import fast_path
 event, tool, root, private = [*sys.argv[1:], "", "", ""][:4]
 raw = None
 try:
-    raw = fast_path.payload()
-    settled = fast_path.settles(event, tool, root, private, raw)
+    raw = fast_path.read_payload()
+    settled = fast_path.can_skip(event, tool, root, private, raw)
 except Exception:
     settled = False  # the entry meets the same trouble, and tells of it
 if not settled:

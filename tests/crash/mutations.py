@@ -166,17 +166,17 @@ BATCHES: dict[str, Patch] = {
 }
 GUARDS: dict[str, Patch] = {
     "the guard lets everything pass": (
-        "hooks/tool_use.py", "        reason = _reason_to_deny(occasion)\n", "        reason = None\n"
+        "hooks/tool_use.py", "        reason = _find_denial_reason(event)\n", "        reason = None\n"
     ),
     "nothing is undone after": (
         "hooks/tool_use.py", "    if not store.untouched():\n        store.settle()\n    return", "    return"
     ),
     "what the model wrote is taken for a person's edit": (
-        "hooks/tool_use.py", "    store = Store(occasion.project, by_model=True)\n    if occasion.sealed is None",
-        "    store = Store(occasion.project)\n    if occasion.sealed is None",
+        "hooks/tool_use.py", "    store = Store(event.project, by_model=True)\n    if event.sidecar is None",
+        "    store = Store(event.project)\n    if event.sidecar is None",
     ),
     "who reads the state is denied": (
-        "hooks/tool_use.py", "    refusal = command_policy.forbidden(command, names)\n",
+        "hooks/tool_use.py", "    refusal = command_policy.check_command(command, names)\n",
         "    refusal = command_policy.Refusal('state', 'it')\n",
     ),
 }  # fmt: skip

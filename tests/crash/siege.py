@@ -204,7 +204,7 @@ class Place:
         if event == "PreToolUse" and not matched:
             return {}  # hooks.json starts none
         raw = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
-        if fast_path.settles(event, matched, str(self.root), self.project.private, raw):
+        if fast_path.can_skip(event, matched, str(self.root), self.project.private, raw):
             return {}
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
@@ -273,7 +273,7 @@ def verdict(place: Place, row: dict[str, Any]) -> tuple[str, str]:
         return ("passed", "") if quiet and (place.now() != place.before) == (row["kind"] == "changes") else (
             "false alarm", seen
         )  # fmt: skip
-    if row["kind"] == "verb":
+    if row["kind"] == "command":
         refused = "is for the person, not for the model" in place.output
         return ("missed" if place.now() != place.before else "refused" if refused else "nothing", place.output)
     if row["kind"] == "private":

@@ -311,9 +311,9 @@ def test_a_client_that_took_a_batch_up_again_lost_it_to_another_that_had_found_i
         return found
 
     told = json.dumps({"session_id": "session-3", "source": "startup"}).encode()
-    occasion = HookEvent("SessionStart", "", told, store.project, sidecar.read(store.project.private))
+    hook_event = HookEvent("SessionStart", "", told, store.project, sidecar.read(store.project.private))
     monkeypatch.setattr(compaction.Store, "read", read)
-    compaction.answer(occasion)
+    compaction.handle(hook_event)
     monkeypatch.undo()
     assert processes.holds(store.read()["owner"])
 
@@ -326,16 +326,16 @@ def test_a_client_that_ended_took_the_batch_from_the_one_that_had_just_taken_it_
     told = json.dumps({"session_id": "session-1", "stop_hook_active": False}).encode()
     monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", "session-1")
     monkeypatch.setenv("CLAUDE_PID", str(os.getpid()))
-    occasion = HookEvent(event, "", told, store.project, sidecar.read(store.project.private))
-    assert occasion.own
-    update = Store.update
+    hook_event = HookEvent(event, "", told, store.project, sidecar.read(store.project.private))
+    assert hook_event.owns_batch
+    update = Store.update_with_result
 
     def raced(self, change):  # the other client has the lock first
-        update(self, lambda state: lease.lease(state, owner("session-2")))
+        update(self, lambda state: (lease.lease(state, owner("session-2")), None))
         return update(self, change)
 
-    monkeypatch.setattr(Store, "update", raced)
-    stop.answer(occasion)
+    monkeypatch.setattr(Store, "update_with_result", raced)
+    stop.handle(hook_event)
     monkeypatch.undo()
     state = store.read()
     assert (state["owner"]["session_id"], processes.holds(state["owner"])) == ("session-2", True)

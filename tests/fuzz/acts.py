@@ -48,8 +48,8 @@ class Play:
     def __init__(self, ground: Ground, watch: Watch) -> None:
         self.ground, self.watch = ground, watch
         self.met: list[BaseException] = []
-        self._told = error_reporting.told
-        error_reporting.told = self._note
+        self._told = error_reporting.report_error
+        error_reporting.report_error = self._note
         self.dirty = False
         self.number = 0
 

@@ -197,7 +197,7 @@ MUTATIONS = {  # the patch, and the cases that show it
     "a hook exits with 2 on a payload that is none": (
         "wholes",
         "hooks/dispatch.py",
-        "        _say(error_reporting.told(event, project, error))\n",
+        "        _print_output(error_reporting.report_error(name, project, error))\n",
         "        sys.exit(2)\n",
     ),
     "a payload that is none counts as an empty one": (

@@ -147,8 +147,8 @@ def test_a_list_of_what_was_told_that_is_no_text_made_a_hook_end_in_a_traceback(
     os.mkdir(project.private)
     with open(f"{project.private}/told", "wb") as told:
         told.write(b"\xff\0\n")
-    assert "could not do its work" in str(error_reporting.told("Stop", project, UsageError("x", "usage")))
-    assert error_reporting.told("Stop", project, UsageError("x", "usage")) is None
+    assert "could not do its work" in str(error_reporting.report_error("Stop", project, UsageError("x", "usage")))
+    assert error_reporting.report_error("Stop", project, UsageError("x", "usage")) is None
 
 
 def test_what_was_told_was_noted_through_a_link(repository, tmp_path):
@@ -156,7 +156,7 @@ def test_what_was_told_was_noted_through_a_link(repository, tmp_path):
     os.mkdir(project.private)
     (tmp_path / "mine").write_text("precious")
     os.symlink(tmp_path / "mine", f"{project.private}/told")
-    assert error_reporting.told("Stop", project, UsageError("x", "usage"))
+    assert error_reporting.report_error("Stop", project, UsageError("x", "usage"))
     assert (tmp_path / "mine").read_text() == "precious"
 
 
@@ -170,18 +170,18 @@ def test_a_name_that_the_system_does_not_take_was_a_hooks_own_trouble(hook, name
 
 def test_a_fifo_in_the_transcripts_place_was_waited_for(tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    assert transcript.window(str(tmp_path / "fifo")) == 0
+    assert transcript.read_context_tokens(str(tmp_path / "fifo")) == 0
 
 
 def test_half_of_a_pair_in_the_id_of_a_call_was_a_hooks_own_trouble(tmp_path):
-    assert not transcript.reaches(str(tmp_path), "t-\ud800")
+    assert not transcript.has_tool_call(str(tmp_path), "t-\ud800")
 
 
 @pytest.mark.parametrize("metadata", [[1], "x", {"postTokens": -1}, {"postTokens": 10**400}])
 def test_a_boundary_without_its_numbers_was_a_hooks_own_trouble(tmp_path, metadata):
     line = json.dumps({"type": "system", "subtype": "compact_boundary", "compactMetadata": metadata})
     (tmp_path / "t.jsonl").write_text(line)
-    assert transcript.window(str(tmp_path / "t.jsonl")) == 0
+    assert transcript.read_context_tokens(str(tmp_path / "t.jsonl")) == 0
 
 
 # -- validate ----------------------------------------------------------------------------------------------------------

@@ -29,27 +29,27 @@ if TYPE_CHECKING:
 TRANSCRIPT_LAG_S = 3.0  # how long a look at the transcript waits for the client to write it
 
 
-def answer(occasion: HookEvent) -> Any:
+def handle(event: HookEvent) -> Any:
     """The answer to a SessionStart or PreCompact."""
-    if occasion.event == "PreCompact":
-        return _record(occasion)
-    source = occasion.text("source")
+    if event.name == "PreCompact":
+        return _handle_pre_compact(event)
+    source = event.get_text("source")
     if source == "compact":
-        return _after_compaction(occasion)
-    return _at_start(occasion, source)
+        return _handle_start_after_compaction(event)
+    return _handle_session_start(event, source)
 
 
-def _window_is_ours(occasion: HookEvent) -> bool:
+def _is_batch_context(event: HookEvent) -> bool:
     """Whether this window belongs to the batch: the coordinator's, or a worker's, of the session that holds it."""
-    return occasion.own and (not occasion.text("agent_id") or occasion.text("agent_type") == WORKER)
+    return event.owns_batch and (not event.get_text("agent_id") or event.get_text("agent_type") == WORKER)
 
 
-def _record(occasion: HookEvent) -> Optional[str]:
-    if not _window_is_ours(occasion):
+def _handle_pre_compact(event: HookEvent) -> Optional[str]:
+    if not _is_batch_context(event):
         return None
-    store = Store(occasion.project, by_model=True)
-    context = occasion.context
-    tokens = transcript.window(_transcript(occasion))
+    store = Store(event.project, by_model=True)
+    context = event.context
+    tokens = transcript.read_context_tokens(_find_transcript(event))
 
     def compacted(current: State) -> State:
         return (
@@ -58,82 +58,82 @@ def _record(occasion: HookEvent) -> Optional[str]:
             else current
         )
 
-    state = store.update(occasion.while_ours(compacted))
+    state = store.update(event.if_still_owner(compacted))
     return prompts.for_summariser(state, worker=context != lease.MAIN) if batch_state.is_live(state) else None
 
 
-def _after_compaction(occasion: HookEvent) -> Optional[Dict[str, Any]]:
-    if not _window_is_ours(occasion):
+def _handle_start_after_compaction(event: HookEvent) -> Optional[Dict[str, Any]]:
+    if not _is_batch_context(event):
         return None
-    state = Store(occasion.project, by_model=True).read()
+    state = Store(event.project, by_model=True).read()
     if state is None or not batch_state.is_live(state):
         return None
-    return occasion.adding([prompts.reminder(state, worker=occasion.context != lease.MAIN)])
+    return event.make_context_output([prompts.reminder(state, worker=event.context != lease.MAIN)])
 
 
-def deliver_reminder_if_missing(occasion: HookEvent) -> List[str]:
+def deliver_reminder_if_missing(event: HookEvent) -> List[str]:
     """The reminder for a window that is owed one, unless its transcript shows that it arrived. Either way it is owed
     no longer.
     """
-    context = occasion.context
-    arrived = _has_arrived(occasion)
+    context = event.context
+    arrived = _has_reminder_arrived(event)
 
     def mark(state: State) -> Tuple[State, bool]:
-        if not occasion.is_still_owner(state):
+        if not event.is_still_owner(state):
             return state, False
         marked = lease.mark_reminded(state, context)
         return marked, marked is not state
 
-    state, was_owed = Store(occasion.project, by_model=True).update_with_result(mark)
+    state, was_owed = Store(event.project, by_model=True).update_with_result(mark)
     if not was_owed or arrived or not batch_state.is_live(state):
         return []
-    audit_log.record(occasion.project.private, "reminded", context=context, channel=occasion.event)
+    audit_log.record(event.project.private, "reminded", context=context, channel=event.name)
     return [prompts.reminder(state, worker=context != lease.MAIN)]
 
 
-def _has_arrived(occasion: HookEvent) -> bool:
+def _has_reminder_arrived(event: HookEvent) -> bool:
     """Whether the transcript shows the reminder, once it is written as far as the tool call that is looking. One that
     never gets there shows nothing.
     """
-    path, call = _transcript(occasion), occasion.text("tool_use_id")
+    path, call = _find_transcript(event), event.get_text("tool_use_id")
     deadline = time.monotonic() + TRANSCRIPT_LAG_S
-    while call and os.path.exists(path) and not transcript.reaches(path, call) and time.monotonic() < deadline:
+    while call and os.path.exists(path) and not transcript.has_tool_call(path, call) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return transcript.shows_since_compaction(path, prompts.MARK)
+    return transcript.has_context_since_compaction(path, prompts.MARK)
 
 
-def _transcript(occasion: HookEvent) -> str:
+def _find_transcript(event: HookEvent) -> str:
     """Path of this window's transcript: a worker's lies beside its caller's."""
-    path, agent = occasion.text("transcript_path"), occasion.text("agent_id")
+    path, agent = event.get_text("transcript_path"), event.get_text("agent_id")
     if agent and path.endswith(".jsonl"):
         return f"{path[: -len('.jsonl')]}/subagents/agent-{os.path.basename(agent)}.jsonl"
     return path
 
 
-def _at_start(occasion: HookEvent, source: str) -> Optional[Dict[str, Any]]:
-    if occasion.text("agent_id"):
+def _handle_session_start(event: HookEvent, source: str) -> Optional[Dict[str, Any]]:
+    if event.get_text("agent_id"):
         return None
-    store = Store(occasion.project)
+    store = Store(event.project)
     state = store.read()
     if state is None or not batch_state.is_live(state):
         if state is not None and not processes.holds(state["owner"]):
             store.update(lambda known: known if processes.holds(known["owner"]) else lease.end_lease(known))
-        return _with_notes(occasion, store, "")
-    caller = caller_from_hook(occasion.session_id, os.environ)
+        return _make_start_output(event, store, "")
+    caller = caller_from_hook(event.session_id, os.environ)
     owner = state["owner"]
     if processes.relation(owner, caller.session_id, caller.pid) == "other":
-        return _with_notes(occasion, store, "")
+        return _make_start_output(event, store, "")
     known = owner is not None and owner["session_id"] == caller.session_id and state["status"] == "in_progress"
     if known and source == "startup" and owner.get("driven"):
-        _take(store, caller, driven=True)  # its prompt says all that there is to say
-        return _with_notes(occasion, store, "")
+        _take_lease(store, caller, driven=True)  # its prompt says all that there is to say
+        return _make_start_output(event, store, "")
     if source == "resume" and known:
-        state = _take(store, caller)
+        state = _take_lease(store, caller)
         if processes.relation(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster
-            return _with_notes(occasion, store, "")
-        return _with_notes(occasion, store, prompts.reminder(state, worker=False))
-    return _with_notes(
-        occasion,
+            return _make_start_output(event, store, "")
+        return _make_start_output(event, store, prompts.reminder(state, worker=False))
+    return _make_start_output(
+        event,
         store,
         f"[batch-implement] There is an unfinished batch here: {state['batch_id']} ({state['status']}), "
         f"{prompts.progress(state)}. Nobody works on it. A person goes on with `/batch-implement --resume`; do "
@@ -142,7 +142,7 @@ def _at_start(occasion: HookEvent, source: str) -> Optional[Dict[str, Any]]:
     )
 
 
-def _take(store: Store, caller: Caller, **more: bool) -> State:
+def _take_lease(store: Store, caller: Caller, **more: bool) -> State:
     """The state with the lease for the caller, with `more` in it; as it was when another client has it by now.
 
     `driven`: `batchctl run` has started the session, and named it in the state before.
@@ -156,12 +156,12 @@ def _take(store: Store, caller: Caller, **more: bool) -> State:
     return store.update(take)
 
 
-def _with_notes(occasion: HookEvent, store: Store, text: str, to_person: str = "") -> Optional[Dict[str, Any]]:
+def _make_start_output(event: HookEvent, store: Store, text: str, to_person: str = "") -> Optional[Dict[str, Any]]:
     """A context of what the store has to say and of `text`. The former, a person's edit taken over or put back, is
     said to the person as well, with `to_person`.
     """
     said = " ".join(part for part in (*store.notes, to_person) if part)
-    added = occasion.adding([part for part in (*store.notes, text) if part])
+    added = event.make_context_output([part for part in (*store.notes, text) if part])
     if added is None:
         return None
     return {**({"systemMessage": f"batch-implement: {said}"} if said else {}), **added}

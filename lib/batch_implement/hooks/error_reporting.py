@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..base.project_paths import Project
 
 
-def told(event: str, project: Optional[Project], error: Exception) -> Optional[Dict[str, str]]:
+def report_error(event: str, project: Optional[Project], error: Exception) -> Optional[Dict[str, str]]:
     """The answer of a hook that could not do its work: a message for the person, once for each kind of trouble; then
     None.
     """
@@ -33,7 +33,7 @@ def told(event: str, project: Optional[Project], error: Exception) -> Optional[D
             audit_log.record(private, "hook trouble", hook=event, what=what, trace=trace)
         else:
             audit_log.record(private, "hook trouble", hook=event, what=what)
-        if not _first_time(private, f"{event} {type(error).__name__}"):
+        if not _is_first_report(private, f"{event} {type(error).__name__}"):
             return None
     return {
         "systemMessage": f"batch-implement: its {event} hook could not do its work; yours goes on. "
@@ -41,7 +41,7 @@ def told(event: str, project: Optional[Project], error: Exception) -> Optional[D
     }
 
 
-def _first_time(private: str, kind: str) -> bool:
+def _is_first_report(private: str, kind: str) -> bool:
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         with open(os.open(os.path.join(private, "told"), flags, 0o600), "rb+", buffering=0) as file:

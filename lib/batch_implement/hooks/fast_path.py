@@ -15,16 +15,16 @@ import sys
 
 from . import prefilter
 
-LONGEST_PAYLOAD = 32 * 1024 * 1024  # what a look at it takes is a few times as much
+MAX_PAYLOAD_BYTES = 32 * 1024 * 1024  # what a look at it takes is a few times as much
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..store.sidecar import Sidecar
 
 
-def payload() -> bytes:
+def read_payload() -> bytes:
     """What Claude Code tells on standard input, at most LONGEST_PAYLOAD bytes."""
-    parts, left = [], LONGEST_PAYLOAD
+    parts, left = [], MAX_PAYLOAD_BYTES
     while left > 0:  # a piece at a time: Python would make room for the longest at once
         part = sys.stdin.buffer.read(min(left, 65536))
         if not part:
@@ -34,38 +34,38 @@ def payload() -> bytes:
     return b"".join(parts)
 
 
-def settles(event: str, tool: str, root: str, private: str, raw: bytes) -> bool:
+def can_skip(event: str, tool: str, root: str, private: str, raw: bytes) -> bool:
     """Whether this tool call needs nothing. `root` and `private` are the project's places as hooks/run found them,
     both empty when it did not say.
     """
     session, pid = posix.environ.get(b"CLAUDE_CODE_SESSION_ID"), posix.environ.get(b"CLAUDE_PID")
     if not (private and session and pid) or posix.environ.get(b"BATCH_IMPLEMENT_REMEMBER"):
         return False
-    if not concerns(event, tool):
+    if not is_skippable_event(event, tool):
         return False
     from ..store import sidecar
 
-    sealed = sidecar.read(private)
-    if sealed is None:
+    batch = sidecar.read(private)
+    if batch is None:
         return False
-    own = sealed.is_owner(session.decode("utf-8", "surrogateescape"), pid.decode("utf-8", "surrogateescape"))
-    return nothing_to_do(event, tool, raw, sealed, f"{root}/.claude/batch_state.json", own)
+    owns_batch = batch.is_owner(session.decode("utf-8", "surrogateescape"), pid.decode("utf-8", "surrogateescape"))
+    return is_irrelevant_call(event, tool, raw, batch, f"{root}/.claude/batch_state.json", owns_batch)
 
 
-def concerns(event: str, tool: str) -> bool:
+def is_skippable_event(event: str, tool: str) -> bool:
     """Whether it is a kind of call that may need nothing."""
     if event == "PreToolUse":
         return tool == "Bash"
     return event in ("PostToolUse", "PostToolUseFailure") and tool != "Skill"
 
 
-def nothing_to_do(event: str, tool: str, raw: bytes, sealed: "Sidecar", state: str, own: bool) -> bool:
+def is_irrelevant_call(event: str, tool: str, raw: bytes, batch: "Sidecar", state: str, owns_batch: bool) -> bool:
     """Whether a call that `concerns` lets through needs nothing, by the seal, one stat of the file `state` and the
-    payload's bytes. `own`: this client holds the batch.
+    payload's bytes. `owns_batch`: this client holds the batch.
     """
-    if own and not sealed.vouches_for(state):
+    if owns_batch and not batch.vouches_for(state):
         return False
     if event == "PreToolUse":
-        return not prefilter.worth_a_look(raw)
-    publishes = tool == "Bash" and prefilter.mentions_publishing(raw)
-    return not own or not (sealed.remind or publishes)
+        return not prefilter.needs_analysis(raw)
+    publishes = tool == "Bash" and prefilter.may_publish(raw)
+    return not owns_batch or not (batch.remind or publishes)

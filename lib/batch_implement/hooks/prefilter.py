@@ -14,7 +14,7 @@ Nothing here raises, and no input takes more than time linear in its length.
 """
 
 
-def mentions(text: bytes) -> bool:
+def mentions_batch(text: bytes) -> bool:
     """Say whether a shell command, as UTF-8 bytes, holds a word that `shellguard.forbidden` could object to.
 
     Quotes, backslashes and line continuations are taken out first: a shell does not see them inside a word.
@@ -56,7 +56,7 @@ def mentions(text: bytes) -> bool:
     )
 
 
-def worth_a_look(raw: bytes) -> bool:
+def needs_analysis(raw: bytes) -> bool:
     """Say whether the payload of a PreToolUse hook on Bash holds a command that deserves a real analysis.
 
     `raw` is the payload as it came. Only its tool input is looked at: the transcript's path, which every payload has,
@@ -74,9 +74,9 @@ def worth_a_look(raw: bytes) -> bool:
         if b"\\u00" in raw and any(b"\\u00" + d in raw for d in (b"0a", b"0A", b"2", b"3", b"4", b"5", b"6", b"7")):
             return True  # ASCII that no common writer of JSON escapes
         raw = raw.replace(b"\\n", b"\n").replace(b"\\", b"").replace(b"\0", b"\\")
-    return mentions(raw)
+    return mentions_batch(raw)
 
 
-def mentions_publishing(raw: bytes) -> bool:
+def may_publish(raw: bytes) -> bool:
     """Say whether the payload of a Bash call may hold a `git push` or `gh pr create`. False is certain, True is not."""
     return b"push" in raw or b"gh pr" in raw

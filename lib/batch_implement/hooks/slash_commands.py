@@ -35,9 +35,9 @@ MAX_ARGUMENT_CHARS = 16_384  # characters of arguments: what shlex takes grows w
 RESUMING_COMMANDS = ("resume", "retry", "add")
 
 
-def handle_prompt_expansion(occasion: HookEvent) -> Optional[Dict[str, Any]]:
+def handle_prompt_expansion(event: HookEvent) -> Optional[Dict[str, Any]]:
     """The answer to a UserPromptExpansion of one of our commands."""
-    name = occasion.text("command_name")
+    name = event.get_text("command_name")
     if not name.startswith(PLUGIN_PREFIX):
         return None
     commands = {
@@ -48,7 +48,7 @@ def handle_prompt_expansion(occasion: HookEvent) -> Optional[Dict[str, Any]]:
     command = commands.get(name[len(PLUGIN_PREFIX) :])
     if command is None:
         return None
-    caller = authorization.caller_from_hook(occasion.session_id, os.environ, occasion.text("prompt_id") or None)
+    caller = authorization.caller_from_hook(event.session_id, os.environ, event.get_text("prompt_id") or None)
     try:
         if not caller.has_session:
             raise RefusedError(
@@ -56,10 +56,10 @@ def handle_prompt_expansion(occasion: HookEvent) -> Optional[Dict[str, Any]]:
                 "Claude Code.",
                 "installation",
             )
-        return command(occasion, caller, occasion.text("command_args"))
+        return command(event, caller, event.get_text("command_args"))
     except BatchError as error:
-        asked = f"/{name[len(PLUGIN_PREFIX) :]} {occasion.text('command_args')}".strip()
-        audit_log.refusal(occasion.project, asked, error)
+        asked = f"/{name[len(PLUGIN_PREFIX) :]} {event.get_text('command_args')}".strip()
+        audit_log.refusal(event.project, asked, error)
         return _block_with_error(error)
     except OSError as error:
         return _block_with_error(batchctl.io_error(error))
@@ -98,7 +98,7 @@ def _split_arguments(text: str) -> List[str]:
         ) from error
 
 
-def _run_batch_implement(occasion: HookEvent, caller: Caller, typed: str) -> Dict[str, Any]:
+def _run_batch_implement(event: HookEvent, caller: Caller, typed: str) -> Dict[str, Any]:
     parser = arguments.build_slash_parser()
     words = _split_arguments(typed)
     if "-h" in words or "--help" in words:
@@ -106,7 +106,7 @@ def _run_batch_implement(occasion: HookEvent, caller: Caller, typed: str) -> Dic
     if not words:
         raise UsageError(f"{sources.MISSING}\n`/batch-implement --help` shows what can be given.", "usage")
     options = parser.parse_args(words)
-    project = occasion.project
+    project = event.project
     if options.resume is not None:
         if options.file is not None:
             raise UsageError(
@@ -119,7 +119,7 @@ def _run_batch_implement(occasion: HookEvent, caller: Caller, typed: str) -> Dic
         )
         return _add_brief(state)
     given = arguments.policy_from_options(options, unattended=caller.unattended)
-    found = sources.read(options, occasion.cwd, project.root, None)
+    found = sources.read(options, event.cwd, project.root, None)
     if options.dry_run:
         plan = batch_commands.plan_batch(project, found, given, infer_order=options.infer_order)
         notes = [*found.notes, *batch_commands.find_create_blockers(project, caller, replace=options.replace)]
@@ -130,9 +130,9 @@ def _run_batch_implement(occasion: HookEvent, caller: Caller, typed: str) -> Dic
     return _add_brief(state, *found.notes)
 
 
-def _run_auto_implement(occasion: HookEvent, caller: Caller, typed: str) -> Optional[Dict[str, Any]]:
+def _run_auto_implement(event: HookEvent, caller: Caller, typed: str) -> Optional[Dict[str, Any]]:
     """A text without a batch becomes a batch of one; during a batch only its open feature is worked on."""
-    project = occasion.project
+    project = event.project
     text = feature_list.clean(typed).strip()
     state = Store(project).read()
     if state is not None and batch_state.is_live(state):
@@ -165,13 +165,13 @@ def _active_feature_text(state: State) -> str:
     return text
 
 
-def _run_batchctl(occasion: HookEvent, caller: Caller, typed: str) -> Dict[str, Any]:
+def _run_batchctl(event: HookEvent, caller: Caller, typed: str) -> Dict[str, Any]:
     words = _split_arguments(typed)
-    project = occasion.project
+    project = event.project
     shown = io.StringIO()
     try:
         with contextlib.redirect_stdout(shown):
-            text = batchctl.run_for_text(words or ["status"], project, caller, occasion.cwd)
+            text = batchctl.run_for_text(words or ["status"], project, caller, event.cwd)
     except SystemExit:  # --help or --version, which argparse prints
         return _block_prompt(shown.getvalue().rstrip())
     state = Store(project).read()

@@ -25,127 +25,130 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
     from .dispatch import HookEvent
 
-SKILLS = ("auto-implement", "batch-implement:auto-implement")
-USE_INSTEAD = (
+WORKER_SKILLS = ("auto-implement", "batch-implement:auto-implement")
+BATCHCTL_HINT = (
     "The batch's state is written by batchctl alone. To change it: `batchctl phase`, `batchctl done`, `batchctl fail` "
     "or `batchctl decide`; to look at it: `batchctl status`."
 )
 
 
-def answer(occasion: HookEvent) -> Optional[Dict[str, Any]]:
+def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
     """The answer to a PreToolUse, PostToolUse or PostToolUseFailure; None to let things be."""
-    notes, said = _mend(occasion), ""
-    if occasion.event == "PreToolUse" and occasion.tool == "Skill":
-        return _allow_worker(occasion) or occasion.adding(notes)
-    if occasion.event == "PreToolUse":
-        reason = _reason_to_deny(occasion)
+    notes, said = _reconcile_state(event), ""
+    if event.name == "PreToolUse" and event.tool == "Skill":
+        return _approve_worker_skill(event) or event.make_context_output(notes)
+    if event.name == "PreToolUse":
+        reason = _find_denial_reason(event)
         if reason is not None:
-            audit_log.record(
-                occasion.project.private, "denied", tool=occasion.tool, reason=reason, session=occasion.session_id
-            )
+            audit_log.record(event.project.private, "denied", tool=event.tool, reason=reason, session=event.session_id)
             decision = {"permissionDecision": "deny", "permissionDecisionReason": "\n".join([reason, *notes])}
             return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **decision}}
-    elif occasion.own:
-        if occasion.tool == "Skill":
-            ended, said = _skill_ended(occasion)
+    elif event.owns_batch:
+        if event.tool == "Skill":
+            ended, said = _handle_worker_end(event)
             notes += ended
-        elif occasion.tool == "Bash" and prefilter.mentions_publishing(occasion.raw):
-            _record_publishing(occasion)
-        if occasion.sealed and occasion.context in occasion.sealed.remind:
+        elif event.tool == "Bash" and prefilter.may_publish(event.raw):
+            _record_pushes(event)
+        if event.sidecar and event.context in event.sidecar.remind:
             from . import compaction
 
-            notes += compaction.deliver_reminder_if_missing(occasion)
-    added = occasion.adding(notes)
+            notes += compaction.deliver_reminder_if_missing(event)
+    added = event.make_context_output(notes)
     return {"systemMessage": said, **added} if said and added else added
 
 
-def _mend(occasion: HookEvent) -> List[str]:
+def _reconcile_state(event: HookEvent) -> List[str]:
     """Undo what was done to the state, in the session that holds it; what to say of it."""
-    store = Store(occasion.project, by_model=True)
-    if occasion.sealed is None and os.path.lexists(f"{occasion.project.private}/seal"):
+    store = Store(event.project, by_model=True)
+    if event.sidecar is None and os.path.lexists(f"{event.project.private}/seal"):
         store.settle()
-        occasion.sealed = sidecar.read(occasion.project.private)
-    if not occasion.own:
+        event.sidecar = sidecar.read(event.project.private)
+    if not event.owns_batch:
         return []
     if not store.untouched():
         store.settle()
-    return [f"{note} {USE_INSTEAD}" for note in store.notes]
+    return [f"{note} {BATCHCTL_HINT}" for note in store.notes]
 
 
 # -- before -----------------------------------------------------------------------------------------------------------
 
 
-def _reason_to_deny(occasion: HookEvent) -> Optional[str]:
-    given = occasion.fields("tool_input")
-    if occasion.tool == "Bash":
-        return _forbidden_command(occasion, given.get("command"))
-    if occasion.tool == "AskUserQuestion":
-        if occasion.own and occasion.sealed and occasion.sealed.unattended:
+def _find_denial_reason(event: HookEvent) -> Optional[str]:
+    given = event.get_object("tool_input")
+    if event.tool == "Bash":
+        return _check_command(event, given.get("command"))
+    if event.tool == "AskUserQuestion":
+        if event.owns_batch and event.sidecar and event.sidecar.unattended:
             return (
                 "Nobody is there to answer. Take the sensible default, record it with `batchctl decide QUESTION "
                 "ANSWER`, and go on; the person reads it in the report."
             )
         return None
     target = given.get("file_path") or given.get("notebook_path")
-    if isinstance(target, str) and _file_is_ours(occasion, target):
-        return f"{target} belongs to the batch. {USE_INSTEAD}"
-    sealed = occasion.sealed
-    if occasion.own and sealed and sealed.unattended and not sealed.open and sealed.live:
-        state = Store(occasion.project, by_model=True).read()
+    if isinstance(target, str) and _is_batch_file(event, target):
+        return f"{target} belongs to the batch. {BATCHCTL_HINT}"
+    owned = event.sidecar if event.owns_batch else None
+    if owned and owned.unattended and not owned.open and owned.live:
+        state = Store(event.project, by_model=True).read()
         if state is not None and state["status"] == "in_progress":
             return f"No feature is open, so nothing is to be edited now. {prompts.instruction(state)}"
     return None
 
 
-def _allow_worker(occasion: HookEvent) -> Optional[Dict[str, Any]]:
+def _approve_worker_skill(event: HookEvent) -> Optional[Dict[str, Any]]:
     """Approve the call that does the next feature, in the session that holds a batch in progress.
 
     Its turn works on the batch: that is noted. The person approved it with `/batch-implement`, but the client forgets
     that with the turn: after a task's notice it would ask, or refuse.
     """
-    given = occasion.fields("tool_input")
-    if not occasion.own or given.get("skill") not in SKILLS or given.get("args") or occasion.text("agent_id"):
+    given = event.get_object("tool_input")
+    if (
+        not event.owns_batch
+        or given.get("skill") not in WORKER_SKILLS
+        or given.get("args")
+        or event.get_text("agent_id")
+    ):
         return None
-    store = Store(occasion.project, by_model=True)
+    store = Store(event.project, by_model=True)
     state = store.read()
     if state is None or state["status"] != "in_progress":
         return None
-    prompt_id = occasion.text("prompt_id")
+    prompt_id = event.get_text("prompt_id")
     if not lease.is_at_work(state, prompt_id):
-        store.update(occasion.while_ours(lambda current: lease.at_work(current, prompt_id)))
+        store.update(event.if_still_owner(lambda current: lease.at_work(current, prompt_id)))
     decision = {"permissionDecision": "allow", "permissionDecisionReason": "The batch that this session holds goes on."}
     return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **decision}}
 
 
-def _forbidden_command(occasion: HookEvent, command: object) -> Optional[str]:
+def _check_command(event: HookEvent, command: object) -> Optional[str]:
     from .command_guard import command_policy
 
     if not isinstance(command, str):
         return None
-    names = command_policy.Names(
-        verbs=USER_COMMANDS,
+    names = command_policy.ProtectedNames(
+        user_commands=USER_COMMANDS,
         private=(
-            f".claude/{occasion.project.temp_name}",
+            f".claude/{event.project.temp_name}",
             ".claude/batch-implement/",
             ".git/batch-implement/",
-            occasion.project.private + "/",
+            event.project.private + "/",
         ),
-        roots=(occasion.project.root, os.path.realpath(occasion.project.root)),
-        cwd=occasion.cwd,
+        roots=(event.project.root, os.path.realpath(event.project.root)),
+        cwd=event.cwd,
     )
-    refusal = command_policy.forbidden(command, names)
+    refusal = command_policy.check_command(command, names)
     if refusal is None:
         return None
-    if refusal.kind == "verb":
+    if refusal.kind == "command":
         return user_only_message(refusal.what)
-    return f"{refusal.what}: this would change the batch's own files. {USE_INSTEAD}"
+    return f"{refusal.what}: this would change the batch's own files. {BATCHCTL_HINT}"
 
 
-def _file_is_ours(occasion: HookEvent, target: str) -> bool:
+def _is_batch_file(event: HookEvent, target: str) -> bool:
     """Whether `target`, however it is spelled or linked, is the state file or one of our private files."""
-    project = occasion.project
-    path = os.path.join(occasion.cwd, os.path.expanduser(target))
-    if not _may_be_a_name(path):
+    project = event.project
+    path = os.path.join(event.cwd, os.path.expanduser(target))
+    if not _is_valid_path(path):
         return False
     folder = os.path.realpath(f"{project.root}/{project_paths.STATE_FOLDER}")
     private = os.path.realpath(project.private)
@@ -161,7 +164,7 @@ def _file_is_ours(occasion: HookEvent, target: str) -> bool:
         return False
 
 
-def _may_be_a_name(path: str) -> bool:
+def _is_valid_path(path: str) -> bool:
     """Whether the system takes a path: not with a zero byte, or half of a surrogate pair that no byte stands for."""
     try:
         return b"\0" not in os.fsencode(path)
@@ -172,20 +175,20 @@ def _may_be_a_name(path: str) -> bool:
 # -- after ------------------------------------------------------------------------------------------------------------
 
 
-def _skill_ended(occasion: HookEvent) -> Tuple[List[str], str]:
+def _handle_worker_end(event: HookEvent) -> Tuple[List[str], str]:
     """When the coordinator's worker is back: what became of its feature and what is next, in one line for the model,
     and the first of it for the person's screen.
     """
-    skill, response = occasion.fields("tool_input").get("skill"), occasion.fields("tool_response")
-    if skill not in SKILLS or occasion.text("agent_id") or response.get("background"):
+    skill, response = event.get_object("tool_input").get("skill"), event.get_object("tool_response")
+    if skill not in WORKER_SKILLS or event.get_text("agent_id") or response.get("background"):
         return [], ""
-    words = str(response.get("result") or occasion.text("error"))[:2000]
+    words = str(response.get("result") or event.get_text("error"))[:2000]
 
     def settle(state: State) -> State:
         if state["status"] != "in_progress":
             return state
-        if occasion.event == "PostToolUseFailure":
-            return _not_started(state, words)
+        if event.name == "PostToolUseFailure":
+            return _record_failed_start(state, words)
         if not state["active"]:
             return state
         kind = failure_classification.classify(words)
@@ -197,10 +200,10 @@ def _skill_ended(occasion: HookEvent) -> Tuple[List[str], str]:
             state, timestamps.now(), words, counted=kind not in failure_classification.UNCOUNTED
         )
 
-    store = Store(occasion.project, by_model=True)
+    store = Store(event.project, by_model=True)
     try:
         before = store.require()
-        state = store.update(occasion.while_ours(settle))
+        state = store.update(event.if_still_owner(settle))
     except RefusedError as refusal:
         return [refusal.message], refusal.message
     if (
@@ -208,13 +211,13 @@ def _skill_ended(occasion: HookEvent) -> Tuple[List[str], str]:
         and not state["active"]
         and batch_state.feature_status(state, before["active"]["feature_index"]) != "completed"
     ):
-        _set_aside(occasion, before)
-    ended = _ended(before, state)
+        _stash_leftovers(event, before)
+    ended = _describe_outcome(before, state)
     said = f"{ended} {prompts.progress(state)}.".strip()
     return [*store.notes, f"{ended} {prompts.next_step(state)}".strip()], said
 
 
-def _not_started(state: State, words: str) -> State:
+def _record_failed_start(state: State, words: str) -> State:
     """A worker that could not even start is tried again, but not for ever: it counts like a stop without progress."""
     tried = lease.record_continuation(state)
     if tried is not None:
@@ -222,17 +225,17 @@ def _not_started(state: State, words: str) -> State:
     return transitions.pause(state, timestamps.now(), f"the worker could not be started: {words[:300]}")
 
 
-def _set_aside(occasion: HookEvent, before: State) -> None:
+def _stash_leftovers(event: HookEvent, before: State) -> None:
     """The attempt was ended for the worker: its leftovers must not end up in another feature's commit."""
     from ..commands import feature_commands
 
-    name = feature_commands.stash_leftovers(occasion.project, before)
+    name = feature_commands.stash_leftovers(event.project, before)
     if name:
         index = before["active"]["feature_index"]
-        Store(occasion.project, by_model=True).update(lambda state: transitions.name_stash(state, index, name))
+        Store(event.project, by_model=True).update(lambda state: transitions.name_stash(state, index, name))
 
 
-def _ended(before: State, state: State) -> str:
+def _describe_outcome(before: State, state: State) -> str:
     """How the feature that was worked on ended."""
     active = before["active"]
     if active is None:
@@ -252,17 +255,17 @@ def _ended(before: State, state: State) -> str:
     return f"The worker left feature {index + 1} without a verdict; it {transitions.condition_of(state, index)} now."
 
 
-def _record_publishing(occasion: HookEvent) -> None:
+def _record_pushes(event: HookEvent) -> None:
     """Note a `git push` or `gh pr create` for the feature that is open, else for the last one that was closed."""
     from . import push_detection
 
-    command = occasion.fields("tool_input").get("command")
+    command = event.get_object("tool_input").get("command")
     if not isinstance(command, str):
         return
-    output = occasion.fields("tool_response")
-    text = f"{output.get('stdout') or ''}\n{output.get('stderr') or ''}" if output else occasion.text("error")
+    output = event.get_object("tool_response")
+    text = f"{output.get('stdout') or ''}\n{output.get('stderr') or ''}" if output else event.get_text("error")
     try:
-        found = push_detection.operations(command, text, succeeded=occasion.event == "PostToolUse")
+        found = push_detection.detect_operations(command, text, succeeded=event.name == "PostToolUse")
     except RecursionError:
         return  # no command that a person or model means is nested as deeply
     if not found:
@@ -277,4 +280,4 @@ def _record_publishing(occasion: HookEvent) -> None:
             )
         return state
 
-    Store(occasion.project, by_model=True).update(occasion.while_ours(note))
+    Store(event.project, by_model=True).update(event.if_still_owner(note))

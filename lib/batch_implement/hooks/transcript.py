@@ -18,53 +18,53 @@ if TYPE_CHECKING:
 
 TAIL_BYTES = 1 << 20
 NEAR_BYTES = 1 << 16
-MOST_TOKENS = 10**9
+MAX_TOKENS = 10**9
 USAGE_FIELDS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 
 
-def window(path: str) -> int:
+def read_context_tokens(path: str) -> int:
     """Tokens in the conversation's window, by the usage of its last answer; 0 when that cannot be told."""
-    for line in _backwards(path):
+    for line in _read_lines_backwards(path):
         if b'"compact_boundary"' in line:
-            entry = _entry(line)
+            entry = _parse_entry(line)
             if entry.get("subtype") == "compact_boundary":
                 metadata = entry.get("compactMetadata")
-                return _tokens(metadata.get("postTokens")) if isinstance(metadata, dict) else 0
+                return _check_token_count(metadata.get("postTokens")) if isinstance(metadata, dict) else 0
         if b'"usage"' not in line or b'"assistant"' not in line:
             continue
-        entry = _entry(line)
+        entry = _parse_entry(line)
         message = entry.get("message")
         usage = message.get("usage") if isinstance(message, dict) else None
         if entry.get("type") == "assistant" and not entry.get("isApiErrorMessage") and isinstance(usage, dict):
-            return sum(_tokens(usage.get(name)) for name in USAGE_FIELDS)
+            return sum(_check_token_count(usage.get(name)) for name in USAGE_FIELDS)
     return 0
 
 
-def _tokens(value: object) -> int:
+def _check_token_count(value: object) -> int:
     """A number of tokens; 0 for what cannot be one."""
-    return value if type(value) is int and 0 <= value < MOST_TOKENS else 0
+    return value if type(value) is int and 0 <= value < MAX_TOKENS else 0
 
 
-def shows_since_compaction(path: str, mark: str) -> bool:
+def has_context_since_compaction(path: str, mark: str) -> bool:
     """Whether a hook's context that contains `mark` stands behind the last compaction."""
     needle = mark.encode()
-    for line in _backwards(path):
+    for line in _read_lines_backwards(path):
         if needle in line and b'"hook_additional_context"' in line:
-            attachment = _entry(line).get("attachment")
+            attachment = _parse_entry(line).get("attachment")
             if isinstance(attachment, dict) and attachment.get("type") == "hook_additional_context":
                 return True
-        if b'"compact_boundary"' in line and _entry(line).get("subtype") == "compact_boundary":
+        if b'"compact_boundary"' in line and _parse_entry(line).get("subtype") == "compact_boundary":
             return False
     return False
 
 
-def reaches(path: str, tool_use_id: str) -> bool:
+def has_tool_call(path: str, tool_use_id: str) -> bool:
     """Whether the transcript is written as far as the answer that made this tool call."""
     needle = tool_use_id.encode("utf-8", "surrogatepass")
-    return any(needle in line and b'"assistant"' in line for line in _backwards(path))
+    return any(needle in line and b'"assistant"' in line for line in _read_lines_backwards(path))
 
 
-def _entry(line: bytes) -> dict[str, Any]:
+def _parse_entry(line: bytes) -> dict[str, Any]:
     try:
         data = fast_json.loads(line)
     except (ValueError, RecursionError):
@@ -72,7 +72,7 @@ def _entry(line: bytes) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _backwards(path: str) -> Iterator[bytes]:
+def _read_lines_backwards(path: str) -> Iterator[bytes]:
     """The lines at the end of the file, last first. What is asked for mostly stands near it: that is read first."""
     rest = b""
     try:

@@ -329,7 +329,7 @@ def _push(root: str, remote: str, commit: str, branch: str, *more: str) -> None:
 
 
 def _refusal(what: str, words: str, remote: str, branch: str) -> RefusedError:
-    said = push_detection.operations("git push", words, succeeded=False)["push"]["error"]
+    said = push_detection.detect_operations("git push", words, succeeded=False)["push"]["error"]
     known = (remedy for signs, remedy in _REMEDIES if any(sign in said.lower() for sign in signs))
     remedy = next(known, "Try `git push` by hand to see more.").format(remote=remote, branch=branch)
     return RefusedError(f"{what}. {remedy} git said: {' '.join(feature_list.clean(said).split())}", "pull-request")

@@ -14,13 +14,13 @@ from types import ModuleType
 
 import pytest
 from batch_implement.hooks.command_guard import find_command, interpreters, protected_paths, writers
-from batch_implement.hooks.command_guard.command_policy import Names, forbidden
-from batch_implement.hooks.prefilter import mentions, worth_a_look
+from batch_implement.hooks.command_guard.command_policy import ProtectedNames, check_command
+from batch_implement.hooks.prefilter import mentions_batch, needs_analysis
 
 ROOT = "/home/me/project"
 STATE = ".claude/batch_state.json"
-VERBS = frozenset(("create", "add", "skip", "retry", "pause", "resume", "abort", "run"))
-NAMES = Names(VERBS, roots=(ROOT,), cwd=ROOT)
+USER_COMMANDS = frozenset(("create", "add", "skip", "retry", "pause", "resume", "abort", "run"))
+NAMES = ProtectedNames(USER_COMMANDS, roots=(ROOT,), cwd=ROOT)
 CORPUS: list[dict[str, str]] = json.loads(Path(__file__).with_name("command_corpus.json").read_text(encoding="utf-8"))
 ATTACKS = [entry for entry in CORPUS if entry["verdict"] != "pass"]
 
@@ -127,9 +127,9 @@ def payload(command: str, *, ascii_only: bool = False) -> bytes:
     return json.dumps(fields, ensure_ascii=ascii_only, separators=separators).encode("utf-8", "surrogatepass")
 
 
-def verdict(command: str, names: Names = NAMES) -> str:
+def verdict(command: str, names: ProtectedNames = NAMES) -> str:
     """The kind of the refusal, or `pass`."""
-    refusal = forbidden(command, names)
+    refusal = check_command(command, names)
     return refusal.kind if refusal else "pass"
 
 
@@ -141,12 +141,16 @@ def test_every_command_of_the_corpus_gets_its_verdict(entry: dict[str, str]) -> 
 def test_the_corpus_is_large_varied_and_explained() -> None:
     assert len(CORPUS) == len({entry["command"] for entry in CORPUS}) >= 160
     assert 0.4 <= len(ATTACKS) / len(CORPUS) <= 0.6
-    assert {entry["verdict"] for entry in CORPUS} == {"pass", "state", "verb"}
+    assert {entry["verdict"] for entry in CORPUS} == {"pass", "state", "command"}
     assert all(entry["why"].endswith(".") for entry in CORPUS)
 
 
 def test_an_attack_is_refused_too_when_the_root_is_not_known() -> None:
-    assert [shown(entry) for entry in ATTACKS if verdict(entry["command"], Names(VERBS)) != entry["verdict"]] == []
+    assert [
+        shown(entry)
+        for entry in ATTACKS
+        if verdict(entry["command"], ProtectedNames(USER_COMMANDS)) != entry["verdict"]
+    ] == []
 
 
 def can_be_wrapped(entry: dict[str, str]) -> bool:
@@ -167,13 +171,13 @@ def test_a_wrapper_changes_no_verdict(wrapper: str) -> None:
 
 def test_a_refusal_says_which_simple_command_does_it() -> None:
     def said(command: str) -> str:
-        refusal = forbidden(command, NAMES)
+        refusal = check_command(command, NAMES)
         assert refusal is not None
         return f"{refusal.kind}: {refusal.what}"
 
     assert said(f"ls; sed -i s/a/b/ {STATE}") == f"state: `sed -i` on {STATE}"
     assert said(f"ls && echo x >> {STATE}") == f"state: `>>` on {STATE}"
-    assert said("true; batchctl --json abort now") == "verb: batchctl abort"
+    assert said("true; batchctl --json abort now") == "command: batchctl abort"
     assert said("npm ci; git clean -fdx") == "state: `git clean -x` on ."
     assert said(f"python3 -c \"open('{STATE}', 'w')\"") == f"state: `code for python3` on {STATE}"
 
@@ -182,7 +186,7 @@ def test_a_refusal_says_which_simple_command_does_it() -> None:
     "module", [writers, find_command, protected_paths, interpreters], ids=lambda module: module.__name__
 )
 def test_the_examples_in_a_manual_are_true(module: ModuleType) -> None:
-    known = {**vars(module), "names": Names(VERBS)}
+    known = {**vars(module), "names": ProtectedNames(USER_COMMANDS)}
     examples = re.findall(r"^    (\S.*?)(?:  +# (.*?)(?:: .*)?)?$", module.__doc__ or "", re.MULTILINE)
     assert [value for _, value in examples if value]
     for expression, value in examples:
@@ -194,8 +198,8 @@ def test_the_examples_in_a_manual_are_true(module: ModuleType) -> None:
 
 def test_only_the_verbs_given_are_refused() -> None:
     assert verdict("batchctl report") == "pass"
-    assert verdict("batchctl report", Names(VERBS | {"report"})) == "verb"
-    assert verdict("batchctl abort", Names(frozenset())) == "pass"
+    assert verdict("batchctl report", ProtectedNames(USER_COMMANDS | {"report"})) == "command"
+    assert verdict("batchctl abort", ProtectedNames(frozenset())) == "pass"
 
 
 @pytest.mark.parametrize(
@@ -216,17 +220,17 @@ def test_only_the_verbs_given_are_refused() -> None:
     ],
 )
 def test_a_relative_path_is_read_from_the_folder_the_command_starts_in(command: str, cwd: str, expected: str) -> None:
-    assert verdict(command, Names(VERBS, roots=(ROOT,), cwd=cwd)) == expected
+    assert verdict(command, ProtectedNames(USER_COMMANDS, roots=(ROOT,), cwd=cwd)) == expected
 
 
 def test_every_spelling_of_the_root_that_is_given_counts() -> None:
-    names = Names(VERBS, roots=("/private/tmp/p", "/tmp/p"), cwd="/tmp/p")
+    names = ProtectedNames(USER_COMMANDS, roots=("/private/tmp/p", "/tmp/p"), cwd="/tmp/p")
     assert verdict(f"rm {STATE}", names) == verdict(f"rm /private/tmp/p/{STATE}", names) == "state"
 
 
 def test_the_private_folder_of_a_linked_worktree_can_be_given_as_an_absolute_path() -> None:
     private = (".claude/batch-implement/", "/home/me/main/.git/worktrees/w/batch-implement/")
-    names = Names(VERBS, private=private, roots=("/home/me/w",), cwd="/home/me/w")
+    names = ProtectedNames(USER_COMMANDS, private=private, roots=("/home/me/w",), cwd="/home/me/w")
     assert verdict("rm ../main/.git/worktrees/w/batch-implement/seal", names) == "state"
     assert verdict("rm ../main/.git/worktrees/v/batch-implement/seal", names) == "pass"
 
@@ -252,31 +256,31 @@ def test_what_the_guard_is_known_to_miss_passes() -> None:
 
 @pytest.mark.parametrize("ascii_only", [False, True])
 def test_what_is_refused_is_always_worth_a_look(ascii_only: bool) -> None:
-    passed = [entry for entry in CORPUS if not worth_a_look(payload(entry["command"], ascii_only=ascii_only))]
+    passed = [entry for entry in CORPUS if not needs_analysis(payload(entry["command"], ascii_only=ascii_only))]
     assert passed
-    assert [shown(entry) for entry in passed if forbidden(entry["command"], NAMES) is not None] == []
-    assert [shown(entry) for entry in passed if mentions(entry["command"].encode())] == []
+    assert [shown(entry) for entry in passed if check_command(entry["command"], NAMES) is not None] == []
+    assert [shown(entry) for entry in passed if mentions_batch(entry["command"].encode())] == []
 
 
 def test_ordinary_commands_are_hardly_ever_worth_a_look() -> None:
     commands = [line.replace("\\n", "\n") for line in ORDINARY]
-    looked_at = [c for c in commands if worth_a_look(payload(c)) or worth_a_look(payload(c, ascii_only=True))]
+    looked_at = [c for c in commands if needs_analysis(payload(c)) or needs_analysis(payload(c, ascii_only=True))]
     assert len(commands) >= 70
     assert len(looked_at) <= 0.05 * len(commands), looked_at
-    assert [c for c in commands if forbidden(c, NAMES)] == []
+    assert [c for c in commands if check_command(c, NAMES)] == []
 
 
 def test_the_fields_around_the_tool_input_are_not_looked_at() -> None:
-    assert not worth_a_look(payload("pytest -q"))
+    assert not needs_analysis(payload("pytest -q"))
     after = payload("pytest -q")[:-1] + b',"agent_transcript_path":"/home/me/.claude/projects/x.jsonl"}'
-    assert not worth_a_look(after)
-    assert worth_a_look(payload('echo \\"tool_use_id\\": ; rm ".claude"/x'))
-    assert worth_a_look(b'{"cwd":"/home/me/.claude"}'), "without a tool input everything is looked at"
+    assert not needs_analysis(after)
+    assert needs_analysis(payload('echo \\"tool_use_id\\": ; rm ".claude"/x'))
+    assert needs_analysis(b'{"cwd":"/home/me/.claude"}'), "without a tool input everything is looked at"
 
 
 def test_a_needlessly_escaped_command_is_still_worth_a_look() -> None:
     escaped = "".join(f"\\u{ord(c):04x}" for c in f"rm {STATE}")
-    assert worth_a_look(f'{{"tool_input":{{"command":"{escaped}"}},"tool_use_id":"x"}}'.encode())
+    assert needs_analysis(f'{{"tool_input":{{"command":"{escaped}"}},"tool_use_id":"x"}}'.encode())
 
 
 N = 100_000
@@ -327,16 +331,16 @@ HEAVY = {
 @pytest.mark.parametrize("length", [None, 64_000])
 def test_a_heavy_command_is_judged_all_the_same(name: str, length: int | None) -> None:
     command = HEAVY[name][:length]  # anything worse than linear would be seen here: minutes, not milliseconds
-    refused = forbidden(command, NAMES)
-    assert refused is None or worth_a_look(payload(command))
+    refused = check_command(command, NAMES)
+    assert refused is None or needs_analysis(payload(command))
 
 
 @pytest.mark.parametrize("entry", CORPUS[::5], ids=shown)
 def test_no_part_of_a_command_makes_the_guard_raise(entry: dict[str, str]) -> None:
     command = entry["command"]
     for at in range(len(command)):
-        forbidden(command[:at], NAMES)
-        forbidden(command[at:], NAMES)
+        check_command(command[:at], NAMES)
+        check_command(command[at:], NAMES)
 
 
 def test_any_text_is_judged_without_an_error() -> None:
@@ -354,14 +358,14 @@ def test_any_text_is_judged_without_an_error() -> None:
     @hypothesis.settings(max_examples=1500, deadline=None, database=None)
     @hypothesis.given(st.one_of(st.text(), st.lists(st.sampled_from(words), max_size=40).map("".join)))
     def judged(command: str) -> None:
-        refusal = forbidden(command, NAMES)
-        forbidden(command, Names(VERBS))
+        refusal = check_command(command, NAMES)
+        check_command(command, ProtectedNames(USER_COMMANDS))
         if refusal is not None:
-            assert refusal.kind in ("state", "verb")
+            assert refusal.kind in ("state", "command")
             assert 0 < len(refusal.what) < 200
-            assert worth_a_look(payload(command, ascii_only=True))
-        if mentions(command.encode("utf-8", "surrogatepass")):
-            assert worth_a_look(payload(command))
-            assert worth_a_look(payload(command, ascii_only=True))
+            assert needs_analysis(payload(command, ascii_only=True))
+        if mentions_batch(command.encode("utf-8", "surrogatepass")):
+            assert needs_analysis(payload(command))
+            assert needs_analysis(payload(command, ascii_only=True))
 
     judged()

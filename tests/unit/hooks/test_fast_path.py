@@ -24,7 +24,7 @@ def seen(store, repository, monkeypatch):
         environ = {name.encode(): value.encode() for name, value in told.items() if value is not None}
         monkeypatch.setattr(posix, "environ", environ)
         raw = json.dumps({"tool_input": {"command": command}}).encode()
-        return fast_path.settles(event, tool, str(repository), private, raw)
+        return fast_path.can_skip(event, tool, str(repository), private, raw)
 
     return look
 

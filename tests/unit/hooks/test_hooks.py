@@ -177,7 +177,7 @@ def test_a_hook_of_one_client_changed_the_batch_that_another_had_taken_meanwhile
 def test_each_kind_of_trouble_is_said_once(repository):
     project = Project(str(repository))
     os.makedirs(project.private)
-    said = [error_reporting.told(event, project, error) for event, error in [
+    said = [error_reporting.report_error(event, project, error) for event, error in [
         ("Stop", ValueError("x")), ("Stop", ValueError("y")), ("Stop", KeyError("x")), ("SessionEnd", ValueError("x")),
     ]]  # fmt: skip
     assert [bool(answer) for answer in said] == [True, False, True, True]
@@ -196,7 +196,7 @@ def test_a_no_of_the_system_to_a_typed_command_does_not_claim_that_nothing_was_d
 
 
 def test_trouble_without_a_place_to_note_it_is_said_all_the_same():
-    assert "x" in error_reporting.told("Stop", None, ValueError("x"))["systemMessage"]
+    assert "x" in error_reporting.report_error("Stop", None, ValueError("x"))["systemMessage"]
 
 
 # -- the guard, from outside -------------------------------------------------------------------------------------------

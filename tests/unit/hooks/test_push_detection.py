@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_implement.hooks.push_detection import LONGEST_ERROR, operations
+from batch_implement.hooks.push_detection import MAX_ERROR_CHARS, detect_operations
 from batches import commit, git
 
 URL = "https://github.com/o/r/pull/17"
@@ -21,7 +21,7 @@ FORM = """To ../remote.git
 
 def push(command, output="", *, succeeded=True):
     """The record of the push in a command."""
-    found = operations(command, output, succeeded=succeeded)
+    found = detect_operations(command, output, succeeded=succeeded)
     assert set(found) <= {"push"}
     return found.get("push")
 
@@ -100,7 +100,7 @@ def test_a_push_is_recorded_with_where_it_went(command, remote, branch):
     ],
 )  # fmt: skip
 def test_what_publishes_nothing_is_not_recorded(command):
-    assert operations(command, URL, succeeded=True) == {}
+    assert detect_operations(command, URL, succeeded=True) == {}
 
 
 # -- real outputs ------------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ class Remote:
     def run(self, command):
         done = subprocess.run(["sh", "-c", command], cwd=self.root, capture_output=True, text=True)
         self.output = f"{done.stdout}\n{done.stderr}"
-        return operations(command, self.output, succeeded=done.returncode == 0).get("push")
+        return detect_operations(command, self.output, succeeded=done.returncode == 0).get("push")
 
     def commit(self, name="x"):
         return commit(self.root, **{name: str(time.monotonic())})
@@ -378,13 +378,13 @@ def test_passwords_are_not_kept():
 
 def test_names_are_kept_up_to_a_bound():
     found = push(f"git push {'r' * 9999} {'b' * 9999}")
-    assert (len(found["remote"]), len(found["branch"])) == (LONGEST_ERROR, LONGEST_ERROR)
+    assert (len(found["remote"]), len(found["branch"])) == (MAX_ERROR_CHARS, MAX_ERROR_CHARS)
 
 
 def test_a_failure_without_gits_words_keeps_the_beginning_of_what_was_said():
-    found = operations("git push && gh pr create", "rejected " + "x" * 1000, succeeded=False)
+    found = detect_operations("git push && gh pr create", "rejected " + "x" * 1000, succeeded=False)
     assert (found["push"]["success"], found["pr"]["success"]) == (False, False)
-    assert found["push"]["error"] == ("rejected " + "x" * 1000)[:LONGEST_ERROR]
+    assert found["push"]["error"] == ("rejected " + "x" * 1000)[:MAX_ERROR_CHARS]
 
 
 @pytest.mark.parametrize(
@@ -398,7 +398,7 @@ def test_a_failure_without_gits_words_keeps_the_beginning_of_what_was_said():
 )  # fmt: skip
 def test_long_commands_are_read_in_linear_time(command):
     began = time.process_time()
-    operations(command, FORM * 2000, succeeded=True)
+    detect_operations(command, FORM * 2000, succeeded=True)
     assert time.process_time() - began < 3
 
 
@@ -413,7 +413,7 @@ def test_long_commands_are_read_in_linear_time(command):
 )  # fmt: skip
 def test_long_outputs_are_read_in_linear_time(output):
     began = time.process_time()
-    operations("git push; git push; gh pr create", output, succeeded=False)
+    detect_operations("git push; git push; gh pr create", output, succeeded=False)
     assert time.process_time() - began < 3
 
 
@@ -433,7 +433,7 @@ def test_a_pull_request_is_recorded_with_its_number_and_address(command):
     output = (
         f"Creating pull request\nsee https://x/pull/1 above\n  {URL}  \nremote: https://github.com/o/r/pull/new/x\n"
     )
-    assert operations(command, output, succeeded=True)["pr"] == {
+    assert detect_operations(command, output, succeeded=True)["pr"] == {
         "success": True, "url": URL, "number": 17, "error": None,
     }  # fmt: skip
 
@@ -442,11 +442,11 @@ def test_a_pull_request_is_recorded_with_its_number_and_address(command):
     "output", ["", "https://github.com/o/r", "/pull/17", "https://github.com/o/r/pull/new", f"{URL}9" + "9" * 20]
 )
 def test_without_an_address_of_a_pull_request_there_is_no_number(output):
-    assert operations("gh pr create", output, succeeded=True)["pr"]["number"] is None
+    assert detect_operations("gh pr create", output, succeeded=True)["pr"]["number"] is None
 
 
 def test_one_that_was_made_stays_so_when_the_line_fails_later():
-    assert operations("gh pr create && false", URL, succeeded=False)["pr"]["success"]
+    assert detect_operations("gh pr create && false", URL, succeeded=False)["pr"]["success"]
 
 
 @pytest.mark.parametrize(
@@ -458,13 +458,13 @@ def test_one_that_was_made_stays_so_when_the_line_fails_later():
     ],
 )  # fmt: skip
 def test_one_that_was_not_made_is_a_failure_whatever_the_line_did(words):
-    found = operations("gh pr create || true", f"noise\n{words}\n", succeeded=True)["pr"]
+    found = detect_operations("gh pr create || true", f"noise\n{words}\n", succeeded=True)["pr"]
     assert (found["success"], found["url"], found["number"]) == (False, None, None)
     assert words.endswith(found["error"])
 
 
 def test_one_that_is_there_already_is_a_failure_with_its_address():
     output = f'a pull request for branch "x" into branch "main" already exists:\n{URL}\n'
-    found = operations("gh pr create --fill", output, succeeded=False)["pr"]
+    found = detect_operations("gh pr create --fill", output, succeeded=False)["pr"]
     assert (found["success"], found["number"]) == (False, 17)
     assert found["error"].startswith("a pull request for branch")

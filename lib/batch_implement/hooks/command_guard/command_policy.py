@@ -1,44 +1,44 @@
-"""Reads a Bash command line and says whether it plainly touches the state, or gives one of the person's verbs.
+"""Decide whether a Bash command line would change the state file or run a command reserved for the user.
 
-    names = Names(verbs=frozenset({"abort", "skip"}), roots=("/home/me/project",), cwd="/home/me/project/docs")
-    refusal = forbidden("cd .. && rm .claude/batch_state.json", names)
+    names = ProtectedNames(user_commands=frozenset({"abort", "skip"}), roots=("/home/me/p",), cwd="/home/me/p/docs")
+    refusal = check_command("cd .. && rm .claude/batch_state.json", names)
     if refusal: print(refusal.kind, refusal.what)           # state `rm` on .claude/batch_state.json
 
-`shellreader` reads the text as a shell would and hands over each simple command. Here it is found out what that runs
-(wrappers such as `sudo` or `xargs`, nested scripts, interpreters, files that the text itself has written) and what it
-prints for the next command. `fileguard`, `findguard` and `scriptguard` say what is written then, `guarded` which paths
-count. Nothing is run, no file is looked at.
+`shell_parser` splits the text into simple commands as a shell would. This module follows what each one runs (wrappers
+such as `sudo` or `xargs`, nested scripts, interpreters, files that the text itself wrote) and what it prints for the
+next command. `writers`, `find_command` and `interpreters` list the paths that a command writes; `protected_paths`
+decides which paths count. Nothing is executed and no file is read.
 
-Guarantees: no input raises; time grows with the length, and only the first 64 KB are read; whatever is refused has
-`rawscan.mentions`. Text that cannot be read (unbalanced quotes, endless nesting) is refused only if a line of it names
-the state behind a writing command.
+Guarantees: no input raises; time is linear in the length, and only the first 64 KB are read; everything refused also
+matches `prefilter.mentions_batch`. Text that cannot be parsed (unbalanced quotes, endless nesting) is refused only if
+one of its lines names the state file after a writing command.
 
-It is made against a confused model, not a hostile one, and prefers a miss to a false alarm: a check after the fact
-undoes what gets through. Not seen: scripts and programs in files that were there before; links to the state; names put
-together at run time (`.cla${x}`, `${x%y}`, `printf -v`); other letter case; a shell function's arguments, aliases and
-options (`dotglob`); the project's folder removed as a whole; a folder copied or unpacked over `.claude`, patches;
-tools that rewrite every file they find (`prettier --write .`); times, sizes and regular expressions of `find`; what a
-container, `at` or `expect` is told; libraries that save under a name (`to_json`); and languages other than `_CODE`.
+The guard stops a confused model, not a hostile one, and prefers a miss to a false alarm: PostToolUse undoes what gets
+through. Not detected: scripts and programs in files that existed before; links to the state; names assembled at run
+time (`.cla${x}`, `${x%y}`, `printf -v`); other letter case; arguments of shell functions, aliases and options
+(`dotglob`); removing the whole project folder; copying or unpacking a folder over `.claude`, patches; tools that
+rewrite every file they find (`prettier --write .`); times, sizes and regular expressions of `find`; what a container,
+`at` or `expect` runs; libraries that save under a name (`to_json`); languages missing from `_INTERPRETERS`.
 """
 
 from __future__ import annotations
 
 import re
 
-from ..prefilter import mentions
-from .protected_paths import ANY, HOME, LONGEST, ROOT, TEMP, Names
-from .shell_parser import ASSIGNMENT, LIMIT, SPLIT, Shell, Unreadable, bare
-from .writers import letters, operands, under, values, written
+from ..prefilter import mentions_batch
+from .protected_paths import ANY, HOME, MAX_PATH_CHARS, ROOT, TEMP, ProtectedNames
+from .shell_parser import ASSIGNMENT, MAX_CHARS, WORD_SEPARATOR, Shell, Unreadable, strip_keywords
+from .writers import find_writes, get_operands, get_option_letters, get_option_values, resolve_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn, Optional
 
-__all__ = ["Names", "Refusal", "forbidden"]
+__all__ = ["ProtectedNames", "Refusal", "check_command"]
 
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash", "source", ".", "su", "script"))
 # Interpreters: the letters of the options that bring code, and the options that take the next word.
-_CODE = {
+_INTERPRETERS = {
     "python": ("c", "-W -X"), "pypy": ("c", "-W -X"), "ipython": ("c", ""), "node": ("ep", "-r --import"),
     "nodejs": ("ep", "-r --import"), "bun": ("ep", "-r"), "tsx": ("ep", "-r"), "ts-node": ("ep", "-r"),
     "perl": ("eE", "-I"), "ruby": ("e", "-I -r"), "php": ("r", "-d"),
@@ -59,14 +59,14 @@ _RUNNERS = {
     **dict.fromkeys(("uv", "poetry", "pipenv", "hatch", "pdm", "rye", "conda"), ("run",)),
     **dict.fromkeys(("npm", "pnpm", "yarn", "bundle"), ("exec", "dlx")),
 }
-_CLI = re.compile(
+_BATCHCTL_PATH = re.compile(
     r"/batchctl(?:\.py)?$|\bbatch_implement(?:[./]cli(?:[./]batchctl)?(?:\.py)?)?$"
 )  # what else is batchctl
-_CLI_OPTIONS = "--root --project --state -C"  # of batchctl, with a value
+_BATCHCTL_OPTIONS = "--root --project --state -C"  # of batchctl, with a value
 
 
 class Refusal:
-    """Why a command is refused. `kind`: `state` or `verb`; `what`: the simple command that does it, in a few words."""
+    """Why a command line is refused. `kind` is `state` or `command`, `what` names the simple command at fault."""
 
     __slots__ = ("kind", "what")
 
@@ -78,23 +78,23 @@ class Refusal:
         return f"Refusal({self.kind!r}, {self.what!r})"
 
 
-def forbidden(command: str, names: Names) -> Optional[Refusal]:
+def check_command(command: str, names: ProtectedNames) -> Optional[Refusal]:
     """The reason why `command` must not run, or None: it is innocent, or too clever to tell."""
-    if not mentions(command.encode("utf-8", "surrogatepass")):
+    if not mentions_batch(command.encode("utf-8", "surrogatepass")):
         return None
-    text = command[:LIMIT].replace("\0", "").replace(SPLIT, " ")
-    judge = _Judge(names)
+    text = command[:MAX_CHARS].replace("\0", "").replace(WORD_SEPARATOR, " ")
+    judge = _CommandChecker(names)
     try:
-        judge.script(text)
-    except _Found as found:
+        judge.read_script(text)
+    except _RefusalFound as found:
         return found.refusal
     except (Unreadable, RecursionError):
-        return _by_words(text, names)
+        return _check_unreadable(text, names)
     return None
 
 
-def _by_words(text: str, names: Names) -> Optional[Refusal]:
-    """The verdict on text that cannot be read: a line that names the state behind a writing command, without echo."""
+def _check_unreadable(text: str, names: ProtectedNames) -> Optional[Refusal]:
+    """Refuse text that cannot be parsed if a line names the state file after a writing command."""
     for line in re.sub(r"[\"'\\]", "", text).split("\n"):
         at = line.find(f"{names.folder}/{names.state}")
         if at < 0:
@@ -107,47 +107,47 @@ def _by_words(text: str, names: Names) -> Optional[Refusal]:
     return None
 
 
-class _Found(Exception):
+class _RefusalFound(Exception):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.what)
         self.refusal = refusal
 
 
-class _Judge(Shell):
-    """A shell that only judges its commands. Raises `_Found` at the first that is forbidden."""
+class _CommandChecker(Shell):
+    """Check each command of a script. Raise `_RefusalFound` at the first that is forbidden."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: ProtectedNames) -> None:
         super().__init__(names.cwd)
         self.names = names
 
-    def writes(self, operator: str, path: str) -> None:
-        self.check(operator, path)
+    def handle_write(self, operator: str, path: str) -> None:
+        self.check_path(operator, path)
 
     def touches(self, path: str, deep: bool = False) -> bool:
         """Say whether a path names something guarded; with `deep` also a folder that holds it."""
         return self.names.touches(path, self.cwd, deep)
 
-    def check(self, how: str, path: str, deep: bool = False) -> None:
+    def check_path(self, how: str, path: str, deep: bool = False) -> None:
         if self.touches(path, deep):
             self.refuse(how, path)
 
     def refuse(self, how: str, path: str) -> NoReturn:
         shown = path.replace(ROOT + "/", "").replace(ANY, "...")
-        raise _Found(Refusal("state", f"`{how}` on {shown[:100]}"))
+        raise _RefusalFound(Refusal("state", f"`{how}` on {shown[:100]}"))
 
-    def command(self, words: list[str], text: str = "") -> None:
+    def handle_command(self, words: list[str], text: str = "") -> None:
         """Judge one simple command; `text` is what it reads on standard input."""
-        at, words = 0, bare(words)
+        at, words = 0, strip_keywords(words)
         if words[:1] == ["for"] and words[2:3] == ["in"]:
-            self.variables[words[1]] = self.chosen(words[3:])
+            self.variables[words[1]] = self.choose_word(words[3:])
             return
         while at < len(words):
             assigned = ASSIGNMENT.fullmatch(words[at])
             if not assigned and words[at] not in ("export", "local", "declare", "readonly", "typeset"):
                 break
             if assigned:
-                value = (self.value(assigned[1]) if assigned[2] else "") + assigned[3]
-                self.variables[assigned[1]] = value if len(value) <= LONGEST else ANY
+                value = (self.get_variable(assigned[1]) if assigned[2] else "") + assigned[3]
+                self.variables[assigned[1]] = value if len(value) <= MAX_PATH_CHARS else ANY
             at += 1
         if at == len(words):
             return
@@ -155,71 +155,77 @@ class _Judge(Shell):
         self.enter()
         self.spend(16)
         language = re.sub(r"[\d.]+$", "", name)
-        kept = self.kept(words[at]) if "/" in words[at] else None
+        kept = self.get_written_text(words[at]) if "/" in words[at] else None
         if kept is not None:
             language = "".join(re.findall("python|node|ruby|perl|php", kept.split("\n", 1)[0])[:1])
-            self.command([language or "sh", words[at], *args], text)
+            self.handle_command([language or "sh", words[at], *args], text)
         elif name in _WRAPPERS:
-            self.wrapped(name, args, text)
+            self.check_wrapper(name, args, text)
         elif "".join(args[:1]) in _RUNNERS.get(name, ()):
-            self.wrapped("uv run", args[1:], text)
+            self.check_wrapper("uv run", args[1:], text)
         elif name in ("cd", "pushd", "popd"):
-            to = (operands(args) or ["-" if name == "popd" or "-" in args else HOME])[0]
+            to = (get_operands(args) or ["-" if name == "popd" or "-" in args else HOME])[0]
             to = ANY if to == "-" else HOME + to[1:] if to[:1] == "~" else to
-            to = under(self.cwd, to)
-            self.cwd = to if len(to) < LONGEST else ANY
+            to = resolve_from(self.cwd, to)
+            self.cwd = to if len(to) < MAX_PATH_CHARS else ANY
         elif name in ("eval", "trap"):
-            self.script(" ".join(args if name == "eval" else args[:1]))
+            self.read_script(" ".join(args if name == "eval" else args[:1]))
         elif name == "read":
-            self.variables.update(dict.fromkeys(operands(args, "-d -n -N -p -t -u"), self.chosen(text.split())))
+            self.variables.update(
+                dict.fromkeys(get_operands(args, "-d -n -N -p -t -u"), self.choose_word(text.split()))
+            )
         elif name in _SHELLS:
-            self.nested(name, args, text)
-        elif language in _CODE:
-            self.interpreter(name, language, args, text)
+            self.check_shell(name, args, text)
+        elif language in _INTERPRETERS:
+            self.check_interpreter(name, language, args, text)
         elif name == "batchctl":
-            self.verb(args)
+            self.check_batchctl(args)
         elif name == "find":
-            for found in self.find(args):
-                self.command(found)
+            for found in self.find_run_commands(args):
+                self.handle_command(found)
         elif name == "tmux":
             for typed in args:
                 if " " in typed:
-                    self.script(typed)
+                    self.read_script(typed)
         else:
-            for how, path, deep in written(name, args, self.names):
-                self.check(how, path, deep)
+            for how, path, deep in find_writes(name, args, self.names):
+                self.check_path(how, path, deep)
         self.depth -= 1
 
-    def chosen(self, words: list[str]) -> str:
+    def choose_word(self, words: list[str]) -> str:
         """The word to go on with where a loop takes one after the other."""
         guilty = (w for w in words if self.touches(w, True))
-        return next(guilty, (words or [ANY])[0])[:LONGEST]
+        return next(guilty, (words or [ANY])[0])[:MAX_PATH_CHARS]
 
-    def printed(self, words: list[str], text: str) -> str:
+    def get_output(self, words: list[str], text: str) -> str:
         """What a command prints, one thing a line, as far as it is known; else `ANY`."""
-        words = bare(words) or [""]
+        words = strip_keywords(words) or [""]
         name, args = words[0].rsplit("/", 1)[-1], words[1:]
-        paths, out = operands(args), ANY
+        paths, out = get_operands(args), ANY
         if name in ("echo", "printf"):
             out = " ".join(paths) if name == "echo" else re.sub(r"\\[0nt]", "\n", " ".join(paths))
         elif name == "cat":
-            out = "\n".join(self.kept(path) or ANY for path in paths) if paths else text
+            out = "\n".join(self.get_written_text(path) or ANY for path in paths) if paths else text
         elif name in ("sort", "uniq", "tac", "head", "tail"):
             out = text
         elif name == "ls":
             state = self.names.state
-            opened = [p for p in paths or ["."] if "d" not in letters(args) and not self.touches(p)]
+            opened = [p for p in paths or ["."] if "d" not in get_option_letters(args) and not self.touches(p)]
             opened = [p for p in opened if self.touches(f"{p}/{state}")]
             out = "\n".join([state for _ in opened] + [p for p in paths if p not in opened])
         elif name == "find":
-            out = "\n".join(" ".join(found[1:]) for found in self.find(args) if found[:1] == ["echo"])
+            out = "\n".join(" ".join(found[1:]) for found in self.find_run_commands(args) if found[:1] == ["echo"])
         elif name in ("grep", "rg") and len(paths) == 1:
             wanted = paths[0].strip("^$").replace("\\.", ".")
-            out = "\n".join(line for line in text.split("\n") if (wanted in line) == ("v" not in letters(args)))
-        elif name in ("grep", "rg") and "l" in letters(args):
-            out = "\n".join(f"{p}/*" if name == "rg" or "r" in letters(args).lower() else p for p in paths[1:])
+            out = "\n".join(
+                line for line in text.split("\n") if (wanted in line) == ("v" not in get_option_letters(args))
+            )
+        elif name in ("grep", "rg") and "l" in get_option_letters(args):
+            out = "\n".join(
+                f"{p}/*" if name == "rg" or "r" in get_option_letters(args).lower() else p for p in paths[1:]
+            )
         elif name == "pwd":
-            out = self.value("PWD")
+            out = self.get_variable("PWD")
         elif name == "mktemp":
             out = TEMP
         elif name in ("which", "realpath", "readlink", "command") and paths:
@@ -231,11 +237,11 @@ class _Judge(Shell):
             if "--show-toplevel" in args:
                 out = ROOT
             elif {"--git-dir", "--absolute-git-dir", "--git-common-dir", "--git-path"} & set(args):
-                out = "/".join([ROOT, ".git", *values(args, ("--git-path",))])
+                out = "/".join([ROOT, ".git", *get_option_values(args, ("--git-path",))])
         self.spend(len(out))
         return out
 
-    def wrapped(self, name: str, args: list[str], text: str) -> None:
+    def check_wrapper(self, name: str, args: list[str], text: str) -> None:
         """Judge what a wrapper runs; for `xargs` with the words that it reads."""
         valued, skip = _WRAPPERS[name][0].split(), _WRAPPERS[name][1]
         at = 0
@@ -246,7 +252,7 @@ class _Judge(Shell):
             at += 2 if args[at] in valued else 1
         inner = args[at:]
         if name == "watch":
-            self.script(" ".join(inner))
+            self.read_script(" ".join(inner))
         elif name in ("xargs", "parallel") and inner:
             ends = inner.index(":::") if ":::" in inner else len(inner)
             given = inner[ends + 1 :] or text.split()
@@ -257,50 +263,54 @@ class _Judge(Shell):
             inner = inner[:ends]
             if marked:
                 inner = [w.replace(mark, g) for w in inner for g in (given if mark in w else [""])]
-            self.command(inner if marked else inner + given)
+            self.handle_command(inner if marked else inner + given)
         else:
-            self.command(inner, text)
+            self.handle_command(inner, text)
 
-    def nested(self, name: str, args: list[str], text: str) -> None:
+    def check_shell(self, name: str, args: list[str], text: str) -> None:
         """Judge what a shell is given: code behind -c, a file that was written before, or what it reads."""
         if "-n" in args:
             return
         code = next((i for i, a in enumerate(args) if re.fullmatch("-[a-z]*c|--command", a)), -1)
         if code >= 0:
-            given = operands(args[code + 1 :])
-            self.arguments(given[2:])
-            self.script("".join(given[:1]))
+            given = get_operands(args[code + 1 :])
+            self.set_arguments(given[2:])
+            self.read_script("".join(given[:1]))
             return
-        given = operands(args, "-o -eo -euo -O --rcfile")[name == "script" :]
-        kept = self.kept(given[0]) if given else text
-        if kept is not None or given[0] in ("-", "/dev/stdin") or "s" in letters(args):
-            self.arguments(given[1:])
-            self.script(text if kept is None else kept)
+        given = get_operands(args, "-o -eo -euo -O --rcfile")[name == "script" :]
+        kept = self.get_written_text(given[0]) if given else text
+        if kept is not None or given[0] in ("-", "/dev/stdin") or "s" in get_option_letters(args):
+            self.set_arguments(given[1:])
+            self.read_script(text if kept is None else kept)
         else:
-            self.command(given, text)
+            self.handle_command(given, text)
 
-    def arguments(self, given: list[str]) -> None:
+    def set_arguments(self, given: list[str]) -> None:
         """Set what a script is called with."""
-        self.variables.update((str(at + 1), word[:LONGEST]) for at, word in enumerate(given[:9]))
-        self.variables["@"] = self.variables["*"] = SPLIT.join(given)[:LONGEST]
+        self.variables.update((str(at + 1), word[:MAX_PATH_CHARS]) for at, word in enumerate(given[:9]))
+        self.variables["@"] = self.variables["*"] = WORD_SEPARATOR.join(given)[:MAX_PATH_CHARS]
 
-    def verb(self, args: list[str]) -> None:
+    def check_batchctl(self, args: list[str]) -> None:
         """Judge the arguments of batchctl."""
-        verb = (operands(args, _CLI_OPTIONS) or [""])[0]
-        if verb in self.names.verbs and not {"--help", "-h"} & set(args):
-            raise _Found(Refusal("verb", f"batchctl {verb}"))
+        verb = (get_operands(args, _BATCHCTL_OPTIONS) or [""])[0]
+        if verb in self.names.user_commands and not {"--help", "-h"} & set(args):
+            raise _RefusalFound(Refusal("command", f"batchctl {verb}"))
 
-    def find(self, args: list[str]) -> list[list[str]]:
+    def find_run_commands(self, args: list[str]) -> list[list[str]]:
         """The commands that a find runs on guarded things."""
         from . import find_command
 
-        starts, expression = find_command.split(args)
+        starts, expression = find_command.split_arguments(args)
         self.spend(len(starts) * sum(map(len, expression)))
-        return [words for start in starts for words in find_command.commands(start, expression, self.names, self.cwd)]
+        return [
+            words
+            for start in starts
+            for words in find_command.find_run_commands(start, expression, self.names, self.cwd)
+        ]
 
-    def interpreter(self, name: str, language: str, args: list[str], text: str) -> None:
+    def check_interpreter(self, name: str, language: str, args: list[str], text: str) -> None:
         """Judge a call of a scripting language: code given to it, files it edits in place, batchctl's own script."""
-        brings_code, valued = _CODE[language]
+        brings_code, valued = _INTERPRETERS[language]
         codes: list[str] = []
         at = 0
         while at < len(args) and args[at][:1] == "-" and args[at] not in ("-", "--", "-m"):
@@ -314,21 +324,21 @@ class _Judge(Shell):
         argv = args[at:]
         if language in ("perl", "ruby") and any(re.match("-[aclnpsw0-9]*i", a) for a in args[:at]):
             for path in argv:
-                self.check(f"{name} -i", path)
+                self.check_path(f"{name} -i", path)
         if not codes and argv:
             file, argv = argv[0], argv[1:]
-            if _CLI.search(f"{self.cwd}/{''.join(argv[:1]) if file == '-m' else file}"):
-                self.verb(argv[file == "-m" :])
-            kept = self.kept(file) if file != "-" else text
+            if _BATCHCTL_PATH.search(f"{self.cwd}/{''.join(argv[:1]) if file == '-m' else file}"):
+                self.check_batchctl(argv[file == "-m" :])
+            kept = self.get_written_text(file) if file != "-" else text
             if kept is None:
                 return
             codes = [kept]
         from . import interpreters
 
         for code in codes or [text]:
-            code = interpreters.resolved(code, self.value)
-            for words in interpreters.commands(code, language):
-                self.command(words)
-            path = interpreters.written(code, argv, self.names, self.cwd)
+            code = interpreters.resolve_environment(code, self.get_variable)
+            for words in interpreters.find_started_commands(code, language):
+                self.handle_command(words)
+            path = interpreters.find_written_path(code, argv, self.names, self.cwd)
             if path:
                 self.refuse(f"code for {name}", path)

@@ -1,29 +1,29 @@
-"""Says which commands a `find` runs on the guarded things that it comes to.
+"""The commands that a `find` runs on protected paths.
 
-    split([".", "-name", "*.json", "-delete"])                # (['.'], ['-name', '*.json', '-delete'])
-    commands(".", ["-name", "*.json", "-delete"], names, "")  # [['rm', '/\\0root/.claude/batch_state.json']]
-    commands(".", ["-name", "batch_*"], names, "")            # [['echo', '/\\0root/.claude/batch_state.json']]
+    split_arguments([".", "-name", "*.json", "-delete"])  # (['.'], ['-name', '*.json', '-delete'])
+    find_run_commands(".", ["-name", "*.json", "-delete"], names, "")  # [['rm', '/\\0root/.claude/batch_state.json']]
+    find_run_commands(".", ["-name", "batch_*"], names, "")  # [['echo', '/\\0root/.claude/batch_state.json']]
 
-The expression is evaluated as find does it, with brackets, `-o`, `!` and `-prune`, for each guarded thing and for each
-folder on the way to it, as if all of them were there. A path that is printed is a command `echo`.
+The expression is evaluated as find does it, with brackets, `-o`, `!` and `-prune`, for each protected path and each
+folder on the way to it, as if all of them existed. A printed path is a command `echo`.
 
-What only the file system could say (`-mtime`, `-regex`, whether an `-exec` succeeds) is neither passed nor failed. A
-command that depends on it is left out, unless the expression names the state: this prefers a miss to a false alarm.
+A test that only the file system can answer (`-mtime`, `-regex`, whether an `-exec` succeeds) has an unknown result. A
+command that depends on it is left out unless the expression names the state: better a miss than a false alarm.
 
-Nothing here raises and nothing is run; the work grows with the length of the expression.
+Nothing here raises or runs anything; time is linear in the length of the expression.
 """
 
 from __future__ import annotations
 
 import re
 
-from .protected_paths import fits
+from .protected_paths import glob_matches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
-    from .protected_paths import Names
+    from .protected_paths import ProtectedNames
 
 _RUNNING = ("-exec", "-execdir", "-ok", "-okdir")
 _PRINTING = ("-print", "-print0", "-printf", "-ls")
@@ -39,24 +39,24 @@ _ALONE = frozenset((
 ))  # fmt: skip
 
 
-def split(args: list[str]) -> tuple[list[str], list[str]]:
+def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
     """The folders that a find starts from, each once, and its expression."""
     begins = (i for i, a in enumerate(args) if a[:1] in ("-", "(", "!") and a not in ("-H", "-L", "-P"))
     at = next(begins, len(args))
     return list(dict.fromkeys(a for a in args[:at] if a[:1] != "-")) or ["."], args[at:]
 
 
-def commands(start: str, expression: list[str], names: Names, cwd: str) -> list[list[str]]:
+def find_run_commands(start: str, expression: list[str], names: ProtectedNames, cwd: str) -> list[list[str]]:
     """The commands, as words, that a find from `start` in the folder `cwd` runs on guarded things and their folders."""
     pairs = list(zip(expression, expression[1:]))
-    lowest, deepest = _number(pairs, "-mindepth", 0), _number(pairs, "-maxdepth", 999)
+    lowest, deepest = _get_depth(pairs, "-mindepth", 0), _get_depth(pairs, "-maxdepth", 999)
     state = names.state
     loose = any(
         (a in ("-name", "-iname") and b.startswith(state[:5])) or (a in ("-regex", "-iregex") and state[:8] in b)
         for a, b in pairs
     )
     found: list[list[str]] = []
-    for way in names.ways(start, cwd):
+    for way in names.find_ways_down(start, cwd):
         for depth, path, shown, kind in way:
             if lowest <= depth <= deepest:
                 runs, pruned = _evaluate(expression, path, shown, kind, loose)
@@ -66,7 +66,7 @@ def commands(start: str, expression: list[str], names: Names, cwd: str) -> list[
     return found
 
 
-def _number(pairs: list[tuple[str, str]], option: str, default: int) -> int:
+def _get_depth(pairs: list[tuple[str, str]], option: str, default: int) -> int:
     return next((int(b) for a, b in pairs if a == option and re.fullmatch("[0-9]{1,3}", b)), default)
 
 
@@ -85,10 +85,10 @@ def _evaluate(words: list[str], path: str, shown: str, kind: str, loose: bool) -
     while at < len(words):
         word = words[at]
         at += 1
-        reached = _both(outside, _both(chain, _opposite(other)))
+        reached = _and(outside, _and(chain, _not(other)))
         value: Optional[bool] = True
         if word in ("-o", "-or"):
-            other, chain = _either(other, chain), True
+            other, chain = _or(other, chain), True
             continue
         if word in ("!", "-not"):
             negated = not negated
@@ -100,7 +100,7 @@ def _evaluate(words: list[str], path: str, shown: str, kind: str, loose: bool) -
         if word in ("-a", "-and"):
             continue
         if word == ")":
-            value = _either(other, chain)
+            value = _or(other, chain)
             if brackets:
                 other, chain, outside, negated = brackets.pop()
         elif word in _RUNNING:
@@ -118,9 +118,9 @@ def _evaluate(words: list[str], path: str, shown: str, kind: str, loose: bool) -
         else:
             value = _passes(word, "".join(words[at : at + 1]), path, shown, kind) if reached is not False else None
             at += word not in _ALONE
-        chain = _both(chain, _opposite(value) if negated else value)
+        chain = _and(chain, _not(value) if negated else value)
         negated = False
-    whole = _either(other, chain)
+    whole = _or(other, chain)
     if prints and (whole or (whole is None and loose)):
         runs.append(["echo", path])
     return runs, pruned
@@ -129,9 +129,9 @@ def _evaluate(words: list[str], path: str, shown: str, kind: str, loose: bool) -
 def _passes(test: str, argument: str, path: str, shown: str, kind: str) -> Optional[bool]:
     """Whether a path passes a test; None when only the file system could say."""
     if test in ("-name", "-iname"):
-        return fits(argument.lower() if test == "-iname" else argument, path.rsplit("/", 1)[-1])
+        return glob_matches(argument.lower() if test == "-iname" else argument, path.rsplit("/", 1)[-1])
     if test in ("-path", "-ipath", "-wholename", "-iwholename"):
-        return fits(argument, shown)
+        return glob_matches(argument, shown)
     if test in ("-type", "-xtype"):
         return kind in argument.split(",")
     if test in ("-false", "-empty"):
@@ -139,13 +139,13 @@ def _passes(test: str, argument: str, path: str, shown: str, kind: str) -> Optio
     return True if test in _ALWAYS else None
 
 
-def _both(one: Optional[bool], two: Optional[bool]) -> Optional[bool]:
+def _and(one: Optional[bool], two: Optional[bool]) -> Optional[bool]:
     return False if one is False or two is False else None if one is None or two is None else True
 
 
-def _either(one: Optional[bool], two: Optional[bool]) -> Optional[bool]:
-    return _opposite(_both(_opposite(one), _opposite(two)))
+def _or(one: Optional[bool], two: Optional[bool]) -> Optional[bool]:
+    return _not(_and(_not(one), _not(two)))
 
 
-def _opposite(value: Optional[bool]) -> Optional[bool]:
+def _not(value: Optional[bool]) -> Optional[bool]:
     return None if value is None else not value

@@ -1,16 +1,16 @@
-"""Reads code given to an interpreter, as `python3 -c` or a here-document has it: what it would run and what it writes.
+"""What code for an interpreter (`python3 -c`, a here-document) would run and write.
 
-    commands("import os; os.system('rm x')", "python")                  # [['sh', '-c', 'rm x']]
-    commands("subprocess.run(['rm', 'x'])", "python")                   # [['rm', 'x']]
-    written("open('.claude/batch_state.json', 'w')", [], names, "")     # '.claude/batch_state.json'
-    written("open('.claude/batch_state.json', 'r')", [], names, "")     # ''
+    find_started_commands("import os; os.system('rm x')", "python")  # [['sh', '-c', 'rm x']]
+    find_started_commands("subprocess.run(['rm', 'x'])", "python")  # [['rm', 'x']]
+    find_written_path("open('.claude/batch_state.json', 'w')", [], names, "")  # '.claude/batch_state.json'
+    find_written_path("open('.claude/batch_state.json', 'r')", [], names, "")  # ''
 
-Python, JavaScript, Ruby, Perl and PHP are looked at alike: not parsed, but searched for the calls by which they usually
-write. What such a call is given is followed through assignments and `sys.argv`. Code counts only if it names something
-guarded; a call whose target cannot be followed then counts as one that writes that, unless the name is only read,
-printed or replaced where it stands.
+Python, JavaScript, Ruby, Perl and PHP are treated alike: the code is not parsed but searched for common writing calls,
+and their arguments are followed through assignments and `sys.argv`. Only code that names a protected path counts. A
+call whose target cannot be followed then counts as writing that path, unless the path is only read, printed or replaced
+where it is named.
 
-Nothing here raises and no code is run. Of each kind of call the first 200 are looked at, of a call 400 characters.
+Nothing here raises or runs code. At most 200 calls of each kind are examined, and 400 characters of each call.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from __future__ import annotations
 import re
 
 from .protected_paths import ANY, TEMP, TEMPORARY
-from .writers import under
+from .writers import resolve_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Iterator
 
-    from .protected_paths import Names
+    from .protected_paths import ProtectedNames
 
-_CALLS = 200
+_MAX_CALLS = 200
 
 # Writing calls in the usual scripting languages, and which argument they write to.
 _FIRST = (
@@ -71,7 +71,7 @@ _LOOKS = (  # at what is named behind it
 )
 
 
-def resolved(code: str, value: Callable[[str], str]) -> str:
+def resolve_environment(code: str, value: Callable[[str], str]) -> str:
     """`code` with each look into the environment replaced by a literal of the variable's value, where it is known."""
 
     def literal(look: re.Match[str]) -> str:
@@ -81,29 +81,29 @@ def resolved(code: str, value: Callable[[str], str]) -> str:
     return _ENVIRONMENT.sub(literal, code)
 
 
-def commands(code: str, language: str) -> list[list[str]]:
+def find_started_commands(code: str, language: str) -> list[list[str]]:
     """The commands that `code` gives to a shell or starts itself, as words, as far as they are written out in it."""
     found = []
-    for call in _calls(_RUN, code):
-        words = [_unquoted(m) for m in _LITERAL.finditer("".join(_arguments(code, call.end())))]
+    for call in _find_calls(_RUN, code):
+        words = [_unquote(m) for m in _LITERAL.finditer("".join(_split_call_arguments(code, call.end())))]
         if words and words[0][:1] == "-":
             words.insert(0, "python3")  # behind `sys.executable`
         if words:
             found.append(["sh", "-c", words[0]] if " " in words[0] else words)
-    for call in _calls(_MAIN, code) if "batch_implement" in code else ():
-        words = [_unquoted(m) for m in _LITERAL.finditer("".join(_arguments(code, call.end())))]
+    for call in _find_calls(_MAIN, code) if "batch_implement" in code else ():
+        words = [_unquote(m) for m in _LITERAL.finditer("".join(_split_call_arguments(code, call.end())))]
         found.append(["batchctl", *words[words[:1] == ["batchctl"] :]])
     if language in ("perl", "ruby", "php"):
         found += [["sh", "-c", m[3]] for m in _LITERAL.finditer(code) if m[3]]
     return found
 
 
-def written(code: str, argv: list[str], names: Names, cwd: str) -> str:
+def find_written_path(code: str, argv: list[str], names: ProtectedNames, cwd: str) -> str:
     """The guarded path that `code`, called with `argv` in the folder `cwd`, writes or removes; empty for none."""
-    for call in _calls(_CHDIR, code):
-        to = _arguments(code, call.end())[0]
-        cwd = TEMP if TEMPORARY.search(to) else under(cwd, "".join(_unquoted(m) for m in _LITERAL.finditer(to)))
-    literals = [(_unquoted(m), m) for m in _LITERAL.finditer(code)]
+    for call in _find_calls(_CHDIR, code):
+        to = _split_call_arguments(code, call.end())[0]
+        cwd = TEMP if TEMPORARY.search(to) else resolve_from(cwd, "".join(_unquote(m) for m in _LITERAL.finditer(to)))
+    literals = [(_unquote(m), m) for m in _LITERAL.finditer(code)]
     named = [path for path in [*(text for text, _ in literals), *argv] if names.touches(path, cwd, True)]
     if not named and not {names.folder, names.state} <= {text for text, _ in literals}:
         return ""
@@ -111,11 +111,11 @@ def written(code: str, argv: list[str], names: Names, cwd: str) -> str:
     used = any(names.touches(path, cwd, names.folder in path) for path in argv) or any(
         text == names.state or names.touches(text, cwd, names.folder in text)
         for text, literal in literals
-        if not _merely_named(code, literal)
+        if not _is_only_read(code, literal)
     )
 
     def aims(expression: str, deep: bool, hops: int = 3) -> bool:
-        parts = [_unquoted(m) for m in _LITERAL.finditer(expression)]
+        parts = [_unquote(m) for m in _LITERAL.finditer(expression)]
         if parts:
             base = re.match(_BASE, expression)
             if base and TEMPORARY.search(f"{base[1]} {assigned.get(base[1], '')}"):
@@ -130,28 +130,28 @@ def written(code: str, argv: list[str], names: Names, cwd: str) -> str:
             return aims(source, deep or bool(names.folder in source and re.search(_LISTING, source)), hops - 1)
         return bool(variable) and used
 
-    guilty = any(aims(expression, deep) for expression, deep in _targets(code, assigned))
+    guilty = any(aims(expression, deep) for expression, deep in _find_targets(code, assigned))
     return (named or [names.state])[0] if guilty else ""
 
 
-def _targets(code: str, assigned: dict[str, str]) -> Iterator[tuple[str, bool]]:
+def _find_targets(code: str, assigned: dict[str, str]) -> Iterator[tuple[str, bool]]:
     """What the writing calls write to, as it stands in the code, and whether they take a folder with all in it."""
-    for call in _calls(_FUNCTION, code):
-        given = _arguments(code, call.end())
+    for call in _find_calls(_FUNCTION, code):
+        given = _split_call_arguments(code, call.end())
         deep = call[1][:2] in ("rm", "mo", "mv", "re")
         yield from ((given[i], deep) for i in _ARGUMENTS[call[1]] if i < len(given))
-    for call in _calls(_OPEN, code):
-        given = [*_arguments(code, call.end()), "", "", ""]
+    for call in _find_calls(_OPEN, code):
+        given = [*_split_call_arguments(code, call.end()), "", "", ""]
         perl = re.match(r"\s*['\"]\+?[<>]*>[<>]*\s*([^'\"]*)", given[1])
         if perl:
             yield (f"'{perl[1]}'" if perl[1] else given[2]), False
         elif any(re.match(_MODE, g) for g in given[1:]):
             yield given[0], False
-    for call in _calls(_EDITED, code):
-        given = _arguments(code, call.end())
+    for call in _find_calls(_EDITED, code):
+        given = _split_call_arguments(code, call.end())
         yield from ((given[0], False) for option in given if "inplace" in option)
-    for call in _calls(_METHOD, code):
-        receiver, given = _receiver(code, call.start()), _arguments(code, call.end())
+    for call in _find_calls(_METHOD, code):
+        receiver, given = _find_receiver(code, call.start()), _split_call_arguments(code, call.end())
         source = assigned.get(receiver, receiver)
         if receiver in ("os", "fs", "shutil", "io") or (
             call[1] == "open" and not any(re.match(_MODE, g) for g in given)
@@ -163,7 +163,7 @@ def _targets(code: str, assigned: dict[str, str]) -> Iterator[tuple[str, bool]]:
                 yield from ((g, False) for g in given)
 
 
-def _merely_named(code: str, literal: re.Match[str]) -> bool:
+def _is_only_read(code: str, literal: re.Match[str]) -> bool:
     """Whether a name is only read, printed, looked for or replaced where it stands."""
     before, after = code[max(0, literal.start() - 100) : literal.start()], code[literal.end() : literal.end() + 20]
     return bool(
@@ -173,18 +173,18 @@ def _merely_named(code: str, literal: re.Match[str]) -> bool:
     )
 
 
-def _calls(kind: str | re.Pattern[str], code: str) -> list[re.Match[str]]:
-    return list(re.finditer(kind, code))[:_CALLS]
+def _find_calls(kind: str | re.Pattern[str], code: str) -> list[re.Match[str]]:
+    return list(re.finditer(kind, code))[:_MAX_CALLS]
 
 
-def _unquoted(literal: re.Match[str]) -> str:
+def _unquote(literal: re.Match[str]) -> str:
     """The text of a literal; what it interpolates is not known."""
     text = next((g for g in literal.groups() if g is not None), "")
     filled = re.sub(r"[$#]?\{([^{}]*)\}", lambda m: TEMP if TEMPORARY.search(m[1]) else ANY, text)
     return filled.lstrip("<>+ ")
 
 
-def _arguments(code: str, start: int) -> list[str]:
+def _split_call_arguments(code: str, start: int) -> list[str]:
     """The arguments of a call, from behind its opening bracket; of a long call the first ones."""
     found, depth, last = [], 0, start
     end = min(len(code), start + 400)
@@ -200,7 +200,7 @@ def _arguments(code: str, start: int) -> list[str]:
     return [*found, code[last:end]]
 
 
-def _receiver(code: str, end: int) -> str:
+def _find_receiver(code: str, end: int) -> str:
     """The expression before the dot of a method call: back to a space or bracket that is not inside brackets."""
     depth, at = 0, end
     while at > max(0, end - 300):

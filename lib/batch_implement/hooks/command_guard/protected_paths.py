@@ -1,15 +1,15 @@
-"""What of a project is guarded, and whether a path names it, however it is spelled.
+"""The protected paths of a project, and whether a path of a shell command names one of them.
 
-    names = Names(verbs=frozenset({"abort", "skip"}), roots=("/home/me/project",))
+    names = ProtectedNames(user_commands=frozenset({"abort", "skip"}), roots=("/home/me/project",))
     names.touches("docs/../.claude/batch_*", cwd="/home/me/project")    # True
     names.touches(".claude", cwd="/home/me/project")                    # False
-    names.touches(".claude", cwd="/home/me/project", deep=True)         # True: the folder holds it
+    names.touches(".claude", cwd="/home/me/project", deep=True)         # True: the folder contains it
 
-A path is text, and so is the folder it is read from: no file is looked at and no link followed. What cannot be known
-of a path stands in it as `ANY`; a place that is known without its name begins with `ROOT`, `HOME` or `TEMP`. Globs
-count as what they could stand for, and a path with an unknown beginning as one that could end anywhere below the root.
+Paths are text: no file is read and no link followed. An unknown part of a path is `ANY`; a known place without a known
+name starts with `ROOT`, `HOME` or `TEMP`. Globs match everything they could expand to, and a path with an unknown start
+is taken to end anywhere below the root.
 
-Nothing here raises, and no path takes more than time linear in its length, beyond 4,096 characters none at all.
+Nothing here raises. Time is linear in the length of a path; a path of more than 4,096 characters matches nothing.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 ANY = "\0"  # text that is not known; NUL cannot occur in a shell word
 ROOT, HOME, TEMP = "/\0root", "/\0home", "/\0temp"  # the project's root, a home folder, one for temporary files
 TEMPORARY = re.compile(r"(?<!at)te?mp(?!l)", re.I)  # what the name or the origin of a temporary place has
-LONGEST = 4096  # characters of a path; a longer one names nothing
+MAX_PATH_CHARS = 4096  # characters of a path; a longer one names nothing
 
 
-class Names:
-    """What is guarded, and from where paths are read.
+class ProtectedNames:
+    """The protected paths and commands of a project.
 
-    `verbs` are refused after `batchctl`. `private` are further path endings, or absolute paths; one with a slash at its
-    end is a folder with all in it, another a file that comes and goes, which counts only where it is spelled out.
-    `roots` are absolute spellings of the project's root and `cwd` the absolute folder the command starts in; without
-    roots any absolute path with the right ending counts, without `cwd` it is the root.
+    `batchctl` with one of `user_commands` is refused. `private` lists further path endings and absolute paths: one that
+    ends with a slash is a folder with everything in it, any other a temporary file, matched only when spelled out.
+    `roots` are absolute spellings of the project's root, `cwd` is the absolute folder in which the command starts.
+    Without `roots` any absolute path with the right ending matches; without `cwd` it is the root.
     """
 
-    __slots__ = ("cwd", "roots", "targets", "verbs")
+    __slots__ = ("cwd", "roots", "targets", "user_commands")
 
     folder, state = ".claude", "batch_state.json"
 
     def __init__(
         self,
-        verbs: frozenset[str],
+        user_commands: frozenset[str],
         *,
         private: tuple[str, ...] = (
             ".claude/batch_state.json.tmp", ".claude/batch-implement/", ".git/batch-implement/"
@@ -49,23 +49,23 @@ class Names:
         roots: tuple[str, ...] = (),
         cwd: str = "",
     ) -> None:  # fmt: skip
-        self.verbs = verbs
-        self.roots = tuple(tuple(_segments(root)) for root in roots)
+        self.user_commands = user_commands
+        self.roots = tuple(tuple(_split_path(root)) for root in roots)
         self.cwd = cwd
         # The parts of each guarded path, whether it is a folder, and whether it is absolute.
         self.targets: list[tuple[tuple[str, ...], bool, bool]] = [((self.folder, self.state), False, False)]
-        self.targets += [(tuple(_segments(p)), p.endswith("/"), p.startswith("/")) for p in private]
+        self.targets += [(tuple(_split_path(p)), p.endswith("/"), p.startswith("/")) for p in private]
 
     def touches(self, path: str, cwd: str, deep: bool = False) -> bool:
         """Say whether `path`, read from `cwd`, names something guarded; with `deep` also a folder that holds it."""
-        if not path or len(path) > LONGEST:
+        if not path or len(path) > MAX_PATH_CHARS:
             return False
-        place = self._place(path, cwd)
+        place = self._locate(path, cwd)
         for at, (target, folder, absolute) in enumerate(self.targets):
             size = len(target)
-            covers = _covers if folder or not at else _is
+            covers = _globs_cover if folder or not at else _equals
             if absolute:
-                parts, starts = _segments(path if path[0] == "/" else f"{cwd}/{path}"), range(1)
+                parts, starts = _split_path(path if path[0] == "/" else f"{cwd}/{path}"), range(1)
             elif place is None:
                 continue
             else:
@@ -76,24 +76,24 @@ class Names:
                     if covers(parts[start : start + size], target):
                         return True
                 elif deep and place and not absolute and length < size:
-                    holds = _covers(parts, target) if place[0] else parts[start:] == [self.folder]
+                    holds = _globs_cover(parts, target) if place[0] else parts[start:] == [self.folder]
                     if holds:
                         return True
         return False
 
-    def ways(self, start: str, cwd: str) -> Iterator[list[tuple[int, str, str, str]]]:
+    def find_ways_down(self, start: str, cwd: str) -> Iterator[list[tuple[int, str, str, str]]]:
         """The way from `start` down to each guarded thing in it, step by step.
 
         Of each step: how deep it is, 0 for `start` itself; the path, which begins with `ROOT`; the path as it is
         reached from `start`; `d` for a folder, `f` for a file. The root itself is no step.
         """
-        place = self._place(start, cwd)
+        place = self._locate(start, cwd)
         if place is None or not (place[0] or place[1][-1:] == [self.folder]):
             return
         parts = place[1] if place[0] else [self.folder]
         above = len(parts)
         for at, (target, folder, absolute) in enumerate(self.targets):
-            if (folder or not at) and not absolute and above <= len(target) and _covers(parts, target):
+            if (folder or not at) and not absolute and above <= len(target) and _globs_cover(parts, target):
                 yield [
                     (
                         size - above,
@@ -104,7 +104,7 @@ class Names:
                     for size in range(max(above, 1), len(target) + 1)
                 ]
 
-    def _place(self, path: str, cwd: str) -> Optional[tuple[bool, list[str]]]:
+    def _locate(self, path: str, cwd: str) -> Optional[tuple[bool, list[str]]]:
         """Where a path lies: (True, parts below the root), (False, parts below some folder), or None: elsewhere."""
         if path[:1] == "~":
             if path[1:2] not in ("", "/"):
@@ -112,7 +112,7 @@ class Names:
             path = HOME + path[1:]
         elif path[:1] not in ("/", ANY) and cwd:
             path = f"{cwd}/{path}"
-        parts = _segments(path)
+        parts = _split_path(path)
         if path[:1] != "/":
             known = parts[:1] not in ([".."], [ANY])
             return known, [p for p in parts if known or p not in ("..", ANY)]
@@ -133,7 +133,7 @@ class Names:
         return None if self.roots else (False, parts)
 
 
-def _segments(path: str) -> list[str]:
+def _split_path(path: str) -> list[str]:
     """The parts of a path, without empty ones and `.`, and with `..` taken back as far as the path itself goes."""
     parts: list[str] = []
     for part in path.split("/"):
@@ -144,7 +144,7 @@ def _segments(path: str) -> list[str]:
     return parts
 
 
-def fits(pattern: str, name: str) -> bool:
+def glob_matches(pattern: str, name: str) -> bool:
     """Say whether a glob fits all of `name`; `[...]` counts as `?`. Takes at most their lengths multiplied."""
     if pattern == name or len(pattern) > 200 or not any(c in pattern for c in "*?["):
         return pattern == name
@@ -157,10 +157,10 @@ def fits(pattern: str, name: str) -> bool:
     return len(name) in ends
 
 
-def _is(parts: list[str], target: tuple[str, ...]) -> bool:
+def _equals(parts: list[str], target: tuple[str, ...]) -> bool:
     return tuple(parts) == target
 
 
-def _covers(parts: list[str], target: tuple[str, ...]) -> bool:
+def _globs_cover(parts: list[str], target: tuple[str, ...]) -> bool:
     """Say whether each part, as far as there are parts, fits the target's; a hidden name needs a written dot."""
-    return all(p == t or ((t[0] != "." or p[0] == ".") and fits(p, t)) for p, t in zip(parts, target))
+    return all(p == t or ((t[0] != "." or p[0] == ".") and glob_matches(p, t)) for p, t in zip(parts, target))

@@ -1,19 +1,19 @@
-"""Reads shell text as a shell would, left to right, once, and hands over each simple command as soon as it is complete.
+"""Parse shell text from left to right, once, and pass on each simple command as soon as it is complete.
 
-    class Shown(Shell):
-        def command(self, words, text=""): print(words)
-        def writes(self, operator, path): print(operator, path)
-        def printed(self, words, text): return ANY
+    class Printer(Shell):
+        def handle_command(self, words, text=""): print(words)
+        def handle_write(self, operator, path): print(operator, path)
+        def get_output(self, words, text): return ANY
 
-    Shown("/home/me/project").script("cd docs && f='a b'; rm \\"$f\\" >> log")
+    Printer("/home/me/project").read_script("cd docs && f='a b'; rm \\"$f\\" >> log")
 
-It knows quotes, comments, keywords, variables and arrays that the text sets itself, defaults, substitutions, braces,
-arithmetic, tests, `case`, subshells, redirections and here-documents. What it cannot know (`${x%y}`, most commands'
-output) is `ANY` in the word. Assignments and `cd` are words like others: whoever gets the command keeps `variables` and
-`cwd`. Globs stay as they are written. Functions are read where they are defined, not where they are called.
+Supported: quotes, comments, keywords, variables and arrays set in the text, defaults, substitutions, braces,
+arithmetic, tests, `case`, subshells, redirections and here-documents. What cannot be known (`${x%y}`, most output)
+is `ANY` in the word. Assignments and `cd` are passed on as words: the subclass keeps `variables` and `cwd`. Globs stay
+as they are. Functions are read where they are defined, not where they are called.
 
-Guarantees: nothing is run. Text that is no shell script (unbalanced quotes, endless nesting), or that asks for more
-reading than eight times `LIMIT`, raises Unreadable, and nothing else does; time grows with the length.
+Guarantees: nothing is executed. Text that is not a shell script (unbalanced quotes, endless nesting), or expands to
+more than eight times `MAX_CHARS`, raises Unreadable, and nothing else is raised; time is linear in the length.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
-LIMIT = 64 * 1024  # characters of a text, and an eighth of what may be read again through variables and nested scripts
-SPLIT = "\x1f"  # where an expansion falls apart into words; between the elements of an array
-_DEPTH = 24  # substitutions and scripts inside one another
+MAX_CHARS = (
+    64 * 1024
+)  # characters of a text, and an eighth of what may be read again through variables and nested scripts
+WORD_SEPARATOR = "\x1f"  # where an expansion falls apart into words; between the elements of an array
+_MAX_DEPTH = 24  # substitutions and scripts inside one another
 
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=(.*)", re.S)
 _BLANKS = re.compile(r"(?:[ \t\r]|\\\n)*")
@@ -62,43 +64,43 @@ class Shell:
         self.files: dict[str, str] = {}
         self.spent = self.depth = 0
 
-    def command(self, words: list[str], text: str = "") -> None:
+    def handle_command(self, words: list[str], text: str = "") -> None:
         """Take one simple command; `text` is what it reads on standard input, as far as it is known."""
         raise NotImplementedError
 
-    def writes(self, operator: str, path: str) -> None:
+    def handle_write(self, operator: str, path: str) -> None:
         """Take one redirection to a file."""
         raise NotImplementedError
 
-    def printed(self, words: list[str], text: str) -> str:
+    def get_output(self, words: list[str], text: str) -> str:
         """Say what a simple command prints, `ANY` when that is not known."""
         raise NotImplementedError
 
-    def script(self, text: str) -> str:
+    def read_script(self, text: str) -> str:
         """Read a whole script, whose `cd` ends with it; what its last command prints."""
         self.spend(len(text))
         cwd = self.cwd
-        out = _Reader(self, text).run()
+        out = _ScriptReader(self, text).read()
         self.cwd = cwd
         return out
 
-    def kept(self, path: str) -> Optional[str]:
+    def get_written_text(self, path: str) -> Optional[str]:
         """What the text has written to a file, as far as it is known; None for another file."""
         return self.files.get(path.removeprefix("./"))
 
     def spend(self, characters: int) -> None:
         """Count what is read again; Unreadable when it is too much."""
         self.spent += characters
-        if self.spent > 8 * LIMIT:
+        if self.spent > 8 * MAX_CHARS:
             raise Unreadable
 
     def enter(self) -> None:
         """Count a step inwards, whose way out is `depth -= 1`; Unreadable when it is too deep."""
         self.depth += 1
-        if self.depth > _DEPTH:
+        if self.depth > _MAX_DEPTH:
             raise Unreadable
 
-    def value(self, name: str) -> str:
+    def get_variable(self, name: str) -> str:
         """The value of a variable as far as it is known."""
         value = self.variables.get(name)
         if value is None:
@@ -111,13 +113,13 @@ class Shell:
         return value
 
 
-def bare(words: list[str]) -> list[str]:
+def strip_keywords(words: list[str]) -> list[str]:
     """A simple command without the keywords before it."""
     start = next((i for i, w in enumerate(words) if w not in _KEYWORDS), len(words))
     return words[start:] if start else words
 
 
-class _Reader:
+class _ScriptReader:
     """Reads one script and hands what it reads to a shell, in order."""
 
     def __init__(self, shell: Shell, text: str) -> None:
@@ -126,7 +128,7 @@ class _Reader:
         self.at = 0
         self.body_at = -1  # where the next here-document of this line begins; -1: none on this line
 
-    def run(self, closing: str = "") -> str:
+    def read(self, closing: str = "") -> str:
         """Read up to `closing` (a round bracket, or the end); what the last command prints."""
         self.shell.enter()
         text = self.text
@@ -140,29 +142,29 @@ class _Reader:
             self.at = blanks.end() if blanks else self.at
             c = text[self.at : self.at + 1]
             redirect = None if c in "&|" and text[self.at + 1 : self.at + 2] != ">" else _REDIRECT.match(text, self.at)
-            if redirect and bare(words)[:1] == ["[["] and words[-1] != "]]":
+            if redirect and strip_keywords(words)[:1] == ["[["] and words[-1] != "]]":
                 words.append(redirect[0])
                 self.at = redirect.end()
             elif redirect and text[redirect.end() - 1 : redirect.end() + 1] in ("<(", ">(") and len(redirect[0]) == 1:
                 self.at += 2
-                self.substituted()
+                self.read_substitution()
                 words.append(ANY)
             elif redirect and redirect[0] in ("<<", "<<-"):
                 self.at = redirect.end()
-                feed = self.document(redirect[0] == "<<-")
+                feed = self.read_here_document(redirect[0] == "<<-")
             elif redirect and redirect[0] == "<<<":
-                feed = self.operand(redirect)
+                feed = self.read_operand(redirect)
             elif redirect:
-                target = self.redirected(redirect) or target
+                target = self.read_redirect(redirect) or target
             elif c in "\n;&|()":
                 feed = feed or piped
-                self.shell.command(words, feed)
+                self.shell.handle_command(words, feed)
                 if target:
-                    known = self.shell.files.get(target, "") + self.shell.printed(words, feed) + "\n"
-                    self.shell.files[target] = known[:LIMIT]
-                piped = self.shell.printed(words, feed) if c == "|" and text[self.at : self.at + 2] != "||" else ""
+                    known = self.shell.files.get(target, "") + self.shell.get_output(words, feed) + "\n"
+                    self.shell.files[target] = known[:MAX_CHARS]
+                piped = self.shell.get_output(words, feed) if c == "|" and text[self.at : self.at + 2] != "||" else ""
                 last = (words, feed) if words else last
-                keyword = bare(words)[:1]
+                keyword = strip_keywords(words)[:1]
                 closes = c == ")" and keyword != ["case"] and (not pattern or keyword == ["esac"])
                 if keyword == ["case"] or text.startswith(";;", self.at):
                     pattern = c != ")"
@@ -174,9 +176,9 @@ class _Reader:
                         raise Unreadable
                     self.at += 1
                     self.shell.depth -= 1
-                    return self.shell.printed(*last)
+                    return self.shell.get_output(*last)
                 self.at += 2 if text[self.at : self.at + 2] in ("&&", "||", ";;", "|&") else 1
-                if c == "(" and text[self.at : self.at + 1] == "(" and self.arithmetic():
+                if c == "(" and text[self.at : self.at + 1] == "(" and self.skip_arithmetic():
                     continue
                 if c == "(" and not pattern:
                     folders.append(self.shell.cwd)
@@ -190,26 +192,26 @@ class _Reader:
             elif (descriptor := _DESCRIPTOR.match(text, self.at)) is not None:
                 self.at = descriptor.end()
             else:
-                words += self.word()
+                words += self.read_word()
 
-    def operand(self, redirect: re.Match[str]) -> str:
+    def read_operand(self, redirect: re.Match[str]) -> str:
         """Read what stands behind a redirection."""
         blanks = _BLANKS.match(self.text, redirect.end())
         self.at = blanks.end() if blanks else redirect.end()
-        return " ".join(self.word())
+        return " ".join(self.read_word())
 
-    def redirected(self, redirect: re.Match[str]) -> str:
+    def read_redirect(self, redirect: re.Match[str]) -> str:
         """Read a redirection of a file and return the path if it is written; empty if it is read, or no path."""
-        path, op = self.operand(redirect), redirect[0]
+        path, op = self.read_operand(redirect), redirect[0]
         if op in ("<", "<&") or (op == ">&" and re.fullmatch(r"\d+-?|-", path)):
             return ""
-        self.shell.writes(op, path)
+        self.shell.handle_write(op, path)
         path = path.removeprefix("./")
         if op[-2:] != ">>":
             self.shell.files[path] = ""
         return path
 
-    def document(self, tabs: bool) -> str:
+    def read_here_document(self, tabs: bool) -> str:
         """The body of a here-document; the reading goes on behind it at the end of this line."""
         text, found = self.text, _DELIMITER.match(self.text, self.at)
         if not found:
@@ -231,19 +233,19 @@ class _Reader:
             return body
         depth = self.shell.depth
         try:
-            return _Reader(self.shell, body).quoted("")
+            return _ScriptReader(self.shell, body).read_quoted("")
         except Unreadable:  # a lone backquote in prose: the shell complains and goes on
             self.shell.depth = depth
             return body
 
-    def substituted(self) -> str:
+    def read_substitution(self) -> str:
         """Read a command substitution from behind its bracket; its output."""
         cwd = self.shell.cwd
-        out = self.run(")")
+        out = self.read(")")
         self.shell.cwd = cwd
         return out
 
-    def arithmetic(self) -> bool:
+    def skip_arithmetic(self) -> bool:
         """Step over `((...))`, from its second bracket; False, without a step, if it is a subshell in a subshell."""
         depth = 0
         for bracket in re.compile(r"[()]").finditer(self.text, self.at):
@@ -255,41 +257,41 @@ class _Reader:
                 return closed
         raise Unreadable
 
-    def dollar(self) -> str:
+    def read_expansion(self) -> str:
         """Read an expansion and return its value."""
         text, at = self.text, self.at
         parameter = _PARAMETER.match(text, at)
         if parameter:
             self.at = parameter.end()
-            return self.known(parameter[1], "@" if parameter[1] in "@*" else "") if parameter[1] else ANY
+            return self.get_array_item(parameter[1], "@" if parameter[1] in "@*" else "") if parameter[1] else ANY
         self.at += 2
         if text.startswith("$(", at):
-            return ANY if text[self.at : self.at + 1] == "(" and self.arithmetic() else self.substituted()
+            return ANY if text[self.at : self.at + 1] == "(" and self.skip_arithmetic() else self.read_substitution()
         if text.startswith("${", at):
-            inner = _EXPANSION.fullmatch(self.quoted("}"))
+            inner = _EXPANSION.fullmatch(self.read_quoted("}"))
             if not inner or inner[3] == "+":
                 return inner[4] if inner else ANY
-            value = self.known(inner[1], inner[2] or "")
+            value = self.get_array_item(inner[1], inner[2] or "")
             return inner[4] or ANY if value == ANY and inner[3] in ("-", "=") else value
         self.at -= 1
         return "$"
 
-    def known(self, name: str, index: str) -> str:
+    def get_array_item(self, name: str, index: str) -> str:
         """The value of a variable; of an array the element at `index`, or all elements for one that is no number."""
-        value = self.shell.value(name)
-        if SPLIT not in value or not re.fullmatch(r"\d{0,4}", index):
+        value = self.shell.get_variable(name)
+        if WORD_SEPARATOR not in value or not re.fullmatch(r"\d{0,4}", index):
             return value
-        return [*value.split(SPLIT), ANY][: int(index or 0) + 1][-1]
+        return [*value.split(WORD_SEPARATOR), ANY][: int(index or 0) + 1][-1]
 
-    def backquoted(self) -> str:
+    def read_backquotes(self) -> str:
         """Read what is between backquotes; its output."""
         found = _BACKQUOTED.match(self.text, self.at)
         if not found:
             raise Unreadable
         self.at = found.end()
-        return self.shell.script(re.sub(r"\\([\\`$])", r"\1", found[1]))
+        return self.shell.read_script(re.sub(r"\\([\\`$])", r"\1", found[1]))
 
-    def quoted(self, closing: str) -> str:
+    def read_quoted(self, closing: str) -> str:
         """Read text that is quoted, or in braces, from behind its beginning up to `closing`; empty for the end."""
         out = []
         while True:
@@ -299,9 +301,9 @@ class _Reader:
                 self.at = plain.end()
             c = self.text[self.at : self.at + 1]
             if c == "$":
-                out.append(self.dollar())
+                out.append(self.read_expansion())
             elif c == "`":
-                out.append(self.backquoted())
+                out.append(self.read_backquotes())
             elif c == "\\":
                 after = self.text[self.at + 1 : self.at + 2]
                 out.append("" if after == "\n" else after if after in '"\\$`' else c + after)
@@ -314,7 +316,7 @@ class _Reader:
             else:
                 self.at += 1  # a quote inside of braces
 
-    def elements(self) -> str:
+    def read_array(self) -> str:
         """Read the elements of an array, from its bracket."""
         self.at += 1
         found: list[str] = []
@@ -322,13 +324,13 @@ class _Reader:
             blanks = _SPACE.match(self.text, self.at)
             self.at = blanks.end() if blanks else self.at
             start = self.at
-            found += self.word()
+            found += self.read_word()
             if self.at == start and not self.text.startswith(")", start):
                 raise Unreadable
         self.at += 1
-        return SPLIT.join(found)
+        return WORD_SEPARATOR.join(found)
 
-    def word(self) -> list[str]:
+    def read_word(self) -> list[str]:
         """Read one word with all its quotes; several words where it expands to several."""
         out: list[str] = []
         text, braces = self.text, False
@@ -351,24 +353,24 @@ class _Reader:
                 out.append(text[self.at + 1 : self.at + 2].strip("\n"))
                 self.at += 2
             elif c == "`":
-                out.append(self.backquoted())
+                out.append(self.read_backquotes())
             elif c == "$" and (ansi := _ANSI.match(text, self.at)) is not None:
                 out.append(re.sub(r"\\(.)", lambda m: {"n": "\n", "t": "\t"}.get(m[1], m[1]), ansi[1]))
                 self.at = ansi.end()
             elif c == "$" and text[self.at + 1 : self.at + 2] != '"':
-                out.append(re.sub(r"\s+", SPLIT, self.dollar()))
+                out.append(re.sub(r"\s+", WORD_SEPARATOR, self.read_expansion()))
             else:
                 self.at += 1
                 if c == '"':
-                    out.append(self.quoted('"'))
+                    out.append(self.read_quoted('"'))
                 elif c != "$":
                     out.append(c)
                     braces = braces or c == "{"
         word = "".join(out)
         if ASSIGNMENT.match(word):
             array = word[-1] == "=" and text.startswith("(", self.at)
-            return [word + self.elements() if array else word.replace(SPLIT, " ")]
-        words = word.split(SPLIT) if SPLIT in word else [word]
+            return [word + self.read_array() if array else word.replace(WORD_SEPARATOR, " ")]
+        words = word.split(WORD_SEPARATOR) if WORD_SEPARATOR in word else [word]
         start, end = word.find("{"), word.find("}")
         if braces and 0 <= start < end and "," in word[start:end] and len(words) == 1 and len(word) < 4096:
             return [word[:start] + choice + word[end + 1 :] for choice in word[start + 1 : end].split(",")]

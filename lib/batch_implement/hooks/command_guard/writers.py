@@ -1,13 +1,13 @@
-"""Says which paths the usual commands write, remove or move, by their names, options and operands.
+"""The paths that common commands write, remove or move, by their names, options and operands.
 
-    list(written("rm", ["-r", "build"], names))         # [('rm', 'build', True)]: with all that is in it
-    list(written("sed", ["-i", "s/a/b/", "x"], names))  # [('sed -i', 's/a/b/', False), ('sed -i', 'x', False)]
-    list(written("cat", ["x"], names))                  # []: it only reads
+    list(find_writes("rm", ["-r", "build"], names))         # [('rm', 'build', True)]: with everything in it
+    list(find_writes("sed", ["-i", "s/a/b/", "x"], names))  # [('sed -i', 's/a/b/', False), ('sed -i', 'x', False)]
+    list(find_writes("cat", ["x"], names))                  # []: it only reads
 
-A path is as the command has it, and may be a word that is no path; that of `git -C` and of what is unpacked with `-C`
-or `-d` begins with that folder. Of a folder that is copied or unpacked over another only its own name is known.
+A path is spelled as in the command and may be a word that is not a path. The folder of `git -C`, and the one into which
+`-C` or `-d` unpacks, is put before it. Of a folder that is copied or unpacked over another, only its own name is known.
 
-Nothing here raises, nothing is run.
+Nothing here raises or runs anything.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator
 
-    from .protected_paths import Names
+    from .protected_paths import ProtectedNames
 
     Written = tuple[str, str, bool]  # how, which path, and whether with all that is in it
 
@@ -37,46 +37,48 @@ _OUTPUT = {"curl": ("o", "--output"), "wget": ("O", "--output-document"), "sort"
 _IN_PLACE = {**dict.fromkeys(("sed", "gsed", "yq", "jaq"), "-[nErsuz]*i|--in-?place"), "prettier": "--write|-w"}
 
 
-def written(name: str, args: list[str], names: Names) -> Iterator[Written]:
+def find_writes(name: str, args: list[str], names: ProtectedNames) -> Iterator[Written]:
     """What a command called `name` writes with `args`; nothing for a command that is not known to write."""
-    options = letters(args)
+    options = get_option_letters(args)
     if name == "git":
-        yield from _git(args, names)
+        yield from _find_git_writes(args, names)
     elif name in _WRITERS:
         deep = name in ("trash", "rimraf") or (name == "rm" and ("r" in options.lower() or "--recursive" in args))
         if name not in _VIEWERS or "R" not in options:
-            yield from ((name, path, deep) for path in operands(args, _WRITERS[name]))
+            yield from ((name, path, deep) for path in get_operands(args, _WRITERS[name]))
     elif name in _COPIERS:
-        yield from _copied(name, args, names)
+        yield from _find_copy_writes(name, args, names)
     elif name in _IN_PLACE:
         if any(re.match(_IN_PLACE[name], a) for a in args):
-            yield from ((f"{name} -i", path, False) for path in operands(args, "-e -f --expression --file"))
+            yield from ((f"{name} -i", path, False) for path in get_operands(args, "-e -f --expression --file"))
     elif name in ("awk", "gawk", "mawk"):
         if "inplace" in args:
-            yield from ((f"{name} -i inplace", path, False) for path in operands(args, "-i -v -f"))
+            yield from ((f"{name} -i inplace", path, False) for path in get_operands(args, "-i -v -f"))
         yield from ((name, path, False) for a in args for path in re.findall(r'>\s*"([^"]+)"', a))
     elif name == "dd":
         yield from ((name, a[3:], False) for a in args if a[:3] == "of=")
     elif name in ("tar", "bsdtar"):
         if re.match("-?[A-Za-z]*x", "".join(args[:1])) or {"--extract", "--remove-files", "-x"} & set(args):
-            into = "".join(values(args, ("-C", "--directory"))[:1])
-            yield from ((name, under(into, path), True) for path in operands(args, "-f -C --file --directory"))
+            into = "".join(get_option_values(args, ("-C", "--directory"))[:1])
+            yield from (
+                (name, resolve_from(into, path), True) for path in get_operands(args, "-f -C --file --directory")
+            )
     elif name == "unzip" and not set(options) & set("lptvzZ"):
-        into = "".join(values(args, ("-d",))[:1])
-        yield from ((name, under(into, path), False) for path in operands(args, "-d -x"))
+        into = "".join(get_option_values(args, ("-d",))[:1])
+        yield from ((name, resolve_from(into, path), False) for path in get_operands(args, "-d -x"))
     elif name in _PACKERS and not set(options) & set("ckltp"):
-        yield from ((name, path, False) for path in operands(args))
+        yield from ((name, path, False) for path in get_operands(args))
     elif name in _OUTPUT:
         letter, long = _OUTPUT[name]
         near = (re.fullmatch(f"-[A-Za-z]*?{letter}(.*)", a) for a in args)
         paths = [found[1] or after for found, after in zip(near, [*args[1:], ""]) if found]
-        yield from ((name, path, False) for path in paths + values(args, (long,)))
+        yield from ((name, path, False) for path in paths + get_option_values(args, (long,)))
 
 
-def _copied(name: str, args: list[str], names: Names) -> Iterator[Written]:
+def _find_copy_writes(name: str, args: list[str], names: ProtectedNames) -> Iterator[Written]:
     """What a command writes whose last operand is where the others go to, or the folder that they go into."""
-    into = values(args, ("-t", "--target-directory"))
-    paths = operands(args, _COPIERS[name] + " -t --target-directory")
+    into = get_option_values(args, ("-t", "--target-directory"))
+    paths = get_operands(args, _COPIERS[name] + " -t --target-directory")
     sources, target = (paths, into[0]) if into else (paths[:-1], paths[-1] if len(paths) > 1 else "")
     if name == "mv":
         yield from ((name, source, True) for source in sources)
@@ -86,37 +88,37 @@ def _copied(name: str, args: list[str], names: Names) -> Iterator[Written]:
         yield from ((name, f"{target}/{end}", False) for end in ends if end[:5] == names.state[:5])
 
 
-def _git(args: list[str], names: Names) -> Iterator[Written]:
+def _find_git_writes(args: list[str], names: ProtectedNames) -> Iterator[Written]:
     """What git writes where it removes ignored files, or restores, removes or moves what is named."""
     at, base = 0, ""
     while at < len(args) and args[at][:1] == "-":
         if args[at] == "-C":
-            base = under(base, "".join(args[at + 1 : at + 2]))
+            base = resolve_from(base, "".join(args[at + 1 : at + 2]))
         at += 2 if args[at] in ("-C", "-c", "--git-dir", "--work-tree", "--namespace") else 1
     sub, rest = "".join(args[at : at + 1]), args[at + 1 :]
-    options = letters(rest)
+    options = get_option_letters(rest)
     paths: list[str] = []
     deep = True
     if sub == "clean" and "x" in options.lower() and "n" not in options and "--dry-run" not in rest:
-        kept = " ".join(values(rest, ("-e", "--exclude")))
+        kept = " ".join(get_option_values(rest, ("-e", "--exclude")))
         if names.folder not in kept and names.state not in kept:
-            paths = operands(rest, "-e --exclude") or ["."]
+            paths = get_operands(rest, "-e --exclude") or ["."]
         sub = "clean -x"
     elif sub == "stash" and rest[:1] not in (["list"], ["show"], ["apply"], ["pop"], ["drop"]):
         deep = "a" in options or "--all" in rest
-        paths = [] if rest[:1] == ["save"] else operands(rest, "-m --message")[rest[:1] == ["push"] :]
+        paths = [] if rest[:1] == ["save"] else get_operands(rest, "-m --message")[rest[:1] == ["push"] :]
         paths = paths or ["."] if deep else paths
     elif sub in ("checkout", "restore", "mv") or (sub == "rm" and "--cached" not in rest):
-        paths, deep = operands(rest, "-b -B -s --source"), sub == "mv"
-    yield from ((f"git {sub}", under(base, path), deep) for path in paths)
+        paths, deep = get_operands(rest, "-b -B -s --source"), sub == "mv"
+    yield from ((f"git {sub}", resolve_from(base, path), deep) for path in paths)
 
 
-def under(folder: str, path: str) -> str:
+def resolve_from(folder: str, path: str) -> str:
     """`path` as it is read from `folder`, which is empty for the folder where one is."""
     return path if not folder or path[:1] in ("/", "~", ANY) else f"{folder}/{path}"
 
 
-def operands(args: list[str], valued: str = "") -> list[str]:
+def get_operands(args: list[str], valued: str = "") -> list[str]:
     """The words of `args` that are no options and no values of the options listed in `valued`."""
     found: list[str] = []
     takes, skip = valued.split(), False
@@ -132,12 +134,12 @@ def operands(args: list[str], valued: str = "") -> list[str]:
     return found
 
 
-def letters(args: list[str]) -> str:
+def get_option_letters(args: list[str]) -> str:
     """All one-letter options in `args`, in a row."""
     return "".join(a[1:] for a in args if re.fullmatch("-[A-Za-z0-9]+", a))
 
 
-def values(args: list[str], options: tuple[str, ...]) -> list[str]:
+def get_option_values(args: list[str], options: tuple[str, ...]) -> list[str]:
     """The values of the options: the next word, or what follows an equals sign."""
     found = [b for a, b in zip(args, args[1:]) if a in options]
     return found + [a.split("=", 1)[1] for a in args if "=" in a and a.split("=", 1)[0] in options]
