@@ -40,7 +40,7 @@ def half_done(count: int) -> dict[str, Any]:
     from batch_implement.core import batch_state, policies, transitions
 
     needs = {str(index): [index - 1] for index in range(count // 2 + 10, count, 10)}
-    policy = policies.new(verify="python3 -m pytest -q")
+    policy = policies.create_policy(verify="python3 -m pytest -q")
     state = batch_state.new_state(
         "batch-bench", [text(index) for index in range(count)], NOW, policy=policy, needs=needs
     )
@@ -100,7 +100,7 @@ def unlogged(folder: str, count: int) -> Run:
 
     at = store(folder)
     numbers = itertools.count()
-    return lambda: at.update(lambda state: lease.note_window(state, next(numbers)))
+    return lambda: at.update(lambda state: lease.record_context_tokens(state, next(numbers)))
 
 
 def _replaced(place: str, data: bytes) -> None:
@@ -277,7 +277,7 @@ def texts(folder: str, count: int) -> dict[str, str]:
         "brief of the worker, once an attempt": prompts.worker_brief(state),
         "reminder of the coordinator, once a compaction": prompts.reminder(state, worker=False),
         "reminder of the worker, once a compaction": prompts.reminder(state, worker=True),
-        "for the summariser, once a compaction": prompts.for_summariser(state, worker=False),
+        "for the summariser, once a compaction": prompts.summary_instructions(state, worker=False),
     }
 
 

@@ -77,7 +77,7 @@ class BatchState:
     feature_dependencies: Dict[int, List[int]] = field(default_factory=dict)
     analysis_metadata: Dict[str, Any] = field(default_factory=dict)
     workflow_mode: str = "auto-implement"
-    workflow_reminder: str = batch_state.REMINDER
+    workflow_reminder: str = batch_state.WORKFLOW_REMINDER
     schema_version: int = batch_state.SCHEMA_VERSION
     revision: int = 0
     skipped_features: List[Dict[str, Any]] = field(default_factory=list)
@@ -88,7 +88,7 @@ class BatchState:
     issue_updates: Dict[int, Dict[str, Any]] = field(default_factory=dict)
     details: Dict[int, Dict[str, Any]] = field(default_factory=dict)
     decisions: List[Dict[str, Any]] = field(default_factory=list)
-    policy: Dict[str, Any] = field(default_factory=lambda: policies.new(evidence=[]))
+    policy: Dict[str, Any] = field(default_factory=lambda: policies.create_policy(evidence=[]))
     owner: Optional[Dict[str, Any]] = None
     pause: Optional[Dict[str, Any]] = None
     continuation: Dict[str, Any] = field(default_factory=dict)

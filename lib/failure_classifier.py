@@ -49,7 +49,11 @@ class FailureType(str, enum.Enum):
 
 def classify_failure(message: Optional[str]) -> FailureType:
     """TRANSIENT when what the message tells of passes by itself, PERMANENT for all else, nothing at all included."""
-    return FailureType.TRANSIENT if message and failure_classification.passing(str(message)) else FailureType.PERMANENT
+    return (
+        FailureType.TRANSIENT
+        if message and failure_classification.is_transient(str(message))
+        else FailureType.PERMANENT
+    )
 
 
 def is_transient_error(message: Optional[str]) -> bool:

@@ -33,7 +33,7 @@ def get_project_root(use_cache: bool = True) -> Path:
     known = _roots.get(circumstances) if use_cache else None
     if known is not None:
         return known
-    found = project_paths.found_root(os.environ, _working_directory())
+    found = project_paths.find_root(os.environ, _working_directory())
     if found is None:
         raise _not_found(_MARKERS, project_paths.start_folder(os.environ, _working_directory()))
     _roots[circumstances] = Path(found)
@@ -59,9 +59,9 @@ def find_project_root(
     start = os.path.abspath(start_path) if start_path else project_paths.start_folder(os.environ, _working_directory())
     for marker in markers:
         but_not = (
-            project_paths.own_configuration(os.environ) if marker.rstrip("/") == project_paths.STATE_FOLDER else ()
+            project_paths.client_config_folders(os.environ) if marker.rstrip("/") == project_paths.STATE_FOLDER else ()
         )
-        found = project_paths.upward(start, marker.rstrip("/"), but_not)
+        found = project_paths.find_upward(start, marker.rstrip("/"), but_not)
         if found is not None:
             return Path(found)
     raise _not_found(markers, start)

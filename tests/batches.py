@@ -40,7 +40,7 @@ def new_batch(
 ) -> State:
     """A batch of that many features (or of these), as it is before its first write but with revision 1."""
     texts = [f"feature {number + 1}" for number in range(features)] if isinstance(features, int) else list(features)
-    state = batch_state.new_state(batch_id, texts, NOW, policy=policies.new(**policy), workflow_mode=mode)
+    state = batch_state.new_state(batch_id, texts, NOW, policy=policies.create_policy(**policy), workflow_mode=mode)
     dependencies = {str(index): list(wanted) for index, wanted in (needs or {}).items()}
     state.update(revision=1, feature_order=list(order), feature_dependencies=dependencies, owner=owner)
     return checked(batch_state.with_derived_fields(state))

@@ -45,7 +45,7 @@ def dispatched(state: State, index: int, *, at: str = BEGAN, worktree: str = "",
 def client_ended(state: State, index: int, **record: Any) -> State:
     """The client of feature `index` has ended; a record of `run.clients` with these fields of its own."""
     ended = {"attempt": 1, "started_at": BEGAN, "ended_at": NOW, "outcome": "completed", "turns": 10, "cost_usd": 0.5}
-    return then(state, run_transitions.client_ended, index, {**ended, **record})
+    return then(state, run_transitions.record_client, index, {**ended, **record})
 
 
 def queued(state: State, index: int, **options: Any) -> State:
@@ -59,13 +59,13 @@ def merged(state: State, index: int, at: str = NOW, **evidence: Any) -> State:
     """Feature `index` merged at that time."""
     proof = {"commit": "c0ffee", "verify": None, **evidence}
     record = {"commit": "c0ffee", "from": "c0ffee", "rebased": False, "verify_seconds": None}
-    return then(queued(state, index), run_transitions.merged, at, index, proof, record)
+    return then(queued(state, index), run_transitions.complete_feature, at, index, proof, record)
 
 
 def given_up(state: State, index: int, words: str = "it broke", at: str = NOW) -> State:
     """Feature `index` failed for good."""
     state = client_ended(dispatched(state, index), index, outcome="failed")
-    return then(state, run_transitions.failed, at, index, words, "feature", permanent=True)
+    return then(state, run_transitions.fail_attempt, at, index, words, "feature", permanent=True)
 
 
 def with_text(state: State, index: int, text: str) -> State:

@@ -33,7 +33,7 @@ class TurnedClock(Clock):
 
     def now(self) -> str:
         """The real time, and what was slept."""
-        return timestamps.after(timestamps.now(), self.ahead_s)
+        return timestamps.add_seconds(timestamps.now(), self.ahead_s)
 
     def sleep(self, seconds: float, woken: Callable[[], object]) -> None:
         """Be later by that much."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from batch_implement.core.prompts import LIMIT, MARK
+from batch_implement.core.prompts import MAX_REMINDER_CHARS, REMINDER_MARK
 from client import Client, Result, Terminal
 from scripted_model import WINDOW_FULL, Request, Script, ScriptedModel, Turn, say
 
@@ -90,12 +90,12 @@ def after_the_compaction(model: ScriptedModel) -> list[Request]:
 
 def times_told(model: ScriptedModel) -> int:
     """How often the reminder stands in the compacted conversation, at its end."""
-    return after_the_compaction(model)[-1].text().count(MARK)
+    return after_the_compaction(model)[-1].text().count(REMINDER_MARK)
 
 
 def told(result: Result, event: str) -> list[str]:
     """The reminders that hooks of one event gave."""
-    answers = [hook.answer() for hook in result.hooks(event) if MARK in hook.stdout]
+    answers = [hook.answer() for hook in result.hooks(event) if REMINDER_MARK in hook.stdout]
     return [answer["hookSpecificOutput"]["additionalContext"] for answer in answers]
 
 
@@ -109,7 +109,7 @@ def test_the_window_that_was_compacted_is_told_at_once_what_to_do_and_no_other_i
     assert (state["status"], state["completed_features"]) == ("completed", [0, 1, 2])
 
     [reminder] = told(result, "SessionStart")
-    assert len(reminder) <= LIMIT
+    assert len(reminder) <= MAX_REMINDER_CHARS
     assert f"Batch {state['batch_id']}: 1 of 3 completed" in reminder
     assert "feature 2 of 3, attempt 1, phase " + {"worker": "implement", "coordinator": "test"}[who] in reminder
     assert f"\n> {LONG[:100]}" in reminder
@@ -123,7 +123,7 @@ def test_the_window_that_was_compacted_is_told_at_once_what_to_do_and_no_other_i
 
     assert reminder in after_the_compaction(model)[0].text()
     assert after_the_compaction(model)[0].role == who
-    told_to = {request.conversation for request in model.requests if MARK in request.text()}
+    told_to = {request.conversation for request in model.requests if REMINDER_MARK in request.text()}
     assert told_to == {model.summaries[0].conversation}
     assert times_told(model) == 1
 
@@ -191,9 +191,9 @@ def test_a_reminder_that_did_not_arrive_is_given_once_by_the_second_channel(
     assert state_of(three)["completed_features"] == [0, 1, 2]
     assert told(result, "SessionStart") == []
     [reminder] = told(result, "PostToolUse")
-    assert len(reminder) <= LIMIT and "feature 2 of 3" in reminder
+    assert len(reminder) <= MAX_REMINDER_CHARS and "feature 2 of 3" in reminder
     first, second, *_ = after_the_compaction(model)
-    assert MARK not in first.text() and reminder in second.text()
+    assert REMINDER_MARK not in first.text() and reminder in second.text()
     assert times_told(model) == 1
 
 

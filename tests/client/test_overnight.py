@@ -117,7 +117,7 @@ def test_a_model_that_stops_early_is_sent_on_by_the_hooks_of_its_work_tree(night
 
 @pytest.mark.prove
 def test_a_usage_limit_in_the_middle_is_waited_for_and_the_same_attempt_goes_on_from_its_commit(night):
-    reset = timestamps.epoch_s(timestamps.now()) + 7200
+    reset = timestamps.parse_epoch_s(timestamps.now()) + 7200
     gone: list[str] = []
 
     def limited(request: Request) -> Script:
@@ -140,7 +140,7 @@ def test_a_usage_limit_in_the_middle_is_waited_for_and_the_same_attempt_goes_on_
     assert conditions(state) == ["completed", "completed"] and state["retry_attempts"] == {}
     assert [client["outcome"] for client in state["run"]["clients"]["0"]] == ["interrupted", "completed"]
     (wait,) = state["run"]["waits"]
-    assert wait["failure_class"] == "limit" and timestamps.between_s(wait["since"], wait["until"]) >= 7000
+    assert wait["failure_class"] == "limit" and timestamps.seconds_between(wait["since"], wait["until"]) >= 7000
     assert merged(its) == ["Add feature-1.txt", "Add feature-2.txt"]
 
 
@@ -211,7 +211,7 @@ def test_a_worker_whose_window_is_compacted_is_reminded_and_goes_on(night):
         for turn in one_file(1):
             request = yield turn
         request = yield call("Bash", command="git log").with_usage(WINDOW_FULL)
-        assert prompts.MARK in request.text()
+        assert prompts.REMINDER_MARK in request.text()
         yield batchctl("done")
         yield say("Done.")
 
@@ -287,7 +287,9 @@ class Trouble:
         self.seen.append(number)
         if number == 3 and self.once("limit"):
             yield fail(
-                429, "rate_limit_error", f"Claude AI usage limit reached|{timestamps.epoch_s(timestamps.now()) + 5}"
+                429,
+                "rate_limit_error",
+                f"Claude AI usage limit reached|{timestamps.parse_epoch_s(timestamps.now()) + 5}",
             )
             return
         for turn in self.steps(number, request):

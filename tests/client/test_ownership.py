@@ -94,7 +94,7 @@ def test_a_killed_session_that_is_resumed_has_its_batch_again(
     assert resumed.wait().text == "All done."
     [(text, owner)] = heard
     assert owner == resumed.pid
-    assert prompts.MARK in text and "feature 2 of 2, attempt 1, phase implement" in text
+    assert prompts.REMINDER_MARK in text and "feature 2 of 2, attempt 1, phase implement" in text
     assert state_of(two)["owner"]["session_id"] == killed.session
     assert_taken_up(midway, two)
 
@@ -222,7 +222,7 @@ def test_a_second_client_that_resumed_the_same_conversation_is_a_stranger(
     assert (result.session == first.session) == (not forked)
     assert (result.text, len(turns(model))) == ("Good morning.", 1)
     assert [hook.answer() for hook in result.hooks()] == [{}] * len(result.hooks())
-    assert prompts.MARK not in model.of("coordinator")[0].text()
+    assert prompts.REMINDER_MARK not in model.of("coordinator")[0].text()
     assert state_of(two) == before
     assert state_of(two)["owner"]["pid"] == first.running.pid
     assert first.finishes(two)

@@ -418,7 +418,7 @@ def test_a_coordinator_whose_window_is_too_long_is_compacted_and_goes_on(
     def fills_up(request: Request) -> Script:
         yield SKILL
         request = yield ERRORS["context"]
-        assert prompts.MARK in request.last_text()
+        assert prompts.REMINDER_MARK in request.last_text()
         yield from scripts.coordinator(request)
 
     model = scripted(coordinator=fills_up, worker=scripts.worker())

@@ -122,7 +122,7 @@ def test_more_slots_take_less_time_almost_in_proportion(cluster, tmp_path, prist
         status, out, errors = team.types("features.txt")
         assert status == 0, out[-3000:] + errors[-3000:]
         run = team.state()["run"]
-        took[slots] = timestamps.between_s(run["started_at"], run["ended_at"])
+        took[slots] = timestamps.seconds_between(run["started_at"], run["ended_at"])
         team.its.end()
         share = took[1] / slots / took[slots]
         print(f"{slots} slots: {took[slots]:.1f} s, {share:.2f} of ideal")

@@ -324,7 +324,7 @@ def take_over(root, rounds, event, sessions, patience_s):
     for _ in range(rounds):
         dying = idle()
         owner = processes.new_owner(sessions[0] if event == "SessionStart" else "session-gone", dying, writes.NOW)
-        before = store_with(root, 60).update(lambda state, owner=owner: leases.lease(state, owner))["revision"]
+        before = store_with(root, 60).update(lambda state, owner=owner: leases.acquire(state, owner))["revision"]
         logged = sum(1 for _ in audit_log.entries(f"{root}/.git/batch-implement"))
         ended(dying)
         go, release = os.pipe()

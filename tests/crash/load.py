@@ -28,7 +28,7 @@ def main(lib: str, mode: str, root: str, first: int) -> None:
     pause = random.Random(first)
     for number in itertools.count(first):
         if mode == "update":
-            store.update(lambda state, number=number: lease.note_window(state, number))
+            store.update(lambda state, number=number: lease.record_context_tokens(state, number))
         else:
             store.create(writes.new_batch(f"batch-{number}"))
             store.put_away("aborted")

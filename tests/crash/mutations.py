@@ -31,31 +31,34 @@ __all__ = [
 
 
 def unsynced(file: str, call: str) -> Patch:
-    """A patch by which this call of `atomic_files.write_anew` leaves out its sync."""
+    """A patch by which this call of `atomic_files.write_over_leftover` leaves out its sync."""
     return (
         file,
         call,
         call.replace(
-            "atomic_files.write_anew(",
+            "atomic_files.write_over_leftover(",
             "(lambda real, *given: (setattr(atomic_files, 'sync', lambda descriptor: None), "
-            "atomic_files.write_anew(*given), setattr(atomic_files, 'sync', real))[1])(atomic_files.sync, ",
+            "atomic_files.write_over_leftover(*given), setattr(atomic_files, 'sync', real))[1])(atomic_files.sync, ",
         ),
     )
 
 
 SYNCS: dict[str, Patch] = {
     "no sync of the new version": unsynced(
-        "store/transaction.py", 'atomic_files.write_anew(folder, self.project.temp_name, data, state["revision"])'
+        "store/transaction.py",
+        'atomic_files.write_over_leftover(folder, self.project.temp_name, data, state["revision"])',
     ),
     "no sync of the folder after the rename": (
         "store/transaction.py",
         "        try:\n            atomic_files.sync(folder)\n",
         "        try:\n            pass\n",
     ),
-    "no sync of the seal": unsynced("store/backups.py", "atomic_files.write_anew(private, sidecar.TEMP, text, 0)"),
+    "no sync of the seal": unsynced(
+        "store/backups.py", "atomic_files.write_over_leftover(private, sidecar.TEMP, text, 0)"
+    ),
     "no sync of the seal's folder": ("store/backups.py", "        atomic_files.sync(private)\n", "        pass\n"),
     "no sync of what goes into history": unsynced(
-        "store/backups.py", "atomic_files.write_anew(private, sidecar.TEMP, data, 0)"
+        "store/backups.py", "atomic_files.write_over_leftover(private, sidecar.TEMP, data, 0)"
     ),
     "no sync of the history's folder": (
         "store/backups.py",
@@ -88,7 +91,7 @@ KILLED: dict[str, Patch] = {
     ),
     "a temporary file that is left over is in the way": (
         "store/transaction.py",
-        "            identity = atomic_files.write_anew(",
+        "            identity = atomic_files.write_over_leftover(",
         "            identity = atomic_files.write(",
     ),
     "the lock outlives its holder": (
@@ -103,7 +106,8 @@ KILLED: dict[str, Patch] = {
     ),
     "history is written under its name": (
         "store/backups.py",
-        "        atomic_files.write_anew(private, sidecar.TEMP, data, 0)  # the name that the next write sweeps\n"
+        "        atomic_files.write_over_leftover(private, sidecar.TEMP, data, 0)"
+        "  # the name that the next write sweeps\n"
         "        try:\n"
         "            os.rename(sidecar.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)\n",
         "        atomic_files.write(folder, name, data, 0)\n        try:\n            pass\n",
@@ -150,7 +154,7 @@ BATCHES: dict[str, Patch] = {
     ),
     "a worker is not told what lies there": (
         "commands/feature_commands.py",
-        '    return prompts.in_tree(commits, left, active["base_commit"])\n',
+        '    return prompts.describe_existing_work(commits, left, active["base_commit"])\n',
         '    return ""\n',
     ),
     "a resume counts the attempts down": (

@@ -148,7 +148,7 @@ class Place:
         batch_store = store.Store(project)
         owner = processes.new_owner(SESSION, os.getpid(), NOW)
         features = ["add one", "add two", "add three"]
-        first = batch_state.new_state("batch-1", features, NOW, policy=policies.new())
+        first = batch_state.new_state("batch-1", features, NOW, policy=policies.create_policy())
         batch_store.create(batch_state.with_derived_fields({**first, "owner": owner}))
         batch_store.update(lambda state: transitions.start(state, NOW, None))
         self.before = (self.root / STATE).read_bytes()

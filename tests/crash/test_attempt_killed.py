@@ -23,7 +23,7 @@ from batch_implement.runner.job import Job, Outcome
 from batches import git
 from mutating import Patch, mutated
 
-LIB = os.path.join(project_paths.plugin(), "lib")
+LIB = os.path.join(project_paths.plugin_root(), "lib")
 # It says that it was begun, and whether another still works there; it does its work in steps that can be told apart.
 WORKER = (
     "cat > /dev/null; for pid in $(cat ../pids 2>/dev/null); do "
@@ -63,7 +63,7 @@ def job_in(repository: Path, number: int, dispatch: int) -> Job:
     """The job of a feature's first attempt, dispatched once more."""
     limits = {"time_s": 300, "turns": None, "cost_usd": None, "left_usd": None}
     policy = {
-        **policies.new(verify="touch ../verifying; sleep 0.3; ls work.txt"),
+        **policies.create_policy(verify="touch ../verifying; sleep 0.3; ls work.txt"),
         "max_retries": 0,
         "max_retries_total": 0,
         "budgets": {},

@@ -307,7 +307,7 @@ def test_a_client_that_took_a_batch_up_again_lost_it_to_another_that_had_found_i
     owner_record = owner("session-2")
 
     def read(self):  # what is found; right after that the other client has the batch
-        Store(store.project).update(lambda state: lease.lease(state, owner_record))
+        Store(store.project).update(lambda state: lease.acquire(state, owner_record))
         return found
 
     told = json.dumps({"session_id": "session-3", "source": "startup"}).encode()
@@ -331,7 +331,7 @@ def test_a_client_that_ended_took_the_batch_from_the_one_that_had_just_taken_it_
     update = Store.update_with_result
 
     def raced(self, change):  # the other client has the lock first
-        update(self, lambda state: (lease.lease(state, owner("session-2")), None))
+        update(self, lambda state: (lease.acquire(state, owner("session-2")), None))
         return update(self, change)
 
     monkeypatch.setattr(Store, "update_with_result", raced)

@@ -37,7 +37,7 @@ def new_batch(batch_id: str = "batch-1"):
     """A first version with three features."""
     from batch_implement.core import batch_state, policies
 
-    state = batch_state.new_state(batch_id, ["one", "two", "three"], NOW, policy=policies.new())
+    state = batch_state.new_state(batch_id, ["one", "two", "three"], NOW, policy=policies.create_policy())
     return batch_state.with_derived_fields({**state, "revision": 1})
 
 

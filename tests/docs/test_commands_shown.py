@@ -84,7 +84,7 @@ HERE: dict[str, tuple[str, ...]] = {
         *OF_ISSUES,
         f'git config url."$PWD/.git".insteadOf {URL}.git',
     ),
-    "python -c 'from batch_implement.base import project_paths; print(project_paths.plugin())'": (),
+    "python -c 'from batch_implement.base import project_paths; print(project_paths.plugin_root())'": (),
     'python3 todo.py add "buy milk"': (),
     "python3 todo.py list": ('python3 todo.py add "buy milk"',),
 }

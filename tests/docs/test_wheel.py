@@ -176,7 +176,7 @@ def test_the_plugins_own_programs_find_the_package_and_keep_site_packages_off_th
     plugin = built.plugin_in(environment)
     shown = (
         "import sys; sys.path.insert(0, sys.argv[1]); from batch_implement.cli import batchctl;"
-        "from batch_implement.base import project_paths; print(project_paths.plugin());"
+        "from batch_implement.base import project_paths; print(project_paths.plugin_root());"
         "print([path for path in sys.path if 'site-packages' in path])"
     )
     lines = run(environment, "python", "-I", "-S", "-c", shown, str(plugin / "lib"), folder=listed).splitlines()

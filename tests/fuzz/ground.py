@@ -43,7 +43,7 @@ THINGS = (
 def _shapes() -> dict[str, dict[str, Any]]:
     """States in the conditions that a batch can be in, each held by the session of this process."""
     held: dict[str, Any] = {"owner": owner(SESSION)}
-    fresh = lease.at_work(new_batch(3, needs={1: [0]}, **held), "p")
+    fresh = lease.record_prompt(new_batch(3, needs={1: [0]}, **held), "p")
     going = started(fresh)
     many = completed(fresh)
     many = failed(many, words="it broke: $(touch pwned)")
@@ -115,7 +115,7 @@ class Ground:
         self.put(STATE, data)
         if not sealed:
             return
-        identity = atomic_files.identity_of(
+        identity = atomic_files.fingerprint_of(
             os.stat(f"{self.root}/{STATE}"), atomic_files.sha256(data), state["revision"]
         )
         text = sidecar.render(

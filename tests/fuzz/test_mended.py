@@ -220,7 +220,7 @@ def log(tmp_path):
 @pytest.mark.parametrize("line", ['{"event": []}', '{"event": {}}', "[" * 100_000], ids=["a list", "an object", "deep"])
 def test_a_line_of_the_log_that_is_none_of_ours_ended_in_a_traceback(log, line):
     log.write_text(line + "\n")
-    assert batch_events.lines(audit_log.entries(str(log.parent))) == []
+    assert batch_events.format_entries(audit_log.entries(str(log.parent))) == []
 
 
 def test_the_log_was_read_from_a_fifo_without_end(log):
@@ -248,7 +248,7 @@ def test_the_log_was_written_to_a_file_that_is_linked_from_elsewhere(log, tmp_pa
 
 def test_a_fifo_in_the_place_of_git_was_waited_for(tmp_path):
     os.mkfifo(tmp_path / ".git")
-    assert project_paths.git_dir(str(tmp_path)) is None
+    assert project_paths.find_git_dir(str(tmp_path)) is None
 
 
 # -- the parser --------------------------------------------------------------------------------------------------------

@@ -188,7 +188,7 @@ class TwoWriters(RuleBasedStateMachine):
         oracle = self.oracle
         if self.step(who, oracle.open is not None, transitions.record_interruption, self.now(), "x", counted=counted):
             oracle.left += 1
-            if counted and oracle.left >= transitions.LEFT_BEFORE_COUNTED:
+            if counted and oracle.left >= transitions.EXITS_BEFORE_COUNTED:
                 oracle.end(permanent=False)
                 self.events["attempt ended"] += 1
             elif not counted and oracle.left >= transitions.INTERRUPTIONS_BEFORE_PAUSE:
@@ -206,10 +206,10 @@ class TwoWriters(RuleBasedStateMachine):
                     (transitions.set_phase, is_open, (batch_state.PHASES[number % len(batch_state.PHASES)],)),
                     (transitions.record_review, is_open, (f"fine {number}",)),
                     (transitions.record_git_operation, True, push),
-                    (lease.record_compaction, True, (self.now(), lease.MAIN, number)),
-                    (lease.mark_reminded, True, (lease.MAIN,)),
-                    (lease.note_window, True, (number,)),
-                    (lease.at_work, True, (f"prompt-{number}",)),
+                    (lease.record_compaction, True, (self.now(), lease.MAIN_CONTEXT, number)),
+                    (lease.mark_reminded, True, (lease.MAIN_CONTEXT,)),
+                    (lease.record_context_tokens, True, (number,)),
+                    (lease.record_prompt, True, (f"prompt-{number}",)),
                     (lambda state: lease.record_continuation(state) or state, True, ()),
                 ]
             )
@@ -360,7 +360,7 @@ class TwoWriters(RuleBasedStateMachine):
         assert found.get("failed", set()) == oracle.failed
         assert found.get("skipped", set()) == oracle.skipped | oracle.blocked()
         assert found.get("active", set()) == ({oracle.open} - {None})
-        assert set(batch_state.pending(state)) == oracle.pending()
+        assert set(batch_state.pending_indices(state)) == oracle.pending()
         assert batch_state.next_runnable(state) == next(iter(oracle.runnable()), None)
         assert {int(name): count for name, count in state["retry_attempts"].items()} == oracle.used
         over = "completed" if oracle.done else "failed"

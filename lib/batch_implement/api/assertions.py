@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 UNKNOWN_ERROR = "Unknown error"
 OUTCOMES = ("completed", "failed")
 CONTEXT_THRESHOLD = 150_000  # tokens
-BY_INDEX = ("feature_dependencies", *batch_state.BY_INDEX)
+BY_INDEX = ("feature_dependencies", *batch_state.INDEXED_FIELDS)
 
 # What a script may change in a saved state although the policy asks for evidence. What is derived is worked out anew.
 _FREE = frozenset((
@@ -39,7 +39,7 @@ _OURS = batch_state.new_state("-", ["-"], "")  # a field that a state lacks has 
 
 def asked_for(state: State, index: Optional[int] = None) -> List[str]:
     """The evidence that the policy asks for (feature `index`'s own included): none when it trusts the caller."""
-    policy = state["policy"] if index is None else policies.of_feature(state, index)
+    policy = state["policy"] if index is None else policies.feature_policy(state, index)
     asked: List[str] = list(policy["evidence"])
     return [*asked, "verify"] if policy["verify"] and "verify" not in asked else asked
 
@@ -148,7 +148,7 @@ def git_record(operation: str, success: bool, now: str, said: State) -> State:
 
 def paused_for_clear(state: State, index: int, tokens: int, now: str) -> State:
     """The fields that change when the batch is paused at a feature for a window that is full."""
-    if next(batch_state.pending(state), None) is None and not state["active"]:
+    if next(batch_state.pending_indices(state), None) is None and not state["active"]:
         raise RefusedError(f"Batch {state['batch_id']} is over: there is nothing to pause.", "batch-over")
     noted = record_clear(state, index, tokens, now)
     return {
@@ -248,7 +248,7 @@ def _freed(skipped: List[State], bars: Set[int]) -> Set[int]:
     """Indices of the features that are skipped as blocked by one that bars nothing any more, all the way down."""
     blocked_by: Dict[int, List[int]] = {}
     for entry in skipped:
-        stopper = blocking.blocker(entry["reason"])
+        stopper = blocking.parse_blocker(entry["reason"])
         if stopper is not None:
             blocked_by.setdefault(stopper, []).append(entry["feature_index"])
     freed: Set[int] = set()

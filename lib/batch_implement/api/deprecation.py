@@ -34,7 +34,7 @@ def raises(error: Type[Exception], of_an_argument: Type[Exception]) -> Callable[
                     path_policy.tell_refusal(call.__name__, reason)
                 raise (of_an_argument if isinstance(reason, UsageError) else error)(reason.message) from reason
             except OSError as reason:
-                raise error(atomic_files.trouble("The batch state cannot be used", reason).message) from reason
+                raise error(atomic_files.io_error("The batch state cannot be used", reason).message) from reason
 
         return translated  # type: ignore[return-value]
 

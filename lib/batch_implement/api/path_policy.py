@@ -43,8 +43,8 @@ class StateFile(Project):
 
     def __init__(self, path: str) -> None:
         self.root, self.state_name = os.path.split(path)
-        self.top = project_paths.upward(self.root, ".git")
-        self.git_dir = project_paths.git_dir(self.top) if self.top else None
+        self.top = project_paths.find_upward(self.root, ".git")
+        self.git_dir = project_paths.find_git_dir(self.top) if self.top else None
 
     @property
     def state(self) -> str:
@@ -143,7 +143,7 @@ def project_of(path: object) -> Project:
     if place.endswith(_OWN) and (
         os.path.lexists(f"{root}/.git")
         or os.path.isdir(f"{root}/{STATE_FOLDER}/{PRIVATE_NAME}")
-        or project_paths.upward(root, ".git") is None
+        or project_paths.find_upward(root, ".git") is None
     ):
         return Project(root)
     return StateFile(place)
@@ -155,8 +155,8 @@ def hide(project: Project) -> None:
     Reads the git folder itself: also where git is not installed, and in a folder that git does not take for one yet.
     """
     place = os.path.realpath(os.path.dirname(project.state))
-    top = project_paths.upward(place, ".git")
-    git_dir = project_paths.git_dir(top) if top else None
+    top = project_paths.find_upward(place, ".git")
+    git_dir = project_paths.find_git_dir(top) if top else None
     if top is None or git_dir is None:
         return
     try:
@@ -175,7 +175,7 @@ def hide(project: Project) -> None:
 def default_state_file() -> str:
     """The project's state file; outside a project `.claude/batch_state.json`."""
     try:
-        root = project_paths.found_root(os.environ, os.getcwd())
+        root = project_paths.find_root(os.environ, os.getcwd())
     except FileNotFoundError:  # the working directory was removed
         root = None
     return os.path.join(root or "", STATE_FOLDER, STATE_NAME)

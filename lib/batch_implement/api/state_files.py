@@ -185,7 +185,7 @@ def new_batch(positional: Sequence[Any], listed: Any, file: Any, batch_id: Optio
     if batch_id is None:
         with _one_id_at_a_time:
             return name, texts, timestamps.new_batch_id()
-    if not batch_state.valid_batch_id(batch_id):
+    if not batch_state.is_valid_batch_id(batch_id):
         raise UsageError(
             f"Invalid batch_id {str(batch_id)[:200]!r}: 1 to 100 of A-Z a-z 0-9 . _ -, without path traversal (`..`, "
             "`/`, `\\`).",

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Optional
 
 MAX_BYTES = 64 * 1024 * 1024
-MUCH = 512 * 1024  # bytes hashed by one process: from here on OpenSSL's hash is worth the 2 ms that it takes to load
+OPENSSL_THRESHOLD_BYTES = (
+    512 * 1024
+)  # bytes hashed by one process: from here on OpenSSL's hash is worth the 2 ms that it takes to load
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -45,7 +47,7 @@ def read(folder: int, name: str) -> Optional[tuple[os.stat_result, bytes]]:
             raise UnexpectedFileType("replaced by a symbolic link") from error
         if error.errno == errno.ENXIO:
             raise UnexpectedFileType("replaced by a socket or device") from error
-        raise trouble(f"{name} cannot be read", error) from error
+        raise io_error(f"{name} cannot be read", error) from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -64,9 +66,9 @@ def read(folder: int, name: str) -> Optional[tuple[os.stat_result, bytes]]:
             left -= len(part)
         return os.fstat(descriptor), b"".join(parts)
     except OSError as error:
-        raise trouble(f"{name} cannot be read", error) from error
+        raise io_error(f"{name} cannot be read", error) from error
     finally:
-        close(descriptor)
+        close_quietly(descriptor)
 
 
 def write(folder: int, name: str, data: bytes, revision: int) -> Fingerprint:
@@ -84,10 +86,10 @@ def write(folder: int, name: str, data: bytes, revision: int) -> Fingerprint:
     except OSError:
         discard(folder, name)
         raise
-    return identity_of(status, sha256(data), revision)
+    return fingerprint_of(status, sha256(data), revision)
 
 
-def write_anew(folder: int, name: str, data: bytes, revision: int) -> Fingerprint:
+def write_over_leftover(folder: int, name: str, data: bytes, revision: int) -> Fingerprint:
     """The same under a name of ours where a crash may have left a file, which is removed then. Mostly there is none."""
     try:
         return write(folder, name, data, revision)
@@ -137,7 +139,7 @@ def discard(folder: int, name: str) -> None:
         pass  # the next write begins with removing it
 
 
-def close(descriptor: int) -> None:
+def close_quietly(descriptor: int) -> None:
     """Close a descriptor through which nothing was written: then no error says anything about a file."""
     try:
         os.close(descriptor)
@@ -145,12 +147,12 @@ def close(descriptor: int) -> None:
         pass
 
 
-def identity_of(status: os.stat_result, digest: str, revision: int) -> Fingerprint:
+def fingerprint_of(status: os.stat_result, digest: str, revision: int) -> Fingerprint:
     """The identity of the version with this status and content."""
     return Fingerprint(status.st_ino, status.st_size, status.st_mtime_ns, digest, revision)
 
 
-def trouble(what: str, error: OSError) -> StateError:
+def io_error(what: str, error: OSError) -> StateError:
     """The error for `what` the system would not do; nothing was changed by it."""
     hints = {
         errno.ENOSPC: "Disk space is used up: free some and try again",
@@ -175,7 +177,7 @@ def sha256(data: bytes) -> str:
     """The SHA-256 of `data` in hexadecimal."""
     global _hashed
     _hashed += len(data)
-    digest: str = _function_for(_hashed >= MUCH)(data).hexdigest()
+    digest: str = _hash_function(_hashed >= OPENSSL_THRESHOLD_BYTES)(data).hexdigest()
     return digest
 
 
@@ -183,22 +185,22 @@ _hashed = 0  # bytes, by this process
 _functions: Dict[bool, Any] = {}
 
 
-def _function_for(much: bool) -> Any:
+def _hash_function(much: bool) -> Any:
     """The function, looked for once a process: a module that is missing is looked for on the disk every time."""
     if much not in _functions:
-        _functions[much] = _openssl() if much else _built_in()
+        _functions[much] = _openssl_sha256() if much else _builtin_sha256()
     return _functions[much]
 
 
-def _openssl() -> Any:
+def _openssl_sha256() -> Any:
     try:
         from _hashlib import openssl_sha256
     except ImportError:
-        return _built_in()
+        return _builtin_sha256()
     return openssl_sha256
 
 
-def _built_in() -> Any:
+def _builtin_sha256() -> Any:
     try:
         from _sha2 import sha256  # Python 3.12 on; hashlib costs a hook more than the hash
     except ImportError:

@@ -29,7 +29,7 @@ BLANKS = " \t\n\r"
 _CONSTANTS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
-class _Rules:
+class _ScannerContext:
     """What the C scanner asks for: how objects, numbers and constants are made."""
 
     def __init__(self, **hooks: Any) -> None:
@@ -41,12 +41,12 @@ class _Rules:
         self.parse_constant = hooks.get("parse_constant", _CONSTANTS.__getitem__)
 
 
-def scanner(**hooks: Any) -> Optional[Scan]:
+def make_scan(**hooks: Any) -> Optional[Scan]:
     """A scanner with the hooks of json.JSONDecoder; None where there is none in C."""
-    return make_scanner(_Rules(**hooks)) if make_scanner is not None else None
+    return make_scanner(_ScannerContext(**hooks)) if make_scanner is not None else None
 
 
-def scanned(scan: Optional[Scan], text: str) -> Optional[tuple[Any]]:
+def scan_text(scan: Optional[Scan], text: str) -> Optional[tuple[Any]]:
     """The value that the whole text is, alone in a tuple; None when the text is not JSON, or there is no scanner.
 
     RecursionError, and what the hooks raise, come through.
@@ -64,13 +64,13 @@ def scanned(scan: Optional[Scan], text: str) -> Optional[tuple[Any]]:
     return None if text[end:].strip(BLANKS) else (value,)
 
 
-_scan = scanner()
+_scan = make_scan()
 
 
 def loads(data: bytes) -> Any:
     """The value of JSON in UTF-8 (or what else json.loads takes). ValueError for what is none."""
     try:
-        found = scanned(_scan, data.decode("utf-8", "surrogatepass"))
+        found = scan_text(_scan, data.decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError:
         found = None
     if found is None:
@@ -80,7 +80,7 @@ def loads(data: bytes) -> Any:
     return found[0]
 
 
-def _unknown(value: object) -> Any:
+def _raise_not_serializable(value: object) -> Any:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
@@ -90,10 +90,12 @@ def dumps(value: Any) -> str:
         import json
 
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return "".join(make_encoder({}, _unknown, encode_basestring, None, ": ", ", ", False, False, False)(value, 0))
+    return "".join(
+        make_encoder({}, _raise_not_serializable, encode_basestring, None, ": ", ", ", False, False, False)(value, 0)
+    )
 
 
-def dumps_ascii(value: Any, default: Callable[[Any], Any] = _unknown) -> str:
+def dumps_ascii(value: Any, default: Callable[[Any], Any] = _raise_not_serializable) -> str:
     """JSON of a value, on one line, in ASCII; `default` makes something else of what is no JSON."""
     if make_encoder is None:
         import json

@@ -35,7 +35,7 @@ class Project:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.git_dir = git_dir(root)
+        self.git_dir = find_git_dir(root)
 
     state_folder = STATE_FOLDER  # relative to the root
     state_name = STATE_NAME
@@ -78,16 +78,16 @@ def find_project(environ: Mapping[str, str], cwd: str) -> Project:
 
 def project_root(environ: Mapping[str, str], cwd: str) -> str:
     """The project's root as an absolute path (see the module)."""
-    return found_root(environ, cwd) or start_folder(environ, cwd)
+    return find_root(environ, cwd) or start_folder(environ, cwd)
 
 
-def found_root(environ: Mapping[str, str], cwd: str) -> Optional[str]:
+def find_root(environ: Mapping[str, str], cwd: str) -> Optional[str]:
     """The project's root, None where nothing tells it: then it is the start folder."""
     given = environ.get("BATCH_IMPLEMENT_ROOT")
     if given:
         return os.path.abspath(given)
     start = start_folder(environ, cwd)
-    return upward(start, ".git") or upward(start, STATE_FOLDER, but_not=own_configuration(environ))
+    return find_upward(start, ".git") or find_upward(start, STATE_FOLDER, but_not=client_config_folders(environ))
 
 
 def start_folder(environ: Mapping[str, str], cwd: str) -> str:
@@ -95,7 +95,7 @@ def start_folder(environ: Mapping[str, str], cwd: str) -> str:
     return os.path.abspath(environ.get("CLAUDE_PROJECT_DIR") or cwd)
 
 
-def own_configuration(environ: Mapping[str, str]) -> tuple[str, ...]:
+def client_config_folders(environ: Mapping[str, str]) -> tuple[str, ...]:
     """The client's own configuration folders: never a sign of a project."""
     folders = [os.path.join(environ.get("HOME") or os.path.expanduser("~"), STATE_FOLDER)]
     if environ.get("CLAUDE_CONFIG_DIR"):
@@ -103,7 +103,7 @@ def own_configuration(environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(folders)
 
 
-def git_dir(root: str) -> Optional[str]:
+def find_git_dir(root: str) -> Optional[str]:
     """The project's own git folder: `.git`, or where a `.git` file points; None without git or with a broken
     pointer.
 
@@ -111,7 +111,7 @@ def git_dir(root: str) -> Optional[str]:
     soon begin them, in another place.
     """
     dot_git = f"{root}/.git"
-    mode = _mode(dot_git)
+    mode = _stat_mode(dot_git)
     if mode is None or stat.S_ISDIR(mode):
         return dot_git if mode else None
     if not stat.S_ISREG(mode):
@@ -120,27 +120,27 @@ def git_dir(root: str) -> Optional[str]:
         with open(dot_git, encoding="utf-8", errors="surrogateescape") as pointer:
             line = pointer.readline(4200).rstrip("\n")
     except OSError as error:
-        raise _cannot_tell(dot_git, error) from error
+        raise _unreadable_path_error(dot_git, error) from error
     if not line.startswith("gitdir: "):
         return None
     target = os.path.join(root, line[len("gitdir: ") :])
-    mode = _mode(target)
+    mode = _stat_mode(target)
     return target if mode is not None and stat.S_ISDIR(mode) else None
 
 
-def _mode(path: str) -> Optional[int]:
+def _stat_mode(path: str) -> Optional[int]:
     """Type and mode of what a path leads to; None when there is nothing. StateUnusable when the system cannot tell."""
     try:
         return os.stat(path).st_mode
     except OSError as error:
         if error.errno in _NOTHING_THERE:
             return None
-        raise _cannot_tell(path, error) from error
+        raise _unreadable_path_error(path, error) from error
     except ValueError:  # no path can have such a name
         return None
 
 
-def _cannot_tell(path: str, error: OSError) -> StateError:
+def _unreadable_path_error(path: str, error: OSError) -> StateError:
     return StateError(
         f"{path} cannot be looked at: {error.strerror}. Where the batch has its seal and its copies depends on it, so "
         "nothing was done. Check who may read it, and the disk.",
@@ -168,17 +168,17 @@ def open_folder(path: str, name: str, *, create: bool) -> int:
                     pass
             folder = os.open(part, flags | os.O_NOFOLLOW, dir_fd=parent)
         except NotADirectoryError as error:
-            raise not_a_folder(path) from error
+            raise not_a_folder_error(path) from error
         except OSError as error:
             if os.path.islink(path):
-                raise not_a_folder(path) from error
+                raise not_a_folder_error(path) from error
             raise
         finally:
             os.close(parent)
     return folder
 
 
-def not_a_folder(path: str) -> StateError:
+def not_a_folder_error(path: str) -> StateError:
     """The error for a link or a file where one of our folders belongs."""
     kind = "a symbolic link" if os.path.islink(path) else "not a folder"
     return StateError(
@@ -186,7 +186,7 @@ def not_a_folder(path: str) -> StateError:
     )
 
 
-def upward(start: str, name: str, but_not: tuple[str, ...] = ()) -> Optional[str]:
+def find_upward(start: str, name: str, but_not: tuple[str, ...] = ()) -> Optional[str]:
     """The nearest folder from `start` upward that has `name`, unless what it has is in `but_not`; None without one.
 
     StateUnusable when the system cannot tell whether one of them has it.
@@ -194,7 +194,7 @@ def upward(start: str, name: str, but_not: tuple[str, ...] = ()) -> Optional[str
     folder = start
     while True:
         candidate = os.path.join(folder, name)
-        if candidate not in but_not and _mode(candidate) is not None:
+        if candidate not in but_not and _stat_mode(candidate) is not None:
             return folder
         parent = os.path.dirname(folder)
         if parent == folder:
@@ -202,7 +202,7 @@ def upward(start: str, name: str, but_not: tuple[str, ...] = ()) -> Optional[str
         folder = parent
 
 
-def plugin() -> str:
+def plugin_root() -> str:
     """The folder of this plugin's own files (agents, hooks, schemas, lib), links resolved: what a client is given as
     --plugin-dir. A wheel has it in the package, a clone around lib/.
     """

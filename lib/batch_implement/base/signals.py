@@ -15,11 +15,11 @@ import threading
 import time
 from typing import Callable, Iterator, Mapping
 
-LOOK_S = 0.1
+POLL_INTERVAL_S = 0.1
 
 
 @contextlib.contextmanager
-def caught(handlers: Mapping[int, Callable[[], object]]) -> Iterator[None]:
+def handle_signals(handlers: Mapping[int, Callable[[], object]]) -> Iterator[None]:
     """For the length of a `with` each of these signals calls its handler. Only in the main thread, which alone can have
     handlers; in another nothing changes.
     """
@@ -34,8 +34,8 @@ def caught(handlers: Mapping[int, Callable[[], object]]) -> Iterator[None]:
             signal.signal(number, was)
 
 
-def wait(seconds: float, woken: Callable[[], object]) -> None:
+def wait_until(seconds: float, woken: Callable[[], object]) -> None:
     """Return after that many seconds, or soon after `woken` says so."""
     until = time.monotonic() + seconds
     while not woken() and time.monotonic() < until:
-        time.sleep(LOOK_S)
+        time.sleep(POLL_INTERVAL_S)

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Optional, Tuple
 
-    Places = Dict[str, Tuple[int, int]]  # of each field: where it begins, where it ends
+    FieldSpans = Dict[str, Tuple[int, int]]  # of each field: where it begins, where it ends
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
@@ -31,7 +31,7 @@ _CONTAINERS = frozenset((dict, list))
 _TOO_MANY_DIGITS = f"holds an integer of more than {MAX_DIGITS:,} digits"
 
 
-class _Refusal(ValueError):
+class _InvalidJson(ValueError):
     """What the functions that the parser calls back raise: its message is for the caller as it is."""
 
 
@@ -39,12 +39,12 @@ def parse(
     data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH, max_values: int = MAX_VALUES
 ) -> object:
     """Return the value that the bytes hold: dict, list, str, int, float, bool or None. Raises ValueError only."""
-    text = _decoded(data, max_bytes)
-    refuse_too_many(text, max_values)
-    return _whole(text, max_depth)
+    text = _decode_utf8(data, max_bytes)
+    check_value_count(text, max_values)
+    return _parse_text(text, max_depth)
 
 
-def refuse_too_many(text: str, most: int = MAX_VALUES) -> None:
+def check_value_count(text: str, most: int = MAX_VALUES) -> None:
     """Raise ValueError when a text of JSON has more than so many values: its commas and opening brackets are counted
     before anything is made of them, those within texts only as long as that is enough.
     """
@@ -62,7 +62,7 @@ def refuse_too_many(text: str, most: int = MAX_VALUES) -> None:
         raise ValueError(f"holds more than the {most:,} values that are allowed")
 
 
-def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, str, Places]:
+def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, str, FieldSpans]:
     """Return what `parse` returns, the bytes as text, and where in that each field begins (with the blank before its
     name) and ends, when the bytes hold an object that is laid out as `codec.serialise` does it, one field a line; for
     any other layout no places.
@@ -70,39 +70,39 @@ def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, 
     For bytes that are known, by their hash, to come from there: in such a layout, names that stand twice within a field
     and its depth are not looked at again.
     """
-    text = _decoded(data, max_bytes)
-    found = _by_field(text)
-    return (_whole(text, MAX_DEPTH), text, {}) if found is None else (found[0], text, found[1])
+    text = _decode_utf8(data, max_bytes)
+    found = _parse_fields(text)
+    return (_parse_text(text, MAX_DEPTH), text, {}) if found is None else (found[0], text, found[1])
 
 
-def _whole(text: str, max_depth: int) -> object:
+def _parse_text(text: str, max_depth: int) -> object:
     try:
-        found = fast_json.scanned(_SCAN, text)
-        value: object = _decode(text) if found is None else found[0]
-        names = _names_within(max_depth, value)
-        if found is not None and names > 0 and not _are_all(names, text):
-            value = _decode(text)
+        found = fast_json.scan_text(_SCAN, text)
+        value: object = _decode_strictly(text) if found is None else found[0]
+        names = _count_names(max_depth, value)
+        if found is not None and names > 0 and not _has_exactly_names(names, text):
+            value = _decode_strictly(text)
     except RecursionError:
         raise ValueError(f"nested deeper than the {max_depth} levels that are allowed") from None
-    except _Refusal:
+    except _InvalidJson:
         raise
     except ValueError as error:
-        raise ValueError(_in_words(error)) from None
+        raise ValueError(_describe_parse_error(error)) from None
     if names < 0:
         raise ValueError(f"nested deeper than the {max_depth} levels that are allowed")
     if "\\ud" in text or "\\uD" in text:
-        _refuse_lone_surrogates(value)
+        _check_surrogates(value)
     return value
 
 
-def _by_field(text: str) -> Optional[tuple[dict[str, object], Places]]:
+def _parse_fields(text: str) -> Optional[tuple[dict[str, object], FieldSpans]]:
     """The object in the text, and the places of its fields; None when it is laid out otherwise, or when anything in it
     is not as it must be: `_whole` says what.
     """
     if _SCAN is None or not text.startswith('{\n "') or ("\\" in text and "\\u" in text):
         return None
     value: dict[str, object] = {}
-    places: Places = {}
+    places: FieldSpans = {}
     at = end = 2
     more = True
     while more:
@@ -120,7 +120,7 @@ def _by_field(text: str) -> Optional[tuple[dict[str, object], Places]]:
     return (value, places) if text[end:] == "\n}\n" and all(map(str.isidentifier, places)) else None
 
 
-def _are_all(names: int, text: str) -> bool:
+def _has_exactly_names(names: int, text: str) -> bool:
     """Whether a text has exactly so many names of objects, for certain: then, if its value has as many, none stands
     there twice. False is not certain.
 
@@ -132,7 +132,7 @@ def _are_all(names: int, text: str) -> bool:
     return not ("\\" in text and '\\":' in text) and text.count('":') == names
 
 
-def _in_words(error: ValueError) -> str:
+def _describe_parse_error(error: ValueError) -> str:
     """What the parser says, as a sentence of ours: the json package's error, else Python's own, from int()."""
     message = getattr(error, "msg", None)
     if message is None:
@@ -141,7 +141,7 @@ def _in_words(error: ValueError) -> str:
     return f"{what}, at line {getattr(error, 'lineno', 0)}, column {getattr(error, 'colno', 0)}"
 
 
-def _decoded(data: bytes, max_bytes: int) -> str:
+def _decode_utf8(data: bytes, max_bytes: int) -> str:
     if len(data) > max_bytes:
         raise ValueError(f"larger than the {max_bytes:,} bytes that are allowed")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -159,7 +159,7 @@ def _decoded(data: bytes, max_bytes: int) -> str:
         raise ValueError(f"not UTF-8: byte 0x{data[error.start]:02x} at line {line}") from None
 
 
-def _names_within(levels: int, value: object) -> int:
+def _count_names(levels: int, value: object) -> int:
     """Return how many names the objects in a value have together; -1 when arrays and objects stand in each other more
     than so many levels deep. Without recursion.
     """
@@ -179,7 +179,7 @@ def _names_within(levels: int, value: object) -> int:
     return -1
 
 
-def _refuse_lone_surrogates(value: object) -> None:
+def _check_surrogates(value: object) -> None:
     """Raise ValueError when any text in the value, names too, cannot be written as UTF-8."""
     try:
         fast_json.dumps(value).encode()
@@ -187,50 +187,50 @@ def _refuse_lone_surrogates(value: object) -> None:
         raise ValueError(f"holds \\u{ord(error.object[error.start]):04x}, half of a surrogate pair") from None
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) != len(pairs):
         for name, _ in pairs:
             if value.pop(name, pairs) is pairs:  # taken out before
-                raise _Refusal(f"holds the name {name[:60]!r} twice in one object")
+                raise _InvalidJson(f"holds the name {name[:60]!r} twice in one object")
     return value
 
 
-def _finite(digits: str) -> float:
+def _parse_finite_float(digits: str) -> float:
     value = float(digits)
     if value in (float("inf"), float("-inf")):
-        raise _Refusal(f"holds the number {digits[:60]}, which is too large")
+        raise _InvalidJson(f"holds the number {digits[:60]}, which is too large")
     return value
 
 
-def _integer(digits: str) -> int:
+def _parse_limited_int(digits: str) -> int:
     if len(digits.lstrip("-")) > MAX_DIGITS:
-        raise _Refusal(_TOO_MANY_DIGITS)
+        raise _InvalidJson(_TOO_MANY_DIGITS)
     return int(digits)
 
 
-def _no_constant(name: str) -> None:
-    raise _Refusal(f"holds {name}, which is not a JSON number")
+def _reject_constant(name: str) -> None:
+    raise _InvalidJson(f"holds {name}, which is not a JSON number")
 
 
 # Since 3.9.14 Python stops at 4,300 digits by itself, unless told otherwise; its own int() saves a call an integer.
 _stops_by_itself = getattr(sys, "get_int_max_str_digits", int)() == MAX_DIGITS
 _HOOKS: Dict[str, Any] = {
-    "object_pairs_hook": _object,
-    "parse_float": _finite,
-    "parse_int": int if _stops_by_itself else _integer,
-    "parse_constant": _no_constant,
+    "object_pairs_hook": _object_without_duplicates,
+    "parse_float": _parse_finite_float,
+    "parse_int": int if _stops_by_itself else _parse_limited_int,
+    "parse_constant": _reject_constant,
 }
-_SCAN_STRICTLY = fast_json.scanner(**_HOOKS)
+_SCAN_STRICTLY = fast_json.make_scan(**_HOOKS)
 # Without the hook on objects, which costs more than all the rest: what it looks for is counted afterwards.
-_SCAN = fast_json.scanner(**{**_HOOKS, "object_pairs_hook": None})
+_SCAN = fast_json.make_scan(**{**_HOOKS, "object_pairs_hook": None})
 
 
-def _decode(text: str) -> object:
+def _decode_strictly(text: str) -> object:
     """What json.JSONDecoder with our hooks makes of a text; the json package is imported only for the words of a
     refusal.
     """
-    found = fast_json.scanned(_SCAN_STRICTLY, text)
+    found = fast_json.scan_text(_SCAN_STRICTLY, text)
     if found is None:
         from json import JSONDecoder
 

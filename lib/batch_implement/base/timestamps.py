@@ -24,23 +24,23 @@ def new_batch_id() -> str:
     return time.strftime("batch-%Y%m%d-%H%M%S-", time.gmtime(moment // 10**6)) + f"{moment % 10**6:06d}"
 
 
-def later(seconds: float) -> str:
+def from_now(seconds: float) -> str:
     """The moment `seconds` from now, in the same form."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
 
 
-def epoch_s(moment: str) -> int:
+def parse_epoch_s(moment: str) -> int:
     """A moment in that form as seconds since 1970. ValueError for another form."""
     import calendar
 
     return calendar.timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ"))
 
 
-def after(moment: str, seconds: float) -> str:
+def add_seconds(moment: str, seconds: float) -> str:
     """The moment `seconds` after another, both in that form."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch_s(moment) + seconds))
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(parse_epoch_s(moment) + seconds))
 
 
-def between_s(first: str, second: str) -> int:
+def seconds_between(first: str, second: str) -> int:
     """Seconds from one moment to another; less than 0 when the second is earlier."""
-    return epoch_s(second) - epoch_s(first)
+    return parse_epoch_s(second) - parse_epoch_s(first)

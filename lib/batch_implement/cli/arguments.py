@@ -97,7 +97,9 @@ def add_batch_options(parser: argparse.ArgumentParser) -> None:
         type=argument_types.parse_non_negative,
         help="retries of a feature after its first attempt (3)",
     )
-    parser.add_argument("--mode", choices=policies.MODES, help="a worker for each feature, or the conversation itself")
+    parser.add_argument(
+        "--mode", choices=policies.WORKFLOW_MODES, help="a worker for each feature, or the conversation itself"
+    )
     parser.add_argument(
         "--unattended", action="store_true", help="nobody is there to answer questions (the default under -p)"
     )

@@ -16,7 +16,7 @@ import sys
 from ..base import fast_json, processes, project_paths
 from ..commands import authorization
 from ..core import batch_state, prompts
-from ..core.errors import STILL_WORKING, BatchError, RefusedError, StateError, UsageError
+from ..core.errors import EXIT_STILL_RUNNING, BatchError, RefusedError, StateError, UsageError
 from ..store import audit_log
 from ..store.backups import no_batch
 from ..store.store import Store
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..base.project_paths import Project
     from ..commands.authorization import Caller
 
-PLUGIN = project_paths.plugin()
+PLUGIN = project_paths.plugin_root()
 
 
 def console_main() -> int:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.flush()
         return int(data.get("exit_code", 0))
     except BatchError as error:
-        if project is not None and error.exit_code != STILL_WORKING:
+        if project is not None and error.exit_code != EXIT_STILL_RUNNING:
             from shlex import join
 
             audit_log.refusal(project, join(["batchctl", *argv]), error)
@@ -80,7 +80,7 @@ def _print_error(error: BatchError, wants_json: bool, caller: Optional[Caller]) 
         _print_line(fast_json.dumps(data), sys.stdout)
     _print_line(f"batchctl: {error.message}", sys.stderr)
     if caller is None or caller.is_user:
-        _print_line(error.more(), sys.stderr)
+        _print_line(error.help_line(), sys.stderr)
     return error.exit_code
 
 
@@ -242,7 +242,7 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
         project, caller, found, given, infer_order=options.infer_order, replace=options.replace
     )
     text = (
-        f"Batch {state['batch_id']} has {prompts.counted(state['total_features'], 'feature')}. Go on with "
+        f"Batch {state['batch_id']} has {prompts.pluralize(state['total_features'], 'feature')}. Go on with "
         "`/batch-implement --resume` in Claude Code."
     )
     if not state["policy"]["verify"]:
@@ -318,10 +318,12 @@ def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
 
     index = None if options.feature is None else options.feature - 1
     state = store.read_if_usable()
-    entries = batch_events.of_batch(audit_log.entries(project.log_folder), state["batch_id"] if state else None, index)
+    entries = batch_events.entries_of_batch(
+        audit_log.entries(project.log_folder), state["batch_id"] if state else None, index
+    )
     about = "" if index is None else f" about feature {options.feature}"
     nothing = f"The log in {project.log_folder} says nothing{about}. `batchctl status` says what batch is here."
-    return "\n".join(batch_events.lines(entries)) or nothing, {"entries": entries}
+    return "\n".join(batch_events.format_entries(entries)) or nothing, {"entries": entries}
 
 
 def _report(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:

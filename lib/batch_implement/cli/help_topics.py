@@ -26,7 +26,7 @@ TOPIC_HEADING = "###"
 
 def page_path() -> str:
     """The absolute path of the page."""
-    return os.path.join(project_paths.plugin(), TOPICS_PAGE)
+    return os.path.join(project_paths.plugin_root(), TOPICS_PAGE)
 
 
 def list_topics() -> List[str]:

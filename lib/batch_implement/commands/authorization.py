@@ -95,7 +95,7 @@ def require_owner(state: State, caller: Caller, project: Project) -> None:
     if relation == "own" or (relation == "free" and not caller.has_session and caller.is_user):
         return
     if relation == "free":
-        transitions.refuse_unless_running(state)  # a pause or the end says more than that nobody works on it
+        transitions.require_in_progress(state)  # a pause or the end says more than that nobody works on it
         raise RefusedError(
             f"Batch {state['batch_id']} in {project.root} has no client working on it, and this session has not taken "
             "it over. A person does that with `/batch-implement --resume`.",

@@ -69,7 +69,7 @@ def create(
     state = plan_batch(project, found, given, infer_order=infer_order, untracked=untracked)
     git_client.hide_state(project.root)
     owner = caller.new_owner(state["created_at"])
-    return store.create(lease.lease(state, owner, caller.prompt_id) if owner else state, replace=replace)
+    return store.create(lease.acquire(state, owner, caller.prompt_id) if owner else state, replace=replace)
 
 
 def require_clean_repository(project: Project) -> None:
@@ -158,7 +158,7 @@ def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, 
         if unattended and not running["policy"]["unattended"]:
             running = {**running, "policy": {**running["policy"], "unattended": True}}
         owner = caller.new_owner(now)
-        return lease.lease(running, owner, caller.prompt_id) if owner else lease.end_lease(running)
+        return lease.acquire(running, owner, caller.prompt_id) if owner else lease.release(running)
 
     state = store.update(take)
     if project.git_dir is not None and git_client.is_repository(project.root):
@@ -191,7 +191,7 @@ def _unknown_batch_error(project: Project, state: Optional[State], batch_id: Opt
 
 def find_batch_locations(project: Project, batch_id: str) -> List[str]:
     """Where a batch of this repository lies: files in history, other work trees."""
-    if not batch_state.valid_batch_id(batch_id):
+    if not batch_state.is_valid_batch_id(batch_id):
         raise UsageError(
             f"{batch_id[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.", "unknown-batch"
         )
@@ -249,7 +249,7 @@ def add(project: Project, found: Found) -> str:
         return longer
 
     state = Store(project).update(append)
-    added = prompts.counted(len(listing.features), "feature")
+    added = prompts.pluralize(len(listing.features), "feature")
     return f"{added} added to batch {state['batch_id']}: {state['total_features']} in all. {_describe_resume(state)}"
 
 
@@ -271,7 +271,7 @@ def pause(project: Project, reason: str) -> str:
     """Let the batch wait: its client is not sent on any more, and its hold ends. The open feature stays open."""
 
     def stop(current: State) -> Tuple[State, Optional[State]]:
-        return lease.end_lease(transitions.pause(current, timestamps.now(), reason)), current["pause"]
+        return lease.release(transitions.pause(current, timestamps.now(), reason)), current["pause"]
 
     state, earlier = Store(project).update_with_result(stop)
     open_feature = f" Feature {state['active']['feature_index'] + 1} stays open." if state["active"] else ""

@@ -114,7 +114,7 @@ def _check_working_tree(project: Project) -> Iterator[Tuple[str, str]]:
     if tracked:
         yield (
             WARNING,
-            f"{prompts.counted(len(tracked), 'tracked file')} modified or staged: a new batch would be refused until "
+            f"{prompts.pluralize(len(tracked), 'tracked file')} modified or staged: a new batch would be refused until "
             "that is committed or stashed.",
         )
 

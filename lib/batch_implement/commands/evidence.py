@@ -20,7 +20,7 @@ import subprocess
 import time
 
 from ..core import policies
-from ..core.errors import STILL_WORKING, BatchError, RefusedError, StateError
+from ..core.errors import EXIT_STILL_RUNNING, BatchError, RefusedError, StateError
 from ..git import commit_attribution, git_client
 
 TYPE_CHECKING = False
@@ -40,7 +40,7 @@ TIMED_OUT = 124  # as timeout(1) says it
 class StillRunning(BatchError):
     """The verify command has not ended yet; a later call joins it."""
 
-    exit_code = STILL_WORKING
+    exit_code = EXIT_STILL_RUNNING
 
 
 def collect(project: Project, state: State, *, no_change: Optional[str] = None, wait_s: float = WAIT_S) -> State:
@@ -50,7 +50,7 @@ def collect(project: Project, state: State, *, no_change: Optional[str] = None, 
     Waits up to `wait_s` seconds for the verify command. Changes nothing but the files of the verify run.
     """
     active = state["active"]
-    policy = policies.of_feature(state, active["feature_index"])
+    policy = policies.feature_policy(state, active["feature_index"])
     root = project.root
     asked = policy["evidence"]
     sha: Optional[str] = None
@@ -228,7 +228,7 @@ def _verify_folder(project: Project, state: State, sha: Optional[str]) -> str:
 
 
 def _wait_for_verify(project: Project, state: State, sha: Optional[str], wait_s: float) -> State:
-    policy = policies.of_feature(state, state["active"]["feature_index"])
+    policy = policies.feature_policy(state, state["active"]["feature_index"])
     folder = _verify_folder(project, state, sha)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     deadline = time.monotonic() + wait_s

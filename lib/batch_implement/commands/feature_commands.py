@@ -39,7 +39,7 @@ def start(project: Project, caller: Caller) -> str:
     nothing.
     """
     store, state = _require_owned_batch(project, caller)
-    transitions.refuse_unless_running(state)
+    transitions.require_in_progress(state)
     if not state["active"]:
         base = git_client.head(project.root) if project.git_dir else None
         branch = git_client.branch(project.root) if project.git_dir else None
@@ -82,14 +82,14 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
     def close(current: State) -> State:
         if batch_state.active_index(current) != index or current["active"]["attempt"] != attempt:
             raise RefusedError(
-                f"Feature {index + 1} is not open any more: it {transitions.condition_of(current, index)}. See "
+                f"Feature {index + 1} is not open any more: it {transitions.describe_status(current, index)}. See "
                 "`batchctl next`.",
                 "no-feature-open",
             )
         closed = transitions.complete(current, timestamps.now(), taken)
         return {**closed, "untracked_at_start": known}
 
-    mode = prompts.mode(state)
+    mode = prompts.workflow_mode(state)
     state = store.update(close)
     proof = f"commit {taken['commit'][:12]}" if taken.get("commit") else "no git"
     if taken["verify"]:
@@ -107,13 +107,13 @@ def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = Fal
         raise UsageError("--reason needs to say what went wrong: the next attempt is told.", "usage")
     store, state = _require_owned_batch(project, caller)
     index = transitions.require_active(state)
-    mode = prompts.mode(state)
+    mode = prompts.workflow_mode(state)
     stash = stash_leftovers(project, state)
     words, now = reason[:MAX_TEXT_CHARS], timestamps.now()
     kind = failure_classification.classify_report(words)
     treatment = failure_classification.TREATMENT[kind]
     backoff = failure_classification.backoff_s(state["active"]["attempt"], os.urandom(1)[0] / 256)
-    retry_after = failure_classification.reset_time(words, now) or timestamps.later(backoff)
+    retry_after = failure_classification.reset_time(words, now) or timestamps.from_now(backoff)
 
     def end(current: State) -> State:
         ended = transitions.fail(
@@ -128,11 +128,11 @@ def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = Fal
     kept = f" Its uncommitted work is in the stash `{stash}`." if stash else ""
     if batch_state.feature_status(state, index) == "failed":
         blocked = len(state["skipped_features"]) - before
-        others = f"; {prompts.counted(blocked, 'feature')} that need it are skipped" if blocked > 1 else ""
+        others = f"; {prompts.pluralize(blocked, 'feature')} that need it are skipped" if blocked > 1 else ""
         what = "given up on" + ("; the feature that needs it is skipped" if blocked == 1 else others)
         kept += issue_sync.publish_after_outcome(project, state, index)
     else:
-        what = f"to be tried again ({prompts.counted(batch_state.attempts_used(state, index), 'attempt')} used)"
+        what = f"to be tried again ({prompts.pluralize(batch_state.attempts_used(state, index), 'attempt')} used)"
     now = _describe_what_follows(state, mode, caller)
     return f"Feature {index + 1} of {state['total_features']} is {what}.{kept} {now}"
 
@@ -165,11 +165,11 @@ def _describe_existing_work(project: Project, state: State) -> str:
         return ""
     commits = git_client.commits_since(project.root, active["base_commit"]) if active["base_commit"] else []
     left = git_client.uncommitted_paths(project.root, evidence.list_expected_untracked(project, state))
-    return prompts.in_tree(commits, left, active["base_commit"])
+    return prompts.describe_existing_work(commits, left, active["base_commit"])
 
 
 def _describe_what_follows(state: State, mode: str, caller: Caller) -> str:
     """What a worker of this mode, or a person in its place, is told once the feature is closed."""
     if caller.is_user or mode == "direct":
         return authorization.describe_next_step(state, caller)
-    return f"{prompts.progress(state)}. Your part ends here: answer in at most three lines what was done."
+    return f"{prompts.progress_summary(state)}. Your part ends here: answer in at most three lines what was done."

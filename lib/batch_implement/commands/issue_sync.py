@@ -112,5 +112,5 @@ def publish_all(project: Project) -> str:
     told = publish(project, everything)
     after = Store(project).require()
     left = sum(any(find_due_updates(after, index).values()) for index in everything)
-    said = f"{prompts.counted(was - left, 'issue')} brought up to date, {left} still to do."
+    said = f"{prompts.pluralize(was - left, 'issue')} brought up to date, {left} still to do."
     return "\n".join([said, *told])

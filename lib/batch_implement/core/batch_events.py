@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     Event = Dict[str, Any]
 
-LONGEST_TEXT = 300  # characters of a message in the log; the state has all of it
+MAX_TEXT_CHARS = 300  # characters of a message in the log; the state has all of it
 
 
-def happened(old: Optional[State], new: State) -> List[Event]:
+def events_between(old: Optional[State], new: State) -> List[Event]:
     """The events that lead from one version to the next, in order; `old` is None for a first version."""
     if old is None:
         return [
@@ -33,39 +33,39 @@ def happened(old: Optional[State], new: State) -> List[Event]:
                 "policy": new["policy"],
                 "mode": new["workflow_mode"],
             },
-            *_lease(None, new["owner"]),
+            *_lease_events(None, new["owner"]),
         ]
     events: List[Event] = []
     if new["total_features"] > old["total_features"]:
         events.append({"event": "added", "features": new["total_features"] - old["total_features"]})
     if new["owner"] is not old["owner"]:
-        events += _lease(old["owner"], new["owner"])
+        events += _lease_events(old["owner"], new["owner"])
     if new["policy"] is not old["policy"] and new["policy"] != old["policy"]:
         changed = {name: value for name, value in new["policy"].items() if value != old["policy"].get(name)}
         events.append({"event": "policy changed", **changed})
-    events += _features(old, new)
+    events += _feature_events(old, new)
     if new.get("run") and new["run"] is not old.get("run"):
         from . import run_transitions
 
-        events += run_transitions.happened(old.get("run"), new["run"])
+        events += run_transitions.run_events(old.get("run"), new["run"])
     if new["pause"] is not old["pause"] and new["pause"] != old["pause"]:
         if new["pause"] is not None:
-            events.append({"event": "paused", "reason": new["pause"]["reason"][:LONGEST_TEXT]})
+            events.append({"event": "paused", "reason": new["pause"]["reason"][:MAX_TEXT_CHARS]})
         elif new["status"] == "in_progress":
             events.append({"event": "unpaused"})
     if new["status"] != old["status"] and not batch_state.is_live(new):
-        events.append({"event": "over", "status": new["status"], **_counted(new)})
+        events.append({"event": "over", "status": new["status"], **_outcome_counts(new)})
     elif not batch_state.is_live(old) and batch_state.is_live(new):
         events.append({"event": "reopened"})
     return events
 
 
-def _counted(state: State) -> Event:
+def _outcome_counts(state: State) -> Event:
     number = batch_state.counts(state)
     return {name: number[name] for name in ("completed", "failed", "skipped")}
 
 
-def _lease(old: Optional[State], new: Optional[State]) -> Iterator[Event]:
+def _lease_events(old: Optional[State], new: Optional[State]) -> Iterator[Event]:
     """Who works on the batch now: a client took it, took it over from another, or let it go."""
     before = (old["session_id"], old["pid"]) if old and old["pid"] is not None else None
     after = (new["session_id"], new["pid"]) if new and new["pid"] is not None else None
@@ -80,10 +80,10 @@ def _lease(old: Optional[State], new: Optional[State]) -> Iterator[Event]:
     yield taken
 
 
-def _features(old: State, new: State) -> Iterator[Event]:
+def _feature_events(old: State, new: State) -> Iterator[Event]:
     """What happened to features: attempts, outcomes, and what was noted on the way."""
-    yield from _noted(old, new)
-    yield from _attempts(old, new)
+    yield from _record_events(old, new)
+    yield from _attempt_events(old, new)
     done, was_done = new["completed_features"], old["completed_features"]
     if done is not was_done:
         known = set(was_done)
@@ -101,16 +101,16 @@ def _features(old: State, new: State) -> Iterator[Event]:
         for entry in new[place]:
             if entry["feature_index"] not in before:
                 why = entry["error_message"] if name == "failed" else entry["reason"]
-                yield {"event": name, "feature_index": entry["feature_index"], "why": why[:LONGEST_TEXT]}
+                yield {"event": name, "feature_index": entry["feature_index"], "why": why[:MAX_TEXT_CHARS]}
         gone += sorted(before - after)
     for index in gone:
         if batch_state.feature_status(new, index) in ("pending", "active"):
             yield {"event": "pending again", "feature_index": index}
     if new["active"] is not None and new["active"] is not old["active"]:
-        yield from _at_work(old["active"], new["active"])
+        yield from _active_events(old["active"], new["active"])
 
 
-def _attempts(old: State, new: State) -> Iterator[Event]:
+def _attempt_events(old: State, new: State) -> Iterator[Event]:
     known, attempts = old.get("attempts", {}), new.get("attempts", {})
     if attempts is known:
         return
@@ -122,11 +122,11 @@ def _attempts(old: State, new: State) -> Iterator[Event]:
             kept = {field: last[field] for field in ("stash", "retry_after") if last.get(field)}
             yield {
                 "event": "attempt ended", "feature_index": int(name), "attempt": last["attempt"],
-                "failure_class": last["failure_class"], "why": last["error_message"][:LONGEST_TEXT], **kept,
+                "failure_class": last["failure_class"], "why": last["error_message"][:MAX_TEXT_CHARS], **kept,
             }  # fmt: skip
 
 
-def _at_work(before: Optional[State], active: State) -> Iterator[Event]:
+def _active_events(before: Optional[State], active: State) -> Iterator[Event]:
     index = active["feature_index"]
     same = before is not None and before["feature_index"] == index and before["attempt"] == active["attempt"]
     if not same:
@@ -139,12 +139,12 @@ def _at_work(before: Optional[State], active: State) -> Iterator[Event]:
         yield {"event": "left open", "feature_index": index, "times": active["interruptions"]}
 
 
-def _noted(old: State, new: State) -> Iterator[Event]:
+def _record_events(old: State, new: State) -> Iterator[Event]:
     """What was recorded on the way: decisions, compactions, reviews, pushes and pull requests, issues told."""
     for decision in new.get("decisions", [])[len(old.get("decisions", [])) :]:
         yield {
             "event": "decided", "feature_index": decision.get("feature_index"),
-            "question": decision["question"][:LONGEST_TEXT], "answer": decision["answer"][:LONGEST_TEXT],
+            "question": decision["question"][:MAX_TEXT_CHARS], "answer": decision["answer"][:MAX_TEXT_CHARS],
         }  # fmt: skip
     if new.get("auto_clear_count", 0) > old.get("auto_clear_count", 0) and new["auto_clear_events"]:
         last = new["auto_clear_events"][-1]
@@ -162,17 +162,17 @@ def _noted(old: State, new: State) -> Iterator[Event]:
         for name in now if now is not known else ():
             for operation, record in now[name].items():
                 if operation != "commit" and record != known.get(name, {}).get(operation):
-                    yield {"event": word, "feature_index": int(name), "operation": operation, **_brief(record)}
+                    yield {"event": word, "feature_index": int(name), "operation": operation, **_record_fields(record)}
 
 
-def _brief(record: State) -> Event:
+def _record_fields(record: State) -> Event:
     return {field: value for field, value in record.items() if field != "timestamp" and value is not None}
 
 
 # -- told -------------------------------------------------------------------------------------------------------------
 
 
-def of_batch(
+def entries_of_batch(
     entries: Iterable[Event], batch_id: Optional[str] = None, feature_index: Optional[int] = None
 ) -> List[Event]:
     """The entries of batch `batch_id` (None: the one that was created last) since its creation, oldest first; those of
@@ -191,27 +191,27 @@ def of_batch(
     return [entry for entry in kept if feature_index in (None, entry.get("feature_index"))]
 
 
-def lines(entries: Iterable[Event]) -> List[str]:
+def format_entries(entries: Iterable[Event]) -> List[str]:
     """The entries as text for a person, a line each: time, feature, what; and one for each thing that a migration has
     mended.
     """
-    return [_line(each) for entry in entries for each in (entry, *_mended(entry))]
+    return [_format_entry(each) for entry in entries for each in (entry, *_repair_entries(entry))]
 
 
-def _mended(entry: Event) -> Iterator[Event]:
+def _repair_entries(entry: Event) -> Iterator[Event]:
     mended = entry.get("mended")
     for what in mended if entry["event"] == "migrated" and isinstance(mended, list) else ():
         yield {"event": "mended", "at": entry.get("at"), "what": what}
 
 
-class _Fields(dict):  # type: ignore[type-arg]
+class _EntryFields(dict):  # type: ignore[type-arg]
     """An entry's fields for a template: on one line, cut; what an entry does not have is `?`."""
 
     def __missing__(self, name: str) -> str:
         return "?"
 
 
-_WORDS: Dict[str, str] = {
+_MESSAGES: Dict[str, str] = {
     "created": "batch {batch_id} is created, {features} to do",
     "added": "{features} more to do",
     "taken": "session {session} (process {client}) works on it",
@@ -250,16 +250,16 @@ _WORDS: Dict[str, str] = {
     "migrated": "an older file was taken over",
     "mended": "mended: {what}",
 }
-_SHOWN_AFTER = ("commit", "no_change", "asserted", "stash", "retry_after", "url", "branch", "error", "from_session")
+_EXTRA_FIELDS = ("commit", "no_change", "asserted", "stash", "retry_after", "url", "branch", "error", "from_session")
 
 
-def _line(entry: Event) -> str:
+def _format_entry(entry: Event) -> str:
     from ..features.reader import clean
 
-    plain = _Fields({name: clean(str(value))[:LONGEST_TEXT] for name, value in entry.items()})
-    words = _WORDS.get(entry["event"])
+    plain = _EntryFields({name: clean(str(value))[:MAX_TEXT_CHARS] for name, value in entry.items()})
+    words = _MESSAGES.get(entry["event"])
     text = words.format_map(plain) if words else str(plain.get("text", plain["event"]))
-    left = [name for name in _SHOWN_AFTER if f"{{{name}}}" not in (words or "")]
+    left = [name for name in _EXTRA_FIELDS if f"{{{name}}}" not in (words or "")]
     more = [f"{name} {plain[name]}" for name in left if entry.get(name) not in (None, False, "")]
     index = entry.get("feature_index")
     about = f"feature {index + 1}" if type(index) is int else ""

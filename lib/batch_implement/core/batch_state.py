@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 PHASES = ("understand", "plan", "test", "implement", "verify", "review", "document", "commit")
-REMINDER = "Use /auto-implement for each feature. Do NOT implement directly."
+WORKFLOW_REMINDER = "Use /auto-implement for each feature. Do NOT implement directly."
 UNFINISHED = ("in_progress", "paused")
-KEPT_ATTEMPTS = 10
-KEPT_COMPACTIONS = 100
-BY_INDEX = (  # the fields, beside feature_dependencies, whose keys are feature indices
+MAX_ATTEMPTS_KEPT = 10
+MAX_COMPACTIONS_KEPT = 100
+INDEXED_FIELDS = (  # the fields, beside feature_dependencies, whose keys are feature indices
     "retry_attempts", "retry_allowance", "attempts", "evidence", "git_operations", "issue_updates", "details",
     "timings",
 )  # fmt: skip
@@ -42,7 +42,7 @@ def key(index: int) -> str:
     return str(index)
 
 
-def valid_batch_id(text: object) -> bool:
+def is_valid_batch_id(text: object) -> bool:
     """Whether `text` may name a batch: 1 to 100 of `A-Z a-z 0-9 . _ -`, without `..`."""
     return isinstance(text, str) and 0 < len(text) <= 100 and ".." not in text and _ID_CHARACTERS.issuperset(text)
 
@@ -103,7 +103,7 @@ def new_state(
         "context_tokens_before_clear": None,
         "paused_at_feature_index": None,
         "workflow_mode": workflow_mode,
-        "workflow_reminder": REMINDER,
+        "workflow_reminder": WORKFLOW_REMINDER,
         "analysis_metadata": analysis,
         "untracked_at_start": list(untracked),
         "timings": {},
@@ -151,17 +151,17 @@ def skipped_indices(state: State) -> Set[int]:
     return {entry["feature_index"] for entry in state["skipped_features"]}
 
 
-def in_order(state: State) -> Iterable[int]:
+def indices_in_order(state: State) -> Iterable[int]:
     """All indices in the order in which features are done."""
     return state["feature_order"] or range(state["total_features"])
 
 
-def pending(state: State) -> Iterator[int]:
+def pending_indices(state: State) -> Iterator[int]:
     """Indices of the features that are in none of completed, failed, skipped and active, in order."""
     settled = failed_indices(state) | skipped_indices(state) | running_indices(state)
     settled.update(state["completed_features"])
     active = active_index(state)
-    return (index for index in in_order(state) if index not in settled and index != active)
+    return (index for index in indices_in_order(state) if index not in settled and index != active)
 
 
 def next_runnable(state: State) -> Optional[int]:
@@ -174,7 +174,7 @@ def next_runnable(state: State) -> Optional[int]:
     tried = state["retry_attempts"]
     granted = state.get("retry_allowance", {})
     again: Optional[int] = None
-    for index in pending(state):
+    for index in pending_indices(state):
         name = key(index)
         if not done.issuperset(needs.get(name, ())):
             continue
@@ -223,7 +223,7 @@ def feature_status(state: State, index: int) -> str:
     return "skipped" if index in skipped_indices(state) else "pending"
 
 
-def last_closed(state: State) -> Optional[int]:
+def last_closed_index(state: State) -> Optional[int]:
     """Index of the feature that was completed, given up on or skipped last; None when none was. Of several completed
     within one second it is the last of `completed_features`.
     """
@@ -253,14 +253,14 @@ def contexts_to_remind(state: State) -> List[str]:
 # -- invariants -------------------------------------------------------------------------------------------------------
 
 
-def broken_invariants(state: State, before: Optional[State] = None) -> List[str]:
+def invariant_violations(state: State, before: Optional[State] = None) -> List[str]:
     """What is wrong with a state that fits the schema, a sentence each; empty when nothing is.
 
     With the valid version `before` it, dependencies that are the very same object are not followed again.
     """
     wrong: List[str] = []
     total = state["total_features"]
-    if not valid_batch_id(state["batch_id"]):
+    if not is_valid_batch_id(state["batch_id"]):
         wrong.append(f"batch_id {state['batch_id']!r} is not 1 to 100 of A-Z a-z 0-9 . _ - without `..`")
     if total != len(state["features"]):
         wrong.append(f"total_features is {total}, but features has {len(state['features'])}")
@@ -283,7 +283,7 @@ def broken_invariants(state: State, before: Optional[State] = None) -> List[str]
             elif index in seen:
                 wrong.append(f"feature index {index} is in {seen[index]} and again in {place}")
             seen[index] = place
-    for place in BY_INDEX:
+    for place in INDEXED_FIELDS:
         for name in state.get(place, ()):
             if int(name) >= total:
                 wrong.append(f"{place} names feature index {name}; the last one is {total - 1}")
@@ -292,38 +292,37 @@ def broken_invariants(state: State, before: Optional[State] = None) -> List[str]
         wrong.append(f"feature_order is not a permutation of 0 to {total - 1}")
     needs = state["feature_dependencies"]
     if before is None or before["feature_dependencies"] is not needs or before["total_features"] > total:
-        wrong.extend(_wrong_dependencies(needs, total))
+        wrong.extend(_dependency_violations(needs, total))
     numbers = state.get("issue_numbers")
     if numbers is not None and len(numbers) != total:
         wrong.append(f"issue_numbers has {len(numbers)} entries for {total} features")
     if not wrong:
-        wrong.extend(_wrong_status(state, len(seen) < total or active is not None or bool(running)))
+        wrong.extend(_status_violations(state, len(seen) < total or active is not None or bool(running)))
     return wrong
 
 
-def _wrong_status(state: State, left: bool) -> Iterator[str]:
+def _status_violations(state: State, left: bool) -> Iterator[str]:
     expected = current_index(state)
     if state["current_index"] != expected:
         yield f"current_index is {state['current_index']}; the feature that is open or next is {expected}"
     if state["status"] not in UNFINISHED:
         if left:
             yield f"status is {state['status']}, but features are left"
-        elif state["status"] != outcome(state):
-            yield (
-                f"status is {state['status']}; with {len(state['completed_features'])} completed it is {outcome(state)}"
-            )
+        elif state["status"] != final_status(state):
+            done = len(state["completed_features"])
+            yield f"status is {state['status']}; with {done} completed it is {final_status(state)}"
     elif not left:
         yield f"status is {state['status']}, but no feature is left"
     if (state["status"] == "paused") != (state["pause"] is not None):
         yield f"status is {state['status']}, but pause is {'empty' if state['pause'] is None else 'set'}"
 
 
-def outcome(state: State) -> str:
+def final_status(state: State) -> str:
     """The status of a batch with no feature left: `failed` when nothing was completed, else `completed`."""
     return "completed" if state["completed_features"] else "failed"
 
 
-def _wrong_dependencies(needs: Dict[str, List[int]], total: int) -> Iterator[str]:
+def _dependency_violations(needs: Dict[str, List[int]], total: int) -> Iterator[str]:
     for name, indices in needs.items():
         for index in (int(name), *indices):
             if index >= total:
@@ -387,10 +386,10 @@ def with_derived_fields(state: State) -> State:
     """`state` with `current_index` and `status` as the rest of it says: what every change ends with. A pause stays
     one while anything is left.
     """
-    left = state["active"] is not None or running_indices(state) or next(pending(state), None) is not None
+    left = state["active"] is not None or running_indices(state) or next(pending_indices(state), None) is not None
     changed = {**state, "current_index": current_index(state)}
     if not left:
-        changed["status"], changed["pause"] = outcome(state), None
+        changed["status"], changed["pause"] = final_status(state), None
     elif state["status"] not in UNFINISHED:
         changed["status"] = "in_progress"
     return changed

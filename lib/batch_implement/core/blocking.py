@@ -29,7 +29,7 @@ def dependants(state: State) -> Dict[int, List[int]]:
 def skip_dependants(state: State, stoppers: Sequence[int], now: str) -> State:
     """Skip what needs any of the features `stoppers`, all the way down, each as blocked by what it needs directly."""
     needed_by = dependants(state)
-    waiting = set(batch_state.pending(state))
+    waiting = set(batch_state.pending_indices(state))
     skipped = []
     front = list(stoppers)
     for stopper in front:
@@ -41,15 +41,17 @@ def skip_dependants(state: State, stoppers: Sequence[int], now: str) -> State:
     return {**state, "skipped_features": [*state["skipped_features"], *skipped]} if skipped else state
 
 
-def blocker(reason: str) -> Optional[int]:
+def parse_blocker(reason: str) -> Optional[int]:
     """Index of the feature that keeps one from being done whose skipping has this reason; None for any other."""
     number = reason[len(BLOCKED_BY) :] if reason.startswith(BLOCKED_BY) else ""
     return int(number) if number.isascii() and number.isdigit() and len(number) < 10 else None
 
 
-def with_blocked(state: State, indices: Sequence[int]) -> Set[int]:
+def with_blocked_dependants(state: State, indices: Sequence[int]) -> Set[int]:
     """`indices` and the features that were skipped because of them, all the way down."""
-    blocked = {entry["feature_index"] for entry in state["skipped_features"] if blocker(entry["reason"]) is not None}
+    blocked = {
+        entry["feature_index"] for entry in state["skipped_features"] if parse_blocker(entry["reason"]) is not None
+    }
     needed_by = dependants(state)
     back = set(indices)
     front = list(indices)

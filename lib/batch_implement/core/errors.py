@@ -16,8 +16,8 @@ Beside these `evidence.StillRunning` (STILL_WORKING) tells that `done` has to be
 
 from __future__ import annotations
 
-STILL_WORKING = 4  # the exit status of what goes on and is asked for again
-MORE = "More: "  # begins the line that follows a message, for a person
+EXIT_STILL_RUNNING = 4  # the exit status of what goes on and is asked for again
+HELP_PREFIX = "More: "  # begins the line that follows a message, for a person
 
 
 class BatchError(Exception):
@@ -31,11 +31,11 @@ class BatchError(Exception):
         super().__init__(message)
         self.message, self.topic = message, topic
 
-    def more(self, command: str = "batchctl") -> str:
+    def help_line(self, command: str = "batchctl") -> str:
         """The line for a person that names the topic. The model is never shown it: its messages are complete in
         themselves, and every token is paid for.
         """
-        return f"{MORE}{command} help {self.topic}"
+        return f"{HELP_PREFIX}{command} help {self.topic}"
 
 
 class RefusedError(BatchError):

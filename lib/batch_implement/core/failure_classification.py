@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     Phrases = Sequence[Tuple[str, Tuple[str, ...]]]
 
-LONGEST = 2000  # characters that are looked at: the first of a turn's end, the first and the last of a report
-LONGEST_SAID = 400  # characters within which the client says what it is
+MAX_CHARS = 2000  # characters that are looked at: the first of a turn's end, the first and the last of a report
+MAX_LEAD_CHARS = 400  # characters within which the client says what it is
 
 _CLASSES = (  # the class, its treatment, whether a worker that ends so used up no attempt
     ("limit", "wait", True),
@@ -51,12 +51,12 @@ _CLASSES = (  # the class, its treatment, whether a worker that ends so used up 
 TREATMENT: Mapping[str, str] = {name: treatment for name, treatment, _ in _CLASSES}
 """Class -> `wait`, `retry`, `pause` or `fail`."""
 UNCOUNTED = tuple(name for name, _, uncounted in _CLASSES if uncounted)
-NEEDS_A_PERSON = tuple(name for name, treatment, _ in _CLASSES if treatment == "pause")
+NEEDS_USER = tuple(name for name, treatment, _ in _CLASSES if treatment == "pause")
 
 # -- the client's own words -------------------------------------------------------------------------------------------
 
 # What a message says before its first ` · `, `|` or end of a sentence: words that anybody may begin a sentence with.
-_SUBJECTS = {
+_CLASS_BY_SUBJECT = {
     "connection error": "network", "request timed out": "network", "socket hang up": "network",
     "overloaded": "overload", "overloaded_error": "overload", "prompt is too long": "context",
     "5-hour limit reached": "limit", "weekly limit reached": "limit", "session limit reached": "limit",
@@ -64,7 +64,7 @@ _SUBJECTS = {
     "please run /login": "auth", "oauth token revoked": "auth", "oauth token has expired": "auth",
     "invalid api key": "auth", "invalid auth token": "auth", "credit balance is too low": "budget",
 }  # fmt: skip
-_BEGINNINGS: Phrases = (
+_CLIENT_PREFIXES: Phrases = (
     ("limit", ("claude usage limit reached", "claude ai usage limit reached")),
     ("overload", ("opus is experiencing high load", "fable is experiencing high load")),
     ("network", ("authentication error \u00b7 this may be a temporary",)),
@@ -86,17 +86,17 @@ _BEGINNINGS: Phrases = (
     ("budget", ("error: reached max budget", "error: exceeded usd budget", "reached maximum budget (")),
     ("refusal", ("claude code is unable to respond to this request",)),
 )  # fmt: skip
-_OF_A_LIMIT = (
+_LIMIT_PREFIXES = (
     "you've hit your ",
     "you've reached your ",
     "you're out of ",
     "your org is out of ",
     "your group's usage ",
 )
-_RAISED_BY_A_PERSON = ("spend limit", "credits", "extra usage", "out of usage", "admin", "budget", "set to $0")
+_BUDGET_WORDS = ("spend limit", "credits", "extra usage", "out of usage", "admin", "budget", "set to $0")
 
 # What stands after `API Error:` decides before its status does.
-_OF_THE_API: Phrases = (
+_API_PHRASES: Phrases = (
     ("context", (
         "prompt is too long", "exceed context limit", "context window limit", "tool use concurrency",
         "tool_result in conversation", "duplicate tool_use id", "output token maximum", "too many total text bytes",
@@ -108,11 +108,11 @@ _OF_THE_API: Phrases = (
     ("disk", ("enospc", "no space left on device")),
     ("overload", ("temporarily limiting requests", "overloaded")),
 )  # fmt: skip
-_STATUS = {
+_CLASS_BY_HTTP_STATUS = {
     "401": "auth", "402": "budget", "403": "permission", "404": "permission", "408": "network", "409": "overload",
     "413": "context", "429": "limit",
 }  # fmt: skip
-_OF_THE_CONNECTION = (
+_CONNECTION_PREFIXES = (
     "connection", "unable to connect", "request timed out", "can't reach", "no internet route", "no response from api",
     "couldn't connect", "stream idle timeout",
 )  # fmt: skip
@@ -120,36 +120,36 @@ _OF_THE_CONNECTION = (
 
 def classify(message: str) -> str:
     """The class of a message that ended a turn, by the client's own words at its beginning; else `feature`."""
-    text = " ".join(message[:LONGEST].split()).casefold().replace("\u2019", "'").replace("\u2219", "\u00b7")
+    text = " ".join(message[:MAX_CHARS].split()).casefold().replace("\u2019", "'").replace("\u2219", "\u00b7")
     if text == "api error" or text.startswith(("api error:", "api error (")):
-        return _of_the_api(text[len("api error:") :].lstrip(" ("))
-    said = subject = text[:LONGEST_SAID]
+        return _classify_api_error(text[len("api error:") :].lstrip(" ("))
+    said = subject = text[:MAX_LEAD_CHARS]
     for end in (" \u00b7", "|", ". "):
         subject = subject.partition(end)[0]
     subject = subject.rstrip(".")
-    if subject in _SUBJECTS:
-        return _SUBJECTS[subject]
-    if subject.startswith(_OF_A_LIMIT) and any(word in subject for word in (" limit", " budget", " usage")):
-        return "budget" if "reset" not in said and any(word in said for word in _RAISED_BY_A_PERSON) else "limit"
+    if subject in _CLASS_BY_SUBJECT:
+        return _CLASS_BY_SUBJECT[subject]
+    if subject.startswith(_LIMIT_PREFIXES) and any(word in subject for word in (" limit", " budget", " usage")):
+        return "budget" if "reset" not in said and any(word in said for word in _BUDGET_WORDS) else "limit"
     if subject.endswith(" requires usage credits"):
         return "budget"
-    return next((name for name, beginnings in _BEGINNINGS if said.startswith(beginnings)), "feature")
+    return next((name for name, beginnings in _CLIENT_PREFIXES if said.startswith(beginnings)), "feature")
 
 
-def _of_the_api(words: str) -> str:
-    told = next((name for name, phrases in _OF_THE_API if any(phrase in words for phrase in phrases)), "")
+def _classify_api_error(words: str) -> str:
+    told = next((name for name, phrases in _API_PHRASES if any(phrase in words for phrase in phrases)), "")
     status = words[:3]
     if told:
         return told
     if status.isdecimal():
-        return _STATUS.get(status, "refusal" if status[0] == "4" else "overload")
-    return "network" if words.startswith(_OF_THE_CONNECTION) else "overload"
+        return _CLASS_BY_HTTP_STATUS.get(status, "refusal" if status[0] == "4" else "overload")
+    return "network" if words.startswith(_CONNECTION_PREFIXES) else "overload"
 
 
 # -- what any program says --------------------------------------------------------------------------------------------
 
 # Regular expressions for one line, in any case. The order tells: the first class that fits is the line's.
-_SAID: Phrases = (
+_LINE_PATTERNS: Phrases = (
     ("feature", (
         r"\bGH001\b", "Push cannot contain secrets", "number of file watchers reached", r"\d ?ms exceeded",
         r"\bCommand\b.{0,200} timed out", r"error TS\d+:", r"error\[E\d+\]", r"^CONFLICT \(", "^Automatic merge failed",
@@ -224,7 +224,7 @@ _SAID: Phrases = (
     )),
 )  # fmt: skip
 # Words that anybody uses: they tell only on a line that begins as a program's does (`ssh: ...`, `curl: (28) ...`).
-_SAID_BY_A_PROGRAM: Phrases = (
+_PROGRAM_LINE_PATTERNS: Phrases = (
     ("limit", (r"\b429 Too Many Requests", "API rate limit (?:already )?exceeded", r"429 Client Error: ")),
     ("overload", (r"\b50[234]:?(?: Server Error:)? (?:Bad Gateway|Service .{0,12}Unavailable|Gateway Time-?out)",)),
     ("network", (
@@ -233,34 +233,34 @@ _SAID_BY_A_PROGRAM: Phrases = (
         "No route to host", "Recv failure", "Empty reply from server", "Failed to establish a new connection",
     )),
 )  # fmt: skip
-_A_PROGRAM = (
+_PROGRAM_PREFIX = (
     r"(?:[\d-]+[ T][\d:.,]+Z? )?(?:npm (?:ERR!|error|warn)\b|curl: \(|Error response from daemon|HTTP[ /]\d|ERROR \d"
     r"|\[ERROR\]|(?:[a-z][\w.@/+-]*|[\w.]*(?:Error|Exception|Timeout)|ERROR|GraphQL|E|W):(?:\s|$))"
 )
 # What stands beside the cause: it tells when no line says more.
-_ALSO_SAID: Phrases = (
+_FALLBACK_PATTERNS: Phrases = (
     ("network", ("^WARNING: Retrying ", "remote end hung up", "^fatal: early EOF")),
     ("permission", ("hook declined", "due to repository rule violations", "Could not read from remote repository")),
 )
-_OF_A_SERVICE = ("limit", "overload", "network", "auth", "permission")
-_ON_THIS_MACHINE = (
+_SERVICE_CLASSES = ("limit", "overload", "network", "auth", "permission")
+_LOCAL_ADDRESS = (
     r"(?!.* lookup ).*(?:\blocalhost\b|\b127\.0\.0\.1\b|\b0\.0\.0\.0\b|\[::1\]"
     r"|host name \"[\w-]+\" to address|getaddrinfo (?:ENOTFOUND|EAI_AGAIN) [\w-]+(?![\w.-]))"
 )
 
 # How a line of a test runner begins, and what is said of tests and of how a program should behave.
-_OF_A_TEST = (
+_TEST_LINE = (
     r"E {2,}|(?:FAILED|FAIL)\b|--- FAIL|ERROR:? (?:test|setUp|\S+::|\S+\.py\b)|>?\s*assert\b|not ok \d|# fail [1-9]"
     r"|[\u25cf\u2715\u2717\u00d7] |=* ?\d+ (?:failed|failing)\b|Tests?(?: Suites| Files)?:?\s+\d+ failed"
     r"|test result: FAILED|\S+\.py:\d+: (?:error\b|[\w.]*(?:Error|Exception|Failed)\b)|\d+ examples?, [1-9]"
     r"|thread '.{0,200}panicked at|(?:Expected|Received|expected|actual): |Failure/Error: "
 )
-_OF_BEHAVIOUR = (
+_BEHAVIOUR_LINE = (
     r"(?i)(?<![\w/-])(?:assert|mock|simulat|expect(?:s|ed|ing|\()(?! [0-9a-f]{7})|handl(?:e[ds]?|ing)\b|toBe\b)"
     r"|\.py::| (?:===?|!==?) |DID NOT RAISE|\bshould (?:be|have|return|raise|throw|say|show|not|answer|give)\b"
     r"|\btest(?:s|_\w+)? .{0,60}\b(?:fail|error|times out|timed|print|report|say|check|cover|pass)"
 )
-_A_MISTAKE = (  # what an error of the code is called, as in `json.decoder.JSONDecodeError: ...`
+_CODE_ERROR = (  # what an error of the code is called, as in `json.decoder.JSONDecodeError: ...`
     r"(?:\w+\.)*(?:(?:Assertion|Syntax|Indentation|Tab|Import|ModuleNotFound|Type|Value|Name|UnboundLocal|Attribute"
     r"|Lookup|Key|Index|FileNotFound|Permission|ZeroDivision|NotImplemented|Recursion|Unicode(?:De|En)code|Reference"
     r"|JSONDecode)Error|TimeoutExpired)\s*(?::|$)"
@@ -276,43 +276,45 @@ def classify_report(message: str) -> str:
     kind = classify(message)
     if kind != "feature":
         return kind
-    lines = [line.strip() for line in reversed(_ends(message).splitlines())]
+    lines = [line.strip() for line in reversed(_head_and_tail(message).splitlines())]
     for line in lines:
-        kind = _of_a_line(line)
+        kind = _classify_line(line)
         if kind:
             return kind
-    return next((kind for kind in (_first(_ALSO_SAID, line) for line in lines) if kind), "feature")
+    return next((kind for kind in (_first_match(_FALLBACK_PATTERNS, line) for line in lines) if kind), "feature")
 
 
-def passing(message: str) -> bool:
+def is_transient(message: str) -> bool:
     """Whether a report tells of something that passes by itself: its class is treated by waiting."""
     return TREATMENT[classify_report(message)] == "wait"
 
 
-def _ends(message: str) -> str:
+def _head_and_tail(message: str) -> str:
     """The beginning and the end of a message, without colours."""
     import re
 
-    text = message if len(message) <= 2 * LONGEST else f"{message[:LONGEST]}\n{message[-LONGEST:]}"
+    text = message if len(message) <= 2 * MAX_CHARS else f"{message[:MAX_CHARS]}\n{message[-MAX_CHARS:]}"
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
 
-def _of_a_line(line: str) -> str:
+def _classify_line(line: str) -> str:
     """The class that one line of a report tells of, empty when it tells of none."""
     import re
 
     own = classify(line)
     if own != "feature":
         return own
-    if re.match(_OF_A_TEST, line) or re.match(_A_MISTAKE, line):
+    if re.match(_TEST_LINE, line) or re.match(_CODE_ERROR, line):
         return "feature"
-    if re.search(_OF_BEHAVIOUR, line):
+    if re.search(_BEHAVIOUR_LINE, line):
         return ""
-    kind = _first(_SAID, line) or (_first(_SAID_BY_A_PROGRAM, line) if re.match(_A_PROGRAM, line) else "")
-    return "feature" if kind in _OF_A_SERVICE and re.match(_ON_THIS_MACHINE, line) else kind
+    kind = _first_match(_LINE_PATTERNS, line) or (
+        _first_match(_PROGRAM_LINE_PATTERNS, line) if re.match(_PROGRAM_PREFIX, line) else ""
+    )
+    return "feature" if kind in _SERVICE_CLASSES and re.match(_LOCAL_ADDRESS, line) else kind
 
 
-def _first(phrases: Phrases, line: str) -> str:
+def _first_match(phrases: Phrases, line: str) -> str:
     import re
 
     return next((name for name, patterns in phrases if re.search("|".join(patterns), line, re.IGNORECASE)), "")
@@ -322,11 +324,13 @@ def _first(phrases: Phrases, line: str) -> str:
 
 FIRST_BACKOFF_S = 30.0
 MAX_BACKOFF_S = 1800.0
-DOUBLINGS = 6  # enough to pass the most
-FARTHEST_RESET_S = 45 * 86400.0  # limits end within a month: a time farther away, before or after, is none of theirs
-READ_LATE_S = 600.0  # a message is read after it was written: a time of day is today's still, so long after it
+MAX_DOUBLINGS = 6  # enough to pass the most
+MAX_RESET_DISTANCE_S = (
+    45 * 86400.0
+)  # limits end within a month: a time farther away, before or after, is none of theirs
+MAX_READ_DELAY_S = 600.0  # a message is read after it was written: a time of day is today's still, so long after it
 
-_RESETS = (
+_RESET_PATTERN = (
     r"(?i)\|(?P<epoch_s>\d{10})(?:\d{3})?\b|\bregain access on (?P<utc>\d{4}-\d\d-\d\d at \d\d:\d\d) UTC"
     r"|\bresets? (?:at |on )?(?:(?P<month>[a-z]{3})[a-z]* (?P<day>\d{1,2}),? (?:(?P<year>\d{4}),? )?(?:at )?)?"
     r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d))? ?(?P<half>[ap]m)? ?\((?P<zone>[a-z][\w+/-]{0,60})\)"
@@ -341,7 +345,7 @@ def backoff_s(attempt: int, jitter: float) -> float:
     """
     if attempt < 1 or not 0 <= jitter < 1:
         raise ValueError(f"backoff_s({attempt}, {jitter}): attempts count from 1, jitter is at least 0 and below 1.")
-    whole = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(attempt - 1, DOUBLINGS))
+    whole = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(attempt - 1, MAX_DOUBLINGS))
     return whole * (0.5 + jitter / 2)
 
 
@@ -358,13 +362,13 @@ def reset_time(message: str, now: str) -> Optional[str]:
     if classify_report(message) != "limit":
         return None
     at = datetime.strptime(now, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
-    told = re.finditer(_RESETS, " ".join(_ends(message).split()))
-    moments = [moment for moment in (_reset(match.groupdict(), at) for match in told) if moment]
-    near = [moment for moment in moments if abs((moment - at).total_seconds()) <= FARTHEST_RESET_S]
+    told = re.finditer(_RESET_PATTERN, " ".join(_head_and_tail(message).split()))
+    moments = [moment for moment in (_reset_moment(match.groupdict(), at) for match in told) if moment]
+    near = [moment for moment in moments if abs((moment - at).total_seconds()) <= MAX_RESET_DISTANCE_S]
     return min(near).astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if near else None
 
 
-def _reset(told: Mapping[str, Optional[str]], now: datetime) -> Optional[datetime]:
+def _reset_moment(told: Mapping[str, Optional[str]], now: datetime) -> Optional[datetime]:
     """The moment that one match of _RESETS tells of; None when it is none, or one of a time zone not known here."""
     from datetime import datetime, timedelta, timezone
 
@@ -377,7 +381,9 @@ def _reset(told: Mapping[str, Optional[str]], now: datetime) -> Optional[datetim
         if not (half or told["minute"]) or (half and not 1 <= hour <= 12):
             return None
         hour = hour % 12 + 12 * (half == "pm") if half else hour
-        here = now.astimezone(_zone(told["zone"] or "")).replace(hour=hour, minute=int(told["minute"] or 0), second=0)
+        here = now.astimezone(_time_zone(told["zone"] or "")).replace(
+            hour=hour, minute=int(told["minute"] or 0), second=0
+        )
         if told["month"]:
             month, day = 1 + _MONTHS.index(told["month"].lower()), int(told["day"] or 0)
             years = (int(told["year"]),) if told["year"] else (here.year, here.year + 1)
@@ -386,10 +392,10 @@ def _reset(told: Mapping[str, Optional[str]], now: datetime) -> Optional[datetim
             times = [here + timedelta(days=by) for by in (-1, 0, 1)]
     except (ValueError, LookupError, ImportError, OSError):  # the last three: of the zone
         return None
-    return next((time for time in times if (time - now).total_seconds() >= -READ_LATE_S), None)
+    return next((time for time in times if (time - now).total_seconds() >= -MAX_READ_DELAY_S), None)
 
 
-def _zone(name: str) -> tzinfo:
+def _time_zone(name: str) -> tzinfo:
     if name.upper() in ("UTC", "GMT", "ETC/UTC"):  # known without a file
         from datetime import timezone
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from .batch_state import State
 
-MAIN = "main"  # the coordinator's window; a worker's is named by its agent id
-STOPS_BEFORE_PAUSE = 3
+MAIN_CONTEXT = "main"  # the coordinator's window; a worker's is named by its agent id
+MAX_CONTINUATIONS = 3
 
 
-def lease(state: State, owner: State, prompt_id: Optional[str] = None) -> State:
+def acquire(state: State, owner: State, prompt_id: Optional[str] = None) -> State:
     """The batch under `owner` (fields of the state's `owner`), worked on in the turn of `prompt_id` (None: none yet).
 
     What the old conversation was waiting for is forgotten.
@@ -31,7 +31,7 @@ def lease(state: State, owner: State, prompt_id: Optional[str] = None) -> State:
     return {**state, "owner": owner, "continuation": {"prompt": prompt_id}, "auto_clear_events": events}
 
 
-def end_lease(state: State) -> State:
+def release(state: State) -> State:
     """The batch without a client; which session had it is kept, so that its conversation can take it up again."""
     owner = state["owner"]
     if owner is None or owner["pid"] is None:
@@ -51,9 +51,9 @@ def record_compaction(state: State, now: str, context: str, tokens: int) -> Stat
     changed = {
         **state,
         "auto_clear_count": state.get("auto_clear_count", 0) + 1,
-        "auto_clear_events": [*state.get("auto_clear_events", ()), event][-batch_state.KEPT_COMPACTIONS :],
+        "auto_clear_events": [*state.get("auto_clear_events", ()), event][-batch_state.MAX_COMPACTIONS_KEPT :],
     }
-    return {**changed, "context_token_estimate": 0} if context == MAIN else changed
+    return {**changed, "context_token_estimate": 0} if context == MAIN_CONTEXT else changed
 
 
 def mark_reminded(state: State, context: str) -> State:
@@ -61,18 +61,18 @@ def mark_reminded(state: State, context: str) -> State:
     if context not in batch_state.contexts_to_remind(state):
         return state
     events = [
-        {**event, "reminded": True} if event.get("context", MAIN) == context else event
+        {**event, "reminded": True} if event.get("context", MAIN_CONTEXT) == context else event
         for event in state["auto_clear_events"]
     ]
     return {**state, "auto_clear_events": events}
 
 
-def note_window(state: State, tokens: int) -> State:
+def record_context_tokens(state: State, tokens: int) -> State:
     """Keep the size of the coordinator's window, in tokens."""
     return {**state, "context_token_estimate": tokens}
 
 
-def at_work(state: State, prompt_id: Optional[str]) -> State:
+def record_prompt(state: State, prompt_id: Optional[str]) -> State:
     """Note the prompt whose turn works on the batch, None when a person is talking instead.
 
     Only the end of that turn is sent on. The same state when that is known.
@@ -83,30 +83,30 @@ def at_work(state: State, prompt_id: Optional[str]) -> State:
     return {**state, "continuation": {**known, "prompt": prompt_id}}
 
 
-def is_at_work(state: State, prompt_id: str) -> bool:
+def is_batch_turn(state: State, prompt_id: str) -> bool:
     """Whether a turn that ends works on the batch. A client that does not name its prompts is taken to."""
     return not prompt_id or state.get("continuation", {}).get("prompt") == prompt_id
 
 
-def last_worked_on(state: State) -> Optional[int]:
+def last_worked_index(state: State) -> Optional[int]:
     """Index of the feature that was closed last, or whose attempt failed last; None when none was."""
     ended = [(entries[-1]["timestamp"], int(name)) for name, entries in state.get("attempts", {}).items() if entries]
-    closed = batch_state.last_closed(state)
+    closed = batch_state.last_closed_index(state)
     if closed is not None:
         ended.append((state["timings"][batch_state.key(closed)]["ended_at"], closed))
     return max(ended)[1] if ended else None
 
 
-def progress_mark(state: State) -> str:
+def progress_fingerprint(state: State) -> str:
     """A fingerprint of how far the batch is: it changes when a feature is closed or opened, or a phase begins."""
     active = state["active"]
     done = "/".join(str(len(state[place])) for place in ("completed_features", "failed_features", "skipped_features"))
     return f"{done} {active['feature_index']}.{active['attempt']}.{active['phase']}" if active else f"{done} -"
 
 
-def record_continuation(state: State, most: int = STOPS_BEFORE_PAUSE) -> Optional[State]:
+def record_continuation(state: State, most: int = MAX_CONTINUATIONS) -> Optional[State]:
     """The state after one more stop is sent on; None when `most` were and nothing has moved since."""
-    mark = progress_mark(state)
+    mark = progress_fingerprint(state)
     known = state.get("continuation", {})
     blocks = known.get("blocks", 0) if known.get("mark") == mark else 0
     if blocks >= most:

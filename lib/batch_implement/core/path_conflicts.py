@@ -2,7 +2,7 @@
 
     taken = Claims()
     taken.add(3, ["src/", "docs/*.md"])
-    taken.holder(["src/a.py"])                3: the lowest number of those that are in the way; None when nobody is
+    taken.conflicting_number(["src/a.py"])    3, the lowest number with a conflicting path; None without a conflict
     beside([(0, ["src/"]), (1, ["src/a.py"])], most=5)      {0: [1], 1: [0]}: the first others that are in the way
 
 What a look costs grows with the depth of the paths, not with the number of those that have claimed any: a run asks for
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Parts = Tuple[str, ...]
 
 
-class Claims:
+class PathClaims:
     """The paths that numbers have claimed."""
 
     def __init__(self) -> None:
@@ -29,17 +29,17 @@ class Claims:
     def add(self, number: int, paths: Sequence[str]) -> None:
         """Let `number` have these paths, beside whoever has them already."""
         for path in paths:
-            parts = _fixed(path)
+            parts = _literal_parts(path)
             self.claimed[parts] = min(number, self.claimed.get(parts, number))
             for length in range(len(parts) + 1):
                 above = parts[:length]
                 self.holding[above] = min(number, self.holding.get(above, number))
 
-    def holder(self, paths: Sequence[str]) -> Optional[int]:
+    def conflicting_number(self, paths: Sequence[str]) -> Optional[int]:
         """The lowest number that has claimed one of these paths, something inside one, or a folder that one is in."""
         found: List[int] = []
         for path in paths:
-            parts = _fixed(path)
+            parts = _literal_parts(path)
             if parts in self.holding:
                 found.append(self.holding[parts])
             above = (parts[:length] for length in range(len(parts)))
@@ -47,7 +47,7 @@ class Claims:
         return min(found) if found else None
 
 
-def beside(claims: Sequence[Tuple[int, Sequence[str]]], most: int) -> Dict[int, List[int]]:
+def find_conflicts(claims: Sequence[Tuple[int, Sequence[str]]], most: int) -> Dict[int, List[int]]:
     """For each number the first `most` of the others, in the order given, that name the same file or folder, or one
     inside another. Numbers are given once.
     """
@@ -61,7 +61,7 @@ def beside(claims: Sequence[Tuple[int, Sequence[str]]], most: int) -> Dict[int, 
 
     for place, (_, paths) in enumerate(claims):
         for path in paths:
-            parts = _fixed(path)
+            parts = _literal_parts(path)
             note(claimed, parts, place)
             for length in range(len(parts) + 1):
                 note(holding, parts[:length], place)
@@ -69,7 +69,7 @@ def beside(claims: Sequence[Tuple[int, Sequence[str]]], most: int) -> Dict[int, 
     for place, (number, paths) in enumerate(claims):
         found: Set[int] = set()
         for path in paths:
-            parts = _fixed(path)
+            parts = _literal_parts(path)
             found.update(holding.get(parts, ()))
             for length in range(len(parts)):
                 found.update(claimed.get(parts[:length], ()))
@@ -77,14 +77,14 @@ def beside(claims: Sequence[Tuple[int, Sequence[str]]], most: int) -> Dict[int, 
     return told
 
 
-def overlap(first: Sequence[str], second: Sequence[str]) -> bool:
+def paths_overlap(first: Sequence[str], second: Sequence[str]) -> bool:
     """Whether two lists of paths name the same file or folder, or one inside another."""
-    claims = Claims()
+    claims = PathClaims()
     claims.add(0, first)
-    return claims.holder(second) is not None
+    return claims.conflicting_number(second) is not None
 
 
-def _fixed(path: str) -> Parts:
+def _literal_parts(path: str) -> Parts:
     parts: List[str] = []
     for part in path.split("/"):
         if any(mark in part for mark in "*?["):

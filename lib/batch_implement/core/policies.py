@@ -28,11 +28,11 @@ DEFAULT: State = {
     "unattended": False,
     "budgets": {},
 }
-MODES = ("auto-implement", "direct")
-OF_A_FEATURE = ("verify", "verify_timeout_s", "evidence", "workflow_mode", "max_retries")
+WORKFLOW_MODES = ("auto-implement", "direct")
+FEATURE_FIELDS = ("verify", "verify_timeout_s", "evidence", "workflow_mode", "max_retries")
 
 
-def new(**given: Any) -> State:
+def create_policy(**given: Any) -> State:
     """The default policy with `given` laid over it. A verify command adds `verify` to the evidence that is asked for,
     unless `evidence` is given.
     """
@@ -43,7 +43,7 @@ def new(**given: Any) -> State:
     return merged
 
 
-def asked(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> State:
+def combine_policy(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> State:
     """The policy of a new batch from a features file's `defaults` and from options (`given`); neither has a
     `workflow_mode` any more. `unattended` is so when either says it.
     """
@@ -52,23 +52,23 @@ def asked(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> State:
     for name in ("evidence", "workflow_mode"):
         wishes.pop(name, None)
     wishes["unattended"] = bool(defaults.get("unattended") or given.get("unattended"))
-    policy = new(**wishes)
-    policy["evidence"] = _union(policy["evidence"], evidence)
+    policy = create_policy(**wishes)
+    policy["evidence"] = _merge_evidence(policy["evidence"], evidence)
     return policy
 
 
-def of_feature(state: State, index: int) -> State:
+def feature_policy(state: State, index: int) -> State:
     """What holds for feature `index`: the batch's policy and `workflow_mode`, with the feature's own laid over them."""
     batch = {**state["policy"], "workflow_mode": state["workflow_mode"]}
     own = state.get("details", {}).get(str(index), {}).get("policy")
     if not own:
         return batch
-    wishes = {name: own[name] for name in OF_A_FEATURE if name in own}
-    evidence = _union(batch["evidence"], wishes.get("evidence", ()))
+    wishes = {name: own[name] for name in FEATURE_FIELDS if name in own}
+    evidence = _merge_evidence(batch["evidence"], wishes.get("evidence", ()))
     if wishes.get("verify"):
-        evidence = _union(evidence, ("verify",))
+        evidence = _merge_evidence(evidence, ("verify",))
     return {**batch, **wishes, "evidence": evidence}
 
 
-def _union(first: Any, second: Any) -> Any:
+def _merge_evidence(first: Any, second: Any) -> Any:
     return [*first, *(name for name in dict.fromkeys(second) if name not in first)]

@@ -16,7 +16,7 @@ import math
 from . import batch_state, lease, transitions
 from .batch_state import key
 from .errors import RefusedError
-from .path_conflicts import Claims
+from .path_conflicts import PathClaims
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from .batch_state import State
 
-KEPT_CLIENTS = 20
-KEPT_WAITS = 100
+MAX_CLIENTS_KEPT = 20
+MAX_WAITS_KEPT = 100
 CRASHES_BEFORE_COUNTED = 3  # a client that breaks this often in one attempt has used it up
-TIMES_SENT_BACK = 1
+MAX_SEND_BACKS = 1
 SPENT = (
     "clients", "turns", "cost_usd", "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens",
     "waited_s", "worked_s",
@@ -79,57 +79,57 @@ def begin(
 
 def end(state: State, now: str, why: str) -> State:
     """The run has ended, for `why`; nothing is under way any more, and the lease is over."""
-    return lease.end_lease(_with(clear_running(state), ended_at=now, ended_why=why, waiting=None))
+    return lease.release(_with_run(clear_running(state), ended_at=now, ended_why=why, waiting=None))
 
 
 def clear_running(state: State) -> State:
     """What was under way is pending again, nothing counted: its driver is gone."""
     run = state.get("run")
-    return batch_state.with_derived_fields(_with(state, running={})) if run and run["running"] else state
+    return batch_state.with_derived_fields(_with_run(state, running={})) if run and run["running"] else state
 
 
 # -- what may start ---------------------------------------------------------------------------------------------------
 
 
-def ready(state: State, now: str) -> List[int]:
+def ready_indices(state: State, now: str) -> List[int]:
     """Indices of the features that could begin now, in the order in which they should."""
-    held = {index for index, _ in waiting(state, now)}
+    held = {index for index, _ in waiting_reasons(state, now)}
     found: List[int] = []
     again: List[int] = []
-    for index in batch_state.pending(state):
+    for index in batch_state.pending_indices(state):
         if index not in held:
             (again if batch_state.attempts_used(state, index) else found).append(index)
     free: List[int] = []
-    taken = Claims()
+    taken = PathClaims()
     for index in found + again:
-        paths = touches(state, index)
-        if taken.holder(paths) is None:
+        paths = touched_paths(state, index)
+        if taken.conflicting_number(paths) is None:
             free.append(index)
             taken.add(index, paths)
     return free
 
 
-def waiting(state: State, now: str) -> Iterator[Tuple[int, str]]:
+def waiting_reasons(state: State, now: str) -> Iterator[Tuple[int, str]]:
     """The pending features that cannot begin now, with the reason of each as a few words."""
     done = set(state["completed_features"])
-    taken = Claims()
+    taken = PathClaims()
     for index in batch_state.running_indices(state):
-        taken.add(index, touches(state, index))
-    for index in batch_state.pending(state):
+        taken.add(index, touched_paths(state, index))
+    for index in batch_state.pending_indices(state):
         needs = sorted(set(state["feature_dependencies"].get(key(index), ())) - done)
         if needs:
             yield index, f"after {', '.join(str(need + 1) for need in needs)}"
             continue
-        later = not_before(state, index)
+        later = earliest_start(state, index)
         if later and later > now:
             yield index, f"again at {later[11:16]} UTC"
             continue
-        beside = taken.holder(touches(state, index))
+        beside = taken.conflicting_number(touched_paths(state, index))
         if beside is not None:
             yield index, f"changes the same paths as {beside + 1}"
 
 
-def not_before(state: State, index: int) -> Optional[str]:
+def earliest_start(state: State, index: int) -> Optional[str]:
     """The time before which another attempt at feature `index` makes little sense; None when there is none."""
     if state.get("retry_allowance", {}).get(key(index)) == batch_state.attempts_used(state, index):
         return None  # a person has brought it back since the last attempt
@@ -137,20 +137,20 @@ def not_before(state: State, index: int) -> Optional[str]:
     return ended[-1].get("retry_after") if ended else None
 
 
-def next_moment(state: State, now: str) -> Optional[str]:
+def next_start(state: State, now: str) -> Optional[str]:
     """The earliest time at which a pending feature that only waits for its time could begin; None when none does."""
     done = set(state["completed_features"])
     moments = [
         later
-        for index in batch_state.pending(state)
+        for index in batch_state.pending_indices(state)
         if done.issuperset(state["feature_dependencies"].get(key(index), ()))
-        for later in [not_before(state, index)]
+        for later in [earliest_start(state, index)]
         if later and later > now
     ]
     return min(moments) if moments else None
 
 
-def touches(state: State, index: int) -> List[str]:
+def touched_paths(state: State, index: int) -> List[str]:
     """The paths that feature `index` says it changes."""
     paths: List[str] = state.get("details", {}).get(key(index), {}).get("touches", [])
     return paths
@@ -163,10 +163,10 @@ def dispatch(
     state: State, now: str, index: int, *, base: str, branch: str, worktree: str, session_id: str, place: str
 ) -> State:
     """Feature `index` is under way: its next attempt, or the one that was interrupted again."""
-    transitions.refuse_unless_running(state)
+    transitions.require_in_progress(state)
     if batch_state.feature_status(state, index) != "pending":
         raise RefusedError(
-            f"Feature {index + 1} {transitions.condition_of(state, index)}: it is not to be started.", "run-stopped"
+            f"Feature {index + 1} {transitions.describe_status(state, index)}: it is not to be started.", "run-stopped"
         )
     entry = {
         "attempt": batch_state.attempts_used(state, index) + 1,
@@ -181,10 +181,10 @@ def dispatch(
     }
     timing = {"started_at": now, **state["timings"].get(key(index), {})}
     changed = {**state, "timings": {**state["timings"], key(index): timing}}
-    return batch_state.with_derived_fields(_with(changed, running={**state["run"]["running"], key(index): entry}))
+    return batch_state.with_derived_fields(_with_run(changed, running={**state["run"]["running"], key(index): entry}))
 
 
-def moved(state: State, places: Dict[str, str]) -> Optional[State]:
+def update_places(state: State, places: Dict[str, str]) -> Optional[State]:
     """The state with where the features under way are done now, by the session ids of their clients; None when that is
     as it was.
     """
@@ -192,10 +192,10 @@ def moved(state: State, places: Dict[str, str]) -> Optional[State]:
         name: {**entry, "place": places.get(entry["session_id"], entry["place"])}
         for name, entry in state["run"]["running"].items()
     }
-    return None if running == state["run"]["running"] else _with(state, running=running)
+    return None if running == state["run"]["running"] else _with_run(state, running=running)
 
 
-def client_ended(state: State, index: int, record: State) -> State:
+def record_client(state: State, index: int, record: State) -> State:
     """Keep what a client of feature `index` came to (an entry of `run.clients`) and count what it used."""
     run = state["run"]
     spent = dict(run["spent"])
@@ -204,29 +204,29 @@ def client_ended(state: State, index: int, record: State) -> State:
     for name in SPENT:
         if name in record:
             spent[name] += record[name]
-    clients = [*run["clients"].get(key(index), ()), record][-KEPT_CLIENTS:]
-    return _with(state, spent=spent, clients={**run["clients"], key(index): clients})
+    clients = [*run["clients"].get(key(index), ()), record][-MAX_CLIENTS_KEPT:]
+    return _with_run(state, spent=spent, clients={**run["clients"], key(index): clients})
 
 
 def await_merge(state: State, index: int, evidence: State, decisions: List[Dict[str, Any]]) -> State:
     """Feature `index` is verified and waits to be merged; what its worker decided by default is kept."""
-    changed = _entry(state, index, step="merging", evidence=evidence)
+    changed = _with_running(state, index, step="merging", evidence=evidence)
     return {**changed, "decisions": [*state.get("decisions", ()), *decisions]}
 
 
-def about_to_merge(state: State, index: int, commit: str) -> State:
+def record_merge_commit(state: State, index: int, commit: str) -> State:
     """`commit` is about to become the head of the batch's branch: found there after a crash, it was merged."""
-    return _entry(state, index, commit=commit)
+    return _with_running(state, index, commit=commit)
 
 
-def merged(state: State, now: str, index: int, evidence: State, merge: State) -> State:
+def complete_feature(state: State, now: str, index: int, evidence: State, merge: State) -> State:
     """Feature `index` is completed: its commits are on the batch's branch. `merge` is an entry of `run.merges`."""
-    done = transitions.complete(_opened(state, index), now, evidence)
+    done = transitions.complete(_activate(state, index), now, evidence)
     merges = [*done["run"].get("merges", ()), {"feature_index": index, "timestamp": now, **merge}]
-    return _with(done, merges=merges, clients=_kept_no_longer(done, index))
+    return _with_run(done, merges=merges, clients=_without_worktrees(done, index))
 
 
-def failed(
+def fail_attempt(
     state: State,
     now: str,
     index: int,
@@ -244,10 +244,10 @@ def failed(
     branch = state["run"]["running"][key(index)]["branch"]
     before = state.get("attempts", {}).get(key(index), ())
     hopeless = bool(before) and (
-        _alike(before[-1]["error_message"], error) or not (changed or before[-1].get("changed", True))
+        _is_same_error(before[-1]["error_message"], error) or not (changed or before[-1].get("changed", True))
     )
     ended = transitions.fail(
-        _opened(state, index), now, error, failure_class, permanent=permanent or hopeless, stash=stash,
+        _activate(state, index), now, error, failure_class, permanent=permanent or hopeless, stash=stash,
         retry_after=retry_after,
     )  # fmt: skip
     *others, last = ended["attempts"][key(index)]
@@ -255,19 +255,19 @@ def failed(
     return {**ended, "attempts": {**ended["attempts"], key(index): noted}}
 
 
-def sent_back(state: State, now: str, index: int, why: str) -> State:
+def send_back(state: State, now: str, index: int, why: str) -> State:
     """Feature `index` could not be merged: it is done once more on the new base, then given up on. Being sent back
     takes nothing from its retries.
     """
     times = state["run"].get("sent_back", {}).get(key(index), 0) + 1
-    changed = _with(state, sent_back={**state["run"].get("sent_back", {}), key(index): times})
+    changed = _with_run(state, sent_back={**state["run"].get("sent_back", {}), key(index): times})
     granted = changed.get("retry_allowance", {})
-    if times <= TIMES_SENT_BACK:
+    if times <= MAX_SEND_BACKS:
         changed = {**changed, "retry_allowance": {**granted, key(index): granted.get(key(index), 0) + 1}}
-    return failed(changed, now, index, why, "merge", permanent=times > TIMES_SENT_BACK)
+    return fail_attempt(changed, now, index, why, "merge", permanent=times > MAX_SEND_BACKS)
 
 
-def share_usd(state: State, held_usd: float, free: int) -> float:
+def client_budget_usd(state: State, held_usd: float, free: int) -> float:
     """What the next client may cost, in US dollars, so that all of the batch together keep to its limit: an equal share
     of what is left for each of the `free` that can begin, or all of it when a client has cost more than such a share so
     far. `held_usd` is what those at work may still cost. Infinite without a limit; 0: wait for those at work.
@@ -282,13 +282,13 @@ def share_usd(state: State, held_usd: float, free: int) -> float:
     return float(max(0.0, share))
 
 
-def interrupted(state: State, index: int) -> State:
+def return_to_pending(state: State, index: int) -> State:
     """Feature `index` is pending again, nothing counted: its client was stopped by something that is not its fault."""
     running = {name: entry for name, entry in state["run"]["running"].items() if name != key(index)}
-    return batch_state.with_derived_fields(_with(state, running=running))
+    return batch_state.with_derived_fields(_with_run(state, running=running))
 
 
-def crashes(state: State, index: int) -> int:
+def consecutive_crashes(state: State, index: int) -> int:
     """How often in a row the clients of the attempt that comes next at feature `index` broke, of themselves, or
     filled their window.
     """
@@ -301,7 +301,7 @@ def crashes(state: State, index: int) -> int:
     return number
 
 
-def wait(state: State, now: str, until: str, reason: str, failure_class: str) -> State:
+def begin_wait(state: State, now: str, until: str, reason: str, failure_class: str) -> State:
     """The run waits until then; a wait that ends later than the one there is takes its place."""
     known = state["run"]["waiting"]
     if known is not None and known["until"] >= until:
@@ -312,25 +312,25 @@ def wait(state: State, now: str, until: str, reason: str, failure_class: str) ->
         "reason": reason,
         "failure_class": failure_class,
     }
-    return _with(state, waiting=entry)
+    return _with_run(state, waiting=entry)
 
 
-def wait_over(state: State, now: str, waited_s: float) -> State:
+def end_wait(state: State, now: str, waited_s: float) -> State:
     """The wait has ended at `now`, after that many seconds."""
     run = state["run"]
     if run["waiting"] is None:
         return state
     spent = {**run["spent"], "waited_s": run["spent"]["waited_s"] + max(0, waited_s)}
-    waits = [*run["waits"], {**run["waiting"], "until": now}][-KEPT_WAITS:]
-    return _with(state, waiting=None, waits=waits, spent=spent)
+    waits = [*run["waits"], {**run["waiting"], "until": now}][-MAX_WAITS_KEPT:]
+    return _with_run(state, waiting=None, waits=waits, spent=spent)
 
 
-def note_pull_request(state: State, record: State) -> State:
+def record_pull_request(state: State, record: State) -> State:
     """Keep what became of the batch's pull request."""
-    return _with(state, pull_request=record)
+    return _with_run(state, pull_request=record)
 
 
-def happened(old: Optional[State], new: State) -> Iterator[Dict[str, Any]]:
+def run_events(old: Optional[State], new: State) -> Iterator[Dict[str, Any]]:
     """The events of a run from one `run` to the next, as `story` has them."""
     before: State = old or {"running": {}, "clients": {}, "started_at": None}
     if new["started_at"] != before["started_at"]:
@@ -353,17 +353,17 @@ def happened(old: Optional[State], new: State) -> Iterator[Dict[str, Any]]:
         yield {"event": "run ends", "why": new.get("ended_why")}
 
 
-def _with(state: State, **fields: Any) -> State:
+def _with_run(state: State, **fields: Any) -> State:
     """The state with these fields of its `run`."""
     return {**state, "run": {**state["run"], **fields}}
 
 
-def _entry(state: State, index: int, **fields: Any) -> State:
+def _with_running(state: State, index: int, **fields: Any) -> State:
     running = state["run"]["running"]
-    return _with(state, running={**running, key(index): {**running[key(index)], **fields}})
+    return _with_run(state, running={**running, key(index): {**running[key(index)], **fields}})
 
 
-def _opened(state: State, index: int) -> State:
+def _activate(state: State, index: int) -> State:
     """The state with feature `index` as the one that is open instead of under way."""
     entry = state["run"]["running"][key(index)]
     active = {
@@ -375,21 +375,21 @@ def _opened(state: State, index: int) -> State:
         "started_at": entry["started_at"],
         "interruptions": 0,
     }
-    return {**interrupted(state, index), "active": active}
+    return {**return_to_pending(state, index), "active": active}
 
 
-def _kept_no_longer(state: State, index: int) -> State:
+def _without_worktrees(state: State, index: int) -> State:
     """The clients with those of feature `index` without their work trees, which are removed when it is merged."""
     clients: State = state["run"]["clients"]
     return {**clients, key(index): [{**client, "worktree": None} for client in clients.get(key(index), ())]}
 
 
-def _alike(first: str, second: str) -> bool:
+def _is_same_error(first: str, second: str) -> bool:
     """Whether two messages tell of the same error: they differ in numbers, commits, paths and blanks at most."""
-    return _plain(first) == _plain(second)
+    return _normalize_error(first) == _normalize_error(second)
 
 
-def _plain(message: str) -> str:
+def _normalize_error(message: str) -> str:
     import re
 
     return " ".join("/" if "/" in word else re.sub(r"[0-9a-f]{7,}|\d+", "#", word) for word in message.split())

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from .batch_state import State
 
-LEFT_BEFORE_COUNTED = 2  # a worker that leaves without a verdict this often in one attempt has used it up
+EXITS_BEFORE_COUNTED = 2  # a worker that leaves without a verdict this often in one attempt has used it up
 INTERRUPTIONS_BEFORE_PAUSE = 5
 
 
-def refuse_unless_running(state: State) -> None:
+def require_in_progress(state: State) -> None:
     """Raise `Refused` unless features can be worked on: the batch is in progress."""
     if state["status"] == "paused":
         raise RefusedError(
@@ -46,9 +46,9 @@ def require_active(state: State) -> int:
     """Index of the open feature; `Refused` when none is open."""
     index = batch_state.active_index(state)
     if index is None:
-        refuse_unless_running(state)
-        last = batch_state.last_closed(state)
-        closed = "" if last is None else f"; feature {last + 1}, the last one that was, {condition_of(state, last)}"
+        require_in_progress(state)
+        last = batch_state.last_closed_index(state)
+        closed = "" if last is None else f"; feature {last + 1}, the last one that was, {describe_status(state, last)}"
         raise RefusedError(
             f"No feature is open{closed}. Open the next one with `/auto-implement` (its first step runs `batchctl "
             "start`).",
@@ -57,7 +57,7 @@ def require_active(state: State) -> int:
     return index
 
 
-def condition_of(state: State, index: int) -> str:
+def describe_status(state: State, index: int) -> str:
     """What feature `index` is, as the rest of a sentence that begins with it: `is open`, `has failed`."""
     said = {"pending": "is still to be done", "active": "is open", "completed": "is done", "failed": "has failed",
             "skipped": "is skipped"}  # fmt: skip
@@ -68,7 +68,7 @@ def start(state: State, now: str, base_commit: Optional[str], branch: Optional[s
     """Open the next runnable feature at `base_commit` (HEAD, or None) on `branch` (None: detached, or no git). A
     feature that is open already stays as it is.
     """
-    refuse_unless_running(state)
+    require_in_progress(state)
     if state["active"]:
         return state
     index = batch_state.next_runnable(state)
@@ -112,7 +112,7 @@ def complete(state: State, now: str, evidence: State) -> State:
         "completed_features": [*state["completed_features"], index],
         "evidence": {**state["evidence"], key(index): {**known, **evidence, "timestamp": now}},
         "failures_in_a_row": 0,
-        "timings": _ended(state, index, now),
+        "timings": _with_end_time(state, index, now),
     }
     sha = evidence.get("commit")
     if sha and "no_change" not in evidence:
@@ -143,14 +143,14 @@ def fail(
     index = require_active(state)
     name = key(index)
     used = state["active"]["attempt"]
-    policy = policies.of_feature(state, index)
+    policy = policies.feature_policy(state, index)
     in_a_row = state.get("failures_in_a_row", 0) + 1
     changed = {
         **state,
         "active": None,
         "retry_attempts": {**state["retry_attempts"], name: used},
         "failures_in_a_row": in_a_row,
-        **_attempt_ended(state, now, error, failure_class, stash, retry_after, permanent=permanent),
+        **_with_attempt(state, now, error, failure_class, stash, retry_after, permanent=permanent),
     }
     granted = state.get("retry_allowance", {})
     retries_in_all = sum(max(0, count - 1 - granted.get(at, 0)) for at, count in changed["retry_attempts"].items())
@@ -164,7 +164,7 @@ def fail(
             "failure_class": failure_class,
         }
         changed["failed_features"] = [*state["failed_features"], entry]
-        changed["timings"] = _ended(state, index, now)
+        changed["timings"] = _with_end_time(state, index, now)
         changed = blocking.skip_dependants(changed, [index], now)
     changed = batch_state.with_derived_fields(changed)
     if changed["status"] == "in_progress" and in_a_row >= policy["max_failures_in_a_row"]:
@@ -182,7 +182,7 @@ def record_interruption(state: State, now: str, words: str, *, counted: bool) ->
     """
     require_active(state)
     left = state["active"].get("interruptions", 0) + 1
-    if counted and left >= LEFT_BEFORE_COUNTED:
+    if counted and left >= EXITS_BEFORE_COUNTED:
         return fail(
             state,
             now,
@@ -197,7 +197,7 @@ def record_interruption(state: State, now: str, words: str, *, counted: bool) ->
     return changed
 
 
-def name_stash(state: State, index: int, stash: str) -> State:
+def record_stash(state: State, index: int, stash: str) -> State:
     """Note in which stash the leftovers of feature `index`'s last attempt are."""
     *before, last = state["attempts"][key(index)]
     return {**state, "attempts": {**state["attempts"], key(index): [*before, {**last, "stash": stash}]}}
@@ -211,11 +211,11 @@ def decide(state: State, now: str, question: str, answer: str) -> State:
 
 def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str] = None) -> State:
     """Leave feature `index` out, and with it everything that needs it. An open feature's attempt ends uncounted."""
-    _check_index(state, index)
+    _require_index(state, index)
     condition = batch_state.feature_status(state, index)
     if condition not in ("pending", "active"):
         raise RefusedError(
-            f"Feature {index + 1} {condition_of(state, index)} already: there is nothing to skip.", "skip-retry-add"
+            f"Feature {index + 1} {describe_status(state, index)} already: there is nothing to skip.", "skip-retry-add"
         )
     if index in batch_state.running_indices(state):
         raise RefusedError(
@@ -224,9 +224,13 @@ def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str
             "skip-retry-add",
         )
     entry = {"feature_index": index, "reason": reason, "timestamp": now}
-    changed = {**state, "skipped_features": [*state["skipped_features"], entry], "timings": _ended(state, index, now)}
+    changed = {
+        **state,
+        "skipped_features": [*state["skipped_features"], entry],
+        "timings": _with_end_time(state, index, now),
+    }
     if condition == "active":
-        changed.update(active=None, **_attempt_ended(state, now, f"skipped: {reason}", "skipped", stash))
+        changed.update(active=None, **_with_attempt(state, now, f"skipped: {reason}", "skipped", stash))
     return batch_state.with_derived_fields(blocking.skip_dependants(changed, [index], now))
 
 
@@ -237,13 +241,13 @@ def retry(state: State, indices: Sequence[int]) -> State:
     """
     wanted: List[int] = list(dict.fromkeys(indices))
     for index in wanted:
-        _check_index(state, index)
+        _require_index(state, index)
         if batch_state.feature_status(state, index) not in ("failed", "skipped"):
             raise RefusedError(
-                f"Feature {index + 1} {condition_of(state, index)}: only a failed or skipped one can be retried.",
+                f"Feature {index + 1} {describe_status(state, index)}: only a failed or skipped one can be retried.",
                 "skip-retry-add",
             )
-    back = blocking.with_blocked(state, wanted)
+    back = blocking.with_blocked_dependants(state, wanted)
     settled = batch_state.failed_indices(state) | batch_state.skipped_indices(state)
     while True:  # what stays out keeps out what needs it, all the way down
         bars = settled - back
@@ -350,7 +354,7 @@ def unpause(state: State) -> State:
 
 def record_git_operation(state: State, index: int, operation: str, record: State) -> State:
     """Note what git or the code host was asked to do for feature `index`: `commit`, `push` or `pr`."""
-    _check_index(state, index)
+    _require_index(state, index)
     known = state["git_operations"]
     operations = {**known.get(key(index), {}), operation: record}
     return {**state, "git_operations": {**known, key(index): operations}}
@@ -362,7 +366,7 @@ def record_review(state: State, words: str) -> State:
     return {**state, "evidence": {**known, name: {**known.get(name, {}), "review": words[:2000]}}}
 
 
-def _check_index(state: State, index: int) -> None:
+def _require_index(state: State, index: int) -> None:
     if not 0 <= index < state["total_features"]:
         raise RefusedError(
             f"There is no feature {index + 1}: the batch has {state['total_features']}. See `batchctl status`.",
@@ -370,7 +374,7 @@ def _check_index(state: State, index: int) -> None:
         )
 
 
-def _attempt_ended(
+def _with_attempt(
     state: State,
     now: str,
     error: str,
@@ -393,9 +397,9 @@ def _attempt_ended(
     if permanent:
         entry["permanent"] = True
     known = state.get("attempts", {})
-    return {"attempts": {**known, name: [*known.get(name, ()), entry][-batch_state.KEPT_ATTEMPTS :]}}
+    return {"attempts": {**known, name: [*known.get(name, ()), entry][-batch_state.MAX_ATTEMPTS_KEPT :]}}
 
 
-def _ended(state: State, index: int, now: str) -> State:
+def _with_end_time(state: State, index: int, now: str) -> State:
     timings: State = state["timings"]
     return {**timings, key(index): {**timings.get(key(index), {}), "ended_at": now}}

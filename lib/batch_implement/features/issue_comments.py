@@ -86,7 +86,7 @@ def _failed(state: State, index: int) -> List[str]:
 
 def _skipped(state: State, index: int) -> List[str]:
     reason = next(entry["reason"] for entry in state["skipped_features"] if entry["feature_index"] == index)
-    blocker = blocking.blocker(reason)
+    blocker = blocking.parse_blocker(reason)
     if blocker is None or blocker >= state["total_features"]:
         return ["Not tried. The reason given:", _data(reason)]
     issue = f" (#{state['issue_numbers'][blocker]})" if state.get("issue_numbers") else ""

@@ -49,8 +49,8 @@ def first_state(
         features_file=features_file,
         source_type="issues" if issues else "file",
         issue_numbers=issues or None,
-        policy=policies.asked(listing.defaults, given),
-        workflow_mode=given.get("workflow_mode") or listing.defaults.get("workflow_mode") or policies.MODES[0],
+        policy=policies.combine_policy(listing.defaults, given),
+        workflow_mode=given.get("workflow_mode") or listing.defaults.get("workflow_mode") or policies.WORKFLOW_MODES[0],
         untracked=untracked,
         details=_details(features, 0),
         order=order,
@@ -93,7 +93,7 @@ def refuse_without_order(listing: Listing) -> None:
 def refuse_verify_without_command(state: State, first: int) -> None:
     """Misuse when a feature from index `first` on asks for the evidence `verify` and no command is given for it."""
     for index in range(first, state["total_features"]):
-        policy = policies.of_feature(state, index)
+        policy = policies.feature_policy(state, index)
         if "verify" in policy["evidence"] and not policy["verify"]:
             raise UsageError(
                 f"Feature {index + 1} asks for `verify` as evidence, but no verify command is given for it. Add "

@@ -21,7 +21,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from ..core.errors import UsageError
-from ..core.policies import OF_A_FEATURE
+from ..core.policies import FEATURE_FIELDS
 from ..validation import predicates, schema
 from . import documents
 from .feature_list import Feature, Listing, checked, clean, clean_block, decoded, noted
@@ -236,7 +236,7 @@ def _feature(item: Any, name: str, line: int) -> Feature:
     if references != []:
         several = references if isinstance(references, list) else [references]
         details["depends_on"] = [_written(each) for each in several]
-    policy = _policy(item, OF_A_FEATURE)
+    policy = _policy(item, FEATURE_FIELDS)
     if policy:
         details["policy"] = policy
     return Feature(title.text, line, details)
@@ -248,7 +248,7 @@ def _written(reference: Any) -> str:
 
 def _defaults(given: Dict[str, Any]) -> Dict[str, Any]:
     limits = given.get("limits", {})
-    return {**_policy(given, ("unattended", *OF_A_FEATURE)), **_policy(limits, tuple(limits))}
+    return {**_policy(given, ("unattended", *FEATURE_FIELDS)), **_policy(limits, tuple(limits))}
 
 
 def _policy(given: Dict[str, Any], names: Tuple[str, ...]) -> Dict[str, Any]:

@@ -111,7 +111,7 @@ def operation_in_progress(root: str) -> Optional[tuple[str, str]]:
 
 
 def _underway(root: str) -> Optional[tuple[str, str, str, tuple[str, ...]]]:
-    git_dir = project_paths.git_dir(root)
+    git_dir = project_paths.find_git_dir(root)
     return next((row for row in _UNDERWAY if git_dir and os.path.exists(f"{git_dir}/{row[0]}")), None)
 
 

@@ -138,7 +138,7 @@ def _is_there(repository: str, folder: str) -> bool:
 
 def _is_of(folder: str, repository: str) -> bool:
     """Whether the folder is a work tree of this repository."""
-    if not os.path.isfile(os.path.join(folder, ".git")) or project_paths.git_dir(folder) is None:
+    if not os.path.isfile(os.path.join(folder, ".git")) or project_paths.find_git_dir(folder) is None:
         return False
     return common(folder) == common(repository)
 
@@ -146,7 +146,7 @@ def _is_of(folder: str, repository: str) -> bool:
 def _is_half_made(folder: str) -> bool:
     """Whether git was killed before it had checked everything out: until then it keeps the work tree locked."""
     try:
-        with open(f"{project_paths.git_dir(folder)}/locked", encoding="utf-8", errors="replace") as file:
+        with open(f"{project_paths.find_git_dir(folder)}/locked", encoding="utf-8", errors="replace") as file:
             return file.read().startswith("initializing")
     except FileNotFoundError:
         return False
@@ -167,7 +167,7 @@ def _clear(repository: str, folder: str) -> None:
 
 def _unlock(folder: str, branch: Optional[str]) -> None:
     """Take away the locks of a git that was killed in this work tree. Nobody else's are touched."""
-    places = [f"{project_paths.git_dir(folder)}/{name}.lock" for name in ("index", "HEAD")]
+    places = [f"{project_paths.find_git_dir(folder)}/{name}.lock" for name in ("index", "HEAD")]
     if branch is not None:
         places.append(f"{common(folder)}/refs/heads/{branch}.lock")
     for place in places:

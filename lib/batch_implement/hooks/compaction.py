@@ -59,7 +59,11 @@ def _handle_pre_compact(event: HookEvent) -> Optional[str]:
         )
 
     state = store.update(event.if_still_owner(compacted))
-    return prompts.for_summariser(state, worker=context != lease.MAIN) if batch_state.is_live(state) else None
+    return (
+        prompts.summary_instructions(state, worker=context != lease.MAIN_CONTEXT)
+        if batch_state.is_live(state)
+        else None
+    )
 
 
 def _handle_start_after_compaction(event: HookEvent) -> Optional[Dict[str, Any]]:
@@ -68,7 +72,7 @@ def _handle_start_after_compaction(event: HookEvent) -> Optional[Dict[str, Any]]
     state = Store(event.project, by_model=True).read()
     if state is None or not batch_state.is_live(state):
         return None
-    return event.make_context_output([prompts.reminder(state, worker=event.context != lease.MAIN)])
+    return event.make_context_output([prompts.reminder(state, worker=event.context != lease.MAIN_CONTEXT)])
 
 
 def deliver_reminder_if_missing(event: HookEvent) -> List[str]:
@@ -88,7 +92,7 @@ def deliver_reminder_if_missing(event: HookEvent) -> List[str]:
     if not was_owed or arrived or not batch_state.is_live(state):
         return []
     audit_log.record(event.project.private, "reminded", context=context, channel=event.name)
-    return [prompts.reminder(state, worker=context != lease.MAIN)]
+    return [prompts.reminder(state, worker=context != lease.MAIN_CONTEXT)]
 
 
 def _has_reminder_arrived(event: HookEvent) -> bool:
@@ -99,7 +103,7 @@ def _has_reminder_arrived(event: HookEvent) -> bool:
     deadline = time.monotonic() + TRANSCRIPT_LAG_S
     while call and os.path.exists(path) and not transcript.has_tool_call(path, call) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return transcript.has_context_since_compaction(path, prompts.MARK)
+    return transcript.has_context_since_compaction(path, prompts.REMINDER_MARK)
 
 
 def _find_transcript(event: HookEvent) -> str:
@@ -117,7 +121,7 @@ def _handle_session_start(event: HookEvent, source: str) -> Optional[Dict[str, A
     state = store.read()
     if state is None or not batch_state.is_live(state):
         if state is not None and not processes.holds(state["owner"]):
-            store.update(lambda known: known if processes.holds(known["owner"]) else lease.end_lease(known))
+            store.update(lambda known: known if processes.holds(known["owner"]) else lease.release(known))
         return _make_start_output(event, store, "")
     caller = caller_from_hook(event.session_id, os.environ)
     owner = state["owner"]
@@ -136,9 +140,10 @@ def _handle_session_start(event: HookEvent, source: str) -> Optional[Dict[str, A
         event,
         store,
         f"[batch-implement] There is an unfinished batch here: {state['batch_id']} ({state['status']}), "
-        f"{prompts.progress(state)}. Nobody works on it. A person goes on with `/batch-implement --resume`; do "
+        f"{prompts.progress_summary(state)}. Nobody works on it. A person goes on with `/batch-implement --resume`; do "
         "nothing about it unless they ask.",
-        f"Unfinished batch here: {prompts.progress(state)}, {state['status']}. `/batch-implement --resume` goes on.",
+        f"Unfinished batch here: {prompts.progress_summary(state)}, {state['status']}. `/batch-implement --resume` "
+        "goes on.",
     )
 
 
@@ -151,7 +156,7 @@ def _take_lease(store: Store, caller: Caller, **more: bool) -> State:
 
     def take(current: State) -> State:
         free = processes.relation(current["owner"], caller.session_id, caller.pid) != "other"
-        return lease.lease(current, {**owner_record, **more}) if owner_record and free else current
+        return lease.acquire(current, {**owner_record, **more}) if owner_record and free else current
 
     return store.update(take)
 

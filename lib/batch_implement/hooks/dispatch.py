@@ -120,7 +120,7 @@ def _is_parsable(raw: bytes) -> bool:
         return False
     from ..base import strict_json
 
-    strict_json.refuse_too_many(raw.decode("utf-8", "surrogatepass"))
+    strict_json.check_value_count(raw.decode("utf-8", "surrogatepass"))
     return True
 
 

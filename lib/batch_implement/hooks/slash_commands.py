@@ -66,7 +66,7 @@ def handle_prompt_expansion(event: HookEvent) -> Optional[Dict[str, Any]]:
 
 
 def _block_with_error(error: BatchError) -> Dict[str, Any]:
-    return _block_prompt(f"{error.message}\n{error.more('/batchctl')}")
+    return _block_prompt(f"{error.message}\n{error.help_line('/batchctl')}")
 
 
 def _block_prompt(text: str) -> Dict[str, Any]:
@@ -77,7 +77,7 @@ def _add_brief(state: State, *before: str) -> Dict[str, Any]:
     """The coordinator's brief for the model, and a line for the person's screen."""
     text = "\n".join([*before, prompts.coordinator_brief(state)])
     return {
-        "systemMessage": prompts.opened(state),
+        "systemMessage": prompts.start_notice(state),
         "hookSpecificOutput": {"hookEventName": "UserPromptExpansion", "additionalContext": text},
     }
 
@@ -139,7 +139,7 @@ def _run_auto_implement(event: HookEvent, caller: Caller, typed: str) -> Optiona
         authorization.require_owner(state, caller, project)
         if text and not (state["active"] and text == _active_feature_text(state)):
             raise RefusedError(
-                f"Batch {state['batch_id']} is under way ({prompts.progress(state)}), and this is not its open "
+                f"Batch {state['batch_id']} is under way ({prompts.progress_summary(state)}), and this is not its open "
                 "feature. Add it to the batch (`batchctl add FILE`), or wait for the end; `/batch-implement --resume` "
                 "goes on.",
                 "batch-unfinished",

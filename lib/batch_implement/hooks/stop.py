@@ -33,7 +33,7 @@ def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
     if not event.owns_batch:
         return None
     if event.name == "SessionEnd":
-        Store(event.project).update(event.if_still_owner(lease.end_lease))
+        Store(event.project).update(event.if_still_owner(lease.release))
         return None
     if event.name == "StopFailure":
         _handle_stop_failure(event)
@@ -43,7 +43,7 @@ def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
         store.settle()
     state = store.read()
     if state is not None and not batch_state.is_live(state) and event.name == "Stop":
-        store.update(event.if_still_owner(lease.end_lease))  # its end was told: nothing is left for the hooks to do
+        store.update(event.if_still_owner(lease.release))  # its end was told: nothing is left for the hooks to do
     if state is None or state["status"] != "in_progress":
         return _format_message(store.notes)
     if event.name == "SubagentStop":
@@ -56,26 +56,26 @@ def _format_message(notes: List[str]) -> Optional[Dict[str, Any]]:
 
 
 def _handle_stop(event: HookEvent, store: Store, state: State) -> Optional[Dict[str, Any]]:
-    if not lease.is_at_work(state, event.get_text("prompt_id")):
+    if not lease.is_batch_turn(state, event.get_text("prompt_id")):
         return _format_message([*store.notes, RESUME_HINT])
     last = event.get_text("last_assistant_message")
     running = _running_task_types(event)
     if failure_classification.classify(last) != "feature" or "subagent" in running:
         return _format_message(store.notes)
     tokens = transcript.read_context_tokens(event.get_text("transcript_path"))
-    most = 1 if "shell" in running else lease.STOPS_BEFORE_PAUSE
+    most = 1 if "shell" in running else lease.MAX_CONTINUATIONS
 
     def send(current: State) -> Tuple[State, bool]:
         if not event.is_still_owner(current):
             return current, False
-        noted = lease.note_window(current, tokens) if tokens else current
+        noted = lease.record_context_tokens(current, tokens) if tokens else current
         on = lease.record_continuation(noted, most)
         if on is not None:
             return on, True
         if "shell" in running:  # it may be waiting for that: the client wakes it when it ends
             return noted, False
         reason = f"it stopped {most} times in a row without getting any further"
-        return lease.end_lease(transitions.pause(noted, timestamps.now(), reason)), False
+        return lease.release(transitions.pause(noted, timestamps.now(), reason)), False
 
     state, is_sent_on = store.update_with_result(send)
     if is_sent_on:
@@ -85,8 +85,8 @@ def _handle_stop(event: HookEvent, store: Store, state: State) -> Optional[Dict[
         return _format_message(
             [
                 *store.notes,
-                f"{prompts.progress(state)}. The batch is paused: {state['pause']['reason']}. Look at what it said, "
-                "then `/batch-implement --resume`.",
+                f"{prompts.progress_summary(state)}. The batch is paused: {state['pause']['reason']}. Look at what it "
+                "said, then `/batch-implement --resume`.",
             ]
         )
     return _format_message(store.notes)
@@ -122,8 +122,8 @@ def _handle_subagent_stop(event: HookEvent, store: Store, state: State) -> Optio
     audit_log.record(event.project.private, "sent back", feature_index=active["feature_index"])
     reason = (
         f"Feature {active['feature_index'] + 1} is still open (phase {active['phase']}). `batchctl done` asks for: "
-        f"{prompts.required(state)}. Finish it and run `batchctl done`, or run `batchctl fail --reason TEXT` if it "
-        "cannot be done."
+        f"{prompts.required_evidence(state)}. Finish it and run `batchctl done`, or run `batchctl fail --reason TEXT` "
+        "if it cannot be done."
     )
     if "subagent" in _running_task_types(event):  # its end would wake the coordinator, not this worker (2.1.330)
         reason += " Nobody wakes you when a background agent ends: run it again with `run_in_background: false`."
@@ -175,7 +175,7 @@ def _record_prompt(event: HookEvent, store: Store) -> None:
             return state
         goes_on = notice and state.get("continuation", {}).get("prompt") is not None
         driven = (state["owner"] or {}).get("driven")  # nobody is there to talk: whatever is said is work
-        return lease.at_work(state, event.get_text("prompt_id") if goes_on or driven else None)
+        return lease.record_prompt(state, event.get_text("prompt_id") if goes_on or driven else None)
 
     store.update(event.if_still_owner(note))
 

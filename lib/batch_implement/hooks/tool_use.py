@@ -91,7 +91,7 @@ def _find_denial_reason(event: HookEvent) -> Optional[str]:
     if owned and owned.unattended and not owned.open and owned.live:
         state = Store(event.project, by_model=True).read()
         if state is not None and state["status"] == "in_progress":
-            return f"No feature is open, so nothing is to be edited now. {prompts.instruction(state)}"
+            return f"No feature is open, so nothing is to be edited now. {prompts.feature_instruction(state)}"
     return None
 
 
@@ -114,8 +114,8 @@ def _approve_worker_skill(event: HookEvent) -> Optional[Dict[str, Any]]:
     if state is None or state["status"] != "in_progress":
         return None
     prompt_id = event.get_text("prompt_id")
-    if not lease.is_at_work(state, prompt_id):
-        store.update(event.if_still_owner(lambda current: lease.at_work(current, prompt_id)))
+    if not lease.is_batch_turn(state, prompt_id):
+        store.update(event.if_still_owner(lambda current: lease.record_prompt(current, prompt_id)))
     decision = {"permissionDecision": "allow", "permissionDecisionReason": "The batch that this session holds goes on."}
     return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **decision}}
 
@@ -192,7 +192,7 @@ def _handle_worker_end(event: HookEvent) -> Tuple[List[str], str]:
         if not state["active"]:
             return state
         kind = failure_classification.classify(words)
-        if kind in failure_classification.NEEDS_A_PERSON:
+        if kind in failure_classification.NEEDS_USER:
             return transitions.pause(state, timestamps.now(), f"the worker could not go on ({kind}): {words[:200]}")
         if failure_classification.TREATMENT[kind] == "fail":
             return transitions.fail(state, timestamps.now(), words, kind, permanent=True)
@@ -213,7 +213,7 @@ def _handle_worker_end(event: HookEvent) -> Tuple[List[str], str]:
     ):
         _stash_leftovers(event, before)
     ended = _describe_outcome(before, state)
-    said = f"{ended} {prompts.progress(state)}.".strip()
+    said = f"{ended} {prompts.progress_summary(state)}.".strip()
     return [*store.notes, f"{ended} {prompts.next_step(state)}".strip()], said
 
 
@@ -232,14 +232,14 @@ def _stash_leftovers(event: HookEvent, before: State) -> None:
     name = feature_commands.stash_leftovers(event.project, before)
     if name:
         index = before["active"]["feature_index"]
-        Store(event.project, by_model=True).update(lambda state: transitions.name_stash(state, index, name))
+        Store(event.project, by_model=True).update(lambda state: transitions.record_stash(state, index, name))
 
 
 def _describe_outcome(before: State, state: State) -> str:
     """How the feature that was worked on ended."""
     active = before["active"]
     if active is None:
-        last = lease.last_worked_on(state)
+        last = lease.last_worked_index(state)
         if last is None:
             return ""
         condition, used = batch_state.feature_status(state, last), batch_state.attempts_used(state, last)
@@ -252,7 +252,7 @@ def _describe_outcome(before: State, state: State) -> str:
             f"The worker left feature {index + 1} open, without `batchctl done` or `batchctl fail`; what it did is "
             "kept."
         )
-    return f"The worker left feature {index + 1} without a verdict; it {transitions.condition_of(state, index)} now."
+    return f"The worker left feature {index + 1} without a verdict; it {transitions.describe_status(state, index)} now."
 
 
 def _record_pushes(event: HookEvent) -> None:
@@ -273,7 +273,7 @@ def _record_pushes(event: HookEvent) -> None:
 
     def note(state: State) -> State:
         index = batch_state.active_index(state)
-        index = batch_state.last_closed(state) if index is None else index
+        index = batch_state.last_closed_index(state) if index is None else index
         for operation, record in found.items() if index is not None else ():
             state = transitions.record_git_operation(
                 state, index or 0, operation, {**record, "timestamp": timestamps.now()}

@@ -55,7 +55,7 @@ def write(project: Project, state: State, now: str) -> Dict[str, str]:
             for form in FORMATS:
                 _put(folder, place, f"{state['batch_id']}.{form}", told(data, form))
     finally:
-        atomic_files.close(folder)
+        atomic_files.close_quietly(folder)
     return {form: f"{place}/{state['batch_id']}.{form}" for form in FORMATS}
 
 
@@ -78,11 +78,11 @@ def save(project: Project, path: str, text: str) -> str:
     try:
         folder = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise atomic_files.trouble(f"{path} cannot be written", error) from error
+        raise atomic_files.io_error(f"{path} cannot be written", error) from error
     try:
         _put(folder, real, name, text)
     finally:
-        atomic_files.close(folder)
+        atomic_files.close_quietly(folder)
     return path
 
 
@@ -91,7 +91,7 @@ def _opened(project: Project, name: str, *, create: bool) -> int:
     try:
         return project_paths.open_folder(project.private_parent, f"{project.private_name}/{name}", create=create)
     except OSError as error:
-        raise atomic_files.trouble(f"{project.private}/{name} cannot be used", error) from error
+        raise atomic_files.io_error(f"{project.private}/{name} cannot be used", error) from error
 
 
 def _put(folder: int, place: str, name: str, text: str) -> None:
@@ -107,7 +107,7 @@ def _put(folder: int, place: str, name: str, text: str) -> None:
             raise
         atomic_files.sync(folder)
     except OSError as error:
-        raise atomic_files.trouble(f"{place}/{name} cannot be written", error) from error
+        raise atomic_files.io_error(f"{place}/{name} cannot be written", error) from error
 
 
 # -- which batch -------------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def of_batch(project: Project, batch_id: Optional[str]) -> Tuple[State, bool]:
     state = Store(project).read() if batch_id else Store(project).require()
     if state is not None and batch_id in (None, state["batch_id"]):
         return state, False
-    if not batch_state.valid_batch_id(batch_id):
+    if not batch_state.is_valid_batch_id(batch_id):
         raise UsageError(
             f"{str(batch_id)[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.",
             "unknown-batch",
@@ -156,7 +156,7 @@ def _kept(project: Project, name: str) -> State:
     except atomic_files.UnexpectedFileType as error:
         raise RefusedError(f"{place} is no file of ours: it was {error}.", "unknown-batch") from error
     finally:
-        atomic_files.close(folder)
+        atomic_files.close_quietly(folder)
     if found is None:
         raise RefusedError(f"{place} is gone. Try again.", "unknown-batch")
     return serialization.state_at(place, found[1])

@@ -94,7 +94,7 @@ def _headline(counts: Dict[str, int]) -> str:
     if done == total:
         return "The feature is done" if total == 1 else f"All {total:,} features are done"
     verb = "is" if 1 in (done, total) else "are"
-    return f"{done:,} of {prompts.counted(total, 'feature').replace(str(total), f'{total:,}')} {verb} done"
+    return f"{done:,} of {prompts.pluralize(total, 'feature').replace(str(total), f'{total:,}')} {verb} done"
 
 
 def _verdict(state: State, counts: Dict[str, int], put_away: bool) -> str:
@@ -106,7 +106,7 @@ def _verdict(state: State, counts: Dict[str, int], put_away: bool) -> str:
 
 def _source(state: State) -> str:
     if state["source_type"] == "issues":
-        return prompts.counted(len(state.get("issue_numbers") or ()), "issue")
+        return prompts.pluralize(len(state.get("issue_numbers") or ()), "issue")
     name = to_line(state["features_file"]) or ""
     return "standard input" if name == "-" else name
 
@@ -299,7 +299,7 @@ def _failed(feature: Data, blocked: List[int], put_away: bool) -> Data:
     number = feature["number"]
     what = f"Feature {number} failed"
     if feature["attempts"]:  # an older state file says only that it failed
-        what += f" after {prompts.counted(feature['attempts'], 'attempt')}"
+        what += f" after {prompts.pluralize(feature['attempts'], 'attempt')}"
     if blocked:
         shown = ", ".join(map(str, blocked[:20])) + (f" and {len(blocked) - 20} more" if len(blocked) > 20 else "")
         what += f"; {shown} {'needs' if len(blocked) == 1 else 'need'} it"
@@ -330,7 +330,7 @@ def _blocked(state: State) -> Dict[int, List[int]]:
     """For the number of each failed feature the numbers of those that were skipped because of it, all the way down."""
     needed: Dict[int, List[int]] = {}
     for entry in state["skipped_features"]:
-        stopper = blocking.blocker(entry["reason"])
+        stopper = blocking.parse_blocker(entry["reason"])
         if stopper is not None:
             needed.setdefault(stopper, []).append(entry["feature_index"])
     found: Dict[int, List[int]] = {}
@@ -377,10 +377,10 @@ def _looks(state: State, features: List[Data]) -> Iterator[Data]:
             said = "is done because a script said so; nothing was checked"
             yield {"kind": "asserted", "number": number, "what": said, "said": ""}
         if proof["rewritten"]:
-            many = prompts.counted(proof["rewritten"], "earlier commit")
+            many = prompts.pluralize(proof["rewritten"], "earlier commit")
             yield {"kind": "rewritten", "number": number, "what": f"rewrote {many}", "said": ""}
         if proof["foreign"]:
-            many = prompts.counted(proof["foreign"], "commit")
+            many = prompts.pluralize(proof["foreign"], "commit")
             yield {"kind": "foreign", "number": number, "what": f"came with {many} by somebody else", "said": ""}
     for decision in state.get("decisions", ()):
         index = decision.get("feature_index")

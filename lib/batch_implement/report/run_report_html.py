@@ -12,7 +12,7 @@ from __future__ import annotations
 from html import escape
 
 from ..base.text import duration
-from ..core.prompts import counted
+from ..core.prompts import pluralize
 from . import run_report_style, timeline
 from .formatting import STATUS_WORDS, dollars, moment, short
 
@@ -221,7 +221,7 @@ def _facts(feature: Data) -> Iterator[tuple[str, str]]:
         again = f", verified again in {duration(merge['verify_seconds'])}" if merge["verify_seconds"] else ""
         yield "merged", f"{moment(merge['at'])}{' on a new base' if merge['rebased'] else ''}{again}"
     if feature["sent_back"]:
-        yield "sent back", f"{counted(feature['sent_back'], 'time')} by the merge queue"
+        yield "sent back", f"{pluralize(feature['sent_back'], 'time')} by the merge queue"
     for name, word in (("push", "push"), ("pull_request", "pull request")):
         record = feature[name]
         if record:
@@ -288,7 +288,7 @@ def _figures(data: Data) -> Iterator[str]:
     if run:
         ends = (short(run[name]) if run[name] else "" for name in ("base_commit", "head"))
         facts.append(("branch", f"{code(run['branch'])} ({escape(' to '.join(end for end in ends if end))})"))
-        facts.append(("run", f"{moment(run['started_at'])}, {counted(run['jobs'], 'job')}"))
+        facts.append(("run", f"{moment(run['started_at'])}, {pluralize(run['jobs'], 'job')}"))
     opened = data["pull_request"]
     if opened:
         facts.append(("pull request", _published(opened)))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from ..base.text import duration
-from ..core.prompts import counted
+from ..core.prompts import pluralize
 from .formatting import STATUS_WORDS, dollars, moment, short
 
 TYPE_CHECKING = False
@@ -143,7 +143,7 @@ def _facts(feature: Data) -> Iterator[str]:
     if proof and proof["no_change"]:
         yield "no change needed"
     if feature["attempts"] > 1:
-        yield counted(feature["attempts"], "attempt")
+        yield pluralize(feature["attempts"], "attempt")
     yield duration(feature["seconds"])
     if feature["cost_usd"]:
         yield dollars(feature["cost_usd"])
@@ -205,6 +205,6 @@ def _figures(data: Data) -> Iterator[str]:
             if spent.get("turns")
             else ""
         )
-        yield f"- {counted(int(spent.get('clients', 0)), 'client')}{used}"
+        yield f"- {pluralize(int(spent.get('clients', 0)), 'client')}{used}"
         worked, waited = duration(spent.get("worked_s", 0)), duration(spent.get("waited_s", 0))
         yield f"- {worked} of work by clients, {waited} of waiting"

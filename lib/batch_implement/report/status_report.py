@@ -70,7 +70,7 @@ def features(state: State) -> List[Dict[str, Any]]:
         entry.update(attempts=attempts, commit=proof.get("commit"))
         own = state.get("details", {}).get(key(index), {}).get("policy")
         if own:
-            entry["policy"] = policies.of_feature(state, index)
+            entry["policy"] = policies.feature_policy(state, index)
         description = state.get("details", {}).get(key(index), {}).get("description")
         if description:
             entry["description"] = description
@@ -82,20 +82,20 @@ def features(state: State) -> List[Dict[str, Any]]:
 
 def for_person(reason: str) -> str:
     """Why a feature was skipped, with the number that a person knows: `blocked by 0` is `blocked by feature 1`."""
-    blocker = blocking.blocker(reason)
+    blocker = blocking.parse_blocker(reason)
     return reason if blocker is None else f"blocked by feature {blocker + 1}"
 
 
 def status_lines(state: State) -> List[str]:
     """The batch for a person at a terminal."""
     lines = [
-        f"Batch {state['batch_id']}: {state['status'].replace('_', ' ')}, {prompts.progress(state)}",
+        f"Batch {state['batch_id']}: {state['status'].replace('_', ' ')}, {prompts.progress_summary(state)}",
         f"Policy: {_asked_of_each(state)}.",
     ]
     for entry in features(state):
         proof = f"  {entry['commit'][:12]}" if entry["commit"] else ""
         tried = entry["attempts"] > (0 if entry["status"] == "pending" else 1)
-        tries = f"  ({prompts.counted(entry['attempts'], 'attempt')})" if tried else ""
+        tries = f"  ({prompts.pluralize(entry['attempts'], 'attempt')})" if tried else ""
         why = f"  {one_line(for_person(entry['reason']), 100)}" if "reason" in entry else ""
         text = one_line(entry["text"], 80)
         own = _own(state, entry["index"])
@@ -114,7 +114,7 @@ def _ending(state: State) -> List[str]:
         failed = len(state["failed_features"]) + len(state["skipped_features"])
         again = " `batchctl retry` brings failed ones back." if state["failed_features"] else ""
         again = again or (" `batchctl retry N` brings a skipped one back." if failed else "")
-        look = f"; {prompts.counted(failed, 'feature')} to look at" if failed else ""
+        look = f"; {prompts.pluralize(failed, 'feature')} to look at" if failed else ""
         return [f"Nothing is left to do{look}.{again}", *_lies(state)]
     run = state.get("run")
     if run and run["running"]:
@@ -153,8 +153,8 @@ def what_now(state: State, *, at_work: bool) -> str:
     """How far the batch is and what is next, in a few sentences for a person."""
     if state["status"] != "in_progress":
         status = "paused" if state["pause"] else f"over ({state['status']})"
-        return f"Batch {state['batch_id']} is {status}: {prompts.progress(state)}. {_ending(state)[0]}"
-    return f"{prompts.standing(state)} {who(state, at_work=at_work)}"
+        return f"Batch {state['batch_id']} is {status}: {prompts.progress_summary(state)}. {_ending(state)[0]}"
+    return f"{prompts.progress_and_feature(state)} {who(state, at_work=at_work)}"
 
 
 def plan(state: State) -> Dict[str, Any]:
@@ -163,7 +163,7 @@ def plan(state: State) -> Dict[str, Any]:
     """
     return {
         "features": features(state),
-        "order": list(batch_state.in_order(state)),
+        "order": list(batch_state.indices_in_order(state)),
         "dependencies": state["feature_dependencies"],
         "hints": _hints(state),
         "policy": state["policy"],
@@ -174,10 +174,10 @@ def plan(state: State) -> Dict[str, Any]:
 def plan_lines(state: State) -> List[str]:
     """The same for a person, for `--dry-run`."""
     lines = [
-        f"{prompts.counted(state['total_features'], 'feature')} would be done, in this order "
+        f"{prompts.pluralize(state['total_features'], 'feature')} would be done, in this order "
         f"({state['workflow_mode']}; {_asked_of_each(state)}):"
     ]
-    for index in batch_state.in_order(state):
+    for index in batch_state.indices_in_order(state):
         lines.append(f"{index + 1:>4}  {one_line(state['features'][index], 120)}{_own(state, index)}")
     hints = _hints(state)
     if hints:

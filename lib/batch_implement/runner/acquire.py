@@ -55,8 +55,8 @@ def acquire_run(project: Project, terms: RunRequest, now: str) -> State:
             raise authorization.batch_in_use_error(current)
         waited = (current.get("run") or {}).get("waiting")
         if waited:  # a dead run was at it; a client that begins too early costs nothing
-            current = run_transitions.wait_over(
-                current, now, timestamps.between_s(waited["since"], min(now, waited["until"]))
+            current = run_transitions.end_wait(
+                current, now, timestamps.seconds_between(waited["since"], min(now, waited["until"]))
             )
         return run_transitions.begin(
             current, now, owner, branch=branch, base_commit=base, target=target, worktrees=top, jobs=terms.jobs,
@@ -103,12 +103,12 @@ def _recover_dead_run(project: Project, store: Store, now: str) -> State:
 
     def settle(current: State) -> State:
         for index in left:
-            current = run_transitions.interrupted(current, index)
+            current = run_transitions.return_to_pending(current, index)
         for index, entry in merged:
             made = entry["evidence"]["commit"]
             merge = {"commit": entry["commit"], "from": made, "rebased": made != entry["commit"]}
             proof = {**entry["evidence"], "commit": entry["commit"], "branch": run["branch"]}
-            current = run_transitions.merged(current, now, index, proof, merge)
+            current = run_transitions.complete_feature(current, now, index, proof, merge)
         return current
 
     state = store.update(settle)

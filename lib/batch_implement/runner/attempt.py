@@ -22,8 +22,8 @@ from ..base import processes, project_paths, timestamps
 from ..base.project_paths import Project
 from ..commands import feature_commands
 from ..core import batch_state, failure_classification, lease, policies, transitions
-from ..core.errors import MORE, STILL_WORKING, BatchError
-from ..core.prompts import counted
+from ..core.errors import EXIT_STILL_RUNNING, HELP_PREFIX, BatchError
+from ..core.prompts import pluralize
 from ..git import git_client, worktrees
 from ..store.store import Store
 from . import claude_process, logs
@@ -156,7 +156,7 @@ def _opened(project: Project, job: Job) -> State:
         if not batch_state.is_live(state):
             return state
         running = transitions.unpause(state)
-        named = lease.lease(running, owner) if owner else {**running, "owner": None}
+        named = lease.acquire(running, owner) if owner else {**running, "owner": None}
         return transitions.start(named, now, base, branch)
 
     return store.update(begin)
@@ -185,7 +185,9 @@ def _first_state(project: Project, job: Job, now: str) -> State:
 
 def _worked(project: Project, state: State, job: Job, folder: str, stopped: threading.Event) -> Ended:
     line = (
-        claude_process.arguments(job, project_paths.plugin()) if job.command is None else ["/bin/sh", "-c", job.command]
+        claude_process.arguments(job, project_paths.plugin_root())
+        if job.command is None
+        else ["/bin/sh", "-c", job.command]
     )
     progress = logs.Progress(project, job.session_id)
     ended = claude_process.run(
@@ -211,7 +213,7 @@ def _done(project: Project, stopped: threading.Event) -> str:
     """Ask `batchctl done` until it has an answer: empty when it granted it or was not to be waited for, else why
     not.
     """
-    line = [sys.executable, "-I", os.path.join(project_paths.plugin(), "lib", "batchctl.py"), "done"]
+    line = [sys.executable, "-I", os.path.join(project_paths.plugin_root(), "lib", "batchctl.py"), "done"]
     environ = claude_process.environment(os.environ, project.root)
     environ = {name: value for name, value in environ.items() if not name.startswith("CLAUDE")}
     while not stopped.is_set():
@@ -224,12 +226,12 @@ def _done(project: Project, stopped: threading.Event) -> str:
             if asked.poll() is None:
                 processes.end_marked(project.root)
             said = asked.communicate()[1]
-        if asked.returncode != STILL_WORKING:
+        if asked.returncode != EXIT_STILL_RUNNING:
             break
     else:
         processes.end_marked(project.root)
         return ""
-    said = said.partition(f"\n{MORE}")[0]  # the next attempt is told, which is the model
+    said = said.partition(f"\n{HELP_PREFIX}")[0]  # the next attempt is told, which is the model
     return said.replace("batchctl: ", "", 1).strip() if asked.returncode != 0 else ""
 
 
@@ -285,7 +287,7 @@ def _why_open(job: Job, ended: Ended, folder: str) -> Tuple[str, str, str]:
         return _of_a_command(ended, folder)
     result = ended.stream.result
     if result.get("subtype") == "error_max_turns":
-        return FAILED, f"It was not done within {counted(job.limits['turns'], 'turn')}.", "turns"
+        return FAILED, f"It was not done within {pluralize(job.limits['turns'], 'turn')}.", "turns"
     if result.get("subtype") == "error_max_budget_usd":
         return _of_a_budget(job.limits, ended.stream.spent()["cost_usd"])
     if result and not result.get("is_error") and ended.exit_code == 0:

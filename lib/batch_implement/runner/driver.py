@@ -49,7 +49,7 @@ class Clock:
 
     def sleep(self, seconds: float, woken: Callable[[], object]) -> None:
         """Return after that many seconds, or soon after `woken` says so."""
-        signals.wait(seconds, woken)
+        signals.wait_until(seconds, woken)
 
 
 class Driver:
@@ -100,7 +100,7 @@ class Driver:
         def now() -> None:
             self.interrupt(now=True)
 
-        with signals.caught({signal.SIGINT: self.interrupt, signal.SIGTERM: now, signal.SIGHUP: now}):
+        with signals.handle_signals({signal.SIGINT: self.interrupt, signal.SIGTERM: now, signal.SIGHUP: now}):
             try:
                 while self._go_on():
                     pass
@@ -118,8 +118,8 @@ class Driver:
             self.stop()  # at every look: a worker may only just have begun
         state = self._own(self.store.require())
         state = self._wait_over(state)
-        if run_transitions.moved(state, self.places):
-            state = self.store.update(lambda current: run_transitions.moved(current, self.places) or current)
+        if run_transitions.update_places(state, self.places):
+            state = self.store.update(lambda current: run_transitions.update_places(current, self.places) or current)
         state = self._start(state)
         self._merge(state)
         self.display.refresh(state)
@@ -153,16 +153,16 @@ class Driver:
 
     def _start(self, state: State) -> State:
         """Give the executor what may begin now."""
-        if self._may_start(state) and next(batch_state.pending(state), None) is not None:
+        if self._may_start(state) and next(batch_state.pending_indices(state), None) is not None:
             state = self._hold_to_limits(state)
         if not self._may_start(state):
             return state
         here = state["run"]["running"] if self.place is None else self.working  # what is merged uses the machine, too
         free = state["run"]["jobs"] - len(here)
         now = self.clock.now()
-        ready = run_transitions.ready(state, now)[: max(0, free)]
+        ready = run_transitions.ready_indices(state, now)[: max(0, free)]
         for number, index in enumerate(ready):
-            share = run_transitions.share_usd(
+            share = run_transitions.client_budget_usd(
                 state, sum(map(jobs.most_usd, self.working.values())), len(ready) - number
             )
             if not share:
@@ -190,13 +190,13 @@ class Driver:
             self.why = self.why or "it was stopped"
             return True
         now = self.clock.now()
-        until = state["run"]["waiting"]["until"] if state["run"]["waiting"] else run_transitions.next_moment(state, now)
+        until = state["run"]["waiting"]["until"] if state["run"]["waiting"] else run_transitions.next_start(state, now)
         if until is None:
-            if run_transitions.ready(state, now):
+            if run_transitions.ready_indices(state, now):
                 return False
             self.why = "what is left cannot begin"
             return True
-        self.clock.sleep(min(max(0.0, timestamps.between_s(now, until)), 60.0), lambda: self.stopping)
+        self.clock.sleep(min(max(0.0, timestamps.seconds_between(now, until)), 60.0), lambda: self.stopping)
         return False
 
     # -- limits and waits ------------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ class Driver:
         reached = ""
         if "cost_usd" in limits and run["spent"]["cost_usd"] >= limits["cost_usd"]:
             reached = f"the cost has reached ${run['spent']['cost_usd']:.2f} of ${limits['cost_usd']:.2f}"
-        elif "time_s" in limits and timestamps.between_s(run["started_at"], now) >= limits["time_s"]:
+        elif "time_s" in limits and timestamps.seconds_between(run["started_at"], now) >= limits["time_s"]:
             reached = f"the run has taken its {limits['time_s']} s"
         return self._pause(f"a limit is reached: {reached}") if reached else state
 
@@ -228,12 +228,12 @@ class Driver:
         if waiting is None:
             return state
         limits = state["policy"]["budgets"]
-        waited = timestamps.between_s(waiting["since"], now)
+        waited = timestamps.seconds_between(waiting["since"], now)
         if now < waiting["until"] and not self.stopping:
             if "wait_s" not in limits or state["run"]["spent"]["waited_s"] + waited < limits["wait_s"]:
                 return state
             self._pause(f"a limit is reached: the run has waited {limits['wait_s']} s in all; {waiting['reason']}")
-        return self.store.update(lambda current: run_transitions.wait_over(current, now, waited))
+        return self.store.update(lambda current: run_transitions.end_wait(current, now, waited))
 
     # -- what comes back -------------------------------------------------------------------------------------------
 
@@ -260,24 +260,24 @@ class Driver:
         record = jobs.record(job, outcome)
 
         def settle(current: State) -> State:
-            noted = run_transitions.client_ended(current, index, record)
+            noted = run_transitions.record_client(current, index, record)
             if outcome.kind == jobs.COMPLETED:
                 return run_transitions.await_merge(noted, index, outcome.evidence, outcome.decisions)
             if (
                 outcome.kind == jobs.FAILED
-                or run_transitions.crashes(noted, index) >= run_transitions.CRASHES_BEFORE_COUNTED
+                or run_transitions.consecutive_crashes(noted, index) >= run_transitions.CRASHES_BEFORE_COUNTED
             ):
-                return run_transitions.failed(
+                return run_transitions.fail_attempt(
                     noted, now, index, outcome.message, outcome.failure_class, permanent=outcome.permanent,
                     changed=outcome.changed, stash=outcome.stash, retry_after=self._retry_after(job, outcome, now),
                 )  # fmt: skip
-            freed = run_transitions.interrupted(noted, index)
+            freed = run_transitions.return_to_pending(noted, index)
             if outcome.kind == jobs.NEEDS_PERSON:
                 return transitions.pause(
                     freed, now, f"a person is needed ({outcome.failure_class}): {outcome.message[:300]}"
                 )
             if failure_classification.TREATMENT.get(outcome.failure_class) == "wait" and not self.stopping:
-                return run_transitions.wait(
+                return run_transitions.begin_wait(
                     freed, now, self._until(outcome, now), outcome.message[:300], outcome.failure_class
                 )
             return freed
@@ -302,13 +302,15 @@ class Driver:
 
     def _retry_after(self, job: Job, outcome: Outcome, now: str) -> str:
         backoff = failure_classification.backoff_s(job.attempt, os.urandom(1)[0] / 256)
-        return outcome.retry_after or timestamps.after(now, backoff)
+        return outcome.retry_after or timestamps.add_seconds(now, backoff)
 
     def _until(self, outcome: Outcome, now: str) -> str:
         """When the next client may begin after one met a limit, overload or no network."""
         self.waits_in_a_row += 1
-        backoff = timestamps.after(now, failure_classification.backoff_s(self.waits_in_a_row, os.urandom(1)[0] / 256))
-        return max(outcome.retry_after or backoff, timestamps.after(now, 1))
+        backoff = timestamps.add_seconds(
+            now, failure_classification.backoff_s(self.waits_in_a_row, os.urandom(1)[0] / 256)
+        )
+        return max(outcome.retry_after or backoff, timestamps.add_seconds(now, 1))
 
     def _given_up(self, state: State, index: int, why: str) -> None:
         """A feature has failed for good: tell of it, and of what needs it."""
@@ -331,7 +333,7 @@ class Driver:
         entry, run = state["run"]["running"].get(key(index)), state["run"]
         if entry is None:
             return
-        policy = policies.of_feature(state, index)
+        policy = policies.feature_policy(state, index)
         log = os.path.join(jobs.log_folder(self.project, self.batch_id), f"{index + 1}-{entry['attempt']}-merge")
         future = self.merger.submit(
             merge_queue.prepare,
@@ -352,7 +354,7 @@ class Driver:
         entry = state["run"]["running"][key(index)]
         try:
             ready = future.result()
-            self.store.update(lambda current: run_transitions.about_to_merge(current, index, ready.commit))
+            self.store.update(lambda current: run_transitions.record_merge_commit(current, index, ready.commit))
             merge_queue.fast_forward(root, branch, ready)
         except merge_queue.Stopped:
             return
@@ -361,7 +363,7 @@ class Driver:
             return
         except merge_queue.CannotMerge as error:
             words = error.message
-            state = self.store.update(lambda current: run_transitions.sent_back(current, now, index, words))
+            state = self.store.update(lambda current: run_transitions.send_back(current, now, index, words))
             if batch_state.feature_status(state, index) == "pending":
                 self.display.event("sent back", _named(state, index, words))
                 worktrees.remove(root, entry["worktree"])
@@ -377,7 +379,7 @@ class Driver:
             "commit": ready.commit, "from": entry["evidence"]["commit"], "rebased": ready.rebased,
             "verify_seconds": ready.verify["seconds"] if ready.verify else None,
         }  # fmt: skip
-        state = self.store.update(lambda current: run_transitions.merged(current, now, index, proof, merge))
+        state = self.store.update(lambda current: run_transitions.complete_feature(current, now, index, proof, merge))
         self.display.event("merged", _named(state, index, ready.commit[:12]))
         worktrees.remove(root, entry["worktree"])
         worktrees.settle_branch(

@@ -125,7 +125,9 @@ def of_feature(project: Project, state: State, index: int, share_usd: float = ma
     run, name, text = state["run"], key(index), state["features"][index]
     attempt = batch_state.attempts_used(state, index) + 1
     options, limits = run["options"], state["policy"]["budgets"]
-    policy = {field: value for field, value in policies.of_feature(state, index).items() if field != "workflow_mode"}
+    policy = {
+        field: value for field, value in policies.feature_policy(state, index).items() if field != "workflow_mode"
+    }
     number = run["spent"]["clients"] + 1
     settings = os.path.join(project.root, ".claude", "settings.local.json")
     remote = options.get("remote")  # the workers are on other machines, which share nothing but this

@@ -32,7 +32,7 @@ _lock = threading.Lock()
 
 def work(job: Job) -> Outcome:
     """Do one attempt, to its end."""
-    lib = os.path.join(project_paths.plugin(), "lib")
+    lib = os.path.join(project_paths.plugin_root(), "lib")
     with tempfile.TemporaryFile() as errors:
         with _lock:
             attempt = subprocess.Popen(

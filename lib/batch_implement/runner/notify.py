@@ -91,7 +91,7 @@ def summary(event: str, state: State) -> str:
     broken = "has given a feature up" if state["failed_features"] else "was broken off"
     begun = {"end": "has ended", "pause": "waits for you", "failure": broken}[event]
     lines = [
-        f"Batch {state['batch_id']} {begun}: {prompts.progress(state)}.",
+        f"Batch {state['batch_id']} {begun}: {prompts.progress_summary(state)}.",
     ]
     if event == "pause" and state["pause"]:
         lines.append(f"Why: {state['pause']['reason']}")

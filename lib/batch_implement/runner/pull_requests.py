@@ -102,7 +102,7 @@ def open_for_batch(project: Project, state: State, report_markdown: str) -> Dict
         if run["target"] and run["target"] != base and _over_there(root, record["remote"], run["target"]):
             base = run["target"]
         done = len(state["completed_features"])
-        title = f"{done} of {prompts.counted(state['total_features'], 'feature')} of batch {state['batch_id']}"
+        title = f"{done} of {prompts.pluralize(state['total_features'], 'feature')} of batch {state['batch_id']}"
         return _opened(root, place, record, base, title, report_markdown)
     except (BatchError, OSError) as error:
         return {**record, "error": _words(error)}

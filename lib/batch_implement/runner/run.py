@@ -83,7 +83,7 @@ def run(
             shown = wish._replace(jobs=wish.jobs or crew.slots) if crew else wish
             data = {
                 "checks": checks,
-                "order": list(batch_state.in_order(plan)),
+                "order": list(batch_state.indices_in_order(plan)),
                 "exit_code": UNDONE if stoppers else DONE,
             }
             return preflight_checks.text(plan, checks, shown), data
@@ -200,7 +200,7 @@ def _published(project: Project, state: State, wish: Options, shown: live_displa
     if wish.pr == "batch" and state["completed_features"]:
         text = report_files.told(run_report.report_data(state, timestamps.now()), "md")
         record = pull_requests.open_for_batch(project, state, text)
-        state = store.update(lambda current: run_transitions.note_pull_request(current, record))
+        state = store.update(lambda current: run_transitions.record_pull_request(current, record))
         shown.event("note", _of_request("the batch", record))
     for index in state["completed_features"] if wish.pr == "feature" else ():
         known = state["git_operations"].get(batch_state.key(index), {}).get("pr", {})
@@ -246,7 +246,7 @@ def _taken_over(project: Project, state: State) -> bool:
 
 def _summary(state: State, commands: Sequence[Mapping[str, str]], places: Mapping[str, str]) -> str:
     """How it ended and how to go on, for a person at a terminal."""
-    lines = [f"Batch {state['batch_id']}: {prompts.progress(state)}; {state['run']['ended_why']}."]
+    lines = [f"Batch {state['batch_id']}: {prompts.progress_summary(state)}; {state['run']['ended_why']}."]
     if state["pause"]:
         lines.append(f"Paused: {' '.join(state['pause']['reason'].split())}")
     if "html" in places:

@@ -39,7 +39,7 @@ def opened(project: Project, *, create: bool) -> int:
     parent, name = project.private_parent, project.private_name
     try:
         if not project.git_dir:
-            atomic_files.close(project.open_state_folder(create=create))
+            atomic_files.close_quietly(project.open_state_folder(create=create))
         try:
             return project_paths.open_folder(parent, name, create=False)
         except FileNotFoundError:
@@ -49,7 +49,7 @@ def opened(project: Project, *, create: bool) -> int:
     except FileNotFoundError as error:
         raise no_batch(project) from error
     except OSError as error:
-        raise atomic_files.trouble(f"{project.private} cannot be used", error) from error
+        raise atomic_files.io_error(f"{project.private} cannot be used", error) from error
 
 
 def state_file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
@@ -61,11 +61,11 @@ def state_file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise atomic_files.trouble(f"{project.state} cannot be read", error) from error
+        raise atomic_files.io_error(f"{project.state} cannot be read", error) from error
     try:
         return atomic_files.read(folder, project.state_name)
     finally:
-        atomic_files.close(folder)
+        atomic_files.close_quietly(folder)
 
 
 def no_batch(project: Project) -> RefusedError:
@@ -90,7 +90,7 @@ def keep(project: Project, private: int, batch_id: str, data: bytes) -> str:
         while name in names:
             number += 1
             name = f"{batch_id}.{number}.json"
-        atomic_files.write_anew(private, sidecar.TEMP, data, 0)  # the name that the next write sweeps
+        atomic_files.write_over_leftover(private, sidecar.TEMP, data, 0)  # the name that the next write sweeps
         try:
             os.rename(sidecar.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)
             atomic_files.sync(folder)
@@ -100,10 +100,10 @@ def keep(project: Project, private: int, batch_id: str, data: bytes) -> str:
             raise
         return f"{project.private}/history/{name}"
     except OSError as error:
-        raise atomic_files.trouble(f"{project.private}/history cannot be written", error) from error
+        raise atomic_files.io_error(f"{project.private}/history cannot be written", error) from error
     finally:
         if folder >= 0:
-            atomic_files.close(folder)
+            atomic_files.close_quietly(folder)
 
 
 def take_back(place: Optional[str]) -> None:
@@ -140,10 +140,10 @@ def quarantine(project: Project, folder: int) -> Optional[str]:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise atomic_files.trouble(f"{project.state} cannot be kept in quarantine", error) from error
+        raise atomic_files.io_error(f"{project.state} cannot be kept in quarantine", error) from error
     finally:
         if kept >= 0:
-            atomic_files.close(kept)
+            atomic_files.close_quietly(kept)
 
 
 def _second_name(project: Project, folder: int, to: int, name: str) -> None:
@@ -239,7 +239,7 @@ def cut_short(folder: int, name: str, sealed: Sidecar) -> Optional[bytes]:
 def put_seal(private: int, text: bytes) -> None:
     """Put a seal with this text in place, durably. OSError when that fails: one of the two is in place then."""
     try:
-        atomic_files.write_anew(private, sidecar.TEMP, text, 0)
+        atomic_files.write_over_leftover(private, sidecar.TEMP, text, 0)
         os.replace(sidecar.TEMP, "seal", src_dir_fd=private, dst_dir_fd=private)
         atomic_files.sync(private)
     except OSError:

@@ -53,19 +53,19 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
             except BlockingIOError:
                 pass
             except OSError as error:
-                atomic_files.close(self._fd)
+                atomic_files.close_quietly(self._fd)
                 raise StateError(
                     f"The lock {self._folder}/{NAME} cannot be taken: {error.strerror}. Nothing was changed. "
                     "Check the disk.",
                     "disk-trouble",
                 ) from error
             except BaseException:
-                atomic_files.close(self._fd)
+                atomic_files.close_quietly(self._fd)
                 raise
             left = deadline - time.monotonic()
             if left <= 0:
                 holder = self._holder()
-                atomic_files.close(self._fd)
+                atomic_files.close_quietly(self._fd)
                 raise LockTimeout(
                     f"The lock {self._folder}/{NAME} was not free within {self._timeout_s:g} s; it is held by "
                     f"{holder}. Nothing was changed. If that process is stuck or stopped, end it: the lock goes with "
@@ -73,14 +73,14 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
                     "lock-held",
                     holder,
                 )
-            atomic_files.close(self._fd)
+            atomic_files.close_quietly(self._fd)
             time.sleep(min(wait, left))
             wait = min(wait * 2, LONGEST_WAIT_S) if self._timeout_s - left < PATIENT_S else FIRST_WAIT_S
 
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        atomic_files.close(self._fd)
+        atomic_files.close_quietly(self._fd)
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -81,7 +81,7 @@ class _Mending:
         from ..api import assertions
 
         data = self.data
-        fresh = batch_state.new_state(self.batch_id(), self.features(), "", policy=policies.new(evidence=[]))
+        fresh = batch_state.new_state(self.batch_id(), self.features(), "", policy=policies.create_policy(evidence=[]))
         given = data.get("updated_at")
         updated = given if isinstance(given, str) else ""
         completed = self.indices(data.get("completed_features"), "completed_features")
@@ -145,7 +145,7 @@ class _Mending:
         given = self.data["batch_id"]
         text = given if isinstance(given, str) else _shown(given)
         kept = (
-            "".join(char if batch_state.valid_batch_id(char) else "-" for char in text)[:100].replace("..", "--")
+            "".join(char if batch_state.is_valid_batch_id(char) else "-" for char in text)[:100].replace("..", "--")
             or "batch"
         )
         if kept != given:

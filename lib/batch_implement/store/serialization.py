@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Text = Union[bytes, memoryview]
 
-    from ..base.strict_json import Places
+    from ..base.strict_json import FieldSpans
     from ..core.batch_state import State
     from ..validation.schema import Schema
 
@@ -27,7 +27,7 @@ class Content:
 
     __slots__ = ("_places", "_text", "_value", "data", "sha256")
 
-    def __init__(self, data: bytes, sha256: str, value: Any, text: str, places: Places) -> None:
+    def __init__(self, data: bytes, sha256: str, value: Any, text: str, places: FieldSpans) -> None:
         self.data, self.sha256, self._value, self._places = data, sha256, value, places
         # of ASCII a place in the text is one in the bytes, and nothing is copied
         self._text: Any = memoryview(data) if text.isascii() else text
@@ -122,7 +122,7 @@ def problems(state: State, before: Optional[State]) -> List[str]:
         violations = published.check_fields(state, changed)
     wrong = [f"{violation.pointer or 'state'}: {violation.message}" for violation in violations]
     if not wrong:
-        wrong = batch_state.broken_invariants(state, before)
+        wrong = batch_state.invariant_violations(state, before)
         if not wrong and before is not None:
             wrong = batch_state.monotonicity_violations(before, state)
     return wrong

@@ -62,4 +62,4 @@ def _copy(project: Project, sealed: sidecar.Sidecar) -> Optional[bytes]:
     try:
         return backups.copy_of(private, sealed)
     finally:
-        atomic_files.close(private)
+        atomic_files.close_quietly(private)

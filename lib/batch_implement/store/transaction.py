@@ -75,7 +75,7 @@ class Transaction:
         try:
             self._lock.__enter__()
         except BaseException:
-            atomic_files.close(self._private)
+            atomic_files.close_quietly(self._private)
             raise
         return self
 
@@ -83,9 +83,9 @@ class Transaction:
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self._lock.__exit__(kind, error, trace)
-        atomic_files.close(self._private)
+        atomic_files.close_quietly(self._private)
         if self._folder >= 0:
-            atomic_files.close(self._folder)
+            atomic_files.close_quietly(self._folder)
         if audit_log.trouble:
             trouble = f"Note: {audit_log.trouble}. The batch itself is not affected."
             if trouble not in self.notes:
@@ -98,7 +98,7 @@ class Transaction:
             try:
                 self._folder = self.project.open_state_folder(create=True)
             except OSError as error:
-                raise atomic_files.trouble(f"The folder of {self.project.state} cannot be used", error) from error
+                raise atomic_files.io_error(f"The folder of {self.project.state} cannot be used", error) from error
         return self._folder
 
     def note(self, event: str, text: str, **details: Any) -> None:
@@ -113,7 +113,7 @@ class Transaction:
         try:
             return self._settled()
         except OSError as error:
-            raise atomic_files.trouble(f"What was done to {self.project.state} cannot be mended", error) from error
+            raise atomic_files.io_error(f"What was done to {self.project.state} cannot be mended", error) from error
 
     def _settled(self) -> Optional[Version]:
         sealed = self._look_at_seal()[1]
@@ -135,14 +135,16 @@ class Transaction:
                 return self._in_force(read if read is not None else serialization.content(data, digest), known, sealed)
             if sealed.new is not None and sealed.new.sha256 == digest:
                 state = serialization.parse(data)
-                identity = atomic_files.identity_of(status, digest, state["revision"])
+                identity = atomic_files.fingerprint_of(status, digest, state["revision"])
                 self._seal(state, identity, None)
                 return Version(state, identity)
             if sealed.is_adopting(status):
-                return self._finished(sealed) or self._adopt(data, atomic_files.identity_of(status, digest, 0), sealed)
+                return self._finished(sealed) or self._adopt(
+                    data, atomic_files.fingerprint_of(status, digest, 0), sealed
+                )
             if self.by_model and sealed.new is not None:
                 return self._put_back(sealed, "changed")
-        return self._adopt(data, atomic_files.identity_of(status, digest, 0), sealed)
+        return self._adopt(data, atomic_files.fingerprint_of(status, digest, 0), sealed)
 
     def _without_file(self, sealed: Sidecar) -> Optional[Version]:
         first = sealed.old is None  # of a version that was never put in place: there was no batch
@@ -329,7 +331,7 @@ class Transaction:
     def _log(self, old: Optional[State], new: State, tell: Optional[Callable[[], None]]) -> None:
         if tell is not None:
             tell()
-        for event in batch_events.happened(old, new):
+        for event in batch_events.events_between(old, new):
             audit_log.record(self.project.log_folder, batch_id=new["batch_id"], **event)
 
     def _log_put_away(self, current: Version, why: str, place: str) -> None:
@@ -341,7 +343,7 @@ class Transaction:
         was_live = was is not None and was.live
         copied = False
         try:
-            identity = atomic_files.write_anew(folder, self.project.temp_name, data, state["revision"])
+            identity = atomic_files.write_over_leftover(folder, self.project.temp_name, data, state["revision"])
             self._seal(state, identity, old, live=was_live or batch_state.needs_hooks(state))
             # before the rename: a crash behind it must not leave an older copy
             if old is None or old.sha256 != identity.sha256:  # else it comes from the copy, which nothing may endanger
@@ -352,7 +354,7 @@ class Transaction:
             if copied:
                 backups.take_copy_back(self._private)
             backups.seal_back(self._private, sealed)
-            raise atomic_files.trouble(f"Failed to save {self.project.state}", error) from error
+            raise atomic_files.io_error(f"Failed to save {self.project.state}", error) from error
         self._confirm(folder, state["revision"])
         if was_live and not batch_state.needs_hooks(state):
             try:
@@ -403,7 +405,7 @@ class Transaction:
                     "not-confirmed",
                 ) from error
             backups.take_back(place)
-            raise atomic_files.trouble(f"{self.project.state} cannot be put away", error) from error
+            raise atomic_files.io_error(f"{self.project.state} cannot be put away", error) from error
         try:
             atomic_files.unlink(self.folder(), self.project.temp_name)
             atomic_files.sync(self.folder())

@@ -13,7 +13,7 @@ from __future__ import annotations
 import html
 import re
 
-from ..core.prompts import counted
+from ..core.prompts import pluralize
 from ..features.feature_list import clean
 from ..store import serialization
 
@@ -47,7 +47,7 @@ def _older(result: Dict[str, Any]) -> str:
     if result["mended"] is None:
         return ""
     number = len(result["mended"])
-    mends = f" and mends {counted(number, 'thing')} (`--json` says which)" if number else ""
+    mends = f" and mends {pluralize(number, 'thing')} (`--json` says which)" if number else ""
     return f", of an older version: the first change takes it over{mends}"
 
 

@@ -117,7 +117,7 @@ def load_published(name: str) -> dict[str, Any]:
 
     Raises StateUnusable when it cannot be read or is no JSON object: then the installation is damaged.
     """
-    path = os.path.join(project_paths.plugin(), "schemas", name + ".schema.json")
+    path = os.path.join(project_paths.plugin_root(), "schemas", name + ".schema.json")
     try:
         with open(path, "rb") as file:
             schema = strict_json.parse(file.read(MAX_SCHEMA_BYTES + 1), max_bytes=MAX_SCHEMA_BYTES)

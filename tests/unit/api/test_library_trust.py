@@ -46,7 +46,7 @@ def test_a_refusal_is_in_the_audit_log(asking, repository):
     log = (repository / ".git/batch-implement/audit.jsonl").read_text().splitlines()
     last = json.loads(log[-1])
     assert (last["event"], last["asked"]) == ("refused", "update_batch_progress") and "batchctl done" in last["message"]
-    assert "refused `update_batch_progress`: Feature 1" in batch_events.lines([last])[0]
+    assert "refused `update_batch_progress`: Feature 1" in batch_events.format_entries([last])[0]
 
 
 @pytest.mark.parametrize(

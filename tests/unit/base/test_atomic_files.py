@@ -58,7 +58,7 @@ def test_nothing_that_is_there_is_written_over_or_through(folder, tmp_path, writ
 def test_what_a_crash_left_under_a_name_of_ours_makes_way_and_is_not_written_through(folder, tmp_path, kind):
     (tmp_path / "real").write_bytes(b"kept")
     (tmp_path / "f").symlink_to("real") if kind == "link" else (tmp_path / "f").write_bytes(b"left")
-    identity = atomic_files.write_anew(folder, "f", b"new", 3)
+    identity = atomic_files.write_over_leftover(folder, "f", b"new", 3)
     status, data = atomic_files.read(folder, "f")
     assert (data, identity.is_at(status), (tmp_path / "real").read_bytes()) == (b"new", True, b"kept")
 
@@ -158,7 +158,7 @@ def test_what_cannot_be_read_says_why(folder, tmp_path, failing, monkeypatch):
     ],
 )
 def test_trouble_says_the_likely_cause_and_that_nothing_was_changed(number, said):
-    error = atomic_files.trouble("X cannot be saved", OSError(number, os.strerror(number)))
+    error = atomic_files.io_error("X cannot be saved", OSError(number, os.strerror(number)))
     assert error.message.startswith("X cannot be saved: ")
     assert said in error.message
     assert error.message.endswith("Nothing was changed.")
@@ -166,7 +166,7 @@ def test_trouble_says_the_likely_cause_and_that_nothing_was_changed(number, said
 
 
 def test_trouble_without_a_number_is_told_in_its_own_words():
-    assert "odd thing" in atomic_files.trouble("X", OSError("odd thing")).message
+    assert "odd thing" in atomic_files.io_error("X", OSError("odd thing")).message
 
 
 def test_removing_what_is_gone_is_fine(folder, tmp_path):
@@ -176,8 +176,8 @@ def test_removing_what_is_gone_is_fine(folder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("hashed", [0, atomic_files.MUCH])
-@pytest.mark.parametrize("data", [b"", b"x" * 100_000, b"x" * atomic_files.MUCH])
+@pytest.mark.parametrize("hashed", [0, atomic_files.OPENSSL_THRESHOLD_BYTES])
+@pytest.mark.parametrize("data", [b"", b"x" * 100_000, b"x" * atomic_files.OPENSSL_THRESHOLD_BYTES])
 def test_the_digest_is_sha256_by_whichever_function(data, hashed, monkeypatch):
     monkeypatch.setattr(atomic_files, "_hashed", hashed)
     assert atomic_files.sha256(data) == hashlib.sha256(data).hexdigest()
@@ -186,7 +186,7 @@ def test_the_digest_is_sha256_by_whichever_function(data, hashed, monkeypatch):
 def test_openssl_is_loaded_only_by_a_process_that_hashes_much(monkeypatch):
     asked = []
     monkeypatch.setattr(atomic_files, "_hashed", 0)
-    monkeypatch.setattr(atomic_files, "_function_for", lambda much: asked.append(much) or hashlib.sha256)
+    monkeypatch.setattr(atomic_files, "_hash_function", lambda much: asked.append(much) or hashlib.sha256)
     for _ in range(3):
-        atomic_files.sha256(b"x" * (atomic_files.MUCH // 2))
+        atomic_files.sha256(b"x" * (atomic_files.OPENSSL_THRESHOLD_BYTES // 2))
     assert asked == [False, True, True]

@@ -59,7 +59,7 @@ def test_a_circle_is_refused():
 def test_without_the_c_functions_the_package_does_it(monkeypatch):
     monkeypatch.setattr(fast_json, "make_encoder", None)
     monkeypatch.setattr(fast_json, "make_scanner", None)
-    monkeypatch.setattr(fast_json, "_scan", fast_json.scanner())
+    monkeypatch.setattr(fast_json, "_scan", fast_json.make_scan())
     assert fast_json.loads(b'{"a": [1]}') == {"a": [1]}
     assert (fast_json.dumps("é"), fast_json.dumps_ascii("é")) == ('"é"', '"\\u00e9"')
 

@@ -122,8 +122,8 @@ def test_an_integer_of_too_many_digits_is_refused(sign, monkeypatch):
     assert parse(longest.encode()) == int(longest)
     assert refusal(f"[{longest}1]".encode()) == "holds an integer of more than 4,300 digits"
     # As on a Python that knows no such limit:
-    decoder = json.JSONDecoder(parse_int=strict_json._integer)
-    monkeypatch.setattr(strict_json, "_decode", decoder.decode)
+    decoder = json.JSONDecoder(parse_int=strict_json._parse_limited_int)
+    monkeypatch.setattr(strict_json, "_decode_strictly", decoder.decode)
     assert parse(longest.encode()) == int(longest)
     assert refusal(f"[{longest}1]".encode()) == "holds an integer of more than 4,300 digits"
 

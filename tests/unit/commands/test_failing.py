@@ -57,7 +57,7 @@ def test_its_class_decides_between_another_try_a_pause_and_the_end(fail, words, 
 def test_the_time_of_the_next_try_is_kept_and_never_waited_for(fail, monkeypatch):
     monkeypatch.setattr(timestamps, "now", lambda: "2026-01-31T12:00:00Z")
     waits = []
-    monkeypatch.setattr(timestamps, "later", lambda seconds: waits.append(seconds) or f"in {seconds:.0f} s")
+    monkeypatch.setattr(timestamps, "from_now", lambda seconds: waits.append(seconds) or f"in {seconds:.0f} s")
     state = fail("no luck", features=1)
     assert state["attempts"]["0"][-1]["retry_after"] == f"in {waits[0]:.0f} s"
     state = fail("no luck again")

@@ -10,11 +10,11 @@ from batches import NOW, completed, new_batch, owner, skipped_reasons, started
 
 
 def events(old, new):
-    return [entry["event"] for entry in batch_events.happened(old, new)]
+    return [entry["event"] for entry in batch_events.events_between(old, new)]
 
 
 def only(old, new):
-    [entry] = batch_events.happened(old, new)
+    [entry] = batch_events.events_between(old, new)
     return entry
 
 
@@ -29,8 +29,8 @@ def test_a_first_version_is_the_batchs_creation_and_who_took_it(three):
 
 
 def test_what_changes_nothing_has_no_event(three):
-    assert batch_events.happened(three, three) == []
-    assert batch_events.happened(three, {**three, "revision": 9, "updated_at": "later"}) == []
+    assert batch_events.events_between(three, three) == []
+    assert batch_events.events_between(three, {**three, "revision": 9, "updated_at": "later"}) == []
 
 
 def test_a_feature_begins_goes_through_its_phases_and_is_completed(three):
@@ -55,7 +55,7 @@ def test_a_failed_attempt_and_the_last_one_are_told_apart(three):
 
 def test_a_stash_that_is_named_later_is_no_second_attempt(three):
     once = transitions.fail(started(three), NOW, "no luck", "feature")
-    assert batch_events.happened(once, transitions.name_stash(once, 0, "there")) == []
+    assert batch_events.events_between(once, transitions.record_stash(once, 0, "there")) == []
 
 
 def test_what_a_failure_blocks_and_a_retry_brings_back_is_told_feature_by_feature():
@@ -63,10 +63,10 @@ def test_what_a_failure_blocks_and_a_retry_brings_back_is_told_feature_by_featur
     begun = started(state)
     over = transitions.fail(begun, NOW, "no", "feature")
     assert skipped_reasons(over) == {1: "blocked by 0", 2: "blocked by 1"}
-    told = [(entry["event"], entry.get("feature_index")) for entry in batch_events.happened(begun, over)]
+    told = [(entry["event"], entry.get("feature_index")) for entry in batch_events.events_between(begun, over)]
     assert told == [("attempt ended", 0), ("failed", 0), ("skipped", 1), ("skipped", 2), ("over", None)]
     back = transitions.retry(over, [0])
-    told = [(entry["event"], entry.get("feature_index")) for entry in batch_events.happened(over, back)]
+    told = [(entry["event"], entry.get("feature_index")) for entry in batch_events.events_between(over, back)]
     assert told == [("pending again", 0), ("pending again", 1), ("pending again", 2), ("reopened", None)]
 
 
@@ -74,11 +74,11 @@ def test_pauses_leases_decisions_compactions_reviews_and_pushes_are_told(three):
     waiting = transitions.pause(three, NOW, "lunch")
     assert only(three, waiting) == {"event": "paused", "reason": "lunch"}
     assert events(waiting, transitions.unpause(waiting)) == ["unpaused"]
-    held = lease.lease(three, owner("s-1", 7))
+    held = lease.acquire(three, owner("s-1", 7))
     assert only(three, held) == {"event": "taken", "session": "s-1", "client": 7}
-    other = lease.lease(held, owner("s-2", 8))
+    other = lease.acquire(held, owner("s-2", 8))
     assert only(held, other) == {"event": "taken", "session": "s-2", "client": 8, "from_session": "s-1"}
-    assert only(held, lease.end_lease(held)) == {"event": "let go", "session": "s-1"}
+    assert only(held, lease.release(held)) == {"event": "let go", "session": "s-1"}
     assert only(three, transitions.decide(three, NOW, "Which?", "This."))["answer"] == "This."
     assert only(three, lease.record_compaction(three, NOW, "main", 99))["tokens"] == 99
     begun = started(three)
@@ -96,16 +96,16 @@ def test_every_write_of_the_store_is_in_the_log_and_the_log_is_a_story(store, ba
     store.update(started)
     store.update(lambda state: transitions.complete(state, NOW, {"commit": "abcdef", "verify": None}))
     audit_log.record(store.project.private, "denied", tool="Bash", reason="this would\nchange it")
-    entries = batch_events.of_batch(audit_log.entries(store.project.private))
+    entries = batch_events.entries_of_batch(audit_log.entries(store.project.private))
     assert [entry["event"] for entry in entries] == ["created", "started", "completed", "denied"]
-    told = batch_events.lines(entries)
+    told = batch_events.format_entries(entries)
     assert [line[21:] for line in told] == [
         f"             batch {batch['batch_id']} is created, 3 to do",
         "feature 1    attempt 1 begins",
         "feature 1    completed; commit abcdef",
         "             denied to Bash: this would change it",
     ]
-    assert [entry["event"] for entry in batch_events.of_batch(entries, None, 0)] == ["started", "completed"]
+    assert [entry["event"] for entry in batch_events.entries_of_batch(entries, None, 0)] == ["started", "completed"]
 
 
 def test_the_story_is_that_of_the_last_batch_alone(store):
@@ -114,7 +114,7 @@ def test_the_story_is_that_of_the_last_batch_alone(store):
     store.create(new_batch(1, batch_id="batch-new"), replace=True)
     audit_log.record(store.project.private, "refused", asked="new", message="m")
     audit_log.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
-    told = batch_events.lines(batch_events.of_batch(audit_log.entries(store.project.private)))
+    told = batch_events.format_entries(batch_events.entries_of_batch(audit_log.entries(store.project.private)))
     assert [line[34:] for line in told] == ["batch batch-new is created, 1 to do", "refused `new`: m"]
 
 
@@ -123,24 +123,26 @@ def test_a_state_file_elsewhere_that_logs_here_does_not_hide_the_projects_own_ba
     audit_log.record(store.project.private, "created", batch_id="batch-elsewhere", features=1)
     audit_log.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
     store.update(started)
-    told = batch_events.lines(batch_events.of_batch(audit_log.entries(store.project.private), "batch-own"))
+    told = batch_events.format_entries(
+        batch_events.entries_of_batch(audit_log.entries(store.project.private), "batch-own")
+    )
     assert [line[34:] for line in told] == ["batch batch-own is created, 1 to do", "attempt 1 begins"]
 
 
 def test_what_a_migration_has_mended_is_told_a_line_each():
     entry = {"event": "migrated", "at": NOW, "mended": ["status `x` was read as in_progress", "a\nb"], "kept": None}
-    assert [line[34:] for line in batch_events.lines([entry])] == [
+    assert [line[34:] for line in batch_events.format_entries([entry])] == [
         "an older file was taken over",
         "mended: status `x` was read as in_progress",
         "mended: a b",
     ]
-    assert len(batch_events.lines([{**entry, "mended": []}, {**entry, "mended": "odd"}])) == 2
+    assert len(batch_events.format_entries([{**entry, "mended": []}, {**entry, "mended": "odd"}])) == 2
 
 
 def test_an_event_of_another_version_is_told_all_the_same():
-    [line] = batch_events.lines([{"event": "quite new", "at": NOW, "text": "what it says"}])
+    [line] = batch_events.format_entries([{"event": "quite new", "at": NOW, "text": "what it says"}])
     assert line.endswith("what it says")
-    [line] = batch_events.lines([{"event": "phase"}])
+    [line] = batch_events.format_entries([{"event": "phase"}])
     assert line.endswith("?")
 
 
@@ -157,5 +159,5 @@ def test_a_completed_feature_that_is_taken_back_is_pending_again(three):
 
 def test_what_a_line_says_in_its_sentence_it_does_not_say_again():
     begins = {"at": NOW, "event": "run begins", "jobs": 2, "branch": "batch/b/merged"}
-    (line,) = batch_events.lines([begins])
+    (line,) = batch_events.format_entries([begins])
     assert line.endswith("`batchctl run` begins, 2 at a time, into batch/b/merged")

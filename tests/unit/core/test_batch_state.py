@@ -11,7 +11,7 @@ from batches import NOW, completed, conditions, failed, given_up, new_batch, sta
 
 
 def test_a_first_version_is_valid_and_its_parts_are_its_own():
-    features, policy = ["a", "b"], policies.new(verify="make")
+    features, policy = ["a", "b"], policies.create_policy(verify="make")
     state = batch_state.new_state("b1", features, NOW, policy=policy, untracked=iter(["x"]))
     assert serialization.problems({**state, "revision": 1}, None) == []
     features.append("c")
@@ -22,26 +22,26 @@ def test_a_first_version_is_valid_and_its_parts_are_its_own():
 
 
 def test_a_verify_command_asks_for_its_evidence_unless_the_person_says_what_is_asked_for():
-    assert policies.new(verify="make")["evidence"] == ["commit", "verify"]
-    assert policies.new(verify="make", evidence=[])["evidence"] == []
-    assert policies.new()["evidence"] == ["commit"]
+    assert policies.create_policy(verify="make")["evidence"] == ["commit", "verify"]
+    assert policies.create_policy(verify="make", evidence=[])["evidence"] == []
+    assert policies.create_policy()["evidence"] == ["commit"]
 
 
 def test_no_policy_shares_its_lists_with_the_default():
-    policies.new()["evidence"].append("review")
-    policies.new()["budgets"]["cost"] = 1
+    policies.create_policy()["evidence"].append("review")
+    policies.create_policy()["budgets"]["cost"] = 1
     assert policies.DEFAULT["evidence"] == ["commit"]
     assert policies.DEFAULT["budgets"] == {}
 
 
 @pytest.mark.parametrize("name", ["b", "batch-20260131-235959-000001", "A.b_c-1", "x" * 100, "a.b.c", "-", "."])
 def test_a_batch_id_of_letters_digits_dots_and_dashes_is_valid(name):
-    assert batch_state.valid_batch_id(name)
+    assert batch_state.is_valid_batch_id(name)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 101, "..", "a..b", "a/b", "a b", "a\n", "é", "a\x00", "²", None, 1, ["b"]])
 def test_any_other_batch_id_is_not(name):
-    assert not batch_state.valid_batch_id(name)
+    assert not batch_state.is_valid_batch_id(name)
 
 
 # -- invariants: each with a state that breaks it ----------------------------------------------------------------------
@@ -168,8 +168,10 @@ def test_another_batch_may_begin_with_lower_counters():
 def test_dependencies_that_stayed_are_looked_at_again_only_when_there_are_fewer_features():
     before = new_batch(3, needs={2: [0]})
     cut = {**before, "features": before["features"][:2], "total_features": 2}
-    assert "feature_dependencies names feature index 2; the last one is 1" in batch_state.broken_invariants(cut, before)
-    assert batch_state.broken_invariants({**before, "team": "web"}, before) == []
+    assert "feature_dependencies names feature index 2; the last one is 1" in batch_state.invariant_violations(
+        cut, before
+    )
+    assert batch_state.invariant_violations({**before, "team": "web"}, before) == []
 
 
 @pytest.mark.parametrize(
@@ -198,7 +200,7 @@ def test_a_very_long_chain_of_dependencies_is_no_trouble():
 
 def test_features_are_done_in_their_order():
     state = new_batch(3, order=[2, 0, 1])
-    assert list(batch_state.pending(state)) == [2, 0, 1]
+    assert list(batch_state.pending_indices(state)) == [2, 0, 1]
     assert [batch_state.next_runnable(state), state["current_index"]] == [2, 2]
 
 
@@ -253,10 +255,13 @@ def test_hooks_are_wanted_until_the_client_that_holds_a_batch_has_heard_of_its_e
 
 def test_the_feature_that_was_closed_last_is_known_by_its_time():
     state = new_batch(3)
-    assert batch_state.last_closed(state) is None
+    assert batch_state.last_closed_index(state) is None
     state = then(state, lambda s: {**s, "timings": {"1": {"ended_at": "2026-01-02"}, "0": {"ended_at": "2026-01-01"}}})
-    assert batch_state.last_closed(state) == 1
-    assert batch_state.last_closed({**state, "timings": {**state["timings"], "2": {"started_at": "2026-01-03"}}}) == 1
+    assert batch_state.last_closed_index(state) == 1
+    assert (
+        batch_state.last_closed_index({**state, "timings": {**state["timings"], "2": {"started_at": "2026-01-03"}}})
+        == 1
+    )
 
 
 def test_consistent_mends_index_and_status_and_leaves_its_argument_alone():
@@ -284,7 +289,7 @@ def test_each_window_that_is_owed_a_reminder_is_named_once():
 
 def test_of_features_completed_within_one_second_the_last_is_the_one_that_was_completed_last():
     state = completed(completed(new_batch(3, order=[0, 2, 1])))
-    assert (batch_state.last_closed(state), lease.last_worked_on(state)) == (2, 2)
+    assert (batch_state.last_closed_index(state), lease.last_worked_index(state)) == (2, 2)
     state = completed(state)
     assert state["completed_features"] == [0, 2, 1]
-    assert (batch_state.last_closed(state), lease.last_worked_on(state)) == (1, 1)
+    assert (batch_state.last_closed_index(state), lease.last_worked_index(state)) == (1, 1)

@@ -65,7 +65,7 @@ def test_every_class_has_one_treatment():
 
 def test_what_costs_no_attempt_and_what_needs_a_person_come_from_the_same_table():
     assert failure_classification.UNCOUNTED == ("limit", "overload", "network", "busy", "context")
-    assert failure_classification.NEEDS_A_PERSON == ("auth", "permission", "budget", "disk")
+    assert failure_classification.NEEDS_USER == ("auth", "permission", "budget", "disk")
     assert {name for name, treatment in failure_classification.TREATMENT.items() if treatment == "wait"} < set(
         failure_classification.UNCOUNTED
     )
@@ -111,14 +111,14 @@ def test_every_phrase_of_the_tables_is_that_of_a_sample():
         return any(kind == told and re.search(phrase, line, re.IGNORECASE) for told, line in said)
 
     of_programs = (
-        *failure_classification._SAID,
-        *failure_classification._SAID_BY_A_PROGRAM,
-        *failure_classification._ALSO_SAID,
+        *failure_classification._LINE_PATTERNS,
+        *failure_classification._PROGRAM_LINE_PATTERNS,
+        *failure_classification._FALLBACK_PATTERNS,
     )
     of_the_client = (
-        *failure_classification._BEGINNINGS,
-        *failure_classification._OF_THE_API,
-        *((it[1], [it[0]]) for it in failure_classification._SUBJECTS.items()),
+        *failure_classification._CLIENT_PREFIXES,
+        *failure_classification._API_PHRASES,
+        *((it[1], [it[0]]) for it in failure_classification._CLASS_BY_SUBJECT.items()),
     )
     unused = [(kind, phrase) for kind, phrases in of_programs for phrase in phrases if not occurs(kind, phrase)]
     unused += [(kind, words) for kind, many in of_the_client for words in many if not occurs(kind, re.escape(words))]
@@ -171,9 +171,11 @@ def test_behind_it_a_failed_test_has_the_last_word_but_over_what_the_client_says
 
 def test_what_passes_by_itself_is_what_is_treated_by_waiting():
     waits = {name for name, treatment in failure_classification.TREATMENT.items() if treatment == "wait"}
-    assert waits == {sample["class"] for sample in CORPUS if failure_classification.passing(sample["message"])}
+    assert waits == {sample["class"] for sample in CORPUS if failure_classification.is_transient(sample["message"])}
     assert [
-        sample for sample in CORPUS if failure_classification.passing(sample["message"]) != (sample["class"] in waits)
+        sample
+        for sample in CORPUS
+        if failure_classification.is_transient(sample["message"]) != (sample["class"] in waits)
     ] == []
 
 
@@ -288,7 +290,7 @@ PARTS = [
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_megabyte_of_anything_is_read_in_the_same_time_as_a_page(part):
-    page = part * (4 * failure_classification.LONGEST // len(part) + 1)
+    page = part * (4 * failure_classification.MAX_CHARS // len(part) + 1)
     huge = part * (2**20 // len(part))  # the square of that would take hours
     assert failure_classification.classify_report(huge) == failure_classification.classify_report(page)
     assert failure_classification.classify(huge) == failure_classification.classify(page)
@@ -299,14 +301,16 @@ def test_a_megabyte_of_anything_is_read_in_the_same_time_as_a_page(part):
 def test_only_the_beginning_and_the_end_of_a_huge_message_are_looked_at(text):
     assert failure_classification.classify(text) == "feature"
     assert failure_classification.classify("API Error: 429" + text) == "limit"
-    assert failure_classification.passing(f"{text}\nTimeoutError: x")
-    assert failure_classification.passing(f"TimeoutError: x\n{text}")
-    assert not failure_classification.passing(f"{text}\nTimeoutError: x\n{text}")
+    assert failure_classification.is_transient(f"{text}\nTimeoutError: x")
+    assert failure_classification.is_transient(f"TimeoutError: x\n{text}")
+    assert not failure_classification.is_transient(f"{text}\nTimeoutError: x\n{text}")
 
 
 def test_a_turns_end_says_what_it_is_within_its_first_page():
-    assert failure_classification.classify(" " * (failure_classification.LONGEST - 20) + "API Error: 529") == "overload"
-    assert failure_classification.classify(" " * failure_classification.LONGEST + "API Error: 529") == "feature"
+    assert (
+        failure_classification.classify(" " * (failure_classification.MAX_CHARS - 20) + "API Error: 529") == "overload"
+    )
+    assert failure_classification.classify(" " * failure_classification.MAX_CHARS + "API Error: 529") == "feature"
 
 
 @given(st.text(max_size=200) | st.lists(st.sampled_from(PARTS), max_size=20).map("".join))

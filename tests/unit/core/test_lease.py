@@ -12,8 +12,8 @@ def compacted(state, context="main", tokens=150_000):
 
 
 def test_a_lease_makes_the_batch_forget_what_the_old_conversation_was_waiting_for():
-    state = compacted(lease.at_work(lease.record_continuation(new_batch(2)), "prompt-1"))
-    taken = then(state, lease.lease, owner("session-2"), "prompt-2")
+    state = compacted(lease.record_prompt(lease.record_continuation(new_batch(2)), "prompt-1"))
+    taken = then(state, lease.acquire, owner("session-2"), "prompt-2")
     assert taken["owner"]["session_id"] == "session-2"
     assert taken["continuation"] == {"prompt": "prompt-2"}
     assert batch_state.contexts_to_remind(state) == ["main"]
@@ -23,10 +23,10 @@ def test_a_lease_makes_the_batch_forget_what_the_old_conversation_was_waiting_fo
 
 def test_the_end_of_a_lease_keeps_the_session_so_that_its_conversation_can_come_back():
     state = new_batch(2, owner=owner("session-1"))
-    ended = then(state, lease.end_lease)
+    ended = then(state, lease.release)
     assert ended["owner"] == {**state["owner"], "pid": None, "pid_started": None}
-    assert lease.end_lease(ended) is ended
-    assert lease.end_lease(new_batch(2))["owner"] is None
+    assert lease.release(ended) is ended
+    assert lease.release(new_batch(2))["owner"] is None
 
 
 def test_a_compaction_is_recorded_with_the_feature_and_the_size_of_the_window():
@@ -39,18 +39,18 @@ def test_a_compaction_is_recorded_with_the_feature_and_the_size_of_the_window():
 
 
 def test_only_the_coordinators_own_compaction_empties_its_window():
-    state = then(new_batch(2), lease.note_window, 5000)
+    state = then(new_batch(2), lease.record_context_tokens, 5000)
     assert compacted(state, "agent-1")["context_token_estimate"] == 5000
     assert compacted(state, "main")["context_token_estimate"] == 0
 
 
 def test_the_last_hundred_compactions_are_kept_and_all_are_counted():
     state = new_batch(1)
-    for number in range(batch_state.KEPT_COMPACTIONS + 5):
+    for number in range(batch_state.MAX_COMPACTIONS_KEPT + 5):
         state = lease.record_compaction(state, NOW, "main", number)
-    assert state["auto_clear_count"] == batch_state.KEPT_COMPACTIONS + 5
+    assert state["auto_clear_count"] == batch_state.MAX_COMPACTIONS_KEPT + 5
     assert [event["context_tokens_before_clear"] for event in state["auto_clear_events"]] == list(
-        range(5, batch_state.KEPT_COMPACTIONS + 5)
+        range(5, batch_state.MAX_COMPACTIONS_KEPT + 5)
     )
 
 
@@ -66,23 +66,23 @@ def test_a_reminder_that_was_given_is_owed_no_longer_in_that_window_alone():
 
 
 def test_the_turn_that_works_on_the_batch_is_known_by_its_prompt():
-    state = then(new_batch(2), lease.at_work, "prompt-1")
-    assert lease.is_at_work(state, "prompt-1")
-    assert not lease.is_at_work(state, "prompt-2")
-    assert lease.at_work(state, "prompt-1") is state
+    state = then(new_batch(2), lease.record_prompt, "prompt-1")
+    assert lease.is_batch_turn(state, "prompt-1")
+    assert not lease.is_batch_turn(state, "prompt-2")
+    assert lease.record_prompt(state, "prompt-1") is state
 
 
 def test_while_a_person_talks_no_turn_works_on_the_batch():
-    state = then(lease.at_work(new_batch(2), "prompt-1"), lease.at_work, None)
-    assert not lease.is_at_work(state, "prompt-1")
+    state = then(lease.record_prompt(new_batch(2), "prompt-1"), lease.record_prompt, None)
+    assert not lease.is_batch_turn(state, "prompt-1")
 
 
 def test_a_client_that_does_not_name_its_prompts_is_taken_to_work_on_the_batch():
-    assert lease.is_at_work(lease.at_work(new_batch(2), "prompt-1"), "")
+    assert lease.is_batch_turn(lease.record_prompt(new_batch(2), "prompt-1"), "")
 
 
 def test_noting_the_prompt_forgets_nothing_else():
-    state = then(lease.record_continuation(new_batch(2)), lease.at_work, "prompt-1")
+    state = then(lease.record_continuation(new_batch(2)), lease.record_prompt, "prompt-1")
     assert state["continuation"]["blocks"] == 1
 
 
@@ -98,19 +98,19 @@ def test_noting_the_prompt_forgets_nothing_else():
 )
 def test_the_mark_of_progress_changes_with_everything_that_is_progress(progress):
     state = new_batch(3)
-    assert lease.progress_mark(progress(state)) != lease.progress_mark(state)
+    assert lease.progress_fingerprint(progress(state)) != lease.progress_fingerprint(state)
 
 
 def test_another_attempt_at_the_same_feature_is_progress():
     once = started(new_batch(1))
-    assert lease.progress_mark(started(failed(once))) != lease.progress_mark(once)
+    assert lease.progress_fingerprint(started(failed(once))) != lease.progress_fingerprint(once)
 
 
 def test_what_is_no_progress_leaves_the_mark_as_it_is():
     state = started(new_batch(2))
-    noted = (lease.at_work(state, "p"), compacted(state), lease.note_window(state, 5))
+    noted = (lease.record_prompt(state, "p"), compacted(state), lease.record_context_tokens(state, 5))
     for same in (*noted, {**state, "revision": 9}):
-        assert lease.progress_mark(same) == lease.progress_mark(state)
+        assert lease.progress_fingerprint(same) == lease.progress_fingerprint(state)
 
 
 def test_three_stops_are_sent_on_and_the_fourth_is_not():

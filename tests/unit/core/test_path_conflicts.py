@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from batch_implement.core.path_conflicts import Claims, beside
+from batch_implement.core.path_conflicts import PathClaims, find_conflicts
 
 PATHS = ["a", "a/b", "a/b/c", "a/bc", "./a//b/", "a/*.py", "b", "*"]
 
@@ -22,19 +22,19 @@ def in_the_way(one, other):
 def test_the_lowest_of_those_in_the_way_is_told_as_by_looking_at_each_pair():
     for held in itertools.permutations(PATHS, 3):
         for numbers in ((0, 1, 2), (2, 0, 1)):
-            claims = Claims()
+            claims = PathClaims()
             for number, path in zip(numbers, held):
                 claims.add(number, [path])
             for path in PATHS:
                 met = [number for number, other in zip(numbers, held) if in_the_way(path, other)]
-                assert claims.holder([path]) == min(met, default=None), (held, numbers, path)
+                assert claims.conflicting_number([path]) == min(met, default=None), (held, numbers, path)
 
 
 def test_the_first_others_in_the_way_are_told_as_by_looking_at_each_pair():
     for number, held in enumerate(itertools.islice(itertools.permutations(PATHS, 4), 0, None, 7)):
         listed = [(10 + number, [path]) for number, path in enumerate(held)] + [(3, list(held[:2])), (5, [])]
         most = 1 + number % 4
-        told = beside(listed, most)
+        told = find_conflicts(listed, most)
         for one, paths in listed:
             met = [
                 other for other, theirs in listed
@@ -44,7 +44,11 @@ def test_the_first_others_in_the_way_are_told_as_by_looking_at_each_pair():
 
 
 def test_no_path_claims_nothing_and_meets_nobody():
-    claims = Claims()
+    claims = PathClaims()
     claims.add(0, [])
     claims.add(1, ["a"])
-    assert (claims.holder([]), claims.holder(["b"]), claims.holder(["b", "a/x"])) == (None, None, 1)
+    assert (
+        claims.conflicting_number([]),
+        claims.conflicting_number(["b"]),
+        claims.conflicting_number(["b", "a/x"]),
+    ) == (None, None, 1)

@@ -59,8 +59,8 @@ def unquoted(text):
 @RANDOM
 def test_a_reminder_is_short_and_always_ends_with_what_to_do(state, worker):
     text = prompts.reminder(state, worker=worker)
-    assert len(text) <= prompts.LIMIT == 1600
-    assert text.startswith(f"{prompts.MARK} Batch {state['batch_id']}: ")
+    assert len(text) <= prompts.MAX_REMINDER_CHARS == 1600
+    assert text.startswith(f"{prompts.REMINDER_MARK} Batch {state['batch_id']}: ")
     if not batch_state.is_live(state):
         assert "Tell the person" in text
     elif state["status"] == "paused":
@@ -92,16 +92,16 @@ def test_no_line_of_a_feature_stands_without_a_mark_of_quotation(state, worker):
 @given(TEXT, st.integers(1, 200))
 @RANDOM
 def test_every_line_of_a_quotation_is_marked_and_none_is_lost(text, limit):
-    quoted = prompts.quoted(text)
+    quoted = prompts.quote(text)
     assert all(line.startswith("> ") for line in quoted.splitlines())
     assert [line[2:] for line in quoted.splitlines()] == (text.splitlines() or [""])
-    assert all(line.startswith("> ") for line in prompts.quoted(text, limit).splitlines())
+    assert all(line.startswith("> ") for line in prompts.quote(text, limit).splitlines())
 
 
 def test_a_quotation_that_was_cut_says_so_and_where_the_rest_is():
-    assert prompts.quoted("abcdef", 3) == "> abc ...[cut; `batchctl brief` shows all of it]"
-    assert prompts.quoted("abc", 3) == "> abc"
-    assert prompts.quoted("") == "> "
+    assert prompts.quote("abcdef", 3) == "> abc ...[cut; `batchctl brief` shows all of it]"
+    assert prompts.quote("abc", 3) == "> abc"
+    assert prompts.quote("") == "> "
 
 
 @given(states())
@@ -124,7 +124,7 @@ def test_a_worker_is_reminded_of_its_feature_its_phase_and_its_next_command():
 def test_a_coordinator_is_reminded_of_the_call_to_make():
     text = prompts.reminder(started(new_batch(2)), worker=False)
     assert "You are its worker" not in text
-    assert f"Do this now: {prompts.ONE_FEATURE}" in text
+    assert f"Do this now: {prompts.SKILL_INSTRUCTION}" in text
 
 
 def test_in_direct_mode_the_coordinator_does_the_feature_itself():
@@ -159,7 +159,7 @@ def test_an_open_feature_is_told_from_one_that_is_next():
     ],
 )
 def test_what_done_asks_for_is_said(policy, said):
-    assert said in prompts.required(new_batch(1, **policy))
+    assert said in prompts.required_evidence(new_batch(1, **policy))
 
 
 def test_a_brief_tells_the_whole_feature_what_went_before_and_what_lies_there():
@@ -207,9 +207,13 @@ def test_only_the_last_three_attempts_are_told():
 
 
 def test_what_lies_in_the_tree_is_told_within_bounds():
-    assert prompts.in_tree([], [], "base") == ""
-    text = prompts.in_tree([f"{number:040}" for number in range(15)], [f"f{number}" for number in range(25)], "c" * 40)
-    assert prompts.in_tree(["a" * 40], [], "c" * 40).startswith("1 commit of this feature is there since cccccccccccc:")
+    assert prompts.describe_existing_work([], [], "base") == ""
+    text = prompts.describe_existing_work(
+        [f"{number:040}" for number in range(15)], [f"f{number}" for number in range(25)], "c" * 40
+    )
+    assert prompts.describe_existing_work(["a" * 40], [], "c" * 40).startswith(
+        "1 commit of this feature is there since cccccccccccc:"
+    )
     assert "15 commits of this feature are there since cccccccccccc:" in text
     assert (text.count("00000000, ") <= 10, "and 5 more" in text) == (True, True)
 
@@ -224,7 +228,7 @@ def test_what_lies_in_the_tree_is_told_within_bounds():
     ],
 )
 def test_the_summariser_is_told_what_to_keep(state, worker, command):
-    text = prompts.for_summariser(state, worker=worker)
+    text = prompts.summary_instructions(state, worker=worker)
     assert "batch-implement batch batch-1; feature 1 of 2" in text
     assert command in text
     assert ("phase understand" in text) is bool(state["active"])
@@ -232,7 +236,7 @@ def test_the_summariser_is_told_what_to_keep(state, worker, command):
 
 def test_a_reminder_does_not_change_with_what_is_no_progress():
     state = started(new_batch(2))
-    noted = lease.at_work(lease.note_window(state, 5), "p")
+    noted = lease.record_prompt(lease.record_context_tokens(state, 5), "p")
     assert prompts.reminder(noted, worker=True) == prompts.reminder(state, worker=True)
 
 
@@ -241,7 +245,7 @@ def test_a_feature_with_a_mode_of_its_own_is_done_in_that_way():
     assert "Call the Skill tool" in prompts.next_step(state)
     then_direct = completed(state)
     assert "Run `batchctl start`" in prompts.next_step(then_direct)
-    assert "next command: batchctl start" in prompts.for_summariser(then_direct, worker=False)
+    assert "next command: batchctl start" in prompts.summary_instructions(then_direct, worker=False)
 
 
 def test_a_worker_is_told_what_its_feature_builds_on_and_changes_as_data():
@@ -267,4 +271,4 @@ def test_a_very_long_description_is_cut_and_says_where_it_is_whole():
 
 @pytest.mark.parametrize(("number", "said"), [(0, "0 features"), (1, "1 feature"), (2, "2 features")])
 def test_numbers_have_the_noun_that_fits(number, said):
-    assert prompts.counted(number, "feature") == said
+    assert prompts.pluralize(number, "feature") == said

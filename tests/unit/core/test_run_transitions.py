@@ -51,12 +51,17 @@ def merged(state, index):
     )
     merge = {"commit": "d" * 40, "from": "c" * 40, "rebased": True}
     return then(
-        state, run_transitions.merged, NOW, index, {"commit": "d" * 40, "commits": ["d" * 40], "verify": None}, merge
+        state,
+        run_transitions.complete_feature,
+        NOW,
+        index,
+        {"commit": "d" * 40, "commits": ["d" * 40], "verify": None},
+        merge,
     )
 
 
 def failing(state, index, words="it broke", **options):
-    return then(state, run_transitions.failed, NOW, index, words, "feature", **options)
+    return then(state, run_transitions.fail_attempt, NOW, index, words, "feature", **options)
 
 
 # -- what a client may cost --------------------------------------------------------------------------------------------
@@ -82,7 +87,7 @@ def costing(limit, spent=0.0, clients=0):
     ],
 )
 def test_what_a_client_may_cost_is_a_share_that_leaves_the_others_theirs(limit, spent, clients, held_usd, free, share):
-    assert run_transitions.share_usd(costing(limit, spent, clients), held_usd, free) == pytest.approx(share)
+    assert run_transitions.client_budget_usd(costing(limit, spent, clients), held_usd, free) == pytest.approx(share)
 
 
 # -- several at a time -------------------------------------------------------------------------------------------------
@@ -100,7 +105,7 @@ def test_features_under_way_count_as_open_and_nothing_else_opens_them():
 
 def test_a_run_takes_the_batch_unattended_and_keeps_what_earlier_runs_came_to():
     state = dispatched(begun(new_batch(2)), 0)
-    state = then(state, run_transitions.client_ended, 0, client())
+    state = then(state, run_transitions.record_client, 0, client())
     again = begun(then(state, run_transitions.end, NOW, "a person stopped it"), jobs=1, base_commit="e" * 40)
     assert again["owner"]["driven"] is True
     assert again["policy"]["unattended"] is True
@@ -112,7 +117,7 @@ def test_a_run_takes_the_batch_unattended_and_keeps_what_earlier_runs_came_to():
 
 def test_a_merged_feature_is_completed_with_the_commit_that_the_branch_has():
     state = dispatched(begun(new_batch(2)), 0, 1)
-    state = then(state, run_transitions.client_ended, 1, client(worktree="/trees/2"))
+    state = then(state, run_transitions.record_client, 1, client(worktree="/trees/2"))
     state = merged(state, 1)
     assert conditions(state) == ["active", "completed"]
     assert state["evidence"]["1"]["commit"] == "d" * 40
@@ -146,22 +151,22 @@ def test_a_feature_under_way_cannot_be_skipped_by_a_person():
 
 def test_a_feature_starts_when_what_it_needs_is_merged_not_when_it_is_only_verified():
     state = dispatched(begun(new_batch(3, needs={1: [0]})), 0)
-    assert run_transitions.ready(state, NOW) == [2]
+    assert run_transitions.ready_indices(state, NOW) == [2]
     state = then(state, run_transitions.await_merge, 0, {"commit": "c" * 40, "verify": None}, [])
-    assert run_transitions.ready(state, NOW) == [2]
+    assert run_transitions.ready_indices(state, NOW) == [2]
     merge = {"commit": "c" * 40, "from": "c" * 40, "rebased": False}
-    state = then(state, run_transitions.merged, NOW, 0, {"commit": "c" * 40, "verify": None}, merge)
-    assert run_transitions.ready(state, NOW) == [1, 2]
+    state = then(state, run_transitions.complete_feature, NOW, 0, {"commit": "c" * 40, "verify": None}, merge)
+    assert run_transitions.ready_indices(state, NOW) == [1, 2]
 
 
 def test_features_that_change_the_same_paths_do_not_run_side_by_side():
     state = new_batch(4)
     state["details"] = {"0": {"touches": ["src/a.py"]}, "1": {"touches": ["src/"]}, "2": {"touches": ["docs/*.md"]}}
     state = begun(state)
-    assert run_transitions.ready(state, NOW) == [0, 2, 3]
+    assert run_transitions.ready_indices(state, NOW) == [0, 2, 3]
     state = dispatched(state, 0)
-    assert run_transitions.ready(state, NOW) == [2, 3]
-    assert list(run_transitions.waiting(state, NOW)) == [(1, "changes the same paths as 1")]
+    assert run_transitions.ready_indices(state, NOW) == [2, 3]
+    assert list(run_transitions.waiting_reasons(state, NOW)) == [(1, "changes the same paths as 1")]
 
 
 @pytest.mark.parametrize(
@@ -178,25 +183,25 @@ def test_features_that_change_the_same_paths_do_not_run_side_by_side():
     ],
 )
 def test_paths_overlap_when_one_is_inside_the_other(one, other, same):
-    assert path_conflicts.overlap(one, other) is same
-    assert path_conflicts.overlap(other, one) is same
+    assert path_conflicts.paths_overlap(one, other) is same
+    assert path_conflicts.paths_overlap(other, one) is same
 
 
 def test_a_retry_waits_for_its_time_and_comes_after_what_was_never_tried():
     state = failing(dispatched(begun(new_batch(2)), 0), 0, retry_after=LATER)
-    assert run_transitions.ready(state, NOW) == [1]
-    assert run_transitions.next_moment(state, NOW) == LATER
-    assert list(run_transitions.waiting(state, NOW)) == [(0, "again at 01:00 UTC")]
-    assert run_transitions.ready(state, LATER) == [1, 0]
-    assert run_transitions.next_moment(state, LATER) is None
+    assert run_transitions.ready_indices(state, NOW) == [1]
+    assert run_transitions.next_start(state, NOW) == LATER
+    assert list(run_transitions.waiting_reasons(state, NOW)) == [(0, "again at 01:00 UTC")]
+    assert run_transitions.ready_indices(state, LATER) == [1, 0]
+    assert run_transitions.next_start(state, LATER) is None
 
 
 def test_a_feature_that_a_person_has_brought_back_is_not_held_until_its_next_failure():
     state = failing(dispatched(begun(new_batch(1, max_retries=0)), 0), 0, retry_after=LATER)
     state = then(state, transitions.retry, [0])
-    assert list(run_transitions.waiting(state, NOW)) == [] and run_transitions.not_before(state, 0) is None
+    assert list(run_transitions.waiting_reasons(state, NOW)) == [] and run_transitions.earliest_start(state, 0) is None
     state = failing(dispatched(begun(new_batch(1)), 0), 0, retry_after=LATER)
-    assert run_transitions.not_before(state, 0) == LATER
+    assert run_transitions.earliest_start(state, 0) == LATER
 
 
 # -- how attempts end --------------------------------------------------------------------------------------------------
@@ -211,7 +216,7 @@ def test_a_failed_attempt_is_counted_and_the_next_one_is_told_where_its_commits_
 
 
 def test_an_interrupted_attempt_costs_nothing_and_goes_on_as_the_same_one():
-    state = then(dispatched(begun(new_batch(1)), 0), run_transitions.interrupted, 0)
+    state = then(dispatched(begun(new_batch(1)), 0), run_transitions.return_to_pending, 0)
     assert state["retry_attempts"] == {}
     assert dispatched(state, 0)["run"]["running"]["0"]["attempt"] == 1
 
@@ -237,10 +242,10 @@ def test_no_change_twice_ends_a_features_attempts():
 
 def test_a_feature_is_sent_back_once_and_that_takes_nothing_from_its_retries():
     state = dispatched(begun(new_batch(2, max_retries=0)), 0)
-    state = then(state, run_transitions.sent_back, NOW, 0, "conflict in a.py")
+    state = then(state, run_transitions.send_back, NOW, 0, "conflict in a.py")
     assert conditions(state) == ["pending", "pending"]
     assert state["attempts"]["0"][0]["failure_class"] == "merge"
-    state = then(dispatched(state, 0), run_transitions.sent_back, NOW, 0, "conflict in b.py, of another kind")
+    state = then(dispatched(state, 0), run_transitions.send_back, NOW, 0, "conflict in b.py, of another kind")
     assert conditions(state) == ["failed", "pending"]
     assert state["run"]["sent_back"] == {"0": 2}
 
@@ -255,13 +260,13 @@ def test_five_failures_in_a_row_pause_the_batch():
 def test_only_the_clients_that_broke_of_themselves_in_this_attempt_are_crashes():
     state = dispatched(begun(new_batch(1)), 0)
     for kind in ("crash", "limit", "worker_died", "context"):
-        state = then(state, run_transitions.client_ended, 0, client(outcome="interrupted", failure_class=kind))
-        state = dispatched(then(state, run_transitions.interrupted, 0), 0)
-    assert run_transitions.crashes(then(state, run_transitions.interrupted, 0), 0) == 3, (
+        state = then(state, run_transitions.record_client, 0, client(outcome="interrupted", failure_class=kind))
+        state = dispatched(then(state, run_transitions.return_to_pending, 0), 0)
+    assert run_transitions.consecutive_crashes(then(state, run_transitions.return_to_pending, 0), 0) == 3, (
         "a full window is no wait: it could go on for ever"
     )
     state = failing(state, 0)
-    assert run_transitions.crashes(state, 0) == 0
+    assert run_transitions.consecutive_crashes(state, 0) == 0
 
 
 # -- counters and waits ------------------------------------------------------------------------------------------------
@@ -269,7 +274,7 @@ def test_only_the_clients_that_broke_of_themselves_in_this_attempt_are_crashes()
 
 def test_what_clients_used_adds_up_and_may_not_fall():
     state = dispatched(begun(new_batch(2)), 0, 1)
-    state = then(then(state, run_transitions.client_ended, 0, client()), run_transitions.client_ended, 1, client())
+    state = then(then(state, run_transitions.record_client, 0, client()), run_transitions.record_client, 1, client())
     spent = state["run"]["spent"]
     assert (spent["clients"], spent["turns"], spent["cost_usd"], spent["worked_s"]) == (2, 8, 1.0, 25.0)
     less = {**state, "run": {**state["run"], "spent": {**spent, "cost_usd": 0.0}}}
@@ -278,9 +283,9 @@ def test_what_clients_used_adds_up_and_may_not_fall():
 
 
 def test_a_wait_lasts_until_the_latest_time_and_is_kept_when_it_is_over():
-    state = then(begun(new_batch(1)), run_transitions.wait, NOW, LATER, "usage limit", "limit")
-    assert run_transitions.wait(state, NOW, NOW, "overloaded", "overload") is state
-    state = then(state, run_transitions.wait_over, LATER, 3601)
+    state = then(begun(new_batch(1)), run_transitions.begin_wait, NOW, LATER, "usage limit", "limit")
+    assert run_transitions.begin_wait(state, NOW, NOW, "overloaded", "overload") is state
+    state = then(state, run_transitions.end_wait, LATER, 3601)
     assert state["run"]["waiting"] is None
     assert state["run"]["spent"]["waited_s"] == 3601
     assert state["run"]["waits"][0]["reason"] == "usage limit"
@@ -288,16 +293,16 @@ def test_a_wait_lasts_until_the_latest_time_and_is_kept_when_it_is_over():
 
 def test_the_log_tells_what_a_run_did():
     state = begun(new_batch(2))
-    events = batch_events.happened(new_batch(2), state)
+    events = batch_events.events_between(new_batch(2), state)
     assert {"run begins"} <= {event["event"] for event in events}
     running = dispatched(state, 0)
-    assert batch_events.happened(state, running)[-1]["event"] == "started"
-    waits = then(running, run_transitions.wait, NOW, LATER, "usage limit", "limit")
-    assert batch_events.lines([{**event, "at": NOW} for event in batch_events.happened(running, waits)]) == [
-        "2026-01-31 23:59:59               waits until 2026-02-01T01:00:00Z (limit): usage limit"
-    ]
+    assert batch_events.events_between(state, running)[-1]["event"] == "started"
+    waits = then(running, run_transitions.begin_wait, NOW, LATER, "usage limit", "limit")
+    assert batch_events.format_entries(
+        [{**event, "at": NOW} for event in batch_events.events_between(running, waits)]
+    ) == ["2026-01-31 23:59:59               waits until 2026-02-01T01:00:00Z (limit): usage limit"]
     done = merged(running, 0)
-    assert "completed" in {event["event"] for event in batch_events.happened(running, done)}
+    assert "completed" in {event["event"] for event in batch_events.events_between(running, done)}
 
 
 # -- what it costs -----------------------------------------------------------------------------------------------------
@@ -328,7 +333,7 @@ def operations(state):
     Counted.looks, before = 0, sys.getprofile()
     sys.setprofile(note)
     try:
-        run_transitions.ready(state, NOW)
+        run_transitions.ready_indices(state, NOW)
     finally:
         sys.setprofile(before)
     return calls + Counted.looks
@@ -343,6 +348,6 @@ def test_finding_what_can_begin_costs_about_four_times_as_much_for_four_times_as
         state["details"] = {str(n): {"touches": named(n)} for n in range(number)}
         state["run"]["running"] = {str(n): {} for n in range(under_way)}
         state["completed_features"] = [Counted(n) for n in range(under_way, under_way + done)]
-        state["feature_order"] = [Counted(n) for n in batch_state.in_order(state)]
+        state["feature_order"] = [Counted(n) for n in batch_state.indices_in_order(state)]
         costs.append(operations(state))
     assert costs[1] < 5 * costs[0], costs

@@ -496,5 +496,5 @@ def test_operations_of_git_are_kept_beside_each_other():
 
 
 def test_the_stash_of_an_attempt_can_be_named_afterwards():
-    state = then(failed(failed(new_batch(1))), transitions.name_stash, 0, "stash 2")
+    state = then(failed(failed(new_batch(1))), transitions.record_stash, 0, "stash 2")
     assert [entry["stash"] for entry in state["attempts"]["0"]] == [None, "stash 2"]

@@ -56,7 +56,7 @@ def test_options_defaults_and_a_features_own_wishes_end_up_where_they_hold():
     own = Feature("b", 0, {"policy": {"verify": "own"}})
     state = first(listing("a", own, verify="file", workflow_mode="direct"), {"max_retries": 0})
     assert (state["policy"]["verify"], state["policy"]["max_retries"], state["workflow_mode"]) == ("file", 0, "direct")
-    assert [policies.of_feature(state, index)["verify"] for index in (0, 1)] == ["file", "own"]
+    assert [policies.feature_policy(state, index)["verify"] for index in (0, 1)] == ["file", "own"]
     assert first(listing("a", workflow_mode="direct"), {"workflow_mode": "auto-implement"})["workflow_mode"] == (
         "auto-implement"
     )

@@ -54,7 +54,7 @@ def begin(store, repository):
 
     def make(features=3, *steps, **how):
         store.create(new_batch(features, owner=owner("s-1"), **how))
-        state = store.update(lambda state: lease.at_work(state, "p"))
+        state = store.update(lambda state: lease.record_prompt(state, "p"))
         for step in steps:
             state = store.update(step)
         return state
@@ -137,7 +137,9 @@ def test_trouble_is_in_the_audit_log_each_time_with_its_trace(hook, begin, store
     entries = [entry for entry in audit_log.entries(store.project.private) if entry["event"] == "hook trouble"]
     assert [entry["hook"] for entry in entries] == ["Stop", "Stop"]
     assert "test_hooks.py" in entries[0]["trace"]
-    assert batch_events.lines(entries)[0].endswith("the Stop hook could not do its work: ZeroDivisionError: a bug")
+    assert batch_events.format_entries(entries)[0].endswith(
+        "the Stop hook could not do its work: ZeroDivisionError: a bug"
+    )
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_a_hook_of_one_client_changed_the_batch_that_another_had_taken_meanwhile
 
     def late(self, change):
         monkeypatch.setattr(Store, "update_with_result", update)
-        taken.append(store.update(lambda state: lease.lease(state, owner("s-2"), "p")))
+        taken.append(store.update(lambda state: lease.acquire(state, owner("s-2"), "p")))
         return update(self, change)
 
     monkeypatch.setattr(Store, "update_with_result", late)
@@ -536,7 +538,7 @@ def test_the_call_that_does_the_next_feature_is_allowed_in_the_session_that_hold
     begin(3)
     answer = hook("PreToolUse", "Skill", tool_input=SKILL, prompt_id="after a notice")
     assert answer["hookSpecificOutput"]["permissionDecision"] == "allow"
-    assert lease.is_at_work(store.read(), "after a notice")
+    assert lease.is_batch_turn(store.read(), "after a notice")
 
 
 @pytest.mark.parametrize(
@@ -664,7 +666,7 @@ def test_a_compaction_is_recorded_and_the_reminder_comes_in_the_form_for_its_rea
 ):
     begin(3, start)
     kept = hook("PreCompact", trigger="auto", **window)
-    assert kept == prompts.for_summariser(store.read(), worker=context != "main")
+    assert kept == prompts.summary_instructions(store.read(), worker=context != "main")
     assert batch_state.contexts_to_remind(store.read()) == [context]
     answer = hook("SessionStart", source="compact", **window)
     assert added(answer) == prompts.reminder(store.read(), worker=context != "main")
@@ -681,7 +683,7 @@ def test_a_window_that_is_not_the_batchs_is_not_reminded(hook, begin, store, tol
 @pytest.mark.parametrize(("event", "tool"), [("PostToolUse", "Bash"), ("PostToolUse", ""), ("UserPromptSubmit", "")])
 def test_a_reminder_that_did_not_arrive_comes_once_with_the_next_thing_that_happens(hook, begin, store, event, tool):
     begin(3, start, compacted("main"))
-    assert added(hook(event, tool, prompt="/batchctl status")).startswith(prompts.MARK)
+    assert added(hook(event, tool, prompt="/batchctl status")).startswith(prompts.REMINDER_MARK)
     assert hook(event, tool, prompt="/batchctl status") is None
     assert batch_state.contexts_to_remind(store.read()) == []
 
@@ -690,7 +692,7 @@ def test_one_that_arrived_is_not_given_again(hook, begin, store, tmp_path):
     begin(3, start, compacted("a-1"))
     own = tmp_path / "t/subagents/agent-a-1.jsonl"
     own.parent.mkdir(parents=True)
-    arrived = {"attachment": {"type": "hook_additional_context", "content": [prompts.MARK]}}
+    arrived = {"attachment": {"type": "hook_additional_context", "content": [prompts.REMINDER_MARK]}}
     own.write_text(json.dumps(arrived) + "\n")
     assert hook("PostToolUse", "Bash", transcript_path=str(tmp_path / "t.jsonl"), **WORKER) is None
     assert batch_state.contexts_to_remind(store.read()) == []
@@ -700,7 +702,7 @@ def test_a_transcript_that_is_written_late_is_waited_for(hook, begin, store, tmp
     begin(3, start, compacted("main"))
     path = tmp_path / "t.jsonl"
     path.write_text("{}\n")
-    arrived = {"attachment": {"type": "hook_additional_context", "content": [prompts.MARK]}}
+    arrived = {"attachment": {"type": "hook_additional_context", "content": [prompts.REMINDER_MARK]}}
     call = {"type": "assistant", "message": {"content": [{"type": "tool_use", "id": "toolu_1"}]}}
     late = threading.Timer(0.3, path.write_text, [f"{json.dumps(arrived)}\n{json.dumps(call)}\n"])
     late.start()
@@ -715,7 +717,7 @@ def test_one_that_is_never_written_that_far_shows_nothing(hook, begin, store, tm
     path = tmp_path / "t.jsonl"
     path.write_text("{}\n")
     text = added(hook("PostToolUse", "Bash", transcript_path=str(path), tool_use_id="toolu_1"))
-    assert text.startswith(prompts.MARK)
+    assert text.startswith(prompts.REMINDER_MARK)
 
 
 def test_another_windows_reminder_is_left_for_it(hook, begin, store):
@@ -726,7 +728,7 @@ def test_another_windows_reminder_is_left_for_it(hook, begin, store):
 
 @pytest.mark.parametrize("source", ["startup", "clear", "resume", "fork"])
 def test_a_session_that_finds_an_unfinished_batch_of_nobodys_says_so_in_one_line(hook, begin, store, source):
-    begin(3, lease.end_lease)
+    begin(3, lease.release)
     text = added(hook("SessionStart", source=source, session="s-2"))
     assert "unfinished batch here: batch-1 (in_progress)" in text
     assert "`/batch-implement --resume`" in text
@@ -740,14 +742,14 @@ def test_while_its_owner_lives_another_session_hears_nothing(hook, begin):
 
 
 def test_the_conversation_that_had_the_batch_takes_it_up_again_when_it_is_resumed(hook, begin, store):
-    begin(3, start, lease.end_lease)
+    begin(3, start, lease.release)
     text = added(hook("SessionStart", source="resume"))
     assert text == prompts.reminder(store.read(), worker=False)
     assert store.read()["owner"]["pid"] == os.getpid()
 
 
 def test_a_paused_batch_is_not_taken_up_by_itself(hook, begin, store):
-    begin(3, pause, lease.end_lease)
+    begin(3, pause, lease.release)
     assert "(paused)" in added(hook("SessionStart", source="resume"))
     assert store.read()["owner"]["pid"] is None
 
@@ -791,7 +793,7 @@ def test_what_cannot_start_a_batch_costs_no_model_turn(hook, repository, argumen
     "arguments", ["status", "", "next", "--help", "resume --help", "retry -h", "validate", "nonsense"]
 )
 def test_what_only_informs_costs_no_model_turn_and_changes_nothing(hook, begin, store, arguments):
-    state = begin(3, lease.end_lease)
+    state = begin(3, lease.release)
     answer = typed(hook, "batchctl", arguments)
     assert answer["decision"] == "block"
     assert answer["reason"].strip()
@@ -799,7 +801,7 @@ def test_what_only_informs_costs_no_model_turn_and_changes_nothing(hook, begin, 
 
 
 def test_what_sets_work_going_takes_the_batch_over(hook, begin, store):
-    begin(3, lambda state: transitions.skip(state, NOW, 1, "no"), lease.end_lease)
+    begin(3, lambda state: transitions.skip(state, NOW, 1, "no"), lease.release)
     text = added(typed(hook, "batchctl", "retry 2"))
     assert "Pending again: feature 2." in text
     assert prompts.coordinator_brief(store.read()) in text

@@ -37,7 +37,7 @@ def texts(number: int) -> list[str]:
 
 def begun(features: list[str], needs: dict[str, list[int]] | None = None, **how: Any) -> dict[str, Any]:
     """A batch whose run has begun."""
-    policy = policies.new(verify="make test", max_retries=1, max_failures_in_a_row=50)
+    policy = policies.create_policy(verify="make test", max_retries=1, max_failures_in_a_row=50)
     state = batch_state.new_state("batch-20260131-230000-000042", features, at(0), features_file="features.md",
                             policy=policy, needs=needs)  # fmt: skip
     state["revision"] = 1
@@ -66,7 +66,7 @@ def client(state: dict[str, Any], since: float, until: float, index: int, outcom
         "worktree": entry["worktree"], "logs": f"/srv/project/.git/batch-implement/logs/run/{index + 1}",
         "seconds": (until - since) * 60, **COST, **more,
     }  # fmt: skip
-    return run_transitions.client_ended(state, index, record)
+    return run_transitions.record_client(state, index, record)
 
 
 def merged(state: dict[str, Any], since: float, until: float, index: int, **evidence: Any) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def merged(state: dict[str, Any], since: float, until: float, index: int, **evid
     proof = {"commit": sha, "commits": [sha], "branch": state["run"]["branch"], "verify": verify, **evidence}
     state = run_transitions.await_merge(state, index, proof, [])
     merge = {"commit": sha, "from": "f" * 40, "rebased": index % 3 == 0, "verify_seconds": 41.5}
-    return run_transitions.merged(state, at(until + 2), index, proof, merge)
+    return run_transitions.complete_feature(state, at(until + 2), index, proof, merge)
 
 
 def failed(state: dict[str, Any], since: float, until: float, index: int, words: str, **how: Any) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def failed(state: dict[str, Any], since: float, until: float, index: int, words:
         dispatched(state, since, index), since, until, index, "failed", message=words, failure_class="feature"
     )
     stash = f"batch {state['batch_id']}.{index + 1}.1 feature 1 attempt 1"
-    return run_transitions.failed(state, at(until), index, words, "feature", stash=stash, **how)
+    return run_transitions.fail_attempt(state, at(until), index, words, "feature", stash=stash, **how)
 
 
 def night(number: int = 20, texts_of: list[str] | None = None, *, ended: bool = True) -> dict[str, Any]:
@@ -100,9 +100,9 @@ def night(number: int = 20, texts_of: list[str] | None = None, *, ended: bool = 
     state = client(
         dispatched(state, 30, 3), 30, 48, 3, "interrupted", message="5-hour limit reached", failure_class="limit"
     )
-    state = run_transitions.interrupted(state, 3)
-    state = run_transitions.wait(state, at(48), at(120), "the usage limit is reached; it ends at 01:00", "limit")
-    state = run_transitions.wait_over(state, at(120), 72 * 60)
+    state = run_transitions.return_to_pending(state, 3)
+    state = run_transitions.begin_wait(state, at(48), at(120), "the usage limit is reached; it ends at 01:00", "limit")
+    state = run_transitions.end_wait(state, at(120), 72 * 60)
     state = merged(state, 120, 150, 3)
     state = failed(state, 121, 160, 4, "There is still no due date in the file format.", permanent=True)
     state = merged(state, 150, 171, 1)
@@ -116,7 +116,7 @@ def night(number: int = 20, texts_of: list[str] | None = None, *, ended: bool = 
 
 def by_hand() -> dict[str, Any]:
     """A batch done inside one client, paused: one done, one done at the second attempt, one failed, one open."""
-    policy = policies.new(verify="make test", max_retries=1)
+    policy = policies.create_policy(verify="make test", max_retries=1)
     state = batch_state.new_state("batch-1", texts(6), at(0), features_file="-", policy=policy, needs={"5": [2]})
     state["revision"] = 1
     minute = iter(range(5, 400, 11))

@@ -173,7 +173,7 @@ def test_what_went_well_and_deserves_a_look_is_listed():
 def test_a_wait_has_its_length_and_one_that_goes_on_has_no_end():
     (wait,) = DATA["waits"]
     assert (wait["seconds"], wait["failure_class"]) == (72 * 60, "limit")
-    waiting = run_transitions.wait(night(ended=False), at(600), at(700), "overloaded", "overload")
+    waiting = run_transitions.begin_wait(night(ended=False), at(600), at(700), "overloaded", "overload")
     last = run_report.report_data(waiting, NOW)["waits"][-1]
     assert (last["until"], last["seconds"]) == (None, None)
 
@@ -275,7 +275,7 @@ def test_a_batch_in_which_nothing_began_has_no_time_line():
 
 def test_times_that_are_none_are_left_out():
     state = client(dispatched(begun(["one"]), 0, 0), 0, 5, 0, "completed", started_at="<b>")
-    state = run_transitions.interrupted(state, 0)
+    state = run_transitions.return_to_pending(state, 0)
     assert timeline.of(state, NOW) is None
     assert timeline.seconds("2026-01-31") == timeline.seconds("2026-01-31T00:00:00Z") == 1769817600
     assert timeline.seconds("x" * 100) is timeline.seconds(None) is timeline.seconds(5) is None

@@ -57,7 +57,7 @@ def test_a_run_names_what_is_under_way_and_what_it_waits_for():
     for index in range(4, 12):
         state = dispatched(state, index)
     assert line(state) == "batch 1/20 done · features 4, 5, 6, 7, 8, 9 and 3 more"
-    state = then(merged(driven(20), 0), run_transitions.wait, NOW, UNTIL, "usage limit", "usage_limit")
+    state = then(merged(driven(20), 0), run_transitions.begin_wait, NOW, UNTIL, "usage limit", "usage_limit")
     assert line(state) == "batch 1/20 done · waits until 06:00 UTC: usage limit"
 
 

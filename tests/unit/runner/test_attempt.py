@@ -30,7 +30,7 @@ from batch_implement.store.store import Store
 from batches import NOW, commit, git, new_batch
 from night import Night
 
-LIB = os.path.join(project_paths.plugin(), "lib")
+LIB = os.path.join(project_paths.plugin_root(), "lib")
 STREAMS = Path(__file__).with_name("streams")
 WORK = "cat > /dev/null; echo > work.txt; git add . && git commit -qm Work"
 SESSION = "00000000-0000-4000-8000-00000000000"
@@ -48,7 +48,7 @@ def job_for(repository: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
         limits.update(fields.pop("limits", {}))
         caller = {"path": None, "model": None, "permission_mode": None, "allow": [], "settings": None}
         caller.update(fields.pop("client", {}))
-        policy = policies.new(**fields.pop("policy", {}))
+        policy = policies.create_policy(**fields.pop("policy", {}))
         left = {"max_retries": 0, "max_retries_total": 0, "unattended": True, "budgets": {}}
         job = Job(
             batch_id="batch-1", feature_index=0, attempt=1, text=text, details={}, needs=[], earlier=[],
@@ -145,7 +145,7 @@ def test_the_batch_of_one_has_the_feature_its_policy_and_no_state_of_another(job
 
 def test_a_state_that_somebody_has_committed_is_not_taken_for_the_batch_of_one(job_for, repository):
     """It was adopted: the client got the first feature of that batch."""
-    state = batch_state.new_state("theirs", ["quite another"], NOW, policy=policies.new())
+    state = batch_state.new_state("theirs", ["quite another"], NOW, policy=policies.create_policy())
     (repository / ".claude").mkdir()
     (repository / ".claude" / "batch_state.json").write_bytes(serialization.serialise({**state, "revision": 1}))
     git(repository, "add", "-f", ".claude")
@@ -389,7 +389,7 @@ def test_one_whose_state_is_lost_goes_on_with_the_commits_on_its_branch(job_for)
 def test_the_command_line_has_the_limits_the_rules_and_the_steps_and_never_the_brief(job_for):
     settings = {"model": "some-model", "permission_mode": "plan", "allow": ["Bash(make:*)"], "settings": "/x.json"}
     job = job_for(None, client=settings, limits={"turns": 7, "cost_usd": 2.5, "left_usd": 1.25}, text="SECRET")
-    line = claude_process.arguments(job, project_paths.plugin())
+    line = claude_process.arguments(job, project_paths.plugin_root())
 
     def of(option: str) -> str:
         return line[line.index(option) + 1]
@@ -400,7 +400,7 @@ def test_the_command_line_has_the_limits_the_rules_and_the_steps_and_never_the_b
     assert "batchctl done" in of("--append-system-prompt") and "---" not in of("--append-system-prompt")[:10]
     allowed = line[line.index("--allowedTools") + 1 :]
     assert allowed == [*claude_process.TOOLS, "Bash(make:*)"], "it takes all that follows, so nothing may"
-    plain = claude_process.arguments(job_for(None), project_paths.plugin())
+    plain = claude_process.arguments(job_for(None), project_paths.plugin_root())
     assert not {"--max-turns", "--max-budget-usd", "--settings", "--model"} & set(plain)
 
 
@@ -430,8 +430,8 @@ SAYS = {  # recorded stream, exit status -> kind, class, a word of the message
 
 @pytest.mark.parametrize(("stream", "status"), SAYS)
 def test_what_a_client_says_at_its_end_decides_when_its_feature_is_still_open(job_for, stand_in, stream, status):
-    reset = timestamps.after(timestamps.now(), 7200)
-    it_says = f"sed 's/1900000000/{timestamps.epoch_s(reset)}/' $streams/{stream}.jsonl"
+    reset = timestamps.add_seconds(timestamps.now(), 7200)
+    it_says = f"sed 's/1900000000/{timestamps.parse_epoch_s(reset)}/' $streams/{stream}.jsonl"
     path = stand_in(f"cat > /dev/null; {it_says}; exit {status}")
     outcome = local_executor.work(job_for(None, client={"path": path}, limits={"turns": 5, "cost_usd": 2.0}))
     kind, failure_class, words = SAYS[stream, status]

@@ -231,7 +231,7 @@ def test_a_client_that_takes_too_long_is_ended_with_all_that_it_started(night, t
 
 def test_a_usage_limit_waits_for_the_time_it_names_and_costs_no_attempt(night, tmp_path):
     flag = tmp_path / "second"
-    reset = timestamps.epoch_s(timestamps.now()) + 7200
+    reset = timestamps.parse_epoch_s(timestamps.now()) + 7200
     worker = f'{READ} [ -e {flag} ] || {{ touch {flag}; echo "Claude AI usage limit reached|{reset}"; exit 1; }}; ' + (
         f'echo > "f-$n"; {COMMIT}'
     )
@@ -240,7 +240,7 @@ def test_a_usage_limit_waits_for_the_time_it_names_and_costs_no_attempt(night, t
     assert state["status"] == "completed"
     assert state["retry_attempts"] == {}
     (wait,) = state["run"]["waits"]
-    assert wait["failure_class"] == "limit" and timestamps.between_s(wait["since"], wait["until"]) >= 7190
+    assert wait["failure_class"] == "limit" and timestamps.seconds_between(wait["since"], wait["until"]) >= 7190
     assert state["run"]["spent"]["waited_s"] >= 7190
     assert [client["outcome"] for client in state["run"]["clients"]["0"]] == ["interrupted", "completed"]
 
@@ -424,11 +424,11 @@ def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(nigh
 def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one(night, repository):
     its = night(ONE_FILE, 1)
     wish = acquire.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
-    begun = timestamps.after(timestamps.now(), -100)
+    begun = timestamps.add_seconds(timestamps.now(), -100)
     acquire.acquire_run(its.project, wish, begun)
     waiting = {
         "since": begun,
-        "until": timestamps.after(begun, 9000),
+        "until": timestamps.add_seconds(begun, 9000),
         "reason": "usage limit",
         "failure_class": "limit",
     }

@@ -43,7 +43,7 @@ def busy(features: int = 20, under_way: int = 3) -> view_model.View:
         state = dispatched(state, index)
     state = queued(state, 2)
     return view_model.of_state(
-        then(state, run_transitions.wait, NOW, UNTIL, "usage limit reached " * 9, "usage_limit"), NOW
+        then(state, run_transitions.begin_wait, NOW, UNTIL, "usage limit reached " * 9, "usage_limit"), NOW
     )
 
 

@@ -576,7 +576,7 @@ def test_a_dry_run_of_a_batch_under_way_shows_what_is_left():
 def test_a_dry_run_looks_at_each_feature_a_few_times_however_many_there_are(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        run_transitions, "touches", lambda state, index: seen.append(index) or state["details"][str(index)]
+        run_transitions, "touched_paths", lambda state, index: seen.append(index) or state["details"][str(index)]
     )
     for shared in (1, 50, 400):  # that many features on each path
         state = new_batch(400)
@@ -609,8 +609,8 @@ def test_rounds_are_those_that_one_gets_by_looking_at_every_feature_in_every_rou
             now = []
             for index in left:
                 apart = all(
-                    not path_conflicts.overlap(
-                        run_transitions.touches(state, index), run_transitions.touches(state, other)
+                    not path_conflicts.paths_overlap(
+                        run_transitions.touched_paths(state, index), run_transitions.touched_paths(state, other)
                     )
                     for other in now
                 )

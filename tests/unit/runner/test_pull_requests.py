@@ -60,9 +60,11 @@ class Run:
         spot = {"base": head, "branch": branch, "worktree": "/w", "session_id": "s", "place": "here"}
         state = run_transitions.dispatch(self.state, NOW, index, **spot)
         ended = {"attempt": 1, "started_at": NOW, "ended_at": NOW, "outcome": "completed", "branch": branch}
-        state = run_transitions.client_ended(state, index, ended)
+        state = run_transitions.record_client(state, index, ended)
         state = run_transitions.await_merge(state, index, proof, [])
-        self.state = run_transitions.merged(state, NOW, index, proof, {"commit": head, "from": head, "rebased": False})
+        self.state = run_transitions.complete_feature(
+            state, NOW, index, proof, {"commit": head, "from": head, "rebased": False}
+        )
 
     def open(self, index):
         """Open a feature's pull request and keep its record."""

@@ -140,7 +140,7 @@ def test_what_is_spent_has_what_is_under_way_and_nothing_twice(worktree):
 def test_limits_are_those_that_were_set_with_what_is_used():
     state = then(
         driven(budgets={"time_s": 7200, "wait_s": 600}),
-        run_transitions.wait,
+        run_transitions.begin_wait,
         BEGAN,
         UNTIL,
         "usage limit",
@@ -174,7 +174,7 @@ def test_the_features_that_were_closed_last_are_there_the_last_one_first():
 
 
 def test_texts_are_on_one_line_without_control_characters():
-    state = then(dispatched(driven([HOSTILE, "b"]), 0), run_transitions.wait, NOW, UNTIL, HOSTILE, "network")
+    state = then(dispatched(driven([HOSTILE, "b"]), 0), run_transitions.begin_wait, NOW, UNTIL, HOSTILE, "network")
     seen = view_model.of_state(then(state, transitions.pause, NOW, HOSTILE), NOW)
     shown = "a [2Jb c d e"
     assert (seen.rows[0].text, seen.waiting.reason, seen.pause.reason) == (shown, shown, shown)
@@ -206,7 +206,7 @@ def test_a_run_that_has_ended_grows_no_older():
 
 def test_one_line_says_it_all():
     state = dispatched(given_up(merged(driven(6, needs={5: [4]}, budgets={"cost_usd": 5.0}), 0), 1), 2)
-    state = then(state, run_transitions.wait, NOW, UNTIL, "usage limit reached", "usage_limit")
+    state = then(state, run_transitions.begin_wait, NOW, UNTIL, "usage limit reached", "usage_limit")
     assert wording.heartbeat(view_model.of_state(state, NOW)) == (
         "1 of 6 done, 1 failed, 1 under way; feature 3 (working, 1 h); held: feature 6 after 5; "
         "Waits until 06:00 UTC (in 5 h): usage limit reached; Used: $1.00 of $5.00, 20 turns"
@@ -214,7 +214,7 @@ def test_one_line_says_it_all():
 
 
 def test_a_wait_names_the_day_when_it_is_not_today_and_says_when_it_is_past():
-    state = then(driven(), run_transitions.wait, BEGAN, "2026-02-02T01:00:00Z", "limit", "usage_limit")
+    state = then(driven(), run_transitions.begin_wait, BEGAN, "2026-02-02T01:00:00Z", "limit", "usage_limit")
     assert (
         wording.standing(view_model.of_state(state, NOW))[0][1] == "Waits until 2026-02-02 01:00 UTC (in 24 h): limit"
     )
@@ -223,7 +223,7 @@ def test_a_wait_names_the_day_when_it_is_not_today_and_says_when_it_is_past():
 
 def test_a_second_attempt_is_said():
     state = client_ended(dispatched(driven(1), 0), 0, outcome="failed")
-    state = dispatched(then(state, run_transitions.failed, BEGAN, 0, "it broke", "feature"), 0)
+    state = dispatched(then(state, run_transitions.fail_attempt, BEGAN, 0, "it broke", "feature"), 0)
     assert wording.under_way(view_model.of_state(state, NOW).rows[0]) == "feature 1 (attempt 2, working, 1 h)"
 
 

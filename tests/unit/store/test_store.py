@@ -47,7 +47,7 @@ def overwrite(path, data):
 
 def plus_one(state):
     """A change that can be counted."""
-    return lease.note_window(state, state["context_token_estimate"] + 1)
+    return lease.record_context_tokens(state, state["context_token_estimate"] + 1)
 
 
 def edited(path, **changes):
@@ -231,7 +231,7 @@ def test_a_batch_that_is_over_is_sealed_so_when_its_client_has_gone(store):
     store.create(new_batch(1, owner=owner()))
     store.update(all_completed)
     assert sidecar.read(store.project.private).live  # its client has not heard of it
-    store.update(lease.end_lease)
+    store.update(lease.release)
     assert not sidecar.read(store.project.private).live
 
 

@@ -31,7 +31,7 @@ from ...base.project_paths import Project
 from ...commands.doctor import ERROR, OK
 from ...core.batch_state import key
 from ...core.errors import BatchError, RefusedError
-from ...core.prompts import counted
+from ...core.prompts import pluralize
 from ...git import git_client, worktrees
 from .. import job as jobs
 from .. import logs
@@ -182,7 +182,9 @@ class DaskExecutor:
             {"check": "cluster", "verdict": ERROR, "text": f"No worker of {self.address} takes a feature: {HOW_TO}"}
         ]
         if self.slots:
-            words = f"{self.address} takes {counted(self.slots, 'feature')} at a time; workers fetch from {self.remote}"
+            words = (
+                f"{self.address} takes {pluralize(self.slots, 'feature')} at a time; workers fetch from {self.remote}"
+            )
             found = [{"check": "cluster", "verdict": OK, "text": words}]
         head, jobs = git_client.head(self.project.root), self.wish.jobs or self.slots
         slots = {address: min(jobs, number) for address, number in self.on_machine.items()}

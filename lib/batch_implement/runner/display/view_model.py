@@ -161,7 +161,7 @@ def _age(state: State, now: str) -> int:
 def _between(first: str, second: str) -> int:
     """Seconds from one moment to another, never less than 0; 0 too when one of them is none of ours."""
     try:
-        return max(0, timestamps.between_s(first, second))
+        return max(0, timestamps.seconds_between(first, second))
     except ValueError:
         return 0
 
@@ -241,7 +241,7 @@ def _file(project: Project) -> Dict[str, Any]:
     except (OSError, BatchError, atomic_files.UnexpectedFileType, ValueError, RecursionError):
         return {}
     finally:
-        atomic_files.close(folder)
+        atomic_files.close_quietly(folder)
     return told if isinstance(told, dict) else {}
 
 
@@ -249,10 +249,10 @@ def _file(project: Project) -> Dict[str, Any]:
 
 
 def _held(state: State, now: str) -> List[Held]:
-    why = dict(run_transitions.waiting(state, now))
+    why = dict(run_transitions.waiting_reasons(state, now))
     return [
         Held(index + 1, one_line(state["features"][index]), one_line(why.get(index, "")))
-        for index in batch_state.pending(state)
+        for index in batch_state.pending_indices(state)
     ]
 
 

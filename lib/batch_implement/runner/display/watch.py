@@ -39,10 +39,10 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
     came: List[bool] = []
     ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     try:
-        with signals.caught(dict.fromkeys(ends, lambda: came.append(True))):
+        with signals.handle_signals(dict.fromkeys(ends, lambda: came.append(True))):
             shown.refresh(state)
             while is_live(state):
-                signals.wait(LOOK_S, lambda: came)
+                signals.wait_until(LOOK_S, lambda: came)
                 if came or shown.gone:
                     return ""
                 try:
@@ -59,11 +59,11 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
                 shown.refresh(state)
     finally:
         shown.close()
-    return f"Batch {state['batch_id']} is over ({state['status']}): {prompts.progress(state)}."
+    return f"Batch {state['batch_id']} is over ({state['status']}): {prompts.progress_summary(state)}."
 
 
 def _tell(before: State, after: State, shown: live_display.Display) -> None:
     """Say what happened from one version to the next, as `batchctl log` does."""
-    for event in batch_events.happened(before, after):
-        (line,) = batch_events.lines([{"at": timestamps.now(), **event}])
+    for event in batch_events.events_between(before, after):
+        (line,) = batch_events.format_entries([{"at": timestamps.now(), **event}])
         shown.say(line)

@@ -56,7 +56,7 @@ def _until(moment: object, now: str) -> str:
         return ""
     until = str(moment)
     try:
-        left = timestamps.between_s(now, until)
+        left = timestamps.seconds_between(now, until)
     except ValueError:
         return ""
     day = "" if until[:10] == now[:10] else f"{until[:10]} "
@@ -70,7 +70,7 @@ def used(seen: View) -> str:
     most = {limit.name: limit for limit in seen.limits}
     cost = f"${seen.spent.get('cost_usd', 0):.2f}"
     parts = [f"{cost} of ${most['cost'].most:.2f}" if "cost" in most else cost]
-    parts.append(prompts.counted(int(seen.spent.get("turns", 0)), "turn"))
+    parts.append(prompts.pluralize(int(seen.spent.get("turns", 0)), "turn"))
     if "time" in most:
         parts.append(f"{duration(most['time'].used)} of {duration(most['time'].most)}")
     if "waiting" in most:
@@ -101,7 +101,7 @@ def under_way(row: Row) -> str:
     if row.attempt > 1:
         parts.insert(0, attempt(row))
     if row.turns is not None:
-        parts.append(prompts.counted(row.turns, "turn"))
+        parts.append(prompts.pluralize(row.turns, "turn"))
     parts += [part for part in (cost(row), row.tool) if part]
     return f"feature {row.number} ({', '.join(parts)})"
 

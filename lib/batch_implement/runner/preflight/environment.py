@@ -199,7 +199,7 @@ def memory(jobs: int, option: str = "--jobs") -> Found:
         yield OK, f"this system does not tell how much memory is free; a client may take {_size(CLIENT_MB)}"
         return
     needed = jobs * CLIENT_MB
-    clients = prompts.counted(jobs, "client")
+    clients = prompts.pluralize(jobs, "client")
     said = f"{_size(free)} of memory free; {clients} may take {_size(needed)}, without what they run"
     if free < CLIENT_MB:
         yield ERROR, f"Too little memory for even one client: {said}. End something, or use a larger machine."

@@ -23,7 +23,7 @@ from ...commands import authorization, claude_settings, doctor
 from ...commands.doctor import ERROR, OK, WARNING
 from ...core import batch_state, path_conflicts, policies, run_transitions
 from ...core.batch_state import key
-from ...core.prompts import counted
+from ...core.prompts import pluralize
 from ...features import feature_list
 from ...git import gh, worktrees
 from ...report import status_report
@@ -121,7 +121,7 @@ def _features(state: State, wish: Options) -> Found:
             "Nothing is left to do. `batchctl add FILE` appends features, `batchctl retry` brings failed ones back.",
         )
         return
-    asked = [index for index in _left(state) if "review" in policies.of_feature(state, index)["evidence"]]
+    asked = [index for index in _left(state) if "review" in policies.feature_policy(state, index)["evidence"]]
     if wish.worker is not None and asked:
         yield (
             ERROR,
@@ -170,7 +170,7 @@ def _limits(state: State, wish: Options) -> Found:
 
 def _said_limits(wish: Options) -> List[str]:
     each = [spoken(wish.feature_time or options.FEATURE_TIME_S)]
-    each += [counted(wish.feature_turns, "turn")] if wish.feature_turns else []
+    each += [pluralize(wish.feature_turns, "turn")] if wish.feature_turns else []
     each += [f"${wish.feature_cost:.2f}"] if wish.feature_cost else []
     whole = [f"no feature begins after {spoken(wish.max_time)}"] if wish.max_time else []
     whole += [f"nor once ${wish.max_cost:.2f} are spent" if whole else f"no feature begins once ${wish.max_cost:.2f} "
@@ -296,10 +296,12 @@ def text(state: State, found: Sequence[Mapping[str, str]], wish: Options) -> str
     rounds = list(itertools.islice(_rounds(state, wish.jobs or 1), MOST_ROUNDS + 1))
     lines = [*doctor.format_checks(found), ""]
     lines.append(
-        f"Batch {state['batch_id']}: {len(left)} of {counted(state['total_features'], 'feature')} to do, up to "
+        f"Batch {state['batch_id']}: {len(left)} of {pluralize(state['total_features'], 'feature')} to do, up to "
         f"{wish.jobs or 1} at a time."
     )
-    beside = path_conflicts.beside([(index, run_transitions.touches(state, index)) for index in left], MOST_BESIDE + 1)
+    beside = path_conflicts.find_conflicts(
+        [(index, run_transitions.touched_paths(state, index)) for index in left], MOST_BESIDE + 1
+    )
     lines += [f"{index + 1:>4}  {_told(state, index, beside[index])}" for index in left]
     if any(len(indices) > 1 for indices in rounds):
         told = " | ".join(", ".join(str(index + 1) for index in indices) for indices in rounds[:MOST_ROUNDS])
@@ -326,8 +328,8 @@ def _left(state: State) -> List[int]:
     """Indices of the features that are to be done, in order; one that a dead run had under way is one of them."""
     freed = run_transitions.clear_running(state)
     active = batch_state.active_index(freed)
-    to_do = {*batch_state.pending(freed), active}
-    return [index for index in batch_state.in_order(freed) if index in to_do]
+    to_do = {*batch_state.pending_indices(freed), active}
+    return [index for index in batch_state.indices_in_order(freed) if index in to_do]
 
 
 def _told(state: State, index: int, beside: List[int]) -> str:
@@ -358,11 +360,11 @@ def _rounds(state: State, jobs: int) -> Iterator[List[int]]:
     ready = [place[index] for index in left if not missing[index]]
     while ready:
         now: List[int] = []
-        taken, apart = path_conflicts.Claims(), []
+        taken, apart = path_conflicts.PathClaims(), []
         while ready and len(now) < jobs:
             index = left[heapq.heappop(ready)]
-            paths = run_transitions.touches(state, index)
-            if taken.holder(paths) is None:
+            paths = run_transitions.touched_paths(state, index)
+            if taken.conflicting_number(paths) is None:
                 taken.add(index, paths)
                 now.append(index)
             else:
