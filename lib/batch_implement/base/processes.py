@@ -10,7 +10,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, List, Mapping, Optional
+    from typing import Dict, Iterator, List, Mapping, Optional
 
     from ..core.batch_state import State
 
@@ -158,6 +158,11 @@ def end_marked(value: str, grace_s: float = 5.0) -> None:
         if late and time.monotonic() - began > grace_s + 10:
             return  # what even SIGKILL does not end hangs in the system
         time.sleep(0.05)
+
+
+def command_environment() -> Dict[str, str]:
+    """Return the environment for a user's command: this process's own, without what names a client or a batch."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("CLAUDE", "BATCH_IMPLEMENT_"))}
 
 
 def _environment(pid: int) -> List[bytes]:

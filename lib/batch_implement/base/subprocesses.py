@@ -12,7 +12,6 @@ import threading
 from time import monotonic
 from typing import IO, Optional
 
-from ..commands import evidence
 from . import processes
 
 LOOK_S = 0.02
@@ -32,7 +31,7 @@ def run(
     stopped = stopped or threading.Event()
     until = monotonic() + timeout_s
     shell = subprocess.Popen(
-        ["/bin/sh", "-c", command], cwd=folder, env={**evidence.verify_environment(), processes.MARK: folder},
+        ["/bin/sh", "-c", command], cwd=folder, env={**processes.command_environment(), processes.MARK: folder},
         stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
     )  # fmt: skip
     try:

@@ -11,7 +11,7 @@ what the reader has to do, so that many messages share one. tests/docs/test_trou
       LockTimeout      3     another process held the lock past the deadline; `holder` says which
       NotConfirmed     3     written and visible, but the disk has not confirmed it; look before repeating
 
-Beside these `evidence.StillRunning` (STILL_WORKING) tells that `done` has to be called again.
+Beside these `verify_runner.StillRunning` (STILL_WORKING) tells that `done` has to be called again.
 """
 
 from __future__ import annotations

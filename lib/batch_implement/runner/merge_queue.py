@@ -17,7 +17,7 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from ..base import subprocesses
-from ..commands import evidence
+from ..commands import verify_runner
 from ..core.errors import BatchError, RefusedError
 from ..git import git_client, worktrees
 
@@ -170,6 +170,6 @@ def _verified(folder: str, command: str, timeout_s: int, log: str, stopped: thre
     raise CannotMerge(
         f"On top of what was merged meanwhile the verify command `{command[:200]}` {how}, though it passed before. "
         "This attempt begins on that: see what does not fit. The end of its output (data):\n"
-        f"{evidence.quote_log_end(log)}",
+        f"{verify_runner.quote_log_end(log)}",
         "merge-conflict",
     )

@@ -24,7 +24,7 @@ import signal
 import subprocess
 import tempfile
 
-from ..commands import evidence
+from ..base import processes
 from ..core import batch_state, prompts
 from ..features import feature_list
 
@@ -44,7 +44,7 @@ def send(command: str, event: str, state: State, report_paths: Mapping[str, str]
 
     `report_paths` has the paths of the reports that there are, as `html` and `md`. Nothing is raised.
     """
-    environment = {**evidence.verify_environment(), **told(event, state, report_paths)}
+    environment = {**processes.command_environment(), **told(event, state, report_paths)}
     with tempfile.TemporaryFile() as output:
         try:
             run = subprocess.Popen(

@@ -26,8 +26,7 @@ import os
 import signal
 import subprocess
 
-from ..base import timestamps
-from ..commands import evidence
+from ..base import processes, timestamps
 from ..core import prompts
 from ..core.batch_state import key
 from ..core.errors import BatchError, RefusedError
@@ -338,7 +337,7 @@ def _refusal(what: str, words: str, remote: str, branch: str) -> RefusedError:
 def _git(root: str, *arguments: str) -> tuple[int, str, str]:
     """Run git where it speaks to a remote: in a session of its own, so that nothing can ask at the terminal."""
     environment = {
-        **evidence.verify_environment(),
+        **processes.command_environment(),
         "GIT_TERMINAL_PROMPT": "0",
         "SSH_ASKPASS_REQUIRE": "never",
         "LC_ALL": "C",

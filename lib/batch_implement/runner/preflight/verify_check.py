@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from ...base import subprocesses
-from ...commands import evidence
+from ...commands import verify_runner
 from ...commands.doctor import ERROR, OK, WARNING
 from ...core.errors import BatchError
 from ...features import feature_list
@@ -89,7 +89,7 @@ def _verify(root: str, folder: str, command: str, timeout_s: int, feature_time_s
         began = time.monotonic()
         code = subprocesses.run(folder, command, timeout_s, output.fileno())
         seconds = time.monotonic() - began
-        said = evidence.quote_log_end(output.name)[-LONGEST_SHOWN:]
+        said = verify_runner.quote_log_end(output.name)[-LONGEST_SHOWN:]
     shown = f"`{' '.join(command.split())[:200]}`"
     if code is None:
         yield (
