@@ -201,11 +201,12 @@ def _openssl_sha256() -> Any:
 
 
 def _builtin_sha256() -> Any:
+    # hashlib costs a hook more than the hash does.
     try:
-        from _sha2 import sha256  # Python 3.12 on; hashlib costs a hook more than the hash
-    except ImportError:
-        try:
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha256
+        else:
             from _sha256 import sha256
-        except ImportError:
-            from hashlib import sha256
+    except ImportError:
+        from hashlib import sha256
     return sha256

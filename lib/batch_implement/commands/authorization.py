@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from ..base import processes
-from ..core import transitions
 from ..core.errors import RefusedError
 from ..store import sidecar
 
@@ -95,6 +94,8 @@ def require_owner(state: State, caller: Caller, project: Project) -> None:
     if relation == "own" or (relation == "free" and not caller.has_session and caller.is_user):
         return
     if relation == "free":
+        from ..core import transitions  # what only reads does without
+
         transitions.require_in_progress(state)  # a pause or the end says more than that nobody works on it
         raise RefusedError(
             f"Batch {state['batch_id']} in {project.root} has no client working on it, and this session has not taken "

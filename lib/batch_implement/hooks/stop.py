@@ -8,7 +8,7 @@ a person said something of their own, a batch that is paused, a session that doe
 from __future__ import annotations
 
 from ..base import timestamps
-from ..core import batch_state, failure_classification, lease, prompts, transitions
+from ..core import batch_state, failure_classification, lease, prompts
 from ..store import audit_log
 from ..store.store import Store
 from . import transcript
@@ -74,6 +74,8 @@ def _handle_stop(event: HookEvent, store: Store, state: State) -> Optional[Dict[
             return on, True
         if "shell" in running:  # it may be waiting for that: the client wakes it when it ends
             return noted, False
+        from ..core import transitions  # a stop that is continued does without
+
         reason = f"it stopped {most} times in a row without getting any further"
         return lease.release(transitions.pause(noted, timestamps.now(), reason)), False
 
@@ -105,6 +107,7 @@ def _running_task_types(event: HookEvent) -> List[str]:
 def _handle_subagent_stop(event: HookEvent, store: Store, state: State) -> Optional[Dict[str, Any]]:
     kind, last = event.get_text("agent_type"), event.get_text("last_assistant_message")
     if kind == REVIEWER and state["active"] and last:
+        from ..core import transitions
 
         def reviewed(current: State) -> State:
             return transitions.record_review(current, last) if current["active"] else current
@@ -134,6 +137,8 @@ def _handle_stop_failure(event: HookEvent) -> None:
     """The coordinator's turn ended in an API error: the batch waits, nothing is counted."""
     if event.get_text("agent_id"):
         return
+    from ..core import transitions
+
     words = event.get_text("last_assistant_message") or event.get_text("error")
     now = timestamps.now()
     reason = f"Claude could not go on ({failure_classification.classify(words)}): {words[:300]}"

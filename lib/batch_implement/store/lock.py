@@ -15,7 +15,7 @@ import os
 import sys
 import time
 
-from ..base import atomic_files, processes
+from ..base import atomic_files
 from ..core.errors import LockTimeout, StateError
 
 TYPE_CHECKING = False
@@ -112,6 +112,8 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
             pass  # on a full disk the lock still excludes; only its holder stays unnamed
 
     def _holder(self) -> str:
+        from ..base import processes
+
         try:
             line = os.pread(self._fd, 200, 0)
         except OSError:

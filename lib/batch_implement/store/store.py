@@ -19,7 +19,6 @@ from ..base import atomic_files
 from ..core import batch_state
 from ..core.errors import RefusedError, StateError
 from . import backups, serialization, sidecar
-from .transaction import Transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from ..base.project_paths import Project
     from ..core.batch_state import State
     from .serialization import Content
+    from .transaction import Transaction
 
     T = TypeVar("T")
 
@@ -163,6 +163,8 @@ class Store:
             return current.state if current else None
 
     def _transaction(self, *, create: bool = False) -> Transaction:
+        from .transaction import Transaction  # reading does without
+
         read, self._read = self._read, None
         return Transaction(
             self.project, self.notes, by_model=self.by_model, timeout_s=self.timeout_s, create=create, read=read
