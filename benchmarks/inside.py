@@ -165,10 +165,10 @@ def validate(folder: str, count: int) -> Run:
     from batch_implement.store import serialization
 
     state = half_done(count)
-    serialization.problems(state, None)
+    serialization.find_problems(state, None)
 
     def run() -> None:
-        if serialization.problems(state, None):
+        if serialization.find_problems(state, None):
             raise RuntimeError("the state of the bench is not valid")
 
     return run

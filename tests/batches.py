@@ -48,8 +48,8 @@ def new_batch(
 
 def checked(state: State, before: State | None = None) -> State:
     """The state, once it is known to be valid as a successor of `before`."""
-    assert serialization.problems(state, before) == []
-    assert serialization.problems(state, None) == []
+    assert serialization.find_problems(state, before) == []
+    assert serialization.find_problems(state, None) == []
     return state
 
 

@@ -85,7 +85,7 @@ def scratch_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def no_trouble_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """The audit log's trouble is kept for whoever calls next: another test's is not this one's."""
-    monkeypatch.setattr(audit_log, "trouble", "")
+    monkeypatch.setattr(audit_log, "last_error", "")
 
 
 @pytest.fixture(autouse=True)

@@ -165,7 +165,7 @@ def read_on(root, until, timeout_s):
                 wrong.append(f"{len(state['decisions'])} marks in revision {state['revision']} after {last}")
             else:
                 last = state["revision"]
-                wrong += serialization.problems(state, None)
+                wrong += serialization.find_problems(state, None)
         except Exception as error:
             wrong.append(told(error)["message"][-300:])
         if len(wrong) > 10 or select.select([until], [], [], LOOK_EVERY_S)[0]:
@@ -205,7 +205,7 @@ def outcome(root):
         state = json.load(file)
     logged = [
         [entry["question"], int(entry["answer"])]
-        for entry in audit_log.entries(f"{root}/.git/batch-implement")
+        for entry in audit_log.read_entries(f"{root}/.git/batch-implement")
         if entry["event"] == "decided"
     ]
     return {"revision": state["revision"], "marks": marks(state), "logged": logged}
@@ -325,7 +325,7 @@ def take_over(root, rounds, event, sessions, patience_s):
         dying = idle()
         owner = processes.new_owner(sessions[0] if event == "SessionStart" else "session-gone", dying, writes.NOW)
         before = store_with(root, 60).update(lambda state, owner=owner: leases.acquire(state, owner))["revision"]
-        logged = sum(1 for _ in audit_log.entries(f"{root}/.git/batch-implement"))
+        logged = sum(1 for _ in audit_log.read_entries(f"{root}/.git/batch-implement"))
         ended(dying)
         go, release = os.pipe()
         racers = [Child(partial(asked, dispatch, event, sessions[who], clients[who], go), release) for who in (0, 1)]
@@ -333,7 +333,7 @@ def take_over(root, rounds, event, sessions, patience_s):
         os.close(release)
         said = answers(racers, patience_s)
         state = store_with(root, 60).read()
-        events = [line["event"] for line in audit_log.entries(f"{root}/.git/batch-implement")][logged:]
+        events = [line["event"] for line in audit_log.read_entries(f"{root}/.git/batch-implement")][logged:]
         seen.append({"said": said, "owner": state["owner"], "writes": state["revision"] - before, "events": events})
     for client in clients:
         ended(client)
@@ -377,14 +377,14 @@ def rotate(root, writers, patience_s):
 
         audit_log.fcntl.flock = flock
         audit_log.record(root, "new", number=number)
-        return {"trouble": audit_log.trouble}
+        return {"trouble": audit_log.last_error}
 
     children = [Child(lambda number=number: write(number), release) for number in range(writers)]
     for _ in children:
         os.read(there, 1)
     os.close(release)
     said = answers(children, patience_s)
-    entries = [entry.get("number", entry["event"]) for entry in audit_log.entries(root)]
+    entries = [entry.get("number", entry["event"]) for entry in audit_log.read_entries(root)]
     return {"said": said, "entries": entries, "files": sorted(os.listdir(root))}
 
 

@@ -31,7 +31,7 @@ def main(lib: str, mode: str, root: str, first: int) -> None:
             store.update(lambda state, number=number: lease.record_context_tokens(state, number))
         else:
             store.create(writes.new_batch(f"batch-{number}"))
-            store.put_away("aborted")
+            store.archive("aborted")
         os.write(1, b"%d\n" % number)
         time.sleep(pause.choice((0, 0, 0.001, 0.004)))
 

@@ -312,19 +312,19 @@ class Ordeal:
         state = self.state() or {}
         if sorted(state.get("completed_features", ())) != list(range(self.plan.features)):
             self.troubles.append(f"the state says {state.get('status')}: {state.get('completed_features')}")
-        self.troubles += serialization.problems(state, None)
+        self.troubles += serialization.find_problems(state, None)
         self.troubles += self._around(state)
 
     def _around(self, state: State) -> list[str]:
         """What is wrong with the seal, the log, the lock and the folders."""
         wrong = []
         private = str(self.project / PRIVATE)
-        sealed = sidecar.read(private)
-        if sealed is None or sealed.live or not sealed.vouches_for(str(self.project / STATE)):
+        sealed = sidecar.read_sidecar(private)
+        if sealed is None or sealed.live or not sealed.matches_path(str(self.project / STATE)):
             wrong.append("the seal does not vouch for the state, or still says `live`")
         for entry in (self.project / ".claude", self.project / PRIVATE):
             wrong += [f"{path} is left" for path in entry.rglob("*") if "tmp" in path.name]
-        with lock.held(os.open(private, os.O_RDONLY), private, 1.0):
+        with lock.FileLock(os.open(private, os.O_RDONLY), private, 1.0):
             pass
         attempts: dict[int, int] = {}
         for line in (self.project / PRIVATE / "audit.jsonl").read_text(encoding="utf-8").splitlines():

@@ -54,11 +54,11 @@ SYNCS: dict[str, Patch] = {
         "        try:\n            pass\n",
     ),
     "no sync of the seal": unsynced(
-        "store/backups.py", "atomic_files.write_over_leftover(private, sidecar.TEMP, text, 0)"
+        "store/backups.py", "atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, text, 0)"
     ),
     "no sync of the seal's folder": ("store/backups.py", "        atomic_files.sync(private)\n", "        pass\n"),
     "no sync of what goes into history": unsynced(
-        "store/backups.py", "atomic_files.write_over_leftover(private, sidecar.TEMP, data, 0)"
+        "store/backups.py", "atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, data, 0)"
     ),
     "no sync of the history's folder": (
         "store/backups.py",
@@ -106,10 +106,10 @@ KILLED: dict[str, Patch] = {
     ),
     "history is written under its name": (
         "store/backups.py",
-        "        atomic_files.write_over_leftover(private, sidecar.TEMP, data, 0)"
+        "        atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, data, 0)"
         "  # the name that the next write sweeps\n"
         "        try:\n"
-        "            os.rename(sidecar.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)\n",
+        "            os.rename(sidecar.TEMP_NAME, name, src_dir_fd=private, dst_dir_fd=folder)\n",
         "        atomic_files.write(folder, name, data, 0)\n        try:\n            pass\n",
     ),
 }
@@ -126,8 +126,8 @@ FAILED: dict[str, Patch] = {
     ),
     "trouble with the audit log fails the write": (
         "store/audit_log.py",
-        '    except OSError as error:\n        trouble = f"the audit log {private}',
-        '    except MemoryError as error:\n        trouble = f"the audit log {private}',
+        '    except OSError as error:\n        last_error = f"the audit log {private}',
+        '    except MemoryError as error:\n        last_error = f"the audit log {private}',
     ),
     "a file that is too short passes": (
         "base/atomic_files.py",
@@ -136,7 +136,7 @@ FAILED: dict[str, Patch] = {
     ),
     "a seal that cannot be read counts as none": (
         "store/sidecar.py",
-        "        if error.errno in _NO_FILE:\n",
+        "        if error.errno in _NOT_A_FILE_ERRORS:\n",
         "        if error.errno:\n",
     ),
 }
@@ -164,8 +164,8 @@ BATCHES: dict[str, Patch] = {
     ),
     "the seal is not written": (
         "store/backups.py",
-        '        os.replace(sidecar.TEMP, "seal", src_dir_fd=private, dst_dir_fd=private)\n',
-        "        atomic_files.unlink(private, sidecar.TEMP)\n",
+        '        os.replace(sidecar.TEMP_NAME, "seal", src_dir_fd=private, dst_dir_fd=private)\n',
+        "        atomic_files.unlink(private, sidecar.TEMP_NAME)\n",
     ),
 }
 GUARDS: dict[str, Patch] = {
@@ -173,10 +173,10 @@ GUARDS: dict[str, Patch] = {
         "hooks/tool_use.py", "        reason = _find_denial_reason(event)\n", "        reason = None\n"
     ),
     "nothing is undone after": (
-        "hooks/tool_use.py", "    if not store.untouched():\n        store.settle()\n    return", "    return"
+        "hooks/tool_use.py", "    if not store.is_unmodified():\n        store.reconcile()\n    return", "    return"
     ),
     "what the model wrote is taken for a person's edit": (
-        "hooks/tool_use.py", "    store = Store(event.project, by_model=True)\n    if event.sidecar is None",
+        "hooks/tool_use.py", "    store = Store(event.project, trusted=False)\n    if event.sidecar is None",
         "    store = Store(event.project)\n    if event.sidecar is None",
     ),
     "who reads the state is denied": (
@@ -185,7 +185,7 @@ GUARDS: dict[str, Patch] = {
     ),
 }  # fmt: skip
 _READ = (
-    "        with self._transaction() as at:\n            current = at.settle()\n            if current is None:\n"
+    "        with self._transaction() as at:\n            current = at.reconcile()\n            if current is None:\n"
     "                raise backups.no_batch(self.project)\n            changed = change("
 )
 READ_OUTSIDE: Patch = (
@@ -211,7 +211,8 @@ HAMMERED: dict[str, Patch] = {
         "        return os.open(NAME, os.O_RDWR | os.O_CREAT, 0o600, dir_fd=self._folder_fd)\n"
         "    fcntl.flock(found, fcntl.LOCK_EX)\n"
         "    return found\n\n\n"
-        "held._open, held._is_in_place, held._sign = _open, lambda self: True, lambda self: None\n",
+        "FileLock._open, FileLock._is_current_file = _open, lambda self: True\n"
+        "FileLock._write_holder = lambda self: None\n",
     ),
     "the state is read before the lock is had": READ_OUTSIDE,
     "the revision is not raised": SAME_REVISION,
@@ -228,12 +229,12 @@ KEPT: Patch = (
     "            return os.mkdir(f'{self._folder}/lock.d')\n"
     "        except FileExistsError:\n"
     "            if time.monotonic() > until:\n"
-    "                raise LockTimeout('It is held.', 'lock-held', 'somebody')\n"
+    "                raise LockTimeout('It is FileLock.', 'lock-FileLock', 'somebody')\n"
     "            time.sleep(0.005)\n\n\n"
-    "held.__enter__, held.__exit__ = _enter, lambda self, *what: os.rmdir(f'{self._folder}/lock.d')\n",
+    "FileLock.__enter__, FileLock.__exit__ = _enter, lambda self, *what: os.rmdir(f'{self._folder}/lock.d')\n",
 )
 STOPPED: dict[str, Patch] = {
-    "who has the lock does not sign": ("store/lock.py", "                    self._sign()\n", ""),
+    "who has the lock does not sign": ("store/lock.py", "                    self._write_holder()\n", ""),
     "who waits waits for ever": (
         "store/lock.py",
         "            left = deadline - time.monotonic()\n",

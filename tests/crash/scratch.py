@@ -125,10 +125,10 @@ def versions(kind: str, folder: str) -> Versions:
     return Versions(before, after, old, new, settled)
 
 
-def settle(kind: str, root: str, by_model: Optional[bool] = None) -> Optional[dict[str, Any]]:
+def settle(kind: str, root: str, trusted: Optional[bool] = None) -> Optional[dict[str, Any]]:
     """What a fresh store settles on, None also where there never was a batch."""
     try:
-        return writes.store_of(kind, root, by_model).settle()
+        return writes.store_of(kind, root, trusted).reconcile()
     except RefusedError:
         return None
 
@@ -145,7 +145,7 @@ def trouble_with(
     allowed: frozenset[str],
     *,
     swept: bool = True,
-    by_model: Optional[bool] = None,
+    trusted: Optional[bool] = None,
     quiet: frozenset[str] = TOLD_OF_NOTHING,
 ) -> str:
     """What is wrong with a project after a crash in that kind of write, "" for nothing.
@@ -162,18 +162,18 @@ def trouble_with(
     if lock_is_held(root):
         return "the lock is still held"
     try:
-        store = writes.store_of(kind, root, by_model)
+        store = writes.store_of(kind, root, trusted)
         read = gist(store.read())
         if read not in may:
             return f"reads as neither of {sorted(allowed)}: {read[:300]}"
-        settled = gist(settle(kind, root, by_model))
+        settled = gist(settle(kind, root, trusted))
         if settled != read and (read, settled) != (known.old, known.settled):
             return f"settles as something else than it reads: {settled[:300]}"
         if kind in quiet and store.notes:
             return f"says what is not so: {store.notes}"
         if not kept:
             return "what was there is kept nowhere"
-        after = one_more_write(kind, root, settled, by_model)
+        after = one_more_write(kind, root, settled, trusted)
     except BatchError as error:
         return f"cannot be used: {type(error).__name__}: {error.message}"
     if left_over(root):
@@ -181,9 +181,9 @@ def trouble_with(
     return after
 
 
-def one_more_write(kind: str, root: str, read: str, by_model: Optional[bool]) -> str:
+def one_more_write(kind: str, root: str, read: str, trusted: Optional[bool]) -> str:
     """Write once more; what is wrong with the outcome."""
-    store = writes.store_of(kind, root, by_model)
+    store = writes.store_of(kind, root, trusted)
     before = json.loads(read)
     if before is None:
         state = store.create(writes.new_batch("batch-9"))

@@ -74,7 +74,7 @@ def test_an_old_file_whose_taking_over_was_cut_short_was_read_as_if_it_were_a_ve
     Path(store.project.state).write_text(json.dumps(OLD_FILE), encoding="utf-8")
     broken("replace", Crash(), into("batch_state.json"))
     with pytest.raises(Crash):
-        store.settle()
+        store.reconcile()
     broken.mend()
     assert store.read()["schema_version"] == 1
     assert store.read()["revision"] == state_on_disk(repository)["revision"] == 2
@@ -85,9 +85,9 @@ def test_a_crash_on_the_way_to_quarantine_left_no_file_and_so_a_withdrawn_batch(
     Path(store.project.state).write_text("precious words", encoding="utf-8")
     broken("replace", Crash(), into("batch_state.json"))
     with pytest.raises(Crash):
-        Store(store.project, by_model=True).settle()
+        Store(store.project, trusted=False).reconcile()
     broken.mend()
-    assert store.settle() == batch
+    assert store.reconcile() == batch
     assert "was put back" in store.notes[0]
 
 
@@ -97,7 +97,7 @@ def test_a_file_that_a_person_removed_after_a_crash_does_not_come_back(store, ba
         store.update(plus_one)
     broken.mend()
     os.unlink(store.project.state)
-    assert store.settle() is None
+    assert store.reconcile() is None
     assert "counts as withdrawn" in store.notes[0]
 
 
@@ -105,9 +105,9 @@ def test_a_crash_while_a_removed_file_is_put_back_left_a_withdrawn_batch(store, 
     os.unlink(store.project.state)
     broken("replace", Crash(), into("batch_state.json"))
     with pytest.raises(Crash):
-        Store(store.project, by_model=True).settle()
+        Store(store.project, trusted=False).reconcile()
     broken.mend()
-    assert store.settle() == batch
+    assert store.reconcile() == batch
 
 
 def test_what_cannot_be_linked_is_moved_to_quarantine_and_back_when_nothing_can_take_its_place(store, batch, broken):
@@ -115,18 +115,18 @@ def test_what_cannot_be_linked_is_moved_to_quarantine_and_back_when_nothing_can_
     os.mkdir(store.project.state)
     broken("replace", trouble(), into("batch_state.json"))
     with pytest.raises(StateError, match="Failed to save"):
-        store.settle()
+        store.reconcile()
     broken.mend()
     assert os.path.isdir(store.project.state)
     assert os.listdir(private(store, "quarantine")) == []
-    assert store.settle() == batch
+    assert store.reconcile() == batch
 
 
 def test_half_a_copy_lay_in_history_under_its_name(store, batch, broken):
     times = []
     broken("fsync", Crash(), lambda descriptor: times.append(1) or len(times) > 1)  # the first is for its folder
     with pytest.raises(Crash):
-        store.put_away("aborted")
+        store.archive("aborted")
     broken.mend()
     assert os.listdir(private(store, "history")) == []
     assert store.read() == batch
@@ -135,7 +135,7 @@ def test_half_a_copy_lay_in_history_under_its_name(store, batch, broken):
 def test_a_batch_that_could_not_be_put_away_was_away_all_the_same(store, batch, broken):
     broken("unlink", trouble(), lambda name, **more: name == "batch_state.json")
     with pytest.raises(StateError, match=r"cannot be put away.*Nothing was changed"):
-        store.put_away("aborted")
+        store.archive("aborted")
     broken.mend()
     assert store.read() == batch
     assert os.listdir(private(store, "history")) == []
@@ -145,7 +145,7 @@ def test_a_batch_is_away_but_not_confirmed_when_the_seal_cannot_be_taken_back(st
     times = []
     broken("fsync", trouble(), lambda descriptor: times.append(1) or len(times) > 4)  # the last of the first seal
     with pytest.raises(DurabilityError, match="was put away into"):
-        store.put_away("aborted")
+        store.archive("aborted")
     broken.mend()
     assert store.read() is None
     assert os.listdir(private(store, "history")) == ["batch-1.json"]
@@ -176,9 +176,9 @@ def test_a_seal_that_could_not_be_read_counted_as_none(store, batch, broken):
         "open", OSError(errno.EMFILE, "Too many open files"), lambda name, *more, **others: str(name).endswith("/seal")
     )
     with pytest.raises(StateError, match="seal cannot be read: Too many open files"):
-        Store(store.project, by_model=True).settle()
+        Store(store.project, trusted=False).reconcile()
     broken.mend()
-    assert Store(store.project, by_model=True).settle() == batch
+    assert Store(store.project, trusted=False).reconcile() == batch
 
 
 def test_an_edit_was_said_to_be_taken_over_although_that_failed(store, batch, broken):
@@ -187,10 +187,10 @@ def test_an_edit_was_said_to_be_taken_over_although_that_failed(store, batch, br
     sealed = private(store, "seal").read_bytes()
     broken("replace", trouble(), into("batch_state.json"))
     with pytest.raises(StateError):
-        store.settle()
+        store.reconcile()
     broken.mend()
     assert store.notes == []
-    assert [entry["event"] for entry in audit_log.entries(store.project.private)] == ["created"]
+    assert [entry["event"] for entry in audit_log.read_entries(store.project.private)] == ["created"]
     assert private(store, "seal").read_bytes() == sealed
     assert store.read()["revision"] == 2
 
@@ -200,7 +200,7 @@ def test_a_first_version_that_failed_left_a_seal_that_spoke_of_it(store, broken)
     with pytest.raises(StateError):
         store.create(new_batch(1))
     broken.mend()
-    assert sidecar.read(store.project.private) is None
+    assert sidecar.read_sidecar(store.project.private) is None
     assert not private(store, backups.CURRENT).exists()
     assert (store.read(), store.notes) == (None, [])
 
@@ -226,13 +226,13 @@ def test_a_state_file_that_could_not_be_looked_at_was_no_batch(store, repository
     Path(store.project.state).write_text(json.dumps(OLD_FILE), encoding="utf-8")
     broken("lstat", trouble(), lambda path, **more: path == store.project.state)
     with pytest.raises(StateError, match="Input/output error"):
-        store.settle()
+        store.reconcile()
 
 
 def test_the_copy_that_a_version_is_put_back_from_was_moved_and_written_anew_meanwhile(store, batch):
     before = os.stat(private(store, backups.CURRENT))
     Path(store.project.state).write_text("damaged", encoding="utf-8")
-    assert Store(store.project, by_model=True).settle() == batch
+    assert Store(store.project, trusted=False).reconcile() == batch
     assert os.stat(private(store, backups.CURRENT)).st_ino == before.st_ino
     assert not private(store, backups.PREVIOUS).exists()
 
@@ -241,7 +241,7 @@ def test_half_a_line_in_the_audit_log_took_the_next_one_with_it(tmp_path):
     log = tmp_path / audit_log.NAME
     log.write_bytes(b'{"at": "2026-01-01T00:00:00Z", "event": "cut of')
     audit_log.record(str(tmp_path), "whole")
-    assert [entry["event"] for entry in audit_log.entries(str(tmp_path))] == ["whole"]
+    assert [entry["event"] for entry in audit_log.read_entries(str(tmp_path))] == ["whole"]
 
 
 def test_a_line_of_the_audit_log_that_was_written_in_part_was_told_to_nobody(store, batch, monkeypatch):
@@ -251,7 +251,7 @@ def test_a_line_of_the_audit_log_that_was_written_in_part_was_told_to_nobody(sto
     )
     store.update(lambda state: {**state, "workflow_mode": "direct"})
     audit_log.record(store.project.log_folder, "event")
-    assert "only part of a line was taken" in audit_log.trouble
+    assert "only part of a line was taken" in audit_log.last_error
 
 
 def test_a_file_of_which_less_arrived_than_was_taken_passed_as_whole(tmp_path, monkeypatch):
@@ -311,7 +311,7 @@ def test_a_client_that_took_a_batch_up_again_lost_it_to_another_that_had_found_i
         return found
 
     told = json.dumps({"session_id": "session-3", "source": "startup"}).encode()
-    hook_event = HookEvent("SessionStart", "", told, store.project, sidecar.read(store.project.private))
+    hook_event = HookEvent("SessionStart", "", told, store.project, sidecar.read_sidecar(store.project.private))
     monkeypatch.setattr(compaction.Store, "read", read)
     compaction.handle(hook_event)
     monkeypatch.undo()
@@ -326,7 +326,7 @@ def test_a_client_that_ended_took_the_batch_from_the_one_that_had_just_taken_it_
     told = json.dumps({"session_id": "session-1", "stop_hook_active": False}).encode()
     monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", "session-1")
     monkeypatch.setenv("CLAUDE_PID", str(os.getpid()))
-    hook_event = HookEvent(event, "", told, store.project, sidecar.read(store.project.private))
+    hook_event = HookEvent(event, "", told, store.project, sidecar.read_sidecar(store.project.private))
     assert hook_event.owns_batch
     update = Store.update_with_result
 

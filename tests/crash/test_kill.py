@@ -25,7 +25,7 @@ def killed_everywhere(server, known, folder, at, *, written_on=False):
             trouble = "" if "revision" in after else f"the next write fails: {after}"
         elif step.kind == "quarantine":  # who looks next may be a person
             copy = laid(taken(step.root), f"{folder}/copy")
-            trouble = trouble_with(step.kind, copy, known[step.kind], EITHER, by_model=False)
+            trouble = trouble_with(step.kind, copy, known[step.kind], EITHER, trusted=True)
         trouble = trouble or trouble_with(step.kind, step.root, known[step.kind], EITHER) if not written_on else trouble
         if trouble:
             troubles.append(f"{step}: {trouble}")

@@ -132,8 +132,8 @@ def trouble_after(disk: Disk, mode: str, said: int, latest: int) -> str:
     """What is wrong with the project after a cut; "" for nothing."""
     root = f"{disk.place}/project"
     try:
-        for by_model in (False, True):
-            store = writes.store_of("", root, by_model)
+        for trusted in (True, False):
+            store = writes.store_of("", root, trusted)
             state = store.read()
             if mode == "update":
                 if not (state and said <= state["context_token_estimate"] <= latest + 1):
@@ -149,7 +149,7 @@ def trouble_after(disk: Disk, mode: str, said: int, latest: int) -> str:
             if not kept.exists():
                 return f"{kept.name} was put away, acknowledged, and is not there"
             if state is not None:
-                store.put_away("after the cut")
+                store.archive("after the cut")
     except BatchError as error:
         return f"cannot be used: {error.message}"
     return ""

@@ -25,10 +25,10 @@ def recovered(server, known, folder, kind):
     record = recorded(before, root, server.calls(kind, root))
     troubles, cuts = [], 0
     for tree, done in crash_states(record):
-        for by_model in (False, True) if kind in JUDGED_AS_BOTH else (None,):
+        for trusted in (True, False) if kind in JUDGED_AS_BOTH else (None,):
             cuts += 1
             place = laid(tree, f"{folder}/cut")
-            trouble = trouble_with(kind, place, known, NEW if done else EITHER, by_model=by_model, quiet=QUIET)
+            trouble = trouble_with(kind, place, known, NEW if done else EITHER, trusted=trusted, quiet=QUIET)
             if trouble:
                 files = {path: file and file.data[:40] for path, file in tree.items()}
                 troubles.append(f"{kind}, {'after' if done else 'during'} the write: {trouble}\n{files}")

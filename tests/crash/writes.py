@@ -76,17 +76,17 @@ KINDS = {
     "done": (lambda store: opened(store), lambda store: store.update(completed)),
     "fail": (lambda store: opened(store), lambda store: store.update(failed)),
     "record": (lambda store: two_versions(store), lambda store: store.update(recorded)),
-    "migrate": (lambda store: lay_down(store, OLD_FILE), lambda store: store.settle()),
-    "quarantine": (lambda store: damaged(store), lambda store: store.settle()),
-    "archive": (lambda store: two_versions(store), lambda store: put_away(store)),
+    "migrate": (lambda store: lay_down(store, OLD_FILE), lambda store: store.reconcile()),
+    "quarantine": (lambda store: damaged(store), lambda store: store.reconcile()),
+    "archive": (lambda store: two_versions(store), lambda store: archive(store)),
     "replace": (lambda store: two_versions(store), lambda store: store.create(new_batch("batch-2"), replace=True)),
-    "adopt": (lambda store: edited(store), lambda store: store.settle()),
-    "finish": (lambda store: taking_over(store), lambda store: store.settle()),
+    "adopt": (lambda store: edited(store), lambda store: store.reconcile()),
+    "finish": (lambda store: taking_over(store), lambda store: store.reconcile()),
     "end": (lambda store: nearly_done(store), lambda store: store.update(completed)),
-    "withdraw": (lambda store: removed(store), lambda store: store.settle()),
+    "withdraw": (lambda store: removed(store), lambda store: store.reconcile()),
     "read": (lambda store: two_versions(store), lambda store: store.read()),
 }
-BY_MODEL = frozenset(("quarantine",))
+UNTRUSTED = frozenset(("quarantine",))
 
 
 def two_versions(store):
@@ -133,7 +133,7 @@ def taking_over(store):
 
     os.replace = crash
     try:
-        store.settle()
+        store.reconcile()
     except KeyboardInterrupt:
         pass
     finally:
@@ -153,17 +153,17 @@ def removed(store):
     os.unlink(store.project.state)
 
 
-def put_away(store):
+def archive(store):
     """The batch put into history; there is none afterwards."""
-    store.put_away("aborted")
+    store.archive("aborted")
 
 
-def store_of(kind: str, root: str, by_model: bool | None = None):
+def store_of(kind: str, root: str, trusted: bool | None = None):
     """The store of the scratch project, as that kind of write uses it; or as told: a person, the model's hooks."""
     from batch_implement.base.project_paths import Project
     from batch_implement.store.store import Store
 
-    return Store(Project(root), by_model=kind in BY_MODEL if by_model is None else by_model, timeout_s=1.0)
+    return Store(Project(root), trusted=kind not in UNTRUSTED if trusted is None else trusted, timeout_s=1.0)
 
 
 def prepare(kind: str, root: str) -> None:
@@ -180,8 +180,8 @@ def load_everything() -> None:
 
     store_of("", "/nowhere")
     serialization.published_schema()
-    serialization.valid_state(json.dumps(OLD_FILE).encode())
-    serialization.serialise(new_batch())
+    serialization.parse_valid_state(json.dumps(OLD_FILE).encode())
+    serialization.serialize(new_batch())
     recorded(completed(started(new_batch())))
     failed(started(new_batch()))
     atomic_files.sha256(batch_implement.core.batch_events.__name__.encode())

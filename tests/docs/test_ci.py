@@ -45,8 +45,8 @@ def project(tmp_path: Path) -> Path:
     }  # fmt: skip
     for name, text in names.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    (tmp_path / "batch_state.json").write_bytes(serialization.serialise(new_batch(2)))
-    (tmp_path / "batch_state-bad.json").write_bytes(serialization.serialise({**new_batch(2), "status": "odd"}))
+    (tmp_path / "batch_state.json").write_bytes(serialization.serialize(new_batch(2)))
+    (tmp_path / "batch_state-bad.json").write_bytes(serialization.serialize({**new_batch(2), "status": "odd"}))
     return tmp_path
 
 

@@ -92,7 +92,7 @@ def stage(place: str) -> Any:
     from batch_implement.store import serialization
 
     at = ground.Ground(f"{place}/ground")
-    cases.STATE_BYTES.update({name: serialization.serialise(state) for name, state in at.shapes.items()})
+    cases.STATE_BYTES.update({name: serialization.serialize(state) for name, state in at.shapes.items()})
     readable = (
         sys.prefix,
         sys.base_prefix,

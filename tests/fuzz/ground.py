@@ -86,7 +86,7 @@ class Ground:
         }
         self.shapes = _shapes()
         secret = {**self.shapes["nobody's"], "features": [f"{SECRET} one", f"{SECRET} two"]}
-        Path(self.outside, "state.json").write_bytes(serialization.serialise(secret))
+        Path(self.outside, "state.json").write_bytes(serialization.serialize(secret))
         Path(self.outside, "list.txt").write_text(f"{SECRET} one\n{SECRET} two\n")
         os.mkfifo(f"{self.outside}/fifo")
         Path(self.root, "features.txt").write_text(LISTING)
@@ -111,7 +111,7 @@ class Ground:
         if shape is None:
             return
         state = {**self.shapes[shape], "state_file": f"{self.root}/{STATE}"}
-        data = serialization.serialise(state)
+        data = serialization.serialize(state)
         self.put(STATE, data)
         if not sealed:
             return
@@ -271,7 +271,7 @@ class Ground:
         if name != STATE:
             return False
         try:
-            state = serialization.valid_state(data)[0]
+            state = serialization.parse_valid_state(data)[0]
         except Exception:
             return False  # it was none: then its bytes must be somewhere
         for place in (STATE, *(name for name in after if "/history/" in name)):

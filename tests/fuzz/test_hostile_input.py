@@ -106,7 +106,7 @@ def test_real_processes_hold_too(place):
     at = ground.Ground(f"{place}/real")
     os.symlink(os.path.realpath(sys.executable), f"{at.folder}/bin/python3")
     os.symlink("/bin/sh", f"{at.folder}/bin/sh")
-    cases.STATE_BYTES.update({name: serialization.serialise(state) for name, state in at.shapes.items()})
+    cases.STATE_BYTES.update({name: serialization.serialize(state) for name, state in at.shapes.items()})
     dice, wrong, outcomes, slowest, largest = random.Random(SEED), [], {}, (0.0, ""), (0, "")
     for number in range(300):
         case = cases.DOORS[("payloads", "states", "arguments")[number % 3]](Thrown(dice))._replace(swap=(0, ""))

@@ -220,20 +220,20 @@ def log(tmp_path):
 @pytest.mark.parametrize("line", ['{"event": []}', '{"event": {}}', "[" * 100_000], ids=["a list", "an object", "deep"])
 def test_a_line_of_the_log_that_is_none_of_ours_ended_in_a_traceback(log, line):
     log.write_text(line + "\n")
-    assert batch_events.format_entries(audit_log.entries(str(log.parent))) == []
+    assert batch_events.format_entries(audit_log.read_entries(str(log.parent))) == []
 
 
 def test_the_log_was_read_from_a_fifo_without_end(log):
     os.mkfifo(log)
-    assert list(audit_log.entries(str(log.parent))) == []
+    assert list(audit_log.read_entries(str(log.parent))) == []
 
 
 def test_the_log_was_written_through_a_linked_folder(log, tmp_path):
     os.symlink(log.parent, tmp_path / "link")
     audit_log.record(str(tmp_path / "link"), "x")
-    assert not log.exists() and "symbolic link" in audit_log.trouble
+    assert not log.exists() and "symbolic link" in audit_log.last_error
     log.write_text('{"event": "x"}\n')
-    assert list(audit_log.entries(str(tmp_path / "link"))) == []
+    assert list(audit_log.read_entries(str(tmp_path / "link"))) == []
 
 
 def test_the_log_was_written_to_a_file_that_is_linked_from_elsewhere(log, tmp_path):

@@ -115,7 +115,7 @@ class TwoWriters(RuleBasedStateMachine):
         if hasattr(self, "runs"):
             processes.runs = self.runs
             del os.environ["BATCH_IMPLEMENT_ROOT"]
-            told = Counter(entry["event"] for entry in audit_log.entries(self.project.private))
+            told = Counter(entry["event"] for entry in audit_log.read_entries(self.project.private))
             shutil.rmtree(self.root)
             assert {name: told[name] for name in self.events} == self.events
 
@@ -316,10 +316,10 @@ class TwoWriters(RuleBasedStateMachine):
 
     @rule(
         who=WHO,
-        by_model=st.booleans(),
+        trusted=st.booleans(),
         how=st.sampled_from(["reminder", "garbage", "nothing left of it", "copied", "set back", "backwards", "cut"]),
     )
-    def edit(self, who, by_model, how):
+    def edit(self, who, trusted, how):
         """Somebody changes the file behind our back; who looks next adopts that, or puts back what was in force."""
         path, state = Path(self.project.state), self.state
         text = path.read_text(encoding="utf-8")
@@ -335,8 +335,8 @@ class TwoWriters(RuleBasedStateMachine):
         }[how]
         path.with_suffix(".new").write_text(edited, encoding="utf-8")
         path.with_suffix(".new").replace(path)
-        adopted = not by_model and (how in ("reminder", "set back") or (how == "backwards" and not counted))
-        self.stores[who] = Store(self.project, by_model=by_model, timeout_s=0)
+        adopted = trusted and (how in ("reminder", "set back") or (how == "backwards" and not counted))
+        self.stores[who] = Store(self.project, trusted=trusted, timeout_s=0)
         found = self.stores[who].read()
         if adopted:
             self.put(found, 1)
@@ -374,7 +374,7 @@ class TwoWriters(RuleBasedStateMachine):
         on_disk = serialization.parse(Path(self.project.state).read_bytes())
         assert on_disk == self.state, [(n, on_disk.get(n), v) for n, v in self.state.items() if on_disk.get(n) != v]
         assert self.stores[0].read() == self.stores[1].read() == self.state
-        assert self.stores[0].untouched()
+        assert self.stores[0].is_unmodified()
         assert not Path(f"{self.project.state}.tmp").exists()
 
 

@@ -185,7 +185,7 @@ def tell(event: str, status: str, context: object) -> None:
     """Append what a script has to say to the project's audit log. Never raises."""
     project = _told()
     if project:
-        audit_log.tell(project, event, status, context)
+        audit_log.record_script_event(project, event, status, context)
 
 
 def tell_refusal(asked: str, error: BatchError) -> None:
@@ -198,7 +198,7 @@ def tell_refusal(asked: str, error: BatchError) -> None:
             os.makedirs(project.log_folder, mode=0o700, exist_ok=True)
         except OSError:
             return
-        audit_log.refusal(project, asked, error)
+        audit_log.record_refusal(project, asked, error)
 
 
 def _told() -> Optional[Project]:

@@ -51,8 +51,8 @@ def load(path: object, timeout_s: float) -> State:
     """The batch in a file. A damaged file is put right first, and StateUnusable says so once."""
     store = _store(path, timeout_s)
     state = _required(store)
-    if store.put_back:  # what was there is in quarantine; the next call finds the version in force
-        raise StateError(f"{store.put_back} Load it again.", "state-put-back")
+    if store.restored_note:  # what was there is in quarantine; the next call finds the version in force
+        raise StateError(f"{store.restored_note} Load it again.", "state-put-back")
     return state
 
 
@@ -63,7 +63,7 @@ def change(path: object, how: Callable[[State], State], timeout_s: float) -> Sta
 
     def checked(before: State) -> State:
         after = how(before)
-        _refuse(store, serialization.problems(after, before))
+        _refuse(store, serialization.find_problems(after, before))
         return after
 
     return _updated(store, checked)
@@ -106,7 +106,7 @@ def save(path: object, given: State, timeout_s: float) -> State:
     same = current is not None and current["batch_id"] == given["batch_id"]
     if current is None or not same or not (batch_state.is_live(current) or revision):
         first = assertions.saved(None, tidied, now)
-        _refuse(store, serialization.problems(first, None))
+        _refuse(store, serialization.find_problems(first, None))
         path_policy.hide(store.project)
         return store.create(first)
 
@@ -118,7 +118,7 @@ def save(path: object, given: State, timeout_s: float) -> State:
                 "library-call",
             )
         after = assertions.saved(before, tidied, now)
-        _refuse(store, serialization.problems(after, before))
+        _refuse(store, serialization.find_problems(after, before))
         return after
 
     return _updated(store, next_version)
@@ -146,7 +146,7 @@ def remove(path: object, timeout_s: float) -> None:
             f"Not removed: {store.project.state} is no batch state. {error.message}", "state-damaged"
         ) from error
     if state is not None:
-        store.put_away_if_there("cleaned up by a script", _refuse_removal)
+        store.archive_if_present("cleaned up by a script", _refuse_removal)
 
 
 def _refuse_removal(state: State) -> None:
@@ -236,8 +236,8 @@ def _in_force(store: Store) -> Optional[State]:
         return None
     try:
         path_policy.hide(store.project)
-        if sidecar.read(store.project.private) is None:
-            return store.settle()
+        if sidecar.read_sidecar(store.project.private) is None:
+            return store.reconcile()
     except StateError as error:
         if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _READ_ONLY:
             raise

@@ -18,7 +18,7 @@ from ..commands import authorization
 from ..core import batch_state, prompts
 from ..core.errors import EXIT_STILL_RUNNING, BatchError, RefusedError, StateError, UsageError
 from ..store import audit_log
-from ..store.backups import no_batch
+from ..store.backups import no_batch_error
 from ..store.store import Store
 
 TYPE_CHECKING = False
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
         if project is not None and error.exit_code != EXIT_STILL_RUNNING:
             from shlex import join
 
-            audit_log.refusal(project, join(["batchctl", *argv]), error)
+            audit_log.record_refusal(project, join(["batchctl", *argv]), error)
         return _print_error(error, wants_json, caller)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -105,7 +105,7 @@ def run_command(
 
         text = help_topics.read_topic(options.topic)
         return text, {"topic": options.topic, "text": text}, []
-    store = Store(project, by_model=not caller.is_user)
+    store = Store(project, trusted=caller.is_user)
     if options.verb not in ("validate", "schema", "doctor", "statusline"):
         state = store.read_if_usable()  # what has to be mended is mended here, and told
         authorization.require_user(options.verb, caller, state)
@@ -319,7 +319,7 @@ def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store)
     index = None if options.feature is None else options.feature - 1
     state = store.read_if_usable()
     entries = batch_events.entries_of_batch(
-        audit_log.entries(project.log_folder), state["batch_id"] if state else None, index
+        audit_log.read_entries(project.log_folder), state["batch_id"] if state else None, index
     )
     about = "" if index is None else f" about feature {options.feature}"
     nothing = f"The log in {project.log_folder} says nothing{about}. `batchctl status` says what batch is here."
@@ -343,7 +343,7 @@ def _validate(options: Any, project: Project, caller: Caller, cwd: str, store: S
     from ..validation import file_validation
 
     if not options.files and not os.path.lexists(project.state):
-        raise no_batch(project)
+        raise no_batch_error(project)
     return file_validation.validate(options.files or [project.state], options.format, cwd)
 
 

@@ -35,7 +35,7 @@ class Caller:
         unattended: bool = False,
         prompt_id: Optional[str] = None,
     ) -> None:
-        self.session_id = session_id if sidecar.fits(session_id) else ""
+        self.session_id = session_id if sidecar.is_storable_session_id(session_id) else ""
         self.pid, self.is_user, self.unattended, self.prompt_id = pid, is_user, unattended, prompt_id
 
     @property

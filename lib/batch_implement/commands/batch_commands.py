@@ -14,8 +14,8 @@ from ..core.errors import RefusedError, UsageError
 from ..git import git_client
 from ..report import status_report
 from ..store import sidecar
-from ..store.backups import no_batch
-from ..store.store import Store, unfinished
+from ..store.backups import no_batch_error
+from ..store.store import Store, unfinished_batch_error
 from . import authorization, feature_commands
 
 TYPE_CHECKING = False
@@ -111,7 +111,7 @@ def refuse_unfinished_batch(known: Optional[State], caller: Caller, *, replace: 
     if known is not None and batch_state.is_live(known):
         _refuse_if_in_use(known, caller)
         if not replace:
-            raise unfinished(known)
+            raise unfinished_batch_error(known)
 
 
 def find_create_blockers(project: Project, caller: Caller, *, replace: bool = False) -> List[str]:
@@ -176,7 +176,7 @@ def require_batch(project: Project, batch_id: Optional[str]) -> State:
 
 def _unknown_batch_error(project: Project, state: Optional[State], batch_id: Optional[str]) -> RefusedError:
     if not batch_id:
-        return no_batch(project)
+        return no_batch_error(project)
     places = find_batch_locations(project, batch_id)
     here = f"The batch in {project.root} is {state['batch_id']}." if state else f"There is no batch in {project.root}."
     if places:
@@ -211,7 +211,7 @@ def find_batch_locations(project: Project, batch_id: str) -> List[str]:
         kept = os.path.join(private, "history", f"{batch_id}.json")
         if os.path.exists(kept):
             found.append(kept)
-        sealed = sidecar.read(private)
+        sealed = sidecar.read_sidecar(private)
         if private == project.private or sealed is None or sealed.new is None:
             continue  # the one that was asked, or nothing is there any more
         try:
@@ -323,7 +323,7 @@ def abort(project: Project) -> str:
     if state["active"] and project.git_dir is not None:
         made = git_client.commits_since(project.root, state["active"]["base_commit"])
         commits = f" Commits of its open feature stay: {', '.join(commit[:12] for commit in made)}." if made else ""
-    store.put_away("aborted")
+    store.archive("aborted")
     kept = f" The uncommitted work of its open feature is in the stash `{stash}`." if stash else ""
     at_work = (
         f" Its client (process {state['owner']['pid']}) was at work: press Esc there."

@@ -28,7 +28,7 @@ MAX_TEXT_CHARS = 4000
 
 
 def _require_owned_batch(project: Project, caller: Caller) -> tuple[Store, State]:
-    store = Store(project, by_model=not caller.is_user)
+    store = Store(project, trusted=caller.is_user)
     state = store.require()
     authorization.require_owner(state, caller, project)
     return store, state

@@ -238,7 +238,7 @@ def publish(root: str, state: State, index: int, *, comment: bool, close: bool) 
     try:
         folder = project_paths.open_folder(project.private_parent, f"{project.private_name}/issues", create=True)
         try:
-            with lock.held(folder, f"{project.private}/issues", LOCK_TIMEOUT_S):
+            with lock.FileLock(folder, f"{project.private}/issues", LOCK_TIMEOUT_S):
                 return _published(root, state, index, asked)
         finally:
             os.close(folder)

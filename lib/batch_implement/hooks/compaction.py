@@ -47,7 +47,7 @@ def _is_batch_context(event: HookEvent) -> bool:
 def _handle_pre_compact(event: HookEvent) -> Optional[str]:
     if not _is_batch_context(event):
         return None
-    store = Store(event.project, by_model=True)
+    store = Store(event.project, trusted=False)
     context = event.context
     tokens = transcript.read_context_tokens(_find_transcript(event))
 
@@ -69,7 +69,7 @@ def _handle_pre_compact(event: HookEvent) -> Optional[str]:
 def _handle_start_after_compaction(event: HookEvent) -> Optional[Dict[str, Any]]:
     if not _is_batch_context(event):
         return None
-    state = Store(event.project, by_model=True).read()
+    state = Store(event.project, trusted=False).read()
     if state is None or not batch_state.is_live(state):
         return None
     return event.make_context_output([prompts.reminder(state, worker=event.context != lease.MAIN_CONTEXT)])
@@ -88,7 +88,7 @@ def deliver_reminder_if_missing(event: HookEvent) -> List[str]:
         marked = lease.mark_reminded(state, context)
         return marked, marked is not state
 
-    state, was_owed = Store(event.project, by_model=True).update_with_result(mark)
+    state, was_owed = Store(event.project, trusted=False).update_with_result(mark)
     if not was_owed or arrived or not batch_state.is_live(state):
         return []
     audit_log.record(event.project.private, "reminded", context=context, channel=event.name)

@@ -137,7 +137,7 @@ def main(name: str, tool: str, raw: Optional[bytes] = None) -> None:
     try:
         raw = fast_path.read_payload() if raw is None else raw
         project = project_paths.find_project(os.environ, os.getcwd())
-        event = HookEvent(name, tool, raw, project, sidecar.read(project.private))
+        event = HookEvent(name, tool, raw, project, sidecar.read_sidecar(project.private))
         if not _is_irrelevant(event):
             _print_output(_handle(event))
     except Exception as error:

@@ -45,7 +45,7 @@ def can_skip(event: str, tool: str, root: str, private: str, raw: bytes) -> bool
         return False
     from ..store import sidecar
 
-    batch = sidecar.read(private)
+    batch = sidecar.read_sidecar(private)
     if batch is None:
         return False
     owns_batch = batch.is_owner(session.decode("utf-8", "surrogateescape"), pid.decode("utf-8", "surrogateescape"))
@@ -63,7 +63,7 @@ def is_irrelevant_call(event: str, tool: str, raw: bytes, batch: "Sidecar", stat
     """Whether a call that `concerns` lets through needs nothing, by the seal, one stat of the file `state` and the
     payload's bytes. `owns_batch`: this client holds the batch.
     """
-    if owns_batch and not batch.vouches_for(state):
+    if owns_batch and not batch.matches_path(state):
         return False
     if event == "PreToolUse":
         return not prefilter.needs_analysis(raw)

@@ -59,7 +59,7 @@ def handle_prompt_expansion(event: HookEvent) -> Optional[Dict[str, Any]]:
         return command(event, caller, event.get_text("command_args"))
     except BatchError as error:
         asked = f"/{name[len(PLUGIN_PREFIX) :]} {event.get_text('command_args')}".strip()
-        audit_log.refusal(event.project, asked, error)
+        audit_log.record_refusal(event.project, asked, error)
         return _block_with_error(error)
     except OSError as error:
         return _block_with_error(batchctl.io_error(error))

@@ -38,9 +38,9 @@ def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
     if event.name == "StopFailure":
         _handle_stop_failure(event)
         return None
-    store = Store(event.project, by_model=True)
-    if not store.untouched():
-        store.settle()
+    store = Store(event.project, trusted=False)
+    if not store.is_unmodified():
+        store.reconcile()
     state = store.read()
     if state is not None and not batch_state.is_live(state) and event.name == "Stop":
         store.update(event.if_still_owner(lease.release))  # its end was told: nothing is left for the hooks to do
@@ -147,14 +147,14 @@ def _handle_stop_failure(event: HookEvent) -> None:
     def wait(state: State) -> State:
         return transitions.pause(state, now, reason, resume_after) if state["status"] == "in_progress" else state
 
-    Store(event.project, by_model=True).update(event.if_still_owner(wait))
+    Store(event.project, trusted=False).update(event.if_still_owner(wait))
 
 
 def _handle_prompt(event: HookEvent) -> Optional[Dict[str, Any]]:
     """A prompt: a person's own words make the batch wait; after a compaction it is the second way for the reminder."""
     store = Store(event.project)
-    if not store.untouched():
-        store.settle()
+    if not store.is_unmodified():
+        store.reconcile()
     notes = [*store.notes]
     if event.owns_batch:
         _record_prompt(event, store)

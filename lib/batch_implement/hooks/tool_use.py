@@ -59,14 +59,14 @@ def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
 
 def _reconcile_state(event: HookEvent) -> List[str]:
     """Undo what was done to the state, in the session that holds it; what to say of it."""
-    store = Store(event.project, by_model=True)
+    store = Store(event.project, trusted=False)
     if event.sidecar is None and os.path.lexists(f"{event.project.private}/seal"):
-        store.settle()
-        event.sidecar = sidecar.read(event.project.private)
+        store.reconcile()
+        event.sidecar = sidecar.read_sidecar(event.project.private)
     if not event.owns_batch:
         return []
-    if not store.untouched():
-        store.settle()
+    if not store.is_unmodified():
+        store.reconcile()
     return [f"{note} {BATCHCTL_HINT}" for note in store.notes]
 
 
@@ -89,7 +89,7 @@ def _find_denial_reason(event: HookEvent) -> Optional[str]:
         return f"{target} belongs to the batch. {BATCHCTL_HINT}"
     owned = event.sidecar if event.owns_batch else None
     if owned and owned.unattended and not owned.open and owned.live:
-        state = Store(event.project, by_model=True).read()
+        state = Store(event.project, trusted=False).read()
         if state is not None and state["status"] == "in_progress":
             return f"No feature is open, so nothing is to be edited now. {prompts.feature_instruction(state)}"
     return None
@@ -109,7 +109,7 @@ def _approve_worker_skill(event: HookEvent) -> Optional[Dict[str, Any]]:
         or event.get_text("agent_id")
     ):
         return None
-    store = Store(event.project, by_model=True)
+    store = Store(event.project, trusted=False)
     state = store.read()
     if state is None or state["status"] != "in_progress":
         return None
@@ -200,7 +200,7 @@ def _handle_worker_end(event: HookEvent) -> Tuple[List[str], str]:
             state, timestamps.now(), words, counted=kind not in failure_classification.UNCOUNTED
         )
 
-    store = Store(event.project, by_model=True)
+    store = Store(event.project, trusted=False)
     try:
         before = store.require()
         state = store.update(event.if_still_owner(settle))
@@ -232,7 +232,7 @@ def _stash_leftovers(event: HookEvent, before: State) -> None:
     name = feature_commands.stash_leftovers(event.project, before)
     if name:
         index = before["active"]["feature_index"]
-        Store(event.project, by_model=True).update(lambda state: transitions.record_stash(state, index, name))
+        Store(event.project, trusted=False).update(lambda state: transitions.record_stash(state, index, name))
 
 
 def _describe_outcome(before: State, state: State) -> str:
@@ -280,4 +280,4 @@ def _record_pushes(event: HookEvent) -> None:
             )
         return state
 
-    Store(event.project, by_model=True).update(event.if_still_owner(note))
+    Store(event.project, trusted=False).update(event.if_still_owner(note))

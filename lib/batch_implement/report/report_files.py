@@ -39,7 +39,7 @@ def told(data: Dict[str, Any], form: str) -> str:
 
         return html(data)
     if form == "json":
-        return serialization.serialise(data).decode()
+        return serialization.serialize(data).decode()
     from .run_report_markdown import markdown
 
     return markdown(data)
@@ -51,7 +51,7 @@ def write(project: Project, state: State, now: str) -> Dict[str, str]:
     folder = _opened(project, FOLDER, create=True)
     place = f"{project.private}/{FOLDER}"
     try:
-        with lock.held(folder, place, LOCK_TIMEOUT_S):
+        with lock.FileLock(folder, place, LOCK_TIMEOUT_S):
             for form in FORMATS:
                 _put(folder, place, f"{state['batch_id']}.{form}", told(data, form))
     finally:
@@ -159,4 +159,4 @@ def _kept(project: Project, name: str) -> State:
         atomic_files.close_quietly(folder)
     if found is None:
         raise RefusedError(f"{place} is gone. Try again.", "unknown-batch")
-    return serialization.state_at(place, found[1])
+    return serialization.parse_state_file(place, found[1])

@@ -31,7 +31,7 @@ def read(given: bytes, environ: Mapping[str, str], cwd: str) -> str:
     of `cwd`. Empty when there is no batch.
     """
     try:
-        state = snapshot.read(project_paths.find_project(environ, folder(given) or cwd))
+        state = snapshot.read_snapshot(project_paths.find_project(environ, folder(given) or cwd))
     except (BatchError, OSError):
         return UNUSABLE
     return "" if state is None else line(state, at_work=processes.holds(state["owner"]))

@@ -260,7 +260,7 @@ def _fail(project: Project, words: str, failure_class: str, *, permanent: bool =
 
 def _judged(project: Project, job: Job, ended: Ended, folder: str) -> Dict[str, Any]:
     """What the attempt came to, by the batch of one and by how its client ended."""
-    state = Store(project, by_model=True).settle()
+    state = Store(project, trusted=False).reconcile()
     if state is None:
         return {
             "kind": FAILED,

@@ -28,27 +28,31 @@ if TYPE_CHECKING:
 
 NAME = "audit.jsonl"
 ROTATE_AT_BYTES = 10 * 1024 * 1024
-KEPT = 5
-LONGEST_LINE = 16384
-LOOKS_S = (0.001, 0.004, 0.016)  # how long a line without an end is waited for before it is taken for half a one
-LONGEST_READ = 1 << 20  # a line that is longer was not written here
+ROTATED_LOGS = 5
+MAX_LINE_CHARS = 16384
+PARTIAL_LINE_WAITS_S = (
+    0.001,
+    0.004,
+    0.016,
+)  # how long a line without an end is waited for before it is taken for half a one
+MAX_READ_CHARS = 1 << 20  # a line that is longer was not written here
 
-trouble = ""
+last_error = ""
 
 
 def record(private: str, event: str, **details: Any) -> None:
     """Append one line to the log in the private folder at this path. A value that is not JSON is written as its
     text.
     """
-    global trouble
+    global last_error
     entry = {"at": timestamps.now(), "event": event, "pid": os.getpid(), **details}
     line = fast_json.dumps_ascii(entry, str)
-    if len(line) > LONGEST_LINE:
+    if len(line) > MAX_LINE_CHARS:
         cut = {
             name: value if len(str(value)) <= 500 else str(value)[:500] + "...[truncated]"
             for name, value in entry.items()
         }
-        line = fast_json.dumps_ascii(cut, str)[:LONGEST_LINE]
+        line = fast_json.dumps_ascii(cut, str)[:MAX_LINE_CHARS]
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         if os.path.islink(private):
@@ -62,22 +66,22 @@ def record(private: str, event: str, **details: Any) -> None:
                 raise OSError(errno.EMLINK, "it is linked to from elsewhere")
             size = status.st_size
             if size >= ROTATE_AT_BYTES:
-                descriptor = _rotate(private, descriptor, flags)
-            elif size and _is_cut(descriptor, size):
+                descriptor = _rotate_logs(private, descriptor, flags)
+            elif size and _ends_in_partial_line(descriptor, size):
                 line = "\n" + line
             if os.write(descriptor, line.encode("ascii") + b"\n") <= len(line):
                 raise OSError(errno.ENOSPC, "only part of a line was taken")
         finally:
             os.close(descriptor)
     except OSError as error:
-        trouble = f"the audit log {private}/{NAME} could not be written: {error.strerror}"
+        last_error = f"the audit log {private}/{NAME} could not be written: {error.strerror}"
 
 
-def _is_cut(descriptor: int, size: int) -> bool:
+def _ends_in_partial_line(descriptor: int, size: int) -> bool:
     """Whether the last line of the log, which has `size` bytes, was cut before its end. The system shows a line that is
     being written page by page: one that ends a moment later was not cut.
     """
-    for pause_s in (0.0, *LOOKS_S):
+    for pause_s in (0.0, *PARTIAL_LINE_WAITS_S):
         if pause_s:
             time.sleep(pause_s)
             size = os.fstat(descriptor).st_size
@@ -86,7 +90,7 @@ def _is_cut(descriptor: int, size: int) -> bool:
     return True
 
 
-def portions(sentences: List[str]) -> List[List[str]]:
+def split_for_log(sentences: List[str]) -> List[List[str]]:
     """`sentences` in portions that fit into a line of the audit log."""
     portions: List[List[str]] = []
     left = 0
@@ -94,43 +98,43 @@ def portions(sentences: List[str]) -> List[List[str]]:
         left -= len(sentence)
         if left < 0:
             portions.append([])
-            left = LONGEST_LINE // 8 - len(sentence)
+            left = MAX_LINE_CHARS // 8 - len(sentence)
         portions[-1].append(sentence)
     return portions
 
 
-def refusal(project: Project, asked: str, error: BatchError) -> None:
+def record_refusal(project: Project, asked: str, error: BatchError) -> None:
     """Append that what somebody asked for was refused; nothing in a project that has no log's folder yet."""
     if os.path.isdir(project.log_folder):
         record(project.log_folder, "refused", asked=asked[:200], message=error.message, exit_code=error.exit_code)
 
 
-def tell(project: Project, event: str, status: str, context: object) -> None:
+def record_script_event(project: Project, event: str, status: str, context: object) -> None:
     """Append what a script has to say. Never raises, takes any value, and makes the log's folder when it is missing."""
-    global trouble
+    global last_error
     try:
         import json
 
         os.makedirs(project.log_folder, mode=0o700, exist_ok=True)
-        plain = _plain(context, 0)
+        plain = _as_json_value(context, 0)
         text = json.dumps(plain)
-        if len(text) > LONGEST_LINE // 2:
-            plain = text[: LONGEST_LINE // 4] + "...[truncated]"
-        record(project.log_folder, str(_plain(event, 0))[:200], status=_plain(status, 0), context=plain)
+        if len(text) > MAX_LINE_CHARS // 2:
+            plain = text[: MAX_LINE_CHARS // 4] + "...[truncated]"
+        record(project.log_folder, str(_as_json_value(event, 0))[:200], status=_as_json_value(status, 0), context=plain)
     except Exception as error:
-        trouble = f"the audit log could not be written: {type(error).__name__}"
+        last_error = f"the audit log could not be written: {type(error).__name__}"
 
 
-def _plain(value: object, depth: int) -> Any:
+def _as_json_value(value: object, depth: int) -> Any:
     """A value as JSON can hold it: at most six levels deep, with anything unknown as its text, cut to 2,000
     characters.
     """
     if value is None or type(value) is bool or (type(value) in (int, float) and -(2**63) < value < 2**63):  # type: ignore[operator]
         return value
     if depth < 6 and isinstance(value, dict):
-        return {str(name)[:200]: _plain(content, depth + 1) for name, content in value.items()}
+        return {str(name)[:200]: _as_json_value(content, depth + 1) for name, content in value.items()}
     if depth < 6 and isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(content, depth + 1) for content in value]
+        return [_as_json_value(content, depth + 1) for content in value]
     try:
         text = str(value)
     except Exception:
@@ -138,7 +142,7 @@ def _plain(value: object, depth: int) -> Any:
     return text if len(text) <= 2000 else text[:2000] + "...[truncated]"
 
 
-def entries(private: str) -> Iterator[dict[str, Any]]:
+def read_entries(private: str) -> Iterator[dict[str, Any]]:
     """The log's entries, oldest first, the kept old logs included. A line that is not one (cut by a crash) is left
     out.
     """
@@ -147,13 +151,13 @@ def entries(private: str) -> Iterator[dict[str, Any]]:
     if os.path.islink(private):
         return
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    for name in (*(f"{NAME}.{number}" for number in range(KEPT, 0, -1)), NAME):
+    for name in (*(f"{NAME}.{number}" for number in range(ROTATED_LOGS, 0, -1)), NAME):
         try:
             with open(os.open(f"{private}/{name}", flags), encoding="utf-8", errors="replace") as log:
                 if not stat.S_ISREG(os.fstat(log.fileno()).st_mode):
                     continue
                 while True:
-                    line = log.readline(LONGEST_READ)
+                    line = log.readline(MAX_READ_CHARS)
                     if not line:
                         break
                     try:
@@ -166,12 +170,12 @@ def entries(private: str) -> Iterator[dict[str, Any]]:
             continue
 
 
-def _rotate(private: str, descriptor: int, flags: int) -> int:
+def _rotate_logs(private: str, descriptor: int, flags: int) -> int:
     """Move the full log behind `descriptor` away, once whoever is first, and return a descriptor of the current one."""
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     path = f"{private}/{NAME}"
     if os.path.exists(path) and os.stat(path).st_ino == os.fstat(descriptor).st_ino:
-        for number in range(KEPT, 0, -1):
+        for number in range(ROTATED_LOGS, 0, -1):
             source = f"{path}.{number - 1}" if number > 1 else path
             if os.path.exists(source):
                 os.replace(source, f"{path}.{number}")

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from .sidecar import Sidecar
 
 CURRENT, PREVIOUS = "current.json", "previous.json"
-_NO_SECOND_NAME = frozenset((errno.EPERM, errno.EISDIR, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS))
+_LINK_UNSUPPORTED = frozenset((errno.EPERM, errno.EISDIR, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS))
 
 
-def opened(project: Project, *, create: bool) -> int:
+def open_private_folder(project: Project, *, create: bool) -> int:
     """A descriptor of the private folder, which is made when it is missing; without `create` it is not made where there
     is no batch: Refused then. StateUnusable when it cannot be used.
     """
@@ -47,12 +47,12 @@ def opened(project: Project, *, create: bool) -> int:
                 os.lstat(project.state)
             return project_paths.open_folder(parent, name, create=True)
     except FileNotFoundError as error:
-        raise no_batch(project) from error
+        raise no_batch_error(project) from error
     except OSError as error:
         raise atomic_files.io_error(f"{project.private} cannot be used", error) from error
 
 
-def state_file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
+def read_state_file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
     """Status and content of the state file, None when there is none; no lock is taken and no folder made. disk.Foreign
     for anything but a plain file, StateUnusable when it cannot be read.
     """
@@ -68,7 +68,7 @@ def state_file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
         atomic_files.close_quietly(folder)
 
 
-def no_batch(project: Project) -> RefusedError:
+def no_batch_error(project: Project) -> RefusedError:
     """The error for a project without a batch."""
     return RefusedError(
         f"There is no batch in {project.root}. A person starts one: `/batch-implement FILE` in Claude Code, or "
@@ -80,7 +80,7 @@ def no_batch(project: Project) -> RefusedError:
 # -- history -----------------------------------------------------------------------------------------------------------
 
 
-def keep(project: Project, private: int, batch_id: str, data: bytes) -> str:
+def write_to_archive(project: Project, private: int, batch_id: str, data: bytes) -> str:
     """Keep a durable copy in history/, whole or not there at all; its path. StateUnusable when that fails."""
     folder = -1
     try:
@@ -90,12 +90,12 @@ def keep(project: Project, private: int, batch_id: str, data: bytes) -> str:
         while name in names:
             number += 1
             name = f"{batch_id}.{number}.json"
-        atomic_files.write_over_leftover(private, sidecar.TEMP, data, 0)  # the name that the next write sweeps
+        atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, data, 0)  # the name that the next write sweeps
         try:
-            os.rename(sidecar.TEMP, name, src_dir_fd=private, dst_dir_fd=folder)
+            os.rename(sidecar.TEMP_NAME, name, src_dir_fd=private, dst_dir_fd=folder)
             atomic_files.sync(folder)
         except OSError:
-            atomic_files.discard(private, sidecar.TEMP)
+            atomic_files.discard(private, sidecar.TEMP_NAME)
             atomic_files.discard(folder, name)
             raise
         return f"{project.private}/history/{name}"
@@ -106,7 +106,7 @@ def keep(project: Project, private: int, batch_id: str, data: bytes) -> str:
             atomic_files.close_quietly(folder)
 
 
-def take_back(place: Optional[str]) -> None:
+def remove_from_archive(place: Optional[str]) -> None:
     """Remove a copy from history/ whose version is in force after all."""
     if place is not None:
         try:
@@ -129,13 +129,13 @@ def quarantine(project: Project, folder: int) -> Optional[str]:
     try:
         kept = project_paths.open_folder(project.private, "quarantine", create=True)
         try:
-            _second_name(project, folder, kept, f"{stamp}.json")
+            _link_or_move(project, folder, kept, f"{stamp}.json")
             return f"{project.private}/quarantine/{stamp}.json"
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
         name = f"{project.state_name}.quarantined-{stamp}"  # the git folder is on another file system
-        _second_name(project, folder, folder, name)
+        _link_or_move(project, folder, folder, name)
         return f"{os.path.dirname(project.state)}/{name}"
     except FileNotFoundError:
         return None
@@ -146,23 +146,23 @@ def quarantine(project: Project, folder: int) -> Optional[str]:
             atomic_files.close_quietly(kept)
 
 
-def _second_name(project: Project, folder: int, to: int, name: str) -> None:
+def _link_or_move(project: Project, folder: int, to: int, name: str) -> None:
     try:
         os.link(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to, follow_symlinks=False)
     except NotImplementedError:
         os.rename(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to)
     except OSError as error:
-        if error.errno not in _NO_SECOND_NAME:
+        if error.errno not in _LINK_UNSUPPORTED:
             raise
         os.rename(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to)
     try:
         atomic_files.sync(to)
     except OSError:
-        leave_there(project, name, to)
+        undo_quarantine(project, name, to)
         raise
 
 
-def leave_there(project: Project, place: Optional[str], folder: Optional[int] = None) -> None:
+def undo_quarantine(project: Project, place: Optional[str], folder: Optional[int] = None) -> None:
     """After a putting back that failed: what was there is there still, or again, and nowhere else. `place` is what
     `quarantine` gave, or a name in `folder`.
     """
@@ -180,7 +180,7 @@ def leave_there(project: Project, place: Optional[str], folder: Optional[int] = 
 # -- copies ------------------------------------------------------------------------------------------------------------
 
 
-def copied(project: Project, private: int, data: bytes, notes: List[str]) -> bool:
+def back_up(project: Project, private: int, data: bytes, notes: List[str]) -> bool:
     """Keep the version that comes into force as `current.json`, the one before it as `previous.json`; whether that
     worked. Trouble is only noted: then the one in force is `previous.json`, or still `current.json`.
     """
@@ -200,7 +200,7 @@ def copied(project: Project, private: int, data: bytes, notes: List[str]) -> boo
     return True
 
 
-def take_copy_back(private: int) -> None:
+def undo_back_up(private: int) -> None:
     """After a write that failed behind its copy: the version before it, or none, is still the one in force."""
     try:
         os.replace(PREVIOUS, CURRENT, src_dir_fd=private, dst_dir_fd=private)
@@ -208,7 +208,7 @@ def take_copy_back(private: int) -> None:
         atomic_files.discard(private, CURRENT)
 
 
-def copy_of(private: int, sealed: Optional[Sidecar]) -> Optional[bytes]:
+def read_backup(private: int, sealed: Optional[Sidecar]) -> Optional[bytes]:
     """The content of the version in force from our own copies, None when there is no intact one, or no batch."""
     for identity in (sealed.new, sealed.old) if sealed and sealed.new else ():
         for name in (CURRENT, PREVIOUS):
@@ -221,7 +221,7 @@ def copy_of(private: int, sealed: Optional[Sidecar]) -> Optional[bytes]:
     return None
 
 
-def cut_short(folder: int, name: str, sealed: Sidecar) -> Optional[bytes]:
+def read_interrupted_write(folder: int, name: str, sealed: Sidecar) -> Optional[bytes]:
     """The content of the sealed version that a crash between seal and rename left under the temporary name; None when
     there is none.
     """
@@ -229,30 +229,30 @@ def cut_short(folder: int, name: str, sealed: Sidecar) -> Optional[bytes]:
         left = atomic_files.read(folder, name)
     except atomic_files.UnexpectedFileType:
         return None
-    known = sealed.knows(left[0]) if left else None
+    known = sealed.match(left[0]) if left else None
     return left[1] if left and known and known.sha256 == atomic_files.sha256(left[1]) else None
 
 
 # -- the seal ----------------------------------------------------------------------------------------------------------
 
 
-def put_seal(private: int, text: bytes) -> None:
+def write_sidecar(private: int, text: bytes) -> None:
     """Put a seal with this text in place, durably. OSError when that fails: one of the two is in place then."""
     try:
-        atomic_files.write_over_leftover(private, sidecar.TEMP, text, 0)
-        os.replace(sidecar.TEMP, "seal", src_dir_fd=private, dst_dir_fd=private)
+        atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, text, 0)
+        os.replace(sidecar.TEMP_NAME, "seal", src_dir_fd=private, dst_dir_fd=private)
         atomic_files.sync(private)
     except OSError:
-        atomic_files.discard(private, sidecar.TEMP)
+        atomic_files.discard(private, sidecar.TEMP_NAME)
         raise
 
 
-def seal_back(private: int, text: Optional[bytes]) -> None:
+def restore_sidecar(private: int, text: Optional[bytes]) -> None:
     """After trouble: the seal as it was (None: there was none), if that can be done."""
     try:
         if text is None:
             atomic_files.unlink(private, "seal")
         else:
-            put_seal(private, text)
+            write_sidecar(private, text)
     except OSError:
         pass  # the one in place knows the version in force too

@@ -1,6 +1,6 @@
 """One lock between processes and threads: `flock` on a permanent file.
 
-    with lock.held(folder_fd, path, timeout_s):
+    with lock.FileLock(folder_fd, path, timeout_s):
         ...
 
 Chosen because the kernel drops it when its holder dies, however it dies. The file is never removed or truncated as a
@@ -24,15 +24,17 @@ if TYPE_CHECKING:
     from typing import Optional
 
 NAME = "lock"
-FIRST_WAIT_S = 0.001
-LONGEST_WAIT_S = 0.01  # between two looks; one who looks less often is passed by those who write without a break
-PATIENT_S = 0.5  # who has waited this long looks as often as at first: else a few are passed until their deadline
+MIN_WAIT_S = 0.001
+MAX_WAIT_S = 0.01  # between two looks; one who looks less often is passed by those who write without a break
+FAST_RETRY_AFTER_S = (
+    0.5  # who has waited this long looks as often as at first: else a few are passed until their deadline
+)
 
 
-class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
+class FileLock:
     """Hold the lock in folder `folder_fd`, whose path is `folder`, for the length of a `with`.
 
-    Waits up to `timeout_s` seconds, then LockTimeout, which names the holder. Not reentrant: a second `held` in the
+    Waits up to `timeout_s` seconds, then LockTimeout, which names the holder. Not reentrant: a second `FileLock` in the
     same process waits too.
     """
 
@@ -42,13 +44,13 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
 
     def __enter__(self) -> None:
         deadline = time.monotonic() + self._timeout_s
-        wait = FIRST_WAIT_S
+        wait = MIN_WAIT_S
         while True:
             self._fd = self._open()
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if self._is_in_place():
-                    self._sign()
+                if self._is_current_file():
+                    self._write_holder()
                     return
             except BlockingIOError:
                 pass
@@ -64,7 +66,7 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
                 raise
             left = deadline - time.monotonic()
             if left <= 0:
-                holder = self._holder()
+                holder = self._describe_holder()
                 atomic_files.close_quietly(self._fd)
                 raise LockTimeout(
                     f"The lock {self._folder}/{NAME} was not free within {self._timeout_s:g} s; it is held by "
@@ -75,7 +77,7 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
                 )
             atomic_files.close_quietly(self._fd)
             time.sleep(min(wait, left))
-            wait = min(wait * 2, LONGEST_WAIT_S) if self._timeout_s - left < PATIENT_S else FIRST_WAIT_S
+            wait = min(wait * 2, MAX_WAIT_S) if self._timeout_s - left < FAST_RETRY_AFTER_S else MIN_WAIT_S
 
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
@@ -93,7 +95,7 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
                 "disk-trouble",
             ) from error
 
-    def _is_in_place(self) -> bool:
+    def _is_current_file(self) -> bool:
         """Whether the locked file is still the one that the name stands for; a replaced one would exclude nobody."""
         locked = os.fstat(self._fd)
         try:
@@ -102,7 +104,7 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
             return False
         return locked.st_ino == named.st_ino and locked.st_nlink == 1
 
-    def _sign(self) -> None:
+    def _write_holder(self) -> None:
         program = os.path.basename(sys.argv[0] if sys.argv and sys.argv[0] else "python")
         line = f"{os.getpid()} {program} {' '.join(sys.argv[1:2])}".encode("utf-8", "replace")[:200] + b"\n"
         try:
@@ -111,7 +113,7 @@ class held:  # noqa: N801 - reads as a statement: `with lock.held(...)`
         except OSError:
             pass  # on a full disk the lock still excludes; only its holder stays unnamed
 
-    def _holder(self) -> str:
+    def _describe_holder(self) -> str:
         from ..base import processes
 
         try:

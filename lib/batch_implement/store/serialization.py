@@ -37,7 +37,7 @@ class Content:
         """The value; an object is a new one each time, with the same fields."""
         return dict(self._value) if isinstance(self._value, dict) else self._value
 
-    def line(self, name: str, value: Any) -> Optional[Text]:
+    def field_text(self, name: str, value: Any) -> Optional[Text]:
         """A field, its name included, as it stands there, if its value still is the very object that was read; None for
         any other.
         """
@@ -48,7 +48,7 @@ class Content:
         return line.encode() if type(line) is str else line
 
 
-def serialise(state: State, read: Optional[Content] = None) -> bytes:
+def serialize(state: State, read: Optional[Content] = None) -> bytes:
     """A state as its file has it: one top-level field a line, arrays of objects one element a line, UTF-8.
 
     Half of a surrogate pair, which UTF-8 has no place for, becomes `?`. StateUnusable for what is not JSON.
@@ -59,8 +59,8 @@ def serialise(state: State, read: Optional[Content] = None) -> bytes:
     parts: List[Text] = []
     try:
         for name, value in state.items():
-            line = read.line(name, value) if read is not None else None
-            parts += (line or _line(name, value).encode("utf-8", "replace"), b",\n")
+            line = read.field_text(name, value) if read is not None else None
+            parts += (line or _render_field(name, value).encode("utf-8", "replace"), b",\n")
     except (TypeError, ValueError, RecursionError) as error:
         raise StateError(
             f"The field {name} cannot be written as JSON: {error}. Nothing was changed.", "write-refused"
@@ -68,7 +68,7 @@ def serialise(state: State, read: Optional[Content] = None) -> bytes:
     return b"".join((b"{\n", *parts[:-1], b"\n}\n"))
 
 
-def _line(name: str, value: Any) -> str:
+def _render_field(name: str, value: Any) -> str:
     dumps = fast_json.dumps
     if isinstance(value, list) and value and isinstance(value[0], dict):
         body = "[\n  " + ",\n  ".join([dumps(element) for element in value]) + "\n ]"
@@ -77,24 +77,24 @@ def _line(name: str, value: Any) -> str:
     return f" {dumps(name)}: {body}"
 
 
-def valid_state(data: bytes) -> tuple[State, List[str]]:
+def parse_valid_state(data: bytes) -> tuple[State, List[str]]:
     """The state in a file's content, migrated, and what was mended. StateUnusable says what is wrong with it."""
-    state, mended = migrated(parse(data))
-    wrong = problems(state, None)
+    state, mended = migrate_parsed(parse(data))
+    wrong = find_problems(state, None)
     if wrong:
         raise StateError(f"It is not a valid state: {'; '.join(wrong[:5])}.", "state-damaged")
     return state, mended
 
 
-def state_at(path: str, data: bytes) -> State:
+def parse_state_file(path: str, data: bytes) -> State:
     """The state in the content of the file at `path`, which is only looked at; StateUnusable as `unusable` has it."""
     try:
-        return valid_state(data)[0]
+        return parse_valid_state(data)[0]
     except StateError as error:
-        raise unusable(path, error) from error
+        raise unusable_file_error(path, error) from error
 
 
-def unusable(path: str, error: StateError) -> StateError:
+def unusable_file_error(path: str, error: StateError) -> StateError:
     """The error for the file at `path`, which is no state because of `error` and is left as it is."""
     what = f"{path} cannot be used and was left as it is: {error.message.rstrip('.')}."
     if error.topic == "installation":
@@ -102,7 +102,7 @@ def unusable(path: str, error: StateError) -> StateError:
     return StateError(f"{what} Mend it, or move it away; `batchctl validate` says more.", "state-damaged")
 
 
-def migrated(data: Any) -> tuple[State, List[str]]:
+def migrate_parsed(data: Any) -> tuple[State, List[str]]:
     """Parsed JSON as a state of this version, and what was mended: `migration.migrate` with the published schema."""
     from . import migration
 
@@ -110,7 +110,7 @@ def migrated(data: Any) -> tuple[State, List[str]]:
     return migration.migrate(data, lambda name, value: not published.check_field(name, value))
 
 
-def problems(state: State, before: Optional[State]) -> List[str]:
+def find_problems(state: State, before: Optional[State]) -> List[str]:
     """What is wrong with `state`: by the schema (where it differs from `before`, which was valid), by the invariants,
     and by what may not fall.
     """
@@ -133,18 +133,18 @@ def parse(data: bytes) -> Any:
     try:
         return strict_json.parse(data)
     except ValueError as error:
-        raise _corrupted(error) from error
+        raise _corrupted_file_error(error) from error
 
 
-def content(data: bytes, sha256: str) -> Content:
+def parse_content(data: bytes, sha256: str) -> Content:
     """What `data` holds, which `serialise` wrote: the seal has its hash, `sha256`. StateUnusable as `parse`."""
     try:
         return Content(data, sha256, *strict_json.parse_by_field(data))
     except ValueError as error:
-        raise _corrupted(error) from error
+        raise _corrupted_file_error(error) from error
 
 
-def _corrupted(error: ValueError) -> StateError:
+def _corrupted_file_error(error: ValueError) -> StateError:
     return StateError(f"Corrupted batch state file: {error}", "state-damaged")
 
 

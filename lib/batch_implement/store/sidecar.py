@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from ..core.batch_state import State
 
-LIMIT = 65536
+MAX_BYTES = 65536
 _FLAGS = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
-TEMP = "seal.tmp"
-_NO_FILE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR))
+TEMP_NAME = "seal.tmp"
+_NOT_A_FILE_ERRORS = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR))
 
 
 class Fingerprint:
@@ -39,7 +39,7 @@ class Fingerprint:
     def __init__(self, inode: int, size: int, mtime_ns: int, sha256: str, revision: int) -> None:
         self.inode, self.size, self.mtime_ns, self.sha256, self.revision = inode, size, mtime_ns, sha256, revision
 
-    def is_at(self, status: "os.stat_result") -> bool:
+    def matches(self, status: "os.stat_result") -> bool:
         """Whether the file with this status is that version, by all that a stat can tell."""
         return status.st_ino == self.inode and status.st_size == self.size and status.st_mtime_ns == self.mtime_ns
 
@@ -66,23 +66,23 @@ class Sidecar:
         self.live, self.new, self.old, self.session, self.owner_pid = live, new, old, session, owner_pid
         self.open, self.unattended, self.remind = open, unattended, remind
 
-    def knows(self, status: "os.stat_result") -> "Optional[Fingerprint]":
+    def match(self, status: "os.stat_result") -> "Optional[Fingerprint]":
         """The sealed version that the file with this status is; None for a foreign one, also one that `is_adopting`."""
         for identity in (self.new, self.old):
-            if identity is not None and identity.revision and identity.is_at(status):
+            if identity is not None and identity.revision and identity.matches(status):
                 return identity
         return None
 
     def is_adopting(self, status: "os.stat_result") -> bool:
         """Whether the file with this status is a foreign one whose adoption was begun: an `old` of revision 0."""
-        return self.old is not None and not self.old.revision and self.old.is_at(status)
+        return self.old is not None and not self.old.revision and self.old.matches(status)
 
-    def vouches_for(self, path: str) -> bool:
+    def matches_path(self, path: str) -> bool:
         """Whether the file at `path` is a sealed version, or rightly absent, by one stat: enough for most hooks."""
         if self.new is None:
             return True
         try:
-            return self.knows(posix.lstat(path)) is not None
+            return self.match(posix.lstat(path)) is not None
         except OSError:
             return not self.live
 
@@ -101,10 +101,10 @@ def render(
         "live" if live else "over",
         f"new {new or '-'}",
         f"old {old or '-'}",
-        f"owner {owner['session_id'] if fits(owner['session_id']) else '-'} {owner['pid'] or '-'}",
+        f"owner {owner['session_id'] if is_storable_session_id(owner['session_id']) else '-'} {owner['pid'] or '-'}",
         f"open {active['feature_index']} {active['attempt']}" if active else "open -",
         f"unattended {int(bool(state and state['policy']['unattended']))}",
-        " ".join(["remind", *filter(fits, remind)]),
+        " ".join(["remind", *filter(is_storable_session_id, remind)]),
     ]
     return ("\n".join(lines) + "\n").encode()
 
@@ -114,13 +114,13 @@ def parse(text: bytes) -> "Optional[Sidecar]":
     try:
         lines = text.decode("ascii").split("\n")
         fields = [line.split(" ") for line in lines[1:7]]
-        if lines[0] not in ("live", "over") or [field[0] for field in fields] != _NAMES or lines[-1]:
+        if lines[0] not in ("live", "over") or [field[0] for field in fields] != _FIELD_NAMES or lines[-1]:
             return None
         session, pid = fields[2][1:]
         return Sidecar(
             lines[0] == "live",
-            _identity(fields[0]),
-            _identity(fields[1]),
+            _parse_fingerprint(fields[0]),
+            _parse_fingerprint(fields[1]),
             "" if session == "-" else session,
             None if pid == "-" else int(pid),
             fields[3][1] != "-",
@@ -131,13 +131,13 @@ def parse(text: bytes) -> "Optional[Sidecar]":
         return None
 
 
-def read(private: str) -> "Optional[Sidecar]":
+def read_sidecar(private: str) -> "Optional[Sidecar]":
     """The seal in the private folder at this path; None when there is none or it is not one. Errors as `text`."""
-    found = text(private)
+    found = read_text(private)
     return None if found is None else parse(found)
 
 
-def text(private: str) -> "Optional[bytes]":
+def read_text(private: str) -> "Optional[bytes]":
     """What stands in the seal of the private folder at this path, None when there is no file.
 
     StateUnusable when it cannot be read: to go on as if there were none would take any file for a valid edit.
@@ -146,14 +146,14 @@ def text(private: str) -> "Optional[bytes]":
     try:
         descriptor = posix.open(f"{private}/seal", _FLAGS)
         found = b""
-        while len(found) < LIMIT:
-            part = posix.read(descriptor, LIMIT - len(found))
+        while len(found) < MAX_BYTES:
+            part = posix.read(descriptor, MAX_BYTES - len(found))
             if not part:
                 break
             found += part
         return found
     except OSError as error:
-        if error.errno in _NO_FILE:
+        if error.errno in _NOT_A_FILE_ERRORS:
             return None
         from ..core.errors import StateError
 
@@ -169,7 +169,7 @@ def text(private: str) -> "Optional[bytes]":
                 pass  # nothing was written through it
 
 
-def fits(session_id: str) -> bool:
+def is_storable_session_id(session_id: str) -> bool:
     """Whether a session id can stand in a seal: 1 to 200 printable ASCII characters without blanks."""
     return (
         0 < len(session_id) <= 200
@@ -179,10 +179,10 @@ def fits(session_id: str) -> bool:
     )
 
 
-_NAMES = ["new", "old", "owner", "open", "unattended", "remind"]
+_FIELD_NAMES = ["new", "old", "owner", "open", "unattended", "remind"]
 
 
-def _identity(fields: list[str]) -> "Optional[Fingerprint]":
+def _parse_fingerprint(fields: list[str]) -> "Optional[Fingerprint]":
     if fields[1] == "-":
         return None
     inode, size, mtime_ns, sha256, revision = fields[1:]

@@ -22,44 +22,44 @@ if TYPE_CHECKING:
     from ..base.project_paths import Project
     from ..core.batch_state import State
 
-LOOKS = 3
+READ_ATTEMPTS = 3
 
 
-def read(project: Project) -> Optional[State]:
+def read_snapshot(project: Project) -> Optional[State]:
     """The version in force; None when there is no batch, or none that can be seen now. StateUnusable when the seal or
     the file cannot be read, or what is there was never ours and is not valid.
     """
-    for _ in range(LOOKS):
-        found = _file(project)
-        sealed = sidecar.read(project.private)
+    for _ in range(READ_ATTEMPTS):
+        found = _read_file_in_place(project)
+        sealed = sidecar.read_sidecar(project.private)
         if sealed is None:
-            return serialization.state_at(project.state, found[1]) if found else None
+            return serialization.parse_state_file(project.state, found[1]) if found else None
         if sealed.new is None:
             return None
-        if found and sealed.knows(found[0]):
+        if found and sealed.match(found[0]):
             return serialization.parse(found[1])  # type: ignore[no-any-return]  # JSON is Any
-        copied = _copy(project, sealed)
+        copied = _read_from_backups(project, sealed)
         if copied is not None:
             return serialization.parse(copied) if sealed.live or found else None
         time.sleep(0.001)  # a write may have come between the reads
     return None
 
 
-def _file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
+def _read_file_in_place(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
     """Status and content of the state file; None when there is none, or something else in its place."""
     try:
-        return backups.state_file(project)
+        return backups.read_state_file(project)
     except atomic_files.UnexpectedFileType:
         return None
 
 
-def _copy(project: Project, sealed: sidecar.Sidecar) -> Optional[bytes]:
+def _read_from_backups(project: Project, sealed: sidecar.Sidecar) -> Optional[bytes]:
     """The version in force from our own copies; None when there is none."""
     try:
         private = project_paths.open_folder(project.private_parent, project.private_name, create=False)
     except OSError:
         return None
     try:
-        return backups.copy_of(private, sealed)
+        return backups.read_backup(private, sealed)
     finally:
         atomic_files.close_quietly(private)

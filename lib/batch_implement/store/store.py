@@ -3,7 +3,7 @@
     store = Store(project)
     state = store.read()                                        # None when there is no batch; no lock
     state = store.update(lambda state: transitions.start(...))  # read, check, change, replace: under one lock, durably
-    store.create(state); store.put_away("aborted")
+    store.create(state); store.archive("aborted")
 
 What a transaction does, and what happens to a file that was changed behind our back, is in `transaction`.
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-TIMEOUT_S = 10.0
+LOCK_TIMEOUT_S = 10.0
 
 
 class Store:
@@ -39,10 +39,12 @@ class Store:
     person's edit.
     """
 
-    def __init__(self, project: Project, *, by_model: bool = False, timeout_s: float = TIMEOUT_S) -> None:
-        self.project, self.by_model, self.timeout_s = project, by_model, timeout_s
+    def __init__(self, project: Project, *, trusted: bool = True, timeout_s: float = LOCK_TIMEOUT_S) -> None:
+        self.project, self.trusted, self.timeout_s = project, trusted, timeout_s
         self.notes: List[str] = []
-        self.put_back = ""  # what was found damaged and replaced by the version in force, a sentence; mostly nothing
+        self.restored_note = (
+            ""  # what was found damaged and replaced by the version in force, a sentence; mostly nothing
+        )
         self._read: Optional[Content] = None  # what was read last: a transaction that finds the same need not parse it
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -53,31 +55,31 @@ class Store:
         """
         for _ in range(5):
             try:
-                found = backups.state_file(self.project)
+                found = backups.read_state_file(self.project)
             except atomic_files.UnexpectedFileType:
                 break
-            sealed = sidecar.read(self.project.private)
+            sealed = sidecar.read_sidecar(self.project.private)
             if sealed is None:
-                return None if found is None else serialization.state_at(self.project.state, found[1])
+                return None if found is None else serialization.parse_state_file(self.project.state, found[1])
             if found is None and (not sealed.live or sealed.new is None):
                 return None
-            known = sealed.knows(found[0]) if found is not None else None
+            known = sealed.match(found[0]) if found is not None else None
             if found is not None and known is not None:
                 if sealed.new is None:
                     return None
                 if atomic_files.sha256(found[1]) != known.sha256:
                     break  # changed in place, its time put back, or a disk that lies
-                self._read = serialization.content(found[1], known.sha256)
+                self._read = serialization.parse_content(found[1], known.sha256)
                 state: State = self._read.value
                 return state
             time.sleep(0.001)  # a write may have come between the two reads
-        return self.settle()
+        return self.reconcile()
 
     def require(self) -> State:
         """The version in force; Refused when there is no batch."""
         state = self.read()
         if state is None:
-            raise backups.no_batch(self.project)
+            raise backups.no_batch_error(self.project)
         return state
 
     def read_if_usable(self) -> Optional[State]:
@@ -87,10 +89,10 @@ class Store:
         except StateError:
             return None
 
-    def untouched(self) -> bool:
+    def is_unmodified(self) -> bool:
         """Whether the file is one that the seal knows, by one stat and one small read."""
-        sealed = sidecar.read(self.project.private)
-        return sealed is None or sealed.vouches_for(self.project.state)
+        sealed = sidecar.read_sidecar(self.project.private)
+        return sealed is None or sealed.matches_path(self.project.state)
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -106,9 +108,9 @@ class Store:
         the result.
         """
         with self._transaction() as at:
-            current = at.settle()
+            current = at.reconcile()
             if current is None:
-                raise backups.no_batch(self.project)
+                raise backups.no_batch_error(self.project)
             changed, result = change(current.state)
             return (current.state if changed is current.state else at.write(changed, current)), result
 
@@ -118,48 +120,48 @@ class Store:
         """
         with self._transaction(create=True) as at:
             try:
-                current = at.settle()
+                current = at.reconcile()
             except StateError as error:
                 if not replace or isinstance(error.__cause__, OSError):  # of the disk's trouble the state knows nothing
                     raise
-                at.give_up()
+                at.quarantine_state()
                 current = None
             if current is None:
                 return at.write(state, None)
             if batch_state.is_live(current.state) and not replace:
-                raise unfinished(current.state)
-            return at.follow(
+                raise unfinished_batch_error(current.state)
+            return at.replace_batch(
                 state, current, "replaced" if batch_state.is_live(current.state) else "followed by another batch"
             )
 
-    def put_away(self, why: str) -> State:
+    def archive(self, why: str) -> State:
         """Move the version in force into history/ and return it; afterwards there is no batch here."""
         with self._transaction() as at:
-            current = at.settle()
+            current = at.reconcile()
             if current is None:
-                raise backups.no_batch(self.project)
-            at.put_away(current, why)
+                raise backups.no_batch_error(self.project)
+            at.archive(current, why)
             return current.state
 
-    def put_away_if_there(self, why: str, refuse: Callable[[State], None]) -> Optional[State]:
+    def archive_if_present(self, why: str, refuse: Callable[[State], None]) -> Optional[State]:
         """The same, unless `refuse`, which sees the version in force under the lock, raises; None when there is no
         batch.
         """
         with self._transaction() as at:
-            current = at.settle()
+            current = at.reconcile()
             if current is None:
                 return None
             refuse(current.state)
-            at.put_away(current, why)
+            at.archive(current, why)
             return current.state
 
-    def settle(self) -> Optional[State]:
+    def reconcile(self) -> Optional[State]:
         """Mend what was done to the file behind our back (see the module); the version in force, None when there is
         no batch.
         """
         with self._transaction() as at:
-            current = at.settle()
-            self.put_back = at.put_back
+            current = at.reconcile()
+            self.restored_note = at.restored_note
             return current.state if current else None
 
     def _transaction(self, *, create: bool = False) -> Transaction:
@@ -167,11 +169,11 @@ class Store:
 
         read, self._read = self._read, None
         return Transaction(
-            self.project, self.notes, by_model=self.by_model, timeout_s=self.timeout_s, create=create, read=read
+            self.project, self.notes, trusted=self.trusted, timeout_s=self.timeout_s, create=create, read=read
         )
 
 
-def unfinished(state: State) -> RefusedError:
+def unfinished_batch_error(state: State) -> RefusedError:
     """The error for a batch that stands in the way of another, with the three ways on."""
     number = batch_state.counts(state)
     on = "batchctl run --resume" if state.get("run") else "/batch-implement --resume"

@@ -1,7 +1,7 @@
 """One transaction on the state: its folders open, under the lock, for the length of a `with`.
 
-    with Transaction(project, notes, by_model=False, timeout_s=10.0) as at:
-        current = at.settle()                       # the version in force; None when there is no batch
+    with Transaction(project, notes, trusted=True, timeout_s=10.0) as at:
+        current = at.reconcile()                       # the version in force; None when there is no batch
         at.write(transitions.x(current.state), current)
 
 A version is replaced whole or not at all: temp file, fsync, seal, rename, fsync of the folder (docs/durability.md).
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 class Version:
     """One version read from the disk; `content` is what was read, where its texts can be used again."""
 
-    __slots__ = ("content", "identity", "state")
+    __slots__ = ("content", "fingerprint", "state")
 
-    def __init__(self, state: State, identity: Fingerprint, content: Optional[Content] = None) -> None:
-        self.state, self.identity, self.content = state, identity, content
+    def __init__(self, state: State, fingerprint: Fingerprint, content: Optional[Content] = None) -> None:
+        self.state, self.fingerprint, self.content = state, fingerprint, content
 
 
 class Transaction:
@@ -57,21 +57,23 @@ class Transaction:
         project: Project,
         notes: List[str],
         *,
-        by_model: bool,
+        trusted: bool,
         timeout_s: float,
         create: bool = False,
         read: Optional[Content] = None,
     ) -> None:
-        self.project, self.notes, self.by_model = project, notes, by_model
-        self.put_back = ""  # what was found damaged and replaced by the version in force, a sentence; mostly nothing
+        self.project, self.notes, self.trusted = project, notes, trusted
+        self.restored_note = (
+            ""  # what was found damaged and replaced by the version in force, a sentence; mostly nothing
+        )
         self._timeout_s, self._create = timeout_s, create
         self._folder = -1
         self._read = read
         self._sealed: Optional[tuple[Optional[bytes], Optional[Sidecar]]] = None
 
     def __enter__(self) -> Transaction:
-        self._private = backups.opened(self.project, create=self._create)
-        self._lock = lock.held(self._private, self.project.private, self._timeout_s)
+        self._private = backups.open_private_folder(self.project, create=self._create)
+        self._lock = lock.FileLock(self._private, self.project.private, self._timeout_s)
         try:
             self._lock.__enter__()
         except BaseException:
@@ -86,11 +88,11 @@ class Transaction:
         atomic_files.close_quietly(self._private)
         if self._folder >= 0:
             atomic_files.close_quietly(self._folder)
-        if audit_log.trouble:
-            trouble = f"Note: {audit_log.trouble}. The batch itself is not affected."
+        if audit_log.last_error:
+            trouble = f"Note: {audit_log.last_error}. The batch itself is not affected."
             if trouble not in self.notes:
                 self.notes.append(trouble)
-            audit_log.trouble = ""
+            audit_log.last_error = ""
 
     def folder(self) -> int:
         """A descriptor of the folder that holds the state file; it is made when it is missing."""
@@ -108,70 +110,72 @@ class Transaction:
 
     # -- what is there -------------------------------------------------------------------------------------------
 
-    def settle(self) -> Optional[Version]:
+    def reconcile(self) -> Optional[Version]:
         """The version in force, once everything foreign was dealt with."""
         try:
-            return self._settled()
+            return self._reconcile_file()
         except OSError as error:
             raise atomic_files.io_error(f"What was done to {self.project.state} cannot be mended", error) from error
 
-    def _settled(self) -> Optional[Version]:
-        sealed = self._look_at_seal()[1]
+    def _reconcile_file(self) -> Optional[Version]:
+        sealed = self._read_sidecar()[1]
         try:
-            found = self._found()
+            found = self._read_state_file()
         except atomic_files.UnexpectedFileType as thing:
-            return self._put_back(sealed, str(thing))
+            return self._restore_backup(sealed, str(thing))
         if found is None:
-            return self._without_file(sealed) if sealed and sealed.live and sealed.new else None
+            return self._reconcile_missing_file(sealed) if sealed and sealed.live and sealed.new else None
         status, data = found
         read = self._read if self._read is not None and self._read.data == data else None
         digest = read.sha256 if read is not None else atomic_files.sha256(data)
         if sealed is not None:
-            known = sealed.knows(status)
+            known = sealed.match(status)
             if known is not None and known.sha256 == digest:
                 if sealed.new is None:  # put away already; only its removal was cut short
                     os.unlink(self.project.state_name, dir_fd=self.folder())
                     return None
-                return self._in_force(read if read is not None else serialization.content(data, digest), known, sealed)
+                return self._use_current_version(
+                    read if read is not None else serialization.parse_content(data, digest), known, sealed
+                )
             if sealed.new is not None and sealed.new.sha256 == digest:
                 state = serialization.parse(data)
                 identity = atomic_files.fingerprint_of(status, digest, state["revision"])
-                self._seal(state, identity, None)
+                self._write_sidecar(state, identity, None)
                 return Version(state, identity)
             if sealed.is_adopting(status):
-                return self._finished(sealed) or self._adopt(
+                return self._finish_interrupted_write(sealed) or self._adopt_edit(
                     data, atomic_files.fingerprint_of(status, digest, 0), sealed
                 )
-            if self.by_model and sealed.new is not None:
-                return self._put_back(sealed, "changed")
-        return self._adopt(data, atomic_files.fingerprint_of(status, digest, 0), sealed)
+            if not self.trusted and sealed.new is not None:
+                return self._restore_backup(sealed, "changed")
+        return self._adopt_edit(data, atomic_files.fingerprint_of(status, digest, 0), sealed)
 
-    def _without_file(self, sealed: Sidecar) -> Optional[Version]:
+    def _reconcile_missing_file(self, sealed: Sidecar) -> Optional[Version]:
         first = sealed.old is None  # of a version that was never put in place: there was no batch
-        if first and backups.cut_short(self.folder(), self.project.temp_name, sealed) is not None:
-            self._seal(None, None, None)
+        if first and backups.read_interrupted_write(self.folder(), self.project.temp_name, sealed) is not None:
+            self._write_sidecar(None, None, None)
             atomic_files.unlink(self.folder(), self.project.temp_name)
             return None
         if sealed.old is not None and sealed.new is not None and sealed.old.sha256 == sealed.new.sha256:
-            finished = self._finished(sealed)  # of putting back; any other write leaves a file in place
+            finished = self._finish_interrupted_write(sealed)  # of putting back; any other write leaves a file in place
             if finished is not None:
                 return finished
-        if self.by_model and (sealed.old is not None or backups.copy_of(self._private, sealed) is not None):
-            return self._put_back(sealed, "gone")
-        self._withdraw(sealed)
+        if not self.trusted and (sealed.old is not None or backups.read_backup(self._private, sealed) is not None):
+            return self._restore_backup(sealed, "gone")
+        self._withdraw_batch(sealed)
         return None
 
-    def _finished(self, sealed: Sidecar) -> Optional[Version]:
+    def _finish_interrupted_write(self, sealed: Sidecar) -> Optional[Version]:
         """The version whose putting in place was cut short, in place; None when that is not what happened."""
         folder = self.folder()
-        data = backups.cut_short(folder, self.project.temp_name, sealed)
+        data = backups.read_interrupted_write(folder, self.project.temp_name, sealed)
         if data is None or sealed.new is None:
             return None
         os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
-        self._confirm(folder, sealed.new.revision)
-        return self._in_force(serialization.content(data, sealed.new.sha256), sealed.new, sealed)
+        self._sync_state_folder(folder, sealed.new.revision)
+        return self._use_current_version(serialization.parse_content(data, sealed.new.sha256), sealed.new, sealed)
 
-    def _found(self) -> Optional[tuple[os.stat_result, bytes]]:
+    def _read_state_file(self) -> Optional[tuple[os.stat_result, bytes]]:
         try:
             if self._folder < 0:
                 self._folder = self.project.open_state_folder(create=False)
@@ -179,28 +183,28 @@ class Transaction:
             return None
         return atomic_files.read(self._folder, self.project.state_name)
 
-    def _look_at_seal(self) -> tuple[Optional[bytes], Optional[Sidecar]]:
+    def _read_sidecar(self) -> tuple[Optional[bytes], Optional[Sidecar]]:
         """The seal's text and what it says. Under the lock it is read once, and again when it was written here."""
         if self._sealed is None:
-            text = sidecar.text(self.project.private)
+            text = sidecar.read_text(self.project.private)
             self._sealed = text, sidecar.parse(text) if text else None
         return self._sealed
 
-    def _in_force(self, content: Content, identity: Fingerprint, sealed: Sidecar) -> Version:
+    def _use_current_version(self, content: Content, identity: Fingerprint, sealed: Sidecar) -> Version:
         state: State = content.value
         if sealed.live != batch_state.needs_hooks(state):  # a crash came between a write and its last seal
-            self._seal(state, identity, None)
+            self._write_sidecar(state, identity, None)
         return Version(state, identity, content)
 
-    def _adopt(self, data: bytes, identity: Fingerprint, sealed: Optional[Sidecar]) -> Optional[Version]:
-        in_force = backups.copy_of(self._private, sealed)
+    def _adopt_edit(self, data: bytes, identity: Fingerprint, sealed: Optional[Sidecar]) -> Optional[Version]:
+        in_force = backups.read_backup(self._private, sealed)
         try:
             if len(data) > serialization.MAX_FOREIGN_BYTES:
                 raise StateError(
                     f"It is larger than the {serialization.MAX_FOREIGN_BYTES >> 20} MB that an edit may have.",
                     "state-damaged",
                 )
-            state, mended = serialization.valid_state(data)
+            state, mended = serialization.parse_valid_state(data)
             before = serialization.parse(in_force) if in_force else None
             if before is not None and before["batch_id"] == state["batch_id"]:
                 again = sealed is not None and str(sealed.old) == str(identity)  # a crash cut its adoption short
@@ -210,10 +214,14 @@ class Transaction:
                     raise StateError(f"What may only grow was made smaller: {'; '.join(wrong)}.", "write-refused")
         except StateError as error:
             if in_force is None:
-                raise serialization.unusable(self.project.state, error) from error
-            return self._put_back(sealed, "made invalid", f" ({error.message.rstrip('.')})")
+                raise serialization.unusable_file_error(self.project.state, error) from error
+            return self._restore_backup(sealed, "made invalid", f" ({error.message.rstrip('.')})")
         seal_damaged = sealed is None and os.path.lexists(f"{self.project.private}/seal")
-        kept = backups.keep(self.project, self._private, f"{state['batch_id']}.as-it-was", data) if mended else None
+        kept = (
+            backups.write_to_archive(self.project, self._private, f"{state['batch_id']}.as-it-was", data)
+            if mended
+            else None
+        )
 
         def tell() -> None:
             if sealed is not None:
@@ -223,14 +231,14 @@ class Transaction:
                 text = f"{self.project.private}/seal was damaged; it was made new for the state as it is."
                 self.note("seal mended", text)
             if mended or sealed is None:
-                for some in audit_log.portions(mended) or [[]]:
+                for some in audit_log.split_for_log(mended) or [[]]:
                     audit_log.record(self.project.log_folder, "migrated", mended=some, kept=kept)
 
-        return self._put(self._successor(state, state), Version(state, identity), state, kept, tell)
+        return self._write_version(self._next_version(state, state), Version(state, identity), state, kept, tell)
 
-    def _put_back(self, sealed: Optional[Sidecar], what: str, why: str = "") -> Version:
+    def _restore_backup(self, sealed: Optional[Sidecar], what: str, why: str = "") -> Version:
         """Put the version in force back in place of what is there, which goes to quarantine."""
-        data, file = backups.copy_of(self._private, sealed), self.project.state
+        data, file = backups.read_backup(self._private, sealed), self.project.state
         if data is None:
             raise StateError(
                 f"{file} was {what}{why}, and no intact copy of the version in force is left. It was left as it is. "
@@ -243,21 +251,25 @@ class Transaction:
         kept = f" What was there is now {place}." if place else ""
         text = f"{file} was {what} outside batchctl{why}. Revision {state['revision']} was put back.{kept}"
         try:
-            written = self._replace(data, state, sealed.new if sealed else None)
+            written = self._replace_file(data, state, sealed.new if sealed else None)
         except DurabilityError:
             self.note("put back", text, quarantined=place)
             raise
         except StateError:
-            backups.leave_there(self.project, place)
+            backups.undo_quarantine(self.project, place)
             raise
-        self.put_back = text
+        self.restored_note = text
         self.note("put back", text, quarantined=place)
         return Version(state, written)
 
-    def _withdraw(self, sealed: Sidecar) -> None:
-        data = backups.copy_of(self._private, sealed)
-        place = backups.keep(self.project, self._private, serialization.parse(data)["batch_id"], data) if data else None
-        self._seal(None, None, None)
+    def _withdraw_batch(self, sealed: Sidecar) -> None:
+        data = backups.read_backup(self._private, sealed)
+        place = (
+            backups.write_to_archive(self.project, self._private, serialization.parse(data)["batch_id"], data)
+            if data
+            else None
+        )
+        self._write_sidecar(None, None, None)
         text = f"{self.project.state} was removed: its batch counts as withdrawn."
         if place:
             text += f" Its last version is in {place}."
@@ -265,7 +277,7 @@ class Transaction:
             text = f"The first version of a batch was never put in place at {self.project.state}: there is none."
         self.note("withdrawn", text, kept=place)
 
-    def give_up(self) -> None:
+    def quarantine_state(self) -> None:
         """Move what cannot be used away, for another batch to take its place."""
         place = backups.quarantine(self.project, self.folder())
         self.note("given up", f"{self.project.state} could not be used; it is now {place}.", quarantined=place)
@@ -277,26 +289,26 @@ class Transaction:
         written.
         """
         old = before.state if before else None
-        return self._put(self._successor(state, old), before, old).state
+        return self._write_version(self._next_version(state, old), before, old).state
 
-    def follow(self, state: State, current: Version, why: str) -> State:
+    def replace_batch(self, state: State, current: Version, why: str) -> State:
         """Put the first version of another batch in the place of the one in force, which is kept in history/; the
         state as written. One rename does it: at no moment is there none.
         """
-        new = self._successor(state, None)
-        place = backups.keep(
-            self.project, self._private, current.state["batch_id"], serialization.serialise(current.state)
+        new = self._next_version(state, None)
+        place = backups.write_to_archive(
+            self.project, self._private, current.state["batch_id"], serialization.serialize(current.state)
         )
-        return self._put(new, current, None, place, lambda: self._log_put_away(current, why, place)).state
+        return self._write_version(new, current, None, place, lambda: self._log_archived(current, why, place)).state
 
-    def _successor(self, state: State, old: Optional[State]) -> State:
+    def _next_version(self, state: State, old: Optional[State]) -> State:
         new = {
             **state,
             "revision": (old["revision"] if old else 0) + 1,
             "updated_at": timestamps.now(),
             "state_file": self.project.state,
         }
-        wrong = serialization.problems(new, old)
+        wrong = serialization.find_problems(new, old)
         if wrong:
             raise StateError(
                 f"Refused to write a state that is not valid: {'; '.join(wrong)}. Nothing was changed; this is a bug "
@@ -305,7 +317,7 @@ class Transaction:
             )
         return new
 
-    def _put(
+    def _write_version(
         self,
         new: State,
         over: Optional[Version],
@@ -317,53 +329,53 @@ class Transaction:
         a copy `kept` of what was there goes again when it stays there.
         """
         try:
-            data = serialization.serialise(new, over.content if over else None)
-            identity = self._replace(data, new, over.identity if over else None)
+            data = serialization.serialize(new, over.content if over else None)
+            identity = self._replace_file(data, new, over.fingerprint if over else None)
         except DurabilityError:
-            self._log(old, new, tell)
+            self._log_events(old, new, tell)
             raise
         except StateError:
-            backups.take_back(kept)
+            backups.remove_from_archive(kept)
             raise
-        self._log(old, new, tell)
+        self._log_events(old, new, tell)
         return Version(new, identity)
 
-    def _log(self, old: Optional[State], new: State, tell: Optional[Callable[[], None]]) -> None:
+    def _log_events(self, old: Optional[State], new: State, tell: Optional[Callable[[], None]]) -> None:
         if tell is not None:
             tell()
         for event in batch_events.events_between(old, new):
             audit_log.record(self.project.log_folder, batch_id=new["batch_id"], **event)
 
-    def _log_put_away(self, current: Version, why: str, place: str) -> None:
+    def _log_archived(self, current: Version, why: str, place: str) -> None:
         audit_log.record(self.project.log_folder, "put away", batch_id=current.state["batch_id"], why=why, kept=place)
 
-    def _replace(self, data: bytes, state: State, old: Optional[Fingerprint]) -> Fingerprint:
+    def _replace_file(self, data: bytes, state: State, old: Optional[Fingerprint]) -> Fingerprint:
         folder = self.folder()
-        sealed, was = self._look_at_seal()
+        sealed, was = self._read_sidecar()
         was_live = was is not None and was.live
         copied = False
         try:
             identity = atomic_files.write_over_leftover(folder, self.project.temp_name, data, state["revision"])
-            self._seal(state, identity, old, live=was_live or batch_state.needs_hooks(state))
+            self._write_sidecar(state, identity, old, live=was_live or batch_state.needs_hooks(state))
             # before the rename: a crash behind it must not leave an older copy
             if old is None or old.sha256 != identity.sha256:  # else it comes from the copy, which nothing may endanger
-                copied = backups.copied(self.project, self._private, data, self.notes)
+                copied = backups.back_up(self.project, self._private, data, self.notes)
             os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
             atomic_files.discard(folder, self.project.temp_name)
             if copied:
-                backups.take_copy_back(self._private)
-            backups.seal_back(self._private, sealed)
+                backups.undo_back_up(self._private)
+            backups.restore_sidecar(self._private, sealed)
             raise atomic_files.io_error(f"Failed to save {self.project.state}", error) from error
-        self._confirm(folder, state["revision"])
+        self._sync_state_folder(folder, state["revision"])
         if was_live and not batch_state.needs_hooks(state):
             try:
-                self._seal(state, identity, old)
+                self._write_sidecar(state, identity, old)
             except OSError:
                 pass  # the version is in place; a seal that still says `live` is mended at the next look
         return identity
 
-    def _confirm(self, folder: int, revision: int) -> None:
+    def _sync_state_folder(self, folder: int, revision: int) -> None:
         try:
             atomic_files.sync(folder)
         except OSError as error:
@@ -373,7 +385,7 @@ class Transaction:
                 "not-confirmed",
             ) from error
 
-    def _seal(
+    def _write_sidecar(
         self,
         state: Optional[State],
         new: Optional[Fingerprint],
@@ -385,30 +397,30 @@ class Transaction:
         alive = live if live is not None else state is not None and batch_state.needs_hooks(state)
         remind = batch_state.contexts_to_remind(state) if state else []
         self._sealed = None
-        backups.put_seal(self._private, sidecar.render(state, alive, new, old, remind))
+        backups.write_sidecar(self._private, sidecar.render(state, alive, new, old, remind))
 
-    def put_away(self, current: Version, why: str) -> None:
+    def archive(self, current: Version, why: str) -> None:
         """Move the version in force into history/. The seal decides: once it says so, durably, the batch is away."""
-        place = backups.keep(
-            self.project, self._private, current.state["batch_id"], serialization.serialise(current.state)
+        place = backups.write_to_archive(
+            self.project, self._private, current.state["batch_id"], serialization.serialize(current.state)
         )
-        sealed = self._look_at_seal()[0]
+        sealed = self._read_sidecar()[0]
         try:
-            self._seal(None, None, current.identity)
+            self._write_sidecar(None, None, current.fingerprint)
             os.unlink(self.project.state_name, dir_fd=self.folder())
         except OSError as error:
-            backups.seal_back(self._private, sealed)
-            if sealed != sidecar.text(self.project.private):
+            backups.restore_sidecar(self._private, sealed)
+            if sealed != sidecar.read_text(self.project.private):
                 raise DurabilityError(
                     f"The batch was put away into {place}, but the disk did not confirm it: {error.strerror}. Check "
                     "the disk, then `batchctl status`, before you repeat anything.",
                     "not-confirmed",
                 ) from error
-            backups.take_back(place)
+            backups.remove_from_archive(place)
             raise atomic_files.io_error(f"{self.project.state} cannot be put away", error) from error
         try:
             atomic_files.unlink(self.folder(), self.project.temp_name)
             atomic_files.sync(self.folder())
         except OSError:
             pass  # what comes back after a power cut is known to the seal, which says that it is away
-        self._log_put_away(current, why, place)
+        self._log_archived(current, why, place)

@@ -168,10 +168,10 @@ def _state_looked_at(name: str) -> Tuple[List[Dict[str, Any]], Optional[List[str
     except BatchError as error:
         return [_no_json(error.message, data)], None
     try:
-        state, mended = serialization.migrated(parsed)
+        state, mended = serialization.migrate_parsed(parsed)
     except BatchError as error:
         return [_broken(error.message, parsed, positions.read(data.decode(), "json", name))], None
-    wrong = serialization.problems(state, None)
+    wrong = serialization.find_problems(state, None)
     if not wrong:
         return [], (None if state is parsed else mended)
     places = positions.read(data.decode(), "json", name)

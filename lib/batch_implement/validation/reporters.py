@@ -30,7 +30,7 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def told(data: Dict[str, Any], form: str) -> str:
     """The verdicts in `form`, one of FORMATS, without a line end behind the last line."""
     if form == "json":
-        return serialization.serialise(data).decode().rstrip("\n")
+        return serialization.serialize(data).decode().rstrip("\n")
     return "\n".join({"text": _text, "github": _github, "junit": _junit}[form](data))
 
 

@@ -231,7 +231,9 @@ def test_two_processes_that_write_to_the_audit_log_lose_no_line(file, repository
         pass"""
     )
     told = [
-        entry for entry in audit_log.entries(str(repository / ".git/batch-implement")) if entry["event"] != "created"
+        entry
+        for entry in audit_log.read_entries(str(repository / ".git/batch-implement"))
+        if entry["event"] != "created"
     ]
     for name in ("first", "second"):
         mine = [(line["context"]["which"], line["context"]["number"]) for line in told if line["event"] == name]

@@ -38,11 +38,11 @@ def test_an_old_file_loads_and_goes_on(file, name):
     on_disk = state_on_disk(".")
     expected = {field: value for field, value in case["expected"].items() if field != "revision"}  # taken over: + 1
     assert {field: on_disk[field] for field in expected} == expected
-    assert serialization.problems(on_disk, None) == []
+    assert serialization.find_problems(on_disk, None) == []
     assert (state.policy["evidence"], state.policy["verify"], state.revision) == ([], None, on_disk["revision"])
 
     private = file.parents[1] / ".git" / "batch-implement"
-    told = [text for entry in audit_log.entries(str(private)) for text in entry.get("mended", ())]
+    told = [text for entry in audit_log.read_entries(str(private)) for text in entry.get("mended", ())]
     for fragment in case["mended"]:
         assert any(fragment in text for text in told)
     kept = [path.read_text() for path in private.glob("history/*.as-it-was.json")]

@@ -359,7 +359,7 @@ def test_the_log_is_rotated_and_five_old_ones_are_kept(project, monkeypatch):
     folder = project / ".git/batch-implement"
     names = sorted(path.name for path in folder.glob("audit.jsonl*"))
     assert names == ["audit.jsonl", *(f"audit.jsonl.{number}" for number in range(1, 6))]
-    assert list(audit_log.entries(str(folder)))[-1]["context"] == {"number": 199}
+    assert list(audit_log.read_entries(str(folder)))[-1]["context"] == {"number": 199}
 
 
 def test_lines_of_two_processes_never_mix(project):
@@ -369,7 +369,7 @@ def test_lines_of_two_processes_never_mix(project):
     )
     processes = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
-    entries = list(audit_log.entries(str(project / ".git/batch-implement")))
+    entries = list(audit_log.read_entries(str(project / ".git/batch-implement")))
     for pid in {entry["pid"] for entry in entries}:
         assert [entry["context"]["number"] for entry in entries if entry["pid"] == pid] == list(range(200))
     assert len(entries) == 400
@@ -385,7 +385,7 @@ def test_processes_that_rotate_the_log_lose_no_line(project):
     assert [process.wait() for process in processes] == [0, 0, 0]
     folder = project / ".git/batch-implement"
     assert (folder / "audit.jsonl.2").exists() and not (folder / "audit.jsonl.5").exists()  # turned, and none dropped
-    entries = list(audit_log.entries(str(folder)))
+    entries = list(audit_log.read_entries(str(folder)))
     for process in processes:
         assert [entry["context"] for entry in entries if entry["pid"] == process.pid] == list(range(100))
 

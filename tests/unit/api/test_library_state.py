@@ -367,7 +367,7 @@ def test_counters_never_fall_in_a_save(file):
 
 def test_unknown_fields_are_kept_through_load_and_save_also_to_another_file(file):
     data = {**state_on_disk("."), "quality_metrics": {"0": 5}}
-    file.write_bytes(serialization.serialise(data))
+    file.write_bytes(serialization.serialize(data))
     state = library.load_batch_state(file)
     assert state.unknown_fields == {"quality_metrics": {"0": 5}} and state.to_dict()["quality_metrics"] == {"0": 5}
     library.save_batch_state(file, state)
@@ -400,7 +400,7 @@ def test_a_file_with_a_wrong_type_or_a_broken_invariant_is_an_error_that_says_wh
 ):
     path = project / ("state.json" if when_saved else "another.json")
     saved(project / "state.json")
-    path.write_bytes(serialization.serialise({**json.loads((project / "state.json").read_text()), field: value}))
+    path.write_bytes(serialization.serialize({**json.loads((project / "state.json").read_text()), field: value}))
     with pytest.raises(BatchStateError, match=re.escape(fragment)) as caught:
         library.load_batch_state(path)
     assert path.name in str(caught.value)
@@ -787,7 +787,7 @@ def test_cleanup_of_what_is_not_there_or_goes_meanwhile_is_fine(file, project, m
 
     def gone(store):
         state = look(store)
-        store.put_away("by another process")
+        store.archive("by another process")
         return state
 
     monkeypatch.setattr(core, "_in_force", gone)
@@ -883,7 +883,7 @@ def test_every_write_of_a_script_is_told_in_the_audit_log(file, project):
     with pytest.warns(DeprecationWarning):
         library.pause_batch_for_clear(file, state, 155_000)
     library.cleanup_batch_state(file)
-    told = [entry for entry in audit_log.entries(str(project / ".git/batch-implement"))]
+    told = [entry for entry in audit_log.read_entries(str(project / ".git/batch-implement"))]
     assert [entry["event"] for entry in told] == [
         "created", "completed", "failed", "published", "compacted", "paused", "put away",
     ]  # fmt: skip

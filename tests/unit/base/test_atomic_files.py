@@ -29,7 +29,7 @@ def test_what_was_written_is_read_back_with_its_identity(folder, tmp_path):
     identity = atomic_files.write(folder, "f", b"content", 7)
     status, data = atomic_files.read(folder, "f")
     assert data == b"content"
-    assert identity.is_at(status)
+    assert identity.matches(status)
     assert str(identity).split()[3:] == [hashlib.sha256(b"content").hexdigest(), "7"]
     assert (tmp_path / "f").stat().st_mode & 0o777 == 0o600
 
@@ -60,7 +60,7 @@ def test_what_a_crash_left_under_a_name_of_ours_makes_way_and_is_not_written_thr
     (tmp_path / "f").symlink_to("real") if kind == "link" else (tmp_path / "f").write_bytes(b"left")
     identity = atomic_files.write_over_leftover(folder, "f", b"new", 3)
     status, data = atomic_files.read(folder, "f")
-    assert (data, identity.is_at(status), (tmp_path / "real").read_bytes()) == (b"new", True, b"kept")
+    assert (data, identity.matches(status), (tmp_path / "real").read_bytes()) == (b"new", True, b"kept")
 
 
 def test_what_is_not_there_is_none(folder):

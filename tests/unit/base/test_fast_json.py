@@ -68,7 +68,7 @@ def test_a_state_is_read_and_written_without_the_package():
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'lib')!r})\n"
         "from batch_implement.base import strict_json\nfrom batch_implement.store import serialization\n"
-        "serialization.serialise(serialization.parse(b'{\"a\": [1.5, {}]}'))\n"
+        "serialization.serialize(serialization.parse(b'{\"a\": [1.5, {}]}'))\n"
         "print(*sorted({'json', 're', 'enum'} & set(sys.modules)))"
     )
     words = [sys.executable, "-I", "-S", "-B", "-c", program]

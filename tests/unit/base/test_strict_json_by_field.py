@@ -8,7 +8,7 @@ from batch_implement.store import serialization
 from batches import completed, failed, given_up, new_batch, started
 
 STATE = failed(started(given_up(completed(new_batch(["a :b", 'say "x": y', "\u2028 é\n", "d", "e"], needs={4: [1]})))))
-GOOD = serialization.serialise(STATE)
+GOOD = serialization.serialize(STATE)
 
 
 def edited(old, new):
@@ -31,7 +31,7 @@ ODD = {
 
 
 def read_back(data):
-    return serialization.content(data, atomic_files.sha256(data))
+    return serialization.parse_content(data, atomic_files.sha256(data))
 
 
 def verdict(read, data):
@@ -64,15 +64,15 @@ def test_the_places_are_those_of_the_fields():
 def test_what_did_not_change_is_written_as_it_was_read_and_the_rest_anew():
     read = read_back(GOOD)
     changed = {"revision": 9, "status": "paused"}
-    assert serialization.serialise({**read.value, **changed}, read) == serialization.serialise({**STATE, **changed})
-    assert serialization.serialise(new_batch(2), read) == serialization.serialise(new_batch(2))
+    assert serialization.serialize({**read.value, **changed}, read) == serialization.serialize({**STATE, **changed})
+    assert serialization.serialize(new_batch(2), read) == serialization.serialize(new_batch(2))
 
 
 @pytest.mark.parametrize("letter", ["e", "é"])
 def test_the_line_that_was_read_is_taken_for_what_did_not_change(letter):
     data = GOOD.replace(b'"completed_features": [', b'"completed_features": [ ').replace("é".encode(), letter.encode())
     read = read_back(data)
-    assert serialization.serialise({**read.value, "revision": 2}, read) == data.replace(
+    assert serialization.serialize({**read.value, "revision": 2}, read) == data.replace(
         b'"revision": 1', b'"revision": 2'
     )
 
@@ -81,4 +81,4 @@ def test_each_value_of_a_content_has_fields_of_its_own():
     read = read_back(GOOD)
     read.value["status"] = "paused"
     assert read.value == STATE
-    assert b'"status": "paused"' in serialization.serialise({**read.value, "status": "paused"}, read)
+    assert b'"status": "paused"' in serialization.serialize({**read.value, "status": "paused"}, read)

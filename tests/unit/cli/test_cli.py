@@ -458,7 +458,7 @@ def test_no_words_whatever_end_in_a_traceback_or_run_anything(running, typed, sh
         status, _, _ = typed(*[part.replace("{}", word) for part in shape])
         assert status in (0, 1, 2, 3), (shape, word)
     left = running / ".claude/batch_state.json"
-    assert not left.exists() or serialization.valid_state(left.read_bytes())[1] == []
+    assert not left.exists() or serialization.parse_valid_state(left.read_bytes())[1] == []
     assert not list(running.rglob("pwned"))
 
 

@@ -96,7 +96,7 @@ def test_every_write_of_the_store_is_in_the_log_and_the_log_is_a_story(store, ba
     store.update(started)
     store.update(lambda state: transitions.complete(state, NOW, {"commit": "abcdef", "verify": None}))
     audit_log.record(store.project.private, "denied", tool="Bash", reason="this would\nchange it")
-    entries = batch_events.entries_of_batch(audit_log.entries(store.project.private))
+    entries = batch_events.entries_of_batch(audit_log.read_entries(store.project.private))
     assert [entry["event"] for entry in entries] == ["created", "started", "completed", "denied"]
     told = batch_events.format_entries(entries)
     assert [line[21:] for line in told] == [
@@ -114,7 +114,7 @@ def test_the_story_is_that_of_the_last_batch_alone(store):
     store.create(new_batch(1, batch_id="batch-new"), replace=True)
     audit_log.record(store.project.private, "refused", asked="new", message="m")
     audit_log.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
-    told = batch_events.format_entries(batch_events.entries_of_batch(audit_log.entries(store.project.private)))
+    told = batch_events.format_entries(batch_events.entries_of_batch(audit_log.read_entries(store.project.private)))
     assert [line[34:] for line in told] == ["batch batch-new is created, 1 to do", "refused `new`: m"]
 
 
@@ -124,7 +124,7 @@ def test_a_state_file_elsewhere_that_logs_here_does_not_hide_the_projects_own_ba
     audit_log.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
     store.update(started)
     told = batch_events.format_entries(
-        batch_events.entries_of_batch(audit_log.entries(store.project.private), "batch-own")
+        batch_events.entries_of_batch(audit_log.read_entries(store.project.private), "batch-own")
     )
     assert [line[34:] for line in told] == ["batch batch-own is created, 1 to do", "attempt 1 begins"]
 

@@ -13,7 +13,7 @@ from batches import NOW, completed, conditions, failed, given_up, new_batch, sta
 def test_a_first_version_is_valid_and_its_parts_are_its_own():
     features, policy = ["a", "b"], policies.create_policy(verify="make")
     state = batch_state.new_state("b1", features, NOW, policy=policy, untracked=iter(["x"]))
-    assert serialization.problems({**state, "revision": 1}, None) == []
+    assert serialization.find_problems({**state, "revision": 1}, None) == []
     features.append("c")
     policy["verify"] = "other"
     assert state["features"] == ["a", "b"]
@@ -129,14 +129,14 @@ BROKEN = [
 
 @pytest.mark.parametrize(("broken", "said"), BROKEN)
 def test_a_state_that_breaks_an_invariant_is_told_which(broken, said):
-    found = serialization.problems({**new_batch(3), **broken}, None)
+    found = serialization.find_problems({**new_batch(3), **broken}, None)
     assert any(said in text for text in found), found
 
 
 @pytest.mark.parametrize(("broken", "said"), BROKEN)
 def test_it_is_told_too_when_only_that_field_changed_since_the_last_version(broken, said):
     before = new_batch(3)
-    assert any(said in text for text in serialization.problems({**before, **broken}, before))
+    assert any(said in text for text in serialization.find_problems({**before, **broken}, before))
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_it_is_told_too_when_only_that_field_changed_since_the_last_version(brok
 )
 def test_a_counter_that_fell_is_told(was, becomes, said):
     before = {**new_batch(3), **was}
-    assert any(said in text for text in serialization.problems({**before, **becomes}, before))
-    assert serialization.problems({**before, **was}, before) == []
+    assert any(said in text for text in serialization.find_problems({**before, **becomes}, before))
+    assert serialization.find_problems({**before, **was}, before) == []
 
 
 def test_a_counter_that_is_gone_altogether_is_told():

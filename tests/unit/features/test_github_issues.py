@@ -508,7 +508,7 @@ def test_a_lock_that_is_not_free_is_told(root, github, done, monkeypatch):
     folder = Path(root) / ".git" / "batch-implement" / "issues"
     folder.mkdir(parents=True)
     descriptor = os.open(folder, os.O_RDONLY)
-    with lock.held(descriptor, str(folder), 1):
+    with lock.FileLock(descriptor, str(folder), 1):
         result = github_issues.publish(root, done, 0, comment=True, close=False)
     os.close(descriptor)
     assert "was not free" in result["comment"]["why"]

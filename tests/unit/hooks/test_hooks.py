@@ -134,7 +134,7 @@ def test_trouble_is_in_the_audit_log_each_time_with_its_trace(hook, begin, store
     said = hook("Stop", prompt_id="p")["systemMessage"]
     assert "ZeroDivisionError: a bug. This is a bug of batch-implement" in said and "batchctl doctor" not in said
     assert hook("Stop", prompt_id="p") is None
-    entries = [entry for entry in audit_log.entries(store.project.private) if entry["event"] == "hook trouble"]
+    entries = [entry for entry in audit_log.read_entries(store.project.private) if entry["event"] == "hook trouble"]
     assert [entry["hook"] for entry in entries] == ["Stop", "Stop"]
     assert "test_hooks.py" in entries[0]["trace"]
     assert batch_events.format_entries(entries)[0].endswith(
@@ -523,7 +523,7 @@ def test_questions_are_denied_only_when_nobody_is_there(hook, begin, store):
 def test_a_command_that_is_not_the_models_is_denied_and_audited(hook, begin, store, command, said):
     begin(3)
     assert said in denied(hook("PreToolUse", "Bash", tool_input={"command": command}))
-    assert [entry["tool"] for entry in audit_log.entries(store.project.private) if entry["event"] == "denied"] == [
+    assert [entry["tool"] for entry in audit_log.read_entries(store.project.private) if entry["event"] == "denied"] == [
         "Bash"
     ]
 

@@ -58,7 +58,7 @@ def test_a_full_disk_is_said_and_leaves_the_earlier_report(project, monkeypatch)
 
 
 def test_a_folder_that_may_not_be_used_is_said_with_what_to_do(project, store, batch, monkeypatch, tmp_path):
-    store.put_away("aborted")
+    store.archive("aborted")
 
     def forbidden(*_, **__):
         raise OSError(13, "Permission denied")
@@ -128,7 +128,7 @@ def test_the_verb_writes_a_file_where_the_person_is(typed, batch, repository):
 
 
 def test_the_verb_tells_of_a_batch_in_history(typed, store, batch):
-    store.put_away("aborted")
+    store.archive("aborted")
     assert typed("report")[0] == 1
     status, out, _ = typed("report", "batch-1")
     assert status == 0
@@ -137,15 +137,15 @@ def test_the_verb_tells_of_a_batch_in_history(typed, store, batch):
 
 
 def test_of_several_batches_of_one_id_it_is_the_last(project, store, batch):
-    store.put_away("aborted")
+    store.archive("aborted")
     store.create(completed(new_batch(3)))
-    store.put_away("aborted")
+    store.archive("aborted")
     state, put_away = report_files.of_batch(project, "batch-1")
     assert (len(state["completed_features"]), put_away) == (1, True)
 
 
 def test_a_batch_that_is_not_known_is_refused_with_those_that_are(project, store, batch):
-    store.put_away("aborted")
+    store.archive("aborted")
     store.create(new_batch(1, batch_id="batch-2"))
     assert report_files.of_batch(project, "batch-2")[1] is False
     with pytest.raises(RefusedError, match=r"neither the one here .* The last ones in history: batch-1\."):
@@ -155,7 +155,7 @@ def test_a_batch_that_is_not_known_is_refused_with_those_that_are(project, store
 
 
 def test_a_file_in_history_that_is_a_link_is_not_read(project, store, batch):
-    store.put_away("aborted")
+    store.archive("aborted")
     os.symlink("batch-1.json", f"{project.private}/history/batch-9.json")
     with pytest.raises(RefusedError, match="symbolic link"):
         report_files.of_batch(project, "batch-9")

@@ -25,13 +25,13 @@ def commands(data):
 
 
 def test_the_samples_are_states_that_can_come_about():
-    assert serialization.problems(NIGHT, None) == serialization.problems(by_hand(), None) == []
+    assert serialization.find_problems(NIGHT, None) == serialization.find_problems(by_hand(), None) == []
 
 
 def test_the_report_leaves_the_state_as_it_is_and_is_json():
-    before = serialization.serialise(NIGHT)
-    assert serialization.serialise(run_report.report_data(NIGHT, NOW)) == serialization.serialise(DATA)
-    assert serialization.serialise(NIGHT) == before
+    before = serialization.serialize(NIGHT)
+    assert serialization.serialize(run_report.report_data(NIGHT, NOW)) == serialization.serialize(DATA)
+    assert serialization.serialize(NIGHT) == before
 
 
 def test_it_says_how_the_batch_ended():

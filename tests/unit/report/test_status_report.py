@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from batch_implement.core import batch_state, run_transitions, transitions
 from batch_implement.report import status_report
-from batch_implement.store.store import unfinished
+from batch_implement.store.store import unfinished_batch_error
 from batches import NOW, all_completed, completed, failed, given_up, new_batch, started, then
 
 BUSY = started(given_up(completed(new_batch(5, needs={4: [1]}))))
@@ -141,8 +141,8 @@ def test_a_batch_that_was_driven_goes_on_with_the_driver_until_a_client_has_take
 
 
 def test_a_driven_batch_in_the_way_of_another_is_resumed_by_the_driver(driven):
-    assert "resume it (`batchctl run --resume`)" in unfinished(driven).message
-    assert "resume it (`/batch-implement --resume`)" in unfinished(new_batch(1)).message
+    assert "resume it (`batchctl run --resume`)" in unfinished_batch_error(driven).message
+    assert "resume it (`/batch-implement --resume`)" in unfinished_batch_error(new_batch(1)).message
 
 
 def test_a_driven_batch_that_is_over_says_where_its_work_lies(driven):

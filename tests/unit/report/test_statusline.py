@@ -105,4 +105,4 @@ def test_an_edit_of_the_model_is_not_adopted_because_a_status_line_was_drawn(sto
     state.write_text(state.read_text(encoding="utf-8").replace("feature 1", "feature X"), encoding="utf-8")
     done = run_program(BATCHCTL, "statusline", cwd=store.project.root)
     assert done.stdout.startswith("batch 0/3 done")
-    assert "feature X" not in json.dumps(Store(store.project, by_model=True).read()["features"])
+    assert "feature X" not in json.dumps(Store(store.project, trusted=False).read()["features"])

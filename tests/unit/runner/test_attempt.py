@@ -140,14 +140,14 @@ def test_the_batch_of_one_has_the_feature_its_policy_and_no_state_of_another(job
     assert set(state["details"]["0"]) == {"id", "builds_on"}, "its policy is the job's, what it needs is not here"
     brief = Path(job.worktree, "brief.txt").read_text()
     assert "it broke" in brief and "the ground" in brief and "attempt 2" in brief
-    assert serialization.problems(state, None) == []
+    assert serialization.find_problems(state, None) == []
 
 
 def test_a_state_that_somebody_has_committed_is_not_taken_for_the_batch_of_one(job_for, repository):
     """It was adopted: the client got the first feature of that batch."""
     state = batch_state.new_state("theirs", ["quite another"], NOW, policy=policies.create_policy())
     (repository / ".claude").mkdir()
-    (repository / ".claude" / "batch_state.json").write_bytes(serialization.serialise({**state, "revision": 1}))
+    (repository / ".claude" / "batch_state.json").write_bytes(serialization.serialize({**state, "revision": 1}))
     git(repository, "add", "-f", ".claude")
     git(repository, "commit", "-qm", "Commit a state")
     job = job_for(

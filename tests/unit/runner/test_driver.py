@@ -459,7 +459,7 @@ def test_a_batch_that_somebody_aborted_under_it_ends_the_run_and_every_worker(ni
 
     def replace(its: Night) -> None:
         once(its, mark)
-        Store(its.project).put_away("aborted")
+        Store(its.project).archive("aborted")
 
     its = night(f"cat > /dev/null; echo $$ > {mark}.part; mv {mark}.part {mark}; sleep 300", 1)
     with pytest.raises(RefusedError):

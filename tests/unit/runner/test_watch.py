@@ -218,7 +218,7 @@ def test_what_happens_is_told_in_the_words_of_the_log(followed, store, batch):
 def test_it_ends_when_the_batch_is_not_there_any_more(followed, store, batch, why):
     def step():
         if why == "aborted":
-            store.put_away("aborted")
+            store.archive("aborted")
         else:
             store.create({**all_completed(driven(1)), "batch_id": "batch-2", "run": None}, replace=True)
 
@@ -233,16 +233,16 @@ def test_it_ends_when_nobody_can_see_it_any_more(followed, batch):
 
 
 def test_a_state_that_cannot_be_read_for_a_while_is_told_once_and_does_not_end_it(followed, store, batch, monkeypatch):
-    readable = snapshot.read
+    readable = snapshot.read_snapshot
 
     def hide():
-        monkeypatch.setattr(snapshot, "read", unreadable)
+        monkeypatch.setattr(snapshot, "read_snapshot", unreadable)
 
     def unreadable(project):
         recorder_sees.append(1)
         if len(recorder_sees) == 3:
             store.update(lambda state: transitions.start(state, "2026-02-01T00:00:00Z", "base"))
-            monkeypatch.setattr(snapshot, "read", readable)
+            monkeypatch.setattr(snapshot, "read_snapshot", readable)
         raise StateError("the disk is away", "disk-trouble")
 
     recorder_sees: list[int] = []

@@ -17,7 +17,7 @@ from batch_implement.store import audit_log
 @pytest.fixture(autouse=True)
 def no_trouble_yet(monkeypatch):
     """Trouble of another test is not this one's."""
-    monkeypatch.setattr(audit_log, "trouble", "")
+    monkeypatch.setattr(audit_log, "last_error", "")
 
 
 def lines(folder):
@@ -35,22 +35,22 @@ def test_an_event_is_one_line_with_time_name_process_and_what_it_brings(tmp_path
 def test_events_are_read_back_in_order_and_line_breaks_stay_inside(tmp_path):
     for text in ("one\nline", "two", "\u2028 é \udcff"):
         audit_log.record(str(tmp_path), "said", text=text)
-    assert [entry["text"] for entry in audit_log.entries(str(tmp_path))] == ["one\nline", "two", "\u2028 é \udcff"]
+    assert [entry["text"] for entry in audit_log.read_entries(str(tmp_path))] == ["one\nline", "two", "\u2028 é \udcff"]
     assert len(lines(tmp_path)) == 3
 
 
 def test_what_is_not_json_is_written_as_its_text(tmp_path):
     audit_log.record(str(tmp_path), "odd", path=tmp_path, some={1}, raw=b"x")
-    entry = next(audit_log.entries(str(tmp_path)))
+    entry = next(audit_log.read_entries(str(tmp_path)))
     assert (entry["path"], entry["some"], entry["raw"]) == (str(tmp_path), "{1}", "b'x'")
 
 
 def test_a_very_long_event_is_cut_and_says_so(tmp_path):
     audit_log.record(str(tmp_path), "long", text="x" * 50_000, short="kept")
-    entry = next(audit_log.entries(str(tmp_path)))
+    entry = next(audit_log.read_entries(str(tmp_path)))
     assert entry["short"] == "kept"
     assert entry["text"] == "x" * 500 + "...[truncated]"
-    assert len(lines(tmp_path)[0]) <= audit_log.LONGEST_LINE
+    assert len(lines(tmp_path)[0]) <= audit_log.MAX_LINE_CHARS
 
 
 def test_a_line_that_a_crash_cut_is_left_out(tmp_path):
@@ -59,7 +59,7 @@ def test_a_line_that_a_crash_cut_is_left_out(tmp_path):
         log.write('{"at": "x", "ev')
         log.write('\n[]\n"event"\n{"no": 1}\n')
     audit_log.record(str(tmp_path), "last")
-    assert [entry["event"] for entry in audit_log.entries(str(tmp_path))] == ["first", "last"]
+    assert [entry["event"] for entry in audit_log.read_entries(str(tmp_path))] == ["first", "last"]
 
 
 def test_a_line_that_another_process_is_only_just_writing_is_not_taken_for_a_cut_one(tmp_path, monkeypatch):
@@ -73,7 +73,7 @@ def test_a_line_that_another_process_is_only_just_writing_is_not_taken_for_a_cut
 
 
 def test_a_log_that_is_not_there_has_no_entries(tmp_path):
-    assert list(audit_log.entries(str(tmp_path / "gone"))) == []
+    assert list(audit_log.read_entries(str(tmp_path / "gone"))) == []
 
 
 def test_a_full_log_is_rotated_and_five_old_ones_are_kept(tmp_path, monkeypatch):
@@ -84,7 +84,7 @@ def test_a_full_log_is_rotated_and_five_old_ones_are_kept(tmp_path, monkeypatch)
         audit_log.NAME,
         *(f"{audit_log.NAME}.{n}" for n in range(1, 6)),
     ]
-    assert [entry["number"] for entry in audit_log.entries(str(tmp_path))] == [3, 4, 5, 6, 7, 8]
+    assert [entry["number"] for entry in audit_log.read_entries(str(tmp_path))] == [3, 4, 5, 6, 7, 8]
 
 
 def test_only_one_of_several_writers_rotates(tmp_path, monkeypatch):
@@ -92,7 +92,7 @@ def test_only_one_of_several_writers_rotates(tmp_path, monkeypatch):
     audit_log.record(str(tmp_path), "event", number=0)
     first = os.open(tmp_path / audit_log.NAME, os.O_WRONLY | os.O_APPEND)  # a writer that opened the log before
     audit_log.record(str(tmp_path), "event", number=1)
-    os.close(audit_log._rotate(str(tmp_path), first, os.O_WRONLY | os.O_APPEND))
+    os.close(audit_log._rotate_logs(str(tmp_path), first, os.O_WRONLY | os.O_APPEND))
     assert sorted(path.name for path in tmp_path.iterdir()) == [audit_log.NAME, f"{audit_log.NAME}.1"]
 
 
@@ -107,7 +107,7 @@ def test_who_rotates_waits_for_another_who_does(tmp_path, monkeypatch):
         assert writer.is_alive()
         assert not (tmp_path / f"{audit_log.NAME}.1").exists()
     writer.join(20)
-    assert [entry["number"] for entry in audit_log.entries(str(tmp_path))] == [0, 1]
+    assert [entry["number"] for entry in audit_log.read_entries(str(tmp_path))] == [0, 1]
 
 
 def write_many(folder, worker):
@@ -123,7 +123,7 @@ def test_lines_of_several_processes_never_mix_nor_get_lost_in_a_rotation(tmp_pat
         worker.start()
     for worker in workers:
         worker.join()
-    found = {(entry["worker"], entry["number"]) for entry in audit_log.entries(str(tmp_path))}
+    found = {(entry["worker"], entry["number"]) for entry in audit_log.read_entries(str(tmp_path))}
     assert found == {(worker, number) for worker in range(4) for number in range(60)}
     assert (tmp_path / f"{audit_log.NAME}.1").exists()
 
@@ -136,13 +136,13 @@ def test_lines_of_several_processes_never_mix_nor_get_lost_in_a_rotation(tmp_pat
 def test_a_log_that_cannot_be_written_is_no_error_but_a_sentence_to_say(tmp_path, make):
     make(tmp_path / audit_log.NAME)
     audit_log.record(str(tmp_path), "event")
-    assert audit_log.trouble.startswith(f"the audit log {tmp_path}/{audit_log.NAME} could not be written: ")
+    assert audit_log.last_error.startswith(f"the audit log {tmp_path}/{audit_log.NAME} could not be written: ")
     assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_missing_folder_is_such_trouble_too(tmp_path):
     audit_log.record(str(tmp_path / "gone"), "event")
-    assert "could not be written" in audit_log.trouble
+    assert "could not be written" in audit_log.last_error
 
 
 def test_no_descriptor_stays_open_after_a_rotation(tmp_path, monkeypatch):
@@ -165,14 +165,16 @@ def test_what_a_script_has_to_say_is_written_whatever_it_is(repository):
     loop = []
     loop.append(loop)
     for odd in (None, loop, Contrary(), {(1, 2): {3}}, "x" * 100_000, 10**400, float("nan"), "\udcff"):
-        audit_log.tell(project, "said", "ok", odd)
-    told = list(audit_log.entries(project.private))
+        audit_log.record_script_event(project, "said", "ok", odd)
+    told = list(audit_log.read_entries(project.private))
     assert [entry["event"] for entry in told] == ["said"] * 8
-    assert (audit_log.trouble, told[0]["context"], told[0]["status"]) == ("", None, "ok")
-    assert all(len(line) <= audit_log.LONGEST_LINE for line in (repository / ".git/batch-implement/audit.jsonl").open())
+    assert (audit_log.last_error, told[0]["context"], told[0]["status"]) == ("", None, "ok")
+    assert all(
+        len(line) <= audit_log.MAX_LINE_CHARS for line in (repository / ".git/batch-implement/audit.jsonl").open()
+    )
 
 
 def test_what_a_script_has_to_say_never_raises(repository):
     (repository / ".git/batch-implement").write_text("in the way")
-    audit_log.tell(Project(str(repository)), "said", "ok", {})
-    assert "could not be written" in audit_log.trouble
+    audit_log.record_script_event(Project(str(repository)), "said", "ok", {})
+    assert "could not be written" in audit_log.last_error

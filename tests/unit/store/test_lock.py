@@ -17,7 +17,7 @@ HOLDER = """
 import os, sys
 from batch_implement.store import lock
 folder = os.open(sys.argv[1], os.O_RDONLY)
-with lock.held(folder, sys.argv[1], 10):
+with lock.FileLock(folder, sys.argv[1], 10):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -38,7 +38,7 @@ def holder(tmp_path):
 
 
 def take(folder, path, timeout_s=0.05):
-    with lock.held(folder, str(path), timeout_s):
+    with lock.FileLock(folder, str(path), timeout_s):
         pass
 
 
@@ -84,7 +84,7 @@ def test_threads_exclude_each_other(folder, tmp_path):
 
     def count():
         for _ in range(25):
-            with lock.held(folder, str(tmp_path), 30):
+            with lock.FileLock(folder, str(tmp_path), 30):
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
                 value = counter[0]
@@ -101,14 +101,14 @@ def test_threads_exclude_each_other(folder, tmp_path):
 
 
 def test_it_is_not_reentrant(folder, tmp_path):
-    with lock.held(folder, str(tmp_path), 1), pytest.raises(LockTimeout, match=f"process {os.getpid()}"):
+    with lock.FileLock(folder, str(tmp_path), 1), pytest.raises(LockTimeout, match=f"process {os.getpid()}"):
         take(folder, tmp_path, 0)
 
 
 def test_a_lock_that_was_replaced_while_it_was_waited_for_excludes_again(folder, holder, tmp_path, monkeypatch):
     """The waiter has the old file open when a new one takes its name: it must end up with the new one."""
     opened = []
-    real = lock.held._open
+    real = lock.FileLock._open
 
     def open_and_replace(self):
         descriptor = real(self)
@@ -121,8 +121,8 @@ def test_a_lock_that_was_replaced_while_it_was_waited_for_excludes_again(folder,
             holder.wait()  # the old file is free now
         return descriptor
 
-    monkeypatch.setattr(lock.held, "_open", open_and_replace)
-    with lock.held(folder, str(tmp_path), 10):
+    monkeypatch.setattr(lock.FileLock, "_open", open_and_replace)
+    with lock.FileLock(folder, str(tmp_path), 10):
         assert len(opened) == 2
         assert opened[1] == (tmp_path / "lock").stat().st_ino
         monkeypatch.undo()
@@ -153,13 +153,13 @@ def test_the_lock_file_stays_and_is_for_its_owner_alone(folder, tmp_path):
 
 
 def test_it_is_free_again_after_an_error_inside(folder, tmp_path):
-    with pytest.raises(ZeroDivisionError), lock.held(folder, str(tmp_path), 1):
+    with pytest.raises(ZeroDivisionError), lock.FileLock(folder, str(tmp_path), 1):
         raise ZeroDivisionError
     take(folder, tmp_path, 0)
 
 
 def test_a_child_does_not_inherit_it(folder, tmp_path):
-    with lock.held(folder, str(tmp_path), 1):
+    with lock.FileLock(folder, str(tmp_path), 1):
         child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False)
     take(folder, tmp_path, 0)
     child.communicate()
@@ -167,7 +167,7 @@ def test_a_child_does_not_inherit_it(folder, tmp_path):
 
 def test_no_descriptor_stays_open(folder, tmp_path):
     before = len(os.listdir("/dev/fd"))
-    with lock.held(folder, str(tmp_path), 1), pytest.raises(LockTimeout):
+    with lock.FileLock(folder, str(tmp_path), 1), pytest.raises(LockTimeout):
         take(folder, tmp_path)
     assert len(os.listdir("/dev/fd")) == before
 
@@ -177,5 +177,5 @@ def test_a_full_disk_leaves_only_the_name_out(folder, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "pwrite", full)
-    with lock.held(folder, str(tmp_path), 1), pytest.raises(LockTimeout, match="has not said its name"):
+    with lock.FileLock(folder, str(tmp_path), 1), pytest.raises(LockTimeout, match="has not said its name"):
         take(folder, tmp_path)

@@ -87,11 +87,11 @@ def test_what_is_not_a_plain_file_is_no_seal_and_is_not_waited_for(tmp_path, kin
         "dangling": lambda: place.symlink_to(tmp_path / "nowhere"),
     }
     make[kind]()
-    assert sidecar.read(str(tmp_path)) is None
+    assert sidecar.read_sidecar(str(tmp_path)) is None
     real.rename(tmp_path / "was real")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/seal").write_bytes(WHOLE)
-    assert sidecar.read(str(tmp_path / "other")).session == "s-1"
+    assert sidecar.read_sidecar(str(tmp_path / "other")).session == "s-1"
 
 
 def test_a_file_is_known_by_its_place_size_and_time(tmp_path):
@@ -100,9 +100,9 @@ def test_a_file_is_known_by_its_place_size_and_time(tmp_path):
     status = path.stat()
     identity = Fingerprint(status.st_ino, status.st_size, status.st_mtime_ns, "x", 1)
     sealed = sidecar.Sidecar(True, None, identity)
-    assert sealed.knows(status) is identity
+    assert sealed.match(status) is identity
     os.utime(path, ns=(1, 1))
-    assert sealed.knows(path.stat()) is None
+    assert sealed.match(path.stat()) is None
 
 
 def test_a_seal_vouches_for_a_file_that_it_knows_and_for_one_that_is_rightly_absent(tmp_path):
@@ -110,11 +110,11 @@ def test_a_seal_vouches_for_a_file_that_it_knows_and_for_one_that_is_rightly_abs
     path.write_text("one")
     status = path.stat()
     identity = Fingerprint(status.st_ino, status.st_size, status.st_mtime_ns, "x", 1)
-    assert sidecar.Sidecar(True, identity, None).vouches_for(str(path))
-    assert not sidecar.Sidecar(True, NEW, OLD).vouches_for(str(path))
-    assert sidecar.Sidecar(False, None, OLD).vouches_for(str(path))
-    assert sidecar.Sidecar(False, NEW, None).vouches_for(str(tmp_path / "gone"))
-    assert not sidecar.Sidecar(True, NEW, None).vouches_for(str(tmp_path / "gone"))
+    assert sidecar.Sidecar(True, identity, None).matches_path(str(path))
+    assert not sidecar.Sidecar(True, NEW, OLD).matches_path(str(path))
+    assert sidecar.Sidecar(False, None, OLD).matches_path(str(path))
+    assert sidecar.Sidecar(False, NEW, None).matches_path(str(tmp_path / "gone"))
+    assert not sidecar.Sidecar(True, NEW, None).matches_path(str(tmp_path / "gone"))
 
 
 def test_a_link_to_the_file_is_not_the_file(tmp_path):
@@ -122,7 +122,7 @@ def test_a_link_to_the_file_is_not_the_file(tmp_path):
     (tmp_path / "link").symlink_to("state")
     status = (tmp_path / "state").stat()
     sealed = sidecar.Sidecar(True, Fingerprint(status.st_ino, status.st_size, status.st_mtime_ns, "x", 1), None)
-    assert not sealed.vouches_for(str(tmp_path / "link"))
+    assert not sealed.matches_path(str(tmp_path / "link"))
 
 
 def test_the_owner_is_known_by_session_and_process_together():
@@ -135,7 +135,7 @@ def test_the_owner_is_known_by_session_and_process_together():
 
 @pytest.mark.parametrize("session_id", ["s", "6d1f-0a", "x" * 200, "a/b:c"])
 def test_a_session_id_without_blanks_fits(session_id):
-    assert sidecar.fits(session_id)
+    assert sidecar.is_storable_session_id(session_id)
     rendered = sidecar.render({**new_batch(1), "owner": {**LEASE, "session_id": session_id}}, True, NEW, None, [])
     assert sidecar.parse(rendered).session == session_id
 
@@ -148,4 +148,4 @@ def test_a_name_that_does_not_fit_spoils_no_seal():
 
 @pytest.mark.parametrize("session_id", ["", "-", "x" * 201, "a b", "a\nb", "a\tb", "é", "\x7f", "a\0"])
 def test_one_that_could_be_taken_for_something_else_does_not(session_id):
-    assert not sidecar.fits(session_id)
+    assert not sidecar.is_storable_session_id(session_id)

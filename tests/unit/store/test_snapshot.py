@@ -17,25 +17,25 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_it_sees_what_the_store_sees(store, batch):
-    assert snapshot.read(store.project) == store.read()
+    assert snapshot.read_snapshot(store.project) == store.read()
     store.update(started)
-    assert snapshot.read(store.project) == store.read()
+    assert snapshot.read_snapshot(store.project) == store.read()
 
 
 def test_without_a_batch_there_is_nothing(store):
-    assert snapshot.read(store.project) is None
+    assert snapshot.read_snapshot(store.project) is None
 
 
 def test_a_batch_that_was_put_away_is_none(store, batch):
-    store.put_away("aborted")
-    assert snapshot.read(store.project) is None
+    store.archive("aborted")
+    assert snapshot.read_snapshot(store.project) is None
 
 
 def test_an_edit_is_neither_seen_nor_adopted(store, batch, repository):
     state = Path(store.project.state)
     state.write_text(state.read_text(encoding="utf-8").replace("feature 1", "feature X"), encoding="utf-8")
     before = contents(repository)
-    assert snapshot.read(store.project)["features"][0] == "feature 1"
+    assert snapshot.read_snapshot(store.project)["features"][0] == "feature 1"
     assert contents(repository) == before
     assert store.read()["features"][0] == "feature X"  # the store does adopt it, as a person's
 
@@ -49,7 +49,7 @@ def test_what_took_the_states_place_is_not_followed_and_not_mended(store, batch,
         os.mkdir(store.project.state)
     elif other == "no JSON":
         Path(store.project.state).write_text("{", encoding="utf-8")
-    assert snapshot.read(store.project)["features"] == batch["features"]
+    assert snapshot.read_snapshot(store.project)["features"] == batch["features"]
     assert os.path.lexists(store.project.state) == (other != "nothing")
     assert not (Path(store.project.private) / "quarantine").exists()
 
@@ -59,7 +59,7 @@ def test_a_file_that_was_never_ours_is_seen_when_it_is_valid(repository, store, 
     elsewhere = Project(str(repository / "sub"))
     os.makedirs(repository / "sub" / ".claude")
     Path(elsewhere.state).write_bytes(text)
-    assert snapshot.read(elsewhere)["features"] == batch["features"]
+    assert snapshot.read_snapshot(elsewhere)["features"] == batch["features"]
     Path(elsewhere.state).write_text("{", encoding="utf-8")
     with pytest.raises(StateError):
-        snapshot.read(elsewhere)
+        snapshot.read_snapshot(elsewhere)

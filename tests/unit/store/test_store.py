@@ -30,9 +30,9 @@ def place(store):
 
 
 @pytest.fixture
-def by_model(store):
+def untrusted(store):
     """The same store, as the hooks of the model's session use it."""
-    return Store(store.project, by_model=True)
+    return Store(store.project, trusted=False)
 
 
 def content(path):
@@ -58,7 +58,7 @@ def edited(path, **changes):
 
 
 def events(store):
-    return [entry["event"] for entry in audit_log.entries(store.project.private)]
+    return [entry["event"] for entry in audit_log.read_entries(store.project.private)]
 
 
 # -- reading and writing -----------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_a_project_without_a_batch_has_none_and_reading_creates_nothing(store, r
     assert store.read() is None
     with pytest.raises(RefusedError, match=r"no batch in .*/batch-implement FILE"):
         store.require()
-    for write in (lambda: store.update(plus_one), lambda: store.put_away("x"), store.settle):
+    for write in (lambda: store.update(plus_one), lambda: store.archive("x"), store.reconcile):
         with pytest.raises(RefusedError, match="no batch"):
             write()
     assert files_in(repository) == before
@@ -143,8 +143,8 @@ def test_a_version_that_is_not_valid_is_never_written(store, batch, change):
 
 def test_what_a_store_has_read_its_update_does_not_parse_again(store, batch, monkeypatch):
     parsed = []
-    real = serialization.content
-    monkeypatch.setattr(serialization, "content", lambda *given: parsed.append(given) or real(*given))
+    real = serialization.parse_content
+    monkeypatch.setattr(serialization, "parse_content", lambda *given: parsed.append(given) or real(*given))
     store.read()
     assert store.update(plus_one) == store.read()
     assert len(parsed) == 2  # by the one reading and by the other
@@ -160,19 +160,19 @@ def test_what_another_wrote_since_a_store_has_read_is_not_lost(store, batch):
     assert store.read()["revision"] == 3
 
 
-def test_what_a_store_has_read_does_not_hide_that_the_bytes_changed_since(by_model, batch, place):
-    by_model.read()
+def test_what_a_store_has_read_does_not_hide_that_the_bytes_changed_since(untrusted, batch, place):
+    untrusted.read()
     status, data = os.stat(place()), content(place())
     with open(place(), "r+b") as file:
         file.write(data.replace(b'"status": "in_progress"', b'"status": "in_progresS"'))
     os.utime(place(), ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert by_model.update(plus_one)["revision"] == 2
-    assert any("put back" in note for note in by_model.notes)
+    assert untrusted.update(plus_one)["revision"] == 2
+    assert any("put back" in note for note in untrusted.notes)
 
 
 @pytest.mark.parametrize("model_is_at_work", [True, False])
 def test_a_file_whose_time_was_put_back_is_not_taken_for_the_version_in_force(store, batch, place, model_is_at_work):
-    reader = Store(store.project, by_model=model_is_at_work)
+    reader = Store(store.project, trusted=not model_is_at_work)
     status, data = os.stat(place()), content(place())
     with open(place(), "r+b") as file:
         file.write(data.replace(b"2026-01-31", b"2027-01-31"))
@@ -188,13 +188,13 @@ def test_a_caller_that_replaces_a_field_of_what_it_read_changes_nothing_of_the_v
 
 def test_the_seal_is_read_once_under_the_lock_and_again_after_it_was_written(store, batch, monkeypatch):
     read = []
-    real = sidecar.text
-    monkeypatch.setattr(sidecar, "text", lambda private: read.append(1) or real(private))
+    real = sidecar.read_text
+    monkeypatch.setattr(sidecar, "read_text", lambda private: read.append(1) or real(private))
     store.update(plus_one)
     assert len(read) == 1
     with store._transaction() as at:
-        at.write(plus_one(at.settle().state), at.settle())
-        at.settle()
+        at.write(plus_one(at.reconcile().state), at.reconcile())
+        at.reconcile()
     assert len(read) == 3
 
 
@@ -211,18 +211,18 @@ def test_the_version_in_force_and_the_one_before_are_kept_beside_the_lock(store,
 def test_the_seal_knows_the_version_in_force_and_the_one_before(store, batch, place):
     before = os.stat(place())
     store.update(plus_one)
-    sealed = sidecar.read(store.project.private)
+    sealed = sidecar.read_sidecar(store.project.private)
     assert (sealed.live, sealed.new.revision, sealed.old.revision) == (True, 2, 1)
-    assert sealed.new.is_at(os.stat(place()))
-    assert sealed.old.is_at(before)
+    assert sealed.new.matches(os.stat(place()))
+    assert sealed.old.matches(before)
     assert sealed.new.sha256 == atomic_files.sha256(content(place()))
-    assert store.untouched()
+    assert store.is_unmodified()
 
 
 def test_the_seal_says_who_holds_the_batch_and_what_is_open(store):
     store.create(new_batch(2, owner=owner("s-1"), unattended=True))
     store.update(lambda state: lease.record_compaction(transitions.start(state, NOW, None), NOW, "agent-1", 5))
-    sealed = sidecar.read(store.project.private)
+    sealed = sidecar.read_sidecar(store.project.private)
     assert (sealed.session, sealed.owner_pid, sealed.open, sealed.unattended) == ("s-1", os.getpid(), True, True)
     assert sealed.remind == ("agent-1",)
 
@@ -230,14 +230,14 @@ def test_the_seal_says_who_holds_the_batch_and_what_is_open(store):
 def test_a_batch_that_is_over_is_sealed_so_when_its_client_has_gone(store):
     store.create(new_batch(1, owner=owner()))
     store.update(all_completed)
-    assert sidecar.read(store.project.private).live  # its client has not heard of it
+    assert sidecar.read_sidecar(store.project.private).live  # its client has not heard of it
     store.update(lease.release)
-    assert not sidecar.read(store.project.private).live
+    assert not sidecar.read_sidecar(store.project.private).live
 
 
 def test_files_are_for_their_owner_alone(store, batch, place, repository):
     store.update(plus_one)
-    store.put_away("aborted")
+    store.archive("aborted")
     for path in (repository / ".claude", store.project.private, place("history")):
         assert os.stat(path).st_mode & 0o777 == 0o700
     for name in files_in(store.project.private):
@@ -262,12 +262,12 @@ def test_no_temporary_file_stays(store, batch, repository):
     assert files_in(store.project.private) == {"lock", "seal", "current.json", "previous.json", "audit.jsonl"}
 
 
-def test_no_descriptor_stays_open(store, batch, by_model, place):
+def test_no_descriptor_stays_open(store, batch, untrusted, place):
     before = len(os.listdir("/dev/fd"))
     store.update(plus_one)
     store.read()
     overwrite(place(), b"{}")
-    by_model.read()
+    untrusted.read()
     with pytest.raises(RefusedError):
         store.create(new_batch(1))
     assert len(os.listdir("/dev/fd")) == before
@@ -327,22 +327,25 @@ def test_a_finished_batch_is_followed_by_another_and_kept(store, place):
 def test_two_batches_of_one_name_are_both_kept(store, place):
     for _ in range(3):
         store.create(new_batch(1))
-        store.put_away("aborted")
+        store.archive("aborted")
     assert files_in(place("history")) == {"batch-1.json", "batch-1.2.json", "batch-1.3.json"}
 
 
 def test_after_putting_away_there_is_no_batch_and_the_seal_says_so(store, batch, place):
-    assert store.put_away("aborted") == batch
+    assert store.archive("aborted") == batch
     assert store.read() is None
     assert not os.path.exists(place())
-    assert (sidecar.read(store.project.private).live, sidecar.read(store.project.private).new) == (False, None)
+    assert (sidecar.read_sidecar(store.project.private).live, sidecar.read_sidecar(store.project.private).new) == (
+        False,
+        None,
+    )
     assert events(store) == ["created", "put away"]
 
 
 def test_a_putting_away_that_was_cut_short_is_finished_by_the_next_write(store, batch, place, monkeypatch):
     monkeypatch.setattr(os, "unlink", raising(Crash(), os.unlink, lambda name: name == "batch_state.json"))
     with pytest.raises(Crash):
-        store.put_away("aborted")
+        store.archive("aborted")
     monkeypatch.undo()
     assert os.path.exists(place())
     assert store.read() is None
@@ -372,7 +375,7 @@ def test_nothing_is_lost_when_four_processes_update_fifty_times_each(store, batc
     assert seen == sorted(seen)
     state = store.read()
     assert (state["context_token_estimate"], state["revision"]) == (200, 201)
-    assert store.untouched()
+    assert store.is_unmodified()
     assert store.notes == []
 
 
@@ -387,7 +390,7 @@ def test_threads_lose_nothing_either(store, batch, repository):
 
 def test_a_reader_needs_no_lock_and_a_writer_says_who_has_it(store, batch, repository):
     folder = os.open(store.project.private, os.O_RDONLY)
-    with lock.held(folder, store.project.private, 1):
+    with lock.FileLock(folder, store.project.private, 1):
         assert store.read() == batch
         with pytest.raises(LockTimeout, match=f"process {os.getpid()}"):
             Store(store.project, timeout_s=0).update(plus_one)
@@ -415,46 +418,46 @@ USABLE = frozenset(("changed", "appended", "gone", "folder gone"))  # for a pers
 
 
 @pytest.mark.parametrize("what", FOREIGN)
-def test_what_the_model_did_to_the_file_is_undone_and_kept(by_model, batch, place, what):
-    state = by_model.update(plus_one)
+def test_what_the_model_did_to_the_file_is_undone_and_kept(untrusted, batch, place, what):
+    state = untrusted.update(plus_one)
     FOREIGN[what](place())
-    assert not by_model.untouched() or what == "hard link"  # a stat does not tell a second name; a read does
-    assert by_model.settle() == state
-    assert by_model.read() == state
-    assert len(by_model.notes) == 1
-    assert "Revision 2 was put back" in by_model.notes[0]
+    assert not untrusted.is_unmodified() or what == "hard link"  # a stat does not tell a second name; a read does
+    assert untrusted.reconcile() == state
+    assert untrusted.read() == state
+    assert len(untrusted.notes) == 1
+    assert "Revision 2 was put back" in untrusted.notes[0]
     if "gone" not in what:
         assert len(os.listdir(place("quarantine"))) == 1
-        assert place("quarantine") in by_model.notes[0]
-    assert by_model.untouched()
-    assert events(by_model) == ["created", "put back"]
-    assert by_model.put_back == by_model.notes[0]
+        assert place("quarantine") in untrusted.notes[0]
+    assert untrusted.is_unmodified()
+    assert events(untrusted) == ["created", "put back"]
+    assert untrusted.restored_note == untrusted.notes[0]
 
 
 @pytest.mark.parametrize("what", sorted(set(FOREIGN) - USABLE))
 def test_what_a_person_made_unusable_is_put_back_too_and_theirs_is_kept(store, batch, place, what):
     state = store.update(plus_one)
     FOREIGN[what](place())
-    assert store.settle() == state
+    assert store.reconcile() == state
     assert len(os.listdir(place("quarantine"))) == 1
     assert "was put back" in store.notes[0]
 
 
-def test_what_was_put_into_quarantine_is_what_was_there(by_model, batch, place):
+def test_what_was_put_into_quarantine_is_what_was_there(untrusted, batch, place):
     overwrite(place(), b"precious words")
-    by_model.settle()
+    untrusted.reconcile()
     (name,) = os.listdir(place("quarantine"))
     assert content(place("quarantine", name)) == b"precious words"
 
 
-def test_a_quarantine_on_another_file_system_is_beside_the_file(by_model, batch, place, repository, monkeypatch):
+def test_a_quarantine_on_another_file_system_is_beside_the_file(untrusted, batch, place, repository, monkeypatch):
     crossing = OSError(errno.EXDEV, "Invalid cross-device link")
     monkeypatch.setattr(os, "link", raising(crossing, os.link, lambda old, new: "quarantined" not in new))
     overwrite(place(), b"precious words")
-    assert by_model.read() == batch
+    assert untrusted.read() == batch
     (name,) = files_in(repository / ".claude") - {"batch_state.json"}
     assert (repository / ".claude" / name).read_bytes() == b"precious words"
-    assert name in by_model.notes[0]
+    assert name in untrusted.notes[0]
 
 
 def test_a_valid_edit_of_a_person_is_adopted_one_revision_further(store, batch, place):
@@ -463,7 +466,7 @@ def test_a_valid_edit_of_a_person_is_adopted_one_revision_further(store, batch, 
     assert (state["revision"], state["workflow_reminder"], state["team"]) == (2, "Mind the gap.", "web")
     assert "is valid and was taken over" in store.notes[0]
     assert serialization.parse(content(place("previous.json"))) == batch
-    assert (store.untouched(), events(store)) == (True, ["created", "adopted"])
+    assert (store.is_unmodified(), events(store)) == (True, ["created", "adopted"])
 
 
 def test_an_edit_that_makes_a_counter_smaller_is_put_back(store, batch, place):
@@ -508,13 +511,13 @@ def test_a_batch_that_is_over_and_removed_is_nothing_to_talk_about(store, place)
     assert (store.read(), store.notes) == (None, [])
 
 
-def test_a_file_that_was_copied_is_sealed_again_in_silence(store, batch, by_model, place):
+def test_a_file_that_was_copied_is_sealed_again_in_silence(store, batch, untrusted, place):
     shutil.copy(place(), f"{place()}.copy")
     os.replace(f"{place()}.copy", place())
-    assert not by_model.untouched()
-    assert by_model.read() == batch
-    assert (by_model.notes, by_model.untouched()) == ([], True)
-    assert by_model.update(plus_one)["revision"] == 2
+    assert not untrusted.is_unmodified()
+    assert untrusted.read() == batch
+    assert (untrusted.notes, untrusted.is_unmodified()) == ([], True)
+    assert untrusted.update(plus_one)["revision"] == 2
 
 
 def test_a_file_that_was_only_touched_is_sealed_again_in_silence(store, batch, place):
@@ -522,19 +525,19 @@ def test_a_file_that_was_only_touched_is_sealed_again_in_silence(store, batch, p
     assert (store.read(), store.notes) == (batch, [])
 
 
-def test_an_old_version_that_the_model_restored_is_undone(store, batch, by_model, place):
+def test_an_old_version_that_the_model_restored_is_undone(store, batch, untrusted, place):
     store.update(plus_one)
     newest = store.update(plus_one)
     overwrite(place(), content(place("previous.json")))
-    assert by_model.read() == newest
-    assert "Revision 3 was put back" in by_model.notes[0]
+    assert untrusted.read() == newest
+    assert "Revision 3 was put back" in untrusted.notes[0]
 
 
-def test_an_old_version_under_its_old_inode_is_told_by_its_content(store, batch, by_model, place):
+def test_an_old_version_under_its_old_inode_is_told_by_its_content(store, batch, untrusted, place):
     overwrite(f"{place()}.kept", content(place()))
     state = store.update(plus_one)
     os.replace(f"{place()}.kept", place())
-    assert by_model.read() == state
+    assert untrusted.read() == state
 
 
 def test_without_an_intact_copy_the_file_is_left_as_it_is_and_the_message_says_what_to_do(store, batch, place):
@@ -571,10 +574,10 @@ def test_who_only_looks_can_take_an_unusable_state_for_none(store, batch, place)
 @pytest.mark.parametrize("seal_now", [b"", b"garbage\n", b"live\n"])
 def test_a_damaged_seal_is_made_new_for_the_state_as_it_is(store, batch, place, seal_now):
     overwrite(place("seal"), seal_now)
-    assert store.settle()["revision"] == 2
+    assert store.reconcile()["revision"] == 2
     assert "seal was damaged" in store.notes[0]
-    assert store.untouched()
-    assert sidecar.read(store.project.private).new.revision == 2
+    assert store.is_unmodified()
+    assert sidecar.read_sidecar(store.project.private).new.revision == 2
 
 
 def test_a_link_where_a_folder_of_ours_belongs_is_refused(store, batch, repository, tmp_path):
@@ -619,7 +622,7 @@ def test_an_old_file_can_be_read_without_being_touched(store, old_file, reposito
 def test_an_old_file_is_migrated_at_the_first_write_and_kept_as_it_was(store, old_file, place):
     state = store.update(plus_one)
     assert (state["schema_version"], state["completed_features"], state["current_index"]) == (1, [0], 1)
-    migrated = [entry for entry in audit_log.entries(store.project.private) if entry["event"] == "migrated"]
+    migrated = [entry for entry in audit_log.read_entries(store.project.private) if entry["event"] == "migrated"]
     assert [len(entry["mended"]) for entry in migrated] == [2]
     kept = migrated[0]["kept"]
     assert json.loads(content(kept)) == VERSION_0
@@ -671,17 +674,17 @@ def the_fourth_time():
 
 
 def test_a_crash_between_seal_and_rename_leaves_the_old_version_in_force(
-    store, batch, by_model, repository, monkeypatch
+    store, batch, untrusted, repository, monkeypatch
 ):
     monkeypatch.setattr(os, "replace", raising(Crash(), os.replace, replaces_the_state))
     with pytest.raises(Crash):
         store.update(plus_one)
     monkeypatch.undo()
-    assert sidecar.read(store.project.private).new.revision == 2
-    for reader in (store, by_model):
+    assert sidecar.read_sidecar(store.project.private).new.revision == 2
+    for reader in (store, untrusted):
         assert reader.read() == batch
-        assert reader.untouched()
-        assert reader.settle() == batch
+        assert reader.is_unmodified()
+        assert reader.reconcile() == batch
         assert reader.notes == []
     state = store.update(plus_one)
     assert (state["revision"], state["context_token_estimate"]) == (2, 1)
@@ -699,17 +702,17 @@ def test_a_crash_before_the_seal_leaves_the_old_version_in_force(store, batch, r
     assert "seal.tmp" not in files_in(store.project.private)
 
 
-def test_a_crash_right_after_the_rename_leaves_the_new_version_in_force(store, batch, by_model, place, monkeypatch):
+def test_a_crash_right_after_the_rename_leaves_the_new_version_in_force(store, batch, untrusted, place, monkeypatch):
     monkeypatch.setattr(
         atomic_files, "sync", raising(Crash(), atomic_files.sync, the_fourth_time())
     )  # temp, seal, its folder, ours
     with pytest.raises(Crash):
         store.update(plus_one)
     monkeypatch.undo()
-    assert by_model.read()["revision"] == 2
-    assert (by_model.untouched(), by_model.settle()["revision"], by_model.notes) == (True, 2, [])
+    assert untrusted.read()["revision"] == 2
+    assert (untrusted.is_unmodified(), untrusted.reconcile()["revision"], untrusted.notes) == (True, 2, [])
     overwrite(place(), b"tampered")
-    assert by_model.read()["revision"] == 2
+    assert untrusted.read()["revision"] == 2
 
 
 def test_a_crash_after_a_first_version_was_sealed_leaves_no_batch(store, repository, monkeypatch):
@@ -721,25 +724,25 @@ def test_a_crash_after_a_first_version_was_sealed_leaves_no_batch(store, reposit
     assert store.create(new_batch(1, batch_id="other"))["batch_id"] == "other"
 
 
-def test_tampering_after_a_crash_never_brings_back_less_than_was_in_force(store, batch, by_model, place, monkeypatch):
+def test_tampering_after_a_crash_never_brings_back_less_than_was_in_force(store, batch, untrusted, place, monkeypatch):
     store.update(plus_one)
     monkeypatch.setattr(os, "replace", raising(Crash(), os.replace, replaces_the_state))
     with pytest.raises(Crash):
         store.update(plus_one)
     monkeypatch.undo()
     overwrite(place(), b"tampered")
-    assert by_model.read()["revision"] >= 2
+    assert untrusted.read()["revision"] >= 2
 
 
 def test_a_write_that_fails_at_the_rename_leaves_no_copy_that_was_never_in_force(
-    store, batch, by_model, place, monkeypatch
+    store, batch, untrusted, place, monkeypatch
 ):
     monkeypatch.setattr(os, "replace", raising(OSError(errno.EIO, "I/O error"), os.replace, replaces_the_state))
     with pytest.raises(StateError, match="Failed to save"):
         store.update(plus_one)
     monkeypatch.undo()
     overwrite(place(), b"tampered")
-    assert by_model.read() == batch
+    assert untrusted.read() == batch
 
 
 def test_a_batch_that_ended_in_a_crash_before_its_last_seal_is_sealed_as_over(store, monkeypatch):
@@ -753,9 +756,9 @@ def test_a_batch_that_ended_in_a_crash_before_its_last_seal_is_sealed_as_over(st
     with pytest.raises(Crash):
         store.update(all_completed)
     monkeypatch.undo()
-    assert sidecar.read(store.project.private).live
-    store.settle()
-    assert not sidecar.read(store.project.private).live
+    assert sidecar.read_sidecar(store.project.private).live
+    store.reconcile()
+    assert not sidecar.read_sidecar(store.project.private).live
 
 
 @pytest.mark.parametrize("failing", ["write", "fsync", "replace"])
@@ -794,7 +797,7 @@ def test_a_disk_that_does_not_confirm_is_told_with_what_to_look_at(store, batch,
     with pytest.raises(DurabilityError, match=r"was written \(revision 2\), but the disk did not confirm it"):
         store.update(plus_one)
     monkeypatch.undo()
-    assert (store.read()["revision"], store.untouched()) == (2, True)
+    assert (store.read()["revision"], store.is_unmodified()) == (2, True)
 
 
 def test_a_copy_that_cannot_be_kept_is_noted_and_the_update_holds(store, batch, monkeypatch):
@@ -820,11 +823,11 @@ def test_an_audit_log_that_cannot_be_written_fails_no_update_and_is_noted_once(s
     assert len([note for note in store.notes if "audit log" in note]) == 1
 
 
-def test_a_batch_that_is_damaged_while_nobody_looks_is_mended_by_the_next_update(store, batch, by_model, place):
+def test_a_batch_that_is_damaged_while_nobody_looks_is_mended_by_the_next_update(store, batch, untrusted, place):
     overwrite(place(), b"")
-    state = by_model.update(lambda current: transitions.start(current, NOW, None))
+    state = untrusted.update(lambda current: transitions.start(current, NOW, None))
     assert (state["revision"], batch_state.active_index(state)) == (2, 0)
-    assert "was put back" in by_model.notes[0]
+    assert "was put back" in untrusted.notes[0]
 
 
 def test_every_version_is_readable_by_any_other_program(store, batch, repository):

@@ -33,7 +33,7 @@ def file(tmp_path):
 
     def write(content, name="state.json"):
         path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else serialization.serialise(content))
+        path.write_bytes(content if isinstance(content, bytes) else serialization.serialize(content))
         return str(path)
 
     return write

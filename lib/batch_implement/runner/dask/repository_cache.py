@@ -80,7 +80,7 @@ def brought(job: Job) -> Brought:
     os.makedirs(top, mode=0o700, exist_ok=True)
     descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with lock.held(descriptor, top, FETCH_S):
+        with lock.FileLock(descriptor, top, FETCH_S):
             if not os.path.isdir(repository):
                 git_client.run_git(top, "init", "--quiet", "--bare", repository)
             _tidy(top, repository, place, time.time() - KEPT_S)

@@ -109,7 +109,7 @@ class View(NamedTuple):
 
 def of(project: Project, now: str) -> Optional[View]:
     """The batch of a project; None when there is none. StateUnusable as `onlooker.read`."""
-    state = snapshot.read(project)
+    state = snapshot.read_snapshot(project)
     return None if state is None else of_state(state, now)
 
 
@@ -213,7 +213,7 @@ def _progress(entry: State) -> Dict[str, Any]:
         if isinstance(told.get(name), str):
             found[name] = one_line(told[name], 40)
     try:
-        state = snapshot.read(project)
+        state = snapshot.read_snapshot(project)
     except (BatchError, OSError):
         return found
     if state is not None and state.get("active"):

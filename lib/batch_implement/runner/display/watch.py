@@ -17,7 +17,7 @@ from ...core import batch_events, prompts
 from ...core.batch_state import is_live
 from ...core.errors import StateError
 from ...store import snapshot
-from ...store.backups import no_batch
+from ...store.backups import no_batch_error
 from . import live_display
 
 TYPE_CHECKING = False
@@ -31,9 +31,9 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
     """Show the batch of a project until it is over; how it ended, empty after Ctrl-C. Refused when there is none,
     StateUnusable when it cannot be read at the beginning.
     """
-    state = snapshot.read(project)
+    state = snapshot.read_snapshot(project)
     if state is None:
-        raise no_batch(project)
+        raise no_batch_error(project)
     shown = live_display.open(stream, environ)
     trouble = ""
     came: List[bool] = []
@@ -46,7 +46,7 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
                 if came or shown.gone:
                     return ""
                 try:
-                    after = snapshot.read(project)
+                    after = snapshot.read_snapshot(project)
                 except StateError as error:
                     if error.message != trouble:
                         shown.event("unreadable", error.message)
