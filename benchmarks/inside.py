@@ -199,7 +199,7 @@ def order(folder: str, count: int) -> Run:
     from batch_implement.features import ordering
 
     needs = _needs(count)
-    return lambda: ordering.order(count, needs)
+    return lambda: ordering.sort_features(count, needs)
 
 
 def sort(folder: str, count: int) -> Run:

@@ -190,21 +190,21 @@ def test_a_boundary_without_its_numbers_was_a_hooks_own_trouble(tmp_path, metada
 @pytest.mark.parametrize("name", ["f.json", "batch_state.json", "f"])
 def test_validate_waited_for_a_fifo(tmp_path, name):
     os.mkfifo(tmp_path / name)
-    assert "no regular file" in file_validation.errors(str(tmp_path / name))[0]["message"]
+    assert "no regular file" in file_validation.check_file(str(tmp_path / name))[0]["message"]
 
 
 def test_validate_read_a_device_without_end():
-    assert "no regular file" in quick(file_validation.errors, "/dev/zero")[0]["message"]
+    assert "no regular file" in quick(file_validation.check_file, "/dev/zero")[0]["message"]
 
 
 def test_validate_followed_a_link_in_the_states_place(tmp_path):
     (tmp_path / "mine").write_text("{}")
     os.symlink(tmp_path / "mine", tmp_path / "batch_state.json")
-    assert "cannot be read" in file_validation.errors(str(tmp_path / "batch_state.json"))[0]["message"]
+    assert "cannot be read" in file_validation.check_file(str(tmp_path / "batch_state.json"))[0]["message"]
 
 
 def test_validate_ended_in_a_traceback_at_a_name_with_a_zero_byte():
-    assert "cannot be read" in file_validation.errors("a\0b")[0]["message"]
+    assert "cannot be read" in file_validation.check_file("a\0b")[0]["message"]
 
 
 # -- the audit log -----------------------------------------------------------------------------------------------------

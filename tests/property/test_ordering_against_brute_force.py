@@ -12,7 +12,14 @@ hypothesis = pytest.importorskip("hypothesis")
 
 from batch_implement.core import batch_state  # noqa: E402
 from batch_implement.core.errors import UsageError  # noqa: E402
-from batch_implement.features.ordering import Item, analysis, hints, order, resolve, with_hints  # noqa: E402
+from batch_implement.features.ordering import (  # noqa: E402
+    Item,
+    add_hints,
+    build_analysis,
+    find_hints,
+    resolve_dependencies,
+    sort_features,
+)
 from batches import new_batch  # noqa: E402
 from hypothesis import assume, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
@@ -73,9 +80,9 @@ def test_the_order_is_the_first_of_all_that_respect_the_needs(graph):
     expected = first_order_by_trying_all(total, needs)
     if expected is None:
         with pytest.raises(UsageError):
-            order(total, needs)
+            sort_features(total, needs)
     else:
-        assert order(total, needs) == expected
+        assert sort_features(total, needs) == expected
 
 
 @EXAMPLES
@@ -83,7 +90,7 @@ def test_the_order_is_the_first_of_all_that_respect_the_needs(graph):
 def test_a_refusal_names_a_real_circle_from_its_first_feature(graph):
     total, needs = graph
     try:
-        assert sorted(order(total, needs)) == list(range(total))
+        assert sorted(sort_features(total, needs)) == list(range(total))
     except UsageError as refused:
         told = re.search(r": (\d+) needs ((?:\d+, which needs )*)(\d+)\. ", refused.message)
         circle = [int(number) - 1 for number in (told[1], *re.findall(r"\d+", told[2]), told[3])]
@@ -100,7 +107,7 @@ def test_a_batch_without_this_order_takes_the_same_way(graph):
     while (following := batch_state.next_runnable(state)) is not None:
         way.append(following)
         state = {**state, "completed_features": way}
-    assert order(total, needs) == way
+    assert sort_features(total, needs) == way
 
 
 @EXAMPLES
@@ -108,7 +115,7 @@ def test_a_batch_without_this_order_takes_the_same_way(graph):
 def test_the_depth_is_that_of_the_longest_chain(graph):
     total, needs = graph
     assume(total <= 5)
-    told = analysis(needs, order(total, needs), [], False)
+    told = build_analysis(needs, sort_features(total, needs), [], False)
     assert told["depth"] == longest_chain(total, needs)
     assert told["explicit"] == sum(len(above_one) for above_one in needs.values())
     assert told["reordered"] == (first_order_by_trying_all(total, needs) != list(range(total)))
@@ -138,7 +145,7 @@ def test_however_a_feature_is_named_it_is_the_one_that_is_needed(graph, data):
         )
         for index in range(total)
     ]
-    assert resolve(items) == needs
+    assert resolve_dependencies(items) == needs
 
 
 @EXAMPLES
@@ -149,7 +156,7 @@ def test_any_reference_is_understood_or_refused_in_one_line(references):
         for index, wanted in enumerate(references)
     ]
     try:
-        needs = resolve(items)
+        needs = resolve_dependencies(items)
     except UsageError as refused:
         assert refused.message.isprintable() and refused.message.startswith("Feature ")
     else:
@@ -181,17 +188,17 @@ def test_hints_add_what_was_not_said_and_never_close_a_circle(graph, data):
         for index in range(total)
     ]
     bodies = [data.draw(BODIES) for _ in range(total)]
-    found = hints(items, bodies)
-    assert found == hints(items, bodies)
+    found = find_hints(items, bodies)
+    assert found == find_hints(items, bodies)
     pairs = [(hint.index, hint.needs) for hint in found]
     assert len(pairs) == len(set(pairs)) and [index for index, _ in pairs] == sorted(index for index, _ in pairs)
     assert all(0 <= other < total and other not in above(needs, index) for index, other in pairs)
-    heeded = with_hints(needs, found)
+    heeded = add_hints(needs, found)
     assert {(index, other) for index in heeded for other in heeded[index]} == {
         *pairs,
         *((index, other) for index in needs for other in needs[index]),
     }
-    told = analysis(needs, order(total, heeded), found, True)
+    told = build_analysis(needs, sort_features(total, heeded), found, True)
     assert json.loads(json.dumps(told)) == told
 
 
@@ -200,4 +207,4 @@ def test_hints_add_what_was_not_said_and_never_close_a_circle(graph, data):
 def test_any_text_can_be_searched(pairs, sentences):
     items = [Item(text, None, number) for number, text in enumerate([*(text for text, _ in pairs), *sentences], 1)]
     bodies = [*(body for _, body in pairs), *sentences]
-    assert all(hint.why.isprintable() and len(hint.why) < 90 for hint in hints(items, bodies))
+    assert all(hint.why.isprintable() and len(hint.why) < 90 for hint in find_hints(items, bodies))

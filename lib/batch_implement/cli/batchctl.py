@@ -344,13 +344,13 @@ def _validate(options: Any, project: Project, caller: Caller, cwd: str, store: S
 
     if not options.files and not os.path.lexists(project.state):
         raise no_batch_error(project)
-    return file_validation.validate(options.files or [project.state], options.format, cwd)
+    return file_validation.validate_files(options.files or [project.state], options.format, cwd)
 
 
 def _schema(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from ..validation import file_validation
 
-    return file_validation.published(options.name)
+    return file_validation.show_schema(options.name)
 
 
 def _doctor(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
-    from ..features.sources import Found
+    from ..features.sources import FeatureSource
     from .authorization import Caller
 
 
 def plan_batch(
-    project: Project, found: Found, given: State, *, infer_order: bool = False, untracked: Sequence[str] = ()
+    project: Project, found: FeatureSource, given: State, *, infer_order: bool = False, untracked: Sequence[str] = ()
 ) -> State:
     """A first version of the batch over what was found, under the policy that `given` (options) asks for. Nothing is
     written.
     """
     from ..features import planner
 
-    return planner.first_state(
+    return planner.build_first_state(
         timestamps.new_batch_id(),
         timestamps.now(),
         found.listing,
@@ -50,7 +50,7 @@ def plan_batch(
 def create(
     project: Project,
     caller: Caller,
-    found: Found,
+    found: FeatureSource,
     given: State,
     *,
     infer_order: bool = False,
@@ -231,7 +231,7 @@ def _describe_worktree(git_dir: str, common: str) -> str:
         return f"the work tree {os.path.dirname(common)}" if common.endswith("/.git") else f"the work tree of {common}"
 
 
-def add(project: Project, found: Found) -> str:
+def add(project: Project, found: FeatureSource) -> str:
     """Append what was found to the batch."""
     from ..features import planner
 
@@ -244,8 +244,8 @@ def add(project: Project, found: Found) -> str:
         )
 
     def append(current: State) -> State:
-        longer = transitions.add(current, timestamps.now(), **planner.more(current, listing))
-        planner.refuse_verify_without_command(longer, current["total_features"])
+        longer = transitions.add(current, timestamps.now(), **planner.build_additions(current, listing))
+        planner.require_verify_command(longer, current["total_features"])
         return longer
 
     state = Store(project).update(append)

@@ -88,7 +88,7 @@ def check_python() -> Iterator[Tuple[str, str]]:
 
 
 def _check_pyyaml() -> Iterator[Tuple[str, str]]:
-    spec, _ = yaml_support.find(yaml_support.forbidden_folders())
+    spec, _ = yaml_support.find_pyyaml(yaml_support.forbidden_folders())
     if spec is None or spec.origin is None:
         yield OK, "no PyYAML for this Python: only a list in YAML needs it (`pip install pyyaml` with that Python)"
     else:

@@ -72,14 +72,14 @@ def clean_block(text: str) -> str:
     return "\n".join(clean(line).rstrip() for line in lines).strip("\n")
 
 
-def decoded(data: bytes, name: str) -> str:
+def decode_text(data: bytes, name: str) -> str:
     """Return UTF-8 as text with `\\n` at the end of each line, without a byte order mark, or raise Misuse."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UsageError(
             f"{name} is UTF-16 (it begins with a UTF-16 byte order mark). Save it as UTF-8.", "features-file"
         )
     if b"\0" in data:
-        line = _line_of(data, data.index(b"\0"))
+        line = _line_number_at(data, data.index(b"\0"))
         raise UsageError(
             f"{name}, line {line}: a zero byte. This looks like a binary file (or UTF-16); give a UTF-8 text file.",
             "features-file",
@@ -89,7 +89,7 @@ def decoded(data: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         # The decoder takes a byte order mark off before it counts.
         start = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
-        line = _line_of(data, start)
+        line = _line_number_at(data, start)
         raise UsageError(
             f"{name}, line {line}: byte 0x{data[start]:02x} (offset {start}) is not UTF-8. "
             "The file is probably in an older encoding, such as Latin-1; save it as UTF-8.",
@@ -98,7 +98,7 @@ def decoded(data: bytes, name: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def lines(text: str, name: str) -> List[str]:
+def split_lines(text: str, name: str) -> List[str]:
     """Return the lines of a text that `decoded` gave, or raise Misuse for more than any list has: each line that is
     looked at costs time, also one that lists nothing.
     """
@@ -111,17 +111,17 @@ def lines(text: str, name: str) -> List[str]:
     return text.split("\n")
 
 
-def _line_of(data: bytes, offset: int) -> int:
+def _line_number_at(data: bytes, offset: int) -> int:
     before = data[:offset].replace(b"\r\n", b"\n")
     return before.count(b"\n") + before.count(b"\r") + 1
 
 
-def noted(written: str, name: str, line: int) -> Feature:
+def parse_feature(written: str, name: str, line: int) -> Feature:
     """Return the feature that a text of one line stands for, its notes taken off into `details`. Raises Misuse."""
-    return noted_clean(clean(written).strip(), name, line)
+    return parse_clean_feature(clean(written).strip(), name, line)
 
 
-def noted_clean(text: str, name: str, line: int) -> Feature:
+def parse_clean_feature(text: str, name: str, line: int) -> Feature:
     """Return what `noted` does for a text that is clean and stripped already."""
     if text and "(" not in text and text[-1] != ")":
         return Feature(text, line, {})
@@ -137,7 +137,9 @@ def noted_clean(text: str, name: str, line: int) -> Feature:
             raise UsageError(
                 f"{name}, line {line}: the note `({kind}: ...)` is there twice. Make it one.", "features-line"
             )
-        details[key] = _references(note[2], name, line) if kind == "after" else _identifier(note[2], name, line)
+        details[key] = (
+            _parse_references(note[2], name, line) if kind == "after" else _parse_identifier(note[2], name, line)
+        )
         text = head.rstrip()
     broken = BROKEN_NOTE.search(text) if "(" in text else None
     if broken:
@@ -152,7 +154,7 @@ def noted_clean(text: str, name: str, line: int) -> Feature:
     return Feature(text, line, details)
 
 
-def _references(inner: str, name: str, line: int) -> List[str]:
+def _parse_references(inner: str, name: str, line: int) -> List[str]:
     references = [part.strip() for part in inner.split(",")]
     for reference in references:
         if not REFERENCE.fullmatch(reference):
@@ -166,7 +168,7 @@ def _references(inner: str, name: str, line: int) -> List[str]:
     return references
 
 
-def _identifier(inner: str, name: str, line: int) -> str:
+def _parse_identifier(inner: str, name: str, line: int) -> str:
     identifier = inner.strip()
     if not IDENTIFIER.fullmatch(identifier):
         raise UsageError(
@@ -177,7 +179,7 @@ def _identifier(inner: str, name: str, line: int) -> str:
     return identifier
 
 
-def checked(features: List[Feature], name: str) -> List[Feature]:
+def check_features(features: List[Feature], name: str) -> List[Feature]:
     """Return the features as they are, or raise Misuse for too many, one too long, or a text or id that is there
     twice.
     """
@@ -200,8 +202,8 @@ def checked(features: List[Feature], name: str) -> List[Feature]:
         first = texts.setdefault(words.casefold(), index)
         if first != index:
             raise UsageError(
-                f"{name}, line {line}: the same feature as {_which(features, first, index)}. Take one away, or say how "
-                "they differ.",
+                f"{name}, line {line}: the same feature as {_name_earlier_feature(features, first, index)}. Take one "
+                "away, or say how they differ.",
                 "features-line",
             )
         if "id" not in details:
@@ -210,13 +212,13 @@ def checked(features: List[Feature], name: str) -> List[Feature]:
         if first != index:
             raise UsageError(
                 f"{name}, line {line}: the id {details['id']!r} is that of the feature "
-                f"{_which(features, first, index)} too. Give each its own.",
+                f"{_name_earlier_feature(features, first, index)} too. Give each its own.",
                 "features-line",
             )
     return features
 
 
-def _which(features: List[Feature], first: int, index: int) -> str:
+def _name_earlier_feature(features: List[Feature], first: int, index: int) -> str:
     """Name an earlier feature by its line; by its number where both stand on one line."""
     if features[first].line != features[index].line:
         return f"on line {features[first].line}"

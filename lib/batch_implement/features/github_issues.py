@@ -34,14 +34,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..core.batch_state import State
 
-AT_A_TIME = 8
-MOST_NUMBERS = 1000
-LARGEST_NUMBER = 2**31 - 1  # of GitHub's interface
-MOST_BODY_CHARS = 50_000
+MAX_PARALLEL_READS = 8
+MAX_NUMBERS = 1000
+MAX_ISSUE_NUMBER = 2**31 - 1  # of GitHub's interface
+MAX_BODY_CHARS = 50_000
 LOCK_TIMEOUT_S = 120.0
 
 
-class Found(NamedTuple):
+class IssueList(NamedTuple):
     """What was read: `issues`, each `{number, title, body, url}`, open, at least one; `closed`, the numbers left out
     because they are; `unreadable`, the numbers left out because of what is told with each.
     """
@@ -54,7 +54,7 @@ class Found(NamedTuple):
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def numbers(words: Sequence[str]) -> List[int]:
+def parse_numbers(words: Sequence[str]) -> List[int]:
     """The issue numbers that the words name (`72`, `#74`, `72,73`), in their order. Misuse names the word that is none,
     or a number again.
     """
@@ -67,31 +67,31 @@ def numbers(words: Sequence[str]) -> List[int]:
                 raise UsageError(
                     f"{clean(piece)[:60]!r} is no issue number. Give numbers: 72, #74 or 72,73.", "issues-choice"
                 )
-            if len(digits) > 10 or not 1 <= int(digits) <= LARGEST_NUMBER:
+            if len(digits) > 10 or not 1 <= int(digits) <= MAX_ISSUE_NUMBER:
                 raise UsageError(
-                    f"{piece[:60]!r} is no issue number: they go from 1 to {LARGEST_NUMBER}.", "issues-choice"
+                    f"{piece[:60]!r} is no issue number: they go from 1 to {MAX_ISSUE_NUMBER}.", "issues-choice"
                 )
             if int(digits) in found:
                 raise UsageError(f"Issue {int(digits)} is named twice ({piece!r}). Name each once.", "issues-choice")
             found.append(int(digits))
     if not found:
         raise UsageError("No issue number is given. Give one or more: 72, #74 or 72,73.", "issues-choice")
-    if len(found) > MOST_NUMBERS:
+    if len(found) > MAX_NUMBERS:
         raise UsageError(
-            f"{len(found):,} issues are named; one batch takes {MOST_NUMBERS:,} by number. Split the list.",
+            f"{len(found):,} issues are named; one batch takes {MAX_NUMBERS:,} by number. Split the list.",
             "issues-choice",
         )
     return found
 
 
-def read(
+def read_issues(
     root: str,
     *,
     numbers: Sequence[int] = (),
     label: Optional[str] = None,
     milestone: Optional[str] = None,
     skip_unreadable: bool = False,
-) -> Found:
+) -> IssueList:
     """Read issues: those of `numbers`, in that order; or the open ones that have the label and are in the milestone, by
     number.
 
@@ -101,9 +101,9 @@ def read(
     if bool(numbers) == (label is not None or milestone is not None):
         raise UsageError("Say which issues: either by number, or by label and milestone.", "issues-choice")
     if numbers:
-        found = _by_number(root, numbers, skip_unreadable)
+        found = _read_by_number(root, numbers, skip_unreadable)
     else:
-        found = _by_filter(root, label, milestone, skip_unreadable)
+        found = _read_by_filter(root, label, milestone, skip_unreadable)
     if not found.issues:
         left = [f"{number} is closed" for number in found.closed] + [why for _, why in found.unreadable]
         raise RefusedError(
@@ -113,7 +113,7 @@ def read(
     return found
 
 
-def as_features(found: Found) -> List[Tuple[str, int, Dict[str, str]]]:
+def to_features(found: IssueList) -> List[Tuple[str, int, Dict[str, str]]]:
     """Each issue as the feature it becomes: its text, `Title (#72)`, so that issues of one title differ; its number;
     and its details, `{description, url}`, without a description when the body is blank.
     """
@@ -126,16 +126,16 @@ def as_features(found: Found) -> List[Tuple[str, int, Dict[str, str]]]:
     return result
 
 
-def _by_number(root: str, wanted: Sequence[int], skip_unreadable: bool) -> Found:
-    pool = ThreadPoolExecutor(max_workers=min(AT_A_TIME, len(wanted)))
+def _read_by_number(root: str, wanted: Sequence[int], skip_unreadable: bool) -> IssueList:
+    pool = ThreadPoolExecutor(max_workers=min(MAX_PARALLEL_READS, len(wanted)))
     try:
         asked = [(number, pool.submit(gh.view, root, number)) for number in wanted]
-        return _sorted_out([(number, answer.result) for number, answer in asked], skip_unreadable)
+        return _classify([(number, answer.result) for number, answer in asked], skip_unreadable)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _by_filter(root: str, label: Optional[str], milestone: Optional[str], skip_unreadable: bool) -> Found:
+def _read_by_filter(root: str, label: Optional[str], milestone: Optional[str], skip_unreadable: bool) -> IssueList:
     for option, value in (("--label", label), ("--milestone", milestone)):
         if value is not None and (not value.strip() or clean(value) != value):
             raise UsageError(
@@ -143,7 +143,7 @@ def _by_filter(root: str, label: Optional[str], milestone: Optional[str], skip_u
             )
     listed = gh.listed(root, label, milestone)
     if not listed:
-        raise _nothing_matches(label, milestone)
+        raise _no_match_error(label, milestone)
     if len(listed) >= gh.MOST_LISTED:
         raise RefusedError(
             f"{gh.MOST_LISTED:,} open issues match, and there may be more that GitHub does not list. Narrow it down "
@@ -156,10 +156,10 @@ def _by_filter(root: str, label: Optional[str], milestone: Optional[str], skip_u
         if type(number) is not int:
             raise gh.GhTrouble("answer", "gh listed an issue without a number. Is gh up to date (`gh --version`)?")
         by_number[number] = entry
-    return _sorted_out([(number, by_number[number].copy) for number in sorted(by_number)], skip_unreadable)
+    return _classify([(number, by_number[number].copy) for number in sorted(by_number)], skip_unreadable)
 
 
-def _nothing_matches(label: Optional[str], milestone: Optional[str]) -> RefusedError:
+def _no_match_error(label: Optional[str], milestone: Optional[str]) -> RefusedError:
     named, options, look = [], "", []
     if label is not None:
         named.append(f"the label {label!r}")
@@ -173,12 +173,12 @@ def _nothing_matches(label: Optional[str], milestone: Optional[str]) -> RefusedE
     return RefusedError(f"No open issue has {' and '.join(named)}. Look: {', '.join(look)}.", "issues-choice")
 
 
-def _sorted_out(entries: Sequence[Tuple[int, Callable[[], Any]]], skip_unreadable: bool) -> Found:
+def _classify(entries: Sequence[Tuple[int, Callable[[], Any]]], skip_unreadable: bool) -> IssueList:
     """The entries, a number and what gives gh's answer about it, as they are to be told."""
-    found = Found([], [], [])
+    found = IssueList([], [], [])
     for number, answer in entries:
         try:
-            issue, is_open = _checked(number, answer())
+            issue, is_open = _check_answer(number, answer())
         except gh.GhTrouble as error:
             if error.everywhere:
                 raise
@@ -193,7 +193,7 @@ def _sorted_out(entries: Sequence[Tuple[int, Callable[[], Any]]], skip_unreadabl
     return found
 
 
-def _checked(number: int, answer: Dict[str, Any]) -> Tuple[Dict[str, Any], bool]:
+def _check_answer(number: int, answer: Dict[str, Any]) -> Tuple[Dict[str, Any], bool]:
     """An issue as we keep it, and whether it is open."""
     title, body, url, state = (answer.get(name) for name in ("title", "body", "url", "state"))
     if not (isinstance(title, str) and isinstance(url, str) and isinstance(state, str)) or (
@@ -208,14 +208,19 @@ def _checked(number: int, answer: Dict[str, Any]) -> Tuple[Dict[str, Any], bool]
             "pull_request",
             f"{number} is a pull request, not an issue ({url}). Leave it out, or name the issue it is for.",
         )
-    kept = {"number": number, "title": clean(title).strip() or "untitled", "body": _body(body or "", url), "url": url}
+    kept = {
+        "number": number,
+        "title": clean(title).strip() or "untitled",
+        "body": _clean_body(body or "", url),
+        "url": url,
+    }
     return kept, state == "OPEN"
 
 
-def _body(text: str, url: str) -> str:
-    cut = text[:MOST_BODY_CHARS]
+def _clean_body(text: str, url: str) -> str:
+    cut = text[:MAX_BODY_CHARS]
     lines = cut.replace("\r\n", "\n").replace("\r", "\n").expandtabs(4).split("\n")
-    note = "" if cut == text else f"\n\n[cut after {MOST_BODY_CHARS:,} characters; all of it: {url}]"
+    note = "" if cut == text else f"\n\n[cut after {MAX_BODY_CHARS:,} characters; all of it: {url}]"
     return "\n".join(clean(line) for line in lines).strip("\n") + note
 
 
@@ -239,40 +244,40 @@ def publish(root: str, state: State, index: int, *, comment: bool, close: bool) 
         folder = project_paths.open_folder(project.private_parent, f"{project.private_name}/issues", create=True)
         try:
             with lock.FileLock(folder, f"{project.private}/issues", LOCK_TIMEOUT_S):
-                return _published(root, state, index, asked)
+                return _publish_locked(root, state, index, asked)
         finally:
             os.close(folder)
     except (BatchError, OSError) as error:
-        return {name: _undone(error) for name in asked}
+        return {name: _failure_result(error) for name in asked}
 
 
-def _published(root: str, state: State, index: int, asked: Sequence[str]) -> Dict[str, Dict[str, Any]]:
+def _publish_locked(root: str, state: State, index: int, asked: Sequence[str]) -> Dict[str, Dict[str, Any]]:
     if not state.get("issue_numbers"):
         raise RefusedError(
             f"The features of batch {state['batch_id']} did not come from issues: there is none to write to.",
             "issue-not-written",
         )
-    text = issue_comments.outcome_text(state, index)
+    text = issue_comments.format_outcome(state, index)
     number = state["issue_numbers"][index]
     issue = gh.view(root, number, "state,comments")
     result = {}
     for name in asked:
         try:
             if name == "comment":
-                result[name] = _commented(root, number, issue, text, issue_comments.mark(state, index))
+                result[name] = _write_comment(root, number, issue, text, issue_comments.format_marker(state, index))
             else:
-                result[name] = _closed(root, number, issue, state, index)
+                result[name] = _close_issue(root, number, issue, state, index)
         except BatchError as error:
-            result[name] = _undone(error)
+            result[name] = _failure_result(error)
     return result
 
 
-def _undone(error: BatchError | OSError) -> Dict[str, Any]:
+def _failure_result(error: BatchError | OSError) -> Dict[str, Any]:
     why = error.message if isinstance(error, BatchError) else str(error)
     return {"done": False, "url": None, "why": why, "everywhere": isinstance(error, gh.GhTrouble) and error.everywhere}
 
 
-def _commented(root: str, number: int, issue: Dict[str, Any], text: str, line: str) -> Dict[str, Any]:
+def _write_comment(root: str, number: int, issue: Dict[str, Any], text: str, line: str) -> Dict[str, Any]:
     there = issue.get("comments")
     if not isinstance(there, list) or not all(isinstance(known, dict) for known in there):
         raise gh.GhTrouble("answer", f"gh's answer about issue {number} lacks its comments; none was written.")
@@ -289,7 +294,7 @@ def _commented(root: str, number: int, issue: Dict[str, Any], text: str, line: s
         raise gh.GhTrouble(error.kind, f"{error.message} {unknown}") from error
 
 
-def _closed(root: str, number: int, issue: Dict[str, Any], state: State, index: int) -> Dict[str, Any]:
+def _close_issue(root: str, number: int, issue: Dict[str, Any], state: State, index: int) -> Dict[str, Any]:
     outcome = batch_state.feature_status(state, index)
     if issue.get("state") == "CLOSED":
         return {"done": True, "url": None, "why": "it was closed already"}
@@ -298,12 +303,12 @@ def _closed(root: str, number: int, issue: Dict[str, Any], state: State, index: 
             f"Feature {index + 1} is {outcome}: only the issue of a completed one is closed.", "issue-not-written"
         )
     proof = state["evidence"].get(batch_state.key(index), {})
-    _refuse_off_default_branch(root, (proof.get("commits") or [proof.get("commit")])[-1])
+    _require_on_default_branch(root, (proof.get("commits") or [proof.get("commit")])[-1])
     gh.close(root, number)
     return {"done": True, "url": None, "why": None}
 
 
-def _refuse_off_default_branch(root: str, commit: object) -> None:
+def _require_on_default_branch(root: str, commit: object) -> None:
     """Refused unless the commit is on the default branch of the repository that gh finds here."""
     if not isinstance(commit, str) or not issue_comments.is_commit(commit):
         raise RefusedError(

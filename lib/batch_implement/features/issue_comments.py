@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from ..core.batch_state import State
 
-MOST_QUOTED_CHARS = 4000  # of one text in a comment, of which GitHub takes 65,536
-MOST_COMMITS_TOLD = 20
+MAX_QUOTED_CHARS = 4000  # of one text in a comment, of which GitHub takes 65,536
+MAX_COMMITS_LISTED = 20
 _COMMIT = re.compile(r"[0-9a-f]{6,64}")
 
 
-def outcome_text(state: State, index: int) -> str:
+def format_outcome(state: State, index: int) -> str:
     """The comment, Markdown, that tells how feature `index` ended; its last line is the mark by which it is known.
 
     What others said is in it as data, in code blocks, where GitHub links and mentions nothing. Refused while the
@@ -34,29 +34,32 @@ def outcome_text(state: State, index: int) -> str:
     """
     outcome = batch_state.feature_status(state, index)
     if outcome == "completed":
-        parts = _completed(state["evidence"].get(batch_state.key(index), {}))
+        parts = _completed_parts(state["evidence"].get(batch_state.key(index), {}))
     elif outcome == "failed":
-        parts = _failed(state, index)
+        parts = _failed_parts(state, index)
     elif outcome == "skipped":
-        parts = _skipped(state, index)
+        parts = _skipped_parts(state, index)
     else:
         raise RefusedError(f"Feature {index + 1} is {outcome}: there is no outcome to tell yet.", "issue-not-written")
     where = f"feature {index + 1} of {state['total_features']} in batch `{state['batch_id']}`"
-    return "\n\n".join([f"**{outcome.capitalize()}** by batch-implement ({where}).", *parts, mark(state, index)]) + "\n"
+    return (
+        "\n\n".join([f"**{outcome.capitalize()}** by batch-implement ({where}).", *parts, format_marker(state, index)])
+        + "\n"
+    )
 
 
-def mark(state: State, index: int) -> str:
+def format_marker(state: State, index: int) -> str:
     """The line by which the comment on feature `index`'s present outcome is known. GitHub does not show it."""
     return f"<!-- batch-implement {state['batch_id']} {index} {batch_state.feature_status(state, index)} -->"
 
 
-def _completed(evidence: State) -> List[str]:
+def _completed_parts(evidence: State) -> List[str]:
     parts = []
     commits = [sha for sha in evidence.get("commits") or [evidence.get("commit")] if is_commit(sha)]
     if evidence.get("no_change"):
-        parts += ["It needed no change. The reason given:", _data(evidence["no_change"])]
+        parts += ["It needed no change. The reason given:", _code_block(evidence["no_change"])]
     elif commits:
-        told = commits[-MOST_COMMITS_TOLD:]
+        told = commits[-MAX_COMMITS_LISTED:]
         more = f", the last {len(told)} of {len(commits)}" if len(told) < len(commits) else ""
         branch = f" on `{clean(evidence['branch']).replace('`', ' ')}`" if evidence.get("branch") else ""
         parts += [f"Commits{branch}{more}:", "\n".join(f"- {sha}" for sha in told)]
@@ -64,7 +67,7 @@ def _completed(evidence: State) -> List[str]:
     if verify:
         seconds = f" after {verify['seconds']:.1f} s" if isinstance(verify.get("seconds"), (int, float)) else ""
         ended = f"The verify command ended with exit status {verify['exit_code']}{seconds}:"
-        parts += [ended, _data(verify["command"])]
+        parts += [ended, _code_block(verify["command"])]
     elif evidence.get("asserted"):
         parts.append("A script said so; nothing was checked.")
     else:
@@ -72,30 +75,33 @@ def _completed(evidence: State) -> List[str]:
     return parts
 
 
-def _failed(state: State, index: int) -> List[str]:
+def _failed_parts(state: State, index: int) -> List[str]:
     entry = next(entry for entry in state["failed_features"] if entry["feature_index"] == index)
     used = batch_state.attempts_used(state, index) or entry.get("retry_count") or 1
     times = "1 attempt" if used == 1 else f"{used} attempts"
-    parts = [f"Given up after {times}. The last one said:", _data(entry["error_message"])]
+    parts = [f"Given up after {times}. The last one said:", _code_block(entry["error_message"])]
     attempts = state.get("attempts", {}).get(batch_state.key(index), ())
     stash = attempts[-1].get("stash") if attempts else None
     if stash:
-        parts += ["What it left uncommitted is in the git stash of this name, in the clone it worked in:", _data(stash)]
+        parts += [
+            "What it left uncommitted is in the git stash of this name, in the clone it worked in:",
+            _code_block(stash),
+        ]
     return parts
 
 
-def _skipped(state: State, index: int) -> List[str]:
+def _skipped_parts(state: State, index: int) -> List[str]:
     reason = next(entry["reason"] for entry in state["skipped_features"] if entry["feature_index"] == index)
     blocker = blocking.parse_blocker(reason)
     if blocker is None or blocker >= state["total_features"]:
-        return ["Not tried. The reason given:", _data(reason)]
+        return ["Not tried. The reason given:", _code_block(reason)]
     issue = f" (#{state['issue_numbers'][blocker]})" if state.get("issue_numbers") else ""
     return [f"Not tried: it needs feature {blocker + 1}{issue}, which was not completed."]
 
 
-def _data(text: str) -> str:
+def _code_block(text: str) -> str:
     """`text` in a code block that nothing in it can end, cut when it is long."""
-    cut = text[:MOST_QUOTED_CHARS] + ("\n...[cut]" if len(text) > MOST_QUOTED_CHARS else "")
+    cut = text[:MAX_QUOTED_CHARS] + ("\n...[cut]" if len(text) > MAX_QUOTED_CHARS else "")
     # indented, no line of it can be taken for our mark
     lines = ["  " + line if line.startswith("<!--") else line for line in map(clean, cut.splitlines())]
     longest = max(map(len, re.findall("`+", cut)), default=0)

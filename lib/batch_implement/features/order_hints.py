@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Callable, Dict, Iterator, List, Sequence, Set, Tuple
 
 SHOWN_CHARS = 60
-A_FEATURE = 50  # suggestions that are looked at
+MAX_SUGGESTIONS = 50  # suggestions that are looked at
 TEXT_CHARS, BODY_CHARS = 1_000, 65_536
 TOO_COMMON = 100  # a word that so many features have singles none of them out
 DENIAL_CHARS = 40
@@ -100,7 +100,7 @@ _ASIDE = re.compile(
 _TICKED = re.compile(r"^[ \t]*[-*+][ \t]+\[[xX]\][^\n]*\n?", re.M)
 
 
-def suggested(
+def find_suggestions(
     texts: Sequence[str], bodies: Sequence[str], meant: Callable[[str], Sequence[int]]
 ) -> List[Dict[int, str]]:
     """For each text: index of another feature that it seems to need -> a phrase that quotes what suggests it.
@@ -113,46 +113,46 @@ def suggested(
     found = []
     for index, text in enumerate(plain):
         pairs: Dict[int, str] = {}
-        for other, why in islice(_pairs(index, text, bodies[index], subjects, meant), A_FEATURE):
+        for other, why in islice(_suggestions_for(index, text, bodies[index], subjects, meant), MAX_SUGGESTIONS):
             if other != index:
                 pairs.setdefault(other, why)
         found.append(pairs)
     return found
 
 
-def shown(text: str) -> str:
+def quote_text(text: str) -> str:
     """Untrusted text for a message: one line, printable, without backticks, at most SHOWN_CHARS characters."""
     start = text[: 10 * SHOWN_CHARS]
     line = " ".join("".join(char if char.isprintable() else " " for char in start).replace("`", "'").split())
     return line if len(line) <= SHOWN_CHARS and len(start) == len(text) else line[: SHOWN_CHARS - 1].rstrip() + "…"
 
 
-def _pairs(
+def _suggestions_for(
     index: int, text: str, body: str, subjects: _Subjects, meant: Callable[[str], Sequence[int]]
 ) -> Iterator[Pair]:
     # `Document search` may be a search of documents, unless nothing else speaks of documents.
     bare = (_DOCUMENT,) if subjects.count("document") == 1 else ()
     for expression in (_TESTS, _TEST, *bare, _AFTER, _ON_TOP):
         for match in expression.finditer(text):
-            if not _denied(match):
+            if not _is_denied(match):
                 for other in subjects.meant_by(_IN_THE_DOCS.sub("", _CLAUSE.split(match["x"], 1)[0]), index):
-                    yield other, f"its text says `{shown(match[0])}`"
-    prose = _prose(body[:BODY_CHARS])
+                    yield other, f"its text says `{quote_text(match[0])}`"
+    prose = _strip_asides(body[:BODY_CHARS])
     for where, words, expression in (("text", text, _FEATURES), ("text", text, _ISSUES), ("body", prose, _ISSUES)):
         for match in expression.finditer(words):
-            if not _denied(match) and "or" not in match["list"].casefold() and not _UNSURE.match(words, match.end()):
+            if not _is_denied(match) and "or" not in match["list"].casefold() and not _UNSURE.match(words, match.end()):
                 for found in map(meant, _REFERENCE.findall(match["list"])):
                     if len(found) == 1:
-                        yield found[0], f"its {where} says `{shown(match[0])}`"
+                        yield found[0], f"its {where} says `{quote_text(match[0])}`"
 
 
-def _prose(body: str) -> str:
+def _strip_asides(body: str) -> str:
     """What an issue's body says itself; empty when there is nothing in it to find."""
     open_body = _TICKED.sub("", body)
     return _ASIDE.sub(" . ", open_body) if _ISSUES.search(open_body) else ""
 
 
-def _denied(match: re.Match[str]) -> bool:
+def _is_denied(match: re.Match[str]) -> bool:
     start = match.start()
     return _DENIED.search(match.string, max(0, start - DENIAL_CHARS), start) is not None
 
@@ -167,10 +167,10 @@ class _Subjects:
         for index, text in enumerate(texts):
             subject = _CLAUSE.split(_OPENING.sub("", text), 1)[0]
             follows = any(expression.match(text) for expression in (_TESTS, _TEST, _DOCUMENT))
-            self.made.append(set() if follows else _words(_ADDITION.split(subject, 1)[0]))
+            self.made.append(set() if follows else _significant_words(_ADDITION.split(subject, 1)[0]))
             if _REMOVES.match(subject):
                 self.removing.add(index)
-            for word in _words(subject):
+            for word in _significant_words(subject):
                 self.by_word.setdefault(word, set()).add(index)
 
     def count(self, word: str) -> int:
@@ -187,7 +187,7 @@ class _Subjects:
                 yield found[0]
 
     def _making(self, phrase: str, index: int) -> List[int]:
-        asked = _words(phrase)
+        asked = _significant_words(phrase)
         if all(word.isdigit() for word in asked):  # `feature 2` speaks of no 2
             return []
         places = sorted((self.by_word.get(word, set()) for word in asked), key=len)
@@ -197,11 +197,11 @@ class _Subjects:
         return [other for other in with_all if 0 < len(self.made[other]) <= 2 * len(self.made[other] & asked)]
 
 
-def _words(text: str) -> Set[str]:
-    return {_singular(word) for word in _WORD.findall(text.casefold()) if word not in _INSIGNIFICANT}
+def _significant_words(text: str) -> Set[str]:
+    return {_to_singular(word) for word in _WORD.findall(text.casefold()) if word not in _INSIGNIFICANT}
 
 
-def _singular(word: str) -> str:
+def _to_singular(word: str) -> str:
     """One form for the singular and the plural of a word, not always the singular: `quer(y|ies)` is `queri`."""
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us")):
         word = word[:-1]

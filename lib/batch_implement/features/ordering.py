@@ -20,7 +20,7 @@ from heapq import heappop, heappush
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from ..core.errors import UsageError
-from .order_hints import shown, suggested
+from .order_hints import find_suggestions, quote_text
 
 TEXTS_SHOWN = 20  # a longer circle is told in numbers alone
 HINTS_KEPT = 200
@@ -50,7 +50,7 @@ class Hint(NamedTuple):
 _NUMBER = re.compile(r"(#?)([0-9]+)")
 
 
-class _Names(NamedTuple):
+class _Index(NamedTuple):
     """What features can be called: id in lower case -> indices, issue -> indices."""
 
     ids: Dict[str, List[int]]
@@ -58,8 +58,8 @@ class _Names(NamedTuple):
     total: int
 
 
-def _named(items: Sequence[Item]) -> _Names:
-    names = _Names({}, {}, len(items))
+def _build_index(items: Sequence[Item]) -> _Index:
+    names = _Index({}, {}, len(items))
     for index, item in enumerate(items):
         if item.name:
             names.ids.setdefault(item.name.casefold(), []).append(index)
@@ -68,7 +68,7 @@ def _named(items: Sequence[Item]) -> _Names:
     return names
 
 
-def _meant(reference: str, names: _Names) -> List[int]:
+def _look_up(reference: str, names: _Index) -> List[int]:
     """Indices that a reference can mean: none when it is unknown, several when it is ambiguous."""
     number = _NUMBER.fullmatch(reference)
     by_id = names.ids.get(reference.casefold(), [])
@@ -81,41 +81,43 @@ def _meant(reference: str, names: _Names) -> List[int]:
     return sorted({*by_id, *by_issue, *([value - 1] if 1 <= value <= names.total else [])})
 
 
-def resolve(items: Sequence[Item]) -> Dict[int, List[int]]:
+def resolve_dependencies(items: Sequence[Item]) -> Dict[int, List[int]]:
     """Each feature's index -> sorted indices of the features that it says it needs; only those that need something.
 
     Raises Misuse, naming the feature and the reference, when that is unknown, ambiguous or the feature itself.
     """
-    names = _named(items)
+    names = _build_index(items)
     needs: Dict[int, List[int]] = {}
     for index, item in enumerate(items):
         wanted: Set[int] = set()
         for written in item.depends_on:
             reference = written.strip()
-            found = _meant(reference, names)
+            found = _look_up(reference, names)
             if len(found) != 1 or found[0] == index:
-                says = f"Feature {_feature(index, item)} needs `{shown(reference)}`"
-                raise UsageError(f"{says}{_objection(reference, index, found, items, names)}", "feature-order")
+                says = f"Feature {_describe_feature(index, item)} needs `{quote_text(reference)}`"
+                raise UsageError(
+                    f"{says}{_describe_bad_reference(reference, index, found, items, names)}", "feature-order"
+                )
             wanted.add(found[0])
         if wanted:
             needs[index] = sorted(wanted)
     return needs
 
 
-def _objection(reference: str, index: int, found: List[int], items: Sequence[Item], names: _Names) -> str:
+def _describe_bad_reference(reference: str, index: int, found: List[int], items: Sequence[Item], names: _Index) -> str:
     """How the sentence `Feature N needs R` goes on when R is not one other feature."""
     if found == [index]:
         return ", which is the feature itself. Take it out, or name the one that was meant."
     if len(found) > 1:
-        both = " or ".join(_feature(other, items[other]) for other in found[:2])
+        both = " or ".join(_describe_feature(other, items[other]) for other in found[:2])
         if _NUMBER.fullmatch(reference) is None:
             return f", but several features have this id: {both}. Give each an id of its own."
         if reference.startswith("#"):
             return f", but several features are this issue: {both}. Leave one of them out."
-        ways = ", ".join(_unmistakable(other, items[other], names) for other in found[:2])
+        ways = ", ".join(_suggest_reference(other, items[other], names) for other in found[:2])
         return f", which may be a number as listed or an issue: feature {both}. Write {ways}."
     if _NUMBER.fullmatch(reference) is None:
-        return _unknown_id(reference, items, names)
+        return _describe_unknown_id(reference, items, names)
     number = reference.lstrip("#0") or "0"
     if not reference.startswith("#"):
         issue = f", and issue #{number[:20]} is not in this batch" if names.issues else ""
@@ -124,20 +126,20 @@ def _objection(reference: str, index: int, found: List[int], items: Sequence[Ite
         there = ", ".join(f"#{issue}" for issue in sorted(names.issues)[:10])
         there += ", ..." if len(names.issues) > 10 else ""
         return f", but this issue is not in this batch ({there}). If it is closed, take this out; else add the issue."
-    instead = f" Write `{number}` for feature {number}." if _meant(number, names) else ""
+    instead = f" Write `{number}` for feature {number}." if _look_up(number, names) else ""
     return f", but no feature of this batch comes from an issue.{instead or ' Name an id or a number.'}"
 
 
-def _unmistakable(index: int, item: Item, names: _Names) -> str:
+def _suggest_reference(index: int, item: Item, names: _Index) -> str:
     """What to write for a feature that a bare number cannot name."""
     if item.issue is not None and names.issues[item.issue] == [index]:
         return f"`#{item.issue}` for feature {index + 1}"
     if item.name and not _NUMBER.fullmatch(item.name):
-        return f"`{shown(item.name)}` for feature {index + 1}"
+        return f"`{quote_text(item.name)}` for feature {index + 1}"
     return f"an id for feature {index + 1}, which has none yet"
 
 
-def _unknown_id(reference: str, items: Sequence[Item], names: _Names) -> str:
+def _describe_unknown_id(reference: str, items: Sequence[Item], names: _Index) -> str:
     from difflib import get_close_matches
 
     if not reference:
@@ -146,21 +148,21 @@ def _unknown_id(reference: str, items: Sequence[Item], names: _Names) -> str:
     near = get_close_matches(reference.casefold(), names.ids, 1)
     if near:
         other = names.ids[near[0]][0]
-        return f", but no feature has this id. Was `{shown(items[other].name or '')}` meant, feature {other + 1}?"
+        return f", but no feature has this id. Was `{quote_text(items[other].name or '')}` meant, feature {other + 1}?"
     if names.ids:
         return f", but no feature has this id or one like it. Name an id or {numbers}."
     return f", but no feature of this batch has an id. Name {numbers}."
 
 
-def _feature(index: int, item: Item) -> str:
+def _describe_feature(index: int, item: Item) -> str:
     line = f"line {item.line}, " if item.line else ""
-    return f"{index + 1} ({line}`{shown(item.text)}`)"
+    return f"{index + 1} ({line}`{quote_text(item.text)}`)"
 
 
 # -- the order --------------------------------------------------------------------------------------------------------
 
 
-def order(total: int, needs: Mapping[int, Sequence[int]], texts: Sequence[str] = ()) -> List[int]:
+def sort_features(total: int, needs: Mapping[int, Sequence[int]], texts: Sequence[str] = ()) -> List[int]:
     """All indices, each after what it needs: at every step the first as listed whose needs are all there.
 
     `needs` has indices below `total`; `texts` are the features' for the message. A circle raises Misuse that names
@@ -182,11 +184,11 @@ def order(total: int, needs: Mapping[int, Sequence[int]], texts: Sequence[str] =
             if not left[other]:
                 heappush(ready, other)
     if len(found) < total:
-        raise UsageError(_circle(needs, left, texts), "feature-order")
+        raise UsageError(_cycle_message(needs, left, texts), "feature-order")
     return found
 
 
-def _circle(needs: Mapping[int, Sequence[int]], left: List[int], texts: Sequence[str]) -> str:
+def _cycle_message(needs: Mapping[int, Sequence[int]], left: List[int], texts: Sequence[str]) -> str:
     """The message about a circle among the features that have needs `left`, told from its first feature as listed."""
     index = next(index for index, count in enumerate(left) if count)
     way: Dict[int, None] = {}
@@ -198,7 +200,7 @@ def _circle(needs: Mapping[int, Sequence[int]], left: List[int], texts: Sequence
     first = members.index(min(members))
     members = members[first:] + members[:first]
     with_texts = texts and len(members) <= TEXTS_SHOWN
-    told = [f"{index + 1} (`{shown(texts[index])}`)" if with_texts else str(index + 1) for index in members]
+    told = [f"{index + 1} (`{quote_text(texts[index])}`)" if with_texts else str(index + 1) for index in members]
     rest = ", which needs ".join([*told[1:], str(members[0] + 1)])
     return f"The dependencies form a circle: {told[0]} needs {rest}. Take one of them out."
 
@@ -206,23 +208,23 @@ def _circle(needs: Mapping[int, Sequence[int]], left: List[int], texts: Sequence
 # -- what is only suggested -------------------------------------------------------------------------------------------
 
 
-def hints(items: Sequence[Item], bodies: Sequence[str]) -> List[Hint]:
+def find_hints(items: Sequence[Item], bodies: Sequence[str]) -> List[Hint]:
     """What the texts, and the issues' `bodies` (one an item, empty without), suggest that was not said.
 
     In the order of the items, each pair once, at most `suggestions.A_FEATURE` for one feature. Never what the items say
     already, directly or not, and never what would close a circle with that or with an earlier hint. Raises Misuse as
     `resolve` and `order` do.
     """
-    names, needs = _named(items), resolve(items)
+    names, needs = _build_index(items), resolve_dependencies(items)
     texts = [item.text for item in items]
-    order(len(items), needs, texts)
+    sort_features(len(items), needs, texts)
     needed_by: Dict[int, List[int]] = {}
     for index, wanted in needs.items():
         for other in wanted:
             needed_by.setdefault(other, []).append(index)
     found: List[Hint] = []
-    for index, pairs in enumerate(suggested(texts, bodies, lambda reference: _meant(reference, names))):
-        unwanted = _reached(needs, index) | _reached(needed_by, index) if pairs else set()
+    for index, pairs in enumerate(find_suggestions(texts, bodies, lambda reference: _look_up(reference, names))):
+        unwanted = _reachable_from(needs, index) | _reachable_from(needed_by, index) if pairs else set()
         for other, why in pairs.items():
             if other not in unwanted:
                 needed_by.setdefault(other, []).append(index)
@@ -230,7 +232,7 @@ def hints(items: Sequence[Item], bodies: Sequence[str]) -> List[Hint]:
     return found
 
 
-def _reached(edges: Mapping[int, Sequence[int]], start: int) -> Set[int]:
+def _reachable_from(edges: Mapping[int, Sequence[int]], start: int) -> Set[int]:
     """`start` and all that can be reached from it."""
     reached, waiting = {start}, [start]
     while waiting:
@@ -241,7 +243,7 @@ def _reached(edges: Mapping[int, Sequence[int]], start: int) -> Set[int]:
     return reached
 
 
-def with_hints(needs: Mapping[int, Sequence[int]], found: Sequence[Hint]) -> Dict[int, List[int]]:
+def add_hints(needs: Mapping[int, Sequence[int]], found: Sequence[Hint]) -> Dict[int, List[int]]:
     """`needs` with what the hints suggest added; `needs` stays untouched."""
     joined = {index: set(wanted) for index, wanted in needs.items()}
     for hint in found:
@@ -249,7 +251,7 @@ def with_hints(needs: Mapping[int, Sequence[int]], found: Sequence[Hint]) -> Dic
     return {index: sorted(wanted) for index, wanted in sorted(joined.items())}
 
 
-def analysis(
+def build_analysis(
     needs: Mapping[int, Sequence[int]], order: Sequence[int], hints: Sequence[Hint], taken: bool
 ) -> Dict[str, Any]:
     """What the state's `analysis_metadata` holds, plain JSON.
@@ -258,7 +260,7 @@ def analysis(
     `taken`. `explicit` counts dependencies, `depth` the features of the longest chain (0 without any feature). Of the
     hints the first HINTS_KEPT are kept.
     """
-    heeded = with_hints(needs, hints if taken else ())
+    heeded = add_hints(needs, hints if taken else ())
     depth: Dict[int, int] = {}
     for index in order:
         depth[index] = 1 + max((depth[other] for other in heeded.get(index, ())), default=0)

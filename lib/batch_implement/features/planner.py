@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .reader import Feature, Listing
 
 
-def first_state(
+def build_first_state(
     batch_id: str,
     now: str,
     listing: Listing,
@@ -36,11 +36,11 @@ def first_state(
     `workflow_mode`; the listing's defaults hold where they say nothing. With `infer_order` hints count as needs.
     """
     features = listing.features
-    items = [_item(feature) for feature in features]
-    said = ordering.resolve(items)
-    hints = ordering.hints(items, [str(feature.details.get("description", "")) for feature in features])
-    needs = ordering.with_hints(said, hints) if infer_order else said
-    order = ordering.order(len(items), needs, [item.text for item in items])
+    items = [_to_item(feature) for feature in features]
+    said = ordering.resolve_dependencies(items)
+    hints = ordering.find_hints(items, [str(feature.details.get("description", "")) for feature in features])
+    needs = ordering.add_hints(said, hints) if infer_order else said
+    order = ordering.sort_features(len(items), needs, [item.text for item in items])
     issues = [feature.issue for feature in features if feature.issue is not None]
     state = batch_state.new_state(
         batch_id,
@@ -52,16 +52,16 @@ def first_state(
         policy=policies.combine_policy(listing.defaults, given),
         workflow_mode=given.get("workflow_mode") or listing.defaults.get("workflow_mode") or policies.WORKFLOW_MODES[0],
         untracked=untracked,
-        details=_details(features, 0),
+        details=_details_by_key(features, 0),
         order=order,
-        needs=_by_key(needs),
-        analysis=ordering.analysis(said, order, hints, taken=infer_order),
+        needs=_dependencies_by_key(needs),
+        analysis=ordering.build_analysis(said, order, hints, taken=infer_order),
     )
-    refuse_verify_without_command(state, 0)
+    require_verify_command(state, 0)
     return state
 
 
-def more(state: State, listing: Listing) -> Dict[str, Any]:
+def build_additions(state: State, listing: Listing) -> Dict[str, Any]:
     """The features of a listing as those that follow the ones of `state`: `{features, details, needs, order, issues}`
     as `transitions.add` takes them. A number that a feature refers to is that which `status` shows, the new ones
     counted on.
@@ -69,28 +69,29 @@ def more(state: State, listing: Listing) -> Dict[str, Any]:
     first = state["total_features"]
     numbers = state.get("issue_numbers") or [None] * first
     known = [
-        ordering.Item(text, _id_of(state, index), numbers[index], (), 0) for index, text in enumerate(state["features"])
+        ordering.Item(text, _feature_id(state, index), numbers[index], (), 0)
+        for index, text in enumerate(state["features"])
     ]
-    items = [*known, *(_item(feature) for feature in listing.features)]
-    needs = ordering.resolve(items)
+    items = [*known, *(_to_item(feature) for feature in listing.features)]
+    needs = ordering.resolve_dependencies(items)
     everything = {**{int(name): indices for name, indices in state["feature_dependencies"].items()}, **needs}
-    order = ordering.order(len(items), everything, [item.text for item in items])
+    order = ordering.sort_features(len(items), everything, [item.text for item in items])
     return {
         "features": [feature.text for feature in listing.features],
-        "details": _details(listing.features, first),
-        "needs": _by_key(needs),
+        "details": _details_by_key(listing.features, first),
+        "needs": _dependencies_by_key(needs),
         "order": order,
         "issues": [feature.issue for feature in listing.features],
     }
 
 
-def refuse_without_order(listing: Listing) -> None:
+def check_order(listing: Listing) -> None:
     """Misuse when a feature of a listing that stands alone needs one that is not in it, or features need each other."""
-    items = [_item(feature) for feature in listing.features]
-    ordering.order(len(items), ordering.resolve(items), [item.text for item in items])
+    items = [_to_item(feature) for feature in listing.features]
+    ordering.sort_features(len(items), ordering.resolve_dependencies(items), [item.text for item in items])
 
 
-def refuse_verify_without_command(state: State, first: int) -> None:
+def require_verify_command(state: State, first: int) -> None:
     """Misuse when a feature from index `first` on asks for the evidence `verify` and no command is given for it."""
     for index in range(first, state["total_features"]):
         policy = policies.feature_policy(state, index)
@@ -102,19 +103,19 @@ def refuse_verify_without_command(state: State, first: int) -> None:
             )
 
 
-def _item(feature: Feature) -> ordering.Item:
+def _to_item(feature: Feature) -> ordering.Item:
     details = feature.details
     return ordering.Item(feature.text, details.get("id"), feature.issue, details.get("depends_on", ()), feature.line)
 
 
-def _id_of(state: State, index: int) -> Optional[str]:
+def _feature_id(state: State, index: int) -> Optional[str]:
     name = state.get("details", {}).get(key(index), {}).get("id")
     return name if isinstance(name, str) else None
 
 
-def _details(features: Sequence[Feature], first: int) -> State:
+def _details_by_key(features: Sequence[Feature], first: int) -> State:
     return {key(index): dict(feature.details) for index, feature in enumerate(features, first) if feature.details}
 
 
-def _by_key(needs: Dict[int, List[int]]) -> State:
+def _dependencies_by_key(needs: Dict[int, List[int]]) -> State:
     return {key(index): list(indices) for index, indices in sorted(needs.items())}

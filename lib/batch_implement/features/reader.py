@@ -29,12 +29,12 @@ from .feature_list import (
     MAX_FEATURE_CHARS,
     Feature,
     Listing,
-    checked,
+    check_features,
     clean,
-    decoded,
-    lines,
-    noted,
-    noted_clean,
+    decode_text,
+    parse_clean_feature,
+    parse_feature,
+    split_lines,
 )
 
 TYPE_CHECKING = False
@@ -57,7 +57,7 @@ JSON_START = re.compile(r"\s*(?:\{\s*\"|\[\s*(?:\{\s*)?\")")
 def read_file(path: str) -> Listing:
     """Return what a file lists, in its order, at least one feature. Raises Misuse for any other outcome."""
     name = clean(path)
-    data = _contents(path, name)
+    data = read_bytes(path, name)
     read = READERS.get(os.path.splitext(path)[1].lower(), _read_lines)
     return read(data, name)
 
@@ -66,13 +66,13 @@ def problems(path: str) -> List[Problem]:
     """Return what the published schema says against a YAML or JSON file; empty for any other. Raises Misuse for what
     cannot be read at all.
     """
-    kind = KINDS.get(os.path.splitext(path)[1].lower())
+    kind = DOCUMENT_KINDS.get(os.path.splitext(path)[1].lower())
     if kind is None:
         return []
     from . import structured
 
     name = clean(path)
-    return structured.problems(structured.parsed(_contents(path, name), name, kind))
+    return structured.problems(structured.parse_document(read_bytes(path, name), name, kind))
 
 
 def read_stdin(stream: BinaryIO, name: str = "-") -> Listing:
@@ -80,11 +80,11 @@ def read_stdin(stream: BinaryIO, name: str = "-") -> Listing:
     label = "standard input" if name == "-" else clean(name)
     data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise _too_large(label)
-    text = decoded(data, label)
+        raise _too_large_error(label)
+    text = decode_text(data, label)
     if JSON_START.match(text):
         return parse_text(data, label, "json")
-    filled = [line for line in lines(text, label) if line.strip()]
+    filled = [line for line in split_lines(text, label) if line.strip()]
     boxes = [line for line in filled if BOX.match(line)]
     all_are_boxes = bool(boxes) and all(BOX.match(line) or HEADING.match(line) for line in filled)
     return parse_text(data, label, "md" if all_are_boxes else "txt")
@@ -99,7 +99,7 @@ def parse_text(data: bytes, name: str, kind: str) -> Listing:
     return READERS[f".{kind}"](data, name)
 
 
-def _contents(path: str, name: str) -> bytes:
+def read_bytes(path: str, name: str) -> bytes:
     """Return what a regular file holds, or raise Misuse. A FIFO or a device is never waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -115,19 +115,19 @@ def _contents(path: str, name: str) -> bytes:
                     "features-file",
                 )
             if found.st_size > MAX_BYTES:
-                raise _too_large(name)
+                raise _too_large_error(name)
             with open(descriptor, "rb", closefd=False) as file:
                 data = file.read(MAX_BYTES + 1)
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:
-        raise _unreadable(name, error) from error
+        raise _unreadable_error(name, error) from error
     if len(data) > MAX_BYTES:
-        raise _too_large(name)
+        raise _too_large_error(name)
     return data
 
 
-def _unreadable(name: str, error: OSError | ValueError) -> UsageError:
+def _unreadable_error(name: str, error: OSError | ValueError) -> UsageError:
     if isinstance(error, FileNotFoundError):
         return UsageError(
             f"{name} does not exist. Check the path; a relative one counts from {clean(os.getcwd())}.", "features-file"
@@ -144,7 +144,7 @@ def _unreadable(name: str, error: OSError | ValueError) -> UsageError:
     return UsageError(f"{name} cannot be read: {reason}. Check the path.", "features-file")
 
 
-def _too_large(name: str) -> UsageError:
+def _too_large_error(name: str) -> UsageError:
     return UsageError(
         f"{name} is larger than 10 MB. Is it really a list of features? If so, split it.", "features-file"
     )
@@ -154,15 +154,15 @@ def _read_lines(data: bytes, name: str) -> Listing:
     if not data.strip():
         raise UsageError(f"{name} is empty. Write one feature a line.", "features-file")
     features = []
-    for number, line in enumerate(lines(decoded(data, name), name), start=1):
+    for number, line in enumerate(split_lines(decode_text(data, name), name), start=1):
         text = clean(line).strip()
         if text and text[0] != "#":
-            features.append(noted_clean(text, name, number))
+            features.append(parse_clean_feature(text, name, number))
     if not features:
         raise UsageError(
             f"{name} lists no feature: every line is blank or a comment (#). Write one feature a line.", "features-file"
         )
-    return Listing(checked(features, name), {})
+    return Listing(check_features(features, name), {})
 
 
 def _read_checklist(data: bytes, name: str) -> Listing:
@@ -171,7 +171,7 @@ def _read_checklist(data: bytes, name: str) -> Listing:
     features: List[Feature] = []
     ticked: List[str] = []
     fence, fence_line, boxes_in_fence = "", 0, 0
-    for number, line in enumerate(lines(decoded(data, name), name), start=1):
+    for number, line in enumerate(split_lines(decode_text(data, name), name), start=1):
         mark = FENCE.match(line)
         box = BOX.match(line)
         if fence:
@@ -185,7 +185,7 @@ def _read_checklist(data: bytes, name: str) -> Listing:
         elif box:
             text = clean(box[2] or "").strip()
             if text:
-                features.append(noted(text, name, number))
+                features.append(parse_feature(text, name, number))
         elif BROKEN_BOX.match(line):
             shown = clean(line).strip()[:60]
             raise UsageError(
@@ -208,10 +208,10 @@ def _read_checklist(data: bytes, name: str) -> Listing:
             "or name the file .txt if each line is a feature.",
             "features-file",
         )
-    return Listing(checked(_without_met_needs(features, ticked, name), name), {})
+    return Listing(check_features(_drop_ticked_dependencies(features, ticked, name), name), {})
 
 
-def _without_met_needs(features: List[Feature], ticked: List[str], name: str) -> List[Feature]:
+def _drop_ticked_dependencies(features: List[Feature], ticked: List[str], name: str) -> List[Feature]:
     """Return the open features without their references to ids of ticked boxes: what they need there is done.
 
     Raises Misuse for a number, which would be another box's each time that one is ticked.
@@ -257,7 +257,7 @@ def _refuse_format(data: bytes, name: str) -> Listing:
     )
 
 
-KINDS = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
+DOCUMENT_KINDS = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
 READERS: Dict[str, Callable[[bytes, str], Listing]] = {
     ".txt": _read_lines,
     ".md": _read_checklist,

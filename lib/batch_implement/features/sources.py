@@ -26,10 +26,10 @@ WAYS = (
     "Name one: a file (.txt with a feature a line, .md with check boxes, .yaml or .json), or `--issues N ...`, or "
     "`--label NAME` and `--milestone NAME`."
 )
-MISSING = f"A features file is missing. {WAYS}"
+MISSING_FILE = f"A features file is missing. {WAYS}"
 
 
-class Found(NamedTuple):
+class FeatureSource(NamedTuple):
     """A listing, the path it was read from as it was given (`-` for standard input, empty for issues), and what else
     a person should be told, a sentence each.
     """
@@ -39,7 +39,7 @@ class Found(NamedTuple):
     notes: List[str]
 
 
-def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[BinaryIO]) -> Found:
+def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[BinaryIO]) -> FeatureSource:
     """What `options` (see `arguments.add_source_options`) name. A path is relative to `cwd`, `root` is the project's;
     `stdin` is None where there is none to read.
     """
@@ -47,27 +47,27 @@ def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[Binar
     by_query = options.label is not None or options.milestone is not None
     ways = [options.file is not None, by_number, by_query]
     if sum(ways) != 1:
-        raise UsageError(f"The features are named in more than one way. {WAYS}" if any(ways) else MISSING, "usage")
+        raise UsageError(f"The features are named in more than one way. {WAYS}" if any(ways) else MISSING_FILE, "usage")
     if options.file is not None:
         if options.skip_unreadable:
             raise UsageError("--skip-unreadable is for issues; a features file is read whole or not at all.", "usage")
-        return Found(_from_file(options.file, cwd, stdin), options.file, [])
+        return FeatureSource(_read_path(options.file, cwd, stdin), options.file, [])
     from . import github_issues
 
-    found = github_issues.read(
+    found = github_issues.read_issues(
         root,
-        numbers=github_issues.numbers(options.issues) if by_number else (),
+        numbers=github_issues.parse_numbers(options.issues) if by_number else (),
         label=options.label,
         milestone=options.milestone,
         skip_unreadable=options.skip_unreadable,
     )
-    listed = [reader.Feature(text, 0, details, number) for text, number, details in github_issues.as_features(found)]
+    listed = [reader.Feature(text, 0, details, number) for text, number, details in github_issues.to_features(found)]
     notes = [f"Issue #{number} is closed and left out." for number in found.closed]
     notes += [f"Issue #{number} cannot be read and is left out: {why}" for number, why in found.unreadable]
-    return Found(reader.Listing(listed, {}), "", notes)
+    return FeatureSource(reader.Listing(listed, {}), "", notes)
 
 
-def _from_file(name: str, cwd: str, stdin: Optional[BinaryIO]) -> Listing:
+def _read_path(name: str, cwd: str, stdin: Optional[BinaryIO]) -> Listing:
     if name != "-":
         return reader.read_file(os.path.join(cwd, name))
     if stdin is None:

@@ -24,7 +24,7 @@ from ..core.errors import UsageError
 from ..core.policies import FEATURE_FIELDS
 from ..validation import predicates, schema
 from . import documents
-from .feature_list import Feature, Listing, checked, clean, clean_block, decoded, noted
+from .feature_list import Feature, Listing, check_features, clean, clean_block, decode_text, parse_feature
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Problem(NamedTuple):
 
 def read(data: bytes, name: str, kind: str) -> Listing:
     """Return what the bytes list: their kind is `yaml` or `json`. Raises Misuse."""
-    document = parsed(data, name, kind)
+    document = parse_document(data, name, kind)
     found = problems(document)
     if found:
         pointer, line, message, _ = found[0]
@@ -71,13 +71,15 @@ def read(data: bytes, name: str, kind: str) -> Listing:
     value = document.value
     base: Tuple[Any, ...] = () if isinstance(value, list) else ("features",)
     items = value if isinstance(value, list) else value["features"]
-    features = [_feature(item, name, document.line((*base, index))) for index, item in enumerate(items)]
-    return Listing(checked(features, name), {} if isinstance(value, list) else _defaults(value.get("defaults", {})))
+    features = [_to_feature(item, name, document.line((*base, index))) for index, item in enumerate(items)]
+    return Listing(
+        check_features(features, name), {} if isinstance(value, list) else _batch_defaults(value.get("defaults", {}))
+    )
 
 
-def parsed(data: bytes, name: str, kind: str) -> Document:
+def parse_document(data: bytes, name: str, kind: str) -> Document:
     """Return the bytes as a document that nothing is known of yet. Raises Misuse for what is no YAML or JSON."""
-    text = decoded(data, name)
+    text = decode_text(data, name)
     if not text.strip():
         raise UsageError(
             f"{name} is empty. Write a list of features; `batchctl schema features` describes it.", "features-yaml"
@@ -87,11 +89,11 @@ def parsed(data: bytes, name: str, kind: str) -> Document:
         value = document.value
         items = value.get("features") if isinstance(value, dict) else value
         if isinstance(items, list):
-            items[:] = map(_as_written, items)
+            items[:] = map(_restore_note, items)
     return document
 
 
-def _as_written(item: Any) -> Any:
+def _restore_note(item: Any) -> Any:
     """Return the text whose note YAML took for a property (see the module), anything else as it is."""
     if isinstance(item, dict) and len(item) == 1:
         ((begin, end),) = item.items()
@@ -170,7 +172,7 @@ def _wrong_names(
         return
     for name in part.get("required", []):
         if name not in value and name not in meant.values():
-            yield _problem(document, steps, f"{predicates.missing(name)[1]}. {known[name]['description']}")
+            yield _problem(document, steps, f"{predicates.missing_property(name)[1]}. {known[name]['description']}")
 
 
 def _meant(name: str, known: Dict[str, Any]) -> Optional[str]:
@@ -214,10 +216,10 @@ def _hint(value: Any, part: Dict[str, Any]) -> str:
     return ""
 
 
-def _feature(item: Any, name: str, line: int) -> Feature:
+def _to_feature(item: Any, name: str, line: int) -> Feature:
     if isinstance(item, str):
-        return noted(item, name, line)
-    title = noted(item["title"], name, line)
+        return parse_feature(item, name, line)
+    title = parse_feature(item["title"], name, line)
     if title.details:
         raise UsageError(
             f"{name}, line {line}: the title ends in a note, and beside a title notes are properties. Take it off and "
@@ -235,23 +237,23 @@ def _feature(item: Any, name: str, line: int) -> Feature:
     references = item.get("depends_on", [])
     if references != []:
         several = references if isinstance(references, list) else [references]
-        details["depends_on"] = [_written(each) for each in several]
-    policy = _policy(item, FEATURE_FIELDS)
+        details["depends_on"] = [_format_reference(each) for each in several]
+    policy = _select_policy(item, FEATURE_FIELDS)
     if policy:
         details["policy"] = policy
     return Feature(title.text, line, details)
 
 
-def _written(reference: Any) -> str:
+def _format_reference(reference: Any) -> str:
     return reference if isinstance(reference, str) else str(int(reference))  # to JSON 2.0 is an integer
 
 
-def _defaults(given: Dict[str, Any]) -> Dict[str, Any]:
+def _batch_defaults(given: Dict[str, Any]) -> Dict[str, Any]:
     limits = given.get("limits", {})
-    return {**_policy(given, ("unattended", *FEATURE_FIELDS)), **_policy(limits, tuple(limits))}
+    return {**_select_policy(given, ("unattended", *FEATURE_FIELDS)), **_select_policy(limits, tuple(limits))}
 
 
-def _policy(given: Dict[str, Any], names: Tuple[str, ...]) -> Dict[str, Any]:
+def _select_policy(given: Dict[str, Any], names: Tuple[str, ...]) -> Dict[str, Any]:
     """Return what is given of these, whole numbers as such, commands without blanks around them."""
     policy = {name: given[name] for name in names if name in given}
     for name, value in policy.items():

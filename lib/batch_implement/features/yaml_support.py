@@ -34,9 +34,9 @@ def load(name: str) -> Any:
     """
     if MODULE in sys.modules:
         return sys.modules[MODULE]
-    spec, refused = find(forbidden_folders())
+    spec, refused = find_pyyaml(forbidden_folders())
     if spec is not None:
-        return _loaded(spec, name)
+        return _import_pyyaml(spec, name)
     if refused is not None:
         raise UsageError(
             f"{name} is YAML, and the PyYAML in {refused} is not used: it lies inside the project or the working "
@@ -46,29 +46,29 @@ def load(name: str) -> Any:
         )
     raise UsageError(
         f"{name} is YAML, and the Python that runs here, {sys.executable}, has no PyYAML to read it. Install it with "
-        f"`{_install()}`, or write the list as .json (`batchctl schema features` describes it).",
+        f"`{_install_command()}`, or write the list as .json (`batchctl schema features` describes it).",
         "pyyaml-missing",
     )
 
 
-def find(forbidden: List[str]) -> Tuple[Optional[ModuleSpec], Optional[str]]:
+def find_pyyaml(forbidden: List[str]) -> Tuple[Optional[ModuleSpec], Optional[str]]:
     """Return where the first PyYAML is that may be used, None without one; and the folder of one that may not be."""
     refused = None
-    for folder in folders():
+    for folder in package_folders():
         spec = importlib.machinery.PathFinder.find_spec(MODULE, [folder])
         if spec is None or spec.loader is None or spec.origin is None:  # a folder of that name is no package
             continue
-        if not any(_lies_in(place, inside) for place in (folder, spec.origin) for inside in forbidden):
+        if not any(_is_inside(place, inside) for place in (folder, spec.origin) for inside in forbidden):
             return spec, refused
         refused = refused or folder
     return None, refused
 
 
-def folders() -> List[str]:
+def package_folders() -> List[str]:
     """Return where this Python keeps packages, in its own order, whether the folders exist or not."""
     import site
 
-    own = virtual_environment()
+    own = find_virtual_environment()
     if own is None:
         return [site.getusersitepackages(), *site.getsitepackages()]
     environment, sees_system = own
@@ -79,7 +79,7 @@ def folders() -> List[str]:
     return found
 
 
-def virtual_environment() -> Optional[Tuple[str, bool]]:
+def find_virtual_environment() -> Optional[Tuple[str, bool]]:
     """Return the virtual environment that this Python is of, and whether it sees the system's packages; None outside.
 
     With `-S` Python itself does not look: a `pyvenv.cfg` beside the executable, or one folder up, tells (PEP 405).
@@ -104,12 +104,12 @@ def forbidden_folders() -> List[str]:
     return [cwd, project_paths.project_root(os.environ, cwd)]
 
 
-def _lies_in(path: str, folder: str) -> bool:
+def _is_inside(path: str, folder: str) -> bool:
     path, folder = os.path.realpath(path), os.path.realpath(folder)
     return path == folder or path.startswith(os.path.join(folder, ""))
 
 
-def _loaded(spec: ModuleSpec, name: str) -> Any:
+def _import_pyyaml(spec: ModuleSpec, name: str) -> Any:
     """Return the module, run from where it was found; when that fails, nothing of it stays loaded."""
     module: Any = importlib.util.module_from_spec(spec)
     sys.modules[MODULE] = module
@@ -122,12 +122,12 @@ def _loaded(spec: ModuleSpec, name: str) -> Any:
             del sys.modules[loaded]
         raise UsageError(
             f"{name} is YAML, and the PyYAML in {os.path.dirname(spec.origin or '')} cannot be loaded: "
-            f"{type(error).__name__}: {clean(str(error))[:200]}. Install it again with `{_install()}`, or write the "
-            "list as .json.",
+            f"{type(error).__name__}: {clean(str(error))[:200]}. Install it again with `{_install_command()}`, or write "
+            "the list as .json.",
             "pyyaml-missing",
         ) from error
     return module
 
 
-def _install() -> str:
+def _install_command() -> str:
     return f"{shlex.quote(sys.executable or 'python3')} -m pip install pyyaml"

@@ -104,7 +104,7 @@ def _run_batch_implement(event: HookEvent, caller: Caller, typed: str) -> Dict[s
     if "-h" in words or "--help" in words:
         return _block_prompt(parser.format_help().rstrip())
     if not words:
-        raise UsageError(f"{sources.MISSING}\n`/batch-implement --help` shows what can be given.", "usage")
+        raise UsageError(f"{sources.MISSING_FILE}\n`/batch-implement --help` shows what can be given.", "usage")
     options = parser.parse_args(words)
     project = event.project
     if options.resume is not None:
@@ -155,7 +155,7 @@ def _run_auto_implement(event: HookEvent, caller: Caller, typed: str) -> Optiona
             "details into a file and name it.",
             "features-line",
         )
-    found = sources.Found(feature_list.Listing([feature_list.Feature(text, 0)], {}), "-", [])
+    found = sources.FeatureSource(feature_list.Listing([feature_list.Feature(text, 0)], {}), "-", [])
     batch_commands.create(project, caller, found, {"unattended": caller.unattended})
     return None
 

@@ -292,7 +292,7 @@ def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
 def _text_of_feature(state: State, index: int, needs: List[int], below: Optional[Dict[str, Any]]) -> str:
     description = state.get("details", {}).get(key(index), {}).get("description", "")
     said = feature_list.clean_block(f"{state['features'][index]}\n{description}")[:4000]
-    parts = ["\n".join(f"    {line}" for line in said.split("\n")), issue_comments.outcome_text(state, index).strip()]
+    parts = ["\n".join(f"    {line}" for line in said.split("\n")), issue_comments.format_outcome(state, index).strip()]
     numbers = state.get("issue_numbers")
     if numbers and numbers[index]:
         parts.append(f"For #{numbers[index]}.")

@@ -43,7 +43,7 @@ TWICE = re.compile(r"holds the name (.+) twice in one object")
 ABOUT = re.compile(r"(?:feature index \d+ is in .* again in |The state has )?([a-z_]+)")
 
 
-def published(name: str) -> Tuple[str, Dict[str, Any]]:
+def show_schema(name: str) -> Tuple[str, Dict[str, Any]]:
     """A published schema, as its file's text and as data."""
     if name not in PUBLISHED:
         raise UsageError(f"There is no schema {name!r}; the published ones are: {', '.join(PUBLISHED)}.", "usage")
@@ -53,7 +53,7 @@ def published(name: str) -> Tuple[str, Dict[str, Any]]:
     return json.dumps(data, indent=2, ensure_ascii=False), data
 
 
-def validate(files: Sequence[str], form: str = "text", cwd: str = "") -> Tuple[str, Dict[str, Any]]:
+def validate_files(files: Sequence[str], form: str = "text", cwd: str = "") -> Tuple[str, Dict[str, Any]]:
     """The verdicts in `form` (see `verdicts`); as data `{valid, files: [{file, valid, errors: [{pointer, line, column,
     message}], mended}], exit_code}` (1 when one is not valid). `mended` is what the migration of a valid state of an
     older version mends, a sentence each; None for any other file. Names count from `cwd` and are told as they were
@@ -65,10 +65,10 @@ def validate(files: Sequence[str], form: str = "text", cwd: str = "") -> Tuple[s
         results.append({"file": name, "errors": found, "valid": not found, "mended": mended})
     valid = all(result["valid"] for result in results)
     data = {"valid": valid, "files": results, "exit_code": 0 if valid else 1}
-    return reporters.told(data, form), data
+    return reporters.format_report(data, form), data
 
 
-def errors(name: str) -> List[Dict[str, Any]]:
+def check_file(name: str) -> List[Dict[str, Any]]:
     """What is wrong with one file: `{pointer, line, column, message}` each, line and column from 1, None where there is
     none; empty when it is valid, a state also after migration.
     """
@@ -77,10 +77,10 @@ def errors(name: str) -> List[Dict[str, Any]]:
 
 def _looked_at(name: str) -> Tuple[List[Dict[str, Any]], Optional[List[str]]]:
     """What is wrong with one file, and what its migration mends, as `validate` has both."""
-    return (errors_of_features(name), None) if lists_features(name) else _state_looked_at(name)
+    return (check_features_file(name), None) if is_features_file(name) else _state_looked_at(name)
 
 
-def lists_features(name: str) -> bool:
+def is_features_file(name: str) -> bool:
     """Whether a file is to be held against the schema of features files (see the module)."""
     if os.path.basename(name) == STATE_NAME:
         return False
@@ -97,11 +97,11 @@ def lists_features(name: str) -> bool:
     return by_name or isinstance(value, list)
 
 
-def errors_of_features(name: str) -> List[Dict[str, Any]]:
+def check_features_file(name: str) -> List[Dict[str, Any]]:
     """What is wrong with one features file, as `errors` says it."""
     from ..features import planner, reader
 
-    kind = reader.KINDS.get(os.path.splitext(name)[1].lower(), "")
+    kind = reader.DOCUMENT_KINDS.get(os.path.splitext(name)[1].lower(), "")
     try:
         found = reader.problems(name)
         if not found:
@@ -110,7 +110,7 @@ def errors_of_features(name: str) -> List[Dict[str, Any]]:
         return [_misuse(error.message, name, kind)]
     if not found:
         try:
-            planner.refuse_without_order(listing)
+            planner.check_order(listing)
         except UsageError as error:
             number = OF_FEATURE.match(error.message)
             line = listing.features[int(number[1]) - 1].line if number else 0

@@ -41,7 +41,7 @@ def anything(value: object) -> None:
 
 def nothing(value: object) -> Failure:
     """Fail every value."""
-    return [], f"found {shown(value)}, expected nothing here"
+    return [], f"found {format_value(value)}, expected nothing here"
 
 
 def type_test(names: list[str]) -> Test:
@@ -56,7 +56,7 @@ def type_test(names: list[str]) -> Test:
         fits = isinstance(value, possible) and not isinstance(value, bool)
         if fits and (not isinstance(value, float) or value.is_integer()):  # a float that need not be whole is certain
             return None
-        return [], f"found {shown(value)}, expected {expected}"
+        return [], f"found {format_value(value)}, expected {expected}"
 
     return test
 
@@ -70,7 +70,7 @@ def string_test(schema: dict[str, Any], otherwise: Test) -> Test:
         if not isinstance(value, str):
             return otherwise(value)
         if pattern is not None and not pattern.search(value):
-            return [], f"found {shown(value)}, expected text that matches {pattern.source}"
+            return [], f"found {format_value(value)}, expected text that matches {pattern.source}"
         return has_length(value)
 
     return test
@@ -86,9 +86,9 @@ def number_test(schema: dict[str, Any], otherwise: Test) -> Test:
             if failure is not None or isinstance(value, bool) or not isinstance(value, (int, float)):
                 return failure
         if low is not None and value < low:
-            return [], f"found {shown(value)}, expected at least {low}"
+            return [], f"found {format_value(value)}, expected at least {low}"
         if high is not None and value > high:
-            return [], f"found {shown(value)}, expected at most {high}"
+            return [], f"found {format_value(value)}, expected at most {high}"
         return None
 
     return test
@@ -101,9 +101,9 @@ def length_test(schema: dict[str, Any], least_keyword: str, most_keyword: str, u
     def test(value: Any) -> Failure | None:
         size = len(value)
         if size < least:
-            return [], f"found {shown(value)}, {size} {unit}, expected at least {least}"
+            return [], f"found {format_value(value)}, {size} {unit}, expected at least {least}"
         if most is not None and size > most:
-            return [], f"found {shown(value)}, {size} {unit}, expected at most {most}"
+            return [], f"found {format_value(value)}, {size} {unit}, expected at most {most}"
         return None
 
     return test
@@ -125,12 +125,12 @@ def object_test(
             return otherwise(value)
         for name in required:
             if name not in value:
-                return missing(name)
+                return missing_property(name)
         if names_bulk is None or not names_bulk(value):
             for name in value:
                 failure = test_name(name)
                 if failure is not None:
-                    return [], f"the name {shown(name)} is not allowed: {failure[1]}"
+                    return [], f"the name {format_value(name)} is not allowed: {failure[1]}"
         if additional_bulk is not None and additional_bulk(value.values()):
             return None
         for name, item in value.items():
@@ -146,16 +146,16 @@ def property_failure(tests: dict[str, Test], additional: Test | None, name: str,
     """Return the failure of one property of an object, with its name already in the path."""
     test = tests.get(name, additional)
     if test is None:
-        return [], f"found the unknown property {shown(name)}, expected only published ones"
+        return [], f"found the unknown property {format_value(name)}, expected only published ones"
     failure = test(value)
     if failure is not None:
         failure[0].append(name)
     return failure
 
 
-def missing(name: str) -> Failure:
+def missing_property(name: str) -> Failure:
     """Return the failure of an object without a required property."""
-    return [], f"found no {shown(name)}, which is required"
+    return [], f"found no {format_value(name)}, which is required"
 
 
 def array_test(test_item: Test, items_bulk: Bulk | None, has_length: Test, unique: bool, otherwise: Test) -> Test:
@@ -173,33 +173,33 @@ def array_test(test_item: Test, items_bulk: Bulk | None, has_length: Test, uniqu
                 if failure is not None:
                     failure[0].append(index)
                     return failure
-        return _repeated(value) if unique else None
+        return _find_duplicate(value) if unique else None
 
     return test
 
 
-def _repeated(items: list[Any]) -> Failure | None:
+def _find_duplicate(items: list[Any]) -> Failure | None:
     """Return the failure of `uniqueItems` when two items are equal."""
     plain = {*map(type, items)} <= {str, int}
-    if len(set(items if plain else map(_frozen, items))) == len(items):
+    if len(set(items if plain else map(_to_hashable, items))) == len(items):
         return None
     seen = set()
     for item in items:
-        frozen = _frozen(item)
+        frozen = _to_hashable(item)
         if frozen in seen:
-            return [], f"found {shown(item)} twice, expected each item once"
+            return [], f"found {format_value(item)} twice, expected each item once"
         seen.add(frozen)
     return None
 
 
-def _frozen(value: Any) -> Any:
+def _to_hashable(value: Any) -> Any:
     """Return a hashable stand-in: two are equal exactly when JSON Schema calls their values equal (true is not 1)."""
     if isinstance(value, bool):
         return bool, value
     if isinstance(value, list):
-        return (list, *map(_frozen, value))
+        return (list, *map(_to_hashable, value))
     if isinstance(value, dict):
-        return dict, frozenset((name, _frozen(item)) for name, item in value.items())
+        return dict, frozenset((name, _to_hashable(item)) for name, item in value.items())
     return value
 
 
@@ -220,7 +220,7 @@ class Pattern:
         return self.search
 
 
-def bulk_of_strings(schema: dict[str, Any]) -> Bulk:
+def string_bulk(schema: dict[str, Any]) -> Bulk:
     """Return the bulk test of a schema that asks for strings, their length and a pattern, and nothing else."""
     least, most = schema.get("minLength", 0), schema.get("maxLength")
     pattern = Pattern(schema["pattern"]) if "pattern" in schema else None
@@ -237,7 +237,7 @@ def bulk_of_strings(schema: dict[str, Any]) -> Bulk:
     return bulk
 
 
-def bulk_of_integers(schema: dict[str, Any]) -> Bulk:
+def integer_bulk(schema: dict[str, Any]) -> Bulk:
     """Return the bulk test of a schema that asks for integers within bounds, and nothing else."""
     low, high = schema.get("minimum"), schema.get("maximum")
 
@@ -251,13 +251,13 @@ def bulk_of_integers(schema: dict[str, Any]) -> Bulk:
     return bulk
 
 
-def one_of(members: list[Any]) -> Test:
+def enum_test(members: list[Any]) -> Test:
     """Return the test of `enum`: the value equals a member."""
-    allowed = frozenset(map(_frozen, members))
-    expected = " or ".join(map(shown, members))
+    allowed = frozenset(map(_to_hashable, members))
+    expected = " or ".join(map(format_value, members))
 
     def test(value: Any) -> Failure | None:
-        return None if _frozen(value) in allowed else ([], f"found {shown(value)}, expected {expected}")
+        return None if _to_hashable(value) in allowed else ([], f"found {format_value(value)}, expected {expected}")
 
     return test
 
@@ -290,7 +290,7 @@ def any_of(tests: list[Test]) -> Test:
                 return None
             steps, message = failure
             reasons.append(f"{pointer(steps)}: {message}" if steps else message)
-        return [], f"found {shown(value)}, which fits no form allowed here ({'; '.join(reasons)})"
+        return [], f"found {format_value(value)}, which fits no form allowed here ({'; '.join(reasons)})"
 
     return test
 
@@ -301,7 +301,7 @@ def exactly_one_of(tests: list[Test]) -> Test:
 
     def test(value: Any) -> Failure | None:
         if sum(each(value) is None for each in tests) > 1:
-            return [], f"found {shown(value)}, which fits more than one of the forms allowed here"
+            return [], f"found {format_value(value)}, which fits more than one of the forms allowed here"
         return fits_any(value)
 
     return test
@@ -309,7 +309,9 @@ def exactly_one_of(tests: list[Test]) -> Test:
 
 def unless(excluded: Test) -> Test:
     """Return a test that fails what the given one passes."""
-    return lambda value: ([], f"found {shown(value)}, which is excluded here") if excluded(value) is None else None
+    return lambda value: (
+        ([], f"found {format_value(value)}, which is excluded here") if excluded(value) is None else None
+    )
 
 
 def either(condition: Test, then: Test, otherwise: Test) -> Test:
@@ -322,7 +324,7 @@ def pointer(steps: list[object]) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in reversed(steps))
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value as a message shows it: at most 60 characters, none of them control ones; cheap for huge values."""
     if isinstance(value, list):
         return f"an array of {len(value)} items"

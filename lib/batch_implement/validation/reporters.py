@@ -27,7 +27,7 @@ TITLE = "not valid"
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def told(data: Dict[str, Any], form: str) -> str:
+def format_report(data: Dict[str, Any], form: str) -> str:
     """The verdicts in `form`, one of FORMATS, without a line end behind the last line."""
     if form == "json":
         return serialization.serialize(data).decode().rstrip("\n")

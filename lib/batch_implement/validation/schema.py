@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .predicates import Bulk, Failure, Test
 
-MAX_VIOLATIONS = 50
+MAX_ERRORS = 50
 MAX_SCHEMA_BYTES = 1024 * 1024
 
 DRAFT = "http://json-schema.org/draft-07/schema"
@@ -58,7 +58,7 @@ SHAPES: dict[str, tuple[type, ...]] = {
 }
 
 
-class Violation:
+class SchemaError:
     """What is wrong: `pointer` is where (RFC 6901; "" is the whole), `message` what was found, and expected."""
 
     __slots__ = ("message", "pointer")
@@ -84,7 +84,7 @@ class Schema:
         self._required = required
         self._whole = whole
 
-    def check(self, instance: object) -> list[Violation]:
+    def check(self, instance: object) -> list[SchemaError]:
         """Return what is wrong with the instance, at most 50 violations; empty when it is valid.
 
         First a rule on the whole that is broken, then each required property that is missing, then the first violation
@@ -94,20 +94,20 @@ class Schema:
             return self.check_fields(instance, instance)
         return _violations([self._whole(instance)])
 
-    def check_fields(self, instance: dict[str, Any], names: Iterable[str]) -> list[Violation]:
+    def check_fields(self, instance: dict[str, Any], names: Iterable[str]) -> list[SchemaError]:
         """Return what is wrong with these top-level properties, or with the instance as a whole; else as `check`.
 
         Properties that are not named are not looked at; a name that the instance does not have is passed over. Rules on
         the whole (`required`, `propertyNames`, `allOf`, `if`...) always count.
         """
         failures = [self._whole(instance)]
-        failures += [predicates.missing(name) for name in self._required if name not in instance]
+        failures += [predicates.missing_property(name) for name in self._required if name not in instance]
         for name in names:
             if name in instance:
                 failures.append(predicates.property_failure(self._tests, self._additional, name, instance[name]))
         return _violations(failures)
 
-    def check_field(self, name: str, value: object) -> list[Violation]:
+    def check_field(self, name: str, value: object) -> list[SchemaError]:
         """Return what is wrong with one top-level property alone, whatever else there is."""
         return _violations([predicates.property_failure(self._tests, self._additional, name, value)])
 
@@ -133,8 +133,8 @@ def load_published(name: str) -> dict[str, Any]:
 
 def compile_schema(schema: dict[str, Any]) -> Schema:
     """Compile a schema. Raises ValueError with the keyword and its place for all that is not supported or malformed."""
-    compiler, top = _begun(schema)
-    return _schema(compiler, top, compiler.named(top.get("properties", {}), "#/properties"))
+    compiler, top = _start_compiler(schema)
+    return _build_schema(compiler, top, compiler.named(top.get("properties", {}), "#/properties"))
 
 
 def compile_by_field(schema: dict[str, Any]) -> Schema:
@@ -142,31 +142,31 @@ def compile_by_field(schema: dict[str, Any]) -> Schema:
 
     A write checks three of thirty: the others cost it more than all its checks. ValueError comes late, as does that.
     """
-    compiler, top = _begun(schema)
-    return _schema(compiler, top, _WhenAsked(compiler, top.get("properties", {})))
+    compiler, top = _start_compiler(schema)
+    return _build_schema(compiler, top, _LazyTests(compiler, top.get("properties", {})))
 
 
-def _begun(schema: dict[str, Any]) -> tuple[_Compiler, dict[str, Any]]:
+def _start_compiler(schema: dict[str, Any]) -> tuple[_Compiler, dict[str, Any]]:
     """A compiler with the schema's definitions, and the schema without what may stand at the top only."""
     draft, definitions = schema.get("$schema", DRAFT), schema.get("definitions", {})
     if draft not in (DRAFT, DRAFT + "#"):
-        raise ValueError(f"#/$schema: {predicates.shown(draft)} is not draft-07")
+        raise ValueError(f"#/$schema: {predicates.format_value(draft)} is not draft-07")
     if not isinstance(definitions, dict):
-        raise ValueError(f"#/definitions: {predicates.shown(definitions)} is not what this keyword takes")
+        raise ValueError(f"#/definitions: {predicates.format_value(definitions)} is not what this keyword takes")
     compiler = _Compiler(definitions)
     top = {keyword: value for keyword, value in schema.items() if keyword not in ROOT_ONLY}
     compiler.inspect(top, "#")
     return compiler, compiler.resolved(top, "#")
 
 
-def _schema(compiler: _Compiler, top: dict[str, Any], properties: dict[str, Test]) -> Schema:
+def _build_schema(compiler: _Compiler, top: dict[str, Any], properties: dict[str, Test]) -> Schema:
     rules_on_the_whole = {keyword: value for keyword, value in top.items() if keyword not in FIELD_KEYWORDS}
     return Schema(
         properties, compiler.additional(top, "#"), top.get("required", []), compiler.test(rules_on_the_whole, "#")
     )
 
 
-class _WhenAsked(dict):  # type: ignore[type-arg]
+class _LazyTests(dict):  # type: ignore[type-arg]
     """The tests of properties by name, each compiled when it is first asked for with `get`."""
 
     def __init__(self, compiler: _Compiler, schemas: dict[str, Any]) -> None:
@@ -203,9 +203,9 @@ class _Compiler:
             return self.reference(schema, place)
         tests = self.by_type(schema, place)
         if "enum" in schema:
-            tests.append(predicates.one_of(schema["enum"]))
+            tests.append(predicates.enum_test(schema["enum"]))
         if "const" in schema:
-            tests.append(predicates.one_of([schema["const"]]))
+            tests.append(predicates.enum_test([schema["const"]]))
         for keyword, combine in (
             ("anyOf", predicates.any_of),
             ("oneOf", predicates.exactly_one_of),
@@ -226,7 +226,7 @@ class _Compiler:
     def inspect(self, schema: Any, place: str) -> None:
         """Raise ValueError unless the schema is an object of supported keywords with values of the right shape."""
         if not isinstance(schema, dict):
-            raise ValueError(f"{place}: {predicates.shown(schema)} is no schema")
+            raise ValueError(f"{place}: {predicates.format_value(schema)} is no schema")
         for keyword, value in schema.items():
             if keyword in ANNOTATIONS:
                 continue
@@ -238,10 +238,10 @@ class _Compiler:
                 raise ValueError(f"{place}/{keyword}: without `if` it never applies")
             shape = SHAPES[keyword]
             if not isinstance(value, shape) or (isinstance(value, bool) and int in shape):
-                raise ValueError(f"{place}/{keyword}: {predicates.shown(value)} is not what this keyword takes")
+                raise ValueError(f"{place}/{keyword}: {predicates.format_value(value)} is not what this keyword takes")
         for name in _type_names(schema):
             if name not in predicates.TYPES:
-                raise ValueError(f"{place}/type: {predicates.shown(name)} is no type")
+                raise ValueError(f"{place}/type: {predicates.format_value(name)} is no type")
 
     def resolved(self, schema: Any, place: str) -> Any:
         """Return the schema itself, or the one that its $ref leads to; a boolean schema as an equivalent object."""
@@ -323,9 +323,9 @@ class _Compiler:
         if not keywords:
             return lambda values: True
         if keywords <= STRING_KEYWORDS | {"type"} and schema.get("type", "string") == "string":
-            return predicates.bulk_of_strings(schema)
+            return predicates.string_bulk(schema)
         if keywords <= NUMBER_KEYWORDS | {"type"} and schema.get("type", "integer") == "integer":
-            return predicates.bulk_of_integers(schema)
+            return predicates.integer_bulk(schema)
         return None
 
 
@@ -334,6 +334,6 @@ def _type_names(schema: dict[str, Any]) -> list[str]:
     return names if isinstance(names, list) else [names]
 
 
-def _violations(failures: Iterable[Failure | None]) -> list[Violation]:
-    found = [failure for failure in failures if failure is not None][:MAX_VIOLATIONS]
-    return [Violation(predicates.pointer(steps), message) for steps, message in found]
+def _violations(failures: Iterable[Failure | None]) -> list[SchemaError]:
+    found = [failure for failure in failures if failure is not None][:MAX_ERRORS]
+    return [SchemaError(predicates.pointer(steps), message) for steps, message in found]

@@ -140,12 +140,14 @@ def _message(state: Any, tests: _Tests, place: Place) -> str:
     if kind == MISSING:
         described = part.get("properties", {}).get(name, {})
         hint = _meant(name, [each for each in value if each not in part.get("properties", {})])
-        return f"{predicates.missing(name)[1]}. {hint or _described(described, published)}".rstrip()
+        return f"{predicates.missing_property(name)[1]}. {hint or _described(described, published)}".rstrip()
     if kind == NAME:
         named = _resolved(part["propertyNames"], published)
         found = _without_pattern(tests.message(name, named) or "")
-        return f"the name {predicates.shown(name)} is not allowed: {found}. {_described(named, published)}".rstrip()
-    found = _without_pattern(tests.message(value, part) or f"found {predicates.shown(value)}")
+        return (
+            f"the name {predicates.format_value(name)} is not allowed: {found}. {_described(named, published)}".rstrip()
+        )
+    found = _without_pattern(tests.message(value, part) or f"found {predicates.format_value(value)}")
     near = (
         difflib.get_close_matches(value[:60], [str(each) for each in part.get("enum", ())], 1) if _text(value) else []
     )
@@ -169,4 +171,4 @@ def _described(part: Dict[str, Any], published: Dict[str, Any]) -> str:
 def _meant(name: str, unknown: List[str]) -> str:
     """A guess at which unknown property was meant as the missing one; empty when none is like it."""
     near = difflib.get_close_matches(name, [each[:60] for each in unknown[:MAX_FOUND]], 1)
-    return f"Is {predicates.shown(near[0])}, which is there, meant as it?" if near else ""
+    return f"Is {predicates.format_value(near[0])}, which is there, meant as it?" if near else ""

@@ -65,9 +65,9 @@ def test_a_python_that_is_too_old_is_bad(examine, monkeypatch):
 
 def test_pyyaml_is_only_told_of(examine, monkeypatch):
     found = ModuleSpec("yaml", None, origin="/packages/yaml/__init__.py")
-    monkeypatch.setattr(yaml_support, "find", lambda forbidden: (found, None))
+    monkeypatch.setattr(yaml_support, "find_pyyaml", lambda forbidden: (found, None))
     assert examine("pyyaml") == [(doctor.OK, "PyYAML in /packages/yaml")]
-    monkeypatch.setattr(yaml_support, "find", lambda forbidden: (None, None))
+    monkeypatch.setattr(yaml_support, "find_pyyaml", lambda forbidden: (None, None))
     ((verdict, text),) = examine("pyyaml")
     assert (verdict, "only a list in YAML needs it" in text) == (doctor.OK, True)
 

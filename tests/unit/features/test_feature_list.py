@@ -7,7 +7,7 @@ import time
 import pytest
 from batch_implement.core.errors import UsageError
 from batch_implement.features import feature_list
-from batch_implement.features.feature_list import Feature, clean_block, noted
+from batch_implement.features.feature_list import Feature, clean_block, parse_feature
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from batch_implement.features.feature_list import Feature, clean_block, noted
     ],
 )
 def test_notes_at_the_end_of_a_text_are_taken_off_it_and_all_else_stays(written, text, details):
-    assert noted(written, "f.txt", 3) == Feature(text, 3, details)
+    assert parse_feature(written, "f.txt", 3) == Feature(text, 3, details)
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_notes_at_the_end_of_a_text_are_taken_off_it_and_all_else_stays(written,
 )
 def test_a_note_that_is_malformed_is_refused_with_its_line_and_the_form(written, fragment):
     with pytest.raises(UsageError) as caught:
-        noted(written, "f.txt", 3)
+        parse_feature(written, "f.txt", 3)
     assert caught.value.message.startswith("f.txt, line 3: ")
     assert fragment in caught.value.message
 
 
 def test_the_longest_id_and_reference_are_taken():
-    feature = noted(f"a (id: {'x' * 64}) (after: {'9' * 64}, #999999999)", "f", 1)
+    feature = parse_feature(f"a (id: {'x' * 64}) (after: {'9' * 64}, #999999999)", "f", 1)
     assert feature.details == {"id": "x" * 64, "depends_on": ["9" * 64, "#999999999"]}
 
 
@@ -78,7 +78,7 @@ def test_odd_texts_take_linear_time():
     for text in ("(" * 200_000, "(after" * 50_000, "( " * 100_000 + ")", "(id:" * 50_000, "(" + " " * 200_000 + ")"):
         begun = time.monotonic()
         try:
-            noted(text, "f", 1)
+            parse_feature(text, "f", 1)
         except UsageError:
             pass
         assert time.monotonic() - begun < 2
@@ -90,6 +90,6 @@ def test_a_block_keeps_its_line_breaks_and_indentation_and_loses_what_could_hide
 
 def test_features_on_one_line_are_told_apart_by_their_numbers():
     with pytest.raises(UsageError, match=r"f, line 1: the same feature as number 1\."):
-        feature_list.checked([Feature("a", 1), Feature("b", 1), Feature("A", 1)], "f")
+        feature_list.check_features([Feature("a", 1), Feature("b", 1), Feature("A", 1)], "f")
     with pytest.raises(UsageError, match="f, line 1: the id 'X' is that of the feature number 2 too"):
-        feature_list.checked([Feature("a", 1), Feature("b", 1, {"id": "x"}), Feature("c", 1, {"id": "X"})], "f")
+        feature_list.check_features([Feature("a", 1), Feature("b", 1, {"id": "x"}), Feature("c", 1, {"id": "X"})], "f")

@@ -61,7 +61,7 @@ def read_numbers(found):
     ],
 )  # fmt: skip
 def test_numbers_are_read_as_people_write_them(words, expected):
-    assert github_issues.numbers(words) == expected
+    assert github_issues.parse_numbers(words) == expected
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_numbers_are_read_as_people_write_them(words, expected):
     ],
 )  # fmt: skip
 def test_a_word_that_is_no_number_or_one_again_is_named(words, named):
-    assert named in refusal(UsageError, github_issues.numbers, words)
+    assert named in refusal(UsageError, github_issues.parse_numbers, words)
 
 
 def test_no_numbers_and_too_many_are_refused():
-    assert "No issue number is given" in refusal(UsageError, github_issues.numbers, [])
-    assert len(github_issues.numbers([str(number) for number in range(1, 1001)])) == 1000
+    assert "No issue number is given" in refusal(UsageError, github_issues.parse_numbers, [])
+    assert len(github_issues.parse_numbers([str(number) for number in range(1, 1001)])) == 1000
     assert "1,001 issues are named" in refusal(
-        UsageError, github_issues.numbers, [str(number) for number in range(1, 1002)]
+        UsageError, github_issues.parse_numbers, [str(number) for number in range(1, 1002)]
     )
 
 
@@ -90,7 +90,7 @@ def test_no_numbers_and_too_many_are_refused():
 
 
 def test_issues_are_read_in_the_order_given_and_closed_ones_are_left_out_and_told(root, github):
-    found = github_issues.read(root, numbers=[90, 73, 72])
+    found = github_issues.read_issues(root, numbers=[90, 73, 72])
     assert read_numbers(found) == [90, 72]
     assert found.closed == [73]
     assert found.unreadable == []
@@ -101,19 +101,19 @@ def test_issues_are_read_in_the_order_given_and_closed_ones_are_left_out_and_tol
 
 
 def test_issues_of_a_label_or_milestone_are_read_by_number(root, github):
-    assert read_numbers(github_issues.read(root, label="ui")) == [74, 90]
-    assert read_numbers(github_issues.read(root, milestone="v1")) == [74, 90]
-    assert read_numbers(github_issues.read(root, label="bug", milestone="v1")) == [74]
+    assert read_numbers(github_issues.read_issues(root, label="ui")) == [74, 90]
+    assert read_numbers(github_issues.read_issues(root, milestone="v1")) == [74, 90]
+    assert read_numbers(github_issues.read_issues(root, label="bug", milestone="v1")) == [74]
 
 
 def test_an_issue_that_the_list_still_has_but_is_closed_is_left_out_and_told(root, github):
     github.add(60, "Just closed", state="CLOSED", labels=["ui"], index_lags=True)
-    found = github_issues.read(root, label="ui")
+    found = github_issues.read_issues(root, label="ui")
     assert (read_numbers(found), found.closed) == ([74, 90], [60])
 
 
 def test_issues_become_features_that_differ_even_under_one_title(root, github):
-    assert github_issues.as_features(github_issues.read(root, numbers=[72, 90])) == [
+    assert github_issues.to_features(github_issues.read_issues(root, numbers=[72, 90])) == [
         (
             "Fix the leak (#72)", 72,
             {"description": "It drips.\n    A lot.", "url": "https://github.invalid/acme/widgets/issues/72"},
@@ -125,7 +125,7 @@ def test_issues_become_features_that_differ_even_under_one_title(root, github):
 def test_titles_and_bodies_are_cleaned_and_keep_their_lines(root, github):
     github.add(80, "a\x1b[31mb\u202ec\nd\x00", body="one\r\ntwo\x07\u2066\rthree\n\n```\n$(touch x)\n```\n\n")
     github.add(81, " \u200f ", body=None)
-    first, second = github_issues.read(root, numbers=[80, 81]).issues
+    first, second = github_issues.read_issues(root, numbers=[80, 81]).issues
     assert first["title"] == "a [31mb c d"
     assert first["body"] == "one\ntwo  \nthree\n\n```\n$(touch x)\n```"
     assert (second["title"], second["body"]) == ("untitled", "")
@@ -134,7 +134,7 @@ def test_titles_and_bodies_are_cleaned_and_keep_their_lines(root, github):
 def test_a_long_body_is_cut_and_says_so(root, github):
     github.add(80, "long", body="x" * 50_000)
     github.add(81, "longer", body="x" * 50_001)
-    first, second = github_issues.read(root, numbers=[80, 81]).issues
+    first, second = github_issues.read_issues(root, numbers=[80, 81]).issues
     assert first["body"] == "x" * 50_000
     assert second["body"] == "x" * 50_000 + (
         "\n\n[cut after 50,000 characters; all of it: https://github.invalid/acme/widgets/issues/81]"
@@ -142,24 +142,24 @@ def test_a_long_body_is_cut_and_says_so(root, github):
 
 
 def test_a_pull_request_is_refused_as_one(root, github):
-    message = refusal(RefusedError, github_issues.read, root, numbers=[72, 75])
+    message = refusal(RefusedError, github_issues.read_issues, root, numbers=[72, 75])
     assert message.startswith("75 is a pull request, not an issue (https://github.invalid/acme/widgets/pull/75).")
 
 
 def test_a_repository_called_pull_has_issues(root, github):
     github.change(url="https://github.invalid/acme/pull")
     git(root, "remote", "set-url", "origin", "https://github.invalid/acme/pull")
-    assert read_numbers(github_issues.read(root, numbers=[72])) == [72]
+    assert read_numbers(github_issues.read_issues(root, numbers=[72])) == [72]
 
 
 def test_one_unreadable_issue_refuses_all_of_them(root, github):
-    assert refusal(RefusedError, github_issues.read, root, numbers=[72, 999]).startswith("There is no issue 999")
+    assert refusal(RefusedError, github_issues.read_issues, root, numbers=[72, 999]).startswith("There is no issue 999")
 
 
 def test_unreadable_issues_can_be_skipped_and_are_told(root, github):
     github.goes_wrong("issue view 74", "garbled")
     github.goes_wrong("issue view 90", "something else")
-    found = github_issues.read(root, numbers=[999, 74, 72, 75, 90, 73], skip_unreadable=True)
+    found = github_issues.read_issues(root, numbers=[999, 74, 72, 75, 90, 73], skip_unreadable=True)
     assert (read_numbers(found), found.closed) == ([72], [73])
     assert [number for number, _ in found.unreadable] == [999, 74, 75, 90]
     assert "There is no issue 999" in found.unreadable[0][1]
@@ -171,13 +171,13 @@ def test_unreadable_issues_can_be_skipped_and_are_told(root, github):
 )
 def test_what_concerns_every_issue_is_never_skipped(root, github, name):
     github.goes_wrong("issue view 74", name)
-    refusal(RefusedError, github_issues.read, root, numbers=[72, 74], skip_unreadable=True)
+    refusal(RefusedError, github_issues.read_issues, root, numbers=[72, 74], skip_unreadable=True)
 
 
 def test_without_gh_nothing_is_skipped(root, github, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert "was not found on PATH" in refusal(
-        RefusedError, github_issues.read, root, numbers=[72], skip_unreadable=True
+        RefusedError, github_issues.read_issues, root, numbers=[72], skip_unreadable=True
     )
 
 
@@ -185,43 +185,43 @@ def test_nothing_is_read_on_after_one_that_could_not_be(root, github):
     github.goes_wrong("issue view 999", "logged out")
     for number in range(100, 160):
         github.add(number, f"issue {number}")
-    refusal(RefusedError, github_issues.read, root, numbers=[999, *range(100, 160)])
+    refusal(RefusedError, github_issues.read_issues, root, numbers=[999, *range(100, 160)])
     assert len(github.calls("issue view")) < 30
 
 
 def test_no_open_issue_left_is_refused_with_the_reasons(root, github):
-    message = refusal(RefusedError, github_issues.read, root, numbers=[73, 999], skip_unreadable=True)
+    message = refusal(RefusedError, github_issues.read_issues, root, numbers=[73, 999], skip_unreadable=True)
     assert message.startswith("No open issue is left to work on: 73 is closed; There is no issue 999")
 
 
 def test_a_label_or_milestone_that_nothing_has_says_how_to_look(root, github):
-    message = refusal(RefusedError, github_issues.read, root, label="good first issue")
+    message = refusal(RefusedError, github_issues.read_issues, root, label="good first issue")
     assert message == (
         "No open issue has the label 'good first issue'. Look: `gh label list` shows the labels, `gh issue list "
         "--state all --label 'good first issue'` what there is, closed ones too."
     )
-    message = refusal(RefusedError, github_issues.read, root, label="bug", milestone="v2")
+    message = refusal(RefusedError, github_issues.read_issues, root, label="bug", milestone="v2")
     assert "the label 'bug' and the milestone 'v2'" in message
     assert "`gh issue list --state all --label bug --milestone v2`" in message
-    assert "milestone '9'" in refusal(RefusedError, github_issues.read, root, milestone="9")
+    assert "milestone '9'" in refusal(RefusedError, github_issues.read_issues, root, milestone="9")
 
 
 def test_more_than_gh_lists_is_refused(root, github, monkeypatch):
     monkeypatch.setattr(gh, "MOST_LISTED", 2)
-    assert "there may be more" in refusal(RefusedError, github_issues.read, root, label="ui")
+    assert "there may be more" in refusal(RefusedError, github_issues.read_issues, root, label="ui")
     assert github.calls("issue list")[0]["arguments"][-3:-1] == ["2", "--json"]
     monkeypatch.setattr(gh, "MOST_LISTED", 3)
-    assert len(github_issues.read(root, label="ui").issues) == 2
+    assert len(github_issues.read_issues(root, label="ui").issues) == 2
 
 
 @pytest.mark.parametrize("options", [{}, {"numbers": [72], "label": "ui"}, {"numbers": [72], "milestone": "v1"}])
 def test_issues_are_named_in_one_way(root, github, options):
-    assert "Say which issues" in refusal(UsageError, github_issues.read, root, **options)
+    assert "Say which issues" in refusal(UsageError, github_issues.read_issues, root, **options)
 
 
 @pytest.mark.parametrize("options", [{"label": ""}, {"label": " "}, {"milestone": "a\nb"}, {"label": "\x1b"}])
 def test_a_label_or_milestone_is_a_name(root, github, options):
-    assert "is blank or has control characters" in refusal(UsageError, github_issues.read, root, **options)
+    assert "is blank or has control characters" in refusal(UsageError, github_issues.read_issues, root, **options)
     assert github.calls() == []
 
 
@@ -229,9 +229,9 @@ def test_a_label_or_milestone_is_a_name(root, github, options):
 def test_an_answer_that_lacks_something_is_refused(root, github, monkeypatch, wrong):
     answer = {"number": 72, "title": "t", "body": "b", "url": "https://github.invalid/a/b/issues/72", "state": "OPEN"}
     monkeypatch.setattr(gh, "view", lambda root, number: {**answer, wrong: 7})
-    assert "lacks what was asked for" in refusal(RefusedError, github_issues.read, root, numbers=[72])
+    assert "lacks what was asked for" in refusal(RefusedError, github_issues.read_issues, root, numbers=[72])
     monkeypatch.setattr(gh, "listed", lambda root, label, milestone: [{**answer, wrong: None, "number": "72"}])
-    assert "without a number" in refusal(RefusedError, github_issues.read, root, label="ui")
+    assert "without a number" in refusal(RefusedError, github_issues.read_issues, root, label="ui")
 
 
 def test_eight_issues_are_read_at_a_time(monkeypatch):
@@ -247,7 +247,7 @@ def test_eight_issues_are_read_at_a_time(monkeypatch):
         return {"number": number, "title": "t", "body": "", "url": url, "state": "OPEN"}
 
     monkeypatch.setattr(gh, "view", view)
-    assert read_numbers(github_issues.read("/", numbers=range(64, 0, -1))) == list(range(64, 0, -1))
+    assert read_numbers(github_issues.read_issues("/", numbers=range(64, 0, -1))) == list(range(64, 0, -1))
     assert max(most) == 8
 
 
@@ -276,7 +276,7 @@ def test_a_comment_is_written_once_and_not_twice(root, github, done):
     first = github_issues.publish(root, done, 0, comment=True, close=False)
     url = github.issue(72)["comments"][0]["url"]
     assert first == {"comment": {"done": True, "url": url, "why": None}}
-    assert github.comments(72) == [issue_comments.outcome_text(done, 0)]
+    assert github.comments(72) == [issue_comments.format_outcome(done, 0)]
     again = github_issues.publish(root, done, 0, comment=True, close=False)
     assert again == {"comment": {"done": True, "url": url, "why": "it was there already"}}
     assert len(github.comments(72)) == 1
@@ -317,7 +317,7 @@ def test_another_outcome_gets_a_comment_of_its_own_each_once(root, github):
 
 
 def test_a_comment_that_a_person_has_edited_is_still_known(root, github, done):
-    body = f"Thanks!\n\n{issue_comments.outcome_text(done, 0).strip()} \r\n\r\nMore words."
+    body = f"Thanks!\n\n{issue_comments.format_outcome(done, 0).strip()} \r\n\r\nMore words."
     github.add(72, "Fix the leak", comments=[{"author": "octocat", "body": body, "url": "u"}])
     assert github_issues.publish(root, done, 0, comment=True, close=False)["comment"]["url"] == "u"
 
@@ -335,14 +335,16 @@ def test_a_comment_that_a_person_has_edited_is_still_known(root, github, done):
 )
 def test_what_only_looks_like_our_comment_does_not_count(root, github, done, author, body):
     github.add(
-        72, "t", comments=[{"author": author, "body": body.format(mark=issue_comments.mark(done, 0)), "url": "u"}]
+        72,
+        "t",
+        comments=[{"author": author, "body": body.format(mark=issue_comments.format_marker(done, 0)), "url": "u"}],
     )
     github_issues.publish(root, done, 0, comment=True, close=False)
     assert len(github.comments(72)) == 2
 
 
 def test_an_old_gh_that_does_not_say_whose_a_comment_is_counts_it(root, github, done, monkeypatch):
-    answer = {"state": "OPEN", "comments": [{"body": issue_comments.mark(done, 0), "url": "u"}]}
+    answer = {"state": "OPEN", "comments": [{"body": issue_comments.format_marker(done, 0), "url": "u"}]}
     monkeypatch.setattr(gh, "view", lambda root, number, fields: answer)
     assert github_issues.publish(root, done, 0, comment=True, close=False)["comment"]["why"] == "it was there already"
 

@@ -9,7 +9,15 @@ import pytest
 from batch_implement.core import batch_state, transitions
 from batch_implement.core.errors import UsageError
 from batch_implement.features import order_hints
-from batch_implement.features.ordering import Hint, Item, analysis, hints, order, resolve, with_hints
+from batch_implement.features.ordering import (
+    Hint,
+    Item,
+    add_hints,
+    build_analysis,
+    find_hints,
+    resolve_dependencies,
+    sort_features,
+)
 from batches import NOW, new_batch, then
 
 
@@ -46,87 +54,93 @@ def refusal(call, *arguments):
 
 
 def test_features_that_say_nothing_need_nothing():
-    assert resolve([]) == {}
-    assert resolve(listed("a", "b")) == {}
+    assert resolve_dependencies([]) == {}
+    assert resolve_dependencies(listed("a", "b")) == {}
 
 
 def test_a_number_counts_from_one_as_listed():
-    assert resolve(listed("a", "b", "c", _1=["3", " 2 "], _3=["02"])) == {0: [1, 2], 2: [1]}
+    assert resolve_dependencies(listed("a", "b", "c", _1=["3", " 2 "], _3=["02"])) == {0: [1, 2], 2: [1]}
 
 
 def test_an_id_counts_in_any_case():
-    assert resolve(named("schema", "Straße", "x", last=["SCHEMA", "strasse"])) == {2: [0, 1]}
+    assert resolve_dependencies(named("schema", "Straße", "x", last=["SCHEMA", "strasse"])) == {2: [0, 1]}
 
 
 def test_an_issue_is_named_with_its_sign():
-    assert resolve(from_issues(72, 73, 9, last=["#73", "#0072"])) == {2: [0, 1]}
+    assert resolve_dependencies(from_issues(72, 73, 9, last=["#73", "#0072"])) == {2: [0, 1]}
 
 
 def test_a_bare_number_is_an_issue_when_it_can_be_nothing_else():
-    assert resolve(from_issues(72, 73, 9, last=["73"])) == {2: [1]}
+    assert resolve_dependencies(from_issues(72, 73, 9, last=["73"])) == {2: [1]}
 
 
 def test_a_bare_number_that_is_both_is_fine_when_it_is_the_same_feature():
-    assert resolve(from_issues(7, 2, 9, last=["2"])) == {2: [1]}
+    assert resolve_dependencies(from_issues(7, 2, 9, last=["2"])) == {2: [1]}
 
 
 def test_a_feature_named_twice_is_needed_once():
-    assert resolve(named("one", "two", "x", last=["two", "2", "one", "ONE"])) == {2: [0, 1]}
+    assert resolve_dependencies(named("one", "two", "x", last=["two", "2", "one", "ONE"])) == {2: [0, 1]}
 
 
 def test_features_with_needs_come_in_order():
-    assert list(resolve(listed("a", "b", "c", _3=["1"], _1=["2"])).items()) == [(0, [1]), (2, [0])]
+    assert list(resolve_dependencies(listed("a", "b", "c", _3=["1"], _1=["2"])).items()) == [(0, [1]), (2, [0])]
 
 
 def test_an_unknown_id_is_refused_with_the_nearest_one():
-    assert refusal(resolve, named("schema", "login", "x", last=["Shema"])) == (
+    assert refusal(resolve_dependencies, named("schema", "login", "x", last=["Shema"])) == (
         "Feature 3 (`text 3`) needs `Shema`, but no feature has this id. Was `schema` meant, feature 1?"
     )
 
 
 def test_an_unknown_id_without_a_near_one_is_refused_with_what_can_be_named():
-    assert refusal(resolve, named("schema", "x", last=["queue"])).endswith(
+    assert refusal(resolve_dependencies, named("schema", "x", last=["queue"])).endswith(
         "needs `queue`, but no feature has this id or one like it. Name an id or a number, 1 to 2."
     )
-    assert refusal(resolve, listed("a", "b", _2=["a"])) == (
+    assert refusal(resolve_dependencies, listed("a", "b", _2=["a"])) == (
         "Feature 2 (line 2, `b`) needs `a`, but no feature of this batch has an id. Name a number, 1 to 2."
     )
-    assert refusal(resolve, from_issues(7, 8, last=["seven"])).endswith("Name a number, 1 to 2, or an issue, as `#12`.")
+    assert refusal(resolve_dependencies, from_issues(7, 8, last=["seven"])).endswith(
+        "Name a number, 1 to 2, or an issue, as `#12`."
+    )
 
 
 @pytest.mark.parametrize("number", ["0", "4", "00", "12345678901234567890123", "9" * 5000])
 def test_a_number_out_of_range_is_refused_with_the_range(number):
-    message = refusal(resolve, listed("a", "b", "c", _2=[number]))
+    message = refusal(resolve_dependencies, listed("a", "b", "c", _2=[number]))
     assert "but the features are numbered 1 to 3." in message
     assert len(message) < 250
 
 
 @pytest.mark.parametrize("reference", ["²", "٣", "1.0", "-1", "+1", "1 2", "1-2", "#", "# 1", "##1", "#x"])
 def test_what_only_looks_like_a_number_is_no_number(reference):
-    assert "has an id" in refusal(resolve, listed("a", "b", "c", _3=[reference]))
+    assert "has an id" in refusal(resolve_dependencies, listed("a", "b", "c", _3=[reference]))
 
 
 def test_a_number_that_is_neither_a_place_nor_an_issue_is_refused_with_both():
-    assert "numbered 1 to 2, and issue #9 is not in this batch." in refusal(resolve, from_issues(7, 8, last=["9"]))
+    assert "numbered 1 to 2, and issue #9 is not in this batch." in refusal(
+        resolve_dependencies, from_issues(7, 8, last=["9"])
+    )
 
 
 def test_an_issue_outside_of_the_batch_is_refused_with_those_in_it():
-    assert refusal(resolve, from_issues(73, 72, last=["#9"])).endswith(
+    assert refusal(resolve_dependencies, from_issues(73, 72, last=["#9"])).endswith(
         "but this issue is not in this batch (#72, #73). If it is closed, take this out; else add the issue."
     )
-    many = refusal(resolve, from_issues(*range(100, 150), last=["#9"]))
+    many = refusal(resolve_dependencies, from_issues(*range(100, 150), last=["#9"]))
     assert "#109, ...)" in many and "#110" not in many
 
 
 def test_an_issue_in_a_batch_without_issues_is_refused_with_what_was_meant():
-    assert refusal(resolve, listed("a", "b", _2=["#1"])).endswith(
+    assert refusal(resolve_dependencies, listed("a", "b", _2=["#1"])).endswith(
         "needs `#1`, but no feature of this batch comes from an issue. Write `1` for feature 1."
     )
-    assert refusal(resolve, listed("a", "b", _2=["#7"])).endswith("comes from an issue. Name an id or a number.")
+    assert refusal(resolve_dependencies, listed("a", "b", _2=["#7"])).endswith(
+        "comes from an issue. Name an id or a number."
+    )
 
 
 def test_a_bare_number_that_is_one_features_place_and_anothers_issue_is_refused_with_what_to_write():
-    assert refusal(resolve, from_issues(2, 70, 71, last=["2"])).endswith(
+    assert refusal(resolve_dependencies, from_issues(2, 70, 71, last=["2"])).endswith(
         "needs `2`, which may be a number as listed or an issue: feature 1 (`text 1`) or 2 (`text 2`). "
         "Write `#2` for feature 1, `#70` for feature 2."
     )
@@ -134,34 +148,34 @@ def test_a_bare_number_that_is_one_features_place_and_anothers_issue_is_refused_
 
 def test_without_an_issue_of_its_own_the_id_says_which():
     items = [Item("a", None, 2), Item("b", "b2"), Item("c", None, None, ["2"])]
-    assert refusal(resolve, items).endswith("Write `#2` for feature 1, `b2` for feature 2.")
+    assert refusal(resolve_dependencies, items).endswith("Write `#2` for feature 1, `b2` for feature 2.")
     items[1] = Item("b")
-    assert refusal(resolve, items).endswith("`#2` for feature 1, an id for feature 2, which has none yet.")
+    assert refusal(resolve_dependencies, items).endswith("`#2` for feature 1, an id for feature 2, which has none yet.")
 
 
 def test_an_issue_of_several_features_does_not_say_which():
     items = [Item("a", None, 2), Item("b", None, 5), Item("c", None, 5), Item("d", None, 9, ["2"])]
-    assert refusal(resolve, items).endswith("`#2` for feature 1, an id for feature 2, which has none yet.")
+    assert refusal(resolve_dependencies, items).endswith("`#2` for feature 1, an id for feature 2, which has none yet.")
 
 
 def test_an_id_of_digits_is_heard_and_never_taken_for_a_number():
-    assert resolve(named("99", "x", last=["99"])) == {1: [0]}
-    assert "feature 1 (`text 1`) or 2 (`text 2`)" in refusal(resolve, named("2", "y", "x", last=["2"]))
+    assert resolve_dependencies(named("99", "x", last=["99"])) == {1: [0]}
+    assert "feature 1 (`text 1`) or 2 (`text 2`)" in refusal(resolve_dependencies, named("2", "y", "x", last=["2"]))
 
 
 def test_an_id_or_issue_of_several_features_is_refused():
-    assert refusal(resolve, named("x", "X", "y", last=["x"])).endswith(
+    assert refusal(resolve_dependencies, named("x", "X", "y", last=["x"])).endswith(
         "needs `x`, but several features have this id: 1 (`text 1`) or 2 (`text 2`). Give each an id of its own."
     )
     assert "several features are this issue: 1 (`text 1`) or 2 (`text 2`)" in refusal(
-        resolve, from_issues(5, 5, 6, last=["#5"])
+        resolve_dependencies, from_issues(5, 5, 6, last=["#5"])
     )
 
 
 @pytest.mark.parametrize("reference", ["2", "B", "#7"])
 def test_a_feature_that_needs_itself_is_refused(reference):
     items = [Item("a", "a", 8), Item("b", "b", 7, [reference], 4)]
-    assert refusal(resolve, items) == (
+    assert refusal(resolve_dependencies, items) == (
         f"Feature 2 (line 4, `b`) needs `{reference}`, which is the feature itself. Take it out, or name the one that "
         "was meant."
     )
@@ -169,26 +183,30 @@ def test_a_feature_that_needs_itself_is_refused(reference):
 
 @pytest.mark.parametrize("reference", ["", "  "])
 def test_an_empty_reference_is_refused(reference):
-    assert "needs ``, which is empty." in refusal(resolve, listed("a", "b", _2=[reference]))
+    assert "needs ``, which is empty." in refusal(resolve_dependencies, listed("a", "b", _2=[reference]))
 
 
 def test_what_is_quoted_in_a_refusal_is_cut_and_cleaned():
-    message = refusal(resolve, [Item("a\n`b`\x1b[31m" + "\u202e" + "x" * 500), Item("y" * 500, None, None, ["\x00`z"])])
+    message = refusal(
+        resolve_dependencies, [Item("a\n`b`\x1b[31m" + "\u202e" + "x" * 500), Item("y" * 500, None, None, ["\x00`z"])]
+    )
     assert message.startswith(f"Feature 2 (`{'y' * 59}…`) needs `'z`")
-    message = refusal(resolve, [Item("a\n`b`\x1b[31m\u202ec", None, None, ["z" * 10_000])])
+    message = refusal(resolve_dependencies, [Item("a\n`b`\x1b[31m\u202ec", None, None, ["z" * 10_000])])
     assert message.startswith(f"Feature 1 (`a 'b' [31m c`) needs `{'z' * 59}…`")
 
 
 def test_a_text_that_is_cut_in_a_blank_shows_it():
-    assert refusal(resolve, [Item("a" + " " * 700 + "b", None, None, ["1"])]).startswith("Feature 1 (`a…`) needs `1`")
+    assert refusal(resolve_dependencies, [Item("a" + " " * 700 + "b", None, None, ["1"])]).startswith(
+        "Feature 1 (`a…`) needs `1`"
+    )
 
 
 # -- the order --------------------------------------------------------------------------------------------------------
 
 
 def test_without_needs_the_order_is_the_lists():
-    assert order(0, {}) == []
-    assert order(4, {}) == [0, 1, 2, 3]
+    assert sort_features(0, {}) == []
+    assert sort_features(4, {}) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -205,12 +223,12 @@ def test_without_needs_the_order_is_the_lists():
     ],
 )
 def test_the_order_is_the_lists_as_far_as_needs_allow(needs, expected):
-    assert order(4, needs) == expected
+    assert sort_features(4, needs) == expected
 
 
 def test_a_batch_runs_in_this_order_whether_it_is_stored_or_not():
     needs = {0: [4], 1: [0, 3], 3: [2], 5: [1]}
-    expected = order(6, needs)
+    expected = sort_features(6, needs)
     for stored in ([], expected):
         state, ran = new_batch(6, needs=needs, order=stored), []
         while batch_state.is_live(state):
@@ -222,35 +240,35 @@ def test_a_batch_runs_in_this_order_whether_it_is_stored_or_not():
 
 def test_a_circle_is_refused_with_every_feature_on_it_in_order():
     texts = ["first", "second", "third", "fourth", "fifth"]
-    assert refusal(order, 5, {0: [3], 3: [1], 1: [0], 4: [0]}, texts) == (
+    assert refusal(sort_features, 5, {0: [3], 3: [1], 1: [0], 4: [0]}, texts) == (
         "The dependencies form a circle: 1 (`first`) needs 4 (`fourth`), which needs 2 (`second`), which needs 1. "
         "Take one of them out."
     )
 
 
 def test_a_circle_is_told_from_its_first_feature_without_what_leads_to_it():
-    message = refusal(order, 5, {0: [4], 4: [3], 3: [2], 2: [4]})
+    message = refusal(sort_features, 5, {0: [4], 4: [3], 3: [2], 2: [4]})
     assert message.startswith("The dependencies form a circle: 3 needs 5, which needs 4, which needs 3. ")
 
 
 def test_what_is_done_by_then_is_on_no_circle():
-    message = refusal(order, 4, {1: [0, 2], 2: [0, 3, 1]})
+    message = refusal(sort_features, 4, {1: [0, 2], 2: [0, 3, 1]})
     assert ": 2 needs 3, which needs 2. " in message
 
 
 def test_a_feature_that_needs_itself_is_a_circle_too():
-    assert ": 2 needs 2. " in refusal(order, 3, {1: [1]})
+    assert ": 2 needs 2. " in refusal(sort_features, 3, {1: [1]})
 
 
 def test_a_long_circle_is_told_in_numbers():
     total = 5000
     needs = {index: [(index + 1) % total] for index in range(total)}
-    message = refusal(order, total, needs, ["x" * 5000] * total)
+    message = refusal(sort_features, total, needs, ["x" * 5000] * total)
     assert message.count(", which needs ") == total - 1 and "x" not in message
 
 
 def test_texts_in_a_circle_are_cut_and_cleaned():
-    message = refusal(order, 2, {0: [1], 1: [0]}, ["a`\n\x1b" + "x" * 99, "b" * 61])
+    message = refusal(sort_features, 2, {0: [1], 1: [0]}, ["a`\n\x1b" + "x" * 99, "b" * 61])
     assert f"1 (`a' {'x' * 56}…`) needs 2 (`{'b' * 59}…`), which needs 1." in message
 
 
@@ -259,8 +277,8 @@ def test_ten_thousand_features_are_ordered_in_no_time():
     needs = {index: [index - 1, *((index * 7 + step) % index for step in range(4))] for index in range(1, total)}
     backward = {total - 1 - index: [total - 1 - other for other in wanted] for index, wanted in needs.items()}
     start = time.process_time()
-    assert order(total, needs) == list(range(total))
-    assert order(total, backward) == list(reversed(range(total)))
+    assert sort_features(total, needs) == list(range(total))
+    assert sort_features(total, backward) == list(reversed(range(total)))
     assert time.process_time() - start < 2
 
 
@@ -392,7 +410,7 @@ NOT_SUGGESTED = [
 
 
 def suggested(texts, **options):
-    return {(hint.index, hint.needs) for hint in hints(listed(*texts, **options), [""] * len(texts))}
+    return {(hint.index, hint.needs) for hint in find_hints(listed(*texts, **options), [""] * len(texts))}
 
 
 @pytest.mark.parametrize(("texts", "expected"), SUGGESTED)
@@ -412,7 +430,7 @@ def test_a_feature_is_told_by_one_rare_word_among_common_ones():
 
 
 def test_a_text_never_suggests_its_own_feature():
-    assert order_hints.suggested(["a", "needs feature 2"], ["", "needs #2"], lambda reference: [1]) == [{}, {}]
+    assert order_hints.find_suggestions(["a", "needs feature 2"], ["", "needs #2"], lambda reference: [1]) == [{}, {}]
 
 
 def test_the_corpus_has_as_many_texts_without_a_hint_as_with_one():
@@ -454,7 +472,7 @@ NOT_IN_A_BODY = [
 
 def suggested_by_body(body):
     items = [Item("a", None, 11), Item("b", None, 12), Item("c", None, 13)]
-    found = hints(items, ["", "", body])
+    found = find_hints(items, ["", "", body])
     assert {hint.index for hint in found} <= {2}
     return {hint.needs for hint in found}
 
@@ -471,29 +489,29 @@ def test_an_issue_that_only_mentions_another_is_none(body):
 
 def test_an_issue_may_say_it_in_its_title():
     items = [Item("a", None, 11), Item("Add b (blocked by #11)", None, 12)]
-    assert hints(items, ["", ""]) == [Hint(1, 0, "its text says `blocked by #11`")]
+    assert find_hints(items, ["", ""]) == [Hint(1, 0, "its text says `blocked by #11`")]
 
 
 def test_a_number_that_may_be_a_place_or_an_issue_is_no_hint():
     items = [Item("a", None, 2), Item("b", None, 7), Item("c using the d from feature 2", None, 8)]
-    assert hints(items, [""] * 3) == []
+    assert find_hints(items, [""] * 3) == []
     items[0] = Item("a", None, 20)
-    assert [(hint.index, hint.needs) for hint in hints(items, [""] * 3)] == [(2, 1)]
+    assert [(hint.index, hint.needs) for hint in find_hints(items, [""] * 3)] == [(2, 1)]
 
 
 def test_a_hint_quotes_what_suggests_it():
-    found = hints(listed("Add a parser", "Add tests for the parser."), ["", ""])
+    found = find_hints(listed("Add a parser", "Add tests for the parser."), ["", ""])
     assert found == [Hint(1, 0, "its text says `Add tests for the parser`")]
     items = [Item("a", None, 11), Item("b", None, 12)]
-    assert hints(items, ["", "So it is:\n*Needs*\n #11!"]) == [Hint(1, 0, "its body says `Needs* #11`")]
+    assert find_hints(items, ["", "So it is:\n*Needs*\n #11!"]) == [Hint(1, 0, "its body says `Needs* #11`")]
 
 
 def test_what_a_hint_quotes_is_cut_and_cleaned():
     texts = ["Add a parser", "Document the parser\x1b[31m\u202e `x`" + " y" * 900, "on top of the parser" + ", y" * 99]
-    assert all(len(hint.why) < 90 and hint.why.isprintable() for hint in hints(listed(*texts), [""] * 3))
-    assert [hint.index for hint in hints(listed(*texts), [""] * 3)] == [2]
+    assert all(len(hint.why) < 90 and hint.why.isprintable() for hint in find_hints(listed(*texts), [""] * 3))
+    assert [hint.index for hint in find_hints(listed(*texts), [""] * 3)] == [2]
     items = [Item("a", None, 11), Item("b", None, 12)]
-    (hint,) = hints(items, ["", "needs\x1c\x1f" + "\n\u2028" * 3 + "#11" + ", #11" * 500])
+    (hint,) = find_hints(items, ["", "needs\x1c\x1f" + "\n\u2028" * 3 + "#11" + ", #11" * 500])
     assert hint.why.isprintable() and hint.why.startswith("its body says `needs #11, #11") and len(hint.why) < 90
 
 
@@ -517,23 +535,23 @@ def test_of_two_hints_that_close_a_circle_the_first_counts():
 
 def test_a_hint_comes_once_however_often_it_is_suggested():
     texts = ["Add a parser", "Test the parser on top of the parser, needs feature 1 and 1 after the parser is there"]
-    assert len(hints(listed(*texts), ["", ""])) == 1
+    assert len(find_hints(listed(*texts), ["", ""])) == 1
 
 
 def test_hints_are_refused_as_what_was_said_is():
-    assert "needs `9`" in refusal(hints, listed("a", "b", _2=["9"]), ["", ""])
-    assert "a circle: 1 (`a`) needs 2 (`b`)" in refusal(hints, listed("a", "b", _2=["1"], _1=["2"]), ["", ""])
+    assert "needs `9`" in refusal(find_hints, listed("a", "b", _2=["9"]), ["", ""])
+    assert "a circle: 1 (`a`) needs 2 (`b`)" in refusal(find_hints, listed("a", "b", _2=["1"], _1=["2"]), ["", ""])
 
 
 def test_one_feature_has_a_bounded_number_of_hints():
     items = [Item("x", None, number) for number in range(1, 301)]
     body = "needs " + ", ".join(f"#{number}" for number in range(1, 300))
-    assert len(hints(items, [""] * 299 + [body])) == 50
+    assert len(find_hints(items, [""] * 299 + [body])) == 50
 
 
 def test_only_the_beginning_of_a_text_and_of_a_body_is_searched():
     far = [Item("a", None, 1), Item("b" + " b" * 2000 + " needs #1", None, 2)]
-    assert hints(far, ["", "x " * 40_000 + "needs #1"]) == []
+    assert find_hints(far, ["", "x " * 40_000 + "needs #1"]) == []
 
 
 def test_a_thousand_features_are_searched_in_no_time():
@@ -544,7 +562,7 @@ def test_a_thousand_features_are_searched_in_no_time():
     items = [Item(text, None, number) for number, text in enumerate(texts, 1)]
     bodies = ["word " * 400 + f"Depends on #{number // 2}, #{number // 5}" for number in range(1, 1001)]
     start = time.process_time()
-    found = hints(items, bodies)
+    found = find_hints(items, bodies)
     assert time.process_time() - start < 5
     assert len(found) > 1500
 
@@ -561,7 +579,7 @@ def test_a_thousand_features_are_searched_in_no_time():
 def test_a_hostile_text_takes_no_time(hostile):
     items = [Item("a", None, 1), Item(hostile, None, 2), Item("Add " + hostile, None, 3)]
     start = time.process_time()
-    hints(items, ["", hostile, "x" + hostile])
+    find_hints(items, ["", hostile, "x" + hostile])
     assert time.process_time() - start < 2
 
 
@@ -577,14 +595,14 @@ def test_a_word_that_everything_has_costs_nothing():
 
 def test_hints_that_are_taken_join_what_was_said_and_leave_it_untouched():
     needs = {2: [1]}
-    joined = with_hints(needs, [Hint(2, 0, "x"), Hint(1, 0, "y"), Hint(2, 1, "z")])
+    joined = add_hints(needs, [Hint(2, 0, "x"), Hint(1, 0, "y"), Hint(2, 1, "z")])
     assert joined == {1: [0], 2: [0, 1]} and list(joined) == [1, 2]
     assert needs == {2: [1]}
 
 
 def test_the_analysis_says_what_was_found():
     found = [Hint(0, 2, "its text says `x`")]
-    assert analysis({1: [0], 3: [0, 1]}, [0, 1, 2, 3], found, False) == {
+    assert build_analysis({1: [0], 3: [0, 1]}, [0, 1, 2, 3], found, False) == {
         "explicit": 3,
         "hints": [{"feature_index": 0, "needs": 2, "why": "its text says `x`"}],
         "inferred": False,
@@ -596,18 +614,18 @@ def test_the_analysis_says_what_was_found():
 def test_hints_count_for_the_depth_when_they_were_taken():
     found = [Hint(0, 2, "x")]
     needs = {1: [0], 3: [0, 1]}
-    told = analysis(needs, order(4, with_hints(needs, found)), found, True)
+    told = build_analysis(needs, sort_features(4, add_hints(needs, found)), found, True)
     assert (told["explicit"], told["inferred"], told["reordered"], told["depth"]) == (3, True, True, 4)
 
 
 def test_the_analysis_of_a_plain_list_is_empty():
     empty = {"explicit": 0, "hints": [], "inferred": False, "reordered": False, "depth": 0}
-    assert analysis({}, [], [], False) == empty
-    assert analysis({}, [0, 1], [], False) == {**empty, "depth": 1}
+    assert build_analysis({}, [], [], False) == empty
+    assert build_analysis({}, [0, 1], [], False) == {**empty, "depth": 1}
 
 
 def test_the_analysis_keeps_a_bounded_number_of_hints_and_is_plain_json():
     found = [Hint(index, 0, "x") for index in range(1, 400)]
-    told = analysis({}, list(range(400)), found, True)
+    told = build_analysis({}, list(range(400)), found, True)
     assert [entry["feature_index"] for entry in told["hints"]] == list(range(1, 201))
     assert json.loads(json.dumps(told)) == told

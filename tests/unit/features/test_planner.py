@@ -16,7 +16,7 @@ def listing(*features, **defaults):
 
 
 def first(found, given=None, **how):
-    state = planner.first_state("batch-1", NOW, found, given or {}, features_file="list", **how)
+    state = planner.build_first_state("batch-1", NOW, found, given or {}, features_file="list", **how)
     return checked({**state, "revision": 1})
 
 
@@ -88,7 +88,7 @@ def test_evidence_of_a_command_that_nobody_gave_is_refused(own):
 
 
 def added(state, found):
-    return then(state, transitions.add, NOW, **planner.more(state, found))
+    return then(state, transitions.add, NOW, **planner.build_additions(state, found))
 
 
 def test_more_features_refer_to_the_numbers_that_status_shows_and_to_ids():

@@ -215,7 +215,7 @@ def test_the_longest_list_is_read_and_one_more_refused():
 
 
 def test_every_problem_is_found_with_the_line_of_the_property_that_is_wrong():
-    document = structured.parsed(
+    document = structured.parse_document(
         b"defaults:\n  limits: {max_retries: x}\n  verfy: a\nfeatures:\n  - title: 1\n    id: 2\n  - a\n  - tilte: b\n"
         b"    max_retries: -1\n",
         "f.yaml",
@@ -233,16 +233,16 @@ def test_every_problem_is_found_with_the_line_of_the_property_that_is_wrong():
 
 def test_what_is_no_feature_at_all_is_one_problem_not_two():
     for text in (b"- Note: mend it\n", b"- {foo: 1}\n"):
-        assert len(structured.problems(structured.parsed(text, "f.yaml", "yaml"))) == 1
+        assert len(structured.problems(structured.parse_document(text, "f.yaml", "yaml"))) == 1
 
 
 def test_at_most_fifty_problems_are_looked_for():
-    document = structured.parsed(b'[{"a": 1}' + b', {"a": 1}' * 9_999 + b"]", "f", "json")
+    document = structured.parse_document(b'[{"a": 1}' + b', {"a": 1}' * 9_999 + b"]", "f", "json")
     assert len(structured.problems(document)) == 50
 
 
 def test_a_valid_document_has_no_problem():
-    assert structured.problems(structured.parsed(FULL.encode(), "f.yaml", "yaml")) == []
+    assert structured.problems(structured.parse_document(FULL.encode(), "f.yaml", "yaml")) == []
 
 
 def test_the_example_is_a_list_that_uses_what_there_is():

@@ -145,7 +145,7 @@ def test_one_that_cannot_be_loaded_is_named_with_its_error_and_leaves_nothing_be
     package = tmp_path / "packages" / "yaml"
     package.mkdir(parents=True)
     (package / "part.py").write_text("")
-    monkeypatch.setattr(yaml_support, "folders", lambda: [str(tmp_path / "packages")])
+    monkeypatch.setattr(yaml_support, "package_folders", lambda: [str(tmp_path / "packages")])
     for content, fragment in (("import yaml.part\n1 / 0\n", "ZeroDivisionError: "), ("", "another package named yaml")):
         (package / "__init__.py").write_text(content)
         with monkeypatch.context() as patched:
@@ -159,7 +159,7 @@ def test_one_that_cannot_be_loaded_is_named_with_its_error_and_leaves_nothing_be
 
 
 def test_the_path_is_as_it_was_after_it_was_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(yaml_support, "folders", lambda: [str(Path(yaml.__file__).parents[1])])
+    monkeypatch.setattr(yaml_support, "package_folders", lambda: [str(Path(yaml.__file__).parents[1])])
     for name in [name for name in sys.modules if name == "yaml" or name.startswith("yaml.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(yaml_support, "forbidden_folders", lambda: [str(tmp_path)])
@@ -174,20 +174,20 @@ def test_the_path_is_as_it_was_after_it_was_found(tmp_path, monkeypatch):
 def test_an_environment_that_sees_the_systems_packages_looks_there_too(tmp_path, monkeypatch):
     python = environment(tmp_path, with_yaml=False)
     monkeypatch.setattr(sys, "executable", str(python))
-    alone = yaml_support.folders()
+    alone = yaml_support.package_folders()
     assert str(tmp_path / PACKAGES) in alone
     (tmp_path / "pyvenv.cfg").write_text("home = x\nInclude-System-Site-Packages = True\n")
-    assert yaml_support.folders()[: len(alone)] == alone
-    assert len(yaml_support.folders()) > len(alone)
+    assert yaml_support.package_folders()[: len(alone)] == alone
+    assert len(yaml_support.package_folders()) > len(alone)
 
 
 def test_outside_of_an_environment_the_users_packages_come_before_the_systems(tmp_path, monkeypatch):
     import site
 
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python3"))
-    assert yaml_support.folders() == [site.getusersitepackages(), *site.getsitepackages()]
+    assert yaml_support.package_folders() == [site.getusersitepackages(), *site.getsitepackages()]
     monkeypatch.setattr(sys, "executable", "")
-    assert yaml_support.virtual_environment() is None
+    assert yaml_support.find_virtual_environment() is None
 
 
 def test_nothing_of_it_is_imported_unless_a_yaml_file_is_given(project):

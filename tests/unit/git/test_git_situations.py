@@ -14,7 +14,7 @@ from batch_implement.commands import batch_commands, evidence, feature_commands
 from batch_implement.commands.authorization import Caller
 from batch_implement.core.errors import RefusedError, StateError
 from batch_implement.features.reader import Feature, Listing
-from batch_implement.features.sources import Found
+from batch_implement.features.sources import FeatureSource
 from batch_implement.git import git_client
 from batch_implement.runner.preflight import environment
 from batch_implement.store.store import Store
@@ -35,7 +35,7 @@ class Place:
 
     def create(self, features=2, **policy):
         listed = [Feature(f"feature {number + 1}", 0) for number in range(features)]
-        batch_commands.create(self.project, PERSON, Found(Listing(listed, {}), "-", []), policy)
+        batch_commands.create(self.project, PERSON, FeatureSource(Listing(listed, {}), "-", []), policy)
         return self
 
     def start(self, **policy):

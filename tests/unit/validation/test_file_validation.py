@@ -58,7 +58,7 @@ def reporter(request, monkeypatch):
 
 def test_a_valid_state_is_valid(file, reporter):
     path = file(new_batch(2))
-    assert file_validation.validate([path]) == (
+    assert file_validation.validate_files([path]) == (
         f"{path}: valid",
         {"valid": True, "files": [{"file": path, "errors": [], "valid": True, "mended": None}], "exit_code": 0},
     )
@@ -67,20 +67,23 @@ def test_a_valid_state_is_valid(file, reporter):
 def test_an_old_file_is_valid_when_it_can_be_migrated(file):
     old = {"batch_id": "b", "features_file": "", "total_features": 1, "features": ["a"], "current_index": 0}
     path = file(json.dumps({**old, "status": "running", "completed_features": [7]}).encode())
-    text, data = file_validation.validate([path])
+    text, data = file_validation.validate_files([path])
     assert (
         text == f"{path}: valid, of an older version: the first change takes it over and mends 1 thing (`--json` "
         "says which)"
     )
     assert data["files"][0]["mended"] == ["completed_features held 7, which is no feature's and was left out"]
-    assert "Missing required fields: ['status']" in file_validation.errors(file(json.dumps(old).encode()))[0]["message"]
+    assert (
+        "Missing required fields: ['status']"
+        in file_validation.check_file(file(json.dumps(old).encode()))[0]["message"]
+    )
 
 
 def test_every_wrong_field_is_reported_where_it_is(file, reporter):
     path = file({**new_batch(2), "status": "odd", "completed_features": ["x"], "policy": {}})
-    pointers = {error["pointer"].split("/")[1] for error in file_validation.errors(path)}
+    pointers = {error["pointer"].split("/")[1] for error in file_validation.check_file(path)}
     assert pointers == {"status", "completed_features", "policy"}
-    text, data = file_validation.validate([path])
+    text, data = file_validation.validate_files([path])
     assert f"{path}:14:25: /completed_features/0: found 'x', expected an integer. " in text
     assert (data["valid"], data["exit_code"]) == (False, 1)
 
@@ -102,7 +105,7 @@ def test_every_wrong_field_is_reported_where_it_is(file, reporter):
 )  # fmt: skip
 def test_a_broken_invariant_is_reported_at_the_field_that_it_is_about(file, reporter, damage, place, message):
     path = file({**new_batch(2), **damage})
-    assert file_validation.validate([path])[0] == f"{path}:{place}: {message}"
+    assert file_validation.validate_files([path])[0] == f"{path}:{place}: {message}"
 
 
 @pytest.mark.parametrize(
@@ -121,34 +124,34 @@ def test_a_broken_invariant_is_reported_at_the_field_that_it_is_about(file, repo
     ],
 )  # fmt: skip
 def test_what_is_no_state_is_one_error_with_its_place_where_there_is_one(file, content, pointer, place, message):
-    (error,) = file_validation.errors(file(content))
+    (error,) = file_validation.check_file(file(content))
     assert (error["pointer"], (error["line"], error["column"])) == (pointer, place)
     assert message in error["message"]
     assert " at line " not in error["message"]
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path):
-    assert file_validation.errors(str(tmp_path / "gone")) == [
+    assert file_validation.check_file(str(tmp_path / "gone")) == [
         {"pointer": "", "line": None, "column": None, "message": "cannot be read: No such file or directory"}
     ]
-    assert "Is a directory" in file_validation.errors(str(tmp_path))[0]["message"]
+    assert "Is a directory" in file_validation.check_file(str(tmp_path))[0]["message"]
 
 
 def test_a_file_that_is_too_large_is_not_read(file, monkeypatch):
     monkeypatch.setattr(serialization, "MAX_BYTES", 10)
-    assert "a state has at most 10" in file_validation.errors(file(b" " * 11))[0]["message"]
+    assert "a state has at most 10" in file_validation.check_file(file(b" " * 11))[0]["message"]
 
 
 def test_one_that_is_not_valid_among_several_fails_them_all(file):
     good, bad = file(new_batch(1)), file(b"{}", "bad.json")
-    text, data = file_validation.validate([good, bad])
+    text, data = file_validation.validate_files([good, bad])
     assert text.startswith(f"{good}: valid\n{bad}:1:1: Missing required fields: ")
     assert ([entry["valid"] for entry in data["files"]], data["exit_code"]) == ([True, False], 1)
 
 
 @pytest.mark.parametrize("name", file_validation.PUBLISHED)
 def test_a_published_schema_is_printed_as_it_is(name):
-    text, data = file_validation.published(name)
+    text, data = file_validation.show_schema(name)
     assert json.loads(text) == data == load_published(name)
 
 
@@ -162,12 +165,12 @@ def test_a_published_schema_is_printed_as_it_is(name):
 )  # fmt: skip
 def test_a_valid_features_file_is_valid(file, name, content):
     path = file(content, name)
-    assert file_validation.validate([path])[0] == f"{path}: valid"
+    assert file_validation.validate_files([path])[0] == f"{path}: valid"
 
 
 def test_every_wrong_property_of_a_features_file_is_reported_with_its_line(file, reporter):
     path = file(b"defaults:\n  verfy: x\nfeatures:\n- a\n- title: b\n  id: 7\n  touches: [/x]\n", "f.yaml")
-    text, data = file_validation.validate([path])
+    text, data = file_validation.validate_files([path])
     assert text == "\n".join(
         [
             f"{path}:2:3: /defaults: the property 'verfy' is not known here. Did you mean `verify`?",
@@ -203,14 +206,14 @@ def test_what_no_schema_can_say_of_a_features_file_is_one_error(file, name, cont
     path = file(content or b"", name)
     if content is None:
         Path(path).unlink()
-    (line,) = file_validation.validate([path])[0].split("\n")
+    (line,) = file_validation.validate_files([path])[0].split("\n")
     assert fragment in line.removeprefix(path)
     assert line.count(path) == 1
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
 def test_each_broken_features_file_has_its_place_and_no_path_twice(path, reporter):
-    text, data = file_validation.validate([path.name], cwd=str(path.parent))
+    text, data = file_validation.validate_files([path.name], cwd=str(path.parent))
     assert (data["valid"], data["exit_code"]) == (False, 1)
     lines = path.read_bytes().replace(b"\r\n", b"\n").decode("utf-8", "replace").split("\n")
     for error, told in zip(data["files"][0]["errors"], text.split("\n")):
@@ -231,7 +234,7 @@ def test_the_places_in_a_features_file_are_those_of_its_readers():
             problems = reader.problems(str(path))
         except UsageError:
             continue
-        found = file_validation.errors_of_features(str(path))
+        found = file_validation.check_features_file(str(path))
         if problems:
             assert [(each.pointer, each.line) for each in problems] == [(e["pointer"], e["line"]) for e in found]
 
@@ -251,14 +254,14 @@ def test_the_places_in_a_features_file_are_those_of_its_readers():
     ],
 )
 def test_what_a_feature_needs_has_to_be_there_as_create_has_it(file, name, content, place, message):
-    [error] = file_validation.errors(file(content.encode(), name))
+    [error] = file_validation.check_file(file(content.encode(), name))
     assert (error["pointer"], error["line"], error["column"]) == place
     assert message in error["message"]
 
 
 def test_a_name_is_told_as_it_was_given_and_counts_from_the_folder(file, tmp_path):
     file(b"- a\n- a\n", "f.yaml")
-    text, data = file_validation.validate(["f.yaml"], cwd=str(tmp_path))
+    text, data = file_validation.validate_files(["f.yaml"], cwd=str(tmp_path))
     assert text.startswith("f.yaml:2:3: ")
     assert data["files"][0]["file"] == "f.yaml"
 
@@ -271,9 +274,9 @@ def test_a_name_is_told_as_it_was_given_and_counts_from_the_folder(file, tmp_pat
     ],
 )  # fmt: skip
 def test_what_is_a_state_or_nothing_known_is_held_against_the_states_schema(file, name, content):
-    assert not file_validation.lists_features(file(content, name))
+    assert not file_validation.is_features_file(file(content, name))
 
 
 def test_an_unknown_schema_is_refused_with_those_there_are():
     with pytest.raises(UsageError, match=r"no schema 'nonsense'.*batch_state"):
-        file_validation.published("nonsense")
+        file_validation.show_schema("nonsense")

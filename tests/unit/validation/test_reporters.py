@@ -58,7 +58,7 @@ def undone(value):
 
 
 def test_text_is_a_line_a_file_or_problem_as_compilers_write_them():
-    assert reporters.told(TWO, "text").split("\n") == [
+    assert reporters.format_report(TWO, "text").split("\n") == [
         "a.yaml: valid",
         "b.json:3:7: /a~1b/0: found 7",
         "b.json: cannot be read",
@@ -69,22 +69,22 @@ def test_text_is_a_line_a_file_or_problem_as_compilers_write_them():
 def test_a_state_of_an_older_version_is_valid_and_says_what_comes_of_it():
     old = data(verdict("a.json", mended=[]), verdict("b.json", mended=["status `running` was read as in_progress"]))
     taken = "valid, of an older version: the first change takes it over"
-    assert reporters.told(old, "text").split("\n") == [
+    assert reporters.format_report(old, "text").split("\n") == [
         f"a.json: {taken}",
         f"b.json: {taken} and mends 1 thing (`--json` says which)",
     ]
-    commands = read_by_a_runner(reporters.told(old, "github"))
+    commands = read_by_a_runner(reporters.format_report(old, "github"))
     assert [(name, given["file"]) for name, given, _ in commands] == [("notice", "a.json"), ("notice", "b.json")]
     assert commands[0][2] == taken
-    assert "failure" not in reporters.told(old, "junit").replace("failures", "")
+    assert "failure" not in reporters.format_report(old, "junit").replace("failures", "")
 
 
 def test_json_is_the_data():
-    assert json.loads(reporters.told(TWO, "json")) == TWO
+    assert json.loads(reporters.format_report(TWO, "json")) == TWO
 
 
 def test_github_gets_an_annotation_for_each_problem_and_the_count():
-    text = reporters.told(TWO, "github")
+    text = reporters.format_report(TWO, "github")
     assert read_by_a_runner(text) == [
         ("error", {"file": "b.json", "line": "3", "col": "7", "title": "not valid"}, "/a~1b/0: found 7"),
         ("error", {"file": "b.json", "title": "not valid"}, "cannot be read"),
@@ -94,7 +94,7 @@ def test_github_gets_an_annotation_for_each_problem_and_the_count():
 
 
 def test_junit_has_a_test_case_for_each_file_and_one_failure_in_each_that_is_not_valid():
-    root = ElementTree.fromstring(reporters.told(TWO, "junit"))
+    root = ElementTree.fromstring(reporters.format_report(TWO, "junit"))
     (suite,) = root
     for each in (root, suite):
         assert (each.get("tests"), each.get("failures"), each.get("errors")) == ("2", "1", "0")
@@ -110,7 +110,7 @@ def test_junit_has_a_test_case_for_each_file_and_one_failure_in_each_that_is_not
 @pytest.mark.parametrize("odd", HOSTILE, ids=ascii)
 def test_hostile_texts_stay_texts_in_every_format(odd):
     told = data(verdict(odd, (f"/{odd}", 1, 2, odd)), verdict(odd))
-    texts = {form: reporters.told(told, form).encode("utf-8", "replace").decode() for form in FORMS}
+    texts = {form: reporters.format_report(told, form).encode("utf-8", "replace").decode() for form in FORMS}
     assert len(texts["text"].split("\n")) == 2
     assert not re.search("[\0-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", texts["text"])
     ((command, properties, _),) = read_by_a_runner(texts["github"])

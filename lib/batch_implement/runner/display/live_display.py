@@ -232,7 +232,7 @@ def has_rich() -> bool:
 
     before = list(sys.path)
     refused = [os.path.join(os.path.realpath(folder), "") for folder in yaml_support.forbidden_folders()]
-    for folder in yaml_support.folders():
+    for folder in yaml_support.package_folders():
         real = os.path.join(os.path.realpath(folder), "")
         if folder not in sys.path and os.path.isdir(folder) and not real.startswith(tuple(refused)):
             sys.path.append(folder)
