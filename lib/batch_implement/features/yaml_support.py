@@ -122,8 +122,8 @@ def _import_pyyaml(spec: ModuleSpec, name: str) -> Any:
             del sys.modules[loaded]
         raise UsageError(
             f"{name} is YAML, and the PyYAML in {os.path.dirname(spec.origin or '')} cannot be loaded: "
-            f"{type(error).__name__}: {clean(str(error))[:200]}. Install it again with `{_install_command()}`, or write "
-            "the list as .json.",
+            f"{type(error).__name__}: {clean(str(error))[:200]}. Install it again with `{_install_command()}`, or "
+            "write the list as .json.",
             "pyyaml-missing",
         ) from error
     return module
