@@ -10,10 +10,10 @@ change by which such a batch would escape what a person set. On any other batch 
 
 from __future__ import annotations
 
+from ..base.text import clean
 from ..core import batch_state, blocking, policies
 from ..core.batch_state import key
 from ..core.errors import RefusedError, UsageError
-from ..features import reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def tidied(given: State, now: str) -> State:
     }
     texts = state["features"]
     if isinstance(texts, list):
-        state["features"] = [reader.clean(text) if isinstance(text, str) else text for text in texts]
+        state["features"] = [clean(text) if isinstance(text, str) else text for text in texts]
         state["total_features"] = len(texts)
     done = state["completed_features"]
     if isinstance(done, list):

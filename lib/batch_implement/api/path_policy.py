@@ -17,8 +17,8 @@ import stat
 
 from ..base import atomic_files, project_paths
 from ..base.project_paths import PRIVATE_NAME, STATE_FOLDER, STATE_NAME, Project
+from ..base.text import clean, shorten
 from ..core.errors import BatchError, StateError, UsageError
-from ..features import reader
 from ..git import git_client
 from ..store import audit_log
 
@@ -91,7 +91,7 @@ def checked(path: object, purpose: str, *, must_exist: bool = False, start: Opti
     base, names = _located(path, purpose, start)
     place = os.path.join(base, *names)
     if must_exist and not os.path.lexists(place):
-        raise _refused(f"Path not found: {_cut(place)}", purpose, "it must exist")
+        raise _refused(f"Path not found: {_cut_path(place)}", purpose, "it must exist")
     return place
 
 
@@ -107,17 +107,17 @@ def _located(path: object, purpose: str, start: Optional[str]) -> Tuple[str, Lis
         raise _too_long(text, purpose)
     if ".." in text.split("/"):
         raise _traversal(text, purpose)
-    if reader.clean(text) != text:
-        raise _refused(f"Invalid path {_cut(text)!r}: it holds control characters", purpose, "take them out")
+    if clean(text) != text:
+        raise _refused(f"Invalid path {_cut_path(text)!r}: it holds control characters", purpose, "take them out")
     absolute = os.path.abspath(os.path.join(start or os.getcwd(), text))
     if os.path.islink(absolute):
-        raise _refused(f"Path is a symlink: {_cut(text)}", purpose, "links are not followed; name the file itself")
+        raise _refused(f"Path is a symlink: {_cut_path(text)}", purpose, "links are not followed; name the file itself")
     base, names = _split(absolute)
     if ".." in "/".join(names):
         raise _traversal(text, purpose)
     if base is None:
         raise _refused(
-            f"Path outside allowed locations (outside project root and ~/.claude): {_cut(text)}",
+            f"Path outside allowed locations (outside project root and ~/.claude): {_cut_path(text)}",
             purpose,
             "inside " + " or ".join(_allowed()),
         )
@@ -136,7 +136,9 @@ def project_of(path: object) -> Project:
     first = STATE_FOLDER if os.path.basename(base) == STATE_FOLDER else ""
     below = "/".join(["", first, *names]).lower()
     if any(f"{folder}/" in below for folder in ("/.git", f"/{STATE_FOLDER}/{PRIVATE_NAME}", f".{PRIVATE_NAME}")):
-        raise _refused(f"{_cut(place)} is among git's or batch-implement's own files", "batch state file", "elsewhere")
+        raise _refused(
+            f"{_cut_path(place)} is among git's or batch-implement's own files", "batch state file", "elsewhere"
+        )
     if place == os.path.join(os.path.realpath(own.root), STATE_FOLDER, STATE_NAME):
         return own
     root = place[: -len(_OWN)] or "/"
@@ -245,10 +247,10 @@ def _refuse_links(base: str, names: List[str], text: str, purpose: str) -> None:
             if error.errno == errno.ENAMETOOLONG:
                 raise _too_long(text, purpose) from error
             raise _refused(
-                f"Invalid path {_cut(text)}: {error.strerror}", purpose, "a path that can be used"
+                f"Invalid path {_cut_path(text)}: {error.strerror}", purpose, "a path that can be used"
             ) from error
         if stat.S_ISLNK(status.st_mode):
-            raise _refused(f"Path leads over a symlink: {_cut(place)}", purpose, "links are not followed")
+            raise _refused(f"Path leads over a symlink: {_cut_path(place)}", purpose, "links are not followed")
 
 
 def _pattern(path: str) -> str:
@@ -262,12 +264,12 @@ def _refused(what: str, purpose: str, allowed: str) -> PathRefused:
 
 
 def _traversal(text: str, purpose: str) -> PathRefused:
-    return _refused(f"Path traversal: {_cut(text)} contains `..`", purpose, "a path that names the place itself")
+    return _refused(f"Path traversal: {_cut_path(text)} contains `..`", purpose, "a path that names the place itself")
 
 
 def _too_long(text: str, purpose: str) -> PathRefused:
     return _refused(f"Path too long: {len(text)} characters", purpose, f"at most {MAX_PATH_CHARS}")
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= 200 else text[:200] + "...[truncated]"
+def _cut_path(path: str) -> str:
+    return shorten(path, 200)

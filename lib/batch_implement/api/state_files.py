@@ -17,9 +17,9 @@ import os
 import threading
 
 from ..base import timestamps
+from ..base.text import clean
 from ..core import batch_state
 from ..core.errors import RefusedError, StateError, UsageError
-from ..features import reader
 from ..store import serialization, sidecar
 from ..store.store import Store
 from . import assertions, path_policy
@@ -203,7 +203,7 @@ def _cleaned(number: int, text: object) -> str:
         raise UsageError(
             f"Feature {number} holds half of a character at {error.start}: it cannot be written.", "library-call"
         ) from error
-    cleaned = reader.clean(text)
+    cleaned = clean(text)
     if not cleaned.strip():
         raise UsageError(f"Feature {number} is an empty text.", "library-call")
     return cleaned

@@ -17,6 +17,7 @@ import subprocess
 import time
 
 from ..base import processes
+from ..base.text import clean
 from ..core.errors import EXIT_STILL_RUNNING, BatchError, StateError
 from ..git import git_client
 
@@ -127,7 +128,7 @@ def quote_log_end(log: str) -> str:
             text = file.read(TAIL_BYTES).decode("utf-8", "replace")
     except OSError as error:
         return f"(cannot be read: {error.strerror})"
-    return "\n".join("> " + "".join(char if char.isprintable() else " " for char in line) for line in text.splitlines())
+    return "\n".join("> " + clean(line) for line in text.splitlines())
 
 
 def _start_if_idle(folder: str, root: str, command: str, timeout_s: int) -> bool:

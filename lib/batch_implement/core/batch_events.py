@@ -254,7 +254,7 @@ _EXTRA_FIELDS = ("commit", "no_change", "asserted", "stash", "retry_after", "url
 
 
 def _format_entry(entry: Event) -> str:
-    from ..features.reader import clean
+    from ..base.text import clean
 
     plain = _EntryFields({name: clean(str(value))[:MAX_TEXT_CHARS] for name, value in entry.items()})
     words = _MESSAGES.get(entry["event"])

@@ -18,8 +18,9 @@ import re
 from typing import NamedTuple
 
 from ..base import strict_json
+from ..base.text import clean
 from ..core.errors import UsageError
-from .feature_list import MAX_BYTES, MAX_FEATURES, clean
+from .feature_list import MAX_BYTES, MAX_FEATURES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from ..base.text import clean
 from ..core.errors import UsageError
 
 TYPE_CHECKING = False
@@ -26,9 +27,6 @@ MAX_BYTES = 10 * 1024 * 1024
 MAX_FEATURES = 10_000
 MAX_LINES = 200_000
 MAX_FEATURE_CHARS = 10_000
-
-BIDI_CONTROLS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-TO_SPACE = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), *BIDI_CONTROLS), " ")
 
 IDENTIFIER = re.compile(r"(?=.{1,64}\Z)[0-9]*[A-Za-z._-][A-Za-z0-9._-]*")
 REFERENCE = re.compile(r"#[1-9][0-9]{0,8}|[A-Za-z0-9._-]{1,64}")
@@ -56,20 +54,6 @@ class Listing(NamedTuple):
 
     features: List[Feature]
     defaults: Dict[str, Any]
-
-
-def clean(text: str) -> str:
-    """Return the text with each control and each bidi control character made a space; its length stays.
-
-    These could hide or reorder what a person sees. Joiners of zero width stay: scripts and emoji need them.
-    """
-    return text if text.isprintable() else text.translate(TO_SPACE)  # nothing printable is in TO_SPACE
-
-
-def clean_block(text: str) -> str:
-    """Return the text of several lines with its line breaks, each line cleaned and without blanks at its end."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return "\n".join(clean(line).rstrip() for line in lines).strip("\n")
 
 
 def decode_text(data: bytes, name: str) -> str:

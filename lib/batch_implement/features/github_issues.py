@@ -23,12 +23,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..base import project_paths
+from ..base.text import clean
 from ..core import batch_state
 from ..core.errors import BatchError, RefusedError, UsageError
 from ..git import gh, git_client
 from ..store import lock
 from . import issue_comments
-from .reader import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 
+from ..base.text import clean
 from ..core import batch_state, blocking
 from ..core.errors import RefusedError
-from .reader import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

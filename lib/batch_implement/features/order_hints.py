@@ -18,6 +18,8 @@ import re
 from itertools import islice
 from typing import Callable, Dict, Iterator, List, Sequence, Set, Tuple
 
+from ..base.text import one_line
+
 SHOWN_CHARS = 60
 MAX_SUGGESTIONS = 50  # suggestions that are looked at
 TEXT_CHARS, BODY_CHARS = 1_000, 65_536
@@ -121,10 +123,8 @@ def find_suggestions(
 
 
 def quote_text(text: str) -> str:
-    """Untrusted text for a message: one line, printable, without backticks, at most SHOWN_CHARS characters."""
-    start = text[: 10 * SHOWN_CHARS]
-    line = " ".join("".join(char if char.isprintable() else " " for char in start).replace("`", "'").split())
-    return line if len(line) <= SHOWN_CHARS and len(start) == len(text) else line[: SHOWN_CHARS - 1].rstrip() + "…"
+    """Return untrusted text for a message: one line without backticks, at most SHOWN_CHARS characters."""
+    return one_line(text, SHOWN_CHARS).replace("`", "'")
 
 
 def _suggestions_for(

@@ -23,6 +23,7 @@ import os
 import re
 import stat
 
+from ..base.text import clean
 from ..core.errors import UsageError
 from .feature_list import (
     MAX_BYTES,
@@ -30,7 +31,6 @@ from .feature_list import (
     Feature,
     Listing,
     check_features,
-    clean,
     decode_text,
     parse_clean_feature,
     parse_feature,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from .structured import Problem
 
-__all__ = ["MAX_FEATURE_CHARS", "Feature", "Listing", "clean", "parse_text", "problems", "read_file", "read_stdin"]
+__all__ = ["MAX_FEATURE_CHARS", "Feature", "Listing", "parse_text", "problems", "read_file", "read_stdin"]
 
 BOX = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])\s+\[([ xX])\](?:\s+(.*))?$")
 # What was surely meant as a box: brackets with nothing but blanks in them, and no link behind them.

@@ -20,11 +20,12 @@ import re
 from itertools import islice
 from typing import NamedTuple
 
+from ..base.text import clean, clean_block
 from ..core.errors import UsageError
 from ..core.policies import FEATURE_FIELDS
 from ..validation import predicates, schema
 from . import documents
-from .feature_list import Feature, Listing, check_features, clean, clean_block, decode_text, parse_feature
+from .feature_list import Feature, Listing, check_features, decode_text, parse_feature
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

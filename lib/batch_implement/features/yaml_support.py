@@ -17,8 +17,8 @@ import shlex
 import sys
 
 from ..base import project_paths
+from ..base.text import clean
 from ..core.errors import UsageError
-from .feature_list import clean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

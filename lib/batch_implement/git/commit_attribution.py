@@ -20,6 +20,7 @@ At most the last `gitrepo.MOST_COMMITS` on each side are looked at. Only reads, 
 
 from __future__ import annotations
 
+from ..base.text import one_line
 from ..core.errors import RefusedError
 from . import git_client
 
@@ -103,14 +104,11 @@ def let_go(root: str, base: Optional[str], since: str) -> List[Commit]:
 def told(commits: List[Commit]) -> str:
     """Commits for a message: the last few, each with its subject and whose it is, as data."""
     shown = [
-        f"{commit.sha[:12]} {_line(commit.subject)!r} by {_line(commit.committer_name)} <{_line(commit.committer)}>"
+        f"{commit.sha[:12]} {one_line(commit.subject, 80)!r} by "
+        + one_line(f"{commit.committer_name} <{commit.committer}>", 160)
         for commit in commits[-SHOWN:]
     ]
     return ", ".join(shown) + (f" and {len(commits) - SHOWN} more" if len(commits) > SHOWN else "")
-
-
-def _line(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text[:80])
 
 
 def _since(root: str, base: Optional[str]) -> Tuple[List[Commit], List[Commit]]:

@@ -30,8 +30,8 @@ import subprocess
 from typing import NamedTuple
 
 from ..base import strict_json
+from ..base.text import clean, one_line
 from ..core.errors import RefusedError
-from ..features import reader
 from . import git_client
 
 TYPE_CHECKING = False
@@ -236,7 +236,7 @@ def repository(root: str) -> Repository:
             raise TypeError
     except (TypeError, KeyError, IndexError):
         raise _odd(about, "lacks its address or its default branch") from None
-    return Repository(reader.clean(url), branch, _remotes(root, url))
+    return Repository(clean(url), branch, _remotes(root, url))
 
 
 def permission(root: str) -> str:
@@ -354,7 +354,7 @@ def _program() -> str:
 
 def trouble(exit_status: int, said: bytes, *, root: str, call: str, about: str) -> GhTrouble:
     """What a call that failed tells, from its exit status and what it wrote to standard error."""
-    all_words = " ".join(reader.clean(said.decode("utf-8", "replace")).split())
+    all_words = one_line(said.decode("utf-8", "replace"), 10_000)
     lower, words = all_words.lower(), all_words[:300]
     if exit_status == 4:  # in automation the words are others
         lower = f"to get started with github cli {lower}"
@@ -378,4 +378,4 @@ def _odd(about: str, what: str) -> GhTrouble:
 
 def _line(said: bytes) -> str:
     lines = said.decode("utf-8", "replace").strip().splitlines()
-    return reader.clean(lines[0]).strip() if lines else ""
+    return clean(lines[0]).strip() if lines else ""

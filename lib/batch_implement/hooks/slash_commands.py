@@ -13,6 +13,7 @@ import io
 import os
 import shlex
 
+from ..base.text import clean
 from ..cli import arguments, batchctl
 from ..commands import authorization, batch_commands
 from ..core import batch_state, prompts
@@ -133,7 +134,7 @@ def _run_batch_implement(event: HookEvent, caller: Caller, typed: str) -> Dict[s
 def _run_auto_implement(event: HookEvent, caller: Caller, typed: str) -> Optional[Dict[str, Any]]:
     """A text without a batch becomes a batch of one; during a batch only its open feature is worked on."""
     project = event.project
-    text = feature_list.clean(typed).strip()
+    text = clean(typed).strip()
     state = Store(project).read()
     if state is not None and batch_state.is_live(state):
         authorization.require_owner(state, caller, project)

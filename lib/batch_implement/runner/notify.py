@@ -25,8 +25,8 @@ import subprocess
 import tempfile
 
 from ..base import processes
+from ..base.text import one_line, shorten
 from ..core import batch_state, prompts
-from ..features import feature_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def send(command: str, event: str, state: State, report_paths: Mapping[str, str]
         if code == 0:
             return ""
         output.seek(max(0, output.seek(0, os.SEEK_END) - LONGEST_LINE))
-        said = " ".join(feature_list.clean(output.read(LONGEST_LINE).decode("utf-8", "replace")).split())
+        said = one_line(output.read(LONGEST_LINE).decode("utf-8", "replace"))
         return f"The --notify command ended with exit status {code} ({event}): {said or 'it said nothing'}"
 
 
@@ -105,5 +105,5 @@ def summary(event: str, state: State) -> str:
     ]
     if run.get("branch"):
         lines.insert(1, f"What is done is on {run['branch']}.")
-    cleaned = (" ".join(feature_list.clean(line).split())[:LONGEST_LINE] for line in lines)
-    return "\n".join(cleaned)[:LONGEST_SUMMARY]
+    cleaned = (one_line(line, LONGEST_LINE) for line in lines)
+    return shorten("\n".join(cleaned), LONGEST_SUMMARY)

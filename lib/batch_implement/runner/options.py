@@ -10,7 +10,6 @@ A duration is typed as `90s`, `45m`, `8h` or `1h30m`, an amount in US dollars. E
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
@@ -150,17 +149,6 @@ def budgets(options: Options) -> Dict[str, Any]:
     """The state's `policy.budgets`: the limits that there are."""
     limits = {name: getattr(options, field) for name, field in _LIMITS.items()}
     return {name: limit for name, limit in limits.items() if limit is not None}
-
-
-def spoken(seconds: float) -> str:
-    """A duration as a person types it: `1h30m`, `45m`, `90s`."""
-    whole = math.ceil(seconds)
-    if whole < 100:
-        return f"{whole}s"
-    minutes, left = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "h"), (minutes, "m"), (left if not hours else 0, "s"))
-    return "".join(f"{number}{unit}" for number, unit in parts if number)
 
 
 def _absolute(path: str, cwd: str) -> str:

@@ -27,10 +27,11 @@ import signal
 import subprocess
 
 from ..base import processes, timestamps
+from ..base.text import clean_block, one_line
 from ..core import prompts
 from ..core.batch_state import key
 from ..core.errors import BatchError, RefusedError
-from ..features import feature_list, issue_comments
+from ..features import issue_comments
 from ..git import gh, git_client, worktrees
 from ..hooks import push_detection
 from . import merge_queue
@@ -187,7 +188,7 @@ def _opened(
     found = gh.pull_request(root, branch)
     if found is None:
         try:
-            url = gh.create_pull_request(root, head=branch, base=base, title=_one_line(title), body=body)
+            url = gh.create_pull_request(root, head=branch, base=base, title=one_line(title, LONGEST_TITLE), body=body)
         except gh.GhTrouble as trouble:
             if trouble.kind != "exists":
                 raise
@@ -207,11 +208,6 @@ def _opened(
 def _number_of(url: str) -> Optional[int]:
     last = url.rpartition("/pull/")[2]
     return int(last) if last.isascii() and last.isdigit() else None
-
-
-def _one_line(text: str) -> str:
-    words = " ".join(feature_list.clean(text).split())
-    return words if len(words) <= LONGEST_TITLE else f"{words[: LONGEST_TITLE - 1]}\u2026"
 
 
 def _bounded(text: str) -> str:
@@ -291,7 +287,7 @@ def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
 
 def _text_of_feature(state: State, index: int, needs: List[int], below: Optional[Dict[str, Any]]) -> str:
     description = state.get("details", {}).get(key(index), {}).get("description", "")
-    said = feature_list.clean_block(f"{state['features'][index]}\n{description}")[:4000]
+    said = clean_block(f"{state['features'][index]}\n{description}")[:4000]
     parts = ["\n".join(f"    {line}" for line in said.split("\n")), issue_comments.format_outcome(state, index).strip()]
     numbers = state.get("issue_numbers")
     if numbers and numbers[index]:
@@ -331,7 +327,7 @@ def _refusal(what: str, words: str, remote: str, branch: str) -> RefusedError:
     said = push_detection.detect_operations("git push", words, succeeded=False)["push"]["error"]
     known = (remedy for signs, remedy in _REMEDIES if any(sign in said.lower() for sign in signs))
     remedy = next(known, "Try `git push` by hand to see more.").format(remote=remote, branch=branch)
-    return RefusedError(f"{what}. {remedy} git said: {' '.join(feature_list.clean(said).split())}", "pull-request")
+    return RefusedError(f"{what}. {remedy} git said: {one_line(said)}", "pull-request")
 
 
 def _git(root: str, *arguments: str) -> tuple[int, str, str]:

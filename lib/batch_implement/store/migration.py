@@ -28,6 +28,7 @@ it was is kept in history/:
 
 from __future__ import annotations
 
+from ..base.text import clean
 from ..core import batch_state, policies
 from ..core.errors import StateError
 
@@ -153,11 +154,10 @@ class _Mending:
         return kept
 
     def features(self) -> List[str]:
-        from ..features import reader
 
         texts = []
         for index, given in enumerate(self.data["features"]):
-            text = reader.clean(given if isinstance(given, str) else _shown(given)) or "(no text)"
+            text = clean(given if isinstance(given, str) else _shown(given)) or "(no text)"
             if text != given:
                 self.mended.append(f"the text of feature index {index} was {_shown(given)}, it is {_shown(text)} now")
             texts.append(text)

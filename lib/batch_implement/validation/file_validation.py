@@ -17,10 +17,10 @@ import stat
 
 from ..base import strict_json
 from ..base.project_paths import STATE_NAME
+from ..base.text import clean
 from ..core.errors import BatchError, UsageError
 from ..features import positions
 from ..features.documents import JSON_CAUSES
-from ..features.feature_list import clean
 from ..store import serialization
 from . import predicates, reporters, schema
 

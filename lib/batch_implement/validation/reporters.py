@@ -13,8 +13,8 @@ from __future__ import annotations
 import html
 import re
 
+from ..base.text import clean
 from ..core.prompts import pluralize
-from ..features.feature_list import clean
 from ..store import serialization
 
 TYPE_CHECKING = False

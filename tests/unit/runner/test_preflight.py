@@ -346,13 +346,13 @@ def limits(state=None, **wish):
 
 
 def test_the_limits_are_told_as_they_were_typed():
-    assert limits() == [(doctor.OK, "a client has 2h; no limit on what it costs")]
+    assert limits() == [(doctor.OK, "a client has 2 h; no limit on what it costs")]
     ((_, text),) = limits(
         feature_time=1800, feature_turns=50, feature_cost=2.5, max_time=28_800, max_cost=20, max_wait=5400
     )
     assert text == (
-        "a client has 30m, 50 turns, $2.50; no feature begins after 8h; nor once $20.00 are spent; 1h30m of waiting in "
-        "all"
+        "a client has 30 min, 50 turns, $2.50; no feature begins after 8 h; nor once $20.00 are spent; 1 h 30 min of "
+        "waiting in all"
     )
 
 
@@ -360,14 +360,14 @@ def test_a_limit_that_is_reached_before_the_run_begins_is_bad():
     spent = begun(new_batch(2))
     spent["run"]["spent"].update(cost_usd=5.0, waited_s=3600)
     assert "has cost $5.00 already, and --max-cost is $5.00" in limits(spent, max_cost=5.0)[0][1]
-    assert "has waited 1h already" in limits(spent, max_wait=1800)[0][1]
+    assert "has waited 1 h already" in limits(spent, max_wait=1800)[0][1]
     assert [verdict for verdict, _ in limits(spent, max_cost=5.01, max_wait=3601)] == [doctor.OK]
 
 
 def test_limits_that_do_not_fit_each_other_are_worth_a_look():
     assert limits(max_time=3600)[0][0] == doctor.WARNING
     long = new_batch(2, verify="make test", verify_timeout_s=9000)
-    assert "may take 2h30m, a client has 2h in all" in limits(long)[0][1]
+    assert "may take 2 h 30 min, a client has 2 h in all" in limits(long)[0][1]
 
 
 def permissions_for(repository, state, **wish):
@@ -488,7 +488,7 @@ def test_a_verify_command_that_fails_shows_the_end_of_what_it_said_and_the_likel
 
 def test_a_verify_command_that_does_not_end_is_ended(tried, tmp_path):
     ((verdict, text),) = tried(f"sleep 300 & echo $! > '{tmp_path}/pid'; wait", timeout_s=1)
-    assert (verdict, "did not end within 1s" in text) == (doctor.ERROR, True)
+    assert (verdict, "did not end within 1 s" in text) == (doctor.ERROR, True)
     assert not os.path.exists(f"/proc/{(tmp_path / 'pid').read_text().strip()}/exe")
 
 
@@ -553,7 +553,7 @@ def test_a_dry_run_shows_order_dependencies_what_runs_side_by_side_and_limits():
         f"   3  c {'x' * 98}...  (after 1, 2)",
         "   4  d  (not beside 1)",
         "Side by side, if all took equally long: 2, 1 | 3, 4",
-        "Limits: a client has 2h; no feature begins once $5.00 are spent; 3 retries of a feature; a pause after 5 "
+        "Limits: a client has 2 h; no feature begins once $5.00 are spent; 3 retries of a feature; a pause after 5 "
         "failures in a row.",
         "Done by: claude in mode acceptEdits, each in a work tree below /p.worktrees.",
         "Merged into: batch/batch-1/merged; your branch is moved up to it at the end, a pull request is opened for "

@@ -69,9 +69,8 @@ def test_a_client_named_without_a_folder_is_looked_for_on_path():
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("45m", 2700), ("8h", 28_800), ("1h30m", 5400), ("1h1m1s", 3661)]
 )
-def test_a_duration_is_told_as_it_is_typed(text, seconds):
+def test_a_duration_is_typed_with_units(text, seconds):
     assert typed("--max-time", text).max_time == seconds
-    assert options.spoken(seconds) == {"1h1m1s": "1h1m"}.get(text, text)
 
 
 @pytest.mark.parametrize("text", ["", "90", "0s", "0h0m", "m", "1.5h", "-5m", "5m1h", "8 h", "٣h", "9999999h", "400d"])

@@ -19,17 +19,16 @@ import shutil
 import subprocess
 
 from ...base import fast_json, processes
+from ...base.text import clean, duration, one_line
 from ...commands import authorization, claude_settings, doctor
 from ...commands.doctor import ERROR, OK, WARNING
 from ...core import batch_state, path_conflicts, policies, run_transitions
 from ...core.batch_state import key
 from ...core.prompts import pluralize
-from ...features import feature_list
 from ...git import gh, worktrees
 from ...report import status_report
 from ...store.store import Store
 from .. import claude_process, options, pull_requests
-from ..options import spoken
 from . import environment
 from .verify_check import trial
 
@@ -147,35 +146,35 @@ def _limits(state: State, wish: Options) -> Found:
         fits = False
         yield (
             ERROR,
-            f"The batch has waited {spoken(waited)} already, and --max-wait is {spoken(wish.max_wait)}. Give a longer "
-            "one.",
+            f"The batch has waited {duration(waited)} already, and --max-wait is {duration(wish.max_wait)}. Give a "
+            "longer one.",
         )
     each = wish.feature_time or options.FEATURE_TIME_S
     if wish.max_time is not None and each > wish.max_time:
         fits = False
         yield (
             WARNING,
-            f"A client has {spoken(each)}, longer than the whole run ({spoken(wish.max_time)}): the last may end long "
-            "after it. Give a shorter --feature-time.",
+            f"A client has {duration(each)}, longer than the whole run ({duration(wish.max_time)}): the last may end "
+            "long after it. Give a shorter --feature-time.",
         )
     if state["policy"]["verify"] and state["policy"]["verify_timeout_s"] > each:
         yield (
             WARNING,
-            f"The verify command may take {spoken(state['policy']['verify_timeout_s'])}, a client has {spoken(each)} "
-            "in all. Give a shorter --verify-timeout.",
+            f"The verify command may take {duration(state['policy']['verify_timeout_s'])}, a client has "
+            f"{duration(each)} in all. Give a shorter --verify-timeout.",
         )
     if fits:
         yield OK, "; ".join(_said_limits(wish))
 
 
 def _said_limits(wish: Options) -> List[str]:
-    each = [spoken(wish.feature_time or options.FEATURE_TIME_S)]
+    each = [duration(wish.feature_time or options.FEATURE_TIME_S)]
     each += [pluralize(wish.feature_turns, "turn")] if wish.feature_turns else []
     each += [f"${wish.feature_cost:.2f}"] if wish.feature_cost else []
-    whole = [f"no feature begins after {spoken(wish.max_time)}"] if wish.max_time else []
+    whole = [f"no feature begins after {duration(wish.max_time)}"] if wish.max_time else []
     whole += [f"nor once ${wish.max_cost:.2f} are spent" if whole else f"no feature begins once ${wish.max_cost:.2f} "
               "are spent"] if wish.max_cost else []  # fmt: skip
-    whole += [f"{spoken(wish.max_wait)} of waiting in all"] if wish.max_wait else []
+    whole += [f"{duration(wish.max_wait)} of waiting in all"] if wish.max_wait else []
     unlimited = [] if wish.max_cost or wish.worker else ["no limit on what it costs"]
     return [f"a client has {', '.join(each)}", *whole, *unlimited]
 
@@ -262,7 +261,7 @@ def login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Foun
     elif logged_in is not True:
         yield WARNING, "`claude auth status` did not tell whether it is logged in. Try `claude -p hello`."
     else:
-        way = feature_list.clean(str(said.get("authMethod")))[:40].replace("_", " ")
+        way = clean(str(said.get("authMethod")))[:40].replace("_", " ")
         yield OK, f"logged in ({way}); whether that is still taken shows with the first turn"
 
 
@@ -314,7 +313,7 @@ def text(state: State, found: Sequence[Mapping[str, str]], wish: Options) -> str
         if wish.worker
         else f"{wish.client or 'claude'} in mode {wish.permission_mode}"
     )
-    lines.append(f"Done by: {feature_list.clean(worker)}, each in a work tree below {wish.worktrees}.")
+    lines.append(f"Done by: {clean(worker)}, each in a work tree below {wish.worktrees}.")
     ends = "your branch is moved up to it at the end" if wish.merge else "your branch stays as it is"
     published = {"batch": ", one pull request is opened", "feature": ", a pull request is opened for each feature"}
     lines.append(f"Merged into: {branch}; {ends}{published.get(wish.pr or '', '')}.")
@@ -334,14 +333,13 @@ def _left(state: State) -> List[int]:
 
 def _told(state: State, index: int, beside: List[int]) -> str:
     """A feature on one line; `beside` are the first others that it is not done beside."""
-    words = feature_list.clean(state["features"][index])
     needs = state["feature_dependencies"].get(key(index), ())
     notes = [f"after {', '.join(str(need + 1) for need in sorted(needs))}"] if needs else []
     if beside:
         numbers = ", ".join(str(other + 1) for other in beside[:MOST_BESIDE])
         notes.append(f"not beside {numbers}{' and others' if len(beside) > MOST_BESIDE else ''}")
-    cut = words if len(words) <= LONGEST_TEXT else f"{words[:LONGEST_TEXT]}..."
-    return f"{cut}  ({'; '.join(notes)})" if notes else cut
+    text = one_line(state["features"][index], LONGEST_TEXT)
+    return f"{text}  ({'; '.join(notes)})" if notes else text
 
 
 def _rounds(state: State, jobs: int) -> Iterator[List[int]]:

@@ -13,12 +13,11 @@ import tempfile
 import time
 
 from ...base import subprocesses
+from ...base.text import clean, duration
 from ...commands import verify_runner
 from ...commands.doctor import ERROR, OK, WARNING
 from ...core.errors import BatchError
-from ...features import feature_list
 from ...git import git_client, worktrees
-from ..options import spoken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,12 +62,12 @@ def _commit(folder: str) -> Iterator[Tuple[str, str]]:
     with tempfile.NamedTemporaryFile() as output:
         code = subprocesses.run(folder, COMMIT, COMMIT_S, output.fileno())
         output.seek(0)
-        words = " ".join(feature_list.clean(output.read().decode("utf-8", "replace")).split())[-300:]
+        words = " ".join(clean(output.read().decode("utf-8", "replace")).split())[-300:]
     if code is None:
         yield (
             ERROR,
-            f"A commit took longer than {spoken(COMMIT_S)}: a hook, or the signing of commits, waits for somebody. Try "
-            "`git commit --allow-empty -m try` where nobody answers.",
+            f"A commit took longer than {duration(COMMIT_S)}: a hook, or the signing of commits, waits for somebody. "
+            "Try `git commit --allow-empty -m try` where nobody answers.",
         )
     elif code != 0 and any(sign in words.lower() for sign in _UNSIGNED):
         yield (
@@ -94,7 +93,7 @@ def _verify(root: str, folder: str, command: str, timeout_s: int, feature_time_s
     if code is None:
         yield (
             ERROR,
-            f"The verify command {shown} did not end within {spoken(timeout_s)} and was ended. No feature could be "
+            f"The verify command {shown} did not end within {duration(timeout_s)} and was ended. No feature could be "
             "done. Give it longer (`--verify-timeout`), or one that ends.",
         )
         return
@@ -115,11 +114,11 @@ def _verify(root: str, folder: str, command: str, timeout_s: int, feature_time_s
     if seconds > feature_time_s:
         yield (
             ERROR,
-            f"The verify command {shown} takes {spoken(seconds)}, and a client has {spoken(feature_time_s)} in all. "
-            "Give it more: `--feature-time`.",
+            f"The verify command {shown} takes {duration(seconds)}, and a client has {duration(feature_time_s)} in all."
+            " Give it more: `--feature-time`.",
         )
     else:
-        yield OK, f"{shown} passes on the commit that the run begins on, in {spoken(seconds)}"
+        yield OK, f"{shown} passes on the commit that the run begins on, in {duration(seconds)}"
 
 
 def _likely(root: str, folder: str) -> str:
