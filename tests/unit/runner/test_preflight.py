@@ -545,12 +545,12 @@ def test_a_dry_run_shows_order_dependencies_what_runs_side_by_side_and_limits():
     wish = options.settled(Options(jobs=3, merge=True, pr="feature", max_cost=5.0), "/p")
     lines = preflight_checks.text(state, [{"check": "git", "verdict": "ok", "text": "git 2"}], wish).split("\n")
     assert lines == [
-        "ok    git          git 2",
+        "ok     git          git 2",
         "",
         "Batch batch-1: 4 of 4 features to do, up to 3 at a time.",
         "   2  add  [1mb",
         "   1  add a  (not beside 4)",
-        f"   3  c {'x' * 98}...  (after 1, 2)",
+        f"   3  c {'x' * 95}...  (after 1, 2)",
         "   4  d  (not beside 1)",
         "Side by side, if all took equally long: 2, 1 | 3, 4",
         "Limits: a client has 2 h; no feature begins once $5.00 are spent; 3 retries of a feature; a pause after 5 "
