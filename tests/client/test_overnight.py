@@ -56,7 +56,7 @@ def requests_of(its: Night) -> list[Request]:
 def test_a_client_gets_the_brief_as_a_plain_prompt_and_its_batch_of_one_is_done_merged_and_counted(night, project):
     its = night(alone(), 2, needs={0: [1]}, verify="ls feature-*.txt")
     state = its.drive()
-    assert conditions(state) == ["completed", "completed"]
+    assert conditions(state) == ["done", "done"]
     assert merged(its) == ["Add feature-2.txt", "Add feature-1.txt"]
     first = requests_of(its)[0]
     assert "Feature 1 of 1, attempt 1" in first.text() and "<command-name>" not in first.text()
@@ -86,7 +86,7 @@ def test_what_a_model_does_to_go_round_the_evidence_is_denied_in_its_work_tree_t
         yield from alone()(request)
 
     state = night(sly, 1).drive()
-    assert conditions(state) == ["completed"]
+    assert conditions(state) == ["done"]
     assert "is for the person, not for the model" in tried[0] and "is for the person" in tried[1]
     assert "written by batchctl alone" in tried[2]
 
@@ -101,7 +101,7 @@ def test_in_accept_edits_mode_a_client_may_edit_commit_and_call_batchctl_and_not
 
     its = night(work, 1)
     its.options["permission_mode"] = "acceptEdits"
-    assert conditions(its.drive()) == ["completed"]
+    assert conditions(its.drive()) == ["done"]
     assert refused == [True] and not (tmp_path / "escaped").exists()
 
 
@@ -112,7 +112,7 @@ def test_a_model_that_stops_early_is_sent_on_by_the_hooks_of_its_work_tree(night
         yield from alone()(request)
 
     state = night(stops, 1).drive()
-    assert conditions(state) == ["completed"] and state["retry_attempts"] == {}
+    assert conditions(state) == ["done"] and state["retry_attempts"] == {}
 
 
 @pytest.mark.prove
@@ -137,7 +137,7 @@ def test_a_usage_limit_in_the_middle_is_waited_for_and_the_same_attempt_goes_on_
 
     its = night(limited, 2)
     state = its.drive()
-    assert conditions(state) == ["completed", "completed"] and state["retry_attempts"] == {}
+    assert conditions(state) == ["done", "done"] and state["retry_attempts"] == {}
     assert [client["outcome"] for client in state["run"]["clients"]["0"]] == ["interrupted", "completed"]
     (wait,) = state["run"]["waits"]
     assert wait["failure_class"] == "limit" and timestamps.seconds_between(wait["since"], wait["until"]) >= 7000
@@ -162,7 +162,7 @@ def test_a_client_that_is_killed_is_followed_by_another_in_the_same_attempt(nigh
 
     its = night(mortal, 1)
     state = its.drive()
-    assert conditions(state) == ["completed"] and state["retry_attempts"] == {}
+    assert conditions(state) == ["done"] and state["retry_attempts"] == {}
     assert [client["failure_class"] for client in state["run"]["clients"]["0"]] == ["crash", ""]
     assert merged(its) == ["Add feature-1.txt"]
     assert not processes.runs(killed[0], None)
@@ -189,7 +189,7 @@ def test_the_cost_of_all_clients_is_a_limit_that_pauses_the_batch(night):
     assert 0 < len(state["completed_features"]) < 3
     spent = state["run"]["spent"]["cost_usd"]
     state = its.drive(budgets={"cost_usd": 1.0})
-    assert conditions(state) == ["completed"] * 3
+    assert conditions(state) == ["done"] * 3
     assert state["run"]["spent"]["cost_usd"] > spent, "a new run does not set back what was spent"
 
 
@@ -216,7 +216,7 @@ def test_a_worker_whose_window_is_compacted_is_reminded_and_goes_on(night):
         yield say("Done.")
 
     its = night(grows, 1)
-    assert conditions(its.drive()) == ["completed"]
+    assert conditions(its.drive()) == ["done"]
     assert len(its.model.summaries) == 1
 
 
@@ -226,7 +226,7 @@ def test_what_a_run_began_goes_on_in_the_client_once_it_is_merged_and_the_other_
 ):
     its = night(alone(), 3)
     state = its.drive(budgets={"cost_usd": 0.025})
-    assert conditions(state) == ["completed", "pending", "pending"] and state["retry_attempts"] == {}
+    assert conditions(state) == ["done", "pending", "pending"] and state["retry_attempts"] == {}
     model = scripted(coordinator=scripts.coordinator, worker=scripts.worker())
     client = client_for(model)
     refused = client.run("/batch-implement --resume")
@@ -237,7 +237,7 @@ def test_what_a_run_began_goes_on_in_the_client_once_it_is_merged_and_the_other_
     running.kill()
     running.end()
     state = its.drive()
-    assert conditions(state) == ["completed"] * 3
+    assert conditions(state) == ["done"] * 3
     assert set(git(project, "ls-tree", "--name-only", "batch/batch-1/merged").split()) >= {
         "feature-1.txt", "feature-2.txt", "feature-3.txt",
     }  # fmt: skip
@@ -253,7 +253,7 @@ NEEDS = {2: [0], 3: [0, 1], 5: [4], 7: [3, 5], 9: [8], 11: [10], 13: [2, 7], 15:
 def test_twenty_features_are_all_merged_verified_and_after_what_they_need(night, jobs):
     its = night(alone(), 20, needs=NEEDS, verify="ls feature-*.txt")
     state = its.drive(jobs=jobs)
-    assert conditions(state) == ["completed"] * 20
+    assert conditions(state) == ["done"] * 20
     assert sorted(merged(its)) == sorted(f"Add feature-{number}.txt" for number in range(1, 21))
     order = [merge["feature_index"] for merge in state["run"]["merges"]]
     assert all(order.index(need) < order.index(index) for index, needs in NEEDS.items() for need in needs)

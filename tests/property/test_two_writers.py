@@ -359,7 +359,7 @@ class TwoWriters(RuleBasedStateMachine):
         assert found.get("completed", set()) == oracle.done
         assert found.get("failed", set()) == oracle.failed
         assert found.get("skipped", set()) == oracle.skipped | oracle.blocked()
-        assert found.get("active", set()) == ({oracle.open} - {None})
+        assert found.get("running", set()) == ({oracle.open} - {None})
         assert set(batch_state.pending_indices(state)) == oracle.pending()
         assert batch_state.next_runnable(state) == next(iter(oracle.runnable()), None)
         assert {int(name): count for name, count in state["retry_attempts"].items()} == oracle.used

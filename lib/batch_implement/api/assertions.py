@@ -131,7 +131,7 @@ def following(given: State, at: int) -> Optional[int]:
     done = set(state["completed_features"])
     if (
         at >= 0
-        and batch_state.feature_status(state, at) in ("pending", "active")
+        and batch_state.feature_status(state, at) in ("pending", "running", "merging")
         and done.issuperset(state["feature_dependencies"].get(key(at), ()))
     ):
         return at

@@ -82,7 +82,7 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
     def close(current: State) -> State:
         if batch_state.active_index(current) != index or current["active"]["attempt"] != attempt:
             raise RefusedError(
-                f"Feature {index + 1} is not open any more: it {transitions.describe_status(current, index)}. See "
+                f"Feature {index + 1} is not open any more: it is {batch_state.feature_status(current, index)}. See "
                 "`batchctl next`.",
                 "no-feature-open",
             )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..base.project_paths import Project
     from ..core.batch_state import State
 
-FINAL_STATUSES = ("completed", "failed", "skipped")
+FINAL_STATUSES = ("done", "failed", "skipped")
 
 
 def is_publishing_enabled(state: State) -> bool:
@@ -43,7 +43,7 @@ def find_due_updates(state: State, index: int) -> Dict[str, bool]:
     policy = state["policy"]
     return {
         "comment": bool(policy.get("comment_issues")) and outcome in FINAL_STATUSES and missing("comment"),
-        "close": bool(policy.get("close_issues")) and outcome == "completed" and missing("close"),
+        "close": bool(policy.get("close_issues")) and outcome == "done" and missing("close"),
     }
 
 

@@ -104,7 +104,7 @@ def _feature_events(old: State, new: State) -> Iterator[Event]:
                 yield {"event": name, "feature_index": entry["feature_index"], "why": why[:MAX_TEXT_CHARS]}
         gone += sorted(before - after)
     for index in gone:
-        if batch_state.feature_status(new, index) in ("pending", "active"):
+        if batch_state.feature_status(new, index) in ("pending", "running"):
             yield {"event": "pending again", "feature_index": index}
     if new["active"] is not None and new["active"] is not old["active"]:
         yield from _active_events(old["active"], new["active"])

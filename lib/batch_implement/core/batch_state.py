@@ -1,23 +1,23 @@
-"""The state's shape, its invariants and what can be derived from it. Pure: no file, clock, process or environment.
+"""The shape of a batch's state, its invariants and what is derived from it. Pure: no file, clock, process, environment.
 
-A state is a plain dict with the fields of `schemas/batch_state.schema.json`; that file says what each field means.
-Objects keyed by a feature index have the index as a decimal string (`key`), here as in the file. A state is never
-changed in place: a new version is a shallow copy that shares what stayed the same, so that a write can tell what
-changed.
+A state is a plain dict with the fields of `schemas/batch_state.schema.json`. Objects keyed by a feature index use the
+index as a decimal string (`key`). No function changes a state in place: a new version is a shallow copy that shares
+the unchanged parts, so that a write can tell what changed.
 
-    new_state(...)             a first version
-    broken_invariants(state)   what the schema cannot say
-    went_backwards(old, new)   what may never fall and did
+    new_state(...)                        create a first version
+    feature_status(state, index)          pending, running, waiting, merging, done, failed or skipped
+    invariant_violations(state)           check what the schema cannot express
+    monotonicity_violations(old, new)     check what may never decrease
 
-A feature is *pending* when it is in none of completed, failed, skipped and active; *runnable* when its dependencies
-are completed too.
+A feature is *pending* when it is in none of completed, failed, skipped, active and running; *runnable* when its
+dependencies are completed too.
 """
 
 from __future__ import annotations
 
 from . import policies
 
-TYPE_CHECKING = False  # `typing` costs a hook more than the work it does
+TYPE_CHECKING = False  # importing `typing` costs a hook more than its work
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
 
@@ -38,12 +38,12 @@ _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 
 def key(index: int) -> str:
-    """The key under which an object holds what belongs to feature `index`."""
+    """Return the key for feature `index` in objects keyed by feature."""
     return str(index)
 
 
 def is_valid_batch_id(text: object) -> bool:
-    """Whether `text` may name a batch: 1 to 100 of `A-Z a-z 0-9 . _ -`, without `..`."""
+    """Return whether `text` is 1 to 100 of `A-Z a-z 0-9 . _ -`, without `..`."""
     return isinstance(text, str) and 0 < len(text) <= 100 and ".." not in text and _ID_CHARACTERS.issuperset(text)
 
 
@@ -63,8 +63,9 @@ def new_state(
     needs: Optional[State] = None,
     analysis: Optional[State] = None,
 ) -> State:
-    """A first version (revision 0, which the first write makes 1) of a batch over `features`; `now` is its time of
-    creation, `details` are by key, `order`, `needs` (by key) and `analysis` what ordering found.
+    """Create a first version of a batch at time `now`, with revision 0, which the first write makes 1.
+
+    `details` and `needs` are by key; `order`, `needs` and `analysis` come from the ordering of the features.
     """
     state: State = {
         "schema_version": SCHEMA_VERSION,
@@ -118,118 +119,124 @@ def new_state(
 
 
 def is_live(state: State) -> bool:
-    """Whether the batch still has something to do or to decide: it is in progress or paused."""
+    """Return whether the batch is in progress or paused."""
     return state["status"] in UNFINISHED
 
 
 def needs_hooks(state: State) -> bool:
-    """Whether the hooks have anything to do with it: it is unfinished, or the client that holds it has not heard of
-    its end yet.
-    """
+    """Return whether hooks have work to do: the batch is unfinished, or its owner does not know yet that it ended."""
     return is_live(state) or (state["owner"] is not None and state["owner"]["pid"] is not None)
 
 
 def active_index(state: State) -> Optional[int]:
-    """Index of the open feature, None when none is open."""
+    """Return the index of the open feature, or None."""
     active = state["active"]
     return active["feature_index"] if active else None
 
 
 def running_indices(state: State) -> Set[int]:
-    """Indices of the features that `batchctl run` has under way; they count as open."""
+    """Return the indices of the features that `batchctl run` works on."""
     run = state.get("run")
     return {int(name) for name in run["running"]} if run else set()
 
 
 def failed_indices(state: State) -> Set[int]:
-    """Indices of the features that were given up on."""
+    """Return the indices of the failed features."""
     return {entry["feature_index"] for entry in state["failed_features"]}
 
 
 def skipped_indices(state: State) -> Set[int]:
-    """Indices of the features that are not going to be tried."""
+    """Return the indices of the skipped features."""
     return {entry["feature_index"] for entry in state["skipped_features"]}
 
 
 def indices_in_order(state: State) -> Iterable[int]:
-    """All indices in the order in which features are done."""
+    """Return all indices in the order in which features are done."""
     return state["feature_order"] or range(state["total_features"])
 
 
 def pending_indices(state: State) -> Iterator[int]:
-    """Indices of the features that are in none of completed, failed, skipped and active, in order."""
-    settled = failed_indices(state) | skipped_indices(state) | running_indices(state)
-    settled.update(state["completed_features"])
+    """Return the indices of the pending features, in order."""
+    excluded = failed_indices(state) | skipped_indices(state) | running_indices(state)
+    excluded.update(state["completed_features"])
     active = active_index(state)
-    return (index for index in indices_in_order(state) if index not in settled and index != active)
+    return (index for index in indices_in_order(state) if index not in excluded and index != active)
 
 
 def next_runnable(state: State) -> Optional[int]:
-    """Index of the pending feature to do next. None when none can run.
+    """Return the index of the pending feature to do next, or None when no feature can run.
 
-    Features that have not failed yet come before those that are to be retried: a retry waits for the others.
+    Features that have not failed yet come before retries.
     """
     needs = state["feature_dependencies"]
     done = set(state["completed_features"])
     tried = state["retry_attempts"]
     granted = state.get("retry_allowance", {})
-    again: Optional[int] = None
+    retry: Optional[int] = None
     for index in pending_indices(state):
         name = key(index)
         if not done.issuperset(needs.get(name, ())):
             continue
         if tried.get(name, 0) <= granted.get(name, 0):
             return index
-        if again is None or tried[name] < tried[key(again)]:
-            again = index
-    return again
+        if retry is None or tried[name] < tried[key(retry)]:
+            retry = index
+    return retry
 
 
 def current_index(state: State) -> int:
-    """What `current_index` must say: the open feature (the first of several), else the next runnable one, else
-    `total_features`.
-    """
+    """Return the index of the open feature, else the first running, else the next runnable, else `total_features`."""
     active = active_index(state)
     if active is not None:
         return active
     running = running_indices(state)
-    following = min(running) if running else next_runnable(state)
-    return state["total_features"] if following is None else following
+    index = min(running) if running else next_runnable(state)
+    return state["total_features"] if index is None else index
 
 
 def counts(state: State) -> Dict[str, int]:
-    """How many features are in each condition; `total` is their sum."""
-    done, failed, skipped = (len(state[f"{name}_features"]) for name in ("completed", "failed", "skipped"))
-    active = (1 if state["active"] else 0) + len(running_indices(state))
+    """Return the number of features that are `completed`, `failed`, `skipped`, `pending` and `active`, and `total`."""
+    numbers = {name: len(state[f"{name}_features"]) for name in ("completed", "failed", "skipped")}
+    numbers["active"] = (1 if state["active"] else 0) + len(running_indices(state))
     total = state["total_features"]
-    return {
-        "total": total,
-        "completed": done,
-        "failed": failed,
-        "skipped": skipped,
-        "pending": total - done - failed - skipped - active,
-        "active": active,
-    }
+    return {"total": total, "pending": total - sum(numbers.values()), **numbers}
 
 
-def feature_status(state: State, index: int) -> str:
-    """What feature `index` is: `completed`, `failed`, `skipped`, `active` or `pending`."""
-    if index == active_index(state) or index in running_indices(state):
-        return "active"
-    if index in state["completed_features"]:
-        return "completed"
-    if index in failed_indices(state):
-        return "failed"
-    return "skipped" if index in skipped_indices(state) else "pending"
+def feature_statuses(state: State, now: str = "") -> Dict[int, str]:
+    """Return the status of each feature by index: `pending`, `running`, `waiting`, `merging`, `done`, `failed` or
+    `skipped`. `waiting` (pending, but not before a later time than `now`) is told only with `now`.
+    """
+    statuses = dict.fromkeys(range(state["total_features"]), "pending")
+    if now:
+        statuses.update({index: "waiting" for index in statuses if (earliest_start(state, index) or "") > now})
+    statuses.update(dict.fromkeys(skipped_indices(state), "skipped"))
+    statuses.update(dict.fromkeys(failed_indices(state), "failed"))
+    statuses.update(dict.fromkeys(state["completed_features"], "done"))
+    for name, entry in (state.get("run") or {"running": {}})["running"].items():
+        statuses[int(name)] = "merging" if entry["step"] == "merging" else "running"
+    if state["active"]:
+        statuses[state["active"]["feature_index"]] = "running"
+    return statuses
+
+
+def feature_status(state: State, index: int, now: str = "") -> str:
+    """Return the status of feature `index`, as `feature_statuses` does for all."""
+    return feature_statuses(state, now)[index]
+
+
+def earliest_start(state: State, index: int) -> Optional[str]:
+    """Return the time before which another attempt at feature `index` makes little sense, or None."""
+    if state.get("retry_allowance", {}).get(key(index)) == attempts_used(state, index):
+        return None  # the user retried it after the last attempt
+    attempts = state.get("attempts", {}).get(key(index), ())
+    return attempts[-1].get("retry_after") if attempts else None
 
 
 def last_closed_index(state: State) -> Optional[int]:
-    """Index of the feature that was completed, given up on or skipped last; None when none was. Of several completed
-    within one second it is the last of `completed_features`.
-    """
-    place = {index: number for number, index in enumerate(state["completed_features"])}
+    """Return the index of the feature that was completed, failed or skipped last, or None."""
+    rank = {index: number for number, index in enumerate(state["completed_features"])}  # for those of one second
     ended = [
-        (timing["ended_at"], place.get(int(name), -1), int(name))
+        (timing["ended_at"], rank.get(int(name), -1), int(name))
         for name, timing in state.get("timings", {}).items()
         if "ended_at" in timing
     ]
@@ -237,13 +244,13 @@ def last_closed_index(state: State) -> Optional[int]:
 
 
 def attempts_used(state: State, index: int) -> int:
-    """Attempts that feature `index` has used up."""
+    """Return the number of attempts that feature `index` has used."""
     used: int = state["retry_attempts"].get(key(index), 0)
     return used
 
 
 def contexts_to_remind(state: State) -> List[str]:
-    """Windows (`main` or a worker's agent id) that were compacted and have not had the reminder since, each once."""
+    """Return the context windows (`main` or a worker's agent id) that were compacted and not reminded since."""
     due = (
         event.get("context", "main") for event in state.get("auto_clear_events", ()) if event.get("reminded") is False
     )
@@ -254,24 +261,21 @@ def contexts_to_remind(state: State) -> List[str]:
 
 
 def invariant_violations(state: State, before: Optional[State] = None) -> List[str]:
-    """What is wrong with a state that fits the schema, a sentence each; empty when nothing is.
+    """Return a message for each invariant that a state which fits the schema violates.
 
-    With the valid version `before` it, dependencies that are the very same object are not followed again.
+    Dependencies that are the same object in the valid version `before` are not checked again.
     """
-    wrong: List[str] = []
     total = state["total_features"]
+    messages: List[str] = []
     if not is_valid_batch_id(state["batch_id"]):
-        wrong.append(f"batch_id {state['batch_id']!r} is not 1 to 100 of A-Z a-z 0-9 . _ - without `..`")
+        messages.append(f"batch_id {state['batch_id']!r} is not 1 to 100 of A-Z a-z 0-9 . _ - without `..`")
     if total != len(state["features"]):
-        wrong.append(f"total_features is {total}, but features has {len(state['features'])}")
-        return wrong
-    failed = [entry["feature_index"] for entry in state["failed_features"]]
-    skipped = [entry["feature_index"] for entry in state["skipped_features"]]
+        return [*messages, f"total_features is {total}, but features has {len(state['features'])}"]
     active, running = active_index(state), sorted(running_indices(state))
     places = [
         ("completed_features", state["completed_features"]),
-        ("failed_features", failed),
-        ("skipped_features", skipped),
+        ("failed_features", [entry["feature_index"] for entry in state["failed_features"]]),
+        ("skipped_features", [entry["feature_index"] for entry in state["skipped_features"]]),
         ("active", [] if active is None else [active]),
         ("run.running", running),
     ]
@@ -279,46 +283,46 @@ def invariant_violations(state: State, before: Optional[State] = None) -> List[s
     for place, indices in places:
         for index in indices:
             if index >= total:
-                wrong.append(f"{place} names feature index {index}; the last one is {total - 1}")
+                messages.append(f"{place} names feature index {index}; the last one is {total - 1}")
             elif index in seen:
-                wrong.append(f"feature index {index} is in {seen[index]} and again in {place}")
+                messages.append(f"feature index {index} is in {seen[index]} and again in {place}")
             seen[index] = place
     for place in INDEXED_FIELDS:
         for name in state.get(place, ()):
             if int(name) >= total:
-                wrong.append(f"{place} names feature index {name}; the last one is {total - 1}")
+                messages.append(f"{place} names feature index {name}; the last one is {total - 1}")
     order = state["feature_order"]
     if order and (len(order) != total or max(order) != total - 1):
-        wrong.append(f"feature_order is not a permutation of 0 to {total - 1}")
+        messages.append(f"feature_order is not a permutation of 0 to {total - 1}")
     needs = state["feature_dependencies"]
     if before is None or before["feature_dependencies"] is not needs or before["total_features"] > total:
-        wrong.extend(_dependency_violations(needs, total))
+        messages.extend(_dependency_violations(needs, total))
     numbers = state.get("issue_numbers")
     if numbers is not None and len(numbers) != total:
-        wrong.append(f"issue_numbers has {len(numbers)} entries for {total} features")
-    if not wrong:
-        wrong.extend(_status_violations(state, len(seen) < total or active is not None or bool(running)))
-    return wrong
+        messages.append(f"issue_numbers has {len(numbers)} entries for {total} features")
+    if not messages:
+        messages.extend(_status_violations(state, len(seen) < total or active is not None or bool(running)))
+    return messages
 
 
-def _status_violations(state: State, left: bool) -> Iterator[str]:
+def _status_violations(state: State, has_features_left: bool) -> Iterator[str]:
     expected = current_index(state)
     if state["current_index"] != expected:
         yield f"current_index is {state['current_index']}; the feature that is open or next is {expected}"
     if state["status"] not in UNFINISHED:
-        if left:
+        if has_features_left:
             yield f"status is {state['status']}, but features are left"
         elif state["status"] != final_status(state):
             done = len(state["completed_features"])
             yield f"status is {state['status']}; with {done} completed it is {final_status(state)}"
-    elif not left:
+    elif not has_features_left:
         yield f"status is {state['status']}, but no feature is left"
     if (state["status"] == "paused") != (state["pause"] is not None):
         yield f"status is {state['status']}, but pause is {'empty' if state['pause'] is None else 'set'}"
 
 
 def final_status(state: State) -> str:
-    """The status of a batch with no feature left: `failed` when nothing was completed, else `completed`."""
+    """Return the status of a batch with no feature left: `failed` when nothing was completed, else `completed`."""
     return "completed" if state["completed_features"] else "failed"
 
 
@@ -334,7 +338,7 @@ def _dependency_violations(needs: Dict[str, List[int]], total: int) -> Iterator[
 
 
 def find_cycle(needs: Dict[str, List[int]]) -> List[int]:
-    """A cycle in `needs` as indices, the first one repeated at the end; empty when there is none."""
+    """Return a cycle in `needs` as indices, the first repeated at the end; empty without a cycle."""
     finished: Set[int] = set()
     for start in needs:
         path: List[int] = [int(start)]
@@ -356,36 +360,34 @@ def find_cycle(needs: Dict[str, List[int]]) -> List[int]:
 
 
 def monotonicity_violations(old: State, new: State) -> List[str]:
-    """What may never fall from one version to the next and did, a sentence each; empty when nothing did."""
-    wrong: List[str] = []
+    """Return a message for each monotonic counter that decreased."""
+    messages: List[str] = []
     if old["batch_id"] != new["batch_id"]:
-        return wrong
+        return messages
     if new["revision"] < old["revision"]:
-        wrong.append(f"revision fell from {old['revision']} to {new['revision']}")
+        messages.append(f"revision fell from {old['revision']} to {new['revision']}")
     for place in ("retry_attempts", "retry_allowance"):
         before, after = old.get(place, {}), new.get(place, {})
         if before is not after:
             fell = [name for name, count in before.items() if after.get(name, 0) < count]
-            wrong.extend(
+            messages.extend(
                 f"{place} of feature index {name} fell from {before[name]} to {after.get(name, 0)}" for name in fell
             )
     if new.get("auto_clear_count", 0) < old.get("auto_clear_count", 0):
-        wrong.append(f"auto_clear_count fell from {old['auto_clear_count']} to {new.get('auto_clear_count', 0)}")
+        messages.append(f"auto_clear_count fell from {old['auto_clear_count']} to {new.get('auto_clear_count', 0)}")
     before, after = old.get("run"), new.get("run")
     if before and before is not after:
         spent = after["spent"] if after else {}
-        wrong.extend(
+        messages.extend(
             f"run.spent.{name} fell from {amount} to {spent.get(name, 0)}"
             for name, amount in before["spent"].items()
             if spent.get(name, 0) < amount
         )
-    return wrong
+    return messages
 
 
 def with_derived_fields(state: State) -> State:
-    """`state` with `current_index` and `status` as the rest of it says: what every change ends with. A pause stays
-    one while anything is left.
-    """
+    """Return `state` with `current_index` and `status` derived anew; a pause stays while a feature is left."""
     left = state["active"] is not None or running_indices(state) or next(pending_indices(state), None) is not None
     changed = {**state, "current_index": current_index(state)}
     if not left:

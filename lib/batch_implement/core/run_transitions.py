@@ -120,21 +120,13 @@ def waiting_reasons(state: State, now: str) -> Iterator[Tuple[int, str]]:
         if needs:
             yield index, f"after {', '.join(str(need + 1) for need in needs)}"
             continue
-        later = earliest_start(state, index)
+        later = batch_state.earliest_start(state, index)
         if later and later > now:
             yield index, f"again at {later[11:16]} UTC"
             continue
         beside = taken.conflicting_number(touched_paths(state, index))
         if beside is not None:
             yield index, f"changes the same paths as {beside + 1}"
-
-
-def earliest_start(state: State, index: int) -> Optional[str]:
-    """The time before which another attempt at feature `index` makes little sense; None when there is none."""
-    if state.get("retry_allowance", {}).get(key(index)) == batch_state.attempts_used(state, index):
-        return None  # a person has brought it back since the last attempt
-    ended = state.get("attempts", {}).get(key(index), ())
-    return ended[-1].get("retry_after") if ended else None
 
 
 def next_start(state: State, now: str) -> Optional[str]:
@@ -144,7 +136,7 @@ def next_start(state: State, now: str) -> Optional[str]:
         later
         for index in batch_state.pending_indices(state)
         if done.issuperset(state["feature_dependencies"].get(key(index), ()))
-        for later in [earliest_start(state, index)]
+        for later in [batch_state.earliest_start(state, index)]
         if later and later > now
     ]
     return min(moments) if moments else None
@@ -164,13 +156,12 @@ def dispatch(
 ) -> State:
     """Feature `index` is under way: its next attempt, or the one that was interrupted again."""
     transitions.require_in_progress(state)
-    if batch_state.feature_status(state, index) != "pending":
-        raise RefusedError(
-            f"Feature {index + 1} {transitions.describe_status(state, index)}: it is not to be started.", "run-stopped"
-        )
+    status = batch_state.feature_status(state, index)
+    if status != "pending":
+        raise RefusedError(f"Feature {index + 1} is {status}: only a pending feature can start.", "run-stopped")
     entry = {
         "attempt": batch_state.attempts_used(state, index) + 1,
-        "step": "working",
+        "step": "running",
         "branch": branch,
         "base_commit": base,
         "worktree": worktree,

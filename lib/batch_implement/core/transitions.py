@@ -1,14 +1,13 @@
-"""What can happen to the features of a batch: pure functions from a state and an event to a new state, or an error.
+"""Transitions of a batch's features: pure functions from a state and an event to a new state.
 
     pending --start--> active --complete--> completed
-                         |----fail, allowance left--> pending   (attempt counted)
-                         |----fail, none left-------> failed --> dependants skipped (`blocked by N`)
-                         |----leave (limit, crash)--> active    (the attempt goes on, nothing counted)
-    failed, skipped --retry--> pending (and what they had blocked); it renews the allowance, never the counter
+                         |----fail, retries left--------> pending   (attempt counted)
+                         |----fail, no retry left-------> failed --> dependants skipped (`blocked by N`)
+                         |----record_interruption-------> active    (the attempt goes on)
+    failed, skipped --retry--> pending, with the features they blocked; renews the allowance, never the counter
 
-Every function takes a valid state, leaves it untouched and returns another that shares what stayed the same. `now` is
-a time as the state holds it. What cannot be granted is a `Refused` whose message names the next step. Who works on
-the batch is in `sessions`.
+Every function takes a valid state and returns a new one that shares the unchanged parts; `now` is a time as in the
+state. A RefusedError names the next step. `lease` has the transitions of the owner, `run_transitions` those of a run.
 """
 
 from __future__ import annotations
@@ -17,22 +16,22 @@ from . import batch_state, blocking, policies
 from .batch_state import key
 from .errors import RefusedError
 
-TYPE_CHECKING = False  # `typing` costs a hook more than the work it does
+TYPE_CHECKING = False  # importing `typing` costs a hook more than its work
 if TYPE_CHECKING:
-    from typing import List, Optional, Sequence
+    from typing import Any, List, Optional, Sequence
 
     from .batch_state import State
 
-EXITS_BEFORE_COUNTED = 2  # a worker that leaves without a verdict this often in one attempt has used it up
+EXITS_BEFORE_COUNTED = 2  # exits without done or failed that use up an attempt
 INTERRUPTIONS_BEFORE_PAUSE = 5
 
 
 def require_in_progress(state: State) -> None:
-    """Raise `Refused` unless features can be worked on: the batch is in progress."""
+    """Raise RefusedError unless the batch is in progress."""
     if state["status"] == "paused":
         raise RefusedError(
-            f"Batch {state['batch_id']} is paused: {state['pause']['reason'].rstrip(' .')}. A person goes on with "
-            "`/batch-implement --resume` in Claude Code.",
+            f"Batch {state['batch_id']} is paused: {state['pause']['reason'].rstrip(' .')}. The user resumes it "
+            "with `/batch-implement --resume` in Claude Code.",
             "batch-waiting",
         )
     if not batch_state.is_live(state):
@@ -43,12 +42,14 @@ def require_in_progress(state: State) -> None:
 
 
 def require_active(state: State) -> int:
-    """Index of the open feature; `Refused` when none is open."""
+    """Return the index of the open feature. Raise RefusedError if none is open."""
     index = batch_state.active_index(state)
     if index is None:
         require_in_progress(state)
         last = batch_state.last_closed_index(state)
-        closed = "" if last is None else f"; feature {last + 1}, the last one that was, {describe_status(state, last)}"
+        closed = ""
+        if last is not None:
+            closed = f"; the last one closed is feature {last + 1} ({batch_state.feature_status(state, last)})"
         raise RefusedError(
             f"No feature is open{closed}. Open the next one with `/auto-implement` (its first step runs `batchctl "
             "start`).",
@@ -57,16 +58,10 @@ def require_active(state: State) -> int:
     return index
 
 
-def describe_status(state: State, index: int) -> str:
-    """What feature `index` is, as the rest of a sentence that begins with it: `is open`, `has failed`."""
-    said = {"pending": "is still to be done", "active": "is open", "completed": "is done", "failed": "has failed",
-            "skipped": "is skipped"}  # fmt: skip
-    return said[batch_state.feature_status(state, index)]
-
-
 def start(state: State, now: str, base_commit: Optional[str], branch: Optional[str] = None) -> State:
-    """Open the next runnable feature at `base_commit` (HEAD, or None) on `branch` (None: detached, or no git). A
-    feature that is open already stays as it is.
+    """Open the next runnable feature at `base_commit` on `branch` (None: detached HEAD, or no git).
+
+    An open feature stays as it is. Raise RefusedError if no feature can run.
     """
     require_in_progress(state)
     if state["active"]:
@@ -74,7 +69,7 @@ def start(state: State, now: str, base_commit: Optional[str], branch: Optional[s
     index = batch_state.next_runnable(state)
     if index is None:
         raise RefusedError(
-            "No feature can run: what is left waits for what `batchctl run` has under way. See `batchctl status`.",
+            "No feature can run: the rest waits for features that `batchctl run` works on. See `batchctl status`.",
             "no-feature-open",
         )
     active = {
@@ -93,7 +88,7 @@ def start(state: State, now: str, base_commit: Optional[str], branch: Optional[s
 
 
 def set_phase(state: State, phase: str) -> State:
-    """Note what the worker is doing now: one of `model.PHASES`."""
+    """Record the phase of the open feature, one of `batch_state.PHASES`. Raise RefusedError for another."""
     require_active(state)
     if phase not in batch_state.PHASES:
         raise RefusedError(f"Unknown phase {phase!r}. The phases are: {', '.join(batch_state.PHASES)}.", "usage")
@@ -101,19 +96,9 @@ def set_phase(state: State, phase: str) -> State:
 
 
 def complete(state: State, now: str, evidence: State) -> State:
-    """Close the open feature as completed with `evidence`, which the caller has taken and which replaces none of its
-    review.
-    """
+    """Complete the open feature with `evidence`, which the caller collected; a recorded review stays."""
     index = require_active(state)
-    known = state["evidence"].get(key(index), {})
-    changed = {
-        **state,
-        "active": None,
-        "completed_features": [*state["completed_features"], index],
-        "evidence": {**state["evidence"], key(index): {**known, **evidence, "timestamp": now}},
-        "failures_in_a_row": 0,
-        "timings": _with_end_time(state, index, now),
-    }
+    changed = close_completed({**state, "active": None}, index, now, evidence)
     sha = evidence.get("commit")
     if sha and "no_change" not in evidence:
         branch = evidence.get("branch")
@@ -134,11 +119,11 @@ def fail(
     stash: Optional[str] = None,
     retry_after: Optional[str] = None,
 ) -> State:
-    """End the open feature's attempt as failed with `error`.
+    """Count the open feature's attempt as failed with `error`.
 
-    The attempt is counted. The feature goes back to pending while its allowance and the batch's last, unless
-    `permanent`; else it is failed and everything that needs it is skipped. `retry_after` is the time before which
-    another attempt makes little sense. Too many failures in a row pause the batch.
+    The feature becomes pending while it and the batch have retries left, unless `permanent`; else it is failed and its
+    dependants are skipped. Another attempt makes little sense before `retry_after`. Too many failures in a row pause
+    the batch.
     """
     index = require_active(state)
     name = key(index)
@@ -156,113 +141,123 @@ def fail(
     retries_in_all = sum(max(0, count - 1 - granted.get(at, 0)) for at, count in changed["retry_attempts"].items())
     allowed = policy["max_retries"] + granted.get(name, 0)
     if permanent or used > allowed or retries_in_all >= policy["max_retries_total"]:
-        entry = {
-            "feature_index": index,
-            "error_message": error,
-            "timestamp": now,
-            "retry_count": used,
-            "failure_class": failure_class,
-        }
-        changed["failed_features"] = [*state["failed_features"], entry]
-        changed["timings"] = _with_end_time(state, index, now)
+        changed = close_failed(changed, index, now, error, retry_count=used, failure_class=failure_class)
         changed = blocking.skip_dependants(changed, [index], now)
     changed = batch_state.with_derived_fields(changed)
     if changed["status"] == "in_progress" and in_a_row >= policy["max_failures_in_a_row"]:
-        reason = f"{in_a_row} attempt{'s' if in_a_row > 1 else ''} failed in a row; the last one said: {error[:200]}"
+        attempts = "attempt" if in_a_row == 1 else "attempts"
+        reason = f"{in_a_row} {attempts} failed in a row; the last error: {error[:200]}"
         changed = {**pause(changed, now, reason), "failures_in_a_row": 0}
     return changed
 
 
-def record_interruption(state: State, now: str, words: str, *, counted: bool) -> State:
-    """Note that a worker ended without a verdict; `words` are its last ones.
+def close_completed(state: State, index: int, now: str, evidence: State) -> State:
+    """Return `state` with feature `index` among the completed, without deriving fields. `evidence` adds to what is
+    recorded.
+    """
+    known = state["evidence"].get(key(index), {})
+    return {
+        **state,
+        "completed_features": [*state["completed_features"], index],
+        "evidence": {**state["evidence"], key(index): {**known, **evidence, "timestamp": now}},
+        "failures_in_a_row": 0,
+        "timings": _with_end_time(state, index, now),
+    }
 
-    `counted` is False when that was not its fault (an API error, a limit). The attempt goes on with the next worker,
-    which finds what lies there. Left too often it is a failed attempt (counted) or a pause (not counted): neither can
-    go on for ever.
+
+def close_failed(state: State, index: int, now: str, error: str, **fields: Any) -> State:
+    """Return `state` with feature `index` among the failed, without deriving fields. `fields` add to the entry."""
+    entry = {"feature_index": index, "error_message": error, "timestamp": now, **fields}
+    return {
+        **state,
+        "failed_features": [*state["failed_features"], entry],
+        "timings": _with_end_time(state, index, now),
+    }
+
+
+def record_interruption(state: State, now: str, words: str, *, counted: bool) -> State:
+    """Record that a worker exited without reporting done or failed; `words` are its last output.
+
+    `counted` is False when the worker is not to blame (an API error, a limit). The attempt goes on with the next
+    worker. Repeated exits fail the attempt (counted) or pause the batch (not counted), so that neither repeats for
+    ever.
     """
     require_active(state)
-    left = state["active"].get("interruptions", 0) + 1
-    if counted and left >= EXITS_BEFORE_COUNTED:
-        return fail(
-            state,
-            now,
-            f"The worker ended {left} times without `batchctl done` or `batchctl fail`. It said: {words}",
-            "no_verdict",
-        )
-    changed = {**state, "active": {**state["active"], "interruptions": left}}
-    if not counted and left >= INTERRUPTIONS_BEFORE_PAUSE:
-        return pause(
-            changed, now, f"the worker was interrupted {left} times in one attempt; the last time: {words[:200]}"
-        )
+    exits = state["active"].get("interruptions", 0) + 1
+    if counted and exits >= EXITS_BEFORE_COUNTED:
+        error = f"The worker exited {exits} times without `batchctl done` or `batchctl fail`. Its last output: {words}"
+        return fail(state, now, error, "no_verdict")
+    changed = {**state, "active": {**state["active"], "interruptions": exits}}
+    if not counted and exits >= INTERRUPTIONS_BEFORE_PAUSE:
+        reason = f"the worker was interrupted {exits} times in one attempt; the last time: {words[:200]}"
+        return pause(changed, now, reason)
     return changed
 
 
 def record_stash(state: State, index: int, stash: str) -> State:
-    """Note in which stash the leftovers of feature `index`'s last attempt are."""
+    """Record the stash that has the leftovers of feature `index`'s last attempt."""
     *before, last = state["attempts"][key(index)]
     return {**state, "attempts": {**state["attempts"], key(index): [*before, {**last, "stash": stash}]}}
 
 
 def decide(state: State, now: str, question: str, answer: str) -> State:
-    """Record a question that was answered by a default, with the feature that was open."""
+    """Record the default answer to a question, with the open feature."""
     entry = {"feature_index": batch_state.active_index(state), "question": question, "answer": answer, "timestamp": now}
     return {**state, "decisions": [*state.get("decisions", ()), entry]}
 
 
 def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str] = None) -> State:
-    """Leave feature `index` out, and with it everything that needs it. An open feature's attempt ends uncounted."""
+    """Skip feature `index` and its dependants. An open feature's attempt ends uncounted."""
     _require_index(state, index)
-    condition = batch_state.feature_status(state, index)
-    if condition not in ("pending", "active"):
-        raise RefusedError(
-            f"Feature {index + 1} {describe_status(state, index)} already: there is nothing to skip.", "skip-retry-add"
-        )
     if index in batch_state.running_indices(state):
         raise RefusedError(
-            f"Feature {index + 1} is under way in `batchctl run`. `batchctl pause` lets what is under way end, and "
-            "then skips are taken.",
+            f"Feature {index + 1} is running in `batchctl run`. Run `batchctl pause`, which lets running features end, "
+            "then skip it.",
             "skip-retry-add",
         )
+    status = batch_state.feature_status(state, index)
+    if status not in ("pending", "running"):
+        raise RefusedError(f"Feature {index + 1} is {status} already: there is nothing to skip.", "skip-retry-add")
     entry = {"feature_index": index, "reason": reason, "timestamp": now}
     changed = {
         **state,
         "skipped_features": [*state["skipped_features"], entry],
         "timings": _with_end_time(state, index, now),
     }
-    if condition == "active":
+    if status == "running":
         changed.update(active=None, **_with_attempt(state, now, f"skipped: {reason}", "skipped", stash))
     return batch_state.with_derived_fields(blocking.skip_dependants(changed, [index], now))
 
 
 def retry(state: State, indices: Sequence[int]) -> State:
-    """Bring failed or skipped features back to pending, with a full allowance, and what they had blocked.
+    """Make failed or skipped features pending again, with a full allowance, and the features they blocked.
 
-    Other features are refused. The counters stay. A batch that was over is in progress again.
+    The counters stay. A batch that ended is in progress again. Raise RefusedError for other features.
     """
-    wanted: List[int] = list(dict.fromkeys(indices))
-    for index in wanted:
+    requested: List[int] = list(dict.fromkeys(indices))
+    for index in requested:
         _require_index(state, index)
-        if batch_state.feature_status(state, index) not in ("failed", "skipped"):
+        status = batch_state.feature_status(state, index)
+        if status not in ("failed", "skipped"):
             raise RefusedError(
-                f"Feature {index + 1} {describe_status(state, index)}: only a failed or skipped one can be retried.",
-                "skip-retry-add",
+                f"Feature {index + 1} is {status}: only a failed or skipped one can be retried.", "skip-retry-add"
             )
-    back = blocking.with_blocked_dependants(state, wanted)
-    settled = batch_state.failed_indices(state) | batch_state.skipped_indices(state)
-    while True:  # what stays out keeps out what needs it, all the way down
-        bars = settled - back
-        barred = {index for index in back if bars.intersection(state["feature_dependencies"].get(key(index), ()))}
-        for index in sorted(barred.intersection(wanted)):
-            blockers = bars.intersection(state["feature_dependencies"][key(index)])
-            numbers = [str(blocker + 1) for blocker in sorted(blockers)]
+    back = blocking.with_blocked_dependants(state, requested)
+    closed = batch_state.failed_indices(state) | batch_state.skipped_indices(state)
+    while True:  # a feature that stays closed keeps its dependants closed, transitively
+        blockers = closed - back
+        needs = {index: blockers.intersection(state["feature_dependencies"].get(key(index), ())) for index in back}
+        blocked = {index for index in back if needs[index]}
+        for index in sorted(blocked.intersection(requested)):
+            numbers = [str(blocker + 1) for blocker in sorted(needs[index])]
             raise RefusedError(
                 f"Feature {index + 1} needs {', '.join(numbers)}, which did not succeed. Retry that too: `batchctl "
                 f"retry {' '.join(numbers)} {index + 1}`.",
                 "skip-retry-add",
             )
-        if not barred:
+        if not blocked:
             break
-        back -= barred
+        back -= blocked
     allowance = dict(state.get("retry_allowance", {}))
     for index in back:
         allowance[key(index)] = max(allowance.get(key(index), 0), batch_state.attempts_used(state, index))
@@ -286,11 +281,11 @@ def add(
     order: Sequence[int] = (),
     issues: Sequence[Optional[int]] = (),
 ) -> State:
-    """Append features to a batch, also to one that was over. A text that is in it already is refused.
+    """Append features to a batch, also to one that ended.
 
-    `details` and `needs` are by the new features' keys, `order` is that of all (empty: the new ones come last),
-    `issues` their issue numbers where the batch is made of issues. What needs a feature that failed or was skipped is
-    skipped.
+    `details` and `needs` are by the keys of the new features, `order` is the order of all (empty: the new ones come
+    last), `issues` are the issue numbers in a batch of issues. Dependants of a failed or skipped feature are skipped.
+    Raise RefusedError for a text that is in the batch, and for another kind of source.
     """
     known = {" ".join(text.split()).casefold(): index for index, text in enumerate(state["features"])}
     for text in features:
@@ -300,8 +295,8 @@ def add(
                 f"Feature {twin + 1} of the batch says the same: {text[:80]!r}. Nothing was added.", "skip-retry-add"
             )
     numbers = state.get("issue_numbers")
-    given = [number for number in issues if number is not None]
-    if (numbers is not None) != bool(given) or len(given) not in (0, len(features)):
+    new_numbers = [number for number in issues if number is not None]
+    if (numbers is not None) != bool(new_numbers) or len(new_numbers) not in (0, len(features)):
         kinds = ("issues", "a list") if numbers is not None else ("a list", "issues")
         raise RefusedError(
             f"The features of this batch come from {kinds[0]}; others from {kinds[1]} cannot be added to it. Start a "
@@ -309,24 +304,24 @@ def add(
             "skip-retry-add",
         )
     total = state["total_features"] + len(features)
-    known_order = state["feature_order"]
-    following = [*known_order, *range(state["total_features"], total)] if known_order else []
+    old_order = state["feature_order"]
+    new_order = list(order) or ([*old_order, *range(state["total_features"], total)] if old_order else [])
     changed = {
         **state,
         "features": [*state["features"], *features],
         "total_features": total,
-        "feature_order": list(order) or following,
+        "feature_order": new_order,
         "feature_dependencies": {**state["feature_dependencies"], **(needs or {})},
         "details": {**state.get("details", {}), **(details or {})},
-        "issue_numbers": [*numbers, *given] if numbers is not None else None,
+        "issue_numbers": [*numbers, *new_numbers] if numbers is not None else None,
     }
-    stoppers = sorted(batch_state.failed_indices(changed) | batch_state.skipped_indices(changed))
-    return batch_state.with_derived_fields(blocking.skip_dependants(changed, stoppers, now))
+    blockers = sorted(batch_state.failed_indices(changed) | batch_state.skipped_indices(changed))
+    return batch_state.with_derived_fields(blocking.skip_dependants(changed, blockers, now))
 
 
 def pause(state: State, now: str, reason: str, resume_after: Optional[str] = None) -> State:
-    """Let the batch wait, for `reason`. The open feature stays open. A batch that is over is refused; a pause keeps
-    its first reason.
+    """Pause the batch; an open feature stays open, and a pause keeps its first reason. Raise RefusedError if the batch
+    ended.
     """
     if not batch_state.is_live(state):
         raise RefusedError(
@@ -340,7 +335,7 @@ def pause(state: State, now: str, reason: str, resume_after: Optional[str] = Non
 
 
 def unpause(state: State) -> State:
-    """Go on after a pause; a batch in progress stays as it is, one that is over is refused."""
+    """Resume a paused batch; one in progress stays as it is. Raise RefusedError if the batch ended."""
     if not batch_state.is_live(state):
         raise RefusedError(
             f"Batch {state['batch_id']} is over ({state['status']}). `batchctl retry` brings failed features back, "
@@ -353,7 +348,7 @@ def unpause(state: State) -> State:
 
 
 def record_git_operation(state: State, index: int, operation: str, record: State) -> State:
-    """Note what git or the code host was asked to do for feature `index`: `commit`, `push` or `pr`."""
+    """Record a `commit`, `push` or `pr` of feature `index`."""
     _require_index(state, index)
     known = state["git_operations"]
     operations = {**known.get(key(index), {}), operation: record}
@@ -361,9 +356,9 @@ def record_git_operation(state: State, index: int, operation: str, record: State
 
 
 def record_review(state: State, words: str) -> State:
-    """Keep what the reviewer said of the open feature's diff."""
-    name, known = key(require_active(state)), state["evidence"]
-    return {**state, "evidence": {**known, name: {**known.get(name, {}), "review": words[:2000]}}}
+    """Record what the reviewer said about the open feature's diff."""
+    name, evidence = key(require_active(state)), state["evidence"]
+    return {**state, "evidence": {**evidence, name: {**evidence.get(name, {}), "review": words[:2000]}}}
 
 
 def _require_index(state: State, index: int) -> None:

@@ -298,7 +298,7 @@ def _close_issue(root: str, number: int, issue: Dict[str, Any], state: State, in
     outcome = batch_state.feature_status(state, index)
     if issue.get("state") == "CLOSED":
         return {"done": True, "url": None, "why": "it was closed already"}
-    if outcome != "completed":
+    if outcome != "done":
         raise RefusedError(
             f"Feature {index + 1} is {outcome}: only the issue of a completed one is closed.", "issue-not-written"
         )

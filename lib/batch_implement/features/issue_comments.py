@@ -33,7 +33,7 @@ def format_outcome(state: State, index: int) -> str:
     feature has not ended.
     """
     outcome = batch_state.feature_status(state, index)
-    if outcome == "completed":
+    if outcome == "done":
         parts = _completed_parts(state["evidence"].get(batch_state.key(index), {}))
     elif outcome == "failed":
         parts = _failed_parts(state, index)

@@ -209,7 +209,7 @@ def _handle_worker_end(event: HookEvent) -> Tuple[List[str], str]:
     if (
         before["active"]
         and not state["active"]
-        and batch_state.feature_status(state, before["active"]["feature_index"]) != "completed"
+        and batch_state.feature_status(state, before["active"]["feature_index"]) != "done"
     ):
         _stash_leftovers(event, before)
     ended = _describe_outcome(before, state)
@@ -252,7 +252,9 @@ def _describe_outcome(before: State, state: State) -> str:
             f"The worker left feature {index + 1} open, without `batchctl done` or `batchctl fail`; what it did is "
             "kept."
         )
-    return f"The worker left feature {index + 1} without a verdict; it {transitions.describe_status(state, index)} now."
+    return (
+        f"The worker left feature {index + 1} without a verdict; it is {batch_state.feature_status(state, index)} now."
+    )
 
 
 def _record_pushes(event: HookEvent) -> None:

@@ -96,7 +96,7 @@ def _recover_dead_run(project: Project, store: Store, now: str) -> State:
     for name, entry in sorted(run["running"].items()):
         if entry["worktree"]:
             worktrees.end_left_behind(entry["worktree"])
-        if entry["step"] == "working":
+        if entry["step"] == "running":
             left.append(int(name))
         elif git_client.has(root, entry["commit"], run["branch"]):
             merged.append((int(name), entry))

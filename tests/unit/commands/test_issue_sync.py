@@ -74,7 +74,7 @@ def test_an_outcome_is_written_once_and_a_new_one_once_more(store, github, batch
     store.update(completed)
     issue_sync.publish(store.project, [0])
     assert len(github.comments(7)) == 2
-    assert updates(store) == {"0": {"comment": (True, "completed")}}
+    assert updates(store) == {"0": {"comment": (True, "done")}}
 
 
 def test_an_issue_is_closed_once_its_commit_is_on_the_default_branch(store, github, batch_of, repository):
@@ -82,10 +82,10 @@ def test_an_issue_is_closed_once_its_commit_is_on_the_default_branch(store, gith
     batch_of(lambda state: completed(state, commit=sha), close_issues=True)
     [told] = issue_sync.publish(store.project, [0])
     assert "Issue #7: " in told and "not on origin/main yet" in told
-    assert github.issue(7)["state"] == "OPEN" and updates(store) == {"0": {"close": (False, "completed")}}
+    assert github.issue(7)["state"] == "OPEN" and updates(store) == {"0": {"close": (False, "done")}}
     git(repository, "push", "-q", "origin", "HEAD:main")
     assert issue_sync.publish_all(store.project) == "1 issue brought up to date, 0 still to do."
-    assert github.issue(7)["state"] == "CLOSED" and updates(store) == {"0": {"close": (True, "completed")}}
+    assert github.issue(7)["state"] == "CLOSED" and updates(store) == {"0": {"close": (True, "done")}}
     assert issue_sync.publish_all(store.project).startswith("Nothing is due")
 
 

@@ -233,7 +233,7 @@ def test_the_open_feature_is_the_current_one_and_none_left_is_the_total():
 
 def test_the_counts_add_up_and_name_each_condition():
     state = started(given_up(completed(new_batch(5, needs={4: [1]}))))
-    assert conditions(state) == ["completed", "failed", "active", "pending", "skipped"]
+    assert conditions(state) == ["done", "failed", "running", "pending", "skipped"]
     assert batch_state.counts(state) == {
         "total": 5, "completed": 1, "failed": 1, "skipped": 1, "pending": 1, "active": 1,
     }  # fmt: skip

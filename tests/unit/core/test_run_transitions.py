@@ -95,11 +95,11 @@ def test_what_a_client_may_cost_is_a_share_that_leaves_the_others_theirs(limit, 
 
 def test_features_under_way_count_as_open_and_nothing_else_opens_them():
     state = dispatched(begun(new_batch(3)), 0, 2)
-    assert conditions(state) == ["active", "pending", "active"]
+    assert conditions(state) == ["running", "pending", "running"]
     assert batch_state.counts(state)["active"] == 2
     assert state["current_index"] == 0
     assert [entry["status"] for entry in status_report.features(state)] == ["active", "pending", "active"]
-    with pytest.raises(RefusedError, match="is open"):
+    with pytest.raises(RefusedError, match="Feature 1 is running: only a pending"):
         run_transitions.dispatch(state, NOW, 0, base="b", branch="x", worktree="", session_id="s", place="here")
 
 
@@ -119,7 +119,7 @@ def test_a_merged_feature_is_completed_with_the_commit_that_the_branch_has():
     state = dispatched(begun(new_batch(2)), 0, 1)
     state = then(state, run_transitions.record_client, 1, client(worktree="/trees/2"))
     state = merged(state, 1)
-    assert conditions(state) == ["active", "completed"]
+    assert conditions(state) == ["running", "done"]
     assert state["evidence"]["1"]["commit"] == "d" * 40
     assert state["run"]["merges"] == [
         {"feature_index": 1, "timestamp": NOW, "commit": "d" * 40, "from": "c" * 40, "rebased": True}
@@ -142,7 +142,7 @@ def test_the_end_of_a_run_lets_go_of_the_batch_and_of_what_was_under_way():
 
 
 def test_a_feature_under_way_cannot_be_skipped_by_a_person():
-    with pytest.raises(RefusedError, match="under way in `batchctl run`"):
+    with pytest.raises(RefusedError, match="is running in `batchctl run`"):
         transitions.skip(dispatched(begun(new_batch(2)), 1), NOW, 1, "not wanted")
 
 
@@ -199,9 +199,9 @@ def test_a_retry_waits_for_its_time_and_comes_after_what_was_never_tried():
 def test_a_feature_that_a_person_has_brought_back_is_not_held_until_its_next_failure():
     state = failing(dispatched(begun(new_batch(1, max_retries=0)), 0), 0, retry_after=LATER)
     state = then(state, transitions.retry, [0])
-    assert list(run_transitions.waiting_reasons(state, NOW)) == [] and run_transitions.earliest_start(state, 0) is None
+    assert list(run_transitions.waiting_reasons(state, NOW)) == [] and batch_state.earliest_start(state, 0) is None
     state = failing(dispatched(begun(new_batch(1)), 0), 0, retry_after=LATER)
-    assert run_transitions.earliest_start(state, 0) == LATER
+    assert batch_state.earliest_start(state, 0) == LATER
 
 
 # -- how attempts end --------------------------------------------------------------------------------------------------

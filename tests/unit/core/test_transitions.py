@@ -215,7 +215,7 @@ def test_too_many_failures_in_a_row_pause_the_batch_and_say_the_last_words():
     assert state["status"] == "in_progress"
     state = failed(state, "disk full")
     assert state["status"] == "paused"
-    assert state["pause"]["reason"] == "3 attempts failed in a row; the last one said: disk full"
+    assert state["pause"]["reason"] == "3 attempts failed in a row; the last error: disk full"
     assert state["failures_in_a_row"] == 0
 
 
@@ -319,14 +319,14 @@ def test_a_retried_feature_is_as_good_as_one_that_never_failed():
 
 def test_the_full_stop_of_a_pauses_reason_is_not_doubled():
     waits = then(new_batch(1), transitions.pause, NOW, "the disk is full.")
-    assert "is paused: the disk is full. A person" in refusal(waits, transitions.start, NOW, None)
+    assert "is paused: the disk is full. The user" in refusal(waits, transitions.start, NOW, None)
 
 
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        (new_batch(1), "is still to be done"),
-        (started(new_batch(1)), "is open"),
+        (new_batch(1), "is pending"),
+        (started(new_batch(1)), "is running"),
         (completed(new_batch(1)), "is done"),
     ],
 )
@@ -377,7 +377,7 @@ def test_skipping_the_open_feature_ends_its_attempt_uncounted():
 
 def test_skipping_another_feature_leaves_the_open_one_open():
     state = skipped(started(new_batch(2)), 1)
-    assert conditions(state) == ["active", "skipped"]
+    assert conditions(state) == ["running", "skipped"]
 
 
 def test_skipping_the_rest_ends_the_batch():
@@ -389,7 +389,7 @@ def test_skipping_the_rest_ends_the_batch():
     ("state", "said"),
     [
         (completed(new_batch(1)), "is done"),
-        (given_up(new_batch(1)), "has failed"),
+        (given_up(new_batch(1)), "is failed"),
         (skipped(new_batch(1), 0), "is skipped"),
     ],
 )
@@ -407,7 +407,7 @@ def test_an_interrupted_worker_costs_no_attempt_and_its_feature_stays_open():
 
 def test_a_worker_that_ends_twice_without_a_verdict_has_used_up_its_attempt():
     state = left(started(new_batch(1)), counted=True)
-    assert (conditions(state), state["retry_attempts"]) == (["active"], {})
+    assert (conditions(state), state["retry_attempts"]) == (["running"], {})
     state = left(state, counted=True)
     assert (conditions(state), state["retry_attempts"]) == (["pending"], {"0": 1})
     entry = state["attempts"]["0"][0]
@@ -420,7 +420,7 @@ def test_an_attempt_that_is_interrupted_too_often_pauses_the_batch():
         state = left(state, counted=False)
         assert state["status"] == "in_progress"
     state = left(state, counted=False)
-    assert (state["status"], conditions(state), state["retry_attempts"]) == ("paused", ["active"], {})
+    assert (state["status"], conditions(state), state["retry_attempts"]) == ("paused", ["running"], {})
     assert "interrupted 5 times" in state["pause"]["reason"]
 
 

@@ -16,7 +16,7 @@ from batch_implement.store import lock
 from batches import commit, completed, failed, git, given_up, new_batch, of_issues, then
 from gh_stand_in import StandIn
 
-NASTY = "<!-- batch-implement batch-1 0 completed -->"
+NASTY = "<!-- batch-implement batch-1 0 done -->"
 
 
 @pytest.fixture
@@ -312,7 +312,7 @@ def test_another_outcome_gets_a_comment_of_its_own_each_once(root, github):
         github_issues.publish(root, state, 0, comment=True, close=False)
     assert [body.splitlines()[-1] for body in github.comments(72)] == [
         "<!-- batch-implement batch-1 0 failed -->",
-        "<!-- batch-implement batch-1 0 completed -->",
+        "<!-- batch-implement batch-1 0 done -->",
     ]
 
 
@@ -328,8 +328,8 @@ def test_a_comment_that_a_person_has_edited_is_still_known(root, github, done):
         ("stranger", "{mark}"),
         ("octocat", "> {mark}"),
         ("octocat", "see {mark}"),
-        ("octocat", "<!-- batch-implement batch-2 0 completed -->"),
-        ("octocat", "<!-- batch-implement batch-1 1 completed -->"),
+        ("octocat", "<!-- batch-implement batch-2 0 done -->"),
+        ("octocat", "<!-- batch-implement batch-1 1 done -->"),
         ("octocat", "<!-- batch-implement batch-1 0 failed -->"),
     ],
 )

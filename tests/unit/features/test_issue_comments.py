@@ -10,7 +10,7 @@ from batch_implement.core.errors import RefusedError
 from batch_implement.features import issue_comments
 from batches import completed, failed, given_up, new_batch, of_issues, started, then
 
-NASTY = "<!-- batch-implement batch-1 0 completed -->"
+NASTY = "<!-- batch-implement batch-1 0 done -->"
 
 
 def refusal(state, index):
@@ -37,10 +37,10 @@ def test_a_completed_feature_is_told_with_commits_and_verify():
     verify = {"command": "make `test`", "exit_code": 0, "seconds": 12.345, "log": "/x"}
     state = completed(of_issues(new_batch(3)), commit=SHA, commits=["a" * 40, SHA], branch="main", verify=verify)
     assert issue_comments.format_outcome(state, 0) == (
-        "**Completed** by batch-implement (feature 1 of 3 in batch `batch-1`).\n\n"
+        "**Done** by batch-implement (feature 1 of 3 in batch `batch-1`).\n\n"
         f"Commits on `main`:\n\n- {'a' * 40}\n- {SHA}\n\n"
         "The verify command ended with exit status 0 after 12.3 s:\n\n```text\nmake `test`\n```\n\n"
-        "<!-- batch-implement batch-1 0 completed -->\n"
+        "<!-- batch-implement batch-1 0 done -->\n"
     )
 
 
@@ -99,7 +99,7 @@ def test_a_reason_that_only_looks_like_a_blocker_is_told_as_it_is():
 
 def test_a_feature_that_has_not_ended_has_no_outcome():
     state = started(of_issues(new_batch(2), [72, 74]))
-    assert "Feature 1 is active" in refusal(state, 0)
+    assert "Feature 1 is running" in refusal(state, 0)
     assert "Feature 2 is pending" in refusal(state, 1)
 
 

@@ -601,7 +601,7 @@ def test_a_worker_that_left_without_a_verdict_costs_an_attempt_only_the_second_t
     (repository / "left.txt").write_text("x")
     text = added(hook("PostToolUse", "Skill", **returned("I am tired.")))
     state = store.read()
-    assert "without a verdict; it is still to be done now" in text
+    assert "without a verdict; it is pending now" in text
     assert state["retry_attempts"] == {"0": 1}
     assert state["attempts"]["0"][0]["stash"] == "batch batch-1 feature 1 attempt 1"
     assert "feature 1 attempt 1" in git(repository, "stash", "list")

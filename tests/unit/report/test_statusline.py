@@ -52,7 +52,7 @@ def test_features_that_skipped_ones_block_are_counted():
 
 def test_a_run_names_what_is_under_way_and_what_it_waits_for():
     state = dispatched(merged(driven(20), 0), 3)
-    assert line(state) == "batch 1/20 done · feature 4: working"
+    assert line(state) == "batch 1/20 done · feature 4: running"
     assert line(queued(state, 3)) == "batch 1/20 done · feature 4: merging"
     for index in range(4, 12):
         state = dispatched(state, index)

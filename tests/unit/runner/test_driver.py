@@ -138,7 +138,7 @@ def test_clients_side_by_side_keep_to_the_cost_of_the_run_between_them(night, mo
     monkeypatch.setattr(local_executor, "work", dear)
     its = night(ONE_FILE, 5)
     state = its.drive(jobs=3, budgets={"cost_usd": 1.2})
-    assert conditions(state) == ["completed"] * 5 and state["retry_attempts"] == {}
+    assert conditions(state) == ["done"] * 5 and state["retry_attempts"] == {}
     assert given[:3] == pytest.approx([0.4] * 3)
     assert max(most) <= 1.2 + 1e-9
 
@@ -165,7 +165,7 @@ def test_one_that_conflicts_twice_has_failed_what_needs_it_is_skipped_and_nothin
     worker = f'{READ} [ "$n" != 2 ] || {{ sleep 0.5; git reset -q --soft {begun}; }}; echo "$n" > same.txt; {COMMIT}'
     its = night(worker, 3, needs={2: [1]}, max_retries=3)
     state = its.drive(jobs=2)
-    assert conditions(state) == ["completed", "failed", "skipped"]
+    assert conditions(state) == ["done", "failed", "skipped"]
     assert git(repository, "show", "batch/batch-1/merged:same.txt") == "1\n"
     assert its.told == ["failure"]
 
@@ -192,7 +192,7 @@ def test_one_that_never_verifies_fails_with_its_tree_kept_what_needs_it_is_skipp
 ):
     its = night(ONE_FILE, 4, needs={2: [1]}, verify="! [ -e feature-2.txt ]")
     state = its.drive(jobs=2)
-    assert conditions(state) == ["completed", "failed", "skipped", "completed"]
+    assert conditions(state) == ["done", "failed", "skipped", "done"]
     assert sorted(subjects(repository, "batch/batch-1/merged")) == ["Add 1", "Add 4"]
     last = state["run"]["clients"]["1"][-1]
     assert "The verify command" in last["message"] and os.path.isdir(last["worktree"])
@@ -288,7 +288,7 @@ def test_the_first_ctrl_c_lets_what_is_under_way_end_and_be_merged(night, tmp_pa
 
     its = night(worker, 3)
     state = its.drive(during=press)
-    assert conditions(state) == ["completed", "pending", "pending"]
+    assert conditions(state) == ["done", "pending", "pending"]
     assert ["Ctrl-C again ends it at once" in said for said in its.of("stopping")] == [True]
     assert state["run"]["ended_why"] == "it was stopped"
     assert state["status"] == "in_progress"

@@ -78,7 +78,7 @@ def test_at_80_columns_everything_is_there():
     text = "\n".join(lines)
     for expected in (
         "done  c0ffee", "failed: [bold red]not a", "phase            time turns    cost tool",
-        "merging           1 h", "working           1 h", "waits its turn", "and 11 more to begin",
+        "merging           1 h", "running           1 h", "waits its turn", "and 11 more to begin",
             "Used: $1.50, 30 turns",
     ):  # fmt: skip
         assert expected in text
@@ -101,7 +101,7 @@ def test_a_text_that_is_cut_says_so_in_wide_letters_too():
 def test_of_hundreds_of_features_those_under_way_are_shown_first():
     lines = drawn(busy(600, 100), 80, 24)
     assert len(lines) == 23
-    assert sum(" working " in line or " merging " in line for line in lines) == 15
+    assert sum(" running " in line or " merging " in line for line in lines) == 15
     assert lines[-2].endswith("and 85 more under way")
 
 

@@ -149,7 +149,7 @@ def test_a_failure_ends_with_1_tells_the_person_and_how_to_go_on(person, tmp_pat
     (tmp_path / "well").touch()
     subprocess.run([BATCHCTL, "retry"], cwd=person.repository, check=True, capture_output=True)
     assert person.types("--resume")[0] == 0
-    assert conditions(person.state()) == ["completed", "completed"]
+    assert conditions(person.state()) == ["done", "done"]
 
 
 def test_ctrl_c_twice_leaves_no_process_and_no_lock_and_resume_goes_on(person, tmp_path):
@@ -201,7 +201,7 @@ def test_a_run_can_be_watched_stopped_by_pause_and_refuses_a_second_one(person, 
     out, _ = typed.communicate(timeout=60)
     assert typed.returncode == 1 and "the batch is paused" in out
     assert "  paused       too late for today\n" in out and "\nPaused: too late for today\n" in out
-    assert conditions(person.state()) == ["completed", "pending"]
+    assert conditions(person.state()) == ["done", "pending"]
     assert person.types("--resume")[0] == 0
 
 

@@ -58,7 +58,7 @@ def test_a_batch_that_a_client_does_shows_its_open_feature():
     )
     (row,) = seen.rows
     assert (row.number, row.text, row.attempt, row.step, row.phase, row.seconds) == (
-        2, "feature 2", 1, "working", "plan", 61,
+        2, "feature 2", 1, "running", "plan", 61,
     )  # fmt: skip
     assert (row.turns, row.cost_usd, row.tool) == (None, None, None)
     assert (seen.spent, seen.limits, seen.ended, seen.at_work) == ({}, [], "", False)
@@ -68,7 +68,7 @@ def test_each_feature_that_is_under_way_has_a_row_by_number():
     state = dispatched(dispatched(dispatched(driven(), 3), 0, at="2026-02-01T00:30:00Z"), 1)
     seen = view_model.of_state(queued(state, 3), NOW)
     assert [(row.number, row.step, row.seconds) for row in seen.rows] == [
-        (1, "working", 1800), (2, "working", 3600), (4, "merging", 3600),
+        (1, "running", 1800), (2, "running", 3600), (4, "merging", 3600),
     ]  # fmt: skip
     assert (seen.seconds, seen.at_work) == (3600, True)
 
@@ -168,8 +168,8 @@ def test_the_features_that_were_closed_last_are_there_the_last_one_first():
     last = view_model.of_state(state, NOW).last
     assert [entry.number for entry in last] == [8, 4, 2, 1, 3]
     said = {entry.number: (entry.condition, entry.said) for entry in last}
-    assert said[2] == ("completed", "c0ffee")
-    assert said[4] == ("completed", "no change needed")
+    assert said[2] == ("done", "c0ffee")
+    assert said[4] == ("done", "no change needed")
     assert said[8] == ("failed", "a [2Jb c d e")
 
 
@@ -208,7 +208,7 @@ def test_one_line_says_it_all():
     state = dispatched(given_up(merged(driven(6, needs={5: [4]}, budgets={"cost_usd": 5.0}), 0), 1), 2)
     state = then(state, run_transitions.begin_wait, NOW, UNTIL, "usage limit reached", "usage_limit")
     assert wording.heartbeat(view_model.of_state(state, NOW)) == (
-        "1 of 6 done, 1 failed, 1 under way; feature 3 (working, 1 h); held: feature 6 after 5; "
+        "1 of 6 done, 1 failed, 1 under way; feature 3 (running, 1 h); held: feature 6 after 5; "
         "Waits until 06:00 UTC (in 5 h): usage limit reached; Used: $1.00 of $5.00, 20 turns"
     )
 
@@ -224,7 +224,7 @@ def test_a_wait_names_the_day_when_it_is_not_today_and_says_when_it_is_past():
 def test_a_second_attempt_is_said():
     state = client_ended(dispatched(driven(1), 0), 0, outcome="failed")
     state = dispatched(then(state, run_transitions.fail_attempt, BEGAN, 0, "it broke", "feature"), 0)
-    assert wording.under_way(view_model.of_state(state, NOW).rows[0]) == "feature 1 (attempt 2, working, 1 h)"
+    assert wording.under_way(view_model.of_state(state, NOW).rows[0]) == "feature 1 (attempt 2, running, 1 h)"
 
 
 def test_a_client_that_is_gone_is_said_in_the_words_of_status():

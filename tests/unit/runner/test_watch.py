@@ -106,7 +106,7 @@ def terminal(store: Store) -> Iterator:
 def test_it_shows_what_happens_at_any_width_and_ctrl_c_leaves_the_terminal_as_it_was(store, terminal):
     state = store.create(dispatched(driven([TEXT] * 20), 3))
     shown = terminal(80, 24)
-    lines = shown.until("0 of 20 done, 1 under way", "working", "and 15 more to begin", "Used:")
+    lines = shown.until("0 of 20 done, 1 under way", "running", "and 15 more to begin", "Used:")
     assert lines[0] == "Batch batch-1: in progress, " + lines[0].split(", ")[1]
     assert [line for line in lines if line.startswith("    4 [red]a very long")]
 
@@ -166,7 +166,7 @@ def test_without_a_terminal_there_are_lines_and_a_signal_ends_them(store, number
     process.send_signal(number)
     rest, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
-    assert first[20:].startswith(" at work      0 of 3 done, 1 under way; feature 2 (working, ")
+    assert first[20:].startswith(" at work      0 of 3 done, 1 under way; feature 2 (running, ")
     assert second[20:].startswith(" feature 1    ")
     assert "\x1b" not in first + second + rest
 

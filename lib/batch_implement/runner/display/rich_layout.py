@@ -26,7 +26,7 @@ COLUMNS = (  # name, cells, from which width on
 )  # fmt: skip
 RIGHT = ("time", "turns", "cost")
 STYLES = {"waits": "yellow", "paused": "yellow", "ended": "bold", "nobody": "bold red"}
-OF_CONDITION = {"completed": "green", "failed": "red", "skipped": "yellow"}
+OF_CONDITION = {"done": "green", "failed": "red", "skipped": "yellow"}
 BAR = (("completed", "█", "green"), ("failed", "x", "red"), ("skipped", "-", "yellow"), ("active", "▒", "cyan"))
 REST = ("░", "dim")
 HELD, LAST, WRAPPED = 5, 3, 2  # lines at most

@@ -35,7 +35,7 @@ BELIEVABLE = 1e9
 
 
 class Row(NamedTuple):
-    """A feature that is under way. `step` is `working` or `merging`; `phase` what its client does."""
+    """A feature that is under way. `step` is `running` or `merging`; `phase` what its client does."""
 
     number: int
     text: str
@@ -177,7 +177,7 @@ def _open(state: State, now: str) -> List[Row]:
     index = active["feature_index"]
     return [
         Row(
-            index + 1, one_line(state["features"][index]), active["attempt"], "working", active["phase"],
+            index + 1, one_line(state["features"][index]), active["attempt"], "running", active["phase"],
             _between(active["started_at"], now), None, None, None, "", active.get("branch") or "",
         )
     ]  # fmt: skip
@@ -261,8 +261,7 @@ def _last(state: State) -> List[Closed]:
         (
             (timing["ended_at"], int(name))
             for name, timing in state.get("timings", {}).items()
-            if "ended_at" in timing
-            and batch_state.feature_status(state, int(name)) in ("completed", "failed", "skipped")
+            if "ended_at" in timing and batch_state.feature_status(state, int(name)) in ("done", "failed", "skipped")
         ),
         reverse=True,
     )
@@ -271,7 +270,7 @@ def _last(state: State) -> List[Closed]:
 
 def _closed(state: State, index: int, at: str) -> Closed:
     condition = batch_state.feature_status(state, index)
-    if condition == "completed":
+    if condition == "done":
         proof = state["evidence"].get(key(index), {})
         said = (proof.get("commit") or "")[:12] if not proof.get("no_change") else "no change needed"
     else:
@@ -289,7 +288,7 @@ def _spent(run: State, rows: List[Row]) -> Dict[str, float]:
     """What the run has used, with what the clients that are at work have used so far."""
     spent = dict(run["spent"])
     for row in rows:
-        if row.step == "working":  # the client of one that is merging has ended, and is counted
+        if row.step == "running":  # the client of one that is merging has ended, and is counted
             spent["turns"] = spent.get("turns", 0) + (row.turns or 0)
             spent["cost_usd"] = spent.get("cost_usd", 0) + (row.cost_usd or 0)
     return spent

@@ -113,7 +113,7 @@ def why_held(held: Held) -> str:
 
 def closed(entry: Closed) -> str:
     """How a feature ended."""
-    if entry.condition == "completed":
+    if entry.condition == "done":
         return f"done  {entry.said}".rstrip()
     return f"{entry.condition}: {entry.said}"
 
