@@ -134,7 +134,7 @@ def _plain(folder: str) -> Run:
 
 
 def plain(folder: str, count: int) -> Run:
-    """The plain way with its two fsyncs, of the file and of its folder: no lock, no check, no seal."""
+    """The plain way with its two fsyncs, of the file and of its folder: no lock, no check, no sidecar."""
     return _plain(folder)
 
 

@@ -160,7 +160,7 @@ BY_BASH = {
     "a glob": "rm .claude/batch_st*",
     "find": "find . -name batch_state.json -delete",
     "here-document": f"cat > {STATE} <<'END'\nx\nEND",
-    "seal": f"echo over > {PRIVATE}/seal",
+    "sidecar": f"echo over > {PRIVATE}/sidecar",
     "copy": f"cp README.md {PRIVATE}/current.json",
     "private folder": f"rm -rf {PRIVATE}",
 }
@@ -176,7 +176,7 @@ def test_a_plain_write_of_the_state_is_denied_with_what_to_use_instead(
         "Write by another spelling": scripts.write(f"{project}/.claude/../.claude//batch_state.json", "x"),
         "Write by a link": scripts.write(str(project.parent / "outside/link"), "x"),
         "Write through a linked folder": scripts.write(str(project.parent / "outside/folder/batch_state.json"), "x"),
-        "Write of the seal": scripts.write(str(project / PRIVATE / "seal"), "over\n"),
+        "Write of the sidecar": scripts.write(str(project / PRIVATE / "sidecar"), "over\n"),
         "Write of the copy": scripts.write(str(project / PRIVATE / "current.json"), "x"),
         "Edit": call("Edit", file_path=str(project / STATE), old_string="in_progress", new_string="completed"),
     }
@@ -290,9 +290,9 @@ def test_a_damaged_seal_is_made_new_at_once_and_a_damaged_copy_at_the_next_write
 
     def work(request: Request) -> Script:
         if not siege.seen:
-            request = yield bash(damaged.format("seal"))
-            assert "seal was damaged" in request.last_text() and advises(request.last_text())
-            yield from siege.attack({"after the seal": bash(f'{HIDDEN}; rm "$f"')})
+            request = yield bash(damaged.format("sidecar"))
+            assert "sidecar was damaged" in request.last_text() and advises(request.last_text())
+            yield from siege.attack({"after the sidecar": bash(f'{HIDDEN}; rm "$f"')})
             request = yield bash(damaged.format("current.json"))
             yield scripts.batchctl("phase", "plan")
             assert json.loads((private / "current.json").read_text()) == state_of(project)

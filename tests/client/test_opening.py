@@ -44,8 +44,8 @@ def wrote_nothing(project: Path) -> bool:
 
 
 def kept(project: Path) -> list[str]:
-    """The ids of the batches in history, oldest first."""
-    return sorted(path.stem for path in (project / ".git" / "batch-implement" / "history").glob("*.json"))
+    """The ids of the batches in the archive, oldest first."""
+    return sorted(path.stem for path in (project / ".git" / "batch-implement" / "archive").glob("*.json"))
 
 
 # -- refused before anything is written -------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_resume_without_a_batch_says_how_one_is_started(idle: Client, project: P
 def test_resume_of_a_batch_in_history_says_where_it_lies(idle: Client, project: Path, unfinished: str) -> None:
     in_terminal(idle, "abort")
     answer = type_in(idle, f"/batch-implement --resume {unfinished}")
-    assert str(project / ".git" / "batch-implement" / "history" / f"{unfinished}.json") in answer
+    assert str(project / ".git" / "batch-implement" / "archive" / f"{unfinished}.json") in answer
 
 
 def test_resume_of_a_batch_in_another_work_tree_says_where_it_lies(
@@ -185,7 +185,7 @@ def test_resume_of_a_batch_in_another_work_tree_says_where_it_lies(
         assert f"it lies in the work tree {tree}." in type_in(here, f"/batch-implement --resume {other}")
         in_terminal(there, "abort")
         answer = type_in(here, f"/batch-implement --resume {other}")
-        assert f"/history/{other}.json. The batch" in answer and "the work tree" not in answer
+        assert f"/archive/{other}.json. The batch" in answer and "the work tree" not in answer
 
 
 @pytest.mark.prove

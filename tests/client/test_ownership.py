@@ -308,5 +308,5 @@ def test_an_abort_in_a_terminal_ends_the_hold_of_the_client_that_works(
     assert "There is no batch" in first.model.of("coordinator")[-1].last_text()
     assert (result.text, sent_on(result), told(result)) == ("All done.", [], "")
     assert not (two / ".claude" / "batch_state.json").exists()
-    assert (two / ".git" / "batch-implement" / "history" / f"{batch}.json").exists()
+    assert (two / ".git" / "batch-implement" / "archive" / f"{batch}.json").exists()
     assert subjects(two) == ["Add feature-1.txt"]

@@ -316,12 +316,12 @@ class Ordeal:
         self.troubles += self._around(state)
 
     def _around(self, state: State) -> list[str]:
-        """What is wrong with the seal, the log, the lock and the folders."""
+        """What is wrong with the sidecar, the log, the lock and the folders."""
         wrong = []
         private = str(self.project / PRIVATE)
         sealed = sidecar.read_sidecar(private)
         if sealed is None or sealed.live or not sealed.matches_path(str(self.project / STATE)):
-            wrong.append("the seal does not vouch for the state, or still says `live`")
+            wrong.append("the sidecar does not vouch for the state, or still says `live`")
         for entry in (self.project / ".claude", self.project / PRIVATE):
             wrong += [f"{path} is left" for path in entry.rglob("*") if "tmp" in path.name]
         with lock.FileLock(os.open(private, os.O_RDONLY), private, 1.0):

@@ -53,11 +53,11 @@ SYNCS: dict[str, Patch] = {
         "        try:\n            atomic_files.sync(folder)\n",
         "        try:\n            pass\n",
     ),
-    "no sync of the seal": unsynced(
+    "no sync of the sidecar": unsynced(
         "store/backups.py", "atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, text, 0)"
     ),
-    "no sync of the seal's folder": ("store/backups.py", "        atomic_files.sync(private)\n", "        pass\n"),
-    "no sync of what goes into history": unsynced(
+    "no sync of the sidecar's folder": ("store/backups.py", "        atomic_files.sync(private)\n", "        pass\n"),
+    "no sync of what goes into the archive": unsynced(
         "store/backups.py", "atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, data, 0)"
     ),
     "no sync of the history's folder": (
@@ -74,7 +74,7 @@ NEEDLESS: Patch = (
     "            pass\n        except OSError:\n",
 )
 WITNESS = {  # the kind of write that shows it
-    "no sync of what goes into history": "archive",
+    "no sync of what goes into the archive": "archive",
     "no sync of the history's folder": "archive",
     "no sync of the quarantine's folder": "quarantine",
     "no sync of the folder above a new one": "create",
@@ -134,7 +134,7 @@ FAILED: dict[str, Patch] = {
         "        if status.st_size != len(data):\n",
         "        if False:\n",
     ),
-    "a seal that cannot be read counts as none": (
+    "a sidecar that cannot be read counts as none": (
         "store/sidecar.py",
         "        if error.errno in _NOT_A_FILE_ERRORS:\n",
         "        if error.errno:\n",
@@ -162,9 +162,9 @@ BATCHES: dict[str, Patch] = {
         "        running = transitions.unpause(run_transitions.clear_running(current))\n",
         "        running = {**transitions.unpause(current), 'retry_attempts': {}}\n",
     ),
-    "the seal is not written": (
+    "the sidecar is not written": (
         "store/backups.py",
-        '        os.replace(sidecar.TEMP_NAME, "seal", src_dir_fd=private, dst_dir_fd=private)\n',
+        '        os.replace(sidecar.TEMP_NAME, "sidecar", src_dir_fd=private, dst_dir_fd=private)\n',
         "        atomic_files.unlink(private, sidecar.TEMP_NAME)\n",
     ),
 }
@@ -186,7 +186,7 @@ GUARDS: dict[str, Patch] = {
 }  # fmt: skip
 _READ = (
     "        with self._transaction() as at:\n            current = at.reconcile()\n            if current is None:\n"
-    "                raise backups.no_batch(self.project)\n            changed = change("
+    "                raise backups.no_batch_error(self.project)\n            changed, result = change("
 )
 READ_OUTSIDE: Patch = (
     "store/store.py", f"{_READ}current.state)",

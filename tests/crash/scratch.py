@@ -1,11 +1,11 @@
 """Scratch projects: taken in, laid out again at another place, and judged.
 
     tree = taken(root)                a project's files, as the disk has them
-    laid(tree, root)                  the same again: the seal names files by inode, so it is written for the new ones
+    laid(tree, root)                  the same again: the sidecar names files by inode, so it is written anew
     trouble_with(kind, root, ...)     what is wrong with a project after a crash or fault; "" for nothing
 
-Identities matter: a copied state file is another file to the seal. `laid` keeps every time of change, gives one name
-the same file as another where it was so, and puts the new inodes into the seal.
+Identities matter: a copied state file is another file to the sidecar. `laid` keeps every time of change, gives one name
+the same file as another where it was so, and puts the new inodes into the sidecar.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def laid(tree: Tree, root: str) -> str:
     now = {inode: os.stat(place).st_ino for inode, place in at.items()}
     highest = max(now.values(), default=0)
     for path, file in files:
-        if os.path.basename(path) in ("seal", "seal.tmp"):
+        if os.path.basename(path) in ("sidecar", "sidecar.tmp"):
             data = IDENTITY.sub(
                 lambda found: b"%s %d " % (found[1], now.get(int(found[2]), highest + int(found[2]))), file.data
             )
@@ -198,7 +198,7 @@ def one_more_write(kind: str, root: str, read: str, trusted: Optional[bool]) -> 
 
 def evidence_kept(kind: str, root: str) -> bool:
     """Whether nothing is lost that a kind of write moves: what lay there is in place or kept, whole."""
-    for path in Path(root, PRIVATE, "history").glob("*.json"):
+    for path in Path(root, PRIVATE, "archive").glob("*.json"):
         try:
             serialization.parse(path.read_bytes())
         except BatchError:
@@ -206,7 +206,7 @@ def evidence_kept(kind: str, root: str) -> bool:
     state = Path(root, STATE)
     if kind in ("archive", "replace"):
         in_place = state.exists() and b'"batch-1"' in state.read_bytes()
-        return in_place or any(b'"batch-1"' in path.read_bytes() for path in Path(root, PRIVATE, "history").glob("*"))
+        return in_place or any(b'"batch-1"' in path.read_bytes() for path in Path(root, PRIVATE, "archive").glob("*"))
     if kind == "quarantine":
         places = [state, *Path(root, PRIVATE, "quarantine").glob("*")]
         return any(place.exists() and place.read_bytes() == b"precious words" for place in places)

@@ -180,14 +180,14 @@ class Place:
         return [what_lies_at(path) for path in (self.root / ".git/batch-implement/quarantine").glob("*")]
 
     def stands(self) -> bool:
-        """Whether the next look says what it said before, under a seal that vouches for it."""
+        """Whether the next look says what it said before, under a sidecar that vouches for it."""
         state = store.Store(self.project, trusted=False).reconcile()
         changing = ("revision", "updated_at")
         known = {name: value for name, value in json.loads(self.before).items() if name not in changing}
         return state is not None and known == {name: state[name] for name in known} and self.sealed()
 
     def sealed(self) -> bool:
-        """Whether there is a seal, and it vouches for the state that is there."""
+        """Whether there is a sidecar, and it vouches for the state that is there."""
         found = sidecar.read_sidecar(self.project.private)
         return found is not None and found.new is not None and found.matches_path(self.project.state)
 

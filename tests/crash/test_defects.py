@@ -128,7 +128,7 @@ def test_half_a_copy_lay_in_history_under_its_name(store, batch, broken):
     with pytest.raises(Crash):
         store.archive("aborted")
     broken.mend()
-    assert os.listdir(private(store, "history")) == []
+    assert os.listdir(private(store, "archive")) == []
     assert store.read() == batch
 
 
@@ -138,17 +138,17 @@ def test_a_batch_that_could_not_be_put_away_was_away_all_the_same(store, batch, 
         store.archive("aborted")
     broken.mend()
     assert store.read() == batch
-    assert os.listdir(private(store, "history")) == []
+    assert os.listdir(private(store, "archive")) == []
 
 
 def test_a_batch_is_away_but_not_confirmed_when_the_seal_cannot_be_taken_back(store, batch, broken):
     times = []
-    broken("fsync", trouble(), lambda descriptor: times.append(1) or len(times) > 4)  # the last of the first seal
+    broken("fsync", trouble(), lambda descriptor: times.append(1) or len(times) > 4)  # the last of the first sidecar
     with pytest.raises(DurabilityError, match="was put away into"):
         store.archive("aborted")
     broken.mend()
     assert store.read() is None
-    assert os.listdir(private(store, "history")) == ["batch-1.json"]
+    assert os.listdir(private(store, "archive")) == ["batch-1.json"]
 
 
 def test_a_replacement_that_failed_had_put_the_old_batch_away(store, batch, broken):
@@ -157,7 +157,7 @@ def test_a_replacement_that_failed_had_put_the_old_batch_away(store, batch, brok
         store.create(new_batch(1, batch_id="other"), replace=True)
     broken.mend()
     assert store.read() == batch
-    assert os.listdir(private(store, "history")) == []
+    assert os.listdir(private(store, "archive")) == []
 
 
 def test_a_replacement_took_trouble_of_the_disk_for_a_damaged_state(store, batch, broken):
@@ -173,9 +173,11 @@ def test_a_seal_that_could_not_be_read_counted_as_none(store, batch, broken):
     edited = {**batch, "workflow_reminder": "by the model"}
     Path(store.project.state).write_text(json.dumps(edited), encoding="utf-8")
     broken(
-        "open", OSError(errno.EMFILE, "Too many open files"), lambda name, *more, **others: str(name).endswith("/seal")
+        "open",
+        OSError(errno.EMFILE, "Too many open files"),
+        lambda name, *more, **others: str(name).endswith("/sidecar"),
     )
-    with pytest.raises(StateError, match="seal cannot be read: Too many open files"):
+    with pytest.raises(StateError, match="sidecar cannot be read: Too many open files"):
         Store(store.project, trusted=False).reconcile()
     broken.mend()
     assert Store(store.project, trusted=False).reconcile() == batch
@@ -184,14 +186,14 @@ def test_a_seal_that_could_not_be_read_counted_as_none(store, batch, broken):
 def test_an_edit_was_said_to_be_taken_over_although_that_failed(store, batch, broken):
     edited = {**batch, "workflow_reminder": "Mind the gap."}
     Path(store.project.state).write_text(json.dumps(edited), encoding="utf-8")
-    sealed = private(store, "seal").read_bytes()
+    sealed = private(store, "sidecar").read_bytes()
     broken("replace", trouble(), into("batch_state.json"))
     with pytest.raises(StateError):
         store.reconcile()
     broken.mend()
     assert store.notes == []
     assert [entry["event"] for entry in audit_log.read_entries(store.project.private)] == ["created"]
-    assert private(store, "seal").read_bytes() == sealed
+    assert private(store, "sidecar").read_bytes() == sealed
     assert store.read()["revision"] == 2
 
 

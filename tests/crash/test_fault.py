@@ -51,8 +51,8 @@ def judged(kind, ended, root, known, *, call=None, swept=False, tells=True):
 
 
 def needless(kind, call):
-    """Whether it does not matter that a sync failed (docs/durability.md): a batch is away once the seal says so, and
-    the seal of a batch that is over is mended at the next look.
+    """Whether it does not matter that a sync failed (docs/durability.md): a batch is away once the sidecar says so, and
+    the sidecar of a batch that is over is mended at the next look.
     """
     return (kind == "archive" and "/.claude>" in plain(call.arguments)) or (kind == "end" and call.n > 4)
 

@@ -39,7 +39,7 @@ def watched(server, known, folder, kinds):
     return stops({kind: [call for call in own if changes(call)] for kind, own in calls.items()})
 
 
-@pytest.mark.parametrize("name", first_and_the_rest(SYNCS, ("no sync of the seal's folder",)))
+@pytest.mark.parametrize("name", first_and_the_rest(SYNCS, ("no sync of the sidecar's folder",)))
 def test_the_replayer_notices(wrong, known, folder, name):
     kind = WITNESS.get(name, "start")
     troubles, cuts = recovered(wrong(SYNCS[name]), known[kind], folder, kind)
@@ -66,7 +66,7 @@ def test_killing_notices(wrong, known, folder, name):
 @pytest.mark.parametrize("name", first_and_the_rest(FAILED, ("a temporary file stays after an error",)))
 def test_failing_notices(wrong, known, folder, name):
     server = wrong(FAILED[name])
-    if name == "a seal that cannot be read counts as none":
+    if name == "a sidecar that cannot be read counts as none":
         calls = server.calls("start", laid(known["start"].before, f"{folder}/start-mutated"))
         at = [stop for stop in stops({"start": calls}) if stop[0] == "openat"]
     else:

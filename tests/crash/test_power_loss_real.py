@@ -143,9 +143,9 @@ def trouble_after(disk: Disk, mode: str, said: int, latest: int) -> str:
             if mode == "update" and store.notes:
                 return f"says what is not so: {store.notes}"
         if mode == "archive":
-            for path in sorted(Path(root, ".git/batch-implement/history").iterdir()):
+            for path in sorted(Path(root, ".git/batch-implement/archive").iterdir()):
                 serialization.parse(path.read_bytes())
-            kept = Path(root, ".git/batch-implement/history", f"batch-{said}.json")
+            kept = Path(root, ".git/batch-implement/archive", f"batch-{said}.json")
             if not kept.exists():
                 return f"{kept.name} was put away, acknowledged, and is not there"
             if state is not None:
@@ -187,8 +187,8 @@ def test_a_cut_under_load_leaves_the_old_version_or_the_new_and_nothing_acknowle
 SHOWN = {
     "no sync of the new version": "update",
     "no sync of the folder after the rename": "update",
-    "no sync of the seal": "update",
-    "no sync of what goes into history": "archive",
+    "no sync of the sidecar": "update",
+    "no sync of what goes into the archive": "archive",
 }
 
 

@@ -10,7 +10,7 @@ from traced import needs_strace
 
 pytestmark = needs_strace
 EITHER, NEW = frozenset(("old", "new")), frozenset(("new",))
-# As a cut may take the temporary file's name and leave the seal that knows it, two notes may then say a little less
+# As a cut may take the temporary file's name and leave the sidecar that knows it, two notes may then say a little less
 # than happened: that the first version was removed, that an old file was edited.
 QUIET = TOLD_OF_NOTHING - {"create", "migrate"}
 JUDGED_AS_BOTH = ("create", "start", "done", "fail", "record", "archive", "replace", "quarantine", "end")

@@ -141,7 +141,7 @@ def taking_over(store):
 
 
 def nearly_done(store):
-    """A batch without a client whose only feature is open: its end writes the seal twice."""
+    """A batch without a client whose only feature is open: its end writes the sidecar twice."""
     state = new_batch()
     store.create({**state, "features": state["features"][:1], "total_features": 1})
     store.update(started)
@@ -154,7 +154,7 @@ def removed(store):
 
 
 def archive(store):
-    """The batch put into history; there is none afterwards."""
+    """The batch put into the archive; there is none afterwards."""
     store.archive("aborted")
 
 

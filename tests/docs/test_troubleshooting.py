@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "docs" / "troubleshooting.md"
 # What a person sees without an error: behaviour, notes of the store, tables of several verdicts.
 SYMPTOMS_ONLY = {
-    "second-window", "feature-repeats", "edit-adopted", "batch-withdrawn", "seal-mended", "quarantine",
+    "second-window", "feature-repeats", "edit-adopted", "batch-withdrawn", "sidecar-rebuilt", "quarantine",
     "copy-not-written", "goes-on", "blocked-by-hook", "denied", "hooks-silent", "hook-trouble", "doctor", "run-waits",
     "validate-errors",
 }  # fmt: skip

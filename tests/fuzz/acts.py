@@ -99,8 +99,10 @@ class Play:
                 places |= {place, os.path.abspath(place), os.path.realpath(place)}
             except (OSError, ValueError):
                 continue
-        if any(name == PRIVATE for name, _ in case.laid):  # the seal, a text of ours, is read through a linked folder
-            places.add(os.path.realpath(f"{self.ground.root}/{PRIVATE}") + "/seal")
+        if any(
+            name == PRIVATE for name, _ in case.laid
+        ):  # the sidecar, a text of ours, is read through a linked folder
+            places.add(os.path.realpath(f"{self.ground.root}/{PRIVATE}") + "/sidecar")
         return places
 
     def raw(self, case: Case) -> bytes:

@@ -76,7 +76,7 @@ COMMANDS = (
 TARGETS = (
     "ROOT/.claude/batch_state.json",
     ".claude/../.claude/batch_state.json",
-    "ROOT/.git/batch-implement/seal",
+    "ROOT/.git/batch-implement/sidecar",
     "src/a.py",
     "~/x",
     "a\x00b",
@@ -195,15 +195,15 @@ AT_STATE = (
     "hook PreToolUse Skill",
 )
 PRIVATE_FILES = (
-    "seal",
+    "sidecar",
     "current.json",
     "previous.json",
     "lock",
     "audit.jsonl",
     "told",
-    "history",
+    "archive",
     "quarantine",
-    "seal.tmp",
+    "sidecar.tmp",
     "audit.jsonl.1",
 )
 FOLDERS = (".claude", PRIVATE)
@@ -221,8 +221,8 @@ def states(choices: Choices) -> Case:
         content = written(choices, bent(choices, json.loads(data)))
     elif how < 9:
         lines = b'{"at": "x", "event": "failed", "feature_index": 1, "why": "y"}\n' * 3
-        seal = b"live\nnew 1 2 3 abc 4\nold -\nowner s-1 1\nopen 0 1\nunattended 0\nremind main\n"
-        content = damaged(choices, {"audit.jsonl": lines, "seal": seal}.get(where.rpartition("/")[2], data))
+        sidecar = b"live\nnew 1 2 3 abc 4\nold -\nowner s-1 1\nopen 0 1\nunattended 0\nremind main\n"
+        content = damaged(choices, {"audit.jsonl": lines, "sidecar": sidecar}.get(where.rpartition("/")[2], data))
         if where.endswith("audit.jsonl") and choices.one_in(2):
             content = (
                 b"\n".join(

@@ -32,7 +32,7 @@ PRIVATE = ".git/batch-implement"
 SESSION = "s-1"
 LISTING = "Add a page\nTest it (after: 1)\nTell of it\n"
 GITCONFIG = "[user]\n\tname = Scratch\n\temail = scratch@example.invalid\n[init]\n\tdefaultBranch = main\n"
-RENEWED = ("seal", "seal.tmp", "lock", "current.json", "previous.json", "told")  # ours, made new as needed
+RENEWED = ("sidecar", "sidecar.tmp", "lock", "current.json", "previous.json", "told")  # ours, made new as needed
 THINGS = (
     "a link", "a dangling link", "a link to itself", "a link to a device", "a link to a FIFO", "a FIFO", "a folder",
     "a full folder", "a socket",
@@ -121,14 +121,14 @@ class Ground:
         text = sidecar.render(
             state, batch_state.needs_hooks(state), identity, None, batch_state.contexts_to_remind(state)
         )
-        self.put(f"{PRIVATE}/seal", text)
+        self.put(f"{PRIVATE}/sidecar", text)
         self.put(f"{PRIVATE}/current.json", data)
         self.put(f"{PRIVATE}/lock", b"1 batchctl\n")
         self.put(
             f"{PRIVATE}/audit.jsonl",
             b'{"at": "2026-01-31T23:59:59Z", "event": "created", "batch_id": "batch-1", "features": 3}\n',
         )
-        self.put(f"{PRIVATE}/history/batch-0.json", data)
+        self.put(f"{PRIVATE}/archive/batch-0.json", data)
 
     def place(self, name: str) -> str:
         """The path of a name in the project, free and with all folders that lead there."""
@@ -153,7 +153,7 @@ class Ground:
         path, target = self.place(name), f"{self.outside}/{'list.txt' if name.endswith('.txt') else 'state.json'}"
         if thing == "a link":
             os.symlink(
-                f"{self.outside}/folder" if "." not in os.path.basename(name)[1:] and "seal" not in name else target,
+                f"{self.outside}/folder" if "." not in os.path.basename(name)[1:] and "sidecar" not in name else target,
                 path,
             )
         elif thing == "a dangling link":
@@ -274,7 +274,7 @@ class Ground:
             state = serialization.parse_valid_state(data)[0]
         except Exception:
             return False  # it was none: then its bytes must be somewhere
-        for place in (STATE, *(name for name in after if "/history/" in name)):
+        for place in (STATE, *(name for name in after if "/archive/" in name)):
             try:
                 if serialization.parse(after[place].data)["features"][: len(state["features"])] == state["features"]:
                     return True

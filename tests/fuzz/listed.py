@@ -3,7 +3,7 @@
 for name, case in corpus(): ...     the files below corpus/: adding one adds its cases
 for name, case in systematic(): ...
 
-corpus/states/NAME                  a state file; `seal--NAME` and the like: that private file
+corpus/states/NAME                  a state file; `sidecar--NAME` and the like: that private file
 corpus/features/NAME.EXT            a features file of that extension
 corpus/payloads/EVENT--NAME.json    what comes on a hook's standard input; `EVENT-TOOL--NAME.json` for a tool's
 corpus/arguments/NAME.json          {"batchctl": [WORDS]} or {"/batchctl": TEXT} or {"/batch-implement": TEXT}

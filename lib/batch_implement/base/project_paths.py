@@ -58,7 +58,7 @@ class Project:
 
     @property
     def private(self) -> str:
-        """Path of the private folder: lock, seal, copies, audit log, history, quarantine, logs."""
+        """Path of the private folder: lock, sidecar, copies, audit log, archive, quarantine, logs."""
         return f"{self.private_parent}/{self.private_name}"
 
     @property
@@ -107,7 +107,7 @@ def find_git_dir(root: str) -> Optional[str]:
     """The project's own git folder: `.git`, or where a `.git` file points; None without git or with a broken
     pointer.
 
-    StateUnusable when the system cannot tell: to take that for none would look for the batch's seal and copies, and
+    StateUnusable when the system cannot tell: to take that for none would look for the batch's sidecar and copies, and
     soon begin them, in another place.
     """
     dot_git = f"{root}/.git"
@@ -142,7 +142,7 @@ def _stat_mode(path: str) -> Optional[int]:
 
 def _unreadable_path_error(path: str, error: OSError) -> StateError:
     return StateError(
-        f"{path} cannot be looked at: {error.strerror}. Where the batch has its seal and its copies depends on it, so "
+        f"{path} cannot be looked at: {error.strerror}. Where the batch has its sidecar and copies depends on it, so "
         "nothing was done. Check who may read it, and the disk.",
         "disk-trouble",
     )

@@ -113,7 +113,7 @@ def add_batch_options(parser: argparse.ArgumentParser) -> None:
         help="close a completed feature's issue once its commit is on the default branch",
     )
     parser.add_argument(
-        "--replace", action="store_true", help="put an unfinished batch into history and start this one"
+        "--replace", action="store_true", help="put an unfinished batch into the archive and start this one"
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would be done or refuse it; write nothing")
 
@@ -309,7 +309,7 @@ def _add_user_commands(verb: Verb) -> None:
     sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it (by a person)")
     sub = verb("resume", "go on with a paused batch, or one whose client is gone", "batchctl resume")
     sub.add_argument("batch_id", nargs="?", metavar="ID", help="the batch, when you want to be sure which one")
-    verb("abort", "end the batch and put it into history", "batchctl abort")
+    verb("abort", "end the batch and put it into the archive", "batchctl abort")
     verb("issues", "write outcomes to the issues and close them, as far as the batch asks for it", "batchctl issues")
 
 
@@ -333,7 +333,7 @@ def _add_read_commands(verb: Verb) -> None:
     )
     sub.add_argument("--output", metavar="FILE", help="write it there; default: standard output")
     sub.add_argument(
-        "batch_id", nargs="?", metavar="BATCH_ID", help="one from history; default: the batch that is here"
+        "batch_id", nargs="?", metavar="BATCH_ID", help="one from the archive; default: the batch that is here"
     )
     sub = verb(
         "validate", "check state and features files against their schemas",

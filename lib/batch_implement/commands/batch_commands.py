@@ -190,7 +190,7 @@ def _unknown_batch_error(project: Project, state: Optional[State], batch_id: Opt
 
 
 def find_batch_locations(project: Project, batch_id: str) -> List[str]:
-    """Where a batch of this repository lies: files in history, other work trees."""
+    """Where a batch of this repository lies: files in the archive, other work trees."""
     if not batch_state.is_valid_batch_id(batch_id):
         raise UsageError(
             f"{batch_id[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.", "unknown-batch"
@@ -208,7 +208,7 @@ def find_batch_locations(project: Project, batch_id: str) -> List[str]:
         folders += [os.path.join(trees, name) for name in sorted(os.listdir(trees))]
     for folder in folders:
         private = os.path.join(folder, "batch-implement")
-        kept = os.path.join(private, "history", f"{batch_id}.json")
+        kept = os.path.join(private, "archive", f"{batch_id}.json")
         if os.path.exists(kept):
             found.append(kept)
         sealed = sidecar.read_sidecar(private)
@@ -313,7 +313,7 @@ def retry(project: Project, indices: Sequence[int]) -> str:
 
 
 def abort(project: Project) -> str:
-    """End the batch: it goes into history, its open feature's uncommitted work into a stash. Commits stay and are
+    """End the batch: it goes into the archive, its open feature's uncommitted work into a stash. Commits stay and are
     listed.
     """
     store = Store(project)
@@ -330,4 +330,4 @@ def abort(project: Project) -> str:
         if processes.holds(state["owner"])
         else ""
     )
-    return f"Batch {state['batch_id']} is aborted and lies in {project.private}/history/.{kept}{commits}{at_work}"
+    return f"Batch {state['batch_id']} is aborted and lies in {project.private}/archive/.{kept}{commits}{at_work}"

@@ -3,7 +3,7 @@
     raw = glance.payload()
     if not glance.settles(event, tool, root, private, raw): ...      # `hooks.entry` does the rest
 
-One small read (the seal), one stat (the state file), a look at the payload's bytes. `settles` says True only when
+One small read (the sidecar), one stat (the state file), a look at the payload's bytes. `settles` says True only when
 nothing is to be done; whatever it cannot tell it leaves to `entry`, which asks `nothing_to_do` again with all it knows.
 
 Neither this module nor what it imports may import `os` or use `from __future__`: the first costs a hook 1.5 ms, more
@@ -60,7 +60,7 @@ def is_skippable_event(event: str, tool: str) -> bool:
 
 
 def is_irrelevant_call(event: str, tool: str, raw: bytes, batch: "Sidecar", state: str, owns_batch: bool) -> bool:
-    """Whether a call that `concerns` lets through needs nothing, by the seal, one stat of the file `state` and the
+    """Whether a call that `concerns` lets through needs nothing, by the sidecar, one stat of the file `state` and the
     payload's bytes. `owns_batch`: this client holds the batch.
     """
     if owns_batch and not batch.matches_path(state):

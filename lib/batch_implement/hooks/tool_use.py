@@ -60,7 +60,7 @@ def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
 def _reconcile_state(event: HookEvent) -> List[str]:
     """Undo what was done to the state, in the session that holds it; what to say of it."""
     store = Store(event.project, trusted=False)
-    if event.sidecar is None and os.path.lexists(f"{event.project.private}/seal"):
+    if event.sidecar is None and os.path.lexists(f"{event.project.private}/sidecar"):
         store.reconcile()
         event.sidecar = sidecar.read_sidecar(event.project.private)
     if not event.owns_batch:

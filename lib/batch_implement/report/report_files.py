@@ -1,7 +1,7 @@
-"""Morning reports as files, and of batches that lie in history.
+"""Morning reports as files, and of batches that lie in the archive.
 
     places = write(project, state, now)         reports/BATCH.md, .html and .json in the private folder: their paths
-    state, put_away = of_batch(project, None)   the batch that is here; or one by its id, from history too
+    state, put_away = of_batch(project, None)   the batch that is here; or one by its id, from the archive too
     text = told(data, "html")                   the report in one format
     path = save(project, path, text)            where a person wants it
 
@@ -127,30 +127,30 @@ def of_batch(project: Project, batch_id: Optional[str]) -> Tuple[State, bool]:
     mine = [name for name in names if name == f"{batch_id}.json" or _is_again(name, str(batch_id))]
     if not mine:
         here = sorted(name[: -len(".json")] for name in names)[-5:]
-        known = f"The last ones in history: {', '.join(here)}." if here else "History has no batch."
+        known = f"The last ones in the archive: {', '.join(here)}." if here else "The archive has no batch."
         raise RefusedError(
-            f"Batch {batch_id} is neither the one here nor in {project.private}/history. {known}", "unknown-batch"
+            f"Batch {batch_id} is neither the one here nor in {project.private}/archive. {known}", "unknown-batch"
         )
     return _kept(project, max(mine, key=lambda name: (len(name), name))), True
 
 
 def _is_again(name: str, batch_id: str) -> bool:
-    """Whether a file of history is a later version under the same id: `ID.2.json`."""
+    """Whether a archived file is a later version under the same id: `ID.2.json`."""
     middle = name[len(batch_id) : -len(".json")]
     return name.startswith(f"{batch_id}.") and middle[1:].isdigit() and len(middle) < 8
 
 
 def _history(project: Project) -> List[str]:
     try:
-        names = os.listdir(f"{project.private}/history")
+        names = os.listdir(f"{project.private}/archive")
     except FileNotFoundError:
         return []
     return [name for name in names if name.endswith(".json")]
 
 
 def _kept(project: Project, name: str) -> State:
-    place = f"{project.private}/history/{name}"
-    folder = _opened(project, "history", create=False)
+    place = f"{project.private}/archive/{name}"
+    folder = _opened(project, "archive", create=False)
     try:
         found = atomic_files.read(folder, name)
     except atomic_files.UnexpectedFileType as error:

@@ -1,7 +1,7 @@
 """The morning report as plain data: what became of a batch, what needs a person, and how it goes on. Pure.
 
     data = report_data(state, at)           at the time `at`; `morning_markdown` and `morning_html` tell it
-    report_data(state, at, put_away=True)   of a batch in history, which no verb can go on with
+    report_data(state, at, put_away=True)   of a batch in the archive, which no verb can go on with
 
     batch_id, at, status, verdict, headline, counts, put_away, source, policy, created_at, ended_at, took_s
     pause            {reason, since, resume_after}; null when it does not wait
@@ -46,7 +46,7 @@ STASH = re.compile(r"batch [A-Za-z0-9._-]{1,120} feature [0-9]{1,9} attempt [0-9
 
 
 def report_data(state: State, at: str, *, put_away: bool = False) -> Data:
-    """The report of a batch at the time `at` (see the module); `put_away`: it is in history."""
+    """The report of a batch at the time `at` (see the module); `put_away`: it is in the archive."""
     features = _features(state)
     counts = {"total": len(features), **dict.fromkeys(("completed", "failed", "skipped", "active", "pending"), 0)}
     for feature in features:

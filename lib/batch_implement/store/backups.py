@@ -1,12 +1,12 @@
-"""What is kept of a state in the private folder: seal, copies, history, quarantine. All of it under the lock.
+"""What is kept of a state in the private folder: sidecar, copies, archive, quarantine. All of it under the lock.
 
     opened(project, create=False)          the private folder
     state_file(project)                    the state file beside it, without the lock
-    keep(project, private, batch_id, data)  a durable copy in history/
+    keep(project, private, batch_id, data)  a durable copy in archive/
     quarantine(project, folder)            what lies at the state's place, kept in quarantine/
     copied(project, private, data, notes)  `current.json`, the version in force, and `previous.json`, the one before
-    copy_of(private, sealed)               the version in force from those copies, checked against the seal
-    put_seal(private, text)                the seal, durably
+    copy_of(private, sealed)               the version in force from those copies, checked against the sidecar
+    put_seal(private, text)                the sidecar, durably
 
 `folder` and `private` are descriptors. Nothing that is kept is ever overwritten.
 """
@@ -77,14 +77,14 @@ def no_batch_error(project: Project) -> RefusedError:
     )
 
 
-# -- history -----------------------------------------------------------------------------------------------------------
+# -- archive -----------------------------------------------------------------------------------------------------------
 
 
 def write_to_archive(project: Project, private: int, batch_id: str, data: bytes) -> str:
-    """Keep a durable copy in history/, whole or not there at all; its path. StateUnusable when that fails."""
+    """Keep a durable copy in archive/, whole or not there at all; its path. StateUnusable when that fails."""
     folder = -1
     try:
-        folder = project_paths.open_folder(project.private, "history", create=True)
+        folder = project_paths.open_folder(project.private, "archive", create=True)
         names = set(os.listdir(folder))
         name, number = f"{batch_id}.json", 1
         while name in names:
@@ -98,16 +98,16 @@ def write_to_archive(project: Project, private: int, batch_id: str, data: bytes)
             atomic_files.discard(private, sidecar.TEMP_NAME)
             atomic_files.discard(folder, name)
             raise
-        return f"{project.private}/history/{name}"
+        return f"{project.private}/archive/{name}"
     except OSError as error:
-        raise atomic_files.io_error(f"{project.private}/history cannot be written", error) from error
+        raise atomic_files.io_error(f"{project.private}/archive cannot be written", error) from error
     finally:
         if folder >= 0:
             atomic_files.close_quietly(folder)
 
 
 def remove_from_archive(place: Optional[str]) -> None:
-    """Remove a copy from history/ whose version is in force after all."""
+    """Remove a copy from archive/ whose version is in force after all."""
     if place is not None:
         try:
             os.unlink(place)
@@ -222,8 +222,8 @@ def read_backup(private: int, sealed: Optional[Sidecar]) -> Optional[bytes]:
 
 
 def read_interrupted_write(folder: int, name: str, sealed: Sidecar) -> Optional[bytes]:
-    """The content of the sealed version that a crash between seal and rename left under the temporary name; None when
-    there is none.
+    """The content of the sealed version that a crash before the rename left under the temporary name; None when there
+    is none.
     """
     try:
         left = atomic_files.read(folder, name)
@@ -233,14 +233,14 @@ def read_interrupted_write(folder: int, name: str, sealed: Sidecar) -> Optional[
     return left[1] if left and known and known.sha256 == atomic_files.sha256(left[1]) else None
 
 
-# -- the seal ----------------------------------------------------------------------------------------------------------
+# -- sidecar ----------------------------------------------------------------------------------------------------------
 
 
 def write_sidecar(private: int, text: bytes) -> None:
-    """Put a seal with this text in place, durably. OSError when that fails: one of the two is in place then."""
+    """Put a sidecar with this text in place, durably. OSError when that fails: one of the two is in place then."""
     try:
         atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, text, 0)
-        os.replace(sidecar.TEMP_NAME, "seal", src_dir_fd=private, dst_dir_fd=private)
+        os.replace(sidecar.TEMP_NAME, "sidecar", src_dir_fd=private, dst_dir_fd=private)
         atomic_files.sync(private)
     except OSError:
         atomic_files.discard(private, sidecar.TEMP_NAME)
@@ -248,10 +248,10 @@ def write_sidecar(private: int, text: bytes) -> None:
 
 
 def restore_sidecar(private: int, text: Optional[bytes]) -> None:
-    """After trouble: the seal as it was (None: there was none), if that can be done."""
+    """After trouble: the sidecar as it was (None: there was none), if that can be done."""
     try:
         if text is None:
-            atomic_files.unlink(private, "seal")
+            atomic_files.unlink(private, "sidecar")
         else:
             write_sidecar(private, text)
     except OSError:

@@ -2,7 +2,7 @@
 
 Version 0 is a file without `schema_version`, as batch scripts wrote before there was a schema. The rules, each of
 which is told in what `migrate` returns and so lands in the audit log; what is left out is quoted there, and the file as
-it was is kept in history/:
+it was is kept in archive/:
 
     missing fields          get the default of a new batch; the six required ones must be there
     unknown fields          stay as they are

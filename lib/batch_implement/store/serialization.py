@@ -137,7 +137,7 @@ def parse(data: bytes) -> Any:
 
 
 def parse_content(data: bytes, sha256: str) -> Content:
-    """What `data` holds, which `serialise` wrote: the seal has its hash, `sha256`. StateUnusable as `parse`."""
+    """What `data` holds, which `serialise` wrote: the sidecar has its hash, `sha256`. StateUnusable as `parse`."""
     try:
         return Content(data, sha256, *strict_json.parse_by_field(data))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The seal: a few lines of plain text that say which version of the state is in force, so that a hook needs no parse.
+"""The sidecar: plain text lines that name the current version of the state, so that a hook need not parse the state.
 
     live                         or `over`, when hooks have nothing to do: all that the guard in hooks/run reads
     new IDENTITY                 the version that the last write put in place, or `new -` for a batch that was put away
@@ -12,7 +12,7 @@ An IDENTITY is `INODE SIZE MTIME_NS SHA256 REVISION`; the revision is 0 for a fi
 old file, that a write takes over.
 
 It is written, durably, before the state is replaced. A rename keeps the inode, so at every moment the file in place
-is the `new` or the `old` one of the seal, and what is neither was not written by us. Only the store writes it.
+is the `new` or the `old` one of the sidecar, and what is neither was not written by us. Only the store writes it.
 """
 
 import errno
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 65536
 _FLAGS = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
-TEMP_NAME = "seal.tmp"
+TEMP_NAME = "sidecar.tmp"
 _NOT_A_FILE_ERRORS = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR))
 
 
@@ -48,7 +48,7 @@ class Fingerprint:
 
 
 class Sidecar:
-    """A seal's content. `new` and `old` are None where the text has `-`, `owner_pid` too; `session` is then empty."""
+    """A sidecar's content. `new` and `old` are None where the text has `-`, and `owner_pid`; `session` is then ""."""
 
     __slots__ = ("live", "new", "old", "open", "owner_pid", "remind", "session", "unattended")
 
@@ -94,7 +94,7 @@ class Sidecar:
 def render(
     state: "Optional[State]", live: bool, new: "Optional[Fingerprint]", old: "Optional[Fingerprint]", remind: list[str]
 ) -> bytes:
-    """The seal's text for a write of `state` (None when it is put away). A name that does not fit is left out."""
+    """The sidecar's text for a write of `state` (None when it is put away). A name that does not fit is left out."""
     owner = (state["owner"] if state else None) or {"session_id": "", "pid": None}
     active = state["active"] if state else None
     lines = [
@@ -110,7 +110,7 @@ def render(
 
 
 def parse(text: bytes) -> "Optional[Sidecar]":
-    """The seal with this text; None when it is not one."""
+    """The sidecar with this text; None when it is not one."""
     try:
         lines = text.decode("ascii").split("\n")
         fields = [line.split(" ") for line in lines[1:7]]
@@ -132,19 +132,19 @@ def parse(text: bytes) -> "Optional[Sidecar]":
 
 
 def read_sidecar(private: str) -> "Optional[Sidecar]":
-    """The seal in the private folder at this path; None when there is none or it is not one. Errors as `text`."""
+    """The sidecar in the private folder at this path; None when there is none or it is not one. Errors as `text`."""
     found = read_text(private)
     return None if found is None else parse(found)
 
 
 def read_text(private: str) -> "Optional[bytes]":
-    """What stands in the seal of the private folder at this path, None when there is no file.
+    """What stands in the sidecar of the private folder at this path, None when there is no file.
 
     StateUnusable when it cannot be read: to go on as if there were none would take any file for a valid edit.
     """
     descriptor = -1
     try:
-        descriptor = posix.open(f"{private}/seal", _FLAGS)
+        descriptor = posix.open(f"{private}/sidecar", _FLAGS)
         found = b""
         while len(found) < MAX_BYTES:
             part = posix.read(descriptor, MAX_BYTES - len(found))
@@ -158,7 +158,7 @@ def read_text(private: str) -> "Optional[bytes]":
         from ..core.errors import StateError
 
         raise StateError(
-            f"{private}/seal cannot be read: {error.strerror}. Nothing was changed. Check who owns it, and the disk.",
+            f"{private}/sidecar cannot be read: {error.strerror}. Nothing was changed. Check its owner and the disk.",
             "disk-trouble",
         ) from error
     finally:
@@ -170,7 +170,7 @@ def read_text(private: str) -> "Optional[bytes]":
 
 
 def is_storable_session_id(session_id: str) -> bool:
-    """Whether a session id can stand in a seal: 1 to 200 printable ASCII characters without blanks."""
+    """Whether a session id can stand in a sidecar: 1 to 200 printable ASCII characters without blanks."""
     return (
         0 < len(session_id) <= 200
         and session_id != "-"

@@ -4,7 +4,7 @@
 
 The store mends what it finds, and takes a change that nobody's tool call made for a person's edit. Read once a second,
 it would find the model's own edits before the hooks do and adopt them. So an onlooker takes no lock and mends nothing:
-of a file that the seal does not know it sees the version in force, in our own copy.
+of a file that the sidecar does not know it sees the version in force, in our own copy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ READ_ATTEMPTS = 3
 
 
 def read_snapshot(project: Project) -> Optional[State]:
-    """The version in force; None when there is no batch, or none that can be seen now. StateUnusable when the seal or
+    """The version in force; None when there is no batch, or none that can be seen now. StateError when the sidecar or
     the file cannot be read, or what is there was never ours and is not valid.
     """
     for _ in range(READ_ATTEMPTS):

@@ -50,7 +50,7 @@ class Store:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def read(self) -> Optional[State]:
-        """The version in force, None when there is no batch. Takes the lock only when the file is not what the seal
+        """The version in force, None when there is no batch. Takes the lock only when the file is not what the sidecar
         says.
         """
         for _ in range(5):
@@ -90,7 +90,7 @@ class Store:
             return None
 
     def is_unmodified(self) -> bool:
-        """Whether the file is one that the seal knows, by one stat and one small read."""
+        """Whether the file is one that the sidecar knows, by one stat and one small read."""
         sealed = sidecar.read_sidecar(self.project.private)
         return sealed is None or sealed.matches_path(self.project.state)
 
@@ -135,7 +135,7 @@ class Store:
             )
 
     def archive(self, why: str) -> State:
-        """Move the version in force into history/ and return it; afterwards there is no batch here."""
+        """Move the version in force into archive/ and return it; afterwards there is no batch here."""
         with self._transaction() as at:
             current = at.reconcile()
             if current is None:
@@ -180,6 +180,6 @@ def unfinished_batch_error(state: State) -> RefusedError:
     return RefusedError(
         f"Batch {state['batch_id']} is not finished here ({state['status']}, {number['completed']} of "
         f"{number['total']} completed). Three ways on: resume it (`{on}`), abort it (`batchctl abort`), or "
-        "add `--replace`, which puts it into history and starts yours.",
+        "add `--replace`, which puts it into the archive and starts yours.",
         "batch-unfinished",
     )

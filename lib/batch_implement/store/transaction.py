@@ -4,8 +4,8 @@
         current = at.reconcile()                       # the version in force; None when there is no batch
         at.write(transitions.x(current.state), current)
 
-A version is replaced whole or not at all: temp file, fsync, seal, rename, fsync of the folder (docs/durability.md).
-What happens to a file that is not the one the seal knows (`settle`):
+A version is replaced whole or not at all: temp file, fsync, sidecar, rename, fsync of the folder (docs/durability.md).
+What happens to a file that is not the one the sidecar knows (`settle`):
 
     same content elsewhere (copied, restored)   sealed again
     changed by the model (`by_model`)           to quarantine/, the version in force comes back
@@ -13,7 +13,7 @@ What happens to a file that is not the one the seal knows (`settle`):
     changed by anybody else, not valid          to quarantine/, the version in force comes back; with none to come back
                                                 it stays, StateUnusable
     gone, by the model                          the version in force comes back
-    gone, by anybody else                       the batch is withdrawn: put away into history/
+    gone, by anybody else                       the batch is withdrawn: put away into archive/
 
 Nothing is deleted. `notes` collects what a person or model should be told, a sentence each.
 """
@@ -184,7 +184,7 @@ class Transaction:
         return atomic_files.read(self._folder, self.project.state_name)
 
     def _read_sidecar(self) -> tuple[Optional[bytes], Optional[Sidecar]]:
-        """The seal's text and what it says. Under the lock it is read once, and again when it was written here."""
+        """The sidecar's text and what it says. Under the lock it is read once, and again when it was written here."""
         if self._sealed is None:
             text = sidecar.read_text(self.project.private)
             self._sealed = text, sidecar.parse(text) if text else None
@@ -192,7 +192,7 @@ class Transaction:
 
     def _use_current_version(self, content: Content, identity: Fingerprint, sealed: Sidecar) -> Version:
         state: State = content.value
-        if sealed.live != batch_state.needs_hooks(state):  # a crash came between a write and its last seal
+        if sealed.live != batch_state.needs_hooks(state):  # a crash came between a write and its last sidecar
             self._write_sidecar(state, identity, None)
         return Version(state, identity, content)
 
@@ -216,7 +216,7 @@ class Transaction:
             if in_force is None:
                 raise serialization.unusable_file_error(self.project.state, error) from error
             return self._restore_backup(sealed, "made invalid", f" ({error.message.rstrip('.')})")
-        seal_damaged = sealed is None and os.path.lexists(f"{self.project.private}/seal")
+        seal_damaged = sealed is None and os.path.lexists(f"{self.project.private}/sidecar")
         kept = (
             backups.write_to_archive(self.project, self._private, f"{state['batch_id']}.as-it-was", data)
             if mended
@@ -228,8 +228,8 @@ class Transaction:
                 text = f"{self.project.state} was edited outside batchctl; the edit is valid and was taken over."
                 self.note("adopted", text, revision=state["revision"] + 1)
             elif seal_damaged:
-                text = f"{self.project.private}/seal was damaged; it was made new for the state as it is."
-                self.note("seal mended", text)
+                text = f"{self.project.private}/sidecar was damaged; it was rebuilt from the state as it is."
+                self.note("sidecar rebuilt", text)
             if mended or sealed is None:
                 for some in audit_log.split_for_log(mended) or [[]]:
                     audit_log.record(self.project.log_folder, "migrated", mended=some, kept=kept)
@@ -242,7 +242,7 @@ class Transaction:
         if data is None:
             raise StateError(
                 f"{file} was {what}{why}, and no intact copy of the version in force is left. It was left as it is. "
-                f"Older batches are in {self.project.private}/history; `batchctl create --replace` starts anew and "
+                f"Older batches are in {self.project.private}/archive; `batchctl create --replace` starts anew and "
                 "keeps what is there.",
                 "state-damaged",
             )
@@ -292,7 +292,7 @@ class Transaction:
         return self._write_version(self._next_version(state, old), before, old).state
 
     def replace_batch(self, state: State, current: Version, why: str) -> State:
-        """Put the first version of another batch in the place of the one in force, which is kept in history/; the
+        """Put the first version of another batch in the place of the one in force, which is kept in archive/; the
         state as written. One rename does it: at no moment is there none.
         """
         new = self._next_version(state, None)
@@ -372,7 +372,7 @@ class Transaction:
             try:
                 self._write_sidecar(state, identity, old)
             except OSError:
-                pass  # the version is in place; a seal that still says `live` is mended at the next look
+                pass  # the version is in place; a sidecar that still says `live` is mended at the next look
         return identity
 
     def _sync_state_folder(self, folder: int, revision: int) -> None:
@@ -393,14 +393,14 @@ class Transaction:
         *,
         live: Optional[bool] = None,
     ) -> None:
-        """Write the seal, durably; `new` is None for a batch that is put away."""
+        """Write the sidecar, durably; `new` is None for a batch that is put away."""
         alive = live if live is not None else state is not None and batch_state.needs_hooks(state)
         remind = batch_state.contexts_to_remind(state) if state else []
         self._sealed = None
         backups.write_sidecar(self._private, sidecar.render(state, alive, new, old, remind))
 
     def archive(self, current: Version, why: str) -> None:
-        """Move the version in force into history/. The seal decides: once it says so, durably, the batch is away."""
+        """Move the version in force into archive/. The sidecar decides: once it says so, durably, the batch is away."""
         place = backups.write_to_archive(
             self.project, self._private, current.state["batch_id"], serialization.serialize(current.state)
         )
@@ -422,5 +422,5 @@ class Transaction:
             atomic_files.unlink(self.folder(), self.project.temp_name)
             atomic_files.sync(self.folder())
         except OSError:
-            pass  # what comes back after a power cut is known to the seal, which says that it is away
+            pass  # what comes back after a power cut is known to the sidecar, which says that it is away
         self._log_archived(current, why, place)

@@ -187,7 +187,7 @@ def test_two_processes_that_make_and_remove_batches_lose_none(file, repository, 
     )
     assert not file.exists()
     saved = " ".join(printed).split()
-    kept = [json.loads(path.read_text()) for path in (repository / ".git/batch-implement/history").glob("*.json")]
+    kept = [json.loads(path.read_text()) for path in (repository / ".git/batch-implement/archive").glob("*.json")]
     assert len(saved) > 1 and sorted(saved) == sorted(
         state["batch_id"] for state in kept if state["total_features"] == 1
     )

@@ -45,7 +45,7 @@ def test_an_old_file_loads_and_goes_on(file, name):
     told = [text for entry in audit_log.read_entries(str(private)) for text in entry.get("mended", ())]
     for fragment in case["mended"]:
         assert any(fragment in text for text in told)
-    kept = [path.read_text() for path in private.glob("history/*.as-it-was.json")]
+    kept = [path.read_text() for path in private.glob("archive/*.as-it-was.json")]
     assert kept == ([written] if case["mended"] else [])
 
     library.save_batch_state(file, state)

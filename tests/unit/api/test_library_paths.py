@@ -241,7 +241,7 @@ def test_an_explicit_file_is_sealed_in_the_git_folder_and_survives_a_cleaned_tre
     assert not (project / "work").exists()
     with pytest.raises(BatchStateError, match=r"not found.*its batch counts as withdrawn"):
         library.load_batch_state("work/state.json")
-    assert list((project / ".git/batch-implement/files").glob("*/history/batch-*.json"))
+    assert list((project / ".git/batch-implement/files").glob("*/archive/batch-*.json"))
 
 
 def test_outside_of_git_the_private_folder_lies_beside_the_file(bare):
@@ -251,7 +251,7 @@ def test_outside_of_git_the_private_folder_lies_beside_the_file(bare):
     assert library.load_batch_state("state.json").current_index == 0
     assert {name.split("/")[0] for name in files_in(bare)} == {"state.json", ".state.json.batch-implement"}
     library.save_batch_state(library.get_default_state_file(), library.create_batch_state(["c"]))
-    assert (bare / ".claude/batch-implement/seal").exists()
+    assert (bare / ".claude/batch-implement/sidecar").exists()
 
 
 def test_the_state_of_a_nested_repository_is_served_as_its_own_hooks_serve_it(project):
@@ -259,7 +259,7 @@ def test_the_state_of_a_nested_repository_is_served_as_its_own_hooks_serve_it(pr
     nested.mkdir()
     git(nested, "init", "-q")
     library.save_batch_state(nested / ".claude/batch_state.json", library.create_batch_state(["a"]))
-    assert (nested / ".git/batch-implement/seal").exists()
+    assert (nested / ".git/batch-implement/sidecar").exists()
     git(nested, "add", "-A")
     assert git(nested, "status", "--porcelain") == ""
 

@@ -297,7 +297,7 @@ def test_a_finished_batch_in_the_file_is_archived(file, project):
     following = library.create_batch_state(["other"], batch_id=first.batch_id)
     library.save_batch_state(file, following)
     assert library.load_batch_state(file).features == ["other"]
-    kept = json.loads((project / ".git/batch-implement/history" / f"{first.batch_id}.json").read_text())
+    kept = json.loads((project / ".git/batch-implement/archive" / f"{first.batch_id}.json").read_text())
     assert kept["completed_features"] == [0, 1, 2]
 
 
@@ -776,7 +776,7 @@ def test_cleanup_removes_the_state_file_and_its_last_version_stays_in_the_archiv
     library.cleanup_batch_state(file)
     assert not file.exists()
     library.cleanup_batch_state(file)
-    assert len(list((project / ".git/batch-implement/history").glob("batch-*.json"))) == 1
+    assert len(list((project / ".git/batch-implement/archive").glob("batch-*.json"))) == 1
     library.save_batch_state(file, library.create_batch_state(["anew"]))
 
 

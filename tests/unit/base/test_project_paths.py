@@ -219,7 +219,7 @@ def resolved_by_python(environ, cwd):
 
 
 def resolved_by_the_guard(tmp_path, environ, cwd, shell="sh"):
-    """What hooks/run exports as the root, and the private folder in which it looks for a seal."""
+    """What hooks/run exports as the root, and the private folder in which it looks for a sidecar."""
     env_file, stub = tmp_path / "env file", tmp_path / "stub"
     env_file.write_bytes(b"")
     stub.mkdir(exist_ok=True)
@@ -236,7 +236,7 @@ def resolved_by_the_guard(tmp_path, environ, cwd, shell="sh"):
 
 
 def guard_sees_a_live_batch(tmp_path, environ, cwd, private):
-    """Whether hooks/run starts Python for a seal in the private folder that says `live`, and only for that one."""
+    """Whether hooks/run starts Python for a sidecar in the private folder that says `live`, and only for that one."""
     stub, mark = tmp_path / "bin", tmp_path / "python started"
     folder(stub)
     (stub / "python3").write_text(f"#!/bin/sh\n: >{shlex.quote(str(mark))}\nexit 0\n")
@@ -244,7 +244,7 @@ def guard_sees_a_live_batch(tmp_path, environ, cwd, private):
     seen = []
     for word in ("over", "live"):
         folder(private)
-        Path(private, "seal").write_text(f"{word}\n")
+        Path(private, "sidecar").write_text(f"{word}\n")
         mark.unlink(missing_ok=True)
         run_program(GUARD, "Stop", cwd=cwd, PATH=f"{stub}:{os.environ['PATH']}", **environ)
         seen.append(mark.exists())

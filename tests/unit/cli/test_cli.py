@@ -302,7 +302,7 @@ def test_the_persons_verbs_do_what_they_say(running, typed):
     status, _, err = typed("resume", "another")
     assert (status, "is not known here" in err, batch_id in err) == (1, True, True)
     assert "is aborted and lies in" in typed("abort")[1]
-    assert (running / f".git/batch-implement/history/{batch_id}.json").exists()
+    assert (running / f".git/batch-implement/archive/{batch_id}.json").exists()
     assert typed("status")[0] == 1
 
 
@@ -385,7 +385,7 @@ def test_features_come_from_standard_input_too(listed, typed, monkeypatch):
 def test_a_batch_that_was_withdrawn_is_told_with_where_it_lies(running, typed):
     os.unlink(running / ".claude/batch_state.json")
     status, _, err = typed("status")
-    assert (status, "counts as withdrawn" in err, "history" in err) == (1, True, True)
+    assert (status, "counts as withdrawn" in err, "archive" in err) == (1, True, True)
 
 
 def test_what_was_put_back_is_told_by_any_verb(running, typed):

@@ -231,8 +231,8 @@ def test_every_spelling_of_the_root_that_is_given_counts() -> None:
 def test_the_private_folder_of_a_linked_worktree_can_be_given_as_an_absolute_path() -> None:
     private = (".claude/batch-implement/", "/home/me/main/.git/worktrees/w/batch-implement/")
     names = ProtectedNames(USER_COMMANDS, private=private, roots=("/home/me/w",), cwd="/home/me/w")
-    assert verdict("rm ../main/.git/worktrees/w/batch-implement/seal", names) == "state"
-    assert verdict("rm ../main/.git/worktrees/v/batch-implement/seal", names) == "pass"
+    assert verdict("rm ../main/.git/worktrees/w/batch-implement/sidecar", names) == "state"
+    assert verdict("rm ../main/.git/worktrees/v/batch-implement/sidecar", names) == "pass"
 
 
 def test_what_the_guard_is_known_to_miss_passes() -> None:

@@ -60,7 +60,7 @@ def test_what_it_is_not_told_it_leaves_to_the_entry(seen, store):
     assert not seen("PreToolUse", "Bash", "pytest -q", CLAUDE_PID=None)
     assert not seen("PreToolUse", "Bash", "pytest -q", BATCH_IMPLEMENT_REMEMBER="/data")
     store.update(lambda state: transitions.start(state, NOW, None))
-    with open(f"{store.project.private}/seal", "w", encoding="utf-8") as damaged:
+    with open(f"{store.project.private}/sidecar", "w", encoding="utf-8") as damaged:
         damaged.write("live\n")
     assert not seen("PreToolUse", "Bash", "pytest -q")
 

@@ -464,11 +464,18 @@ def test_the_end_of_the_session_ends_its_lease_and_no_others(hook, begin, store)
 @pytest.mark.parametrize(
     "path",
     [
-        "{root}/.claude/batch_state.json", ".claude/batch_state.json", "{root}/./.claude/../.claude/batch_state.json",
-        "{root}/.claude/batch_state.json.tmp", "{root}/.git/batch-implement/seal", ".git/batch-implement/current.json",
-        "{root}/link.json", "{root}/linked/batch_state.json", "{root}/.git/batch-implement", "{root}/hard.json",
+        "{root}/.claude/batch_state.json",
+        ".claude/batch_state.json",
+        "{root}/./.claude/../.claude/batch_state.json",
+        "{root}/.claude/batch_state.json.tmp",
+        "{root}/.git/batch-implement/sidecar",
+        ".git/batch-implement/current.json",
+        "{root}/link.json",
+        "{root}/linked/batch_state.json",
+        "{root}/.git/batch-implement",
+        "{root}/hard.json",
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("name", ["file_path", "notebook_path"])
 def test_writing_the_state_is_denied_by_whatever_path_with_what_to_use(hook, begin, repository, path, name):
     begin(3)
@@ -580,9 +587,9 @@ def test_another_session_undoes_nothing(hook, begin, repository):
 
 def test_a_damaged_seal_is_mended_by_the_next_call(hook, begin, repository):
     begin(3)
-    (repository / ".git/batch-implement/seal").write_text("live\ngarbage")
+    (repository / ".git/batch-implement/sidecar").write_text("live\ngarbage")
     hook("PostToolUse", "Bash", tool_input={"command": "x"})
-    assert (repository / ".git/batch-implement/seal").read_text().startswith("live\nnew ")
+    assert (repository / ".git/batch-implement/sidecar").read_text().startswith("live\nnew ")
 
 
 def returned(result, **more):

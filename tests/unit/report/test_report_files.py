@@ -1,4 +1,4 @@
-"""Reports as files, of the batch that is here and of those in history; and the verb that prints them."""
+"""Reports as files, of the batch that is here and of those in the archive; and the verb that prints them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_folder_that_may_not_be_used_is_said_with_what_to_do(project, store, b
     monkeypatch.setattr(report_files.project_paths, "open_folder", forbidden)
     with pytest.raises(StateError, match="/reports cannot be used: Permission denied: check who owns it"):
         report_files.write(project, new_batch(1), NOW)
-    with pytest.raises(StateError, match="/history cannot be used: Permission denied"):
+    with pytest.raises(StateError, match="/archive cannot be used: Permission denied"):
         report_files._kept(project, "batch-1.json")
     monkeypatch.setattr(report_files.os, "open", forbidden)
     with pytest.raises(StateError, match=r"mine\.md cannot be written: Permission denied"):
@@ -87,8 +87,8 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(project, tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        ".claude/batch_state.json", ".claude/batch_state.json.tmp", ".git/batch-implement/seal", ".git/HEAD",
-        "link/seal", "nowhere/report.md", "", ".claude",
+        ".claude/batch_state.json", ".claude/batch_state.json.tmp", ".git/batch-implement/sidecar", ".git/HEAD",
+        "link/sidecar", "nowhere/report.md", "", ".claude",
     ],
 )  # fmt: skip
 def test_a_report_goes_nowhere_where_state_is_kept(project, batch, name):
@@ -148,15 +148,15 @@ def test_a_batch_that_is_not_known_is_refused_with_those_that_are(project, store
     store.archive("aborted")
     store.create(new_batch(1, batch_id="batch-2"))
     assert report_files.of_batch(project, "batch-2")[1] is False
-    with pytest.raises(RefusedError, match=r"neither the one here .* The last ones in history: batch-1\."):
+    with pytest.raises(RefusedError, match=r"neither the one here .* The last ones in the archive: batch-1\."):
         report_files.of_batch(project, "batch-3")
     with pytest.raises(UsageError, match="cannot be a batch id"):
-        report_files.of_batch(project, "../seal")
+        report_files.of_batch(project, "../sidecar")
 
 
 def test_a_file_in_history_that_is_a_link_is_not_read(project, store, batch):
     store.archive("aborted")
-    os.symlink("batch-1.json", f"{project.private}/history/batch-9.json")
+    os.symlink("batch-1.json", f"{project.private}/archive/batch-9.json")
     with pytest.raises(RefusedError, match="symbolic link"):
         report_files.of_batch(project, "batch-9")
 

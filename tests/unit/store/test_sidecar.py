@@ -1,4 +1,4 @@
-"""The seal: what is written is read back, and what is not a seal is none."""
+"""The sidecar: what is written is read back, and what is not a sidecar is none."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_seal_with_one_byte_changed_is_none_or_still_has_every_field(data):
 
 @pytest.mark.parametrize("kind", ["nothing", "folder", "fifo", "link", "dangling"])
 def test_what_is_not_a_plain_file_is_no_seal_and_is_not_waited_for(tmp_path, kind):
-    place, real = tmp_path / "seal", tmp_path / "real"
+    place, real = tmp_path / "sidecar", tmp_path / "real"
     real.write_bytes(WHOLE)
     make = {
         "nothing": lambda: None,
@@ -90,7 +90,7 @@ def test_what_is_not_a_plain_file_is_no_seal_and_is_not_waited_for(tmp_path, kin
     assert sidecar.read_sidecar(str(tmp_path)) is None
     real.rename(tmp_path / "was real")
     (tmp_path / "other").mkdir()
-    (tmp_path / "other/seal").write_bytes(WHOLE)
+    (tmp_path / "other/sidecar").write_bytes(WHOLE)
     assert sidecar.read_sidecar(str(tmp_path / "other")).session == "s-1"
 
 

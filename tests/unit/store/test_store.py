@@ -25,7 +25,7 @@ class Crash(BaseException):
 
 @pytest.fixture
 def place(store):
-    """The paths of a store's files: `place("seal")` in the private folder, `place()` the state itself."""
+    """The paths of a store's files: `place("sidecar")` in the private folder, `place()` the state itself."""
     return lambda *names: os.path.join(store.project.private, *names) if names else store.project.state
 
 
@@ -105,7 +105,7 @@ def test_an_update_writes_what_the_change_makes_one_revision_further(store, batc
 
 def test_an_update_that_changes_nothing_writes_nothing(store, batch, repository):
     before = os.stat(store.project.state)
-    copies = {name: content(f"{store.project.private}/{name}") for name in ("seal", "current.json")}
+    copies = {name: content(f"{store.project.private}/{name}") for name in ("sidecar", "current.json")}
     assert store.update(lambda current: current) == batch
     after = os.stat(store.project.state)
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
@@ -238,7 +238,7 @@ def test_a_batch_that_is_over_is_sealed_so_when_its_client_has_gone(store):
 def test_files_are_for_their_owner_alone(store, batch, place, repository):
     store.update(plus_one)
     store.archive("aborted")
-    for path in (repository / ".claude", store.project.private, place("history")):
+    for path in (repository / ".claude", store.project.private, place("archive")):
         assert os.stat(path).st_mode & 0o777 == 0o700
     for name in files_in(store.project.private):
         assert os.stat(place(name)).st_mode & 0o777 == 0o600
@@ -252,14 +252,14 @@ def test_a_umask_changes_nothing_of_that(store, batch, place):
         store.update(plus_one)
     finally:
         os.umask(old)
-    assert [os.stat(path).st_mode & 0o777 for path in (place(), place("seal"), place("current.json"))] == [0o600] * 3
+    assert [os.stat(path).st_mode & 0o777 for path in (place(), place("sidecar"), place("current.json"))] == [0o600] * 3
 
 
 def test_no_temporary_file_stays(store, batch, repository):
     for _ in range(3):
         store.update(plus_one)
     assert files_in(repository / ".claude") == {"batch_state.json"}
-    assert files_in(store.project.private) == {"lock", "seal", "current.json", "previous.json", "audit.jsonl"}
+    assert files_in(store.project.private) == {"lock", "sidecar", "current.json", "previous.json", "audit.jsonl"}
 
 
 def test_no_descriptor_stays_open(store, batch, untrusted, place):
@@ -281,7 +281,7 @@ def test_a_project_without_git_keeps_everything_in_its_claude_folder(tmp_path):
         ".claude/batch_state.json",
         *(
             f".claude/batch-implement/{name}"
-            for name in ("lock", "seal", "current.json", "previous.json", "audit.jsonl")
+            for name in ("lock", "sidecar", "current.json", "previous.json", "audit.jsonl")
         ),
     }
 
@@ -314,21 +314,21 @@ def test_a_second_batch_is_refused_while_the_first_is_unfinished_with_the_three_
 def test_replacing_puts_the_unfinished_one_into_history(store, batch, place):
     store.create(new_batch(1, batch_id="other"), replace=True)
     assert store.read()["batch_id"] == "other"
-    assert serialization.parse(content(place("history", "batch-1.json"))) == batch
+    assert serialization.parse(content(place("archive", "batch-1.json"))) == batch
 
 
 def test_a_finished_batch_is_followed_by_another_and_kept(store, place):
     store.create(new_batch(1))
     over = store.update(all_completed)
     assert store.create(new_batch(1, batch_id="other"))["revision"] == 1
-    assert serialization.parse(content(place("history", "batch-1.json"))) == over
+    assert serialization.parse(content(place("archive", "batch-1.json"))) == over
 
 
 def test_two_batches_of_one_name_are_both_kept(store, place):
     for _ in range(3):
         store.create(new_batch(1))
         store.archive("aborted")
-    assert files_in(place("history")) == {"batch-1.json", "batch-1.2.json", "batch-1.3.json"}
+    assert files_in(place("archive")) == {"batch-1.json", "batch-1.2.json", "batch-1.3.json"}
 
 
 def test_after_putting_away_there_is_no_batch_and_the_seal_says_so(store, batch, place):
@@ -350,7 +350,7 @@ def test_a_putting_away_that_was_cut_short_is_finished_by_the_next_write(store, 
     assert os.path.exists(place())
     assert store.read() is None
     assert store.create(new_batch(2, batch_id="other"))["batch_id"] == "other"
-    assert files_in(place("history")) == {"batch-1.json"}
+    assert files_in(place("archive")) == {"batch-1.json"}
 
 
 # -- several at once ---------------------------------------------------------------------------------------------------
@@ -499,7 +499,7 @@ def test_a_file_that_a_person_removed_withdraws_the_batch_and_keeps_its_last_ver
     os.unlink(place())
     assert store.read() is None
     assert "counts as withdrawn" in store.notes[0]
-    assert serialization.parse(content(place("history", "batch-1.json"))) == batch
+    assert serialization.parse(content(place("archive", "batch-1.json"))) == batch
     assert store.read() is None
     assert store.create(new_batch(1, batch_id="other"))["batch_id"] == "other"
 
@@ -573,9 +573,9 @@ def test_who_only_looks_can_take_an_unusable_state_for_none(store, batch, place)
 
 @pytest.mark.parametrize("seal_now", [b"", b"garbage\n", b"live\n"])
 def test_a_damaged_seal_is_made_new_for_the_state_as_it_is(store, batch, place, seal_now):
-    overwrite(place("seal"), seal_now)
+    overwrite(place("sidecar"), seal_now)
     assert store.reconcile()["revision"] == 2
-    assert "seal was damaged" in store.notes[0]
+    assert "sidecar was damaged" in store.notes[0]
     assert store.is_unmodified()
     assert sidecar.read_sidecar(store.project.private).new.revision == 2
 
@@ -626,7 +626,7 @@ def test_an_old_file_is_migrated_at_the_first_write_and_kept_as_it_was(store, ol
     assert [len(entry["mended"]) for entry in migrated] == [2]
     kept = migrated[0]["kept"]
     assert json.loads(content(kept)) == VERSION_0
-    assert kept.startswith(place("history"))
+    assert kept.startswith(place("archive"))
 
 
 def test_an_old_file_that_cannot_be_read_is_left_as_it_is(store, old_file, place):
@@ -692,20 +692,20 @@ def test_a_crash_between_seal_and_rename_leaves_the_old_version_in_force(
 
 
 def test_a_crash_before_the_seal_leaves_the_old_version_in_force(store, batch, repository, monkeypatch):
-    monkeypatch.setattr(os, "replace", raising(Crash(), os.replace, lambda old, new: new == "seal"))
+    monkeypatch.setattr(os, "replace", raising(Crash(), os.replace, lambda old, new: new == "sidecar"))
     with pytest.raises(Crash):
         store.update(plus_one)
     monkeypatch.undo()
     assert store.read() == batch
     assert store.update(plus_one)["revision"] == 2
     assert files_in(repository / ".claude") == {"batch_state.json"}
-    assert "seal.tmp" not in files_in(store.project.private)
+    assert "sidecar.tmp" not in files_in(store.project.private)
 
 
 def test_a_crash_right_after_the_rename_leaves_the_new_version_in_force(store, batch, untrusted, place, monkeypatch):
     monkeypatch.setattr(
         atomic_files, "sync", raising(Crash(), atomic_files.sync, the_fourth_time())
-    )  # temp, seal, its folder, ours
+    )  # temp, sidecar, its folder, ours
     with pytest.raises(Crash):
         store.update(plus_one)
     monkeypatch.undo()
@@ -751,7 +751,7 @@ def test_a_batch_that_ended_in_a_crash_before_its_last_seal_is_sealed_as_over(st
     monkeypatch.setattr(
         os,
         "replace",
-        raising(Crash(), os.replace, lambda old, new: new == "seal" and (seals.append(new) or len(seals) > 1)),
+        raising(Crash(), os.replace, lambda old, new: new == "sidecar" and (seals.append(new) or len(seals) > 1)),
     )
     with pytest.raises(Crash):
         store.update(all_completed)
@@ -782,7 +782,7 @@ def test_a_full_disk_is_said_and_nothing_is_changed(store, batch, repository, mo
     )
     after = {name: (repository / name).read_bytes() for name in files_in(repository)}
     changed = {name for name in after if after[name] != before.get(name)}
-    assert changed <= {".git/batch-implement/seal", ".git/batch-implement/lock"}
+    assert changed <= {".git/batch-implement/sidecar", ".git/batch-implement/lock"}
     assert not any(name.endswith(".tmp") for name in after)
     assert store.read()["revision"] == 2
     assert store.update(plus_one)["revision"] == 3
