@@ -92,7 +92,7 @@ def told(what: str, taken: list[float], unit: str) -> str:
 def written(top: Path) -> Path:
     """A repository, its branch ahead of its base, with a bare remote that has a verified commit for each feature."""
     bare, repository = top / "remote.git", top / "repository"
-    branch = worktrees.merged_branch(BATCH)
+    branch = worktrees.get_batch_branch(BATCH)
     lines = ["commit refs/heads/main", f"committer {WHO}", "data 4", "base"]
     for number in range(FILES):
         text = f"{number}\n" * 200
@@ -127,7 +127,7 @@ def attempt(number: int) -> str:
 
 def merged(crew: DaskExecutor, seconds: float) -> Iterator[str]:
     """Let the driver take features for so long, as it does when they come back; a line for each part of it."""
-    root, branch = crew.project.root, worktrees.merged_branch(BATCH)
+    root, branch = crew.project.root, worktrees.get_batch_branch(BATCH)
     folder, stopped = str(Path(root).parent / "queue"), threading.Event()
     taken: dict[str, list[float]] = {"fetch": [], "rebase and merge": [], "push": []}
     spent: dict[str, list[float]] = {name: [] for name in taken}

@@ -19,11 +19,13 @@ from batch_implement.runner.dask import task
 
 
 def answered(data: bytes, size: int, batch_id: str) -> bytes:
-    """What `task.do` is to the scheduler: it tells where it is, and answers with that many bytes."""
+    """What `task.run_attempt` is to the scheduler: it tells where it is, and answers with that many bytes."""
     from distributed import get_worker
 
     own = get_worker()
-    own.log_event(task.topic(batch_id), {"session_id": str(len(data)), "place": f"{processes.host()} ({own.name})"})
+    own.log_event(
+        task.get_topic(batch_id), {"session_id": str(len(data)), "place": f"{processes.get_host_name()} ({own.name})"}
+    )
     return os.urandom(size)
 
 

@@ -38,7 +38,7 @@ def dispatched(state: State, index: int, *, at: str = BEGAN, worktree: str = "",
     """Feature `index` under way since `at`, on this machine when no other `place` is named."""
     return then(
         state, run_transitions.dispatch, at, index, base="base", branch=f"batch/batch-1/{index + 1}", worktree=worktree,
-        session_id=f"session-{index}", place=processes.host() if place is None else place,
+        session_id=f"session-{index}", place=processes.get_host_name() if place is None else place,
     )  # fmt: skip
 
 

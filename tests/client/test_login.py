@@ -24,7 +24,7 @@ def login(client_for: Callable[..., Any], project: Path) -> Callable[..., tuple[
 
     def look(**more: str) -> tuple[str, str]:
         environ = {**client.environment(), **more}
-        [found] = preflight_checks.login(str(project), str(binary()), environ)
+        [found] = preflight_checks.check_login(str(project), str(binary()), environ)
         return found
 
     return look
@@ -35,7 +35,7 @@ def test_the_real_clients_version_is_read() -> None:
     assert verdict == doctor.OK, text
     version = doctor.read_client_version(str(binary()))
     assert version is not None
-    assert version >= preflight_checks.KNOWS_AUTH_STATUS
+    assert version >= preflight_checks.MIN_AUTH_STATUS_VERSION
 
 
 def test_the_real_client_says_whether_it_is_logged_in(login: Callable[..., tuple[str, str]]) -> None:

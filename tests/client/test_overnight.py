@@ -32,7 +32,7 @@ def night(project: Path, scripted: Models, client_for: Callable[..., Client]) ->
     """Makes a night over a scripted model: `night(role, features, needs=..., verify=...)`."""
 
     def make(role: Role, features: int = 2, **batch: Any) -> Night:
-        git_client.hide_state(str(project))
+        git_client.exclude_state_file(str(project))
         Store(Project(str(project))).create(new_batch(features, **batch))
         model = scripted(coordinator=role)
         client = client_for(model)
@@ -165,7 +165,7 @@ def test_a_client_that_is_killed_is_followed_by_another_in_the_same_attempt(nigh
     assert conditions(state) == ["done"] and state["retry_attempts"] == {}
     assert [client["failure_class"] for client in state["run"]["clients"]["0"]] == ["crash", ""]
     assert merged(its) == ["Add feature-1.txt"]
-    assert not processes.runs(killed[0], None)
+    assert not processes.is_running(killed[0], None)
 
 
 @pytest.mark.prove
@@ -396,13 +396,13 @@ def test_ctrl_c_twice_leaves_no_client_and_the_next_run_takes_the_feature_up(pro
         assert typed.poll() is None, typed.communicate()[0]
         time.sleep(0.05)
     folder = scripts.state_of(project)["run"]["running"]["0"]["worktree"]
-    assert processes.marked(folder)
+    assert processes.find_marked(folder)
     typed.send_signal(signal.SIGINT)
     time.sleep(0.2)
     typed.send_signal(signal.SIGINT)
     said, _ = typed.communicate(timeout=60)
     assert typed.returncode == 1 and "batchctl run --resume" in said
-    assert processes.marked(folder) == []
+    assert processes.find_marked(folder) == []
     again = subprocess.run(
         [*run, "--resume"],
         cwd=project,

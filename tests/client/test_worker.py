@@ -69,7 +69,7 @@ def test_a_client_that_has_to_end_still_says_what_it_cost_and_leaves_nothing(nig
         outcome = future.result()
     assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "stopped"), outcome
     assert outcome.spent["cost_usd"] > 0 and outcome.spent["output_tokens"] == 500
-    assert processes.marked(job.worktree) == [] and not processes.runs(int(mark.read_text()), None)
+    assert processes.find_marked(job.worktree) == [] and not processes.is_running(int(mark.read_text()), None)
 
 
 def test_a_persons_local_settings_hold_in_the_work_tree_which_has_no_such_file(night, its_environment, project):

@@ -77,12 +77,12 @@ class Cluster:
             free.bind((host, 0))
             self.address = f"{way}://{host}:{free.getsockname()[1]}"
         self.file = folder / "scheduler.json"
-        self.scheduler = self._kept(
+        self.scheduler = self._save_logs(
             "scheduler", "scheduler", "--host", host, "--port", self.address.rpartition(":")[2],
             "--protocol", way, "--scheduler-file", str(self.file), "--no-dashboard",
         )  # fmt: skip
         self.workers = [
-            self._kept(
+            self._save_logs(
                 f"worker-{n}", "worker", self.address, "--name", f"worker-{n}", "--nthreads", str(slots), "--no-nanny",
                 "--resources", f"claude={slots}", "--no-dashboard", "--host", host, "--memory-limit", "0",
             )

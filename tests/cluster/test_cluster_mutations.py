@@ -24,14 +24,15 @@ WRONG = {
     "the client works on the branch that is pushed": (
         SAFETY,
         "runner/dask/repository_cache.py",
-        'LOCAL = "working/"',
-        'LOCAL = ""',
+        'LOCAL_PREFIX = "working/"',
+        'LOCAL_PREFIX = ""',
     ),
     "what failed is pushed, too": (
         SAFETY,
         "runner/dask/repository_cache.py",
-        '    if verdict["kind"] == COMPLETED:\n        try:\n            push(here, job, verdict["commit"])',
-        '    if verdict["kind"]:\n        try:\n            push(here, job, verdict["commit"] or here.job.branch)',
+        '    if verdict["kind"] == COMPLETED:\n        try:\n            push_commit(here, job, verdict["commit"])',
+        '    if verdict["kind"]:\n'
+        '        try:\n            push_commit(here, job, verdict["commit"] or here.job.branch)',
     ),
     "a pushed attempt is begun anew": (
         SAFETY,
@@ -86,7 +87,12 @@ WRONG = {
         'timestamps.now(), "stopped")._replace(kind=jobs.FAILED)',
     ),
     # what the run on more and more slots shows
-    "--slots has no effect": (WAYS, "runner/dask/executor.py", "self._asked(task.set_slots, wish.slots)", "pass"),
+    "--slots has no effect": (
+        WAYS,
+        "runner/dask/executor.py",
+        "self._run_on_workers(task.set_slots, wish.slots)",
+        "pass",
+    ),
     "one worker's slots count": (
         f"{FAULTS}::test_the_slots_of_all_workers_count",
         "runner/dask/executor.py",
@@ -97,7 +103,7 @@ WRONG = {
     "a worker that is just starting is not waited for": (
         f"{FAULTS}::test_a_worker_that_begins_when_the_run_is_connected_already_is_waited_for",
         "runner/dask/executor.py",
-        "self.client.wait_for_workers(1, timeout=CONNECT_S)",
+        "self.client.wait_for_workers(1, timeout=CLUSTER_S)",
         "pass",
     ),
     "a scheduler that is gone is waited for without end": (
@@ -122,16 +128,21 @@ WRONG = {
     "a scheduler that came up open stays": (
         SSH,
         "runner/dask/executor.py",
-        "        its.close(timeout=CONNECT_S)\n",
+        "        its.close(timeout=CLUSTER_S)\n",
         "",
     ),
     "a scheduler that came up open is taken": (
         SSH,
         "runner/dask/executor.py",
-        "        if not insecure:\n            refuse_open(str(its.scheduler_address))",
+        "        if not insecure:\n            refuse_unencrypted(str(its.scheduler_address))",
         "        pass",
     ),
-    "nothing is encrypted": (SSH, "runner/dask/ssh.py", '{"protocol": "tls://"} if encrypted()', "{} if encrypted()"),
+    "nothing is encrypted": (
+        SSH,
+        "runner/dask/ssh.py",
+        '{"protocol": "tls://"} if requires_encryption()',
+        "{} if requires_encryption()",
+    ),
     "certificates are taken for granted": (
         SSH,
         "runner/dask/ssh.py",
@@ -147,7 +158,7 @@ WRONG = {
     "a worker looks for its scheduler for ever": (
         f"{SSH}::test_a_worker_whose_scheduler_went_while_it_began_was_left_behind_and_waited_for_ever",
         "runner/dask/ssh.py",
-        ', "death_timeout": BEGIN_S',
+        '"death_timeout": DEATH_TIMEOUT_S,',
         "",
     ),
     # certificates
@@ -174,19 +185,20 @@ WRONG = {
     "a work tree goes while somebody works in it": (
         SAFETY,
         "runner/dask/repository_cache.py",
-        " and not processes.marked(tree):",
+        " and not processes.find_marked(tree):",
         ":",
     ),
     "a work tree goes though something has changed in it": (
         SAFETY,
         "runner/dask/repository_cache.py",
-        "not _touched(tree, before)",
+        "not _is_modified_since(tree, before)",
         "True",
     ),
     "what is nowhere else is removed with its attempt": (
         SAFETY,
         "runner/dask/repository_cache.py",
-        "        if any(git_client.changes(tree)) or git_client.operation_in_progress(tree):\n            return True",
+        "        if any(git_client.list_changes(tree)) or git_client.operation_in_progress(tree):\n"
+        "            return True",
         "        pass",
     ),
 }

@@ -204,7 +204,7 @@ def test_a_scheduler_that_is_frozen_for_less_than_the_patience_costs_nothing(clu
 def test_a_patience_that_is_no_time_is_refused():
     dask = pytest.importorskip("dask")
     with dask.config.set({"batch-implement.patience": "soon"}), pytest.raises(RefusedError, match="patience is 'soon'"):
-        connection.patience_s()
+        connection.get_patience_s()
     with dask.config.set({"batch-implement.patience": "90s"}):
-        assert connection.patience_s() == 90.0
-    assert connection.patience_s() == 900.0
+        assert connection.get_patience_s() == 90.0
+    assert connection.get_patience_s() == 900.0

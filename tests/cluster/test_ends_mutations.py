@@ -14,7 +14,7 @@ WRONG = {
     "a scheduler that takes the connection is waited for": (
         "test_scheduler.py",
         "runner/dask/connection.py",
-        "answer.result(timeout_s + LOOK_S)",
+        "answer.result(timeout_s + POLL_S)",
         "answer.result()",
     ),
     "a connection that comes too late stays": (
@@ -26,26 +26,26 @@ WRONG = {
     "a question before the night waits for ever": (
         "test_scheduler.py",
         "runner/dask/connection.py",
-        "            if not hearing.goes_on(client):",
+        "            if not hearing.is_responsive(client):",
         "            if not client:",
     ),
     "nobody asks a scheduler that is silent": (
         "test_scheduler.py",
         "runner/dask/executor.py",
-        "if not asked.done() and not self.hearing.goes_on(client):",
+        "if not asked.done() and not self.monitor.is_responsive(client):",
         "if False:",
     ),
     "silence counts as an answer": (
         "test_scheduler.py",
         "runner/dask/connection.py",
-        "            return time.monotonic() - self.heard_s < self.patience_s",
+        "            return time.monotonic() - self.last_answer_s < self.patience_s",
         "            return True",
     ),
     "a thread gives up while another asks": (
         "test_scheduler.py",
         "runner/dask/connection.py",
         "            return True\n",
-        "            return time.monotonic() - self.heard_s < self.patience_s\n",
+        "            return time.monotonic() - self.last_answer_s < self.patience_s\n",
     ),
     "what a task raises ends the run": (
         "test_scheduler.py",
@@ -86,8 +86,8 @@ WRONG = {
     "the processes of an attempt have no mark": (
         "test_left_behind.py",
         "runner/attempt.py",
-        "os.environ[processes.MARK] = tree",
-        "os.environ[processes.MARK] = job.worktree",
+        "os.environ[processes.WORKTREE_VARIABLE] = tree",
+        "os.environ[processes.WORKTREE_VARIABLE] = job.worktree",
     ),
     "that a cost was told is noted elsewhere": (
         "test_left_behind.py",
@@ -98,7 +98,7 @@ WRONG = {
     "a client outlives the attempt": (
         "test_left_behind.py",
         "runner/local_executor.py",
-        "worktrees.end_left_behind(repository_cache.tree(job))",
+        "worktrees.end_processes(repository_cache.get_worktree(job))",
         "pass",
     ),
 }

@@ -39,7 +39,7 @@ def test_a_scheduler_that_is_gone_is_waited_for_as_long_as_the_patience_and_no_l
     crew.patience_s, crew.gone, crew.lock = 0.5, threading.Event(), threading.Lock()
     crew.client = SimpleNamespace(status="connecting")
     answers = []
-    waiting = threading.Thread(target=lambda: answers.append(crew._connected()), daemon=True)
+    waiting = threading.Thread(target=lambda: answers.append(crew._wait_for_connection()), daemon=True)
     waiting.start()
     waiting.join(20)
     crew.gone.set()
@@ -64,7 +64,7 @@ def test_a_worker_that_begins_when_the_run_is_connected_already_is_waited_for(cl
     log = its.scheduler.folder / "log"
     until(lambda: b"Receive client connection" in log.read_bytes() or driver.poll() is not None)
     its.workers.append(
-        its._kept("worker-1", "worker", its.address, "--nthreads", "1", "--resources", "claude=1", "--no-nanny")
+        its._save_logs("worker-1", "worker", its.address, "--nthreads", "1", "--resources", "claude=1", "--no-nanny")
     )
     out, errors = driver.communicate(timeout=300)
     assert driver.returncode == 0 and "takes 1 feature at a time" in out, out + errors

@@ -31,7 +31,9 @@ def asked(repository, tmp_path, monkeypatch):
     state["run"]["options"] = {"remote": str(remote)}
     made = job.of_feature(Project(str(repository)), state, 0)
     yield made._replace(batch_id="b", base=head.stdout.strip(), branch="batch/b/1-one")
-    for pid in processes.marked(repository_cache.tree(made._replace(batch_id="b", branch="batch/b/1-one"))):
+    for pid in processes.find_marked(
+        repository_cache.get_worktree(made._replace(batch_id="b", branch="batch/b/1-one"))
+    ):
         os.kill(pid, signal.SIGKILL)  # where the test has failed
 
 
@@ -49,7 +51,7 @@ def test_an_attempt_that_is_killed_takes_its_client_along(asked, tmp_path):
     outcome = local_executor.work(asked._replace(command=command))
     killing.join()
     assert (outcome.kind, outcome.failure_class) == (job.INTERRUPTED, "worker_died")
-    assert not any(processes.runs(int(pid), None) for pid in its.read_text().split())
+    assert not any(processes.is_running(int(pid), None) for pid in its.read_text().split())
 
 
 def test_a_git_that_outlives_its_attempt_is_found_by_its_work_tree(asked, tmp_path, monkeypatch):
@@ -57,11 +59,11 @@ def test_a_git_that_outlives_its_attempt_is_found_by_its_work_tree(asked, tmp_pa
     programs, marks = tmp_path / "programs", tmp_path / "marks"
     programs.mkdir()
     real = subprocess.run(["which", "git"], capture_output=True, text=True, check=True).stdout.strip()
-    (programs / "git").write_text(f'#!/bin/sh\necho "${processes.MARK}" >> {marks}\nexec {real} "$@"\n')
+    (programs / "git").write_text(f'#!/bin/sh\necho "${processes.WORKTREE_VARIABLE}" >> {marks}\nexec {real} "$@"\n')
     (programs / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     local_executor.work(asked._replace(command="cat > /dev/null; exit 1"))
-    assert set(marks.read_text().splitlines()) == {repository_cache.tree(asked)}
+    assert set(marks.read_text().splitlines()) == {repository_cache.get_worktree(asked)}
 
 
 def test_what_a_client_cost_is_told_once_though_the_next_attempt_is_in_the_same_work_tree(asked, tmp_path):
@@ -71,7 +73,7 @@ def test_what_a_client_cost_is_told_once_though_the_next_attempt_is_in_the_same_
     program.chmod(0o755)
     asked = asked._replace(command=None, client={**asked.client, "path": str(program), "permission_mode": "auto"})
     told = [local_executor.work(asked._replace(session_id=f"00000000-0000-4000-8000-00000000000{n}")) for n in range(2)]
-    assert os.path.exists(os.path.join(repository_cache.tree(asked), "half-done"))
+    assert os.path.exists(os.path.join(repository_cache.get_worktree(asked), "half-done"))
     assert told[0].spent["output_tokens"] > 0 or told[0].spent["turns"] > 0, told[0]
     for name in ("turns", "output_tokens", "cost_usd"):
         assert len({each.spent[name] for each in told}) == 1, [each.spent for each in told]

@@ -28,11 +28,11 @@ def looked(repository, tmp_path, monkeypatch):
     monkeypatch.setenv("BATCHCTL_CACHE", str(tmp_path / "cache"))
 
     def look(slots, *, disk_gb=100.0, memory_mb=100_000.0, worker=None):
-        monkeypatch.setattr(environment, "available_mb", lambda: memory_mb)
+        monkeypatch.setattr(environment, "read_available_mb", lambda: memory_mb)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, int(disk_gb * 1e9)))
         asked = {"client": "no such client", "worker": worker, "remote": str(remote), "tree_mb": 1000,
                  "slots": {ADDRESS: slots}}  # fmt: skip
-        found = task.looked(json.dumps(asked), VERSIONS, SimpleNamespace(address=ADDRESS))
+        found = task.check_worker(json.dumps(asked), VERSIONS, SimpleNamespace(address=ADDRESS))
         return {name: (verdict, text) for name, verdict, text in found}
 
     return look
@@ -61,7 +61,7 @@ def test_a_worker_that_does_not_answer_is_not_told_to_be_of_another_version(repo
     """It was: install the same version there."""
     crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
     crew.project, crew.wish, crew.address, crew.remote = Project(str(repository)), Options(), "tcp://x:1", "r"
-    crew.slots, crew.on_machine = 2, {"frozen": 1, "bare": 1}
+    crew.slots, crew.machine_slots = 2, {"frozen": 1, "bare": 1}
     answers = {"frozen": OSError("Address removed."), "bare": ModuleNotFoundError("No module named 'batch_implement'")}
     crew.client = SimpleNamespace(run=lambda *_, **__: answers)
     texts = {each["check"]: (each["verdict"], each["text"]) for each in crew.look()}
@@ -79,15 +79,15 @@ def test_the_workers_of_one_machine_share_it(repository, jobs, told):
             for name, (host, threads, slots) in workers.items()}  # fmt: skip
     crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
     crew.project, crew.wish, crew.address, crew.remote = Project(str(repository)), Options(jobs=jobs), "tcp://x:1", "r"
-    crew.lock, crew.on_machine = threading.Lock(), {}
+    crew.lock, crew.machine_slots = threading.Lock(), {}
     asked = []
     crew.client = SimpleNamespace(
         scheduler_info=lambda n_workers: {"workers": info},
         run=lambda function, words, mine, on_error: asked.append((function, json.loads(words))) or {},
     )
-    crew.slots = crew._slots()
+    crew.slots = crew._count_slots()
     crew.look()
     assert crew.slots == 5
     ((function, words),) = asked
-    assert function is task.looked and words["slots"] == told
+    assert function is task.check_worker and words["slots"] == told
     assert words["tree_mb"] == len("# scratch\n") / 1e6

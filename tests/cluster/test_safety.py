@@ -41,7 +41,7 @@ def git(folder: Path | str, *words: str) -> str:
 )
 def test_a_scheduler_that_others_can_reach_unencrypted_is_refused(address):
     with pytest.raises(RefusedError, match="--insecure-cluster"):
-        executor.refuse_open(address)
+        executor.refuse_unencrypted(address)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_scheduler_that_others_can_reach_unencrypted_is_refused(address):
     ["tls://scheduler:8786", "wss://host:443", "tcp://127.0.0.1:8786", "tcp://[::1]:8786", "tcp://localhost:1"],
 )
 def test_an_encrypted_one_and_one_on_this_machine_alone_are_taken(address):
-    executor.refuse_open(address)
+    executor.refuse_unencrypted(address)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_an_encrypted_one_and_one_on_this_machine_alone_are_taken(address):
     ],
 )
 def test_no_password_or_token_of_the_remote_is_sent(url, sent):
-    assert executor.without_secret(url, "/project/here") == sent
+    assert executor.strip_credentials(url, "/project/here") == sent
 
 
 def test_nothing_of_the_environment_is_in_a_task(repository, monkeypatch):
@@ -107,18 +107,18 @@ class Attempt:
         made = job.of_feature(Project(str(repository)), state, 0)
         self.job = made._replace(batch_id="b", base=base, branch="batch/b/1-one")
 
-    def begun(self, place: Path) -> repository_cache.Brought:
+    def begun(self, place: Path) -> repository_cache.CachedJob:
         os.environ["BATCHCTL_CACHE"] = str(place)
-        return repository_cache.brought(self.job)
+        return repository_cache.prepare(self.job)
 
-    def committed(self, here: repository_cache.Brought, name: str) -> str:
+    def committed(self, here: repository_cache.CachedJob, name: str) -> str:
         Path(here.job.worktree, name).write_text(name)
         git(here.job.worktree, "add", ".")
         git(here.job.worktree, "commit", "-qm", name)
         return git(here.job.worktree, "rev-parse", "HEAD")
 
     def tip(self) -> str | None:
-        return git_client.tip(str(self.remote), self.job.branch)
+        return git_client.get_branch_tip(str(self.remote), self.job.branch)
 
 
 @pytest.fixture
@@ -134,15 +134,15 @@ def done(commit: str) -> dict[str, object]:
 def test_the_later_of_two_that_do_one_attempt_does_not_overwrite_what_the_first_pushed(attempt, tmp_path):
     slow, quick = attempt.begun(tmp_path / "slow"), attempt.begun(tmp_path / "quick")
     first, second = attempt.committed(quick, "quick"), attempt.committed(slow, "slow")
-    assert repository_cache.settled(quick, attempt.job, done(first))["kind"] == job.COMPLETED
-    verdict = repository_cache.settled(slow, attempt.job, done(second))
+    assert repository_cache.finish(quick, attempt.job, done(first))["kind"] == job.COMPLETED
+    verdict = repository_cache.finish(slow, attempt.job, done(second))
     assert (verdict["kind"], verdict["failure_class"], attempt.tip()) == (job.INTERRUPTED, job.LOST, first)
 
 
 def test_an_attempt_that_was_pushed_is_taken_up_where_it_was_pushed_on_whatever_machine(attempt, tmp_path):
     here = attempt.begun(tmp_path / "one")
     commit = attempt.committed(here, "one")
-    repository_cache.settled(here, attempt.job, done(commit))
+    repository_cache.finish(here, attempt.job, done(commit))
     assert not os.path.exists(here.job.worktree)
     there = attempt.begun(tmp_path / "two")
     assert (there.pushed, git(there.job.worktree, "rev-parse", "HEAD")) == (commit, commit)
@@ -153,7 +153,7 @@ def test_an_attempt_that_was_pushed_is_taken_up_where_it_was_pushed_on_whatever_
 def test_what_was_not_verified_is_never_pushed(attempt, tmp_path, kind):
     here = attempt.begun(tmp_path / "one")
     attempt.committed(here, "one")
-    repository_cache.settled(
+    repository_cache.finish(
         here, attempt.job, {"kind": kind, "commit": None, "message": "", "failure_class": "feature"}
     )
     assert attempt.tip() is None
@@ -170,7 +170,7 @@ def test_a_client_that_pushes_its_branch_itself_does_not_push_the_attempts(attem
 def test_a_remote_that_does_not_answer_costs_no_attempt(attempt, tmp_path):
     here = attempt.begun(tmp_path / "one")
     gone = attempt.job._replace(repository=str(tmp_path / "gone.git"))
-    verdict = repository_cache.settled(here, gone, done(attempt.committed(here, "one")))
+    verdict = repository_cache.finish(here, gone, done(attempt.committed(here, "one")))
     assert (verdict["kind"], verdict["failure_class"]) == (job.INTERRUPTED, "network")
     assert os.path.exists(here.job.worktree)
 
@@ -189,7 +189,7 @@ def test_a_pushed_attempt_whose_outcome_was_lost_is_verified_again_and_adopted_w
 
 def test_a_pushed_attempt_that_does_not_verify_here_is_worked_on(attempt, tmp_path):
     here = attempt.begun(tmp_path / "one")
-    repository_cache.settled(here, attempt.job, done(attempt.committed(here, "one")))
+    repository_cache.finish(here, attempt.job, done(attempt.committed(here, "one")))
     work = "echo two > two && git add . && git commit -qm two"
     asked = attempt.job._replace(command=work, policy={**attempt.job.policy, "verify": "test -f one -a -f two"})
     os.environ["BATCHCTL_CACHE"] = str(tmp_path / "two")
@@ -203,10 +203,10 @@ def test_a_pushed_attempt_that_does_not_verify_here_is_worked_on(attempt, tmp_pa
 DAY_S = 24 * 3600
 
 
-def interrupted(here: repository_cache.Brought, asked: job.Job) -> bool:
+def interrupted(here: repository_cache.CachedJob, asked: job.Job) -> bool:
     """Whether the work tree of an attempt that was interrupted is still there; its fetched branch never is."""
-    repository_cache.settled(here, asked, {"kind": job.INTERRUPTED, "message": "", "failure_class": "stopped"})
-    assert f"{repository_cache.FETCHED}refs/heads/{asked.branch}" not in git(here.job.repository, "for-each-ref")
+    repository_cache.finish(here, asked, {"kind": job.INTERRUPTED, "message": "", "failure_class": "stopped"})
+    assert f"{repository_cache.FETCHED_REFS}refs/heads/{asked.branch}" not in git(here.job.repository, "for-each-ref")
     return os.path.exists(here.job.worktree)
 
 
@@ -226,7 +226,7 @@ def test_a_work_tree_goes_with_its_attempt_unless_something_is_in_it_that_is_now
 
 def test_one_that_was_pushed_already_is_not_kept_when_it_is_interrupted(attempt, tmp_path):
     here = attempt.begun(tmp_path / "one")
-    repository_cache.settled(here, attempt.job, done(attempt.committed(here, "one")))
+    repository_cache.finish(here, attempt.job, done(attempt.committed(here, "one")))
     assert not interrupted(attempt.begun(tmp_path / "two"), attempt.job)
 
 
@@ -255,12 +255,12 @@ def test_what_is_kept_is_removed_when_nothing_has_touched_it_for_a_week_and_nobo
     os.utime(Path(here.job.worktree, "deep", "new"))
     assert stays()
     aged(here.job.worktree, 7.1)
-    marked = {**os.environ, processes.MARK: here.job.worktree}
+    marked = {**os.environ, processes.WORKTREE_VARIABLE: here.job.worktree}
     with subprocess.Popen(["sleep", "600"], env=marked) as client:
         assert stays()
         client.kill()
     assert not stays()
-    assert repository_cache.LOCAL + first.branch not in git(here.job.repository, "branch", "--list")
+    assert repository_cache.LOCAL_PREFIX + first.branch not in git(here.job.repository, "branch", "--list")
 
 
 def test_what_was_fetched_for_old_batches_goes(attempt, tmp_path):
@@ -270,8 +270,8 @@ def test_what_was_fetched_for_old_batches_goes(attempt, tmp_path):
         git(attempt.remote, "update-ref", f"refs/heads/batch/{batch}/1-one", attempt.job.base)
         attempt.job = attempt.job._replace(batch_id=batch, branch=f"batch/{batch}/1-one")
         here = attempt.begun(tmp_path / "one")  # and a worker that dies does not settle it
-    fetched = git(here.job.repository, "for-each-ref", "--format=%(refname)", repository_cache.FETCHED).split()
-    assert f"{repository_cache.FETCHED}refs/heads/{attempt.job.branch}" in fetched
+    fetched = git(here.job.repository, "for-each-ref", "--format=%(refname)", repository_cache.FETCHED_REFS).split()
+    assert f"{repository_cache.FETCHED_REFS}refs/heads/{attempt.job.branch}" in fetched
     assert len(fetched) == 2 * (repository_cache.KEPT_BATCHES + 1)
 
 

@@ -25,12 +25,12 @@ def silent():
 
 
 def test_one_that_takes_the_connection_and_says_nothing_is_given_up(silent, monkeypatch):
-    monkeypatch.setattr(connection, "LOOK_S", 0.1)
+    monkeypatch.setattr(connection, "POLL_S", 0.1)
     raised = []
 
     def connect():
         try:
-            connection.connected(silent, 1)
+            connection.connect(silent, 1)
         except TimeoutError as error:
             raised.append(str(error))
 
@@ -47,10 +47,10 @@ def test_one_that_answers_too_late_is_let_go_of(monkeypatch):
         late.wait(60)
         return SimpleNamespace(close=lambda timeout: closed.set())
 
-    monkeypatch.setattr(connection, "distributed", lambda: SimpleNamespace(Client=connects))
-    monkeypatch.setattr(connection, "LOOK_S", 0.1)
+    monkeypatch.setattr(connection, "import_distributed", lambda: SimpleNamespace(Client=connects))
+    monkeypatch.setattr(connection, "POLL_S", 0.1)
     with pytest.raises(TimeoutError):
-        connection.connected("tcp://127.0.0.1:1", 0.1)
+        connection.connect("tcp://127.0.0.1:1", 0.1)
     late.set()
     assert closed.wait(20)
 
@@ -99,19 +99,19 @@ class Asked:
 def test_a_scheduler_is_asked_now_and_then_and_one_that_does_not_answer_is_given_the_patience(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    hearing, client = connection.Hearing(60), Client()
+    hearing, client = connection.SchedulerMonitor(60), Client()
     for _ in range(100):
         now[0] += 1
-        assert hearing.goes_on(client)
+        assert hearing.is_responsive(client)
     assert 10 <= client.questions <= 20
     client.alive = False
     for after in (1, 50, 54):
         now[0] = 1100.0 + after
-        assert hearing.goes_on(client), after
+        assert hearing.is_responsive(client), after
     now[0] += 10
-    assert not hearing.goes_on(client)
+    assert not hearing.is_responsive(client)
     client.alive = True
-    assert hearing.goes_on(client)
+    assert hearing.is_responsive(client)
 
 
 def came_of(client, call):
@@ -120,7 +120,7 @@ def came_of(client, call):
 
     def ask():
         try:
-            came.append(connection.asked(client, call))
+            came.append(connection.call_scheduler(client, call))
         except Exception as error:
             came.append(error)
 
@@ -132,7 +132,7 @@ def came_of(client, call):
 
 
 def test_a_question_before_the_night_ends_when_the_scheduler_falls_silent_and_takes_the_time_it_needs(monkeypatch):
-    monkeypatch.setattr(connection, "LOOK_S", 0.05)
+    monkeypatch.setattr(connection, "POLL_S", 0.05)
     monkeypatch.setattr(connection, "ANSWER_S", 0.5)
     error = came_of(Client(alive=False), threading.Event().wait)
     assert isinstance(error, TimeoutError) and "has not answered for 0.5 s" in str(error)
@@ -148,7 +148,7 @@ def test_a_question_before_the_night_ends_when_the_scheduler_falls_silent_and_ta
 @pytest.fixture
 def ended(repository, monkeypatch):
     """`ended(client)`: the outcome of an attempt by that client."""
-    monkeypatch.setattr(executor, "LOOK_S", 0)
+    monkeypatch.setattr(executor, "POLL_S", 0)
     state = driven(1)
     state["run"]["options"] = {"remote": "/srv/a.git"}
     asked = job.of_feature(Project(str(repository)), state, 0)
@@ -157,9 +157,9 @@ def ended(repository, monkeypatch):
         crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
         crew.client, crew.batch_id, crew.address, crew.waiting = client, "b", "tcp://here:1", {}
         crew.gone, crew.lock, crew.patience_s = threading.Event(), threading.Lock(), patience_s
-        crew.hearing = connection.Hearing(patience_s)
+        crew.monitor = connection.SchedulerMonitor(patience_s)
         outcomes = []
-        trying = threading.Thread(target=lambda: outcomes.append(crew._done(asked)), daemon=True)
+        trying = threading.Thread(target=lambda: outcomes.append(crew._run_task(asked)), daemon=True)
         trying.start()
         trying.join(20)
         assert outcomes and crew.waiting == {}
@@ -235,19 +235,19 @@ def test_a_task_that_takes_longer_than_the_patience_is_waited_for(ended):
 
 
 def test_after_the_driver_itself_was_frozen_none_of_its_threads_gives_up_before_one_has_asked():
-    hearing, answered = connection.Hearing(60), threading.Event()
+    hearing, answered = connection.SchedulerMonitor(60), threading.Event()
 
     class Slow(Client):
         def sync(self, *_, **__):
             asked.set()
             answered.wait(60)
 
-    hearing.heard_s -= 1000
+    hearing.last_answer_s -= 1000
     asked = threading.Event()
-    first = threading.Thread(target=hearing.goes_on, args=(Slow(),))
+    first = threading.Thread(target=hearing.is_responsive, args=(Slow(),))
     first.start()
     asked.wait(60)
-    assert hearing.goes_on(Client(alive=False))
+    assert hearing.is_responsive(Client(alive=False))
     answered.set()
     first.join(60)
-    assert hearing.goes_on(Client(alive=False))
+    assert hearing.is_responsive(Client(alive=False))

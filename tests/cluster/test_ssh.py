@@ -60,7 +60,7 @@ def made(monkeypatch):
 
 def test_on_loopback_scheduler_and_workers_listen_there_alone(listed, made):
     its = made(CLOSED)
-    assert executor._over_ssh(listed("127.0.0.1 # here", "", "localhost"), 2, insecure=False) is its
+    assert executor._start_over_ssh(listed("127.0.0.1 # here", "", "localhost"), 2, insecure=False) is its
     assert its.names == ["127.0.0.1", "127.0.0.1", "localhost"]
     for who in ("scheduler_options", "worker_options"):
         assert its.options[who]["host"] == "127.0.0.1"
@@ -74,20 +74,20 @@ def test_unencrypted_hosts_that_others_reach_are_refused_wherever_they_stand_and
 ):
     its = made(CLOSED)
     with pytest.raises(RefusedError, match="--insecure-cluster"):
-        executor._over_ssh(listed(*names), 1, insecure=False)
+        executor._start_over_ssh(listed(*names), 1, insecure=False)
     assert its.names == []
 
 
 def test_a_scheduler_that_comes_up_open_all_the_same_is_ended(listed, made):
     its = made(OPEN)
     with pytest.raises(RefusedError, match="--insecure-cluster"):
-        executor._over_ssh(listed("127.0.0.1"), 1, insecure=False)
+        executor._start_over_ssh(listed("127.0.0.1"), 1, insecure=False)
     assert its.closed
 
 
 def test_with_insecure_cluster_hosts_that_others_reach_are_taken(listed, made):
     its = made(OPEN)
-    assert executor._over_ssh(listed("one", "two"), 1, insecure=True) is its
+    assert executor._start_over_ssh(listed("one", "two"), 1, insecure=True) is its
     assert "host" not in its.options["scheduler_options"] and not its.closed
 
 
@@ -98,7 +98,7 @@ def test_where_certificates_are_demanded_hosts_that_others_reach_are_taken_and_t
 
     its = made("tls://192.0.2.7:8786")
     with dask.config.set({"distributed.comm.require-encryption": True}):
-        assert executor._over_ssh(listed("one"), 1, insecure=False) is its
+        assert executor._start_over_ssh(listed("one"), 1, insecure=False) is its
     assert its.options["scheduler_options"]["protocol"] == "tls://"
 
 
@@ -114,19 +114,19 @@ def test_where_certificates_are_demanded_hosts_that_others_reach_are_taken_and_t
 def test_whatever_goes_wrong_on_the_way_is_one_message(listed, made, error, said):
     made(CLOSED, error)
     with pytest.raises(RefusedError, match=said):
-        executor._over_ssh(listed("127.0.0.1"), 1, insecure=False)
+        executor._start_over_ssh(listed("127.0.0.1"), 1, insecure=False)
 
 
 def test_a_list_that_cannot_be_read_or_names_nobody_is_said(tmp_path, listed):
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     for path in (str(tmp_path), str(tmp_path / "none"), str(tmp_path / "bytes")):
         with pytest.raises(RefusedError, match="cannot be read"):
-            ssh.named(path)
+            ssh.read_hosts(path)
     with pytest.raises(RefusedError, match="names no host"):
-        ssh.named(listed("# one"))
+        ssh.read_hosts(listed("# one"))
     for odd in ("me@one", "one two", "-oProxyCommand=true"):
         with pytest.raises(RefusedError, match="no name of a host"):
-            ssh.named(listed(odd))
+            ssh.read_hosts(listed(odd))
 
 
 @pytest.mark.prove
@@ -134,8 +134,8 @@ def test_a_worker_whose_scheduler_went_while_it_began_was_left_behind_and_waited
     listed, made, monkeypatch, tmp_path
 ):
     its = made(CLOSED)
-    monkeypatch.setattr(ssh, "BEGIN_S", 10)
-    executor._over_ssh(listed("127.0.0.1"), 1, insecure=False)
+    monkeypatch.setattr(ssh, "DEATH_TIMEOUT_S", 10)
+    executor._start_over_ssh(listed("127.0.0.1"), 1, insecure=False)
     file, log = tmp_path / "scheduler.json", tmp_path / "log"
 
     def begun(*words: str) -> subprocess.Popen[bytes]:

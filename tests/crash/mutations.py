@@ -144,12 +144,12 @@ BATCHES: dict[str, Patch] = {
     "a feature that is open is begun anew": (
         "commands/feature_commands.py",
         '    if not state["active"]:\n'
-        "        base = git_client.head(project.root) if project.git_dir else None\n"
-        "        branch = git_client.branch(project.root) if project.git_dir else None\n"
+        "        base = git_client.get_head(project.root) if project.git_dir else None\n"
+        "        branch = git_client.get_branch(project.root) if project.git_dir else None\n"
         "        state = store.update(lambda current: transitions.start(current, ",
         "    if True:\n"
-        "        base = git_client.head(project.root) if project.git_dir else None\n"
-        "        branch = git_client.branch(project.root) if project.git_dir else None\n"
+        "        base = git_client.get_head(project.root) if project.git_dir else None\n"
+        "        branch = git_client.get_branch(project.root) if project.git_dir else None\n"
         "        state = store.update(lambda current: transitions.start({**current, 'active': None}, ",
     ),
     "a worker is not told what lies there": (
@@ -250,12 +250,12 @@ TAKEN_OVER: dict[str, Patch] = {
     ),
     "whose the batch is was looked at before, at a start": (
         "hooks/compaction.py",
-        '        free = processes.relation(current["owner"], caller.session_id, caller.pid) != "other"\n',
+        '        free = processes.classify_owner(current["owner"], caller.session_id, caller.pid) != "other"\n',
         "        free = True\n",
     ),
     "who lost is told to work": (
         "hooks/compaction.py",
-        'if processes.relation(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster',
+        'if processes.classify_owner(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster',
         "if False:",
     ),
 }

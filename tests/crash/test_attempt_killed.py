@@ -162,7 +162,7 @@ def wrong(job: Job, outcome: Outcome | None) -> list[str]:
         found.append("the commit does not hold what was there before")
     if os.path.exists(f"{job.worktree}/../met"):
         found.append("two of them worked in one work tree")
-    if processes.marked(job.worktree):
+    if processes.find_marked(job.worktree):
         found.append("something still runs")
     return found
 

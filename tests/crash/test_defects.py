@@ -317,7 +317,7 @@ def test_a_client_that_took_a_batch_up_again_lost_it_to_another_that_had_found_i
     monkeypatch.setattr(compaction.Store, "read", read)
     compaction.handle(hook_event)
     monkeypatch.undo()
-    assert processes.holds(store.read()["owner"])
+    assert processes.is_owner_alive(store.read()["owner"])
 
 
 @pytest.mark.parametrize("event", ["SessionEnd", "Stop", "StopFailure"])
@@ -340,7 +340,7 @@ def test_a_client_that_ended_took_the_batch_from_the_one_that_had_just_taken_it_
     stop.handle(hook_event)
     monkeypatch.undo()
     state = store.read()
-    assert (state["owner"]["session_id"], processes.holds(state["owner"])) == ("session-2", True)
+    assert (state["owner"]["session_id"], processes.is_owner_alive(state["owner"])) == ("session-2", True)
     assert (state["status"], state["continuation"]) == ("in_progress", {"prompt": None})
 
 

@@ -48,14 +48,14 @@ class Play:
     def __init__(self, ground: Ground, watch: Watch) -> None:
         self.ground, self.watch = ground, watch
         self.met: list[BaseException] = []
-        self._told = error_reporting.report_error
+        self._wait_for_task = error_reporting.report_error
         error_reporting.report_error = self._note
         self.dirty = False
         self.number = 0
 
     def _note(self, event: str, project: Any, error: Exception) -> Any:
         self.met.append(error)
-        return self._told(event, project, error)
+        return self._wait_for_task(event, project, error)
 
     def case(self, case: Case) -> Result:
         """Lay the ground, play the case, judge it."""

@@ -105,7 +105,7 @@ class TwoWriters(RuleBasedStateMachine):
         self.root = tempfile.mkdtemp(prefix="two-writers-", dir=FASTEST)
         self.project = Project(self.root)
         self.stores = [self.opened(), self.opened()]
-        self.runs, processes.runs = processes.runs, lambda pid, since: pid in (*self.clients, os.getpid())
+        self.runs, processes.is_running = processes.is_running, lambda pid, since: pid in (*self.clients, os.getpid())
         os.environ["BATCH_IMPLEMENT_ROOT"] = self.root  # for the library
         self.clients, self.owner, self.events, self.old = [101, 102], None, Counter(), {}
         self.seconds = 0
@@ -113,7 +113,7 @@ class TwoWriters(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "runs"):
-            processes.runs = self.runs
+            processes.is_running = self.runs
             del os.environ["BATCH_IMPLEMENT_ROOT"]
             told = Counter(entry["event"] for entry in audit_log.read_entries(self.project.private))
             shutil.rmtree(self.root)

@@ -171,7 +171,7 @@ def hide(project: Project) -> None:
     private = os.path.realpath(project.private)
     if private.startswith(top + "/") and "/.git/" not in private:
         lines.append(f"/{_pattern(os.path.relpath(private, top))}/")
-    git_client.exclude(os.path.join(git_dir, "info", "exclude"), lines)
+    git_client.add_excludes(os.path.join(git_dir, "info", "exclude"), lines)
 
 
 def default_state_file() -> str:

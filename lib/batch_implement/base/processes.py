@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
 
 CLIENT_NAMES = ("claude", "claude.exe")
-MARK = "BATCHCTL_WORKTREE"  # in the environment of everything that an unattended run starts, its work tree
+WORKTREE_VARIABLE = "BATCHCTL_WORKTREE"  # in the environment of everything that an unattended run starts, its work tree
 
 
-def started(pid: int) -> Optional[str]:
+def get_start_time(pid: int) -> Optional[str]:
     """What tells process `pid` from a later one of the same number; None when it does not run or cannot be told."""
-    fields = _proc_stat(pid)
+    fields = _read_proc_stat(pid)
     if fields is not None:
-        return f"{_boot_id()}:{fields[19]}"
+        return f"{_read_boot_id()}:{fields[19]}"
     if os.path.isdir("/proc/self"):
         return None
     import subprocess
@@ -31,7 +31,7 @@ def started(pid: int) -> Optional[str]:
     return " ".join(answer.stdout.split()) or None
 
 
-def runs(pid: int, since: Optional[str]) -> bool:
+def is_running(pid: int, since: Optional[str]) -> bool:
     """Whether process `pid` runs and, when `since` is known, is the one that was started then. A zombie does not
     run.
     """
@@ -41,16 +41,16 @@ def runs(pid: int, since: Optional[str]) -> bool:
         return False
     except PermissionError:
         pass
-    fields = _proc_stat(pid)
+    fields = _read_proc_stat(pid)
     if fields is not None and fields[0] in ("Z", "X"):
         return False
-    return since is None or started(pid) in (since, None)
+    return since is None or get_start_time(pid) in (since, None)
 
 
-def ancestors(pid: int) -> Iterator[int]:
+def iter_ancestors(pid: int) -> Iterator[int]:
     """The parents of process `pid`, nearest first, where the system tells them."""
     for _ in range(64):
-        fields = _proc_stat(pid)
+        fields = _read_proc_stat(pid)
         if fields is not None:
             pid = int(fields[1])
         elif os.path.isdir("/proc/self"):
@@ -65,14 +65,14 @@ def ancestors(pid: int) -> Iterator[int]:
         yield pid
 
 
-def client_pid(environ: Mapping[str, str]) -> Optional[int]:
+def find_client_pid(environ: Mapping[str, str]) -> Optional[int]:
     """Process id of the client we run under: `CLAUDE_PID`, else the nearest ancestor that is one, where /proc tells
     their names; None outside a client.
     """
     given = environ.get("CLAUDE_PID", "")
     if given.isdigit() and int(given) > 0:
         return int(given)
-    for pid in ancestors(os.getpid()):
+    for pid in iter_ancestors(os.getpid()):
         try:
             with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as name:
                 if name.read().strip() in CLIENT_NAMES:
@@ -82,7 +82,7 @@ def client_pid(environ: Mapping[str, str]) -> Optional[int]:
     return None
 
 
-def host() -> str:
+def get_host_name() -> str:
     """Name of this machine."""
     return os.uname().nodename
 
@@ -92,22 +92,22 @@ def new_owner(session_id: str, pid: Optional[int], now: str) -> State:
     return {
         "session_id": session_id,
         "pid": pid,
-        "pid_started": started(pid) if pid is not None else None,
-        "host": host(),
+        "pid_started": get_start_time(pid) if pid is not None else None,
+        "host": get_host_name(),
         "since": now,
     }
 
 
-def holds(owner: Optional[State]) -> bool:
+def is_owner_alive(owner: Optional[State]) -> bool:
     """Whether the lease is alive: it has a process, and that runs. On another machine nobody can tell: it counts as
     alive.
     """
     if owner is None or owner["pid"] is None:
         return False
-    return owner["host"] != host() or runs(owner["pid"], owner["pid_started"])
+    return owner["host"] != get_host_name() or is_running(owner["pid"], owner["pid_started"])
 
 
-def relation(owner: Optional[State], session_id: str, pid: Optional[int]) -> str:
+def classify_owner(owner: Optional[State], session_id: str, pid: Optional[int]) -> str:
     """What a client (its session and process) is to the lease.
 
     `own`: it holds it. `free`: nobody does, or its holder is dead or has moved on to another conversation.
@@ -116,20 +116,20 @@ def relation(owner: Optional[State], session_id: str, pid: Optional[int]) -> str
     if owner is not None and owner["pid"] == pid:
         if session_id and pid is not None and owner["session_id"] == session_id:
             return "own"
-        if owner["host"] == host():
+        if owner["host"] == get_host_name():
             return "free"
-    return "other" if holds(owner) else "free"
+    return "other" if is_owner_alive(owner) else "free"
 
 
-def marked(value: str) -> List[int]:
+def find_marked(value: str) -> List[int]:
     """The processes that were started with `MARK` set to `value`, and what they started; never this one. One that
     cleared its environment is not found.
     """
-    sign = f"{MARK}={value}"
+    sign = f"{WORKTREE_VARIABLE}={value}"
     if os.path.isdir("/proc/self"):
         wanted = sign.encode("utf-8", "surrogateescape")
         numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-        return [pid for pid in numbers if pid != os.getpid() and wanted in _environment(pid) and runs(pid, None)]
+        return [pid for pid in numbers if pid != os.getpid() and wanted in _read_environ(pid) and is_running(pid, None)]
     import subprocess
 
     answer = subprocess.run(["ps", "-axEww", "-o", "pid=,command="], capture_output=True, text=True, check=False)
@@ -144,7 +144,7 @@ def end_marked(value: str, grace_s: float = 5.0) -> None:
 
     began, asked = time.monotonic(), set()
     while True:
-        left = marked(value)
+        left = find_marked(value)
         if not left:
             return
         late = time.monotonic() - began > grace_s
@@ -165,7 +165,7 @@ def command_environment() -> Dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("CLAUDE", "BATCH_IMPLEMENT_"))}
 
 
-def _environment(pid: int) -> List[bytes]:
+def _read_environ(pid: int) -> List[bytes]:
     """The environment a process was started with; empty when it cannot be read."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
@@ -174,7 +174,7 @@ def _environment(pid: int) -> List[bytes]:
         return []
 
 
-def _proc_stat(pid: int) -> Optional[list[str]]:
+def _read_proc_stat(pid: int) -> Optional[list[str]]:
     """The fields of /proc/PID/stat from the third (state) on; None when there is no such file."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
@@ -183,7 +183,7 @@ def _proc_stat(pid: int) -> Optional[list[str]]:
         return None
 
 
-def _boot_id() -> str:
+def _read_boot_id() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:
             return boot.read(8)

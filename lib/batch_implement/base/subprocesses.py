@@ -31,9 +31,14 @@ def run(
     stopped = stopped or threading.Event()
     until = monotonic() + timeout_s
     shell = subprocess.Popen(
-        ["/bin/sh", "-c", command], cwd=folder, env={**processes.command_environment(), processes.MARK: folder},
-        stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-    )  # fmt: skip
+        ["/bin/sh", "-c", command],
+        cwd=folder,
+        env={**processes.command_environment(), processes.WORKTREE_VARIABLE: folder},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
     try:
         while shell.poll() is None and not stopped.is_set() and monotonic() < until:
             stopped.wait(LOOK_S)

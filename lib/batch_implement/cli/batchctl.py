@@ -181,7 +181,7 @@ def _status(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     state = store.require()
     lines = status_report.status_lines(state)
     if caller.is_user and state["status"] == "in_progress":
-        lines.append(status_report.who(state, at_work=processes.holds(state["owner"])))
+        lines.append(status_report.who(state, at_work=processes.is_owner_alive(state["owner"])))
     return "\n".join(lines), status_report.status(state)
 
 

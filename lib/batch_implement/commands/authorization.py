@@ -52,7 +52,7 @@ def caller_from_environment(environ: Mapping[str, str]) -> Caller:
     """The caller of `batchctl`: the model when this runs under a client, else a person."""
     session_id = environ.get("CLAUDE_CODE_SESSION_ID", "")
     inside = bool(session_id) or environ.get("CLAUDECODE") == "1"
-    return Caller(session_id, processes.client_pid(environ) if inside else None, is_user=not inside)
+    return Caller(session_id, processes.find_client_pid(environ) if inside else None, is_user=not inside)
 
 
 def caller_from_hook(session_id: str, environ: Mapping[str, str], prompt_id: Optional[str] = None) -> Caller:
@@ -60,7 +60,7 @@ def caller_from_hook(session_id: str, environ: Mapping[str, str], prompt_id: Opt
     alone = environ.get("CLAUDE_CODE_SESSION_ATTENDED") == "0" or environ.get("CLAUDE_CODE_ENTRYPOINT", "").startswith(
         "sdk"
     )
-    return Caller(session_id, processes.client_pid(environ), is_user=True, unattended=alone, prompt_id=prompt_id)
+    return Caller(session_id, processes.find_client_pid(environ), is_user=True, unattended=alone, prompt_id=prompt_id)
 
 
 def require_user(verb: str, caller: Caller, state: Optional[State]) -> None:
@@ -70,7 +70,7 @@ def require_user(verb: str, caller: Caller, state: Optional[State]) -> None:
     if verb not in USER_COMMANDS or (caller.is_user and caller.has_session):  # a slash command's hook is a child too
         return
     owner = state["owner"] if state else None
-    beneath = owner is not None and owner["pid"] is not None and owner["pid"] in processes.ancestors(os.getpid())
+    beneath = owner is not None and owner["pid"] is not None and owner["pid"] in processes.iter_ancestors(os.getpid())
     if not caller.is_user or beneath:
         raise RefusedError(
             f"{user_only_message(f'batchctl {verb}')} (A person types `/batchctl {verb}` here, or uses a terminal that "
@@ -90,7 +90,7 @@ def user_only_message(command: str) -> str:
 def require_owner(state: State, caller: Caller, project: Project) -> None:
     """Refused when this caller is not the one that works on the batch."""
     owner = state["owner"]
-    relation = processes.relation(owner, caller.session_id, caller.pid)
+    relation = processes.classify_owner(owner, caller.session_id, caller.pid)
     if relation == "own" or (relation == "free" and not caller.has_session and caller.is_user):
         return
     if relation == "free":
@@ -129,7 +129,7 @@ def describe_next_step(state: State, caller: Caller) -> str:
 
     if not caller.is_user:
         return prompts.next_step(state)
-    return status_report.what_now(state, at_work=processes.holds(state["owner"]))
+    return status_report.what_now(state, at_work=processes.is_owner_alive(state["owner"]))
 
 
 IN_USE_NEXT_STEPS = (

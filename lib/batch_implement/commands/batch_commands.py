@@ -65,9 +65,9 @@ def create(
     require_clean_repository(project)
     store = Store(project)
     refuse_unfinished_batch(store.read_if_usable() if replace else store.read(), caller, replace=replace)
-    _, untracked = git_client.changes(project.root)
+    _, untracked = git_client.list_changes(project.root)
     state = plan_batch(project, found, given, infer_order=infer_order, untracked=untracked)
-    git_client.hide_state(project.root)
+    git_client.exclude_state_file(project.root)
     owner = caller.new_owner(state["created_at"])
     return store.create(lease.acquire(state, owner, caller.prompt_id) if owner else state, replace=replace)
 
@@ -76,7 +76,7 @@ def require_clean_repository(project: Project) -> None:
     """Refused unless the project is a git work tree without modified or staged tracked files."""
     if project.git_dir is None or not git_client.is_repository(project.root):
         raise RefusedError(
-            f"A feature is done only with a commit, and {git_client.why_none(project.root)}.",
+            f"A feature is done only with a commit, and {git_client.explain_missing_repository(project.root)}.",
             "not-a-repository",
         )
     underway = git_client.operation_in_progress(project.root)
@@ -86,11 +86,11 @@ def require_clean_repository(project: Project) -> None:
             f"({underway[1]}), then start again.",
             "git-in-progress",
         )
-    tracked, _ = git_client.changes(project.root)
+    tracked, _ = git_client.list_changes(project.root)
     if tracked:
         first = submodule_hint(project.root, tracked)
         raise RefusedError(
-            f"Tracked files are modified or staged: {git_client.listed(tracked)}. They would end up in the first "
+            f"Tracked files are modified or staged: {git_client.format_paths(tracked)}. They would end up in the first "
             f"feature's commit.{first} Commit them or `git stash` them, then start again.",
             "changes-in-the-way",
         )
@@ -100,8 +100,8 @@ def submodule_hint(root: str, tracked: Sequence[str]) -> str:
     """What comes before a commit of these modified paths when a submodule among them holds something uncommitted: a
     sentence with a blank before it, else empty.
     """
-    inside = [path for path in git_client.changed_inside(root) if path in tracked]
-    return f" Commit inside the submodule {git_client.listed(inside)} first." if inside else ""
+    inside = [path for path in git_client.list_changed_submodules(root) if path in tracked]
+    return f" Commit inside the submodule {git_client.format_paths(inside)} first." if inside else ""
 
 
 def refuse_unfinished_batch(known: Optional[State], caller: Caller, *, replace: bool) -> None:
@@ -126,15 +126,15 @@ def find_create_blockers(project: Project, caller: Caller, *, replace: bool = Fa
 
 def _refuse_if_in_use(state: State, caller: Caller) -> None:
     """Refused while another living client has the batch."""
-    if processes.relation(state["owner"], caller.session_id, caller.pid) == "other":
+    if processes.classify_owner(state["owner"], caller.session_id, caller.pid) == "other":
         raise authorization.batch_in_use_error(state)
 
 
 def _refuse_unmerged_run(project: Project, state: State) -> None:
     """Refused while HEAD lacks what `batchctl run` did of the batch: the next feature would be built without it."""
     branch = state["run"]["branch"]
-    done = git_client.tip(project.root, branch) if project.git_dir else None
-    if done and not git_client.has(project.root, done):
+    done = git_client.get_branch_tip(project.root, branch) if project.git_dir else None
+    if done and not git_client.has_commit(project.root, done):
         raise RefusedError(
             f"What `batchctl run` did of batch {state['batch_id']} is on the branch {branch}, which HEAD does not "
             f"have. `git merge {branch}` brings it here; or go on where it is: `batchctl run --resume` in a terminal.",
@@ -162,7 +162,7 @@ def resume(project: Project, caller: Caller, batch_id: Optional[str] = None, *, 
 
     state = store.update(take)
     if project.git_dir is not None and git_client.is_repository(project.root):
-        git_client.hide_state(project.root)
+        git_client.exclude_state_file(project.root)
     return state
 
 
@@ -255,7 +255,7 @@ def add(project: Project, found: FeatureSource) -> str:
 
 def _describe_resume(state: State) -> str:
     """How what is to be done now comes to be done, in a sentence."""
-    if processes.holds(state["owner"]):
+    if processes.is_owner_alive(state["owner"]):
         who = "`batchctl run`" if state["owner"].get("driven") else "Claude Code"
         return f"{who}, which has the batch, comes to it."
     return status_report.goes_on(state)
@@ -321,13 +321,13 @@ def abort(project: Project) -> str:
     stash = feature_commands.stash_leftovers(project, state)
     commits = ""
     if state["active"] and project.git_dir is not None:
-        made = git_client.commits_since(project.root, state["active"]["base_commit"])
+        made = git_client.list_commits_since(project.root, state["active"]["base_commit"])
         commits = f" Commits of its open feature stay: {', '.join(commit[:12] for commit in made)}." if made else ""
     store.archive("aborted")
     kept = f" The uncommitted work of its open feature is in the stash `{stash}`." if stash else ""
     at_work = (
         f" Its client (process {state['owner']['pid']}) was at work: press Esc there."
-        if processes.holds(state["owner"])
+        if processes.is_owner_alive(state["owner"])
         else ""
     )
     return f"Batch {state['batch_id']} is aborted and lies in {project.private}/archive/.{kept}{commits}{at_work}"

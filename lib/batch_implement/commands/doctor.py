@@ -97,9 +97,9 @@ def _check_pyyaml() -> Iterator[Tuple[str, str]]:
 
 def check_git(project: Project) -> Iterator[Tuple[str, str]]:
     """git itself, the repository, and who commits in it."""
-    yield OK, git_client.version()
+    yield OK, git_client.get_version()
     if project.git_dir is None or not git_client.is_repository(project.root):
-        yield ERROR, f"{git_client.why_none(project.root)}."
+        yield ERROR, f"{git_client.explain_missing_repository(project.root)}."
         return
     if not git_client.has_identity(project.root):
         yield ERROR, "git does not know who commits: set user.name and user.email with `git config`."
@@ -108,9 +108,9 @@ def check_git(project: Project) -> Iterator[Tuple[str, str]]:
 def _check_working_tree(project: Project) -> Iterator[Tuple[str, str]]:
     if project.git_dir is None or not git_client.is_repository(project.root):
         return
-    if git_client.head(project.root) is None:
+    if git_client.get_head(project.root) is None:
         yield WARNING, "There is no commit yet: leftovers of a failed feature cannot be stashed before the first one."
-    tracked, _ = git_client.changes(project.root)
+    tracked, _ = git_client.list_changes(project.root)
     if tracked:
         yield (
             WARNING,
@@ -170,7 +170,7 @@ def _format_version(version: Tuple[int, ...]) -> str:
 def _find_running_client(environ: Mapping[str, str]) -> Optional[str]:
     """Path of the client that this runs under, where the system tells it: hooks are told its process id only."""
     try:
-        path = os.readlink(f"/proc/{processes.client_pid(environ)}/exe")
+        path = os.readlink(f"/proc/{processes.find_client_pid(environ)}/exe")
     except OSError:
         return None
     return None if os.path.basename(path).startswith(("node", "bun")) else path
@@ -214,7 +214,7 @@ def _check_gh(project: Project) -> Iterator[Tuple[str, str]]:
     from ..git import gh
 
     try:
-        yield OK, f"gh reaches {gh.repository(project.root).url}"
+        yield OK, f"gh reaches {gh.get_repository(project.root).url}"
     except RefusedError as error:
         yield WARNING, f"{error.message} Without it the batch goes on, but nothing is written to its issues."
 

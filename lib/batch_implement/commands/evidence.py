@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
-    from ..git.commit_attribution import Work
+    from ..git.commit_attribution import Attribution
 
 WAIT_S = 90.0
 
@@ -37,7 +37,7 @@ def collect(project: Project, state: State, *, no_change: Optional[str] = None, 
     evidence: State = {"verify": None, "review": state["evidence"].get(str(active["feature_index"]), {}).get("review")}
     if has_git:
         _refuse_git_operation(project.root)
-        head = git_client.head(project.root)
+        head = git_client.get_head(project.root)
         # What a verify run has left so far is on no list before it has ended.
         if not verify_runner.is_running(verify_runner.run_folder(project, state, head)):
             _refuse_uncommitted(project, state)
@@ -72,10 +72,10 @@ def _collect_commits(
     Raises RefusedError when `no_change` does not hold, when commits are missing, or when a needed one is.
     """
     root, base = project.root, active["base_commit"]
-    work = commit_attribution.work_since(root, base)
-    branch = git_client.branch(root)
+    work = commit_attribution.attribute_commits(root, base)
+    branch = git_client.get_branch(root)
     if no_change is not None:
-        if (work.brings or work.lost) and git_client.tree(root, head) != git_client.tree(root, base):
+        if (work.has_changes or work.lost) and git_client.get_tree(root, head) != git_client.get_tree(root, base):
             raise RefusedError(
                 "`--no-change` does not hold: the tree differs from what it was when the feature began. Run `batchctl "
                 "done` without it.",
@@ -107,19 +107,19 @@ def _collect_verify(project: Project, state: State, policy: State, head: Optiona
 
 def _refuse_changed_tree(project: Project, state: State, head: Optional[str], run_folder: str) -> None:
     """Raise RefusedError when HEAD moved, or files were changed, while the verify command ran."""
-    if git_client.head(project.root) != head:
+    if git_client.get_head(project.root) != head:
         raise RefusedError(
             "HEAD moved while the verify command ran. Run `batchctl done` again: it verifies the commit that is there "
             "now.",
             "verify-running",
         )
-    changed = git_client.changes(project.root)[0]
+    changed = git_client.list_changes(project.root)[0]
     if changed:
         verify_runner.forget_result(run_folder)
         raise RefusedError(
-            f"While the verify command ran, tracked files were changed: {git_client.listed(changed)}. It must pass on "
-            "what is committed: commit that if it belongs to the feature, else `git checkout` it, then `batchctl done` "
-            "again.",
+            f"While the verify command ran, tracked files were changed: {git_client.format_paths(changed)}. It must "
+            "pass on what is committed: commit that if it belongs to the feature, else `git checkout` it, then "
+            "`batchctl done` again.",
             "not-committed",
         )
     _refuse_uncommitted(project, state)
@@ -150,20 +150,20 @@ def _refuse_git_operation(root: str) -> None:
 
 
 def _refuse_uncommitted(project: Project, state: State) -> None:
-    uncommitted = git_client.uncommitted_paths(project.root, list_expected_untracked(project, state))
+    uncommitted = git_client.list_uncommitted_paths(project.root, list_expected_untracked(project, state))
     if not uncommitted:
         return
-    inside = [path for path in git_client.changed_inside(project.root) if path in uncommitted]
-    hint = f" Inside the submodule {git_client.listed(inside)}: commit there first, then here." if inside else ""
+    inside = [path for path in git_client.list_changed_submodules(project.root) if path in uncommitted]
+    hint = f" Inside the submodule {git_client.format_paths(inside)}: commit there first, then here." if inside else ""
     raise RefusedError(
-        f"Not committed yet: {git_client.listed(uncommitted)}.{hint} What is verified must be what is committed: "
+        f"Not committed yet: {git_client.format_paths(uncommitted)}.{hint} What is verified must be what is committed: "
         "commit what belongs to the feature, remove what does not (or list it in .gitignore), then `batchctl done` "
         "again.",
         "not-committed",
     )
 
 
-def _refuse_missing_commits(work: Work, active: State, branch: Optional[str]) -> None:
+def _refuse_missing_commits(work: Attribution, active: State, branch: Optional[str]) -> None:
     """Raise RefusedError when HEAD lacks commits that were there when the feature began."""
     if not work.lost:
         return
@@ -183,37 +183,39 @@ def _refuse_missing_commits(work: Work, active: State, branch: Optional[str]) ->
             f"go back (`git checkout {branch_before}`) and take the work along (`git cherry-pick`), or stay here: {fix}"
         )
     raise RefusedError(
-        f"{problem} Missing are {commit_attribution.told(work.lost)}, which may be the work of earlier features. To "
-        f"fix this: {fix}. Then `batchctl done` again.",
+        f"{problem} Missing are {commit_attribution.format_commits(work.lost)}, which may be the work of earlier "
+        f"features. To fix this: {fix}. Then `batchctl done` again.",
         "commits-missing",
     )
 
 
-def _refuse_without_commit(root: str, work: Work, active: State) -> None:
+def _refuse_without_commit(root: str, work: Attribution, active: State) -> None:
     """Raise RefusedError when there is no commit of the feature's own. The message says what there is instead."""
-    if work.brings:
+    if work.has_changes:
         return
     base = active["base_commit"]
     base_name = str(base)[:12]
     others = []
     if work.foreign:
-        others.append(f"others made {commit_attribution.told(work.foreign)}")
+        others.append(f"others made {commit_attribution.format_commits(work.foreign)}")
     if work.commits:
-        others.append(f"commits that bring nothing of their own are {commit_attribution.told(work.commits)}")
+        others.append(f"commits that bring nothing of their own are {commit_attribution.format_commits(work.commits)}")
     rewritten = [f"{entry['new'][:12]} (was {entry['old'][:12]})" for entry in work.rewritten if entry["new"]]
     if rewritten:
-        others.append(f"commits from before, only rewritten, are {', '.join(rewritten[-commit_attribution.SHOWN :])}")
+        others.append(
+            f"commits from before, only rewritten, are {', '.join(rewritten[-commit_attribution.MAX_SHOWN :])}"
+        )
     if others:
         problem = (
             f"There is no commit of the feature's own since it began (base {str(base)[:12]}): {'; '.join(others)}."
         )
     else:
         problem = f"There is no commit since the feature began (base {base_name})."
-    abandoned = commit_attribution.let_go(root, base, active["started_at"])
+    abandoned = commit_attribution.list_abandoned_commits(root, base, active["started_at"])
     if abandoned:
         problem += (
-            f" HEAD was moved away from {commit_attribution.told(abandoned)}; if that is the feature's work, `git "
-            f"merge {abandoned[-1].sha[:12]}` brings it back."
+            f" HEAD was moved away from {commit_attribution.format_commits(abandoned)}; if that is the feature's "
+            f"work, `git merge {abandoned[-1].sha[:12]}` brings it back."
         )
     if work.foreign:
         problem += (

@@ -41,8 +41,8 @@ def start(project: Project, caller: Caller) -> str:
     store, state = _require_owned_batch(project, caller)
     transitions.require_in_progress(state)
     if not state["active"]:
-        base = git_client.head(project.root) if project.git_dir else None
-        branch = git_client.branch(project.root) if project.git_dir else None
+        base = git_client.get_head(project.root) if project.git_dir else None
+        branch = git_client.get_branch(project.root) if project.git_dir else None
         state = store.update(lambda current: transitions.start(current, timestamps.now(), base, branch))
     return build_worker_brief(project, state)
 
@@ -156,15 +156,17 @@ def stash_leftovers(project: Project, state: State) -> Optional[str]:
         return None
     active = state["active"]
     name = f"batch {state['batch_id']} feature {active['feature_index'] + 1} attempt {active['attempt']}"
-    return name if git_client.stash(project.root, name, evidence.list_expected_untracked(project, state)) else None
+    return (
+        name if git_client.stash_changes(project.root, name, evidence.list_expected_untracked(project, state)) else None
+    )
 
 
 def _describe_existing_work(project: Project, state: State) -> str:
     active = state["active"]
     if project.git_dir is None:
         return ""
-    commits = git_client.commits_since(project.root, active["base_commit"]) if active["base_commit"] else []
-    left = git_client.uncommitted_paths(project.root, evidence.list_expected_untracked(project, state))
+    commits = git_client.list_commits_since(project.root, active["base_commit"]) if active["base_commit"] else []
+    left = git_client.list_uncommitted_paths(project.root, evidence.list_expected_untracked(project, state))
     return prompts.describe_existing_work(commits, left, active["base_commit"])
 
 

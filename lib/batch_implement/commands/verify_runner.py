@@ -194,7 +194,7 @@ def _run_command_group(command: str, root: str, timeout_s: int) -> int:
 
 def _list_untracked(root: str) -> Set[str]:
     try:
-        return set(git_client.changes(root)[1])
+        return set(git_client.list_changes(root)[1])
     except StateError:
         return set()
 

@@ -129,7 +129,7 @@ def to_features(found: IssueList) -> List[Tuple[str, int, Dict[str, str]]]:
 def _read_by_number(root: str, wanted: Sequence[int], skip_unreadable: bool) -> IssueList:
     pool = ThreadPoolExecutor(max_workers=min(MAX_PARALLEL_READS, len(wanted)))
     try:
-        asked = [(number, pool.submit(gh.view, root, number)) for number in wanted]
+        asked = [(number, pool.submit(gh.view_issue, root, number)) for number in wanted]
         return _classify([(number, answer.result) for number, answer in asked], skip_unreadable)
     finally:
         pool.shutdown(cancel_futures=True)
@@ -141,12 +141,12 @@ def _read_by_filter(root: str, label: Optional[str], milestone: Optional[str], s
             raise UsageError(
                 f"{option} {clean(value)[:60]!r} is blank or has control characters. Give its name.", "issues-choice"
             )
-    listed = gh.listed(root, label, milestone)
+    listed = gh.list_issues(root, label, milestone)
     if not listed:
         raise _no_match_error(label, milestone)
-    if len(listed) >= gh.MOST_LISTED:
+    if len(listed) >= gh.MAX_ISSUES:
         raise RefusedError(
-            f"{gh.MOST_LISTED:,} open issues match, and there may be more that GitHub does not list. Narrow it down "
+            f"{gh.MAX_ISSUES:,} open issues match, and there may be more that GitHub does not list. Narrow it down "
             "(label and milestone together), or give numbers.",
             "issues-choice",
         )
@@ -154,7 +154,7 @@ def _read_by_filter(root: str, label: Optional[str], milestone: Optional[str], s
     for entry in listed:
         number = entry.get("number")
         if type(number) is not int:
-            raise gh.GhTrouble("answer", "gh listed an issue without a number. Is gh up to date (`gh --version`)?")
+            raise gh.GhError("answer", "gh listed an issue without a number. Is gh up to date (`gh --version`)?")
         by_number[number] = entry
     return _classify([(number, by_number[number].copy) for number in sorted(by_number)], skip_unreadable)
 
@@ -179,11 +179,11 @@ def _classify(entries: Sequence[Tuple[int, Callable[[], Any]]], skip_unreadable:
     for number, answer in entries:
         try:
             issue, is_open = _check_answer(number, answer())
-        except gh.GhTrouble as error:
-            if error.everywhere:
+        except gh.GhError as error:
+            if error.is_global:
                 raise
             if not skip_unreadable:
-                raise gh.GhTrouble(error.kind, f"{error.message} `--skip-unreadable` goes on without it.") from error
+                raise gh.GhError(error.kind, f"{error.message} `--skip-unreadable` goes on without it.") from error
             found.unreadable.append((number, error.message))
         else:
             if is_open:
@@ -199,12 +199,12 @@ def _check_answer(number: int, answer: Dict[str, Any]) -> Tuple[Dict[str, Any], 
     if not (isinstance(title, str) and isinstance(url, str) and isinstance(state, str)) or (
         answer.get("number") != number or not isinstance(body, (str, type(None)))
     ):
-        raise gh.GhTrouble(
+        raise gh.GhError(
             "answer", f"gh's answer about issue {number} lacks what was asked for. Is gh up to date (`gh --version`)?"
         )
     url = clean(url).strip()
     if "pull" in url.split("/")[-2:-1]:
-        raise gh.GhTrouble(
+        raise gh.GhError(
             "pull_request",
             f"{number} is a pull request, not an issue ({url}). Leave it out, or name the issue it is for.",
         )
@@ -259,7 +259,7 @@ def _publish_locked(root: str, state: State, index: int, asked: Sequence[str]) -
         )
     text = issue_comments.format_outcome(state, index)
     number = state["issue_numbers"][index]
-    issue = gh.view(root, number, "state,comments")
+    issue = gh.view_issue(root, number, "state,comments")
     result = {}
     for name in asked:
         try:
@@ -274,24 +274,24 @@ def _publish_locked(root: str, state: State, index: int, asked: Sequence[str]) -
 
 def _failure_result(error: BatchError | OSError) -> Dict[str, Any]:
     why = error.message if isinstance(error, BatchError) else str(error)
-    return {"done": False, "url": None, "why": why, "everywhere": isinstance(error, gh.GhTrouble) and error.everywhere}
+    return {"done": False, "url": None, "why": why, "everywhere": isinstance(error, gh.GhError) and error.is_global}
 
 
 def _write_comment(root: str, number: int, issue: Dict[str, Any], text: str, line: str) -> Dict[str, Any]:
     there = issue.get("comments")
     if not isinstance(there, list) or not all(isinstance(known, dict) for known in there):
-        raise gh.GhTrouble("answer", f"gh's answer about issue {number} lacks its comments; none was written.")
+        raise gh.GhError("answer", f"gh's answer about issue {number} lacks its comments; none was written.")
     for known in there:
         # Another's comment counts for nothing: it could keep ours from being written. Old gh do not say whose it is.
         if known.get("viewerDidAuthor", True) and line in map(str.rstrip, str(known.get("body")).splitlines()):
             return {"done": True, "url": known.get("url"), "why": "it was there already"}
     try:
-        return {"done": True, "url": gh.comment(root, number, text) or None, "why": None}
-    except gh.GhTrouble as error:
+        return {"done": True, "url": gh.add_comment(root, number, text) or None, "why": None}
+    except gh.GhError as error:
         if error.kind not in ("timeout", "server", "offline"):
             raise
         unknown = "Whether the comment was written is not known; the next try looks before it writes."
-        raise gh.GhTrouble(error.kind, f"{error.message} {unknown}") from error
+        raise gh.GhError(error.kind, f"{error.message} {unknown}") from error
 
 
 def _close_issue(root: str, number: int, issue: Dict[str, Any], state: State, index: int) -> Dict[str, Any]:
@@ -304,7 +304,7 @@ def _close_issue(root: str, number: int, issue: Dict[str, Any], state: State, in
         )
     proof = state["evidence"].get(batch_state.key(index), {})
     _require_on_default_branch(root, (proof.get("commits") or [proof.get("commit")])[-1])
-    gh.close(root, number)
+    gh.close_issue(root, number)
     return {"done": True, "url": None, "why": None}
 
 
@@ -315,7 +315,7 @@ def _require_on_default_branch(root: str, commit: object) -> None:
             "No commit is recorded for it that could be looked for on the default branch. Close it by hand.",
             "issue-not-written",
         )
-    there = gh.repository(root)
+    there = gh.get_repository(root)
     if not there.remotes or not there.default_branch:
         what = "has no default branch yet" if there.remotes else "is none of the remotes here (`git remote -v`)"
         raise RefusedError(
@@ -326,14 +326,14 @@ def _require_on_default_branch(root: str, commit: object) -> None:
     known = [
         name
         for name in named
-        if git_client.run_git(root, "rev-parse", "-q", "--verify", f"refs/remotes/{name}", fails=True).stdout
+        if git_client.run_git(root, "rev-parse", "-q", "--verify", f"refs/remotes/{name}", check=False).stdout
     ]
     if not known:
         raise RefusedError(
             f"This clone knows no {named[0]} yet: `git fetch {there.remotes[0]}`, then `batchctl issues`.",
             "issue-not-written",
         )
-    if not any(git_client.has(root, commit, f"refs/remotes/{name}") for name in known):
+    if not any(git_client.has_commit(root, commit, f"refs/remotes/{name}") for name in known):
         raise RefusedError(
             f"Commit {commit[:12]} is not on {known[0]} yet, as far as this clone knows: push or merge it, `git "
             "fetch`, then `batchctl issues`. Squashed or rebased there it has another name: then close the issue by "

@@ -28,8 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-SHOWN = 5  # commits in a message
-_FORMAT = "%H%x00%P%x00%T%x00%an <%ae>%x00%at%x00%cn%x00%ce%x00%ct%x00%s"
+MAX_SHOWN = 5  # commits in a message
+_LOG_FORMAT = "%H%x00%P%x00%T%x00%an <%ae>%x00%at%x00%cn%x00%ce%x00%ct%x00%s"
 
 
 class Commit:
@@ -37,42 +37,42 @@ class Commit:
     `committer_name` the name; `date` is the author's, in seconds. `fresh`: it was committed when it was written.
     """
 
-    __slots__ = ("author", "committer", "committer_name", "date", "fresh", "parents", "sha", "subject", "tree")
+    __slots__ = ("author", "committer", "committer_name", "date", "is_original", "parents", "sha", "subject", "tree")
 
     def __init__(self, line: str) -> None:
         self.sha, parents, self.tree, self.author, self.date, *committed, self.subject = line.split("\0", 8)
         self.committer_name, self.committer, date = committed
-        self.parents, self.fresh = parents.split(), date == self.date
+        self.parents, self.is_original = parents.split(), date == self.date
 
 
-class Work:
+class Attribution:
     """What `work_since` found (see the module); lists of Commit, oldest first.
 
     `rewritten` has an object each, as the state keeps it: `old`, `new` (None when absorbed), `how`.
     """
 
-    __slots__ = ("brings", "commits", "foreign", "lost", "rewritten")
+    __slots__ = ("commits", "foreign", "has_changes", "lost", "rewritten")
 
     def __init__(self) -> None:
         self.commits: List[Commit] = []
         self.foreign: List[Commit] = []
         self.lost: List[Commit] = []
         self.rewritten: List[Dict[str, Any]] = []
-        self.brings = False
+        self.has_changes = False
 
 
-def work_since(root: str, base: Optional[str]) -> Work:
+def attribute_commits(root: str, base: Optional[str]) -> Attribution:
     """The work between `base` (None: before the first commit) and HEAD.
 
     Refused when `base` is not in the repository any more.
     """
-    new, gone = _since(root, base)
+    new, gone = _list_both_sides(root, base)
     old_of: Dict[str, Tuple[Commit, str]] = {}
     left = gone
     if gone and base:
-        old_of, left = _counterparts(root, base, new, gone)
-    here = git_client.identity(root)
-    work = Work()
+        old_of, left = _match_rewritten(root, base, new, gone)
+    here = git_client.get_committer_email(root)
+    work = Attribution()
     for commit in new:
         old, how = old_of.get(commit.sha, (None, ""))
         if old is not None:
@@ -83,39 +83,39 @@ def work_since(root: str, base: Optional[str]) -> Work:
         (work.foreign if theirs else work.commits).append(commit)
     left = [commit for commit in left if len(commit.parents) < 2]  # a merge holds what its parents hold
     if left and base:
-        if _contained(root, base):
+        if _is_contained(root, base):
             work.rewritten += [{"old": commit.sha, "new": None, "how": "absorbed"} for commit in left]
         else:
             work.lost = left
-    work.brings = _hold_changes(root, work.commits)
+    work.has_changes = _have_changes(root, work.commits)
     return work
 
 
-def let_go(root: str, base: Optional[str], since: str) -> List[Commit]:
+def list_abandoned_commits(root: str, base: Optional[str], since: str) -> List[Commit]:
     """Commits made after the time `since` (ISO 8601) that HEAD was at, and that neither HEAD nor `base` has: a reset or
     a checkout left them behind. Oldest first; empty where git keeps no log of HEAD.
     """
-    log = ("rev-list", "--walk-reflogs", f"--max-count={git_client.MOST_COMMITS}", "HEAD", "--")
-    seen = list(dict.fromkeys(git_client.run_git(root, *log, fails=True).stdout.split()))
+    log = ("rev-list", "--walk-reflogs", f"--max-count={git_client.MAX_COMMITS}", "HEAD", "--")
+    seen = list(dict.fromkeys(git_client.run_git(root, *log, check=False).stdout.split()))
     kept = ["HEAD", *([base] if base else [])]
-    return (_commits(root, seen, kept, f"--since={since}") or []) if seen else []
+    return (_read_commits(root, seen, kept, f"--since={since}") or []) if seen else []
 
 
-def told(commits: List[Commit]) -> str:
+def format_commits(commits: List[Commit]) -> str:
     """Commits for a message: the last few, each with its subject and whose it is, as data."""
     shown = [
         f"{commit.sha[:12]} {one_line(commit.subject, 80)!r} by "
         + one_line(f"{commit.committer_name} <{commit.committer}>", 160)
-        for commit in commits[-SHOWN:]
+        for commit in commits[-MAX_SHOWN:]
     ]
-    return ", ".join(shown) + (f" and {len(commits) - SHOWN} more" if len(commits) > SHOWN else "")
+    return ", ".join(shown) + (f" and {len(commits) - MAX_SHOWN} more" if len(commits) > MAX_SHOWN else "")
 
 
-def _since(root: str, base: Optional[str]) -> Tuple[List[Commit], List[Commit]]:
+def _list_both_sides(root: str, base: Optional[str]) -> Tuple[List[Commit], List[Commit]]:
     """What HEAD has and `base` has not, and the other way round."""
-    new = _commits(root, ["HEAD"], [base] if base else [])
+    new = _read_commits(root, ["HEAD"], [base] if base else [])
     if new is None:
-        if git_client.head(root) is not None:
+        if git_client.get_head(root) is not None:
             raise RefusedError(
                 f"The commit that the feature began at ({str(base)[:12]}) is not in this repository any more: a "
                 "shallow fetch, or a clean-up after a rewrite, may have taken it. `git fetch --unshallow` may bring it "
@@ -123,28 +123,39 @@ def _since(root: str, base: Optional[str]) -> Tuple[List[Commit], List[Commit]]:
                 "HEAD.",
                 "commits-missing",
             )
-        return [], (_commits(root, [base], []) or []) if base else []
-    return new, (_commits(root, [base], ["HEAD"]) or []) if base else []
+        return [], (_read_commits(root, [base], []) or []) if base else []
+    return new, (_read_commits(root, [base], ["HEAD"]) or []) if base else []
 
 
-def _commits(root: str, having: List[str], lacking: List[str], *limits: str) -> Optional[List[Commit]]:
+def _read_commits(root: str, having: List[str], lacking: List[str], *limits: str) -> Optional[List[Commit]]:
     """The last commits that are reachable from `having` and not from `lacking`, oldest first, within git's own
     `limits`; None when git does not know one of these.
     """
     answer = git_client.run_git(
-        root, "rev-list", "--topo-order", "--reverse", f"--max-count={git_client.MOST_COMMITS}", f"--format={_FORMAT}",
-        "--encoding=UTF-8", *limits, "--end-of-options", *having, *(f"^{name}" for name in lacking), "--", fails=True,
-    )  # fmt: skip
+        root,
+        "rev-list",
+        "--topo-order",
+        "--reverse",
+        f"--max-count={git_client.MAX_COMMITS}",
+        f"--format={_LOG_FORMAT}",
+        "--encoding=UTF-8",
+        *limits,
+        "--end-of-options",
+        *having,
+        *(f"^{name}" for name in lacking),
+        "--",
+        check=False,
+    )
     if answer.returncode != 0:
         return None
     return [Commit(line) for line in answer.stdout.split("\n") if "\0" in line]
 
 
-def _counterparts(
+def _match_rewritten(
     root: str, base: str, new: List[Commit], gone: List[Commit]
 ) -> Tuple[Dict[str, Tuple[Commit, str]], List[Commit]]:
     """For each new commit that is an old one rewritten, that one and how; and the old ones without a counterpart."""
-    same = _same_patches(root, base, new, gone) if new else set()
+    same = _find_same_patches(root, base, new, gone) if new else set()
     found: Dict[str, Tuple[Commit, str]] = {}
     used: Set[str] = set()
 
@@ -158,7 +169,7 @@ def _counterparts(
                 old = waiting[key(commit)].pop(0)
                 used.add(old.sha)
                 alike = commit.sha in same and old.sha in same
-                found[commit.sha] = (old, "rebased" if alike or _same_merge(old, commit) else "amended")
+                found[commit.sha] = (old, "rebased" if alike or _is_same_merge(old, commit) else "amended")
 
     alike = [commit for commit in gone if commit.sha in same], [commit for commit in new if commit.sha in same]
     pair(lambda commit: (commit.author, commit.date, commit.subject), *alike)
@@ -166,47 +177,47 @@ def _counterparts(
     pair(lambda commit: None, *alike)  # by another hand
     pair(lambda commit: (commit.author, commit.date, commit.subject), gone, new)
     # An amend with other words. A commit that was not made again is no amend, whatever it has in common with one.
-    again = [commit for commit in new if not commit.fresh]
+    again = [commit for commit in new if not commit.is_original]
     pair(lambda commit: (commit.author, commit.date, *commit.parents), gone, again)
     return found, [commit for commit in gone if commit.sha not in used]
 
 
-def _same_patches(root: str, base: str, new: List[Commit], gone: List[Commit]) -> Set[str]:
+def _find_same_patches(root: str, base: str, new: List[Commit], gone: List[Commit]) -> Set[str]:
     """The commits of both lists whose patch is in the other list, too; merges, which git does not compare, never."""
     looked_at = {commit.sha for commit in (*new, *gone)}
     beyond = {parent for commit in (*new, *gone) for parent in commit.parents if parent not in looked_at}
     answer = git_client.run_git(
         root, "rev-list", "--cherry-mark", "--left-right", "--no-merges", "--stdin",
-        text="".join(f"{word}\n" for word in (f"{base}...HEAD", *(f"^{parent}" for parent in sorted(beyond)))),
+        input="".join(f"{word}\n" for word in (f"{base}...HEAD", *(f"^{parent}" for parent in sorted(beyond)))),
     )  # fmt: skip
     return {line[1:] for line in answer.stdout.split() if line.startswith("=")}
 
 
-def _same_merge(old: Commit, new: Commit) -> bool:
+def _is_same_merge(old: Commit, new: Commit) -> bool:
     """Whether `new` is the merge `old` made again, on other parents or with other words."""
     return min(len(old.parents), len(new.parents)) > 1 and (old.parents != new.parents or old.tree == new.tree)
 
 
-def _contained(root: str, commit: str) -> bool:
+def _is_contained(root: str, commit: str) -> bool:
     """Whether HEAD has all that `commit` brought: merging it would change nothing. False when git cannot tell (a
     conflict, or a git before 2.38).
     """
-    merged = git_client.run_git(root, "merge-tree", "--write-tree", "--no-messages", "HEAD", commit, fails=True)
-    return merged.returncode == 0 and merged.stdout.strip() == git_client.tree(root, "HEAD")
+    merged = git_client.run_git(root, "merge-tree", "--write-tree", "--no-messages", "HEAD", commit, check=False)
+    return merged.returncode == 0 and merged.stdout.strip() == git_client.get_tree(root, "HEAD")
 
 
-def _hold_changes(root: str, commits: List[Commit]) -> bool:
+def _have_changes(root: str, commits: List[Commit]) -> bool:
     """Whether one of these changes a file, or, of a merge, has content that neither of its parents has."""
     merges = [commit for commit in commits if len(commit.parents) > 1]
     plain = [commit for commit in commits if len(commit.parents) < 2]
-    return _differ(root, plain, "--root", "--name-only") or _differ(root, merges, "--cc")
+    return _have_diff(root, plain, "--root", "--name-only") or _have_diff(root, merges, "--cc")
 
 
-def _differ(root: str, commits: List[Commit], *form: str) -> bool:
+def _have_diff(root: str, commits: List[Commit], *form: str) -> bool:
     if not commits:
         return False
     answer = git_client.run_git(
         root, "diff-tree", "--stdin", *form, "--no-commit-id", "--no-ext-diff", "--no-textconv",
-        text="".join(f"{commit.sha}\n" for commit in commits),
+        input="".join(f"{commit.sha}\n" for commit in commits),
     )  # fmt: skip
     return bool(answer.stdout.strip())

@@ -12,7 +12,7 @@
 
 Every call is a list of arguments, never a shell line; a body goes in by standard input. It runs in the project's root,
 so that gh finds the repository by the remotes there (or by GH_REPO), asks nothing, and ends after 30 s. What goes
-wrong is a `GhTrouble`: its message says what to do, its `kind` what happened.
+wrong is a `GhError`: its message says what to do, its `kind` what happened.
 
 Where this is from: the calls, their JSON fields and the exit statuses (1 error, 2 cancelled, 4 login needed) from gh's
 manual (`gh issue view`, `gh issue list`, `gh issue comment`, `gh issue close`, `gh pr list`, `gh pr create`, `gh pr
@@ -39,20 +39,20 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 TIMEOUT_S = 30
-MOST_LISTED = 1000  # more than that GitHub's search, which gh asks for labels and milestones, never gives
-FIELDS = "number,title,body,state,url"
+MAX_ISSUES = 1000  # more than that GitHub's search, which gh asks for labels and milestones, never gives
+ISSUE_FIELDS = "number,title,body,state,url"
 
-_SET = {
+_VARIABLES = {
     "GH_PROMPT_DISABLED": "1", "GH_NO_UPDATE_NOTIFIER": "1", "GH_PAGER": "cat", "GH_SPINNER_DISABLED": "1",
     "NO_COLOR": "1", "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0",
 }  # fmt: skip
-_UNSET = (
+_CLEARED_VARIABLES = (
     "GH_FORCE_TTY", "CLICOLOR_FORCE", "GH_DEBUG", "DEBUG", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX",
 )  # fmt: skip
 
 # What gh or GitHub says (in lower case), what that is, and what to do; the first that fits counts. `about` is what the
 # call was about, `words` are gh's own, `call` is its beginning.
-_SIGNS: Sequence[Tuple[str, Tuple[str, ...], str]] = (
+_KNOWN_ERRORS: Sequence[Tuple[str, Tuple[str, ...], str]] = (
     (
         "login",
         ("to get started with github cli", "set the gh_token environment variable"),
@@ -149,10 +149,10 @@ _SIGNS: Sequence[Tuple[str, Tuple[str, ...], str]] = (
 )  # fmt: skip
 
 
-_EVERYWHERE = frozenset(("missing", "timeout", "login", "rate", "offline", "server", "repository", "old"))
+_GLOBAL_KINDS = frozenset(("missing", "timeout", "login", "rate", "offline", "server", "repository", "old"))
 
 
-class GhTrouble(RefusedError):
+class GhError(RefusedError):
     """A call of gh that came to nothing.
 
     `kind`: `missing`, `timeout`, `login`, `rate`, `offline`, `server`, `repository`, `no_issue`, `no_milestone`,
@@ -165,9 +165,9 @@ class GhTrouble(RefusedError):
         self.kind = kind
 
     @property
-    def everywhere(self) -> bool:
+    def is_global(self) -> bool:
         """Whether a call about another issue would meet it, too."""
-        return self.kind in _EVERYWHERE
+        return self.kind in _GLOBAL_KINDS
 
 
 class Repository(NamedTuple):
@@ -180,20 +180,20 @@ class Repository(NamedTuple):
     remotes: List[str]
 
 
-def view(root: str, number: int, fields: str = FIELDS) -> Dict[str, Any]:
+def view_issue(root: str, number: int, fields: str = ISSUE_FIELDS) -> Dict[str, Any]:
     """The `fields` (comma-separated names of gh's) of an issue or a pull request of that number.
 
     `state` is `OPEN`, `CLOSED` or (a pull request) `MERGED`; the `url` of a pull request has `/pull/` in it, nothing
     else tells one. `comments` are all there are, each with `body`, `url` and `viewerDidAuthor`.
     """
     about = f"issue {number}"
-    found = _parsed(_run(root, "issue", "view", str(number), "--json", fields, about=about), about)
+    found = _parse_answer(_run_gh(root, "issue", "view", str(number), "--json", fields, about=about), about)
     if not isinstance(found, dict):
-        raise _odd(about, "is no JSON object")
+        raise _invalid_answer(about, "is no JSON object")
     return found
 
 
-def listed(root: str, label: Optional[str] = None, milestone: Optional[str] = None) -> List[Dict[str, Any]]:
+def list_issues(root: str, label: Optional[str] = None, milestone: Optional[str] = None) -> List[Dict[str, Any]]:
     """The open issues that have the label and are in the milestone (title, or number), newest first: `FIELDS` of each.
 
     At most `MOST_LISTED`. An unknown label, or title of a milestone, is no error to gh: nothing has it. Newer gh ask
@@ -208,95 +208,95 @@ def listed(root: str, label: Optional[str] = None, milestone: Optional[str] = No
     about = " and ".join(
         f"{what} {value!r}" for what, value in (("label", label), ("milestone", milestone)) if value is not None
     )
-    limit = ("--state", "open", "--limit", str(MOST_LISTED))
-    found = _parsed(_run(root, "issue", "list", *filters, *limit, "--json", FIELDS, about=about), about)
+    limit = ("--state", "open", "--limit", str(MAX_ISSUES))
+    found = _parse_answer(_run_gh(root, "issue", "list", *filters, *limit, "--json", ISSUE_FIELDS, about=about), about)
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-        raise _odd(about, "is no list of JSON objects")
+        raise _invalid_answer(about, "is no list of JSON objects")
     return found
 
 
-def comment(root: str, number: int, body: str) -> str:
+def add_comment(root: str, number: int, body: str) -> str:
     """Write a comment to an issue; its address, empty when gh did not say it."""
-    said = _run(root, "issue", "comment", str(number), "--body-file", "-", about=f"issue {number}", text=body)
-    return _line(said)
+    said = _run_gh(root, "issue", "comment", str(number), "--body-file", "-", about=f"issue {number}", text=body)
+    return _clean_first_line(said)
 
 
-def close(root: str, number: int) -> None:
+def close_issue(root: str, number: int) -> None:
     """Close an issue as completed; one that is closed stays so."""
-    _run(root, "issue", "close", str(number), "--reason", "completed", about=f"issue {number}")
+    _run_gh(root, "issue", "close", str(number), "--reason", "completed", about=f"issue {number}")
 
 
-def repository(root: str) -> Repository:
+def get_repository(root: str) -> Repository:
     """The repository that gh finds for the project, and the remotes here that stand for it."""
     about = "the repository"
-    found = _parsed(_run(root, "repo", "view", "--json", "defaultBranchRef,url", about=about), about)
+    found = _parse_answer(_run_gh(root, "repo", "view", "--json", "defaultBranchRef,url", about=about), about)
     try:
         url, branch = found["url"], (found["defaultBranchRef"] or {"name": ""})["name"]
         if not isinstance(url, str) or not isinstance(branch, str):
             raise TypeError
     except (TypeError, KeyError, IndexError):
-        raise _odd(about, "lacks its address or its default branch") from None
-    return Repository(clean(url), branch, _remotes(root, url))
+        raise _invalid_answer(about, "lacks its address or its default branch") from None
+    return Repository(clean(url), branch, _list_remotes(root, url))
 
 
-def permission(root: str) -> str:
+def get_permission(root: str) -> str:
     """What the login may do in the repository that gh finds for the project: `ADMIN`, `MAINTAIN`, `WRITE`, `TRIAGE` or
     `READ`; empty when GitHub does not say.
     """
     about = "the repository"
-    found = _parsed(_run(root, "repo", "view", "--json", "viewerPermission", about=about), about)
+    found = _parse_answer(_run_gh(root, "repo", "view", "--json", "viewerPermission", about=about), about)
     may = found.get("viewerPermission") if isinstance(found, dict) else None
     return may if isinstance(may, str) else ""
 
 
-def pull_request(root: str, branch: str) -> Optional[Dict[str, Any]]:
+def find_pull_request(root: str, branch: str) -> Optional[Dict[str, Any]]:
     """The open pull request of the repository's own `branch`: its `number`, `url` and `baseRefName`; None without
     one. Those from branches of that name in forks do not count.
     """
     about = f"the pull request of {branch}"
     fields = "number,url,baseRefName,isCrossRepository"
-    said = _run(root, "pr", "list", f"--head={branch}", "--state", "open", "--json", fields, about=about)
-    found = _parsed(said, about)
+    said = _run_gh(root, "pr", "list", f"--head={branch}", "--state", "open", "--json", fields, about=about)
+    found = _parse_answer(said, about)
     if not isinstance(found, list) or not all(
         isinstance(entry, dict) and isinstance(entry.get("number"), int) and isinstance(entry.get("url"), str)
         for entry in found
     ):
-        raise _odd(about, "is no list of pull requests")
+        raise _invalid_answer(about, "is no list of pull requests")
     return next((entry for entry in found if not entry.get("isCrossRepository")), None)
 
 
 def create_pull_request(root: str, *, head: str, base: str, title: str, body: str) -> str:
     """Open a pull request of the branch `head`, which is on the remote, into `base`; its address, empty when gh did
-    not say it. GhTrouble of the kind `exists` when there is an open one.
+    not say it. GhError of the kind `exists` when there is an open one.
     """
     given = (f"--head={head}", f"--base={base}", f"--title={title}", "--body-file", "-")
-    return _line(_run(root, "pr", "create", *given, about=f"{head} into {base}", text=body))
+    return _clean_first_line(_run_gh(root, "pr", "create", *given, about=f"{head} into {base}", text=body))
 
 
 def edit_pull_request(root: str, number: int, body: str) -> None:
     """Give a pull request another text."""
-    _run(root, "pr", "edit", str(number), "--body-file", "-", about=f"pull request {number}", text=body)
+    _run_gh(root, "pr", "edit", str(number), "--body-file", "-", about=f"pull request {number}", text=body)
 
 
-def _remotes(root: str, url: str) -> List[str]:
+def _list_remotes(root: str, url: str) -> List[str]:
     """Names of the remotes that stand for the repository at `url`, as gh prefers them.
 
     Without one at that host those that end alike, OWNER/NAME: hosts have other names in the person's ssh or git
     configuration.
     """
-    listed = git_client.run_git(root, "config", "-z", "--get-regexp", r"^remote\..*\.url$", fails=True).stdout
+    listed = git_client.run_git(root, "config", "-z", "--get-regexp", r"^remote\..*\.url$", check=False).stdout
     places = {}
     for entry in listed.split("\0"):
         name, _, address = entry.partition("\n")
         if address:
-            places[name[len("remote.") : -len(".url")]] = _place(address)
-    wanted = _place(url)
+            places[name[len("remote.") : -len(".url")]] = _parse_remote_url(address)
+    wanted = _parse_remote_url(url)
     names = [name for name, place in places.items() if place == wanted]
     names = names or [name for name, place in places.items() if place[1] == wanted[1]]
     return sorted(names, key=lambda name: (("upstream", "github", "origin", name).index(name), name))
 
 
-def _place(address: str) -> Tuple[str, str]:
+def _parse_remote_url(address: str) -> Tuple[str, str]:
     """Host and OWNER/NAME of a repository's address, in any of git's ways to write one."""
     scheme, _, rest = address.lower().rstrip("/").rpartition("://")
     parts = (rest if scheme else rest.replace(":", "/", 1)).split("/")
@@ -305,46 +305,46 @@ def _place(address: str) -> Tuple[str, str]:
     return host, path[: -len(".git")] if path.endswith(".git") else path
 
 
-def version() -> str:
+def get_version() -> str:
     """The first line of `gh --version`."""
-    return _line(_run("/", "--version"))
+    return _clean_first_line(_run_gh("/", "--version"))
 
 
-def _run(root: str, *arguments: str, about: str = "", text: Optional[str] = None) -> bytes:
-    """What gh prints; GhTrouble when it fails or does not end. `about` names what the call is about, for messages."""
-    environment = {**os.environ, **_SET}
-    for name in _UNSET:
+def _run_gh(root: str, *arguments: str, about: str = "", text: Optional[str] = None) -> bytes:
+    """What gh prints; GhError when it fails or does not end. `about` names what the call is about, for messages."""
+    environment = {**os.environ, **_VARIABLES}
+    for name in _CLEARED_VARIABLES:
         environment.pop(name, None)
     call = " ".join(("gh", *arguments[:2]))
     try:
         answer = subprocess.run(
-            [_program(), *arguments],
+            [_find_program(), *arguments],
             input=None if text is None else text.encode("utf-8", "replace"),
             stdin=subprocess.DEVNULL if text is None else None,
             capture_output=True, cwd=root, timeout=TIMEOUT_S, env=environment, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise GhTrouble(
+        raise GhError(
             "timeout",
             f"`{call}` did not answer within {TIMEOUT_S} s and was ended ({about}). GitHub may be slow or out of "
             "reach: see https://githubstatus.com, then do the same again.",
         ) from error
     except OSError as error:
-        raise GhTrouble(
+        raise GhError(
             "missing",
             f"`{call}` cannot be started in {root}: {error.strerror}. `gh --version` there shows whether gh is whole.",
         ) from error
     if answer.returncode != 0:
-        raise trouble(answer.returncode, answer.stderr, root=root, call=call, about=about)
+        raise classify_error(answer.returncode, answer.stderr, root=root, call=call, about=about)
     return answer.stdout
 
 
-def _program() -> str:
+def _find_program() -> str:
     # Only from a fixed place: gh runs in the project's folder, and a relative entry of PATH would find a `gh` there.
     fixed = [entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(entry)]
     found = shutil.which("gh", path=os.pathsep.join(fixed)) if fixed else None
     if found is None:
-        raise GhTrouble(
+        raise GhError(
             "missing",
             "gh, GitHub's command line, was not found on PATH. Issues and pull requests go through it: install it "
             "(https://cli.github.com) and `gh auth login`, then the same again.",
@@ -352,30 +352,30 @@ def _program() -> str:
     return found
 
 
-def trouble(exit_status: int, said: bytes, *, root: str, call: str, about: str) -> GhTrouble:
+def classify_error(exit_status: int, said: bytes, *, root: str, call: str, about: str) -> GhError:
     """What a call that failed tells, from its exit status and what it wrote to standard error."""
     all_words = one_line(said.decode("utf-8", "replace"), 10_000)
     lower, words = all_words.lower(), all_words[:300]
     if exit_status == 4:  # in automation the words are others
         lower = f"to get started with github cli {lower}"
-    for kind, signs, message in _SIGNS:
+    for kind, signs, message in _KNOWN_ERRORS:
         if any(sign in lower for sign in signs):
-            return GhTrouble(kind, message.format(words=words, root=root, call=call, about=about or "it"))
+            return GhError(kind, message.format(words=words, root=root, call=call, about=about or "it"))
     how = f"with exit status {exit_status}" if exit_status >= 0 else f"by signal {-exit_status}"
-    return GhTrouble("other", f"`{call}` ended {how} ({about}): {words or 'it said nothing'}.")
+    return GhError("other", f"`{call}` ended {how} ({about}): {words or 'it said nothing'}.")
 
 
-def _parsed(said: bytes, about: str) -> Any:
+def _parse_answer(said: bytes, about: str) -> Any:
     try:
         return strict_json.parse(said)
     except ValueError as error:
-        raise _odd(about, f"is {error}") from error
+        raise _invalid_answer(about, f"is {error}") from error
 
 
-def _odd(about: str, what: str) -> GhTrouble:
-    return GhTrouble("answer", f"gh's answer about {about} {what}. Is gh up to date (`gh --version`)?")
+def _invalid_answer(about: str, what: str) -> GhError:
+    return GhError("answer", f"gh's answer about {about} {what}. Is gh up to date (`gh --version`)?")
 
 
-def _line(said: bytes) -> str:
+def _clean_first_line(said: bytes) -> str:
     lines = said.decode("utf-8", "replace").strip().splitlines()
     return clean(lines[0]).strip() if lines else ""

@@ -120,12 +120,12 @@ def _handle_session_start(event: HookEvent, source: str) -> Optional[Dict[str, A
     store = Store(event.project)
     state = store.read()
     if state is None or not batch_state.is_live(state):
-        if state is not None and not processes.holds(state["owner"]):
-            store.update(lambda known: known if processes.holds(known["owner"]) else lease.release(known))
+        if state is not None and not processes.is_owner_alive(state["owner"]):
+            store.update(lambda known: known if processes.is_owner_alive(known["owner"]) else lease.release(known))
         return _make_start_output(event, store, "")
     caller = caller_from_hook(event.session_id, os.environ)
     owner = state["owner"]
-    if processes.relation(owner, caller.session_id, caller.pid) == "other":
+    if processes.classify_owner(owner, caller.session_id, caller.pid) == "other":
         return _make_start_output(event, store, "")
     known = owner is not None and owner["session_id"] == caller.session_id and state["status"] == "in_progress"
     if known and source == "startup" and owner.get("driven"):
@@ -133,7 +133,7 @@ def _handle_session_start(event: HookEvent, source: str) -> Optional[Dict[str, A
         return _make_start_output(event, store, "")
     if source == "resume" and known:
         state = _take_lease(store, caller)
-        if processes.relation(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster
+        if processes.classify_owner(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster
             return _make_start_output(event, store, "")
         return _make_start_output(event, store, prompts.reminder(state, worker=False))
     return _make_start_output(
@@ -155,7 +155,7 @@ def _take_lease(store: Store, caller: Caller, **more: bool) -> State:
     owner_record = caller.new_owner(timestamps.now())
 
     def take(current: State) -> State:
-        free = processes.relation(current["owner"], caller.session_id, caller.pid) != "other"
+        free = processes.classify_owner(current["owner"], caller.session_id, caller.pid) != "other"
         return lease.acquire(current, {**owner_record, **more}) if owner_record and free else current
 
     return store.update(take)

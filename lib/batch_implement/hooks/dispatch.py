@@ -128,7 +128,7 @@ def _find_client_pid() -> str:
     """The client's process id, for one that does not say it."""
     from ..base import processes
 
-    return str(processes.client_pid(os.environ) or "")
+    return str(processes.find_client_pid(os.environ) or "")
 
 
 def main(name: str, tool: str, raw: Optional[bytes] = None) -> None:

@@ -34,7 +34,7 @@ def read(given: bytes, environ: Mapping[str, str], cwd: str) -> str:
         state = snapshot.read_snapshot(project_paths.find_project(environ, folder(given) or cwd))
     except (BatchError, OSError):
         return UNUSABLE
-    return "" if state is None else line(state, at_work=processes.holds(state["owner"]))
+    return "" if state is None else line(state, at_work=processes.is_owner_alive(state["owner"]))
 
 
 def folder(given: bytes) -> str:

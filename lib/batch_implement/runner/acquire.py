@@ -45,13 +45,13 @@ def acquire_run(project: Project, terms: RunRequest, now: str) -> State:
     store = Store(project)
     state = store.require()
     owner = processes.new_owner(str(uuid.uuid4()), os.getpid(), now)
-    branch = worktrees.merged_branch(state["batch_id"])
+    branch = worktrees.get_batch_branch(state["batch_id"])
     top = os.path.join(terms.worktrees, state["batch_id"])
     base = _batch_branch(project.root, branch)
-    target = git_client.branch(project.root)
+    target = git_client.get_branch(project.root)
 
     def take(current: State) -> State:
-        if processes.relation(current["owner"], owner["session_id"], owner["pid"]) == "other":
+        if processes.classify_owner(current["owner"], owner["session_id"], owner["pid"]) == "other":
             raise authorization.batch_in_use_error(current)
         waited = (current.get("run") or {}).get("waiting")
         if waited:  # a dead run was at it; a client that begins too early costs nothing
@@ -69,15 +69,15 @@ def acquire_run(project: Project, terms: RunRequest, now: str) -> State:
 
 def _batch_branch(root: str, branch: str) -> str:
     """Make the batch's branch at HEAD, or bring it up to HEAD; the commit it is at."""
-    head = git_client.head(root)
+    head = git_client.get_head(root)
     if head is None:
         raise RefusedError(
             f"There is no commit in {root} to begin on. Commit something, then start again.", "not-a-repository"
         )
-    known = git_client.tip(root, branch)
-    if known and git_client.has(root, head, known):
+    known = git_client.get_branch_tip(root, branch)
+    if known and git_client.has_commit(root, head, known):
         return known
-    if known and not git_client.has(root, known, head):
+    if known and not git_client.has_commit(root, known, head):
         raise RefusedError(
             f"{branch}, which has what was done so far ({known[:12]}), and HEAD ({head[:12]}) have parted. Bring them "
             f"together (`git merge {branch}`), then start again.",
@@ -91,14 +91,14 @@ def _recover_dead_run(project: Project, store: Store, now: str) -> State:
     """What a dead run left: its clients are ended, what it had merged is completed, what it worked on is pending."""
     state = store.require()
     root, run = project.root, state["run"]
-    worktrees.end_left_behind(queue_folder(state))
+    worktrees.end_processes(queue_folder(state))
     merged, left = [], []
     for name, entry in sorted(run["running"].items()):
         if entry["worktree"]:
-            worktrees.end_left_behind(entry["worktree"])
+            worktrees.end_processes(entry["worktree"])
         if entry["step"] == "running":
             left.append(int(name))
-        elif git_client.has(root, entry["commit"], run["branch"]):
+        elif git_client.has_commit(root, entry["commit"], run["branch"]):
             merged.append((int(name), entry))
 
     def settle(current: State) -> State:
@@ -115,7 +115,7 @@ def _recover_dead_run(project: Project, store: Store, now: str) -> State:
     for index in state["completed_features"]:
         text, clients = state["features"][index], run["clients"].get(key(index), ())
         for attempt in {client["attempt"] for client in clients}:
-            worktrees.remove(root, worktrees.folder_of(run["worktrees"], index, text, attempt))
+            worktrees.remove(root, worktrees.get_attempt_folder(run["worktrees"], index, text, attempt))
     return state
 
 

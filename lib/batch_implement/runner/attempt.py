@@ -43,8 +43,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     line = sys.stdin.buffer.readline()
     job = Job.of(json.loads(line))
-    tree = repository_cache.tree(job)
-    os.environ[processes.MARK] = tree  # a git of ours that outlives us is found as well
+    tree = repository_cache.get_worktree(job)
+    os.environ[processes.WORKTREE_VARIABLE] = tree  # a git of ours that outlives us is found as well
     threading.Thread(target=_watch, args=(stopped,), daemon=True).start()
     outcome = attempt(job, stopped)
     try:
@@ -73,9 +73,9 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
     asked, here = job, None
     try:
         if job.remote:
-            here = repository_cache.brought(job)
+            here = repository_cache.prepare(job)
             job = here.job
-        worktrees.end_left_behind(job.worktree)
+        worktrees.end_processes(job.worktree)
         worktrees.add(job.repository, job.worktree, job.branch, job.base)
         project = Project(job.worktree)
         spent.update(logs.unreported(project))
@@ -91,7 +91,7 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
         else:
             verdict = _verdict(Store(project).require(), job)
     except repository_cache.Unreachable as error:
-        verdict = repository_cache.trouble(error)
+        verdict = repository_cache.get_unreachable_verdict(error)
     except BatchError as error:
         verdict = _hindered(error.message)
     except OSError as error:
@@ -99,7 +99,7 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
     spent["seconds"] = round(time.monotonic() - began, 3)
     sent: Dict[str, str] = {}
     if here and own:
-        sent = repository_cache.sent(own, verdict)
+        sent = repository_cache.read_logs(own, verdict)
     elif job.logs and own:
         proof = verdict.get("evidence") or {}
         verify = proof.get("verify")
@@ -108,7 +108,7 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
             verdict["evidence"] = {**proof, "verify": {**verify, "log": moved}}
     output = logs.end_of(own)
     if here:
-        verdict = repository_cache.settled(here, asked, verdict)
+        verdict = repository_cache.finish(here, asked, verdict)
     return Outcome(
         batch_id=job.batch_id,
         feature_index=job.feature_index,
@@ -116,7 +116,7 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
         session_id=job.session_id,
         **verdict,
         spent=spent,
-        place=processes.host(),
+        place=processes.get_host_name(),
         started_at=started_at,
         ended_at=timestamps.now(),
         log=job.logs or own,
@@ -141,13 +141,13 @@ def _hindered(words: str) -> Dict[str, Any]:
 
 def _opened(project: Project, job: Job) -> State:
     """The batch of one with its feature open and its client to come named; as it ended when it did already."""
-    git_client.hide_state(project.root)
+    git_client.exclude_state_file(project.root)
     store, now = Store(project), timestamps.now()
     known = store.read_if_usable()
     if known is None or known["batch_id"] != _batch_id(job):  # none, or one that somebody has committed
         store.create(_first_state(project, job, now), replace=True)
-    base = git_client.run_git(project.root, "merge-base", "HEAD", job.base, fails=True).stdout.strip() or job.base
-    branch = git_client.branch(project.root)
+    base = git_client.run_git(project.root, "merge-base", "HEAD", job.base, check=False).stdout.strip() or job.base
+    branch = git_client.get_branch(project.root)
     owner = None
     if job.command is None:
         owner = {**processes.new_owner(job.session_id, None, now), "driven": True}
@@ -174,7 +174,7 @@ def _first_state(project: Project, job: Job, now: str) -> State:
         now,
         policy={**policies.DEFAULT, **job.policy},
         workflow_mode="direct",
-        untracked=git_client.changes(project.root)[1],
+        untracked=git_client.list_changes(project.root)[1],
         details={"0": {**details, "builds_on": job.needs}},
     )
     return {**state, "attempts": {"0": list(job.earlier)}, "retry_attempts": {"0": job.attempt - 1}}
@@ -357,7 +357,7 @@ def _verdict(state: State, job: Job) -> Dict[str, Any]:
         last = state["attempts"]["0"][-1]
         treatment = failure_classification.TREATMENT.get(last["failure_class"], "retry")
         kind = NEEDS_PERSON if treatment == "pause" else FAILED
-        changed = bool(last.get("stash") or git_client.commits_since(job.worktree, job.base))
+        changed = bool(last.get("stash") or git_client.list_commits_since(job.worktree, job.base))
         return {
             "kind": kind, "message": last["error_message"], "failure_class": last["failure_class"],
             "permanent": treatment == "fail" or last.get("permanent", False), "stash": last.get("stash"),

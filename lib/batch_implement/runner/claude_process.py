@@ -80,7 +80,7 @@ def environment(environ: Mapping[str, str], folder: str) -> Dict[str, str]:
         if name.startswith(_OF_GIT)
         or not (name in _NOT_INHERITED or name.startswith(_NOT_INHERITED_BEGINNINGS))
     }  # fmt: skip
-    return {**kept, processes.MARK: folder}
+    return {**kept, processes.WORKTREE_VARIABLE: folder}
 
 
 def run(

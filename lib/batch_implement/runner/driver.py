@@ -171,7 +171,7 @@ class Driver:
             state = self.store.update(
                 lambda current, job=job: run_transitions.dispatch(  # type: ignore[misc]
                     current, now, job.feature_index, base=job.base, branch=job.branch, worktree=job.worktree,
-                    session_id=job.session_id, place=self.place or processes.host(),
+                    session_id=job.session_id, place=self.place or processes.get_host_name(),
                 )
             )  # fmt: skip
             self.working[self.executor.submit(self.work, job)] = job
@@ -382,7 +382,7 @@ class Driver:
         state = self.store.update(lambda current: run_transitions.complete_feature(current, now, index, proof, merge))
         self.display.event("merged", _named(state, index, ready.commit[:12]))
         worktrees.remove(root, entry["worktree"])
-        worktrees.settle_branch(
+        worktrees.finish_branch(
             root, entry["branch"], ready.commit, keep=state["run"]["options"].get("pr") == "feature"
         )
         self._tell_issue(state, index)

@@ -50,7 +50,7 @@ def work(job: Job) -> Outcome:
     try:
         return Outcome.of(json.loads(said))
     except (ValueError, TypeError):
-        worktrees.end_left_behind(repository_cache.tree(job))
+        worktrees.end_processes(repository_cache.get_worktree(job))
         return jobs.interrupted_outcome(job, f"it ended with {code}. {words}".strip(), timestamps.now())
 
 

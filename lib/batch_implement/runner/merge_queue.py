@@ -78,7 +78,7 @@ def prepare(
     once `stopped` is set.
     """
     head = _head_of(repository, branch)
-    if git_client.has(repository, head, commit):
+    if git_client.has_commit(repository, head, commit):
         return PreparedMerge(head, commit, _between(repository, head, commit), rebased=False, verify=None)
     worktrees.add_detached(repository, folder, head)
     new = _on_top(folder, head, commit)
@@ -92,7 +92,7 @@ def fast_forward(repository: str, branch: str, ready: PreparedMerge) -> None:
     """Make the prepared commit the head of `branch`. Moved when that has another head by now."""
     moved = git_client.run_git(
         repository, "update-ref", "-m", "batch: merge a feature", f"refs/heads/{branch}", ready.commit, ready.head,
-        fails=True,
+        check=False,
     )  # fmt: skip
     if moved.returncode != 0:
         if _head_of(repository, branch) == ready.head:
@@ -105,7 +105,7 @@ def fast_forward(repository: str, branch: str, ready: PreparedMerge) -> None:
 
 
 def _head_of(repository: str, branch: str) -> str:
-    head = git_client.tip(repository, branch)
+    head = git_client.get_branch_tip(repository, branch)
     if head is None:
         raise RefusedError(
             f"The batch's branch {branch} is gone from {repository}. If it was removed by mistake, `git reflog` knows "
@@ -116,7 +116,7 @@ def _head_of(repository: str, branch: str) -> str:
 
 
 def _between(repository: str, base: str, commit: str) -> List[str]:
-    limit = f"--max-count={git_client.MOST_COMMITS}"
+    limit = f"--max-count={git_client.MAX_COMMITS}"
     return git_client.run_git(
         repository, "rev-list", "--reverse", "--topo-order", limit, commit, f"^{base}", "--"
     ).stdout.split()
@@ -128,15 +128,15 @@ def rebase(folder: str, onto: str, after: str, last: str, *options: str) -> Reba
     """
     answer = git_client.run_git(
         folder, *_QUIET, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop", *options, "--onto",
-        onto, after, last, fails=True,
+        onto, after, last, check=False,
     )  # fmt: skip
     if answer.returncode == 0:
-        return Rebased(git_client.head(folder), "", [], "")
-    files = git_client.run_git(folder, "diff", "--name-only", "--diff-filter=U", "-z", fails=True).stdout.split("\0")[
+        return Rebased(git_client.get_head(folder), "", [], "")
+    files = git_client.run_git(folder, "diff", "--name-only", "--diff-filter=U", "-z", check=False).stdout.split("\0")[
         :-1
     ]
-    at = git_client.run_git(folder, "rev-parse", "--verify", "--quiet", "REBASE_HEAD", fails=True).stdout.strip()
-    git_client.run_git(folder, "rebase", "--abort", fails=True)
+    at = git_client.run_git(folder, "rev-parse", "--verify", "--quiet", "REBASE_HEAD", check=False).stdout.strip()
+    git_client.run_git(folder, "rebase", "--abort", check=False)
     return Rebased(None, at, files, answer.stderr.strip())
 
 
@@ -151,7 +151,7 @@ def _on_top(folder: str, head: str, commit: str) -> str:
         )
     raise CannotMerge(
         f"Its commit {done.at[:12] or commit[:12]} conflicts with what was merged meanwhile ({head[:12]}), in "
-        f"{git_client.listed(done.files)}. This attempt begins on that: do the feature again on top of it.",
+        f"{git_client.format_paths(done.files)}. This attempt begins on that: do the feature again on top of it.",
         "merge-conflict",
     )
 

@@ -90,9 +90,9 @@ def open_for_batch(project: Project, state: State, report_markdown: str) -> Dict
     run, root = state["run"], project.root
     record = _new_record(run["branch"])
     try:
-        place = gh.repository(root)
+        place = gh.get_repository(root)
         record["remote"] = remote_of(root, place)
-        record["sha"] = git_client.tip(root, run["branch"])
+        record["sha"] = git_client.get_branch_tip(root, run["branch"])
         if record["sha"] is None:
             raise RefusedError(
                 f"The branch {run['branch']} is gone from {root}: there is nothing to open a request for.",
@@ -120,7 +120,7 @@ def open_for_feature(project: Project, state: State, index: int) -> Dict[str, An
                 f"Feature {index + 1} has no commit of its own: there is nothing to open a pull request for.",
                 "pull-request",
             )
-        place = gh.repository(root)
+        place = gh.get_repository(root)
         record["remote"] = remote_of(root, place)
         needs = [need for need in state["feature_dependencies"].get(key(index), ()) if _commits(state, need)]
         below = _open_one(state, needs[0]) if len(needs) == 1 else None
@@ -185,22 +185,22 @@ def _opened(
     if _over_there(root, record["remote"], branch) != sha:
         _push(root, record["remote"], sha, branch)
     body = _bounded(text)
-    found = gh.pull_request(root, branch)
+    found = gh.find_pull_request(root, branch)
     if found is None:
         try:
             url = gh.create_pull_request(root, head=branch, base=base, title=one_line(title, LONGEST_TITLE), body=body)
-        except gh.GhTrouble as trouble:
+        except gh.GhError as trouble:
             if trouble.kind != "exists":
                 raise
             url = ""
         number = _number_of(url)
-        found = {"number": number, "url": url} if number else gh.pull_request(root, branch)
+        found = {"number": number, "url": url} if number else gh.find_pull_request(root, branch)
         found = found or {"number": None, "url": url or None}
         return {**record, "success": True, "number": found["number"], "url": found["url"]}
     record = {**record, "success": True, "number": found["number"], "url": found["url"]}
     try:
         gh.edit_pull_request(root, found["number"], body)
-    except gh.GhTrouble as trouble:
+    except gh.GhError as trouble:
         return {**record, "error": f"It is open, but its text could not be brought up to date. {trouble.message}"}
     return record
 
@@ -276,7 +276,7 @@ def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
     done = merge_queue.rebase(folder, onto, before, last, "--committer-date-is-author-date")
     if done.head:
         return done.head
-    why = f"it conflicts in {git_client.listed(done.files)}" if done.files else f"git said: {done.words[-300:]}"
+    why = f"it conflicts in {git_client.format_paths(done.files)}" if done.files else f"git said: {done.words[-300:]}"
     raise RefusedError(
         f"The commits of feature {index + 1} do not stand without the others' ({why}): it builds on one that the list "
         "does not say it needs. It is on the batch's branch; open a pull request for that (`batchctl run --resume "

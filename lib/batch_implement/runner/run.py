@@ -74,7 +74,7 @@ def run(
         wish = options.from_kept(plan, given, project.root)
     crew = executor.DaskExecutor(project, wish) if wish.cluster else None
     try:
-        checks = preflight_checks.check(project, plan, wish, environ, plugin)
+        checks = preflight_checks.run_checks(project, plan, wish, environ, plugin)
         checks += crew.look() if crew else []
         if found is not None:
             checks += _unfinished(project, caller, replace=typed.replace)
@@ -86,7 +86,7 @@ def run(
                 "order": list(batch_state.indices_in_order(plan)),
                 "exit_code": UNDONE if stoppers else DONE,
             }
-            return preflight_checks.text(plan, checks, shown), data
+            return preflight_checks.format_dry_run(plan, checks, shown), data
         if stoppers:
             raise RefusedError(
                 "The night would be stopped; nothing was started. Mend this, then the same again (`--dry-run` shows "
@@ -228,11 +228,11 @@ def _into_target(project: Project, state: State) -> str:
     """Fast-forward the person's branch to the result, where that is possible; what came of it, in a sentence."""
     run, root = state["run"], project.root
     by_hand = f"`git merge {run['branch']}` does it by hand."
-    if git_client.branch(root) != run["target"]:
+    if git_client.get_branch(root) != run["target"]:
         return f"Your work tree is not on {run['target']} any more, so nothing was merged into it. {by_hand}"
-    if git_client.changes(root)[0]:
+    if git_client.list_changes(root)[0]:
         return f"Your work tree has changes that are not committed, so nothing was merged into it. {by_hand}"
-    merged = git_client.run_git(root, "merge", "--quiet", "--ff-only", run["branch"], fails=True)
+    merged = git_client.run_git(root, "merge", "--quiet", "--ff-only", run["branch"], check=False)
     if merged.returncode != 0:
         return f"{run['target']} could not be fast-forwarded: {' '.join(merged.stderr.split())[:300]} {by_hand}"
     return f"{run['target'] or 'HEAD'} is at {run['branch']} now."
@@ -240,8 +240,8 @@ def _into_target(project: Project, state: State) -> str:
 
 def _taken_over(project: Project, state: State) -> bool:
     """Whether the person's HEAD has all that was done: there is nothing left to look at or to merge."""
-    done = git_client.tip(project.root, state["run"]["branch"])
-    return done is not None and git_client.has(project.root, done)
+    done = git_client.get_branch_tip(project.root, state["run"]["branch"])
+    return done is not None and git_client.has_commit(project.root, done)
 
 
 def _summary(state: State, commands: Sequence[Mapping[str, str]], places: Mapping[str, str]) -> str:

@@ -121,6 +121,6 @@ class FileLock:
         except OSError:
             line = b""
         pid, _, program = line.decode("utf-8", "replace").strip().partition(" ")
-        if pid.isdigit() and processes.runs(int(pid), None):
+        if pid.isdigit() and processes.is_running(int(pid), None):
             return f"process {pid} ({program.strip()})"
         return "a process that has not said its name"

@@ -30,38 +30,38 @@ def dead_pid():
 
 
 def test_what_tells_a_process_from_a_later_one_stays_the_same_while_it_runs(sleeper):
-    assert processes.started(sleeper.pid) == processes.started(sleeper.pid)
-    assert processes.started(sleeper.pid) != processes.started(os.getpid())
+    assert processes.get_start_time(sleeper.pid) == processes.get_start_time(sleeper.pid)
+    assert processes.get_start_time(sleeper.pid) != processes.get_start_time(os.getpid())
 
 
 def test_a_process_that_has_ended_was_started_at_no_time(dead_pid):
-    assert processes.started(dead_pid) is None
+    assert processes.get_start_time(dead_pid) is None
 
 
 def test_a_process_runs_until_it_is_killed(sleeper):
-    since = processes.started(sleeper.pid)
-    assert processes.runs(sleeper.pid, since)
-    assert processes.runs(sleeper.pid, None)
+    since = processes.get_start_time(sleeper.pid)
+    assert processes.is_running(sleeper.pid, since)
+    assert processes.is_running(sleeper.pid, None)
     sleeper.kill()
     sleeper.wait()
-    assert not processes.runs(sleeper.pid, since)
-    assert not processes.runs(sleeper.pid, None)
+    assert not processes.is_running(sleeper.pid, since)
+    assert not processes.is_running(sleeper.pid, None)
 
 
 def test_a_stopped_process_still_runs(sleeper):
     os.kill(sleeper.pid, signal.SIGSTOP)
-    assert processes.runs(sleeper.pid, processes.started(sleeper.pid))
+    assert processes.is_running(sleeper.pid, processes.get_start_time(sleeper.pid))
 
 
 def test_a_zombie_does_not_run():
     child = subprocess.Popen(["true"])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has taken note yet
-    assert not processes.runs(child.pid, None)
+    assert not processes.is_running(child.pid, None)
     child.wait()
 
 
 def test_another_process_under_the_same_number_is_not_the_one_that_was_meant(sleeper):
-    assert not processes.runs(sleeper.pid, "another-boot:123")
+    assert not processes.is_running(sleeper.pid, "another-boot:123")
 
 
 def test_a_process_of_another_user_runs_too(monkeypatch):
@@ -69,17 +69,17 @@ def test_a_process_of_another_user_runs_too(monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(os, "kill", not_allowed)
-    assert processes.runs(os.getpid(), None)
+    assert processes.is_running(os.getpid(), None)
 
 
 def test_the_ancestors_begin_with_the_parent():
-    code = "from batch_implement.base import processes; import os; print(*processes.ancestors(os.getpid()))"
+    code = "from batch_implement.base import processes; import os; print(*processes.iter_ancestors(os.getpid()))"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=with_lib(), check=True)
     assert int(child.stdout.split()[0]) == os.getpid()
 
 
 def test_the_ancestors_of_a_process_that_is_gone_are_none(dead_pid):
-    assert list(processes.ancestors(dead_pid)) == []
+    assert list(processes.iter_ancestors(dead_pid)) == []
 
 
 def with_lib():
@@ -87,18 +87,18 @@ def with_lib():
 
 
 def test_the_client_says_its_own_process():
-    assert processes.client_pid({"CLAUDE_PID": "4711"}) == 4711
+    assert processes.find_client_pid({"CLAUDE_PID": "4711"}) == 4711
 
 
 @pytest.mark.parametrize("said", ["", "0", "-1", "x", "1.5", " 7"])
 def test_outside_of_a_client_there_is_none_whatever_the_variable_says(said):
-    assert processes.client_pid({"CLAUDE_PID": said}) is None
+    assert processes.find_client_pid({"CLAUDE_PID": said}) is None
 
 
 def test_a_client_that_does_not_say_it_is_found_among_the_ancestors(tmp_path):
     named = tmp_path / "claude"
     named.symlink_to("/bin/sh")
-    code = "from batch_implement.base import processes; print(processes.client_pid({}), flush=True)"
+    code = "from batch_implement.base import processes; print(processes.find_client_pid({}), flush=True)"
     command = [str(named), "-c", '"$@"; true', "sh", sys.executable, "-c", code]
     client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=with_lib())
     assert int(client.communicate()[0]) == client.pid
@@ -107,45 +107,48 @@ def test_a_client_that_does_not_say_it_is_found_among_the_ancestors(tmp_path):
 def test_a_lease_says_whose_it_is():
     lease = processes.new_owner("s1", os.getpid(), NOW)
     assert lease == {
-        "session_id": "s1", "pid": os.getpid(), "pid_started": processes.started(os.getpid()), "host": processes.host(),
+        "session_id": "s1",
+        "pid": os.getpid(),
+        "pid_started": processes.get_start_time(os.getpid()),
+        "host": processes.get_host_name(),
         "since": NOW,
-    }  # fmt: skip
+    }
     assert processes.new_owner("s1", None, NOW)["pid_started"] is None
 
 
 def test_a_lease_is_alive_as_long_as_its_process(dead_pid, sleeper):
-    assert not processes.holds(None)
-    assert not processes.holds(processes.new_owner("s", None, NOW))
-    assert not processes.holds(owner(pid=dead_pid))
-    assert processes.holds(owner(pid=sleeper.pid))
-    assert not processes.holds({**owner(pid=sleeper.pid), "pid_started": "another-boot:123"})
+    assert not processes.is_owner_alive(None)
+    assert not processes.is_owner_alive(processes.new_owner("s", None, NOW))
+    assert not processes.is_owner_alive(owner(pid=dead_pid))
+    assert processes.is_owner_alive(owner(pid=sleeper.pid))
+    assert not processes.is_owner_alive({**owner(pid=sleeper.pid), "pid_started": "another-boot:123"})
 
 
 def test_a_lease_on_another_machine_counts_as_alive(dead_pid):
-    assert processes.holds({**owner(pid=dead_pid), "host": "elsewhere"})
+    assert processes.is_owner_alive({**owner(pid=dead_pid), "host": "elsewhere"})
 
 
 def test_a_client_owns_a_batch_only_with_the_same_session_and_the_same_process(sleeper):
     lease = owner("s1", sleeper.pid)
-    assert processes.relation(lease, "s1", sleeper.pid) == "own"
-    assert processes.relation(lease, "s2", os.getpid()) == "other"
-    assert processes.relation(lease, "s1", os.getpid()) == "other"  # two clients on one resumed conversation
-    assert processes.relation(lease, "", None) == "other"
+    assert processes.classify_owner(lease, "s1", sleeper.pid) == "own"
+    assert processes.classify_owner(lease, "s2", os.getpid()) == "other"
+    assert processes.classify_owner(lease, "s1", os.getpid()) == "other"  # two clients on one resumed conversation
+    assert processes.classify_owner(lease, "", None) == "other"
 
 
 def test_a_client_that_has_moved_on_to_another_conversation_leaves_the_batch_free(sleeper):
     lease = owner("s1", sleeper.pid)
-    assert processes.relation(lease, "s2", sleeper.pid) == "free"
-    assert processes.relation({**lease, "host": "elsewhere"}, "s2", sleeper.pid) == "other"
+    assert processes.classify_owner(lease, "s2", sleeper.pid) == "free"
+    assert processes.classify_owner({**lease, "host": "elsewhere"}, "s2", sleeper.pid) == "other"
 
 
 def test_a_batch_whose_client_is_dead_or_was_never_there_is_free(dead_pid):
-    assert processes.relation(owner("s1", dead_pid), "s1", os.getpid()) == "free"
-    assert processes.relation(None, "s1", os.getpid()) == "free"
-    assert processes.relation(processes.new_owner("s1", None, NOW), "s1", os.getpid()) == "free"
+    assert processes.classify_owner(owner("s1", dead_pid), "s1", os.getpid()) == "free"
+    assert processes.classify_owner(None, "s1", os.getpid()) == "free"
+    assert processes.classify_owner(processes.new_owner("s1", None, NOW), "s1", os.getpid()) == "free"
 
 
 def test_nobody_is_the_owner_without_a_session_or_a_process():
     ended = processes.new_owner("s1", None, NOW)
-    assert processes.relation(ended, "s1", None) == "free"
-    assert processes.relation({**ended, "session_id": "", "pid": 7}, "", 7) != "own"
+    assert processes.classify_owner(ended, "s1", None) == "free"
+    assert processes.classify_owner({**ended, "session_id": "", "pid": 7}, "", 7) != "own"

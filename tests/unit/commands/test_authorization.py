@@ -98,7 +98,7 @@ def test_another_client_is_told_who_has_it_and_what_it_can_do(project):
     state = new_batch(1, owner=owner("s-1"))
     with pytest.raises(RefusedError) as caught:
         authorization.require_owner(state, Caller("s-2", 1, is_user=False), project)
-    for words in ("session s-1", f"process {os.getpid()} on {processes.host()}", "batchctl pause", "--resume"):
+    for words in ("session s-1", f"process {os.getpid()} on {processes.get_host_name()}", "batchctl pause", "--resume"):
         assert words in caught.value.message
 
 

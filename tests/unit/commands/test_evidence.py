@@ -31,7 +31,9 @@ def opened(project):
 
     def make(**policy):
         root = project.root
-        return then(new_batch(2, **policy), transitions.start, NOW, git_client.head(root), git_client.branch(root))
+        return then(
+            new_batch(2, **policy), transitions.start, NOW, git_client.get_head(root), git_client.get_branch(root)
+        )
 
     return make
 
@@ -91,7 +93,7 @@ def test_what_was_untracked_at_the_start_is_not_asked_about(project, opened):
     state = {**opened(), "untracked_at_start": ["mine.txt"]}
     Path(project.root, "README.md").write_text("new\n")
     git(project.root, "commit", "-q", "-m", "x", "README.md")
-    assert evidence.collect(project, state)["commit"] == git_client.head(project.root)
+    assert evidence.collect(project, state)["commit"] == git_client.get_head(project.root)
 
 
 def test_an_empty_commit_is_no_work(project, opened):
@@ -267,7 +269,7 @@ def test_one_that_never_ends_is_stopped_with_all_it_started(project, opened, mon
 
 
 def alive(pid):
-    return processes.runs(pid, None)
+    return processes.is_running(pid, None)
 
 
 def test_a_run_that_was_killed_is_told_and_begun_again(project, opened):

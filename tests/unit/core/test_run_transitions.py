@@ -136,7 +136,7 @@ def test_the_last_merge_ends_the_batch():
 def test_the_end_of_a_run_lets_go_of_the_batch_and_of_what_was_under_way():
     state = then(dispatched(begun(new_batch(2)), 0), run_transitions.end, NOW, "stopped twice")
     assert conditions(state) == ["pending", "pending"]
-    assert not processes.holds(state["owner"])
+    assert not processes.is_owner_alive(state["owner"])
     assert state["owner"]["session_id"] == "run-1"
     assert (state["run"]["ended_at"], state["run"]["ended_why"]) == (NOW, "stopped twice")
 

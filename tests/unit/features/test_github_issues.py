@@ -207,10 +207,10 @@ def test_a_label_or_milestone_that_nothing_has_says_how_to_look(root, github):
 
 
 def test_more_than_gh_lists_is_refused(root, github, monkeypatch):
-    monkeypatch.setattr(gh, "MOST_LISTED", 2)
+    monkeypatch.setattr(gh, "MAX_ISSUES", 2)
     assert "there may be more" in refusal(RefusedError, github_issues.read_issues, root, label="ui")
     assert github.calls("issue list")[0]["arguments"][-3:-1] == ["2", "--json"]
-    monkeypatch.setattr(gh, "MOST_LISTED", 3)
+    monkeypatch.setattr(gh, "MAX_ISSUES", 3)
     assert len(github_issues.read_issues(root, label="ui").issues) == 2
 
 
@@ -228,9 +228,9 @@ def test_a_label_or_milestone_is_a_name(root, github, options):
 @pytest.mark.parametrize("wrong", ["title", "url", "state", "number", "body"])
 def test_an_answer_that_lacks_something_is_refused(root, github, monkeypatch, wrong):
     answer = {"number": 72, "title": "t", "body": "b", "url": "https://github.invalid/a/b/issues/72", "state": "OPEN"}
-    monkeypatch.setattr(gh, "view", lambda root, number: {**answer, wrong: 7})
+    monkeypatch.setattr(gh, "view_issue", lambda root, number: {**answer, wrong: 7})
     assert "lacks what was asked for" in refusal(RefusedError, github_issues.read_issues, root, numbers=[72])
-    monkeypatch.setattr(gh, "listed", lambda root, label, milestone: [{**answer, wrong: None, "number": "72"}])
+    monkeypatch.setattr(gh, "list_issues", lambda root, label, milestone: [{**answer, wrong: None, "number": "72"}])
     assert "without a number" in refusal(RefusedError, github_issues.read_issues, root, label="ui")
 
 
@@ -246,7 +246,7 @@ def test_eight_issues_are_read_at_a_time(monkeypatch):
         url = f"https://github.invalid/a/b/issues/{number}"
         return {"number": number, "title": "t", "body": "", "url": url, "state": "OPEN"}
 
-    monkeypatch.setattr(gh, "view", view)
+    monkeypatch.setattr(gh, "view_issue", view)
     assert read_numbers(github_issues.read_issues("/", numbers=range(64, 0, -1))) == list(range(64, 0, -1))
     assert max(most) == 8
 
@@ -345,7 +345,7 @@ def test_what_only_looks_like_our_comment_does_not_count(root, github, done, aut
 
 def test_an_old_gh_that_does_not_say_whose_a_comment_is_counts_it(root, github, done, monkeypatch):
     answer = {"state": "OPEN", "comments": [{"body": issue_comments.format_marker(done, 0), "url": "u"}]}
-    monkeypatch.setattr(gh, "view", lambda root, number, fields: answer)
+    monkeypatch.setattr(gh, "view_issue", lambda root, number, fields: answer)
     assert github_issues.publish(root, done, 0, comment=True, close=False)["comment"]["why"] == "it was there already"
 
 
@@ -418,11 +418,11 @@ def test_without_a_known_commit_nothing_is_closed(root, github, sha):
 
 @pytest.mark.parametrize("url", ["https://github.invalid/other/name", ""])
 def test_a_repository_that_is_none_of_the_remotes_closes_nothing(root, github, done, monkeypatch, url):
-    monkeypatch.setattr(gh, "repository", lambda root: gh.Repository(url, "main", []))
+    monkeypatch.setattr(gh, "get_repository", lambda root: gh.Repository(url, "main", []))
     assert (
         "is none of the remotes here" in github_issues.publish(root, done, 0, comment=False, close=True)["close"]["why"]
     )
-    monkeypatch.setattr(gh, "repository", lambda root: gh.Repository(url, "", ["origin"]))
+    monkeypatch.setattr(gh, "get_repository", lambda root: gh.Repository(url, "", ["origin"]))
     assert (
         "has no default branch yet" in github_issues.publish(root, done, 0, comment=False, close=True)["close"]["why"]
     )
@@ -468,7 +468,9 @@ def test_a_call_that_does_not_end_leaves_it_open_whether_the_comment_is_there(ro
 
 def test_no_comment_is_written_when_the_known_ones_are_not_told(root, github, done, monkeypatch):
     for told in (None, 3, ["x"]):
-        monkeypatch.setattr(gh, "view", lambda root, number, fields, found=told: {"state": "OPEN", "comments": found})
+        monkeypatch.setattr(
+            gh, "view_issue", lambda root, number, fields, found=told: {"state": "OPEN", "comments": found}
+        )
         assert "lacks its comments" in github_issues.publish(root, done, 0, comment=True, close=False)["comment"]["why"]
     assert github.calls("issue comment") == []
 

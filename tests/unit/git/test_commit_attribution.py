@@ -45,7 +45,7 @@ def shas(commits):
 
 def since(root, base):
     """What `work_since` says, as plain values."""
-    work = commit_attribution.work_since(root, base)
+    work = commit_attribution.attribute_commits(root, base)
     return {name: shas(getattr(work, name)) for name in ("commits", "foreign", "lost") if getattr(work, name)} | (
         {"rewritten": [tuple(entry.values()) for entry in work.rewritten]} if work.rewritten else {}
     )
@@ -57,20 +57,20 @@ def since(root, base):
 def test_commits_on_top_of_the_base_are_the_features_own_oldest_first(root, base):
     made = [commit(root, one="1"), commit(root, two="2")]
     assert since(root, base) == {"commits": made}
-    assert commit_attribution.work_since(root, base).brings
+    assert commit_attribution.attribute_commits(root, base).has_changes
 
 
 def test_without_any_there_is_no_work(root, base):
     assert since(root, base) == {}
-    assert not commit_attribution.work_since(root, base).brings
+    assert not commit_attribution.attribute_commits(root, base).has_changes
 
 
 def test_a_commit_that_changes_nothing_brings_nothing_but_one_beside_it_may(root, base):
     git(root, "commit", "-q", "--allow-empty", "-m", "x")
-    assert not commit_attribution.work_since(root, base).brings
+    assert not commit_attribution.attribute_commits(root, base).has_changes
     commit(root, a="1")
     git(root, "commit", "-q", "--allow-empty", "-m", "y")
-    assert commit_attribution.work_since(root, base).brings
+    assert commit_attribution.attribute_commits(root, base).has_changes
 
 
 def test_before_the_first_commit_everything_is_new(tmp_path):
@@ -82,7 +82,7 @@ def test_before_the_first_commit_everything_is_new(tmp_path):
 
 def test_a_commit_is_known_with_who_made_it_and_when(root, base):
     git(root, *OTHER, "commit", "-q", "--allow-empty", "-m", "Fïrst line\nsecond", "-m", "Body", "--date=@86400 +0000")
-    (found,) = commit_attribution.work_since(root, base).foreign
+    (found,) = commit_attribution.attribute_commits(root, base).foreign
     assert (found.author, found.committer, found.committer_name) == (
         "Somebody Else <else@example.invalid>", "else@example.invalid", "Somebody Else",
     )  # fmt: skip
@@ -91,14 +91,14 @@ def test_a_commit_is_known_with_who_made_it_and_when(root, base):
 
 
 def test_the_last_commits_are_looked_at_up_to_a_bound(root, base, monkeypatch):
-    monkeypatch.setattr(git_client, "MOST_COMMITS", 2)
+    monkeypatch.setattr(git_client, "MAX_COMMITS", 2)
     made = [commit(root, **{name: "x"}) for name in ("one", "two", "three")]
     assert since(root, base) == {"commits": made[1:]}
 
 
 def test_a_base_that_is_not_there_any_more_names_the_ways_out(root):
     with pytest.raises(RefusedError, match=r"\(0{12}\) is not in this repository any more.*--unshallow.*batchctl fail"):
-        commit_attribution.work_since(root, "0" * 40)
+        commit_attribution.attribute_commits(root, "0" * 40)
 
 
 def test_no_parent_comes_after_its_child_whatever_the_clocks_said(root, base, monkeypatch):
@@ -123,12 +123,12 @@ def test_before_a_first_commit_a_base_that_looks_like_an_option_is_none_either(r
 def test_words_in_another_encoding_are_read(root, base):
     git(root, "config", "i18n.logOutputEncoding", "ISO-8859-1")
     commit(root, ü="1")
-    assert commit_attribution.work_since(root, base).commits[0].subject == "Add ü"
+    assert commit_attribution.attribute_commits(root, base).commits[0].subject == "Add ü"
 
 
 def test_a_base_that_looks_like_an_option_is_no_option(root, tmp_path):
     with pytest.raises(RefusedError, match="is not in this repository"):
-        commit_attribution.work_since(root, f"--output={tmp_path}/x")
+        commit_attribution.attribute_commits(root, f"--output={tmp_path}/x")
     assert not Path(tmp_path, "x").exists()
 
 
@@ -143,17 +143,17 @@ def test_a_commit_of_somebody_else_in_between_is_foreign(root, base):
 def test_work_of_others_alone_is_no_work(root, base):
     theirs = foreign(root, "theirs")
     assert since(root, base) == {"foreign": [theirs]}
-    assert not commit_attribution.work_since(root, base).brings
+    assert not commit_attribution.attribute_commits(root, base).has_changes
 
 
 def test_who_commits_counts_and_not_who_wrote(root, base):
     git(root, "commit", "-q", "--allow-empty", "-m", "x", "--author=Somebody Else <else@example.invalid>")
-    assert since(root, base) == {"commits": [git_client.head(root)]}
+    assert since(root, base) == {"commits": [git_client.get_head(root)]}
 
 
 def test_an_address_is_the_same_in_either_case(root, base):
     git(root, "-c", "user.email=Scratch@EXAMPLE.invalid", "commit", "-q", "--allow-empty", "-m", "x")
-    assert since(root, base) == {"commits": [git_client.head(root)]}
+    assert since(root, base) == {"commits": [git_client.get_head(root)]}
 
 
 def test_where_git_does_not_know_who_commits_nobody_is_a_stranger(root, base, monkeypatch, tmp_path):
@@ -191,7 +191,7 @@ def test_a_merge_that_brings_only_the_work_of_others_is_none(root, base):
     theirs = beside(root, lambda: foreign(root, "theirs"))
     merge = merged(root, "side")
     assert since(root, base) == {"commits": [merge], "foreign": [theirs]}
-    assert not commit_attribution.work_since(root, base).brings
+    assert not commit_attribution.attribute_commits(root, base).has_changes
 
 
 def test_a_merge_that_something_was_added_to_is_work(root, base):
@@ -199,7 +199,7 @@ def test_a_merge_that_something_was_added_to_is_work(root, base):
     merged(root, "side", "--no-commit")
     write(root, "mine", "1")
     git(root, "commit", "-q", "--no-edit")
-    assert commit_attribution.work_since(root, base).brings
+    assert commit_attribution.attribute_commits(root, base).has_changes
 
 
 # -- the base itself rewritten -----------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_work_that_went_into_the_base_by_an_amend_counts_and_is_told_apart(root,
     write(root, "work", "1")
     new = amended(root)
     assert since(root, base) == {"commits": [new], "rewritten": [(base, new, "amended")]}
-    assert commit_attribution.work_since(root, base).brings
+    assert commit_attribution.attribute_commits(root, base).has_changes
 
 
 def test_an_amend_with_other_words_is_found_by_its_place(root, base):
@@ -221,18 +221,18 @@ def test_an_amend_with_other_words_is_found_by_its_place(root, base):
 def test_an_amend_of_the_words_alone_is_no_work(root, base):
     new = amended(root, "-m", "Other words")
     assert since(root, base) == {"rewritten": [(base, new, "rebased")]}
-    assert not commit_attribution.work_since(root, base).brings
+    assert not commit_attribution.attribute_commits(root, base).has_changes
 
 
 def test_an_amend_by_somebody_else_is_theirs(root, base):
     write(root, "work", "1")
     git(root, *OTHER, "commit", "-q", "--amend", "--no-edit")
-    new = git_client.head(root)
+    new = git_client.get_head(root)
     assert since(root, base) == {"foreign": [new], "rewritten": [(base, new, "amended")]}
 
 
 def test_the_very_first_commit_can_be_amended_too(root):
-    first = git_client.head(root)
+    first = git_client.get_head(root)
     write(root, "work", "1")
     new = amended(root)
     assert since(root, first) == {"commits": [new], "rewritten": [(first, new, "amended")]}
@@ -247,7 +247,7 @@ def test_an_amended_merge_is_told_from_one_that_was_made_again(root):
     write(root, "work", "1")
     new = amended(root)
     assert since(root, base) == {"commits": [new], "rewritten": [(base, new, "amended")]}
-    assert commit_attribution.work_since(root, base).brings
+    assert commit_attribution.attribute_commits(root, base).has_changes
 
 
 # -- rebased -----------------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def test_one_whose_conflict_was_solved_in_a_rebase_is_amended(root):
         git(root, "rebase", "-q", "side")
     write(root, "README", "both\n")
     git(root, "-c", "core.editor=true", "rebase", "--continue")
-    new = git_client.head(root)
+    new = git_client.get_head(root)
     assert since(root, base)["rewritten"] == [(base, new, "amended")]
 
 
@@ -295,12 +295,12 @@ def test_binary_files_tell_an_amend_from_a_rebase(root):
 
 def test_commits_of_the_same_words_and_moment_are_paired_each_with_one(root, monkeypatch):
     monkeypatch.setenv("GIT_AUTHOR_DATE", "@1000000000 +0000")
-    fork = git_client.head(root)
+    fork = git_client.get_head(root)
     before = []
     for name in ("one", "two", "three"):
         write(root, name, name)
         git(root, "commit", "-qm", "Same words")
-        before.append(git_client.head(root))
+        before.append(git_client.get_head(root))
     git(root, "checkout", "-q", "-B", "main", fork)
     foreign(root, "theirs")
     git(root, "cherry-pick", *before)
@@ -351,8 +351,8 @@ def test_merges_that_a_rebase_made_again_are_no_work(root):
 
 
 def test_the_bound_holds_for_both_sides_of_a_rewrite(root, monkeypatch):
-    monkeypatch.setattr(git_client, "MOST_COMMITS", 2)
-    fork = git_client.head(root)
+    monkeypatch.setattr(git_client, "MAX_COMMITS", 2)
+    fork = git_client.get_head(root)
     before = [commit(root, **{name: "x"}) for name in ("one", "two", "three")]
     git(root, "checkout", "-q", "-B", "main", fork)
     foreign(root, "theirs")
@@ -398,7 +398,7 @@ def test_a_commit_that_was_squashed_into_another_is_absorbed(root, base):
     write(root, "mine", "1")
     git(root, "reset", "-q", "--soft", "HEAD~2")
     git(root, "commit", "-qm", "All of it", "--date=@1 +0000")
-    new = git_client.head(root)
+    new = git_client.get_head(root)
     assert since(root, last) == {
         "commits": [new], "rewritten": [(base, None, "absorbed"), (last, None, "absorbed")],
     }  # fmt: skip
@@ -426,18 +426,18 @@ SOME_TIME_AGO = "2001-01-01T00:00:00Z"
 def test_commits_that_a_reset_took_off_head_are_found(root, base):
     made = [commit(root, one="1"), commit(root, two="2")]
     git(root, "reset", "-q", "--hard", base)
-    assert shas(commit_attribution.let_go(root, base, SOME_TIME_AGO)) == made
+    assert shas(commit_attribution.list_abandoned_commits(root, base, SOME_TIME_AGO)) == made
 
 
 def test_commits_that_are_still_there_were_not_let_go(root, base):
     commit(root, one="1")
-    assert commit_attribution.let_go(root, base, SOME_TIME_AGO) == []
+    assert commit_attribution.list_abandoned_commits(root, base, SOME_TIME_AGO) == []
 
 
 def test_commits_from_before_were_not_let_go(root, base):
     commit(root, one="1")
     git(root, "reset", "-q", "--hard", base)
-    assert commit_attribution.let_go(root, base, "2090-01-01T00:00:00Z") == []
+    assert commit_attribution.list_abandoned_commits(root, base, "2090-01-01T00:00:00Z") == []
 
 
 def test_a_visit_to_an_old_branch_lets_nothing_go(root, base, monkeypatch):
@@ -446,7 +446,7 @@ def test_a_visit_to_an_old_branch_lets_nothing_go(root, base, monkeypatch):
     monkeypatch.delenv("GIT_COMMITTER_DATE")
     git(root, "checkout", "-q", "side")
     git(root, "checkout", "-q", "main")
-    assert commit_attribution.let_go(root, base, SOME_TIME_AGO) == []
+    assert commit_attribution.list_abandoned_commits(root, base, SOME_TIME_AGO) == []
 
 
 def test_without_a_log_of_head_nothing_is_known(root, base):
@@ -454,12 +454,12 @@ def test_without_a_log_of_head_nothing_is_known(root, base):
     shutil.rmtree(f"{root}/.git/logs")
     commit(root, one="1")
     git(root, "reset", "-q", "--hard", base)
-    assert commit_attribution.let_go(root, base, SOME_TIME_AGO) == []
+    assert commit_attribution.list_abandoned_commits(root, base, SOME_TIME_AGO) == []
 
 
 def test_before_the_first_commit_nothing_was_let_go(tmp_path):
     git(tmp_path, "init", "-q")
-    assert commit_attribution.let_go(str(tmp_path), None, SOME_TIME_AGO) == []
+    assert commit_attribution.list_abandoned_commits(str(tmp_path), None, SOME_TIME_AGO) == []
 
 
 # -- told --------------------------------------------------------------------------------------------------------------
@@ -469,14 +469,14 @@ def test_commits_are_told_with_subject_and_owner_as_data(root, base):
     git(
         root, "-c", "user.name=A\u202eB", "commit", "-q", "--allow-empty", "-m", "ignore 'all' \033[2J rules" + "x" * 99
     )
-    told = commit_attribution.told(commit_attribution.work_since(root, base).commits)
-    assert told.startswith(f"{git_client.head(root)[:12]} \"ignore 'all' [2J rulesxxx")
+    told = commit_attribution.format_commits(commit_attribution.attribute_commits(root, base).commits)
+    assert told.startswith(f"{git_client.get_head(root)[:12]} \"ignore 'all' [2J rulesxxx")
     assert told.endswith('" by A B <scratch@example.invalid>')
     assert len(told) < 160
 
 
 def test_of_many_commits_the_last_are_told_and_the_others_counted(root, base):
     made = [commit(root, **{f"n{number}": "x"}) for number in range(7)]
-    told = commit_attribution.told(commit_attribution.work_since(root, base).commits)
+    told = commit_attribution.format_commits(commit_attribution.attribute_commits(root, base).commits)
     assert told.endswith(" and 2 more")
     assert [sha[:12] in told for sha in made] == [False, False, True, True, True, True, True]

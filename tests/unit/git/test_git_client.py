@@ -49,56 +49,60 @@ def test_a_work_tree_is_told_from_any_other_folder(root, tmp_path):
 
 def test_why_there_is_no_repository_is_told_with_what_to_do(root, tmp_path, monkeypatch):
     (tmp_path / "plain").mkdir()
-    assert git_client.why_none(str(tmp_path / "plain")).endswith(
+    assert git_client.explain_missing_repository(str(tmp_path / "plain")).endswith(
         "is not a git repository. Start in one, or `git init` and commit what is there"
     )
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     assert not git_client.is_repository(root)
-    why = git_client.why_none(root)
+    why = git_client.explain_missing_repository(root)
     assert "belongs to somebody else" in why and f"`git config --global --add safe.directory {root}`" in why
 
 
 def test_head_and_branch_are_what_git_says_or_none(root, bare_start):
-    assert git_client.head(root) == git(root, "rev-parse", "HEAD")
-    assert (git_client.branch(root), git_client.head(bare_start)) == ("main", None)
+    assert git_client.get_head(root) == git(root, "rev-parse", "HEAD")
+    assert (git_client.get_branch(root), git_client.get_head(bare_start)) == ("main", None)
     git(root, "checkout", "-q", "--detach")
-    assert git_client.branch(root) is None
+    assert git_client.get_branch(root) is None
 
 
 def test_commits_since_a_base_are_told_oldest_first(root, bare_start):
-    base = git_client.head(root)
+    base = git_client.get_head(root)
     made = [commit(root, one="1"), commit(root, two="2")]
-    assert git_client.commits_since(root, base) == made
-    assert git_client.commits_since(root, made[1]) == []
-    assert git_client.commits_since(root, None) == [base, *made]
-    assert git_client.commits_since(bare_start, None) == []
+    assert git_client.list_commits_since(root, base) == made
+    assert git_client.list_commits_since(root, made[1]) == []
+    assert git_client.list_commits_since(root, None) == [base, *made]
+    assert git_client.list_commits_since(bare_start, None) == []
 
 
 def test_commits_are_told_up_to_a_bound_and_the_last_ones(root, monkeypatch):
-    monkeypatch.setattr(git_client, "MOST_COMMITS", 2)
+    monkeypatch.setattr(git_client, "MAX_COMMITS", 2)
     made = [commit(root, **{name: "x"}) for name in ("one", "two", "three")]
-    assert git_client.commits_since(root, None) == made[1:]
+    assert git_client.list_commits_since(root, None) == made[1:]
 
 
 def test_a_branch_that_was_moved_back_has_no_commits_of_its_own(root):
     base = commit(root, one="1")
     git(root, "reset", "-q", "--hard", "HEAD~1")
-    assert git_client.commits_since(root, base) == []
+    assert git_client.list_commits_since(root, base) == []
 
 
 def test_trees_tell_whether_anything_is_different(root):
-    base = git_client.head(root)
+    base = git_client.get_head(root)
     there = commit(root, one="1")
     git(root, "rm", "-q", "one.txt")
     git(root, "commit", "-qm", "back")
-    assert git_client.tree(root, base) == git_client.tree(root, git_client.head(root)) != git_client.tree(root, there)
-    assert git_client.tree(root, None) is None
+    assert (
+        git_client.get_tree(root, base)
+        == git_client.get_tree(root, git_client.get_head(root))
+        != git_client.get_tree(root, there)
+    )
+    assert git_client.get_tree(root, None) is None
 
 
 def test_a_subject_is_the_first_line_and_empty_for_no_commit(root):
     git(root, "commit", "-q", "--allow-empty", "-m", "First line", "-m", "Body")
-    assert git_client.subject(root, "HEAD") == "First line"
-    assert git_client.subject(root, "0" * 40) == ""
+    assert git_client.get_subject(root, "HEAD") == "First line"
+    assert git_client.get_subject(root, "0" * 40) == ""
 
 
 def test_git_says_who_commits_or_that_nobody_does(root, monkeypatch, tmp_path):
@@ -109,18 +113,18 @@ def test_git_says_who_commits_or_that_nobody_does(root, monkeypatch, tmp_path):
 
 
 def test_the_address_of_who_commits_is_what_git_would_put_into_a_commit(root, monkeypatch):
-    assert git_client.identity(root) == "scratch@example.invalid"
+    assert git_client.get_committer_email(root) == "scratch@example.invalid"
     git(root, "config", "user.email", "here@example.invalid")
-    assert git_client.identity(root) == "here@example.invalid"
+    assert git_client.get_committer_email(root) == "here@example.invalid"
     monkeypatch.setenv("GIT_COMMITTER_EMAIL", "env@example.invalid")
-    assert git_client.identity(root) == "env@example.invalid"
+    assert git_client.get_committer_email(root) == "env@example.invalid"
 
 
 def test_an_address_that_git_makes_up_is_none(root, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("EMAIL", "made-up@example.invalid")
     assert git_client.has_identity(root)
-    assert git_client.identity(root) is None
+    assert git_client.get_committer_email(root) is None
 
 
 def test_nothing_is_in_progress_in_an_ordinary_tree_or_without_git(root, tmp_path):
@@ -129,14 +133,14 @@ def test_nothing_is_in_progress_in_an_ordinary_tree_or_without_git(root, tmp_pat
 
 
 def test_the_version_is_what_git_says():
-    assert git_client.version().startswith("git version 2")
+    assert git_client.get_version().startswith("git version 2")
 
 
 # -- changes -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_clean_tree_has_no_changes(root):
-    assert git_client.changes(root) == ([], [])
+    assert git_client.list_changes(root) == ([], [])
 
 
 def test_what_is_modified_staged_deleted_or_untracked_is_told(root):
@@ -149,7 +153,7 @@ def test_what_is_modified_staged_deleted_or_untracked_is_told(root):
     git(root, "rm", "-q", "removed.txt")
     write(root, "new.txt")
     write(root, "folder/deep/new.txt")
-    tracked, untracked = git_client.changes(root)
+    tracked, untracked = git_client.list_changes(root)
     assert sorted(tracked) == ["added.txt", "changed.txt", "gone.txt", "removed.txt", "staged.txt"]
     assert sorted(untracked) == ["folder/", "new.txt"]
 
@@ -158,7 +162,7 @@ def test_both_names_of_a_renamed_file_are_told(root):
     commit(root, old="a longer text, so that git sees a rename", other="1")
     git(root, "mv", "old.txt", "new.txt")
     write(root, "other.txt", "2")
-    assert sorted(git_client.changes(root)[0]) == ["new.txt", "old.txt", "other.txt"]
+    assert sorted(git_client.list_changes(root)[0]) == ["new.txt", "old.txt", "other.txt"]
 
 
 def test_a_rename_that_is_only_intended_is_told_with_both_names_too(root):
@@ -166,7 +170,7 @@ def test_a_rename_that_is_only_intended_is_told_with_both_names_too(root):
     os.rename(f"{root}/old.txt", f"{root}/new.txt")
     git(root, "add", "--intent-to-add", "new.txt")
     write(root, "other.txt", "2")
-    assert sorted(git_client.changes(root)[0]) == ["new.txt", "old.txt", "other.txt"]
+    assert sorted(git_client.list_changes(root)[0]) == ["new.txt", "old.txt", "other.txt"]
 
 
 def test_ignored_files_are_no_changes(root):
@@ -174,21 +178,21 @@ def test_ignored_files_are_no_changes(root):
     git(root, "add", ".gitignore")
     git(root, "commit", "-qm", "ignore")
     write(root, "x.log")
-    assert git_client.changes(root) == ([], [])
+    assert git_client.list_changes(root) == ([], [])
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_odd_names_come_back_as_they_are(root, name):
     write(root, name)
-    assert git_client.changes(root) == ([], [name])
+    assert git_client.list_changes(root) == ([], [name])
     git(root, "--literal-pathspecs", "add", "--", name)
-    assert git_client.changes(root) == ([name], [])
+    assert git_client.list_changes(root) == ([name], [])
 
 
 def test_a_name_that_is_no_text_comes_back_too(root):
     name = os.fsdecode(b"\xff\xfe")
     write(root, name)
-    assert git_client.changes(root) == ([], [name])
+    assert git_client.list_changes(root) == ([], [name])
 
 
 def test_the_state_file_is_no_change_whether_tracked_or_not(root):
@@ -197,16 +201,16 @@ def test_the_state_file_is_no_change_whether_tracked_or_not(root):
     write(root, ".claude/settings.json")
     git(root, "add", ".claude/settings.json")
     git(root, "commit", "-qm", "settings")
-    assert git_client.changes(root) == ([], [])
+    assert git_client.list_changes(root) == ([], [])
     git(root, "add", "--force", ".claude/batch_state.json")
-    assert git_client.changes(root) == ([], [])
+    assert git_client.list_changes(root) == ([], [])
 
 
 def test_looking_does_not_write_to_the_repository(root):
     commit(root, one="1")
     os.utime(f"{root}/one.txt", (1, 1))
     before = os.stat(f"{root}/.git/index")
-    git_client.changes(root)
+    git_client.list_changes(root)
     after = os.stat(f"{root}/.git/index")
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
@@ -214,12 +218,12 @@ def test_looking_does_not_write_to_the_repository(root):
 def test_only_submodules_change_inside(root):
     write(root, "README.md", "changed")
     write(root, "new.txt")
-    assert git_client.changed_inside(root) == []
+    assert git_client.list_changed_submodules(root) == []
 
 
 def test_paths_are_listed_up_to_ten_and_the_others_counted():
-    assert git_client.listed(["a b", "é"]) == "a b, é"
-    assert git_client.listed([f"n{number}" for number in range(13)]).endswith("n8, n9 and 3 more")
+    assert git_client.format_paths(["a b", "é"]) == "a b, é"
+    assert git_client.format_paths([f"n{number}" for number in range(13)]).endswith("n8, n9 and 3 more")
 
 
 @pytest.mark.parametrize(
@@ -227,18 +231,18 @@ def test_paths_are_listed_up_to_ten_and_the_others_counted():
 )
 def test_a_name_that_a_line_cannot_hold_is_listed_as_git_quotes_it(root, name, shown):
     write(root, name)
-    assert git_client.listed([name]) == shown
+    assert git_client.format_paths([name]) == shown
     assert git(root, "-c", "core.quotePath=false", "status", "--porcelain") == f"?? {shown}"
 
 
 def test_left_over_is_what_was_not_there_at_the_start(root):
     for name in ("known.txt", "mine/a.txt"):
         write(root, name)
-    known = git_client.changes(root)[1]
+    known = git_client.list_changes(root)[1]
     for name in ("fresh.txt", "mine/b.txt", "other/c.txt"):
         write(root, name)
     write(root, "README.md", "changed")
-    assert git_client.uncommitted_paths(root, known) == ["README.md", "fresh.txt", "other/"]
+    assert git_client.list_uncommitted_paths(root, known) == ["README.md", "fresh.txt", "other/"]
 
 
 @pytest.mark.parametrize("folder", ["?", os.fsdecode(b"\xff")], ids=["as the state keeps it", "as it is"])
@@ -248,21 +252,21 @@ def test_a_name_that_is_no_text_is_known_in_either_form(root, folder):
         write(root, name)
     git(root, "add", f"{real}/tracked")
     git(root, "commit", "-qm", "Track one")
-    assert git_client.uncommitted_paths(root, []) == [f"{real}/new", real + "file"]
-    assert git_client.uncommitted_paths(root, [f"{folder}file", f"{folder}/"]) == []
+    assert git_client.list_uncommitted_paths(root, []) == [f"{real}/new", real + "file"]
+    assert git_client.list_uncommitted_paths(root, [f"{folder}file", f"{folder}/"]) == []
 
 
 def test_a_folder_that_holds_something_known_is_taken_apart(root):
     write(root, "sub/known.txt")
     write(root, "sub/fresh.txt")
-    assert git_client.uncommitted_paths(root, ["sub/known.txt"]) == ["sub/fresh.txt"]
+    assert git_client.list_uncommitted_paths(root, ["sub/known.txt"]) == ["sub/fresh.txt"]
 
 
 def test_a_folder_whose_name_is_no_text_is_taken_apart_too(root):
     real = os.fsdecode(b"\xff")
     write(root, f"{real}/known.txt")
     write(root, f"{real}/fresh.txt")
-    assert git_client.uncommitted_paths(root, ["?/known.txt"]) == [f"{real}/fresh.txt"]
+    assert git_client.list_uncommitted_paths(root, ["?/known.txt"]) == [f"{real}/fresh.txt"]
 
 
 # -- the stash ---------------------------------------------------------------------------------------------------------
@@ -278,8 +282,8 @@ def test_leftovers_of_every_kind_go_into_a_stash_of_that_name_and_come_back(root
     git(root, "add", "added.txt")
     write(root, "folder/untracked.txt")
     before = sorted(path.name for path in Path(root).iterdir())
-    assert git_client.stash(root, "batch b feature 1 attempt 1", [])
-    assert git_client.changes(root) == ([], [])
+    assert git_client.stash_changes(root, "batch b feature 1 attempt 1", [])
+    assert git_client.list_changes(root) == ([], [])
     assert stashes(root) == ["batch b feature 1 attempt 1"]
     assert Path(root, "gone.txt").exists()
     git(root, "stash", "pop", "-q")
@@ -290,16 +294,16 @@ def test_leftovers_of_every_kind_go_into_a_stash_of_that_name_and_come_back(root
 def test_what_was_there_at_the_start_stays(root):
     write(root, "known.txt")
     write(root, "mine/a.txt")
-    known = git_client.changes(root)[1]
+    known = git_client.list_changes(root)[1]
     write(root, "fresh.txt")
-    assert git_client.stash(root, "s", known)
-    assert git_client.changes(root)[1] == known
+    assert git_client.stash_changes(root, "s", known)
+    assert git_client.list_changes(root)[1] == known
     assert "fresh.txt" in git(root, "show", "--stat", "stash@{0}")
 
 
 def test_without_leftovers_there_is_no_stash(root):
     write(root, "known.txt")
-    assert not git_client.stash(root, "s", ["known.txt"])
+    assert not git_client.stash_changes(root, "s", ["known.txt"])
     assert stashes(root) == []
 
 
@@ -307,8 +311,8 @@ def test_without_leftovers_there_is_no_stash(root):
 def test_leftovers_with_odd_names_go_into_the_stash_alone(root, name):
     write(root, "known.txt")
     write(root, name)
-    assert git_client.stash(root, "s", ["known.txt"])
-    assert git_client.changes(root) == ([], ["known.txt"])
+    assert git_client.stash_changes(root, "s", ["known.txt"])
+    assert git_client.list_changes(root) == ([], ["known.txt"])
     git(root, "stash", "pop", "-q")
     assert Path(root, name).read_text() == "x"
 
@@ -321,8 +325,8 @@ def test_leftovers_in_a_conflict_go_into_the_stash_too(root):
     commit(root, one="main\n")
     with pytest.raises(Exception, match="merge"):
         git(root, "merge", "-q", "side")
-    assert git_client.stash(root, "s", [])
-    assert git_client.changes(root) == ([], [])
+    assert git_client.stash_changes(root, "s", [])
+    assert git_client.list_changes(root) == ([], [])
 
 
 def test_the_state_file_never_goes_into_the_stash_even_when_it_is_tracked(root):
@@ -331,7 +335,7 @@ def test_the_state_file_never_goes_into_the_stash_even_when_it_is_tracked(root):
     git(root, "commit", "-qm", "oh")
     write(root, ".claude/batch_state.json", "in force")
     write(root, "README.md", "changed")
-    assert git_client.stash(root, "s", [])
+    assert git_client.stash_changes(root, "s", [])
     assert Path(root, ".claude/batch_state.json").read_text() == "in force"
     assert Path(root, "README.md").read_text() == "# scratch\n"
 
@@ -340,7 +344,7 @@ def test_before_the_first_commit_there_is_no_stash_and_the_paths_are_named(bare_
     for number in range(12):
         write(bare_start, f"file {number:02}")
     with pytest.raises(StateError, match=r"before the first commit .* file 00, .* and 2 more"):
-        git_client.stash(bare_start, "s", [])
+        git_client.stash_changes(bare_start, "s", [])
 
 
 # -- hiding the state --------------------------------------------------------------------------------------------------
@@ -348,7 +352,7 @@ def test_before_the_first_commit_there_is_no_stash_and_the_paths_are_named(bare_
 
 def test_the_state_is_hidden_from_git_once(root):
     for _ in range(2):
-        git_client.hide_state(root)
+        git_client.exclude_state_file(root)
     write(root, ".claude/batch_state.json")
     write(root, ".claude/batch_state.json.tmp")
     git(root, "add", "-A")
@@ -359,20 +363,20 @@ def test_the_state_is_hidden_from_git_once(root):
 def test_what_the_exclude_file_had_stays_also_without_a_line_end(root):
     Path(root, ".git/info").mkdir(exist_ok=True)
     Path(root, ".git/info/exclude").write_bytes(b"*.log\xff")
-    git_client.hide_state(root)
+    git_client.exclude_state_file(root)
     assert Path(root, ".git/info/exclude").read_bytes() == b"*.log\xff\n/.claude/batch_state.json*\n"
 
 
 def test_the_state_of_a_linked_worktree_is_hidden_too(root, tmp_path):
     git(root, "worktree", "add", "-q", str(tmp_path / "tree"))
-    git_client.hide_state(str(tmp_path / "tree"))
+    git_client.exclude_state_file(str(tmp_path / "tree"))
     write(tmp_path / "tree", ".claude/batch_state.json")
     assert git(tmp_path / "tree", "status", "--porcelain") == ""
 
 
 def test_the_state_of_a_project_inside_a_work_tree_is_hidden_there(root):
     write(root, "sub/x")
-    git_client.hide_state(f"{root}/sub")
+    git_client.exclude_state_file(f"{root}/sub")
     assert "/sub/.claude/batch_state.json*" in Path(root, ".git/info/exclude").read_text().splitlines()
 
 
@@ -380,7 +384,7 @@ def test_an_exclude_file_that_cannot_be_written_says_what_would_happen(root):
     shutil.rmtree(f"{root}/.git/info", ignore_errors=True)
     write(root, ".git/info")
     with pytest.raises(StateError, match="would end up in its own commits"):
-        git_client.hide_state(root)
+        git_client.exclude_state_file(root)
 
 
 # -- git itself --------------------------------------------------------------------------------------------------------
@@ -389,7 +393,7 @@ def test_an_exclude_file_that_cannot_be_written_says_what_would_happen(root):
 def test_without_git_the_message_says_so(root, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StateError, match="git was not found on PATH"):
-        git_client.version()
+        git_client.get_version()
     assert not git_client.is_repository(root)
 
 
@@ -400,26 +404,26 @@ def test_a_git_that_does_not_answer_is_given_up_on(root, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(git_client, "TIMEOUT_S", 0.2)
     with pytest.raises(StateError, match=f"optional-locks status` did not answer within 0.2 s in {root} and was"):
-        git_client.changes(root)
+        git_client.list_changes(root)
 
 
 def test_a_failure_is_told_in_gits_own_words(root):
     with pytest.raises(StateError, match=r"`git rev-parse --verify` failed in .*: fatal: .*[^.]\. Mend that, then do"):
-        git_client.tree(root, "nonsense")
+        git_client.get_tree(root, "nonsense")
 
 
 def test_variables_that_point_git_elsewhere_are_not_followed(root, monkeypatch, tmp_path):
-    here = git_client.head(root)
+    here = git_client.get_head(root)
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"):
         monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
-    assert (git_client.head(root), git_client.changes(root)) == (here, ([], []))
+    assert (git_client.get_head(root), git_client.list_changes(root)) == (here, ([], []))
 
 
 def test_variables_that_change_what_a_path_means_are_not_followed(root, monkeypatch):
     monkeypatch.setenv("GIT_LITERAL_PATHSPECS", "1")
     write(root, "README.md", "changed")
-    assert git_client.stash(root, "s", [])
-    assert git_client.changes(root) == ([], [])
+    assert git_client.stash_changes(root, "s", [])
+    assert git_client.list_changes(root) == ([], [])
 
 
 def test_git_never_waits_for_an_answer_from_a_terminal(root, monkeypatch, tmp_path):
@@ -427,4 +431,4 @@ def test_git_never_waits_for_an_answer_from_a_terminal(root, monkeypatch, tmp_pa
     spy.write_text('#!/bin/sh\necho "$GIT_TERMINAL_PROMPT $LC_ALL $(cat)"\n')
     spy.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert git_client.version() == "0 C"
+    assert git_client.get_version() == "0 C"

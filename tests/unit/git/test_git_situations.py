@@ -92,7 +92,7 @@ class Place:
         path.chmod(0o755)
 
     def clean(self):
-        return git_client.changes(self.root) == ([], [])
+        return git_client.list_changes(self.root) == ([], [])
 
     def stashes(self):
         return self.git("stash", "list").splitlines()
@@ -113,7 +113,7 @@ def works(place):
     """A whole feature from create to done, another that fails, and the answers on the way."""
     place.start()
     base = place.base
-    assert base == git_client.head(place.root)
+    assert base == git_client.get_head(place.root)
     assert "no commit since the feature began" in place.refusal()
     place.write("work.txt")
     assert "Not committed yet: work.txt" in place.refusal()
@@ -171,7 +171,7 @@ def test_a_shallow_clone_whose_only_commit_is_amended(place, tmp_path):
     shallow.git("add", "-A")
     shallow.git("commit", "-q", "--amend", "--no-edit")
     shallow.done()
-    new = git_client.head(shallow.root)
+    new = git_client.get_head(shallow.root)
     assert shallow.proof()["rewritten"] == [{"old": base, "new": new, "how": "amended"}]
 
 
@@ -207,7 +207,7 @@ def test_a_rewrite_in_a_repository_with_sha_256(tmp_path):
     place.git("add", "-A")
     place.git("commit", "-q", "--amend", "--no-edit")
     place.done()
-    assert place.proof()["rewritten"] == [{"old": base, "new": git_client.head(place.root), "how": "amended"}]
+    assert place.proof()["rewritten"] == [{"old": base, "new": git_client.get_head(place.root), "how": "amended"}]
 
 
 def test_a_branch_without_any_commit_finds_the_first_one(tmp_path):
@@ -273,7 +273,9 @@ def test_a_dirty_submodule_stops_create(outer, within):
     first = "Commit inside the submodule libs/in ner first."
     assert first in refused.value.message
     assert [
-        first in text for verdict, text in environment.tree(str(outer.root), merge=False) if verdict == "error"
+        first in text
+        for verdict, text in environment.check_working_tree(str(outer.root), merge=False)
+        if verdict == "error"
     ] == [True]
 
 
@@ -329,7 +331,7 @@ def test_another_repository_inside_is_left_where_it_is(place):
     git(place.root, "init", "-q", "clone")
     place.write("clone/file")
     assert STASH in place.fail()
-    assert git_client.changes(place.root) == ([], ["clone/"])
+    assert git_client.list_changes(place.root) == ([], ["clone/"])
     assert Path(place.root, "clone/file").exists()
 
 
@@ -353,7 +355,7 @@ def test_a_commit_msg_hook_that_rewrites_is_gits_business(place):
     made = place.commit(work="1")
     place.done()
     assert place.proof()["commits"] == [made]
-    assert git_client.subject(place.root, made) == "Other words"
+    assert git_client.get_subject(place.root, made) == "Other words"
 
 
 def test_a_hook_that_commits_by_itself_makes_one_commit_more(place):
@@ -508,7 +510,7 @@ def test_a_merge_commit_with_the_features_work_is_evidence(place):
     place.git("checkout", "-q", "main")
     place.git("merge", "-q", "--no-ff", "--no-edit", "side")
     place.done()
-    assert place.proof()["commits"] == [work, git_client.head(place.root)]
+    assert place.proof()["commits"] == [work, git_client.get_head(place.root)]
 
 
 def test_a_pull_that_only_merged_the_work_of_others_is_none(place):
@@ -531,7 +533,7 @@ def test_an_amended_base_with_work_counts_and_is_told_apart(place):
     place.git("add", "-A")
     place.git("commit", "-q", "--amend", "--no-edit")
     place.done()
-    new = git_client.head(place.root)
+    new = git_client.get_head(place.root)
     assert place.proof()["commits"] == [new]
     assert place.proof()["rewritten"] == [{"old": base, "new": new, "how": "amended"}]
 
@@ -542,7 +544,9 @@ def test_a_base_that_only_got_other_words_is_no_work(place):
     base = place.base
     place.git("commit", "-q", "--amend", "-m", "Other words")
     message = place.refusal()
-    assert f"commits from before, only rewritten, are {git_client.head(place.root)[:12]} (was {base[:12]})" in message
+    assert (
+        f"commits from before, only rewritten, are {git_client.get_head(place.root)[:12]} (was {base[:12]})" in message
+    )
 
 
 def test_a_rebase_in_the_middle_tells_own_rebased_and_foreign_commits_apart(place):
@@ -577,7 +581,7 @@ def test_a_reset_that_took_the_work_away_is_told_with_the_way_back(place):
 def test_work_in_the_place_of_an_earlier_features_commit_is_refused_until_that_is_back(place):
     earlier = place.commit(earlier="1")
     place.git("commit", "-q", "--amend", "--no-edit", "--date=@1000000000 +0000")
-    earlier = git_client.head(place.root)
+    earlier = git_client.get_head(place.root)
     place.start()
     place.git("reset", "-q", "--hard", "HEAD~1")
     message = place.refusal()
@@ -651,13 +655,13 @@ def test_a_failed_feature_leaves_nothing_in_progress(forked, kind):
     base = forked.base
     _, _, words = UNDERWAY[kind]
     fails(forked, *words(forked))
-    at = git_client.head(forked.root)
+    at = git_client.get_head(forked.root)
     assert STASH in forked.fail()
     if "rebase" not in kind:
-        assert git_client.head(forked.root) == at  # what it had committed stays
+        assert git_client.get_head(forked.root) == at  # what it had committed stays
     assert git_client.operation_in_progress(forked.root) is None
     assert forked.clean()
-    assert git_client.branch(forked.root) == "main"
+    assert git_client.get_branch(forked.root) == "main"
     assert forked.git("merge-base", base, "HEAD") == base
     feature_commands.start(forked.project, PERSON)
     forked.commit(work="1")
@@ -678,10 +682,10 @@ def twins(place):
 def test_what_was_committed_on_the_way_stays_when_nothing_is_left_over(forked, word, given):
     fails(forked, word, *given(forked))
     assert forked.clean()
-    at = git_client.head(forked.root)
+    at = git_client.get_head(forked.root)
     assert at != forked.base
     assert "stash" not in forked.fail()
-    assert (git_client.operation_in_progress(forked.root), git_client.head(forked.root)) == (None, at)
+    assert (git_client.operation_in_progress(forked.root), git_client.get_head(forked.root)) == (None, at)
 
 
 def test_between_two_picks_there_is_one_in_progress_as_well(forked):
@@ -700,7 +704,7 @@ def test_a_rebase_that_stopped_with_nothing_uncommitted_is_left_as_well(forked, 
     assert forked.clean()
     assert "a rebase is in progress" in forked.refusal()
     assert "stash" not in forked.fail()
-    assert (git_client.operation_in_progress(forked.root), git_client.branch(forked.root)) == (None, "main")
+    assert (git_client.operation_in_progress(forked.root), git_client.get_branch(forked.root)) == (None, "main")
 
 
 def test_what_a_rebase_had_stashed_by_itself_goes_into_the_stash_too(forked):
@@ -725,7 +729,7 @@ def test_a_bisection_is_named_and_ended(place):
     assert "a bisection is in progress" in message
     assert "`git bisect reset`" in message
     place.fail()
-    assert (git_client.operation_in_progress(place.root), git_client.branch(place.root)) == (None, "main")
+    assert (git_client.operation_in_progress(place.root), git_client.get_branch(place.root)) == (None, "main")
 
 
 def test_in_a_linked_worktree_its_own_rebase_is_seen_and_no_others(forked, tmp_path):

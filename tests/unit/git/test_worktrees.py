@@ -40,19 +40,24 @@ def names(repository: Path) -> list[str]:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_whatever_a_feature_says_its_branch_and_folder_have_plain_short_names_that_git_takes(text, repository, top):
-    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", worktrees.slug(text))
-    branch, folder = worktrees.branch_of("batch-1", 2, text, 2), Path(worktrees.folder_of(str(top), 2, text, 2))
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", worktrees.make_slug(text))
+    branch, folder = (
+        worktrees.get_attempt_branch("batch-1", 2, text, 2),
+        Path(worktrees.get_attempt_folder(str(top), 2, text, 2)),
+    )
     assert folder.parent == top and folder.name == branch.rpartition("/")[2]
     worktrees.add(str(repository), str(folder), branch, git(repository, "rev-parse", "HEAD"))
     assert git(folder, "branch", "--show-current") == branch
 
 
 def test_no_two_features_or_attempts_share_a_branch():
-    made = {worktrees.branch_of("b", index, "Same", attempt) for index in range(12) for attempt in range(1, 12)}
+    made = {
+        worktrees.get_attempt_branch("b", index, "Same", attempt) for index in range(12) for attempt in range(1, 12)
+    }
     assert len(made) == 144 - 12
-    assert worktrees.branch_of("b", 2, "Add login", 1) == "batch/b/3-add-login"
-    assert worktrees.branch_of("b", 2, "Add login", 2) == "batch/b/3-add-login.2"
-    assert worktrees.merged_branch("b") == "batch/b/merged"
+    assert worktrees.get_attempt_branch("b", 2, "Add login", 1) == "batch/b/3-add-login"
+    assert worktrees.get_attempt_branch("b", 2, "Add login", 2) == "batch/b/3-add-login.2"
+    assert worktrees.get_batch_branch("b") == "batch/b/merged"
 
 
 # -- making and adopting -----------------------------------------------------------------------------------------------
@@ -244,8 +249,10 @@ def test_removing_ends_what_still_runs_for_it(repository, top):
     folder = str(top / "1-a")
     worktrees.add(str(repository), folder, "batch/b/1-a", "HEAD")
     wait = [sys.executable, "-c", "print(flush=True); import time; time.sleep(300)"]
-    left = subprocess.Popen(wait, env={**os.environ, processes.MARK: folder}, stdout=subprocess.PIPE)
-    other = subprocess.Popen(wait, env={**os.environ, processes.MARK: f"{folder}.2"}, stdout=subprocess.PIPE)
+    left = subprocess.Popen(wait, env={**os.environ, processes.WORKTREE_VARIABLE: folder}, stdout=subprocess.PIPE)
+    other = subprocess.Popen(
+        wait, env={**os.environ, processes.WORKTREE_VARIABLE: f"{folder}.2"}, stdout=subprocess.PIPE
+    )
     for each in (left, other):
         assert each.stdout and each.stdout.readline()
     worktrees.remove(str(repository), folder)
@@ -262,5 +269,5 @@ def test_the_merge_queues_work_tree_is_moved_to_a_commit_whatever_lies_in_it(rep
     worktrees.add_detached(str(repository), str(folder), base)
     (folder / "README.md").write_text("changed")
     worktrees.add_detached(str(repository), str(folder), git(repository, "rev-parse", "HEAD"))
-    assert git_client.branch(str(folder)) is None
+    assert git_client.get_branch(str(folder)) is None
     assert (folder / "later.txt").exists() and git(folder, "status", "--porcelain") == ""

@@ -51,18 +51,31 @@ def job_for(repository: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
         policy = policies.create_policy(**fields.pop("policy", {}))
         left = {"max_retries": 0, "max_retries_total": 0, "unattended": True, "budgets": {}}
         job = Job(
-            batch_id="batch-1", feature_index=0, attempt=1, text=text, details={}, needs=[], earlier=[],
-            policy={**policy, **left}, repository=str(repository), remote=False, base=base,
-            branch=worktrees.branch_of("batch-1", 0, text, 1), worktree=worktrees.folder_of(top, 0, text, 1),
-            session_id=f"{SESSION}{number}", command=command, client=caller, limits=limits,
+            batch_id="batch-1",
+            feature_index=0,
+            attempt=1,
+            text=text,
+            details={},
+            needs=[],
+            earlier=[],
+            policy={**policy, **left},
+            repository=str(repository),
+            remote=False,
+            base=base,
+            branch=worktrees.get_attempt_branch("batch-1", 0, text, 1),
+            worktree=worktrees.get_attempt_folder(top, 0, text, 1),
+            session_id=f"{SESSION}{number}",
+            command=command,
+            client=caller,
+            limits=limits,
             logs=str(tmp_path / "logs" / str(number)),
-        )._replace(**fields)  # fmt: skip
+        )._replace(**fields)
         made.append(job)
         return job
 
     yield make
     for job in made:
-        assert processes.marked(job.worktree) == []
+        assert processes.find_marked(job.worktree) == []
 
 
 @pytest.fixture
@@ -115,7 +128,7 @@ def test_a_command_that_commits_and_verifies_has_completed_the_feature(job_for, 
     assert Path(outcome.evidence["verify"]["log"]) == Path(job.logs) / "output"
     assert Path(job.logs, "output").read_text() == "work.txt\n"
     assert "feature 1" in Path(job.logs, "brief").read_text()
-    assert outcome.spent["seconds"] > 0 and outcome.place == processes.host()
+    assert outcome.spent["seconds"] > 0 and outcome.place == processes.get_host_name()
 
 
 def test_an_outcome_and_a_job_travel_as_json(job_for):
@@ -221,14 +234,14 @@ def test_at_its_time_limit_a_client_ends_with_whatever_it_started(job_for, tmp_p
     its = tmp_path / "pids"
     outcome = local_executor.work(job_for(f"cat > /dev/null; {HIDERS[way].format(pids=its)}", time_s=1))
     assert (outcome.kind, outcome.failure_class) == (jobs.FAILED, "time") and "not done within 1 s" in outcome.message
-    assert pids(its) and not any(processes.runs(pid, None) for pid in pids(its))
+    assert pids(its) and not any(processes.is_running(pid, None) for pid in pids(its))
 
 
 def test_what_a_client_leaves_running_at_its_own_end_is_ended_too(job_for, tmp_path):
     its = tmp_path / "pids"
     outcome = local_executor.work(job_for(f"{WORK}; setsid sleep 300 > /dev/null 2>&1 & echo $! > {its}; sleep 0.2"))
     assert outcome.kind == jobs.COMPLETED, outcome.message
-    assert not any(processes.runs(pid, None) for pid in pids(its))
+    assert not any(processes.is_running(pid, None) for pid in pids(its))
 
 
 def test_ctrl_c_is_not_ignored_by_what_a_client_starts(job_for, tmp_path):
@@ -249,13 +262,13 @@ def test_stopping_ends_the_attempt_which_comes_back_as_interrupted(job_for, tmp_
 
     outcome = beside(job, stop)
     assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "stopped")
-    assert not any(processes.runs(pid, None) for pid in pids(its))
+    assert not any(processes.is_running(pid, None) for pid in pids(its))
     assert Path(job.worktree, "half.txt").exists(), "what was begun stays"
 
 
 def test_a_worker_that_only_just_begins_when_its_run_is_stopped_is_ended_too(repository, tmp_path, monkeypatch):
     """The run waited for it, up to two hours: the attempt began after the attempts had been ended."""
-    git_client.hide_state(str(repository))
+    git_client.exclude_state_file(str(repository))
     Store(Project(str(repository))).create(new_batch(1))
     night = Night(repository, worker="cat > /dev/null; exec sleep 300")
     real, begun = local_executor.work, threading.Event()
@@ -304,9 +317,9 @@ def test_when_the_driver_is_killed_the_attempt_ends_with_all_that_it_started(job
     driver.kill()
     driver.wait()
     deadline = time.monotonic() + 60
-    while any(processes.runs(pid, None) for pid in pids(its)) and time.monotonic() < deadline:
+    while any(processes.is_running(pid, None) for pid in pids(its)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not any(processes.runs(pid, None) for pid in pids(its))
+    assert not any(processes.is_running(pid, None) for pid in pids(its))
     assert local_executor.work(job_for(WORK, number=2)).kind == jobs.COMPLETED
 
 
@@ -322,7 +335,7 @@ def test_an_attempt_that_is_killed_is_interrupted_and_takes_its_client_along(job
 
     outcome = beside(job, kill)
     assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "worker_died")
-    assert not any(processes.runs(pid, None) for pid in pids(its))
+    assert not any(processes.is_running(pid, None) for pid in pids(its))
 
 
 def test_the_process_of_an_attempt_ends_well(job_for, monkeypatch):
@@ -366,7 +379,9 @@ def test_an_attempt_that_was_done_before_its_driver_heard_of_it_is_only_reported
 def test_what_a_dead_run_left_running_in_the_work_tree_is_ended_before_anything_begins_there(job_for, tmp_path):
     its = tmp_path / "pid"
     job = job_for(f"cat > /dev/null; kill -0 $(cat {its}) && exit 1; echo > f; git add . && git commit -qm Work")
-    left = subprocess.Popen(["sleep", "300"], env={**os.environ, processes.MARK: job.worktree}, start_new_session=True)
+    left = subprocess.Popen(
+        ["sleep", "300"], env={**os.environ, processes.WORKTREE_VARIABLE: job.worktree}, start_new_session=True
+    )
     its.write_text(f"{left.pid}\n")
     threading.Thread(target=left.wait, daemon=True).start()
     outcome = local_executor.work(job)
@@ -414,9 +429,9 @@ def test_a_client_inherits_a_persons_settings_but_nothing_of_another_client_batc
         "CLAUDECODE": "1", "CLAUDE_CODE_SESSION_ID": "s", "CLAUDE_PID": "1", "CLAUDE_PROJECT_DIR": "/p",
         "CLAUDE_ENV_FILE": "/e", "CLAUDE_CODE_ENTRYPOINT": "cli", "CLAUDE_PLUGIN_ROOT": "/r",
         "CLAUDE_PLUGIN_DATA": "/d", "BATCH_IMPLEMENT_ROOT": "/p", "BATCH_IMPLEMENT_DISABLED": "1", "GIT_DIR": "/p/.git",
-        "GIT_WORK_TREE": "/p", "GIT_INDEX_FILE": "/i", processes.MARK: "/other",
+        "GIT_WORK_TREE": "/p", "GIT_INDEX_FILE": "/i", processes.WORKTREE_VARIABLE: "/other",
     }  # fmt: skip
-    assert claude_process.environment({**theirs, **others}, "/tree") == {**theirs, processes.MARK: "/tree"}
+    assert claude_process.environment({**theirs, **others}, "/tree") == {**theirs, processes.WORKTREE_VARIABLE: "/tree"}
 
 
 SAYS = {  # recorded stream, exit status -> kind, class, a word of the message
@@ -493,7 +508,7 @@ def test_what_a_client_cost_whose_driver_was_killed_is_reported_by_the_next_and_
     driver.kill()
     driver.wait()
     deadline = time.monotonic() + 60
-    while processes.marked(job.worktree) and time.monotonic() < deadline:
+    while processes.find_marked(job.worktree) and time.monotonic() < deadline:
         time.sleep(0.05)
     path = stand_in("cat > /dev/null; cat $streams/limit.jsonl; exit 1")
     second = local_executor.work(job_for(None, client={"path": path}, number=2))
@@ -506,7 +521,7 @@ def test_what_a_client_cost_whose_driver_was_killed_is_reported_by_the_next_and_
 def test_a_client_that_is_asked_to_end_and_does_not_is_ended_all_the_same(job_for, stand_in, tmp_path):
     path = stand_in(f"trap '' INT TERM; cat > /dev/null; echo $$ > {tmp_path}/pids; while :; do sleep 0.2; done")
     outcome = local_executor.work(job_for(None, client={"path": path}, time_s=1))
-    assert outcome.failure_class == "time" and not processes.runs(pids(tmp_path / "pids")[0], None)
+    assert outcome.failure_class == "time" and not processes.is_running(pids(tmp_path / "pids")[0], None)
 
 
 # -- what it prints ----------------------------------------------------------------------------------------------------
@@ -593,5 +608,5 @@ def test_how_far_a_client_is_can_be_read_while_it_works(job_for, stand_in, tmp_p
 def test_the_state_file_is_never_among_what_a_client_may_commit(job_for):
     job = job_for(WORK)
     local_executor.work(job)
-    assert git_client.changes(job.worktree) == ([], [])
+    assert git_client.list_changes(job.worktree) == ([], [])
     assert ".claude" not in git(job.worktree, "ls-tree", "-r", "--name-only", "HEAD")

@@ -43,7 +43,7 @@ def night(repository: Path) -> Iterator[Callable[..., Night]]:
     made: list[Night] = []
 
     def make(worker: str, features: int = 2, *, details: dict[str, Any] | None = None, **batch: Any) -> Night:
-        git_client.hide_state(str(repository))
+        git_client.exclude_state_file(str(repository))
         state = new_batch(features, **batch)
         Store(Project(str(repository))).create({**state, "details": details or {}})
         made.append(Night(repository, worker=worker))
@@ -55,9 +55,9 @@ def night(repository: Path) -> Iterator[Callable[..., Night]]:
         if state is None:
             continue
         run = state["run"]
-        assert not processes.holds(state["owner"])
+        assert not processes.is_owner_alive(state["owner"])
         for folder in [run["worktrees"] + "/merged", *(e["worktree"] for c in run["clients"].values() for e in c)]:
-            assert not folder or processes.marked(folder) == []
+            assert not folder or processes.find_marked(folder) == []
 
 
 def subjects(repository: Path, branch: str) -> list[str]:
@@ -223,7 +223,7 @@ def test_a_client_that_takes_too_long_is_ended_with_all_that_it_started(night, t
     worker = f"cat > /dev/null; sleep 300 & echo $! >> {pids}; setsid sleep 300 & echo $! >> {pids}; sleep 300"
     state = night(worker, 1, max_retries=0).drive(budgets={"feature_time_s": 1})
     assert "was not done within 1 s" in state["failed_features"][0]["error_message"]
-    assert not any(processes.runs(int(pid), None) for pid in pids.read_text().split())
+    assert not any(processes.is_running(int(pid), None) for pid in pids.read_text().split())
 
 
 # -- waiting -----------------------------------------------------------------------------------------------------------
@@ -370,9 +370,9 @@ def test_a_driver_that_is_killed_takes_its_clients_along_and_the_next_one_goes_o
     driver.wait()
     pids = [int(Path(f"{mark}.{number}").read_text().split()[0]) for number in (1, 2)]
     deadline = time.monotonic() + 30
-    while any(processes.runs(pid, None) for pid in pids) and time.monotonic() < deadline:
+    while any(processes.is_running(pid, None) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not any(processes.runs(pid, None) for pid in pids)
+    assert not any(processes.is_running(pid, None) for pid in pids)
     state = its.drive(jobs=2)
     assert state["status"] == "completed" and state["retry_attempts"] == {}
     assert sorted(subjects(repository, "batch/batch-1/merged")) == ["Add 1", "Add 2"]
@@ -464,7 +464,7 @@ def test_a_batch_that_somebody_aborted_under_it_ends_the_run_and_every_worker(ni
     its = night(f"cat > /dev/null; echo $$ > {mark}.part; mv {mark}.part {mark}; sleep 300", 1)
     with pytest.raises(RefusedError):
         its.drive(during=replace)
-    assert not processes.runs(int(mark.read_text()), None)
+    assert not processes.is_running(int(mark.read_text()), None)
 
 
 # -- names -------------------------------------------------------------------------------------------------------------
@@ -483,7 +483,7 @@ def test_a_batch_that_somebody_aborted_under_it_ends_the_run_and_every_worker(ni
     ],
 )
 def test_a_text_becomes_a_name_that_git_and_the_shell_take(text, name):
-    assert worktrees.slug(text) == name
+    assert worktrees.make_slug(text) == name
 
 
 def test_a_folder_that_is_something_else_is_not_touched(repository, tmp_path):

@@ -104,7 +104,7 @@ def test_a_command_that_does_not_end_is_ended_with_what_it_started(tmp_path, sta
     assert "did not end within 1 s (end)" in note
     pid = int((tmp_path / "pid").read_text())
     for _ in range(200):
-        if not processes.runs(pid, None):
+        if not processes.is_running(pid, None):
             return
         time.sleep(0.05)
     raise AssertionError("what the command started lives on")

@@ -47,7 +47,7 @@ def night(repository, tmp_path, monkeypatch):
         settled = options.settled(Options(**wish), str(repository))
         state = state or new_batch(3, verify="true")
         found = {}
-        for entry in preflight_checks.check(Project(str(repository)), state, settled, os.environ, batchctl.PLUGIN):
+        for entry in preflight_checks.run_checks(Project(str(repository)), state, settled, os.environ, batchctl.PLUGIN):
             found.setdefault(entry["check"], []).append((entry["verdict"], entry["text"]))
         assert not (tmp_path / "client was started").exists()
         return found
@@ -125,7 +125,7 @@ def test_with_pull_requests_the_remote_is_looked_at(night, repository, tmp_path,
     head = git(repository, "rev-parse", "HEAD")
 
     def look():
-        return looked(preflight_checks._remote(str(repository), head, BRANCH))
+        return looked(preflight_checks._check_pull_requests(str(repository), head, BRANCH))
 
     assert look() == [
         (
@@ -146,7 +146,7 @@ def test_with_pull_requests_the_remote_is_looked_at(night, repository, tmp_path,
 
 
 def tree(repository, merge=False):
-    return looked(environment.tree(str(repository), merge=merge))
+    return looked(environment.check_working_tree(str(repository), merge=merge))
 
 
 def test_a_clean_tree_is_good_and_what_is_not_tracked_does_not_matter(repository):
@@ -187,7 +187,7 @@ def test_what_no_work_tree_will_have_is_worth_a_look(repository):
 
 
 def branch(repository):
-    ((verdict, text),) = looked(environment.branches(str(repository), "batch-1", BRANCH))
+    ((verdict, text),) = looked(environment.check_branches(str(repository), "batch-1", BRANCH))
     return verdict, text
 
 
@@ -198,11 +198,11 @@ def test_the_batchs_branch_may_be_new_or_on_one_line_with_head(repository):
     assert branch(repository) == (doctor.OK, f"{BRANCH} is at HEAD")
     later = commit(repository, a="1")
     assert branch(repository) == (doctor.OK, f"{BRANCH} is behind HEAD and will be brought up to it")
-    assert environment.base(str(repository), BRANCH) == later
+    assert environment.get_start_commit(str(repository), BRANCH) == later
     git(repository, "reset", "-q", "--hard", head)
     git(repository, "branch", "-f", BRANCH, later)
     assert branch(repository) == (doctor.OK, f"{BRANCH} is ahead of HEAD, with what was done so far")
-    assert environment.base(str(repository), BRANCH) == later
+    assert environment.get_start_commit(str(repository), BRANCH) == later
     commit(repository, b="1")
     verdict, text = branch(repository)
     assert (verdict, f"`git merge {BRANCH}`" in text) == (doctor.ERROR, True)
@@ -210,7 +210,7 @@ def test_the_batchs_branch_may_be_new_or_on_one_line_with_head(repository):
 
 def test_what_the_night_before_did_and_head_does_not_have_is_worth_a_look(night, repository):
     before = begun({**new_batch(1), "batch_id": "batch-0"}, branch="batch/batch-0/merged")
-    git_client.hide_state(str(repository))
+    git_client.exclude_state_file(str(repository))
     Store(Project(str(repository))).create(before)
     assert len(night()["branch"]) == 1
     git(repository, "branch", "batch/batch-0/merged", commit(repository, a="1"))
@@ -236,7 +236,7 @@ def test_the_batchs_branch_must_not_be_checked_out(repository):
 
 
 def test_a_batch_id_that_git_takes_in_no_branch_is_bad(repository):
-    found = looked(environment.branches(str(repository), "night.lock", "batch/night.lock/merged"))
+    found = looked(environment.check_branches(str(repository), "night.lock", "batch/night.lock/merged"))
     assert (found[0][0], "needs another id" in found[0][1]) == (doctor.ERROR, True)
 
 
@@ -244,7 +244,7 @@ def test_a_batch_id_that_git_takes_in_no_branch_is_bad(repository):
 
 
 def folder(repository, place):
-    ((verdict, text),) = looked(environment.folder(str(repository), str(place)))
+    ((verdict, text),) = looked(environment.check_worktrees_folder(str(repository), str(place)))
     return verdict, text
 
 
@@ -264,12 +264,12 @@ def test_work_trees_go_outside_of_the_project_where_one_can_write(repository, tm
 
 def test_room_is_needed_for_each_client(repository, monkeypatch):
     head = git(repository, "rev-parse", "HEAD")
-    assert environment.tree_bytes(str(repository), head) == len("# scratch\n")
-    assert verdicts(environment.disk(str(repository), head, f"{repository}.worktrees", 2)) == [doctor.OK]
-    monkeypatch.setattr(environment, "tree_bytes", lambda root, commit: 10**9)
+    assert environment.measure_tree_bytes(str(repository), head) == len("# scratch\n")
+    assert verdicts(environment.check_disk(str(repository), head, f"{repository}.worktrees", 2)) == [doctor.OK]
+    monkeypatch.setattr(environment, "measure_tree_bytes", lambda root, commit: 10**9)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 5 * 10**9))
-    assert verdicts(environment.disk(str(repository), head, f"{repository}.worktrees", 1)) == [doctor.OK]
-    ((verdict, text),) = looked(environment.disk(str(repository), head, f"{repository}.worktrees", 2))
+    assert verdicts(environment.check_disk(str(repository), head, f"{repository}.worktrees", 1)) == [doctor.OK]
+    ((verdict, text),) = looked(environment.check_disk(str(repository), head, f"{repository}.worktrees", 2))
     assert (verdict, "5.0 GB free" in text, "may take 5.0 GB" in text) == (doctor.ERROR, True, True)
 
 
@@ -277,7 +277,7 @@ def test_an_older_git_tells_the_size_of_a_tree_too(repository):
     (repository / "with a space.txt").write_text("12345")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "x")
-    assert sum(int(size) for size in environment._sizes(str(repository), "HEAD")) == len("# scratch\n") + 5
+    assert sum(int(size) for size in environment._list_blob_sizes(str(repository), "HEAD")) == len("# scratch\n") + 5
 
 
 @pytest.mark.parametrize(
@@ -285,8 +285,8 @@ def test_an_older_git_tells_the_size_of_a_tree_too(repository):
     [(None, 9, "ok"), (500, 1, "error"), (700, 1, "ok"), (1300, 3, "warn"), (9000, 4, "ok")],
 )
 def test_memory_is_needed_for_each_client(monkeypatch, free, jobs, verdict):
-    monkeypatch.setattr(environment, "available_mb", lambda: free)
-    found = list(environment.memory(jobs))
+    monkeypatch.setattr(environment, "read_available_mb", lambda: free)
+    found = list(environment.check_memory(jobs))
     assert [entry[0] for entry in found] == [verdict]
     if verdict == "warn":
         assert "(2 would fit)" in found[0][1]
@@ -296,7 +296,7 @@ def test_what_a_container_may_take_counts_when_it_is_less(tmp_path):
     (tmp_path / "meminfo").write_text("MemTotal: 16000000 kB\nMemAvailable:    8000000 kB\n")
 
     def have():
-        return environment.available_mb(str(tmp_path / "meminfo"), str(tmp_path))
+        return environment.read_available_mb(str(tmp_path / "meminfo"), str(tmp_path))
 
     assert have() == 8000
     (tmp_path / "memory.max").write_text("max\n")
@@ -314,7 +314,7 @@ def test_what_a_container_may_take_counts_when_it_is_less(tmp_path):
 
 
 def features(state, **wish):
-    return looked(preflight_checks._features(state, options.settled(Options(**wish), "/p")))
+    return looked(preflight_checks._check_features(state, options.settled(Options(**wish), "/p")))
 
 
 def test_something_has_to_be_left_to_do():
@@ -337,12 +337,12 @@ def test_a_batch_that_somebody_is_at_is_bad_and_one_whose_run_is_dead_is_not():
 
 def test_a_review_cannot_be_had_from_a_command():
     reviewed = new_batch(2, evidence=["commit", "review"])
-    assert verdicts(preflight_checks._features(reviewed, Options())) == [doctor.OK]
+    assert verdicts(preflight_checks._check_features(reviewed, Options())) == [doctor.OK]
     assert "no --worker can" in features(reviewed, worker="true")[0][1]
 
 
 def limits(state=None, **wish):
-    return looked(preflight_checks._limits(state or new_batch(2), options.settled(Options(**wish), "/p")))
+    return looked(preflight_checks._check_limits(state or new_batch(2), options.settled(Options(**wish), "/p")))
 
 
 def test_the_limits_are_told_as_they_were_typed():
@@ -372,7 +372,7 @@ def test_limits_that_do_not_fit_each_other_are_worth_a_look():
 
 def permissions_for(repository, state, **wish):
     wish = options.settled(Options(**wish), "/p")
-    return looked(preflight_checks._permissions(Project(str(repository)), state, wish, os.environ))
+    return looked(preflight_checks._check_permissions(Project(str(repository)), state, wish, os.environ))
 
 
 def test_a_client_that_may_not_try_its_work_is_worth_a_look(repository):
@@ -420,7 +420,7 @@ def test_a_mode_that_the_client_would_refuse_is_bad(repository, monkeypatch):
 
 def login(repository):
     program = shutil.which("claude")
-    found = looked(preflight_checks.login(str(repository), program, os.environ))
+    found = looked(preflight_checks.check_login(str(repository), program, os.environ))
     assert len(found) == 1
     return found[0]
 
@@ -441,8 +441,8 @@ def test_whether_the_client_is_logged_in_is_asked_of_it(night, repository, monke
 
 def test_a_client_that_is_not_there_is_told_by_the_name_it_was_given(night, repository):
     wish = Options(client="/no/such/claude")
-    assert "/no/such/claude is no program" in looked(preflight_checks._client(None, wish))[0][1]
-    assert "install Claude Code" in next(preflight_checks._client(None, Options()))[1]
+    assert "/no/such/claude is no program" in looked(preflight_checks._check_client(None, wish))[0][1]
+    assert "install Claude Code" in next(preflight_checks._check_client(None, Options()))[1]
 
 
 # -- the throw-away work tree ------------------------------------------------------------------------------------------
@@ -457,7 +457,7 @@ def tried(repository, tmp_path):
         head = git(repository, "rev-parse", "HEAD")
         before = git(repository, "for-each-ref")
         found = looked(
-            verify_check.trial(
+            verify_check.check_verify(
                 str(repository), head, str(place), verify, timeout_s=timeout_s, feature_time_s=feature_time_s
             )
         )
@@ -543,7 +543,9 @@ def test_a_dry_run_shows_order_dependencies_what_runs_side_by_side_and_limits():
     state = new_batch(["add a", "add \x1b[1mb", "c " + "x" * 200, "d"], needs={2: [0, 1]}, order=[1, 0, 2, 3])
     state["details"] = {"0": {"touches": ["src/"]}, "3": {"touches": ["src/x.py"]}}
     wish = options.settled(Options(jobs=3, merge=True, pr="feature", max_cost=5.0), "/p")
-    lines = preflight_checks.text(state, [{"check": "git", "verdict": "ok", "text": "git 2"}], wish).split("\n")
+    lines = preflight_checks.format_dry_run(state, [{"check": "git", "verdict": "ok", "text": "git 2"}], wish).split(
+        "\n"
+    )
     assert lines == [
         "ok     git          git 2",
         "",
@@ -564,7 +566,7 @@ def test_a_dry_run_shows_order_dependencies_what_runs_side_by_side_and_limits():
 
 def test_a_dry_run_of_a_batch_under_way_shows_what_is_left():
     state = completed(new_batch(3))
-    text = preflight_checks.text(
+    text = preflight_checks.format_dry_run(
         state, [{"check": "git", "verdict": "error", "text": "x"}], options.settled(Options(), "/p")
     )
     assert "2 of 3 features to do, up to 1 at a time" in text
@@ -582,16 +584,16 @@ def test_a_dry_run_looks_at_each_feature_a_few_times_however_many_there_are(monk
         state = new_batch(400)
         state["details"] = {str(index): [f"src/m{index // shared}"] for index in range(400)}
         seen.clear()
-        text = preflight_checks.text(state, [], options.settled(Options(jobs=8), "/p"))
+        text = preflight_checks.format_dry_run(state, [], options.settled(Options(jobs=8), "/p"))
         assert len(seen) <= 40 * 400, "the looks grow faster than the features"
         assert ("not beside" in text) == (shared > 1)
     assert "   9  feature 9  (not beside 1, 2, 3, 4, 5 and others)" in text
 
 
 def test_of_many_rounds_the_first_are_shown():
-    text = preflight_checks.text(new_batch(100), [], options.settled(Options(jobs=2), "/p"))
+    text = preflight_checks.format_dry_run(new_batch(100), [], options.settled(Options(jobs=2), "/p"))
     (line,) = (line for line in text.split("\n") if line.startswith("Side by side"))
-    assert line.endswith(f" | {2 * preflight_checks.MOST_ROUNDS - 1}, {2 * preflight_checks.MOST_ROUNDS} | and so on")
+    assert line.endswith(f" | {2 * preflight_checks.MAX_ROUNDS - 1}, {2 * preflight_checks.MAX_ROUNDS} | and so on")
 
 
 def test_rounds_are_those_that_one_gets_by_looking_at_every_feature_in_every_round():
@@ -618,23 +620,23 @@ def test_rounds_are_those_that_one_gets_by_looking_at_every_feature_in_every_rou
                     now.append(index)
             rounds.append(now)
             left = [index for index in left if index not in now]
-        assert list(preflight_checks._rounds(state, jobs)) == rounds
+        assert list(preflight_checks._plan_rounds(state, jobs)) == rounds
 
 
 def test_rounds_end_where_what_is_left_needs_what_failed():
     state = new_batch(3, needs={2: [1]})
-    assert list(preflight_checks._rounds(state, 1)) == [[0], [1], [2]]
-    assert list(preflight_checks._rounds(state, 9)) == [[0, 1], [2]]
-    assert list(preflight_checks._rounds(given_up(completed(state)), 9)) == []
+    assert list(preflight_checks._plan_rounds(state, 1)) == [[0], [1], [2]]
+    assert list(preflight_checks._plan_rounds(state, 9)) == [[0, 1], [2]]
+    assert list(preflight_checks._plan_rounds(given_up(completed(state)), 9)) == []
 
 
 def test_with_a_cluster_only_the_merge_queues_work_tree_needs_room_here(night, monkeypatch):
-    monkeypatch.setattr(environment, "tree_bytes", lambda root, commit: 10**9)
+    monkeypatch.setattr(environment, "measure_tree_bytes", lambda root, commit: 10**9)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 5 * 10**9))
     ((verdict, text),) = night(jobs=500)["disk"]
-    assert (verdict, "500 work trees" in text, "fewer --jobs" in text) == (doctor.ERROR, True, True)
+    assert (verdict, "500 worktrees" in text, "fewer --jobs" in text) == (doctor.ERROR, True, True)
     ((verdict, text),) = night(jobs=500, cluster="tls://scheduler:8786")["disk"]
-    assert (verdict, "a work tree of 1.0 GB" in text) == (doctor.OK, True)
+    assert (verdict, "a worktree of 1.0 GB" in text) == (doctor.OK, True)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 10**9))
     ((verdict, text),) = night(jobs=500, cluster="tls://scheduler:8786")["disk"]
     assert (verdict, "--jobs" in text) == (doctor.ERROR, False)

@@ -143,8 +143,8 @@ def test_a_pull_request_whose_text_cannot_be_renewed_counts_and_says_so(run, rem
 def test_one_that_is_opened_by_somebody_meanwhile_is_taken(run, remote, github, monkeypatch):
     run.merge(0, a="1")
     github.change(pulls={"7": {"title": "t", "body": "b", "head": BATCH, "base": "main", "state": "OPEN"}})
-    looks = iter([lambda *_: None, gh.pull_request])  # the first comes too early
-    monkeypatch.setattr(gh, "pull_request", lambda *words: next(looks)(*words))
+    looks = iter([lambda *_: None, gh.find_pull_request])  # the first comes too early
+    monkeypatch.setattr(gh, "find_pull_request", lambda *words: next(looks)(*words))
     record = run.open_batch()
     assert (record["success"], record["number"], len(github.pulls())) == (True, 7, 1)
 

@@ -164,8 +164,8 @@ def test_ctrl_c_twice_leaves_no_process_and_no_lock_and_resume_goes_on(person, t
     out, _ = typed.communicate(timeout=60)
     assert typed.returncode == 1 and "batchctl run --resume" in out
     state = person.state()
-    assert not processes.runs(int((tmp_path / "pid").read_text()), None)
-    assert not processes.holds(state["owner"]) and state["run"]["running"] == {}
+    assert not processes.is_running(int((tmp_path / "pid").read_text()), None)
+    assert not processes.is_owner_alive(state["owner"]) and state["run"]["running"] == {}
     (tmp_path / "go").touch()
     assert person.types("--resume")[0] == 0
     assert person.has("f-1")

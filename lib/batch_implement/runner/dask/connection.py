@@ -22,12 +22,12 @@ from typing import Any, Callable
 
 from ...core.errors import RefusedError
 
-PATIENCE = "15m"  # Dask's setting `batch-implement.patience` has another
-LOOK_S = 5
+DEFAULT_PATIENCE = "15m"  # Dask's setting `batch-implement.patience` has another
+POLL_S = 5
 ANSWER_S = 30
 
 
-def distributed() -> Any:
+def import_distributed() -> Any:
     """dask.distributed; Refused with how to get it."""
     try:
         import distributed as package
@@ -40,11 +40,11 @@ def distributed() -> Any:
     return package
 
 
-def patience_s() -> float:
+def get_patience_s() -> float:
     """Seconds for which a run waits for a scheduler that is gone. Refused for a setting that is no time."""
     import dask
 
-    told = dask.config.get("batch-implement.patience", PATIENCE)
+    told = dask.config.get("batch-implement.patience", DEFAULT_PATIENCE)
     try:
         return float(dask.utils.parse_timedelta(told))
     except (ValueError, KeyError, TypeError) as error:
@@ -54,7 +54,7 @@ def patience_s() -> float:
         ) from error
 
 
-def of_file(path: str) -> str:
+def read_scheduler_file(path: str) -> str:
     """The address that a scheduler file has. Refused when it is none."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -65,39 +65,39 @@ def of_file(path: str) -> str:
         ) from error
 
 
-def connected(address: str, timeout_s: float) -> Any:
+def connect(address: str, timeout_s: float) -> Any:
     """A client of that scheduler. Raises what Dask does, and TimeoutError when nothing has come of it in that time:
     where somebody takes the connection and then says nothing, as one that is frozen does, Dask waits for ever.
     """
-    make = distributed().Client
-    answer = _begun(
+    make = import_distributed().Client
+    answer = _start_call(
         lambda: make(address, timeout=timeout_s, set_as_default=False, name="batch-implement"),
         lambda client: client.close(timeout=ANSWER_S),
     )
     try:
-        return answer.result(timeout_s + LOOK_S)
+        return answer.result(timeout_s + POLL_S)
     except futures.TimeoutError:
         if answer.cancel():
             raise TimeoutError(f"it takes connections, and has said nothing for {timeout_s:.0f} s") from None
         return answer.result()
 
 
-def asked(client: Any, call: Callable[[], Any]) -> Any:
+def call_scheduler(client: Any, call: Callable[[], Any]) -> Any:
     """What a call brings that goes through the scheduler of that client, as long as that takes. Raises what the call
     does, and TimeoutError when the scheduler itself falls silent meanwhile.
     """
-    hearing, answer = Hearing(ANSWER_S), _begun(call, lambda _: None)
+    hearing, answer = SchedulerMonitor(ANSWER_S), _start_call(call, lambda _: None)
     while True:
         try:
-            return answer.result(LOOK_S)
+            return answer.result(POLL_S)
         except futures.TimeoutError:
             if answer.done():
                 return answer.result()  # this is where a TimeoutError of the call's own comes out
-            if not hearing.goes_on(client):
+            if not hearing.is_responsive(client):
                 raise TimeoutError(f"it has not answered for {ANSWER_S} s") from None
 
 
-def _begun(call: Callable[[], Any], too_late: Callable[[Any], object]) -> futures.Future[Any]:
+def _start_call(call: Callable[[], Any], too_late: Callable[[Any], object]) -> futures.Future[Any]:
     """What a call is going to bring. `too_late` gets it when the future was cancelled meanwhile."""
     answer: futures.Future[Any] = futures.Future()
 
@@ -117,29 +117,29 @@ def _begun(call: Callable[[], Any], too_late: Callable[[Any], object]) -> future
     return answer
 
 
-class Hearing:
+class SchedulerMonitor:
     """Whether a scheduler answers, asked by many threads: one of them asks it, at most every few seconds."""
 
     def __init__(self, patience_s: float) -> None:
         self.patience_s, self.asking = patience_s, threading.Lock()
-        self.begins()
+        self.reset()
 
-    def begins(self) -> None:
+    def reset(self) -> None:
         """Count from now: nobody has asked for a while."""
-        self.heard_s = time.monotonic()
+        self.last_answer_s = time.monotonic()
 
-    def goes_on(self, client: Any) -> bool:
+    def is_responsive(self, client: Any) -> bool:
         """Whether the scheduler of that client has answered within the patience, as far as this thread can tell: True
         while another one asks.
         """
         if not self.asking.acquire(blocking=False):
             return True
         try:
-            if time.monotonic() - self.heard_s > min(LOOK_S, self.patience_s / 2):
+            if time.monotonic() - self.last_answer_s > min(POLL_S, self.patience_s / 2):
                 with contextlib.suppress(Exception):  # any of Dask's errors: what counts is that it did not answer
                     limit_s = min(ANSWER_S, self.patience_s)
                     client.sync(client.scheduler.identity, n_workers=0, callback_timeout=limit_s)
-                    self.heard_s = time.monotonic()
-            return time.monotonic() - self.heard_s < self.patience_s
+                    self.last_answer_s = time.monotonic()
+            return time.monotonic() - self.last_answer_s < self.patience_s
         finally:
             self.asking.release()

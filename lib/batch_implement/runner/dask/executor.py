@@ -39,18 +39,18 @@ from ..job import COMPLETED, LOST, Job, Outcome
 from ..options import Options
 from ..preflight import environment
 from . import connection, ssh, task
-from .connection import distributed
+from .connection import import_distributed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...core.batch_state import State
 
-HOW_TO = "start them with `--resources claude=N --nthreads N`, or give `--slots N`."
-CONNECT_S = 30
-REACH_S = 15  # a scheduler that was only just started listens by then, and one that is gone is told of
-LOOK_S = 5
+SLOTS_HINT = "start them with `--resources claude=N --nthreads N`, or give `--slots N`."
+CLUSTER_S = 30
+CONNECT_S = 15  # a scheduler that was only just started listens by then, and one that is gone is told of
+POLL_S = 5
 FETCH_S = 600
-MOST_DELETED = 500
+MAX_DELETED = 500
 
 
 class DaskExecutor:
@@ -60,52 +60,52 @@ class DaskExecutor:
 
     def __init__(self, project: Project, wish: Options) -> None:
         self.project, self.wish, self.batch_id = project, wish, ""
-        self.remote = remote_of(project.root)
+        self.remote = find_remote_url(project.root)
         self.own: Any = None
         self.client: Any = None
         self.places: Dict[str, str] = {}
-        self.on_machine: Dict[str, int] = {}  # worker's address -> the slots of all workers on its machine
-        self.lock, self.pushing, self.gone = threading.Lock(), threading.Lock(), threading.Event()
+        self.machine_slots: Dict[str, int] = {}  # worker's address -> the slots of all workers on its machine
+        self.lock, self.push_lock, self.gone = threading.Lock(), threading.Lock(), threading.Event()
         self.pushed: Optional[str] = None
         self.waiting: Dict[str, Any] = {}
-        distributed()
+        import_distributed()
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its tracebacks: `_connected` tells it
-        self.patience_s = connection.patience_s()
-        self.hearing = connection.Hearing(self.patience_s)
+        self.patience_s = connection.get_patience_s()
+        self.monitor = connection.SchedulerMonitor(self.patience_s)
         try:
-            self.address = self._address()
+            self.address = self._find_address()
             self.place = f"cluster {self.address}"
-            self.client = self._client()
-            self._await_worker()
+            self.client = self._connect()
+            self._wait_for_worker()
             if wish.slots:
-                self._asked(task.set_slots, wish.slots)
-            self.slots = self._slots()
+                self._run_on_workers(task.set_slots, wish.slots)
+            self.slots = self._count_slots()
         except BaseException:  # Ctrl-C, too: what was started on other machines would stay there
             self.close()
             raise
 
     # -- the connection --------------------------------------------------------------------------------------------
 
-    def _address(self) -> str:
+    def _find_address(self) -> str:
         given = self.wish.cluster or ""
         if given.startswith("ssh:"):
-            self.own = _over_ssh(given[4:], self.wish.slots or 1, insecure=bool(self.wish.insecure_cluster))
+            self.own = _start_over_ssh(given[4:], self.wish.slots or 1, insecure=bool(self.wish.insecure_cluster))
             return str(self.own.scheduler_address)
-        address = given if "://" in given else connection.of_file(given)
+        address = given if "://" in given else connection.read_scheduler_file(given)
         if not self.wish.insecure_cluster:
-            refuse_open(address)
+            refuse_unencrypted(address)
         return address
 
-    def _client(self, timeout_s: float = REACH_S) -> Any:
+    def _connect(self, timeout_s: float = CONNECT_S) -> Any:
         try:
-            client = connection.connected(self.address, timeout_s)
+            client = connection.connect(self.address, timeout_s)
         except Exception as error:  # bare ones of Dask and of ssl among them
-            raise self._unreachable(error) from error
+            raise self._unreachable_error(error) from error
         if self.batch_id:
-            self._listen(client)
+            self._subscribe(client)
         return client
 
-    def _unreachable(self, error: Exception) -> RefusedError:
+    def _unreachable_error(self, error: Exception) -> RefusedError:
         why = str(error) or type(error).__name__
         return RefusedError(
             f"The scheduler {self.address} cannot be reached: {why}. Is it running, and may this machine "
@@ -113,50 +113,50 @@ class DaskExecutor:
             "cluster-unreachable",
         )
 
-    def _asked(self, *what: Any, **how: Any) -> Any:
+    def _run_on_workers(self, *what: Any, **how: Any) -> Any:
         """What each worker answers to that call, by its address."""
         try:
-            return connection.asked(self.client, lambda: self.client.run(*what, **how))
+            return connection.call_scheduler(self.client, lambda: self.client.run(*what, **how))
         except Exception as error:  # whatever a worker raises comes out here
-            raise self._unreachable(error) from error
+            raise self._unreachable_error(error) from error
 
-    def _await_worker(self) -> None:
+    def _wait_for_worker(self) -> None:
         """Give workers that were only just started the time to find their scheduler."""
 
         def wait() -> None:
-            self.client.wait_for_workers(1, timeout=CONNECT_S)
+            self.client.wait_for_workers(1, timeout=CLUSTER_S)
 
-        with contextlib.suppress(OSError, distributed().TimeoutError):  # that none is there is told by `look`
-            connection.asked(self.client, wait)
+        with contextlib.suppress(OSError, import_distributed().TimeoutError):  # that none is there is told by `look`
+            connection.call_scheduler(self.client, wait)
 
     def begin(self, batch_id: str) -> None:
         """Work for that batch."""
         self.batch_id = batch_id
-        self._listen(self.client)
+        self._subscribe(self.client)
 
-    def _listen(self, client: Any) -> None:
+    def _subscribe(self, client: Any) -> None:
         """Have workers' words of the batch come to `_heard`. One that is closed by now is made again."""
         with contextlib.suppress(Exception):
-            client.subscribe_topic(task.topic(self.batch_id), self._heard)
+            client.subscribe_topic(task.get_topic(self.batch_id), self._record_place)
 
-    def _heard(self, event: Any) -> None:
+    def _record_place(self, event: Any) -> None:
         told = event[1] if isinstance(event, tuple) else event
         if isinstance(told, dict) and isinstance(told.get("session_id"), str):
             self.places[told["session_id"]] = str(told.get("place"))
 
-    def _slots(self) -> int:
+    def _count_slots(self) -> int:
         try:
-            told = connection.asked(self.client, lambda: self.client.scheduler_info(n_workers=-1))["workers"]
+            told = connection.call_scheduler(self.client, lambda: self.client.scheduler_info(n_workers=-1))["workers"]
         except Exception as error:  # it may go at any moment, with any of Dask's errors
-            raise self._unreachable(error) from error
+            raise self._unreachable_error(error) from error
         threads = {address: int(each["nthreads"]) for address, each in told.items()}
         given = {address: int(each["resources"].get(task.RESOURCE, 0)) for address, each in told.items()}
         for here, each in told.items():
             beside = [other for other, its in told.items() if its["host"] == each["host"]]
-            self.on_machine[here] = sum(min(threads[other], given[other]) for other in beside)
+            self.machine_slots[here] = sum(min(threads[other], given[other]) for other in beside)
         return sum(min(threads[each], given[each]) for each in told)
 
-    def _connected(self) -> Any:
+    def _wait_for_connection(self) -> Any:
         """The client once there is a scheduler; None after `patience_s` without, or when the run was stopped."""
         until = time.monotonic() + self.patience_s
         while not self.gone.is_set():
@@ -168,7 +168,7 @@ class DaskExecutor:
             if self.lock.acquire(timeout=min(left, 0.5)):  # one of all that wait tries, and none beyond its time
                 try:
                     if self.client.status in ("closed", "closing"):
-                        self.client = self._client(min(REACH_S, left))
+                        self.client = self._connect(min(CONNECT_S, left))
                 except RefusedError:
                     pass
                 finally:
@@ -179,21 +179,21 @@ class DaskExecutor:
     def look(self) -> List[Dict[str, str]]:
         """What would stop the night on the cluster, in the form of `doctor.run_checks`: each worker is asked."""
         found = [
-            {"check": "cluster", "verdict": ERROR, "text": f"No worker of {self.address} takes a feature: {HOW_TO}"}
+            {"check": "cluster", "verdict": ERROR, "text": f"No worker of {self.address} takes a feature: {SLOTS_HINT}"}
         ]
         if self.slots:
             words = (
                 f"{self.address} takes {pluralize(self.slots, 'feature')} at a time; workers fetch from {self.remote}"
             )
             found = [{"check": "cluster", "verdict": OK, "text": words}]
-        head, jobs = git_client.head(self.project.root), self.wish.jobs or self.slots
-        slots = {address: min(jobs, number) for address, number in self.on_machine.items()}
+        head, jobs = git_client.get_head(self.project.root), self.wish.jobs or self.slots
+        slots = {address: min(jobs, number) for address, number in self.machine_slots.items()}
         asked = json.dumps({
             "client": self.wish.client, "worker": self.wish.worker, "remote": self.remote, "slots": slots,
-            "tree_mb": environment.tree_bytes(self.project.root, head) / 1e6 if head else 0,
+            "tree_mb": environment.measure_tree_bytes(self.project.root, head) / 1e6 if head else 0,
         })  # fmt: skip
         mine = [__version__, ".".join(map(str, sys.version_info[:2]))]
-        answers = self._asked(task.looked, asked, mine, on_error="return")
+        answers = self._run_on_workers(task.check_worker, asked, mine, on_error="return")
         for address, told in sorted(answers.items()):
             if isinstance(told, OSError):
                 text = f"It does not answer ({told}). See that it runs; when it is gone for good, the same again does."
@@ -210,30 +210,35 @@ class DaskExecutor:
         """What `worker.work` is on one machine: one attempt, to its end, on whichever worker has a slot."""
         try:
             self._push(job.base)
-            outcome = self._done(job)
+            outcome = self._run_task(job)
             if outcome.kind == COMPLETED:
                 self._fetch(job, outcome.commit)
         except BatchError as error:
             return jobs.interrupted_outcome(job, error.message, timestamps.now(), "network")
-        return self._kept(job, outcome)
+        return self._save_logs(job, outcome)
 
-    def _done(self, job: Job) -> Outcome:
-        client, asked = self._connected(), None
+    def _run_task(self, job: Job) -> Outcome:
+        client, asked = self._wait_for_connection(), None
         if client is None:
-            return self._without_scheduler(job)
+            return self._scheduler_lost_outcome(job)
         data = json.dumps(job._asdict()).encode()
         if not self.waiting:
-            self.hearing.begins()
+            self.monitor.reset()
         try:
             asked = client.submit(
-                task.do, data, key=f"batch-{job.session_id}", pure=False, retries=0, resources={task.RESOURCE: 1}
+                task.run_attempt,
+                data,
+                key=f"batch-{job.session_id}",
+                pure=False,
+                retries=0,
+                resources={task.RESOURCE: 1},
             )
             self.waiting[job.session_id] = asked
-            told = self._told(client, asked)
-            return self._without_scheduler(job) if told is None else Outcome.of(json.loads(told))
-        except (futures.CancelledError, distributed().client.FutureCancelledError) as error:
+            told = self._wait_for_task(client, asked)
+            return self._scheduler_lost_outcome(job) if told is None else Outcome.of(json.loads(told))
+        except (futures.CancelledError, import_distributed().client.FutureCancelledError) as error:
             why = "the run was stopped" if self.gone.is_set() else f"the scheduler lost it ({error})"
-            self._listen(client)
+            self._subscribe(client)
             return jobs.interrupted_outcome(job, why, timestamps.now(), "stopped" if self.gone.is_set() else LOST)
         except Exception as error:  # a task can raise anything: the next is not to suffer for it
             its_own = asked is not None and asked.status in ("error", "finished")
@@ -245,7 +250,7 @@ class DaskExecutor:
         finally:
             self.waiting.pop(job.session_id, None)
 
-    def _without_scheduler(self, job: Job) -> Outcome:
+    def _scheduler_lost_outcome(self, job: Job) -> Outcome:
         if self.gone.is_set():
             return jobs.interrupted_outcome(job, "the run was stopped", timestamps.now(), "stopped")
         why = (
@@ -256,25 +261,25 @@ class DaskExecutor:
             kind=jobs.NEEDS_PERSON, message=why
         )
 
-    def _told(self, client: Any, asked: Any) -> Optional[bytes]:
+    def _wait_for_task(self, client: Any, asked: Any) -> Optional[bytes]:
         """What the task brings back. None when the scheduler has not answered for `patience_s`: one that is frozen
         keeps its connections.
         """
         while not asked.done():
             try:
-                return bytes(asked.result(timeout=LOOK_S))
-            except distributed().TimeoutError:
+                return bytes(asked.result(timeout=POLL_S))
+            except import_distributed().TimeoutError:
                 if client.status in ("closed", "closing"):
                     raise ConnectionError("the connection to the scheduler was closed") from None
-                if not asked.done() and not self.hearing.goes_on(client):
+                if not asked.done() and not self.monitor.is_responsive(client):
                     return None
         return bytes(asked.result())  # this is where a TimeoutError of the task's own comes out
 
     def _push(self, base: str) -> None:
         """See that the commit an attempt begins at is on the remote."""
-        with self.pushing:
+        with self.push_lock:
             if self.pushed != base:
-                branch = worktrees.merged_branch(self.batch_id)
+                branch = worktrees.get_batch_branch(self.batch_id)
                 git_client.run_git(
                     self.project.root, "push", "--quiet", "--no-verify", self.remote,
                     f"refs/heads/{branch}:refs/heads/{branch}", timeout_s=FETCH_S,
@@ -288,13 +293,13 @@ class DaskExecutor:
             root, "-c", "gc.auto=0", "-c", "maintenance.auto=false", "fetch", "--quiet", "--no-tags",
             "--no-write-fetch-head", self.remote, f"+{ref}:{ref}", timeout_s=FETCH_S,
         )  # fmt: skip
-        if not git_client.has(root, commit, ref):
+        if not git_client.has_commit(root, commit, ref):
             raise BatchError(
                 f"{job.branch} on the remote has not the commit {commit} that its worker verified.",
                 "cluster-unreachable",
             )
 
-    def _kept(self, job: Job, outcome: Outcome) -> Outcome:
+    def _save_logs(self, job: Job, outcome: Outcome) -> Outcome:
         """The outcome with the logs that came with it in a folder here."""
         name = f"{job.feature_index + 1}-{job.attempt}-{job.session_id[:8]}"
         return logs.keep(outcome, os.path.join(jobs.log_folder(self.project, self.batch_id), name))
@@ -310,30 +315,30 @@ class DaskExecutor:
 
     def settle(self, state: State) -> None:
         """Push the batch's branch as it is, and remove the branches of merged attempts from the remote."""
-        root, branch = self.project.root, worktrees.merged_branch(self.batch_id)
-        self._push(git_client.tip(root, branch) or "")
+        root, branch = self.project.root, worktrees.get_batch_branch(self.batch_id)
+        self._push(git_client.get_branch_tip(root, branch) or "")
         listed = git_client.run_git(root, "ls-remote", self.remote, f"refs/heads/batch/{self.batch_id}/*").stdout
         there = {line.partition("\t")[2] for line in listed.splitlines()}
-        done = sorted({f"refs/heads/{name}" for name in _merged(state)} & there)
+        done = sorted({f"refs/heads/{name}" for name in _list_merged_branches(state)} & there)
         if state["run"]["options"].get("pr") == "feature":
             return
-        for first in range(0, len(done), MOST_DELETED):
-            deleted = (f":{ref}" for ref in done[first : first + MOST_DELETED])
+        for first in range(0, len(done), MAX_DELETED):
+            deleted = (f":{ref}" for ref in done[first : first + MAX_DELETED])
             git_client.run_git(root, "push", "--quiet", "--no-verify", self.remote, *deleted, timeout_s=FETCH_S)
 
     def close(self) -> None:
         """Disconnect. A cluster that this run started ends."""
         self.gone.set()
-        for each, timeout_s in ((self.client, 5), (self.own, CONNECT_S)):
+        for each, timeout_s in ((self.client, 5), (self.own, CLUSTER_S)):
             if each is not None:
                 with contextlib.suppress(Exception):  # of one that is gone already
                     each.close(timeout=timeout_s)
 
 
-def _merged(state: State) -> List[str]:
+def _list_merged_branches(state: State) -> List[str]:
     """The branches of all attempts at features that are completed."""
     return [
-        worktrees.branch_of(state["batch_id"], index, state["features"][index], client["attempt"])
+        worktrees.get_attempt_branch(state["batch_id"], index, state["features"][index], client["attempt"])
         for index in state["completed_features"]
         for client in state["run"]["clients"].get(key(index), ())
     ]
@@ -342,7 +347,7 @@ def _merged(state: State) -> List[str]:
 # -- where it is ------------------------------------------------------------------------------------------------------
 
 
-def refuse_open(address: str) -> None:
+def refuse_unencrypted(address: str) -> None:
     """Refused for a scheduler that is neither encrypted nor on this machine alone."""
     way, _, rest = address.partition("://")
     host = rest.rpartition(":")[0].strip("[]") or rest
@@ -355,40 +360,40 @@ def refuse_open(address: str) -> None:
         )
 
 
-def _over_ssh(path: str, slots: int, *, insecure: bool) -> Any:
+def _start_over_ssh(path: str, slots: int, *, insecure: bool) -> Any:
     """A cluster on the hosts that a file names. Unencrypted, all of it listens on loopback, or the person has said that
     the network is closed: a worker runs what it is told just as a scheduler does.
     """
-    names = ssh.named(path)
+    names = ssh.read_hosts(path)
     others = [name for name in names if not ssh.is_loopback(name)]
-    if others and not insecure and not ssh.encrypted():
-        refuse_open(f"tcp://{others[0]}:0")
-    its = ssh.started(names, slots, None if others else ssh.LOOPBACK)
+    if others and not insecure and not ssh.requires_encryption():
+        refuse_unencrypted(f"tcp://{others[0]}:0")
+    its = ssh.start_cluster(names, slots, None if others else ssh.LOOPBACK)
     try:
         if not insecure:
-            refuse_open(str(its.scheduler_address))
+            refuse_unencrypted(str(its.scheduler_address))
     except RefusedError:
-        its.close(timeout=CONNECT_S)
+        its.close(timeout=CLUSTER_S)
         raise
     return its
 
 
-def remote_of(root: str) -> str:
+def find_remote_url(root: str) -> str:
     """What workers fetch from and push to: the remote of the branch, else `origin`, without a name or password in it.
     Refused without any.
     """
-    branch = git_client.branch(root)
-    named = git_client.run_git(root, "config", f"branch.{branch}.remote", fails=True).stdout.strip()
+    branch = git_client.get_branch(root)
+    named = git_client.run_git(root, "config", f"branch.{branch}.remote", check=False).stdout.strip()
     known = git_client.run_git(root, "remote").stdout.split()
     name = next((each for each in (named, "origin", *known) if each in known), None)
     if name is None:
         raise RefusedError(
             "There is no git remote. Workers share nothing else: `git remote add origin URL`.", "cluster-setup"
         )
-    return without_secret(git_client.run_git(root, "remote", "get-url", "--push", name).stdout.strip(), root)
+    return strip_credentials(git_client.run_git(root, "remote", "get-url", "--push", name).stdout.strip(), root)
 
 
-def without_secret(url: str, root: str) -> str:
+def strip_credentials(url: str, root: str) -> str:
     """An address without a password or token in it; a path as an absolute one."""
     way, mark, rest = url.partition("://")
     if not mark:

@@ -31,11 +31,11 @@ from ..job import COMPLETED, FAILED, INTERRUPTED, LOST, NEEDS_PERSON, Job
 
 FETCH_S = 1800
 PUSH_S = 600
-KEPT_S = 7 * 24 * 3600
+MAX_AGE_S = 7 * 24 * 3600
 KEPT_BATCHES = 3
-LOCAL = "working/"
-FETCHED = "refs/fetched/"
-MOST_SENT_BYTES = 200_000
+LOCAL_PREFIX = "working/"
+FETCHED_REFS = "refs/fetched/"
+MAX_LOG_BYTES = 200_000
 
 
 class Superseded(BatchError):
@@ -46,36 +46,36 @@ class Unreachable(BatchError):
     """The remote does not answer, or refuses."""
 
 
-class Brought(NamedTuple):
+class CachedJob(NamedTuple):
     """`job` with everything on this machine, and the commit that its branch had on the remote, None for none."""
 
     job: Job
     pushed: Optional[str]
 
 
-def folder(environ: Mapping[str, str]) -> str:
+def get_cache_folder(environ: Mapping[str, str]) -> str:
     """The folder of all copies."""
     base = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".cache")
     return environ.get("BATCHCTL_CACHE") or os.path.join(base, "batch-implement")
 
 
-def tree(job: Job) -> str:
+def get_worktree(job: Job) -> str:
     """The work tree of a job on this machine: for one that comes from another, in the cache."""
     if not job.remote:
         return job.worktree
-    return os.path.join(_top(job), "worktrees", job.batch_id, job.branch.rpartition("/")[2])
+    return os.path.join(_get_repository_folder(job), "worktrees", job.batch_id, job.branch.rpartition("/")[2])
 
 
-def _top(job: Job) -> str:
-    name = f"{worktrees.slug(job.repository.rstrip('/').rpartition('/')[2])}-{_sign(job.repository)}"
-    return os.path.join(folder(os.environ), name)
+def _get_repository_folder(job: Job) -> str:
+    name = f"{worktrees.make_slug(job.repository.rstrip('/').rpartition('/')[2])}-{_short_hash(job.repository)}"
+    return os.path.join(get_cache_folder(os.environ), name)
 
 
-def brought(job: Job) -> Brought:
+def prepare(job: Job) -> CachedJob:
     """The job's repository and work tree on this machine, made or brought up to date. An attempt whose branch was
     pushed begins there, and its `base` is where that branch began.
     """
-    top, place = _top(job), tree(job)
+    top, place = _get_repository_folder(job), get_worktree(job)
     repository = os.path.join(top, "repository.git")
     os.makedirs(top, mode=0o700, exist_ok=True)
     descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -83,38 +83,38 @@ def brought(job: Job) -> Brought:
         with lock.FileLock(descriptor, top, FETCH_S):
             if not os.path.isdir(repository):
                 git_client.run_git(top, "init", "--quiet", "--bare", repository)
-            _tidy(top, repository, place, time.time() - KEPT_S)
-            pushed = _fetch(job, repository)
-            here = job._replace(repository=repository, branch=LOCAL + job.branch, worktree=place)
+            _remove_stale(top, repository, place, time.time() - MAX_AGE_S)
+            pushed = _fetch_branches(job, repository)
+            here = job._replace(repository=repository, branch=LOCAL_PREFIX + job.branch, worktree=place)
             if pushed:
-                if os.path.isdir(place) and not git_client.has(place, pushed):
-                    drop(here)
+                if os.path.isdir(place) and not git_client.has_commit(place, pushed):
+                    remove_worktree(here)
                 base = git_client.run_git(repository, "merge-base", job.base, pushed).stdout.strip()
                 here = here._replace(base=base)
             worktrees.add(repository, place, here.branch, pushed or here.base)
     finally:
         os.close(descriptor)
-    return Brought(here, pushed)
+    return CachedJob(here, pushed)
 
 
-def _fetch(job: Job, repository: str) -> Optional[str]:
+def _fetch_branches(job: Job, repository: str) -> Optional[str]:
     """Fetch the batch's branch, and the attempt's when it was pushed; its commit."""
-    names = [f"refs/heads/{worktrees.merged_branch(job.batch_id)}", f"refs/heads/{job.branch}"]
-    listed = _asked(repository, "ls-remote", job.repository, *names)
+    names = [f"refs/heads/{worktrees.get_batch_branch(job.batch_id)}", f"refs/heads/{job.branch}"]
+    listed = _run_git_on_remote(repository, "ls-remote", job.repository, *names)
     found = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())}
-    ways = [f"+{name}:{FETCHED}{name}" for name in names if name in found]
-    _asked(repository, "fetch", "--quiet", "--no-tags", job.repository, *ways)
+    ways = [f"+{name}:{FETCHED_REFS}{name}" for name in names if name in found]
+    _run_git_on_remote(repository, "fetch", "--quiet", "--no-tags", job.repository, *ways)
     return found.get(names[1])
 
 
-def _asked(repository: str, *words: str) -> str:
+def _run_git_on_remote(repository: str, *words: str) -> str:
     try:
         return git_client.run_git(repository, *words, timeout_s=FETCH_S).stdout
     except BatchError as error:
         raise Unreachable(error.message, "cluster-unreachable") from error
 
 
-def push(here: Brought, job: Job, commit: str) -> None:
+def push_commit(here: CachedJob, job: Job, commit: str) -> None:
     """Push a verified commit to the attempt's branch. Superseded when that is not what it was any more."""
     if commit == here.pushed:
         return
@@ -122,7 +122,7 @@ def push(here: Brought, job: Job, commit: str) -> None:
     answer = git_client.run_git(
         here.job.repository, "push", "--quiet", "--porcelain", "--no-verify",
         f"--force-with-lease={ref}:{here.pushed or ''}", job.repository, f"{commit}:{ref}",
-        fails=True, timeout_s=PUSH_S,
+        check=False, timeout_s=PUSH_S,
     )  # fmt: skip
     if answer.returncode == 0:
         return
@@ -135,38 +135,38 @@ def push(here: Brought, job: Job, commit: str) -> None:
     raise Unreachable(f"{job.branch} could not be pushed: {words}", "cluster-unreachable")
 
 
-def settled(here: Brought, job: Job, verdict: Dict[str, Any]) -> Dict[str, Any]:
+def finish(here: CachedJob, job: Job, verdict: Dict[str, Any]) -> Dict[str, Any]:
     """The verdict of an attempt after what it verified was pushed; nothing else ever is. The work tree is removed when
     the attempt has ended for good, or has left nothing in it.
     """
     if verdict["kind"] == COMPLETED:
         try:
-            push(here, job, verdict["commit"])
+            push_commit(here, job, verdict["commit"])
         except Superseded as error:
             verdict = {"kind": INTERRUPTED, "message": error.message, "failure_class": LOST}
         except Unreachable as error:
-            verdict = trouble(error)
-    if verdict["kind"] in (COMPLETED, FAILED) or not _left(here):
-        drop(here.job)
-    git_client.run_git(here.job.repository, "update-ref", "-d", f"{FETCHED}refs/heads/{job.branch}", fails=True)
+            verdict = get_unreachable_verdict(error)
+    if verdict["kind"] in (COMPLETED, FAILED) or not _has_unsaved_work(here):
+        remove_worktree(here.job)
+    git_client.run_git(here.job.repository, "update-ref", "-d", f"{FETCHED_REFS}refs/heads/{job.branch}", check=False)
     return verdict
 
 
-def _left(here: Brought) -> bool:
+def _has_unsaved_work(here: CachedJob) -> bool:
     """Whether the work tree has something that is nowhere else: a change, or a commit of its own. What git cannot tell
     counts as something.
     """
     tree = here.job.worktree
     try:
-        if any(git_client.changes(tree)) or git_client.operation_in_progress(tree):
+        if any(git_client.list_changes(tree)) or git_client.operation_in_progress(tree):
             return True
     except BatchError:
         return True
-    head = git_client.head(tree)
-    return not any(git_client.has(tree, head, known) for known in (here.job.base, here.pushed) if known)
+    head = git_client.get_head(tree)
+    return not any(git_client.has_commit(tree, head, known) for known in (here.job.base, here.pushed) if known)
 
 
-def trouble(error: Unreachable) -> Dict[str, Any]:
+def get_unreachable_verdict(error: Unreachable) -> Dict[str, Any]:
     """The verdict of an attempt that could not reach the remote: a person is needed, or it is tried again later."""
     failure_class = failure_classification.classify(error.message)
     if failure_classification.TREATMENT[failure_class] == "pause":
@@ -174,7 +174,7 @@ def trouble(error: Unreachable) -> Dict[str, Any]:
     return {"kind": INTERRUPTED, "message": error.message, "failure_class": "network"}
 
 
-def sent(logs: str, verdict: Dict[str, Any]) -> Dict[str, str]:
+def read_logs(logs: str, verdict: Dict[str, Any]) -> Dict[str, str]:
     """The ends of an attempt's logs as texts by name, for a driver on another machine."""
     verify = (verdict.get("evidence") or {}).get("verify") or {}
     files = [os.path.join(logs, name) for name in ("brief", "stream.jsonl", "stderr")]
@@ -183,39 +183,39 @@ def sent(logs: str, verdict: Dict[str, Any]) -> Dict[str, str]:
     for path in files:
         if os.path.exists(path):
             with open(path, "rb") as file:
-                file.seek(max(0, os.path.getsize(path) - MOST_SENT_BYTES))
-                texts[os.path.basename(path)] = file.read(MOST_SENT_BYTES).decode("utf-8", "replace")
+                file.seek(max(0, os.path.getsize(path) - MAX_LOG_BYTES))
+                texts[os.path.basename(path)] = file.read(MAX_LOG_BYTES).decode("utf-8", "replace")
     return texts
 
 
-def drop(job: Job) -> None:
+def remove_worktree(job: Job) -> None:
     """Remove the work tree of a job on this machine, and its local branch."""
-    _drop(job.repository, job.worktree, job.branch)
+    _remove_worktree_and_branch(job.repository, job.worktree, job.branch)
 
 
-def _drop(repository: str, tree: str, branch: str) -> None:
+def _remove_worktree_and_branch(repository: str, tree: str, branch: str) -> None:
     worktrees.remove(repository, tree)
-    git_client.run_git(repository, "branch", "--quiet", "-D", branch, fails=True)
+    git_client.run_git(repository, "branch", "--quiet", "-D", branch, check=False)
 
 
-def _tidy(top: str, repository: str, but: str, before: float) -> None:
+def _remove_stale(top: str, repository: str, but: str, before: float) -> None:
     """Remove the work trees other than `but` that nothing has touched since the time `before` and nobody works in, and
     what was fetched for all but the last batches.
     """
     for tree in glob.glob(os.path.join(glob.escape(top), "worktrees", "*", "*")):
-        if tree != but and not _touched(tree, before) and not processes.marked(tree):
+        if tree != but and not _is_modified_since(tree, before) and not processes.find_marked(tree):
             batch_id, name = tree.split(os.sep)[-2:]
-            _drop(repository, tree, f"{LOCAL}batch/{batch_id}/{name}")
+            _remove_worktree_and_branch(repository, tree, f"{LOCAL_PREFIX}batch/{batch_id}/{name}")
     listed = git_client.run_git(
-        repository, "for-each-ref", "--sort=-committerdate", "--format=%(refname)", FETCHED, fails=True
+        repository, "for-each-ref", "--sort=-committerdate", "--format=%(refname)", FETCHED_REFS, check=False
     ).stdout.split()
     merged = [ref.rpartition("/")[0] for ref in listed if ref.endswith("/merged")]
     for ref in listed:
         if ref.rpartition("/")[0] not in merged[:KEPT_BATCHES]:
-            git_client.run_git(repository, "update-ref", "-d", ref, fails=True)
+            git_client.run_git(repository, "update-ref", "-d", ref, check=False)
 
 
-def _touched(tree: str, since: float) -> bool:
+def _is_modified_since(tree: str, since: float) -> bool:
     """Whether anything in the folder has changed since that time (seconds since 1970)."""
     for place, folders, files in os.walk(tree):
         for name in [os.curdir, *folders, *files]:
@@ -227,5 +227,5 @@ def _touched(tree: str, since: float) -> bool:
     return False
 
 
-def _sign(text: str) -> str:
+def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]

@@ -18,10 +18,10 @@ from . import task
 
 LOOPBACK = "127.0.0.1"
 CONNECT_S = 30
-BEGIN_S = 60
+DEATH_TIMEOUT_S = 60
 
 
-def named(path: str) -> List[str]:
+def read_hosts(path: str) -> List[str]:
     """The hosts that a file names, one a line, without what follows a `#`. Refused for none, and for a file that
     cannot be read.
     """
@@ -53,14 +53,14 @@ def is_loopback(name: str) -> bool:
         return False
 
 
-def encrypted() -> bool:
+def requires_encryption() -> bool:
     """Whether Dask's settings demand certificates."""
     import dask
 
     return bool(dask.config.get("distributed.comm.require-encryption", None))
 
 
-def started(names: List[str], slots: int, host: Optional[str]) -> Any:
+def start_cluster(names: List[str], slots: int, host: Optional[str]) -> Any:
     """Dask's SSHCluster: a scheduler on the first of `names`, a worker with that many slots on each. They listen at
     `host`, None for where Dask thinks best. Refused when one cannot be started; those that were are ended then.
     """
@@ -73,8 +73,13 @@ def started(names: List[str], slots: int, host: Optional[str]) -> Any:
             [names[0], *names],
             connect_options={"connect_timeout": CONNECT_S},
             # one that begins while the cluster is given up looks for its scheduler no longer than that
-            worker_options={**listen, "nthreads": slots, "resources": {task.RESOURCE: slots}, "death_timeout": BEGIN_S},
-            scheduler_options={**listen, **({"protocol": "tls://"} if encrypted() else {})},
+            worker_options={
+                **listen,
+                "nthreads": slots,
+                "resources": {task.RESOURCE: slots},
+                "death_timeout": DEATH_TIMEOUT_S,
+            },
+            scheduler_options={**listen, **({"protocol": "tls://"} if requires_encryption() else {})},
         )
     except ImportError as error:
         raise RefusedError(

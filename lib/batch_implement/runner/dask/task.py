@@ -26,15 +26,15 @@ from ..preflight import environment, preflight_checks
 from . import repository_cache
 
 RESOURCE = "claude"
-LOOK_S = 2.0
+POLL_S = 2.0
 
 
-def topic(batch_id: str) -> str:
+def get_topic(batch_id: str) -> str:
     """Under which workers tell where the attempts of a batch are done."""
     return f"batch-implement-{batch_id}"
 
 
-def do(data: bytes) -> bytes:
+def run_attempt(data: bytes) -> bytes:
     """The task: one attempt on this worker, from its job as JSON to its outcome as JSON. The attempt ends when nobody
     wants the task any more, as when the driver has died.
     """
@@ -43,10 +43,10 @@ def do(data: bytes) -> bytes:
     own = get_worker()
     job = Job.of(json.loads(data))
     begun = job._replace(session_id=str(uuid.uuid4()))  # a task that is run again is another conversation
-    place = f"{processes.host()} ({own.name})"
-    own.log_event(topic(job.batch_id), {"session_id": job.session_id, "place": place})
+    place = f"{processes.get_host_name()} ({own.name})"
+    own.log_event(get_topic(job.batch_id), {"session_id": job.session_id, "place": place})
     ended = threading.Event()
-    threading.Thread(target=_watch, args=(own, own.get_current_task(), begun, ended), daemon=True).start()
+    threading.Thread(target=_stop_when_cancelled, args=(own, own.get_current_task(), begun, ended), daemon=True).start()
     try:
         outcome = local_executor.work(begun)
     finally:
@@ -54,13 +54,13 @@ def do(data: bytes) -> bytes:
     return json.dumps(outcome._replace(session_id=job.session_id, place=place)._asdict()).encode()
 
 
-def looked(asked: str, versions: List[str], dask_worker: Any) -> List[Tuple[str, str, str]]:
+def check_worker(asked: str, versions: List[str], dask_worker: Any) -> List[Tuple[str, str, str]]:
     """On a worker: (what was looked at, verdict, text) of what attempts need there. Nothing is changed but that the
     cache's folder is made. `asked` is JSON: `{client, worker, remote}` as the driver has them, `tree_mb` of a work
     tree, and `slots`: address of a worker -> the slots of all workers on its machine, which share room and memory.
     """
     wish = json.loads(asked)
-    top = repository_cache.folder(os.environ)
+    top = repository_cache.get_cache_folder(os.environ)
     os.makedirs(top, mode=0o700, exist_ok=True)
     found: List[Tuple[str, str, str]] = []
     mine = [__version__, ".".join(map(str, sys.version_info[:2]))]
@@ -72,35 +72,41 @@ def looked(asked: str, versions: List[str], dask_worker: Any) -> List[Tuple[str,
     slots = max(1, wish["slots"].get(dask_worker.address, 0))
     elsewhere = "set BATCHCTL_CACHE to another folder where the worker is started"
     answers: List[Tuple[str, Callable[[], Iterable[Tuple[str, str]]]]] = [
-        ("remote", lambda: _remote(wish["remote"])),
-        ("disk", lambda: environment.room(wish["tree_mb"], top, slots, "--slots", elsewhere)),
+        ("remote", lambda: _check_git_remote(wish["remote"])),
+        ("disk", lambda: environment.check_disk_space(wish["tree_mb"], top, slots, "--slots", elsewhere)),
     ]
     if wish["worker"] is None:
         program = shutil.which(wish["client"] or "claude")
         answers += [
             ("client", lambda: doctor.check_client(program)),
-            ("login", lambda: preflight_checks.login(top, program, os.environ)),
-            ("memory", lambda: environment.memory(slots, "--slots")),
+            ("login", lambda: preflight_checks.check_login(top, program, os.environ)),
+            ("memory", lambda: environment.check_memory(slots, "--slots")),
         ]
     for name, ask in answers:
         found += [(name, verdict, text) for verdict, text in ask() if verdict != OK]
     if not any(verdict == ERROR for _, verdict, _ in found):
         free = shutil.disk_usage(top).free / 1e9
-        found.append(("all", OK, f"{processes.host()}: Python {mine[1]}, {git_client.version()}, {free:.0f} GB free"))
+        found.append(
+            (
+                "all",
+                OK,
+                f"{processes.get_host_name()}: Python {mine[1]}, {git_client.get_version()}, {free:.0f} GB free",
+            )
+        )
     return found
 
 
-def _remote(remote: str) -> Iterator[Tuple[str, str]]:
+def _check_git_remote(remote: str) -> Iterator[Tuple[str, str]]:
     """On a worker: whether it reaches the remote and knows who commits."""
-    answer = git_client.run_git("/", "ls-remote", "--heads", remote, "refs/heads/none", fails=True, timeout_s=60)
+    answer = git_client.run_git("/", "ls-remote", "--heads", remote, "refs/heads/none", check=False, timeout_s=60)
     if answer.returncode != 0:
         yield ERROR, f"git does not reach {remote} from here: {' '.join(answer.stderr.split())[-300:]}"
     if not git_client.has_identity("/"):
         yield ERROR, "git does not know who commits here: `git config --global user.email` and `user.name`."
 
 
-def _watch(own: Any, task: Any, begun: Job, ended: threading.Event) -> None:
-    while not ended.wait(LOOK_S):
+def _stop_when_cancelled(own: Any, task: Any, begun: Job, ended: threading.Event) -> None:
+    while not ended.wait(POLL_S):
         known = own.state.tasks.get(task)
         if known is None or known.state not in ("executing", "long-running"):
             local_executor.stop([begun.session_id])

@@ -125,7 +125,7 @@ def of_state(state: State, now: str) -> View:
         at=now,
         status=state["status"],
         counts=batch_state.counts(state),
-        at_work=processes.holds(state["owner"]),
+        at_work=processes.is_owner_alive(state["owner"]),
         seconds=_age(state, now),
         rows=rows,
         held=_held(state, now),
@@ -184,7 +184,7 @@ def _open(state: State, now: str) -> List[Row]:
 
 
 def _running(state: State, now: str) -> List[Row]:
-    here = processes.host()
+    here = processes.get_host_name()
     found = []
     for name, entry in sorted(state["run"]["running"].items(), key=lambda item: int(item[0])):
         told = _progress(entry) if entry["place"] == here and entry["worktree"] else {}

@@ -13,7 +13,7 @@ from ...commands import batch_commands
 from ...commands.doctor import ERROR, OK, WARNING
 from ...core import prompts
 from ...git import git_client
-from ...git.worktrees import common, listed
+from ...git.worktrees import get_common_dir, list_worktrees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 # One real client had 270 MB at its highest in a short session; long ones grow, and what it runs comes on top.
 CLIENT_MB = 600
 SPARE_MB = 1024
-TREE_TIMES = 2  # a tree of its own for each client, and what a build puts into it
+WORKTREE_FACTOR = 2  # a tree of its own for each client, and what a build puts into it
 UNCOMMITTED = (".claude/settings.json", "CLAUDE.md", ".mcp.json")
 CGROUP = "/sys/fs/cgroup"
 
 
-def base(root: str, branch: str) -> Optional[str]:
+def get_start_commit(root: str, branch: str) -> Optional[str]:
     """The commit that a run would begin on: the head of the batch's branch, or HEAD when that is ahead; None without
     any.
     """
-    head, known = git_client.head(root), git_client.tip(root, branch)
-    return known if head and known and git_client.has(root, head, known) else head
+    head, known = git_client.get_head(root), git_client.get_branch_tip(root, branch)
+    return known if head and known and git_client.has_commit(root, head, known) else head
 
 
-def tree(root: str, *, merge: bool) -> Found:
+def check_working_tree(root: str, *, merge: bool) -> Found:
     """The person's tree: a commit to begin on, nothing modified or staged, nothing in progress. `merge`: their branch
     is to be moved at the end.
     """
-    if git_client.head(root) is None:
+    if git_client.get_head(root) is None:
         yield ERROR, "There is no commit to begin on. `git add` what is there and `git commit`."
         return
     underway = git_client.operation_in_progress(root)
@@ -51,17 +51,17 @@ def tree(root: str, *, merge: bool) -> Found:
             f"{underway[0].capitalize()} is in progress: HEAD is not yet what it is going to be. End it: "
             f"{underway[1]}.",
         )
-    tracked, _ = git_client.changes(root)
+    tracked, _ = git_client.list_changes(root)
     if tracked:
         stops = " and `--merge` could not bring it in" if merge else ""
         first = batch_commands.submodule_hint(root, tracked)
         yield (
             ERROR,
-            f"Tracked files are modified or staged: {git_client.listed(tracked)}. The night begins on the last commit, "
-            f"so it would be done without them{stops}.{first} Commit them or `git stash` them.",
+            f"Tracked files are modified or staged: {git_client.format_paths(tracked)}. The run starts at the last "
+            f"commit, so it would be done without them{stops}.{first} Commit them or `git stash` them.",
         )
     if not underway and not tracked:
-        yield OK, f"nothing is modified or staged on {git_client.branch(root) or 'a detached HEAD'}"
+        yield OK, f"nothing is modified or staged on {git_client.get_branch(root) or 'a detached HEAD'}"
     left = [
         name
         for name in UNCOMMITTED
@@ -69,7 +69,7 @@ def tree(root: str, *, merge: bool) -> Found:
     ]
     if left:
         yield WARNING, f"Not committed, so no work tree has it: {', '.join(left)}. Commit it if the work needs it."
-    if merge and git_client.branch(root) is None:
+    if merge and git_client.get_branch(root) is None:
         yield ERROR, "--merge moves the branch you are on, and HEAD is detached. `git switch` to that branch first."
     if os.path.exists(os.path.join(root, ".gitmodules")):
         yield (
@@ -79,33 +79,33 @@ def tree(root: str, *, merge: bool) -> Found:
         )
 
 
-def branches(root: str, batch_id: str, branch: str) -> Found:
+def check_branches(root: str, batch_id: str, branch: str) -> Found:
     """Whether the batch's branch can be made or gone on with, and those of its features beside it."""
     ref = f"refs/heads/{branch}"
-    if git_client.run_git(root, "check-ref-format", ref, fails=True).returncode != 0:
+    if git_client.run_git(root, "check-ref-format", ref, check=False).returncode != 0:
         yield (
             ERROR,
             f"git takes no branch named {branch}: the batch needs another id. `batchctl abort` it and create it anew.",
         )
         return
     for name in ("batch", f"batch/{batch_id}"):
-        if git_client.tip(root, name):
+        if git_client.get_branch_tip(root, name):
             yield (
                 ERROR,
                 f"There is a branch named {name}, so git can make none below it. Rename it: `git branch -m {name} "
                 f"{name}-old`.",
             )
             return
-    held = next((place for place, on in listed(root) if on == ref), None)
+    held = next((place for place, on in list_worktrees(root) if on == ref), None)
     if held:
         yield ERROR, f"{branch}, which the run moves, is checked out in {held}. `git switch` to another branch there."
         return
-    known, head = git_client.tip(root, branch), git_client.head(root)
+    known, head = git_client.get_branch_tip(root, branch), git_client.get_head(root)
     if known is None or head is None or known == head:
         yield OK, f"{branch} {'begins' if known is None else 'is'} at HEAD"
-    elif git_client.has(root, head, known):
+    elif git_client.has_commit(root, head, known):
         yield OK, f"{branch} is ahead of HEAD, with what was done so far"
-    elif git_client.has(root, known, head):
+    elif git_client.has_commit(root, known, head):
         yield OK, f"{branch} is behind HEAD and will be brought up to it"
     else:
         yield (
@@ -115,10 +115,10 @@ def branches(root: str, batch_id: str, branch: str) -> Found:
         )
 
 
-def left_behind(root: str, before: Optional[str]) -> Found:
+def check_previous_batch(root: str, before: Optional[str]) -> Found:
     """Whether HEAD has what the batch before did; `before` is the branch of that, None when there is none."""
-    done = git_client.tip(root, before) if before else None
-    if done and not git_client.has(root, done):
+    done = git_client.get_branch_tip(root, before) if before else None
+    if done and not git_client.has_commit(root, done):
         yield (
             WARNING,
             f"HEAD does not have what the batch before did, so this one begins without it. `git merge {before}` "
@@ -126,13 +126,13 @@ def left_behind(root: str, before: Optional[str]) -> Found:
         )
 
 
-def folder(root: str, worktrees: str) -> Found:
+def check_worktrees_folder(root: str, worktrees: str) -> Found:
     """Whether work trees can be made in the folder `worktrees`: it, or the first above it that is there, can be
     written to, and it is outside of the project.
     """
     top = os.path.realpath(git_client.run_git(root, "rev-parse", "--show-toplevel").stdout[:-1])
     place = os.path.realpath(worktrees)
-    for held in (common(root), top):
+    for held in (get_common_dir(root), top):
         if place == held or place.startswith(f"{held}/"):
             yield (
                 ERROR,
@@ -140,7 +140,7 @@ def folder(root: str, worktrees: str) -> Found:
                 "of it: `--worktrees DIR`.",
             )
             return
-    above = _existing(place)
+    above = _find_existing_parent(place)
     if not os.path.isdir(above):
         yield ERROR, f"{above} is no folder, so no work tree can be made below it. Give another: `--worktrees DIR`."
     elif not os.access(above, os.W_OK | os.X_OK):
@@ -149,28 +149,30 @@ def folder(root: str, worktrees: str) -> Found:
         yield OK, f"work trees go into {worktrees}"
 
 
-def _existing(place: str) -> str:
+def _find_existing_parent(place: str) -> str:
     """The path, or the first above it that is there."""
     while not os.path.lexists(place) and os.path.dirname(place) != place:
         place = os.path.dirname(place)
     return place
 
 
-def disk(root: str, commit: str, worktrees: str, jobs: int) -> Found:
+def check_disk(root: str, commit: str, worktrees: str, jobs: int) -> Found:
     """Whether there is room for the work trees of `jobs` clients, or for a single one."""
-    yield from room(tree_bytes(root, commit) / 1e6, worktrees, jobs, "--jobs", "give another place: `--worktrees DIR`")
+    yield from check_disk_space(
+        measure_tree_bytes(root, commit) / 1e6, worktrees, jobs, "--jobs", "give another place: `--worktrees DIR`"
+    )
 
 
-def room(tree_mb: float, worktrees: str, jobs: int, option: str, elsewhere: str) -> Found:
+def check_disk_space(tree_mb: float, worktrees: str, jobs: int, option: str, elsewhere: str) -> Found:
     """The same for trees of that size. `option` sets how many clients there are, `elsewhere` says how another place is
     taken.
     """
-    needed = tree_mb * jobs * TREE_TIMES + SPARE_MB
-    above = _existing(os.path.realpath(worktrees))
+    needed = tree_mb * jobs * WORKTREE_FACTOR + SPARE_MB
+    above = _find_existing_parent(os.path.realpath(worktrees))
     free = shutil.disk_usage(above).free / 1e6
     said = (
-        f"{_size(free)} free at {above}; {f'{jobs} work trees' if jobs > 1 else 'a work tree'} of {_size(tree_mb)}, "
-        f"with builds, may take {_size(needed)}"
+        f"{_format_megabytes(free)} free at {above}; {f'{jobs} worktrees' if jobs > 1 else 'a worktree'} of "
+        f"{_format_megabytes(tree_mb)}, with builds, may take {_format_megabytes(needed)}"
     )
     if free < needed:
         fewer = f" take fewer {option}," if jobs > 1 else ""
@@ -179,28 +181,29 @@ def room(tree_mb: float, worktrees: str, jobs: int, option: str, elsewhere: str)
         yield OK, said
 
 
-def tree_bytes(root: str, commit: str) -> int:
+def measure_tree_bytes(root: str, commit: str) -> int:
     """The bytes that the files of a commit have. What Git LFS holds is not counted."""
-    listed = git_client.run_git(root, "ls-tree", "-r", "--full-tree", "--format=%(objectsize)", commit, fails=True)
-    sizes = listed.stdout.split() if listed.returncode == 0 else _sizes(root, commit)
+    listed = git_client.run_git(root, "ls-tree", "-r", "--full-tree", "--format=%(objectsize)", commit, check=False)
+    sizes = listed.stdout.split() if listed.returncode == 0 else _list_blob_sizes(root, commit)
     return sum(int(size) for size in sizes if size.isdigit())
 
 
-def _sizes(root: str, commit: str) -> List[str]:
+def _list_blob_sizes(root: str, commit: str) -> List[str]:
     """The same from a git before 2.36."""
     listed = git_client.run_git(root, "ls-tree", "-r", "-l", "-z", "--full-tree", commit).stdout
     return [entry.split()[3] for entry in listed.split("\0") if entry]
 
 
-def memory(jobs: int, option: str = "--jobs") -> Found:
+def check_memory(jobs: int, option: str = "--jobs") -> Found:
     """Whether there is memory for `jobs` clients, where the system tells it. `option` sets how many there are."""
-    free = available_mb()
+    free = read_available_mb()
     if free is None:
-        yield OK, f"this system does not tell how much memory is free; a client may take {_size(CLIENT_MB)}"
+        yield OK, f"free memory is unknown on this system; a client may take {_format_megabytes(CLIENT_MB)}"
         return
     needed = jobs * CLIENT_MB
     clients = prompts.pluralize(jobs, "client")
-    said = f"{_size(free)} of memory free; {clients} may take {_size(needed)}, without what they run"
+    needs = f"{clients} may take {_format_megabytes(needed)} without their subprocesses"
+    said = f"{_format_megabytes(free)} of memory free; {needs}"
     if free < CLIENT_MB:
         yield ERROR, f"Too little memory for even one client: {said}. End something, or use a larger machine."
     elif free < needed:
@@ -209,22 +212,29 @@ def memory(jobs: int, option: str = "--jobs") -> Found:
         yield OK, said
 
 
-def available_mb(meminfo: str = "/proc/meminfo", cgroup: str = CGROUP) -> Optional[float]:
+def read_available_mb(meminfo: str = "/proc/meminfo", cgroup: str = CGROUP) -> Optional[float]:
     """Megabytes of memory that could be had: what the system says, or what its container may still take when that is
     less. None where neither is told.
     """
     found: List[float] = []
-    for line in _read(meminfo).splitlines():
+    for line in _read_system_file(meminfo).splitlines():
         if line.startswith("MemAvailable:"):
             found.append(int(line.split()[1]) / 1000)
-    limit, used = _read(f"{cgroup}/memory.max").strip(), _read(f"{cgroup}/memory.current").strip()
+    limit, used = (
+        _read_system_file(f"{cgroup}/memory.max").strip(),
+        _read_system_file(f"{cgroup}/memory.current").strip(),
+    )
     if limit.isdigit() and used.isdigit():
-        cached = [line.split()[1] for line in _read(f"{cgroup}/memory.stat").splitlines() if line.startswith("file ")]
+        cached = [
+            line.split()[1]
+            for line in _read_system_file(f"{cgroup}/memory.stat").splitlines()
+            if line.startswith("file ")
+        ]
         found.append((int(limit) - int(used) + sum(map(int, cached))) / 1e6)
     return max(0.0, min(found)) if found else None
 
 
-def _read(path: str) -> str:
+def _read_system_file(path: str) -> str:
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read()
@@ -232,5 +242,5 @@ def _read(path: str) -> str:
         return ""
 
 
-def _size(megabytes: float) -> str:
+def _format_megabytes(megabytes: float) -> str:
     return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{max(1, round(megabytes))} MB"

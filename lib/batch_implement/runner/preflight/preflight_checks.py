@@ -30,7 +30,7 @@ from ...report import status_report
 from ...store.store import Store
 from .. import claude_process, options, pull_requests
 from . import environment
-from .verify_check import trial
+from .verify_check import check_verify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,74 +43,74 @@ if TYPE_CHECKING:
     Found = Iterator[Tuple[str, str]]
     Checks = List[Dict[str, str]]
 
-KNOWS_AUTH_STATUS = doctor.MEASURED_CLIENT  # an older one may take the words for a prompt, and spend a turn on it
-ASK_CLIENT_S = 30
+MIN_AUTH_STATUS_VERSION = doctor.MEASURED_CLIENT  # an older one may take the words for a prompt, and spend a turn on it
+AUTH_STATUS_S = 30
 MAY_PUSH = ("ADMIN", "MAINTAIN", "WRITE")
-LONGEST_TEXT = 100
-LONGEST_RULE = 60
-MOST_BESIDE = 5
-MOST_ROUNDS = 30
+MAX_TEXT = 100
+MAX_RULE = 60
+MAX_CONFLICTS = 5
+MAX_ROUNDS = 30
 
 
-def check(project: Project, state: State, wish: Options, environ: Mapping[str, str], plugin: str) -> Checks:
+def run_checks(project: Project, state: State, wish: Options, environ: Mapping[str, str], plugin: str) -> Checks:
     """Everything that was looked at, in the form of `doctor.run_checks`. A throw-away work tree is made and removed."""
     root, batch_id = project.root, state["batch_id"]
-    branch, top = worktrees.merged_branch(batch_id), wish.worktrees or ""
+    branch, top = worktrees.get_batch_branch(batch_id), wish.worktrees or ""
     jobs = 1 if wish.cluster else wish.jobs or 1  # here is then only the merge queue's work tree
     found = doctor.collect_checks([("python", doctor.check_python), ("git", lambda: doctor.check_git(project))])
-    if _bad(found):
+    if _has_errors(found):
         return found
     found += doctor.collect_checks([
-        ("tree", lambda: environment.tree(root, merge=bool(wish.merge))),
-        ("branch", lambda: environment.branches(root, batch_id, branch)),
-        ("branch", lambda: environment.left_behind(root, _before(project, batch_id))),
-        ("worktrees", lambda: environment.folder(root, top)),
-        ("features", lambda: _features(state, wish)),
-        ("limits", lambda: _limits(state, wish)),
+        ("tree", lambda: environment.check_working_tree(root, merge=bool(wish.merge))),
+        ("branch", lambda: environment.check_branches(root, batch_id, branch)),
+        ("branch", lambda: environment.check_previous_batch(root, _find_previous_branch(project, batch_id))),
+        ("worktrees", lambda: environment.check_worktrees_folder(root, top)),
+        ("features", lambda: _check_features(state, wish)),
+        ("limits", lambda: _check_limits(state, wish)),
     ])  # fmt: skip
     if wish.worker is None and not wish.cluster:  # each of a cluster's workers is asked for itself
         program = shutil.which(wish.client or "claude", path=environ.get("PATH"))
         found += doctor.collect_checks([
             ("hooks", lambda: doctor.check_hooks(plugin)),
-            ("permissions", lambda: _permissions(project, state, wish, environ)),
-            ("client", lambda: _client(program, wish)),
-            ("login", lambda: login(root, program, environ)),
-            ("memory", lambda: environment.memory(jobs)),
+            ("permissions", lambda: _check_permissions(project, state, wish, environ)),
+            ("client", lambda: _check_client(program, wish)),
+            ("login", lambda: check_login(root, program, environ)),
+            ("memory", lambda: environment.check_memory(jobs)),
         ])  # fmt: skip
-    base = environment.base(root, branch)
+    base = environment.get_start_commit(root, branch)
     if base is None:
         return found
-    found += doctor.collect_checks([("disk", lambda: environment.disk(root, base, top, jobs))])
+    found += doctor.collect_checks([("disk", lambda: environment.check_disk(root, base, top, jobs))])
     if wish.pr is not None:
-        found += doctor.collect_checks([("remote", lambda: _remote(root, base, branch))])
-    if _bad(found):
+        found += doctor.collect_checks([("remote", lambda: _check_pull_requests(root, base, branch))])
+    if _has_errors(found):
         return [*found, {"check": "verify", "verdict": WARNING, "text": "not tried: what is bad above comes first"}]
     folder = os.path.join(top, batch_id, "preflight")
     policy = state["policy"]
     return found + doctor.collect_checks([
-        ("verify", lambda: trial(
+        ("verify", lambda: check_verify(
             root, base, folder, policy["verify"], timeout_s=policy["verify_timeout_s"],
             feature_time_s=wish.feature_time or options.FEATURE_TIME_S,
         )),
     ])  # fmt: skip
 
 
-def _before(project: Project, batch_id: str) -> Optional[str]:
+def _find_previous_branch(project: Project, batch_id: str) -> Optional[str]:
     """The branch of the batch that is here and that this one is not, when a run drove it."""
     state = Store(project).read_if_usable()
     return state["run"]["branch"] if state and state["batch_id"] != batch_id and state.get("run") else None
 
 
-def _bad(found: Sequence[Mapping[str, str]]) -> bool:
+def _has_errors(found: Sequence[Mapping[str, str]]) -> bool:
     return any(entry["verdict"] == ERROR for entry in found)
 
 
 # -- the looks ---------------------------------------------------------------------------------------------------------
 
 
-def _features(state: State, wish: Options) -> Found:
+def _check_features(state: State, wish: Options) -> Found:
     """The batch: something is left to do, nobody else is at it, and what it asks for can be had."""
-    if processes.holds(state["owner"]):
+    if processes.is_owner_alive(state["owner"]):
         yield ERROR, authorization.batch_in_use_error(state).message
     counts = batch_state.counts(run_transitions.clear_running(state))
     left = counts["pending"] + counts["active"]
@@ -120,7 +120,7 @@ def _features(state: State, wish: Options) -> Found:
             "Nothing is left to do. `batchctl add FILE` appends features, `batchctl retry` brings failed ones back.",
         )
         return
-    asked = [index for index in _left(state) if "review" in policies.feature_policy(state, index)["evidence"]]
+    asked = [index for index in _list_remaining(state) if "review" in policies.feature_policy(state, index)["evidence"]]
     if wish.worker is not None and asked:
         yield (
             ERROR,
@@ -131,7 +131,7 @@ def _features(state: State, wish: Options) -> Found:
     yield OK, f"{done}{left} to do; what each needs is known and in order"
 
 
-def _limits(state: State, wish: Options) -> Found:
+def _check_limits(state: State, wish: Options) -> Found:
     """The limits: none ends the run before it has begun."""
     spent = (state.get("run") or {}).get("spent", {})
     cost, waited = spent.get("cost_usd", 0), spent.get("waited_s", 0)
@@ -164,10 +164,10 @@ def _limits(state: State, wish: Options) -> Found:
             f"{duration(each)} in all. Give a shorter --verify-timeout.",
         )
     if fits:
-        yield OK, "; ".join(_said_limits(wish))
+        yield OK, "; ".join(_format_limits(wish))
 
 
-def _said_limits(wish: Options) -> List[str]:
+def _format_limits(wish: Options) -> List[str]:
     each = [duration(wish.feature_time or options.FEATURE_TIME_S)]
     each += [pluralize(wish.feature_turns, "turn")] if wish.feature_turns else []
     each += [f"${wish.feature_cost:.2f}"] if wish.feature_cost else []
@@ -179,7 +179,7 @@ def _said_limits(wish: Options) -> List[str]:
     return [f"a client has {', '.join(each)}", *whole, *unlimited]
 
 
-def _permissions(project: Project, state: State, wish: Options, environ: Mapping[str, str]) -> Found:
+def _check_permissions(project: Project, state: State, wish: Options, environ: Mapping[str, str]) -> Found:
     """What the settings keep a client from, and whether it may run the tests itself."""
     found = claude_settings.read_settings(project.root, environ)
     yield from doctor.check_permission_rules(found, claude_settings.WORKER_CALLS)
@@ -215,7 +215,7 @@ def _permissions(project: Project, state: State, wish: Options, environ: Mapping
     elif wish.permission_mode in ("auto", "bypassPermissions"):
         return
     elif unknown:
-        rules = (f"Bash({part})" if len(part) <= LONGEST_RULE else f"Bash({part.split()[0]}:*)" for part in unknown)
+        rules = (f"Bash({part})" if len(part) <= MAX_RULE else f"Bash({part.split()[0]}:*)" for part in unknown)
         given = " ".join(f"--allow {shlex.quote(rule)}" for rule in dict.fromkeys(rules))
         yield (
             WARNING,
@@ -224,19 +224,19 @@ def _permissions(project: Project, state: State, wish: Options, environ: Mapping
         )
 
 
-def _client(program: Optional[str], wish: Options) -> Found:
+def _check_client(program: Optional[str], wish: Options) -> Found:
     if program is None and wish.client is not None:
         yield ERROR, f"{wish.client} is no program that can be started. Give the path of `claude`: `--client PATH`."
     else:
         yield from doctor.check_client(program)
 
 
-def login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Found:
+def check_login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Found:
     """Whether the client is logged in, as far as it says so without asking the model."""
     version = doctor.read_client_version(program) if program else None
     if program is None or version is None:
         return
-    if version < KNOWS_AUTH_STATUS:
+    if version < MIN_AUTH_STATUS_VERSION:
         yield WARNING, "This client is not asked whether it is logged in: it is older than the ones that can tell."
         return
     try:
@@ -246,7 +246,7 @@ def login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Foun
             env=claude_process.environment(environ, ""),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=ASK_CLIENT_S,
+            timeout=AUTH_STATUS_S,
             check=False,
         )
         said = fast_json.loads(answer.stdout)
@@ -265,11 +265,11 @@ def login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Foun
         yield OK, f"logged in ({way}); whether that is still taken shows with the first turn"
 
 
-def _remote(root: str, base: str, branch: str) -> Found:
+def _check_pull_requests(root: str, base: str, branch: str) -> Found:
     """Whether pull requests can be opened: gh, the right to write, and a push that would go."""
-    place = gh.repository(root)
+    place = gh.get_repository(root)
     remote = pull_requests.remote_of(root, place)
-    may = gh.permission(root)
+    may = gh.get_permission(root)
     if may and may not in MAY_PUSH:
         yield (
             ERROR,
@@ -289,41 +289,39 @@ def _remote(root: str, base: str, branch: str) -> Found:
 # -- what a dry run shows ----------------------------------------------------------------------------------------------
 
 
-def text(state: State, found: Sequence[Mapping[str, str]], wish: Options) -> str:
+def format_dry_run(state: State, found: Sequence[Mapping[str, str]], wish: Options) -> str:
     """What was found, and what a run would do: order, dependencies, what runs side by side, limits."""
-    left = _left(state)
-    rounds = list(itertools.islice(_rounds(state, wish.jobs or 1), MOST_ROUNDS + 1))
+    left = _list_remaining(state)
+    rounds = list(itertools.islice(_plan_rounds(state, wish.jobs or 1), MAX_ROUNDS + 1))
     lines = [*doctor.format_checks(found), ""]
     lines.append(
         f"Batch {state['batch_id']}: {len(left)} of {pluralize(state['total_features'], 'feature')} to do, up to "
         f"{wish.jobs or 1} at a time."
     )
     beside = path_conflicts.find_conflicts(
-        [(index, run_transitions.touched_paths(state, index)) for index in left], MOST_BESIDE + 1
+        [(index, run_transitions.touched_paths(state, index)) for index in left], MAX_CONFLICTS + 1
     )
-    lines += [f"{index + 1:>4}  {_told(state, index, beside[index])}" for index in left]
+    lines += [f"{index + 1:>4}  {_format_feature(state, index, beside[index])}" for index in left]
     if any(len(indices) > 1 for indices in rounds):
-        told = " | ".join(", ".join(str(index + 1) for index in indices) for indices in rounds[:MOST_ROUNDS])
-        more = " | and so on" if len(rounds) > MOST_ROUNDS else ""
+        told = " | ".join(", ".join(str(index + 1) for index in indices) for indices in rounds[:MAX_ROUNDS])
+        more = " | and so on" if len(rounds) > MAX_ROUNDS else ""
         lines.append(f"Side by side, if all took equally long: {told}{more}")
-    branch = worktrees.merged_branch(state["batch_id"])
-    lines.append(f"Limits: {'; '.join([*_said_limits(wish), *_retries(state)])}.")
+    branch = worktrees.get_batch_branch(state["batch_id"])
+    lines.append(f"Limits: {'; '.join([*_format_limits(wish), *_format_retries(state)])}.")
     worker = (
-        f"`{wish.worker[:LONGEST_TEXT]}`"
-        if wish.worker
-        else f"{wish.client or 'claude'} in mode {wish.permission_mode}"
+        f"`{wish.worker[:MAX_TEXT]}`" if wish.worker else f"{wish.client or 'claude'} in mode {wish.permission_mode}"
     )
     lines.append(f"Done by: {clean(worker)}, each in a work tree below {wish.worktrees}.")
     ends = "your branch is moved up to it at the end" if wish.merge else "your branch stays as it is"
     published = {"batch": ", one pull request is opened", "feature": ", a pull request is opened for each feature"}
     lines.append(f"Merged into: {branch}; {ends}{published.get(wish.pr or '', '')}.")
-    if _bad(found):
+    if _has_errors(found):
         lines.append("It could not start now: see what is bad above.")
     lines.append("Nothing was written or started.")
     return "\n".join(lines)
 
 
-def _left(state: State) -> List[int]:
+def _list_remaining(state: State) -> List[int]:
     """Indices of the features that are to be done, in order; one that a dead run had under way is one of them."""
     freed = run_transitions.clear_running(state)
     active = batch_state.active_index(freed)
@@ -331,23 +329,23 @@ def _left(state: State) -> List[int]:
     return [index for index in batch_state.indices_in_order(freed) if index in to_do]
 
 
-def _told(state: State, index: int, beside: List[int]) -> str:
+def _format_feature(state: State, index: int, beside: List[int]) -> str:
     """A feature on one line; `beside` are the first others that it is not done beside."""
     needs = state["feature_dependencies"].get(key(index), ())
     notes = [f"after {', '.join(str(need + 1) for need in sorted(needs))}"] if needs else []
     if beside:
-        numbers = ", ".join(str(other + 1) for other in beside[:MOST_BESIDE])
-        notes.append(f"not beside {numbers}{' and others' if len(beside) > MOST_BESIDE else ''}")
-    text = one_line(state["features"][index], LONGEST_TEXT)
-    return f"{text}  ({'; '.join(notes)})" if notes else text
+        numbers = ", ".join(str(other + 1) for other in beside[:MAX_CONFLICTS])
+        notes.append(f"not beside {numbers}{' and others' if len(beside) > MAX_CONFLICTS else ''}")
+    line = one_line(state["features"][index], MAX_TEXT)
+    return f"{line}  ({'; '.join(notes)})" if notes else line
 
 
-def _rounds(state: State, jobs: int) -> Iterator[List[int]]:
+def _plan_rounds(state: State, jobs: int) -> Iterator[List[int]]:
     """The features that would run side by side, round by round, if each took as long as any other. What needs
     something that was not completed is in none.
     """
     done: Set[int] = set(state["completed_features"])
-    left = _left(state)
+    left = _list_remaining(state)
     place = {index: number for number, index in enumerate(left)}
     missing: Dict[int, Set[int]] = {}
     needed: Dict[int, List[int]] = {}
@@ -377,7 +375,7 @@ def _rounds(state: State, jobs: int) -> Iterator[List[int]]:
             heapq.heappush(ready, number)
 
 
-def _retries(state: State) -> List[str]:
+def _format_retries(state: State) -> List[str]:
     policy = state["policy"]
     return [
         f"{status_report.retries(policy['max_retries'])} of a feature",

@@ -28,13 +28,13 @@ COMMIT = (
     "unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE; LC_ALL=C GIT_TERMINAL_PROMPT=0 git commit --quiet --allow-empty "
     "--message 'chore: see whether a commit can be made here'"
 )
-LONGEST_SHOWN = 1500
+MAX_OUTPUT = 1500
 # What a project keeps beside its files, ignored by git: a new work tree has none of it.
-_BESIDE = ("node_modules", ".venv", "venv", "vendor", ".env", "target", "build", ".tox")
-_UNSIGNED = ("gpg", "sign", "failed to write commit object")
+_IGNORED_FOLDERS = ("node_modules", ".venv", "venv", "vendor", ".env", "target", "build", ".tox")
+_SIGNING_ERRORS = ("gpg", "sign", "failed to write commit object")
 
 
-def trial(
+def check_verify(
     root: str, commit: str, folder: str, verify: Optional[str], *, timeout_s: int, feature_time_s: int
 ) -> Iterator[Tuple[str, str]]:
     """Look at a work tree of `commit` made in `folder`: (verdict, text) pairs as `doctor` has them."""
@@ -44,7 +44,7 @@ def trial(
         except BatchError as error:
             yield ERROR, f"A work tree cannot be made: {error.message} Nothing of a run works without one."
             return
-        yield from _commit(folder)
+        yield from _check_commit(folder)
         worktrees.add_detached(root, folder, commit)
         if verify is None:
             yield (
@@ -52,12 +52,12 @@ def trial(
                 "There is no verify command: a commit alone shows a feature done. `--verify CMD` asks more.",
             )
         else:
-            yield from _verify(root, folder, verify, timeout_s, feature_time_s)
+            yield from _check_verify_command(root, folder, verify, timeout_s, feature_time_s)
     finally:
         worktrees.remove(root, folder)
 
 
-def _commit(folder: str) -> Iterator[Tuple[str, str]]:
+def _check_commit(folder: str) -> Iterator[Tuple[str, str]]:
     """Make a commit, as each client has to: with the repository's hooks, and signed if that is asked for."""
     with tempfile.NamedTemporaryFile() as output:
         code = subprocesses.run(folder, COMMIT, COMMIT_S, output.fileno())
@@ -69,7 +69,7 @@ def _commit(folder: str) -> Iterator[Tuple[str, str]]:
             f"A commit took longer than {duration(COMMIT_S)}: a hook, or the signing of commits, waits for somebody. "
             "Try `git commit --allow-empty -m try` where nobody answers.",
         )
-    elif code != 0 and any(sign in words.lower() for sign in _UNSIGNED):
+    elif code != 0 and any(sign in words.lower() for sign in _SIGNING_ERRORS):
         yield (
             ERROR,
             "A commit cannot be signed with nobody there. Let the agent keep the passphrase all night, or switch it "
@@ -83,12 +83,14 @@ def _commit(folder: str) -> Iterator[Tuple[str, str]]:
         )
 
 
-def _verify(root: str, folder: str, command: str, timeout_s: int, feature_time_s: int) -> Iterator[Tuple[str, str]]:
+def _check_verify_command(
+    root: str, folder: str, command: str, timeout_s: int, feature_time_s: int
+) -> Iterator[Tuple[str, str]]:
     with tempfile.NamedTemporaryFile() as output:
         began = time.monotonic()
         code = subprocesses.run(folder, command, timeout_s, output.fileno())
         seconds = time.monotonic() - began
-        said = verify_runner.quote_log_end(output.name)[-LONGEST_SHOWN:]
+        said = verify_runner.quote_log_end(output.name)[-MAX_OUTPUT:]
     shown = f"`{' '.join(command.split())[:200]}`"
     if code is None:
         yield (
@@ -101,15 +103,15 @@ def _verify(root: str, folder: str, command: str, timeout_s: int, feature_time_s
         yield (
             ERROR,
             f"The verify command {shown} fails on the commit that the run would begin on (exit status {code}), so no "
-            f"feature could be done. {_likely(root, folder)}The end of its output (data):\n{said}",
+            f"feature could be done. {_guess_cause(root, folder)}The end of its output (data):\n{said}",
         )
         return
-    changed, _ = git_client.changes(folder)
+    changed, _ = git_client.list_changes(folder)
     if changed:
         yield (
             WARNING,
-            f"The verify command changes files that git tracks: {git_client.listed(changed)}. `batchctl done` refuses "
-            "what is not committed; let it leave them alone.",
+            f"The verify command changes files that git tracks: {git_client.format_paths(changed)}. `batchctl done` "
+            "refuses what is not committed; let it leave them alone.",
         )
     if seconds > feature_time_s:
         yield (
@@ -121,11 +123,11 @@ def _verify(root: str, folder: str, command: str, timeout_s: int, feature_time_s
         yield OK, f"{shown} passes on the commit that the run begins on, in {duration(seconds)}"
 
 
-def _likely(root: str, folder: str) -> str:
+def _guess_cause(root: str, folder: str) -> str:
     """What is the likely cause when the verify command fails in a new work tree."""
     beside: List[str] = [
         name
-        for name in _BESIDE
+        for name in _IGNORED_FOLDERS
         if os.path.exists(os.path.join(root, name)) and not os.path.exists(os.path.join(folder, name))
     ]
     if beside:
