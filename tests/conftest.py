@@ -13,6 +13,7 @@ import site
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,19 @@ CHANGES_FILES = frozenset(
         "utime",
     )
 ) | {"open"}  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the cases of a parametrized test beyond the first N with `prove`, where the test is marked `some(N)`."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        marker = item.get_closest_marker("some")
+        if marker:
+            test = item.nodeid.partition("[")[0]
+            seen[test] += 1
+            if seen[test] > marker.args[0]:
+                item.add_marker(pytest.mark.prove)
 
 
 class HomeGuard:

@@ -256,6 +256,7 @@ def wait_for(path: Path) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.prove
 def test_another_agent_and_the_coordinator_are_held_to_the_same(siege: Siege, run: Callable[..., Result]) -> None:
     plain, hidden = bash(f"rm {STATE}"), bash(f'{HIDDEN}; rm "$f"')
 
@@ -282,6 +283,7 @@ def test_another_agent_and_the_coordinator_are_held_to_the_same(siege: Siege, ru
     assert [name for name, sight in siege.seen.items() if sight.denied()] == ["agent, plain", "coordinator, plain"]
 
 
+@pytest.mark.prove
 def test_a_damaged_seal_is_made_new_at_once_and_a_damaged_copy_at_the_next_write(
     siege: Siege, run: Callable[..., Result], project: Path
 ) -> None:
@@ -331,6 +333,7 @@ HARMLESS = {
 }
 
 
+@pytest.mark.prove
 def test_reading_and_naming_it_raises_no_alarm(siege: Siege, run: Callable[..., Result], project: Path) -> None:
     settings = str(project / ".claude/settings.json")
     by_tool = {
@@ -449,12 +452,14 @@ def resumed(siege: Siege, scripted: Models, client_for: Clients, project: Path) 
     return go
 
 
+@pytest.mark.prove
 def test_a_persons_valid_edit_is_taken_over_and_said(resumed: Callable[..., ScriptedModel], project: Path) -> None:
     model = resumed("add two", "add the second", scripts.worker())
     assert "the edit is valid and was taken over" in model.of("coordinator")[0].text()
     assert state_of(project)["features"] == ["add one", "add the second"]
 
 
+@pytest.mark.prove
 def test_a_persons_broken_edit_is_put_back_and_kept(resumed: Callable[..., ScriptedModel], project: Path) -> None:
     model = resumed('"features": [', '"features": [,', scripts.worker())
     assert "was put back" in model.of("coordinator")[0].text()
@@ -463,6 +468,7 @@ def test_a_persons_broken_edit_is_put_back_and_kept(resumed: Callable[..., Scrip
     assert state_of(project)["features"] == ["add one", "add two"]
 
 
+@pytest.mark.prove
 def test_a_notebook_edit_is_denied_even_where_the_state_could_be_a_notebook(
     resumed: Callable[..., ScriptedModel], siege: Siege, project: Path
 ) -> None:

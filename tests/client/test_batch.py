@@ -59,6 +59,7 @@ def test_three_features_are_done_verified_and_committed_without_a_permission_ask
     assert git(project, "stash", "list") == ""
 
 
+@pytest.mark.prove
 def test_the_coordinators_window_grows_by_a_few_lines_a_feature_and_each_worker_starts_fresh(
     scripted: Models, client_for: Clients, project: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_the_coordinators_window_grows_by_a_few_lines_a_feature_and_each_worker_
             assert foreign not in opening.text()
 
 
+@pytest.mark.prove
 def test_after_each_worker_the_coordinator_is_told_how_its_feature_ended(
     scripted: Models, client_for: Clients, project: Path
 ) -> None:
@@ -137,6 +139,7 @@ def test_in_direct_mode_the_coordinator_does_each_feature_itself(
     assert nothing_of_ours(project)
 
 
+@pytest.mark.prove
 def test_the_open_boxes_of_a_checklist_are_the_features(scripted: Models, client_for: Clients, project: Path) -> None:
     list_features(
         project, "# To do", "- [x] in already", "- [ ] add one", "Some words.", "- [ ] add two", name="todo.md"
@@ -311,6 +314,7 @@ def test_the_first_hook_that_starts_python_remembers_it_for_all_that_follow(
     assert path.read_text(encoding="utf-8").strip() == os.path.realpath(sys.executable)
 
 
+@pytest.mark.prove
 def test_a_remembered_interpreter_that_is_gone_falls_back_to_the_one_on_the_path(
     scripted: Models, client_for: Clients, project: Path, interpreters: Interpreters
 ) -> None:
@@ -374,6 +378,7 @@ def test_a_plugin_and_a_project_with_odd_paths(run_in: Callable[..., Result], tm
     assert not [hook for hook in result.hooks() if hook.exit_code or hook.stderr]
 
 
+@pytest.mark.prove
 def test_a_session_in_a_sub_directory_works_on_the_whole_project(run_in: Callable[..., Result], project: Path) -> None:
     (project / "deep" / "down").mkdir(parents=True)
     list_features(project, "add one", name="deep/down/features.txt")
@@ -386,6 +391,7 @@ def test_a_session_in_a_sub_directory_works_on_the_whole_project(run_in: Callabl
     assert not (project / "deep" / "down" / ".claude").exists()
 
 
+@pytest.mark.prove
 def test_a_linked_worktree_has_a_batch_of_its_own(run_in: Callable[..., Result], project: Path, tmp_path: Path) -> None:
     list_features(project, "add one")
     tree = (tmp_path / "tree").resolve()

@@ -197,6 +197,7 @@ def test_a_reminder_that_did_not_arrive_is_given_once_by_the_second_channel(
     assert times_told(model) == 1
 
 
+@pytest.mark.prove
 def test_a_person_who_speaks_after_a_lost_reminder_brings_it_back(
     scripted: Models, client_for: Clients, terminal_for: Terminals, three: Path, tmp_path: Path
 ) -> None:

@@ -115,6 +115,7 @@ UNCOMMITTED: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("names", UNCOMMITTED)
 def test_done_is_refused_while_something_is_not_committed_and_names_it(
     begin: Callable[..., None], batchctl: Batchctl, project: Path, names: str
@@ -310,6 +311,7 @@ def test_no_change_is_refused_for_a_changed_tree_and_without_a_reason(
 # -- who, and when ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.prove
 def test_done_without_an_open_feature_says_what_is_next(
     begin: Callable[..., None], batchctl: Batchctl, project: Path
 ) -> None:
@@ -523,6 +525,7 @@ def test_in_the_client_a_long_verify_command_outlives_the_calls_that_wait_for_it
     assert (tmp_path / "runs").read_text() == "run\n" * 2  # one a feature
 
 
+@pytest.mark.prove
 def test_in_the_client_another_session_cannot_call_the_owners_feature_done(
     scripted: Callable[..., ScriptedModel], client_for: Callable[..., Any], project: Path, tmp_path: Path
 ) -> None:
@@ -553,6 +556,7 @@ def test_in_the_client_another_session_cannot_call_the_owners_feature_done(
     assert state_of(project)["completed_features"] == [0]
 
 
+@pytest.mark.prove
 def test_in_the_client_a_failed_feature_leaves_nothing_to_the_next_and_everything_to_its_next_attempt(
     run: Callable[..., ScriptedModel], project: Path
 ) -> None:

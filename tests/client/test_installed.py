@@ -103,6 +103,7 @@ def marketplace(tmp_path: Path) -> Marketplace:
     return Marketplace(tmp_path / "source")
 
 
+@pytest.mark.prove
 def test_a_batch_that_one_version_began_is_ended_by_the_next(
     scripted: Models, client_for: Clients, project: Path, marketplace: Marketplace
 ) -> None:

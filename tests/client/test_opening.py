@@ -78,6 +78,7 @@ def odd_files(project: Path) -> Path:
     return project
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("arguments", WRONG_USE, ids=lambda text: text or "nothing")
 def test_what_cannot_be_begun_ends_with_the_reason_and_no_turn(idle: Client, odd_files: Path, arguments: str) -> None:
     answer = type_in(idle, f"/batch-implement {arguments}".rstrip())
@@ -113,6 +114,7 @@ def no_repository(project: Path) -> str:
 REMEDIES = {modified: "git stash", staged: "Commit them", no_repository: "git init"}
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("prepare", REMEDIES)
 def test_a_tree_that_a_batch_would_mix_with_is_refused_with_what_to_do(
     idle: Client, project: Path, prepare: Callable[[Path], str]
@@ -146,6 +148,7 @@ def test_another_unfinished_batch_is_refused_with_the_three_ways_on(
     assert state_of(project) == before
 
 
+@pytest.mark.prove
 def test_replace_puts_the_unfinished_batch_into_history(works: Client, project: Path, unfinished: str) -> None:
     works.run("/batch-implement features.txt --replace")
     state = state_of(project)
@@ -166,12 +169,14 @@ def test_resume_without_a_batch_says_how_one_is_started(idle: Client, project: P
     assert wrote_nothing(project)
 
 
+@pytest.mark.prove
 def test_resume_of_a_batch_in_history_says_where_it_lies(idle: Client, project: Path, unfinished: str) -> None:
     in_terminal(idle, "abort")
     answer = type_in(idle, f"/batch-implement --resume {unfinished}")
     assert str(project / ".git" / "batch-implement" / "archive" / f"{unfinished}.json") in answer
 
 
+@pytest.mark.prove
 def test_resume_of_a_batch_in_another_work_tree_says_where_it_lies(
     scripted: Models, project: Path, unfinished: str, tmp_path: Path
 ) -> None:
@@ -222,6 +227,7 @@ def test_the_doctor_examines_without_a_turn(idle: Client, project: Path) -> None
     assert wrote_nothing(project)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("arguments", ["dance", "skip", "skip two", "status --loud", "add -", "skip 9"])
 def test_a_verb_used_wrongly_says_how_it_is_used(idle: Client, project: Path, unfinished: str, arguments: str) -> None:
     before = state_of(project)
@@ -240,6 +246,7 @@ def test_resume_sets_a_paused_batch_going_again(works: Client, project: Path, un
     assert f"You run batch {unfinished}" in works.model.of("coordinator")[0].text()
 
 
+@pytest.mark.prove
 def test_retry_sets_a_batch_that_was_over_going_again(works: Client, project: Path, unfinished: str) -> None:
     in_terminal(works, "skip", "2")
     works.run("/batch-implement --resume")
@@ -290,6 +297,7 @@ def quoted_to(model: ScriptedModel, role: str) -> list[str]:
     return [line for r in reversed(firsts.values()) for line in r.text().splitlines() if line.startswith("> ")]
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("command", ["/batch-implement", "/batchctl"])
 def test_hostile_arguments_are_refused_and_no_command_is_run(
     idle: Client, project: Path, command: str, mode: str
@@ -311,6 +319,7 @@ def test_hostile_features_reach_the_worker_as_quoted_data_and_no_command_is_run(
     assert nothing_ran(project)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("text", [" ".join(HOSTILE), SEVERAL_LINES[0]], ids=["one line", "several lines"])
 def test_a_hostile_text_that_is_typed_becomes_the_feature_and_no_command_is_run(
     scripted: Models, client_for: Clients, project: Path, mode: str, text: str
@@ -323,6 +332,7 @@ def test_a_hostile_text_that_is_typed_becomes_the_feature_and_no_command_is_run(
     assert nothing_ran(project)
 
 
+@pytest.mark.prove
 def test_a_features_file_with_a_hostile_name_is_a_file_like_any_other(works: Client, project: Path, mode: str) -> None:
     name = "$(touch x) `touch x` !`touch x`.txt"
     list_features(project, "add one", name=name)

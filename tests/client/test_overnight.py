@@ -76,6 +76,7 @@ def test_a_client_gets_the_brief_as_a_plain_prompt_and_its_batch_of_one_is_done_
     assert Path(state["evidence"]["0"]["verify"]["log"]).read_text().split() == ["feature-1.txt", "feature-2.txt"]
 
 
+@pytest.mark.prove
 def test_what_a_model_does_to_go_round_the_evidence_is_denied_in_its_work_tree_too(night):
     tried: list[str] = []
 
@@ -91,6 +92,7 @@ def test_what_a_model_does_to_go_round_the_evidence_is_denied_in_its_work_tree_t
     assert "written by batchctl alone" in tried[2]
 
 
+@pytest.mark.prove
 def test_in_accept_edits_mode_a_client_may_edit_commit_and_call_batchctl_and_nothing_else(night, tmp_path):
     refused: list[bool] = []
 

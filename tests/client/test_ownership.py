@@ -75,6 +75,7 @@ def test_a_killed_client_is_followed_by_a_new_one_with_resume(
     assert_taken_up(midway, two)
 
 
+@pytest.mark.prove
 def test_a_killed_session_that_is_resumed_has_its_batch_again(
     midway: ScriptedModel, client_for: Clients, two: Path
 ) -> None:
@@ -278,6 +279,7 @@ def test_a_stranger_cannot_use_the_verbs_of_the_batch(
 # -- a person ends the hold --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.prove
 def test_a_pause_in_a_terminal_ends_the_hold_of_the_client_that_works(
     first: AtWork, client_for: Clients, two: Path
 ) -> None:
@@ -297,6 +299,7 @@ def test_a_pause_in_a_terminal_ends_the_hold_of_the_client_that_works(
     assert state_of(two)["status"] == "completed"
 
 
+@pytest.mark.prove
 def test_an_abort_in_a_terminal_ends_the_hold_of_the_client_that_works(
     first: AtWork, client_for: Clients, two: Path
 ) -> None:

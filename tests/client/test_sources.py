@@ -78,6 +78,7 @@ def works_but_for(number: int, *, times: int = 1) -> Callable[[Request], Script]
     return work
 
 
+@pytest.mark.prove
 def test_what_needs_a_feature_that_failed_is_skipped_the_rest_completes_and_retry_brings_all_back(
     scripted: Models, client_for: Clients, yaml_list: Path
 ) -> None:

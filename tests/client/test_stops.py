@@ -108,6 +108,7 @@ def test_twelve_features_with_a_stop_after_each_are_all_done(
 # -- something still runs ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.prove
 def test_a_stop_while_a_background_subagent_runs_is_not_blocked(
     scripted: Models, client_for: Clients, two: Path
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_dev_server_left_running_does_not_end_the_batch(
     assert subjects(two) == ["Add feature-1.txt", "Add feature-2.txt"]
 
 
+@pytest.mark.prove
 def test_a_coordinator_that_waits_for_a_shell_is_sent_on_once_and_again_when_that_has_ended(
     scripted: Models, client_for: Clients, two: Path, server: Server
 ) -> None:
@@ -233,6 +235,7 @@ def ask_in_the_middle(client: Client, model: ScriptedModel, asked: threading.Eve
     return Result(code, events_of(output), output, "")
 
 
+@pytest.mark.prove
 def test_a_question_in_the_middle_is_answered_and_not_driven_over(
     scripted: Models, client_for: Clients, two: Path
 ) -> None:
@@ -275,6 +278,7 @@ def test_a_worker_that_stops_without_done_is_sent_back_once_and_the_next_one_fin
     assert subjects(two) == ["Add feature-1.txt", "Add note.txt", "Add feature-2.txt"]
 
 
+@pytest.mark.prove
 def test_a_worker_that_waits_for_a_background_agent_is_sent_back_since_nobody_wakes_it(
     scripted: Models, client_for: Clients, project: Path
 ) -> None:
@@ -301,6 +305,7 @@ def test_a_worker_that_waits_for_a_background_agent_is_sent_back_since_nobody_wa
     assert subjects(project) == ["Add feature-1.txt"]
 
 
+@pytest.mark.prove
 def test_workers_that_never_close_their_feature_use_up_its_attempts(
     scripted: Models, client_for: Clients, two: Path
 ) -> None:
@@ -348,6 +353,7 @@ def test_an_api_error_in_a_worker_costs_no_attempt_and_the_next_one_takes_the_fe
     assert subjects(two) == ["Add feature-1.txt", "Add note.txt", "Add feature-2.txt"]
 
 
+@pytest.mark.prove
 def test_api_errors_without_end_pause_the_batch(scripted: Models, client_for: Clients, two: Path) -> None:
     def fails(request: Request) -> Script:
         yield ERRORS["limit"]
@@ -361,6 +367,7 @@ def test_api_errors_without_end_pause_the_batch(scripted: Models, client_for: Cl
     assert sent_on(result) == []
 
 
+@pytest.mark.prove
 def test_a_refused_key_in_a_worker_pauses_the_batch_and_says_why(
     scripted: Models, client_for: Clients, two: Path
 ) -> None:
@@ -412,6 +419,7 @@ def test_a_run_that_has_used_up_its_turns_leaves_the_batch_to_whoever_resumes_it
     assert subjects(two) == ["Add feature-1.txt", "Add feature-2.txt"]
 
 
+@pytest.mark.prove
 def test_a_coordinator_whose_window_is_too_long_is_compacted_and_goes_on(
     scripted: Models, client_for: Clients, two: Path
 ) -> None:
@@ -428,6 +436,7 @@ def test_a_coordinator_whose_window_is_too_long_is_compacted_and_goes_on(
     assert subjects(two) == ["Add feature-1.txt", "Add feature-2.txt"]
 
 
+@pytest.mark.prove
 def test_the_stops_of_a_paused_batch_are_never_blocked(scripted: Models, client_for: Clients, two: Path) -> None:
     client = client_for(scripted(coordinator=never_goes_on, worker=scripts.worker()))
     paused = client.run(GO)

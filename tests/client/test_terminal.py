@@ -194,6 +194,7 @@ def test_in_a_terminal_the_model_may_ask_the_person(desk: Callable[..., Desk]) -
 # -- a person interrupts and talks ------------------------------------------------------------------------------------
 
 
+@pytest.mark.prove
 def test_after_escape_the_feature_stays_open_a_question_is_answered_and_resume_takes_it_up(halted: Desk) -> None:
     held = state_of(halted.project)
     assert (held["status"], held["active"]["feature_index"]) == ("in_progress", 0)
@@ -217,6 +218,7 @@ def test_a_bash_mode_command_right_after_escape_does_not_drive_the_batch_on(halt
     assert turns(halted.model)[-2:] == ["worker", "coordinator"]
 
 
+@pytest.mark.prove
 def test_a_question_typed_while_a_worker_works_is_answered_and_not_driven_over(desk: Callable[..., Desk]) -> None:
     asked = threading.Event()
 
@@ -237,6 +239,7 @@ def test_a_question_typed_while_a_worker_works_is_answered_and_not_driven_over(d
     finish(at, commits=BOTH)
 
 
+@pytest.mark.prove
 def test_a_batch_that_a_person_paused_and_changes_waits_until_a_verb_sets_it_going(halted: Desk) -> None:
     halted.type_and_see("/batchctl pause", "is paused. Feature 1 stays open.")
     state = state_of(halted.project)
@@ -305,6 +308,7 @@ def test_compact_between_features_brings_the_reminder_once_and_a_word_goes_on(de
     assert state_of(at.project)["auto_clear_count"] == 1
 
 
+@pytest.mark.prove
 def test_compact_with_a_feature_open_tells_the_coordinator_to_call_the_skill(halted: Desk) -> None:
     halted.type_and_see("/compact", "Compacted")
     [summary] = halted.model.summaries

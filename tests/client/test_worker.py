@@ -72,6 +72,7 @@ def test_a_client_that_has_to_end_still_says_what_it_cost_and_leaves_nothing(nig
     assert processes.find_marked(job.worktree) == [] and not processes.is_running(int(mark.read_text()), None)
 
 
+@pytest.mark.prove
 def test_a_persons_local_settings_hold_in_the_work_tree_which_has_no_such_file(night, its_environment, project):
     (project / ".claude").mkdir(exist_ok=True)
     local = {"permissions": {"allow": ["Bash(perl:*)"]}}

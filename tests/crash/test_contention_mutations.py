@@ -65,6 +65,7 @@ def test_a_full_log_notices(folder):
     noticed("whoever comes rotates the log", rotated(mutated(ROTATED, folder), folder))
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("name", first_and_the_rest(TWO_WRITERS))
 def test_two_writers_notice(folder, name):
     pytest.importorskip("hypothesis")

@@ -55,6 +55,7 @@ def copy(by_hand: tuple[demo.Place, str], tmp_path: Path) -> demo.Place:
     return demo.Place(tmp_path)
 
 
+@pytest.mark.prove
 def test_nothing_is_missing_in_a_batch_that_was_done_as_it_should(by_hand: tuple[demo.Place, str]) -> None:
     place, start = by_hand
     assert demo.missing(place, start, compaction=False) == []
@@ -98,6 +99,7 @@ SPOILED = {
 }
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("spoil", SPOILED, ids=lambda spoil: spoil.__name__)
 def test_the_demo_fails_when_something_is_missing(
     spoil: Callable[[demo.Place], None], copy: demo.Place, by_hand: tuple[demo.Place, str]

@@ -56,6 +56,7 @@ def test_the_install_lines_install_the_plugin(installed: Client) -> None:
     assert "batch-implement@batch-implement" in installed.command("plugin", "list").stdout
 
 
+@pytest.mark.prove
 def test_the_lines_that_take_it_out_leave_neither_plugin_nor_marketplace(installed: Client) -> None:
     page = (REPOSITORY / "docs" / "install.md").read_text(encoding="utf-8")
     lines = re.findall(r"^claude (plugin (?:uninstall|marketplace remove) .*)$", page, re.MULTILINE)

@@ -178,6 +178,7 @@ SENTENCES = st.builds(
 BODIES = st.builds("needs #{}, #{}".format, st.integers(0, 8), st.integers(0, 8)) | st.just("")
 
 
+@pytest.mark.prove
 @settings(max_examples=400, deadline=None)
 @given(graphs(most=7, circles=False), st.data())
 def test_hints_add_what_was_not_said_and_never_close_a_circle(graph, data):

@@ -451,6 +451,7 @@ SHAPES = [
 ]  # fmt: skip
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("shape", SHAPES, ids=" ".join)
 def test_no_words_whatever_end_in_a_traceback_or_run_anything(running, typed, shape):
     typed("start")
@@ -462,6 +463,7 @@ def test_no_words_whatever_end_in_a_traceback_or_run_anything(running, typed, sh
     assert not list(running.rglob("pwned"))
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("word", ["\udcff", "é😀", "$(touch pwned)", "a'b\"c", "\x1b[2J"])
 def test_hostile_words_go_through_the_real_command_as_data(running, word, typed):
     typed("start")

@@ -125,6 +125,7 @@ def test_every_phrase_of_the_tables_is_that_of_a_sample():
     assert unused == []
 
 
+@pytest.mark.prove
 def test_a_sample_added_to_the_corpus_is_a_test(tmp_path):
     new = {"message": "a sample of tomorrow", "class": "disk", "source": "system"}
     here = Path(__file__)

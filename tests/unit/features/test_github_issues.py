@@ -444,6 +444,7 @@ def test_a_locked_conversation_keeps_the_comment_out_but_not_the_closing(root, g
     assert result["close"]["done"] is True
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     "name", ["logged out", "rate limited", "offline", "garbled", "something else", "token too weak"]
 )

@@ -229,6 +229,7 @@ HIDERS = {
 }
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("way", HIDERS)
 def test_at_its_time_limit_a_client_ends_with_whatever_it_started(job_for, tmp_path, way):
     its = tmp_path / "pids"

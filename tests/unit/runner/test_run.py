@@ -186,6 +186,7 @@ def test_a_driver_killed_with_9_is_followed_by_resume_which_does_each_feature_on
     assert sorted(subjects) == ["", "Add 1", "Add 2", "Add 3"]
 
 
+@pytest.mark.prove
 def test_a_run_can_be_watched_stopped_by_pause_and_refuses_a_second_one(person, tmp_path):
     steps = f'touch {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; echo > "f-$n"'
     person.lists("feature 1", "feature 2", steps=steps)
