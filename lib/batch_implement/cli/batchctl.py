@@ -17,7 +17,6 @@ from ..base import fast_json, processes, project_paths
 from ..commands import authorization
 from ..core import batch_state, prompts
 from ..core.errors import EXIT_STILL_RUNNING, BatchError, RefusedError, StateError, UsageError
-from ..store import audit_log
 from ..store.backups import no_batch_error
 from ..store.store import Store
 
@@ -54,6 +53,8 @@ def main(argv: Sequence[str]) -> int:
     except BatchError as error:
         if project is not None and error.exit_code != EXIT_STILL_RUNNING:
             from shlex import join
+
+            from ..store import audit_log
 
             audit_log.record_refusal(project, join(["batchctl", *argv]), error)
         return _print_error(error, wants_json, caller)
@@ -315,6 +316,7 @@ def _issues(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
 
 def _log(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
     from ..core import batch_events
+    from ..store import audit_log
 
     index = None if options.feature is None else options.feature - 1
     state = store.read_if_usable()

@@ -1,21 +1,23 @@
-"""A hook's first look: whether a tool call needs anything at all. It is on the way of each tool call of a live batch.
+"""Decide whether a tool call of a live batch needs nothing from its hook. Runs on every tool call.
 
-    raw = glance.payload()
-    if not glance.settles(event, tool, root, private, raw): ...      # `hooks.entry` does the rest
+    raw = fast_path.read_payload()
+    if not fast_path.can_skip(event, tool, root, private, raw): ...      # `hooks.dispatch` handles the event
 
-One small read (the sidecar), one stat (the state file), a look at the payload's bytes. `settles` says True only when
-nothing is to be done; whatever it cannot tell it leaves to `entry`, which asks `nothing_to_do` again with all it knows.
+The decision costs one small read (the sidecar), one stat (the state file) and a few substring tests on the payload's
+bytes. `can_skip` is True only when nothing is to be done. Everything else goes to `dispatch`, which asks
+`is_irrelevant_call` again with what it knows about the client.
 
-Neither this module nor what it imports may import `os` or use `from __future__`: the first costs a hook 1.5 ms, more
-than all that it does, the second 0.2 ms (docs/performance.md). `posix` is built in wherever this plugin runs.
+Guarantee: if `needs_analysis` is False for a payload, `command_policy.check_command` returns None for the command in
+it. Both ask `mentions_batch` about the same text, because `needs_analysis` undoes exactly the JSON escapes that ASCII
+text can have. Time is linear in the length of the payload.
 """
 
+# Neither this module nor its imports may import `os` (1.5 ms, more than all the rest) or `__future__` (0.2 ms):
+# docs/performance.md. `posix` is built in on every platform of this plugin.
 import posix
 import sys
 
-from . import prefilter
-
-MAX_PAYLOAD_BYTES = 32 * 1024 * 1024  # what a look at it takes is a few times as much
+MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,20 +25,20 @@ if TYPE_CHECKING:
 
 
 def read_payload() -> bytes:
-    """What Claude Code tells on standard input, at most LONGEST_PAYLOAD bytes."""
-    parts, left = [], MAX_PAYLOAD_BYTES
-    while left > 0:  # a piece at a time: Python would make room for the longest at once
-        part = sys.stdin.buffer.read(min(left, 65536))
-        if not part:
+    """Read the event's JSON from standard input, at most MAX_PAYLOAD_BYTES."""
+    chunks, remaining = [], MAX_PAYLOAD_BYTES
+    while remaining > 0:  # in chunks: read(MAX_PAYLOAD_BYTES) would allocate all of them at once
+        chunk = sys.stdin.buffer.read(min(remaining, 65536))
+        if not chunk:
             break
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
+        chunks.append(chunk)
+        remaining -= len(chunk)
+    return b"".join(chunks)
 
 
 def can_skip(event: str, tool: str, root: str, private: str, raw: bytes) -> bool:
-    """Whether this tool call needs nothing. `root` and `private` are the project's places as hooks/run found them,
-    both empty when it did not say.
+    """Return whether the hook can exit now. `root` and `private` are the project's folders as hooks/run found them,
+    both empty if it did not look.
     """
     session, pid = posix.environ.get(b"CLAUDE_CODE_SESSION_ID"), posix.environ.get(b"CLAUDE_PID")
     if not (private and session and pid) or posix.environ.get(b"BATCH_IMPLEMENT_REMEMBER"):
@@ -53,19 +55,78 @@ def can_skip(event: str, tool: str, root: str, private: str, raw: bytes) -> bool
 
 
 def is_skippable_event(event: str, tool: str) -> bool:
-    """Whether it is a kind of call that may need nothing."""
+    """Return whether calls of this kind can be irrelevant to the batch."""
     if event == "PreToolUse":
         return tool == "Bash"
     return event in ("PostToolUse", "PostToolUseFailure") and tool != "Skill"
 
 
-def is_irrelevant_call(event: str, tool: str, raw: bytes, batch: "Sidecar", state: str, owns_batch: bool) -> bool:
-    """Whether a call that `concerns` lets through needs nothing, by the sidecar, one stat of the file `state` and the
-    payload's bytes. `owns_batch`: this client holds the batch.
-    """
-    if owns_batch and not batch.matches_path(state):
+def is_irrelevant_call(event: str, tool: str, raw: bytes, batch: "Sidecar", state_path: str, owns_batch: bool) -> bool:
+    """Return whether a call of a skippable kind needs nothing. `owns_batch`: this client holds the lease."""
+    if owns_batch and not batch.matches_path(state_path):
         return False
     if event == "PreToolUse":
-        return not prefilter.needs_analysis(raw)
-    publishes = tool == "Bash" and prefilter.may_publish(raw)
-    return not owns_batch or not (batch.remind or publishes)
+        return not needs_analysis(raw)
+    return not owns_batch or not (batch.remind or (tool == "Bash" and may_publish(raw)))
+
+
+def mentions_batch(text: bytes) -> bool:
+    """Return whether a shell command (UTF-8) contains a word that `command_policy.check_command` could refuse."""
+    # Without quotes, backslashes and line continuations: a shell drops them inside a word.
+    if b"\\" in text:
+        text = text.replace(b"\\\n", b"").replace(b"\\", b"")
+    text = text.replace(b'"', b"").replace(b"'", b"")
+    if b".claude" in text or b"batchctl" in text:
+        return True
+    if b"batch" in text and (
+        b"batch_st" in text
+        or b"batch_*" in text
+        or b"batch*" in text
+        or b"batch-implement" in text
+        or b"batch_implement" in text
+    ):
+        return True
+    if b"git" in text and (
+        b"clean" in text
+        or (b"stash" in text and b"-a" in text)
+        or (b".git" in text and (b"rm " in text or b"mv " in text))
+    ):
+        return True
+    if b"find" in text and (
+        b"-delete" in text
+        or b"-exec" in text
+        or b"xargs" in text
+        or b"read" in text
+        or b"(find" in text
+        or b"`find" in text
+    ):
+        return True
+    return b"*" in text and (
+        b" .*" in text
+        or b"/.*" in text
+        or b".c*" in text
+        or b".cl*" in text
+        or (b"rm " in text and (b" .?" in text or b" .[" in text))
+    )
+
+
+def needs_analysis(raw: bytes) -> bool:
+    """Return whether the payload of a PreToolUse hook on Bash may hold a command to refuse. False is certain."""
+    # Only the tool input counts: the transcript's path, which every payload has, contains `.claude` too.
+    start = raw.find(b'"tool_input"')
+    if start >= 0:
+        end = raw.rfind(b'"tool_use_id":', start)
+        raw = raw[start : end if end > start else len(raw)]
+    if b"\\" in raw:
+        # Pairs first: a run of backslashes is read from its left, so the remaining one starts an escape. A NUL byte
+        # cannot occur in JSON text, so it can replace the escaped backslash meanwhile.
+        raw = raw.replace(b"\\\\", b"\0")
+        if b"\\u00" in raw and any(b"\\u00" + d in raw for d in (b"0a", b"0A", b"2", b"3", b"4", b"5", b"6", b"7")):
+            return True  # ASCII that no common JSON encoder escapes
+        raw = raw.replace(b"\\n", b"\n").replace(b"\\", b"").replace(b"\0", b"\\")
+    return mentions_batch(raw)
+
+
+def may_publish(raw: bytes) -> bool:
+    """Return whether the payload of a Bash call may hold a `git push` or `gh pr create`. False is certain."""
+    return b"push" in raw or b"gh pr" in raw

@@ -16,7 +16,7 @@ from ..core import batch_state, failure_classification, lease, prompts, transiti
 from ..core.errors import RefusedError
 from ..store import audit_log, sidecar
 from ..store.store import Store
-from . import prefilter
+from . import fast_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
         if event.tool == "Skill":
             ended, said = _handle_worker_end(event)
             notes += ended
-        elif event.tool == "Bash" and prefilter.may_publish(event.raw):
+        elif event.tool == "Bash" and fast_path.may_publish(event.raw):
             _record_pushes(event)
         if event.sidecar and event.context in event.sidecar.remind:
             from . import compaction

@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 from batch_implement.hooks.command_guard import find_command, interpreters, protected_paths, writers
 from batch_implement.hooks.command_guard.command_policy import ProtectedNames, check_command
-from batch_implement.hooks.prefilter import mentions_batch, needs_analysis
+from batch_implement.hooks.fast_path import mentions_batch, needs_analysis
 
 ROOT = "/home/me/project"
 STATE = ".claude/batch_state.json"

@@ -10,7 +10,7 @@ next command. `writers`, `find_command` and `interpreters` list the paths that a
 decides which paths count. Nothing is executed and no file is read.
 
 Guarantees: no input raises; time is linear in the length, and only the first 64 KB are read; everything refused also
-matches `prefilter.mentions_batch`. Text that cannot be parsed (unbalanced quotes, endless nesting) is refused only if
+matches `fast_path.mentions_batch`. Text that cannot be parsed (unbalanced quotes, endless nesting) is refused only if
 one of its lines names the state file after a writing command.
 
 The guard stops a confused model, not a hostile one, and prefers a miss to a false alarm: PostToolUse undoes what gets
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 
-from ..prefilter import mentions_batch
+from ..fast_path import mentions_batch
 from .protected_paths import ANY, HOME, MAX_PATH_CHARS, ROOT, TEMP, ProtectedNames
 from .shell_parser import ASSIGNMENT, MAX_CHARS, WORD_SEPARATOR, Shell, Unreadable, strip_keywords
 from .writers import find_writes, get_operands, get_option_letters, get_option_values, resolve_from
