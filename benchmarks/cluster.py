@@ -136,7 +136,9 @@ def merged(crew: DaskExecutor, seconds: float) -> Iterator[str]:
         at = [_clocks()]
         crew._fetch(_Named(attempt(number)), commit)  # type: ignore[arg-type]
         at.append(_clocks())
-        ready = merge_queue.prepare(root, folder, branch, commit, verify=None, timeout_s=60, log="", stopped=stopped)
+        ready = merge_queue.prepare_merge(
+            root, folder, branch, commit, verify=None, timeout_s=60, log="", stopped=stopped
+        )
         merge_queue.fast_forward(root, branch, ready)
         at.append(_clocks())
         crew._push(ready.commit)

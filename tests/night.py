@@ -71,10 +71,15 @@ class Night:
         with self._environment():
             state = acquire.acquire_run(self.project, wish, self.clock.now())
             self.driver = Driver(
-                self.project, state, futures.ThreadPoolExecutor(jobs), display=self,
-                told=lambda event, _: self.told.append(event), work=local_executor.work, stop=local_executor.stop_all,
+                self.project,
+                state,
+                futures.ThreadPoolExecutor(jobs),
+                display=self,
+                told=lambda event, _: self.told.append(event),
+                work=local_executor.run_job,
+                stop=local_executor.stop_all,
                 wall_clock=self.clock,
-            )  # fmt: skip
+            )
             beside = threading.Thread(target=during, args=(self,)) if during else None
             if beside:
                 beside.start()

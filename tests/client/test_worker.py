@@ -31,7 +31,7 @@ def one_job(its: Night, **budgets: Any) -> jobs.Job:
     options = {"permission_mode": "acceptEdits", "allow": [], "merge": False, "pr": None, "worker": None}
     wish = acquire.RunRequest(1, f"{its.project.root}.worktrees", {**options, **its.options}, budgets)
     state = acquire.acquire_run(its.project, wish, its.clock.now())
-    return jobs.of_feature(its.project, Store(its.project).require() or state, 0)
+    return jobs.create_job(its.project, Store(its.project).require() or state, 0)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_client_that_has_to_end_still_says_what_it_cost_and_leaves_nothing(nig
     its_environment(its)
     job = one_job(its)
     with futures.ThreadPoolExecutor(1) as executor:
-        future = executor.submit(local_executor.work, job)
+        future = executor.submit(local_executor.run_job, job)
         deadline = time.monotonic() + 120
         while not mark.exists() and not future.done() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -89,7 +89,7 @@ def test_a_persons_local_settings_hold_in_the_work_tree_which_has_no_such_file(n
 
     its = night(work, 1)
     its_environment(its)
-    outcome = local_executor.work(one_job(its))
+    outcome = local_executor.run_job(one_job(its))
     assert outcome.kind == jobs.COMPLETED, outcome.message
     assert refused == [False, True]
     assert outcome.spent["turns"] > 3 and outcome.evidence["commits"] == [outcome.commit]

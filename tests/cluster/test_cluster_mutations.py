@@ -77,7 +77,7 @@ WRONG = {
     "the clients of a driver that is gone go on": (
         f"{FAULTS}::{KILLED}",
         "runner/dask/task.py",
-        "            local_executor.stop([begun.session_id])",
+        "            local_executor.stop_sessions([begun.session_id])",
         "            pass",
     ),
     "what a scheduler lost is counted": (

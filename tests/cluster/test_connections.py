@@ -84,11 +84,11 @@ def test_that_a_cluster_may_be_open_is_kept_for_that_one_and_for_no_other():
     """A run that went on with another cluster took that unencrypted, too, unasked."""
     state = driven(1)
     words = ["run", "f.txt", "--cluster", "tcp://one:8786", "--insecure-cluster"]
-    state["run"]["options"] = options.as_kept(options.of(arguments.parse_command(words), "/p"))
+    state["run"]["options"] = options.to_stored(options.from_arguments(arguments.parse_command(words), "/p"))
 
     def taken_up(*more: str) -> bool:
-        given = options.of(arguments.parse_command(["run", "--resume", *more]), "/p")
-        return bool(options.from_kept(state, given, "/p").insecure_cluster)
+        given = options.from_arguments(arguments.parse_command(["run", "--resume", *more]), "/p")
+        return bool(options.for_resume(state, given, "/p").insecure_cluster)
 
     assert taken_up() and taken_up("--cluster", "tcp://one:8786")
     assert not taken_up("--cluster", "tcp://two:8786")

@@ -111,7 +111,7 @@ def given_up(team: Team, driver: subprocess.Popen[str]) -> None:
     assert state["status"] == "paused" and "has not answered for 6 s" in state["pause"]["reason"], state["pause"]
     assert "batchctl run --resume" in out and team.where in out, out
     assert state["retry_attempts"] == {} and state["run"]["running"] == {}
-    assert all(outcome == "interrupted" or outcome == "needs_person" for each in conditions(team).values()
+    assert all(outcome == "interrupted" or outcome == "needs_user" for each in conditions(team).values()
                for outcome in each)  # fmt: skip
 
 

@@ -92,8 +92,8 @@ WRONG = {
     "that a cost was told is noted elsewhere": (
         "test_left_behind.py",
         "runner/attempt.py",
-        "logs.report(Project(tree))",
-        "logs.report(Project(job.worktree))",
+        "logs.mark_reported(Project(tree))",
+        "logs.mark_reported(Project(job.worktree))",
     ),
     "a client outlives the attempt": (
         "test_left_behind.py",
@@ -122,14 +122,14 @@ WRONG_IN_A_RUN = {
     "a client whose driver wants it no more goes on": (
         CTRL_C,
         "runner/dask/task.py",
-        "            local_executor.stop([begun.session_id])",
+        "            local_executor.stop_sessions([begun.session_id])",
         "            pass",
     ),
     "a scheduler that is gone counts as the feature's fault": (
         GONE,
         "runner/dask/executor.py",
-        "            kind=jobs.NEEDS_PERSON, message=why\n",
-        "            kind=jobs.FAILED, message=why\n",
+        "(kind=jobs.NEEDS_USER, message=why)",
+        "(kind=jobs.FAILED, message=why)",
     ),
     "one that is gone is waited for without end": (
         GONE,

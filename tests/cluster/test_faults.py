@@ -24,13 +24,13 @@ def test_an_answer_of_an_attempt_that_was_given_up_is_ignored(store):
     project = Project(store.project.root)
     shown = SimpleNamespace(event=lambda *_: None)
     driver = Driver(project, state, None, display=shown, told=None, work=None, stop=None)
-    asked = job.of_feature(project, state, 0)._replace(attempt=1, session_id="session-0")
+    asked = job.create_job(project, state, 0)._replace(attempt=1, session_id="session-0")
     done = job.interrupted_outcome(asked, "", "2026-02-01T02:00:00Z")._replace(
         kind=job.COMPLETED, commit="c0ffee", evidence={"commit": "c0ffee", "verify": None}
     )
-    driver._judge(asked, done._replace(session_id="given-up"))
+    driver._record_outcome(asked, done._replace(session_id="given-up"))
     assert driver.to_merge == [] and store.require()["run"] == state["run"]
-    driver._judge(asked, done)
+    driver._record_outcome(asked, done)
     assert driver.to_merge == [0]
 
 

@@ -29,7 +29,7 @@ def asked(repository, tmp_path, monkeypatch):
     monkeypatch.setenv("BATCHCTL_CACHE", str(tmp_path / "cache"))
     state = driven(1)
     state["run"]["options"] = {"remote": str(remote)}
-    made = job.of_feature(Project(str(repository)), state, 0)
+    made = job.create_job(Project(str(repository)), state, 0)
     yield made._replace(batch_id="b", base=head.stdout.strip(), branch="batch/b/1-one")
     for pid in processes.find_marked(
         repository_cache.get_worktree(made._replace(batch_id="b", branch="batch/b/1-one"))
@@ -48,7 +48,7 @@ def test_an_attempt_that_is_killed_takes_its_client_along(asked, tmp_path):
 
     killing = threading.Thread(target=kill)
     killing.start()
-    outcome = local_executor.work(asked._replace(command=command))
+    outcome = local_executor.run_job(asked._replace(command=command))
     killing.join()
     assert (outcome.kind, outcome.failure_class) == (job.INTERRUPTED, "worker_died")
     assert not any(processes.is_running(int(pid), None) for pid in its.read_text().split())
@@ -62,7 +62,7 @@ def test_a_git_that_outlives_its_attempt_is_found_by_its_work_tree(asked, tmp_pa
     (programs / "git").write_text(f'#!/bin/sh\necho "${processes.WORKTREE_VARIABLE}" >> {marks}\nexec {real} "$@"\n')
     (programs / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    local_executor.work(asked._replace(command="cat > /dev/null; exit 1"))
+    local_executor.run_job(asked._replace(command="cat > /dev/null; exit 1"))
     assert set(marks.read_text().splitlines()) == {repository_cache.get_worktree(asked)}
 
 
@@ -72,7 +72,9 @@ def test_what_a_client_cost_is_told_once_though_the_next_attempt_is_in_the_same_
     program.write_text(f"#!/bin/sh\ncat > /dev/null; echo x > half-done; cat {STREAMS}/limit.jsonl; exit 1\n")
     program.chmod(0o755)
     asked = asked._replace(command=None, client={**asked.client, "path": str(program), "permission_mode": "auto"})
-    told = [local_executor.work(asked._replace(session_id=f"00000000-0000-4000-8000-00000000000{n}")) for n in range(2)]
+    told = [
+        local_executor.run_job(asked._replace(session_id=f"00000000-0000-4000-8000-00000000000{n}")) for n in range(2)
+    ]
     assert os.path.exists(os.path.join(repository_cache.get_worktree(asked), "half-done"))
     assert told[0].spent["output_tokens"] > 0 or told[0].spent["turns"] > 0, told[0]
     for name in ("turns", "output_tokens", "cost_usd"):

@@ -71,10 +71,10 @@ def test_no_password_or_token_of_the_remote_is_sent(url, sent):
 def test_nothing_of_the_environment_is_in_a_task(repository, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "s3cret-value")
     state = driven(1)
-    state["run"]["options"] = {**options.as_kept(options.Options(**BASE)), "remote": "/srv/a.git"}
+    state["run"]["options"] = {**options.to_stored(options.Options(**BASE)), "remote": "/srv/a.git"}
     (repository / ".claude").mkdir()
     (repository / ".claude" / "settings.local.json").write_text("{}")
-    made = job.of_feature(Project(str(repository)), state, 0)
+    made = job.create_job(Project(str(repository)), state, 0)
     text = json.dumps(made._asdict())
     assert made.remote and made.worktree == made.logs == "" and made.client["settings"] is None
     for name, value in os.environ.items():
@@ -104,7 +104,7 @@ class Attempt:
         git(bare, "update-ref", "refs/heads/batch/b/merged", base)
         state = driven(1)
         state["run"]["options"] = {"remote": str(bare)}
-        made = job.of_feature(Project(str(repository)), state, 0)
+        made = job.create_job(Project(str(repository)), state, 0)
         self.job = made._replace(batch_id="b", base=base, branch="batch/b/1-one")
 
     def begun(self, place: Path) -> repository_cache.CachedJob:
@@ -149,7 +149,7 @@ def test_an_attempt_that_was_pushed_is_taken_up_where_it_was_pushed_on_whatever_
     assert there.job.base == attempt.job.base
 
 
-@pytest.mark.parametrize("kind", [job.FAILED, job.INTERRUPTED, job.NEEDS_PERSON])
+@pytest.mark.parametrize("kind", [job.FAILED, job.INTERRUPTED, job.NEEDS_USER])
 def test_what_was_not_verified_is_never_pushed(attempt, tmp_path, kind):
     here = attempt.begun(tmp_path / "one")
     attempt.committed(here, "one")
@@ -179,11 +179,13 @@ def test_a_pushed_attempt_whose_outcome_was_lost_is_verified_again_and_adopted_w
     work = "echo one > one && git add . && git commit -qm one"
     asked = attempt.job._replace(command=work, policy={**attempt.job.policy, "verify": "test -f one"})
     os.environ["BATCHCTL_CACHE"] = str(tmp_path / "one")
-    first = attempts.attempt(asked, threading.Event())
+    first = attempts.run_attempt(asked, threading.Event())
     assert (first.kind, first.commit) == (job.COMPLETED, attempt.tip())
-    assert set(first.sent) >= {"brief", "stderr"} and all(len(text) <= 200_000 for text in first.sent.values())
+    assert set(first.log_texts) >= {"brief", "stderr"} and all(
+        len(text) <= 200_000 for text in first.log_texts.values()
+    )
     os.environ["BATCHCTL_CACHE"] = str(tmp_path / "two")
-    again = attempts.attempt(asked._replace(command="exit 1", session_id="again"), threading.Event())
+    again = attempts.run_attempt(asked._replace(command="exit 1", session_id="again"), threading.Event())
     assert (again.kind, again.commit, again.evidence["verify"]["exit_code"]) == (job.COMPLETED, first.commit, 0)
 
 
@@ -193,7 +195,7 @@ def test_a_pushed_attempt_that_does_not_verify_here_is_worked_on(attempt, tmp_pa
     work = "echo two > two && git add . && git commit -qm two"
     asked = attempt.job._replace(command=work, policy={**attempt.job.policy, "verify": "test -f one -a -f two"})
     os.environ["BATCHCTL_CACHE"] = str(tmp_path / "two")
-    outcome = attempts.attempt(asked, threading.Event())
+    outcome = attempts.run_attempt(asked, threading.Event())
     assert (outcome.kind, outcome.commit) == (job.COMPLETED, attempt.tip())
     assert git(attempt.remote, "log", "--format=%s", "-2", attempt.job.branch).split() == ["two", "one"]
 
@@ -276,7 +278,7 @@ def test_what_was_fetched_for_old_batches_goes(attempt, tmp_path):
 
 
 def typed(*words: str) -> options.Options:
-    return options.of(arguments.parse_command(["run", *words]), "/somewhere")
+    return options.from_arguments(arguments.parse_command(["run", *words]), "/somewhere")
 
 
 @pytest.mark.parametrize("words", [["--slots", "2"], ["--insecure-cluster"], ["--cluster", "no/such/file"]])
@@ -287,6 +289,6 @@ def test_what_is_said_of_a_cluster_that_is_not_there_is_wrong(words):
 
 def test_a_run_that_goes_on_has_its_cluster_and_as_many_slots_as_that_has_now():
     state = driven(1)
-    state["run"]["options"] = options.as_kept(typed("f.txt", "--cluster", "tls://scheduler:8786", "--slots", "3"))
-    on = options.from_kept(state, typed("--resume"), "/project")
+    state["run"]["options"] = options.to_stored(typed("f.txt", "--cluster", "tls://scheduler:8786", "--slots", "3"))
+    on = options.for_resume(state, typed("--resume"), "/project")
     assert (on.cluster, on.slots, on.jobs) == ("tls://scheduler:8786", 3, None)

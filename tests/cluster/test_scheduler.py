@@ -151,7 +151,7 @@ def ended(repository, monkeypatch):
     monkeypatch.setattr(executor, "POLL_S", 0)
     state = driven(1)
     state["run"]["options"] = {"remote": "/srv/a.git"}
-    asked = job.of_feature(Project(str(repository)), state, 0)
+    asked = job.create_job(Project(str(repository)), state, 0)
 
     def end(client, patience_s=60.0):
         crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
@@ -216,7 +216,7 @@ def test_a_connection_that_ends_at_that_moment_is_nobodys_fault(ended):
 
 def test_one_that_is_frozen_is_given_up_after_the_patience_with_what_to_do(ended):
     outcome = ended(Client(Asked(), alive=False), patience_s=0.5)
-    assert outcome.kind == job.NEEDS_PERSON
+    assert outcome.kind == job.NEEDS_USER
     assert "tcp://here:1 has not answered for" in outcome.message and "--resume" in outcome.message
 
 

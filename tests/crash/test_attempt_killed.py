@@ -49,11 +49,11 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from batch_implement.runner import local_executor
 from batch_implement.runner.job import Job
-print(json.dumps(local_executor.work(Job.of(json.loads(sys.stdin.readline())))._asdict()))
+print(json.dumps(local_executor.run_job(Job.of(json.loads(sys.stdin.readline())))._asdict()))
 """
 WRONG: dict[str, Patch] = {
     "an attempt begins where it was not left": (
-        "runner/attempt.py", 'if known is None or known["batch_id"] != _batch_id(job):', "if True:"
+        "runner/attempt.py", 'if known is None or known["batch_id"] != _attempt_batch_id(job):', "if True:"
     ),
     "what a dead attempt started goes on": ("git/worktrees.py", "    processes.end_marked(folder)\n", "    pass\n"),
 }  # fmt: skip

@@ -145,7 +145,7 @@ class Watch:
             return
         self.on = False
         try:
-            self._judge(event, given)
+            self._record_outcome(event, given)
         finally:
             self.on = True
 

@@ -26,7 +26,7 @@ OPEN = 60  # lanes of the time line, needs and looks that are shown at once; the
 MOST = 1000  # of them in all, and features of which all is told
 HOLDS = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 LEGEND = (
-    (("completed",), "", "done"), (("failed", "sent_back", "needs_person"), " hollow", "failed or sent back"),
+    (("completed",), "", "done"), (("failed", "sent_back", "needs_user"), " hollow", "failed or sent back"),
     (("interrupted",), "", "interrupted"), (("active",), "", "open"), (("skipped",), "", "skipped"),
     (("mixed",), "", "several attempts"),
 )  # fmt: skip

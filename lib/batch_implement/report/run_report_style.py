@@ -128,7 +128,7 @@ def sheet(lane_px: int, axis_px: int) -> str:
 
 _COLOUR_OF = {
     "completed": "completed", "complete": "completed", "merged": "completed", "failed": "failed", "over": "failed",
-    "needs_person": "failed", "sent_back": "wait", "interrupted": "wait", "paused": "wait", "skipped": "skipped",
+    "needs_user": "failed", "sent_back": "wait", "interrupted": "wait", "paused": "wait", "skipped": "skipped",
     "pending": "pending", "mixed": "skipped", "active": "active", "in": "active", "put": "skipped",
 }  # fmt: skip
 

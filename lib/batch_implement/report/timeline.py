@@ -31,10 +31,10 @@ STEPS_S = tuple(
     60 * minutes for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 7 * 1440, 14 * 1440)
 )
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-HOLLOW = ("failed", "sent_back", "needs_person")
+HOLLOW = ("failed", "sent_back", "needs_user")
 WORDS = {
     "completed": "done", "failed": "failed", "skipped": "skipped", "active": "open", "mixed": "several attempts",
-    "interrupted": "interrupted", "needs_person": "needs a person", "sent_back": "sent back", "merged": "merged",
+    "interrupted": "interrupted", "needs_user": "needs a person", "sent_back": "sent back", "merged": "merged",
 }  # fmt: skip
 
 

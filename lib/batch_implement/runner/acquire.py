@@ -47,7 +47,7 @@ def acquire_run(project: Project, terms: RunRequest, now: str) -> State:
     owner = processes.new_owner(str(uuid.uuid4()), os.getpid(), now)
     branch = worktrees.get_batch_branch(state["batch_id"])
     top = os.path.join(terms.worktrees, state["batch_id"])
-    base = _batch_branch(project.root, branch)
+    base = _prepare_batch_branch(project.root, branch)
     target = git_client.get_branch(project.root)
 
     def take(current: State) -> State:
@@ -67,7 +67,7 @@ def acquire_run(project: Project, terms: RunRequest, now: str) -> State:
     return _recover_dead_run(project, store, now)
 
 
-def _batch_branch(root: str, branch: str) -> str:
+def _prepare_batch_branch(root: str, branch: str) -> str:
     """Make the batch's branch at HEAD, or bring it up to HEAD; the commit it is at."""
     head = git_client.get_head(root)
     if head is None:
@@ -91,7 +91,7 @@ def _recover_dead_run(project: Project, store: Store, now: str) -> State:
     """What a dead run left: its clients are ended, what it had merged is completed, what it worked on is pending."""
     state = store.require()
     root, run = project.root, state["run"]
-    worktrees.end_processes(queue_folder(state))
+    worktrees.end_processes(merge_worktree(state))
     merged, left = [], []
     for name, entry in sorted(run["running"].items()):
         if entry["worktree"]:
@@ -119,6 +119,6 @@ def _recover_dead_run(project: Project, store: Store, now: str) -> State:
     return state
 
 
-def queue_folder(state: State) -> str:
+def merge_worktree(state: State) -> str:
     """The merge queue's own work tree."""
     return os.path.join(state["run"]["worktrees"], "merged")

@@ -27,9 +27,9 @@ from ..core.prompts import pluralize
 from ..git import git_client, worktrees
 from ..store.store import Store
 from . import claude_process, logs
-from .claude_process import Ended
+from .claude_process import ClientExit
 from .dask import repository_cache
-from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_PERSON, Job, Outcome, nothing_spent
+from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_USER, Job, Outcome, zero_usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,18 +45,18 @@ def main() -> int:
     job = Job.of(json.loads(line))
     tree = repository_cache.get_worktree(job)
     os.environ[processes.WORKTREE_VARIABLE] = tree  # a git of ours that outlives us is found as well
-    threading.Thread(target=_watch, args=(stopped,), daemon=True).start()
-    outcome = attempt(job, stopped)
+    threading.Thread(target=_stop_when_stdin_closes, args=(stopped,), daemon=True).start()
+    outcome = run_attempt(job, stopped)
     try:
         sys.stdout.write(json.dumps(outcome._asdict()) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         return 1
-    logs.report(Project(tree))
+    logs.mark_reported(Project(tree))
     return 0
 
 
-def _watch(stopped: threading.Event) -> None:
+def _stop_when_stdin_closes(stopped: threading.Event) -> None:
     """Wait for the end of standard input: whoever gave the job is gone. Its file object is not used: at its own end
     Python takes that away from a thread that reads, and aborts.
     """
@@ -65,11 +65,11 @@ def _watch(stopped: threading.Event) -> None:
     stopped.set()
 
 
-def attempt(job: Job, stopped: threading.Event) -> Outcome:
+def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
     """Do the job and say how it ended. What goes wrong on the way is told in the outcome; only bugs are raised."""
     began, started_at = time.monotonic(), timestamps.now()
     verdict: Dict[str, Any]
-    spent, own = nothing_spent(), ""
+    spent, own = zero_usage(), ""
     asked, here = job, None
     try:
         if job.remote:
@@ -78,24 +78,24 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
         worktrees.end_processes(job.worktree)
         worktrees.add(job.repository, job.worktree, job.branch, job.base)
         project = Project(job.worktree)
-        spent.update(logs.unreported(project))
-        own = os.path.join(logs.top(project), job.session_id)
-        state = _opened(project, job)
-        if state["active"] and here and here.pushed and _done(project, stopped) == "":
+        spent.update(logs.unreported_usage(project))
+        own = os.path.join(logs.logs_folder(project), job.session_id)
+        state = _open_batch(project, job)
+        if state["active"] and here and here.pushed and _run_batchctl_done(project, stopped) == "":
             state = Store(project).require()
         if state["active"]:
-            ended = _worked(project, state, job, own, stopped)
+            ended = _run_worker(project, state, job, own, stopped)
             for name, number in ended.stream.spent().items():
                 spent[name] += number
-            verdict = _judged(project, job, ended, own)
+            verdict = _decide_result(project, job, ended, own)
         else:
-            verdict = _verdict(Store(project).require(), job)
+            verdict = _result_of_state(Store(project).require(), job)
     except repository_cache.Unreachable as error:
         verdict = repository_cache.get_unreachable_verdict(error)
     except BatchError as error:
-        verdict = _hindered(error.message)
+        verdict = _result_of_error(error.message)
     except OSError as error:
-        verdict = _hindered(f"{error.filename or 'The system'}: {error.strerror}")
+        verdict = _result_of_error(f"{error.filename or 'The system'}: {error.strerror}")
     spent["seconds"] = round(time.monotonic() - began, 3)
     sent: Dict[str, str] = {}
     if here and own:
@@ -103,10 +103,10 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
     elif job.logs and own:
         proof = verdict.get("evidence") or {}
         verify = proof.get("verify")
-        moved = logs.bring(own, job.logs, verify.get("log") if verify else None)
+        moved = logs.copy_logs(own, job.logs, verify.get("log") if verify else None)
         if verify:
             verdict["evidence"] = {**proof, "verify": {**verify, "log": moved}}
-    output = logs.end_of(own)
+    output = logs.read_end(own)
     if here:
         verdict = repository_cache.finish(here, asked, verdict)
     return Outcome(
@@ -121,11 +121,11 @@ def attempt(job: Job, stopped: threading.Event) -> Outcome:
         ended_at=timestamps.now(),
         log=job.logs or own,
         output=output,
-        sent=sent,
+        log_texts=sent,
     )
 
 
-def _hindered(words: str) -> Dict[str, Any]:
+def _result_of_error(words: str) -> Dict[str, Any]:
     """The outcome of an attempt that the machine or the repository has stopped: what passes (a lock that somebody else
     holds) interrupts it, anything else needs a person.
     """
@@ -133,19 +133,19 @@ def _hindered(words: str) -> Dict[str, Any]:
     if failure_classification.TREATMENT[failure_class] == "wait":
         return {"kind": INTERRUPTED, "message": words, "failure_class": failure_class}
     known = failure_class if failure_classification.TREATMENT[failure_class] == "pause" else "setup"
-    return {"kind": NEEDS_PERSON, "message": words, "failure_class": known}
+    return {"kind": NEEDS_USER, "message": words, "failure_class": known}
 
 
 # -- the batch of one ---------------------------------------------------------------------------------------------
 
 
-def _opened(project: Project, job: Job) -> State:
+def _open_batch(project: Project, job: Job) -> State:
     """The batch of one with its feature open and its client to come named; as it ended when it did already."""
     git_client.exclude_state_file(project.root)
     store, now = Store(project), timestamps.now()
     known = store.read_if_usable()
-    if known is None or known["batch_id"] != _batch_id(job):  # none, or one that somebody has committed
-        store.create(_first_state(project, job, now), replace=True)
+    if known is None or known["batch_id"] != _attempt_batch_id(job):  # none, or one that somebody has committed
+        store.create(_new_attempt_state(project, job, now), replace=True)
     base = git_client.run_git(project.root, "merge-base", "HEAD", job.base, check=False).stdout.strip() or job.base
     branch = git_client.get_branch(project.root)
     owner = None
@@ -162,14 +162,14 @@ def _opened(project: Project, job: Job) -> State:
     return store.update(begin)
 
 
-def _batch_id(job: Job) -> str:
+def _attempt_batch_id(job: Job) -> str:
     return f"{job.batch_id[:80]}.{job.feature_index + 1}.{job.attempt}"
 
 
-def _first_state(project: Project, job: Job, now: str) -> State:
+def _new_attempt_state(project: Project, job: Job, now: str) -> State:
     details = {name: value for name, value in job.details.items() if name not in ("policy", "depends_on")}
     state = batch_state.new_state(
-        _batch_id(job),
+        _attempt_batch_id(job),
         [job.text],
         now,
         policy={**policies.DEFAULT, **job.policy},
@@ -183,19 +183,19 @@ def _first_state(project: Project, job: Job, now: str) -> State:
 # -- the work -----------------------------------------------------------------------------------------------------
 
 
-def _worked(project: Project, state: State, job: Job, folder: str, stopped: threading.Event) -> Ended:
+def _run_worker(project: Project, state: State, job: Job, folder: str, stopped: threading.Event) -> ClientExit:
     line = (
-        claude_process.arguments(job, project_paths.plugin_root())
+        claude_process.command_line(job, project_paths.plugin_root())
         if job.command is None
         else ["/bin/sh", "-c", job.command]
     )
     progress = logs.Progress(project, job.session_id)
-    ended = claude_process.run(
+    ended = claude_process.run_client(
         line,
         folder=project.root,
         logs=folder,
         brief=feature_commands.build_worker_brief(project, state),
-        environ=claude_process.environment(os.environ, project.root),
+        environ=claude_process.client_environment(os.environ, project.root),
         time_s=job.limits.get("time_s"),
         stopped=stopped,
         watched=progress.note,
@@ -203,25 +203,25 @@ def _worked(project: Project, state: State, job: Job, folder: str, stopped: thre
     )
     progress.note(ended.stream, last=True)
     if job.command is not None and ended.exit_code == 0 and not ended.overdue and not ended.stopped:
-        refused = _done(project, stopped)
+        refused = _run_batchctl_done(project, stopped)
         if refused and not stopped.is_set():
-            _fail(project, refused, "feature")
+            _fail_attempt(project, refused, "feature")
     return ended
 
 
-def _done(project: Project, stopped: threading.Event) -> str:
+def _run_batchctl_done(project: Project, stopped: threading.Event) -> str:
     """Ask `batchctl done` until it has an answer: empty when it granted it or was not to be waited for, else why
     not.
     """
     line = [sys.executable, "-I", os.path.join(project_paths.plugin_root(), "lib", "batchctl.py"), "done"]
-    environ = claude_process.environment(os.environ, project.root)
+    environ = claude_process.client_environment(os.environ, project.root)
     environ = {name: value for name, value in environ.items() if not name.startswith("CLAUDE")}
     while not stopped.is_set():
         with subprocess.Popen(
             line, cwd=project.root, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, start_new_session=True, text=True, errors="replace",
         ) as asked:  # fmt: skip
-            while asked.poll() is None and not stopped.wait(claude_process.LOOK_S):
+            while asked.poll() is None and not stopped.wait(claude_process.POLL_S):
                 pass
             if asked.poll() is None:
                 processes.end_marked(project.root)
@@ -235,7 +235,7 @@ def _done(project: Project, stopped: threading.Event) -> str:
     return said.replace("batchctl: ", "", 1).strip() if asked.returncode != 0 else ""
 
 
-def _fail(project: Project, words: str, failure_class: str, *, permanent: bool = False) -> None:
+def _fail_attempt(project: Project, words: str, failure_class: str, *, permanent: bool = False) -> None:
     """End the attempt in the batch of one: what was left uncommitted goes into a stash."""
     store = Store(project)
     stash = feature_commands.stash_leftovers(project, store.require())
@@ -258,7 +258,7 @@ def _fail(project: Project, words: str, failure_class: str, *, permanent: bool =
 # -- how it ended -------------------------------------------------------------------------------------------------
 
 
-def _judged(project: Project, job: Job, ended: Ended, folder: str) -> Dict[str, Any]:
+def _decide_result(project: Project, job: Job, ended: ClientExit, folder: str) -> Dict[str, Any]:
     """What the attempt came to, by the batch of one and by how its client ended."""
     state = Store(project, trusted=False).reconcile()
     if state is None:
@@ -268,42 +268,42 @@ def _judged(project: Project, job: Job, ended: Ended, folder: str) -> Dict[str, 
             "failure_class": "feature",
         }
     if state["active"]:
-        kind, words, failure_class = _why_open(job, ended, folder)
+        kind, words, failure_class = _classify_end(job, ended, folder)
         if kind != FAILED:
             reset = failure_classification.reset_time(words, timestamps.now())
             return {"kind": kind, "message": words, "failure_class": failure_class, "retry_after": reset}
-        _fail(project, words, failure_class, permanent=failure_class == "refusal")
+        _fail_attempt(project, words, failure_class, permanent=failure_class == "refusal")
         state = Store(project).require()
-    return _verdict(state, job)
+    return _result_of_state(state, job)
 
 
-def _why_open(job: Job, ended: Ended, folder: str) -> Tuple[str, str, str]:
+def _classify_end(job: Job, ended: ClientExit, folder: str) -> Tuple[str, str, str]:
     """Why the feature is still open after its client ended: the outcome's kind, words, class of failure."""
     if ended.stopped:
         return INTERRUPTED, "The run was stopped.", "stopped"
     if ended.overdue:
         return FAILED, f"It was not done within {job.limits['time_s']} s, and was ended.", "time"
     if job.command is not None:
-        return _of_a_command(ended, folder)
+        return _classify_command_end(ended, folder)
     result = ended.stream.result
     if result.get("subtype") == "error_max_turns":
         return FAILED, f"It was not done within {pluralize(job.limits['turns'], 'turn')}.", "turns"
     if result.get("subtype") == "error_max_budget_usd":
-        return _of_a_budget(job.limits, ended.stream.spent()["cost_usd"])
+        return _classify_budget_end(job.limits, ended.stream.spent()["cost_usd"])
     if result and not result.get("is_error") and ended.exit_code == 0:
-        words = ended.stream.words() or "(nothing)"
+        words = ended.stream.last_words() or "(nothing)"
         return (
             FAILED,
             f"The client ended without `batchctl done` or `batchctl fail`. It said: {words[:1500]}",
             "no_verdict",
         )
-    words = ended.stream.words() if result else logs.end_of(folder, ["stderr"])
+    words = ended.stream.last_words() if result else logs.read_end(folder, ["stderr"])
     failure_class = failure_classification.classify(words) if words else "feature"
     if failure_class == "feature" and result:
-        failure_class = _of_status(result.get("api_error_status"))
+        failure_class = _failure_class_of_status(result.get("api_error_status"))
     treatment = failure_classification.TREATMENT[failure_class]
     if treatment == "pause":
-        return NEEDS_PERSON, words, failure_class
+        return NEEDS_USER, words, failure_class
     if treatment == "wait" or failure_class in failure_classification.UNCOUNTED:
         return INTERRUPTED, words, failure_class
     if failure_class == "feature" and (ended.exit_code < 0 or not result):
@@ -311,7 +311,7 @@ def _why_open(job: Job, ended: Ended, folder: str) -> Tuple[str, str, str]:
     return FAILED, words or f"The client ended with {ended.exit_code}.", failure_class
 
 
-def _of_a_budget(limits: Dict[str, Any], cost_usd: float) -> Tuple[str, str, str]:
+def _classify_budget_end(limits: Dict[str, Any], cost_usd: float) -> Tuple[str, str, str]:
     """The same for a client that was ended for its cost: the attempt's limit, or its share of what was left of the
     run's. The run counts what it cost, and pauses or goes on; a client that does not say what it cost needs a person.
     """
@@ -319,20 +319,20 @@ def _of_a_budget(limits: Dict[str, Any], cost_usd: float) -> Tuple[str, str, str
     if left is None or (own is not None and own <= left):
         return FAILED, f"It was not done within ${own:.2f}.", "cost"
     return (
-        INTERRUPTED if cost_usd >= left else NEEDS_PERSON,
+        INTERRUPTED if cost_usd >= left else NEEDS_USER,
         f"Its share of what was left of the run's cost, ${left:.2f}, is used up.",
         "budget",
     )
 
 
-def _of_a_command(ended: Ended, folder: str) -> Tuple[str, str, str]:
+def _classify_command_end(ended: ClientExit, folder: str) -> Tuple[str, str, str]:
     """The same for a person's command: by its exit status and the end of what it printed."""
-    words = logs.end_of(folder)
+    words = logs.read_end(folder)
     failure_class = failure_classification.classify_report(words)
     told = f"The worker command ended with exit status {ended.exit_code}. It said at its end:\n{words[-1500:]}"
     treatment = failure_classification.TREATMENT[failure_class]
     if treatment == "pause":
-        return NEEDS_PERSON, told, failure_class
+        return NEEDS_USER, told, failure_class
     if treatment == "wait":
         return INTERRUPTED, told, failure_class
     if ended.exit_code < 0:
@@ -340,14 +340,14 @@ def _of_a_command(ended: Ended, folder: str) -> Tuple[str, str, str]:
     return FAILED, told, failure_class
 
 
-def _of_status(status: Any) -> str:
+def _failure_class_of_status(status: Any) -> str:
     """The class of an API error by its HTTP status, when its words tell nothing."""
     known = {429: "limit", 529: "overload", 503: "overload", 502: "overload", 500: "overload", 504: "overload",
              401: "auth", 403: "permission", 400: "refusal", 413: "context"}  # fmt: skip
     return known.get(status if type(status) is int else 0, "feature")
 
 
-def _verdict(state: State, job: Job) -> Dict[str, Any]:
+def _result_of_state(state: State, job: Job) -> Dict[str, Any]:
     """The outcome of a batch of one that has ended."""
     decisions = [{**entry, "feature_index": job.feature_index} for entry in state.get("decisions", ())]
     if state["completed_features"]:
@@ -356,7 +356,7 @@ def _verdict(state: State, job: Job) -> Dict[str, Any]:
     if state["failed_features"]:
         last = state["attempts"]["0"][-1]
         treatment = failure_classification.TREATMENT.get(last["failure_class"], "retry")
-        kind = NEEDS_PERSON if treatment == "pause" else FAILED
+        kind = NEEDS_USER if treatment == "pause" else FAILED
         changed = bool(last.get("stash") or git_client.list_commits_since(job.worktree, job.base))
         return {
             "kind": kind, "message": last["error_message"], "failure_class": last["failure_class"],

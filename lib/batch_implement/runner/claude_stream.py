@@ -13,30 +13,32 @@ from __future__ import annotations
 import json
 from typing import Any, Dict
 
-LONGEST_TOOL = 100
+MAX_TOOL_LENGTH = 100
 _TOKENS = {
     "input_tokens": "input_tokens",
     "output_tokens": "output_tokens",
     "cache_read_tokens": "cache_read_input_tokens",
     "cache_creation_tokens": "cache_creation_input_tokens",
 }
-_SHOWN = ("command", "file_path", "notebook_path", "skill", "subagent_type", "pattern", "url")
+_TOOL_FIELDS = ("command", "file_path", "notebook_path", "skill", "subagent_type", "pattern", "url")
 
 
-class Stream:
+class ClientStream:
     """What was read of one client's stream so far."""
 
     def __init__(self) -> None:
         self.tool = ""
         self.said = ""
         self.result: Dict[str, Any] = {}
-        self._own: Dict[str, None] = {}  # ids of the main thread's answers, each of which comes in several events
+        self._main_answers: Dict[
+            str, None
+        ] = {}  # ids of the main thread's answers, each of which comes in several events
         self._usage: Dict[str, Dict[str, Any]] = {}
 
     @property
     def turns(self) -> int:
         """The answers of the model in the client's main thread so far."""
-        return len(self._own)
+        return len(self._main_answers)
 
     def feed(self, line: bytes) -> None:
         """Read one line."""
@@ -49,20 +51,20 @@ class Stream:
         if event.get("type") == "result":
             self.result = event
         elif event.get("type") == "assistant":
-            self._answered(event)
+            self._read_answer(event)
 
-    def _answered(self, event: Dict[str, Any]) -> None:
-        message = _object(event.get("message"))
+    def _read_answer(self, event: Dict[str, Any]) -> None:
+        message = _as_object(event.get("message"))
         blocks = message.get("content")
         name = str(message.get("id"))
-        self._usage[name] = _object(message.get("usage"))
+        self._usage[name] = _as_object(message.get("usage"))
         if not event.get("parent_tool_use_id"):
-            self._own[name] = None
+            self._main_answers[name] = None
         for block in blocks if isinstance(blocks, list) else ():
             if not isinstance(block, dict):
                 continue
             if block.get("type") == "tool_use":
-                self.tool = _tool(block)
+                self.tool = _describe_tool(block)
             elif block.get("type") == "text" and isinstance(block.get("text"), str) and block["text"].strip():
                 self.said = block["text"]
 
@@ -71,17 +73,17 @@ class Stream:
 
         Of tokens, the result or the answers may know more: a result that a limit cut short counts none.
         """
-        result, answers = _object(self.result.get("usage")), list(self._usage.values())
+        result, answers = _as_object(self.result.get("usage")), list(self._usage.values())
         return {
-            "turns": _count(self.result.get("num_turns")) or self.turns,
-            "cost_usd": _amount(self.result.get("total_cost_usd")),
+            "turns": _as_count(self.result.get("num_turns")) or self.turns,
+            "cost_usd": _as_amount(self.result.get("total_cost_usd")),
             **{
-                name: max(_count(result.get(its)), sum(_count(usage.get(its)) for usage in answers))
+                name: max(_as_count(result.get(its)), sum(_as_count(usage.get(its)) for usage in answers))
                 for name, its in _TOKENS.items()
             },
         }
 
-    def words(self) -> str:
+    def last_words(self) -> str:
         """The client's last words: its result, else the last text that the model said; empty when it said nothing."""
         result = self.result.get("result")
         if not isinstance(result, str) or not result.strip():
@@ -90,20 +92,20 @@ class Stream:
         return result.strip() or self.said.strip()
 
 
-def _tool(block: Dict[str, Any]) -> str:
-    given = _object(block.get("input"))
-    about = next((given[name] for name in _SHOWN if isinstance(given.get(name), str)), "")
-    return f"{block.get('name', '')}: {' '.join(about.split())}"[:LONGEST_TOOL].rstrip(": ")
+def _describe_tool(block: Dict[str, Any]) -> str:
+    given = _as_object(block.get("input"))
+    about = next((given[name] for name in _TOOL_FIELDS if isinstance(given.get(name), str)), "")
+    return f"{block.get('name', '')}: {' '.join(about.split())}"[:MAX_TOOL_LENGTH].rstrip(": ")
 
 
-def _object(value: Any) -> Dict[str, Any]:
+def _as_object(value: Any) -> Dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _count(value: Any) -> int:
-    return int(_amount(value))
+def _as_count(value: Any) -> int:
+    return int(_as_amount(value))
 
 
-def _amount(value: Any) -> Any:
+def _as_amount(value: Any) -> Any:
     """A number as a state may hold it; 0 for anything else."""
     return value if type(value) in (int, float) and 0 <= value < 1e15 else 0

@@ -27,14 +27,14 @@ from ..store.store import Store
 from . import acquire, merge_queue
 from . import job as jobs
 from .job import Job, Outcome
-from .job import named as _named
+from .job import describe_feature as _named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..core.batch_state import State
 
 TICK_S = 1.0
-STOPPING = {
+STOP_MESSAGES = {
     "soon": "what is under way is let end, nothing else begins; Ctrl-C again ends it at once",
     "now": "what is under way is ended; `batchctl run --resume` takes it up again",
 }
@@ -102,26 +102,26 @@ class Driver:
 
         with signals.handle_signals({signal.SIGINT: self.interrupt, signal.SIGTERM: now, signal.SIGHUP: now}):
             try:
-                while self._go_on():
+                while self._step():
                     pass
             finally:
-                self._end_all()
-        return self._ended()
+                self._stop_workers()
+        return self._finish_run()
 
-    def _go_on(self) -> bool:
+    def _step(self) -> bool:
         """One look at what there is to do; whether there is more."""
         if self.stopping != self.said:
             self.said = self.stopping
-            self.display.event("stopping", STOPPING[self.said])
+            self.display.event("stopping", STOP_MESSAGES[self.said])
         if self.stopping == "now":
             self.stopped.set()
             self.stop()  # at every look: a worker may only just have begun
-        state = self._own(self.store.require())
-        state = self._wait_over(state)
+        state = self._require_ownership(self.store.require())
+        state = self._end_wait(state)
         if run_transitions.update_places(state, self.places):
             state = self.store.update(lambda current: run_transitions.update_places(current, self.places) or current)
-        state = self._start(state)
-        self._merge(state)
+        state = self._start_features(state)
+        self._start_merge(state)
         self.display.refresh(state)
         outstanding: List[futures.Future[Any]] = [*self.working]
         if self.merging:
@@ -129,15 +129,15 @@ class Driver:
         if outstanding:
             done, _ = futures.wait(outstanding, TICK_S, futures.FIRST_COMPLETED)
             for future in done:
-                self._came_back(future)
+                self._handle_future(future)
             return True
-        return not self._nothing_more(state)
+        return not self._is_over(state)
 
     def interrupt(self, *, now: bool = False) -> None:
         """A person's Ctrl-C: the first lets what is under way end, the second (or `now`) ends it."""
         self.stopping = "now" if self.stopping or now else "soon"
 
-    def _own(self, state: State) -> State:
+    def _require_ownership(self, state: State) -> State:
         """The state, if the batch is still this run's. Refused when somebody else took it."""
         if state["batch_id"] != self.batch_id or (state["owner"] or {}).get("session_id") != self.session_id:
             self.why = "somebody else took the batch over"
@@ -148,14 +148,14 @@ class Driver:
             )
         return state
 
-    def _may_start(self, state: State) -> bool:
+    def _can_start(self, state: State) -> bool:
         return not self.stopping and not self.why and state["status"] == "in_progress" and not state["run"]["waiting"]
 
-    def _start(self, state: State) -> State:
+    def _start_features(self, state: State) -> State:
         """Give the executor what may begin now."""
-        if self._may_start(state) and next(batch_state.pending_indices(state), None) is not None:
-            state = self._hold_to_limits(state)
-        if not self._may_start(state):
+        if self._can_start(state) and next(batch_state.pending_indices(state), None) is not None:
+            state = self._pause_at_limits(state)
+        if not self._can_start(state):
             return state
         here = state["run"]["running"] if self.place is None else self.working  # what is merged uses the machine, too
         free = state["run"]["jobs"] - len(here)
@@ -163,11 +163,11 @@ class Driver:
         ready = run_transitions.ready_indices(state, now)[: max(0, free)]
         for number, index in enumerate(ready):
             share = run_transitions.client_budget_usd(
-                state, sum(map(jobs.most_usd, self.working.values())), len(ready) - number
+                state, sum(map(jobs.max_cost_usd, self.working.values())), len(ready) - number
             )
             if not share:
                 break
-            job = jobs.of_feature(self.project, state, index, share)
+            job = jobs.create_job(self.project, state, index, share)
             state = self.store.update(
                 lambda current, job=job: run_transitions.dispatch(  # type: ignore[misc]
                     current, now, job.feature_index, base=job.base, branch=job.branch, worktree=job.worktree,
@@ -178,7 +178,7 @@ class Driver:
             self.display.event("started", _named(state, index, f"attempt {job.attempt}"))
         return state
 
-    def _nothing_more(self, state: State) -> bool:
+    def _is_over(self, state: State) -> bool:
         """Whether the run is at its end; when it only waits, wait for that."""
         if not batch_state.is_live(state):
             self.why = self.why or "nothing is left to do"
@@ -201,7 +201,7 @@ class Driver:
 
     # -- limits and waits ------------------------------------------------------------------------------------------
 
-    def _hold_to_limits(self, state: State) -> State:
+    def _pause_at_limits(self, state: State) -> State:
         """Pause the batch when a limit that a person set is reached."""
         run, limits = state["run"], state["policy"]["budgets"]
         now = self.clock.now()
@@ -210,9 +210,9 @@ class Driver:
             reached = f"the cost has reached ${run['spent']['cost_usd']:.2f} of ${limits['cost_usd']:.2f}"
         elif "time_s" in limits and timestamps.seconds_between(run["started_at"], now) >= limits["time_s"]:
             reached = f"the run has taken its {limits['time_s']} s"
-        return self._pause(f"a limit is reached: {reached}") if reached else state
+        return self._pause_batch(f"a limit is reached: {reached}") if reached else state
 
-    def _pause(self, reason: str) -> State:
+    def _pause_batch(self, reason: str) -> State:
         self.display.event("paused", reason)
         self.why = self.why or reason
         return self.store.update(
@@ -221,7 +221,7 @@ class Driver:
             )
         )
 
-    def _wait_over(self, state: State) -> State:
+    def _end_wait(self, state: State) -> State:
         """End a wait whose time has come; pause when all waits together have taken what they may."""
         waiting = state["run"]["waiting"]
         now = self.clock.now()
@@ -232,32 +232,34 @@ class Driver:
         if now < waiting["until"] and not self.stopping:
             if "wait_s" not in limits or state["run"]["spent"]["waited_s"] + waited < limits["wait_s"]:
                 return state
-            self._pause(f"a limit is reached: the run has waited {limits['wait_s']} s in all; {waiting['reason']}")
+            self._pause_batch(
+                f"a limit is reached: the run has waited {limits['wait_s']} s in all; {waiting['reason']}"
+            )
         return self.store.update(lambda current: run_transitions.end_wait(current, now, waited))
 
     # -- what comes back -------------------------------------------------------------------------------------------
 
-    def _came_back(self, future: futures.Future[Any]) -> None:
+    def _handle_future(self, future: futures.Future[Any]) -> None:
         if self.merging is not None and future is self.merging[1]:
             index, self.merging = self.merging[0], None
-            self._merge_ended(index, future)
+            self._finish_merge(index, future)
             return
         job = self.working.pop(future)
         error = future.exception()
         if error is not None and not isinstance(error, (BatchError, OSError, futures.BrokenExecutor)):
             raise error
-        self._judge(
+        self._record_outcome(
             job, future.result() if error is None else jobs.interrupted_outcome(job, str(error), self.clock.now())
         )
 
-    def _judge(self, job: Job, outcome: Outcome) -> None:
+    def _record_outcome(self, job: Job, outcome: Outcome) -> None:
         """Write what an attempt came to into the state."""
         index, now = job.feature_index, self.clock.now()
-        state = self._own(self.store.require())
+        state = self._require_ownership(self.store.require())
         entry = state["run"]["running"].get(key(index))
         if entry is None or entry["session_id"] != outcome.session_id:
             return  # of an attempt that was given up meanwhile
-        record = jobs.record(job, outcome)
+        record = jobs.client_record(job, outcome)
 
         def settle(current: State) -> State:
             noted = run_transitions.record_client(current, index, record)
@@ -269,16 +271,16 @@ class Driver:
             ):
                 return run_transitions.fail_attempt(
                     noted, now, index, outcome.message, outcome.failure_class, permanent=outcome.permanent,
-                    changed=outcome.changed, stash=outcome.stash, retry_after=self._retry_after(job, outcome, now),
+                    changed=outcome.changed, stash=outcome.stash, retry_after=self._retry_time(job, outcome, now),
                 )  # fmt: skip
             freed = run_transitions.return_to_pending(noted, index)
-            if outcome.kind == jobs.NEEDS_PERSON:
+            if outcome.kind == jobs.NEEDS_USER:
                 return transitions.pause(
                     freed, now, f"a person is needed ({outcome.failure_class}): {outcome.message[:300]}"
                 )
             if failure_classification.TREATMENT.get(outcome.failure_class) == "wait" and not self.stopping:
                 return run_transitions.begin_wait(
-                    freed, now, self._until(outcome, now), outcome.message[:300], outcome.failure_class
+                    freed, now, self._wait_end(outcome, now), outcome.message[:300], outcome.failure_class
                 )
             return freed
 
@@ -294,17 +296,17 @@ class Driver:
             if outcome.kind == jobs.FAILED:
                 worktrees.remove(self.project.root, job.worktree)  # its commits are on its branch, the rest in a stash
         else:
-            self._given_up(state, index, outcome.message)
+            self._report_failure(state, index, outcome.message)
         if state["run"]["waiting"]:
             self.display.event(
                 "waits", f"until {state['run']['waiting']['until']}: {state['run']['waiting']['reason']}"
             )
 
-    def _retry_after(self, job: Job, outcome: Outcome, now: str) -> str:
+    def _retry_time(self, job: Job, outcome: Outcome, now: str) -> str:
         backoff = failure_classification.backoff_s(job.attempt, os.urandom(1)[0] / 256)
         return outcome.retry_after or timestamps.add_seconds(now, backoff)
 
-    def _until(self, outcome: Outcome, now: str) -> str:
+    def _wait_end(self, outcome: Outcome, now: str) -> str:
         """When the next client may begin after one met a limit, overload or no network."""
         self.waits_in_a_row += 1
         backoff = timestamps.add_seconds(
@@ -312,20 +314,20 @@ class Driver:
         )
         return max(outcome.retry_after or backoff, timestamps.add_seconds(now, 1))
 
-    def _given_up(self, state: State, index: int, why: str) -> None:
+    def _report_failure(self, state: State, index: int, why: str) -> None:
         """A feature has failed for good: tell of it, and of what needs it."""
         self.display.event("failed", _named(state, index, f"for good: {why}"))
-        self._tell_issue(state, index)
+        self._comment_on_issue(state, index)
         self.told("failure", state)
 
-    def _tell_issue(self, state: State, index: int) -> None:
+    def _comment_on_issue(self, state: State, index: int) -> None:
         told = issue_sync.publish_after_outcome(self.project, state, index)
         if told:
             self.display.event("note", told.strip())
 
     # -- merging ---------------------------------------------------------------------------------------------------
 
-    def _merge(self, state: State) -> None:
+    def _start_merge(self, state: State) -> None:
         """Give the merge queue its next feature."""
         if self.merging is not None or not self.to_merge or self.stopping == "now":
             return
@@ -334,11 +336,11 @@ class Driver:
         if entry is None:
             return
         policy = policies.feature_policy(state, index)
-        log = os.path.join(jobs.log_folder(self.project, self.batch_id), f"{index + 1}-{entry['attempt']}-merge")
+        log = os.path.join(jobs.run_log_folder(self.project, self.batch_id), f"{index + 1}-{entry['attempt']}-merge")
         future = self.merger.submit(
-            merge_queue.prepare,
+            merge_queue.prepare_merge,
             self.project.root,
-            acquire.queue_folder(state),
+            acquire.merge_worktree(state),
             run["branch"],
             entry["evidence"]["commit"],
             verify=policy["verify"],
@@ -348,15 +350,15 @@ class Driver:
         )
         self.merging = index, future
 
-    def _merge_ended(self, index: int, future: futures.Future[merge_queue.PreparedMerge]) -> None:
-        state = self._own(self.store.require())
+    def _finish_merge(self, index: int, future: futures.Future[merge_queue.PreparedMerge]) -> None:
+        state = self._require_ownership(self.store.require())
         root, now, branch = self.project.root, self.clock.now(), state["run"]["branch"]
         entry = state["run"]["running"][key(index)]
         try:
             ready = future.result()
             self.store.update(lambda current: run_transitions.record_merge_commit(current, index, ready.commit))
             merge_queue.fast_forward(root, branch, ready)
-        except merge_queue.Stopped:
+        except merge_queue.MergeStopped:
             return
         except merge_queue.HeadMoved:
             self.to_merge.insert(0, index)
@@ -368,7 +370,7 @@ class Driver:
                 self.display.event("sent back", _named(state, index, words))
                 worktrees.remove(root, entry["worktree"])
             else:
-                self._given_up(state, index, words)
+                self._report_failure(state, index, words)
             return
         proof = {**entry["evidence"], "commit": ready.commit, "branch": branch}
         if ready.rebased:
@@ -385,11 +387,11 @@ class Driver:
         worktrees.finish_branch(
             root, entry["branch"], ready.commit, keep=state["run"]["options"].get("pr") == "feature"
         )
-        self._tell_issue(state, index)
+        self._comment_on_issue(state, index)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    def _end_all(self) -> None:
+    def _stop_workers(self) -> None:
         """No worker is left, and the queue has ended what it was at."""
         if self.working or self.merging:
             self.stopped.set()
@@ -401,9 +403,9 @@ class Driver:
         self.executor.shutdown(wait=True)
         self.merger.shutdown(wait=True)
 
-    def _ended(self) -> State:
-        state = self._own(self.store.require())
+    def _finish_run(self) -> State:
+        state = self._require_ownership(self.store.require())
         state = self.store.update(lambda current: run_transitions.end(current, self.clock.now(), self.why))
-        worktrees.remove(self.project.root, acquire.queue_folder(state))
+        worktrees.remove(self.project.root, acquire.merge_worktree(state))
         self.display.event("ended", self.why)
         return state

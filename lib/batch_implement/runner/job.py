@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..core.batch_state import State
 
-COMPLETED, FAILED, INTERRUPTED, NEEDS_PERSON = "completed", "failed", "interrupted", "needs_person"
+COMPLETED, FAILED, INTERRUPTED, NEEDS_USER = "completed", "failed", "interrupted", "needs_user"
 LOST = "lost"  # the failure class of what a machine or a scheduler took along
 SPENT = ("turns", "cost_usd", "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "seconds")
 
@@ -99,7 +99,7 @@ class Outcome(NamedTuple):
     retry_after: Optional[str] = None
     stash: Optional[str] = None
     changed: bool = True
-    sent: Dict[str, str] = {}  # noqa: RUF012
+    log_texts: Dict[str, str] = {}  # noqa: RUF012
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Outcome:
@@ -107,18 +107,18 @@ class Outcome(NamedTuple):
         return cls(**data)
 
 
-def nothing_spent() -> Dict[str, Any]:
+def zero_usage() -> Dict[str, Any]:
     """A `spent` of zeros."""
     return dict.fromkeys(SPENT, 0)
 
 
-def most_usd(job: Job) -> float:
+def max_cost_usd(job: Job) -> float:
     """What the client of a job may cost at most, in US dollars; infinite without a limit."""
     limits = (job.limits["cost_usd"], job.limits["left_usd"])
     return min((limit for limit in limits if limit is not None), default=math.inf)
 
 
-def of_feature(project: Project, state: State, index: int, share_usd: float = math.inf) -> Job:
+def create_job(project: Project, state: State, index: int, share_usd: float = math.inf) -> Job:
     """What a worker needs for the next attempt at feature `index`, which begins at the head of the batch's branch.
     `share_usd` is what its client may cost of what the run may still cost.
     """
@@ -163,16 +163,18 @@ def of_feature(project: Project, state: State, index: int, share_usd: float = ma
             "cost_usd": limits.get("feature_cost_usd"),
             "left_usd": share_usd if share_usd < math.inf else None,
         },
-        logs="" if remote else os.path.join(log_folder(project, state["batch_id"]), f"{index + 1}-{attempt}-{number}"),
+        logs=""
+        if remote
+        else os.path.join(run_log_folder(project, state["batch_id"]), f"{index + 1}-{attempt}-{number}"),
     )
 
 
-def log_folder(project: Project, batch_id: str) -> str:
+def run_log_folder(project: Project, batch_id: str) -> str:
     """The folder of what a batch's runs log: for each client a folder FEATURE-ATTEMPT-NUMBER."""
     return os.path.join(project.private, "logs", "run", batch_id)
 
 
-def record(job: Job, outcome: Outcome) -> State:
+def client_record(job: Job, outcome: Outcome) -> State:
     """What the state keeps of a client: an entry of `run.clients`."""
     return {
         "attempt": job.attempt,
@@ -200,14 +202,14 @@ def interrupted_outcome(job: Job, why: str, now: str, failure_class: str = "work
         kind=INTERRUPTED,
         message=f"Its worker answered nothing: {why}",
         failure_class=failure_class,
-        spent=nothing_spent(),
+        spent=zero_usage(),
         place=processes.get_host_name(),
         started_at=now,
         ended_at=now,
     )
 
 
-def named(state: State, index: int, what: str) -> str:
+def describe_feature(state: State, index: int, what: str) -> str:
     """A feature and what there is to say of it, on one line."""
     words = " ".join(what.split())
     return f"feature {index + 1} of {state['total_features']} ({state['features'][index][:60]}): {words[:200]}"

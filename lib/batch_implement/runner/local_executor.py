@@ -24,13 +24,13 @@ from .job import Job, Outcome
 ENTRY = (
     "import sys; sys.path.insert(0, sys.argv[1]); from batch_implement.runner import attempt; sys.exit(attempt.main())"
 )
-PATIENCE_S = 20.0
+STOP_TIMEOUT_S = 20.0
 
 _running: Dict[str, subprocess.Popen[bytes]] = {}
 _lock = threading.Lock()
 
 
-def work(job: Job) -> Outcome:
+def run_job(job: Job) -> Outcome:
     """Do one attempt, to its end."""
     lib = os.path.join(project_paths.plugin_root(), "lib")
     with tempfile.TemporaryFile() as errors:
@@ -40,11 +40,11 @@ def work(job: Job) -> Outcome:
                 stderr=errors, start_new_session=True,
             )  # fmt: skip
             _running[job.session_id] = attempt
-        said = _talk(attempt, job)
+        said = _exchange(attempt, job)
         code = attempt.wait()
         with _lock:
             del _running[job.session_id]
-            _close(attempt)
+            _close_stdin(attempt)
         errors.seek(0)
         words = errors.read()[-2000:].decode("utf-8", "replace").strip()
     try:
@@ -54,7 +54,7 @@ def work(job: Job) -> Outcome:
         return jobs.interrupted_outcome(job, f"it ended with {code}. {words}".strip(), timestamps.now())
 
 
-def _talk(attempt: subprocess.Popen[bytes], job: Job) -> bytes:
+def _exchange(attempt: subprocess.Popen[bytes], job: Job) -> bytes:
     """Give the attempt its job, and wait for what it says, to the end. Its standard input stays open."""
     if attempt.stdin is None or attempt.stdout is None:
         return b""
@@ -66,12 +66,12 @@ def _talk(attempt: subprocess.Popen[bytes], job: Job) -> bytes:
     return attempt.stdout.read()
 
 
-def stop(sessions: Collection[str]) -> None:
+def stop_sessions(sessions: Collection[str]) -> None:
     """Tell the attempts of these sessions that this process has under way to end; they come back as interrupted."""
     with _lock:
         for session_id in sessions:
             if session_id in _running:
-                _close(_running[session_id])
+                _close_stdin(_running[session_id])
 
 
 def stop_all() -> None:
@@ -79,11 +79,11 @@ def stop_all() -> None:
     left, at the latest after some 20 s, when those that did not end by themselves are killed. One that is begun later
     is not ended: call it again as long as any call of `work` has not returned.
     """
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + STOP_TIMEOUT_S
     with _lock:
         left = list(_running.values())
         for attempt in left:
-            _close(attempt)
+            _close_stdin(attempt)
     for attempt in left:
         try:
             attempt.wait(max(0.1, deadline - time.monotonic()))
@@ -91,7 +91,7 @@ def stop_all() -> None:
             attempt.kill()
 
 
-def _close(attempt: subprocess.Popen[bytes]) -> None:
+def _close_stdin(attempt: subprocess.Popen[bytes]) -> None:
     """Close its standard input: the sign for it to end."""
     try:
         if attempt.stdin:

@@ -18,18 +18,18 @@ from typing import Any, Dict, Iterable, List, Optional
 
 from ..base import timestamps
 from ..base.project_paths import Project
-from .claude_stream import Stream
+from .claude_stream import ClientStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .job import Outcome
 
-MOST_BYTES = 2_000_000  # of each log that is brought away
-LONGEST_END = 4000
+MAX_LOG_BYTES = 2_000_000  # of each log that is brought away
+MAX_END_BYTES = 4000
 REPORTED = "reported"
 
 
-def top(project: Project) -> str:
+def logs_folder(project: Project) -> str:
     """The folder of all clients of a work tree."""
     return os.path.join(project.private, "logs", "run")
 
@@ -38,11 +38,11 @@ class Progress:
     """Notes what the client of a session does, at most once a second."""
 
     def __init__(self, project: Project, session_id: str) -> None:
-        self.path = os.path.join(top(project), "progress.json")
+        self.path = os.path.join(logs_folder(project), "progress.json")
         self.session_id, self.last_s = session_id, 0.0
         os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
 
-    def note(self, stream: Stream, *, last: bool = False) -> None:
+    def note(self, stream: ClientStream, *, last: bool = False) -> None:
         """Write what there is, if it is time."""
         if not last and time.monotonic() - self.last_s < 1.0:
             return
@@ -57,7 +57,7 @@ class Progress:
         os.replace(f"{self.path}.tmp", self.path)
 
 
-def end_of(folder: str, names: Iterable[str] = ("stderr", "stream.jsonl")) -> str:
+def read_end(folder: str, names: Iterable[str] = ("stderr", "stream.jsonl")) -> str:
     """The end of the first of these logs that holds anything, as text of at most 4,000 characters; empty when none
     does.
     """
@@ -65,12 +65,12 @@ def end_of(folder: str, names: Iterable[str] = ("stderr", "stream.jsonl")) -> st
         path = os.path.join(folder, name) if folder else ""
         if path and os.path.exists(path) and os.path.getsize(path):
             with open(path, "rb") as file:
-                file.seek(max(0, os.path.getsize(path) - LONGEST_END))
-                return file.read(LONGEST_END).decode("utf-8", "replace").strip()
+                file.seek(max(0, os.path.getsize(path) - MAX_END_BYTES))
+                return file.read(MAX_END_BYTES).decode("utf-8", "replace").strip()
     return ""
 
 
-def bring(folder: str, to: str, verify_log: Optional[str]) -> Optional[str]:
+def copy_logs(folder: str, to: str, verify_log: Optional[str]) -> Optional[str]:
     """Copy the ends of a client's logs to where they outlive its work tree, that of the verify command too: where that
     is then. What cannot be copied is left out.
     """
@@ -81,7 +81,7 @@ def bring(folder: str, to: str, verify_log: Optional[str]) -> Optional[str]:
         try:
             os.makedirs(to, mode=0o700, exist_ok=True)
             with open(path, "rb") as source, open(target, "wb") as copy:
-                source.seek(max(0, os.path.getsize(path) - MOST_BYTES))
+                source.seek(max(0, os.path.getsize(path) - MAX_LOG_BYTES))
                 shutil.copyfileobj(source, copy)
         except OSError:
             continue
@@ -90,30 +90,30 @@ def bring(folder: str, to: str, verify_log: Optional[str]) -> Optional[str]:
     return moved
 
 
-def keep(outcome: Outcome, folder: str) -> Outcome:
+def save_received_logs(outcome: Outcome, folder: str) -> Outcome:
     """Write the logs that came with an outcome from another machine into the folder: the outcome that names them there.
     One without any is as it was.
     """
-    if not outcome.sent:
+    if not outcome.log_texts:
         return outcome
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    for each, text in outcome.sent.items():
+    for each, text in outcome.log_texts.items():
         with open(os.path.join(folder, os.path.basename(each) or "log"), "w", encoding="utf-8") as file:
             file.write(text)
     evidence = outcome.evidence
     if (evidence.get("verify") or {}).get("log"):
         here = os.path.join(folder, os.path.basename(evidence["verify"]["log"]))
         evidence = {**evidence, "verify": {**evidence["verify"], "log": here}}
-    return outcome._replace(log=folder, sent={}, evidence=evidence)
+    return outcome._replace(log=folder, log_texts={}, evidence=evidence)
 
 
-def unreported(project: Project) -> Dict[str, Any]:
+def unreported_usage(project: Project) -> Dict[str, Any]:
     """What earlier clients of the work tree used that no driver was told of, by the names of `Stream.spent`; empty when
     there is nothing.
     """
     found: Dict[str, Any] = {}
-    for folder in _sessions(project):
-        stream = Stream()
+    for folder in _unreported_sessions(project):
+        stream = ClientStream()
         try:
             with open(os.path.join(folder, "stream.jsonl"), "rb") as file:
                 for line in file:
@@ -125,9 +125,9 @@ def unreported(project: Project) -> Dict[str, Any]:
     return found
 
 
-def report(project: Project) -> None:
+def mark_reported(project: Project) -> None:
     """Note that the driver was told of every client so far."""
-    for folder in _sessions(project):
+    for folder in _unreported_sessions(project):
         try:
             with open(os.path.join(folder, REPORTED), "w", encoding="utf-8"):
                 pass
@@ -135,10 +135,10 @@ def report(project: Project) -> None:
             continue
 
 
-def _sessions(project: Project) -> List[str]:
+def _unreported_sessions(project: Project) -> List[str]:
     """The folders of the clients that were not reported."""
     try:
-        folders = [entry.path for entry in os.scandir(top(project)) if entry.is_dir(follow_symlinks=False)]
+        folders = [entry.path for entry in os.scandir(logs_folder(project)) if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
     return sorted(folder for folder in folders if not os.path.exists(os.path.join(folder, REPORTED)))

@@ -22,7 +22,7 @@ from ..core.errors import BatchError, RefusedError
 from ..git import git_client, worktrees
 
 # Nobody is there to answer, no hook of the repository is to run, and no option of its owner changes what a rebase is.
-_QUIET = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
+_NONINTERACTIVE = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
           "-c", "rebase.autoSquash=false", "-c", "rebase.updateRefs=false", "-c", "rerere.enabled=false")  # fmt: skip
 
 
@@ -34,7 +34,7 @@ class HeadMoved(RefusedError):
     """The branch has another head than the one that was prepared for."""
 
 
-class Stopped(BatchError):
+class MergeStopped(BatchError):
     """The run was stopped while the verify command ran."""
 
 
@@ -50,7 +50,7 @@ class PreparedMerge(NamedTuple):
     verify: Optional[Dict[str, Any]]
 
 
-class Rebased(NamedTuple):
+class RebaseResult(NamedTuple):
     """What a rebase came to: the new `head`; or None, and the commit that it stopped `at` (empty when git does not
     say), the `files` in conflict there, and git's words.
     """
@@ -61,7 +61,7 @@ class Rebased(NamedTuple):
     words: str
 
 
-def prepare(
+def prepare_merge(
     repository: str,
     folder: str,
     branch: str,
@@ -77,15 +77,15 @@ def prepare(
     `verify` is the person's command, None for none; its output goes to the file `log`. Raises CannotMerge, and Stopped
     once `stopped` is set.
     """
-    head = _head_of(repository, branch)
+    head = _require_head(repository, branch)
     if git_client.has_commit(repository, head, commit):
-        return PreparedMerge(head, commit, _between(repository, head, commit), rebased=False, verify=None)
+        return PreparedMerge(head, commit, _commits_between(repository, head, commit), rebased=False, verify=None)
     worktrees.add_detached(repository, folder, head)
-    new = _on_top(folder, head, commit)
-    commits = _between(repository, head, new)
+    new = _rebase_onto_head(folder, head, commit)
+    commits = _commits_between(repository, head, new)
     if verify is None or not commits:
         return PreparedMerge(head, new, commits, rebased=True, verify=None)
-    return PreparedMerge(head, new, commits, rebased=True, verify=_verified(folder, verify, timeout_s, log, stopped))
+    return PreparedMerge(head, new, commits, rebased=True, verify=_run_verify(folder, verify, timeout_s, log, stopped))
 
 
 def fast_forward(repository: str, branch: str, ready: PreparedMerge) -> None:
@@ -95,7 +95,7 @@ def fast_forward(repository: str, branch: str, ready: PreparedMerge) -> None:
         check=False,
     )  # fmt: skip
     if moved.returncode != 0:
-        if _head_of(repository, branch) == ready.head:
+        if _require_head(repository, branch) == ready.head:
             raise RefusedError(
                 f"{branch} in {repository} cannot be moved to {ready.commit[:12]}: {moved.stderr.strip()[:300]} Mend "
                 "what git says; `batchctl run --resume` then merges it.",
@@ -104,7 +104,7 @@ def fast_forward(repository: str, branch: str, ready: PreparedMerge) -> None:
         raise HeadMoved(f"{branch} is not at {ready.head[:12]} any more: somebody else moved it.", "run-branch")
 
 
-def _head_of(repository: str, branch: str) -> str:
+def _require_head(repository: str, branch: str) -> str:
     head = git_client.get_branch_tip(repository, branch)
     if head is None:
         raise RefusedError(
@@ -115,32 +115,43 @@ def _head_of(repository: str, branch: str) -> str:
     return head
 
 
-def _between(repository: str, base: str, commit: str) -> List[str]:
+def _commits_between(repository: str, base: str, commit: str) -> List[str]:
     limit = f"--max-count={git_client.MAX_COMMITS}"
     return git_client.run_git(
         repository, "rev-list", "--reverse", "--topo-order", limit, commit, f"^{base}", "--"
     ).stdout.split()
 
 
-def rebase(folder: str, onto: str, after: str, last: str, *options: str) -> Rebased:
+def rebase(folder: str, onto: str, after: str, last: str, *options: str) -> RebaseResult:
     """Put the commits behind `after` up to `last` onto `onto`, in the work tree `folder`. What does not fit is taken
     back there, and told.
     """
     answer = git_client.run_git(
-        folder, *_QUIET, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop", *options, "--onto",
-        onto, after, last, check=False,
-    )  # fmt: skip
+        folder,
+        *_NONINTERACTIVE,
+        "rebase",
+        "--quiet",
+        "--no-autostash",
+        "--no-fork-point",
+        "--empty=drop",
+        *options,
+        "--onto",
+        onto,
+        after,
+        last,
+        check=False,
+    )
     if answer.returncode == 0:
-        return Rebased(git_client.get_head(folder), "", [], "")
+        return RebaseResult(git_client.get_head(folder), "", [], "")
     files = git_client.run_git(folder, "diff", "--name-only", "--diff-filter=U", "-z", check=False).stdout.split("\0")[
         :-1
     ]
     at = git_client.run_git(folder, "rev-parse", "--verify", "--quiet", "REBASE_HEAD", check=False).stdout.strip()
     git_client.run_git(folder, "rebase", "--abort", check=False)
-    return Rebased(None, at, files, answer.stderr.strip())
+    return RebaseResult(None, at, files, answer.stderr.strip())
 
 
-def _on_top(folder: str, head: str, commit: str) -> str:
+def _rebase_onto_head(folder: str, head: str, commit: str) -> str:
     """The commit as it is on top of `head`. CannotMerge names the files in conflict."""
     done = rebase(folder, head, head, commit)
     if done.head:
@@ -156,14 +167,14 @@ def _on_top(folder: str, head: str, commit: str) -> str:
     )
 
 
-def _verified(folder: str, command: str, timeout_s: int, log: str, stopped: threading.Event) -> Dict[str, Any]:
+def _run_verify(folder: str, command: str, timeout_s: int, log: str, stopped: threading.Event) -> Dict[str, Any]:
     began = time.monotonic()
     os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
     with open(log, "wb") as output:
         ended = subprocesses.run(folder, command, timeout_s, output, stopped)
     seconds = time.monotonic() - began
     if ended is None and stopped.is_set():
-        raise Stopped("The run was stopped while a feature was verified on the batch's branch.", "run-stopped")
+        raise MergeStopped("The run was stopped while a feature was verified on the batch's branch.", "run-stopped")
     if ended == 0:
         return {"command": command, "exit_code": 0, "seconds": round(seconds, 3), "log": log}
     how = f"did not end within {timeout_s} s" if ended is None else f"failed with exit status {ended}"

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
 
 TIMEOUT_S = 60
-LONGEST_SUMMARY = 2000
-LONGEST_LINE = 300
+MAX_SUMMARY_LENGTH = 2000
+MAX_LINE_LENGTH = 300
 
 
 def send(command: str, event: str, state: State, report_paths: Mapping[str, str], root: str) -> str:
@@ -44,7 +44,7 @@ def send(command: str, event: str, state: State, report_paths: Mapping[str, str]
 
     `report_paths` has the paths of the reports that there are, as `html` and `md`. Nothing is raised.
     """
-    environment = {**processes.command_environment(), **told(event, state, report_paths)}
+    environment = {**processes.command_environment(), **notify_variables(event, state, report_paths)}
     with tempfile.TemporaryFile() as output:
         try:
             run = subprocess.Popen(
@@ -63,12 +63,12 @@ def send(command: str, event: str, state: State, report_paths: Mapping[str, str]
                 run.wait()
         if code == 0:
             return ""
-        output.seek(max(0, output.seek(0, os.SEEK_END) - LONGEST_LINE))
-        said = one_line(output.read(LONGEST_LINE).decode("utf-8", "replace"))
+        output.seek(max(0, output.seek(0, os.SEEK_END) - MAX_LINE_LENGTH))
+        said = one_line(output.read(MAX_LINE_LENGTH).decode("utf-8", "replace"))
         return f"The --notify command ended with exit status {code} ({event}): {said or 'it said nothing'}"
 
 
-def told(event: str, state: State, report_paths: Mapping[str, str]) -> Dict[str, str]:
+def notify_variables(event: str, state: State, report_paths: Mapping[str, str]) -> Dict[str, str]:
     """The variables that the command is given: text without control characters or zero bytes."""
     counts = batch_state.counts(state)
     run = state.get("run") or {}
@@ -76,7 +76,7 @@ def told(event: str, state: State, report_paths: Mapping[str, str]) -> Dict[str,
         "EVENT": event,
         "ID": state["batch_id"],
         "STATUS": state["status"],
-        "SUMMARY": summary(event, state),
+        "SUMMARY": event_summary(event, state),
         "BRANCH": run.get("branch") or "",
         "REPORT": report_paths.get("html", ""),
         "REPORT_MD": report_paths.get("md", ""),
@@ -85,7 +85,7 @@ def told(event: str, state: State, report_paths: Mapping[str, str]) -> Dict[str,
     return {f"BATCH_{name}": value.replace("\0", "") for name, value in values.items()}
 
 
-def summary(event: str, state: State) -> str:
+def event_summary(event: str, state: State) -> str:
     """What happened, for a person to read on a telephone: the first line alone says it."""
     run = state.get("run") or {}
     broken = "has given a feature up" if state["failed_features"] else "was broken off"
@@ -105,5 +105,5 @@ def summary(event: str, state: State) -> str:
     ]
     if run.get("branch"):
         lines.insert(1, f"What is done is on {run['branch']}.")
-    cleaned = (one_line(line, LONGEST_LINE) for line in lines)
-    return shorten("\n".join(cleaned), LONGEST_SUMMARY)
+    cleaned = (one_line(line, MAX_LINE_LENGTH) for line in lines)
+    return shorten("\n".join(cleaned), MAX_SUMMARY_LENGTH)

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     import argparse
 
 FEATURE_TIME_S = 7200
-_LIMITS = {
+_LIMIT_OPTIONS = {
     "feature_time_s": "feature_time", "feature_turns": "feature_turns", "feature_cost_usd": "feature_cost",
     "time_s": "max_time", "cost_usd": "max_cost", "wait_s": "max_wait",
 }  # fmt: skip
-_KEPT = (
+_STORED_OPTIONS = (
     "worker", "model", "permission_mode", "allow", "merge", "pr", "notify", "client", "cluster", "slots",
     "insecure_cluster",
 )  # fmt: skip
-_OF_THE_CLIENT = ("client", "model", "permission_mode", "allow", "feature_turns", "feature_cost")
+_CLIENT_OPTIONS = ("client", "model", "permission_mode", "allow", "feature_turns", "feature_cost")
 
 
 class Options(NamedTuple):
@@ -64,7 +64,7 @@ class Options(NamedTuple):
     insecure_cluster: Optional[bool] = None
 
 
-def of(namespace: argparse.Namespace, cwd: str) -> Options:
+def from_arguments(namespace: argparse.Namespace, cwd: str) -> Options:
     """What was typed. Paths become absolute, from the folder `cwd` on. Raises Misuse."""
     typed = {name: getattr(namespace, name) for name in Options._fields}
     for name in ("worker", "client", "model", "notify", "worktrees", "cluster"):
@@ -72,7 +72,7 @@ def of(namespace: argparse.Namespace, cwd: str) -> Options:
         if value is not None and (not value.strip() or "\0" in value):
             raise UsageError(f"--{name} is empty or no text. Give it a value, or leave it out.", "usage")
     if typed["worker"]:
-        useless = [f"--{name.replace('_', '-')}" for name in _OF_THE_CLIENT if typed[name] is not None]
+        useless = [f"--{name.replace('_', '-')}" for name in _CLIENT_OPTIONS if typed[name] is not None]
         if useless:
             raise UsageError(
                 f"--worker takes the place of Claude Code, so {', '.join(useless)} would do nothing. Leave one of them "
@@ -80,22 +80,22 @@ def of(namespace: argparse.Namespace, cwd: str) -> Options:
                 "usage",
             )
     if typed["client"] and os.sep in typed["client"]:
-        typed["client"] = _absolute(typed["client"], cwd)
+        typed["client"] = _absolute_path(typed["client"], cwd)
     if typed["worktrees"]:
-        typed["worktrees"] = _absolute(typed["worktrees"], cwd)
+        typed["worktrees"] = _absolute_path(typed["worktrees"], cwd)
     if typed["cluster"]:
-        typed["cluster"] = _cluster(typed["cluster"], cwd)
+        typed["cluster"] = _absolute_cluster(typed["cluster"], cwd)
     elif typed["resume"] is None and (typed["slots"] or typed["insecure_cluster"]):
         raise UsageError("--slots and --insecure-cluster are about a cluster. Name it: `--cluster WHERE`.", "usage")
     return Options(**typed)
 
 
-def _cluster(given: str, cwd: str) -> str:
+def _absolute_cluster(given: str, cwd: str) -> str:
     """What was given after `--cluster`, with its path absolute."""
     if "://" in given:
         return given
     way, path = ("ssh:", given[4:]) if given.startswith("ssh:") else ("", given)
-    path = _absolute(path, cwd)
+    path = _absolute_path(path, cwd)
     if not os.path.isfile(path):
         raise UsageError(
             f"--cluster: there is no file {path}. Give a scheduler's address (`tls://HOST:8786`), the scheduler file "
@@ -105,7 +105,7 @@ def _cluster(given: str, cwd: str) -> str:
     return way + path
 
 
-def settled(given: Options, root: str) -> Options:
+def with_defaults(given: Options, root: str) -> Options:
     """The options of a new run in the project at `root`: defaults stand where nothing was given."""
     return given._replace(
         jobs=given.jobs or (None if given.cluster else 1),
@@ -117,39 +117,41 @@ def settled(given: Options, root: str) -> Options:
     )
 
 
-def from_kept(state: Dict[str, Any], given: Options, root: str) -> Options:
+def for_resume(state: Dict[str, Any], given: Options, root: str) -> Options:
     """The options of a run that goes on with the batch of `state`: what was given, else what its last run had. A batch
     that was never run has its limits, if any.
 
     A client given anew takes the place of a command, and the other way round.
     """
-    kept: Dict[str, Any] = {field: state["policy"].get("budgets", {}).get(name) for name, field in _LIMITS.items()}
+    kept: Dict[str, Any] = {
+        field: state["policy"].get("budgets", {}).get(name) for name, field in _LIMIT_OPTIONS.items()
+    }
     run = state.get("run")
     if run:
-        kept.update({name: run["options"].get(name) for name in _KEPT})
+        kept.update({name: run["options"].get(name) for name in _STORED_OPTIONS})
         kept.update(
             jobs=None if run["options"].get("cluster") else run["jobs"], worktrees=os.path.dirname(run["worktrees"])
         )
     typed = {name: value for name, value in given._asdict().items() if value is not None}
     if "worker" in typed:
-        kept.update(dict.fromkeys(_OF_THE_CLIENT))
-    elif any(name in typed for name in _OF_THE_CLIENT):
+        kept.update(dict.fromkeys(_CLIENT_OPTIONS))
+    elif any(name in typed for name in _CLIENT_OPTIONS):
         kept["worker"] = None
     if typed.get("cluster") not in (None, kept.get("cluster")):
         kept["insecure_cluster"] = None  # that was said of another one
-    return settled(Options(**{**kept, **typed}), root)
+    return with_defaults(Options(**{**kept, **typed}), root)
 
 
-def as_kept(options: Options) -> Dict[str, Any]:
+def to_stored(options: Options) -> Dict[str, Any]:
     """The state's `run.options`."""
-    return {name: getattr(options, name) for name in _KEPT}
+    return {name: getattr(options, name) for name in _STORED_OPTIONS}
 
 
-def budgets(options: Options) -> Dict[str, Any]:
+def to_budgets(options: Options) -> Dict[str, Any]:
     """The state's `policy.budgets`: the limits that there are."""
-    limits = {name: getattr(options, field) for name, field in _LIMITS.items()}
+    limits = {name: getattr(options, field) for name, field in _LIMIT_OPTIONS.items()}
     return {name: limit for name, limit in limits.items() if limit is not None}
 
 
-def _absolute(path: str, cwd: str) -> str:
+def _absolute_path(path: str, cwd: str) -> str:
     return os.path.normpath(os.path.join(cwd, os.path.expanduser(path)))

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
 
 PUSH_TIMEOUT_S = 600  # a pre-push hook may run the project's tests
-LONGEST_TITLE = 200
-LONGEST_BODY = 60_000
+MAX_TITLE_LENGTH = 200
+MAX_BODY_LENGTH = 60_000
 _ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE")
 # What git says (in lower case), and what to do; the first that fits counts.
 _REMEDIES = (
@@ -99,13 +99,13 @@ def open_for_batch(project: Project, state: State, report_markdown: str) -> Dict
                 "pull-request",
             )
         base = place.default_branch
-        if run["target"] and run["target"] != base and _over_there(root, record["remote"], run["target"]):
+        if run["target"] and run["target"] != base and _remote_head(root, record["remote"], run["target"]):
             base = run["target"]
         done = len(state["completed_features"])
         title = f"{done} of {prompts.pluralize(state['total_features'], 'feature')} of batch {state['batch_id']}"
-        return _opened(root, place, record, base, title, report_markdown)
+        return _push_and_open(root, place, record, base, title, report_markdown)
     except (BatchError, OSError) as error:
-        return {**record, "error": _words(error)}
+        return {**record, "error": _error_text(error)}
 
 
 def open_for_feature(project: Project, state: State, index: int) -> Dict[str, Any]:
@@ -113,37 +113,37 @@ def open_for_feature(project: Project, state: State, index: int) -> Dict[str, An
     it. In the repository a work tree is made for the moment; no branch changes.
     """
     run, root = state["run"], project.root
-    record = _new_record(_branch_of(state, index))
+    record = _new_record(_feature_branch(state, index))
     try:
-        if not _commits(state, index):
+        if not _feature_commits(state, index):
             raise RefusedError(
                 f"Feature {index + 1} has no commit of its own: there is nothing to open a pull request for.",
                 "pull-request",
             )
         place = gh.get_repository(root)
         record["remote"] = remote_of(root, place)
-        needs = [need for need in state["feature_dependencies"].get(key(index), ()) if _commits(state, need)]
-        below = _open_one(state, needs[0]) if len(needs) == 1 else None
-        if below and _over_there(root, record["remote"], below["branch"]) != below["sha"]:
+        needs = [need for need in state["feature_dependencies"].get(key(index), ()) if _feature_commits(state, need)]
+        below = _usable_record(state, needs[0]) if len(needs) == 1 else None
+        if below and _remote_head(root, record["remote"], below["branch"]) != below["sha"]:
             below = None  # merged and removed, or somebody went on with it
-        base, onto, rest = place.default_branch, run["base_commit"], _all_needs(state, index)
+        base, onto, rest = place.default_branch, run["base_commit"], _dependencies_with_commits(state, index)
         if below:
             base, onto, rest = below["branch"], below["sha"], []
-        record["sha"] = _stacked(project, state, onto, [*rest, index])
-        text = _text_of_feature(state, index, needs, below)
-        return _opened(root, place, record, base, state["features"][index], text)
+        record["sha"] = _stack_commits(project, state, onto, [*rest, index])
+        text = _feature_text(state, index, needs, below)
+        return _push_and_open(root, place, record, base, state["features"][index], text)
     except (BatchError, OSError) as error:
-        return {**record, "error": _words(error)}
+        return {**record, "error": _error_text(error)}
 
 
-def refused_push(root: str, remote: str, commit: str, branch: str) -> str:
+def check_push(root: str, remote: str, commit: str, branch: str) -> str:
     """Why `commit` cannot be pushed as `branch`, as far as a dry run can tell: the remote's own hooks are not run.
     Empty when it can.
     """
     try:
-        _push(root, remote, commit, branch, "--dry-run")
+        _push_branch(root, remote, commit, branch, "--dry-run")
     except (BatchError, OSError) as error:
-        return _words(error)
+        return _error_text(error)
     return ""
 
 
@@ -154,7 +154,7 @@ def _new_record(branch: str) -> Dict[str, Any]:
     }  # fmt: skip
 
 
-def _words(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return error.message if isinstance(error, BatchError) else f"The system said no: {error}"
 
 
@@ -172,7 +172,7 @@ def remote_of(root: str, place: gh.Repository) -> str:
     return place.remotes[0]
 
 
-def _opened(
+def _push_and_open(
     root: str, place: gh.Repository, record: Dict[str, Any], base: str, title: str, text: str
 ) -> Dict[str, Any]:
     """The record of a pull request that is there after this, newly opened or from before."""
@@ -182,18 +182,20 @@ def _opened(
             f"{branch} is the branch that the pull request would go into; it is never pushed to from here.",
             "pull-request",
         )
-    if _over_there(root, record["remote"], branch) != sha:
-        _push(root, record["remote"], sha, branch)
-    body = _bounded(text)
+    if _remote_head(root, record["remote"], branch) != sha:
+        _push_branch(root, record["remote"], sha, branch)
+    body = _pull_request_body(text)
     found = gh.find_pull_request(root, branch)
     if found is None:
         try:
-            url = gh.create_pull_request(root, head=branch, base=base, title=one_line(title, LONGEST_TITLE), body=body)
+            url = gh.create_pull_request(
+                root, head=branch, base=base, title=one_line(title, MAX_TITLE_LENGTH), body=body
+            )
         except gh.GhError as trouble:
             if trouble.kind != "exists":
                 raise
             url = ""
-        number = _number_of(url)
+        number = _number_in_url(url)
         found = {"number": number, "url": url} if number else gh.find_pull_request(root, branch)
         found = found or {"number": None, "url": url or None}
         return {**record, "success": True, "number": found["number"], "url": found["url"]}
@@ -205,40 +207,40 @@ def _opened(
     return record
 
 
-def _number_of(url: str) -> Optional[int]:
+def _number_in_url(url: str) -> Optional[int]:
     last = url.rpartition("/pull/")[2]
     return int(last) if last.isascii() and last.isdigit() else None
 
 
-def _bounded(text: str) -> str:
-    if len(text) <= LONGEST_BODY:
+def _pull_request_body(text: str) -> str:
+    if len(text) <= MAX_BODY_LENGTH:
         return text
-    return f"{text[:LONGEST_BODY].rpartition(chr(10))[0]}\n\n[cut: `batchctl report` has all of it]\n"
+    return f"{text[:MAX_BODY_LENGTH].rpartition(chr(10))[0]}\n\n[cut: `batchctl report` has all of it]\n"
 
 
 # -- a feature's own branch --------------------------------------------------------------------------------------------
 
 
-def _branch_of(state: State, index: int) -> str:
+def _feature_branch(state: State, index: int) -> str:
     """The branch that the client worked on which completed the feature."""
     clients = state["run"]["clients"].get(key(index), ())
     done = [client["branch"] for client in clients if client["outcome"] == "completed" and client.get("branch")]
     return done[-1] if done else f"batch/{state['batch_id']}/{index + 1}-feature"
 
 
-def _commits(state: State, index: int) -> List[str]:
+def _feature_commits(state: State, index: int) -> List[str]:
     proof = state["evidence"].get(key(index), {})
     commits: List[str] = [] if proof.get("no_change") else proof.get("commits", [])
     return commits
 
 
-def _open_one(state: State, index: int) -> Optional[Dict[str, Any]]:
+def _usable_record(state: State, index: int) -> Optional[Dict[str, Any]]:
     """The record of a feature's pull request that can be built on."""
     record = state["git_operations"].get(key(index), {}).get("pr")
     return record if record and record["success"] and record.get("branch") and record.get("sha") else None
 
 
-def _all_needs(state: State, index: int) -> List[int]:
+def _dependencies_with_commits(state: State, index: int) -> List[int]:
     """What the feature needs, directly or not, and has commits; in the order in which it was completed."""
     found, ahead = set(), [index]
     while ahead:
@@ -246,10 +248,10 @@ def _all_needs(state: State, index: int) -> List[int]:
             if need not in found:
                 found.add(need)
                 ahead.append(need)
-    return [need for need in state["completed_features"] if need in found and _commits(state, need)]
+    return [need for need in state["completed_features"] if need in found and _feature_commits(state, need)]
 
 
-def _stacked(project: Project, state: State, onto: str, indices: List[int]) -> str:
+def _stack_commits(project: Project, state: State, onto: str, indices: List[int]) -> str:
     """The commit that has the commits of these features on top of `onto`. The same ones give the same commit."""
     root = project.root
     folder = os.path.join(state["run"]["worktrees"], "pull-request")
@@ -257,7 +259,7 @@ def _stacked(project: Project, state: State, onto: str, indices: List[int]) -> s
     made = False
     try:
         for index in indices:
-            commits = _commits(state, index)
+            commits = _feature_commits(state, index)
             before = git_client.run_git(root, "rev-parse", "--verify", f"{commits[0]}^").stdout.strip()
             if before == at:
                 at = commits[-1]
@@ -265,14 +267,14 @@ def _stacked(project: Project, state: State, onto: str, indices: List[int]) -> s
             if not made:
                 worktrees.add_detached(root, folder, at)
                 made = True
-            at = _rebased(folder, at, before, commits[-1], index)
+            at = _rebase_feature(folder, at, before, commits[-1], index)
         return at
     finally:
         if made:
             worktrees.remove(root, folder)
 
 
-def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
+def _rebase_feature(folder: str, onto: str, before: str, last: str, index: int) -> str:
     done = merge_queue.rebase(folder, onto, before, last, "--committer-date-is-author-date")
     if done.head:
         return done.head
@@ -285,7 +287,7 @@ def _rebased(folder: str, onto: str, before: str, last: str, index: int) -> str:
     )
 
 
-def _text_of_feature(state: State, index: int, needs: List[int], below: Optional[Dict[str, Any]]) -> str:
+def _feature_text(state: State, index: int, needs: List[int], below: Optional[Dict[str, Any]]) -> str:
     description = state.get("details", {}).get(key(index), {}).get("description", "")
     said = clean_block(f"{state['features'][index]}\n{description}")[:4000]
     parts = ["\n".join(f"    {line}" for line in said.split("\n")), issue_comments.format_outcome(state, index).strip()]
@@ -295,7 +297,7 @@ def _text_of_feature(state: State, index: int, needs: List[int], below: Optional
     if below:
         parts.append(f"It builds on #{below['number']}, which is to be merged first.")
     elif needs:
-        others = [_open_one(state, need) for need in needs]
+        others = [_usable_record(state, need) for need in needs]
         named = [
             f"#{other['number']}" if other else f"feature {need + 1} of the batch" for need, other in zip(needs, others)
         ]
@@ -306,31 +308,31 @@ def _text_of_feature(state: State, index: int, needs: List[int], below: Optional
 # -- git at the remote -------------------------------------------------------------------------------------------------
 
 
-def _over_there(root: str, remote: str, branch: str) -> Optional[str]:
+def _remote_head(root: str, remote: str, branch: str) -> Optional[str]:
     """The commit that the remote's branch is at; None when it has none of that name."""
-    code, said, words = _git(root, "ls-remote", "--", remote, f"refs/heads/{branch}")
+    code, said, words = _run_remote_git(root, "ls-remote", "--", remote, f"refs/heads/{branch}")
     if code != 0:
-        raise _refusal(f"`git ls-remote {remote}` failed", words, remote, branch)
+        raise _remote_error(f"`git ls-remote {remote}` failed", words, remote, branch)
     found = said.split()
     return found[0] if found else None
 
 
-def _push(root: str, remote: str, commit: str, branch: str, *more: str) -> None:
-    code, said, words = _git(
+def _push_branch(root: str, remote: str, commit: str, branch: str, *more: str) -> None:
+    code, said, words = _run_remote_git(
         root, "push", "--porcelain", "--no-follow-tags", *more, "--", remote, f"{commit}:refs/heads/{branch}"
     )
     if code != 0:
-        raise _refusal(f"{branch} cannot be pushed to {remote}", f"{said}\n{words}", remote, branch)
+        raise _remote_error(f"{branch} cannot be pushed to {remote}", f"{said}\n{words}", remote, branch)
 
 
-def _refusal(what: str, words: str, remote: str, branch: str) -> RefusedError:
+def _remote_error(what: str, words: str, remote: str, branch: str) -> RefusedError:
     said = push_detection.detect_operations("git push", words, succeeded=False)["push"]["error"]
     known = (remedy for signs, remedy in _REMEDIES if any(sign in said.lower() for sign in signs))
     remedy = next(known, "Try `git push` by hand to see more.").format(remote=remote, branch=branch)
     return RefusedError(f"{what}. {remedy} git said: {one_line(said)}", "pull-request")
 
 
-def _git(root: str, *arguments: str) -> tuple[int, str, str]:
+def _run_remote_git(root: str, *arguments: str) -> tuple[int, str, str]:
     """Run git where it speaks to a remote: in a session of its own, so that nothing can ask at the terminal."""
     environment = {
         **processes.command_environment(),

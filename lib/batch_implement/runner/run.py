@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ..commands.authorization import Caller
     from ..core.batch_state import State
 
-DONE, UNDONE = 0, 1
+EXIT_COMPLETED, EXIT_INCOMPLETE = 0, 1
 
 
 def run(
@@ -60,31 +60,31 @@ def run(
             "`/batch-implement` does the same with this client.",
             "own-terminal",
         )
-    given = options.of(typed, cwd)
+    given = options.from_arguments(typed, cwd)
     if given.resume is None:
-        wish = options.settled(given, project.root)
+        wish = options.with_defaults(given, project.root)
         policy = arguments.policy_from_options(typed, unattended=True)
         found = sources.read(typed, cwd, project.root, stdin)
         notes.extend(found.notes)
         plan = batch_commands.plan_batch(project, found, policy, infer_order=typed.infer_order)
     else:
-        _refuse_sources(typed)
+        _refuse_sources_with_resume(typed)
         found, policy = None, {}
         plan = batch_commands.require_batch(project, given.resume or None)
-        wish = options.from_kept(plan, given, project.root)
+        wish = options.for_resume(plan, given, project.root)
     crew = executor.DaskExecutor(project, wish) if wish.cluster else None
     try:
         checks = preflight_checks.run_checks(project, plan, wish, environ, plugin)
         checks += crew.look() if crew else []
         if found is not None:
-            checks += _unfinished(project, caller, replace=typed.replace)
+            checks += _check_existing_batch(project, caller, replace=typed.replace)
         stoppers = [f"{check['check']}: {check['text']}" for check in checks if check["verdict"] == ERROR]
         if typed.dry_run:
             shown = wish._replace(jobs=wish.jobs or crew.slots) if crew else wish
             data = {
                 "checks": checks,
                 "order": list(batch_state.indices_in_order(plan)),
-                "exit_code": UNDONE if stoppers else DONE,
+                "exit_code": EXIT_INCOMPLETE if stoppers else EXIT_COMPLETED,
             }
             return preflight_checks.format_dry_run(plan, checks, shown), data
         if stoppers:
@@ -95,13 +95,13 @@ def run(
             )
         if found is not None:
             batch_commands.create(project, caller, found, policy, infer_order=typed.infer_order, replace=typed.replace)
-        return _night(project, wish, crew, environ, sys.stderr if typed.json else sys.stdout)
+        return _drive_batch(project, wish, crew, environ, sys.stderr if typed.json else sys.stdout)
     finally:
         if crew:
             crew.close()
 
 
-def _unfinished(project: Project, caller: Caller, *, replace: bool) -> List[Dict[str, str]]:
+def _check_existing_batch(project: Project, caller: Caller, *, replace: bool) -> List[Dict[str, str]]:
     """Whether a batch that is here stands in the way of a new one, in the form of `doctor.run_checks`."""
     try:
         batch_commands.refuse_unfinished_batch(Store(project).read_if_usable(), caller, replace=replace)
@@ -110,7 +110,7 @@ def _unfinished(project: Project, caller: Caller, *, replace: bool) -> List[Dict
     return []
 
 
-def _refuse_sources(typed: argparse.Namespace) -> None:
+def _refuse_sources_with_resume(typed: argparse.Namespace) -> None:
     named = [name for name in ("file", "issues", "label", "milestone") if getattr(typed, name) is not None]
     if named:
         raise UsageError(
@@ -118,7 +118,7 @@ def _refuse_sources(typed: argparse.Namespace) -> None:
         )
 
 
-def _night(
+def _drive_batch(
     project: Project, wish: Options, crew: Optional[executor.DaskExecutor], environ: Mapping[str, str], stream: TextIO
 ) -> Tuple[str, Dict[str, Any]]:
     """Drive the batch, on the machines of `crew` if there is one, shown on `stream`, then do what was asked for at its
@@ -126,15 +126,15 @@ def _night(
     """
     jobs = wish.jobs or (crew.slots if crew else 1)
     on = {"remote": crew.remote, "scheduler": crew.address} if crew else {"remote": None, "scheduler": None}
-    kept = {**options.as_kept(wish), **on}
-    asked = acquire.RunRequest(jobs, wish.worktrees or f"{project.root}.worktrees", kept, options.budgets(wish))
+    kept = {**options.to_stored(wish), **on}
+    asked = acquire.RunRequest(jobs, wish.worktrees or f"{project.root}.worktrees", kept, options.to_budgets(wish))
     state = acquire.acquire_run(project, asked, timestamps.now())
     if crew:
         crew.begin(state["batch_id"])
     shown = live_display.open(stream, environ)
 
     def tell(event: str, state: State) -> Dict[str, str]:
-        places = _report(project, state, shown)
+        places = _write_reports(project, state, shown)
         if wish.notify:
             said = notify.send(wish.notify, event, state, places, project.root)
             if said:
@@ -144,7 +144,7 @@ def _night(
     try:
         driver = Driver(
             project, state, futures.ThreadPoolExecutor(jobs, thread_name_prefix="worker"), display=shown, told=tell,
-            work=crew.work if crew else local_executor.work, stop=crew.stop if crew else local_executor.stop_all,
+            work=crew.work if crew else local_executor.run_job, stop=crew.stop if crew else local_executor.stop_all,
             place=crew.place if crew else None, places=crew.places if crew else None,
         )  # fmt: skip
         try:
@@ -155,37 +155,39 @@ def _night(
                 tell("failure", left)
             raise
         if crew:
-            _settle(crew, state, shown)
-        state = _published(project, state, wish, shown)
+            _update_remote(crew, state, shown)
+        state = _open_pull_requests(project, state, wish, shown)
         if wish.merge:
-            shown.event("note", _into_target(project, state))
+            shown.event("note", _merge_into_target(project, state))
         places = tell("pause" if batch_state.is_live(state) else "end", state)
     finally:
         shown.close()
     data = run_report.report_data(state, timestamps.now())
     done = not batch_state.is_live(state) and batch_state.counts(state)["completed"] == state["total_features"]
     commands = [
-        entry for entry in data["commands"] if not (_taken_over(project, state) and entry["command"][:4] == "git ")
+        entry
+        for entry in data["commands"]
+        if not (_is_merged_into_head(project, state) and entry["command"][:4] == "git ")
     ]
-    return _summary(state, commands, places), {
+    return _ending_text(state, commands, places), {
         "batch_id": state["batch_id"],
         "status": state["status"],
         "counts": batch_state.counts(state),
         "ended_why": state["run"]["ended_why"],
         "branch": state["run"]["branch"],
         "reports": places,
-        "exit_code": DONE if done else UNDONE,
+        "exit_code": EXIT_COMPLETED if done else EXIT_INCOMPLETE,
     }
 
 
-def _settle(crew: executor.DaskExecutor, state: State, shown: live_display.Display) -> None:
+def _update_remote(crew: executor.DaskExecutor, state: State, shown: live_display.Display) -> None:
     try:
         crew.settle(state)
     except BatchError as error:
         shown.event("note", f"The remote was not brought up to date: {error.message}")
 
 
-def _report(project: Project, state: State, shown: live_display.Display) -> Dict[str, str]:
+def _write_reports(project: Project, state: State, shown: live_display.Display) -> Dict[str, str]:
     """Write the reports: format -> path; none when that does not work, which is told."""
     try:
         return report_files.write(project, state, timestamps.now())
@@ -194,37 +196,39 @@ def _report(project: Project, state: State, shown: live_display.Display) -> Dict
         return {}
 
 
-def _published(project: Project, state: State, wish: Options, shown: live_display.Display) -> State:
+def _open_pull_requests(project: Project, state: State, wish: Options, shown: live_display.Display) -> State:
     """Open the pull requests that were asked for and note what became of them."""
     store = Store(project)
     if wish.pr == "batch" and state["completed_features"]:
         text = report_files.told(run_report.report_data(state, timestamps.now()), "md")
         record = pull_requests.open_for_batch(project, state, text)
         state = store.update(lambda current: run_transitions.record_pull_request(current, record))
-        shown.event("note", _of_request("the batch", record))
+        shown.event("note", _pull_request_note("the batch", record))
     for index in state["completed_features"] if wish.pr == "feature" else ():
         known = state["git_operations"].get(batch_state.key(index), {}).get("pr", {})
         if known.get("success"):
             continue
-        state = _publish_feature(project, store, state, index, shown)
+        state = _open_pull_request_of_feature(project, store, state, index, shown)
     return state
 
 
-def _publish_feature(project: Project, store: Store, state: State, index: int, shown: live_display.Display) -> State:
+def _open_pull_request_of_feature(
+    project: Project, store: Store, state: State, index: int, shown: live_display.Display
+) -> State:
     from ..core import transitions
 
     record = pull_requests.open_for_feature(project, state, index)
-    shown.event("note", _of_request(f"feature {index + 1}", record))
+    shown.event("note", _pull_request_note(f"feature {index + 1}", record))
     return store.update(lambda current: transitions.record_git_operation(current, index, "pr", record))
 
 
-def _of_request(what: str, record: Mapping[str, Any]) -> str:
+def _pull_request_note(what: str, record: Mapping[str, Any]) -> str:
     if record["success"]:
         return f"The pull request of {what} is open: {record.get('url')}"
     return f"There is no pull request of {what}: {record.get('error')}"
 
 
-def _into_target(project: Project, state: State) -> str:
+def _merge_into_target(project: Project, state: State) -> str:
     """Fast-forward the person's branch to the result, where that is possible; what came of it, in a sentence."""
     run, root = state["run"], project.root
     by_hand = f"`git merge {run['branch']}` does it by hand."
@@ -238,13 +242,13 @@ def _into_target(project: Project, state: State) -> str:
     return f"{run['target'] or 'HEAD'} is at {run['branch']} now."
 
 
-def _taken_over(project: Project, state: State) -> bool:
+def _is_merged_into_head(project: Project, state: State) -> bool:
     """Whether the person's HEAD has all that was done: there is nothing left to look at or to merge."""
     done = git_client.get_branch_tip(project.root, state["run"]["branch"])
     return done is not None and git_client.has_commit(project.root, done)
 
 
-def _summary(state: State, commands: Sequence[Mapping[str, str]], places: Mapping[str, str]) -> str:
+def _ending_text(state: State, commands: Sequence[Mapping[str, str]], places: Mapping[str, str]) -> str:
     """How it ended and how to go on, for a person at a terminal."""
     lines = [f"Batch {state['batch_id']}: {prompts.progress_summary(state)}; {state['run']['ended_why']}."]
     if state["pause"]:

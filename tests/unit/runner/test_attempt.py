@@ -103,7 +103,7 @@ def once(path: Path) -> str:
 def beside(job: Job, during: Callable[[], object]) -> Outcome:
     """The outcome of a job while `during` is done to it."""
     with futures.ThreadPoolExecutor(1) as executor:
-        future = executor.submit(local_executor.work, job)
+        future = executor.submit(local_executor.run_job, job)
         try:
             during()
         except BaseException:
@@ -121,7 +121,7 @@ def pids(path: Path) -> list[int]:
 
 def test_a_command_that_commits_and_verifies_has_completed_the_feature(job_for, repository):
     job = job_for(WORK, policy={"verify": "ls work.txt"})
-    outcome = local_executor.work(job)
+    outcome = local_executor.run_job(job)
     assert (outcome.kind, outcome.message) == (jobs.COMPLETED, "")
     assert outcome.commit == git(repository, "rev-parse", job.branch)
     assert outcome.evidence["commits"] == [outcome.commit] and outcome.evidence["verify"]["exit_code"] == 0
@@ -134,7 +134,7 @@ def test_a_command_that_commits_and_verifies_has_completed_the_feature(job_for, 
 def test_an_outcome_and_a_job_travel_as_json(job_for):
     job = job_for(WORK, text="\ud83d half a pair")
     assert Job.of(json.loads(json.dumps(job._asdict()))) == job
-    outcome = local_executor.work(job)
+    outcome = local_executor.run_job(job)
     assert outcome.kind == jobs.COMPLETED and Outcome.of(json.loads(json.dumps(outcome._asdict()))) == outcome
 
 
@@ -145,7 +145,7 @@ def test_the_batch_of_one_has_the_feature_its_policy_and_no_state_of_another(job
         "cat > brief.txt; git add . && git commit -qm Work", attempt=2, earlier=[ended], details=details,
         needs=[{"text": "the ground", "commit": "c0ffee" * 6 + "abcd"}],
     )  # fmt: skip
-    outcome = local_executor.work(job)
+    outcome = local_executor.run_job(job)
     state = Store(Project(job.worktree)).require()
     assert outcome.kind == jobs.COMPLETED
     assert (state["batch_id"], state["features"], state["workflow_mode"]) == ("batch-1.1.2", ["feature 1"], "direct")
@@ -166,7 +166,7 @@ def test_a_state_that_somebody_has_committed_is_not_taken_for_the_batch_of_one(j
     job = job_for(
         "cat > brief.txt; git add brief.txt && git commit -qm Work", base=git(repository, "rev-parse", "HEAD")
     )
-    outcome = local_executor.work(job)
+    outcome = local_executor.run_job(job)
     assert outcome.kind == jobs.COMPLETED, outcome.message
     assert "> feature 1" in Path(job.worktree, "brief.txt").read_text()
 
@@ -176,23 +176,23 @@ def test_a_state_that_somebody_has_committed_is_not_taken_for_the_batch_of_one(j
 
 def test_a_command_that_fails_is_a_failed_attempt_with_its_words_and_its_leftovers_in_a_stash(job_for, repository):
     job = job_for("cat > /dev/null; echo half > half.txt; echo no luck >&2; exit 3")
-    outcome = local_executor.work(job)
+    outcome = local_executor.run_job(job)
     assert outcome.kind == jobs.FAILED and "exit status 3" in outcome.message and "no luck" in outcome.message
     assert outcome.stash == "batch batch-1.1.1 feature 1 attempt 1" in git(repository, "stash", "list")
     assert outcome.changed and outcome.output == "no luck"
 
 
 def test_a_command_that_changes_nothing_is_said_to(job_for):
-    outcome = local_executor.work(job_for("cat > /dev/null; exit 3"))
+    outcome = local_executor.run_job(job_for("cat > /dev/null; exit 3"))
     assert outcome.kind == jobs.FAILED and not outcome.changed and outcome.stash is None
-    outcome = local_executor.work(job_for("cat > /dev/null", text="another"))
+    outcome = local_executor.run_job(job_for("cat > /dev/null", text="another"))
     assert outcome.kind == jobs.FAILED and "no commit" in outcome.message and not outcome.changed
 
 
 def test_a_command_that_is_not_there_fails_the_attempt_and_a_client_that_is_not_there_needs_a_person(job_for, tmp_path):
-    assert local_executor.work(job_for("nonesuch")).kind == jobs.FAILED
-    outcome = local_executor.work(job_for(None, text="other", client={"path": str(tmp_path / "nonesuch")}))
-    assert (outcome.kind, outcome.failure_class) == (jobs.NEEDS_PERSON, "setup")
+    assert local_executor.run_job(job_for("nonesuch")).kind == jobs.FAILED
+    outcome = local_executor.run_job(job_for(None, text="other", client={"path": str(tmp_path / "nonesuch")}))
+    assert (outcome.kind, outcome.failure_class) == (jobs.NEEDS_USER, "setup")
     assert "nonesuch" in outcome.message
 
 
@@ -202,18 +202,18 @@ def test_what_is_in_the_way_of_the_work_tree_needs_a_person_and_a_lock_of_somebo
     job = job_for(WORK)
     Path(job.worktree).mkdir(parents=True)
     Path(job.worktree, "file").write_text("theirs")
-    outcome = local_executor.work(job)
-    assert (outcome.kind, outcome.failure_class) == (jobs.NEEDS_PERSON, "setup") and "is in the way" in outcome.message
+    outcome = local_executor.run_job(job)
+    assert (outcome.kind, outcome.failure_class) == (jobs.NEEDS_USER, "setup") and "is in the way" in outcome.message
     job = job_for(WORK, text="another")
     Path(repository, ".git", "refs", "heads", f"{job.branch}.lock").parent.mkdir(parents=True)
     Path(repository, ".git", "refs", "heads", f"{job.branch}.lock").write_text("")
-    outcome = local_executor.work(job)
+    outcome = local_executor.run_job(job)
     assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "busy"), outcome.message
 
 
 def test_logs_that_cannot_be_brought_take_nothing_from_what_was_done(job_for, tmp_path):
     (tmp_path / "file").write_text("")
-    outcome = local_executor.work(job_for(WORK, logs=str(tmp_path / "file" / "logs"), policy={"verify": "true"}))
+    outcome = local_executor.run_job(job_for(WORK, logs=str(tmp_path / "file" / "logs"), policy={"verify": "true"}))
     assert outcome.kind == jobs.COMPLETED and os.path.exists(outcome.evidence["verify"]["log"])
 
 
@@ -233,14 +233,14 @@ HIDERS = {
 @pytest.mark.parametrize("way", HIDERS)
 def test_at_its_time_limit_a_client_ends_with_whatever_it_started(job_for, tmp_path, way):
     its = tmp_path / "pids"
-    outcome = local_executor.work(job_for(f"cat > /dev/null; {HIDERS[way].format(pids=its)}", time_s=1))
+    outcome = local_executor.run_job(job_for(f"cat > /dev/null; {HIDERS[way].format(pids=its)}", time_s=1))
     assert (outcome.kind, outcome.failure_class) == (jobs.FAILED, "time") and "not done within 1 s" in outcome.message
     assert pids(its) and not any(processes.is_running(pid, None) for pid in pids(its))
 
 
 def test_what_a_client_leaves_running_at_its_own_end_is_ended_too(job_for, tmp_path):
     its = tmp_path / "pids"
-    outcome = local_executor.work(job_for(f"{WORK}; setsid sleep 300 > /dev/null 2>&1 & echo $! > {its}; sleep 0.2"))
+    outcome = local_executor.run_job(job_for(f"{WORK}; setsid sleep 300 > /dev/null 2>&1 & echo $! > {its}; sleep 0.2"))
     assert outcome.kind == jobs.COMPLETED, outcome.message
     assert not any(processes.is_running(pid, None) for pid in pids(its))
 
@@ -248,7 +248,7 @@ def test_what_a_client_leaves_running_at_its_own_end_is_ended_too(job_for, tmp_p
 def test_ctrl_c_is_not_ignored_by_what_a_client_starts(job_for, tmp_path):
     """It was: programs, and the tests of a project, then never saw SIGINT."""
     seen = tmp_path / "seen"
-    local_executor.work(job_for(f"cat > /dev/null; grep SigIgn /proc/self/status > {seen}; exit 1"))
+    local_executor.run_job(job_for(f"cat > /dev/null; grep SigIgn /proc/self/status > {seen}; exit 1"))
     ignored = int(seen.read_text().split()[1], 16) if seen.exists() and seen.read_text() else 0
     assert not ignored & (1 << (signal.SIGINT - 1)) and not ignored & (1 << (signal.SIGTERM - 1))
 
@@ -272,7 +272,7 @@ def test_a_worker_that_only_just_begins_when_its_run_is_stopped_is_ended_too(rep
     git_client.exclude_state_file(str(repository))
     Store(Project(str(repository))).create(new_batch(1))
     night = Night(repository, worker="cat > /dev/null; exec sleep 300")
-    real, begun = local_executor.work, threading.Event()
+    real, begun = local_executor.run_job, threading.Event()
 
     def late(job: Job) -> Outcome:
         begun.set()
@@ -283,7 +283,7 @@ def test_a_worker_that_only_just_begins_when_its_run_is_stopped_is_ended_too(rep
         assert begun.wait(60) and its.driver
         its.driver.interrupt(now=True)
 
-    monkeypatch.setattr(local_executor, "work", late)
+    monkeypatch.setattr(local_executor, "run_job", late)
     began = time.monotonic()
     state = night.drive(during=stop)
     assert time.monotonic() - began < 120
@@ -295,7 +295,7 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from batch_implement.runner import local_executor
 from batch_implement.runner.job import Job
-local_executor.work(Job.of(json.loads(sys.stdin.readline())))
+local_executor.run_job(Job.of(json.loads(sys.stdin.readline())))
 """
 
 
@@ -321,7 +321,7 @@ def test_when_the_driver_is_killed_the_attempt_ends_with_all_that_it_started(job
     while any(processes.is_running(pid, None) for pid in pids(its)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(processes.is_running(pid, None) for pid in pids(its))
-    assert local_executor.work(job_for(WORK, number=2)).kind == jobs.COMPLETED
+    assert local_executor.run_job(job_for(WORK, number=2)).kind == jobs.COMPLETED
 
 
 def test_an_attempt_that_is_killed_is_interrupted_and_takes_its_client_along(job_for, tmp_path):
@@ -349,7 +349,7 @@ def test_the_process_of_an_attempt_ends_well(job_for, monkeypatch):
         return codes[-1]
 
     monkeypatch.setattr(subprocess.Popen, "wait", wait)
-    assert local_executor.work(job_for(WORK)).kind == jobs.COMPLETED
+    assert local_executor.run_job(job_for(WORK)).kind == jobs.COMPLETED
     assert codes[-1] == 0
 
 
@@ -357,13 +357,13 @@ def test_the_process_of_an_attempt_ends_well(job_for, monkeypatch):
 
 
 def test_the_same_attempt_goes_on_where_it_was_and_is_told_what_lies_there(job_for, repository):
-    first = local_executor.work(job_for(f"{WORK}; echo more > more.txt; kill -9 $$"))
+    first = local_executor.run_job(job_for(f"{WORK}; echo more > more.txt; kill -9 $$"))
     assert (first.kind, first.failure_class) == (jobs.INTERRUPTED, "crash")
     commit(repository, others="x")
     job = job_for(
         "cat > brief.txt; git add . && git commit -qm Rest", number=2, base=git(repository, "rev-parse", "HEAD")
     )
-    second = local_executor.work(job)
+    second = local_executor.run_job(job)
     assert second.kind == jobs.COMPLETED and len(second.evidence["commits"]) == 2
     brief = Path(job.worktree, "brief.txt").read_text()
     assert "1 commit of this feature is there" in brief and "more.txt" in brief
@@ -371,8 +371,8 @@ def test_the_same_attempt_goes_on_where_it_was_and_is_told_what_lies_there(job_f
 
 def test_an_attempt_that_was_done_before_its_driver_heard_of_it_is_only_reported(job_for, tmp_path):
     ran = tmp_path / "ran"
-    first = local_executor.work(job_for(f"echo x >> {ran}; {WORK}"))
-    second = local_executor.work(job_for(f"echo x >> {ran}; {WORK}", number=2))
+    first = local_executor.run_job(job_for(f"echo x >> {ran}; {WORK}"))
+    second = local_executor.run_job(job_for(f"echo x >> {ran}; {WORK}", number=2))
     assert (second.kind, second.commit, second.evidence["commits"]) == (jobs.COMPLETED, first.commit, [first.commit])
     assert ran.read_text() == "x\n"
 
@@ -385,16 +385,16 @@ def test_what_a_dead_run_left_running_in_the_work_tree_is_ended_before_anything_
     )
     its.write_text(f"{left.pid}\n")
     threading.Thread(target=left.wait, daemon=True).start()
-    outcome = local_executor.work(job)
+    outcome = local_executor.run_job(job)
     assert outcome.kind == jobs.COMPLETED, outcome.message
 
 
 def test_one_whose_state_is_lost_goes_on_with_the_commits_on_its_branch(job_for):
     """They counted as somebody else's: nothing new to be done was left, and `batchctl done` found no commit."""
     job = job_for(f"{WORK}; kill -9 $$")
-    local_executor.work(job)
+    local_executor.run_job(job)
     worktrees.remove(job.repository, job.worktree)
-    outcome = local_executor.work(job_for("cat > /dev/null", number=2))
+    outcome = local_executor.run_job(job_for("cat > /dev/null", number=2))
     assert outcome.kind == jobs.COMPLETED, outcome.message
     assert len(outcome.evidence["commits"]) == 1
 
@@ -405,7 +405,7 @@ def test_one_whose_state_is_lost_goes_on_with_the_commits_on_its_branch(job_for)
 def test_the_command_line_has_the_limits_the_rules_and_the_steps_and_never_the_brief(job_for):
     settings = {"model": "some-model", "permission_mode": "plan", "allow": ["Bash(make:*)"], "settings": "/x.json"}
     job = job_for(None, client=settings, limits={"turns": 7, "cost_usd": 2.5, "left_usd": 1.25}, text="SECRET")
-    line = claude_process.arguments(job, project_paths.plugin_root())
+    line = claude_process.command_line(job, project_paths.plugin_root())
 
     def of(option: str) -> str:
         return line[line.index(option) + 1]
@@ -416,7 +416,7 @@ def test_the_command_line_has_the_limits_the_rules_and_the_steps_and_never_the_b
     assert "batchctl done" in of("--append-system-prompt") and "---" not in of("--append-system-prompt")[:10]
     allowed = line[line.index("--allowedTools") + 1 :]
     assert allowed == [*claude_process.TOOLS, "Bash(make:*)"], "it takes all that follows, so nothing may"
-    plain = claude_process.arguments(job_for(None), project_paths.plugin_root())
+    plain = claude_process.command_line(job_for(None), project_paths.plugin_root())
     assert not {"--max-turns", "--max-budget-usd", "--settings", "--model"} & set(plain)
 
 
@@ -432,7 +432,10 @@ def test_a_client_inherits_a_persons_settings_but_nothing_of_another_client_batc
         "CLAUDE_PLUGIN_DATA": "/d", "BATCH_IMPLEMENT_ROOT": "/p", "BATCH_IMPLEMENT_DISABLED": "1", "GIT_DIR": "/p/.git",
         "GIT_WORK_TREE": "/p", "GIT_INDEX_FILE": "/i", processes.WORKTREE_VARIABLE: "/other",
     }  # fmt: skip
-    assert claude_process.environment({**theirs, **others}, "/tree") == {**theirs, processes.WORKTREE_VARIABLE: "/tree"}
+    assert claude_process.client_environment({**theirs, **others}, "/tree") == {
+        **theirs,
+        processes.WORKTREE_VARIABLE: "/tree",
+    }
 
 
 SAYS = {  # recorded stream, exit status -> kind, class, a word of the message
@@ -449,7 +452,7 @@ def test_what_a_client_says_at_its_end_decides_when_its_feature_is_still_open(jo
     reset = timestamps.add_seconds(timestamps.now(), 7200)
     it_says = f"sed 's/1900000000/{timestamps.parse_epoch_s(reset)}/' $streams/{stream}.jsonl"
     path = stand_in(f"cat > /dev/null; {it_says}; exit {status}")
-    outcome = local_executor.work(job_for(None, client={"path": path}, limits={"turns": 5, "cost_usd": 2.0}))
+    outcome = local_executor.run_job(job_for(None, client={"path": path}, limits={"turns": 5, "cost_usd": 2.0}))
     kind, failure_class, words = SAYS[stream, status]
     assert (outcome.kind, outcome.failure_class) == (kind, failure_class) and words in outcome.message
     assert outcome.retry_after == (reset if stream == "limit" else None)
@@ -459,18 +462,18 @@ def test_what_a_client_says_at_its_end_decides_when_its_feature_is_still_open(jo
 
 def test_a_share_of_the_runs_cost_that_is_used_up_is_no_fault_of_the_feature(job_for, stand_in):
     path = stand_in("cat > /dev/null; sed 's/0\\.0042/0.62/' $streams/max_budget.jsonl; exit 1")
-    outcome = local_executor.work(job_for(None, client={"path": path}, limits={"cost_usd": 2.0, "left_usd": 0.5}))
+    outcome = local_executor.run_job(job_for(None, client={"path": path}, limits={"cost_usd": 2.0, "left_usd": 0.5}))
     assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "budget") and "$0.50" in outcome.message
     own = job_for(None, client={"path": path}, limits={"cost_usd": 0.25, "left_usd": 0.5}, text="another")
-    assert local_executor.work(own).failure_class == "cost"
+    assert local_executor.run_job(own).failure_class == "cost"
 
 
 def test_a_client_that_does_not_say_what_it_cost_does_not_begin_again_and_again(job_for, stand_in):
     result = '{"type": "result", "subtype": "error_max_budget_usd", "is_error": true}'
     path = stand_in(f"cat > /dev/null; echo '{result}'; exit 1")
-    outcome = local_executor.work(job_for(None, client={"path": path}, limits={"left_usd": 0.5}))
+    outcome = local_executor.run_job(job_for(None, client={"path": path}, limits={"left_usd": 0.5}))
     kind = (outcome.kind, outcome.failure_class)
-    assert kind == (jobs.NEEDS_PERSON, "budget") and "$0.50" in outcome.message
+    assert kind == (jobs.NEEDS_USER, "budget") and "$0.50" in outcome.message
 
 
 ASKED = (
@@ -482,7 +485,7 @@ ASKED = (
 def test_a_client_that_has_to_end_is_asked_first_so_that_it_says_what_it_cost(job_for, stand_in, tmp_path):
     """One that was ended for its time had cost nothing, and no limit on the cost of a run held."""
     path = stand_in(ASKED.format(pids=tmp_path / "pids"))
-    outcome = local_executor.work(job_for(None, client={"path": path}, time_s=4))
+    outcome = local_executor.run_job(job_for(None, client={"path": path}, time_s=4))
     assert (outcome.kind, outcome.failure_class) == (jobs.FAILED, "time")
     assert outcome.spent["cost_usd"] == pytest.approx(0.0622) and outcome.spent["output_tokens"] == 510
 
@@ -512,16 +515,16 @@ def test_what_a_client_cost_whose_driver_was_killed_is_reported_by_the_next_and_
     while processes.find_marked(job.worktree) and time.monotonic() < deadline:
         time.sleep(0.05)
     path = stand_in("cat > /dev/null; cat $streams/limit.jsonl; exit 1")
-    second = local_executor.work(job_for(None, client={"path": path}, number=2))
+    second = local_executor.run_job(job_for(None, client={"path": path}, number=2))
     assert second.spent["cost_usd"] == pytest.approx(0.0622) and second.spent["output_tokens"] == 510
-    third = local_executor.work(job_for(None, client={"path": path}, number=3))
+    third = local_executor.run_job(job_for(None, client={"path": path}, number=3))
     assert third.spent["cost_usd"] == 0 and third.spent["output_tokens"] == 0
 
 
 @pytest.mark.prove
 def test_a_client_that_is_asked_to_end_and_does_not_is_ended_all_the_same(job_for, stand_in, tmp_path):
     path = stand_in(f"trap '' INT TERM; cat > /dev/null; echo $$ > {tmp_path}/pids; while :; do sleep 0.2; done")
-    outcome = local_executor.work(job_for(None, client={"path": path}, time_s=1))
+    outcome = local_executor.run_job(job_for(None, client={"path": path}, time_s=1))
     assert outcome.failure_class == "time" and not processes.is_running(pids(tmp_path / "pids")[0], None)
 
 
@@ -529,20 +532,20 @@ def test_a_client_that_is_asked_to_end_and_does_not_is_ended_all_the_same(job_fo
 
 
 @pytest.fixture
-def run_client(tmp_path: Path) -> Callable[..., claude_process.Ended]:
+def run_client(tmp_path: Path) -> Callable[..., claude_process.ClientExit]:
     """Runs a shell command as a client; its logs are in tmp_path / "logs"."""
 
-    def run(command: str, **options: Any) -> claude_process.Ended:
+    def run(command: str, **options: Any) -> claude_process.ClientExit:
         given: dict[str, Any] = {
             "folder": str(tmp_path),
             "logs": str(tmp_path / "logs"),
             "brief": "the brief\n",
-            "environ": claude_process.environment(os.environ, str(tmp_path)),
+            "environ": claude_process.client_environment(os.environ, str(tmp_path)),
             "time_s": 60,
             "stopped": threading.Event(),
             "watched": lambda stream: None,
         }
-        return claude_process.run(["/bin/sh", "-c", command], **{**given, **options})
+        return claude_process.run_client(["/bin/sh", "-c", command], **{**given, **options})
 
     return run
 
@@ -555,8 +558,8 @@ def test_the_brief_is_standard_input_and_is_kept_beside_what_was_printed(run_cli
 
 
 def test_of_an_endless_output_a_bounded_part_is_kept_and_each_result(run_client, tmp_path, monkeypatch):
-    monkeypatch.setattr(claude_process, "MOST_STREAM_BYTES", 2000)
-    monkeypatch.setattr(claude_process, "LONGEST_LINE", 500)
+    monkeypatch.setattr(claude_process, "MAX_STREAM_BYTES", 2000)
+    monkeypatch.setattr(claude_process, "MAX_LINE_BYTES", 500)
     result = '{"type":"result","num_turns":4}'
     long = "y" * 500 + '{"type":"result","num_turns":9}'
     says = f"yes abcdefghi | head -c 20000; echo '{result}'; echo '{long}'"
@@ -579,9 +582,9 @@ def test_a_full_disk_does_not_leave_a_client_standing_still(run_client, monkeypa
         def write(self, data: bytes) -> int:
             raise OSError(28, "No space left on device")
 
-    real = claude_process._read
+    real = claude_process._read_stream
     monkeypatch.setattr(
-        claude_process, "_read", lambda source, file, stream: (file.close(), real(source, Full(), stream))
+        claude_process, "_read_stream", lambda source, file, stream: (file.close(), real(source, Full(), stream))
     )
     ended = run_client("""cat >/dev/null; yes | head -c 150000; echo '{"type":"result","num_turns":4}'""")
     assert (ended.exit_code, ended.overdue) == (0, False) and ended.stream.result["num_turns"] == 4
@@ -593,7 +596,7 @@ def test_how_far_a_client_is_can_be_read_while_it_works(job_for, stand_in, tmp_p
 
     def look() -> None:
         once(tmp_path / "there")
-        shown = Path(logs.top(Project(job.worktree)), "progress.json")
+        shown = Path(logs.logs_folder(Project(job.worktree)), "progress.json")
         deadline = time.monotonic() + 60
         while not (shown.exists() and json.loads(shown.read_text())["turns"]) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -608,6 +611,6 @@ def test_how_far_a_client_is_can_be_read_while_it_works(job_for, stand_in, tmp_p
 
 def test_the_state_file_is_never_among_what_a_client_may_commit(job_for):
     job = job_for(WORK)
-    local_executor.work(job)
+    local_executor.run_job(job)
     assert git_client.list_changes(job.worktree) == ([], [])
     assert ".claude" not in git(job.worktree, "ls-tree", "-r", "--name-only", "HEAD")

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_implement.runner.claude_stream import LONGEST_TOOL, Stream
+from batch_implement.runner.claude_stream import MAX_TOOL_LENGTH, ClientStream
 
 RECORDED = Path(__file__).with_name("streams")
 
 
-def read(*events: Any) -> Stream:
+def read(*events: Any) -> ClientStream:
     """A stream that was fed these events, or raw lines."""
-    stream = Stream()
+    stream = ClientStream()
     for event in events:
         stream.feed(event if isinstance(event, bytes) else json.dumps(event).encode())
     return stream
 
 
-def recorded(name: str) -> Stream:
+def recorded(name: str) -> ClientStream:
     """A stream that was fed a recording."""
     return read(*(RECORDED / f"{name}.jsonl").read_bytes().splitlines(keepends=True))
 
@@ -46,7 +46,7 @@ def test_of_a_recorded_client_its_end_its_words_and_what_it_used_are_known(name)
     subtype, turns, cost, tokens_in, tokens_out, words = ENDS[name]
     stream = recorded(name)
     spent = stream.spent()
-    assert stream.result["subtype"] == subtype and stream.words().startswith(words)
+    assert stream.result["subtype"] == subtype and stream.last_words().startswith(words)
     assert (spent["turns"], spent["input_tokens"], spent["output_tokens"]) == (turns, tokens_in, tokens_out)
     assert spent["cost_usd"] == pytest.approx(cost)
 
@@ -80,7 +80,7 @@ HOSTILE = [
 @pytest.mark.parametrize("line", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_line_that_is_no_event_changes_nothing_and_breaks_nothing(line):
     stream = read(answer("msg_1", {"type": "text", "text": "here"}, input_tokens=7), line)
-    assert stream.words() == "here" and stream.spent()["input_tokens"] == 7
+    assert stream.last_words() == "here" and stream.spent()["input_tokens"] == 7
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "-5", "true", "null", '"3"', "[]", "9" * 400])
@@ -98,5 +98,5 @@ def test_turns_and_tokens_are_whole_numbers_whatever_is_said():
 
 def test_a_tool_is_shown_on_one_short_line():
     stream = read(answer("m", {"type": "tool_use", "name": "Bash", "input": {"command": "a\n b" + "c" * 500}}))
-    assert stream.tool.startswith("Bash: a bc") and len(stream.tool) == LONGEST_TOOL
+    assert stream.tool.startswith("Bash: a bc") and len(stream.tool) == MAX_TOOL_LENGTH
     assert read(answer("m", {"type": "tool_use", "name": "Skill", "input": {"args": "x"}})).tool == "Skill"

@@ -112,7 +112,7 @@ def test_features_that_say_they_touch_the_same_paths_are_never_under_way_togethe
 
 def test_clients_side_by_side_keep_to_the_cost_of_the_run_between_them(night, monkeypatch):
     """Each was given all that was left: four of them could cost four times the limit."""
-    real, guard = local_executor.work, threading.Lock()
+    real, guard = local_executor.run_job, threading.Lock()
     under_way: dict[str, float] = {}
     most, given, spent = [], [], [0.0]
 
@@ -135,7 +135,7 @@ def test_clients_side_by_side_keep_to_the_cost_of_the_run_between_them(night, mo
         clients = Store(its.project).require()["run"]["clients"]
         return [entry for entries in clients.values() for entry in entries]
 
-    monkeypatch.setattr(local_executor, "work", dear)
+    monkeypatch.setattr(local_executor, "run_job", dear)
     its = night(ONE_FILE, 5)
     state = its.drive(jobs=3, budgets={"cost_usd": 1.2})
     assert conditions(state) == ["done"] * 5 and state["retry_attempts"] == {}

@@ -61,21 +61,21 @@ def test_the_summary_is_plain_bounded_text_whose_first_line_says_it(tmp_path, st
     assert lines[0] == "Batch batch-1 has ended: 1 of 4 completed, 1 failed, 1 skipped."
     assert lines[1] == "What is done is on batch/batch-1/merged."
     assert lines[2].startswith("Feature 2, add `a` $(touch pwned): it [31mbroke '; touch pwned; ' xxx")
-    assert all(line.isprintable() and len(line) <= notify.LONGEST_LINE for line in lines)
+    assert all(line.isprintable() and len(line) <= notify.MAX_LINE_LENGTH for line in lines)
     many = {**state, "failed_features": state["failed_features"] * 50}
-    assert len(notify.summary("end", many)) == notify.LONGEST_SUMMARY
+    assert len(notify.event_summary("end", many)) == notify.MAX_SUMMARY_LENGTH
 
 
 def test_each_event_has_its_own_words(state):
     paused = transitions.pause(state, NOW, "log in again")
-    assert "waits for you" in notify.summary("pause", paused)
-    assert "Why: log in again" in notify.summary("pause", paused)
+    assert "waits for you" in notify.event_summary("pause", paused)
+    assert "Why: log in again" in notify.event_summary("pause", paused)
     two = {**state, "failed_features": [{"feature_index": 3, "error_message": "old"}, *state["failed_features"]]}
-    assert "has given a feature up" in notify.summary("failure", two)
-    assert "old" not in notify.summary("failure", two)
-    assert "was broken off" in notify.summary("failure", new_batch(2))
+    assert "has given a feature up" in notify.event_summary("failure", two)
+    assert "old" not in notify.event_summary("failure", two)
+    assert "was broken off" in notify.event_summary("failure", new_batch(2))
     ended = run_transitions.end(state, NOW, "nothing is left to do")
-    assert "Why: nothing is left to do" in notify.summary("end", ended)
+    assert "Why: nothing is left to do" in notify.event_summary("end", ended)
 
 
 def test_a_batch_that_was_never_run_can_be_told_of(tmp_path):

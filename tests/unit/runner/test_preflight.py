@@ -44,7 +44,7 @@ def night(repository, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_STARTED", str(tmp_path / "client was started"))
 
     def look(state=None, **wish):
-        settled = options.settled(Options(**wish), str(repository))
+        settled = options.with_defaults(Options(**wish), str(repository))
         state = state or new_batch(3, verify="true")
         found = {}
         for entry in preflight_checks.run_checks(Project(str(repository)), state, settled, os.environ, batchctl.PLUGIN):
@@ -314,7 +314,7 @@ def test_what_a_container_may_take_counts_when_it_is_less(tmp_path):
 
 
 def features(state, **wish):
-    return looked(preflight_checks._check_features(state, options.settled(Options(**wish), "/p")))
+    return looked(preflight_checks._check_features(state, options.with_defaults(Options(**wish), "/p")))
 
 
 def test_something_has_to_be_left_to_do():
@@ -342,7 +342,7 @@ def test_a_review_cannot_be_had_from_a_command():
 
 
 def limits(state=None, **wish):
-    return looked(preflight_checks._check_limits(state or new_batch(2), options.settled(Options(**wish), "/p")))
+    return looked(preflight_checks._check_limits(state or new_batch(2), options.with_defaults(Options(**wish), "/p")))
 
 
 def test_the_limits_are_told_as_they_were_typed():
@@ -371,7 +371,7 @@ def test_limits_that_do_not_fit_each_other_are_worth_a_look():
 
 
 def permissions_for(repository, state, **wish):
-    wish = options.settled(Options(**wish), "/p")
+    wish = options.with_defaults(Options(**wish), "/p")
     return looked(preflight_checks._check_permissions(Project(str(repository)), state, wish, os.environ))
 
 
@@ -542,7 +542,7 @@ def test_a_work_tree_that_cannot_be_made_is_bad(tried, repository, tmp_path):
 def test_a_dry_run_shows_order_dependencies_what_runs_side_by_side_and_limits():
     state = new_batch(["add a", "add \x1b[1mb", "c " + "x" * 200, "d"], needs={2: [0, 1]}, order=[1, 0, 2, 3])
     state["details"] = {"0": {"touches": ["src/"]}, "3": {"touches": ["src/x.py"]}}
-    wish = options.settled(Options(jobs=3, merge=True, pr="feature", max_cost=5.0), "/p")
+    wish = options.with_defaults(Options(jobs=3, merge=True, pr="feature", max_cost=5.0), "/p")
     lines = preflight_checks.format_dry_run(state, [{"check": "git", "verdict": "ok", "text": "git 2"}], wish).split(
         "\n"
     )
@@ -567,7 +567,7 @@ def test_a_dry_run_shows_order_dependencies_what_runs_side_by_side_and_limits():
 def test_a_dry_run_of_a_batch_under_way_shows_what_is_left():
     state = completed(new_batch(3))
     text = preflight_checks.format_dry_run(
-        state, [{"check": "git", "verdict": "error", "text": "x"}], options.settled(Options(), "/p")
+        state, [{"check": "git", "verdict": "error", "text": "x"}], options.with_defaults(Options(), "/p")
     )
     assert "2 of 3 features to do, up to 1 at a time" in text
     assert "   1  feature 1" not in text
@@ -584,14 +584,14 @@ def test_a_dry_run_looks_at_each_feature_a_few_times_however_many_there_are(monk
         state = new_batch(400)
         state["details"] = {str(index): [f"src/m{index // shared}"] for index in range(400)}
         seen.clear()
-        text = preflight_checks.format_dry_run(state, [], options.settled(Options(jobs=8), "/p"))
+        text = preflight_checks.format_dry_run(state, [], options.with_defaults(Options(jobs=8), "/p"))
         assert len(seen) <= 40 * 400, "the looks grow faster than the features"
         assert ("not beside" in text) == (shared > 1)
     assert "   9  feature 9  (not beside 1, 2, 3, 4, 5 and others)" in text
 
 
 def test_of_many_rounds_the_first_are_shown():
-    text = preflight_checks.format_dry_run(new_batch(100), [], options.settled(Options(jobs=2), "/p"))
+    text = preflight_checks.format_dry_run(new_batch(100), [], options.with_defaults(Options(jobs=2), "/p"))
     (line,) = (line for line in text.split("\n") if line.startswith("Side by side"))
     assert line.endswith(f" | {2 * preflight_checks.MAX_ROUNDS - 1}, {2 * preflight_checks.MAX_ROUNDS} | and so on")
 

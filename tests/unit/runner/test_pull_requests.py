@@ -408,14 +408,14 @@ def test_a_hostile_text_stays_a_title_and_a_block(repository, remote, github):
 
 def test_a_dry_run_tells_whether_a_push_would_go_and_changes_nothing(run, remote):
     before = git(remote, "for-each-ref")
-    assert pull_requests.refused_push(str(run.root), "origin", run.base, BATCH) == ""
+    assert pull_requests.check_push(str(run.root), "origin", run.base, BATCH) == ""
     assert git(remote, "for-each-ref") == before
     hook = run.root / ".git" / "hooks" / "pre-push"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\necho 'tests fail' >&2\nexit 1\n")
     hook.chmod(0o755)
-    assert "cannot be pushed to origin" in pull_requests.refused_push(str(run.root), "origin", run.base, BATCH)
-    assert "gone" in pull_requests.refused_push(str(run.root), "nowhere", run.base, BATCH)
+    assert "cannot be pushed to origin" in pull_requests.check_push(str(run.root), "origin", run.base, BATCH)
+    assert "gone" in pull_requests.check_push(str(run.root), "nowhere", run.base, BATCH)
 
 
 @pytest.mark.prove
@@ -425,4 +425,4 @@ def test_a_push_that_does_not_end_is_ended(run, remote, monkeypatch):
     hook.write_text("#!/bin/sh\nsleep 600\n")
     hook.chmod(0o755)
     monkeypatch.setattr(pull_requests, "PUSH_TIMEOUT_S", 1)
-    assert "did not end within 1 s" in pull_requests.refused_push(str(run.root), "origin", run.base, BATCH)
+    assert "did not end within 1 s" in pull_requests.check_push(str(run.root), "origin", run.base, BATCH)

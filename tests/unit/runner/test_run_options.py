@@ -15,17 +15,17 @@ def typed(*words):
     parser = arguments.CommandParser(prog="batchctl run", allow_abbrev=False)
     arguments.add_batch_options(parser)
     arguments.add_run_options(parser)
-    return options.of(parser.parse_args(words), "/here")
+    return options.from_arguments(parser.parse_args(words), "/here")
 
 
 def after_a_run(*words):
     """The state of a batch that was run with these options."""
-    wish = options.settled(typed(*words), "/project")
+    wish = options.with_defaults(typed(*words), "/project")
     return checked(
         run_transitions.begin(
             new_batch(2), NOW, owner(), branch="batch/batch-1/merged", base_commit="c0ffee", target="main",
-            worktrees=f"{wish.worktrees}/batch-1", jobs=wish.jobs, options=options.as_kept(wish),
-            budgets=options.budgets(wish),
+            worktrees=f"{wish.worktrees}/batch-1", jobs=wish.jobs, options=options.to_stored(wish),
+            budgets=options.to_budgets(wish),
         )
     )  # fmt: skip
 
@@ -35,14 +35,14 @@ def test_what_nobody_typed_is_none():
 
 
 def test_a_new_run_has_defaults_where_nothing_was_typed():
-    wish = options.settled(typed("features.txt"), "/project")
+    wish = options.with_defaults(typed("features.txt"), "/project")
     assert (wish.jobs, wish.permission_mode, wish.allow, wish.merge) == (1, "acceptEdits", [], False)
     assert wish.worktrees == "/project.worktrees"
-    assert options.budgets(wish) == {"feature_time_s": 7200}
+    assert options.to_budgets(wish) == {"feature_time_s": 7200}
 
 
 def test_everything_that_can_be_typed_arrives():
-    wish = options.settled(
+    wish = options.with_defaults(
         typed(
             "f.txt", "--jobs", "4", "--client", "./bin/claude", "--model", "opus", "--permission-mode", "dontAsk",
             "--allow", "Bash(make:*)", "--allow", "WebFetch", "--worktrees", "../trees", "--merge", "--pr", "--notify",
@@ -56,7 +56,7 @@ def test_everything_that_can_be_typed_arrives():
         allow=["Bash(make:*)", "WebFetch"], worktrees="/trees", merge=True, pr="batch", notify="say $BATCH_EVENT",
         feature_time=2700, feature_turns=50, feature_cost=2.5, max_time=28_800, max_cost=20.0, max_wait=5400,
     )  # fmt: skip
-    assert options.budgets(wish) == {
+    assert options.to_budgets(wish) == {
         "feature_time_s": 2700, "feature_turns": 50, "feature_cost_usd": 2.5, "time_s": 28_800, "cost_usd": 20.0,
         "wait_s": 5400,
     }  # fmt: skip
@@ -126,23 +126,23 @@ def test_options_of_the_client_beside_a_command_are_refused_as_they_would_do_not
 def test_a_resumed_run_has_what_the_last_had():
     words = ("--jobs", "3", "--model", "opus", "--pr", "--merge", "--max-cost", "9", "--worktrees", "/trees",
              "--allow", "WebFetch", "--notify", "say")  # fmt: skip
-    before = options.settled(typed(*words), "/project")
-    assert options.from_kept(after_a_run(*words), Options(), "/project") == before
+    before = options.with_defaults(typed(*words), "/project")
+    assert options.for_resume(after_a_run(*words), Options(), "/project") == before
 
 
 def test_what_is_typed_anew_holds():
     state = after_a_run("--jobs", "3", "--max-cost", "9", "--max-time", "8h")
-    again = options.from_kept(state, typed("--resume", "--jobs", "1", "--max-cost", "20"), "/project")
+    again = options.for_resume(state, typed("--resume", "--jobs", "1", "--max-cost", "20"), "/project")
     assert (again.resume, again.jobs, again.max_cost, again.max_time) == ("", 1, 20.0, 28_800)
 
 
 def test_a_command_and_a_client_take_each_others_place():
-    with_command = options.from_kept(after_a_run("--model", "opus"), typed("--worker", "true"), "/project")
+    with_command = options.for_resume(after_a_run("--model", "opus"), typed("--worker", "true"), "/project")
     assert (with_command.worker, with_command.model) == ("true", None)
-    with_client = options.from_kept(after_a_run("--worker", "true"), typed("--model", "opus"), "/project")
+    with_client = options.for_resume(after_a_run("--worker", "true"), typed("--model", "opus"), "/project")
     assert (with_client.worker, with_client.model) == (None, "opus")
 
 
 def test_a_batch_that_was_never_run_gives_its_limits_alone():
     state = new_batch(2, budgets={"cost_usd": 5})
-    assert options.from_kept(state, Options(), "/project") == options.settled(Options(max_cost=5), "/project")
+    assert options.for_resume(state, Options(), "/project") == options.with_defaults(Options(max_cost=5), "/project")

@@ -257,9 +257,7 @@ class DaskExecutor:
             f"The scheduler {self.address} has not answered for {self.patience_s:.0f} s. See that it runs; "
             "`batchctl run --resume` goes on."
         )
-        return jobs.interrupted_outcome(job, why, timestamps.now(), "setup")._replace(
-            kind=jobs.NEEDS_PERSON, message=why
-        )
+        return jobs.interrupted_outcome(job, why, timestamps.now(), "setup")._replace(kind=jobs.NEEDS_USER, message=why)
 
     def _wait_for_task(self, client: Any, asked: Any) -> Optional[bytes]:
         """What the task brings back. None when the scheduler has not answered for `patience_s`: one that is frozen
@@ -302,7 +300,7 @@ class DaskExecutor:
     def _save_logs(self, job: Job, outcome: Outcome) -> Outcome:
         """The outcome with the logs that came with it in a folder here."""
         name = f"{job.feature_index + 1}-{job.attempt}-{job.session_id[:8]}"
-        return logs.keep(outcome, os.path.join(jobs.log_folder(self.project, self.batch_id), name))
+        return logs.save_received_logs(outcome, os.path.join(jobs.run_log_folder(self.project, self.batch_id), name))
 
     # -- the end ---------------------------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ def run_attempt(data: bytes) -> bytes:
     ended = threading.Event()
     threading.Thread(target=_stop_when_cancelled, args=(own, own.get_current_task(), begun, ended), daemon=True).start()
     try:
-        outcome = local_executor.work(begun)
+        outcome = local_executor.run_job(begun)
     finally:
         ended.set()
     return json.dumps(outcome._replace(session_id=job.session_id, place=place)._asdict()).encode()
@@ -109,7 +109,7 @@ def _stop_when_cancelled(own: Any, task: Any, begun: Job, ended: threading.Event
     while not ended.wait(POLL_S):
         known = own.state.tasks.get(task)
         if known is None or known.state not in ("executing", "long-running"):
-            local_executor.stop([begun.session_id])
+            local_executor.stop_sessions([begun.session_id])
 
 
 async def set_slots(slots: int, dask_worker: Any = None) -> None:

@@ -243,7 +243,7 @@ def check_login(root: str, program: Optional[str], environ: Mapping[str, str]) -
         answer = subprocess.run(
             [program, "auth", "status"],
             cwd=root,
-            env=claude_process.environment(environ, ""),
+            env=claude_process.client_environment(environ, ""),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=AUTH_STATUS_S,
@@ -277,7 +277,7 @@ def _check_pull_requests(root: str, base: str, branch: str) -> Found:
             "repo set-default`.",
         )
         return
-    refused = pull_requests.refused_push(root, remote, base, branch)
+    refused = pull_requests.check_push(root, remote, base, branch)
     if refused:
         yield ERROR, refused
     elif not may:
