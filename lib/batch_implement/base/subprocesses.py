@@ -1,48 +1,170 @@
-"""A person's shell command in a work tree, run to its end, or ended with all that it has started.
+"""Run a process to its end, with a time limit, a stop signal and bounded output.
 
-    code = shell.run(folder, "make test", 1800, output, stopped)        None: it had to be ended
+    result = run(["git", "status"], cwd=root, env=environment, timeout_s=60)
+    result.returncode       None when it had to be ended: `result.timed_out`, or the event `stop` was set
+    result.stdout           bytes, as result.stderr; at most `max_bytes` of each, `result.truncated` if there was more
+    result = run_in_worktree("make test", folder, 1800, output=file, stop=event)
 
-The command is the person's own, or a fixed one of ours: nothing that others wrote is ever part of it.
+A process that has to be ended gets SIGTERM, and SIGKILL after a grace, with its whole process group.
 """
 
 from __future__ import annotations
 
+import os
+import selectors
+import signal
 import subprocess
-import threading
-from time import monotonic
-from typing import IO, Optional
+import time
 
 from . import processes
 
-LOOK_S = 0.02
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import threading
+    from typing import IO, List, Mapping, Optional, Sequence, Tuple
+
+POLL_S = 0.02
+GRACE_S = 5.0
+MAX_BYTES = 256 * 1024 * 1024
+CHUNK_BYTES = 64 * 1024
+
+
+class Result:
+    """How a process ended, and what it printed."""
+
+    __slots__ = ("returncode", "stderr", "stdout", "timed_out", "truncated")
+
+    def __init__(self) -> None:
+        self.returncode: Optional[int] = None
+        self.stdout, self.stderr = b"", b""
+        self.timed_out = self.truncated = False
 
 
 def run(
-    folder: str,
-    command: str,
+    arguments: Sequence[str],
+    *,
     timeout_s: float,
-    output: int | IO[bytes],
-    stopped: Optional[threading.Event] = None,
-) -> Optional[int]:
-    """The exit status of the command, run by /bin/sh in the work tree `folder`; None when it had to be ended, because
-    its time was up or `stopped` was set. It reads nothing; what it prints goes to the file `output`. Nothing that it
-    has started is left.
+    cwd: Optional[str] = None,
+    env: Optional[Mapping[str, str]] = None,
+    input: Optional[bytes] = None,
+    output: Optional[IO[bytes]] = None,
+    stop: Optional[threading.Event] = None,
+    max_bytes: int = MAX_BYTES,
+) -> Result:
+    """Run the program in a session of its own, and wait until it ends or has to be ended.
+
+    `input` goes to its standard input, which is empty without. Both its output streams go to the file `output`, if
+    there is one. What it leaves running in the background when it ends by itself is not waited for. Raises OSError
+    when it cannot be started.
     """
-    stopped = stopped or threading.Event()
-    until = monotonic() + timeout_s
-    shell = subprocess.Popen(
-        ["/bin/sh", "-c", command],
-        cwd=folder,
-        env={**processes.command_environment(), processes.WORKTREE_VARIABLE: folder},
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        start_new_session=True,
-    )
+    pipe_or_file = subprocess.PIPE if output is None else output
+    process = subprocess.Popen(
+        arguments, cwd=cwd, env=env, stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+        stdout=pipe_or_file, stderr=pipe_or_file, start_new_session=True,
+    )  # fmt: skip
     try:
-        while shell.poll() is None and not stopped.is_set() and monotonic() < until:
-            stopped.wait(LOOK_S)
-        return shell.poll()
+        return _communicate(process, input or b"", time.monotonic() + timeout_s, stop, max_bytes)
+    finally:
+        if process.poll() is None:  # too late, stopped, or an exception such as KeyboardInterrupt
+            end_group(process)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def run_in_worktree(
+    command: str, folder: str, timeout_s: float, *, output: IO[bytes], stop: Optional[threading.Event] = None
+) -> Result:
+    """Run a user's shell command in a worktree; nothing that it started is left running, in the background neither."""
+    environment = {**processes.command_environment(), processes.WORKTREE_VARIABLE: folder}
+    try:
+        return run(
+            ["/bin/sh", "-c", command], timeout_s=timeout_s, cwd=folder, env=environment, output=output, stop=stop
+        )
     finally:
         processes.end_marked(folder)
-        shell.wait()
+
+
+def end_group(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> None:
+    """End a process that leads its process group, and that group: SIGTERM, after `grace_s` seconds SIGKILL."""
+    deadline = time.monotonic() + grace_s
+    _signal_group(process.pid, signal.SIGTERM)
+    while time.monotonic() < deadline:
+        # A process that is not reaped yet counts as a member of its group.
+        if process.poll() is not None and not _signal_group(process.pid, 0):
+            return
+        time.sleep(POLL_S)
+    _signal_group(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Send a signal to a process group. Return whether it has members that this user may signal."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _communicate(
+    process: subprocess.Popen[bytes], to_write: bytes, deadline: float, stop: Optional[threading.Event], max_bytes: int
+) -> Result:
+    """Write the input and read the output until the process has ended; see `run`."""
+    result, stdout, stderr = Result(), bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for pipe, events, data in (
+            (process.stdin, selectors.EVENT_WRITE, None),
+            (process.stdout, selectors.EVENT_READ, stdout),
+            (process.stderr, selectors.EVENT_READ, stderr),
+        ):
+            if pipe is not None:
+                os.set_blocking(pipe.fileno(), False)
+                selector.register(pipe, events, data)
+        while True:
+            has_ended = process.poll() is not None
+            left_s = deadline - time.monotonic()
+            if not has_ended and (left_s <= 0 or (stop is not None and stop.is_set())):
+                result.timed_out = left_s <= 0
+                break
+            ready = _wait_for_pipes(selector, process, 0 if has_ended else min(POLL_S, left_s))
+            if has_ended and (not ready or left_s <= 0):  # a pipe that is still open belongs to a background process
+                result.returncode = process.returncode
+                break
+            for key, _ in ready:
+                if key.data is None:
+                    to_write = _write_some(key.fd, to_write)
+                    is_over = not to_write
+                else:
+                    chunk, room = os.read(key.fd, CHUNK_BYTES), max_bytes - len(key.data)
+                    key.data.extend(chunk[:room])
+                    result.truncated |= len(chunk) > room
+                    is_over = not chunk
+                if is_over:
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+    result.stdout, result.stderr = bytes(stdout), bytes(stderr)
+    return result
+
+
+def _wait_for_pipes(
+    selector: selectors.BaseSelector, process: subprocess.Popen[bytes], timeout_s: float
+) -> List[Tuple[selectors.SelectorKey, int]]:
+    """Return the pipes that can be read or written. Wait at most `timeout_s`, for the process if all are closed."""
+    if selector.get_map():
+        return selector.select(timeout_s)
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        pass
+    return []
+
+
+def _write_some(descriptor: int, data: bytes) -> bytes:
+    """Write what the pipe takes now. Return the rest; nothing when nobody reads it any more."""
+    try:
+        return data[os.write(descriptor, data[:CHUNK_BYTES]) :]
+    except BlockingIOError:
+        return data
+    except BrokenPipeError:
+        return b""

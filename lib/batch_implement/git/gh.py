@@ -26,10 +26,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from typing import NamedTuple
 
-from ..base import strict_json
+from ..base import strict_json, subprocesses
 from ..base.text import clean, one_line
 from ..core.errors import RefusedError
 from . import git_client
@@ -316,27 +315,24 @@ def _run_gh(root: str, *arguments: str, about: str = "", text: Optional[str] = N
     for name in _CLEARED_VARIABLES:
         environment.pop(name, None)
     call = " ".join(("gh", *arguments[:2]))
+    data = None if text is None else text.encode("utf-8", "replace")
     try:
-        answer = subprocess.run(
-            [_find_program(), *arguments],
-            input=None if text is None else text.encode("utf-8", "replace"),
-            stdin=subprocess.DEVNULL if text is None else None,
-            capture_output=True, cwd=root, timeout=TIMEOUT_S, env=environment, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise GhError(
-            "timeout",
-            f"`{call}` did not answer within {TIMEOUT_S} s and was ended ({about}). GitHub may be slow or out of "
-            "reach: see https://githubstatus.com, then do the same again.",
-        ) from error
+        ended = subprocesses.run(
+            [_find_program(), *arguments], timeout_s=TIMEOUT_S, cwd=root, env=environment, input=data
+        )
     except OSError as error:
         raise GhError(
-            "missing",
-            f"`{call}` cannot be started in {root}: {error.strerror}. `gh --version` there shows whether gh is whole.",
+            "missing", f"`{call}` cannot be started in {root}: {error.strerror}. Check with `gh --version` there."
         ) from error
-    if answer.returncode != 0:
-        raise classify_error(answer.returncode, answer.stderr, root=root, call=call, about=about)
-    return answer.stdout
+    if ended.returncode is None:
+        raise GhError(
+            "timeout",
+            f"`{call}` did not answer within {TIMEOUT_S} s and was ended ({about}). GitHub may be slow or not "
+            "reachable: see https://githubstatus.com, then try again.",
+        )
+    if ended.returncode != 0:
+        raise classify_error(ended.returncode, ended.stderr, root=root, call=call, about=about)
+    return ended.stdout
 
 
 def _find_program() -> str:

@@ -7,9 +7,8 @@ words. All functions take the project's root. What became of the history since a
 from __future__ import annotations
 
 import os
-import subprocess
 
-from ..base import project_paths
+from ..base import project_paths, subprocesses
 from ..core.errors import StateError
 
 TYPE_CHECKING = False
@@ -42,6 +41,15 @@ _CLEARED_VARIABLES = frozenset((
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY",
     "GIT_NAMESPACE", "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS",
 ))  # fmt: skip
+
+
+class GitResult:
+    """The exit status and the output of git; bytes that are not UTF-8 are surrogates."""
+
+    __slots__ = ("returncode", "stderr", "stdout")
+
+    def __init__(self, returncode: int, stdout: str, stderr: str) -> None:
+        self.returncode, self.stdout, self.stderr = returncode, stdout, stderr
 
 
 def is_repository(root: str) -> bool:
@@ -319,7 +327,7 @@ def run_git(
     input: Optional[str] = None,
     literal_paths: bool = False,
     timeout_s: Optional[float] = None,
-) -> subprocess.CompletedProcess[str]:
+) -> GitResult:
     """Run git in the root and return its exit status and output; `input` goes to its standard input.
 
     Raises StateError when git does not end within `timeout_s` seconds (None: TIMEOUT_S) or, with `check`, fails.
@@ -331,26 +339,23 @@ def run_git(
     environment.update(LC_ALL="C", GIT_TERMINAL_PROMPT="0")
     if literal_paths:
         environment["GIT_LITERAL_PATHSPECS"] = "1"
+    data = None if input is None else input.encode("utf-8", "surrogateescape")
     try:
-        answer = subprocess.run(
-            ["git", "-C", root, *arguments],
-            input=input, stdin=subprocess.DEVNULL if input is None else None, capture_output=True,
-            encoding="utf-8", errors="surrogateescape", timeout=timeout_s, env=environment, check=False,
-        )  # fmt: skip
+        ended = subprocesses.run(["git", "-C", root, *arguments], timeout_s=timeout_s, env=environment, input=data)
     except FileNotFoundError as error:
         raise StateError(
             "git was not found on PATH. Install it, or start from a shell that has it.", "git-trouble"
         ) from error
-    except subprocess.TimeoutExpired as error:
+    if ended.returncode is None:
         raise StateError(
-            f"`{call}` did not answer within {timeout_s:g} s in {root} and was ended. A file system that hangs, or a "
-            "hook or filter of the project's, may hold it up: run it there to see, then do the same again.",
-            "git-trouble",
-        ) from error
-    if answer.returncode != 0 and check:
-        said = answer.stderr.strip()[:500] or f"it ended with status {answer.returncode} and said nothing"
-        raise StateError(
-            f"`{call}` failed in {root}: {said.rstrip('.')}. Mend that, then do the same again.",
+            f"`{call}` did not answer within {timeout_s:g} s in {root} and was ended. A slow file system, a git hook "
+            "or a filter may block it: run it there to see, then try again.",
             "git-trouble",
         )
-    return answer
+    if ended.truncated:
+        raise StateError(f"`{call}` in {root} prints more than batch-implement reads.", "git-trouble")
+    stdout, stderr = (data.decode("utf-8", "surrogateescape") for data in (ended.stdout, ended.stderr))
+    if ended.returncode != 0 and check:
+        cause = stderr.strip()[:500].rstrip(".") or f"exit status {ended.returncode}, no output"
+        raise StateError(f"`{call}` failed in {root}: {cause}. Fix this, then try again.", "git-trouble")
+    return GitResult(ended.returncode, stdout, stderr)

@@ -171,7 +171,7 @@ def _run_verify(folder: str, command: str, timeout_s: int, log: str, stopped: th
     began = time.monotonic()
     os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
     with open(log, "wb") as output:
-        ended = subprocesses.run(folder, command, timeout_s, output, stopped)
+        ended = subprocesses.run_in_worktree(command, folder, timeout_s, output=output, stop=stopped).returncode
     seconds = time.monotonic() - began
     if ended is None and stopped.is_set():
         raise MergeStopped("The run was stopped while a feature was verified on the batch's branch.", "run-stopped")

@@ -408,7 +408,7 @@ def test_a_git_that_does_not_answer_is_given_up_on(root, monkeypatch, tmp_path):
 
 
 def test_a_failure_is_told_in_gits_own_words(root):
-    with pytest.raises(StateError, match=r"`git rev-parse --verify` failed in .*: fatal: .*[^.]\. Mend that, then do"):
+    with pytest.raises(StateError, match=r"`git rev-parse --verify` failed in .*: fatal: .*[^.]\. Fix this, then try"):
         git_client.get_tree(root, "nonsense")
 
 

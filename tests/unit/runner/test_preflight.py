@@ -84,7 +84,7 @@ def test_on_good_ground_nothing_is_bad_and_nothing_changes(night, repository, tm
         "memory", "disk", "verify",
     ]  # fmt: skip
     assert [found[name] for name in found if any(verdict == doctor.ERROR for verdict, _ in found[name])] == []
-    assert found["verify"][-1][1].startswith("`true` passes on the commit that the run begins on")
+    assert found["verify"][-1][1].startswith("`true` passes on the commit that the run starts from")
     after = files_in(tmp_path), git(repository, "for-each-ref"), git(repository, "worktree", "list")
     new = {name for name in after[0] - before[0] if not name.startswith("repository/.git/objects")}
     assert (new, after[1:]) == (set(), before[1:])
@@ -427,7 +427,7 @@ def login(repository):
 
 def test_whether_the_client_is_logged_in_is_asked_of_it(night, repository, monkeypatch):
     assert login(repository) == (
-        doctor.OK, "logged in (api key); whether that is still taken shows with the first turn",
+        doctor.OK, "logged in (api key); the first turn shows whether the login is still accepted",
     )  # fmt: skip
     monkeypatch.setenv("FAKE_AUTH", '{"loggedIn": false}')
     assert "`claude auth login`" in login(repository)[1]
@@ -436,7 +436,7 @@ def test_whether_the_client_is_logged_in_is_asked_of_it(night, repository, monke
         assert login(repository)[0] == doctor.WARNING
     monkeypatch.setenv("FAKE_VERSION", "2.1.197")
     monkeypatch.setenv("FAKE_AUTH", '{"loggedIn": true}')
-    assert "is not asked" in login(repository)[1]
+    assert "is not checked" in login(repository)[1]
 
 
 def test_a_client_that_is_not_there_is_told_by_the_name_it_was_given(night, repository):
@@ -483,7 +483,7 @@ def test_a_verify_command_that_fails_shows_the_end_of_what_it_said_and_the_likel
     assert (verdict, "(exit status 3)" in text, text.endswith("> no such module")) == (doctor.ERROR, True, True)
     assert "needs something there that is not committed" in text
     (repository / "node_modules").mkdir()
-    assert "Your tree has node_modules, which git ignores" in tried("exit 1")[0][1]
+    assert "Your working tree has node_modules, which git ignores" in tried("exit 1")[0][1]
 
 
 def test_a_verify_command_that_does_not_end_is_ended(tried, tmp_path):
@@ -525,14 +525,14 @@ def test_a_commit_that_cannot_be_signed_or_waits_is_bad(tried, repository, monke
     git(repository, "config", "commit.gpgSign", "false")
     hook(repository, "sleep 20")
     monkeypatch.setattr(verify_check, "COMMIT_S", 0.5)
-    assert "a hook, or the signing of commits, waits for somebody" in tried()[0][1]
+    assert "a git hook or commit signing waits for input" in tried()[0][1]
 
 
 def test_a_work_tree_that_cannot_be_made_is_bad(tried, repository, tmp_path):
     (tmp_path / "trees/batch-1/preflight").mkdir(parents=True)
     (tmp_path / "trees/batch-1/preflight/mine").write_text("x")
     ((verdict, text),) = tried()
-    assert (verdict, text.startswith("A work tree cannot be made: ")) == (doctor.ERROR, True)
+    assert (verdict, text.startswith("A worktree cannot be created: ")) == (doctor.ERROR, True)
     assert (tmp_path / "trees/batch-1/preflight/mine").read_text() == "x"
 
 
@@ -550,7 +550,7 @@ def test_a_dry_run_shows_order_dependencies_what_runs_side_by_side_and_limits():
         "ok     git          git 2",
         "",
         "Batch batch-1: 4 of 4 features to do, up to 3 at a time.",
-        "   2  add  [1mb",
+        "   2  add [1mb",
         "   1  add a  (not beside 4)",
         f"   3  c {'x' * 95}...  (after 1, 2)",
         "   4  d  (not beside 1)",

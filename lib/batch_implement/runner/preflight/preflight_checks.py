@@ -16,9 +16,8 @@ import itertools
 import os
 import shlex
 import shutil
-import subprocess
 
-from ...base import fast_json, processes
+from ...base import fast_json, processes, subprocesses
 from ...base.text import clean, duration, one_line
 from ...commands import authorization, claude_settings, doctor
 from ...commands.doctor import ERROR, OK, WARNING
@@ -232,37 +231,27 @@ def _check_client(program: Optional[str], wish: Options) -> Found:
 
 
 def check_login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Found:
-    """Whether the client is logged in, as far as it says so without asking the model."""
+    """Check that the client is logged in, without a model turn: `claude auth status` says it."""
     version = doctor.read_client_version(program) if program else None
     if program is None or version is None:
         return
     if version < MIN_AUTH_STATUS_VERSION:
-        yield WARNING, "This client is not asked whether it is logged in: it is older than the ones that can tell."
+        yield WARNING, "The login of the client is not checked: this version is too old for `claude auth status`."
         return
+    environment = claude_process.client_environment(environ, "")
     try:
-        answer = subprocess.run(
-            [program, "auth", "status"],
-            cwd=root,
-            env=claude_process.client_environment(environ, ""),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=AUTH_STATUS_S,
-            check=False,
-        )
-        said = fast_json.loads(answer.stdout)
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        said = None
-    logged_in = said.get("loggedIn") if isinstance(said, dict) else None
-    if logged_in is False:
-        yield (
-            ERROR,
-            "Claude Code is not logged in. `claude auth login`, or set ANTHROPIC_API_KEY, in the same terminal.",
-        )
-    elif logged_in is not True:
-        yield WARNING, "`claude auth status` did not tell whether it is logged in. Try `claude -p hello`."
+        result = subprocesses.run([program, "auth", "status"], cwd=root, env=environment, timeout_s=AUTH_STATUS_S)
+        status = fast_json.loads(result.stdout)
+    except (OSError, ValueError):
+        status = None
+    is_logged_in = status.get("loggedIn") if isinstance(status, dict) else None
+    if is_logged_in is False:
+        yield ERROR, "Claude Code is not logged in. Run `claude auth login` in this terminal, or set ANTHROPIC_API_KEY."
+    elif is_logged_in is not True:
+        yield WARNING, "`claude auth status` does not show whether the client is logged in. Try `claude -p hello`."
     else:
-        way = clean(str(said.get("authMethod")))[:40].replace("_", " ")
-        yield OK, f"logged in ({way}); whether that is still taken shows with the first turn"
+        method = one_line(str(status.get("authMethod")), 40).replace("_", " ")
+        yield OK, f"logged in ({method}); the first turn shows whether the login is still accepted"
 
 
 def _check_pull_requests(root: str, base: str, branch: str) -> Found:

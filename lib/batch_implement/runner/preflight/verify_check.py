@@ -1,9 +1,8 @@
-"""A try in a throw-away work tree: does git make one, can a commit be made there, does the verify command pass?
+"""Try a commit and the verify command in a temporary worktree, at the commit that the run would start from.
 
-    yield from trial(root, commit, folder, verify, timeout_s=1800, feature_time_s=7200)
+    yield from check_verify(root, commit, folder, verify, timeout_s=1800, feature_time_s=7200)
 
-What the clients of a run would meet is met here, on the commit that they begin on, before anybody goes to bed. The
-work tree is gone afterwards; the person's own tree, and every branch, stay as they are.
+The worktree is removed afterwards; the user's working tree and all branches stay as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ...git import git_client, worktrees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, List, Optional, Tuple
+    from typing import Iterator, Optional, Tuple
 
 COMMIT_S = 120
 COMMIT = (
@@ -29,7 +28,7 @@ COMMIT = (
     "--message 'chore: see whether a commit can be made here'"
 )
 MAX_OUTPUT = 1500
-# What a project keeps beside its files, ignored by git: a new work tree has none of it.
+# Usually ignored by git, so that a new worktree has none of them.
 _IGNORED_FOLDERS = ("node_modules", ".venv", "venv", "vendor", ".env", "target", "build", ".tox")
 _SIGNING_ERRORS = ("gpg", "sign", "failed to write commit object")
 
@@ -37,20 +36,17 @@ _SIGNING_ERRORS = ("gpg", "sign", "failed to write commit object")
 def check_verify(
     root: str, commit: str, folder: str, verify: Optional[str], *, timeout_s: int, feature_time_s: int
 ) -> Iterator[Tuple[str, str]]:
-    """Look at a work tree of `commit` made in `folder`: (verdict, text) pairs as `doctor` has them."""
+    """Yield (verdict, text) of each check in a worktree of `commit`, which is made in `folder`."""
     try:
         try:
             worktrees.add_detached(root, folder, commit)
         except BatchError as error:
-            yield ERROR, f"A work tree cannot be made: {error.message} Nothing of a run works without one."
+            yield ERROR, f"A worktree cannot be created: {error.message} Each feature needs one."
             return
         yield from _check_commit(folder)
         worktrees.add_detached(root, folder, commit)
         if verify is None:
-            yield (
-                WARNING,
-                "There is no verify command: a commit alone shows a feature done. `--verify CMD` asks more.",
-            )
+            yield WARNING, "There is no verify command: a commit alone is the evidence. Set one with `--verify CMD`."
         else:
             yield from _check_verify_command(root, folder, verify, timeout_s, feature_time_s)
     finally:
@@ -58,81 +54,81 @@ def check_verify(
 
 
 def _check_commit(folder: str) -> Iterator[Tuple[str, str]]:
-    """Make a commit, as each client has to: with the repository's hooks, and signed if that is asked for."""
-    with tempfile.NamedTemporaryFile() as output:
-        code = subprocesses.run(folder, COMMIT, COMMIT_S, output.fileno())
-        output.seek(0)
-        words = " ".join(clean(output.read().decode("utf-8", "replace")).split())[-300:]
-    if code is None:
+    """Make a commit as each worker has to: with the repository's hooks, and signed if the repository asks for it."""
+    with tempfile.NamedTemporaryFile() as file:
+        exit_code = subprocesses.run_in_worktree(COMMIT, folder, COMMIT_S, output=file).returncode
+        file.seek(0)
+        output = " ".join(clean(file.read().decode("utf-8", "replace")).split())[-300:]
+    if exit_code is None:
         yield (
             ERROR,
-            f"A commit took longer than {duration(COMMIT_S)}: a hook, or the signing of commits, waits for somebody. "
-            "Try `git commit --allow-empty -m try` where nobody answers.",
+            f"A commit took longer than {duration(COMMIT_S)}: a git hook or commit signing waits for input. Try `git "
+            "commit --allow-empty -m try` without a terminal.",
         )
-    elif code != 0 and any(sign in words.lower() for sign in _SIGNING_ERRORS):
+    elif exit_code != 0 and any(sign in output.lower() for sign in _SIGNING_ERRORS):
         yield (
             ERROR,
-            "A commit cannot be signed with nobody there. Let the agent keep the passphrase all night, or switch it "
-            f"off for this repository: `git config commit.gpgSign false`. git said: {words}",
+            "A commit cannot be signed unattended. Let the agent cache the passphrase, or switch signing off for this "
+            f"repository: `git config commit.gpgSign false`. git said: {output}",
         )
-    elif code != 0:
+    elif exit_code != 0:
         yield (
             WARNING,
-            "A trial commit in a new work tree was refused, probably by a commit hook that does not find its tools "
-            f"there (or asks for another message). Every client would meet the same. git said: {words}",
+            "A test commit in a new worktree failed, probably in a commit hook whose tools are missing there (or that "
+            f"wants another message). Each feature would meet the same. git said: {output}",
         )
 
 
 def _check_verify_command(
     root: str, folder: str, command: str, timeout_s: int, feature_time_s: int
 ) -> Iterator[Tuple[str, str]]:
-    with tempfile.NamedTemporaryFile() as output:
-        began = time.monotonic()
-        code = subprocesses.run(folder, command, timeout_s, output.fileno())
-        seconds = time.monotonic() - began
-        said = verify_runner.quote_log_end(output.name)[-MAX_OUTPUT:]
+    with tempfile.NamedTemporaryFile() as file:
+        started_s = time.monotonic()
+        exit_code = subprocesses.run_in_worktree(command, folder, timeout_s, output=file).returncode
+        seconds = time.monotonic() - started_s
+        output = verify_runner.quote_log_end(file.name)[-MAX_OUTPUT:]
     shown = f"`{' '.join(command.split())[:200]}`"
-    if code is None:
+    if exit_code is None:
         yield (
             ERROR,
-            f"The verify command {shown} did not end within {duration(timeout_s)} and was ended. No feature could be "
-            "done. Give it longer (`--verify-timeout`), or one that ends.",
+            f"The verify command {shown} did not end within {duration(timeout_s)} and was ended, so no feature could "
+            "be done. Give it more time with `--verify-timeout`, or give a command that ends.",
         )
         return
-    if code != 0:
+    if exit_code != 0:
         yield (
             ERROR,
-            f"The verify command {shown} fails on the commit that the run would begin on (exit status {code}), so no "
-            f"feature could be done. {_guess_cause(root, folder)}The end of its output (data):\n{said}",
+            f"The verify command {shown} fails on the commit that the run would start from (exit status {exit_code}), "
+            f"so no feature could be done. {_guess_cause(root, folder)}The end of its output (data):\n{output}",
         )
         return
     changed, _ = git_client.list_changes(folder)
     if changed:
         yield (
             WARNING,
-            f"The verify command changes files that git tracks: {git_client.format_paths(changed)}. `batchctl done` "
-            "refuses what is not committed; let it leave them alone.",
+            f"The verify command changes tracked files: {git_client.format_paths(changed)}. `batchctl done` refuses "
+            "uncommitted changes; make the command leave these files as they are.",
         )
     if seconds > feature_time_s:
         yield (
             ERROR,
-            f"The verify command {shown} takes {duration(seconds)}, and a client has {duration(feature_time_s)} in all."
-            " Give it more: `--feature-time`.",
+            f"The verify command {shown} takes {duration(seconds)}, but a client has only {duration(feature_time_s)}. "
+            "Give it more time with `--feature-time`.",
         )
     else:
-        yield OK, f"{shown} passes on the commit that the run begins on, in {duration(seconds)}"
+        yield OK, f"{shown} passes on the commit that the run starts from, in {duration(seconds)}"
 
 
 def _guess_cause(root: str, folder: str) -> str:
-    """What is the likely cause when the verify command fails in a new work tree."""
-    beside: List[str] = [
+    """Return the likely cause of a verify command that fails in a new worktree, as sentences."""
+    missing = [
         name
         for name in _IGNORED_FOLDERS
         if os.path.exists(os.path.join(root, name)) and not os.path.exists(os.path.join(folder, name))
     ]
-    if beside:
+    if missing:
         return (
-            f"Your tree has {', '.join(beside)}, which git ignores, so a new work tree has not: if it is missing "
-            "there, let the verify command make it first (`npm ci && npm test`). "
+            f"Your working tree has {', '.join(missing)}, which git ignores, so a new worktree does not: if the "
+            "command needs it, create it in the command (`npm ci && npm test`). "
         )
-    return "If it passes in your tree, it needs something there that is not committed. "
+    return "If it passes in your working tree, it needs something there that is not committed. "
