@@ -180,10 +180,10 @@ def _status(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     if getattr(options, "watch", False):
         return _watch(options, project, caller)
     state = store.require()
-    lines = status_report.status_lines(state)
+    lines = status_report.format_status(state)
     if caller.is_user and state["status"] == "in_progress":
-        lines.append(status_report.who(state, at_work=processes.is_owner_alive(state["owner"])))
-    return "\n".join(lines), status_report.status(state)
+        lines.append(status_report.describe_owner(state, at_work=processes.is_owner_alive(state["owner"])))
+    return "\n".join(lines), status_report.status_data(state)
 
 
 def _watch(options: Any, project: Project, caller: Caller) -> str:
@@ -204,8 +204,8 @@ def _statusline(options: Any, project: Project, caller: Caller, cwd: str, store:
     from ..report import statusline
 
     given = _standard_input(caller)
-    told = b"" if given is None or given.isatty() else given.read(statusline.LONGEST_GIVEN)
-    return statusline.read(told, os.environ, cwd)
+    told = b"" if given is None or given.isatty() else given.read(statusline.MAX_INPUT_BYTES)
+    return statusline.statusline_text(told, os.environ, cwd)
 
 
 def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
@@ -213,7 +213,7 @@ def _next(options: Any, project: Project, caller: Caller, cwd: str, store: Store
 
     state = store.require()
     text = authorization.describe_next_step(state, caller)
-    index = status_report.following(state)
+    index = status_report.next_index(state)
     feature = (
         None
         if index is None
@@ -235,8 +235,8 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
         plan = batch_commands.plan_batch(project, found, given, infer_order=options.infer_order)
         in_the_way = batch_commands.find_create_blockers(project, caller, replace=options.replace)
         store.notes.extend(in_the_way)
-        return "\n".join(status_report.plan_lines(plan)), {
-            **status_report.plan(plan),
+        return "\n".join(status_report.format_plan(plan)), {
+            **status_report.plan_data(plan),
             "exit_code": int(bool(in_the_way)),
         }
     state = batch_commands.create(
@@ -248,7 +248,7 @@ def _create(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     )
     if not state["policy"]["verify"]:
         text += " It has no verify command: a commit is all that is asked for."
-    return text, status_report.status(state)
+    return text, status_report.status_data(state)
 
 
 def _run(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
@@ -298,8 +298,8 @@ def _resume(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     from ..report import status_report
 
     state = batch_commands.resume(project, caller, options.batch_id)
-    text = f"Batch {state['batch_id']} is in progress. {status_report.goes_on(state)}"
-    return text, status_report.status(state)
+    text = f"Batch {state['batch_id']} is in progress. {status_report.describe_resume(state)}"
+    return text, status_report.status_data(state)
 
 
 def _abort(options: Any, project: Project, caller: Caller, cwd: str, store: Store) -> Any:
@@ -332,12 +332,12 @@ def _report(options: Any, project: Project, caller: Caller, cwd: str, store: Sto
     from ..base import timestamps
     from ..report import report_files, run_report
 
-    state, put_away = report_files.of_batch(project, options.batch_id)
-    data = run_report.report_data(state, state["updated_at"] if put_away else timestamps.now(), put_away=put_away)
-    text = report_files.told(data, options.format)
+    state, put_away = report_files.find_batch(project, options.batch_id)
+    data = run_report.build_report(state, state["updated_at"] if put_away else timestamps.now(), put_away=put_away)
+    text = report_files.render(data, options.format)
     if options.output is None:
         return text.rstrip("\n"), data
-    place = report_files.save(project, os.path.join(cwd, options.output), text)
+    place = report_files.save_report(project, os.path.join(cwd, options.output), text)
     return f"The report of batch {state['batch_id']} is in {place}.", {"path": place, "format": options.format}
 
 

@@ -129,7 +129,7 @@ def describe_next_step(state: State, caller: Caller) -> str:
 
     if not caller.is_user:
         return prompts.next_step(state)
-    return status_report.what_now(state, at_work=processes.is_owner_alive(state["owner"]))
+    return status_report.describe_batch(state, at_work=processes.is_owner_alive(state["owner"]))
 
 
 IN_USE_NEXT_STEPS = (

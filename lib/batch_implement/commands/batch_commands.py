@@ -258,7 +258,7 @@ def _describe_resume(state: State) -> str:
     if processes.is_owner_alive(state["owner"]):
         who = "`batchctl run`" if state["owner"].get("driven") else "Claude Code"
         return f"{who}, which has the batch, comes to it."
-    return status_report.goes_on(state)
+    return status_report.describe_resume(state)
 
 
 def _format_numbers(indices: Sequence[int]) -> str:
@@ -276,7 +276,7 @@ def pause(project: Project, reason: str) -> str:
     state, earlier = Store(project).update_with_result(stop)
     open_feature = f" Feature {state['active']['feature_index'] + 1} stays open." if state["active"] else ""
     already = f" already: {earlier['reason'].rstrip(' .')}" if earlier else ""
-    return f"Batch {state['batch_id']} is paused{already}.{open_feature} {status_report.goes_on(state)}"
+    return f"Batch {state['batch_id']} is paused{already}.{open_feature} {status_report.describe_resume(state)}"
 
 
 def skip(project: Project, index: int, reason: str) -> str:

@@ -124,7 +124,7 @@ def _run_batch_implement(event: HookEvent, caller: Caller, typed: str) -> Dict[s
     if options.dry_run:
         plan = batch_commands.plan_batch(project, found, given, infer_order=options.infer_order)
         notes = [*found.notes, *batch_commands.find_create_blockers(project, caller, replace=options.replace)]
-        return _block_prompt("\n".join([*notes, *status_report.plan_lines(plan)]))
+        return _block_prompt("\n".join([*notes, *status_report.format_plan(plan)]))
     state = batch_commands.create(
         project, caller, found, given, infer_order=options.infer_order, replace=options.replace
     )

@@ -28,38 +28,38 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
 
 FORMATS = ("md", "html", "json")
-FOLDER = "reports"
+REPORT_FOLDER = "reports"
 LOCK_TIMEOUT_S = 30.0
 
 
-def told(data: Dict[str, Any], form: str) -> str:
+def render(data: Dict[str, Any], form: str) -> str:
     """The report in `form`, one of FORMATS. JSON has a top-level field a line, as a state has."""
     if form == "html":
-        from .run_report_html import html
+        from .run_report_html import render_html
 
-        return html(data)
+        return render_html(data)
     if form == "json":
         return serialization.serialize(data).decode()
-    from .run_report_markdown import markdown
+    from .run_report_markdown import render_markdown
 
-    return markdown(data)
+    return render_markdown(data)
 
 
-def write(project: Project, state: State, now: str) -> Dict[str, str]:
+def write_reports(project: Project, state: State, now: str) -> Dict[str, str]:
     """Write the report of `state` at the time `now` in every format; format -> path. The state stays as it is."""
-    data = run_report.report_data(state, now)
-    folder = _opened(project, FOLDER, create=True)
-    place = f"{project.private}/{FOLDER}"
+    data = run_report.build_report(state, now)
+    folder = _open_private_folder(project, REPORT_FOLDER, create=True)
+    place = f"{project.private}/{REPORT_FOLDER}"
     try:
         with lock.FileLock(folder, place, LOCK_TIMEOUT_S):
             for form in FORMATS:
-                _put(folder, place, f"{state['batch_id']}.{form}", told(data, form))
+                _replace_file(folder, place, f"{state['batch_id']}.{form}", render(data, form))
     finally:
         atomic_files.close_quietly(folder)
     return {form: f"{place}/{state['batch_id']}.{form}" for form in FORMATS}
 
 
-def save(project: Project, path: str, text: str) -> str:
+def save_report(project: Project, path: str, text: str) -> str:
     """Write a report to the absolute `path`, in place of what is there; the path. Misuse where that is no file of a
     folder that there is, or lies where batch state is kept.
     """
@@ -80,13 +80,13 @@ def save(project: Project, path: str, text: str) -> str:
     except OSError as error:
         raise atomic_files.io_error(f"{path} cannot be written", error) from error
     try:
-        _put(folder, real, name, text)
+        _replace_file(folder, real, name, text)
     finally:
         atomic_files.close_quietly(folder)
     return path
 
 
-def _opened(project: Project, name: str, *, create: bool) -> int:
+def _open_private_folder(project: Project, name: str, *, create: bool) -> int:
     """A descriptor of a folder in the private one."""
     try:
         return project_paths.open_folder(project.private_parent, f"{project.private_name}/{name}", create=create)
@@ -94,7 +94,7 @@ def _opened(project: Project, name: str, *, create: bool) -> int:
         raise atomic_files.io_error(f"{project.private}/{name} cannot be used", error) from error
 
 
-def _put(folder: int, place: str, name: str, text: str) -> None:
+def _replace_file(folder: int, place: str, name: str, text: str) -> None:
     """Write file `name` in the folder, durably, in place of an older one."""
     temp = f".{name[:100]}.{os.getpid()}.tmp"
     try:
@@ -113,7 +113,7 @@ def _put(folder: int, place: str, name: str, text: str) -> None:
 # -- which batch -------------------------------------------------------------------------------------------------------
 
 
-def of_batch(project: Project, batch_id: Optional[str]) -> Tuple[State, bool]:
+def find_batch(project: Project, batch_id: Optional[str]) -> Tuple[State, bool]:
     """The batch of this id (None: the one that is here), and whether it is put away. Refused when it is not known."""
     state = Store(project).read() if batch_id else Store(project).require()
     if state is not None and batch_id in (None, state["batch_id"]):
@@ -123,24 +123,24 @@ def of_batch(project: Project, batch_id: Optional[str]) -> Tuple[State, bool]:
             f"{str(batch_id)[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.",
             "unknown-batch",
         )
-    names = _history(project)
-    mine = [name for name in names if name == f"{batch_id}.json" or _is_again(name, str(batch_id))]
+    names = _archived_names(project)
+    mine = [name for name in names if name == f"{batch_id}.json" or _is_later_version(name, str(batch_id))]
     if not mine:
         here = sorted(name[: -len(".json")] for name in names)[-5:]
         known = f"The last ones in the archive: {', '.join(here)}." if here else "The archive has no batch."
         raise RefusedError(
             f"Batch {batch_id} is neither the one here nor in {project.private}/archive. {known}", "unknown-batch"
         )
-    return _kept(project, max(mine, key=lambda name: (len(name), name))), True
+    return _read_archived(project, max(mine, key=lambda name: (len(name), name))), True
 
 
-def _is_again(name: str, batch_id: str) -> bool:
-    """Whether a archived file is a later version under the same id: `ID.2.json`."""
+def _is_later_version(name: str, batch_id: str) -> bool:
+    """Whether an archived file is a later version under the same id: `ID.2.json`."""
     middle = name[len(batch_id) : -len(".json")]
     return name.startswith(f"{batch_id}.") and middle[1:].isdigit() and len(middle) < 8
 
 
-def _history(project: Project) -> List[str]:
+def _archived_names(project: Project) -> List[str]:
     try:
         names = os.listdir(f"{project.private}/archive")
     except FileNotFoundError:
@@ -148,9 +148,9 @@ def _history(project: Project) -> List[str]:
     return [name for name in names if name.endswith(".json")]
 
 
-def _kept(project: Project, name: str) -> State:
+def _read_archived(project: Project, name: str) -> State:
     place = f"{project.private}/archive/{name}"
-    folder = _opened(project, "archive", create=False)
+    folder = _open_private_folder(project, "archive", create=False)
     try:
         found = atomic_files.read(folder, name)
     except atomic_files.UnexpectedFileType as error:

@@ -30,7 +30,7 @@ import re
 from ..core import batch_state, blocking, prompts
 from ..core.batch_state import key
 from . import status_report, timeline
-from .formatting import link, moment, plain, to_block, to_line
+from .formatting import format_time, shell_safe_name, to_block, to_line, tracker_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_
 STASH = re.compile(r"batch [A-Za-z0-9._-]{1,120} feature [0-9]{1,9} attempt [0-9]{1,9}", re.ASCII)
 
 
-def report_data(state: State, at: str, *, put_away: bool = False) -> Data:
+def build_report(state: State, at: str, *, put_away: bool = False) -> Data:
     """The report of a batch at the time `at` (see the module); `put_away`: it is in the archive."""
     features = _features(state)
     counts = {"total": len(features), **dict.fromkeys(("completed", "failed", "skipped", "active", "pending"), 0)}
@@ -67,7 +67,7 @@ def report_data(state: State, at: str, *, put_away: bool = False) -> Data:
         "policy": _policy(state),
         "created_at": to_line(state["created_at"]),
         "ended_at": ended,
-        "took_s": timeline.between(state["created_at"], ended or at),
+        "took_s": timeline.seconds_between(state["created_at"], ended or at),
         "pause": {
             "reason": to_block(pause["reason"]),
             "since": to_line(pause["since"]),
@@ -81,7 +81,7 @@ def report_data(state: State, at: str, *, put_away: bool = False) -> Data:
         "waits": list(_waits(state)),
         "spent": dict(state["run"]["spent"]) if run else None,
         "budgets": dict(state["policy"].get("budgets") or {}),
-        "time_line": timeline.of(state, at),
+        "time_line": timeline.build_timeline(state, at),
         "features": features,
     }  # fmt: skip
 
@@ -141,7 +141,7 @@ def _published(record: Any) -> Optional[Data]:
         return None
     return {
         "number": record.get("number"),
-        "url": link(record.get("url")),
+        "url": tracker_url(record.get("url")),
         "error": to_block(record.get("error")) or None,
     }
 
@@ -153,7 +153,7 @@ def _waits(state: State) -> Iterator[Data]:
         yield {
             "since": to_line(entry["since"]),
             "until": to_line(entry["until"]),
-            "seconds": timeline.between(entry["since"], entry["until"]),
+            "seconds": timeline.seconds_between(entry["since"], entry["until"]),
             "reason": to_line(entry["reason"]),
             "failure_class": to_line(entry["failure_class"]),
         }
@@ -172,7 +172,7 @@ def _features(state: State) -> List[Data]:
         settled[state["active"]["feature_index"]] = "active"
     why = {entry["feature_index"]: entry["error_message"] for entry in state["failed_features"]}
     for entry in state["skipped_features"]:
-        why[entry["feature_index"]] = status_report.for_person(entry["reason"])
+        why[entry["feature_index"]] = status_report.describe_skip_reason(entry["reason"])
     merges = {entry["feature_index"]: entry for entry in run.get("merges", ())}
     return [
         _feature(state, run, index, settled.get(index, "pending"), why.get(index), merges.get(index))
@@ -196,11 +196,13 @@ def _feature(state: State, run: Data, index: int, status: str, why: Optional[str
         "why": to_block(why) or None,
         "attempts": batch_state.attempts_used(state, index) + (status in ("completed", "active")),
         "issue": {
-            "number": numbers[index], "url": link(state.get("details", {}).get(name, {}).get("url"))
+            "number": numbers[index], "url": tracker_url(state.get("details", {}).get(name, {}).get("url"))
         } if numbers else None,
         "since": to_line(since),
         "until": to_line(until),
-        "seconds": sum(client["seconds"] or 0 for client in clients) if clients else timeline.between(since, until),
+        "seconds": sum(client["seconds"] or 0 for client in clients)
+        if clients
+        else timeline.seconds_between(since, until),
         "cost_usd": sum(client["cost_usd"] for client in clients) if clients else None,
         "turns": sum(client["turns"] for client in clients) if clients else None,
         "tokens": tokens,
@@ -236,7 +238,7 @@ def _client(entry: Data) -> Data:
         "message": to_block(entry.get("message")),
         "since": to_line(entry["started_at"]),
         "until": to_line(entry["ended_at"]),
-        "seconds": entry.get("seconds", timeline.between(entry["started_at"], entry["ended_at"])),
+        "seconds": entry.get("seconds", timeline.seconds_between(entry["started_at"], entry["ended_at"])),
         "turns": entry.get("turns", 0),
         "cost_usd": entry.get("cost_usd", 0),
         "tokens": {kind: entry.get(kind, 0) for kind in TOKENS},
@@ -267,8 +269,10 @@ def _needs(state: State, features: List[Data], put_away: bool) -> Iterator[Data]
     run = state.get("run")
     pause = state["pause"]
     if pause and not put_away:
-        later = f", not before {moment(pause['resume_after'])}" if pause.get("resume_after") else ""
-        yield _need("paused", [], f"The batch waits since {moment(pause['since'])}{later}", to_block(pause["reason"]))
+        later = f", not before {format_time(pause['resume_after'])}" if pause.get("resume_after") else ""
+        yield _need(
+            "paused", [], f"The batch waits since {format_time(pause['since'])}{later}", to_block(pause["reason"])
+        )
     blocked = _blocked(state)
     for feature in features:
         if feature["status"] == "failed":
@@ -353,11 +357,11 @@ def _commands(state: State, features: List[Data], run: Optional[Data], put_away:
             yield {"what": f"Bring back {them}, and what needs it", "command": "batchctl retry"}
         if batch_state.is_live(state) or failed:
             pause = state["pause"] or {}
-            later = f", not before {moment(pause['resume_after'])}" if pause.get("resume_after") else ""
+            later = f", not before {format_time(pause['resume_after'])}" if pause.get("resume_after") else ""
             yield {"what": f"{'Then go' if failed else 'Go'} on with the batch{where}{later}", "command": on}
-    branch, target = (plain(state["run"][name]) for name in ("branch", "target")) if run else (None, None)
+    branch, target = (shell_safe_name(state["run"][name]) for name in ("branch", "target")) if run else (None, None)
     if run and branch and run["head"]:
-        begun = target if run["merge"] and target else plain(state["run"]["base_commit"][:12])
+        begun = target if run["merge"] and target else shell_safe_name(state["run"]["base_commit"][:12])
         if begun:
             what = "See what your branch does not have yet" if begun == target else "Look at what was done"
             yield {"what": what, "command": f"git log --oneline {begun}..{branch}"}

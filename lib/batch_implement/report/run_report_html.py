@@ -14,7 +14,7 @@ from html import escape
 from ..base.text import duration
 from ..core.prompts import pluralize
 from . import run_report_style, timeline
-from .formatting import STATUS_WORDS, dollars, moment, short
+from .formatting import STATUS_WORDS, format_dollars, format_time, short_commit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ LEGEND = (
 )  # fmt: skip
 
 
-def html(data: Data) -> str:
+def render_html(data: Data) -> str:
     """The report as a whole HTML document."""
     parts = [
         "<!doctype html>",
@@ -41,7 +41,7 @@ def html(data: Data) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         '<meta name="referrer" content="no-referrer"><meta name="robots" content="noindex">',
         f"<title>{escape(data['headline'])}: {escape(data['batch_id'])}</title>",
-        f"<style>{run_report_style.sheet(timeline.LANE_PX, timeline.AXIS_PX)}</style></head><body><main>",
+        f"<style>{run_report_style.render_css(timeline.LANE_PX, timeline.AXIS_PX)}</style></head><body><main>",
     ]
     for section in (_header, _needs, _commands, _time_line, _features, _looks, _waits, _figures):
         parts += section(data)
@@ -58,7 +58,7 @@ def _header(data: Data) -> Iterator[str]:
     if data["took_s"] is not None:
         facts.append(f"{duration(data['took_s'])} since it was created")
     if spent and spent.get("cost_usd"):
-        facts.append(dollars(spent["cost_usd"]))
+        facts.append(format_dollars(spent["cost_usd"]))
     yield f'<ul class="facts">{"".join(f"<li>{fact}</li>" for fact in facts)}</ul>'
     yield _meter(counts)
     if data["run"] and data["run"]["ended_why"]:
@@ -128,7 +128,8 @@ def _chart(data: Data, lanes: Sequence[Data]) -> str:
         f"<li><b>{lane['number']}</b><span>{escape(data['features'][lane['number'] - 1]['text'][:90])}</span></li>"
         for lane in lanes
     )
-    return f'<div class="chart"><ol class="names">{names}</ol><div>{timeline.svg(data["time_line"], lanes)}</div></div>'
+    svg = timeline.render_svg(data["time_line"], lanes)
+    return f'<div class="chart"><ol class="names">{names}</ol><div>{svg}</div></div>'
 
 
 def _sign(names: str, word: str) -> str:
@@ -168,7 +169,7 @@ def _is_plain(feature: Data) -> bool:
 def _feature(feature: Data, told: bool) -> str:
     status = feature["status"]
     hollow = " hollow" if status in ("skipped", "pending") else ""
-    amounts = [duration(feature["seconds"]), dollars(feature["cost_usd"]) if feature["cost_usd"] else ""]
+    amounts = [duration(feature["seconds"]), format_dollars(feature["cost_usd"]) if feature["cost_usd"] else ""]
     if feature["attempts"] > 1:
         amounts.insert(0, f"{feature['attempts']} attempts")
     row = (
@@ -193,7 +194,7 @@ def _all_of(feature: Data) -> str:
         parts.append(f"<h3>Review</h3><pre>{escape(proof['review'])}</pre>")
     for failure in feature["failures"]:
         parts.append(f"<h3>Attempt {failure['attempt']} failed</h3><pre>{escape(failure['message'])}</pre>")
-        kept = [("kind", escape(failure["failure_class"])), ("at", moment(failure["at"]))]
+        kept = [("kind", escape(failure["failure_class"])), ("at", format_time(failure["at"]))]
         kept += [(name, code(failure[name])) for name in ("stash", "branch") if failure[name]]
         parts.append(_listed(kept))
     if feature["clients"]:
@@ -209,7 +210,7 @@ def _facts(feature: Data) -> Iterator[tuple[str, str]]:
     if feature["commit"]:
         more = len(feature["commits"]) - 1
         where = f" on {code(feature['branch'])}" if feature["branch"] else ""
-        yield "commit", f"{code(short(feature['commit']))}{f' and {more} before it' if more > 0 else ''}{where}"
+        yield "commit", f"{code(short_commit(feature['commit']))}{f' and {more} before it' if more > 0 else ''}{where}"
     if proof and proof["verify"]:
         seconds = proof["verify"]["seconds"]
         yield "verified", f"{code(proof['verify']['command'])} passed{f' in {duration(seconds)}' if seconds else ''}"
@@ -219,7 +220,7 @@ def _facts(feature: Data) -> Iterator[tuple[str, str]]:
         yield "asserted", "by a script; nothing was checked"
     if merge:
         again = f", verified again in {duration(merge['verify_seconds'])}" if merge["verify_seconds"] else ""
-        yield "merged", f"{moment(merge['at'])}{' on a new base' if merge['rebased'] else ''}{again}"
+        yield "merged", f"{format_time(merge['at'])}{' on a new base' if merge['rebased'] else ''}{again}"
     if feature["sent_back"]:
         yield "sent back", f"{pluralize(feature['sent_back'], 'time')} by the merge queue"
     for name, word in (("push", "push"), ("pull_request", "pull request")):
@@ -238,14 +239,14 @@ def _published(record: Data) -> str:
 
 
 def _client(client: Data) -> str:
-    words = timeline.WORDS.get(client["outcome"], "ended")
+    words = timeline.OUTCOME_WORDS.get(client["outcome"], "ended")
     kind = f" ({escape(client['failure_class'])})" if client["failure_class"] else ""
     said = f": {escape(client['message'])}" if client["message"] and client["outcome"] != "failed" else ""
     kept = "".join(f"<br>{name} {code(client[key])}" for name, key in (("work tree", "worktree"), ("logs", "logs"))
                    if client[key])  # fmt: skip
     place = f" on {escape(client['place'])}" if client["place"] else ""
     return (
-        f"<li>attempt {client['attempt']}, {moment(client['since'])}, {duration(client['seconds'])}{place}: "
+        f"<li>attempt {client['attempt']}, {format_time(client['since'])}, {duration(client['seconds'])}{place}: "
         f"{words}{kind}{said}{kept}</li>"
     )
 
@@ -272,7 +273,7 @@ def _waits(data: Data) -> Iterator[str]:
     if not waits:
         return
     rows = "".join(
-        f"<tr><td>{moment(wait['since'])}</td><td>{duration(wait['seconds']) or 'still waits'}</td>"
+        f"<tr><td>{format_time(wait['since'])}</td><td>{duration(wait['seconds']) or 'still waits'}</td>"
         f"<td>{escape(wait['reason'] or '')}</td></tr>"
         for wait in waits[:MOST]
     )
@@ -286,24 +287,24 @@ def _figures(data: Data) -> Iterator[str]:
         yield _section("Cost and tokens", f'<div class="card">{_table(_amounts(spent, budgets))}</div>')
     facts = [("features from", code(data["source"]) if data["source"] else "")]
     if run:
-        ends = (short(run[name]) if run[name] else "" for name in ("base_commit", "head"))
+        ends = (short_commit(run[name]) if run[name] else "" for name in ("base_commit", "head"))
         facts.append(("branch", f"{code(run['branch'])} ({escape(' to '.join(end for end in ends if end))})"))
-        facts.append(("run", f"{moment(run['started_at'])}, {pluralize(run['jobs'], 'job')}"))
+        facts.append(("run", f"{format_time(run['started_at'])}, {pluralize(run['jobs'], 'job')}"))
     opened = data["pull_request"]
     if opened:
         facts.append(("pull request", _published(opened)))
     verify = data["policy"]["verify"]
     facts.append(("verify", code(verify) if verify else "none: only a commit was asked for"))
     facts.append(("evidence", escape(", ".join(data["policy"]["evidence"]))))
-    facts.append(("created", moment(data["created_at"])))
+    facts.append(("created", format_time(data["created_at"])))
     yield _section("This batch", f'<div class="card">{_listed([fact for fact in facts if fact[1]])}</div>')
-    yield f"<footer>As of {moment(data['at'])}. All times are UTC.</footer>"
+    yield f"<footer>As of {format_time(data['at'])}. All times are UTC.</footer>"
 
 
 def _amounts(spent: Data, budgets: Data) -> Iterator[tuple[str, str]]:
-    limit = f" of {dollars(budgets['cost_usd'])}" if "cost_usd" in budgets else ""
+    limit = f" of {format_dollars(budgets['cost_usd'])}" if "cost_usd" in budgets else ""
     waited = f" of {duration(budgets['wait_s'])}" if "wait_s" in budgets else ""
-    yield "cost, as the clients say it", f"{dollars(spent.get('cost_usd', 0))}{limit}"
+    yield "cost, as the clients say it", f"{format_dollars(spent.get('cost_usd', 0))}{limit}"
     for name, word in (("clients", "clients"), ("turns", "turns"), ("input_tokens", "tokens read"),
                        ("cache_read_tokens", "tokens read from the cache"),
                        ("cache_creation_tokens", "tokens written to the cache"),
@@ -315,7 +316,7 @@ def _amounts(spent: Data, budgets: Data) -> Iterator[tuple[str, str]]:
 
 def _tokens(turns: int, cost: Optional[float], tokens: Data) -> str:
     read = tokens["input_tokens"] + tokens["cache_read_tokens"] + tokens["cache_creation_tokens"]
-    return f"{turns:,} turns, {dollars(cost)}, {read:,} tokens read, {tokens['output_tokens']:,} written"
+    return f"{turns:,} turns, {format_dollars(cost)}, {read:,} tokens read, {tokens['output_tokens']:,} written"
 
 
 def _table(amounts: Iterator[tuple[str, str]]) -> str:

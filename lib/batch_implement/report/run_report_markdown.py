@@ -13,7 +13,7 @@ import re
 
 from ..base.text import duration
 from ..core.prompts import pluralize
-from .formatting import STATUS_WORDS, dollars, moment, short
+from .formatting import STATUS_WORDS, format_dollars, format_time, short_commit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ LONGEST_TEXT, LONGEST_FAILURE = 160, 300  # characters of a feature, of why an a
 _TICKS = re.compile("`+")
 
 
-def markdown(data: Data, longest: int = 0) -> str:
+def render_markdown(data: Data, longest: int = 0) -> str:
     """The report as Markdown. `longest` is the most characters it may have; 0 for no limit."""
     lines: List[str] = []
     left = longest
@@ -80,8 +80,8 @@ def _summary(data: Data) -> Iterator[str]:
     if data["took_s"] is not None:
         yield f"{duration(data['took_s'])} since it was created"
     if data["spent"] and data["spent"].get("cost_usd"):
-        yield dollars(data["spent"]["cost_usd"])
-    yield f"as of {moment(data['at'])}"
+        yield format_dollars(data["spent"]["cost_usd"])
+    yield f"as of {format_time(data['at'])}"
 
 
 def _section(title: str, items: List[Any], word: str) -> Iterator[str]:
@@ -136,7 +136,7 @@ def _features(data: Data) -> Iterator[str]:
 
 def _facts(feature: Data) -> Iterator[str]:
     if feature["commit"]:
-        yield f"commit {span(short(feature['commit']))}"
+        yield f"commit {span(short_commit(feature['commit']))}"
     proof = feature["evidence"]
     if proof and proof["verify"]:
         yield f"verify passed{_within(proof['verify']['seconds'])}"
@@ -146,7 +146,7 @@ def _facts(feature: Data) -> Iterator[str]:
         yield pluralize(feature["attempts"], "attempt")
     yield duration(feature["seconds"])
     if feature["cost_usd"]:
-        yield dollars(feature["cost_usd"])
+        yield format_dollars(feature["cost_usd"])
     opened = feature["pull_request"]
     if opened and opened["url"]:
         yield f"<{opened['url']}>"
@@ -174,9 +174,9 @@ def _waits(data: Data) -> Iterator[str]:
         return
     yield from _section("Waits", data["waits"], "waits")
     for wait in data["waits"][:MOST]:
-        until = f"until {moment(wait['until'])}" if wait["until"] else "and still waits"
+        until = f"until {format_time(wait['until'])}" if wait["until"] else "and still waits"
         length = f" ({duration(wait['seconds'])})" if wait["seconds"] is not None else ""
-        yield f"- {moment(wait['since'])} {until}{length}: {span(wait['reason'])}"
+        yield f"- {format_time(wait['since'])} {until}{length}: {span(wait['reason'])}"
 
 
 def _figures(data: Data) -> Iterator[str]:
@@ -199,7 +199,7 @@ def _figures(data: Data) -> Iterator[str]:
         read = spent.get("input_tokens", 0) + spent.get("cache_read_tokens", 0) + spent.get("cache_creation_tokens", 0)
         used = (
             (
-                f", {spent['turns']:,} turns, {dollars(spent.get('cost_usd', 0))}; {read:,} tokens read, "
+                f", {spent['turns']:,} turns, {format_dollars(spent.get('cost_usd', 0))}; {read:,} tokens read, "
                 f"{spent.get('output_tokens', 0):,} written"
             )
             if spent.get("turns")

@@ -113,7 +113,7 @@ dd{margin:0 0 .5rem}
 """
 
 
-def sheet(lane_px: int, axis_px: int) -> str:
+def render_css(lane_px: int, axis_px: int) -> str:
     """The style sheet; the heights are those of a lane and of the axis of the time line, in pixels."""
     shared = _SHEET.strip().replace("LANE", str(lane_px)).replace("AXIS", str(axis_px))
     return "\n".join((

@@ -131,7 +131,7 @@ def _drive_batch(
     state = acquire.acquire_run(project, asked, timestamps.now())
     if crew:
         crew.begin(state["batch_id"])
-    shown = live_display.open(stream, environ)
+    shown = live_display.open_display(stream, environ)
 
     def tell(event: str, state: State) -> Dict[str, str]:
         places = _write_reports(project, state, shown)
@@ -162,7 +162,7 @@ def _drive_batch(
         places = tell("pause" if batch_state.is_live(state) else "end", state)
     finally:
         shown.close()
-    data = run_report.report_data(state, timestamps.now())
+    data = run_report.build_report(state, timestamps.now())
     done = not batch_state.is_live(state) and batch_state.counts(state)["completed"] == state["total_features"]
     commands = [
         entry
@@ -190,7 +190,7 @@ def _update_remote(crew: executor.DaskExecutor, state: State, shown: live_displa
 def _write_reports(project: Project, state: State, shown: live_display.Display) -> Dict[str, str]:
     """Write the reports: format -> path; none when that does not work, which is told."""
     try:
-        return report_files.write(project, state, timestamps.now())
+        return report_files.write_reports(project, state, timestamps.now())
     except (BatchError, OSError) as error:
         shown.event("note", f"The report could not be written: {error}. `batchctl report` shows it.")
         return {}
@@ -200,7 +200,7 @@ def _open_pull_requests(project: Project, state: State, wish: Options, shown: li
     """Open the pull requests that were asked for and note what became of them."""
     store = Store(project)
     if wish.pr == "batch" and state["completed_features"]:
-        text = report_files.told(run_report.report_data(state, timestamps.now()), "md")
+        text = report_files.render(run_report.build_report(state, timestamps.now()), "md")
         record = pull_requests.open_for_batch(project, state, text)
         state = store.update(lambda current: run_transitions.record_pull_request(current, record))
         shown.event("note", _pull_request_note("the batch", record))

@@ -22,36 +22,36 @@ def project(repository):
 
 
 def test_every_form_is_written_for_its_owner_alone(project):
-    places = report_files.write(project, night(), NOW)
+    places = report_files.write_reports(project, night(), NOW)
     folder = f"{project.private}/reports/batch-20260131-230000-000042"
     assert places == {form: f"{folder}.{form}" for form in ("md", "html", "json")}
     assert {os.stat(place).st_mode & 0o777 for place in places.values()} == {0o600}
     assert os.stat(f"{project.private}/reports").st_mode & 0o777 == 0o700
-    data = run_report.report_data(night(), NOW)
+    data = run_report.build_report(night(), NOW)
     with open(places["json"], encoding="utf-8") as file:
         assert json.load(file) == json.loads(json.dumps(data))
     for form in ("md", "html"):
         with open(places[form], encoding="utf-8") as file:
-            assert file.read() == report_files.told(data, form)
+            assert file.read() == report_files.render(data, form)
 
 
 def test_a_later_report_takes_the_place_of_the_earlier_one_and_leaves_nothing_beside(project):
-    report_files.write(project, new_batch(1), NOW)
-    places = report_files.write(project, completed(new_batch(1)), NOW)
+    report_files.write_reports(project, new_batch(1), NOW)
+    places = report_files.write_reports(project, completed(new_batch(1)), NOW)
     with open(places["md"], encoding="utf-8") as file:
         assert file.read().startswith("# The feature is done")
     assert files_in(f"{project.private}/reports") == {"lock", "batch-1.md", "batch-1.html", "batch-1.json"}
 
 
 def test_a_full_disk_is_said_and_leaves_the_earlier_report(project, monkeypatch):
-    places = report_files.write(project, new_batch(1), NOW)
+    places = report_files.write_reports(project, new_batch(1), NOW)
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(atomic_files, "write_all", full)
     with pytest.raises(StateError, match="Disk space is used up"):
-        report_files.write(project, completed(new_batch(1)), NOW)
+        report_files.write_reports(project, completed(new_batch(1)), NOW)
     with open(places["md"], encoding="utf-8") as file:
         assert file.read().startswith("# 0 of 1 feature")
     assert files_in(f"{project.private}/reports") == {"lock", "batch-1.md", "batch-1.html", "batch-1.json"}
@@ -65,23 +65,23 @@ def test_a_folder_that_may_not_be_used_is_said_with_what_to_do(project, store, b
 
     monkeypatch.setattr(report_files.project_paths, "open_folder", forbidden)
     with pytest.raises(StateError, match="/reports cannot be used: Permission denied: check who owns it"):
-        report_files.write(project, new_batch(1), NOW)
+        report_files.write_reports(project, new_batch(1), NOW)
     with pytest.raises(StateError, match="/archive cannot be used: Permission denied"):
-        report_files._kept(project, "batch-1.json")
+        report_files._read_archived(project, "batch-1.json")
     monkeypatch.setattr(report_files.os, "open", forbidden)
     with pytest.raises(StateError, match=r"mine\.md cannot be written: Permission denied"):
-        report_files.save(project, str(tmp_path / "mine.md"), "text")
+        report_files.save_report(project, str(tmp_path / "mine.md"), "text")
 
 
 def test_half_of_a_surrogate_pair_does_not_keep_a_report_from_being_written(project):
-    assert report_files.write(project, new_batch(["a \ud800 b"]), NOW)
+    assert report_files.write_reports(project, new_batch(["a \ud800 b"]), NOW)
 
 
 def test_a_link_in_the_place_of_the_folder_is_not_followed(project, tmp_path):
     os.makedirs(project.private)
     os.symlink(tmp_path, f"{project.private}/reports")
     with pytest.raises(StateError, match="symbolic link"):
-        report_files.write(project, new_batch(1), NOW)
+        report_files.write_reports(project, new_batch(1), NOW)
 
 
 @pytest.mark.parametrize(
@@ -95,14 +95,14 @@ def test_a_report_goes_nowhere_where_state_is_kept(project, batch, name):
     os.symlink(project.private, f"{project.root}/link")
     before = Store(project).require()
     with pytest.raises(UsageError):
-        report_files.save(project, f"{project.root}/{name}", "text")
+        report_files.save_report(project, f"{project.root}/{name}", "text")
     assert Store(project).require() == before
 
 
 def test_a_report_that_is_saved_takes_the_place_of_a_link_and_leaves_what_it_points_to(project, batch):
     os.symlink(project.state, f"{project.root}/report.md")
     before = Store(project).require()
-    report_files.save(project, f"{project.root}/report.md", "text")
+    report_files.save_report(project, f"{project.root}/report.md", "text")
     assert not os.path.islink(f"{project.root}/report.md")
     assert Store(project).require() == before
 
@@ -140,25 +140,25 @@ def test_of_several_batches_of_one_id_it_is_the_last(project, store, batch):
     store.archive("aborted")
     store.create(completed(new_batch(3)))
     store.archive("aborted")
-    state, put_away = report_files.of_batch(project, "batch-1")
+    state, put_away = report_files.find_batch(project, "batch-1")
     assert (len(state["completed_features"]), put_away) == (1, True)
 
 
 def test_a_batch_that_is_not_known_is_refused_with_those_that_are(project, store, batch):
     store.archive("aborted")
     store.create(new_batch(1, batch_id="batch-2"))
-    assert report_files.of_batch(project, "batch-2")[1] is False
+    assert report_files.find_batch(project, "batch-2")[1] is False
     with pytest.raises(RefusedError, match=r"neither the one here .* The last ones in the archive: batch-1\."):
-        report_files.of_batch(project, "batch-3")
+        report_files.find_batch(project, "batch-3")
     with pytest.raises(UsageError, match="cannot be a batch id"):
-        report_files.of_batch(project, "../sidecar")
+        report_files.find_batch(project, "../sidecar")
 
 
 def test_a_file_in_history_that_is_a_link_is_not_read(project, store, batch):
     store.archive("aborted")
     os.symlink("batch-1.json", f"{project.private}/archive/batch-9.json")
     with pytest.raises(RefusedError, match="symbolic link"):
-        report_files.of_batch(project, "batch-9")
+        report_files.find_batch(project, "batch-9")
 
 
 def test_without_a_batch_the_verb_says_how_to_start_one(typed):

@@ -13,7 +13,7 @@ from run_report_samples import at, begun, by_hand, client, dispatched, merged, n
 
 NIGHT = night()
 NOW = at(500)
-DATA = run_report.report_data(NIGHT, NOW)
+DATA = run_report.build_report(NIGHT, NOW)
 
 
 def needs(data, kind):
@@ -30,7 +30,7 @@ def test_the_samples_are_states_that_can_come_about():
 
 def test_the_report_leaves_the_state_as_it_is_and_is_json():
     before = serialization.serialize(NIGHT)
-    assert serialization.serialize(run_report.report_data(NIGHT, NOW)) == serialization.serialize(DATA)
+    assert serialization.serialize(run_report.build_report(NIGHT, NOW)) == serialization.serialize(DATA)
     assert serialization.serialize(NIGHT) == before
 
 
@@ -39,7 +39,7 @@ def test_it_says_how_the_batch_ended():
     counts = batch_state.counts(NIGHT)
     assert DATA["counts"] == {name: counts[name] for name in DATA["counts"]}
     assert DATA["ended_at"] == max(entry["ended_at"] for entry in NIGHT["timings"].values() if "ended_at" in entry)
-    assert DATA["took_s"] == timeline.between(NIGHT["created_at"], DATA["ended_at"])
+    assert DATA["took_s"] == timeline.seconds_between(NIGHT["created_at"], DATA["ended_at"])
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_it_says_how_the_batch_ended():
     ],
 )
 def test_the_headline_counts_what_is_done(state, headline, verdict):
-    data = run_report.report_data(state, NOW)
+    data = run_report.build_report(state, NOW)
     assert (data["headline"], data["verdict"]) == (headline, verdict)
 
 
@@ -80,7 +80,7 @@ def test_a_failed_feature_says_why_what_it_blocks_where_its_work_is_and_how_to_r
 def test_of_a_feature_whose_attempts_nobody_counted_only_its_failure_is_told():
     failed = [{"feature_index": 0, "error_message": "tests fail"}]
     state = batch_state.with_derived_fields({**new_batch(2), "failed_features": failed})
-    (need,) = needs(run_report.report_data(state, NOW), "failed")
+    (need,) = needs(run_report.build_report(state, NOW), "failed")
     assert need["what"] == "Feature 1 failed"
 
 
@@ -115,18 +115,18 @@ def test_the_commands_to_go_on_are_exact(repository):
 
 def test_a_run_that_merged_into_the_branch_of_the_person_shows_what_is_not_there_yet():
     state = run_transitions.end(merged(begun(["one"], merge=True), 0, 5, 0), at(6), "done")
-    assert commands(run_report.report_data(state, NOW))[0] == f"git log --oneline main..{state['run']['branch']}"
+    assert commands(run_report.build_report(state, NOW))[0] == f"git log --oneline main..{state['run']['branch']}"
 
 
 @pytest.mark.parametrize("name", ["x; id", "-x", "a..b", "$(id)", "a b", "", "a\n"])
 def test_a_branch_of_an_odd_name_gets_no_command(name):
     run = {**NIGHT["run"], "branch": name, "target": name}
-    odd = run_report.report_data({**NIGHT, "run": run}, NOW)
+    odd = run_report.build_report({**NIGHT, "run": run}, NOW)
     assert commands(odd) == ["batchctl retry", "batchctl run --resume"]
 
 
 def test_a_pause_comes_first_with_its_reason_and_its_time():
-    data = run_report.report_data(by_hand(), NOW)
+    data = run_report.build_report(by_hand(), NOW)
     need = data["needs"][0]
     assert need["what"] == "The batch waits since 1 Feb 2026, 01:06 UTC, not before 1 Feb 2026, 05:40 UTC"
     assert "Please run /login" in need["said"]
@@ -134,12 +134,12 @@ def test_a_pause_comes_first_with_its_reason_and_its_time():
 
 
 def test_nothing_is_to_be_done_when_all_is_done_in_a_client():
-    data = run_report.report_data(completed(new_batch(1)), NOW)
+    data = run_report.build_report(completed(new_batch(1)), NOW)
     assert (data["needs"], data["commands"], data["looks"]) == ([], [], [])
 
 
 def test_a_batch_in_history_gets_no_command_of_batchctl():
-    data = run_report.report_data(by_hand(), NOW, put_away=True)
+    data = run_report.build_report(by_hand(), NOW, put_away=True)
     assert data["verdict"] == "put away unfinished"
     assert not needs(data, "paused")
     assert not [text for need in data["needs"] for text in need["commands"] if "batchctl" in text]
@@ -152,35 +152,35 @@ def test_trouble_with_the_code_host_needs_a_person():
     state = transitions.record_git_operation(state, 0, "pr", record)
     update = {"done": False, "outcome": "completed", "timestamp": NOW, "why": "gh is not logged in"}
     state = {**state, "issue_updates": {"0": {"comment": update}}}
-    data = run_report.report_data(state, NOW)
+    data = run_report.build_report(state, NOW)
     assert [(need["kind"], need["said"], need["commands"]) for need in data["needs"]] == [
         ("published", "no rights", []),
         ("issue", "gh is not logged in", ["batchctl issues"]),
     ]
     run = {**NIGHT["run"], "pull_request": {"error": "the base branch is protected"}}
-    (need,) = needs(run_report.report_data({**NIGHT, "run": run}, NOW), "published")
+    (need,) = needs(run_report.build_report({**NIGHT, "run": run}, NOW), "published")
     assert need["said"] == "the base branch is protected"
 
 
 def test_what_went_well_and_deserves_a_look_is_listed():
     assert [(look["kind"], look["number"]) for look in DATA["looks"]] == [("no_change", 8), ("decision", None)]
-    kinds = [(look["kind"], look["number"]) for look in run_report.report_data(by_hand(), NOW)["looks"]]
+    kinds = [(look["kind"], look["number"]) for look in run_report.build_report(by_hand(), NOW)["looks"]]
     assert kinds == [("foreign", 4), ("rewritten", 5)]
     asserted = completed(new_batch(1), asserted=True)
-    assert run_report.report_data(asserted, NOW)["looks"][0]["kind"] == "asserted"
+    assert run_report.build_report(asserted, NOW)["looks"][0]["kind"] == "asserted"
 
 
 def test_a_wait_has_its_length_and_one_that_goes_on_has_no_end():
     (wait,) = DATA["waits"]
     assert (wait["seconds"], wait["failure_class"]) == (72 * 60, "limit")
     waiting = run_transitions.begin_wait(night(ended=False), at(600), at(700), "overloaded", "overload")
-    last = run_report.report_data(waiting, NOW)["waits"][-1]
+    last = run_report.build_report(waiting, NOW)["waits"][-1]
     assert (last["until"], last["seconds"]) == (None, None)
 
 
 def test_a_feature_under_way_is_open():
     state = dispatched(begun(["one", "two"]), 5, 1)
-    data = run_report.report_data(state, at(9))
+    data = run_report.build_report(state, at(9))
     assert [feature["status"] for feature in data["features"]] == ["pending", "active"]
     assert data["counts"]["active"] == 1
     (lane,) = data["time_line"]["lanes"]
@@ -209,7 +209,7 @@ def test_a_text_is_cleaned_and_cut_and_keeps_its_lines_where_it_is_a_block():
     ],
 )
 def test_the_address_of_a_pull_request_or_an_issue_may_become_a_link(url):
-    assert formatting.link(url) == url
+    assert formatting.tracker_url(url) == url
 
 
 @pytest.mark.parametrize(
@@ -222,11 +222,11 @@ def test_the_address_of_a_pull_request_or_an_issue_may_become_a_link(url):
     ],
 )  # fmt: skip
 def test_no_other_address_does(url):
-    assert formatting.link(url) is None
+    assert formatting.tracker_url(url) is None
 
 
 def test_what_is_no_time_is_not_repeated():
-    assert formatting.moment("<b>") == formatting.moment(None) == "at an unknown time"
+    assert formatting.format_time("<b>") == formatting.format_time(None) == "at an unknown time"
 
 
 # -- the time line -----------------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_a_lane_has_a_bar_for_each_client_and_a_mark_where_it_was_merged():
 
 
 def test_without_a_run_a_lane_goes_from_the_first_start_to_the_end_and_marks_failed_attempts():
-    line = run_report.report_data(by_hand(), at(90))["time_line"]
+    line = run_report.build_report(by_hand(), at(90))["time_line"]
     assert [(lane["number"], lane["bars"][-1]["outcome"], len(lane["marks"])) for lane in line["lanes"]] == [
         (1, "completed", 0), (2, "active", 1), (3, "failed", 1), (4, "completed", 0), (5, "completed", 0),
     ]  # fmt: skip
@@ -252,7 +252,7 @@ def test_several_attempts_without_a_run_are_not_shown_as_work_all_along():
     state = then(new_batch(1), transitions.start, at(0), None)
     state = then(state, transitions.fail, at(5), "it broke", "feature")
     state = then(then(state, transitions.start, at(50), None), transitions.complete, at(60), {"commit": "c"})
-    (lane,) = timeline.of(state, at(70))["lanes"]
+    (lane,) = timeline.build_timeline(state, at(70))["lanes"]
     assert lane["bars"] == [{"since": at(0), "until": at(60), "outcome": "mixed", "attempt": 2}]
     assert [mark["what"] for mark in lane["marks"]] == ["failed", "completed"]
 
@@ -264,30 +264,30 @@ def test_an_open_feature_is_shown_from_the_start_of_this_attempt_until_now_or_th
         {"since": at(0), "until": at(5), "outcome": "failed", "attempt": 1},
         {"since": at(50), "until": at(70), "outcome": "active", "attempt": 2},
     ]
-    assert timeline.of(state, at(70))["lanes"][0]["bars"] == bars
+    assert timeline.build_timeline(state, at(70))["lanes"][0]["bars"] == bars
     paused = then(state, transitions.pause, at(60), "by a person")
-    assert timeline.of(paused, at(70))["lanes"][0]["bars"] == [bars[0], {**bars[1], "until": at(60)}]
+    assert timeline.build_timeline(paused, at(70))["lanes"][0]["bars"] == [bars[0], {**bars[1], "until": at(60)}]
 
 
 def test_a_batch_in_which_nothing_began_has_no_time_line():
-    assert timeline.of(new_batch(2), NOW) is None
+    assert timeline.build_timeline(new_batch(2), NOW) is None
 
 
 def test_times_that_are_none_are_left_out():
     state = client(dispatched(begun(["one"]), 0, 0), 0, 5, 0, "completed", started_at="<b>")
     state = run_transitions.return_to_pending(state, 0)
-    assert timeline.of(state, NOW) is None
-    assert timeline.seconds("2026-01-31") == timeline.seconds("2026-01-31T00:00:00Z") == 1769817600
-    assert timeline.seconds("x" * 100) is timeline.seconds(None) is timeline.seconds(5) is None
+    assert timeline.build_timeline(state, NOW) is None
+    assert timeline.parse_time("2026-01-31") == timeline.parse_time("2026-01-31T00:00:00Z") == 1769817600
+    assert timeline.parse_time("x" * 100) is timeline.parse_time(None) is timeline.parse_time(5) is None
 
 
 @pytest.mark.parametrize("span", [1, 59, 600, 3600, 8 * 3600, 30 * 3600, 40 * 86400, 4000 * 86400])
 def test_the_axis_has_a_few_round_moments(span):
-    found = timeline.ticks(1769900473.0, 1769900473.0 + span)
-    assert len(found) <= timeline.MOST_TICKS
+    found = timeline.axis_ticks(1769900473.0, 1769900473.0 + span)
+    assert len(found) <= timeline.MAX_TICKS
     assert all(1769900473 <= moment <= 1769900473 + span and moment % 60 == 0 for moment in found)
     assert span < 600 or len(found) > 1
 
 
 def test_midnight_is_named_by_its_day():
-    assert [timeline.clock_of(moment) for moment in (1769904000, 1769907660)] == ["1 Feb", "01:01"]
+    assert [timeline.format_tick(moment) for moment in (1769904000, 1769907660)] == ["1 Feb", "01:01"]

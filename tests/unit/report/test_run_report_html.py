@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 from batch_implement.report import formatting, run_report, run_report_html, run_report_style, timeline
-from batch_implement.report.run_report_html import html
+from batch_implement.report.run_report_html import render_html
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_report_hostile import FRAGMENTS, batches, rewritten
@@ -50,7 +50,7 @@ class Page(HTMLParser):
         for name, value in attrs:
             assert not name.startswith("on") and name not in ("style", "src", "srcset", "action"), name
             if name == "href":
-                assert tag == "a" and formatting.link(value) == value
+                assert tag == "a" and formatting.tracker_url(value) == value
                 self.links.append(value or "")
         if re.fullmatch("h[1-6]", tag):
             self.headings.append(int(tag[1]))
@@ -76,12 +76,12 @@ class Page(HTMLParser):
 
 
 def page(state, now=NOW):
-    return Page(html(run_report.report_data(state, now)))
+    return Page(render_html(run_report.build_report(state, now)))
 
 
 @pytest.mark.parametrize("state", [night(), by_hand(), night(70), night(8, ended=False)])
 def test_the_document_is_well_formed_and_needs_nothing_else(state):
-    document = html(run_report.report_data(state, NOW))
+    document = render_html(run_report.build_report(state, NOW))
     found = Page(document)
     assert document.startswith("<!doctype html>")
     assert not REACHES_OUT.search(found.style)
@@ -109,8 +109,8 @@ def test_everything_that_the_data_tells_is_there():
 
 
 def test_the_time_line_stays_within_its_picture_and_names_every_bar():
-    data = run_report.report_data(night(), NOW)
-    svg = timeline.svg(data["time_line"], data["time_line"]["lanes"])
+    data = run_report.build_report(night(), NOW)
+    svg = timeline.render_svg(data["time_line"], data["time_line"]["lanes"])
     found = Page(svg)
     boxes = [dict(attrs) for tag, attrs in found.elements if tag == "rect"]
     for box in boxes:
@@ -130,7 +130,7 @@ def test_a_list_of_many_features_is_folded_and_says_how_many():
 def test_ten_thousand_features_are_told_within_two_seconds_and_four_megabytes():
     state = huge(10_000)
     began = time.process_time()
-    document = html(run_report.report_data(state, at(3000)))
+    document = render_html(run_report.build_report(state, at(3000)))
     assert time.process_time() - began < 2
     assert len(document) < 4_000_000
     assert "9,900 of 10,000 features are done" in document
@@ -236,8 +236,8 @@ def test_every_text_has_contrast_enough(colours):
 
 
 def test_every_class_of_the_time_line_has_a_colour():
-    sheet = run_report_style.sheet(22, 28)
-    outcomes = set(timeline.WORDS) - {"merged"}
+    sheet = run_report_style.render_css(22, 28)
+    outcomes = set(timeline.OUTCOME_WORDS) - {"merged"}
     assert all(f".bar.{name}," in sheet for name in outcomes)
     assert all(f".mark.{name}{{stroke" in sheet for name in ("merged", "failed", "completed"))
     assert all(f"--{name}:" in sheet for name in re.findall(r"var\(--(\w+)\)", sheet))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from batch_implement.report import run_report, run_report_style
-from batch_implement.report.run_report_html import html
+from batch_implement.report.run_report_html import render_html
 from browser import CHROMIUM, Browser
 from run_report_hostile import FRAGMENTS, rewritten
 from run_report_samples import at, by_hand, night
@@ -22,7 +22,7 @@ FROM_ELSEWHERE = '<img src="http://there.invalid/x.png">'
 def written(folder, name, state, more=""):
     """The page of a state in a file, with `more` at its end."""
     path = folder / f"{name}.html"
-    document = html(run_report.report_data(state, at(700))).replace("</main>", f"{more}</main>")
+    document = render_html(run_report.build_report(state, at(700))).replace("</main>", f"{more}</main>")
     path.write_bytes(document.encode("utf-8", "replace"))
     return path
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from batch_implement.report import run_report, run_report_markdown
-from batch_implement.report.run_report_markdown import fence, markdown, span
+from batch_implement.report.run_report_markdown import fence, render_markdown, span
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_report_hostile import FRAGMENTS, batches, rewritten
@@ -49,7 +49,7 @@ def without_spans(line: str) -> str:
 
 
 def told(state, now=NOW):
-    return markdown(run_report.report_data(state, now))
+    return render_markdown(run_report.build_report(state, now))
 
 
 def test_it_says_how_the_batch_ended_what_needs_a_person_and_how_to_go_on():
@@ -85,19 +85,19 @@ def test_a_failed_attempt_is_told_on_one_line_with_what_came_after_its_first():
 
 
 def test_what_is_not_known_is_left_out():
-    data = run_report.report_data(night(), NOW)
+    data = run_report.build_report(night(), NOW)
     data = {**data, "source": "", "spent": {**data["spent"], "turns": 0}}
-    assert "- 21 clients\n" in markdown(data)
-    assert "Features from" not in markdown(data)
+    assert "- 21 clients\n" in render_markdown(data)
+    assert "Features from" not in render_markdown(data)
 
 
 def test_a_report_that_is_too_long_ends_at_a_line_and_says_where_the_rest_is():
-    data = run_report.report_data(night(60), NOW)
-    cut = markdown(data, longest=4000)
+    data = run_report.build_report(night(60), NOW)
+    cut = render_markdown(data, longest=4000)
     assert len(cut) <= 4000
     assert cut.endswith("\n\nThe rest is in `batchctl report`.\n")
-    assert markdown(data).startswith(cut.split("\n\nThe rest")[0])
-    assert markdown(data, longest=10**6) == markdown(data)
+    assert render_markdown(data).startswith(cut.split("\n\nThe rest")[0])
+    assert render_markdown(data, longest=10**6) == render_markdown(data)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ BUSY = started(given_up(completed(new_batch(5, needs={4: [1]}))))
 
 
 def test_the_status_has_what_scripts_look_for():
-    shown = status_report.status(BUSY)
+    shown = status_report.status_data(BUSY)
     assert (shown["batch_id"], shown["status"], shown["revision"], shown["next"]) == ("batch-1", "in_progress", 1, 2)
     assert shown["counts"] == batch_state.counts(BUSY)
     assert set(shown["counts"]) == {"total", "completed", "failed", "skipped", "pending", "active"}
@@ -27,22 +27,24 @@ def test_the_status_has_what_scripts_look_for():
 
 def test_attempts_are_those_that_were_begun():
     state = failed(new_batch(1))
-    assert status_report.features(state)[0]["attempts"] == 1
-    assert status_report.features(started(state))[0]["attempts"] == 2
-    assert status_report.features(completed(state))[0]["attempts"] == 2
+    assert status_report.feature_entries(state)[0]["attempts"] == 1
+    assert status_report.feature_entries(started(state))[0]["attempts"] == 2
+    assert status_report.feature_entries(completed(state))[0]["attempts"] == 2
 
 
 def test_a_feature_that_needed_no_change_is_listed_so():
-    assert status_report.features(completed(new_batch(1), no_change="it is there"))[0]["no_change"] == "it is there"
+    assert (
+        status_report.feature_entries(completed(new_batch(1), no_change="it is there"))[0]["no_change"] == "it is there"
+    )
 
 
 def test_nothing_is_next_when_nothing_is_left():
-    assert status_report.following(all_completed(new_batch(2))) is None
-    assert status_report.following(completed(new_batch(2))) == 1
+    assert status_report.next_index(all_completed(new_batch(2))) is None
+    assert status_report.next_index(completed(new_batch(2))) == 1
 
 
 def test_a_person_sees_a_line_for_each_feature_and_what_is_now():
-    lines = status_report.status_lines(BUSY)
+    lines = status_report.format_status(BUSY)
     assert lines == [
         "Batch batch-1: in progress, 1 of 5 completed, 1 failed, 1 skipped",
         "Policy: no verify command: only the commit is asked for; 3 retries each.",
@@ -56,66 +58,66 @@ def test_a_person_sees_a_line_for_each_feature_and_what_is_now():
 
 
 def test_several_attempts_are_said():
-    assert "(2 attempts)" in status_report.status_lines(completed(failed(new_batch(1))))[2]
+    assert "(2 attempts)" in status_report.format_status(completed(failed(new_batch(1))))[2]
 
 
 def test_an_attempt_that_failed_is_said_while_its_feature_waits_for_the_next():
-    lines = status_report.status_lines(failed(new_batch(2)))
+    lines = status_report.format_status(failed(new_batch(2)))
     assert lines[2] == "   1  -        feature 1  (1 attempt)"
     assert "attempt" not in lines[3]
 
 
 def test_a_pause_says_why_until_when_and_how_to_go_on():
     state = then(new_batch(1), transitions.pause, NOW, "limit", "2026-02-01T00:00:00Z")
-    last = status_report.status_lines(state)[-1]
+    last = status_report.format_status(state)[-1]
     assert last.startswith("Paused: limit. Not before 2026-02-01T00:00:00Z. Go on with `/batch-implement --resume`")
 
 
 def test_the_full_stop_of_a_pauses_reason_is_not_doubled():
     state = then(new_batch(1), transitions.pause, NOW, "the disk is full.")
-    assert status_report.status_lines(state)[-1].startswith("Paused: the disk is full. Go on with")
+    assert status_report.format_status(state)[-1].startswith("Paused: the disk is full. Go on with")
 
 
 def test_a_person_is_told_what_is_now_and_who_is_at_work():
-    assert status_report.what_now(started(new_batch(2)), at_work=True) == (
+    assert status_report.describe_batch(started(new_batch(2)), at_work=True) == (
         "0 of 2 completed, 0 failed, 0 skipped. Feature 1 of 2 is open. Claude Code has the batch; if it waits there, "
         "`/batch-implement --resume` goes on."
     )
-    assert status_report.what_now(new_batch(2), at_work=False) == (
+    assert status_report.describe_batch(new_batch(2), at_work=False) == (
         "0 of 2 completed, 0 failed, 0 skipped. Feature 1 of 2 is next. Nobody is at work on the batch. Go on with "
         "`/batch-implement --resume` in Claude Code."
     )
 
 
 def test_a_person_is_told_of_a_batch_that_waits_or_is_over_how_it_goes_on():
-    waits = status_report.what_now(then(new_batch(2), transitions.pause, NOW, "lunch"), at_work=False)
+    waits = status_report.describe_batch(then(new_batch(2), transitions.pause, NOW, "lunch"), at_work=False)
     assert waits.startswith("Batch batch-1 is paused: 0 of 2 completed, 0 failed, 0 skipped. Paused: lunch. Go on with")
-    over = status_report.what_now(given_up(new_batch(1)), at_work=False)
+    over = status_report.describe_batch(given_up(new_batch(1)), at_work=False)
     assert over.startswith("Batch batch-1 is over (failed): 0 of 1 completed, 1 failed, 0 skipped. Nothing is left")
     assert "`batchctl retry`" in over
 
 
 @pytest.mark.parametrize(("number", "said"), [(0, "no retry"), (1, "1 retry"), (3, "3 retries")])
 def test_a_number_of_retries_is_said_in_words_that_fit(number, said):
-    assert status_report.retries(number) == said
-    assert status_report.status_lines(new_batch(1, max_retries=number))[1].endswith(f"; {said} each.")
+    assert status_report.count_retries(number) == said
+    assert status_report.format_status(new_batch(1, max_retries=number))[1].endswith(f"; {said} each.")
 
 
 def test_what_is_done_with_the_issues_is_said_where_it_is_asked_for():
     state = new_batch(1, comment_issues=True, close_issues=True)
-    line = status_report.status_lines(state)[1]
+    line = status_report.format_status(state)[1]
     assert "outcomes are written to the issues; issues that are done are closed; " in line
-    assert "issues" not in status_report.status_lines(new_batch(1))[1]
+    assert "issues" not in status_report.format_status(new_batch(1))[1]
 
 
 def test_only_what_failed_is_said_to_come_back_without_its_number():
-    last = status_report.status_lines(then(new_batch(1), transitions.skip, NOW, 0, "not wanted"))[-1]
+    last = status_report.format_status(then(new_batch(1), transitions.skip, NOW, 0, "not wanted"))[-1]
     assert last == "Nothing is left to do; 1 feature to look at. `batchctl retry N` brings a skipped one back."
 
 
 def test_an_end_says_what_needs_a_look():
-    assert status_report.status_lines(all_completed(new_batch(1)))[-1] == "Nothing is left to do."
-    last = status_report.status_lines(given_up(completed(new_batch(2))))[-1]
+    assert status_report.format_status(all_completed(new_batch(1)))[-1] == "Nothing is left to do."
+    last = status_report.format_status(given_up(completed(new_batch(2))))[-1]
     assert last == "Nothing is left to do; 1 feature to look at. `batchctl retry` brings failed ones back."
 
 
@@ -129,13 +131,13 @@ def driven():
 
 def test_a_batch_that_was_driven_goes_on_with_the_driver_until_a_client_has_taken_it_over(driven):
     left = {**driven, "owner": None}
-    assert status_report.what_now(left, at_work=False).endswith(
+    assert status_report.describe_batch(left, at_work=False).endswith(
         "Nobody is at work on the batch. Go on with `batchctl run --resume`."
     )
-    waits = status_report.status_lines(then(left, transitions.pause, NOW, "lunch"))[-1]
+    waits = status_report.format_status(then(left, transitions.pause, NOW, "lunch"))[-1]
     assert waits == "Paused: lunch. Go on with `batchctl run --resume`."
     taken = {**driven, "owner": {**driven["owner"], "driven": False}}
-    assert status_report.what_now(taken, at_work=False).endswith(
+    assert status_report.describe_batch(taken, at_work=False).endswith(
         "Go on with `/batch-implement --resume` in Claude Code."
     )
 
@@ -147,22 +149,22 @@ def test_a_driven_batch_in_the_way_of_another_is_resumed_by_the_driver(driven):
 
 def test_a_driven_batch_that_is_over_says_where_its_work_lies(driven):
     over = all_completed(driven)
-    assert status_report.status_lines(over)[-2:] == [
+    assert status_report.format_status(over)[-2:] == [
         "Nothing is left to do.",
         "What was done is in the branch batch/batch-1/merged; `batchctl report` says how to take it over.",
     ]
     brought = {**over, "run": {**over["run"], "options": {"merge": True}}}
-    assert status_report.status_lines(brought)[-1] == "Nothing is left to do."
+    assert status_report.format_status(brought)[-1] == "Nothing is left to do."
 
 
 def test_a_long_text_is_cut_where_one_sees_it():
     state = new_batch(["x" * 80, "y" * 81])
-    assert [line.split()[-1] for line in status_report.status_lines(state)[2:4]] == ["x" * 80, "y" * 77 + "..."]
-    assert status_report.plan_lines(new_batch(["z" * 121]))[1].endswith("z" * 117 + "...")
+    assert [line.split()[-1] for line in status_report.format_status(state)[2:4]] == ["x" * 80, "y" * 77 + "..."]
+    assert status_report.format_plan(new_batch(["z" * 121]))[1].endswith("z" * 117 + "...")
 
 
 def test_what_comes_next_is_said_when_nothing_is_open():
-    assert status_report.status_lines(completed(new_batch(2)))[-1] == "Next: feature 2."
+    assert status_report.format_status(completed(new_batch(2)))[-1] == "Next: feature 2."
 
 
 def test_a_text_with_line_breaks_stays_on_its_line():
@@ -170,27 +172,27 @@ def test_a_text_with_line_breaks_stays_on_its_line():
         new_batch(["one\ntwo\x85three " + "x" * 200]),
     )
     state = {**state, "failed_features": [{**state["failed_features"][0], "error_message": "a\nb\x1b[2J"}]}
-    lines = status_report.status_lines(state)
+    lines = status_report.format_status(state)
     assert len("\n".join(lines).splitlines()) == 4
     assert "\x1b" not in "".join(lines)
     waits = then(new_batch(1), transitions.pause, NOW, "a\n\x1b[2Jb")
-    assert "Paused: a  [2Jb." in status_report.status_lines(waits)[-1]
+    assert "Paused: a  [2Jb." in status_report.format_status(waits)[-1]
 
 
 def test_a_batch_that_asks_for_nothing_is_not_said_to_ask_for_a_commit():
     batch = new_batch(1)
     batch["policy"] = {**batch["policy"], "evidence": []}
-    policy = status_report.status_lines(batch)[1]
+    policy = status_report.format_status(batch)[1]
     assert policy == "Policy: no evidence is asked for: the worker's word counts; 3 retries each."
 
 
 def test_a_plan_says_what_would_be_done_and_that_nothing_was():
-    lines = status_report.plan_lines(new_batch(["a", "b\nc"], verify="make test", mode="direct"))
+    lines = status_report.format_plan(new_batch(["a", "b\nc"], verify="make test", mode="direct"))
     assert lines[0] == (
         "2 features would be done, in this order (direct; `make test` must pass on each commit; 3 retries each):"
     )
     assert lines[1:] == ["   1  a", "   2  b c", "Nothing was written or started."]
-    assert "only the commit is asked for" in status_report.plan_lines(new_batch(1))[0]
+    assert "only the commit is asked for" in status_report.format_plan(new_batch(1))[0]
 
 
 def test_a_plan_shows_order_needs_wishes_and_hints():
@@ -199,7 +201,7 @@ def test_a_plan_shows_order_needs_wishes_and_hints():
         "details": {"2": {"policy": {"verify": "make one", "evidence": ["review"], "max_retries": 0}}},
         "analysis_metadata": {"hints": [{"feature_index": 1, "needs": 0, "why": "tests \x1bfor"}], "inferred": False},
     }
-    lines = status_report.plan_lines(state)
+    lines = status_report.format_plan(state)
     assert "within 5 s" in lines[0]
     assert lines[1:] == [
         "   2  feature 2",
@@ -210,14 +212,14 @@ def test_a_plan_shows_order_needs_wishes_and_hints():
         "Nothing was written or started.",
     ]
     taken = {**state, "analysis_metadata": {**state["analysis_metadata"], "inferred": True}}
-    assert "Taken from the texts:" in status_report.plan_lines(taken)
-    shown = status_report.plan(state)
+    assert "Taken from the texts:" in status_report.format_plan(taken)
+    shown = status_report.plan_data(state)
     assert (shown["order"], shown["dependencies"], len(shown["hints"])) == ([1, 2, 0], {"0": [2]}, 1)
     assert shown["features"][2]["policy"]["verify"] == "make one"
 
 
 def test_a_person_reads_the_number_of_what_blocks_a_feature():
     state = given_up(new_batch(2, needs={1: [0]}))
-    assert "blocked by feature 1" in status_report.status_lines(state)[3]
-    assert status_report.status(state)["features"][1]["reason"] == "blocked by 0"
-    assert status_report.for_person("blocked by the weather") == "blocked by the weather"
+    assert "blocked by feature 1" in status_report.format_status(state)[3]
+    assert status_report.status_data(state)["features"][1]["reason"] == "blocked by 0"
+    assert status_report.describe_skip_reason("blocked by the weather") == "blocked by the weather"

@@ -17,7 +17,7 @@ UNTIL = "2026-02-01T06:00:00Z"
 
 
 def line(state, at_work=True):
-    return statusline.line(state, at_work=at_work)
+    return statusline.format_statusline(state, at_work=at_work)
 
 
 def test_it_says_how_far_and_what_is_being_done():
@@ -73,12 +73,12 @@ def test_a_run_names_what_is_under_way_and_what_it_waits_for():
     ],
 )
 def test_the_folder_is_that_of_the_session(given, folder):
-    assert statusline.folder(json.dumps(given).encode()) == folder
+    assert statusline.session_folder(json.dumps(given).encode()) == folder
 
 
 @pytest.mark.parametrize("given", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
 def test_what_is_no_json_names_no_folder(given):
-    assert statusline.folder(given) == ""
+    assert statusline.session_folder(given) == ""
 
 
 def test_the_command_answers_for_the_folder_that_it_is_told(store, batch, tmp_path):
@@ -96,7 +96,7 @@ def test_a_state_that_cannot_be_read_is_no_error_and_is_not_logged(store, batch)
     os.mkdir(private / "sidecar")
     Path(store.project.state).write_text("{", encoding="utf-8")
     before = (private / "audit.jsonl").read_bytes()
-    assert statusline.read(b"", {}, store.project.root) == statusline.UNUSABLE
+    assert statusline.statusline_text(b"", {}, store.project.root) == statusline.UNUSABLE
     assert (private / "audit.jsonl").read_bytes() == before
 
 

@@ -42,14 +42,14 @@ def busy(features: int = 20, under_way: int = 3) -> view_model.View:
     for index in range(2, 2 + under_way):
         state = dispatched(state, index)
     state = queued(state, 2)
-    return view_model.of_state(
+    return view_model.build_view(
         then(state, run_transitions.begin_wait, NOW, UNTIL, "usage limit reached " * 9, "usage_limit"), NOW
     )
 
 
 def drawn(seen: view_model.View, width: int, height: int) -> list[str]:
     """The lines of a drawing as a terminal has them."""
-    lines = rich_layout.lines(seen, width, height)
+    lines = rich_layout.layout(seen, width, height)
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
     for line in lines:
         console.print(line)
@@ -93,7 +93,7 @@ def test_at_40_columns_phase_and_time_are_left():
 
 
 def test_a_text_that_is_cut_says_so_in_wide_letters_too():
-    seen = view_model.of_state(dispatched(driven(["漢" * 25, "b"]), 0), NOW)
+    seen = view_model.build_view(dispatched(driven(["漢" * 25, "b"]), 0), NOW)
     (line,) = [line for line in drawn(seen, 60, 24) if "漢" in line]
     assert "漢…" in line
 
@@ -106,14 +106,14 @@ def test_of_hundreds_of_features_those_under_way_are_shown_first():
 
 
 def test_the_bar_shows_each_condition_that_there_is_and_is_full_only_at_the_end():
-    bar = rich_layout.bar(busy(600, 1), 40).plain
+    bar = rich_layout.progress_bar(busy(600, 1), 40).plain
     assert (len(bar), bar[:3], set(bar[3:])) == (40, "█x▒", {"░"})
     state = driven(7)
     for index in range(6):
         state = merged(state, index)
-    assert rich_layout.bar(view_model.of_state(state, NOW), 10).plain == "████████░░"
-    assert rich_layout.bar(view_model.of_state(dispatched(state, 6), NOW), 10).plain == "█████████▒"
-    assert rich_layout.bar(view_model.of_state(merged(state, 6), NOW), 10).plain == "█" * 10
+    assert rich_layout.progress_bar(view_model.build_view(state, NOW), 10).plain == "████████░░"
+    assert rich_layout.progress_bar(view_model.build_view(dispatched(state, 6), NOW), 10).plain == "█████████▒"
+    assert rich_layout.progress_bar(view_model.build_view(merged(state, 6), NOW), 10).plain == "█" * 10
 
 
 # -- lines -------------------------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def test_the_bar_shows_each_condition_that_there_is_and_is_full_only_at_the_end(
 
 def test_each_event_is_a_line_with_its_time():
     out = io.StringIO()
-    shown = live_display.Plain(out)
+    shown = live_display.LineDisplay(out)
     shown.event("merged", f"feature 4: \x1b[31m{MARKUP}\nsecond line")
     shown.event("ended", "x" * 10_000)
     merged_line, ended_line = out.getvalue().splitlines()
@@ -132,7 +132,7 @@ def test_each_event_is_a_line_with_its_time():
 
 def test_how_things_stand_is_said_at_once_and_after_ten_minutes_of_silence():
     out, now = io.StringIO(), [0.0]
-    shown = live_display.Plain(out, ticking=lambda: now[0])
+    shown = live_display.LineDisplay(out, ticking=lambda: now[0])
     state = merged(driven(2), 0)
     lines = []
     for moment, event in ((0, ""), (599, ""), (600, ""), (700, "merged"), (1299, ""), (1300, "")):
@@ -147,11 +147,11 @@ def test_how_things_stand_is_said_at_once_and_after_ten_minutes_of_silence():
 
 def test_what_the_encoding_has_no_place_for_is_a_question_mark():
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    live_display.Plain(out).event("note", "漢 \ud800")
+    live_display.LineDisplay(out).event("note", "漢 \ud800")
     assert out.buffer.getvalue().decode("ascii").rstrip().endswith("note         ? ?")
 
 
-@pytest.mark.parametrize("make", [live_display.Plain, lambda stream: live_display.Live(stream, {})])
+@pytest.mark.parametrize("make", [live_display.LineDisplay, lambda stream: live_display.LiveDisplay(stream, {})])
 def test_a_terminal_that_was_closed_is_no_error(make):
     shown = make(Closed())
     for _ in range(2):
@@ -162,8 +162,8 @@ def test_a_terminal_that_was_closed_is_no_error(make):
 
 
 def test_a_fault_in_the_drawing_is_said_and_ends_nothing(monkeypatch, capsys):
-    monkeypatch.setattr(rich_layout, "lines", lambda *size: size[9])
-    shown = live_display.Live(Terminal(), {})
+    monkeypatch.setattr(rich_layout, "layout", lambda *size: size[9])
+    shown = live_display.LiveDisplay(Terminal(), {})
     shown.refresh(driven())
     shown.refresh(driven())
     shown.close()
@@ -176,18 +176,18 @@ def test_a_fault_in_the_drawing_is_said_and_ends_nothing(monkeypatch, capsys):
 
 
 def kind(stream: io.TextIOBase, **environ: str) -> type:
-    shown = live_display.open(stream, {"TERM": "xterm", **environ})
+    shown = live_display.open_display(stream, {"TERM": "xterm", **environ})
     shown.close()
     return type(shown)
 
 
 def test_a_terminal_has_the_drawing_and_anything_else_has_lines():
-    assert kind(Terminal()) is live_display.Live
-    assert kind(io.StringIO()) is live_display.Plain
-    assert kind(Terminal(), TERM="dumb") is live_display.Plain
+    assert kind(Terminal()) is live_display.LiveDisplay
+    assert kind(io.StringIO()) is live_display.LineDisplay
+    assert kind(Terminal(), TERM="dumb") is live_display.LineDisplay
     ascii_terminal = Terminal()
     ascii_terminal.encoding = "ascii"
-    assert kind(ascii_terminal) is live_display.Plain
+    assert kind(ascii_terminal) is live_display.LineDisplay
 
 
 def test_without_rich_there_are_lines(monkeypatch):
@@ -195,14 +195,14 @@ def test_without_rich_there_are_lines(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "rich", None)
     before = list(sys.path)
-    assert kind(Terminal()) is live_display.Plain
+    assert kind(Terminal()) is live_display.LineDisplay
     assert sys.path == before
 
 
 def test_no_color_takes_the_colours_and_leaves_the_drawing():
     def colours(**environ: str) -> bool:
         out = Terminal()
-        shown = live_display.Live(out, environ)
+        shown = live_display.LiveDisplay(out, environ)
         shown.event("failed", "feature 1")
         shown.close()
         return "\x1b[3" in out.getvalue()
@@ -213,7 +213,7 @@ def test_no_color_takes_the_colours_and_leaves_the_drawing():
 
 def test_an_event_stands_above_the_drawing_as_it_is_said():
     out = Terminal()
-    shown = live_display.Live(out, {"NO_COLOR": "1"})
+    shown = live_display.LiveDisplay(out, {"NO_COLOR": "1"})
     shown.refresh(driven())
     shown.event("note", f"{MARKUP[:28]} 123")
     shown.close()
@@ -222,7 +222,7 @@ def test_an_event_stands_above_the_drawing_as_it_is_said():
 
 def test_the_drawing_never_touches_the_cursor_and_is_not_drawn_after_the_end():
     out = Terminal()
-    shown = live_display.Live(out, {})
+    shown = live_display.LiveDisplay(out, {})
     shown.refresh(driven())
     shown.event("started", "feature 1")
     shown.close()
@@ -234,7 +234,7 @@ def test_the_drawing_never_touches_the_cursor_and_is_not_drawn_after_the_end():
 def test_the_times_go_on_while_nobody_refreshes(monkeypatch):
     monkeypatch.setattr(live_display, "TICK_S", 0.01)
     out = Terminal()
-    shown = live_display.Live(out, {})
+    shown = live_display.LiveDisplay(out, {})
     shown.refresh(driven())
     length, until = len(out.getvalue()), time.monotonic() + 20
     while len(out.getvalue()) == length and time.monotonic() < until:

@@ -38,22 +38,22 @@ def progress(worktree: Path, told: object) -> Path:
     return file
 
 
-def row_of(worktree: Path, **options) -> view_model.Row:
-    (row,) = view_model.of_state(dispatched(driven(), 0, worktree=str(worktree), **options), NOW).rows
+def row_of(worktree: Path, **options) -> view_model.RunningFeature:
+    (row,) = view_model.build_view(dispatched(driven(), 0, worktree=str(worktree), **options), NOW).rows
     return row
 
 
 def test_without_a_batch_there_is_nothing_to_see(store):
-    assert view_model.of(store.project, NOW) is None
+    assert view_model.read_view(store.project, NOW) is None
 
 
 def test_a_batch_on_disk_is_seen_as_its_state_is(store):
     state = store.create(driven())
-    assert view_model.of(store.project, NOW) == view_model.of_state(state, NOW)
+    assert view_model.read_view(store.project, NOW) == view_model.build_view(state, NOW)
 
 
 def test_a_batch_that_a_client_does_shows_its_open_feature():
-    seen = view_model.of_state(
+    seen = view_model.build_view(
         then(started(completed(new_batch(3))), transitions.set_phase, "plan"), "2026-02-01T00:01:00Z"
     )
     (row,) = seen.rows
@@ -66,7 +66,7 @@ def test_a_batch_that_a_client_does_shows_its_open_feature():
 
 def test_each_feature_that_is_under_way_has_a_row_by_number():
     state = dispatched(dispatched(dispatched(driven(), 3), 0, at="2026-02-01T00:30:00Z"), 1)
-    seen = view_model.of_state(queued(state, 3), NOW)
+    seen = view_model.build_view(queued(state, 3), NOW)
     assert [(row.number, row.step, row.seconds) for row in seen.rows] == [
         (1, "running", 1800), (2, "running", 3600), (4, "merging", 3600),
     ]  # fmt: skip
@@ -130,10 +130,10 @@ def test_a_work_tree_that_is_gone_leaves_the_row(tmp_path):
 def test_what_is_spent_has_what_is_under_way_and_nothing_twice(worktree):
     progress(worktree, {"turns": 34, "cost_usd": 1.5, "session_id": "session-0"})
     state = dispatched(merged(driven(budgets={"cost_usd": 10.0}), 1), 0, worktree=str(worktree))
-    seen = view_model.of_state(state, NOW)
+    seen = view_model.build_view(state, NOW)
     assert (seen.spent["turns"], seen.spent["cost_usd"]) == (44, 2.0)
     assert seen.limits == [view_model.Limit("cost", 2.0, 10.0)]
-    seen = view_model.of_state(queued(state, 0), NOW)  # its client has ended and is counted
+    seen = view_model.build_view(queued(state, 0), NOW)  # its client has ended and is counted
     assert (seen.spent["turns"], seen.spent["cost_usd"]) == (20, 1.0)
 
 
@@ -146,17 +146,19 @@ def test_limits_are_those_that_were_set_with_what_is_used():
         "usage limit",
         "usage_limit",
     )
-    seen = view_model.of_state(state, "2026-02-01T00:05:00Z")
+    seen = view_model.build_view(state, "2026-02-01T00:05:00Z")
     assert seen.limits == [view_model.Limit("time", 300, 7200), view_model.Limit("waiting", 300, 600)]
-    assert seen.waiting == view_model.Waiting("usage limit", UNTIL)
+    assert seen.waiting == view_model.Wait("usage limit", UNTIL)
 
 
 def test_what_waits_is_listed_in_order_with_the_reason():
     state = driven(["a", "b", "c", "d"], needs={2: [0]}, order=[3, 0, 1, 2])
     state = dispatched(state, 3)
-    assert view_model.of_state(state, NOW).held == [
-        view_model.Held(1, "a", ""), view_model.Held(2, "b", ""), view_model.Held(3, "c", "after 1"),
-    ]  # fmt: skip
+    assert view_model.build_view(state, NOW).held == [
+        view_model.PendingFeature(1, "a", ""),
+        view_model.PendingFeature(2, "b", ""),
+        view_model.PendingFeature(3, "c", "after 1"),
+    ]
 
 
 def test_the_features_that_were_closed_last_are_there_the_last_one_first():
@@ -165,7 +167,7 @@ def test_the_features_that_were_closed_last_are_there_the_last_one_first():
         state = merged(state, index, f"2026-02-01T00:0{minute}:00Z")
     state = merged(state, 3, "2026-02-01T00:04:00Z", no_change="it is there")
     state = given_up(state, 7, HOSTILE, "2026-02-01T00:05:00Z")
-    last = view_model.of_state(state, NOW).last
+    last = view_model.build_view(state, NOW).last
     assert [entry.number for entry in last] == [8, 4, 2, 1, 3]
     said = {entry.number: (entry.condition, entry.said) for entry in last}
     assert said[2] == ("done", "c0ffee")
@@ -175,29 +177,29 @@ def test_the_features_that_were_closed_last_are_there_the_last_one_first():
 
 def test_texts_are_on_one_line_without_control_characters():
     state = then(dispatched(driven([HOSTILE, "b"]), 0), run_transitions.begin_wait, NOW, UNTIL, HOSTILE, "network")
-    seen = view_model.of_state(then(state, transitions.pause, NOW, HOSTILE), NOW)
+    seen = view_model.build_view(then(state, transitions.pause, NOW, HOSTILE), NOW)
     shown = "a [2Jb c d e"
     assert (seen.rows[0].text, seen.waiting.reason, seen.pause.reason) == (shown, shown, shown)
 
 
 def test_a_run_whose_driver_is_dead_is_nobodys():
     dead = 2**22 + 1  # no process has this number
-    seen = view_model.of_state(dispatched(driven(pid=dead), 0), NOW)
+    seen = view_model.build_view(dispatched(driven(pid=dead), 0), NOW)
     assert not seen.at_work
-    assert wording.standing(seen) == [("nobody", "Nobody is at work on it: `batchctl run --resume` goes on.")]
+    assert wording.describe_blockers(seen) == [("nobody", "Nobody is at work on it: `batchctl run --resume` goes on.")]
 
 
 def test_later_the_times_have_gone_on_and_nothing_else_has():
     state = dispatched(driven(budgets={"time_s": 7200, "cost_usd": 1.0}), 0)
-    seen = view_model.of_state(state, NOW)
-    assert view_model.later(seen, "2026-02-01T01:00:30Z") == view_model.of_state(state, "2026-02-01T01:00:30Z")
-    over = view_model.of_state(all_completed(new_batch(1)), NOW)
-    assert view_model.later(over, UNTIL) == over
+    seen = view_model.build_view(state, NOW)
+    assert view_model.advance_view(seen, "2026-02-01T01:00:30Z") == view_model.build_view(state, "2026-02-01T01:00:30Z")
+    over = view_model.build_view(all_completed(new_batch(1)), NOW)
+    assert view_model.advance_view(over, UNTIL) == over
 
 
 def test_a_run_that_has_ended_grows_no_older():
     state = then(merged(driven(1), 0), run_transitions.end, NOW, "nothing is left to do")
-    seen = view_model.of_state(state, UNTIL)
+    seen = view_model.build_view(state, UNTIL)
     assert (seen.seconds, seen.ended) == (3600, "nothing is left to do")
 
 
@@ -207,7 +209,7 @@ def test_a_run_that_has_ended_grows_no_older():
 def test_one_line_says_it_all():
     state = dispatched(given_up(merged(driven(6, needs={5: [4]}, budgets={"cost_usd": 5.0}), 0), 1), 2)
     state = then(state, run_transitions.begin_wait, NOW, UNTIL, "usage limit reached", "usage_limit")
-    assert wording.heartbeat(view_model.of_state(state, NOW)) == (
+    assert wording.format_heartbeat(view_model.build_view(state, NOW)) == (
         "1 of 6 done, 1 failed, 1 under way; feature 3 (running, 1 h); held: feature 6 after 5; "
         "Waits until 06:00 UTC (in 5 h): usage limit reached; Used: $1.00 of $5.00, 20 turns"
     )
@@ -216,18 +218,19 @@ def test_one_line_says_it_all():
 def test_a_wait_names_the_day_when_it_is_not_today_and_says_when_it_is_past():
     state = then(driven(), run_transitions.begin_wait, BEGAN, "2026-02-02T01:00:00Z", "limit", "usage_limit")
     assert (
-        wording.standing(view_model.of_state(state, NOW))[0][1] == "Waits until 2026-02-02 01:00 UTC (in 24 h): limit"
+        wording.describe_blockers(view_model.build_view(state, NOW))[0][1]
+        == "Waits until 2026-02-02 01:00 UTC (in 24 h): limit"
     )
-    assert "(now)" in wording.standing(view_model.of_state(state, "2026-02-02T01:00:01Z"))[0][1]
+    assert "(now)" in wording.describe_blockers(view_model.build_view(state, "2026-02-02T01:00:01Z"))[0][1]
 
 
 def test_a_second_attempt_is_said():
     state = client_ended(dispatched(driven(1), 0), 0, outcome="failed")
     state = dispatched(then(state, run_transitions.fail_attempt, BEGAN, 0, "it broke", "feature"), 0)
-    assert wording.under_way(view_model.of_state(state, NOW).rows[0]) == "feature 1 (attempt 2, running, 1 h)"
+    assert wording.describe_running(view_model.build_view(state, NOW).rows[0]) == "feature 1 (attempt 2, running, 1 h)"
 
 
 def test_a_client_that_is_gone_is_said_in_the_words_of_status():
-    seen = view_model.of_state(failed_for_good(started(new_batch(2))), NOW)
-    (said,) = wording.standing(seen)
+    seen = view_model.build_view(failed_for_good(started(new_batch(2))), NOW)
+    (said,) = wording.describe_blockers(seen)
     assert said[1].startswith("Nobody is at work on the batch. Go on with `/batch-implement --resume`")

@@ -194,11 +194,11 @@ class Recorder(live_display.Display):
 @pytest.fixture
 def followed(monkeypatch, store):
     """Follows the batch of the repository while these steps happen: what it answers, and the recorder."""
-    monkeypatch.setattr(watch, "LOOK_S", 0)
+    monkeypatch.setattr(watch, "POLL_S", 0)
 
     def follow(*steps):
         recorder = Recorder(steps)
-        monkeypatch.setattr(live_display, "open", lambda stream, environ: recorder)
+        monkeypatch.setattr(live_display, "open_display", lambda stream, environ: recorder)
         return watch.follow(store.project, sys.stdout, {}), recorder
 
     return follow

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 600
 TICK_S = 1.0
-KEPT = 100  # events that are printed again after the terminal's width has changed
-LONGEST_EVENT = 500  # characters
+MAX_REPRINTED = 100  # events that are printed again after the terminal's width has changed
+MAX_EVENT_CHARS = 500  # characters
 STYLES = {
     "failed": "red", "sent back": "yellow", "interrupted": "yellow", "waits": "yellow", "paused": "yellow",
     "merged": "green", "ended": "bold", "stopping": "bold",
@@ -52,11 +52,11 @@ class Display:
         """Tell that something happened: `started`, `done`, `failed`, `interrupted`, `sent back`, `merged`, `waits`,
         `paused`, `stopping`, `ended`, `note`, `unreadable`.
         """
-        self.say(wording.event(timestamps.now(), kind, one_line(text, LONGEST_EVENT)), STYLES.get(kind, ""))
+        self.say(wording.format_event(timestamps.now(), kind, one_line(text, MAX_EVENT_CHARS)), STYLES.get(kind, ""))
 
     def refresh(self, state: State) -> None:
         """Show how things stand by this state and the work trees that it names."""
-        self._write(lambda: self.show(view_model.of_state(state, timestamps.now())))
+        self._write(lambda: self.show(view_model.build_view(state, timestamps.now())))
 
     def say(self, line: str, style: str = "") -> None:
         """Print a line that stays."""
@@ -82,11 +82,11 @@ class Display:
         except Exception as error:  # a fault in a drawing must not end the night
             self.gone = True
             if not self.stream.closed:
-                told = f"{type(error).__name__}: {one_line(str(error), LONGEST_EVENT)}"
+                told = f"{type(error).__name__}: {one_line(str(error), MAX_EVENT_CHARS)}"
                 print(f"\nbatchctl: the display has broken: {told}. The batch goes on without it.", file=sys.stderr)
 
 
-class Plain(Display):
+class LineDisplay(Display):
     """Lines with time stamps. `ticking` is the clock that counts the silence, in seconds."""
 
     def __init__(self, stream: TextIO, ticking: Callable[[], float] = time.monotonic) -> None:
@@ -103,10 +103,12 @@ class Plain(Display):
     def show(self, seen: View) -> None:
         """Print how things stand, when that was not said yet or nothing was for ten minutes."""
         if self.said_at is None or self.ticking() - self.said_at >= HEARTBEAT_S:
-            self.say(wording.event(seen.at, "at work" if seen.at_work else "standing", wording.heartbeat(seen)))
+            self.say(
+                wording.format_event(seen.at, "at work" if seen.at_work else "standing", wording.format_heartbeat(seen))
+            )
 
 
-class Live(Display):
+class LiveDisplay(Display):
     """A display by rich that stays at the bottom of the terminal. Needs rich; `open` looks whether it is there.
 
     A thread draws it again each second: the times go on while the driver waits, and a terminal that got another size
@@ -132,7 +134,7 @@ class Live(Display):
         self.live: Any = None
         self.seen: Optional[View] = None
         self.width = 0
-        self.said: deque[tuple[str, str]] = deque(maxlen=KEPT)
+        self.said: deque[tuple[str, str]] = deque(maxlen=MAX_REPRINTED)
         self.over = threading.Event()
         self.ticker = threading.Thread(target=self._tick, name="display", daemon=True)
         self.ticker.start()
@@ -180,7 +182,7 @@ class Live(Display):
         if self.seen is None:
             return
         width, height = self._measure()
-        drawn = Group(*rich_layout.lines(view_model.later(self.seen, timestamps.now()), width, height))
+        drawn = Group(*rich_layout.layout(view_model.advance_view(self.seen, timestamps.now()), width, height))
         if self.live is None:
             self.live = Drawing(
                 drawn, console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
@@ -211,9 +213,9 @@ class Live(Display):
         return width, height
 
 
-def open(stream: TextIO, environ: Mapping[str, str]) -> Display:
+def open_display(stream: TextIO, environ: Mapping[str, str]) -> Display:
     """The display for this output: `Live` at a terminal that can draw, where rich is installed; else `Plain`."""
-    return Live(stream, environ) if can_draw(stream, environ) and has_rich() else Plain(stream)
+    return LiveDisplay(stream, environ) if can_draw(stream, environ) and has_rich() else LineDisplay(stream)
 
 
 def can_draw(stream: TextIO, environ: Mapping[str, str]) -> bool:

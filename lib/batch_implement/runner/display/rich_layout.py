@@ -17,36 +17,36 @@ from rich.text import Text
 
 from ...base.text import duration
 from . import wording
-from .view_model import Row, View
+from .view_model import RunningFeature, View
 
-LEAST_WIDTH, LEAST_HEIGHT = 10, 3
-NUMBER = 5  # cells
+MIN_WIDTH, MIN_HEIGHT = 10, 3
+NUMBER_CELLS = 5  # cells
 COLUMNS = (  # name, cells, from which width on
     ("phase", 10, 30), ("time", 10, 30), ("turns", 5, 66), ("cost", 7, 56), ("tool", 12, 78),
 )  # fmt: skip
-RIGHT = ("time", "turns", "cost")
+RIGHT_ALIGNED = ("time", "turns", "cost")
 STYLES = {"waits": "yellow", "paused": "yellow", "ended": "bold", "nobody": "bold red"}
-OF_CONDITION = {"done": "green", "failed": "red", "skipped": "yellow"}
+STATUS_STYLES = {"done": "green", "failed": "red", "skipped": "yellow"}
 BAR = (("completed", "█", "green"), ("failed", "x", "red"), ("skipped", "-", "yellow"), ("active", "▒", "cyan"))
 REST = ("░", "dim")
-HELD, LAST, WRAPPED = 5, 3, 2  # lines at most
+MAX_PENDING, MAX_ENDED, MAX_WRAPPED_LINES = 5, 3, 2  # lines at most
 
 
-def lines(seen: View, width: int, height: int) -> List[Text]:
+def layout(seen: View, width: int, height: int) -> List[Text]:
     """The view in at most `height - 1` lines of at most `width` cells."""
-    width, height = max(width, LEAST_WIDTH), max(height, LEAST_HEIGHT)
+    width, height = max(width, MIN_WIDTH), max(height, MIN_HEIGHT)
     head = [
-        *_wrapped(wording.title(seen), "bold", width),
-        _line([(wording.progress(seen), "")], width),
-        bar(seen, width),
-        *(line for kind, text in wording.standing(seen) for line in _wrapped(text, STYLES[kind], width)),
+        *_wrap(wording.format_title(seen), "bold", width),
+        _styled_line([(wording.format_progress(seen), "")], width),
+        progress_bar(seen, width),
+        *(line for kind, text in wording.describe_blockers(seen) for line in _wrap(text, STYLES[kind], width)),
     ]
-    foot = _wrapped(wording.used(seen), "dim", width)
+    foot = _wrap(wording.format_usage(seen), "dim", width)
     room = height - 1 - len(head) - len(foot)
-    return [*head, *_features(seen, width, max(0, room)), *foot][: height - 1]
+    return [*head, *_layout_features(seen, width, max(0, room)), *foot][: height - 1]
 
 
-def bar(seen: View, width: int) -> Text:
+def progress_bar(seen: View, width: int) -> Text:
     """The features of the batch as one bar: done, failed, skipped, under way, still to begin. Each that there is has a
     cell at least, and only a batch that is through fills the bar.
     """
@@ -65,91 +65,95 @@ def bar(seen: View, width: int) -> Text:
     return drawn
 
 
-def _features(seen: View, width: int, room: int) -> List[Text]:
+def _layout_features(seen: View, width: int, room: int) -> List[Text]:
     """What is under way first, then what is to come, then what was closed, as far as there is room."""
-    rows = _rows(seen.rows, width, room)
+    rows = _layout_running(seen.rows, width, room)
     room -= len(rows)
-    held = _held(seen, width, min(HELD, room))
+    held = _layout_pending(seen, width, min(MAX_PENDING, room))
     room -= len(held)
     last = [
-        _said(entry.number, entry.text, wording.closed(entry), OF_CONDITION[entry.condition], width)
-        for entry in reversed(seen.last[: min(LAST, max(0, room))])
+        _feature_line(entry.number, entry.text, wording.describe_ended(entry), STATUS_STYLES[entry.condition], width)
+        for entry in reversed(seen.last[: min(MAX_ENDED, max(0, room))])
     ]
     return [*last, *rows, *held]
 
 
-def _rows(rows: List[Row], width: int, room: int) -> List[Text]:
+def _layout_running(rows: List[RunningFeature], width: int, room: int) -> List[Text]:
     if not rows or room < 1:
         return []
     columns = [(name, cells) for name, cells, least in COLUMNS if width >= least]
-    names = _cells("", "feature", [(name, name, cells) for name, cells in columns], "dim", width)
+    names = _table_line("", "feature", [(name, name, cells) for name, cells in columns], "dim", width)
     shown = rows if len(rows) < room else rows[: max(0, room - 2)]
-    drawn = [names, *(_row(row, columns, width) for row in shown)]
+    drawn = [names, *(_layout_running_feature(row, columns, width) for row in shown)]
     if len(shown) < len(rows):
-        drawn.append(_line([(f"{'':{NUMBER}} and {len(rows) - len(shown)} more under way", "dim")], width))
+        drawn.append(_styled_line([(f"{'':{NUMBER_CELLS}} and {len(rows) - len(shown)} more under way", "dim")], width))
     return drawn[-room:]
 
 
-def _row(row: Row, columns: List[Tuple[str, int]], width: int) -> Text:
+def _layout_running_feature(row: RunningFeature, columns: List[Tuple[str, int]], width: int) -> Text:
     told = {
-        "phase": wording.step(row), "time": duration(row.seconds), "cost": wording.cost(row),
+        "phase": wording.describe_step(row), "time": duration(row.seconds), "cost": wording.format_cost(row),
         "turns": "" if row.turns is None else str(row.turns), "tool": row.tool or "",
     }  # fmt: skip
-    text = row.text if row.attempt == 1 else f"({wording.attempt(row)}) {row.text}"
-    return _cells(str(row.number), text, [(name, told[name], cells) for name, cells in columns], "cyan", width)
+    text = row.text if row.attempt == 1 else f"({wording.format_attempt(row)}) {row.text}"
+    return _table_line(str(row.number), text, [(name, told[name], cells) for name, cells in columns], "cyan", width)
 
 
-def _cells(number: str, text: str, columns: List[Tuple[str, str, int]], style: str, width: int) -> Text:
+def _table_line(number: str, text: str, columns: List[Tuple[str, str, int]], style: str, width: int) -> Text:
     """A line of the table: number and text, then the columns, each `(name, text, cells)`."""
-    left = max(0, width - NUMBER - 1 - sum(cells + 1 for _, _, cells in columns))
-    parts = [f"{number:>{NUMBER}} {_fit(text, left)}"]
+    left = max(0, width - NUMBER_CELLS - 1 - sum(cells + 1 for _, _, cells in columns))
+    parts = [f"{number:>{NUMBER_CELLS}} {_fit_cells(text, left)}"]
     for name, told, cells in columns:
-        fitted = _fit(told, cells)
-        parts.append(fitted.strip().rjust(cells) if name in RIGHT else fitted)
-    return _line([(" ".join(parts), style)], width)
+        fitted = _fit_cells(told, cells)
+        parts.append(fitted.strip().rjust(cells) if name in RIGHT_ALIGNED else fitted)
+    return _styled_line([(" ".join(parts), style)], width)
 
 
-def _held(seen: View, width: int, room: int) -> List[Text]:
+def _layout_pending(seen: View, width: int, room: int) -> List[Text]:
     if not seen.held or room < 1:
         return []
     shown = seen.held if len(seen.held) <= room else seen.held[: room - 1]
-    drawn = [_said(entry.number, entry.text, wording.why_held(entry), "dim", width) for entry in shown]
+    drawn = [_feature_line(entry.number, entry.text, wording.describe_pending(entry), "dim", width) for entry in shown]
     if len(shown) < len(seen.held):
-        drawn.append(_line([(f"{'':{NUMBER}} and {len(seen.held) - len(shown)} more to begin", "dim")], width))
+        drawn.append(
+            _styled_line([(f"{'':{NUMBER_CELLS}} and {len(seen.held) - len(shown)} more to begin", "dim")], width)
+        )
     return drawn
 
 
-def _said(number: int, text: str, said: str, style: str, width: int) -> Text:
+def _feature_line(number: int, text: str, said: str, style: str, width: int) -> Text:
     """A feature with what there is to say of it on the right, which takes half of the line at most."""
-    right = min(cell_len(said), max(0, (width - NUMBER - 2) // 2))
-    left = max(0, width - NUMBER - 2 - right)
-    return _line([(f"{number:>{NUMBER}} {_fit(text, left)} ", ""), (_fit(said, right), style)], width)
+    right = min(cell_len(said), max(0, (width - NUMBER_CELLS - 2) // 2))
+    left = max(0, width - NUMBER_CELLS - 2 - right)
+    return _styled_line(
+        [(f"{number:>{NUMBER_CELLS}} {_fit_cells(text, left)} ", ""), (_fit_cells(said, right), style)], width
+    )
 
 
-def _line(parts: List[Tuple[str, str]], width: int) -> Text:
+def _styled_line(parts: List[Tuple[str, str]], width: int) -> Text:
     """One line of several styles, cut to the width."""
     drawn = Text(no_wrap=True)
     left = width
     for text, style in parts:
-        fitted = text if cell_len(text) <= left else _fit(text, left)
+        fitted = text if cell_len(text) <= left else _fit_cells(text, left)
         drawn.append(fitted, style)
         left -= cell_len(fitted)
     return drawn
 
 
-def _wrapped(text: str, style: str, width: int) -> List[Text]:
+def _wrap(text: str, style: str, width: int) -> List[Text]:
     """A sentence on as many lines as it needs, at most WRAPPED."""
     found = [""]
     for word in text.split():
         longer = f"{found[-1]} {word}".strip()
-        if cell_len(longer) <= width or not found[-1] or len(found) == WRAPPED:
+        if cell_len(longer) <= width or not found[-1] or len(found) == MAX_WRAPPED_LINES:
             found[-1] = longer
         else:
             found.append(word)
-    return [_line([(line, style)], width) for line in found if line]
+    return [_styled_line([(line, style)], width) for line in found if line]
 
 
-def _fit(text: str, cells: int) -> str:
+def _fit_cells(text: str, cells: int) -> str:
     """A text in exactly that many cells; one that is cut ends with `…`."""
     if cell_len(text) <= cells or cells < 1:
         return set_cell_size(text, max(0, cells))

@@ -28,13 +28,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...core.batch_state import State
 
-PROGRESS = "logs/run"
-LARGEST_PROGRESS = 64 * 1024
-LAST = 5
-BELIEVABLE = 1e9
+PROGRESS_FOLDER = "logs/run"
+MAX_PROGRESS_BYTES = 64 * 1024
+MAX_ENDED = 5
+MAX_PLAUSIBLE = 1e9
 
 
-class Row(NamedTuple):
+class RunningFeature(NamedTuple):
     """A feature that is under way. `step` is `running` or `merging`; `phase` what its client does."""
 
     number: int
@@ -50,7 +50,7 @@ class Row(NamedTuple):
     branch: str
 
 
-class Held(NamedTuple):
+class PendingFeature(NamedTuple):
     """A feature that is still to begin; `why` it cannot yet, empty when it only waits for its turn."""
 
     number: int
@@ -58,7 +58,7 @@ class Held(NamedTuple):
     why: str
 
 
-class Closed(NamedTuple):
+class EndedFeature(NamedTuple):
     """A feature that is `completed`, `failed` or `skipped`; `said` is its commit, or why. `at` is when."""
 
     number: int
@@ -68,7 +68,7 @@ class Closed(NamedTuple):
     at: str
 
 
-class Waiting(NamedTuple):
+class Wait(NamedTuple):
     """A wait or a pause: `until` is None when only a person ends it."""
 
     reason: str
@@ -97,27 +97,27 @@ class View(NamedTuple):
     counts: Dict[str, int]
     at_work: bool
     seconds: int
-    rows: List[Row]
-    held: List[Held]
-    waiting: Optional[Waiting]
-    pause: Optional[Waiting]
+    rows: List[RunningFeature]
+    held: List[PendingFeature]
+    waiting: Optional[Wait]
+    pause: Optional[Wait]
     ended: str
     spent: Dict[str, float]
     limits: List[Limit]
-    last: List[Closed]
+    last: List[EndedFeature]
 
 
-def of(project: Project, now: str) -> Optional[View]:
+def read_view(project: Project, now: str) -> Optional[View]:
     """The batch of a project; None when there is none. StateUnusable as `onlooker.read`."""
     state = snapshot.read_snapshot(project)
-    return None if state is None else of_state(state, now)
+    return None if state is None else build_view(state, now)
 
 
-def of_state(state: State, now: str) -> View:
+def build_view(state: State, now: str) -> View:
     """The batch with this state; the work trees that it names are looked into."""
     run = state.get("run")
-    rows = _running(state, now) if run and run["running"] else _open(state, now)
-    spent = _spent(run, rows) if run else {}
+    rows = _running_features(state, now) if run and run["running"] else _open_feature(state, now)
+    spent = _usage(run, rows) if run else {}
     pause = state["pause"]
     waits = run["waiting"] if run else None
     return View(
@@ -126,23 +126,23 @@ def of_state(state: State, now: str) -> View:
         status=state["status"],
         counts=batch_state.counts(state),
         at_work=processes.is_owner_alive(state["owner"]),
-        seconds=_age(state, now),
+        seconds=_batch_age_s(state, now),
         rows=rows,
-        held=_held(state, now),
-        waiting=Waiting(one_line(waits["reason"]), waits["until"]) if waits else None,
-        pause=Waiting(one_line(pause["reason"]), pause.get("resume_after")) if pause else None,
+        held=_pending_features(state, now),
+        waiting=Wait(one_line(waits["reason"]), waits["until"]) if waits else None,
+        pause=Wait(one_line(pause["reason"]), pause.get("resume_after")) if pause else None,
         ended=one_line(run.get("ended_why") or "") if run and run.get("ended_at") else "",
         spent=spent,
         limits=_limits(state, now, spent) if run else [],
-        last=_last(state),
+        last=_last_ended(state),
     )
 
 
-def later(seen: View, now: str) -> View:
+def advance_view(seen: View, now: str) -> View:
     """The same as it looks at a later moment, when nothing else has happened since."""
     if seen.ended or seen.status != "in_progress":
         return seen
-    passed = _between(seen.at, now)
+    passed = _seconds_between(seen.at, now)
     return seen._replace(
         at=now,
         seconds=seen.seconds + passed,
@@ -151,14 +151,14 @@ def later(seen: View, now: str) -> View:
     )
 
 
-def _age(state: State, now: str) -> int:
+def _batch_age_s(state: State, now: str) -> int:
     run = state.get("run")
     first = run["started_at"] if run else state["created_at"]
     over = (run or {}).get("ended_at") or (None if batch_state.is_live(state) else state["updated_at"])
-    return _between(first, over or now)
+    return _seconds_between(first, over or now)
 
 
-def _between(first: str, second: str) -> int:
+def _seconds_between(first: str, second: str) -> int:
     """Seconds from one moment to another, never less than 0; 0 too when one of them is none of ours."""
     try:
         return max(0, timestamps.seconds_between(first, second))
@@ -169,39 +169,39 @@ def _between(first: str, second: str) -> int:
 # -- what is under way -------------------------------------------------------------------------------------------------
 
 
-def _open(state: State, now: str) -> List[Row]:
+def _open_feature(state: State, now: str) -> List[RunningFeature]:
     """The open feature of a batch that a client does; at most one."""
     active = state["active"]
     if active is None:
         return []
     index = active["feature_index"]
     return [
-        Row(
+        RunningFeature(
             index + 1, one_line(state["features"][index]), active["attempt"], "running", active["phase"],
-            _between(active["started_at"], now), None, None, None, "", active.get("branch") or "",
+            _seconds_between(active["started_at"], now), None, None, None, "", active.get("branch") or "",
         )
     ]  # fmt: skip
 
 
-def _running(state: State, now: str) -> List[Row]:
+def _running_features(state: State, now: str) -> List[RunningFeature]:
     here = processes.get_host_name()
     found = []
     for name, entry in sorted(state["run"]["running"].items(), key=lambda item: int(item[0])):
-        told = _progress(entry) if entry["place"] == here and entry["worktree"] else {}
+        told = _client_progress(entry) if entry["place"] == here and entry["worktree"] else {}
         found.append(
-            Row(
+            RunningFeature(
                 int(name) + 1, one_line(state["features"][int(name)]), entry["attempt"], entry["step"],
-                told.get("phase"), _between(entry["started_at"], now), told.get("turns"), told.get("cost_usd"),
+                told.get("phase"), _seconds_between(entry["started_at"], now), told.get("turns"), told.get("cost_usd"),
                 told.get("tool"), one_line(entry["place"], 60), one_line(entry["branch"]),
             )
         )  # fmt: skip
     return found
 
 
-def _progress(entry: State) -> Dict[str, Any]:
+def _client_progress(entry: State) -> Dict[str, Any]:
     """How far the attempt's client is: `turns`, `cost_usd`, `tool`, `phase`, as far as its work tree says."""
     project = Project(entry["worktree"])
-    told = _file(project)
+    told = _read_progress_file(project)
     if told.get("session_id") != entry["session_id"]:
         told = {}  # of a client before this one: what that used is counted already
     found: Dict[str, Any] = {}
@@ -222,19 +222,21 @@ def _progress(entry: State) -> Dict[str, Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < BELIEVABLE and math.isfinite(value)  # NaN is JSON, to some
+    return type(value) in (int, float) and 0 <= value < MAX_PLAUSIBLE and math.isfinite(value)  # NaN is JSON, to some
 
 
-def _file(project: Project) -> Dict[str, Any]:
+def _read_progress_file(project: Project) -> Dict[str, Any]:
     """What `progress.json` holds. Empty for anything but a small JSON object in a plain file: the client may write
     there.
     """
     try:
-        folder = project_paths.open_folder(project.private_parent, f"{project.private_name}/{PROGRESS}", create=False)
+        folder = project_paths.open_folder(
+            project.private_parent, f"{project.private_name}/{PROGRESS_FOLDER}", create=False
+        )
     except (OSError, BatchError):
         return {}
     try:
-        if os.stat("progress.json", dir_fd=folder, follow_symlinks=False).st_size > LARGEST_PROGRESS:
+        if os.stat("progress.json", dir_fd=folder, follow_symlinks=False).st_size > MAX_PROGRESS_BYTES:
             return {}
         found = atomic_files.read(folder, "progress.json")
         told = fast_json.loads(found[1]) if found else None
@@ -248,15 +250,15 @@ def _file(project: Project) -> Dict[str, Any]:
 # -- what is not -------------------------------------------------------------------------------------------------------
 
 
-def _held(state: State, now: str) -> List[Held]:
+def _pending_features(state: State, now: str) -> List[PendingFeature]:
     why = dict(run_transitions.waiting_reasons(state, now))
     return [
-        Held(index + 1, one_line(state["features"][index]), one_line(why.get(index, "")))
+        PendingFeature(index + 1, one_line(state["features"][index]), one_line(why.get(index, "")))
         for index in batch_state.pending_indices(state)
     ]
 
 
-def _last(state: State) -> List[Closed]:
+def _last_ended(state: State) -> List[EndedFeature]:
     ended = sorted(
         (
             (timing["ended_at"], int(name))
@@ -265,10 +267,10 @@ def _last(state: State) -> List[Closed]:
         ),
         reverse=True,
     )
-    return [_closed(state, index, at) for at, index in ended[:LAST]]
+    return [_ended_feature(state, index, at) for at, index in ended[:MAX_ENDED]]
 
 
-def _closed(state: State, index: int, at: str) -> Closed:
+def _ended_feature(state: State, index: int, at: str) -> EndedFeature:
     condition = batch_state.feature_status(state, index)
     if condition == "done":
         proof = state["evidence"].get(key(index), {})
@@ -277,14 +279,18 @@ def _closed(state: State, index: int, at: str) -> Closed:
         place, field = {"failed": ("failed_features", "error_message"), "skipped": ("skipped_features", "reason")}[
             condition
         ]
-        said = next(status_report.for_person(entry[field]) for entry in state[place] if entry["feature_index"] == index)
-    return Closed(index + 1, one_line(state["features"][index]), condition, one_line(said), at)
+        said = next(
+            status_report.describe_skip_reason(entry[field])
+            for entry in state[place]
+            if entry["feature_index"] == index
+        )
+    return EndedFeature(index + 1, one_line(state["features"][index]), condition, one_line(said), at)
 
 
 # -- what it takes -----------------------------------------------------------------------------------------------------
 
 
-def _spent(run: State, rows: List[Row]) -> Dict[str, float]:
+def _usage(run: State, rows: List[RunningFeature]) -> Dict[str, float]:
     """What the run has used, with what the clients that are at work have used so far."""
     spent = dict(run["spent"])
     for row in rows:
@@ -297,7 +303,7 @@ def _spent(run: State, rows: List[Row]) -> Dict[str, float]:
 def _limits(state: State, now: str, spent: Dict[str, float]) -> List[Limit]:
     limits = state["policy"].get("budgets") or {}
     waiting = state["run"]["waiting"]
-    waited = spent.get("waited_s", 0) + (_between(waiting["since"], now) if waiting else 0)
-    used = {"cost": spent.get("cost_usd", 0), "time": _age(state, now), "waiting": waited}
+    waited = spent.get("waited_s", 0) + (_seconds_between(waiting["since"], now) if waiting else 0)
+    used = {"cost": spent.get("cost_usd", 0), "time": _batch_age_s(state, now), "waiting": waited}
     names = {"cost": "cost_usd", "time": "time_s", "waiting": "wait_s"}
     return [Limit(name, used[name], limits[names[name]]) for name in names if limits.get(names[name]) is not None]

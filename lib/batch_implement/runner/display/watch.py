@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...core.batch_state import State
 
-LOOK_S = 1.0
+POLL_S = 1.0
 
 
 def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
@@ -34,7 +34,7 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
     state = snapshot.read_snapshot(project)
     if state is None:
         raise no_batch_error(project)
-    shown = live_display.open(stream, environ)
+    shown = live_display.open_display(stream, environ)
     trouble = ""
     came: List[bool] = []
     ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -42,7 +42,7 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
         with signals.handle_signals(dict.fromkeys(ends, lambda: came.append(True))):
             shown.refresh(state)
             while is_live(state):
-                signals.wait_until(LOOK_S, lambda: came)
+                signals.wait_until(POLL_S, lambda: came)
                 if came or shown.gone:
                     return ""
                 try:
@@ -54,7 +54,7 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
                     continue
                 if after is None or after["batch_id"] != state["batch_id"]:
                     return f"Batch {state['batch_id']} is not here any more. `batchctl log` tells what became of it."
-                _tell(state, after, shown)
+                _show_events(state, after, shown)
                 state, trouble = after, ""
                 shown.refresh(state)
     finally:
@@ -62,7 +62,7 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
     return f"Batch {state['batch_id']} is over ({state['status']}): {prompts.progress_summary(state)}."
 
 
-def _tell(before: State, after: State, shown: live_display.Display) -> None:
+def _show_events(before: State, after: State, shown: live_display.Display) -> None:
     """Say what happened from one version to the next, as `batchctl log` does."""
     for event in batch_events.events_between(before, after):
         (line,) = batch_events.format_entries([{"at": timestamps.now(), **event}])

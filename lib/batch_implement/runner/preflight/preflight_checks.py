@@ -367,6 +367,6 @@ def _plan_rounds(state: State, jobs: int) -> Iterator[List[int]]:
 def _format_retries(state: State) -> List[str]:
     policy = state["policy"]
     return [
-        f"{status_report.retries(policy['max_retries'])} of a feature",
+        f"{status_report.count_retries(policy['max_retries'])} of a feature",
         f"a pause after {policy['max_failures_in_a_row']} failures in a row",
     ]
