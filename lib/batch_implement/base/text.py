@@ -13,9 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
-_SEPARATORS = (0x2028, 0x2029)  # of lines and paragraphs
 _BIDI_CONTROLS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_TO_SPACE = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), *_SEPARATORS, *_BIDI_CONTROLS), " ")
+_TO_SPACE = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), *_BIDI_CONTROLS), " ")
 
 
 def clean(text: str) -> str:
@@ -28,8 +27,7 @@ def clean(text: str) -> str:
 
 def clean_block(text: str) -> str:
     """Return text with each line cleaned, without blanks at the ends of lines and empty lines around."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return "\n".join(clean(line).rstrip() for line in lines).strip("\n")
+    return "\n".join(clean(line).rstrip() for line in text.splitlines()).strip("\n")
 
 
 def one_line(text: str, limit: int = 300) -> str:

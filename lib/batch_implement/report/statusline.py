@@ -74,9 +74,9 @@ def _describe_activity(state: State, *, at_work: bool) -> List[str]:
     elif active:
         doing = [f"feature {active['feature_index'] + 1}: {active['phase']}"]
     if run and run["waiting"]:
-        doing.append(
-            f"waits{_format_until_time(run['waiting']['until'])}: {one_line(run['waiting']['reason'], MAX_REASON_CHARS)}"
-        )
+        waiting = run["waiting"]
+        reason = one_line(waiting["reason"], MAX_REASON_CHARS)
+        doing.append(f"waits{_format_until_time(waiting['until'])}: {reason}")
     if not at_work:
         return [*doing, "nobody is at work"]
     return doing or [f"feature {state['current_index'] + 1} is next"]

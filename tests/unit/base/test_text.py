@@ -13,6 +13,7 @@ def test_control_and_bidi_characters_become_spaces_and_the_length_stays():
 
 
 def test_a_block_keeps_its_lines():
+    assert text.clean_block("a\u2028b") == "a\nb"
     assert text.clean_block("\na \r\n  \u202eb\x00\rc\n\n") == "a\n   b\nc"
 
 

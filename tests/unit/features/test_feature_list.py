@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from batch_implement.base.text import clean_block
 from batch_implement.core.errors import UsageError
 from batch_implement.features import feature_list
-from batch_implement.features.feature_list import Feature, clean_block, parse_feature
+from batch_implement.features.feature_list import Feature, parse_feature
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_odd_texts_take_linear_time():
 
 
 def test_a_block_keeps_its_line_breaks_and_indentation_and_loses_what_could_hide():
-    assert clean_block("\r\n  a\tb\x1b[0m \r\n\r\n\u202ec\rd\u2028e  \n\n") == "  a b [0m\n\n c\nd\u2028e"
+    assert clean_block("\r\n  a\tb\x1b[0m \r\n\r\n\u202ec\rd\u2028e  \n\n") == "  a b [0m\n\n c\nd\ne"
 
 
 def test_features_on_one_line_are_told_apart_by_their_numbers():
