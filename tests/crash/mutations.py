@@ -120,7 +120,7 @@ FAILED: dict[str, Patch] = {
         "            if copied:",
     ),
     "a failed sync counts for nothing": (
-        "base/atomic_files.py",
+        "store/atomic_files.py",
         "        os.fsync(descriptor)\n",
         "        try:\n            os.fsync(descriptor)\n        except OSError:\n            pass\n",
     ),
@@ -130,7 +130,7 @@ FAILED: dict[str, Patch] = {
         '    except MemoryError as error:\n        last_error = f"the audit log {private}',
     ),
     "a file that is too short passes": (
-        "base/atomic_files.py",
+        "store/atomic_files.py",
         "        if status.st_size != len(data):\n",
         "        if False:\n",
     ),

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from batch_implement.api import path_policy
-from batch_implement.base import atomic_files, processes, project_paths
+from batch_implement.base import processes, project_paths
 from batch_implement.base.project_paths import Project
 from batch_implement.core import lease
 from batch_implement.core.errors import DurabilityError, StateError
 from batch_implement.hooks import compaction, stop
 from batch_implement.hooks.dispatch import HookEvent
-from batch_implement.store import audit_log, backups, sidecar
+from batch_implement.store import atomic_files, audit_log, backups, sidecar
 from batch_implement.store.store import Store
 from batches import all_completed, new_batch, owner, state_on_disk
 

@@ -175,8 +175,7 @@ def prepare(kind: str, root: str) -> None:
 def load_everything() -> None:
     """Import what the store imports on the way, and read what it reads once a process."""
     import batch_implement.core.batch_events
-    from batch_implement.base import atomic_files
-    from batch_implement.store import serialization
+    from batch_implement.store import atomic_files, serialization
 
     store_of("", "/nowhere")
     serialization.published_schema()

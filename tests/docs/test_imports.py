@@ -15,7 +15,6 @@ pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="import-linte
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS = REPOSITORY / ".importlinter"
 START = "from importlinter.cli import lint_imports_command; lint_imports_command()"
-FIRST = "from __future__ import annotations\n"
 
 
 def linted(lib: Path | str) -> subprocess.CompletedProcess[str]:
@@ -35,14 +34,17 @@ def test_the_package_keeps_the_rules() -> None:
 @pytest.mark.parametrize(
     ("file", "line", "broken"),
     [
+        ("store/lock.py", "from ..commands import doctor", "A package imports only packages below it BROKEN"),
+        ("core/batch_state.py", "import os", "The core imports nothing that reaches out BROKEN"),
         (
-            "core/batch_state.py",
-            "def odd() -> None:\n    import os\n",
-            "A pure module imports nothing that reaches out BROKEN",
+            "store/sidecar.py",
+            "from ..base import fast_json",
+            "The fast path of a hook imports nothing of ours but the sidecar BROKEN",
         ),
     ],
 )
 def test_a_forbidden_import_is_noticed_inside_a_function_too(tmp_path: Path, file: str, line: str, broken: str) -> None:
-    done = linted(mutated((file, FIRST, FIRST + line), str(tmp_path)))
+    first = "TYPE_CHECKING = False"
+    done = linted(mutated((file, first, f"def odd() -> None:\n    {line}\n\n\n{first}"), str(tmp_path)))
     assert done.returncode == 1, done.stdout + done.stderr
     assert broken in done.stdout

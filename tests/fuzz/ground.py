@@ -21,9 +21,8 @@ import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-from batch_implement.base import atomic_files
 from batch_implement.core import batch_state, lease, transitions
-from batch_implement.store import serialization, sidecar
+from batch_implement.store import atomic_files, serialization, sidecar
 from batches import NOW, all_completed, completed, failed, new_batch, owner, started
 
 SECRET = "the-secret-outside"

@@ -172,7 +172,7 @@ MUTATIONS = {  # the patch, and the cases that show it
     ),
     "the size of a state is not looked at": (
         "things",
-        "base/atomic_files.py",
+        "store/atomic_files.py",
         "        if status.st_size > MAX_BYTES:\n",
         "        if False:\n",
     ),
@@ -184,13 +184,13 @@ MUTATIONS = {  # the patch, and the cases that show it
     ),
     "a link is followed": (
         "things",
-        "base/atomic_files.py",
+        "store/atomic_files.py",
         "_READ = os.O_RDONLY | os.O_NOFOLLOW | ",
         "_READ = os.O_RDONLY | ",
     ),
     "a FIFO is waited for": (
         "things",
-        "base/atomic_files.py",
+        "store/atomic_files.py",
         "_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | ",
         "_READ = os.O_RDONLY | os.O_NOFOLLOW | ",
     ),

@@ -7,8 +7,8 @@ from __future__ import annotations
 import functools
 import warnings
 
-from ..base import atomic_files
 from ..core.errors import BatchError, RefusedError, UsageError
+from ..store import atomic_files
 from . import path_policy
 
 TYPE_CHECKING = False

@@ -15,12 +15,12 @@ import errno
 import os
 import stat
 
-from ..base import atomic_files, project_paths
+from ..base import project_paths
 from ..base.project_paths import PRIVATE_NAME, STATE_FOLDER, STATE_NAME, Project
 from ..base.text import clean, shorten
 from ..core.errors import BatchError, StateError, UsageError
 from ..git import git_client
-from ..store import audit_log
+from ..store import atomic_files, audit_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import os
 
-from ..base import atomic_files, project_paths
+from ..base import project_paths
 from ..core import batch_state
 from ..core.errors import RefusedError, UsageError
-from ..store import lock, serialization
+from ..store import atomic_files, lock, serialization
 from ..store.store import Store
 from . import run_report
 

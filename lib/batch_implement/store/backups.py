@@ -17,9 +17,9 @@ import errno
 import os
 import time
 
-from ..base import atomic_files, project_paths
+from ..base import project_paths
 from ..core.errors import RefusedError
-from . import sidecar
+from . import atomic_files, sidecar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

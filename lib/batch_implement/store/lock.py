@@ -15,8 +15,8 @@ import os
 import sys
 import time
 
-from ..base import atomic_files
 from ..core.errors import LockTimeout, StateError
+from . import atomic_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import time
 
-from ..base import atomic_files, project_paths
-from . import backups, serialization, sidecar
+from ..base import project_paths
+from . import atomic_files, backups, serialization, sidecar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import time
 
-from ..base import atomic_files
 from ..core import batch_state
 from ..core.errors import RefusedError, StateError
-from . import backups, serialization, sidecar
+from . import atomic_files, backups, serialization, sidecar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

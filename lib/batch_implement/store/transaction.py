@@ -22,10 +22,10 @@ from __future__ import annotations
 
 import os
 
-from ..base import atomic_files, timestamps
+from ..base import timestamps
 from ..core import batch_events, batch_state
 from ..core.errors import DurabilityError, StateError
-from . import audit_log, backups, lock, serialization, sidecar
+from . import atomic_files, audit_log, backups, lock, serialization, sidecar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

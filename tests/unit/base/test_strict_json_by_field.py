@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement.base import atomic_files, strict_json
-from batch_implement.store import serialization
+from batch_implement.base import strict_json
+from batch_implement.store import atomic_files, serialization
 from batches import completed, failed, given_up, new_batch, started
 
 STATE = failed(started(given_up(completed(new_batch(["a :b", 'say "x": y', "\u2028 é\n", "d", "e"], needs={4: [1]})))))

@@ -6,9 +6,10 @@ import json
 import os
 
 import pytest
-from batch_implement.base import atomic_files, project_paths
+from batch_implement.base import project_paths
 from batch_implement.core.errors import RefusedError, StateError, UsageError
 from batch_implement.report import report_files, run_report
+from batch_implement.store import atomic_files
 from batch_implement.store.store import Store
 from batches import completed, files_in, new_batch
 from run_report_samples import at, night

@@ -10,11 +10,10 @@ import shutil
 import threading
 
 import pytest
-from batch_implement.base import atomic_files
 from batch_implement.base.project_paths import Project
 from batch_implement.core import batch_state, lease, transitions
 from batch_implement.core.errors import DurabilityError, LockTimeout, RefusedError, StateError
-from batch_implement.store import audit_log, lock, serialization, sidecar
+from batch_implement.store import atomic_files, audit_log, lock, serialization, sidecar
 from batch_implement.store.store import Store
 from batches import NOW, all_completed, files_in, git, new_batch, owner, started, state_on_disk
 

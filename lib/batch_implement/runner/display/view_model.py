@@ -15,14 +15,14 @@ import math
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from ...base import atomic_files, fast_json, processes, project_paths, timestamps
+from ...base import fast_json, processes, project_paths, timestamps
 from ...base.project_paths import Project
 from ...base.text import one_line
 from ...core import batch_state, run_transitions
 from ...core.batch_state import key
 from ...core.errors import BatchError
 from ...report import status_report
-from ...store import snapshot
+from ...store import atomic_files, snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

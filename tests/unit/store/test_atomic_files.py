@@ -8,8 +8,8 @@ import os
 import socket
 
 import pytest
-from batch_implement.base import atomic_files
 from batch_implement.core.errors import StateError
+from batch_implement.store import atomic_files
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import stat
 import sys
 
 from ..core.errors import StateError
-from ..store.sidecar import Fingerprint
+from .sidecar import Fingerprint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
