@@ -2,7 +2,7 @@
 
     state = strictjson.parse(data)
 
-Refused, each with a ValueError of one sentence: more than `max_bytes`, more than `max_values` (small ones take fifty
+Refused, each with a JSONError of one sentence: more than `max_bytes`, more than `max_values` (small ones take fifty
 times their room in memory), deeper than `max_depth`, bytes that are not UTF-8, a byte order mark, an empty or
 zero-filled file (that is damage, never a fresh start), NaN, Infinity and numbers as large, an object with the same name
 twice, half of a surrogate pair, an integer of more than 4,300 digits, anything after the value. The sentence begins
@@ -31,21 +31,28 @@ _CONTAINERS = frozenset((dict, list))
 _TOO_MANY_DIGITS = f"holds an integer of more than {MAX_DIGITS:,} digits"
 
 
-class _InvalidJson(ValueError):
-    """What the functions that the parser calls back raise: its message is for the caller as it is."""
+class JSONError(ValueError):
+    """Raised for bytes that are not acceptable JSON: the reason, its line and column from 1 (0: not in one place).
+
+    `repeated_name` is the name that is there twice in one object, if that is the reason.
+    """
+
+    def __init__(self, reason: str, line: int = 0, column: int = 0, *, repeated_name: Optional[str] = None) -> None:
+        super().__init__(f"{reason}, at line {line}, column {column}" if line else reason)
+        self.reason, self.line, self.column, self.repeated_name = reason, line, column, repeated_name
 
 
 def parse(
     data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH, max_values: int = MAX_VALUES
 ) -> object:
-    """Return the value that the bytes hold: dict, list, str, int, float, bool or None. Raises ValueError only."""
+    """Return the value that the bytes hold: dict, list, str, int, float, bool or None. Raises JSONError only."""
     text = _decode_utf8(data, max_bytes)
     check_value_count(text, max_values)
     return _parse_text(text, max_depth)
 
 
 def check_value_count(text: str, most: int = MAX_VALUES) -> None:
-    """Raise ValueError when a text of JSON has more than so many values: its commas and opening brackets are counted
+    """Raise JSONError when a text of JSON has more than so many values: its commas and opening brackets are counted
     before anything is made of them, those within texts only as long as that is enough.
     """
     if len(text) <= most or sum(map(text.count, ",[{")) <= most:
@@ -59,7 +66,7 @@ def check_value_count(text: str, most: int = MAX_VALUES) -> None:
         if values > most:
             break
     if values > most:
-        raise ValueError(f"holds more than the {most:,} values that are allowed")
+        raise JSONError(f"holds more than the {most:,} values that are allowed")
 
 
 def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, str, FieldSpans]:
@@ -83,13 +90,13 @@ def _parse_text(text: str, max_depth: int) -> object:
         if found is not None and names > 0 and not _has_exactly_names(names, text):
             value = _decode_strictly(text)
     except RecursionError:
-        raise ValueError(f"nested deeper than the {max_depth} levels that are allowed") from None
-    except _InvalidJson:
+        raise JSONError(f"nested deeper than the {max_depth} levels that are allowed") from None
+    except JSONError:
         raise
     except ValueError as error:
-        raise ValueError(_describe_parse_error(error)) from None
+        raise _to_json_error(error) from None
     if names < 0:
-        raise ValueError(f"nested deeper than the {max_depth} levels that are allowed")
+        raise JSONError(f"nested deeper than the {max_depth} levels that are allowed")
     if "\\ud" in text or "\\uD" in text:
         _check_surrogates(value)
     return value
@@ -132,31 +139,31 @@ def _has_exactly_names(names: int, text: str) -> bool:
     return not ("\\" in text and '\\":' in text) and text.count('":') == names
 
 
-def _describe_parse_error(error: ValueError) -> str:
-    """What the parser says, as a sentence of ours: the json package's error, else Python's own, from int()."""
+def _to_json_error(error: ValueError) -> JSONError:
+    """Return the error for what the parser raised: the json package's error, else Python's own, from int()."""
     message = getattr(error, "msg", None)
     if message is None:
-        return _TOO_MANY_DIGITS
-    what = "something follows the end of the JSON value" if message == "Extra data" else f"not JSON: {message}"
-    return f"{what}, at line {getattr(error, 'lineno', 0)}, column {getattr(error, 'colno', 0)}"
+        return JSONError(_TOO_MANY_DIGITS)
+    reason = "something follows the end of the JSON value" if message == "Extra data" else f"not JSON: {message}"
+    return JSONError(reason, getattr(error, "lineno", 0), getattr(error, "colno", 0))
 
 
 def _decode_utf8(data: bytes, max_bytes: int) -> str:
     if len(data) > max_bytes:
-        raise ValueError(f"larger than the {max_bytes:,} bytes that are allowed")
+        raise JSONError(f"larger than the {max_bytes:,} bytes that are allowed")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ValueError("UTF-16 with a byte order mark (BOM), expected UTF-8")
+        raise JSONError("UTF-16 with a byte order mark (BOM), expected UTF-8")
     if data.startswith(b"\xef\xbb\xbf"):
-        raise ValueError("begins with a byte order mark (BOM), which JSON does not allow")
+        raise JSONError("begins with a byte order mark (BOM), which JSON does not allow")
     if not data or data.isspace():  # `strip` would copy what is none
-        raise ValueError("empty")
+        raise JSONError("empty")
     if not data.strip(b"\0"):
-        raise ValueError("filled with zero bytes, as a power cut leaves a file")
+        raise JSONError("filled with zero bytes, as a power cut leaves a file")
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"not UTF-8: byte 0x{data[error.start]:02x} at line {line}") from None
+        raise JSONError(f"not UTF-8: byte 0x{data[error.start]:02x} at line {line}") from None
 
 
 def _count_names(levels: int, value: object) -> int:
@@ -180,11 +187,11 @@ def _count_names(levels: int, value: object) -> int:
 
 
 def _check_surrogates(value: object) -> None:
-    """Raise ValueError when any text in the value, names too, cannot be written as UTF-8."""
+    """Raise JSONError when any text in the value, names too, cannot be written as UTF-8."""
     try:
         fast_json.dumps(value).encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"holds \\u{ord(error.object[error.start]):04x}, half of a surrogate pair") from None
+        raise JSONError(f"holds \\u{ord(error.object[error.start]):04x}, half of a surrogate pair") from None
 
 
 def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -192,25 +199,25 @@ def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, obj
     if len(value) != len(pairs):
         for name, _ in pairs:
             if value.pop(name, pairs) is pairs:  # taken out before
-                raise _InvalidJson(f"holds the name {name[:60]!r} twice in one object")
+                raise JSONError(f"holds the name {name[:60]!r} twice in one object", repeated_name=name)
     return value
 
 
 def _parse_finite_float(digits: str) -> float:
     value = float(digits)
     if value in (float("inf"), float("-inf")):
-        raise _InvalidJson(f"holds the number {digits[:60]}, which is too large")
+        raise JSONError(f"holds the number {digits[:60]}, which is too large")
     return value
 
 
 def _parse_limited_int(digits: str) -> int:
     if len(digits.lstrip("-")) > MAX_DIGITS:
-        raise _InvalidJson(_TOO_MANY_DIGITS)
+        raise JSONError(_TOO_MANY_DIGITS)
     return int(digits)
 
 
 def _reject_constant(name: str) -> None:
-    raise _InvalidJson(f"holds {name}, which is not a JSON number")
+    raise JSONError(f"holds {name}, which is not a JSON number")
 
 
 # Since 3.9.14 Python stops at 4,300 digits by itself, unless told otherwise; its own int() saves a call an integer.

@@ -1,14 +1,13 @@
-"""Read a YAML or JSON text into plain values, and know of each on which line it stands.
+"""Read YAML or JSON into plain values, and know the line and column of each value.
 
-    parsed = document.parse(text, "features.yaml", "yaml")
-    parsed.value                                dicts, lists, str, int, bool, None (and float, from JSON)
-    parsed.line(("features", 2, "title"))       7
+    document = parse(text, "features.yaml", "yaml")
+    document.value                              dicts, lists, str, int, bool, None (and float, from JSON)
+    document.position(("features", 2, "title"))     Position(line=7, column=3)
 
-JSON is read by `strictjson`. YAML is read event by event, in the subset that means what it looks like: `null`, `~` and
+JSON is read by `strict_json`. YAML is read event by event, in the subset that means what it looks like: `null`, `~` and
 nothing are null, `true` and `false` are booleans, whole numbers as JSON writes them are integers, and all else is text:
 `yes`, `2024-01-01`, `1e3`, `007`. Refused are a key that is there twice, tags, anchors and aliases, a second document,
-more than 64 levels, and a `#` that would quietly cut off what is meant as text. Anything else that is wrong is Misuse
-as well, naming the line and what is probably meant.
+more than 64 levels, and a `#` that would quietly cut off text. Each error names its place and the likely cause.
 """
 
 from __future__ import annotations
@@ -19,14 +18,13 @@ from typing import NamedTuple
 
 from ..base import strict_json
 from ..base.text import clean
-from ..core.errors import UsageError
-from .feature_list import MAX_BYTES, MAX_FEATURES
+from .feature_list import MAX_BYTES, MAX_FEATURES, FeatureListError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, Tuple
+    from typing import Any, Dict, Iterator, List, NoReturn, Optional, Tuple
 
-    Steps = Tuple[Any, ...]
+    Path = Tuple[Any, ...]
 
 MAX_DEPTH = 64
 MAX_VALUES = 20 * MAX_FEATURES
@@ -41,17 +39,17 @@ CUT_OFF_BY_BRACKET = re.compile(r"[ \t]*(#[^\s#][^\n]*)")
 CUT_OFF_BY_COMMA = re.compile(r"[ \t]*,[ \t]*(#[^\s#][^\n]*)")
 NOT_PRINTABLE = re.compile("[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-# What stands in the message of either of PyYAML's parsers, and the likely cause. The first that fits counts.
-CAUSES = (
+# A fragment of a message of either of PyYAML's parsers, and the likely cause. The first that fits counts.
+YAML_CAUSES = (
     ("escape", "In double quotes a backslash begins an escape; in single quotes it is a backslash."),
-    ("quoted scalar", "A quote is opened and not closed. A text that begins with a quote is put into the other kind."),
-    ("mapping values", "A text with a colon and a blank in it needs quotes. Else the indentation is off."),
+    ("quoted scalar", "A quote is not closed. Put a text that begins with a quote into quotes of the other kind."),
+    ("mapping values", "A text with a colon and a blank needs quotes; otherwise check the indentation."),
     ("start any token", "A text that begins with `@`, `%` or a backtick needs quotes, and tabs do not indent."),
     ("tab character", "Tabs do not indent in YAML, only blanks."),
     ("alias", "A text that begins with `*` needs quotes."),
     ("anchor", "A text that begins with `&` needs quotes."),
     ("tag", "A text that begins with `!` needs quotes."),
-    ("incompatible", "Take the `%YAML` line out."),
+    ("incompatible", "Remove the `%YAML` line."),
     ("directive", "A text that begins with `%` needs quotes."),
     ("flow", "A `[` or `{` is not closed, or a text in it needs quotes."),
     (
@@ -60,31 +58,52 @@ CAUSES = (
     ),
     ("expected ':'", "A line is indented unlike its neighbours, or a key lost its colon."),
 )
-LIKELY = "Check the indentation and the quotes there."
+UNKNOWN_CAUSE = "Check the indentation and the quotes there."
+
+
+class Position(NamedTuple):
+    """A place in a text: line and column, counted from 1, columns in code points."""
+
+    line: int
+    column: int
 
 
 class Document(NamedTuple):
-    """A value, and the line of each value in it by the steps that lead there: names and indices, () for the whole."""
+    """A value, and the position of each value in it by its path: names and indices, () for the whole.
+
+    A value in an object is where its name begins.
+    """
 
     value: Any
-    lines: Dict[Steps, int]
+    positions: Dict[Path, Position]
 
-    def line(self, steps: Steps) -> int:
-        """Return the line of a value, counted from 1; of the nearest one around it where it has none of its own."""
-        while steps not in self.lines and steps:
-            steps = steps[:-1]
-        return self.lines.get(steps, 1)
+    def position(self, path: Path) -> Position:
+        """Return the position of a value, or of the nearest value around it if it has none of its own."""
+        while path not in self.positions and path:
+            path = path[:-1]
+        return self.positions.get(path, Position(1, 1))
 
 
 def parse(text: str, name: str, kind: str) -> Document:
-    """Return what a text holds: its kind is `yaml` or `json`, its lines end in `\\n`. Raises Misuse."""
+    """Return what a text holds. `kind` is `yaml` or `json`, lines end in `\\n`. Raises FeatureListError."""
     return {"yaml": _parse_yaml, "json": _parse_json}[kind](text, name)
+
+
+def _raise_repeated_name(name: str, path: Path, position: Position, first: Position) -> NoReturn:
+    raise FeatureListError(
+        name,
+        f"{clean(path[-1])[:60]!r} is there twice; the first is on line {first.line}. Remove one, or begin a new entry "
+        "between them.",
+        "features-yaml",
+        *position,
+        path=path,
+    )
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------
 
 JSON_CAUSES = (
-    ("trailing comma", "Take that comma away."),
+    ("trailing comma", "Remove that comma."),
     ("property name", "A comma stands behind the last entry, or a name has no double quotes."),
     ("delimiter", "A comma, a colon or a double quote is missing before it."),
     ("Expecting value", "A comma too many, a text without double quotes, or a comment: JSON has none."),
@@ -100,24 +119,47 @@ TOKEN = re.compile(r'"[^"]*"|[\[\]{},:]|[^\s\[\]{},:"]+')
 def _parse_json(text: str, name: str) -> Document:
     try:
         value = strict_json.parse(text.encode(), max_bytes=MAX_BYTES, max_depth=MAX_DEPTH, max_values=MAX_VALUES)
-    except ValueError as error:
-        if "twice" in str(error):
-            _lines_of_json(text, name)
-        cause = next((cause for fragment, cause in JSON_CAUSES if fragment in str(error)), "Mend it there.")
-        raise UsageError(f"{name}: {clean(str(error))}. {cause}", "features-yaml") from None
-    return Document(value, _lines_of_json(text, name))
+    except strict_json.JSONError as error:
+        positions, repeated = locate_json_values(text)
+        if error.repeated_name is not None and repeated is not None:
+            _raise_repeated_name(name, *repeated, positions[repeated[0]])
+        raise FeatureListError(name, explain_json_error(error), "features-yaml", error.line, error.column) from None
+    return Document(value, locate_json_values(text)[0])
 
 
-def json_values(text: str) -> Iterator[Tuple[Steps, int]]:
-    """Yield the steps and the offset of each value in a text, in order, up to where it is no JSON or nested too deeply.
+def explain_json_error(error: strict_json.JSONError) -> str:
+    """Return what is wrong with a text that is not JSON, without its place, and the likely cause if there is one."""
+    cause = next((cause for fragment, cause in JSON_CAUSES if fragment in error.reason), "")
+    return f"{clean(error.reason)}. {cause}".rstrip()
 
-    A value in an object stands where its name begins; a name that is there twice comes twice.
+
+def locate_json_values(text: str) -> Tuple[Dict[Path, Position], Optional[Tuple[Path, Position]]]:
+    """Return the position of each value in JSON by its path; and path and position of a name that is there twice.
+
+    Stops at such a name, and quietly where the text is not JSON or is nested too deeply.
     """
-    path: list[Any] = []  # for each open array the index of its next value, for each object the name of it
-    opened: list[str] = []
+    positions: Dict[Path, Position] = {}
+    line, line_start, seen = 1, 0, 0
+    for path, offset in _json_values(text):
+        breaks = text.count("\n", seen, offset)
+        if breaks:
+            line += breaks
+            line_start = text.rindex("\n", seen, offset) + 1
+        seen = offset
+        position = Position(line, offset - line_start + 1)
+        if path in positions:
+            return positions, (path, position)
+        positions[path] = position
+    return positions, None
+
+
+def _json_values(text: str) -> Iterator[Tuple[Path, int]]:
+    """Yield the path and the offset of each value in a text, in order, as far as it is JSON of at most 64 levels."""
+    path: List[Any] = []  # for each open array the index of its next value, for each object the name in it
+    opened: List[str] = []
     is_name = False
-    plain = text.replace("\\\\", "__").replace('\\"', "__")  # a pattern that knows escapes takes 100 bytes for each
-    for token in TOKEN.finditer(plain):
+    # Without escapes, because a pattern that knows them takes 100 bytes for each.
+    for token in TOKEN.finditer(text.replace("\\\\", "__").replace('\\"', "__")):
         mark = text[token.start() : token.end()]
         if not opened and mark in "]},:":
             return
@@ -147,27 +189,6 @@ def json_values(text: str) -> Iterator[Tuple[Steps, int]]:
             return
 
 
-def _lines_of_json(text: str, name: str) -> Dict[Steps, int]:
-    """Return the line of each value in a text that is JSON, at least up to a name that is there twice: Misuse."""
-    lines: Dict[Steps, int] = {}
-    line, seen = 1, 0
-    for steps, offset in json_values(text):
-        line += text.count("\n", seen, offset)
-        seen = offset
-        if steps in lines:
-            raise _twice(name, line, steps[-1], lines[steps])
-        lines[steps] = line
-    return lines
-
-
-def _twice(name: str, line: int, key: str, first: int) -> UsageError:
-    return UsageError(
-        f"{name}, line {line}: {clean(key)[:60]!r} is there twice; the first is on line {first}. Take one away, or "
-        "begin a new entry between them.",
-        "features-yaml",
-    )
-
-
 # -- YAML --------------------------------------------------------------------------------------------------------------
 
 
@@ -176,134 +197,143 @@ def _parse_yaml(text: str, name: str) -> Document:
 
     odd = NOT_PRINTABLE.search(text)
     if odd:
-        raise UsageError(
-            f"{name}, line {text.count(chr(10), 0, odd.start()) + 1}: a control character (U+{ord(odd[0]):04X}), which "
-            "YAML does not allow. Take it out.",
-            "features-yaml",
+        line_start = text.rfind("\n", 0, odd.start()) + 1
+        position = Position(text.count("\n", 0, odd.start()) + 1, odd.start() - line_start + 1)
+        raise FeatureListError(
+            name, f"control character U+{ord(odd[0]):04X}, which YAML does not allow. Remove it.", "features-yaml", *position
         )
     yaml = yaml_support.load(name)
     # Both read alike; the one in C, which a PyYAML without libyaml lacks, is twenty times as fast.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return _Reader(yaml, text, name, yaml.parse(text, Loader=loader)).document()
+        return _YamlReader(yaml, text, name, yaml.parse(text, Loader=loader)).read()
     except yaml.MarkedYAMLError as error:
-        raise _not_yaml(error, name) from None
+        raise _syntax_error(error, name) from None
     except yaml.YAMLError as error:
-        raise UsageError(f"{name} is not YAML: {clean(str(error))[:200]}. {LIKELY}", "features-yaml") from None
+        raise FeatureListError(name, f"not YAML: {clean(str(error))[:200]}. {UNKNOWN_CAUSE}", "features-yaml") from None
 
 
-def _not_yaml(error: Any, name: str) -> UsageError:
-    found = clean(error.problem or "it ends too early")
+def _syntax_error(error: Any, name: str) -> FeatureListError:
+    problem = clean(error.problem or "it ends too early")
     if error.context:
-        begun = f" that begins on line {error.context_mark.line + 1}" if error.context_mark else ""
-        found = f"{found}, {clean(error.context)}{begun}"
-    cause = next((cause for fragment, cause in CAUSES if fragment in found), LIKELY)
+        start = f" that begins on line {error.context_mark.line + 1}" if error.context_mark else ""
+        problem = f"{problem}, {clean(error.context)}{start}"
+    cause = next((cause for fragment, cause in YAML_CAUSES if fragment in problem), UNKNOWN_CAUSE)
     mark = error.problem_mark or error.context_mark
-    return UsageError(f"{name}, line {mark.line + 1 if mark else 1}: not YAML: {found}. {cause}", "features-yaml")
+    position = _position_of(mark) if mark else Position(1, 1)
+    return FeatureListError(name, f"not YAML: {problem}. {cause}", "features-yaml", *position)
 
 
-class _Reader:
+def _position_of(mark: Any) -> Position:
+    return Position(mark.line + 1, mark.column + 1)
+
+
+class _YamlReader:
     """Makes a document of PyYAML's events."""
 
     def __init__(self, yaml: Any, text: str, name: str, events: Iterator[Any]) -> None:
         self.yaml = yaml
         self.text = text
         self.name = name
-        self.events = self.without_lost_text(events)
-        self.lines: Dict[Steps, int] = {}
+        self.events = self._checked_events(events)
+        self.positions: Dict[Path, Position] = {}
 
-    def without_lost_text(self, events: Iterator[Any]) -> Iterator[Any]:
-        """Hand the events on; Misuse for a comment that is probably not meant as one."""
+    def _checked_events(self, events: Iterator[Any]) -> Iterator[Any]:
+        """Yield the events. Raises FeatureListError at a comment that is probably meant as text."""
         starts = (self.yaml.SequenceStartEvent, self.yaml.MappingStartEvent)
         for number, event in enumerate(events):
             if number > MAX_EVENTS:
-                raise self.misuse(event, "more than a list of features has in all. Split it.")
+                self._refuse(event, "more values than a list of features can have. Split the list.")
             cut_off = None
             if isinstance(event, self.yaml.ScalarEvent):
                 cut_off = (CUT_OFF_BY_COMMA if event.style else CUT_OFF).match(self.text, event.end_mark.index)
             elif isinstance(event, starts) and event.flow_style:
                 cut_off = CUT_OFF_BY_BRACKET.match(self.text, event.end_mark.index)
             if cut_off:
-                raise UsageError(
-                    f"{self.name}, line {event.end_mark.line + 1}: {cut_off[1][:60]!r} is a comment to YAML and would "
-                    "be lost. If it is text, put the whole text in quotes; if it is a comment, write a blank behind "
-                    "the `#`.",
+                raise FeatureListError(
+                    self.name,
+                    f"{cut_off[1][:60]!r} is a comment in YAML and would be lost. If it is text, put the whole text in "
+                    "quotes; if it is a comment, write a blank after the `#`.",
                     "features-yaml",
+                    *_position_of(event.end_mark),
                 )
             yield event
 
-    def document(self) -> Document:
+    def read(self) -> Document:
         next(self.events)  # the stream begins
         if isinstance(next(self.events), self.yaml.StreamEndEvent):
-            raise UsageError(
-                f"{self.name} is empty, or has comments only. Write each feature as `- text`.", "features-yaml"
-            )
+            raise FeatureListError(
+                self.name, "no features: the file is empty or has comments only. Write each feature as `- text`.",
+                "features-yaml",
+            )  # fmt: skip
         first = next(self.events)
-        self.lines[()] = first.start_mark.line + 1
-        value = self.value(first, ())
+        self.positions[()] = _position_of(first.start_mark)
+        value = self._read_value(first, ())
         next(self.events)  # the document ends
         event = next(self.events)
         if not isinstance(event, self.yaml.StreamEndEvent):
-            raise self.misuse(event, "a second document begins with `---`. One file is one list: take the line out.")
-        return Document(value, self.lines)
+            self._refuse(event, "a second document begins with `---`. One file is one list: remove the line.")
+        return Document(value, self.positions)
 
-    def value(self, event: Any, path: Steps) -> Any:
-        """Return the value that begins with an event, and take its events off. Its line is the caller's to note."""
-        self.refuse_references(event)
+    def _read_value(self, event: Any, path: Path) -> Any:
+        """Return the value that begins with an event, and take its events off. The caller notes its position."""
+        self._refuse_references(event)
         if len(path) > MAX_DEPTH:
-            raise self.misuse(event, f"nested deeper than the {MAX_DEPTH} levels that are allowed.")
+            self._refuse(event, f"nested deeper than the {MAX_DEPTH} levels that are allowed. Write it flatter.")
         if isinstance(event, self.yaml.ScalarEvent):
-            return self.scalar(event)
+            return self._read_scalar(event)
         if isinstance(event, self.yaml.SequenceStartEvent):
-            return self.sequence(path)
-        return self.mapping(path)
+            return self._read_sequence(path)
+        return self._read_mapping(path)
 
-    def refuse_references(self, event: Any) -> None:
+    def _refuse_references(self, event: Any) -> None:
         if isinstance(event, self.yaml.AliasEvent):
-            what = f"`*{event.anchor[:60]}` is an alias, which is not read here. A text that begins with `*`"
+            problem, sign = f"`*{event.anchor[:60]}` is an alias", "*"
         elif event.anchor is not None:
-            what = f"`&{event.anchor[:60]}` is an anchor, which is not read here. A text that begins with `&`"
+            problem, sign = f"`&{event.anchor[:60]}` is an anchor", "&"
         elif event.tag is not None:
-            what = f"{event.tag[:60]!r} is a tag, which is not read here. A text that begins with `!`"
+            problem, sign = f"{event.tag[:60]!r} is a tag", "!"
         else:
             return
-        raise self.misuse(event, f"{what} needs quotes; else write out what is meant.")
+        self._refuse(
+            event,
+            f"{problem}, which is not read here. A text that begins with `{sign}` needs quotes; otherwise write out "
+            "what is meant.",
+        )
 
-    def sequence(self, path: Steps) -> list[Any]:
-        values: list[Any] = []
+    def _read_sequence(self, path: Path) -> List[Any]:
+        values: List[Any] = []
         for event in self.events:
             if isinstance(event, self.yaml.SequenceEndEvent):
                 break
             if len(values) >= MAX_FEATURES:  # now, because the rest may take PyYAML minutes
-                raise self.misuse(
-                    event, f"a list of more than {MAX_FEATURES:,} entries, and one batch takes as many. Split it."
-                )
-            steps = (*path, len(values))
-            self.lines[steps] = event.start_mark.line + 1
-            values.append(self.value(event, steps))
+                self._refuse(event, f"a list of more than {MAX_FEATURES:,} entries, and one batch takes as many. Split it.")
+            item_path = (*path, len(values))
+            self.positions[item_path] = _position_of(event.start_mark)
+            values.append(self._read_value(event, item_path))
         return values
 
-    def mapping(self, path: Steps) -> Dict[str, Any]:
+    def _read_mapping(self, path: Path) -> Dict[str, Any]:
         values: Dict[str, Any] = {}
         for event in self.events:
             if isinstance(event, self.yaml.MappingEndEvent):
                 break
-            self.refuse_references(event)
+            self._refuse_references(event)
             if not isinstance(event, self.yaml.ScalarEvent):
-                raise self.misuse(event, "a list or mapping as a key. A text that begins with `[` or `{` needs quotes.")
-            steps = (*path, event.value)
-            line = event.start_mark.line + 1
+                self._refuse(event, "a list or mapping as a key. A text that begins with `[` or `{` needs quotes.")
+            item_path = (*path, event.value)
+            position = _position_of(event.start_mark)
             if event.value in values:
-                raise _twice(self.name, line, event.value, self.lines[steps])
-            self.lines[steps] = line
-            values[event.value] = self.value(next(self.events), steps)
+                _raise_repeated_name(self.name, item_path, position, self.positions[item_path])
+            self.positions[item_path] = position
+            values[event.value] = self._read_value(next(self.events), item_path)
         return values
 
-    def scalar(self, event: Any) -> Any:
+    def _read_scalar(self, event: Any) -> Any:
         value: str = event.value
         if event.style:  # quoted, or a block
             if any("\ud800" <= character <= "\udfff" for character in value):
-                raise self.misuse(event, "half of a surrogate pair, as `\\ud83d`. Write the character itself.")
+                self._refuse(event, "half of a surrogate pair, as `\\ud83d`. Write the character itself.")
             return value
         if value in ("true", "false"):
             return value == "true"
@@ -311,5 +341,5 @@ class _Reader:
             return int(value)
         return None if value in NULLS else value
 
-    def misuse(self, event: Any, what: str) -> UsageError:
-        return UsageError(f"{self.name}, line {event.start_mark.line + 1}: {what}", "features-yaml")
+    def _refuse(self, event: Any, reason: str) -> NoReturn:
+        raise FeatureListError(self.name, reason, "features-yaml", *_position_of(event.start_mark))

@@ -1,14 +1,12 @@
-"""What a list of features is, whatever it was written in: features, their notes, and what no list may have.
+"""Features as any source lists them: their notes, their limits, and the errors about a list.
 
-    feature = listing.noted("Add a login page (after: 2, schema)", "features.txt", 3)
+    feature = parse_feature("Add a login page (after: 2, schema)", "features.txt", 3)
     feature.text, feature.details       'Add a login page', {'depends_on': ['2', 'schema']}
-    listing.checked([feature], "features.txt")
+    check_features([feature], "features.txt")
 
-Notes stand at the end of a text, in any order, each once: `(after: 2, schema, #12)` are the features it needs, by
-number, id or issue; `(id: schema)` is the name by which others name it. A reference stays the text that it is: whom it
-means is for others to find out. `(after:` anywhere else in a text is an error, `(id: ...)` in its middle is prose.
-
-All that is odd is Misuse, naming file and line and what to do.
+Notes are at the end of a text, in any order, each once: `(after: 2, schema, #12)` are the features it needs, by number,
+id or issue; `(id: schema)` is the name by which others name it. References are kept as they are written: `ordering`
+resolves them. `(after:` anywhere else in a text is an error, `(id: ...)` in its middle is prose.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from ..core.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, Dict, List, Optional, Tuple
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_FEATURES = 10_000
@@ -35,12 +33,27 @@ NOTE = re.compile(r"\s*(after|id)\s*:(.*)", re.IGNORECASE | re.DOTALL)
 BROKEN_NOTE = re.compile(r"\(\s*(?:after\s*:|id\s*:[^()]*\Z)", re.IGNORECASE)
 
 
-class Feature(NamedTuple):
-    """One feature. `text` is as the state keeps it, `line` where it stands, from 1 (0 where there are no lines).
+class FeatureListError(UsageError):
+    """A list of features that cannot be used: `<name>:<line>: <reason>`, the reason with what to do about it.
 
-    `details` is what the source said beyond the text, never changed by anybody: `id`, `title`, `description`, `touches`
-    (paths), `depends_on` (references, as they were written) and `policy`; what was not said is not there. `issue` is
-    the number of the issue it came from.
+    `line` and `column` count from 1, 0 where unknown. `path` leads to the value in a YAML or JSON document; `index` is
+    that of the feature which is wrong, None where it is not one feature.
+    """
+
+    def __init__(
+        self, name: str, reason: str, topic: str, line: int = 0, column: int = 0, *, path: Tuple[Any, ...] = ()
+    ) -> None:
+        super().__init__(f"{name}:{line}: {reason}" if line else f"{name}: {reason}", topic)
+        self.reason, self.line, self.column, self.path = reason, line, column, path
+        self.index: Optional[int] = None
+
+
+class Feature(NamedTuple):
+    """One feature: its text as the state keeps it, and its line in the source, from 1 (0 where there are no lines).
+
+    `details` is what the source says beyond the text: `id`, `title`, `description`, `touches` (paths), `depends_on`
+    (references as they are written), `policy`, and of an issue `url`; what is not said is not there. `issue` is the
+    number of the issue that the feature comes from.
     """
 
     text: str
@@ -57,56 +70,61 @@ class Listing(NamedTuple):
 
 
 def decode_text(data: bytes, name: str) -> str:
-    """Return UTF-8 as text with `\\n` at the end of each line, without a byte order mark, or raise Misuse."""
+    """Return UTF-8 as text with `\\n` at the end of each line, without a byte order mark. Raises FeatureListError."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UsageError(
-            f"{name} is UTF-16 (it begins with a UTF-16 byte order mark). Save it as UTF-8.", "features-file"
+        raise FeatureListError(
+            name, "UTF-16 (the file begins with a UTF-16 byte order mark). Save it as UTF-8.", "features-file"
         )
     if b"\0" in data:
-        line = _line_number_at(data, data.index(b"\0"))
-        raise UsageError(
-            f"{name}, line {line}: a zero byte. This looks like a binary file (or UTF-16); give a UTF-8 text file.",
+        raise FeatureListError(
+            name,
+            "a zero byte. This looks like a binary file (or UTF-16); give a UTF-8 text file.",
             "features-file",
+            *_position_in(data, data.index(b"\0")),
         )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # The decoder takes a byte order mark off before it counts.
+        # The decoder removes a byte order mark before it counts.
         start = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
-        line = _line_number_at(data, start)
-        raise UsageError(
-            f"{name}, line {line}: byte 0x{data[start]:02x} (offset {start}) is not UTF-8. "
-            "The file is probably in an older encoding, such as Latin-1; save it as UTF-8.",
+        raise FeatureListError(
+            name,
+            f"byte 0x{data[start]:02x} (offset {start}) is not UTF-8. The file is probably in an older encoding, such "
+            "as Latin-1; save it as UTF-8.",
             "features-file",
+            *_position_in(data, start),
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def _position_in(data: bytes, offset: int) -> Tuple[int, int]:
+    before = data[:offset].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    line_start = before.rfind(b"\n") + 1
+    return before.count(b"\n") + 1, len(before[line_start:].decode("utf-8-sig", "replace")) + 1
+
+
 def split_lines(text: str, name: str) -> List[str]:
-    """Return the lines of a text that `decoded` gave, or raise Misuse for more than any list has: each line that is
-    looked at costs time, also one that lists nothing.
+    """Return the lines of a decoded text. Raises FeatureListError for more than 200,000.
+
+    Each line costs time, also one that lists nothing.
     """
     number = text.count("\n") + 1
     if number > MAX_LINES:
-        raise UsageError(
-            f"{name} has {number:,} lines; a list of features has at most {MAX_LINES:,}. If it is one, split it.",
+        raise FeatureListError(
+            name,
+            f"{number:,} lines; a list of features has at most {MAX_LINES:,}. If it is one, split it.",
             "features-file",
         )
     return text.split("\n")
 
 
-def _line_number_at(data: bytes, offset: int) -> int:
-    before = data[:offset].replace(b"\r\n", b"\n")
-    return before.count(b"\n") + before.count(b"\r") + 1
-
-
-def parse_feature(written: str, name: str, line: int) -> Feature:
-    """Return the feature that a text of one line stands for, its notes taken off into `details`. Raises Misuse."""
-    return parse_clean_feature(clean(written).strip(), name, line)
+def parse_feature(text: str, name: str, line: int) -> Feature:
+    """Return the feature that a text of one line describes, its notes moved to `details`. Raises FeatureListError."""
+    return parse_clean_feature(clean(text).strip(), name, line)
 
 
 def parse_clean_feature(text: str, name: str, line: int) -> Feature:
-    """Return what `noted` does for a text that is clean and stripped already."""
+    """Return what `parse_feature` does for a text that is clean and stripped already."""
     if text and "(" not in text and text[-1] != ")":
         return Feature(text, line, {})
     details: Dict[str, Any] = {}
@@ -118,23 +136,20 @@ def parse_clean_feature(text: str, name: str, line: int) -> Feature:
         kind = note[1].lower()
         key = {"after": "depends_on", "id": "id"}[kind]
         if key in details:
-            raise UsageError(
-                f"{name}, line {line}: the note `({kind}: ...)` is there twice. Make it one.", "features-line"
-            )
-        details[key] = (
-            _parse_references(note[2], name, line) if kind == "after" else _parse_identifier(note[2], name, line)
-        )
+            raise _line_error(name, line, f"the note `({kind}: ...)` is there twice. Make it one.")
+        details[key] = _parse_references(note[2], name, line) if kind == "after" else _parse_id(note[2], name, line)
         text = head.rstrip()
     broken = BROKEN_NOTE.search(text) if "(" in text else None
     if broken:
-        raise UsageError(
-            f"{name}, line {line}: {text[broken.start() :][:60]!r} looks like a note, which stands closed at the end "
-            "of the line: `Add a login page (after: 2, schema)`. If it is none, write it without the colon.",
-            "features-line",
+        raise _line_error(
+            name,
+            line,
+            f"{text[broken.start() :][:60]!r} looks like a note, which must be closed and at the end of the line: `Add "
+            "a login page (after: 2, schema)`. If it is not a note, write it without the colon.",
         )
     if not text:
-        what = "a note without a feature" if details else "a text with nothing that can be seen"
-        raise UsageError(f"{name}, line {line}: {what}. Write what is to be done.", "features-line")
+        problem = "a note without a feature" if details else "a text without visible characters"
+        raise _line_error(name, line, f"{problem}. Write what is to be done.")
     return Feature(text, line, details)
 
 
@@ -142,68 +157,86 @@ def _parse_references(inner: str, name: str, line: int) -> List[str]:
     references = [part.strip() for part in inner.split(",")]
     for reference in references:
         if not REFERENCE.fullmatch(reference):
-            raise UsageError(
-                f"{name}, line {line}: `(after: ...)` needs numbers, ids or issues with commas between them, and "
-                f"{reference[:60]!r} is none: `(after: 2, schema, #12)`. If it is no note, write it without the colon.",
+            raise FeatureListError(
+                name,
+                f"invalid reference {reference[:60]!r} in `(after: ...)`: give numbers, ids or issues with commas "
+                "between them, as `(after: 2, schema, #12)`. If it is not a note, write it without the colon.",
                 "feature-order",
+                line,
             )
     if len({reference.casefold() for reference in references}) < len(references):
-        raise UsageError(f"{name}, line {line}: `(after: ...)` names a feature twice. Name each once.", "feature-order")
+        raise FeatureListError(
+            name, "`(after: ...)` names a feature twice. Name each once.", "feature-order", (line, 0)
+        )
     return references
 
 
-def _parse_identifier(inner: str, name: str, line: int) -> str:
+def _parse_id(inner: str, name: str, line: int) -> str:
     identifier = inner.strip()
     if not IDENTIFIER.fullmatch(identifier):
-        raise UsageError(
-            f"{name}, line {line}: `(id: ...)` needs 1 to 64 letters, digits, `.`, `_` or `-`, not digits alone, and "
-            f"{identifier[:60]!r} is none: `(id: schema)`. If it is no note, write it without the colon.",
-            "features-line",
+        raise _line_error(
+            name,
+            line,
+            f"invalid id {identifier[:60]!r} in `(id: ...)`: give 1 to 64 letters, digits, `.`, `_` or `-`, not digits "
+            "alone, as `(id: schema)`. If it is not a note, write it without the colon.",
         )
     return identifier
 
 
+def _line_error(name: str, line: int, reason: str) -> FeatureListError:
+    return FeatureListError(name, reason, "features-line", line)
+
+
 def check_features(features: List[Feature], name: str) -> List[Feature]:
-    """Return the features as they are, or raise Misuse for too many, one too long, or a text or id that is there
-    twice.
-    """
+    """Return the features. Raises FeatureListError for too many, one too long, or a text or id that is there twice."""
     if len(features) > MAX_FEATURES:
-        raise UsageError(
-            f"{name} lists {len(features):,} features; one batch takes {MAX_FEATURES:,}. Split the list.",
+        raise FeatureListError(
+            name,
+            f"{len(features):,} features; one batch takes at most {MAX_FEATURES:,}. Split the list.",
             "features-file",
         )
     texts: Dict[str, int] = {}
     ids: Dict[str, int] = {}
     for index, (text, line, details, _) in enumerate(features):
         if len(text) > MAX_FEATURE_CHARS:
-            raise UsageError(
-                f"{name}, line {line}: {len(text):,} characters; a feature has at most {MAX_FEATURE_CHARS:,}. Are line "
-                "breaks missing? If not, put the details into a file and name it in the feature.",
-                "features-line",
+            raise _feature_error(
+                name,
+                features,
+                index,
+                f"{len(text):,} characters; a feature has at most {MAX_FEATURE_CHARS:,}. Are line breaks missing? If "
+                "not, put the details into a file and name it in the feature.",
             )
-        plain = text.isascii() and "  " not in text  # it is clean: then its only blanks are single spaces
-        words = text if plain else " ".join(text.split())
+        is_normal = text.isascii() and "  " not in text  # it is clean: then its only blanks are single spaces
+        words = text if is_normal else " ".join(text.split())
         first = texts.setdefault(words.casefold(), index)
         if first != index:
-            raise UsageError(
-                f"{name}, line {line}: the same feature as {_name_earlier_feature(features, first, index)}. Take one "
-                "away, or say how they differ.",
-                "features-line",
+            raise _feature_error(
+                name,
+                features,
+                index,
+                f"the same feature as {_name_earlier_feature(features, first, line)}. Remove one, or say how they "
+                "differ.",
             )
         if "id" not in details:
             continue
         first = ids.setdefault(details["id"].casefold(), index)
         if first != index:
-            raise UsageError(
-                f"{name}, line {line}: the id {details['id']!r} is that of the feature "
-                f"{_name_earlier_feature(features, first, index)} too. Give each its own.",
-                "features-line",
+            raise _feature_error(
+                name,
+                features,
+                index,
+                f"the feature {_name_earlier_feature(features, first, line)} has the id {details['id']!r} too. Give "
+                "each its own.",
             )
     return features
 
 
-def _name_earlier_feature(features: List[Feature], first: int, index: int) -> str:
-    """Name an earlier feature by its line; by its number where both stand on one line."""
-    if features[first].line != features[index].line:
-        return f"on line {features[first].line}"
-    return f"number {first + 1}"
+def _feature_error(name: str, features: List[Feature], index: int, reason: str) -> FeatureListError:
+    error = _line_error(name, features[index].line, reason)
+    error.index = index
+    return error
+
+
+def _name_earlier_feature(features: List[Feature], first: int, line: int) -> str:
+    """Name an earlier feature by its line; by its number if both are on one line."""
+    return f"on line {features[first].line}" if features[first].line != line else f"number {first + 1}"

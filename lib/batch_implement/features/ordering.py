@@ -37,6 +37,14 @@ class Item(NamedTuple):
     line: int = 0
 
 
+class DependencyError(UsageError):
+    """A reference that cannot be resolved, or a cycle; `index` is that of the feature (the first one of a cycle)."""
+
+    def __init__(self, message: str, index: int) -> None:
+        super().__init__(message, "feature-order")
+        self.index = index
+
+
 class Hint(NamedTuple):
     """Feature `index` seems to need feature `needs`; `why` is a phrase that quotes what suggests it."""
 
@@ -94,10 +102,9 @@ def resolve_dependencies(items: Sequence[Item]) -> Dict[int, List[int]]:
             reference = written.strip()
             found = _look_up(reference, names)
             if len(found) != 1 or found[0] == index:
-                says = f"Feature {_describe_feature(index, item)} needs `{quote_text(reference)}`"
-                raise UsageError(
-                    f"{says}{_describe_bad_reference(reference, index, found, items, names)}", "feature-order"
-                )
+                problem = _describe_bad_reference(reference, index, found, items, names)
+                subject = f"Feature {_describe_feature(index, item)} needs `{quote_text(reference)}`"
+                raise DependencyError(f"{subject}{problem}", index)
             wanted.add(found[0])
         if wanted:
             needs[index] = sorted(wanted)
@@ -184,25 +191,26 @@ def sort_features(total: int, needs: Mapping[int, Sequence[int]], texts: Sequenc
             if not left[other]:
                 heappush(ready, other)
     if len(found) < total:
-        raise UsageError(_cycle_message(needs, left, texts), "feature-order")
+        raise _cycle_error(needs, left, texts)
     return found
 
 
-def _cycle_message(needs: Mapping[int, Sequence[int]], left: List[int], texts: Sequence[str]) -> str:
-    """The message about a circle among the features that have needs `left`, told from its first feature as listed."""
+def _cycle_error(needs: Mapping[int, Sequence[int]], left: List[int], texts: Sequence[str]) -> DependencyError:
+    """Return the error about a cycle among the features that have needs `left`, from its first feature as listed."""
     index = next(index for index, count in enumerate(left) if count)
-    way: Dict[int, None] = {}
-    while index not in way:
-        way[index] = None
+    visited: Dict[int, None] = {}
+    while index not in visited:
+        visited[index] = None
         index = next(other for other in needs[index] if left[other])
-    members = list(way)
-    members = members[members.index(index) :]
-    first = members.index(min(members))
-    members = members[first:] + members[:first]
-    with_texts = texts and len(members) <= TEXTS_SHOWN
-    told = [f"{index + 1} (`{quote_text(texts[index])}`)" if with_texts else str(index + 1) for index in members]
-    rest = ", which needs ".join([*told[1:], str(members[0] + 1)])
-    return f"The dependencies form a circle: {told[0]} needs {rest}. Take one of them out."
+    cycle = list(visited)
+    cycle = cycle[cycle.index(index) :]
+    first = cycle.index(min(cycle))
+    cycle = cycle[first:] + cycle[:first]
+    with_texts = texts and len(cycle) <= TEXTS_SHOWN
+    names = [f"{index + 1} (`{quote_text(texts[index])}`)" if with_texts else str(index + 1) for index in cycle]
+    rest = ", which needs ".join([*names[1:], str(cycle[0] + 1)])
+    message = f"The dependencies form a cycle: {names[0]} needs {rest}. Remove one of them."
+    return DependencyError(message, cycle[0])
 
 
 # -- what is only suggested -------------------------------------------------------------------------------------------

@@ -1,19 +1,18 @@
-"""Read the list of features that a person gives: text, a Markdown checklist, YAML, JSON, or standard input.
+"""Read a list of features: text, a Markdown checklist, YAML, JSON, or standard input.
 
     listing = read_file("features.md")
     for feature in listing.features:
         print(feature.line, feature.text, feature.details)
 
-Text (`.txt`, and any extension that is not in READERS): a feature a line; blank lines and lines that begin with `#` are
-left out.
-Checklist (`.md`, `.markdown`): the open boxes, `- [ ] text`, also with `*`, `+`, `1.` and indented; ticked ones, text
-outside of boxes and fenced code blocks are left out. Either may end in notes, `(after: 2, schema)` and `(id: login)`:
-see `listing.py`. YAML and JSON (`.yaml`, `.yml`, `.json`): see `structured.py`. Standard input is JSON when it begins
-like a list of features in it, a checklist when it has boxes and headings only, else text.
+Text (`.txt`, and any extension that is not in READERS): one feature per line; blank lines and lines that begin with `#`
+are ignored. Checklist (`.md`, `.markdown`): the open boxes, `- [ ] text`, also with `*`, `+`, `1.` and indented; ticked
+boxes, text outside of boxes and fenced code blocks are ignored. Both may end in notes: see `feature_list`. YAML and
+JSON (`.yaml`, `.yml`, `.json`): see `structured`. Standard input is JSON if it begins like a list of features in JSON,
+a checklist if it has boxes and headings only, otherwise text.
 
 A byte order mark, CRLF and CR are accepted. A feature keeps its whole text: control and bidi characters become spaces,
-blanks at both ends go. All else that is odd is Misuse, naming file and line and what to do: a feature is never dropped,
-cut or guessed quietly. Only regular files are opened, and nothing here waits, except for the end of standard input.
+blanks at both ends are removed. Anything else that is odd is a FeatureListError: a feature is never dropped, cut or
+guessed quietly. Only regular files are opened, and nothing waits, except for the end of standard input.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ import re
 import stat
 
 from ..base.text import clean
-from ..core.errors import UsageError
 from .feature_list import (
     MAX_BYTES,
     MAX_FEATURE_CHARS,
     Feature,
+    FeatureListError,
     Listing,
     check_features,
     decode_text,
@@ -41,12 +40,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO, Callable, Dict, List
 
-    from .structured import Problem
-
-__all__ = ["MAX_FEATURE_CHARS", "Feature", "Listing", "parse_text", "problems", "read_file", "read_stdin"]
+__all__ = ["MAX_FEATURE_CHARS", "Feature", "Listing", "parse_text", "read_file", "read_stdin"]
 
 BOX = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])\s+\[([ xX])\](?:\s+(.*))?$")
-# What was surely meant as a box: brackets with nothing but blanks in them, and no link behind them.
+# What was surely meant as a box: brackets with nothing but blanks in them, and no link after them.
 BROKEN_BOX = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])\s*\[\s*\](?![(\[])")
 FENCE = re.compile(r"\s*(`{3,}|~{3,})(.*)$")
 HEADING = re.compile(r"\s*#{1,6}(\s|$)")
@@ -55,28 +52,14 @@ JSON_START = re.compile(r"\s*(?:\{\s*\"|\[\s*(?:\{\s*)?\")")
 
 
 def read_file(path: str) -> Listing:
-    """Return what a file lists, in its order, at least one feature. Raises Misuse for any other outcome."""
+    """Return what a file lists, in its order, at least one feature. Raises FeatureListError."""
     name = clean(path)
-    data = read_bytes(path, name)
     read = READERS.get(os.path.splitext(path)[1].lower(), _read_lines)
-    return read(data, name)
-
-
-def problems(path: str) -> List[Problem]:
-    """Return what the published schema says against a YAML or JSON file; empty for any other. Raises Misuse for what
-    cannot be read at all.
-    """
-    kind = DOCUMENT_KINDS.get(os.path.splitext(path)[1].lower())
-    if kind is None:
-        return []
-    from . import structured
-
-    name = clean(path)
-    return structured.problems(structured.parse_document(read_bytes(path, name), name, kind))
+    return read(read_bytes(path, name), name)
 
 
 def read_stdin(stream: BinaryIO, name: str = "-") -> Listing:
-    """Return what a stream lists, read up to its end. Raises Misuse as `read_file` does."""
+    """Return what a stream lists, read up to its end. Raises FeatureListError."""
     label = "standard input" if name == "-" else clean(name)
     data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
@@ -91,30 +74,24 @@ def read_stdin(stream: BinaryIO, name: str = "-") -> Listing:
 
 
 def parse_text(data: bytes, name: str, kind: str) -> Listing:
-    """Return what the bytes list: as a checklist when the kind is `md`, as lines when it is `txt`, as a document when
-    it is `yaml` or `json`.
+    """Return what the bytes list. `kind` is `txt`, `md`, `yaml` or `json`; `name` is what messages call the source.
 
-    `name` is what messages call the source. Raises Misuse.
+    Raises FeatureListError.
     """
     return READERS[f".{kind}"](data, name)
 
 
 def read_bytes(path: str, name: str) -> bytes:
-    """Return what a regular file holds, or raise Misuse. A FIFO or a device is never waited for."""
+    """Return what a regular file holds. Raises FeatureListError; a FIFO or a device is never waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:
-            found = os.fstat(descriptor)
-            if stat.S_ISDIR(found.st_mode):
-                raise UsageError(
-                    f"{name} is a directory. Name the file in it that lists the features.", "features-file"
-                )
-            if not stat.S_ISREG(found.st_mode):
-                raise UsageError(
-                    f"{name} is no regular file. To read features from a pipe, give `-` and pipe them in.",
-                    "features-file",
-                )
-            if found.st_size > MAX_BYTES:
+            status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError
+            if not stat.S_ISREG(status.st_mode):
+                raise _not_regular_error(name)
+            if status.st_size > MAX_BYTES:
                 raise _too_large_error(name)
             with open(descriptor, "rb", closefd=False) as file:
                 data = file.read(MAX_BYTES + 1)
@@ -127,47 +104,50 @@ def read_bytes(path: str, name: str) -> bytes:
     return data
 
 
-def _unreadable_error(name: str, error: OSError | ValueError) -> UsageError:
-    if isinstance(error, FileNotFoundError):
-        return UsageError(
-            f"{name} does not exist. Check the path; a relative one counts from {clean(os.getcwd())}.", "features-file"
-        )
-    if isinstance(error, PermissionError):
-        return UsageError(
-            f"{name} may not be read: permission denied. Check its permissions and its folder's.", "features-file"
-        )
-    if isinstance(error, OSError) and error.errno == errno.ENXIO:
-        return UsageError(
-            f"{name} is no regular file. To read features from a pipe, give `-` and pipe them in.", "features-file"
-        )
-    reason = error.strerror if isinstance(error, OSError) else error
-    return UsageError(f"{name} cannot be read: {reason}. Check the path.", "features-file")
+def _unreadable_error(name: str, error: OSError | ValueError) -> FeatureListError:
+    if isinstance(error, IsADirectoryError):
+        reason = "this is a directory. Name the file in it that lists the features."
+    elif isinstance(error, FileNotFoundError):
+        reason = f"file not found. Check the path; a relative path starts at {clean(os.getcwd())}."
+    elif isinstance(error, PermissionError):
+        reason = "permission denied. Check the permissions of the file and its folder."
+    elif isinstance(error, OSError) and error.errno == errno.ENXIO:  # a socket
+        return _not_regular_error(name)
+    else:
+        reason = f"cannot be read: {error.strerror if isinstance(error, OSError) else error}. Check the path."
+    return FeatureListError(name, reason, "features-file")
 
 
-def _too_large_error(name: str) -> UsageError:
-    return UsageError(
-        f"{name} is larger than 10 MB. Is it really a list of features? If so, split it.", "features-file"
+def _not_regular_error(name: str) -> FeatureListError:
+    return FeatureListError(
+        name, "not a regular file. To read features from a pipe, give `-` and pipe them in.", "features-file"
+    )
+
+
+def _too_large_error(name: str) -> FeatureListError:
+    return FeatureListError(
+        name, "larger than 10 MB. Is it really a list of features? If so, split it.", "features-file"
     )
 
 
 def _read_lines(data: bytes, name: str) -> Listing:
     if not data.strip():
-        raise UsageError(f"{name} is empty. Write one feature a line.", "features-file")
+        raise FeatureListError(name, "the file is empty. Write one feature per line.", "features-file")
     features = []
     for number, line in enumerate(split_lines(decode_text(data, name), name), start=1):
         text = clean(line).strip()
         if text and text[0] != "#":
             features.append(parse_clean_feature(text, name, number))
     if not features:
-        raise UsageError(
-            f"{name} lists no feature: every line is blank or a comment (#). Write one feature a line.", "features-file"
+        raise FeatureListError(
+            name, "no features: every line is blank or a comment (#). Write one feature per line.", "features-file"
         )
     return Listing(check_features(features, name), {})
 
 
 def _read_checklist(data: bytes, name: str) -> Listing:
     if not data.strip():
-        raise UsageError(f"{name} is empty. Write each feature as `- [ ] text`.", "features-file")
+        raise FeatureListError(name, "the file is empty. Write each feature as `- [ ] text`.", "features-file")
     features: List[Feature] = []
     ticked: List[str] = []
     fence, fence_line, boxes_in_fence = "", 0, 0
@@ -188,52 +168,60 @@ def _read_checklist(data: bytes, name: str) -> Listing:
                 features.append(parse_feature(text, name, number))
         elif BROKEN_BOX.match(line):
             shown = clean(line).strip()[:60]
-            raise UsageError(
-                f"{name}, line {number}: {shown!r} is probably meant as a check box. Write it as `- [ ] text`.",
+            raise FeatureListError(
+                name,
+                f"{shown!r} is probably meant as a check box. Write it as `- [ ] text`.",
                 "features-line",
+                number,
             )
     if fence and boxes_in_fence:
-        raise UsageError(
-            f"{name}, line {fence_line}: this code block never ends; the check boxes in it would be lost.",
+        raise FeatureListError(
+            name,
+            "this code block never ends; the check boxes in it would be lost. Close it.",
             "features-line",
+            fence_line,
         )
     if not features and ticked:
-        raise UsageError(
-            f"{name} lists no open feature: all {len(ticked)} check boxes are ticked. Untick what is still to do.",
+        raise FeatureListError(
+            name,
+            f"no open features: all {len(ticked)} check boxes are ticked. Untick what is still to do.",
             "features-file",
         )
     if not features:
-        raise UsageError(
-            f"{name} lists no feature: there is no check box in it. Write each feature as `- [ ] text`, "
-            "or name the file .txt if each line is a feature.",
+        raise FeatureListError(
+            name,
+            "no features: there is no check box. Write each feature as `- [ ] text`, or name the file .txt if each "
+            "line is a feature.",
             "features-file",
         )
     return Listing(check_features(_drop_ticked_dependencies(features, ticked, name), name), {})
 
 
 def _drop_ticked_dependencies(features: List[Feature], ticked: List[str], name: str) -> List[Feature]:
-    """Return the open features without their references to ids of ticked boxes: what they need there is done.
+    """Return the open features without references to ids of ticked boxes, which are done.
 
-    Raises Misuse for a number, which would be another box's each time that one is ticked.
+    Raises FeatureListError for a number, which would mean another box after each tick.
     """
     if not ticked:
         return features
-    done = {found.casefold() for line in ticked for found in ID_NOTE.findall(line)}
+    done = {identifier.casefold() for line in ticked for identifier in ID_NOTE.findall(line)}
     done -= {feature.details["id"].casefold() for feature in features if "id" in feature.details}
-    left = []
+    remaining = []
     for feature in features:
         details = dict(feature.details)
         references = details.pop("depends_on", [])
         for reference in references:
             if reference.isdigit():
-                raise UsageError(
-                    f"{name}, line {feature.line}: `(after: {reference})` counts boxes, and some are ticked: with the "
-                    "next tick it would be another one. Give the box that is meant an id, `(id: NAME)`, and name that.",
+                raise FeatureListError(
+                    name,
+                    f"`(after: {reference})` counts open boxes, and each tick changes their numbers. Give the box that "
+                    "is meant an id, `(id: NAME)`, and name that.",
                     "feature-order",
+                    feature.line,
                 )
         needed = [reference for reference in references if reference.casefold() not in done]
-        left.append(feature._replace(details={**details, "depends_on": needed} if needed else details))
-    return left
+        remaining.append(feature._replace(details={**details, "depends_on": needed} if needed else details))
+    return remaining
 
 
 def _read_yaml(data: bytes, name: str) -> Listing:
@@ -249,10 +237,10 @@ def _read_json(data: bytes, name: str) -> Listing:
 
 
 def _refuse_format(data: bytes, name: str) -> Listing:
-    raise UsageError(
-        f"{name} is not a list of one feature a line: its lines would be taken for features one by one. Give a text "
-        "file (.txt) with a feature a line, a checklist (.md) with `- [ ] feature`, or .yaml or .json as `batchctl "
-        "schema features` describes it.",
+    raise FeatureListError(
+        name,
+        "this format is not supported. Give a text file (.txt) with one feature per line, a checklist (.md) with "
+        "`- [ ] feature`, or .yaml or .json as `batchctl schema features` describes it.",
         "features-file",
     )
 

@@ -279,51 +279,6 @@ def all_of(tests: list[Test]) -> Test:
     return test
 
 
-def any_of(tests: list[Test]) -> Test:
-    """Return a test that fails when every test does, with all their reasons."""
-
-    def test(value: Any) -> Failure | None:
-        reasons = []
-        for each in tests:
-            failure = each(value)
-            if failure is None:
-                return None
-            steps, message = failure
-            reasons.append(f"{pointer(steps)}: {message}" if steps else message)
-        return [], f"found {format_value(value)}, which fits no form allowed here ({'; '.join(reasons)})"
-
-    return test
-
-
-def exactly_one_of(tests: list[Test]) -> Test:
-    """Return a test that fails unless exactly one test passes."""
-    fits_any = any_of(tests)
-
-    def test(value: Any) -> Failure | None:
-        if sum(each(value) is None for each in tests) > 1:
-            return [], f"found {format_value(value)}, which fits more than one of the forms allowed here"
-        return fits_any(value)
-
-    return test
-
-
-def unless(excluded: Test) -> Test:
-    """Return a test that fails what the given one passes."""
-    return lambda value: (
-        ([], f"found {format_value(value)}, which is excluded here") if excluded(value) is None else None
-    )
-
-
-def either(condition: Test, then: Test, otherwise: Test) -> Test:
-    """Return the test of `if`: what passes the condition is for `then`, all else for `otherwise`."""
-    return lambda value: then(value) if condition(value) is None else otherwise(value)
-
-
-def pointer(steps: list[object]) -> str:
-    """Return the RFC 6901 pointer for a failure's path, whose innermost step comes first."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in reversed(steps))
-
-
 def format_value(value: Any) -> str:
     """Return a value as a message shows it: at most 60 characters, none of them control ones; cheap for huge values."""
     if isinstance(value, list):

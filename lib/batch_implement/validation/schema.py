@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from .errors import SchemaError
     from .predicates import Bulk, Failure, Test
 
 MAX_ERRORS = 50
@@ -53,25 +54,9 @@ SHAPES: dict[str, tuple[type, ...]] = {
     "pattern": (str,),
     **dict.fromkeys(("minimum", "maximum"), (int, float)),
     **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), (int,)),
-    **dict.fromkeys(("required", "enum", "anyOf", "oneOf", "allOf"), (list,)),
-    **dict.fromkeys(("additionalProperties", "propertyNames", "items", "if", "then", "else", "not"), (dict, bool)),
+    **dict.fromkeys(("required", "enum"), (list,)),
+    **dict.fromkeys(("additionalProperties", "propertyNames", "items"), (dict, bool)),
 }
-
-
-class SchemaError:
-    """What is wrong: `pointer` is where (RFC 6901; "" is the whole), `message` what was found, and expected."""
-
-    __slots__ = ("message", "pointer")
-
-    def __init__(self, pointer: str, message: str) -> None:
-        self.pointer = pointer
-        self.message = message
-
-    def __str__(self) -> str:
-        return f"{self.pointer or 'the whole'}: {self.message}"
-
-    def __repr__(self) -> str:
-        return f"Violation({self.pointer!r}, {self.message!r})"
 
 
 class Schema:
@@ -92,7 +77,7 @@ class Schema:
         """
         if isinstance(instance, dict):
             return self.check_fields(instance, instance)
-        return _violations([self._whole(instance)])
+        return _to_errors([self._whole(instance)])
 
     def check_fields(self, instance: dict[str, Any], names: Iterable[str]) -> list[SchemaError]:
         """Return what is wrong with these top-level properties, or with the instance as a whole; else as `check`.
@@ -105,11 +90,11 @@ class Schema:
         for name in names:
             if name in instance:
                 failures.append(predicates.property_failure(self._tests, self._additional, name, instance[name]))
-        return _violations(failures)
+        return _to_errors(failures)
 
     def check_field(self, name: str, value: object) -> list[SchemaError]:
         """Return what is wrong with one top-level property alone, whatever else there is."""
-        return _violations([predicates.property_failure(self._tests, self._additional, name, value)])
+        return _to_errors([predicates.property_failure(self._tests, self._additional, name, value)])
 
 
 def load_published(name: str) -> dict[str, Any]:
@@ -206,21 +191,6 @@ class _Compiler:
             tests.append(predicates.enum_test(schema["enum"]))
         if "const" in schema:
             tests.append(predicates.enum_test([schema["const"]]))
-        for keyword, combine in (
-            ("anyOf", predicates.any_of),
-            ("oneOf", predicates.exactly_one_of),
-            ("allOf", predicates.all_of),
-        ):
-            if keyword in schema:
-                subschemas = enumerate(schema[keyword])
-                tests.append(combine([self.test(each, f"{place}/{keyword}/{i}") for i, each in subschemas]))
-        if "not" in schema:
-            tests.append(predicates.unless(self.test(schema["not"], f"{place}/not")))
-        if "if" in schema:
-            condition, then, otherwise = (
-                self.test(schema.get(key, True), f"{place}/{key}") for key in ("if", "then", "else")
-            )
-            tests.append(predicates.either(condition, then, otherwise))
         return predicates.all_of(tests)
 
     def inspect(self, schema: Any, place: str) -> None:
@@ -234,8 +204,6 @@ class _Compiler:
                 raise ValueError(f"{place}/{keyword}: this keyword is not supported here")
             if "$ref" in schema and keyword != "$ref":
                 raise ValueError(f"{place}/{keyword}: draft-07 ignores what stands beside a $ref")
-            if keyword in ("then", "else") and "if" not in schema:
-                raise ValueError(f"{place}/{keyword}: without `if` it never applies")
             shape = SHAPES[keyword]
             if not isinstance(value, shape) or (isinstance(value, bool) and int in shape):
                 raise ValueError(f"{place}/{keyword}: {predicates.format_value(value)} is not what this keyword takes")
@@ -254,7 +222,7 @@ class _Compiler:
             seen.append(name)
             schema = self.definitions[name]
         if isinstance(schema, bool):
-            return {} if schema else {"not": {}}
+            return {} if schema else {"enum": []}
         return schema
 
     def reference(self, schema: dict[str, Any], place: str) -> Test:
@@ -334,6 +302,10 @@ def _type_names(schema: dict[str, Any]) -> list[str]:
     return names if isinstance(names, list) else [names]
 
 
-def _violations(failures: Iterable[Failure | None]) -> list[SchemaError]:
+def _to_errors(failures: Iterable[Failure | None]) -> list[SchemaError]:
     found = [failure for failure in failures if failure is not None][:MAX_ERRORS]
-    return [SchemaError(predicates.pointer(steps), message) for steps, message in found]
+    if not found:
+        return []
+    from .errors import SchemaError  # a valid state does not pay for the import
+
+    return [SchemaError(tuple(reversed(steps)), message) for steps, message in found]
