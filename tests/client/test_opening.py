@@ -59,11 +59,11 @@ WRONG_USE = {
     "features.txt --resume": ("--resume goes on with the batch that is here", "features.txt"),
     "'features.txt": ("The arguments cannot be read", "quotes"),
     "-": ("no standard input",),
-    "missing.txt": ("missing.txt does not exist",),
-    "folder": ("folder is a directory",),
-    "empty.txt": ("empty.txt is empty",),
-    "binary.txt": ("binary.txt, line 2", "binary file"),
-    "twice.txt": ("twice.txt, line 3: the same feature as on line 1",),
+    "missing.txt": ("missing.txt: file not found",),
+    "folder": ("folder: this is a directory",),
+    "empty.txt": ("empty.txt: the file is empty",),
+    "binary.txt": ("binary.txt:2: ", "binary file"),
+    "twice.txt": ("twice.txt:3: the same feature as on line 1",),
 }
 
 

@@ -135,7 +135,7 @@ def test_a_dry_run_shows_order_needs_limits_and_hints_and_writes_nothing(
 @pytest.mark.parametrize(
     ("text", "fragments"),
     [
-        ("features:\n  - title: a\n    depend_on: [b]\n", ("features.yaml, line", "depend_on", "depends_on")),
+        ("features:\n  - title: a\n    depend_on: [b]\n", ("features.yaml:3: ", "depend_on", "depends_on")),
         ("- {id: a, title: x, depends_on: b}\n- {id: b, title: y, depends_on: a}\n", ("needs", "x", "y")),
         ("- one\n- two (after: 9)\n", ("9", "two")),
     ],

@@ -213,8 +213,8 @@ def test_checking_every_field_alone_finds_what_checking_the_whole_finds(state, d
     path = data.draw(st.sampled_from(list(places(state))[1:]))
     _, replacement = data.draw(st.sampled_from(list(damages(at(state, path)))))
     state = damaged(state, path, replacement)
-    alone = [str(each) for name in state for each in COMPILED.check_fields(state, [name])]
-    assert set(alone) == set(map(str, COMPILED.check(state)))
+    alone = {error for name in state for error in COMPILED.check_fields(state, [name])}
+    assert alone == set(COMPILED.check(state))
 
 
 def full(schema):
@@ -352,22 +352,15 @@ PLAIN_KEYWORDS = {
 
 def extended(below):
     """Return a strategy for schemas that may contain the given ones."""
-    several = st.lists(below, min_size=1, max_size=3)
     keywords = {
         **PLAIN_KEYWORDS,
         "properties": st.dictionaries(NAMES, below, max_size=3),
         "additionalProperties": below,
         "propertyNames": below,
         "items": below,
-        "anyOf": several,
-        "oneOf": several,
-        "allOf": several,
-        "not": below,
     }
-    conditions = st.fixed_dictionaries({"if": below}, optional={"then": below, "else": below})
     some = st.lists(st.sampled_from(sorted(keywords)), max_size=4, unique=True)
-    made = some.flatmap(lambda names: st.fixed_dictionaries({name: keywords[name] for name in names}))
-    return made | st.builds(lambda one, other: {**one, **other}, made, conditions)
+    return some.flatmap(lambda names: st.fixed_dictionaries({name: keywords[name] for name in names}))
 
 
 LEAVES = st.one_of(

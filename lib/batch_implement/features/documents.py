@@ -91,10 +91,10 @@ def parse(text: str, name: str, kind: str) -> Document:
 
 def _raise_repeated_name(name: str, path: Path, position: Position, first: Position) -> NoReturn:
     raise FeatureListError(
-        name,
         f"{clean(path[-1])[:60]!r} is there twice; the first is on line {first.line}. Remove one, or begin a new entry "
         "between them.",
         "features-yaml",
+        name,
         *position,
         path=path,
     )
@@ -123,7 +123,7 @@ def _parse_json(text: str, name: str) -> Document:
         positions, repeated = locate_json_values(text)
         if error.repeated_name is not None and repeated is not None:
             _raise_repeated_name(name, *repeated, positions[repeated[0]])
-        raise FeatureListError(name, explain_json_error(error), "features-yaml", error.line, error.column) from None
+        raise FeatureListError(explain_json_error(error), "features-yaml", name, error.line, error.column) from None
     return Document(value, locate_json_values(text)[0])
 
 
@@ -200,7 +200,10 @@ def _parse_yaml(text: str, name: str) -> Document:
         line_start = text.rfind("\n", 0, odd.start()) + 1
         position = Position(text.count("\n", 0, odd.start()) + 1, odd.start() - line_start + 1)
         raise FeatureListError(
-            name, f"control character U+{ord(odd[0]):04X}, which YAML does not allow. Remove it.", "features-yaml", *position
+            f"control character U+{ord(odd[0]):04X}, which YAML does not allow. Remove it.",
+            "features-yaml",
+            name,
+            *position,
         )
     yaml = yaml_support.load(name)
     # Both read alike; the one in C, which a PyYAML without libyaml lacks, is twenty times as fast.
@@ -210,7 +213,7 @@ def _parse_yaml(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, name) from None
     except yaml.YAMLError as error:
-        raise FeatureListError(name, f"not YAML: {clean(str(error))[:200]}. {UNKNOWN_CAUSE}", "features-yaml") from None
+        raise FeatureListError(f"not YAML: {clean(str(error))[:200]}. {UNKNOWN_CAUSE}", "features-yaml", name) from None
 
 
 def _syntax_error(error: Any, name: str) -> FeatureListError:
@@ -221,7 +224,7 @@ def _syntax_error(error: Any, name: str) -> FeatureListError:
     cause = next((cause for fragment, cause in YAML_CAUSES if fragment in problem), UNKNOWN_CAUSE)
     mark = error.problem_mark or error.context_mark
     position = _position_of(mark) if mark else Position(1, 1)
-    return FeatureListError(name, f"not YAML: {problem}. {cause}", "features-yaml", *position)
+    return FeatureListError(f"not YAML: {problem}. {cause}", "features-yaml", name, *position)
 
 
 def _position_of(mark: Any) -> Position:
@@ -251,10 +254,10 @@ class _YamlReader:
                 cut_off = CUT_OFF_BY_BRACKET.match(self.text, event.end_mark.index)
             if cut_off:
                 raise FeatureListError(
-                    self.name,
                     f"{cut_off[1][:60]!r} is a comment in YAML and would be lost. If it is text, put the whole text in "
                     "quotes; if it is a comment, write a blank after the `#`.",
                     "features-yaml",
+                    self.name,
                     *_position_of(event.end_mark),
                 )
             yield event
@@ -263,8 +266,8 @@ class _YamlReader:
         next(self.events)  # the stream begins
         if isinstance(next(self.events), self.yaml.StreamEndEvent):
             raise FeatureListError(
-                self.name, "no features: the file is empty or has comments only. Write each feature as `- text`.",
-                "features-yaml",
+                "no features: the file is empty or has comments only. Write each feature as `- text`.", "features-yaml",
+                self.name,
             )  # fmt: skip
         first = next(self.events)
         self.positions[()] = _position_of(first.start_mark)
@@ -307,7 +310,9 @@ class _YamlReader:
             if isinstance(event, self.yaml.SequenceEndEvent):
                 break
             if len(values) >= MAX_FEATURES:  # now, because the rest may take PyYAML minutes
-                self._refuse(event, f"a list of more than {MAX_FEATURES:,} entries, and one batch takes as many. Split it.")
+                self._refuse(
+                    event, f"a list of more than {MAX_FEATURES:,} entries, and one batch takes as many. Split it."
+                )
             item_path = (*path, len(values))
             self.positions[item_path] = _position_of(event.start_mark)
             values.append(self._read_value(event, item_path))
@@ -342,4 +347,4 @@ class _YamlReader:
         return None if value in NULLS else value
 
     def _refuse(self, event: Any, reason: str) -> NoReturn:
-        raise FeatureListError(self.name, reason, "features-yaml", *_position_of(event.start_mark))
+        raise FeatureListError(reason, "features-yaml", self.name, *_position_of(event.start_mark))

@@ -41,7 +41,7 @@ class FeatureListError(UsageError):
     """
 
     def __init__(
-        self, name: str, reason: str, topic: str, line: int = 0, column: int = 0, *, path: Tuple[Any, ...] = ()
+        self, reason: str, topic: str, name: str, line: int = 0, column: int = 0, *, path: Tuple[Any, ...] = ()
     ) -> None:
         super().__init__(f"{name}:{line}: {reason}" if line else f"{name}: {reason}", topic)
         self.reason, self.line, self.column, self.path = reason, line, column, path
@@ -73,13 +73,13 @@ def decode_text(data: bytes, name: str) -> str:
     """Return UTF-8 as text with `\\n` at the end of each line, without a byte order mark. Raises FeatureListError."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise FeatureListError(
-            name, "UTF-16 (the file begins with a UTF-16 byte order mark). Save it as UTF-8.", "features-file"
+            "UTF-16 (the file begins with a UTF-16 byte order mark). Save it as UTF-8.", "features-file", name
         )
     if b"\0" in data:
         raise FeatureListError(
-            name,
             "a zero byte. This looks like a binary file (or UTF-16); give a UTF-8 text file.",
             "features-file",
+            name,
             *_position_in(data, data.index(b"\0")),
         )
     try:
@@ -88,10 +88,10 @@ def decode_text(data: bytes, name: str) -> str:
         # The decoder removes a byte order mark before it counts.
         start = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
         raise FeatureListError(
-            name,
             f"byte 0x{data[start]:02x} (offset {start}) is not UTF-8. The file is probably in an older encoding, such "
             "as Latin-1; save it as UTF-8.",
             "features-file",
+            name,
             *_position_in(data, start),
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -111,9 +111,9 @@ def split_lines(text: str, name: str) -> List[str]:
     number = text.count("\n") + 1
     if number > MAX_LINES:
         raise FeatureListError(
-            name,
             f"{number:,} lines; a list of features has at most {MAX_LINES:,}. If it is one, split it.",
             "features-file",
+            name,
         )
     return text.split("\n")
 
@@ -158,16 +158,14 @@ def _parse_references(inner: str, name: str, line: int) -> List[str]:
     for reference in references:
         if not REFERENCE.fullmatch(reference):
             raise FeatureListError(
-                name,
                 f"invalid reference {reference[:60]!r} in `(after: ...)`: give numbers, ids or issues with commas "
                 "between them, as `(after: 2, schema, #12)`. If it is not a note, write it without the colon.",
                 "feature-order",
+                name,
                 line,
             )
     if len({reference.casefold() for reference in references}) < len(references):
-        raise FeatureListError(
-            name, "`(after: ...)` names a feature twice. Name each once.", "feature-order", (line, 0)
-        )
+        raise FeatureListError("`(after: ...)` names a feature twice. Name each once.", "feature-order", name, line)
     return references
 
 
@@ -184,16 +182,16 @@ def _parse_id(inner: str, name: str, line: int) -> str:
 
 
 def _line_error(name: str, line: int, reason: str) -> FeatureListError:
-    return FeatureListError(name, reason, "features-line", line)
+    return FeatureListError(reason, "features-line", name, line)
 
 
 def check_features(features: List[Feature], name: str) -> List[Feature]:
     """Return the features. Raises FeatureListError for too many, one too long, or a text or id that is there twice."""
     if len(features) > MAX_FEATURES:
         raise FeatureListError(
-            name,
             f"{len(features):,} features; one batch takes at most {MAX_FEATURES:,}. Split the list.",
             "features-file",
+            name,
         )
     texts: Dict[str, int] = {}
     ids: Dict[str, int] = {}

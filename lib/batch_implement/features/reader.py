@@ -115,24 +115,24 @@ def _unreadable_error(name: str, error: OSError | ValueError) -> FeatureListErro
         return _not_regular_error(name)
     else:
         reason = f"cannot be read: {error.strerror if isinstance(error, OSError) else error}. Check the path."
-    return FeatureListError(name, reason, "features-file")
+    return FeatureListError(reason, "features-file", name)
 
 
 def _not_regular_error(name: str) -> FeatureListError:
     return FeatureListError(
-        name, "not a regular file. To read features from a pipe, give `-` and pipe them in.", "features-file"
+        "not a regular file. To read features from a pipe, give `-` and pipe them in.", "features-file", name
     )
 
 
 def _too_large_error(name: str) -> FeatureListError:
     return FeatureListError(
-        name, "larger than 10 MB. Is it really a list of features? If so, split it.", "features-file"
+        "larger than 10 MB. Is it really a list of features? If so, split it.", "features-file", name
     )
 
 
 def _read_lines(data: bytes, name: str) -> Listing:
     if not data.strip():
-        raise FeatureListError(name, "the file is empty. Write one feature per line.", "features-file")
+        raise FeatureListError("the file is empty. Write one feature per line.", "features-file", name)
     features = []
     for number, line in enumerate(split_lines(decode_text(data, name), name), start=1):
         text = clean(line).strip()
@@ -140,14 +140,14 @@ def _read_lines(data: bytes, name: str) -> Listing:
             features.append(parse_clean_feature(text, name, number))
     if not features:
         raise FeatureListError(
-            name, "no features: every line is blank or a comment (#). Write one feature per line.", "features-file"
+            "no features: every line is blank or a comment (#). Write one feature per line.", "features-file", name
         )
     return Listing(check_features(features, name), {})
 
 
 def _read_checklist(data: bytes, name: str) -> Listing:
     if not data.strip():
-        raise FeatureListError(name, "the file is empty. Write each feature as `- [ ] text`.", "features-file")
+        raise FeatureListError("the file is empty. Write each feature as `- [ ] text`.", "features-file", name)
     features: List[Feature] = []
     ticked: List[str] = []
     fence, fence_line, boxes_in_fence = "", 0, 0
@@ -169,30 +169,30 @@ def _read_checklist(data: bytes, name: str) -> Listing:
         elif BROKEN_BOX.match(line):
             shown = clean(line).strip()[:60]
             raise FeatureListError(
-                name,
                 f"{shown!r} is probably meant as a check box. Write it as `- [ ] text`.",
                 "features-line",
+                name,
                 number,
             )
     if fence and boxes_in_fence:
         raise FeatureListError(
-            name,
             "this code block never ends; the check boxes in it would be lost. Close it.",
             "features-line",
+            name,
             fence_line,
         )
     if not features and ticked:
         raise FeatureListError(
-            name,
             f"no open features: all {len(ticked)} check boxes are ticked. Untick what is still to do.",
             "features-file",
+            name,
         )
     if not features:
         raise FeatureListError(
-            name,
             "no features: there is no check box. Write each feature as `- [ ] text`, or name the file .txt if each "
             "line is a feature.",
             "features-file",
+            name,
         )
     return Listing(check_features(_drop_ticked_dependencies(features, ticked, name), name), {})
 
@@ -213,10 +213,10 @@ def _drop_ticked_dependencies(features: List[Feature], ticked: List[str], name: 
         for reference in references:
             if reference.isdigit():
                 raise FeatureListError(
-                    name,
                     f"`(after: {reference})` counts open boxes, and each tick changes their numbers. Give the box that "
                     "is meant an id, `(id: NAME)`, and name that.",
                     "feature-order",
+                    name,
                     feature.line,
                 )
         needed = [reference for reference in references if reference.casefold() not in done]
@@ -238,10 +238,10 @@ def _read_json(data: bytes, name: str) -> Listing:
 
 def _refuse_format(data: bytes, name: str) -> Listing:
     raise FeatureListError(
-        name,
         "this format is not supported. Give a text file (.txt) with one feature per line, a checklist (.md) with "
         "`- [ ] feature`, or .yaml or .json as `batchctl schema features` describes it.",
         "features-file",
+        name,
     )
 
 

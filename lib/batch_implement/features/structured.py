@@ -39,7 +39,7 @@ def read(data: bytes, name: str, kind: str) -> Listing:
         pointer = f"{first.pointer}: " if first.pointer else ""
         count = f"at least {errors.MAX_ERRORS}" if len(found) == errors.MAX_ERRORS else len(found)
         others = f" One of {count} errors; `batchctl validate` lists them." if len(found) > 1 else ""
-        raise FeatureListError(name, f"{pointer}{first.message}{others}", "features-yaml", first.line or 1)
+        raise FeatureListError(f"{pointer}{first.message}{others}", "features-yaml", name, first.line or 1)
     return list_features(document, name)
 
 
@@ -48,7 +48,9 @@ def parse_document(data: bytes, name: str, kind: str) -> Document:
     text = decode_text(data, name)
     if not text.strip():
         raise FeatureListError(
-            name, "the file is empty. Write a list of features; `batchctl schema features` describes it.", "features-yaml"
+            "the file is empty. Write a list of features; `batchctl schema features` describes it.",
+            "features-yaml",
+            name,
         )
     document = documents.parse(text, name, kind)
     if kind == "yaml":
@@ -102,9 +104,9 @@ def _to_feature(item: Any, name: str, line: int) -> Feature:
     title = parse_feature(item["title"], name, line)
     if title.details:
         raise FeatureListError(
-            name,
             "the title ends in a note, and an object has properties instead. Remove it and write `depends_on` or `id`.",
             "features-yaml",
+            name,
             line,
         )
     details: Dict[str, Any] = {"title": title.text}

@@ -69,13 +69,17 @@ def find_errors(value: Any, name: str, position: Callable[[Path], Place]) -> Lis
 
 
 def _jsonschema_paths(value: Any, published: Dict[str, Any]) -> List[Path]:
-    """Return the path of each error that jsonschema finds, at most 50; empty if it is not installed."""
+    """Return each path with an error that jsonschema finds, at most 50; empty if it is not installed."""
     try:
         import jsonschema
     except ImportError:
         return []
-    errors = jsonschema.Draft7Validator(published).iter_errors(value)
-    return [tuple(error.absolute_path) for error in islice(errors, MAX_ERRORS)]
+    paths: Dict[Path, None] = {}
+    for error in jsonschema.Draft7Validator(published).iter_errors(value):
+        paths[tuple(error.absolute_path)] = None
+        if len(paths) == MAX_ERRORS:
+            break
+    return list(paths)
 
 
 class _Explainer:

@@ -38,14 +38,14 @@ def test_notes_at_the_end_of_a_text_are_taken_off_it_and_all_else_stays(written,
 @pytest.mark.parametrize(
     ("written", "fragment"),
     [
-        ("a (after:)", "'' is none: `(after: 2, schema, #12)`"),
-        ("a (after: )", "'' is none"),
-        ("a (after: 1,)", "'' is none"),
-        ("a (after: 1 2)", "'1 2' is none"),
-        ("a (after: lunch break)", "'lunch break' is none"),
-        ("a (after: ü)", "'ü' is none"),
-        ("a (after: #0)", "'#0' is none"),
-        ("a (after: " + "x" * 65 + ")", "is none"),
+        ("a (after:)", "invalid reference '' in `(after: ...)`"),
+        ("a (after: )", "invalid reference ''"),
+        ("a (after: 1,)", "invalid reference ''"),
+        ("a (after: 1 2)", "invalid reference '1 2'"),
+        ("a (after: lunch break)", "invalid reference 'lunch break'"),
+        ("a (after: ü)", "invalid reference 'ü'"),
+        ("a (after: #0)", "invalid reference '#0'"),
+        ("a (after: " + "x" * 65 + ")", "invalid reference"),
         ("a (after: 1, x, X)", "names a feature twice"),
         ("a (after: 1", "'(after: 1' looks like a note"),
         ("a (after: 1).", "'(after: 1).' looks like a note"),
@@ -66,7 +66,7 @@ def test_notes_at_the_end_of_a_text_are_taken_off_it_and_all_else_stays(written,
 def test_a_note_that_is_malformed_is_refused_with_its_line_and_the_form(written, fragment):
     with pytest.raises(UsageError) as caught:
         parse_feature(written, "f.txt", 3)
-    assert caught.value.message.startswith("f.txt, line 3: ")
+    assert caught.value.message.startswith("f.txt:3: ")
     assert fragment in caught.value.message
 
 
@@ -89,8 +89,8 @@ def test_a_block_keeps_its_line_breaks_and_indentation_and_loses_what_could_hide
     assert clean_block("\r\n  a\tb\x1b[0m \r\n\r\n\u202ec\rd\u2028e  \n\n") == "  a b [0m\n\n c\nd\ne"
 
 
-def test_features_on_one_line_are_told_apart_by_their_numbers():
-    with pytest.raises(UsageError, match=r"f, line 1: the same feature as number 1\."):
+def test_features_on_one_line_are_named_by_their_numbers():
+    with pytest.raises(UsageError, match=r"f:1: the same feature as number 1\."):
         feature_list.check_features([Feature("a", 1), Feature("b", 1), Feature("A", 1)], "f")
-    with pytest.raises(UsageError, match="f, line 1: the id 'X' is that of the feature number 2 too"):
+    with pytest.raises(UsageError, match="f:1: the feature number 2 has the id 'X' too"):
         feature_list.check_features([Feature("a", 1), Feature("b", 1, {"id": "x"}), Feature("c", 1, {"id": "X"})], "f")

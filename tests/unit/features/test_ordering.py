@@ -241,14 +241,14 @@ def test_a_batch_runs_in_this_order_whether_it_is_stored_or_not():
 def test_a_circle_is_refused_with_every_feature_on_it_in_order():
     texts = ["first", "second", "third", "fourth", "fifth"]
     assert refusal(sort_features, 5, {0: [3], 3: [1], 1: [0], 4: [0]}, texts) == (
-        "The dependencies form a circle: 1 (`first`) needs 4 (`fourth`), which needs 2 (`second`), which needs 1. "
-        "Take one of them out."
+        "The dependencies form a cycle: 1 (`first`) needs 4 (`fourth`), which needs 2 (`second`), which needs 1. "
+        "Remove one of them."
     )
 
 
 def test_a_circle_is_told_from_its_first_feature_without_what_leads_to_it():
     message = refusal(sort_features, 5, {0: [4], 4: [3], 3: [2], 2: [4]})
-    assert message.startswith("The dependencies form a circle: 3 needs 5, which needs 4, which needs 3. ")
+    assert message.startswith("The dependencies form a cycle: 3 needs 5, which needs 4, which needs 3. ")
 
 
 def test_what_is_done_by_then_is_on_no_circle():
@@ -540,7 +540,7 @@ def test_a_hint_comes_once_however_often_it_is_suggested():
 
 def test_hints_are_refused_as_what_was_said_is():
     assert "needs `9`" in refusal(find_hints, listed("a", "b", _2=["9"]), ["", ""])
-    assert "a circle: 1 (`a`) needs 2 (`b`)" in refusal(find_hints, listed("a", "b", _2=["1"], _1=["2"]), ["", ""])
+    assert "a cycle: 1 (`a`) needs 2 (`b`)" in refusal(find_hints, listed("a", "b", _2=["1"], _1=["2"]), ["", ""])
 
 
 def test_one_feature_has_a_bounded_number_of_hints():

@@ -8,8 +8,9 @@ import os
 import socket
 
 import pytest
+from batch_implement.base.text import clean
 from batch_implement.core.errors import UsageError
-from batch_implement.features.reader import Feature, Listing, clean, parse_text, read_file, read_stdin
+from batch_implement.features.reader import Feature, Listing, parse_text, read_file, read_stdin
 
 
 @pytest.fixture
@@ -131,13 +132,13 @@ def test_standard_input_that_begins_like_a_list_in_json_is_one(data):
 
 
 def test_json_on_standard_input_that_is_broken_is_not_taken_for_lines():
-    assert "standard input: not JSON" in refusal(read_stdin, io.BytesIO(b'[\n"one",\n"two"\n'))
+    assert "standard input:4: not JSON" in refusal(read_stdin, io.BytesIO(b'[\n"one",\n"two"\n'))
     assert texts(read_stdin(io.BytesIO(b"[one] two\n{three}\n"))) == ["[one] two", "{three}"]
 
 
 def test_standard_input_is_named_in_messages_and_read_within_bounds():
-    assert refusal(read_stdin, io.BytesIO(b"")).startswith("standard input is empty")
-    assert refusal(read_stdin, io.BytesIO(b"x\nx"), "issue 7").startswith("issue 7, line 2: ")
+    assert refusal(read_stdin, io.BytesIO(b"")).startswith("standard input: the file is empty")
+    assert refusal(read_stdin, io.BytesIO(b"x\nx"), "issue 7").startswith("issue 7:2: ")
     with open("/dev/zero", "rb") as endless:
         assert "larger than 10 MB" in refusal(read_stdin, endless)
 
@@ -162,12 +163,12 @@ def test_any_other_extension_is_text(listed, extension):
 
 def test_a_missing_file_is_named_and_the_folder_it_was_looked_for_in(tmp_path):
     message = refusal(read_file, str(tmp_path / "no\x1bne.txt"))
-    assert "no ne.txt does not exist" in message and os.getcwd() in message
+    assert "no ne.txt: file not found" in message and os.getcwd() in message
 
 
 def test_a_directory_and_a_path_that_cannot_be_are_refused(tmp_path):
-    assert "is a directory" in refusal(read_file, str(tmp_path))
-    assert "a b cannot be read: " in refusal(read_file, "a\0b")
+    assert "this is a directory" in refusal(read_file, str(tmp_path))
+    assert "a b: cannot be read: " in refusal(read_file, "a\0b")
     assert "cannot be read: File name too long" in refusal(read_file, "x" * 5_000)
 
 
@@ -185,40 +186,44 @@ def test_pipes_sockets_and_devices_are_refused_at_once(tmp_path):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
         for path in (tmp_path / "fifo", tmp_path / "socket", "/dev/zero", "/dev/null"):
-            assert "is no regular file" in refusal(read_file, str(path))
+            assert "not a regular file" in refusal(read_file, str(path))
 
 
 @pytest.mark.parametrize(
     ("content", "name", "expected"),
     [
-        ("", "f.txt", "is empty. Write one feature a line."),
-        (" \n\n", "f.txt", "is empty. Write one feature a line."),
-        ("# a\n\n#b", "f.txt", "lists no feature: every line is blank or a comment (#)"),
-        ("\ufeff", "f.txt", "lists no feature"),
-        ("", "f.md", "is empty. Write each feature as `- [ ] text`."),
-        ("- [x] a\n- [X] b\n", "f.md", "lists no open feature: all 2 check boxes are ticked"),
+        ("", "f.txt", "the file is empty. Write one feature per line."),
+        (" \n\n", "f.txt", "the file is empty. Write one feature per line."),
+        ("# a\n\n#b", "f.txt", "no features: every line is blank or a comment (#)"),
+        ("\ufeff", "f.txt", "no features"),
+        ("", "f.md", "the file is empty. Write each feature as `- [ ] text`."),
+        ("- [x] a\n- [X] b\n", "f.md", "no open features: all 2 check boxes are ticked"),
         (
             "one\ntwo\n",
             "f.md",
-            "there is no check box in it. Write each feature as `- [ ] text`, or name the file .txt",
+            "there is no check box. Write each feature as `- [ ] text`, or name the file .txt",
         ),
-        ("- [ ]\n", "f.md", "there is no check box in it"),
-        ("a\nb\0c\n", "f.txt", ", line 2: a zero byte. This looks like a binary file"),
-        ("a\rb\r\nc\0", "f.txt", ", line 3: a zero byte"),
-        (b"a\nb\xe4c\n", "f.txt", ", line 2: byte 0xe4 (offset 3) is not UTF-8"),
-        (b"\xef\xbb\xbfa\r\rb\xff", "f.md", ", line 3: byte 0xff (offset 7) is not UTF-8"),
-        ("a".encode("utf-16"), "f.txt", "is UTF-16 (it begins with a UTF-16 byte order mark). Save it as UTF-8."),
-        ("\ufeffa".encode("utf-16-be"), "f.md", "is UTF-16"),
-        ("a\n" + "x" * 10_001, "f.txt", ", line 2: 10,001 characters; a feature has at most 10,000."),
-        ("- [ ] " + "x" * 10_001, "f.md", ", line 1: 10,001 characters"),
-        ("\n".join(map(str, range(10_001))), "f.txt", "lists 10,001 features; one batch takes 10,000. Split the list."),
-        ("Straße  x\n\n sTRASSE\tX\n", "f.txt", ", line 3: the same feature as on line 1."),
-        ("- [ ] a\n- [x] a\n- [ ] A", "f.md", ", line 3: the same feature as on line 1."),
-        ("- [ ] a\n- [] b\n", "f.md", ", line 2: '- [] b' is probably meant as a check box. Write it as `- [ ] text`."),
-        ("* [  ] b\n", "f.md", ", line 1: '* [  ] b' is probably"),
-        ("- [ ]b\n", "f.md", ", line 1: '- [ ]b' is probably"),
-        ("-[ ] b\n", "f.md", ", line 1: '-[ ] b' is probably"),
-        ("- [ ] a\n```\n- [ ] b\n", "f.md", ", line 2: this code block never ends"),
+        ("- [ ]\n", "f.md", "there is no check box"),
+        ("a\nb\0c\n", "f.txt", ":2: a zero byte. This looks like a binary file"),
+        ("a\rb\r\nc\0", "f.txt", ":3: a zero byte"),
+        (b"a\nb\xe4c\n", "f.txt", ":2: byte 0xe4 (offset 3) is not UTF-8"),
+        (b"\xef\xbb\xbfa\r\rb\xff", "f.md", ":3: byte 0xff (offset 7) is not UTF-8"),
+        ("a".encode("utf-16"), "f.txt", "UTF-16 (the file begins with a UTF-16 byte order mark). Save it as UTF-8."),
+        ("\ufeffa".encode("utf-16-be"), "f.md", "UTF-16"),
+        ("a\n" + "x" * 10_001, "f.txt", ":2: 10,001 characters; a feature has at most 10,000."),
+        ("- [ ] " + "x" * 10_001, "f.md", ":1: 10,001 characters"),
+        (
+            "\n".join(map(str, range(10_001))),
+            "f.txt",
+            "10,001 features; one batch takes at most 10,000. Split the list.",
+        ),
+        ("Straße  x\n\n sTRASSE\tX\n", "f.txt", ":3: the same feature as on line 1."),
+        ("- [ ] a\n- [x] a\n- [ ] A", "f.md", ":3: the same feature as on line 1."),
+        ("- [ ] a\n- [] b\n", "f.md", ":2: '- [] b' is probably meant as a check box. Write it as `- [ ] text`."),
+        ("* [  ] b\n", "f.md", ":1: '* [  ] b' is probably"),
+        ("- [ ]b\n", "f.md", ":1: '- [ ]b' is probably"),
+        ("-[ ] b\n", "f.md", ":1: '-[ ] b' is probably"),
+        ("- [ ] a\n```\n- [ ] b\n", "f.md", ":2: this code block never ends"),
     ],
 )
 def test_a_list_that_is_odd_is_refused_with_its_line_and_the_likely_cause(listed, content, name, expected):
@@ -240,7 +245,7 @@ def test_a_file_over_ten_megabytes_is_refused_unread(listed, tmp_path):
         file.truncate(10 * 1024 * 1024 + 1)
     assert "larger than 10 MB" in refusal(read_file, str(path))
     path.write_bytes(b"#" * (10 * 1024 * 1024))
-    assert "lists no feature" in refusal(read_file, str(path))
+    assert "no features" in refusal(read_file, str(path))
 
 
 def test_a_file_that_grows_while_it_is_read_is_refused_too(listed, monkeypatch):
@@ -294,13 +299,11 @@ def test_lines_and_open_boxes_take_their_notes_off(listed, name):
 
 
 def test_a_text_that_is_there_twice_is_found_behind_its_notes(listed):
-    assert ", line 2: the same feature as on line 1." in refusal(read_file, listed("a (id: x)\nA (after: x)\n"))
+    assert ":2: the same feature as on line 1." in refusal(read_file, listed("a (id: x)\nA (after: x)\n"))
 
 
 def test_an_id_that_is_there_twice_is_refused_whatever_its_case(listed):
-    assert ", line 3: the id 'X' is that of the feature on line 1 too." in refusal(
-        read_file, listed("a (id: x)\n\nb (id: X)")
-    )
+    assert ":3: the feature on line 1 has the id 'X' too." in refusal(read_file, listed("a (id: x)\n\nb (id: X)"))
 
 
 def test_what_needs_a_ticked_box_by_its_id_needs_it_no_more(listed):
@@ -317,7 +320,9 @@ def test_an_open_box_of_the_same_id_as_a_ticked_one_is_the_one_that_is_needed(li
 
 def test_a_number_beside_ticked_boxes_is_refused_because_it_changes_with_each_tick(listed):
     content = "- [x] a\n- [ ] b\n- [ ] c (after: 1)\n"
-    assert ", line 3: `(after: 1)` counts boxes, and some are ticked" in refusal(read_file, listed(content, "f.md"))
+    assert ":3: `(after: 1)` counts open boxes, and each tick changes their numbers" in refusal(
+        read_file, listed(content, "f.md")
+    )
     assert needs(read_file(listed(content.replace("[x]", "[ ]"), "f.md"))) == [None, None, ["1"]]
 
 

@@ -170,11 +170,11 @@ def test_a_note_without_quotes_which_yaml_takes_for_a_property_is_read_as_it_was
         ("Add a page", 3, {"depends_on": ["1", "schema"]}),
         ("c", 4, {"title": "c"}),
     ]
-    assert "f.yaml, line 2: `(after: ...)` needs" in refusal("- a\n- b (after: lunch break)\n")
-    assert "'b (after' is not known here" in refusal('["a", {"b (after": "1)"}]', "json")
-    assert "line 1: a note without a feature" in refusal("- (after: 1)\n")
+    assert "f.yaml:2: invalid reference 'lunch break'" in refusal("- a\n- b (after: lunch break)\n")
+    assert "unknown property 'b (after'" in refusal('["a", {"b (after": "1)"}]', "json")
+    assert ":1: a note without a feature" in refusal("- (after: 1)\n")
     for text in ("- b (after: 1\n", "- b (before: 1)\n", "- {b (after: [1]}\n", "- b (after: 1)\n  id: c\n"):
-        assert "f.yaml, line 1" in refusal(text)
+        assert "f.yaml:1: " in refusal(text)
 
 
 def test_whole_numbers_that_json_writes_with_a_point_are_whole_numbers():
@@ -221,7 +221,7 @@ def test_every_problem_is_found_with_the_line_of_the_property_that_is_wrong():
         "f.yaml",
         "yaml",
     )
-    assert [problem[:2] for problem in structured.problems(document)] == [
+    assert [(error.pointer, error.line) for error in structured.find_errors(document)] == [
         ("/defaults/limits/max_retries", 2),
         ("/defaults", 3),
         ("/features/0/title", 5),
@@ -233,16 +233,16 @@ def test_every_problem_is_found_with_the_line_of_the_property_that_is_wrong():
 
 def test_what_is_no_feature_at_all_is_one_problem_not_two():
     for text in (b"- Note: mend it\n", b"- {foo: 1}\n"):
-        assert len(structured.problems(structured.parse_document(text, "f.yaml", "yaml"))) == 1
+        assert len(structured.find_errors(structured.parse_document(text, "f.yaml", "yaml"))) == 1
 
 
 def test_at_most_fifty_problems_are_looked_for():
     document = structured.parse_document(b'[{"a": 1}' + b', {"a": 1}' * 9_999 + b"]", "f", "json")
-    assert len(structured.problems(document)) == 50
+    assert len(structured.find_errors(document)) == 50
 
 
 def test_a_valid_document_has_no_problem():
-    assert structured.problems(structured.parse_document(FULL.encode(), "f.yaml", "yaml")) == []
+    assert structured.find_errors(structured.parse_document(FULL.encode(), "f.yaml", "yaml")) == []
 
 
 def test_the_example_is_a_list_that_uses_what_there_is():

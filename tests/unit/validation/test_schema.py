@@ -9,6 +9,7 @@ import sys
 import pytest
 from batch_implement.core.errors import StateError
 from batch_implement.validation import schema as schema_module
+from batch_implement.validation.errors import SchemaError
 from batch_implement.validation.schema import compile_schema, load_published
 
 
@@ -67,12 +68,6 @@ def is_valid(schema, instance):
         ({"propertyNames": {"pattern": "^[0-9]+$"}}, [{}, {"1": 1}, ["a"]], [{"a": 1}, {"1": 1, "b": 1}]),
         ({"propertyNames": {"enum": ["a"]}}, [{"a": 1}], [{"b": 1}]),
         ({"propertyNames": False}, [{}, 1], [{"a": 1}]),
-        ({"anyOf": [{"type": "string"}, {"minimum": 2}]}, ["", 2, None], [1]),
-        ({"oneOf": [{"type": "integer"}, {"minimum": 2}]}, [1, 2.5], [2, 1.5]),
-        ({"allOf": [{"minimum": 1}, {"maximum": 3}]}, [2, "a"], [0, 4]),
-        ({"not": {"type": "null"}}, [1], [None]),
-        ({"if": {"minimum": 5}, "then": {"type": "integer"}, "else": {"const": 1}}, [5, 1], [5.5, 2, "a"]),
-        ({"if": {"type": "string"}}, ["a", 1], []),
         ({"definitions": {"n": {"type": "null"}}, "items": {"$ref": "#/definitions/n"}}, [[None]], [[1]]),
         ({"definitions": {"n": {"type": "null"}}, "$ref": "#/definitions/n"}, [None], [1]),
         ({"definitions": {"n": False}, "items": {"$ref": "#/definitions/n"}}, [[]], [[1]]),
@@ -112,13 +107,10 @@ def test_a_definition_may_refer_to_itself_and_to_one_that_comes_later():
         ({"properties": {"a": {"multipleOf": 2}}}, "#/properties/a/multipleOf"),
         ({"items": [{}]}, "#/items"),
         ({"items": {"items": {"contains": {}}}}, "#/items/items/contains"),
-        ({"anyOf": [{}, {"dependencies": {}}]}, "#/anyOf/1/dependencies"),
+        ({"items": {"anyOf": [{}]}}, "#/items/anyOf"),
         ({"additionalProperties": {"typo": 1}}, "#/additionalProperties/typo"),
         ({"propertyNames": {"minProperties": 1}}, "#/propertyNames/minProperties"),
-        ({"not": {"exclusiveMinimum": 1}}, "#/not/exclusiveMinimum"),
-        ({"if": {}, "then": {"typo": 1}}, "#/then/typo"),
-        ({"if": {}, "else": {"typo": 1}}, "#/else/typo"),
-        ({"then": {}}, "#/then"),
+        ({"allOf": [{}]}, "#/allOf"),
         ({"definitions": {"unused": {"typo": 1}}}, "#/definitions/unused/typo"),
         ({"properties": {"a": {"definitions": {}}}}, "#/properties/a/definitions"),
         ({"definitions": []}, "#/definitions"),
@@ -162,15 +154,7 @@ def test_what_is_not_supported_is_an_error_that_names_keyword_and_place(schema, 
         ({"required": ["a"]}, {}, "found no 'a', which is required"),
         ({"additionalProperties": False}, {"b": 1}, "found the unknown property 'b', expected only published ones"),
         ({"propertyNames": {"maxLength": 1}}, {"ab": 1}, "the name 'ab' is not allowed: found 'ab', 2 characters, "),
-        ({"not": {}}, None, "found null, which is excluded here"),
         ({"items": False}, [{}], "found an object with 0 properties, expected nothing here"),
-        ({"oneOf": [{}, {}]}, 1, "found 1, which fits more than one of the forms allowed here"),
-        (
-            {"anyOf": [{"type": "null"}, {"items": {"type": "null"}}]},
-            [1],
-            "found an array of 1 items, which fits no form allowed here "
-            "(found an array of 1 items, expected null; /0: found 1, expected null)",
-        ),
         ({"type": "null"}, "\x1b[2J\u202e", "found '\\x1b[2J\\u202e', expected null"),
     ],
 )
@@ -190,9 +174,7 @@ def test_a_long_value_is_cut_to_sixty_characters():
 def test_a_pointer_leads_to_what_is_wrong_and_is_escaped():
     schema = {"properties": {"a/b~c": {"items": {"additionalProperties": {"required": ["x"]}}}}}
     assert verdicts(schema, {"a/b~c": [{}, {"k": {}}]})[0][0] == "/a~1b~0c/1/k"
-    [violation] = compile_schema({"type": "null"}).check(1)
-    assert str(violation) == "the whole: found 1, expected null"
-    assert repr(violation) == "Violation('', 'found 1, expected null')"
+    assert compile_schema({"type": "null"}).check(1) == [SchemaError((), "found 1, expected null")]
 
 
 def test_each_property_gives_its_first_violation_and_missing_ones_come_first():
@@ -200,12 +182,12 @@ def test_each_property_gives_its_first_violation_and_missing_ones_come_first():
         "required": ["x", "y"],
         "properties": {"b": {"items": {"type": "null"}}, "a": {"type": "null"}, "c": {}},
         "additionalProperties": False,
-        "allOf": [{"required": ["z"]}],
+        "propertyNames": {"maxLength": 1},
     }
-    found = verdicts(schema, {"a": 1, "b": [1, 2], "c": 1, "d": 1})
+    found = verdicts(schema, {"a": 1, "b": [1, 2], "c": 1, "dd": 1})
     assert [pointer for pointer, _ in found] == ["", "", "", "/a", "/b/0", ""]
-    assert [name for name in "zxyd" if f"{name!r}" in " ".join(message for _, message in found)] == list("zxyd")
-    assert [message[:12] for _, message in found[:3]] == ["found no 'z'", "found no 'x'", "found no 'y'"]
+    assert [message[:13] for _, message in found[:3]] == ["the name 'dd'", "found no 'x',", "found no 'y',"]
+    assert "unknown property 'dd'" in found[5][1]
 
 
 def test_no_more_than_fifty_violations_are_listed():
@@ -220,8 +202,6 @@ def test_only_the_named_fields_are_checked_and_what_concerns_the_whole():
             "properties": {"a": {"type": "null"}, "b": {"type": "null"}},
             "additionalProperties": {"type": "string"},
             "propertyNames": {"maxLength": 5},
-            "if": {"required": ["b"]},
-            "then": {"required": ["c"]},
         }
     )
     assert schema.properties == ("a", "b")
@@ -231,7 +211,6 @@ def test_only_the_named_fields_are_checked_and_what_concerns_the_whole():
     assert [v.pointer for v in schema.check_fields(state, ["c"])] == ["/c"]
     assert schema.check_fields(state, []) == []
     assert [v.message for v in schema.check_fields({}, ["a"])] == ["found no 'a', which is required"]
-    assert "'c'" in schema.check_fields({"a": None, "b": None}, [])[0].message
     assert "'longer'" in schema.check_fields({"a": None, "longer": ""}, [])[0].message
 
 
