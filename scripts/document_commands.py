@@ -17,7 +17,7 @@ from generated import REPOSITORY
 sys.path.insert(0, str(REPOSITORY / "lib"))
 
 from batch_implement.cli import arguments
-from batch_implement.commands.authorization import USER_COMMANDS
+from batch_implement.commands.authorization import USER_COMMANDS, WORKER_COMMANDS
 
 DOCUMENT = REPOSITORY / "docs" / "commands.md"
 EXAMPLES = {
@@ -25,7 +25,6 @@ EXAMPLES = {
     "auto-implement": "/auto-implement Let the list show what is overdue",
     "batchctl": "/batchctl status",
 }
-MODELS_VERBS = frozenset(dict(arguments.COMMAND_GROUPS)["For the model, feature by feature"])
 EVERYWHERE = frozenset(("--help", "--json"))  # told once, above the verbs
 
 
@@ -43,8 +42,8 @@ def example(parser: argparse.ArgumentParser) -> str:
 def whose(verb: str) -> str:
     """Who gives a verb."""
     if verb in USER_COMMANDS:
-        return "For a person."
-    return "For the model." if verb in MODELS_VERBS else "For anyone."
+        return "For you only."
+    return "For the model." if verb in WORKER_COMMANDS else "For you and the model."
 
 
 def usage(parser: argparse.ArgumentParser) -> str:

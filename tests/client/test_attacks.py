@@ -69,7 +69,7 @@ def advises(text: str) -> bool:
 
 
 def speaks(text: str) -> bool:
-    return any(words in text for words in ("written by batchctl alone", "put back", "is for the person", "is denied"))
+    return any(words in text for words in ("written by batchctl alone", "put back", "is for the user", "is denied"))
 
 
 class Siege:
@@ -381,7 +381,7 @@ def test_a_persons_verb_typed_by_the_model_is_refused_with_what_to_do(siege: Sie
     assert siege.but(lambda sight: sight.error and sight.before == sight.after) == {}
     for name in skills:  # the client itself refuses these
         siege.seen.pop(name)
-    told = "is for the person, not for the model. Go on with the feature that is open"
+    told = "is for the user, not for the model. Continue with the open feature"
     assert siege.but(lambda sight: told in sight.said) == {}
 
 

@@ -552,7 +552,7 @@ def test_in_the_client_another_session_cannot_call_the_owners_feature_done(
     client_for(scripted(coordinator=stranger)).run("Call it done.", mode="bypassPermissions")
     assert running.wait().text == "All done."
     ((error, words),) = said
-    assert error and "is being worked on by another client" in words and "`batchctl pause`" in words
+    assert error and "is in use by another client" in words and "`batchctl pause`" in words
     assert state_of(project)["completed_features"] == [0]
 
 

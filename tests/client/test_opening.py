@@ -184,10 +184,10 @@ def test_resume_of_a_batch_in_another_work_tree_says_where_it_lies(
     git(project, "worktree", "add", "-q", "-b", "side", str(tree))
     home = tmp_path / "home"
     with Client(tree, scripted(), REPOSITORY, home) as there, Client(project, scripted(), REPOSITORY, home) as here:
-        assert f"it lies in the work tree {project}." in type_in(there, f"/batch-implement --resume {unfinished}")
+        assert f"it is in the worktree {project}." in type_in(there, f"/batch-implement --resume {unfinished}")
         in_terminal(there, "create", "features.txt")
         other = str(state_of(tree)["batch_id"])
-        assert f"it lies in the work tree {tree}." in type_in(here, f"/batch-implement --resume {other}")
+        assert f"it is in the worktree {tree}." in type_in(here, f"/batch-implement --resume {other}")
         in_terminal(there, "abort")
         answer = type_in(here, f"/batch-implement --resume {other}")
         assert f"/archive/{other}.json. The batch" in answer and "the work tree" not in answer

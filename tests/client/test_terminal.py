@@ -245,7 +245,7 @@ def test_a_batch_that_a_person_paused_and_changes_waits_until_a_verb_sets_it_goi
     state = state_of(halted.project)
     assert (state["status"], state["owner"]["pid"]) == ("paused", None)
     halted.type_and_see("Which animal?", "A rhinoceros.")
-    halted.type_and_see("!batchctl pause", "is for the person")  # In Bash mode nothing tells a person from the model.
+    halted.type_and_see("!batchctl pause", "is for the user")  # In Bash mode nothing tells a person from the model.
     halted.type_and_see("/batchctl skip 2", "Feature 2 is skipped.")
     assert turns(halted.model)[-3:] == ["worker", *["coordinator"] * 2]
     finish(halted, "/batchctl retry 2")

@@ -146,15 +146,15 @@ BATCHES: dict[str, Patch] = {
         '    if not state["active"]:\n'
         "        base = git_client.get_head(project.root) if project.git_dir else None\n"
         "        branch = git_client.get_branch(project.root) if project.git_dir else None\n"
-        "        state = store.update(lambda current: transitions.start(current, ",
+        "        state = context.store.update(lambda current: transitions.start(current, ",
         "    if True:\n"
         "        base = git_client.get_head(project.root) if project.git_dir else None\n"
         "        branch = git_client.get_branch(project.root) if project.git_dir else None\n"
-        "        state = store.update(lambda current: transitions.start({**current, 'active': None}, ",
+        "        state = context.store.update(lambda current: transitions.start({**current, 'active': None}, ",
     ),
     "a worker is not told what lies there": (
         "commands/feature_commands.py",
-        '    return prompts.describe_existing_work(commits, left, active["base_commit"])\n',
+        '    return prompts.describe_existing_work(commits, uncommitted, active["base_commit"])\n',
         '    return ""\n',
     ),
     "a resume counts the attempts down": (

@@ -143,7 +143,7 @@ def can_be_read(command: str) -> None:
     """The shell can read it; a batchctl in it has options that there are."""
     subprocess.run(["sh", "-n", "-c", command], check=True, capture_output=True)
     words = re.split(r"\bbatchctl(?:\.py)? ", command, maxsplit=1)
-    assert len(words) == 1 or arguments.parse_command(shlex.split(words[1])).verb
+    assert len(words) == 1 or arguments.parse_command(shlex.split(words[1])).command
 
 
 def names_a_program(command: str) -> None:

@@ -26,6 +26,7 @@ from batch_implement.base import processes  # noqa: E402
 from batch_implement.base.project_paths import Project  # noqa: E402
 from batch_implement.commands import batch_commands  # noqa: E402
 from batch_implement.commands.authorization import Caller  # noqa: E402
+from batch_implement.commands.command import CommandContext  # noqa: E402
 from batch_implement.core import batch_state, lease, transitions  # noqa: E402
 from batch_implement.core.errors import LockTimeout, RefusedError  # noqa: E402
 from batch_implement.store import audit_log, serialization  # noqa: E402
@@ -268,7 +269,7 @@ class TwoWriters(RuleBasedStateMachine):
         free = self.owner is None or self.owner[1] not in self.clients or self.owner[0] == who
         before, state = self.state, None
         try:
-            state = batch_commands.resume(self.project, caller)
+            state = batch_commands.resume(CommandContext(self.project, caller)).state
         except RefusedError as refused:
             assert not (free and self.oracle.live()), refused.message
             if not free:

@@ -1,8 +1,8 @@
-"""Values as a person types them on the command line: numbers, durations, amounts, permission rules.
+"""Parse values of the command line: numbers, durations, amounts, permission rules.
 
-    parser.add_argument("--max-time", type=values.duration, help=f"... {values.LIKE}")
+    parser.add_argument("--max-time", type=parse_duration, help=f"... {DURATION_EXAMPLES}")
 
-Each takes the text and gives the value; argparse.ArgumentTypeError says what is wrong with it and how it is written.
+Each takes the text and returns the value. argparse.ArgumentTypeError says what is wrong and shows the format.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ _RULE = re.compile(r"[A-Za-z][A-Za-z0-9_*-]*(?:\(.+\))?")
 
 
 def parse_non_negative(text: str) -> int:
-    """A whole number from 0 on."""
+    """Return a whole number from 0."""
     return _parse_whole_number(text, 0)
 
 
 def parse_positive(text: str) -> int:
-    """A whole number from 1 on."""
+    """Return a whole number from 1."""
     return _parse_whole_number(text, 1)
 
 
 def parse_count(text: str) -> int:
-    """A whole number from 1 to a million."""
+    """Return a whole number from 1 to a million."""
     return _parse_whole_number(text, 1, 1_000_000)
 
 
 def parse_jobs(text: str) -> int:
-    """How many features at a time."""
+    """Return a number of features in parallel."""
     return _parse_whole_number(text, 1, MAX_JOBS)
 
 
@@ -43,25 +43,25 @@ def _parse_whole_number(text: str, least: int, most: int = 999_999_999) -> int:
 
 
 def parse_duration(text: str) -> int:
-    """A duration, as LIKE shows it, in seconds; at most a year."""
-    found = _DURATION.fullmatch(text)
-    seconds = sum(int(number or 0) * unit for number, unit in zip(found.groups(), (3600, 60, 1))) if found else 0
+    """Return a duration (see DURATION_EXAMPLES) in seconds, at most a year."""
+    match = _DURATION.fullmatch(text)
+    seconds = sum(int(number or 0) * unit for number, unit in zip(match.groups(), (3600, 60, 1))) if match else 0
     if not 1 <= seconds <= 366 * 86_400:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no duration; write it as 90s, 45m, 8h or 1h30m")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a duration; write it as 90s, 45m, 8h or 1h30m")
     return seconds
 
 
 def parse_amount(text: str) -> float:
-    """An amount in US dollars, more than 0."""
+    """Return an amount in US dollars, more than 0."""
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text, re.ASCII) or not float(text):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no amount in US dollars; write it as 5 or 2.50")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not an amount in US dollars; write it as 5 or 2.50")
     return float(text)
 
 
 def parse_permission_rule(text: str) -> str:
-    """A permission rule of Claude Code, as it was typed."""
+    """Return a permission rule of Claude Code unchanged."""
     if not _RULE.fullmatch(text) or not text.isprintable():
         raise argparse.ArgumentTypeError(
-            f"{text[:60]!r} is no permission rule; write it as `Bash(make:*)`, `WebFetch` or `mcp__server__tool`"
+            f"{text[:60]!r} is not a permission rule; write it as `Bash(make:*)`, `WebFetch` or `mcp__server__tool`"
         )
     return text

@@ -1,10 +1,10 @@
-"""What can be typed: the verbs of batchctl and their options, and those of `/batch-implement`.
+"""The commands of batchctl and their options, and those of `/batch-implement`.
 
-    options = read_verb(["create", "features.txt", "--verify", "make test"])
-    options = batch_command().parse_args([...])          /batch-implement
-    wishes = policy_of(options)                          what the options ask of the batch's policy
+    options = parse_command(["create", "features.txt", "--verify", "make test"])
+    options = build_slash_parser().parse_args([...])     /batch-implement
+    policy = policy_from_options(options)                what the options say about the batch's policy
 
-Wrong arguments raise Misuse: what is wrong, what was probably meant, and the usage, or where it stands when it is long.
+Wrong arguments raise UsageError with a suggestion and the usage.
 """
 
 from __future__ import annotations
@@ -12,392 +12,378 @@ from __future__ import annotations
 import argparse
 import textwrap
 
+from ..commands.authorization import READ_COMMANDS, USER_COMMANDS, WORKER_COMMANDS
 from ..core import batch_state, policies
 from ..core.errors import UsageError
-from . import argument_types
+from .argument_types import (
+    DURATION_EXAMPLES,
+    parse_amount,
+    parse_count,
+    parse_duration,
+    parse_jobs,
+    parse_non_negative,
+    parse_permission_rule,
+    parse_positive,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, NoReturn, Sequence
 
-    Verb = Callable[..., argparse.ArgumentParser]  # name, what it does, an example, more about it
+    AddCommand = Callable[..., argparse.ArgumentParser]  # takes name, what it does, example, more about it
 
 COMMAND_GROUPS = (
-    (
-        "For a person, to steer the batch",
-        ("create", "run", "add", "skip", "retry", "pause", "resume", "abort", "issues"),
-    ),
-    (
-        "For anyone, to look at it",
-        ("status", "statusline", "next", "brief", "log", "report", "validate", "schema", "doctor"),
-    ),
-    ("For the model, feature by feature", ("start", "phase", "done", "fail", "decide")),
+    ("Commands for you, to steer the batch", USER_COMMANDS),
+    ("Commands for you and the model, to look at it", READ_COMMANDS),
+    ("Commands for the model, to work on a feature", WORKER_COMMANDS),
 )
 # `plan` is left out: it changes nothing, so no feature would ever be done in it.
 PERMISSION_MODES = ("acceptEdits", "auto", "bypassPermissions", "default", "dontAsk")
 DEFAULT_MODE = "acceptEdits"
-MAX_USAGE_LINES = 2  # lines; a longer one hides what is wrong
+MAX_USAGE_LINES = 2  # a longer usage would hide the error
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An argument parser whose errors are Misuse with the usage, instead of an exit."""
+    """An argument parser that raises UsageError with the usage, instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise Misuse."""
+        """Raise UsageError."""
         usage = self.format_usage().rstrip()
         if len(usage.splitlines()) > MAX_USAGE_LINES:
-            usage = f"`{self.prog} --help` shows what can be given."
+            usage = f"`{self.prog} --help` lists the options."
         raise UsageError(f"{message[:1].upper()}{message[1:]}.{self._suggest_option(message)}\n{usage}", "usage")
 
     def _suggest_option(self, message: str) -> str:
-        """A guess at the option that was meant, when `message` is about one that there is not."""
         if not message.startswith("unrecognized arguments: -"):
             return ""
         return _suggest(message.split(" ")[2].partition("=")[0], self._option_string_actions)
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:
+    """Return `Did you mean ...?`, after a blank, for the known word that is most similar; empty if none is."""
     import difflib
 
-    near = difflib.get_close_matches(word[:40], list(known), 1)  # its time grows with the square
-    return f" Did you mean `{near[0]}`?" if near else ""
+    similar = difflib.get_close_matches(word[:40], list(known), 1)  # its time grows with the square
+    return f" Did you mean `{similar[0]}`?" if similar else ""
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
-    """Where features come from: a file or issues."""
+    """Add the options that say where features come from: a file or issues."""
     parser.add_argument(
         "file",
         nargs="?",
         metavar="FILE",
-        help="a feature a line (.txt), a checklist (.md), .yaml or .json; - for standard input",
+        help="list of features: .txt (one per line), .md (a checklist), .yaml or .json; - for standard input",
     )
-    parser.add_argument("--issues", nargs="+", metavar="N", help="these issues, read with gh; quote '#74' in a shell")
-    parser.add_argument("--label", metavar="NAME", help="the open issues with this label")
-    parser.add_argument("--milestone", metavar="NAME", help="the open issues of this milestone")
-    parser.add_argument(
-        "--skip-unreadable", action="store_true", help="leave out issues that cannot be read; else they stop it"
-    )
+    parser.add_argument("--issues", nargs="+", metavar="N", help="read these issues with gh; quote '#74' in a shell")
+    parser.add_argument("--label", metavar="NAME", help="read the open issues with this label")
+    parser.add_argument("--milestone", metavar="NAME", help="read the open issues of this milestone")
+    _add_flag(parser, "--skip-unreadable", "leave out issues that cannot be read, instead of failing")
 
 
 def add_batch_options(parser: argparse.ArgumentParser) -> None:
-    """The options that a new batch is given, the same for `batchctl create` and `/batch-implement`."""
+    """Add the options of a new batch, the same for `batchctl create` and `/batch-implement`."""
     add_source_options(parser)
-    parser.add_argument("--verify", metavar="CMD", help="shell command that must exit 0 on a feature's commit")
+    parser.add_argument("--verify", metavar="CMD", help="shell command that must exit 0 on the commit of a feature")
     parser.add_argument(
-        "--verify-timeout", metavar="SECONDS", type=argument_types.parse_positive, help="end it after this long (1800)"
+        "--verify-timeout", metavar="SECONDS", type=parse_positive, help="time limit of that command (1800)"
     )
+    _add_flag(parser, "--review", "require a review of each feature by the agent batch-implement:reviewer")
     parser.add_argument(
-        "--review",
-        action="store_true",
-        help="ask for a review of each feature's diff by the agent batch-implement:reviewer",
-    )
-    parser.add_argument(
-        "--max-retries",
-        metavar="N",
-        type=argument_types.parse_non_negative,
-        help="retries of a feature after its first attempt (3)",
+        "--max-retries", metavar="N", type=parse_non_negative, help="retries of a feature after its first attempt (3)"
     )
     parser.add_argument(
         "--mode", choices=policies.WORKFLOW_MODES, help="a worker for each feature, or the conversation itself"
     )
-    parser.add_argument(
-        "--unattended", action="store_true", help="nobody is there to answer questions (the default under -p)"
-    )
-    parser.add_argument(
-        "--infer-order", action="store_true", help="take what the texts suggest about their order (see --dry-run)"
-    )
-    parser.add_argument("--comment", action="store_true", help="write each feature's outcome to its issue")
-    parser.add_argument(
-        "--close",
-        action="store_true",
-        help="close a completed feature's issue once its commit is on the default branch",
-    )
-    parser.add_argument(
-        "--replace", action="store_true", help="put an unfinished batch into the archive and start this one"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="show what would be done or refuse it; write nothing")
+    _add_flag(parser, "--unattended", "nobody can answer questions (the default under -p)")
+    _add_flag(parser, "--infer-order", "use the order that the texts suggest (--dry-run shows it)")
+    _add_flag(parser, "--comment", "comment each feature's outcome on its issue")
+    _add_flag(parser, "--close", "close a feature's issue once its commit is on the default branch")
+    _add_flag(parser, "--replace", "archive an unfinished batch and start this one")
+    _add_flag(parser, "--dry-run", "show what would be done, or why not; write nothing")
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """The options that `batchctl run` has beyond those of a new batch; `runner.options` reads them."""
-    put = parser.add_argument
-    put("--resume", nargs="?", const="", metavar="ID", help="go on with the batch that is here")
-    put("--jobs", type=argument_types.parse_jobs, metavar="N", help="features that are worked on side by side (1)")
-    put("--client", metavar="PATH", help="the Claude Code to start (`claude` on PATH)")
-    put("--model", metavar="NAME", help="the model that it is to use")
-    put(
-        "--permission-mode", choices=PERMISSION_MODES, metavar="MODE",
-        help=f"what it may do unasked: {', '.join(PERMISSION_MODES)} ({DEFAULT_MODE})",
-    )  # fmt: skip
-    put(
+    """Add the options of `batchctl run` that a new batch does not have; `runner.options` reads them."""
+    add = parser.add_argument
+    add("--resume", nargs="?", const="", metavar="ID", help="continue the batch that is here")
+    add("--jobs", type=parse_jobs, metavar="N", help="number of features in parallel (1)")
+    add("--client", metavar="PATH", help="path of Claude Code (`claude` on PATH)")
+    add("--model", metavar="NAME", help="model that Claude Code uses")
+    modes = ", ".join(PERMISSION_MODES)
+    add(
+        "--permission-mode",
+        choices=PERMISSION_MODES,
+        metavar="MODE",
+        help=f"permission mode of Claude Code: {modes} ({DEFAULT_MODE})",
+    )
+    add(
         "--allow",
-        type=argument_types.parse_permission_rule,
+        type=parse_permission_rule,
         action="append",
         metavar="RULE",
-        help="a permission rule more, as `Bash(make:*)`",
+        help="additional permission rule, like `Bash(make:*)`; can be repeated",
     )
-    put("--worker", metavar="CMD", help="a shell command in place of Claude Code; the brief is its standard input")
-    put("--worktrees", metavar="DIR", help="folder for the work trees (beside the project: PROJECT.worktrees)")
-    put("--merge", action="store_true", default=None, help="fast-forward your branch to the result at the end")
-    ways = parser.add_mutually_exclusive_group()
-    for flag, value, text in (
-        ("--pr", "batch", "open one pull request for the batch, with gh"),
-        ("--pr-per-feature", "feature", "open one for each feature"),
+    add("--worker", metavar="CMD", help="shell command to run instead of Claude Code, with the brief on standard input")
+    add("--worktrees", metavar="DIR", help="folder for the worktrees (PROJECT.worktrees, beside the project)")
+    add("--merge", action="store_true", default=None, help="fast-forward your branch to the result at the end")
+    pull_requests = parser.add_mutually_exclusive_group()
+    for name, value, text in (
+        ("--pr", "batch", "open a pull request for the batch, with gh"),
+        ("--pr-per-feature", "feature", "open a pull request for each feature"),
     ):
-        ways.add_argument(flag, dest="pr", action="store_const", const=value, help=text)
-    put("--notify", metavar="CMD", help="shell command to run at the end, at a pause and when a feature has failed")
-    put(
-        "--feature-time",
-        type=argument_types.parse_duration,
+        pull_requests.add_argument(name, dest="pr", action="store_const", const=value, help=text)
+    add("--notify", metavar="CMD", help="shell command to run at the end, at a pause and when a feature has failed")
+    for name, value_type, metavar, text in (
+        ("--feature-time", parse_duration, "DURATION", f"time limit of a client, {DURATION_EXAMPLES} (2h)"),
+        ("--feature-turns", parse_count, "N", "limit of turns of a client"),
+        ("--feature-cost", parse_amount, "USD", "cost limit of a client"),
+        ("--max-time", parse_duration, "DURATION", f"start no feature after this time, {DURATION_EXAMPLES}"),
+        ("--max-cost", parse_amount, "USD", "start no feature once the run has cost this much"),
+    ):
+        add(name, type=value_type, metavar=metavar, help=text)
+    add(
+        "--cluster",
+        metavar="WHERE",
+        help="run on a Dask cluster: tls://HOST:PORT, its scheduler file, or ssh:hosts.txt (docs/cluster.md)",
+    )
+    add("--slots", type=parse_jobs, metavar="N", help="features in parallel on each worker of the cluster")
+    add("--insecure-cluster", action="store_true", default=None, help="allow a cluster without encryption")
+    add(
+        "--max-wait",
+        type=parse_duration,
         metavar="DURATION",
-        help=f"end a client after this long, {argument_types.DURATION_EXAMPLES} (2h)",
+        help=f"pause once all waits have taken this long, {DURATION_EXAMPLES} (no limit)",
     )
-    put("--feature-turns", type=argument_types.parse_count, metavar="N", help="end a client after so many turns")
-    put("--feature-cost", type=argument_types.parse_amount, metavar="USD", help="end a client once it has cost so much")
-    put(
-        "--max-time",
-        type=argument_types.parse_duration,
-        metavar="DURATION",
-        help=f"begin no feature after this long, {argument_types.DURATION_EXAMPLES}",
-    )
-    put(
-        "--max-cost",
-        type=argument_types.parse_amount,
-        metavar="USD",
-        help="begin no feature once all have cost so much",
-    )
-    put(
-        "--cluster", metavar="WHERE",
-        help="work on a Dask cluster: tls://HOST:PORT, its scheduler file, or ssh:hosts.txt (docs/cluster.md)",
-    )  # fmt: skip
-    put(
-        "--slots",
-        type=argument_types.parse_jobs,
-        metavar="N",
-        help="features at a time on each worker of it (as it says itself)",
-    )
-    put("--insecure-cluster", action="store_true", default=None, help="take one that is not encrypted")
-    put(
-        "--max-wait", type=argument_types.parse_duration, metavar="DURATION",
-        help=f"pause once all waits have taken so long, {argument_types.DURATION_EXAMPLES} (no limit)",
-    )  # fmt: skip
+
+
+def _add_flag(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    parser.add_argument(name, action="store_true", help=text)
 
 
 def policy_from_options(options: argparse.Namespace, *, unattended: bool) -> Dict[str, Any]:
-    """What the options ask of a batch, by the names of its policy and `workflow_mode`; only what was given."""
-    given: Dict[str, Any] = {"unattended": options.unattended or unattended}
-    if options.verify is not None:
-        if not options.verify.strip():
-            raise UsageError("--verify is empty. Give it the command that must pass, or leave it out.", "usage")
-        given["verify"] = options.verify
-    if options.review:
-        given["evidence"] = ["review"]
-    wishes = {
-        "verify_timeout_s": options.verify_timeout, "max_retries": options.max_retries, "workflow_mode": options.mode,
-        "comment_issues": options.comment or None, "close_issues": options.close or None,
-    }  # fmt: skip
-    given.update({name: value for name, value in wishes.items() if value is not None})
+    """Return what the options say about a batch: fields of its policy and `workflow_mode`, without those not given."""
+    if options.verify is not None and not options.verify.strip():
+        raise UsageError("--verify is empty. Give it the command that must pass, or leave it out.", "usage")
     if (options.comment or options.close) and options.file is not None:
         raise UsageError(
             "--comment and --close are for a batch made of issues: `--issues N ...` or `--label NAME`.", "usage"
         )
-    return given
+    policy = {
+        "unattended": options.unattended or unattended,
+        "verify": options.verify,
+        "evidence": ["review"] if options.review else None,
+        "verify_timeout_s": options.verify_timeout,
+        "max_retries": options.max_retries,
+        "workflow_mode": options.mode,
+        "comment_issues": options.comment or None,
+        "close_issues": options.close or None,
+    }
+    return {name: value for name, value in policy.items() if value is not None}
 
 
 def build_slash_parser() -> CommandParser:
-    """The parser of `/batch-implement`."""
+    """Return the parser of `/batch-implement`."""
     parser = CommandParser(prog="/batch-implement", add_help=False, allow_abbrev=False)
     add_batch_options(parser)
-    parser.add_argument("--resume", nargs="?", const="", metavar="ID", help="go on with the batch that is here")
+    parser.add_argument("--resume", nargs="?", const="", metavar="ID", help="continue the batch that is here")
     return parser
 
 
 def parse_command(words: Sequence[str]) -> argparse.Namespace:
-    """What a person or the model typed after `batchctl`; `help` and `help VERB` are the `--help` of all and of one,
-    `help TOPIC` has the topic as `topic`.
+    """Return the options after `batchctl`, with the `command`.
+
+    `help` and `help COMMAND` are read as `--help`; `help TOPIC` has the topic as `topic`.
     """
     words = list(words)
-    top = build_parser()
-    (known,) = (action.choices for action in top._actions if isinstance(action, argparse._SubParsersAction))
+    parser = build_parser()
+    (parsers,) = (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     if words[:1] == ["help"]:
-        about = next((word for word in words[1:] if not word.startswith("-")), None)
-        if about is not None and about not in known:
-            return argparse.Namespace(verb="help", topic=_require_topic(about, known), json="--json" in words)
-        words = [*([] if about is None else [about]), "--help"]
-    verb = next((word for word in words if word not in ("--json", "--")), "")
-    if verb and not verb.startswith("-") and verb not in known:
-        raise UsageError(f"There is no verb {verb[:40]!r}.{_suggest(verb, known)} `batchctl help` lists them.", "usage")
-    options, unknown = top.parse_known_args(words)
+        subject = next((word for word in words[1:] if not word.startswith("-")), None)
+        if subject is not None and subject not in parsers:
+            return argparse.Namespace(command="help", topic=_require_topic(subject, parsers), json="--json" in words)
+        words = [*([] if subject is None else [subject]), "--help"]
+    command = next((word for word in words if word not in ("--json", "--")), "")
+    if command and not command.startswith("-") and command not in parsers:
+        raise UsageError(
+            f"Unknown command {command[:40]!r}.{_suggest(command, parsers)} Run `batchctl --help` for a list.", "usage"
+        )
+    options, unknown = parser.parse_known_args(words)
     if unknown:
-        known.get(options.verb, top).error(f"unrecognized arguments: {' '.join(unknown)}")
+        parsers.get(options.command, parser).error(f"unrecognized arguments: {' '.join(unknown)}")
     return options
 
 
-def _require_topic(word: str, verbs: Iterable[str]) -> str:
-    """The topic of this name. Misuse for another word, with what was probably meant."""
+def _require_topic(word: str, commands: Iterable[str]) -> str:
+    """Return the help topic of this name. Raises UsageError with a suggestion if there is none."""
     from . import help_topics
 
-    known = help_topics.list_topics()
-    if word not in known:
+    topics = help_topics.list_topics()
+    if word not in topics:
         raise UsageError(
-            f"There is no verb and no topic {word[:40]!r}.{_suggest(word, [*verbs, *known])} `batchctl help` lists the "
-            f"verbs; the topics are the headings of {help_topics.page_path()}.",
+            f"Unknown command or topic {word[:40]!r}.{_suggest(word, [*commands, *topics])} `batchctl help` lists the "
+            f"commands; topics are the headings of {help_topics.page_path()}.",
             "usage",
         )
     return word
 
 
 def build_parser() -> CommandParser:
-    """The parser of all verbs."""
-    texts: Dict[str, str] = {}
-    top = CommandParser(
+    """Return the parser of all commands."""
+    summaries: Dict[str, str] = {}
+    parser = CommandParser(
         prog="batchctl",
-        usage="batchctl VERB [OPTIONS]",
+        usage="batchctl COMMAND [OPTIONS]",
         description="Look at and steer the batch of this project.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    top.add_argument("--version", action="version", version=_version_text())
-    top.add_argument("--json", action="store_true", help="answer with one JSON object")
-    known = top.add_subparsers(
-        dest="verb", metavar="VERB", parser_class=CommandParser, prog="batchctl", help=argparse.SUPPRESS
+    parser.add_argument("--version", action="version", version=_version_text())
+    _add_flag(parser, "--json", "print one JSON object")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", parser_class=CommandParser, prog="batchctl", help=argparse.SUPPRESS
     )
 
-    def verb(name: str, text: str, example: str, more: str = "") -> argparse.ArgumentParser:
-        texts[name] = text
-        sub = known.add_parser(
+    def add_command(name: str, summary: str, example: str, more: str = "") -> argparse.ArgumentParser:
+        summaries[name] = summary
+        command = commands.add_parser(
             name,
-            description=f"{text[:1].upper()}{text[1:]}. {more}".rstrip(),
+            description=f"{summary[:1].upper()}{summary[1:]}. {more}".rstrip(),
             epilog=f"Example: {example}",
             allow_abbrev=False,
         )
-        sub.add_argument("--json", action="store_true", help="answer with one JSON object")
-        return sub
+        _add_flag(command, "--json", "print one JSON object")
+        return command
 
-    _add_user_commands(verb)
-    _add_read_commands(verb)
-    _add_worker_commands(verb)
-    top.epilog = _format_command_list(texts)
-    return top
+    _add_user_commands(add_command)
+    _add_read_commands(add_command)
+    _add_worker_commands(add_command)
+    parser.epilog = _format_command_list(summaries)
+    return parser
 
 
-def _add_user_commands(verb: Verb) -> None:
-    """The verbs of a person, by which a batch is steered."""
-    sub = verb(
-        "create", "start a batch", "batchctl create features.txt --verify 'make test'",
-        "With --dry-run it exits with 1 when something stops it.",
-    )  # fmt: skip
-    add_batch_options(sub)
-    sub = verb(
+def _add_user_commands(add_command: AddCommand) -> None:
+    command = add_command(
+        "create",
+        "start a batch",
+        "batchctl create features.txt --verify 'make test'",
+        "With --dry-run it exits with 1 when something prevents the start.",
+    )
+    add_batch_options(command)
+    command = add_command(
         "run",
-        "drive a whole batch without you: a client for each feature, until all are done",
+        "do a whole batch unattended, with a client for each feature",
         "batchctl run features.txt --verify 'make test' --jobs 2",
-        "It exits with 0 when every feature is completed, else with 1; with --dry-run, with 0 when nothing stops it.",
+        "It exits with 0 when all features are completed, else with 1; with --dry-run, with 0 if it could start.",
     )
-    add_batch_options(sub)
-    add_run_options(sub)
-    sub = verb("add", "append features to the batch", "batchctl add more.txt")
-    add_source_options(sub)
-    sub = verb("skip", "leave a feature out, and what needs it", 'batchctl skip 3 --reason "not wanted any more"')
-    sub.add_argument("number", metavar="N", type=argument_types.parse_positive, help="the feature's number, from 1")
-    sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it (by a person)")
-    sub = verb("retry", "bring failed or skipped features back; without numbers all that failed", "batchctl retry 2 5")
-    sub.add_argument(
-        "numbers", metavar="N", nargs="*", type=argument_types.parse_positive, help="feature numbers, from 1"
+    add_batch_options(command)
+    add_run_options(command)
+    add_source_options(add_command("add", "append features to the batch", "batchctl add more.txt"))
+    command = add_command(
+        "skip", "skip a feature and those that need it", 'batchctl skip 3 --reason "not wanted any more"'
     )
-    sub = verb("pause", "let the batch wait and end its client's hold", "batchctl pause")
-    sub.add_argument("--reason", default="by a person", metavar="TEXT", help="why; status shows it (by a person)")
-    sub = verb("resume", "go on with a paused batch, or one whose client is gone", "batchctl resume")
-    sub.add_argument("batch_id", nargs="?", metavar="ID", help="the batch, when you want to be sure which one")
-    verb("abort", "end the batch and put it into the archive", "batchctl abort")
-    verb("issues", "write outcomes to the issues and close them, as far as the batch asks for it", "batchctl issues")
+    command.add_argument("number", metavar="N", type=parse_positive, help="number of the feature, from 1")
+    _add_reason(command)
+    command = add_command(
+        "retry", "make failed or skipped features pending again; without numbers all failed ones", "batchctl retry 2 5"
+    )
+    command.add_argument("numbers", metavar="N", nargs="*", type=parse_positive, help="numbers of features, from 1")
+    _add_reason(add_command("pause", "pause the batch and release its client", "batchctl pause"))
+    command = add_command("resume", "continue a batch that is paused or has no client", "batchctl resume")
+    command.add_argument("batch_id", nargs="?", metavar="ID", help="refuse any batch but this one")
+    add_command("abort", "end the batch and archive it", "batchctl abort")
+    add_command("issues", "comment on the issues of the batch and close them, as its policy says", "batchctl issues")
 
 
-def _add_read_commands(verb: Verb) -> None:
-    """The verbs of anyone who looks."""
-    sub = verb("status", "show the batch", "batchctl status --watch")
-    sub.add_argument("--watch", action="store_true", help="go on showing it until it is over, or Ctrl-C")
-    verb("statusline", "print one line about the batch for Claude Code's status line", "batchctl statusline")
-    verb("next", "say what is next", "batchctl next")
-    verb("brief", "show the open feature and what to do again", "batchctl brief")
-    sub = verb("log", "tell what happened to the batch, oldest first", "batchctl log --feature 3")
-    sub.add_argument(
-        "--feature", metavar="N", type=argument_types.parse_positive, help="of one feature only, by its number from 1"
-    )
-    sub = verb(
-        "report", "tell what became of a batch: outcomes, time line, cost",
+def _add_reason(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--reason", default="by a person", metavar="TEXT", help="shown by status (by a person)")
+
+
+def _add_read_commands(add_command: AddCommand) -> None:
+    command = add_command("status", "show the batch", "batchctl status --watch")
+    _add_flag(command, "--watch", "keep showing it until it is over, or Ctrl-C")
+    add_command("statusline", "print one line about the batch for Claude Code's status line", "batchctl statusline")
+    add_command("next", "show the next step", "batchctl next")
+    add_command("brief", "show the brief of the open feature", "batchctl brief")
+    command = add_command("log", "show what happened to the batch, oldest first", "batchctl log --feature 3")
+    command.add_argument("--feature", metavar="N", type=parse_positive, help="only this feature, by its number from 1")
+    command = add_command(
+        "report",
+        "report on a batch: outcomes, timeline, cost",
         "batchctl report --format html --output ../report.html",
-    )  # fmt: skip
-    sub.add_argument(
+    )
+    command.add_argument(
         "--format", choices=("md", "html", "json"), default="md", help="md for Markdown, html or json (md)"
     )
-    sub.add_argument("--output", metavar="FILE", help="write it there; default: standard output")
-    sub.add_argument(
-        "batch_id", nargs="?", metavar="BATCH_ID", help="one from the archive; default: the batch that is here"
+    command.add_argument("--output", metavar="FILE", help="write to this file (standard output)")
+    command.add_argument("batch_id", nargs="?", metavar="BATCH_ID", help="an archived batch (the one that is here)")
+    command = add_command(
+        "validate",
+        "check state and features files against their schemas",
+        "batchctl validate features.txt .claude/batch_state.json",
+        "It exits with 1 when one of them is not valid.",
     )
-    sub = verb(
-        "validate", "check state and features files against their schemas",
-        "batchctl validate features.txt .claude/batch_state.json", "It exits with 1 when one of them is not valid.",
-    )  # fmt: skip
-    sub.add_argument("files", nargs="*", metavar="FILE", help="default: the state of this project")
-    sub.add_argument(
-        "--format", choices=("text", "json", "github", "junit"), default="text",
+    command.add_argument("files", nargs="*", metavar="FILE", help="files to check (the state of this project)")
+    command.add_argument(
+        "--format",
+        choices=("text", "json", "github", "junit"),
+        default="text",
         help="text, json, github for annotations of a workflow or junit for XML (text)",
-    )  # fmt: skip
-    sub = verb("schema", "print a published schema", "batchctl schema batch_state")
-    sub.add_argument(
+    )
+    command = add_command("schema", "print a published schema", "batchctl schema batch_state")
+    command.add_argument(
         "name", nargs="?", default="batch_state", metavar="NAME", help="batch_state or features (batch_state)"
     )
-    verb(
-        "doctor", "look for everything that would stop a batch", "batchctl doctor",
-        "It exits with 1 when it found something that would.",
-    )  # fmt: skip
+    add_command(
+        "doctor", "check for everything that would stop a batch", "batchctl doctor", "It exits with 1 on an error."
+    )
 
 
-def _add_worker_commands(verb: Verb) -> None:
-    """The verbs of the model, feature by feature."""
-    verb("start", "open the next feature, or show the open one, and say what to do", "batchctl start")
-    sub = verb("phase", "say what is being done now", "batchctl phase implement")
-    sub.add_argument("name", choices=batch_state.PHASES, metavar="NAME", help=", ".join(batch_state.PHASES))
-    sub = verb(
-        "done", "close the open feature when there is evidence for it", "batchctl done",
-        "It exits with 1 when something is missing, and says what; with 4 while verification goes on: call it again.",
-    )  # fmt: skip
-    sub.add_argument("--no-change", metavar="REASON", help="why the feature needs no commit")
-    sub.add_argument(
+def _add_worker_commands(add_command: AddCommand) -> None:
+    add_command("start", "open the next feature, unless one is open, and show its brief", "batchctl start")
+    command = add_command("phase", "record the current phase", "batchctl phase implement")
+    command.add_argument("name", choices=batch_state.PHASES, metavar="NAME", help=", ".join(batch_state.PHASES))
+    command = add_command(
+        "done",
+        "complete the open feature if there is evidence for it",
+        "batchctl done",
+        "It exits with 1 when evidence is missing, and with 4 while the verify command runs: call it again.",
+    )
+    command.add_argument("--no-change", metavar="REASON", help="why the feature needs no commit")
+    command.add_argument(
         "--wait",
         metavar="SECONDS",
-        type=argument_types.parse_non_negative,
+        type=parse_non_negative,
         default=90,
         help="how long to wait for the verify command (90)",
     )
-    sub = verb(
+    command = add_command(
         "fail",
         "end the attempt at the open feature as failed",
         'batchctl fail --reason "the API it needs does not exist"',
     )
-    sub.add_argument("--reason", required=True, metavar="TEXT", help="what went wrong; the next attempt is told")
-    sub.add_argument("--permanent", action="store_true", help="another attempt cannot help")
-    sub = verb(
+    command.add_argument("--reason", required=True, metavar="TEXT", help="what went wrong, for the next attempt")
+    _add_flag(command, "--permanent", "another attempt cannot help")
+    command = add_command(
         "decide",
-        "record a question that was answered by a default",
+        "record a question that you answered with a default",
         'batchctl decide "Which port?" "8080, as in the README"',
     )
-    sub.add_argument("question", metavar="QUESTION", help="what nobody was there to answer")
-    sub.add_argument("answer", metavar="ANSWER", help="what was taken for its answer, and why")
+    command.add_argument("question", metavar="QUESTION", help="what nobody was there to answer")
+    command.add_argument("answer", metavar="ANSWER", help="the answer that you assumed, and why")
 
 
-def _format_command_list(texts: Dict[str, str]) -> str:
-    """The verbs with what they do, by whose they are."""
+def _format_command_list(summaries: Dict[str, str]) -> str:
+    """Return the commands with their summaries, by group."""
     lines = []
-    for whose, names in COMMAND_GROUPS:
-        lines.append(f"{whose}:")
+    for heading, names in COMMAND_GROUPS:
+        lines.append(f"{heading}:")
         for name in names:
             lead = f"    {name:<10} "
-            lines += textwrap.wrap(texts[name], 80, initial_indent=lead, subsequent_indent=" " * len(lead))
+            lines += textwrap.wrap(summaries[name], 80, initial_indent=lead, subsequent_indent=" " * len(lead))
         lines.append("")
-    lines.append("`batchctl help VERB` explains one, with an example. `batchctl help TOPIC` tells")
-    lines.append("more of a message that names a topic.")
+    lines.append("Run `batchctl help COMMAND` for its options and an example, `batchctl help")
+    lines.append("TOPIC` for the topic that an error names.")
     return "\n".join(lines)
 
 

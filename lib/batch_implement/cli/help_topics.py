@@ -1,10 +1,6 @@
-"""The topics that messages name: the sections of docs/troubleshooting.md, which the wheel has too.
+"""Read the help topics that errors name: the sections of docs/troubleshooting.md, which is part of the wheel.
 
-    names()                 every topic, in the page's order
-    section("lock-held")    its section, as it stands
-    page()                  the path of the page
-
-StateUnusable when the page cannot be read: then the installation is damaged.
+Raises StateError when the page cannot be read: then the installation is damaged.
 """
 
 from __future__ import annotations
@@ -25,28 +21,28 @@ TOPIC_HEADING = "###"
 
 
 def page_path() -> str:
-    """The absolute path of the page."""
+    """Return the absolute path of the page with the topics."""
     return os.path.join(project_paths.plugin_root(), TOPICS_PAGE)
 
 
 def list_topics() -> List[str]:
-    """Every topic that has a section, in the page's order."""
+    """Return the names of all topics, in the order of the page."""
     return list(_read_topics())
 
 
 def read_topic(topic: str) -> str:
-    """The section of a topic of `names()`, from its heading on, without blank lines at its ends."""
+    """Return the section of a topic of `list_topics()`, with its heading."""
     return _read_topics()[topic]
 
 
 def _read_topics() -> Dict[str, str]:
-    place = page_path()
+    path = page_path()
     try:
-        with open(place, encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file:
             text = file.read()
     except (OSError, ValueError) as error:
         raise StateError(
-            f"{place} cannot be read: {error}. The plugin is probably damaged: install it again.", "installation"
+            f"Cannot read {path}: {error}. The plugin is probably damaged: install it again.", "installation"
         ) from error
     headings = list(_HEADING.finditer(text))
     ends = [*(heading.start() for heading in headings[1:]), len(text)]

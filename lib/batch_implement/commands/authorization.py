@@ -1,4 +1,8 @@
-"""Who calls: a client's session, or a person at a terminal of their own; and what each may do."""
+"""Decide who may run which command.
+
+USER_COMMANDS are the user's: at a terminal or typed as a slash command, never run by the model. WORKER_COMMANDS are for
+the owner of the batch. Everybody may run READ_COMMANDS.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,19 @@ if TYPE_CHECKING:
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
+    from .command import CommandContext
 
-USER_COMMANDS = frozenset(("create", "add", "skip", "retry", "pause", "resume", "abort", "issues", "run"))
+USER_COMMANDS = ("create", "run", "add", "skip", "retry", "pause", "resume", "abort", "issues")
+READ_COMMANDS = ("status", "statusline", "next", "brief", "log", "report", "validate", "schema", "doctor")
+WORKER_COMMANDS = ("start", "phase", "done", "fail", "decide")
 
 
 class Caller:
-    """The process that asks. `session_id` and `pid` are the client's, empty and None at a plain terminal. `is_user`: a
-    person typed it, either at a terminal or as a slash command; False for what the model runs through its Bash
-    tool. `prompt_id` is the client's id of what they typed.
+    """The process that runs a command.
+
+    `session_id` and `pid` are those of its client, empty and None at a plain terminal. `is_user`: a user typed the
+    command, at a terminal or as a slash command; False when the model runs it. `unattended`: nobody can answer
+    questions. `prompt_id` is the client's id of the prompt.
     """
 
     __slots__ = ("is_user", "pid", "prompt_id", "session_id", "unattended")
@@ -40,99 +49,104 @@ class Caller:
 
     @property
     def has_session(self) -> bool:
-        """Whether there is a client's session behind it."""
+        """Whether the caller runs in a session of a client."""
         return bool(self.session_id)
 
     def new_owner(self, now: str) -> Optional[State]:
-        """The lease this caller would take; None at a plain terminal."""
+        """Return the lease that this caller would take; None at a plain terminal."""
         return processes.new_owner(self.session_id, self.pid, now) if self.session_id else None
 
 
 def caller_from_environment(environ: Mapping[str, str]) -> Caller:
-    """The caller of `batchctl`: the model when this runs under a client, else a person."""
+    """Return the caller of `batchctl`: the model when this process runs under a client, else a user."""
     session_id = environ.get("CLAUDE_CODE_SESSION_ID", "")
-    inside = bool(session_id) or environ.get("CLAUDECODE") == "1"
-    return Caller(session_id, processes.find_client_pid(environ) if inside else None, is_user=not inside)
+    in_client = bool(session_id) or environ.get("CLAUDECODE") == "1"
+    return Caller(session_id, processes.find_client_pid(environ) if in_client else None, is_user=not in_client)
 
 
 def caller_from_hook(session_id: str, environ: Mapping[str, str], prompt_id: Optional[str] = None) -> Caller:
-    """The caller of a slash command, which a person typed in a client."""
-    alone = environ.get("CLAUDE_CODE_SESSION_ATTENDED") == "0" or environ.get("CLAUDE_CODE_ENTRYPOINT", "").startswith(
-        "sdk"
+    """Return the caller of a slash command, which a user typed in a client."""
+    unattended = environ.get("CLAUDE_CODE_SESSION_ATTENDED") == "0" or environ.get(
+        "CLAUDE_CODE_ENTRYPOINT", ""
+    ).startswith("sdk")
+    return Caller(
+        session_id, processes.find_client_pid(environ), is_user=True, unattended=unattended, prompt_id=prompt_id
     )
-    return Caller(session_id, processes.find_client_pid(environ), is_user=True, unattended=alone, prompt_id=prompt_id)
 
 
-def require_user(verb: str, caller: Caller, state: Optional[State]) -> None:
-    """Refused when `verb` is a person's and the model runs it: by its environment, or as a child of the client that
-    holds the batch.
+def require_user(command: str, caller: Caller, state: Optional[State]) -> None:
+    """Raise RefusedError when the model runs a command of the user.
+
+    The model is known by its environment, or as a child of the client that owns the batch.
     """
-    if verb not in USER_COMMANDS or (caller.is_user and caller.has_session):  # a slash command's hook is a child too
+    # The hook of a slash command is a child of that client too.
+    if command not in USER_COMMANDS or (caller.is_user and caller.has_session):
         return
     owner = state["owner"] if state else None
-    beneath = owner is not None and owner["pid"] is not None and owner["pid"] in processes.iter_ancestors(os.getpid())
-    if not caller.is_user or beneath:
+    is_child = owner is not None and owner["pid"] is not None and owner["pid"] in processes.iter_ancestors(os.getpid())
+    if not caller.is_user or is_child:
         raise RefusedError(
-            f"{user_only_message(f'batchctl {verb}')} (A person types `/batchctl {verb}` here, or uses a terminal that "
-            "was not started from Claude Code.)",
-            "persons-verb",
+            f"{user_only_message(f'batchctl {command}')} (The user types `/batchctl {command}` here, or uses a "
+            "terminal that was not started from Claude Code.)",
+            "user-command",
         )
 
 
 def user_only_message(command: str) -> str:
-    """What the model is told of a command that is the person's."""
+    """Return the message to the model for a command of the user."""
     return (
-        f"`{command}` is for the person, not for the model. Go on with the feature that is open; if only this would "
+        f"`{command}` is for the user, not for the model. Continue with the open feature; if only this command would "
         "help, stop and say why."
     )
 
 
+def require_owned_state(context: CommandContext) -> State:
+    """Return the state. Raises RefusedError when the caller does not own the batch."""
+    state = context.require_state()
+    require_owner(state, context.caller, context.project)
+    return state
+
+
 def require_owner(state: State, caller: Caller, project: Project) -> None:
-    """Refused when this caller is not the one that works on the batch."""
-    owner = state["owner"]
-    relation = processes.classify_owner(owner, caller.session_id, caller.pid)
+    """Raise RefusedError unless the caller owns the batch, or is a user at a terminal and it has no owner."""
+    relation = processes.classify_owner(state["owner"], caller.session_id, caller.pid)
     if relation == "own" or (relation == "free" and not caller.has_session and caller.is_user):
         return
     if relation == "free":
-        from ..core import transitions  # what only reads does without
+        from ..core import transitions
 
-        transitions.require_in_progress(state)  # a pause or the end says more than that nobody works on it
+        transitions.require_in_progress(state)  # a batch that is paused or over says so first
         raise RefusedError(
             f"Batch {state['batch_id']} in {project.root} has no client working on it, and this session has not taken "
-            "it over. A person does that with `/batch-implement --resume`.",
+            "it over. The user does that with `/batch-implement --resume`.",
             "batch-waiting",
         )
     raise batch_in_use_error(state)
 
 
 def batch_in_use_error(state: State) -> RefusedError:
-    """The error for a batch that another living client, or `batchctl run`, has: which, and the ways on."""
+    """Return the error for a batch that another living client or a run owns."""
     owner = state["owner"]
-    at = f"process {owner['pid']} on {owner['host']}, since {owner['since']}"
+    process = f"process {owner['pid']} on {owner['host']}, since {owner['since']}"
     if owner.get("driven") and state.get("run"):
         return RefusedError(
-            f"Batch {state['batch_id']} is being worked on by `batchctl run`: {at}. Let it work; look with `batchctl "
-            "status`; or `batchctl pause` in a terminal: what is under way ends, then it lets go.",
+            f"Batch {state['batch_id']} is in use by `batchctl run`: {process}. Wait for it (`batchctl status` shows "
+            "how far it is), or type `batchctl pause` in a terminal: it finishes the running features and stops.",
             "batch-live",
         )
     return RefusedError(
-        f"Batch {state['batch_id']} is being worked on by another client: session {owner['session_id']}, {at}. "
-        f"{IN_USE_NEXT_STEPS}",
+        f"Batch {state['batch_id']} is in use by another client: session {owner['session_id']}, {process}. Wait for it "
+        "(`batchctl status` shows how far it is), or type `batchctl pause` in a terminal, or close that client, and "
+        "then `/batch-implement --resume` here.",
         "batch-live",
     )
 
 
 def describe_next_step(state: State, caller: Caller) -> str:
-    """What is next: for a person in words about the batch, for the model as the step to do."""
+    """Return the next step: about the batch for a user, as an instruction for the model."""
     from ..core import prompts
     from ..report import status_report
 
     if not caller.is_user:
         return prompts.next_step(state)
     return status_report.describe_batch(state, at_work=processes.is_owner_alive(state["owner"]))
-
-
-IN_USE_NEXT_STEPS = (
-    "Let it work; look with `batchctl status`; or end its hold with `batchctl pause` in a terminal (or by closing "
-    "that client) and then `/batch-implement --resume` here."
-)

@@ -1,8 +1,7 @@
-"""What the model asks for: start, phase, done, fail, decide. Each takes the project and the caller and answers with a
-message.
+"""Commands of the model, for one feature at a time: start, brief, phase, done, fail, decide.
 
-Only the client that holds the batch may (or, where none does, a person at a terminal). Errors are those of the layers
-below.
+Each takes a `CommandContext` and returns a `CommandResult`. Only the owner of the batch may call them, or a user at a
+terminal while the batch has none.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from ..base import timestamps
 from ..core import batch_state, failure_classification, prompts, transitions
 from ..core.errors import RefusedError, UsageError
 from ..git import git_client
-from ..store.store import Store
 from . import authorization, evidence, issue_sync
+from .command import CommandResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,62 +21,53 @@ if TYPE_CHECKING:
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
-    from .authorization import Caller
+    from .command import CommandContext
 
 MAX_TEXT_CHARS = 4000
 
 
-def _require_owned_batch(project: Project, caller: Caller) -> tuple[Store, State]:
-    store = Store(project, trusted=caller.is_user)
-    state = store.require()
-    authorization.require_owner(state, caller, project)
-    return store, state
-
-
-def start(project: Project, caller: Caller) -> str:
-    """Open the next runnable feature, or find the one that is open, and say what to do. Starting twice changes
-    nothing.
-    """
-    store, state = _require_owned_batch(project, caller)
+def start(context: CommandContext) -> CommandResult:
+    """Open the next runnable feature, unless one is open, and return the worker's brief."""
+    project, state = context.project, authorization.require_owned_state(context)
     transitions.require_in_progress(state)
     if not state["active"]:
         base = git_client.get_head(project.root) if project.git_dir else None
         branch = git_client.get_branch(project.root) if project.git_dir else None
-        state = store.update(lambda current: transitions.start(current, timestamps.now(), base, branch))
-    return build_worker_brief(project, state)
+        state = context.store.update(lambda current: transitions.start(current, timestamps.now(), base, branch))
+    return CommandResult(build_worker_brief(project, state))
 
 
-def brief(project: Project, caller: Caller) -> str:
-    """What `start` says of the open feature; without one, what is next. Reads only."""
-    state = Store(project).require()
+def brief(context: CommandContext) -> CommandResult:
+    """Return the brief of the open feature; without one, the next step. Changes nothing."""
+    state = context.require_state()
     if not state["active"]:
-        return authorization.describe_next_step(state, caller)
-    return build_worker_brief(project, state)
+        return CommandResult(authorization.describe_next_step(state, context.caller))
+    return CommandResult(build_worker_brief(context.project, state))
 
 
 def build_worker_brief(project: Project, state: State) -> str:
-    """What the worker of the feature that is open in `state` is told."""
+    """Return the brief for the worker of the feature that is open in `state`."""
     return prompts.worker_brief(state, _describe_existing_work(project, state))
 
 
-def phase(project: Project, caller: Caller, name: str) -> str:
-    """Note what the worker is doing now."""
-    store, _ = _require_owned_batch(project, caller)
-    state = store.update(lambda current: transitions.set_phase(current, name))
-    return f"Feature {state['active']['feature_index'] + 1}: {name}."
+def phase(context: CommandContext, name: str) -> CommandResult:
+    """Record the phase that the worker is in."""
+    authorization.require_owned_state(context)
+    state = context.store.update(lambda current: transitions.set_phase(current, name))
+    return CommandResult(f"Feature {state['active']['feature_index'] + 1}: {name}.")
 
 
-def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, wait_s: float = evidence.WAIT_S) -> str:
-    """Close the open feature when there is evidence for it. Refused says what is missing; StillRunning (exit status
-    4): call again.
+def done(context: CommandContext, *, no_change: Optional[str] = None, wait_s: float = evidence.WAIT_S) -> CommandResult:
+    """Complete the open feature. Raises RefusedError when evidence is missing, StillRunning while its verify command
+    runs.
     """
     if no_change is not None and not no_change.strip():
         raise UsageError("--no-change needs the reason why the feature needs no change.", "usage")
-    store, state = _require_owned_batch(project, caller)
+    project, state = context.project, authorization.require_owned_state(context)
     index = transitions.require_active(state)
     attempt = state["active"]["attempt"]
-    taken = evidence.collect(project, state, no_change=no_change, wait_s=wait_s)
-    known = evidence.list_expected_untracked(project, state)
+    proof = evidence.collect(project, state, no_change=no_change, wait_s=wait_s)
+    untracked = evidence.list_expected_untracked(project, state)
 
     def close(current: State) -> State:
         if batch_state.active_index(current) != index or current["active"]["attempt"] != attempt:
@@ -86,72 +76,67 @@ def done(project: Project, caller: Caller, *, no_change: Optional[str] = None, w
                 "`batchctl next`.",
                 "no-feature-open",
             )
-        closed = transitions.complete(current, timestamps.now(), taken)
-        return {**closed, "untracked_at_start": known}
+        return {**transitions.complete(current, timestamps.now(), proof), "untracked_at_start": untracked}
 
     mode = prompts.workflow_mode(state)
-    state = store.update(close)
-    proof = f"commit {taken['commit'][:12]}" if taken.get("commit") else "no git"
-    if taken["verify"]:
-        proof += f", verify passed in {taken['verify']['seconds']:.1f} s"
+    state = context.store.update(close)
+    facts = [f"commit {proof['commit'][:12]}" if proof.get("commit") else "no git"]
+    if proof["verify"]:
+        facts.append(f"verify passed in {proof['verify']['seconds']:.1f} s")
     if no_change is not None:
-        proof += ", no change"
-    told = issue_sync.publish_after_outcome(project, state, index)
-    now = _describe_what_follows(state, mode, caller)
-    return f"Feature {index + 1} of {state['total_features']} is done ({proof}).{told} {now}"
+        facts.append("no change")
+    message = f"Feature {index + 1} of {state['total_features']} is done ({', '.join(facts)})."
+    message += issue_sync.publish_after_outcome(context.store, state, index)
+    return CommandResult(message, _describe_what_follows(state, mode, context))
 
 
-def fail(project: Project, caller: Caller, reason: str, *, permanent: bool = False) -> str:
-    """End the open feature's attempt as failed; what it left uncommitted goes into a named stash, its commits stay."""
+def fail(context: CommandContext, reason: str, *, permanent: bool = False) -> CommandResult:
+    """End the attempt at the open feature as failed. Its uncommitted work goes into a stash; its commits stay."""
     if not reason.strip():
-        raise UsageError("--reason needs to say what went wrong: the next attempt is told.", "usage")
-    store, state = _require_owned_batch(project, caller)
+        raise UsageError("--reason needs a text: the next attempt reads it.", "usage")
+    project, state = context.project, authorization.require_owned_state(context)
     index = transitions.require_active(state)
     mode = prompts.workflow_mode(state)
     stash = stash_leftovers(project, state)
-    words, now = reason[:MAX_TEXT_CHARS], timestamps.now()
-    kind = failure_classification.classify_report(words)
+    error_message, now = reason[:MAX_TEXT_CHARS], timestamps.now()
+    kind = failure_classification.classify_report(error_message)
     treatment = failure_classification.TREATMENT[kind]
     backoff = failure_classification.backoff_s(state["active"]["attempt"], os.urandom(1)[0] / 256)
-    retry_after = failure_classification.reset_time(words, now) or timestamps.from_now(backoff)
+    retry_after = failure_classification.reset_time(error_message, now) or timestamps.from_now(backoff)
+    is_permanent = permanent or treatment == "fail"
 
-    def end(current: State) -> State:
+    def end_attempt(current: State) -> State:
         ended = transitions.fail(
-            current, now, words, kind, permanent=permanent or treatment == "fail", stash=stash, retry_after=retry_after
+            current, now, error_message, kind, permanent=is_permanent, stash=stash, retry_after=retry_after
         )
         if treatment == "pause" and ended["status"] == "in_progress":
-            return transitions.pause(ended, now, f"a person is needed ({kind}): {words[:300]}")
+            return transitions.pause(ended, now, f"a person is needed ({kind}): {error_message[:300]}")
         return ended
 
-    before = len(state["skipped_features"])
-    state = store.update(end)
-    kept = f" Its uncommitted work is in the stash `{stash}`." if stash else ""
+    skipped_before = len(state["skipped_features"])
+    state = context.store.update(end_attempt)
+    message = f"Feature {index + 1} of {state['total_features']} "
     if batch_state.feature_status(state, index) == "failed":
-        blocked = len(state["skipped_features"]) - before
-        others = f"; {prompts.pluralize(blocked, 'feature')} that need it are skipped" if blocked > 1 else ""
-        what = "given up on" + ("; the feature that needs it is skipped" if blocked == 1 else others)
-        kept += issue_sync.publish_after_outcome(project, state, index)
+        message += f"is given up on{_describe_skipped(len(state['skipped_features']) - skipped_before)}."
+        message += describe_stash(stash) + issue_sync.publish_after_outcome(context.store, state, index)
     else:
-        what = f"to be tried again ({prompts.pluralize(batch_state.attempts_used(state, index), 'attempt')} used)"
-    now = _describe_what_follows(state, mode, caller)
-    return f"Feature {index + 1} of {state['total_features']} is {what}.{kept} {now}"
+        attempts = prompts.pluralize(batch_state.attempts_used(state, index), "attempt")
+        message += f"is to be tried again ({attempts} used).{describe_stash(stash)}"
+    return CommandResult(message, _describe_what_follows(state, mode, context))
 
 
-def decide(project: Project, caller: Caller, question: str, answer: str) -> str:
-    """Record a question that was answered by a default."""
+def decide(context: CommandContext, question: str, answer: str) -> CommandResult:
+    """Record a question that was answered with a default."""
     if not question.strip() or not answer.strip():
         raise UsageError("`batchctl decide QUESTION ANSWER` needs both, each as one argument.", "usage")
-    store, _ = _require_owned_batch(project, caller)
-    store.update(
-        lambda current: transitions.decide(
-            current, timestamps.now(), question[:MAX_TEXT_CHARS], answer[:MAX_TEXT_CHARS]
-        )
-    )
-    return "Recorded; `batchctl log` shows it. Go on."
+    authorization.require_owned_state(context)
+    question, answer = question[:MAX_TEXT_CHARS], answer[:MAX_TEXT_CHARS]
+    context.store.update(lambda current: transitions.decide(current, timestamps.now(), question, answer))
+    return CommandResult("Recorded; `batchctl log` shows it. Go on.")
 
 
 def stash_leftovers(project: Project, state: State) -> Optional[str]:
-    """Put the open feature's leftovers into a stash; its name, None when there was nothing."""
+    """Stash the uncommitted work of the open feature. Return the stash's name, None when there was nothing."""
     if project.git_dir is None or not state["active"]:
         return None
     active = state["active"]
@@ -161,17 +146,28 @@ def stash_leftovers(project: Project, state: State) -> Optional[str]:
     )
 
 
+def describe_stash(name: Optional[str]) -> str:
+    """Return a sentence, after a blank, that names a stash; empty for None."""
+    return f" Its uncommitted work is in the stash `{name}`." if name else ""
+
+
+def _describe_skipped(count: int) -> str:
+    if not count:
+        return ""
+    return "; the feature that needs it is skipped" if count == 1 else f"; {count} features that need it are skipped"
+
+
 def _describe_existing_work(project: Project, state: State) -> str:
     active = state["active"]
     if project.git_dir is None:
         return ""
     commits = git_client.list_commits_since(project.root, active["base_commit"]) if active["base_commit"] else []
-    left = git_client.list_uncommitted_paths(project.root, evidence.list_expected_untracked(project, state))
-    return prompts.describe_existing_work(commits, left, active["base_commit"])
+    uncommitted = git_client.list_uncommitted_paths(project.root, evidence.list_expected_untracked(project, state))
+    return prompts.describe_existing_work(commits, uncommitted, active["base_commit"])
 
 
-def _describe_what_follows(state: State, mode: str, caller: Caller) -> str:
-    """What a worker of this mode, or a person in its place, is told once the feature is closed."""
-    if caller.is_user or mode == "direct":
-        return authorization.describe_next_step(state, caller)
+def _describe_what_follows(state: State, mode: str, context: CommandContext) -> str:
+    """Return what to do after a feature is closed: for a worker of this mode, or for the user."""
+    if context.caller.is_user or mode == "direct":
+        return authorization.describe_next_step(state, context.caller)
     return f"{prompts.progress_summary(state)}. Your part ends here: answer in at most three lines what was done."

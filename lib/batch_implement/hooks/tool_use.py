@@ -126,7 +126,7 @@ def _check_command(event: HookEvent, command: object) -> Optional[str]:
     if not isinstance(command, str):
         return None
     names = command_policy.ProtectedNames(
-        user_commands=USER_COMMANDS,
+        user_commands=frozenset(USER_COMMANDS),
         private=(
             f".claude/{event.project.temp_name}",
             ".claude/batch-implement/",

@@ -321,7 +321,7 @@ class Driver:
         self.told("failure", state)
 
     def _comment_on_issue(self, state: State, index: int) -> None:
-        told = issue_sync.publish_after_outcome(self.project, state, index)
+        told = issue_sync.publish_after_outcome(self.store, state, index)
         if told:
             self.display.event("note", told.strip())
 

@@ -1,6 +1,6 @@
 """`batchctl run`: from what was typed to a run, and what is told of it.
 
-    text, data = run(typed, project, caller, ...)       blocks until the night is over; `data["exit_code"]` is 0 when
+    text, data = run(typed, context, ...)               blocks until the night is over; `data["exit_code"]` is 0 when
                                                         every feature is completed,
                                                         of a dry run when nothing would stop it
 
@@ -36,7 +36,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from ..commands.authorization import Caller
+    from ..commands.command import CommandContext
     from ..core.batch_state import State
 
 EXIT_COMPLETED, EXIT_INCOMPLETE = 0, 1
@@ -44,17 +44,16 @@ EXIT_COMPLETED, EXIT_INCOMPLETE = 0, 1
 
 def run(
     typed: argparse.Namespace,
-    project: Project,
-    caller: Caller,
+    context: CommandContext,
     *,
     cwd: str,
     stdin: Optional[BinaryIO],
     environ: Mapping[str, str],
     plugin: str,
-    notes: List[str],
 ) -> Tuple[str, Dict[str, Any]]:
     """Do what was typed after `batchctl run`: the answer as text, and as data."""
-    if caller.has_session:
+    project = context.project
+    if context.caller.has_session:
         raise RefusedError(
             "`batchctl run` takes a night and starts clients of its own: run it in a terminal of yours. In here "
             "`/batch-implement` does the same with this client.",
@@ -65,19 +64,19 @@ def run(
         wish = options.with_defaults(given, project.root)
         policy = arguments.policy_from_options(typed, unattended=True)
         found = sources.read(typed, cwd, project.root, stdin)
-        notes.extend(found.notes)
+        context.notes.extend(found.notes)
         plan = batch_commands.plan_batch(project, found, policy, infer_order=typed.infer_order)
     else:
         _refuse_sources_with_resume(typed)
         found, policy = None, {}
-        plan = batch_commands.require_batch(project, given.resume or None)
+        plan = batch_commands.require_batch(context, given.resume or None)
         wish = options.for_resume(plan, given, project.root)
     crew = executor.DaskExecutor(project, wish) if wish.cluster else None
     try:
         checks = preflight_checks.run_checks(project, plan, wish, environ, plugin)
         checks += crew.look() if crew else []
         if found is not None:
-            checks += _check_existing_batch(project, caller, replace=typed.replace)
+            checks += _check_existing_batch(context, replace=typed.replace)
         stoppers = [f"{check['check']}: {check['text']}" for check in checks if check["verdict"] == ERROR]
         if typed.dry_run:
             shown = wish._replace(jobs=wish.jobs or crew.slots) if crew else wish
@@ -94,17 +93,17 @@ def run(
                 "preflight",
             )
         if found is not None:
-            batch_commands.create(project, caller, found, policy, infer_order=typed.infer_order, replace=typed.replace)
+            batch_commands.create_batch(context, found, policy, infer_order=typed.infer_order, replace=typed.replace)
         return _drive_batch(project, wish, crew, environ, sys.stderr if typed.json else sys.stdout)
     finally:
         if crew:
             crew.close()
 
 
-def _check_existing_batch(project: Project, caller: Caller, *, replace: bool) -> List[Dict[str, str]]:
+def _check_existing_batch(context: CommandContext, *, replace: bool) -> List[Dict[str, str]]:
     """Whether a batch that is here stands in the way of a new one, in the form of `doctor.run_checks`."""
     try:
-        batch_commands.refuse_unfinished_batch(Store(project).read_if_usable(), caller, replace=replace)
+        batch_commands.refuse_existing_batch(context.read_state_if_usable(), context.caller, replace=replace)
     except RefusedError as error:
         return [{"check": "batch", "verdict": ERROR, "text": error.message}]
     return []

@@ -1,4 +1,4 @@
-"""The front of batchctl: every verb, every exit status, and no traceback whatever is typed."""
+"""The front of batchctl: every command, every exit status, and no traceback whatever is typed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from batch_implement import __version__
 from batch_implement.base.project_paths import Project
 from batch_implement.cli import arguments, batchctl
 from batch_implement.commands import authorization, feature_commands, verify_runner
+from batch_implement.commands.command import CommandContext
 from batch_implement.core.errors import UsageError
 from batch_implement.store import serialization
 from batch_implement.store.store import Store
 from batches import BATCHCTL, ROOT, commit, git, owner, run_program, state_on_disk
 
-VERBS = sorted(batchctl.COMMANDS)
+COMMANDS = sorted(batchctl.COMMANDS)
 LISTING = "one\ntwo\nthree\n"
 
 
@@ -48,34 +49,32 @@ def answered(result):
 def test_a_log_that_says_nothing_says_where_it_is(typed, repository):
     status, out, err = typed("log")
     assert (status, err) == (0, "")
-    assert (
-        out
-        == f"The log in {repository}/.git/batch-implement says nothing. `batchctl status` says what batch is here.\n"
-    )
+    folder = f"{repository}/.git/batch-implement"
+    assert out == f"The log in {folder} has no entries. `batchctl status` shows which batch is here.\n"
 
 
 # -- help, and what is used wrongly ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_explains_itself_with_an_example_and_its_options(typed, verb):
-    status, out, err = typed(verb, "--help")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_verb_explains_itself_with_an_example_and_its_options(typed, command):
+    status, out, err = typed(command, "--help")
     assert (status, err) == (0, "")
-    assert f"Example: batchctl {verb}" in out
-    assert f"usage: batchctl {verb}" in out
+    assert f"Example: batchctl {command}" in out
+    assert f"usage: batchctl {command}" in out
     assert "--json" in out
 
 
 def test_the_verbs_are_all_listed_and_their_number_is_known(typed):
     _, out, _ = typed("--help")
-    assert all(out.count(f"\n    {verb} ") == 1 for verb in VERBS)
-    assert len(VERBS) >= 18
+    assert all(out.count(f"\n    {command} ") == 1 for command in COMMANDS)
+    assert len(COMMANDS) >= 18
 
 
 def test_the_verbs_are_listed_by_whose_they_are(typed):
-    grouped = [verb for _, verbs in arguments.COMMAND_GROUPS for verb in verbs]
-    assert sorted(grouped) == VERBS
-    assert set(arguments.COMMAND_GROUPS[0][1]) == set(VERBS) & authorization.USER_COMMANDS
+    grouped = [command for _, commands in arguments.COMMAND_GROUPS for command in commands]
+    assert sorted(grouped) == COMMANDS
+    assert set(arguments.COMMAND_GROUPS[0][1]) == set(COMMANDS) & set(authorization.USER_COMMANDS)
     out = typed("--help")[1]
     assert max(map(len, out.splitlines())) <= 80
 
@@ -83,24 +82,24 @@ def test_the_verbs_are_listed_by_whose_they_are(typed):
 def test_help_is_a_word_too(typed):
     assert typed("help") == typed("--help")
     assert typed("help", "skip") == typed("skip", "--help")
-    assert "There is no verb and no topic 'dance'" in typed("help", "dance")[2]
+    assert "Unknown command or topic 'dance'" in typed("help", "dance")[2]
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["satus"], "There is no verb 'satus'. Did you mean `status`? `batchctl help` lists them."),
-        (["polka"], "There is no verb 'polka'. `batchctl help` lists them."),
+        (["satus"], "Unknown command 'satus'. Did you mean `status`? Run `batchctl --help` for a list."),
+        (["polka"], "Unknown command 'polka'. Run `batchctl --help` for a list."),
         (["--json", "satus"], "Did you mean `status`?"),
         (["create", "f.txt", "--verfy", "x"], "Unrecognized arguments: --verfy x. Did you mean `--verify`?"),
         (["create", "f.txt", "--verfy=x"], "Did you mean `--verify`?"),
-        (["create", "f.txt", "--verfy", "x"], "`batchctl create --help` shows what can be given."),
-        (["create", "f.txt", "more.txt"], "Unrecognized arguments: more.txt.\n`batchctl create --help` shows"),
+        (["create", "f.txt", "--verfy", "x"], "`batchctl create --help` lists the options."),
+        (["create", "f.txt", "more.txt"], "Unrecognized arguments: more.txt.\n`batchctl create --help` lists"),
         (
             ["skip", "1", "--zzz"],
             "Unrecognized arguments: --zzz.\nusage: batchctl skip [-h] [--json] [--reason TEXT] N",
         ),
-        (["create", "f.txt", "--mode", "fast"], "`batchctl create --help` shows"),
+        (["create", "f.txt", "--mode", "fast"], "`batchctl create --help` lists"),
         (["create"], "A features file is missing."),
         (["create", "f.txt", "--label", "x"], "in more than one way."),
     ],
@@ -301,7 +300,7 @@ def test_the_persons_verbs_do_what_they_say(running, typed):
     assert typed("resume", batch_id)[0] == 0
     status, _, err = typed("resume", "another")
     assert (status, "is not known here" in err, batch_id in err) == (1, True, True)
-    assert "is aborted and lies in" in typed("abort")[1]
+    assert "is aborted and archived in" in typed("abort")[1]
     assert (running / f".git/batch-implement/archive/{batch_id}.json").exists()
     assert typed("status")[0] == 1
 
@@ -326,7 +325,7 @@ def test_a_person_is_told_how_it_goes_on_and_never_what_the_model_has_to_do(runn
 
 
 def test_a_batch_without_a_verify_command_says_so_when_it_is_created(listed, typed):
-    said = "It has no verify command: a commit is all that is asked for."
+    said = "It has no verify command: only a commit is required."
     assert said in typed("create", "features.txt")[1]
     assert said not in typed("create", "features.txt", "--verify", "true", "--replace")[1]
 
@@ -352,11 +351,11 @@ def test_a_dry_run_says_what_would_refuse_the_start(listed, typed):
     (listed / "README.md").write_text("changed")
     status, out, err = typed("create", "features.txt", "--dry-run")
     assert (status, "3 features would be done" in out) == (1, True)
-    assert err.startswith("It could not start now. Tracked files are modified or staged: README.md.")
+    assert err.startswith("Cannot start now: Tracked files are modified or staged: README.md.")
     git(listed, "checkout", "-q", "README.md")
     typed("create", "features.txt")
     status, _, err = typed("create", "features.txt", "--dry-run")
-    assert (status, "It could not start now. Batch" in err) == (1, True)
+    assert (status, "Cannot start now: Batch" in err) == (1, True)
     assert typed("create", "features.txt", "--dry-run", "--replace")[::2] == (0, "")
 
 
@@ -408,12 +407,12 @@ def by_model(running, typed, monkeypatch):
     return typed
 
 
-@pytest.mark.parametrize("verb", sorted(authorization.USER_COMMANDS & set(VERBS)))
-def test_the_model_is_refused_a_persons_verb(by_model, running, verb):
-    words = {"create": ["features.txt", "--replace"], "add": ["features.txt"], "skip": ["1"]}.get(verb, [])
+@pytest.mark.parametrize("command", sorted(set(authorization.USER_COMMANDS) & set(COMMANDS)))
+def test_the_model_is_refused_a_persons_verb(by_model, running, command):
+    words = {"create": ["features.txt", "--replace"], "add": ["features.txt"], "skip": ["1"]}.get(command, [])
     before = state_on_disk(running)
-    status, _, err = by_model(verb, *words)
-    assert (status, "is for the person, not for the model" in err) == (1, True)
+    status, _, err = by_model(command, *words)
+    assert (status, "is for the user, not for the model" in err) == (1, True)
     assert state_on_disk(running) == before
 
 
@@ -520,9 +519,8 @@ def test_a_reader_that_goes_away_is_no_error(running):
     assert shown.wait() == 0
 
 
-def test_the_same_verbs_answer_as_text_for_a_slash_command(running):
-    project = Project(str(running))
-    text = batchctl.run_for_text(["status"], project, authorization.Caller("s-1", 1, is_user=True), str(running))
-    assert "0 of 3 completed" in text
+def test_the_same_commands_answer_as_text_for_a_slash_command(running):
+    context = CommandContext(Project(str(running)), authorization.Caller("s-1", 1, is_user=True))
+    assert "0 of 3 completed" in batchctl.run_command(["status"], context, str(running)).text
     with pytest.raises(UsageError):
-        batchctl.run_for_text(["nonsense"], project, authorization.Caller("s-1", 1, is_user=True), str(running))
+        batchctl.run_command(["nonsense"], context, str(running))

@@ -62,8 +62,8 @@ def test_a_lease_is_taken_only_by_a_client():
 def test_the_persons_verbs_are_refused_to_the_model_and_say_what_to_do(verb):
     with pytest.raises(RefusedError) as caught:
         authorization.require_user(verb, authorization.caller_from_environment(MODEL), None)
-    assert f"`batchctl {verb}` is for the person" in caught.value.message
-    assert "Go on with the feature that is open" in caught.value.message
+    assert f"`batchctl {verb}` is for the user" in caught.value.message
+    assert "Continue with the open feature" in caught.value.message
 
 
 @pytest.mark.parametrize("verb", ["status", "done", "phase", "validate", "doctor"])
@@ -79,7 +79,7 @@ def test_a_person_may_at_a_terminal_and_as_a_slash_command():
 
 def test_a_child_of_the_client_that_holds_the_batch_is_the_model_whatever_its_environment_says():
     state = new_batch(1, owner=owner("s-1", os.getppid()))
-    with pytest.raises(RefusedError, match="for the person"):
+    with pytest.raises(RefusedError, match="for the user"):
         authorization.require_user("pause", A_PERSON_AT_A_TERMINAL, state)
 
 

@@ -6,6 +6,7 @@ import pytest
 from batch_implement.base import timestamps
 from batch_implement.commands import feature_commands
 from batch_implement.commands.authorization import Caller
+from batch_implement.commands.command import CommandContext
 from batch_implement.core import failure_classification
 from batch_implement.core.errors import RefusedError
 from batches import conditions, new_batch
@@ -20,8 +21,8 @@ def fail(store):
     def make(words, features=2, **policy):
         if store.read() is None:
             store.create(new_batch(features, **policy))
-        feature_commands.start(store.project, PERSON)
-        make.told = feature_commands.fail(store.project, PERSON, words)
+        feature_commands.start(CommandContext(store.project, PERSON))
+        make.told = feature_commands.fail(CommandContext(store.project, PERSON), words).text
         return store.read()
 
     return make

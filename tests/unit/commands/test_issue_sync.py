@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 from batch_implement.commands import feature_commands, issue_sync
 from batch_implement.commands.authorization import Caller
+from batch_implement.commands.command import CommandContext
 from batch_implement.core.errors import RefusedError
 from batches import commit, completed, git, given_up, new_batch
 from gh_stand_in import StandIn
 
-PERSON = Caller("", None, is_user=True)
+
+def at_terminal(store):
+    return CommandContext(store.project, Caller("", None, is_user=True))
 
 
 @pytest.fixture
@@ -49,22 +52,22 @@ def updates(store):
 
 def test_nothing_is_written_without_being_asked(store, github, batch_of):
     state = batch_of(completed)
-    assert issue_sync.publish_after_outcome(store.project, state, 0) == ""
-    assert issue_sync.publish(store.project, [0]) == []
-    with pytest.raises(RefusedError, match="asks for nothing"):
-        issue_sync.publish_all(store.project)
+    assert issue_sync.publish_after_outcome(store, state, 0) == ""
+    assert issue_sync.publish(store, store.read(), [0]) == []
+    with pytest.raises(RefusedError, match="does not write to issues"):
+        issue_sync.publish_all(at_terminal(store))
     assert github.calls() == []
 
 
 def test_a_batch_of_no_issues_has_none_to_tell(store, github):
     state = store.create(new_batch(1, comment_issues=True))
-    assert issue_sync.publish_after_outcome(store.project, state, 0) == ""
+    assert issue_sync.publish_after_outcome(store, state, 0) == ""
 
 
 def test_an_outcome_is_written_once_and_a_new_one_once_more(store, github, batch_of):
     batch_of(given_up, comment_issues=True)
     for _ in range(2):
-        assert issue_sync.publish(store.project, [0]) == []
+        assert issue_sync.publish(store, store.read(), [0]) == []
     assert len(github.comments(7)) == 1
     assert updates(store) == {"0": {"comment": (True, "failed")}}
     from batch_implement.core import transitions
@@ -72,7 +75,7 @@ def test_an_outcome_is_written_once_and_a_new_one_once_more(store, github, batch
     store.update(lambda state: transitions.retry(state, [0]))
     assert issue_sync.find_due_updates(store.read(), 0) == {"comment": False, "close": False}
     store.update(completed)
-    issue_sync.publish(store.project, [0])
+    issue_sync.publish(store, store.read(), [0])
     assert len(github.comments(7)) == 2
     assert updates(store) == {"0": {"comment": (True, "done")}}
 
@@ -80,55 +83,55 @@ def test_an_outcome_is_written_once_and_a_new_one_once_more(store, github, batch
 def test_an_issue_is_closed_once_its_commit_is_on_the_default_branch(store, github, batch_of, repository):
     sha = commit(repository, one="1")
     batch_of(lambda state: completed(state, commit=sha), close_issues=True)
-    [told] = issue_sync.publish(store.project, [0])
+    [told] = issue_sync.publish(store, store.read(), [0])
     assert "Issue #7: " in told and "not on origin/main yet" in told
     assert github.issue(7)["state"] == "OPEN" and updates(store) == {"0": {"close": (False, "done")}}
     git(repository, "push", "-q", "origin", "HEAD:main")
-    assert issue_sync.publish_all(store.project) == "1 issue brought up to date, 0 still to do."
+    assert issue_sync.publish_all(at_terminal(store)).text == "1 issue updated, 0 remaining."
     assert github.issue(7)["state"] == "CLOSED" and updates(store) == {"0": {"close": (True, "done")}}
-    assert issue_sync.publish_all(store.project).startswith("Nothing is due")
+    assert issue_sync.publish_all(at_terminal(store)).text.startswith("Nothing is due")
 
 
 def test_the_first_trouble_ends_the_round_and_the_rest_stays_due(store, github, batch_of):
     batch_of(completed, completed, comment_issues=True)
     github.goes_wrong("*", "offline")
-    told = issue_sync.publish_all(store.project)
-    assert told.startswith("0 issues brought up to date, 2 still to do.\nIssue #7: ")
+    told = issue_sync.publish_all(at_terminal(store)).text
+    assert told.startswith("0 issues updated, 2 remaining.\nIssue #7: ")
     assert len(github.calls()) == 1
     github.goes_right()
-    assert issue_sync.publish_all(store.project) == "2 issues brought up to date, 0 still to do."
+    assert issue_sync.publish_all(at_terminal(store)).text == "2 issues updated, 0 remaining."
     assert [len(github.comments(number)) for number in (7, 8, 9)] == [1, 1, 0]
 
 
 def test_at_the_end_of_a_batch_all_that_is_due_is_written(store, github, batch_of):
     github.goes_wrong("*", "offline")
     state = batch_of(completed, comment_issues=True)
-    assert "`batchctl issues` tries again" in issue_sync.publish_after_outcome(store.project, state, 0)
+    assert "`batchctl issues` tries again" in issue_sync.publish_after_outcome(store, state, 0)
     github.goes_right()
     store.update(completed)
     state = store.update(completed)
-    assert issue_sync.publish_after_outcome(store.project, state, 2) == ""
+    assert issue_sync.publish_after_outcome(store, state, 2) == ""
     assert [len(github.comments(number)) for number in (7, 8, 9)] == [1, 1, 1]
 
 
 def test_done_and_the_last_fail_write_and_a_fail_that_is_tried_again_does_not(store, github, batch_of, repository):
     batch_of(comment_issues=True, max_retries=1)
-    feature_commands.start(store.project, PERSON)
+    feature_commands.start(at_terminal(store))
     commit(repository, one="1")
-    assert "is done" in feature_commands.done(store.project, PERSON)
-    feature_commands.start(store.project, PERSON)
-    feature_commands.fail(store.project, PERSON, "no luck")
+    assert "is done" in feature_commands.done(at_terminal(store)).text
+    feature_commands.start(at_terminal(store))
+    feature_commands.fail(at_terminal(store), "no luck")
     assert [len(github.comments(number)) for number in (7, 8, 9)] == [1, 0, 0]
-    feature_commands.start(store.project, PERSON)
-    feature_commands.fail(store.project, PERSON, "never", permanent=True)
+    feature_commands.start(at_terminal(store))
+    feature_commands.fail(at_terminal(store), "never", permanent=True)
     assert [len(github.comments(number)) for number in (7, 8, 9)] == [1, 0, 1]
 
 
 def test_trouble_with_an_issue_leaves_the_feature_done(store, github, batch_of, repository):
     github.goes_wrong("*", "logged out")
     batch_of(comment_issues=True)
-    feature_commands.start(store.project, PERSON)
+    feature_commands.start(at_terminal(store))
     commit(repository, one="1")
-    told = feature_commands.done(store.project, PERSON)
+    told = feature_commands.done(at_terminal(store)).text
     assert "is done" in told and "gh auth login" in told and "batchctl issues" in told
     assert store.read()["completed_features"] == [0]

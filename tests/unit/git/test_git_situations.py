@@ -12,6 +12,7 @@ import pytest
 from batch_implement.base.project_paths import Project
 from batch_implement.commands import batch_commands, evidence, feature_commands
 from batch_implement.commands.authorization import Caller
+from batch_implement.commands.command import CommandContext
 from batch_implement.core.errors import RefusedError, StateError
 from batch_implement.features.reader import Feature, Listing
 from batch_implement.features.sources import FeatureSource
@@ -35,13 +36,15 @@ class Place:
 
     def create(self, features=2, **policy):
         listed = [Feature(f"feature {number + 1}", 0) for number in range(features)]
-        batch_commands.create(self.project, PERSON, FeatureSource(Listing(listed, {}), "-", []), policy)
+        batch_commands.create_batch(
+            CommandContext(self.project, PERSON), FeatureSource(Listing(listed, {}), "-", []), policy
+        )
         return self
 
     def start(self, **policy):
         """A batch whose first feature is open."""
         self.create(**policy)
-        feature_commands.start(self.project, PERSON)
+        feature_commands.start(CommandContext(self.project, PERSON))
         return self
 
     def started_on(self, branch):
@@ -54,7 +57,7 @@ class Place:
         return Store(self.project).read()["active"]["base_commit"]
 
     def done(self, **how):
-        return feature_commands.done(self.project, PERSON, **how)
+        return feature_commands.done(CommandContext(self.project, PERSON), **how).text
 
     def refusal(self, **how):
         with pytest.raises(RefusedError) as caught:
@@ -62,7 +65,7 @@ class Place:
         return caught.value.message
 
     def fail(self):
-        return feature_commands.fail(self.project, PERSON, "it does not work")
+        return feature_commands.fail(CommandContext(self.project, PERSON), "it does not work").text
 
     def proof(self):
         """The first feature's evidence."""
@@ -120,7 +123,7 @@ def works(place):
     made = place.commit(work="1")
     assert "is done" in place.done()
     assert (place.proof()["commit"], place.proof()["commits"]) == (made, [made])
-    feature_commands.start(place.project, PERSON)
+    feature_commands.start(CommandContext(place.project, PERSON))
     assert place.base == made
     place.write("left.txt")
     place.write("work.txt", "changed")
@@ -374,7 +377,7 @@ def test_hooks_that_print_a_lot_stop_nothing(place):
     place.git("add", "-A")
     assert STASH in place.fail()
     assert place.clean()
-    feature_commands.start(place.project, PERSON)
+    feature_commands.start(CommandContext(place.project, PERSON))
     place.commit(work="1")
     assert "is done" in place.done()
 
@@ -663,7 +666,7 @@ def test_a_failed_feature_leaves_nothing_in_progress(forked, kind):
     assert forked.clean()
     assert git_client.get_branch(forked.root) == "main"
     assert forked.git("merge-base", base, "HEAD") == base
-    feature_commands.start(forked.project, PERSON)
+    feature_commands.start(CommandContext(forked.project, PERSON))
     forked.commit(work="1")
     assert "is done" in forked.done()
 
@@ -776,7 +779,7 @@ def test_an_untracked_name_that_is_no_text_is_known_again_after_it_was_kept(plac
     place.git("add", "work.txt")
     place.git("commit", "-qm", "Work")
     assert "is done" in place.done()
-    feature_commands.start(place.project, PERSON)
+    feature_commands.start(CommandContext(place.project, PERSON))
     place.write("left.txt")
     assert "stash" in place.fail()
     assert Path(place.root, name).exists()

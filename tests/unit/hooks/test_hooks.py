@@ -189,11 +189,11 @@ def test_a_no_of_the_system_to_a_typed_command_does_not_claim_that_nothing_was_d
     def full(*arguments, **options):
         raise OSError(28, "No space left on device", "somewhere")
 
-    monkeypatch.setattr(batch_commands, "create", full)
+    monkeypatch.setattr(batch_commands, "create_batch", full)
     answer = hook("UserPromptExpansion", command_name="batch-implement:auto-implement", command_args="one")
     assert answer["reason"] == (
-        "The system said no: [Errno 28] No space left on device: 'somewhere'. Look at `batchctl status` before you "
-        "repeat it.\nMore: /batchctl help disk-trouble"
+        "I/O error: [Errno 28] No space left on device: 'somewhere'. Check `batchctl status` before you run the "
+        "command again.\nMore: /batchctl help disk-trouble"
     )
 
 
@@ -521,8 +521,8 @@ def test_questions_are_denied_only_when_nobody_is_there(hook, begin, store):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("batchctl abort", "is for the person, not for the model"),
-        ("cd x && batchctl pause --reason y", "is for the person, not for the model"),
+        ("batchctl abort", "is for the user, not for the model"),
+        ("cd x && batchctl pause --reason y", "is for the user, not for the model"),
         ("echo '{}' > .claude/batch_state.json", "would change the batch's own files"),
         ("rm -rf .git/batch-implement", "would change the batch's own files"),
     ],
@@ -813,6 +813,21 @@ def test_what_sets_work_going_takes_the_batch_over(hook, begin, store):
     assert "Pending again: feature 2." in text
     assert prompts.coordinator_brief(store.read()) in text
     assert store.read()["owner"]["session_id"] == "s-1"
+
+
+def test_the_repair_of_a_damaged_state_is_shown_to_the_user_by_every_command(hook, begin, store, repository):
+    begin(3, start, lease.release)
+    shown = {
+        "--resume": lambda answer: (answer["systemMessage"], added(answer)),
+        "--resume other": lambda answer: (answer["reason"],),
+        "f.txt --dry-run": lambda answer: (answer["reason"],),
+        "": lambda answer: (answer["systemMessage"],),
+    }
+    (repository / "f.txt").write_text("one\n")
+    for arguments, read in shown.items():
+        (repository / ".claude/batch_state.json").write_text("{")
+        for text in read(typed(hook, "batch-implement" if arguments else "auto-implement", arguments)):
+            assert "was put back" in text, arguments
 
 
 def test_a_second_client_is_told_who_has_the_batch_and_what_it_can_do(hook, begin, store):

@@ -327,7 +327,7 @@ def test_something_has_to_be_left_to_do():
 
 def test_a_batch_that_somebody_is_at_is_bad_and_one_whose_run_is_dead_is_not():
     ((verdict, text), _) = features(new_batch(2, owner=owner()))
-    assert (verdict, "being worked on by" in text) == (doctor.ERROR, True)
+    assert (verdict, "in use by" in text) == (doctor.ERROR, True)
     dead = begun(new_batch(2))
     spot = {"base": "b", "branch": "x", "worktree": "/w", "session_id": "s", "place": "here"}
     dead = run_transitions.dispatch(dead, NOW, 1, **spot)
