@@ -336,7 +336,7 @@ def run_git(
     timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
     call = " ".join(("git", *arguments[:2]))
     environment = {name: value for name, value in os.environ.items() if name not in _CLEARED_VARIABLES}
-    environment.update(LC_ALL="C", GIT_TERMINAL_PROMPT="0")
+    environment.update(LC_ALL="C", GIT_TERMINAL_PROMPT="0", SSH_ASKPASS_REQUIRE="never")
     if literal_paths:
         environment["GIT_LITERAL_PATHSPECS"] = "1"
     data = None if input is None else input.encode("utf-8", "surrogateescape")

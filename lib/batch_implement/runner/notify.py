@@ -20,11 +20,9 @@ takes longer than 60 s is ended, with all that it started, and told as a note: n
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import tempfile
 
-from ..base import processes
+from ..base import processes, subprocesses
 from ..base.text import one_line, shorten
 from ..core import batch_state, prompts
 
@@ -47,25 +45,18 @@ def send(command: str, event: str, state: State, report_paths: Mapping[str, str]
     environment = {**processes.command_environment(), **notify_variables(event, state, report_paths)}
     with tempfile.TemporaryFile() as output:
         try:
-            run = subprocess.Popen(
-                ["/bin/sh", "-c", command], cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=output, start_new_session=True,
-            )  # fmt: skip
+            result = subprocesses.run(
+                ["/bin/sh", "-c", command], cwd=root, env=environment, timeout_s=TIMEOUT_S, output=output
+            )
         except (OSError, ValueError) as error:
             return f"The --notify command could not be started ({event}): {error}"
-        try:
-            code = run.wait(TIMEOUT_S)
-        except subprocess.TimeoutExpired:
+        if result.timed_out:
             return f"The --notify command did not end within {TIMEOUT_S} s ({event}) and was ended."
-        finally:
-            if run.poll() is None:
-                os.killpg(run.pid, signal.SIGKILL)
-                run.wait()
-        if code == 0:
+        if result.returncode == 0:
             return ""
         output.seek(max(0, output.seek(0, os.SEEK_END) - MAX_LINE_LENGTH))
         said = one_line(output.read(MAX_LINE_LENGTH).decode("utf-8", "replace"))
-        return f"The --notify command ended with exit status {code} ({event}): {said or 'it said nothing'}"
+        return f"The --notify command ended with exit status {result.returncode} ({event}): {said or 'it said nothing'}"
 
 
 def notify_variables(event: str, state: State, report_paths: Mapping[str, str]) -> Dict[str, str]:

@@ -23,14 +23,12 @@ branch alone.
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 
-from ..base import processes, timestamps
+from ..base import timestamps
 from ..base.text import clean_block, one_line
 from ..core import prompts
 from ..core.batch_state import key
-from ..core.errors import BatchError, RefusedError
+from ..core.errors import BatchError, RefusedError, StateError
 from ..features import issue_comments
 from ..git import gh, git_client, worktrees
 from ..hooks import push_detection
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
 PUSH_TIMEOUT_S = 600  # a pre-push hook may run the project's tests
 MAX_TITLE_LENGTH = 200
 MAX_BODY_LENGTH = 60_000
-_ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE")
 # What git says (in lower case), and what to do; the first that fits counts.
 _REMEDIES = (
     (
@@ -310,19 +307,19 @@ def _feature_text(state: State, index: int, needs: List[int], below: Optional[Di
 
 def _remote_head(root: str, remote: str, branch: str) -> Optional[str]:
     """The commit that the remote's branch is at; None when it has none of that name."""
-    code, said, words = _run_remote_git(root, "ls-remote", "--", remote, f"refs/heads/{branch}")
-    if code != 0:
-        raise _remote_error(f"`git ls-remote {remote}` failed", words, remote, branch)
-    found = said.split()
-    return found[0] if found else None
+    result = _run_remote_git(root, "ls-remote", "--", remote, f"refs/heads/{branch}")
+    if result.returncode != 0:
+        raise _remote_error(f"`git ls-remote {remote}` failed", result.stderr, remote, branch)
+    return result.stdout.partition("\t")[0] or None
 
 
 def _push_branch(root: str, remote: str, commit: str, branch: str, *more: str) -> None:
-    code, said, words = _run_remote_git(
+    result = _run_remote_git(
         root, "push", "--porcelain", "--no-follow-tags", *more, "--", remote, f"{commit}:refs/heads/{branch}"
     )
-    if code != 0:
-        raise _remote_error(f"{branch} cannot be pushed to {remote}", f"{said}\n{words}", remote, branch)
+    if result.returncode != 0:
+        output = f"{result.stdout}\n{result.stderr}"
+        raise _remote_error(f"{branch} cannot be pushed to {remote}", output, remote, branch)
 
 
 def _remote_error(what: str, words: str, remote: str, branch: str) -> RefusedError:
@@ -332,30 +329,9 @@ def _remote_error(what: str, words: str, remote: str, branch: str) -> RefusedErr
     return RefusedError(f"{what}. {remedy} git said: {one_line(said)}", "pull-request")
 
 
-def _run_remote_git(root: str, *arguments: str) -> tuple[int, str, str]:
-    """Run git where it speaks to a remote: in a session of its own, so that nothing can ask at the terminal."""
-    environment = {
-        **processes.command_environment(),
-        "GIT_TERMINAL_PROMPT": "0",
-        "SSH_ASKPASS_REQUIRE": "never",
-        "LC_ALL": "C",
-    }
-    for name in _ELSEWHERE:
-        environment.pop(name, None)
-    run = subprocess.Popen(
-        ["git", "-C", root, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=environment, encoding="utf-8", errors="replace", start_new_session=True,
-    )  # fmt: skip
+def _run_remote_git(root: str, *arguments: str) -> git_client.GitResult:
+    """Run a git command that talks to a remote. Raises RefusedError after PUSH_TIMEOUT_S."""
     try:
-        said, words = run.communicate(timeout=PUSH_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        raise RefusedError(
-            f"`git {arguments[0]}` did not end within {PUSH_TIMEOUT_S} s and was ended. Is the remote slow, or does a "
-            "pre-push hook wait for something?",
-            "pull-request",
-        ) from None
-    finally:
-        if run.poll() is None:
-            os.killpg(run.pid, signal.SIGKILL)
-            run.communicate()
-    return run.returncode, said, words
+        return git_client.run_git(root, *arguments, check=False, timeout_s=PUSH_TIMEOUT_S)
+    except StateError as error:
+        raise RefusedError(error.message, "pull-request") from error

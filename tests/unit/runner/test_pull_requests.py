@@ -425,4 +425,4 @@ def test_a_push_that_does_not_end_is_ended(run, remote, monkeypatch):
     hook.write_text("#!/bin/sh\nsleep 600\n")
     hook.chmod(0o755)
     monkeypatch.setattr(pull_requests, "PUSH_TIMEOUT_S", 1)
-    assert "did not end within 1 s" in pull_requests.check_push(str(run.root), "origin", run.base, BATCH)
+    assert "did not answer within 1 s" in pull_requests.check_push(str(run.root), "origin", run.base, BATCH)
