@@ -4,8 +4,8 @@
     text = publish_after_outcome(store, state, index)   the same after a feature was closed, as a sentence
     result = publish_all(context)                       `batchctl issues`
 
-Each outcome is written once: the state's `issue_updates` records it, and `github_issues.publish` looks at the issue
-before it writes, so that a call that is repeated after a crash adds nothing.
+Each outcome is written once: the state's `issue_updates` records it, and `issue_publisher` looks at the issue before it
+writes, so that a call that is repeated after a crash adds nothing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def publish(store: Store, state: State, indices: Iterable[int]) -> List[str]:
     """
     if not is_publishing_enabled(state):
         return []
-    from ..features import github_issues
+    from . import issue_publisher
 
     updates: Dict[int, Dict[str, Any]] = {}
     problems: List[str] = []
@@ -64,7 +64,7 @@ def publish(store: Store, state: State, indices: Iterable[int]) -> List[str]:
         due = find_due_updates(state, index)
         if not any(due.values()):
             continue
-        results = github_issues.publish(store.project.root, state, index, **due)
+        results = issue_publisher.publish_outcome(store.project, state, index, **due)
         stamp = {"outcome": batch_state.feature_status(state, index), "timestamp": timestamps.now()}
         failures = [result for result in results.values() if not result["done"]]
         stops = any([result.pop("everywhere") for result in failures])

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import subprocess
 import time
 
-from ..base import processes
+from ..base import processes, subprocesses
 from ..base.text import clean
 from ..core.errors import EXIT_STILL_RUNNING, BatchError, StateError
 from ..git import git_client
@@ -182,13 +181,7 @@ def _run_command_group(command: str, root: str, timeout_s: int) -> int:
         code = process.wait(timeout_s)
         return code if code >= 0 else 128 - code
     except subprocess.TimeoutExpired:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(process.pid, number)
-            except ProcessLookupError:
-                break
-            time.sleep(0 if number is signal.SIGKILL else min(TERMINATE_GRACE_S, timeout_s))
-        process.wait()
+        subprocesses.end_group(process, min(TERMINATE_GRACE_S, timeout_s))
         return TIMED_OUT
 
 

@@ -265,6 +265,6 @@ def test_the_verb_exits_with_1_when_something_is_bad_and_changes_nothing(examine
     assert {entry["verdict"] for entry in json.loads(capsys.readouterr().out)["checks"]} <= {"ok", "warn"}
     monkeypatch.setenv("BATCH_IMPLEMENT_DISABLED", "1")
     assert batchctl.main(["doctor"]) == 1
-    assert "bad   hooks" in capsys.readouterr().out
+    assert "error  hooks" in capsys.readouterr().out
     assert git(repository, "status", "--porcelain") == ""
     assert not os.path.exists(Store(Project(str(repository))).project.private)
