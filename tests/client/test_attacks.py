@@ -69,7 +69,10 @@ def advises(text: str) -> bool:
 
 
 def speaks(text: str) -> bool:
-    return any(words in text for words in ("written by batchctl alone", "put back", "is for the user", "is denied"))
+    return any(
+        words in text
+        for words in ("Only batchctl writes the batch's state", "put back", "is for the user", "is denied")
+    )
 
 
 class Siege:

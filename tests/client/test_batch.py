@@ -108,10 +108,10 @@ def test_after_each_worker_the_coordinator_is_told_how_its_feature_ended(
     client_for(model).run("/batch-implement features.txt")
     assert tried == [1, 2, 3, 2]
     ends = (
-        "Feature 1 is completed. 1 of 3 completed",
-        "Feature 2 failed (attempt 1) and is tried again later. 1 of 3 completed",
-        "Feature 3 is completed. 2 of 3 completed",
-        "Feature 2 is completed. Batch",
+        "Feature 1 is done. 1 of 3 completed",
+        "Feature 2 failed (attempt 1) and will be retried. 1 of 3 completed",
+        "Feature 3 is done. 2 of 3 completed",
+        "Feature 2 is done. Batch",
     )
     for request, end in zip(model.of("coordinator")[1:], ends):
         assert end in request.last_text()

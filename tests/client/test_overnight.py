@@ -89,7 +89,7 @@ def test_what_a_model_does_to_go_round_the_evidence_is_denied_in_its_work_tree_t
     state = night(sly, 1).drive()
     assert conditions(state) == ["done"]
     assert "is for the user, not for the model" in tried[0] and "is for the user" in tried[1]
-    assert "written by batchctl alone" in tried[2]
+    assert "Only batchctl writes the batch's state" in tried[2]
 
 
 @pytest.mark.prove

@@ -22,7 +22,7 @@ Terminals = Callable[..., Terminal]
 
 GO = "/batch-implement features.txt"
 RESUME = "/batch-implement --resume"
-WAITS = "The batch waits while you talk. `/batch-implement --resume` goes on with it."
+WAITS = "The batch waits while you talk. Run `/batch-implement --resume` to continue it."
 REMINDER = "[batch-implement reminder]"
 MARK = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}"
 BUSY = "esc to interrupt"
@@ -165,8 +165,8 @@ def test_a_command_typed_bare_runs_two_features_and_the_coordinator_waits_for_ea
     at.type_and_see(GO, "All done.")
     assert [role for role, _ in itertools.groupby(turns(at.model))] == ["coordinator", *["worker", "coordinator"] * 2]
     assert "reported a problem" not in at.terminal.history()  # No stop was sent on.
-    assert "could not do its work" not in at.terminal.history()  # No hook was in trouble.
-    assert "Feature 2 is completed. 2 of 2 completed" in " ".join(at.terminal.history().split())
+    assert "hook failed" not in at.terminal.history()  # No hook was in trouble.
+    assert "Feature 2 is done. 2 of 2 completed" in " ".join(at.terminal.history().split())
     assert subjects(at.project) == BOTH
     state = at.wait_for_state(lambda state: state["owner"]["pid"] is None)
     assert (state["status"], sorted(state["evidence"])) == ("completed", ["0", "1"])

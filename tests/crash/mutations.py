@@ -170,7 +170,7 @@ BATCHES: dict[str, Patch] = {
 }
 GUARDS: dict[str, Patch] = {
     "the guard lets everything pass": (
-        "hooks/tool_use.py", "        reason = _find_denial_reason(event)\n", "        reason = None\n"
+        "hooks/tool_use.py", "    reason = _find_denial_reason(event)\n", "    reason = None\n"
     ),
     "nothing is undone after": (
         "hooks/tool_use.py", "    if not store.is_unmodified():\n        store.reconcile()\n    return", "    return"
@@ -250,8 +250,8 @@ TAKEN_OVER: dict[str, Patch] = {
     ),
     "whose the batch is was looked at before, at a start": (
         "hooks/compaction.py",
-        '        free = processes.classify_owner(current["owner"], caller.session_id, caller.pid) != "other"\n',
-        "        free = True\n",
+        '        is_free = processes.classify_owner(state["owner"], caller.session_id, caller.pid) != "other"\n',
+        "        is_free = True\n",
     ),
     "who lost is told to work": (
         "hooks/compaction.py",

@@ -137,7 +137,7 @@ def payloads(choices: Choices) -> Case:
     if choices.one_in(8):
         laid = (("transcript.jsonl", _transcript(choices)),)
     elif choices.one_in(40):
-        laid = ((f"{PRIVATE}/told", b"\xff\0x"),)
+        laid = ((f"{PRIVATE}/reported-errors", b"\xff\0x"),)
     return Case(
         "payloads", f"hook {event} {tool}".rstrip(), raw=damaged(choices, raw) if how == 3 else raw,
         client=choices.number(0, 3) > 0,
@@ -200,7 +200,7 @@ PRIVATE_FILES = (
     "previous.json",
     "lock",
     "audit.jsonl",
-    "told",
+    "reported-errors",
     "archive",
     "quarantine",
     "sidecar.tmp",

@@ -31,7 +31,14 @@ PRIVATE = ".git/batch-implement"
 SESSION = "s-1"
 LISTING = "Add a page\nTest it (after: 1)\nTell of it\n"
 GITCONFIG = "[user]\n\tname = Scratch\n\temail = scratch@example.invalid\n[init]\n\tdefaultBranch = main\n"
-RENEWED = ("sidecar", "sidecar.tmp", "lock", "current.json", "previous.json", "told")  # ours, made new as needed
+RENEWED = (
+    "sidecar",
+    "sidecar.tmp",
+    "lock",
+    "current.json",
+    "previous.json",
+    "reported-errors",
+)  # ours, made new as needed
 THINGS = (
     "a link", "a dangling link", "a link to itself", "a link to a device", "a link to a FIFO", "a FIFO", "a folder",
     "a full folder", "a socket",

@@ -203,8 +203,8 @@ MUTATIONS = {  # the patch, and the cases that show it
     "a payload that is none counts as an empty one": (
         "corpus",
         "hooks/dispatch.py",
-        "            if not isinstance(data, dict):\n",
-        "            data = data if isinstance(data, dict) else {}\n            if not isinstance(data, dict):\n",
+        "    if not isinstance(data, dict):\n",
+        "    data = data if isinstance(data, dict) else {}\n    if not isinstance(data, dict):\n",
     ),
     "what is quarantined is deleted": (
         "things",

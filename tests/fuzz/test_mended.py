@@ -119,8 +119,8 @@ def hook(store, repository, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (b'["' + b"a" * 17 * MB + b'"]', "is more than the 16 MB that are read."),
-        (b'{"a": [' + b"1," * MB + b"1]}", "is not a JSON object, or one of too many values."),
+        (b'["' + b"a" * 17 * MB + b'"]', "is larger than 16 MB."),
+        (b'{"a": [' + b"1," * MB + b"1]}", "is not a JSON object or has too many values."),
     ],
     ids=["bytes", "values"],
 )
@@ -145,9 +145,9 @@ def test_a_large_payload_is_read_all_the_same(hook):
 def test_a_list_of_what_was_told_that_is_no_text_made_a_hook_end_in_a_traceback(repository):
     project = Project(str(repository))
     os.mkdir(project.private)
-    with open(f"{project.private}/told", "wb") as told:
+    with open(f"{project.private}/{error_reporting.REPORTED}", "wb") as told:
         told.write(b"\xff\0\n")
-    assert "could not do its work" in str(error_reporting.report_error("Stop", project, UsageError("x", "usage")))
+    assert "hook failed" in str(error_reporting.report_error("Stop", project, UsageError("x", "usage")))
     assert error_reporting.report_error("Stop", project, UsageError("x", "usage")) is None
 
 
@@ -155,7 +155,7 @@ def test_what_was_told_was_noted_through_a_link(repository, tmp_path):
     project = Project(str(repository))
     os.mkdir(project.private)
     (tmp_path / "mine").write_text("precious")
-    os.symlink(tmp_path / "mine", f"{project.private}/told")
+    os.symlink(tmp_path / "mine", f"{project.private}/{error_reporting.REPORTED}")
     assert error_reporting.report_error("Stop", project, UsageError("x", "usage"))
     assert (tmp_path / "mine").read_text() == "precious"
 

@@ -1,8 +1,7 @@
-"""From an event to its answer. Everything here is on the way of each tool call: nothing is imported before it is
-needed.
+"""Route a hook event to its handler and print the output.
 
-Most calls never come here: `glance` settles them. What goes wrong in a hook never stops the work: it is noted in the
-audit log and said once.
+Most calls never come here: `fast_path` ends them. Nothing is imported before it is needed. A hook that fails never
+stops the work: the error goes to the audit log and is shown once.
 """
 
 from __future__ import annotations
@@ -24,12 +23,13 @@ if TYPE_CHECKING:
 
     Payload = Dict[str, Any]
 
-LARGE_PAYLOAD_BYTES = 1 << 20  # bytes; a larger payload is looked at before it is parsed
-MAX_PAYLOAD_MB = 16  # of a payload that is parsed at all
+WORKER = "batch-implement:worker"
+LARGE_PAYLOAD_BYTES = 1 << 20  # the values of a larger payload are counted before it is parsed
+MAX_PAYLOAD_MB = 16
 
 
 class HookEvent:
-    """One event: what it brings and where it happens. The payload is parsed when it is first asked for."""
+    """One hook event: its name, tool, payload and project. The payload is parsed on first use."""
 
     __slots__ = ("_payload", "name", "project", "raw", "sidecar", "tool")
 
@@ -39,66 +39,60 @@ class HookEvent:
 
     @property
     def payload(self) -> Payload:
-        """The event's JSON object; Misuse when it is not one: nothing is done on a guess."""
+        """The event's JSON object. Raise UsageError if it is not one."""
         if self._payload is None:
-            from ..base import fast_json
-
-            try:
-                data = (
-                    fast_json.loads(self.raw) if len(self.raw) < LARGE_PAYLOAD_BYTES or _is_parsable(self.raw) else None
-                )
-            except (ValueError, RecursionError):
-                data = None
-            if not isinstance(data, dict):
-                from ..core.errors import UsageError
-
-                told = f"What Claude Code told it about this event ({len(self.raw):,} bytes)"
-                if len(self.raw) > MAX_PAYLOAD_MB << 20:
-                    raise UsageError(f"{told} is more than the {MAX_PAYLOAD_MB} MB that are read.", "installation")
-                raise UsageError(
-                    f"{told} is not a JSON object, or one of too many values. If it comes again, Claude Code and this "
-                    "plugin do not fit together: update both.",
-                    "installation",
-                )
-            self._payload = data
+            self._payload = _parse_payload(self.raw)
         return self._payload
 
     @property
     def session_id(self) -> str:
-        """The client's session."""
+        """The client's session id."""
         return os.environ.get("CLAUDE_CODE_SESSION_ID") or self.get_text("session_id")
 
     @property
     def owns_batch(self) -> bool:
-        """Whether this client holds the batch."""
+        """Whether this client holds the lease of the batch."""
         if self.sidecar is None or not self.sidecar.session:
             return False
         return self.sidecar.is_owner(self.session_id, os.environ.get("CLAUDE_PID") or _find_client_pid())
 
     @property
+    def is_in_agent(self) -> bool:
+        """Whether the event comes from a subagent or a fork."""
+        return bool(self.get_text("agent_id"))
+
+    @property
+    def is_batch_context(self) -> bool:
+        """Whether this context window works on the batch: the owner's own, or that of one of its workers."""
+        return self.owns_batch and (not self.is_in_agent or self.get_text("agent_type") == WORKER)
+
+    @property
     def context(self) -> str:
-        """Whose window this is: `main`, or the agent's id."""
+        """The name of this context window: the agent's id, else `main`."""
         return self.get_text("agent_id") or "main"
 
     @property
+    def is_reminder_due(self) -> bool:
+        """Whether this context window is owed a reminder."""
+        return self.sidecar is not None and self.context in self.sidecar.remind
+
+    @property
     def cwd(self) -> str:
-        """The folder that the client is in; the project's root when it does not say."""
+        """The client's working directory, else the project's root."""
         return self.get_text("cwd") or self.project.root
 
     def get_text(self, name: str) -> str:
-        """A text of the payload; empty when it has none of this name."""
+        """Return a string field of the payload; empty if there is none."""
         value = self.payload.get(name)
         return value if isinstance(value, str) else ""
 
     def get_object(self, name: str) -> Dict[str, Any]:
-        """An object of the payload, as `tool_input`; empty when it has none of this name."""
+        """Return an object field of the payload, as `tool_input`; empty if there is none."""
         value = self.payload.get(name)
         return value if isinstance(value, dict) else {}
 
     def if_still_owner(self, change: Callable[[State], State]) -> Callable[[State], State]:
-        """The change, as it is for a batch that still is this client's: by the time it has the lock, another may have
-        taken it, and then nothing changes.
-        """
+        """Return `change` for `Store.update`, without effect if another client took the lease before the lock."""
         return lambda state: change(state) if self.is_still_owner(state) else state
 
     def is_still_owner(self, state: State) -> bool:
@@ -108,31 +102,44 @@ class HookEvent:
         return sidecar is not None and (sidecar.session, sidecar.owner_pid) == (owner["session_id"], owner["pid"])
 
     def make_context_output(self, lines: List[str]) -> Optional[Dict[str, Any]]:
-        """The answer that puts these lines before the model; None without any."""
+        """Return the output that adds `lines` to the model's context; None without lines."""
         if not lines:
             return None
         return {"hookSpecificOutput": {"hookEventName": self.name, "additionalContext": "\n".join(lines)}}
 
 
-def _is_parsable(raw: bytes) -> bool:
-    """Whether a large payload is not larger than what is read. ValueError when its values would take much memory."""
-    if len(raw) > MAX_PAYLOAD_MB << 20:
-        return False
-    from ..base import strict_json
+def _parse_payload(raw: bytes) -> Payload:
+    from ..base import fast_json
+    from ..core.errors import UsageError
 
-    strict_json.check_value_count(raw.decode("utf-8", "surrogatepass"))
-    return True
+    if len(raw) > MAX_PAYLOAD_MB << 20:
+        raise UsageError(f"The hook payload ({len(raw):,} bytes) is larger than {MAX_PAYLOAD_MB} MB.", "installation")
+    try:
+        if len(raw) >= LARGE_PAYLOAD_BYTES:
+            from ..base import strict_json
+
+            strict_json.check_value_count(raw.decode("utf-8", "surrogatepass"))
+        data = fast_json.loads(raw)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise UsageError(
+            f"The hook payload ({len(raw):,} bytes) is not a JSON object or has too many values. If this repeats, "
+            "update Claude Code and this plugin.",
+            "installation",
+        )
+    return data
 
 
 def _find_client_pid() -> str:
-    """The client's process id, for one that does not say it."""
+    """Return the process id of a client that does not set CLAUDE_PID; empty if it is not found."""
     from ..base import processes
 
     return str(processes.find_client_pid(os.environ) or "")
 
 
 def main(name: str, tool: str, raw: Optional[bytes] = None) -> None:
-    """Answer one event on standard output. `raw` is what came on standard input, when that was read already."""
+    """Handle one event and print its output. `raw` is the payload if it was read from standard input already."""
     project = None
     try:
         raw = fast_path.read_payload() if raw is None else raw
@@ -151,7 +158,7 @@ def main(name: str, tool: str, raw: Optional[bytes] = None) -> None:
 
 
 def _is_irrelevant(event: HookEvent) -> bool:
-    """Whether this is a tool call that needs nothing, now that everything about it is known."""
+    """Return whether this is a tool call that needs nothing, for a client that hooks/run knew too little about."""
     if event.sidecar is None or not fast_path.is_skippable_event(event.name, event.tool):
         return False
     return fast_path.is_irrelevant_call(
@@ -177,13 +184,13 @@ def _handle(event: HookEvent) -> Any:
     return compaction.handle(event)
 
 
-def _print_output(answer: Any) -> None:
-    """Print an answer: a text as it is, an object as JSON, nothing for None."""
-    if answer is None:
+def _print_output(output: Any) -> None:
+    """Print a string as it is, an object as JSON, nothing for None."""
+    if output is None:
         return
-    if not isinstance(answer, str):
+    if not isinstance(output, str):
         from ..base import fast_json
 
-        answer = fast_json.dumps_ascii(answer)
-    sys.stdout.write(answer + "\n")
+        output = fast_json.dumps_ascii(output)
+    sys.stdout.write(output + "\n")
     sys.stdout.flush()

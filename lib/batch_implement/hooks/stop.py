@@ -1,8 +1,8 @@
-"""When a turn ends: a coordinator with features left is sent on, a worker with its feature open is sent back once, a
-person who spoke is listened to, and a batch that does not move or cannot go on is paused.
+"""Handle the end of a turn, of a subagent and of a session, and the prompts in between.
 
-Never sent on: a stop after an API error or a full window, one while a subagent still runs, the end of a turn in which
-a person said something of their own, a batch that is paused, a session that does not hold the batch.
+A coordinator with features left continues; a worker whose feature is open is sent back once. Never continued: a turn
+that ended in an API error or a full window, one with a running subagent, one that the user started with words of their
+own, a batch that is paused, a session that does not own the batch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from ..core import batch_state, failure_classification, lease, prompts
 from ..store import audit_log
 from ..store.store import Store
 from . import transcript
+from .dispatch import WORKER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,14 +21,13 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
     from .dispatch import HookEvent
 
-WORKER = "batch-implement:worker"
 REVIEWER = "batch-implement:reviewer"
 PLUGIN_COMMANDS = ("batch-implement", "auto-implement", "batchctl")
-RESUME_HINT = "The batch waits while you talk. `/batch-implement --resume` goes on with it."
+RESUME_HINT = "The batch waits while you talk. Run `/batch-implement --resume` to continue it."
 
 
 def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
-    """The answer to a Stop, SubagentStop, StopFailure, SessionEnd or UserPromptSubmit; None to let things be."""
+    """Return the output for a Stop, SubagentStop, StopFailure, SessionEnd or UserPromptSubmit; None for nothing."""
     if event.name == "UserPromptSubmit":
         return _handle_prompt(event)
     if not event.owns_batch:
@@ -43,59 +43,58 @@ def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
         store.reconcile()
     state = store.read()
     if state is not None and not batch_state.is_live(state) and event.name == "Stop":
-        store.update(event.if_still_owner(lease.release))  # its end was told: nothing is left for the hooks to do
+        store.update(event.if_still_owner(lease.release))  # from now on hooks/run ends every hook at once
     if state is None or state["status"] != "in_progress":
-        return _format_message(store.notes)
+        return _make_message(store.notes)
     if event.name == "SubagentStop":
         return _handle_subagent_stop(event, store, state)
     return _handle_stop(event, store, state)
 
 
-def _format_message(notes: List[str]) -> Optional[Dict[str, Any]]:
-    return {"systemMessage": "batch-implement: " + " ".join(notes)} if notes else None
+def _make_message(lines: List[str]) -> Optional[Dict[str, Any]]:
+    return {"systemMessage": "batch-implement: " + " ".join(lines)} if lines else None
+
+
+def _block(lines: List[str]) -> Dict[str, Any]:
+    return {"decision": "block", "reason": "\n".join(lines)}
 
 
 def _handle_stop(event: HookEvent, store: Store, state: State) -> Optional[Dict[str, Any]]:
+    """Continue the coordinator, or pause a batch that makes no progress."""
     if not lease.is_batch_turn(state, event.get_text("prompt_id")):
-        return _format_message([*store.notes, RESUME_HINT])
-    last = event.get_text("last_assistant_message")
+        return _make_message([*store.notes, RESUME_HINT])
     running = _running_task_types(event)
-    if failure_classification.classify(last) != "feature" or "subagent" in running:
-        return _format_message(store.notes)
+    if failure_classification.classify(event.get_text("last_assistant_message")) != "feature" or "subagent" in running:
+        return _make_message(store.notes)
     tokens = transcript.read_context_tokens(event.get_text("transcript_path"))
-    most = 1 if "shell" in running else lease.MAX_CONTINUATIONS
+    max_continuations = 1 if "shell" in running else lease.MAX_CONTINUATIONS
 
-    def send(current: State) -> Tuple[State, bool]:
+    def continue_or_pause(current: State) -> Tuple[State, bool]:
         if not event.is_still_owner(current):
             return current, False
-        noted = lease.record_context_tokens(current, tokens) if tokens else current
-        on = lease.record_continuation(noted, most)
-        if on is not None:
-            return on, True
-        if "shell" in running:  # it may be waiting for that: the client wakes it when it ends
-            return noted, False
-        from ..core import transitions  # a stop that is continued does without
+        current = lease.record_context_tokens(current, tokens) if tokens else current
+        continued = lease.record_continuation(current, max_continuations)
+        if continued is not None:
+            return continued, True
+        if "shell" in running:  # the coordinator may be waiting for the shell: the client wakes it when that ends
+            return current, False
+        from ..core import transitions  # not loaded for a stop that is continued
 
-        reason = f"it stopped {most} times in a row without getting any further"
-        return lease.release(transitions.pause(noted, timestamps.now(), reason)), False
+        reason = f"it stopped {max_continuations} times in a row without progress"
+        return lease.release(transitions.pause(current, timestamps.now(), reason)), False
 
-    state, is_sent_on = store.update_with_result(send)
-    if is_sent_on:
+    state, is_continued = store.update_with_result(continue_or_pause)
+    if is_continued:
         audit_log.record(event.project.private, "sent on", feature_index=state["current_index"])
-        return {"decision": "block", "reason": "\n".join([*store.notes, prompts.next_step(state)])}
-    if state["status"] == "paused":
-        return _format_message(
-            [
-                *store.notes,
-                f"{prompts.progress_summary(state)}. The batch is paused: {state['pause']['reason']}. Look at what it "
-                "said, then `/batch-implement --resume`.",
-            ]
-        )
-    return _format_message(store.notes)
+        return _block([*store.notes, prompts.next_step(state)])
+    if state["status"] != "paused":
+        return _make_message(store.notes)
+    paused = f"{prompts.progress_summary(state)}. The batch is paused: {state['pause']['reason']}."
+    return _make_message([*store.notes, paused, "Read its last message, then run `/batch-implement --resume`."])
 
 
 def _running_task_types(event: HookEvent) -> List[str]:
-    """The kinds of background tasks that still run."""
+    """Return the types of the background tasks that still run: `subagent`, `shell`."""
     tasks = event.payload.get("background_tasks")
     return [
         str(task.get("type"))
@@ -105,60 +104,59 @@ def _running_task_types(event: HookEvent) -> List[str]:
 
 
 def _handle_subagent_stop(event: HookEvent, store: Store, state: State) -> Optional[Dict[str, Any]]:
-    kind, last = event.get_text("agent_type"), event.get_text("last_assistant_message")
-    if kind == REVIEWER and state["active"] and last:
+    """Record what a reviewer said; send a worker back once if its feature is open."""
+    agent, message, active = event.get_text("agent_type"), event.get_text("last_assistant_message"), state["active"]
+    if active and agent == REVIEWER and message:
         from ..core import transitions
 
-        def reviewed(current: State) -> State:
-            return transitions.record_review(current, last) if current["active"] else current
+        def record(current: State) -> State:
+            return transitions.record_review(current, message) if current["active"] else current
 
-        store.update(event.if_still_owner(reviewed))
-        return None
+        store.update(event.if_still_owner(record))
     if (
-        kind != WORKER
-        or not state["active"]
+        not active
+        or agent != WORKER
         or event.payload.get("stop_hook_active")
-        or failure_classification.classify(last) != "feature"
+        or failure_classification.classify(message) != "feature"
     ):
         return None
-    active = state["active"]
     audit_log.record(event.project.private, "sent back", feature_index=active["feature_index"])
     reason = (
-        f"Feature {active['feature_index'] + 1} is still open (phase {active['phase']}). `batchctl done` asks for: "
+        f"Feature {active['feature_index'] + 1} is still open (phase {active['phase']}). `batchctl done` requires: "
         f"{prompts.required_evidence(state)}. Finish it and run `batchctl done`, or run `batchctl fail --reason TEXT` "
         "if it cannot be done."
     )
     if "subagent" in _running_task_types(event):  # its end would wake the coordinator, not this worker (2.1.330)
-        reason += " Nobody wakes you when a background agent ends: run it again with `run_in_background: false`."
-    return {"decision": "block", "reason": "\n".join([*store.notes, reason])}
+        reason += " Nothing wakes you when a background agent ends: run it again with `run_in_background: false`."
+    return _block([*store.notes, reason])
 
 
 def _handle_stop_failure(event: HookEvent) -> None:
-    """The coordinator's turn ended in an API error: the batch waits, nothing is counted."""
+    """Pause the batch after a turn of the coordinator that ended in an API error. The attempt is not counted."""
     if event.get_text("agent_id"):
         return
     from ..core import transitions
 
-    words = event.get_text("last_assistant_message") or event.get_text("error")
+    message = event.get_text("last_assistant_message") or event.get_text("error")
     now = timestamps.now()
-    reason = f"Claude could not go on ({failure_classification.classify(words)}): {words[:300]}"
-    resume_after = failure_classification.reset_time(words, now)
+    reason = f"Claude Code reported an error ({failure_classification.classify(message)}): {message[:300]}"
+    resume_after = failure_classification.reset_time(message, now)
 
-    def wait(state: State) -> State:
+    def pause(state: State) -> State:
         return transitions.pause(state, now, reason, resume_after) if state["status"] == "in_progress" else state
 
-    Store(event.project, trusted=False).update(event.if_still_owner(wait))
+    Store(event.project, trusted=False).update(event.if_still_owner(pause))
 
 
 def _handle_prompt(event: HookEvent) -> Optional[Dict[str, Any]]:
-    """A prompt: a person's own words make the batch wait; after a compaction it is the second way for the reminder."""
+    """Record whose turn this is; after a compaction, deliver the reminder if it did not arrive."""
     store = Store(event.project)
     if not store.is_unmodified():
         store.reconcile()
     notes = [*store.notes]
     if event.owns_batch:
         _record_prompt(event, store)
-        if event.sidecar and event.context in event.sidecar.remind:
+        if event.is_reminder_due:
             from . import compaction
 
             notes += compaction.deliver_reminder_if_missing(event)
@@ -166,26 +164,24 @@ def _handle_prompt(event: HookEvent) -> Optional[Dict[str, Any]]:
 
 
 def _record_prompt(event: HookEvent, store: Store) -> None:
-    """A person's own words end the work in this conversation until it takes a feature up again.
-
-    A notice of the client's goes on with whatever went on before.
-    """
+    """Let the batch wait after a prompt of the user's own, until this conversation opens a feature again."""
     prompt = event.get_text("prompt")
     if _is_plugin_command(prompt):
         return
-    notice = prompt.lstrip().startswith("<task-notification>")
+    is_notification = prompt.lstrip().startswith("<task-notification>")
 
-    def note(state: State) -> State:
+    def record(state: State) -> State:
         if state["status"] != "in_progress":
             return state
-        goes_on = notice and state.get("continuation", {}).get("prompt") is not None
-        driven = (state["owner"] or {}).get("driven")  # nobody is there to talk: whatever is said is work
-        return lease.record_prompt(state, event.get_text("prompt_id") if goes_on or driven else None)
+        # A notification of the client continues what went on before. In a driven session nobody talks: all is work.
+        continues = is_notification and state.get("continuation", {}).get("prompt") is not None
+        is_driven = (state["owner"] or {}).get("driven")
+        return lease.record_prompt(state, event.get_text("prompt_id") if continues or is_driven else None)
 
-    store.update(event.if_still_owner(note))
+    store.update(event.if_still_owner(record))
 
 
 def _is_plugin_command(prompt: str) -> bool:
-    """Whether a prompt is one of our commands."""
+    """Return whether a prompt is one of the plugin's slash commands."""
     command = (prompt.split(None, 1) or [""])[0]
     return command.startswith("/") and command[1:].rsplit(":", 1)[-1] in PLUGIN_COMMANDS

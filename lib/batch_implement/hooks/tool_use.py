@@ -1,9 +1,8 @@
-"""Before and after a tool call: what must not be done is denied, what was done to the state all the same is undone,
-what was published is recorded.
+"""Handle tool calls: deny what must not happen, undo changes of the state, record what was published.
 
-Denied before: writing the state or our private files, by Write, Edit or Bash; a person's verb of batchctl; a question
-to a person who is not there; an edit by an unattended coordinator while no feature is open. Undone after: any other
-change of the state in a tool call of the session that holds the batch.
+Denied before the call: writing the state or the plugin's private files by Write, Edit or Bash; a batchctl command
+reserved for the user; a question in an unattended run; an edit by an unattended coordinator without an open feature.
+Undone after the call: any other change of the state in the session that owns the batch.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from __future__ import annotations
 import os
 
 from ..base import project_paths, timestamps
-from ..commands.authorization import USER_COMMANDS, user_only_message
-from ..core import batch_state, failure_classification, lease, prompts, transitions
+from ..core import batch_state, failure_classification, lease, prompts
 from ..core.errors import RefusedError
 from ..store import audit_log, sidecar
 from ..store.store import Store
@@ -20,45 +18,40 @@ from . import fast_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Tuple
+    from typing import Any, Dict, List, Optional
 
     from ..core.batch_state import State
     from .dispatch import HookEvent
 
 WORKER_SKILLS = ("auto-implement", "batch-implement:auto-implement")
 BATCHCTL_HINT = (
-    "The batch's state is written by batchctl alone. To change it: `batchctl phase`, `batchctl done`, `batchctl fail` "
-    "or `batchctl decide`; to look at it: `batchctl status`."
+    "Only batchctl writes the batch's state. Change it with `batchctl phase`, `batchctl done`, `batchctl fail` or "
+    "`batchctl decide`; read it with `batchctl status`."
 )
 
 
 def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
-    """The answer to a PreToolUse, PostToolUse or PostToolUseFailure; None to let things be."""
-    notes, said = _reconcile_state(event), ""
-    if event.name == "PreToolUse" and event.tool == "Skill":
-        return _approve_worker_skill(event) or event.make_context_output(notes)
+    """Return the output for a PreToolUse, PostToolUse or PostToolUseFailure; None for nothing."""
+    notes = _reconcile_state(event)
     if event.name == "PreToolUse":
-        reason = _find_denial_reason(event)
-        if reason is not None:
-            audit_log.record(event.project.private, "denied", tool=event.tool, reason=reason, session=event.session_id)
-            decision = {"permissionDecision": "deny", "permissionDecisionReason": "\n".join([reason, *notes])}
-            return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **decision}}
-    elif event.owns_batch:
-        if event.tool == "Skill":
-            ended, said = _handle_worker_end(event)
-            notes += ended
-        elif event.tool == "Bash" and fast_path.may_publish(event.raw):
-            _record_pushes(event)
-        if event.sidecar and event.context in event.sidecar.remind:
-            from . import compaction
+        return _handle_pre_tool_use(event, notes)
+    if not event.owns_batch:
+        return event.make_context_output(notes)
+    message = ""
+    if event.tool == "Skill" and _is_worker_end(event):
+        notes, message = _handle_worker_end(event, notes)
+    elif event.tool == "Bash" and fast_path.may_publish(event.raw):
+        _record_pushes(event)
+    if event.is_reminder_due:
+        from . import compaction
 
-            notes += compaction.deliver_reminder_if_missing(event)
-    added = event.make_context_output(notes)
-    return {"systemMessage": said, **added} if said and added else added
+        notes += compaction.deliver_reminder_if_missing(event)
+    output = event.make_context_output(notes)
+    return {"systemMessage": message, **output} if message and output else output
 
 
 def _reconcile_state(event: HookEvent) -> List[str]:
-    """Undo what was done to the state, in the session that holds it; what to say of it."""
+    """Undo changes of the state that batchctl did not make, in the session that owns the batch. Return notes of it."""
     store = Store(event.project, trusted=False)
     if event.sidecar is None and os.path.lexists(f"{event.project.private}/sidecar"):
         store.reconcile()
@@ -70,70 +63,93 @@ def _reconcile_state(event: HookEvent) -> List[str]:
     return [f"{note} {BATCHCTL_HINT}" for note in store.notes]
 
 
-# -- before -----------------------------------------------------------------------------------------------------------
+# -- before the call --------------------------------------------------------------------------------------------------
+
+
+def _handle_pre_tool_use(event: HookEvent, notes: List[str]) -> Optional[Dict[str, Any]]:
+    """Approve the call of the worker's skill, deny what must not happen, leave the rest to Claude Code."""
+    if event.tool == "Skill":
+        if _approve_worker_skill(event):
+            return _make_decision("allow", "This session owns the batch in progress.")
+        return event.make_context_output(notes)
+    reason = _find_denial_reason(event)
+    if reason is None:
+        return event.make_context_output(notes)
+    audit_log.record(event.project.private, "denied", tool=event.tool, reason=reason, session=event.session_id)
+    return _make_decision("deny", "\n".join([reason, *notes]))
+
+
+def _make_decision(decision: str, reason: str) -> Dict[str, Any]:
+    fields = {"permissionDecision": decision, "permissionDecisionReason": reason}
+    return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **fields}}
 
 
 def _find_denial_reason(event: HookEvent) -> Optional[str]:
-    given = event.get_object("tool_input")
+    """Return why a Bash, AskUserQuestion or file call must not run; None if it may."""
+    arguments = event.get_object("tool_input")
     if event.tool == "Bash":
-        return _check_command(event, given.get("command"))
+        return _check_command(event, arguments.get("command"))
+    owned = event.sidecar if event.owns_batch else None
+    is_unattended = owned is not None and owned.unattended
     if event.tool == "AskUserQuestion":
-        if event.owns_batch and event.sidecar and event.sidecar.unattended:
-            return (
-                "Nobody is there to answer. Take the sensible default, record it with `batchctl decide QUESTION "
-                "ANSWER`, and go on; the person reads it in the report."
-            )
-        return None
-    target = given.get("file_path") or given.get("notebook_path")
+        return (
+            "Nobody is there to answer. Choose the sensible default, record it with `batchctl decide QUESTION ANSWER` "
+            "and continue; the user reads it in the report."
+            if is_unattended
+            else None
+        )
+    target = arguments.get("file_path") or arguments.get("notebook_path")
     if isinstance(target, str) and _is_batch_file(event, target):
         return f"{target} belongs to the batch. {BATCHCTL_HINT}"
-    owned = event.sidecar if event.owns_batch else None
-    if owned and owned.unattended and not owned.open and owned.live:
+    if owned is not None and is_unattended and not owned.open and owned.live:
         state = Store(event.project, trusted=False).read()
         if state is not None and state["status"] == "in_progress":
-            return f"No feature is open, so nothing is to be edited now. {prompts.feature_instruction(state)}"
+            return f"No feature is open, so no file may be edited now. {prompts.feature_instruction(state)}"
     return None
 
 
-def _approve_worker_skill(event: HookEvent) -> Optional[Dict[str, Any]]:
-    """Approve the call that does the next feature, in the session that holds a batch in progress.
+def _approve_worker_skill(event: HookEvent) -> bool:
+    """Return whether to allow a Skill call without asking: the one that does the next feature, by the owner.
 
-    Its turn works on the batch: that is noted. The person approved it with `/batch-implement`, but the client forgets
-    that with the turn: after a task's notice it would ask, or refuse.
+    Also record that its turn works on the batch.
     """
-    given = event.get_object("tool_input")
+    # The user approved it with `/batch-implement`, but the client forgets that with the turn: after the notification of
+    # a task it would ask, or refuse.
+    arguments = event.get_object("tool_input")
     if (
         not event.owns_batch
-        or given.get("skill") not in WORKER_SKILLS
-        or given.get("args")
-        or event.get_text("agent_id")
+        or event.is_in_agent
+        or arguments.get("skill") not in WORKER_SKILLS
+        or arguments.get("args")
     ):
-        return None
+        return False
     store = Store(event.project, trusted=False)
     state = store.read()
     if state is None or state["status"] != "in_progress":
-        return None
+        return False
     prompt_id = event.get_text("prompt_id")
     if not lease.is_batch_turn(state, prompt_id):
         store.update(event.if_still_owner(lambda current: lease.record_prompt(current, prompt_id)))
-    decision = {"permissionDecision": "allow", "permissionDecisionReason": "The batch that this session holds goes on."}
-    return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **decision}}
+    return True
 
 
 def _check_command(event: HookEvent, command: object) -> Optional[str]:
+    """Return why a shell command must not run; None if it may."""
+    from ..commands.authorization import USER_COMMANDS, user_only_message
     from .command_guard import command_policy
 
     if not isinstance(command, str):
         return None
+    project = event.project
     names = command_policy.ProtectedNames(
         user_commands=frozenset(USER_COMMANDS),
         private=(
-            f".claude/{event.project.temp_name}",
+            f".claude/{project.temp_name}",
             ".claude/batch-implement/",
             ".git/batch-implement/",
-            event.project.private + "/",
+            project.private + "/",
         ),
-        roots=(event.project.root, os.path.realpath(event.project.root)),
+        roots=(project.root, os.path.realpath(project.root)),
         cwd=event.cwd,
     )
     refusal = command_policy.check_command(command, names)
@@ -145,7 +161,7 @@ def _check_command(event: HookEvent, command: object) -> Optional[str]:
 
 
 def _is_batch_file(event: HookEvent, target: str) -> bool:
-    """Whether `target`, however it is spelled or linked, is the state file or one of our private files."""
+    """Return whether `target`, however spelled or linked, is the state file or one of the plugin's private files."""
     project = event.project
     path = os.path.join(event.cwd, os.path.expanduser(target))
     if not _is_valid_path(path):
@@ -153,8 +169,8 @@ def _is_batch_file(event: HookEvent, target: str) -> bool:
     folder = os.path.realpath(f"{project.root}/{project_paths.STATE_FOLDER}")
     private = os.path.realpath(project.private)
     for candidate in (os.path.normpath(path), os.path.realpath(path)):
-        home, name = os.path.split(candidate)
-        if name.startswith(project_paths.STATE_NAME) and os.path.realpath(home) == folder:
+        parent, name = os.path.split(candidate)
+        if name.startswith(project_paths.STATE_NAME) and os.path.realpath(parent) == folder:
             return True
         if candidate == private or candidate.startswith(private + os.sep):
             return True
@@ -165,69 +181,64 @@ def _is_batch_file(event: HookEvent, target: str) -> bool:
 
 
 def _is_valid_path(path: str) -> bool:
-    """Whether the system takes a path: not with a zero byte, or half of a surrogate pair that no byte stands for."""
+    """Return whether the system accepts a path: without NUL and without a lone surrogate."""
     try:
         return b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
         return False
 
 
-# -- after ------------------------------------------------------------------------------------------------------------
+# -- after the call ---------------------------------------------------------------------------------------------------
 
 
-def _handle_worker_end(event: HookEvent) -> Tuple[List[str], str]:
-    """When the coordinator's worker is back: what became of its feature and what is next, in one line for the model,
-    and the first of it for the person's screen.
-    """
+def _is_worker_end(event: HookEvent) -> bool:
+    """Return whether a Skill call of the coordinator's has ended that did a feature in the foreground."""
     skill, response = event.get_object("tool_input").get("skill"), event.get_object("tool_response")
-    if skill not in WORKER_SKILLS or event.get_text("agent_id") or response.get("background"):
-        return [], ""
-    words = str(response.get("result") or event.get_text("error"))[:2000]
+    return skill in WORKER_SKILLS and not event.is_in_agent and not response.get("background")
 
-    def settle(state: State) -> State:
-        if state["status"] != "in_progress":
-            return state
-        if event.name == "PostToolUseFailure":
-            return _record_failed_start(state, words)
-        if not state["active"]:
-            return state
-        kind = failure_classification.classify(words)
-        if kind in failure_classification.NEEDS_USER:
-            return transitions.pause(state, timestamps.now(), f"the worker could not go on ({kind}): {words[:200]}")
-        if failure_classification.TREATMENT[kind] == "fail":
-            return transitions.fail(state, timestamps.now(), words, kind, permanent=True)
-        return transitions.record_interruption(
-            state, timestamps.now(), words, counted=kind not in failure_classification.UNCOUNTED
-        )
 
+def _handle_worker_end(event: HookEvent, notes: List[str]) -> tuple[List[str], str]:
+    """Record how a worker ended. Return the notes with the next step for the model, and a message for the user."""
+    result = str(event.get_object("tool_response").get("result") or event.get_text("error"))[:2000]
     store = Store(event.project, trusted=False)
     try:
         before = store.require()
-        state = store.update(event.if_still_owner(settle))
+        state = store.update(event.if_still_owner(lambda state: _record_worker_end(event, state, result)))
     except RefusedError as refusal:
-        return [refusal.message], refusal.message
-    if (
-        before["active"]
-        and not state["active"]
-        and batch_state.feature_status(state, before["active"]["feature_index"]) != "done"
-    ):
+        return [*notes, refusal.message], refusal.message
+    closed = before["active"] if not state["active"] else None
+    if closed and batch_state.feature_status(state, closed["feature_index"]) != "done":
         _stash_leftovers(event, before)
-    ended = _describe_outcome(before, state)
-    said = f"{ended} {prompts.progress_summary(state)}.".strip()
-    return [*store.notes, f"{ended} {prompts.next_step(state)}".strip()], said
+    outcome = _describe_outcome(before, state)
+    notes = [*notes, *store.notes, f"{outcome} {prompts.next_step(state)}".strip()]
+    return notes, f"{outcome} {prompts.progress_summary(state)}.".strip()
 
 
-def _record_failed_start(state: State, words: str) -> State:
-    """A worker that could not even start is tried again, but not for ever: it counts like a stop without progress."""
-    tried = lease.record_continuation(state)
-    if tried is not None:
-        return tried
-    return transitions.pause(state, timestamps.now(), f"the worker could not be started: {words[:300]}")
+def _record_worker_end(event: HookEvent, state: State, result: str) -> State:
+    """Return the state after a worker that ended with `result`: paused, failed, interrupted or unchanged."""
+    from ..core import transitions
+
+    now = timestamps.now()
+    if state["status"] != "in_progress":
+        return state
+    if event.name == "PostToolUseFailure":  # tried again, but not for ever: counts as a stop without progress
+        continued = lease.record_continuation(state)
+        failed = f"the worker could not be started: {result[:300]}"
+        return transitions.pause(state, now, failed) if continued is None else continued
+    if not state["active"]:
+        return state
+    kind = failure_classification.classify(result)
+    if kind in failure_classification.NEEDS_USER:
+        return transitions.pause(state, now, f"the worker stopped ({kind}): {result[:200]}")
+    if failure_classification.TREATMENT[kind] == "fail":
+        return transitions.fail(state, now, result, kind, permanent=True)
+    return transitions.record_interruption(state, now, result, counted=kind not in failure_classification.UNCOUNTED)
 
 
 def _stash_leftovers(event: HookEvent, before: State) -> None:
-    """The attempt was ended for the worker: its leftovers must not end up in another feature's commit."""
+    """Stash what an ended attempt left behind: it must not get into another feature's commit."""
     from ..commands import feature_commands
+    from ..core import transitions
 
     name = feature_commands.stash_leftovers(event.project, before)
     if name:
@@ -236,50 +247,46 @@ def _stash_leftovers(event: HookEvent, before: State) -> None:
 
 
 def _describe_outcome(before: State, state: State) -> str:
-    """How the feature that was worked on ended."""
+    """Return a sentence on how the worker's feature ended; empty if none was worked on."""
     active = before["active"]
-    if active is None:
-        last = lease.last_worked_index(state)
-        if last is None:
-            return ""
-        condition, used = batch_state.feature_status(state, last), batch_state.attempts_used(state, last)
-        if condition == "pending":
-            return f"Feature {last + 1} failed (attempt {used}) and is tried again later."
-        return f"Feature {last + 1} is {condition}."
-    index = active["feature_index"]
-    if state["active"]:
+    if state["active"] and active:
         return (
-            f"The worker left feature {index + 1} open, without `batchctl done` or `batchctl fail`; what it did is "
-            "kept."
+            "The worker exited without reporting done or failed. "
+            f"Feature {active['feature_index'] + 1} is still open and its work is kept."
         )
-    return (
-        f"The worker left feature {index + 1} without a verdict; it is {batch_state.feature_status(state, index)} now."
-    )
+    index = active["feature_index"] if active else lease.last_worked_index(state)
+    if index is None:
+        return ""
+    status = batch_state.feature_status(state, index)
+    if active:
+        return f"The worker exited without reporting done or failed. Feature {index + 1} is {status} now."
+    if status == "pending":
+        return f"Feature {index + 1} failed (attempt {batch_state.attempts_used(state, index)}) and will be retried."
+    return f"Feature {index + 1} is {status}."
 
 
 def _record_pushes(event: HookEvent) -> None:
-    """Note a `git push` or `gh pr create` for the feature that is open, else for the last one that was closed."""
+    """Record a `git push` or `gh pr create` for the open feature, else for the last one that was closed."""
+    from ..core import transitions
     from . import push_detection
 
     command = event.get_object("tool_input").get("command")
     if not isinstance(command, str):
         return
-    output = event.get_object("tool_response")
-    text = f"{output.get('stdout') or ''}\n{output.get('stderr') or ''}" if output else event.get_text("error")
+    response = event.get_object("tool_response")
+    output = f"{response.get('stdout') or ''}\n{response.get('stderr') or ''}" if response else event.get_text("error")
     try:
-        found = push_detection.detect_operations(command, text, succeeded=event.name == "PostToolUse")
+        operations = push_detection.detect_operations(command, output, succeeded=event.name == "PostToolUse")
     except RecursionError:
-        return  # no command that a person or model means is nested as deeply
-    if not found:
+        return  # nobody nests a real command as deeply
+    if not operations:
         return
 
-    def note(state: State) -> State:
+    def record(state: State) -> State:
         index = batch_state.active_index(state)
         index = batch_state.last_closed_index(state) if index is None else index
-        for operation, record in found.items() if index is not None else ():
-            state = transitions.record_git_operation(
-                state, index or 0, operation, {**record, "timestamp": timestamps.now()}
-            )
+        for name, fields in operations.items() if index is not None else ():
+            state = transitions.record_git_operation(state, index or 0, name, {**fields, "timestamp": timestamps.now()})
         return state
 
-    Store(event.project, trusted=False).update(event.if_still_owner(note))
+    Store(event.project, trusted=False).update(event.if_still_owner(record))

@@ -103,7 +103,7 @@ def test_a_payload_that_is_none_does_not_stop_the_work_and_is_said_once(hook, be
     state = begin(3, start)
     answer = hook(event, EVENTS[event], raw=raw)
     assert set(answer) == {"systemMessage"}
-    assert f"its {event} hook could not do its work; yours goes on" in answer["systemMessage"]
+    assert f"the {event} hook failed; your work continues" in answer["systemMessage"]
     assert "batchctl doctor" in answer["systemMessage"]
     assert hook(event, EVENTS[event], raw=raw) is None
     assert Store(Project(state["state_file"].partition("/.claude/")[0])).read() == state
@@ -114,7 +114,7 @@ def test_every_event_with_a_payload_of_nothing_or_of_the_wrong_kinds_is_no_troub
     begin(3, start)
     odd = {"tool_input": [1], "tool_response": 7, "background_tasks": {"a": 1}, "agent_id": ["x"], "prompt": None}
     for told in ({}, odd, {"tool_input": {"command": 1, "file_path": [], "skill": {}}, "source": 0, "command_args": 1}):
-        assert "could not do its work" not in str(hook(event, EVENTS[event], **told))
+        assert "hook failed" not in str(hook(event, EVENTS[event], **told))
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -221,7 +221,7 @@ def test_the_whole_way_a_payload_that_is_none_exits_with_0_and_is_said_once(begi
     env = {"CLAUDE_PLUGIN_DATA": data, "CLAUDE_CODE_SESSION_ID": "s-1", "CLAUDE_PID": str(os.getpid())}
     first, second = (guarded(repository, "Stop", stdin=raw, **env) for _ in range(2))
     assert (first.returncode, first.stderr, second.returncode, second.stderr) == (0, "", 0, "")
-    assert "could not do its work" in json.loads(first.stdout)["systemMessage"]
+    assert "hook failed" in json.loads(first.stdout)["systemMessage"]
     assert second.stdout == ""
 
 
@@ -320,7 +320,7 @@ def test_three_stops_without_progress_pause_the_batch_and_tell_the_person(hook, 
     for _ in range(3):
         assert hook("Stop", prompt_id="p")["decision"] == "block"
     answer = hook("Stop", prompt_id="p")
-    assert "The batch is paused: it stopped 3 times in a row without getting any further" in answer["systemMessage"]
+    assert "The batch is paused: it stopped 3 times in a row without progress" in answer["systemMessage"]
     assert (store.read()["status"], store.read()["owner"]["pid"]) == ("paused", None)
     assert hook("Stop", prompt_id="p") is None
 
@@ -368,7 +368,7 @@ def test_the_end_of_a_persons_own_turn_is_theirs(hook, begin):
     hook("UserPromptSubmit", prompt="What does feature 2 mean?", prompt_id="q")
     answer = hook("Stop", prompt_id="q")
     assert set(answer) == {"systemMessage"}
-    assert "`/batch-implement --resume` goes on with it" in answer["systemMessage"]
+    assert "Run `/batch-implement --resume` to continue it" in answer["systemMessage"]
 
 
 @pytest.mark.parametrize(
@@ -574,7 +574,7 @@ def test_what_a_tool_call_did_to_the_state_is_undone_and_told(hook, begin, repos
     (repository / ".claude/batch_state.json").write_text("{}")
     text = added(hook(event, tool, tool_input={"command": "x"}))
     assert "was put back" in text
-    assert "written by batchctl alone" in text
+    assert "Only batchctl writes the batch's state" in text
     assert state_on_disk(repository) == state
 
 
@@ -599,16 +599,16 @@ def returned(result, **more):
 def test_a_worker_that_is_back_is_told_on_with_how_its_feature_ended(hook, begin, store):
     begin(3, start, lambda state: transitions.complete(state, NOW, {"verify": None}))
     text = added(hook("PostToolUse", "Skill", **returned("Feature 1 is in.")))
-    assert text == f"Feature 1 is completed. {prompts.next_step(store.read())}"
+    assert text == f"Feature 1 is done. {prompts.next_step(store.read())}"
 
 
 def test_a_worker_that_left_without_a_verdict_costs_an_attempt_only_the_second_time(hook, begin, store, repository):
     begin(3, start)
-    assert "left feature 1 open" in added(hook("PostToolUse", "Skill", **returned("I am tired.")))
+    assert "Feature 1 is still open" in added(hook("PostToolUse", "Skill", **returned("I am tired.")))
     (repository / "left.txt").write_text("x")
     text = added(hook("PostToolUse", "Skill", **returned("I am tired.")))
     state = store.read()
-    assert "without a verdict; it is pending now" in text
+    assert "without reporting done or failed. Feature 1 is pending now" in text
     assert state["retry_attempts"] == {"0": 1}
     assert state["attempts"]["0"][0]["stash"] == "batch batch-1 feature 1 attempt 1"
     assert "feature 1 attempt 1" in git(repository, "stash", "list")
@@ -737,7 +737,7 @@ def test_another_windows_reminder_is_left_for_it(hook, begin, store):
 def test_a_session_that_finds_an_unfinished_batch_of_nobodys_says_so_in_one_line(hook, begin, store, source):
     begin(3, lease.release)
     text = added(hook("SessionStart", source=source, session="s-2"))
-    assert "unfinished batch here: batch-1 (in_progress)" in text
+    assert "unfinished batch: batch-1 (in_progress)" in text
     assert "`/batch-implement --resume`" in text
     assert len(text.splitlines()) == 1
     assert store.read()["owner"]["pid"] is None
