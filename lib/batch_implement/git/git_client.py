@@ -1,7 +1,7 @@
-"""The few questions we ask git, and the one thing we let it do: put a feature's leftovers into a stash.
+"""Run git in the project, and stash what a failed feature left behind.
 
-Every call is a list of arguments, never a shell line; paths go in literally. Errors are StateUnusable with git's own
-words. All functions take the project's root. What became of the history since a commit is in `history`.
+Every call is a list of arguments, never a shell command. All functions take the project's root, and raise StateError
+with git's own message. Commits since a base, rewritten ones included, are in `commit_attribution`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60
 MAX_COMMITS = 100
 _STATE_PATH = f"{project_paths.STATE_FOLDER}/{project_paths.STATE_NAME}"
-# What a file in the git folder says is in progress: its name, how to end it, and how we leave it when its feature has
-# failed: a rebase goes back to the branch as it was, everything else keeps the commits that it has made.
+# Operations of git that may be in progress: the file in the git folder that shows it, the name, how a user ends it, and
+# how it is left when its feature has failed: a rebase is aborted, everything else keeps the commits that it made.
 _OPERATIONS = (
     ("rebase-apply/applying", "`git am`", "`git am --continue` or `git am --abort`", ("am", "--quit")),
     ("rebase-apply", "a rebase", "`git rebase --continue` or `git rebase --abort`", ("rebase", "--abort")),
@@ -36,7 +36,7 @@ _OPERATIONS = (
     ),
     ("BISECT_LOG", "a bisection", "`git bisect reset`", ("bisect", "reset")),
 )  # fmt: skip
-# What would lead git to another repository than the one in the root, or make it read our pathspecs in another way.
+# They would lead git to another repository, or make it read pathspecs in another way.
 _CLEARED_VARIABLES = frozenset((
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY",
     "GIT_NAMESPACE", "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS",
@@ -53,7 +53,7 @@ class GitResult:
 
 
 def is_repository(root: str) -> bool:
-    """Whether the root is inside a git work tree, and git is there to say so."""
+    """Return whether the root is inside a git working tree; False without git."""
     try:
         return run_git(root, "rev-parse", "--is-inside-work-tree").stdout.strip() == "true"
     except StateError:
@@ -61,36 +61,44 @@ def is_repository(root: str) -> bool:
 
 
 def explain_missing_repository(root: str) -> str:
-    """Why git takes the root for no work tree, and what to do: a sentence or two, without the last full stop."""
+    """Return why git does not work in the root, and what to do, without the final full stop."""
     import shlex
 
-    said = run_git(root, "rev-parse", "--is-inside-work-tree", check=False).stderr
-    if "dubious ownership" in said or "unsafe repository" in said:
+    message = run_git(root, "rev-parse", "--is-inside-work-tree", check=False).stderr
+    if "dubious ownership" in message or "unsafe repository" in message:
         return (
-            f"git does nothing in {root}, because it belongs to somebody else. If you trust what is there: `git config "
+            f"git refuses to work in {root}, because it belongs to somebody else. If you trust it: `git config "
             f"--global --add safe.directory {shlex.quote(root)}`"
         )
-    return f"{root} is not a git repository. Start in one, or `git init` and commit what is there"
+    return f"{root} is not a git repository. Start in one, or run `git init` and commit the files"
 
 
 def get_head(root: str) -> Optional[str]:
-    """The commit HEAD is at; None before the first commit."""
-    answer = run_git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False)
-    return answer.stdout.strip() or None
+    """Return the commit of HEAD; None before the first commit."""
+    return _resolve(root, "HEAD")
+
+
+def get_branch_tip(root: str, branch: str) -> Optional[str]:
+    """Return the commit of a branch; None when the branch does not exist."""
+    return _resolve(root, f"refs/heads/{branch}")
+
+
+def _resolve(root: str, ref: str) -> Optional[str]:
+    return run_git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", check=False).stdout.strip() or None
 
 
 def get_branch(root: str) -> Optional[str]:
-    """The branch HEAD is on; None when it is detached."""
+    """Return the current branch; None when HEAD is detached."""
     return run_git(root, "symbolic-ref", "--quiet", "--short", "HEAD", check=False).stdout.strip() or None
 
 
 def get_tree(root: str, commit: Optional[str]) -> Optional[str]:
-    """The tree of a commit; None for no commit."""
+    """Return the tree of a commit; None when `commit` is None."""
     return run_git(root, "rev-parse", "--verify", f"{commit}^{{tree}}").stdout.strip() if commit else None
 
 
 def list_commits_since(root: str, base: Optional[str]) -> List[str]:
-    """The commits that HEAD has and `base` has not, oldest first; at most the last 100."""
+    """Return the commits of HEAD that `base` does not have, oldest first; at most the last MAX_COMMITS."""
     since = ["HEAD", "--not", base] if base else ["HEAD"]
     return run_git(
         root, "rev-list", "--topo-order", "--reverse", f"--max-count={MAX_COMMITS}", *since, "--", check=False
@@ -98,24 +106,16 @@ def list_commits_since(root: str, base: Optional[str]) -> List[str]:
 
 
 def has_commit(root: str, commit: Optional[str], at: str = "HEAD") -> bool:
-    """Whether `at` (a commit or ref) has this commit in its history; False for none, or one that is not known here."""
+    """Return whether `commit` is in the history of `at`; False for None and for an unknown commit."""
     if not commit:
         return False
     return run_git(root, "merge-base", "--is-ancestor", commit, at, check=False).returncode == 0
 
 
-def get_branch_tip(root: str, branch: str) -> Optional[str]:
-    """The commit that a branch is at; None when there is no such branch."""
-    answer = run_git(root, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}", check=False)
-    return answer.stdout.strip() or None
-
-
 def operation_in_progress(root: str) -> Optional[tuple[str, str]]:
-    """What git is in the middle of, and how that is ended: ("a rebase", "`git rebase --continue` or ..."); None when
-    it is not. Asks the git folder, not git.
-    """
-    found = _find_operation(root)
-    return found[1:3] if found else None
+    """Return the name of a git operation that is in progress and how to end it, or None. Does not run git."""
+    operation = _find_operation(root)
+    return operation[1:3] if operation else None
 
 
 def _find_operation(root: str) -> Optional[tuple[str, str, str, tuple[str, ...]]]:
@@ -123,188 +123,163 @@ def _find_operation(root: str) -> Optional[tuple[str, str, str, tuple[str, ...]]
     return next((row for row in _OPERATIONS if git_dir and os.path.exists(f"{git_dir}/{row[0]}")), None)
 
 
-def get_subject(root: str, commit: str) -> str:
-    """The first line of a commit's message."""
-    return run_git(root, "log", "-1", "--format=%s", commit, check=False).stdout.strip()
-
-
 def list_changes(root: str) -> tuple[List[str], List[str]]:
-    """What is not committed: tracked paths that are modified or staged, and untracked ones (a new folder as `folder/`).
+    """Return the uncommitted paths: tracked ones that are modified or staged, and untracked ones.
 
-    Paths are relative to the work tree's top; the state file is left out.
+    Paths are relative to the top of the working tree, an untracked folder ends with `/`; the state file is left out.
     """
     tracked: List[str] = []
     untracked: List[str] = []
-    for kind, _, found in _iter_status(root):
-        (untracked if kind == "?" else tracked).extend(path for path in found if not path.startswith(_STATE_PATH))
+    for kind, _, paths in _iter_status(root):
+        (untracked if kind == "?" else tracked).extend(path for path in paths if not path.startswith(_STATE_PATH))
     return tracked, untracked
 
 
 def list_changed_submodules(root: str) -> List[str]:
-    """The submodules that hold something uncommitted themselves: no commit in `root` can take that along."""
-    return [found[0] for _, submodule, found in _iter_status(root) if "M" in submodule or "U" in submodule]
+    """Return the submodules with uncommitted content, which no commit in the root can include."""
+    return [paths[0] for _, submodule, paths in _iter_status(root) if "M" in submodule or "U" in submodule]
 
 
 def _iter_status(root: str) -> Iterator[tuple[str, str, List[str]]]:
-    """What git's status has, entry by entry: its kind (1, 2: changed, u: unmerged, ?: untracked), four letters on a
-    submodule (`S`, then `C` for another commit, `M` and `U` for content; `N...` for any other file), its paths (two
-    of a renamed one).
+    """Yield kind, submodule state and paths of each entry of `git status --porcelain=v2`; see its manual.
+
+    Kinds are 1 and 2 (changed; 2 has two paths), u (unmerged) and ? (untracked). The submodule state is `N...` for a
+    file, else `S` and `C` (another commit), `M` and `U` (content).
     """
-    answer = run_git(root, "--no-optional-locks", "status", "--porcelain=v2", "-z", "--untracked-files=normal")
-    fields = iter(answer.stdout.split("\0"))
+    output = run_git(root, "--no-optional-locks", "status", "--porcelain=v2", "-z", "--untracked-files=normal").stdout
+    fields = iter(output.split("\0"))
     for field in fields:
         kind = field[:1]
         if kind == "?":
             yield kind, "N...", [field[2:]]
         elif kind in ("1", "2", "u"):
-            words = field.split(" ", {"1": 8, "2": 9, "u": 10}[kind])
-            yield kind, words[2], [words[-1], next(fields)] if kind == "2" else [words[-1]]
+            columns = field.split(" ", {"1": 8, "2": 9, "u": 10}[kind])
+            yield kind, columns[2], [columns[-1], next(fields)] if kind == "2" else [columns[-1]]
 
 
 def list_uncommitted_paths(root: str, known: Iterable[str]) -> List[str]:
-    """The uncommitted paths, but for the untracked ones in `known` and below a folder in it."""
+    """Return the uncommitted paths without the untracked ones that are in `known` or below a folder in it."""
     tracked, untracked = list_changes(root)
     return tracked + _exclude_known(root, untracked, list(known))
 
 
 def _exclude_known(root: str, paths: List[str], known: List[str]) -> List[str]:
-    """Those of `paths` that are not in `known` nor below a folder in it. A folder that holds a known path is taken
-    apart. What is no text is compared as the state keeps it.
-    """
+    """Return the paths that are neither in `known` nor below a folder in it; a folder with known paths is expanded."""
     known = [_as_stored(path) for path in known]
     folders = tuple(path for path in known if path.endswith("/"))
     paths = [path for path in paths if _as_stored(path) not in known]
     mixed = [path for path in paths if path.endswith("/") and any(name.startswith(_as_stored(path)) for name in known)]
     if mixed:
-        inside = run_git(
+        output = run_git(
             root, "ls-files", "--others", "--exclude-standard", "-z", "--", *mixed, literal_paths=True
         ).stdout
-        paths = [path for path in paths if path not in mixed] + inside.split("\0")[:-1]
+        paths = [path for path in paths if path not in mixed] + output.split("\0")[:-1]
     return sorted(path for path in paths if _as_stored(path) not in known and not _as_stored(path).startswith(folders))
 
 
 def _as_stored(path: str) -> str:
-    """A path as it comes back from the state: bytes that are no text are question marks there."""
+    """Return a path as the state has it: bytes that are not UTF-8 are question marks there."""
     return path if path.isascii() else path.encode("utf-8", "replace").decode()
 
 
 def stash_changes(root: str, name: str, known: Iterable[str]) -> bool:
-    """Put the leftovers into a stash called `name`; untracked paths in `known` stay. Whether there was anything to
-    put away.
+    """Stash all uncommitted changes as `name`, without untracked paths in `known`. Return whether there were any.
 
-    What a submodule holds goes into a stash of its own there, and the submodule back to the commit it belongs at. A
-    rebase, merge or the like that is in progress is left (after its state was put away). Another repository inside
-    this one stays where it is.
+    Changes inside a submodule get a stash there, and the submodule returns to its commit. An operation in progress is
+    ended. A nested repository stays as it is.
     """
     known = list(known)
-    there = _stash_worktree(root, name, known)
-    found = _find_operation(root)
-    if found:
-        run_git(root, *found[3])
-        there = _stash_worktree(root, name, known) or there  # a rebase gives back what it had stashed by itself
-    return there
+    has_stashed = _stash_working_tree(root, name, known)
+    operation = _find_operation(root)
+    if operation:
+        run_git(root, *operation[3])
+        has_stashed = _stash_working_tree(root, name, known) or has_stashed  # `rebase --abort` may pop an autostash
+    return has_stashed
 
 
-def _stash_worktree(root: str, name: str, known: List[str]) -> bool:
+def _stash_working_tree(root: str, name: str, known: List[str]) -> bool:
     top = run_git(root, "rev-parse", "--show-toplevel").stdout[:-1]
-    inside = [stash_changes(f"{top}/{path}", name, ()) for path in list_changed_submodules(root)]
+    has_stashed = any([stash_changes(f"{top}/{path}", name, ()) for path in list_changed_submodules(root)])
     tracked, untracked = list_changes(root)
-    theirs = [path for path in tracked if path not in _exclude_known(root, [path], known)]
-    if theirs:  # staged meanwhile: they stay, too
-        _run_git_on_paths(root, theirs, "reset", "--quiet")
+    known_but_staged = [path for path in tracked if path not in _exclude_known(root, [path], known)]
+    if known_but_staged:
+        _run_git_on_paths(root, known_but_staged, "reset", "--quiet")
         tracked, untracked = list_changes(root)
-    fresh = [path for path in _exclude_known(root, untracked, known) if not os.path.lexists(f"{top}/{path}.git")]
-    left = tracked + fresh
-    if not left:
-        return any(inside)
+    new = [path for path in _exclude_known(root, untracked, known) if not os.path.lexists(f"{top}/{path}.git")]
+    if not tracked + new:
+        return has_stashed
     if get_head(root) is None:
         raise StateError(
-            f"The leftovers cannot be stashed before the first commit in {root}. Commit something, or move them away: "
-            f"{format_paths(left)}",
+            f"The changes cannot be stashed before the first commit in {root}. Commit something, or move them away: "
+            f"{format_paths(tracked + new)}",
             "not-a-repository",
         )
-    all_but_ours = ("--", ":/", f":(top,exclude){_STATE_PATH}*")  # it may be tracked, from before it was hidden
-    # `git stash` takes no conflicts and no `git add -N`, nor a path that is gone
-    run_git(root, "add", "--update", *all_but_ours)
-    if fresh:
-        _run_git_on_paths(root, fresh, "add")
-    run_git(root, "stash", "push", "--quiet", "--message", name, *all_but_ours)
-    run_git(root, "reset", "--quiet")  # a merge that was under way would make the next commit one of its own
-    moved = [found[0] for _, submodule, found in _iter_status(root) if "C" in submodule]
-    if moved:  # the stash has kept where they were, but leaves them there
+    all_but_state = ("--", ":/", f":(top,exclude){_STATE_PATH}*")  # the state may be tracked
+    # `git stash` refuses conflicts, `git add -N` and deleted paths unless they are staged.
+    run_git(root, "add", "--update", *all_but_state)
+    if new:
+        _run_git_on_paths(root, new, "add")
+    run_git(root, "stash", "push", "--quiet", "--message", name, *all_but_state)
+    run_git(root, "reset", "--quiet")  # else a merge in progress would make the next commit a merge
+    moved = [paths[0] for _, submodule, paths in _iter_status(root) if "C" in submodule]
+    if moved:  # the stash records their commits, but does not move them back
         update = ("submodule", "--quiet", "update", "--no-fetch", "--checkout")
         run_git(root, *update, "--", *(f"{top}/{path}" for path in moved), literal_paths=True)
     return True
 
 
-def _run_git_on_paths(root: str, some: List[str], *arguments: str) -> None:
-    """Run git on these paths, taken literally."""
-    paths_in = ("--pathspec-from-file=-", "--pathspec-file-nul")
-    run_git(root, *arguments, *paths_in, input="\0".join(some), literal_paths=True)
+def _run_git_on_paths(root: str, paths: List[str], *arguments: str) -> None:
+    from_stdin = ("--pathspec-from-file=-", "--pathspec-file-nul")
+    run_git(root, *arguments, *from_stdin, input="\0".join(paths), literal_paths=True)
 
 
 def exclude_state_file(root: str) -> None:
-    """List the state file in the repository's own exclude file, so that `git add -A` never takes it along."""
+    """List the state file in the repository's exclude file, so that `git add -A` does not add it."""
     path = os.path.join(root, run_git(root, "rev-parse", "--git-path", "info/exclude").stdout.strip())
-    add_excludes(path, [f"/{_get_prefix(root)}{_STATE_PATH}*"])
+    prefix = run_git(root, "rev-parse", "--show-prefix").stdout.strip("\n")
+    add_excludes(path, [f"/{prefix}{_STATE_PATH}*"])
 
 
 def add_excludes(path: str, lines: Iterable[str]) -> None:
-    """Add to the exclude file at `path` those of `lines` that it has not."""
+    """Append the lines that the exclude file at `path` does not have yet."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read()
-    except FileNotFoundError:
-        text = ""
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+        except FileNotFoundError:
+            text = ""
+        known = text.splitlines()
+        missing = [line for line in lines if line not in known]
+        if missing:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "a", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(("" if not text or text.endswith("\n") else "\n") + "\n".join(missing) + "\n")
     except OSError as error:
-        raise _exclude_file_error(path, error) from error
-    known = text.splitlines()
-    missing = [line for line in lines if line not in known]
-    if not missing:
-        return
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "a", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(("" if not text or text.endswith("\n") else "\n") + "\n".join(missing) + "\n")
-    except OSError as error:
-        raise _exclude_file_error(path, error) from error
-
-
-def _exclude_file_error(path: str, error: OSError) -> StateError:
-    return StateError(
-        f"{path} cannot be written: {error.strerror}. The batch would end up in its own commits; mend that first.",
-        "disk-trouble",
-    )
+        raise StateError(
+            f"{path} cannot be written: {error.strerror}. The batch would end up in its own commits; fix this first.",
+            "disk-trouble",
+        ) from error
 
 
 def has_identity(root: str) -> bool:
-    """Whether git knows who commits here."""
+    """Return whether git can make a commit here: it knows or derives a name and an e-mail address."""
     return run_git(root, "var", "GIT_COMMITTER_IDENT", check=False).returncode == 0
 
 
 def get_committer_email(root: str) -> Optional[str]:
-    """The e-mail address that a commit made here has as its committer's; None when nobody set one: what git would
-    make up from the machine's name is no sign of who commits.
-    """
-    answer = run_git(root, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", check=False)
-    return answer.stdout.rpartition(">")[0].rpartition("<")[2] if answer.returncode == 0 else None
+    """Return the configured e-mail address of the committer; None when git would derive one from the host name."""
+    result = run_git(root, "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT", check=False)
+    return result.stdout.rpartition(">")[0].rpartition("<")[2] if result.returncode == 0 else None
 
 
 def get_version() -> str:
-    """What `git --version` says; StateUnusable without git."""
+    """Return the output of `git --version`."""
     return run_git("/", "--version").stdout.strip()
 
 
-def _get_prefix(root: str) -> str:
-    """The root's own path inside the work tree (`sub/`), empty at its top."""
-    return run_git(root, "rev-parse", "--show-prefix").stdout.strip("\n")
-
-
-def format_paths(some: List[str]) -> str:
-    """Paths for a message: at most ten, and how many more. What a line cannot hold is quoted as git quotes it."""
-    return ", ".join(_quote_path(path) for path in some[:10]) + (
-        f" and {len(some) - 10} more" if len(some) > 10 else ""
-    )
+def format_paths(paths: List[str]) -> str:
+    """Return at most ten paths for a message, quoted as git does it, and how many more there are."""
+    return ", ".join(map(_quote_path, paths[:10])) + (f" and {len(paths) - 10} more" if len(paths) > 10 else "")
 
 
 def _quote_path(path: str) -> str:

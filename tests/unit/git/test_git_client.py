@@ -50,7 +50,7 @@ def test_a_work_tree_is_told_from_any_other_folder(root, tmp_path):
 def test_why_there_is_no_repository_is_told_with_what_to_do(root, tmp_path, monkeypatch):
     (tmp_path / "plain").mkdir()
     assert git_client.explain_missing_repository(str(tmp_path / "plain")).endswith(
-        "is not a git repository. Start in one, or `git init` and commit what is there"
+        "is not a git repository. Start in one, or run `git init` and commit the files"
     )
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     assert not git_client.is_repository(root)
@@ -97,12 +97,6 @@ def test_trees_tell_whether_anything_is_different(root):
         != git_client.get_tree(root, there)
     )
     assert git_client.get_tree(root, None) is None
-
-
-def test_a_subject_is_the_first_line_and_empty_for_no_commit(root):
-    git(root, "commit", "-q", "--allow-empty", "-m", "First line", "-m", "Body")
-    assert git_client.get_subject(root, "HEAD") == "First line"
-    assert git_client.get_subject(root, "0" * 40) == ""
 
 
 def test_git_says_who_commits_or_that_nobody_does(root, monkeypatch, tmp_path):
