@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "client")
 from scripted_model import texts
 
 QUIET = (
-    "created", "migrated", "taken", "started", "phase", "compacted", "reviewed", "completed", "over", "let go",
+    "created", "migrated", "acquired", "started", "phase", "compacted", "reviewed", "completed", "ended", "released",
 )  # fmt: skip
 """Entries of the audit log that the stream tells of already."""
 

@@ -330,9 +330,9 @@ class Ordeal:
         for line in (self.project / PRIVATE / "audit.jsonl").read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             if entry["event"] == "started":
-                if entry["attempt"] < attempts.get(entry["feature_index"], 1):
-                    wrong.append(f"attempts at feature {entry['feature_index'] + 1} fell in the log")
-                attempts[entry["feature_index"]] = entry["attempt"]
+                if entry["attempt"] < attempts.get(entry["feature"], 1):
+                    wrong.append(f"attempts at feature {entry['feature']} fell in the log")
+                attempts[entry["feature"]] = entry["attempt"]
         return wrong
 
     def figures(self) -> str:

@@ -56,10 +56,10 @@ def test_the_first_change_takes_it_over_reports_it_and_keeps_the_old_file(projec
     assert (state["schema_version"], state["mine"], state["completed_features"]) == (1, {"x": 1}, [0])
     assert state["policy"]["evidence"] == []
     told = typed("batchctl log", project)
-    assert "an older file was taken over" in told
-    assert "mended: completed_features held 9, which is no feature's and was left out" in told
+    assert "older state file migrated" in told
+    assert "repaired: completed_features held 9, which is no feature's and was left out" in told
     logged = typed("batchctl log --json", project)
-    assert "mended" in logged and "is no feature's" in logged
+    assert "repairs" in logged and "is no feature's" in logged
     kept = project / ".git" / "batch-implement" / "archive" / f"{OLD['batch_id']}.as-it-was.json"
     assert json.loads(kept.read_text(encoding="utf-8")) == OLD
     typed("batchctl abort", project)

@@ -220,7 +220,7 @@ def states(choices: Choices) -> Case:
     if (how < 5 and where == STATE) or (where.endswith((".json", ".tmp")) and how < 7):
         content = written(choices, bent(choices, json.loads(data)))
     elif how < 9:
-        lines = b'{"at": "x", "event": "failed", "feature_index": 1, "why": "y"}\n' * 3
+        lines = b'{"at": "x", "event": "failed", "feature": 1, "why": "y"}\n' * 3
         sidecar = b"live\nnew 1 2 3 abc 4\nold -\nowner s-1 1\nopen 0 1\nunattended 0\nremind main\n"
         content = damaged(choices, {"audit.jsonl": lines, "sidecar": sidecar}.get(where.rpartition("/")[2], data))
         if where.endswith("audit.jsonl") and choices.one_in(2):

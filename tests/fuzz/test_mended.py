@@ -12,10 +12,10 @@ import pytest
 from batch_implement.base import project_paths, strict_json
 from batch_implement.base.project_paths import Project
 from batch_implement.cli import arguments
-from batch_implement.core import batch_events
 from batch_implement.core.errors import UsageError
 from batch_implement.features import documents, reader
 from batch_implement.hooks import dispatch, error_reporting, transcript
+from batch_implement.report import log_format
 from batch_implement.store import audit_log
 from batch_implement.validation import errors, file_validation
 from batches import new_batch, owner, run_program
@@ -220,7 +220,7 @@ def log(tmp_path):
 @pytest.mark.parametrize("line", ['{"event": []}', '{"event": {}}', "[" * 100_000], ids=["a list", "an object", "deep"])
 def test_a_line_of_the_log_that_is_none_of_ours_ended_in_a_traceback(log, line):
     log.write_text(line + "\n")
-    assert batch_events.format_entries(audit_log.read_entries(str(log.parent))) == []
+    assert log_format.format_entries(audit_log.read_entries(str(log.parent))) == []
 
 
 def test_the_log_was_read_from_a_fifo_without_end(log):

@@ -277,7 +277,7 @@ class TwoWriters(RuleBasedStateMachine):
             return
         assert free and self.oracle.live()
         taken = self.owner != (who, self.clients[who])
-        self.events["taken"] += taken
+        self.events["acquired"] += taken
         self.owner = (who, self.clients[who])
         self.put(state, state["revision"] - before["revision"])
         assert state["revision"] == before["revision"] + 1
@@ -357,7 +357,7 @@ class TwoWriters(RuleBasedStateMachine):
         found: dict[str, set[int]] = {}
         for index in range(state["total_features"]):
             found.setdefault(batch_state.feature_status(state, index), set()).add(index)
-        assert found.get("completed", set()) == oracle.done
+        assert found.get("done", set()) == oracle.done
         assert found.get("failed", set()) == oracle.failed
         assert found.get("skipped", set()) == oracle.skipped | oracle.blocked()
         assert found.get("running", set()) == ({oracle.open} - {None})

@@ -215,15 +215,15 @@ def _issues(options: Any, context: CommandContext, cwd: str) -> CommandResult:
 
 def _log(options: Any, context: CommandContext, cwd: str) -> CommandResult:
     from ..core import batch_events
+    from ..report import log_format
     from ..store import audit_log
 
-    index = None if options.feature is None else options.feature - 1
     state, folder = context.read_state_if_usable(), context.project.log_folder
     batch_id = state["batch_id"] if state else None
-    entries = batch_events.entries_of_batch(audit_log.read_entries(folder), batch_id, index)
-    topic = "" if index is None else f" about feature {options.feature}"
+    entries = batch_events.entries_of_batch(audit_log.read_entries(folder), batch_id, options.feature)
+    topic = "" if options.feature is None else f" about feature {options.feature}"
     nothing = f"The log in {folder} has no entries{topic}. `batchctl status` shows which batch is here."
-    return CommandResult("\n".join(batch_events.format_entries(entries)) or nothing, data={"entries": entries})
+    return CommandResult("\n".join(log_format.format_entries(entries)) or nothing, data={"entries": entries})
 
 
 def _report(options: Any, context: CommandContext, cwd: str) -> CommandResult:

@@ -47,6 +47,12 @@ def parse_blocker(reason: str) -> Optional[int]:
     return int(number) if number.isascii() and number.isdigit() and len(number) < 10 else None
 
 
+def describe_reason(reason: str) -> str:
+    """Return the reason of a skip for a person: `blocked by 0` names an index, `blocked by feature 1` a number."""
+    index = parse_blocker(reason)
+    return reason if index is None else f"{BLOCKED_BY}feature {index + 1}"
+
+
 def with_blocked_dependants(state: State, indices: Sequence[int]) -> Set[int]:
     """`indices` and the features that were skipped because of them, all the way down."""
     blocked = {

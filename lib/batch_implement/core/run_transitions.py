@@ -325,23 +325,23 @@ def run_events(old: Optional[State], new: State) -> Iterator[Dict[str, Any]]:
     """The events of a run from one `run` to the next, as `story` has them."""
     before: State = old or {"running": {}, "clients": {}, "started_at": None}
     if new["started_at"] != before["started_at"]:
-        yield {"event": "run begins", "jobs": new["jobs"], "branch": new["branch"]}
+        yield {"event": "run started", "jobs": new["jobs"], "branch": new["branch"]}
     for name, entry in new["running"].items():
         known = before["running"].get(name)
         if known is None:
-            yield {"event": "started", "feature_index": int(name), "attempt": entry["attempt"],
+            yield {"event": "started", "feature": int(name) + 1, "attempt": entry["attempt"],
                    "base": entry["base_commit"], "place": entry["place"]}  # fmt: skip
         elif entry["step"] != known["step"]:
-            yield {"event": "to merge", "feature_index": int(name)}
+            yield {"event": "verified", "feature": int(name) + 1}
     for name, clients in new["clients"].items():
         if clients and clients is not before["clients"].get(name) and clients[-1].get("outcome") == "interrupted":
             last = (before["clients"].get(name) or [None])[-1]
             if last != clients[-1]:
-                yield {"event": "interrupted", "feature_index": int(name), "why": clients[-1].get("message", "")[:300]}
+                yield {"event": "interrupted", "feature": int(name) + 1, "why": clients[-1].get("message", "")[:300]}
     if new.get("waiting") != before.get("waiting"):
-        yield {"event": "waits", **new["waiting"]} if new.get("waiting") else {"event": "waited"}
+        yield {"event": "waiting", **new["waiting"]} if new.get("waiting") else {"event": "wait ended"}
     if new.get("ended_at") and new["ended_at"] != before.get("ended_at"):
-        yield {"event": "run ends", "why": new.get("ended_why")}
+        yield {"event": "run ended", "why": new.get("ended_why")}
 
 
 def _with_run(state: State, **fields: Any) -> State:

@@ -30,7 +30,7 @@ def report_error(event: str, project: Optional[Project], error: Exception) -> Op
             advice = "This is a bug of batch-implement: please report it with the traceback of `batchctl log --json`."
     private = project.private if project is not None else ""
     if os.path.isdir(private) and not os.path.islink(private):
-        audit_log.record(private, "hook trouble", hook=event, what=cause, **trace)
+        audit_log.record(private, "hook error", hook=event, what=cause, **trace)
         if not _is_first_report(private, f"{event} {type(error).__name__}"):
             return None
     cause = cause[:500].rstrip(" .")

@@ -85,7 +85,7 @@ def _handle_stop(event: HookEvent, store: Store, state: State) -> Optional[Dict[
 
     state, is_continued = store.update_with_result(continue_or_pause)
     if is_continued:
-        audit_log.record(event.project.private, "sent on", feature_index=state["current_index"])
+        audit_log.record(event.project.private, "continued", feature=state["current_index"] + 1)
         return _block([*store.notes, prompts.next_step(state)])
     if state["status"] != "paused":
         return _make_message(store.notes)
@@ -120,7 +120,7 @@ def _handle_subagent_stop(event: HookEvent, store: Store, state: State) -> Optio
         or failure_classification.classify(message) != "feature"
     ):
         return None
-    audit_log.record(event.project.private, "sent back", feature_index=active["feature_index"])
+    audit_log.record(event.project.private, "worker continued", feature=active["feature_index"] + 1)
     reason = (
         f"Feature {active['feature_index'] + 1} is still open (phase {active['phase']}). `batchctl done` requires: "
         f"{prompts.required_evidence(state)}. Finish it and run `batchctl done`, or run `batchctl fail --reason TEXT` "

@@ -29,7 +29,7 @@ import re
 
 from ..core import batch_state, blocking, prompts
 from ..core.batch_state import key
-from . import status_report, timeline
+from . import timeline
 from .formatting import format_time, shell_safe_name, to_block, to_line, tracker_url
 
 TYPE_CHECKING = False
@@ -172,7 +172,7 @@ def _features(state: State) -> List[Data]:
         settled[state["active"]["feature_index"]] = "active"
     why = {entry["feature_index"]: entry["error_message"] for entry in state["failed_features"]}
     for entry in state["skipped_features"]:
-        why[entry["feature_index"]] = status_report.describe_skip_reason(entry["reason"])
+        why[entry["feature_index"]] = blocking.describe_reason(entry["reason"])
     merges = {entry["feature_index"]: entry for entry in run.get("merges", ())}
     return [
         _feature(state, run, index, settled.get(index, "pending"), why.get(index), merges.get(index))

@@ -86,12 +86,6 @@ def feature_entries(state: State) -> List[Dict[str, Any]]:
     return listed
 
 
-def describe_skip_reason(reason: str) -> str:
-    """Why a feature was skipped, with the number that a person knows: `blocked by 0` is `blocked by feature 1`."""
-    blocker = blocking.parse_blocker(reason)
-    return reason if blocker is None else f"blocked by feature {blocker + 1}"
-
-
 def format_status(state: State) -> List[str]:
     """The batch for a person at a terminal."""
     lines = [
@@ -102,7 +96,7 @@ def format_status(state: State) -> List[str]:
         proof = f"  {entry['commit'][:12]}" if entry["commit"] else ""
         tried = entry["attempts"] > (0 if entry["status"] == "pending" else 1)
         tries = f"  ({prompts.pluralize(entry['attempts'], 'attempt')})" if tried else ""
-        why = f"  {one_line(describe_skip_reason(entry['reason']), 100)}" if "reason" in entry else ""
+        why = f"  {one_line(blocking.describe_reason(entry['reason']), 100)}" if "reason" in entry else ""
         text = one_line(entry["text"], 80)
         own = _describe_overrides(state, entry["index"])
         lines.append(f"{entry['index'] + 1:>4}  {STATUS_COLUMN[entry['status']]}  {text}{own}{proof}{tries}{why}")

@@ -232,7 +232,7 @@ class Transaction:
                 self.note("sidecar rebuilt", text)
             if mended or sealed is None:
                 for some in audit_log.split_for_log(mended) or [[]]:
-                    audit_log.record(self.project.log_folder, "migrated", mended=some, kept=kept)
+                    audit_log.record(self.project.log_folder, "migrated", repairs=some, kept=kept)
 
         return self._write_version(self._next_version(state, state), Version(state, identity), state, kept, tell)
 
@@ -347,7 +347,7 @@ class Transaction:
             audit_log.record(self.project.log_folder, batch_id=new["batch_id"], **event)
 
     def _log_archived(self, current: Version, why: str, place: str) -> None:
-        audit_log.record(self.project.log_folder, "put away", batch_id=current.state["batch_id"], why=why, kept=place)
+        audit_log.record(self.project.log_folder, "archived", batch_id=current.state["batch_id"], why=why, kept=place)
 
     def _replace_file(self, data: bytes, state: State, old: Optional[Fingerprint]) -> Fingerprint:
         folder = self.folder()

@@ -885,7 +885,7 @@ def test_every_write_of_a_script_is_told_in_the_audit_log(file, project):
     library.cleanup_batch_state(file)
     told = [entry for entry in audit_log.read_entries(str(project / ".git/batch-implement"))]
     assert [entry["event"] for entry in told] == [
-        "created", "completed", "failed", "published", "compacted", "paused", "put away",
+        "created", "completed", "failed", "published", "compacted", "paused", "archived",
     ]  # fmt: skip
     assert {entry["batch_id"] for entry in told} == {state.batch_id}
     assert told[1]["asserted"] is True and told[2]["why"] == "It broke" and told[3]["branch"] == "main"

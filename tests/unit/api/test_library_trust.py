@@ -8,7 +8,7 @@ from pathlib import Path
 import batch_state_manager as library
 import pytest
 from batch_implement.api import state_files as core
-from batch_implement.core import batch_events
+from batch_implement.report import log_format
 from batch_implement.store.store import Store
 from batch_state_manager import BatchStateError
 from batches import new_batch, started, state_on_disk
@@ -46,7 +46,7 @@ def test_a_refusal_is_in_the_audit_log(asking, repository):
     log = (repository / ".git/batch-implement/audit.jsonl").read_text().splitlines()
     last = json.loads(log[-1])
     assert (last["event"], last["asked"]) == ("refused", "update_batch_progress") and "batchctl done" in last["message"]
-    assert "refused `update_batch_progress`: Feature 1" in batch_events.format_entries([last])[0]
+    assert "`update_batch_progress` refused: Feature 1" in log_format.format_entries([last])[0]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from batch_implement.core import batch_events, batch_state, lease, transitions
+from batch_implement.report import log_format
 from batch_implement.store import audit_log
 from batch_implement.store.store import Store
 from batches import NOW, completed, new_batch, owner, skipped_reasons, started
@@ -25,7 +26,7 @@ def three():
 
 def test_a_first_version_is_the_batchs_creation_and_who_took_it(three):
     assert events(None, three) == ["created"]
-    assert events(None, {**three, "owner": owner("s-1", 7)}) == ["created", "taken"]
+    assert events(None, {**three, "owner": owner("s-1", 7)}) == ["created", "acquired"]
 
 
 def test_what_changes_nothing_has_no_event(three):
@@ -35,12 +36,12 @@ def test_what_changes_nothing_has_no_event(three):
 
 def test_a_feature_begins_goes_through_its_phases_and_is_completed(three):
     begun = started(three)
-    assert only(three, begun) == {"event": "started", "feature_index": 0, "attempt": 1, "base": "base"}
+    assert only(three, begun) == {"event": "started", "feature": 1, "attempt": 1, "base": "base"}
     tested = transitions.set_phase(begun, "test")
-    assert only(begun, tested) == {"event": "phase", "feature_index": 0, "phase": "test"}
+    assert only(begun, tested) == {"event": "phase", "feature": 1, "phase": "test"}
     done = transitions.complete(tested, NOW, {"commit": "abc", "verify": None})
     found = only(tested, done)
-    assert (found["event"], found["feature_index"], found["commit"]) == ("completed", 0, "abc")
+    assert (found["event"], found["feature"], found["commit"]) == ("completed", 1, "abc")
 
 
 def test_a_failed_attempt_and_the_last_one_are_told_apart(three):
@@ -63,29 +64,29 @@ def test_what_a_failure_blocks_and_a_retry_brings_back_is_told_feature_by_featur
     begun = started(state)
     over = transitions.fail(begun, NOW, "no", "feature")
     assert skipped_reasons(over) == {1: "blocked by 0", 2: "blocked by 1"}
-    told = [(entry["event"], entry.get("feature_index")) for entry in batch_events.events_between(begun, over)]
-    assert told == [("attempt ended", 0), ("failed", 0), ("skipped", 1), ("skipped", 2), ("over", None)]
+    told = [(entry["event"], entry.get("feature")) for entry in batch_events.events_between(begun, over)]
+    assert told == [("attempt ended", 1), ("failed", 1), ("skipped", 2), ("skipped", 3), ("ended", None)]
     back = transitions.retry(over, [0])
-    told = [(entry["event"], entry.get("feature_index")) for entry in batch_events.events_between(over, back)]
-    assert told == [("pending again", 0), ("pending again", 1), ("pending again", 2), ("reopened", None)]
+    told = [(entry["event"], entry.get("feature")) for entry in batch_events.events_between(over, back)]
+    assert told == [("pending", 1), ("pending", 2), ("pending", 3), ("reopened", None)]
 
 
 def test_pauses_leases_decisions_compactions_reviews_and_pushes_are_told(three):
     waiting = transitions.pause(three, NOW, "lunch")
     assert only(three, waiting) == {"event": "paused", "reason": "lunch"}
-    assert events(waiting, transitions.unpause(waiting)) == ["unpaused"]
+    assert events(waiting, transitions.unpause(waiting)) == ["resumed"]
     held = lease.acquire(three, owner("s-1", 7))
-    assert only(three, held) == {"event": "taken", "session": "s-1", "client": 7}
+    assert only(three, held) == {"event": "acquired", "session": "s-1", "client": 7}
     other = lease.acquire(held, owner("s-2", 8))
-    assert only(held, other) == {"event": "taken", "session": "s-2", "client": 8, "from_session": "s-1"}
-    assert only(held, lease.release(held)) == {"event": "let go", "session": "s-1"}
+    assert only(held, other) == {"event": "acquired", "session": "s-2", "client": 8, "from_session": "s-1"}
+    assert only(held, lease.release(held)) == {"event": "released", "session": "s-1"}
     assert only(three, transitions.decide(three, NOW, "Which?", "This."))["answer"] == "This."
     assert only(three, lease.record_compaction(three, NOW, "main", 99))["tokens"] == 99
     begun = started(three)
     assert only(begun, transitions.record_review(begun, "VERDICT: good\nmore"))["verdict"] == "VERDICT: good"
     pushed = transitions.record_git_operation(three, 0, "push", {"success": True, "timestamp": NOW, "branch": "main"})
     assert only(three, pushed) == {
-        "event": "published", "feature_index": 0, "operation": "push", "success": True, "branch": "main",
+        "event": "published", "feature": 1, "operation": "push", "success": True, "branch": "main",
     }  # fmt: skip
     assert events(three, transitions.add(three, NOW, ["more"])) == ["added"]
     careful = {**three, "policy": {**three["policy"], "unattended": True}}
@@ -98,14 +99,14 @@ def test_every_write_of_the_store_is_in_the_log_and_the_log_is_a_story(store, ba
     audit_log.record(store.project.private, "denied", tool="Bash", reason="this would\nchange it")
     entries = batch_events.entries_of_batch(audit_log.read_entries(store.project.private))
     assert [entry["event"] for entry in entries] == ["created", "started", "completed", "denied"]
-    told = batch_events.format_entries(entries)
+    told = log_format.format_entries(entries)
     assert [line[21:] for line in told] == [
-        f"             batch {batch['batch_id']} is created, 3 to do",
-        "feature 1    attempt 1 begins",
-        "feature 1    completed; commit abcdef",
-        "             denied to Bash: this would change it",
+        f"             batch {batch['batch_id']} created; features: 3",
+        "feature 1    attempt 1 started",
+        "feature 1    done; commit abcdef",
+        "             Bash denied: this would change it",
     ]
-    assert [entry["event"] for entry in batch_events.entries_of_batch(entries, None, 0)] == ["started", "completed"]
+    assert [entry["event"] for entry in batch_events.entries_of_batch(entries, None, 1)] == ["started", "completed"]
 
 
 def test_the_story_is_that_of_the_last_batch_alone(store):
@@ -113,37 +114,20 @@ def test_the_story_is_that_of_the_last_batch_alone(store):
     audit_log.record(store.project.private, "refused", asked="old", message="m")
     store.create(new_batch(1, batch_id="batch-new"), replace=True)
     audit_log.record(store.project.private, "refused", asked="new", message="m")
-    audit_log.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
-    told = batch_events.format_entries(batch_events.entries_of_batch(audit_log.read_entries(store.project.private)))
-    assert [line[34:] for line in told] == ["batch batch-new is created, 1 to do", "refused `new`: m"]
+    audit_log.record(store.project.private, "phase", batch_id="batch-elsewhere", feature=1, phase="test")
+    told = log_format.format_entries(batch_events.entries_of_batch(audit_log.read_entries(store.project.private)))
+    assert [line[34:] for line in told] == ["batch batch-new created; features: 1", "`new` refused: m"]
 
 
 def test_a_state_file_elsewhere_that_logs_here_does_not_hide_the_projects_own_batch(store):
     store.create(new_batch(1, batch_id="batch-own"))
     audit_log.record(store.project.private, "created", batch_id="batch-elsewhere", features=1)
-    audit_log.record(store.project.private, "phase", batch_id="batch-elsewhere", feature_index=0, phase="test")
+    audit_log.record(store.project.private, "phase", batch_id="batch-elsewhere", feature=1, phase="test")
     store.update(started)
-    told = batch_events.format_entries(
+    told = log_format.format_entries(
         batch_events.entries_of_batch(audit_log.read_entries(store.project.private), "batch-own")
     )
-    assert [line[34:] for line in told] == ["batch batch-own is created, 1 to do", "attempt 1 begins"]
-
-
-def test_what_a_migration_has_mended_is_told_a_line_each():
-    entry = {"event": "migrated", "at": NOW, "mended": ["status `x` was read as in_progress", "a\nb"], "kept": None}
-    assert [line[34:] for line in batch_events.format_entries([entry])] == [
-        "an older file was taken over",
-        "mended: status `x` was read as in_progress",
-        "mended: a b",
-    ]
-    assert len(batch_events.format_entries([{**entry, "mended": []}, {**entry, "mended": "odd"}])) == 2
-
-
-def test_an_event_of_another_version_is_told_all_the_same():
-    [line] = batch_events.format_entries([{"event": "quite new", "at": NOW, "text": "what it says"}])
-    assert line.endswith("what it says")
-    [line] = batch_events.format_entries([{"event": "phase"}])
-    assert line.endswith("?")
+    assert [line[34:] for line in told] == ["batch batch-own created; features: 1", "attempt 1 started"]
 
 
 def test_a_log_that_cannot_be_written_never_fails_the_write(store, batch, monkeypatch):
@@ -154,10 +138,4 @@ def test_a_log_that_cannot_be_written_never_fails_the_write(store, batch, monkey
 
 
 def test_a_completed_feature_that_is_taken_back_is_pending_again(three):
-    assert only(completed(three), three) == {"event": "pending again", "feature_index": 0}
-
-
-def test_what_a_line_says_in_its_sentence_it_does_not_say_again():
-    begins = {"at": NOW, "event": "run begins", "jobs": 2, "branch": "batch/b/merged"}
-    (line,) = batch_events.format_entries([begins])
-    assert line.endswith("`batchctl run` begins, 2 at a time, into batch/b/merged")
+    assert only(completed(three), three) == {"event": "pending", "feature": 1}

@@ -8,7 +8,7 @@ import pytest
 from batch_implement.base import processes
 from batch_implement.core import batch_events, batch_state, path_conflicts, run_transitions, transitions
 from batch_implement.core.errors import RefusedError
-from batch_implement.report import status_report
+from batch_implement.report import log_format, status_report
 from batches import NOW, conditions, new_batch, then
 
 LATER = "2026-02-01T01:00:00Z"
@@ -294,13 +294,14 @@ def test_a_wait_lasts_until_the_latest_time_and_is_kept_when_it_is_over():
 def test_the_log_tells_what_a_run_did():
     state = begun(new_batch(2))
     events = batch_events.events_between(new_batch(2), state)
-    assert {"run begins"} <= {event["event"] for event in events}
+    assert {"run started"} <= {event["event"] for event in events}
     running = dispatched(state, 0)
     assert batch_events.events_between(state, running)[-1]["event"] == "started"
     waits = then(running, run_transitions.begin_wait, NOW, LATER, "usage limit", "limit")
-    assert batch_events.format_entries(
-        [{**event, "at": NOW} for event in batch_events.events_between(running, waits)]
-    ) == ["2026-01-31 23:59:59               waits until 2026-02-01T01:00:00Z (limit): usage limit"]
+    [event] = batch_events.events_between(running, waits)
+    assert log_format.format_entries([{**event, "at": NOW}]) == [
+        f"2026-01-31 23:59:59               waiting until {LATER} (limit): usage limit"
+    ]
     done = merged(running, 0)
     assert "completed" in {event["event"] for event in batch_events.events_between(running, done)}
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from batch_implement.base.project_paths import Project
 from batch_implement.commands import batch_commands
-from batch_implement.core import batch_events, batch_state, lease, prompts, transitions
+from batch_implement.core import batch_state, lease, prompts, transitions
 from batch_implement.hooks import compaction, dispatch, error_reporting
+from batch_implement.report import log_format
 from batch_implement.store import audit_log
 from batch_implement.store.store import Store
 from batches import GUARD, NOW, all_completed, commit, git, new_batch, owner, run_program, started, state_on_disk
@@ -134,12 +135,10 @@ def test_trouble_is_in_the_audit_log_each_time_with_its_trace(hook, begin, store
     said = hook("Stop", prompt_id="p")["systemMessage"]
     assert "ZeroDivisionError: a bug. This is a bug of batch-implement" in said and "batchctl doctor" not in said
     assert hook("Stop", prompt_id="p") is None
-    entries = [entry for entry in audit_log.read_entries(store.project.private) if entry["event"] == "hook trouble"]
+    entries = [entry for entry in audit_log.read_entries(store.project.private) if entry["event"] == "hook error"]
     assert [entry["hook"] for entry in entries] == ["Stop", "Stop"]
     assert "test_hooks.py" in entries[0]["trace"]
-    assert batch_events.format_entries(entries)[0].endswith(
-        "the Stop hook could not do its work: ZeroDivisionError: a bug"
-    )
+    assert log_format.format_entries(entries)[0].endswith("Stop hook failed: ZeroDivisionError: a bug")
 
 
 @pytest.mark.parametrize(

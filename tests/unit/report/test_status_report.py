@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement.core import batch_state, run_transitions, transitions
+from batch_implement.core import batch_state, blocking, run_transitions, transitions
 from batch_implement.report import status_report
 from batch_implement.store.store import unfinished_batch_error
 from batches import NOW, all_completed, completed, failed, given_up, new_batch, started, then
@@ -222,4 +222,4 @@ def test_a_person_reads_the_number_of_what_blocks_a_feature():
     state = given_up(new_batch(2, needs={1: [0]}))
     assert "blocked by feature 1" in status_report.format_status(state)[3]
     assert status_report.status_data(state)["features"][1]["reason"] == "blocked by 0"
-    assert status_report.describe_skip_reason("blocked by the weather") == "blocked by the weather"
+    assert blocking.describe_reason("blocked by the weather") == "blocked by the weather"

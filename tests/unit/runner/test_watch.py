@@ -111,7 +111,7 @@ def test_it_shows_what_happens_at_any_width_and_ctrl_c_leaves_the_terminal_as_it
     assert [line for line in lines if line.startswith("    4 [red]a very long")]
 
     store.update(lambda current: merged(current, 0))
-    lines = shown.until("completed; commit c0ffee", "1 of 20 done, 1 under way")
+    lines = shown.until("done; commit c0ffee", "1 of 20 done, 1 under way")
     assert lines.index(next(line for line in lines if "completed; commit" in line)) < lines.index(
         next(line for line in lines if line.startswith("Batch batch-1"))
     ), "an event stands above the drawing"
@@ -210,7 +210,7 @@ def test_what_happens_is_told_in_the_words_of_the_log(followed, store, batch):
         lambda: store.update(lambda state: transitions.set_phase(state, "test")),
         lambda: None,
     )
-    assert recorder.said == ["feature 1    attempt 1 begins", "feature 1    test"]
+    assert recorder.said == ["feature 1    attempt 1 started", "feature 1    test"]
     assert recorder.closed
 
 
@@ -247,7 +247,7 @@ def test_a_state_that_cannot_be_read_for_a_while_is_told_once_and_does_not_end_i
 
     recorder_sees: list[int] = []
     _, recorder = followed(hide, lambda: None)
-    assert recorder.said == ["unreadable   the disk is away", "feature 1    attempt 1 begins"]
+    assert recorder.said == ["unreadable   the disk is away", "feature 1    attempt 1 started"]
 
 
 @pytest.fixture

@@ -338,7 +338,7 @@ def test_after_putting_away_there_is_no_batch_and_the_seal_says_so(store, batch,
         False,
         None,
     )
-    assert events(store) == ["created", "put away"]
+    assert events(store) == ["created", "archived"]
 
 
 def test_a_putting_away_that_was_cut_short_is_finished_by_the_next_write(store, batch, place, monkeypatch):
@@ -622,7 +622,7 @@ def test_an_old_file_is_migrated_at_the_first_write_and_kept_as_it_was(store, ol
     state = store.update(plus_one)
     assert (state["schema_version"], state["completed_features"], state["current_index"]) == (1, [0], 1)
     migrated = [entry for entry in audit_log.read_entries(store.project.private) if entry["event"] == "migrated"]
-    assert [len(entry["mended"]) for entry in migrated] == [2]
+    assert [len(entry["repairs"]) for entry in migrated] == [2]
     kept = migrated[0]["kept"]
     assert json.loads(content(kept)) == VERSION_0
     assert kept.startswith(place("archive"))

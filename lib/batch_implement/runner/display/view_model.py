@@ -18,10 +18,9 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from ...base import fast_json, processes, project_paths, timestamps
 from ...base.project_paths import Project
 from ...base.text import one_line
-from ...core import batch_state, run_transitions
+from ...core import batch_state, blocking, run_transitions
 from ...core.batch_state import key
 from ...core.errors import BatchError
-from ...report import status_report
 from ...store import atomic_files, snapshot
 
 TYPE_CHECKING = False
@@ -279,11 +278,7 @@ def _ended_feature(state: State, index: int, at: str) -> EndedFeature:
         place, field = {"failed": ("failed_features", "error_message"), "skipped": ("skipped_features", "reason")}[
             condition
         ]
-        said = next(
-            status_report.describe_skip_reason(entry[field])
-            for entry in state[place]
-            if entry["feature_index"] == index
-        )
+        said = next(blocking.describe_reason(entry[field]) for entry in state[place] if entry["feature_index"] == index)
     return EndedFeature(index + 1, one_line(state["features"][index]), condition, one_line(said), at)
 
 

@@ -16,6 +16,7 @@ from ...base.project_paths import Project
 from ...core import batch_events, prompts
 from ...core.batch_state import is_live
 from ...core.errors import StateError
+from ...report import log_format
 from ...store import snapshot
 from ...store.backups import no_batch_error
 from . import live_display
@@ -65,5 +66,5 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
 def _show_events(before: State, after: State, shown: live_display.Display) -> None:
     """Say what happened from one version to the next, as `batchctl log` does."""
     for event in batch_events.events_between(before, after):
-        (line,) = batch_events.format_entries([{"at": timestamps.now(), **event}])
+        (line,) = log_format.format_entries([{"at": timestamps.now(), **event}])
         shown.say(line)
