@@ -30,7 +30,7 @@ HEAD = "| row | what | measured against | to reach | measured | quartiles | ours
 
 
 def main(arguments: list[str]) -> int:
-    """Measure what is asked for; the exit status."""
+    """Measure the requested rows and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the plugin against its floors.")
     parser.add_argument("--row", nargs="+", default=[], metavar="NAME", help="only the rows whose names begin so")
     parser.add_argument("--pairs", type=int, default=30, metavar="N", help="pairs a row")
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
 
 
 def measured(row: Row, stage: Stage, count: int) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     pair = row.build(stage)
     found = pairs.compare(pair.ours, pair.floor, count, pair.before)
     stage.rest()
@@ -74,12 +74,12 @@ def measured(row: Row, stage: Stage, count: int) -> str:
 
 
 def written(text: str, lines: list[str]) -> str:
-    """The page with these lines between its marks."""
+    """Return the page with these lines between its marks."""
     return text[: text.index(BEGIN)] + "\n".join([BEGIN, *lines]) + "\n" + text[text.index(END) :]
 
 
 def _where(count: int, arguments: list[str]) -> list[str]:
-    """When and on what it was measured, and how."""
+    """Return when, on what and how the rows were measured."""
     command = "make bench" + (f' BENCH="{" ".join(arguments)}"' if arguments else "")
     return [
         f"Measured on {time.strftime('%Y-%m-%d', time.gmtime())} with `{command}`: {platform.system()} "

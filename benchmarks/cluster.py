@@ -55,7 +55,7 @@ WHO = "Bench <bench@example.invalid> 1700000000 +0000"
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, and print a line for each figure; the exit status."""
+    """Measure, print a line for each figure, and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.cluster", description="Measure what a cluster costs beside its clients."
     )
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
 
 
 def told(what: str, taken: list[float], unit: str) -> str:
-    """One line: median and quartiles."""
+    """Return one line with median and quartiles."""
     lower, middle, upper = quantiles(taken, n=4, method="inclusive")
     return f"{what:<38} median {middle:.2f} {unit}, quartiles {lower:.2f} to {upper:.2f} ({len(taken)} times)"
 
@@ -90,7 +90,7 @@ def told(what: str, taken: list[float], unit: str) -> str:
 
 
 def written(top: Path) -> Path:
-    """A repository, its branch ahead of its base, with a bare remote that has a verified commit for each feature."""
+    """Make a repository whose branch is ahead of its base, and a bare remote with a verified commit per feature."""
     bare, repository = top / "remote.git", top / "repository"
     branch = worktrees.get_batch_branch(BATCH)
     lines = ["commit refs/heads/main", f"committer {WHO}", "data 4", "base"]
@@ -121,12 +121,12 @@ def written(top: Path) -> Path:
 
 
 def attempt(number: int) -> str:
-    """The branch of a feature's attempt."""
+    """Return the branch of a feature's attempt."""
     return f"batch/{BATCH}/{number + 1}-feature"
 
 
 def merged(crew: DaskExecutor, seconds: float) -> Iterator[str]:
-    """Let the driver take features for so long, as it does when they come back; a line for each part of it."""
+    """Let the driver merge features for that many seconds; return a line for each part of the work."""
     root, branch = crew.project.root, worktrees.get_batch_branch(BATCH)
     folder, stopped = str(Path(root).parent / "queue"), threading.Event()
     taken: dict[str, list[float]] = {"fetch": [], "rebase and merge": [], "push": []}
@@ -154,13 +154,13 @@ def merged(crew: DaskExecutor, seconds: float) -> Iterator[str]:
 
 
 def _clocks() -> tuple[float, float]:
-    """The time by the clock, and that of the processor for this process and for those that it waited for."""
+    """Return wall time, and CPU time of this process and of the children that it waited for."""
     times = os.times()
     return time.perf_counter(), sum(times[:4])
 
 
 def _for(seconds: float, most: int = 1_000) -> Iterator[int]:
-    """Numbers from 0 on, for so many seconds, at least three, as some leave the first out."""
+    """Yield numbers from 0 for that many seconds, at least three: some callers leave the first out."""
     ends = time.monotonic() + seconds
     for number in range(most):
         if number >= 3 and time.monotonic() > ends:
@@ -169,7 +169,7 @@ def _for(seconds: float, most: int = 1_000) -> Iterator[int]:
 
 
 class _Named:
-    """As much of a job as fetching asks for."""
+    """Hold the fields of a job that fetching needs."""
 
     def __init__(self, branch: str) -> None:
         self.branch = branch
@@ -179,7 +179,7 @@ class _Named:
 
 
 def tasks(crew: DaskExecutor, scheduler: psutil.Process, seconds: float) -> Iterator[str]:
-    """Ask nothing of it, then tasks with each size of answer, so many seconds each; a line for each."""
+    """Measure an idle scheduler, then tasks with answers of each size; return a line for each."""
     idle = []
     for _ in _for(seconds):
         idle.append(_taken(scheduler, lambda: time.sleep(2))[1] / 2)
@@ -194,7 +194,7 @@ def tasks(crew: DaskExecutor, scheduler: psutil.Process, seconds: float) -> Iter
 
 
 def _all_done(crew: DaskExecutor, size: int, name: str) -> None:
-    """So many tasks as `Crew` asks for them, each waited for by a thread."""
+    """Run that many tasks as `DaskExecutor` submits them, each awaited by a thread."""
     data = json.dumps({"text": "x" * 3_000}).encode()
 
     def done(number: int) -> int:
@@ -210,7 +210,7 @@ def _all_done(crew: DaskExecutor, size: int, name: str) -> None:
 
 
 def _taken(scheduler: psutil.Process, does: Callable[[], object]) -> tuple[float, float]:
-    """Seconds by the clock, and of the scheduler's processor, while it does that."""
+    """Return wall seconds and the scheduler's CPU seconds for a call."""
     began = time.perf_counter(), _spent(scheduler)
     does()
     return time.perf_counter() - began[0], _spent(scheduler) - began[1]
@@ -223,7 +223,7 @@ def _spent(scheduler: psutil.Process) -> float:
 
 @contextlib.contextmanager
 def running(top: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """A scheduler and its workers: its address, and its process."""
+    """Start a scheduler with workers; yield its address and process."""
     environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY / 'lib'}{os.pathsep}{REPOSITORY}"}
     file = top / "scheduler.json"
     words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]

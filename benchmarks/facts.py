@@ -25,7 +25,7 @@ RUNS = 5
 
 
 def told(stage: Stage, task: str, count: int) -> dict[str, Any]:
-    """What a task of `inside.TOLD` says of the scene with so many features."""
+    """Return what a task of `inside.TOLD` reports for the scene with that many features."""
     words = [sys.executable, str(INSIDE), task, str(stage.scene(count).project), str(count)]
     environment = {**os.environ, "PYTHONPATH": str(stage.tree / "lib"), inside.OWNER_PID: str(os.getpid())}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
@@ -49,7 +49,7 @@ def _kb(program: Program) -> int:
 
 
 def memory(found: dict[str, Subject], runs: int = RUNS) -> list[str]:
-    """The largest memory of each process, median of some runs, against bare Python's."""
+    """Return the peak memory of each process, median of some runs, against a bare Python."""
     kb: dict[str, float] = {}
     for name, subject in found.items():
         sizes = []
@@ -71,12 +71,12 @@ def memory(found: dict[str, Subject], runs: int = RUNS) -> list[str]:
 
 
 def verdict(good: bool) -> str:
-    """How a target's cell says that it is reached."""
+    """Return the words of a target's cell."""
     return "reached" if good else "**missed**"
 
 
 def bytes_written(stage: Stage) -> list[str]:
-    """What one update hands to write(2), with the state's size."""
+    """Return how many bytes one update hands to write(2), with the size of the state."""
     if not os.path.exists("/proc/self/io"):
         return ["This system does not tell what a process writes."]
     lines = [
@@ -92,7 +92,7 @@ def bytes_written(stage: Stage) -> list[str]:
 
 
 def system_calls(found: dict[str, Subject]) -> list[str]:
-    """System calls by strace -c, files opened and programs started, of each process and its children."""
+    """Return system calls by strace -c, files opened and programs started, of each process with its children."""
     strace = shutil.which("strace")
     if strace is None:
         return ["strace is not installed here: system calls and opened files were not counted."]
@@ -121,7 +121,7 @@ def _traced(strace: list[str], program: Program) -> str:
 
 
 def tokens(stage: Stage) -> list[str]:
-    """Tokens (characters / 4) of each text that the plugin puts into a conversation."""
+    """Return the tokens (characters / 4) of each text that the plugin puts into a conversation."""
     tree: Path = stage.tree
     lines = ["| text | characters | tokens |", "| --- | --- | --- |"]
     sizes = {
@@ -146,7 +146,7 @@ def _of(said: dict[str, int], name: str) -> int:
 
 
 def sections(stage: Stage) -> list[str]:
-    """All of it, with headings."""
+    """Return all sections with their headings."""
     said = tokens(stage)  # before any stop can pause the batch
     found = programs(stage)
     return [

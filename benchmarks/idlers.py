@@ -19,7 +19,7 @@ from batch_implement.runner.dask import task
 
 
 def answered(data: bytes, size: int, batch_id: str) -> bytes:
-    """What `task.run_attempt` is to the scheduler: it tells where it is, and answers with that many bytes."""
+    """Stand in for `task.run_attempt`: report the place, then return that many bytes."""
     from distributed import get_worker
 
     own = get_worker()

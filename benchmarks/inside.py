@@ -21,7 +21,7 @@ NOW = "2026-01-31T23:59:59Z"
 
 
 def seconds() -> float:
-    """CPU time of this process so far."""
+    """Return the CPU time of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
@@ -30,12 +30,12 @@ def seconds() -> float:
 
 
 def text(index: int) -> str:
-    """A feature as people write them: about 90 characters."""
+    """Return a feature as people write them: about 90 characters."""
     return f"Add the command number {index + 1} to the reporting tool, with its option --since DATE, tests and a page"
 
 
 def half_done(count: int) -> dict[str, Any]:
-    """A batch of which half is completed, every tenth of the rest needs the one before it, and one feature is open."""
+    """Return a batch with half completed, one feature open, and every tenth of the rest needing the one before."""
     from batch_implement.base import processes
     from batch_implement.core import batch_state, policies, transitions
 
@@ -59,7 +59,7 @@ def half_done(count: int) -> dict[str, Any]:
 
 
 def store(folder: str) -> Any:
-    """The store of the project in this folder. It waits longer for the lock than a program does: to be measured."""
+    """Return the store of the project in this folder, with a longer wait for the lock than a program has."""
     from batch_implement.base.project_paths import Project
     from batch_implement.store.store import Store
 
@@ -72,7 +72,7 @@ def make(folder: str, count: int) -> Run:
 
 
 def finish(folder: str, count: int) -> Run:
-    """Create the batch, and let its hooks find it over."""
+    """Create a batch that is over and has no owner."""
     from batch_implement.core import batch_state
 
     over = {**half_done(count), "active": None, "completed_features": list(range(count)), "owner": None}
@@ -83,7 +83,7 @@ def finish(folder: str, count: int) -> Run:
 
 
 def phase(folder: str, count: int) -> Run:
-    """A durable update: the open feature's phase changes, which is one line in the audit log."""
+    """Do a durable update: the open feature's phase changes, which adds one line to the audit log."""
     from batch_implement.core import transitions
 
     at = store(folder)
@@ -95,7 +95,7 @@ def phase(folder: str, count: int) -> Run:
 
 
 def unlogged(folder: str, count: int) -> Run:
-    """A durable update that is no event: the audit log has no line of it."""
+    """Do a durable update that adds no line to the audit log."""
     from batch_implement.core import lease
 
     at = store(folder)
@@ -104,7 +104,7 @@ def unlogged(folder: str, count: int) -> Run:
 
 
 def _replaced(place: str, data: bytes) -> None:
-    """The common way to write a file so that it survives a power cut."""
+    """Write a file in the common way that survives a power cut."""
     with open(place + ".new", "wb") as file:
         file.write(data)
         file.flush()
@@ -134,12 +134,12 @@ def _plain(folder: str) -> Run:
 
 
 def plain(folder: str, count: int) -> Run:
-    """The plain way with its two fsyncs, of the file and of its folder: no lock, no check, no sidecar."""
+    """Update in the plain way with two fsyncs, of the file and its folder: no lock, no check, no sidecar."""
     return _plain(folder)
 
 
 def plain_same_fsyncs(folder: str, count: int) -> Run:
-    """The plain way with the four fsyncs that ours does: of the state, of a second small file, of both folders."""
+    """Update in the plain way with our four fsyncs: of the state, of a second small file, of both folders."""
     run, second = _plain(folder), os.path.join(folder, ".claude", "second")
 
     def both() -> None:
@@ -150,7 +150,7 @@ def plain_same_fsyncs(folder: str, count: int) -> Run:
 
 
 def same_bytes(folder: str, count: int) -> Run:
-    """Writing the state's bytes with fsync, rename and fsync of the folder, and nothing else."""
+    """Write the state's bytes with fsync, rename and fsync of the folder, and nothing else."""
     place = os.path.join(folder, "bytes.json")
     with open(os.path.join(folder, ".claude", "batch_state.json"), "rb") as file:
         data = file.read()
@@ -161,7 +161,7 @@ def same_bytes(folder: str, count: int) -> Run:
 
 
 def validate(folder: str, count: int) -> Run:
-    """Full validation: schema and invariants."""
+    """Validate schema and invariants of a state."""
     from batch_implement.store import serialization
 
     state = half_done(count)
@@ -175,7 +175,7 @@ def validate(folder: str, count: int) -> Run:
 
 
 def jsonschema(folder: str, count: int) -> Run:
-    """The published schema alone, held against the state by jsonschema."""
+    """Validate the state against the published schema with jsonschema."""
     import jsonschema as reference
     from batch_implement.validation import schema
 
@@ -195,7 +195,7 @@ def _needs(count: int) -> dict[int, list[int]]:
 
 
 def order(folder: str, count: int) -> Run:
-    """Our order of as many features with five times as many dependencies."""
+    """Order that many features with five times as many dependencies."""
     from batch_implement.features import ordering
 
     needs = _needs(count)
@@ -203,7 +203,7 @@ def order(folder: str, count: int) -> Run:
 
 
 def sort(folder: str, count: int) -> Run:
-    """The same with graphlib alone, which has no order among those that are ready."""
+    """Order them with graphlib alone, which has no order among those that are ready."""
     import graphlib
 
     needs = _needs(count)
@@ -223,7 +223,7 @@ def _features_file(folder: str, count: int) -> str:
 
 
 def read(folder: str, count: int) -> Run:
-    """A features file, read as `create` reads it."""
+    """Read a features file as `create` does."""
     from batch_implement.features import reader
 
     place = _features_file(folder, count)
@@ -231,7 +231,7 @@ def read(folder: str, count: int) -> Run:
 
 
 def split(folder: str, count: int) -> Run:
-    """The same file, read and split into lines."""
+    """Read the same file and split it into lines."""
     place = _features_file(folder, count)
 
     def run() -> list[str]:
@@ -245,7 +245,7 @@ def split(folder: str, count: int) -> Run:
 
 
 def written(folder: str, count: int) -> dict[str, float]:
-    """Bytes handed to write(2) by one update, with and without an event, and the state's size."""
+    """Return the bytes that one update hands to write(2), with and without an event, and the size of the state."""
 
     def total() -> int:
         with open("/proc/self/io", encoding="ascii") as io:
@@ -266,7 +266,7 @@ def written(folder: str, count: int) -> dict[str, float]:
 
 
 def texts(folder: str, count: int) -> dict[str, str]:
-    """Every text that the plugin puts into a conversation, by when that is, for the batch in this folder."""
+    """Return every text that the plugin puts into a conversation, by occasion, for the batch in this folder."""
     from batch_implement.core import prompts
 
     state = store(folder).read()

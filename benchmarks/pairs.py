@@ -19,10 +19,10 @@ INSIDE = Path(__file__).with_name("inside.py")
 
 
 class Thing(Protocol):
-    """What can be measured."""
+    """Anything that can be measured."""
 
     def cost(self) -> float:
-        """Run once; the seconds that it took."""
+        """Run once and return the seconds that it took."""
         ...
 
 
@@ -73,7 +73,7 @@ class Program:
         self.words, self.env, self.stdin, self.times = list(words), env, str(stdin), times
 
     def cost(self) -> float:
-        """Run it; the seconds of CPU that one run took. Raises RuntimeError when it fails."""
+        """Run it and return the CPU seconds of one run. Raise RuntimeError if it fails."""
         total = 0.0
         for _ in range(self.times):
             actions = [
@@ -89,7 +89,7 @@ class Program:
 
 
 class Worker:
-    """A task of the `inside.py` of `tree` in a process of its own, which uses its library. Its cost is what it says."""
+    """A task of the `inside.py` of `tree`, in a process with that tree's library. It reports its own cost."""
 
     def __init__(self, tree: Path, task: str, folder: Path, count: int) -> None:
         own = tree / "benchmarks" / "inside.py"  # an older tree's own tasks know its modules by their names there
@@ -103,12 +103,12 @@ class Worker:
         self._trouble = cast("IO[bytes]", self.process.stderr)
 
     def begin(self, times: int = 1) -> None:
-        """Let it run; `end` waits for it."""
+        """Start it; `end` waits for it."""
         self._ask.write(b"%d\n" % times)
         self._ask.flush()
 
     def end(self) -> str:
-        """What it answers to `begin`: a line. Raises RuntimeError when it has died."""
+        """Return its answer to `begin`, a line. Raise RuntimeError if it has died."""
         line = self._answers.readline()
         if not line:
             said = self._trouble.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
@@ -116,7 +116,7 @@ class Worker:
         return line.decode()
 
     def cost(self) -> float:
-        """Let it run once; the seconds it says."""
+        """Run it once and return the seconds that it reports."""
         self.begin()
         return float(self.end())
 

@@ -18,7 +18,7 @@ MANY = 10_000
 
 
 class Pair(NamedTuple):
-    """What a row compares."""
+    """The two things that a row compares."""
 
     ours: Thing
     floor: Thing
@@ -42,7 +42,7 @@ class Crowd:
         self.workers, self.times = workers, times
 
     def cost(self) -> float:
-        """Let all of them run; the seconds until the last one is done."""
+        """Run all of them and return the seconds until the last one is done."""
         begun = time.perf_counter()
         for worker in self.workers:
             worker.begin(self.times)
@@ -179,14 +179,14 @@ HOT = (
 
 
 class Subject(NamedTuple):
-    """A whole process to tell of, and what is to happen before each of its runs."""
+    """A process to describe, and what has to happen before each of its runs."""
 
     program: Program
     before: Callable[[], object]
 
 
 def programs(stage: Stage) -> dict[str, Subject]:
-    """The processes whose memory, system calls and files are told, by what they are."""
+    """Return the processes whose memory, system calls and files are reported, by description."""
     found = {"python3 -I -S -c pass": stage.bare(), "sh -c :": stage.shell()}
     none, over = stage.scene(0), stage.scene(3, over=True)
     asked = (

@@ -48,7 +48,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
 class Scene:
     """A git project with a batch of `count` features (0: none), and a plugin data folder of its own.
 
-    `over`: its batch is over and its hooks have heard of it. `shim`: python3 on PATH is a version manager's.
+    `over`: its batch is over and has no owner. `shim`: python3 on PATH is a version manager's.
     """
 
     def __init__(self, stage: Stage, folder: Path, count: int, *, over: bool = False, shim: bool = False) -> None:
@@ -85,7 +85,7 @@ class Scene:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment of a hook."""
+        """Return the environment of a hook."""
         return {
             "PATH": f"{self.bin}:/usr/bin:/bin",
             "HOME": str(self.folder),
@@ -98,7 +98,7 @@ class Scene:
         }
 
     def payload(self, event: str) -> Path:
-        """A file with what the event brings."""
+        """Write the payload of an event to a file and return its path."""
         told = {
             "session_id": inside.SESSION,
             "transcript_path": str(self.folder / "transcript.jsonl"),
@@ -114,7 +114,7 @@ class Scene:
         return place
 
     def hook(self, event: str, tool: str = "", times: int = 1) -> Program:
-        """One of our hooks, as Claude Code starts it."""
+        """Return one of our hooks as Claude Code starts it."""
         words = [str(self.stage.tree / "hooks" / "run"), event, *([tool] if tool else [])]
         env = self.env
         if event == "SessionStart":
@@ -125,7 +125,7 @@ class Scene:
         return program
 
     def batchctl(self, *words: str) -> Program:
-        """A verb of batchctl, as the Bash tool starts it."""
+        """Return a batchctl command as the Bash tool starts it."""
         env = {
             **{name: value for name, value in self.env.items() if not name.startswith("CLAUDE_P")},
             "CLAUDE_PID": str(os.getpid()),
@@ -138,14 +138,14 @@ class Scene:
         return program
 
     def progress(self) -> None:
-        """Let the open feature get further, so that the next stop is one that is sent on."""
+        """Advance the open feature, so that the next stop is continued."""
         if self._progress is None:
             self._progress = self.stage.worker("phase", self)
         self._progress.cost()
 
 
 class Stage:
-    """The scenes of one tree, made when they are first asked for."""
+    """The scenes of one tree, created on first use."""
 
     def __init__(self, tree: Path) -> None:
         self.tree = tree.resolve()
@@ -163,7 +163,7 @@ class Stage:
         shutil.rmtree(self.folder)
 
     def rest(self) -> None:
-        """End all workers: what is measured next has the machine for itself."""
+        """End all workers, so that the next measurement has the machine for itself."""
         for worker in self._workers:
             worker.close()
         self._workers.clear()
@@ -171,7 +171,7 @@ class Stage:
             scene._progress = None
 
     def scene(self, count: int, *, over: bool = False, shim: bool = False) -> Scene:
-        """The scene with a batch of so many features."""
+        """Return the scene with a batch of that many features."""
         which = (count, over, shim)
         if which not in self._scenes:
             folder = Path(tempfile.mkdtemp(dir=self.folder))  # one that was half made is never in the way of another
@@ -179,15 +179,15 @@ class Stage:
         return self._scenes[which]
 
     def worker(self, task: str, scene: Scene, count: int = 0) -> Worker:
-        """A task of `inside.py` in a scene, for as many features as its batch has or as `count` says."""
+        """Return a task of `inside.py` in a scene, for the features of its batch or `count`."""
         worker = Worker(self.tree, task, scene.project, count or scene.count)
         self._workers.append(worker)
         return worker
 
     def bare(self) -> Program:
-        """The interpreter without anything to do."""
+        """Return the interpreter without anything to do."""
         return Program([PYTHON, "-I", "-S", "-c", "pass"], self.scene(0).env)
 
     def shell(self, times: int = 1) -> Program:
-        """A shell without anything to do."""
+        """Return a shell without anything to do."""
         return Program(["/bin/sh", "-c", ":"], self.scene(0).env, times=times)

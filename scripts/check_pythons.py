@@ -20,7 +20,7 @@ TESTS = ["tests/unit", "tests/property"]
 
 
 def find(minor: int) -> str | None:
-    """A Python 3.`minor` that runs; None when there is none."""
+    """Return a Python 3.`minor` that runs, or None."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     candidates = [f"python3.{minor}", *map(str, sorted(pyenv.glob(f"3.{minor}.*/bin/python"), reverse=True))]
     of_this_version = f"import sys; sys.exit(sys.version_info[:2] != (3, {minor}))"
@@ -28,7 +28,7 @@ def find(minor: int) -> str | None:
 
 
 def check(python: str, minor: int) -> bool:
-    """Whether the tests pass on one Python."""
+    """Return whether the tests pass on one Python."""
     folder = REPOSITORY / f".venv-3.{minor}"
     print(f"== Python 3.{minor}: {python}", flush=True)
     bring = [python, str(REPOSITORY / "scripts" / "tools.py"), "--python-only", str(folder)]
@@ -37,7 +37,7 @@ def check(python: str, minor: int) -> bool:
 
 
 def main() -> int:
-    """Check every Python that is found; the exit status."""
+    """Check every Python that is installed and return the exit status."""
     results = {}
     for minor in MINORS:
         python = find(minor)

@@ -1,4 +1,4 @@
-"""What got slower from one commit to another.
+"""Show what got slower from one commit to another.
 
 python3 scripts/compare_speed.py OLD [NEW] [--row NAME ...] [--pairs N]
 
@@ -32,7 +32,7 @@ HEAD = f"{'row':<20} {'new to old':>10}  {'quartiles':<12}  {'old, ms':>9} {'new
 
 
 def commit_of(name: str) -> str:
-    """The full hash of the commit that git knows by this name. ValueError when there is none."""
+    """Return the full hash of the commit with this name. Raise ValueError if there is none."""
     git = ["git", "-C", str(REPOSITORY), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
     found = subprocess.run(git, capture_output=True, text=True, check=False)
     if found.returncode:
@@ -41,7 +41,7 @@ def commit_of(name: str) -> str:
 
 
 def tree(folder: Path, commit: str) -> Path:
-    """The files of a commit, in a new folder. The repository itself stays as it is."""
+    """Write the files of a commit into a new folder and return it."""
     folder.mkdir()
     files = subprocess.run(["git", "-C", str(REPOSITORY), "archive", commit], stdout=subprocess.PIPE, check=True)
     subprocess.run(["tar", "-x", "-f", "-", "-C", str(folder)], input=files.stdout, check=True)
@@ -49,7 +49,7 @@ def tree(folder: Path, commit: str) -> Path:
 
 
 def compared(row: Row, old: Stage, new: Stage, count: int) -> pairs.Result:
-    """A row of the new tree against the same row of the old one."""
+    """Compare a row of the new tree with the same row of the old one."""
     try:
         after, before = row.build(new), row.build(old)
         ahead = [each.before for each in (after, before) if each.before is not None]
@@ -60,21 +60,21 @@ def compared(row: Row, old: Stage, new: Stage, count: int) -> pairs.Result:
 
 
 def verdict(found: pairs.Result) -> str:
-    """`SLOWER`, `faster`, or nothing for what may be noise."""
+    """Return `SLOWER`, `faster`, or an empty text for what may be noise."""
     if found.ratio > NOISE and found.lower > 1:
         return "SLOWER"
     return "faster" if found.ratio < 1 / NOISE and found.upper < 1 else ""
 
 
 def line(row: Row, found: pairs.Result, word: str) -> str:
-    """What was found of a row, as it is printed."""
+    """Return the printed line of a row."""
     quartiles = f"{found.lower:.2f} to {found.upper:.2f}"
     costs = f"{found.floor_s * 1000:>9.2f} {found.ours_s * 1000:>9.2f}"
     return f"{row.name:<20} {found.ratio:>8.2f} x  {quartiles:<12}  {costs}  {word}".rstrip()
 
 
 def main(arguments: list[str]) -> int:
-    """Compare; the exit status."""
+    """Compare the commits and return the exit status."""
     parser = argparse.ArgumentParser(description="What got slower from one commit to another.")
     parser.add_argument("old", metavar="OLD")
     parser.add_argument("new", metavar="NEW", nargs="?", help="this work tree when it is not given")

@@ -49,7 +49,7 @@ script plays the model."""
 
 
 class RealModel:
-    """Stands for the model behind the key: nothing to start and nothing to stop."""
+    """The model behind the key: nothing to start and nothing to stop."""
 
     url = ""
 
@@ -58,7 +58,7 @@ class PayingClient(Client):
     """The client with the caller's own key, and the address and proxy that go with it."""
 
     def environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
-        """As for the scripted model, but for the API."""
+        """Return the environment of the client, with the caller's own key and proxy."""
         kept = super().environment()
         for name in ("ANTHROPIC_BASE_URL", "CLAUDE_CODE_MAX_RETRIES"):
             del kept[name]
@@ -78,7 +78,7 @@ class Place:
         self.stderr = folder / "stderr.txt"
 
     def git(self, *arguments: str) -> str:
-        """What a git command prints in the project; CalledProcessError when it fails."""
+        """Return what a git command prints in the project. Raise CalledProcessError if it fails."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
         environment.update(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_NOSYSTEM="1")
         command = ["git", *arguments]
@@ -86,7 +86,7 @@ class Place:
         return done.stdout.strip()
 
     def batchctl(self, *words: str) -> str:
-        """What batchctl says of the project when a person asks."""
+        """Return what batchctl prints in the project for a user."""
         ours = ("CLAUDE", "BATCH_IMPLEMENT", "GIT_")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         command = [str(REPOSITORY / "bin" / "batchctl"), *words]
@@ -94,13 +94,13 @@ class Place:
         return done.stdout.strip() or done.stderr.strip()
 
     def state(self) -> dict[str, Any]:
-        """The batch's state."""
+        """Return the state of the batch."""
         state: dict[str, Any] = json.loads((self.project / ".claude" / "batch_state.json").read_text(encoding="utf-8"))
         return state
 
 
 def new_project(place: Place) -> str:
-    """Make the project: a copy of examples/todo as a git repository of one commit; that commit's id."""
+    """Create the project, a copy of examples/todo as a git repository, and return its one commit."""
     shutil.copytree(EXAMPLE, place.project, ignore=shutil.ignore_patterns("__pycache__", "todo.json"))
     place.git("init", "-q", "-b", "main")
     for name, value in (("user.name", "Demo"), ("user.email", "demo@example.invalid"), ("commit.gpgsign", "false")):
@@ -112,7 +112,7 @@ def new_project(place: Place) -> str:
 
 @contextlib.contextmanager
 def client_and_model(place: Place) -> Iterator[Client]:
-    """A client with its model: the real one when there is a key for it, else the scripted one."""
+    """Yield a client with its model: the real one if there is a key for it, else the scripted one."""
     if os.environ.get("ANTHROPIC_API_KEY"):
         print(COST, flush=True)
         yield PayingClient(place.project, RealModel(), REPOSITORY, place.home)
@@ -122,7 +122,7 @@ def client_and_model(place: Place) -> Iterator[Client]:
 
 
 def run(place: Place, client: Client) -> tuple[float, str]:
-    """Run the batch and tell of it; its cost in US dollars, and what went wrong with the client (empty: nothing)."""
+    """Run and narrate the batch; return its cost in US dollars and the client's error (empty: none)."""
     real = isinstance(client, PayingClient)
     limit_s = REAL_LIMIT_S if real else SCRIPTED_LIMIT_S
     prompt = f"/batch-implement features.txt --verify '{TESTS}'"
@@ -160,8 +160,7 @@ def run(place: Place, client: Client) -> tuple[float, str]:
 
 
 def follow(process: subprocess.Popen[bytes], stream: Path, narrator: Narrator, limit_s: float) -> bool:
-    """Tell of each event of the client's output and keep it in `stream`. False when it did not end within `limit_s`
-    seconds."""
+    """Narrate the client's events and write them to `stream`. Return False at the time limit."""
     lines: queue.Queue[bytes] = queue.Queue()
 
     def read() -> None:
@@ -183,7 +182,7 @@ def follow(process: subprocess.Popen[bytes], stream: Path, narrator: Narrator, l
 
 
 def missing(place: Place, start: str, *, compaction: bool) -> list[str]:
-    """What is not as it should be, a sentence each; none when all is well."""
+    """Return a sentence for each thing that is wrong."""
     status = json.loads(place.batchctl("status", "--json"))
     if "features" not in status:
         return [f"There is no batch: {status}"]
@@ -218,7 +217,7 @@ def missing(place: Place, start: str, *, compaction: bool) -> list[str]:
 
 
 def tests_pass_on(place: Place, commit: str) -> bool:
-    """Whether the tests pass on a commit as it is in git, without anything that lies beside it."""
+    """Return whether the tests pass on a commit as it is in git, without untracked files."""
     with tempfile.TemporaryDirectory() as folder:
         place.git("worktree", "add", "-q", "--detach", folder, commit)
         try:
@@ -230,7 +229,7 @@ def tests_pass_on(place: Place, commit: str) -> bool:
 
 
 def main(folder: Path) -> int:
-    """Run the demo in an empty folder; its exit status."""
+    """Run the demo in an empty folder and return the exit status."""
     place = Place(folder.resolve())
     start = new_project(place)
     cost, trouble, real = 0.0, "", bool(os.environ.get("ANTHROPIC_API_KEY"))

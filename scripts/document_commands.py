@@ -29,25 +29,25 @@ EVERYWHERE = frozenset(("--help", "--json"))  # told once, above the verbs
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
-    """The parser of every verb, in the order of `batchctl help`."""
+    """Return the parser of every command, in the order of `batchctl help`."""
     (known,) = (a.choices for a in arguments.build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     return {verb: known[verb] for _, verbs in arguments.COMMAND_GROUPS for verb in verbs}
 
 
 def example(parser: argparse.ArgumentParser) -> str:
-    """The example that a verb's help gives."""
+    """Return the example in a command's help."""
     return (parser.epilog or "").removeprefix("Example: ")
 
 
 def whose(verb: str) -> str:
-    """Who gives a verb."""
+    """Return who runs a command."""
     if verb in USER_COMMANDS:
         return "For you only."
     return "For the model." if verb in WORKER_COMMANDS else "For you and the model."
 
 
 def usage(parser: argparse.ArgumentParser) -> str:
-    """How a verb is called, on one line, without what holds everywhere; of many options only that there are some."""
+    """Return a command's usage on one line, without the options that every command has."""
     words = [parser.prog]
     given = [action for action in parser._actions if action.option_strings and name_of(action) not in EVERYWHERE]
     words += ["[OPTIONS]"] if len(given) > 4 else map(option_in_usage, given)
@@ -56,7 +56,7 @@ def usage(parser: argparse.ArgumentParser) -> str:
 
 
 def value(action: argparse.Action) -> str:
-    """What an option or argument takes, as a person types it; empty for nothing."""
+    """Return the value that an option or argument takes, as it is typed; empty for none."""
     if action.nargs == 0:
         return ""
     name = str(action.metavar or "|".join(map(str, action.choices or ())))
@@ -64,18 +64,18 @@ def value(action: argparse.Action) -> str:
 
 
 def option_in_usage(action: argparse.Action) -> str:
-    """An option with what it takes, in brackets when it may be left out."""
+    """Return an option with its value, in brackets if it is optional."""
     words = f"{action.option_strings[0]} {value(action)}".rstrip()
     return words if action.required else f"[{words}]"
 
 
 def name_of(action: argparse.Action) -> str:
-    """An option's name, or an argument's."""
+    """Return the name of an option or argument."""
     return action.option_strings[-1] if action.option_strings else action.dest
 
 
 def table(parser: argparse.ArgumentParser, known: frozenset[str] = frozenset()) -> Iterator[str]:
-    """The lines of the table of a parser's arguments and options beyond those known; none when there are no others."""
+    """Return the table of a parser's arguments and options, without the known ones; no lines if there are no others."""
     own = [action for action in parser._actions if name_of(action) not in known | EVERYWHERE]
     if own:
         yield from ("", "| argument | what it says |", "| --- | --- |")
@@ -85,7 +85,7 @@ def table(parser: argparse.ArgumentParser, known: frozenset[str] = frozenset()) 
 
 
 def verbs() -> str:
-    """A section for each verb, by whose they are."""
+    """Return a section for each command, grouped by who runs it."""
     lines: list[str] = []
     for group, names in arguments.COMMAND_GROUPS:
         lines += [f"## {group}", ""]
@@ -102,20 +102,20 @@ def verbs() -> str:
 
 
 def of_a_batch() -> frozenset[str]:
-    """The arguments that every new batch takes."""
+    """Return the arguments that every new batch takes."""
     parser = arguments.CommandParser(add_help=False)
     arguments.add_batch_options(parser)
     return frozenset(map(name_of, parser._actions))
 
 
 def front_matter(command: str) -> dict[str, str]:
-    """What stands above the text of a command."""
+    """Return the front matter of a slash command."""
     text = (REPOSITORY / "commands" / f"{command}.md").read_text(encoding="utf-8")
     return dict(re.findall(r"^([a-z-]+): (.*)$", text.split("---\n")[1], re.MULTILINE))
 
 
 def commands() -> str:
-    """A section for each command of Claude Code."""
+    """Return a section for each slash command."""
     lines: list[str] = []
     for command, shown in EXAMPLES.items():
         known = front_matter(command)
@@ -127,7 +127,7 @@ def commands() -> str:
 
 
 def written(text: str) -> str:
-    """The document with its generated parts as they are to be."""
+    """Return the document with its generated parts up to date."""
     parts = {"commands": commands(), "verbs": verbs()}
     return generated.written(DOCUMENT, text, "document_commands.py", parts)
 

@@ -23,7 +23,7 @@ MIGRATION = REPOSITORY / "lib" / "batch_implement" / "store" / "migration.py"
 
 
 def type_of(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
-    """What a value may be, in a few words."""
+    """Return the type of a value in a few words."""
     if "$ref" in schema:
         return str(schema["$ref"].rsplit("/", 1)[-1])
     if "const" in schema:
@@ -46,7 +46,7 @@ def type_of(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 
 def rows(schema: dict[str, Any], definitions: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Every field below a schema as (name, type, meaning), depth first; `[]` is an element, `{}` a value by index."""
+    """Yield each field of a schema as (name, type, meaning), depth first; `[]` is an element, `{}` a value by index."""
     for name, field in schema.get("properties", {}).items():
         optional = "" if name in schema.get("required", []) else ", may be absent"
         yield f"{prefix}{name}", type_of(field, definitions) + optional, field.get("description", "")
@@ -58,7 +58,7 @@ def rows(schema: dict[str, Any], definitions: dict[str, Any], prefix: str = "") 
 
 
 def fields() -> str:
-    """The table of all fields."""
+    """Return the table of all fields."""
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     definitions = schema["definitions"]
     lines = ["| field | type | meaning |", "| --- | --- | --- |"]
@@ -69,7 +69,7 @@ def fields() -> str:
 
 
 def rules() -> str:
-    """The rules of the migration, from its module's docstring."""
+    """Return the rules of the migration, from the docstring of its module."""
     manual = ast.get_docstring(ast.parse(MIGRATION.read_text(encoding="utf-8"))) or ""
     table = re.search(r"^( {4}\S.*\n(?:(?: {4,}.*)?\n?)*)", manual, re.MULTILINE)
     assert table, f"no rules in the docstring of {MIGRATION}"
@@ -81,7 +81,7 @@ def rules() -> str:
 
 
 def written(text: str) -> str:
-    """The document with its generated parts as they are to be."""
+    """Return the document with its generated parts up to date."""
     return generated.written(DOCUMENT, text, "document_state.py", {"fields": fields(), "migration": rules()})
 
 

@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def written(page: Path, text: str, script: str, parts: dict[str, str]) -> str:
-    """The text of a page with its generated parts, given by the names of their marks, as they are to be."""
+    """Return the text of a page with the generated parts, by the names of their marks, up to date."""
     for name, part in parts.items():
         begin, end = f"<!-- {name}: written by scripts/{script} -->", f"<!-- {name}: end -->"
         assert text.count(begin) == text.count(end) == 1, f"{page} lacks the marks of {name}"
@@ -26,12 +26,12 @@ def written(page: Path, text: str, script: str, parts: dict[str, str]) -> str:
 
 
 def cell(text: str) -> str:
-    """A text as it can stand in a table."""
+    """Escape a text for a table cell."""
     return text.replace("|", "\\|")
 
 
 def write_or_check(page: Path, arguments: list[str], written: Callable[[str], str]) -> int:
-    """Write the page anew, or with `--check` only look whether that would change it; the exit status."""
+    """Write the page, or with `--check` only compare; return the exit status."""
     text = page.read_text(encoding="utf-8")
     new = written(text)
     if arguments == ["--check"]:

@@ -27,7 +27,7 @@ QUIET = (
 
 
 class Narrator:
-    """Tells of one run. `final` is the client's last word (a `result` event), empty until it has come."""
+    """Print what happens in one run. `final` is the client's last `result` event, empty before."""
 
     def __init__(self, project: Path) -> None:
         self.project = project
@@ -39,7 +39,7 @@ class Narrator:
         self._audited = 0
 
     def say(self, what: str, text: str, *, indent: int = 2) -> None:
-        """Print a line with the time since the start; the same once more is left out."""
+        """Print a line with the time since the start, unless it repeats the last one."""
         seconds = int(time.monotonic() - self._began)
         words = " ".join(text.split())
         line = f"{' ' * indent}{what:<{16 - indent}}{words if len(words) <= 96 else words[:93] + '...'}".rstrip()
@@ -48,7 +48,7 @@ class Narrator:
         self._last = line
 
     def hear(self, event: dict[str, Any]) -> None:
-        """Tell of one stream-json event, and of what has come to the audit log since the last one."""
+        """Print one stream-json event, and what is new in the audit log."""
         kind, subtype = event.get("type"), event.get("subtype")
         if kind == "result":
             self.final = event

@@ -66,7 +66,7 @@ FORMAT = """\
 
 
 def shown(output: str) -> list[str]:
-    """The lines of the picture, from all that the demo printed; long ones cut off."""
+    """Return the lines of the picture from what the demo printed, shortened."""
     lines: list[str] = []
     for block in (text.splitlines() for text in output.strip().split("\n\n")):
         feature = re.match(r"\d\d:\d\d  feature (\d+)", block[0])
@@ -88,7 +88,7 @@ def shown(output: str) -> list[str]:
 
 
 def drawn(lines: list[str]) -> str:
-    """The picture as SVG."""
+    """Return the picture as SVG."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     for line in lines:
         text = Text(line)
@@ -100,7 +100,7 @@ def drawn(lines: list[str]) -> str:
 
 
 def read(picture: str) -> list[str]:
-    """The lines that a picture shows; of blanks between two colours nothing is left."""
+    """Return the lines that a picture shows, without blanks between two colours."""
     lines: dict[int, str] = {}
     for element in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text"):
         place = re.search(r"-line-(\d+)", element.get("clip-path", ""))
@@ -111,13 +111,13 @@ def read(picture: str) -> list[str]:
 
 
 def alike(lines: list[str]) -> list[str]:
-    """What the lines of two runs have in common: `*` for times and ids, no blanks, no empty lines."""
+    """Return lines comparable between runs: `*` for times and ids, no blanks, no empty lines."""
     changing = r"^\d\d:\d\d|batch-[\d-]{22,}|\b[0-9a-f]{12}\b|[\d.]+ s$"
     return list(filter(None, ("".join(re.sub(changing, "*", line).split()) for line in lines)))
 
 
 def main() -> int:
-    """Run the demo and put its picture in place; the demo's exit status."""
+    """Run the demo, write its picture, and return the demo's exit status."""
     import demo
 
     os.environ.pop("ANTHROPIC_API_KEY", None)

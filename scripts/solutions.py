@@ -30,7 +30,7 @@ TESTS = "python3 -m unittest"
 
 @dataclass(frozen=True)
 class Change:
-    """What a commit does to one file: its hunks as (before, after); for a new file one, with nothing before."""
+    """The change of one file in a commit: hunks as (before, after); a new file has one with nothing before."""
 
     path: str
     new: bool
@@ -45,11 +45,11 @@ class Solution:
     changes: tuple[Change, ...]
 
     def paths(self) -> list[str]:
-        """Every file it touches."""
+        """Return every file that it touches."""
         return [change.path for change in self.changes]
 
     def turns(self, kind: str) -> Iterator[Turn]:
-        """The tool calls that make its changes of one kind, `test`, `code` or `docs`: a Write or an Edit a turn."""
+        """Yield the tool calls for its changes of one kind, `test`, `code` or `docs`: one Write or Edit per turn."""
         for change in self.changes:
             if kind_of(change.path) != kind:
                 continue
@@ -61,18 +61,18 @@ class Solution:
 
 
 def kind_of(path: str) -> str:
-    """What a file is for: `test`, `code` or `docs`."""
+    """Return what a file is for: `test`, `code` or `docs`."""
     return "test" if path.startswith("tests/") else "docs" if path.endswith(".md") else "code"
 
 
 def solution(number: int) -> Solution:
-    """The solution of feature `number`, from 1."""
+    """Return the solution of feature `number`, from 1."""
     (path,) = SOLUTIONS.glob(f"{number}-*.patch")
     return read_patch(path.read_text(encoding="utf-8"))
 
 
 def read_patch(text: str) -> Solution:
-    """The commit in a patch as `git format-patch` writes it: text files, added or changed."""
+    """Read the commit from a patch of `git format-patch`: text files, added or changed."""
     head, *files = re.split(r"^diff --git .*\n", text, flags=re.MULTILINE)
     subject, _, rest = head.split("Subject: ", 1)[1].partition("\n\n")
     body = rest.split("\n---\n", 1)[0].strip()
@@ -93,7 +93,7 @@ def _both_sides(hunk: str) -> tuple[str, str]:
 
 
 def roles(compact_in: int = 0) -> dict[str, Role]:
-    """The scripts of coordinator, worker and reviewer. The worker's window is full in feature `compact_in`, from 1
+    """Return the scripts of coordinator, worker and reviewer. The worker is compacted in feature `compact_in`, from 1
     (0: never)."""
 
     def work(request: Request) -> Script:
@@ -162,7 +162,7 @@ def roles(compact_in: int = 0) -> dict[str, Role]:
 
 
 def review(request: Request) -> Script:
-    """Reads the diff, and finds nothing to mend."""
+    """Read the diff and find nothing to change."""
     base = re.search(r"against (\w+)", request.text())
     assert base, request.text()
     request = yield call("Bash", command=f"git diff {base.group(1)}")

@@ -30,12 +30,12 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "client"))
 
 
 def stop(message: str) -> NoReturn:
-    """End with 1 and a message."""
+    """Exit with status 1 and a message."""
     sys.exit(f"tools: {message}")
 
 
 def environment(folder: Path) -> None:
-    """Make `folder` a virtual environment of this Python with the pinned packages, unless it is one."""
+    """Create a virtual environment with the pinned packages in `folder`, unless it is up to date."""
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest() + f" {sys.version.split()[0]}\n"
     note, python = folder / NOTE, folder / "bin" / "python"
     if (
@@ -59,7 +59,7 @@ def environment(folder: Path) -> None:
 
 
 def works(command: list[str]) -> bool:
-    """Whether a command can be started and exits with 0. Its output is not shown."""
+    """Return whether a command starts and exits with 0. Its output is not shown."""
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:
@@ -67,8 +67,8 @@ def works(command: list[str]) -> bool:
 
 
 def claude() -> None:
-    """Install the Claude Code that package-lock.json pins, unless it is there. Its post-install script is not run: the
-    platform's package holds the program itself."""
+    """Install the Claude Code that package-lock.json pins, unless it is there, without its post-install script: the
+    package of the platform holds the program itself."""
     if os.environ.get("BATCH_TEST_CLAUDE") or pinned_claude_is_there():
         return
     npm = shutil.which("npm")
@@ -83,8 +83,8 @@ def claude() -> None:
 
 
 def pinned_claude_is_there() -> bool:
-    """Whether node_modules holds what package-lock.json asks for: versions and checksums as npm noted them, and a
-    program for this platform."""
+    """Return whether node_modules has what package-lock.json asks for: versions, checksums, and a program for this
+    platform."""
     from client import ClientMissing, binary
 
     try:
@@ -98,7 +98,7 @@ def pinned_claude_is_there() -> bool:
 
 
 def main(arguments: list[str]) -> None:
-    """Bring everything, or one environment."""
+    """Install everything, or one environment."""
     if sys.version_info < (3, 9):
         stop(f"Python {sys.version.split()[0]} is too old: 3.9 or newer is needed. Name one: `make PYTHON=python3.12`.")
     if arguments[:1] == ["--python-only"] and len(arguments) == 2:

@@ -19,7 +19,7 @@ from scripted_model import REPOSITORY
 
 
 def main() -> int:
-    """Validate; the exit status."""
+    """Validate the plugin and return the exit status."""
     command = [str(binary()), "plugin", "validate", ".", "--strict", "--profile", "directory"]
     with tempfile.TemporaryDirectory() as home:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CLAUDE")}
