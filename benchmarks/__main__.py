@@ -42,19 +42,21 @@ def main(arguments: list[str]) -> int:
     if options.list or not wanted or options.pairs < 1:
         print("\n".join(f"{row.name:<20} {row.what}; against {row.against}" for row in ROWS))
         return 0 if options.list else 2
-    lines = _said([*_where(options.pairs, arguments), "", HEAD, "|" + " --- |" * (HEAD.count("|") - 1)])
+    lines = _run_details(
+        [*_describe_machine(options.pairs, arguments), "", HEAD, "|" + " --- |" * (HEAD.count("|") - 1)]
+    )
     with Stage(REPOSITORY) as stage:
         for row in wanted:
-            lines += _said([measured(row, stage, options.pairs)])
-        lines += _said([f"\nLoad when done: {_load()}."])
+            lines += _run_details([measure_row(row, stage, options.pairs)])
+        lines += _run_details([f"\nLoad when done: {_load()}."])
         if not options.no_facts and not options.row:
-            lines += _said(["", *facts.sections(stage)])
+            lines += _run_details(["", *facts.all_sections(stage)])
     if options.write:
-        PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), lines), encoding="utf-8")
+        PAGE.write_text(insert_into_page(PAGE.read_text(encoding="utf-8"), lines), encoding="utf-8")
     return 0
 
 
-def measured(row: Row, stage: Stage, count: int) -> str:
+def measure_row(row: Row, stage: Stage, count: int) -> str:
     """Return one line of the table."""
     pair = row.build(stage)
     found = pairs.compare(pair.ours, pair.floor, count, pair.before)
@@ -68,17 +70,17 @@ def measured(row: Row, stage: Stage, count: int) -> str:
         f"{found.lower:.2f} to {found.upper:.2f}",
         f"{found.ours_s * 1000:.2f}",
         f"{found.floor_s * 1000:.2f}",
-        facts.verdict(found.ratio <= row.target),
+        facts.target_verdict(found.ratio <= row.target),
     )
     return f"| {' | '.join(cells)} |"
 
 
-def written(text: str, lines: list[str]) -> str:
+def insert_into_page(text: str, lines: list[str]) -> str:
     """Return the page with these lines between its marks."""
     return text[: text.index(BEGIN)] + "\n".join([BEGIN, *lines]) + "\n" + text[text.index(END) :]
 
 
-def _where(count: int, arguments: list[str]) -> list[str]:
+def _describe_machine(count: int, arguments: list[str]) -> list[str]:
     """Return when, on what and how the rows were measured."""
     command = "make bench" + (f' BENCH="{" ".join(arguments)}"' if arguments else "")
     return [
@@ -92,7 +94,7 @@ def _load() -> str:
     return ", ".join(f"{load:.1f}" for load in os.getloadavg())
 
 
-def _said(lines: list[str]) -> list[str]:
+def _run_details(lines: list[str]) -> list[str]:
     print("\n".join(lines), flush=True)
     return lines
 

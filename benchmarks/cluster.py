@@ -67,12 +67,12 @@ def main(arguments: list[str]) -> int:
         os.environ.update(HOME=folder, GIT_CONFIG_NOSYSTEM="1")
         os.environ.update({f"GIT_{who}_{what}": "bench@example.invalid" for who in ("AUTHOR", "COMMITTER")
                            for what in ("NAME", "EMAIL")})  # fmt: skip
-        repository = written(top)
-        with running(top) as (address, scheduler):
+        repository = make_repository(top)
+        with start_cluster(top) as (address, scheduler):
             crew = DaskExecutor(Project(str(repository)), Options(cluster=address))
             try:
                 crew.begin(BATCH)
-                for line in chain(merged(crew, seconds / 2), tasks(crew, scheduler, seconds / 6)):
+                for line in chain(measure_merging(crew, seconds / 2), measure_tasks(crew, scheduler, seconds / 6)):
                     print(line, flush=True)
             finally:
                 crew.close()
@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def told(what: str, taken: list[float], unit: str) -> str:
+def format_figure(what: str, taken: list[float], unit: str) -> str:
     """Return one line with median and quartiles."""
     lower, middle, upper = quantiles(taken, n=4, method="inclusive")
     return f"{what:<38} median {middle:.2f} {unit}, quartiles {lower:.2f} to {upper:.2f} ({len(taken)} times)"
@@ -89,7 +89,7 @@ def told(what: str, taken: list[float], unit: str) -> str:
 # -- the driver's side -------------------------------------------------------------------------------------------------
 
 
-def written(top: Path) -> Path:
+def make_repository(top: Path) -> Path:
     """Make a repository whose branch is ahead of its base, and a bare remote with a verified commit per feature."""
     bare, repository = top / "remote.git", top / "repository"
     branch = worktrees.get_batch_branch(BATCH)
@@ -103,7 +103,7 @@ def written(top: Path) -> Path:
         lines += [f"M 644 inline merged/{number}", "data 2", "1", ""]
     for number in range(MOST):
         lines += [
-            f"commit refs/heads/{attempt(number)}",
+            f"commit refs/heads/{attempt_branch(number)}",
             f"committer {WHO}",
             "data 7",
             "attempt",
@@ -120,21 +120,23 @@ def written(top: Path) -> Path:
     return repository
 
 
-def attempt(number: int) -> str:
+def attempt_branch(number: int) -> str:
     """Return the branch of a feature's attempt."""
     return f"batch/{BATCH}/{number + 1}-feature"
 
 
-def merged(crew: DaskExecutor, seconds: float) -> Iterator[str]:
+def measure_merging(crew: DaskExecutor, seconds: float) -> Iterator[str]:
     """Let the driver merge features for that many seconds; return a line for each part of the work."""
     root, branch = crew.project.root, worktrees.get_batch_branch(BATCH)
     folder, stopped = str(Path(root).parent / "queue"), threading.Event()
     taken: dict[str, list[float]] = {"fetch": [], "rebase and merge": [], "push": []}
     spent: dict[str, list[float]] = {name: [] for name in taken}
     for number in _for(seconds, MOST):
-        commit = git_client.run_git(root, "ls-remote", crew.remote, f"refs/heads/{attempt(number)}").stdout.split()[0]
+        commit = git_client.run_git(
+            root, "ls-remote", crew.remote, f"refs/heads/{attempt_branch(number)}"
+        ).stdout.split()[0]
         at = [_clocks()]
-        crew._fetch(_Named(attempt(number)), commit)  # type: ignore[arg-type]
+        crew._fetch(_Named(attempt_branch(number)), commit)  # type: ignore[arg-type]
         at.append(_clocks())
         ready = merge_queue.prepare_merge(
             root, folder, branch, commit, verify=None, timeout_s=60, log="", stopped=stopped
@@ -149,8 +151,8 @@ def merged(crew: DaskExecutor, seconds: float) -> Iterator[str]:
             taken[name].append(ended[0] - began[0])
             spent[name].append(ended[1] - began[1])
     for name, passed in taken.items():
-        yield told(name, passed, "s")
-        yield told(f"{name}, processor time", spent[name], "s")
+        yield format_figure(name, passed, "s")
+        yield format_figure(f"{name}, processor time", spent[name], "s")
 
 
 def _clocks() -> tuple[float, float]:
@@ -178,19 +180,21 @@ class _Named:
 # -- the scheduler -----------------------------------------------------------------------------------------------------
 
 
-def tasks(crew: DaskExecutor, scheduler: psutil.Process, seconds: float) -> Iterator[str]:
+def measure_tasks(crew: DaskExecutor, scheduler: psutil.Process, seconds: float) -> Iterator[str]:
     """Measure an idle scheduler, then tasks with answers of each size; return a line for each."""
     idle = []
     for _ in _for(seconds):
         idle.append(_taken(scheduler, lambda: time.sleep(2))[1] / 2)
-    yield told(f"scheduler, a second of {PROCESSES * WORKERS} idle workers", [each * 1000 for each in idle], "ms")
+    yield format_figure(
+        f"scheduler, a second of {PROCESSES * WORKERS} idle workers", [each * 1000 for each in idle], "ms"
+    )
     for words, size in ANSWERS.items():
         taken = []
         for number in _for(seconds):
             passed, spent = _taken(scheduler, partial(_all_done, crew, size, f"{words}-{number}"))
             if number:  # the first round of all has imports and connections in it
                 taken.append((spent - passed * median(idle)) / TASKS * 1000)
-        yield told(f"scheduler, a task that answers {words}", taken, "ms")
+        yield format_figure(f"scheduler, a task that answers {words}", taken, "ms")
 
 
 def _all_done(crew: DaskExecutor, size: int, name: str) -> None:
@@ -199,7 +203,7 @@ def _all_done(crew: DaskExecutor, size: int, name: str) -> None:
 
     def done(number: int) -> int:
         asked = crew.client.submit(
-            idlers.answered, data, size, BATCH, key=f"{name}-{number}", pure=False, retries=0,
+            idlers.idle_task, data, size, BATCH, key=f"{name}-{number}", pure=False, retries=0,
             resources={task.RESOURCE: 1},
         )  # fmt: skip
         return len(asked.result())
@@ -222,7 +226,7 @@ def _spent(scheduler: psutil.Process) -> float:
 
 
 @contextlib.contextmanager
-def running(top: Path) -> Iterator[tuple[str, psutil.Process]]:
+def start_cluster(top: Path) -> Iterator[tuple[str, psutil.Process]]:
     """Start a scheduler with workers; yield its address and process."""
     environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY / 'lib'}{os.pathsep}{REPOSITORY}"}
     file = top / "scheduler.json"

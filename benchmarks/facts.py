@@ -24,7 +24,7 @@ MOST_OVER_BARE, MOST_KB = 1.2, 60 * 1024
 RUNS = 5
 
 
-def told(stage: Stage, task: str, count: int) -> dict[str, Any]:
+def query_scene(stage: Stage, task: str, count: int) -> dict[str, Any]:
     """Return what a task of `inside.TOLD` reports for the scene with that many features."""
     words = [sys.executable, str(INSIDE), task, str(stage.scene(count).project), str(count)]
     environment = {**os.environ, "PYTHONPATH": str(stage.tree / "lib"), inside.OWNER_PID: str(os.getpid())}
@@ -48,7 +48,7 @@ def _kb(program: Program) -> int:
     return int(done.stdout) >> (10 if sys.platform == "darwin" else 0)
 
 
-def memory(found: dict[str, Subject], runs: int = RUNS) -> list[str]:
+def measure_memory(found: dict[str, Subject], runs: int = RUNS) -> list[str]:
     """Return the peak memory of each process, median of some runs, against a bare Python."""
     kb: dict[str, float] = {}
     for name, subject in found.items():
@@ -63,19 +63,19 @@ def memory(found: dict[str, Subject], runs: int = RUNS) -> list[str]:
     for name, size in kb.items():
         aim, held = "", ""
         if name in HOT:
-            aim, held = f"{MOST_OVER_BARE} x", verdict(size / bare <= MOST_OVER_BARE)
+            aim, held = f"{MOST_OVER_BARE} x", target_verdict(size / bare <= MOST_OVER_BARE)
         elif f"{MANY:,}" in name:
-            aim, held = f"{MOST_KB >> 10} MB", verdict(size <= MOST_KB)
+            aim, held = f"{MOST_KB >> 10} MB", target_verdict(size <= MOST_KB)
         lines.append(f"| {name} | {size / 1024:.1f} | {size / bare:.2f} x | {aim} | {held} |")
     return lines
 
 
-def verdict(good: bool) -> str:
+def target_verdict(good: bool) -> str:
     """Return the words of a target's cell."""
     return "reached" if good else "**missed**"
 
 
-def bytes_written(stage: Stage) -> list[str]:
+def measure_bytes_written(stage: Stage) -> list[str]:
     """Return how many bytes one update hands to write(2), with the size of the state."""
     if not os.path.exists("/proc/self/io"):
         return ["This system does not tell what a process writes."]
@@ -84,14 +84,14 @@ def bytes_written(stage: Stage) -> list[str]:
         "| --- | --- | --- | --- | --- |",
     ]
     for count in (10, 1000, MANY):
-        found = told(stage, "written", count)
+        found = query_scene(stage, "written", count)
         logged, quiet = found["phase"], found["unlogged"]
         line = found["line"]
         lines.append(f"| {count:,} | {found['state']:,} | {logged:,} | {quiet:,} | {line:,} |")
     return lines
 
 
-def system_calls(found: dict[str, Subject]) -> list[str]:
+def count_system_calls(found: dict[str, Subject]) -> list[str]:
     """Return system calls by strace -c, files opened and programs started, of each process with its children."""
     strace = shutil.which("strace")
     if strace is None:
@@ -106,7 +106,7 @@ def system_calls(found: dict[str, Subject]) -> list[str]:
         total = re.search(r"^\s*100\.00\s+\S+\s+(?:\S+\s+)?(\d+)(?:\s+\d+)? total", counted, re.MULTILINE)
         files = len(re.findall(r"open(?:at|at2)?\(", traced))
         started = [os.path.basename(path) for path in re.findall(r'execve\("([^"]+)"', traced)]
-        held = f"no Python: {verdict(not any('python' in each for each in started))}" if name in IDLE else ""
+        held = f"no Python: {target_verdict(not any('python' in each for each in started))}" if name in IDLE else ""
         lines.append(f"| {name} | {total.group(1) if total else '?'} | {files} | {', '.join(started)} | {held} |")
     return lines
 
@@ -120,7 +120,7 @@ def _traced(strace: list[str], program: Program) -> str:
     return done.stderr.decode("utf-8", "replace")
 
 
-def tokens(stage: Stage) -> list[str]:
+def count_tokens(stage: Stage) -> list[str]:
     """Return the tokens (characters / 4) of each text that the plugin puts into a conversation."""
     tree: Path = stage.tree
     lines = ["| text | characters | tokens |", "| --- | --- | --- |"]
@@ -129,7 +129,7 @@ def tokens(stage: Stage) -> list[str]:
         for folder in ("commands", "agents")
         for page in sorted((tree / folder).glob("*.md"))
     }
-    said = {name: len(text) for name, text in told(stage, "texts", 100).items()}
+    said = {name: len(text) for name, text in query_scene(stage, "texts", 100).items()}
     lines += [f"| {name} | {size:,} | {size // 4:,} |" for name, size in (*sizes.items(), *said.items())]
     worker = sizes["commands/auto-implement.md"] + sizes["agents/worker.md"] + _of(said, "brief of the worker")
     sums = {
@@ -145,13 +145,13 @@ def _of(said: dict[str, int], name: str) -> int:
     return next(size for text, size in said.items() if text.startswith(name))
 
 
-def sections(stage: Stage) -> list[str]:
+def all_sections(stage: Stage) -> list[str]:
     """Return all sections with their headings."""
-    said = tokens(stage)  # before any stop can pause the batch
+    said = count_tokens(stage)  # before any stop can pause the batch
     found = programs(stage)
     return [
-        *("### Memory", "", *memory(found), ""),
-        *("### Bytes written per update", "", *bytes_written(stage), ""),
-        *("### System calls, files opened, programs started", "", *system_calls(found), ""),
+        *("### Memory", "", *measure_memory(found), ""),
+        *("### Bytes written per update", "", *measure_bytes_written(stage), ""),
+        *("### System calls, files opened, programs started", "", *count_system_calls(found), ""),
         *("### Tokens", "", *said),
     ]

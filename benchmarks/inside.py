@@ -29,12 +29,12 @@ def seconds() -> float:
 # -- states -----------------------------------------------------------------------------------------------------------
 
 
-def text(index: int) -> str:
+def feature_text(index: int) -> str:
     """Return a feature as people write them: about 90 characters."""
     return f"Add the command number {index + 1} to the reporting tool, with its option --since DATE, tests and a page"
 
 
-def half_done(count: int) -> dict[str, Any]:
+def half_done_state(count: int) -> dict[str, Any]:
     """Return a batch with half completed, one feature open, and every tenth of the rest needing the one before."""
     from batch_implement.base import processes
     from batch_implement.core import batch_state, policies, transitions
@@ -42,7 +42,7 @@ def half_done(count: int) -> dict[str, Any]:
     needs = {str(index): [index - 1] for index in range(count // 2 + 10, count, 10)}
     policy = policies.create_policy(verify="python3 -m pytest -q")
     state = batch_state.new_state(
-        "batch-bench", [text(index) for index in range(count)], NOW, policy=policy, needs=needs
+        "batch-bench", [feature_text(index) for index in range(count)], NOW, policy=policy, needs=needs
     )
     done = transitions.complete(transitions.start(state, NOW, "0" * 40), NOW, {"commit": "c0ffee" * 6, "verify": None})
     proof, timing = done["evidence"]["0"], done["timings"]["0"]
@@ -58,7 +58,7 @@ def half_done(count: int) -> dict[str, Any]:
     return transitions.start({**batch_state.with_derived_fields(state), "revision": 1}, NOW, "0" * 40)
 
 
-def store(folder: str) -> Any:
+def open_store(folder: str) -> Any:
     """Return the store of the project in this folder, with a longer wait for the lock than a program has."""
     from batch_implement.base.project_paths import Project
     from batch_implement.store.store import Store
@@ -68,15 +68,15 @@ def store(folder: str) -> Any:
 
 def make(folder: str, count: int) -> Run:
     """Create the batch."""
-    return lambda: store(folder).create(half_done(count))
+    return lambda: open_store(folder).create(half_done_state(count))
 
 
 def finish(folder: str, count: int) -> Run:
     """Create a batch that is over and has no owner."""
     from batch_implement.core import batch_state
 
-    over = {**half_done(count), "active": None, "completed_features": list(range(count)), "owner": None}
-    return lambda: store(folder).create(batch_state.with_derived_fields(over))
+    over = {**half_done_state(count), "active": None, "completed_features": list(range(count)), "owner": None}
+    return lambda: open_store(folder).create(batch_state.with_derived_fields(over))
 
 
 # -- updates ----------------------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def phase(folder: str, count: int) -> Run:
     """Do a durable update: the open feature's phase changes, which adds one line to the audit log."""
     from batch_implement.core import transitions
 
-    at = store(folder)
+    at = open_store(folder)
 
     def further(state: dict[str, Any]) -> dict[str, Any]:
         return transitions.set_phase(state, "plan" if state["active"]["phase"] == "implement" else "implement")
@@ -98,7 +98,7 @@ def unlogged(folder: str, count: int) -> Run:
     """Do a durable update that adds no line to the audit log."""
     from batch_implement.core import lease
 
-    at = store(folder)
+    at = open_store(folder)
     numbers = itertools.count()
     return lambda: at.update(lambda state: lease.record_context_tokens(state, next(numbers)))
 
@@ -164,7 +164,7 @@ def validate(folder: str, count: int) -> Run:
     """Validate schema and invariants of a state."""
     from batch_implement.store import serialization
 
-    state = half_done(count)
+    state = half_done_state(count)
     serialization.find_problems(state, None)
 
     def run() -> None:
@@ -179,7 +179,7 @@ def jsonschema(folder: str, count: int) -> Run:
     import jsonschema as reference
     from batch_implement.validation import schema
 
-    state, validator = half_done(count), reference.Draft7Validator(schema.load_published("batch_state"))
+    state, validator = half_done_state(count), reference.Draft7Validator(schema.load_published("batch_state"))
     return lambda: validator.validate(state)
 
 
@@ -218,7 +218,9 @@ def sort(folder: str, count: int) -> Run:
 def _features_file(folder: str, count: int) -> str:
     place = os.path.join(folder, f"features-{count}.txt")
     with open(place, "w", encoding="utf-8") as file:
-        file.writelines(text(index) + (f" (after: {index})\n" if index % 10 == 9 else "\n") for index in range(count))
+        file.writelines(
+            feature_text(index) + (f" (after: {index})\n" if index % 10 == 9 else "\n") for index in range(count)
+        )
     return place
 
 
@@ -252,7 +254,7 @@ def written(folder: str, count: int) -> dict[str, float]:
             return next(int(line.split()[1]) for line in io if line.startswith("wchar"))
 
     found: dict[str, float] = {"state": os.stat(os.path.join(folder, ".claude", "batch_state.json")).st_size}
-    log = store(folder).project.log_folder + "/audit.jsonl"
+    log = open_store(folder).project.log_folder + "/audit.jsonl"
     for name, task in (("phase", phase), ("unlogged", unlogged)):
         run = task(folder, count)
         run()
@@ -269,7 +271,7 @@ def texts(folder: str, count: int) -> dict[str, str]:
     """Return every text that the plugin puts into a conversation, by occasion, for the batch in this folder."""
     from batch_implement.core import prompts
 
-    state = store(folder).read()
+    state = open_store(folder).read()
     closed = {**state, "active": None}
     return {
         "brief of the coordinator, once a batch": prompts.coordinator_brief(closed),

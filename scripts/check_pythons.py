@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools import REPOSITORY, works
+from tools import REPOSITORY, can_run
 
 MINORS = range(9, 15)
 """The N of each Python 3.N that is supported; the workflow's matrix is held against it by a test."""
@@ -19,15 +19,15 @@ MINORS = range(9, 15)
 TESTS = ["tests/unit", "tests/property"]
 
 
-def find(minor: int) -> str | None:
+def find_python(minor: int) -> str | None:
     """Return a Python 3.`minor` that runs, or None."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     candidates = [f"python3.{minor}", *map(str, sorted(pyenv.glob(f"3.{minor}.*/bin/python"), reverse=True))]
     of_this_version = f"import sys; sys.exit(sys.version_info[:2] != (3, {minor}))"
-    return next((python for python in candidates if works([python, "-c", of_this_version])), None)
+    return next((python for python in candidates if can_run([python, "-c", of_this_version])), None)
 
 
-def check(python: str, minor: int) -> bool:
+def run_tests_with(python: str, minor: int) -> bool:
     """Return whether the tests pass on one Python."""
     folder = REPOSITORY / f".venv-3.{minor}"
     print(f"== Python 3.{minor}: {python}", flush=True)
@@ -40,8 +40,8 @@ def main() -> int:
     """Check every Python that is installed and return the exit status."""
     results = {}
     for minor in MINORS:
-        python = find(minor)
-        results[minor] = "not found" if python is None else "passed" if check(python, minor) else "FAILED"
+        python = find_python(minor)
+        results[minor] = "not found" if python is None else "passed" if run_tests_with(python, minor) else "FAILED"
     print(", ".join(f"3.{minor}: {result}" for minor, result in results.items()))
     return int("FAILED" in results.values() or "passed" not in results.values())
 

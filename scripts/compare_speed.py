@@ -31,7 +31,7 @@ NOISE = 1.05
 HEAD = f"{'row':<20} {'new to old':>10}  {'quartiles':<12}  {'old, ms':>9} {'new, ms':>9}"
 
 
-def commit_of(name: str) -> str:
+def resolve_commit(name: str) -> str:
     """Return the full hash of the commit with this name. Raise ValueError if there is none."""
     git = ["git", "-C", str(REPOSITORY), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
     found = subprocess.run(git, capture_output=True, text=True, check=False)
@@ -40,7 +40,7 @@ def commit_of(name: str) -> str:
     return found.stdout.strip()
 
 
-def tree(folder: Path, commit: str) -> Path:
+def export_commit(folder: Path, commit: str) -> Path:
     """Write the files of a commit into a new folder and return it."""
     folder.mkdir()
     files = subprocess.run(["git", "-C", str(REPOSITORY), "archive", commit], stdout=subprocess.PIPE, check=True)
@@ -48,7 +48,7 @@ def tree(folder: Path, commit: str) -> Path:
     return folder
 
 
-def compared(row: Row, old: Stage, new: Stage, count: int) -> pairs.Result:
+def compare_row(row: Row, old: Stage, new: Stage, count: int) -> pairs.Result:
     """Compare a row of the new tree with the same row of the old one."""
     try:
         after, before = row.build(new), row.build(old)
@@ -66,7 +66,7 @@ def verdict(found: pairs.Result) -> str:
     return "faster" if found.ratio < 1 / NOISE and found.upper < 1 else ""
 
 
-def line(row: Row, found: pairs.Result, word: str) -> str:
+def format_row(row: Row, found: pairs.Result, word: str) -> str:
     """Return the printed line of a row."""
     quartiles = f"{found.lower:.2f} to {found.upper:.2f}"
     costs = f"{found.floor_s * 1000:>9.2f} {found.ours_s * 1000:>9.2f}"
@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> int:
     if not wanted or options.pairs < 1:
         parser.error("no such row; `make bench BENCH=--list` names them" if not wanted else "--pairs is at least 1")
     try:
-        commits = [commit_of(name) for name in (options.old, options.new) if name is not None]
+        commits = [resolve_commit(name) for name in (options.old, options.new) if name is not None]
     except ValueError as error:
         parser.error(str(error))
     names = [commit[:12] for commit in commits] + ["this work tree"] * (options.new is None)
@@ -95,23 +95,23 @@ def main(arguments: list[str]) -> int:
     )
     slower, failed = [], []
     with tempfile.TemporaryDirectory(prefix="batch-implement-compare-") as name:
-        places = [tree(Path(name, side), commit) for side, commit in zip(("old", "new"), commits)]
+        places = [export_commit(Path(name, side), commit) for side, commit in zip(("old", "new"), commits)]
         places += [REPOSITORY] * (options.new is None)
         with Stage(places[0]) as old, Stage(places[1]) as new:
             for row in wanted:
                 try:
-                    found = compared(row, old, new, options.pairs)
+                    found = compare_row(row, old, new, options.pairs)
                     word = verdict(found)
                     if word == "SLOWER":
-                        print(line(row, found, "slower; once more:"), flush=True)
-                        found = compared(row, old, new, options.pairs)
+                        print(format_row(row, found, "slower; once more:"), flush=True)
+                        found = compare_row(row, old, new, options.pairs)
                         word = verdict(found)
                 except (RuntimeError, OSError) as error:
                     failed.append(row.name)
                     print(f"{row.name:<20} cannot be measured: {error}", flush=True)
                     continue
                 slower += [row.name] if word == "SLOWER" else []
-                print(line(row, found, word), flush=True)
+                print(format_row(row, found, word), flush=True)
     print(f"\nSlower: {', '.join(slower)}." if slower else "\nNothing got slower.")
     if failed:
         print(f"Not measured: {', '.join(failed)}.")

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "client")
 from client import Client
 from narration import Narrator
 from scripted_model import REPOSITORY, ScriptedModel
-from solutions import EXAMPLE, TESTS, roles
+from solutions import EXAMPLE, TESTS, model_scripts
 
 COMPACT_IN = 3
 """The feature, from 1, in which the scripted worker's window is full."""
@@ -117,7 +117,7 @@ def client_and_model(place: Place) -> Iterator[Client]:
         print(COST, flush=True)
         yield PayingClient(place.project, RealModel(), REPOSITORY, place.home)
         return
-    with ScriptedModel(roles(COMPACT_IN)) as model:
+    with ScriptedModel(model_scripts(COMPACT_IN)) as model:
         yield Client(place.project, model, REPOSITORY, place.home)
 
 
@@ -144,7 +144,7 @@ def run(place: Place, client: Client) -> tuple[float, str]:
         )
     narrator = Narrator(place.project)
     try:
-        in_time = follow(process, place.stream, narrator, limit_s)
+        in_time = narrate_client(process, place.stream, narrator, limit_s)
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -159,7 +159,7 @@ def run(place: Place, client: Client) -> tuple[float, str]:
     return cost, ""
 
 
-def follow(process: subprocess.Popen[bytes], stream: Path, narrator: Narrator, limit_s: float) -> bool:
+def narrate_client(process: subprocess.Popen[bytes], stream: Path, narrator: Narrator, limit_s: float) -> bool:
     """Narrate the client's events and write them to `stream`. Return False at the time limit."""
     lines: queue.Queue[bytes] = queue.Queue()
 
@@ -181,7 +181,7 @@ def follow(process: subprocess.Popen[bytes], stream: Path, narrator: Narrator, l
     return True
 
 
-def missing(place: Place, start: str, *, compaction: bool) -> list[str]:
+def find_problems(place: Place, start: str, *, compaction: bool) -> list[str]:
     """Return a sentence for each thing that is wrong."""
     status = json.loads(place.batchctl("status", "--json"))
     if "features" not in status:
@@ -241,7 +241,7 @@ def main(folder: Path) -> int:
     finally:
         shutil.rmtree(place.home, ignore_errors=True)
     print(f"\n$ batchctl status\n{place.batchctl('status')}\n\n$ git log --oneline\n{place.git('log', '--oneline')}\n")
-    wrong = [*filter(None, [trouble]), *missing(place, start, compaction=not real)]
+    wrong = [*filter(None, [trouble]), *find_problems(place, start, compaction=not real)]
     print(f"The project is {place.project}; beside it, in {place.stream.name}, is all that Claude Code said.")
     if wrong:
         print("\nFAILED:\n" + "\n".join(wrong), file=sys.stderr)

@@ -28,34 +28,34 @@ EXAMPLES = {
 EVERYWHERE = frozenset(("--help", "--json"))  # told once, above the verbs
 
 
-def parsers() -> dict[str, argparse.ArgumentParser]:
+def command_parsers() -> dict[str, argparse.ArgumentParser]:
     """Return the parser of every command, in the order of `batchctl help`."""
     (known,) = (a.choices for a in arguments.build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     return {verb: known[verb] for _, verbs in arguments.COMMAND_GROUPS for verb in verbs}
 
 
-def example(parser: argparse.ArgumentParser) -> str:
+def help_example(parser: argparse.ArgumentParser) -> str:
     """Return the example in a command's help."""
     return (parser.epilog or "").removeprefix("Example: ")
 
 
-def whose(verb: str) -> str:
+def command_user(verb: str) -> str:
     """Return who runs a command."""
     if verb in USER_COMMANDS:
         return "For you only."
     return "For the model." if verb in WORKER_COMMANDS else "For you and the model."
 
 
-def usage(parser: argparse.ArgumentParser) -> str:
+def usage_line(parser: argparse.ArgumentParser) -> str:
     """Return a command's usage on one line, without the options that every command has."""
     words = [parser.prog]
     given = [action for action in parser._actions if action.option_strings and name_of(action) not in EVERYWHERE]
     words += ["[OPTIONS]"] if len(given) > 4 else map(option_in_usage, given)
-    words += [value(action) for action in parser._actions if not action.option_strings]
+    words += [argument_value(action) for action in parser._actions if not action.option_strings]
     return " ".join(words)
 
 
-def value(action: argparse.Action) -> str:
+def argument_value(action: argparse.Action) -> str:
     """Return the value that an option or argument takes, as it is typed; empty for none."""
     if action.nargs == 0:
         return ""
@@ -65,7 +65,7 @@ def value(action: argparse.Action) -> str:
 
 def option_in_usage(action: argparse.Action) -> str:
     """Return an option with its value, in brackets if it is optional."""
-    words = f"{action.option_strings[0]} {value(action)}".rstrip()
+    words = f"{action.option_strings[0]} {argument_value(action)}".rstrip()
     return words if action.required else f"[{words}]"
 
 
@@ -74,34 +74,42 @@ def name_of(action: argparse.Action) -> str:
     return action.option_strings[-1] if action.option_strings else action.dest
 
 
-def table(parser: argparse.ArgumentParser, known: frozenset[str] = frozenset()) -> Iterator[str]:
+def options_table(parser: argparse.ArgumentParser, known: frozenset[str] = frozenset()) -> Iterator[str]:
     """Return the table of a parser's arguments and options, without the known ones; no lines if there are no others."""
     own = [action for action in parser._actions if name_of(action) not in known | EVERYWHERE]
     if own:
         yield from ("", "| argument | what it says |", "| --- | --- |")
     for action in own:
-        name = f"{action.option_strings[0] if action.option_strings else ''} {value(action)}".strip()
-        yield f"| `{generated.cell(name)}` | {generated.cell(action.help or '')} |"
+        name = f"{action.option_strings[0] if action.option_strings else ''} {argument_value(action)}".strip()
+        yield f"| `{generated.table_cell(name)}` | {generated.table_cell(action.help or '')} |"
 
 
-def verbs() -> str:
+def command_sections() -> str:
     """Return a section for each command, grouped by who runs it."""
     lines: list[str] = []
     for group, names in arguments.COMMAND_GROUPS:
         lines += [f"## {group}", ""]
         for verb in names:
-            parser = parsers()[verb]
-            lines += [f"### {verb}", "", f"Usage: `{usage(parser)}`", "", f"{whose(verb)} {parser.description}"]
-            shared = of_a_batch() if of_a_batch() <= set(map(name_of, parser._actions)) else frozenset()
-            own = list(table(parser, shared))
+            parser = command_parsers()[verb]
+            lines += [
+                f"### {verb}",
+                "",
+                f"Usage: `{usage_line(parser)}`",
+                "",
+                f"{command_user(verb)} {parser.description}",
+            ]
+            shared = (
+                batch_options_table() if batch_options_table() <= set(map(name_of, parser._actions)) else frozenset()
+            )
+            own = list(options_table(parser, shared))
             if shared:
                 beyond = ", and these:" if own else "."
                 lines += ["", f"It takes the file and the options of [/batch-implement](#batch-implement){beyond}"]
-            lines += [*own, "", "```sh", example(parser), "```", ""]
+            lines += [*own, "", "```sh", help_example(parser), "```", ""]
     return "\n".join(lines[:-1])
 
 
-def of_a_batch() -> frozenset[str]:
+def batch_options_table() -> frozenset[str]:
     """Return the arguments that every new batch takes."""
     parser = arguments.CommandParser(add_help=False)
     arguments.add_batch_options(parser)
@@ -114,23 +122,23 @@ def front_matter(command: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z-]+): (.*)$", text.split("---\n")[1], re.MULTILINE))
 
 
-def commands() -> str:
+def slash_command_sections() -> str:
     """Return a section for each slash command."""
     lines: list[str] = []
     for command, shown in EXAMPLES.items():
         known = front_matter(command)
         lines += [f"## /{command}", "", f"Usage: `/{command} {known['argument-hint']}`", "", known["description"]]
         if command == "batch-implement":
-            lines += table(arguments.build_slash_parser())
+            lines += options_table(arguments.build_slash_parser())
         lines += ["", "```text", shown, "```", ""]
     return "\n".join(lines[:-1])
 
 
-def written(text: str) -> str:
+def render_document(text: str) -> str:
     """Return the document with its generated parts up to date."""
-    parts = {"commands": commands(), "verbs": verbs()}
-    return generated.written(DOCUMENT, text, "document_commands.py", parts)
+    parts = {"commands": slash_command_sections(), "verbs": command_sections()}
+    return generated.replace_generated(DOCUMENT, text, "document_commands.py", parts)
 
 
 if __name__ == "__main__":
-    sys.exit(generated.write_or_check(DOCUMENT, sys.argv[1:], written))
+    sys.exit(generated.write_or_check(DOCUMENT, sys.argv[1:], render_document))

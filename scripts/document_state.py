@@ -22,7 +22,7 @@ SCHEMA = REPOSITORY / "schemas" / "batch_state.schema.json"
 MIGRATION = REPOSITORY / "lib" / "batch_implement" / "store" / "migration.py"
 
 
-def type_of(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+def describe_type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     """Return the type of a value in a few words."""
     if "$ref" in schema:
         return str(schema["$ref"].rsplit("/", 1)[-1])
@@ -35,40 +35,40 @@ def type_of(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     words = []
     for kind in kinds:
         if kind == "array":
-            words.append(f"list of {type_of(schema.get('items', {}), definitions)}")
+            words.append(f"list of {describe_type(schema.get('items', {}), definitions)}")
         elif kind == "object" and "propertyNames" in schema and "additionalProperties" in schema:
             of_index = schema["propertyNames"].get("$ref", "").endswith("/key")
-            name = "index" if of_index else type_of(schema["propertyNames"], definitions)
-            words.append(f"{name} to {type_of(schema['additionalProperties'], definitions)}")
+            name = "index" if of_index else describe_type(schema["propertyNames"], definitions)
+            words.append(f"{name} to {describe_type(schema['additionalProperties'], definitions)}")
         else:
             words.append({"string": "text", "object": "object"}.get(kind, kind))
     return " or ".join(words)
 
 
-def rows(schema: dict[str, Any], definitions: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+def field_rows(schema: dict[str, Any], definitions: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield each field of a schema as (name, type, meaning), depth first; `[]` is an element, `{}` a value by index."""
     for name, field in schema.get("properties", {}).items():
         optional = "" if name in schema.get("required", []) else ", may be absent"
-        yield f"{prefix}{name}", type_of(field, definitions) + optional, field.get("description", "")
+        yield f"{prefix}{name}", describe_type(field, definitions) + optional, field.get("description", "")
         inner, path = field, f"{prefix}{name}"
         while "items" in inner or isinstance(inner.get("additionalProperties"), dict):
             is_list = "items" in inner
             inner, path = inner["items" if is_list else "additionalProperties"], path + ("[]" if is_list else "{}")
-        yield from rows(inner, definitions, f"{path}.")
+        yield from field_rows(inner, definitions, f"{path}.")
 
 
-def fields() -> str:
+def fields_table() -> str:
     """Return the table of all fields."""
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     definitions = schema["definitions"]
     lines = ["| field | type | meaning |", "| --- | --- | --- |"]
-    for name, kind, meaning in rows(schema, definitions):
-        lines.append(f"| `{name}` | {kind} | {generated.cell(meaning)} |")
+    for name, kind, meaning in field_rows(schema, definitions):
+        lines.append(f"| `{name}` | {kind} | {generated.table_cell(meaning)} |")
     meanings = "; ".join(f"*{name}*: {entry['description'].rstrip('.')}" for name, entry in definitions.items())
     return "\n".join([*lines, "", f"The types by name: {meanings}."])
 
 
-def rules() -> str:
+def migration_rules() -> str:
     """Return the rules of the migration, from the docstring of its module."""
     manual = ast.get_docstring(ast.parse(MIGRATION.read_text(encoding="utf-8"))) or ""
     table = re.search(r"^( {4}\S.*\n(?:(?: {4,}.*)?\n?)*)", manual, re.MULTILINE)
@@ -80,10 +80,12 @@ def rules() -> str:
     return "\n".join(lines)
 
 
-def written(text: str) -> str:
+def render_document(text: str) -> str:
     """Return the document with its generated parts up to date."""
-    return generated.written(DOCUMENT, text, "document_state.py", {"fields": fields(), "migration": rules()})
+    return generated.replace_generated(
+        DOCUMENT, text, "document_state.py", {"fields": fields_table(), "migration": migration_rules()}
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(generated.write_or_check(DOCUMENT, sys.argv[1:], written))
+    sys.exit(generated.write_or_check(DOCUMENT, sys.argv[1:], render_document))

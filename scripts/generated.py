@@ -16,7 +16,7 @@ from typing import Callable
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def written(page: Path, text: str, script: str, parts: dict[str, str]) -> str:
+def replace_generated(page: Path, text: str, script: str, parts: dict[str, str]) -> str:
     """Return the text of a page with the generated parts, by the names of their marks, up to date."""
     for name, part in parts.items():
         begin, end = f"<!-- {name}: written by scripts/{script} -->", f"<!-- {name}: end -->"
@@ -25,7 +25,7 @@ def written(page: Path, text: str, script: str, parts: dict[str, str]) -> str:
     return text
 
 
-def cell(text: str) -> str:
+def table_cell(text: str) -> str:
     """Escape a text for a table cell."""
     return text.replace("|", "\\|")
 

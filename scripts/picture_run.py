@@ -65,7 +65,7 @@ FORMAT = """\
 """
 
 
-def shown(output: str) -> list[str]:
+def picture_lines(output: str) -> list[str]:
     """Return the lines of the picture from what the demo printed, shortened."""
     lines: list[str] = []
     for block in (text.splitlines() for text in output.strip().split("\n\n")):
@@ -87,7 +87,7 @@ def shown(output: str) -> list[str]:
     return lines
 
 
-def drawn(lines: list[str]) -> str:
+def draw_svg(lines: list[str]) -> str:
     """Return the picture as SVG."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     for line in lines:
@@ -99,7 +99,7 @@ def drawn(lines: list[str]) -> str:
     return re.sub(r"(?<=>)(?=<text)", "\n", "\n".join(line.strip() for line in picture.splitlines())) + "\n"
 
 
-def read(picture: str) -> list[str]:
+def read_svg(picture: str) -> list[str]:
     """Return the lines that a picture shows, without blanks between two colours."""
     lines: dict[int, str] = {}
     for element in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text"):
@@ -110,7 +110,7 @@ def read(picture: str) -> list[str]:
     return [lines[number] for number in sorted(lines)]
 
 
-def alike(lines: list[str]) -> list[str]:
+def normalize_lines(lines: list[str]) -> list[str]:
     """Return lines comparable between runs: `*` for times and ids, no blanks, no empty lines."""
     changing = r"^\d\d:\d\d|batch-[\d-]{22,}|\b[0-9a-f]{12}\b|[\d.]+ s$"
     return list(filter(None, ("".join(re.sub(changing, "*", line).split()) for line in lines)))
@@ -125,7 +125,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="batch-implement-picture-") as folder, contextlib.redirect_stdout(output):
         status = demo.main(Path(folder))
     if status == 0:
-        PICTURE.write_text(drawn(shown(output.getvalue())), encoding="utf-8")
+        PICTURE.write_text(draw_svg(picture_lines(output.getvalue())), encoding="utf-8")
         print(f"{PICTURE}: {PICTURE.stat().st_size:,} bytes")
     return status
 

@@ -51,7 +51,7 @@ class Solution:
     def turns(self, kind: str) -> Iterator[Turn]:
         """Yield the tool calls for its changes of one kind, `test`, `code` or `docs`: one Write or Edit per turn."""
         for change in self.changes:
-            if kind_of(change.path) != kind:
+            if classify_file(change.path) != kind:
                 continue
             for before, after in change.hunks:
                 if change.new:
@@ -60,12 +60,12 @@ class Solution:
                     yield call("Edit", file_path=change.path, old_string=before, new_string=after)
 
 
-def kind_of(path: str) -> str:
+def classify_file(path: str) -> str:
     """Return what a file is for: `test`, `code` or `docs`."""
     return "test" if path.startswith("tests/") else "docs" if path.endswith(".md") else "code"
 
 
-def solution(number: int) -> Solution:
+def read_solution(number: int) -> Solution:
     """Return the solution of feature `number`, from 1."""
     (path,) = SOLUTIONS.glob(f"{number}-*.patch")
     return read_patch(path.read_text(encoding="utf-8"))
@@ -92,14 +92,18 @@ def _both_sides(hunk: str) -> tuple[str, str]:
     return before, after
 
 
-def roles(compact_in: int = 0) -> dict[str, Role]:
+def model_scripts(compact_in: int = 0) -> dict[str, Role]:
     """Return the scripts of coordinator, worker and reviewer. The worker is compacted in feature `compact_in`, from 1
     (0: never)."""
 
     def work(request: Request) -> Script:
         number = feature_number(request)
-        done = solution(number)
-        known = ["README.md", "todo.py", *(c.path for c in done.changes if not c.new and kind_of(c.path) == "test")]
+        done = read_solution(number)
+        known = [
+            "README.md",
+            "todo.py",
+            *(c.path for c in done.changes if not c.new and classify_file(c.path) == "test"),
+        ]
         read = calls(*(("Read", {"file_path": path}) for path in known))
 
         request = yield batchctl("phase", "understand").with_text("I look at what is there first.")

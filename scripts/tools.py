@@ -29,36 +29,36 @@ OF_THIS_VERSION = f"import sys; sys.exit(sys.version_info[:3] != {sys.version_in
 sys.path.insert(0, str(REPOSITORY / "tests" / "client"))
 
 
-def stop(message: str) -> NoReturn:
+def exit_with(message: str) -> NoReturn:
     """Exit with status 1 and a message."""
     sys.exit(f"tools: {message}")
 
 
-def environment(folder: Path) -> None:
+def create_environment(folder: Path) -> None:
     """Create a virtual environment with the pinned packages in `folder`, unless it is up to date."""
     wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest() + f" {sys.version.split()[0]}\n"
     note, python = folder / NOTE, folder / "bin" / "python"
     if (
         note.exists()
         and note.read_text(encoding="ascii") == wanted
-        and works([str(python), "-m", "pytest", "--version"])
+        and can_run([str(python), "-m", "pytest", "--version"])
     ):
         return
     print(f"Making {folder} for Python {sys.version.split()[0]} ...", flush=True)
     note.unlink(missing_ok=True)
-    if not works([str(python), "-m", "pip", "--version"]) or not works([str(python), "-c", OF_THIS_VERSION]):
+    if not can_run([str(python), "-m", "pip", "--version"]) or not can_run([str(python), "-c", OF_THIS_VERSION]):
         made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=False)
         if made.returncode:
-            stop(f"{sys.executable} cannot make a virtual environment. On Debian: `apt-get install python3-venv`.")
+            exit_with(f"{sys.executable} cannot make a virtual environment. On Debian: `apt-get install python3-venv`.")
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(REQUIREMENTS)]
     if subprocess.run(install, check=False).returncode:
-        stop(
+        exit_with(
             f"the packages of {REQUIREMENTS.name} could not be installed: see above. The first time needs the network."
         )
     note.write_text(wanted, encoding="ascii")
 
 
-def works(command: list[str]) -> bool:
+def can_run(command: list[str]) -> bool:
     """Return whether a command starts and exits with 0. Its output is not shown."""
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -66,23 +66,25 @@ def works(command: list[str]) -> bool:
         return False
 
 
-def claude() -> None:
+def install_claude() -> None:
     """Install the Claude Code that package-lock.json pins, unless it is there, without its post-install script: the
     package of the platform holds the program itself."""
-    if os.environ.get("BATCH_TEST_CLAUDE") or pinned_claude_is_there():
+    if os.environ.get("BATCH_TEST_CLAUDE") or is_claude_installed():
         return
     npm = shutil.which("npm")
     if npm is None:
-        stop("npm is missing; it brings the pinned Claude Code. Install Node.js, or set BATCH_TEST_CLAUDE to a claude.")
+        exit_with(
+            "npm is missing; it brings the pinned Claude Code. Install Node.js, or set BATCH_TEST_CLAUDE to a claude."
+        )
     print(f"Bringing the Claude Code that {LOCK.name} pins (some 170 MB to fetch) ...", flush=True)
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     if subprocess.run(command, cwd=REPOSITORY, check=False, stdin=subprocess.DEVNULL).returncode:
-        stop("npm could not bring Claude Code: see above. The first time needs the network.")
-    if not pinned_claude_is_there():
-        stop(f"npm ran, but Claude Code for this platform is not below {REPOSITORY / 'node_modules'}.")
+        exit_with("npm could not bring Claude Code: see above. The first time needs the network.")
+    if not is_claude_installed():
+        exit_with(f"npm ran, but Claude Code for this platform is not below {REPOSITORY / 'node_modules'}.")
 
 
-def pinned_claude_is_there() -> bool:
+def is_claude_installed() -> bool:
     """Return whether node_modules has what package-lock.json asks for: versions, checksums, and a program for this
     platform."""
     from client import ClientMissing, binary
@@ -100,14 +102,16 @@ def pinned_claude_is_there() -> bool:
 def main(arguments: list[str]) -> None:
     """Install everything, or one environment."""
     if sys.version_info < (3, 9):
-        stop(f"Python {sys.version.split()[0]} is too old: 3.9 or newer is needed. Name one: `make PYTHON=python3.12`.")
+        exit_with(
+            f"Python {sys.version.split()[0]} is too old: 3.9 or newer is needed. Name one: `make PYTHON=python3.12`."
+        )
     if arguments[:1] == ["--python-only"] and len(arguments) == 2:
-        environment(Path(arguments[1]).absolute())
+        create_environment(Path(arguments[1]).absolute())
     elif arguments:
-        stop(f"unknown arguments {arguments}; see the beginning of {__file__}.")
+        exit_with(f"unknown arguments {arguments}; see the beginning of {__file__}.")
     else:
-        environment(REPOSITORY / ".venv")
-        claude()
+        create_environment(REPOSITORY / ".venv")
+        install_claude()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from batch_implement.cli import arguments
 from batch_implement.core.errors import UsageError
 from pages import PAGES, REPOSITORY
 
-VERBS, BATCH = document_commands.parsers(), arguments.build_slash_parser()
+VERBS, BATCH = document_commands.command_parsers(), arguments.build_slash_parser()
 STAND_INS = ("1", "implement", "json", "placeholder")  # for what a message or a person puts there
 COMMAND = re.compile(r"`((?:/?batchctl|/batch-implement|make)\s[^`]+)`")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))

@@ -297,4 +297,6 @@ def test_a_command_that_is_shown_does_what_it_should(person: Person, command: st
 
 
 def test_the_example_of_every_verb_is_run_here() -> None:
-    assert {document_commands.example(parser) for parser in document_commands.parsers().values()} <= set(HERE)
+    assert {document_commands.help_example(parser) for parser in document_commands.command_parsers().values()} <= set(
+        HERE
+    )

@@ -12,7 +12,7 @@ import picture_run
 import pytest
 from client import ClientMissing, binary
 from hands import type_in
-from solutions import TESTS, solution
+from solutions import TESTS, read_solution
 
 
 def test_the_demo_completes_every_feature_with_evidence_and_a_commit(
@@ -29,8 +29,10 @@ def test_the_demo_completes_every_feature_with_evidence_and_a_commit(
     for line in ("feature 5 of 5", "compaction", "reminder feature 3 of 5", "done commit", "VERDICT: good"):
         assert line in shown
     assert not (tmp_path / "home").exists()
-    pictured = picture_run.read(picture_run.PICTURE.read_text(encoding="utf-8"))
-    assert picture_run.alike(pictured) == picture_run.alike(picture_run.shown(output)), "stale: make picture"
+    pictured = picture_run.read_svg(picture_run.PICTURE.read_text(encoding="utf-8"))
+    assert picture_run.normalize_lines(pictured) == picture_run.normalize_lines(picture_run.picture_lines(output)), (
+        "stale: make picture"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +43,9 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> tuple[demo.Place, str]:
     place.batchctl("create", "features.txt", "--verify", TESTS)
     for number in range(1, 6):
         assert f"Feature {number} of 5" in place.batchctl("start")
-        type_in(place.project, solution(number), "test", "code", "docs")
+        type_in(place.project, read_solution(number), "test", "code", "docs")
         place.git("add", "-A")
-        place.git("commit", "-q", "-m", solution(number).message[0])
+        place.git("commit", "-q", "-m", read_solution(number).message[0])
         assert "is done" in place.batchctl("done")
     return place, start
 
@@ -58,7 +60,7 @@ def copy(by_hand: tuple[demo.Place, str], tmp_path: Path) -> demo.Place:
 @pytest.mark.prove
 def test_nothing_is_missing_in_a_batch_that_was_done_as_it_should(by_hand: tuple[demo.Place, str]) -> None:
     place, start = by_hand
-    assert demo.missing(place, start, compaction=False) == []
+    assert demo.find_problems(place, start, compaction=False) == []
 
 
 def drop_a_commit(place: demo.Place) -> None:
@@ -105,4 +107,4 @@ def test_the_demo_fails_when_something_is_missing(
     spoil: Callable[[demo.Place], None], copy: demo.Place, by_hand: tuple[demo.Place, str]
 ) -> None:
     spoil(copy)
-    assert any(SPOILED[spoil] in text for text in demo.missing(copy, by_hand[1], compaction=True))
+    assert any(SPOILED[spoil] in text for text in demo.find_problems(copy, by_hand[1], compaction=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from batch_implement.features import reader
 from hands import type_in
-from solutions import EXAMPLE, SOLUTIONS, kind_of, solution
+from solutions import EXAMPLE, SOLUTIONS, classify_file, read_solution
 
 NUMBERS = range(1, len(list(SOLUTIONS.glob("*.patch"))) + 1)
 
@@ -38,9 +38,9 @@ def test_the_example_passes_its_own_tests(project: Path) -> None:
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_solutions_test_fails_without_its_code_and_passes_with_it(number: int, project: Path) -> None:
     for earlier in range(1, number):
-        type_in(project, solution(earlier), "test", "code", "docs")
-    done = solution(number)
-    assert {kind_of(path) for path in done.paths()} == {"test", "code", "docs"}
+        type_in(project, read_solution(earlier), "test", "code", "docs")
+    done = read_solution(number)
+    assert {classify_file(path) for path in done.paths()} == {"test", "code", "docs"}
     type_in(project, done, "test")
     assert not passes_its_tests(project)
     type_in(project, done, "code", "docs")

@@ -80,16 +80,18 @@ def test_the_index_of_docs_has_every_page_once() -> None:
 
 def test_the_sections_of_the_commands_page_are_those_of_parser_and_commands() -> None:
     text = document_commands.DOCUMENT.read_text(encoding="utf-8")
-    assert document_commands.written(text) == text, "stale: run scripts/document_commands.py"
+    assert document_commands.render_document(text) == text, "stale: run scripts/document_commands.py"
 
 
 def test_every_command_of_the_plugin_has_a_section_and_every_verb_one_group() -> None:
     assert set(document_commands.EXAMPLES) == {path.stem for path in (REPOSITORY / "commands").glob("*.md")}
-    assert {*document_commands.parsers(), *document_commands.EXAMPLES} <= pages.anchors(document_commands.DOCUMENT)
+    assert {*document_commands.command_parsers(), *document_commands.EXAMPLES} <= pages.anchors(
+        document_commands.DOCUMENT
+    )
 
 
 def test_every_argument_says_what_it_means_and_what_it_is_without_being_given() -> None:
-    for verb, parser in document_commands.parsers().items():
+    for verb, parser in document_commands.command_parsers().items():
         for action in parser._actions:
             assert action.help, f"{verb}: {action.dest}"
             if action.default not in (None, False, argparse.SUPPRESS):
@@ -98,7 +100,7 @@ def test_every_argument_says_what_it_means_and_what_it_is_without_being_given() 
 
 def test_the_tables_of_the_state_page_are_those_of_schema_and_migration() -> None:
     text = document_state.DOCUMENT.read_text(encoding="utf-8")
-    assert document_state.written(text) == text, "stale: run scripts/document_state.py"
+    assert document_state.render_document(text) == text, "stale: run scripts/document_state.py"
 
 
 def test_every_top_level_field_has_a_row_in_the_state_page() -> None:

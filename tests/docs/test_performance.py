@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks import pairs  # noqa: E402 - found only now
-from benchmarks.__main__ import BEGIN, END, HEAD, PAGE, written  # noqa: E402
+from benchmarks.__main__ import BEGIN, END, HEAD, PAGE, insert_into_page  # noqa: E402
 from benchmarks.rows import ROWS  # noqa: E402
 
 QUICK = ["guard-bash", "post-100", "update-10-strict", "update-bytes"]
@@ -34,7 +34,7 @@ def test_the_page_says_when_and_how_it_was_measured():
 
 
 def test_what_was_measured_goes_between_the_marks_and_nowhere_else():
-    assert written(f"a\n{BEGIN}\nold\n{END}\nb", ["new"]) == f"a\n{BEGIN}\nnew\n{END}\nb"
+    assert insert_into_page(f"a\n{BEGIN}\nold\n{END}\nb", ["new"]) == f"a\n{BEGIN}\nnew\n{END}\nb"
 
 
 def test_the_bench_runs_and_prints_a_line_a_row():

@@ -52,7 +52,7 @@ $ claude -p "/batch-implement features.txt" --plugin-dir /somewhere/else --permi
 
 $ git log --oneline
 """
-    lines = picture_run.shown(printed)
+    lines = picture_run.picture_lines(printed)
     assert [line.strip() for line in lines] == [
         '$ claude -p "/batch-implement features.txt" --plugin-dir ~/batch-implement',
         "",
@@ -64,8 +64,8 @@ $ git log --oneline
         "00:03  feature 2 of 2  Second <&> third",
         "00:05    done          commit ba9876543210, verify passed in 12.0 s",
     ]
-    drawn = picture_run.read(picture_run.drawn(lines))
-    assert picture_run.alike(drawn) == picture_run.alike(lines)
-    assert picture_run.alike(["00:02    done  commit 0123456789ab, verify passed in 0.4 s"]) == [
+    drawn = picture_run.read_svg(picture_run.draw_svg(lines))
+    assert picture_run.normalize_lines(drawn) == picture_run.normalize_lines(lines)
+    assert picture_run.normalize_lines(["00:02    done  commit 0123456789ab, verify passed in 0.4 s"]) == [
         "*donecommit*,verifypassedin*"
     ]

@@ -78,7 +78,7 @@ def test_the_guide_of_runs_names_every_option_that_a_run_has_of_its_own() -> Non
 
 def test_the_verb_table_names_only_verbs_and_all_that_a_person_steers_with() -> None:
     named = {first_word(word) for row in table("verb") for word in re.findall(r"`[^`]+`", row[0])}
-    assert named <= set(document_commands.parsers())
+    assert named <= set(document_commands.command_parsers())
     assert named >= set(USER_COMMANDS) - {"issues"}
 
 
