@@ -18,8 +18,8 @@ from batch_implement.git import git_client
 from batch_implement.store.store import Store
 from batches import conditions, new_batch
 from client import Client
-from night import Night
 from scripted_model import WINDOW_FULL, Request, Role, Script, ScriptedModel, Turn, call, fail, say
+from unattended import UnattendedRun
 
 import scripts
 from scripts import alone, batchctl, git, number_alone, one_file
@@ -28,33 +28,35 @@ Models = Callable[..., ScriptedModel]
 
 
 @pytest.fixture
-def night(project: Path, scripted: Models, client_for: Callable[..., Client]) -> Callable[..., Night]:
-    """Makes a night over a scripted model: `night(role, features, needs=..., verify=...)`."""
+def unattended_run(project: Path, scripted: Models, client_for: Callable[..., Client]) -> Callable[..., UnattendedRun]:
+    """Makes a run over a scripted model: `unattended_run(role, features, needs=..., verify=...)`."""
 
-    def make(role: Role, features: int = 2, **batch: Any) -> Night:
+    def make(role: Role, features: int = 2, **batch: Any) -> UnattendedRun:
         git_client.exclude_state_file(str(project))
         Store(Project(str(project))).create(new_batch(features, **batch))
         model = scripted(coordinator=role)
         client = client_for(model)
-        its = Night(project, client.environment(), client=str(client.binary))
+        its = UnattendedRun(project, client.environment(), client=str(client.binary))
         its.model = model
         return its
 
     return make
 
 
-def merged(its: Night) -> list[str]:
+def merged(its: UnattendedRun) -> list[str]:
     """The subjects of the batch's commits, oldest first."""
     return git(Path(its.project.root), "log", "--reverse", "--format=%s", "HEAD..batch/batch-1/merged").splitlines()
 
 
-def requests_of(its: Night) -> list[Request]:
+def requests_of(its: UnattendedRun) -> list[Request]:
     """The requests of the clients' main threads."""
     return its.model.of("coordinator")
 
 
-def test_a_client_gets_the_brief_as_a_plain_prompt_and_its_batch_of_one_is_done_merged_and_counted(night, project):
-    its = night(alone(), 2, needs={0: [1]}, verify="ls feature-*.txt")
+def test_a_client_gets_the_brief_as_a_plain_prompt_and_its_batch_of_one_is_done_merged_and_counted(
+    unattended_run, project
+):
+    its = unattended_run(alone(), 2, needs={0: [1]}, verify="ls feature-*.txt")
     state = its.drive()
     assert conditions(state) == ["done", "done"]
     assert merged(its) == ["Add feature-2.txt", "Add feature-1.txt"]
@@ -77,7 +79,7 @@ def test_a_client_gets_the_brief_as_a_plain_prompt_and_its_batch_of_one_is_done_
 
 
 @pytest.mark.prove
-def test_what_a_model_does_to_go_round_the_evidence_is_denied_in_its_work_tree_too(night):
+def test_what_a_model_does_to_go_round_the_evidence_is_denied_in_its_work_tree_too(unattended_run):
     tried: list[str] = []
 
     def sly(request: Request) -> Script:
@@ -86,14 +88,14 @@ def test_what_a_model_does_to_go_round_the_evidence_is_denied_in_its_work_tree_t
             tried.append(request.last_text())
         yield from alone()(request)
 
-    state = night(sly, 1).drive()
+    state = unattended_run(sly, 1).drive()
     assert conditions(state) == ["done"]
     assert "is for the user, not for the model" in tried[0] and "is for the user" in tried[1]
     assert "Only batchctl writes the batch's state" in tried[2]
 
 
 @pytest.mark.prove
-def test_in_accept_edits_mode_a_client_may_edit_commit_and_call_batchctl_and_nothing_else(night, tmp_path):
+def test_in_accept_edits_mode_a_client_may_edit_commit_and_call_batchctl_and_nothing_else(unattended_run, tmp_path):
     refused: list[bool] = []
 
     def work(request: Request) -> Script:
@@ -101,24 +103,24 @@ def test_in_accept_edits_mode_a_client_may_edit_commit_and_call_batchctl_and_not
         refused.append(request.error)
         yield from alone()(request)
 
-    its = night(work, 1)
+    its = unattended_run(work, 1)
     its.options["permission_mode"] = "acceptEdits"
     assert conditions(its.drive()) == ["done"]
     assert refused == [True] and not (tmp_path / "escaped").exists()
 
 
-def test_a_model_that_stops_early_is_sent_on_by_the_hooks_of_its_work_tree(night):
+def test_a_model_that_stops_early_is_sent_on_by_the_hooks_of_its_work_tree(unattended_run):
     def stops(request: Request) -> Script:
         request = yield say("I think that is all.")
         assert "Feature 1 of 1 is open" in request.last_text()
         yield from alone()(request)
 
-    state = night(stops, 1).drive()
+    state = unattended_run(stops, 1).drive()
     assert conditions(state) == ["done"] and state["retry_attempts"] == {}
 
 
 @pytest.mark.prove
-def test_a_usage_limit_in_the_middle_is_waited_for_and_the_same_attempt_goes_on_from_its_commit(night):
+def test_a_usage_limit_in_the_middle_is_waited_for_and_the_same_attempt_goes_on_from_its_commit(unattended_run):
     reset = timestamps.parse_epoch_s(timestamps.now()) + 7200
     gone: list[str] = []
 
@@ -137,7 +139,7 @@ def test_a_usage_limit_in_the_middle_is_waited_for_and_the_same_attempt_goes_on_
             return
         yield from alone()(request)
 
-    its = night(limited, 2)
+    its = unattended_run(limited, 2)
     state = its.drive()
     assert conditions(state) == ["done", "done"] and state["retry_attempts"] == {}
     assert [client["outcome"] for client in state["run"]["clients"]["0"]] == ["interrupted", "completed"]
@@ -146,7 +148,7 @@ def test_a_usage_limit_in_the_middle_is_waited_for_and_the_same_attempt_goes_on_
     assert merged(its) == ["Add feature-1.txt", "Add feature-2.txt"]
 
 
-def test_a_client_that_is_killed_is_followed_by_another_in_the_same_attempt(night):
+def test_a_client_that_is_killed_is_followed_by_another_in_the_same_attempt(unattended_run):
     killed: list[int] = []
 
     def mortal(request: Request) -> Script:
@@ -162,7 +164,7 @@ def test_a_client_that_is_killed_is_followed_by_another_in_the_same_attempt(nigh
         yield batchctl("done")
         yield say("Done.")
 
-    its = night(mortal, 1)
+    its = unattended_run(mortal, 1)
     state = its.drive()
     assert conditions(state) == ["done"] and state["retry_attempts"] == {}
     assert [client["failure_class"] for client in state["run"]["clients"]["0"]] == ["crash", ""]
@@ -171,20 +173,20 @@ def test_a_client_that_is_killed_is_followed_by_another_in_the_same_attempt(nigh
 
 
 @pytest.mark.prove
-def test_the_turns_of_a_client_are_a_limit_of_its_attempt(night):
+def test_the_turns_of_a_client_are_a_limit_of_its_attempt(unattended_run):
     def dawdles(request: Request) -> Script:
         while True:
             yield call("Bash", command="git status")
 
-    state = night(dawdles, 1, max_retries=0).drive(budgets={"feature_turns": 3})
+    state = unattended_run(dawdles, 1, max_retries=0).drive(budgets={"feature_turns": 3})
     assert conditions(state) == ["failed"]
     assert state["failed_features"][0]["failure_class"] == "turns"
     assert "within 3 turns" in state["failed_features"][0]["error_message"]
 
 
 @pytest.mark.prove
-def test_the_cost_of_all_clients_is_a_limit_that_pauses_the_batch(night):
-    its = night(alone(), 3)
+def test_the_cost_of_all_clients_is_a_limit_that_pauses_the_batch(unattended_run):
+    its = unattended_run(alone(), 3)
     state = its.drive(budgets={"cost_usd": 0.03})
     assert state["status"] == "paused" and "a limit is reached: the cost" in state["pause"]["reason"]
     assert state["retry_attempts"] == {}, "what the whole run may cost is no feature's fault"
@@ -196,19 +198,19 @@ def test_the_cost_of_all_clients_is_a_limit_that_pauses_the_batch(night):
 
 
 @pytest.mark.prove
-def test_a_key_that_is_refused_pauses_the_batch_and_says_so(night):
+def test_a_key_that_is_refused_pauses_the_batch_and_says_so(unattended_run):
     def refused(request: Request) -> Script:
         while True:
             yield fail(401, "authentication_error", "invalid x-api-key")
 
-    its = night(refused, 2)
+    its = unattended_run(refused, 2)
     state = its.drive()
     assert state["status"] == "paused" and "a person is needed (auth)" in state["pause"]["reason"]
-    assert state["retry_attempts"] == {} and its.told == []
+    assert state["retry_attempts"] == {} and its.notified == []
 
 
 @pytest.mark.prove
-def test_a_worker_whose_window_is_compacted_is_reminded_and_goes_on(night):
+def test_a_worker_whose_window_is_compacted_is_reminded_and_goes_on(unattended_run):
     def grows(request: Request) -> Script:
         for turn in one_file(1):
             request = yield turn
@@ -217,16 +219,16 @@ def test_a_worker_whose_window_is_compacted_is_reminded_and_goes_on(night):
         yield batchctl("done")
         yield say("Done.")
 
-    its = night(grows, 1)
+    its = unattended_run(grows, 1)
     assert conditions(its.drive()) == ["done"]
     assert len(its.model.summaries) == 1
 
 
 @pytest.mark.prove
 def test_what_a_run_began_goes_on_in_the_client_once_it_is_merged_and_the_other_way_round(
-    night, project, scripted, client_for
+    unattended_run, project, scripted, client_for
 ):
-    its = night(alone(), 3)
+    its = unattended_run(alone(), 3)
     state = its.drive(budgets={"cost_usd": 0.025})
     assert conditions(state) == ["done", "pending", "pending"] and state["retry_attempts"] == {}
     model = scripted(coordinator=scripts.coordinator, worker=scripts.worker())
@@ -252,8 +254,8 @@ NEEDS = {2: [0], 3: [0, 1], 5: [4], 7: [3, 5], 9: [8], 11: [10], 13: [2, 7], 15:
 
 @pytest.mark.prove
 @pytest.mark.parametrize("jobs", [1, 4], ids=["one at a time", "four side by side"])
-def test_twenty_features_are_all_merged_verified_and_after_what_they_need(night, jobs):
-    its = night(alone(), 20, needs=NEEDS, verify="ls feature-*.txt")
+def test_twenty_features_are_all_merged_verified_and_after_what_they_need(unattended_run, jobs):
+    its = unattended_run(alone(), 20, needs=NEEDS, verify="ls feature-*.txt")
     state = its.drive(jobs=jobs)
     assert conditions(state) == ["done"] * 20
     assert sorted(merged(its)) == sorted(f"Add feature-{number}.txt" for number in range(1, 21))
@@ -267,7 +269,7 @@ NEVER = 11
 
 
 class Trouble:
-    """A model for a night in which much goes wrong: each thing once.
+    """A model for a run in which much goes wrong: each thing once.
 
     Feature 3 meets a usage limit, the client of feature 5 is killed, 8 and 9 write the same line of a file, 11 leaves
     a file that the verify command refuses.
@@ -318,7 +320,7 @@ class Trouble:
 
 
 @pytest.mark.prove
-def test_a_night_in_which_everything_goes_wrong_ends_with_every_feature_done_once_or_said_why(
+def test_a_run_in_which_everything_goes_wrong_ends_with_every_feature_done_once_or_said_why(
     project, scripted, client_for
 ):
     """Twenty features, four at a time, through `batchctl run`, which is killed in the middle and started again."""

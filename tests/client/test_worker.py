@@ -1,6 +1,6 @@
 """One attempt with the real client: what it says of its cost when it has to end, and the settings it works under.
 
-tests/client/test_overnight.py has whole nights.
+tests/client/test_overnight.py has whole runs.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from batch_implement.base import processes
 from batch_implement.runner import acquire, local_executor
 from batch_implement.runner import job as jobs
 from batch_implement.store.store import Store
-from night import Night
 from scripted_model import Request, Script, call, say
-from test_overnight import night
+from test_overnight import unattended_run
+from unattended import UnattendedRun
 
 import scripts
 
-__all__ = ["night"]  # the fixture
+__all__ = ["unattended_run"]  # the fixture
 
 
-def one_job(its: Night, **budgets: Any) -> jobs.Job:
+def one_job(its: UnattendedRun, **budgets: Any) -> jobs.Job:
     """The job of the first feature, for a client that is given to this process."""
     options = {"permission_mode": "acceptEdits", "allow": [], "merge": False, "pr": None, "worker": None}
     wish = acquire.RunRequest(1, f"{its.project.root}.worktrees", {**options, **its.options}, budgets)
@@ -35,10 +35,10 @@ def one_job(its: Night, **budgets: Any) -> jobs.Job:
 
 
 @pytest.fixture
-def its_environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[Night], None]:
-    """Makes this process's environment that of a night's clients."""
+def its_environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[UnattendedRun], None]:
+    """Makes this process's environment that of the clients of a run."""
 
-    def take(its: Night) -> None:
+    def take(its: UnattendedRun) -> None:
         for name in set(os.environ) - set(its.environ or {}):
             monkeypatch.delenv(name)
         for name, value in (its.environ or {}).items():
@@ -47,7 +47,7 @@ def its_environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[Night], None]:
     return take
 
 
-def test_a_client_that_has_to_end_still_says_what_it_cost_and_leaves_nothing(night, its_environment, tmp_path):
+def test_a_client_that_has_to_end_still_says_what_it_cost_and_leaves_nothing(unattended_run, its_environment, tmp_path):
     mark = tmp_path / "pid"
 
     def dawdles(request: Request) -> Script:
@@ -55,7 +55,7 @@ def test_a_client_that_has_to_end_still_says_what_it_cost_and_leaves_nothing(nig
         yield call("Bash", command=f"echo $CLAUDE_PID > {mark}; sleep 300").with_usage(7000, 300)
         yield say("Nobody hears this.")
 
-    its = night(dawdles, 1)
+    its = unattended_run(dawdles, 1)
     its.options["permission_mode"] = "bypassPermissions"
     its_environment(its)
     job = one_job(its)
@@ -73,7 +73,9 @@ def test_a_client_that_has_to_end_still_says_what_it_cost_and_leaves_nothing(nig
 
 
 @pytest.mark.prove
-def test_a_persons_local_settings_hold_in_the_work_tree_which_has_no_such_file(night, its_environment, project):
+def test_a_persons_local_settings_hold_in_the_work_tree_which_has_no_such_file(
+    unattended_run, its_environment, project
+):
     (project / ".claude").mkdir(exist_ok=True)
     local = {"permissions": {"allow": ["Bash(perl:*)"]}}
     (project / ".claude" / "settings.local.json").write_text(json.dumps(local))
@@ -87,7 +89,7 @@ def test_a_persons_local_settings_hold_in_the_work_tree_which_has_no_such_file(n
             refused.append(request.error)
         yield from scripts.alone()(request)
 
-    its = night(work, 1)
+    its = unattended_run(work, 1)
     its_environment(its)
     outcome = local_executor.run_job(one_job(its))
     assert outcome.kind == jobs.COMPLETED, outcome.message

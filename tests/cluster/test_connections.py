@@ -11,7 +11,7 @@ import psutil
 import pytest
 from batch_implement.cli import arguments
 from batch_implement.runner import options
-from driven import driven
+from run_states import run_state
 from team import Team
 
 
@@ -82,7 +82,7 @@ def test_an_open_scheduler_on_an_address_that_others_reach_is_refused_before_any
 
 def test_that_a_cluster_may_be_open_is_kept_for_that_one_and_for_no_other():
     """A run that went on with another cluster took that unencrypted, too, unasked."""
-    state = driven(1)
+    state = run_state(1)
     words = ["run", "f.txt", "--cluster", "tcp://one:8786", "--insecure-cluster"]
     state["run"]["options"] = options.to_stored(options.from_arguments(arguments.parse_command(words), "/p"))
 

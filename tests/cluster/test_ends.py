@@ -69,7 +69,7 @@ def stopped_and_taken_up(team: Team, held: Held, pids: list[int], driver: subpro
     assert "batchctl run --resume" in out
     until(lambda: not any(alive(pid) for pid in pids))
     assert conditions(team) == {"0": ["interrupted"], "1": ["interrupted"]}
-    assert team.state()["run"]["ended_why"] == "it was stopped" and team.state()["retry_attempts"] == {}
+    assert team.state()["run"]["ended_why"] == "stopped by the user" and team.state()["retry_attempts"] == {}
     held.go.touch()
     status, out, errors = team.types("--resume")
     assert status == 0, out + errors
@@ -176,7 +176,7 @@ def test_at_a_frozen_scheduler_too_the_second_ctrl_c_ends_the_run(cluster, repos
     read_until(driver, "Ctrl-C again")
     driver.send_signal(signal.SIGINT)
     out, errors = driver.communicate(timeout=WAIT_S)
-    assert driver.returncode == 1 and "Traceback" not in errors and "it was stopped" in out, out + errors
+    assert driver.returncode == 1 and "Traceback" not in errors and "stopped by the user" in out, out + errors
     assert conditions(team) == {"0": ["interrupted"]}
     its.scheduler.signal(signal.SIGCONT)
     held.go.touch()

@@ -12,18 +12,18 @@ from batch_implement.runner import job
 from batch_implement.runner.dask import executor
 from batch_implement.runner.driver import Driver
 from batches import new_batch
-from driven import dispatched, driven
 from local import until
+from run_states import dispatched, run_state
 from team import Team
 from test_ends import Held, alive
 
 
 def test_an_answer_of_an_attempt_that_was_given_up_is_ignored(store):
     store.create(new_batch(1))
-    state = store.update(lambda _: dispatched(driven(1), 0))
+    state = store.update(lambda _: dispatched(run_state(1), 0))
     project = Project(store.project.root)
     shown = SimpleNamespace(event=lambda *_: None)
-    driver = Driver(project, state, None, display=shown, told=None, work=None, stop=None)
+    driver = Driver(project, state, None, display=shown, notify=None, work=None, stop=None)
     asked = job.create_job(project, state, 0)._replace(attempt=1, session_id="session-0")
     done = job.interrupted_outcome(asked, "", "2026-02-01T02:00:00Z")._replace(
         kind=job.COMPLETED, commit="c0ffee", evidence={"commit": "c0ffee", "verify": None}

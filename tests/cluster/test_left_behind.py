@@ -13,8 +13,8 @@ from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
 from batch_implement.runner import job, local_executor
 from batch_implement.runner.dask import repository_cache
-from driven import driven
 from local import until
+from run_states import run_state
 
 STREAMS = Path(__file__).resolve().parents[1] / "unit" / "runner" / "streams"
 
@@ -27,7 +27,7 @@ def asked(repository, tmp_path, monkeypatch):
     head = subprocess.run(["git", "-C", str(remote), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     subprocess.run(["git", "-C", str(remote), "branch", "batch/b/merged"], check=True)
     monkeypatch.setenv("BATCHCTL_CACHE", str(tmp_path / "cache"))
-    state = driven(1)
+    state = run_state(1)
     state["run"]["options"] = {"remote": str(remote)}
     made = job.create_job(Project(str(repository)), state, 0)
     yield made._replace(batch_id="b", base=head.stdout.strip(), branch="batch/b/1-one")

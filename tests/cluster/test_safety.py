@@ -20,7 +20,7 @@ from batch_implement.runner import attempt as attempts
 from batch_implement.runner import job, options
 from batch_implement.runner.dask import executor, repository_cache
 from batch_implement.store.store import Store
-from driven import driven
+from run_states import run_state
 
 BASE = {"cluster": "tcp://127.0.0.1:1"}
 
@@ -70,7 +70,7 @@ def test_no_password_or_token_of_the_remote_is_sent(url, sent):
 
 def test_nothing_of_the_environment_is_in_a_task(repository, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "s3cret-value")
-    state = driven(1)
+    state = run_state(1)
     state["run"]["options"] = {**options.to_stored(options.Options(**BASE)), "remote": "/srv/a.git"}
     (repository / ".claude").mkdir()
     (repository / ".claude" / "settings.local.json").write_text("{}")
@@ -102,7 +102,7 @@ class Attempt:
         self.remote, base = bare, git(repository, "rev-parse", "HEAD")
         subprocess.run(["git", "clone", "-q", "--bare", str(repository), str(bare)], check=True)
         git(bare, "update-ref", "refs/heads/batch/b/merged", base)
-        state = driven(1)
+        state = run_state(1)
         state["run"]["options"] = {"remote": str(bare)}
         made = job.create_job(Project(str(repository)), state, 0)
         self.job = made._replace(batch_id="b", base=base, branch="batch/b/1-one")
@@ -288,7 +288,7 @@ def test_what_is_said_of_a_cluster_that_is_not_there_is_wrong(words):
 
 
 def test_a_run_that_goes_on_has_its_cluster_and_as_many_slots_as_that_has_now():
-    state = driven(1)
+    state = run_state(1)
     state["run"]["options"] = options.to_stored(typed("f.txt", "--cluster", "tls://scheduler:8786", "--slots", "3"))
     on = options.for_resume(state, typed("--resume"), "/project")
     assert (on.cluster, on.slots, on.jobs) == ("tls://scheduler:8786", 3, None)

@@ -12,7 +12,7 @@ import pytest
 from batch_implement.base.project_paths import Project
 from batch_implement.runner import job
 from batch_implement.runner.dask import connection, executor
-from driven import driven
+from run_states import run_state
 
 distributed = pytest.importorskip("distributed")
 
@@ -149,7 +149,7 @@ def test_a_question_before_the_night_ends_when_the_scheduler_falls_silent_and_ta
 def ended(repository, monkeypatch):
     """`ended(client)`: the outcome of an attempt by that client."""
     monkeypatch.setattr(executor, "POLL_S", 0)
-    state = driven(1)
+    state = run_state(1)
     state["run"]["options"] = {"remote": "/srv/a.git"}
     asked = job.create_job(Project(str(repository)), state, 0)
 

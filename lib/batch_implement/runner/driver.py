@@ -1,11 +1,11 @@
-"""The driver: starts what may start, takes what comes back, waits when it must, and ends when nothing is left to do.
+"""Drive a batch: start features, record outcomes, merge, wait, and end when nothing is left to do.
 
-    state = takeover.begin(project, terms, now)             the batch under a run
-    state = Driver(project, state, executor, ...).run()     until everything is done, or something stops it
+    state = acquire.acquire_run(project, request, now)      the batch belongs to this run
+    state = Driver(project, state, executor, ...).run()     until all features are processed, or the run is stopped
 
-It is the only writer of the batch's state while it runs. Workers are calls of `worker.work` on an executor
-(`concurrent.futures`): what they need and bring back is in `job`. Time is asked of, and waited for by, `Clock` alone.
-The first Ctrl-C lets what is under way end, the second ends it: what was under way is taken up by the next run.
+The driver is the only writer of the batch's state while it runs. Attempts are calls of `run_job` on an executor
+(`concurrent.futures`); `job` has what goes in and comes back. Time comes from `Clock` alone. The first Ctrl-C lets
+running features finish, the second stops them: the next run resumes them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, List, Optional
 from ..base import processes, signals, timestamps
 from ..base.project_paths import Project
 from ..commands import issue_sync
-from ..core import batch_state, failure_classification, policies, run_transitions, transitions
+from ..core import batch_state, failure_classification, policies, prompts, run_transitions, transitions
 from ..core.batch_state import key
 from ..core.errors import BatchError, RefusedError
 from ..git import worktrees
@@ -27,38 +27,32 @@ from ..store.store import Store
 from . import acquire, merge_queue
 from . import job as jobs
 from .job import Job, Outcome
-from .job import describe_feature as _named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..core.batch_state import State
 
 TICK_S = 1.0
-STOP_MESSAGES = {
-    "soon": "what is under way is let end, nothing else begins; Ctrl-C again ends it at once",
-    "now": "what is under way is ended; `batchctl run --resume` takes it up again",
-}
 
 
 class Clock:
-    """The time, and waiting for it. A test gives another."""
+    """The time, and waiting for it. Tests replace it."""
 
     def now(self) -> str:
-        """This moment, as the state holds it."""
+        """Return the current time in the form of the state."""
         return timestamps.now()
 
     def sleep(self, seconds: float, woken: Callable[[], object]) -> None:
-        """Return after that many seconds, or soon after `woken` says so."""
+        """Return after `seconds`, or soon after `woken()` is true."""
         signals.wait_until(seconds, woken)
 
 
 class Driver:
-    """One run, from `takeover.begin` to its end.
+    """One run of a batch that `acquire_run` returned.
 
-    `executor` runs the workers, `work` is what it is given to call, `stop` ends all of them. `display` has
-    `event(kind, text)` and `refresh(state)`, and is closed by whoever opened it. `told("failure", state)` is called
-    when a feature is given up on. `place` is where the workers are when that is not this machine, and `places` has
-    more of it as it becomes known: session id -> place.
+    `executor` calls `work(job)` for each attempt; `stop()` stops all attempts. `display` has `event(kind, text)` and
+    `refresh(state)`; the caller closes it. `notify("failure", state)` is called when a feature has failed. `place`
+    names where workers are when that is not this machine; `places` maps session ids to places as they become known.
     """
 
     def __init__(
@@ -68,7 +62,7 @@ class Driver:
         executor: futures.Executor,
         *,
         display: Any,
-        told: Callable[[str, State], object],
+        notify: Callable[[str, State], object],
         work: Callable[[Job], Outcome],
         stop: Callable[[], None],
         wall_clock: Optional[Clock] = None,
@@ -76,7 +70,7 @@ class Driver:
         places: Optional[Dict[str, str]] = None,
     ) -> None:
         self.project, self.executor, self.work, self.stop = project, executor, work, stop
-        self.display, self.told, self.clock = display, told, wall_clock or Clock()
+        self.display, self.notify, self.clock = display, notify, wall_clock or Clock()
         self.store, self.place, self.places = Store(project), place, places if places is not None else {}
         self.batch_id, self.session_id = state["batch_id"], state["owner"]["session_id"]
         self.working: Dict[futures.Future[Outcome], Job] = {}
@@ -85,37 +79,46 @@ class Driver:
         ]
         self.merger = futures.ThreadPoolExecutor(1, thread_name_prefix="merge")
         self.merging: Optional[tuple[int, futures.Future[merge_queue.PreparedMerge]]] = None
-        self.stopping = self.said = ""  # empty, a key of STOPPING after a Ctrl-C
+        self.stopping = self.announced_stopping = ""  # empty, `soon` or `now`
         self.stopped = threading.Event()
-        self.waits_in_a_row = 0
-        self.why = ""
+        self.consecutive_waits = 0
+        self.end_reason = ""
 
     # -- the loop --------------------------------------------------------------------------------------------------
 
     def run(self) -> State:
-        """Drive the batch until nothing can go on; the state it ends with. Whatever happens, no process of a worker
-        is left, and the lease is over.
+        """Drive the batch until nothing can continue. Return its last state.
+
+        Whatever happens, no process of a worker is left, and the lease is released.
         """
 
-        def now() -> None:
+        def stop_now() -> None:
             self.interrupt(now=True)
 
-        with signals.handle_signals({signal.SIGINT: self.interrupt, signal.SIGTERM: now, signal.SIGHUP: now}):
+        handlers: Dict[int, Callable[[], object]] = {
+            signal.SIGINT: self.interrupt,
+            signal.SIGTERM: stop_now,
+            signal.SIGHUP: stop_now,
+        }
+        with signals.handle_signals(handlers):
             try:
                 while self._step():
                     pass
             finally:
                 self._stop_workers()
-        return self._finish_run()
+        state = self._require_ownership(self.store.require())
+        state = self.store.update(lambda current: run_transitions.end(current, self.clock.now(), self.end_reason))
+        worktrees.remove(self.project.root, acquire.merge_worktree(state))
+        self.display.event("ended", self.end_reason)
+        return state
+
+    def interrupt(self, *, now: bool = False) -> None:
+        """Handle Ctrl-C: the first lets running features finish, the second (or `now`) stops them."""
+        self.stopping = "now" if self.stopping or now else "soon"
 
     def _step(self) -> bool:
-        """One look at what there is to do; whether there is more."""
-        if self.stopping != self.said:
-            self.said = self.stopping
-            self.display.event("stopping", STOP_MESSAGES[self.said])
-        if self.stopping == "now":
-            self.stopped.set()
-            self.stop()  # at every look: a worker may only just have begun
+        """Start what can start, then wait for a result at most TICK_S. Return False when the run is over."""
+        self._apply_stopping()
         state = self._require_ownership(self.store.require())
         state = self._end_wait(state)
         if run_transitions.update_places(state, self.places):
@@ -126,48 +129,56 @@ class Driver:
         outstanding: List[futures.Future[Any]] = [*self.working]
         if self.merging:
             outstanding.append(self.merging[1])
-        if outstanding:
-            done, _ = futures.wait(outstanding, TICK_S, futures.FIRST_COMPLETED)
-            for future in done:
-                self._handle_future(future)
-            return True
-        return not self._is_over(state)
+        if not outstanding:
+            return not self._is_over(state)
+        done, _ = futures.wait(outstanding, TICK_S, futures.FIRST_COMPLETED)
+        for future in done:
+            self._handle_future(future)
+        return True
 
-    def interrupt(self, *, now: bool = False) -> None:
-        """A person's Ctrl-C: the first lets what is under way end, the second (or `now`) ends it."""
-        self.stopping = "now" if self.stopping or now else "soon"
+    def _apply_stopping(self) -> None:
+        if self.stopping != self.announced_stopping:
+            self.announced_stopping = self.stopping
+            running = prompts.pluralize(len(self.working), "running feature")
+            text = f"Finishing {running}; no new ones. Press Ctrl-C again to stop now."
+            if self.stopping == "now":
+                text = f"Stopping {running}. `batchctl run --resume` resumes the run."
+            self.display.event("stopping", text)
+        if self.stopping == "now":
+            self.stopped.set()
+            self.stop()  # at every step: a worker may have started since the last one
 
     def _require_ownership(self, state: State) -> State:
-        """The state, if the batch is still this run's. Refused when somebody else took it."""
+        """Return the state. Raise RefusedError if the batch no longer belongs to this run."""
         if state["batch_id"] != self.batch_id or (state["owner"] or {}).get("session_id") != self.session_id:
-            self.why = "somebody else took the batch over"
+            self.end_reason = "another client or run took over the batch"
             raise RefusedError(
-                f"Batch {self.batch_id} in {self.project.root} is not this run's any more: somebody took it over or "
-                "replaced it. What was under way is ended; see `batchctl status`.",
+                f"Batch {self.batch_id} in {self.project.root} no longer belongs to this run: it was taken over or "
+                "replaced. Running features are stopped. `batchctl status` shows its owner.",
                 "run-stopped",
             )
         return state
 
     def _can_start(self, state: State) -> bool:
-        return not self.stopping and not self.why and state["status"] == "in_progress" and not state["run"]["waiting"]
+        is_running = state["status"] == "in_progress" and not state["run"]["waiting"]
+        return is_running and not self.stopping and not self.end_reason
 
     def _start_features(self, state: State) -> State:
-        """Give the executor what may begin now."""
+        """Submit the features that can start now."""
         if self._can_start(state) and next(batch_state.pending_indices(state), None) is not None:
             state = self._pause_at_limits(state)
         if not self._can_start(state):
             return state
-        here = state["run"]["running"] if self.place is None else self.working  # what is merged uses the machine, too
-        free = state["run"]["jobs"] - len(here)
+        # a feature that is being merged uses this machine as well, but no slot of a cluster
+        in_use = state["run"]["running"] if self.place is None else self.working
         now = self.clock.now()
-        ready = run_transitions.ready_indices(state, now)[: max(0, free)]
+        ready = run_transitions.ready_indices(state, now)[: max(0, state["run"]["jobs"] - len(in_use))]
         for number, index in enumerate(ready):
-            share = run_transitions.client_budget_usd(
-                state, sum(map(jobs.max_cost_usd, self.working.values())), len(ready) - number
-            )
-            if not share:
+            reserved_usd = sum(map(jobs.max_cost_usd, self.working.values()))
+            budget_usd = run_transitions.client_budget_usd(state, reserved_usd, len(ready) - number)
+            if not budget_usd:
                 break
-            job = jobs.create_job(self.project, state, index, share)
+            job = jobs.create_job(self.project, state, index, budget_usd)
             state = self.store.update(
                 lambda current, job=job: run_transitions.dispatch(  # type: ignore[misc]
                     current, now, job.feature_index, base=job.base, branch=job.branch, worktree=job.worktree,
@@ -175,46 +186,49 @@ class Driver:
                 )
             )  # fmt: skip
             self.working[self.executor.submit(self.work, job)] = job
-            self.display.event("started", _named(state, index, f"attempt {job.attempt}"))
+            self._show_event("started", state, index, f"attempt {job.attempt}")
         return state
 
     def _is_over(self, state: State) -> bool:
-        """Whether the run is at its end; when it only waits, wait for that."""
+        """Return whether the run is over. If it only waits for a time, sleep up to 60 s."""
         if not batch_state.is_live(state):
-            self.why = self.why or "nothing is left to do"
+            self.end_reason = self.end_reason or "all features processed"
             return True
-        if state["status"] == "paused" and not self.stopping and not self.why:
-            self.why = "the batch is paused"
+        if state["status"] == "paused" and not self.stopping and not self.end_reason:
+            self.end_reason = "the batch is paused"
             self.display.event("paused", state["pause"]["reason"])
-        if self.stopping or self.why:
-            self.why = self.why or "it was stopped"
+        if self.stopping or self.end_reason:
+            self.end_reason = self.end_reason or "stopped by the user"
             return True
-        now = self.clock.now()
-        until = state["run"]["waiting"]["until"] if state["run"]["waiting"] else run_transitions.next_start(state, now)
+        now, waiting = self.clock.now(), state["run"]["waiting"]
+        until = waiting["until"] if waiting else run_transitions.next_start(state, now)
         if until is None:
             if run_transitions.ready_indices(state, now):
                 return False
-            self.why = "what is left cannot begin"
+            self.end_reason = "the remaining features cannot start"
             return True
         self.clock.sleep(min(max(0.0, timestamps.seconds_between(now, until)), 60.0), lambda: self.stopping)
         return False
 
+    def _show_event(self, kind: str, state: State, index: int, text: str) -> None:
+        self.display.event(kind, jobs.describe_feature(state, index, text))
+
     # -- limits and waits ------------------------------------------------------------------------------------------
 
     def _pause_at_limits(self, state: State) -> State:
-        """Pause the batch when a limit that a person set is reached."""
+        """Pause the batch if a limit on cost or time is reached."""
         run, limits = state["run"], state["policy"]["budgets"]
-        now = self.clock.now()
-        reached = ""
         if "cost_usd" in limits and run["spent"]["cost_usd"] >= limits["cost_usd"]:
-            reached = f"the cost has reached ${run['spent']['cost_usd']:.2f} of ${limits['cost_usd']:.2f}"
-        elif "time_s" in limits and timestamps.seconds_between(run["started_at"], now) >= limits["time_s"]:
-            reached = f"the run has taken its {limits['time_s']} s"
-        return self._pause_batch(f"a limit is reached: {reached}") if reached else state
+            cost = f"${run['spent']['cost_usd']:.2f} of ${limits['cost_usd']:.2f}"
+            return self._pause_batch(f"a limit is reached: the cost has reached {cost}")
+        elapsed_s = timestamps.seconds_between(run["started_at"], self.clock.now())
+        if "time_s" in limits and elapsed_s >= limits["time_s"]:
+            return self._pause_batch(f"a limit is reached: the run has taken {limits['time_s']} s")
+        return state
 
     def _pause_batch(self, reason: str) -> State:
         self.display.event("paused", reason)
-        self.why = self.why or reason
+        self.end_reason = self.end_reason or reason
         return self.store.update(
             lambda current: (
                 transitions.pause(current, self.clock.now(), reason) if batch_state.is_live(current) else current
@@ -222,22 +236,21 @@ class Driver:
         )
 
     def _end_wait(self, state: State) -> State:
-        """End a wait whose time has come; pause when all waits together have taken what they may."""
-        waiting = state["run"]["waiting"]
-        now = self.clock.now()
+        """End a wait whose time has come. Pause the batch if all waits together have reached their limit."""
+        waiting, now = state["run"]["waiting"], self.clock.now()
         if waiting is None:
             return state
         limits = state["policy"]["budgets"]
-        waited = timestamps.seconds_between(waiting["since"], now)
+        waited_s = timestamps.seconds_between(waiting["since"], now)
         if now < waiting["until"] and not self.stopping:
-            if "wait_s" not in limits or state["run"]["spent"]["waited_s"] + waited < limits["wait_s"]:
+            if "wait_s" not in limits or state["run"]["spent"]["waited_s"] + waited_s < limits["wait_s"]:
                 return state
             self._pause_batch(
-                f"a limit is reached: the run has waited {limits['wait_s']} s in all; {waiting['reason']}"
+                f"a limit is reached: the run has waited {limits['wait_s']} s in total; {waiting['reason']}"
             )
-        return self.store.update(lambda current: run_transitions.end_wait(current, now, waited))
+        return self.store.update(lambda current: run_transitions.end_wait(current, now, waited_s))
 
-    # -- what comes back -------------------------------------------------------------------------------------------
+    # -- outcomes --------------------------------------------------------------------------------------------------
 
     def _handle_future(self, future: futures.Future[Any]) -> None:
         if self.merging is not None and future is self.merging[1]:
@@ -246,84 +259,71 @@ class Driver:
             return
         job = self.working.pop(future)
         error = future.exception()
-        if error is not None and not isinstance(error, (BatchError, OSError, futures.BrokenExecutor)):
+        if error is None:
+            self._record_outcome(job, future.result())
+        elif isinstance(error, (BatchError, OSError, futures.BrokenExecutor)):
+            self._record_outcome(job, jobs.interrupted_outcome(job, str(error), self.clock.now()))
+        else:
             raise error
-        self._record_outcome(
-            job, future.result() if error is None else jobs.interrupted_outcome(job, str(error), self.clock.now())
-        )
 
     def _record_outcome(self, job: Job, outcome: Outcome) -> None:
-        """Write what an attempt came to into the state."""
+        """Write the outcome of an attempt into the state, and show it."""
         index, now = job.feature_index, self.clock.now()
         state = self._require_ownership(self.store.require())
         entry = state["run"]["running"].get(key(index))
         if entry is None or entry["session_id"] != outcome.session_id:
-            return  # of an attempt that was given up meanwhile
-        record = jobs.client_record(job, outcome)
-
-        def settle(current: State) -> State:
-            noted = run_transitions.record_client(current, index, record)
-            if outcome.kind == jobs.COMPLETED:
-                return run_transitions.await_merge(noted, index, outcome.evidence, outcome.decisions)
-            if (
-                outcome.kind == jobs.FAILED
-                or run_transitions.consecutive_crashes(noted, index) >= run_transitions.CRASHES_BEFORE_COUNTED
-            ):
-                return run_transitions.fail_attempt(
-                    noted, now, index, outcome.message, outcome.failure_class, permanent=outcome.permanent,
-                    changed=outcome.changed, stash=outcome.stash, retry_after=self._retry_time(job, outcome, now),
-                )  # fmt: skip
-            freed = run_transitions.return_to_pending(noted, index)
-            if outcome.kind == jobs.NEEDS_USER:
-                return transitions.pause(
-                    freed, now, f"a person is needed ({outcome.failure_class}): {outcome.message[:300]}"
-                )
-            if failure_classification.TREATMENT.get(outcome.failure_class) == "wait" and not self.stopping:
-                return run_transitions.begin_wait(
-                    freed, now, self._wait_end(outcome, now), outcome.message[:300], outcome.failure_class
-                )
-            return freed
-
-        state = self.store.update(settle)
+            return  # of an attempt that was abandoned meanwhile
+        state = self.store.update(lambda current: self._apply_outcome(current, now, job, outcome))
         if outcome.kind in (jobs.COMPLETED, jobs.FAILED):
-            self.waits_in_a_row = 0
+            self.consecutive_waits = 0
         if outcome.kind == jobs.COMPLETED:
             self.to_merge.append(index)
-            self.display.event("done", _named(state, index, "verified"))
-        elif batch_state.feature_status(state, index) == "pending":
-            kind = "failed" if outcome.kind == jobs.FAILED else "interrupted"
-            self.display.event(kind, _named(state, index, outcome.message))
-            if outcome.kind == jobs.FAILED:
-                worktrees.remove(self.project.root, job.worktree)  # its commits are on its branch, the rest in a stash
-        else:
+            self._show_event("done", state, index, "verified")
+        elif batch_state.feature_status(state, index) != "pending":
             self._report_failure(state, index, outcome.message)
-        if state["run"]["waiting"]:
-            self.display.event(
-                "waits", f"until {state['run']['waiting']['until']}: {state['run']['waiting']['reason']}"
-            )
+        elif outcome.kind == jobs.FAILED:
+            self._show_event("failed", state, index, outcome.message)
+            worktrees.remove(self.project.root, job.worktree)  # commits stay on the branch, changes in a stash
+        else:
+            self._show_event("interrupted", state, index, outcome.message)
+        waiting = state["run"]["waiting"]
+        if waiting:
+            self.display.event("waits", f"until {waiting['until']}: {waiting['reason']}")
 
-    def _retry_time(self, job: Job, outcome: Outcome, now: str) -> str:
-        backoff = failure_classification.backoff_s(job.attempt, os.urandom(1)[0] / 256)
-        return outcome.retry_after or timestamps.add_seconds(now, backoff)
+    def _apply_outcome(self, state: State, now: str, job: Job, outcome: Outcome) -> State:
+        """Return the state after the attempt: the feature waits for its merge, has failed, or is pending again."""
+        index = job.feature_index
+        state = run_transitions.record_client(state, index, jobs.client_record(job, outcome))
+        if outcome.kind == jobs.COMPLETED:
+            return run_transitions.await_merge(state, index, outcome.evidence, outcome.decisions)
+        crashes = run_transitions.consecutive_crashes(state, index)
+        if outcome.kind == jobs.FAILED or crashes >= run_transitions.CRASHES_BEFORE_COUNTED:
+            return run_transitions.fail_attempt(
+                state, now, index, outcome.message, outcome.failure_class, permanent=outcome.permanent,
+                changed=outcome.changed, stash=outcome.stash,
+                retry_after=outcome.retry_after or _add_backoff(now, job.attempt),
+            )  # fmt: skip
+        state = run_transitions.return_to_pending(state, index)
+        message, failure_class = outcome.message[:300], outcome.failure_class
+        if outcome.kind == jobs.NEEDS_USER:
+            return transitions.pause(state, now, f"a person is needed ({failure_class}): {message}")
+        if failure_classification.TREATMENT.get(failure_class) == "wait" and not self.stopping:
+            self.consecutive_waits += 1
+            until = outcome.retry_after or _add_backoff(now, self.consecutive_waits)
+            until = max(until, timestamps.add_seconds(now, 1))
+            return run_transitions.begin_wait(state, now, until, message, failure_class)
+        return state
 
-    def _wait_end(self, outcome: Outcome, now: str) -> str:
-        """When the next client may begin after one met a limit, overload or no network."""
-        self.waits_in_a_row += 1
-        backoff = timestamps.add_seconds(
-            now, failure_classification.backoff_s(self.waits_in_a_row, os.urandom(1)[0] / 256)
-        )
-        return max(outcome.retry_after or backoff, timestamps.add_seconds(now, 1))
-
-    def _report_failure(self, state: State, index: int, why: str) -> None:
-        """A feature has failed for good: tell of it, and of what needs it."""
-        self.display.event("failed", _named(state, index, f"for good: {why}"))
+    def _report_failure(self, state: State, index: int, reason: str) -> None:
+        """Report a feature that gets no further attempt: on the display, at its issue, to `notify`."""
+        self._show_event("failed", state, index, f"no attempt left: {reason}")
         self._comment_on_issue(state, index)
-        self.told("failure", state)
+        self.notify("failure", state)
 
     def _comment_on_issue(self, state: State, index: int) -> None:
-        told = issue_sync.publish_after_outcome(self.store, state, index)
-        if told:
-            self.display.event("note", told.strip())
+        note = issue_sync.publish_after_outcome(self.store, state, index)
+        if note:
+            self.display.event("note", note.strip())
 
     # -- merging ---------------------------------------------------------------------------------------------------
 
@@ -332,80 +332,63 @@ class Driver:
         if self.merging is not None or not self.to_merge or self.stopping == "now":
             return
         index = self.to_merge.pop(0)
-        entry, run = state["run"]["running"].get(key(index)), state["run"]
+        entry = state["run"]["running"].get(key(index))
         if entry is None:
             return
         policy = policies.feature_policy(state, index)
         log = os.path.join(jobs.run_log_folder(self.project, self.batch_id), f"{index + 1}-{entry['attempt']}-merge")
-        future = self.merger.submit(
-            merge_queue.prepare_merge,
-            self.project.root,
-            acquire.merge_worktree(state),
-            run["branch"],
-            entry["evidence"]["commit"],
-            verify=policy["verify"],
-            timeout_s=policy["verify_timeout_s"],
-            log=log,
+        self.merging = index, self.merger.submit(
+            merge_queue.prepare_merge, self.project.root, acquire.merge_worktree(state), state["run"]["branch"],
+            entry["evidence"]["commit"], verify=policy["verify"], timeout_s=policy["verify_timeout_s"], log=log,
             stopped=self.stopped,
-        )
-        self.merging = index, future
+        )  # fmt: skip
 
     def _finish_merge(self, index: int, future: futures.Future[merge_queue.PreparedMerge]) -> None:
+        """Move the branch to the prepared commit and complete the feature, or send the feature back."""
         state = self._require_ownership(self.store.require())
         root, now, branch = self.project.root, self.clock.now(), state["run"]["branch"]
         entry = state["run"]["running"][key(index)]
         try:
-            ready = future.result()
-            self.store.update(lambda current: run_transitions.record_merge_commit(current, index, ready.commit))
-            merge_queue.fast_forward(root, branch, ready)
+            prepared = future.result()
+            self.store.update(lambda current: run_transitions.record_merge_commit(current, index, prepared.commit))
+            merge_queue.fast_forward(root, branch, prepared)
         except merge_queue.MergeStopped:
             return
         except merge_queue.HeadMoved:
             self.to_merge.insert(0, index)
             return
         except merge_queue.CannotMerge as error:
-            words = error.message
-            state = self.store.update(lambda current: run_transitions.send_back(current, now, index, words))
+            reason = error.message
+            state = self.store.update(lambda current: run_transitions.send_back(current, now, index, reason))
             if batch_state.feature_status(state, index) == "pending":
-                self.display.event("sent back", _named(state, index, words))
+                self._show_event("sent back", state, index, reason)
                 worktrees.remove(root, entry["worktree"])
             else:
-                self._report_failure(state, index, words)
+                self._report_failure(state, index, reason)
             return
-        proof = {**entry["evidence"], "commit": ready.commit, "branch": branch}
-        if ready.rebased:
-            proof["commits"] = ready.commits
-        if ready.verify:
-            proof["verify"] = ready.verify
-        merge = {
-            "commit": ready.commit, "from": entry["evidence"]["commit"], "rebased": ready.rebased,
-            "verify_seconds": ready.verify["seconds"] if ready.verify else None,
-        }  # fmt: skip
-        state = self.store.update(lambda current: run_transitions.complete_feature(current, now, index, proof, merge))
-        self.display.event("merged", _named(state, index, ready.commit[:12]))
-        worktrees.remove(root, entry["worktree"])
-        worktrees.finish_branch(
-            root, entry["branch"], ready.commit, keep=state["run"]["options"].get("pr") == "feature"
+        evidence, merge = merge_queue.records_of_merge(entry["evidence"], branch, prepared)
+        state = self.store.update(
+            lambda current: run_transitions.complete_feature(current, now, index, evidence, merge)
         )
+        self._show_event("merged", state, index, prepared.commit[:12])
+        worktrees.remove(root, entry["worktree"])
+        keep = state["run"]["options"].get("pr") == "feature"
+        worktrees.finish_branch(root, entry["branch"], prepared.commit, keep=keep)
         self._comment_on_issue(state, index)
 
-    # -- the end ---------------------------------------------------------------------------------------------------
-
     def _stop_workers(self) -> None:
-        """No worker is left, and the queue has ended what it was at."""
+        """Stop all attempts and wait for them and for the merge queue."""
         if self.working or self.merging:
             self.stopped.set()
         for future in self.working:
             future.cancel()
         while not all(future.done() for future in self.working):
-            self.stop()  # again: a worker may only just have begun
+            self.stop()  # repeatedly: a worker may have started since the last call
             futures.wait(self.working, TICK_S)
         self.executor.shutdown(wait=True)
         self.merger.shutdown(wait=True)
 
-    def _finish_run(self) -> State:
-        state = self._require_ownership(self.store.require())
-        state = self.store.update(lambda current: run_transitions.end(current, self.clock.now(), self.why))
-        worktrees.remove(self.project.root, acquire.merge_worktree(state))
-        self.display.event("ended", self.why)
-        return state
+
+def _add_backoff(now: str, failures: int) -> str:
+    """Return the time `now` plus the backoff after that many failures."""
+    return timestamps.add_seconds(now, failure_classification.backoff_s(failures, os.urandom(1)[0] / 256))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ..base import subprocesses
 from ..commands import verify_runner
@@ -102,6 +102,22 @@ def fast_forward(repository: str, branch: str, ready: PreparedMerge) -> None:
                 "run-branch",
             )
         raise HeadMoved(f"{branch} is not at {ready.head[:12]} any more: somebody else moved it.", "run-branch")
+
+
+def records_of_merge(
+    evidence: Dict[str, Any], branch: str, prepared: PreparedMerge
+) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """Return the evidence of a merged feature, and its entry of `run.merges`, from the evidence of its worker."""
+    merge = {
+        "commit": prepared.commit, "from": evidence["commit"], "rebased": prepared.rebased,
+        "verify_seconds": prepared.verify["seconds"] if prepared.verify else None,
+    }  # fmt: skip
+    evidence = {**evidence, "commit": prepared.commit, "branch": branch}
+    if prepared.rebased:
+        evidence["commits"] = prepared.commits
+    if prepared.verify:
+        evidence["verify"] = prepared.verify
+    return evidence, merge
 
 
 def _require_head(repository: str, branch: str) -> str:

@@ -11,7 +11,7 @@ from batch_implement.core import run_transitions, transitions
 from batch_implement.report import statusline
 from batch_implement.store.store import Store
 from batches import BATCHCTL, NOW, all_completed, completed, given_up, new_batch, run_program, started, then
-from driven import dispatched, driven, merged, queued
+from run_states import dispatched, merged, queued, run_state
 
 UNTIL = "2026-02-01T06:00:00Z"
 
@@ -51,13 +51,13 @@ def test_features_that_skipped_ones_block_are_counted():
 
 
 def test_a_run_names_what_is_under_way_and_what_it_waits_for():
-    state = dispatched(merged(driven(20), 0), 3)
+    state = dispatched(merged(run_state(20), 0), 3)
     assert line(state) == "batch 1/20 done · feature 4: running"
     assert line(queued(state, 3)) == "batch 1/20 done · feature 4: merging"
     for index in range(4, 12):
         state = dispatched(state, index)
     assert line(state) == "batch 1/20 done · features 4, 5, 6, 7, 8, 9 and 3 more"
-    state = then(merged(driven(20), 0), run_transitions.begin_wait, NOW, UNTIL, "usage limit", "usage_limit")
+    state = then(merged(run_state(20), 0), run_transitions.begin_wait, NOW, UNTIL, "usage limit", "usage_limit")
     assert line(state) == "batch 1/20 done · waits until 06:00 UTC: usage limit"
 
 

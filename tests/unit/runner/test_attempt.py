@@ -1,6 +1,6 @@
 """One attempt, on real git, with commands as its client; what stands in for Claude Code prints recorded streams.
 
-tests/unit/runner/test_driver.py has whole nights, tests/client/test_overnight.py the real client.
+tests/unit/runner/test_driver.py has whole runs, tests/client/test_overnight.py the real client.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from batch_implement.runner.job import Job, Outcome
 from batch_implement.store import serialization
 from batch_implement.store.store import Store
 from batches import NOW, commit, git, new_batch
-from night import Night
+from unattended import UnattendedRun
 
 LIB = os.path.join(project_paths.plugin_root(), "lib")
 STREAMS = Path(__file__).with_name("streams")
@@ -271,7 +271,7 @@ def test_a_worker_that_only_just_begins_when_its_run_is_stopped_is_ended_too(rep
     """The run waited for it, up to two hours: the attempt began after the attempts had been ended."""
     git_client.exclude_state_file(str(repository))
     Store(Project(str(repository))).create(new_batch(1))
-    night = Night(repository, worker="cat > /dev/null; exec sleep 300")
+    unattended_run = UnattendedRun(repository, worker="cat > /dev/null; exec sleep 300")
     real, begun = local_executor.run_job, threading.Event()
 
     def late(job: Job) -> Outcome:
@@ -279,13 +279,13 @@ def test_a_worker_that_only_just_begins_when_its_run_is_stopped_is_ended_too(rep
         time.sleep(1.5)
         return real(job)
 
-    def stop(its: Night) -> None:
+    def stop(its: UnattendedRun) -> None:
         assert begun.wait(60) and its.driver
         its.driver.interrupt(now=True)
 
     monkeypatch.setattr(local_executor, "run_job", late)
     began = time.monotonic()
-    state = night.drive(during=stop)
+    state = unattended_run.drive(during=stop)
     assert time.monotonic() - began < 120
     assert state["run"]["clients"]["0"][0]["failure_class"] == "stopped" and state["retry_attempts"] == {}
 

@@ -1,4 +1,4 @@
-"""A whole night with commands as workers: real git, real processes, a clock that is turned instead of waited for.
+"""A whole run with commands as workers: real git, real processes, a clock that is turned instead of waited for.
 
 Each command is a few lines of sh that read the brief. tests/client/test_overnight.py does it with the real client.
 """
@@ -25,7 +25,7 @@ from batch_implement.runner import acquire, local_executor, merge_queue
 from batch_implement.runner import job as jobs
 from batch_implement.store.store import Store
 from batches import conditions, new_batch
-from night import Night
+from unattended import UnattendedRun
 
 NUMBER = 'n=$(sed -n "s/^> feature \\([0-9]*\\)$/\\1/p" "$brief" | head -1)'
 READ = f'brief=$(mktemp); cat > "$brief"; {NUMBER}; rm "$brief.x" 2>/dev/null; '
@@ -38,15 +38,15 @@ def git(folder: Path | str, *words: str) -> str:
 
 
 @pytest.fixture
-def night(repository: Path) -> Iterator[Callable[..., Night]]:
-    """Makes nights: `night(worker, features, needs=..., verify=..., details=...)`."""
-    made: list[Night] = []
+def unattended_run(repository: Path) -> Iterator[Callable[..., UnattendedRun]]:
+    """Make runs: `unattended_run(worker, features, needs=..., verify=..., details=...)`."""
+    made: list[UnattendedRun] = []
 
-    def make(worker: str, features: int = 2, *, details: dict[str, Any] | None = None, **batch: Any) -> Night:
+    def make(worker: str, features: int = 2, *, details: dict[str, Any] | None = None, **batch: Any) -> UnattendedRun:
         git_client.exclude_state_file(str(repository))
         state = new_batch(features, **batch)
         Store(Project(str(repository))).create({**state, "details": details or {}})
-        made.append(Night(repository, worker=worker))
+        made.append(UnattendedRun(repository, worker=worker))
         return made[-1]
 
     yield make
@@ -75,9 +75,11 @@ def verified_in_their_turn(state: dict[str, Any], needs: dict[int, list[int]]) -
 # -- serial and side by side -------------------------------------------------------------------------------------------
 
 
-def test_one_at_a_time_every_feature_is_merged_as_it_was_verified_and_the_persons_tree_is_untouched(night, repository):
+def test_one_at_a_time_every_feature_is_merged_as_it_was_verified_and_the_persons_tree_is_untouched(
+    unattended_run, repository
+):
     before = git(repository, "rev-parse", "HEAD"), git(repository, "status", "--porcelain")
-    its = night(ONE_FILE, 3, needs={0: [2]}, verify="ls feature-*.txt")
+    its = unattended_run(ONE_FILE, 3, needs={0: [2]}, verify="ls feature-*.txt")
     state = its.drive()
     assert state["status"] == "completed"
     assert subjects(repository, "batch/batch-1/merged") == ["Add 2", "Add 3", "Add 1"]
@@ -88,12 +90,12 @@ def test_one_at_a_time_every_feature_is_merged_as_it_was_verified_and_the_person
     assert git(repository, "branch", "--list", "batch/*", "--format=%(refname:short)").split() == [
         "batch/batch-1/merged"
     ]
-    assert its.told == []
+    assert its.notified == []
 
 
-def test_side_by_side_all_are_merged_verified_again_on_the_result_and_after_what_they_need(night, repository):
+def test_side_by_side_all_are_merged_verified_again_on_the_result_and_after_what_they_need(unattended_run, repository):
     needs = {3: [0, 1], 4: [3]}
-    state = night(ONE_FILE, 6, needs=needs, verify="test $(ls feature-*.txt | wc -l) -ge 1").drive(jobs=3)
+    state = unattended_run(ONE_FILE, 6, needs=needs, verify="test $(ls feature-*.txt | wc -l) -ge 1").drive(jobs=3)
     assert state["status"] == "completed"
     assert sorted(subjects(repository, "batch/batch-1/merged")) == [f"Add {n}" for n in range(1, 7)]
     assert verified_in_their_turn(state, needs)
@@ -101,16 +103,16 @@ def test_side_by_side_all_are_merged_verified_again_on_the_result_and_after_what
     assert rebased and all(merge["verify_seconds"] is not None for merge in rebased)
 
 
-def test_features_that_say_they_touch_the_same_paths_are_never_under_way_together(night, tmp_path):
+def test_features_that_say_they_touch_the_same_paths_are_never_under_way_together(unattended_run, tmp_path):
     seen = tmp_path / "seen"
     touching = {"0": {"touches": ["a"]}, "1": {"touches": ["a/b"]}}
     worker = f'{READ} echo "begin $n" >> {seen}; sleep 0.3; echo "end $n" >> {seen}; echo > "f-$n"; {COMMIT}'
-    state = night(worker, 2, details=touching).drive(jobs=2)
+    state = unattended_run(worker, 2, details=touching).drive(jobs=2)
     assert state["status"] == "completed"
     assert seen.read_text().split("\n")[:4] == ["begin 1", "end 1", "begin 2", "end 2"]
 
 
-def test_clients_side_by_side_keep_to_the_cost_of_the_run_between_them(night, monkeypatch):
+def test_clients_side_by_side_keep_to_the_cost_of_the_run_between_them(unattended_run, monkeypatch):
     """Each was given all that was left: four of them could cost four times the limit."""
     real, guard = local_executor.run_job, threading.Lock()
     under_way: dict[str, float] = {}
@@ -136,7 +138,7 @@ def test_clients_side_by_side_keep_to_the_cost_of_the_run_between_them(night, mo
         return [entry for entries in clients.values() for entry in entries]
 
     monkeypatch.setattr(local_executor, "run_job", dear)
-    its = night(ONE_FILE, 5)
+    its = unattended_run(ONE_FILE, 5)
     state = its.drive(jobs=3, budgets={"cost_usd": 1.2})
     assert conditions(state) == ["done"] * 5 and state["retry_attempts"] == {}
     assert given[:3] == pytest.approx([0.4] * 3)
@@ -146,10 +148,12 @@ def test_clients_side_by_side_keep_to_the_cost_of_the_run_between_them(night, mo
 # -- merging -----------------------------------------------------------------------------------------------------------
 
 
-def test_of_two_that_conflict_the_second_is_sent_back_told_why_and_merged_on_the_new_base(night, repository, tmp_path):
+def test_of_two_that_conflict_the_second_is_sent_back_told_why_and_merged_on_the_new_base(
+    unattended_run, repository, tmp_path
+):
     briefs = tmp_path / "briefs"
     worker = f'{READ} cat "$brief" >> {briefs}; echo "$n" >> list.txt; sleep 0.2; {COMMIT}'
-    its = night(worker, 2, verify="test -s list.txt")
+    its = unattended_run(worker, 2, verify="test -s list.txt")
     state = its.drive(jobs=2)
     assert state["status"] == "completed"
     assert sorted(git(repository, "show", "batch/batch-1/merged:list.txt").split()) == ["1", "2"]
@@ -159,25 +163,29 @@ def test_of_two_that_conflict_the_second_is_sent_back_told_why_and_merged_on_the
     assert sum(state["run"]["sent_back"].values()) == 1
 
 
-def test_one_that_conflicts_twice_has_failed_what_needs_it_is_skipped_and_nothing_of_it_is_merged(night, repository):
+def test_one_that_conflicts_twice_has_failed_what_needs_it_is_skipped_and_nothing_of_it_is_merged(
+    unattended_run, repository
+):
     """Feature 2 always goes back to where the batch began, so it conflicts however often it is tried."""
     begun = git(repository, "rev-parse", "HEAD").strip()
     worker = f'{READ} [ "$n" != 2 ] || {{ sleep 0.5; git reset -q --soft {begun}; }}; echo "$n" > same.txt; {COMMIT}'
-    its = night(worker, 3, needs={2: [1]}, max_retries=3)
+    its = unattended_run(worker, 3, needs={2: [1]}, max_retries=3)
     state = its.drive(jobs=2)
     assert conditions(state) == ["done", "failed", "skipped"]
     assert git(repository, "show", "batch/batch-1/merged:same.txt") == "1\n"
-    assert its.told == ["failure"]
+    assert its.notified == ["failure"]
 
 
-def test_what_passes_alone_but_not_on_top_of_the_others_is_sent_back_and_told_what_the_tests_said(night, tmp_path):
+def test_what_passes_alone_but_not_on_top_of_the_others_is_sent_back_and_told_what_the_tests_said(
+    unattended_run, tmp_path
+):
     briefs = tmp_path / "briefs"
     worker = (
         f'{READ} cat "$brief" >> {briefs}; [ ! -e feature-1.txt ] && [ ! -e feature-2.txt ] || echo ok > both.txt; '
         f'echo > "feature-$n.txt"; sleep 0.2; {COMMIT}'
     )
     verify = "! [ -e feature-1.txt -a -e feature-2.txt ] || [ -e both.txt ] || { echo the two disagree; false; }"
-    its = night(worker, 2, verify=verify)
+    its = unattended_run(worker, 2, verify=verify)
     state = its.drive(jobs=2)
     assert state["status"] == "completed"
     assert len(its.of("sent back")) == 1
@@ -188,9 +196,9 @@ def test_what_passes_alone_but_not_on_top_of_the_others_is_sent_back_and_told_wh
 
 
 def test_one_that_never_verifies_fails_with_its_tree_kept_what_needs_it_is_skipped_the_rest_completes(
-    night, repository
+    unattended_run, repository
 ):
-    its = night(ONE_FILE, 4, needs={2: [1]}, verify="! [ -e feature-2.txt ]")
+    its = unattended_run(ONE_FILE, 4, needs={2: [1]}, verify="! [ -e feature-2.txt ]")
     state = its.drive(jobs=2)
     assert conditions(state) == ["done", "failed", "skipped", "done"]
     assert sorted(subjects(repository, "batch/batch-1/merged")) == ["Add 1", "Add 4"]
@@ -200,28 +208,28 @@ def test_one_that_never_verifies_fails_with_its_tree_kept_what_needs_it_is_skipp
     assert (Path(last["logs"]) / "stderr").exists()
 
 
-def test_a_failed_attempt_is_told_to_the_next_which_may_succeed(night, repository, tmp_path):
+def test_a_failed_attempt_is_told_to_the_next_which_may_succeed(unattended_run, repository, tmp_path):
     flag = tmp_path / "second"
     worker = f'{READ} [ -e {flag} ] || {{ touch {flag}; echo "no luck with the parser" >&2; exit 3; }}; ' + (
         f'grep -q "no luck with the parser" "$brief" || exit 4; echo > f; {COMMIT}'
     )
-    its = night(worker, 1)
+    its = unattended_run(worker, 1)
     state = its.drive()
     assert state["status"] == "completed"
     assert state["retry_attempts"] == {"0": 1}
     assert its.clock.slept, "a retry waits for its time"
 
 
-def test_a_command_that_ends_well_but_commits_nothing_has_failed(night):
-    state = night("cat > /dev/null", 1, max_retries=0).drive()
+def test_a_command_that_ends_well_but_commits_nothing_has_failed(unattended_run):
+    state = unattended_run("cat > /dev/null", 1, max_retries=0).drive()
     assert conditions(state) == ["failed"]
     assert "no commit since the feature began" in state["failed_features"][0]["error_message"]
 
 
-def test_a_client_that_takes_too_long_is_ended_with_all_that_it_started(night, tmp_path):
+def test_a_client_that_takes_too_long_is_ended_with_all_that_it_started(unattended_run, tmp_path):
     pids = tmp_path / "pids"
     worker = f"cat > /dev/null; sleep 300 & echo $! >> {pids}; setsid sleep 300 & echo $! >> {pids}; sleep 300"
-    state = night(worker, 1, max_retries=0).drive(budgets={"feature_time_s": 1})
+    state = unattended_run(worker, 1, max_retries=0).drive(budgets={"feature_time_s": 1})
     assert "was not done within 1 s" in state["failed_features"][0]["error_message"]
     assert not any(processes.is_running(int(pid), None) for pid in pids.read_text().split())
 
@@ -229,13 +237,13 @@ def test_a_client_that_takes_too_long_is_ended_with_all_that_it_started(night, t
 # -- waiting -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_usage_limit_waits_for_the_time_it_names_and_costs_no_attempt(night, tmp_path):
+def test_a_usage_limit_waits_for_the_time_it_names_and_costs_no_attempt(unattended_run, tmp_path):
     flag = tmp_path / "second"
     reset = timestamps.parse_epoch_s(timestamps.now()) + 7200
     worker = f'{READ} [ -e {flag} ] || {{ touch {flag}; echo "Claude AI usage limit reached|{reset}"; exit 1; }}; ' + (
         f'echo > "f-$n"; {COMMIT}'
     )
-    its = night(worker, 2)
+    its = unattended_run(worker, 2)
     state = its.drive()
     assert state["status"] == "completed"
     assert state["retry_attempts"] == {}
@@ -245,69 +253,69 @@ def test_a_usage_limit_waits_for_the_time_it_names_and_costs_no_attempt(night, t
     assert [client["outcome"] for client in state["run"]["clients"]["0"]] == ["interrupted", "completed"]
 
 
-def test_a_limit_on_waiting_pauses_the_batch_instead(night):
+def test_a_limit_on_waiting_pauses_the_batch_instead(unattended_run):
     worker = 'cat > /dev/null; echo "API Error: 529 Overloaded" >&2; exit 1'
-    state = night(worker, 1).drive(budgets={"wait_s": 600})
+    state = unattended_run(worker, 1).drive(budgets={"wait_s": 600})
     assert state["status"] == "paused"
     assert "has waited 600 s in all" in state["pause"]["reason"]
     assert state["retry_attempts"] == {}
 
 
-def test_what_needs_a_person_pauses_the_batch_and_says_what(night):
-    its = night('cat > /dev/null; echo "fatal: write error: No space left on device" >&2; exit 1', 3)
+def test_what_needs_a_person_pauses_the_batch_and_says_what(unattended_run):
+    its = unattended_run('cat > /dev/null; echo "fatal: write error: No space left on device" >&2; exit 1', 3)
     state = its.drive(jobs=2)
     assert state["status"] == "paused"
     assert "a person is needed (disk)" in state["pause"]["reason"] and "No space left" in state["pause"]["reason"]
 
 
-def test_the_time_of_a_run_is_a_limit_after_which_nothing_is_begun(night, tmp_path):
+def test_the_time_of_a_run_is_a_limit_after_which_nothing_is_begun(unattended_run, tmp_path):
     flag = tmp_path / "flag"
     overloaded = 'echo "API Error: 529 Overloaded" >&2; exit 1'
     worker = f"{READ} [ -e {flag} ] || {{ touch {flag}; {overloaded}; }}; echo > f-$n; {COMMIT}"
-    state = night(worker, 2).drive(budgets={"time_s": 5})
+    state = unattended_run(worker, 2).drive(budgets={"time_s": 5})
     assert state["status"] == "paused" and "the run has taken its 5 s" in state["pause"]["reason"]
 
 
 # -- stopping and dying ------------------------------------------------------------------------------------------------
 
 
-def once(its: Night, name: Path) -> None:
+def once(its: UnattendedRun, name: Path) -> None:
     """Return once a file is there."""
     deadline = time.monotonic() + 60
     while not name.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
-def test_the_first_ctrl_c_lets_what_is_under_way_end_and_be_merged(night, tmp_path):
+def test_the_first_ctrl_c_lets_what_is_under_way_end_and_be_merged(unattended_run, tmp_path):
     mark = tmp_path / "at-work"
     worker = f'{READ} touch {mark}; sleep 0.5; echo > "f-$n"; {COMMIT}'
 
-    def press(its: Night) -> None:
+    def press(its: UnattendedRun) -> None:
         once(its, mark)
         os.kill(os.getpid(), signal.SIGINT)
 
-    its = night(worker, 3)
+    its = unattended_run(worker, 3)
     state = its.drive(during=press)
     assert conditions(state) == ["done", "pending", "pending"]
-    assert ["Ctrl-C again ends it at once" in said for said in its.of("stopping")] == [True]
-    assert state["run"]["ended_why"] == "it was stopped"
+    assert ["Press Ctrl-C again to stop now" in text for text in its.of("stopping")] == [True]
+    assert state["run"]["ended_why"] == "stopped by the user"
     assert state["status"] == "in_progress"
 
 
-def test_the_second_ctrl_c_ends_it_at_once_and_the_next_run_goes_on_where_it_was(night, repository, tmp_path):
+def test_the_second_ctrl_c_ends_it_at_once_and_the_next_run_goes_on_where_it_was(unattended_run, repository, tmp_path):
     mark = tmp_path / "at-work"
     worker = (
         f'{READ} if [ -e f-$n ]; then echo "goes on" > again-$n; {COMMIT}; exit; fi; '
         f'echo > "f-$n"; {COMMIT}; touch {mark}; sleep 300'
     )
 
-    def press(its: Night) -> None:
+    def press(its: UnattendedRun) -> None:
         once(its, mark)
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)
 
-    its = night(worker, 1)
+    its = unattended_run(worker, 1)
     began = time.monotonic()
     state = its.drive(during=press)
     assert time.monotonic() - began < 60
@@ -320,25 +328,25 @@ def test_the_second_ctrl_c_ends_it_at_once_and_the_next_run_goes_on_where_it_was
     ).split()  # fmt: skip
 
 
-def test_an_attempt_whose_process_is_killed_is_taken_up_again_as_the_same_one(night, repository, tmp_path):
+def test_an_attempt_whose_process_is_killed_is_taken_up_again_as_the_same_one(unattended_run, repository, tmp_path):
     mark = tmp_path / "at-work"
     worker = (
         f"{READ} [ -e {mark} ] || {{ echo $PPID > {mark}.part; mv {mark}.part {mark}; sleep 300; }}; echo > f; {COMMIT}"
     )
 
-    def kill(its: Night) -> None:
+    def kill(its: UnattendedRun) -> None:
         once(its, mark)
         os.kill(int(mark.read_text()), signal.SIGKILL)
 
-    its = night(worker, 1)
+    its = unattended_run(worker, 1)
     state = its.drive(during=kill)
     assert state["status"] == "completed"
     assert [client["failure_class"] for client in state["run"]["clients"]["0"]] == ["worker_died", ""]
     assert state["retry_attempts"] == {}
 
 
-def test_what_breaks_without_end_is_a_failed_attempt_after_three_times(night):
-    state = night("cat > /dev/null; kill -9 $$", 1, max_retries=0).drive()
+def test_what_breaks_without_end_is_a_failed_attempt_after_three_times(unattended_run):
+    state = unattended_run("cat > /dev/null; kill -9 $$", 1, max_retries=0).drive()
     assert conditions(state) == ["failed"]
     assert len(state["run"]["clients"]["0"]) == 3
 
@@ -346,9 +354,9 @@ def test_what_breaks_without_end_is_a_failed_attempt_after_three_times(night):
 DRIVER = """
 import sys
 sys.path[:0] = sys.argv[1:3]
-from night import Night
+from unattended import UnattendedRun
 from pathlib import Path
-Night(Path(sys.argv[3]), worker=sys.argv[4]).drive(jobs=2)
+UnattendedRun(Path(sys.argv[3]), worker=sys.argv[4]).drive(jobs=2)
 """
 
 
@@ -359,10 +367,10 @@ def in_another_process(repository: Path, worker: str) -> subprocess.Popen[bytes]
     return subprocess.Popen([sys.executable, "-c", DRIVER, lib, tests, str(repository), worker])
 
 
-def test_a_driver_that_is_killed_takes_its_clients_along_and_the_next_one_goes_on(night, repository, tmp_path):
+def test_a_driver_that_is_killed_takes_its_clients_along_and_the_next_one_goes_on(unattended_run, repository, tmp_path):
     mark = tmp_path / "at-work"
     worker = f"{READ} echo $$ >> {mark}.$n; [ $(wc -l < {mark}.$n) -gt 1 ] || sleep 300; echo > f-$n; {COMMIT}"
-    its = night(worker, 2)
+    its = unattended_run(worker, 2)
     driver = in_another_process(repository, worker)
     once(its, Path(f"{mark}.1"))
     once(its, Path(f"{mark}.2"))
@@ -379,8 +387,8 @@ def test_a_driver_that_is_killed_takes_its_clients_along_and_the_next_one_goes_o
 
 
 @pytest.mark.parametrize("moved", [True, False], ids=["after the branch moved", "before"])
-def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_it(night, repository, moved):
-    its = night(ONE_FILE, 1)
+def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_it(unattended_run, repository, moved):
+    its = unattended_run(ONE_FILE, 1)
 
     class Dies(BaseException):
         pass
@@ -409,8 +417,8 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
 # -- whose it is -------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(night, repository):
-    its = night(ONE_FILE, 1)
+def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(unattended_run, repository):
+    its = unattended_run(ONE_FILE, 1)
     wish = acquire.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
     acquire.acquire_run(its.project, wish, timestamps.now())
     store = Store(its.project)
@@ -421,8 +429,8 @@ def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(nigh
     store.update(lambda state: {**state, "owner": None, "run": {**state["run"], "running": {}}})
 
 
-def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one(night, repository):
-    its = night(ONE_FILE, 1)
+def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one(unattended_run, repository):
+    its = unattended_run(ONE_FILE, 1)
     wish = acquire.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
     begun = timestamps.add_seconds(timestamps.now(), -100)
     acquire.acquire_run(its.project, wish, begun)
@@ -439,8 +447,8 @@ def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one
     assert 100 <= state["run"]["spent"]["waited_s"] < 200
 
 
-def test_a_branch_that_has_parted_from_the_persons_is_refused_with_the_way_to_join_them(night, repository):
-    its = night(ONE_FILE, 2)
+def test_a_branch_that_has_parted_from_the_persons_is_refused_with_the_way_to_join_them(unattended_run, repository):
+    its = unattended_run(ONE_FILE, 2)
     its.drive()
     Store(its.project).update(
         lambda state: batch_state.with_derived_fields({**state, "completed_features": [0], "evidence": {}})
@@ -448,20 +456,20 @@ def test_a_branch_that_has_parted_from_the_persons_is_refused_with_the_way_to_jo
     (repository / "own.txt").write_text("mine")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "Mine")
-    with pytest.raises(RefusedError, match=r"have parted.*git merge batch/batch-1/merged"):
+    with pytest.raises(RefusedError, match=r"have diverged.*git merge batch/batch-1/merged"):
         its.drive()
     git(repository, "merge", "-q", "--no-edit", "batch/batch-1/merged")
     assert its.drive()["status"] == "completed"
 
 
-def test_a_batch_that_somebody_aborted_under_it_ends_the_run_and_every_worker(night, tmp_path):
+def test_a_batch_that_somebody_aborted_under_it_ends_the_run_and_every_worker(unattended_run, tmp_path):
     mark = tmp_path / "at-work"
 
-    def replace(its: Night) -> None:
+    def replace(its: UnattendedRun) -> None:
         once(its, mark)
         Store(its.project).archive("aborted")
 
-    its = night(f"cat > /dev/null; echo $$ > {mark}.part; mv {mark}.part {mark}; sleep 300", 1)
+    its = unattended_run(f"cat > /dev/null; echo $$ > {mark}.part; mv {mark}.part {mark}; sleep 300", 1)
     with pytest.raises(RefusedError):
         its.drive(during=replace)
     assert not processes.is_running(int(mark.read_text()), None)

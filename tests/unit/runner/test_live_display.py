@@ -10,9 +10,9 @@ import pytest
 from batch_implement.core import run_transitions
 from batch_implement.runner.display import live_display, rich_layout, view_model
 from batches import then
-from driven import NOW, dispatched, driven, given_up, merged, queued
 from rich.cells import cell_len
 from rich.console import Console
+from run_states import NOW, dispatched, given_up, merged, queued, run_state
 
 UNTIL = "2026-02-01T06:00:00Z"
 MARKUP = "[bold red]not a style[/] 漢字漢字漢字 :smile: [link=https://example.invalid]x[/link]"
@@ -38,7 +38,7 @@ class Closed(io.StringIO):
 
 def busy(features: int = 20, under_way: int = 3) -> view_model.View:
     """A batch with everything in it."""
-    state = given_up(merged(driven([MARKUP] * features, needs={features - 1: [2]}), 0), 1, MARKUP)
+    state = given_up(merged(run_state([MARKUP] * features, needs={features - 1: [2]}), 0), 1, MARKUP)
     for index in range(2, 2 + under_way):
         state = dispatched(state, index)
     state = queued(state, 2)
@@ -93,7 +93,7 @@ def test_at_40_columns_phase_and_time_are_left():
 
 
 def test_a_text_that_is_cut_says_so_in_wide_letters_too():
-    seen = view_model.build_view(dispatched(driven(["漢" * 25, "b"]), 0), NOW)
+    seen = view_model.build_view(dispatched(run_state(["漢" * 25, "b"]), 0), NOW)
     (line,) = [line for line in drawn(seen, 60, 24) if "漢" in line]
     assert "漢…" in line
 
@@ -108,7 +108,7 @@ def test_of_hundreds_of_features_those_under_way_are_shown_first():
 def test_the_bar_shows_each_condition_that_there_is_and_is_full_only_at_the_end():
     bar = rich_layout.progress_bar(busy(600, 1), 40).plain
     assert (len(bar), bar[:3], set(bar[3:])) == (40, "█x▒", {"░"})
-    state = driven(7)
+    state = run_state(7)
     for index in range(6):
         state = merged(state, index)
     assert rich_layout.progress_bar(view_model.build_view(state, NOW), 10).plain == "████████░░"
@@ -133,7 +133,7 @@ def test_each_event_is_a_line_with_its_time():
 def test_how_things_stand_is_said_at_once_and_after_ten_minutes_of_silence():
     out, now = io.StringIO(), [0.0]
     shown = live_display.LineDisplay(out, ticking=lambda: now[0])
-    state = merged(driven(2), 0)
+    state = merged(run_state(2), 0)
     lines = []
     for moment, event in ((0, ""), (599, ""), (600, ""), (700, "merged"), (1299, ""), (1300, "")):
         now[0] = moment
@@ -156,7 +156,7 @@ def test_a_terminal_that_was_closed_is_no_error(make):
     shown = make(Closed())
     for _ in range(2):
         shown.event("started", "feature 1")
-        shown.refresh(driven())
+        shown.refresh(run_state())
     shown.close()
     assert shown.gone
 
@@ -164,8 +164,8 @@ def test_a_terminal_that_was_closed_is_no_error(make):
 def test_a_fault_in_the_drawing_is_said_and_ends_nothing(monkeypatch, capsys):
     monkeypatch.setattr(rich_layout, "layout", lambda *size: size[9])
     shown = live_display.LiveDisplay(Terminal(), {})
-    shown.refresh(driven())
-    shown.refresh(driven())
+    shown.refresh(run_state())
+    shown.refresh(run_state())
     shown.close()
     assert shown.gone
     said = capsys.readouterr().err
@@ -214,7 +214,7 @@ def test_no_color_takes_the_colours_and_leaves_the_drawing():
 def test_an_event_stands_above_the_drawing_as_it_is_said():
     out = Terminal()
     shown = live_display.LiveDisplay(out, {"NO_COLOR": "1"})
-    shown.refresh(driven())
+    shown.refresh(run_state())
     shown.event("note", f"{MARKUP[:28]} 123")
     shown.close()
     assert f"note         {MARKUP[:28]} 123" in out.getvalue()
@@ -223,7 +223,7 @@ def test_an_event_stands_above_the_drawing_as_it_is_said():
 def test_the_drawing_never_touches_the_cursor_and_is_not_drawn_after_the_end():
     out = Terminal()
     shown = live_display.LiveDisplay(out, {})
-    shown.refresh(driven())
+    shown.refresh(run_state())
     shown.event("started", "feature 1")
     shown.close()
     shown.close()
@@ -235,7 +235,7 @@ def test_the_times_go_on_while_nobody_refreshes(monkeypatch):
     monkeypatch.setattr(live_display, "TICK_S", 0.01)
     out = Terminal()
     shown = live_display.LiveDisplay(out, {})
-    shown.refresh(driven())
+    shown.refresh(run_state())
     length, until = len(out.getvalue()), time.monotonic() + 20
     while len(out.getvalue()) == length and time.monotonic() < until:
         time.sleep(0.01)

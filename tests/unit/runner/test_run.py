@@ -116,9 +116,9 @@ def test_a_run_to_its_end_says_how_to_take_it_over_and_where_the_report_is(perso
     person.lists("feature 1", "feature 2 (after: 1)")
     status, out, errors = person.types("features.txt", "--verify", "ls f*")
     assert (status, errors) == (0, "")
-    assert "2 of 2 completed, 0 failed, 0 skipped; nothing is left to do." in out
+    assert "2 of 2 completed, 0 failed, 0 skipped; all features processed." in out
     assert f"git merge {person.state()['run']['branch']}" in out
-    report = Path(next(line for line in out.splitlines() if line.startswith("The report: ")).split(": ")[1])
+    report = Path(next(line for line in out.splitlines() if line.startswith("Report: ")).split(": ")[1])
     assert "All 2 features are done" in report.read_text()
     assert person.has("f-1") and person.has("f-2")
     assert person.git("status", "--porcelain") == ""
@@ -134,7 +134,7 @@ def test_with_merge_the_persons_branch_is_fast_forwarded_when_it_can_be(person):
 def test_with_merge_and_changes_in_the_tree_nothing_is_touched_and_the_way_is_said(person, tmp_path):
     person.lists("feature 1", steps=f"echo mine > {person.repository}/features.txt; echo > f-1")
     status, out, _ = person.types("features.txt", "--merge")
-    assert status == 0 and "changes that are not committed" in out and "does it by hand" in out
+    assert status == 0 and "uncommitted changes" in out and "` merges it." in out
     assert (person.repository / "features.txt").read_text() == "mine\n"
 
 
@@ -228,13 +228,13 @@ def test_a_pull_request_is_opened_for_what_was_merged_only_when_it_is_asked_for(
     branch = person.state()["run"]["branch"]
     assert person.git("ls-remote", "origin", branch).split()[0] == person.git("rev-parse", branch).strip()
     assert person.state()["run"]["pull_request"]["success"] is True
-    assert "The pull request of the batch is open" in out
+    assert "Pull request for the batch: https" in out
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["features.txt", "--resume"], "Give one of them"),
+        (["features.txt", "--resume"], "Leave out one of them"),
         (["features.txt", "--max-time", "soon"], "is no duration"),
         (["features.txt", "--jobs", "0"], "from 1 to 64"),
         (["features.txt", "--pr", "--pr-per-feature"], "not allowed with"),

@@ -14,7 +14,7 @@ from batch_implement.runner.display import view_model, wording
 from batch_implement.store.store import Store
 from batches import all_completed, completed, git, new_batch, started, then
 from batches import given_up as failed_for_good
-from driven import BEGAN, NOW, client_ended, dispatched, driven, given_up, merged, queued
+from run_states import BEGAN, NOW, client_ended, dispatched, given_up, merged, queued, run_state
 
 UNTIL = "2026-02-01T06:00:00Z"
 HOSTILE = "a\x1b[2Jb\nc\u202ed \x07e"
@@ -39,7 +39,7 @@ def progress(worktree: Path, told: object) -> Path:
 
 
 def row_of(worktree: Path, **options) -> view_model.RunningFeature:
-    (row,) = view_model.build_view(dispatched(driven(), 0, worktree=str(worktree), **options), NOW).rows
+    (row,) = view_model.build_view(dispatched(run_state(), 0, worktree=str(worktree), **options), NOW).rows
     return row
 
 
@@ -48,7 +48,7 @@ def test_without_a_batch_there_is_nothing_to_see(store):
 
 
 def test_a_batch_on_disk_is_seen_as_its_state_is(store):
-    state = store.create(driven())
+    state = store.create(run_state())
     assert view_model.read_view(store.project, NOW) == view_model.build_view(state, NOW)
 
 
@@ -65,7 +65,7 @@ def test_a_batch_that_a_client_does_shows_its_open_feature():
 
 
 def test_each_feature_that_is_under_way_has_a_row_by_number():
-    state = dispatched(dispatched(dispatched(driven(), 3), 0, at="2026-02-01T00:30:00Z"), 1)
+    state = dispatched(dispatched(dispatched(run_state(), 3), 0, at="2026-02-01T00:30:00Z"), 1)
     seen = view_model.build_view(queued(state, 3), NOW)
     assert [(row.number, row.step, row.seconds) for row in seen.rows] == [
         (1, "running", 1800), (2, "running", 3600), (4, "merging", 3600),
@@ -129,7 +129,7 @@ def test_a_work_tree_that_is_gone_leaves_the_row(tmp_path):
 
 def test_what_is_spent_has_what_is_under_way_and_nothing_twice(worktree):
     progress(worktree, {"turns": 34, "cost_usd": 1.5, "session_id": "session-0"})
-    state = dispatched(merged(driven(budgets={"cost_usd": 10.0}), 1), 0, worktree=str(worktree))
+    state = dispatched(merged(run_state(budgets={"cost_usd": 10.0}), 1), 0, worktree=str(worktree))
     seen = view_model.build_view(state, NOW)
     assert (seen.spent["turns"], seen.spent["cost_usd"]) == (44, 2.0)
     assert seen.limits == [view_model.Limit("cost", 2.0, 10.0)]
@@ -139,7 +139,7 @@ def test_what_is_spent_has_what_is_under_way_and_nothing_twice(worktree):
 
 def test_limits_are_those_that_were_set_with_what_is_used():
     state = then(
-        driven(budgets={"time_s": 7200, "wait_s": 600}),
+        run_state(budgets={"time_s": 7200, "wait_s": 600}),
         run_transitions.begin_wait,
         BEGAN,
         UNTIL,
@@ -152,7 +152,7 @@ def test_limits_are_those_that_were_set_with_what_is_used():
 
 
 def test_what_waits_is_listed_in_order_with_the_reason():
-    state = driven(["a", "b", "c", "d"], needs={2: [0]}, order=[3, 0, 1, 2])
+    state = run_state(["a", "b", "c", "d"], needs={2: [0]}, order=[3, 0, 1, 2])
     state = dispatched(state, 3)
     assert view_model.build_view(state, NOW).held == [
         view_model.PendingFeature(1, "a", ""),
@@ -162,7 +162,7 @@ def test_what_waits_is_listed_in_order_with_the_reason():
 
 
 def test_the_features_that_were_closed_last_are_there_the_last_one_first():
-    state = driven(9, needs={8: [7]})
+    state = run_state(9, needs={8: [7]})
     for minute, index in enumerate([4, 2, 0, 1]):
         state = merged(state, index, f"2026-02-01T00:0{minute}:00Z")
     state = merged(state, 3, "2026-02-01T00:04:00Z", no_change="it is there")
@@ -176,7 +176,7 @@ def test_the_features_that_were_closed_last_are_there_the_last_one_first():
 
 
 def test_texts_are_on_one_line_without_control_characters():
-    state = then(dispatched(driven([HOSTILE, "b"]), 0), run_transitions.begin_wait, NOW, UNTIL, HOSTILE, "network")
+    state = then(dispatched(run_state([HOSTILE, "b"]), 0), run_transitions.begin_wait, NOW, UNTIL, HOSTILE, "network")
     seen = view_model.build_view(then(state, transitions.pause, NOW, HOSTILE), NOW)
     shown = "a [2Jb c d e"
     assert (seen.rows[0].text, seen.waiting.reason, seen.pause.reason) == (shown, shown, shown)
@@ -184,13 +184,13 @@ def test_texts_are_on_one_line_without_control_characters():
 
 def test_a_run_whose_driver_is_dead_is_nobodys():
     dead = 2**22 + 1  # no process has this number
-    seen = view_model.build_view(dispatched(driven(pid=dead), 0), NOW)
+    seen = view_model.build_view(dispatched(run_state(pid=dead), 0), NOW)
     assert not seen.at_work
     assert wording.describe_blockers(seen) == [("nobody", "Nobody is at work on it: `batchctl run --resume` goes on.")]
 
 
 def test_later_the_times_have_gone_on_and_nothing_else_has():
-    state = dispatched(driven(budgets={"time_s": 7200, "cost_usd": 1.0}), 0)
+    state = dispatched(run_state(budgets={"time_s": 7200, "cost_usd": 1.0}), 0)
     seen = view_model.build_view(state, NOW)
     assert view_model.advance_view(seen, "2026-02-01T01:00:30Z") == view_model.build_view(state, "2026-02-01T01:00:30Z")
     over = view_model.build_view(all_completed(new_batch(1)), NOW)
@@ -198,7 +198,7 @@ def test_later_the_times_have_gone_on_and_nothing_else_has():
 
 
 def test_a_run_that_has_ended_grows_no_older():
-    state = then(merged(driven(1), 0), run_transitions.end, NOW, "nothing is left to do")
+    state = then(merged(run_state(1), 0), run_transitions.end, NOW, "nothing is left to do")
     seen = view_model.build_view(state, UNTIL)
     assert (seen.seconds, seen.ended) == (3600, "nothing is left to do")
 
@@ -207,7 +207,7 @@ def test_a_run_that_has_ended_grows_no_older():
 
 
 def test_one_line_says_it_all():
-    state = dispatched(given_up(merged(driven(6, needs={5: [4]}, budgets={"cost_usd": 5.0}), 0), 1), 2)
+    state = dispatched(given_up(merged(run_state(6, needs={5: [4]}, budgets={"cost_usd": 5.0}), 0), 1), 2)
     state = then(state, run_transitions.begin_wait, NOW, UNTIL, "usage limit reached", "usage_limit")
     assert wording.format_heartbeat(view_model.build_view(state, NOW)) == (
         "1 of 6 done, 1 failed, 1 under way; feature 3 (running, 1 h); held: feature 6 after 5; "
@@ -216,7 +216,7 @@ def test_one_line_says_it_all():
 
 
 def test_a_wait_names_the_day_when_it_is_not_today_and_says_when_it_is_past():
-    state = then(driven(), run_transitions.begin_wait, BEGAN, "2026-02-02T01:00:00Z", "limit", "usage_limit")
+    state = then(run_state(), run_transitions.begin_wait, BEGAN, "2026-02-02T01:00:00Z", "limit", "usage_limit")
     assert (
         wording.describe_blockers(view_model.build_view(state, NOW))[0][1]
         == "Waits until 2026-02-02 01:00 UTC (in 24 h): limit"
@@ -225,7 +225,7 @@ def test_a_wait_names_the_day_when_it_is_not_today_and_says_when_it_is_past():
 
 
 def test_a_second_attempt_is_said():
-    state = client_ended(dispatched(driven(1), 0), 0, outcome="failed")
+    state = client_ended(dispatched(run_state(1), 0), 0, outcome="failed")
     state = dispatched(then(state, run_transitions.fail_attempt, BEGAN, 0, "it broke", "feature"), 0)
     assert wording.describe_running(view_model.build_view(state, NOW).rows[0]) == "feature 1 (attempt 2, running, 1 h)"
 

@@ -23,7 +23,7 @@ from batch_implement.runner.display import live_display, watch
 from batch_implement.store import snapshot
 from batch_implement.store.store import Store
 from batches import ROOT, all_completed
-from driven import dispatched, driven, merged
+from run_states import dispatched, merged, run_state
 
 PROGRAM = str(ROOT / "lib" / "batchctl.py")
 PATIENCE_S = 60
@@ -104,7 +104,7 @@ def terminal(store: Store) -> Iterator:
 
 
 def test_it_shows_what_happens_at_any_width_and_ctrl_c_leaves_the_terminal_as_it_was(store, terminal):
-    state = store.create(dispatched(driven([TEXT] * 20), 3))
+    state = store.create(dispatched(run_state([TEXT] * 20), 3))
     shown = terminal(80, 24)
     lines = shown.until("0 of 20 done, 1 under way", "running", "and 15 more to begin", "Used:")
     assert lines[0] == "Batch batch-1: in progress, " + lines[0].split(", ")[1]
@@ -141,7 +141,7 @@ def test_it_shows_what_happens_at_any_width_and_ctrl_c_leaves_the_terminal_as_it
 
 
 def test_it_ends_when_the_batch_is_over(store, terminal):
-    store.create(driven(1))
+    store.create(run_state(1))
     shown = terminal(80, 24)
     shown.until("0 of 1 done")
     store.update(lambda current: merged(current, 0))
@@ -156,7 +156,7 @@ def test_it_ends_when_the_batch_is_over(store, terminal):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_without_a_terminal_there_are_lines_and_a_signal_ends_them(store, number):
-    store.create(dispatched(driven(3), 1))
+    store.create(dispatched(run_state(3), 1))
     process = subprocess.Popen(
         [sys.executable, PROGRAM, "status", "--watch"], cwd=store.project.root, stdout=subprocess.PIPE, text=True
     )
@@ -220,7 +220,7 @@ def test_it_ends_when_the_batch_is_not_there_any_more(followed, store, batch, wh
         if why == "aborted":
             store.archive("aborted")
         else:
-            store.create({**all_completed(driven(1)), "batch_id": "batch-2", "run": None}, replace=True)
+            store.create({**all_completed(run_state(1)), "batch_id": "batch-2", "run": None}, replace=True)
 
     text, recorder = followed(step)
     assert text == "Batch batch-1 is not here any more. `batchctl log` tells what became of it."

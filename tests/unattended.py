@@ -1,8 +1,8 @@
-"""A night in a test: the driver in this process, the real client or a command as its workers, and a clock to turn.
+"""Unattended runs in tests: the driver in this process, clients or commands as workers, a clock that only moves on.
 
-night = Night(project, worker="sh work.sh")         the batch is there; a person would have typed `batchctl run`
-state = night.drive(jobs=4)                         to its end
-night.events                                        what its display was told: (kind, text)
+run = UnattendedRun(project, worker="sh work.sh")   the batch exists, as after `batchctl run` was typed
+state = run.drive(jobs=4)                           to its end
+run.events                                          what the display was given: (kind, text)
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class TurnedClock(Clock):
         self.ahead_s += max(seconds, 1.0)
 
 
-class Night:
+class UnattendedRun:
     """One project and what drives it."""
 
     def __init__(self, project: Path, environ: Mapping[str, str] | None = None, **options: Any) -> None:
         self.project, self.environ, self.options = Project(str(project)), environ, options
         self.events: list[tuple[str, str]] = []
-        self.told: list[str] = []
+        self.notified: list[str] = []
         self.clock = TurnedClock()
         self.driver: Driver | None = None
 
@@ -63,7 +63,7 @@ class Night:
         return [text for each, text in self.events if each == kind]
 
     def drive(
-        self, *, jobs: int = 1, budgets: State | None = None, during: Callable[[Night], None] | None = None
+        self, *, jobs: int = 1, budgets: State | None = None, during: Callable[[UnattendedRun], None] | None = None
     ) -> State:
         """Drive the batch to its end; `during` runs beside it."""
         options = {"permission_mode": "bypassPermissions", "allow": [], "merge": False, "pr": None, "worker": None}
@@ -75,7 +75,7 @@ class Night:
                 state,
                 futures.ThreadPoolExecutor(jobs),
                 display=self,
-                told=lambda event, _: self.told.append(event),
+                notify=lambda event, _: self.notified.append(event),
                 work=local_executor.run_job,
                 stop=local_executor.stop_all,
                 wall_clock=self.clock,

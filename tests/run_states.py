@@ -1,6 +1,6 @@
-"""Batches that `batchctl run` drives, for tests: made by `runs` itself, so that each can really come about.
+"""Batches that `batchctl run` drives, for tests: made by `run_transitions` itself, so that each can really come about.
 
-state = driven(20, needs={9: [3]}); state = dispatched(state, 3, worktree=...); state = merged(state, 4)
+state = run_state(20, needs={9: [3]}); state = dispatched(state, 3, worktree=...); state = merged(state, 4)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BEGAN = "2026-02-01T00:00:00Z"
 NOW = "2026-02-01T01:00:00Z"
 
 
-def driven(features: Any = 5, *, pid: int | None = None, budgets: State | None = None, **batch: Any) -> State:
+def run_state(features: Any = 5, *, pid: int | None = None, budgets: State | None = None, **batch: Any) -> State:
     """A batch under a run of process `pid` (of this one, without) that began at BEGAN."""
     owner = processes.new_owner("driver", os.getpid() if pid is None else pid, BEGAN)
     return then(
