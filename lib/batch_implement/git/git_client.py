@@ -112,6 +112,20 @@ def has_commit(root: str, commit: Optional[str], at: str = "HEAD") -> bool:
     return run_git(root, "merge-base", "--is-ancestor", commit, at, check=False).returncode == 0
 
 
+def compare_branch_with_head(root: str, branch: str) -> str:
+    """Return what a branch is to HEAD: `missing` (also when HEAD has no commit), `equal`, `ahead`, `behind` or
+    `diverged`.
+    """
+    head, tip = get_head(root), get_branch_tip(root, branch)
+    if head is None or tip is None:
+        return "missing"
+    if head == tip:
+        return "equal"
+    if has_commit(root, head, tip):
+        return "ahead"
+    return "behind" if has_commit(root, tip, head) else "diverged"
+
+
 def operation_in_progress(root: str) -> Optional[tuple[str, str]]:
     """Return the name of a git operation that is in progress and how to end it, or None. Does not run git."""
     operation = _find_operation(root)

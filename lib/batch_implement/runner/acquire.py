@@ -1,9 +1,9 @@
-"""How a run takes a batch: its branch is made, its lease begun, and what a dead run left is adopted.
+"""Acquire a batch for a run: prepare the batch's branch, take the lease, recover what a dead run left.
 
-    state = begin(project, terms, now)
+    state = acquire_run(project, request, now)
 
-The batch's branch begins at the person's HEAD. A later run needs the two to be on one line: whichever is behind is
-brought up (the branch), or refused (the person's, whose work tree is never touched).
+The batch's branch starts at the user's HEAD. A later run fast-forwards the branch to HEAD if HEAD is ahead. If the two
+have diverged, it refuses: the user's branch and working tree are never touched.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 class RunRequest(NamedTuple):
-    """On what terms a run takes a batch: features side by side, the folder that holds the work trees of all batches,
-    what the state keeps as `run.options`, and the limits (`policy.budgets`).
+    """How to run a batch: features in parallel, the folder of the worktrees of all batches, and what the state keeps as
+    `run.options` and `policy.budgets`.
     """
 
     jobs: int
@@ -37,81 +37,86 @@ class RunRequest(NamedTuple):
     budgets: State
 
 
-def acquire_run(project: Project, terms: RunRequest, now: str) -> State:
-    """Take the batch for a run of this process: its branch is there, what a dead run left under way is pending again
-    or waits to be merged. Refused while another client or run has it, and when the person's branch and the batch's
-    have parted.
+def acquire_run(project: Project, request: RunRequest, now: str) -> State:
+    """Make this process the owner of the batch and return its state, with everything of a dead run recovered.
+
+    Raise RefusedError if another client or run owns the batch, or HEAD and the batch's branch have diverged.
     """
     store = Store(project)
     state = store.require()
     owner = processes.new_owner(str(uuid.uuid4()), os.getpid(), now)
     branch = worktrees.get_batch_branch(state["batch_id"])
-    top = os.path.join(terms.worktrees, state["batch_id"])
     base = _prepare_batch_branch(project.root, branch)
     target = git_client.get_branch(project.root)
 
-    def take(current: State) -> State:
+    def begin_run(current: State) -> State:
         if processes.classify_owner(current["owner"], owner["session_id"], owner["pid"]) == "other":
             raise authorization.batch_in_use_error(current)
-        waited = (current.get("run") or {}).get("waiting")
-        if waited:  # a dead run was at it; a client that begins too early costs nothing
-            current = run_transitions.end_wait(
-                current, now, timestamps.seconds_between(waited["since"], min(now, waited["until"]))
-            )
+        waiting = (current.get("run") or {}).get("waiting")
+        if waiting:  # of a dead run; a client that starts too early costs nothing
+            waited_s = timestamps.seconds_between(waiting["since"], min(now, waiting["until"]))
+            current = run_transitions.end_wait(current, now, waited_s)
         return run_transitions.begin(
-            current, now, owner, branch=branch, base_commit=base, target=target, worktrees=top, jobs=terms.jobs,
-            options=terms.options, budgets=terms.budgets,
+            current, now, owner, branch=branch, base_commit=base, target=target,
+            worktrees=os.path.join(request.worktrees, state["batch_id"]), jobs=request.jobs, options=request.options,
+            budgets=request.budgets,
         )  # fmt: skip
 
-    store.update(take)
+    store.update(begin_run)
     return _recover_dead_run(project, store, now)
 
 
+def diverged_error(branch: str) -> RefusedError:
+    """Return the error for a batch's branch that has diverged from HEAD."""
+    return RefusedError(
+        f"HEAD and {branch}, which has the results so far, have diverged. Merge them: `git merge {branch}`, then run "
+        "the command again.",
+        "run-branch",
+    )
+
+
 def _prepare_batch_branch(root: str, branch: str) -> str:
-    """Make the batch's branch at HEAD, or bring it up to HEAD; the commit it is at."""
-    head = git_client.get_head(root)
+    """Create the batch's branch at HEAD, or fast-forward it to HEAD. Return the commit that it is at."""
+    head, tip = git_client.get_head(root), git_client.get_branch_tip(root, branch)
     if head is None:
         raise RefusedError(
-            f"There is no commit in {root} to begin on. Commit something, then start again.", "not-a-repository"
+            f"{root} has no commit yet: a run starts at one. Commit something, then run the command again.",
+            "not-a-repository",
         )
-    known = git_client.get_branch_tip(root, branch)
-    if known and git_client.has_commit(root, head, known):
-        return known
-    if known and not git_client.has_commit(root, known, head):
-        raise RefusedError(
-            f"{branch}, which has what was done so far ({known[:12]}), and HEAD ({head[:12]}) have parted. Bring them "
-            f"together (`git merge {branch}`), then start again.",
-            "run-branch",
-        )
-    git_client.run_git(root, "update-ref", "-m", "batch: begin", f"refs/heads/{branch}", head, known or "0" * len(head))
+    relation = git_client.compare_branch_with_head(root, branch)
+    if relation == "diverged":
+        raise diverged_error(branch)
+    if tip and relation in ("equal", "ahead"):
+        return tip
+    git_client.run_git(root, "update-ref", "-m", "batch: begin", f"refs/heads/{branch}", head, tip or "0" * len(head))
     return head
 
 
 def _recover_dead_run(project: Project, store: Store, now: str) -> State:
-    """What a dead run left: its clients are ended, what it had merged is completed, what it worked on is pending."""
+    """End the processes of a dead run, complete what it had merged, and make pending what it was working on."""
     state = store.require()
     root, run = project.root, state["run"]
     worktrees.end_processes(merge_worktree(state))
-    merged, left = [], []
+    merged, interrupted = [], []
     for name, entry in sorted(run["running"].items()):
         if entry["worktree"]:
             worktrees.end_processes(entry["worktree"])
         if entry["step"] == "running":
-            left.append(int(name))
+            interrupted.append(int(name))
         elif git_client.has_commit(root, entry["commit"], run["branch"]):
             merged.append((int(name), entry))
 
-    def settle(current: State) -> State:
-        for index in left:
+    def recover(current: State) -> State:
+        for index in interrupted:
             current = run_transitions.return_to_pending(current, index)
         for index, entry in merged:
-            made = entry["evidence"]["commit"]
-            merge = {"commit": entry["commit"], "from": made, "rebased": made != entry["commit"]}
-            proof = {**entry["evidence"], "commit": entry["commit"], "branch": run["branch"]}
-            current = run_transitions.complete_feature(current, now, index, proof, merge)
+            verified = entry["evidence"]["commit"]
+            merge = {"commit": entry["commit"], "from": verified, "rebased": verified != entry["commit"]}
+            evidence = {**entry["evidence"], "commit": entry["commit"], "branch": run["branch"]}
+            current = run_transitions.complete_feature(current, now, index, evidence, merge)
         return current
 
-    state = store.update(settle)
+    state = store.update(recover)
     for index in state["completed_features"]:
         text, clients = state["features"][index], run["clients"].get(key(index), ())
         for attempt in {client["attempt"] for client in clients}:
@@ -120,5 +125,5 @@ def _recover_dead_run(project: Project, store: Store, now: str) -> State:
 
 
 def merge_worktree(state: State) -> str:
-    """The merge queue's own work tree."""
+    """Return the folder of the merge queue's worktree."""
     return os.path.join(state["run"]["worktrees"], "merged")

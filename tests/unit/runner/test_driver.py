@@ -257,7 +257,7 @@ def test_a_limit_on_waiting_pauses_the_batch_instead(unattended_run):
     worker = 'cat > /dev/null; echo "API Error: 529 Overloaded" >&2; exit 1'
     state = unattended_run(worker, 1).drive(budgets={"wait_s": 600})
     assert state["status"] == "paused"
-    assert "has waited 600 s in all" in state["pause"]["reason"]
+    assert "has waited 600 s in total" in state["pause"]["reason"]
     assert state["retry_attempts"] == {}
 
 
@@ -273,7 +273,7 @@ def test_the_time_of_a_run_is_a_limit_after_which_nothing_is_begun(unattended_ru
     overloaded = 'echo "API Error: 529 Overloaded" >&2; exit 1'
     worker = f"{READ} [ -e {flag} ] || {{ touch {flag}; {overloaded}; }}; echo > f-$n; {COMMIT}"
     state = unattended_run(worker, 2).drive(budgets={"time_s": 5})
-    assert state["status"] == "paused" and "the run has taken its 5 s" in state["pause"]["reason"]
+    assert state["status"] == "paused" and "the run has taken 5 s" in state["pause"]["reason"]
 
 
 # -- stopping and dying ------------------------------------------------------------------------------------------------

@@ -192,16 +192,16 @@ def branch(repository):
 
 
 def test_the_batchs_branch_may_be_new_or_on_one_line_with_head(repository):
-    assert branch(repository) == (doctor.OK, f"{BRANCH} begins at HEAD")
+    assert branch(repository) == (doctor.OK, f"{BRANCH} will start at HEAD")
     head = git(repository, "rev-parse", "HEAD")
     git(repository, "branch", BRANCH)
     assert branch(repository) == (doctor.OK, f"{BRANCH} is at HEAD")
     later = commit(repository, a="1")
-    assert branch(repository) == (doctor.OK, f"{BRANCH} is behind HEAD and will be brought up to it")
+    assert branch(repository) == (doctor.OK, f"{BRANCH} is behind HEAD and will be fast-forwarded")
     assert environment.get_start_commit(str(repository), BRANCH) == later
     git(repository, "reset", "-q", "--hard", head)
     git(repository, "branch", "-f", BRANCH, later)
-    assert branch(repository) == (doctor.OK, f"{BRANCH} is ahead of HEAD, with what was done so far")
+    assert branch(repository) == (doctor.OK, f"{BRANCH} is ahead of HEAD: it has the results so far")
     assert environment.get_start_commit(str(repository), BRANCH) == later
     commit(repository, b="1")
     verdict, text = branch(repository)

@@ -235,7 +235,7 @@ def test_a_pull_request_is_opened_for_what_was_merged_only_when_it_is_asked_for(
     ("words", "said"),
     [
         (["features.txt", "--resume"], "Leave out one of them"),
-        (["features.txt", "--max-time", "soon"], "is no duration"),
+        (["features.txt", "--max-time", "soon"], "is not a duration"),
         (["features.txt", "--jobs", "0"], "from 1 to 64"),
         (["features.txt", "--pr", "--pr-per-feature"], "not allowed with"),
         (["--resume"], "There is no batch"),

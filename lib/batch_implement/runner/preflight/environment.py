@@ -14,6 +14,7 @@ from ...commands.doctor import ERROR, OK, WARNING
 from ...core import prompts
 from ...git import git_client
 from ...git.worktrees import get_common_dir, list_worktrees
+from .. import acquire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,14 +28,20 @@ SPARE_MB = 1024
 WORKTREE_FACTOR = 2  # a tree of its own for each client, and what a build puts into it
 UNCOMMITTED = (".claude/settings.json", "CLAUDE.md", ".mcp.json")
 CGROUP = "/sys/fs/cgroup"
+BRANCH_TEXTS = {
+    "missing": "will start at HEAD",
+    "equal": "is at HEAD",
+    "ahead": "is ahead of HEAD: it has the results so far",
+    "behind": "is behind HEAD and will be fast-forwarded",
+}
 
 
 def get_start_commit(root: str, branch: str) -> Optional[str]:
     """The commit that a run would begin on: the head of the batch's branch, or HEAD when that is ahead; None without
     any.
     """
-    head, known = git_client.get_head(root), git_client.get_branch_tip(root, branch)
-    return known if head and known and git_client.has_commit(root, head, known) else head
+    is_ahead = git_client.compare_branch_with_head(root, branch) == "ahead"
+    return git_client.get_branch_tip(root, branch) if is_ahead else git_client.get_head(root)
 
 
 def check_working_tree(root: str, *, merge: bool) -> Found:
@@ -100,19 +107,11 @@ def check_branches(root: str, batch_id: str, branch: str) -> Found:
     if held:
         yield ERROR, f"{branch}, which the run moves, is checked out in {held}. `git switch` to another branch there."
         return
-    known, head = git_client.get_branch_tip(root, branch), git_client.get_head(root)
-    if known is None or head is None or known == head:
-        yield OK, f"{branch} {'begins' if known is None else 'is'} at HEAD"
-    elif git_client.has_commit(root, head, known):
-        yield OK, f"{branch} is ahead of HEAD, with what was done so far"
-    elif git_client.has_commit(root, known, head):
-        yield OK, f"{branch} is behind HEAD and will be brought up to it"
+    relation = git_client.compare_branch_with_head(root, branch)
+    if relation == "diverged":
+        yield ERROR, acquire.diverged_error(branch).message
     else:
-        yield (
-            ERROR,
-            f"{branch}, which has what was done so far ({known[:12]}), and HEAD ({head[:12]}) have parted. Bring them "
-            f"together: `git merge {branch}`.",
-        )
+        yield OK, f"{branch} {BRANCH_TEXTS[relation]}"
 
 
 def check_previous_batch(root: str, before: Optional[str]) -> Found:
