@@ -1,17 +1,16 @@
-"""What Claude Code's settings keep a client from, and what they let it do without asking.
+"""Read what Claude Code's settings forbid a client, and what they allow it without asking.
 
-    found = permissions.settings(root, environ)         the settings files that there are, as (path, object)
-    permissions.forbidding(found, calls)                `deny Bash(git:*) in PATH` for each rule that hits a call
-    permissions.allowed(found, ["Bash(make:*)"], "make test")
-    permissions.ignored(found, root, permissions.trusted_as(root, git_dir), environ)    the settings that go unheard
+    settings = read_settings(root, environ)             the existing settings files, as (path, object)
+    find_forbidding_rules(settings, calls)              `deny Bash(git:*) in PATH` for each rule that matches a call
+    is_command_allowed(settings, ["Bash(make:*)"], "make test")
+    find_ignored_settings(settings, root, find_trust_folder(root, git_dir), environ)
 
-A call is a tool and what it is called with: `("Bash", "git add -A")`, `("Edit", "")`. A rule is read as the settings
-have it: `Tool` or `Tool(...)`; `...` of Bash is a command, its beginning (`git:*`) or a pattern with `*`. A rule about
-some paths or some other tools hits none of our calls. Nobody is there at night to be asked, so `ask` stops a client as
-`deny` does. Reads only; what is no settings file is left out.
+A call is a tool and its argument: `("Bash", "git add -A")`, `("Edit", "")`. A rule is `Tool` or `Tool(...)`; for Bash
+`...` is a command, its beginning (`git:*`) or a pattern with `*`. Rules about some paths or other tools match no call
+here. `ask` counts as `deny`: in an unattended run there is nobody to ask.
 
-What the project's own settings allow, Claude Code hears only in a folder that a person has said to trust (measured with
-2.1.330). Trust is of one folder exactly: of its parent is not enough, and a linked work tree goes by the main one.
+Claude Code 2.1.330 ignores what the settings of a project allow unless its folder is trusted. Trust is for exactly one
+folder, not for those inside it; a linked worktree has that of the main one.
 """
 
 from __future__ import annotations
@@ -44,19 +43,19 @@ _SEPARATORS = re.compile(r"&&|\|\||[;|\n]")
 
 
 def read_settings(root: str, environ: Mapping[str, str]) -> Settings:
-    """The settings that hold in the project at `root`: of the organisation, the project, this clone, the person."""
+    """Return the settings that apply to the project at `root`: of the organisation, project, clone and user."""
     home = environ.get("CLAUDE_CONFIG_DIR") or os.path.join(environ.get("HOME", os.path.expanduser("~")), ".claude")
-    places = [
+    paths = [
         MANAGED_SETTINGS,
         os.path.join(root, ".claude", "settings.json"),
         os.path.join(root, ".claude", "settings.local.json"),
         os.path.join(home, "settings.json"),
     ]
-    return [(place, data) for place in places for data in [read_json_object(place)] if data is not None]
+    return [(path, data) for path in paths for data in [read_json_object(path)] if data is not None]
 
 
 def read_json_object(path: str) -> Optional[Dict[str, Any]]:
-    """The JSON object in a file; None when there is none."""
+    """Return the JSON object in a file; None when there is none."""
     try:
         with open(path, encoding="utf-8") as file:
             data = json.load(file)
@@ -65,57 +64,57 @@ def read_json_object(path: str) -> Optional[Dict[str, Any]]:
     return data if isinstance(data, dict) else None
 
 
-def find_disabled_hooks(found: Settings) -> Iterator[str]:
-    """Why no hook of the plugin would run, a sentence each."""
-    for place, data in found:
+def find_disabled_hooks(settings: Settings) -> Iterator[str]:
+    """Yield a message for each setting that disables the hooks of the plugin."""
+    for path, data in settings:
         if data.get("disableAllHooks") is True:
-            yield f"{place} has disableAllHooks: nothing would keep the batch going. Take it out."
-        if place == MANAGED_SETTINGS and data.get("allowManagedHooksOnly") is True:
-            yield f"{place} has allowManagedHooksOnly: the plugin's hooks do not run. Ask whoever manages it."
+            yield f"{path} has disableAllHooks, so the plugin's hooks do not run. Remove it."
+        if path == MANAGED_SETTINGS and data.get("allowManagedHooksOnly") is True:
+            yield f"{path} has allowManagedHooksOnly, so the plugin's hooks do not run. Ask whoever manages it."
 
 
-def find_forbidding_rules(found: Settings, calls: Sequence[Tuple[str, str]]) -> List[str]:
-    """The rules that keep a client from one of these calls, each with its kind and place."""
+def find_forbidding_rules(settings: Settings, calls: Sequence[Tuple[str, str]]) -> List[str]:
+    """Return the rules that forbid one of these calls, each with its kind and file."""
     return [
-        f"{kind} {rule} in {place}"
-        for place, data in found
+        f"{kind} {rule} in {path}"
+        for path, data in settings
         for kind in ("deny", "ask")
         for rule in _read_rules(data, kind)
         if any(is_rule_match(rule, *call) for call in calls)
     ]
 
 
-def is_command_allowed(found: Settings, given: Iterable[str], command: str) -> bool:
-    """Whether the settings or the rules `given` let a client run a shell command unasked, each part of it."""
-    rules = [*given, *(rule for _, data in found for rule in _read_rules(data, "allow"))]
+def is_command_allowed(settings: Settings, extra_rules: Iterable[str], command: str) -> bool:
+    """Return whether the settings or the extra rules allow each part of a shell command without asking."""
+    rules = [*extra_rules, *(rule for _, data in settings for rule in _read_rules(data, "allow"))]
     return all(any(is_rule_match(rule, "Bash", part) for rule in rules) for part in split_shell_line(command))
 
 
 def split_shell_line(command: str) -> List[str]:
-    """The commands of a shell line, as far as its `&&`, `||`, `;` and `|` show them: a rule is about one of them."""
-    found = [" ".join(part.split()) for part in _SEPARATORS.split(command)]
-    return [part for part in found if part]
+    """Return the commands of a shell line between `&&`, `||`, `;` and `|`: a rule matches one of them."""
+    parts = [" ".join(part.split()) for part in _SEPARATORS.split(command)]
+    return [part for part in parts if part]
 
 
-def find_ignored_settings(found: Settings, root: str, folder: str, environ: Mapping[str, str]) -> Optional[str]:
-    """Path of the project's settings, when they allow something and Claude Code ignores that because `folder`, which
-    its trust goes by, is not trusted; else None.
+def find_ignored_settings(settings: Settings, root: str, folder: str, environ: Mapping[str, str]) -> Optional[str]:
+    """Return the path of the project's settings if they allow something that Claude Code ignores, because `folder` (see
+    `find_trust_folder`) is not trusted; else None.
     """
-    own = os.path.join(root, ".claude", "settings.json")
-    allowing = any(place == own and any(_read_rules(data, "allow")) for place, data in found)
-    return own if allowing and not _is_folder_trusted(folder, environ) else None
+    project_path = os.path.join(root, ".claude", "settings.json")
+    has_rules = any(path == project_path and any(_read_rules(data, "allow")) for path, data in settings)
+    return project_path if has_rules and not _is_folder_trusted(folder, environ) else None
 
 
 def find_trust_folder(root: str, git_dir: Optional[str]) -> str:
-    """The folder whose trust a client in the work tree `root` goes by; `git_dir` is the git folder of that tree."""
+    """Return the folder that must be trusted for a client in the worktree `root`, whose git directory is `git_dir`."""
     if git_dir is not None and os.path.exists(os.path.join(git_dir, "commondir")):
         return find_linked_trust_folder(git_dir)
     return os.path.realpath(root)
 
 
 def find_linked_trust_folder(git_dir: str) -> str:
-    """The folder whose trust a client in a work tree of its own beside that of `git_dir` goes by: the main work tree,
-    or the repository itself when it lies elsewhere, as a submodule's does.
+    """Return the folder that must be trusted for a client in a linked worktree of the repository of `git_dir`: the main
+    worktree, or the repository if it is outside of that, like that of a submodule.
     """
     try:
         with open(os.path.join(git_dir, "commondir"), encoding="utf-8", errors="surrogateescape") as file:
@@ -125,47 +124,47 @@ def find_linked_trust_folder(git_dir: str) -> str:
     return os.path.dirname(common) if os.path.basename(common) == ".git" else common
 
 
-def find_disabled_bypass(found: Settings) -> List[str]:
-    """The places that switch the mode bypassPermissions off."""
+def find_disabled_bypass(settings: Settings) -> List[str]:
+    """Return the settings files that disable the mode bypassPermissions."""
     return [
-        place
-        for place, data in found
-        for held in [data.get("permissions")]
-        if isinstance(held, dict) and held.get("disableBypassPermissionsMode") == "disable"
+        path
+        for path, data in settings
+        for permissions in [data.get("permissions")]
+        if isinstance(permissions, dict) and permissions.get("disableBypassPermissionsMode") == "disable"
     ]
 
 
-def is_rule_match(rule: str, tool: str, about: str) -> bool:
-    """Whether a rule is about a call."""
-    read = _RULE.fullmatch(rule.strip())
-    if read is None or ("Agent" if read[1] == "Task" else read[1]) not in (tool, "*"):
+def is_rule_match(rule: str, tool: str, argument: str) -> bool:
+    """Return whether a rule matches a call."""
+    match = _RULE.fullmatch(rule.strip())
+    if match is None or ("Agent" if match[1] == "Task" else match[1]) not in (tool, "*"):
         return False
-    named = (read[2] or "").strip()
-    if named in ("", "*"):
+    pattern = (match[2] or "").strip()
+    if pattern in ("", "*"):
         return True
     if tool not in ("Bash", "Skill", "Agent"):
-        return named in _EVERY_PATH
-    if named.endswith(":*"):
-        begins = named[:-2]
-        return about == begins or about.startswith(f"{begins} ")
+        return pattern in _EVERY_PATH
+    if pattern.endswith(":*"):
+        prefix = pattern[:-2]
+        return argument == prefix or argument.startswith(f"{prefix} ")
     if tool == "Bash":
-        pattern = ".*".join(map(re.escape, named.split("*")))
-        return bool(re.fullmatch(pattern, about, re.DOTALL)) or named == f"{about} *"
-    return named in (about, f"batch-implement:{about}")
+        expression = ".*".join(map(re.escape, pattern.split("*")))
+        return bool(re.fullmatch(expression, argument, re.DOTALL)) or pattern == f"{argument} *"
+    return pattern in (argument, f"batch-implement:{argument}")
 
 
 def _is_folder_trusted(folder: str, environ: Mapping[str, str]) -> bool:
     home = environ.get("HOME", os.path.expanduser("~"))
-    given = environ.get("CLAUDE_CONFIG_DIR")
-    known = read_json_object(os.path.join(given or os.path.join(home, ".claude"), ".config.json"))
-    if known is None:  # where that old place has one, the client reads no other
-        known = read_json_object(os.path.join(given or home, ".claude.json")) or {}
-    projects = known.get("projects")
+    config_dir = environ.get("CLAUDE_CONFIG_DIR")
+    config = read_json_object(os.path.join(config_dir or os.path.join(home, ".claude"), ".config.json"))
+    if config is None:  # the client reads no other file when this old one exists
+        config = read_json_object(os.path.join(config_dir or home, ".claude.json")) or {}
+    projects = config.get("projects")
     entry = projects.get(folder) if isinstance(projects, dict) else None
     return isinstance(entry, dict) and entry.get("hasTrustDialogAccepted") is True
 
 
 def _read_rules(data: Dict[str, Any], kind: str) -> List[str]:
-    held = data.get("permissions")
-    rules = held.get(kind) if isinstance(held, dict) else None
+    permissions = data.get("permissions")
+    rules = permissions.get(kind) if isinstance(permissions, dict) else None
     return [rule for rule in rules if isinstance(rule, str)] if isinstance(rules, list) else []

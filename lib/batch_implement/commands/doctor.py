@@ -1,7 +1,9 @@
-"""`batchctl doctor`: everything that would stop a batch, each with its remedy. Looks, and changes nothing.
+"""Check for everything that would stop a batch: `batchctl doctor`. Changes nothing.
 
-found = check(project, os.environ, plugin)          all of it
-found = gathered([("python", python), ...])         some of it: each look gives (verdict, text) pairs
+    checks = run_checks(project, os.environ, plugin)
+    checks = collect_checks([("python", check_python), ...])     some of them; each yields (verdict, text) pairs
+
+The verdict is OK, WARNING (works, but not as well as it could) or ERROR (the text says what to do).
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
     from ..base.project_paths import Project
 
-    Look = Callable[[], Iterator[Tuple[str, str]]]
+    Verdicts = Iterator[Tuple[str, str]]
+    Check = Callable[[], Verdicts]
 
 OLDEST_PYTHON = (3, 9)
 MEASURED_CLIENT = (2, 1, 330)
@@ -34,9 +37,7 @@ OK, WARNING, ERROR = "ok", "warn", "error"
 
 
 def run_checks(project: Project, environ: Mapping[str, str], plugin: str) -> List[Dict[str, str]]:
-    """One `{check, verdict, text}` each: `ok`, `warn` (works, but not as well as it could) or `error` (with the
-    remedy).
-    """
+    """Return the results of all checks: dicts with `check` (its name), `verdict` and `text`."""
     program = environ.get("CLAUDE_CODE_EXECPATH") or _find_running_client(environ) or shutil.which("claude")
     return collect_checks(
         [
@@ -53,24 +54,24 @@ def run_checks(project: Project, environ: Mapping[str, str], plugin: str) -> Lis
     )
 
 
-def collect_checks(looks: Sequence[Tuple[str, Look]]) -> List[Dict[str, str]]:
-    """What these looks find, in order, as `check` has it. One that cannot be taken is `bad`, with the error's words."""
-    found: List[Dict[str, str]] = []
-    for name, look in looks:
+def collect_checks(checks: Sequence[Tuple[str, Check]]) -> List[Dict[str, str]]:
+    """Run named checks and return their results. An error that a check raises is its result."""
+    results: List[Dict[str, str]] = []
+    for name, check in checks:
         try:
-            found += [{"check": name, "verdict": verdict, "text": text} for verdict, text in look()]
+            results += [{"check": name, "verdict": verdict, "text": text} for verdict, text in check()]
         except BatchError as error:
-            found.append({"check": name, "verdict": ERROR, "text": error.message})
-    return found
+            results.append({"check": name, "verdict": ERROR, "text": error.message})
+    return results
 
 
-def format_checks(found: Sequence[Mapping[str, str]]) -> List[str]:
-    """What was found, a line each."""
-    return [f"{entry['verdict']:<5}  {entry['check']:<11}  {entry['text']}" for entry in found]
+def format_checks(results: Sequence[Mapping[str, str]]) -> List[str]:
+    """Return one line for each result."""
+    return [f"{result['verdict']:<5}  {result['check']:<11}  {result['text']}" for result in results]
 
 
-def check_python() -> Iterator[Tuple[str, str]]:
-    """The interpreter that runs this."""
+def check_python() -> Verdicts:
+    """Check the Python interpreter."""
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < OLDEST_PYTHON:
         yield ERROR, f"Python {version} at {sys.executable} is too old: 3.9 or newer is needed first on PATH."
@@ -82,12 +83,12 @@ def check_python() -> Iterator[Tuple[str, str]]:
             if file.read(2) == b"#!":
                 yield (
                     WARNING,
-                    f"`python3` is a script ({first}), as version managers have it: slow to start. The hooks remember "
-                    "the real one.",
+                    f"`python3` is a script of a version manager ({first}), which starts slowly. The hooks remember "
+                    "the interpreter behind it.",
                 )
 
 
-def _check_pyyaml() -> Iterator[Tuple[str, str]]:
+def _check_pyyaml() -> Verdicts:
     spec, _ = yaml_support.find_pyyaml(yaml_support.forbidden_folders())
     if spec is None or spec.origin is None:
         yield OK, "no PyYAML for this Python: only a list in YAML needs it (`pip install pyyaml` with that Python)"
@@ -95,21 +96,21 @@ def _check_pyyaml() -> Iterator[Tuple[str, str]]:
         yield OK, f"PyYAML in {os.path.dirname(spec.origin)}"
 
 
-def check_git(project: Project) -> Iterator[Tuple[str, str]]:
-    """git itself, the repository, and who commits in it."""
+def check_git(project: Project) -> Verdicts:
+    """Check git, the repository and the identity of the committer."""
     yield OK, git_client.get_version()
     if project.git_dir is None or not git_client.is_repository(project.root):
         yield ERROR, f"{git_client.explain_missing_repository(project.root)}."
         return
     if not git_client.has_identity(project.root):
-        yield ERROR, "git does not know who commits: set user.name and user.email with `git config`."
+        yield ERROR, "git user.name and user.email are not set: set them with `git config`."
 
 
-def _check_working_tree(project: Project) -> Iterator[Tuple[str, str]]:
+def _check_working_tree(project: Project) -> Verdicts:
     if project.git_dir is None or not git_client.is_repository(project.root):
         return
     if git_client.get_head(project.root) is None:
-        yield WARNING, "There is no commit yet: leftovers of a failed feature cannot be stashed before the first one."
+        yield WARNING, "There is no commit yet: work of a failed feature cannot be stashed before the first one."
     tracked, _ = git_client.list_changes(project.root)
     if tracked:
         yield (
@@ -119,19 +120,19 @@ def _check_working_tree(project: Project) -> Iterator[Tuple[str, str]]:
         )
 
 
-def check_client(program: Optional[str]) -> Iterator[Tuple[str, str]]:
-    """The client's program, None when none was found, and its version."""
+def check_client(program: Optional[str]) -> Verdicts:
+    """Check the program of the client (None if it was not found) and its version."""
     if not program:
         yield ERROR, "`claude` was not found on PATH: install Claude Code (npm package @anthropic-ai/claude-code)."
         return
     try:
-        said = _run_client_version(program)
+        output = _run_client_version(program)
     except (OSError, subprocess.TimeoutExpired) as error:
         yield ERROR, f"{program} does not start: {error}"
         return
-    version = _parse_client_version(said)
+    version = _parse_client_version(output)
     if version is None:
-        yield WARNING, f"{program} says {said.strip()[:80]!r}; the version could not be read."
+        yield WARNING, f"Unknown version of {program}: it printed {output.strip()[:80]!r}."
     elif version < MEASURED_CLIENT:
         yield (
             WARNING,
@@ -143,7 +144,7 @@ def check_client(program: Optional[str]) -> Iterator[Tuple[str, str]]:
 
 
 def read_client_version(program: str) -> Optional[Tuple[int, ...]]:
-    """The version of the client `program`; None when it does not start or says none."""
+    """Return the version of a client; None when it does not start or prints none."""
     try:
         return _parse_client_version(_run_client_version(program))
     except (OSError, subprocess.TimeoutExpired):
@@ -157,9 +158,9 @@ def _run_client_version(program: str) -> str:
     return answer.stdout
 
 
-def _parse_client_version(said: str) -> Optional[Tuple[int, ...]]:
-    """The version that `claude --version` says, as three numbers; None when there is none in it."""
-    parts = said.partition(" ")[0].strip().split(".")
+def _parse_client_version(output: str) -> Optional[Tuple[int, ...]]:
+    """Return the version in the output of `claude --version` as three numbers; None when it has none."""
+    parts = output.partition(" ")[0].strip().split(".")
     return tuple(map(int, parts)) if len(parts) == 3 and all(part.isdigit() for part in parts) else None
 
 
@@ -168,7 +169,7 @@ def _format_version(version: Tuple[int, ...]) -> str:
 
 
 def _find_running_client(environ: Mapping[str, str]) -> Optional[str]:
-    """Path of the client that this runs under, where the system tells it: hooks are told its process id only."""
+    """Return the path of the client that runs this process, if /proc has it; hooks get only its process id."""
     try:
         path = os.readlink(f"/proc/{processes.find_client_pid(environ)}/exe")
     except OSError:
@@ -176,8 +177,8 @@ def _find_running_client(environ: Mapping[str, str]) -> Optional[str]:
     return None if os.path.basename(path).startswith(("node", "bun")) else path
 
 
-def check_hooks(plugin: str) -> Iterator[Tuple[str, str]]:
-    """The hooks of the plugin in the folder `plugin`."""
+def check_hooks(plugin: str) -> Verdicts:
+    """Check the hooks of the plugin in the folder `plugin`."""
     path = os.path.join(plugin, "hooks", "hooks.json")
     declared = claude_settings.read_json_object(path)
     missing = [event for event in HOOK_EVENTS if event not in (declared or {}).get("hooks", {})]
@@ -186,12 +187,15 @@ def check_hooks(plugin: str) -> Iterator[Tuple[str, str]]:
     elif not os.access(os.path.join(plugin, "hooks", "run"), os.X_OK):
         yield ERROR, f"{plugin}/hooks/run is not executable: `chmod +x` it, or install the plugin again."
     elif os.environ.get("BATCH_IMPLEMENT_DISABLED") == "1":
-        yield ERROR, "BATCH_IMPLEMENT_DISABLED=1 is set: no hook does anything. Unset it before you start Claude Code."
+        yield (
+            ERROR,
+            "BATCH_IMPLEMENT_DISABLED=1 is set, which disables all hooks. Unset it before you start Claude Code.",
+        )
     else:
         yield OK, f"hooks of {plugin}"
 
 
-def _check_state(project: Project) -> Iterator[Tuple[str, str]]:
+def _check_state(project: Project) -> Verdicts:
     state = Store(project).read()
     if state is None:
         yield OK, f"no batch in {project.root}"
@@ -201,13 +205,13 @@ def _check_state(project: Project) -> Iterator[Tuple[str, str]]:
     if batch_state.is_live(state) and not state["policy"]["verify"] and state["policy"]["evidence"]:
         yield (
             WARNING,
-            "The batch has no verify command: a commit is all that `done` asks for. `--verify CMD` at the start asks "
-            "for more.",
+            "The batch has no verify command: `batchctl done` requires only a commit. Set one with `--verify CMD` when "
+            "you create a batch.",
         )
 
 
-def _check_gh(project: Project) -> Iterator[Tuple[str, str]]:
-    """Whether a batch made of issues can reach them; nothing for any other."""
+def _check_gh(project: Project) -> Verdicts:
+    """Check that a batch made of issues can reach them. Yields nothing for other batches."""
     state = Store(project).read_if_usable()
     if state is None or not state.get("issue_numbers"):
         return
@@ -216,38 +220,35 @@ def _check_gh(project: Project) -> Iterator[Tuple[str, str]]:
     try:
         yield OK, f"gh reaches {gh.get_repository(project.root).url}"
     except RefusedError as error:
-        yield WARNING, f"{error.message} Without it the batch goes on, but nothing is written to its issues."
+        yield WARNING, f"{error.message} Without it the batch continues, but nothing is written to its issues."
 
 
-def _check_permissions(project: Project, environ: Mapping[str, str]) -> Iterator[Tuple[str, str]]:
-    found = claude_settings.read_settings(project.root, environ)
-    yield from check_permission_rules(found, claude_settings.CONVERSATION_CALLS)
+def _check_permissions(project: Project, environ: Mapping[str, str]) -> Verdicts:
+    settings = claude_settings.read_settings(project.root, environ)
+    yield from check_permission_rules(settings, claude_settings.CONVERSATION_CALLS)
     folder = claude_settings.find_trust_folder(project.root, project.git_dir)
-    unheard = claude_settings.find_ignored_settings(found, project.root, folder, environ)
-    if unheard:
-        yield WARNING, f"{untrusted_folder_message(unheard, folder)} `claude -p` does not ask."
+    ignored = claude_settings.find_ignored_settings(settings, project.root, folder, environ)
+    if ignored:
+        yield WARNING, f"{untrusted_folder_message(ignored, folder)} `claude -p` does not ask."
 
 
-def untrusted_folder_message(unheard: str, folder: str) -> str:
-    """What to do about settings at `unheard` that go unheard because `folder` is not trusted."""
+def untrusted_folder_message(path: str, folder: str) -> str:
+    """Return what to do about the settings in `path`, which are ignored because `folder` is not trusted."""
     return (
-        f"Claude Code ignores what {unheard} allows, because {folder} is not trusted: start `claude` there once and "
+        f"Claude Code ignores what {path} allows, because {folder} is not trusted: start `claude` there once and "
         "choose yes."
     )
 
 
-def check_permission_rules(
-    found: claude_settings.Settings, calls: Sequence[Tuple[str, str]]
-) -> Iterator[Tuple[str, str]]:
-    """Whether settings keep the hooks from running, or a client from these calls."""
-    for why in claude_settings.find_disabled_hooks(found):
-        yield ERROR, why
-    denied = claude_settings.find_forbidding_rules(found, calls)
+def check_permission_rules(settings: claude_settings.Settings, calls: Sequence[Tuple[str, str]]) -> Verdicts:
+    """Check that settings let the hooks run and let a client make these calls."""
+    for problem in claude_settings.find_disabled_hooks(settings):
+        yield ERROR, problem
+    denied = claude_settings.find_forbidding_rules(settings, calls)
     if denied:
         yield (
             ERROR,
-            f"These permission rules would stop an unattended night: {'; '.join(denied)}. Take them out or narrow "
-            "them.",
+            f"These permission rules would stop an unattended run: {'; '.join(denied)}. Remove or narrow them.",
         )
     else:
-        yield OK, "no permission rule stands in the way of git, batchctl or the worker"
+        yield OK, "no permission rule blocks git, batchctl or the worker"
