@@ -1,15 +1,15 @@
-"""What the texts of features suggest about which needs which, without saying it. Pure.
+"""Find what the texts of features suggest about which needs which, without saying it. Pure.
 
-    suggested(texts, bodies, meant)     for each text: index of a feature that it seems to need -> why
+    find_suggestions(texts, bodies, look_up)    for each text: index of a feature that it seems to need -> reason
 
-Known are a few phrases of English: `tests for X`, `test the X`, `document X`; `after the X is there`, `once X works`;
+A few English phrases are known: `tests for X`, `test the X`, `document X`; `after the X is there`, `once X works`;
 `on top of X`; `using the X from feature 2`, `needs feature 2`; `depends on #12`, `blocked by #12`, `needs #12`. X is
-taken for a feature only when one other feature alone makes it: that has all words of X, and X has at least half the
-words of what it makes, which in `Add a cache for the login page` is a cache. Words are compared in small letters and
-the singular, without those that say little.
+taken for a feature only if exactly one other feature makes it: that has all words of X, and X has at least half the
+words of what it makes, which in `Add a cache for the login page` is a cache. Words are compared in lower case and the
+singular, without those that say little.
 
-A missed suggestion costs nothing, a wrong one an order that nobody asked for: when in doubt there is none. Texts are
-untrusted. They are searched within bounds, in time linear in their length and number, and quoted cut and cleaned.
+A missed suggestion costs nothing, a wrong one an order that nobody asked for: in doubt there is none. Texts are
+untrusted: they are searched within bounds, in linear time, and quoted shortened and cleaned.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _REMOVES = re.compile(r"(?:remove|delete|drop|deprecate|disable|replace|rename|r
 
 _LABEL = re.compile(r"\A(?:\[[^\]]{0,30}\]|\w[\w/()-]{0,30}:(?= )) ?")  # `docs: `, `[backend] `
 _OPENING = re.compile(r"\A(?:after|once|when|as soon as)\b[^,]*,\s*", re.I)
-# Where the part of a text ends that says what the feature makes.
+# Where the part of a text that says what the feature makes ends.
 _CLAUSE = re.compile(
     r"[;!?()]|\.(?=\s|$)|\b(?:after|once|until|before|when|while|if|unless|using|based on|on top of|instead of|without|"
     r"so that|as soon as|because|like|unlike)\b",
     re.I,
 )
-# Where in that part begins what the thing made is with, to or for.
+# Where in that part the attributes of the thing made begin.
 _ADDITION = re.compile(
     r"[,:]|\s[-\u2013\u2014]\s|\b(?:with|to|for|in|on|from|by|at|into|via|through|per|that|which|as|so|under|over)\b",
     re.I,
@@ -67,7 +67,7 @@ _TESTS = re.compile(
 )
 _TEST = re.compile(rf"\A(?:test|document) (?:the|how|our){_REST}", re.I)
 _DOCUMENT = re.compile(rf"\Adocument{_REST}", re.I)
-# Not `finished` or `ready`: so speaks rather what the program does, as in `say so after the upload is finished`.
+# Not `finished` or `ready`, which rather say what the program does: `say so after the upload is finished`.
 _AFTER = re.compile(
     r"\b(?:after|once|as soon as) (?P<x>[^.,;:!?()]{1,80}?) (?:(?:is|are|has been|have been) (?:there|in place|"
     r"done|merged|implemented|working)|exists?|works?|has landed|have landed)\b",
@@ -88,14 +88,14 @@ _FEATURES = re.compile(
     re.I,
 )
 _REFERENCE = re.compile(r"#?\d+")
-# What takes a phrase back when it stands right before it; so does another feature or issue, which then needs it.
+# What negates the phrase that follows it; so does another feature or issue, which is then the one that needs it.
 _DENIED = re.compile(
     r"(?:(?:\b(?:not|no longer|never|without|until|unless|instead of|than|was|were|nothing|formerly|previously)|"
     r"n['\u2019]t)\s+(?:\w+\s+)?|(?:#|\bfeature )\d+(?:,? +(?:which|that))? +(?:\w+ +)?)$",
     re.I,
 )
 _UNSURE = re.compile(r"\s*\?")
-# What is in a body without being said there: comments, code, quotes, what is struck out; and what is ticked off.
+# Parts of a body that say nothing themselves: comments, code, quotes, struck out text; and ticked boxes.
 _ASIDE = re.compile(
     r"<!--.*?(?:-->|\Z)|^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)|^[ \t]*>[^\n]*|~~[^~\n]*~~|`[^`\n]*`", re.M | re.S
 )
@@ -103,23 +103,23 @@ _TICKED = re.compile(r"^[ \t]*[-*+][ \t]+\[[xX]\][^\n]*\n?", re.M)
 
 
 def find_suggestions(
-    texts: Sequence[str], bodies: Sequence[str], meant: Callable[[str], Sequence[int]]
+    texts: Sequence[str], bodies: Sequence[str], look_up: Callable[[str], Sequence[int]]
 ) -> List[Dict[int, str]]:
-    """For each text: index of another feature that it seems to need -> a phrase that quotes what suggests it.
+    """Return for each text: index of another feature that it seems to need -> a phrase that quotes the reason.
 
-    `bodies` has an issue's body for each text, empty without. `meant` gives the indices that `#12` or a number, from
-    1 as listed, can mean; what is not exactly one is no suggestion. At most A_FEATURE for one text.
+    `bodies` has an issue's body for each text, or an empty text. `look_up` returns the indices that `#12` or a number,
+    from 1 as listed, can mean; more or less than one is no suggestion. At most 50 for one text.
     """
-    plain = [_LABEL.sub("", " ".join(text[:TEXT_CHARS].split()), count=1) for text in texts]
-    subjects = _Subjects(plain)
-    found = []
-    for index, text in enumerate(plain):
-        pairs: Dict[int, str] = {}
-        for other, why in islice(_suggestions_for(index, text, bodies[index], subjects, meant), MAX_SUGGESTIONS):
+    normalized = [_LABEL.sub("", " ".join(text[:TEXT_CHARS].split()), count=1) for text in texts]
+    subjects = _Subjects(normalized)
+    result = []
+    for index, text in enumerate(normalized):
+        suggestions: Dict[int, str] = {}
+        for other, reason in islice(_suggestions_for(index, text, bodies[index], subjects, look_up), MAX_SUGGESTIONS):
             if other != index:
-                pairs.setdefault(other, why)
-        found.append(pairs)
-    return found
+                suggestions.setdefault(other, reason)
+        result.append(suggestions)
+    return result
 
 
 def quote_text(text: str) -> str:
@@ -128,26 +128,26 @@ def quote_text(text: str) -> str:
 
 
 def _suggestions_for(
-    index: int, text: str, body: str, subjects: _Subjects, meant: Callable[[str], Sequence[int]]
+    index: int, text: str, body: str, subjects: _Subjects, look_up: Callable[[str], Sequence[int]]
 ) -> Iterator[Pair]:
     # `Document search` may be a search of documents, unless nothing else speaks of documents.
     bare = (_DOCUMENT,) if subjects.count("document") == 1 else ()
     for expression in (_TESTS, _TEST, *bare, _AFTER, _ON_TOP):
         for match in expression.finditer(text):
             if not _is_denied(match):
-                for other in subjects.meant_by(_IN_THE_DOCS.sub("", _CLAUSE.split(match["x"], 1)[0]), index):
+                for other in subjects.features_named(_IN_THE_DOCS.sub("", _CLAUSE.split(match["x"], 1)[0]), index):
                     yield other, f"its text says `{quote_text(match[0])}`"
     prose = _strip_asides(body[:BODY_CHARS])
     for where, words, expression in (("text", text, _FEATURES), ("text", text, _ISSUES), ("body", prose, _ISSUES)):
         for match in expression.finditer(words):
             if not _is_denied(match) and "or" not in match["list"].casefold() and not _UNSURE.match(words, match.end()):
-                for found in map(meant, _REFERENCE.findall(match["list"])):
-                    if len(found) == 1:
-                        yield found[0], f"its {where} says `{quote_text(match[0])}`"
+                for matches in map(look_up, _REFERENCE.findall(match["list"])):
+                    if len(matches) == 1:
+                        yield matches[0], f"its {where} says `{quote_text(match[0])}`"
 
 
 def _strip_asides(body: str) -> str:
-    """What an issue's body says itself; empty when there is nothing in it to find."""
+    """Return what an issue's body says itself; empty if there is nothing in it to find."""
     open_body = _TICKED.sub("", body)
     return _ASIDE.sub(" . ", open_body) if _ISSUES.search(open_body) else ""
 
@@ -158,7 +158,7 @@ def _is_denied(match: re.Match[str]) -> bool:
 
 
 class _Subjects:
-    """What each feature makes, by its words: none for one that tests or documents; and which ones take away."""
+    """The words of what each feature makes (none if it tests or documents), and the features that remove something."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.made: List[Set[str]] = []
@@ -174,27 +174,26 @@ class _Subjects:
                 self.by_word.setdefault(word, set()).add(index)
 
     def count(self, word: str) -> int:
-        """How many features have a word."""
+        """Return how many features have a word."""
         return len(self.by_word.get(word, ()))
 
-    def meant_by(self, phrase: str, index: int) -> Iterator[int]:
-        """The feature other than `index` that a phrase speaks of; of `A and B`, unless one feature is both, each."""
-        found = self._making(phrase, index)
-        parts = [phrase] if found else _PARTS.split(phrase)
+    def features_named(self, phrase: str, index: int) -> Iterator[int]:
+        """Yield the feature other than `index` that a phrase names; for `A and B` each, unless one feature is both."""
+        parts = [phrase] if self._features_making(phrase, index) else _PARTS.split(phrase)
         for part in parts:
-            found = self._making(part, index)
-            if len(found) == 1 and found[0] not in self.removing:
-                yield found[0]
+            makers = self._features_making(part, index)
+            if len(makers) == 1 and makers[0] not in self.removing:
+                yield makers[0]
 
-    def _making(self, phrase: str, index: int) -> List[int]:
-        asked = _significant_words(phrase)
-        if all(word.isdigit() for word in asked):  # `feature 2` speaks of no 2
+    def _features_making(self, phrase: str, index: int) -> List[int]:
+        words = _significant_words(phrase)
+        if all(word.isdigit() for word in words):  # the 2 in `feature 2` is not a thing that a feature makes
             return []
-        places = sorted((self.by_word.get(word, set()) for word in asked), key=len)
-        if len(places[0]) > TOO_COMMON:
+        with_word = sorted((self.by_word.get(word, set()) for word in words), key=len)
+        if len(with_word[0]) > TOO_COMMON:
             return []
-        with_all = places[0].intersection(*places[1:]) - {index}
-        return [other for other in with_all if 0 < len(self.made[other]) <= 2 * len(self.made[other] & asked)]
+        with_all = with_word[0].intersection(*with_word[1:]) - {index}
+        return [other for other in with_all if 0 < len(self.made[other]) <= 2 * len(self.made[other] & words)]
 
 
 def _significant_words(text: str) -> Set[str]:
@@ -202,7 +201,7 @@ def _significant_words(text: str) -> Set[str]:
 
 
 def _to_singular(word: str) -> str:
-    """One form for the singular and the plural of a word, not always the singular: `quer(y|ies)` is `queri`."""
+    """Return one form for the singular and the plural of a word, not always the singular: `quer(y|ies)` is `queri`."""
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us")):
         word = word[:-1]
     if len(word) > 3 and word.endswith(("se", "xe", "ze", "he", "ie")):

@@ -1,10 +1,10 @@
-"""From a list of features to a batch: their order, what each needs, what holds for each. Pure.
+"""Turn a list of features into a batch, or into additions to one: order, dependencies, details. Pure.
 
-    state = plans.first_state(batch_id, now, listing, policy, ...)      a first version, not written yet
-    more = plans.more(state, listing)                                   the arguments of `transitions.add`
+    state = build_first_state(batch_id, now, listing, options, ...)     a first version, not written yet
+    additions = build_additions(state, listing)                         the arguments of `transitions.add`
 
-The texts, ids, issue numbers and indices are joined here and stay joined: a feature's index is its place in the
-listing, whatever was left out before. Errors are those of `ordering`: Misuse that names the features.
+Texts, ids, issue numbers and indices are joined here: a feature's index is its place in the listing. Raises
+DependencyError for references and cycles.
 """
 
 from __future__ import annotations
@@ -13,69 +13,72 @@ from ..core import batch_state, policies
 from ..core.batch_state import key
 from ..core.errors import UsageError
 from . import ordering
+from .feature_list import Feature
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, List, Optional, Sequence
+    from typing import Any, Dict, Iterable, List, Sequence
 
     from ..core.batch_state import State
-    from .reader import Feature, Listing
+    from .feature_list import Listing
 
 
 def build_first_state(
     batch_id: str,
     now: str,
     listing: Listing,
-    given: State,
+    options: State,
     *,
     features_file: str,
     infer_order: bool = False,
     untracked: Iterable[str] = (),
 ) -> State:
-    """A first version of a batch over a listing. `given` is what options ask for, by the names of the policy and
-    `workflow_mode`; the listing's defaults hold where they say nothing. With `infer_order` hints count as needs.
+    """Return the first version of a batch over a listing.
+
+    `options` are by the names of the policy, and `workflow_mode`; the listing's defaults apply where they are silent.
+    With `infer_order` hints count as dependencies.
     """
-    features = listing.features
-    items = [_to_item(feature) for feature in features]
-    said = ordering.resolve_dependencies(items)
-    hints = ordering.find_hints(items, [str(feature.details.get("description", "")) for feature in features])
-    needs = ordering.add_hints(said, hints) if infer_order else said
-    order = ordering.sort_features(len(items), needs, [item.text for item in items])
+    features, texts = listing.features, [feature.text for feature in listing.features]
+    explicit_needs = ordering.resolve_dependencies(features)
+    hints = ordering.find_hints(features, [str(feature.details.get("description", "")) for feature in features])
+    needs = ordering.add_hints(explicit_needs, hints) if infer_order else explicit_needs
+    order = ordering.sort_features(len(features), needs, texts)
     issues = [feature.issue for feature in features if feature.issue is not None]
     state = batch_state.new_state(
         batch_id,
-        [feature.text for feature in features],
+        texts,
         now,
         features_file=features_file,
         source_type="issues" if issues else "file",
         issue_numbers=issues or None,
-        policy=policies.combine_policy(listing.defaults, given),
-        workflow_mode=given.get("workflow_mode") or listing.defaults.get("workflow_mode") or policies.WORKFLOW_MODES[0],
+        policy=policies.combine_policy(listing.defaults, options),
+        workflow_mode=options.get("workflow_mode")
+        or listing.defaults.get("workflow_mode")
+        or policies.WORKFLOW_MODES[0],
         untracked=untracked,
         details=_details_by_key(features, 0),
         order=order,
         needs=_dependencies_by_key(needs),
-        analysis=ordering.build_analysis(said, order, hints, taken=infer_order),
+        analysis=ordering.build_analysis(explicit_needs, order, hints, taken=infer_order),
     )
     require_verify_command(state, 0)
     return state
 
 
 def build_additions(state: State, listing: Listing) -> Dict[str, Any]:
-    """The features of a listing as those that follow the ones of `state`: `{features, details, needs, order, issues}`
-    as `transitions.add` takes them. A number that a feature refers to is that which `status` shows, the new ones
-    counted on.
+    """Return the features of a listing as additions to a batch: `{features, details, needs, order, issues}`.
+
+    Numbers that the features refer to are those of `status`, the new features counted on.
     """
     first = state["total_features"]
     numbers = state.get("issue_numbers") or [None] * first
     known = [
-        ordering.Item(text, _feature_id(state, index), numbers[index], (), 0)
-        for index, text in enumerate(state["features"])
+        Feature(text, 0, _id_details(state, index), numbers[index]) for index, text in enumerate(state["features"])
     ]
-    items = [*known, *(_to_item(feature) for feature in listing.features)]
-    needs = ordering.resolve_dependencies(items)
-    everything = {**{int(name): indices for name, indices in state["feature_dependencies"].items()}, **needs}
-    order = ordering.sort_features(len(items), everything, [item.text for item in items])
+    features = [*known, *listing.features]
+    needs = ordering.resolve_dependencies(features)
+    all_needs = {**{int(name): indices for name, indices in state["feature_dependencies"].items()}, **needs}
+    order = ordering.sort_features(len(features), all_needs, [feature.text for feature in features])
     return {
         "features": [feature.text for feature in listing.features],
         "details": _details_by_key(listing.features, first),
@@ -86,31 +89,27 @@ def build_additions(state: State, listing: Listing) -> Dict[str, Any]:
 
 
 def check_order(listing: Listing) -> None:
-    """Misuse when a feature of a listing that stands alone needs one that is not in it, or features need each other."""
-    items = [_to_item(feature) for feature in listing.features]
-    ordering.sort_features(len(items), ordering.resolve_dependencies(items), [item.text for item in items])
+    """Raise DependencyError if a feature of a listing needs one that is not in it, or features need each other."""
+    features = listing.features
+    needs = ordering.resolve_dependencies(features)
+    ordering.sort_features(len(features), needs, [feature.text for feature in features])
 
 
 def require_verify_command(state: State, first: int) -> None:
-    """Misuse when a feature from index `first` on asks for the evidence `verify` and no command is given for it."""
+    """Raise UsageError if a feature from index `first` on needs the evidence `verify` but has no command for it."""
     for index in range(first, state["total_features"]):
         policy = policies.feature_policy(state, index)
         if "verify" in policy["evidence"] and not policy["verify"]:
             raise UsageError(
                 f"Feature {index + 1} asks for `verify` as evidence, but no verify command is given for it. Add "
-                "`verify: COMMAND` to it or to the defaults, or `--verify COMMAND`.",
+                "`verify: COMMAND` to the feature or the defaults, or pass `--verify COMMAND`.",
                 "features-yaml",
             )
 
 
-def _to_item(feature: Feature) -> ordering.Item:
-    details = feature.details
-    return ordering.Item(feature.text, details.get("id"), feature.issue, details.get("depends_on", ()), feature.line)
-
-
-def _feature_id(state: State, index: int) -> Optional[str]:
-    name = state.get("details", {}).get(key(index), {}).get("id")
-    return name if isinstance(name, str) else None
+def _id_details(state: State, index: int) -> Dict[str, Any]:
+    identifier = state.get("details", {}).get(key(index), {}).get("id")
+    return {"id": identifier} if isinstance(identifier, str) else {}
 
 
 def _details_by_key(features: Sequence[Feature], first: int) -> State:

@@ -1,10 +1,9 @@
-"""Where the features of a batch come from, as a person named it: a file, standard input, or issues.
+"""Read the features of a batch from the source that the options name: a file, standard input, or issues.
 
-    found = sources.read(options, cwd, root, sys.stdin.buffer)
-    found.listing, found.features_file, found.notes
+    source = sources.read(options, cwd, root, sys.stdin.buffer)
+    source.listing, source.features_file, source.notes
 
-Reads only; nothing is written when anything cannot be read. Errors are those of `features` (Misuse) and `issues`
-(Refused).
+Raises UsageError for a list that cannot be used, RefusedError for issues that cannot be read. Writes nothing.
 """
 
 from __future__ import annotations
@@ -14,25 +13,21 @@ from typing import BinaryIO, List, NamedTuple, Optional
 
 from ..core.errors import UsageError
 from . import reader
+from .feature_list import Listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from .reader import Listing
-
-
 WAYS = (
-    "Name one: a file (.txt with a feature a line, .md with check boxes, .yaml or .json), or `--issues N ...`, or "
+    "Name one: a file (.txt with one feature per line, .md with check boxes, .yaml or .json), or `--issues N ...`, or "
     "`--label NAME` and `--milestone NAME`."
 )
 MISSING_FILE = f"A features file is missing. {WAYS}"
 
 
 class FeatureSource(NamedTuple):
-    """A listing, the path it was read from as it was given (`-` for standard input, empty for issues), and what else
-    a person should be told, a sentence each.
-    """
+    """A listing, the path that it comes from as given (`-` for standard input, empty for issues), notes for the user."""
 
     listing: Listing
     features_file: str
@@ -40,8 +35,9 @@ class FeatureSource(NamedTuple):
 
 
 def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[BinaryIO]) -> FeatureSource:
-    """What `options` (see `arguments.add_source_options`) name. A path is relative to `cwd`, `root` is the project's;
-    `stdin` is None where there is none to read.
+    """Return the features that `options` name (see `arguments.add_source_options`).
+
+    Relative paths start at `cwd`; `root` is the project's; `stdin` is None where there is none to read.
     """
     by_number = options.issues is not None
     by_query = options.label is not None or options.milestone is not None
@@ -54,17 +50,16 @@ def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[Binar
         return FeatureSource(_read_path(options.file, cwd, stdin), options.file, [])
     from . import github_issues
 
-    found = github_issues.read_issues(
+    issues = github_issues.read_issues(
         root,
         numbers=github_issues.parse_numbers(options.issues) if by_number else (),
         label=options.label,
         milestone=options.milestone,
         skip_unreadable=options.skip_unreadable,
     )
-    listed = [reader.Feature(text, 0, details, number) for text, number, details in github_issues.to_features(found)]
-    notes = [f"Issue #{number} is closed and left out." for number in found.closed]
-    notes += [f"Issue #{number} cannot be read and is left out: {why}" for number, why in found.unreadable]
-    return FeatureSource(reader.Listing(listed, {}), "", notes)
+    notes = [f"Issue #{number} is closed and left out." for number in issues.closed]
+    notes += [f"Issue #{number} cannot be read and is left out: {reason}" for number, reason in issues.unreadable]
+    return FeatureSource(Listing(issues.features, {}), "", notes)
 
 
 def _read_path(name: str, cwd: str, stdin: Optional[BinaryIO]) -> Listing:
@@ -73,7 +68,7 @@ def _read_path(name: str, cwd: str, stdin: Optional[BinaryIO]) -> Listing:
     if stdin is None:
         raise UsageError(
             "There is no standard input in Claude Code. Write the features to a file and name that, or use `batchctl` "
-            "in a terminal of your own.",
+            "in your own terminal.",
             "own-terminal",
         )
     return reader.read_stdin(stdin)

@@ -9,9 +9,9 @@ import pytest
 from batch_implement.core import batch_state, transitions
 from batch_implement.core.errors import UsageError
 from batch_implement.features import order_hints
+from batch_implement.features.feature_list import Feature
 from batch_implement.features.ordering import (
     Hint,
-    Item,
     add_hints,
     build_analysis,
     find_hints,
@@ -21,24 +21,33 @@ from batch_implement.features.ordering import (
 from batches import NOW, new_batch, then
 
 
+def item(text, name=None, issue=None, depends_on=(), line=0):
+    details = {**({"id": name} if name else {}), **({"depends_on": depends_on} if depends_on else {})}
+    return Feature(text, line, details, issue)
+
+
+def needing(feature, references):
+    return feature._replace(details={**feature.details, "depends_on": references})
+
+
 def listed(*texts, **depends_on):
-    """Items of a text file; `_2=["1"]` is what number 2 says it needs."""
-    items = [Item(text, None, None, (), line) for line, text in enumerate(texts, 1)]
+    """Features of a text file; `_2=["1"]` is what number 2 says it needs."""
+    items = [item(text, None, None, (), line) for line, text in enumerate(texts, 1)]
     for name, references in depends_on.items():
         index = int(name.lstrip("_")) - 1
-        items[index] = items[index]._replace(depends_on=references)
+        items[index] = needing(items[index], references)
     return items
 
 
 def named(*names, last=()):
-    """Items with these ids (None: without); the last one says it needs `last`."""
-    items = [Item(f"text {number}", name) for number, name in enumerate(names, 1)]
-    return [*items[:-1], items[-1]._replace(depends_on=last)]
+    """Features with these ids (None: without); the last one says it needs `last`."""
+    items = [item(f"text {number}", name) for number, name in enumerate(names, 1)]
+    return [*items[:-1], needing(items[-1], last)]
 
 
 def from_issues(*issues, last=()):
-    items = [Item(f"text {number}", None, issue) for number, issue in enumerate(issues, 1)]
-    return [*items[:-1], items[-1]._replace(depends_on=last)]
+    items = [item(f"text {number}", None, issue) for number, issue in enumerate(issues, 1)]
+    return [*items[:-1], needing(items[-1], last)]
 
 
 def refusal(call, *arguments):
@@ -88,13 +97,13 @@ def test_features_with_needs_come_in_order():
 
 def test_an_unknown_id_is_refused_with_the_nearest_one():
     assert refusal(resolve_dependencies, named("schema", "login", "x", last=["Shema"])) == (
-        "Feature 3 (`text 3`) needs `Shema`, but no feature has this id. Was `schema` meant, feature 1?"
+        "Feature 3 (`text 3`) needs `Shema`, but no feature has this id. Did you mean `schema`, feature 1?"
     )
 
 
 def test_an_unknown_id_without_a_near_one_is_refused_with_what_can_be_named():
     assert refusal(resolve_dependencies, named("schema", "x", last=["queue"])).endswith(
-        "needs `queue`, but no feature has this id or one like it. Name an id or a number, 1 to 2."
+        "needs `queue`, but no feature has this id or a similar one. Name an id or a number, 1 to 2."
     )
     assert refusal(resolve_dependencies, listed("a", "b", _2=["a"])) == (
         "Feature 2 (line 2, `b`) needs `a`, but no feature of this batch has an id. Name a number, 1 to 2."
@@ -124,7 +133,7 @@ def test_a_number_that_is_neither_a_place_nor_an_issue_is_refused_with_both():
 
 def test_an_issue_outside_of_the_batch_is_refused_with_those_in_it():
     assert refusal(resolve_dependencies, from_issues(73, 72, last=["#9"])).endswith(
-        "but this issue is not in this batch (#72, #73). If it is closed, take this out; else add the issue."
+        "but this issue is not in this batch (#72, #73). If it is closed, remove this; else add the issue."
     )
     many = refusal(resolve_dependencies, from_issues(*range(100, 150), last=["#9"]))
     assert "#109, ...)" in many and "#110" not in many
@@ -147,14 +156,14 @@ def test_a_bare_number_that_is_one_features_place_and_anothers_issue_is_refused_
 
 
 def test_without_an_issue_of_its_own_the_id_says_which():
-    items = [Item("a", None, 2), Item("b", "b2"), Item("c", None, None, ["2"])]
+    items = [item("a", None, 2), item("b", "b2"), item("c", None, None, ["2"])]
     assert refusal(resolve_dependencies, items).endswith("Write `#2` for feature 1, `b2` for feature 2.")
-    items[1] = Item("b")
+    items[1] = item("b")
     assert refusal(resolve_dependencies, items).endswith("`#2` for feature 1, an id for feature 2, which has none yet.")
 
 
 def test_an_issue_of_several_features_does_not_say_which():
-    items = [Item("a", None, 2), Item("b", None, 5), Item("c", None, 5), Item("d", None, 9, ["2"])]
+    items = [item("a", None, 2), item("b", None, 5), item("c", None, 5), item("d", None, 9, ["2"])]
     assert refusal(resolve_dependencies, items).endswith("`#2` for feature 1, an id for feature 2, which has none yet.")
 
 
@@ -174,9 +183,9 @@ def test_an_id_or_issue_of_several_features_is_refused():
 
 @pytest.mark.parametrize("reference", ["2", "B", "#7"])
 def test_a_feature_that_needs_itself_is_refused(reference):
-    items = [Item("a", "a", 8), Item("b", "b", 7, [reference], 4)]
+    items = [item("a", "a", 8), item("b", "b", 7, [reference], 4)]
     assert refusal(resolve_dependencies, items) == (
-        f"Feature 2 (line 4, `b`) needs `{reference}`, which is the feature itself. Take it out, or name the one that "
+        f"Feature 2 (line 4, `b`) needs `{reference}`, which is the feature itself. Remove it, or name the one that "
         "was meant."
     )
 
@@ -188,15 +197,15 @@ def test_an_empty_reference_is_refused(reference):
 
 def test_what_is_quoted_in_a_refusal_is_cut_and_cleaned():
     message = refusal(
-        resolve_dependencies, [Item("a\n`b`\x1b[31m" + "\u202e" + "x" * 500), Item("y" * 500, None, None, ["\x00`z"])]
+        resolve_dependencies, [item("a\n`b`\x1b[31m" + "\u202e" + "x" * 500), item("y" * 500, None, None, ["\x00`z"])]
     )
     assert message.startswith(f"Feature 2 (`{'y' * 57}...`) needs `'z`")
-    message = refusal(resolve_dependencies, [Item("a\n`b`\x1b[31m\u202ec", None, None, ["z" * 10_000])])
+    message = refusal(resolve_dependencies, [item("a\n`b`\x1b[31m\u202ec", None, None, ["z" * 10_000])])
     assert message.startswith(f"Feature 1 (`a 'b' [31m c`) needs `{'z' * 57}...`")
 
 
 def test_a_text_that_is_cut_in_a_blank_shows_it():
-    assert refusal(resolve_dependencies, [Item("a" + " " * 700 + "b", None, None, ["1"])]).startswith(
+    assert refusal(resolve_dependencies, [item("a" + " " * 700 + "b", None, None, ["1"])]).startswith(
         "Feature 1 (`a...`) needs `1`"
     )
 
@@ -471,7 +480,7 @@ NOT_IN_A_BODY = [
 
 
 def suggested_by_body(body):
-    items = [Item("a", None, 11), Item("b", None, 12), Item("c", None, 13)]
+    items = [item("a", None, 11), item("b", None, 12), item("c", None, 13)]
     found = find_hints(items, ["", "", body])
     assert {hint.index for hint in found} <= {2}
     return {hint.needs for hint in found}
@@ -488,21 +497,21 @@ def test_an_issue_that_only_mentions_another_is_none(body):
 
 
 def test_an_issue_may_say_it_in_its_title():
-    items = [Item("a", None, 11), Item("Add b (blocked by #11)", None, 12)]
+    items = [item("a", None, 11), item("Add b (blocked by #11)", None, 12)]
     assert find_hints(items, ["", ""]) == [Hint(1, 0, "its text says `blocked by #11`")]
 
 
 def test_a_number_that_may_be_a_place_or_an_issue_is_no_hint():
-    items = [Item("a", None, 2), Item("b", None, 7), Item("c using the d from feature 2", None, 8)]
+    items = [item("a", None, 2), item("b", None, 7), item("c using the d from feature 2", None, 8)]
     assert find_hints(items, [""] * 3) == []
-    items[0] = Item("a", None, 20)
+    items[0] = item("a", None, 20)
     assert [(hint.index, hint.needs) for hint in find_hints(items, [""] * 3)] == [(2, 1)]
 
 
 def test_a_hint_quotes_what_suggests_it():
     found = find_hints(listed("Add a parser", "Add tests for the parser."), ["", ""])
     assert found == [Hint(1, 0, "its text says `Add tests for the parser`")]
-    items = [Item("a", None, 11), Item("b", None, 12)]
+    items = [item("a", None, 11), item("b", None, 12)]
     assert find_hints(items, ["", "So it is:\n*Needs*\n #11!"]) == [Hint(1, 0, "its body says `Needs* #11`")]
 
 
@@ -510,7 +519,7 @@ def test_what_a_hint_quotes_is_cut_and_cleaned():
     texts = ["Add a parser", "Document the parser\x1b[31m\u202e `x`" + " y" * 900, "on top of the parser" + ", y" * 99]
     assert all(len(hint.why) < 90 and hint.why.isprintable() for hint in find_hints(listed(*texts), [""] * 3))
     assert [hint.index for hint in find_hints(listed(*texts), [""] * 3)] == [2]
-    items = [Item("a", None, 11), Item("b", None, 12)]
+    items = [item("a", None, 11), item("b", None, 12)]
     (hint,) = find_hints(items, ["", "needs\x1c\x1f" + "\n\u2028" * 3 + "#11" + ", #11" * 500])
     assert hint.why.isprintable() and hint.why.startswith("its body says `needs #11, #11") and len(hint.why) < 90
 
@@ -544,13 +553,13 @@ def test_hints_are_refused_as_what_was_said_is():
 
 
 def test_one_feature_has_a_bounded_number_of_hints():
-    items = [Item("x", None, number) for number in range(1, 301)]
+    items = [item("x", None, number) for number in range(1, 301)]
     body = "needs " + ", ".join(f"#{number}" for number in range(1, 300))
     assert len(find_hints(items, [""] * 299 + [body])) == 50
 
 
 def test_only_the_beginning_of_a_text_and_of_a_body_is_searched():
-    far = [Item("a", None, 1), Item("b" + " b" * 2000 + " needs #1", None, 2)]
+    far = [item("a", None, 1), item("b" + " b" * 2000 + " needs #1", None, 2)]
     assert find_hints(far, ["", "x " * 40_000 + "needs #1"]) == []
 
 
@@ -559,7 +568,7 @@ def test_a_thousand_features_are_searched_in_no_time():
         f"Add part{number} of piece{number // 2} on top of part{number // 3} of piece{number // 6}"
         for number in range(1000)
     ]
-    items = [Item(text, None, number) for number, text in enumerate(texts, 1)]
+    items = [item(text, None, number) for number, text in enumerate(texts, 1)]
     bodies = ["word " * 400 + f"Depends on #{number // 2}, #{number // 5}" for number in range(1, 1001)]
     start = time.process_time()
     found = find_hints(items, bodies)
@@ -577,7 +586,7 @@ def test_a_thousand_features_are_searched_in_no_time():
     ],
 )  # fmt: skip
 def test_a_hostile_text_takes_no_time(hostile):
-    items = [Item("a", None, 1), Item(hostile, None, 2), Item("Add " + hostile, None, 3)]
+    items = [item("a", None, 1), item(hostile, None, 2), item("Add " + hostile, None, 3)]
     start = time.process_time()
     find_hints(items, ["", hostile, "x" + hostile])
     assert time.process_time() - start < 2
