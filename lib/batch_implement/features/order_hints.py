@@ -123,8 +123,9 @@ def find_suggestions(
 
 
 def quote_text(text: str) -> str:
-    """Return untrusted text for a message: one line without backticks, at most SHOWN_CHARS characters."""
-    return one_line(text, SHOWN_CHARS).replace("`", "'")
+    """Return untrusted text for a message: one printable line without backticks, at most 60 characters."""
+    line = one_line(text, SHOWN_CHARS).replace("`", "'")
+    return line if line.isprintable() else "".join(char if char.isprintable() else " " for char in line)
 
 
 def _suggestions_for(

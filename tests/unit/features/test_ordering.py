@@ -247,7 +247,11 @@ def test_a_batch_runs_in_this_order_whether_it_is_stored_or_not():
         assert ran == expected
 
 
-def test_a_circle_is_refused_with_every_feature_on_it_in_order():
+def test_a_reference_with_a_character_that_cannot_be_shown_is_quoted_without_it():
+    assert "needs ` x`, but" in refusal(resolve_dependencies, [item("a", None, None, ["\U00018d09x"])])
+
+
+def test_a_cycle_is_refused_with_every_feature_on_it_in_order():
     texts = ["first", "second", "third", "fourth", "fifth"]
     assert refusal(sort_features, 5, {0: [3], 3: [1], 1: [0], 4: [0]}, texts) == (
         "The dependencies form a cycle: 1 (`first`) needs 4 (`fourth`), which needs 2 (`second`), which needs 1. "
@@ -255,28 +259,28 @@ def test_a_circle_is_refused_with_every_feature_on_it_in_order():
     )
 
 
-def test_a_circle_is_told_from_its_first_feature_without_what_leads_to_it():
+def test_a_cycle_is_shown_from_its_first_feature_without_what_leads_to_it():
     message = refusal(sort_features, 5, {0: [4], 4: [3], 3: [2], 2: [4]})
     assert message.startswith("The dependencies form a cycle: 3 needs 5, which needs 4, which needs 3. ")
 
 
-def test_what_is_done_by_then_is_on_no_circle():
+def test_what_is_done_by_then_is_on_no_cycle():
     message = refusal(sort_features, 4, {1: [0, 2], 2: [0, 3, 1]})
     assert ": 2 needs 3, which needs 2. " in message
 
 
-def test_a_feature_that_needs_itself_is_a_circle_too():
+def test_a_feature_that_needs_itself_is_a_cycle_too():
     assert ": 2 needs 2. " in refusal(sort_features, 3, {1: [1]})
 
 
-def test_a_long_circle_is_told_in_numbers():
+def test_a_long_cycle_is_shown_in_numbers():
     total = 5000
     needs = {index: [(index + 1) % total] for index in range(total)}
     message = refusal(sort_features, total, needs, ["x" * 5000] * total)
     assert message.count(", which needs ") == total - 1 and "x" not in message
 
 
-def test_texts_in_a_circle_are_cut_and_cleaned():
+def test_texts_in_a_cycle_are_cut_and_cleaned():
     message = refusal(sort_features, 2, {0: [1], 1: [0]}, ["a`\n\x1b" + "x" * 99, "b" * 61])
     assert f"1 (`a' {'x' * 54}...`) needs 2 (`{'b' * 57}...`), which needs 1." in message
 
@@ -531,14 +535,14 @@ def test_a_pair_that_was_said_is_no_hint():
     assert suggested(texts, _3=["2"], _2=["1"]) == set()
 
 
-def test_a_pair_that_would_close_a_circle_is_no_hint():
+def test_a_pair_that_would_close_a_cycle_is_no_hint():
     texts = ["Add a lexer", "Add a parser", "Add a checker on top of the parser"]
     assert suggested(texts) == {(2, 1)}
     assert suggested(texts, _2=["3"]) == set()
     assert suggested(texts, _2=["1"], _1=["3"]) == set()
 
 
-def test_of_two_hints_that_close_a_circle_the_first_counts():
+def test_of_two_hints_that_close_a_cycle_the_first_counts():
     assert suggested(["Add a lexer on top of the parser", "Add a parser on top of the lexer"]) == {(0, 1)}
 
 
