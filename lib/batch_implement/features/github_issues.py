@@ -1,11 +1,11 @@
-"""Read GitHub issues as the features of a batch. `gh` makes the calls; see `commands.issue_publisher` for writing.
+"""Read the issues that become the features of a batch. `gh.py` makes the calls; `commands.issue_publisher` writes.
 
-    found = read(root, numbers=numbers(["72", "#74,75"]))
-    for text, number, details in as_features(found): ...
+    issues = read_issues(root, numbers=parse_numbers(["72", "#74,75"]))
+    issues.features, issues.closed, issues.unreadable
 
-Reading: titles and bodies are a stranger's words: cleaned, bounded, data. Closed issues are left out and told, pull
-requests refused. One that cannot be read refuses all, unless `skip_unreadable`; what concerns every issue (no gh, no
-login, a limit, no connection) always does. Nothing here writes to the project.
+Titles and bodies are untrusted: they are cleaned and bounded, and are data. Closed issues are left out, pull requests
+refused. One issue that cannot be read refuses all, unless `skip_unreadable`; what concerns every issue (no gh, no
+login, a limit, no connection) always does.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 from ..base.text import clean
 from ..core.errors import RefusedError, UsageError
 from ..git import gh
+from .feature_list import Feature
 
 MAX_PARALLEL_READS = 8
 MAX_NUMBERS = 1000
@@ -25,43 +26,42 @@ MAX_BODY_CHARS = 50_000
 
 
 class IssueList(NamedTuple):
-    """What was read: `issues`, each `{number, title, body, url}`, open, at least one; `closed`, the numbers left out
-    because they are; `unreadable`, the numbers left out because of what is told with each.
-    """
+    """The open issues as features, at least one; the numbers of closed ones; the unreadable ones with the reason."""
 
-    issues: List[Dict[str, Any]]
+    features: List[Feature]
     closed: List[int]
     unreadable: List[Tuple[int, str]]
 
 
 def parse_numbers(words: Sequence[str]) -> List[int]:
-    """The issue numbers that the words name (`72`, `#74`, `72,73`), in their order. Misuse names the word that is none,
-    or a number again.
+    """Return the issue numbers that the words name (`72`, `#74`, `72,73`), in their order.
+
+    Raises UsageError for a word that is not a number, a number named twice, none or too many.
     """
-    found: List[int] = []
+    numbers: List[int] = []
     for word in words:
         pieces = [piece.strip() for piece in word.split(",")]
         for piece in [piece for piece in pieces if piece] or [word]:
             digits = piece[1:] if piece.startswith("#") else piece
             if not (digits.isascii() and digits.isdecimal()):
                 raise UsageError(
-                    f"{clean(piece)[:60]!r} is no issue number. Give numbers: 72, #74 or 72,73.", "issues-choice"
+                    f"{clean(piece)[:60]!r} is not an issue number. Give numbers: 72, #74 or 72,73.", "issues-choice"
                 )
             if len(digits) > 10 or not 1 <= int(digits) <= MAX_ISSUE_NUMBER:
                 raise UsageError(
-                    f"{piece[:60]!r} is no issue number: they go from 1 to {MAX_ISSUE_NUMBER}.", "issues-choice"
+                    f"{piece[:60]!r} is not an issue number: they go from 1 to {MAX_ISSUE_NUMBER}.", "issues-choice"
                 )
-            if int(digits) in found:
+            if int(digits) in numbers:
                 raise UsageError(f"Issue {int(digits)} is named twice ({piece!r}). Name each once.", "issues-choice")
-            found.append(int(digits))
-    if not found:
+            numbers.append(int(digits))
+    if not numbers:
         raise UsageError("No issue number is given. Give one or more: 72, #74 or 72,73.", "issues-choice")
-    if len(found) > MAX_NUMBERS:
+    if len(numbers) > MAX_NUMBERS:
         raise UsageError(
-            f"{len(found):,} issues are named; one batch takes {MAX_NUMBERS:,} by number. Split the list.",
+            f"{len(numbers):,} issues are named; one batch takes {MAX_NUMBERS:,} by number. Split the list.",
             "issues-choice",
         )
-    return found
+    return numbers
 
 
 def read_issues(
@@ -72,45 +72,31 @@ def read_issues(
     milestone: Optional[str] = None,
     skip_unreadable: bool = False,
 ) -> IssueList:
-    """Read issues: those of `numbers`, in that order; or the open ones that have the label and are in the milestone, by
-    number.
+    """Return the issues of `numbers`, in that order, or the open ones with the label and in the milestone, by number.
 
-    Refused when one cannot be read (with `skip_unreadable` it is left out and told), and when no open one is found.
-    Misuse for both ways at once, or none.
+    Raises RefusedError if one cannot be read (with `skip_unreadable` it is left out) or no open one is found,
+    UsageError for both ways at once or none.
     """
     if bool(numbers) == (label is not None or milestone is not None):
         raise UsageError("Say which issues: either by number, or by label and milestone.", "issues-choice")
     if numbers:
-        found = _read_by_number(root, numbers, skip_unreadable)
+        issues = _read_by_number(root, numbers, skip_unreadable)
     else:
-        found = _read_by_filter(root, label, milestone, skip_unreadable)
-    if not found.issues:
-        left = [f"{number} is closed" for number in found.closed] + [why for _, why in found.unreadable]
+        issues = _read_by_filter(root, label, milestone, skip_unreadable)
+    if not issues.features:
+        reasons = [f"{number} is closed" for number in issues.closed] + [reason for _, reason in issues.unreadable]
         raise RefusedError(
-            f"No open issue is left to work on: {'; '.join(left)[:2000]}. `gh issue list` shows the open ones.",
+            f"No open issue is left to work on: {'; '.join(reasons)[:2000]}. `gh issue list` shows the open ones.",
             "issues-choice",
         )
-    return found
+    return issues
 
 
-def to_features(found: IssueList) -> List[Tuple[str, int, Dict[str, str]]]:
-    """Each issue as the feature it becomes: its text, `Title (#72)`, so that issues of one title differ; its number;
-    and its details, `{description, url}`, without a description when the body is blank.
-    """
-    result = []
-    for issue in found.issues:
-        details = {"url": issue["url"]}
-        if issue["body"].strip():
-            details = {"description": issue["body"], **details}
-        result.append((f"{issue['title']} (#{issue['number']})", issue["number"], details))
-    return result
-
-
-def _read_by_number(root: str, wanted: Sequence[int], skip_unreadable: bool) -> IssueList:
-    pool = ThreadPoolExecutor(max_workers=min(MAX_PARALLEL_READS, len(wanted)))
+def _read_by_number(root: str, numbers: Sequence[int], skip_unreadable: bool) -> IssueList:
+    pool = ThreadPoolExecutor(max_workers=min(MAX_PARALLEL_READS, len(numbers)))
     try:
-        asked = [(number, pool.submit(gh.view_issue, root, number)) for number in wanted]
-        return _classify([(number, answer.result) for number, answer in asked], skip_unreadable)
+        requests = [(number, pool.submit(gh.view_issue, root, number)) for number in numbers]
+        return _classify([(number, request.result) for number, request in requests], skip_unreadable)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -140,41 +126,41 @@ def _read_by_filter(root: str, label: Optional[str], milestone: Optional[str], s
 
 
 def _no_match_error(label: Optional[str], milestone: Optional[str]) -> RefusedError:
-    named, options, look = [], "", []
+    conditions, options, ways = [], "", []
     if label is not None:
-        named.append(f"the label {label!r}")
+        conditions.append(f"the label {label!r}")
         options += f" --label {shlex.quote(label)}"
-        look.append("`gh label list` shows the labels")
+        ways.append("`gh label list` shows the labels")
     if milestone is not None:
-        named.append(f"the milestone {milestone!r}")
+        conditions.append(f"the milestone {milestone!r}")
         options += f" --milestone {shlex.quote(milestone)}"
-        look.append("`gh api 'repos/{owner}/{repo}/milestones?state=all' --jq '.[].title'` the milestones")
-    look.append(f"`gh issue list --state all{options}` what there is, closed ones too")
-    return RefusedError(f"No open issue has {' and '.join(named)}. Look: {', '.join(look)}.", "issues-choice")
+        ways.append("`gh api 'repos/{owner}/{repo}/milestones?state=all' --jq '.[].title'` the milestones")
+    ways.append(f"`gh issue list --state all{options}` what there is, closed ones too")
+    return RefusedError(f"No open issue has {' and '.join(conditions)}. Look: {', '.join(ways)}.", "issues-choice")
 
 
 def _classify(entries: Sequence[Tuple[int, Callable[[], Any]]], skip_unreadable: bool) -> IssueList:
-    """The entries, a number and what gives gh's answer about it, as they are to be told."""
-    found = IssueList([], [], [])
-    for number, answer in entries:
+    """Sort the entries, each a number and a function that returns gh's answer about it."""
+    issues = IssueList([], [], [])
+    for number, get_answer in entries:
         try:
-            issue, is_open = _check_answer(number, answer())
+            feature, is_open = _parse_answer(number, get_answer())
         except gh.GhError as error:
             if error.is_global:
                 raise
             if not skip_unreadable:
-                raise gh.GhError(error.kind, f"{error.message} `--skip-unreadable` goes on without it.") from error
-            found.unreadable.append((number, error.message))
+                raise gh.GhError(error.kind, f"{error.message} `--skip-unreadable` continues without it.") from error
+            issues.unreadable.append((number, error.message))
         else:
             if is_open:
-                found.issues.append(issue)
+                issues.features.append(feature)
             else:
-                found.closed.append(number)
-    return found
+                issues.closed.append(number)
+    return issues
 
 
-def _check_answer(number: int, answer: Dict[str, Any]) -> Tuple[Dict[str, Any], bool]:
-    """An issue as we keep it, and whether it is open."""
+def _parse_answer(number: int, answer: Dict[str, Any]) -> Tuple[Feature, bool]:
+    """Return an issue as a feature, and whether it is open. Its text ends in `(#72)`: titles need not differ."""
     title, body, url, state = (answer.get(name) for name in ("title", "body", "url", "state"))
     if not (isinstance(title, str) and isinstance(url, str) and isinstance(state, str)) or (
         answer.get("number") != number or not isinstance(body, (str, type(None)))
@@ -188,17 +174,15 @@ def _check_answer(number: int, answer: Dict[str, Any]) -> Tuple[Dict[str, Any], 
             "pull_request",
             f"{number} is a pull request, not an issue ({url}). Leave it out, or name the issue it is for.",
         )
-    kept = {
-        "number": number,
-        "title": clean(title).strip() or "untitled",
-        "body": _clean_body(body or "", url),
-        "url": url,
-    }
-    return kept, state == "OPEN"
+    details = {"url": url}
+    description = _clean_body(body or "", url)
+    if description.strip():
+        details = {"description": description, **details}
+    return Feature(f"{clean(title).strip() or 'untitled'} (#{number})", 0, details, number), state == "OPEN"
 
 
 def _clean_body(text: str, url: str) -> str:
-    cut = text[:MAX_BODY_CHARS]
-    lines = cut.replace("\r\n", "\n").replace("\r", "\n").expandtabs(4).split("\n")
-    note = "" if cut == text else f"\n\n[cut after {MAX_BODY_CHARS:,} characters; all of it: {url}]"
+    kept = text[:MAX_BODY_CHARS]
+    lines = kept.replace("\r\n", "\n").replace("\r", "\n").expandtabs(4).split("\n")
+    note = "" if kept == text else f"\n\n[cut after {MAX_BODY_CHARS:,} characters; all of it: {url}]"
     return "\n".join(clean(line) for line in lines).strip("\n") + note

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from heapq import heappop, heappush
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set
 
 from ..core.errors import UsageError
 from .feature_list import Feature

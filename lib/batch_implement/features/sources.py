@@ -27,7 +27,7 @@ MISSING_FILE = f"A features file is missing. {WAYS}"
 
 
 class FeatureSource(NamedTuple):
-    """A listing, the path that it comes from as given (`-` for standard input, empty for issues), notes for the user."""
+    """A listing, its path as given (`-` for standard input, empty for issues), and notes for the user."""
 
     listing: Listing
     features_file: str

@@ -1,4 +1,4 @@
-"""What is read from issues, through the stand-in for gh."""
+"""How issues are read as features, through the stand-in for gh."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import pytest
 from batch_implement.core.errors import RefusedError, UsageError
 from batch_implement.features import github_issues
+from batch_implement.features.feature_list import Feature
 from batch_implement.git import gh
 from batches import git
 from gh_stand_in import StandIn
@@ -40,7 +41,7 @@ def refusal(kind, call, *arguments, **options):
 
 
 def read_numbers(found):
-    return [issue["number"] for issue in found.issues]
+    return [feature.issue for feature in found.features]
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------
@@ -64,7 +65,7 @@ def test_numbers_are_read_as_people_write_them(words, expected):
         (["##7"], "'##7'"), (["7.5"], "'7.5'"), (["1e3"], "'1e3'"), (["\u0667"], "'\u0667'"),
         (["\uff17"], "'\uff17'"), ([""], "''"), ([","], "','"), (["12345678901"], "'12345678901'"),
         (["2147483648"], "'2147483648'"), (["7 8"], "'7 8'"), (["72,#72"], "'#72'"), (["7", "07"], "'07'"),
-        (["a\x1b[2Jb"], "'a [2Jb'"), (["https://x.invalid/issues/7"], "7'"), (["9" * 5000], "no issue number"),
+        (["a\x1b[2Jb"], "'a [2Jb'"), (["https://x.invalid/issues/7"], "7'"), (["9" * 5000], "not an issue number"),
     ],
 )  # fmt: skip
 def test_a_word_that_is_no_number_or_one_again_is_named(words, named):
@@ -87,10 +88,12 @@ def test_issues_are_read_in_the_order_given_and_closed_ones_are_left_out_and_tol
     assert read_numbers(found) == [90, 72]
     assert found.closed == [73]
     assert found.unreadable == []
-    assert found.issues[1] == {
-        "number": 72, "title": "Fix the leak", "body": "It drips.\n    A lot.",
-        "url": "https://github.invalid/acme/widgets/issues/72",
-    }  # fmt: skip
+    assert found.features[1] == Feature(
+        "Fix the leak (#72)",
+        0,
+        {"description": "It drips.\n    A lot.", "url": "https://github.invalid/acme/widgets/issues/72"},
+        72,
+    )
 
 
 def test_issues_of_a_label_or_milestone_are_read_by_number(root, github):
@@ -106,30 +109,25 @@ def test_an_issue_that_the_list_still_has_but_is_closed_is_left_out_and_told(roo
 
 
 def test_issues_become_features_that_differ_even_under_one_title(root, github):
-    assert github_issues.to_features(github_issues.read_issues(root, numbers=[72, 90])) == [
-        (
-            "Fix the leak (#72)", 72,
-            {"description": "It drips.\n    A lot.", "url": "https://github.invalid/acme/widgets/issues/72"},
-        ),
-        ("Fix the leak (#90)", 90, {"url": "https://github.invalid/acme/widgets/issues/90"}),
-    ]  # fmt: skip
+    texts = [(feature.text, feature.issue) for feature in github_issues.read_issues(root, numbers=[72, 90]).features]
+    assert texts == [("Fix the leak (#72)", 72), ("Fix the leak (#90)", 90)]
 
 
 def test_titles_and_bodies_are_cleaned_and_keep_their_lines(root, github):
     github.add(80, "a\x1b[31mb\u202ec\nd\x00", body="one\r\ntwo\x07\u2066\rthree\n\n```\n$(touch x)\n```\n\n")
     github.add(81, " \u200f ", body=None)
-    first, second = github_issues.read_issues(root, numbers=[80, 81]).issues
-    assert first["title"] == "a [31mb c d"
-    assert first["body"] == "one\ntwo  \nthree\n\n```\n$(touch x)\n```"
-    assert (second["title"], second["body"]) == ("untitled", "")
+    first, second = github_issues.read_issues(root, numbers=[80, 81]).features
+    assert first.text == "a [31mb c d (#80)"
+    assert first.details["description"] == "one\ntwo  \nthree\n\n```\n$(touch x)\n```"
+    assert (second.text, "description" in second.details) == ("untitled (#81)", False)
 
 
 def test_a_long_body_is_cut_and_says_so(root, github):
     github.add(80, "long", body="x" * 50_000)
     github.add(81, "longer", body="x" * 50_001)
-    first, second = github_issues.read_issues(root, numbers=[80, 81]).issues
-    assert first["body"] == "x" * 50_000
-    assert second["body"] == "x" * 50_000 + (
+    first, second = github_issues.read_issues(root, numbers=[80, 81]).features
+    assert first.details["description"] == "x" * 50_000
+    assert second.details["description"] == "x" * 50_000 + (
         "\n\n[cut after 50,000 characters; all of it: https://github.invalid/acme/widgets/issues/81]"
     )
 
@@ -204,7 +202,7 @@ def test_more_than_gh_lists_is_refused(root, github, monkeypatch):
     assert "there may be more" in refusal(RefusedError, github_issues.read_issues, root, label="ui")
     assert github.calls("issue list")[0]["arguments"][-3:-1] == ["2", "--json"]
     monkeypatch.setattr(gh, "MAX_ISSUES", 3)
-    assert len(github_issues.read_issues(root, label="ui").issues) == 2
+    assert len(github_issues.read_issues(root, label="ui").features) == 2
 
 
 @pytest.mark.parametrize("options", [{}, {"numbers": [72], "label": "ui"}, {"numbers": [72], "milestone": "v1"}])
