@@ -1,15 +1,15 @@
-"""What a shell command published: `git push` and `gh pr create`, read off the command and its output. Pure.
+"""Detect what a shell command published (`git push`, `gh pr create`) from the command and its output.
 
-    operations("git push -u origin main", output, succeeded=True)
+    detect_operations("git push -u origin main", output, succeeded=True)
     -> {"push": {"success": True, "remote": "origin", "branch": "main", "sha": None, "url": "...", "error": None}}
 
-The output says more than the exit status, which is that of the whole line: `git push | tail` succeeds whatever the
-remote said, `git push && make` may fail after a good push. So each push is held against what git reported of it, and
-the status counts only for one of which nothing is reported.
+The output says more than the exit status of the whole line: `git push | tail` succeeds whatever the remote said, and
+`git push && make` may fail after a good push. So each push is matched with what git reported of it; the exit status
+counts only for a push without a report.
 
-Not recorded is what publishes no branch: a dry run, tags alone, a deletion. Of several pushes the record is one: the
-last that failed, unless its branch got there later; else the last. What stands behind text that no shell can read is
-not seen. Time is linear in the length of command and output.
+Not recorded: a push of no branch (a dry run, tags alone, a deletion). Of several pushes one is recorded: the last that
+failed, unless its branch was pushed later; else the last. Commands after text that no shell can parse are missed. Time
+is linear in the length of command and output.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Set, Tuple
 
+    Record = Dict[str, Any]
+
 MAX_ERROR_CHARS = 500
-MAX_LINE_CHARS = 2000  # of git's own, in characters
-MAX_PUSHES = 100  # looked at in one command
+MAX_LINE_CHARS = 2000
+MAX_PUSHES = 100  # in one command
 _GIT_TAKES_VALUE = frozenset(("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--attr-source"))
 _PUSH_TAKES_VALUE = frozenset(("-o", "--push-option", "--receive-pack", "--exec", "--repo"))
 _GH_TAKES_VALUE = frozenset((
@@ -34,7 +36,7 @@ _GH_TAKES_VALUE = frozenset((
     "--recover",
 ))  # fmt: skip
 _PREFIX_PROGRAMS = frozenset(("time", "env", "command", "exec", "nohup"))
-_UNKNOWN_TEXT = re.compile(f"[{ANY}*?]")  # in a word: the shell alone knew what it stood for
+_UNKNOWN_TEXT = re.compile(f"[{ANY}*?]")  # what only the shell could expand
 _RANGE = r"[0-9a-f]{4,64}\.{2,3}([0-9a-f]{4,64})"
 _REF = re.compile(
     rf" {{0,3}}(?:([-+*!=t]) )? *(\[(?:new branch|new tag|new reference|deleted|tag update|up to date|rejected|"
@@ -55,149 +57,124 @@ _NO_PULL_REQUEST = re.compile(
 _CREDENTIALS = re.compile(r"://[^/@\s]+@")
 
 
-class _Push:
-    """A `git push` as it was typed: `remote`, the `branches` that it names (None for one that only the shell or git
-    knew), all `names` that it has for refs over there, whether it `publishes` any branch, and is `quiet`.
+def detect_operations(command: str, output: str, *, succeeded: bool) -> Dict[str, Record]:
+    """Return the `push` and `pr` records of a command, without time, as the state keeps them; empty if there are none.
+
+    `output` is standard output and error together; `succeeded` tells whether the exit status was 0.
     """
-
-    __slots__ = ("branches", "names", "publishes", "quiet", "remote")
-
-    def __init__(self, words: List[str]) -> None:
-        options, plain = _parse_options(words, _PUSH_TAKES_VALUE)
-        letters = "".join(word[1:].partition("o")[0] for word in options if not word.startswith("--"))
-        names = {word.partition("=")[0] for word in options}
-        self.quiet = "q" in letters or "--quiet" in names
-        self.remote = _redact(plain[0]) if plain and not _UNKNOWN_TEXT.search(plain[0]) else None
-        self.branches: List[Optional[str]] = []
-        self.names: Set[Optional[str]] = set()
-        specs = plain[1:]
-        for before, spec in zip(["", *specs], specs):
-            if spec != "tag" and not spec.startswith("^"):
-                self._name(spec, is_tag=before == "tag")
-        nothing = names & {"--dry-run", "--delete", "--help"} or {*"ndh"} & {*letters}
-        self.publishes = not nothing and bool(self.branches if specs else "--tags" not in names)
-
-    def _name(self, spec: str, *, is_tag: bool) -> None:
-        source, colon, target = spec.lstrip("+").partition(":")
-        name: Optional[str] = _redact(_branch_name(target or source))
-        if name in ("", "HEAD", "@") or _UNKNOWN_TEXT.search(spec):
-            name = None
-        self.names.add(name)
-        deletes = bool(colon) and not source and bool(target)
-        if not (is_tag or deletes or (name or "").startswith("refs/")):
-            self.branches.append(name)
-
-    def fits(self, report: _PushReport) -> bool:
-        """Whether `report` can be of this push."""
-        return not report.names or not self.names or None in self.names or bool(self.names & report.names)
-
-
-class _PushReport:
-    """What git said of one push to one place: its `url`, the branches as (name, commit), whether any was `refused`,
-    and all `names` of refs there.
-    """
-
-    __slots__ = ("branches", "names", "refused", "refused_branch", "url")
-
-    def __init__(self, url: Optional[str], *, refused: bool = False) -> None:
-        self.url, self.refused = url, refused
-        self.refused_branch: Optional[str] = None
-        self.branches: List[Tuple[str, Optional[str]]] = []
-        self.names: Set[Optional[str]] = set()
-
-    def add(self, flag: Optional[str], summary: str, commit: Optional[str], target: str) -> None:
-        """Take in the line of one ref."""
-        name = _branch_name(target)
-        self.names.add(name)
-        if flag == "!":
-            self.refused = True
-            self.refused_branch = self.refused_branch or name
-        if not (flag in ("-", "t") or summary in ("[new tag]", "[new reference]") or name.startswith("refs/")):
-            self.branches.append((name, commit))
-
-
-def detect_operations(command: str, output: str, *, succeeded: bool) -> Dict[str, Dict[str, Any]]:
-    """The `push` and `pr` records (without time) of a command that ran with this output (standard output and error),
-    as the state keeps them; empty when it published nothing. `succeeded`: its exit status was 0.
-    """
-    found: Dict[str, Dict[str, Any]] = {}
     pushes: List[_Push] = []
-    for words in _split_commands(command):
-        program = words[0].rpartition("/")[2]
+    operations: Dict[str, Record] = {}
+    for program, arguments in _split_commands(command):
         if program == "git":
-            rest = _skip_git_options(words[1:])
-            if rest[:1] == ["push"] and len(pushes) < MAX_PUSHES:
-                pushes.append(_Push(rest[1:]))
-        elif program == "gh" and _creates_pull_request(words[1:]):
-            found["pr"] = _make_pull_request_record(output, succeeded)
-    push = _detect_push(pushes, output, succeeded) if pushes else None
-    return {"push": push, **found} if push else found
+            arguments = _skip_git_options(arguments)
+            if arguments[:1] == ["push"] and len(pushes) < MAX_PUSHES:
+                pushes.append(_Push(arguments[1:]))
+        elif program == "gh" and _creates_pull_request(arguments):
+            operations["pr"] = _make_pull_request_record(output, succeeded)
+    push = _choose_push_record(pushes, output, succeeded) if pushes else None
+    return {"push": push, **operations} if push else operations
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
 class _CommandCollector(Shell):
-    """The simple commands of a shell text in `found`, each from its program on."""
+    """Collect the simple commands of a script as (program, arguments)."""
 
     def __init__(self) -> None:
         super().__init__("/")
-        self.found: List[List[str]] = []
+        self.commands: List[Tuple[str, List[str]]] = []
 
     def handle_command(self, words: List[str], text: str = "") -> None:
-        """Keep one; assignments alone are kept as variables."""
+        """Keep a command; of assignments alone keep the variables."""
         words = strip_keywords(words)
-        at = 0
-        while at < len(words) and (ASSIGNMENT.fullmatch(words[at]) or words[at] in _PREFIX_PROGRAMS):
-            at += 1
-        if words[at:]:
-            self.found.append(words[at:])
+        start = 0
+        while start < len(words) and (ASSIGNMENT.fullmatch(words[start]) or words[start] in _PREFIX_PROGRAMS):
+            start += 1
+        if words[start:]:
+            self.commands.append((words[start].rpartition("/")[2], words[start + 1 :]))
             return
         for assigned in filter(None, map(ASSIGNMENT.fullmatch, words)):
             value = (self.get_variable(assigned[1]) if assigned[2] else "") + assigned[3]
             self.variables[assigned[1]] = value if len(value) <= MAX_PATH_CHARS else ANY
 
     def handle_write(self, operator: str, path: str) -> None:
-        """A file that is written publishes nothing."""
+        """Ignore a redirection."""
 
     def get_output(self, words: List[str], text: str) -> str:
-        """What it prints is not known."""
+        """Return `ANY`: no output is known."""
         return ANY
 
 
-def _split_commands(text: str) -> List[List[str]]:
-    """The simple commands of a shell text as their words; up to what cannot be read, as a quote that does not end."""
-    shell = _CommandCollector()
+def _split_commands(script: str) -> List[Tuple[str, List[str]]]:
+    """Return the commands of a shell text, up to what cannot be parsed."""
+    collector = _CommandCollector()
     try:
-        shell.read_script(text)
+        collector.read_script(script)
     except Unreadable:
         pass
-    return shell.found
+    return collector.commands
 
 
-def _skip_git_options(words: List[str]) -> List[str]:
-    """What follows git's own options: the verb and its arguments."""
-    at = 0
-    while at < len(words) and words[at].startswith("-"):
-        at += 2 if words[at] in _GIT_TAKES_VALUE else 1
-    return words[at:]
+def _skip_git_options(arguments: List[str]) -> List[str]:
+    """Return git's subcommand and its arguments."""
+    start = 0
+    while start < len(arguments) and arguments[start].startswith("-"):
+        start += 2 if arguments[start] in _GIT_TAKES_VALUE else 1
+    return arguments[start:]
 
 
-def _parse_options(words: List[str], takes_value: Set[str] | frozenset[str]) -> Tuple[List[str], List[str]]:
-    """The options among the words, without values of their own, and the other words."""
+def _parse_options(arguments: List[str], takes_value: frozenset[str]) -> Tuple[List[str], List[str]]:
+    """Return the options, without separate values, and the operands."""
     options: List[str] = []
-    plain: List[str] = []
-    rest = iter(words)
+    operands: List[str] = []
+    rest = iter(arguments)
     for word in rest:
         if word == "--":
-            plain.extend(rest)
+            operands.extend(rest)
         elif not word.startswith("-") or word == "-":
-            plain.append(word)
+            operands.append(word)
         elif word in takes_value:
             next(rest, None)
         else:
             options.append(word)
-    return options, plain
+    return options, operands
+
+
+class _Push:
+    """A `git push` as typed.
+
+    `branches` and `names` are the branches and all refs of the remote that it names, None for one that only the shell
+    or git knew. `publishes`: it pushes any branch. `quiet`: git reports nothing of a success.
+    """
+
+    def __init__(self, arguments: List[str]) -> None:
+        options, operands = _parse_options(arguments, _PUSH_TAKES_VALUE)
+        letters = {*"".join(word[1:].partition("o")[0] for word in options if not word.startswith("--"))}
+        long_options = {word.partition("=")[0] for word in options}
+        self.quiet = "q" in letters or "--quiet" in long_options
+        self.remote = _redact(operands[0]) if operands and not _UNKNOWN_TEXT.search(operands[0]) else None
+        self.branches: List[Optional[str]] = []
+        self.names: Set[Optional[str]] = set()
+        refspecs = operands[1:]
+        for previous, refspec in zip(["", *refspecs], refspecs):
+            if refspec != "tag" and not refspec.startswith("^"):
+                self._add_refspec(refspec, is_tag=previous == "tag")
+        is_without_effect = long_options & {"--dry-run", "--delete", "--help"} or letters & {*"ndh"}
+        self.publishes = not is_without_effect and bool(self.branches if refspecs else "--tags" not in long_options)
+
+    def _add_refspec(self, refspec: str, *, is_tag: bool) -> None:
+        source, colon, target = refspec.lstrip("+").partition(":")
+        name: Optional[str] = _redact(_branch_name(target or source))
+        if name in ("", "HEAD", "@") or _UNKNOWN_TEXT.search(refspec):
+            name = None
+        self.names.add(name)
+        is_deletion = bool(colon) and not source and bool(target)
+        if not (is_tag or is_deletion or (name or "").startswith("refs/")):
+            self.branches.append(name)
+
+    def can_match(self, report: _PushReport) -> bool:
+        return not report.names or not self.names or None in self.names or bool(self.names & report.names)
 
 
 def _branch_name(ref: str) -> str:
@@ -207,31 +184,55 @@ def _branch_name(ref: str) -> str:
 # -- the output --------------------------------------------------------------------------------------------------------
 
 
+class _PushReport:
+    """What git printed of one push to one `url`: the branches as (name, commit), all `names` of refs, and whether any
+    was `refused`.
+    """
+
+    def __init__(self, url: Optional[str], *, refused: bool = False) -> None:
+        self.url, self.refused = url, refused
+        self.refused_branch: Optional[str] = None
+        self.branches: List[Tuple[str, Optional[str]]] = []
+        self.names: Set[Optional[str]] = set()
+
+    def add_ref(self, flag: Optional[str], summary: str, commit: Optional[str], target: str) -> None:
+        name = _branch_name(target)
+        self.names.add(name)
+        if flag == "!":
+            self.refused = True
+            self.refused_branch = self.refused_branch or name
+        if not (flag in ("-", "t") or summary in ("[new tag]", "[new reference]") or name.startswith("refs/")):
+            self.branches.append((name, commit))
+
+
+def _parse_ref_line(line: str) -> Optional[Tuple[Optional[str], str, Optional[str], str]]:
+    """Return flag, summary, commit and target of git's line about one ref; None for another line."""
+    ref = _REF.fullmatch(line)
+    if ref:
+        return (ref[1], ref[2], ref[3], ref[5]) if ref[4] or ref[1] == "-" else None
+    ref = _PORCELAIN_REF.fullmatch(line)
+    return (ref[1], ref[4] or "", ref[3], ref[2]) if ref else None
+
+
 def _parse_reports(output: str) -> List[_PushReport]:
-    """What git said of each push, in order. What it says of a fetch looks alike, but for its first line."""
+    """Return what git reported of each push, in order."""
     reports: List[_PushReport] = []
-    report: Optional[_PushReport] = None
+    report: Optional[_PushReport] = None  # the one that is being read
     url: Optional[str] = None
-    fetched = False
+    is_fetch = False  # a fetch prints the same lines after `From URL`
     for line in output.splitlines():
         if len(line) > MAX_LINE_CHARS:
             continue
-        ref = _REF.fullmatch(line)
-        porcelain = None if ref else _PORCELAIN_REF.fullmatch(line)
+        ref = _parse_ref_line(line)
         if line.startswith("To ") and len(line) > 3:
-            url, fetched, report = line[3:].strip(), False, None
+            url, is_fetch, report = line[3:].strip(), False, None
         elif line.startswith("From "):
-            url, fetched, report = None, True, None
-        elif (ref and (ref[4] or ref[1] == "-")) or porcelain:
-            if fetched:
-                continue
+            url, is_fetch, report = None, True, None
+        elif ref and not is_fetch:
             if report is None:
                 report = _PushReport(url)
                 reports.append(report)
-            if ref:
-                report.add(ref[1], ref[2], ref[3], ref[5])
-            elif porcelain:
-                report.add(porcelain[1], porcelain[4] or "", porcelain[3], porcelain[2])
+            report.add_ref(*ref)
         elif line.strip() == "Everything up-to-date":
             if report is None:
                 reports.append(_PushReport(None))
@@ -242,97 +243,95 @@ def _parse_reports(output: str) -> List[_PushReport]:
             else:
                 report.refused = True
             report = None
-        elif report is None:
+        elif report is None and not ref:
             url = None  # `To push the current branch ...` is advice
     return reports
 
 
-def _detect_push(pushes: List[_Push], output: str, succeeded: bool) -> Optional[Dict[str, Any]]:
-    """The record of these pushes; None when none of them published a branch."""
+def _choose_push_record(pushes: List[_Push], output: str, succeeded: bool) -> Optional[Record]:
+    """Return the record of the push that tells most; None if none of them pushed a branch."""
     reports = _parse_reports(output)[: 2 * MAX_PUSHES]
-    of_push = _match_reports(pushes, reports)
+    matched = _match_reports(pushes, reports)
     records = []
-    for number, push in enumerate(pushes):
-        own = of_push[number]
-        last = number == len(pushes) - 1
-        if push.publishes and (own or not reports or (last and not succeeded)):  # else it did not run
-            record = _make_push_record(push, own, output, succeeded)
-            if record:
-                records.append(record)
-    for at in reversed(range(len(records))):
-        record = records[at]
-        later = [other["branch"] for other in records[at + 1 :] if other["success"]]
-        mended = later and (record["branch"] in (None, *later) or None in later)
-        if not record["success"] and not mended:
+    for push, own_reports in zip(pushes, matched):
+        # Without a report of its own a push did not run, or it was the last one and failed before it could report.
+        has_run = own_reports or not reports or (push is pushes[-1] and not succeeded)
+        record = _make_push_record(push, own_reports, output, succeeded) if push.publishes and has_run else None
+        if record:
+            records.append(record)
+    pushed_later: List[Optional[str]] = []
+    for record in reversed(records):
+        if record["success"]:
+            pushed_later.append(record["branch"])
+        elif not pushed_later or not (record["branch"] in (None, *pushed_later) or None in pushed_later):
             return record
     return records[-1] if records else None
 
 
 def _match_reports(pushes: List[_Push], reports: List[_PushReport]) -> List[List[_PushReport]]:
-    """For each push the reports that are its own: in order, as far as the names fit."""
-    own: List[List[_PushReport]] = [[] for _ in pushes]
-    at = 0
+    """Return for each push its reports: in order, as far as the names match."""
+    matched: List[List[_PushReport]] = [[] for _ in pushes]
+    start = 0
     for report in reports:
-        number = next((later for later in range(at, len(pushes)) if pushes[later].fits(report)), len(pushes) - 1)
-        own[number].append(report)
-        at = number + 1
-    return own
+        candidates = (number for number in range(start, len(pushes)) if pushes[number].can_match(report))
+        number = next(candidates, len(pushes) - 1)
+        matched[number].append(report)
+        start = number + 1
+    return matched
 
 
-def _make_push_record(
-    push: _Push, reports: List[_PushReport], output: str, succeeded: bool
-) -> Optional[Dict[str, Any]]:
-    """The record of one push; None when git reported that no branch was in it."""
+def _make_push_record(push: _Push, reports: List[_PushReport], output: str, succeeded: bool) -> Optional[Record]:
+    """Return the record of one push; None if git reported no branch."""
     branches = [branch for report in reports for branch in report.branches]
     refused = any(report.refused for report in reports)
     if not branches and not refused and any(report.names for report in reports):
         return None
-    named = [name for name in push.branches if name]
-    wanted = next((report.refused_branch for report in reports if report.refused_branch), None)
-    if wanted is None:
-        wanted = branches[0][0] if len({name for name, _ in branches}) == 1 else named[0] if named else None
-    silent = succeeded and (push.quiet or not _FAILED.search(output))
-    success = not refused if reports else silent
+    name = next((report.refused_branch for report in reports if report.refused_branch), None)
+    if name is None and len({branch for branch, _ in branches}) == 1:
+        name = branches[0][0]
+    elif name is None:
+        name = next(filter(None, push.branches), None)
+    success = not refused if reports else succeeded and (push.quiet or not _FAILED.search(output))
     return {
         "success": success,
         "remote": push.remote,
-        "branch": wanted,
-        "sha": next((commit for name, commit in branches if name == wanted), None) if success else None,
+        "branch": name,
+        "sha": next((commit for branch, commit in branches if branch == name), None) if success else None,
         "url": next((_redact(report.url) for report in reports if report.url), None),
-        "error": None if success else _extract_push_error(output),
+        "error": None if success else extract_push_error(output),
     }
 
 
-def _extract_push_error(output: str) -> str:
-    """What git said was wrong, before what the other side had to say of it; without either, the beginning of all."""
+def extract_push_error(output: str) -> str:
+    """Return git's error lines, then what the remote said after them; else the start of the output."""
     lines = [line.strip() for line in output.splitlines()]
-    words = [line for line in lines if line.startswith(("! ", "!\t", "error: ", "fatal: "))]
-    words += [line for line in lines if line.startswith("remote: ") and words]
-    return _redact("\n".join(words) or output.strip())
+    errors = [line for line in lines if line.startswith(("! ", "!\t", "error: ", "fatal: "))]
+    errors += [line for line in lines if line.startswith("remote: ") and errors]
+    return _redact("\n".join(errors) or output.strip())
 
 
-def _creates_pull_request(words: List[str]) -> bool:
-    """Whether these words after `gh` create a pull request (and do not only show what it would be)."""
-    options, plain = _parse_options(words, _GH_TAKES_VALUE)
+def _creates_pull_request(arguments: List[str]) -> bool:
+    """Return whether `gh` with these arguments creates a pull request, and does not only show what it would be."""
+    options, operands = _parse_options(arguments, _GH_TAKES_VALUE)
     only_shows = any(
         word in ("--dry-run", "--web", "--help") or ({*word} <= {*"-dfewh"} and {*word} & {*"wh"}) for word in options
     )
-    return plain[:1] == ["pr"] and plain[1:2] in (["create"], ["new"]) and not only_shows
+    return operands[:1] == ["pr"] and operands[1:2] in (["create"], ["new"]) and not only_shows
 
 
-def _make_pull_request_record(output: str, succeeded: bool) -> Dict[str, Any]:
+def _make_pull_request_record(output: str, succeeded: bool) -> Record:
     lines = [line.strip() for line in output.splitlines() if len(line) <= MAX_LINE_CHARS]
-    found = [match for match in map(_PULL_REQUEST.fullmatch, lines) if match]
-    wrong = _NO_PULL_REQUEST.search(output)
-    success = not wrong and (bool(found) or succeeded)
+    links = [match for match in map(_PULL_REQUEST.fullmatch, lines) if match]
+    failure = _NO_PULL_REQUEST.search(output)
+    success = not failure and (bool(links) or succeeded)
     return {
         "success": success,
-        "url": _redact(found[-1][0]) if found else None,
-        "number": int(found[-1][1]) if found else None,
-        "error": None if success else _redact(output[wrong.start() if wrong else 0 :].strip()),
+        "url": _redact(links[-1][0]) if links else None,
+        "number": int(links[-1][1]) if links else None,
+        "error": None if success else _redact(output[failure.start() if failure else 0 :].strip()),
     }
 
 
 def _redact(text: str) -> str:
-    """Text for the state: without the password of an address, and not too long."""
+    """Return text for the state: without the password in a URL, and at most MAX_ERROR_CHARS."""
     return _CREDENTIALS.sub("://", text)[:MAX_ERROR_CHARS]

@@ -323,7 +323,7 @@ def _push_branch(root: str, remote: str, commit: str, branch: str, *more: str) -
 
 
 def _remote_error(what: str, words: str, remote: str, branch: str) -> RefusedError:
-    said = push_detection.detect_operations("git push", words, succeeded=False)["push"]["error"]
+    said = push_detection.extract_push_error(words)
     known = (remedy for signs, remedy in _REMEDIES if any(sign in said.lower() for sign in signs))
     remedy = next(known, "Try `git push` by hand to see more.").format(remote=remote, branch=branch)
     return RefusedError(f"{what}. {remedy} git said: {one_line(said)}", "pull-request")
