@@ -80,7 +80,8 @@ def _print_error(error: BatchError, is_json: bool, caller: Optional[Caller]) -> 
     if is_json:
         data = {"error": {"message": error.message, "exit_code": error.exit_code, "topic": error.topic}}
         _print_line(fast_json.dumps(data), sys.stdout)
-    _print_line(f"batchctl: {error.message}", sys.stderr)
+    label = "" if error.exit_code == EXIT_STILL_RUNNING else "error: "
+    _print_line(f"batchctl: {label}{error.message}", sys.stderr)
     if caller is None or caller.is_user:
         _print_line(error.help_line(), sys.stderr)
     return error.exit_code

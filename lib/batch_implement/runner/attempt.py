@@ -232,7 +232,7 @@ def _run_batchctl_done(project: Project, stopped: threading.Event) -> str:
         processes.end_marked(project.root)
         return ""
     said = said.partition(f"\n{HELP_PREFIX}")[0]  # the next attempt is told, which is the model
-    return said.replace("batchctl: ", "", 1).strip() if asked.returncode != 0 else ""
+    return said.replace("batchctl: ", "", 1).replace("error: ", "", 1).strip() if asked.returncode != 0 else ""
 
 
 def _fail_attempt(project: Project, words: str, failure_class: str, *, permanent: bool = False) -> None:

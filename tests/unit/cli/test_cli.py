@@ -134,7 +134,7 @@ WRONG = [
 def test_what_is_used_wrongly_is_status_2_and_says_how_it_is_used(typed, repository, words):
     status, out, err = typed(*words)
     assert (status, out) == (2, "")
-    assert err.startswith("batchctl: ")
+    assert err.startswith("batchctl: error: ")
     assert "Traceback" not in err
     assert "_natural" not in err and "_positive" not in err
     assert not (repository / ".git/batch-implement").exists()
