@@ -1,4 +1,4 @@
-"""Entry of batchctl: `python3 lib/batchctl.py VERB`. What it does is in `batch_implement.cli.batchctl`."""
+"""Run batchctl from a clone: `python3 lib/batchctl.py COMMAND`. See `batch_implement.cli.batchctl`."""
 
 import os
 import sys
@@ -13,4 +13,4 @@ from batch_implement.cli.batchctl import main
 if __name__ == "__main__":
     status = main(sys.argv[1:])
     sys.stdout.flush()
-    os._exit(status)  # the interpreter's own farewell takes 1.5 ms
+    os._exit(status)  # interpreter shutdown would take another 1.5 ms

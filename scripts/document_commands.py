@@ -1,7 +1,7 @@
-"""Write the generated parts of docs/commands.md: the commands, from commands/*.md, and the verbs, from their parser.
+"""Write the generated parts of docs/commands.md: slash commands, from commands/*.md, and those of batchctl.
 
-python3 scripts/document_commands.py            rewrites what lies between the marks
-python3 scripts/document_commands.py --check    changes nothing; exits with 1 when it would
+python3 scripts/document_commands.py            rewrites the text between the marks
+python3 scripts/document_commands.py --check    changes nothing; exits with 1 if the text is stale
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ EXAMPLES = {
     "auto-implement": "/auto-implement Let the list show what is overdue",
     "batchctl": "/batchctl status",
 }
-EVERYWHERE = frozenset(("--help", "--json"))  # told once, above the verbs
+EVERYWHERE = frozenset(("--help", "--json"))  # described once, above the commands
 
 
 def command_parsers() -> dict[str, argparse.ArgumentParser]:
     """Return the parser of every command, in the order of `batchctl help`."""
     (known,) = (a.choices for a in arguments.build_parser()._actions if isinstance(a, argparse._SubParsersAction))
-    return {verb: known[verb] for _, verbs in arguments.COMMAND_GROUPS for verb in verbs}
+    return {name: known[name] for _, names in arguments.COMMAND_GROUPS for name in names}
 
 
 def help_example(parser: argparse.ArgumentParser) -> str:
@@ -39,11 +39,11 @@ def help_example(parser: argparse.ArgumentParser) -> str:
     return (parser.epilog or "").removeprefix("Example: ")
 
 
-def command_user(verb: str) -> str:
+def command_user(command: str) -> str:
     """Return who runs a command."""
-    if verb in USER_COMMANDS:
+    if command in USER_COMMANDS:
         return "For you only."
-    return "For the model." if verb in WORKER_COMMANDS else "For you and the model."
+    return "For the model." if command in WORKER_COMMANDS else "For you and the model."
 
 
 def usage_line(parser: argparse.ArgumentParser) -> str:
@@ -89,14 +89,14 @@ def command_sections() -> str:
     lines: list[str] = []
     for group, names in arguments.COMMAND_GROUPS:
         lines += [f"## {group}", ""]
-        for verb in names:
-            parser = command_parsers()[verb]
+        for name in names:
+            parser = command_parsers()[name]
             lines += [
-                f"### {verb}",
+                f"### {name}",
                 "",
                 f"Usage: `{usage_line(parser)}`",
                 "",
-                f"{command_user(verb)} {parser.description}",
+                f"{command_user(name)} {parser.description}",
             ]
             shared = (
                 batch_options_table() if batch_options_table() <= set(map(name_of, parser._actions)) else frozenset()
@@ -136,7 +136,7 @@ def slash_command_sections() -> str:
 
 def render_document(text: str) -> str:
     """Return the document with its generated parts up to date."""
-    parts = {"commands": slash_command_sections(), "verbs": command_sections()}
+    parts = {"commands": slash_command_sections(), "batchctl": command_sections()}
     return generated.replace_generated(DOCUMENT, text, "document_commands.py", parts)
 
 

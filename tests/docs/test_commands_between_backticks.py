@@ -1,4 +1,4 @@
-"""What stands between backticks in pages, prompts and messages is held against the parser: verb and options exist.
+"""What stands between backticks in pages, prompts and messages is parsed: command and options exist.
 
 A placeholder in capitals, and what a message puts in, stand for anything that fits.
 """
@@ -19,7 +19,7 @@ from batch_implement.cli import arguments
 from batch_implement.core.errors import UsageError
 from pages import PAGES, REPOSITORY
 
-VERBS, BATCH = document_commands.command_parsers(), arguments.build_slash_parser()
+COMMANDS, BATCH = document_commands.command_parsers(), arguments.build_slash_parser()
 STAND_INS = ("1", "implement", "json", "placeholder")  # for what a message or a person puts there
 COMMAND = re.compile(r"`((?:/?batchctl|/batch-implement|make)\s[^`]+)`")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -65,12 +65,12 @@ def wrong(span: str) -> str:
         return f"the shell cannot read it: {error}"
     if program == "/batch-implement":
         parser = BATCH
-    elif words[0] in ("help", "--help", "--version", "VERB", "VALUE"):
+    elif words[0] in ("help", "--help", "--version", "COMMAND", "VALUE"):
         return ""
-    elif words[0] in VERBS:
-        parser = VERBS[words.pop(0)]
+    elif words[0] in COMMANDS:
+        parser = COMMANDS[words.pop(0)]
     else:
-        return f"there is no verb {words[0]}"
+        return f"there is no command {words[0]}"
     unknown = [word for word in words if word.startswith("--") and word.split("=")[0] not in known(parser)]
     found = f"there is no option {unknown[0]}" if unknown else ""
     for value in () if unknown else STAND_INS:
@@ -100,7 +100,7 @@ def parsed(parser: argparse.ArgumentParser, words: list[str], value: str) -> str
 
 
 @pytest.mark.parametrize("source", [of_pages, of_messages], ids=["pages", "messages"])
-def test_a_command_between_backticks_has_a_verb_and_options_that_there_are(
+def test_a_command_between_backticks_is_a_command_with_options_that_exist(
     source: Callable[[], Iterator[tuple[str, str]]],
 ) -> None:
     spans = sorted({span for span in source() if re.match(r"(batchctl|/batchctl|/batch-implement|make) ", span[1])})

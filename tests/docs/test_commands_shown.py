@@ -296,7 +296,7 @@ def test_a_command_that_is_shown_does_what_it_should(person: Person, command: st
     assert person.types(command) == 0
 
 
-def test_the_example_of_every_verb_is_run_here() -> None:
+def test_the_example_of_every_command_is_run_here() -> None:
     assert {document_commands.help_example(parser) for parser in document_commands.command_parsers().values()} <= set(
         HERE
     )

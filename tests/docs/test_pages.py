@@ -83,7 +83,7 @@ def test_the_sections_of_the_commands_page_are_those_of_parser_and_commands() ->
     assert document_commands.render_document(text) == text, "stale: run scripts/document_commands.py"
 
 
-def test_every_command_of_the_plugin_has_a_section_and_every_verb_one_group() -> None:
+def test_every_command_of_the_plugin_has_a_section_and_every_command_one_group() -> None:
     assert set(document_commands.EXAMPLES) == {path.stem for path in (REPOSITORY / "commands").glob("*.md")}
     assert {*document_commands.command_parsers(), *document_commands.EXAMPLES} <= pages.anchors(
         document_commands.DOCUMENT
@@ -91,11 +91,11 @@ def test_every_command_of_the_plugin_has_a_section_and_every_verb_one_group() ->
 
 
 def test_every_argument_says_what_it_means_and_what_it_is_without_being_given() -> None:
-    for verb, parser in document_commands.command_parsers().items():
+    for command, parser in document_commands.command_parsers().items():
         for action in parser._actions:
-            assert action.help, f"{verb}: {action.dest}"
+            assert action.help, f"{command}: {action.dest}"
             if action.default not in (None, False, argparse.SUPPRESS):
-                assert f"({action.default})" in action.help, f"{verb}: {action.dest}"
+                assert f"({action.default})" in action.help, f"{command}: {action.dest}"
 
 
 def test_the_tables_of_the_state_page_are_those_of_schema_and_migration() -> None:

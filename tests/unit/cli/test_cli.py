@@ -57,7 +57,7 @@ def test_a_log_that_says_nothing_says_where_it_is(typed, repository):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_verb_explains_itself_with_an_example_and_its_options(typed, command):
+def test_every_command_explains_itself_with_an_example_and_its_options(typed, command):
     status, out, err = typed(command, "--help")
     assert (status, err) == (0, "")
     assert f"Example: batchctl {command}" in out
@@ -65,13 +65,13 @@ def test_every_verb_explains_itself_with_an_example_and_its_options(typed, comma
     assert "--json" in out
 
 
-def test_the_verbs_are_all_listed_and_their_number_is_known(typed):
+def test_the_commands_are_all_listed_and_their_number_is_known(typed):
     _, out, _ = typed("--help")
     assert all(out.count(f"\n    {command} ") == 1 for command in COMMANDS)
     assert len(COMMANDS) >= 18
 
 
-def test_the_verbs_are_listed_by_whose_they_are(typed):
+def test_the_commands_are_listed_by_who_may_run_them(typed):
     grouped = [command for _, commands in arguments.COMMAND_GROUPS for command in commands]
     assert sorted(grouped) == COMMANDS
     assert set(arguments.COMMAND_GROUPS[0][1]) == set(COMMANDS) & set(authorization.USER_COMMANDS)
@@ -111,7 +111,7 @@ def test_what_is_typed_wrongly_says_what_was_probably_meant_in_a_line_or_two(typ
     assert len(err.splitlines()) <= 3
 
 
-def test_json_may_stand_before_the_verb(running, typed):
+def test_json_may_come_before_the_command(running, typed):
     assert answered(typed("--json", "status")) == answered(typed("status", "--json"))
 
 
@@ -158,7 +158,7 @@ NEEDS_A_BATCH = [
 
 @pytest.mark.parametrize("words", NEEDS_A_BATCH, ids=" ".join)
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
-def test_without_a_batch_every_verb_is_refused_with_status_1_and_the_way_to_one(typed, words, as_json):
+def test_without_a_batch_every_command_is_refused_with_status_1_and_the_way_to_one(typed, words, as_json):
     status, out, err = typed(*words, *as_json)
     assert status == 1
     assert "There is no batch in" in err
@@ -288,7 +288,7 @@ def test_leftovers_of_a_failed_attempt_are_in_a_named_stash(running, typed):
     assert f"What it left uncommitted is in the git stash named `{name}`." in typed("start")[1]
 
 
-def test_the_persons_verbs_do_what_they_say(running, typed):
+def test_the_commands_of_the_user_do_what_they_say(running, typed):
     assert "Feature 2 is skipped." in typed("skip", "2", "--reason", "later")[1]
     assert "Pending again: feature 2." in typed("retry", "2")[1]
     (running / "more.txt").write_text("four\n")
@@ -310,7 +310,7 @@ def test_the_next_feature_is_told_as_text_and_as_data(running, typed):
     assert answered(typed("next", "--json"))["feature"] == {"index": 0, "text": "one", "status": "pending"}
 
 
-def test_a_person_is_told_how_it_goes_on_and_never_what_the_model_has_to_do(running, typed):
+def test_a_user_gets_the_next_step_and_never_the_instructions_for_the_model(running, typed):
     made = [typed("next")[1], typed("brief")[1], typed("status")[1], typed("next", "--json")[1]]
     assert all(
         "Nobody is at work on the batch. Go on with `/batch-implement --resume` in Claude Code." in out for out in made
@@ -387,7 +387,7 @@ def test_a_batch_that_was_withdrawn_is_told_with_where_it_lies(running, typed):
     assert (status, "counts as withdrawn" in err, "archive" in err) == (1, True, True)
 
 
-def test_what_was_put_back_is_told_by_any_verb(running, typed):
+def test_a_repair_is_reported_by_any_command(running, typed):
     (running / ".claude/batch_state.json").write_text("{")
     status, _, err = typed("start")
     assert (status, "Revision 1 was put back" in err) == (0, True)
@@ -408,7 +408,7 @@ def by_model(running, typed, monkeypatch):
 
 
 @pytest.mark.parametrize("command", sorted(set(authorization.USER_COMMANDS) & set(COMMANDS)))
-def test_the_model_is_refused_a_persons_verb(by_model, running, command):
+def test_the_model_is_refused_a_command_of_the_user(by_model, running, command):
     words = {"create": ["features.txt", "--replace"], "add": ["features.txt"], "skip": ["1"]}.get(command, [])
     before = state_on_disk(running)
     status, _, err = by_model(command, *words)

@@ -58,17 +58,17 @@ def test_a_lease_is_taken_only_by_a_client():
     assert Caller("s-1", os.getpid(), is_user=True).new_owner(NOW) == owner("s-1")
 
 
-@pytest.mark.parametrize("verb", sorted(authorization.USER_COMMANDS))
-def test_the_persons_verbs_are_refused_to_the_model_and_say_what_to_do(verb):
+@pytest.mark.parametrize("command", sorted(authorization.USER_COMMANDS))
+def test_the_commands_of_the_user_are_refused_to_the_model_and_say_what_to_do(command):
     with pytest.raises(RefusedError) as caught:
-        authorization.require_user(verb, authorization.caller_from_environment(MODEL), None)
-    assert f"`batchctl {verb}` is for the user" in caught.value.message
+        authorization.require_user(command, authorization.caller_from_environment(MODEL), None)
+    assert f"`batchctl {command}` is for the user" in caught.value.message
     assert "Continue with the open feature" in caught.value.message
 
 
-@pytest.mark.parametrize("verb", ["status", "done", "phase", "validate", "doctor"])
-def test_other_verbs_are_not_refused(verb):
-    authorization.require_user(verb, authorization.caller_from_environment(MODEL), new_batch(1))
+@pytest.mark.parametrize("command", ["status", "done", "phase", "validate", "doctor"])
+def test_other_commands_are_not_refused(command):
+    authorization.require_user(command, authorization.caller_from_environment(MODEL), new_batch(1))
 
 
 def test_a_person_may_at_a_terminal_and_as_a_slash_command():

@@ -256,10 +256,10 @@ def test_what_a_project_that_is_not_trusted_allows_is_worth_a_look(examine, repo
     assert f"because {repository} is not trusted: start `claude` there" in text
 
 
-# -- the verb ----------------------------------------------------------------------------------------------------------
+# -- the command -------------------------------------------------------------------------------------------------------
 
 
-def test_the_verb_exits_with_1_when_something_is_bad_and_changes_nothing(examine, repository, monkeypatch, capsys):
+def test_doctor_exits_with_1_on_an_error_and_changes_nothing(examine, repository, monkeypatch, capsys):
     monkeypatch.chdir(repository)
     assert batchctl.main(["doctor", "--json"]) == 0
     assert {entry["verdict"] for entry in json.loads(capsys.readouterr().out)["checks"]} <= {"ok", "warn"}
