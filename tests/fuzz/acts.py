@@ -1,7 +1,7 @@
 """Play a case through the real entry functions, in this process, and judge what came of it.
 
     result = Play(ground, watch).case(case)
-    result.outcome      "exit 1", "silent", "answered", "trouble Misuse", "fine", "StateUnusable", ...
+    result.outcome      "exit 1", "silent", "answered", "trouble UsageError", "fine", "StateError", ...
     result.findings     what may not be, a sentence each; empty when all is well
 
 Judged are: no traceback and no error but our own; a hook decides something (block, deny, allow) only where the valid

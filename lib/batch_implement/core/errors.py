@@ -9,7 +9,7 @@ what the reader has to do, so that many messages share one. tests/docs/test_trou
     Misuse             2   the request itself is wrong: arguments, a features file, a path
     StateUnusable      3   the state, its lock or its disk cannot be used; what was there still is
       LockTimeout      3     another process held the lock past the deadline; `holder` says which
-      NotConfirmed     3     written and visible, but the disk has not confirmed it; look before repeating
+    DurabilityError    3   written and visible, but the disk has not confirmed it; look before repeating
 
 Beside these `verify_runner.StillRunning` (STILL_WORKING) tells that `done` has to be called again.
 """
@@ -64,5 +64,10 @@ class LockTimeout(StateError):
         self.holder = holder
 
 
-class DurabilityError(StateError):
-    """The new version is in place, but the last fsync failed: a power cut may still take it back."""
+class DurabilityError(BatchError):
+    """The new version is in place, but the last fsync failed: a power cut may still lose it.
+
+    Not a StateError, which promises that nothing was changed.
+    """
+
+    exit_code = 3

@@ -799,6 +799,19 @@ def test_a_disk_that_does_not_confirm_is_told_with_what_to_look_at(store, batch,
     assert (store.read()["revision"], store.is_unmodified()) == (2, True)
 
 
+def test_an_unconfirmed_write_is_not_an_error_that_says_that_nothing_was_changed(store, batch, place, monkeypatch):
+    overwrite(place(), b"damaged")
+    folder = os.stat(os.path.dirname(place())).st_ino
+    failed = OSError(errno.EIO, "Input/output error")
+    monkeypatch.setattr(
+        atomic_files, "sync", raising(failed, atomic_files.sync, lambda fd: os.fstat(fd).st_ino == folder)
+    )
+    with pytest.raises(DurabilityError) as unconfirmed:
+        Store(store.project, trusted=False).read_if_usable()
+    assert not isinstance(unconfirmed.value, StateError)
+    assert unconfirmed.value.exit_code == 3
+
+
 def test_a_copy_that_cannot_be_kept_is_noted_and_the_update_holds(store, batch, monkeypatch):
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(
