@@ -282,7 +282,7 @@ def test_a_git_folder_that_could_not_be_looked_at_counted_as_none_and_gave_the_b
         project_paths.find_project({}, str(repository))
     with monkeypatch.context() as at:
         at.chdir(repository)
-        path_policy.tell("said", "ok", {})  # what only tells never raises
+        path_policy.log_event("said", "ok", {})  # what only tells never raises
     broken.mend()
     assert not (repository / ".claude/batch-implement").exists()
     assert store.read() == batch

@@ -57,9 +57,9 @@ def test_the_first_change_takes_it_over_reports_it_and_keeps_the_old_file(projec
     assert state["policy"]["evidence"] == []
     told = typed("batchctl log", project)
     assert "older state file migrated" in told
-    assert "repaired: completed_features held 9, which is no feature's and was left out" in told
+    assert "repaired: completed_features held 9, which is not a feature's index and was left out" in told
     logged = typed("batchctl log --json", project)
-    assert "repairs" in logged and "is no feature's" in logged
+    assert "repairs" in logged and "is not a feature's index" in logged
     kept = project / ".git" / "batch-implement" / "archive" / f"{OLD['batch_id']}.as-it-was.json"
     assert json.loads(kept.read_text(encoding="utf-8")) == OLD
     typed("batchctl abort", project)

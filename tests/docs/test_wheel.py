@@ -38,9 +38,10 @@ def file(environment: Path) -> Path:
 
 def expected() -> Iterator[tuple[str, Path]]:
     """What a wheel has to hold: its name there, and the file here."""
-    for path in sorted((REPOSITORY / "lib").rglob("*.py")):
-        name = str(path.relative_to(REPOSITORY / "lib"))
-        yield (f"batch_implement/plugin/lib/{name}" if f"lib/{name}" in ENTRIES else name), path
+    for path in sorted((REPOSITORY / "lib" / "batch_implement").rglob("*.py")):
+        yield str(path.relative_to(REPOSITORY / "lib")), path
+    for name in ENTRIES:
+        yield f"batch_implement/plugin/{name}", REPOSITORY / name
     for path in sorted(path for folder in OF_THE_PLUGIN for path in (REPOSITORY / folder).iterdir()):
         yield f"batch_implement/plugin/{path.relative_to(REPOSITORY)}", path
     for name in (".claude-plugin/plugin.json", "docs/troubleshooting.md"):
@@ -107,7 +108,10 @@ def test_a_wheel_made_of_a_clone_is_the_same(tmp_path: Path) -> None:
         (("pyproject.toml", ', "schemas/*"', ""), "schemas/features.schema.json is missing"),
         (("pyproject.toml", ', "hooks/*"', ""), "plugin/hooks/run is missing"),
         (("pyproject.toml", '    "batch_implement.runner",\n', ""), "runner/driver.py is missing"),
-        (("pyproject.toml", '"path_utils", ', ""), "path_utils.py is missing"),
+        (
+            ("pyproject.toml", "[tool.setuptools]\n", '[tool.setuptools]\npy-modules = ["path_utils"]\n'),
+            "path_utils.py does",
+        ),
         (("pyproject.toml", ', "schemas/*"', ', "schemas/*", "docs/*"'), "docs/state.md does not"),
         (("hooks/run", "#!/bin/sh\n", "#!/bin/sh\n\n"), "plugin/hooks/run is another one"),
     ],
@@ -117,16 +121,15 @@ def test_a_wheel_that_lacks_or_has_something_is_noticed(tmp_path: Path, patch: b
     assert [line for line in troubles(built.wheel(archive, tmp_path)) if missed in line]
 
 
-def test_the_extra_all_asks_for_every_other_one(file: Path) -> None:
+def test_only_the_cluster_is_an_extra_and_no_module_has_a_generic_name(file: Path) -> None:
     with zipfile.ZipFile(file) as archive:
         [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         metadata = email.message_from_string(archive.read(name).decode())
-    extras = set(metadata.get_all("Provides-Extra", []))
-    asked = {requirement.split("; extra == ")[0] for requirement in metadata.get_all("Requires-Dist", [])}
-    assert {"yaml", "display", "all"} <= extras
-    assert all("; extra == " in requirement for requirement in metadata.get_all("Requires-Dist", []))
-    [everything] = [re.fullmatch(r"batch-implement\[(.*)\]", name) for name in asked if "batch-implement[" in name]
-    assert everything and set(everything[1].split(",")) == extras - {"all"}
+        top = {name.partition("/")[0] for name in archive.namelist() if ".dist-info/" not in name}
+    required = [line for line in metadata.get_all("Requires-Dist", []) if "; extra == " not in line]
+    assert sorted(re.split(r"[>=]", line)[0].lower() for line in required) == ["jsonschema", "pyyaml", "rich"]
+    assert metadata.get_all("Provides-Extra", []) == ["cluster"]
+    assert top == {"batch_implement"}
     assert metadata["Version"] == __version__
 
 
@@ -159,15 +162,16 @@ def test_an_unattended_run_from_the_wheel_merges_what_its_workers_did(environmen
     ]  # fmt: skip
 
 
-def test_a_script_imports_the_library_interface_without_a_path_of_its_own(environment: Path, listed: Path) -> None:
+def test_a_script_imports_the_library_interface_from_the_package(environment: Path, listed: Path) -> None:
     (listed / "script.py").write_text(
-        "import failure_classifier, path_utils, security_utils\n"
-        "from batch_state_manager import create_batch_state, save_batch_state\n"
-        "save_batch_state(path_utils.get_batch_state_file(), create_batch_state(features=['one', 'two']))\n",
+        "from batch_implement import api\n"
+        "api.save_batch_state(api.get_batch_state_file(), api.create_batch_state(features=['one', 'two']))\n",
         encoding="utf-8",
     )
     run(environment, "python", "script.py", folder=listed)
     assert "in progress, 0 of 2 completed" in run(environment, "batchctl", "status", folder=listed)
+    (listed / "script.py").write_text("import batch_state_manager\n", encoding="utf-8")
+    run(environment, "python", "script.py", folder=listed, status=1)
 
 
 def test_the_plugins_own_programs_find_the_package_and_keep_site_packages_off_their_path(

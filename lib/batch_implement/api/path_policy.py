@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import List, Optional, Tuple
 
 MAX_PATH_CHARS = 4096
-_OWN = f"/{STATE_FOLDER}/{STATE_NAME}"
+_PROJECT_STATE_SUFFIX = f"/{STATE_FOLDER}/{STATE_NAME}"
 
 
 class PathRefused(UsageError, ValueError):
@@ -77,72 +77,74 @@ class StateFile(Project):
         return project_paths.open_folder(existing, os.path.relpath(self.root, existing), create=create)
 
 
-def here() -> Project:
+def current_project() -> Project:
     """The project that this process is in."""
     return project_paths.find_project(os.environ, os.getcwd())
 
 
-def checked(path: object, purpose: str, *, must_exist: bool = False, start: Optional[str] = None) -> str:
+def validate_path(path: object, purpose: str, *, must_exist: bool = False, start: Optional[str] = None) -> str:
     """`path` as an absolute path without links, which lies in the project or in `~/.claude`; else PathRefused.
 
     A relative one is taken from `start`, by default the working directory. Links that lead to the project's root
     itself are fine: a project may be reached through them.
     """
-    base, names = _located(path, purpose, start)
+    base, names = _locate_path(path, purpose, start)
     place = os.path.join(base, *names)
     if must_exist and not os.path.lexists(place):
-        raise _refused(f"Path not found: {_cut_path(place)}", purpose, "it must exist")
+        raise _path_error(f"Path not found: {_cut_path(place)}", purpose, "it must exist")
     return place
 
 
-def _located(path: object, purpose: str, start: Optional[str]) -> Tuple[str, List[str]]:
+def _locate_path(path: object, purpose: str, start: Optional[str]) -> Tuple[str, List[str]]:
     """The allowed folder that a path lies in, resolved, and the names that lead on from there, none of them a link."""
     try:
         text = os.fspath(path)  # type: ignore[call-overload]
     except TypeError:
         text = None
     if not isinstance(text, str) or not text:
-        raise _refused(f"Invalid path {path!r}", purpose, "give a text or a Path")
+        raise _path_error(f"Invalid path {path!r}", purpose, "give a text or a Path")
     if len(text) > MAX_PATH_CHARS:
-        raise _too_long(text, purpose)
+        raise _length_error(text, purpose)
     if ".." in text.split("/"):
-        raise _traversal(text, purpose)
+        raise _traversal_error(text, purpose)
     if clean(text) != text:
-        raise _refused(f"Invalid path {_cut_path(text)!r}: it holds control characters", purpose, "take them out")
+        raise _path_error(f"Invalid path {_cut_path(text)!r}: it holds control characters", purpose, "take them out")
     absolute = os.path.abspath(os.path.join(start or os.getcwd(), text))
     if os.path.islink(absolute):
-        raise _refused(f"Path is a symlink: {_cut_path(text)}", purpose, "links are not followed; name the file itself")
-    base, names = _split(absolute)
+        raise _path_error(
+            f"Path is a symlink: {_cut_path(text)}", purpose, "links are not followed; name the file itself"
+        )
+    base, names = _split_at_allowed_folder(absolute)
     if ".." in "/".join(names):
-        raise _traversal(text, purpose)
+        raise _traversal_error(text, purpose)
     if base is None:
-        raise _refused(
+        raise _path_error(
             f"Path outside allowed locations (outside project root and ~/.claude): {_cut_path(text)}",
             purpose,
-            "inside " + " or ".join(_allowed()),
+            "inside " + " or ".join(_allowed_folders()),
         )
-    _refuse_links(base, names, text, purpose)
+    _require_no_links(base, names, text, purpose)
     return base, names
 
 
-def project_of(path: object) -> Project:
+def project_of_state_file(path: object) -> Project:
     """The project whose store serves the state file at `path`; a relative one is taken from the project's root.
 
     PathRefused where none may be.
     """
-    own = here()
-    base, names = _located(path, "batch state file", own.root)
+    own = current_project()
+    base, names = _locate_path(path, "batch state file", own.root)
     place = os.path.join(base, *names)
     first = STATE_FOLDER if os.path.basename(base) == STATE_FOLDER else ""
     below = "/".join(["", first, *names]).lower()
     if any(f"{folder}/" in below for folder in ("/.git", f"/{STATE_FOLDER}/{PRIVATE_NAME}", f".{PRIVATE_NAME}")):
-        raise _refused(
+        raise _path_error(
             f"{_cut_path(place)} is among git's or batch-implement's own files", "batch state file", "elsewhere"
         )
     if place == os.path.join(os.path.realpath(own.root), STATE_FOLDER, STATE_NAME):
         return own
-    root = place[: -len(_OWN)] or "/"
-    if place.endswith(_OWN) and (
+    root = place[: -len(_PROJECT_STATE_SUFFIX)] or "/"
+    if place.endswith(_PROJECT_STATE_SUFFIX) and (
         os.path.lexists(f"{root}/.git")
         or os.path.isdir(f"{root}/{STATE_FOLDER}/{PRIVATE_NAME}")
         or project_paths.find_upward(root, ".git") is None
@@ -151,7 +153,7 @@ def project_of(path: object) -> Project:
     return StateFile(place)
 
 
-def hide(project: Project) -> None:
+def hide_from_git(project: Project) -> None:
     """List the state file, and a private folder in the work tree, in the exclude file of the git repository around it.
 
     Reads the git folder itself: also where git is not installed, and in a folder that git does not take for one yet.
@@ -166,11 +168,11 @@ def hide(project: Project) -> None:
             git_dir = os.path.join(git_dir, file.readline().rstrip("\n"))
     except OSError:
         pass  # no linked work tree: it is its own
-    state = f"/{_pattern(os.path.relpath(f'{place}/{project.state_name}', top))}"
+    state = f"/{_exclude_pattern(os.path.relpath(f'{place}/{project.state_name}', top))}"
     lines = [f"{state}*"] if project.state_name == STATE_NAME else [state, f"{state}.tmp", f"{state}.quarantined-*"]
     private = os.path.realpath(project.private)
     if private.startswith(top + "/") and "/.git/" not in private:
-        lines.append(f"/{_pattern(os.path.relpath(private, top))}/")
+        lines.append(f"/{_exclude_pattern(os.path.relpath(private, top))}/")
     git_client.add_excludes(os.path.join(git_dir, "info", "exclude"), lines)
 
 
@@ -183,18 +185,18 @@ def default_state_file() -> str:
     return os.path.join(root or "", STATE_FOLDER, STATE_NAME)
 
 
-def tell(event: str, status: str, context: object) -> None:
+def log_event(event: str, status: str, context: object) -> None:
     """Append what a script has to say to the project's audit log. Never raises."""
-    project = _told()
+    project = _project_to_log_to()
     if project:
         audit_log.record_script_event(project, event, status, context)
 
 
-def tell_refusal(asked: str, error: BatchError) -> None:
+def log_refusal(asked: str, error: BatchError) -> None:
     """Note in the project's audit log that a script was refused a call; where there is neither git nor `.claude`,
     nowhere. Never raises.
     """
-    project = _told()
+    project = _project_to_log_to()
     if project and os.path.isdir(project.private_parent):
         try:
             os.makedirs(project.log_folder, mode=0o700, exist_ok=True)
@@ -203,30 +205,30 @@ def tell_refusal(asked: str, error: BatchError) -> None:
         audit_log.record_refusal(project, asked, error)
 
 
-def _told() -> Optional[Project]:
+def _project_to_log_to() -> Optional[Project]:
     """The project whose audit log is told, which `git add -A` will not find; None when there is none to be found."""
     try:
-        project = here()
+        project = current_project()
     except (OSError, StateError):  # the working directory was removed, or nobody can tell where it belongs
         return None
     if not project.git_dir:  # then the log is in the work tree, of a repository that is around it perhaps
         try:
-            hide(project)
+            hide_from_git(project)
         except (OSError, StateError):
             pass  # the exclude file cannot be written
     return project
 
 
-def _allowed() -> List[str]:
+def _allowed_folders() -> List[str]:
     """The folders that paths may lie in. A project that nothing tells of is none when it is the whole disk."""
-    root = here().root
+    root = current_project().root
     places = [] if root == "/" and not os.path.lexists("/.git") else [root]
     return [*places, os.path.join(os.path.expanduser("~"), STATE_FOLDER)]
 
 
-def _split(absolute: str) -> Tuple[Optional[str], List[str]]:
+def _split_at_allowed_folder(absolute: str) -> Tuple[Optional[str], List[str]]:
     """The allowed folder that a path lies in, resolved, and the names that lead on from there; None for none."""
-    bases = {os.path.realpath(place) for place in _allowed()}
+    bases = {os.path.realpath(place) for place in _allowed_folders()}
     names = absolute.strip("/").split("/")
     for count in range(len(names) + 1):
         prefix = os.path.realpath("/" + "/".join(names[:count]))
@@ -235,7 +237,7 @@ def _split(absolute: str) -> Tuple[Optional[str], List[str]]:
     return None, []
 
 
-def _refuse_links(base: str, names: List[str], text: str, purpose: str) -> None:
+def _require_no_links(base: str, names: List[str], text: str, purpose: str) -> None:
     place = base
     for name in names:
         place = os.path.join(place, name)
@@ -245,30 +247,32 @@ def _refuse_links(base: str, names: List[str], text: str, purpose: str) -> None:
             return
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                raise _too_long(text, purpose) from error
-            raise _refused(
+                raise _length_error(text, purpose) from error
+            raise _path_error(
                 f"Invalid path {_cut_path(text)}: {error.strerror}", purpose, "a path that can be used"
             ) from error
         if stat.S_ISLNK(status.st_mode):
-            raise _refused(f"Path leads over a symlink: {_cut_path(place)}", purpose, "links are not followed")
+            raise _path_error(f"Path leads over a symlink: {_cut_path(place)}", purpose, "links are not followed")
 
 
-def _pattern(path: str) -> str:
+def _exclude_pattern(path: str) -> str:
     """A path as a line of an exclude file that matches nothing else."""
     text = "".join(f"\\{char}" if char in "\\*?[" else char for char in path)
     return text[:-1] + "\\ " if text.endswith(" ") else text
 
 
-def _refused(what: str, purpose: str, allowed: str) -> PathRefused:
+def _path_error(what: str, purpose: str, allowed: str) -> PathRefused:
     return PathRefused(f"{what}. Purpose: {purpose}. Allowed: {allowed}.", "path-refused")
 
 
-def _traversal(text: str, purpose: str) -> PathRefused:
-    return _refused(f"Path traversal: {_cut_path(text)} contains `..`", purpose, "a path that names the place itself")
+def _traversal_error(text: str, purpose: str) -> PathRefused:
+    return _path_error(
+        f"Path traversal: {_cut_path(text)} contains `..`", purpose, "a path that names the place itself"
+    )
 
 
-def _too_long(text: str, purpose: str) -> PathRefused:
-    return _refused(f"Path too long: {len(text)} characters", purpose, f"at most {MAX_PATH_CHARS}")
+def _length_error(text: str, purpose: str) -> PathRefused:
+    return _path_error(f"Path too long: {len(text)} characters", purpose, f"at most {MAX_PATH_CHARS}")
 
 
 def _cut_path(path: str) -> str:

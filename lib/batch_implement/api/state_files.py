@@ -1,13 +1,7 @@
-"""What the library interface does with state files, on plain states: read, write, change, remove.
+"""Read, write, change and remove state files for the library interface, on plain states.
 
-    state = library.load(path, timeout_s)
-    state = library.change(path, lambda state: scripted.progress(state, ...), timeout_s)
-    state = library.save(path, given, timeout_s)        `given` as a script holds it, its `revision` the one it loaded
-    library.remove(path, timeout_s)
-    name, texts, batch_id = library.new_batch(...)      the arguments of `create_batch_state`, read and checked
-
-A path is checked (`places`), the file is read and written by the store alone. An old file is taken over at the first
-touch. Errors: PathRefused, Misuse, Refused (Stale, NotFound), StateUnusable and its kinds; nothing was changed then.
+Paths are checked by `path_policy`; files are read and written by the store alone. An old file is migrated at first use.
+Raises PathRefused, UsageError, RefusedError (StaleRevision, StateFileNotFound) or StateError: nothing was changed.
 """
 
 from __future__ import annotations
@@ -31,45 +25,48 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
 
 
-_STYLES = (
+_CALL_STYLES = (
     "Use either create_batch_state(features_file, features) or create_batch_state(features=..., features_file=..., "
     "batch_id=..., issue_numbers=..., state_file=...)."
 )
-_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
-_one_id_at_a_time = threading.Lock()
+_READ_ONLY_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS)
+_id_lock = threading.Lock()
 
 
-class NotFound(RefusedError):
-    """There is no batch in that file."""
+class StateFileNotFound(RefusedError):
+    """The file has no batch."""
 
 
-class Stale(RefusedError):
-    """The file has changed since the state was loaded."""
+class StaleRevision(RefusedError):
+    """Another process wrote the file since the state was loaded."""
 
 
-def load(path: object, timeout_s: float) -> State:
-    """The batch in a file. A damaged file is put right first, and StateUnusable says so once."""
-    store = _store(path, timeout_s)
-    state = _required(store)
-    if store.restored_note:  # what was there is in quarantine; the next call finds the version in force
+def load_state(path: object, timeout_s: float) -> State:
+    """Return the batch in a file.
+
+    Raises StateError once when the file was damaged and the current version restored; the next call returns that.
+    """
+    store = _open_store(path, timeout_s)
+    state = _require_current(store)
+    if store.restored_note:
         raise StateError(f"{store.restored_note} Load it again.", "state-put-back")
     return state
 
 
-def change(path: object, how: Callable[[State], State], timeout_s: float) -> State:
-    """Replace the batch in a file by what `how` makes of it, under the lock, and return that."""
-    store = _store(path, timeout_s)
-    _required(store)
+def update_state(path: object, change: Callable[[State], State], timeout_s: float) -> State:
+    """Replace the batch in a file by `change(state)` under the lock and return the state as written."""
+    store = _open_store(path, timeout_s)
+    _require_current(store)
 
     def checked(before: State) -> State:
-        after = how(before)
-        _refuse(store, serialization.find_problems(after, before))
+        after = change(before)
+        _require_valid(store, serialization.find_problems(after, before))
         return after
 
-    return _updated(store, checked)
+    return _update_store(store, checked)
 
 
-def progress(
+def record_outcome(
     path: object,
     index: int,
     outcome: str,
@@ -79,78 +76,82 @@ def progress(
     error: Optional[str] = None,
     retry_count: Optional[int] = None,
 ) -> State:
-    """A feature of the batch in a file ended as `outcome`."""
-    assertions.check_outcome(outcome, tokens, retry_count)
-    return change(
+    """Record `outcome` (`completed` or `failed`) of feature `index` and return the state as written."""
+    assertions.require_outcome(outcome, tokens, retry_count)
+    return update_state(
         path,
-        lambda state: assertions.progress(
+        lambda state: assertions.record_outcome(
             state, index, outcome, timestamps.now(), tokens=tokens, error=error, retry_count=retry_count
         ),
         timeout_s,
     )
 
 
-def save(path: object, given: State, timeout_s: float) -> State:
-    """Write a script's state as the next version of the batch in the file, or as the first one of a new batch; the
-    state as written. Stale when the file is not as it was when the script loaded it.
+def save_state(path: object, state: State, timeout_s: float) -> State:
+    """Write a script's `state` as the next version of the batch in the file, or as the first of a new batch; return the
+    state as written.
+
+    Raises StaleRevision when the file is not as it was when the script loaded it.
     """
-    store = _store(path, timeout_s)
-    place, now, revision = store.project.state, timestamps.now(), given["revision"]
-    tidied = assertions.tidied(given, now)
-    _refuse(store, [f"{wrong.pointer}: {wrong.message}" for wrong in serialization.published_schema().check(tidied)])
-    current = _in_force(store)
-    if current is None and revision and given["state_file"] == place:
-        raise Stale(
-            f"Failed to save {place}: batch {given['batch_id']} was removed since it was loaded.", "library-call"
+    store = _open_store(path, timeout_s)
+    place, now, revision = store.project.state, timestamps.now(), state["revision"]
+    normalized = assertions.normalize_state(state, now)
+    violations = serialization.published_schema().check(normalized)
+    _require_valid(store, [f"{violation.pointer}: {violation.message}" for violation in violations])
+    current = _read_current(store)
+    if current is None and revision and state["state_file"] == place:
+        raise StaleRevision(
+            f"Failed to save {place}: batch {state['batch_id']} was removed since it was loaded.", "library-call"
         )
-    same = current is not None and current["batch_id"] == given["batch_id"]
-    if current is None or not same or not (batch_state.is_live(current) or revision):
-        first = assertions.saved(None, tidied, now)
-        _refuse(store, serialization.find_problems(first, None))
-        path_policy.hide(store.project)
+    is_same = current is not None and current["batch_id"] == state["batch_id"]
+    if current is None or not is_same or not (batch_state.is_live(current) or revision):
+        first = assertions.next_saved_state(None, normalized, now)
+        _require_valid(store, serialization.find_problems(first, None))
+        path_policy.hide_from_git(store.project)
         return store.create(first)
 
     def next_version(before: State) -> State:
         if before["revision"] != revision:
-            raise Stale(
-                f"Failed to save {place}: stale revision {revision} of batch {given['batch_id']}. Another process "
+            raise StaleRevision(
+                f"Failed to save {place}: stale revision {revision} of batch {state['batch_id']}. Another process "
                 f"wrote revision {before['revision']} since. Load the state again and repeat the change.",
                 "library-call",
             )
-        after = assertions.saved(before, tidied, now)
-        _refuse(store, serialization.find_problems(after, before))
+        after = assertions.next_saved_state(before, normalized, now)
+        _require_valid(store, serialization.find_problems(after, before))
         return after
 
-    return _updated(store, next_version)
+    return _update_store(store, next_version)
 
 
-def again_while_stale(attempt: Callable[[], None]) -> None:
-    """Make an attempt that loads, changes and saves until no other write comes in between."""
+def retry_while_stale(attempt: Callable[[], None]) -> None:
+    """Call `attempt`, which loads, changes and saves, until no other write comes in between."""
     while True:
         try:
             return attempt()
-        except Exception as error:  # as the door raised it
-            if not isinstance(error.__cause__, Stale):
+        except Exception as error:  # a BatchStateError that was raised from the StaleRevision
+            if not isinstance(error.__cause__, StaleRevision):
                 raise
 
 
-def remove(path: object, timeout_s: float) -> None:
-    """Put the batch in a file into the archive. A missing file is fine, any that is no batch state is refused, and so
-    is an unfinished batch that asks for evidence.
+def archive_state(path: object, timeout_s: float) -> None:
+    """Archive the batch in a file. A missing file is fine.
+
+    Raises RefusedError for a file that is no batch state and for an unfinished batch that requires evidence.
     """
-    store = _store(path, timeout_s)
+    store = _open_store(path, timeout_s)
     try:
-        state = _in_force(store)
+        state = _read_current(store)
     except StateError as error:
         raise RefusedError(
-            f"Not removed: {store.project.state} is no batch state. {error.message}", "state-damaged"
+            f"Not removed: {store.project.state} is not a batch state. {error.message}", "state-damaged"
         ) from error
     if state is not None:
-        store.archive_if_present("cleaned up by a script", _refuse_removal)
+        store.archive_if_present("cleaned up by a script", _require_removable)
 
 
-def _refuse_removal(state: State) -> None:
-    if batch_state.is_live(state) and assertions.asks(state):
+def _require_removable(state: State) -> None:
+    if batch_state.is_live(state) and assertions.requires_evidence(state):
         raise RefusedError(
             f"Not removed: batch {state['batch_id']} is unfinished and asks for evidence. A person ends it with "
             "`batchctl abort`.",
@@ -158,45 +159,54 @@ def _refuse_removal(state: State) -> None:
         )
 
 
-def made_ready(path: object) -> str:
-    """The path of a state file, checked, whose folder is there."""
-    project = path_policy.project_of(path)
+def prepare_state_file(path: object) -> str:
+    """Return the checked path of a state file; create its folder."""
+    project = path_policy.project_of_state_file(path)
     os.close(project.open_state_folder(create=True))
     return project.state
 
 
-def new_batch(positional: Sequence[Any], listed: Any, file: Any, batch_id: Optional[str]) -> Tuple[str, List[str], str]:
-    """Features file, texts and id of a new batch. `positional` is a file and a list, or a list alone; `listed` and
-    `file` are what was given by keyword. Misuse for anything else.
+def parse_new_batch(
+    positional: Sequence[Any], listed: Any, file: Any, batch_id: Optional[str], issue_numbers: Optional[Sequence[int]]
+) -> Tuple[str, List[str], str]:
+    """Return the features file, the texts and the id of a new batch.
+
+    `positional` is a file and a list, or a list alone; `listed` and `file` are the keyword arguments. Raises UsageError
+    for any other combination, and for `issue_numbers` that are not one for each feature.
     """
-    given = [value for value in (*positional, listed) if value is not None]
-    lists = [value for value in given if isinstance(value, (list, tuple))]
-    names = [os.fspath(value) for value in (*given, file) if isinstance(value, (str, os.PathLike))]
+    values = [value for value in (*positional, listed) if value is not None]
+    lists = [value for value in values if isinstance(value, (list, tuple))]
+    names = [os.fspath(value) for value in (*values, file) if isinstance(value, (str, os.PathLike))]
     if len(lists) > 1:
-        raise UsageError(f"Ambiguous arguments: two lists of features. {_STYLES}", "library-call")
-    if not lists or len(names) > 1 or len(names) - (file is not None) + len(lists) < len(given) or listed in names:
-        raise UsageError(f"Invalid arguments. {_STYLES}", "library-call")
+        raise UsageError(f"Ambiguous arguments: two lists of features. {_CALL_STYLES}", "library-call")
+    if not lists or len(names) > 1 or len(names) - (file is not None) + len(lists) < len(values) or listed in names:
+        raise UsageError(f"Invalid arguments. {_CALL_STYLES}", "library-call")
     if not lists[0]:
         raise UsageError("Cannot create a batch with no features.", "library-call")
-    texts = [_cleaned(number, text) for number, text in enumerate(lists[0], 1)]
+    texts = [_clean_feature_text(number, text) for number, text in enumerate(lists[0], 1)]
+    if issue_numbers and len(issue_numbers) != len(texts):
+        raise UsageError(
+            f"Invalid arguments: {len(issue_numbers)} issue_numbers for {len(texts)} features. Give one for each.",
+            "library-call",
+        )
     name = names[0] if names else ""
     if ".." in name:
         raise UsageError(f"Invalid features file {name[:200]!r}: path traversal (`..`).", "library-call")
     if batch_id is None:
-        with _one_id_at_a_time:
+        with _id_lock:
             return name, texts, timestamps.new_batch_id()
     if not batch_state.is_valid_batch_id(batch_id):
         raise UsageError(
-            f"Invalid batch_id {str(batch_id)[:200]!r}: 1 to 100 of A-Z a-z 0-9 . _ -, without path traversal (`..`, "
-            "`/`, `\\`).",
+            f"Invalid batch_id {str(batch_id)[:200]!r}: 1 to 100 of A-Z a-z 0-9 . _ -, not starting with `-`, without "
+            "path traversal (`..`, `/`, `\\`).",
             "library-call",
         )
     return name, texts, batch_id
 
 
-def _cleaned(number: int, text: object) -> str:
+def _clean_feature_text(number: int, text: object) -> str:
     if not isinstance(text, str):
-        raise UsageError(f"Feature {number} is no text but {type(text).__name__}.", "library-call")
+        raise UsageError(f"Feature {number} is not a text but {type(text).__name__}.", "library-call")
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -209,23 +219,26 @@ def _cleaned(number: int, text: object) -> str:
     return cleaned
 
 
-def plain(data: Callable[[], Dict[str, Any]], what: str) -> State:
-    """What `data` gives, as JSON holds it: keys as texts, tuples as lists. StateUnusable for what JSON cannot hold."""
+def to_json_value(get_data: Callable[[], Dict[str, Any]], what: str) -> State:
+    """Return `get_data()` as JSON holds it: keys as texts, tuples as lists.
+
+    Raises StateError, whose message begins with `what`, for values that JSON cannot hold.
+    """
     from json import dumps
 
     try:
-        state: State = serialization.parse(dumps(data(), allow_nan=False).encode())
+        state: State = serialization.parse(dumps(get_data(), allow_nan=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise StateError(f"{what}: {error}. Nothing was changed.", "write-refused") from error
     return state
 
 
-def _store(path: object, timeout_s: float) -> Store:
-    return Store(path_policy.project_of(path), timeout_s=timeout_s)
+def _open_store(path: object, timeout_s: float) -> Store:
+    return Store(path_policy.project_of_state_file(path), timeout_s=timeout_s)
 
 
-def _in_force(store: Store) -> Optional[State]:
-    """The version in force, None when there is no batch. A file that we never wrote is taken over."""
+def _read_current(store: Store) -> Optional[State]:
+    """Return the current version, or None when there is no batch. A file that the store never wrote is taken over."""
     try:
         state = store.read()
     except StateError as error:
@@ -235,38 +248,39 @@ def _in_force(store: Store) -> Optional[State]:
     if state is None:
         return None
     try:
-        path_policy.hide(store.project)
+        path_policy.hide_from_git(store.project)
         if sidecar.read_sidecar(store.project.private) is None:
             return store.reconcile()
     except StateError as error:
-        if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _READ_ONLY:
+        if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _READ_ONLY_ERRORS:
             raise
     return state
 
 
-def _required(store: Store) -> State:
-    state = _in_force(store)
+def _require_current(store: Store) -> State:
+    state = _read_current(store)
     if state is None:
-        raise _not_found(store)
+        raise _missing_file_error(store)
     return state
 
 
-def _updated(store: Store, change: Callable[[State], State]) -> State:
-    """What `store.update` returns; NotFound when the batch went away since it was looked at."""
+def _update_store(store: Store, change: Callable[[State], State]) -> State:
+    """Return `store.update(change)`; raise StateFileNotFound when another process removed the batch."""
     try:
         return store.update(change)
-    except RefusedError as refused:
-        if refused.topic != "no-batch":
+    except RefusedError as error:
+        if error.topic != "no-batch":
             raise
-        raise _not_found(store) from refused
+        raise _missing_file_error(store) from error
 
 
-def _not_found(store: Store) -> NotFound:
-    return NotFound(" ".join([f"Batch state file not found: {store.project.state}.", *store.notes]), "no-batch")
+def _missing_file_error(store: Store) -> StateFileNotFound:
+    message = " ".join([f"Batch state file not found: {store.project.state}.", *store.notes])
+    return StateFileNotFound(message, "no-batch")
 
 
-def _refuse(store: Store, wrong: List[str]) -> None:
-    if wrong:
+def _require_valid(store: Store, problems: List[str]) -> None:
+    if problems:
         raise StateError(
-            f"Failed to save {store.project.state}: {'; '.join(wrong[:5])}. Nothing was changed.", "write-refused"
+            f"Failed to save {store.project.state}: {'; '.join(problems[:5])}. Nothing was changed.", "write-refused"
         )

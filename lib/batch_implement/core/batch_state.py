@@ -29,6 +29,7 @@ WORKFLOW_REMINDER = "Use /auto-implement for each feature. Do NOT implement dire
 UNFINISHED = ("in_progress", "paused")
 MAX_ATTEMPTS_KEPT = 10
 MAX_COMPACTIONS_KEPT = 100
+UNKNOWN_ERROR = "Unknown error"  # the message of a failure that came without one
 INDEXED_FIELDS = (  # the fields, beside feature_dependencies, whose keys are feature indices
     "retry_attempts", "retry_allowance", "attempts", "evidence", "git_operations", "issue_updates", "details",
     "timings",
@@ -42,9 +43,16 @@ def key(index: int) -> str:
     return str(index)
 
 
+def unwrap_index(value: object) -> object:
+    """Return n for `{"index": n}`, as some scripts write it, and any other value as it is."""
+    return value["index"] if isinstance(value, dict) and value.keys() == {"index"} else value
+
+
 def is_valid_batch_id(text: object) -> bool:
-    """Return whether `text` is 1 to 100 of `A-Z a-z 0-9 . _ -`, without `..`."""
-    return isinstance(text, str) and 0 < len(text) <= 100 and ".." not in text and _ID_CHARACTERS.issuperset(text)
+    """Return whether `text` is 1 to 100 of `A-Z a-z 0-9 . _ -`, without `..` and not starting with `-`."""
+    if not isinstance(text, str) or not 0 < len(text) <= 100 or ".." in text:
+        return False
+    return not text.startswith("-") and _ID_CHARACTERS.issuperset(text)  # `--resume -x` would be an option
 
 
 def new_state(
@@ -268,7 +276,9 @@ def invariant_violations(state: State, before: Optional[State] = None) -> List[s
     total = state["total_features"]
     messages: List[str] = []
     if not is_valid_batch_id(state["batch_id"]):
-        messages.append(f"batch_id {state['batch_id']!r} is not 1 to 100 of A-Z a-z 0-9 . _ - without `..`")
+        messages.append(
+            f"batch_id {state['batch_id']!r} is not 1 to 100 of A-Z a-z 0-9 . _ - without `..`, not starting with `-`"
+        )
     if total != len(state["features"]):
         return [*messages, f"total_features is {total}, but features has {len(state['features'])}"]
     active, running = active_index(state), sorted(running_indices(state))

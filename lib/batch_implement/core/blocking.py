@@ -1,5 +1,6 @@
 """What a feature that failed or was skipped keeps from being done: its dependants, all the way down. Pure.
 
+update_blocked(state, now)              what is skipped as blocked fits the outcomes
 skip_dependants(state, indices, now)    they are skipped, each as `blocked by N`
 with_blocked(state, indices)            features that come back together with these
 """
@@ -51,6 +52,36 @@ def describe_reason(reason: str) -> str:
     """Return the reason of a skip for a person: `blocked by 0` names an index, `blocked by feature 1` a number."""
     index = parse_blocker(reason)
     return reason if index is None else f"{BLOCKED_BY}feature {index + 1}"
+
+
+def update_blocked(state: State, now: str) -> State:
+    """Return `state` with its skipped features brought up to date: dependants of failed and skipped features are
+    skipped, those that nothing blocks any more are pending again; `current_index` and `status` follow.
+    """
+    stoppers = batch_state.failed_indices(state) | batch_state.skipped_indices(state)
+    if not stoppers:
+        return batch_state.with_derived_fields(state)
+    unblocked = _unblocked_indices(state["skipped_features"], stoppers)
+    if unblocked:
+        kept = [entry for entry in state["skipped_features"] if entry["feature_index"] not in unblocked]
+        state = {**state, "skipped_features": kept}
+    return batch_state.with_derived_fields(skip_dependants(state, sorted(stoppers - unblocked), now))
+
+
+def _unblocked_indices(skipped: List[State], stoppers: Set[int]) -> Set[int]:
+    """Return the indices that are skipped because of features that are no longer in `stoppers`, transitively."""
+    blocked_by: Dict[int, List[int]] = {}
+    for entry in skipped:
+        stopper = parse_blocker(entry["reason"])
+        if stopper is not None:
+            blocked_by.setdefault(stopper, []).append(entry["feature_index"])
+    unblocked: Set[int] = set()
+    front = [stopper for stopper in blocked_by if stopper not in stoppers]
+    for stopper in front:
+        new = [index for index in blocked_by.get(stopper, ()) if index not in unblocked]
+        unblocked.update(new)
+        front += new
+    return unblocked
 
 
 def with_blocked_dependants(state: State, indices: Sequence[int]) -> Set[int]:

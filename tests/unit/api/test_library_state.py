@@ -95,7 +95,7 @@ SIGNATURES = {
     "audit_log_security_event": "event_type, details",
     "get_default_state_file": "",
     "BatchStateManager": "state_file=None",
-    "BatchStateManager.update_batch_progress": "self, feature_index, status, tokens_consumed=0",
+    "BatchStateManager.update_batch_progress": "self, feature_index, status, tokens_consumed=0, error_message=None",
     "path_utils.get_project_root": "use_cache=True",
     "path_utils.get_batch_state_file": "",
     "path_utils.find_project_root": "marker_files=None, start_path=None",
@@ -223,8 +223,8 @@ def test_ids_are_unique_and_tell_the_time():
         ((TEXTS,), {"batch_id": ""}, "Invalid batch_id"),
         ((TEXTS,), {"batch_id": "a..b"}, "Invalid batch_id"),
         ((TEXTS,), {"batch_id": "a b"}, "Invalid batch_id"),
-        ((["a", 5],), {}, "Feature 2 is no text"),
-        ((["a", None],), {}, "Feature 2 is no text"),
+        ((["a", 5],), {}, "Feature 2 is not a text"),
+        ((["a", None],), {}, "Feature 2 is not a text"),
         (([" \n"],), {}, "Feature 1 is an empty text"),
         ((["a\ud800"],), {}, "half of a character"),
     ],
@@ -640,6 +640,7 @@ def test_a_pause_for_a_clear_is_kept_in_the_file_and_in_a_state_that_was_given(f
         assert (state.status, state.paused_at_feature_index, state.context_tokens_before_clear) == ("paused", 1, 155000)
         assert (state.auto_clear_count, state.auto_clear_events[-1]["feature_index"]) == (1, 1)
         assert state.current_index == 1
+        assert not library.should_auto_clear(state)
     if how == "state":
         assert given.revision == loaded.revision
 
@@ -727,7 +728,7 @@ def test_features_are_never_skipped_because_a_later_one_was_done_first(file):
 def test_a_state_with_a_number_that_is_none_is_told(field, value):
     state = library.create_batch_state(TEXTS)
     setattr(state, field, value)
-    with pytest.raises(BatchStateError, match=f"Invalid {field}: .* is no whole number"):
+    with pytest.raises(BatchStateError, match=f"Invalid {field}: .* is not an integer"):
         library.get_next_pending_feature(state)
 
 
@@ -783,14 +784,14 @@ def test_cleanup_removes_the_state_file_and_its_last_version_stays_in_the_archiv
 def test_cleanup_of_what_is_not_there_or_goes_meanwhile_is_fine(file, project, monkeypatch):
     library.cleanup_batch_state("no/such/folder/state.json")
     assert not (project / "no").exists()
-    look = core._in_force
+    look = core._read_current
 
     def gone(store):
         state = look(store)
         store.archive("by another process")
         return state
 
-    monkeypatch.setattr(core, "_in_force", gone)
+    monkeypatch.setattr(core, "_read_current", gone)
     library.cleanup_batch_state(file)
     assert not file.exists()
 
@@ -799,7 +800,7 @@ def test_cleanup_of_what_is_not_there_or_goes_meanwhile_is_fine(file, project, m
 def test_cleanup_removes_no_other_file(project, content):
     other = project / "other.json"
     other.write_text(content)
-    with pytest.raises(BatchStateError, match="no batch state"):
+    with pytest.raises(BatchStateError, match="not a batch state"):
         library.cleanup_batch_state(other)
     assert other.read_text() == content
 
@@ -846,6 +847,7 @@ def test_the_manager_validates_its_path_and_that_of_a_features_file(project):
         manager.create_batch_state("features.txt", TEXTS),
         manager.create_batch_state(TEXTS, features_file="features.txt"),
         manager.create_batch(TEXTS, "features.txt"),
+        manager.create_batch("features.txt", TEXTS),
     ):
         assert (state.features, state.features_file, state.state_file) == (
             TEXTS,
@@ -860,6 +862,37 @@ def test_the_manager_validates_its_path_and_that_of_a_features_file(project):
         manager.create_batch(TEXTS, features_file="../features.txt")
     assert manager.create_batch(TEXTS, features_file="features.txt").features_file == "features.txt"
     assert manager.create_batch(["a"], issue_numbers=[5]).source_type == "issues"
+    with_issues = manager.create_batch(["a"], "features.txt", issue_numbers=[5])
+    assert (with_issues.features_file, with_issues.source_type) == ("features.txt", "issues")
+
+
+def test_the_manager_keeps_the_message_of_a_failure(file):
+    BatchStateManager(file).update_batch_progress(0, "failed", 10, "no such table")
+    state = library.load_batch_state(file)
+    assert state.failed_features[0]["error_message"] == "no such table"
+    assert state.context_token_estimate == 10
+
+
+@pytest.mark.parametrize("numbers", [[1], [1, 2, 3, 4]])
+def test_a_batch_has_one_issue_number_for_each_feature(project, numbers):
+    for create in (library.create_batch_state, BatchStateManager().create_batch):
+        with pytest.raises(BatchStateError, match=f"Invalid arguments: {len(numbers)} issue_numbers for 3 features"):
+            create(features=TEXTS, issue_numbers=numbers)
+
+
+def test_a_batch_id_does_not_begin_with_a_dash(project):
+    with pytest.raises(BatchStateError, match="Invalid batch_id"):
+        library.create_batch_state(features=TEXTS, batch_id="-resume")
+
+
+def test_a_completed_feature_may_be_given_as_an_object_with_its_index(project):
+    assert saved(completed_features=[{"index": 1}, 0]).completed_features == [1, 0]
+
+
+def test_a_state_has_the_run_of_its_batch(file):
+    state = library.load_batch_state(file)
+    assert state.run is None and "run" not in state.unknown_fields
+    assert BatchState("b", "", 1, ["a"], run={"branch": "x"}).to_dict()["run"] == {"branch": "x"}
 
 
 # -- what stays behind ------------------------------------------------------------------------------------------------

@@ -115,14 +115,14 @@ def test_a_field_that_the_file_lacks_is_no_way_around_either(store, file, field,
 
 def test_a_batch_that_comes_while_another_is_removed_is_looked_at_too(store, file, monkeypatch):
     library.save_batch_state(file, library.create_batch_state(["a"]))
-    look = core._in_force
+    look = core._read_current
 
     def replaced(at: Store) -> object:
         state = look(at)
         store.create(new_batch(2), replace=True)
         return state
 
-    monkeypatch.setattr(core, "_in_force", replaced)
+    monkeypatch.setattr(core, "_read_current", replaced)
     with pytest.raises(BatchStateError, match="`batchctl abort`"):
         library.cleanup_batch_state(file)
     assert len(state_on_disk(".")["features"]) == 2

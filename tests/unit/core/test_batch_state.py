@@ -34,12 +34,14 @@ def test_no_policy_shares_its_lists_with_the_default():
     assert policies.DEFAULT["budgets"] == {}
 
 
-@pytest.mark.parametrize("name", ["b", "batch-20260131-235959-000001", "A.b_c-1", "x" * 100, "a.b.c", "-", "."])
+@pytest.mark.parametrize("name", ["b", "batch-20260131-235959-000001", "A.b_c-1", "x" * 100, "a.b.c", "a-", "."])
 def test_a_batch_id_of_letters_digits_dots_and_dashes_is_valid(name):
     assert batch_state.is_valid_batch_id(name)
 
 
-@pytest.mark.parametrize("name", ["", "x" * 101, "..", "a..b", "a/b", "a b", "a\n", "é", "a\x00", "²", None, 1, ["b"]])
+@pytest.mark.parametrize(
+    "name", ["", "-", "-resume", "x" * 101, "..", "a..b", "a/b", "a b", "a\n", "é", "a\x00", "²", None, 1, ["b"]]
+)
 def test_any_other_batch_id_is_not(name):
     assert not batch_state.is_valid_batch_id(name)
 

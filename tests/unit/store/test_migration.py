@@ -122,6 +122,6 @@ def test_what_is_left_out_is_quoted_so_that_the_audit_log_has_it():
     file = {**CORPUS["minimal"]["file"], "completed_features": [{"id": "old-17"}], "failed_features": {"a": 1}}
     _, mended = serialization.parse_valid_state(as_file(file))
     assert mended == [
-        'completed_features held {"id": "old-17"}, which is no feature\'s and was left out',
-        'failed_features held {"a": 1}, which is no list and was left out',
+        'completed_features held {"id": "old-17"}, which is not a feature\'s index and was left out',
+        'failed_features held {"a": 1}, which is not a list and was left out',
     ]

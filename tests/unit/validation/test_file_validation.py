@@ -72,7 +72,7 @@ def test_an_old_file_is_valid_when_it_can_be_migrated(file):
         text == f"{path}: valid, of an older version: the first change takes it over and mends 1 thing (`--json` "
         "says which)"
     )
-    assert data["files"][0]["mended"] == ["completed_features held 7, which is no feature's and was left out"]
+    assert data["files"][0]["mended"] == ["completed_features held 7, which is not a feature's index and was left out"]
     assert (
         "Missing required fields: ['status']"
         in file_validation.check_file(file(json.dumps(old).encode()))[0]["message"]
