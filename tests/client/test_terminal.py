@@ -202,7 +202,7 @@ def test_after_escape_the_feature_stays_open_a_question_is_answered_and_resume_t
     halted.type_and_see("Which animal?", WAITS)
     assert "● A rhinoceros." in halted.lines()
     halted.type_and_see("!batchctl status", WAITS)
-    assert "Open: feature 1, attempt 1, phase implement." in halted.lines()
+    assert "Running: feature 1, attempt 1, phase implement." in halted.lines()
     halted.type_and_see("Which animal?", WAITS)
     assert turns(halted.model)[-4:] == ["worker", *["coordinator"] * 3]
     assert state_of(halted.project)["active"] == held["active"]

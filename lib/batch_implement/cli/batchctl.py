@@ -137,15 +137,16 @@ def _feature_commands() -> Any:
 
 
 def _status(options: Any, context: CommandContext, cwd: str) -> CommandResult:
+    from ..base import timestamps
     from ..report import status_report
 
     if getattr(options, "watch", False):
         return _watch(options, context)
-    state = context.require_state()
-    lines = status_report.format_status(state)
+    state, now = context.require_state(), timestamps.now()
+    lines = status_report.format_status(state, now)
     if context.caller.is_user and state["status"] == "in_progress":
         lines.append(status_report.describe_owner(state, at_work=processes.is_owner_alive(state["owner"])))
-    return CommandResult("\n".join(lines), data=status_report.status_data(state))
+    return CommandResult("\n".join(lines), data=status_report.status_data(state, now))
 
 
 def _watch(options: Any, context: CommandContext) -> CommandResult:
@@ -175,11 +176,11 @@ def _next(options: Any, context: CommandContext, cwd: str) -> CommandResult:
 
     state = context.require_state()
     message = authorization.describe_next_step(state, context.caller)
-    index = status_report.next_index(state)
+    number = status_report.next_number(state)
     feature: Optional[Dict[str, Any]] = None
-    if index is not None:
-        status = batch_state.feature_status(state, index)
-        feature = {"index": index, "text": state["features"][index], "status": status}
+    if number:
+        status = batch_state.feature_status(state, number - 1)
+        feature = {"number": number, "text": state["features"][number - 1], "status": status}
     data = {"batch_id": state["batch_id"], "status": state["status"], "feature": feature, "message": message}
     return CommandResult(message, data=data)
 

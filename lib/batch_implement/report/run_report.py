@@ -90,11 +90,8 @@ def build_report(state: State, at: str, *, put_away: bool = False) -> Data:
 
 
 def _headline(counts: Dict[str, int]) -> str:
-    done, total = counts["completed"], counts["total"]
-    if done == total:
-        return "The feature is done" if total == 1 else f"All {total:,} features are done"
-    verb = "is" if 1 in (done, total) else "are"
-    return f"{done:,} of {prompts.pluralize(total, 'feature').replace(str(total), f'{total:,}')} {verb} done"
+    total = counts["total"]
+    return f"{counts['completed']:,} of {total:,} feature{'' if total == 1 else 's'} done"
 
 
 def _verdict(state: State, counts: Dict[str, int], put_away: bool) -> str:

@@ -1,4 +1,9 @@
-"""What a person or script is shown of a batch. Pure: from the state to plain data or lines of text."""
+"""Describe a batch for a user or a script, as plain data or as lines of text. Pure.
+
+status_data(state)      `batchctl status --json`; features are numbered from 1
+format_status(state)    the same as lines
+plan_data(state), format_plan(state)      a batch that is not created yet
+"""
 
 from __future__ import annotations
 
@@ -12,30 +17,31 @@ if TYPE_CHECKING:
 
     from ..core.batch_state import State
 
-STATUS_COLUMN = {
-    "completed": "done   ",
-    "failed": "FAILED ",
-    "skipped": "skipped",
-    "active": "open   ",
-    "pending": "-      ",
-}
-RESUME_IN_CLIENT = "Go on with `/batch-implement --resume` in Claude Code."
+STATUSES = ("done", "running", "merging", "waiting", "pending", "failed", "skipped")
+RESUME_IN_CLIENT = "Resume it with `/batch-implement --resume` in Claude Code."
 
 
-def status_data(state: State) -> Dict[str, Any]:
-    """The batch as plain data: `{batch_id, status, revision, counts, features, next, pause, owner, policy,
-    workflow_mode}`.
+def status_counts(state: State, now: str = "") -> Dict[str, int]:
+    """Return the number of features, `total`, and how many have each status; `waiting` only with `now`."""
+    counts = dict.fromkeys(("total", *STATUSES), 0)
+    for status in batch_state.feature_statuses(state, now).values():
+        counts[status] += 1
+        counts["total"] += 1
+    return counts
 
-    `counts` is what `model.counts` says, `features` as `features` has them, `next` what `following` says; the rest is
-    as the state has it.
+
+def status_data(state: State, now: str = "") -> Dict[str, Any]:
+    """Return the batch as plain data; `next` is the number of the running or next feature, None at the end.
+
+    A feature is `waiting` at the time `now`; without `now` it is `pending`.
     """
     return {
         "batch_id": state["batch_id"],
         "status": state["status"],
         "revision": state["revision"],
-        "counts": batch_state.counts(state),
-        "features": feature_entries(state),
-        "next": next_index(state),
+        "counts": status_counts(state, now),
+        "features": feature_entries(state, now),
+        "next": next_number(state),
         "pause": state["pause"],
         "owner": state["owner"],
         "policy": state["policy"],
@@ -43,114 +49,119 @@ def status_data(state: State) -> Dict[str, Any]:
     }
 
 
-def next_index(state: State) -> Optional[int]:
-    """Index of the open or next runnable feature; None when none is left."""
+def attempts_begun(state: State, index: int, status: str) -> int:
+    """Return the number of attempts at a feature of this status, with one that is running or succeeded."""
+    return batch_state.attempts_used(state, index) + (status in ("done", "running", "merging"))
+
+
+def next_number(state: State) -> Optional[int]:
+    """Return the number of the running or next runnable feature, or None when none is left."""
     index: int = state["current_index"]
-    return None if index >= state["total_features"] else index
+    return None if index >= state["total_features"] else index + 1
 
 
-def feature_entries(state: State) -> List[Dict[str, Any]]:
-    """One entry a feature, by index: `{index, text, status, attempts, commit}`, and what there is of `reason` (it has
-    failed or is skipped), `policy` (it has one of its own), `description` and `no_change`.
+def feature_entries(state: State, now: str = "") -> List[Dict[str, Any]]:
+    """Return an entry for each feature: `{number, text, status, attempts, commit}`, and those of `reason` (of a failure
+    or a skip), `policy` (where it differs from the batch's), `description` and `no_change` that it has.
 
-    `status` is what `model.condition` says; `attempts` counts the one that is open or was the last; `commit` is None
-    until the feature is completed, and for one that has none.
+    `attempts` includes the running one; `commit` is None unless the feature is done by a commit.
     """
-    done = set(state["completed_features"])
-    failed = {entry["feature_index"]: entry for entry in state["failed_features"]}
-    skipped = {entry["feature_index"]: entry for entry in state["skipped_features"]}
-    active = {batch_state.active_index(state), *batch_state.running_indices(state)}
-    listed = []
-    for index, text in enumerate(state["features"]):
-        entry: Dict[str, Any] = {"index": index, "text": text, "status": "pending"}
-        if index in active:
-            entry["status"] = "active"
-        elif index in done:
-            entry["status"] = "completed"
-        elif index in failed:
-            entry.update(status="failed", reason=failed[index]["error_message"])
-        elif index in skipped:
-            entry.update(status="skipped", reason=skipped[index]["reason"])
-        proof = state["evidence"].get(key(index), {}) if index in done else {}
-        attempts = batch_state.attempts_used(state, index) + (1 if entry["status"] in ("completed", "active") else 0)
-        entry.update(attempts=attempts, commit=proof.get("commit"))
-        own = state.get("details", {}).get(key(index), {}).get("policy")
-        if own:
+    reasons = {entry["feature_index"]: entry["error_message"] for entry in state["failed_features"]}
+    reasons.update((entry["feature_index"], entry["reason"]) for entry in state["skipped_features"])
+    entries = []
+    for index, status in batch_state.feature_statuses(state, now).items():
+        evidence = state["evidence"].get(key(index), {}) if status == "done" else {}
+        details = state.get("details", {}).get(key(index), {})
+        entry = {
+            "number": index + 1,
+            "text": state["features"][index],
+            "status": status,
+            "attempts": attempts_begun(state, index, status),
+            "commit": evidence.get("commit"),
+        }
+        if status in ("failed", "skipped"):
+            entry["reason"] = blocking.describe_reason(reasons[index])
+        if details.get("policy"):
             entry["policy"] = policies.feature_policy(state, index)
-        description = state.get("details", {}).get(key(index), {}).get("description")
-        if description:
-            entry["description"] = description
-        if "no_change" in proof:
-            entry["no_change"] = proof["no_change"]
-        listed.append(entry)
-    return listed
+        if details.get("description"):
+            entry["description"] = details["description"]
+        if "no_change" in evidence:
+            entry["no_change"] = evidence["no_change"]
+        entries.append(entry)
+    return entries
 
 
-def format_status(state: State) -> List[str]:
-    """The batch for a person at a terminal."""
+def format_status(state: State, now: str = "") -> List[str]:
+    """Return lines for a terminal: the batch, a line for each feature, and what happens now."""
     lines = [
         f"Batch {state['batch_id']}: {state['status'].replace('_', ' ')}, {prompts.progress_summary(state)}",
         f"Policy: {_describe_policy(state)}.",
     ]
-    for entry in feature_entries(state):
-        proof = f"  {entry['commit'][:12]}" if entry["commit"] else ""
-        tried = entry["attempts"] > (0 if entry["status"] == "pending" else 1)
-        tries = f"  ({prompts.pluralize(entry['attempts'], 'attempt')})" if tried else ""
-        why = f"  {one_line(blocking.describe_reason(entry['reason']), 100)}" if "reason" in entry else ""
-        text = one_line(entry["text"], 80)
-        own = _describe_overrides(state, entry["index"])
-        lines.append(f"{entry['index'] + 1:>4}  {STATUS_COLUMN[entry['status']]}  {text}{own}{proof}{tries}{why}")
-    lines.extend(_describe_state(state))
-    return lines
+    for entry in feature_entries(state, now):
+        index = entry["number"] - 1
+        has_retries = entry["attempts"] > (0 if entry["status"] in ("pending", "waiting") else 1)
+        details = [
+            f"{one_line(entry['text'], 80)}{_describe_overrides(state, index)}",
+            (entry["commit"] or "")[:12],
+            f"({prompts.pluralize(entry['attempts'], 'attempt')})" if has_retries else "",
+            one_line(entry.get("reason", ""), 100),
+        ]
+        lines.append(f"{entry['number']:>4}  {entry['status']:<7}  {'  '.join(filter(None, details))}")
+    return [*lines, *_describe_state(state)]
 
 
 def _describe_state(state: State) -> List[str]:
-    """How it stands and goes on: the last line for a person; one always."""
+    """Return at least one line: what happens now and how to continue."""
     if state["pause"]:
-        when = f" Not before {state['pause']['resume_after']}." if state["pause"].get("resume_after") else ""
-        why = clean(state["pause"]["reason"]).rstrip(" .")
-        return [f"Paused: {why}.{when} {describe_resume(state)}"]
+        until = f" Not before {state['pause']['resume_after']}." if state["pause"].get("resume_after") else ""
+        reason = clean(state["pause"]["reason"]).rstrip(" .")
+        return [f"Paused: {reason}.{until} {describe_resume(state)}"]
     if not batch_state.is_live(state):
-        failed = len(state["failed_features"]) + len(state["skipped_features"])
-        again = " `batchctl retry` brings failed ones back." if state["failed_features"] else ""
-        again = again or (" `batchctl retry N` brings a skipped one back." if failed else "")
-        look = f"; {prompts.pluralize(failed, 'feature')} to look at" if failed else ""
-        return [f"Nothing is left to do{look}.{again}", *_describe_result_branch(state)]
-    run = state.get("run")
+        return [_describe_end(state), *_describe_result_branch(state)]
+    run, active = state.get("run"), state["active"]
     if run and run["running"]:
         numbers = ", ".join(str(number) for number in sorted(int(name) + 1 for name in run["running"]))
-        return [f"Under way in `batchctl run`: {numbers}."]
-    if state["active"]:
-        active = state["active"]
-        return [f"Open: feature {active['feature_index'] + 1}, attempt {active['attempt']}, phase {active['phase']}."]
+        return [f"Running in `batchctl run`: {numbers}."]
+    if active:
+        return [
+            f"Running: feature {active['feature_index'] + 1}, attempt {active['attempt']}, phase {active['phase']}."
+        ]
     return [f"Next: feature {state['current_index'] + 1}."]
+
+
+def _describe_end(state: State) -> str:
+    failed, skipped = len(state["failed_features"]), len(state["skipped_features"])
+    if not failed and not skipped:
+        return "All features processed."
+    retry = "`batchctl retry` retries the failed ones" if failed else "`batchctl retry N` retries a skipped one"
+    return f"All features processed; {prompts.pluralize(failed + skipped, 'feature')} not done. {retry}."
 
 
 def _describe_result_branch(state: State) -> List[str]:
     run = state.get("run")
     if not run or run["options"].get("merge") or not state["completed_features"]:
         return []
-    return [f"What was done is in the branch {run['branch']}; `batchctl report` says how to take it over."]
+    return [f"The commits are on branch {run['branch']}; `batchctl report` shows how to merge it."]
 
 
 def describe_resume(state: State) -> str:
-    """How a batch that nobody is at work on goes on, in a sentence: as it was done before."""
+    """Return a sentence with the command that resumes a batch: the one that it was run with."""
     if state.get("run") and (state["owner"] is None or state["owner"].get("driven")):
-        return "Go on with `batchctl run --resume`."
+        return "Resume it with `batchctl run --resume`."
     return RESUME_IN_CLIENT
 
 
 def describe_owner(state: State, *, at_work: bool) -> str:
-    """Whether anybody is at work on a batch in progress, and how it goes on, in a sentence for a person."""
+    """Return a sentence about who works on a batch in progress; `at_work`: the process of its owner is alive."""
     if not at_work:
-        return f"Nobody is at work on the batch. {describe_resume(state)}"
+        return f"No process works on the batch. {describe_resume(state)}"
     if state.get("run") and (state["owner"] or {}).get("driven"):
-        return "`batchctl run` drives it; `batchctl status --watch` follows."
-    return "Claude Code has the batch; if it waits there, `/batch-implement --resume` goes on."
+        return "`batchctl run` works on it; `batchctl status --watch` follows it."
+    return "Claude Code works on it; if it waits there, type `/batch-implement --resume`."
 
 
 def describe_batch(state: State, *, at_work: bool) -> str:
-    """How far the batch is and what is next, in a few sentences for a person."""
+    """Return a few sentences for a user: the progress and the next step."""
     if state["status"] != "in_progress":
         status = "paused" if state["pause"] else f"over ({state['status']})"
         return f"Batch {state['batch_id']} is {status}: {prompts.progress_summary(state)}. {_describe_state(state)[0]}"
@@ -158,21 +169,24 @@ def describe_batch(state: State, *, at_work: bool) -> str:
 
 
 def plan_data(state: State) -> Dict[str, Any]:
-    """What a batch that is not written yet would be, as plain data: `{features, order, dependencies, hints, policy,
-    workflow_mode}`; indices from 0.
-    """
+    """Return a batch that is not created yet as plain data; features by their numbers, from 1."""
     return {
         "features": feature_entries(state),
-        "order": list(batch_state.indices_in_order(state)),
-        "dependencies": state["feature_dependencies"],
-        "hints": _order_hints(state),
+        "order": [index + 1 for index in batch_state.indices_in_order(state)],
+        "dependencies": {
+            str(int(name) + 1): [need + 1 for need in needs] for name, needs in state["feature_dependencies"].items()
+        },
+        "hints": [
+            {"feature": hint["feature_index"] + 1, "needs": hint["needs"] + 1, "why": hint["why"]}
+            for hint in _order_hints(state)
+        ],
         "policy": state["policy"],
         "workflow_mode": state["workflow_mode"],
     }
 
 
 def format_plan(state: State) -> List[str]:
-    """The same for a person, for `--dry-run`."""
+    """Return the lines of `--dry-run`."""
     lines = [
         f"{prompts.pluralize(state['total_features'], 'feature')} would be done, in this order "
         f"({state['workflow_mode']}; {_describe_policy(state)}):"
@@ -181,51 +195,57 @@ def format_plan(state: State) -> List[str]:
         lines.append(f"{index + 1:>4}  {one_line(state['features'][index], 120)}{_describe_overrides(state, index)}")
     hints = _order_hints(state)
     if hints:
-        taken = state["analysis_metadata"]["inferred"]
-        lines.append("Taken from the texts:" if taken else "The texts suggest an order; `--infer-order` takes it:")
+        inferred = state["analysis_metadata"]["inferred"]
+        lines.append(
+            "Inferred from the texts:" if inferred else "The texts suggest an order; `--infer-order` applies it:"
+        )
         lines += [
             f"      {hint['feature_index'] + 1} after {hint['needs'] + 1}: {clean(hint['why'])}" for hint in hints
         ]
-    lines.append("Nothing was written or started.")
-    return lines
+    return [*lines, "Nothing was written or started."]
 
 
 def _order_hints(state: State) -> List[Dict[str, Any]]:
-    found: List[Dict[str, Any]] = (state["analysis_metadata"] or {}).get("hints", [])
-    return found
+    hints: List[Dict[str, Any]] = (state["analysis_metadata"] or {}).get("hints", [])
+    return hints
 
 
 def _describe_policy(state: State) -> str:
-    """What holds for the features that ask for nothing of their own."""
+    """Return what each feature needs to be done, as the batch asks for it."""
     policy = state["policy"]
     limit = policy["verify_timeout_s"]
     within = "" if limit == policies.DEFAULT["verify_timeout_s"] else f" within {limit} s"
     if policy["verify"]:
         verify = f"`{clean(policy['verify'][:200])}` must pass on each commit{within}"
     elif policy["evidence"]:
-        verify = "no verify command: only the commit is asked for"
+        verify = "no verify command: only the commit is required"
     else:
-        verify = "no evidence is asked for: the worker's word counts"
-    review = "a review; " if "review" in policy["evidence"] else ""
-    written = "outcomes are written to the issues; " if policy.get("comment_issues") else ""
-    closed = "issues that are done are closed; " if policy.get("close_issues") else ""
-    return f"{verify}; {review}{written}{closed}{count_retries(policy['max_retries'])} each"
+        verify = "no evidence required: the worker's word counts"
+    parts = [
+        verify,
+        "a review" if "review" in policy["evidence"] else "",
+        "outcomes are posted to the issues" if policy.get("comment_issues") else "",
+        "issues that are done are closed" if policy.get("close_issues") else "",
+        f"{count_retries(policy['max_retries'])} each",
+    ]
+    return "; ".join(filter(None, parts))
 
 
 def count_retries(number: int) -> str:
-    """A number of retries in words: `no retry`, `1 retry`, `3 retries`."""
+    """Return a number of retries in words: `no retry`, `1 retry`, `3 retries`."""
     return {0: "no retry", 1: "1 retry"}.get(number, f"{number} retries")
 
 
 def _describe_overrides(state: State, index: int) -> str:
-    """What feature `index` needs and asks for of its own, in brackets; empty when nothing."""
+    """Return the dependencies of feature `index` and where its policy differs, in brackets; empty when nothing."""
     needs = state["feature_dependencies"].get(key(index), ())
     parts = [f"after {', '.join(str(need + 1) for need in sorted(needs))}"] if needs else []
-    own = state.get("details", {}).get(key(index), {}).get("policy", {})
-    words = {"verify": "verify `{}`", "verify_timeout_s": "within {} s", "evidence": "evidence {}",
-             "workflow_mode": "{}", "max_retries": "{}"}  # fmt: skip
-    for name, text in words.items():
-        if name in own:
-            value = count_retries(own[name]) if name == "max_retries" else own[name]
-            parts.append(text.format(clean(", ".join(value) if isinstance(value, list) else str(value))[:100]))
+    policy = state.get("details", {}).get(key(index), {}).get("policy", {})
+    templates = {"verify": "verify `{}`", "verify_timeout_s": "within {} s", "evidence": "evidence {}",
+                 "workflow_mode": "{}", "max_retries": "{}"}  # fmt: skip
+    for name, template in templates.items():
+        if name in policy:
+            value = count_retries(policy[name]) if name == "max_retries" else policy[name]
+            value = ", ".join(value) if isinstance(value, list) else str(value)
+            parts.append(template.format(one_line(value, 100)))
     return f"  ({'; '.join(parts)})" if parts else ""

@@ -23,7 +23,7 @@ from ..core import batch_state, prompts, run_transitions, transitions
 from ..core.errors import BatchError, RefusedError, UsageError
 from ..features import sources
 from ..git import git_client
-from ..report import report_files, run_report
+from ..report import report_files, run_report, status_report
 from ..store.store import Store
 from . import acquire, local_executor, notify, options, pull_requests
 from .dask.executor import DaskExecutor
@@ -224,7 +224,7 @@ def _merge_into_target(project: Project, state: State) -> str:
 
 def _describe_end(project: Project, state: State, reports: Mapping[str, str]) -> Tuple[str, Dict[str, Any]]:
     """Return how the run ended and the next steps, as text for a terminal and as data."""
-    counts, run_state = batch_state.counts(state), state["run"]
+    counts, run_state = status_report.status_counts(state), state["run"]
     lines = [f"Batch {state['batch_id']}: {prompts.progress_summary(state)}; {run_state['ended_why']}."]
     if state["pause"]:
         lines.append(f"Paused: {' '.join(state['pause']['reason'].split())}")
@@ -235,7 +235,7 @@ def _describe_end(project: Project, state: State, reports: Mapping[str, str]) ->
     for entry in run_report.build_report(state, timestamps.now())["commands"]:
         if not (is_merged and entry["command"].startswith("git ")):
             lines.append(f"{entry['what']}: {entry['command']}")
-    is_done = not batch_state.is_live(state) and counts["completed"] == state["total_features"]
+    is_done = not batch_state.is_live(state) and counts["done"] == counts["total"]
     return "\n".join(lines), {
         "batch_id": state["batch_id"],
         "status": state["status"],

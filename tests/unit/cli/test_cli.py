@@ -260,8 +260,8 @@ def test_a_batch_from_its_creation_to_its_end(running, typed):
     typed("start")
     assert "is given up on" in typed("fail", "--reason", "no API", "--permanent")[1]
     shown = answered(typed("status", "--json"))
-    assert (shown["status"], shown["counts"]["completed"], shown["next"]) == ("completed", 2, None)
-    assert [feature["status"] for feature in shown["features"]] == ["completed", "completed", "failed"]
+    assert (shown["status"], shown["counts"]["done"], shown["next"]) == ("completed", 2, None)
+    assert [feature["status"] for feature in shown["features"]] == ["done", "done", "failed"]
     assert git(running, "status", "--porcelain") == ""
 
 
@@ -307,20 +307,21 @@ def test_the_commands_of_the_user_do_what_they_say(running, typed):
 
 def test_the_next_feature_is_told_as_text_and_as_data(running, typed):
     assert "Feature 1 of 3 is next" in typed("next")[1]
-    assert answered(typed("next", "--json"))["feature"] == {"index": 0, "text": "one", "status": "pending"}
+    assert answered(typed("next", "--json"))["feature"] == {"number": 1, "text": "one", "status": "pending"}
 
 
 def test_a_user_gets_the_next_step_and_never_the_instructions_for_the_model(running, typed):
     made = [typed("next")[1], typed("brief")[1], typed("status")[1], typed("next", "--json")[1]]
     assert all(
-        "Nobody is at work on the batch. Go on with `/batch-implement --resume` in Claude Code." in out for out in made
+        "No process works on the batch. Resume it with `/batch-implement --resume` in Claude Code." in out
+        for out in made
     )
     typed("start")
     made += [typed("fail", "--reason", "no line")[1], typed("next")[1]]
     typed("start")
     commit(running, f="x")
     made += [typed("done")[1], typed("pause")[1], typed("next")[1], typed("resume")[1]]
-    assert "is done (commit" in made[6] and "Feature 3 of 3 is next. Nobody" in made[6]
+    assert "is done (commit" in made[6] and "Feature 3 of 3 is next. No process" in made[6]
     assert not [out for out in made if "Skill" in out or "Your part ends" in out or "tell the person" in out]
 
 
@@ -336,12 +337,12 @@ def test_what_is_skipped_and_brought_back_is_named_by_its_numbers(listed, typed)
     typed("create", "features.txt")
     assert "Feature 1 is skipped, and with it features 2, 3, which need it." in typed("skip", "1")[1]
     assert "Feature 4 is skipped, and with it feature 5, which needs it." in typed("skip", "4")[1]
-    assert "Pending again: features 1, 2, 3. Go on with" in typed("retry", "1")[1]
+    assert "Pending again: features 1, 2, 3. Resume it with" in typed("retry", "1")[1]
 
 
 def test_a_second_pause_says_that_the_first_holds(running, typed):
-    assert "is paused. Go on" in typed("pause", "--reason", "lunch.")[1]
-    assert "is paused already: lunch. Go on" in typed("pause", "--reason", "tea")[1]
+    assert "is paused. Resume" in typed("pause", "--reason", "lunch.")[1]
+    assert "is paused already: lunch. Resume" in typed("pause", "--reason", "tea")[1]
     typed("skip", "2")
     assert "Pending again: feature 2. Batch" in typed("retry", "2")[1]
 

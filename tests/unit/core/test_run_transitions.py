@@ -98,7 +98,7 @@ def test_features_under_way_count_as_open_and_nothing_else_opens_them():
     assert conditions(state) == ["running", "pending", "running"]
     assert batch_state.counts(state)["active"] == 2
     assert state["current_index"] == 0
-    assert [entry["status"] for entry in status_report.feature_entries(state)] == ["active", "pending", "active"]
+    assert [entry["status"] for entry in status_report.feature_entries(state)] == ["running", "pending", "running"]
     with pytest.raises(RefusedError, match="Feature 1 is running: only a pending"):
         run_transitions.dispatch(state, NOW, 0, base="b", branch="x", worktree="", session_id="s", place="here")
 

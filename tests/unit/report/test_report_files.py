@@ -40,7 +40,7 @@ def test_a_later_report_takes_the_place_of_the_earlier_one_and_leaves_nothing_be
     report_files.write_reports(project, new_batch(1), NOW)
     places = report_files.write_reports(project, completed(new_batch(1)), NOW)
     with open(places["md"], encoding="utf-8") as file:
-        assert file.read().startswith("# The feature is done")
+        assert file.read().startswith("# 1 of 1 feature done")
     assert files_in(f"{project.private}/reports") == {"lock", "batch-1.md", "batch-1.html", "batch-1.json"}
 
 
@@ -112,7 +112,7 @@ def test_a_report_that_is_saved_takes_the_place_of_a_link_and_leaves_what_it_poi
 
 
 def test_the_verb_prints_markdown_html_or_json(typed, batch):
-    assert typed("report")[1].startswith("# 0 of 3 features are done\n")
+    assert typed("report")[1].startswith("# 0 of 3 features done\n")
     assert typed("report", "--format", "html")[1].startswith("<!doctype html>")
     (status, out, err) = typed("report", "--format", "json")
     assert (status, err) == (0, "")

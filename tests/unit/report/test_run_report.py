@@ -35,7 +35,7 @@ def test_the_report_leaves_the_state_as_it_is_and_is_json():
 
 
 def test_it_says_how_the_batch_ended():
-    assert (DATA["headline"], DATA["verdict"]) == ("17 of 20 features are done", "over, 3 not done")
+    assert (DATA["headline"], DATA["verdict"]) == ("17 of 20 features done", "over, 3 not done")
     counts = batch_state.counts(NIGHT)
     assert DATA["counts"] == {name: counts[name] for name in DATA["counts"]}
     assert DATA["ended_at"] == max(entry["ended_at"] for entry in NIGHT["timings"].values() if "ended_at" in entry)
@@ -45,12 +45,12 @@ def test_it_says_how_the_batch_ended():
 @pytest.mark.parametrize(
     ("state", "headline", "verdict"),
     [
-        (completed(new_batch(1)), "The feature is done", "complete"),
-        (completed(completed(new_batch(2))), "All 2 features are done", "complete"),
-        (new_batch(3), "0 of 3 features are done", "in progress"),
-        (completed(new_batch(3)), "1 of 3 features is done", "in progress"),
-        (new_batch(1), "0 of 1 feature is done", "in progress"),
-        (by_hand(), "3 of 6 features are done", "paused"),
+        (completed(new_batch(1)), "1 of 1 feature done", "complete"),
+        (completed(completed(new_batch(2))), "2 of 2 features done", "complete"),
+        (new_batch(3), "0 of 3 features done", "in progress"),
+        (completed(new_batch(3)), "1 of 3 features done", "in progress"),
+        (new_batch(1), "0 of 1 feature done", "in progress"),
+        (by_hand(), "3 of 6 features done", "paused"),
     ],
 )
 def test_the_headline_counts_what_is_done(state, headline, verdict):

@@ -99,7 +99,7 @@ def test_headings_come_in_order():
 def test_everything_that_the_data_tells_is_there():
     text = page(night()).text
     for words in (
-        "17 of 20 features are done", "over, 3 not done", "Feature 5 failed after 2 attempts", "batchctl retry 5",
+        "17 of 20 features done", "over, 3 not done", "Feature 5 failed after 2 attempts", "batchctl retry 5",
         "blocked by feature 5", "git merge batch/", "needed no change", "The option is there since the first version.",
         "Which separator", "1 h 12 min", "the usage limit is reached", "$8.82 of $40.00", "651",
         "Looks right.", "on a new base", "/srv/project.worktrees/batch/5-feature.2", "5-hour limit reached",
@@ -133,7 +133,7 @@ def test_ten_thousand_features_are_told_within_two_seconds_and_four_megabytes():
     document = render_html(run_report.build_report(state, at(3000)))
     assert time.process_time() - began < 2
     assert len(document) < 4_000_000
-    assert "9,900 of 10,000 features are done" in document
+    assert "9,900 of 10,000 features done" in document
     assert "9,940 more features" in document
     assert "9,000 more are not drawn" in document
 

@@ -54,7 +54,7 @@ def told(state, now=NOW):
 
 def test_it_says_how_the_batch_ended_what_needs_a_person_and_how_to_go_on():
     lines = told(night()).splitlines()
-    assert lines[0] == "# 17 of 20 features are done"
+    assert lines[0] == "# 17 of 20 features done"
     headings = [line for line in lines if line.startswith("#")]
     assert headings[1:] == [
         f"## {words}" for words in ("Needs you", "How to go on", "Features", "For a look", "Waits", "This batch")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement.core import batch_state, blocking, run_transitions, transitions
+from batch_implement.core import run_transitions, transitions
 from batch_implement.report import status_report
 from batch_implement.store.store import unfinished_batch_error
 from batches import NOW, all_completed, completed, failed, given_up, new_batch, started, then
@@ -13,15 +13,23 @@ BUSY = started(given_up(completed(new_batch(5, needs={4: [1]}))))
 
 def test_the_status_has_what_scripts_look_for():
     shown = status_report.status_data(BUSY)
-    assert (shown["batch_id"], shown["status"], shown["revision"], shown["next"]) == ("batch-1", "in_progress", 1, 2)
-    assert shown["counts"] == batch_state.counts(BUSY)
-    assert set(shown["counts"]) == {"total", "completed", "failed", "skipped", "pending", "active"}
+    assert (shown["batch_id"], shown["status"], shown["revision"], shown["next"]) == ("batch-1", "in_progress", 1, 3)
+    assert shown["counts"] == {
+        "total": 5, "done": 1, "running": 1, "merging": 0, "waiting": 0, "pending": 1, "failed": 1, "skipped": 1,
+    }  # fmt: skip
     assert shown["features"] == [
-        {"index": 0, "text": "feature 1", "status": "completed", "attempts": 1, "commit": "c0ffee"},
-        {"index": 1, "text": "feature 2", "status": "failed", "reason": "it broke", "attempts": 1, "commit": None},
-        {"index": 2, "text": "feature 3", "status": "active", "attempts": 1, "commit": None},
-        {"index": 3, "text": "feature 4", "status": "pending", "attempts": 0, "commit": None},
-        {"index": 4, "text": "feature 5", "status": "skipped", "reason": "blocked by 1", "attempts": 0, "commit": None},
+        {"number": 1, "text": "feature 1", "status": "done", "attempts": 1, "commit": "c0ffee"},
+        {"number": 2, "text": "feature 2", "status": "failed", "reason": "it broke", "attempts": 1, "commit": None},
+        {"number": 3, "text": "feature 3", "status": "running", "attempts": 1, "commit": None},
+        {"number": 4, "text": "feature 4", "status": "pending", "attempts": 0, "commit": None},
+        {
+            "number": 5,
+            "text": "feature 5",
+            "status": "skipped",
+            "reason": "blocked by feature 2",
+            "attempts": 0,
+            "commit": None,
+        },
     ]
 
 
@@ -39,21 +47,21 @@ def test_a_feature_that_needed_no_change_is_listed_so():
 
 
 def test_nothing_is_next_when_nothing_is_left():
-    assert status_report.next_index(all_completed(new_batch(2))) is None
-    assert status_report.next_index(completed(new_batch(2))) == 1
+    assert status_report.next_number(all_completed(new_batch(2))) is None
+    assert status_report.next_number(completed(new_batch(2))) == 2
 
 
 def test_a_person_sees_a_line_for_each_feature_and_what_is_now():
     lines = status_report.format_status(BUSY)
     assert lines == [
         "Batch batch-1: in progress, 1 of 5 completed, 1 failed, 1 skipped",
-        "Policy: no verify command: only the commit is asked for; 3 retries each.",
+        "Policy: no verify command: only the commit is required; 3 retries each.",
         "   1  done     feature 1  c0ffee",
-        "   2  FAILED   feature 2  it broke",
-        "   3  open     feature 3",
-        "   4  -        feature 4",
+        "   2  failed   feature 2  it broke",
+        "   3  running  feature 3",
+        "   4  pending  feature 4",
         "   5  skipped  feature 5  (after 2)  blocked by feature 2",
-        "Open: feature 3, attempt 1, phase understand.",
+        "Running: feature 3, attempt 1, phase understand.",
     ]
 
 
@@ -63,37 +71,41 @@ def test_several_attempts_are_said():
 
 def test_an_attempt_that_failed_is_said_while_its_feature_waits_for_the_next():
     lines = status_report.format_status(failed(new_batch(2)))
-    assert lines[2] == "   1  -        feature 1  (1 attempt)"
+    assert lines[2] == "   1  pending  feature 1  (1 attempt)"
     assert "attempt" not in lines[3]
 
 
 def test_a_pause_says_why_until_when_and_how_to_go_on():
     state = then(new_batch(1), transitions.pause, NOW, "limit", "2026-02-01T00:00:00Z")
     last = status_report.format_status(state)[-1]
-    assert last.startswith("Paused: limit. Not before 2026-02-01T00:00:00Z. Go on with `/batch-implement --resume`")
+    assert last.startswith("Paused: limit. Not before 2026-02-01T00:00:00Z. Resume it with `/batch-implement --resume`")
 
 
 def test_the_full_stop_of_a_pauses_reason_is_not_doubled():
     state = then(new_batch(1), transitions.pause, NOW, "the disk is full.")
-    assert status_report.format_status(state)[-1].startswith("Paused: the disk is full. Go on with")
+    assert status_report.format_status(state)[-1].startswith("Paused: the disk is full. Resume it with")
 
 
 def test_a_person_is_told_what_is_now_and_who_is_at_work():
     assert status_report.describe_batch(started(new_batch(2)), at_work=True) == (
-        "0 of 2 completed, 0 failed, 0 skipped. Feature 1 of 2 is open. Claude Code has the batch; if it waits there, "
-        "`/batch-implement --resume` goes on."
+        "0 of 2 completed, 0 failed, 0 skipped. Feature 1 of 2 is open. Claude Code works on it; if it waits there, "
+        "type `/batch-implement --resume`."
     )
     assert status_report.describe_batch(new_batch(2), at_work=False) == (
-        "0 of 2 completed, 0 failed, 0 skipped. Feature 1 of 2 is next. Nobody is at work on the batch. Go on with "
-        "`/batch-implement --resume` in Claude Code."
+        "0 of 2 completed, 0 failed, 0 skipped. Feature 1 of 2 is next. No process works on the batch. Resume it "
+        "with `/batch-implement --resume` in Claude Code."
     )
 
 
 def test_a_person_is_told_of_a_batch_that_waits_or_is_over_how_it_goes_on():
     waits = status_report.describe_batch(then(new_batch(2), transitions.pause, NOW, "lunch"), at_work=False)
-    assert waits.startswith("Batch batch-1 is paused: 0 of 2 completed, 0 failed, 0 skipped. Paused: lunch. Go on with")
+    assert waits.startswith(
+        "Batch batch-1 is paused: 0 of 2 completed, 0 failed, 0 skipped. Paused: lunch. Resume it with"
+    )
     over = status_report.describe_batch(given_up(new_batch(1)), at_work=False)
-    assert over.startswith("Batch batch-1 is over (failed): 0 of 1 completed, 1 failed, 0 skipped. Nothing is left")
+    assert over.startswith(
+        "Batch batch-1 is over (failed): 0 of 1 completed, 1 failed, 0 skipped. All features processed"
+    )
     assert "`batchctl retry`" in over
 
 
@@ -106,19 +118,19 @@ def test_a_number_of_retries_is_said_in_words_that_fit(number, said):
 def test_what_is_done_with_the_issues_is_said_where_it_is_asked_for():
     state = new_batch(1, comment_issues=True, close_issues=True)
     line = status_report.format_status(state)[1]
-    assert "outcomes are written to the issues; issues that are done are closed; " in line
+    assert "outcomes are posted to the issues; issues that are done are closed; " in line
     assert "issues" not in status_report.format_status(new_batch(1))[1]
 
 
 def test_only_what_failed_is_said_to_come_back_without_its_number():
     last = status_report.format_status(then(new_batch(1), transitions.skip, NOW, 0, "not wanted"))[-1]
-    assert last == "Nothing is left to do; 1 feature to look at. `batchctl retry N` brings a skipped one back."
+    assert last == "All features processed; 1 feature not done. `batchctl retry N` retries a skipped one."
 
 
 def test_an_end_says_what_needs_a_look():
-    assert status_report.format_status(all_completed(new_batch(1)))[-1] == "Nothing is left to do."
+    assert status_report.format_status(all_completed(new_batch(1)))[-1] == "All features processed."
     last = status_report.format_status(given_up(completed(new_batch(2))))[-1]
-    assert last == "Nothing is left to do; 1 feature to look at. `batchctl retry` brings failed ones back."
+    assert last == "All features processed; 1 feature not done. `batchctl retry` retries the failed ones."
 
 
 @pytest.fixture
@@ -132,13 +144,13 @@ def driven():
 def test_a_batch_that_was_driven_goes_on_with_the_driver_until_a_client_has_taken_it_over(driven):
     left = {**driven, "owner": None}
     assert status_report.describe_batch(left, at_work=False).endswith(
-        "Nobody is at work on the batch. Go on with `batchctl run --resume`."
+        "No process works on the batch. Resume it with `batchctl run --resume`."
     )
     waits = status_report.format_status(then(left, transitions.pause, NOW, "lunch"))[-1]
-    assert waits == "Paused: lunch. Go on with `batchctl run --resume`."
+    assert waits == "Paused: lunch. Resume it with `batchctl run --resume`."
     taken = {**driven, "owner": {**driven["owner"], "driven": False}}
     assert status_report.describe_batch(taken, at_work=False).endswith(
-        "Go on with `/batch-implement --resume` in Claude Code."
+        "Resume it with `/batch-implement --resume` in Claude Code."
     )
 
 
@@ -150,11 +162,11 @@ def test_a_driven_batch_in_the_way_of_another_is_resumed_by_the_driver(driven):
 def test_a_driven_batch_that_is_over_says_where_its_work_lies(driven):
     over = all_completed(driven)
     assert status_report.format_status(over)[-2:] == [
-        "Nothing is left to do.",
-        "What was done is in the branch batch/batch-1/merged; `batchctl report` says how to take it over.",
+        "All features processed.",
+        "The commits are on branch batch/batch-1/merged; `batchctl report` shows how to merge it.",
     ]
     brought = {**over, "run": {**over["run"], "options": {"merge": True}}}
-    assert status_report.format_status(brought)[-1] == "Nothing is left to do."
+    assert status_report.format_status(brought)[-1] == "All features processed."
 
 
 def test_a_long_text_is_cut_where_one_sees_it():
@@ -183,7 +195,7 @@ def test_a_batch_that_asks_for_nothing_is_not_said_to_ask_for_a_commit():
     batch = new_batch(1)
     batch["policy"] = {**batch["policy"], "evidence": []}
     policy = status_report.format_status(batch)[1]
-    assert policy == "Policy: no evidence is asked for: the worker's word counts; 3 retries each."
+    assert policy == "Policy: no evidence required: the worker's word counts; 3 retries each."
 
 
 def test_a_plan_says_what_would_be_done_and_that_nothing_was():
@@ -192,7 +204,7 @@ def test_a_plan_says_what_would_be_done_and_that_nothing_was():
         "2 features would be done, in this order (direct; `make test` must pass on each commit; 3 retries each):"
     )
     assert lines[1:] == ["   1  a", "   2  b c", "Nothing was written or started."]
-    assert "only the commit is asked for" in status_report.format_plan(new_batch(1))[0]
+    assert "only the commit is required" in status_report.format_plan(new_batch(1))[0]
 
 
 def test_a_plan_shows_order_needs_wishes_and_hints():
@@ -207,19 +219,19 @@ def test_a_plan_shows_order_needs_wishes_and_hints():
         "   2  feature 2",
         "   3  feature 3  (verify `make one`; evidence review; no retry)",
         "   1  feature 1  (after 3)",
-        "The texts suggest an order; `--infer-order` takes it:",
+        "The texts suggest an order; `--infer-order` applies it:",
         "      2 after 1: tests  for",
         "Nothing was written or started.",
     ]
     taken = {**state, "analysis_metadata": {**state["analysis_metadata"], "inferred": True}}
-    assert "Taken from the texts:" in status_report.format_plan(taken)
+    assert "Inferred from the texts:" in status_report.format_plan(taken)
     shown = status_report.plan_data(state)
-    assert (shown["order"], shown["dependencies"], len(shown["hints"])) == ([1, 2, 0], {"0": [2]}, 1)
+    assert (shown["order"], shown["dependencies"]) == ([2, 3, 1], {"1": [3]})
+    assert shown["hints"] == [{"feature": 2, "needs": 1, "why": "tests \x1bfor"}]
     assert shown["features"][2]["policy"]["verify"] == "make one"
 
 
 def test_a_person_reads_the_number_of_what_blocks_a_feature():
     state = given_up(new_batch(2, needs={1: [0]}))
     assert "blocked by feature 1" in status_report.format_status(state)[3]
-    assert status_report.status_data(state)["features"][1]["reason"] == "blocked by 0"
-    assert blocking.describe_reason("blocked by the weather") == "blocked by the weather"
+    assert status_report.status_data(state)["features"][1]["reason"] == "blocked by feature 1"

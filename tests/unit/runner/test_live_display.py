@@ -73,16 +73,21 @@ def test_a_drawing_fits_the_terminal(width, height):
 def test_at_80_columns_everything_is_there():
     lines = drawn(busy(), 80, 24)
     assert lines[0] == "Batch batch-1: in progress, 1 h"
-    assert lines[1] == "1 of 20 done, 1 failed, 3 under way"
-    assert lines[3].startswith("Waits until 06:00 UTC (in 5 h): usage limit reached")
+    assert lines[1] == "1 of 20 done, 1 failed, 2 running, 1 merging"
+    assert lines[3].startswith("Waiting until 06:00 UTC (in 5 h): usage limit reached")
     text = "\n".join(lines)
     for expected in (
         "done  c0ffee", "failed: [bold red]not a", "phase            time turns    cost tool",
-        "merging           1 h", "running           1 h", "waits its turn", "and 11 more to begin",
+        "merging           1 h", "running           1 h", "pending", "and 11 more pending",
             "Used: $1.50, 30 turns",
     ):  # fmt: skip
         assert expected in text
-    assert [line[:5].strip() for line in lines if "waits its turn" in line] == ["6", "7", "8", "9"]
+    assert [line[:5].strip() for line in lines if line.endswith(" pending") and "more" not in line] == [
+        "6",
+        "7",
+        "8",
+        "9",
+    ]
 
 
 def test_at_40_columns_phase_and_time_are_left():
@@ -102,7 +107,7 @@ def test_of_hundreds_of_features_those_under_way_are_shown_first():
     lines = drawn(busy(600, 100), 80, 24)
     assert len(lines) == 23
     assert sum(" running " in line or " merging " in line for line in lines) == 15
-    assert lines[-2].endswith("and 85 more under way")
+    assert lines[-2].endswith("and 85 more running")
 
 
 def test_the_bar_shows_each_condition_that_there_is_and_is_full_only_at_the_end():

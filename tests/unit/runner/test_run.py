@@ -119,7 +119,7 @@ def test_a_run_to_its_end_says_how_to_take_it_over_and_where_the_report_is(perso
     assert "2 of 2 completed, 0 failed, 0 skipped; all features processed." in out
     assert f"git merge {person.state()['run']['branch']}" in out
     report = Path(next(line for line in out.splitlines() if line.startswith("Report: ")).split(": ")[1])
-    assert "All 2 features are done" in report.read_text()
+    assert "2 of 2 features done" in report.read_text()
     assert person.has("f-1") and person.has("f-2")
     assert person.git("status", "--porcelain") == ""
 
@@ -195,7 +195,7 @@ def test_a_run_can_be_watched_stopped_by_pause_and_refuses_a_second_one(person, 
     status, _, errors = person.types("--resume")
     assert status == 1 and f"by `batchctl run`: process {typed.pid}" in errors
     shown = subprocess.run([BATCHCTL, "status"], cwd=person.repository, check=True, capture_output=True, text=True)
-    assert "Under way in `batchctl run`: 1." in shown.stdout
+    assert "Running in `batchctl run`: 1." in shown.stdout
     paused = [BATCHCTL, "pause", "--reason", "too late for today"]
     subprocess.run(paused, cwd=person.repository, check=True, capture_output=True)
     (tmp_path / "go").touch()
@@ -210,7 +210,7 @@ def test_json_is_one_object_on_standard_output_and_the_lines_go_beside_it(person
     person.lists("feature 1")
     status, out, errors = person.types("features.txt", "--json")
     data = json.loads(out)
-    assert (status, data["status"], data["counts"]["completed"]) == (0, "completed", 1)
+    assert (status, data["status"], data["counts"]["done"]) == (0, "completed", 1)
     assert "merged" in errors
 
 

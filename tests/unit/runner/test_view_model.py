@@ -154,7 +154,7 @@ def test_limits_are_those_that_were_set_with_what_is_used():
 def test_what_waits_is_listed_in_order_with_the_reason():
     state = run_state(["a", "b", "c", "d"], needs={2: [0]}, order=[3, 0, 1, 2])
     state = dispatched(state, 3)
-    assert view_model.build_view(state, NOW).held == [
+    assert view_model.build_view(state, NOW).pending == [
         view_model.PendingFeature(1, "a", ""),
         view_model.PendingFeature(2, "b", ""),
         view_model.PendingFeature(3, "c", "after 1"),
@@ -169,7 +169,7 @@ def test_the_features_that_were_closed_last_are_there_the_last_one_first():
     state = given_up(state, 7, HOSTILE, "2026-02-01T00:05:00Z")
     last = view_model.build_view(state, NOW).last
     assert [entry.number for entry in last] == [8, 4, 2, 1, 3]
-    said = {entry.number: (entry.condition, entry.said) for entry in last}
+    said = {entry.number: (entry.status, entry.outcome) for entry in last}
     assert said[2] == ("done", "c0ffee")
     assert said[4] == ("done", "no change needed")
     assert said[8] == ("failed", "a [2Jb c d e")
@@ -186,7 +186,9 @@ def test_a_run_whose_driver_is_dead_is_nobodys():
     dead = 2**22 + 1  # no process has this number
     seen = view_model.build_view(dispatched(run_state(pid=dead), 0), NOW)
     assert not seen.at_work
-    assert wording.describe_blockers(seen) == [("nobody", "Nobody is at work on it: `batchctl run --resume` goes on.")]
+    assert wording.describe_blockers(seen) == [
+        ("nobody", "No process works on the batch. Resume it with `batchctl run --resume`.")
+    ]
 
 
 def test_later_the_times_have_gone_on_and_nothing_else_has():
@@ -210,8 +212,8 @@ def test_one_line_says_it_all():
     state = dispatched(given_up(merged(run_state(6, needs={5: [4]}, budgets={"cost_usd": 5.0}), 0), 1), 2)
     state = then(state, run_transitions.begin_wait, NOW, UNTIL, "usage limit reached", "usage_limit")
     assert wording.format_heartbeat(view_model.build_view(state, NOW)) == (
-        "1 of 6 done, 1 failed, 1 under way; feature 3 (running, 1 h); held: feature 6 after 5; "
-        "Waits until 06:00 UTC (in 5 h): usage limit reached; Used: $1.00 of $5.00, 20 turns"
+        "1 of 6 done, 1 failed, 1 running; feature 3 (running, 1 h); not yet: feature 6 after 5; "
+        "Waiting until 06:00 UTC (in 5 h): usage limit reached; Used: $1.00 of $5.00, 20 turns"
     )
 
 
@@ -219,7 +221,7 @@ def test_a_wait_names_the_day_when_it_is_not_today_and_says_when_it_is_past():
     state = then(run_state(), run_transitions.begin_wait, BEGAN, "2026-02-02T01:00:00Z", "limit", "usage_limit")
     assert (
         wording.describe_blockers(view_model.build_view(state, NOW))[0][1]
-        == "Waits until 2026-02-02 01:00 UTC (in 24 h): limit"
+        == "Waiting until 2026-02-02 01:00 UTC (in 24 h): limit"
     )
     assert "(now)" in wording.describe_blockers(view_model.build_view(state, "2026-02-02T01:00:01Z"))[0][1]
 
@@ -233,4 +235,4 @@ def test_a_second_attempt_is_said():
 def test_a_client_that_is_gone_is_said_in_the_words_of_status():
     seen = view_model.build_view(failed_for_good(started(new_batch(2))), NOW)
     (said,) = wording.describe_blockers(seen)
-    assert said[1].startswith("Nobody is at work on the batch. Go on with `/batch-implement --resume`")
+    assert said[1].startswith("No process works on the batch. Resume it with `/batch-implement --resume`")

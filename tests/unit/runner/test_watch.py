@@ -106,13 +106,13 @@ def terminal(store: Store) -> Iterator:
 def test_it_shows_what_happens_at_any_width_and_ctrl_c_leaves_the_terminal_as_it_was(store, terminal):
     state = store.create(dispatched(run_state([TEXT] * 20), 3))
     shown = terminal(80, 24)
-    lines = shown.until("0 of 20 done, 1 under way", "running", "and 15 more to begin", "Used:")
+    lines = shown.until("0 of 20 done, 1 running", "running", "and 15 more pending", "Used:")
     assert lines[0] == "Batch batch-1: in progress, " + lines[0].split(", ")[1]
     assert [line for line in lines if line.startswith("    4 [red]a very long")]
 
     store.update(lambda current: merged(current, 0))
-    lines = shown.until("done; commit c0ffee", "1 of 20 done, 1 under way")
-    assert lines.index(next(line for line in lines if "completed; commit" in line)) < lines.index(
+    lines = shown.until("done; commit c0ffee", "1 of 20 done, 1 running")
+    assert lines.index(next(line for line in lines if "done; commit" in line)) < lines.index(
         next(line for line in lines if line.startswith("Batch batch-1"))
     ), "an event stands above the drawing"
 
@@ -166,7 +166,7 @@ def test_without_a_terminal_there_are_lines_and_a_signal_ends_them(store, number
     process.send_signal(number)
     rest, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
-    assert first[20:].startswith(" at work      0 of 3 done, 1 under way; feature 2 (running, ")
+    assert first[20:].startswith(" at work      0 of 3 done, 1 running; feature 2 (running, ")
     assert second[20:].startswith(" feature 1    ")
     assert "\x1b" not in first + second + rest
 
@@ -268,7 +268,7 @@ def typed(store, monkeypatch, capsys):
     [
         ({"CLAUDECODE": "1"}, [], "needs a terminal of its own, outside of Claude Code"),
         ({"CLAUDE_CODE_SESSION_ID": "session"}, [], "needs a terminal of its own, outside of Claude Code"),
-        ({}, ["--json"], "--watch shows and --json answers: give one of them."),
+        ({}, ["--json"], "--watch and --json exclude each other."),
     ],
 )
 def test_it_is_refused_where_it_would_not_end_or_show_nothing(batch, typed, monkeypatch, environ, words, said):

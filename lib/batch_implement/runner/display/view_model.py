@@ -1,12 +1,11 @@
-"""What there is to see of a batch at one moment, as plain values: what a live display, a plain one and `status --watch`
-show. Made from files alone; nothing is locked, mended or written.
+"""A batch at one moment as plain values, for the live display, the plain one and `status --watch`.
 
-    seen = view.of(project, now)            None when there is no batch
-    seen = view.of_state(state, now)        of a state that was just read
+    view = view_model.read_view(project, now)      None without a batch
+    view = view_model.build_view(state, now)       of a state that was just read
 
-How far a client has got stands in its work tree, in `progress.json` and in the state of its batch of one. They are read
-when the attempt runs on this machine; what they do not say, or cannot be believed, is None. All texts are on one line,
-without control characters. Times are UTC, durations in seconds, costs in US dollars.
+Reads files only: no lock, no repair, no write. The progress of a client is read from its worktree (`progress.json` and
+the state of the batch of one there) when the attempt runs on this machine; missing or implausible values are None. All
+texts are on one line, cleaned. Times are UTC, durations in seconds, costs in US dollars.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from ...base.text import one_line
 from ...core import batch_state, blocking, run_transitions
 from ...core.batch_state import key
 from ...core.errors import BatchError
+from ...report import status_report
 from ...store import atomic_files, snapshot
 
 TYPE_CHECKING = False
@@ -34,7 +34,7 @@ MAX_PLAUSIBLE = 1e9
 
 
 class RunningFeature(NamedTuple):
-    """A feature that is under way. `step` is `running` or `merging`; `phase` what its client does."""
+    """A feature with a running attempt: `step` is `running` or `merging`, `phase` what its client does."""
 
     number: int
     text: str
@@ -50,7 +50,7 @@ class RunningFeature(NamedTuple):
 
 
 class PendingFeature(NamedTuple):
-    """A feature that is still to begin; `why` it cannot yet, empty when it only waits for its turn."""
+    """A feature that has not begun; `why` is empty when it only waits for a free slot."""
 
     number: int
     text: str
@@ -58,24 +58,24 @@ class PendingFeature(NamedTuple):
 
 
 class EndedFeature(NamedTuple):
-    """A feature that is `completed`, `failed` or `skipped`; `said` is its commit, or why. `at` is when."""
+    """A feature that is `done`, `failed` or `skipped`; `outcome` is its commit or the reason."""
 
     number: int
     text: str
-    condition: str
-    said: str
-    at: str
+    status: str
+    outcome: str
+    ended_at: str
 
 
 class Wait(NamedTuple):
-    """A wait or a pause: `until` is None when only a person ends it."""
+    """A wait or a pause; `until` is None when only the user ends it."""
 
     reason: str
     until: Optional[str]
 
 
 class Limit(NamedTuple):
-    """A limit that a person set, `cost`, `time` or `waiting`, with how much of it is used."""
+    """A limit of the run, `cost`, `time` or `waiting`, and how much of it is used."""
 
     name: str
     used: float
@@ -85,9 +85,9 @@ class Limit(NamedTuple):
 class View(NamedTuple):
     """A batch at the moment `at`.
 
-    `at_work`: its lease is alive. `seconds` is the age of the run (of the batch, without one). `spent` has the fields
-    of `run.spent`, with what is under way; empty without a run. `held` are the features that are still to begin, in
-    order, `last` those that were closed last, the last one first. `ended` is why the run ended, empty while it goes on.
+    `at_work`: the process of its owner is alive. `seconds` is the age of the run, or of the batch without one. `spent`
+    has the fields of `run.spent` including running attempts; empty without a run. `pending` is in processing order,
+    `last` begins with the feature that ended last. `ended` is why the run ended; empty while it runs.
     """
 
     batch_id: str
@@ -97,7 +97,7 @@ class View(NamedTuple):
     at_work: bool
     seconds: int
     rows: List[RunningFeature]
-    held: List[PendingFeature]
+    pending: List[PendingFeature]
     waiting: Optional[Wait]
     pause: Optional[Wait]
     ended: str
@@ -107,46 +107,47 @@ class View(NamedTuple):
 
 
 def read_view(project: Project, now: str) -> Optional[View]:
-    """The batch of a project; None when there is none. StateUnusable as `onlooker.read`."""
+    """Return the view of a project's batch, or None; raise StateError as `snapshot.read_snapshot`."""
     state = snapshot.read_snapshot(project)
     return None if state is None else build_view(state, now)
 
 
 def build_view(state: State, now: str) -> View:
-    """The batch with this state; the work trees that it names are looked into."""
+    """Return the view of a state, with the progress of clients from the worktrees that it names."""
     run = state.get("run")
+    statuses = batch_state.feature_statuses(state, now)
     rows = _running_features(state, now) if run and run["running"] else _open_feature(state, now)
     spent = _usage(run, rows) if run else {}
     pause = state["pause"]
-    waits = run["waiting"] if run else None
+    waiting = run["waiting"] if run else None
     return View(
         batch_id=state["batch_id"],
         at=now,
         status=state["status"],
-        counts=batch_state.counts(state),
+        counts=status_report.status_counts(state, now),
         at_work=processes.is_owner_alive(state["owner"]),
         seconds=_batch_age_s(state, now),
         rows=rows,
-        held=_pending_features(state, now),
-        waiting=Wait(one_line(waits["reason"]), waits["until"]) if waits else None,
+        pending=_pending_features(state, now),
+        waiting=Wait(one_line(waiting["reason"]), waiting["until"]) if waiting else None,
         pause=Wait(one_line(pause["reason"]), pause.get("resume_after")) if pause else None,
         ended=one_line(run.get("ended_why") or "") if run and run.get("ended_at") else "",
         spent=spent,
         limits=_limits(state, now, spent) if run else [],
-        last=_last_ended(state),
+        last=_last_ended(state, statuses),
     )
 
 
-def advance_view(seen: View, now: str) -> View:
-    """The same as it looks at a later moment, when nothing else has happened since."""
-    if seen.ended or seen.status != "in_progress":
-        return seen
-    passed = _seconds_between(seen.at, now)
-    return seen._replace(
+def advance_view(view: View, now: str) -> View:
+    """Return the view at a later moment, if nothing has happened since."""
+    if view.ended or view.status != "in_progress":
+        return view
+    passed = _seconds_between(view.at, now)
+    return view._replace(
         at=now,
-        seconds=seen.seconds + passed,
-        rows=[row._replace(seconds=row.seconds + passed) for row in seen.rows],
-        limits=[limit._replace(used=limit.used + passed) if limit.name == "time" else limit for limit in seen.limits],
+        seconds=view.seconds + passed,
+        rows=[row._replace(seconds=row.seconds + passed) for row in view.rows],
+        limits=[limit._replace(used=limit.used + passed) if limit.name == "time" else limit for limit in view.limits],
     )
 
 
@@ -158,18 +159,18 @@ def _batch_age_s(state: State, now: str) -> int:
 
 
 def _seconds_between(first: str, second: str) -> int:
-    """Seconds from one moment to another, never less than 0; 0 too when one of them is none of ours."""
+    """Return the seconds between two times, at least 0; 0 too for an invalid time."""
     try:
         return max(0, timestamps.seconds_between(first, second))
     except ValueError:
         return 0
 
 
-# -- what is under way -------------------------------------------------------------------------------------------------
+# -- running features --------------------------------------------------------------------------------------------------
 
 
 def _open_feature(state: State, now: str) -> List[RunningFeature]:
-    """The open feature of a batch that a client does; at most one."""
+    """Return the feature that runs in a client of the user's; at most one."""
     active = state["active"]
     if active is None:
         return []
@@ -184,49 +185,59 @@ def _open_feature(state: State, now: str) -> List[RunningFeature]:
 
 def _running_features(state: State, now: str) -> List[RunningFeature]:
     here = processes.get_host_name()
-    found = []
+    rows = []
     for name, entry in sorted(state["run"]["running"].items(), key=lambda item: int(item[0])):
-        told = _client_progress(entry) if entry["place"] == here and entry["worktree"] else {}
-        found.append(
+        progress = _client_progress(entry) if entry["place"] == here and entry["worktree"] else {}
+        rows.append(
             RunningFeature(
-                int(name) + 1, one_line(state["features"][int(name)]), entry["attempt"], entry["step"],
-                told.get("phase"), _seconds_between(entry["started_at"], now), told.get("turns"), told.get("cost_usd"),
-                told.get("tool"), one_line(entry["place"], 60), one_line(entry["branch"]),
+                int(name) + 1,
+                one_line(state["features"][int(name)]),
+                entry["attempt"],
+                entry["step"],
+                progress.get("phase"),
+                _seconds_between(entry["started_at"], now),
+                progress.get("turns"),
+                progress.get("cost_usd"),
+                progress.get("tool"),
+                one_line(entry["place"], 60),
+                one_line(entry["branch"]),
             )
-        )  # fmt: skip
-    return found
+        )
+    return rows
 
 
 def _client_progress(entry: State) -> Dict[str, Any]:
-    """How far the attempt's client is: `turns`, `cost_usd`, `tool`, `phase`, as far as its work tree says."""
+    """Return `turns`, `cost_usd`, `tool` and `phase` of an attempt's client, as far as its worktree has them."""
     project = Project(entry["worktree"])
-    told = _read_progress_file(project)
-    if told.get("session_id") != entry["session_id"]:
-        told = {}  # of a client before this one: what that used is counted already
-    found: Dict[str, Any] = {}
-    if _is_number(told.get("turns")):
-        found["turns"] = int(told["turns"])
-    if _is_number(told.get("cost_usd")):
-        found["cost_usd"] = float(told["cost_usd"])
+    file = _read_progress_file(project)
+    if file.get("session_id") != entry["session_id"]:
+        file = {}  # of an earlier client, whose usage is counted already
+    progress: Dict[str, Any] = {}
+    if _is_plausible(file.get("turns")):
+        progress["turns"] = int(file["turns"])
+    if _is_plausible(file.get("cost_usd")):
+        progress["cost_usd"] = float(file["cost_usd"])
     for name in ("tool", "phase"):
-        if isinstance(told.get(name), str):
-            found[name] = one_line(told[name], 40)
+        if isinstance(file.get(name), str):
+            progress[name] = one_line(file[name], 40)
     try:
         state = snapshot.read_snapshot(project)
     except (BatchError, OSError):
-        return found
+        return progress
     if state is not None and state.get("active"):
-        found["phase"] = state["active"]["phase"]
-    return found
+        progress["phase"] = state["active"]["phase"]
+    return progress
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < MAX_PLAUSIBLE and math.isfinite(value)  # NaN is JSON, to some
+def _is_plausible(value: Any) -> bool:
+    return (
+        type(value) in (int, float) and 0 <= value < MAX_PLAUSIBLE and math.isfinite(value)
+    )  # some write NaN into JSON
 
 
 def _read_progress_file(project: Project) -> Dict[str, Any]:
-    """What `progress.json` holds. Empty for anything but a small JSON object in a plain file: the client may write
-    there.
+    """Return the content of `progress.json`; empty for anything but a small JSON object in a regular file, as the
+    client may write there.
     """
     try:
         folder = project_paths.open_folder(
@@ -237,16 +248,16 @@ def _read_progress_file(project: Project) -> Dict[str, Any]:
     try:
         if os.stat("progress.json", dir_fd=folder, follow_symlinks=False).st_size > MAX_PROGRESS_BYTES:
             return {}
-        found = atomic_files.read(folder, "progress.json")
-        told = fast_json.loads(found[1]) if found else None
+        file = atomic_files.read(folder, "progress.json")
+        content = fast_json.loads(file[1]) if file else None
     except (OSError, BatchError, atomic_files.UnexpectedFileType, ValueError, RecursionError):
         return {}
     finally:
         atomic_files.close_quietly(folder)
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-# -- what is not -------------------------------------------------------------------------------------------------------
+# -- other features ----------------------------------------------------------------------------------------------------
 
 
 def _pending_features(state: State, now: str) -> List[PendingFeature]:
@@ -257,39 +268,40 @@ def _pending_features(state: State, now: str) -> List[PendingFeature]:
     ]
 
 
-def _last_ended(state: State) -> List[EndedFeature]:
+def _last_ended(state: State, statuses: Dict[int, str]) -> List[EndedFeature]:
     ended = sorted(
         (
             (timing["ended_at"], int(name))
             for name, timing in state.get("timings", {}).items()
-            if "ended_at" in timing and batch_state.feature_status(state, int(name)) in ("done", "failed", "skipped")
+            if "ended_at" in timing and statuses[int(name)] in ("done", "failed", "skipped")
         ),
         reverse=True,
     )
-    return [_ended_feature(state, index, at) for at, index in ended[:MAX_ENDED]]
+    return [
+        EndedFeature(
+            index + 1, one_line(state["features"][index]), statuses[index],
+            one_line(_describe_outcome(state, index, statuses[index])), ended_at,
+        )
+        for ended_at, index in ended[:MAX_ENDED]
+    ]  # fmt: skip
 
 
-def _ended_feature(state: State, index: int, at: str) -> EndedFeature:
-    condition = batch_state.feature_status(state, index)
-    if condition == "done":
-        proof = state["evidence"].get(key(index), {})
-        said = (proof.get("commit") or "")[:12] if not proof.get("no_change") else "no change needed"
-    else:
-        place, field = {"failed": ("failed_features", "error_message"), "skipped": ("skipped_features", "reason")}[
-            condition
-        ]
-        said = next(blocking.describe_reason(entry[field]) for entry in state[place] if entry["feature_index"] == index)
-    return EndedFeature(index + 1, one_line(state["features"][index]), condition, one_line(said), at)
+def _describe_outcome(state: State, index: int, status: str) -> str:
+    if status == "done":
+        evidence = state["evidence"].get(key(index), {})
+        return "no change needed" if evidence.get("no_change") else (evidence.get("commit") or "")[:12]
+    entry = next(entry for entry in state[f"{status}_features"] if entry["feature_index"] == index)
+    return str(entry["error_message"]) if status == "failed" else blocking.describe_reason(entry["reason"])
 
 
-# -- what it takes -----------------------------------------------------------------------------------------------------
+# -- usage and limits --------------------------------------------------------------------------------------------------
 
 
 def _usage(run: State, rows: List[RunningFeature]) -> Dict[str, float]:
-    """What the run has used, with what the clients that are at work have used so far."""
+    """Return what the run has used, including what running clients have used so far."""
     spent = dict(run["spent"])
     for row in rows:
-        if row.step == "running":  # the client of one that is merging has ended, and is counted
+        if row.step == "running":  # the client of a merging feature has ended and is counted already
             spent["turns"] = spent.get("turns", 0) + (row.turns or 0)
             spent["cost_usd"] = spent.get("cost_usd", 0) + (row.cost_usd or 0)
     return spent
