@@ -145,7 +145,7 @@ class Watch:
             return
         self.on = False
         try:
-            self._record_outcome(event, given)
+            self._judge(event, given)
         finally:
             self.on = True
 
