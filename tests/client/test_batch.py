@@ -108,9 +108,9 @@ def test_after_each_worker_the_coordinator_is_told_how_its_feature_ended(
     client_for(model).run("/batch-implement features.txt")
     assert tried == [1, 2, 3, 2]
     ends = (
-        "Feature 1 is done. 1 of 3 completed",
-        "Feature 2 failed (attempt 1) and will be retried. 1 of 3 completed",
-        "Feature 3 is done. 2 of 3 completed",
+        "Feature 1 is done. 1 of 3 done",
+        "Feature 2 failed (attempt 1) and will be retried. 1 of 3 done",
+        "Feature 3 is done. 2 of 3 done",
         "Feature 2 is done. Batch",
     )
     for request, end in zip(model.of("coordinator")[1:], ends):

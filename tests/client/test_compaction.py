@@ -110,7 +110,7 @@ def test_the_window_that_was_compacted_is_told_at_once_what_to_do_and_no_other_i
 
     [reminder] = told(result, "SessionStart")
     assert len(reminder) <= MAX_REMINDER_CHARS
-    assert f"Batch {state['batch_id']}: 1 of 3 completed" in reminder
+    assert f"Batch {state['batch_id']}: 1 of 3 done" in reminder
     assert "feature 2 of 3, attempt 1, phase " + {"worker": "implement", "coordinator": "test"}[who] in reminder
     assert f"\n> {LONG[:100]}" in reminder
     coordinators_step = f"Call the Skill tool with skill `{SKILL_NAME}`"
@@ -138,7 +138,7 @@ def test_the_summariser_is_told_what_to_keep_and_the_state_records_the_compactio
     [summary] = model.summaries
     [keep] = re.findall(r"Keep in the summary, word for word: (.*)", summary.last_text())
     phase = {"worker": "implement", "coordinator": "test"}[who]
-    assert f"batch {state['batch_id']}; feature 2 of 3, phase {phase}; 1 of 3 completed" in keep
+    assert f"batch {state['batch_id']}; feature 2 of 3, phase {phase}; 1 of 3 done" in keep
     assert "next command: " + {"worker": "batchctl brief", "coordinator": f"Skill {SKILL_NAME}"}[who] in keep
 
     assert state["auto_clear_count"] == 1

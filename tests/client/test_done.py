@@ -387,7 +387,7 @@ def test_the_leftovers_of_a_failed_attempt_are_in_a_named_stash_and_what_was_the
     assert git(project, "show", "--name-only", "--format=").split() == ["feature-2.txt"]
 
     brief = done(batchctl("start"))
-    assert "attempt 2" in brief and "> it cannot work" in brief and f"in the git stash named `{name}`" in brief
+    assert "attempt 2" in brief and "> it cannot work" in brief and f"in the git stash `{name}`" in brief
     git(project, "stash", "pop", "-q")
     for path, text in {**after, "both": "then", "to": "renamed\n", "intended": "intended"}.items():
         assert (project / path).read_text() == (text if isinstance(text, str) else "")
@@ -418,7 +418,7 @@ def test_after_the_last_allowed_attempt_the_feature_is_failed_and_reported(
     assert "Feature 1 of 2 is given up on" in said and "the stash" not in said
     done(batchctl("start"))
     make(project, "feature-2.txt")
-    assert "1 of 2 completed, 1 failed" in done(batchctl("done"))
+    assert "1 of 2 done, 1 failed" in done(batchctl("done"))
     assert state_of(project)["status"] == "completed"
     status = done(batchctl("status"))
     assert "FAILED   add one" in status and "no such API" in status and "`batchctl retry`" in status
@@ -591,6 +591,6 @@ def test_in_the_client_a_failed_feature_leaves_nothing_to_the_next_and_everythin
     stashes = git(project, "stash", "list")
     assert all(name in stashes for name in names)
     assert git(project, "status", "--porcelain") == "?? mine.txt\n"
-    assert "ended without success" not in briefs[0]
-    assert "> the API does not exist" in briefs[1] and f"in the git stash named `{names[0]}`" in briefs[1]
-    assert "1 of 2 completed, 1 failed" in model.of("coordinator")[-1].text()
+    assert "Attempt 1 failed" not in briefs[0]
+    assert "> the API does not exist" in briefs[1] and f"in the git stash `{names[0]}`" in briefs[1]
+    assert "1 of 2 done, 1 failed" in model.of("coordinator")[-1].text()

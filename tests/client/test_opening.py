@@ -142,7 +142,7 @@ def test_another_unfinished_batch_is_refused_with_the_three_ways_on(
 ) -> None:
     before = state_of(project)
     answer = type_in(idle, "/batch-implement features.txt")
-    for words in (unfinished, "0 of 3 completed", "/batch-implement --resume", "batchctl abort", "--replace"):
+    for words in (unfinished, "0 of 3 done", "/batch-implement --resume", "batchctl abort", "--replace"):
         assert words in answer
     assert "has no client working on it" in type_in(idle, "/auto-implement something else")
     assert state_of(project) == before
@@ -208,7 +208,7 @@ def test_verbs_that_inform_or_change_the_state_show_their_answer_and_cost_no_tur
 ) -> None:
     for status in ("/batchctl status", "/batchctl", "/batch-implement:batchctl status"):
         answer = type_in(idle, status)
-        assert f"Batch {unfinished}: in progress, 0 of 3 completed" in answer and "3  pending  add three" in answer
+        assert f"Batch {unfinished}: in progress, 0 of 3 done" in answer and "3  pending  add three" in answer
     assert "Feature 2 is skipped" in type_in(idle, "/batchctl skip 2 --reason 'not now'")
     assert [entry["feature_index"] for entry in state_of(project)["skipped_features"]] == [1]
     assert "is paused" in type_in(idle, "/batchctl pause --reason lunch")

@@ -139,7 +139,7 @@ def test_a_new_session_is_told_in_one_line_of_a_batch_that_nobody_works_on(
     model = scripted(coordinator=talks)
     result = client_for(model).run("Good morning.")
     [line] = [line for line in model.of("coordinator")[0].text().splitlines() if "[batch-implement]" in line]
-    for words in (before["batch_id"], "1 of 2 completed", RESUME):
+    for words in (before["batch_id"], "1 of 2 done", RESUME):
         assert words in line
     assert (result.text, sent_on(result)) == ("Good morning.", [])
     assert state_of(two) == before

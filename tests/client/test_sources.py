@@ -109,7 +109,7 @@ def test_what_needs_a_feature_that_failed_is_skipped_the_rest_completes_and_retr
     assert state["evidence"]["2"]["verify"]["command"] == "test -e feature-3.txt"
     assert state["evidence"]["3"]["verify"]["command"] == "test -e feature-1.txt"
     third, fourth, guide = [opening.text() for opening in openings(model)[before:]]
-    assert "Attempt 1 ended without success" in third and "> the tables are not what they seem" in third
+    assert "Attempt 1 failed" in third and "> the tables are not what they seem" in third
     assert f"It builds on feature 3, which is done (commit {state['evidence']['2']['commit'][:12]})" in fourth
     assert "It builds on feature 4" in guide
     assert len(subjects(yaml_list)) == 5

@@ -166,7 +166,7 @@ def test_a_command_typed_bare_runs_two_features_and_the_coordinator_waits_for_ea
     assert [role for role, _ in itertools.groupby(turns(at.model))] == ["coordinator", *["worker", "coordinator"] * 2]
     assert "reported a problem" not in at.terminal.history()  # No stop was sent on.
     assert "hook failed" not in at.terminal.history()  # No hook was in trouble.
-    assert "Feature 2 is done. 2 of 2 completed" in " ".join(at.terminal.history().split())
+    assert "Feature 2 is done. 2 of 2 done" in " ".join(at.terminal.history().split())
     assert subjects(at.project) == BOTH
     state = at.wait_for_state(lambda state: state["owner"]["pid"] is None)
     assert (state["status"], sorted(state["evidence"])) == ("completed", ["0", "1"])
@@ -263,7 +263,7 @@ def test_after_clear_the_new_session_is_told_in_one_line_and_resume_goes_on(halt
     new = halted.last()
     assert new.session != first
     [told] = [line for line in new.text().splitlines() if "[batch-implement]" in line]
-    assert "an unfinished batch" in told and "0 of 2 completed" in told and RESUME in told
+    assert "an unfinished batch" in told and "0 of 2 done" in told and RESUME in told
     assert WAITS not in halted.terminal.screen()  # This session holds no batch.
     finish(halted)
     assert state_of(halted.project)["owner"]["session_id"] == new.session
@@ -300,7 +300,7 @@ def test_compact_between_features_brings_the_reminder_once_and_a_word_goes_on(de
     at.interrupt()
     at.type_and_see("/compact", "Compacted")
     [summary] = at.model.summaries
-    assert "feature 2 of 2; 1 of 2 completed" in summary.text()
+    assert "feature 2 of 2; 1 of 2 done" in summary.text()
     finish(at, "Go on.", BOTH)
     told = next(request for request in at.model.of("coordinator") if request.number > summary.number).text()
     assert told.count(REMINDER) == 1

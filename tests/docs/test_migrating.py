@@ -64,7 +64,7 @@ def test_the_first_change_takes_it_over_reports_it_and_keeps_the_old_file(projec
     assert json.loads(kept.read_text(encoding="utf-8")) == OLD
     typed("batchctl abort", project)
     shutil.copy(kept, file)
-    assert "1 of 3 completed" in typed("batchctl status", project)
+    assert "1 of 3 done" in typed("batchctl status", project)
 
 
 def test_a_newer_schema_and_a_missing_field_are_refused_and_left_alone(project: Path) -> None:

@@ -40,7 +40,7 @@ def test_the_picture_of_a_run_shows_what_the_demo_printed() -> None:
 $ cd /somewhere/project
 $ claude -p "/batch-implement features.txt" --plugin-dir /somewhere/else --permission-mode default
 
-00:00  batch           batch-20260101-000000-000000: 0 of 2 completed
+00:00  batch           batch-20260101-000000-000000: 0 of 2 done
 00:00  client          Claude Code
 
 00:01  feature 1 of 2  First
@@ -56,7 +56,7 @@ $ git log --oneline
     assert [line.strip() for line in lines] == [
         '$ claude -p "/batch-implement features.txt" --plugin-dir ~/batch-implement',
         "",
-        "00:00  batch           batch-20260101-000000-000000: 0 of 2 completed",
+        "00:00  batch           batch-20260101-000000-000000: 0 of 2 done",
         "",
         "00:01  feature 1 of 2  First",
         "00:02    done          commit 0123456789ab, verify passed in 0.4 s",

@@ -149,13 +149,13 @@ def test_a_feature_is_opened_done_and_shown_with_batchctl_from_the_wheel(environ
     git(listed, "add", ".")
     git(listed, "commit", "-qm", "Add one")
     run(environment, "batchctl", "done", folder=listed)
-    assert "in progress, 1 of 2 completed" in run(environment, "batchctl", "status", folder=listed)
+    assert "in progress, 1 of 2 done" in run(environment, "batchctl", "status", folder=listed)
     assert "valid" in run(environment, "batchctl", "validate", folder=listed)
 
 
 def test_an_unattended_run_from_the_wheel_merges_what_its_workers_did(environment: Path, listed: Path) -> None:
     run(environment, "batchctl", "run", "features.txt", "--worker", WORKER, folder=listed)
-    assert "completed, 2 of 2 completed" in run(environment, "batchctl", "status", folder=listed)
+    assert "completed, 2 of 2 done" in run(environment, "batchctl", "status", folder=listed)
     [branch] = git(listed, "for-each-ref", "--format=%(refname)", "refs/heads/batch/*/merged").split()
     assert git(listed, "ls-tree", "--name-only", branch).splitlines() == [
         "README.md", "feature 1", "feature 2", "features.txt",
@@ -169,7 +169,7 @@ def test_a_script_imports_the_library_interface_from_the_package(environment: Pa
         encoding="utf-8",
     )
     run(environment, "python", "script.py", folder=listed)
-    assert "in progress, 0 of 2 completed" in run(environment, "batchctl", "status", folder=listed)
+    assert "in progress, 0 of 2 done" in run(environment, "batchctl", "status", folder=listed)
     (listed / "script.py").write_text("import batch_state_manager\n", encoding="utf-8")
     run(environment, "python", "script.py", folder=listed, status=1)
 
@@ -194,4 +194,4 @@ def test_the_plugins_own_programs_find_the_package_and_keep_site_packages_off_th
         [plugin / "hooks" / "run", "UserPromptExpansion"], cwd=listed, input=typed, capture_output=True, text=True,
         timeout=120, check=True,
     )  # fmt: skip
-    assert "0 of 2 completed" in answered.stdout
+    assert "0 of 2 done" in answered.stdout

@@ -396,5 +396,5 @@ def _with_attempt(
 
 
 def _with_end_time(state: State, index: int, now: str) -> State:
-    timings: State = state["timings"]
+    timings: State = state.get("timings", {})
     return {**timings, key(index): {**timings.get(key(index), {}), "ended_at": now}}

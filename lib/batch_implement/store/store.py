@@ -178,7 +178,7 @@ def unfinished_batch_error(state: State) -> RefusedError:
     on = "batchctl run --resume" if state.get("run") else "/batch-implement --resume"
     return RefusedError(
         f"Batch {state['batch_id']} is not finished here ({state['status']}, {number['completed']} of "
-        f"{number['total']} completed). Three ways on: resume it (`{on}`), abort it (`batchctl abort`), or "
+        f"{number['total']} done). Three ways on: resume it (`{on}`), abort it (`batchctl abort`), or "
         "add `--replace`, which puts it into the archive and starts yours.",
         "batch-unfinished",
     )

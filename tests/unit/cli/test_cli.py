@@ -251,7 +251,7 @@ def test_an_interrupted_command_is_status_130(running, typed, monkeypatch):
 
 
 def test_a_batch_from_its_creation_to_its_end(running, typed):
-    assert typed("status")[1].splitlines()[0].endswith("in progress, 0 of 3 completed, 0 failed, 0 skipped")
+    assert typed("status")[1].splitlines()[0].endswith("in progress, 0 of 3 done, 0 failed, 0 skipped")
     for number in (1, 2):
         assert f"Feature {number} of 3, attempt 1" in typed("start")[1]
         assert typed("phase", "implement") == (0, f"Feature {number}: implement.\n", "")
@@ -285,7 +285,7 @@ def test_leftovers_of_a_failed_attempt_are_in_a_named_stash(running, typed):
     for _ in range(2):  # the other features come first
         typed("start")
         typed("fail", "--reason", "no", "--permanent")
-    assert f"What it left uncommitted is in the git stash named `{name}`." in typed("start")[1]
+    assert f"Its uncommitted work is in the git stash `{name}`." in typed("start")[1]
 
 
 def test_the_commands_of_the_user_do_what_they_say(running, typed):
@@ -522,6 +522,6 @@ def test_a_reader_that_goes_away_is_no_error(running):
 
 def test_the_same_commands_answer_as_text_for_a_slash_command(running):
     context = CommandContext(Project(str(running)), authorization.Caller("s-1", 1, is_user=True))
-    assert "0 of 3 completed" in batchctl.run_command(["status"], context, str(running)).text
+    assert "0 of 3 done" in batchctl.run_command(["status"], context, str(running)).text
     with pytest.raises(UsageError):
         batchctl.run_command(["nonsense"], context, str(running))

@@ -62,7 +62,7 @@ def test_a_reminder_is_short_and_always_ends_with_what_to_do(state, worker):
     assert len(text) <= prompts.MAX_REMINDER_CHARS == 1600
     assert text.startswith(f"{prompts.REMINDER_MARK} Batch {state['batch_id']}: ")
     if not batch_state.is_live(state):
-        assert "Tell the person" in text
+        assert "Tell the user" in text
     elif state["status"] == "paused":
         assert "`/batch-implement --resume`" in text
     else:
@@ -114,10 +114,10 @@ def test_the_next_step_is_one_or_two_lines(state):
 def test_a_worker_is_reminded_of_its_feature_its_phase_and_its_next_command():
     state = then(started(completed(new_batch(["one", "two"], verify="make test"))), transitions.set_phase, "verify")
     text = prompts.reminder(state, worker=True)
-    assert "1 of 2 completed" in text
+    assert "1 of 2 done" in text
     assert "Now: feature 2 of 2, attempt 1, phase verify." in text
     assert "\n> two\n" in text
-    assert "the verify command passing on that commit (`make test`; `done` runs it)" in text
+    assert "`make test` passing on that commit (`done` runs it)" in text
     assert "You are its worker" in text
 
 
@@ -138,10 +138,10 @@ def test_in_direct_mode_the_coordinator_does_the_feature_itself():
 
 def test_the_next_step_of_a_batch_that_waits_or_is_over_is_to_tell_the_person():
     over = prompts.next_step(all_completed(new_batch(2)))
-    assert "is over (completed): 2 of 2 completed" in over
+    assert "is over (completed): 2 of 2 done" in over
     assert "then stop" in over
     assert "is paused: tired" in prompts.next_step(paused(new_batch(2), "tired"))
-    assert "Stop here and tell the person" in prompts.next_step(paused(new_batch(2), "tired"))
+    assert "Stop here and tell the user" in prompts.next_step(paused(new_batch(2), "tired"))
 
 
 def test_an_open_feature_is_told_from_one_that_is_next():
@@ -152,10 +152,10 @@ def test_an_open_feature_is_told_from_one_that_is_next():
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
-        ({}, "the work committed and nothing left uncommitted"),
-        ({"verify": "make"}, "the verify command passing on that commit (`make`; `done` runs it)"),
+        ({}, "all work committed"),
+        ({"verify": "make"}, "`make` passing on that commit (`done` runs it)"),
         ({"evidence": ["review"]}, "a review by `batch-implement:reviewer`"),
-        ({"evidence": []}, "nothing but your word"),
+        ({"evidence": []}, "no evidence"),
     ],
 )
 def test_what_done_asks_for_is_said(policy, said):
@@ -170,9 +170,9 @@ def test_a_brief_tells_the_whole_feature_what_went_before_and_what_lies_there():
     assert "Feature 1 of 1, attempt 2, phase understand" in text
     assert "> " + "x" * 9000 in text
     assert "> more\n> about it" in text
-    assert "Attempt 1 ended without success; it said:\n> no\n> network\n" in text
-    assert "in the git stash named `batch b feature 1 attempt 1`" in text
-    assert "A worker was here before and left without a verdict (once)" in text
+    assert "Attempt 1 failed:\n> no\n> network\n" in text
+    assert "in the git stash `batch b feature 1 attempt 1`" in text
+    assert "1 worker exited without reporting done or failed" in text
     assert "2 commits of this feature are there." in text
     assert "Nobody can answer questions" in text
     assert "`batchctl fail --reason TEXT`" in text
@@ -180,17 +180,17 @@ def test_a_brief_tells_the_whole_feature_what_went_before_and_what_lies_there():
 
 def test_a_brief_says_of_an_attempt_what_kind_of_failure_it_was_when_that_says_something():
     state = then(started(new_batch(1)), transitions.fail, NOW, "no line", "network")
-    assert "ended without success (network); it said:" in prompts.worker_brief(started(state))
+    assert "Attempt 1 failed (network):" in prompts.worker_brief(started(state))
     state = started(new_batch(1))
     for _ in range(2):
         state = then(state, transitions.record_interruption, NOW, "bye", counted=True)
-    assert "ended without success (no verdict); it said:" in prompts.worker_brief(started(state))
+    assert "Attempt 1 failed (no verdict):" in prompts.worker_brief(started(state))
 
 
 def test_a_brief_names_the_commit_that_a_reviewer_needs():
     begun = then(new_batch(1), transitions.start, NOW, "c" * 40)
-    assert "The base commit, at which it began, is cccccccccccc." in prompts.worker_brief(begun)
-    assert "base commit" not in prompts.worker_brief(then(new_batch(1), transitions.start, NOW, None))
+    assert "Base commit: cccccccccccc." in prompts.worker_brief(begun)
+    assert "Base commit" not in prompts.worker_brief(then(new_batch(1), transitions.start, NOW, None))
 
 
 def test_the_full_stop_of_a_pauses_reason_is_not_doubled():
@@ -212,9 +212,9 @@ def test_what_lies_in_the_tree_is_told_within_bounds():
         [f"{number:040}" for number in range(15)], [f"f{number}" for number in range(25)], "c" * 40
     )
     assert prompts.describe_existing_work(["a" * 40], [], "c" * 40).startswith(
-        "1 commit of this feature is there since cccccccccccc:"
+        "1 commit of this feature since cccccccccccc:"
     )
-    assert "15 commits of this feature are there since cccccccccccc:" in text
+    assert "15 commits of this feature since cccccccccccc:" in text
     assert (text.count("00000000, ") <= 10, "and 5 more" in text) == (True, True)
 
 
@@ -256,9 +256,9 @@ def test_a_worker_is_told_what_its_feature_builds_on_and_changes_as_data():
     told = prompts.worker_brief(started(completed(state)))
     for part in (
         "> one\n> two",
-        "It is said to change these paths:\n> a.py, b\n> .py",
+        "Paths that it changes:\n> a.py, b\n> .py",
         "It builds on feature 1, which is done (commit c0ffee):\n> feature 1",
-        "the verify command passing on that commit (`make b`",
+        "`make b` passing on that commit",
     ):
         assert part in told
 

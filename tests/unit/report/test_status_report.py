@@ -54,7 +54,7 @@ def test_nothing_is_next_when_nothing_is_left():
 def test_a_person_sees_a_line_for_each_feature_and_what_is_now():
     lines = status_report.format_status(BUSY)
     assert lines == [
-        "Batch batch-1: in progress, 1 of 5 completed, 1 failed, 1 skipped",
+        "Batch batch-1: in progress, 1 of 5 done, 1 failed, 1 skipped",
         "Policy: no verify command: only the commit is required; 3 retries each.",
         "   1  done     feature 1  c0ffee",
         "   2  failed   feature 2  it broke",
@@ -88,24 +88,20 @@ def test_the_full_stop_of_a_pauses_reason_is_not_doubled():
 
 def test_a_person_is_told_what_is_now_and_who_is_at_work():
     assert status_report.describe_batch(started(new_batch(2)), at_work=True) == (
-        "0 of 2 completed, 0 failed, 0 skipped. Feature 1 of 2 is open. Claude Code works on it; if it waits there, "
+        "0 of 2 done, 0 failed, 0 skipped. Feature 1 of 2 is open. Claude Code works on it; if it waits there, "
         "type `/batch-implement --resume`."
     )
     assert status_report.describe_batch(new_batch(2), at_work=False) == (
-        "0 of 2 completed, 0 failed, 0 skipped. Feature 1 of 2 is next. No process works on the batch. Resume it "
+        "0 of 2 done, 0 failed, 0 skipped. Feature 1 of 2 is next. No process works on the batch. Resume it "
         "with `/batch-implement --resume` in Claude Code."
     )
 
 
 def test_a_person_is_told_of_a_batch_that_waits_or_is_over_how_it_goes_on():
     waits = status_report.describe_batch(then(new_batch(2), transitions.pause, NOW, "lunch"), at_work=False)
-    assert waits.startswith(
-        "Batch batch-1 is paused: 0 of 2 completed, 0 failed, 0 skipped. Paused: lunch. Resume it with"
-    )
+    assert waits.startswith("Batch batch-1 is paused: 0 of 2 done, 0 failed, 0 skipped. Paused: lunch. Resume it with")
     over = status_report.describe_batch(given_up(new_batch(1)), at_work=False)
-    assert over.startswith(
-        "Batch batch-1 is over (failed): 0 of 1 completed, 1 failed, 0 skipped. All features processed"
-    )
+    assert over.startswith("Batch batch-1 is over (failed): 0 of 1 done, 1 failed, 0 skipped. All features processed")
     assert "`batchctl retry`" in over
 
 

@@ -58,7 +58,7 @@ def test_without_a_report_its_path_is_empty(tmp_path, state):
 
 def test_the_summary_is_plain_bounded_text_whose_first_line_says_it(tmp_path, state):
     lines = told(tmp_path, state)["BATCH_SUMMARY"].split("\n")
-    assert lines[0] == "Batch batch-1 has ended: 1 of 4 completed, 1 failed, 1 skipped."
+    assert lines[0] == "Batch batch-1 has ended: 1 of 4 done, 1 failed, 1 skipped."
     assert lines[1] == "What is done is on batch/batch-1/merged."
     assert lines[2].startswith("Feature 2, add `a` $(touch pwned): it [31mbroke '; touch pwned; ' xxx")
     assert all(line.isprintable() and len(line) <= notify.MAX_LINE_LENGTH for line in lines)

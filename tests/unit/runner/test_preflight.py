@@ -319,7 +319,7 @@ def features(state, **wish):
 
 def test_something_has_to_be_left_to_do():
     assert features(new_batch(2)) == [(doctor.OK, "2 to do; what each needs is known and in order")]
-    assert "1 of 2 completed, 1 to do" in features(completed(new_batch(2)))[0][1]
+    assert "1 of 2 done, 1 to do" in features(completed(new_batch(2)))[0][1]
     over = given_up(completed(new_batch(2)))
     ((verdict, text),) = features(over)
     assert (verdict, "`batchctl retry`" in text) == (doctor.ERROR, True)

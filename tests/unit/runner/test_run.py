@@ -116,7 +116,7 @@ def test_a_run_to_its_end_says_how_to_take_it_over_and_where_the_report_is(perso
     person.lists("feature 1", "feature 2 (after: 1)")
     status, out, errors = person.types("features.txt", "--verify", "ls f*")
     assert (status, errors) == (0, "")
-    assert "2 of 2 completed, 0 failed, 0 skipped; all features processed." in out
+    assert "2 of 2 done, 0 failed, 0 skipped; all features processed." in out
     assert f"git merge {person.state()['run']['branch']}" in out
     report = Path(next(line for line in out.splitlines() if line.startswith("Report: ")).split(": ")[1])
     assert "2 of 2 features done" in report.read_text()

@@ -147,7 +147,7 @@ def test_it_ends_when_the_batch_is_over(store, terminal):
     store.update(lambda current: merged(current, 0))
     assert shown.ended() == 0
     lines = [line for line in shown.text() if line]
-    assert lines[-1] == "Batch batch-1 is over (completed): 1 of 1 completed, 0 failed, 0 skipped."
+    assert lines[-1] == "Batch batch-1 is over (completed): 1 of 1 done, 0 failed, 0 skipped."
     assert any(set(line) == {"█"} and len(line) == 80 for line in lines)
 
 

@@ -304,7 +304,7 @@ def test_what_a_version_does_not_know_stays_through_a_write(store, batch, place)
 def test_a_second_batch_is_refused_while_the_first_is_unfinished_with_the_three_ways_on(store, batch):
     with pytest.raises(RefusedError) as caught:
         store.create(new_batch(1, batch_id="other"))
-    assert "batch-1 is not finished here (in_progress, 0 of 3 completed)" in caught.value.message
+    assert "batch-1 is not finished here (in_progress, 0 of 3 done)" in caught.value.message
     for way in ("/batch-implement --resume", "batchctl abort", "--replace"):
         assert way in caught.value.message
     assert store.read()["batch_id"] == "batch-1"

@@ -126,7 +126,7 @@ def _check_features(state: State, wish: Options) -> Found:
             f"Feature {asked[0] + 1} asks for a review, which the agent batch-implement:reviewer gives and no --worker "
             "can. Leave out `--worker`, or create the batch without `--review`.",
         )
-    done = f"{counts['completed']} of {counts['total']} completed, " if counts["completed"] else ""
+    done = f"{counts['completed']} of {counts['total']} done, " if counts["completed"] else ""
     yield OK, f"{done}{left} to do; what each needs is known and in order"
 
 
