@@ -6,13 +6,13 @@ hooks/run starts it and passes the project that it found. `fast_path` ends most 
 import posix
 import sys
 
-lib = __file__.rpartition("/")[0]
-sys.path.insert(0, lib)
+sys.path.insert(0, __file__.rpartition("/")[0])
+import batch_implement
 
 # Register the packages that a hook uses: to load their `__init__.py`, which hold no code, makes a Stop 4 % slower.
 for name in ("hooks", "store", "base", "core", "validation"):
     package = sys.modules[f"batch_implement.{name}"] = type(sys)(f"batch_implement.{name}")
-    package.__path__ = [f"{lib}/batch_implement/{name}"]
+    package.__path__ = [f"{batch_implement.__path__[0]}/{name}"]  # in a wheel not beside this file
 
 from batch_implement.hooks import fast_path  # noqa: E402
 
