@@ -355,7 +355,7 @@ def extended(below):
     keywords = {
         **PLAIN_KEYWORDS,
         "properties": st.dictionaries(NAMES, below, max_size=3),
-        "additionalProperties": below,
+        "additionalProperties": st.booleans() | below,
         "propertyNames": below,
         "items": below,
     }
@@ -364,16 +364,15 @@ def extended(below):
 
 
 LEAVES = st.one_of(
-    st.booleans(),
     st.sampled_from([{"$ref": "#/definitions/first"}, {"$ref": "#/definitions/second"}]),
     st.lists(st.sampled_from(sorted(PLAIN_KEYWORDS)), max_size=3, unique=True).flatmap(
         lambda names: st.fixed_dictionaries({name: PLAIN_KEYWORDS[name] for name in names})
     ),
 )
-PLAIN = LEAVES.filter(lambda schema: not isinstance(schema, dict) or "$ref" not in schema)
+PLAIN = LEAVES.filter(lambda schema: "$ref" not in schema)
 SCHEMAS = st.builds(
     lambda top, first, second: {**top, "definitions": {"first": first, "second": second}},
-    st.recursive(LEAVES, extended, max_leaves=8).filter(lambda schema: isinstance(schema, dict)),
+    st.recursive(LEAVES, extended, max_leaves=8),
     st.one_of(PLAIN, st.just({"$ref": "#/definitions/second"}), st.just({"items": {"$ref": "#/definitions/first"}})),
     PLAIN,
 )

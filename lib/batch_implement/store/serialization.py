@@ -158,5 +158,5 @@ def published_schema() -> Schema:
     if _schema is None:
         from ..validation import schema
 
-        _schema = schema.compile_by_field(schema.load_published("batch_state"))
+        _schema = schema.Schema(schema.load_published("batch_state"))
     return _schema

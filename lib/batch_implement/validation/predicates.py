@@ -1,11 +1,11 @@
-"""The tests that a schema is compiled into: plain functions that say nothing about a valid value, and say it fast.
+"""The tests that a schema is compiled into: closures that are fast for valid values.
 
 A Test is `value -> None | Failure`. None means valid, and nothing was built on the way. A Failure is the path to what
-is wrong, innermost step first, and a message; each container appends its step while the failure is handed back. A Bulk
-answers for many values in one go, in C: true only when every one is certainly valid, else they are to be asked singly.
+is wrong, innermost step first, and a message; each container appends its step as it returns the failure. A Bulk checks
+many values at once, in C: True only if every one is certainly valid, otherwise they are tested one by one.
 
-`schema.py` puts these together. Many take `otherwise`, the test for values of another type than they are about, so that
-one closure does for `type` and for what belongs to it.
+`schema` combines these. `otherwise` is the test for values of another type than the one that a test is about, so that
+one closure does for `type` and for the keywords of that type.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_SHOWN_CHARS = 60
 MAX_SHOWN_BITS = 256
 
-# Type -> its name in a message, the Python types that surely are of it, and the Python types that may be.
+# Type -> its name in a message, the Python types that are always of it, and the Python types that may be.
 TYPES: dict[str, tuple[str, tuple[type, ...], tuple[type, ...]]] = {
     "object": ("an object", (dict,), (dict,)),
     "array": ("an array", (list,), (list,)),
@@ -39,13 +39,8 @@ def anything(value: object) -> None:
     return None
 
 
-def nothing(value: object) -> Failure:
-    """Fail every value."""
-    return [], f"found {format_value(value)}, expected nothing here"
-
-
 def type_test(names: list[str]) -> Test:
-    """Return the test of `type`: one of the named types fits; 1.0 is an integer, true is no number."""
+    """Return the test of `type`: one of the named types fits; 1.0 is an integer, true is not a number."""
     certain = frozenset(kind for name in names for kind in TYPES[name][1])
     possible = tuple(kind for name in names for kind in TYPES[name][2])
     expected = " or ".join(TYPES[name][0] for name in names)
@@ -54,7 +49,7 @@ def type_test(names: list[str]) -> Test:
         if type(value) in certain:
             return None
         fits = isinstance(value, possible) and not isinstance(value, bool)
-        if fits and (not isinstance(value, float) or value.is_integer()):  # a float that need not be whole is certain
+        if fits and (not isinstance(value, float) or value.is_integer()):  # other floats are in `certain` if they fit
             return None
         return [], f"found {format_value(value)}, expected {expected}"
 
@@ -204,7 +199,7 @@ def _to_hashable(value: Any) -> Any:
 
 
 class Pattern:
-    """A regular expression that is compiled, and `re` imported, when its `search` is first asked for."""
+    """A regular expression that is compiled, and `re` imported, when its `search` is first used."""
 
     search: Callable[[str], object]
 
@@ -214,7 +209,7 @@ class Pattern:
     def __getattr__(self, name: str) -> Any:
         if name != "search":
             raise AttributeError(name)
-        import re  # here, because it costs 6 ms that a process which meets no pattern need not spend
+        import re  # costs 6 ms that a process without patterns need not spend
 
         self.search = re.compile(self.source).search
         return self.search
@@ -263,7 +258,7 @@ def enum_test(members: list[Any]) -> Test:
 
 
 def all_of(tests: list[Test]) -> Test:
-    """Return a test that hands on the first failure."""
+    """Return a test that returns the first failure of several."""
     if not tests:
         return anything
     if len(tests) == 1:

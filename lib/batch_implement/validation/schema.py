@@ -1,17 +1,16 @@
-"""Compile a published JSON Schema (draft-07) into closures, so that what is published is what is enforced.
+"""Compile a published JSON Schema (draft-07) into closures, so that the store enforces what is published.
 
     state_schema = compile_schema(load_published("batch_state"))
-    for violation in state_schema.check(state):
-        print(violation.pointer, violation.message)
+    for error in state_schema.check(state):
+        print(error.pointer, error.message)
 
-Verdicts are those of jsonschema's Draft7Validator: 1.0 is an integer, a boolean is no number, `enum`, `const` and
+Verdicts are those of jsonschema's Draft7Validator: 1.0 is an integer, a boolean is not a number, `enum`, `const` and
 `uniqueItems` tell true from 1, `pattern` is an unanchored `re.search`, `format` is an annotation. One difference is
-meant: in `[[1], [true], [1]]` jsonschema overlooks the duplicate, because its comparison sorts first.
+intended: in `[[1], [true], [1]]` jsonschema overlooks the duplicate, because its comparison sorts first.
 
-What this module does not know it refuses when it compiles: another keyword, another draft, `items` as a list, a `$ref`
-other than `#/definitions/NAME`, keywords beside a `$ref` (draft-07 ignores them). Two mistakes show only when a value
-is checked: a pattern that is no regular expression (patterns are compiled when they are first needed), and a definition
-that leads back to itself through `allOf` and its like without going deeper into the value.
+Compiling refuses what no published schema uses: any other keyword or draft, `true` and `false` as a schema (except for
+`additionalProperties`), a `$ref` other than `#/definitions/NAME`, keywords beside a `$ref` (draft-07 ignores them). A
+pattern that is not a regular expression shows only when a value is checked.
 """
 
 from __future__ import annotations
@@ -44,70 +43,92 @@ ARRAY_KEYWORDS = frozenset(("items", "minItems", "maxItems", "uniqueItems"))
 FIELD_KEYWORDS = frozenset(("properties", "required", "additionalProperties"))
 OBJECT_KEYWORDS = FIELD_KEYWORDS | {"propertyNames"}
 
-# Keyword -> the Python types that its value may have. A schema is a dict or a bool.
+# Keyword -> the Python types that its value may have.
 SHAPES: dict[str, tuple[type, ...]] = {
     "const": (object,),
     "$ref": (str,),
     "type": (str, list),
     "properties": (dict,),
     "uniqueItems": (bool,),
+    "additionalProperties": (dict, bool),
     "pattern": (str,),
     **dict.fromkeys(("minimum", "maximum"), (int, float)),
     **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), (int,)),
     **dict.fromkeys(("required", "enum"), (list,)),
-    **dict.fromkeys(("additionalProperties", "propertyNames", "items"), (dict, bool)),
+    **dict.fromkeys(("propertyNames", "items"), (dict,)),
 }
 
 
 class Schema:
-    """A compiled schema. `properties` are the names of the top-level properties, in the published order."""
+    """A compiled schema. `properties` are the names of the top-level properties, in the published order.
 
-    def __init__(self, properties: dict[str, Test], additional: Test | None, required: list[str], whole: Test) -> None:
-        self.properties = tuple(properties)
-        self._tests = properties
-        self._additional = additional
-        self._required = required
-        self._whole = whole
+    Each top-level property is compiled when it is first checked: a write checks three of thirty, and compiling the
+    others would cost it more than all its checks. Raises ValueError with the keyword and its place for all that is not
+    supported or malformed, for a property at its first check.
+    """
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        draft, definitions = schema.get("$schema", DRAFT), schema.get("definitions", {})
+        if draft not in (DRAFT, DRAFT + "#"):
+            raise ValueError(f"#/$schema: {predicates.format_value(draft)} is not draft-07")
+        if not isinstance(definitions, dict):
+            raise ValueError(f"#/definitions: {predicates.format_value(definitions)} is not what this keyword takes")
+        self._compiler = compiler = _Compiler(definitions)
+        top = {keyword: value for keyword, value in schema.items() if keyword not in ROOT_ONLY}
+        compiler.inspect(top, "#")
+        top = compiler.resolve(top, "#")
+        self._schemas = top.get("properties", {})
+        self.properties = tuple(self._schemas)
+        self._tests: dict[str, Test] = {}
+        self._additional = compiler.additional(top, "#")
+        self._required = top.get("required", [])
+        rules_on_the_whole = {keyword: value for keyword, value in top.items() if keyword not in FIELD_KEYWORDS}
+        self._whole = compiler.test(rules_on_the_whole, "#")
 
     def check(self, instance: object) -> list[SchemaError]:
-        """Return what is wrong with the instance, at most 50 violations; empty when it is valid.
+        """Return the errors of the instance, at most 50; empty if it is valid.
 
-        First a rule on the whole that is broken, then each required property that is missing, then the first violation
-        inside each property, in the order in which the instance has them.
+        First a broken rule on the whole, then each required property that is missing, then the first error inside each
+        property, in the order in which the instance has them.
         """
         if isinstance(instance, dict):
             return self.check_fields(instance, instance)
         return _to_errors([self._whole(instance)])
 
     def check_fields(self, instance: dict[str, Any], names: Iterable[str]) -> list[SchemaError]:
-        """Return what is wrong with these top-level properties, or with the instance as a whole; else as `check`.
+        """Return the errors of these top-level properties and of the instance as a whole; otherwise as `check`.
 
-        Properties that are not named are not looked at; a name that the instance does not have is passed over. Rules on
-        the whole (`required`, `propertyNames`, `allOf`, `if`...) always count.
+        A name that the instance does not have is ignored. Rules on the whole (`required`, `propertyNames`) always
+        apply.
         """
         failures = [self._whole(instance)]
         failures += [predicates.missing_property(name) for name in self._required if name not in instance]
-        for name in names:
-            if name in instance:
-                failures.append(predicates.property_failure(self._tests, self._additional, name, instance[name]))
+        failures += [self._field_failure(name, instance[name]) for name in names if name in instance]
         return _to_errors(failures)
 
     def check_field(self, name: str, value: object) -> list[SchemaError]:
-        """Return what is wrong with one top-level property alone, whatever else there is."""
-        return _to_errors([predicates.property_failure(self._tests, self._additional, name, value)])
+        """Return the errors of one top-level property alone."""
+        return _to_errors([self._field_failure(name, value)])
+
+    def compile_field(self, name: str) -> None:
+        """Compile a top-level property of the schema, unless that is done already."""
+        if name not in self._tests:
+            self._tests[name] = self._compiler.test(self._schemas[name], f"#/properties/{name}")
+
+    def _field_failure(self, name: str, value: object) -> Failure | None:
+        if name in self._schemas:
+            self.compile_field(name)
+        return predicates.property_failure(self._tests, self._additional, name, value)
 
 
 def load_published(name: str) -> dict[str, Any]:
-    """Return the schema `schemas/NAME.schema.json` of this plugin.
-
-    Raises StateUnusable when it cannot be read or is no JSON object: then the installation is damaged.
-    """
+    """Return the schema `schemas/NAME.schema.json` of this plugin. Raises StateError if it cannot be used."""
     path = os.path.join(project_paths.plugin_root(), "schemas", name + ".schema.json")
     try:
         with open(path, "rb") as file:
             schema = strict_json.parse(file.read(MAX_SCHEMA_BYTES + 1), max_bytes=MAX_SCHEMA_BYTES)
         if not isinstance(schema, dict):
-            raise ValueError("it holds no JSON object")
+            raise ValueError("not a JSON object")
     except (OSError, ValueError) as error:
         raise StateError(
             f"The published schema {path} cannot be used: {error}. The plugin is probably damaged: install it again.",
@@ -117,54 +138,11 @@ def load_published(name: str) -> dict[str, Any]:
 
 
 def compile_schema(schema: dict[str, Any]) -> Schema:
-    """Compile a schema. Raises ValueError with the keyword and its place for all that is not supported or malformed."""
-    compiler, top = _start_compiler(schema)
-    return _build_schema(compiler, top, compiler.named(top.get("properties", {}), "#/properties"))
-
-
-def compile_by_field(schema: dict[str, Any]) -> Schema:
-    """Compile a schema that is known to be good, each top-level property when it is first checked.
-
-    A write checks three of thirty: the others cost it more than all its checks. ValueError comes late, as does that.
-    """
-    compiler, top = _start_compiler(schema)
-    return _build_schema(compiler, top, _LazyTests(compiler, top.get("properties", {})))
-
-
-def _start_compiler(schema: dict[str, Any]) -> tuple[_Compiler, dict[str, Any]]:
-    """A compiler with the schema's definitions, and the schema without what may stand at the top only."""
-    draft, definitions = schema.get("$schema", DRAFT), schema.get("definitions", {})
-    if draft not in (DRAFT, DRAFT + "#"):
-        raise ValueError(f"#/$schema: {predicates.format_value(draft)} is not draft-07")
-    if not isinstance(definitions, dict):
-        raise ValueError(f"#/definitions: {predicates.format_value(definitions)} is not what this keyword takes")
-    compiler = _Compiler(definitions)
-    top = {keyword: value for keyword, value in schema.items() if keyword not in ROOT_ONLY}
-    compiler.inspect(top, "#")
-    return compiler, compiler.resolved(top, "#")
-
-
-def _build_schema(compiler: _Compiler, top: dict[str, Any], properties: dict[str, Test]) -> Schema:
-    rules_on_the_whole = {keyword: value for keyword, value in top.items() if keyword not in FIELD_KEYWORDS}
-    return Schema(
-        properties, compiler.additional(top, "#"), top.get("required", []), compiler.test(rules_on_the_whole, "#")
-    )
-
-
-class _LazyTests(dict):  # type: ignore[type-arg]
-    """The tests of properties by name, each compiled when it is first asked for with `get`."""
-
-    def __init__(self, compiler: _Compiler, schemas: dict[str, Any]) -> None:
-        super().__init__(dict.fromkeys(schemas))
-        self._compiler, self._schemas = compiler, schemas
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The test of this property; `default` for one that the schema does not have."""
-        if name not in self:
-            return default
-        if self[name] is None:
-            self[name] = self._compiler.test(self._schemas[name], f"#/properties/{name}")
-        return self[name]
+    """Compile a whole schema at once. Raises ValueError with the keyword and its place."""
+    compiled = Schema(schema)
+    for name in compiled.properties:
+        compiled.compile_field(name)
+    return compiled
 
 
 class _Compiler:
@@ -176,13 +154,8 @@ class _Compiler:
         for name, schema in definitions.items():
             self.compiled[name] = self.test(schema, f"#/definitions/{name}")
 
-    def named(self, schemas: dict[str, Any], place: str) -> dict[str, Test]:
-        return {name: self.test(schema, f"{place}/{name}") for name, schema in schemas.items()}
-
     def test(self, schema: Any, place: str) -> Test:
         """Return the test that one schema asks for."""
-        if isinstance(schema, bool):
-            return predicates.anything if schema else predicates.nothing
         self.inspect(schema, place)
         if "$ref" in schema:
             return self.reference(schema, place)
@@ -196,42 +169,40 @@ class _Compiler:
     def inspect(self, schema: Any, place: str) -> None:
         """Raise ValueError unless the schema is an object of supported keywords with values of the right shape."""
         if not isinstance(schema, dict):
-            raise ValueError(f"{place}: {predicates.format_value(schema)} is no schema")
+            raise ValueError(f"{place}: {predicates.format_value(schema)} is not a schema")
         for keyword, value in schema.items():
             if keyword in ANNOTATIONS:
                 continue
             if keyword not in SHAPES:
                 raise ValueError(f"{place}/{keyword}: this keyword is not supported here")
             if "$ref" in schema and keyword != "$ref":
-                raise ValueError(f"{place}/{keyword}: draft-07 ignores what stands beside a $ref")
+                raise ValueError(f"{place}/{keyword}: draft-07 ignores keywords beside a $ref")
             shape = SHAPES[keyword]
             if not isinstance(value, shape) or (isinstance(value, bool) and int in shape):
                 raise ValueError(f"{place}/{keyword}: {predicates.format_value(value)} is not what this keyword takes")
         for name in _type_names(schema):
             if name not in predicates.TYPES:
-                raise ValueError(f"{place}/type: {predicates.format_value(name)} is no type")
+                raise ValueError(f"{place}/type: {predicates.format_value(name)} is not a type")
 
-    def resolved(self, schema: Any, place: str) -> Any:
-        """Return the schema itself, or the one that its $ref leads to; a boolean schema as an equivalent object."""
+    def resolve(self, schema: Any, place: str) -> Any:
+        """Return the schema itself, or the one that its $ref leads to."""
         seen = []
-        while isinstance(schema, dict) and "$ref" in schema:
+        while "$ref" in schema:
             pointer = schema["$ref"]
             name = pointer[len(REF_PREFIX) :]
             if not pointer.startswith(REF_PREFIX) or name not in self.definitions or name in seen:
-                raise ValueError(f"{place}/$ref: {pointer!r} leads to no definition of this schema")
+                raise ValueError(f"{place}/$ref: {pointer!r} is not a definition of this schema")
             seen.append(name)
             schema = self.definitions[name]
-        if isinstance(schema, bool):
-            return {} if schema else {"enum": []}
         return schema
 
     def reference(self, schema: dict[str, Any], place: str) -> Test:
-        self.resolved(schema, place)
+        self.resolve(schema, place)
         name, compiled = schema["$ref"][len(REF_PREFIX) :], self.compiled
         if name in compiled:
             return compiled[name]
 
-        def test(value: Any) -> Failure | None:  # of a definition that comes later, or is the one at work
+        def test(value: Any) -> Failure | None:  # of a definition that comes later, or that refers to itself
             return compiled[name](value)
 
         return test
@@ -239,7 +210,7 @@ class _Compiler:
     def by_type(self, schema: dict[str, Any], place: str) -> list[Test]:
         """Return the tests for `type` and for the keywords that concern one type only.
 
-        Where these are one type's and `type` admits it, as nearly everywhere, a single closure does both.
+        If these are of one type that `type` admits, as nearly everywhere, a single closure does both.
         """
         admitted = _type_names(schema)
         has_type = predicates.type_test(admitted) if admitted else predicates.anything
@@ -257,25 +228,28 @@ class _Compiler:
         return [test for test in (has_type,) if admitted] + [build(predicates.anything) for _, build in families]
 
     def object_test(self, schema: dict[str, Any], place: str, otherwise: Test) -> Test:
-        name_schema = schema.get("propertyNames", True)
-        tests = self.named(schema.get("properties", {}), f"{place}/properties")
+        name_schema = schema.get("propertyNames", {})
+        properties = schema.get("properties", {})
+        tests = {name: self.test(below, f"{place}/properties/{name}") for name, below in properties.items()}
         return predicates.object_test(
             required=schema.get("required", []),
             tests=tests,
             additional=self.additional(schema, place),
-            additional_bulk=None if tests else self.bulk(schema.get("additionalProperties", True), place),
+            additional_bulk=None if tests else self.bulk(schema.get("additionalProperties", {}), place),
             test_name=self.test(name_schema, f"{place}/propertyNames"),
             names_bulk=self.bulk(name_schema, place),
             otherwise=otherwise,
         )
 
     def additional(self, schema: dict[str, Any], place: str) -> Test | None:
-        """Return the test of a property that `properties` does not name; None where there may be none."""
+        """Return the test of a property that `properties` does not name; None if it is not allowed."""
         below = schema.get("additionalProperties", True)
-        return None if below is False else self.test(below, f"{place}/additionalProperties")
+        if isinstance(below, bool):
+            return predicates.anything if below else None
+        return self.test(below, f"{place}/additionalProperties")
 
     def array_test(self, schema: dict[str, Any], place: str, otherwise: Test) -> Test:
-        item_schema = schema.get("items", True)
+        item_schema = schema.get("items", {})
         return predicates.array_test(
             test_item=self.test(item_schema, f"{place}/items"),
             items_bulk=self.bulk(item_schema, place),
@@ -285,8 +259,10 @@ class _Compiler:
         )
 
     def bulk(self, schema: Any, place: str) -> Bulk | None:
-        """Return the bulk test of plain strings or integers; None for a schema that asks for anything else."""
-        schema = self.resolved(schema, place)
+        """Return the bulk test of strings or integers; None for a schema that asks for anything else."""
+        if isinstance(schema, bool):
+            return (lambda values: True) if schema else None
+        schema = self.resolve(schema, place)
         keywords = {keyword for keyword in schema if keyword not in ANNOTATIONS}
         if not keywords:
             return lambda values: True
