@@ -1,21 +1,20 @@
-"""What became of the history since a commit: what is new on HEAD, who made it, what was rewritten on the way.
+"""Attribute the commits since a base: those of the feature, those of somebody else, those that were rewritten or lost.
 
-    work = work_since(root, base)
-    work.commits        those made here: a feature's own, amended ones among them
-    work.rewritten      commits from before that are there under another name, or whose content is in another
-    work.foreign        those that somebody else made
-    work.lost           commits from before that HEAD has in no form
-    work.brings         whether `commits` hold any work of their own: something that their parents do not have
+    work = attribute_commits(root, base)
+    work.commits        made by the committer of this repository, amended ones included
+    work.foreign        made by somebody else
+    work.rewritten      commits before the base that HEAD has in another form
+    work.lost           commits before the base that HEAD has in no form
+    work.has_changes    whether `commits` contain anything that their parents do not
 
-As long as `base` is an ancestor of HEAD, nothing was rewritten and this takes four questions to git. After an amend
-or a rebase the commits that HEAD has and `base` has not are held against those that `base` has and HEAD has not:
+While `base` is an ancestor of HEAD nothing was rewritten, and four git calls are enough. After an amend or a rebase the
+commits that only HEAD has are matched with those that only `base` has:
 
-    rebased     the same patch, by git's own comparison; for a merge, the same merge made again
-    amended     the same author, author date and subject, or in an amend with other words the same parents, but another
-                patch: work went into an old commit
-    absorbed    no commit of its own any more, but merging it would change nothing: it was squashed into another
+    rebased     the same patch, as `git rev-list --cherry-mark` compares it; the same merge made again
+    amended     another patch, but the same author, author date and subject, or the same author, date and parents
+    absorbed    no commit of its own, but merging it would change nothing: it was squashed into another
 
-At most the last `gitrepo.MOST_COMMITS` on each side are looked at. Only reads, but for trees that nothing refers to.
+At most the last `git_client.MAX_COMMITS` of each side are read.
 """
 
 from __future__ import annotations
@@ -33,9 +32,7 @@ _LOG_FORMAT = "%H%x00%P%x00%T%x00%an <%ae>%x00%at%x00%cn%x00%ce%x00%ct%x00%s"
 
 
 class Commit:
-    """A commit, as text: `parents` is a list, `author` has name and address, `committer` the address alone,
-    `committer_name` the name; `date` is the author's, in seconds. `fresh`: it was committed when it was written.
-    """
+    """A commit, its fields as text: `author` with address, `committer` the address alone, `date` the author's."""
 
     __slots__ = ("author", "committer", "committer_name", "date", "is_original", "parents", "sha", "subject", "tree")
 
@@ -46,9 +43,9 @@ class Commit:
 
 
 class Attribution:
-    """What `work_since` found (see the module); lists of Commit, oldest first.
+    """The commits since a base, oldest first; see the module.
 
-    `rewritten` has an object each, as the state keeps it: `old`, `new` (None when absorbed), `how`.
+    `rewritten` has objects as the state stores them: `old`, `new` (None when absorbed), `how`.
     """
 
     __slots__ = ("commits", "foreign", "has_changes", "lost", "rewritten")
@@ -62,38 +59,38 @@ class Attribution:
 
 
 def attribute_commits(root: str, base: Optional[str]) -> Attribution:
-    """The work between `base` (None: before the first commit) and HEAD.
+    """Attribute the commits between `base` (None: before the first commit) and HEAD.
 
-    Refused when `base` is not in the repository any more.
+    Raises RefusedError when the repository does not have `base` any more.
     """
-    new, gone = _list_both_sides(root, base)
-    old_of: Dict[str, Tuple[Commit, str]] = {}
-    left = gone
-    if gone and base:
-        old_of, left = _match_rewritten(root, base, new, gone)
-    here = git_client.get_committer_email(root)
+    new, old = _list_both_sides(root, base)
+    originals: Dict[str, Tuple[Commit, str]] = {}
+    unmatched = old
+    if old and base:
+        originals, unmatched = _match_rewritten(root, base, new, old)
+    email = git_client.get_committer_email(root)
     work = Attribution()
     for commit in new:
-        old, how = old_of.get(commit.sha, (None, ""))
-        if old is not None:
-            work.rewritten.append({"old": old.sha, "new": commit.sha, "how": how})
-        if how == "rebased":
-            continue
-        theirs = here is not None and commit.committer.casefold() != here.casefold()
-        (work.foreign if theirs else work.commits).append(commit)
-    left = [commit for commit in left if len(commit.parents) < 2]  # a merge holds what its parents hold
-    if left and base:
+        original, how = originals.get(commit.sha, (None, ""))
+        if original is not None:
+            work.rewritten.append({"old": original.sha, "new": commit.sha, "how": how})
+        if how != "rebased":
+            is_foreign = email is not None and commit.committer.casefold() != email.casefold()
+            (work.foreign if is_foreign else work.commits).append(commit)
+    unmatched = [commit for commit in unmatched if len(commit.parents) < 2]  # a merge has what its parents have
+    if unmatched and base:
         if _is_contained(root, base):
-            work.rewritten += [{"old": commit.sha, "new": None, "how": "absorbed"} for commit in left]
+            work.rewritten += [{"old": commit.sha, "new": None, "how": "absorbed"} for commit in unmatched]
         else:
-            work.lost = left
+            work.lost = unmatched
     work.has_changes = _have_changes(root, work.commits)
     return work
 
 
 def list_abandoned_commits(root: str, base: Optional[str], since: str) -> List[Commit]:
-    """Commits made after the time `since` (ISO 8601) that HEAD was at, and that neither HEAD nor `base` has: a reset or
-    a checkout left them behind. Oldest first; empty where git keeps no log of HEAD.
+    """Return the commits that HEAD was at after `since` (ISO 8601) and that neither HEAD nor `base` has, oldest first.
+
+    A reset or a checkout left them. Empty where git keeps no reflog of HEAD.
     """
     log = ("rev-list", "--walk-reflogs", f"--max-count={git_client.MAX_COMMITS}", "HEAD", "--")
     seen = list(dict.fromkeys(git_client.run_git(root, *log, check=False).stdout.split()))
@@ -102,7 +99,7 @@ def list_abandoned_commits(root: str, base: Optional[str], since: str) -> List[C
 
 
 def format_commits(commits: List[Commit]) -> str:
-    """Commits for a message: the last few, each with its subject and whose it is, as data."""
+    """Return the last commits for a message, each with its subject and committer, and how many more there are."""
     shown = [
         f"{commit.sha[:12]} {one_line(commit.subject, 80)!r} by "
         + one_line(f"{commit.committer_name} <{commit.committer}>", 160)
@@ -112,112 +109,99 @@ def format_commits(commits: List[Commit]) -> str:
 
 
 def _list_both_sides(root: str, base: Optional[str]) -> Tuple[List[Commit], List[Commit]]:
-    """What HEAD has and `base` has not, and the other way round."""
+    """Return the commits that only HEAD has, and those that only `base` has."""
     new = _read_commits(root, ["HEAD"], [base] if base else [])
-    if new is None:
-        if git_client.get_head(root) is not None:
-            raise RefusedError(
-                f"The commit that the feature began at ({str(base)[:12]}) is not in this repository any more: a "
-                "shallow fetch, or a clean-up after a rewrite, may have taken it. `git fetch --unshallow` may bring it "
-                "back, then `batchctl done` again; else `batchctl fail --reason TEXT`, and the next attempt begins at "
-                "HEAD.",
-                "commits-missing",
-            )
-        return [], (_read_commits(root, [base], []) or []) if base else []
-    return new, (_read_commits(root, [base], ["HEAD"]) or []) if base else []
+    if new is None and git_client.get_head(root) is not None:
+        raise RefusedError(
+            f"The commit that the feature started from ({str(base)[:12]}) is not in this repository any more: a "
+            "shallow fetch or a garbage collection after a rewrite may have removed it. Try `git fetch --unshallow`, "
+            "then `batchctl done` again; else `batchctl fail --reason TEXT`: the next attempt starts from HEAD.",
+            "commits-missing",
+        )
+    kept = [] if new is None else ["HEAD"]
+    return new or [], (_read_commits(root, [base], kept) or []) if base else []
 
 
 def _read_commits(root: str, having: List[str], lacking: List[str], *limits: str) -> Optional[List[Commit]]:
-    """The last commits that are reachable from `having` and not from `lacking`, oldest first, within git's own
-    `limits`; None when git does not know one of these.
+    """Return the last commits reachable from `having` and not from `lacking`, oldest first; None if one is unknown.
+
+    `limits` are options of `git rev-list`.
     """
-    answer = git_client.run_git(
-        root,
-        "rev-list",
-        "--topo-order",
-        "--reverse",
-        f"--max-count={git_client.MAX_COMMITS}",
-        f"--format={_LOG_FORMAT}",
-        "--encoding=UTF-8",
-        *limits,
-        "--end-of-options",
-        *having,
-        *(f"^{name}" for name in lacking),
-        "--",
-        check=False,
-    )
-    if answer.returncode != 0:
+    result = git_client.run_git(
+        root, "rev-list", "--topo-order", "--reverse", f"--max-count={git_client.MAX_COMMITS}",
+        f"--format={_LOG_FORMAT}", "--encoding=UTF-8", *limits,
+        "--end-of-options", *having, *(f"^{name}" for name in lacking), "--", check=False,
+    )  # fmt: skip
+    if result.returncode != 0:
         return None
-    return [Commit(line) for line in answer.stdout.split("\n") if "\0" in line]
+    return [Commit(line) for line in result.stdout.split("\n") if "\0" in line]
 
 
 def _match_rewritten(
-    root: str, base: str, new: List[Commit], gone: List[Commit]
+    root: str, base: str, new: List[Commit], old: List[Commit]
 ) -> Tuple[Dict[str, Tuple[Commit, str]], List[Commit]]:
-    """For each new commit that is an old one rewritten, that one and how; and the old ones without a counterpart."""
-    same = _find_same_patches(root, base, new, gone) if new else set()
-    found: Dict[str, Tuple[Commit, str]] = {}
+    """Return for each new commit that is a rewritten old one that commit and how, and the unmatched old commits."""
+    same_patch = _find_same_patches(root, base, new, old) if new else set()
+    matches: Dict[str, Tuple[Commit, str]] = {}
     used: Set[str] = set()
 
-    def pair(key: Callable[[Commit], object], olds: List[Commit], news: List[Commit]) -> None:
-        waiting: Dict[object, List[Commit]] = {}
-        for commit in olds:
+    def pair(key: Callable[[Commit], object], old_commits: List[Commit], new_commits: List[Commit]) -> None:
+        candidates: Dict[object, List[Commit]] = {}
+        for commit in old_commits:
             if commit.sha not in used:
-                waiting.setdefault(key(commit), []).append(commit)
-        for commit in news:
-            if commit.sha not in found and waiting.get(key(commit)):
-                old = waiting[key(commit)].pop(0)
-                used.add(old.sha)
-                alike = commit.sha in same and old.sha in same
-                found[commit.sha] = (old, "rebased" if alike or _is_same_merge(old, commit) else "amended")
+                candidates.setdefault(key(commit), []).append(commit)
+        for commit in new_commits:
+            if commit.sha not in matches and candidates.get(key(commit)):
+                original = candidates[key(commit)].pop(0)
+                used.add(original.sha)
+                is_same = commit.sha in same_patch and original.sha in same_patch
+                is_rebased = is_same or _is_same_merge(original, commit)
+                matches[commit.sha] = (original, "rebased" if is_rebased else "amended")
 
-    alike = [commit for commit in gone if commit.sha in same], [commit for commit in new if commit.sha in same]
-    pair(lambda commit: (commit.author, commit.date, commit.subject), *alike)
-    pair(lambda commit: (commit.author, commit.date), *alike)  # with other words
-    pair(lambda commit: None, *alike)  # by another hand
-    pair(lambda commit: (commit.author, commit.date, commit.subject), gone, new)
-    # An amend with other words. A commit that was not made again is no amend, whatever it has in common with one.
-    again = [commit for commit in new if not commit.is_original]
-    pair(lambda commit: (commit.author, commit.date, *commit.parents), gone, again)
-    return found, [commit for commit in gone if commit.sha not in used]
+    same_old = [commit for commit in old if commit.sha in same_patch]
+    same_new = [commit for commit in new if commit.sha in same_patch]
+    pair(lambda commit: (commit.author, commit.date, commit.subject), same_old, same_new)
+    pair(lambda commit: (commit.author, commit.date), same_old, same_new)  # another message
+    pair(lambda commit: None, same_old, same_new)  # another author
+    pair(lambda commit: (commit.author, commit.date, commit.subject), old, new)
+    # An amend with another message. A commit that was not made again is no amend, whatever it has in common with one.
+    made_again = [commit for commit in new if not commit.is_original]
+    pair(lambda commit: (commit.author, commit.date, *commit.parents), old, made_again)
+    return matches, [commit for commit in old if commit.sha not in used]
 
 
-def _find_same_patches(root: str, base: str, new: List[Commit], gone: List[Commit]) -> Set[str]:
-    """The commits of both lists whose patch is in the other list, too; merges, which git does not compare, never."""
-    looked_at = {commit.sha for commit in (*new, *gone)}
-    beyond = {parent for commit in (*new, *gone) for parent in commit.parents if parent not in looked_at}
-    answer = git_client.run_git(
-        root, "rev-list", "--cherry-mark", "--left-right", "--no-merges", "--stdin",
-        input="".join(f"{word}\n" for word in (f"{base}...HEAD", *(f"^{parent}" for parent in sorted(beyond)))),
-    )  # fmt: skip
-    return {line[1:] for line in answer.stdout.split() if line.startswith("=")}
+def _find_same_patches(root: str, base: str, new: List[Commit], old: List[Commit]) -> Set[str]:
+    """Return the commits whose patch is in both lists. Merges are never among them: git does not compare them."""
+    listed = {commit.sha for commit in (*new, *old)}
+    beyond = sorted({parent for commit in (*new, *old) for parent in commit.parents if parent not in listed})
+    lines = "".join(f"{revision}\n" for revision in (f"{base}...HEAD", *(f"^{parent}" for parent in beyond)))
+    result = git_client.run_git(
+        root, "rev-list", "--cherry-mark", "--left-right", "--no-merges", "--stdin", input=lines
+    )
+    return {line[1:] for line in result.stdout.split() if line.startswith("=")}
 
 
 def _is_same_merge(old: Commit, new: Commit) -> bool:
-    """Whether `new` is the merge `old` made again, on other parents or with other words."""
+    """Return whether `new` is the merge `old` made again, on other parents or with another message."""
     return min(len(old.parents), len(new.parents)) > 1 and (old.parents != new.parents or old.tree == new.tree)
 
 
 def _is_contained(root: str, commit: str) -> bool:
-    """Whether HEAD has all that `commit` brought: merging it would change nothing. False when git cannot tell (a
-    conflict, or a git before 2.38).
-    """
+    """Return whether merging `commit` into HEAD would change nothing; False on conflicts, and with git before 2.38."""
     merged = git_client.run_git(root, "merge-tree", "--write-tree", "--no-messages", "HEAD", commit, check=False)
     return merged.returncode == 0 and merged.stdout.strip() == git_client.get_tree(root, "HEAD")
 
 
 def _have_changes(root: str, commits: List[Commit]) -> bool:
-    """Whether one of these changes a file, or, of a merge, has content that neither of its parents has."""
+    """Return whether a commit changes a file, or a merge among them has content that neither parent has."""
     merges = [commit for commit in commits if len(commit.parents) > 1]
-    plain = [commit for commit in commits if len(commit.parents) < 2]
-    return _have_diff(root, plain, "--root", "--name-only") or _have_diff(root, merges, "--cc")
+    others = [commit for commit in commits if len(commit.parents) < 2]
+    return _have_diff(root, others, "--root", "--name-only") or _have_diff(root, merges, "--cc")
 
 
-def _have_diff(root: str, commits: List[Commit], *form: str) -> bool:
+def _have_diff(root: str, commits: List[Commit], *options: str) -> bool:
     if not commits:
         return False
-    answer = git_client.run_git(
-        root, "diff-tree", "--stdin", *form, "--no-commit-id", "--no-ext-diff", "--no-textconv",
-        input="".join(f"{commit.sha}\n" for commit in commits),
-    )  # fmt: skip
-    return bool(answer.stdout.strip())
+    lines = "".join(f"{commit.sha}\n" for commit in commits)
+    fixed = ("--no-commit-id", "--no-ext-diff", "--no-textconv")
+    return bool(git_client.run_git(root, "diff-tree", "--stdin", *options, *fixed, input=lines).stdout.strip())

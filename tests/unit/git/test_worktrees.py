@@ -105,7 +105,7 @@ def test_what_is_in_the_way_is_refused_and_stays(repository, top, tmp_path, what
         (folder / "file").write_text("theirs")
         if what == "another repository":
             git(folder, "init", "-q")
-    with pytest.raises(RefusedError, match="is in the way"):
+    with pytest.raises(RefusedError, match="already exists and is not a worktree"):
         worktrees.add(str(repository), str(folder), "batch/b/1-a", "HEAD")
     worktrees.remove(str(repository), str(folder))
     assert os.path.lexists(folder) and names(repository) == []
@@ -116,7 +116,7 @@ def test_a_work_tree_of_another_repository_is_in_the_way_and_is_never_removed(re
     other = tmp_path / "other"
     shutil.copytree(repository, other)
     git(other, "worktree", "add", "-q", "-b", "x", str(top / "1-a"))
-    with pytest.raises(RefusedError, match="is in the way"):
+    with pytest.raises(RefusedError, match="already exists and is not a worktree"):
         worktrees.add(str(repository), str(top / "1-a"), "batch/b/1-a", "HEAD")
     worktrees.remove(str(repository), str(top / "1-a"))
     assert (top / "1-a" / "README.md").exists() and names(other) == ["1-a"]

@@ -203,7 +203,10 @@ def test_what_is_in_the_way_of_the_work_tree_needs_a_person_and_a_lock_of_somebo
     Path(job.worktree).mkdir(parents=True)
     Path(job.worktree, "file").write_text("theirs")
     outcome = local_executor.run_job(job)
-    assert (outcome.kind, outcome.failure_class) == (jobs.NEEDS_USER, "setup") and "is in the way" in outcome.message
+    assert (outcome.kind, outcome.failure_class) == (
+        jobs.NEEDS_USER,
+        "setup",
+    ) and "already exists and is not" in outcome.message
     job = job_for(WORK, text="another")
     Path(repository, ".git", "refs", "heads", f"{job.branch}.lock").parent.mkdir(parents=True)
     Path(repository, ".git", "refs", "heads", f"{job.branch}.lock").write_text("")
