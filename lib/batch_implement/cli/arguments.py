@@ -28,9 +28,10 @@ from .argument_types import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, NoReturn, Sequence
+    from typing import Any, Callable, Dict, Iterable, NoReturn, Optional, Sequence, Tuple
 
-    AddCommand = Callable[..., argparse.ArgumentParser]  # takes name, what it does, example, more about it
+    Option = Tuple[str, str, Optional[Callable[[str], Any]], str]
+    AddCommand = Callable[..., argparse.ArgumentParser]  # takes name, what it does and arguments of an example
 
 COMMAND_GROUPS = (
     ("Commands for you, to steer the batch", USER_COMMANDS),
@@ -67,6 +68,59 @@ def _suggest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean `{similar[0]}`?" if similar else ""
 
 
+_EXIT_STATUS = {
+    "create": "With --dry-run it exits with 1 when something prevents the start.",
+    "run": "It exits with 0 when all features are completed, else with 1; with --dry-run, with 0 if it could start.",
+    "validate": "It exits with 1 when one of them is not valid.",
+    "doctor": "It exits with 1 on an error.",
+    "done": "It exits with 1 when evidence is missing, and with 4 while the verify command runs: call it again.",
+}
+# Options as (name, metavar, parser of the value, help); a flag has no metavar.
+_SOURCE_OPTIONS = (
+    ("--label", "NAME", str, "read the open issues with this label"),
+    ("--milestone", "NAME", str, "read the open issues of this milestone"),
+    ("--skip-unreadable", "", None, "leave out issues that cannot be read, instead of failing"),
+)
+_BATCH_OPTIONS = (
+    ("--verify", "CMD", str, "shell command that must exit 0 on the commit of a feature"),
+    ("--verify-timeout", "SECONDS", parse_positive, "time limit of that command (1800)"),
+    ("--review", "", None, "require a review of each feature by the agent batch-implement:reviewer"),
+    ("--max-retries", "N", parse_non_negative, "retries of a feature after its first attempt (3)"),
+    ("--unattended", "", None, "nobody can answer questions (the default under -p)"),
+    ("--infer-order", "", None, "use the order that the texts suggest (--dry-run shows it)"),
+    ("--comment", "", None, "comment each feature's outcome on its issue"),
+    ("--close", "", None, "close a feature's issue once its commit is on the default branch"),
+    ("--replace", "", None, "archive an unfinished batch and start this one"),
+    ("--dry-run", "", None, "show what would be done, or why not; write nothing"),
+)
+_RUN_OPTIONS = (
+    ("--jobs", "N", parse_jobs, "number of features in parallel (1)"),
+    ("--client", "PATH", str, "path of Claude Code (`claude` on PATH)"),
+    ("--model", "NAME", str, "model that Claude Code uses"),
+    ("--worker", "CMD", str, "shell command to run instead of Claude Code, with the brief on standard input"),
+    ("--worktrees", "DIR", str, "folder for the worktrees (PROJECT.worktrees, beside the project)"),
+    ("--merge", "", None, "fast-forward your branch to the result at the end"),
+    ("--notify", "CMD", str, "shell command to run at the end, at a pause and when a feature has failed"),
+    ("--feature-time", "DURATION", parse_duration, f"time limit of a client, {DURATION_EXAMPLES} (2h)"),
+    ("--feature-turns", "N", parse_count, "limit of turns of a client"),
+    ("--feature-cost", "USD", parse_amount, "cost limit of a client"),
+    ("--max-time", "DURATION", parse_duration, f"start no feature after this time, {DURATION_EXAMPLES}"),
+    ("--max-cost", "USD", parse_amount, "start no feature once the run has cost this much"),
+    ("--cluster", "WHERE", str, "run on a Dask cluster: tls://HOST:PORT, its scheduler file, or ssh:hosts.txt"),
+    ("--slots", "N", parse_jobs, "features in parallel on each worker of the cluster"),
+    ("--insecure-cluster", "", None, "allow a cluster without encryption"),
+    ("--max-wait", "DURATION", parse_duration, f"pause once all waits have taken this long, {DURATION_EXAMPLES}"),
+)
+
+
+def _add_options(parser: argparse.ArgumentParser, options: Iterable[Option], **flag_settings: Any) -> None:
+    for name, metavar, parse, text in options:
+        if parse is None:
+            parser.add_argument(name, action="store_true", help=text, **flag_settings)
+        else:
+            parser.add_argument(name, metavar=metavar, type=parse, help=text)
+
+
 def add_source_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where features come from: a file or issues."""
     parser.add_argument(
@@ -76,89 +130,34 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         help="list of features: .txt (one per line), .md (a checklist), .yaml or .json; - for standard input",
     )
     parser.add_argument("--issues", nargs="+", metavar="N", help="read these issues with gh; quote '#74' in a shell")
-    parser.add_argument("--label", metavar="NAME", help="read the open issues with this label")
-    parser.add_argument("--milestone", metavar="NAME", help="read the open issues of this milestone")
-    _add_flag(parser, "--skip-unreadable", "leave out issues that cannot be read, instead of failing")
+    _add_options(parser, _SOURCE_OPTIONS)
 
 
 def add_batch_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a new batch, the same for `batchctl create` and `/batch-implement`."""
     add_source_options(parser)
-    parser.add_argument("--verify", metavar="CMD", help="shell command that must exit 0 on the commit of a feature")
-    parser.add_argument(
-        "--verify-timeout", metavar="SECONDS", type=parse_positive, help="time limit of that command (1800)"
-    )
-    _add_flag(parser, "--review", "require a review of each feature by the agent batch-implement:reviewer")
-    parser.add_argument(
-        "--max-retries", metavar="N", type=parse_non_negative, help="retries of a feature after its first attempt (3)"
-    )
-    parser.add_argument(
-        "--mode", choices=policies.WORKFLOW_MODES, help="a worker for each feature, or the conversation itself"
-    )
-    _add_flag(parser, "--unattended", "nobody can answer questions (the default under -p)")
-    _add_flag(parser, "--infer-order", "use the order that the texts suggest (--dry-run shows it)")
-    _add_flag(parser, "--comment", "comment each feature's outcome on its issue")
-    _add_flag(parser, "--close", "close a feature's issue once its commit is on the default branch")
-    _add_flag(parser, "--replace", "archive an unfinished batch and start this one")
-    _add_flag(parser, "--dry-run", "show what would be done, or why not; write nothing")
+    modes = policies.WORKFLOW_MODES
+    parser.add_argument("--mode", choices=modes, help="a worker for each feature, or the conversation itself")
+    _add_options(parser, _BATCH_OPTIONS)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `batchctl run` that a new batch does not have; `runner.options` reads them."""
+    _add_resume_option(parser)
+    _add_options(parser, _RUN_OPTIONS, default=None)
     add = parser.add_argument
-    add("--resume", nargs="?", const="", metavar="ID", help="continue the batch that is here")
-    add("--jobs", type=parse_jobs, metavar="N", help="number of features in parallel (1)")
-    add("--client", metavar="PATH", help="path of Claude Code (`claude` on PATH)")
-    add("--model", metavar="NAME", help="model that Claude Code uses")
-    modes = ", ".join(PERMISSION_MODES)
-    add(
-        "--permission-mode",
-        choices=PERMISSION_MODES,
-        metavar="MODE",
-        help=f"permission mode of Claude Code: {modes} ({DEFAULT_MODE})",
-    )
-    add(
-        "--allow",
-        type=parse_permission_rule,
-        action="append",
-        metavar="RULE",
-        help="additional permission rule, like `Bash(make:*)`; can be repeated",
-    )
-    add("--worker", metavar="CMD", help="shell command to run instead of Claude Code, with the brief on standard input")
-    add("--worktrees", metavar="DIR", help="folder for the worktrees (PROJECT.worktrees, beside the project)")
-    add("--merge", action="store_true", default=None, help="fast-forward your branch to the result at the end")
-    pull_requests = parser.add_mutually_exclusive_group()
-    for name, value, text in (
-        ("--pr", "batch", "open a pull request for the batch, with gh"),
-        ("--pr-per-feature", "feature", "open a pull request for each feature"),
-    ):
-        pull_requests.add_argument(name, dest="pr", action="store_const", const=value, help=text)
-    add("--notify", metavar="CMD", help="shell command to run at the end, at a pause and when a feature has failed")
-    for name, value_type, metavar, text in (
-        ("--feature-time", parse_duration, "DURATION", f"time limit of a client, {DURATION_EXAMPLES} (2h)"),
-        ("--feature-turns", parse_count, "N", "limit of turns of a client"),
-        ("--feature-cost", parse_amount, "USD", "cost limit of a client"),
-        ("--max-time", parse_duration, "DURATION", f"start no feature after this time, {DURATION_EXAMPLES}"),
-        ("--max-cost", parse_amount, "USD", "start no feature once the run has cost this much"),
-    ):
-        add(name, type=value_type, metavar=metavar, help=text)
-    add(
-        "--cluster",
-        metavar="WHERE",
-        help="run on a Dask cluster: tls://HOST:PORT, its scheduler file, or ssh:hosts.txt (docs/cluster.md)",
-    )
-    add("--slots", type=parse_jobs, metavar="N", help="features in parallel on each worker of the cluster")
-    add("--insecure-cluster", action="store_true", default=None, help="allow a cluster without encryption")
-    add(
-        "--max-wait",
-        type=parse_duration,
-        metavar="DURATION",
-        help=f"pause once all waits have taken this long, {DURATION_EXAMPLES} (no limit)",
-    )
+    text = f"permission mode of Claude Code: {', '.join(PERMISSION_MODES)} ({DEFAULT_MODE})"
+    add("--permission-mode", choices=PERMISSION_MODES, metavar="MODE", help=text)
+    text = "additional permission rule, like `Bash(make:*)`; can be repeated"
+    add("--allow", type=parse_permission_rule, action="append", metavar="RULE", help=text)
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("--pr", dest="pr", action="store_const", const="batch", help="open a pull request for the batch, with gh")
+    text = "open a pull request for each feature"
+    add("--pr-per-feature", dest="pr", action="store_const", const="feature", help=text)
 
 
-def _add_flag(parser: argparse.ArgumentParser, name: str, text: str) -> None:
-    parser.add_argument(name, action="store_true", help=text)
+def _add_resume_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--resume", nargs="?", const="", metavar="ID", help="continue the batch that is here")
 
 
 def policy_from_options(options: argparse.Namespace, *, unattended: bool) -> Dict[str, Any]:
@@ -186,7 +185,7 @@ def build_slash_parser() -> CommandParser:
     """Return the parser of `/batch-implement`."""
     parser = CommandParser(prog="/batch-implement", add_help=False, allow_abbrev=False)
     add_batch_options(parser)
-    parser.add_argument("--resume", nargs="?", const="", metavar="ID", help="continue the batch that is here")
+    _add_resume_option(parser)
     return parser
 
 
@@ -239,20 +238,20 @@ def build_parser() -> CommandParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=_version_text())
-    _add_flag(parser, "--json", "print one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", parser_class=CommandParser, prog="batchctl", help=argparse.SUPPRESS
     )
 
-    def add_command(name: str, summary: str, example: str, more: str = "") -> argparse.ArgumentParser:
+    def add_command(name: str, summary: str, example: str = "") -> argparse.ArgumentParser:
         summaries[name] = summary
         command = commands.add_parser(
             name,
-            description=f"{summary[:1].upper()}{summary[1:]}. {more}".rstrip(),
-            epilog=f"Example: {example}",
+            description=f"{summary[:1].upper()}{summary[1:]}. {_EXIT_STATUS.get(name, '')}".rstrip(),
+            epilog=f"Example: batchctl {example or name}",
             allow_abbrev=False,
         )
-        _add_flag(command, "--json", "print one JSON object")
+        command.add_argument("--json", action="store_true", help="print one JSON object")
         return command
 
     _add_user_commands(add_command)
@@ -263,36 +262,23 @@ def build_parser() -> CommandParser:
 
 
 def _add_user_commands(add_command: AddCommand) -> None:
-    command = add_command(
-        "create",
-        "start a batch",
-        "batchctl create features.txt --verify 'make test'",
-        "With --dry-run it exits with 1 when something prevents the start.",
-    )
-    add_batch_options(command)
-    command = add_command(
-        "run",
-        "do a whole batch unattended, with a client for each feature",
-        "batchctl run features.txt --verify 'make test' --jobs 2",
-        "It exits with 0 when all features are completed, else with 1; with --dry-run, with 0 if it could start.",
-    )
+    add_batch_options(add_command("create", "start a batch", "create features.txt --verify 'make test'"))
+    summary = "do a whole batch unattended, with a client for each feature"
+    command = add_command("run", summary, "run features.txt --verify 'make test' --jobs 2")
     add_batch_options(command)
     add_run_options(command)
-    add_source_options(add_command("add", "append features to the batch", "batchctl add more.txt"))
-    command = add_command(
-        "skip", "skip a feature and those that need it", 'batchctl skip 3 --reason "not wanted any more"'
-    )
+    add_source_options(add_command("add", "append features to the batch", "add more.txt"))
+    command = add_command("skip", "skip a feature and those that need it", 'skip 3 --reason "not wanted any more"')
     command.add_argument("number", metavar="N", type=parse_positive, help="number of the feature, from 1")
     _add_reason(command)
-    command = add_command(
-        "retry", "make failed or skipped features pending again; without numbers all failed ones", "batchctl retry 2 5"
-    )
+    summary = "make failed or skipped features pending again; without numbers all failed ones"
+    command = add_command("retry", summary, "retry 2 5")
     command.add_argument("numbers", metavar="N", nargs="*", type=parse_positive, help="numbers of features, from 1")
-    _add_reason(add_command("pause", "pause the batch and release its client", "batchctl pause"))
-    command = add_command("resume", "continue a batch that is paused or has no client", "batchctl resume")
+    _add_reason(add_command("pause", "pause the batch and release its client"))
+    command = add_command("resume", "continue a batch that is paused or has no client")
     command.add_argument("batch_id", nargs="?", metavar="ID", help="refuse any batch but this one")
-    add_command("abort", "end the batch and archive it", "batchctl abort")
-    add_command("issues", "comment on the issues of the batch and close them, as its policy says", "batchctl issues")
+    add_command("abort", "end the batch and archive it")
+    add_command("issues", "comment on the issues of the batch and close them, as its policy says")
 
 
 def _add_reason(command: argparse.ArgumentParser) -> None:
@@ -300,75 +286,47 @@ def _add_reason(command: argparse.ArgumentParser) -> None:
 
 
 def _add_read_commands(add_command: AddCommand) -> None:
-    command = add_command("status", "show the batch", "batchctl status --watch")
-    _add_flag(command, "--watch", "keep showing it until it is over, or Ctrl-C")
-    add_command("statusline", "print one line about the batch for Claude Code's status line", "batchctl statusline")
-    add_command("next", "show the next step", "batchctl next")
-    add_command("brief", "show the brief of the open feature", "batchctl brief")
-    command = add_command("log", "show what happened to the batch, oldest first", "batchctl log --feature 3")
+    command = add_command("status", "show the batch", "status --watch")
+    command.add_argument("--watch", action="store_true", help="keep showing it until it is over, or Ctrl-C")
+    add_command("statusline", "print one line about the batch for Claude Code's status line")
+    add_command("next", "show the next step")
+    add_command("brief", "show the brief of the open feature")
+    command = add_command("log", "show what happened to the batch, oldest first", "log --feature 3")
     command.add_argument("--feature", metavar="N", type=parse_positive, help="only this feature, by its number from 1")
-    command = add_command(
-        "report",
-        "report on a batch: outcomes, timeline, cost",
-        "batchctl report --format html --output ../report.html",
-    )
-    command.add_argument(
-        "--format", choices=("md", "html", "json"), default="md", help="md for Markdown, html or json (md)"
-    )
+    summary = "report on a batch: outcomes, timeline, cost"
+    command = add_command("report", summary, "report --format html --output ../report.html")
+    _add_format(command, ("md", "html", "json"), "md for Markdown, html or json (md)")
     command.add_argument("--output", metavar="FILE", help="write to this file (standard output)")
     command.add_argument("batch_id", nargs="?", metavar="BATCH_ID", help="an archived batch (the one that is here)")
-    command = add_command(
-        "validate",
-        "check state and features files against their schemas",
-        "batchctl validate features.txt .claude/batch_state.json",
-        "It exits with 1 when one of them is not valid.",
-    )
+    summary = "check state and features files against their schemas"
+    command = add_command("validate", summary, "validate features.txt .claude/batch_state.json")
     command.add_argument("files", nargs="*", metavar="FILE", help="files to check (the state of this project)")
-    command.add_argument(
-        "--format",
-        choices=("text", "json", "github", "junit"),
-        default="text",
-        help="text, json, github for annotations of a workflow or junit for XML (text)",
-    )
-    command = add_command("schema", "print a published schema", "batchctl schema batch_state")
-    command.add_argument(
-        "name", nargs="?", default="batch_state", metavar="NAME", help="batch_state or features (batch_state)"
-    )
-    add_command(
-        "doctor", "check for everything that would stop a batch", "batchctl doctor", "It exits with 1 on an error."
-    )
+    text = "text, json, github for annotations of a workflow or junit for XML (text)"
+    _add_format(command, ("text", "json", "github", "junit"), text)
+    command = add_command("schema", "print a published schema", "schema batch_state")
+    text = "batch_state or features (batch_state)"
+    command.add_argument("name", nargs="?", default="batch_state", metavar="NAME", help=text)
+    add_command("doctor", "check for everything that would stop a batch")
+
+
+def _add_format(command: argparse.ArgumentParser, formats: Sequence[str], text: str) -> None:
+    command.add_argument("--format", choices=formats, default=formats[0], help=text)
 
 
 def _add_worker_commands(add_command: AddCommand) -> None:
-    add_command("start", "open the next feature, unless one is open, and show its brief", "batchctl start")
-    command = add_command("phase", "record the current phase", "batchctl phase implement")
+    add_command("start", "open the next feature, unless one is open, and show its brief")
+    command = add_command("phase", "record the current phase", "phase implement")
     command.add_argument("name", choices=batch_state.PHASES, metavar="NAME", help=", ".join(batch_state.PHASES))
-    command = add_command(
-        "done",
-        "complete the open feature if there is evidence for it",
-        "batchctl done",
-        "It exits with 1 when evidence is missing, and with 4 while the verify command runs: call it again.",
-    )
+    command = add_command("done", "complete the open feature if there is evidence for it")
     command.add_argument("--no-change", metavar="REASON", help="why the feature needs no commit")
-    command.add_argument(
-        "--wait",
-        metavar="SECONDS",
-        type=parse_non_negative,
-        default=90,
-        help="how long to wait for the verify command (90)",
-    )
-    command = add_command(
-        "fail",
-        "end the attempt at the open feature as failed",
-        'batchctl fail --reason "the API it needs does not exist"',
-    )
+    text = "how long to wait for the verify command (90)"
+    command.add_argument("--wait", metavar="SECONDS", type=parse_non_negative, default=90, help=text)
+    summary = "end the attempt at the open feature as failed"
+    command = add_command("fail", summary, 'fail --reason "the API it needs does not exist"')
     command.add_argument("--reason", required=True, metavar="TEXT", help="what went wrong, for the next attempt")
-    _add_flag(command, "--permanent", "another attempt cannot help")
-    command = add_command(
-        "decide",
-        "record a question that you answered with a default",
-        'batchctl decide "Which port?" "8080, as in the README"',
-    )
+    command.add_argument("--permanent", action="store_true", help="another attempt cannot help")
+    summary = "record a question that you answered with a default"
+    command = add_command("decide", summary, 'decide "Which port?" "8080, as in the README"')
     command.add_argument("question", metavar="QUESTION", help="what nobody was there to answer")
     command.add_argument("answer", metavar="ANSWER", help="the answer that you assumed, and why")
 

@@ -42,7 +42,7 @@ def create(
         data = {**status_report.plan_data(plan), "exit_code": int(bool(blockers))}
         return CommandResult("\n".join(status_report.format_plan(plan)), data=data)
     state = create_batch(context, source, policy, infer_order=options.infer_order, replace=options.replace)
-    next_step = status_report.RESUME_IN_CLIENT
+    next_step = status_report.describe_resume(state)
     if not state["policy"]["verify"]:
         next_step += " It has no verify command: only a commit is required."
     return CommandResult(

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 
-from ..base import processes
+from ..base import processes, subprocesses
 from ..core import batch_state, prompts
 from ..core.errors import BatchError, RefusedError
 from ..features import yaml_support
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
 OLDEST_PYTHON = (3, 9)
 MEASURED_CLIENT = (2, 1, 330)
+VERSION_TIMEOUT_S = 20
 HOOK_EVENTS = ("PreToolUse", "PostToolUse", "Stop", "SubagentStop", "SessionStart", "PreCompact", "UserPromptExpansion")
 OK, WARNING, ERROR = "ok", "warn", "error"
 
@@ -80,12 +80,9 @@ def check_python() -> Verdicts:
     first = shutil.which("python3")
     if first and os.path.realpath(first) != os.path.realpath(sys.executable):
         with open(first, "rb") as file:
-            if file.read(2) == b"#!":
-                yield (
-                    WARNING,
-                    f"`python3` is a script of a version manager ({first}), which starts slowly. The hooks remember "
-                    "the interpreter behind it.",
-                )
+            is_script = file.read(2) == b"#!"
+        if is_script:
+            yield WARNING, f"`python3` is a script ({first}), slow to start. The hooks remember the real interpreter."
 
 
 def _check_pyyaml() -> Verdicts:
@@ -113,11 +110,8 @@ def _check_working_tree(project: Project) -> Verdicts:
         yield WARNING, "There is no commit yet: work of a failed feature cannot be stashed before the first one."
     tracked, _ = git_client.list_changes(project.root)
     if tracked:
-        yield (
-            WARNING,
-            f"{prompts.pluralize(len(tracked), 'tracked file')} modified or staged: a new batch would be refused until "
-            "that is committed or stashed.",
-        )
+        files = prompts.pluralize(len(tracked), "tracked file")
+        yield WARNING, f"{files} modified or staged: commit or stash that before you start a batch."
 
 
 def check_client(program: Optional[str]) -> Verdicts:
@@ -127,18 +121,15 @@ def check_client(program: Optional[str]) -> Verdicts:
         return
     try:
         output = _run_client_version(program)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         yield ERROR, f"{program} does not start: {error}"
         return
     version = _parse_client_version(output)
     if version is None:
         yield WARNING, f"Unknown version of {program}: it printed {output.strip()[:80]!r}."
     elif version < MEASURED_CLIENT:
-        yield (
-            WARNING,
-            f"Claude Code {_format_version(version)} at {program} is older than {_format_version(MEASURED_CLIENT)}, "
-            "which the hooks were measured with: update it.",
-        )
+        tested = _format_version(MEASURED_CLIENT)
+        yield WARNING, f"Claude Code {_format_version(version)} at {program} is older than {tested}: update it."
     else:
         yield OK, f"Claude Code {_format_version(version)} at {program}"
 
@@ -147,15 +138,15 @@ def read_client_version(program: str) -> Optional[Tuple[int, ...]]:
     """Return the version of a client; None when it does not start or prints none."""
     try:
         return _parse_client_version(_run_client_version(program))
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return None
 
 
 def _run_client_version(program: str) -> str:
-    answer = subprocess.run(
-        [program, "--version"], capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=20, check=False
-    )
-    return answer.stdout
+    result = subprocesses.run([program, "--version"], timeout_s=VERSION_TIMEOUT_S)
+    if result.timed_out:
+        raise TimeoutError(f"`--version` did not end within {VERSION_TIMEOUT_S} s")
+    return result.stdout.decode("utf-8", "replace")
 
 
 def _parse_client_version(output: str) -> Optional[Tuple[int, ...]]:
@@ -187,10 +178,7 @@ def check_hooks(plugin: str) -> Verdicts:
     elif not os.access(os.path.join(plugin, "hooks", "run"), os.X_OK):
         yield ERROR, f"{plugin}/hooks/run is not executable: `chmod +x` it, or install the plugin again."
     elif os.environ.get("BATCH_IMPLEMENT_DISABLED") == "1":
-        yield (
-            ERROR,
-            "BATCH_IMPLEMENT_DISABLED=1 is set, which disables all hooks. Unset it before you start Claude Code.",
-        )
+        yield ERROR, "BATCH_IMPLEMENT_DISABLED=1 disables all hooks. Unset it before you start Claude Code."
     else:
         yield OK, f"hooks of {plugin}"
 
@@ -203,11 +191,7 @@ def _check_state(project: Project) -> Verdicts:
     status = state["status"].replace("_", " ")
     yield OK, f"batch {state['batch_id']}, revision {state['revision']}, {status}, in {project.state}"
     if batch_state.is_live(state) and not state["policy"]["verify"] and state["policy"]["evidence"]:
-        yield (
-            WARNING,
-            "The batch has no verify command: `batchctl done` requires only a commit. Set one with `--verify CMD` when "
-            "you create a batch.",
-        )
+        yield WARNING, "The batch has no verify command, only a commit is required. Create batches with `--verify CMD`."
 
 
 def _check_gh(project: Project) -> Verdicts:
@@ -246,9 +230,6 @@ def check_permission_rules(settings: claude_settings.Settings, calls: Sequence[T
         yield ERROR, problem
     denied = claude_settings.find_forbidding_rules(settings, calls)
     if denied:
-        yield (
-            ERROR,
-            f"These permission rules would stop an unattended run: {'; '.join(denied)}. Remove or narrow them.",
-        )
+        yield ERROR, f"Permission rules would stop an unattended run: {'; '.join(denied)}. Remove or narrow them."
     else:
         yield OK, "no permission rule blocks git, batchctl or the worker"
