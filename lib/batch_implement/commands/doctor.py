@@ -14,10 +14,10 @@ import sys
 
 from ..base import processes, subprocesses
 from ..core import batch_state, prompts
-from ..core.errors import BatchError, RefusedError
+from ..core.errors import BatchError, RefusedError, StateError
 from ..features import yaml_support
 from ..git import git_client
-from ..store.store import Store
+from ..store import snapshot
 from . import claude_settings
 
 TYPE_CHECKING = False
@@ -184,7 +184,7 @@ def check_hooks(plugin: str) -> Verdicts:
 
 
 def _check_state(project: Project) -> Verdicts:
-    state = Store(project).read()
+    state = snapshot.read_snapshot(project)
     if state is None:
         yield OK, f"no batch in {project.root}"
         return
@@ -196,11 +196,14 @@ def _check_state(project: Project) -> Verdicts:
 
 def _check_gh(project: Project) -> Verdicts:
     """Check that a batch made of issues can reach them. Yields nothing for other batches."""
-    state = Store(project).read_if_usable()
-    if state is None or not state.get("issue_numbers"):
-        return
     from ..git import gh
 
+    try:
+        state = snapshot.read_snapshot(project)
+    except StateError:
+        return  # the check of the state reports it
+    if state is None or not state.get("issue_numbers"):
+        return
     try:
         yield OK, f"gh reaches {gh.get_repository(project.root).url}"
     except RefusedError as error:

@@ -199,6 +199,13 @@ def test_the_state_is_named_or_that_there_is_none(examine, repository, store):
     assert (found[1][0], "--verify CMD" in found[1][1]) == (doctor.WARNING, True)
 
 
+def test_a_state_that_was_changed_is_not_repaired_by_doctor(examine, repository, store):
+    store.create(new_batch(2))
+    (repository / ".claude/batch_state.json").write_text("{")
+    assert "batch batch-1, revision 1, in progress" in examine("state")[0][1]
+    assert (repository / ".claude/batch_state.json").read_text() == "{"
+
+
 def test_a_state_that_cannot_be_used_is_bad_and_stays(examine, repository, store):
     (repository / ".claude").mkdir()
     (repository / ".claude/batch_state.json").write_text("{")
