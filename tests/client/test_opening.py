@@ -50,14 +50,14 @@ def kept(project: Path) -> list[str]:
 
 # -- refused before anything is written -------------------------------------------------------------------------------
 
-USAGE = "`/batch-implement --help` shows"
+USAGE = "`/batch-implement --help` lists"
 WRONG_USE = {
     "": ("A features file is missing", USAGE),
     "features.txt --fast": ("Unrecognized arguments: --fast", USAGE),
     "features.txt --max-retries x": ("--max-retries", "'x'", USAGE),
     "features.txt --verify ' '": ("--verify is empty",),
-    "features.txt --resume": ("--resume goes on with the batch that is here", "features.txt"),
-    "'features.txt": ("The arguments cannot be read", "quotes"),
+    "features.txt --resume": ("--resume continues the batch that is here", "features.txt"),
+    "'features.txt": ("Cannot parse the arguments", "quotes"),
     "-": ("no standard input",),
     "missing.txt": ("missing.txt: file not found",),
     "folder": ("folder: this is a directory",),
@@ -223,16 +223,18 @@ def test_the_doctor_examines_without_a_turn(idle: Client, project: Path) -> None
     answer = type_in(idle, "/batchctl doctor")
     for check in ("python", "pyyaml", "git", "client", "hooks", "state", "permissions"):
         assert f"  {check} " in answer
-    assert "bad " not in answer
+    assert "error " not in answer
     assert wrote_nothing(project)
 
 
 @pytest.mark.some(1)
 @pytest.mark.parametrize("arguments", ["dance", "skip", "skip two", "status --loud", "add -", "skip 9"])
-def test_a_verb_used_wrongly_says_how_it_is_used(idle: Client, project: Path, unfinished: str, arguments: str) -> None:
+def test_a_command_used_wrongly_says_how_it_is_used(
+    idle: Client, project: Path, unfinished: str, arguments: str
+) -> None:
     before = state_of(project)
     answer = type_in(idle, f"/batchctl {arguments}")
-    ways = ("usage: batchctl", "`batchctl help` lists", "Write the features to a file", "There is no feature 9")
+    ways = ("usage: batchctl", "Run `batchctl --help`", "Write the features to a file", "There is no feature 9")
     assert any(way in answer for way in ways)
     assert state_of(project) == before
 

@@ -40,7 +40,7 @@ def find_batch(project: Project, batch_id: str) -> List[str]:
     """
     if not batch_state.is_valid_batch_id(batch_id):
         raise UsageError(
-            f"Invalid batch id {batch_id[:100]!r}: use 1 to 100 of A-Z a-z 0-9 . _ - without `..`.", "unknown-batch"
+            f"{batch_id[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.", "unknown-batch"
         )
     places = []
     common_dir, git_dirs = _list_git_dirs(project.git_dir or project.private_parent)
