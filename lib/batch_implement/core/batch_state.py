@@ -259,10 +259,8 @@ def attempts_used(state: State, index: int) -> int:
 
 def contexts_to_remind(state: State) -> List[str]:
     """Return the context windows (`main` or a worker's agent id) that were compacted and not reminded since."""
-    due = (
-        event.get("context", "main") for event in state.get("auto_clear_events", ()) if event.get("reminded") is False
-    )
-    return list(dict.fromkeys(due))
+    events = [event for event in state.get("auto_clear_events", ()) if event.get("reminded") is False]
+    return list(dict.fromkeys(event.get("context", "main") for event in events))
 
 
 # -- invariants -------------------------------------------------------------------------------------------------------
@@ -371,29 +369,17 @@ def find_cycle(needs: Dict[str, List[int]]) -> List[int]:
 
 def monotonicity_violations(old: State, new: State) -> List[str]:
     """Return a message for each monotonic counter that decreased."""
-    messages: List[str] = []
     if old["batch_id"] != new["batch_id"]:
-        return messages
-    if new["revision"] < old["revision"]:
-        messages.append(f"revision fell from {old['revision']} to {new['revision']}")
-    for place in ("retry_attempts", "retry_allowance"):
-        before, after = old.get(place, {}), new.get(place, {})
+        return []
+    counters = [(name, old.get(name, 0), new.get(name, 0)) for name in ("revision", "auto_clear_count")]
+    for field in ("retry_attempts", "retry_allowance"):
+        before, after = old.get(field, {}), new.get(field, {})
         if before is not after:
-            fell = [name for name, count in before.items() if after.get(name, 0) < count]
-            messages.extend(
-                f"{place} of feature index {name} fell from {before[name]} to {after.get(name, 0)}" for name in fell
-            )
-    if new.get("auto_clear_count", 0) < old.get("auto_clear_count", 0):
-        messages.append(f"auto_clear_count fell from {old['auto_clear_count']} to {new.get('auto_clear_count', 0)}")
-    before, after = old.get("run"), new.get("run")
-    if before and before is not after:
-        spent = after["spent"] if after else {}
-        messages.extend(
-            f"run.spent.{name} fell from {amount} to {spent.get(name, 0)}"
-            for name, amount in before["spent"].items()
-            if spent.get(name, 0) < amount
-        )
-    return messages
+            counters += [(f"{field} of feature index {name}", before[name], after.get(name, 0)) for name in before]
+    before, after = ((state.get("run") or {}).get("spent", {}) for state in (old, new))
+    if before is not after:
+        counters += [(f"run.spent.{name}", before[name], after.get(name, 0)) for name in before]
+    return [f"{name} fell from {before} to {after}" for name, before, after in counters if after < before]
 
 
 def with_derived_fields(state: State) -> State:

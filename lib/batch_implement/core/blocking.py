@@ -1,8 +1,8 @@
-"""What a feature that failed or was skipped keeps from being done: its dependants, all the way down. Pure.
+"""Dependants of features that failed or were skipped, transitively. Pure.
 
-update_blocked(state, now)              what is skipped as blocked fits the outcomes
-skip_dependants(state, indices, now)    they are skipped, each as `blocked by N`
-with_blocked(state, indices)            features that come back together with these
+update_blocked(state, now)                     skip and free dependants according to the outcomes
+skip_dependants(state, indices, now)           skip the dependants, each as `blocked by N`
+with_blocked_dependants(state, indices)        find the features to retry together
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BLOCKED_BY = "blocked by "
 
 
 def dependants(state: State) -> Dict[int, List[int]]:
-    """For each index (an int) the indices that need it directly."""
+    """Return the indices that depend directly on each index."""
     needed_by: Dict[int, List[int]] = {}
     for name, needs in state["feature_dependencies"].items():
         for index in needs:
@@ -28,22 +28,22 @@ def dependants(state: State) -> Dict[int, List[int]]:
 
 
 def skip_dependants(state: State, stoppers: Sequence[int], now: str) -> State:
-    """Skip what needs any of the features `stoppers`, all the way down, each as blocked by what it needs directly."""
+    """Skip the transitive dependants of `stoppers`, each as blocked by its direct dependency."""
     needed_by = dependants(state)
-    waiting = set(batch_state.pending_indices(state))
+    pending = set(batch_state.pending_indices(state))
     skipped = []
     front = list(stoppers)
     for stopper in front:
         for dependant in sorted(needed_by.get(stopper, ())):
-            if dependant in waiting:
-                waiting.discard(dependant)
+            if dependant in pending:
+                pending.discard(dependant)
                 front.append(dependant)
                 skipped.append({"feature_index": dependant, "reason": f"{BLOCKED_BY}{stopper}", "timestamp": now})
     return {**state, "skipped_features": [*state["skipped_features"], *skipped]} if skipped else state
 
 
 def parse_blocker(reason: str) -> Optional[int]:
-    """Index of the feature that keeps one from being done whose skipping has this reason; None for any other."""
+    """Return the index of the blocking feature in the reason of a skip, or None for another reason."""
     number = reason[len(BLOCKED_BY) :] if reason.startswith(BLOCKED_BY) else ""
     return int(number) if number.isascii() and number.isdigit() and len(number) < 10 else None
 
@@ -85,7 +85,7 @@ def _unblocked_indices(skipped: List[State], stoppers: Set[int]) -> Set[int]:
 
 
 def with_blocked_dependants(state: State, indices: Sequence[int]) -> Set[int]:
-    """`indices` and the features that were skipped because of them, all the way down."""
+    """Return `indices` and the features that are skipped because of them, transitively."""
     blocked = {
         entry["feature_index"] for entry in state["skipped_features"] if parse_blocker(entry["reason"]) is not None
     }

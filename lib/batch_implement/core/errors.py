@@ -1,29 +1,23 @@
-"""The errors that batch-implement raises on purpose, split by who must act.
+"""Expected errors, split by who must act. Anything else that escapes is a bug.
 
-Everything expected to go wrong is a `BatchError`; anything else that escapes is a bug. The message is the whole story
-for its reader: what happened, where, the likely cause, what to do next. `exit_code` is what `batchctl` exits with.
-`topic` is the section of docs/troubleshooting.md about it, which `batchctl help TOPIC` prints: topics are grouped by
-what the reader has to do, so that many messages share one. tests/docs/test_troubleshooting.py holds the two together.
+    RefusedError       exit 1   the request cannot be granted now; the message names the next step
+    UsageError         exit 2   the request is wrong: arguments, a features file, a path
+    StateError         exit 3   the state, its lock or its disk cannot be used; nothing was changed
+      LockTimeout      exit 3   another process held the lock past the deadline
+    DurabilityError    exit 3   the new version is in place, but the disk did not confirm it
 
-    Refused            1   the request cannot be granted as things stand; the message names the next step
-    Misuse             2   the request itself is wrong: arguments, a features file, a path
-    StateUnusable      3   the state, its lock or its disk cannot be used; what was there still is
-      LockTimeout      3     another process held the lock past the deadline; `holder` says which
-    DurabilityError    3   written and visible, but the disk has not confirmed it; look before repeating
-
-Beside these `verify_runner.StillRunning` (STILL_WORKING) tells that `done` has to be called again.
+`verify_runner.StillRunning` (exit 4) asks for another call of `done`. `topic` is a section of docs/troubleshooting.md,
+which `batchctl help TOPIC` prints; tests/docs/test_troubleshooting.py compares the two.
 """
 
 from __future__ import annotations
 
-EXIT_STILL_RUNNING = 4  # the exit status of what goes on and is asked for again
-HELP_PREFIX = "More: "  # begins the line that follows a message, for a person
+EXIT_STILL_RUNNING = 4
+HELP_PREFIX = "More: "
 
 
 class BatchError(Exception):
-    """Base of all expected errors. `message` is complete in itself, `topic` names the section with more about it;
-    `exit_code` is the process's exit status.
-    """
+    """An expected error. `message` says what failed, the cause and what to do; `topic` names the section with more."""
 
     exit_code = 1
 
@@ -32,20 +26,18 @@ class BatchError(Exception):
         self.message, self.topic = message, topic
 
     def help_line(self, command: str = "batchctl") -> str:
-        """The line for a person that names the topic. The model is never shown it: its messages are complete in
-        themselves, and every token is paid for.
-        """
+        """Return the line for a user that names the topic. The model never gets it: it pays for each token."""
         return f"{HELP_PREFIX}{command} help {self.topic}"
 
 
 class RefusedError(BatchError):
-    """The request is well formed but cannot be granted now."""
+    """The request is valid but cannot be granted now."""
 
     exit_code = 1
 
 
 class UsageError(BatchError):
-    """The request is wrong: unknown option, unreadable features file, a path outside the project."""
+    """The request is wrong: an unknown option, an unreadable features file, a path outside the project."""
 
     exit_code = 2
 
@@ -57,7 +49,7 @@ class StateError(BatchError):
 
 
 class LockTimeout(StateError):
-    """The lock was not free before the deadline. `holder` describes the process that had it."""
+    """The lock was not free before the deadline. `holder` describes the process that held it."""
 
     def __init__(self, message: str, topic: str, holder: str) -> None:
         super().__init__(message, topic)

@@ -1,28 +1,28 @@
-"""Who works on a batch, and what its conversation went through: pure functions from a state to a new one.
+"""The lease of a batch, and what its conversation went through. Pure.
 
-A client holds a batch by a *lease* (`owner`): its session id, and its process told from any later one of the same
-number. The lease ends when the session ends, with a pause, or with its process. What is alive is asked elsewhere
-(`process`); here it comes in as an argument. Everything takes a valid state, leaves it untouched and returns another.
+A client owns a batch by a lease (`owner`): its session id, its pid and the start time of that process. The lease ends
+with the session, with a pause or with the process; `base.processes` knows which processes are alive. Every function
+takes a valid state and returns a new one.
 """
 
 from __future__ import annotations
 
 from . import batch_state
 
-TYPE_CHECKING = False  # `typing` costs a hook more than the work it does
+TYPE_CHECKING = False  # importing `typing` costs a hook more than its work
 if TYPE_CHECKING:
     from typing import Optional
 
     from .batch_state import State
 
-MAIN_CONTEXT = "main"  # the coordinator's window; a worker's is named by its agent id
+MAIN_CONTEXT = "main"  # the coordinator's context window; a worker's has its agent id
 MAX_CONTINUATIONS = 3
 
 
 def acquire(state: State, owner: State, prompt_id: Optional[str] = None) -> State:
-    """The batch under `owner` (fields of the state's `owner`), worked on in the turn of `prompt_id` (None: none yet).
+    """Make `owner` the owner of the batch, which works on it in the turn of `prompt_id` (None: no turn yet).
 
-    What the old conversation was waiting for is forgotten.
+    Reminders and continuations of the previous conversation are dropped.
     """
     events = [
         {**event, "reminded": True} if event.get("reminded") is False else event
@@ -32,7 +32,7 @@ def acquire(state: State, owner: State, prompt_id: Optional[str] = None) -> Stat
 
 
 def release(state: State) -> State:
-    """The batch without a client; which session had it is kept, so that its conversation can take it up again."""
+    """End the lease. The session stays recorded, so that its conversation can resume the batch."""
     owner = state["owner"]
     if owner is None or owner["pid"] is None:
         return state
@@ -40,7 +40,7 @@ def release(state: State) -> State:
 
 
 def record_compaction(state: State, now: str, context: str, tokens: int) -> State:
-    """Note that window `context` (`main` or an agent id) is compacted at `tokens`: it is owed a reminder."""
+    """Record that context window `context` (`main` or an agent id) was compacted at `tokens` and needs a reminder."""
     event = {
         "feature_index": min(state["current_index"], state["total_features"] - 1),
         "context_tokens_before_clear": tokens,
@@ -57,7 +57,7 @@ def record_compaction(state: State, now: str, context: str, tokens: int) -> Stat
 
 
 def mark_reminded(state: State, context: str) -> State:
-    """Note that the reminder was given to window `context`. The same state when none was owed."""
+    """Record that context window `context` was reminded. Return the same state if no reminder was due."""
     if context not in batch_state.contexts_to_remind(state):
         return state
     events = [
@@ -68,28 +68,28 @@ def mark_reminded(state: State, context: str) -> State:
 
 
 def record_context_tokens(state: State, tokens: int) -> State:
-    """Keep the size of the coordinator's window, in tokens."""
+    """Record the size of the coordinator's context window, in tokens."""
     return {**state, "context_token_estimate": tokens}
 
 
 def record_prompt(state: State, prompt_id: Optional[str]) -> State:
-    """Note the prompt whose turn works on the batch, None when a person is talking instead.
+    """Record the prompt whose turn works on the batch (None: the user is talking). Only a stop of that turn continues.
 
-    Only the end of that turn is sent on. The same state when that is known.
+    Return the same state if it is recorded already.
     """
-    known = state.get("continuation", {})
-    if known.get("prompt") == prompt_id:
+    continuation = state.get("continuation", {})
+    if continuation.get("prompt") == prompt_id:
         return state
-    return {**state, "continuation": {**known, "prompt": prompt_id}}
+    return {**state, "continuation": {**continuation, "prompt": prompt_id}}
 
 
 def is_batch_turn(state: State, prompt_id: str) -> bool:
-    """Whether a turn that ends works on the batch. A client that does not name its prompts is taken to."""
+    """Return whether the turn of `prompt_id` works on the batch. Older clients send no id: then it does."""
     return not prompt_id or state.get("continuation", {}).get("prompt") == prompt_id
 
 
 def last_worked_index(state: State) -> Optional[int]:
-    """Index of the feature that was closed last, or whose attempt failed last; None when none was."""
+    """Return the index of the feature that was closed, or whose attempt failed, last; or None."""
     ended = [(entries[-1]["timestamp"], int(name)) for name, entries in state.get("attempts", {}).items() if entries]
     closed = batch_state.last_closed_index(state)
     if closed is not None:
@@ -98,17 +98,17 @@ def last_worked_index(state: State) -> Optional[int]:
 
 
 def progress_fingerprint(state: State) -> str:
-    """A fingerprint of how far the batch is: it changes when a feature is closed or opened, or a phase begins."""
+    """Return a fingerprint of the progress, which changes when a feature is closed or opened, or a phase begins."""
     active = state["active"]
     done = "/".join(str(len(state[place])) for place in ("completed_features", "failed_features", "skipped_features"))
     return f"{done} {active['feature_index']}.{active['attempt']}.{active['phase']}" if active else f"{done} -"
 
 
 def record_continuation(state: State, most: int = MAX_CONTINUATIONS) -> Optional[State]:
-    """The state after one more stop is sent on; None when `most` were and nothing has moved since."""
+    """Count one more stop that is continued. Return None after `most` without progress."""
     mark = progress_fingerprint(state)
-    known = state.get("continuation", {})
-    blocks = known.get("blocks", 0) if known.get("mark") == mark else 0
+    continuation = state.get("continuation", {})
+    blocks = continuation.get("blocks", 0) if continuation.get("mark") == mark else 0
     if blocks >= most:
         return None
-    return {**state, "continuation": {**known, "mark": mark, "blocks": blocks + 1}}
+    return {**state, "continuation": {**continuation, "mark": mark, "blocks": blocks + 1}}

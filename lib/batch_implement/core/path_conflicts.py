@@ -1,13 +1,12 @@
-"""Who changes which paths: features that name the same file or folder are not done side by side.
+"""Path conflicts: features that name the same file or folder do not run in parallel. Pure.
 
-    taken = Claims()
-    taken.add(3, ["src/", "docs/*.md"])
-    taken.conflicting_number(["src/a.py"])    3, the lowest number with a conflicting path; None without a conflict
-    beside([(0, ["src/"]), (1, ["src/a.py"])], most=5)      {0: [1], 1: [0]}: the first others that are in the way
+    claims = PathClaims()
+    claims.add(3, ["src/", "docs/*.md"])
+    claims.conflicting_number(["src/a.py"])               3, the lowest number with a conflicting path
+    find_conflicts([(0, ["src/"]), (1, ["src/a.py"])], most=5)                     {0: [1], 1: [0]}
 
-What a look costs grows with the depth of the paths, not with the number of those that have claimed any: a run asks for
-each of thousands of features beside hundreds that are under way. A pattern stands for the folder before its first `*`,
-`?` or `[`. No path claims nothing. Nothing here touches a file.
+A pattern stands for the folder before its first `*`, `?` or `[`. A lookup costs by the depth of the paths, not by the
+number of claims: a run checks thousands of features against hundreds of running ones.
 """
 
 from __future__ import annotations
@@ -20,65 +19,63 @@ if TYPE_CHECKING:
 
 
 class PathClaims:
-    """The paths that numbers have claimed."""
+    """The paths that numbers claim."""
 
     def __init__(self) -> None:
-        self.claimed: Dict[Parts, int] = {}
-        self.holding: Dict[Parts, int] = {}  # the folders above what is claimed, and it itself
+        self._claimed: Dict[Parts, int] = {}
+        self._containing: Dict[Parts, int] = {}  # each claimed path and the folders above it
 
     def add(self, number: int, paths: Sequence[str]) -> None:
-        """Let `number` have these paths, beside whoever has them already."""
+        """Claim `paths` for `number`; others may have claimed them, too."""
         for path in paths:
             parts = _literal_parts(path)
-            self.claimed[parts] = min(number, self.claimed.get(parts, number))
+            self._claimed[parts] = min(number, self._claimed.get(parts, number))
             for length in range(len(parts) + 1):
-                above = parts[:length]
-                self.holding[above] = min(number, self.holding.get(above, number))
+                folder = parts[:length]
+                self._containing[folder] = min(number, self._containing.get(folder, number))
 
     def conflicting_number(self, paths: Sequence[str]) -> Optional[int]:
-        """The lowest number that has claimed one of these paths, something inside one, or a folder that one is in."""
-        found: List[int] = []
+        """Return the lowest number that claims one of `paths`, a path inside one, or a folder above one; or None."""
+        numbers: List[int] = []
         for path in paths:
             parts = _literal_parts(path)
-            if parts in self.holding:
-                found.append(self.holding[parts])
-            above = (parts[:length] for length in range(len(parts)))
-            found += [self.claimed[folder] for folder in above if folder in self.claimed]
-        return min(found) if found else None
+            if parts in self._containing:
+                numbers.append(self._containing[parts])
+            folders = (parts[:length] for length in range(len(parts)))
+            numbers += [self._claimed[folder] for folder in folders if folder in self._claimed]
+        return min(numbers, default=None)
 
 
 def find_conflicts(claims: Sequence[Tuple[int, Sequence[str]]], most: int) -> Dict[int, List[int]]:
-    """For each number the first `most` of the others, in the order given, that name the same file or folder, or one
-    inside another. Numbers are given once.
-    """
+    """Return for each number the first `most` others, in the given order, with conflicting paths."""
     claimed: Dict[Parts, List[int]] = {}
-    holding: Dict[Parts, List[int]] = {}
+    containing: Dict[Parts, List[int]] = {}
 
-    def note(known: Dict[Parts, List[int]], parts: Parts, place: int) -> None:
-        places = known.setdefault(parts, [])
-        if len(places) <= most and place not in places:  # one more than is told: the number itself is among them
-            places.append(place)
+    def add(known: Dict[Parts, List[int]], parts: Parts, position: int) -> None:
+        positions = known.setdefault(parts, [])
+        if len(positions) <= most and position not in positions:  # one more than `most`: its own is among them
+            positions.append(position)
 
-    for place, (_, paths) in enumerate(claims):
+    for position, (_, paths) in enumerate(claims):
         for path in paths:
             parts = _literal_parts(path)
-            note(claimed, parts, place)
+            add(claimed, parts, position)
             for length in range(len(parts) + 1):
-                note(holding, parts[:length], place)
-    told: Dict[int, List[int]] = {}
-    for place, (number, paths) in enumerate(claims):
-        found: Set[int] = set()
+                add(containing, parts[:length], position)
+    conflicts: Dict[int, List[int]] = {}
+    for position, (number, paths) in enumerate(claims):
+        others: Set[int] = set()
         for path in paths:
             parts = _literal_parts(path)
-            found.update(holding.get(parts, ()))
+            others.update(containing.get(parts, ()))
             for length in range(len(parts)):
-                found.update(claimed.get(parts[:length], ()))
-        told[number] = [claims[other][0] for other in sorted(found - {place})[:most]]
-    return told
+                others.update(claimed.get(parts[:length], ()))
+        conflicts[number] = [claims[other][0] for other in sorted(others - {position})[:most]]
+    return conflicts
 
 
 def paths_overlap(first: Sequence[str], second: Sequence[str]) -> bool:
-    """Whether two lists of paths name the same file or folder, or one inside another."""
+    """Return whether two lists of paths name the same file or folder, or one inside another."""
     claims = PathClaims()
     claims.add(0, first)
     return claims.conflicting_number(second) is not None

@@ -1,13 +1,12 @@
-"""What a person asks of a batch: the verify command, the evidence, the limits; for the whole batch and for one feature.
-Pure.
+"""Policies: the verify command, the evidence and the limits of a batch and of a feature. Pure.
 
-    new(verify="make test", max_retries=1)      a batch's policy: what is given, over the defaults
-    asked(defaults, given)                      the same from a features file's defaults and from options
-    of_feature(state, index)                    what holds for one feature
+    create_policy(verify="make test", max_retries=1)    the default policy with these options
+    combine_policy(defaults, options)                   from a features file's defaults and the options
+    feature_policy(state, index)                        what applies to one feature
 
-What is more particular holds: a feature's own wish before the options, those before the file's defaults, those before
-DEFAULT. The evidence is the union of all: a file or an option can ask for more, none can ask for less. A policy is set
-when the batch is created, by a person; nothing that the model can type changes it.
+A feature's own policy overrides the options, the options override the file's defaults, those override DEFAULT. The
+evidence is the union of all: no level can require less. The user sets a policy when the batch is created; no command
+of the model changes it.
 """
 
 from __future__ import annotations
@@ -32,42 +31,40 @@ WORKFLOW_MODES = ("auto-implement", "direct")
 FEATURE_FIELDS = ("verify", "verify_timeout_s", "evidence", "workflow_mode", "max_retries")
 
 
-def create_policy(**given: Any) -> State:
-    """The default policy with `given` laid over it. A verify command adds `verify` to the evidence that is asked for,
-    unless `evidence` is given.
+def create_policy(**options: Any) -> State:
+    """Return the default policy with `options`. A verify command adds `verify` to the evidence unless `evidence` is
+    given.
     """
-    merged = {**DEFAULT, "evidence": list(DEFAULT["evidence"]), "budgets": {}}
-    merged.update(given)
-    if merged["verify"] and "evidence" not in given:
-        merged["evidence"] = ["commit", "verify"]
-    return merged
+    policy = {**DEFAULT, "evidence": list(DEFAULT["evidence"]), "budgets": {}, **options}
+    if policy["verify"] and "evidence" not in options:
+        policy["evidence"] = ["commit", "verify"]
+    return policy
 
 
-def combine_policy(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> State:
-    """The policy of a new batch from a features file's `defaults` and from options (`given`); neither has a
-    `workflow_mode` any more. `unattended` is so when either says it.
-    """
-    wishes = {**defaults, **given}
-    evidence = [*defaults.get("evidence", ()), *given.get("evidence", ())]
+def combine_policy(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> State:
+    """Return the policy of a new batch from a features file's `defaults` and the options."""
+    values = {**defaults, **options}
     for name in ("evidence", "workflow_mode"):
-        wishes.pop(name, None)
-    wishes["unattended"] = bool(defaults.get("unattended") or given.get("unattended"))
-    policy = create_policy(**wishes)
-    policy["evidence"] = _merge_evidence(policy["evidence"], evidence)
+        values.pop(name, None)
+    values["unattended"] = bool(defaults.get("unattended") or options.get("unattended"))
+    policy = create_policy(**values)
+    policy["evidence"] = _merge_evidence(
+        policy["evidence"], [*defaults.get("evidence", ()), *options.get("evidence", ())]
+    )
     return policy
 
 
 def feature_policy(state: State, index: int) -> State:
-    """What holds for feature `index`: the batch's policy and `workflow_mode`, with the feature's own laid over them."""
+    """Return the policy and `workflow_mode` for feature `index`: its own over those of the batch."""
     batch = {**state["policy"], "workflow_mode": state["workflow_mode"]}
-    own = state.get("details", {}).get(str(index), {}).get("policy")
-    if not own:
+    overrides = state.get("details", {}).get(str(index), {}).get("policy")
+    if not overrides:
         return batch
-    wishes = {name: own[name] for name in FEATURE_FIELDS if name in own}
-    evidence = _merge_evidence(batch["evidence"], wishes.get("evidence", ()))
-    if wishes.get("verify"):
+    own = {name: overrides[name] for name in FEATURE_FIELDS if name in overrides}
+    evidence = _merge_evidence(batch["evidence"], own.get("evidence", ()))
+    if own.get("verify"):
         evidence = _merge_evidence(evidence, ("verify",))
-    return {**batch, **wishes, "evidence": evidence}
+    return {**batch, **own, "evidence": evidence}
 
 
 def _merge_evidence(first: Any, second: Any) -> Any:
