@@ -1,11 +1,11 @@
-"""The cases: what lies where, and what is done then. One function a door, from choices to a case.
+"""Build the cases: which files there are, and what is done then. One function a surface, from choices to a case.
 
-    DOORS["states"]        a state file or a private file that is not as it should be; a verb, a hook or a script's call
-    DOORS["features"]      a features file, or standard input; it is read, validated, tried (`--dry-run`)
-    DOORS["payloads"]      a hook's payload, of every event in hooks/hooks.json
-    DOORS["arguments"]     a list of arguments, for batchctl, `/batchctl` and `/batch-implement`
+    SURFACES["states"]      a defective state or private file; a command, a hook or a library call
+    SURFACES["features"]    a features file or standard input; it is read, validated, tried (`--dry-run`)
+    SURFACES["payloads"]    a hook's payload, of every event in hooks/hooks.json
+    SURFACES["arguments"]   arguments for batchctl, `/batchctl` and `/batch-implement`
 
-A case is plain data. `laid` says what is put where: bytes, or the name of a thing (ground.THINGS).
+A case is plain data. `files` maps names to bytes or to a special file (scratch_project.SPECIAL_FILES).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-from ground import LISTING, PRIVATE, SESSION, STATE, THINGS, told
-from hostile import TEXTS, Choices, bent, damaged, written
+from hostile_input import TEXTS, Choices, damage_bytes, mutate_value, serialize_value
+from scratch_project import FEATURE_LIST, PRIVATE, SESSION, SPECIAL_FILES, STATE, to_json
 
 HOOKS = json.loads(Path(__file__).resolve().parents[2].joinpath("hooks", "hooks.json").read_text())["hooks"]
 EVENTS = tuple((*entry["hooks"][0]["args"], "")[:2] for entries in HOOKS.values() for entry in entries)
@@ -23,16 +23,16 @@ SHAPES = ("fresh", "going", "many", "alone", "paused", "over", "nobody's")
 
 
 class Case(NamedTuple):
-    """A case of a door. `act` is how it goes in: `batchctl`, `hook EVENT TOOL`, `library`, `read`, `stdin KIND`."""
+    """A case of a surface. `action` is one of `batchctl`, `hook EVENT TOOL`, `library`, `read`, `stdin KIND`."""
 
-    door: str
-    act: str
+    surface: str
+    action: str
     words: tuple[str, ...] = ()
     raw: bytes = b""
     shape: Optional[str] = "going"
     sealed: bool = True
     client: bool = False
-    laid: tuple[tuple[str, bytes | str], ...] = ()
+    files: tuple[tuple[str, bytes | str], ...] = ()
     swap: tuple[int, str] = (0, "")  # before which call on files the state is replaced, and by what
 
 
@@ -81,13 +81,13 @@ TARGETS = (
     "~/x",
     "a\x00b",
 )
-TYPED = (
+TYPED_ARGUMENTS = (
     "status", "log", "help", "pause", "retry 1", "skip 2 --reason x", "resume", "add more.txt", "doctor", "validate",
     "schema features", "--resume",
     "features.txt", "features.txt --dry-run --verify 'make test'", "features.txt --mode direct --review",
     "--issues 1 2", "--label x", "-", "abort",
 )  # fmt: skip
-NAMED = (
+COMMAND_NAMES = (
     "batch-implement:batch-implement",
     "batch-implement:auto-implement",
     "batch-implement:batchctl",
@@ -97,7 +97,7 @@ NAMED = (
 TOOL_EVENTS = ("PreToolUse", "PostToolUse", "PostToolUseFailure")
 
 
-def payload_of(event: str, tool: str) -> dict[str, Any]:
+def make_payload(event: str, tool: str) -> dict[str, Any]:
     """A valid payload of an event."""
     more = FIELDS.get(event, {})
     if event in TOOL_EVENTS:
@@ -116,10 +116,10 @@ def payload_of(event: str, tool: str) -> dict[str, Any]:
 def payloads(choices: Choices) -> Case:
     """A payload that is bent, damaged, or hostile in the very fields that are looked at."""
     event, tool = choices.pick(EVENTS)
-    payload = payload_of(event, tool)
+    payload = make_payload(event, tool)
     if event == "UserPromptExpansion":
-        payload["command_name"] = choices.pick(NAMED)
-        payload["command_args"] = choices.pick(TYPED) if choices.one_in(2) else choices.text()
+        payload["command_name"] = choices.pick(COMMAND_NAMES)
+        payload["command_args"] = choices.pick(TYPED_ARGUMENTS) if choices.one_in(2) else choices.text()
     elif tool == "Bash" and choices.one_in(2):
         payload["tool_input"] = {"command": choices.pick(COMMANDS) + (choices.text() if choices.one_in(2) else "")}
     elif tool == "Write" and choices.one_in(2):
@@ -132,20 +132,20 @@ def payloads(choices: Choices) -> Case:
     if how == 1:
         for _ in range(choices.number(1, 2)):
             payload[choices.pick(list(payload))] = choices.value()
-    raw = told(bent(choices, payload) if how == 2 else payload)
-    laid: tuple[tuple[str, bytes | str], ...] = ()
+    raw = to_json(mutate_value(choices, payload) if how == 2 else payload)
+    files: tuple[tuple[str, bytes | str], ...] = ()
     if choices.one_in(8):
-        laid = (("transcript.jsonl", _transcript(choices)),)
+        files = (("transcript.jsonl", _transcript(choices)),)
     elif choices.one_in(40):
-        laid = ((f"{PRIVATE}/reported-errors", b"\xff\0x"),)
+        files = ((f"{PRIVATE}/reported-errors", b"\xff\0x"),)
     return Case(
-        "payloads", f"hook {event} {tool}".rstrip(), raw=damaged(choices, raw) if how == 3 else raw,
+        "payloads", f"hook {event} {tool}".rstrip(), raw=damage_bytes(choices, raw) if how == 3 else raw,
         client=choices.number(0, 3) > 0,
-        shape=choices.pick((*SHAPES, None)), laid=laid,
+        shape=choices.pick((*SHAPES, None)), files=files,
     )  # fmt: skip
 
 
-SPOKEN = (
+TRANSCRIPT_ENTRIES = (
     {
         "type": "system",
         "subtype": "compact_boundary",
@@ -165,15 +165,16 @@ SPOKEN = (
 def _transcript(choices: Choices) -> bytes | str:
     """A client's transcript with something wrong in it, or something else in its place."""
     if choices.one_in(4):
-        return choices.pick(THINGS)
+        return choices.pick(SPECIAL_FILES)
     lines = [
-        written(choices, bent(choices, entry) if choices.one_in(2) else entry).replace(b"\n", b"") for entry in SPOKEN
+        serialize_value(choices, mutate_value(choices, entry) if choices.one_in(2) else entry).replace(b"\n", b"")
+        for entry in TRANSCRIPT_ENTRIES
     ]
-    return b"\n".join(lines) if choices.one_in(2) else damaged(choices, b"\n".join(lines))
+    return b"\n".join(lines) if choices.one_in(2) else damage_bytes(choices, b"\n".join(lines))
 
 
-VERBS = ("status", "next", "brief", "log", "validate", "status --json", "log --json", "next --json")
-CHANGING = (
+READING_COMMANDS = ("status", "next", "brief", "log", "validate", "status --json", "log --json", "next --json")
+CHANGING_COMMANDS = (
     "pause",
     "skip 1",
     "retry",
@@ -185,7 +186,7 @@ CHANGING = (
     "add features.txt",
     "create features.txt",
 )
-AT_STATE = (
+HOOKS_ON_STATE = (
     "hook SessionStart",
     "hook Stop",
     "hook PostToolUse Bash",
@@ -214,46 +215,52 @@ def states(choices: Choices) -> Case:
     """A state file or one of the private files that is no longer what it was, and somebody who comes upon it."""
     shape = choices.pick(SHAPES)
     data = STATE_BYTES[shape]
-    where = STATE if choices.number(0, 3) else f"{PRIVATE}/{choices.pick(PRIVATE_FILES)}"
+    path = STATE if choices.number(0, 3) else f"{PRIVATE}/{choices.pick(PRIVATE_FILES)}"
     how = choices.number(0, 9)
     content: bytes | str
-    if (how < 5 and where == STATE) or (where.endswith((".json", ".tmp")) and how < 7):
-        content = written(choices, bent(choices, json.loads(data)))
+    if (how < 5 and path == STATE) or (path.endswith((".json", ".tmp")) and how < 7):
+        content = serialize_value(choices, mutate_value(choices, json.loads(data)))
     elif how < 9:
         lines = b'{"at": "x", "event": "failed", "feature": 1, "why": "y"}\n' * 3
         sidecar = b"live\nnew 1 2 3 abc 4\nold -\nowner s-1 1\nopen 0 1\nunattended 0\nremind main\n"
-        content = damaged(choices, {"audit.jsonl": lines, "sidecar": sidecar}.get(where.rpartition("/")[2], data))
-        if where.endswith("audit.jsonl") and choices.one_in(2):
+        content = damage_bytes(choices, {"audit.jsonl": lines, "sidecar": sidecar}.get(path.rpartition("/")[2], data))
+        if path.endswith("audit.jsonl") and choices.one_in(2):
             content = (
                 b"\n".join(
-                    written(choices, bent(choices, json.loads(lines.split(b"\n")[0]))).replace(b"\n", b"")
+                    serialize_value(choices, mutate_value(choices, json.loads(lines.split(b"\n")[0]))).replace(
+                        b"\n", b""
+                    )
                     for _ in range(2)
                 )
                 + b"\n"
             )
     else:
-        content = choices.pick(THINGS)
+        content = choices.pick(SPECIAL_FILES)
         if choices.one_in(4):
-            where = choices.pick(FOLDERS)
-    act, words, raw = "batchctl", tuple(choices.pick(VERBS).split()), b""
+            path = choices.pick(FOLDERS)
+    action, words, raw = "batchctl", tuple(choices.pick(READING_COMMANDS).split()), b""
     kind = choices.number(0, 9)
     if kind == 0:
-        words = tuple(choices.pick(CHANGING).split()) if choices.one_in(3) else words
+        words = tuple(choices.pick(CHANGING_COMMANDS).split()) if choices.one_in(3) else words
     elif kind < 5:
-        act, words = choices.pick(AT_STATE), ()
-        raw = told(payload_of(*(*act.split(), "")[1:3]))
+        action, words = choices.pick(HOOKS_ON_STATE), ()
+        raw = to_json(make_payload(*(*action.split(), "")[1:3]))
     elif kind == 5:
-        act = "library"
-    swap = (choices.number(1, 40), choices.pick(THINGS[:8])) if choices.one_in(8) and where not in FOLDERS else (0, "")
+        action = "library"
+    swap = (
+        (choices.number(1, 40), choices.pick(SPECIAL_FILES[:8]))
+        if choices.one_in(8) and path not in FOLDERS
+        else (0, "")
+    )
     return Case(
-        "states", act, words, raw, shape, sealed=choices.number(0, 2) > 0, client=choices.one_in(2), laid=((where,
+        "states", action, words, raw, shape, sealed=choices.number(0, 2) > 0, client=choices.one_in(2), files=((path,
         content),), swap=swap
     )  # fmt: skip
 
 
 LISTS: dict[str, tuple[bytes, ...]] = {
     "txt": (
-        LISTING.encode(),
+        FEATURE_LIST.encode(),
         "# say\n\ufeffÄpfel zählen (id: ä)\r\nzwei\rdrei\n".encode(),
         b"a (after: 2, x) (id: y)\nb\nc (id: x)\n",
     ),
@@ -283,31 +290,31 @@ def features(choices: Choices) -> Case:
     how = choices.number(0, 9)
     content: bytes | str
     if how < 4 and kind in ("json", "yaml"):
-        content = written(choices, bent(choices, json.loads(LISTS["json"][0])))
+        content = serialize_value(choices, mutate_value(choices, json.loads(LISTS["json"][0])))
     elif how == 4:
         content = "\n".join(
             (f"- [ ] {text}" if kind == "md" else f"- {text}" if kind == "yaml" else text)
             for text in (choices.text(), choices.text())
         ).encode("utf-8", "surrogatepass")
     elif how < 9:
-        content = damaged(choices, data)
+        content = damage_bytes(choices, data)
     else:
-        content = choices.pick(THINGS)
+        content = choices.pick(SPECIAL_FILES)
     name = f"list.{kind}" if kind else "list"
     way = choices.number(0, 199)
     shape: Optional[str] = None
-    act, words, raw = "read", (name,), b""
+    action, words, raw = "read", (name,), b""
     if isinstance(content, bytes) and 150 < way < 180:
-        act, words, raw = f"stdin {kind}", (), content
+        action, words, raw = f"stdin {kind}", (), content
     elif 180 < way < 188:
-        act, words = "batchctl", ("validate", name)
+        action, words = "batchctl", ("validate", name)
     elif way == 188:
-        act, words = "batchctl", ("create", name, "--dry-run")
+        action, words = "batchctl", ("create", name, "--dry-run")
     elif way == 189 and isinstance(content, bytes):
-        act, words, raw = "batchctl", ("create", "-", "--json"), content
+        action, words, raw = "batchctl", ("create", "-", "--json"), content
     elif way == 190:
-        act, words, shape = "batchctl", ("add", name), "going"
-    return Case("features", act, words, raw, shape, laid=((name, content),))
+        action, words, shape = "batchctl", ("add", name), "going"
+    return Case("features", action, words, raw, shape, files=((name, content),))
 
 
 LINES = (
@@ -320,7 +327,7 @@ LINES = (
     "create features.txt --dry-run --verify-timeout {} --max-retries {}", "create features.txt {} --dry-run",
     "next {}", "brief {}", "start {}", "abort {}", "--version {}",
 )  # fmt: skip
-SLASHED = (
+SLASH_LINES = (
     "{}", "features.txt {}", "--resume {}", "features.txt --dry-run --verify {}", "features.txt --mode {}",
     "--issues {}", "--label {}", "{} --dry-run", "--resume {} --replace",
 )  # fmt: skip
@@ -332,7 +339,7 @@ def arguments(choices: Choices) -> Case:
 
     def filled(lines: tuple[str, ...]) -> list[str]:
         words = [
-            word.replace("{}", choices.text() if choices.number(0, 3) else choices.pick(TYPED))
+            word.replace("{}", choices.text() if choices.number(0, 3) else choices.pick(TYPED_ARGUMENTS))
             for word in choices.pick(lines).split()
         ]
         return words + [choices.text() for _ in range(choices.number(0, 2) if choices.one_in(4) else 0)]
@@ -344,11 +351,13 @@ def arguments(choices: Choices) -> Case:
             word.replace("\0", "?") for word in filled(LINES if choices.one_in(2) else CHEAP)
         )  # a system call ends at a zero byte
         return Case("arguments", "batchctl", words, shape=shape, client=choices.one_in(3))
-    lines, name = ((SLASHED, NAMED[0]), (LINES, NAMED[2]), (("{}",), NAMED[1]))[choices.pick((0, 0, 0, 0, 1, 2))]
+    lines, name = ((SLASH_LINES, COMMAND_NAMES[0]), (LINES, COMMAND_NAMES[2]), (("{}",), COMMAND_NAMES[1]))[
+        choices.pick((0, 0, 0, 0, 1, 2))
+    ]
     typed = " ".join(json.dumps(word) if choices.one_in(2) else word for word in filled(lines))
-    payload = {**payload_of("UserPromptExpansion", ""), "command_name": name, "command_args": typed}
-    return Case("arguments", "hook UserPromptExpansion", raw=told(payload), shape=shape, client=True)
+    payload = {**make_payload("UserPromptExpansion", ""), "command_name": name, "command_args": typed}
+    return Case("arguments", "hook UserPromptExpansion", raw=to_json(payload), shape=shape, client=True)
 
 
-DOORS = {"states": states, "features": features, "payloads": payloads, "arguments": arguments}
+SURFACES = {"states": states, "features": features, "payloads": payloads, "arguments": arguments}
 assert all("{}" not in text for text in TEXTS)

@@ -1,4 +1,4 @@
-"""Fuzzing: hostile input at four doors. See test_hostile_input.py; `block.py` does the playing.
+"""Fuzzing: hostile input at four surfaces. See test_hostile_input.py; `run_block.py` does the playing.
 
 make test       the short form: everything marked neither `prove` nor skipped
 make prove      the full form, `pytest -m prove`

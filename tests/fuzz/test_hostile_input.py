@@ -1,8 +1,8 @@
-"""Hostile input at four doors: state files, features files, hook payloads, argument lists.
+"""Hostile input at four surfaces: state files, features files, hook payloads, argument lists.
 
-Of each case is asked (see acts.py): no traceback and no error but our own; a hook decides only what it decides for a
-valid payload with the same fields; nothing outside of the project is read or written, nothing deleted; at most 2 s and
-200 MB. The short form plays the corpus and a few cases more, the full form 100,000, and some as real processes.
+Each case checks (see case_player.py): no traceback and no error but BatchError; a hook decides only what it decides for
+a valid payload with the same fields; nothing outside of the project is read or written, nothing deleted; at most 2 s
+and 200 MB. The short form plays the corpus and a few more cases, the full form 100,000, and some as real processes.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ SHARES = 4  # each is played by a process of its own
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the watch on files reads /proc, which only Linux has")
 
 
-def play(lib, place, how, cases, seed, *doors, wall_s=20):
-    """What block.py says of so many cases."""
-    words = [sys.executable, str(HERE / "block.py"), lib, place, how, str(cases), str(seed), *doors]
+def play(lib, place, how, cases, seed, *surfaces, wall_s=20):
+    """Run run_block.py and return its tallies."""
+    words = [sys.executable, str(HERE / "run_block.py"), lib, place, how, str(cases), str(seed), *surfaces]
     environment = {**os.environ, "FUZZ_WALL_S": str(wall_s), "PYTHONHASHSEED": "0"}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=3600)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 
 
-def figures(tally):
-    """What was played, for people."""
-    for door, of in tally["doors"].items():
+def print_figures(tally):
+    """Print a summary of a tally."""
+    for surface, of in tally["surfaces"].items():
         outcomes = ", ".join(f"{number} {name}" for name, number in sorted(of["outcomes"].items()))
-        print(f"{door}: {of['cases']} cases: {outcomes}")
+        print(f"{surface}: {of['cases']} cases: {outcomes}")
         print(f"    slowest {of['slowest'][0]:.2f} s: {of['slowest'][1]}")
         print(f"    largest {of['largest'][0]:.0f} MB: {of['largest'][1]}")
-    print(f"{sum(of['cases'] for of in tally['doors'].values())} cases, {tally['cpu_s']:.0f} s of processor time")
+    print(f"{sum(of['cases'] for of in tally['surfaces'].values())} cases, {tally['cpu_s']:.0f} s of processor time")
 
 
 # -- the short form ----------------------------------------------------------------------------------------------------
@@ -66,9 +66,9 @@ def test_the_corpus_holds(corpus, name):
 
 
 def test_a_few_cases_more_hold(place):
-    tally = play(LIB, place, "drawn", 60, 7)
+    tally = play(LIB, place, "hypothesis", 60, 7)
     assert not tally["failures"], "\n".join(tally["failures"])
-    assert sum(of["cases"] for of in tally["doors"].values()) > 40
+    assert sum(of["cases"] for of in tally["surfaces"].values()) > 40
 
 
 # -- the full form -----------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def test_a_few_cases_more_hold(place):
 @pytest.mark.prove
 def test_all_things_in_all_places_hold(place):
     tally = play(LIB, place, "systematic", 0, 0)
-    figures({"doors": {"systematic": tally}, "cpu_s": tally["cpu_s"]})
+    print_figures({"surfaces": {"systematic": tally}, "cpu_s": tally["cpu_s"]})
     assert not tally["failures"], "\n".join(tally["failures"])
 
 
@@ -86,46 +86,50 @@ def test_all_things_in_all_places_hold(place):
 def test_a_hundred_thousand_cases_hold(place, share):
     print(f"FUZZ_SEED={SEED} FUZZ_CASES={CASES} repeats this run")
     most, seed = CASES // SHARES, SEED * SHARES + share
-    thrown = play(LIB, place, "thrown", most * 96 // 100, seed)
-    figures(thrown)
-    drawn = play(LIB, place, "drawn", most * 4 // 100, seed)
+    thrown = play(LIB, place, "random", most * 96 // 100, seed)
+    print_figures(thrown)
+    drawn = play(LIB, place, "hypothesis", most * 4 // 100, seed)
     print("drawn by hypothesis:")
-    figures(drawn)
+    print_figures(drawn)
     failures = thrown["failures"] + drawn["failures"]
     assert not failures, "\n".join(failures)
 
 
 @pytest.mark.prove
 def test_real_processes_hold_too(place):
-    import acts
+    import case_player
     import cases
-    import ground
+    import scratch_project
     from batch_implement.store import serialization
-    from hostile import Thrown
+    from hostile_input import RandomChoices
 
-    at = ground.Ground(f"{place}/real")
+    at = scratch_project.ScratchProject(f"{place}/real")
     os.symlink(os.path.realpath(sys.executable), f"{at.folder}/bin/python3")
     os.symlink("/bin/sh", f"{at.folder}/bin/sh")
-    cases.STATE_BYTES.update({name: serialization.serialize(state) for name, state in at.shapes.items()})
+    cases.STATE_BYTES.update({name: serialization.serialize(state) for name, state in at.batches_by_condition.items()})
     dice, wrong, outcomes, slowest, largest = random.Random(SEED), [], {}, (0.0, ""), (0, "")
     for number in range(300):
-        case = cases.DOORS[("payloads", "states", "arguments")[number % 3]](Thrown(dice))._replace(swap=(0, ""))
-        if case.act not in ("batchctl",) and not case.act.startswith("hook"):
+        case = cases.SURFACES[("payloads", "states", "arguments")[number % 3]](RandomChoices(dice))._replace(
+            swap=(0, "")
+        )
+        if case.action not in ("batchctl",) and not case.action.startswith("hook"):
             continue
         try:
             words = [os.fsencode(word) for word in case.words]
         except UnicodeEncodeError:
             continue  # no process can be given these
-        at.lay(case.shape, sealed=case.sealed, whole=True)
-        for name, content in case.laid:
-            (at.put_thing if isinstance(content, str) else at.put)(name, content)
-        before = at.taken()
-        command = [BATCHCTL, *words] if case.act == "batchctl" else [GUARD, *case.act.split()[1:]]
-        client = {"CLAUDE_CODE_SESSION_ID": ground.SESSION, "CLAUDE_PID": str(os.getpid())} if case.client else {}
-        status, said, cpu_s, rss_mb = ended(command, at, case.raw.replace(b"ROOT", at.root.encode()), client)
-        hook = case.act != "batchctl"
-        findings = at.trouble(before, said if case.door == "states" else None)
-        if status not in ((0,) if hook else acts.CODES):
+        at.set_up(case.shape, sealed=case.sealed, whole=True)
+        for name, content in case.files:
+            (at.put_special if isinstance(content, str) else at.put)(name, content)
+        before = at.snapshot()
+        command = [BATCHCTL, *words] if case.action == "batchctl" else [GUARD, *case.action.split()[1:]]
+        client = (
+            {"CLAUDE_CODE_SESSION_ID": scratch_project.SESSION, "CLAUDE_PID": str(os.getpid())} if case.client else {}
+        )
+        status, said, cpu_s, rss_mb = run_process(command, at, case.raw.replace(b"ROOT", at.root.encode()), client)
+        hook = case.action != "batchctl"
+        findings = at.find_problems(before, said if case.surface == "states" else None)
+        if status not in ((0,) if hook else case_player.CODES):
             findings.append(f"exit status {status}")
         if "Traceback (most recent call last)" in said:
             findings.append("a traceback was shown")
@@ -141,8 +145,8 @@ def test_real_processes_hold_too(place):
     assert sum(outcomes.values()) > 200
 
 
-def ended(command, at, raw, client):
-    """How a real process ended: its status, what it said, its processor time in seconds and its memory in MB."""
+def run_process(command, at, raw, client):
+    """Run a process. Return its exit status, its output, its CPU time in seconds and its peak memory in MB."""
     given = Path(at.folder, "stdin")
     given.write_bytes(raw)
     with given.open("rb") as stdin, open(f"{at.folder}/said", "w+b") as said:

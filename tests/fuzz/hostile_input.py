@@ -1,11 +1,11 @@
-"""What hostile input is made of: values that are not what is expected, and bytes that were damaged.
+"""Build hostile input: values of unexpected types and damaged bytes.
 
-    choices = Drawn(draw)                       decided by hypothesis, which makes a case that fails small
-    choices = Thrown(random.Random(seed))       decided by dice: eight times as fast, and evenly
-    bent(choices, value)                        a JSON value with one to three things wrong in it
-    damaged(choices, data)                      bytes with one to three things done to them
+    choices = DrawnChoices(draw)                    # by hypothesis, which makes a failing case small
+    choices = RandomChoices(random.Random(seed))    # eight times as fast
+    mutate_value(choices, value)                    # a JSON value with one to three defects
+    damage_bytes(choices, data)                     # bytes with one to three defects
 
-Either way a case repeats: nothing else decides.
+Nothing else is random, so every case can be repeated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEEP = 100_000
 DIGITS = "7" * 10_000
 
 
-def nested(levels: int) -> Any:
+def nest_lists(levels: int) -> Any:
     """A list in a list in a list."""
     value: Any = []
     for _ in range(levels - 1):
@@ -42,11 +42,41 @@ TEXTS = (
     "batch-implement:worker", "batchctl abort", "rm -rf .claude", "a" * 5000 + "$(",
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2, 3, 1.5, -0.0, 1e308, 2**31, 2**53 + 1, 2**63, 2**64, -(2**63), 10**400, 10**4000,
-    [], {}, [[]], [{}], {"": None},
-    [None], [0, 0], ["a", 1], nested(63), nested(70), {"a": {"a": {}}}, {"\ud800": 1}, {"0": 0}, {"x" * 5000: []},
-    ["x"] * 3000, [[]] * 3000,
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    2,
+    3,
+    1.5,
+    -0.0,
+    1e308,
+    2**31,
+    2**53 + 1,
+    2**63,
+    2**64,
+    -(2**63),
+    10**400,
+    10**4000,
+    [],
+    {},
+    [[]],
+    [{}],
+    {"": None},
+    [None],
+    [0, 0],
+    ["a", 1],
+    nest_lists(63),
+    nest_lists(70),
+    {"a": {"a": {}}},
+    {"\ud800": 1},
+    {"0": 0},
+    {"x" * 5000: []},
+    ["x"] * 3000,
+    [[]] * 3000,
+)
 TOKENS = (
     b"\xef\xbb\xbf", b"\xff\xfe", b"\0", b"\0" * 5000, b"NaN", b"-Infinity", b"1e999", DIGITS.encode(), b'"\\ud800"',
     b'"\\uDC00"',
@@ -57,7 +87,7 @@ TOKENS = (
     b"| ", b"> ", b"- [ ] ", b"- [x] ", b"```\n", b"# ", b" (after: 1)", b" (id: a)", b" (after:", "\u2028".encode(),
     "\x85".encode(), b"- \x1b",
 )  # fmt: skip
-WHOLES = (
+WHOLE_FILES = (
     b"", b" ", b"\0" * 4096, b"null", b"1", b'"x"', b"[]", b"{}", b"[" * DEEP, b'{"a":' * DEEP,
     b"[" * DEEP + b"]" * DEEP, DIGITS.encode(), b"- " * DEEP,
     b"-\n" * 5000, b"\xff" * 1000, b"{" * 1000, b"[[]," * 20_000, b"\n" * 300_000, b'"' + b"\\u0000" * 20_000 + b'"',
@@ -89,7 +119,7 @@ class Choices:
         return self.text() if self.one_in(3) else copy.deepcopy(self.pick(VALUES))
 
 
-class Drawn(Choices):
+class DrawnChoices(Choices):
     """Decisions by hypothesis."""
 
     def __init__(self, draw: Callable[..., Any]) -> None:
@@ -99,7 +129,7 @@ class Drawn(Choices):
         return self.draw(st.integers(least, most)) if most > least else least
 
 
-class Thrown(Choices):
+class RandomChoices(Choices):
     """Decisions by dice."""
 
     def __init__(self, dice: random.Random) -> None:
@@ -109,7 +139,7 @@ class Thrown(Choices):
         return least + int(self.dice.random() * (most - least + 1))
 
 
-def bent(choices: Choices, value: Any) -> Any:
+def mutate_value(choices: Choices, value: Any) -> Any:
     """The value, which is not changed, with one to three things in it replaced, taken away or added."""
     value = copy.deepcopy(value)
     for _ in range(choices.number(1, 3)):
@@ -135,7 +165,7 @@ def bent(choices: Choices, value: Any) -> Any:
     return value
 
 
-def written(choices: Choices, value: Any) -> bytes:
+def serialize_value(choices: Choices, value: Any) -> bytes:
     """The value as JSON, in one of the layouts that it may have; NaN and half pairs are written as they are."""
     how = choices.number(0, 2)
     if how == 0:
@@ -146,10 +176,10 @@ def written(choices: Choices, value: Any) -> bytes:
     return json.dumps(value, indent=1).encode()
 
 
-def damaged(choices: Choices, data: bytes) -> bytes:
+def damage_bytes(choices: Choices, data: bytes) -> bytes:
     """The bytes with one to three things done to them."""
     if choices.one_in(12):
-        return choices.pick(WHOLES)
+        return choices.pick(WHOLE_FILES)
     for _ in range(choices.number(1, 3)):
         at = choices.number(0, len(data))
         what = choices.number(0, 6)

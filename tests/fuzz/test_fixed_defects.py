@@ -92,8 +92,8 @@ def test_keys_in_yaml_were_taken_without_end(monkeypatch):
 # -- arguments ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_likely_verb_was_looked_for_for_a_word_of_a_million_letters():
-    assert "There is no verb" in quick(arguments.parse_command, ["st" * MB])
+def test_a_likely_command_was_looked_for_for_a_word_of_a_million_letters():
+    assert "Unknown command" in quick(arguments.parse_command, ["st" * MB])
 
 
 # -- hooks -------------------------------------------------------------------------------------------------------------

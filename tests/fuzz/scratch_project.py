@@ -1,12 +1,12 @@
-"""The ground that a case is played on: a project with something outside of it, laid anew for each case.
+"""A scratch git project for each case, with files outside of it that must stay untouched.
 
-    ground = Ground(folder)
-    ground.lay(shape, sealed=True)              a project with a batch in that condition
-    ground.put(".claude/batch_state.json", b"...") or ground.put_thing(name, "fifo")
-    before = ground.taken()
-    ground.trouble(before, output)              what was deleted, changed or told that may not be: sentences
+    project = ScratchProject(folder)
+    project.set_up(condition, sealed=True)      # with a batch in that condition
+    project.put(".claude/batch_state.json", b"...") or project.put_special(name, "a FIFO")
+    before = project.snapshot()
+    project.find_problems(before, output)       # messages: what was deleted, changed or printed that must not be
 
-A text that stands only outside of the project, SECRET, must never show up in it or in what is said.
+The text SECRET exists only outside of the project. It must never appear in the project or in the output.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ SECRET = "the-secret-outside"
 STATE = ".claude/batch_state.json"
 PRIVATE = ".git/batch-implement"
 SESSION = "s-1"
-LISTING = "Add a page\nTest it (after: 1)\nTell of it\n"
+FEATURE_LIST = "Add a page\nTest it (after: 1)\nTell of it\n"
 GITCONFIG = "[user]\n\tname = Scratch\n\temail = scratch@example.invalid\n[init]\n\tdefaultBranch = main\n"
-RENEWED = (
+REPLACEABLE = (
     "sidecar",
     "sidecar.tmp",
     "lock",
@@ -39,15 +39,15 @@ RENEWED = (
     "previous.json",
     "reported-errors",
 )  # ours, made new as needed
-THINGS = (
+SPECIAL_FILES = (
     "a link", "a dangling link", "a link to itself", "a link to a device", "a link to a FIFO", "a FIFO", "a folder",
     "a full folder", "a socket",
     "a hard link", "a sparse file", "an unreadable file", "a device",
 )  # fmt: skip
 
 
-def _shapes() -> dict[str, dict[str, Any]]:
-    """States in the conditions that a batch can be in, each held by the session of this process."""
+def _make_batches() -> dict[str, dict[str, Any]]:
+    """Return states in all conditions of a batch, each owned by the session of this process."""
     held: dict[str, Any] = {"owner": owner(SESSION)}
     fresh = lease.record_prompt(new_batch(3, needs={1: [0]}, **held), "p")
     going = started(fresh)
@@ -68,14 +68,14 @@ def _shapes() -> dict[str, dict[str, Any]]:
 
 
 class Entry(NamedTuple):
-    """What lies at a place: its kind, its content or target, and what tells it from others."""
+    """One file: its type, its content or link target, its inode."""
 
     kind: int
     data: bytes
     inode: int
 
 
-class Ground:
+class ScratchProject:
     """A folder with `project/` (a git repository), `outside/` and `home/` in it."""
 
     def __init__(self, folder: str) -> None:
@@ -90,23 +90,23 @@ class Ground:
             "GIT_CONFIG_NOSYSTEM": "1",
             "LC_ALL": "C.UTF-8",
         }
-        self.shapes = _shapes()
-        secret = {**self.shapes["nobody's"], "features": [f"{SECRET} one", f"{SECRET} two"]}
+        self.batches_by_condition = _make_batches()
+        secret = {**self.batches_by_condition["nobody's"], "features": [f"{SECRET} one", f"{SECRET} two"]}
         Path(self.outside, "state.json").write_bytes(serialization.serialize(secret))
         Path(self.outside, "list.txt").write_text(f"{SECRET} one\n{SECRET} two\n")
         os.mkfifo(f"{self.outside}/fifo")
-        Path(self.root, "features.txt").write_text(LISTING)
+        Path(self.root, "features.txt").write_text(FEATURE_LIST)
         Path(self.root, "README.md").write_text("# scratch\n")
         for words in (["init", "-q", "--template="], ["add", "."], ["commit", "-qm", "start"]):
             subprocess.run(["git", *words], cwd=self.root, env=self.environment, check=True)
         Path(self.root, "notes.txt").write_text("a person's own, not committed\n")
         os.makedirs(f"{self.root}/.git/info", exist_ok=True)
         shutil.copytree(self.root, f"{folder}/pristine", symlinks=True)
-        self.away = self._all(self.outside)
+        self.outside_before = self._scan(self.outside)
         self.written: set[str] = set()
 
-    def lay(self, shape: Optional[str], *, sealed: bool, whole: bool = False) -> None:
-        """The project with a batch in this condition (None: without one); `whole`: git's own files anew, too."""
+    def set_up(self, shape: Optional[str], *, sealed: bool, whole: bool = False) -> None:
+        """Set up the project with a batch in this condition, None for none. `whole`: renew git's own files too."""
         os.chmod(self.root, 0o700)
         if whole:
             shutil.rmtree(self.root)
@@ -116,7 +116,7 @@ class Ground:
         self.written.clear()
         if shape is None:
             return
-        state = {**self.shapes[shape], "state_file": f"{self.root}/{STATE}"}
+        state = {**self.batches_by_condition[shape], "state_file": f"{self.root}/{STATE}"}
         data = serialization.serialize(state)
         self.put(STATE, data)
         if not sealed:
@@ -137,7 +137,7 @@ class Ground:
         self.put(f"{PRIVATE}/archive/batch-0.json", data)
 
     def place(self, name: str) -> str:
-        """The path of a name in the project, free and with all folders that lead there."""
+        """Return the path of a name in the project, after removing what is there and creating its folders."""
         path = f"{self.root}/{name}"
         if not name.startswith((".claude/", PRIVATE)):
             self.written.add(name)
@@ -146,7 +146,7 @@ class Ground:
         return path
 
     def put(self, name: str, data: bytes) -> None:
-        """A file in the project."""
+        """Write a file in the project."""
         descriptor = os.open(self.place(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             while data:
@@ -154,8 +154,8 @@ class Ground:
         finally:
             os.close(descriptor)
 
-    def put_thing(self, name: str, thing: str, size: int = 400 << 20) -> None:
-        """Something in the project that is no plain file of ours (see THINGS)."""
+    def put_special(self, name: str, thing: str, size: int = 400 << 20) -> None:
+        """Create a special file in the project (see SPECIAL_FILES)."""
         path, target = self.place(name), f"{self.outside}/{'list.txt' if name.endswith('.txt') else 'state.json'}"
         if thing == "a link":
             os.symlink(
@@ -198,11 +198,11 @@ class Ground:
             Path(path).write_bytes(b"{}")
             os.chmod(path, 0)
 
-    def taken(self) -> dict[str, Entry]:
-        """What lies in the project, but for git's own files."""
-        return self._all(self.root)
+    def snapshot(self) -> dict[str, Entry]:
+        """Return all files in the project except git's own."""
+        return self._scan(self.root)
 
-    def _all(self, top: str) -> dict[str, Entry]:
+    def _scan(self, top: str) -> dict[str, Entry]:
         found: dict[str, Entry] = {}
         folders = [""]
         while folders:
@@ -234,10 +234,10 @@ class Ground:
         except PermissionError:
             return b""
 
-    def trouble(self, before: dict[str, Entry], said: Optional[str], *, swapped: bool = False) -> list[str]:
-        """What is wrong after a case (see the module). `said` is None where the case names what stands outside."""
-        after = self.taken()
-        wrong = [] if self._all(self.outside) == self.away else ["outside: something there is not as it was"]
+    def find_problems(self, before: dict[str, Entry], said: Optional[str], *, swapped: bool = False) -> list[str]:
+        """Return what a case broke. `said` is its output, None where the case itself names files outside."""
+        after = self.snapshot()
+        wrong = [] if self._scan(self.outside) == self.outside_before else ["outside: something there is not as it was"]
         if said is not None and SECRET in said:
             wrong.append("outside: what stands there was told")
         contents = {entry.data for entry in after.values()}
@@ -255,7 +255,7 @@ class Ground:
                 continue  # whoever swaps took it away
             if after.get(name) == entry or (entry.kind == stat.S_IFDIR and name in after):
                 continue
-            if name.startswith(f"{PRIVATE}/") and os.path.basename(name) in RENEWED and entry.kind != stat.S_IFDIR:
+            if name.startswith(f"{PRIVATE}/") and os.path.basename(name) in REPLACEABLE and entry.kind != stat.S_IFDIR:
                 continue
             if name.endswith(".tmp") and name.startswith(".claude/"):
                 continue  # what a crash leaves, swept by the next write
@@ -263,7 +263,7 @@ class Ground:
             if name.endswith("audit.jsonl") and now and now.data.startswith(entry.data):
                 continue
             if entry.kind == stat.S_IFREG:
-                if entry.data in contents or self._lives_on(name, entry.data, after):
+                if entry.data in contents or self._is_superseded(name, entry.data, after):
                     continue
             elif entry.inode in inodes:
                 continue
@@ -272,8 +272,8 @@ class Ground:
             wrong.append(f"deleted: {name} ({len(entry.data)} bytes) is nowhere any more")
         return wrong
 
-    def _lives_on(self, name: str, data: bytes, after: dict[str, Entry]) -> bool:
-        """Whether a state that was replaced was a valid one, and one with its features has come after it."""
+    def _is_superseded(self, name: str, data: bytes, after: dict[str, Entry]) -> bool:
+        """Return whether a replaced state was valid and is followed by one with the same features."""
         if name != STATE:
             return False
         try:
@@ -304,6 +304,6 @@ class Ground:
             os.unlink(path)
 
 
-def told(payload: Any) -> bytes:
-    """A payload as the client writes it."""
+def to_json(payload: Any) -> bytes:
+    """Return a payload as the client writes it."""
     return json.dumps(payload).encode()

@@ -39,7 +39,7 @@ DESCRIPTOR_AT = {
 }
 
 
-class TooLong(BaseException):
+class CaseTimeout(BaseException):
     """A case took more time than it may; nothing in the code under test catches it."""
 
 
@@ -52,11 +52,13 @@ class Limits:
     def __init__(self, *, memory: bool) -> None:
         self.memory = memory  # whether to ask, which takes longer than many a case
         if not Limits.least:
-            Limits.least = Limits.highest = _highest_kb()
+            Limits.least = Limits.highest = _peak_kb()
 
     def __enter__(self) -> Limits:
         def end(number: int, frame: Any) -> None:
-            raise TooLong("2 s of processor time" if number == signal.SIGPROF else f"{WALL_S} s, waiting for something")
+            raise CaseTimeout(
+                "2 s of processor time" if number == signal.SIGPROF else f"{WALL_S} s, waiting for something"
+            )
 
         signal.signal(signal.SIGPROF, end)
         signal.signal(signal.SIGALRM, end)
@@ -69,16 +71,16 @@ class Limits:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         self.cpu_s = time.process_time() - self.began
-        now = _highest_kb() if self.memory else 0
+        now = _peak_kb() if self.memory else 0
         if now > Limits.highest:  # else another case took more: the system keeps the highest only
             Limits.highest, self.rose_mb = now, (now - Limits.least) / 1024
 
 
-def _highest_kb() -> int:
+def _peak_kb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-class Watch:
+class AccessWatch:
     """See the module. `programs` are the names of programs that may be started."""
 
     def __init__(self, inside: str, readable: tuple[str, ...], programs: tuple[str, ...] = ("git",)) -> None:
@@ -92,15 +94,15 @@ class Watch:
         self.on = self.started = False  # started: a program
         self.folder: Optional[int] = None
         self.swap: Optional[Callable[[], None]] = None
-        self._wrap()
-        sys.addaudithook(self._look)
+        self._wrap_os()
+        sys.addaudithook(self._audit)
 
-    def _wrap(self) -> None:
+    def _wrap_os(self) -> None:
         """Learn the folder that a name is relative to, and call `swap` before each look at a file."""
 
         def opening(real: Callable[..., int]) -> Callable[..., int]:
             def opened(path: Any, flags: int, mode: int = 0o777, *, dir_fd: Optional[int] = None) -> int:
-                self._swap()
+                self._swap_file()
                 self.folder = dir_fd
                 try:
                     return real(path, flags, mode, dir_fd=dir_fd)
@@ -110,9 +112,9 @@ class Watch:
             return opened
 
         def looking(real: Callable[..., Any]) -> Callable[..., Any]:
-            def looked(*given: Any, **named: Any) -> Any:
-                self._swap()
-                return real(*given, **named)
+            def looked(*arguments: Any, **named: Any) -> Any:
+                self._swap_file()
+                return real(*arguments, **named)
 
             return looked
 
@@ -122,7 +124,7 @@ class Watch:
             for module in (os, posix):
                 setattr(module, name, looking(getattr(module, name)))
 
-    def _swap(self) -> None:
+    def _swap_file(self) -> None:
         if self.on and self.swap is not None:
             swap, self.on = self.swap, False
             try:
@@ -138,62 +140,64 @@ class Watch:
         """Stop watching."""
         self.on, self.swap = False, None
 
-    def _look(self, event: str, given: tuple[Any, ...]) -> None:
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.on or not (
             event == "open" or event.startswith(("os.", "subprocess.", "socket.", "shutil.", "ctypes."))
         ):
             return
         self.on = False
         try:
-            self._judge(event, given)
+            self._check_event(event, arguments)
         finally:
             self.on = True
 
-    def _judge(self, event: str, given: tuple[Any, ...]) -> None:
+    def _check_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
-            path, _, flags = given
+            path, _, flags = arguments
             if isinstance(path, (str, bytes)):
-                self._may(event, self._at(path, self.folder), bool(flags & WRITES), follow=not flags & os.O_NOFOLLOW)
+                self._check_access(
+                    event, self._resolve(path, self.folder), bool(flags & WRITES), follow=not flags & os.O_NOFOLLOW
+                )
         elif event in CHANGES:
-            folders = [given[at] for at in DESCRIPTOR_AT.get(event, ()) if at < len(given)]
-            for number, path in enumerate(given[: CHANGES[event]]):
+            folders = [arguments[at] for at in DESCRIPTOR_AT.get(event, ()) if at < len(arguments)]
+            for number, path in enumerate(arguments[: CHANGES[event]]):
                 folder = folders[number] if number < len(folders) else None
                 if isinstance(path, (str, bytes)):
-                    self._may(event, self._at(path, folder if folder != -1 else None), True, follow=False)
+                    self._check_access(event, self._resolve(path, folder if folder != -1 else None), True, follow=False)
         elif event == "subprocess.Popen":
             self.started = True
-            if os.path.basename(os.fsdecode(given[0])) not in self.programs:
-                self._refuse(f"started {given[0]!r} {given[1]!r}")
+            if os.path.basename(os.fsdecode(arguments[0])) not in self.programs:
+                self._deny(f"started {arguments[0]!r} {arguments[1]!r}")
         elif event in ("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty") or event.startswith(
             "socket."
         ):
-            self._refuse(f"{event} {given!r}"[:300])
-        elif event in ("os.kill", "os.killpg") and given[1] != 0:
-            self._refuse(f"{event} {given!r}")
+            self._deny(f"{event} {arguments!r}"[:300])
+        elif event in ("os.kill", "os.killpg") and arguments[1] != 0:
+            self._deny(f"{event} {arguments!r}")
 
-    def _at(self, path: Any, folder: Optional[int]) -> str:
+    def _resolve(self, path: Any, folder: Optional[int]) -> str:
         text = os.fsdecode(path)
         if text.startswith("/"):
             return text
         return os.path.join(os.readlink(f"/proc/self/fd/{folder}") if folder is not None else os.getcwd(), text)
 
-    def _may(self, event: str, path: str, writes: bool, *, follow: bool) -> None:
+    def _check_access(self, event: str, path: str, writes: bool, *, follow: bool) -> None:
         try:
             home, name = os.path.split(path)
             place = os.path.realpath(path) if follow else os.path.join(os.path.realpath(home), name)
         except (OSError, ValueError):
             return  # a name that the system does not take either
-        if _within(place, self.inside) or place == os.devnull:
+        if _is_within(place, self.inside) or place == os.devnull:
             return
         if writes or not (
-            path in self.named or place in self.named or any(_within(place, folder) for folder in self.readable)
+            path in self.named or place in self.named or any(_is_within(place, folder) for folder in self.readable)
         ):
-            self._refuse(f"{event}{' to write' if writes else ''} of {place}")
+            self._deny(f"{event}{' to write' if writes else ''} of {place}")
 
-    def _refuse(self, what: str) -> None:
+    def _deny(self, what: str) -> None:
         self.findings.append(f"outside: {what}")
         raise PermissionError(f"the watch: {what}")
 
 
-def _within(path: str, folder: str) -> bool:
+def _is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
