@@ -1,10 +1,10 @@
-"""The comment on an issue that tells how its feature ended: Markdown for the code host.
+"""Format the comment on an issue about how its feature ended, in Markdown.
 
-    text = outcome_text(state, 0)
-    line = mark(state, 0)       `<!-- batch-implement BATCH_ID INDEX OUTCOME -->`, its last line
+    text = format_outcome(state, 0)
+    marker = format_marker(state, 0)    `<!-- batch-implement BATCH_ID INDEX OUTCOME -->`, the last line of the text
 
-What others said (errors, reasons, commands, names) stands in it as data: in code blocks that nothing in it can end,
-where GitHub links and mentions nothing, and no line can be taken for the mark.
+Errors, reasons, commands and names are untrusted: they are in code blocks that they cannot end, where GitHub links and
+mentions nothing, and none of their lines can be taken for the marker.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ _COMMIT = re.compile(r"[0-9a-f]{6,64}")
 
 
 def format_outcome(state: State, index: int) -> str:
-    """The comment, Markdown, that tells how feature `index` ended; its last line is the mark by which it is known.
+    """Return the comment about how feature `index` ended; its last line is the marker.
 
-    What others said is in it as data, in code blocks, where GitHub links and mentions nothing. Refused while the
-    feature has not ended.
+    Raises RefusedError for a feature that has not ended.
     """
     outcome = batch_state.feature_status(state, index)
     if outcome == "done":
@@ -40,16 +39,14 @@ def format_outcome(state: State, index: int) -> str:
     elif outcome == "skipped":
         parts = _skipped_parts(state, index)
     else:
-        raise RefusedError(f"Feature {index + 1} is {outcome}: there is no outcome to tell yet.", "issue-not-written")
+        raise RefusedError(f"Feature {index + 1} is {outcome}: there is no outcome to report yet.", "issue-not-written")
     where = f"feature {index + 1} of {state['total_features']} in batch `{state['batch_id']}`"
-    return (
-        "\n\n".join([f"**{outcome.capitalize()}** by batch-implement ({where}).", *parts, format_marker(state, index)])
-        + "\n"
-    )
+    title = f"**{outcome.capitalize()}** by batch-implement ({where})."
+    return "\n\n".join([title, *parts, format_marker(state, index)]) + "\n"
 
 
 def format_marker(state: State, index: int) -> str:
-    """The line by which the comment on feature `index`'s present outcome is known. GitHub does not show it."""
+    """Return the line that identifies the comment on the present outcome of a feature. GitHub does not show it."""
     return f"<!-- batch-implement {state['batch_id']} {index} {batch_state.feature_status(state, index)} -->"
 
 
@@ -59,15 +56,15 @@ def _completed_parts(evidence: State) -> List[str]:
     if evidence.get("no_change"):
         parts += ["It needed no change. The reason given:", _code_block(evidence["no_change"])]
     elif commits:
-        told = commits[-MAX_COMMITS_LISTED:]
-        more = f", the last {len(told)} of {len(commits)}" if len(told) < len(commits) else ""
+        listed = commits[-MAX_COMMITS_LISTED:]
+        more = f", the last {len(listed)} of {len(commits)}" if len(listed) < len(commits) else ""
         branch = f" on `{clean(evidence['branch']).replace('`', ' ')}`" if evidence.get("branch") else ""
-        parts += [f"Commits{branch}{more}:", "\n".join(f"- {sha}" for sha in told)]
+        parts += [f"Commits{branch}{more}:", "\n".join(f"- {sha}" for sha in listed)]
     verify = evidence.get("verify")
     if verify:
         seconds = f" after {verify['seconds']:.1f} s" if isinstance(verify.get("seconds"), (int, float)) else ""
-        ended = f"The verify command ended with exit status {verify['exit_code']}{seconds}:"
-        parts += [ended, _code_block(verify["command"])]
+        result = f"The verify command ended with exit status {verify['exit_code']}{seconds}:"
+        parts += [result, _code_block(verify["command"])]
     elif evidence.get("asserted"):
         parts.append("A script said so; nothing was checked.")
     else:
@@ -100,15 +97,15 @@ def _skipped_parts(state: State, index: int) -> List[str]:
 
 
 def _code_block(text: str) -> str:
-    """`text` in a code block that nothing in it can end, cut when it is long."""
-    cut = text[:MAX_QUOTED_CHARS] + ("\n...[cut]" if len(text) > MAX_QUOTED_CHARS else "")
-    # indented, no line of it can be taken for our mark
-    lines = ["  " + line if line.startswith("<!--") else line for line in map(clean, cut.splitlines())]
-    longest = max(map(len, re.findall("`+", cut)), default=0)
+    """Return text in a code block that nothing in it can end, shortened to 4,000 characters."""
+    shortened = text[:MAX_QUOTED_CHARS] + ("\n...[cut]" if len(text) > MAX_QUOTED_CHARS else "")
+    # An indented line cannot be taken for the marker.
+    lines = ["  " + line if line.startswith("<!--") else line for line in map(clean, shortened.splitlines())]
+    longest = max(map(len, re.findall("`+", shortened)), default=0)
     fence = "`" * max(3, longest + 1)
     return "\n".join([f"{fence}text", *lines, fence])
 
 
 def is_commit(sha: object) -> bool:
-    """Whether a value of the evidence can be a commit's id: nothing else is shown as one, or given to git."""
+    """Return whether a value of the evidence can be a commit id: nothing else is shown as one, or passed to git."""
     return isinstance(sha, str) and _COMMIT.fullmatch(sha) is not None

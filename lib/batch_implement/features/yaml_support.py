@@ -1,11 +1,11 @@
-"""Find and load PyYAML, when a YAML file is given and not before.
+"""Find and load PyYAML when a YAML file is read, and not before.
 
-    yaml = pyyaml.load("features.yaml")
+    yaml = yaml_support.load("features.yaml")
 
-Hooks and batchctl start Python with `-I -S`: no site-packages, no `.pth` file, nothing of the project's. So PyYAML is
-looked for here, where this Python keeps its packages: those of its virtual environment, of the user, of the system.
-Never in a folder inside the project or the working directory: nothing of a project's is run because a list is read. It
-is loaded by its path; `sys.path` stays as it is.
+Hooks and batchctl start Python with `-I -S`: no site-packages, no `.pth` file, nothing from the project. So PyYAML is
+searched for where this Python keeps its packages: those of its virtual environment, of the user, of the system. Never
+inside the project or the working directory: reading a list must not run code of the project. `sys.path` does not
+change.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 
 from ..base import project_paths
 from ..base.text import clean
-from ..core.errors import UsageError
+from .feature_list import FeatureListError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ MODULE = "yaml"
 
 
 def load(name: str) -> Any:
-    """Return PyYAML, the one that is loaded already or the first that is found. Raises Misuse, about the file `name`,
-    when there is none, or none that may be used or can.
+    """Return PyYAML, which is loaded already or the first that is found.
+
+    Raises FeatureListError, about the file `name`, if there is none or it cannot be used.
     """
     if MODULE in sys.modules:
         return sys.modules[MODULE]
@@ -38,25 +39,26 @@ def load(name: str) -> Any:
     if spec is not None:
         return _import_pyyaml(spec, name)
     if refused is not None:
-        raise UsageError(
-            f"{name} is YAML, and the PyYAML in {refused} is not used: it lies inside the project or the working "
-            "directory, where nothing is run from. Use a Python outside of it that has PyYAML, or write the list as "
-            ".json.",
+        raise FeatureListError(
+            f"the PyYAML in {refused} is not used: it is inside the project or the working directory, where nothing is "
+            "run from. Use a Python outside that has PyYAML, or write the list as .json.",
             "pyyaml-missing",
+            name,
         )
-    raise UsageError(
-        f"{name} is YAML, and the Python that runs here, {sys.executable}, has no PyYAML to read it. Install it with "
-        f"`{_install_command()}`, or write the list as .json (`batchctl schema features` describes it).",
+    raise FeatureListError(
+        f"PyYAML is not installed for {sys.executable}. Install it with `{_install_command()}`, or write the list as "
+        ".json (`batchctl schema features` describes it).",
         "pyyaml-missing",
+        name,
     )
 
 
 def find_pyyaml(forbidden: List[str]) -> Tuple[Optional[ModuleSpec], Optional[str]]:
-    """Return where the first PyYAML is that may be used, None without one; and the folder of one that may not be."""
+    """Return the first PyYAML that may be used, or None; and the folder of the first that may not be used, or None."""
     refused = None
     for folder in package_folders():
         spec = importlib.machinery.PathFinder.find_spec(MODULE, [folder])
-        if spec is None or spec.loader is None or spec.origin is None:  # a folder of that name is no package
+        if spec is None or spec.loader is None or spec.origin is None:  # a folder of that name without a package
             continue
         if not any(_is_inside(place, inside) for place in (folder, spec.origin) for inside in forbidden):
             return spec, refused
@@ -65,25 +67,23 @@ def find_pyyaml(forbidden: List[str]) -> Tuple[Optional[ModuleSpec], Optional[st
 
 
 def package_folders() -> List[str]:
-    """Return where this Python keeps packages, in its own order, whether the folders exist or not."""
+    """Return the folders where this Python keeps packages, in its order, whether they exist or not."""
     import site
 
-    own = find_virtual_environment()
-    if own is None:
+    virtual_environment = find_virtual_environment()
+    if virtual_environment is None:
         return [site.getusersitepackages(), *site.getsitepackages()]
-    environment, sees_system = own
+    environment, sees_system = virtual_environment
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}{'t' if 't' in sys.abiflags else ''}"
-    found = [os.path.join(environment, lib, version, "site-packages") for lib in ("lib", "lib64")]
+    folders = [os.path.join(environment, lib, version, "site-packages") for lib in ("lib", "lib64")]
     if sees_system:
-        found += [site.getusersitepackages(), *site.getsitepackages([sys.base_prefix, sys.base_exec_prefix])]
-    return found
+        folders += [site.getusersitepackages(), *site.getsitepackages([sys.base_prefix, sys.base_exec_prefix])]
+    return folders
 
 
 def find_virtual_environment() -> Optional[Tuple[str, bool]]:
-    """Return the virtual environment that this Python is of, and whether it sees the system's packages; None outside.
-
-    With `-S` Python itself does not look: a `pyvenv.cfg` beside the executable, or one folder up, tells (PEP 405).
-    """
+    """Return the virtual environment of this Python, and whether it sees the system's packages; None without one."""
+    # With `-S` Python itself does not look for `pyvenv.cfg`: beside the executable or one folder up (PEP 405).
     if not sys.executable:
         return None
     beside = os.path.dirname(os.path.abspath(sys.executable))
@@ -99,7 +99,7 @@ def find_virtual_environment() -> Optional[Tuple[str, bool]]:
 
 
 def forbidden_folders() -> List[str]:
-    """Return the folders from which nothing is run: the project's root and the working directory."""
+    """Return the folders from which nothing may run: the project's root and the working directory."""
     cwd = os.getcwd()
     return [cwd, project_paths.project_root(os.environ, cwd)]
 
@@ -110,7 +110,7 @@ def _is_inside(path: str, folder: str) -> bool:
 
 
 def _import_pyyaml(spec: ModuleSpec, name: str) -> Any:
-    """Return the module, run from where it was found; when that fails, nothing of it stays loaded."""
+    """Return the module, loaded by its path; if that fails, nothing of it stays loaded."""
     module: Any = importlib.util.module_from_spec(spec)
     sys.modules[MODULE] = module
     try:
@@ -120,11 +120,11 @@ def _import_pyyaml(spec: ModuleSpec, name: str) -> Any:
     except Exception as error:
         for loaded in [each for each in sys.modules if each == MODULE or each.startswith(f"{MODULE}.")]:
             del sys.modules[loaded]
-        raise UsageError(
-            f"{name} is YAML, and the PyYAML in {os.path.dirname(spec.origin or '')} cannot be loaded: "
-            f"{type(error).__name__}: {clean(str(error))[:200]}. Install it again with `{_install_command()}`, or "
-            "write the list as .json.",
+        raise FeatureListError(
+            f"the PyYAML in {os.path.dirname(spec.origin or '')} cannot be loaded: {type(error).__name__}: "
+            f"{clean(str(error))[:200]}. Install it again with `{_install_command()}`, or write the list as .json.",
             "pyyaml-missing",
+            name,
         ) from error
     return module
 

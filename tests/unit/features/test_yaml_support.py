@@ -65,7 +65,7 @@ def test_without_pyyaml_the_message_names_the_interpreter_and_how_to_install_it(
     python = environment(tmp_path / "env with blanks", with_yaml=False)
     done = dry_run(project, python, remembered=remembered)
     assert done.returncode == 2
-    assert f"x.yaml is YAML, and the Python that runs here, {python}, has no PyYAML to read it." in done.stderr
+    assert f"x.yaml: PyYAML is not installed for {python}. Install it with" in done.stderr
     assert f"`'{python}' -m pip install pyyaml`" in done.stderr
     assert ".json" in done.stderr
 
@@ -116,7 +116,7 @@ def test_the_pyyaml_of_an_environment_inside_the_project_is_not_run_and_the_mess
     spy(project / ".venv" / PACKAGES / "yaml", mark, "__init__.py")
     done = dry_run(project, python)
     assert done.returncode == 2
-    assert f"the PyYAML in {project / '.venv' / PACKAGES} is not used: it lies inside the project" in done.stderr
+    assert f"the PyYAML in {project / '.venv' / PACKAGES} is not used: it is inside the project" in done.stderr
     assert not mark.exists()
 
 
@@ -125,7 +125,7 @@ def test_a_package_that_leads_into_the_project_by_a_link_is_not_run(project, tmp
     python = environment(tmp_path / "env", with_yaml=False)
     spy(project / "code", mark, "__init__.py")
     (tmp_path / "env" / PACKAGES / "yaml").symlink_to(project / "code")
-    assert "is not used: it lies inside" in dry_run(project, python).stderr
+    assert "is not used: it is inside" in dry_run(project, python).stderr
     assert not mark.exists()
 
 
@@ -138,7 +138,7 @@ def test_from_a_working_directory_nothing_is_run_either(project, tmp_path):
     done = run_program(BATCHCTL, "validate", str(project / "x.yaml"), cwd=tmp_path / "env" / "bin", **env)
     assert "valid" in done.stdout
     done = run_program(BATCHCTL, "validate", str(project / "x.yaml"), cwd=tmp_path / "env", **env)
-    assert "is not used: it lies inside the project or the working directory" in done.stdout
+    assert "is not used: it is inside the project or the working directory" in done.stdout
 
 
 def test_one_that_cannot_be_loaded_is_named_with_its_error_and_leaves_nothing_behind(tmp_path, monkeypatch):

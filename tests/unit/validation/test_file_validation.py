@@ -68,10 +68,8 @@ def test_an_old_file_is_valid_when_it_can_be_migrated(file):
     old = {"batch_id": "b", "features_file": "", "total_features": 1, "features": ["a"], "current_index": 0}
     path = file(json.dumps({**old, "status": "running", "completed_features": [7]}).encode())
     text, data = file_validation.validate_files([path])
-    assert (
-        text == f"{path}: valid, of an older version: the first change takes it over and mends 1 thing (`--json` "
-        "says which)"
-    )
+    note = "valid, of an older version: the next change migrates it with 1 repair (`--json` lists them)"
+    assert text == f"{path}: {note}"
     assert data["files"][0]["mended"] == ["completed_features held 7, which is not a feature's index and was left out"]
     assert (
         "Missing required fields: ['status']"

@@ -68,14 +68,14 @@ def test_text_is_a_line_a_file_or_problem_as_compilers_write_them():
 
 def test_a_state_of_an_older_version_is_valid_and_says_what_comes_of_it():
     old = data(verdict("a.json", mended=[]), verdict("b.json", mended=["status `running` was read as in_progress"]))
-    taken = "valid, of an older version: the first change takes it over"
+    migrated = "valid, of an older version: the next change migrates it"
     assert reporters.format_report(old, "text").split("\n") == [
-        f"a.json: {taken}",
-        f"b.json: {taken} and mends 1 thing (`--json` says which)",
+        f"a.json: {migrated}",
+        f"b.json: {migrated} with 1 repair (`--json` lists them)",
     ]
     commands = read_by_a_runner(reporters.format_report(old, "github"))
     assert [(name, given["file"]) for name, given, _ in commands] == [("notice", "a.json"), ("notice", "b.json")]
-    assert commands[0][2] == taken
+    assert commands[0][2] == migrated
     assert "failure" not in reporters.format_report(old, "junit").replace("failures", "")
 
 
