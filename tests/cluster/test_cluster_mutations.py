@@ -69,8 +69,8 @@ WRONG = {
     "a feature is merged twice": (
         f"{FAULTS}::{KILLED}",
         "runner/merge_queue.py",
-        "    if answer.returncode == 0:\n        return",
-        "    if answer.returncode == 0:\n"
+        "    if result.returncode == 0:\n        return",
+        "    if result.returncode == 0:\n"
         '        git_client.run_git(folder, "commit", "--allow-empty", "-C", last)\n'
         "        return",
     ),

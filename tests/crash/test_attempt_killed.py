@@ -53,7 +53,7 @@ print(json.dumps(local_executor.run_job(Job.of(json.loads(sys.stdin.readline()))
 """
 WRONG: dict[str, Patch] = {
     "an attempt begins where it was not left": (
-        "runner/attempt.py", 'if known is None or known["batch_id"] != _attempt_batch_id(job):', "if True:"
+        "runner/attempt.py", 'if state is None or state["batch_id"] != _attempt_batch_id(job):', "if True:"
     ),
     "what a dead attempt started goes on": ("git/worktrees.py", "    processes.end_marked(folder)\n", "    pass\n"),
 }  # fmt: skip

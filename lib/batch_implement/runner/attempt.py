@@ -1,50 +1,55 @@
-"""One attempt at one feature, in a process of its own: work tree, batch of one, client, judgement.
+"""Make one attempt at one feature, in a process of its own: worktree, batch of one feature, client, result.
 
-    python -I -c ENTRY LIB      the job comes as a line of JSON on standard input, the outcome goes to standard output
+    python -I -c ENTRY LIB      the job is a line of JSON on standard input, the outcome goes to standard output
 
-The process lives as long as its standard input is open: when that closes (the driver has died) or SIGTERM comes, it
-ends its client and everything that has started, and says `interrupted`. The batch of one keeps all of it: an attempt
-that is begun again in the same work tree goes on from there, and one that was done already is only reported.
+The process stops when its standard input is closed (the driver has died) or on SIGTERM: it ends its client and all that
+the client has started, and the outcome is `interrupted`. The batch of one feature in the worktree keeps everything: a
+later attempt in the same worktree resumes it, and one that is done already is only reported.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from typing import Any, Dict, Tuple
 
-from ..base import processes, project_paths, timestamps
+from ..base import processes, project_paths, subprocesses, timestamps
 from ..base.project_paths import Project
 from ..commands import feature_commands
 from ..core import batch_state, failure_classification, lease, policies, transitions
 from ..core.errors import EXIT_STILL_RUNNING, HELP_PREFIX, BatchError
+from ..core.failure_classification import TREATMENT
 from ..core.prompts import pluralize
 from ..git import git_client, worktrees
 from ..store.store import Store
 from . import claude_process, logs
 from .claude_process import ClientExit
 from .dask import repository_cache
-from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_USER, Job, Outcome, zero_usage
+from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_USER, Job, Outcome, new_outcome, zero_usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..core.batch_state import State
 
+_CLASS_OF_STATUS = {
+    429: "limit", 529: "overload", 503: "overload", 502: "overload", 500: "overload", 504: "overload", 401: "auth",
+    403: "permission", 400: "refusal", 413: "context",
+}  # fmt: skip
+
 
 def main() -> int:
-    """Read the job, do it, print the outcome; the exit status."""
-    signal.signal(signal.SIGINT, lambda *_: None)  # what is ignored would be ignored by all that we start, too
+    """Read the job, make the attempt and print the outcome. Return the exit status."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN: child processes would inherit that
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    line = sys.stdin.buffer.readline()
-    job = Job.of(json.loads(line))
+    job = Job.of(json.loads(sys.stdin.buffer.readline()))
     tree = repository_cache.get_worktree(job)
-    os.environ[processes.WORKTREE_VARIABLE] = tree  # a git of ours that outlives us is found as well
+    os.environ[processes.WORKTREE_VARIABLE] = tree  # so that our own git processes are found as well
     threading.Thread(target=_stop_when_stdin_closes, args=(stopped,), daemon=True).start()
     outcome = run_attempt(job, stopped)
     try:
@@ -57,94 +62,78 @@ def main() -> int:
 
 
 def _stop_when_stdin_closes(stopped: threading.Event) -> None:
-    """Wait for the end of standard input: whoever gave the job is gone. Its file object is not used: at its own end
-    Python takes that away from a thread that reads, and aborts.
-    """
+    # Not through sys.stdin: at exit Python aborts when it cannot take the lock of a file that a thread reads.
     while os.read(0, 4096):
         pass
     stopped.set()
 
 
 def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
-    """Do the job and say how it ended. What goes wrong on the way is told in the outcome; only bugs are raised."""
-    began, started_at = time.monotonic(), timestamps.now()
-    verdict: Dict[str, Any]
-    spent, own = zero_usage(), ""
-    asked, here = job, None
+    """Make the attempt and return its outcome. Errors become outcomes; only bugs are raised."""
+    start_s, started_at = time.monotonic(), timestamps.now()
+    usage, session_logs = zero_usage(), ""
+    original_job, cached = job, None
     try:
         if job.remote:
-            here = repository_cache.prepare(job)
-            job = here.job
+            cached = repository_cache.prepare(job)
+            job = cached.job
         worktrees.end_processes(job.worktree)
         worktrees.add(job.repository, job.worktree, job.branch, job.base)
         project = Project(job.worktree)
-        spent.update(logs.unreported_usage(project))
-        own = os.path.join(logs.logs_folder(project), job.session_id)
+        usage.update(logs.unreported_usage(project))
+        session_logs = os.path.join(logs.logs_folder(project), job.session_id)
         state = _open_batch(project, job)
-        if state["active"] and here and here.pushed and _run_batchctl_done(project, stopped) == "":
+        if state["active"] and cached and cached.pushed and _run_batchctl_done(project, stopped) == "":
             state = Store(project).require()
         if state["active"]:
-            ended = _run_worker(project, state, job, own, stopped)
-            for name, number in ended.stream.spent().items():
-                spent[name] += number
-            verdict = _decide_result(project, job, ended, own)
+            client_exit = _run_worker(project, state, job, session_logs, stopped)
+            for name, number in client_exit.stream.spent().items():
+                usage[name] += number
+            result = _decide_result(project, job, client_exit, session_logs)
         else:
-            verdict = _result_of_state(Store(project).require(), job)
+            result = _result_of_state(Store(project).require(), job)
     except repository_cache.Unreachable as error:
-        verdict = repository_cache.get_unreachable_verdict(error)
+        result = repository_cache.get_unreachable_verdict(error)
     except BatchError as error:
-        verdict = _result_of_error(error.message)
+        result = _result_of_error(error.message)
     except OSError as error:
-        verdict = _result_of_error(f"{error.filename or 'The system'}: {error.strerror}")
-    spent["seconds"] = round(time.monotonic() - began, 3)
-    sent: Dict[str, str] = {}
-    if here and own:
-        sent = repository_cache.read_logs(own, verdict)
-    elif job.logs and own:
-        proof = verdict.get("evidence") or {}
-        verify = proof.get("verify")
-        moved = logs.copy_logs(own, job.logs, verify.get("log") if verify else None)
-        if verify:
-            verdict["evidence"] = {**proof, "verify": {**verify, "log": moved}}
-    output = logs.read_end(own)
-    if here:
-        verdict = repository_cache.finish(here, asked, verdict)
-    return Outcome(
-        batch_id=job.batch_id,
-        feature_index=job.feature_index,
-        attempt=job.attempt,
-        session_id=job.session_id,
-        **verdict,
-        spent=spent,
-        place=processes.get_host_name(),
-        started_at=started_at,
-        ended_at=timestamps.now(),
-        log=job.logs or own,
-        output=output,
-        log_texts=sent,
-    )
+        result = _result_of_error(f"{error.filename or 'I/O error'}: {error.strerror}")
+    usage["seconds"] = round(time.monotonic() - start_s, 3)
+    log_texts: Dict[str, str] = {}
+    if cached and session_logs:
+        log_texts = logs.read_logs(session_logs, result.get("evidence"))
+    elif job.logs and session_logs:
+        evidence = logs.copy_logs(session_logs, job.logs, result.get("evidence"))
+        result = {**result, "evidence": evidence} if evidence else result
+    output = logs.read_end(session_logs)
+    if cached:
+        result = repository_cache.finish(cached, original_job, result)
+    return new_outcome(
+        job, timestamps.now(), **result, spent=usage, started_at=started_at, log=job.logs or session_logs,
+        output=output, log_texts=log_texts,
+    )  # fmt: skip
 
 
-def _result_of_error(words: str) -> Dict[str, Any]:
-    """The outcome of an attempt that the machine or the repository has stopped: what passes (a lock that somebody else
-    holds) interrupts it, anything else needs a person.
+def _result_of_error(message: str) -> Dict[str, Any]:
+    """Return the result of an attempt that failed because of the machine or repository: `interrupted` for an error that
+    passes (a lock of another process), else a user is needed.
     """
-    failure_class = failure_classification.classify_report(words)
-    if failure_classification.TREATMENT[failure_class] == "wait":
-        return {"kind": INTERRUPTED, "message": words, "failure_class": failure_class}
-    known = failure_class if failure_classification.TREATMENT[failure_class] == "pause" else "setup"
-    return {"kind": NEEDS_USER, "message": words, "failure_class": known}
+    failure_class = failure_classification.classify_report(message)
+    if TREATMENT[failure_class] == "wait":
+        return {"kind": INTERRUPTED, "message": message, "failure_class": failure_class}
+    failure_class = failure_class if TREATMENT[failure_class] == "pause" else "setup"
+    return {"kind": NEEDS_USER, "message": message, "failure_class": failure_class}
 
 
-# -- the batch of one ---------------------------------------------------------------------------------------------
+# -- the batch of one feature -------------------------------------------------------------------------------------
 
 
 def _open_batch(project: Project, job: Job) -> State:
-    """The batch of one with its feature open and its client to come named; as it ended when it did already."""
+    """Create the worktree's batch and start its feature, or return the batch that has ended already."""
     git_client.exclude_state_file(project.root)
     store, now = Store(project), timestamps.now()
-    known = store.read_if_usable()
-    if known is None or known["batch_id"] != _attempt_batch_id(job):  # none, or one that somebody has committed
+    state = store.read_if_usable()
+    if state is None or state["batch_id"] != _attempt_batch_id(job):  # none, or one that was committed
         store.create(_new_attempt_state(project, job, now), replace=True)
     base = git_client.run_git(project.root, "merge-base", "HEAD", job.base, check=False).stdout.strip() or job.base
     branch = git_client.get_branch(project.root)
@@ -152,14 +141,14 @@ def _open_batch(project: Project, job: Job) -> State:
     if job.command is None:
         owner = {**processes.new_owner(job.session_id, None, now), "driven": True}
 
-    def begin(state: State) -> State:
-        if not batch_state.is_live(state):
-            return state
-        running = transitions.unpause(state)
-        named = lease.acquire(running, owner) if owner else {**running, "owner": None}
-        return transitions.start(named, now, base, branch)
+    def start_feature(current: State) -> State:
+        if not batch_state.is_live(current):
+            return current
+        current = transitions.unpause(current)
+        current = lease.acquire(current, owner) if owner else {**current, "owner": None}
+        return transitions.start(current, now, base, branch)
 
-    return store.update(begin)
+    return store.update(start_feature)
 
 
 def _attempt_batch_id(job: Job) -> str:
@@ -183,188 +172,169 @@ def _new_attempt_state(project: Project, job: Job, now: str) -> State:
 # -- the work -----------------------------------------------------------------------------------------------------
 
 
-def _run_worker(project: Project, state: State, job: Job, folder: str, stopped: threading.Event) -> ClientExit:
+def _run_worker(project: Project, state: State, job: Job, log_folder: str, stopped: threading.Event) -> ClientExit:
+    """Run the client, or the user's command and then `batchctl done`."""
+    is_command = job.command is not None
     line = (
-        claude_process.command_line(job, project_paths.plugin_root())
-        if job.command is None
-        else ["/bin/sh", "-c", job.command]
+        ["/bin/sh", "-c", job.command]
+        if job.command is not None
+        else claude_process.command_line(job, project_paths.plugin_root())
     )
     progress = logs.Progress(project, job.session_id)
-    ended = claude_process.run_client(
+    client_exit = claude_process.run_client(
         line,
         folder=project.root,
-        logs=folder,
+        logs=log_folder,
         brief=feature_commands.build_worker_brief(project, state),
         environ=claude_process.client_environment(os.environ, project.root),
         time_s=job.limits.get("time_s"),
         stopped=stopped,
-        watched=progress.note,
-        asked=signal.SIGINT if job.command is None else None,
+        on_progress=progress.write,
+        stop_signal=None if is_command else signal.SIGINT,
     )
-    progress.note(ended.stream, last=True)
-    if job.command is not None and ended.exit_code == 0 and not ended.overdue and not ended.stopped:
-        refused = _run_batchctl_done(project, stopped)
-        if refused and not stopped.is_set():
-            _fail_attempt(project, refused, "feature")
-    return ended
+    progress.write(client_exit.stream, last=True)
+    if is_command and client_exit.exit_code == 0 and not client_exit.overdue and not client_exit.stopped:
+        refusal = _run_batchctl_done(project, stopped)
+        if refusal and not stopped.is_set():
+            _fail_attempt(project, refusal, "feature")
+    return client_exit
 
 
 def _run_batchctl_done(project: Project, stopped: threading.Event) -> str:
-    """Ask `batchctl done` until it has an answer: empty when it granted it or was not to be waited for, else why
-    not.
-    """
+    """Run `batchctl done` until it has decided. Return "" if it accepted or `stopped` was set, else its message."""
     line = [sys.executable, "-I", os.path.join(project_paths.plugin_root(), "lib", "batchctl.py"), "done"]
     environ = claude_process.client_environment(os.environ, project.root)
     environ = {name: value for name, value in environ.items() if not name.startswith("CLAUDE")}
     while not stopped.is_set():
-        with subprocess.Popen(
-            line, cwd=project.root, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, start_new_session=True, text=True, errors="replace",
-        ) as asked:  # fmt: skip
-            while asked.poll() is None and not stopped.wait(claude_process.POLL_S):
-                pass
-            if asked.poll() is None:
-                processes.end_marked(project.root)
-            said = asked.communicate()[1]
-        if asked.returncode != EXIT_STILL_RUNNING:
-            break
-    else:
-        processes.end_marked(project.root)
-        return ""
-    said = said.partition(f"\n{HELP_PREFIX}")[0]  # the next attempt is told, which is the model
-    return said.replace("batchctl: ", "", 1).replace("error: ", "", 1).strip() if asked.returncode != 0 else ""
+        result = subprocesses.run(line, cwd=project.root, env=environ, timeout_s=math.inf, stop=stopped)
+        if result.returncode == 0:
+            return ""
+        if result.returncode not in (None, EXIT_STILL_RUNNING):
+            message = result.stderr.decode("utf-8", "replace").partition(f"\n{HELP_PREFIX}")[0]  # help is for users
+            return message.replace("batchctl: ", "", 1).replace("error: ", "", 1).strip()
+    processes.end_marked(project.root)
+    return ""
 
 
-def _fail_attempt(project: Project, words: str, failure_class: str, *, permanent: bool = False) -> None:
-    """End the attempt in the batch of one: what was left uncommitted goes into a stash."""
+def _fail_attempt(project: Project, message: str, failure_class: str, *, permanent: bool = False) -> None:
+    """Record the failure in the worktree's batch; stash what is uncommitted."""
     store = Store(project)
     stash = feature_commands.stash_leftovers(project, store.require())
+    message = message[: feature_commands.MAX_TEXT_CHARS]
     store.update(
         lambda state: (
-            transitions.fail(
-                state,
-                timestamps.now(),
-                words[: feature_commands.MAX_TEXT_CHARS],
-                failure_class,
-                permanent=permanent,
-                stash=stash,
-            )
+            transitions.fail(state, timestamps.now(), message, failure_class, permanent=permanent, stash=stash)
             if state["active"]
             else state
         )
     )
 
 
-# -- how it ended -------------------------------------------------------------------------------------------------
+# -- the result ---------------------------------------------------------------------------------------------------
 
 
-def _decide_result(project: Project, job: Job, ended: ClientExit, folder: str) -> Dict[str, Any]:
-    """What the attempt came to, by the batch of one and by how its client ended."""
+def _decide_result(project: Project, job: Job, client_exit: ClientExit, log_folder: str) -> Dict[str, Any]:
+    """Return the result by the worktree's batch and by how the client ended."""
     state = Store(project, trusted=False).reconcile()
     if state is None:
         return {
             "kind": FAILED,
-            "message": f"The state of the attempt is gone from {project.root}: its client may have removed it.",
+            "message": f"The state of the attempt is missing from {project.root}: its client may have removed it.",
             "failure_class": "feature",
         }
     if state["active"]:
-        kind, words, failure_class = _classify_end(job, ended, folder)
+        kind, message, failure_class = _classify_end(job, client_exit, log_folder)
         if kind != FAILED:
-            reset = failure_classification.reset_time(words, timestamps.now())
-            return {"kind": kind, "message": words, "failure_class": failure_class, "retry_after": reset}
-        _fail_attempt(project, words, failure_class, permanent=failure_class == "refusal")
+            retry_after = failure_classification.reset_time(message, timestamps.now())
+            return {"kind": kind, "message": message, "failure_class": failure_class, "retry_after": retry_after}
+        _fail_attempt(project, message, failure_class, permanent=failure_class == "refusal")
         state = Store(project).require()
     return _result_of_state(state, job)
 
 
-def _classify_end(job: Job, ended: ClientExit, folder: str) -> Tuple[str, str, str]:
-    """Why the feature is still open after its client ended: the outcome's kind, words, class of failure."""
-    if ended.stopped:
+def _classify_end(job: Job, client_exit: ClientExit, log_folder: str) -> Tuple[str, str, str]:
+    """Return kind, message and failure class of an attempt whose client ended and left the feature running."""
+    if client_exit.stopped:
         return INTERRUPTED, "The run was stopped.", "stopped"
-    if ended.overdue:
-        return FAILED, f"It was not done within {job.limits['time_s']} s, and was ended.", "time"
+    if client_exit.overdue:
+        return FAILED, f"Not done within {job.limits['time_s']} s; the worker was ended.", "time"
     if job.command is not None:
-        return _classify_command_end(ended, folder)
-    result = ended.stream.result
+        return _classify_command_end(client_exit, log_folder)
+    result = client_exit.stream.result
     if result.get("subtype") == "error_max_turns":
-        return FAILED, f"It was not done within {pluralize(job.limits['turns'], 'turn')}.", "turns"
+        return FAILED, f"Not done within {pluralize(job.limits['turns'], 'turn')}.", "turns"
     if result.get("subtype") == "error_max_budget_usd":
-        return _classify_budget_end(job.limits, ended.stream.spent()["cost_usd"])
-    if result and not result.get("is_error") and ended.exit_code == 0:
-        words = ended.stream.last_words() or "(nothing)"
-        return (
-            FAILED,
-            f"The client ended without `batchctl done` or `batchctl fail`. It said: {words[:1500]}",
-            "no_verdict",
-        )
-    words = ended.stream.last_words() if result else logs.read_end(folder, ["stderr"])
-    failure_class = failure_classification.classify(words) if words else "feature"
+        return _classify_budget_end(job.limits, client_exit.stream.spent()["cost_usd"])
+    if result and not result.get("is_error") and client_exit.exit_code == 0:
+        last_words = client_exit.stream.last_words()[:1500] or "(nothing)"
+        message = f"The client exited without `batchctl done` or `batchctl fail`. Its last words: {last_words}"
+        return FAILED, message, "no_verdict"
+    message = client_exit.stream.last_words() if result else logs.read_end(log_folder, ["stderr"])
+    failure_class = failure_classification.classify(message) if message else "feature"
     if failure_class == "feature" and result:
-        failure_class = _failure_class_of_status(result.get("api_error_status"))
-    treatment = failure_classification.TREATMENT[failure_class]
-    if treatment == "pause":
-        return NEEDS_USER, words, failure_class
-    if treatment == "wait" or failure_class in failure_classification.UNCOUNTED:
-        return INTERRUPTED, words, failure_class
-    if failure_class == "feature" and (ended.exit_code < 0 or not result):
-        return INTERRUPTED, f"The client ended with {ended.exit_code}. {words}".strip(), "crash"
-    return FAILED, words or f"The client ended with {ended.exit_code}.", failure_class
+        failure_class = _class_of_api_status(result.get("api_error_status"))
+    if TREATMENT[failure_class] == "pause":
+        return NEEDS_USER, message, failure_class
+    if TREATMENT[failure_class] == "wait" or failure_class in failure_classification.UNCOUNTED:
+        return INTERRUPTED, message, failure_class
+    exit_message = f"The client exited with status {client_exit.exit_code}."
+    if failure_class == "feature" and (client_exit.exit_code < 0 or not result):
+        return INTERRUPTED, f"{exit_message} {message}".strip(), "crash"
+    return FAILED, message or exit_message, failure_class
 
 
 def _classify_budget_end(limits: Dict[str, Any], cost_usd: float) -> Tuple[str, str, str]:
-    """The same for a client that was ended for its cost: the attempt's limit, or its share of what was left of the
-    run's. The run counts what it cost, and pauses or goes on; a client that does not say what it cost needs a person.
+    """Classify a client that ended at its cost limit: that of the attempt, or its share of the rest of the run's limit.
+
+    At its share the run counts the cost and pauses or continues; a client that reports no cost needs a user.
     """
-    own, left = limits.get("cost_usd"), limits.get("left_usd")
-    if left is None or (own is not None and own <= left):
-        return FAILED, f"It was not done within ${own:.2f}.", "cost"
-    return (
-        INTERRUPTED if cost_usd >= left else NEEDS_USER,
-        f"Its share of what was left of the run's cost, ${left:.2f}, is used up.",
-        "budget",
-    )
+    own_limit, share = limits.get("cost_usd"), limits.get("left_usd")
+    if share is None or (own_limit is not None and own_limit <= share):
+        return FAILED, f"Not done within ${own_limit:.2f}.", "cost"
+    kind = INTERRUPTED if cost_usd >= share else NEEDS_USER
+    return kind, f"The client used up its share of the run's cost limit, ${share:.2f}.", "budget"
 
 
-def _classify_command_end(ended: ClientExit, folder: str) -> Tuple[str, str, str]:
-    """The same for a person's command: by its exit status and the end of what it printed."""
-    words = logs.read_end(folder)
-    failure_class = failure_classification.classify_report(words)
-    told = f"The worker command ended with exit status {ended.exit_code}. It said at its end:\n{words[-1500:]}"
-    treatment = failure_classification.TREATMENT[failure_class]
-    if treatment == "pause":
-        return NEEDS_USER, told, failure_class
-    if treatment == "wait":
-        return INTERRUPTED, told, failure_class
-    if ended.exit_code < 0:
-        return INTERRUPTED, told, "crash"
-    return FAILED, told, failure_class
+def _classify_command_end(client_exit: ClientExit, log_folder: str) -> Tuple[str, str, str]:
+    """Classify the end of a user's command by its exit status and the end of its output."""
+    output = logs.read_end(log_folder)
+    failure_class = failure_classification.classify_report(output)
+    message = f"The worker command ended with exit status {client_exit.exit_code}. End of its output:\n{output[-1500:]}"
+    if TREATMENT[failure_class] == "pause":
+        return NEEDS_USER, message, failure_class
+    if TREATMENT[failure_class] == "wait":
+        return INTERRUPTED, message, failure_class
+    if client_exit.exit_code < 0:
+        return INTERRUPTED, message, "crash"
+    return FAILED, message, failure_class
 
 
-def _failure_class_of_status(status: Any) -> str:
-    """The class of an API error by its HTTP status, when its words tell nothing."""
-    known = {429: "limit", 529: "overload", 503: "overload", 502: "overload", 500: "overload", 504: "overload",
-             401: "auth", 403: "permission", 400: "refusal", 413: "context"}  # fmt: skip
-    return known.get(status if type(status) is int else 0, "feature")
+def _class_of_api_status(status: Any) -> str:
+    """Return the failure class of an API error by its HTTP status."""
+    return _CLASS_OF_STATUS.get(status if type(status) is int else 0, "feature")
 
 
 def _result_of_state(state: State, job: Job) -> Dict[str, Any]:
-    """The outcome of a batch of one that has ended."""
+    """Return the result of a worktree's batch that has ended."""
     decisions = [{**entry, "feature_index": job.feature_index} for entry in state.get("decisions", ())]
     if state["completed_features"]:
-        proof = state["evidence"]["0"]
-        return {"kind": COMPLETED, "commit": proof.get("commit"), "evidence": proof, "decisions": decisions}
+        evidence = state["evidence"]["0"]
+        return {"kind": COMPLETED, "commit": evidence.get("commit"), "evidence": evidence, "decisions": decisions}
     if state["failed_features"]:
         last = state["attempts"]["0"][-1]
-        treatment = failure_classification.TREATMENT.get(last["failure_class"], "retry")
-        kind = NEEDS_USER if treatment == "pause" else FAILED
-        changed = bool(last.get("stash") or git_client.list_commits_since(job.worktree, job.base))
+        treatment = TREATMENT.get(last["failure_class"], "retry")
         return {
-            "kind": kind, "message": last["error_message"], "failure_class": last["failure_class"],
-            "permanent": treatment == "fail" or last.get("permanent", False), "stash": last.get("stash"),
-            "retry_after": last.get("retry_after"), "changed": changed, "decisions": decisions,
-        }  # fmt: skip
+            "kind": NEEDS_USER if treatment == "pause" else FAILED,
+            "message": last["error_message"],
+            "failure_class": last["failure_class"],
+            "permanent": treatment == "fail" or last.get("permanent", False),
+            "stash": last.get("stash"),
+            "retry_after": last.get("retry_after"),
+            "changed": bool(last.get("stash") or git_client.list_commits_since(job.worktree, job.base)),
+            "decisions": decisions,
+        }
     return {
         "kind": FAILED,
-        "message": f"Something skipped the feature in its own work tree, {job.worktree}.",
+        "message": f"The feature was skipped in its worktree, {job.worktree}.",
         "failure_class": "feature",
     }

@@ -1,11 +1,10 @@
-"""One client, from its start to its end: `claude -p`, or a person's command in its place.
+"""Run one client to its end: `claude -p`, or a user's command in its place.
 
-    ended = run(arguments, folder=..., brief=..., environment=..., time_s=..., stopped=event, watched=...)
+    client_exit = run_client(line, folder=..., brief=..., environ=..., time_s=..., stopped=event, on_progress=...)
 
-The brief is its standard input. Its output goes to files of the attempt; what its stream says is handed on while it
-works. It ends by itself, at its time limit, or when `stopped` is set; whatever it started ends with it: what carries
-the mark of the work tree, and what is left of its process group. Claude Code that has to end is asked with SIGINT
-first: only so it still says what it has cost.
+The brief is the client's standard input; its output goes to log files, and its stream to `on_progress` while it runs.
+It exits by itself, or is ended at its time limit or when `stopped` is set. All that it started ends with it: processes
+with the mark of the worktree, and the rest of its process group.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ TOOLS = (
     "Bash(batchctl:*)", "Bash(git add:*)", "Bash(git commit:*)", "Bash(git status:*)", "Bash(git diff:*)",
     "Bash(git log:*)", "Edit", "Write", "Agent(batch-implement:reviewer)",
 )  # fmt: skip
-# What tells a client of another one that it would be part of, or of another project.
+# Variables that would make the client part of another client or project.
 _NOT_INHERITED = ("CLAUDECODE", "CLAUDE_PID", "CLAUDE_PROJECT_DIR", "CLAUDE_ENV_FILE")
 _NOT_INHERITED_PREFIXES = (
     "BATCH_IMPLEMENT_", "CLAUDE_PLUGIN_", "CLAUDE_CODE_SESSION", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT",
@@ -47,8 +46,8 @@ _INHERITED_GIT_PREFIXES = (
 
 
 class ClientExit(NamedTuple):
-    """How a client ended: its exit code (negative: killed by that signal), whether its time was up or it was stopped,
-    what its stream said, and the seconds it had.
+    """How a client ended: its exit code (negative: killed by that signal), whether it was ended at its time limit or
+    because the run stopped, its stream, and how long it ran.
     """
 
     exit_code: int
@@ -59,7 +58,7 @@ class ClientExit(NamedTuple):
 
 
 def command_line(job: Job, plugin: str) -> List[str]:
-    """The command line of the client for a job; `plugin` is the folder of this plugin."""
+    """Return the command line of the client for a job. `plugin` is the folder of this plugin."""
     client, limits = job.client, job.limits
     budgets = [limits[name] for name in ("cost_usd", "left_usd") if limits.get(name) is not None]
     line = [
@@ -81,7 +80,7 @@ def command_line(job: Job, plugin: str) -> List[str]:
 
 
 def client_environment(environ: Mapping[str, str], folder: str) -> Dict[str, str]:
-    """A person's environment for a client in the work tree `folder`, marked so that whatever it starts is found."""
+    """Return the environment of a client in the worktree `folder`, with the mark by which its processes are found."""
     kept = {
         name: value
         for name, value in environ.items()
@@ -100,74 +99,82 @@ def run_client(
     environ: Dict[str, str],
     time_s: Optional[float],
     stopped: threading.Event,
-    watched: Callable[[ClientStream], None],
-    asked: Optional[int] = None,
+    on_progress: Callable[[ClientStream], None],
+    stop_signal: Optional[int] = None,
 ) -> ClientExit:
-    """Run the command line in `folder` with the brief on its standard input, until it ends or has to; what it printed
-    is in `logs` as `stream.jsonl` and `stderr`. `watched` is called with the stream now and then. `asked` is the signal
-    that its process group gets some seconds before it is ended (None: none). FileNotFoundError and PermissionError
-    when it cannot be started.
+    """Run the command line in `folder` with the brief as its standard input, until it exits or has to be ended.
+
+    Its output goes to the folder `logs` as `stream.jsonl` and `stderr`. `on_progress` is called every POLL_S seconds.
+    A client that has to be ended gets `stop_signal` first, unless None, and GRACE_S seconds. Raises FileNotFoundError
+    or PermissionError if it cannot be started.
     """
     os.makedirs(logs, mode=0o700, exist_ok=True)
-    names = {name: os.path.join(logs, name) for name in ("brief", "stream.jsonl", "stderr")}
-    with open(names["brief"], "w", encoding="utf-8", errors="replace") as file:
+    paths = {name: os.path.join(logs, name) for name in ("brief", "stream.jsonl", "stderr")}
+    with open(paths["brief"], "w", encoding="utf-8", errors="replace") as file:
         file.write(brief)
-    began, stream, overdue = time.monotonic(), ClientStream(), False
-    kept = open(names["stream.jsonl"], "wb")  # noqa: SIM115 -- the reader closes it, which may outlive this call
-    with open(names["brief"], "rb") as given, open(names["stderr"], "ab") as errors:
+    start_s, stream, overdue = time.monotonic(), ClientStream(), False
+    stream_file = open(paths["stream.jsonl"], "wb")  # noqa: SIM115 -- the reader closes it, and may outlive this call
+    with open(paths["brief"], "rb") as stdin, open(paths["stderr"], "ab") as stderr:
         client = subprocess.Popen(
-            line, cwd=folder, env=environ, stdin=given, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+            line, cwd=folder, env=environ, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
         )
-    reader = threading.Thread(target=_read_stream, args=(client.stdout, kept, stream), daemon=True)
+    reader = threading.Thread(target=_read_stream, args=(client.stdout, stream_file, stream), daemon=True)
     reader.start()
     try:
         while client.poll() is None and not stopped.is_set() and not overdue:
             stopped.wait(POLL_S)
-            watched(stream)
-            _truncate_if_large(names["stderr"])
-            overdue = time_s is not None and time.monotonic() - began > time_s
-        ended_by_itself = client.poll() is not None
+            on_progress(stream)
+            _truncate_if_large(paths["stderr"])
+            overdue = time_s is not None and time.monotonic() - start_s > time_s
+        was_ended = client.poll() is None
     finally:
-        _end_client(client, folder, asked)
+        _end_client(client, folder, stop_signal)
     reader.join(5)
-    seconds = time.monotonic() - began
-    cut = not ended_by_itself
-    return ClientExit(client.returncode, cut and overdue, cut and stopped.is_set(), stream, round(seconds, 3))
+    return ClientExit(
+        exit_code=client.returncode,
+        overdue=was_ended and overdue,
+        stopped=was_ended and stopped.is_set(),
+        stream=stream,
+        seconds=round(time.monotonic() - start_s, 3),
+    )
 
 
-def _end_client(client: subprocess.Popen[bytes], folder: str, asked: Optional[int]) -> None:
-    """End the client, if it still runs, and all that it has started."""
-    if asked is not None and client.poll() is None:
+def _end_client(client: subprocess.Popen[bytes], folder: str, stop_signal: Optional[int]) -> None:
+    """End the client, if it is still running, and all that it has started."""
+    if stop_signal is not None and client.poll() is None:
         try:
-            os.killpg(client.pid, asked)  # as a terminal does: a script around the client passes nothing on
+            # To the group, as a terminal does: a wrapper script does not pass signals on. Claude Code reports its cost
+            # after SIGINT, and only then.
+            os.killpg(client.pid, stop_signal)
             client.wait(GRACE_S)
         except (ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
             pass
     processes.end_marked(folder)
     try:
-        os.killpg(client.pid, signal.SIGKILL)  # what has cleared its environment, the mark with it
+        os.killpg(client.pid, signal.SIGKILL)  # processes that cleared their environment have no mark
     except (ProcessLookupError, PermissionError):
         pass
     client.wait()
 
 
 def _truncate_if_large(path: str) -> None:
-    """Begin a log anew that has grown too large; whoever writes it appends to it."""
+    """Empty a log of more than MAX_STREAM_BYTES; its writer appends."""
     if os.path.getsize(path) > MAX_STREAM_BYTES:
         os.truncate(path, 0)
 
 
 def _read_stream(source: IO[bytes], file: IO[bytes], stream: ClientStream) -> None:
-    """Read the client's output to its end, and keep the first 50 MB of it and every result in the file. Nothing may end
-    this earlier: a client whose output nobody reads stands still.
+    """Feed the client's output to `stream`, and write the first 50 MB of it and every result to the file.
+
+    Must not return before the end of the output: a client blocks when nobody reads it.
     """
-    written, whole = 0, True
+    written, at_line_start = 0, True
     with file:
         for piece in iter(lambda: source.readline(MAX_LINE_BYTES), b""):
-            ends = piece.endswith(b"\n") or len(piece) < MAX_LINE_BYTES
-            if whole and ends:
+            at_line_end = piece.endswith(b"\n") or len(piece) < MAX_LINE_BYTES
+            if at_line_start and at_line_end:
                 stream.feed(piece)
-            whole = ends
+            at_line_start = at_line_end
             if written >= MAX_STREAM_BYTES and b'"type":"result"' not in piece[:200]:
                 continue
             written += len(piece)

@@ -1,11 +1,11 @@
-"""What a client says of itself while it works: `claude -p --output-format stream-json`, a JSON object a line.
+"""Read the events of a client: `claude -p --output-format stream-json` prints a JSON object per line.
 
-    stream = Stream()
-    stream.feed(line)             for each line, in order; what is no event is passed over
-    stream.turns, stream.tool     so far;  stream.result  the last `result` event, empty before it came
+    stream = ClientStream()
+    stream.feed(line)             for each line, in order; lines that are no events are ignored
+    stream.turns, stream.tool     so far;  stream.result  the last `result` event, {} before it
 
-A client that is killed says no result. What its answers reported until then is all that is known of its tokens, and
-nothing of its cost: one that is asked with SIGINT to end still says both.
+A client that is killed prints no result: its tokens are known from its answers, its cost is not. After SIGINT it prints
+both.
 """
 
 from __future__ import annotations
@@ -24,20 +24,18 @@ _TOOL_FIELDS = ("command", "file_path", "notebook_path", "skill", "subagent_type
 
 
 class ClientStream:
-    """What was read of one client's stream so far."""
+    """The events of one client so far."""
 
     def __init__(self) -> None:
         self.tool = ""
-        self.said = ""
+        self.last_text = ""
         self.result: Dict[str, Any] = {}
-        self._main_answers: Dict[
-            str, None
-        ] = {}  # ids of the main thread's answers, each of which comes in several events
+        self._main_answers: Dict[str, None] = {}  # message ids of the main thread; one answer comes in several events
         self._usage: Dict[str, Dict[str, Any]] = {}
 
     @property
     def turns(self) -> int:
-        """The answers of the model in the client's main thread so far."""
+        """The number of answers of the model in the client's main thread so far."""
         return len(self._main_answers)
 
     def feed(self, line: bytes) -> None:
@@ -66,36 +64,34 @@ class ClientStream:
             if block.get("type") == "tool_use":
                 self.tool = _describe_tool(block)
             elif block.get("type") == "text" and isinstance(block.get("text"), str) and block["text"].strip():
-                self.said = block["text"]
+                self.last_text = block["text"]
 
     def spent(self) -> Dict[str, Any]:
-        """What the client used, by the names of `job.SPENT` but `seconds`; what it did not say is 0.
-
-        Of tokens, the result or the answers may know more: a result that a limit cut short counts none.
-        """
+        """Return what the client used, by the names of `job.SPENT` except `seconds`; 0 for what is unknown."""
         result, answers = _as_object(self.result.get("usage")), list(self._usage.values())
+        # the larger number of tokens counts: the result of a client that reached a limit has none
         return {
             "turns": _as_count(self.result.get("num_turns")) or self.turns,
             "cost_usd": _as_amount(self.result.get("total_cost_usd")),
             **{
-                name: max(_as_count(result.get(its)), sum(_as_count(usage.get(its)) for usage in answers))
-                for name, its in _TOKENS.items()
+                name: max(_as_count(result.get(field)), sum(_as_count(usage.get(field)) for usage in answers))
+                for name, field in _TOKENS.items()
             },
         }
 
     def last_words(self) -> str:
-        """The client's last words: its result, else the last text that the model said; empty when it said nothing."""
+        """Return the text of the client's result, else the last text of the model; "" for none."""
         result = self.result.get("result")
         if not isinstance(result, str) or not result.strip():
             errors = self.result.get("errors")
             result = " ".join(str(error) for error in errors) if isinstance(errors, list) else ""
-        return result.strip() or self.said.strip()
+        return result.strip() or self.last_text.strip()
 
 
 def _describe_tool(block: Dict[str, Any]) -> str:
-    given = _as_object(block.get("input"))
-    about = next((given[name] for name in _TOOL_FIELDS if isinstance(given.get(name), str)), "")
-    return f"{block.get('name', '')}: {' '.join(about.split())}"[:MAX_TOOL_LENGTH].rstrip(": ")
+    arguments = _as_object(block.get("input"))
+    subject = next((arguments[name] for name in _TOOL_FIELDS if isinstance(arguments.get(name), str)), "")
+    return f"{block.get('name', '')}: {' '.join(subject.split())}"[:MAX_TOOL_LENGTH].rstrip(": ")
 
 
 def _as_object(value: Any) -> Dict[str, Any]:
@@ -107,5 +103,5 @@ def _as_count(value: Any) -> int:
 
 
 def _as_amount(value: Any) -> Any:
-    """A number as a state may hold it; 0 for anything else."""
+    """Return a number that a state can hold; 0 for any other value."""
     return value if type(value) in (int, float) and 0 <= value < 1e15 else 0

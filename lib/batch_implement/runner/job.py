@@ -1,8 +1,8 @@
-"""What a worker needs and what it brings back: plain values, so that both travel anywhere.
+"""The input and output of an attempt, as plain values that can be sent to other machines.
 
-    job = Job(batch_id="batch-1", feature_index=0, attempt=1, ...)      the driver makes it
-    outcome = worker.work(job)                                  here, or on another machine
-    Outcome.of(json.loads(text))                                both also travel as JSON
+    job = create_job(project, state, index)     for the next attempt at a feature
+    outcome = local_executor.run_job(job)       or the same on another machine
+    Outcome.of(json.loads(text))                both can be sent as JSON
 
 A worker knows nothing of the batch that its feature belongs to: no state, no lock, no other feature. So the driver
 stays the only writer of the batch's state.
@@ -26,20 +26,19 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
 
 COMPLETED, FAILED, INTERRUPTED, NEEDS_USER = "completed", "failed", "interrupted", "needs_user"
-LOST = "lost"  # the failure class of what a machine or a scheduler took along
+LOST = "lost"  # failure class of an attempt that was lost with its machine or scheduler
 SPENT = ("turns", "cost_usd", "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "seconds")
 
 
 class Job(NamedTuple):
     """One attempt at one feature.
 
-    `repository` is the path of the repository, or what git can clone; `remote` says which of the two. `base` is the
-    commit to begin at, `branch` the one to make, `worktree` its folder (empty: the worker chooses). `policy` and
-    `details` are the feature's own, `needs` what it builds on (`{text, commit}`), `earlier` its attempts so far as the
-    state keeps them. `command` stands in place of the client when it is not None. `client` is how that is called:
-    `{path, model, permission_mode, allow, settings}`. `limits` are `{time_s, turns, cost_usd}` of the attempt and
-    `left_usd`, its share of what the run may still cost; None for none.
-    `logs` is a folder for the attempt's logs, empty where there is none to share.
+    `repository` is the path of the repository, or a URL if `remote`. The attempt starts at the commit `base` and
+    creates `branch` in the folder `worktree` (empty: the worker chooses). `policy` and `details` are those of the
+    feature, `needs` the features that it builds on (`{text, commit}`), `earlier` its previous attempts from the state.
+    `command` replaces the client unless None. `client` is `{path, model, permission_mode, allow, settings}`. `limits`
+    are `{time_s, turns, cost_usd}` of the attempt and `left_usd`, its share of the rest of the run's cost limit; each
+    may be None. `logs` is a folder for the attempt's logs, empty without a shared one.
     """
 
     batch_id: str
@@ -63,19 +62,19 @@ class Job(NamedTuple):
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Job:
-        """A job from its JSON object."""
+        """Return the job of a JSON object."""
         return cls(**data)
 
 
 class Outcome(NamedTuple):
     """How an attempt ended.
 
-    `kind` is COMPLETED (`commit` is verified, on the job's branch, with `evidence`), FAILED (`message`,
-    `failure_class`; `permanent`: another attempt cannot help; `stash` holds what was left uncommitted), INTERRUPTED
-    (nobody's fault: nothing is counted; `retry_after` is when it makes sense again, None when nobody knows) or
-    NEEDS_PERSON (the batch cannot go on like this). `changed` says whether the attempt left any commit or file.
-    `spent` has the names of SPENT. `place` is where it ran, `log` the folder of its logs, `output` their end, at most
-    4,000 characters. `sent` has the logs themselves (name -> text, each at most 200 kB) from where no folder is shared.
+    `kind` is COMPLETED (`commit` on the job's branch is verified, with `evidence`), FAILED (`message`,
+    `failure_class`; `permanent`: another attempt cannot help; `stash` has uncommitted changes), INTERRUPTED (not
+    counted; `retry_after` is the earliest useful time, None if unknown) or NEEDS_USER (the batch has to pause).
+    `changed`: the attempt left a commit or file. `spent` has the names of SPENT. `place` is where it ran, `log` the
+    folder of its logs, `output` their end, at most 4,000 characters. `log_texts` has the logs by name, each at most
+    200 kB, from machines without a shared folder.
     """
 
     batch_id: str
@@ -89,7 +88,7 @@ class Outcome(NamedTuple):
     ended_at: str
     log: str = ""
     output: str = ""
-    # What most outcomes have nothing of. A NamedTuple's defaults are shared, and never changed.
+    # The defaults of a NamedTuple are shared: never change one in place.
     commit: Optional[str] = None
     evidence: Dict[str, Any] = {}  # noqa: RUF012
     decisions: List[Dict[str, Any]] = []  # noqa: RUF012
@@ -103,24 +102,25 @@ class Outcome(NamedTuple):
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Outcome:
-        """An outcome from its JSON object."""
+        """Return the outcome of a JSON object."""
         return cls(**data)
 
 
 def zero_usage() -> Dict[str, Any]:
-    """A `spent` of zeros."""
+    """Return a `spent` of zeros."""
     return dict.fromkeys(SPENT, 0)
 
 
 def max_cost_usd(job: Job) -> float:
-    """What the client of a job may cost at most, in US dollars; infinite without a limit."""
+    """Return the most that the client of a job may cost, in US dollars; infinity without a limit."""
     limits = (job.limits["cost_usd"], job.limits["left_usd"])
     return min((limit for limit in limits if limit is not None), default=math.inf)
 
 
 def create_job(project: Project, state: State, index: int, share_usd: float = math.inf) -> Job:
-    """What a worker needs for the next attempt at feature `index`, which begins at the head of the batch's branch.
-    `share_usd` is what its client may cost of what the run may still cost.
+    """Return the job for the next attempt at feature `index`, starting at the tip of the batch's branch.
+
+    `share_usd` is its client's share of the rest of the run's cost limit.
     """
     run, name, text = state["run"], key(index), state["features"][index]
     attempt = batch_state.attempts_used(state, index) + 1
@@ -130,7 +130,7 @@ def create_job(project: Project, state: State, index: int, share_usd: float = ma
     }
     number = run["spent"]["clients"] + 1
     settings = os.path.join(project.root, ".claude", "settings.local.json")
-    remote = options.get("remote")  # the workers are on other machines, which share nothing but this
+    remote = options.get("remote")  # workers on other machines share nothing but the remote
     return Job(
         batch_id=state["batch_id"],
         feature_index=index,
@@ -170,12 +170,12 @@ def create_job(project: Project, state: State, index: int, share_usd: float = ma
 
 
 def run_log_folder(project: Project, batch_id: str) -> str:
-    """The folder of what a batch's runs log: for each client a folder FEATURE-ATTEMPT-NUMBER."""
+    """Return the folder of the logs of a batch's runs: it has a folder FEATURE-ATTEMPT-NUMBER for each client."""
     return os.path.join(project.private, "logs", "run", batch_id)
 
 
 def client_record(job: Job, outcome: Outcome) -> State:
-    """What the state keeps of a client: an entry of `run.clients`."""
+    """Return what the state keeps of a client: an entry of `run.clients`."""
     return {
         "attempt": job.attempt,
         "started_at": outcome.started_at,
@@ -192,24 +192,20 @@ def client_record(job: Job, outcome: Outcome) -> State:
     }
 
 
-def interrupted_outcome(job: Job, why: str, now: str, failure_class: str = "worker_died") -> Outcome:
-    """The outcome of an attempt whose worker died without one: nothing is counted."""
-    return Outcome(
-        batch_id=job.batch_id,
-        feature_index=job.feature_index,
-        attempt=job.attempt,
-        session_id=job.session_id,
-        kind=INTERRUPTED,
-        message=f"Its worker answered nothing: {why}",
-        failure_class=failure_class,
-        spent=zero_usage(),
-        place=processes.get_host_name(),
-        started_at=now,
-        ended_at=now,
-    )
+def new_outcome(job: Job, now: str, **fields: Any) -> Outcome:
+    """Return an outcome of the job on this machine that ended `now`."""
+    defaults = {"spent": zero_usage(), "place": processes.get_host_name(), "started_at": now, "ended_at": now}
+    names = ("batch_id", "feature_index", "attempt", "session_id")
+    return Outcome(**{**{name: getattr(job, name) for name in names}, **defaults, **fields})
 
 
-def describe_feature(state: State, index: int, what: str) -> str:
-    """A feature and what there is to say of it, on one line."""
-    words = " ".join(what.split())
-    return f"feature {index + 1} of {state['total_features']} ({state['features'][index][:60]}): {words[:200]}"
+def interrupted_outcome(job: Job, reason: str, now: str, failure_class: str = "worker_died") -> Outcome:
+    """Return the outcome of an attempt whose worker exited without one. It is not counted."""
+    message = f"The worker returned no result: {reason}"
+    return new_outcome(job, now, kind=INTERRUPTED, message=message, failure_class=failure_class)
+
+
+def describe_feature(state: State, index: int, text: str) -> str:
+    """Return one line with the feature and `text`."""
+    line = " ".join(text.split())[:200]
+    return f"feature {index + 1} of {state['total_features']} ({state['features'][index][:60]}): {line}"

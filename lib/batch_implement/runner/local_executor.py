@@ -1,7 +1,7 @@
-"""What goes to the executor: `work(job)` does one attempt in a process of its own and brings back its outcome.
+"""Run attempts on this machine: `run_job(job)` makes one in a process of its own and returns its outcome.
 
-The process (`attempt`) ends with its standard input: when this one dies, however, its client dies too. An attempt whose
-process dies is `interrupted`; nothing is raised but what is a bug.
+The process (`attempt`) stops when its standard input is closed, so no client outlives this process. An attempt whose
+process dies is `interrupted`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _lock = threading.Lock()
 
 
 def run_job(job: Job) -> Outcome:
-    """Do one attempt, to its end."""
+    """Make one attempt. Return its outcome."""
     lib = os.path.join(project_paths.plugin_root(), "lib")
     with tempfile.TemporaryFile() as errors:
         with _lock:
@@ -40,34 +40,34 @@ def run_job(job: Job) -> Outcome:
                 stderr=errors, start_new_session=True,
             )  # fmt: skip
             _running[job.session_id] = attempt
-        said = _exchange(attempt, job)
+        output = _exchange(attempt, job)
         code = attempt.wait()
         with _lock:
             del _running[job.session_id]
             _close_stdin(attempt)
         errors.seek(0)
-        words = errors.read()[-2000:].decode("utf-8", "replace").strip()
+        error_text = errors.read()[-2000:].decode("utf-8", "replace").strip()
     try:
-        return Outcome.of(json.loads(said))
+        return Outcome.of(json.loads(output))
     except (ValueError, TypeError):
         worktrees.end_processes(repository_cache.get_worktree(job))
-        return jobs.interrupted_outcome(job, f"it ended with {code}. {words}".strip(), timestamps.now())
+        return jobs.interrupted_outcome(job, f"it exited with status {code}. {error_text}".strip(), timestamps.now())
 
 
 def _exchange(attempt: subprocess.Popen[bytes], job: Job) -> bytes:
-    """Give the attempt its job, and wait for what it says, to the end. Its standard input stays open."""
+    """Send the attempt its job and return all its output. Its standard input stays open."""
     if attempt.stdin is None or attempt.stdout is None:
         return b""
     try:
         attempt.stdin.write(json.dumps(job._asdict()).encode() + b"\n")
         attempt.stdin.flush()
     except (BrokenPipeError, ValueError):
-        pass  # it has died, or is to end already: what it says tells
+        pass  # it has died or is being stopped: its output shows which
     return attempt.stdout.read()
 
 
 def stop_sessions(sessions: Collection[str]) -> None:
-    """Tell the attempts of these sessions that this process has under way to end; they come back as interrupted."""
+    """Stop the running attempts of these sessions: their outcome is `interrupted`."""
     with _lock:
         for session_id in sessions:
             if session_id in _running:
@@ -75,16 +75,16 @@ def stop_sessions(sessions: Collection[str]) -> None:
 
 
 def stop_all() -> None:
-    """End the attempts that this process has under way; they come back as interrupted. Returns when none of them is
-    left, at the latest after some 20 s, when those that did not end by themselves are killed. One that is begun later
-    is not ended: call it again as long as any call of `work` has not returned.
+    """Stop all running attempts and wait for them, at most 20 s; then kill those that are left.
+
+    Does not affect an attempt that starts later: call this again until every call of `run_job` has returned.
     """
     deadline = time.monotonic() + STOP_TIMEOUT_S
     with _lock:
-        left = list(_running.values())
-        for attempt in left:
+        attempts = list(_running.values())
+        for attempt in attempts:
             _close_stdin(attempt)
-    for attempt in left:
+    for attempt in attempts:
         try:
             attempt.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -92,7 +92,7 @@ def stop_all() -> None:
 
 
 def _close_stdin(attempt: subprocess.Popen[bytes]) -> None:
-    """Close its standard input: the sign for it to end."""
+    """Close its standard input, which tells the attempt to stop."""
     try:
         if attempt.stdin:
             attempt.stdin.close()

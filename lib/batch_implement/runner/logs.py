@@ -1,20 +1,19 @@
-"""What an attempt writes down, in its work tree's private folder under `logs/run`.
+"""The logs of an attempt, in the private folder of its worktree under `logs/run`, and copies that outlive it.
 
-    progress.json            what its client does now, for whoever looks: written anew at most once a second
-    SESSION/brief            what the client was told
-    SESSION/stream.jsonl     what it printed, and SESSION/stderr
-    SESSION/reported         there once the driver was told what that client used
+    progress.json            what the client does now, for displays: written at most once a second
+    SESSION/brief            the client's input
+    SESSION/stream.jsonl     its output, and SESSION/stderr
+    SESSION/reported         exists once the driver knows that client's usage
 
-So what a client used is not lost with the driver that it worked for: the next attempt in the work tree reports it.
+The usage of a client whose driver died is not lost: the next attempt in the worktree reports it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Mapping, Optional
 
 from ..base import timestamps
 from ..base.project_paths import Project
@@ -24,26 +23,27 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .job import Outcome
 
-MAX_LOG_BYTES = 2_000_000  # of each log that is brought away
+MAX_LOG_BYTES = 2_000_000  # copied of each log
+MAX_SENT_BYTES = 200_000  # sent of each log to a driver on another machine
 MAX_END_BYTES = 4000
 REPORTED = "reported"
 
 
 def logs_folder(project: Project) -> str:
-    """The folder of all clients of a work tree."""
+    """Return the folder of the logs of all clients in a worktree."""
     return os.path.join(project.private, "logs", "run")
 
 
 class Progress:
-    """Notes what the client of a session does, at most once a second."""
+    """Writes `progress.json` for the client of a session."""
 
     def __init__(self, project: Project, session_id: str) -> None:
         self.path = os.path.join(logs_folder(project), "progress.json")
         self.session_id, self.last_s = session_id, 0.0
         os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
 
-    def note(self, stream: ClientStream, *, last: bool = False) -> None:
-        """Write what there is, if it is time."""
+    def write(self, stream: ClientStream, *, last: bool = False) -> None:
+        """Write the progress, unless it was written less than a second ago and this is not the `last` time."""
         if not last and time.monotonic() - self.last_s < 1.0:
             return
         self.last_s = time.monotonic()
@@ -58,60 +58,83 @@ class Progress:
 
 
 def read_end(folder: str, names: Iterable[str] = ("stderr", "stream.jsonl")) -> str:
-    """The end of the first of these logs that holds anything, as text of at most 4,000 characters; empty when none
-    does.
-    """
-    for name in names:
-        path = os.path.join(folder, name) if folder else ""
-        if path and os.path.exists(path) and os.path.getsize(path):
-            with open(path, "rb") as file:
-                file.seek(max(0, os.path.getsize(path) - MAX_END_BYTES))
-                return file.read(MAX_END_BYTES).decode("utf-8", "replace").strip()
+    """Return the end of the first of these logs that is not empty, at most 4,000 characters; "" if all are."""
+    for name in names if folder else ():
+        try:
+            end = _read_last_bytes(os.path.join(folder, name), MAX_END_BYTES)
+        except OSError:
+            continue
+        if end:
+            return end.decode("utf-8", "replace").strip()
     return ""
 
 
-def copy_logs(folder: str, to: str, verify_log: Optional[str]) -> Optional[str]:
-    """Copy the ends of a client's logs to where they outlive its work tree, that of the verify command too: where that
-    is then. What cannot be copied is left out.
+def copy_logs(folder: str, target: str, evidence: Optional[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
+    """Copy the ends of a client's logs, and of the verify command's, to the folder `target`, which outlives the
+    worktree. Skip what cannot be copied. Return the evidence with the place of the copied verify log.
     """
-    files: List[str] = [os.path.join(folder, name) for name in ("brief", "stream.jsonl", "stderr")]
-    moved = verify_log
-    for path in [*files, *([verify_log] if verify_log else [])]:
-        target = os.path.join(to, os.path.basename(path))
+    verify_log = _verify_log(evidence)
+    for path in _list_logs(folder, verify_log):
         try:
-            os.makedirs(to, mode=0o700, exist_ok=True)
-            with open(path, "rb") as source, open(target, "wb") as copy:
-                source.seek(max(0, os.path.getsize(path) - MAX_LOG_BYTES))
-                shutil.copyfileobj(source, copy)
+            os.makedirs(target, mode=0o700, exist_ok=True)
+            end = _read_last_bytes(path, MAX_LOG_BYTES)
+            with open(os.path.join(target, os.path.basename(path)), "wb") as file:
+                file.write(end)
         except OSError:
             continue
         if path == verify_log:
-            moved = target
-    return moved
+            evidence = _with_verify_log(evidence, target)
+    return evidence
+
+
+def read_logs(folder: str, evidence: Optional[Dict[str, Any]]) -> Dict[str, str]:
+    """Return the ends of the same logs by name, to be sent to a driver on another machine."""
+    texts: Dict[str, str] = {}
+    for path in _list_logs(folder, _verify_log(evidence)):
+        if os.path.exists(path):
+            texts[os.path.basename(path)] = _read_last_bytes(path, MAX_SENT_BYTES).decode("utf-8", "replace")
+    return texts
 
 
 def save_received_logs(outcome: Outcome, folder: str) -> Outcome:
-    """Write the logs that came with an outcome from another machine into the folder: the outcome that names them there.
-    One without any is as it was.
-    """
+    """Write the logs that came with an outcome into the folder. Return the outcome with their place instead."""
     if not outcome.log_texts:
         return outcome
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    for each, text in outcome.log_texts.items():
-        with open(os.path.join(folder, os.path.basename(each) or "log"), "w", encoding="utf-8") as file:
+    for name, text in outcome.log_texts.items():
+        with open(os.path.join(folder, os.path.basename(name) or "log"), "w", encoding="utf-8") as file:
             file.write(text)
-    evidence = outcome.evidence
-    if (evidence.get("verify") or {}).get("log"):
-        here = os.path.join(folder, os.path.basename(evidence["verify"]["log"]))
-        evidence = {**evidence, "verify": {**evidence["verify"], "log": here}}
+    evidence = _with_verify_log(outcome.evidence, folder) if _verify_log(outcome.evidence) else outcome.evidence
     return outcome._replace(log=folder, log_texts={}, evidence=evidence)
 
 
+def _list_logs(folder: str, verify_log: Optional[str]) -> List[str]:
+    paths = [os.path.join(folder, name) for name in ("brief", "stream.jsonl", "stderr")]
+    return [*paths, verify_log] if verify_log else paths
+
+
+def _verify_log(evidence: Optional[Mapping[str, Any]]) -> Optional[str]:
+    log: Optional[str] = ((evidence or {}).get("verify") or {}).get("log")
+    return log
+
+
+def _with_verify_log(evidence: Optional[Mapping[str, Any]], folder: str) -> Dict[str, Any]:
+    """Return the evidence with its verify log in that folder."""
+    verify = (evidence or {})["verify"]
+    return {**(evidence or {}), "verify": {**verify, "log": os.path.join(folder, os.path.basename(verify["log"]))}}
+
+
+def _read_last_bytes(path: str, limit: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - limit))
+        return file.read(limit)
+
+
 def unreported_usage(project: Project) -> Dict[str, Any]:
-    """What earlier clients of the work tree used that no driver was told of, by the names of `Stream.spent`; empty when
-    there is nothing.
+    """Return what earlier clients in the worktree used that no driver knows of, by the names of `ClientStream.spent`;
+    {} for nothing.
     """
-    found: Dict[str, Any] = {}
+    usage: Dict[str, Any] = {}
     for folder in _unreported_sessions(project):
         stream = ClientStream()
         try:
@@ -121,12 +144,12 @@ def unreported_usage(project: Project) -> Dict[str, Any]:
         except OSError:
             continue
         for name, number in stream.spent().items():
-            found[name] = found.get(name, 0) + number
-    return found
+            usage[name] = usage.get(name, 0) + number
+    return usage
 
 
 def mark_reported(project: Project) -> None:
-    """Note that the driver was told of every client so far."""
+    """Mark the usage of every client so far as known to the driver."""
     for folder in _unreported_sessions(project):
         try:
             with open(os.path.join(folder, REPORTED), "w", encoding="utf-8"):
@@ -136,7 +159,7 @@ def mark_reported(project: Project) -> None:
 
 
 def _unreported_sessions(project: Project) -> List[str]:
-    """The folders of the clients that were not reported."""
+    """Return the log folders of the clients whose usage the driver does not know."""
     try:
         folders = [entry.path for entry in os.scandir(logs_folder(project)) if entry.is_dir(follow_symlinks=False)]
     except OSError:

@@ -1,12 +1,11 @@
-"""The merge queue: what a worker verified goes onto the batch's branch, one feature at a time.
+"""Merge verified commits into the batch's branch, one feature at a time.
 
-    ready = merging.prepare(repository, folder, branch, commit, verify=..., timeout_s=..., log=..., stopped=event)
-    merging.forward(repository, branch, ready)                  the branch moves, or Moved: prepare again
+    prepared = prepare_merge(repository, folder, branch, commit, verify=..., timeout_s=..., log=..., stopped=event)
+    fast_forward(repository, branch, prepared)      moves the branch, or raises HeadMoved: prepare again
 
-A commit that was made on the branch's head goes there as it is: that very commit was verified. Any other is rebased
-onto the head, in a work tree of the queue's own (`folder`), and verified again. What cannot be rebased, or does not
-verify there, is CannotMerge; its message says why, for the next attempt. Nothing but that work tree is touched before
-`forward`, which moves the branch only from the head that was prepared for.
+A commit on top of the branch's head is merged as it is: it was verified as such. Any other is rebased onto the head in
+the queue's own worktree (`folder`) and verified again. CannotMerge says why this failed, for the next attempt. Only
+that worktree changes before `fast_forward`, which moves the branch only from the head that was prepared for.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from ..commands import verify_runner
 from ..core.errors import BatchError, RefusedError
 from ..git import git_client, worktrees
 
-# Nobody is there to answer, no hook of the repository is to run, and no option of its owner changes what a rebase is.
+# No editor that waits, no hooks of the repository, and no settings that change the result of a rebase.
 _NONINTERACTIVE = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
           "-c", "rebase.autoSquash=false", "-c", "rebase.updateRefs=false", "-c", "rerere.enabled=false")  # fmt: skip
 
 
 class CannotMerge(RefusedError):
-    """The commit does not fit onto the branch as it is now."""
+    """The commit cannot be rebased onto the branch, or its verify command fails there."""
 
 
 class HeadMoved(RefusedError):
-    """The branch has another head than the one that was prepared for."""
+    """The branch has moved since the merge was prepared."""
 
 
 class MergeStopped(BatchError):
@@ -39,8 +38,8 @@ class MergeStopped(BatchError):
 
 
 class PreparedMerge(NamedTuple):
-    """`commit` may become the branch's head in place of `head`. `commits` are what it brings, oldest first; `verify` is
-    the run of the verify command on it as evidence has it, None when it was not run (again).
+    """A `commit` that can become the branch's head in place of `head`. `commits` are the new ones, oldest first;
+    `verify` is the run of the verify command in the form of evidence, None if it was not run again.
     """
 
     head: str
@@ -51,14 +50,14 @@ class PreparedMerge(NamedTuple):
 
 
 class RebaseResult(NamedTuple):
-    """What a rebase came to: the new `head`; or None, and the commit that it stopped `at` (empty when git does not
-    say), the `files` in conflict there, and git's words.
+    """The new `head` after a rebase. If it failed: None, the commit where it stopped (`at`, empty if unknown), the
+    `files` in conflict, and git's message.
     """
 
     head: Optional[str]
     at: str
     files: List[str]
-    words: str
+    message: str
 
 
 def prepare_merge(
@@ -72,10 +71,10 @@ def prepare_merge(
     log: str,
     stopped: threading.Event,
 ) -> PreparedMerge:
-    """Bring `commit` onto the head of `branch`, in the work tree `folder`, and verify it there when it changed.
+    """Rebase `commit` onto the head of `branch` in the worktree `folder`, and verify it there if it changed.
 
-    `verify` is the person's command, None for none; its output goes to the file `log`. Raises CannotMerge, and Stopped
-    once `stopped` is set.
+    The output of the command `verify`, if any, goes to the file `log`. Raises CannotMerge, and MergeStopped once
+    `stopped` is set.
     """
     head = _require_head(repository, branch)
     if git_client.has_commit(repository, head, commit):
@@ -88,20 +87,26 @@ def prepare_merge(
     return PreparedMerge(head, new, commits, rebased=True, verify=_run_verify(folder, verify, timeout_s, log, stopped))
 
 
-def fast_forward(repository: str, branch: str, ready: PreparedMerge) -> None:
-    """Make the prepared commit the head of `branch`. Moved when that has another head by now."""
+def fast_forward(repository: str, branch: str, prepared: PreparedMerge) -> None:
+    """Move `branch` to the prepared commit. Raise HeadMoved if the branch has moved since."""
     moved = git_client.run_git(
-        repository, "update-ref", "-m", "batch: merge a feature", f"refs/heads/{branch}", ready.commit, ready.head,
+        repository,
+        "update-ref",
+        "-m",
+        "batch: merge a feature",
+        f"refs/heads/{branch}",
+        prepared.commit,
+        prepared.head,
         check=False,
-    )  # fmt: skip
+    )
     if moved.returncode != 0:
-        if _require_head(repository, branch) == ready.head:
+        if _require_head(repository, branch) == prepared.head:
             raise RefusedError(
-                f"{branch} in {repository} cannot be moved to {ready.commit[:12]}: {moved.stderr.strip()[:300]} Mend "
-                "what git says; `batchctl run --resume` then merges it.",
+                f"Moving {branch} in {repository} to {prepared.commit[:12]} failed: {moved.stderr.strip()[:300]}. Fix "
+                "this, then run `batchctl run --resume`.",
                 "run-branch",
             )
-        raise HeadMoved(f"{branch} is not at {ready.head[:12]} any more: somebody else moved it.", "run-branch")
+        raise HeadMoved(f"{branch} is no longer at {prepared.head[:12]}.", "run-branch")
 
 
 def records_of_merge(
@@ -124,8 +129,8 @@ def _require_head(repository: str, branch: str) -> str:
     head = git_client.get_branch_tip(repository, branch)
     if head is None:
         raise RefusedError(
-            f"The batch's branch {branch} is gone from {repository}. If it was removed by mistake, `git reflog` knows "
-            f"its commit: `git branch {branch} COMMIT`, then `batchctl run --resume`.",
+            f"The batch's branch {branch} is gone from {repository}. If it was removed by mistake, find its commit "
+            f"with `git reflog`, then run `git branch {branch} COMMIT` and `batchctl run --resume`.",
             "run-branch",
         )
     return head
@@ -139,46 +144,33 @@ def _commits_between(repository: str, base: str, commit: str) -> List[str]:
 
 
 def rebase(folder: str, onto: str, after: str, last: str, *options: str) -> RebaseResult:
-    """Put the commits behind `after` up to `last` onto `onto`, in the work tree `folder`. What does not fit is taken
-    back there, and told.
-    """
-    answer = git_client.run_git(
-        folder,
-        *_NONINTERACTIVE,
-        "rebase",
-        "--quiet",
-        "--no-autostash",
-        "--no-fork-point",
-        "--empty=drop",
-        *options,
-        "--onto",
-        onto,
-        after,
-        last,
-        check=False,
-    )
-    if answer.returncode == 0:
+    """Rebase the commits after `after` up to `last` onto `onto` in the worktree `folder`. On a conflict, abort."""
+    result = git_client.run_git(
+        folder, *_NONINTERACTIVE, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop", *options,
+        "--onto", onto, after, last, check=False,
+    )  # fmt: skip
+    if result.returncode == 0:
         return RebaseResult(git_client.get_head(folder), "", [], "")
-    files = git_client.run_git(folder, "diff", "--name-only", "--diff-filter=U", "-z", check=False).stdout.split("\0")[
-        :-1
-    ]
+    conflicts = git_client.run_git(folder, "diff", "--name-only", "--diff-filter=U", "-z", check=False).stdout
+    files = conflicts.split("\0")[:-1]
     at = git_client.run_git(folder, "rev-parse", "--verify", "--quiet", "REBASE_HEAD", check=False).stdout.strip()
     git_client.run_git(folder, "rebase", "--abort", check=False)
-    return RebaseResult(None, at, files, answer.stderr.strip())
+    return RebaseResult(None, at, files, result.stderr.strip())
 
 
 def _rebase_onto_head(folder: str, head: str, commit: str) -> str:
-    """The commit as it is on top of `head`. CannotMerge names the files in conflict."""
-    done = rebase(folder, head, head, commit)
-    if done.head:
-        return done.head
-    if not done.files:
+    """Return the commit rebased onto `head`. CannotMerge names the files in conflict."""
+    rebased = rebase(folder, head, head, commit)
+    if rebased.head:
+        return rebased.head
+    if not rebased.files:
         raise CannotMerge(
-            f"Its commits cannot be put onto {head[:12]}: `git rebase` said: {done.words[-500:]}", "merge-conflict"
+            f"Its commits cannot be put onto {head[:12]}: `git rebase` failed: {rebased.message[-500:]}",
+            "merge-conflict",
         )
     raise CannotMerge(
-        f"Its commit {done.at[:12] or commit[:12]} conflicts with what was merged meanwhile ({head[:12]}), in "
-        f"{git_client.format_paths(done.files)}. This attempt begins on that: do the feature again on top of it.",
+        f"Its commit {rebased.at[:12] or commit[:12]} conflicts with what was merged meanwhile ({head[:12]}), in "
+        f"{git_client.format_paths(rebased.files)}. This attempt starts there: implement the feature again.",
         "merge-conflict",
     )
 
@@ -196,7 +188,7 @@ def _run_verify(folder: str, command: str, timeout_s: int, log: str, stopped: th
     how = f"did not end within {timeout_s} s" if ended is None else f"failed with exit status {ended}"
     raise CannotMerge(
         f"On top of what was merged meanwhile the verify command `{command[:200]}` {how}, though it passed before. "
-        "This attempt begins on that: see what does not fit. The end of its output (data):\n"
+        "This attempt starts there: fix what fails. The end of its output (data):\n"
         f"{verify_runner.quote_log_end(log)}",
         "merge-conflict",
     )

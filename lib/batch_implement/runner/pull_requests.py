@@ -275,7 +275,7 @@ def _rebase_feature(folder: str, onto: str, before: str, last: str, index: int) 
     done = merge_queue.rebase(folder, onto, before, last, "--committer-date-is-author-date")
     if done.head:
         return done.head
-    why = f"it conflicts in {git_client.format_paths(done.files)}" if done.files else f"git said: {done.words[-300:]}"
+    why = f"it conflicts in {git_client.format_paths(done.files)}" if done.files else f"git said: {done.message[-300:]}"
     raise RefusedError(
         f"The commits of feature {index + 1} do not stand without the others' ({why}): it builds on one that the list "
         "does not say it needs. It is on the batch's branch; open a pull request for that (`batchctl run --resume "

@@ -237,7 +237,7 @@ HIDERS = {
 def test_at_its_time_limit_a_client_ends_with_whatever_it_started(job_for, tmp_path, way):
     its = tmp_path / "pids"
     outcome = local_executor.run_job(job_for(f"cat > /dev/null; {HIDERS[way].format(pids=its)}", time_s=1))
-    assert (outcome.kind, outcome.failure_class) == (jobs.FAILED, "time") and "not done within 1 s" in outcome.message
+    assert (outcome.kind, outcome.failure_class) == (jobs.FAILED, "time") and "Not done within 1 s" in outcome.message
     assert pids(its) and not any(processes.is_running(pid, None) for pid in pids(its))
 
 
@@ -546,7 +546,7 @@ def run_client(tmp_path: Path) -> Callable[..., claude_process.ClientExit]:
             "environ": claude_process.client_environment(os.environ, str(tmp_path)),
             "time_s": 60,
             "stopped": threading.Event(),
-            "watched": lambda stream: None,
+            "on_progress": lambda stream: None,
         }
         return claude_process.run_client(["/bin/sh", "-c", command], **{**given, **options})
 

@@ -35,7 +35,6 @@ MAX_AGE_S = 7 * 24 * 3600
 KEPT_BATCHES = 3
 LOCAL_PREFIX = "working/"
 FETCHED_REFS = "refs/fetched/"
-MAX_LOG_BYTES = 200_000
 
 
 class Superseded(BatchError):
@@ -172,20 +171,6 @@ def get_unreachable_verdict(error: Unreachable) -> Dict[str, Any]:
     if failure_classification.TREATMENT[failure_class] == "pause":
         return {"kind": NEEDS_USER, "message": error.message, "failure_class": failure_class}
     return {"kind": INTERRUPTED, "message": error.message, "failure_class": "network"}
-
-
-def read_logs(logs: str, verdict: Dict[str, Any]) -> Dict[str, str]:
-    """The ends of an attempt's logs as texts by name, for a driver on another machine."""
-    verify = (verdict.get("evidence") or {}).get("verify") or {}
-    files = [os.path.join(logs, name) for name in ("brief", "stream.jsonl", "stderr")]
-    files += [verify["log"]] if verify.get("log") else []
-    texts: Dict[str, str] = {}
-    for path in files:
-        if os.path.exists(path):
-            with open(path, "rb") as file:
-                file.seek(max(0, os.path.getsize(path) - MAX_LOG_BYTES))
-                texts[os.path.basename(path)] = file.read(MAX_LOG_BYTES).decode("utf-8", "replace")
-    return texts
 
 
 def remove_worktree(job: Job) -> None:
