@@ -18,7 +18,7 @@ WRONG = {
     "an attempt's branch is pushed by force": (
         SAFETY,
         "runner/dask/repository_cache.py",
-        "f\"--force-with-lease={ref}:{here.pushed or ''}\"",
+        "f\"--force-with-lease=refs/heads/{job.branch}:{here.pushed or ''}\"",
         '"--force"',
     ),
     "the client works on the branch that is pushed": (
@@ -54,8 +54,8 @@ WRONG = {
     ),
     "the remote's address is sent as it is": (
         SAFETY,
-        "runner/dask/executor.py",
-        'if way in ("http", "https"):',
+        "git/remotes.py",
+        'if scheme in ("http", "https"):',
         'if way in ("nothing",):',
     ),
     "local settings travel": (SAFETY, "runner/job.py", "if os.path.exists(settings) and not remote else None", ""),

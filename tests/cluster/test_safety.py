@@ -15,7 +15,7 @@ from batch_implement.base import processes
 from batch_implement.base.project_paths import Project
 from batch_implement.cli import arguments
 from batch_implement.core.errors import RefusedError, UsageError
-from batch_implement.git import git_client
+from batch_implement.git import git_client, remotes
 from batch_implement.runner import attempt as attempts
 from batch_implement.runner import job, options
 from batch_implement.runner.dask import executor, repository_cache
@@ -65,7 +65,7 @@ def test_an_encrypted_one_and_one_on_this_machine_alone_are_taken(address):
     ],
 )
 def test_no_password_or_token_of_the_remote_is_sent(url, sent):
-    assert executor.strip_credentials(url, "/project/here") == sent
+    assert remotes.strip_credentials(url, "/project/here") == sent
 
 
 def test_nothing_of_the_environment_is_in_a_task(repository, monkeypatch):

@@ -1,23 +1,22 @@
-"""Pull requests for what a run has merged: one for the batch, or one for each feature. Only where they were asked for.
+"""Open pull requests for the results of a run: one for the batch, or one for each feature.
 
-    record = open_for_batch(project, state, report_markdown)    the batch's branch
-    record = open_for_feature(project, state, index)            that feature's commits alone
-    words = refused_push(root, remote, commit, branch)          why a push of that branch would fail, or ""
+    record = open_for_batch(project, state, report_markdown)    for the batch's branch
+    record = open_for_feature(project, state, index)            for the commits of one feature
+    message = check_push(root, remote, commit, branch)          why a push of that branch would fail, or ""
 
-A branch is pushed, never by force and never onto the default branch, and gh opens the pull request. Both go to the
-repository that gh finds here, by the remote that stands for it: a fork is not pushed to (`gh repo set-default` says
-which repository is meant). A record is what the state keeps as `pr`: `{success, timestamp, number, url, branch, sha,
-remote, error}`. Nothing is raised for what goes wrong: `error` says it with what to do, and another call goes on from
-there: it finds what is pushed and open already.
+The branch is pushed, never by force and never to the default branch, then gh opens the pull request. Both use the
+repository that gh selects and its remote, never a fork (`gh repo set-default` selects another). A record is what the
+state keeps as `pr`: `{success, timestamp, number, url, branch, sha, remote, error}`. Errors are not raised: `error` has
+the message and the fix. Another call reuses what is pushed and open already.
 
-A feature's branch has its commits, put onto what they need:
+The branch of a feature has its commits on top of those of its dependencies:
 
-    it needs nothing                    where the batch began         into the default branch
-    one feature, which is open          that one's pull request       into that one's branch
-    several, or one that is not open    theirs, below its own         into the default branch
+    feature depends on                  its commits are put onto      pull request into
+    nothing                             the batch's base commit       the default branch
+    one feature with an open request    the branch of that request    that branch
+    anything else                       the dependencies' commits     the default branch
 
-Commits that do not fit there stand on something that the list does not say. That is told, and they stay on the batch's
-branch alone.
+Commits that conflict there depend on another feature that the list does not name; that is an error.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ from ..base import timestamps
 from ..base.text import clean_block, one_line
 from ..core import prompts
 from ..core.batch_state import key
-from ..core.errors import BatchError, RefusedError, StateError
+from ..core.errors import BatchError, RefusedError
 from ..features import issue_comments
-from ..git import gh, git_client, worktrees
+from ..git import gh, git_client, remotes, worktrees
 from ..hooks import push_detection
 from . import merge_queue
 
@@ -44,70 +43,70 @@ if TYPE_CHECKING:
 PUSH_TIMEOUT_S = 600  # a pre-push hook may run the project's tests
 MAX_TITLE_LENGTH = 200
 MAX_BODY_LENGTH = 60_000
-# What git says (in lower case), and what to do; the first that fits counts.
+# Parts of git's message (in lower case), and the fix; the first match counts.
 _REMEDIES = (
     (
         ("non-fast-forward", "fetch first", "stale info", "cannot lock ref"),
-        "The remote has something else under that name, and nothing is ever forced. If it is not needed there, `git "
-        "push {remote} --delete {branch}`, then the same again.",
+        "The remote has other commits on that branch, and nothing is pushed by force. If they are not needed: `git "
+        "push {remote} --delete {branch}`, then run the command again.",
     ),
     (
         ("hook declined", "protected", "rule violations", "gh006", "gh013", "prohibited"),
-        "The remote's own rules refuse it. See what they ask of branches named batch/..., or push by hand.",
+        "The remote's rules refuse it. Check its rules for branches named batch/..., or push by hand.",
     ),
     (
         (
             "authentication failed", "could not read username", "could not read password", "publickey",
             "host key verification", "terminal prompts disabled", "invalid username",
         ),
-        "git cannot log in at the remote without being asked. `gh auth setup-git` lets it use gh's login (https); for "
-        "ssh, the key has to be in the agent.",
+        "git cannot log in without a prompt. `gh auth setup-git` lets it use gh's login (https); for ssh, add the key "
+        "to the agent: `ssh-add`.",
     ),
     (
         ("permission to", "403", "access denied", "not allowed to push"),
-        "The login may not push there. `gh auth status` shows which one it is; ask for the right to write.",
+        "The login has no permission to push. `gh auth status` shows the login; ask for write access.",
     ),
     (
         ("could not resolve host", "connection", "timed out", "network is unreachable"),
-        "The remote cannot be reached from here. Check the connection, then the same again.",
+        "The remote cannot be reached. Check the connection, then run the command again.",
     ),
     (
         ("does not appear to be a git repository", "repository not found", "could not read from remote"),
-        "`git remote -v` shows where {remote} leads; it is gone, or the login may not see it.",
+        "The repository does not exist, or the login cannot see it. `git remote -v` shows the URL of {remote}.",
     ),
 )  # fmt: skip
 
 
 def open_for_batch(project: Project, state: State, report_markdown: str) -> Dict[str, Any]:
-    """Push the batch's branch and open its pull request with the report as its text; one that is open gets the new
-    text. The record says what came of it.
+    """Push the batch's branch and open its pull request, or update an open one, with the report as its text.
 
-    It goes into the branch that the person was on, where the remote has that, else into the default branch.
+    Its base is the user's branch if the remote has it, else the default branch. Return the record.
     """
     run, root = state["run"], project.root
     record = _new_record(run["branch"])
     try:
-        place = gh.get_repository(root)
-        record["remote"] = remote_of(root, place)
+        repository = gh.get_repository(root)
+        record["remote"] = require_remote(root, repository)
         record["sha"] = git_client.get_branch_tip(root, run["branch"])
         if record["sha"] is None:
             raise RefusedError(
-                f"The branch {run['branch']} is gone from {root}: there is nothing to open a request for.",
+                f"The branch {run['branch']} is gone from {root}: there is nothing to open a pull request for.",
                 "pull-request",
             )
-        base = place.default_branch
+        base = repository.default_branch
         if run["target"] and run["target"] != base and _remote_head(root, record["remote"], run["target"]):
             base = run["target"]
         done = len(state["completed_features"])
         title = f"{done} of {prompts.pluralize(state['total_features'], 'feature')} of batch {state['batch_id']}"
-        return _push_and_open(root, place, record, base, title, report_markdown)
+        return _push_and_open(root, repository, record, base, title, report_markdown)
     except (BatchError, OSError) as error:
         return {**record, "error": _error_text(error)}
 
 
 def open_for_feature(project: Project, state: State, index: int) -> Dict[str, Any]:
-    """Push the commits of the merged feature `index` alone and open their pull request. The record says what came of
-    it. In the repository a work tree is made for the moment; no branch changes.
+    """Push the commits of the merged feature `index` and open their pull request. Return the record.
+
+    Uses a temporary worktree; no local branch changes.
     """
     run, root = state["run"], project.root
     record = _new_record(_feature_branch(state, index))
@@ -117,26 +116,24 @@ def open_for_feature(project: Project, state: State, index: int) -> Dict[str, An
                 f"Feature {index + 1} has no commit of its own: there is nothing to open a pull request for.",
                 "pull-request",
             )
-        place = gh.get_repository(root)
-        record["remote"] = remote_of(root, place)
+        repository = gh.get_repository(root)
+        record["remote"] = require_remote(root, repository)
         needs = [need for need in state["feature_dependencies"].get(key(index), ()) if _feature_commits(state, need)]
         below = _usable_record(state, needs[0]) if len(needs) == 1 else None
         if below and _remote_head(root, record["remote"], below["branch"]) != below["sha"]:
-            below = None  # merged and removed, or somebody went on with it
-        base, onto, rest = place.default_branch, run["base_commit"], _dependencies_with_commits(state, index)
+            below = None  # merged and removed, or changed by somebody
+        base, onto, rest = repository.default_branch, run["base_commit"], _dependencies_with_commits(state, index)
         if below:
             base, onto, rest = below["branch"], below["sha"], []
         record["sha"] = _stack_commits(project, state, onto, [*rest, index])
         text = _feature_text(state, index, needs, below)
-        return _push_and_open(root, place, record, base, state["features"][index], text)
+        return _push_and_open(root, repository, record, base, state["features"][index], text)
     except (BatchError, OSError) as error:
         return {**record, "error": _error_text(error)}
 
 
 def check_push(root: str, remote: str, commit: str, branch: str) -> str:
-    """Why `commit` cannot be pushed as `branch`, as far as a dry run can tell: the remote's own hooks are not run.
-    Empty when it can.
-    """
+    """Return why `commit` cannot be pushed as `branch`; "" if it can. A dry run: hooks of the remote do not run."""
     try:
         _push_branch(root, remote, commit, branch, "--dry-run")
     except (BatchError, OSError) as error:
@@ -152,55 +149,53 @@ def _new_record(branch: str) -> Dict[str, Any]:
 
 
 def _error_text(error: Exception) -> str:
-    return error.message if isinstance(error, BatchError) else f"The system said no: {error}"
+    return error.message if isinstance(error, BatchError) else f"I/O error: {error}"
 
 
-def remote_of(root: str, place: gh.Repository) -> str:
-    """The remote that branches are pushed to. Refused when there is none, or nothing on the other side yet."""
-    if not place.remotes:
+def require_remote(root: str, repository: gh.Repository) -> str:
+    """Return the remote that branches are pushed to. Raise RefusedError without one, or if it has no branch yet."""
+    if not repository.remotes:
         raise RefusedError(
-            f"No git remote in {root} stands for {place.url}. Add it: `git remote add origin {place.url}`.",
+            f"No git remote in {root} stands for {repository.url}. Add it: `git remote add origin {repository.url}`.",
             "pull-request",
         )
-    if not place.default_branch:
-        raise RefusedError(
-            f"{place.url} has no default branch yet. Push one first; it is never done from here.", "pull-request"
-        )
-    return place.remotes[0]
+    if not repository.default_branch:
+        raise RefusedError(f"{repository.url} has no default branch yet. Push one first: `git push`.", "pull-request")
+    return repository.remotes[0]
 
 
 def _push_and_open(
-    root: str, place: gh.Repository, record: Dict[str, Any], base: str, title: str, text: str
+    root: str, repository: gh.Repository, record: Dict[str, Any], base: str, title: str, text: str
 ) -> Dict[str, Any]:
-    """The record of a pull request that is there after this, newly opened or from before."""
+    """Push the branch and open its pull request, or update an open one. Return the record."""
     branch, sha = record["branch"], record["sha"]
-    if branch in (place.default_branch, base):
+    if branch in (repository.default_branch, base):
         raise RefusedError(
-            f"{branch} is the branch that the pull request would go into; it is never pushed to from here.",
+            f"{branch} is the base branch of the pull request: the run never pushes to it.",
             "pull-request",
         )
     if _remote_head(root, record["remote"], branch) != sha:
         _push_branch(root, record["remote"], sha, branch)
     body = _pull_request_body(text)
-    found = gh.find_pull_request(root, branch)
-    if found is None:
+    pull_request = gh.find_pull_request(root, branch)
+    if pull_request is None:
         try:
             url = gh.create_pull_request(
                 root, head=branch, base=base, title=one_line(title, MAX_TITLE_LENGTH), body=body
             )
-        except gh.GhError as trouble:
-            if trouble.kind != "exists":
+        except gh.GhError as error:
+            if error.kind != "exists":
                 raise
             url = ""
         number = _number_in_url(url)
-        found = {"number": number, "url": url} if number else gh.find_pull_request(root, branch)
-        found = found or {"number": None, "url": url or None}
-        return {**record, "success": True, "number": found["number"], "url": found["url"]}
-    record = {**record, "success": True, "number": found["number"], "url": found["url"]}
+        pull_request = {"number": number, "url": url} if number else gh.find_pull_request(root, branch)
+        pull_request = pull_request or {"number": None, "url": url or None}
+        return {**record, "success": True, "number": pull_request["number"], "url": pull_request["url"]}
+    record = {**record, "success": True, "number": pull_request["number"], "url": pull_request["url"]}
     try:
-        gh.edit_pull_request(root, found["number"], body)
-    except gh.GhError as trouble:
-        return {**record, "error": f"It is open, but its text could not be brought up to date. {trouble.message}"}
+        gh.edit_pull_request(root, pull_request["number"], body)
+    except gh.GhError as error:
+        return {**record, "error": f"It is open, but updating its text failed. {error.message}"}
     return record
 
 
@@ -212,48 +207,47 @@ def _number_in_url(url: str) -> Optional[int]:
 def _pull_request_body(text: str) -> str:
     if len(text) <= MAX_BODY_LENGTH:
         return text
-    return f"{text[:MAX_BODY_LENGTH].rpartition(chr(10))[0]}\n\n[cut: `batchctl report` has all of it]\n"
+    return f"{text[:MAX_BODY_LENGTH].rpartition(chr(10))[0]}\n\n[shortened; `batchctl report` has all of it]\n"
 
 
 # -- a feature's own branch --------------------------------------------------------------------------------------------
 
 
 def _feature_branch(state: State, index: int) -> str:
-    """The branch that the client worked on which completed the feature."""
+    """Return the branch of the client that completed the feature."""
     clients = state["run"]["clients"].get(key(index), ())
     done = [client["branch"] for client in clients if client["outcome"] == "completed" and client.get("branch")]
     return done[-1] if done else f"batch/{state['batch_id']}/{index + 1}-feature"
 
 
 def _feature_commits(state: State, index: int) -> List[str]:
-    proof = state["evidence"].get(key(index), {})
-    commits: List[str] = [] if proof.get("no_change") else proof.get("commits", [])
+    evidence = state["evidence"].get(key(index), {})
+    commits: List[str] = [] if evidence.get("no_change") else evidence.get("commits", [])
     return commits
 
 
 def _usable_record(state: State, index: int) -> Optional[Dict[str, Any]]:
-    """The record of a feature's pull request that can be built on."""
+    """Return the record of a feature's pull request if another can be based on it, else None."""
     record = state["git_operations"].get(key(index), {}).get("pr")
     return record if record and record["success"] and record.get("branch") and record.get("sha") else None
 
 
 def _dependencies_with_commits(state: State, index: int) -> List[int]:
-    """What the feature needs, directly or not, and has commits; in the order in which it was completed."""
-    found, ahead = set(), [index]
-    while ahead:
-        for need in state["feature_dependencies"].get(key(ahead.pop()), ()):
-            if need not in found:
-                found.add(need)
-                ahead.append(need)
-    return [need for need in state["completed_features"] if need in found and _feature_commits(state, need)]
+    """Return the direct and indirect dependencies that have commits, in the order of completion."""
+    dependencies, to_visit = set(), [index]
+    while to_visit:
+        for need in state["feature_dependencies"].get(key(to_visit.pop()), ()):
+            if need not in dependencies:
+                dependencies.add(need)
+                to_visit.append(need)
+    return [need for need in state["completed_features"] if need in dependencies and _feature_commits(state, need)]
 
 
 def _stack_commits(project: Project, state: State, onto: str, indices: List[int]) -> str:
-    """The commit that has the commits of these features on top of `onto`. The same ones give the same commit."""
+    """Return a commit with the commits of these features on top of `onto`; for the same input the same commit."""
     root = project.root
     folder = os.path.join(state["run"]["worktrees"], "pull-request")
-    at = onto
-    made = False
+    at, has_worktree = onto, False
     try:
         for index in indices:
             commits = _feature_commits(state, index)
@@ -261,44 +255,45 @@ def _stack_commits(project: Project, state: State, onto: str, indices: List[int]
             if before == at:
                 at = commits[-1]
                 continue
-            if not made:
+            if not has_worktree:
                 worktrees.add_detached(root, folder, at)
-                made = True
+                has_worktree = True
             at = _rebase_feature(folder, at, before, commits[-1], index)
         return at
     finally:
-        if made:
+        if has_worktree:
             worktrees.remove(root, folder)
 
 
 def _rebase_feature(folder: str, onto: str, before: str, last: str, index: int) -> str:
-    done = merge_queue.rebase(folder, onto, before, last, "--committer-date-is-author-date")
-    if done.head:
-        return done.head
-    why = f"it conflicts in {git_client.format_paths(done.files)}" if done.files else f"git said: {done.message[-300:]}"
+    rebased = merge_queue.rebase(folder, onto, before, last, "--committer-date-is-author-date")
+    if rebased.head:
+        return rebased.head
+    cause = rebased.message[-300:]
+    if rebased.files:
+        cause = f"conflict in {git_client.format_paths(rebased.files)}"
     raise RefusedError(
-        f"The commits of feature {index + 1} do not stand without the others' ({why}): it builds on one that the list "
-        "does not say it needs. It is on the batch's branch; open a pull request for that (`batchctl run --resume "
-        "--pr`), or one by hand.",
+        f"The commits of feature {index + 1} do not apply without those of other features ({cause}): it depends on one "
+        "that the list does not name. Open a pull request for the whole batch instead: `batchctl run --resume --pr`.",
         "pull-request",
     )
 
 
 def _feature_text(state: State, index: int, needs: List[int], below: Optional[Dict[str, Any]]) -> str:
     description = state.get("details", {}).get(key(index), {}).get("description", "")
-    said = clean_block(f"{state['features'][index]}\n{description}")[:4000]
-    parts = ["\n".join(f"    {line}" for line in said.split("\n")), issue_comments.format_outcome(state, index).strip()]
+    text = clean_block(f"{state['features'][index]}\n{description}")[:4000]
+    parts = ["\n".join(f"    {line}" for line in text.split("\n")), issue_comments.format_outcome(state, index).strip()]
     numbers = state.get("issue_numbers")
     if numbers and numbers[index]:
         parts.append(f"For #{numbers[index]}.")
     if below:
-        parts.append(f"It builds on #{below['number']}, which is to be merged first.")
+        parts.append(f"It builds on #{below['number']}: merge that first.")
     elif needs:
         others = [_usable_record(state, need) for need in needs]
-        named = [
+        names = [
             f"#{other['number']}" if other else f"feature {need + 1} of the batch" for need, other in zip(needs, others)
         ]
-        parts.append(f"It builds on {', '.join(named)}, and has their commits below its own. Merge those first.")
+        parts.append(f"It builds on {', '.join(names)} and contains their commits. Merge those first.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -306,32 +301,22 @@ def _feature_text(state: State, index: int, needs: List[int], below: Optional[Di
 
 
 def _remote_head(root: str, remote: str, branch: str) -> Optional[str]:
-    """The commit that the remote's branch is at; None when it has none of that name."""
-    result = _run_remote_git(root, "ls-remote", "--", remote, f"refs/heads/{branch}")
-    if result.returncode != 0:
-        raise _remote_error(f"`git ls-remote {remote}` failed", result.stderr, remote, branch)
-    return result.stdout.partition("\t")[0] or None
-
-
-def _push_branch(root: str, remote: str, commit: str, branch: str, *more: str) -> None:
-    result = _run_remote_git(
-        root, "push", "--porcelain", "--no-follow-tags", *more, "--", remote, f"{commit}:refs/heads/{branch}"
-    )
-    if result.returncode != 0:
-        output = f"{result.stdout}\n{result.stderr}"
-        raise _remote_error(f"{branch} cannot be pushed to {remote}", output, remote, branch)
-
-
-def _remote_error(what: str, words: str, remote: str, branch: str) -> RefusedError:
-    said = push_detection.extract_push_error(words)
-    known = (remedy for signs, remedy in _REMEDIES if any(sign in said.lower() for sign in signs))
-    remedy = next(known, "Try `git push` by hand to see more.").format(remote=remote, branch=branch)
-    return RefusedError(f"{what}. {remedy} git said: {one_line(said)}", "pull-request")
-
-
-def _run_remote_git(root: str, *arguments: str) -> git_client.GitResult:
-    """Run a git command that talks to a remote. Raises RefusedError after PUSH_TIMEOUT_S."""
+    """Return the commit that the remote's branch is at; None if it does not exist."""
     try:
-        return git_client.run_git(root, *arguments, check=False, timeout_s=PUSH_TIMEOUT_S)
-    except StateError as error:
-        raise RefusedError(error.message, "pull-request") from error
+        return remotes.list_remote_branches(root, remote, [branch], timeout_s=PUSH_TIMEOUT_S).get(branch)
+    except remotes.RemoteError as error:
+        raise _remote_error(f"`git ls-remote {remote}` failed", error.output, remote, branch) from error
+
+
+def _push_branch(root: str, remote: str, commit: str, branch: str, *options: str) -> None:
+    try:
+        remotes.push_branches(root, remote, {branch: commit}, *options, timeout_s=PUSH_TIMEOUT_S)
+    except remotes.RemoteError as error:
+        raise _remote_error(f"Pushing {branch} to {remote} failed", error.output, remote, branch) from error
+
+
+def _remote_error(problem: str, output: str, remote: str, branch: str) -> RefusedError:
+    cause = push_detection.extract_push_error(output)
+    remedies = (remedy for signs, remedy in _REMEDIES if any(sign in cause.lower() for sign in signs))
+    remedy = next(remedies, "Run `git push` by hand to see more.").format(remote=remote, branch=branch)
+    return RefusedError(f"{problem}. {remedy} git said: {one_line(cause)}", "pull-request")

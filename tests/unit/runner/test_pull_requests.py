@@ -136,7 +136,7 @@ def test_a_pull_request_whose_text_cannot_be_renewed_counts_and_says_so(run, rem
     github.goes_wrong("pr edit", "something else")
     second = run.open_batch()
     assert (second["success"], second["number"]) == (True, first["number"])
-    assert "could not be brought up to date" in second["error"]
+    assert "updating its text failed" in second["error"]
 
 
 @pytest.mark.prove
@@ -181,7 +181,7 @@ def test_the_default_branch_is_never_pushed_to(run, remote, github):
     before = git(remote, "rev-parse", "main")
     github.change(default_branch=BATCH)
     record = run.open_batch()
-    assert (record["success"], "never pushed to from here" in record["error"]) == (False, True)
+    assert (record["success"], "the run never pushes to it" in record["error"]) == (False, True)
     github.change(default_branch="")
     assert "has no default branch yet" in run.open_batch()["error"]
     assert git(remote, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
@@ -206,7 +206,7 @@ def test_a_remote_that_refuses_is_told_with_what_it_said(run, remote, github):
     refuse_pushes(remote)
     record = run.open_batch()
     assert (record["success"], record["number"]) == (False, None)
-    assert "The remote's own rules refuse it." in record["error"]
+    assert "The remote's rules refuse it." in record["error"]
     assert "pre-receive hook declined" in record["error"]
 
 
@@ -270,7 +270,7 @@ def test_a_report_too_long_for_github_is_cut_at_a_line(run, remote, github):
     assert run.open_batch("line\n" * 20_000)["success"] is True
     body = github.pulls()[0]["body"]
     assert len(body) < 65_536
-    assert body.endswith("line\n\n[cut: `batchctl report` has all of it]\n")
+    assert body.endswith("line\n\n[shortened; `batchctl report` has all of it]\n")
 
 
 def test_the_password_in_an_address_is_not_told(run, remote, github):
@@ -293,7 +293,7 @@ def test_a_feature_has_its_own_commits_alone(run, remote, github):
     assert (record["branch"], record["number"]) == (pull["head"], pull["number"])
     body = pull["body"]
     assert "    feature 2\n" in body
-    assert "Completed" in body
+    assert "**Done** by batch-implement" in body
     assert "builds on" not in body
     assert BATCH not in git(remote, "for-each-ref")
 
@@ -319,7 +319,7 @@ def test_a_feature_that_needs_one_is_stacked_on_that_ones_branch(repository, rem
     pull = github.pulls()[1]
     assert (pull["base"], pull["head"]) == ("batch/batch-1/2-feature-2", "batch/batch-1/3-feature-3")
     assert own_commits(remote, pull["head"], pull["base"]) == ["Add c"]
-    assert f"It builds on #{below['number']}, which is to be merged first." in pull["body"]
+    assert f"It builds on #{below['number']}: merge that first." in pull["body"]
 
 
 def test_a_feature_that_needs_several_has_theirs_below_and_says_so(repository, remote, github):
@@ -331,7 +331,7 @@ def test_a_feature_that_needs_several_has_theirs_below_and_says_so(repository, r
     pull = github.pulls()[1]
     assert pull["base"] == "main"
     assert own_commits(remote, pull["head"]) == ["Add a", "Add b", "Add c", "Add d"]
-    assert f"It builds on #{first['number']}, feature 3 of the batch, and has their commits" in pull["body"]
+    assert f"It builds on #{first['number']}, feature 3 of the batch and contains their commits" in pull["body"]
 
 
 @pytest.mark.prove
@@ -384,7 +384,7 @@ def test_commits_that_stand_on_what_the_list_does_not_say_are_told(run, remote, 
     run.merge(1, a="2\n")
     record = run.open(1)
     assert record["success"] is False
-    assert "feature 2 do not stand without the others' (it conflicts in a.txt)" in record["error"]
+    assert "feature 2 do not apply without those of other features (conflict in a.txt)" in record["error"]
     assert git(run.root, "worktree", "list").count("\n") == 0
     assert github.pulls() == []
 
@@ -414,8 +414,8 @@ def test_a_dry_run_tells_whether_a_push_would_go_and_changes_nothing(run, remote
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\necho 'tests fail' >&2\nexit 1\n")
     hook.chmod(0o755)
-    assert "cannot be pushed to origin" in pull_requests.check_push(str(run.root), "origin", run.base, BATCH)
-    assert "gone" in pull_requests.check_push(str(run.root), "nowhere", run.base, BATCH)
+    assert f"Pushing {BATCH} to origin failed" in pull_requests.check_push(str(run.root), "origin", run.base, BATCH)
+    assert "does not exist" in pull_requests.check_push(str(run.root), "nowhere", run.base, BATCH)
 
 
 @pytest.mark.prove

@@ -32,7 +32,7 @@ from ...commands.doctor import ERROR, OK
 from ...core.batch_state import key
 from ...core.errors import BatchError, RefusedError
 from ...core.prompts import pluralize
-from ...git import git_client, worktrees
+from ...git import git_client, remotes, worktrees
 from .. import job as jobs
 from .. import logs
 from ..job import COMPLETED, LOST, Job, Outcome
@@ -60,7 +60,7 @@ class DaskExecutor:
 
     def __init__(self, project: Project, wish: Options) -> None:
         self.project, self.wish, self.batch_id = project, wish, ""
-        self.remote = find_remote_url(project.root)
+        self.remote = require_push_url(project.root)
         self.own: Any = None
         self.client: Any = None
         self.places: Dict[str, str] = {}
@@ -278,10 +278,9 @@ class DaskExecutor:
         with self.push_lock:
             if self.pushed != base:
                 branch = worktrees.get_batch_branch(self.batch_id)
-                git_client.run_git(
-                    self.project.root, "push", "--quiet", "--no-verify", self.remote,
-                    f"refs/heads/{branch}:refs/heads/{branch}", timeout_s=FETCH_S,
-                )  # fmt: skip
+                remotes.push_branches(
+                    self.project.root, self.remote, {branch: f"refs/heads/{branch}"}, "--no-verify", timeout_s=FETCH_S
+                )
                 self.pushed = base
 
     def _fetch(self, job: Job, commit: Optional[str]) -> None:
@@ -315,14 +314,13 @@ class DaskExecutor:
         """Push the batch's branch as it is, and remove the branches of merged attempts from the remote."""
         root, branch = self.project.root, worktrees.get_batch_branch(self.batch_id)
         self._push(git_client.get_branch_tip(root, branch) or "")
-        listed = git_client.run_git(root, "ls-remote", self.remote, f"refs/heads/batch/{self.batch_id}/*").stdout
-        there = {line.partition("\t")[2] for line in listed.splitlines()}
-        done = sorted({f"refs/heads/{name}" for name in _list_merged_branches(state)} & there)
+        existing = remotes.list_remote_branches(root, self.remote, [f"batch/{self.batch_id}/*"])
+        done = sorted({*_list_merged_branches(state)} & {*existing})
         if state["run"]["options"].get("pr") == "feature":
             return
         for first in range(0, len(done), MAX_DELETED):
-            deleted = (f":{ref}" for ref in done[first : first + MAX_DELETED])
-            git_client.run_git(root, "push", "--quiet", "--no-verify", self.remote, *deleted, timeout_s=FETCH_S)
+            deleted = dict.fromkeys(done[first : first + MAX_DELETED])
+            remotes.push_branches(root, self.remote, deleted, "--no-verify", timeout_s=FETCH_S)
 
     def close(self) -> None:
         """Disconnect. A cluster that this run started ends."""
@@ -376,30 +374,11 @@ def _start_over_ssh(path: str, slots: int, *, insecure: bool) -> Any:
     return its
 
 
-def find_remote_url(root: str) -> str:
-    """What workers fetch from and push to: the remote of the branch, else `origin`, without a name or password in it.
-    Refused without any.
-    """
-    branch = git_client.get_branch(root)
-    named = git_client.run_git(root, "config", f"branch.{branch}.remote", check=False).stdout.strip()
-    known = git_client.run_git(root, "remote").stdout.split()
-    name = next((each for each in (named, "origin", *known) if each in known), None)
-    if name is None:
+def require_push_url(root: str) -> str:
+    """Return the URL that workers fetch from and push to. Raise RefusedError without a remote."""
+    url = remotes.find_push_url(root)
+    if url is None:
         raise RefusedError(
-            "There is no git remote. Workers share nothing else: `git remote add origin URL`.", "cluster-setup"
+            "There is no git remote, which is all that workers share: `git remote add origin URL`.", "cluster-setup"
         )
-    return strip_credentials(git_client.run_git(root, "remote", "get-url", "--push", name).stdout.strip(), root)
-
-
-def strip_credentials(url: str, root: str) -> str:
-    """An address without a password or token in it; a path as an absolute one."""
-    way, mark, rest = url.partition("://")
-    if not mark:
-        local = ":" not in url.partition("/")[0]
-        return os.path.normpath(os.path.join(root, url)) if local else url
-    host, slash, path = rest.partition("/")
-    if way in ("http", "https"):
-        host = host.rpartition("@")[2]
-    elif ":" in host.rpartition("@")[0]:
-        host = f"{host.partition(':')[0]}@{host.rpartition('@')[2]}"
-    return f"{way}://{host}{slash}{path}"
+    return url

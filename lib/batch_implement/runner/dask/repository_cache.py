@@ -25,7 +25,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 from ...base import processes
 from ...core import failure_classification
 from ...core.errors import BatchError
-from ...git import git_client, worktrees
+from ...git import git_client, remotes, worktrees
 from ...store import lock
 from ..job import COMPLETED, FAILED, INTERRUPTED, LOST, NEEDS_USER, Job
 
@@ -98,40 +98,31 @@ def prepare(job: Job) -> CachedJob:
 
 def _fetch_branches(job: Job, repository: str) -> Optional[str]:
     """Fetch the batch's branch, and the attempt's when it was pushed; its commit."""
-    names = [f"refs/heads/{worktrees.get_batch_branch(job.batch_id)}", f"refs/heads/{job.branch}"]
-    listed = _run_git_on_remote(repository, "ls-remote", job.repository, *names)
-    found = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())}
-    ways = [f"+{name}:{FETCHED_REFS}{name}" for name in names if name in found]
-    _run_git_on_remote(repository, "fetch", "--quiet", "--no-tags", job.repository, *ways)
-    return found.get(names[1])
-
-
-def _run_git_on_remote(repository: str, *words: str) -> str:
+    wanted = (worktrees.get_batch_branch(job.batch_id), job.branch)
     try:
-        return git_client.run_git(repository, *words, timeout_s=FETCH_S).stdout
+        found = remotes.list_remote_branches(repository, job.repository, wanted, timeout_s=FETCH_S)
+        refspecs = [f"+refs/heads/{name}:{FETCHED_REFS}refs/heads/{name}" for name in wanted if name in found]
+        git_client.run_git(repository, "fetch", "--quiet", "--no-tags", job.repository, *refspecs, timeout_s=FETCH_S)
     except BatchError as error:
         raise Unreachable(error.message, "cluster-unreachable") from error
+    return found.get(job.branch)
 
 
 def push_commit(here: CachedJob, job: Job, commit: str) -> None:
     """Push a verified commit to the attempt's branch. Superseded when that is not what it was any more."""
     if commit == here.pushed:
         return
-    ref = f"refs/heads/{job.branch}"
-    answer = git_client.run_git(
-        here.job.repository, "push", "--quiet", "--porcelain", "--no-verify",
-        f"--force-with-lease={ref}:{here.pushed or ''}", job.repository, f"{commit}:{ref}",
-        check=False, timeout_s=PUSH_S,
-    )  # fmt: skip
-    if answer.returncode == 0:
-        return
-    words = " ".join(f"{answer.stdout} {answer.stderr}".split())[-500:]
-    if "stale info" in words:
-        raise Superseded(
-            f"Somebody else has pushed {job.branch} meanwhile; what they pushed is looked at instead.",
-            "cluster-unreachable",
-        )
-    raise Unreachable(f"{job.branch} could not be pushed: {words}", "cluster-unreachable")
+    try:
+        remotes.push_branches(
+            here.job.repository, job.repository, {job.branch: commit}, "--no-verify",
+            f"--force-with-lease=refs/heads/{job.branch}:{here.pushed or ''}", timeout_s=PUSH_S,
+        )  # fmt: skip
+    except remotes.RemoteError as error:
+        if "stale info" in error.output:
+            raise Superseded(
+                f"Another worker has pushed {job.branch} meanwhile; its commit is used instead.", "cluster-unreachable"
+            ) from error
+        raise Unreachable(f"{job.branch} could not be pushed: {error.message}", "cluster-unreachable") from error
 
 
 def finish(here: CachedJob, job: Job, verdict: Dict[str, Any]) -> Dict[str, Any]:

@@ -19,7 +19,7 @@ from ... import __version__
 from ...base import processes
 from ...commands import doctor
 from ...commands.doctor import ERROR, OK, WARNING
-from ...git import git_client
+from ...git import git_client, remotes
 from .. import local_executor
 from ..job import Job
 from ..preflight import environment, preflight_checks
@@ -98,9 +98,10 @@ def check_worker(asked: str, versions: List[str], dask_worker: Any) -> List[Tupl
 
 def _check_git_remote(remote: str) -> Iterator[Tuple[str, str]]:
     """On a worker: whether it reaches the remote and knows who commits."""
-    answer = git_client.run_git("/", "ls-remote", "--heads", remote, "refs/heads/none", check=False, timeout_s=60)
-    if answer.returncode != 0:
-        yield ERROR, f"git does not reach {remote} from here: {' '.join(answer.stderr.split())[-300:]}"
+    try:
+        remotes.list_remote_branches("/", remote, ["none"], timeout_s=60)
+    except remotes.RemoteError as error:
+        yield ERROR, error.message
     if not git_client.has_identity("/"):
         yield ERROR, "git does not know who commits here: `git config --global user.email` and `user.name`."
 

@@ -257,7 +257,7 @@ def check_login(root: str, program: Optional[str], environ: Mapping[str, str]) -
 def _check_pull_requests(root: str, base: str, branch: str) -> Found:
     """Whether pull requests can be opened: gh, the right to write, and a push that would go."""
     place = gh.get_repository(root)
-    remote = pull_requests.remote_of(root, place)
+    remote = pull_requests.require_remote(root, place)
     may = gh.get_permission(root)
     if may and may not in MAY_PUSH:
         yield (
