@@ -81,7 +81,7 @@ def test_what_is_no_duration_is_refused_with_an_example(text):
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1e3", "nan", "inf", "5$", "٣", "0.00", "12345678"])
 def test_what_is_no_amount_is_refused(text):
-    with pytest.raises(UsageError, match="no amount in US dollars"):
+    with pytest.raises(UsageError, match="not an amount in US dollars"):
         typed(f"--max-cost={text}")
 
 
@@ -96,7 +96,7 @@ def test_what_is_no_permission_rule_is_refused(text):
     if text == "make":  # a tool could have any name
         assert typed(f"--allow={text}").allow == ["make"]
         return
-    with pytest.raises(UsageError, match="no permission rule"):
+    with pytest.raises(UsageError, match="not a permission rule"):
         typed(f"--allow={text}")
 
 
