@@ -1,8 +1,7 @@
-"""What the client's transcript of a conversation shows: the size of its window, and whether a text arrived since the
-last compaction.
+"""Read the client's transcript: the size of the context window, and what arrived since the last compaction.
 
-The transcript is JSON lines, written about 100 ms behind (more on a busy machine); only its end is read. What is not
-found there is answered with 0 or False.
+The transcript is JSON lines, written about 100 ms late (more on a busy machine). Only its end is read; what is not
+found there counts as 0 or False.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ USAGE_FIELDS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input
 
 
 def read_context_tokens(path: str) -> int:
-    """Tokens in the conversation's window, by the usage of its last answer; 0 when that cannot be told."""
+    """Return the tokens in the context window by the usage of its last answer; 0 if unknown."""
     for line in _read_lines_backwards(path):
         if b'"compact_boundary"' in line:
             entry = _parse_entry(line)
@@ -41,12 +40,12 @@ def read_context_tokens(path: str) -> int:
 
 
 def _check_token_count(value: object) -> int:
-    """A number of tokens; 0 for what cannot be one."""
+    """Return a number of tokens; 0 for anything else."""
     return value if type(value) is int and 0 <= value < MAX_TOKENS else 0
 
 
 def has_context_since_compaction(path: str, mark: str) -> bool:
-    """Whether a hook's context that contains `mark` stands behind the last compaction."""
+    """Return whether a hook's context that contains `mark` follows the last compaction."""
     needle = mark.encode()
     for line in _read_lines_backwards(path):
         if needle in line and b'"hook_additional_context"' in line:
@@ -59,7 +58,7 @@ def has_context_since_compaction(path: str, mark: str) -> bool:
 
 
 def has_tool_call(path: str, tool_use_id: str) -> bool:
-    """Whether the transcript is written as far as the answer that made this tool call."""
+    """Return whether the transcript contains the answer that made this tool call."""
     needle = tool_use_id.encode("utf-8", "surrogatepass")
     return any(needle in line and b'"assistant"' in line for line in _read_lines_backwards(path))
 
@@ -73,14 +72,14 @@ def _parse_entry(line: bytes) -> dict[str, Any]:
 
 
 def _read_lines_backwards(path: str) -> Iterator[bytes]:
-    """The lines at the end of the file, last first. What is asked for mostly stands near it: that is read first."""
+    """Yield the lines at the end of the file, last first."""
     rest = b""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb") as file:
             status = os.fstat(file.fileno())
             end = size = status.st_size if stat.S_ISREG(status.st_mode) else 0
-            for most in (min(NEAR_BYTES, TAIL_BYTES), TAIL_BYTES):
-                start = max(0, size - most)
+            for tail_bytes in (min(NEAR_BYTES, TAIL_BYTES), TAIL_BYTES):  # mostly the near end is enough
+                start = max(0, size - tail_bytes)
                 file.seek(start)
                 rest, *lines = (file.read(end - start) + rest).split(b"\n")
                 yield from reversed(lines)

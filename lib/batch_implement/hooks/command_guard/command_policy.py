@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["ProtectedNames", "Refusal", "check_command"]
 
 _SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "ash", "source", ".", "su", "script"))
-# Interpreters: the letters of the options that bring code, and the options that take the next word.
+# Interpreters: the letters of the options with code, and the options that take the next word.
 _INTERPRETERS = {
     "python": ("c", "-W -X"), "pypy": ("c", "-W -X"), "ipython": ("c", ""), "node": ("ep", "-r --import"),
     "nodejs": ("ep", "-r --import"), "bun": ("ep", "-r"), "tsx": ("ep", "-r"), "ts-node": ("ep", "-r"),
@@ -54,15 +54,14 @@ _WRAPPERS: dict[str, tuple[str, int]] = {
     "screen": ("-S -c", 0), "systemd-run": ("-u -p --unit --property", 0), "strace": ("-o -e -p -s -E", 0),
     "uv run": ("--with --python -p -n --name --group --extra --package --project --directory", 0),
 }  # fmt: skip
-# What is like `uv run`, by its first operand.
+# Treated as `uv run`, by the first operand.
 _RUNNERS = {
     **dict.fromkeys(("uv", "poetry", "pipenv", "hatch", "pdm", "rye", "conda"), ("run",)),
     **dict.fromkeys(("npm", "pnpm", "yarn", "bundle"), ("exec", "dlx")),
 }
-_BATCHCTL_PATH = re.compile(
-    r"/batchctl(?:\.py)?$|\bbatch_implement(?:[./]cli(?:[./]batchctl)?(?:\.py)?)?$"
-)  # what else is batchctl
-_BATCHCTL_OPTIONS = "--root --project --state -C"  # of batchctl, with a value
+# Other spellings of batchctl.
+_BATCHCTL_PATH = re.compile(r"/batchctl(?:\.py)?$|\bbatch_implement(?:[./]cli(?:[./]batchctl)?(?:\.py)?)?$")
+_BATCHCTL_OPTIONS = "--root --project --state -C"  # options with a value
 
 
 class Refusal:
@@ -79,15 +78,15 @@ class Refusal:
 
 
 def check_command(command: str, names: ProtectedNames) -> Optional[Refusal]:
-    """The reason why `command` must not run, or None: it is innocent, or too clever to tell."""
+    """Return why `command` must not run; None if it may, or if the guard cannot tell."""
     if not mentions_batch(command.encode("utf-8", "surrogatepass")):
         return None
     text = command[:MAX_CHARS].replace("\0", "").replace(WORD_SEPARATOR, " ")
-    judge = _CommandChecker(names)
+    checker = _CommandChecker(names)
     try:
-        judge.read_script(text)
-    except _RefusalFound as found:
-        return found.refusal
+        checker.read_script(text)
+    except _RefusalFound as error:
+        return error.refusal
     except (Unreadable, RecursionError):
         return _check_unreadable(text, names)
     return None
@@ -101,9 +100,9 @@ def _check_unreadable(text: str, names: ProtectedNames) -> Optional[Refusal]:
             continue
         before = line[max(0, at - 300) : at]
         writers = r"(?:^|[;&|(`])\s*(?:sudo )?(rm|mv|tee|truncate|shred|unlink|sed -i)\s[^;&|]*$"
-        found = re.search(rf"{writers}|(>)\s*$", before)
-        if found:
-            return Refusal("state", f"`{found.group(1) or found.group(2)}` on {names.folder}/{names.state}")
+        match = re.search(rf"{writers}|(>)\s*$", before)
+        if match:
+            return Refusal("state", f"`{match.group(1) or match.group(2)}` on {names.folder}/{names.state}")
     return None
 
 
@@ -124,7 +123,7 @@ class _CommandChecker(Shell):
         self.check_path(operator, path)
 
     def touches(self, path: str, deep: bool = False) -> bool:
-        """Say whether a path names something guarded; with `deep` also a folder that holds it."""
+        """Return whether a path names something protected; with `deep` also a folder that contains it."""
         return self.names.touches(path, self.cwd, deep)
 
     def check_path(self, how: str, path: str, deep: bool = False) -> None:
@@ -136,7 +135,7 @@ class _CommandChecker(Shell):
         raise _RefusalFound(Refusal("state", f"`{how}` on {shown[:100]}"))
 
     def handle_command(self, words: list[str], text: str = "") -> None:
-        """Judge one simple command; `text` is what it reads on standard input."""
+        """Check one simple command; `text` is its standard input."""
         at, words = 0, strip_keywords(words)
         if words[:1] == ["for"] and words[2:3] == ["in"]:
             self.variables[words[1]] = self.choose_word(words[3:])
@@ -193,12 +192,12 @@ class _CommandChecker(Shell):
         self.depth -= 1
 
     def choose_word(self, words: list[str]) -> str:
-        """The word to go on with where a loop takes one after the other."""
+        """Return the word that stands for a loop's variable: a protected path if there is one."""
         guilty = (w for w in words if self.touches(w, True))
         return next(guilty, (words or [ANY])[0])[:MAX_PATH_CHARS]
 
     def get_output(self, words: list[str], text: str) -> str:
-        """What a command prints, one thing a line, as far as it is known; else `ANY`."""
+        """Return what a command prints, one item a line; `ANY` if unknown."""
         words = strip_keywords(words) or [""]
         name, args = words[0].rsplit("/", 1)[-1], words[1:]
         paths, out = get_operands(args), ANY
@@ -242,7 +241,7 @@ class _CommandChecker(Shell):
         return out
 
     def check_wrapper(self, name: str, args: list[str], text: str) -> None:
-        """Judge what a wrapper runs; for `xargs` with the words that it reads."""
+        """Check what a wrapper runs; for `xargs` with the words of its input."""
         valued, skip = _WRAPPERS[name][0].split(), _WRAPPERS[name][1]
         at = 0
         while at < len(args) and (args[at][:1] == "-" or skip or ASSIGNMENT.match(args[at])):
@@ -268,7 +267,7 @@ class _CommandChecker(Shell):
             self.handle_command(inner, text)
 
     def check_shell(self, name: str, args: list[str], text: str) -> None:
-        """Judge what a shell is given: code behind -c, a file that was written before, or what it reads."""
+        """Check what a shell runs: code after -c, a file written earlier in the text, or its standard input."""
         if "-n" in args:
             return
         code = next((i for i, a in enumerate(args) if re.fullmatch("-[a-z]*c|--command", a)), -1)
@@ -286,18 +285,18 @@ class _CommandChecker(Shell):
             self.handle_command(given, text)
 
     def set_arguments(self, given: list[str]) -> None:
-        """Set what a script is called with."""
+        """Set the positional parameters of a script."""
         self.variables.update((str(at + 1), word[:MAX_PATH_CHARS]) for at, word in enumerate(given[:9]))
         self.variables["@"] = self.variables["*"] = WORD_SEPARATOR.join(given)[:MAX_PATH_CHARS]
 
     def check_batchctl(self, args: list[str]) -> None:
-        """Judge the arguments of batchctl."""
+        """Refuse a batchctl command that is reserved for the user."""
         verb = (get_operands(args, _BATCHCTL_OPTIONS) or [""])[0]
         if verb in self.names.user_commands and not {"--help", "-h"} & set(args):
             raise _RefusalFound(Refusal("command", f"batchctl {verb}"))
 
     def find_run_commands(self, args: list[str]) -> list[list[str]]:
-        """The commands that a find runs on guarded things."""
+        """Return the commands that a find runs on protected paths."""
         from . import find_command
 
         starts, expression = find_command.split_arguments(args)
@@ -309,7 +308,7 @@ class _CommandChecker(Shell):
         ]
 
     def check_interpreter(self, name: str, language: str, args: list[str], text: str) -> None:
-        """Judge a call of a scripting language: code given to it, files it edits in place, batchctl's own script."""
+        """Check a call of an interpreter: its code, files edited in place, batchctl's own script."""
         brings_code, valued = _INTERPRETERS[language]
         codes: list[str] = []
         at = 0

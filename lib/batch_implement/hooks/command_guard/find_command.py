@@ -40,14 +40,14 @@ _ALONE = frozenset((
 
 
 def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
-    """The folders that a find starts from, each once, and its expression."""
+    """Return the folders that a find starts from, each once, and its expression."""
     begins = (i for i, a in enumerate(args) if a[:1] in ("-", "(", "!") and a not in ("-H", "-L", "-P"))
     at = next(begins, len(args))
     return list(dict.fromkeys(a for a in args[:at] if a[:1] != "-")) or ["."], args[at:]
 
 
 def find_run_commands(start: str, expression: list[str], names: ProtectedNames, cwd: str) -> list[list[str]]:
-    """The commands, as words, that a find from `start` in the folder `cwd` runs on guarded things and their folders."""
+    """Return the commands, as words, that a find from `start` in `cwd` runs on protected paths and their folders."""
     pairs = list(zip(expression, expression[1:]))
     lowest, deepest = _get_depth(pairs, "-mindepth", 0), _get_depth(pairs, "-maxdepth", 999)
     state = names.state
@@ -71,12 +71,12 @@ def _get_depth(pairs: list[tuple[str, str]], option: str, default: int) -> int:
 
 
 def _evaluate(words: list[str], path: str, shown: str, kind: str, loose: bool) -> tuple[list[list[str]], bool]:
-    """The commands that an expression runs on one path, and whether what is below it is left out."""
+    """Return the commands that an expression runs on one path, and whether the path is pruned."""
     runs: list[list[str]] = []
     prints = not {"-delete", *_RUNNING, *_PRINTING} & set(words)
     pruned, at = False, 0
-    # What the words so far come to: None when it is not known. `other` are the alternatives before the last -o, `chain`
-    # what is joined since; `outside` says whether this bracket is read at all, `brackets` keeps the ones around it.
+    # Results are None if unknown. `other` is the result of the alternatives before the last -o, `chain` that of the
+    # tests since; `outside` tells whether this bracket is reached, `brackets` keeps the enclosing ones.
     other: Optional[bool] = False
     chain: Optional[bool] = True
     outside: Optional[bool] = True
@@ -127,7 +127,7 @@ def _evaluate(words: list[str], path: str, shown: str, kind: str, loose: bool) -
 
 
 def _passes(test: str, argument: str, path: str, shown: str, kind: str) -> Optional[bool]:
-    """Whether a path passes a test; None when only the file system could say."""
+    """Return whether a path passes a test; None if only the file system can tell."""
     if test in ("-name", "-iname"):
         return glob_matches(argument.lower() if test == "-iname" else argument, path.rsplit("/", 1)[-1])
     if test in ("-path", "-ipath", "-wholename", "-iwholename"):

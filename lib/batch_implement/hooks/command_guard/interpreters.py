@@ -72,7 +72,7 @@ _LOOKS = (  # at what is named behind it
 
 
 def resolve_environment(code: str, value: Callable[[str], str]) -> str:
-    """`code` with each look into the environment replaced by a literal of the variable's value, where it is known."""
+    """Return `code` with each access to a known environment variable replaced by a literal of its value."""
 
     def literal(look: re.Match[str]) -> str:
         known = value(look[1])
@@ -82,7 +82,7 @@ def resolve_environment(code: str, value: Callable[[str], str]) -> str:
 
 
 def find_started_commands(code: str, language: str) -> list[list[str]]:
-    """The commands that `code` gives to a shell or starts itself, as words, as far as they are written out in it."""
+    """Return the commands, as words, that `code` gives to a shell or starts, as far as they are literals."""
     found = []
     for call in _find_calls(_RUN, code):
         words = [_unquote(m) for m in _LITERAL.finditer("".join(_split_call_arguments(code, call.end())))]
@@ -99,7 +99,7 @@ def find_started_commands(code: str, language: str) -> list[list[str]]:
 
 
 def find_written_path(code: str, argv: list[str], names: ProtectedNames, cwd: str) -> str:
-    """The guarded path that `code`, called with `argv` in the folder `cwd`, writes or removes; empty for none."""
+    """Return the protected path that `code`, run with `argv` in `cwd`, writes or removes; empty for none."""
     for call in _find_calls(_CHDIR, code):
         to = _split_call_arguments(code, call.end())[0]
         cwd = TEMP if TEMPORARY.search(to) else resolve_from(cwd, "".join(_unquote(m) for m in _LITERAL.finditer(to)))
@@ -135,7 +135,7 @@ def find_written_path(code: str, argv: list[str], names: ProtectedNames, cwd: st
 
 
 def _find_targets(code: str, assigned: dict[str, str]) -> Iterator[tuple[str, bool]]:
-    """What the writing calls write to, as it stands in the code, and whether they take a folder with all in it."""
+    """Yield the target expressions of writing calls, and whether they affect a folder with everything in it."""
     for call in _find_calls(_FUNCTION, code):
         given = _split_call_arguments(code, call.end())
         deep = call[1][:2] in ("rm", "mo", "mv", "re")
@@ -164,7 +164,7 @@ def _find_targets(code: str, assigned: dict[str, str]) -> Iterator[tuple[str, bo
 
 
 def _is_only_read(code: str, literal: re.Match[str]) -> bool:
-    """Whether a name is only read, printed, looked for or replaced where it stands."""
+    """Return whether a literal is only read, printed, searched for or replaced."""
     before, after = code[max(0, literal.start() - 100) : literal.start()], code[literal.end() : literal.end() + 20]
     return bool(
         (re.match(r"\s*[,)]", after) and re.search(_LOOKS, before))
@@ -178,14 +178,14 @@ def _find_calls(kind: str | re.Pattern[str], code: str) -> list[re.Match[str]]:
 
 
 def _unquote(literal: re.Match[str]) -> str:
-    """The text of a literal; what it interpolates is not known."""
+    """Return the text of a literal, with `ANY` for what it interpolates."""
     text = next((g for g in literal.groups() if g is not None), "")
     filled = re.sub(r"[$#]?\{([^{}]*)\}", lambda m: TEMP if TEMPORARY.search(m[1]) else ANY, text)
     return filled.lstrip("<>+ ")
 
 
 def _split_call_arguments(code: str, start: int) -> list[str]:
-    """The arguments of a call, from behind its opening bracket; of a long call the first ones."""
+    """Return the arguments of a call from after its opening bracket; of a long call the first ones."""
     found, depth, last = [], 0, start
     end = min(len(code), start + 400)
     for step in re.compile(_STEP).finditer(code, start, end):
@@ -201,7 +201,7 @@ def _split_call_arguments(code: str, start: int) -> list[str]:
 
 
 def _find_receiver(code: str, end: int) -> str:
-    """The expression before the dot of a method call: back to a space or bracket that is not inside brackets."""
+    """Return the expression before the dot of a method call, back to a space or an unmatched bracket."""
     depth, at = 0, end
     while at > max(0, end - 300):
         c = code[at - 1]

@@ -57,7 +57,7 @@ class ProtectedNames:
         self.targets += [(tuple(_split_path(p)), p.endswith("/"), p.startswith("/")) for p in private]
 
     def touches(self, path: str, cwd: str, deep: bool = False) -> bool:
-        """Say whether `path`, read from `cwd`, names something guarded; with `deep` also a folder that holds it."""
+        """Return whether `path` in `cwd` names something protected; with `deep` also a folder that contains it."""
         if not path or len(path) > MAX_PATH_CHARS:
             return False
         place = self._locate(path, cwd)
@@ -82,7 +82,7 @@ class ProtectedNames:
         return False
 
     def find_ways_down(self, start: str, cwd: str) -> Iterator[list[tuple[int, str, str, str]]]:
-        """The way from `start` down to each guarded thing in it, step by step.
+        """Yield the steps from `start` down to each protected path below it.
 
         Of each step: how deep it is, 0 for `start` itself; the path, which begins with `ROOT`; the path as it is
         reached from `start`; `d` for a folder, `f` for a file. The root itself is no step.
@@ -105,7 +105,7 @@ class ProtectedNames:
                 ]
 
     def _locate(self, path: str, cwd: str) -> Optional[tuple[bool, list[str]]]:
-        """Where a path lies: (True, parts below the root), (False, parts below some folder), or None: elsewhere."""
+        """Return (True, parts below the root), (False, parts below an unknown folder), or None for elsewhere."""
         if path[:1] == "~":
             if path[1:2] not in ("", "/"):
                 return None
@@ -134,7 +134,7 @@ class ProtectedNames:
 
 
 def _split_path(path: str) -> list[str]:
-    """The parts of a path, without empty ones and `.`, and with `..` taken back as far as the path itself goes."""
+    """Return the parts of a path without empty ones and `.`, and with `..` resolved within the path."""
     parts: list[str] = []
     for part in path.split("/"):
         if part == ".." and parts and parts[-1] not in ("..", ANY):
@@ -145,7 +145,7 @@ def _split_path(path: str) -> list[str]:
 
 
 def glob_matches(pattern: str, name: str) -> bool:
-    """Say whether a glob fits all of `name`; `[...]` counts as `?`. Takes at most their lengths multiplied."""
+    """Return whether a glob matches all of `name`; `[...]` counts as `?`."""
     if pattern == name or len(pattern) > 200 or not any(c in pattern for c in "*?["):
         return pattern == name
     ends = {0}
@@ -162,5 +162,5 @@ def _equals(parts: list[str], target: tuple[str, ...]) -> bool:
 
 
 def _globs_cover(parts: list[str], target: tuple[str, ...]) -> bool:
-    """Say whether each part, as far as there are parts, fits the target's; a hidden name needs a written dot."""
+    """Return whether each part matches the target's part; a hidden name needs a literal dot."""
     return all(p == t or ((t[0] != "." or p[0] == ".") and glob_matches(p, t)) for p, t in zip(parts, target))

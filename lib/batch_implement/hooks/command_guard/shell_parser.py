@@ -26,10 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
-MAX_CHARS = (
-    64 * 1024
-)  # characters of a text, and an eighth of what may be read again through variables and nested scripts
-WORD_SEPARATOR = "\x1f"  # where an expansion falls apart into words; between the elements of an array
+MAX_CHARS = 64 * 1024  # of a text; through variables and nested scripts eight times as much may be read again
+WORD_SEPARATOR = "\x1f"  # between the words of an expansion and the items of an array
 _MAX_DEPTH = 24  # substitutions and scripts inside one another
 
 ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=(.*)", re.S)
@@ -48,11 +46,11 @@ _KEYWORDS = frozenset(("if", "then", "else", "elif", "do", "while", "until", "!"
 
 
 class Unreadable(Exception):
-    """The text is not a shell script, or too much of one."""
+    """The text is not a shell script, or expands to too much."""
 
 
 class Shell:
-    """What is known while the commands go by: the folder, the variables, files, the work done so far.
+    """The state of a script while it is read: folder, variables, files, work done so far.
 
     A subclass says what becomes of the commands. `files` are those that the text itself writes with `>`, by the path as
     it is spelled there, without `./`.
@@ -65,19 +63,19 @@ class Shell:
         self.spent = self.depth = 0
 
     def handle_command(self, words: list[str], text: str = "") -> None:
-        """Take one simple command; `text` is what it reads on standard input, as far as it is known."""
+        """Handle one simple command; `text` is its standard input as far as known."""
         raise NotImplementedError
 
     def handle_write(self, operator: str, path: str) -> None:
-        """Take one redirection to a file."""
+        """Handle one redirection to a file."""
         raise NotImplementedError
 
     def get_output(self, words: list[str], text: str) -> str:
-        """Say what a simple command prints, `ANY` when that is not known."""
+        """Return what a simple command prints; `ANY` if unknown."""
         raise NotImplementedError
 
     def read_script(self, text: str) -> str:
-        """Read a whole script, whose `cd` ends with it; what its last command prints."""
+        """Read a whole script, then restore `cwd`. Return what its last command prints."""
         self.spend(len(text))
         cwd = self.cwd
         out = _ScriptReader(self, text).read()
@@ -85,23 +83,23 @@ class Shell:
         return out
 
     def get_written_text(self, path: str) -> Optional[str]:
-        """What the text has written to a file, as far as it is known; None for another file."""
+        """Return what the text wrote to a file, as far as known; None for another file."""
         return self.files.get(path.removeprefix("./"))
 
     def spend(self, characters: int) -> None:
-        """Count what is read again; Unreadable when it is too much."""
+        """Count characters that are read again. Raise Unreadable if there are too many."""
         self.spent += characters
         if self.spent > 8 * MAX_CHARS:
             raise Unreadable
 
     def enter(self) -> None:
-        """Count a step inwards, whose way out is `depth -= 1`; Unreadable when it is too deep."""
+        """Count a level of nesting; leave it with `depth -= 1`. Raise Unreadable if it is too deep."""
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise Unreadable
 
     def get_variable(self, name: str) -> str:
-        """The value of a variable as far as it is known."""
+        """Return the value of a variable; `ANY` if unknown."""
         value = self.variables.get(name)
         if value is None:
             if name == "PWD":
@@ -114,13 +112,13 @@ class Shell:
 
 
 def strip_keywords(words: list[str]) -> list[str]:
-    """A simple command without the keywords before it."""
+    """Return a simple command without the keywords before it."""
     start = next((i for i, w in enumerate(words) if w not in _KEYWORDS), len(words))
     return words[start:] if start else words
 
 
 class _ScriptReader:
-    """Reads one script and hands what it reads to a shell, in order."""
+    """Read one script and pass its commands to a shell, in order."""
 
     def __init__(self, shell: Shell, text: str) -> None:
         self.shell = shell
@@ -129,7 +127,7 @@ class _ScriptReader:
         self.body_at = -1  # where the next here-document of this line begins; -1: none on this line
 
     def read(self, closing: str = "") -> str:
-        """Read up to `closing` (a round bracket, or the end); what the last command prints."""
+        """Read up to `closing` (a round bracket, or the end). Return what the last command prints."""
         self.shell.enter()
         text = self.text
         words: list[str] = []  # the command that is being read, what it reads and where it writes
@@ -195,13 +193,13 @@ class _ScriptReader:
                 words += self.read_word()
 
     def read_operand(self, redirect: re.Match[str]) -> str:
-        """Read what stands behind a redirection."""
+        """Read the operand of a redirection."""
         blanks = _BLANKS.match(self.text, redirect.end())
         self.at = blanks.end() if blanks else redirect.end()
         return " ".join(self.read_word())
 
     def read_redirect(self, redirect: re.Match[str]) -> str:
-        """Read a redirection of a file and return the path if it is written; empty if it is read, or no path."""
+        """Read a redirection. Return the path that it writes; empty if it writes none."""
         path, op = self.read_operand(redirect), redirect[0]
         if op in ("<", "<&") or (op == ">&" and re.fullmatch(r"\d+-?|-", path)):
             return ""
@@ -212,7 +210,7 @@ class _ScriptReader:
         return path
 
     def read_here_document(self, tabs: bool) -> str:
-        """The body of a here-document; the reading goes on behind it at the end of this line."""
+        """Return the body of a here-document; at the end of this line reading continues after it."""
         text, found = self.text, _DELIMITER.match(self.text, self.at)
         if not found:
             raise Unreadable
@@ -239,14 +237,14 @@ class _ScriptReader:
             return body
 
     def read_substitution(self) -> str:
-        """Read a command substitution from behind its bracket; its output."""
+        """Read a command substitution from after its bracket. Return its output."""
         cwd = self.shell.cwd
         out = self.read(")")
         self.shell.cwd = cwd
         return out
 
     def skip_arithmetic(self) -> bool:
-        """Step over `((...))`, from its second bracket; False, without a step, if it is a subshell in a subshell."""
+        """Skip `((...))` from its second bracket. Return False, without skipping, for a subshell in a subshell."""
         depth = 0
         for bracket in re.compile(r"[()]").finditer(self.text, self.at):
             depth += 1 if bracket[0] == "(" else -1
@@ -277,14 +275,14 @@ class _ScriptReader:
         return "$"
 
     def get_array_item(self, name: str, index: str) -> str:
-        """The value of a variable; of an array the element at `index`, or all elements for one that is no number."""
+        """Return a variable's value; of an array the item at `index`, or all items if that is not a number."""
         value = self.shell.get_variable(name)
         if WORD_SEPARATOR not in value or not re.fullmatch(r"\d{0,4}", index):
             return value
         return [*value.split(WORD_SEPARATOR), ANY][: int(index or 0) + 1][-1]
 
     def read_backquotes(self) -> str:
-        """Read what is between backquotes; its output."""
+        """Read a backquoted command. Return its output."""
         found = _BACKQUOTED.match(self.text, self.at)
         if not found:
             raise Unreadable
@@ -292,7 +290,7 @@ class _ScriptReader:
         return self.shell.read_script(re.sub(r"\\([\\`$])", r"\1", found[1]))
 
     def read_quoted(self, closing: str) -> str:
-        """Read text that is quoted, or in braces, from behind its beginning up to `closing`; empty for the end."""
+        """Read text in quotes or braces, from after its start up to `closing`; empty for the end."""
         out = []
         while True:
             plain = _INSIDE[closing].match(self.text, self.at)
@@ -317,7 +315,7 @@ class _ScriptReader:
                 self.at += 1  # a quote inside of braces
 
     def read_array(self) -> str:
-        """Read the elements of an array, from its bracket."""
+        """Read the items of an array from its bracket."""
         self.at += 1
         found: list[str] = []
         while not self.text.startswith(")", self.at):
@@ -331,7 +329,7 @@ class _ScriptReader:
         return WORD_SEPARATOR.join(found)
 
     def read_word(self) -> list[str]:
-        """Read one word with all its quotes; several words where it expands to several."""
+        """Read one word with its quotes. Return several words where it expands to several."""
         out: list[str] = []
         text, braces = self.text, False
         while self.at < len(text):

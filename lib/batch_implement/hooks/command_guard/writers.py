@@ -38,7 +38,7 @@ _IN_PLACE = {**dict.fromkeys(("sed", "gsed", "yq", "jaq"), "-[nErsuz]*i|--in-?pl
 
 
 def find_writes(name: str, args: list[str], names: ProtectedNames) -> Iterator[Written]:
-    """What a command called `name` writes with `args`; nothing for a command that is not known to write."""
+    """Yield what the command `name` writes with `args`; nothing for an unknown command."""
     options = get_option_letters(args)
     if name == "git":
         yield from _find_git_writes(args, names)
@@ -76,7 +76,7 @@ def find_writes(name: str, args: list[str], names: ProtectedNames) -> Iterator[W
 
 
 def _find_copy_writes(name: str, args: list[str], names: ProtectedNames) -> Iterator[Written]:
-    """What a command writes whose last operand is where the others go to, or the folder that they go into."""
+    """Yield what a command writes whose last operand is the target of the others or their new folder."""
     into = get_option_values(args, ("-t", "--target-directory"))
     paths = get_operands(args, _COPIERS[name] + " -t --target-directory")
     sources, target = (paths, into[0]) if into else (paths[:-1], paths[-1] if len(paths) > 1 else "")
@@ -89,7 +89,7 @@ def _find_copy_writes(name: str, args: list[str], names: ProtectedNames) -> Iter
 
 
 def _find_git_writes(args: list[str], names: ProtectedNames) -> Iterator[Written]:
-    """What git writes where it removes ignored files, or restores, removes or moves what is named."""
+    """Yield what git writes: by removing ignored files, or by restoring, removing or moving named paths."""
     at, base = 0, ""
     while at < len(args) and args[at][:1] == "-":
         if args[at] == "-C":
@@ -114,12 +114,12 @@ def _find_git_writes(args: list[str], names: ProtectedNames) -> Iterator[Written
 
 
 def resolve_from(folder: str, path: str) -> str:
-    """`path` as it is read from `folder`, which is empty for the folder where one is."""
+    """Return `path` as seen from `folder`; an empty `folder` is the current one."""
     return path if not folder or path[:1] in ("/", "~", ANY) else f"{folder}/{path}"
 
 
 def get_operands(args: list[str], valued: str = "") -> list[str]:
-    """The words of `args` that are no options and no values of the options listed in `valued`."""
+    """Return the words of `args` that are neither options nor values of the options in `valued`."""
     found: list[str] = []
     takes, skip = valued.split(), False
     for at, arg in enumerate(args):
@@ -135,11 +135,11 @@ def get_operands(args: list[str], valued: str = "") -> list[str]:
 
 
 def get_option_letters(args: list[str]) -> str:
-    """All one-letter options in `args`, in a row."""
+    """Return all one-letter options in `args` as one string."""
     return "".join(a[1:] for a in args if re.fullmatch("-[A-Za-z0-9]+", a))
 
 
 def get_option_values(args: list[str], options: tuple[str, ...]) -> list[str]:
-    """The values of the options: the next word, or what follows an equals sign."""
+    """Return the values of the options: the next word, or the text after an equals sign."""
     found = [b for a, b in zip(args, args[1:]) if a in options]
     return found + [a.split("=", 1)[1] for a in args if "=" in a and a.split("=", 1)[0] in options]
