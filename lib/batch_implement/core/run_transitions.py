@@ -1,12 +1,11 @@
-"""What an unattended run does to a batch: pure functions from a state to a new one, beside those of `transitions`.
+"""Transitions of an unattended run: pure functions from a state to a new one, beside those of `transitions`.
 
-    pending --dispatch--> under way --queue--> merging --merged--> completed
-                             |  \\--failed, sent_back--> pending or failed   (attempt counted)
-                             |--interrupted-----------> pending             (nothing counted)
+    pending --dispatch--> running --await_merge--> merging --complete_feature--> completed
+                             |  \\--fail_attempt, send_back--> pending or failed   (attempt counted)
+                             |------return_to_pending-------> pending             (nothing counted)
 
-Several features are under way at once (`run.running`), each in a work tree of its own. How each ends is what
-`transitions` says: for the moment of its end a feature becomes the one that is open. `run.spent` never falls. Every
-function takes a valid state and leaves it untouched; what cannot be granted is a Refused.
+Several features run in parallel (`run.running`), each in its own worktree. To end one, it becomes the open feature and
+`transitions` closes it. `run.spent` never decreases. A refused transition raises RefusedError.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_CLIENTS_KEPT = 20
 MAX_WAITS_KEPT = 100
-CRASHES_BEFORE_COUNTED = 3  # a client that breaks this often in one attempt has used it up
+CRASHES_BEFORE_COUNTED = 3  # crashes of the client that use up an attempt
 MAX_SEND_BACKS = 1
 SPENT = (
     "clients", "turns", "cost_usd", "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens",
@@ -47,14 +46,15 @@ def begin(
     options: State,
     budgets: State,
 ) -> State:
-    """The batch under a run of `owner` (a lease): in progress, with what earlier runs came to kept. `branch` is the
-    batch's, `base_commit` where it began, `target` the person's own branch.
+    """Start a run owned by `owner`, and keep the results of earlier runs.
+
+    `branch` is the batch's branch, `base_commit` its first base, `target` the user's own branch.
     """
-    running = transitions.unpause(state)
-    known = state.get("run") or {}
+    unpaused = transitions.unpause(state)
+    earlier = state.get("run") or {}
     run = {
         "branch": branch,
-        "base_commit": known.get("base_commit", base_commit),
+        "base_commit": earlier.get("base_commit", base_commit),
         "target": target,
         "worktrees": worktrees,
         "started_at": now,
@@ -62,99 +62,94 @@ def begin(
         "ended_why": None,
         "jobs": jobs,
         "options": options,
-        "spent": {**dict.fromkeys(SPENT, 0), **known.get("spent", {})},
+        "spent": {**dict.fromkeys(SPENT, 0), **earlier.get("spent", {})},
         "waiting": None,
-        "waits": known.get("waits", []),
-        "running": known.get("running", {}),
-        "clients": known.get("clients", {}),
-        "sent_back": known.get("sent_back", {}),
-        "merges": known.get("merges", []),
-        "pull_request": known.get("pull_request"),
+        "waits": earlier.get("waits", []),
+        "running": earlier.get("running", {}),
+        "clients": earlier.get("clients", {}),
+        "sent_back": earlier.get("sent_back", {}),
+        "merges": earlier.get("merges", []),
+        "pull_request": earlier.get("pull_request"),
     }
-    policy = {**running["policy"], "unattended": True, "budgets": budgets}
+    policy = {**unpaused["policy"], "unattended": True, "budgets": budgets}
     return batch_state.with_derived_fields(
-        {**running, "run": run, "owner": {**owner, "driven": True}, "active": None, "policy": policy}
+        {**unpaused, "run": run, "owner": {**owner, "driven": True}, "active": None, "policy": policy}
     )
 
 
 def end(state: State, now: str, why: str) -> State:
-    """The run has ended, for `why`; nothing is under way any more, and the lease is over."""
+    """End the run for the reason `why`: no feature is running, and the lease ends."""
     return lease.release(_with_run(clear_running(state), ended_at=now, ended_why=why, waiting=None))
 
 
 def clear_running(state: State) -> State:
-    """What was under way is pending again, nothing counted: its driver is gone."""
+    """Make running features pending again, uncounted, because their driver is gone."""
     run = state.get("run")
     return batch_state.with_derived_fields(_with_run(state, running={})) if run and run["running"] else state
 
 
-# -- what may start ---------------------------------------------------------------------------------------------------
+# -- starting ---------------------------------------------------------------------------------------------------------
 
 
 def ready_indices(state: State, now: str) -> List[int]:
-    """Indices of the features that could begin now, in the order in which they should."""
-    held = {index for index, _ in waiting_reasons(state, now)}
-    found: List[int] = []
-    again: List[int] = []
-    for index in batch_state.pending_indices(state):
-        if index not in held:
-            (again if batch_state.attempts_used(state, index) else found).append(index)
-    free: List[int] = []
-    taken = PathClaims()
-    for index in found + again:
+    """Return the features that can start now, in the order in which they should: retries last."""
+    blocked = {index for index, _ in waiting_reasons(state, now)}
+    indices = [index for index in batch_state.pending_indices(state) if index not in blocked]
+    indices.sort(key=lambda index: batch_state.attempts_used(state, index) > 0)
+    ready: List[int] = []
+    claims = PathClaims()
+    for index in indices:
         paths = touched_paths(state, index)
-        if taken.conflicting_number(paths) is None:
-            free.append(index)
-            taken.add(index, paths)
-    return free
+        if claims.conflicting_number(paths) is None:
+            ready.append(index)
+            claims.add(index, paths)
+    return ready
 
 
 def waiting_reasons(state: State, now: str) -> Iterator[Tuple[int, str]]:
-    """The pending features that cannot begin now, with the reason of each as a few words."""
+    """Yield each pending feature that cannot start now, with the reason in a few words."""
     done = set(state["completed_features"])
-    taken = PathClaims()
+    claims = PathClaims()
     for index in batch_state.running_indices(state):
-        taken.add(index, touched_paths(state, index))
+        claims.add(index, touched_paths(state, index))
     for index in batch_state.pending_indices(state):
         needs = sorted(set(state["feature_dependencies"].get(key(index), ())) - done)
         if needs:
             yield index, f"after {', '.join(str(need + 1) for need in needs)}"
             continue
-        later = batch_state.earliest_start(state, index)
-        if later and later > now:
-            yield index, f"again at {later[11:16]} UTC"
+        start = batch_state.earliest_start(state, index)
+        if start and start > now:
+            yield index, f"again at {start[11:16]} UTC"
             continue
-        beside = taken.conflicting_number(touched_paths(state, index))
-        if beside is not None:
-            yield index, f"changes the same paths as {beside + 1}"
+        other = claims.conflicting_number(touched_paths(state, index))
+        if other is not None:
+            yield index, f"changes the same paths as {other + 1}"
 
 
 def next_start(state: State, now: str) -> Optional[str]:
-    """The earliest time at which a pending feature that only waits for its time could begin; None when none does."""
+    """Return the earliest time at which a feature that waits only for its time can start, or None."""
     done = set(state["completed_features"])
-    moments = [
-        later
+    starts = [
+        batch_state.earliest_start(state, index) or ""
         for index in batch_state.pending_indices(state)
         if done.issuperset(state["feature_dependencies"].get(key(index), ()))
-        for later in [batch_state.earliest_start(state, index)]
-        if later and later > now
     ]
-    return min(moments) if moments else None
+    return min((start for start in starts if start > now), default=None)
 
 
 def touched_paths(state: State, index: int) -> List[str]:
-    """The paths that feature `index` says it changes."""
+    """Return the paths that feature `index` declares to change."""
     paths: List[str] = state.get("details", {}).get(key(index), {}).get("touches", [])
     return paths
 
 
-# -- what is under way ------------------------------------------------------------------------------------------------
+# -- running ----------------------------------------------------------------------------------------------------------
 
 
 def dispatch(
     state: State, now: str, index: int, *, base: str, branch: str, worktree: str, session_id: str, place: str
 ) -> State:
-    """Feature `index` is under way: its next attempt, or the one that was interrupted again."""
+    """Start feature `index`: its next attempt, or an interrupted one again."""
     transitions.require_in_progress(state)
     status = batch_state.feature_status(state, index)
     if status != "pending":
@@ -176,9 +171,7 @@ def dispatch(
 
 
 def update_places(state: State, places: Dict[str, str]) -> Optional[State]:
-    """The state with where the features under way are done now, by the session ids of their clients; None when that is
-    as it was.
-    """
+    """Record where running features run, from `places` by session id. Return None without a change."""
     running = {
         name: {**entry, "place": places.get(entry["session_id"], entry["place"])}
         for name, entry in state["run"]["running"].items()
@@ -187,7 +180,7 @@ def update_places(state: State, places: Dict[str, str]) -> Optional[State]:
 
 
 def record_client(state: State, index: int, record: State) -> State:
-    """Keep what a client of feature `index` came to (an entry of `run.clients`) and count what it used."""
+    """Record the end of a client of feature `index` (an entry of `run.clients`) and add what it used."""
     run = state["run"]
     spent = dict(run["spent"])
     spent["clients"] += 1
@@ -200,18 +193,18 @@ def record_client(state: State, index: int, record: State) -> State:
 
 
 def await_merge(state: State, index: int, evidence: State, decisions: List[Dict[str, Any]]) -> State:
-    """Feature `index` is verified and waits to be merged; what its worker decided by default is kept."""
+    """Record that feature `index` is verified and waits for its merge, with the decisions of its worker."""
     changed = _with_running(state, index, step="merging", evidence=evidence)
     return {**changed, "decisions": [*state.get("decisions", ()), *decisions]}
 
 
 def record_merge_commit(state: State, index: int, commit: str) -> State:
-    """`commit` is about to become the head of the batch's branch: found there after a crash, it was merged."""
+    """Record the commit that will become the head of the batch's branch: after a crash, it is merged if it is there."""
     return _with_running(state, index, commit=commit)
 
 
 def complete_feature(state: State, now: str, index: int, evidence: State, merge: State) -> State:
-    """Feature `index` is completed: its commits are on the batch's branch. `merge` is an entry of `run.merges`."""
+    """Complete feature `index`, whose commits are on the batch's branch. `merge` is an entry of `run.merges`."""
     done = transitions.complete(_activate(state, index), now, evidence)
     merges = [*done["run"].get("merges", ()), {"feature_index": index, "timestamp": now, **merge}]
     return _with_run(done, merges=merges, clients=_without_worktrees(done, index))
@@ -229,27 +222,26 @@ def fail_attempt(
     stash: Optional[str] = None,
     retry_after: Optional[str] = None,
 ) -> State:
-    """The attempt at feature `index` failed and is counted. `changed`: it left commits or files. The same error, or no
-    change, twice running ends the feature's attempts.
+    """Fail the attempt at feature `index`; `changed` says whether it left commits or files.
+
+    The same error, or no change, in two attempts in a row fails the feature.
     """
     branch = state["run"]["running"][key(index)]["branch"]
-    before = state.get("attempts", {}).get(key(index), ())
-    hopeless = bool(before) and (
-        _is_same_error(before[-1]["error_message"], error) or not (changed or before[-1].get("changed", True))
+    attempts = state.get("attempts", {}).get(key(index), ())
+    repeated = bool(attempts) and (
+        _is_same_error(attempts[-1]["error_message"], error) or not (changed or attempts[-1].get("changed", True))
     )
     ended = transitions.fail(
-        _activate(state, index), now, error, failure_class, permanent=permanent or hopeless, stash=stash,
+        _activate(state, index), now, error, failure_class, permanent=permanent or repeated, stash=stash,
         retry_after=retry_after,
     )  # fmt: skip
     *others, last = ended["attempts"][key(index)]
-    noted = [*others, {**last, "branch": branch, "changed": changed}]
-    return {**ended, "attempts": {**ended["attempts"], key(index): noted}}
+    entries = [*others, {**last, "branch": branch, "changed": changed}]
+    return {**ended, "attempts": {**ended["attempts"], key(index): entries}}
 
 
 def send_back(state: State, now: str, index: int, why: str) -> State:
-    """Feature `index` could not be merged: it is done once more on the new base, then given up on. Being sent back
-    takes nothing from its retries.
-    """
+    """Repeat feature `index` on the new base because its merge failed; fail it the second time. This uses no retry."""
     times = state["run"].get("sent_back", {}).get(key(index), 0) + 1
     changed = _with_run(state, sent_back={**state["run"].get("sent_back", {}), key(index): times})
     granted = changed.get("retry_allowance", {})
@@ -259,9 +251,10 @@ def send_back(state: State, now: str, index: int, why: str) -> State:
 
 
 def client_budget_usd(state: State, held_usd: float, free: int) -> float:
-    """What the next client may cost, in US dollars, so that all of the batch together keep to its limit: an equal share
-    of what is left for each of the `free` that can begin, or all of it when a client has cost more than such a share so
-    far. `held_usd` is what those at work may still cost. Infinite without a limit; 0: wait for those at work.
+    """Return the budget of the next client in US dollars, so that the batch keeps its limit; infinite without a limit.
+
+    It is an equal share of what is left for each of the `free` slots, or all that is left if clients cost more than
+    such a share on average. `held_usd` is what running clients may still cost. 0 means: wait for running clients.
     """
     limit, spent = state["policy"]["budgets"].get("cost_usd"), state["run"]["spent"]
     if limit is None:
@@ -274,15 +267,13 @@ def client_budget_usd(state: State, held_usd: float, free: int) -> float:
 
 
 def return_to_pending(state: State, index: int) -> State:
-    """Feature `index` is pending again, nothing counted: its client was stopped by something that is not its fault."""
+    """Make feature `index` pending again, uncounted, because its client was interrupted."""
     running = {name: entry for name, entry in state["run"]["running"].items() if name != key(index)}
     return batch_state.with_derived_fields(_with_run(state, running=running))
 
 
 def consecutive_crashes(state: State, index: int) -> int:
-    """How often in a row the clients of the attempt that comes next at feature `index` broke, of themselves, or
-    filled their window.
-    """
+    """Return how many clients in a row crashed, or filled their context window, in the next attempt at `index`."""
     attempt = batch_state.attempts_used(state, index) + 1
     number = 0
     for client in reversed(state["run"]["clients"].get(key(index), ())):
@@ -293,21 +284,17 @@ def consecutive_crashes(state: State, index: int) -> int:
 
 
 def begin_wait(state: State, now: str, until: str, reason: str, failure_class: str) -> State:
-    """The run waits until then; a wait that ends later than the one there is takes its place."""
-    known = state["run"]["waiting"]
-    if known is not None and known["until"] >= until:
+    """Make the run wait until `until`, unless it waits longer already."""
+    current = state["run"]["waiting"]
+    if current is not None and current["until"] >= until:
         return state
-    entry = {
-        "since": known["since"] if known else now,
-        "until": until,
-        "reason": reason,
-        "failure_class": failure_class,
-    }
-    return _with_run(state, waiting=entry)
+    since = current["since"] if current else now
+    waiting = {"since": since, "until": until, "reason": reason, "failure_class": failure_class}
+    return _with_run(state, waiting=waiting)
 
 
 def end_wait(state: State, now: str, waited_s: float) -> State:
-    """The wait has ended at `now`, after that many seconds."""
+    """End the wait at `now`, after `waited_s` seconds."""
     run = state["run"]
     if run["waiting"] is None:
         return state
@@ -317,12 +304,12 @@ def end_wait(state: State, now: str, waited_s: float) -> State:
 
 
 def record_pull_request(state: State, record: State) -> State:
-    """Keep what became of the batch's pull request."""
+    """Record the batch's pull request."""
     return _with_run(state, pull_request=record)
 
 
 def run_events(old: Optional[State], new: State) -> Iterator[Dict[str, Any]]:
-    """The events of a run from one `run` to the next, as `story` has them."""
+    """Yield the events from one `run` to the next, for `batch_events`."""
     before: State = old or {"running": {}, "clients": {}, "started_at": None}
     if new["started_at"] != before["started_at"]:
         yield {"event": "run started", "jobs": new["jobs"], "branch": new["branch"]}
@@ -345,7 +332,7 @@ def run_events(old: Optional[State], new: State) -> Iterator[Dict[str, Any]]:
 
 
 def _with_run(state: State, **fields: Any) -> State:
-    """The state with these fields of its `run`."""
+    """Return the state with these fields of its `run`."""
     return {**state, "run": {**state["run"], **fields}}
 
 
@@ -355,7 +342,7 @@ def _with_running(state: State, index: int, **fields: Any) -> State:
 
 
 def _activate(state: State, index: int) -> State:
-    """The state with feature `index` as the one that is open instead of under way."""
+    """Return the state with running feature `index` as the open one."""
     entry = state["run"]["running"][key(index)]
     active = {
         "feature_index": index,
@@ -370,13 +357,13 @@ def _activate(state: State, index: int) -> State:
 
 
 def _without_worktrees(state: State, index: int) -> State:
-    """The clients with those of feature `index` without their work trees, which are removed when it is merged."""
+    """Return the clients; those of feature `index` without their worktrees, which the merge removes."""
     clients: State = state["run"]["clients"]
     return {**clients, key(index): [{**client, "worktree": None} for client in clients.get(key(index), ())]}
 
 
 def _is_same_error(first: str, second: str) -> bool:
-    """Whether two messages tell of the same error: they differ in numbers, commits, paths and blanks at most."""
+    """Return whether two messages differ only in numbers, commits, paths and blanks."""
     return _normalize_error(first) == _normalize_error(second)
 
 
