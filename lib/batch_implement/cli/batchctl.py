@@ -229,15 +229,17 @@ def _log(options: Any, context: CommandContext, cwd: str) -> CommandResult:
 
 
 def _report(options: Any, context: CommandContext, cwd: str) -> CommandResult:
+    import dataclasses
+
     from ..base import timestamps
     from ..report import report_files, run_report
 
     state, is_archived = report_files.find_batch(context.project, options.batch_id)
     now = state["updated_at"] if is_archived else timestamps.now()
-    data = run_report.build_report(state, now, put_away=is_archived)
-    text = report_files.render(data, options.format)
+    report = run_report.build_report(state, now, archived=is_archived)
+    text = report_files.render(report, options.format)
     if options.output is None:
-        return CommandResult(text.rstrip("\n"), data=data)
+        return CommandResult(text.rstrip("\n"), data=dataclasses.asdict(report))
     path = report_files.save_report(context.project, os.path.join(cwd, options.output), text)
     message = f"The report of batch {state['batch_id']} is in {path}."
     return CommandResult(message, data={"path": path, "format": options.format})

@@ -1,13 +1,13 @@
-"""Texts and numbers as a report shows them. Pure.
+"""Format the values of a report for its reader. Pure.
 
-to_line(text), to_block(text)     a text that is not ours: no control or bidi character, a bounded length
-link(url), plain(name)      the few of them that may be more than a text: an address, a name in a command
-dollars(amount), moment(time)            for a person
+Texts that others wrote are cleaned and shortened; `tracker_url` and `shell_safe_name` are the only ones that let a text
+become more than a text: a link, a name in a command.
 """
 
 from __future__ import annotations
 
 import re
+from datetime import datetime, timezone
 
 from ..base import text
 from . import timeline
@@ -16,12 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
-MAX_LINE_CHARS, MAX_BLOCK_CHARS = 500, 2000  # characters of a text
-STATUS_WORDS = {
-    "completed": "done", "failed": "failed", "skipped": "skipped", "active": "open", "pending": "to do",
-}  # fmt: skip
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]{0,254}", re.ASCII)  # what any shell leaves as it is
-_LINK = re.compile(
+MAX_LINE_CHARS, MAX_BLOCK_CHARS = 500, 2000
+_SHELL_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]{0,254}", re.ASCII)
+_TRACKER_URL = re.compile(
     r"https?://[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]{1,5})?(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){1,8}"
     r"/(?:pull|pulls|issues|merge_requests)/[0-9]{1,18}(?:#[a-z]+-[0-9]{1,18})?",
     re.ASCII,
@@ -39,26 +36,29 @@ def to_block(value: object, limit: int = MAX_BLOCK_CHARS) -> str:
 
 
 def tracker_url(url: object) -> Optional[str]:
-    """The address of a pull request or an issue, None for anything else: nothing else may become a link."""
-    return url if type(url) is str and len(url) <= 500 and _LINK.fullmatch(url) else None
+    """Return the URL of a pull request or an issue; None for anything else, which must not become a link."""
+    return url if type(url) is str and len(url) <= 500 and _TRACKER_URL.fullmatch(url) else None
 
 
 def shell_safe_name(name: object) -> Optional[str]:
-    """A name that may stand in a command as it is; None for any other."""
-    return name if type(name) is str and _PLAIN.fullmatch(name) and ".." not in name else None
+    """Return a name that needs no quotes in a command, or None."""
+    return name if type(name) is str and _SHELL_SAFE.fullmatch(name) and ".." not in name else None
 
 
 def format_dollars(amount: Optional[float]) -> str:
-    """An amount for a person: `$1.50`; empty for None."""
+    """Return an amount: `$1.50`; empty for None."""
     return "" if amount is None else f"${amount:,.2f}"
 
 
 def short_commit(commit: str) -> str:
-    """A commit as a person names it."""
+    """Return the first characters of a commit hash."""
     return commit[:10]
 
 
 def format_time(time: Optional[str]) -> str:
-    """A time of the state for a person, in UTC: `1 Feb 2026, 00:14 UTC`. What is no time is not repeated."""
+    """Return a time of the state in UTC: `1 Feb 2026, 00:14 UTC`. An invalid time is not shown as it is."""
     seconds = timeline.parse_time(time)
-    return "at an unknown time" if seconds is None else timeline.write_time(seconds)
+    if seconds is None:
+        return "at an unknown time"
+    utc = datetime.fromtimestamp(seconds, timezone.utc)
+    return f"{utc.day} {timeline.MONTHS[utc.month - 1]} {utc.year}, {utc.hour:02}:{utc.minute:02} UTC"

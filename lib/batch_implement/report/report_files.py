@@ -1,17 +1,18 @@
-"""Morning reports as files, and of batches that lie in the archive.
+"""Write run reports to files, and find the batch to report on.
 
-    places = write(project, state, now)         reports/BATCH.md, .html and .json in the private folder: their paths
-    state, put_away = of_batch(project, None)   the batch that is here; or one by its id, from the archive too
-    text = told(data, "html")                   the report in one format
-    path = save(project, path, text)            where a person wants it
+    paths = write_reports(project, state, now)          BATCH.md, .html and .json in the private folder
+    state, is_archived = find_batch(project, None)      the current batch; or one by its id, archived ones too
+    text = render(report, "html")
+    path = save_report(project, path, text)             where the user wants it
 
-A file is written whole, durably and for its owner alone (0600), then put in place of an older one. Raises StateUnusable
-when the disk does not do that, Misuse for a place where no report may go, Refused for a batch that is not known.
+Files are written completely, durably and with mode 0600, then replace older ones. Raises StateError for I/O errors,
+UsageError for an unusable path, RefusedError for an unknown batch.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 
 from ..base import project_paths
 from ..core import batch_state
@@ -22,57 +23,58 @@ from . import run_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Tuple
+    from typing import Dict, List, Optional, Tuple
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
+    from .report_data import Report
 
 FORMATS = ("md", "html", "json")
 REPORT_FOLDER = "reports"
 LOCK_TIMEOUT_S = 30.0
 
 
-def render(data: Dict[str, Any], form: str) -> str:
-    """The report in `form`, one of FORMATS. JSON has a top-level field a line, as a state has."""
+def render(report: Report, form: str) -> str:
+    """Return the report in `form`, one of FORMATS; JSON has one top-level field per line."""
+    if form == "json":
+        return serialization.serialize(asdict(report)).decode()
     if form == "html":
         from .run_report_html import render_html
 
-        return render_html(data)
-    if form == "json":
-        return serialization.serialize(data).decode()
+        return render_html(report)
     from .run_report_markdown import render_markdown
 
-    return render_markdown(data)
+    return render_markdown(report)
 
 
 def write_reports(project: Project, state: State, now: str) -> Dict[str, str]:
-    """Write the report of `state` at the time `now` in every format; format -> path. The state stays as it is."""
-    data = run_report.build_report(state, now)
+    """Write the report of a state at the time `now` in every format; return the path of each."""
+    report = run_report.build_report(state, now)
     folder = _open_private_folder(project, REPORT_FOLDER, create=True)
     place = f"{project.private}/{REPORT_FOLDER}"
     try:
         with lock.FileLock(folder, place, LOCK_TIMEOUT_S):
             for form in FORMATS:
-                _replace_file(folder, place, f"{state['batch_id']}.{form}", render(data, form))
+                _replace_file(folder, place, f"{state['batch_id']}.{form}", render(report, form))
     finally:
         atomic_files.close_quietly(folder)
     return {form: f"{place}/{state['batch_id']}.{form}" for form in FORMATS}
 
 
 def save_report(project: Project, path: str, text: str) -> str:
-    """Write a report to the absolute `path`, in place of what is there; the path. Misuse where that is no file of a
-    folder that there is, or lies where batch state is kept.
+    """Write a report to an absolute path, replacing a file there; return the path. Raise UsageError when its folder is
+    missing or keeps batch state.
     """
     parent, name = os.path.split(path)
     real = os.path.realpath(parent)
     if not name or not os.path.isdir(real) or os.path.isdir(path):
-        raise UsageError(f"{path} cannot be written: it has to be a file in a folder that there is.", "path-refused")
+        raise UsageError(f"{path} cannot be written: it must be a file in an existing folder.", "path-refused")
     kept = [os.path.realpath(place) for place in (project.state, project.private)]
     git = os.path.realpath(project.git_dir) if project.git_dir else kept[1]
     inside = any(f"{real}/".startswith(f"{place}/") for place in (kept[1], git))
     if inside or f"{real}/{name}" in (kept[0], f"{os.path.dirname(kept[0])}/{project.temp_name}"):
         raise UsageError(
-            f"{path} is where batch state is kept, which only batchctl itself writes. Name another place.",
+            f"{path} is among the files of batch-implement or git. Give another path.",
             "path-refused",
         )
     try:
@@ -87,7 +89,7 @@ def save_report(project: Project, path: str, text: str) -> str:
 
 
 def _open_private_folder(project: Project, name: str, *, create: bool) -> int:
-    """A descriptor of a folder in the private one."""
+    """Return a descriptor of a subfolder of the private folder."""
     try:
         return project_paths.open_folder(project.private_parent, f"{project.private_name}/{name}", create=create)
     except OSError as error:
@@ -95,7 +97,7 @@ def _open_private_folder(project: Project, name: str, *, create: bool) -> int:
 
 
 def _replace_file(folder: int, place: str, name: str, text: str) -> None:
-    """Write file `name` in the folder, durably, in place of an older one."""
+    """Write file `name` in the folder durably, replacing an older one."""
     temp = f".{name[:100]}.{os.getpid()}.tmp"
     try:
         atomic_files.unlink(folder, temp)
@@ -110,32 +112,32 @@ def _replace_file(folder: int, place: str, name: str, text: str) -> None:
         raise atomic_files.io_error(f"{place}/{name} cannot be written", error) from error
 
 
-# -- which batch -------------------------------------------------------------------------------------------------------
+# -- batches -----------------------------------------------------------------------------------------------------------
 
 
 def find_batch(project: Project, batch_id: Optional[str]) -> Tuple[State, bool]:
-    """The batch of this id (None: the one that is here), and whether it is put away. Refused when it is not known."""
+    """Return the batch of this id (None: the current one) and whether it is archived; raise RefusedError if unknown."""
     state = Store(project).read() if batch_id else Store(project).require()
     if state is not None and batch_id in (None, state["batch_id"]):
         return state, False
     if not batch_state.is_valid_batch_id(batch_id):
         raise UsageError(
-            f"{str(batch_id)[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.",
+            f"{str(batch_id)[:100]!r} is not a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.",
             "unknown-batch",
         )
     names = _archived_names(project)
-    mine = [name for name in names if name == f"{batch_id}.json" or _is_later_version(name, str(batch_id))]
-    if not mine:
-        here = sorted(name[: -len(".json")] for name in names)[-5:]
-        known = f"The last ones in the archive: {', '.join(here)}." if here else "The archive has no batch."
+    versions = [name for name in names if name == f"{batch_id}.json" or _is_later_version(name, str(batch_id))]
+    if not versions:
+        last = ", ".join(sorted(name[: -len(".json")] for name in names)[-5:]) or "none"
         raise RefusedError(
-            f"Batch {batch_id} is neither the one here nor in {project.private}/archive. {known}", "unknown-batch"
+            f"Batch {batch_id} not found, neither here nor in {project.private}/archive. Last archived ones: {last}.",
+            "unknown-batch",
         )
-    return _read_archived(project, max(mine, key=lambda name: (len(name), name))), True
+    return _read_archived(project, max(versions, key=lambda name: (len(name), name))), True
 
 
 def _is_later_version(name: str, batch_id: str) -> bool:
-    """Whether an archived file is a later version under the same id: `ID.2.json`."""
+    """Return whether an archived file is a later version under the same id: `ID.2.json`."""
     middle = name[len(batch_id) : -len(".json")]
     return name.startswith(f"{batch_id}.") and middle[1:].isdigit() and len(middle) < 8
 
@@ -152,11 +154,11 @@ def _read_archived(project: Project, name: str) -> State:
     place = f"{project.private}/archive/{name}"
     folder = _open_private_folder(project, "archive", create=False)
     try:
-        found = atomic_files.read(folder, name)
+        file = atomic_files.read(folder, name)
     except atomic_files.UnexpectedFileType as error:
-        raise RefusedError(f"{place} is no file of ours: it was {error}.", "unknown-batch") from error
+        raise RefusedError(f"{place} is not a regular file: {error}.", "unknown-batch") from error
     finally:
         atomic_files.close_quietly(folder)
-    if found is None:
-        raise RefusedError(f"{place} is gone. Try again.", "unknown-batch")
-    return serialization.parse_state_file(place, found[1])
+    if file is None:
+        raise RefusedError(f"{place} not found any more. Run the command again.", "unknown-batch")
+    return serialization.parse_state_file(place, file[1])

@@ -1,210 +1,192 @@
-"""The morning report as Markdown: for a terminal, a pull request, a chat. Pure.
+"""Render a run report as Markdown: for a terminal, a pull request, a chat. Pure.
 
-    text = markdown(data)                       from `morning.report_data`
-    text = markdown(data, longest=60_000)       cut at a line: what takes a text of that many characters at most
+    text = render_markdown(report)          from `run_report.build_report`
 
-Every text that is not ours stands in a code span or a fenced block, so that it is nothing but text wherever this is
-shown: no heading, link, image, HTML, mention or reference. The only links are those that `shown.link` passed.
+Texts that others wrote are in code spans or fenced blocks, so that they can be no heading, link, image, HTML, mention
+or reference. The only links are URLs that `formatting.tracker_url` passed.
 """
 
 from __future__ import annotations
 
 import re
 
-from ..base.text import duration
+from ..base.text import duration, one_line, shorten
 from ..core.prompts import pluralize
-from .formatting import STATUS_WORDS, format_dollars, format_time, short_commit
+from .formatting import format_dollars, format_time, short_commit
+from .status_report import STATUSES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, List, Optional
+    from typing import Any, Iterator, List, Optional
 
-    Data = Dict[str, Any]
+    from .report_data import Feature, Report
 
-MOST = 100  # of what is listed beside the features
-LONGEST_TEXT, LONGEST_FAILURE = 160, 300  # characters of a feature, of why an attempt failed, in their lines
-_TICKS = re.compile("`+")
-
-
-def render_markdown(data: Data, longest: int = 0) -> str:
-    """The report as Markdown. `longest` is the most characters it may have; 0 for no limit."""
-    lines: List[str] = []
-    left = longest
-    for line in _lines(data):
-        left -= len(line) + 1
-        if longest and left < 200:
-            return "\n".join([*lines, "", "The rest is in `batchctl report`.", ""])
-        lines.append(line)
-    return "\n".join([*lines, ""])
+MAX_ENTRIES = 100  # of each list but the features
+MAX_FEATURE_CHARS = 160
+_BACKTICKS = re.compile("`+")
 
 
-def span(text: Optional[str]) -> str:
-    """A text that is not ours on one line, as a code span; empty for none."""
+def render_markdown(report: Report) -> str:
+    """Return the report as Markdown."""
+    return "\n".join([*_markdown_lines(report), ""])
+
+
+def code_span(text: Optional[str]) -> str:
+    """Return an untrusted text as a code span on one line; empty for no text."""
     words = " ".join((text or "").split())
     if not words:
         return ""
-    ticks = "`" * (1 + max(map(len, _TICKS.findall(words)), default=0))
+    ticks = "`" * (1 + max(map(len, _BACKTICKS.findall(words)), default=0))
     pad = " " if "`" in (words[0], words[-1]) else ""
     return f"{ticks}{pad}{words}{pad}{ticks}"
 
 
-def fence(text: str, indent: str = "") -> Iterator[str]:
-    """A text that is not ours as a fenced block of lines; nothing for none."""
+def fenced_block(text: str, indent: str = "") -> Iterator[str]:
+    """Yield the lines of an untrusted text as a fenced block; nothing for no text."""
     if not text:
         return
-    ticks = "`" * max(3, 1 + max(map(len, _TICKS.findall(text)), default=0))
+    ticks = "`" * max(3, 1 + max(map(len, _BACKTICKS.findall(text)), default=0))
     yield f"{indent}{ticks}text"
     yield from (f"{indent}{line}" for line in text.splitlines())
     yield f"{indent}{ticks}"
 
 
-def _lines(data: Data) -> Iterator[str]:
-    yield f"# {data['headline']}"
+def _markdown_lines(report: Report) -> Iterator[str]:
+    yield f"# {report.headline}"
     yield ""
-    yield f"Batch {span(data['batch_id'])}: **{data['verdict']}**. {' · '.join(_summary(data))}"
-    run = data["run"]
-    if run and run["ended_why"]:
+    yield f"Batch {code_span(report.batch_id)}: **{report.verdict}**. {' · '.join(_markdown_summary(report))}"
+    run = report.run
+    if run and run.ended_why:
         yield ""
-        yield f"The run ended: {span(run['ended_why'])}"
-    yield from _needs(data)
-    yield from _commands(data)
-    yield from _features(data)
-    yield from _looks(data)
-    yield from _waits(data)
-    yield from _figures(data)
+        yield f"The run ended: {code_span(run.ended_why)}"
+    yield from _markdown_needs(report)
+    yield from _markdown_steps(report)
+    yield from _markdown_features(report)
+    yield from _markdown_looks(report)
+    yield from _markdown_waits(report)
+    yield from _markdown_facts(report)
 
 
-def _summary(data: Data) -> Iterator[str]:
-    counts = data["counts"]
-    yield ", ".join(f"{counts[name]:,} {STATUS_WORDS[name]}" for name in STATUS_WORDS if counts[name])
-    if data["took_s"] is not None:
-        yield f"{duration(data['took_s'])} since it was created"
-    if data["spent"] and data["spent"].get("cost_usd"):
-        yield format_dollars(data["spent"]["cost_usd"])
-    yield f"as of {format_time(data['at'])}"
+def _markdown_summary(report: Report) -> Iterator[str]:
+    counts = report.counts
+    yield ", ".join(f"{counts[status]:,} {status}" for status in STATUSES if counts[status])
+    if report.took_s is not None:
+        yield f"{duration(report.took_s)} since it was created"
+    if report.spent and report.spent.get("cost_usd"):
+        yield format_dollars(report.spent["cost_usd"])
+    yield f"as of {format_time(report.at)}"
 
 
-def _section(title: str, items: List[Any], word: str) -> Iterator[str]:
-    """A heading, and how many of the items are not shown."""
+def _markdown_section(title: str, items: List[Any], word: str) -> Iterator[str]:
+    """Yield a heading, and how many of the items are shown if not all."""
     yield ""
     yield f"## {title}"
     yield ""
-    if len(items) > MOST:
-        yield f"The first {MOST} of {len(items):,} {word}; all are in `batchctl report --format json`."
+    if len(items) > MAX_ENTRIES:
+        yield f"The first {MAX_ENTRIES} of {len(items):,} {word}; all are in `batchctl report --format json`."
         yield ""
 
 
-def _needs(data: Data) -> Iterator[str]:
-    if not data["needs"]:
+def _markdown_needs(report: Report) -> Iterator[str]:
+    if not report.needs:
         return
-    yield from _section("Needs you", data["needs"], "things")
-    for need in data["needs"][:MOST]:
-        yield f"- **{need['what']}**"
+    yield from _markdown_section("Needs you", report.needs, "entries")
+    for need in report.needs[:MAX_ENTRIES]:
+        yield f"- **{need.what}**"
         yield ""
-        yield from fence(need["said"], "  ")
-        yield from (f"  - {place['what']}: {span(place['name'])}" for place in need["where"])
-        yield from (f"  - {span(command)}" for command in need["commands"])
+        yield from fenced_block(need.said, "  ")
+        yield from (f"  - {place.what}: {code_span(place.name)}" for place in need.where)
+        yield from (f"  - {code_span(command)}" for command in need.commands)
 
 
-def _commands(data: Data) -> Iterator[str]:
-    if not data["commands"]:
+def _markdown_steps(report: Report) -> Iterator[str]:
+    if not report.commands:
         return
-    yield from _section("How to go on", data["commands"], "commands")
-    for number, step in enumerate(data["commands"], 1):
-        yield f"{number}. {step['what']}:"
+    yield from _markdown_section("Next steps", report.commands, "commands")
+    for number, step in enumerate(report.commands, 1):
+        yield f"{number}. {step.what}:"
         yield ""
-        yield from fence(step["command"], "   ")
+        yield from fenced_block(step.command, "   ")
 
 
-def _features(data: Data) -> Iterator[str]:
+def _markdown_features(report: Report) -> Iterator[str]:
     yield ""
     yield "## Features"
     yield ""
-    for feature in data["features"]:
-        text = feature["text"]
-        words = text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
-        parts = [f"- {feature['number']}. **{STATUS_WORDS[feature['status']]}** {span(words)}"]
-        parts += _facts(feature)
-        yield ", ".join(part for part in parts if part)
-        if feature["why"] and feature["status"] == "skipped":
-            yield f"  - {span(feature['why'])}"
-        for failure in feature["failures"]:
-            kept = f"; stash {span(failure['stash'])}" if failure["stash"] else ""
-            said = span(failure["message"][:LONGEST_FAILURE])
-            yield f"  - attempt {failure['attempt']} failed ({span(failure['failure_class'])}): {said}{kept}"
+    for feature in report.features:
+        text = code_span(shorten(feature.text, MAX_FEATURE_CHARS))
+        yield ", ".join(
+            filter(None, [f"- {feature.number}. **{feature.status}** {text}", *_markdown_feature_facts(feature)])
+        )
+        if feature.why and feature.status == "skipped":
+            yield f"  - {code_span(feature.why)}"
+        for failure in feature.failures:
+            stash = f"; stash {code_span(failure.stash)}" if failure.stash else ""
+            message = code_span(one_line(failure.message))
+            yield f"  - attempt {failure.attempt} failed ({code_span(failure.failure_class)}): {message}{stash}"
 
 
-def _facts(feature: Data) -> Iterator[str]:
-    if feature["commit"]:
-        yield f"commit {span(short_commit(feature['commit']))}"
-    proof = feature["evidence"]
-    if proof and proof["verify"]:
-        yield f"verify passed{_within(proof['verify']['seconds'])}"
-    if proof and proof["no_change"]:
+def _markdown_feature_facts(feature: Feature) -> Iterator[str]:
+    if feature.commit:
+        yield f"commit {code_span(short_commit(feature.commit))}"
+    evidence = feature.evidence
+    if evidence and evidence.verify:
+        seconds = evidence.verify.seconds
+        yield "verify passed" if seconds is None else f"verify passed in {duration(seconds)}"
+    if evidence and evidence.no_change:
         yield "no change needed"
-    if feature["attempts"] > 1:
-        yield pluralize(feature["attempts"], "attempt")
-    yield duration(feature["seconds"])
-    if feature["cost_usd"]:
-        yield format_dollars(feature["cost_usd"])
-    opened = feature["pull_request"]
-    if opened and opened["url"]:
-        yield f"<{opened['url']}>"
+    if feature.attempts > 1:
+        yield pluralize(feature.attempts, "attempt")
+    yield duration(feature.seconds)
+    if feature.cost_usd:
+        yield format_dollars(feature.cost_usd)
+    if feature.pull_request and feature.pull_request.url:
+        yield f"<{feature.pull_request.url}>"
 
 
-def _within(seconds: Optional[float]) -> str:
-    return "" if seconds is None else f" in {duration(seconds)}"
-
-
-def _looks(data: Data) -> Iterator[str]:
-    if not data["looks"]:
+def _markdown_looks(report: Report) -> Iterator[str]:
+    if not report.looks:
         return
-    yield from _section("For a look", data["looks"], "entries")
-    for look in data["looks"][:MOST]:
-        about = f"Feature {look['number']}" if look["number"] else "Between features"
-        if look["kind"] == "decision":
-            yield f"- {about}, decided by default: {span(look['what'])}: {span(look['said'])}"
+    yield from _markdown_section("Worth a look", report.looks, "entries")
+    for look in report.looks[:MAX_ENTRIES]:
+        subject = f"Feature {look.number}" if look.number else "Between features"
+        if look.kind == "decision":
+            yield f"- {subject}, decided by default: {code_span(look.what)}: {code_span(look.said)}"
         else:
-            said = f": {span(look['said'])}" if look["said"] else ""
-            yield f"- {about} {look['what']}{said}"
+            yield f"- {subject} {look.what}{f': {code_span(look.said)}' if look.said else ''}"
 
 
-def _waits(data: Data) -> Iterator[str]:
-    if not data["waits"]:
+def _markdown_waits(report: Report) -> Iterator[str]:
+    if not report.waits:
         return
-    yield from _section("Waits", data["waits"], "waits")
-    for wait in data["waits"][:MOST]:
-        until = f"until {format_time(wait['until'])}" if wait["until"] else "and still waits"
-        length = f" ({duration(wait['seconds'])})" if wait["seconds"] is not None else ""
-        yield f"- {format_time(wait['since'])} {until}{length}: {span(wait['reason'])}"
+    yield from _markdown_section("Waits", report.waits, "waits")
+    for wait in report.waits[:MAX_ENTRIES]:
+        until = f"until {format_time(wait.until)}" if wait.until else "and still waiting"
+        length = f" ({duration(wait.seconds)})" if wait.seconds is not None else ""
+        yield f"- {format_time(wait.since)} {until}{length}: {code_span(wait.reason)}"
 
 
-def _figures(data: Data) -> Iterator[str]:
+def _markdown_facts(report: Report) -> Iterator[str]:
     yield ""
     yield "## This batch"
     yield ""
-    run, spent = data["run"], data["spent"]
+    run, spent = report.run, report.spent
     if run:
-        into = f" from {span(run['base_commit'])}" if run["base_commit"] else ""
-        head = f" to {span(run['head'])}" if run["head"] else ""
-        yield f"- Branch {span(run['branch'])}{into}{head}"
-    opened = data["pull_request"]
-    if opened and opened["url"]:
-        yield f"- Pull request <{opened['url']}>"
-    verify = span(data["policy"]["verify"])
-    yield f"- {f'{verify} must pass on each commit' if verify else 'No verify command: only a commit was asked for'}"
-    if data["source"]:
-        yield f"- Features from {span(data['source'])}"
+        into = f" from {code_span(run.base_commit)}" if run.base_commit else ""
+        head = f" to {code_span(run.head)}" if run.head else ""
+        yield f"- Branch {code_span(run.branch)}{into}{head}"
+    if report.pull_request and report.pull_request.url:
+        yield f"- Pull request <{report.pull_request.url}>"
+    verify = code_span(report.policy["verify"])
+    yield f"- {f'{verify} must pass on each commit' if verify else 'No verify command: only a commit was required'}"
+    if report.source:
+        yield f"- Features from {code_span(report.source)}"
     if spent:
         read = spent.get("input_tokens", 0) + spent.get("cache_read_tokens", 0) + spent.get("cache_creation_tokens", 0)
-        used = (
-            (
-                f", {spent['turns']:,} turns, {format_dollars(spent.get('cost_usd', 0))}; {read:,} tokens read, "
-                f"{spent.get('output_tokens', 0):,} written"
-            )
-            if spent.get("turns")
-            else ""
-        )
-        yield f"- {pluralize(int(spent.get('clients', 0)), 'client')}{used}"
+        used = [pluralize(int(spent.get("clients", 0)), "client")]
+        if spent.get("turns"):
+            used += [f"{spent['turns']:,} turns", format_dollars(spent.get("cost_usd", 0))]
+            used += [f"{read:,} tokens read", f"{spent.get('output_tokens', 0):,} written"]
+        yield f"- {', '.join(used)}"
         worked, waited = duration(spent.get("worked_s", 0)), duration(spent.get("waited_s", 0))
         yield f"- {worked} of work by clients, {waited} of waiting"

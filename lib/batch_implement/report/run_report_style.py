@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 LIGHT = {
     "page": "#f7f6f3", "card": "#ffffff", "sunk": "#f1efea", "text": "#1f1e1b", "soft": "#5d5a53", "rule": "#dedad1",
-    "link": "#1a5a96", "completed": "#1c6e42", "failed": "#b02a20", "skipped": "#6a665e", "active": "#1a5a96",
+    "link": "#1a5a96", "done": "#1c6e42", "failed": "#b02a20", "skipped": "#6a665e", "running": "#1a5a96",
     "pending": "#6a665e", "wait": "#8a5a00", "band": "#f3e3bd",
 }  # fmt: skip
 DARK = {
     "page": "#141414", "card": "#1c1c1d", "sunk": "#262627", "text": "#ebe9e4", "soft": "#a8a49b", "rule": "#353533",
-    "link": "#86bcf2", "completed": "#6fce99", "failed": "#ff9188", "skipped": "#aaa69d", "active": "#86bcf2",
+    "link": "#86bcf2", "done": "#6fce99", "failed": "#ff9188", "skipped": "#aaa69d", "running": "#86bcf2",
     "pending": "#aaa69d", "wait": "#e7b95a", "band": "#3d3118",
 }  # fmt: skip
 
@@ -127,9 +127,10 @@ def render_css(lane_px: int, axis_px: int) -> str:
 
 
 _COLOUR_OF = {
-    "completed": "completed", "complete": "completed", "merged": "completed", "failed": "failed", "over": "failed",
-    "needs_user": "failed", "sent_back": "wait", "interrupted": "wait", "paused": "wait", "skipped": "skipped",
-    "pending": "pending", "mixed": "skipped", "active": "active", "in": "active", "put": "skipped",
+    "done": "done", "complete": "done", "merged": "done", "failed": "failed", "ended": "failed",
+    "needs_user": "failed", "sent_back": "wait", "interrupted": "wait", "paused": "wait", "waiting": "wait",
+    "skipped": "skipped", "mixed": "skipped", "archived": "skipped", "pending": "pending", "running": "running",
+    "merging": "running", "in": "running",
 }  # fmt: skip
 
 

@@ -232,9 +232,9 @@ def _describe_end(project: Project, state: State, reports: Mapping[str, str]) ->
         lines.append(f"Report: {reports['html']}")
     tip = git_client.get_branch_tip(project.root, run_state["branch"])
     is_merged = tip is not None and git_client.has_commit(project.root, tip)  # nothing is left to look at or merge
-    for entry in run_report.build_report(state, timestamps.now())["commands"]:
-        if not (is_merged and entry["command"].startswith("git ")):
-            lines.append(f"{entry['what']}: {entry['command']}")
+    for step in run_report.build_report(state, timestamps.now()).commands:
+        if not (is_merged and step.command.startswith("git ")):
+            lines.append(f"{step.what}: {step.command}")
     is_done = not batch_state.is_live(state) and counts["done"] == counts["total"]
     return "\n".join(lines), {
         "batch_id": state["batch_id"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 
@@ -30,7 +31,7 @@ def test_every_form_is_written_for_its_owner_alone(project):
     assert os.stat(f"{project.private}/reports").st_mode & 0o777 == 0o700
     data = run_report.build_report(night(), NOW)
     with open(places["json"], encoding="utf-8") as file:
-        assert json.load(file) == json.loads(json.dumps(data))
+        assert json.load(file) == json.loads(json.dumps(dataclasses.asdict(data)))
     for form in ("md", "html"):
         with open(places[form], encoding="utf-8") as file:
             assert file.read() == report_files.render(data, form)
@@ -133,7 +134,7 @@ def test_the_verb_tells_of_a_batch_in_history(typed, store, batch):
     assert typed("report")[0] == 1
     status, out, _ = typed("report", "batch-1")
     assert status == 0
-    assert "**put away unfinished**" in out
+    assert "**archived unfinished**" in out
     assert "resume" not in out
 
 
@@ -141,17 +142,17 @@ def test_of_several_batches_of_one_id_it_is_the_last(project, store, batch):
     store.archive("aborted")
     store.create(completed(new_batch(3)))
     store.archive("aborted")
-    state, put_away = report_files.find_batch(project, "batch-1")
-    assert (len(state["completed_features"]), put_away) == (1, True)
+    state, is_archived = report_files.find_batch(project, "batch-1")
+    assert (len(state["completed_features"]), is_archived) == (1, True)
 
 
 def test_a_batch_that_is_not_known_is_refused_with_those_that_are(project, store, batch):
     store.archive("aborted")
     store.create(new_batch(1, batch_id="batch-2"))
     assert report_files.find_batch(project, "batch-2")[1] is False
-    with pytest.raises(RefusedError, match=r"neither the one here .* The last ones in the archive: batch-1\."):
+    with pytest.raises(RefusedError, match=r"not found, neither here .* Last archived ones: batch-1\."):
         report_files.find_batch(project, "batch-3")
-    with pytest.raises(UsageError, match="cannot be a batch id"):
+    with pytest.raises(UsageError, match="is not a batch id"):
         report_files.find_batch(project, "../sidecar")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 
 import pytest
 from batch_implement.core import batch_state, run_transitions, transitions
 from batch_implement.report import formatting, run_report, timeline
+from batch_implement.report.report_data import Bar, Mark, Span
 from batch_implement.store import serialization
 from batches import commit, completed, git, new_batch, then
 from run_report_samples import at, begun, by_hand, client, dispatched, merged, night
@@ -17,11 +19,11 @@ DATA = run_report.build_report(NIGHT, NOW)
 
 
 def needs(data, kind):
-    return [need for need in data["needs"] if need["kind"] == kind]
+    return [need for need in data.needs if need.kind == kind]
 
 
 def commands(data):
-    return [step["command"] for step in data["commands"]]
+    return [step.command for step in data.commands]
 
 
 def test_the_samples_are_states_that_can_come_about():
@@ -30,16 +32,17 @@ def test_the_samples_are_states_that_can_come_about():
 
 def test_the_report_leaves_the_state_as_it_is_and_is_json():
     before = serialization.serialize(NIGHT)
-    assert serialization.serialize(run_report.build_report(NIGHT, NOW)) == serialization.serialize(DATA)
+    assert run_report.build_report(NIGHT, NOW) == DATA
+    assert serialization.serialize(dataclasses.asdict(DATA))
     assert serialization.serialize(NIGHT) == before
 
 
 def test_it_says_how_the_batch_ended():
-    assert (DATA["headline"], DATA["verdict"]) == ("17 of 20 features done", "over, 3 not done")
-    counts = batch_state.counts(NIGHT)
-    assert DATA["counts"] == {name: counts[name] for name in DATA["counts"]}
-    assert DATA["ended_at"] == max(entry["ended_at"] for entry in NIGHT["timings"].values() if "ended_at" in entry)
-    assert DATA["took_s"] == timeline.seconds_between(NIGHT["created_at"], DATA["ended_at"])
+    assert (DATA.headline, DATA.verdict) == ("17 of 20 features done", "ended, 3 not done")
+    counts = {name: number for name, number in DATA.counts.items() if number}
+    assert counts == {"total": 20, "done": 17, "failed": 1, "skipped": 2}
+    assert DATA.ended_at == max(entry["ended_at"] for entry in NIGHT["timings"].values() if "ended_at" in entry)
+    assert DATA.took_s == timeline.seconds_between(NIGHT["created_at"], DATA.ended_at)
 
 
 @pytest.mark.parametrize(
@@ -55,33 +58,33 @@ def test_it_says_how_the_batch_ended():
 )
 def test_the_headline_counts_what_is_done(state, headline, verdict):
     data = run_report.build_report(state, NOW)
-    assert (data["headline"], data["verdict"]) == (headline, verdict)
+    assert (data.headline, data.verdict) == (headline, verdict)
 
 
 def test_a_feature_has_its_evidence_its_merge_and_what_it_cost():
-    feature = DATA["features"][3]
-    assert (feature["status"], feature["attempts"], feature["turns"], feature["cost_usd"]) == ("completed", 1, 62, 0.84)
-    assert feature["seconds"] == 48 * 60
-    assert feature["evidence"]["verify"]["command"] == "make test"
-    assert feature["merge"]["commit"] == feature["commit"] == NIGHT["evidence"]["3"]["commit"]
-    assert [entry["outcome"] for entry in feature["clients"]] == ["interrupted", "completed"]
-    assert sum(feature["cost_usd"] or 0 for feature in DATA["features"]) == pytest.approx(DATA["spent"]["cost_usd"])
+    feature = DATA.features[3]
+    assert (feature.status, feature.attempts, feature.turns, feature.cost_usd) == ("done", 1, 62, 0.84)
+    assert feature.seconds == 48 * 60
+    assert feature.evidence.verify.command == "make test"
+    assert feature.merge.commit == feature.commit == NIGHT["evidence"]["3"]["commit"]
+    assert [entry.outcome for entry in feature.clients] == ["interrupted", "completed"]
+    assert sum(feature.cost_usd or 0 for feature in DATA.features) == pytest.approx(DATA.spent["cost_usd"])
 
 
 def test_a_failed_feature_says_why_what_it_blocks_where_its_work_is_and_how_to_retry():
     (need,) = needs(DATA, "failed")
-    assert need["numbers"] == [5, 6, 7]
-    assert need["what"] == "Feature 5 failed after 2 attempts; 6, 7 need it"
-    assert need["said"] == "There is still no due date in the file format."
-    assert [place["what"] for place in need["where"]] == ["stash", "branch", "work tree", "logs"]
-    assert need["commands"][0] == "batchctl retry 5"
+    assert need.numbers == [5, 6, 7]
+    assert need.what == "Feature 5 failed after 2 attempts; 6, 7 need it"
+    assert need.said == "There is still no due date in the file format."
+    assert [place.what for place in need.where] == ["stash", "branch", "worktree", "logs"]
+    assert need.commands[0] == "batchctl retry 5"
 
 
 def test_of_a_feature_whose_attempts_nobody_counted_only_its_failure_is_told():
     failed = [{"feature_index": 0, "error_message": "tests fail"}]
     state = batch_state.with_derived_fields({**new_batch(2), "failed_features": failed})
     (need,) = needs(run_report.build_report(state, NOW), "failed")
-    assert need["what"] == "Feature 1 failed"
+    assert need.what == "Feature 1 failed"
 
 
 def test_the_stash_command_brings_back_that_stash_and_no_other(repository):
@@ -127,22 +130,22 @@ def test_a_branch_of_an_odd_name_gets_no_command(name):
 
 def test_a_pause_comes_first_with_its_reason_and_its_time():
     data = run_report.build_report(by_hand(), NOW)
-    need = data["needs"][0]
-    assert need["what"] == "The batch waits since 1 Feb 2026, 01:06 UTC, not before 1 Feb 2026, 05:40 UTC"
-    assert "Please run /login" in need["said"]
+    need = data.needs[0]
+    assert need.what == "Paused since 1 Feb 2026, 01:06 UTC, not before 1 Feb 2026, 05:40 UTC"
+    assert "Please run /login" in need.said
     assert commands(data) == ["batchctl retry", "/batch-implement --resume"]
 
 
 def test_nothing_is_to_be_done_when_all_is_done_in_a_client():
     data = run_report.build_report(completed(new_batch(1)), NOW)
-    assert (data["needs"], data["commands"], data["looks"]) == ([], [], [])
+    assert (data.needs, data.commands, data.looks) == ([], [], [])
 
 
 def test_a_batch_in_history_gets_no_command_of_batchctl():
-    data = run_report.build_report(by_hand(), NOW, put_away=True)
-    assert data["verdict"] == "put away unfinished"
+    data = run_report.build_report(by_hand(), NOW, archived=True)
+    assert data.verdict == "archived unfinished"
     assert not needs(data, "paused")
-    assert not [text for need in data["needs"] for text in need["commands"] if "batchctl" in text]
+    assert not [text for need in data.needs for text in need.commands if "batchctl" in text]
     assert commands(data) == []
 
 
@@ -153,38 +156,38 @@ def test_trouble_with_the_code_host_needs_a_person():
     update = {"done": False, "outcome": "completed", "timestamp": NOW, "why": "gh is not logged in"}
     state = {**state, "issue_updates": {"0": {"comment": update}}}
     data = run_report.build_report(state, NOW)
-    assert [(need["kind"], need["said"], need["commands"]) for need in data["needs"]] == [
+    assert [(need.kind, need.said, need.commands) for need in data.needs] == [
         ("published", "no rights", []),
         ("issue", "gh is not logged in", ["batchctl issues"]),
     ]
     run = {**NIGHT["run"], "pull_request": {"error": "the base branch is protected"}}
     (need,) = needs(run_report.build_report({**NIGHT, "run": run}, NOW), "published")
-    assert need["said"] == "the base branch is protected"
+    assert need.said == "the base branch is protected"
 
 
 def test_what_went_well_and_deserves_a_look_is_listed():
-    assert [(look["kind"], look["number"]) for look in DATA["looks"]] == [("no_change", 8), ("decision", None)]
-    kinds = [(look["kind"], look["number"]) for look in run_report.build_report(by_hand(), NOW)["looks"]]
+    assert [(look.kind, look.number) for look in DATA.looks] == [("no_change", 8), ("decision", None)]
+    kinds = [(look.kind, look.number) for look in run_report.build_report(by_hand(), NOW).looks]
     assert kinds == [("foreign", 4), ("rewritten", 5)]
     asserted = completed(new_batch(1), asserted=True)
-    assert run_report.build_report(asserted, NOW)["looks"][0]["kind"] == "asserted"
+    assert run_report.build_report(asserted, NOW).looks[0].kind == "asserted"
 
 
 def test_a_wait_has_its_length_and_one_that_goes_on_has_no_end():
-    (wait,) = DATA["waits"]
-    assert (wait["seconds"], wait["failure_class"]) == (72 * 60, "limit")
+    (wait,) = DATA.waits
+    assert (wait.seconds, wait.failure_class) == (72 * 60, "limit")
     waiting = run_transitions.begin_wait(night(ended=False), at(600), at(700), "overloaded", "overload")
-    last = run_report.build_report(waiting, NOW)["waits"][-1]
-    assert (last["until"], last["seconds"]) == (None, None)
+    last = run_report.build_report(waiting, NOW).waits[-1]
+    assert (last.until, last.seconds) == (None, None)
 
 
 def test_a_feature_under_way_is_open():
     state = dispatched(begun(["one", "two"]), 5, 1)
     data = run_report.build_report(state, at(9))
-    assert [feature["status"] for feature in data["features"]] == ["pending", "active"]
-    assert data["counts"]["active"] == 1
-    (lane,) = data["time_line"]["lanes"]
-    assert lane["bars"] == [{"since": at(5), "until": at(9), "outcome": "active", "attempt": 1}]
+    assert [feature.status for feature in data.features] == ["pending", "running"]
+    assert data.counts["running"] == 1
+    (lane,) = data.time_line.lanes
+    assert lane.bars == [Bar(at(5), at(9), "running", 1)]
 
 
 # -- texts -------------------------------------------------------------------------------------------------------------
@@ -233,18 +236,18 @@ def test_what_is_no_time_is_not_repeated():
 
 
 def test_a_lane_has_a_bar_for_each_client_and_a_mark_where_it_was_merged():
-    lanes = {lane["number"]: lane for lane in DATA["time_line"]["lanes"]}
+    lanes = {lane.number: lane for lane in DATA.time_line.lanes}
     assert set(lanes) == {*range(1, 6), *range(8, 21)}
-    assert [bar["outcome"] for bar in lanes[4]["bars"]] == ["interrupted", "completed"]
-    assert lanes[4]["marks"] == [{"at": at(152), "what": "merged"}]
-    assert DATA["time_line"]["waits"] == [{"since": at(48), "until": at(120)}]
-    assert DATA["time_line"]["begin"] == at(0)
+    assert [bar.outcome for bar in lanes[4].bars] == ["interrupted", "done"]
+    assert lanes[4].marks == [Mark(at(152), "merged")]
+    assert DATA.time_line.waits == [Span(at(48), at(120))]
+    assert DATA.time_line.begin == at(0)
 
 
 def test_without_a_run_a_lane_goes_from_the_first_start_to_the_end_and_marks_failed_attempts():
-    line = run_report.build_report(by_hand(), at(90))["time_line"]
-    assert [(lane["number"], lane["bars"][-1]["outcome"], len(lane["marks"])) for lane in line["lanes"]] == [
-        (1, "completed", 0), (2, "active", 1), (3, "failed", 1), (4, "completed", 0), (5, "completed", 0),
+    line = run_report.build_report(by_hand(), at(90)).time_line
+    assert [(lane.number, lane.bars[-1].outcome, len(lane.marks)) for lane in line.lanes] == [
+        (1, "done", 0), (2, "running", 1), (3, "failed", 1), (4, "done", 0), (5, "done", 0),
     ]  # fmt: skip
 
 
@@ -252,21 +255,18 @@ def test_several_attempts_without_a_run_are_not_shown_as_work_all_along():
     state = then(new_batch(1), transitions.start, at(0), None)
     state = then(state, transitions.fail, at(5), "it broke", "feature")
     state = then(then(state, transitions.start, at(50), None), transitions.complete, at(60), {"commit": "c"})
-    (lane,) = timeline.build_timeline(state, at(70))["lanes"]
-    assert lane["bars"] == [{"since": at(0), "until": at(60), "outcome": "mixed", "attempt": 2}]
-    assert [mark["what"] for mark in lane["marks"]] == ["failed", "completed"]
+    (lane,) = timeline.build_timeline(state, at(70)).lanes
+    assert lane.bars == [Bar(at(0), at(60), "mixed", 2)]
+    assert [mark.what for mark in lane.marks] == ["failed", "done"]
 
 
 def test_an_open_feature_is_shown_from_the_start_of_this_attempt_until_now_or_the_pause():
     state = then(new_batch(1), transitions.start, at(0), None)
     state = then(then(state, transitions.fail, at(5), "it broke", "feature"), transitions.start, at(50), None)
-    bars = [
-        {"since": at(0), "until": at(5), "outcome": "failed", "attempt": 1},
-        {"since": at(50), "until": at(70), "outcome": "active", "attempt": 2},
-    ]
-    assert timeline.build_timeline(state, at(70))["lanes"][0]["bars"] == bars
+    bars = [Bar(at(0), at(5), "failed", 1), Bar(at(50), at(70), "running", 2)]
+    assert timeline.build_timeline(state, at(70)).lanes[0].bars == bars
     paused = then(state, transitions.pause, at(60), "by a person")
-    assert timeline.build_timeline(paused, at(70))["lanes"][0]["bars"] == [bars[0], {**bars[1], "until": at(60)}]
+    assert timeline.build_timeline(paused, at(70)).lanes[0].bars == [bars[0], Bar(at(50), at(60), "running", 2)]
 
 
 def test_a_batch_in_which_nothing_began_has_no_time_line():

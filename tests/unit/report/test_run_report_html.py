@@ -99,7 +99,7 @@ def test_headings_come_in_order():
 def test_everything_that_the_data_tells_is_there():
     text = page(night()).text
     for words in (
-        "17 of 20 features done", "over, 3 not done", "Feature 5 failed after 2 attempts", "batchctl retry 5",
+        "17 of 20 features done", "ended, 3 not done", "Feature 5 failed after 2 attempts", "batchctl retry 5",
         "blocked by feature 5", "git merge batch/", "needed no change", "The option is there since the first version.",
         "Which separator", "1 h 12 min", "the usage limit is reached", "$8.82 of $40.00", "651",
         "Looks right.", "on a new base", "/srv/project.worktrees/batch/5-feature.2", "5-hour limit reached",
@@ -110,7 +110,7 @@ def test_everything_that_the_data_tells_is_there():
 
 def test_the_time_line_stays_within_its_picture_and_names_every_bar():
     data = run_report.build_report(night(), NOW)
-    svg = timeline.render_svg(data["time_line"], data["time_line"]["lanes"])
+    svg = timeline.render_svg(data.time_line, data.time_line.lanes)
     found = Page(svg)
     boxes = [dict(attrs) for tag, attrs in found.elements if tag == "rect"]
     for box in boxes:
@@ -160,8 +160,8 @@ def test_a_pull_request_that_is_open_is_linked_also_when_there_was_trouble_with_
     state = {**state, "git_operations": {"0": {"pr": record}}, "run": {**state["run"], "pull_request": record}}
     found = page(state)
     assert found.links == [good, good]
-    assert found.text.count("trouble: its text is <old>") == 2
-    assert "There was trouble with the pull request of feature 1" in found.text
+    assert found.text.count("error: its text is <old>") == 2
+    assert "Pull request of feature 1 failed" in found.text
 
 
 # -- hostile texts -----------------------------------------------------------------------------------------------------
@@ -239,5 +239,5 @@ def test_every_class_of_the_time_line_has_a_colour():
     sheet = run_report_style.render_css(22, 28)
     outcomes = set(timeline.OUTCOME_WORDS) - {"merged"}
     assert all(f".bar.{name}," in sheet for name in outcomes)
-    assert all(f".mark.{name}{{stroke" in sheet for name in ("merged", "failed", "completed"))
+    assert all(f".mark.{name}{{stroke" in sheet for name in ("merged", "failed", "done"))
     assert all(f"--{name}:" in sheet for name in re.findall(r"var\(--(\w+)\)", sheet))
