@@ -248,7 +248,7 @@ def test_a_write_in_the_background_is_undone_at_the_next_call_or_at_the_workers_
     run(work)
     assert len(notes) == 2
     assert all("was put back" in note for note in notes)
-    assert "`batchctl done` asks for" in notes[1]
+    assert "`batchctl done` requires" in notes[1]
 
 
 def wait_for(path: Path) -> None:

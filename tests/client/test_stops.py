@@ -270,7 +270,7 @@ def test_a_worker_that_stops_without_done_is_sent_back_once_and_the_next_one_fin
     backs = [hook.answer() for hook in result.hooks("SubagentStop") if hook.answer()]
     assert [back["decision"] for back in backs] == ["block"]
     assert "batchctl done" in backs[0]["reason"] and "committed" in backs[0]["reason"]
-    for words in ("attempt 1", "left without a verdict (once)", *scripts.LYING):
+    for words in ("attempt 1", "1 worker exited without reporting done or failed", *scripts.LYING):
         assert words in scripts.openings(model)[1].text()
     assert result.text == "All done."
     state = state_of(two)
@@ -344,7 +344,7 @@ def test_an_api_error_in_a_worker_costs_no_attempt_and_the_next_one_takes_the_fe
 ) -> None:
     model = scripted(coordinator=scripts.coordinator, worker=scripts.interrupted(ERRORS[kind], at=1))
     result = client_for(model).run(GO)
-    for words in ("attempt 1", "left without a verdict (once)", *scripts.LYING):
+    for words in ("attempt 1", "1 worker exited without reporting done or failed", *scripts.LYING):
         assert words in scripts.openings(model)[1].text()
     assert len(model.conversations("worker")) == 3
     assert result.text == "All done."
