@@ -1,7 +1,7 @@
 """What a command takes and what it returns.
 
-    context = CommandContext(project, caller)
-    result = batch_commands.pause(context, "lunch")
+    with CommandContext(project, caller) as context:
+        result = batch_commands.pause(context, "lunch")
     print(*context.notes, result.text, sep="\\n")
 
 A command decides on the state that the context read, and decides again on the state that it finds under the lock.
@@ -21,13 +21,11 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
     from .authorization import Caller
 
+    Json = Dict[str, Any]
+
 
 class CommandContext:
-    """The project, the caller, and the one store that a command uses.
-
-    `notes` are messages about repairs of the state and about input that was left out: print all of them with the
-    result. As a context manager it puts them before the message of an error.
-    """
+    """The project, the caller and the store of a command. As a context manager it adds the notes to an error."""
 
     __slots__ = ("_is_read", "_state", "caller", "project", "store")
 
@@ -46,7 +44,7 @@ class CommandContext:
 
     @property
     def notes(self) -> List[str]:
-        """The messages for the user, oldest first."""
+        """The messages about repairs of the state and input that was left out, to print with the result."""
         return self.store.notes
 
     def read_state_if_usable(self) -> Optional[State]:
@@ -68,19 +66,12 @@ class CommandContext:
 
 
 class CommandResult:
-    """What a command did: `message`; the `next_step` for a user at a terminal, may be empty; `data` for `--json`; the
-    `state` after it, None for commands that resume nothing.
-    """
+    """What a command did: a message, the next step at a terminal, the data for `--json`, the state to work on now."""
 
     __slots__ = ("data", "message", "next_step", "state")
 
     def __init__(
-        self,
-        message: str,
-        next_step: str = "",
-        *,
-        data: Optional[Dict[str, Any]] = None,
-        state: Optional[State] = None,
+        self, message: str, next_step: str = "", *, data: Optional[Json] = None, state: Optional[State] = None
     ) -> None:
         self.message, self.next_step, self.state = message, next_step, state
         self.data = {"message": self.text} if data is None else data

@@ -134,7 +134,8 @@ def _run_auto_implement(context: CommandContext, typed: str, cwd: str) -> Option
     state = context.read_state()
     if state is not None and batch_state.is_live(state):
         authorization.require_owner(state, context.caller, context.project)
-        if text and not (state["active"] and text == _active_feature_text(state)):
+        active = state["active"]
+        if text and not (active and text == state["features"][active["feature_index"]]):
             raise RefusedError(
                 f"Batch {state['batch_id']} is under way ({prompts.progress_summary(state)}), and this is not its open "
                 "feature. Add it to the batch (`batchctl add FILE`), or wait for the end; `/batch-implement --resume` "
@@ -155,11 +156,6 @@ def _run_auto_implement(context: CommandContext, typed: str, cwd: str) -> Option
     source = sources.FeatureSource(feature_list.Listing([feature_list.Feature(text, 0)], {}), "-", [])
     batch_commands.create_batch(context, source, {"unattended": context.caller.unattended})
     return _show_notes(context.notes)
-
-
-def _active_feature_text(state: State) -> str:
-    text: str = state["features"][state["active"]["feature_index"]]
-    return text
 
 
 def _run_batchctl(context: CommandContext, typed: str, cwd: str) -> Dict[str, Any]:
