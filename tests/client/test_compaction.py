@@ -219,7 +219,7 @@ def test_a_person_who_speaks_after_a_lost_reminder_brings_it_back(
     terminal.wait_for("Compacted")
     terminal.type("how far are we?")
     terminal.wait_for("Soon.")
-    assert "feature 1 of 3, not begun" in after_the_compaction(model)[0].last_text()
+    assert "feature 1 of 3, pending" in after_the_compaction(model)[0].last_text()
     terminal.type("and now?")
     terminal.wait_for("Very soon.")
     assert times_told(model) == 1

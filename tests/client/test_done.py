@@ -421,8 +421,8 @@ def test_after_the_last_allowed_attempt_the_feature_is_failed_and_reported(
     assert "1 of 2 done, 1 failed" in done(batchctl("done"))
     assert state_of(project)["status"] == "completed"
     status = done(batchctl("status"))
-    assert "FAILED   add one" in status and "no such API" in status and "`batchctl retry`" in status
-    assert "needs to say what went wrong" in refusal(batchctl("fail", "--reason", " "), MISUSED)
+    assert "failed   add one" in status and "no such API" in status and "`batchctl retry`" in status
+    assert "--reason needs a text" in refusal(batchctl("fail", "--reason", " "), MISUSED)
 
 
 # -- in the client ----------------------------------------------------------------------------------------------------

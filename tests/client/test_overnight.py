@@ -133,7 +133,7 @@ def test_a_usage_limit_in_the_middle_is_waited_for_and_the_same_attempt_goes_on_
             yield fail(429, "rate_limit_error", f"Claude AI usage limit reached|{reset}")
             return
         if number == 1:
-            assert "1 commit of this feature is there" in request.text()
+            assert "1 commit of this feature since" in request.text()
             yield batchctl("done")
             yield say("Done.")
             return
@@ -160,7 +160,7 @@ def test_a_client_that_is_killed_is_followed_by_another_in_the_same_attempt(unat
             os.kill(killed[0], signal.SIGKILL)
             yield say("Nobody hears this.")
             return
-        assert "1 commit of this feature is there" in request.text()
+        assert "1 commit of this feature since" in request.text()
         yield batchctl("done")
         yield say("Done.")
 
@@ -311,7 +311,7 @@ class Trouble:
 
     def steps(self, number: int, request: Request) -> Iterable[Turn]:
         """What is done for a feature; not again what lies there already."""
-        if "1 commit of this feature is there" in request.text():
+        if "1 commit of this feature since" in request.text():
             return []
         if number in CONFLICTING:
             change = f"echo line {number} >> shared.txt && git add shared.txt && git commit -qm 'Add line {number}'"

@@ -304,7 +304,7 @@ def test_compact_between_features_brings_the_reminder_once_and_a_word_goes_on(de
     finish(at, "Go on.", BOTH)
     told = next(request for request in at.model.of("coordinator") if request.number > summary.number).text()
     assert told.count(REMINDER) == 1
-    assert "Now: feature 2 of 2, not begun." in told and "Call the Skill tool" in told
+    assert "Now: feature 2 of 2, pending." in told and "Call the Skill tool" in told
     assert state_of(at.project)["auto_clear_count"] == 1
 
 
