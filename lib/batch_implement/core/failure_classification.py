@@ -1,26 +1,26 @@
-"""What kind of failure a message tells of, and how it is treated. Pure, and linear in the length of the message.
+"""Classify failure messages and choose a treatment. Pure, and linear in the length of the message.
 
     class       treatment
-    limit       wait    a usage limit of the subscription or of an API; it may say when it ends (reset_time)
-    overload    wait    a service is overloaded or broken for a moment (500, 502, 503, 504, 529)
-    network     wait    no connection, no name found, a connection timed out
-    busy        wait    somebody else holds it for a moment: git's index.lock, apt's lock, a busy file
-    context     retry   the conversation is full or broken: a fresh worker goes on
-    auth        pause   who is asking could not be shown: not logged in, a key refused, a certificate not trusted
-    permission  pause   not allowed: 403, a protected branch, the client's permission rules, needs root
-    budget      pause   no credit left, or a budget that a person set is used up
+    limit       wait    a usage limit of the subscription or of an API, which may say when it ends (reset_time)
+    overload    wait    an overloaded or temporarily broken service (500, 502, 503, 504, 529)
+    network     wait    no connection, an unresolved name, a connection timeout
+    busy        wait    held by another process: git's index.lock, apt's lock, a busy file
+    context     retry   the conversation is full or broken: a new worker resumes
+    auth        pause   authentication failed: not logged in, a refused key, an untrusted certificate
+    permission  pause   not allowed: 403, a protected branch, the client's permission rules, root required
+    budget      pause   no credit left, or a budget of the user is used up
     disk        pause   no space left, over quota, a read-only file system
-    refusal     fail    the API will refuse this same request again (400, usage policy)
-    feature     retry   everything else: failing tests, errors in the code, commands that are not there
+    refusal     fail    the API will refuse the same request again (400, usage policy)
+    feature     retry   everything else: failing tests, errors in the code, missing commands
 
-`wait`: the same again later. `retry`: another attempt. `pause`: a person must act. `fail`: trying again is no use.
+`wait`: repeat later. `retry`: another attempt. `pause`: the user must act. `fail`: repeating is useless.
 
-    classify(message)           a turn's end: only the client's own words at the beginning count
-    classify_report(message)    what a worker or a program says: a reason, the end of a log
+    classify(message)           the end of a turn: only the client's own words at the beginning count
+    classify_report(message)    the report of a worker, or the output of a program
 
-Neither is fooled by what a test printed: `assert 429 == 200` is a failed test. In doubt it is `feature`, which costs an
-attempt, while a wrong `wait` waits for nothing and a wrong `pause` wakes somebody up. So a service on this machine
-that does not answer, and a file that may not be written, are the feature's.
+Output of tests does not count: `assert 429 == 200` is a failed test. In doubt the class is `feature`, which costs an
+attempt; a wrong `wait` waits for nothing and a wrong `pause` alerts the user. So a local service that does not answer,
+and a file that is not writable, are `feature`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
     Phrases = Sequence[Tuple[str, Tuple[str, ...]]]
 
-MAX_CHARS = 2000  # characters that are looked at: the first of a turn's end, the first and the last of a report
-MAX_LEAD_CHARS = 400  # characters within which the client says what it is
+MAX_CHARS = 2000  # of a message that are read: the first of a turn's end, the first and the last of a report
+MAX_LEAD_CHARS = 400  # within which the client names the failure
 
-_CLASSES = (  # the class, its treatment, whether a worker that ends so used up no attempt
+_CLASSES = (  # class, treatment, whether a worker that ends so uses no attempt
     ("limit", "wait", True),
     ("overload", "wait", True),
     ("network", "wait", True),
@@ -55,7 +55,7 @@ NEEDS_USER = tuple(name for name, treatment, _ in _CLASSES if treatment == "paus
 
 # -- the client's own words -------------------------------------------------------------------------------------------
 
-# What a message says before its first ` · `, `|` or end of a sentence: words that anybody may begin a sentence with.
+# The message up to its first ` · `, `|` or end of a sentence: as a prefix these words would be too common.
 _CLASS_BY_SUBJECT = {
     "connection error": "network", "request timed out": "network", "socket hang up": "network",
     "overloaded": "overload", "overloaded_error": "overload", "prompt is too long": "context",
@@ -95,7 +95,7 @@ _LIMIT_PREFIXES = (
 )
 _BUDGET_WORDS = ("spend limit", "credits", "extra usage", "out of usage", "admin", "budget", "set to $0")
 
-# What stands after `API Error:` decides before its status does.
+# Words after `API Error:` decide before its status does.
 _API_PHRASES: Phrases = (
     ("context", (
         "prompt is too long", "exceed context limit", "context window limit", "tool use concurrency",
@@ -119,36 +119,36 @@ _CONNECTION_PREFIXES = (
 
 
 def classify(message: str) -> str:
-    """The class of a message that ended a turn, by the client's own words at its beginning; else `feature`."""
+    """Return the class of a message that ended a turn, by the client's own words at its beginning; else `feature`."""
     text = " ".join(message[:MAX_CHARS].split()).casefold().replace("\u2019", "'").replace("\u2219", "\u00b7")
     if text == "api error" or text.startswith(("api error:", "api error (")):
         return _classify_api_error(text[len("api error:") :].lstrip(" ("))
-    said = subject = text[:MAX_LEAD_CHARS]
+    lead = subject = text[:MAX_LEAD_CHARS]
     for end in (" \u00b7", "|", ". "):
         subject = subject.partition(end)[0]
     subject = subject.rstrip(".")
     if subject in _CLASS_BY_SUBJECT:
         return _CLASS_BY_SUBJECT[subject]
     if subject.startswith(_LIMIT_PREFIXES) and any(word in subject for word in (" limit", " budget", " usage")):
-        return "budget" if "reset" not in said and any(word in said for word in _BUDGET_WORDS) else "limit"
+        return "budget" if "reset" not in lead and any(word in lead for word in _BUDGET_WORDS) else "limit"
     if subject.endswith(" requires usage credits"):
         return "budget"
-    return next((name for name, beginnings in _CLIENT_PREFIXES if said.startswith(beginnings)), "feature")
+    return next((name for name, beginnings in _CLIENT_PREFIXES if lead.startswith(beginnings)), "feature")
 
 
 def _classify_api_error(words: str) -> str:
-    told = next((name for name, phrases in _API_PHRASES if any(phrase in words for phrase in phrases)), "")
+    name = next((name for name, phrases in _API_PHRASES if any(phrase in words for phrase in phrases)), "")
+    if name:
+        return name
     status = words[:3]
-    if told:
-        return told
     if status.isdecimal():
         return _CLASS_BY_HTTP_STATUS.get(status, "refusal" if status[0] == "4" else "overload")
     return "network" if words.startswith(_CONNECTION_PREFIXES) else "overload"
 
 
-# -- what any program says --------------------------------------------------------------------------------------------
+# -- output of programs -----------------------------------------------------------------------------------------------
 
-# Regular expressions for one line, in any case. The order tells: the first class that fits is the line's.
+# Regular expressions for one line, ignoring case. The first class that matches is the class of the line.
 _LINE_PATTERNS: Phrases = (
     ("feature", (
         r"\bGH001\b", "Push cannot contain secrets", "number of file watchers reached", r"\d ?ms exceeded",
@@ -223,7 +223,7 @@ _LINE_PATTERNS: Phrases = (
         r"^(?:\w+\.)*(?:(?:API|Read|Connect)?Timeout(?:Error)?|IncompleteRead|TemporaryFailure)\s*(?::|$)",
     )),
 )  # fmt: skip
-# Words that anybody uses: they tell only on a line that begins as a program's does (`ssh: ...`, `curl: (28) ...`).
+# Common words: they count only on a line with the prefix of a program (`ssh: ...`, `curl: (28) ...`).
 _PROGRAM_LINE_PATTERNS: Phrases = (
     ("limit", (r"\b429 Too Many Requests", "API rate limit (?:already )?exceeded", r"429 Client Error: ")),
     ("overload", (r"\b50[234]:?(?: Server Error:)? (?:Bad Gateway|Service .{0,12}Unavailable|Gateway Time-?out)",)),
@@ -237,7 +237,7 @@ _PROGRAM_PREFIX = (
     r"(?:[\d-]+[ T][\d:.,]+Z? )?(?:npm (?:ERR!|error|warn)\b|curl: \(|Error response from daemon|HTTP[ /]\d|ERROR \d"
     r"|\[ERROR\]|(?:[a-z][\w.@/+-]*|[\w.]*(?:Error|Exception|Timeout)|ERROR|GraphQL|E|W):(?:\s|$))"
 )
-# What stands beside the cause: it tells when no line says more.
+# Lines beside the cause: they count when no other line matches.
 _FALLBACK_PATTERNS: Phrases = (
     ("network", ("^WARNING: Retrying ", "remote end hung up", "^fatal: early EOF")),
     ("permission", ("hook declined", "due to repository rule violations", "Could not read from remote repository")),
@@ -248,7 +248,7 @@ _LOCAL_ADDRESS = (
     r"|host name \"[\w-]+\" to address|getaddrinfo (?:ENOTFOUND|EAI_AGAIN) [\w-]+(?![\w.-]))"
 )
 
-# How a line of a test runner begins, and what is said of tests and of how a program should behave.
+# The beginning of a test runner's line, and words about tests and about how a program should behave.
 _TEST_LINE = (
     r"E {2,}|(?:FAILED|FAIL)\b|--- FAIL|ERROR:? (?:test|setUp|\S+::|\S+\.py\b)|>?\s*assert\b|not ok \d|# fail [1-9]"
     r"|[\u25cf\u2715\u2717\u00d7] |=* ?\d+ (?:failed|failing)\b|Tests?(?: Suites| Files)?:?\s+\d+ failed"
@@ -260,7 +260,7 @@ _BEHAVIOUR_LINE = (
     r"|\.py::| (?:===?|!==?) |DID NOT RAISE|\bshould (?:be|have|return|raise|throw|say|show|not|answer|give)\b"
     r"|\btest(?:s|_\w+)? .{0,60}\b(?:fail|error|times out|timed|print|report|say|check|cover|pass)"
 )
-_CODE_ERROR = (  # what an error of the code is called, as in `json.decoder.JSONDecodeError: ...`
+_CODE_ERROR = (  # names of errors in the code, as in `json.decoder.JSONDecodeError: ...`
     r"(?:\w+\.)*(?:(?:Assertion|Syntax|Indentation|Tab|Import|ModuleNotFound|Type|Value|Name|UnboundLocal|Attribute"
     r"|Lookup|Key|Index|FileNotFound|Permission|ZeroDivision|NotImplemented|Recursion|Unicode(?:De|En)code|Reference"
     r"|JSONDecode)Error|TimeoutExpired)\s*(?::|$)"
@@ -268,29 +268,27 @@ _CODE_ERROR = (  # what an error of the code is called, as in `json.decoder.JSON
 
 
 def classify_report(message: str) -> str:
-    """The class of what a worker reports or a program printed.
+    """Return the class of a worker's report or a program's output.
 
-    The client's own words at the beginning decide; else the last line that tells of a class, a failed test's lines
-    and an error's name among them; else `feature`.
+    The client's own words at the beginning decide, else the last line with a class (lines of failed tests and names of
+    errors have one, `feature`), else `feature`.
     """
-    kind = classify(message)
-    if kind != "feature":
-        return kind
+    name = classify(message)
+    if name != "feature":
+        return name
     lines = [line.strip() for line in reversed(_head_and_tail(message).splitlines())]
-    for line in lines:
-        kind = _classify_line(line)
-        if kind:
-            return kind
-    return next((kind for kind in (_first_match(_FALLBACK_PATTERNS, line) for line in lines) if kind), "feature")
+    matches = (_classify_line(line) for line in lines)
+    fallbacks = (_first_match(_FALLBACK_PATTERNS, line) for line in lines)
+    return next((name for names in (matches, fallbacks) for name in names if name), "feature")
 
 
 def is_transient(message: str) -> bool:
-    """Whether a report tells of something that passes by itself: its class is treated by waiting."""
+    """Return whether a report describes a failure that is treated by waiting."""
     return TREATMENT[classify_report(message)] == "wait"
 
 
 def _head_and_tail(message: str) -> str:
-    """The beginning and the end of a message, without colours."""
+    """Return the beginning and the end of a message, without colour codes."""
     import re
 
     text = message if len(message) <= 2 * MAX_CHARS else f"{message[:MAX_CHARS]}\n{message[-MAX_CHARS:]}"
@@ -298,20 +296,20 @@ def _head_and_tail(message: str) -> str:
 
 
 def _classify_line(line: str) -> str:
-    """The class that one line of a report tells of, empty when it tells of none."""
+    """Return the class of one line of a report, or an empty text."""
     import re
 
-    own = classify(line)
-    if own != "feature":
-        return own
+    name = classify(line)
+    if name != "feature":
+        return name
     if re.match(_TEST_LINE, line) or re.match(_CODE_ERROR, line):
         return "feature"
     if re.search(_BEHAVIOUR_LINE, line):
         return ""
-    kind = _first_match(_LINE_PATTERNS, line) or (
+    name = _first_match(_LINE_PATTERNS, line) or (
         _first_match(_PROGRAM_LINE_PATTERNS, line) if re.match(_PROGRAM_PREFIX, line) else ""
     )
-    return "feature" if kind in _SERVICE_CLASSES and re.match(_LOCAL_ADDRESS, line) else kind
+    return "feature" if name in _SERVICE_CLASSES and re.match(_LOCAL_ADDRESS, line) else name
 
 
 def _first_match(phrases: Phrases, line: str) -> str:
@@ -320,15 +318,13 @@ def _first_match(phrases: Phrases, line: str) -> str:
     return next((name for name, patterns in phrases if re.search("|".join(patterns), line, re.IGNORECASE)), "")
 
 
-# -- when to go on ----------------------------------------------------------------------------------------------------
+# -- when to retry -----------------------------------------------------------------------------------------------------
 
 FIRST_BACKOFF_S = 30.0
 MAX_BACKOFF_S = 1800.0
-MAX_DOUBLINGS = 6  # enough to pass the most
-MAX_RESET_DISTANCE_S = (
-    45 * 86400.0
-)  # limits end within a month: a time farther away, before or after, is none of theirs
-MAX_READ_DELAY_S = 600.0  # a message is read after it was written: a time of day is today's still, so long after it
+MAX_DOUBLINGS = 6  # enough to exceed MAX_BACKOFF_S
+MAX_RESET_DISTANCE_S = 45 * 86400.0  # limits end within a month
+MAX_READ_DELAY_S = 600.0  # so long after it, a time of day still means today: messages are read late
 
 _RESET_PATTERN = (
     r"(?i)\|(?P<epoch_s>\d{10})(?:\d{3})?\b|\bregain access on (?P<utc>\d{4}-\d\d-\d\d at \d\d:\d\d) UTC"
@@ -339,22 +335,21 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 
 
 def backoff_s(attempt: int, jitter: float) -> float:
-    """Seconds to wait after attempt number `attempt` (from 1) before the next: 30 doubled each time, at most 1,800.
+    """Return the seconds to wait after attempt `attempt` (from 1): 30, doubled each time, at most 1,800.
 
-    `jitter`, in [0, 1) and given by the caller, spreads it over 50 to 100 % of that. ValueError for other numbers.
+    `jitter` in [0, 1) spreads this over 50 to 100 %. Raise ValueError for other numbers.
     """
     if attempt < 1 or not 0 <= jitter < 1:
         raise ValueError(f"backoff_s({attempt}, {jitter}): attempts count from 1, jitter is at least 0 and below 1.")
-    whole = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(attempt - 1, MAX_DOUBLINGS))
-    return whole * (0.5 + jitter / 2)
+    longest = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(attempt - 1, MAX_DOUBLINGS))
+    return longest * (0.5 + jitter / 2)
 
 
 def reset_time(message: str, now: str) -> Optional[str]:
-    """When the limit that a report tells of ends: `2026-01-31T23:59:59Z`; `now` is in that form too.
+    """Return when the limit in a report ends, as `2026-01-31T23:59:59Z`, the form of `now`; the first of several.
 
-    None when the message is no limit's, or when one cannot be sure: no time, a time of day without a time zone (it is
-    that of wherever the client ran), a zone that is not known here, a time that cannot be a limit's. Of several the
-    first. It may be past: then it is over. A time of day is the next one, or one of the last ten minutes.
+    It may be in the past. A time of day is the next one, or one of the last ten minutes. Return None if the message is
+    not about a limit or the time is uncertain: without a time zone, in an unknown zone, too far away.
     """
     import re
     from datetime import datetime, timezone
@@ -362,41 +357,39 @@ def reset_time(message: str, now: str) -> Optional[str]:
     if classify_report(message) != "limit":
         return None
     at = datetime.strptime(now, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
-    told = re.finditer(_RESET_PATTERN, " ".join(_head_and_tail(message).split()))
-    moments = [moment for moment in (_reset_moment(match.groupdict(), at) for match in told) if moment]
+    matches = re.finditer(_RESET_PATTERN, " ".join(_head_and_tail(message).split()))
+    moments = [moment for moment in (_reset_moment(match.groupdict(), at) for match in matches) if moment]
     near = [moment for moment in moments if abs((moment - at).total_seconds()) <= MAX_RESET_DISTANCE_S]
     return min(near).astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if near else None
 
 
-def _reset_moment(told: Mapping[str, Optional[str]], now: datetime) -> Optional[datetime]:
-    """The moment that one match of _RESETS tells of; None when it is none, or one of a time zone not known here."""
+def _reset_moment(fields: Mapping[str, Optional[str]], now: datetime) -> Optional[datetime]:
+    """Return the moment that a match of _RESET_PATTERN names, or None if there is no such moment or time zone."""
     from datetime import datetime, timedelta, timezone
 
     try:
-        if told["epoch_s"]:
-            return datetime.fromtimestamp(int(told["epoch_s"]), timezone.utc)
-        if told["utc"]:
-            return datetime.strptime(told["utc"], "%Y-%m-%d at %H:%M").replace(tzinfo=timezone.utc)
-        hour, half = int(told["hour"] or 0), (told["half"] or "").lower()
-        if not (half or told["minute"]) or (half and not 1 <= hour <= 12):
+        if fields["epoch_s"]:
+            return datetime.fromtimestamp(int(fields["epoch_s"]), timezone.utc)
+        if fields["utc"]:
+            return datetime.strptime(fields["utc"], "%Y-%m-%d at %H:%M").replace(tzinfo=timezone.utc)
+        hour, half, minute = int(fields["hour"] or 0), (fields["half"] or "").lower(), fields["minute"]
+        if not (half or minute) or (half and not 1 <= hour <= 12):
             return None
         hour = hour % 12 + 12 * (half == "pm") if half else hour
-        here = now.astimezone(_time_zone(told["zone"] or "")).replace(
-            hour=hour, minute=int(told["minute"] or 0), second=0
-        )
-        if told["month"]:
-            month, day = 1 + _MONTHS.index(told["month"].lower()), int(told["day"] or 0)
-            years = (int(told["year"]),) if told["year"] else (here.year, here.year + 1)
-            times = [here.replace(year=year, month=month, day=day) for year in years]
+        local = now.astimezone(_time_zone(fields["zone"] or "")).replace(hour=hour, minute=int(minute or 0), second=0)
+        if fields["month"]:
+            month, day = 1 + _MONTHS.index(fields["month"].lower()), int(fields["day"] or 0)
+            years = (int(fields["year"]),) if fields["year"] else (local.year, local.year + 1)
+            times = [local.replace(year=year, month=month, day=day) for year in years]
         else:
-            times = [here + timedelta(days=by) for by in (-1, 0, 1)]
-    except (ValueError, LookupError, ImportError, OSError):  # the last three: of the zone
+            times = [local + timedelta(days=days) for days in (-1, 0, 1)]
+    except (ValueError, LookupError, ImportError, OSError):  # the last three come from the zone
         return None
     return next((time for time in times if (time - now).total_seconds() >= -MAX_READ_DELAY_S), None)
 
 
 def _time_zone(name: str) -> tzinfo:
-    if name.upper() in ("UTC", "GMT", "ETC/UTC"):  # known without a file
+    if name.upper() in ("UTC", "GMT", "ETC/UTC"):  # needs no time zone file
         from datetime import timezone
 
         return timezone.utc
