@@ -30,7 +30,7 @@ from ..store.store import Store
 from . import claude_process, logs
 from .claude_process import ClientExit
 from .dask import repository_cache
-from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_USER, Job, Outcome, new_outcome, zero_usage
+from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_USER, Job, Outcome, kind_of_failure, new_outcome, zero_usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,10 +119,10 @@ def _result_of_error(message: str) -> Dict[str, Any]:
     passes (a lock of another process), else a user is needed.
     """
     failure_class = failure_classification.classify_report(message)
-    if TREATMENT[failure_class] == "wait":
-        return {"kind": INTERRUPTED, "message": message, "failure_class": failure_class}
-    failure_class = failure_class if TREATMENT[failure_class] == "pause" else "setup"
-    return {"kind": NEEDS_USER, "message": message, "failure_class": failure_class}
+    kind = kind_of_failure(failure_class)
+    if kind == FAILED:
+        kind, failure_class = NEEDS_USER, "setup"
+    return {"kind": kind, "message": message, "failure_class": failure_class}
 
 
 # -- the batch of one feature -------------------------------------------------------------------------------------
@@ -273,10 +273,11 @@ def _classify_end(job: Job, client_exit: ClientExit, log_folder: str) -> Tuple[s
     failure_class = failure_classification.classify(message) if message else "feature"
     if failure_class == "feature" and result:
         failure_class = _class_of_api_status(result.get("api_error_status"))
-    if TREATMENT[failure_class] == "pause":
-        return NEEDS_USER, message, failure_class
-    if TREATMENT[failure_class] == "wait" or failure_class in failure_classification.UNCOUNTED:
-        return INTERRUPTED, message, failure_class
+    kind = kind_of_failure(failure_class)
+    if kind == FAILED and failure_class in failure_classification.UNCOUNTED:
+        kind = INTERRUPTED
+    if kind != FAILED:
+        return kind, message, failure_class
     exit_message = f"The client exited with status {client_exit.exit_code}."
     if failure_class == "feature" and (client_exit.exit_code < 0 or not result):
         return INTERRUPTED, f"{exit_message} {message}".strip(), "crash"
@@ -300,13 +301,10 @@ def _classify_command_end(client_exit: ClientExit, log_folder: str) -> Tuple[str
     output = logs.read_end(log_folder)
     failure_class = failure_classification.classify_report(output)
     message = f"The worker command ended with exit status {client_exit.exit_code}. End of its output:\n{output[-1500:]}"
-    if TREATMENT[failure_class] == "pause":
-        return NEEDS_USER, message, failure_class
-    if TREATMENT[failure_class] == "wait":
-        return INTERRUPTED, message, failure_class
-    if client_exit.exit_code < 0:
+    kind = kind_of_failure(failure_class)
+    if kind == FAILED and client_exit.exit_code < 0:
         return INTERRUPTED, message, "crash"
-    return FAILED, message, failure_class
+    return kind, message, failure_class
 
 
 def _class_of_api_status(status: Any) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from ..base import processes
 from ..base.project_paths import Project
-from ..core import batch_state, policies
+from ..core import batch_state, failure_classification, policies
 from ..core.batch_state import key
 from ..git import git_client, worktrees
 
@@ -111,6 +111,12 @@ def zero_usage() -> Dict[str, Any]:
     return dict.fromkeys(SPENT, 0)
 
 
+def kind_of_failure(failure_class: str) -> str:
+    """Return the kind of an outcome with this failure class, by its treatment."""
+    kinds = {"pause": NEEDS_USER, "wait": INTERRUPTED}
+    return kinds.get(failure_classification.TREATMENT[failure_class], FAILED)
+
+
 def max_cost_usd(job: Job) -> float:
     """Return the most that the client of a job may cost, in US dollars; infinity without a limit."""
     limits = (job.limits["cost_usd"], job.limits["left_usd"])
@@ -152,15 +158,12 @@ def create_job(project: Project, state: State, index: int, share_usd: float = ma
         command=options.get("worker"),
         client={
             "path": options.get("client"),
-            "model": options.get("model"),
-            "permission_mode": options.get("permission_mode"),
+            **{name: options.get(name) for name in ("model", "permission_mode")},
             "allow": options.get("allow", []),
             "settings": settings if os.path.exists(settings) and not remote else None,
         },
         limits={
-            "time_s": limits.get("feature_time_s"),
-            "turns": limits.get("feature_turns"),
-            "cost_usd": limits.get("feature_cost_usd"),
+            **{name: limits.get(f"feature_{name}") for name in ("time_s", "turns", "cost_usd")},
             "left_usd": share_usd if share_usd < math.inf else None,
         },
         logs=""

@@ -1,20 +1,20 @@
-"""`--notify`: a person's own command is told that a run has ended, waits for them, gave a feature up or broke off.
+"""Call the user's `--notify` command when a run ends, pauses or fails, or a feature fails.
 
-    note = send(command, "end", state, {"html": path, "md": path}, root)    "" when all is well
+    message = send(command, "end", state, {"html": path, "md": path}, root)    "" unless the command failed
 
-The command is run by /bin/sh, in the project's root, with these in its environment:
+The command is run by /bin/sh in the project's root, with these environment variables:
 
     BATCH_EVENT       end, pause or failure
     BATCH_ID          the batch
     BATCH_STATUS      in_progress, paused, completed or failed
     BATCH_COMPLETED, BATCH_FAILED, BATCH_SKIPPED, BATCH_PENDING, BATCH_TOTAL     numbers of features
     BATCH_SUMMARY     a few lines of plain text, at most 2,000 characters
-    BATCH_BRANCH      the branch that has what is done
-    BATCH_REPORT      path of the report as HTML; empty when there is none
-    BATCH_REPORT_MD   the same as Markdown
+    BATCH_BRANCH      the branch with the results
+    BATCH_REPORT      path of the HTML report, empty if there is none
+    BATCH_REPORT_MD   path of the Markdown report
 
-What others wrote (feature texts, errors) is only ever a value there, never part of the command. A command that fails or
-takes longer than 60 s is ended, with all that it started, and told as a note: no run fails for it.
+Text of others (features, errors) is only in these values, never part of the command. After 60 s the command is ended
+with all that it started. Its failure does not fail the run.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ MAX_LINE_LENGTH = 300
 
 
 def send(command: str, event: str, state: State, report_paths: Mapping[str, str], root: str) -> str:
-    """Run the person's command in `root` and wait for it. What is to be said of it when it failed, else an empty text.
+    """Run the user's command in `root`. Return a message if it failed, else "". Raise nothing.
 
-    `report_paths` has the paths of the reports that there are, as `html` and `md`. Nothing is raised.
+    `report_paths` has the paths of the reports as `html` and `md`.
     """
     environment = {**processes.command_environment(), **notify_variables(event, state, report_paths)}
     with tempfile.TemporaryFile() as output:
@@ -55,46 +55,38 @@ def send(command: str, event: str, state: State, report_paths: Mapping[str, str]
         if result.returncode == 0:
             return ""
         output.seek(max(0, output.seek(0, os.SEEK_END) - MAX_LINE_LENGTH))
-        said = one_line(output.read(MAX_LINE_LENGTH).decode("utf-8", "replace"))
-        return f"The --notify command ended with exit status {result.returncode} ({event}): {said or 'it said nothing'}"
+        text = one_line(output.read(MAX_LINE_LENGTH).decode("utf-8", "replace")) or "no output"
+        return f"The --notify command ended with exit status {result.returncode} ({event}): {text}"
 
 
 def notify_variables(event: str, state: State, report_paths: Mapping[str, str]) -> Dict[str, str]:
-    """The variables that the command is given: text without control characters or zero bytes."""
-    counts = batch_state.counts(state)
-    run = state.get("run") or {}
+    """Return the environment variables of the command, without zero bytes."""
     values = {
         "EVENT": event,
         "ID": state["batch_id"],
         "STATUS": state["status"],
         "SUMMARY": event_summary(event, state),
-        "BRANCH": run.get("branch") or "",
+        "BRANCH": (state.get("run") or {}).get("branch") or "",
         "REPORT": report_paths.get("html", ""),
         "REPORT_MD": report_paths.get("md", ""),
-        **{name.upper(): str(number) for name, number in counts.items()},
+        **{name.upper(): str(number) for name, number in batch_state.counts(state).items()},
     }
     return {f"BATCH_{name}": value.replace("\0", "") for name, value in values.items()}
 
 
 def event_summary(event: str, state: State) -> str:
-    """What happened, for a person to read on a telephone: the first line alone says it."""
-    run = state.get("run") or {}
-    broken = "has given a feature up" if state["failed_features"] else "was broken off"
-    begun = {"end": "has ended", "pause": "waits for you", "failure": broken}[event]
-    lines = [
-        f"Batch {state['batch_id']} {begun}: {prompts.progress_summary(state)}.",
-    ]
-    if event == "pause" and state["pause"]:
-        lines.append(f"Why: {state['pause']['reason']}")
-    if event == "end" and run.get("ended_why"):
-        lines.append(f"Why: {run['ended_why']}")
-    given_up = state["failed_features"][-1:] if event == "failure" else state["failed_features"]
-    lines += [
-        f"Feature {entry['feature_index'] + 1}, {state['features'][entry['feature_index']][:100]}: "
-        f"{entry['error_message']}"
-        for entry in given_up
-    ]
+    """Return a few lines for a notification. The first line alone says what happened."""
+    run, failed = state.get("run") or {}, state["failed_features"]
+    problem = "has a failed feature" if failed else "stopped with an error"
+    text = {"end": "has ended", "pause": "is paused and waits for you", "failure": problem}[event]
+    lines = [f"Batch {state['batch_id']} {text}: {prompts.progress_summary(state)}."]
     if run.get("branch"):
-        lines.insert(1, f"What is done is on {run['branch']}.")
-    cleaned = (one_line(line, MAX_LINE_LENGTH) for line in lines)
-    return shorten("\n".join(cleaned), MAX_SUMMARY_LENGTH)
+        lines.append(f"Results are on {run['branch']}.")
+    if event == "pause" and state["pause"]:
+        lines.append(f"Reason: {state['pause']['reason']}")
+    if event == "end" and run.get("ended_why"):
+        lines.append(f"Reason: {run['ended_why']}")
+    for entry in failed[-1:] if event == "failure" else failed:
+        index = entry["feature_index"]
+        lines.append(f"Feature {index + 1}, {state['features'][index][:100]}: {entry['error_message']}")
+    return shorten("\n".join(one_line(line, MAX_LINE_LENGTH) for line in lines), MAX_SUMMARY_LENGTH)

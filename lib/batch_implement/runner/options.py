@@ -1,11 +1,9 @@
-"""The options of `batchctl run`: typed by a person, kept in the state, taken up again by `--resume`.
+"""The options of `batchctl run`: read from the command line, stored in the state, reused by `--resume`.
 
-    given = of(namespace, cwd)                  what was typed; None where nothing was
-    options = settled(given, root)              a new run: defaults where nothing was typed
-    options = from_kept(state, given, root)     `--resume`: what is typed anew holds, else what the last run had
-    as_kept(options), budgets(options)          the state's `run.options` and `policy.budgets`
-
-A duration is typed as `90s`, `45m`, `8h` or `1h30m`, an amount in US dollars. Everything that is wrong is Misuse.
+typed = from_arguments(namespace, cwd)          None for each option that was not given
+options = with_defaults(typed, root)            a new run
+options = for_resume(state, typed, root)        `--resume`: the options of the last run, replaced by those given
+to_stored(options), to_budgets(options)         the state's `run.options` and `policy.budgets`
 """
 
 from __future__ import annotations
@@ -33,13 +31,12 @@ _CLIENT_OPTIONS = ("client", "model", "permission_mode", "allow", "feature_turns
 
 
 class Options(NamedTuple):
-    """How a run is asked for. None stands for what nobody said.
+    """The options of a run; None for one that was not given, or for no limit. Times in seconds, costs in US dollars.
 
-    `resume` is a batch's id, empty for the one that is here. `worker` is a shell command in place of the client,
-    `client` the client's program, `notify` a shell command. `worktrees` is the folder that holds the work trees of all
-    batches. `cluster` is a Dask scheduler's address, its file, or `ssh:` and a file of hosts, with `slots` features at
-    a time on each of its workers; `insecure_cluster` takes one that is not encrypted. `pr` is `batch` or `feature`.
-    Times are in seconds, costs in US dollars; None is no limit.
+    `resume` is a batch id, empty for the current batch. `worker` is a shell command that replaces the client, `client`
+    the client's program, `notify` a shell command. `worktrees` is the folder of the worktrees of all batches. `cluster`
+    is the address of a Dask scheduler, its file, or `ssh:` and a file of hosts, with `slots` features in parallel on
+    each worker; `insecure_cluster` allows one without encryption. `pr` is `batch` or `feature`.
     """
 
     resume: Optional[str] = None
@@ -65,19 +62,17 @@ class Options(NamedTuple):
 
 
 def from_arguments(namespace: argparse.Namespace, cwd: str) -> Options:
-    """What was typed. Paths become absolute, from the folder `cwd` on. Raises Misuse."""
+    """Return the options that were given, with paths relative to `cwd` made absolute. Raise UsageError if invalid."""
     typed = {name: getattr(namespace, name) for name in Options._fields}
     for name in ("worker", "client", "model", "notify", "worktrees", "cluster"):
         value = typed[name]
         if value is not None and (not value.strip() or "\0" in value):
-            raise UsageError(f"--{name} is empty or no text. Give it a value, or leave it out.", "usage")
+            raise UsageError(f"Invalid value for --{name}: it is empty. Give a value, or omit the option.", "usage")
     if typed["worker"]:
-        useless = [f"--{name.replace('_', '-')}" for name in _CLIENT_OPTIONS if typed[name] is not None]
-        if useless:
+        unused = [f"--{name.replace('_', '-')}" for name in _CLIENT_OPTIONS if typed[name] is not None]
+        if unused:
             raise UsageError(
-                f"--worker takes the place of Claude Code, so {', '.join(useless)} would do nothing. Leave one of them "
-                "out.",
-                "usage",
+                f"--worker replaces Claude Code, so {', '.join(unused)} would do nothing. Omit one of them.", "usage"
             )
     if typed["client"] and os.sep in typed["client"]:
         typed["client"] = _absolute_path(typed["client"], cwd)
@@ -86,70 +81,67 @@ def from_arguments(namespace: argparse.Namespace, cwd: str) -> Options:
     if typed["cluster"]:
         typed["cluster"] = _absolute_cluster(typed["cluster"], cwd)
     elif typed["resume"] is None and (typed["slots"] or typed["insecure_cluster"]):
-        raise UsageError("--slots and --insecure-cluster are about a cluster. Name it: `--cluster WHERE`.", "usage")
+        raise UsageError("--slots and --insecure-cluster need a cluster: add `--cluster WHERE`.", "usage")
     return Options(**typed)
 
 
-def _absolute_cluster(given: str, cwd: str) -> str:
-    """What was given after `--cluster`, with its path absolute."""
-    if "://" in given:
-        return given
-    way, path = ("ssh:", given[4:]) if given.startswith("ssh:") else ("", given)
-    path = _absolute_path(path, cwd)
+def _absolute_cluster(cluster: str, cwd: str) -> str:
+    """Return the value of `--cluster` with an absolute path. Raise UsageError if there is no such file."""
+    if "://" in cluster:
+        return cluster
+    prefix = "ssh:" if cluster.startswith("ssh:") else ""
+    path = _absolute_path(cluster[len(prefix) :], cwd)
     if not os.path.isfile(path):
         raise UsageError(
-            f"--cluster: there is no file {path}. Give a scheduler's address (`tls://HOST:8786`), the scheduler file "
-            "that it wrote, or `ssh:hosts.txt`.",
+            f"Invalid value for --cluster: file not found: {path}. Give the address of a scheduler "
+            "(`tls://HOST:8786`), a scheduler file, or `ssh:hosts.txt`.",
             "cluster-setup",
         )
-    return way + path
+    return prefix + path
 
 
-def with_defaults(given: Options, root: str) -> Options:
-    """The options of a new run in the project at `root`: defaults stand where nothing was given."""
-    return given._replace(
-        jobs=given.jobs or (None if given.cluster else 1),
-        permission_mode=given.permission_mode or arguments.DEFAULT_MODE,
-        allow=list(given.allow or ()),
-        worktrees=given.worktrees or f"{root}.worktrees",
-        merge=bool(given.merge),
-        feature_time=given.feature_time or FEATURE_TIME_S,
+def with_defaults(typed: Options, root: str) -> Options:
+    """Return the options of a new run in the project at `root`."""
+    return typed._replace(
+        jobs=typed.jobs or (None if typed.cluster else 1),
+        permission_mode=typed.permission_mode or arguments.DEFAULT_MODE,
+        allow=list(typed.allow or ()),
+        worktrees=typed.worktrees or f"{root}.worktrees",
+        merge=bool(typed.merge),
+        feature_time=typed.feature_time or FEATURE_TIME_S,
     )
 
 
-def for_resume(state: Dict[str, Any], given: Options, root: str) -> Options:
-    """The options of a run that goes on with the batch of `state`: what was given, else what its last run had. A batch
-    that was never run has its limits, if any.
+def for_resume(state: Dict[str, Any], typed: Options, root: str) -> Options:
+    """Return the options of a run that resumes the batch: those given, else those of its last run.
 
-    A client given anew takes the place of a command, and the other way round.
+    Options of the client replace a stored worker command, and a worker command replaces those of the client.
     """
-    kept: Dict[str, Any] = {
-        field: state["policy"].get("budgets", {}).get(name) for name, field in _LIMIT_OPTIONS.items()
-    }
+    budgets = state["policy"].get("budgets", {})
+    stored: Dict[str, Any] = {option: budgets.get(name) for name, option in _LIMIT_OPTIONS.items()}
     run = state.get("run")
     if run:
-        kept.update({name: run["options"].get(name) for name in _STORED_OPTIONS})
-        kept.update(
-            jobs=None if run["options"].get("cluster") else run["jobs"], worktrees=os.path.dirname(run["worktrees"])
-        )
-    typed = {name: value for name, value in given._asdict().items() if value is not None}
-    if "worker" in typed:
-        kept.update(dict.fromkeys(_CLIENT_OPTIONS))
-    elif any(name in typed for name in _CLIENT_OPTIONS):
-        kept["worker"] = None
-    if typed.get("cluster") not in (None, kept.get("cluster")):
-        kept["insecure_cluster"] = None  # that was said of another one
-    return with_defaults(Options(**{**kept, **typed}), root)
+        stored.update({name: run["options"].get(name) for name in _STORED_OPTIONS})
+        stored["jobs"] = None if run["options"].get("cluster") else run["jobs"]
+        stored["worktrees"] = os.path.dirname(run["worktrees"])
+    given = {name: value for name, value in typed._asdict().items() if value is not None}
+    if "worker" in given:
+        stored.update(dict.fromkeys(_CLIENT_OPTIONS))
+    elif any(name in given for name in _CLIENT_OPTIONS):
+        stored["worker"] = None
+    if given.get("cluster") not in (None, stored.get("cluster")):
+        stored["insecure_cluster"] = None  # it was given for another cluster
+    return with_defaults(Options(**{**stored, **given}), root)
 
 
 def to_stored(options: Options) -> Dict[str, Any]:
-    """The state's `run.options`."""
+    """Return the state's `run.options`."""
     return {name: getattr(options, name) for name in _STORED_OPTIONS}
 
 
 def to_budgets(options: Options) -> Dict[str, Any]:
-    """The state's `policy.budgets`: the limits that there are."""
-    limits = {name: getattr(options, field) for name, field in _LIMIT_OPTIONS.items()}
+    """Return the state's `policy.budgets`: the limits that were set."""
+    limits = {name: getattr(options, option) for name, option in _LIMIT_OPTIONS.items()}
     return {name: limit for name, limit in limits.items() if limit is not None}
 
 

@@ -108,7 +108,7 @@ def test_a_mode_that_changes_nothing_is_not_offered(mode):
 
 @pytest.mark.parametrize("name", ["worker", "client", "model", "notify", "worktrees"])
 def test_an_empty_value_is_refused(name):
-    with pytest.raises(UsageError, match=f"--{name} is empty"):
+    with pytest.raises(UsageError, match=f"Invalid value for --{name}: it is empty"):
         typed(f"--{name}= ")
 
 

@@ -27,7 +27,7 @@ from ...core import failure_classification
 from ...core.errors import BatchError
 from ...git import git_client, remotes, worktrees
 from ...store import lock
-from ..job import COMPLETED, FAILED, INTERRUPTED, LOST, NEEDS_USER, Job
+from ..job import COMPLETED, FAILED, INTERRUPTED, LOST, NEEDS_USER, Job, kind_of_failure
 
 FETCH_S = 1800
 PUSH_S = 600
@@ -159,9 +159,9 @@ def _has_unsaved_work(here: CachedJob) -> bool:
 def get_unreachable_verdict(error: Unreachable) -> Dict[str, Any]:
     """The verdict of an attempt that could not reach the remote: a person is needed, or it is tried again later."""
     failure_class = failure_classification.classify(error.message)
-    if failure_classification.TREATMENT[failure_class] == "pause":
-        return {"kind": NEEDS_USER, "message": error.message, "failure_class": failure_class}
-    return {"kind": INTERRUPTED, "message": error.message, "failure_class": "network"}
+    if kind_of_failure(failure_class) != NEEDS_USER:
+        return {"kind": INTERRUPTED, "message": error.message, "failure_class": "network"}
+    return {"kind": NEEDS_USER, "message": error.message, "failure_class": failure_class}
 
 
 def remove_worktree(job: Job) -> None:
