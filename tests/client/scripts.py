@@ -133,7 +133,7 @@ def turns(model: ScriptedModel) -> list[str]:
     return [request.role for request in model.requests if request.role != "side"]
 
 
-LYING = ("1 commit of this feature is there", "Uncommitted, from before: note.txt.")
+LYING = ("1 commit of this feature since ", "Uncommitted, from before: note.txt.")
 """What a worker is told that follows one of `interrupted`."""
 
 

@@ -369,7 +369,7 @@ def test_the_same_attempt_goes_on_where_it_was_and_is_told_what_lies_there(job_f
     second = local_executor.run_job(job)
     assert second.kind == jobs.COMPLETED and len(second.evidence["commits"]) == 2
     brief = Path(job.worktree, "brief.txt").read_text()
-    assert "1 commit of this feature is there" in brief and "more.txt" in brief
+    assert "1 commit of this feature since " in brief and "more.txt" in brief
 
 
 def test_an_attempt_that_was_done_before_its_driver_heard_of_it_is_only_reported(job_for, tmp_path):

@@ -59,7 +59,7 @@ def test_without_a_report_its_path_is_empty(tmp_path, state):
 def test_the_summary_is_plain_bounded_text_whose_first_line_says_it(tmp_path, state):
     lines = told(tmp_path, state)["BATCH_SUMMARY"].split("\n")
     assert lines[0] == "Batch batch-1 has ended: 1 of 4 done, 1 failed, 1 skipped."
-    assert lines[1] == "What is done is on batch/batch-1/merged."
+    assert lines[1] == "Results are on batch/batch-1/merged."
     assert lines[2].startswith("Feature 2, add `a` $(touch pwned): it [31mbroke '; touch pwned; ' xxx")
     assert all(line.isprintable() and len(line) <= notify.MAX_LINE_LENGTH for line in lines)
     many = {**state, "failed_features": state["failed_features"] * 50}
@@ -69,13 +69,13 @@ def test_the_summary_is_plain_bounded_text_whose_first_line_says_it(tmp_path, st
 def test_each_event_has_its_own_words(state):
     paused = transitions.pause(state, NOW, "log in again")
     assert "waits for you" in notify.event_summary("pause", paused)
-    assert "Why: log in again" in notify.event_summary("pause", paused)
+    assert "Reason: log in again" in notify.event_summary("pause", paused)
     two = {**state, "failed_features": [{"feature_index": 3, "error_message": "old"}, *state["failed_features"]]}
-    assert "has given a feature up" in notify.event_summary("failure", two)
+    assert "has a failed feature" in notify.event_summary("failure", two)
     assert "old" not in notify.event_summary("failure", two)
-    assert "was broken off" in notify.event_summary("failure", new_batch(2))
-    ended = run_transitions.end(state, NOW, "nothing is left to do")
-    assert "Why: nothing is left to do" in notify.event_summary("end", ended)
+    assert "stopped with an error" in notify.event_summary("failure", new_batch(2))
+    ended = run_transitions.end(state, NOW, "all features processed")
+    assert "Reason: all features processed" in notify.event_summary("end", ended)
 
 
 def test_a_batch_that_was_never_run_can_be_told_of(tmp_path):
@@ -93,7 +93,7 @@ def test_a_command_that_fails_is_a_note_with_the_end_of_what_it_said(tmp_path, s
     assert note.startswith("The --notify command ended with exit status 3 (pause): 000")
     assert note.endswith("no such [1mroom")
     assert len(note) < 400
-    assert notify.send("exit 1", "end", state, {}, str(tmp_path)).endswith("(end): it said nothing")
+    assert notify.send("exit 1", "end", state, {}, str(tmp_path)).endswith("(end): no output")
     assert "could not be started" in notify.send("true", "end", state, {}, str(tmp_path / "gone"))
     assert "could not be started" in notify.send("a\0b", "end", state, {}, str(tmp_path))
 

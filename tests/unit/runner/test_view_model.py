@@ -200,9 +200,9 @@ def test_later_the_times_have_gone_on_and_nothing_else_has():
 
 
 def test_a_run_that_has_ended_grows_no_older():
-    state = then(merged(run_state(1), 0), run_transitions.end, NOW, "nothing is left to do")
+    state = then(merged(run_state(1), 0), run_transitions.end, NOW, "all features processed")
     seen = view_model.build_view(state, UNTIL)
-    assert (seen.seconds, seen.ended) == (3600, "nothing is left to do")
+    assert (seen.seconds, seen.ended) == (3600, "all features processed")
 
 
 # -- in words ----------------------------------------------------------------------------------------------------------
