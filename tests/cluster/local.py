@@ -77,12 +77,12 @@ class Cluster:
             free.bind((host, 0))
             self.address = f"{way}://{host}:{free.getsockname()[1]}"
         self.file = folder / "scheduler.json"
-        self.scheduler = self._save_logs(
+        self.scheduler = self._start_process(
             "scheduler", "scheduler", "--host", host, "--port", self.address.rpartition(":")[2],
             "--protocol", way, "--scheduler-file", str(self.file), "--no-dashboard",
         )  # fmt: skip
         self.workers = [
-            self._save_logs(
+            self._start_process(
                 f"worker-{n}", "worker", self.address, "--name", f"worker-{n}", "--nthreads", str(slots), "--no-nanny",
                 "--resources", f"claude={slots}", "--no-dashboard", "--host", host, "--memory-limit", "0",
             )
@@ -91,7 +91,7 @@ class Cluster:
 
         until(lambda: all(b"Registered to" in (each.folder / "log").read_bytes() for each in self.workers))
 
-    def _kept(self, name: str, kind: str, *words: str) -> Kept:
+    def _start_process(self, name: str, kind: str, *words: str) -> Kept:
         folder = self.folder / name
         shutil.copytree(self.home, folder / "home")
         environ = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}

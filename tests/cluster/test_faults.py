@@ -64,7 +64,9 @@ def test_a_worker_that_begins_when_the_run_is_connected_already_is_waited_for(cl
     log = its.scheduler.folder / "log"
     until(lambda: b"Receive client connection" in log.read_bytes() or driver.poll() is not None)
     its.workers.append(
-        its._save_logs("worker-1", "worker", its.address, "--nthreads", "1", "--resources", "claude=1", "--no-nanny")
+        its._start_process(
+            "worker-1", "worker", its.address, "--nthreads", "1", "--resources", "claude=1", "--no-nanny"
+        )
     )
     out, errors = driver.communicate(timeout=300)
     assert driver.returncode == 0 and "takes 1 feature at a time" in out, out + errors

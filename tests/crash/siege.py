@@ -258,7 +258,7 @@ def verdict(place: Place, row: dict[str, Any]) -> tuple[str, str]:
     """What became of one entry, and how it looked."""
     innocent, tool = row["kind"] in ("pass", "changes"), row.get("tool", "Bash")
     given = filled(row["input"], str(place.root)) if "input" in row else {"command": row["do"]}
-    place.is_original()
+    place.fresh()
     answer = place.hook("PreToolUse", tool, given)
     if answer.get("hookSpecificOutput", {}).get("permissionDecision") == "deny":
         untouched = place.now() == place.before and place.sealed() and not place.quarantined()

@@ -48,14 +48,14 @@ class CasePlayer:
     def __init__(self, project: ScratchProject, watch: AccessWatch) -> None:
         self.project, self.watch = project, watch
         self.errors: list[BaseException] = []
-        self._wait_for_task = error_reporting.report_error
+        self._report_error = error_reporting.report_error
         error_reporting.report_error = self._note_error
         self.dirty = False
         self.number = 0
 
     def _note_error(self, event: str, project: Any, error: Exception) -> Any:
         self.errors.append(error)
-        return self._wait_for_task(event, project, error)
+        return self._report_error(event, project, error)
 
     def case(self, case: Case) -> Result:
         """Set up the project, run the case, check the result."""

@@ -22,7 +22,7 @@ from batches import NOW, commit, completed, files_in, git, given_up, new_batch, 
 from gh_stand_in import StandIn
 
 BRANCH = "batch/batch-1/merged"
-REMEDY = re.compile(r"`[a-z-]|Give |Take them out|Make room|End something")
+REMEDY = re.compile(r"`[a-z-]|Give |Remove or narrow them|Make room|End other programs")
 CLAUDE = """#!/bin/sh
 case "$1 $2" in
 "--version ") echo "${FAKE_VERSION:-2.1.330} (Claude Code)" ;;
@@ -94,7 +94,7 @@ def test_the_verify_command_is_tried_only_when_nothing_else_is_bad(night, reposi
     (repository / "README.md").write_text("changed")
     found = night(new_batch(2, verify=f"touch '{tmp_path}/verified'"))
     assert found["tree"][0][0] == doctor.ERROR
-    assert found["verify"] == [(doctor.WARNING, "not tried: what is bad above comes first")]
+    assert found["verify"] == [(doctor.WARNING, "not tried because of the errors above")]
     assert not (tmp_path / "verified").exists()
 
 
@@ -103,7 +103,7 @@ def test_outside_of_git_and_before_the_first_commit_the_rest_is_not_tried(night,
     assert list(night()) == ["python", "git"]
     git(repository, "init", "-q")
     found = night()
-    assert "There is no commit to begin on" in found["tree"][0][1]
+    assert "There is no commit to start from" in found["tree"][0][1]
     assert "verify" not in found
 
 
@@ -130,11 +130,11 @@ def test_with_pull_requests_the_remote_is_looked_at(night, repository, tmp_path,
     assert look() == [
         (
             doctor.OK,
-            f"branches go to origin, pull requests into {github.github()['url']} (its own rules are not tried)",
+            f"branches go to origin, pull requests to {github.github()['url']} (its branch rules are not checked)",
         )
     ]
     github.change(permission="READ")
-    assert "gh's login may only read" in look()[0][1]
+    assert "gh's login has only the permission `read`" in look()[0][1]
     github.change(permission=None)
     assert look()[0][0] == doctor.WARNING
     shutil.rmtree(remote)
@@ -160,8 +160,8 @@ def test_what_is_modified_or_staged_is_bad(repository, staged):
     if staged:
         git(repository, "add", ".")
     ((verdict, text),) = tree(repository)
-    assert (verdict, "README.md" in text, "without them. Commit" in text) == (doctor.ERROR, True, True)
-    assert "`--merge` could not bring it in" in tree(repository, merge=True)[0][1]
+    assert (verdict, "README.md" in text, "last commit without them. Commit" in text) == (doctor.ERROR, True, True)
+    assert "`--merge` would fail" in tree(repository, merge=True)[0][1]
 
 
 def test_what_git_is_in_the_middle_of_is_bad(repository):
@@ -178,11 +178,11 @@ def test_a_detached_head_is_bad_only_with_merge(repository):
 def test_what_no_work_tree_will_have_is_worth_a_look(repository):
     (repository / "CLAUDE.md").write_text("x")
     assert tree(repository)[-1] == (
-        doctor.WARNING, "Not committed, so no work tree has it: CLAUDE.md. Commit it if the work needs it.",
+        doctor.WARNING, "Not committed, so missing in worktrees: CLAUDE.md. Commit it if features need it.",
     )  # fmt: skip
     (repository / ".gitmodules").write_text("")
     commit(repository)
-    assert "leaves them empty in a new work tree" in tree(repository)[-1][1]
+    assert "leaves submodules empty in a new worktree" in tree(repository)[-1][1]
     assert len(tree(repository)) == 2
 
 
@@ -217,7 +217,7 @@ def test_what_the_night_before_did_and_head_does_not_have_is_worth_a_look(night,
     assert len(night()["branch"]) == 1
     git(repository, "reset", "-q", "--hard", "HEAD~1")
     verdict, text = night()["branch"][1]
-    assert verdict == doctor.WARNING and "`git merge batch/batch-0/merged` brings it here" in text
+    assert verdict == doctor.WARNING and "`git merge batch/batch-0/merged` merges them" in text
 
 
 @pytest.mark.parametrize("name", ["batch", "batch/batch-1"])
@@ -237,7 +237,7 @@ def test_the_batchs_branch_must_not_be_checked_out(repository):
 
 def test_a_batch_id_that_git_takes_in_no_branch_is_bad(repository):
     found = looked(environment.check_branches(str(repository), "night.lock", "batch/night.lock/merged"))
-    assert (found[0][0], "needs another id" in found[0][1]) == (doctor.ERROR, True)
+    assert (found[0][0], "with another id" in found[0][1]) == (doctor.ERROR, True)
 
 
 # -- room --------------------------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def test_work_trees_go_outside_of_the_project_where_one_can_write(repository, tm
     (tmp_path / "link").symlink_to(repository)
     assert folder(repository, tmp_path / "link" / "trees")[0] == doctor.ERROR
     (tmp_path / "file").write_text("")
-    assert "is no folder" in folder(repository, tmp_path / "file" / "trees")[1]
+    assert "is not a folder" in folder(repository, tmp_path / "file" / "trees")[1]
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert "cannot be written to" in folder(repository, tmp_path / "trees")[1]
 
@@ -318,7 +318,7 @@ def features(state, **wish):
 
 
 def test_something_has_to_be_left_to_do():
-    assert features(new_batch(2)) == [(doctor.OK, "2 to do; what each needs is known and in order")]
+    assert features(new_batch(2)) == [(doctor.OK, "2 to do; all dependencies are known and in order")]
     assert "1 of 2 done, 1 to do" in features(completed(new_batch(2)))[0][1]
     over = given_up(completed(new_batch(2)))
     ((verdict, text),) = features(over)
@@ -332,13 +332,13 @@ def test_a_batch_that_somebody_is_at_is_bad_and_one_whose_run_is_dead_is_not():
     spot = {"base": "b", "branch": "x", "worktree": "/w", "session_id": "s", "place": "here"}
     dead = run_transitions.dispatch(dead, NOW, 1, **spot)
     dead["owner"] = {**dead["owner"], "pid": None}
-    assert features(dead) == [(doctor.OK, "2 to do; what each needs is known and in order")]
+    assert features(dead) == [(doctor.OK, "2 to do; all dependencies are known and in order")]
 
 
 def test_a_review_cannot_be_had_from_a_command():
     reviewed = new_batch(2, evidence=["commit", "review"])
     assert verdicts(preflight_checks._check_features(reviewed, Options())) == [doctor.OK]
-    assert "no --worker can" in features(reviewed, worker="true")[0][1]
+    assert "which --worker cannot give" in features(reviewed, worker="true")[0][1]
 
 
 def limits(state=None, **wish):
@@ -346,20 +346,20 @@ def limits(state=None, **wish):
 
 
 def test_the_limits_are_told_as_they_were_typed():
-    assert limits() == [(doctor.OK, "a client has 2 h; no limit on what it costs")]
+    assert limits() == [(doctor.OK, "a client has 2 h; no limit on the cost")]
     ((_, text),) = limits(
         feature_time=1800, feature_turns=50, feature_cost=2.5, max_time=28_800, max_cost=20, max_wait=5400
     )
     assert text == (
-        "a client has 30 min, 50 turns, $2.50; no feature begins after 8 h; nor once $20.00 are spent; 1 h 30 min of "
-        "waiting in all"
+        "a client has 30 min, 50 turns, $2.50; no feature starts after 8 h; no feature starts after $20.00 are spent; "
+        "at most 1 h 30 min of waiting"
     )
 
 
 def test_a_limit_that_is_reached_before_the_run_begins_is_bad():
     spent = begun(new_batch(2))
     spent["run"]["spent"].update(cost_usd=5.0, waited_s=3600)
-    assert "has cost $5.00 already, and --max-cost is $5.00" in limits(spent, max_cost=5.0)[0][1]
+    assert "has cost $5.00 already. Give more than --max-cost 5.00" in limits(spent, max_cost=5.0)[0][1]
     assert "has waited 1 h already" in limits(spent, max_wait=1800)[0][1]
     assert [verdict for verdict, _ in limits(spent, max_cost=5.01, max_wait=3601)] == [doctor.OK]
 
@@ -379,7 +379,7 @@ def test_a_client_that_may_not_try_its_work_is_worth_a_look(repository):
     state = new_batch(2, verify="make lint && 'my tests' --all")
     ((good, _), (verdict, text)) = permissions_for(repository, state)
     assert (good, verdict) == (doctor.OK, doctor.WARNING)
-    assert "`--allow 'Bash(make lint)' --allow 'Bash('\"'\"'my tests'\"'\"' --all)'` lets it" in text
+    assert "`--allow 'Bash(make lint)' --allow 'Bash('\"'\"'my tests'\"'\"' --all)'`." in text
     assert len(permissions_for(repository, state, permission_mode="auto")) == 1
     assert len(permissions_for(repository, state, allow=["Bash(make:*)", "Bash('my tests':*)"])) == 1
     assert len(permissions_for(repository, new_batch(2))) == 1
@@ -397,7 +397,7 @@ def test_what_a_project_that_is_not_trusted_allows_does_not_count(repository, tm
     (repository / ".claude/settings.json").write_text(json.dumps({"permissions": {"allow": ["Bash(make:*)"]}}))
     _, (look, text), (_, remedy) = permissions_for(repository, state)
     assert look == doctor.WARNING and f"because {repository} is not trusted: start `claude` there" in text
-    assert "`--allow 'Bash(make test)'` lets it" in remedy
+    assert "Allow it with `--allow 'Bash(make test)'`." in remedy
     bypassed = permissions_for(repository, state, permission_mode="bypassPermissions")
     assert not any("is not trusted" in text for _, text in bypassed)
     (tmp_path / "home").mkdir()
@@ -415,7 +415,7 @@ def test_a_mode_that_the_client_would_refuse_is_bad(repository, monkeypatch):
     (repository / ".claude").mkdir()
     off = {"permissions": {"disableBypassPermissionsMode": "disable"}}
     (repository / ".claude/settings.json").write_text(json.dumps(off))
-    assert "switches the mode bypassPermissions off" in permissions_for(repository, new_batch(2), **mode)[1][1]
+    assert "disables the mode bypassPermissions" in permissions_for(repository, new_batch(2), **mode)[1][1]
 
 
 def login(repository):
@@ -441,11 +441,11 @@ def test_whether_the_client_is_logged_in_is_asked_of_it(night, repository, monke
 
 def test_a_client_that_is_not_there_is_told_by_the_name_it_was_given(night, repository):
     wish = Options(client="/no/such/claude")
-    assert "/no/such/claude is no program" in looked(preflight_checks._check_client(None, wish))[0][1]
+    assert "/no/such/claude cannot be started" in looked(preflight_checks._check_client(None, wish))[0][1]
     assert "install Claude Code" in next(preflight_checks._check_client(None, Options()))[1]
 
 
-# -- the throw-away work tree ------------------------------------------------------------------------------------------
+# -- the temporary worktree --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -551,15 +551,14 @@ def test_a_dry_run_shows_order_dependencies_what_runs_side_by_side_and_limits():
         "",
         "Batch batch-1: 4 of 4 features to do, up to 3 at a time.",
         "   2  add [1mb",
-        "   1  add a  (not beside 4)",
+        "   1  add a  (not in parallel with 4)",
         f"   3  c {'x' * 95}...  (after 1, 2)",
-        "   4  d  (not beside 1)",
-        "Side by side, if all took equally long: 2, 1 | 3, 4",
-        "Limits: a client has 2 h; no feature begins once $5.00 are spent; 3 retries of a feature; a pause after 5 "
+        "   4  d  (not in parallel with 1)",
+        "In parallel, if all take equally long: 2, 1 | 3, 4",
+        "Limits: a client has 2 h; no feature starts after $5.00 are spent; 3 retries of a feature; a pause after 5 "
         "failures in a row.",
-        "Done by: claude in mode acceptEdits, each in a work tree below /p.worktrees.",
-        "Merged into: batch/batch-1/merged; your branch is moved up to it at the end, a pull request is opened for "
-        "each feature.",
+        "Done by: claude in mode acceptEdits, each in a worktree below /p.worktrees.",
+        "Merged into: batch/batch-1/merged; merged into your branch at the end, a pull request for each feature.",
         "Nothing was written or started.",
     ]
 
@@ -571,8 +570,8 @@ def test_a_dry_run_of_a_batch_under_way_shows_what_is_left():
     )
     assert "2 of 3 features to do, up to 1 at a time" in text
     assert "   1  feature 1" not in text
-    assert "Side by side" not in text
-    assert text.endswith("It could not start now: see what is bad above.\nNothing was written or started.")
+    assert "In parallel" not in text
+    assert text.endswith("The run could not start: see the errors above.\nNothing was written or started.")
 
 
 def test_a_dry_run_looks_at_each_feature_a_few_times_however_many_there_are(monkeypatch):
@@ -586,14 +585,14 @@ def test_a_dry_run_looks_at_each_feature_a_few_times_however_many_there_are(monk
         seen.clear()
         text = preflight_checks.format_dry_run(state, [], options.with_defaults(Options(jobs=8), "/p"))
         assert len(seen) <= 40 * 400, "the looks grow faster than the features"
-        assert ("not beside" in text) == (shared > 1)
-    assert "   9  feature 9  (not beside 1, 2, 3, 4, 5 and others)" in text
+        assert ("not in parallel" in text) == (shared > 1)
+    assert "   9  feature 9  (not in parallel with 1, 2, 3, 4, 5 and others)" in text
 
 
 def test_of_many_rounds_the_first_are_shown():
     text = preflight_checks.format_dry_run(new_batch(100), [], options.with_defaults(Options(jobs=2), "/p"))
-    (line,) = (line for line in text.split("\n") if line.startswith("Side by side"))
-    assert line.endswith(f" | {2 * preflight_checks.MAX_ROUNDS - 1}, {2 * preflight_checks.MAX_ROUNDS} | and so on")
+    (line,) = (line for line in text.split("\n") if line.startswith("In parallel"))
+    assert line.endswith(f" | {2 * preflight_checks.MAX_ROUNDS - 1}, {2 * preflight_checks.MAX_ROUNDS} | ...")
 
 
 def test_rounds_are_those_that_one_gets_by_looking_at_every_feature_in_every_round():

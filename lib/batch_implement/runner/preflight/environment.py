@@ -1,7 +1,6 @@
-"""What a run stands on: the person's tree, the batch's branch, room for work trees and clients. Looks, changes nothing.
+"""Check the user's working tree, the batch's branch, and the room for worktrees and clients. Changes nothing.
 
-Each look gives (verdict, text) pairs as `doctor` has them; every `bad` says what to do. `base` is the commit that a run
-would begin on.
+Each check yields (verdict, text) pairs as `doctor` has them; the text of an error says how to fix it.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
 
     Found = Iterator[Tuple[str, str]]
 
-# One real client had 270 MB at its highest in a short session; long ones grow, and what it runs comes on top.
+# Measured: 270 MB at most in a short session; longer ones need more, and so do the processes that a client starts.
 CLIENT_MB = 600
 SPARE_MB = 1024
-WORKTREE_FACTOR = 2  # a tree of its own for each client, and what a build puts into it
+WORKTREE_FACTOR = 2  # the checkout, and as much again for builds
 UNCOMMITTED = (".claude/settings.json", "CLAUDE.md", ".mcp.json")
 CGROUP = "/sys/fs/cgroup"
 BRANCH_TEXTS = {
@@ -37,75 +36,60 @@ BRANCH_TEXTS = {
 
 
 def get_start_commit(root: str, branch: str) -> Optional[str]:
-    """The commit that a run would begin on: the head of the batch's branch, or HEAD when that is ahead; None without
-    any.
-    """
+    """Return the commit that a run would start from: the batch's branch if it is ahead of HEAD, else HEAD, or None."""
     is_ahead = git_client.compare_branch_with_head(root, branch) == "ahead"
     return git_client.get_branch_tip(root, branch) if is_ahead else git_client.get_head(root)
 
 
 def check_working_tree(root: str, *, merge: bool) -> Found:
-    """The person's tree: a commit to begin on, nothing modified or staged, nothing in progress. `merge`: their branch
-    is to be moved at the end.
-    """
+    """Check for a commit, uncommitted changes and operations in progress; with `merge`, for a branch to merge into."""
     if git_client.get_head(root) is None:
-        yield ERROR, "There is no commit to begin on. `git add` what is there and `git commit`."
+        yield ERROR, "There is no commit to start from. Run `git add` and `git commit`."
         return
-    underway = git_client.operation_in_progress(root)
-    if underway:
-        yield (
-            ERROR,
-            f"{underway[0].capitalize()} is in progress: HEAD is not yet what it is going to be. End it: "
-            f"{underway[1]}.",
-        )
+    operation = git_client.operation_in_progress(root)
+    if operation:
+        yield ERROR, f"{operation[0].capitalize()} is in progress. End it: {operation[1]}."
     tracked, _ = git_client.list_changes(root)
     if tracked:
-        stops = " and `--merge` could not bring it in" if merge else ""
-        first = batch_commands.submodule_hint(root, tracked)
+        merge_too = " and `--merge` would fail" if merge else ""
+        hint = batch_commands.submodule_hint(root, tracked)
         yield (
             ERROR,
-            f"Tracked files are modified or staged: {git_client.format_paths(tracked)}. The run starts at the last "
-            f"commit, so it would be done without them{stops}.{first} Commit them or `git stash` them.",
+            f"Tracked files are modified or staged: {git_client.format_paths(tracked)}. The run would start from the "
+            f"last commit without them{merge_too}.{hint} Commit them or `git stash` them.",
         )
-    if not underway and not tracked:
+    if not operation and not tracked:
         yield OK, f"nothing is modified or staged on {git_client.get_branch(root) or 'a detached HEAD'}"
-    left = [
+    missing = [
         name
         for name in UNCOMMITTED
         if os.path.exists(os.path.join(root, name)) and not git_client.run_git(root, "ls-files", "--", name).stdout
     ]
-    if left:
-        yield WARNING, f"Not committed, so no work tree has it: {', '.join(left)}. Commit it if the work needs it."
+    if missing:
+        yield WARNING, f"Not committed, so missing in worktrees: {', '.join(missing)}. Commit it if features need it."
     if merge and git_client.get_branch(root) is None:
-        yield ERROR, "--merge moves the branch you are on, and HEAD is detached. `git switch` to that branch first."
+        yield ERROR, "--merge merges into the current branch, but HEAD is detached. `git switch` to a branch first."
     if os.path.exists(os.path.join(root, ".gitmodules")):
         yield (
             WARNING,
-            "There are submodules, and git leaves them empty in a new work tree. If the verify command needs them, let "
-            "it begin with `git submodule update --init`.",
+            "git leaves submodules empty in a new worktree. If the verify command needs them, start it with `git "
+            "submodule update --init`.",
         )
 
 
 def check_branches(root: str, batch_id: str, branch: str) -> Found:
-    """Whether the batch's branch can be made or gone on with, and those of its features beside it."""
+    """Check that the batch's branch and those of its features can be created or continued."""
     ref = f"refs/heads/{branch}"
     if git_client.run_git(root, "check-ref-format", ref, check=False).returncode != 0:
-        yield (
-            ERROR,
-            f"git takes no branch named {branch}: the batch needs another id. `batchctl abort` it and create it anew.",
-        )
+        yield ERROR, f"{branch} is not a valid branch name. `batchctl abort` the batch and create it with another id."
         return
     for name in ("batch", f"batch/{batch_id}"):
         if git_client.get_branch_tip(root, name):
-            yield (
-                ERROR,
-                f"There is a branch named {name}, so git can make none below it. Rename it: `git branch -m {name} "
-                f"{name}-old`.",
-            )
+            yield ERROR, f"git cannot create branches below the branch {name}. Run `git branch -m {name} {name}-old`."
             return
-    held = next((place for place, on in list_worktrees(root) if on == ref), None)
-    if held:
-        yield ERROR, f"{branch}, which the run moves, is checked out in {held}. `git switch` to another branch there."
+    checkout = next((path for path, checked_out in list_worktrees(root) if checked_out == ref), None)
+    if checkout:
+        yield ERROR, f"{branch}, which the run moves, is checked out in {checkout}. `git switch` to another there."
         return
     relation = git_client.compare_branch_with_head(root, branch)
     if relation == "diverged":
@@ -114,123 +98,105 @@ def check_branches(root: str, batch_id: str, branch: str) -> Found:
         yield OK, f"{branch} {BRANCH_TEXTS[relation]}"
 
 
-def check_previous_batch(root: str, before: Optional[str]) -> Found:
-    """Whether HEAD has what the batch before did; `before` is the branch of that, None when there is none."""
-    done = git_client.get_branch_tip(root, before) if before else None
-    if done and not git_client.has_commit(root, done):
-        yield (
-            WARNING,
-            f"HEAD does not have what the batch before did, so this one begins without it. `git merge {before}` "
-            "brings it here.",
-        )
+def check_previous_batch(root: str, branch: Optional[str]) -> Found:
+    """Check that HEAD has the results of the previous batch, which are on `branch`; None without one."""
+    tip = git_client.get_branch_tip(root, branch) if branch else None
+    if tip and not git_client.has_commit(root, tip):
+        yield WARNING, f"HEAD does not have the results of the previous batch. `git merge {branch}` merges them."
 
 
 def check_worktrees_folder(root: str, worktrees: str) -> Found:
-    """Whether work trees can be made in the folder `worktrees`: it, or the first above it that is there, can be
-    written to, and it is outside of the project.
-    """
+    """Check that the folder `worktrees` can be created and written to, and that it is outside of the project."""
     top = os.path.realpath(git_client.run_git(root, "rev-parse", "--show-toplevel").stdout[:-1])
-    place = os.path.realpath(worktrees)
-    for held in (get_common_dir(root), top):
-        if place == held or place.startswith(f"{held}/"):
-            yield (
-                ERROR,
-                f"{worktrees} is inside the project ({held}): its work trees would be in yours. Give a folder outside "
-                "of it: `--worktrees DIR`.",
-            )
+    folder = os.path.realpath(worktrees)
+    for inside in (get_common_dir(root), top):
+        if folder == inside or folder.startswith(f"{inside}/"):
+            yield ERROR, f"{worktrees} is inside the project ({inside}). Give a folder outside: `--worktrees DIR`."
             return
-    above = _find_existing_parent(place)
-    if not os.path.isdir(above):
-        yield ERROR, f"{above} is no folder, so no work tree can be made below it. Give another: `--worktrees DIR`."
-    elif not os.access(above, os.W_OK | os.X_OK):
-        yield ERROR, f"{above} cannot be written to. Give another folder: `--worktrees DIR`, or change its mode."
+    parent = _find_existing_parent(folder)
+    if not os.path.isdir(parent):
+        yield ERROR, f"{parent} is not a folder, so worktrees cannot be below it. Give another: `--worktrees DIR`."
+    elif not os.access(parent, os.W_OK | os.X_OK):
+        yield ERROR, f"{parent} cannot be written to. Give another folder: `--worktrees DIR`, or change its mode."
     else:
-        yield OK, f"work trees go into {worktrees}"
+        yield OK, f"worktrees go into {worktrees}"
 
 
-def _find_existing_parent(place: str) -> str:
-    """The path, or the first above it that is there."""
-    while not os.path.lexists(place) and os.path.dirname(place) != place:
-        place = os.path.dirname(place)
-    return place
+def _find_existing_parent(path: str) -> str:
+    """Return the path if it exists, else its nearest parent that does."""
+    while not os.path.lexists(path) and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+    return path
 
 
 def check_disk(root: str, commit: str, worktrees: str, jobs: int) -> Found:
-    """Whether there is room for the work trees of `jobs` clients, or for a single one."""
-    yield from check_disk_space(
-        measure_tree_bytes(root, commit) / 1e6, worktrees, jobs, "--jobs", "give another place: `--worktrees DIR`"
-    )
+    """Check that there is room for `jobs` worktrees of the commit."""
+    tree_mb = measure_tree_bytes(root, commit) / 1e6
+    yield from check_disk_space(tree_mb, worktrees, jobs, "--jobs", "give another folder: `--worktrees DIR`")
 
 
-def check_disk_space(tree_mb: float, worktrees: str, jobs: int, option: str, elsewhere: str) -> Found:
-    """The same for trees of that size. `option` sets how many clients there are, `elsewhere` says how another place is
-    taken.
+def check_disk_space(tree_mb: float, worktrees: str, jobs: int, option: str, alternative: str) -> Found:
+    """Check that there is room for `jobs` worktrees of `tree_mb` megabytes.
+
+    `option` sets how many there are; `alternative` says how to use another folder.
     """
     needed = tree_mb * jobs * WORKTREE_FACTOR + SPARE_MB
-    above = _find_existing_parent(os.path.realpath(worktrees))
-    free = shutil.disk_usage(above).free / 1e6
-    said = (
-        f"{_format_megabytes(free)} free at {above}; {f'{jobs} worktrees' if jobs > 1 else 'a worktree'} of "
-        f"{_format_megabytes(tree_mb)}, with builds, may take {_format_megabytes(needed)}"
-    )
+    parent = _find_existing_parent(os.path.realpath(worktrees))
+    free = shutil.disk_usage(parent).free / 1e6
+    size = f"{f'{jobs} worktrees' if jobs > 1 else 'a worktree'} of {_format_megabytes(tree_mb)}"
+    text = f"{_format_megabytes(free)} free at {parent}; {size}, with builds, may take {_format_megabytes(needed)}"
     if free < needed:
-        fewer = f" take fewer {option}," if jobs > 1 else ""
-        yield ERROR, f"Too little room: {said}. Make room,{fewer} or {elsewhere}."
+        fewer = f" use fewer {option}," if jobs > 1 else ""
+        yield ERROR, f"Not enough disk space: {text}. Make room,{fewer} or {alternative}."
     else:
-        yield OK, said
+        yield OK, text
 
 
 def measure_tree_bytes(root: str, commit: str) -> int:
-    """The bytes that the files of a commit have. What Git LFS holds is not counted."""
-    listed = git_client.run_git(root, "ls-tree", "-r", "--full-tree", "--format=%(objectsize)", commit, check=False)
-    sizes = listed.stdout.split() if listed.returncode == 0 else _list_blob_sizes(root, commit)
+    """Return the size of the files of a commit in bytes, without what Git LFS stores."""
+    result = git_client.run_git(root, "ls-tree", "-r", "--full-tree", "--format=%(objectsize)", commit, check=False)
+    sizes = result.stdout.split() if result.returncode == 0 else _list_blob_sizes(root, commit)
     return sum(int(size) for size in sizes if size.isdigit())
 
 
 def _list_blob_sizes(root: str, commit: str) -> List[str]:
-    """The same from a git before 2.36."""
-    listed = git_client.run_git(root, "ls-tree", "-r", "-l", "-z", "--full-tree", commit).stdout
-    return [entry.split()[3] for entry in listed.split("\0") if entry]
+    # git before 2.36 has no `--format`
+    output = git_client.run_git(root, "ls-tree", "-r", "-l", "-z", "--full-tree", commit).stdout
+    return [entry.split()[3] for entry in output.split("\0") if entry]
 
 
 def check_memory(jobs: int, option: str = "--jobs") -> Found:
-    """Whether there is memory for `jobs` clients, where the system tells it. `option` sets how many there are."""
+    """Check that there is memory for `jobs` clients; `option` sets how many there are."""
     free = read_available_mb()
     if free is None:
         yield OK, f"free memory is unknown on this system; a client may take {_format_megabytes(CLIENT_MB)}"
         return
     needed = jobs * CLIENT_MB
-    clients = prompts.pluralize(jobs, "client")
-    needs = f"{clients} may take {_format_megabytes(needed)} without their subprocesses"
-    said = f"{_format_megabytes(free)} of memory free; {needs}"
+    needs = f"{prompts.pluralize(jobs, 'client')} may take {_format_megabytes(needed)} without their subprocesses"
+    text = f"{_format_megabytes(free)} of memory free; {needs}"
     if free < CLIENT_MB:
-        yield ERROR, f"Too little memory for even one client: {said}. End something, or use a larger machine."
+        yield ERROR, f"Not enough memory for one client: {text}. End other programs, or use a larger machine."
     elif free < needed:
-        yield WARNING, f"{said}: take fewer {option} ({max(1, int(free // CLIENT_MB))} would fit), or end something."
+        yield (
+            WARNING,
+            f"{text}: use fewer {option} ({max(1, int(free // CLIENT_MB))} would fit), or end other programs.",
+        )
     else:
-        yield OK, said
+        yield OK, text
 
 
 def read_available_mb(meminfo: str = "/proc/meminfo", cgroup: str = CGROUP) -> Optional[float]:
-    """Megabytes of memory that could be had: what the system says, or what its container may still take when that is
-    less. None where neither is told.
-    """
-    found: List[float] = []
+    """Return the available memory in megabytes, by the system or its container, whichever is less; None if unknown."""
+    available: List[float] = []
     for line in _read_system_file(meminfo).splitlines():
         if line.startswith("MemAvailable:"):
-            found.append(int(line.split()[1]) / 1000)
-    limit, used = (
-        _read_system_file(f"{cgroup}/memory.max").strip(),
-        _read_system_file(f"{cgroup}/memory.current").strip(),
-    )
+            available.append(int(line.split()[1]) / 1000)
+    limit, used = (_read_system_file(f"{cgroup}/memory.{name}").strip() for name in ("max", "current"))
     if limit.isdigit() and used.isdigit():
-        cached = [
-            line.split()[1]
-            for line in _read_system_file(f"{cgroup}/memory.stat").splitlines()
-            if line.startswith("file ")
-        ]
-        found.append((int(limit) - int(used) + sum(map(int, cached))) / 1e6)
-    return max(0.0, min(found)) if found else None
+        stat = _read_system_file(f"{cgroup}/memory.stat").splitlines()
+        cached = sum(int(line.split()[1]) for line in stat if line.startswith("file "))
+        available.append((int(limit) - int(used) + cached) / 1e6)
+    return max(0.0, min(available)) if available else None
 
 
 def _read_system_file(path: str) -> str:

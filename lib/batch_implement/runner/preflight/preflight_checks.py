@@ -1,12 +1,11 @@
-"""What would stop the night, before it begins: each with its remedy.
+"""Check before a run starts what would stop it, and show with `--dry-run` what a run would do.
 
-    found = check(project, state, options, os.environ, plugin)      [{check, verdict: ok | look | bad, text}]
-    print(text(state, found, options))                              what `batchctl run --dry-run` shows
+    checks = run_checks(project, state, options, os.environ, plugin)    [{check, verdict: ok | warn | error, text}]
+    print(format_dry_run(state, checks, options))
 
-`state` is a plan that is not written yet, or the batch that is to go on; `options` are settled ones. The looks are
-those of `doctor`, and what a run needs beyond: they come cheapest first, and what builds on something bad is not tried.
-The last, with a commit and the verify command in a throw-away work tree, is made only when nothing else is bad. Of the
-client only its version and its login are asked: no model turn is spent, and nothing of the person's tree changes.
+`state` is a plan that is not written yet, or the batch to resume. Cheap checks come first, and what depends on a failed
+one is not tried; a commit and the verify command are tried in a temporary worktree, if there is no error. No model turn
+is spent, and nothing in the user's working tree changes.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from .verify_check import check_verify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+    from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
     from ...base.project_paths import Project
     from ...core.batch_state import State
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     Found = Iterator[Tuple[str, str]]
     Checks = List[Dict[str, str]]
 
-MIN_AUTH_STATUS_VERSION = doctor.MEASURED_CLIENT  # an older one may take the words for a prompt, and spend a turn on it
+MIN_AUTH_STATUS_VERSION = doctor.MEASURED_CLIENT  # an older one may take it for a prompt
 AUTH_STATUS_S = 30
 MAY_PUSH = ("ADMIN", "MAINTAIN", "WRITE")
 MAX_TEXT = 100
@@ -52,14 +51,14 @@ MAX_ROUNDS = 30
 
 
 def run_checks(project: Project, state: State, wish: Options, environ: Mapping[str, str], plugin: str) -> Checks:
-    """Everything that was looked at, in the form of `doctor.run_checks`. A throw-away work tree is made and removed."""
+    """Run all checks and return their results, as `doctor.run_checks` does."""
     root, batch_id = project.root, state["batch_id"]
     branch, top = worktrees.get_batch_branch(batch_id), wish.worktrees or ""
-    jobs = 1 if wish.cluster else wish.jobs or 1  # here is then only the merge queue's work tree
-    found = doctor.collect_checks([("python", doctor.check_python), ("git", lambda: doctor.check_git(project))])
-    if _has_errors(found):
-        return found
-    found += doctor.collect_checks([
+    jobs = 1 if wish.cluster else wish.jobs or 1  # with a cluster, only the merge queue needs a worktree here
+    checks = doctor.collect_checks([("python", doctor.check_python), ("git", lambda: doctor.check_git(project))])
+    if _has_errors(checks):
+        return checks
+    checks += doctor.collect_checks([
         ("tree", lambda: environment.check_working_tree(root, merge=bool(wish.merge))),
         ("branch", lambda: environment.check_branches(root, batch_id, branch)),
         ("branch", lambda: environment.check_previous_batch(root, _find_previous_branch(project, batch_id))),
@@ -67,9 +66,9 @@ def run_checks(project: Project, state: State, wish: Options, environ: Mapping[s
         ("features", lambda: _check_features(state, wish)),
         ("limits", lambda: _check_limits(state, wish)),
     ])  # fmt: skip
-    if wish.worker is None and not wish.cluster:  # each of a cluster's workers is asked for itself
+    if wish.worker is None and not wish.cluster:  # a cluster checks each worker there
         program = shutil.which(wish.client or "claude", path=environ.get("PATH"))
-        found += doctor.collect_checks([
+        checks += doctor.collect_checks([
             ("hooks", lambda: doctor.check_hooks(plugin)),
             ("permissions", lambda: _check_permissions(project, state, wish, environ)),
             ("client", lambda: _check_client(program, wish)),
@@ -78,15 +77,14 @@ def run_checks(project: Project, state: State, wish: Options, environ: Mapping[s
         ])  # fmt: skip
     base = environment.get_start_commit(root, branch)
     if base is None:
-        return found
-    found += doctor.collect_checks([("disk", lambda: environment.check_disk(root, base, top, jobs))])
+        return checks
+    checks += doctor.collect_checks([("disk", lambda: environment.check_disk(root, base, top, jobs))])
     if wish.pr is not None:
-        found += doctor.collect_checks([("remote", lambda: _check_pull_requests(root, base, branch))])
-    if _has_errors(found):
-        return [*found, {"check": "verify", "verdict": WARNING, "text": "not tried: what is bad above comes first"}]
-    folder = os.path.join(top, batch_id, "preflight")
-    policy = state["policy"]
-    return found + doctor.collect_checks([
+        checks += doctor.collect_checks([("remote", lambda: _check_pull_requests(root, base, branch))])
+    if _has_errors(checks):
+        return [*checks, {"check": "verify", "verdict": WARNING, "text": "not tried because of the errors above"}]
+    folder, policy = os.path.join(top, batch_id, "preflight"), state["policy"]
+    return checks + doctor.collect_checks([
         ("verify", lambda: check_verify(
             root, base, folder, policy["verify"], timeout_s=policy["verify_timeout_s"],
             feature_time_s=wish.feature_time or options.FEATURE_TIME_S,
@@ -95,74 +93,57 @@ def run_checks(project: Project, state: State, wish: Options, environ: Mapping[s
 
 
 def _find_previous_branch(project: Project, batch_id: str) -> Optional[str]:
-    """The branch of the batch that is here and that this one is not, when a run drove it."""
+    """Return the branch of the batch that this one replaces, if a run worked on it."""
     state = Store(project).read_if_usable()
     return state["run"]["branch"] if state and state["batch_id"] != batch_id and state.get("run") else None
 
 
-def _has_errors(found: Sequence[Mapping[str, str]]) -> bool:
-    return any(entry["verdict"] == ERROR for entry in found)
-
-
-# -- the looks ---------------------------------------------------------------------------------------------------------
+def _has_errors(checks: Sequence[Mapping[str, str]]) -> bool:
+    return any(entry["verdict"] == ERROR for entry in checks)
 
 
 def _check_features(state: State, wish: Options) -> Found:
-    """The batch: something is left to do, nobody else is at it, and what it asks for can be had."""
+    """Check that there are pending features, that nobody else works on them, and that their evidence can be had."""
     if processes.is_owner_alive(state["owner"]):
         yield ERROR, authorization.batch_in_use_error(state).message
-    counts = batch_state.counts(run_transitions.clear_running(state))
-    left = counts["pending"] + counts["active"]
-    if not left:
-        yield (
-            ERROR,
-            "Nothing is left to do. `batchctl add FILE` appends features, `batchctl retry` brings failed ones back.",
-        )
+    remaining = _list_remaining(state)
+    if not remaining:
+        yield ERROR, "No features to do. `batchctl add FILE` appends features, `batchctl retry` retries failed ones."
         return
-    asked = [index for index in _list_remaining(state) if "review" in policies.feature_policy(state, index)["evidence"]]
-    if wish.worker is not None and asked:
+    reviewed = [index for index in remaining if "review" in policies.feature_policy(state, index)["evidence"]]
+    if wish.worker is not None and reviewed:
         yield (
             ERROR,
-            f"Feature {asked[0] + 1} asks for a review, which the agent batch-implement:reviewer gives and no --worker "
-            "can. Leave out `--worker`, or create the batch without `--review`.",
+            f"Feature {reviewed[0] + 1} needs a review by the agent batch-implement:reviewer, which --worker cannot "
+            "give. Leave out `--worker`, or create the batch without `--review`.",
         )
+    counts = batch_state.counts(state)
     done = f"{counts['completed']} of {counts['total']} done, " if counts["completed"] else ""
-    yield OK, f"{done}{left} to do; what each needs is known and in order"
+    yield OK, f"{done}{len(remaining)} to do; all dependencies are known and in order"
 
 
 def _check_limits(state: State, wish: Options) -> Found:
-    """The limits: none ends the run before it has begun."""
+    """Check that no limit is reached before the run starts."""
     spent = (state.get("run") or {}).get("spent", {})
     cost, waited = spent.get("cost_usd", 0), spent.get("waited_s", 0)
-    fits = True
+    each = wish.feature_time or options.FEATURE_TIME_S
+    problems = []
     if wish.max_cost is not None and cost >= wish.max_cost:
-        fits = False
-        yield (
-            ERROR,
-            f"The batch has cost ${cost:.2f} already, and --max-cost is ${wish.max_cost:.2f}. Give a higher one.",
+        problems.append(
+            (ERROR, f"The batch has cost ${cost:.2f} already. Give more than --max-cost {wish.max_cost:.2f}.")
         )
     if wish.max_wait is not None and waited >= wish.max_wait:
-        fits = False
-        yield (
-            ERROR,
-            f"The batch has waited {duration(waited)} already, and --max-wait is {duration(wish.max_wait)}. Give a "
-            "longer one.",
-        )
-    each = wish.feature_time or options.FEATURE_TIME_S
+        limit = duration(wish.max_wait)
+        problems.append((ERROR, f"The batch has waited {duration(waited)} already. Give more than --max-wait {limit}."))
     if wish.max_time is not None and each > wish.max_time:
-        fits = False
-        yield (
-            WARNING,
-            f"A client has {duration(each)}, longer than the whole run ({duration(wish.max_time)}): the last may end "
-            "long after it. Give a shorter --feature-time.",
-        )
-    if state["policy"]["verify"] and state["policy"]["verify_timeout_s"] > each:
-        yield (
-            WARNING,
-            f"The verify command may take {duration(state['policy']['verify_timeout_s'])}, a client has "
-            f"{duration(each)} in all. Give a shorter --verify-timeout.",
-        )
-    if fits:
+        limits = f"A client has {duration(each)}, the whole run only {duration(wish.max_time)}"
+        problems.append((WARNING, f"{limits}: the last client may end late. Give a shorter --feature-time."))
+    yield from problems
+    verify_s = state["policy"]["verify_timeout_s"]
+    if state["policy"]["verify"] and verify_s > each:
+        limits = f"The verify command may take {duration(verify_s)}, a client has {duration(each)} in all"
+        yield WARNING, f"{limits}. Give a shorter --verify-timeout."
+    if not problems:
         yield OK, "; ".join(_format_limits(wish))
 
 
@@ -170,62 +151,49 @@ def _format_limits(wish: Options) -> List[str]:
     each = [duration(wish.feature_time or options.FEATURE_TIME_S)]
     each += [pluralize(wish.feature_turns, "turn")] if wish.feature_turns else []
     each += [f"${wish.feature_cost:.2f}"] if wish.feature_cost else []
-    whole = [f"no feature begins after {duration(wish.max_time)}"] if wish.max_time else []
-    whole += [f"nor once ${wish.max_cost:.2f} are spent" if whole else f"no feature begins once ${wish.max_cost:.2f} "
-              "are spent"] if wish.max_cost else []  # fmt: skip
-    whole += [f"{duration(wish.max_wait)} of waiting in all"] if wish.max_wait else []
-    unlimited = [] if wish.max_cost or wish.worker else ["no limit on what it costs"]
-    return [f"a client has {', '.join(each)}", *whole, *unlimited]
+    limits = [f"a client has {', '.join(each)}"]
+    limits += [f"no feature starts after {duration(wish.max_time)}"] if wish.max_time else []
+    limits += [f"no feature starts after ${wish.max_cost:.2f} are spent"] if wish.max_cost else []
+    limits += [f"at most {duration(wish.max_wait)} of waiting"] if wish.max_wait else []
+    return limits + ([] if wish.max_cost or wish.worker else ["no limit on the cost"])
 
 
 def _check_permissions(project: Project, state: State, wish: Options, environ: Mapping[str, str]) -> Found:
-    """What the settings keep a client from, and whether it may run the tests itself."""
-    found = claude_settings.read_settings(project.root, environ)
-    yield from doctor.check_permission_rules(found, claude_settings.WORKER_CALLS)
+    """Check what Claude Code's settings forbid a client, and whether it may run the verify command itself."""
+    settings = claude_settings.read_settings(project.root, environ)
+    yield from doctor.check_permission_rules(settings, claude_settings.WORKER_CALLS)
+    other_mode = "Use another mode: `--permission-mode acceptEdits`."
     if wish.permission_mode == "bypassPermissions":
-        off = claude_settings.find_disabled_bypass(found)
-        if off:
-            yield (
-                ERROR,
-                f"{off[0]} switches the mode bypassPermissions off. Take another: `--permission-mode acceptEdits`.",
-            )
+        disabled = claude_settings.find_disabled_bypass(settings)
+        if disabled:
+            yield ERROR, f"{disabled[0]} disables the mode bypassPermissions. {other_mode}"
         elif os.geteuid() == 0 and environ.get("IS_SANDBOX") != "1":
-            yield (
-                ERROR,
-                "Claude Code refuses the mode bypassPermissions to root. Run as somebody else, or take another: "
-                "`--permission-mode acceptEdits`.",
-            )
+            yield ERROR, f"Claude Code refuses the mode bypassPermissions to root. Use another user. {other_mode}"
     folder = claude_settings.find_linked_trust_folder(project.private_parent)
-    unheard = claude_settings.find_ignored_settings(found, project.root, folder, environ)
-    if unheard and wish.permission_mode != "bypassPermissions":
-        yield WARNING, f"{doctor.untrusted_folder_message(unheard, folder)} Or allow it for this run: `--allow RULE`."
-    verify = state["policy"]["verify"]
-    if not verify:
+    ignored = claude_settings.find_ignored_settings(settings, project.root, folder, environ)
+    if ignored and wish.permission_mode != "bypassPermissions":
+        yield WARNING, f"{doctor.untrusted_folder_message(ignored, folder)} Or allow it for this run: `--allow RULE`."
+    if not state["policy"]["verify"]:
         return
-    heard = [(place, data) for place, data in found if place != unheard]
-    parts = claude_settings.split_shell_line(verify)
-    kept = claude_settings.find_forbidding_rules(found, [("Bash", part) for part in parts])
-    unknown = [part for part in parts if not claude_settings.is_command_allowed(heard, wish.allow or (), part)]
-    if kept:
+    effective = [(place, data) for place, data in settings if place != ignored]
+    parts = claude_settings.split_shell_line(state["policy"]["verify"])
+    forbidden = claude_settings.find_forbidding_rules(settings, [("Bash", part) for part in parts])
+    not_allowed = [part for part in parts if not claude_settings.is_command_allowed(effective, wish.allow or (), part)]
+    if forbidden:
+        yield WARNING, f"A client may not run the verify command ({forbidden[0]}); `batchctl done` still runs it."
+    elif not_allowed and wish.permission_mode not in ("auto", "bypassPermissions"):
+        rules = (f"Bash({part})" if len(part) <= MAX_RULE else f"Bash({part.split()[0]}:*)" for part in not_allowed)
+        allow = " ".join(f"--allow {shlex.quote(rule)}" for rule in dict.fromkeys(rules))
         yield (
             WARNING,
-            f"A client may not run the verify command itself ({kept[0]}); `batchctl done` runs it all the same.",
-        )
-    elif wish.permission_mode in ("auto", "bypassPermissions"):
-        return
-    elif unknown:
-        rules = (f"Bash({part})" if len(part) <= MAX_RULE else f"Bash({part.split()[0]}:*)" for part in unknown)
-        given = " ".join(f"--allow {shlex.quote(rule)}" for rule in dict.fromkeys(rules))
-        yield (
-            WARNING,
-            f"A client may not run the verify command itself, only `batchctl done` does: it works better when it can "
-            f"try its work. `{given}` lets it.",
+            "A client may not run the verify command, only `batchctl done` does; a client works better if it can test "
+            f"its changes. Allow it with `{allow}`.",
         )
 
 
 def _check_client(program: Optional[str], wish: Options) -> Found:
     if program is None and wish.client is not None:
-        yield ERROR, f"{wish.client} is no program that can be started. Give the path of `claude`: `--client PATH`."
+        yield ERROR, f"{wish.client} cannot be started. Give the path of `claude`: `--client PATH`."
     else:
         yield from doctor.check_client(program)
 
@@ -255,118 +223,110 @@ def check_login(root: str, program: Optional[str], environ: Mapping[str, str]) -
 
 
 def _check_pull_requests(root: str, base: str, branch: str) -> Found:
-    """Whether pull requests can be opened: gh, the right to write, and a push that would go."""
-    place = gh.get_repository(root)
-    remote = pull_requests.require_remote(root, place)
-    may = gh.get_permission(root)
-    if may and may not in MAY_PUSH:
+    """Check that pull requests can be opened: gh works, its login may write, and a push would be accepted."""
+    repository = gh.get_repository(root)
+    remote = pull_requests.require_remote(root, repository)
+    permission = gh.get_permission(root)
+    if permission and permission not in MAY_PUSH:
         yield (
             ERROR,
-            f"gh's login may only {may.lower()} {place.url}. Ask for the right to write, or let gh mean your fork: `gh "
-            "repo set-default`.",
+            f"gh's login has only the permission `{permission.lower()}` on {repository.url}. Ask for write permission, "
+            "or choose your fork with `gh repo set-default`.",
         )
         return
-    refused = pull_requests.check_push(root, remote, base, branch)
-    if refused:
-        yield ERROR, refused
-    elif not may:
-        yield WARNING, f"gh does not say whether its login may write to {place.url}; git would push to {remote}"
+    problem = pull_requests.check_push(root, remote, base, branch)
+    if problem:
+        yield ERROR, problem
+    elif not permission:
+        yield WARNING, f"gh does not say whether its login may write to {repository.url}; git would push to {remote}"
     else:
-        yield OK, f"branches go to {remote}, pull requests into {place.url} (its own rules are not tried)"
+        yield OK, f"branches go to {remote}, pull requests to {repository.url} (its branch rules are not checked)"
 
 
-# -- what a dry run shows ----------------------------------------------------------------------------------------------
-
-
-def format_dry_run(state: State, found: Sequence[Mapping[str, str]], wish: Options) -> str:
-    """What was found, and what a run would do: order, dependencies, what runs side by side, limits."""
-    left = _list_remaining(state)
-    rounds = list(itertools.islice(_plan_rounds(state, wish.jobs or 1), MAX_ROUNDS + 1))
-    lines = [*doctor.format_checks(found), ""]
-    lines.append(
-        f"Batch {state['batch_id']}: {len(left)} of {pluralize(state['total_features'], 'feature')} to do, up to "
-        f"{wish.jobs or 1} at a time."
-    )
-    beside = path_conflicts.find_conflicts(
-        [(index, run_transitions.touched_paths(state, index)) for index in left], MAX_CONFLICTS + 1
-    )
-    lines += [f"{index + 1:>4}  {_format_feature(state, index, beside[index])}" for index in left]
+def format_dry_run(state: State, checks: Sequence[Mapping[str, str]], wish: Options) -> str:
+    """Return the checks and what a run would do: order, dependencies, what runs in parallel, limits."""
+    remaining, jobs = _list_remaining(state), wish.jobs or 1
+    rounds = list(itertools.islice(_plan_rounds(state, jobs), MAX_ROUNDS + 1))
+    count = pluralize(state["total_features"], "feature")
+    lines = [*doctor.format_checks(checks), ""]
+    lines.append(f"Batch {state['batch_id']}: {len(remaining)} of {count} to do, up to {jobs} at a time.")
+    touched = [(index, run_transitions.touched_paths(state, index)) for index in remaining]
+    conflicts = path_conflicts.find_conflicts(touched, MAX_CONFLICTS + 1)
+    lines += [f"{index + 1:>4}  {_format_feature(state, index, conflicts[index])}" for index in remaining]
     if any(len(indices) > 1 for indices in rounds):
-        told = " | ".join(", ".join(str(index + 1) for index in indices) for indices in rounds[:MAX_ROUNDS])
-        more = " | and so on" if len(rounds) > MAX_ROUNDS else ""
-        lines.append(f"Side by side, if all took equally long: {told}{more}")
-    branch = worktrees.get_batch_branch(state["batch_id"])
-    lines.append(f"Limits: {'; '.join([*_format_limits(wish), *_format_retries(state)])}.")
-    worker = (
-        f"`{wish.worker[:MAX_TEXT]}`" if wish.worker else f"{wish.client or 'claude'} in mode {wish.permission_mode}"
+        plan = " | ".join(_format_numbers(indices) for indices in rounds[:MAX_ROUNDS])
+        more = " | ..." if len(rounds) > MAX_ROUNDS else ""
+        lines.append(f"In parallel, if all take equally long: {plan}{more}")
+    policy = state["policy"]
+    retries = f"{status_report.count_retries(policy['max_retries'])} of a feature"
+    pause = f"a pause after {policy['max_failures_in_a_row']} failures in a row"
+    lines.append(f"Limits: {'; '.join([*_format_limits(wish), retries, pause])}.")
+    client = f"{wish.client or 'claude'} in mode {wish.permission_mode}"
+    worker = f"`{wish.worker[:MAX_TEXT]}`" if wish.worker else client
+    lines.append(f"Done by: {clean(worker)}, each in a worktree below {wish.worktrees}.")
+    merge = "merged into your branch at the end" if wish.merge else "your branch stays as it is"
+    pull_request = {"batch": ", one pull request", "feature": ", a pull request for each feature"}.get(
+        wish.pr or "", ""
     )
-    lines.append(f"Done by: {clean(worker)}, each in a work tree below {wish.worktrees}.")
-    ends = "your branch is moved up to it at the end" if wish.merge else "your branch stays as it is"
-    published = {"batch": ", one pull request is opened", "feature": ", a pull request is opened for each feature"}
-    lines.append(f"Merged into: {branch}; {ends}{published.get(wish.pr or '', '')}.")
-    if _has_errors(found):
-        lines.append("It could not start now: see what is bad above.")
+    lines.append(f"Merged into: {worktrees.get_batch_branch(state['batch_id'])}; {merge}{pull_request}.")
+    if _has_errors(checks):
+        lines.append("The run could not start: see the errors above.")
     lines.append("Nothing was written or started.")
     return "\n".join(lines)
 
 
+def _format_numbers(indices: Iterable[int]) -> str:
+    return ", ".join(str(index + 1) for index in indices)
+
+
 def _list_remaining(state: State) -> List[int]:
-    """Indices of the features that are to be done, in order; one that a dead run had under way is one of them."""
+    """Return the indices of the features to do, in order, with those that a dead run had begun."""
     freed = run_transitions.clear_running(state)
-    active = batch_state.active_index(freed)
-    to_do = {*batch_state.pending_indices(freed), active}
+    to_do = {*batch_state.pending_indices(freed), batch_state.active_index(freed)}
     return [index for index in batch_state.indices_in_order(freed) if index in to_do]
 
 
-def _format_feature(state: State, index: int, beside: List[int]) -> str:
-    """A feature on one line; `beside` are the first others that it is not done beside."""
+def _format_feature(state: State, index: int, conflicts: List[int]) -> str:
+    """Return a line on a feature; `conflicts` are the first features that it does not run in parallel with."""
     needs = state["feature_dependencies"].get(key(index), ())
-    notes = [f"after {', '.join(str(need + 1) for need in sorted(needs))}"] if needs else []
-    if beside:
-        numbers = ", ".join(str(other + 1) for other in beside[:MAX_CONFLICTS])
-        notes.append(f"not beside {numbers}{' and others' if len(beside) > MAX_CONFLICTS else ''}")
+    notes = [f"after {_format_numbers(sorted(needs))}"] if needs else []
+    if conflicts:
+        more = " and others" if len(conflicts) > MAX_CONFLICTS else ""
+        notes.append(f"not in parallel with {_format_numbers(conflicts[:MAX_CONFLICTS])}{more}")
     line = one_line(state["features"][index], MAX_TEXT)
     return f"{line}  ({'; '.join(notes)})" if notes else line
 
 
 def _plan_rounds(state: State, jobs: int) -> Iterator[List[int]]:
-    """The features that would run side by side, round by round, if each took as long as any other. What needs
-    something that was not completed is in none.
+    """Yield the features that would run in parallel, round by round, if all took equally long.
+
+    A feature that needs one that was not completed is in no round.
     """
-    done: Set[int] = set(state["completed_features"])
-    left = _list_remaining(state)
-    place = {index: number for number, index in enumerate(left)}
+    remaining, completed = _list_remaining(state), set(state["completed_features"])
+    position = {index: number for number, index in enumerate(remaining)}
     missing: Dict[int, Set[int]] = {}
-    needed: Dict[int, List[int]] = {}
-    for index in left:
-        missing[index] = {need for need in state["feature_dependencies"].get(key(index), ()) if need not in done}
+    dependents: Dict[int, List[int]] = {}
+    for index in remaining:
+        missing[index] = set(state["feature_dependencies"].get(key(index), ())) - completed
         for need in missing[index]:
-            needed.setdefault(need, []).append(index)
-    ready = [place[index] for index in left if not missing[index]]
+            dependents.setdefault(need, []).append(index)
+    ready = [position[index] for index in remaining if not missing[index]]
     while ready:
-        now: List[int] = []
-        taken, apart = path_conflicts.PathClaims(), []
-        while ready and len(now) < jobs:
-            index = left[heapq.heappop(ready)]
+        chosen: List[int] = []
+        claims, later = path_conflicts.PathClaims(), []
+        while ready and len(chosen) < jobs:
+            index = remaining[heapq.heappop(ready)]
             paths = run_transitions.touched_paths(state, index)
-            if taken.conflicting_number(paths) is None:
-                taken.add(index, paths)
-                now.append(index)
+            if claims.conflicting_number(paths) is None:
+                claims.add(index, paths)
+                chosen.append(index)
             else:
-                apart.append(place[index])
-        yield now
-        for index in now:
-            for other in needed.get(index, ()):
+                later.append(position[index])
+        yield chosen
+        for index in chosen:
+            for other in dependents.get(index, ()):
                 missing[other].discard(index)
                 if not missing[other]:
-                    apart.append(place[other])
-        for number in apart:
+                    later.append(position[other])
+        for number in later:
             heapq.heappush(ready, number)
-
-
-def _format_retries(state: State) -> List[str]:
-    policy = state["policy"]
-    return [
-        f"{status_report.count_retries(policy['max_retries'])} of a feature",
-        f"a pause after {policy['max_failures_in_a_row']} failures in a row",
-    ]
