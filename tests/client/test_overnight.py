@@ -205,7 +205,7 @@ def test_a_key_that_is_refused_pauses_the_batch_and_says_so(unattended_run):
 
     its = unattended_run(refused, 2)
     state = its.drive()
-    assert state["status"] == "paused" and "a person is needed (auth)" in state["pause"]["reason"]
+    assert state["status"] == "paused" and "user action required (auth)" in state["pause"]["reason"]
     assert state["retry_attempts"] == {} and its.notified == []
 
 

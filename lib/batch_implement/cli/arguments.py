@@ -282,7 +282,7 @@ def _add_user_commands(add_command: AddCommand) -> None:
 
 
 def _add_reason(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--reason", default="by a person", metavar="TEXT", help="shown by status (by a person)")
+    command.add_argument("--reason", default="by the user", metavar="TEXT", help="shown by status (by the user)")
 
 
 def _add_read_commands(add_command: AddCommand) -> None:

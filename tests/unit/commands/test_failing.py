@@ -52,7 +52,7 @@ def test_its_class_decides_between_another_try_a_pause_and_the_end(fail, words, 
     assert (attempt["failure_class"], attempt["error_message"]) == (kind, words)
     assert state["retry_attempts"] == {"0": 1}
     if status == "paused":
-        assert f"a person is needed ({kind})" in state["pause"]["reason"]
+        assert f"user action required ({kind})" in state["pause"]["reason"]
 
 
 def test_the_time_of_the_next_try_is_kept_and_never_waited_for(fail, monkeypatch):

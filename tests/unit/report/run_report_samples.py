@@ -134,7 +134,7 @@ def by_hand() -> dict[str, Any]:
     state = broken(state, permanent=True)
     state = done(done(state, foreign=["f" * 40]), rewritten=[{"old": "a", "new": None, "how": "absorbed"}])
     state = then(state, transitions.start, at(next(minute)), "base")
-    return then(state, transitions.pause, at(next(minute)), "a person is needed (auth): Please run /login", at(400))
+    return then(state, transitions.pause, at(next(minute)), "user action required (auth): Please run /login", at(400))
 
 
 def huge(number: int) -> dict[str, Any]:

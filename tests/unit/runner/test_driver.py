@@ -265,7 +265,7 @@ def test_what_needs_a_person_pauses_the_batch_and_says_what(unattended_run):
     its = unattended_run('cat > /dev/null; echo "fatal: write error: No space left on device" >&2; exit 1', 3)
     state = its.drive(jobs=2)
     assert state["status"] == "paused"
-    assert "a person is needed (disk)" in state["pause"]["reason"] and "No space left" in state["pause"]["reason"]
+    assert "user action required (disk)" in state["pause"]["reason"] and "No space left" in state["pause"]["reason"]
 
 
 def test_the_time_of_a_run_is_a_limit_after_which_nothing_is_begun(unattended_run, tmp_path):
