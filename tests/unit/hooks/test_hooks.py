@@ -30,7 +30,7 @@ SKILL = {"skill": "batch-implement:auto-implement"}
 
 @pytest.fixture
 def hook(repository, monkeypatch, capsys):
-    """Fires an event in the session `s-1` of this process: `hook("Stop", prompt_id="p")`; its answer, None for none."""
+    """Return a function that fires an event in session `s-1` and returns its output, None for nothing."""
 
     def fire(event, tool="", *, raw=None, session="s-1", pid=None, **payload):
         told = {"session_id": session, "hook_event_name": event, "cwd": str(repository), **payload}
@@ -51,7 +51,7 @@ def hook(repository, monkeypatch, capsys):
 
 @pytest.fixture
 def begin(store, repository):
-    """Creates the batch that the session `s-1` holds and whose turn `p` works on it: `begin(3, unattended=True)`."""
+    """Return a function that creates a batch owned by session `s-1`, whose turn `p` works on it."""
 
     def make(features=3, *steps, **how):
         store.create(new_batch(features, owner=owner("s-1"), **how))
@@ -76,12 +76,12 @@ def compacted(context):
 
 
 def added(answer):
-    """The context that an answer adds."""
+    """Return the context that an output adds."""
     return answer["hookSpecificOutput"]["additionalContext"]
 
 
 def denied(answer):
-    """Why an answer denies a tool call; None when it does not."""
+    """Return why an output denies a tool call, or None."""
     special = (answer or {}).get("hookSpecificOutput", {})
     return special.get("permissionDecisionReason") if special.get("permissionDecision") == "deny" else None
 
@@ -100,7 +100,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("raw", GARBAGE.values(), ids=GARBAGE)
 @pytest.mark.parametrize("event", ["Stop", "PreToolUse", "SubagentStop", "UserPromptSubmit", "UserPromptExpansion"])
-def test_a_payload_that_is_none_does_not_stop_the_work_and_is_said_once(hook, begin, event, raw):
+def test_an_invalid_payload_does_not_stop_the_work_and_is_reported_once(hook, begin, event, raw):
     state = begin(3, start)
     answer = hook(event, EVENTS[event], raw=raw)
     assert set(answer) == {"systemMessage"}
@@ -111,7 +111,7 @@ def test_a_payload_that_is_none_does_not_stop_the_work_and_is_said_once(hook, be
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_every_event_with_a_payload_of_nothing_or_of_the_wrong_kinds_is_no_trouble(hook, begin, event):
+def test_every_event_accepts_an_empty_payload_and_wrong_types(hook, begin, event):
     begin(3, start)
     odd = {"tool_input": [1], "tool_response": 7, "background_tasks": {"a": 1}, "agent_id": ["x"], "prompt": None}
     for told in ({}, odd, {"tool_input": {"command": 1, "file_path": [], "skill": {}}, "source": 0, "command_args": 1}):
@@ -119,13 +119,13 @@ def test_every_event_with_a_payload_of_nothing_or_of_the_wrong_kinds_is_no_troub
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_every_event_without_a_batch_says_nothing_and_creates_nothing(hook, repository, event):
+def test_every_event_without_a_batch_prints_nothing_and_creates_nothing(hook, repository, event):
     assert hook(event, EVENTS[event]) is None
     assert not (repository / ".git/batch-implement").exists()
     assert not (repository / ".claude").exists()
 
 
-def test_trouble_is_in_the_audit_log_each_time_with_its_trace(hook, begin, store, monkeypatch):
+def test_each_error_is_in_the_audit_log_with_its_traceback(hook, begin, store, monkeypatch):
     begin(3)
 
     def broken(*arguments, **options):
@@ -175,7 +175,7 @@ def test_a_hook_of_one_client_changed_the_batch_that_another_had_taken_meanwhile
     assert taken == [store.read()]
 
 
-def test_each_kind_of_trouble_is_said_once(repository):
+def test_each_kind_of_error_is_reported_once(repository):
     project = Project(str(repository))
     os.makedirs(project.private)
     said = [error_reporting.report_error(event, project, error) for event, error in [
@@ -184,7 +184,7 @@ def test_each_kind_of_trouble_is_said_once(repository):
     assert [bool(answer) for answer in said] == [True, False, True, True]
 
 
-def test_a_no_of_the_system_to_a_typed_command_does_not_claim_that_nothing_was_done(hook, repository, monkeypatch):
+def test_an_io_error_of_a_typed_command_does_not_claim_that_nothing_changed(hook, repository, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device", "somewhere")
 
@@ -196,7 +196,7 @@ def test_a_no_of_the_system_to_a_typed_command_does_not_claim_that_nothing_was_d
     )
 
 
-def test_trouble_without_a_place_to_note_it_is_said_all_the_same():
+def test_an_error_is_reported_without_a_private_folder_too():
     assert "x" in error_reporting.report_error("Stop", None, ValueError("x"))["systemMessage"]
 
 
@@ -204,7 +204,7 @@ def test_trouble_without_a_place_to_note_it_is_said_all_the_same():
 
 
 def guarded(repository, event, *more, stdin="{}", **env):
-    """What hooks/run answers in the repository."""
+    """Run hooks/run in the repository."""
     return run_program(GUARD, event, *more, cwd=repository, stdin=stdin, CLAUDE_PROJECT_DIR=str(repository), **env)
 
 
@@ -215,7 +215,7 @@ def data(tmp_path):
 
 
 @pytest.mark.parametrize("raw", [b"", b"{not json", b'{"x": "' + b"y" * 3_000_000], ids=["empty", "no JSON", "large"])
-def test_the_whole_way_a_payload_that_is_none_exits_with_0_and_is_said_once(begin, repository, data, raw):
+def test_through_hooks_run_an_invalid_payload_exits_with_0_and_is_reported_once(begin, repository, data, raw):
     begin(3)
     env = {"CLAUDE_PLUGIN_DATA": data, "CLAUDE_CODE_SESSION_ID": "s-1", "CLAUDE_PID": str(os.getpid())}
     first, second = (guarded(repository, "Stop", stdin=raw, **env) for _ in range(2))
@@ -224,7 +224,7 @@ def test_the_whole_way_a_payload_that_is_none_exits_with_0_and_is_said_once(begi
     assert second.stdout == ""
 
 
-def test_the_whole_way_a_stop_is_sent_on_and_the_interpreter_is_remembered(begin, repository, data):
+def test_through_hooks_run_a_stop_is_continued_and_the_interpreter_remembered(begin, repository, data):
     begin(3)
     env = {"CLAUDE_PLUGIN_DATA": data, "CLAUDE_CODE_SESSION_ID": "s-1", "CLAUDE_PID": str(os.getpid())}
     for _ in range(2):
@@ -279,7 +279,7 @@ def test_a_tool_that_only_reads_starts_python_only_when_a_reminder_is_owed(begin
     assert no_python["mark"].exists()
 
 
-def test_without_a_python_that_will_do_it_is_said_once(begin, repository, no_python, data):
+def test_a_missing_python_is_reported_once(begin, repository, no_python, data):
     begin(3)
     os.makedirs(data)
     first, second = (guarded(repository, "Stop", PATH=no_python["PATH"], CLAUDE_PLUGIN_DATA=data) for _ in range(2))
@@ -287,7 +287,7 @@ def test_without_a_python_that_will_do_it_is_said_once(begin, repository, no_pyt
     assert (first.returncode, second.returncode, second.stdout) == (0, 0, "")
 
 
-def test_an_interpreter_that_is_remembered_and_gone_is_looked_for_again(begin, repository, data):
+def test_a_remembered_interpreter_that_is_gone_is_searched_again(begin, repository, data):
     begin(3)
     os.makedirs(data)
     Path(data, "python").write_text("/gone/python\n")
@@ -296,7 +296,7 @@ def test_an_interpreter_that_is_remembered_and_gone_is_looked_for_again(begin, r
     assert Path(data, "python").read_text() != "/gone/python\n"
 
 
-def test_remembering_needs_a_folder_that_can_be_written(tmp_path, monkeypatch):
+def test_remembering_needs_a_writable_folder(tmp_path, monkeypatch):
     error_reporting.remember_interpreter("relative")
     (tmp_path / "file").write_text("")
     error_reporting.remember_interpreter(str(tmp_path / "file/below"))
@@ -308,13 +308,13 @@ def test_remembering_needs_a_folder_that_can_be_written(tmp_path, monkeypatch):
 # -- Stop --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_coordinator_that_stops_with_features_left_is_sent_on_with_the_next_step(hook, begin, store):
+def test_a_coordinator_that_stops_with_features_left_continues_with_the_next_step(hook, begin, store):
     begin(3)
     answer = hook("Stop", prompt_id="p", last_assistant_message="One is done.")
     assert answer == {"decision": "block", "reason": prompts.next_step(store.read())}
 
 
-def test_three_stops_without_progress_pause_the_batch_and_tell_the_person(hook, begin, store):
+def test_three_stops_without_progress_pause_the_batch_and_tell_the_user(hook, begin, store):
     begin(3)
     for _ in range(3):
         assert hook("Stop", prompt_id="p")["decision"] == "block"
@@ -343,18 +343,18 @@ def test_progress_between_stops_starts_the_count_again(hook, begin, store):
     ],
     ids=["another session", "another process", "an API error", "a full window", "a running subagent"],
 )
-def test_a_stop_is_not_blocked_for(hook, begin, told):
+def test_a_stop_is_not_blocked(hook, begin, told):
     begin(3)
     assert hook("Stop", **{"prompt_id": "p", **told}) is None
 
 
-def test_a_background_task_that_has_ended_does_not_let_it_stop(hook, begin):
+def test_an_ended_background_task_does_not_allow_a_stop(hook, begin):
     begin(3)
     tasks = [{"id": "t", "type": "subagent", "status": "completed"}]
     assert hook("Stop", prompt_id="p", background_tasks=tasks)["decision"] == "block"
 
 
-def test_with_a_running_shell_a_stop_is_blocked_once_and_the_batch_goes_on(hook, begin, store):
+def test_with_a_running_shell_a_stop_is_blocked_once_and_the_batch_continues(hook, begin, store):
     begin(3)
     tasks = [{"id": "t", "type": "shell", "status": "running"}]
     assert hook("Stop", prompt_id="p", background_tasks=tasks)["decision"] == "block"
@@ -362,7 +362,7 @@ def test_with_a_running_shell_a_stop_is_blocked_once_and_the_batch_goes_on(hook,
     assert store.read()["status"] == "in_progress"
 
 
-def test_the_end_of_a_persons_own_turn_is_theirs(hook, begin):
+def test_a_turn_that_the_user_started_may_end(hook, begin):
     begin(3)
     hook("UserPromptSubmit", prompt="What does feature 2 mean?", prompt_id="q")
     answer = hook("Stop", prompt_id="q")
@@ -373,25 +373,25 @@ def test_the_end_of_a_persons_own_turn_is_theirs(hook, begin):
 @pytest.mark.parametrize(
     "prompt", ["/batch-implement --resume", "/batchctl status", " /batch-implement:batchctl next\nx"]
 )
-def test_our_own_commands_are_no_words_of_a_person(hook, begin, store, prompt):
+def test_plugin_commands_are_not_a_prompt_of_the_users_own(hook, begin, store, prompt):
     begin(3)
     hook("UserPromptSubmit", prompt=prompt, prompt_id="p")
     assert hook("Stop", prompt_id="p")["decision"] == "block"
 
 
-def test_a_notice_of_the_clients_goes_on_with_what_went_on(hook, begin):
+def test_a_notification_of_the_client_continues_what_went_on_before(hook, begin):
     begin(3)
     hook("UserPromptSubmit", prompt="<task-notification>\n<task-id>t</task-id>", prompt_id="n")
     assert hook("Stop", prompt_id="n")["decision"] == "block"
 
 
-def test_a_batch_that_is_over_lets_it_stop_and_ends_the_lease(hook, begin, store):
+def test_a_finished_batch_allows_the_stop_and_ends_the_lease(hook, begin, store):
     begin(1, all_completed)
     assert hook("Stop", prompt_id="p") is None
     assert store.read()["owner"]["pid"] is None
 
 
-def test_the_size_of_the_window_is_noted_at_a_stop(hook, begin, store, tmp_path):
+def test_a_stop_records_the_size_of_the_context_window(hook, begin, store, tmp_path):
     begin(3)
     usage = {"type": "assistant", "message": {"usage": {"input_tokens": 4321}}}
     (tmp_path / "t.jsonl").write_text(json.dumps(usage) + "\n")
@@ -423,12 +423,12 @@ def test_a_worker_that_stops_with_its_feature_open_is_sent_back_once(hook, begin
     ],
     ids=["its feature closed", "another agent", "the summariser", "another session", "an API error", "a pause"],
 )
-def test_an_agent_is_not_sent_back_with(hook, begin, steps, told):
+def test_an_agent_is_not_sent_back(hook, begin, steps, told):
     begin(3, *steps)
     assert hook("SubagentStop", **{**WORKER, **told}) is None
 
 
-def test_what_the_reviewer_said_is_kept_as_evidence(hook, begin, store):
+def test_the_review_is_recorded_as_evidence(hook, begin, store):
     begin(3, start)
     reviewer = {"agent_id": "r-1", "agent_type": "batch-implement:reviewer"}
     assert hook("SubagentStop", last_assistant_message="Looks right.", **reviewer) is None
@@ -476,7 +476,7 @@ def test_the_end_of_the_session_ends_its_lease_and_no_others(hook, begin, store)
     ],
 )
 @pytest.mark.parametrize("name", ["file_path", "notebook_path"])
-def test_writing_the_state_is_denied_by_whatever_path_with_what_to_use(hook, begin, repository, path, name):
+def test_writing_the_state_is_denied_under_every_path_with_the_commands_to_use(hook, begin, repository, path, name):
     begin(3)
     (repository / "link.json").symlink_to(".claude/batch_state.json")
     (repository / "linked").symlink_to(".claude")
@@ -490,7 +490,7 @@ def test_writing_the_state_is_denied_by_whatever_path_with_what_to_use(hook, beg
 @pytest.mark.parametrize(
     "path", ["src/x.py", "{root}/.claude/settings.json", "/tmp/batch_state.json", "batch_state.json"]
 )
-def test_writing_anything_else_is_not(hook, begin, repository, path):
+def test_writing_other_files_is_allowed(hook, begin, repository, path):
     begin(3, start)
     assert hook("PreToolUse", "Write", tool_input={"file_path": path.format(root=repository)}) is None
 
@@ -504,12 +504,12 @@ def test_an_unattended_coordinator_edits_nothing_before_a_feature_is_open(hook, 
     store.update(pause)
 
 
-def test_during_a_pause_a_person_may_have_things_edited(hook, begin):
+def test_during_a_pause_edits_are_allowed(hook, begin):
     begin(3, pause, unattended=True)
     assert hook("PreToolUse", "Write", tool_input={"file_path": "src/x.py"}) is None
 
 
-def test_questions_are_denied_only_when_nobody_is_there(hook, begin, store):
+def test_questions_are_denied_only_in_an_unattended_run(hook, begin, store):
     begin(3)
     assert hook("PreToolUse", "AskUserQuestion", tool_input={}) is None
     store.update(lambda state: {**state, "policy": {**state["policy"], "unattended": True}})
@@ -526,7 +526,7 @@ def test_questions_are_denied_only_when_nobody_is_there(hook, begin, store):
         ("rm -rf .git/batch-implement", "would change the batch's own files"),
     ],
 )
-def test_a_command_that_is_not_the_models_is_denied_and_audited(hook, begin, store, command, said):
+def test_a_user_command_is_denied_to_the_model_and_audited(hook, begin, store, command, said):
     begin(3)
     assert said in denied(hook("PreToolUse", "Bash", tool_input={"command": command}))
     assert [entry["tool"] for entry in audit_log.read_entries(store.project.private) if entry["event"] == "denied"] == [
@@ -535,12 +535,12 @@ def test_a_command_that_is_not_the_models_is_denied_and_audited(hook, begin, sto
 
 
 @pytest.mark.parametrize("command", ["make test", "batchctl done", "cat .claude/batch_state.json", "git commit -am x"])
-def test_any_other_command_is_not(hook, begin, command):
+def test_other_commands_are_not_denied(hook, begin, command):
     begin(3)
     assert hook("PreToolUse", "Bash", tool_input={"command": command}) is None
 
 
-def test_the_call_that_does_the_next_feature_is_allowed_in_the_session_that_holds_the_batch(hook, begin, store):
+def test_the_worker_skill_is_allowed_in_the_session_that_owns_the_batch(hook, begin, store):
     begin(3)
     answer = hook("PreToolUse", "Skill", tool_input=SKILL, prompt_id="after a notice")
     assert answer["hookSpecificOutput"]["permissionDecision"] == "allow"
@@ -557,7 +557,7 @@ def test_the_call_that_does_the_next_feature_is_allowed_in_the_session_that_hold
     ],
     ids=["another skill", "with arguments", "another session", "another agent"],
 )
-def test_no_other_call_is_allowed(hook, begin, told):
+def test_no_other_skill_call_is_allowed(hook, begin, told):
     begin(3)
     assert hook("PreToolUse", "Skill", **told) is None
 
@@ -568,7 +568,7 @@ def test_no_other_call_is_allowed(hook, begin, told):
 @pytest.mark.parametrize(
     ("event", "tool"), [("PostToolUse", "Bash"), ("PostToolUseFailure", "Write"), ("PreToolUse", "Bash")]
 )
-def test_what_a_tool_call_did_to_the_state_is_undone_and_told(hook, begin, repository, event, tool):
+def test_a_change_of_the_state_by_a_tool_call_is_undone_and_reported(hook, begin, repository, event, tool):
     state = begin(3)
     (repository / ".claude/batch_state.json").write_text("{}")
     text = added(hook(event, tool, tool_input={"command": "x"}))
@@ -584,7 +584,7 @@ def test_another_session_undoes_nothing(hook, begin, repository):
     assert state_on_disk(repository) == {}
 
 
-def test_a_damaged_seal_is_mended_by_the_next_call(hook, begin, repository):
+def test_a_damaged_sidecar_is_repaired_by_the_next_call(hook, begin, repository):
     begin(3)
     (repository / ".git/batch-implement/sidecar").write_text("live\ngarbage")
     hook("PostToolUse", "Bash", tool_input={"command": "x"})
@@ -595,13 +595,13 @@ def returned(result, **more):
     return {"tool_input": SKILL, "tool_response": {"success": True, "result": result, **more}}
 
 
-def test_a_worker_that_is_back_is_told_on_with_how_its_feature_ended(hook, begin, store):
+def test_after_a_worker_the_outcome_and_the_next_step_are_reported(hook, begin, store):
     begin(3, start, lambda state: transitions.complete(state, NOW, {"verify": None}))
     text = added(hook("PostToolUse", "Skill", **returned("Feature 1 is in.")))
     assert text == f"Feature 1 is done. {prompts.next_step(store.read())}"
 
 
-def test_a_worker_that_left_without_a_verdict_costs_an_attempt_only_the_second_time(hook, begin, store, repository):
+def test_a_worker_that_exits_without_reporting_costs_an_attempt_only_the_second_time(hook, begin, store, repository):
     begin(3, start)
     assert "Feature 1 is still open" in added(hook("PostToolUse", "Skill", **returned("I am tired.")))
     (repository / "left.txt").write_text("x")
@@ -620,13 +620,13 @@ def test_an_api_error_inside_a_worker_costs_no_attempt(hook, begin, store):
     assert (store.read()["retry_attempts"], batch_state.active_index(store.read())) == ({}, 0)
 
 
-def test_what_needs_a_person_pauses_the_batch(hook, begin, store):
+def test_an_error_that_needs_the_user_pauses_the_batch(hook, begin, store):
     begin(3, start)
     assert "is paused" in added(hook("PostToolUse", "Skill", **returned("Invalid API key · Fix external API key")))
     assert "(auth)" in store.read()["pause"]["reason"]
 
 
-def test_a_worker_that_cannot_start_is_tried_three_times_and_then_waited_for(hook, begin, store):
+def test_a_worker_that_cannot_start_is_tried_three_times_then_the_batch_is_paused(hook, begin, store):
     begin(3)
     for _ in range(3):
         assert "is next" in added(hook("PostToolUseFailure", "Skill", tool_input=SKILL, error="batchctl: not found"))
@@ -639,12 +639,12 @@ def test_a_worker_that_cannot_start_is_tried_three_times_and_then_waited_for(hoo
     [returned("x", background=True), {"tool_input": {"skill": "other"}}, {**returned("x"), "agent_id": "a"}],
     ids=["in the background", "another skill", "another agent"],
 )
-def test_the_end_of_no_other_call_says_anything(hook, begin, told):
+def test_the_end_of_other_calls_prints_nothing(hook, begin, told):
     begin(3)
     assert hook("PostToolUse", "Skill", **told) is None
 
 
-def test_a_push_is_recorded_for_the_feature_that_is_open_else_for_the_last_one(hook, begin, store):
+def test_a_push_is_recorded_for_the_open_feature_else_for_the_last_closed_one(hook, begin, store):
     begin(3, start)
     told = {"tool_input": {"command": "git push origin main"}, "tool_response": {"stdout": "ok"}}
     assert hook("PostToolUse", "Bash", **told) is None
@@ -679,7 +679,7 @@ def test_a_compaction_is_recorded_and_the_reminder_comes_in_the_form_for_its_rea
 
 
 @pytest.mark.parametrize("told", [{"session": "s-2"}, {"agent_id": "x", "agent_type": "Explore"}])
-def test_a_window_that_is_not_the_batchs_is_not_reminded(hook, begin, store, told):
+def test_a_context_window_without_the_batch_gets_no_reminder(hook, begin, store, told):
     begin(3, start)
     assert hook("PreCompact", **told) is None
     assert hook("SessionStart", source="compact", **told) is None
@@ -687,14 +687,14 @@ def test_a_window_that_is_not_the_batchs_is_not_reminded(hook, begin, store, tol
 
 
 @pytest.mark.parametrize(("event", "tool"), [("PostToolUse", "Bash"), ("PostToolUse", ""), ("UserPromptSubmit", "")])
-def test_a_reminder_that_did_not_arrive_comes_once_with_the_next_thing_that_happens(hook, begin, store, event, tool):
+def test_a_lost_reminder_is_delivered_once_with_the_next_event(hook, begin, store, event, tool):
     begin(3, start, compacted("main"))
     assert added(hook(event, tool, prompt="/batchctl status")).startswith(prompts.REMINDER_MARK)
     assert hook(event, tool, prompt="/batchctl status") is None
     assert batch_state.contexts_to_remind(store.read()) == []
 
 
-def test_one_that_arrived_is_not_given_again(hook, begin, store, tmp_path):
+def test_a_reminder_that_arrived_is_not_repeated(hook, begin, store, tmp_path):
     begin(3, start, compacted("a-1"))
     own = tmp_path / "t/subagents/agent-a-1.jsonl"
     own.parent.mkdir(parents=True)
@@ -717,7 +717,9 @@ def test_a_transcript_that_is_written_late_is_waited_for(hook, begin, store, tmp
     assert batch_state.contexts_to_remind(store.read()) == []
 
 
-def test_one_that_is_never_written_that_far_shows_nothing(hook, begin, store, tmp_path, monkeypatch):
+def test_a_transcript_that_never_gets_that_far_counts_as_without_the_reminder(
+    hook, begin, store, tmp_path, monkeypatch
+):
     monkeypatch.setattr(compaction, "TRANSCRIPT_LAG_S", 0.1)
     begin(3, start, compacted("main"))
     path = tmp_path / "t.jsonl"
@@ -726,14 +728,14 @@ def test_one_that_is_never_written_that_far_shows_nothing(hook, begin, store, tm
     assert text.startswith(prompts.REMINDER_MARK)
 
 
-def test_another_windows_reminder_is_left_for_it(hook, begin, store):
+def test_a_reminder_for_another_context_window_stays_due(hook, begin, store):
     begin(3, start, compacted("a-1"))
     assert hook("PostToolUse", "Bash") is None
     assert batch_state.contexts_to_remind(store.read()) == ["a-1"]
 
 
 @pytest.mark.parametrize("source", ["startup", "clear", "resume", "fork"])
-def test_a_session_that_finds_an_unfinished_batch_of_nobodys_says_so_in_one_line(hook, begin, store, source):
+def test_a_session_that_finds_an_unfinished_batch_without_an_owner_says_so_in_one_line(hook, begin, store, source):
     begin(3, lease.release)
     text = added(hook("SessionStart", source=source, session="s-2"))
     assert "unfinished batch: batch-1 (in_progress)" in text
@@ -742,19 +744,19 @@ def test_a_session_that_finds_an_unfinished_batch_of_nobodys_says_so_in_one_line
     assert store.read()["owner"]["pid"] is None
 
 
-def test_while_its_owner_lives_another_session_hears_nothing(hook, begin):
+def test_while_the_owner_is_alive_another_session_is_told_nothing(hook, begin):
     begin(3)
     assert hook("SessionStart", source="startup", session="s-2", pid=1) is None
 
 
-def test_the_conversation_that_had_the_batch_takes_it_up_again_when_it_is_resumed(hook, begin, store):
+def test_a_resumed_conversation_takes_back_the_lease_it_had(hook, begin, store):
     begin(3, start, lease.release)
     text = added(hook("SessionStart", source="resume"))
     assert text == prompts.reminder(store.read(), worker=False)
     assert store.read()["owner"]["pid"] == os.getpid()
 
 
-def test_a_paused_batch_is_not_taken_up_by_itself(hook, begin, store):
+def test_a_paused_batch_is_not_resumed_by_itself(hook, begin, store):
     begin(3, pause, lease.release)
     assert "(paused)" in added(hook("SessionStart", source="resume"))
     assert store.read()["owner"]["pid"] is None
