@@ -1,9 +1,9 @@
-"""One line for the status line of Claude Code: how far the batch is, and what is being done.
+"""The status line of Claude Code: progress of the batch and the running features.
 
-    text = statusline.read(given, environ, cwd)     what `batchctl statusline` prints; empty without a batch
+    text = statusline.statusline_text(payload, environ, cwd)     the output of `batchctl statusline`
 
-Claude Code runs it at every message, so it costs what `batchctl next` costs and changes nothing. It is never an error:
-a status line that fails is not shown, and nobody would learn why.
+Claude Code runs it after every message: it is fast and writes nothing. It never fails: Claude Code does not show the
+status line of a command that fails, nor why.
 """
 
 from __future__ import annotations
@@ -20,66 +20,65 @@ if TYPE_CHECKING:
 
     from ..core.batch_state import State
 
-MAX_REASON_CHARS = 60  # characters
-MAX_INPUT_BYTES = 1024 * 1024  # bytes
+MAX_REASON_CHARS = 60
+MAX_INPUT_BYTES = 1024 * 1024
 MAX_NUMBERS = 6
-UNUSABLE = "batch: its state cannot be read; see `batchctl status`"
+UNUSABLE = "batch: state cannot be read; see `batchctl status`"
 
 
-def statusline_text(given: bytes, environ: Mapping[str, str], cwd: str) -> str:
-    """The line for the project that `given`, the JSON that Claude Code passes on standard input, names; else for that
-    of `cwd`. Empty when there is no batch.
+def statusline_text(payload: bytes, environ: Mapping[str, str], cwd: str) -> str:
+    """Return the status line for the project that Claude Code's JSON `payload` names, or that of `cwd`; empty without
+    a batch.
     """
     try:
-        state = snapshot.read_snapshot(project_paths.find_project(environ, session_folder(given) or cwd))
+        state = snapshot.read_snapshot(project_paths.find_project(environ, session_folder(payload) or cwd))
     except (BatchError, OSError):
         return UNUSABLE
     return "" if state is None else format_statusline(state, at_work=processes.is_owner_alive(state["owner"]))
 
 
-def session_folder(given: bytes) -> str:
-    """The folder that the session is in, by Claude Code's JSON; empty when that does not say."""
+def session_folder(payload: bytes) -> str:
+    """Return the folder of the session by Claude Code's JSON, or an empty text."""
     try:
-        told: Any = fast_json.loads(given)
+        fields: Any = fast_json.loads(payload)
     except (ValueError, RecursionError):
         return ""
-    if not isinstance(told, dict):
+    if not isinstance(fields, dict):
         return ""
-    workspace = told.get("workspace")
-    for place in (workspace.get("current_dir") if isinstance(workspace, dict) else None, told.get("cwd")):
-        if isinstance(place, str) and place.startswith("/") and "\0" not in place:
-            return place
+    workspace = fields.get("workspace")
+    for path in (workspace.get("current_dir") if isinstance(workspace, dict) else None, fields.get("cwd")):
+        if isinstance(path, str) and path.startswith("/") and "\0" not in path:
+            return path
     return ""
 
 
 def format_statusline(state: State, *, at_work: bool) -> str:
-    """The line, without a line break. `at_work`: the lease of the batch is alive."""
-    number = batch_state.counts(state)
-    head = f"batch {number['completed']}/{number['total']} done"
-    head += "".join(f", {number[name]} {name}" for name in ("failed", "skipped") if number[name])
+    """Return the line. `at_work`: the process of the batch's owner is alive."""
+    counts = batch_state.counts(state)
+    head = f"batch {counts['completed']}/{counts['total']} done"
+    head += "".join(f", {counts[name]} {name}" for name in ("failed", "skipped") if counts[name])
     return " · ".join([head, *_describe_activity(state, at_work=at_work)])
 
 
 def _describe_activity(state: State, *, at_work: bool) -> List[str]:
-    """What is being done, waited for or missing; nothing to be said of a batch that is over."""
     if not batch_state.is_live(state):
-        return ["over"]
+        return ["ended"]
     if state["pause"]:
         until = state["pause"].get("resume_after")
         return [f"paused{_format_until_time(until)}: {one_line(state['pause']['reason'], MAX_REASON_CHARS)}"]
     run, active = state.get("run"), state["active"]
-    doing: List[str] = []
+    activity: List[str] = []
     if run and run["running"]:
-        doing = [_describe_running(run["running"])]
+        activity = [_describe_running(run["running"])]
     elif active:
-        doing = [f"feature {active['feature_index'] + 1}: {active['phase']}"]
+        activity = [f"feature {active['feature_index'] + 1}: {active['phase']}"]
     if run and run["waiting"]:
         waiting = run["waiting"]
         reason = one_line(waiting["reason"], MAX_REASON_CHARS)
-        doing.append(f"waits{_format_until_time(waiting['until'])}: {reason}")
+        activity.append(f"waiting{_format_until_time(waiting['until'])}: {reason}")
     if not at_work:
-        return [*doing, "nobody is at work"]
-    return doing or [f"feature {state['current_index'] + 1} is next"]
+        return [*activity, "no process works on it"]
+    return activity or [f"feature {state['current_index'] + 1} is next"]
 
 
 def _describe_running(running: State) -> str:
@@ -90,5 +89,5 @@ def _describe_running(running: State) -> str:
     return f"features {', '.join(map(str, numbers[:MAX_NUMBERS]))}{more}"
 
 
-def _format_until_time(moment: object) -> str:
-    return f" until {str(moment)[11:16]} UTC" if moment else ""
+def _format_until_time(time: object) -> str:
+    return f" until {str(time)[11:16]} UTC" if time else ""

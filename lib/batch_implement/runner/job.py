@@ -17,6 +17,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from ..base import processes
 from ..base.project_paths import Project
+from ..base.text import one_line
 from ..core import batch_state, failure_classification, policies
 from ..core.batch_state import key
 from ..git import git_client, worktrees
@@ -210,5 +211,5 @@ def interrupted_outcome(job: Job, reason: str, now: str, failure_class: str = "w
 
 def describe_feature(state: State, index: int, text: str) -> str:
     """Return one line with the feature and `text`."""
-    line = " ".join(text.split())[:200]
+    line = one_line(text, 200)
     return f"feature {index + 1} of {state['total_features']} ({state['features'][index][:60]}): {line}"

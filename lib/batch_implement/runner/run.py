@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Tuple
 
 from ..base import timestamps
 from ..base.project_paths import Project
+from ..base.text import one_line
 from ..cli import arguments
 from ..commands import batch_commands
 from ..commands.doctor import ERROR
@@ -218,7 +219,7 @@ def _merge_into_target(project: Project, state: State) -> str:
         merged = git_client.run_git(root, "merge", "--quiet", "--ff-only", branch, check=False)
         if merged.returncode == 0:
             return f"Merged: {target or 'HEAD'} is at {branch} now."
-        problem = " ".join(merged.stderr.split())[:300]
+        problem = one_line(merged.stderr)
     return f"Not merged into {target}: {problem.rstrip('.')}. `git merge {branch}` merges it."
 
 
@@ -227,7 +228,7 @@ def _describe_end(project: Project, state: State, reports: Mapping[str, str]) ->
     counts, run_state = status_report.status_counts(state), state["run"]
     lines = [f"Batch {state['batch_id']}: {prompts.progress_summary(state)}; {run_state['ended_why']}."]
     if state["pause"]:
-        lines.append(f"Paused: {' '.join(state['pause']['reason'].split())}")
+        lines.append(f"Paused: {one_line(state['pause']['reason'], 2000)}")
     if "html" in reports:
         lines.append(f"Report: {reports['html']}")
     tip = git_client.get_branch_tip(project.root, run_state["branch"])

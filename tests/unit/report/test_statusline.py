@@ -30,7 +30,9 @@ def test_between_two_features_it_says_which_is_next():
 
 
 def test_a_batch_that_nobody_works_on_is_said_to_be_so():
-    assert line(started(new_batch(3)), at_work=False) == "batch 0/3 done · feature 1: understand · nobody is at work"
+    assert (
+        line(started(new_batch(3)), at_work=False) == "batch 0/3 done · feature 1: understand · no process works on it"
+    )
 
 
 def test_a_pause_and_its_end_are_said_and_its_reason_is_cut_and_cleaned():
@@ -43,7 +45,7 @@ def test_a_pause_and_its_end_are_said_and_its_reason_is_cut_and_cleaned():
 
 
 def test_a_batch_that_is_over_is_said_to_be_so():
-    assert line(all_completed(new_batch(2)), at_work=False) == "batch 2/2 done · over"
+    assert line(all_completed(new_batch(2)), at_work=False) == "batch 2/2 done · ended"
 
 
 def test_features_that_skipped_ones_block_are_counted():
@@ -58,7 +60,7 @@ def test_a_run_names_what_is_under_way_and_what_it_waits_for():
         state = dispatched(state, index)
     assert line(state) == "batch 1/20 done · features 4, 5, 6, 7, 8, 9 and 3 more"
     state = then(merged(run_state(20), 0), run_transitions.begin_wait, NOW, UNTIL, "usage limit", "usage_limit")
-    assert line(state) == "batch 1/20 done · waits until 06:00 UTC: usage limit"
+    assert line(state) == "batch 1/20 done · waiting until 06:00 UTC: usage limit"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_what_is_no_json_names_no_folder(given):
 def test_the_command_answers_for_the_folder_that_it_is_told(store, batch, tmp_path):
     told = json.dumps({"workspace": {"current_dir": store.project.root}, "model": {"id": "any"}})
     done = run_program(BATCHCTL, "statusline", cwd=tmp_path, stdin=told)
-    expected = "batch 0/3 done · nobody is at work\n"
+    expected = "batch 0/3 done · no process works on it\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
     done = run_program(BATCHCTL, "statusline", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -137,7 +137,7 @@ def test_each_event_is_a_line_with_its_time():
 
 def test_how_things_stand_is_said_at_once_and_after_ten_minutes_of_silence():
     out, now = io.StringIO(), [0.0]
-    shown = live_display.LineDisplay(out, ticking=lambda: now[0])
+    shown = live_display.LineDisplay(out, clock=lambda: now[0])
     state = merged(run_state(2), 0)
     lines = []
     for moment, event in ((0, ""), (599, ""), (600, ""), (700, "merged"), (1299, ""), (1300, "")):
@@ -147,7 +147,7 @@ def test_how_things_stand_is_said_at_once_and_after_ten_minutes_of_silence():
         shown.refresh(state)
         lines.append(len(out.getvalue().splitlines()))
     assert lines == [1, 1, 2, 3, 3, 4]
-    assert "at work      1 of 2 done; " in out.getvalue()
+    assert "running      1 of 2 done; " in out.getvalue()
 
 
 def test_what_the_encoding_has_no_place_for_is_a_question_mark():
@@ -174,7 +174,7 @@ def test_a_fault_in_the_drawing_is_said_and_ends_nothing(monkeypatch, capsys):
     shown.close()
     assert shown.gone
     said = capsys.readouterr().err
-    assert said.count("the display has broken: IndexError: tuple index out of range. The batch goes on") == 1
+    assert said.count("the display failed: IndexError: tuple index out of range. The run continues") == 1
 
 
 # -- which of the two --------------------------------------------------------------------------------------------------

@@ -166,7 +166,7 @@ def test_without_a_terminal_there_are_lines_and_a_signal_ends_them(store, number
     process.send_signal(number)
     rest, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
-    assert first[20:].startswith(" at work      0 of 3 done, 1 running; feature 2 (running, ")
+    assert first[20:].startswith(" running      0 of 3 done, 1 running; feature 2 (running, ")
     assert second[20:].startswith(" feature 1    ")
     assert "\x1b" not in first + second + rest
 
@@ -223,7 +223,7 @@ def test_it_ends_when_the_batch_is_not_there_any_more(followed, store, batch, wh
             store.create({**all_completed(run_state(1)), "batch_id": "batch-2", "run": None}, replace=True)
 
     text, recorder = followed(step)
-    assert text == "Batch batch-1 is not here any more. `batchctl log` tells what became of it."
+    assert text == "Batch batch-1 was archived; `batchctl log` shows why."
     assert recorder.closed
 
 

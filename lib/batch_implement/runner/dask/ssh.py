@@ -13,6 +13,7 @@ import ipaddress
 import sys
 from typing import Any, Dict, List, Optional
 
+from ...base.text import one_line
 from ...core.errors import RefusedError
 from . import task
 
@@ -86,7 +87,7 @@ def start_cluster(names: List[str], slots: int, host: Optional[str]) -> Any:
             "--cluster ssh: needs asyncssh, which this Python has not: `pip install asyncssh`.", "cluster-setup"
         ) from error
     except Exception as error:  # asyncssh's own, and bare ones of Dask
-        words = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        words = one_line(f"{type(error).__name__}: {error}", 500)
         raise RefusedError(
             f"A cluster could not be started on {', '.join(names[:5])}: {words}. This has to work for each of them, "
             f"without a question: `ssh {names[0]} {sys.executable} -m distributed.cli.dask_spec --help`.",

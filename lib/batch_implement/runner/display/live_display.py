@@ -1,16 +1,15 @@
-"""What a person at a terminal, or a log, is shown while a batch is driven.
+"""Show a run in a terminal or a log.
 
-    shown = display.open(sys.stdout, os.environ)
-    shown.event("started", "feature 4 of 20 (...): attempt 1")     something happened
-    shown.refresh(state)                                            how things stand; as often as wanted
-    shown.close()
+    display = live_display.open_display(sys.stdout, os.environ)
+    display.event("started", "feature 4 of 20 (...): attempt 1")
+    display.refresh(state)
+    display.close()
 
-`Live` at a terminal where rich is installed: one display that stays at the bottom, events above it. Else `Plain`: a
-line with the time for each event, and one every ten minutes when nothing happens. Times are UTC.
+`LiveDisplay`, at a terminal with rich, stays at the bottom with the events above it. `LineDisplay` prints a line for
+each event, and one every ten minutes without an event. Times are UTC.
 
-Nothing that goes wrong here is an error for the caller: neither a terminal that was closed nor a fault in the drawing
-may end the night. `gone` says that nothing is shown any more. Texts may hold anything: they are shown without control
-characters, and nothing in them is taken for a style.
+Neither a closed terminal nor a bug in the drawing ends the run: `gone` is set and nothing is shown any more. Texts are
+shown without control characters and never interpreted as styles.
 """
 
 from __future__ import annotations
@@ -42,97 +41,97 @@ STYLES = {
 
 
 class Display:
-    """What `Live` and `Plain` have in common. `gone`: nothing can be shown any more."""
+    """The common part of both displays. `gone`: nothing can be shown any more."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.gone = False
 
     def event(self, kind: str, text: str) -> None:
-        """Tell that something happened: `started`, `done`, `failed`, `interrupted`, `sent back`, `merged`, `waits`,
+        """Show an event: `started`, `done`, `failed`, `interrupted`, `sent back`, `merged`, `waits`,
         `paused`, `stopping`, `ended`, `note`, `unreadable`.
         """
         self.say(wording.format_event(timestamps.now(), kind, one_line(text, MAX_EVENT_CHARS)), STYLES.get(kind, ""))
 
     def refresh(self, state: State) -> None:
-        """Show how things stand by this state and the work trees that it names."""
+        """Show this state, with the progress from the worktrees that it names."""
         self._write(lambda: self.show(view_model.build_view(state, timestamps.now())))
 
     def say(self, line: str, style: str = "") -> None:
         """Print a line that stays."""
         raise NotImplementedError
 
-    def show(self, seen: View) -> None:
-        """Show how things stand."""
+    def show(self, view: View) -> None:
+        """Show a view."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Leave the terminal as it was, what was shown last on it. May be called twice."""
+        """Restore the terminal; the last display stays on it. May be called twice."""
 
     def _write(self, write: Callable[[], None]) -> None:
-        """Do what writes to the stream; once that has failed, never again."""
+        """Call `write`; never again once it has failed."""
         if self.gone:
             return
         try:
             write()
         except BlockingIOError:
-            pass  # somebody else on this terminal made it non-blocking: the next time is soon
+            pass  # another process made the terminal non-blocking: the next refresh is soon
         except OSError:
             self.gone = True
-        except Exception as error:  # a fault in a drawing must not end the night
+        except Exception as error:  # a bug in the drawing must not end the run
             self.gone = True
             if not self.stream.closed:
-                told = f"{type(error).__name__}: {one_line(str(error), MAX_EVENT_CHARS)}"
-                print(f"\nbatchctl: the display has broken: {told}. The batch goes on without it.", file=sys.stderr)
+                cause = f"{type(error).__name__}: {one_line(str(error), MAX_EVENT_CHARS)}"
+                print(f"\nbatchctl: the display failed: {cause}. The run continues without it.", file=sys.stderr)
 
 
 class LineDisplay(Display):
-    """Lines with time stamps. `ticking` is the clock that counts the silence, in seconds."""
+    """Lines with times. `clock` measures the time without an event, in seconds."""
 
-    def __init__(self, stream: TextIO, ticking: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(stream)
-        self.ticking = ticking
-        self.said_at: Optional[float] = None
+        self.clock = clock
+        self.printed_at: Optional[float] = None
 
     def say(self, line: str, style: str = "") -> None:
         """Print a line; `style` is for terminals."""
-        self.said_at = self.ticking()
+        self.printed_at = self.clock()
         encoding = self.stream.encoding or "utf-8"
         self._write(lambda: print(line.encode(encoding, "replace").decode(encoding), file=self.stream, flush=True))
 
-    def show(self, seen: View) -> None:
-        """Print how things stand, when that was not said yet or nothing was for ten minutes."""
-        if self.said_at is None or self.ticking() - self.said_at >= HEARTBEAT_S:
+    def show(self, view: View) -> None:
+        """Print the view at first and after ten minutes without a line."""
+        if self.printed_at is None or self.clock() - self.printed_at >= HEARTBEAT_S:
             self.say(
-                wording.format_event(seen.at, "at work" if seen.at_work else "standing", wording.format_heartbeat(seen))
+                wording.format_event(view.at, "running" if view.at_work else "stopped", wording.format_heartbeat(view))
             )
 
 
 class LiveDisplay(Display):
-    """A display by rich that stays at the bottom of the terminal. Needs rich; `open` looks whether it is there.
+    """A display by rich that stays at the bottom of the terminal.
 
-    A thread draws it again each second: the times go on while the driver waits, and a terminal that got another size
-    is drawn anew. The cursor is never hidden, so that nothing is to be put right, whatever ends this process.
+    A thread redraws it each second: times advance while the driver waits, and a resize is noticed. The cursor is never
+    hidden, so that nothing needs to be restored when the process is killed.
     """
 
     def __init__(self, stream: TextIO, environ: Mapping[str, str]) -> None:
         from rich.console import Console
 
         class Screen(Console):
-            """A console that leaves the cursor alone, and the process when nobody reads any more."""
+            """A console that leaves the cursor alone and does not exit on a broken pipe."""
 
             def show_cursor(self, show: bool = True) -> bool:
                 return False
 
             def on_broken_pipe(self) -> None:
-                # rich calls it where it has caught the error; its own would end the process
+                # rich calls it in an except block; its own version exits
                 raise  # noqa: PLE0704
 
         super().__init__(stream)
         self.lock = threading.RLock()
         self.console = Screen(file=stream, force_terminal=True, no_color=bool(environ.get("NO_COLOR")))
         self.live: Any = None
-        self.seen: Optional[View] = None
+        self.view: Optional[View] = None
         self.width = 0
         self.said: deque[tuple[str, str]] = deque(maxlen=MAX_REPRINTED)
         self.over = threading.Event()
@@ -145,14 +144,14 @@ class LiveDisplay(Display):
             self.said.append((line, style))
             self._write(lambda: self._print(line, style))
 
-    def show(self, seen: View) -> None:
-        """Draw this from now on."""
+    def show(self, view: View) -> None:
+        """Draw this view from now on."""
         with self.lock:
-            self.seen = seen
+            self.view = view
             self._write(self._draw)
 
     def close(self) -> None:
-        """Stop drawing; the last drawing stays."""
+        """Stop drawing; the last drawing stays on the terminal."""
         self.over.set()
         if self.ticker is not threading.current_thread():
             self.ticker.join()
@@ -179,10 +178,10 @@ class LiveDisplay(Display):
 
         from . import rich_layout
 
-        if self.seen is None:
+        if self.view is None:
             return
         width, height = self._measure()
-        drawn = Group(*rich_layout.layout(view_model.advance_view(self.seen, timestamps.now()), width, height))
+        drawn = Group(*rich_layout.layout(view_model.advance_view(self.view, timestamps.now()), width, height))
         if self.live is None:
             self.live = Drawing(
                 drawn, console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
@@ -192,8 +191,10 @@ class LiveDisplay(Display):
             self.live.update(drawn, refresh=True)
 
     def _measure(self) -> tuple[int, int]:
-        """Width and height of the terminal, which the console is told. After a change of the width the screen is begun
-        anew: the terminal has wrapped what stood there, and nobody knows to how many lines.
+        """Set the console's size to that of the terminal and return it: (width, height).
+
+        After a change of the width, clear the screen and print the last events again: the terminal has wrapped the old
+        drawing to an unknown number of lines.
         """
         try:
             width, height = os.get_terminal_size(self.stream.fileno())
@@ -214,12 +215,12 @@ class LiveDisplay(Display):
 
 
 def open_display(stream: TextIO, environ: Mapping[str, str]) -> Display:
-    """The display for this output: `Live` at a terminal that can draw, where rich is installed; else `Plain`."""
+    """Return a LiveDisplay for a terminal that can draw if rich is installed, else a LineDisplay."""
     return LiveDisplay(stream, environ) if can_draw(stream, environ) and has_rich() else LineDisplay(stream)
 
 
 def can_draw(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether the output is a terminal that can move its cursor and shows more than ASCII."""
+    """Return whether the output is a UTF-8 terminal that can move its cursor."""
     try:
         terminal = stream.isatty()
     except ValueError:
@@ -229,7 +230,7 @@ def can_draw(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 def has_rich() -> bool:
-    """Whether rich can be imported. Looked for where PyYAML is, too: `python3 -I` leaves out the user's packages."""
+    """Return whether rich can be imported, also from the user's packages, which `python3 -I` leaves out."""
     from ...features import yaml_support
 
     before = list(sys.path)
@@ -241,8 +242,8 @@ def has_rich() -> bool:
     try:
         import rich.cells
         import rich.live
-        import rich.text  # noqa: F401  # only whether it is there
-    except Exception:  # what is broken in an optional package is no reason not to show lines
+        import rich.text  # noqa: F401  # tests the import only
+    except Exception:  # a broken optional package must not prevent the line display
         return False
     finally:
         sys.path[:] = before

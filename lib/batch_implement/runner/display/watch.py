@@ -1,9 +1,8 @@
-"""`batchctl status --watch`: the display of a run, or of a batch that a client does, from another terminal.
+"""`batchctl status --watch`: follow a batch from another terminal.
 
-    text = watch.follow(project, sys.stdout, os.environ)        what there is to say at the end
+    text = watch.follow(project, sys.stdout, os.environ)
 
-It follows files alone, without the lock, and changes nothing: as many may watch as like to, and none is noticed. It
-ends when the batch is over or is not there any more, or with Ctrl-C.
+Reads files only, without the lock, and writes nothing. Ends when the batch ends or is archived, or with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -29,42 +28,43 @@ POLL_S = 1.0
 
 
 def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
-    """Show the batch of a project until it is over; how it ended, empty after Ctrl-C. Refused when there is none,
-    StateUnusable when it cannot be read at the beginning.
+    """Show a project's batch until it ends. Return how it ended; empty after Ctrl-C.
+
+    Raise RefusedError without a batch, StateError when it cannot be read at the start.
     """
     state = snapshot.read_snapshot(project)
     if state is None:
         raise no_batch_error(project)
-    shown = live_display.open_display(stream, environ)
-    trouble = ""
-    came: List[bool] = []
+    display = live_display.open_display(stream, environ)
+    last_error = ""
+    received: List[bool] = []
     ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     try:
-        with signals.handle_signals(dict.fromkeys(ends, lambda: came.append(True))):
-            shown.refresh(state)
+        with signals.handle_signals(dict.fromkeys(ends, lambda: received.append(True))):
+            display.refresh(state)
             while is_live(state):
-                signals.wait_until(POLL_S, lambda: came)
-                if came or shown.gone:
+                signals.wait_until(POLL_S, lambda: received)
+                if received or display.gone:
                     return ""
                 try:
                     after = snapshot.read_snapshot(project)
                 except StateError as error:
-                    if error.message != trouble:
-                        shown.event("unreadable", error.message)
-                    trouble = error.message
+                    if error.message != last_error:
+                        display.event("unreadable", error.message)
+                    last_error = error.message
                     continue
                 if after is None or after["batch_id"] != state["batch_id"]:
-                    return f"Batch {state['batch_id']} is not here any more. `batchctl log` tells what became of it."
-                _show_events(state, after, shown)
-                state, trouble = after, ""
-                shown.refresh(state)
+                    return f"Batch {state['batch_id']} was archived; `batchctl log` shows why."
+                _show_events(state, after, display)
+                state, last_error = after, ""
+                display.refresh(state)
     finally:
-        shown.close()
+        display.close()
     return f"Batch {state['batch_id']} is over ({state['status']}): {prompts.progress_summary(state)}."
 
 
-def _show_events(before: State, after: State, shown: live_display.Display) -> None:
-    """Say what happened from one version to the next, as `batchctl log` does."""
+def _show_events(before: State, after: State, display: live_display.Display) -> None:
+    """Show what happened from one version to the next, as `batchctl log` does."""
     for event in batch_events.events_between(before, after):
         (line,) = log_format.format_entries([{"at": timestamps.now(), **event}])
-        shown.say(line)
+        display.say(line)

@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from ...base import subprocesses
-from ...base.text import clean, duration
+from ...base.text import clean, duration, one_line
 from ...commands import verify_runner
 from ...commands.doctor import ERROR, OK, WARNING
 from ...core.errors import BatchError
@@ -87,7 +87,7 @@ def _check_verify_command(
         exit_code = subprocesses.run_in_worktree(command, folder, timeout_s, output=file).returncode
         seconds = time.monotonic() - started_s
         output = verify_runner.quote_log_end(file.name)[-MAX_OUTPUT:]
-    shown = f"`{' '.join(command.split())[:200]}`"
+    shown = f"`{one_line(command, 200)}`"
     if exit_code is None:
         yield (
             ERROR,
