@@ -33,7 +33,7 @@ MAX_EVENTS = 30 * MAX_FEATURES  # of a YAML parser: a value, a key, or where a l
 NULLS = ("null", "Null", "NULL", "~", "")
 # Longer ones stay text: nothing in a list of features is a number as large.
 INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
-# A comment that may be meant as text: behind a text without quotes, an opening bracket, a comma.
+# A comment that may be meant as text: after a text without quotes, an opening bracket, a comma.
 CUT_OFF = re.compile(r"(?:[ \t]+|[ \t]*,[ \t]*)(#[^\s#][^\n]*)")
 CUT_OFF_BY_BRACKET = re.compile(r"[ \t]*(#[^\s#][^\n]*)")
 CUT_OFF_BY_COMMA = re.compile(r"[ \t]*,[ \t]*(#[^\s#][^\n]*)")
@@ -104,7 +104,7 @@ def _raise_repeated_name(name: str, path: Path, position: Position, first: Posit
 
 JSON_CAUSES = (
     ("trailing comma", "Remove that comma."),
-    ("property name", "A comma stands behind the last entry, or a name has no double quotes."),
+    ("property name", "A comma follows the last entry, or a name has no double quotes."),
     ("delimiter", "A comma, a colon or a double quote is missing before it."),
     ("Expecting value", "A comma too many, a text without double quotes, or a comment: JSON has none."),
     ("Unterminated", 'A text is not closed; a double quote in it is written `\\"`.'),

@@ -21,6 +21,7 @@ import errno
 import os
 import re
 import stat
+from functools import partial
 
 from ..base.text import clean
 from .feature_list import (
@@ -224,16 +225,10 @@ def _drop_ticked_dependencies(features: List[Feature], ticked: List[str], name: 
     return remaining
 
 
-def _read_yaml(data: bytes, name: str) -> Listing:
+def _read_document(data: bytes, name: str, kind: str) -> Listing:
     from . import structured
 
-    return structured.read(data, name, "yaml")
-
-
-def _read_json(data: bytes, name: str) -> Listing:
-    from . import structured
-
-    return structured.read(data, name, "json")
+    return structured.read(data, name, kind)
 
 
 def _refuse_format(data: bytes, name: str) -> Listing:
@@ -250,8 +245,6 @@ READERS: Dict[str, Callable[[bytes, str], Listing]] = {
     ".txt": _read_lines,
     ".md": _read_checklist,
     ".markdown": _read_checklist,
-    ".yaml": _read_yaml,
-    ".yml": _read_yaml,
-    ".json": _read_json,
+    **{extension: partial(_read_document, kind=kind) for extension, kind in DOCUMENT_KINDS.items()},
     **dict.fromkeys((".toml", ".csv"), _refuse_format),
 }

@@ -33,12 +33,13 @@ NOTE_AS_NAME = re.compile(r".*\(\s*(?:after|id)", re.IGNORECASE | re.DOTALL)
 def read(data: bytes, name: str, kind: str) -> Listing:
     """Return what the bytes list. `kind` is `yaml` or `json`. Raises FeatureListError."""
     document = parse_document(data, name, kind)
-    found = find_errors(document)
-    if found:
-        first = found[0]
+    schema_errors = find_errors(document)
+    if schema_errors:
+        first = schema_errors[0]
         pointer = f"{first.pointer}: " if first.pointer else ""
-        count = f"at least {errors.MAX_ERRORS}" if len(found) == errors.MAX_ERRORS else len(found)
-        others = f" One of {count} errors; `batchctl validate` lists them." if len(found) > 1 else ""
+        number = len(schema_errors)
+        count = f"at least {number}" if number == errors.MAX_ERRORS else number
+        others = f" One of {count} errors; `batchctl validate` lists them." if number > 1 else ""
         raise FeatureListError(f"{pointer}{first.message}{others}", "features-yaml", name, first.line or 1)
     return list_features(document, name)
 

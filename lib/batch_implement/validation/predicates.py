@@ -58,7 +58,7 @@ def type_test(names: list[str]) -> Test:
 
 def string_test(schema: dict[str, Any], otherwise: Test) -> Test:
     """Return the test of `minLength`, `maxLength` (in code points) and `pattern`."""
-    has_length = length_test(schema, "minLength", "maxLength", "characters")
+    has_length = bounds_test(schema, "minLength", "maxLength", "characters")
     pattern = Pattern(schema["pattern"]) if "pattern" in schema else None
 
     def test(value: Any) -> Failure | None:
@@ -73,33 +73,32 @@ def string_test(schema: dict[str, Any], otherwise: Test) -> Test:
 
 def number_test(schema: dict[str, Any], otherwise: Test) -> Test:
     """Return the test of `minimum` and `maximum`."""
-    low, high = schema.get("minimum"), schema.get("maximum")
+    has_bounds = bounds_test(schema, "minimum", "maximum")
 
     def test(value: Any) -> Failure | None:
         if type(value) is not int:
             failure = otherwise(value)
             if failure is not None or isinstance(value, bool) or not isinstance(value, (int, float)):
                 return failure
-        if low is not None and value < low:
-            return [], f"found {format_value(value)}, expected at least {low}"
-        if high is not None and value > high:
-            return [], f"found {format_value(value)}, expected at most {high}"
-        return None
+        return has_bounds(value)
 
     return test
 
 
-def length_test(schema: dict[str, Any], least_keyword: str, most_keyword: str, unit: str) -> Test:
-    """Return a test of `len(value)`; `unit` is what is counted, for the message."""
-    least, most = schema.get(least_keyword, 0), schema.get(most_keyword)
+def bounds_test(schema: dict[str, Any], low_keyword: str, high_keyword: str, unit: str = "") -> Test:
+    """Return a test of a number, or of the length of a value that is counted in `unit`."""
+    low, high = schema.get(low_keyword), schema.get(high_keyword)
 
     def test(value: Any) -> Failure | None:
-        size = len(value)
-        if size < least:
-            return [], f"found {format_value(value)}, {size} {unit}, expected at least {least}"
-        if most is not None and size > most:
-            return [], f"found {format_value(value)}, {size} {unit}, expected at most {most}"
-        return None
+        size = len(value) if unit else value
+        if low is not None and size < low:
+            expected = f"at least {low}"
+        elif high is not None and size > high:
+            expected = f"at most {high}"
+        else:
+            return None
+        count = f", {size} {unit}" if unit else ""
+        return [], f"found {format_value(value)}{count}, expected {expected}"
 
     return test
 
@@ -215,33 +214,22 @@ class Pattern:
         return self.search
 
 
-def string_bulk(schema: dict[str, Any]) -> Bulk:
-    """Return the bulk test of a schema that asks for strings, their length and a pattern, and nothing else."""
-    least, most = schema.get("minLength", 0), schema.get("maxLength")
+def bulk_test(kind: type, schema: dict[str, Any]) -> Bulk:
+    """Return the bulk test of a schema that only asks for `str` or `int`, its bounds and a pattern."""
+    is_text = kind is str
+    low, high = (schema.get(keyword) for keyword in (("minLength", "maxLength") if is_text else ("minimum", "maximum")))
     pattern = Pattern(schema["pattern"]) if "pattern" in schema else None
 
     def bulk(values: Collection[Any]) -> bool:
         if not values:
             return True
-        if {*map(type, values)} != {str} or (least and min(map(len, values)) < least):
+        if {*map(type, values)} != {kind}:
             return False
-        if most is not None and max(map(len, values)) > most:
+        if low is not None and (min(map(len, values)) if is_text else min(values)) < low:
+            return False
+        if high is not None and (max(map(len, values)) if is_text else max(values)) > high:
             return False
         return pattern is None or all(map(pattern.search, values))
-
-    return bulk
-
-
-def integer_bulk(schema: dict[str, Any]) -> Bulk:
-    """Return the bulk test of a schema that asks for integers within bounds, and nothing else."""
-    low, high = schema.get("minimum"), schema.get("maximum")
-
-    def bulk(values: Collection[Any]) -> bool:
-        if not values:
-            return True
-        if {*map(type, values)} != {int} or (low is not None and min(values) < low):
-            return False
-        return high is None or max(values) <= high
 
     return bulk
 

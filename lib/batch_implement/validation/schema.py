@@ -253,7 +253,7 @@ class _Compiler:
         return predicates.array_test(
             test_item=self.test(item_schema, f"{place}/items"),
             items_bulk=self.bulk(item_schema, place),
-            has_length=predicates.length_test(schema, "minItems", "maxItems", "items"),
+            has_length=predicates.bounds_test(schema, "minItems", "maxItems", "items"),
             unique=schema.get("uniqueItems", False),
             otherwise=otherwise,
         )
@@ -267,9 +267,9 @@ class _Compiler:
         if not keywords:
             return lambda values: True
         if keywords <= STRING_KEYWORDS | {"type"} and schema.get("type", "string") == "string":
-            return predicates.string_bulk(schema)
+            return predicates.bulk_test(str, schema)
         if keywords <= NUMBER_KEYWORDS | {"type"} and schema.get("type", "integer") == "integer":
-            return predicates.integer_bulk(schema)
+            return predicates.bulk_test(int, schema)
         return None
 
 
@@ -278,10 +278,10 @@ def _type_names(schema: dict[str, Any]) -> list[str]:
     return names if isinstance(names, list) else [names]
 
 
-def _to_errors(failures: Iterable[Failure | None]) -> list[SchemaError]:
-    found = [failure for failure in failures if failure is not None][:MAX_ERRORS]
-    if not found:
+def _to_errors(results: Iterable[Failure | None]) -> list[SchemaError]:
+    failures = [failure for failure in results if failure is not None]
+    if not failures:
         return []
     from .errors import SchemaError  # a valid state does not pay for the import
 
-    return [SchemaError(tuple(reversed(steps)), message) for steps, message in found]
+    return [SchemaError(tuple(reversed(steps)), message) for steps, message in failures[:MAX_ERRORS]]
