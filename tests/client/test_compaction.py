@@ -114,7 +114,7 @@ def test_the_window_that_was_compacted_is_told_at_once_what_to_do_and_no_other_i
     assert "feature 2 of 3, attempt 1, phase " + {"worker": "implement", "coordinator": "test"}[who] in reminder
     assert f"\n> {LONG[:100]}" in reminder
     coordinators_step = f"Call the Skill tool with skill `{SKILL_NAME}`"
-    workers_step = "Next command: `batchctl brief`"
+    workers_step = "You are its worker. Run `batchctl brief`"
     step, not_for_it = {
         "worker": (workers_step, coordinators_step),
         "coordinator": (coordinators_step, workers_step),

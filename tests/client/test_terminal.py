@@ -324,7 +324,7 @@ def test_what_only_informs_is_shown_with_its_line_breaks_and_costs_no_turn(desk:
     at = desk()
     in_terminal(at.client, "create", "features.txt")
     at.type_and_see("/batchctl status", "Next: feature 1.")
-    assert {"1  -        add one", "2  -        add two", "Next: feature 1."} <= set(at.lines())
+    assert {"1  pending  add one", "2  pending  add two", "Next: feature 1."} <= set(at.lines())
     at.type_and_see("/batch-implement nosuch.txt", "nosuch.txt: file not found.")
     at.type_and_see("/batch-implement features.txt --dry-run --sure", "Unrecognized arguments: --sure.")
     assert any(line.startswith("`/batch-implement --help` shows") for line in at.lines())
