@@ -195,9 +195,9 @@ def find_problems(place: Place, start: str, *, compaction: bool) -> list[str]:
     if status["status"] != "completed":
         wrong.append(f"The batch is {status['status']}.")
     for feature in status["features"]:
-        number, commit = feature["index"] + 1, feature["commit"]
-        proof = state["evidence"].get(str(feature["index"])) or {}
-        if feature["status"] != "completed":
+        number, commit = feature["number"], feature["commit"]
+        proof = state["evidence"].get(str(number - 1)) or {}
+        if feature["status"] != "done":
             wrong.append(f"Feature {number} is {feature['status']}.")
         elif (proof.get("verify") or {}).get("exit_code") != 0 or not proof.get("commits"):
             wrong.append(f"Feature {number} has no evidence: {proof}")
