@@ -1,7 +1,7 @@
-"""Which process a lease belongs to, and whether it still runs.
+"""Find out which process owns a batch, and whether it still runs.
 
-A process id alone proves nothing: ids are used again. So a lease also keeps when the process was started (`started`),
-within which boot. Linux tells both in /proc; elsewhere `ps` tells the start time.
+Process ids are reused, so an owner also stores the start time of its process within the boot. Linux shows it in /proc;
+elsewhere `ps` does.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
 
 CLIENT_NAMES = ("claude", "claude.exe")
-WORKTREE_VARIABLE = "BATCHCTL_WORKTREE"  # in the environment of everything that an unattended run starts, its work tree
+WORKTREE_VARIABLE = "BATCHCTL_WORKTREE"  # set for all that a run starts, to its worktree
 
 
 def get_start_time(pid: int) -> Optional[str]:
-    """What tells process `pid` from a later one of the same number; None when it does not run or cannot be told."""
+    """Return the start time of a process, which no later process with this id has; None when it is unknown."""
     fields = _read_proc_stat(pid)
     if fields is not None:
         return f"{_read_boot_id()}:{fields[19]}"
@@ -32,9 +32,7 @@ def get_start_time(pid: int) -> Optional[str]:
 
 
 def is_running(pid: int, since: Optional[str]) -> bool:
-    """Whether process `pid` runs and, when `since` is known, is the one that was started then. A zombie does not
-    run.
-    """
+    """Return whether process `pid` runs and, unless `since` is None, was started then. A zombie does not run."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -48,7 +46,7 @@ def is_running(pid: int, since: Optional[str]) -> bool:
 
 
 def iter_ancestors(pid: int) -> Iterator[int]:
-    """The parents of process `pid`, nearest first, where the system tells them."""
+    """Yield the ancestors of process `pid`, nearest first."""
     for _ in range(64):
         fields = _read_proc_stat(pid)
         if fields is not None:
@@ -66,9 +64,7 @@ def iter_ancestors(pid: int) -> Iterator[int]:
 
 
 def find_client_pid(environ: Mapping[str, str]) -> Optional[int]:
-    """Process id of the client we run under: `CLAUDE_PID`, else the nearest ancestor that is one, where /proc tells
-    their names; None outside a client.
-    """
+    """Return the process id of the client that this runs in: `CLAUDE_PID`, else the nearest ancestor, or None."""
     given = environ.get("CLAUDE_PID", "")
     if given.isdigit() and int(given) > 0:
         return int(given)
@@ -83,12 +79,12 @@ def find_client_pid(environ: Mapping[str, str]) -> Optional[int]:
 
 
 def get_host_name() -> str:
-    """Name of this machine."""
+    """Return the name of this machine."""
     return os.uname().nodename
 
 
 def new_owner(session_id: str, pid: Optional[int], now: str) -> State:
-    """A lease for session `session_id` in process `pid`, in the form of the state's `owner`."""
+    """Return an owner for the state: session `session_id` in process `pid`."""
     return {
         "session_id": session_id,
         "pid": pid,
@@ -99,19 +95,17 @@ def new_owner(session_id: str, pid: Optional[int], now: str) -> State:
 
 
 def is_owner_alive(owner: Optional[State]) -> bool:
-    """Whether the lease is alive: it has a process, and that runs. On another machine nobody can tell: it counts as
-    alive.
-    """
+    """Return whether the owner's process runs. On another machine it cannot be checked and counts as running."""
     if owner is None or owner["pid"] is None:
         return False
     return owner["host"] != get_host_name() or is_running(owner["pid"], owner["pid_started"])
 
 
 def classify_owner(owner: Optional[State], session_id: str, pid: Optional[int]) -> str:
-    """What a client (its session and process) is to the lease.
+    """Return what the owner is to a client, which is its session and process.
 
-    `own`: it holds it. `free`: nobody does, or its holder is dead or has moved on to another conversation.
-    `other`: another living client does, also one that resumed the same conversation.
+    `own`: the client is the owner. `free`: there is none, or it is dead or continues with another session.
+    `other`: another running client is, also one that resumed the same session.
     """
     if owner is not None and owner["pid"] == pid:
         if session_id and pid is not None and owner["session_id"] == session_id:
@@ -122,9 +116,7 @@ def classify_owner(owner: Optional[State], session_id: str, pid: Optional[int]) 
 
 
 def find_marked(value: str) -> List[int]:
-    """The processes that were started with `MARK` set to `value`, and what they started; never this one. One that
-    cleared its environment is not found.
-    """
+    """Return the processes with WORKTREE_VARIABLE set to `value` in their environment, without this one."""
     sign = f"{WORKTREE_VARIABLE}={value}"
     if os.path.isdir("/proc/self"):
         wanted = sign.encode("utf-8", "surrogateescape")
@@ -138,25 +130,25 @@ def find_marked(value: str) -> List[int]:
 
 
 def end_marked(value: str, grace_s: float = 5.0) -> None:
-    """End what `marked(value)` finds, and wait for it: asked to (SIGTERM), after `grace_s` seconds killed."""
+    """End the processes that `find_marked` returns, and wait: SIGTERM, after `grace_s` seconds SIGKILL."""
     import signal
     import time
 
-    began, asked = time.monotonic(), set()
+    started_s, signalled = time.monotonic(), set()
     while True:
-        left = find_marked(value)
-        if not left:
+        pids = find_marked(value)
+        if not pids:
             return
-        late = time.monotonic() - began > grace_s
-        for pid in left:
-            if late or pid not in asked:
-                asked.add(pid)
+        is_late = time.monotonic() - started_s > grace_s
+        for pid in pids:
+            if is_late or pid not in signalled:
+                signalled.add(pid)
                 try:
-                    os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
+                    os.kill(pid, signal.SIGKILL if is_late else signal.SIGTERM)
                 except (ProcessLookupError, PermissionError):
                     continue
-        if late and time.monotonic() - began > grace_s + 10:
-            return  # what even SIGKILL does not end hangs in the system
+        if is_late and time.monotonic() - started_s > grace_s + 10:
+            return  # not even SIGKILL ends a process in uninterruptible sleep
         time.sleep(0.05)
 
 
@@ -166,7 +158,7 @@ def command_environment() -> Dict[str, str]:
 
 
 def _read_environ(pid: int) -> List[bytes]:
-    """The environment a process was started with; empty when it cannot be read."""
+    """Return the environment that a process was started with; empty when it cannot be read."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             return file.read().split(b"\0")
@@ -175,7 +167,7 @@ def _read_environ(pid: int) -> List[bytes]:
 
 
 def _read_proc_stat(pid: int) -> Optional[list[str]]:
-    """The fields of /proc/PID/stat from the third (state) on; None when there is no such file."""
+    """Return the fields of /proc/PID/stat from the third (state) on; None when there is no such file."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             return stat.read().rpartition(b")")[2].decode("ascii").split()

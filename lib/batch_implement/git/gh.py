@@ -1,26 +1,18 @@
-"""The one seam to `gh`, GitHub's command line: the few calls that read and write issues and open pull requests.
+"""Read and write issues, and open pull requests, with GitHub's command line `gh`.
 
-    gh.view(root, 72, "number,title,state")   one issue (or pull request: gh does not tell them apart), as gh gives it
-    gh.listed(root, label, milestone)         the open issues of a label, a milestone or both
-    gh.comment(root, 72, body)                its address
-    gh.close(root, 72)
-    gh.repository(root)                       the repository that gh finds here: address, default branch, remotes
-    gh.permission(root)                       what the login may do there: `ADMIN`, `WRITE`, `READ`, ...
-    gh.pull_request(root, branch)             the open pull request of a branch, or None
-    gh.create_pull_request(root, head=..., base=..., title=..., body=...)    its address
-    gh.edit_pull_request(root, 72, body)
+    view_issue(root, 72, "number,title,state")      list_issues(root, label, milestone)
+    add_comment(root, 72, body)                     close_issue(root, 72)
+    get_repository(root)                            get_permission(root)
+    find_pull_request(root, branch)                 edit_pull_request(root, 72, body)
+    create_pull_request(root, head=..., base=..., title=..., body=...)
 
-Every call is a list of arguments, never a shell line; a body goes in by standard input. It runs in the project's root,
-so that gh finds the repository by the remotes there (or by GH_REPO), asks nothing, and ends after 30 s. What goes
-wrong is a `GhError`: its message says what to do, its `kind` what happened.
-
-Where this is from: the calls, their JSON fields and the exit statuses (1 error, 2 cancelled, 4 login needed) from gh's
-manual (`gh issue view`, `gh issue list`, `gh issue comment`, `gh issue close`, `gh pr list`, `gh pr create`, `gh pr
-edit`, `gh repo view`, `gh help exit-codes`, `gh help environment`); the words on standard error from gh's source
-(internal/ghcmd/cmd.go, pkg/cmd/root/help.go, pkg/cmd/factory/remote_resolver.go, pkg/cmd/issue/, pkg/cmd/pr/) and,
-where GitHub says them, from reports of them. gh's words may change: what is not recognised is passed on as it is. `gh
-auth status` is not asked: each call says it itself, and its exit status was wrong for a while (cli/cli issue 8845).
+Every call is a list of arguments, never a shell command; a body goes to standard input. gh runs in the project's root,
+finds the repository by the remotes there or by GH_REPO, never prompts, and has TIMEOUT_S seconds. Failures are GhError.
 """
+
+# Calls, JSON fields and exit statuses (1 error, 2 cancelled, 4 login needed) are from gh's manual; error messages from
+# gh's source (internal/ghcmd/cmd.go, pkg/cmd/root/help.go, pkg/cmd/factory/remote_resolver.go, pkg/cmd/issue/,
+# pkg/cmd/pr/) and from reports. `gh auth status` is not used: its exit status was wrong for a while (cli/cli#8845).
 
 from __future__ import annotations
 
@@ -49,25 +41,25 @@ _CLEARED_VARIABLES = (
     "GH_FORCE_TTY", "CLICOLOR_FORCE", "GH_DEBUG", "DEBUG", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX",
 )  # fmt: skip
 
-# What gh or GitHub says (in lower case), what that is, and what to do; the first that fits counts. `about` is what the
-# call was about, `words` are gh's own, `call` is its beginning.
+# Kind of error, fragments of gh's messages in lower case, and our message; the first match counts. `about` is the
+# subject of the call, `words` is gh's message.
 _KNOWN_ERRORS: Sequence[Tuple[str, Tuple[str, ...], str]] = (
     (
         "login",
         ("to get started with github cli", "set the gh_token environment variable"),
-        "gh is not logged in. Run `gh auth login` in a terminal (or set GH_TOKEN), then the same again.",
+        "gh is not logged in. Run `gh auth login` in a terminal (or set GH_TOKEN), then try again.",
     ),
     (
         "login",
         ("http 401", "bad credentials"),
         "GitHub does not accept gh's login; the token has probably expired. `gh auth status` shows which one it is, "
-        "`gh auth login` renews it (or set GH_TOKEN anew). Then the same again.",
+        "`gh auth login` renews it (or set GH_TOKEN). Then try again.",
     ),
     (
         "rate",
         ("rate limit", "submitted too quickly", "abuse detection", "http 429"),
         "GitHub's rate limit for this login is used up. `gh api rate_limit` shows when it is renewed, within the hour; "
-        "do the same again then. gh said: {words}",
+        "try again then. gh said: {words}",
     ),
     (
         "offline",
@@ -76,13 +68,13 @@ _KNOWN_ERRORS: Sequence[Tuple[str, Tuple[str, ...], str]] = (
             "connection reset", "i/o timeout", "handshake timeout", "proxyconnect", "deadline exceeded",
             "client.timeout",
         ),
-        "GitHub cannot be reached from here. Check the connection (and https://githubstatus.com), then do the same "
+        "GitHub cannot be reached from here. Check the connection (and https://githubstatus.com), then try "
         "again. gh said: {words}",
     ),
     (
         "server",
         ("http 500", "http 502", "http 503", "http 504"),
-        "GitHub has trouble of its own. See https://githubstatus.com and do the same again later. gh said: {words}",
+        "GitHub has an outage. See https://githubstatus.com and try again later. gh said: {words}",
     ),
     (
         "repository",
@@ -93,7 +85,7 @@ _KNOWN_ERRORS: Sequence[Tuple[str, Tuple[str, ...], str]] = (
     (
         "repository",
         ("set-default",),
-        "gh does not know which remote's issues are meant in {root}. Choose with `gh repo set-default`, then the same "
+        "gh does not know which remote's issues are meant in {root}. Choose with `gh repo set-default`, then try "
         "again.",
     ),
     (
@@ -152,11 +144,11 @@ _GLOBAL_KINDS = frozenset(("missing", "timeout", "login", "rate", "offline", "se
 
 
 class GhError(RefusedError):
-    """A call of gh that came to nothing.
+    """A call of gh failed.
 
-    `kind`: `missing`, `timeout`, `login`, `rate`, `offline`, `server`, `repository`, `no_issue`, `no_milestone`,
-    `locked`, `exists`, `no_commits` (of a pull request), `permission`, `old`, `answer` (not what was asked for),
-    `pull_request` (where an issue was asked for), `other`.
+    `kind` is `missing`, `timeout`, `login`, `rate`, `offline`, `server`, `repository`, `no_issue`, `no_milestone`,
+    `locked`, `exists`, `no_commits` (of a pull request), `permission`, `old`, `answer` (invalid output), `pull_request`
+    (instead of an issue) or `other`.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -165,13 +157,14 @@ class GhError(RefusedError):
 
     @property
     def is_global(self) -> bool:
-        """Whether a call about another issue would meet it, too."""
+        """Return whether a call about another issue would fail in the same way."""
         return self.kind in _GLOBAL_KINDS
 
 
 class Repository(NamedTuple):
-    """A repository on the code host: its address, the name of its default branch (empty before the first push), and
-    the names of the git remotes here that stand for it, the one that gh prefers first.
+    """A repository on GitHub: address, default branch (empty before the first push), and its git remotes here.
+
+    The remote that gh prefers comes first.
     """
 
     url: str
@@ -180,10 +173,10 @@ class Repository(NamedTuple):
 
 
 def view_issue(root: str, number: int, fields: str = ISSUE_FIELDS) -> Dict[str, Any]:
-    """The `fields` (comma-separated names of gh's) of an issue or a pull request of that number.
+    """Return the `fields` (comma-separated) of the issue or pull request of that number.
 
     `state` is `OPEN`, `CLOSED` or (a pull request) `MERGED`; the `url` of a pull request has `/pull/` in it, nothing
-    else tells one. `comments` are all there are, each with `body`, `url` and `viewerDidAuthor`.
+    else shows it. `comments` are all there are, each with `body`, `url` and `viewerDidAuthor`.
     """
     about = f"issue {number}"
     found = _parse_answer(_run_gh(root, "issue", "view", str(number), "--json", fields, about=about), about)
@@ -193,7 +186,7 @@ def view_issue(root: str, number: int, fields: str = ISSUE_FIELDS) -> Dict[str, 
 
 
 def list_issues(root: str, label: Optional[str] = None, milestone: Optional[str] = None) -> List[Dict[str, Any]]:
-    """The open issues that have the label and are in the milestone (title, or number), newest first: `FIELDS` of each.
+    """Return ISSUE_FIELDS of the open issues with this label and milestone (title or number), newest first.
 
     At most `MOST_LISTED`. An unknown label, or title of a milestone, is no error to gh: nothing has it. Newer gh ask
     GitHub's search, whose index lags: an issue closed a moment ago may be among them, with its true `state`.
@@ -215,18 +208,18 @@ def list_issues(root: str, label: Optional[str] = None, milestone: Optional[str]
 
 
 def add_comment(root: str, number: int, body: str) -> str:
-    """Write a comment to an issue; its address, empty when gh did not say it."""
+    """Comment on an issue. Return the address of the comment, empty when gh does not print it."""
     said = _run_gh(root, "issue", "comment", str(number), "--body-file", "-", about=f"issue {number}", text=body)
     return _clean_first_line(said)
 
 
 def close_issue(root: str, number: int) -> None:
-    """Close an issue as completed; one that is closed stays so."""
+    """Close an issue as completed. A closed one stays as it is."""
     _run_gh(root, "issue", "close", str(number), "--reason", "completed", about=f"issue {number}")
 
 
 def get_repository(root: str) -> Repository:
-    """The repository that gh finds for the project, and the remotes here that stand for it."""
+    """Return the repository that gh finds for the project, and its remotes here."""
     about = "the repository"
     found = _parse_answer(_run_gh(root, "repo", "view", "--json", "defaultBranchRef,url", about=about), about)
     try:
@@ -239,9 +232,7 @@ def get_repository(root: str) -> Repository:
 
 
 def get_permission(root: str) -> str:
-    """What the login may do in the repository that gh finds for the project: `ADMIN`, `MAINTAIN`, `WRITE`, `TRIAGE` or
-    `READ`; empty when GitHub does not say.
-    """
+    """Return the login's permission: `ADMIN`, `MAINTAIN`, `WRITE`, `TRIAGE` or `READ`; empty if GitHub does not say."""
     about = "the repository"
     found = _parse_answer(_run_gh(root, "repo", "view", "--json", "viewerPermission", about=about), about)
     may = found.get("viewerPermission") if isinstance(found, dict) else None
@@ -249,9 +240,7 @@ def get_permission(root: str) -> str:
 
 
 def find_pull_request(root: str, branch: str) -> Optional[Dict[str, Any]]:
-    """The open pull request of the repository's own `branch`: its `number`, `url` and `baseRefName`; None without
-    one. Those from branches of that name in forks do not count.
-    """
+    """Return `number`, `url` and `baseRefName` of the open pull request of `branch`, or None. Forks do not count."""
     about = f"the pull request of {branch}"
     fields = "number,url,baseRefName,isCrossRepository"
     said = _run_gh(root, "pr", "list", f"--head={branch}", "--state", "open", "--json", fields, about=about)
@@ -265,24 +254,21 @@ def find_pull_request(root: str, branch: str) -> Optional[Dict[str, Any]]:
 
 
 def create_pull_request(root: str, *, head: str, base: str, title: str, body: str) -> str:
-    """Open a pull request of the branch `head`, which is on the remote, into `base`; its address, empty when gh did
-    not say it. GhError of the kind `exists` when there is an open one.
+    """Open a pull request of the pushed branch `head` into `base`. Return its address, empty if gh does not print it.
+
+    Raises GhError of the kind `exists` when there is an open one.
     """
     given = (f"--head={head}", f"--base={base}", f"--title={title}", "--body-file", "-")
     return _clean_first_line(_run_gh(root, "pr", "create", *given, about=f"{head} into {base}", text=body))
 
 
 def edit_pull_request(root: str, number: int, body: str) -> None:
-    """Give a pull request another text."""
+    """Replace the body of a pull request."""
     _run_gh(root, "pr", "edit", str(number), "--body-file", "-", about=f"pull request {number}", text=body)
 
 
 def _list_remotes(root: str, url: str) -> List[str]:
-    """Names of the remotes that stand for the repository at `url`, as gh prefers them.
-
-    Without one at that host those that end alike, OWNER/NAME: hosts have other names in the person's ssh or git
-    configuration.
-    """
+    """Return the names of the remotes of the repository at `url`, in gh's order of preference."""
     listed = git_client.run_git(root, "config", "-z", "--get-regexp", r"^remote\..*\.url$", check=False).stdout
     places = {}
     for entry in listed.split("\0"):
@@ -291,12 +277,13 @@ def _list_remotes(root: str, url: str) -> List[str]:
             places[name[len("remote.") : -len(".url")]] = _parse_remote_url(address)
     wanted = _parse_remote_url(url)
     names = [name for name, place in places.items() if place == wanted]
+    # the ssh or git configuration may rename hosts
     names = names or [name for name, place in places.items() if place[1] == wanted[1]]
     return sorted(names, key=lambda name: (("upstream", "github", "origin", name).index(name), name))
 
 
 def _parse_remote_url(address: str) -> Tuple[str, str]:
-    """Host and OWNER/NAME of a repository's address, in any of git's ways to write one."""
+    """Return host and OWNER/NAME of a remote's address, in any form that git accepts."""
     scheme, _, rest = address.lower().rstrip("/").rpartition("://")
     parts = (rest if scheme else rest.replace(":", "/", 1)).split("/")
     host = parts[0].rpartition("@")[2].partition(":")[0]
@@ -305,12 +292,12 @@ def _parse_remote_url(address: str) -> Tuple[str, str]:
 
 
 def get_version() -> str:
-    """The first line of `gh --version`."""
+    """Return the first line of `gh --version`."""
     return _clean_first_line(_run_gh("/", "--version"))
 
 
 def _run_gh(root: str, *arguments: str, about: str = "", text: Optional[str] = None) -> bytes:
-    """What gh prints; GhError when it fails or does not end. `about` names what the call is about, for messages."""
+    """Run gh and return its output; raise GhError if it fails. `about` is the subject of the call, for messages."""
     environment = {**os.environ, **_VARIABLES}
     for name in _CLEARED_VARIABLES:
         environment.pop(name, None)
@@ -342,23 +329,23 @@ def _find_program() -> str:
     if found is None:
         raise GhError(
             "missing",
-            "gh, GitHub's command line, was not found on PATH. Issues and pull requests go through it: install it "
-            "(https://cli.github.com) and `gh auth login`, then the same again.",
+            "gh, GitHub's command line, was not found on PATH. Install it (https://cli.github.com) and run `gh auth "
+            "login`, then try again.",
         )
     return found
 
 
 def classify_error(exit_status: int, said: bytes, *, root: str, call: str, about: str) -> GhError:
-    """What a call that failed tells, from its exit status and what it wrote to standard error."""
+    """Return the error of a failed call, by its exit status and its standard error."""
     all_words = one_line(said.decode("utf-8", "replace"), 10_000)
     lower, words = all_words.lower(), all_words[:300]
-    if exit_status == 4:  # in automation the words are others
+    if exit_status == 4:  # the message differs in automation
         lower = f"to get started with github cli {lower}"
     for kind, signs, message in _KNOWN_ERRORS:
         if any(sign in lower for sign in signs):
             return GhError(kind, message.format(words=words, root=root, call=call, about=about or "it"))
     how = f"with exit status {exit_status}" if exit_status >= 0 else f"by signal {-exit_status}"
-    return GhError("other", f"`{call}` ended {how} ({about}): {words or 'it said nothing'}.")
+    return GhError("other", f"`{call}` ended {how} ({about}): {words or 'no output'}.")
 
 
 def _parse_answer(said: bytes, about: str) -> Any:

@@ -188,7 +188,7 @@ TROUBLES = {
     "offline": ("offline", "error connecting to api.github.com"),
     "connection refused": ("offline", "connection refused"),
     "connection slow": ("offline", "TLS handshake timeout"),
-    "bad gateway": ("server", "GitHub has trouble of its own"),
+    "bad gateway": ("server", "GitHub has an outage"),
     "no such repository": ("repository", "`gh repo view`"),
     "many remotes": ("repository", "`gh repo set-default`"),
     "token too weak": ("permission", "may not do that with issue 72"),
@@ -196,9 +196,9 @@ TROUBLES = {
     "may not open": ("permission", "issues and pull requests"),
     "no collaborator": ("permission", "octocat must be a collaborator"),
     "too old": ("old", "`gh --version`"),
-    "cancelled": ("other", "`gh issue view` ended with exit status 2 (issue 72): it said nothing."),
+    "cancelled": ("other", "`gh issue view` ended with exit status 2 (issue 72): no output."),
     "something else": ("other", "Something went wrong while executing your query."),
-    "silent": ("other", "it said nothing"),
+    "silent": ("other", "no output"),
     "garbled": ("answer", "gh's answer about issue 72 is not JSON"),
 }
 

@@ -234,7 +234,7 @@ def test_a_batch_that_brought_nothing_is_told(run, remote, github):
         pytest.param("repo view", "offline", "GitHub cannot be reached", marks=pytest.mark.prove),
         pytest.param("pr create", "no collaborator", "may not do that", marks=pytest.mark.prove),
         pytest.param("pr list", "too old", "Update it", marks=pytest.mark.prove),
-        pytest.param("pr create", "silent", "it said nothing", marks=pytest.mark.prove),
+        pytest.param("pr create", "silent", "no output", marks=pytest.mark.prove),
     ],
 )  # fmt: skip
 def test_trouble_with_gh_is_in_the_record_with_what_to_do(run, remote, github, call, trouble, said):
