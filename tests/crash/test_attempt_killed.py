@@ -49,7 +49,7 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from batch_implement.runner import local_executor
 from batch_implement.runner.job import Job
-print(json.dumps(local_executor.run_job(Job.of(json.loads(sys.stdin.readline())))._asdict()))
+print(json.dumps(local_executor.run_job(Job(**json.loads(sys.stdin.readline())))._asdict()))
 """
 WRONG: dict[str, Patch] = {
     "an attempt begins where it was not left": (
@@ -93,7 +93,7 @@ class Driven:
         assert self.process.stdout
         said = self.process.stdout.read()
         self.process.wait()
-        return Outcome.of(json.loads(said)) if said.strip() else None
+        return Outcome(**json.loads(said)) if said.strip() else None
 
     def kill(self, *, driver: bool) -> None:
         """Kill its attempt, if that is there, and the driver."""

@@ -1,1 +1,1 @@
-"""Unattended driving of a batch: `batchctl run`. Each worker is a batch of one in a work tree of its own."""
+"""Run a batch unattended: `batchctl run`. Each attempt is a batch of one feature in its own worktree."""

@@ -47,7 +47,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, lambda *_: None)  # not SIG_IGN: child processes would inherit that
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    job = Job.of(json.loads(sys.stdin.buffer.readline()))
+    job = Job(**json.loads(sys.stdin.buffer.readline()))
     tree = repository_cache.get_worktree(job)
     os.environ[processes.WORKTREE_VARIABLE] = tree  # so that our own git processes are found as well
     threading.Thread(target=_stop_when_stdin_closes, args=(stopped,), daemon=True).start()

@@ -2,7 +2,7 @@
 
     job = create_job(project, state, index)     for the next attempt at a feature
     outcome = local_executor.run_job(job)       or the same on another machine
-    Outcome.of(json.loads(text))                both can be sent as JSON
+    Outcome(**json.loads(text))                 both can be sent as JSON: json.dumps(outcome._asdict())
 
 A worker knows nothing of the batch that its feature belongs to: no state, no lock, no other feature. So the driver
 stays the only writer of the batch's state.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import os
 import uuid
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from ..base import processes
 from ..base.project_paths import Project
@@ -61,11 +61,6 @@ class Job(NamedTuple):
     limits: Dict[str, Any]
     logs: str
 
-    @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Job:
-        """Return the job of a JSON object."""
-        return cls(**data)
-
 
 class Outcome(NamedTuple):
     """How an attempt ended.
@@ -100,11 +95,6 @@ class Outcome(NamedTuple):
     stash: Optional[str] = None
     changed: bool = True
     log_texts: Dict[str, str] = {}  # noqa: RUF012
-
-    @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Outcome:
-        """Return the outcome of a JSON object."""
-        return cls(**data)
 
 
 def zero_usage() -> Dict[str, Any]:

@@ -48,7 +48,7 @@ def run_job(job: Job) -> Outcome:
         errors.seek(0)
         error_text = errors.read()[-2000:].decode("utf-8", "replace").strip()
     try:
-        return Outcome.of(json.loads(output))
+        return Outcome(**json.loads(output))
     except (ValueError, TypeError):
         worktrees.end_processes(repository_cache.get_worktree(job))
         return jobs.interrupted_outcome(job, f"it exited with status {code}. {error_text}".strip(), timestamps.now())

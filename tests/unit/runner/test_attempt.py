@@ -133,9 +133,9 @@ def test_a_command_that_commits_and_verifies_has_completed_the_feature(job_for, 
 
 def test_an_outcome_and_a_job_travel_as_json(job_for):
     job = job_for(WORK, text="\ud83d half a pair")
-    assert Job.of(json.loads(json.dumps(job._asdict()))) == job
+    assert Job(**json.loads(json.dumps(job._asdict()))) == job
     outcome = local_executor.run_job(job)
-    assert outcome.kind == jobs.COMPLETED and Outcome.of(json.loads(json.dumps(outcome._asdict()))) == outcome
+    assert outcome.kind == jobs.COMPLETED and Outcome(**json.loads(json.dumps(outcome._asdict()))) == outcome
 
 
 def test_the_batch_of_one_has_the_feature_its_policy_and_no_state_of_another(job_for):
@@ -196,7 +196,7 @@ def test_a_command_that_is_not_there_fails_the_attempt_and_a_client_that_is_not_
     assert "nonesuch" in outcome.message
 
 
-def test_what_is_in_the_way_of_the_work_tree_needs_a_person_and_a_lock_of_somebody_else_is_waited_for(
+def test_what_is_in_the_way_of_the_worktree_needs_the_user_and_a_lock_of_another_process_is_waited_for(
     job_for, repository
 ):
     job = job_for(WORK)
@@ -298,7 +298,7 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from batch_implement.runner import local_executor
 from batch_implement.runner.job import Job
-local_executor.run_job(Job.of(json.loads(sys.stdin.readline())))
+local_executor.run_job(Job(**json.loads(sys.stdin.readline())))
 """
 
 
@@ -359,7 +359,7 @@ def test_the_process_of_an_attempt_ends_well(job_for, monkeypatch):
 # -- going on ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_attempt_goes_on_where_it_was_and_is_told_what_lies_there(job_for, repository):
+def test_the_same_attempt_resumes_and_its_brief_lists_existing_work(job_for, repository):
     first = local_executor.run_job(job_for(f"{WORK}; echo more > more.txt; kill -9 $$"))
     assert (first.kind, first.failure_class) == (jobs.INTERRUPTED, "crash")
     commit(repository, others="x")
@@ -380,7 +380,7 @@ def test_an_attempt_that_was_done_before_its_driver_heard_of_it_is_only_reported
     assert ran.read_text() == "x\n"
 
 
-def test_what_a_dead_run_left_running_in_the_work_tree_is_ended_before_anything_begins_there(job_for, tmp_path):
+def test_what_a_dead_run_left_running_in_the_worktree_is_ended_before_anything_starts_there(job_for, tmp_path):
     its = tmp_path / "pid"
     job = job_for(f"cat > /dev/null; kill -0 $(cat {its}) && exit 1; echo > f; git add . && git commit -qm Work")
     left = subprocess.Popen(
@@ -392,7 +392,7 @@ def test_what_a_dead_run_left_running_in_the_work_tree_is_ended_before_anything_
     assert outcome.kind == jobs.COMPLETED, outcome.message
 
 
-def test_one_whose_state_is_lost_goes_on_with_the_commits_on_its_branch(job_for):
+def test_one_whose_state_is_lost_resumes_with_the_commits_on_its_branch(job_for):
     """They counted as somebody else's: nothing new to be done was left, and `batchctl done` found no commit."""
     job = job_for(f"{WORK}; kill -9 $$")
     local_executor.run_job(job)

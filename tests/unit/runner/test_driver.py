@@ -75,7 +75,7 @@ def verified_in_their_turn(state: dict[str, Any], needs: dict[int, list[int]]) -
 # -- serial and side by side -------------------------------------------------------------------------------------------
 
 
-def test_one_at_a_time_every_feature_is_merged_as_it_was_verified_and_the_persons_tree_is_untouched(
+def test_one_at_a_time_every_feature_is_merged_as_it_was_verified_and_the_users_tree_is_untouched(
     unattended_run, repository
 ):
     before = git(repository, "rev-parse", "HEAD"), git(repository, "status", "--porcelain")
@@ -93,7 +93,7 @@ def test_one_at_a_time_every_feature_is_merged_as_it_was_verified_and_the_person
     assert its.notified == []
 
 
-def test_side_by_side_all_are_merged_verified_again_on_the_result_and_after_what_they_need(unattended_run, repository):
+def test_in_parallel_all_are_merged_verified_again_on_the_result_and_after_what_they_need(unattended_run, repository):
     needs = {3: [0, 1], 4: [3]}
     state = unattended_run(ONE_FILE, 6, needs=needs, verify="test $(ls feature-*.txt | wc -l) -ge 1").drive(jobs=3)
     assert state["status"] == "completed"
@@ -103,7 +103,7 @@ def test_side_by_side_all_are_merged_verified_again_on_the_result_and_after_what
     assert rebased and all(merge["verify_seconds"] is not None for merge in rebased)
 
 
-def test_features_that_say_they_touch_the_same_paths_are_never_under_way_together(unattended_run, tmp_path):
+def test_features_that_say_they_touch_the_same_paths_never_run_together(unattended_run, tmp_path):
     seen = tmp_path / "seen"
     touching = {"0": {"touches": ["a"]}, "1": {"touches": ["a/b"]}}
     worker = f'{READ} echo "begin $n" >> {seen}; sleep 0.3; echo "end $n" >> {seen}; echo > "f-$n"; {COMMIT}'
@@ -112,7 +112,7 @@ def test_features_that_say_they_touch_the_same_paths_are_never_under_way_togethe
     assert seen.read_text().split("\n")[:4] == ["begin 1", "end 1", "begin 2", "end 2"]
 
 
-def test_clients_side_by_side_keep_to_the_cost_of_the_run_between_them(unattended_run, monkeypatch):
+def test_clients_in_parallel_keep_to_the_cost_of_the_run_between_them(unattended_run, monkeypatch):
     """Each was given all that was left: four of them could cost four times the limit."""
     real, guard = local_executor.run_job, threading.Lock()
     under_way: dict[str, float] = {}
@@ -286,7 +286,7 @@ def once(its: UnattendedRun, name: Path) -> None:
         time.sleep(0.02)
 
 
-def test_the_first_ctrl_c_lets_what_is_under_way_end_and_be_merged(unattended_run, tmp_path):
+def test_the_first_ctrl_c_lets_running_features_finish_and_be_merged(unattended_run, tmp_path):
     mark = tmp_path / "at-work"
     worker = f'{READ} touch {mark}; sleep 0.5; echo > "f-$n"; {COMMIT}'
 
@@ -302,7 +302,7 @@ def test_the_first_ctrl_c_lets_what_is_under_way_end_and_be_merged(unattended_ru
     assert state["status"] == "in_progress"
 
 
-def test_the_second_ctrl_c_ends_it_at_once_and_the_next_run_goes_on_where_it_was(unattended_run, repository, tmp_path):
+def test_the_second_ctrl_c_stops_them_and_the_next_run_resumes_where_they_were(unattended_run, repository, tmp_path):
     mark = tmp_path / "at-work"
     worker = (
         f'{READ} if [ -e f-$n ]; then echo "goes on" > again-$n; {COMMIT}; exit; fi; '
@@ -367,7 +367,7 @@ def in_another_process(repository: Path, worker: str) -> subprocess.Popen[bytes]
     return subprocess.Popen([sys.executable, "-c", DRIVER, lib, tests, str(repository), worker])
 
 
-def test_a_driver_that_is_killed_takes_its_clients_along_and_the_next_one_goes_on(unattended_run, repository, tmp_path):
+def test_a_driver_that_is_killed_takes_its_clients_along_and_the_next_run_resumes(unattended_run, repository, tmp_path):
     mark = tmp_path / "at-work"
     worker = f"{READ} echo $$ >> {mark}.$n; [ $(wc -l < {mark}.$n) -gt 1 ] || sleep 300; echo > f-$n; {COMMIT}"
     its = unattended_run(worker, 2)
@@ -447,7 +447,7 @@ def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one
     assert 100 <= state["run"]["spent"]["waited_s"] < 200
 
 
-def test_a_branch_that_has_parted_from_the_persons_is_refused_with_the_way_to_join_them(unattended_run, repository):
+def test_a_branch_that_has_diverged_from_head_is_refused_with_the_command_that_merges_them(unattended_run, repository):
     its = unattended_run(ONE_FILE, 2)
     its.drive()
     Store(its.project).update(

@@ -235,7 +235,7 @@ class DaskExecutor:
             )
             self.waiting[job.session_id] = asked
             told = self._wait_for_task(client, asked)
-            return self._scheduler_lost_outcome(job) if told is None else Outcome.of(json.loads(told))
+            return self._scheduler_lost_outcome(job) if told is None else Outcome(**json.loads(told))
         except (futures.CancelledError, import_distributed().client.FutureCancelledError) as error:
             why = "the run was stopped" if self.gone.is_set() else f"the scheduler lost it ({error})"
             self._subscribe(client)

@@ -41,7 +41,7 @@ def run_attempt(data: bytes) -> bytes:
     from distributed import get_worker
 
     own = get_worker()
-    job = Job.of(json.loads(data))
+    job = Job(**json.loads(data))
     begun = job._replace(session_id=str(uuid.uuid4()))  # a task that is run again is another conversation
     place = f"{processes.get_host_name()} ({own.name})"
     own.log_event(get_topic(job.batch_id), {"session_id": job.session_id, "place": place})
