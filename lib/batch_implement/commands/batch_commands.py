@@ -44,7 +44,7 @@ def create(
     state = create_batch(context, source, policy, infer_order=options.infer_order, replace=options.replace)
     next_step = status_report.describe_resume(state)
     if not state["policy"]["verify"]:
-        next_step += " It has no verify command: only a commit is required."
+        next_step += " The batch has no verify command: only a commit is required."
     return CommandResult(
         f"Batch {state['batch_id']} has {prompts.pluralize(state['total_features'], 'feature')}.",
         next_step,

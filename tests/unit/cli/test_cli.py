@@ -326,7 +326,7 @@ def test_a_user_gets_the_next_step_and_never_the_instructions_for_the_model(runn
 
 
 def test_a_batch_without_a_verify_command_says_so_when_it_is_created(listed, typed):
-    said = "It has no verify command: only a commit is required."
+    said = "The batch has no verify command: only a commit is required."
     assert said in typed("create", "features.txt")[1]
     assert said not in typed("create", "features.txt", "--verify", "true", "--replace")[1]
 
