@@ -91,8 +91,8 @@ KILLED: dict[str, Patch] = {
     ),
     "a temporary file that is left over is in the way": (
         "store/transaction.py",
-        "            identity = atomic_files.write_over_leftover(",
-        "            identity = atomic_files.write(",
+        "            fingerprint = atomic_files.write_over_leftover(",
+        "            fingerprint = atomic_files.write(",
     ),
     "the lock outlives its holder": (
         "store/lock.py",

@@ -134,7 +134,7 @@ def test_half_a_copy_lay_in_history_under_its_name(store, batch, broken):
 
 def test_a_batch_that_could_not_be_put_away_was_away_all_the_same(store, batch, broken):
     broken("unlink", trouble(), lambda name, **more: name == "batch_state.json")
-    with pytest.raises(StateError, match=r"cannot be put away.*Nothing was changed"):
+    with pytest.raises(StateError, match=r"cannot be archived.*Nothing was changed"):
         store.archive("aborted")
     broken.mend()
     assert store.read() == batch
@@ -144,7 +144,7 @@ def test_a_batch_that_could_not_be_put_away_was_away_all_the_same(store, batch, 
 def test_a_batch_is_away_but_not_confirmed_when_the_seal_cannot_be_taken_back(store, batch, broken):
     times = []
     broken("fsync", trouble(), lambda descriptor: times.append(1) or len(times) > 4)  # the last of the first sidecar
-    with pytest.raises(DurabilityError, match="was put away into"):
+    with pytest.raises(DurabilityError, match="was archived in"):
         store.archive("aborted")
     broken.mend()
     assert store.read() is None

@@ -1,5 +1,5 @@
-"""A state as the bytes of its file, and back: parse, migrate, check, serialise. Reads no file but the published
-schema.
+"""Convert a state to the bytes of its file and back: parse, migrate, validate, serialize. Reads no file except the
+published schema.
 """
 
 from __future__ import annotations
@@ -23,24 +23,22 @@ MAX_FOREIGN_BYTES = 8 * 1024 * 1024  # of a file that others wrote: with the wor
 
 
 class Content:
-    """What a version's file holds: its bytes, their SHA-256, their value, and each field as it stands there."""
+    """The content of a state file: its bytes, their SHA-256, the value, and the text of each field."""
 
     __slots__ = ("_places", "_text", "_value", "data", "sha256")
 
     def __init__(self, data: bytes, sha256: str, value: Any, text: str, places: FieldSpans) -> None:
         self.data, self.sha256, self._value, self._places = data, sha256, value, places
-        # of ASCII a place in the text is one in the bytes, and nothing is copied
+        # in ASCII, positions in the text are positions in the bytes: nothing is copied
         self._text: Any = memoryview(data) if text.isascii() else text
 
     @property
     def value(self) -> Any:
-        """The value; an object is a new one each time, with the same fields."""
+        """Return the value; an object as a new dict with the same fields."""
         return dict(self._value) if isinstance(self._value, dict) else self._value
 
     def field_text(self, name: str, value: Any) -> Optional[Text]:
-        """A field, its name included, as it stands there, if its value still is the very object that was read; None for
-        any other.
-        """
+        """Return the text of a field, with its name, or None unless `value` is the very object that was read."""
         if name not in self._places or self._value[name] is not value:
             return None
         start, end = self._places[name]
@@ -49,18 +47,16 @@ class Content:
 
 
 def serialize(state: State, read: Optional[Content] = None) -> bytes:
-    """A state as its file has it: one top-level field a line, arrays of objects one element a line, UTF-8.
+    """Return a state as its file has it: one top-level field a line, arrays of objects one element a line, UTF-8.
 
-    Half of a surrogate pair, which UTF-8 has no place for, becomes `?`. StateUnusable for what is not JSON.
-
-    Of a state that was made from what was `read`, a value that is the very object from there is not encoded again: its
-    text is taken. (A state is never changed in place, see `model`.)
+    Half of a surrogate pair becomes `?`. A value that is the very object from `read` is not encoded again: its text is
+    copied (states are never changed in place). Raises StateError for values that JSON cannot hold.
     """
     parts: List[Text] = []
     try:
         for name, value in state.items():
-            line = read.field_text(name, value) if read is not None else None
-            parts += (line or _render_field(name, value).encode("utf-8", "replace"), b",\n")
+            text = read.field_text(name, value) if read is not None else None
+            parts += (text or _render_field(name, value).encode("utf-8", "replace"), b",\n")
     except (TypeError, ValueError, RecursionError) as error:
         raise StateError(
             f"The field {name} cannot be written as JSON: {error}. Nothing was changed.", "write-refused"
@@ -78,16 +74,32 @@ def _render_field(name: str, value: Any) -> str:
 
 
 def parse_valid_state(data: bytes) -> tuple[State, List[str]]:
-    """The state in a file's content, migrated, and what was mended. StateUnusable says what is wrong with it."""
-    state, mended = migrate_parsed(parse(data))
-    wrong = find_problems(state, None)
-    if wrong:
-        raise StateError(f"It is not a valid state: {'; '.join(wrong[:5])}.", "state-damaged")
-    return state, mended
+    """Return the migrated state in `data` and the repairs of the migration. Raises StateError when it is not valid."""
+    state, repairs = migrate_parsed(parse(data))
+    problems = find_problems(state, None)
+    if problems:
+        raise StateError(f"It is not a valid state: {'; '.join(problems[:5])}.", "state-damaged")
+    return state, repairs
+
+
+def parse_edited_state(data: bytes, before: Optional[State], is_repeated: bool) -> tuple[State, List[str]]:
+    """Return the state in `data`, which a person edited, as the successor of `before`, and the repairs.
+
+    `is_repeated`: its adoption as the revision of `before` was begun. Raises StateError when the edit is not valid.
+    """
+    if len(data) > MAX_FOREIGN_BYTES:
+        raise StateError(f"It is larger than the {MAX_FOREIGN_BYTES >> 20} MB that an edit may have.", "state-damaged")
+    state, repairs = parse_valid_state(data)
+    if before is not None and before["batch_id"] == state["batch_id"]:
+        state = {**state, "revision": max(state["revision"], before["revision"] - is_repeated)}
+        decreased = batch_state.monotonicity_violations(before, state)
+        if decreased:
+            raise StateError(f"What may only grow was made smaller: {'; '.join(decreased)}.", "write-refused")
+    return state, repairs
 
 
 def parse_state_file(path: str, data: bytes) -> State:
-    """The state in the content of the file at `path`, which is only looked at; StateUnusable as `unusable` has it."""
+    """Return the state in the content of the file at `path`. Raises the error of `unusable_file_error`."""
     try:
         return parse_valid_state(data)[0]
     except StateError as error:
@@ -95,41 +107,41 @@ def parse_state_file(path: str, data: bytes) -> State:
 
 
 def unusable_file_error(path: str, error: StateError) -> StateError:
-    """The error for the file at `path`, which is no state because of `error` and is left as it is."""
-    what = f"{path} cannot be used and was left as it is: {error.message.rstrip('.')}."
+    """Return the error for the file at `path` that has no valid state because of `error` and stays as it is."""
+    message = f"{path} cannot be used and was left as it is: {error.message.rstrip('.')}."
     if error.topic == "installation":
-        return StateError(what, "installation")
-    return StateError(f"{what} Mend it, or move it away; `batchctl validate` says more.", "state-damaged")
+        return StateError(message, "installation")
+    return StateError(f"{message} Mend it, or move it away; `batchctl validate` says more.", "state-damaged")
 
 
 def migrate_parsed(data: Any) -> tuple[State, List[str]]:
-    """Parsed JSON as a state of this version, and what was mended: `migration.migrate` with the published schema."""
+    """Return parsed JSON as a state of this version, and the repairs: `migration.migrate` with the published schema."""
     from . import migration
 
-    published = published_schema()
-    return migration.migrate(data, lambda name, value: not published.check_field(name, value))
+    schema = published_schema()
+    return migration.migrate(data, lambda name, value: not schema.check_field(name, value))
 
 
 def find_problems(state: State, before: Optional[State]) -> List[str]:
-    """What is wrong with `state`: by the schema (where it differs from `before`, which was valid), by the invariants,
-    and by what may not fall.
+    """Return a message for each violation of the schema, else of the invariants, else of monotonicity.
+
+    The schema is checked where `state` differs from `before`, which is valid.
     """
-    published = published_schema()
+    schema = published_schema()
     if before is None:
-        violations = published.check(state)
+        violations = schema.check(state)
     else:
         changed = [name for name, value in state.items() if value is not before.get(name, _ABSENT)]
-        violations = published.check_fields(state, changed)
-    wrong = [f"{violation.pointer or 'state'}: {violation.message}" for violation in violations]
-    if not wrong:
-        wrong = batch_state.invariant_violations(state, before)
-        if not wrong and before is not None:
-            wrong = batch_state.monotonicity_violations(before, state)
-    return wrong
+        violations = schema.check_fields(state, changed)
+    problems = [f"{violation.pointer or 'state'}: {violation.message}" for violation in violations]
+    problems = problems or batch_state.invariant_violations(state, before)
+    if not problems and before is not None:
+        problems = batch_state.monotonicity_violations(before, state)
+    return problems
 
 
 def parse(data: bytes) -> Any:
-    """The JSON in `data`, whoever wrote it. StateUnusable says what is wrong with it."""
+    """Return the JSON in `data`, whoever wrote it. Raises StateError when it is not JSON."""
     try:
         return strict_json.parse(data)
     except ValueError as error:
@@ -137,7 +149,7 @@ def parse(data: bytes) -> Any:
 
 
 def parse_content(data: bytes, sha256: str) -> Content:
-    """What `data` holds, which `serialise` wrote: the sidecar has its hash, `sha256`. StateUnusable as `parse`."""
+    """Return the content of `data`, which `serialize` wrote, as its hash in the sidecar shows. Errors as `parse`."""
     try:
         return Content(data, sha256, *strict_json.parse_by_field(data))
     except ValueError as error:
@@ -153,7 +165,7 @@ _schema: Optional[Schema] = None
 
 
 def published_schema() -> Schema:
-    """The published schema of a state, compiled once a process, a field when it is first checked."""
+    """Return the published schema of a state; a field is compiled when it is first checked."""
     global _schema
     if _schema is None:
         from ..validation import schema

@@ -1,21 +1,20 @@
-"""One transaction on the state: its folders open, under the lock, for the length of a `with`.
+"""One transaction on the state: its folders are open and its lock is held for the length of a `with`.
 
     with Transaction(project, notes, trusted=True, timeout_s=10.0) as at:
-        current = at.reconcile()                       # the version in force; None when there is no batch
+        current = at.reconcile()                        # the current version, or None when there is no batch
         at.write(transitions.x(current.state), current)
 
 A version is replaced whole or not at all: temp file, fsync, sidecar, rename, fsync of the folder (docs/durability.md).
-What happens to a file that is not the one the sidecar knows (`settle`):
+`reconcile` handles a file that the sidecar does not match:
 
-    same content elsewhere (copied, restored)   sealed again
-    changed by the model (`by_model`)           to quarantine/, the version in force comes back
-    changed by anybody else, valid              adopted: one revision more
-    changed by anybody else, not valid          to quarantine/, the version in force comes back; with none to come back
-                                                it stays, StateUnusable
-    gone, by the model                          the version in force comes back
-    gone, by anybody else                       the batch is withdrawn: put away into archive/
+    same content, another inode                 the sidecar is written again
+    changed, not `trusted` (by the model)       quarantined; the current version is restored
+    changed, `trusted` (by a person), valid     adopted as the next revision
+    changed, `trusted`, not valid               quarantined and restored; StateError without a backup
+    missing, not `trusted`                      the current version is restored
+    missing, `trusted`                          the batch is withdrawn: archived
 
-Nothing is deleted. `notes` collects what a person or model should be told, a sentence each.
+Nothing is deleted. `notes` collects messages for the caller to show.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Version:
-    """One version read from the disk; `content` is what was read, where its texts can be used again."""
+    """A version on disk. `content` is what was read, if its texts can be reused for the next write."""
 
     __slots__ = ("content", "fingerprint", "state")
 
@@ -48,8 +47,8 @@ class Version:
 
 
 class Transaction:
-    """The folders of a store, open, under its lock, for the length of a `with`. `read` is what the caller read before
-    it had the lock: when the version in force has the same bytes, these are not hashed and parsed again.
+    """The open folders of a store, under its lock. `read` is what the caller read before it took the lock: the same
+    bytes are not hashed and parsed again.
     """
 
     def __init__(
@@ -63,13 +62,11 @@ class Transaction:
         read: Optional[Content] = None,
     ) -> None:
         self.project, self.notes, self.trusted = project, notes, trusted
-        self.restored_note = (
-            ""  # what was found damaged and replaced by the version in force, a sentence; mostly nothing
-        )
+        self.restored_note = ""  # the note about a version that was restored, if one was
         self._timeout_s, self._create = timeout_s, create
         self._folder = -1
         self._read = read
-        self._sealed: Optional[tuple[Optional[bytes], Optional[Sidecar]]] = None
+        self._sidecar: Optional[tuple[Optional[bytes], Optional[Sidecar]]] = None
 
     def __enter__(self) -> Transaction:
         self._private = backups.open_private_folder(self.project, create=self._create)
@@ -89,13 +86,13 @@ class Transaction:
         if self._folder >= 0:
             atomic_files.close_quietly(self._folder)
         if audit_log.last_error:
-            trouble = f"Note: {audit_log.last_error}. The batch itself is not affected."
-            if trouble not in self.notes:
-                self.notes.append(trouble)
+            note = f"Note: {audit_log.last_error}. The batch itself is not affected."
+            if note not in self.notes:
+                self.notes.append(note)
             audit_log.last_error = ""
 
     def folder(self) -> int:
-        """A descriptor of the folder that holds the state file; it is made when it is missing."""
+        """Return a descriptor of the state file's folder; create the folder if it is missing."""
         if self._folder < 0:
             try:
                 self._folder = self.project.open_state_folder(create=True)
@@ -104,76 +101,74 @@ class Transaction:
         return self._folder
 
     def note(self, event: str, text: str, **details: Any) -> None:
-        """Tell whoever called, and the audit log."""
+        """Add `text` to the notes and to the audit log."""
         self.notes.append(text)
         audit_log.record(self.project.log_folder, event, text=text, **details)
 
-    # -- what is there -------------------------------------------------------------------------------------------
-
     def reconcile(self) -> Optional[Version]:
-        """The version in force, once everything foreign was dealt with."""
+        """Return the current version, or None when there is no batch, after handling what others changed."""
         try:
             return self._reconcile_file()
         except OSError as error:
-            raise atomic_files.io_error(f"What was done to {self.project.state} cannot be mended", error) from error
+            raise atomic_files.io_error(f"{self.project.state} cannot be reconciled", error) from error
 
     def _reconcile_file(self) -> Optional[Version]:
-        sealed = self._read_sidecar()[1]
+        expected = self._read_sidecar()[1]
         try:
-            found = self._read_state_file()
-        except atomic_files.UnexpectedFileType as thing:
-            return self._restore_backup(sealed, str(thing))
-        if found is None:
-            return self._reconcile_missing_file(sealed) if sealed and sealed.live and sealed.new else None
-        status, data = found
-        read = self._read if self._read is not None and self._read.data == data else None
-        digest = read.sha256 if read is not None else atomic_files.sha256(data)
-        if sealed is not None:
-            known = sealed.match(status)
+            file = self._read_state_file()
+        except atomic_files.UnexpectedFileType as error:
+            return self._restore_backup(expected, str(error))
+        if file is None:
+            return self._reconcile_missing_file(expected) if expected and expected.live and expected.new else None
+        status, data = file
+        content = self._read if self._read is not None and self._read.data == data else None
+        digest = content.sha256 if content is not None else atomic_files.sha256(data)
+        if expected is not None:
+            known = expected.match(status)
             if known is not None and known.sha256 == digest:
-                if sealed.new is None:  # put away already; only its removal was cut short
+                if expected.new is None:  # archived already; a crash came before the file was removed
                     os.unlink(self.project.state_name, dir_fd=self.folder())
                     return None
-                return self._use_current_version(
-                    read if read is not None else serialization.parse_content(data, digest), known, sealed
-                )
-            if sealed.new is not None and sealed.new.sha256 == digest:
+                if content is None:
+                    content = serialization.parse_content(data, digest)
+                return self._use_current_version(content, known, expected)
+            if expected.new is not None and expected.new.sha256 == digest:
                 state = serialization.parse(data)
-                identity = atomic_files.fingerprint_of(status, digest, state["revision"])
-                self._write_sidecar(state, identity, None)
-                return Version(state, identity)
-            if sealed.is_adopting(status):
-                return self._finish_interrupted_write(sealed) or self._adopt_edit(
-                    data, atomic_files.fingerprint_of(status, digest, 0), sealed
-                )
-            if not self.trusted and sealed.new is not None:
-                return self._restore_backup(sealed, "changed")
-        return self._adopt_edit(data, atomic_files.fingerprint_of(status, digest, 0), sealed)
+                fingerprint = atomic_files.fingerprint_of(status, digest, state["revision"])
+                self._write_sidecar(state, fingerprint, None)
+                return Version(state, fingerprint)
+        edited = atomic_files.fingerprint_of(status, digest, 0)
+        if expected is not None:
+            if expected.is_adopting(status):
+                return self._finish_interrupted_write(expected) or self._adopt_edit(data, edited, expected)
+            if not self.trusted and expected.new is not None:
+                return self._restore_backup(expected, "changed")
+        return self._adopt_edit(data, edited, expected)
 
-    def _reconcile_missing_file(self, sealed: Sidecar) -> Optional[Version]:
-        first = sealed.old is None  # of a version that was never put in place: there was no batch
-        if first and backups.read_interrupted_write(self.folder(), self.project.temp_name, sealed) is not None:
+    def _reconcile_missing_file(self, expected: Sidecar) -> Optional[Version]:
+        is_first = expected.old is None  # a first version that was never put in place: there was no batch
+        if is_first and backups.read_interrupted_write(self.folder(), self.project.temp_name, expected) is not None:
             self._write_sidecar(None, None, None)
             atomic_files.unlink(self.folder(), self.project.temp_name)
             return None
-        if sealed.old is not None and sealed.new is not None and sealed.old.sha256 == sealed.new.sha256:
-            finished = self._finish_interrupted_write(sealed)  # of putting back; any other write leaves a file in place
-            if finished is not None:
-                return finished
-        if not self.trusted and (sealed.old is not None or backups.read_backup(self._private, sealed) is not None):
-            return self._restore_backup(sealed, "gone")
-        self._withdraw_batch(sealed)
+        if expected.old is not None and expected.new is not None and expected.old.sha256 == expected.new.sha256:
+            restored = self._finish_interrupted_write(expected)  # of a restore; other writes leave a file in place
+            if restored is not None:
+                return restored
+        if not self.trusted and (expected.old is not None or backups.read_backup(self._private, expected) is not None):
+            return self._restore_backup(expected, "gone")
+        self._withdraw_batch(expected)
         return None
 
-    def _finish_interrupted_write(self, sealed: Sidecar) -> Optional[Version]:
-        """The version whose putting in place was cut short, in place; None when that is not what happened."""
+    def _finish_interrupted_write(self, expected: Sidecar) -> Optional[Version]:
+        """Put the version in place that a crash left in the temporary file, and return it; None when there is none."""
         folder = self.folder()
-        data = backups.read_interrupted_write(folder, self.project.temp_name, sealed)
-        if data is None or sealed.new is None:
+        data = backups.read_interrupted_write(folder, self.project.temp_name, expected)
+        if data is None or expected.new is None:
             return None
         os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
-        self._sync_state_folder(folder, sealed.new.revision)
-        return self._use_current_version(serialization.parse_content(data, sealed.new.sha256), sealed.new, sealed)
+        self._sync_state_folder(folder, expected.new.revision)
+        return self._use_current_version(serialization.parse_content(data, expected.new.sha256), expected.new, expected)
 
     def _read_state_file(self) -> Optional[tuple[os.stat_result, bytes]]:
         try:
@@ -184,61 +179,49 @@ class Transaction:
         return atomic_files.read(self._folder, self.project.state_name)
 
     def _read_sidecar(self) -> tuple[Optional[bytes], Optional[Sidecar]]:
-        """The sidecar's text and what it says. Under the lock it is read once, and again when it was written here."""
-        if self._sealed is None:
+        """Return the sidecar's text and value, read once until this transaction writes it."""
+        if self._sidecar is None:
             text = sidecar.read_text(self.project.private)
-            self._sealed = text, sidecar.parse(text) if text else None
-        return self._sealed
+            self._sidecar = text, sidecar.parse(text) if text else None
+        return self._sidecar
 
-    def _use_current_version(self, content: Content, identity: Fingerprint, sealed: Sidecar) -> Version:
+    def _use_current_version(self, content: Content, fingerprint: Fingerprint, expected: Sidecar) -> Version:
         state: State = content.value
-        if sealed.live != batch_state.needs_hooks(state):  # a crash came between a write and its last sidecar
-            self._write_sidecar(state, identity, None)
-        return Version(state, identity, content)
+        if expected.live != batch_state.needs_hooks(state):  # a crash came between a write and its second sidecar
+            self._write_sidecar(state, fingerprint, None)
+        return Version(state, fingerprint, content)
 
-    def _adopt_edit(self, data: bytes, identity: Fingerprint, sealed: Optional[Sidecar]) -> Optional[Version]:
-        in_force = backups.read_backup(self._private, sealed)
+    def _adopt_edit(self, data: bytes, fingerprint: Fingerprint, expected: Optional[Sidecar]) -> Optional[Version]:
+        """Take the edited file over as the next revision; restore the current version when the edit is not valid."""
+        current = backups.read_backup(self._private, expected)
         try:
-            if len(data) > serialization.MAX_FOREIGN_BYTES:
-                raise StateError(
-                    f"It is larger than the {serialization.MAX_FOREIGN_BYTES >> 20} MB that an edit may have.",
-                    "state-damaged",
-                )
-            state, mended = serialization.parse_valid_state(data)
-            before = serialization.parse(in_force) if in_force else None
-            if before is not None and before["batch_id"] == state["batch_id"]:
-                again = sealed is not None and str(sealed.old) == str(identity)  # a crash cut its adoption short
-                state = {**state, "revision": max(state["revision"], before["revision"] - again)}
-                wrong = batch_state.monotonicity_violations(before, state)
-                if wrong:
-                    raise StateError(f"What may only grow was made smaller: {'; '.join(wrong)}.", "write-refused")
+            before = serialization.parse(current) if current else None
+            # the same revision again when a crash interrupted the adoption of this very file
+            is_repeated = expected is not None and str(expected.old) == str(fingerprint)
+            state, repairs = serialization.parse_edited_state(data, before, is_repeated)
         except StateError as error:
-            if in_force is None:
+            if current is None:
                 raise serialization.unusable_file_error(self.project.state, error) from error
-            return self._restore_backup(sealed, "made invalid", f" ({error.message.rstrip('.')})")
-        seal_damaged = sealed is None and os.path.lexists(f"{self.project.private}/sidecar")
-        kept = (
-            backups.write_to_archive(self.project, self._private, f"{state['batch_id']}.as-it-was", data)
-            if mended
-            else None
-        )
+            return self._restore_backup(expected, "made invalid", f" ({error.message.rstrip('.')})")
+        is_sidecar_damaged = expected is None and os.path.lexists(f"{self.project.private}/sidecar")
+        original = self._copy_to_archive(f"{state['batch_id']}.as-it-was", data) if repairs else None
 
-        def tell() -> None:
-            if sealed is not None:
+        def log() -> None:
+            if expected is not None:
                 text = f"{self.project.state} was edited outside batchctl; the edit is valid and was taken over."
                 self.note("adopted", text, revision=state["revision"] + 1)
-            elif seal_damaged:
+            elif is_sidecar_damaged:
                 text = f"{self.project.private}/sidecar was damaged; it was rebuilt from the state as it is."
                 self.note("sidecar rebuilt", text)
-            if mended or sealed is None:
-                for some in audit_log.split_for_log(mended) or [[]]:
-                    audit_log.record(self.project.log_folder, "migrated", repairs=some, kept=kept)
+            if repairs or expected is None:
+                for portion in audit_log.split_for_log(repairs) or [[]]:
+                    audit_log.record(self.project.log_folder, "migrated", repairs=portion, kept=original)
 
-        return self._write_version(self._next_version(state, state), Version(state, identity), state, kept, tell)
+        return self._write_version(self._next_version(state, state), Version(state, fingerprint), state, original, log)
 
-    def _restore_backup(self, sealed: Optional[Sidecar], what: str, why: str = "") -> Version:
-        """Put the version in force back in place of what is there, which goes to quarantine."""
-        data, file = backups.read_backup(self._private, sealed), self.project.state
+    def _restore_backup(self, expected: Optional[Sidecar], what: str, why: str = "") -> Version:
+        """Restore the current version from its backup; quarantine what is in its place."""
+        data, file = backups.read_backup(self._private, expected), self.project.state
         if data is None:
             raise StateError(
                 f"{file} was {what}{why}, and no intact copy of the version in force is left. It was left as it is. "
@@ -251,7 +234,7 @@ class Transaction:
         kept = f" What was there is now {place}." if place else ""
         text = f"{file} was {what} outside batchctl{why}. Revision {state['revision']} was put back.{kept}"
         try:
-            written = self._replace_file(data, state, sealed.new if sealed else None)
+            fingerprint = self._replace_file(data, state, expected.new if expected else None)
         except DurabilityError:
             self.note("put back", text, quarantined=place)
             raise
@@ -260,46 +243,60 @@ class Transaction:
             raise
         self.restored_note = text
         self.note("put back", text, quarantined=place)
-        return Version(state, written)
+        return Version(state, fingerprint)
 
-    def _withdraw_batch(self, sealed: Sidecar) -> None:
-        data = backups.read_backup(self._private, sealed)
-        place = (
-            backups.write_to_archive(self.project, self._private, serialization.parse(data)["batch_id"], data)
-            if data
-            else None
-        )
+    def _withdraw_batch(self, expected: Sidecar) -> None:
+        data = backups.read_backup(self._private, expected)
+        place = self._copy_to_archive(serialization.parse(data)["batch_id"], data) if data else None
         self._write_sidecar(None, None, None)
         text = f"{self.project.state} was removed: its batch counts as withdrawn."
         if place:
             text += f" Its last version is in {place}."
-        elif sealed.old is None:
+        elif expected.old is None:
             text = f"The first version of a batch was never put in place at {self.project.state}: there is none."
         self.note("withdrawn", text, kept=place)
 
     def quarantine_state(self) -> None:
-        """Move what cannot be used away, for another batch to take its place."""
+        """Quarantine a state that cannot be used."""
         place = backups.quarantine(self.project, self.folder())
-        self.note("given up", f"{self.project.state} could not be used; it is now {place}.", quarantined=place)
-
-    # -- putting a version in place ------------------------------------------------------------------------------
+        self.note("quarantined", f"{self.project.state} could not be used; it is now {place}.", quarantined=place)
 
     def write(self, state: State, before: Optional[Version]) -> State:
-        """Check `state`, the successor of `before` (None for a first version), and put it in place; the state as
-        written.
-        """
+        """Validate `state`, the successor of `before` (None for a first version), write it and return it as written."""
         old = before.state if before else None
         return self._write_version(self._next_version(state, old), before, old).state
 
     def replace_batch(self, state: State, current: Version, why: str) -> State:
-        """Put the first version of another batch in the place of the one in force, which is kept in archive/; the
-        state as written. One rename does it: at no moment is there none.
+        """Archive the current version, write the first version of another batch and return it as written.
+
+        One rename puts it in place: at no moment is there no batch.
         """
         new = self._next_version(state, None)
-        place = backups.write_to_archive(
-            self.project, self._private, current.state["batch_id"], serialization.serialize(current.state)
-        )
+        place = self._copy_to_archive(current.state["batch_id"], serialization.serialize(current.state))
         return self._write_version(new, current, None, place, lambda: self._log_archived(current, why, place)).state
+
+    def archive(self, current: Version, why: str) -> None:
+        """Move the current version to archive/. Once the sidecar says so durably, there is no batch."""
+        place = self._copy_to_archive(current.state["batch_id"], serialization.serialize(current.state))
+        text = self._read_sidecar()[0]
+        try:
+            self._write_sidecar(None, None, current.fingerprint)
+            os.unlink(self.project.state_name, dir_fd=self.folder())
+        except OSError as error:
+            backups.restore_sidecar(self._private, text)
+            if text != sidecar.read_text(self.project.private):
+                raise _unconfirmed_error(f"The batch was archived in {place}", error) from error
+            backups.remove_from_archive(place)
+            raise atomic_files.io_error(f"{self.project.state} cannot be archived", error) from error
+        try:
+            atomic_files.unlink(self.folder(), self.project.temp_name)
+            atomic_files.sync(self.folder())
+        except OSError:
+            pass  # if the file comes back after a power cut, the sidecar says that it is archived
+        self._log_archived(current, why, place)
+
+    def _copy_to_archive(self, batch_id: str, data: bytes) -> str:
+        return backups.write_to_archive(self.project, self._private, batch_id, data)
 
     def _next_version(self, state: State, old: Optional[State]) -> State:
         new = {
@@ -308,11 +305,11 @@ class Transaction:
             "updated_at": timestamps.now(),
             "state_file": self.project.state,
         }
-        wrong = serialization.find_problems(new, old)
-        if wrong:
+        problems = serialization.find_problems(new, old)
+        if problems:
             raise StateError(
-                f"Refused to write a state that is not valid: {'; '.join(wrong)}. Nothing was changed; this is a bug "
-                "in batch-implement.",
+                f"Refused to write a state that is not valid: {'; '.join(problems)}. Nothing was changed; this is a "
+                "bug in batch-implement.",
                 "write-refused",
             )
         return new
@@ -322,27 +319,28 @@ class Transaction:
         new: State,
         over: Optional[Version],
         old: Optional[State],
-        kept: Optional[str] = None,
-        tell: Optional[Callable[[], None]] = None,
+        archived: Optional[str] = None,
+        log: Optional[Callable[[], None]] = None,
     ) -> Version:
-        """Put `new` in place of the version `over`. Only then the log has `tell`'s lines and what happened since `old`;
-        a copy `kept` of what was there goes again when it stays there.
+        """Put `new` in place of the version `over`, then call `log` and log the events since `old`.
+
+        When nothing was written, the copy `archived` of what stays in place is removed.
         """
         try:
             data = serialization.serialize(new, over.content if over else None)
-            identity = self._replace_file(data, new, over.fingerprint if over else None)
+            fingerprint = self._replace_file(data, new, over.fingerprint if over else None)
         except DurabilityError:
-            self._log_events(old, new, tell)
+            self._log_events(old, new, log)
             raise
         except StateError:
-            backups.remove_from_archive(kept)
+            backups.remove_from_archive(archived)
             raise
-        self._log_events(old, new, tell)
-        return Version(new, identity)
+        self._log_events(old, new, log)
+        return Version(new, fingerprint)
 
-    def _log_events(self, old: Optional[State], new: State, tell: Optional[Callable[[], None]]) -> None:
-        if tell is not None:
-            tell()
+    def _log_events(self, old: Optional[State], new: State, log: Optional[Callable[[], None]]) -> None:
+        if log is not None:
+            log()
         for event in batch_events.events_between(old, new):
             audit_log.record(self.project.log_folder, batch_id=new["batch_id"], **event)
 
@@ -351,39 +349,36 @@ class Transaction:
 
     def _replace_file(self, data: bytes, state: State, old: Optional[Fingerprint]) -> Fingerprint:
         folder = self.folder()
-        sealed, was = self._read_sidecar()
-        was_live = was is not None and was.live
+        sidecar_text, expected = self._read_sidecar()
+        was_live = expected is not None and expected.live
         copied = False
         try:
-            identity = atomic_files.write_over_leftover(folder, self.project.temp_name, data, state["revision"])
-            self._write_sidecar(state, identity, old, live=was_live or batch_state.needs_hooks(state))
-            # before the rename: a crash behind it must not leave an older copy
-            if old is None or old.sha256 != identity.sha256:  # else it comes from the copy, which nothing may endanger
+            fingerprint = atomic_files.write_over_leftover(folder, self.project.temp_name, data, state["revision"])
+            self._write_sidecar(state, fingerprint, old, live=was_live or batch_state.needs_hooks(state))
+            # The backup comes before the rename: a crash after the rename must not leave only an older backup.
+            # Not when restoring: then the data comes from the backup, which nothing may endanger.
+            if old is None or old.sha256 != fingerprint.sha256:
                 copied = backups.back_up(self.project, self._private, data, self.notes)
             os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
             atomic_files.discard(folder, self.project.temp_name)
             if copied:
                 backups.undo_back_up(self._private)
-            backups.restore_sidecar(self._private, sealed)
+            backups.restore_sidecar(self._private, sidecar_text)
             raise atomic_files.io_error(f"Failed to save {self.project.state}", error) from error
         self._sync_state_folder(folder, state["revision"])
         if was_live and not batch_state.needs_hooks(state):
             try:
-                self._write_sidecar(state, identity, old)
+                self._write_sidecar(state, fingerprint, old)
             except OSError:
-                pass  # the version is in place; a sidecar that still says `live` is mended at the next look
-        return identity
+                pass  # the version is in place; a sidecar that still says `live` is corrected at the next read
+        return fingerprint
 
     def _sync_state_folder(self, folder: int, revision: int) -> None:
         try:
             atomic_files.sync(folder)
         except OSError as error:
-            raise DurabilityError(
-                f"{self.project.state} was written (revision {revision}), but the disk did not confirm it: "
-                f"{error.strerror}. Check the disk, then `batchctl status`, before you repeat anything.",
-                "not-confirmed",
-            ) from error
+            raise _unconfirmed_error(f"{self.project.state} was written (revision {revision})", error) from error
 
     def _write_sidecar(
         self,
@@ -393,34 +388,16 @@ class Transaction:
         *,
         live: Optional[bool] = None,
     ) -> None:
-        """Write the sidecar, durably; `new` is None for a batch that is put away."""
-        alive = live if live is not None else state is not None and batch_state.needs_hooks(state)
-        remind = batch_state.contexts_to_remind(state) if state else []
-        self._sealed = None
-        backups.write_sidecar(self._private, sidecar.render(state, alive, new, old, remind))
+        """Write the sidecar durably; `new` is None when the batch is archived."""
+        is_live = live if live is not None else state is not None and batch_state.needs_hooks(state)
+        contexts = batch_state.contexts_to_remind(state) if state else []
+        self._sidecar = None
+        backups.write_sidecar(self._private, sidecar.render(state, is_live, new, old, contexts))
 
-    def archive(self, current: Version, why: str) -> None:
-        """Move the version in force into archive/. The sidecar decides: once it says so, durably, the batch is away."""
-        place = backups.write_to_archive(
-            self.project, self._private, current.state["batch_id"], serialization.serialize(current.state)
-        )
-        sealed = self._read_sidecar()[0]
-        try:
-            self._write_sidecar(None, None, current.fingerprint)
-            os.unlink(self.project.state_name, dir_fd=self.folder())
-        except OSError as error:
-            backups.restore_sidecar(self._private, sealed)
-            if sealed != sidecar.read_text(self.project.private):
-                raise DurabilityError(
-                    f"The batch was put away into {place}, but the disk did not confirm it: {error.strerror}. Check "
-                    "the disk, then `batchctl status`, before you repeat anything.",
-                    "not-confirmed",
-                ) from error
-            backups.remove_from_archive(place)
-            raise atomic_files.io_error(f"{self.project.state} cannot be put away", error) from error
-        try:
-            atomic_files.unlink(self.folder(), self.project.temp_name)
-            atomic_files.sync(self.folder())
-        except OSError:
-            pass  # what comes back after a power cut is known to the sidecar, which says that it is away
-        self._log_archived(current, why, place)
+
+def _unconfirmed_error(what: str, error: OSError) -> DurabilityError:
+    return DurabilityError(
+        f"{what}, but the disk did not confirm it: {error.strerror}. Check the disk, then `batchctl status`, before "
+        "you repeat anything.",
+        "not-confirmed",
+    )
