@@ -202,8 +202,8 @@ HAMMERED: dict[str, Patch] = {
     "no lock": NO_LOCK,
     "the lock is the state file itself": (
         "store/lock.py",
-        '        return "a process that has not said its name"\n',
-        '        return "a process that has not said its name"\n\n\n'
+        '        return "an unknown process"\n',
+        '        return "an unknown process"\n\n\n'
         "def _open(self):\n"
         "    try:\n"
         "        found = os.open('../../.claude/batch_state.json', os.O_RDWR, dir_fd=self._folder_fd)\n"
@@ -220,8 +220,8 @@ HAMMERED: dict[str, Patch] = {
 }
 KEPT: Patch = (
     "store/lock.py",
-    '        return "a process that has not said its name"\n',
-    '        return "a process that has not said its name"\n\n\n'
+    '        return "an unknown process"\n',
+    '        return "an unknown process"\n\n\n'
     "def _enter(self):\n"
     "    until = time.monotonic() + self._timeout_s\n"
     "    while True:\n"

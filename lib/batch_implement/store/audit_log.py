@@ -1,12 +1,10 @@
-"""The audit log: one JSON object a line in the private folder's `audit.jsonl`, oldest first.
+"""Append to and read the audit log: one JSON object a line in the private folder's `audit.jsonl`, oldest first.
 
-    {"at": TIME, "event": NAME, "pid": N, ...what the event brings}
+    {"at": TIME, "event": NAME, "pid": N, ...details}
 
-It only ever says what happened; nothing is decided from it. Writing it never fails what it reports: trouble is kept
-in `trouble` (the last one, a sentence) for the caller to say once. At 10 MB it is rotated; five old logs
-(`audit.jsonl.1` is the newest) are kept. A line is one write to a file opened for appending, so that lines of several
-processes never mix. After half a line (a full disk, a crash) the next one begins on a line of its own. So it may do
-after one that another process is only just writing, and found half in place: then there is an empty line between them.
+Nothing is decided from the log, and an error of writing it fails nothing: it is kept in `last_error` for the caller to
+show once. At 10 MB the log is rotated; five old ones are kept (`audit.jsonl.1` is the newest). Each line is one write
+to a file opened for appending, so that lines of several processes never mix.
 """
 
 from __future__ import annotations
@@ -35,15 +33,13 @@ PARTIAL_LINE_WAITS_S = (
     0.004,
     0.016,
 )  # how long a line without an end is waited for before it is taken for half a one
-MAX_READ_CHARS = 1 << 20  # a line that is longer was not written here
+MAX_READ_CHARS = 1 << 20  # a longer line was not written here
 
 last_error = ""
 
 
 def record(private: str, event: str, **details: Any) -> None:
-    """Append one line to the log in the private folder at this path. A value that is not JSON is written as its
-    text.
-    """
+    """Append one line to the log in the private folder `private`. A value that is not JSON is written as its text."""
     global last_error
     entry = {"at": timestamps.now(), "event": event, "pid": os.getpid(), **details}
     line = fast_json.dumps_ascii(entry, str)
@@ -78,8 +74,9 @@ def record(private: str, event: str, **details: Any) -> None:
 
 
 def _ends_in_partial_line(descriptor: int, size: int) -> bool:
-    """Whether the last line of the log, which has `size` bytes, was cut before its end. The system shows a line that is
-    being written page by page: one that ends a moment later was not cut.
+    """Return whether the last line of the log, which has `size` bytes, is partial (after a full disk or a crash).
+
+    The system shows a line that is being written page by page: one that ends a moment later is complete.
     """
     for pause_s in (0.0, *PARTIAL_LINE_WAITS_S):
         if pause_s:
@@ -90,27 +87,27 @@ def _ends_in_partial_line(descriptor: int, size: int) -> bool:
     return True
 
 
-def split_for_log(sentences: List[str]) -> List[List[str]]:
-    """`sentences` in portions that fit into a line of the audit log."""
+def split_for_log(messages: List[str]) -> List[List[str]]:
+    """Return `messages` in portions that each fit into a line of the log."""
     portions: List[List[str]] = []
-    left = 0
-    for sentence in sentences:
-        left -= len(sentence)
-        if left < 0:
+    room = 0
+    for message in messages:
+        room -= len(message)
+        if room < 0:
             portions.append([])
-            left = MAX_LINE_CHARS // 8 - len(sentence)
-        portions[-1].append(sentence)
+            room = MAX_LINE_CHARS // 8 - len(message)
+        portions[-1].append(message)
     return portions
 
 
 def record_refusal(project: Project, asked: str, error: BatchError) -> None:
-    """Append that what somebody asked for was refused; nothing in a project that has no log's folder yet."""
+    """Record that the request `asked` was refused, unless the project has no log folder yet."""
     if os.path.isdir(project.log_folder):
         record(project.log_folder, "refused", asked=asked[:200], message=error.message, exit_code=error.exit_code)
 
 
 def record_script_event(project: Project, event: str, status: str, context: object) -> None:
-    """Append what a script has to say. Never raises, takes any value, and makes the log's folder when it is missing."""
+    """Record an event of a script. Never raises, takes any value, and creates the log folder."""
     global last_error
     try:
         import json

@@ -1,14 +1,7 @@
-"""What is kept of a state in the private folder: sidecar, copies, archive, quarantine. All of it under the lock.
+"""Manage the files behind a state in the private folder: sidecar, backups, archive, quarantine.
 
-    opened(project, create=False)          the private folder
-    state_file(project)                    the state file beside it, without the lock
-    keep(project, private, batch_id, data)  a durable copy in archive/
-    quarantine(project, folder)            what lies at the state's place, kept in quarantine/
-    copied(project, private, data, notes)  `current.json`, the version in force, and `previous.json`, the one before
-    copy_of(private, sealed)               the version in force from those copies, checked against the sidecar
-    put_seal(private, text)                the sidecar, durably
-
-`folder` and `private` are descriptors. Nothing that is kept is ever overwritten.
+`folder` (of the state file) and `private` are descriptors. Callers hold the lock, except for `read_state_file`. Nothing
+in the archive or in quarantine is ever overwritten.
 """
 
 from __future__ import annotations
@@ -33,8 +26,9 @@ _LINK_UNSUPPORTED = frozenset((errno.EPERM, errno.EISDIR, errno.EMLINK, errno.EO
 
 
 def open_private_folder(project: Project, *, create: bool) -> int:
-    """A descriptor of the private folder, which is made when it is missing; without `create` it is not made where there
-    is no batch: Refused then. StateUnusable when it cannot be used.
+    """Return a descriptor of the private folder; create the folder if it is missing.
+
+    Raises RefusedError without `create` when there is no batch, StateError when the folder cannot be used.
     """
     parent, name = project.private_parent, project.private_name
     try:
@@ -53,8 +47,9 @@ def open_private_folder(project: Project, *, create: bool) -> int:
 
 
 def read_state_file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
-    """Status and content of the state file, None when there is none; no lock is taken and no folder made. disk.Foreign
-    for anything but a plain file, StateUnusable when it cannot be read.
+    """Return the status and content of the state file, or None. Takes no lock and creates no folder.
+
+    Raises UnexpectedFileType for anything except a regular file, StateError when it cannot be read.
     """
     try:
         folder = project.open_state_folder(create=False)
@@ -69,7 +64,7 @@ def read_state_file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
 
 
 def no_batch_error(project: Project) -> RefusedError:
-    """The error for a project without a batch."""
+    """Return the error for a project without a batch."""
     return RefusedError(
         f"There is no batch in {project.root}. A person starts one: `/batch-implement FILE` in Claude Code, or "
         "`batchctl create FILE` in a terminal.",
@@ -81,7 +76,7 @@ def no_batch_error(project: Project) -> RefusedError:
 
 
 def write_to_archive(project: Project, private: int, batch_id: str, data: bytes) -> str:
-    """Keep a durable copy in archive/, whole or not there at all; its path. StateUnusable when that fails."""
+    """Write a copy to archive/ durably, whole or not at all, and return its path. Raises StateError when that fails."""
     folder = -1
     try:
         folder = project_paths.open_folder(project.private, "archive", create=True)
@@ -106,30 +101,30 @@ def write_to_archive(project: Project, private: int, batch_id: str, data: bytes)
             atomic_files.close_quietly(folder)
 
 
-def remove_from_archive(place: Optional[str]) -> None:
-    """Remove a copy from archive/ whose version is in force after all."""
-    if place is not None:
+def remove_from_archive(path: Optional[str]) -> None:
+    """Remove a copy whose version was not replaced after all."""
+    if path is not None:
         try:
-            os.unlink(place)
+            os.unlink(path)
         except OSError:
-            pass  # one copy more of what really was a version
+            pass  # one copy too many
 
 
 # -- quarantine --------------------------------------------------------------------------------------------------------
 
 
 def quarantine(project: Project, folder: int) -> Optional[str]:
-    """Keep what lies at the state's place, whatever it is, in quarantine; where, None when nothing is there.
+    """Quarantine what is in the state's place, of any type, and return its new path, or None when nothing is there.
 
-    A file gets a second name there, durably, and loses the first when a version is put in its place: at no moment is
-    there none. What has no second name, a folder say, is moved. StateUnusable when neither can be done.
+    A file gets a second name, durably, and loses the first when a version is put in its place: at no moment is there
+    no file. What cannot have a second name, such as a folder, is moved. Raises StateError when both fail.
     """
     stamp = f"{time.time_ns()}"
-    kept = -1
+    quarantine_fd = -1
     try:
-        kept = project_paths.open_folder(project.private, "quarantine", create=True)
+        quarantine_fd = project_paths.open_folder(project.private, "quarantine", create=True)
         try:
-            _link_or_move(project, folder, kept, f"{stamp}.json")
+            _link_or_move(project, folder, quarantine_fd, f"{stamp}.json")
             return f"{project.private}/quarantine/{stamp}.json"
         except OSError as error:
             if error.errno != errno.EXDEV:
@@ -142,8 +137,8 @@ def quarantine(project: Project, folder: int) -> Optional[str]:
     except OSError as error:
         raise atomic_files.io_error(f"{project.state} cannot be kept in quarantine", error) from error
     finally:
-        if kept >= 0:
-            atomic_files.close_quietly(kept)
+        if quarantine_fd >= 0:
+            atomic_files.close_quietly(quarantine_fd)
 
 
 def _link_or_move(project: Project, folder: int, to: int, name: str) -> None:
@@ -163,8 +158,9 @@ def _link_or_move(project: Project, folder: int, to: int, name: str) -> None:
 
 
 def undo_quarantine(project: Project, place: Optional[str], folder: Optional[int] = None) -> None:
-    """After a putting back that failed: what was there is there still, or again, and nowhere else. `place` is what
-    `quarantine` gave, or a name in `folder`.
+    """After a restore that failed, make sure that what was in the state's place is there and nowhere else.
+
+    `place` is the result of `quarantine`, or a name in `folder`.
     """
     if place is None:
         return
@@ -174,18 +170,18 @@ def undo_quarantine(project: Project, place: Optional[str], folder: Optional[int
         else:
             os.rename(place, project.state, src_dir_fd=folder)
     except OSError:
-        pass  # then it is in quarantine, and nothing of it is lost
+        pass  # it stays in quarantine
 
 
-# -- copies ------------------------------------------------------------------------------------------------------------
+# -- backups -----------------------------------------------------------------------------------------------------------
 
 
 def back_up(project: Project, private: int, data: bytes, notes: List[str]) -> bool:
-    """Keep the version that comes into force as `current.json`, the one before it as `previous.json`; whether that
-    worked. Trouble is only noted: then the one in force is `previous.json`, or still `current.json`.
+    """Write `data`, the next version, as `current.json`, keep the last one as `previous.json` and return whether that
+    worked. A failure is only noted: the current version is then in one of the two files still.
     """
     try:
-        atomic_files.unlink(private, PREVIOUS)  # renamed over it, ext4 would write the copy to the disk at once
+        atomic_files.unlink(private, PREVIOUS)  # ext4 writes a file that is renamed over another to the disk at once
         try:
             os.replace(CURRENT, PREVIOUS, src_dir_fd=private, dst_dir_fd=private)
         except FileNotFoundError:
@@ -201,43 +197,41 @@ def back_up(project: Project, private: int, data: bytes, notes: List[str]) -> bo
 
 
 def undo_back_up(private: int) -> None:
-    """After a write that failed behind its copy: the version before it, or none, is still the one in force."""
+    """Undo `back_up` after a write that failed: the version before is still the current one."""
     try:
         os.replace(PREVIOUS, CURRENT, src_dir_fd=private, dst_dir_fd=private)
     except OSError:
         atomic_files.discard(private, CURRENT)
 
 
-def read_backup(private: int, sealed: Optional[Sidecar]) -> Optional[bytes]:
-    """The content of the version in force from our own copies, None when there is no intact one, or no batch."""
-    for identity in (sealed.new, sealed.old) if sealed and sealed.new else ():
+def read_backup(private: int, expected: Optional[Sidecar]) -> Optional[bytes]:
+    """Return the current version from the backups, or None when no backup matches the sidecar or there is no batch."""
+    for fingerprint in (expected.new, expected.old) if expected and expected.new else ():
         for name in (CURRENT, PREVIOUS):
             try:
-                found = atomic_files.read(private, name) if identity else None
+                file = atomic_files.read(private, name) if fingerprint else None
             except atomic_files.UnexpectedFileType:
                 continue
-            if found and identity and atomic_files.sha256(found[1]) == identity.sha256:
-                return found[1]
+            if file and fingerprint and atomic_files.sha256(file[1]) == fingerprint.sha256:
+                return file[1]
     return None
 
 
-def read_interrupted_write(folder: int, name: str, sealed: Sidecar) -> Optional[bytes]:
-    """The content of the sealed version that a crash before the rename left under the temporary name; None when there
-    is none.
-    """
+def read_interrupted_write(folder: int, name: str, expected: Sidecar) -> Optional[bytes]:
+    """Return the version that a crash before the rename left in the temporary file `name`, or None."""
     try:
-        left = atomic_files.read(folder, name)
+        file = atomic_files.read(folder, name)
     except atomic_files.UnexpectedFileType:
         return None
-    known = sealed.match(left[0]) if left else None
-    return left[1] if left and known and known.sha256 == atomic_files.sha256(left[1]) else None
+    known = expected.match(file[0]) if file else None
+    return file[1] if file and known and known.sha256 == atomic_files.sha256(file[1]) else None
 
 
 # -- sidecar ----------------------------------------------------------------------------------------------------------
 
 
 def write_sidecar(private: int, text: bytes) -> None:
-    """Put a sidecar with this text in place, durably. OSError when that fails: one of the two is in place then."""
+    """Write the sidecar durably. Raises OSError when that fails; then the old or the new one is in place."""
     try:
         atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, text, 0)
         os.replace(sidecar.TEMP_NAME, "sidecar", src_dir_fd=private, dst_dir_fd=private)
@@ -248,11 +242,11 @@ def write_sidecar(private: int, text: bytes) -> None:
 
 
 def restore_sidecar(private: int, text: Optional[bytes]) -> None:
-    """After trouble: the sidecar as it was (None: there was none), if that can be done."""
+    """Write the sidecar as it was before a failed write (None: there was none), if possible."""
     try:
         if text is None:
             atomic_files.unlink(private, "sidecar")
         else:
             write_sidecar(private, text)
     except OSError:
-        pass  # the one in place knows the version in force too
+        pass  # the new sidecar names the current version, too

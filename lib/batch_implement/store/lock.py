@@ -3,9 +3,8 @@
     with lock.FileLock(folder_fd, path, timeout_s):
         ...
 
-Chosen because the kernel drops it when its holder dies, however it dies. The file is never removed or truncated as a
-whole; it holds one line that says who took the lock last, so that one who waits too long can be told. It does not
-exclude across NFS clients.
+The kernel releases it when its holder dies. The file is never removed; its one line names the last holder, for the
+error of whoever waits too long. It does not exclude across NFS clients.
 """
 
 from __future__ import annotations
@@ -25,17 +24,15 @@ if TYPE_CHECKING:
 
 NAME = "lock"
 MIN_WAIT_S = 0.001
-MAX_WAIT_S = 0.01  # between two looks; one who looks less often is passed by those who write without a break
-FAST_RETRY_AFTER_S = (
-    0.5  # who has waited this long looks as often as at first: else a few are passed until their deadline
-)
+MAX_WAIT_S = 0.01  # a process that polls less often is overtaken by those that write without a break
+FAST_RETRY_AFTER_S = 0.5  # then it polls as often as at first: else a few are overtaken until their deadline
 
 
 class FileLock:
-    """Hold the lock in folder `folder_fd`, whose path is `folder`, for the length of a `with`.
+    """Hold the lock in the folder `folder_fd`, whose path is `folder`, for the length of a `with`.
 
-    Waits up to `timeout_s` seconds, then LockTimeout, which names the holder. Not reentrant: a second `FileLock` in the
-    same process waits too.
+    Raises LockTimeout, which names the holder, after `timeout_s` seconds. Not reentrant: a second `FileLock` in the
+    same process waits, too.
     """
 
     def __init__(self, folder_fd: int, folder: str, timeout_s: float) -> None:
@@ -96,7 +93,7 @@ class FileLock:
             ) from error
 
     def _is_current_file(self) -> bool:
-        """Whether the locked file is still the one that the name stands for; a replaced one would exclude nobody."""
+        """Return whether the locked file still has the name; a replaced file would exclude nobody."""
         locked = os.fstat(self._fd)
         try:
             named = os.stat(NAME, dir_fd=self._folder_fd, follow_symlinks=False)
@@ -111,7 +108,7 @@ class FileLock:
             os.pwrite(self._fd, line, 0)
             os.ftruncate(self._fd, len(line))
         except OSError:
-            pass  # on a full disk the lock still excludes; only its holder stays unnamed
+            pass  # on a full disk the lock still excludes, without the name of its holder
 
     def _describe_holder(self) -> str:
         from ..base import processes
@@ -123,4 +120,4 @@ class FileLock:
         pid, _, program = line.decode("utf-8", "replace").strip().partition(" ")
         if pid.isdigit() and processes.is_running(int(pid), None):
             return f"process {pid} ({program.strip()})"
-        return "a process that has not said its name"
+        return "an unknown process"

@@ -1,22 +1,22 @@
 """The sidecar: plain text lines that name the current version of the state, so that a hook need not parse the state.
 
-    live                         or `over`, when hooks have nothing to do: all that the guard in hooks/run reads
-    new IDENTITY                 the version that the last write put in place, or `new -` for a batch that was put away
-    old IDENTITY                 the one before it, or `old -`
-    owner SESSION PID            the lease, `-` for each that there is none of
+    live                         or `over` when hooks have nothing to do: the only line that hooks/run reads
+    new FINGERPRINT              the version that the last write put in place, or `new -` when the batch is archived
+    old FINGERPRINT              the version before it, or `old -`
+    owner SESSION PID            the lease, with `-` for what is unknown
     open INDEX ATTEMPT           the open feature, or `open -`
     unattended 0|1
-    remind CONTEXT ...           windows that are owed a reminder
+    remind CONTEXT ...           contexts that need a reminder
 
-An IDENTITY is `INODE SIZE MTIME_NS SHA256 REVISION`; the revision is 0 for a file that is not ours yet: the edit, or
-old file, that a write takes over.
+A FINGERPRINT is `INODE SIZE MTIME_NS SHA256 REVISION`. Its revision is 0 for a file that the store did not write: an
+edit or old file that a write takes over.
 
-It is written, durably, before the state is replaced. A rename keeps the inode, so at every moment the file in place
-is the `new` or the `old` one of the sidecar, and what is neither was not written by us. Only the store writes it.
+It is written durably before the state is replaced. A rename keeps the inode, so the file in place always matches `new`
+or `old`; a file that matches neither was not written by the store.
 """
 
 import errno
-import posix  # on the way of every tool call, where `os` is too dear: see glance.py
+import posix  # this runs at every tool call, where importing `os` costs too much: see fast_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _NOT_A_FILE_ERRORS = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.
 
 
 class Fingerprint:
-    """What tells one written version from every other: where it lies on the disk, and its content."""
+    """The identity of one written version: its file on the disk and its content."""
 
     __slots__ = ("inode", "mtime_ns", "revision", "sha256", "size")
 
@@ -40,7 +40,7 @@ class Fingerprint:
         self.inode, self.size, self.mtime_ns, self.sha256, self.revision = inode, size, mtime_ns, sha256, revision
 
     def matches(self, status: "os.stat_result") -> bool:
-        """Whether the file with this status is that version, by all that a stat can tell."""
+        """Return whether a file with this status is that version, as far as a stat can tell."""
         return status.st_ino == self.inode and status.st_size == self.size and status.st_mtime_ns == self.mtime_ns
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Fingerprint:
 
 
 class Sidecar:
-    """A sidecar's content. `new` and `old` are None where the text has `-`, and `owner_pid`; `session` is then ""."""
+    """The content of a sidecar. For `-` in the text `new`, `old` and `owner_pid` are None and `session` is empty."""
 
     __slots__ = ("live", "new", "old", "open", "owner_pid", "remind", "session", "unattended")
 
@@ -67,18 +67,18 @@ class Sidecar:
         self.open, self.unattended, self.remind = open, unattended, remind
 
     def match(self, status: "os.stat_result") -> "Optional[Fingerprint]":
-        """The sealed version that the file with this status is; None for a foreign one, also one that `is_adopting`."""
-        for identity in (self.new, self.old):
-            if identity is not None and identity.revision and identity.matches(status):
-                return identity
+        """Return the version that a file with this status is, or None, also for a file that `is_adopting`."""
+        for fingerprint in (self.new, self.old):
+            if fingerprint is not None and fingerprint.revision and fingerprint.matches(status):
+                return fingerprint
         return None
 
     def is_adopting(self, status: "os.stat_result") -> bool:
-        """Whether the file with this status is a foreign one whose adoption was begun: an `old` of revision 0."""
+        """Return whether a file with this status is an edit whose adoption was begun: an `old` of revision 0."""
         return self.old is not None and not self.old.revision and self.old.matches(status)
 
     def matches_path(self, path: str) -> bool:
-        """Whether the file at `path` is a sealed version, or rightly absent, by one stat: enough for most hooks."""
+        """Return whether the file at `path` is a known version, or rightly missing. One stat: enough for most hooks."""
         if self.new is None:
             return True
         try:
@@ -87,14 +87,14 @@ class Sidecar:
             return not self.live
 
     def is_owner(self, session_id: str, pid: str) -> bool:
-        """Whether the client with this session and process id (as text) holds the lease."""
+        """Return whether the client with this session and process id (a text) owns the batch."""
         return bool(session_id) and self.session == session_id and str(self.owner_pid) == pid
 
 
 def render(
     state: "Optional[State]", live: bool, new: "Optional[Fingerprint]", old: "Optional[Fingerprint]", remind: list[str]
 ) -> bytes:
-    """The sidecar's text for a write of `state` (None when it is put away). A name that does not fit is left out."""
+    """Return the text of the sidecar for a write of `state`, or None for an archived one. Leaves out invalid names."""
     owner = (state["owner"] if state else None) or {"session_id": "", "pid": None}
     active = state["active"] if state else None
     lines = [
@@ -110,7 +110,7 @@ def render(
 
 
 def parse(text: bytes) -> "Optional[Sidecar]":
-    """The sidecar with this text; None when it is not one."""
+    """Return the sidecar with this text, or None when the text is not a sidecar."""
     try:
         lines = text.decode("ascii").split("\n")
         fields = [line.split(" ") for line in lines[1:7]]
@@ -132,26 +132,26 @@ def parse(text: bytes) -> "Optional[Sidecar]":
 
 
 def read_sidecar(private: str) -> "Optional[Sidecar]":
-    """The sidecar in the private folder at this path; None when there is none or it is not one. Errors as `text`."""
-    found = read_text(private)
-    return None if found is None else parse(found)
+    """Return the sidecar in the private folder `private`, or None if missing or invalid. Errors as `read_text`."""
+    text = read_text(private)
+    return None if text is None else parse(text)
 
 
 def read_text(private: str) -> "Optional[bytes]":
-    """What stands in the sidecar of the private folder at this path, None when there is no file.
+    """Return the text of the sidecar in the private folder `private`, or None when there is no file.
 
-    StateUnusable when it cannot be read: to go on as if there were none would take any file for a valid edit.
+    Raises StateError when it cannot be read: without it, any file would count as a valid edit.
     """
     descriptor = -1
     try:
         descriptor = posix.open(f"{private}/sidecar", _FLAGS)
-        found = b""
-        while len(found) < MAX_BYTES:
-            part = posix.read(descriptor, MAX_BYTES - len(found))
+        text = b""
+        while len(text) < MAX_BYTES:
+            part = posix.read(descriptor, MAX_BYTES - len(text))
             if not part:
                 break
-            found += part
-        return found
+            text += part
+        return text
     except OSError as error:
         if error.errno in _NOT_A_FILE_ERRORS:
             return None
@@ -170,7 +170,7 @@ def read_text(private: str) -> "Optional[bytes]":
 
 
 def is_storable_session_id(session_id: str) -> bool:
-    """Whether a session id can stand in a sidecar: 1 to 200 printable ASCII characters without blanks."""
+    """Return whether a sidecar can hold a session id: 1 to 200 printable ASCII characters without blanks."""
     return (
         0 < len(session_id) <= 200
         and session_id != "-"

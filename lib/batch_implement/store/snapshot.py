@@ -1,10 +1,10 @@
-"""The state as somebody sees it who only looks, and looks often: a display, a status line.
+"""Read-only snapshots of the state for displays and status lines that poll. Takes no lock, repairs nothing.
 
-    state = onlooker.read(project)      None when there is no batch
+    state = snapshot.read_snapshot(project)      # None when there is no batch
 
-The store mends what it finds, and takes a change that nobody's tool call made for a person's edit. Read once a second,
-it would find the model's own edits before the hooks do and adopt them. So an onlooker takes no lock and mends nothing:
-of a file that the sidecar does not know it sees the version in force, in our own copy.
+The store takes an edit that no tool call made for a person's. Polled every second, it would find the model's own edits
+before the hooks do and adopt them. A snapshot of a file that the sidecar does not match is the current version, from a
+backup.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ READ_ATTEMPTS = 3
 
 
 def read_snapshot(project: Project) -> Optional[State]:
-    """The version in force; None when there is no batch, or none that can be seen now. StateError when the sidecar or
-    the file cannot be read, or what is there was never ours and is not valid.
+    """Return the current version, or None when there is no batch or it cannot be seen now.
+
+    Raises StateError when the sidecar or the file cannot be read, or the file was never written by the store and is not
+    valid.
     """
     for _ in range(READ_ATTEMPTS):
-        found = _read_file_in_place(project)
-        sealed = sidecar.read_sidecar(project.private)
-        if sealed is None:
-            return serialization.parse_state_file(project.state, found[1]) if found else None
-        if sealed.new is None:
+        file = _read_file_in_place(project)
+        expected = sidecar.read_sidecar(project.private)
+        if expected is None:
+            return serialization.parse_state_file(project.state, file[1]) if file else None
+        if expected.new is None:
             return None
-        if found and sealed.match(found[0]):
-            return serialization.parse(found[1])  # type: ignore[no-any-return]  # JSON is Any
-        copied = _read_from_backups(project, sealed)
-        if copied is not None:
-            return serialization.parse(copied) if sealed.live or found else None
+        if file and expected.match(file[0]):
+            return serialization.parse(file[1])  # type: ignore[no-any-return]  # JSON is Any
+        backup = _read_from_backups(project, expected)
+        if backup is not None:
+            return serialization.parse(backup) if expected.live or file else None
         time.sleep(0.001)  # a write may have come between the reads
     return None
 
 
 def _read_file_in_place(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
-    """Status and content of the state file; None when there is none, or something else in its place."""
     try:
         return backups.read_state_file(project)
     except atomic_files.UnexpectedFileType:
         return None
 
 
-def _read_from_backups(project: Project, sealed: sidecar.Sidecar) -> Optional[bytes]:
-    """The version in force from our own copies; None when there is none."""
+def _read_from_backups(project: Project, expected: sidecar.Sidecar) -> Optional[bytes]:
     try:
         private = project_paths.open_folder(project.private_parent, project.private_name, create=False)
     except OSError:
         return None
     try:
-        return backups.read_backup(private, sealed)
+        return backups.read_backup(private, expected)
     finally:
         atomic_files.close_quietly(private)

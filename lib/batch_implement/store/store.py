@@ -1,14 +1,13 @@
-"""The state on disk: the only code that writes it.
+"""Read and write the state on disk. Nothing else writes it.
 
     store = Store(project)
-    state = store.read()                                        # None when there is no batch; no lock
+    state = store.read()                                        # None when there is no batch; takes no lock
     state = store.update(lambda state: transitions.start(...))  # read, check, change, replace: under one lock, durably
     store.create(state); store.archive("aborted")
 
-What a transaction does, and what happens to a file that was changed behind our back, is in `transaction`.
-
-Nothing is deleted. `notes` collects what a person or model should be told, a sentence each. Errors: Refused (no
-batch), StateUnusable and its kinds; the version in force then still is.
+`transaction` describes a write, and what happens to a file that something else changed. Nothing is deleted. `notes`
+collects messages about repairs for the caller to show. Raises RefusedError without a batch, StateError when the state
+cannot be used (then nothing was changed), DurabilityError when the disk did not confirm a write.
 """
 
 from __future__ import annotations
@@ -34,64 +33,58 @@ LOCK_TIMEOUT_S = 10.0
 
 
 class Store:
-    """The state of one project. `by_model`: a change that we did not make is taken for the model's, not for a
-    person's edit.
-    """
+    """The state of one project. Not `trusted`: an edit of the file counts as the model's, not as a person's."""
 
     def __init__(self, project: Project, *, trusted: bool = True, timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self.project, self.trusted, self.timeout_s = project, trusted, timeout_s
         self.notes: List[str] = []
-        self.restored_note = (
-            ""  # what was found damaged and replaced by the version in force, a sentence; mostly nothing
-        )
-        self._read: Optional[Content] = None  # what was read last: a transaction that finds the same need not parse it
+        self.restored_note = ""  # the note about a version that `reconcile` restored, if it did
+        self._read: Optional[Content] = None  # a transaction that finds the same bytes need not parse them
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def read(self) -> Optional[State]:
-        """The version in force, None when there is no batch. Takes the lock only when the file is not what the sidecar
-        says.
-        """
+        """Return the current version, or None when there is no batch. Takes the lock only to reconcile."""
         for _ in range(5):
             try:
-                found = backups.read_state_file(self.project)
+                file = backups.read_state_file(self.project)
             except atomic_files.UnexpectedFileType:
                 break
-            sealed = sidecar.read_sidecar(self.project.private)
-            if sealed is None:
-                return None if found is None else serialization.parse_state_file(self.project.state, found[1])
-            if found is None and (not sealed.live or sealed.new is None):
+            expected = sidecar.read_sidecar(self.project.private)
+            if expected is None:
+                return None if file is None else serialization.parse_state_file(self.project.state, file[1])
+            if file is None and (not expected.live or expected.new is None):
                 return None
-            known = sealed.match(found[0]) if found is not None else None
-            if found is not None and known is not None:
-                if sealed.new is None:
+            known = expected.match(file[0]) if file is not None else None
+            if file is not None and known is not None:
+                if expected.new is None:
                     return None
-                if atomic_files.sha256(found[1]) != known.sha256:
-                    break  # changed in place, its time put back, or a disk that lies
-                self._read = serialization.parse_content(found[1], known.sha256)
+                if atomic_files.sha256(file[1]) != known.sha256:
+                    break  # changed in place with the time reset, or a bad disk
+                self._read = serialization.parse_content(file[1], known.sha256)
                 state: State = self._read.value
                 return state
             time.sleep(0.001)  # a write may have come between the two reads
         return self.reconcile()
 
     def require(self) -> State:
-        """The version in force; Refused when there is no batch."""
+        """Return the current version. Raises RefusedError when there is no batch."""
         state = self.read()
         if state is None:
             raise backups.no_batch_error(self.project)
         return state
 
     def read_if_usable(self) -> Optional[State]:
-        """The version in force, None also when what is there cannot be used."""
+        """Return the current version, or None when there is no batch or its state cannot be used."""
         try:
             return self.read()
         except StateError:
             return None
 
     def is_unmodified(self) -> bool:
-        """Whether the file is one that the sidecar knows, by one stat and one small read."""
-        sealed = sidecar.read_sidecar(self.project.private)
-        return sealed is None or sealed.matches_path(self.project.state)
+        """Return whether the file matches the sidecar, by one stat and one small read."""
+        expected = sidecar.read_sidecar(self.project.private)
+        return expected is None or expected.matches_path(self.project.state)
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -114,14 +107,16 @@ class Store:
             return (current.state if changed is current.state else at.write(changed, current)), result
 
     def create(self, state: State, *, replace: bool = False) -> State:
-        """Write the first version of a batch. Refused while another is unfinished, unless `replace`, which puts that
-        one away, into quarantine if it cannot be used.
+        """Write the first version of a batch and return it as written.
+
+        Raises RefusedError while another batch is unfinished. With `replace` that one is archived, or quarantined if
+        its state cannot be used.
         """
         with self._transaction(create=True) as at:
             try:
                 current = at.reconcile()
             except StateError as error:
-                if not replace or isinstance(error.__cause__, OSError):  # of the disk's trouble the state knows nothing
+                if not replace or isinstance(error.__cause__, OSError):  # a disk error says nothing about the state
                     raise
                 at.quarantine_state()
                 current = None
@@ -134,30 +129,27 @@ class Store:
             )
 
     def archive(self, why: str) -> State:
-        """Move the version in force into archive/ and return it; afterwards there is no batch here."""
-        with self._transaction() as at:
-            current = at.reconcile()
-            if current is None:
-                raise backups.no_batch_error(self.project)
-            at.archive(current, why)
-            return current.state
+        """Archive the batch and return its last version. Raises RefusedError when there is none."""
+        state = self.archive_if_present(why, lambda state: None)
+        if state is None:
+            raise backups.no_batch_error(self.project)
+        return state
 
-    def archive_if_present(self, why: str, refuse: Callable[[State], None]) -> Optional[State]:
-        """The same, unless `refuse`, which sees the version in force under the lock, raises; None when there is no
-        batch.
+    def archive_if_present(self, why: str, check: Callable[[State], None]) -> Optional[State]:
+        """Archive the batch and return its last version, or None when there is none.
+
+        `check` is called with the current version under the lock and may raise to refuse.
         """
         with self._transaction() as at:
             current = at.reconcile()
             if current is None:
                 return None
-            refuse(current.state)
+            check(current.state)
             at.archive(current, why)
             return current.state
 
     def reconcile(self) -> Optional[State]:
-        """Mend what was done to the file behind our back (see the module); the version in force, None when there is
-        no batch.
-        """
+        """Handle changes made by others (see `transaction`); return the current version, or None without a batch."""
         with self._transaction() as at:
             current = at.reconcile()
             self.restored_note = at.restored_note
@@ -173,12 +165,12 @@ class Store:
 
 
 def unfinished_batch_error(state: State) -> RefusedError:
-    """The error for a batch that stands in the way of another, with the three ways on."""
+    """Return the error for a batch that must end before another begins."""
     number = batch_state.counts(state)
-    on = "batchctl run --resume" if state.get("run") else "/batch-implement --resume"
+    resume = "batchctl run --resume" if state.get("run") else "/batch-implement --resume"
     return RefusedError(
         f"Batch {state['batch_id']} is not finished here ({state['status']}, {number['completed']} of "
-        f"{number['total']} done). Three ways on: resume it (`{on}`), abort it (`batchctl abort`), or "
-        "add `--replace`, which puts it into the archive and starts yours.",
+        f"{number['total']} done). Resume it (`{resume}`), abort it (`batchctl abort`), or add "
+        "`--replace` to archive it and start yours.",
         "batch-unfinished",
     )

@@ -75,7 +75,7 @@ def test_a_holder_that_was_killed_is_not_blamed_for_another_that_is_unnamed(fold
     with open(tmp_path / "lock") as signed:
         assert signed.read().startswith(f"{holder.pid} ")
     (tmp_path / "lock").write_text("")
-    with pytest.raises(LockTimeout, match="a process that has not said its name"):
+    with pytest.raises(LockTimeout, match="an unknown process"):
         take(folder, tmp_path)
 
 
