@@ -121,7 +121,7 @@ def taken_over(lib: str, folder: str, rounds: int, event: str, sessions: tuple[s
         elif f"session {owner['session_id']}, process {owner['pid']} on " not in lost or '"block"' not in lost:
             troubles.append(f"round {number}: who lost was not told of the winner: {lost}")
         refused = [] if event == "SessionStart" else ["refused"]
-        if (seen["writes"], sorted(seen["events"])) != (1, [*refused, "acquired"]):
+        if (seen["writes"], sorted(seen["events"])) != (1, ["acquired", *refused]):
             troubles.append(f"round {number}: {seen['writes']} writes, and the log tells {seen['events']}")
     return troubles, (
         f"{rounds} races of two clients ({event}, {len(set(sessions))} session ids): one winner each, {first} times "

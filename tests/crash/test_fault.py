@@ -1,7 +1,7 @@
 """Whatever call fails, a write ends with one clear error and the old version, or with the new one; never half way.
 
 The one case between: the new version is in place and only its confirmation failed. That is an error of its own,
-NotConfirmed. Trouble with the audit log or with a copy is told once and fails nothing.
+DurabilityError. Trouble with the audit log or with a copy is told once and fails nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def judged(kind, ended, root, known, *, call=None, swept=False, tells=True):
     if "error" in ended:
         if not ended["message"].endswith((".", "repeat anything.")) or root not in ended["message"] + root:
             return f"not a clear error: {ended}"
-        confirmed = ended["error"] == "NotConfirmed"
+        confirmed = ended["error"] == "DurabilityError"
         if not confirmed and "Nothing was changed" not in ended["message"] and "left as it" not in ended["message"]:
             return f"does not say whether anything was changed: {ended}"
         allowed = NEW if confirmed else OLD

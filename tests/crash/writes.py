@@ -175,6 +175,7 @@ def prepare(kind: str, root: str) -> None:
 def load_everything() -> None:
     """Import what the store imports on the way, and read what it reads once a process."""
     import batch_implement.core.batch_events
+    import batch_implement.store.transaction
     from batch_implement.store import atomic_files, serialization
 
     store_of("", "/nowhere")

@@ -177,5 +177,5 @@ def test_a_full_disk_leaves_only_the_name_out(folder, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "pwrite", full)
-    with lock.FileLock(folder, str(tmp_path), 1), pytest.raises(LockTimeout, match="has not said its name"):
+    with lock.FileLock(folder, str(tmp_path), 1), pytest.raises(LockTimeout, match="held by an unknown process"):
         take(folder, tmp_path)
