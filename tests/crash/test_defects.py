@@ -276,9 +276,9 @@ def test_a_git_folder_that_could_not_be_looked_at_counted_as_none_and_gave_the_b
     store, batch, repository, broken, monkeypatch, error
 ):
     broken("stat", OSError(error, os.strerror(error)), leads_to("/.git"))
-    with pytest.raises(StateError, match=r"/\.git cannot be looked at"):
+    with pytest.raises(StateError, match=r"/\.git cannot be accessed"):
         Store(Project(str(repository))).update(plus_one)
-    with pytest.raises(StateError, match=r"/\.git cannot be looked at"):
+    with pytest.raises(StateError, match=r"/\.git cannot be accessed"):
         project_paths.find_project({}, str(repository))
     with monkeypatch.context() as at:
         at.chdir(repository)
@@ -299,7 +299,7 @@ def test_a_pointer_to_a_git_folder_that_could_not_be_followed_counted_as_none(re
         monkeypatch.setattr(
             project_paths, "open", lambda *given, **options: (_ for _ in ()).throw(trouble()), raising=False
         )
-    with pytest.raises(StateError, match="cannot be looked at"):
+    with pytest.raises(StateError, match="cannot be accessed"):
         Project(str(repository))
 
 

@@ -1,13 +1,12 @@
-"""JSON by the standard library's C scanner and encoder, without the package around them: `import json` brings `re` and
-`enum`, which costs a hook 6 ms, as much as Python itself.
+"""JSON by the C scanner and encoder of the standard library, without the `json` package.
 
-    jsontext.loads(data)                    as json.loads, for UTF-8
-    jsontext.dumps(value)                   as json.dumps(value, ensure_ascii=False, allow_nan=False)
-    jsontext.dumps_ascii(value, str)        as json.dumps(value, default=str)
-    jsontext.scanned(scanner, text)         value of a whole text by `scanner(...)`; None: let the package say why not
+    fast_json.loads(data)               as json.loads, for UTF-8
+    fast_json.dumps(value)              as json.dumps(value, ensure_ascii=False, allow_nan=False)
+    fast_json.dumps_ascii(value, str)   as json.dumps(value, default=str)
+    fast_json.scan_text(scan, text)     the value of a whole text by a scanner of `make_scan`
 
-Results are those of the package, to the last character. What the scanner does not take, and a Python without it, goes
-to the package, for its verdict and its words.
+`import json` loads `re` and `enum`, which costs a hook 6 ms, as much as Python itself. The package gets only what the
+scanner refuses, for its error message, and everything on a Python without the C code. Results are the same.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ _CONSTANTS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float(
 
 
 class _ScannerContext:
-    """What the C scanner asks for: how objects, numbers and constants are made."""
+    """The attributes that the C scanner reads: how to make objects, numbers and constants."""
 
     def __init__(self, **hooks: Any) -> None:
-        self.strict, self.memo = True, {}  # type: ignore[var-annotated]  # the package's own decoder has it too
+        self.strict, self.memo = True, {}  # type: ignore[var-annotated]  # as in json.JSONDecoder
         self.object_hook = None
         self.object_pairs_hook = hooks.get("object_pairs_hook")
         self.parse_float = hooks.get("parse_float", float)
@@ -42,20 +41,20 @@ class _ScannerContext:
 
 
 def make_scan(**hooks: Any) -> Optional[Scan]:
-    """A scanner with the hooks of json.JSONDecoder; None where there is none in C."""
+    """Return a scanner with the hooks of json.JSONDecoder, or None without the C code."""
     return make_scanner(_ScannerContext(**hooks)) if make_scanner is not None else None
 
 
 def scan_text(scan: Optional[Scan], text: str) -> Optional[tuple[Any]]:
-    """The value that the whole text is, alone in a tuple; None when the text is not JSON, or there is no scanner.
+    """Return the value of the whole text, alone in a tuple; None if it is not JSON or there is no scanner.
 
-    RecursionError, and what the hooks raise, come through.
+    RecursionError and errors of the hooks pass through.
     """
     if scan is None:
         return None
     try:
         value, end = scan(text, len(text) - len(text.lstrip(BLANKS)))
-    except (StopIteration, SystemError):  # the latter: the package, whose error it would raise, is not loaded
+    except (StopIteration, SystemError):  # SystemError: the package, whose error it would raise, is not loaded
         return None
     except ValueError as error:
         if hasattr(error, "lineno"):  # the package's JSONDecodeError
@@ -68,16 +67,16 @@ _scan = make_scan()
 
 
 def loads(data: bytes) -> Any:
-    """The value of JSON in UTF-8 (or what else json.loads takes). ValueError for what is none."""
+    """Return the value of JSON in UTF-8, or another encoding that json.loads takes. Raise ValueError otherwise."""
     try:
-        found = scan_text(_scan, data.decode("utf-8", "surrogatepass"))
+        value = scan_text(_scan, data.decode("utf-8", "surrogatepass"))
     except UnicodeDecodeError:
-        found = None
-    if found is None:
+        value = None
+    if value is None:
         import json
 
         return json.loads(data)
-    return found[0]
+    return value[0]
 
 
 def _raise_not_serializable(value: object) -> Any:
@@ -85,7 +84,7 @@ def _raise_not_serializable(value: object) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """JSON of a value, on one line. TypeError or ValueError for what is none."""
+    """Return a value as JSON on one line. Raise TypeError or ValueError for a value that JSON lacks."""
     if make_encoder is None:
         import json
 
@@ -96,7 +95,7 @@ def dumps(value: Any) -> str:
 
 
 def dumps_ascii(value: Any, default: Callable[[Any], Any] = _raise_not_serializable) -> str:
-    """JSON of a value, on one line, in ASCII; `default` makes something else of what is no JSON."""
+    """Return a value as ASCII JSON on one line; `default` converts values that JSON lacks."""
     if make_encoder is None:
         import json
 

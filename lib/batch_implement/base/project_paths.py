@@ -1,13 +1,12 @@
-"""Where a project's batch lives: one resolver for hooks, batchctl and library.
+"""Find the project and the files of its batch, for hooks, batchctl and library. Creates nothing.
 
     root      BATCH_IMPLEMENT_ROOT; else from CLAUDE_PROJECT_DIR, else the working directory, upward to the nearest
               `.git` (folder or file: a linked worktree has its own batch); without one, to the nearest `.claude` that
-              is not the client's own configuration; else the start folder itself
+              is not the client's own configuration; else the start folder
     state     ROOT/.claude/batch_state.json
-    private   GIT_DIR/batch-implement, without git ROOT/.claude/batch-implement: what must survive `git clean -fdx`
+    private   GIT_DIR/batch-implement, without git ROOT/.claude/batch-implement: survives `git clean -fdx`
 
-`hooks/run` does the same in a few lines of sh; `tests/unit/base/test_project_paths.py` holds the two together. And
-where this plugin's own files lie. Nothing is created here.
+`hooks/run` does the same in sh; `tests/unit/base/test_project_paths.py` compares the two.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _NOTHING_THERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAM
 
 
 class Project:
-    """The places of one project, as absolute paths. `git_dir` is None where there is no git."""
+    """The paths of one project, absolute. `git_dir` is None without git."""
 
     __slots__ = ("git_dir", "root")
 
@@ -43,60 +42,60 @@ class Project:
 
     @property
     def state(self) -> str:
-        """Path of the state file."""
+        """Return the path of the state file."""
         return f"{self.root}/{self.state_folder}/{self.state_name}"
 
     @property
     def temp_name(self) -> str:
-        """Name under which a new version is written beside the state file."""
+        """Return the name of a new version beside the state file."""
         return f"{self.state_name}.tmp"
 
     @property
     def private_parent(self) -> str:
-        """The folder that holds the private one."""
+        """Return the folder that contains the private folder."""
         return self.git_dir or f"{self.root}/{self.state_folder}"
 
     @property
     def private(self) -> str:
-        """Path of the private folder: lock, sidecar, copies, audit log, archive, quarantine, logs."""
+        """Return the path of the private folder: lock, sidecar, backups, audit log, archive, quarantine, logs."""
         return f"{self.private_parent}/{self.private_name}"
 
     @property
     def log_folder(self) -> str:
-        """Path of the folder that holds the audit log."""
+        """Return the path of the folder of the audit log."""
         return self.private
 
     def open_state_folder(self, *, create: bool) -> int:
-        """A descriptor of the folder that holds the state file, as `open_folder` gives it."""
+        """Return a descriptor of the folder of the state file, as `open_folder` does."""
         return open_folder(self.root, self.state_folder, create=create)
 
 
 def find_project(environ: Mapping[str, str], cwd: str) -> Project:
-    """The project that a process with this environment and working directory is in."""
+    """Return the project of a process with this environment and working directory."""
     return Project(project_root(environ, cwd))
 
 
 def project_root(environ: Mapping[str, str], cwd: str) -> str:
-    """The project's root as an absolute path (see the module)."""
+    """Return the root of the project as an absolute path."""
     return find_root(environ, cwd) or start_folder(environ, cwd)
 
 
 def find_root(environ: Mapping[str, str], cwd: str) -> Optional[str]:
-    """The project's root, None where nothing tells it: then it is the start folder."""
-    given = environ.get("BATCH_IMPLEMENT_ROOT")
-    if given:
-        return os.path.abspath(given)
+    """Return the root of the project, or None if only the start folder is left."""
+    root = environ.get("BATCH_IMPLEMENT_ROOT")
+    if root:
+        return os.path.abspath(root)
     start = start_folder(environ, cwd)
     return find_upward(start, ".git") or find_upward(start, STATE_FOLDER, but_not=client_config_folders(environ))
 
 
 def start_folder(environ: Mapping[str, str], cwd: str) -> str:
-    """Where the search for the project begins."""
+    """Return the folder where the search for the project begins."""
     return os.path.abspath(environ.get("CLAUDE_PROJECT_DIR") or cwd)
 
 
 def client_config_folders(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The client's own configuration folders: never a sign of a project."""
+    """Return the client's own configuration folders, which do not mark a project."""
     folders = [os.path.join(environ.get("HOME") or os.path.expanduser("~"), STATE_FOLDER)]
     if environ.get("CLAUDE_CONFIG_DIR"):
         folders.append(os.path.abspath(environ["CLAUDE_CONFIG_DIR"]))
@@ -104,18 +103,15 @@ def client_config_folders(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def find_git_dir(root: str) -> Optional[str]:
-    """The project's own git folder: `.git`, or where a `.git` file points; None without git or with a broken
-    pointer.
-
-    StateUnusable when the system cannot tell: to take that for none would look for the batch's sidecar and copies, and
-    soon begin them, in another place.
+    """Return the git folder of the project: `.git`, or the target of a `.git` file; None without git or with a broken
+    pointer. Raise StateError if the system cannot tell.
     """
     dot_git = f"{root}/.git"
     mode = _stat_mode(dot_git)
     if mode is None or stat.S_ISDIR(mode):
         return dot_git if mode else None
     if not stat.S_ISREG(mode):
-        return None  # a FIFO would be waited for
+        return None  # opening a FIFO would block
     try:
         with open(dot_git, encoding="utf-8", errors="surrogateescape") as pointer:
             line = pointer.readline(4200).rstrip("\n")
@@ -129,31 +125,30 @@ def find_git_dir(root: str) -> Optional[str]:
 
 
 def _stat_mode(path: str) -> Optional[int]:
-    """Type and mode of what a path leads to; None when there is nothing. StateUnusable when the system cannot tell."""
+    """Return the mode of the file at `path`, or None without one. Raise StateError if the system cannot tell."""
     try:
         return os.stat(path).st_mode
     except OSError as error:
         if error.errno in _NOTHING_THERE:
             return None
-        raise _unreadable_path_error(path, error) from error
-    except ValueError:  # no path can have such a name
+        raise _unreadable_path_error(path, error) from error  # None would mean another private folder
+    except ValueError:  # a NUL in the path
         return None
 
 
 def _unreadable_path_error(path: str, error: OSError) -> StateError:
     return StateError(
-        f"{path} cannot be looked at: {error.strerror}. Where the batch has its sidecar and copies depends on it, so "
-        "nothing was done. Check who may read it, and the disk.",
+        f"{path} cannot be accessed: {error.strerror}. The place of the batch's private files depends on it; nothing "
+        "was done. Check its permissions and the disk.",
         "disk-trouble",
     )
 
 
 def open_folder(path: str, name: str, *, create: bool) -> int:
-    """A descriptor of folder `name` (one name, or several with `/`) in the folder at `path`, without following a link
-    in `name`.
+    """Return a descriptor of folder `name` (with `/` for nested ones) in the folder at `path`; `name` follows no link.
 
-    With `create` it is made (0700) and made durable when it is missing; without, FileNotFoundError. StateUnusable for
-    a link or another thing.
+    With `create`, make missing folders (mode 0700) durably; without, raise FileNotFoundError. Raise StateError for a
+    link or another file.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     folder = os.open(path, flags)
@@ -179,7 +174,7 @@ def open_folder(path: str, name: str, *, create: bool) -> int:
 
 
 def not_a_folder_error(path: str) -> StateError:
-    """The error for a link or a file where one of our folders belongs."""
+    """Return the error for a link or a file in place of a folder."""
     kind = "a symbolic link" if os.path.islink(path) else "not a folder"
     return StateError(
         f"{path} is {kind}; batch state is kept only in a real folder. Move it away and try again.", "disk-trouble"
@@ -187,9 +182,9 @@ def not_a_folder_error(path: str) -> StateError:
 
 
 def find_upward(start: str, name: str, but_not: tuple[str, ...] = ()) -> Optional[str]:
-    """The nearest folder from `start` upward that has `name`, unless what it has is in `but_not`; None without one.
+    """Return the nearest folder from `start` upward that contains `name` at a path not in `but_not`, or None.
 
-    StateUnusable when the system cannot tell whether one of them has it.
+    Raise StateError if the system cannot tell.
     """
     folder = start
     while True:
@@ -203,8 +198,8 @@ def find_upward(start: str, name: str, but_not: tuple[str, ...] = ()) -> Optiona
 
 
 def plugin_root() -> str:
-    """The folder of this plugin's own files (agents, hooks, schemas, lib), links resolved: what a client is given as
-    --plugin-dir. A wheel has it in the package, a clone around lib/.
+    """Return the folder of the plugin's files (agents, hooks, schemas, lib) for `claude --plugin-dir`, links resolved:
+    within the package in a wheel, around lib/ in a clone.
     """
     package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     in_wheel = os.path.join(package, "plugin")

@@ -1,10 +1,10 @@
-"""Signals that end a run, or a look at one: caught for a while, and waited for.
+"""Handle signals that end a run or a display.
 
-    with signals.caught({signal.SIGINT: stop}):         what Ctrl-C calls meanwhile
-        signals.wait(60.0, lambda: stopped)             60 seconds, or until soon after `stopped`
+    with signals.handle_signals({signal.SIGINT: stop}):
+        signals.wait_until(60.0, lambda: stopped)       60 seconds, or until soon after `stopped`
 
-A handler may only note what came: it cannot wake anybody safely, since what it interrupts may hold the very lock that
-it would need. So `wait` looks now and then.
+A handler only sets a flag: it may interrupt code that holds the lock which waking a waiter would need. So `wait_until`
+polls.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ POLL_INTERVAL_S = 0.1
 
 @contextlib.contextmanager
 def handle_signals(handlers: Mapping[int, Callable[[], object]]) -> Iterator[None]:
-    """For the length of a `with` each of these signals calls its handler. Only in the main thread, which alone can have
-    handlers; in another nothing changes.
-    """
+    """Call these handlers for their signals within a `with`. Only the main thread can: in others nothing changes."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():
@@ -30,12 +28,12 @@ def handle_signals(handlers: Mapping[int, Callable[[], object]]) -> Iterator[Non
     try:
         yield
     finally:
-        for number, was in before.items():
-            signal.signal(number, was)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
-def wait_until(seconds: float, woken: Callable[[], object]) -> None:
-    """Return after that many seconds, or soon after `woken` says so."""
-    until = time.monotonic() + seconds
-    while not woken() and time.monotonic() < until:
+def wait_until(seconds: float, is_woken: Callable[[], object]) -> None:
+    """Return after `seconds`, or soon after `is_woken` returns true."""
+    deadline = time.monotonic() + seconds
+    while not is_woken() and time.monotonic() < deadline:
         time.sleep(POLL_INTERVAL_S)

@@ -1,12 +1,11 @@
-"""Read JSON as strictly as the state needs it: what Python's parser lets pass quietly is an error here.
+"""Parse JSON strictly: what Python's parser accepts silently is an error here.
 
-    state = strictjson.parse(data)
+    state = strict_json.parse(data)
 
-Refused, each with a JSONError of one sentence: more than `max_bytes`, more than `max_values` (small ones take fifty
-times their room in memory), deeper than `max_depth`, bytes that are not UTF-8, a byte order mark, an empty or
-zero-filled file (that is damage, never a fresh start), NaN, Infinity and numbers as large, an object with the same name
-twice, half of a surrogate pair, an integer of more than 4,300 digits, anything after the value. The sentence begins
-in lower case, for use after "PATH: ", and names the line where that is known.
+A JSONError refuses: more than `max_bytes`; more than `max_values` (small values take fifty times their size in
+memory); nesting beyond `max_depth`; bytes that are not UTF-8; a byte order mark; an empty or zero-filled file, which
+is damage and never a fresh start; NaN, Infinity and numbers as large; a repeated name in an object; half of a surrogate
+pair; an integer of more than 4,300 digits; text after the value. Its message fits after "PATH: ".
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Optional, Tuple
 
-    FieldSpans = Dict[str, Tuple[int, int]]  # of each field: where it begins, where it ends
+    FieldSpans = Dict[str, Tuple[int, int]]  # the beginning and the end of each field
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_VALUES = 1_000_000
-MAX_DIGITS = 4300  # the time that int() takes grows with the square
+MAX_DIGITS = 4300  # the time of int() grows with the square
 
 _CONTAINERS = frozenset((dict, list))
 _TOO_MANY_DIGITS = f"holds an integer of more than {MAX_DIGITS:,} digits"
@@ -45,19 +44,17 @@ class JSONError(ValueError):
 def parse(
     data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH, max_values: int = MAX_VALUES
 ) -> object:
-    """Return the value that the bytes hold: dict, list, str, int, float, bool or None. Raises JSONError only."""
+    """Return the value: dict, list, str, int, float, bool or None. Raise JSONError, and nothing else."""
     text = _decode_utf8(data, max_bytes)
     check_value_count(text, max_values)
     return _parse_text(text, max_depth)
 
 
 def check_value_count(text: str, most: int = MAX_VALUES) -> None:
-    """Raise JSONError when a text of JSON has more than so many values: its commas and opening brackets are counted
-    before anything is made of them, those within texts only as long as that is enough.
-    """
+    """Raise JSONError if a text has more than `most` values, by its commas and opening brackets outside strings."""
     if len(text) <= most or sum(map(text.count, ",[{")) <= most:
         return
-    plain = text.replace("\\\\", "").replace('\\"', "")  # then each quote begins or ends a text
+    plain = text.replace("\\\\", "").replace('\\"', "")  # now each quote begins or ends a string
     values, within = 0, False
     for at in range(0, len(plain), 1 << 20):
         pieces = plain[at : at + (1 << 20)].split('"')
@@ -70,24 +67,22 @@ def check_value_count(text: str, most: int = MAX_VALUES) -> None:
 
 
 def parse_by_field(data: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[object, str, FieldSpans]:
-    """Return what `parse` returns, the bytes as text, and where in that each field begins (with the blank before its
-    name) and ends, when the bytes hold an object that is laid out as `codec.serialise` does it, one field a line; for
-    any other layout no places.
+    """Return the value, the text, and the span of each field (from the blank before its name) in it.
 
-    For bytes that are known, by their hash, to come from there: in such a layout, names that stand twice within a field
-    and its depth are not looked at again.
+    The spans are empty unless the layout is that of `serialization`, one field a line. Only for bytes written there, as
+    their hash shows: in this layout, depth and repeated names within a field are not checked again.
     """
     text = _decode_utf8(data, max_bytes)
-    found = _parse_fields(text)
-    return (_parse_text(text, MAX_DEPTH), text, {}) if found is None else (found[0], text, found[1])
+    fields = _parse_fields(text)
+    return (_parse_text(text, MAX_DEPTH), text, {}) if fields is None else (fields[0], text, fields[1])
 
 
 def _parse_text(text: str, max_depth: int) -> object:
     try:
-        found = fast_json.scan_text(_SCAN, text)
-        value: object = _decode_strictly(text) if found is None else found[0]
+        scanned = fast_json.scan_text(_SCAN, text)
+        value: object = _decode_strictly(text) if scanned is None else scanned[0]
         names = _count_names(max_depth, value)
-        if found is not None and names > 0 and not _has_exactly_names(names, text):
+        if scanned is not None and names > 0 and not _has_exactly_names(names, text):
             value = _decode_strictly(text)
     except RecursionError:
         raise JSONError(f"nested deeper than the {max_depth} levels that are allowed") from None
@@ -103,37 +98,36 @@ def _parse_text(text: str, max_depth: int) -> object:
 
 
 def _parse_fields(text: str) -> Optional[tuple[dict[str, object], FieldSpans]]:
-    """The object in the text, and the places of its fields; None when it is laid out otherwise, or when anything in it
-    is not as it must be: `_whole` says what.
+    """Return the object in the text and the spans of its fields, or None for another layout or an error, which
+    `_parse_text` then describes.
     """
     if _SCAN is None or not text.startswith('{\n "') or ("\\" in text and "\\u" in text):
         return None
     value: dict[str, object] = {}
-    places: FieldSpans = {}
+    spans: FieldSpans = {}
     at = end = 2
     more = True
     while more:
         colon = text.find('": ', at)
         name = text[at + 2 : colon]
-        if name in places:
+        if name in spans:
             return None
         try:
             value[name], end = _SCAN(text, colon + 3)
-        except (StopIteration, ValueError, RecursionError, SystemError):  # as in jsontext.scanned
+        except (StopIteration, ValueError, RecursionError, SystemError):  # as in fast_json.scan_text
             return None
-        places[name] = at, end
+        spans[name] = at, end
         at = end + 2
         more = text[end : end + 4] == ',\n "'
-    return (value, places) if text[end:] == "\n}\n" and all(map(str.isidentifier, places)) else None
+    return (value, spans) if text[end:] == "\n}\n" and all(map(str.isidentifier, spans)) else None
 
 
 def _has_exactly_names(names: int, text: str) -> bool:
-    """Whether a text has exactly so many names of objects, for certain: then, if its value has as many, none stands
-    there twice. False is not certain.
-
-    Where no blank stands before a colon, and no quote within a text does, `":` ends a name and nothing else. A tab or a
-    line break cannot be within a text; a single character is looked for much faster than two.
+    """Return True if a text certainly has exactly `names` names of objects; then no name is repeated if its value has
+    as many. False is not certain.
     """
+    # Without a blank before a colon and a quote within a string, `":` only ends names. A string has no tab and no
+    # line break. Finding one character is much faster than finding two.
     if "\t" in text or "\r" in text or " :" in text or ("\n" in text and "\n:" in text):
         return False
     return not ("\\" in text and '\\":' in text) and text.count('":') == names
@@ -155,7 +149,7 @@ def _decode_utf8(data: bytes, max_bytes: int) -> str:
         raise JSONError("UTF-16 with a byte order mark (BOM), expected UTF-8")
     if data.startswith(b"\xef\xbb\xbf"):
         raise JSONError("begins with a byte order mark (BOM), which JSON does not allow")
-    if not data or data.isspace():  # `strip` would copy what is none
+    if not data or data.isspace():  # `strip` would copy other data
         raise JSONError("empty")
     if not data.strip(b"\0"):
         raise JSONError("filled with zero bytes, as a power cut leaves a file")
@@ -167,9 +161,7 @@ def _decode_utf8(data: bytes, max_bytes: int) -> str:
 
 
 def _count_names(levels: int, value: object) -> int:
-    """Return how many names the objects in a value have together; -1 when arrays and objects stand in each other more
-    than so many levels deep. Without recursion.
-    """
+    """Return the number of names in all objects of a value, or -1 if it is nested deeper than `levels`."""
     if type(value) not in _CONTAINERS:
         return 0
     level: list[Any] = [value]
@@ -187,7 +179,7 @@ def _count_names(levels: int, value: object) -> int:
 
 
 def _check_surrogates(value: object) -> None:
-    """Raise JSONError when any text in the value, names too, cannot be written as UTF-8."""
+    """Raise JSONError if a string in the value, or a name, cannot be encoded as UTF-8."""
     try:
         fast_json.dumps(value).encode()
     except UnicodeEncodeError as error:
@@ -198,7 +190,7 @@ def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, obj
     value = dict(pairs)
     if len(value) != len(pairs):
         for name, _ in pairs:
-            if value.pop(name, pairs) is pairs:  # taken out before
+            if value.pop(name, pairs) is pairs:  # popped before
                 raise JSONError(f"holds the name {name[:60]!r} twice in one object", repeated_name=name)
     return value
 
@@ -220,26 +212,24 @@ def _reject_constant(name: str) -> None:
     raise JSONError(f"holds {name}, which is not a JSON number")
 
 
-# Since 3.9.14 Python stops at 4,300 digits by itself, unless told otherwise; its own int() saves a call an integer.
-_stops_by_itself = getattr(sys, "get_int_max_str_digits", int)() == MAX_DIGITS
+# Since 3.9.14 int() has this limit by default; using it directly saves a call for each integer.
+_int_is_limited = getattr(sys, "get_int_max_str_digits", int)() == MAX_DIGITS
 _HOOKS: Dict[str, Any] = {
     "object_pairs_hook": _object_without_duplicates,
     "parse_float": _parse_finite_float,
-    "parse_int": int if _stops_by_itself else _parse_limited_int,
+    "parse_int": int if _int_is_limited else _parse_limited_int,
     "parse_constant": _reject_constant,
 }
 _SCAN_STRICTLY = fast_json.make_scan(**_HOOKS)
-# Without the hook on objects, which costs more than all the rest: what it looks for is counted afterwards.
+# Without the hook on objects, which costs more than all the rest: names are counted afterwards.
 _SCAN = fast_json.make_scan(**{**_HOOKS, "object_pairs_hook": None})
 
 
 def _decode_strictly(text: str) -> object:
-    """What json.JSONDecoder with our hooks makes of a text; the json package is imported only for the words of a
-    refusal.
-    """
-    found = fast_json.scan_text(_SCAN_STRICTLY, text)
-    if found is None:
+    """Return the value of a text, as json.JSONDecoder with these hooks. Only an error imports the json package."""
+    scanned = fast_json.scan_text(_SCAN_STRICTLY, text)
+    if scanned is None:
         from json import JSONDecoder
 
         return JSONDecoder(**_HOOKS).decode(text)
-    return found[0]
+    return scanned[0]
