@@ -134,9 +134,11 @@ def has_target(command: str) -> None:
 
 
 def names_an_extra(command: str) -> None:
-    """What is installed is this repository, with an extra that there is."""
-    extra = re.search(r"batch-implement\[(\w+)\]", command)
-    assert extra and re.search(rf"^{extra[1]} = \[", (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"), re.M)
+    """What is installed is this repository, with an extra that exists, if any."""
+    package = re.search(r"batch-implement(?:\[(\w+)\])?['\"]?$", command)
+    assert package
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    assert package[1] is None or re.search(rf"^{package[1]} = \[", text, re.M)
 
 
 def can_be_read(command: str) -> None:
