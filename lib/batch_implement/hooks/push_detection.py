@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 
-from .command_guard.protected_paths import ANY, MAX_PATH_CHARS
+from .command_guard.protected_paths import ANY
 from .command_guard.shell_parser import ASSIGNMENT, Shell, Unreadable, strip_keywords
 
 TYPE_CHECKING = False
@@ -94,16 +94,8 @@ class _CommandCollector(Shell):
         if words[start:]:
             self.commands.append((words[start].rpartition("/")[2], words[start + 1 :]))
             return
-        for assigned in filter(None, map(ASSIGNMENT.fullmatch, words)):
-            value = (self.get_variable(assigned[1]) if assigned[2] else "") + assigned[3]
-            self.variables[assigned[1]] = value if len(value) <= MAX_PATH_CHARS else ANY
-
-    def handle_write(self, operator: str, path: str) -> None:
-        """Ignore a redirection."""
-
-    def get_output(self, words: List[str], text: str) -> str:
-        """Return `ANY`: no output is known."""
-        return ANY
+        for assignment in filter(None, map(ASSIGNMENT.fullmatch, words)):
+            self.assign(assignment)
 
 
 def _split_commands(script: str) -> List[Tuple[str, List[str]]]:

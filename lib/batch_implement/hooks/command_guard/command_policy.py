@@ -145,8 +145,7 @@ class _CommandChecker(Shell):
             if not assigned and words[at] not in ("export", "local", "declare", "readonly", "typeset"):
                 break
             if assigned:
-                value = (self.get_variable(assigned[1]) if assigned[2] else "") + assigned[3]
-                self.variables[assigned[1]] = value if len(value) <= MAX_PATH_CHARS else ANY
+                self.assign(assigned)
             at += 1
         if at == len(words):
             return

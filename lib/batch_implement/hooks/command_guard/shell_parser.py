@@ -3,7 +3,6 @@
     class Printer(Shell):
         def handle_command(self, words, text=""): print(words)
         def handle_write(self, operator, path): print(operator, path)
-        def get_output(self, words, text): return ANY
 
     Printer("/home/me/project").read_script("cd docs && f='a b'; rm \\"$f\\" >> log")
 
@@ -20,7 +19,7 @@ from __future__ import annotations
 
 import re
 
-from .protected_paths import ANY, HOME, ROOT, TEMP, TEMPORARY
+from .protected_paths import ANY, HOME, MAX_PATH_CHARS, ROOT, TEMP, TEMPORARY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,11 +67,10 @@ class Shell:
 
     def handle_write(self, operator: str, path: str) -> None:
         """Handle one redirection to a file."""
-        raise NotImplementedError
 
     def get_output(self, words: list[str], text: str) -> str:
         """Return what a simple command prints; `ANY` if unknown."""
-        raise NotImplementedError
+        return ANY
 
     def read_script(self, text: str) -> str:
         """Read a whole script, then restore `cwd`. Return what its last command prints."""
@@ -109,6 +107,11 @@ class Shell:
             return HOME if name == "HOME" else TEMP if TEMPORARY.search(name) else ANY
         self.spend(len(value))
         return value
+
+    def assign(self, assignment: re.Match[str]) -> None:
+        """Set the variable of a match of ASSIGNMENT; a long value becomes `ANY`."""
+        value = (self.get_variable(assignment[1]) if assignment[2] else "") + assignment[3]
+        self.variables[assignment[1]] = value if len(value) <= MAX_PATH_CHARS else ANY
 
 
 def strip_keywords(words: list[str]) -> list[str]:
