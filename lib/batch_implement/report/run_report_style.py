@@ -1,7 +1,6 @@
-"""How the report looks in a browser: its colours and its style sheet. Pure.
+"""The style sheet of the HTML report: system fonts, light and dark colours, nothing to load. Pure.
 
-LIGHT, DARK     name -> colour; `tests/unit/report/test_run_report_html.py` holds their contrast
-sheet()         the whole style sheet: system fonts, both colour schemes, nothing that is loaded from anywhere
+`tests/unit/report/test_run_report_html.py` checks the contrast of the colours.
 """
 
 from __future__ import annotations
@@ -114,7 +113,7 @@ dd{margin:0 0 .5rem}
 
 
 def render_css(lane_px: int, axis_px: int) -> str:
-    """The style sheet; the heights are those of a lane and of the axis of the time line, in pixels."""
+    """Return the style sheet for this height of a lane and of the axis of the time line."""
     shared = _SHEET.strip().replace("LANE", str(lane_px)).replace("AXIS", str(axis_px))
     return "\n".join((
         f":root{{color-scheme:light dark;{_variables(LIGHT)}}}",

@@ -43,15 +43,6 @@ def row_of(worktree: Path, **options) -> view_model.RunningFeature:
     return row
 
 
-def test_without_a_batch_there_is_nothing_to_see(store):
-    assert view_model.read_view(store.project, NOW) is None
-
-
-def test_a_batch_on_disk_is_seen_as_its_state_is(store):
-    state = store.create(run_state())
-    assert view_model.read_view(store.project, NOW) == view_model.build_view(state, NOW)
-
-
 def test_a_batch_that_a_client_does_shows_its_open_feature():
     seen = view_model.build_view(
         then(started(completed(new_batch(3))), transitions.set_phase, "plan"), "2026-02-01T00:01:00Z"

@@ -113,7 +113,7 @@ def _layout_pending(view: View, width: int, room: int) -> List[Text]:
     if not view.pending or room < 1:
         return []
     shown = view.pending if len(view.pending) <= room else view.pending[: room - 1]
-    drawn = [_feature_line(entry.number, entry.text, wording.describe_pending(entry), "dim", width) for entry in shown]
+    drawn = [_feature_line(entry.number, entry.text, entry.why or "pending", "dim", width) for entry in shown]
     if len(shown) < len(view.pending):
         drawn.append(
             _styled_line([(f"{'':{NUMBER_CELLS}} and {len(view.pending) - len(shown)} more pending", "dim")], width)

@@ -1,7 +1,6 @@
 """A batch at one moment as plain values, for the live display, the plain one and `status --watch`.
 
-    view = view_model.read_view(project, now)      None without a batch
-    view = view_model.build_view(state, now)       of a state that was just read
+    view = view_model.build_view(state, now)
 
 Reads files only: no lock, no repair, no write. The progress of a client is read from its worktree (`progress.json` and
 the state of the batch of one there) when the attempt runs on this machine; missing or implausible values are None. All
@@ -104,12 +103,6 @@ class View(NamedTuple):
     spent: Dict[str, float]
     limits: List[Limit]
     last: List[EndedFeature]
-
-
-def read_view(project: Project, now: str) -> Optional[View]:
-    """Return the view of a project's batch, or None; raise StateError as `snapshot.read_snapshot`."""
-    state = snapshot.read_snapshot(project)
-    return None if state is None else build_view(state, now)
 
 
 def build_view(state: State, now: str) -> View:

@@ -8,7 +8,7 @@ from ...base import timestamps
 from ...base.text import duration
 from ...core import prompts
 from ...report import status_report
-from .view_model import EndedFeature, PendingFeature, RunningFeature, View
+from .view_model import EndedFeature, RunningFeature, View
 
 MAX_RUNNING = 8
 MAX_PENDING = 3
@@ -96,11 +96,6 @@ def describe_running(row: RunningFeature) -> str:
         parts.append(prompts.pluralize(row.turns, "turn"))
     parts += [part for part in (format_cost(row), row.tool) if part]
     return f"feature {row.number} ({', '.join(parts)})"
-
-
-def describe_pending(feature: PendingFeature) -> str:
-    """Return why a feature has not begun."""
-    return feature.why or "pending"
 
 
 def describe_ended(entry: EndedFeature) -> str:
