@@ -288,7 +288,7 @@ class Driver:
             self._show_event("interrupted", state, index, outcome.message)
         waiting = state["run"]["waiting"]
         if waiting:
-            self.display.event("waits", f"until {waiting['until']}: {waiting['reason']}")
+            self.display.event("waiting", f"until {waiting['until']}: {waiting['reason']}")
 
     def _apply_outcome(self, state: State, now: str, job: Job, outcome: Outcome) -> State:
         """Return the state after the attempt: the feature waits for its merge, has failed, or is pending again."""

@@ -178,7 +178,7 @@ def test_a_run_whose_driver_is_dead_is_nobodys():
     seen = view_model.build_view(dispatched(run_state(pid=dead), 0), NOW)
     assert not seen.at_work
     assert wording.describe_blockers(seen) == [
-        ("nobody", "No process works on the batch. Resume it with `batchctl run --resume`.")
+        ("stopped", "No process works on the batch. Resume it with `batchctl run --resume`.")
     ]
 
 

@@ -35,7 +35,7 @@ TICK_S = 1.0
 MAX_REPRINTED = 100  # events that are printed again after the terminal's width has changed
 MAX_EVENT_CHARS = 500  # characters
 STYLES = {
-    "failed": "red", "sent back": "yellow", "interrupted": "yellow", "waits": "yellow", "paused": "yellow",
+    "failed": "red", "sent back": "yellow", "interrupted": "yellow", "waiting": "yellow", "paused": "yellow",
     "merged": "green", "ended": "bold", "stopping": "bold",
 }  # fmt: skip
 
@@ -48,7 +48,7 @@ class Display:
         self.gone = False
 
     def event(self, kind: str, text: str) -> None:
-        """Show an event: `started`, `done`, `failed`, `interrupted`, `sent back`, `merged`, `waits`,
+        """Show an event: `started`, `done`, `failed`, `interrupted`, `sent back`, `merged`, `waiting`,
         `paused`, `stopping`, `ended`, `note`, `unreadable`.
         """
         self.say(wording.format_event(timestamps.now(), kind, one_line(text, MAX_EVENT_CHARS)), STYLES.get(kind, ""))

@@ -24,7 +24,7 @@ COLUMNS = (  # name, cells, least width of the terminal
     ("phase", 10, 30), ("time", 10, 30), ("turns", 5, 66), ("cost", 7, 56), ("tool", 12, 78),
 )  # fmt: skip
 RIGHT_ALIGNED = ("time", "turns", "cost")
-STYLES = {"waits": "yellow", "paused": "yellow", "ended": "bold", "nobody": "bold red"}
+STYLES = {"waiting": "yellow", "paused": "yellow", "ended": "bold", "stopped": "bold red"}
 STATUS_STYLES = {"done": "green", "failed": "red", "skipped": "yellow"}
 BAR = (("done", "█", "green"), ("failed", "x", "red"), ("skipped", "-", "yellow"), ("running", "▒", "cyan"))
 REST = ("░", "dim")

@@ -33,17 +33,17 @@ def format_progress(view: View) -> str:
 
 
 def describe_blockers(view: View) -> List[Tuple[str, str]]:
-    """Return what stops the batch, each with its kind: `waits`, `paused`, `ended`, `nobody`."""
+    """Return what stops the batch, each with its kind: `waiting`, `paused`, `ended`, `stopped`."""
     blockers = []
     if view.waiting:
-        blockers.append(("waits", f"Waiting{_format_until(view.waiting.until, view.at)}: {view.waiting.reason}"))
+        blockers.append(("waiting", f"Waiting{_format_until(view.waiting.until, view.at)}: {view.waiting.reason}"))
     if view.pause:
         blockers.append(("paused", f"Paused{_format_until(view.pause.until, view.at)}: {view.pause.reason}"))
     if view.ended:
         blockers.append(("ended", f"The run has ended: {view.ended}"))
     elif view.status == "in_progress" and not view.at_work:
         resume = "Resume it with `batchctl run --resume`." if view.spent else status_report.RESUME_IN_CLIENT
-        blockers.append(("nobody", f"No process works on the batch. {resume}"))
+        blockers.append(("stopped", f"No process works on the batch. {resume}"))
     return blockers
 
 
