@@ -1,11 +1,11 @@
-"""Where a script may keep a state file, and which folders serve it. Nothing is created here, but for `hide`.
+"""Decide where a script may keep a state file and which folders serve it. Creates nothing, except `hide_from_git`.
 
-    path = checked(path, "features file")       an absolute path that is allowed, or PathRefused
-    project = project_of(path)                  the Project whose Store serves that state file
-    hide(project)                               keeps `git add -A` from committing it
+    path = validate_path(path, "features file")     # an absolute path that is allowed, or PathRefused
+    project = project_of_state_file(path)           # the Project whose Store serves that state file
+    hide_from_git(project)                          # keeps `git add -A` from committing it
 
-The project's own `.claude/batch_state.json` is served as `batchctl` and the hooks serve it. Any other state file is a
-`StateFile`: its private folder depends on nothing but its path, so that all processes share one lock. It is
+The project's own `.claude/batch_state.json` is served as for `batchctl` and the hooks. Any other state file is a
+`StateFile`: its private folder depends only on its path, so that all processes share one lock. It is
 `GIT_DIR/batch-implement/files/KEY` in the nearest git repository, else `.NAME.batch-implement` beside the file.
 """
 
@@ -31,11 +31,11 @@ _PROJECT_STATE_SUFFIX = f"/{STATE_FOLDER}/{STATE_NAME}"
 
 
 class PathRefused(UsageError, ValueError):
-    """A path that is not allowed; the message says which, for what, and what is allowed."""
+    """A path is not allowed. The message names the path, its purpose and what is allowed."""
 
 
 class StateFile(Project):
-    """A state file that is not a project's own, with a private folder of its own. `root` is the folder it lies in."""
+    """A state file that is not a project's own, with its own private folder. `root` is the folder that holds it."""
 
     __slots__ = ("state_name", "top")
 
@@ -48,17 +48,17 @@ class StateFile(Project):
 
     @property
     def state(self) -> str:
-        """Path of the state file."""
+        """Return the path of the state file."""
         return os.path.join(self.root, self.state_name)
 
     @property
     def private_parent(self) -> str:
-        """The folder that holds the private one."""
+        """Return the folder that holds the private folder."""
         return self.git_dir or self.root
 
     @property
     def private_name(self) -> str:  # type: ignore[override]
-        """Path of the private folder in that one."""
+        """Return the path of the private folder relative to `private_parent`."""
         if not self.git_dir:
             return f".{self.state_name}.{PRIVATE_NAME}"
         within = os.path.relpath(self.state, self.top)
@@ -66,11 +66,11 @@ class StateFile(Project):
 
     @property
     def log_folder(self) -> str:
-        """Path of the folder that holds the audit log: the repository's own, where there is one."""
+        """Return the folder that holds the audit log: the repository's own, if there is one."""
         return f"{self.git_dir}/{PRIVATE_NAME}" if self.git_dir else self.private
 
     def open_state_folder(self, *, create: bool) -> int:
-        """A descriptor of the folder that holds the state file; with `create` it is made, and what leads to it."""
+        """Return a descriptor of the state file's folder; `create` creates it and its parents."""
         existing = self.root
         while create and not os.path.lexists(existing):
             existing = os.path.dirname(existing)
@@ -78,15 +78,15 @@ class StateFile(Project):
 
 
 def current_project() -> Project:
-    """The project that this process is in."""
+    """Return the project that this process is in."""
     return project_paths.find_project(os.environ, os.getcwd())
 
 
 def validate_path(path: object, purpose: str, *, must_exist: bool = False, start: Optional[str] = None) -> str:
-    """`path` as an absolute path without links, which lies in the project or in `~/.claude`; else PathRefused.
+    """Return `path` as an absolute path without links in the project or in `~/.claude`. Raises PathRefused for others.
 
-    A relative one is taken from `start`, by default the working directory. Links that lead to the project's root
-    itself are fine: a project may be reached through them.
+    A relative path is taken from `start`, by default the working directory. Links that lead to the project's root are
+    allowed: a project may be reached through them.
     """
     base, names = _locate_path(path, purpose, start)
     place = os.path.join(base, *names)
@@ -96,7 +96,7 @@ def validate_path(path: object, purpose: str, *, must_exist: bool = False, start
 
 
 def _locate_path(path: object, purpose: str, start: Optional[str]) -> Tuple[str, List[str]]:
-    """The allowed folder that a path lies in, resolved, and the names that lead on from there, none of them a link."""
+    """Return the allowed folder that holds a path, resolved, and the names below it, none of which is a link."""
     try:
         text = os.fspath(path)  # type: ignore[call-overload]
     except TypeError:
@@ -128,9 +128,9 @@ def _locate_path(path: object, purpose: str, start: Optional[str]) -> Tuple[str,
 
 
 def project_of_state_file(path: object) -> Project:
-    """The project whose store serves the state file at `path`; a relative one is taken from the project's root.
+    """Return the project whose store serves the state file at `path`; a relative path is taken from the project's root.
 
-    PathRefused where none may be.
+    Raises PathRefused for a path that is not allowed.
     """
     own = current_project()
     base, names = _locate_path(path, "batch state file", own.root)
@@ -154,9 +154,9 @@ def project_of_state_file(path: object) -> Project:
 
 
 def hide_from_git(project: Project) -> None:
-    """List the state file, and a private folder in the work tree, in the exclude file of the git repository around it.
+    """Add the state file, and a private folder in the working tree, to the exclude file of the repository around it.
 
-    Reads the git folder itself: also where git is not installed, and in a folder that git does not take for one yet.
+    Reads the git folder itself, so that it also works without git and in a folder that is not a repository yet.
     """
     place = os.path.realpath(os.path.dirname(project.state))
     top = project_paths.find_upward(place, ".git")
@@ -167,7 +167,7 @@ def hide_from_git(project: Project) -> None:
         with open(f"{git_dir}/commondir", encoding="utf-8", errors="surrogateescape") as file:
             git_dir = os.path.join(git_dir, file.readline().rstrip("\n"))
     except OSError:
-        pass  # no linked work tree: it is its own
+        pass  # not a linked worktree
     state = f"/{_exclude_pattern(os.path.relpath(f'{place}/{project.state_name}', top))}"
     lines = [f"{state}*"] if project.state_name == STATE_NAME else [state, f"{state}.tmp", f"{state}.quarantined-*"]
     private = os.path.realpath(project.private)
@@ -177,7 +177,7 @@ def hide_from_git(project: Project) -> None:
 
 
 def default_state_file() -> str:
-    """The project's state file; outside a project `.claude/batch_state.json`."""
+    """Return the path of the project's state file; outside a project `.claude/batch_state.json`."""
     try:
         root = project_paths.find_root(os.environ, os.getcwd())
     except FileNotFoundError:  # the working directory was removed
@@ -186,15 +186,15 @@ def default_state_file() -> str:
 
 
 def log_event(event: str, status: str, context: object) -> None:
-    """Append what a script has to say to the project's audit log. Never raises."""
+    """Append an event of a script to the project's audit log. Never raises."""
     project = _project_to_log_to()
     if project:
         audit_log.record_script_event(project, event, status, context)
 
 
 def log_refusal(asked: str, error: BatchError) -> None:
-    """Note in the project's audit log that a script was refused a call; where there is neither git nor `.claude`,
-    nowhere. Never raises.
+    """Record in the project's audit log that a script was refused the call `asked`, if there is git or `.claude`. Never
+    raises.
     """
     project = _project_to_log_to()
     if project and os.path.isdir(project.private_parent):
@@ -206,12 +206,12 @@ def log_refusal(asked: str, error: BatchError) -> None:
 
 
 def _project_to_log_to() -> Optional[Project]:
-    """The project whose audit log is told, which `git add -A` will not find; None when there is none to be found."""
+    """Return the project whose audit log takes events, hidden from `git add -A`, or None."""
     try:
         project = current_project()
-    except (OSError, StateError):  # the working directory was removed, or nobody can tell where it belongs
+    except (OSError, StateError):  # the working directory was removed or cannot be read
         return None
-    if not project.git_dir:  # then the log is in the work tree, of a repository that is around it perhaps
+    if not project.git_dir:  # the log is in the working tree, maybe of an outer repository
         try:
             hide_from_git(project)
         except (OSError, StateError):
@@ -220,14 +220,14 @@ def _project_to_log_to() -> Optional[Project]:
 
 
 def _allowed_folders() -> List[str]:
-    """The folders that paths may lie in. A project that nothing tells of is none when it is the whole disk."""
+    """Return the folders that may hold paths. The whole disk is not a project unless it has a `.git`."""
     root = current_project().root
     places = [] if root == "/" and not os.path.lexists("/.git") else [root]
     return [*places, os.path.join(os.path.expanduser("~"), STATE_FOLDER)]
 
 
 def _split_at_allowed_folder(absolute: str) -> Tuple[Optional[str], List[str]]:
-    """The allowed folder that a path lies in, resolved, and the names that lead on from there; None for none."""
+    """Return the allowed folder that holds a path, resolved, or None, and the names below it."""
     bases = {os.path.realpath(place) for place in _allowed_folders()}
     names = absolute.strip("/").split("/")
     for count in range(len(names) + 1):
@@ -256,7 +256,7 @@ def _require_no_links(base: str, names: List[str], text: str, purpose: str) -> N
 
 
 def _exclude_pattern(path: str) -> str:
-    """A path as a line of an exclude file that matches nothing else."""
+    """Return a line of an exclude file that matches exactly this path."""
     text = "".join(f"\\{char}" if char in "\\*?[" else char for char in path)
     return text[:-1] + "\\ " if text.endswith(" ") else text
 

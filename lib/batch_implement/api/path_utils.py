@@ -1,8 +1,8 @@
-"""Where the project is: part of the interface that batch scripts import (docs/library.md).
+"""Find the project and its state file, for scripts: part of the library interface (docs/library.md).
 
     from path_utils import get_batch_state_file, get_project_root
 
-The root is the one that `batchctl` and the hooks use (`batch_implement.base.project_paths`). Nothing is created here.
+The root is the one that `batchctl` and the hooks use (`base.project_paths`). Nothing is created.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from ..base import project_paths
 __all__ = ["find_project_root", "get_batch_state_file", "get_project_root", "reset_project_root_cache"]
 
 _MARKERS = (".git", project_paths.STATE_FOLDER)
-_ASKED = ("BATCH_IMPLEMENT_ROOT", "CLAUDE_PROJECT_DIR", "CLAUDE_CONFIG_DIR", "HOME")
-_roots: Dict[Tuple[Optional[str], ...], Path] = {}  # by all that the answer depends on, so that it never outlives it
+_ENVIRONMENT_NAMES = ("BATCH_IMPLEMENT_ROOT", "CLAUDE_PROJECT_DIR", "CLAUDE_CONFIG_DIR", "HOME")
+_roots: Dict[Tuple[Optional[str], ...], Path] = {}  # by all that the root depends on
 
 
 def get_project_root(use_cache: bool = True) -> Path:
-    """The project's root. With `use_cache` an earlier answer counts, for the same working directory and environment.
+    """Return the project's root. With `use_cache` reuse the result for the same directory and environment.
 
-    FileNotFoundError when there is none.
+    Raises FileNotFoundError when there is none.
     """
-    circumstances = (_working_directory(), *map(os.environ.get, _ASKED))
-    known = _roots.get(circumstances) if use_cache else None
+    cache_key = (_working_directory(), *map(os.environ.get, _ENVIRONMENT_NAMES))
+    known = _roots.get(cache_key) if use_cache else None
     if known is not None:
         return known
     found = project_paths.find_root(os.environ, _working_directory())
     if found is None:
         raise _not_found(_MARKERS, project_paths.start_folder(os.environ, _working_directory()))
-    _roots[circumstances] = Path(found)
-    return _roots[circumstances]
+    _roots[cache_key] = Path(found)
+    return _roots[cache_key]
 
 
 def get_batch_state_file() -> Path:
-    """Path of the project's state file, `.claude/batch_state.json` under its root; FileNotFoundError without one."""
+    """Return the path `.claude/batch_state.json` under the project's root. Raises FileNotFoundError without a root."""
     return get_project_root(use_cache=False) / project_paths.STATE_FOLDER / project_paths.STATE_NAME
 
 
 def find_project_root(
     marker_files: Optional[Sequence[str]] = None, start_path: str | os.PathLike[str] | None = None
 ) -> Path:
-    """The nearest folder from `start_path` (by default where the client or this process is) upward that has a marker.
+    """Return the nearest folder, from `start_path` upward, that has a marker. The default start is that of the client.
 
-    Markers count in their order: a far `.git` wins over a nearer `.claude`. With neither argument it is the project's
-    root. FileNotFoundError when no folder has any.
+    Markers count in their order: a far `.git` wins over a nearer `.claude`. Without arguments it is the project's root.
+    Raises FileNotFoundError when no folder has one.
     """
     if marker_files is None and start_path is None:
         return get_project_root(use_cache=False)
@@ -64,7 +64,7 @@ def find_project_root(
 
 
 def reset_project_root_cache() -> None:
-    """Forget what `get_project_root` found."""
+    """Clear the cache of `get_project_root`."""
     _roots.clear()
 
 

@@ -1,8 +1,8 @@
-"""Which paths a script may use, and the audit log: part of the interface that batch scripts import (docs/library.md).
+"""Validate paths and write the audit log, for scripts: part of the library interface (docs/library.md).
 
     from security_utils import audit_log, validate_path
 
-What is allowed, and where the log is, is decided in `batch_implement.api.path_policy`.
+`path_policy` decides what is allowed and where the log is.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ __all__ = ["audit_log", "validate_path"]
 def validate_path(
     path: str | os.PathLike[str], purpose: str, allow_missing: bool = False, test_mode: Optional[bool] = None
 ) -> Path:
-    """`path` as an absolute path without links, in the project or in `~/.claude`; ValueError for any other.
+    """Return `path` as an absolute path without links, in the project or in `~/.claude`. Raises ValueError for others.
 
-    The message says what was wrong, what the path was for and what is allowed; the audit log has it too. `test_mode`
-    is accepted for older scripts and does nothing.
+    The message says what is wrong, the purpose and what is allowed; the audit log has it. `test_mode` does nothing.
     """
     try:
         return Path(path_policy.validate_path(path, purpose, must_exist=not allow_missing))
-    except path_policy.PathRefused as refused:
-        path_policy.log_refusal("validate_path", refused)
+    except path_policy.PathRefused as error:
+        path_policy.log_refusal("validate_path", error)
         raise
 
 
