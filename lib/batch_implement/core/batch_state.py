@@ -30,7 +30,7 @@ UNFINISHED = ("in_progress", "paused")
 MAX_ATTEMPTS_KEPT = 10
 MAX_COMPACTIONS_KEPT = 100
 UNKNOWN_ERROR = "Unknown error"  # the message of a failure that came without one
-INDEXED_FIELDS = (  # the fields, beside feature_dependencies, whose keys are feature indices
+INDEXED_FIELDS = (  # fields keyed by feature index, besides feature_dependencies
     "retry_attempts", "retry_allowance", "attempts", "evidence", "git_operations", "issue_updates", "details",
     "timings",
 )  # fmt: skip
@@ -212,7 +212,7 @@ def counts(state: State) -> Dict[str, int]:
 
 def feature_statuses(state: State, now: str = "") -> Dict[int, str]:
     """Return the status of each feature by index: `pending`, `running`, `waiting`, `merging`, `done`, `failed` or
-    `skipped`. `waiting` (pending, but not before a later time than `now`) is told only with `now`.
+    `skipped`. `waiting` (pending, but not before a later time than `now`) needs `now`.
     """
     statuses = dict.fromkeys(range(state["total_features"]), "pending")
     if now:

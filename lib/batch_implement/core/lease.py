@@ -1,4 +1,4 @@
-"""The lease of a batch, and what its conversation went through. Pure.
+"""Transitions of a batch's lease, compactions and continuations. Pure.
 
 A client owns a batch by a lease (`owner`): its session id, its pid and the start time of that process. The lease ends
 with the session, with a pause or with the process; `base.processes` knows which processes are alive. Every function

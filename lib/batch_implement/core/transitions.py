@@ -3,7 +3,7 @@
     pending --start--> active --complete--> completed
                          |----fail, retries left--------> pending   (attempt counted)
                          |----fail, no retry left-------> failed --> dependants skipped (`blocked by N`)
-                         |----record_interruption-------> active    (the attempt goes on)
+                         |----record_interruption-------> active    (the attempt continues)
     failed, skipped --retry--> pending, with the features they blocked; renews the allowance, never the counter
 
 Every function takes a valid state and returns a new one that shares the unchanged parts; `now` is a time as in the
@@ -178,7 +178,7 @@ def close_failed(state: State, index: int, now: str, error: str, **fields: Any) 
 def record_interruption(state: State, now: str, words: str, *, counted: bool) -> State:
     """Record that a worker exited without reporting done or failed; `words` are its last output.
 
-    `counted` is False when the worker is not to blame (an API error, a limit). The attempt goes on with the next
+    `counted` is False when the worker is not to blame (an API error, a limit). The attempt continues with the next
     worker. Repeated exits fail the attempt (counted) or pause the batch (not counted), so that neither repeats for
     ever.
     """

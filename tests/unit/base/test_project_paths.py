@@ -261,7 +261,7 @@ def test_both_resolvers_find_the_root_of(layout, tmp_path):
 @pytest.mark.parametrize(
     "layout", [layout for layout in LAYOUTS if layout is not the_root_of_the_file_system], ids=lambda f: f.__name__
 )
-def test_the_guard_looks_for_the_seal_where_the_store_writes_it(layout, tmp_path):
+def test_the_guard_looks_for_the_sidecar_where_the_store_writes_it(layout, tmp_path):
     cwd, environ, _, private = layout(folder_of(tmp_path))
     assert guard_sees_a_live_batch(tmp_path, environ, cwd, private)
 

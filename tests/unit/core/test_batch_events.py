@@ -1,4 +1,4 @@
-"""Every change of a batch is a line of its story, and the story can be read back."""
+"""Every change of a batch has events, and the log has the events of every write."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_first_version_is_the_batchs_creation_and_who_took_it(three):
     assert events(None, {**three, "owner": owner("s-1", 7)}) == ["created", "acquired"]
 
 
-def test_what_changes_nothing_has_no_event(three):
+def test_a_write_without_a_change_has_no_event(three):
     assert batch_events.events_between(three, three) == []
     assert batch_events.events_between(three, {**three, "revision": 9, "updated_at": "later"}) == []
 
@@ -44,7 +44,7 @@ def test_a_feature_begins_goes_through_its_phases_and_is_completed(three):
     assert (found["event"], found["feature"], found["commit"]) == ("completed", 1, "abc")
 
 
-def test_a_failed_attempt_and_the_last_one_are_told_apart(three):
+def test_a_failed_attempt_and_a_failed_feature_are_different_events(three):
     begun = started({**three, "policy": {**three["policy"], "max_retries": 1}})
     once = transitions.fail(begun, NOW, "no luck", "feature", stash="there")
     found = only(begun, once)
@@ -54,12 +54,12 @@ def test_a_failed_attempt_and_the_last_one_are_told_apart(three):
     assert events(again, twice) == ["attempt ended", "failed"]
 
 
-def test_a_stash_that_is_named_later_is_no_second_attempt(three):
+def test_a_stash_recorded_later_is_not_a_second_attempt(three):
     once = transitions.fail(started(three), NOW, "no luck", "feature")
     assert batch_events.events_between(once, transitions.record_stash(once, 0, "there")) == []
 
 
-def test_what_a_failure_blocks_and_a_retry_brings_back_is_told_feature_by_feature():
+def test_each_feature_that_a_failure_blocks_or_a_retry_frees_has_an_event():
     state = new_batch(3, needs={1: [0], 2: [1]}, max_retries=0)
     begun = started(state)
     over = transitions.fail(begun, NOW, "no", "feature")
@@ -71,7 +71,7 @@ def test_what_a_failure_blocks_and_a_retry_brings_back_is_told_feature_by_featur
     assert told == [("pending", 1), ("pending", 2), ("pending", 3), ("reopened", None)]
 
 
-def test_pauses_leases_decisions_compactions_reviews_and_pushes_are_told(three):
+def test_pauses_leases_decisions_compactions_reviews_and_pushes_have_events(three):
     waiting = transitions.pause(three, NOW, "lunch")
     assert only(three, waiting) == {"event": "paused", "reason": "lunch"}
     assert events(waiting, transitions.unpause(waiting)) == ["resumed"]
@@ -93,7 +93,7 @@ def test_pauses_leases_decisions_compactions_reviews_and_pushes_are_told(three):
     assert only(three, careful) == {"event": "policy changed", "unattended": True}
 
 
-def test_every_write_of_the_store_is_in_the_log_and_the_log_is_a_story(store, batch):
+def test_every_write_of_the_store_is_in_the_log(store, batch):
     store.update(started)
     store.update(lambda state: transitions.complete(state, NOW, {"commit": "abcdef", "verify": None}))
     audit_log.record(store.project.private, "denied", tool="Bash", reason="this would\nchange it")
@@ -109,7 +109,7 @@ def test_every_write_of_the_store_is_in_the_log_and_the_log_is_a_story(store, ba
     assert [entry["event"] for entry in batch_events.entries_of_batch(entries, None, 1)] == ["started", "completed"]
 
 
-def test_the_story_is_that_of_the_last_batch_alone(store):
+def test_the_log_shows_the_last_batch_only(store):
     store.create(new_batch(1, batch_id="batch-old"))
     audit_log.record(store.project.private, "refused", asked="old", message="m")
     store.create(new_batch(1, batch_id="batch-new"), replace=True)

@@ -130,13 +130,13 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("broken", "said"), BROKEN)
-def test_a_state_that_breaks_an_invariant_is_told_which(broken, said):
+def test_a_violated_invariant_has_a_message(broken, said):
     found = serialization.find_problems({**new_batch(3), **broken}, None)
     assert any(said in text for text in found), found
 
 
 @pytest.mark.parametrize(("broken", "said"), BROKEN)
-def test_it_is_told_too_when_only_that_field_changed_since_the_last_version(broken, said):
+def test_it_has_a_message_too_when_only_that_field_changed(broken, said):
     before = new_batch(3)
     assert any(said in text for text in serialization.find_problems({**before, **broken}, before))
 
@@ -151,13 +151,13 @@ def test_it_is_told_too_when_only_that_field_changed_since_the_last_version(brok
         ({"auto_clear_count": 3}, {"auto_clear_count": 2}, "auto_clear_count fell from 3 to 2"),
     ],
 )
-def test_a_counter_that_fell_is_told(was, becomes, said):
+def test_a_counter_that_fell_has_a_message(was, becomes, said):
     before = {**new_batch(3), **was}
     assert any(said in text for text in serialization.find_problems({**before, **becomes}, before))
     assert serialization.find_problems({**before, **was}, before) == []
 
 
-def test_a_counter_that_is_gone_altogether_is_told():
+def test_a_missing_counter_has_a_message():
     before = {**new_batch(3), "auto_clear_count": 3}
     after = {name: value for name, value in before.items() if name != "auto_clear_count"}
     assert batch_state.monotonicity_violations(before, after) == ["auto_clear_count fell from 3 to 0"]
@@ -187,11 +187,11 @@ def test_dependencies_that_stayed_are_looked_at_again_only_when_there_are_fewer_
         ({"5": [0], "0": [1], "1": [2], "2": [0]}, [0, 1, 2, 0]),
     ],
 )
-def test_a_cycle_is_found_with_its_way_and_a_diamond_is_none(needs, cycle):
+def test_a_cycle_is_found_with_its_path_and_a_diamond_is_not_a_cycle(needs, cycle):
     assert batch_state.find_cycle(needs) == cycle
 
 
-def test_a_very_long_chain_of_dependencies_is_no_trouble():
+def test_a_very_long_chain_of_dependencies_works():
     chain = {str(index): [index + 1] for index in range(20_000)}
     assert batch_state.find_cycle(chain) == []
     assert len(batch_state.find_cycle({**chain, "20000": [0]})) == 20_002
@@ -213,7 +213,7 @@ def test_a_feature_waits_for_what_it_needs():
     assert batch_state.next_runnable(state) == 1
 
 
-def test_one_that_failed_waits_for_those_that_did_not():
+def test_a_retry_waits_for_first_attempts():
     state = failed(new_batch(3))
     assert batch_state.next_runnable(state) == 1
 
@@ -246,7 +246,7 @@ def test_a_batch_is_live_until_it_is_over(statuses, live):
     assert all(batch_state.is_live({"status": status}) is live for status in statuses)
 
 
-def test_hooks_are_wanted_until_the_client_that_holds_a_batch_has_heard_of_its_end():
+def test_hooks_are_needed_until_the_owner_knows_that_the_batch_ended():
     over = completed(new_batch(1))
     owner_record = {"session_id": "s", "pid": 7, "pid_started": None, "host": "h", "since": NOW}
     assert batch_state.needs_hooks(new_batch(1))
@@ -266,7 +266,7 @@ def test_the_feature_that_was_closed_last_is_known_by_its_time():
     )
 
 
-def test_consistent_mends_index_and_status_and_leaves_its_argument_alone():
+def test_derived_fields_are_corrected_in_a_copy():
     state = {**new_batch(2), "completed_features": [0], "current_index": 0}
     before = copy.deepcopy(state)
     assert batch_state.with_derived_fields(state)["current_index"] == 1
@@ -280,7 +280,7 @@ def test_consistent_mends_index_and_status_and_leaves_its_argument_alone():
     assert batch_state.with_derived_fields({**state, "status": "paused", "pause": WAITING})["status"] == "paused"
 
 
-def test_each_window_that_is_owed_a_reminder_is_named_once():
+def test_each_context_window_that_needs_a_reminder_is_named_once():
     events = [
         {"context": "main", "reminded": False}, {"context": "a1", "reminded": False},
         {"context": "main", "reminded": False}, {"context": "a2", "reminded": True}, {},

@@ -142,7 +142,7 @@ def test_a_sample_added_to_the_corpus_is_a_test(tmp_path):
     assert "1 failed, 3 passed" in run.stdout and "[a sample of tomorrow]" in run.stdout, run.stdout + run.stderr
 
 
-def test_its_class_stays_when_a_log_stands_before_it_or_words_that_tell_nothing_behind():
+def test_its_class_stays_after_a_log_and_before_words_without_a_class():
     log = "\n".join(f"[{number}/900] Compiling module {number}" for number in range(900))
     told = [(sample, f"{log}\n{sample['message']}\nThat is all I have.") for sample in CORPUS]
     assert [
@@ -418,7 +418,7 @@ def test_the_time_of_a_named_zone_is_that_zones(message, now, then):
 
 
 @pytest.mark.parametrize("message", UNSURE)
-def test_what_is_not_sure_is_not_told(message):
+def test_an_uncertain_reset_time_is_none(message):
     assert failure_classification.reset_time(message, NOW) is None
 
 

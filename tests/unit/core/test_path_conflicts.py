@@ -19,7 +19,7 @@ def in_the_way(one, other):
     return longer[: len(shorter)] == shorter
 
 
-def test_the_lowest_of_those_in_the_way_is_told_as_by_looking_at_each_pair():
+def test_the_lowest_conflicting_number_is_that_of_a_comparison_of_each_pair():
     for held in itertools.permutations(PATHS, 3):
         for numbers in ((0, 1, 2), (2, 0, 1)):
             claims = PathClaims()
@@ -30,7 +30,7 @@ def test_the_lowest_of_those_in_the_way_is_told_as_by_looking_at_each_pair():
                 assert claims.conflicting_number([path]) == min(met, default=None), (held, numbers, path)
 
 
-def test_the_first_others_in_the_way_are_told_as_by_looking_at_each_pair():
+def test_the_first_conflicts_are_those_of_a_comparison_of_each_pair():
     for number, held in enumerate(itertools.islice(itertools.permutations(PATHS, 4), 0, None, 7)):
         listed = [(10 + number, [path]) for number, path in enumerate(held)] + [(3, list(held[:2])), (5, [])]
         most = 1 + number % 4
@@ -43,7 +43,7 @@ def test_the_first_others_in_the_way_are_told_as_by_looking_at_each_pair():
             assert told[one] == met[:most], (listed, one)
 
 
-def test_no_path_claims_nothing_and_meets_nobody():
+def test_without_paths_there_is_no_conflict():
     claims = PathClaims()
     claims.add(0, [])
     claims.add(1, ["a"])

@@ -76,7 +76,7 @@ def test_a_reminder_is_short_and_always_ends_with_what_to_do(state, worker):
 
 @given(states(), st.booleans())
 @RANDOM
-def test_no_line_of_a_feature_stands_without_a_mark_of_quotation(state, worker):
+def test_every_line_of_a_feature_is_quoted(state, worker):
     texts = [prompts.reminder(state, worker=worker), prompts.next_step(state), prompts.coordinator_brief(state)]
     if state["active"]:
         texts.append(prompts.worker_brief(state))
@@ -144,7 +144,7 @@ def test_the_next_step_of_a_batch_that_waits_or_is_over_is_to_tell_the_person():
     assert "Stop here and tell the user" in prompts.next_step(paused(new_batch(2), "tired"))
 
 
-def test_an_open_feature_is_told_from_one_that_is_next():
+def test_an_open_feature_is_distinguished_from_the_next():
     assert ". Feature 1 of 2 is next." in prompts.next_step(new_batch(2))
     assert ". Feature 1 of 2 is open." in prompts.next_step(started(new_batch(2)))
 
@@ -162,7 +162,7 @@ def test_what_done_asks_for_is_said(policy, said):
     assert said in prompts.required_evidence(new_batch(1, **policy))
 
 
-def test_a_brief_tells_the_whole_feature_what_went_before_and_what_lies_there():
+def test_a_brief_has_the_whole_feature_its_attempts_and_the_existing_work():
     state = failed(new_batch(["x" * 9000], unattended=True), "no\nnetwork", stash="batch b feature 1 attempt 1")
     state = then(started(state), transitions.record_interruption, NOW, "bye", counted=False)
     state = {**state, "details": {"0": {"description": "more\nabout it"}}}
@@ -198,7 +198,7 @@ def test_the_full_stop_of_a_pauses_reason_is_not_doubled():
     assert "is paused: the disk is full. 0 of 1" in prompts.next_step(state)
 
 
-def test_only_the_last_three_attempts_are_told():
+def test_a_brief_has_the_last_three_attempts_only():
     state = new_batch(1, max_retries=9, max_failures_in_a_row=99)
     for number in range(5):
         state = failed(state, f"words {number}")
@@ -206,7 +206,7 @@ def test_only_the_last_three_attempts_are_told():
     assert [f"words {number}" in text for number in range(5)] == [False, False, True, True, True]
 
 
-def test_what_lies_in_the_tree_is_told_within_bounds():
+def test_the_description_of_existing_work_is_bounded():
     assert prompts.describe_existing_work([], [], "base") == ""
     text = prompts.describe_existing_work(
         [f"{number:040}" for number in range(15)], [f"f{number}" for number in range(25)], "c" * 40
@@ -227,7 +227,7 @@ def test_what_lies_in_the_tree_is_told_within_bounds():
         (new_batch(2, mode="direct"), False, "next command: batchctl start"),
     ],
 )
-def test_the_summariser_is_told_what_to_keep(state, worker, command):
+def test_the_summary_instructions_name_what_to_keep(state, worker, command):
     text = prompts.summary_instructions(state, worker=worker)
     assert "batch-implement batch batch-1; feature 1 of 2" in text
     assert command in text
@@ -248,7 +248,7 @@ def test_a_feature_with_a_mode_of_its_own_is_done_in_that_way():
     assert "next command: batchctl start" in prompts.summary_instructions(then_direct, worker=False)
 
 
-def test_a_worker_is_told_what_its_feature_builds_on_and_changes_as_data():
+def test_a_brief_quotes_dependencies_and_paths_as_data():
     state = {
         **new_batch(2, needs={1: [0]}),
         "details": {"1": {"description": "one\ntwo", "touches": ["a.py", "b\n.py"], "policy": {"verify": "make b"}}},

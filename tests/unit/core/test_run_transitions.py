@@ -93,7 +93,7 @@ def test_what_a_client_may_cost_is_a_share_that_leaves_the_others_theirs(limit, 
 # -- several at a time -------------------------------------------------------------------------------------------------
 
 
-def test_features_under_way_count_as_open_and_nothing_else_opens_them():
+def test_running_features_count_as_open_and_cannot_start_again():
     state = dispatched(begun(new_batch(3)), 0, 2)
     assert conditions(state) == ["running", "pending", "running"]
     assert batch_state.counts(state)["active"] == 2
@@ -133,7 +133,7 @@ def test_the_last_merge_ends_the_batch():
     assert state["status"] == "completed"
 
 
-def test_the_end_of_a_run_lets_go_of_the_batch_and_of_what_was_under_way():
+def test_the_end_of_a_run_releases_the_batch_and_its_running_features():
     state = then(dispatched(begun(new_batch(2)), 0), run_transitions.end, NOW, "stopped twice")
     assert conditions(state) == ["pending", "pending"]
     assert not processes.is_owner_alive(state["owner"])
@@ -141,7 +141,7 @@ def test_the_end_of_a_run_lets_go_of_the_batch_and_of_what_was_under_way():
     assert (state["run"]["ended_at"], state["run"]["ended_why"]) == (NOW, "stopped twice")
 
 
-def test_a_feature_under_way_cannot_be_skipped_by_a_person():
+def test_a_running_feature_cannot_be_skipped():
     with pytest.raises(RefusedError, match="is running in `batchctl run`"):
         transitions.skip(dispatched(begun(new_batch(2)), 1), NOW, 1, "not wanted")
 
@@ -159,7 +159,7 @@ def test_a_feature_starts_when_what_it_needs_is_merged_not_when_it_is_only_verif
     assert run_transitions.ready_indices(state, NOW) == [1, 2]
 
 
-def test_features_that_change_the_same_paths_do_not_run_side_by_side():
+def test_features_that_change_the_same_paths_do_not_run_in_parallel():
     state = new_batch(4)
     state["details"] = {"0": {"touches": ["src/a.py"]}, "1": {"touches": ["src/"]}, "2": {"touches": ["docs/*.md"]}}
     state = begun(state)
@@ -187,7 +187,7 @@ def test_paths_overlap_when_one_is_inside_the_other(one, other, same):
     assert path_conflicts.paths_overlap(other, one) is same
 
 
-def test_a_retry_waits_for_its_time_and_comes_after_what_was_never_tried():
+def test_a_retry_waits_for_its_time_and_comes_after_first_attempts():
     state = failing(dispatched(begun(new_batch(2)), 0), 0, retry_after=LATER)
     assert run_transitions.ready_indices(state, NOW) == [1]
     assert run_transitions.next_start(state, NOW) == LATER
@@ -196,7 +196,7 @@ def test_a_retry_waits_for_its_time_and_comes_after_what_was_never_tried():
     assert run_transitions.next_start(state, LATER) is None
 
 
-def test_a_feature_that_a_person_has_brought_back_is_not_held_until_its_next_failure():
+def test_a_feature_retried_by_the_user_does_not_wait():
     state = failing(dispatched(begun(new_batch(1, max_retries=0)), 0), 0, retry_after=LATER)
     state = then(state, transitions.retry, [0])
     assert list(run_transitions.waiting_reasons(state, NOW)) == [] and batch_state.earliest_start(state, 0) is None
@@ -207,7 +207,7 @@ def test_a_feature_that_a_person_has_brought_back_is_not_held_until_its_next_fai
 # -- how attempts end --------------------------------------------------------------------------------------------------
 
 
-def test_a_failed_attempt_is_counted_and_the_next_one_is_told_where_its_commits_are():
+def test_a_failed_attempt_is_counted_and_records_where_its_commits_are():
     state = failing(dispatched(begun(new_batch(1)), 0), 0, stash="batch 1")
     assert state["retry_attempts"] == {"0": 1}
     (ended,) = state["attempts"]["0"]
@@ -215,7 +215,7 @@ def test_a_failed_attempt_is_counted_and_the_next_one_is_told_where_its_commits_
     assert dispatched(state, 0)["run"]["running"]["0"]["attempt"] == 2
 
 
-def test_an_interrupted_attempt_costs_nothing_and_goes_on_as_the_same_one():
+def test_an_interrupted_attempt_costs_nothing_and_resumes_as_the_same():
     state = then(dispatched(begun(new_batch(1)), 0), run_transitions.return_to_pending, 0)
     assert state["retry_attempts"] == {}
     assert dispatched(state, 0)["run"]["running"]["0"]["attempt"] == 1
@@ -272,7 +272,7 @@ def test_only_the_clients_that_broke_of_themselves_in_this_attempt_are_crashes()
 # -- counters and waits ------------------------------------------------------------------------------------------------
 
 
-def test_what_clients_used_adds_up_and_may_not_fall():
+def test_usage_of_clients_adds_up_and_may_not_fall():
     state = dispatched(begun(new_batch(2)), 0, 1)
     state = then(then(state, run_transitions.record_client, 0, client()), run_transitions.record_client, 1, client())
     spent = state["run"]["spent"]
@@ -291,7 +291,7 @@ def test_a_wait_lasts_until_the_latest_time_and_is_kept_when_it_is_over():
     assert state["run"]["waits"][0]["reason"] == "usage limit"
 
 
-def test_the_log_tells_what_a_run_did():
+def test_a_run_has_events():
     state = begun(new_batch(2))
     events = batch_events.events_between(new_batch(2), state)
     assert {"run started"} <= {event["event"] for event in events}

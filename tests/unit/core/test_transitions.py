@@ -68,7 +68,7 @@ def test_the_start_of_a_retry_keeps_when_its_first_attempt_began():
     assert again["timings"]["0"]["started_at"] == NOW
 
 
-def test_a_paused_batch_starts_nothing_and_says_why_and_how_a_person_goes_on():
+def test_a_paused_batch_starts_nothing_and_says_why_and_how_to_resume():
     message = refusal(paused(new_batch(1), "too hot"), transitions.start, NOW, None)
     assert "is paused: too hot" in message
     assert "/batch-implement --resume" in message
@@ -84,7 +84,7 @@ def test_a_batch_that_is_over_starts_nothing_and_says_what_to_do():
 
 
 @pytest.mark.parametrize("phase", batch_state.PHASES)
-def test_each_phase_can_be_told(phase):
+def test_each_phase_can_be_set(phase):
     assert then(started(new_batch(1)), transitions.set_phase, phase)["active"]["phase"] == phase
 
 
@@ -168,7 +168,7 @@ def test_a_failed_attempt_is_counted_and_comes_again_after_the_others():
     assert "ended_at" not in state["timings"]["0"]
 
 
-def test_a_feature_is_given_up_on_when_its_retries_are_used_up():
+def test_a_feature_fails_when_its_retries_are_used_up():
     state = new_batch(1, max_retries=2)
     for _ in range(2):
         state = failed(state)
@@ -184,7 +184,7 @@ def test_a_feature_is_given_up_on_when_its_retries_are_used_up():
     assert state["timings"]["0"]["ended_at"] == NOW
 
 
-def test_a_permanent_failure_is_given_up_on_at_once():
+def test_a_permanent_failure_is_not_retried():
     assert conditions(given_up(new_batch(2))) == ["failed", "pending"]
 
 
@@ -342,7 +342,7 @@ def test_retrying_what_needs_another_failed_one_names_that_one():
     assert conditions(retried(state, 0, 1)) == ["pending", "pending"]
 
 
-def test_retrying_further_down_names_what_stands_in_between():
+def test_retrying_a_dependant_names_the_blockers_between():
     state = given_up(given_up(new_batch(4, needs={2: [0, 1], 3: [2]})))
     assert "Feature 4 needs 3," in refusal(state, transitions.retry, [0, 3])
     state = given_up(given_up(new_batch(3, needs={2: [0, 1]})))
