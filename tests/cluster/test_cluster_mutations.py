@@ -49,7 +49,7 @@ WRONG = {
     "any scheduler will do": (
         SAFETY,
         "runner/dask/executor.py",
-        'if way not in ("tls", "wss") and not ssh.is_loopback(host):',
+        'if scheme not in ("tls", "wss") and not ssh.is_loopback(host):',
         "if False:",
     ),
     "the remote's address is sent as it is": (
@@ -83,21 +83,21 @@ WRONG = {
     "what a scheduler lost is counted": (
         f"{FAULTS}::{LOST}",
         "runner/dask/executor.py",
-        'timestamps.now(), "stopped" if self.gone.is_set() else LOST)',
+        'timestamps.now(), "stopped" if self.stopping.is_set() else LOST)',
         'timestamps.now(), "stopped")._replace(kind=jobs.FAILED)',
     ),
     # what the run on more and more slots shows
     "--slots has no effect": (
         WAYS,
         "runner/dask/executor.py",
-        "self._run_on_workers(task.set_slots, wish.slots)",
+        "self._run_on_workers(task.set_slots, options.slots)",
         "pass",
     ),
     "one worker's slots count": (
         f"{FAULTS}::test_the_slots_of_all_workers_count",
         "runner/dask/executor.py",
-        "return sum(min(",
-        "return max(min(",
+        "return sum(slots",
+        "return max(slots",
     ),
     # waiting: for a worker that is just starting, and for a scheduler that is gone
     "a worker that is just starting is not waited for": (
@@ -128,13 +128,13 @@ WRONG = {
     "a scheduler that came up open stays": (
         SSH,
         "runner/dask/executor.py",
-        "        its.close(timeout=CLUSTER_S)\n",
+        "        cluster.close(timeout=CLUSTER_S)\n",
         "",
     ),
     "a scheduler that came up open is taken": (
         SSH,
         "runner/dask/executor.py",
-        "        if not insecure:\n            refuse_unencrypted(str(its.scheduler_address))",
+        "        if not insecure:\n            refuse_unencrypted(str(cluster.scheduler_address))",
         "        pass",
     ),
     "nothing is encrypted": (

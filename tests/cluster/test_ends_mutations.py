@@ -32,7 +32,7 @@ WRONG = {
     "nobody asks a scheduler that is silent": (
         "test_scheduler.py",
         "runner/dask/executor.py",
-        "if not asked.done() and not self.monitor.is_responsive(client):",
+        "if not future.done() and not self.monitor.is_responsive(client):",
         "if False:",
     ),
     "silence counts as an answer": (
@@ -50,20 +50,20 @@ WRONG = {
     "what a task raises ends the run": (
         "test_scheduler.py",
         "runner/dask/executor.py",
-        "        except Exception as error:  # a task can raise anything: the next is not to suffer for it",
+        "        except Exception as error:  # a task can raise anything",
         "        except OSError as error:",
     ),
     "what a task raises is nobody's fault": (
         "test_scheduler.py",
         "runner/dask/executor.py",
-        'asked.status in ("error", "finished")',
-        'asked.status == "finished"',
+        'future.status in ("error", "finished")',
+        'future.status == "finished"',
     ),
     "a connection that is lost is the feature's fault": (
         "test_scheduler.py",
         "runner/dask/executor.py",
-        "        if not its_own and",
-        "        if its_own and",
+        "        if not is_of_task and",
+        "        if is_of_task and",
     ),
     "a client that is closed ends the run": (
         "test_scheduler.py",
@@ -80,8 +80,8 @@ WRONG = {
     "each worker has its machine for itself": (
         "test_looks.py",
         "runner/dask/executor.py",
-        'if its["host"] == each["host"]]',
-        "if other == here]",
+        'if info["host"] == worker["host"]]',
+        "if other == address]",
     ),
     "the processes of an attempt have no mark": (
         "test_left_behind.py",
@@ -128,8 +128,8 @@ WRONG_IN_A_RUN = {
     "a scheduler that is gone counts as the feature's fault": (
         GONE,
         "runner/dask/executor.py",
-        "(kind=jobs.NEEDS_USER, message=why)",
-        "(kind=jobs.FAILED, message=why)",
+        "(kind=jobs.NEEDS_USER, message=cause)",
+        "(kind=jobs.FAILED, message=cause)",
     ),
     "one that is gone is waited for without end": (
         GONE,
@@ -140,7 +140,7 @@ WRONG_IN_A_RUN = {
     "an open scheduler is taken unasked": (
         "test_connections.py::test_an_open_scheduler_on_the_machines_own_address_works_only_with_insecure_cluster",
         "runner/dask/executor.py",
-        "        if not self.wish.insecure_cluster:",
+        "        if not self.options.insecure_cluster:",
         "        if False:",
     ),
 }

@@ -36,13 +36,13 @@ def test_an_answer_of_an_attempt_that_was_given_up_is_ignored(store):
 
 def test_a_scheduler_that_is_gone_is_waited_for_as_long_as_the_patience_and_no_longer():
     crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
-    crew.patience_s, crew.gone, crew.lock = 0.5, threading.Event(), threading.Lock()
+    crew.patience_s, crew.stopping, crew.lock = 0.5, threading.Event(), threading.Lock()
     crew.client = SimpleNamespace(status="connecting")
     answers = []
     waiting = threading.Thread(target=lambda: answers.append(crew._wait_for_connection()), daemon=True)
     waiting.start()
     waiting.join(20)
-    crew.gone.set()
+    crew.stopping.set()
     assert answers == [None]
 
 

@@ -60,11 +60,11 @@ def test_a_worker_that_has_all_it_needs_says_so(looked):
 def test_a_worker_that_does_not_answer_is_not_told_to_be_of_another_version(repository):
     """It was: install the same version there."""
     crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
-    crew.project, crew.wish, crew.address, crew.remote = Project(str(repository)), Options(), "tcp://x:1", "r"
+    crew.project, crew.options, crew.address, crew.remote = Project(str(repository)), Options(), "tcp://x:1", "r"
     crew.slots, crew.machine_slots = 2, {"frozen": 1, "bare": 1}
     answers = {"frozen": OSError("Address removed."), "bare": ModuleNotFoundError("No module named 'batch_implement'")}
     crew.client = SimpleNamespace(run=lambda *_, **__: answers)
-    texts = {each["check"]: (each["verdict"], each["text"]) for each in crew.look()}
+    texts = {each["check"]: (each["verdict"], each["text"]) for each in crew.check()}
     verdict, text = texts["worker frozen: connection"]
     assert verdict == ERROR and "does not answer (Address removed.)" in text and "version" not in text
     assert "Install the same version" in texts["worker bare: package"][1]
@@ -78,7 +78,12 @@ def test_the_workers_of_one_machine_share_it(repository, jobs, told):
     info = {name: {"host": host, "nthreads": threads, "resources": {"claude": slots} if slots else {}}
             for name, (host, threads, slots) in workers.items()}  # fmt: skip
     crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
-    crew.project, crew.wish, crew.address, crew.remote = Project(str(repository)), Options(jobs=jobs), "tcp://x:1", "r"
+    crew.project, crew.options, crew.address, crew.remote = (
+        Project(str(repository)),
+        Options(jobs=jobs),
+        "tcp://x:1",
+        "r",
+    )
     crew.lock, crew.machine_slots = threading.Lock(), {}
     asked = []
     crew.client = SimpleNamespace(
@@ -86,7 +91,7 @@ def test_the_workers_of_one_machine_share_it(repository, jobs, told):
         run=lambda function, words, mine, on_error: asked.append((function, json.loads(words))) or {},
     )
     crew.slots = crew._count_slots()
-    crew.look()
+    crew.check()
     assert crew.slots == 5
     ((function, words),) = asked
     assert function is task.check_worker and words["slots"] == told

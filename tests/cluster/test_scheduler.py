@@ -155,14 +155,14 @@ def ended(repository, monkeypatch):
 
     def end(client, patience_s=60.0):
         crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
-        crew.client, crew.batch_id, crew.address, crew.waiting = client, "b", "tcp://here:1", {}
-        crew.gone, crew.lock, crew.patience_s = threading.Event(), threading.Lock(), patience_s
+        crew.client, crew.batch_id, crew.address, crew.tasks = client, "b", "tcp://here:1", {}
+        crew.stopping, crew.lock, crew.patience_s = threading.Event(), threading.Lock(), patience_s
         crew.monitor = connection.SchedulerMonitor(patience_s)
         outcomes = []
         trying = threading.Thread(target=lambda: outcomes.append(crew._run_task(asked)), daemon=True)
         trying.start()
         trying.join(20)
-        assert outcomes and crew.waiting == {}
+        assert outcomes and crew.tasks == {}
         return outcomes[0]
 
     return end

@@ -76,7 +76,7 @@ def run(
     cluster = DaskExecutor(project, run_options) if run_options.cluster else None
     try:
         checks = preflight_checks.run_checks(project, plan, run_options, environ, plugin)
-        checks += cluster.look() if cluster else []
+        checks += cluster.check() if cluster else []
         if feature_list is not None:
             checks += _check_existing_batch(context, replace=typed.replace)
         errors = [f"{check['check']}: {check['text']}" for check in checks if check["verdict"] == ERROR]

@@ -1,16 +1,15 @@
-"""The same run on a Dask cluster: its workers do what threads' processes do on one machine.
+"""Run the features of a batch on a Dask cluster, as `local_executor` does on this machine.
 
-    crew = Crew(project, wish)                      connected; Refused when it cannot be, or is not safe
-    crew.slots                                      features that it can work on at a time
-    crew.begin(batch_id)
-    Driver(..., ThreadPoolExecutor(jobs), work=crew.work, stop=crew.stop, place=crew.place, places=crew.places)
-    crew.settle(state)                              the remote is left as it should be
-    crew.close()
+    executor = DaskExecutor(project, options)       connect; RefusedError if the cluster is not reachable or not safe
+    executor.slots                                  number of features that it can run in parallel
+    executor.check()                                what would stop a run on the workers
+    executor.begin(batch_id)                        then `work` and `stop` are what the driver calls
+    executor.settle(state)                          push the batch's branch, delete merged branches on the remote
+    executor.close()
 
-Everything between the machines is dask.distributed's: connections, TLS, resources, retries after a lost worker. Here is
-only what a batch asks of it: one resource `claude` for each feature at a time, no result twice, no task of a run that
-is gone. Workers share nothing but the remote: the base goes there before an attempt, and what was verified comes back
-from there. A task is the job as JSON, without anything of this process's environment.
+Connections, TLS, resources and the rescheduling of a lost worker's tasks are Dask's. One resource `claude` stands for a
+slot. Workers share nothing but the git remote: the start commit is pushed there before an attempt, and a verified
+commit is fetched from there. A task is the job as JSON; nothing of this process's environment is sent.
 """
 
 from __future__ import annotations
@@ -54,22 +53,20 @@ MAX_DELETED = 500
 
 
 class DaskExecutor:
-    """A cluster for one batch. `slots` is what it can work on at a time, `place` a word for where, `places` where each
-    session's attempt is done as it becomes known.
-    """
+    """A connection to a cluster, for one batch. `place` names the cluster, `places` the worker of each session."""
 
-    def __init__(self, project: Project, wish: Options) -> None:
-        self.project, self.wish, self.batch_id = project, wish, ""
+    def __init__(self, project: Project, options: Options) -> None:
+        self.project, self.options, self.batch_id = project, options, ""
         self.remote = require_push_url(project.root)
-        self.own: Any = None
+        self.own_cluster: Any = None
         self.client: Any = None
         self.places: Dict[str, str] = {}
-        self.machine_slots: Dict[str, int] = {}  # worker's address -> the slots of all workers on its machine
-        self.lock, self.push_lock, self.gone = threading.Lock(), threading.Lock(), threading.Event()
+        self.machine_slots: Dict[str, int] = {}  # address of a worker -> slots on its machine
+        self.lock, self.push_lock, self.stopping = threading.Lock(), threading.Lock(), threading.Event()
         self.pushed: Optional[str] = None
-        self.waiting: Dict[str, Any] = {}
+        self.tasks: Dict[str, Any] = {}
         import_distributed()
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its tracebacks: `_connected` tells it
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # no tracebacks of lost connections
         self.patience_s = connection.get_patience_s()
         self.monitor = connection.SchedulerMonitor(self.patience_s)
         try:
@@ -77,95 +74,101 @@ class DaskExecutor:
             self.place = f"cluster {self.address}"
             self.client = self._connect()
             self._wait_for_worker()
-            if wish.slots:
-                self._run_on_workers(task.set_slots, wish.slots)
+            if options.slots:
+                self._run_on_workers(task.set_slots, options.slots)
             self.slots = self._count_slots()
-        except BaseException:  # Ctrl-C, too: what was started on other machines would stay there
+        except BaseException:  # also on Ctrl-C: what was started on other machines would stay there
             self.close()
             raise
 
-    # -- the connection --------------------------------------------------------------------------------------------
-
     def _find_address(self) -> str:
-        given = self.wish.cluster or ""
-        if given.startswith("ssh:"):
-            self.own = _start_over_ssh(given[4:], self.wish.slots or 1, insecure=bool(self.wish.insecure_cluster))
-            return str(self.own.scheduler_address)
-        address = given if "://" in given else connection.read_scheduler_file(given)
-        if not self.wish.insecure_cluster:
+        cluster = self.options.cluster or ""
+        if cluster.startswith("ssh:"):
+            self.own_cluster = _start_over_ssh(
+                cluster[4:], self.options.slots or 1, insecure=bool(self.options.insecure_cluster)
+            )
+            return str(self.own_cluster.scheduler_address)
+        address = cluster if "://" in cluster else connection.read_scheduler_file(cluster)
+        if not self.options.insecure_cluster:
             refuse_unencrypted(address)
         return address
 
     def _connect(self, timeout_s: float = CONNECT_S) -> Any:
         try:
             client = connection.connect(self.address, timeout_s)
-        except Exception as error:  # bare ones of Dask and of ssl among them
+        except Exception as error:  # Dask and ssl raise bare ones
             raise self._unreachable_error(error) from error
         if self.batch_id:
             self._subscribe(client)
         return client
 
     def _unreachable_error(self, error: Exception) -> RefusedError:
-        why = str(error) or type(error).__name__
+        cause = str(error) or type(error).__name__
         return RefusedError(
-            f"The scheduler {self.address} cannot be reached: {why}. Is it running, and may this machine "
-            "connect to it?",
+            f"The scheduler {self.address} cannot be reached: {cause}. Check that it runs and accepts connections from "
+            "this machine.",
             "cluster-unreachable",
         )
 
-    def _run_on_workers(self, *what: Any, **how: Any) -> Any:
-        """What each worker answers to that call, by its address."""
+    def _run_on_workers(self, *arguments: Any, **options: Any) -> Any:
+        """Run a function on each worker. Return the results by address."""
         try:
-            return connection.call_scheduler(self.client, lambda: self.client.run(*what, **how))
-        except Exception as error:  # whatever a worker raises comes out here
+            return connection.call_scheduler(self.client, lambda: self.client.run(*arguments, **options))
+        except Exception as error:  # whatever a worker raises
             raise self._unreachable_error(error) from error
 
     def _wait_for_worker(self) -> None:
-        """Give workers that were only just started the time to find their scheduler."""
+        """Give workers that have just started the time to connect."""
 
         def wait() -> None:
             self.client.wait_for_workers(1, timeout=CLUSTER_S)
 
-        with contextlib.suppress(OSError, import_distributed().TimeoutError):  # that none is there is told by `look`
+        with contextlib.suppress(OSError, import_distributed().TimeoutError):  # `check` reports that there is none
             connection.call_scheduler(self.client, wait)
 
     def begin(self, batch_id: str) -> None:
-        """Work for that batch."""
+        """Use the cluster for this batch."""
         self.batch_id = batch_id
         self._subscribe(self.client)
 
     def _subscribe(self, client: Any) -> None:
-        """Have workers' words of the batch come to `_heard`. One that is closed by now is made again."""
+        """Have `_record_place` called for each attempt that a worker begins."""
+        # A client that is closed by now is replaced later.
         with contextlib.suppress(Exception):
             client.subscribe_topic(task.get_topic(self.batch_id), self._record_place)
 
     def _record_place(self, event: Any) -> None:
-        told = event[1] if isinstance(event, tuple) else event
-        if isinstance(told, dict) and isinstance(told.get("session_id"), str):
-            self.places[told["session_id"]] = str(told.get("place"))
+        message = event[1] if isinstance(event, tuple) else event
+        if isinstance(message, dict) and isinstance(message.get("session_id"), str):
+            self.places[message["session_id"]] = str(message.get("place"))
 
     def _count_slots(self) -> int:
+        """Return the slots of all workers, and note those of each machine."""
         try:
-            told = connection.call_scheduler(self.client, lambda: self.client.scheduler_info(n_workers=-1))["workers"]
-        except Exception as error:  # it may go at any moment, with any of Dask's errors
+            workers = connection.call_scheduler(self.client, lambda: self.client.scheduler_info(n_workers=-1))[
+                "workers"
+            ]
+        except Exception as error:  # the scheduler may end at any moment, with any of Dask's errors
             raise self._unreachable_error(error) from error
-        threads = {address: int(each["nthreads"]) for address, each in told.items()}
-        given = {address: int(each["resources"].get(task.RESOURCE, 0)) for address, each in told.items()}
-        for here, each in told.items():
-            beside = [other for other, its in told.items() if its["host"] == each["host"]]
-            self.machine_slots[here] = sum(min(threads[other], given[other]) for other in beside)
-        return sum(min(threads[each], given[each]) for each in told)
+        slots = {
+            address: min(int(worker["nthreads"]), int(worker["resources"].get(task.RESOURCE, 0)))
+            for address, worker in workers.items()
+        }
+        for address, worker in workers.items():
+            neighbours = [other for other, info in workers.items() if info["host"] == worker["host"]]
+            self.machine_slots[address] = sum(slots[other] for other in neighbours)
+        return sum(slots.values())
 
     def _wait_for_connection(self) -> Any:
-        """The client once there is a scheduler; None after `patience_s` without, or when the run was stopped."""
+        """Return the client when it is connected; None after `patience_s`, or when the run was stopped."""
         until = time.monotonic() + self.patience_s
-        while not self.gone.is_set():
+        while not self.stopping.is_set():
             if self.client.status == "running":
                 return self.client
             left = until - time.monotonic()
             if left <= 0:
                 break
-            if self.lock.acquire(timeout=min(left, 0.5)):  # one of all that wait tries, and none beyond its time
+            if self.lock.acquire(timeout=min(left, 0.5)):  # one of the waiting threads connects
                 try:
                     if self.client.status in ("closed", "closing"):
                         self.client = self._connect(min(CONNECT_S, left))
@@ -173,41 +176,40 @@ class DaskExecutor:
                     pass
                 finally:
                     self.lock.release()
-            self.gone.wait(min(left, 0.5))
+            self.stopping.wait(min(left, 0.5))
         return None
 
-    def look(self) -> List[Dict[str, str]]:
-        """What would stop the night on the cluster, in the form of `doctor.run_checks`: each worker is asked."""
-        found = [
-            {"check": "cluster", "verdict": ERROR, "text": f"No worker of {self.address} takes a feature: {SLOTS_HINT}"}
-        ]
+    def check(self) -> List[Dict[str, str]]:
+        """Check what would stop a run on the cluster, on each worker, in the form of `doctor.run_checks`."""
         if self.slots:
-            words = (
-                f"{self.address} takes {pluralize(self.slots, 'feature')} at a time; workers fetch from {self.remote}"
-            )
-            found = [{"check": "cluster", "verdict": OK, "text": words}]
-        head, jobs = git_client.get_head(self.project.root), self.wish.jobs or self.slots
+            count = pluralize(self.slots, "feature")
+            verdict, text = OK, f"{self.address} runs {count} in parallel; workers fetch from {self.remote}"
+        else:
+            verdict, text = ERROR, f"No worker of {self.address} has a slot for a feature: {SLOTS_HINT}"
+        checks = [{"check": "cluster", "verdict": verdict, "text": text}]
+        head, jobs = git_client.get_head(self.project.root), self.options.jobs or self.slots
         slots = {address: min(jobs, number) for address, number in self.machine_slots.items()}
-        asked = json.dumps({
-            "client": self.wish.client, "worker": self.wish.worker, "remote": self.remote, "slots": slots,
+        needs = json.dumps({
+            "client": self.options.client, "worker": self.options.worker, "remote": self.remote, "slots": slots,
             "tree_mb": environment.measure_tree_bytes(self.project.root, head) / 1e6 if head else 0,
         })  # fmt: skip
-        mine = [__version__, ".".join(map(str, sys.version_info[:2]))]
-        answers = self._run_on_workers(task.check_worker, asked, mine, on_error="return")
-        for address, told in sorted(answers.items()):
-            if isinstance(told, OSError):
-                text = f"It does not answer ({told}). See that it runs; when it is gone for good, the same again does."
-                told = [("connection", ERROR, text)]
-            elif isinstance(told, Exception):
-                told = [("package", ERROR, f"It cannot run batch-implement: {told}. Install the same version there.")]
-            found += [{"check": f"worker {address}: {name}", "verdict": verdict, "text": text}
-                      for name, verdict, text in told]  # fmt: skip
-        return found
-
-    # -- the driver's side of an attempt ---------------------------------------------------------------------------
+        versions = [__version__, ".".join(map(str, sys.version_info[:2]))]
+        answers = self._run_on_workers(task.check_worker, needs, versions, on_error="return")
+        for address, results in sorted(answers.items()):
+            if isinstance(results, OSError):
+                text = f"It does not answer ({results}). Check that it runs; if it was removed, try again."
+                results = [("connection", ERROR, text)]
+            elif isinstance(results, Exception):
+                text = f"It cannot run batch-implement: {results}. Install the same version there."
+                results = [("package", ERROR, text)]
+            checks += [
+                {"check": f"worker {address}: {name}", "verdict": verdict, "text": text}
+                for name, verdict, text in results
+            ]
+        return checks
 
     def work(self, job: Job) -> Outcome:
-        """What `worker.work` is on one machine: one attempt, to its end, on whichever worker has a slot."""
+        """Run one attempt to its end, on any worker with a free slot; as `local_executor.work` does here."""
         try:
             self._push(job.base)
             outcome = self._run_task(job)
@@ -215,66 +217,61 @@ class DaskExecutor:
                 self._fetch(job, outcome.commit)
         except BatchError as error:
             return jobs.interrupted_outcome(job, error.message, timestamps.now(), "network")
-        return self._save_logs(job, outcome)
+        name = f"{job.feature_index + 1}-{job.attempt}-{job.session_id[:8]}"
+        return logs.save_received_logs(outcome, os.path.join(jobs.run_log_folder(self.project, self.batch_id), name))
 
     def _run_task(self, job: Job) -> Outcome:
-        client, asked = self._wait_for_connection(), None
+        client, future = self._wait_for_connection(), None
         if client is None:
             return self._scheduler_lost_outcome(job)
         data = json.dumps(job._asdict()).encode()
-        if not self.waiting:
+        if not self.tasks:
             self.monitor.reset()
         try:
-            asked = client.submit(
-                task.run_attempt,
-                data,
-                key=f"batch-{job.session_id}",
-                pure=False,
-                retries=0,
+            future = client.submit(
+                task.run_attempt, data, key=f"batch-{job.session_id}", pure=False, retries=0,
                 resources={task.RESOURCE: 1},
-            )
-            self.waiting[job.session_id] = asked
-            told = self._wait_for_task(client, asked)
-            return self._scheduler_lost_outcome(job) if told is None else Outcome(**json.loads(told))
+            )  # fmt: skip
+            self.tasks[job.session_id] = future
+            answer = self._wait_for_task(client, future)
+            return self._scheduler_lost_outcome(job) if answer is None else Outcome(**json.loads(answer))
         except (futures.CancelledError, import_distributed().client.FutureCancelledError) as error:
-            why = "the run was stopped" if self.gone.is_set() else f"the scheduler lost it ({error})"
+            cause = "the run was stopped" if self.stopping.is_set() else f"the scheduler lost it ({error})"
             self._subscribe(client)
-            return jobs.interrupted_outcome(job, why, timestamps.now(), "stopped" if self.gone.is_set() else LOST)
-        except Exception as error:  # a task can raise anything: the next is not to suffer for it
-            its_own = asked is not None and asked.status in ("error", "finished")
-            if not its_own and (isinstance(error, (OSError, RuntimeError)) or client.status != "running"):
+            return jobs.interrupted_outcome(job, cause, timestamps.now(), "stopped" if self.stopping.is_set() else LOST)
+        except Exception as error:  # a task can raise anything
+            is_of_task = future is not None and future.status in ("error", "finished")
+            if not is_of_task and (isinstance(error, (OSError, RuntimeError)) or client.status != "running"):
                 return jobs.interrupted_outcome(job, str(error), timestamps.now(), LOST)
-            return jobs.interrupted_outcome(
-                job, f"its task ended with {type(error).__name__}: {error}", timestamps.now()
-            )
+            cause = f"its task ended with {type(error).__name__}: {error}"
+            return jobs.interrupted_outcome(job, cause, timestamps.now())
         finally:
-            self.waiting.pop(job.session_id, None)
+            self.tasks.pop(job.session_id, None)
 
     def _scheduler_lost_outcome(self, job: Job) -> Outcome:
-        if self.gone.is_set():
+        if self.stopping.is_set():
             return jobs.interrupted_outcome(job, "the run was stopped", timestamps.now(), "stopped")
-        why = (
-            f"The scheduler {self.address} has not answered for {self.patience_s:.0f} s. See that it runs; "
-            "`batchctl run --resume` goes on."
+        cause = (
+            f"The scheduler {self.address} has not answered for {self.patience_s:.0f} s. Check that it runs, then "
+            "resume with `batchctl run --resume`."
         )
-        return jobs.interrupted_outcome(job, why, timestamps.now(), "setup")._replace(kind=jobs.NEEDS_USER, message=why)
+        outcome = jobs.interrupted_outcome(job, cause, timestamps.now(), "setup")
+        return outcome._replace(kind=jobs.NEEDS_USER, message=cause)
 
-    def _wait_for_task(self, client: Any, asked: Any) -> Optional[bytes]:
-        """What the task brings back. None when the scheduler has not answered for `patience_s`: one that is frozen
-        keeps its connections.
-        """
-        while not asked.done():
+    def _wait_for_task(self, client: Any, future: Any) -> Optional[bytes]:
+        """Return the result of a task; None when the scheduler has not answered for `patience_s`."""
+        while not future.done():
             try:
-                return bytes(asked.result(timeout=POLL_S))
+                return bytes(future.result(timeout=POLL_S))
             except import_distributed().TimeoutError:
                 if client.status in ("closed", "closing"):
                     raise ConnectionError("the connection to the scheduler was closed") from None
-                if not asked.done() and not self.monitor.is_responsive(client):
+                if not future.done() and not self.monitor.is_responsive(client):  # a frozen one keeps its connections
                     return None
-        return bytes(asked.result())  # this is where a TimeoutError of the task's own comes out
+        return bytes(future.result())  # raises a TimeoutError of the task itself
 
     def _push(self, base: str) -> None:
-        """See that the commit an attempt begins at is on the remote."""
+        """Push the batch's branch, which has the commit that an attempt starts from, once for each commit."""
         with self.push_lock:
             if self.pushed != base:
                 branch = worktrees.get_batch_branch(self.batch_id)
@@ -284,7 +281,7 @@ class DaskExecutor:
                 self.pushed = base
 
     def _fetch(self, job: Job, commit: Optional[str]) -> None:
-        """Bring what a worker pushed."""
+        """Fetch the branch that a worker pushed."""
         root, ref = self.project.root, f"refs/heads/{job.branch}"
         git_client.run_git(
             root, "-c", "gc.auto=0", "-c", "maintenance.auto=false", "fetch", "--quiet", "--no-tags",
@@ -292,26 +289,19 @@ class DaskExecutor:
         )  # fmt: skip
         if not git_client.has_commit(root, commit, ref):
             raise BatchError(
-                f"{job.branch} on the remote has not the commit {commit} that its worker verified.",
+                f"{job.branch} on the remote lacks the commit {commit} that its worker verified.",
                 "cluster-unreachable",
             )
 
-    def _save_logs(self, job: Job, outcome: Outcome) -> Outcome:
-        """The outcome with the logs that came with it in a folder here."""
-        name = f"{job.feature_index + 1}-{job.attempt}-{job.session_id[:8]}"
-        return logs.save_received_logs(outcome, os.path.join(jobs.run_log_folder(self.project, self.batch_id), name))
-
-    # -- the end ---------------------------------------------------------------------------------------------------
-
     def stop(self) -> None:
-        """End the attempts that are under way; they come back as interrupted."""
-        self.gone.set()
-        for asked in list(self.waiting.values()):
-            with contextlib.suppress(Exception):  # where the scheduler is gone nothing is under way
-                asked.cancel()
+        """End the running attempts. Their outcomes are interrupted."""
+        self.stopping.set()
+        for future in list(self.tasks.values()):
+            with contextlib.suppress(Exception):  # without a scheduler nothing runs
+                future.cancel()
 
     def settle(self, state: State) -> None:
-        """Push the batch's branch as it is, and remove the branches of merged attempts from the remote."""
+        """Push the batch's branch, and delete the branches of merged attempts on the remote."""
         root, branch = self.project.root, worktrees.get_batch_branch(self.batch_id)
         self._push(git_client.get_branch_tip(root, branch) or "")
         existing = remotes.list_remote_branches(root, self.remote, [f"batch/{self.batch_id}/*"])
@@ -323,16 +313,16 @@ class DaskExecutor:
             remotes.push_branches(root, self.remote, deleted, "--no-verify", timeout_s=FETCH_S)
 
     def close(self) -> None:
-        """Disconnect. A cluster that this run started ends."""
-        self.gone.set()
-        for each, timeout_s in ((self.client, 5), (self.own, CLUSTER_S)):
-            if each is not None:
-                with contextlib.suppress(Exception):  # of one that is gone already
-                    each.close(timeout=timeout_s)
+        """Disconnect, and end a cluster that this run started."""
+        self.stopping.set()
+        for connected, timeout_s in ((self.client, 5), (self.own_cluster, CLUSTER_S)):
+            if connected is not None:
+                with contextlib.suppress(Exception):  # it may have ended already
+                    connected.close(timeout=timeout_s)
 
 
 def _list_merged_branches(state: State) -> List[str]:
-    """The branches of all attempts at features that are completed."""
+    """Return the branches of all attempts at completed features."""
     return [
         worktrees.get_attempt_branch(state["batch_id"], index, state["features"][index], client["attempt"])
         for index in state["completed_features"]
@@ -340,38 +330,35 @@ def _list_merged_branches(state: State) -> List[str]:
     ]
 
 
-# -- where it is ------------------------------------------------------------------------------------------------------
-
-
 def refuse_unencrypted(address: str) -> None:
-    """Refused for a scheduler that is neither encrypted nor on this machine alone."""
-    way, _, rest = address.partition("://")
+    """Raise RefusedError for an address that is neither encrypted nor a loopback address."""
+    scheme, _, rest = address.partition("://")
     host = rest.rpartition(":")[0].strip("[]") or rest
-    if way not in ("tls", "wss") and not ssh.is_loopback(host):
+    if scheme not in ("tls", "wss") and not ssh.is_loopback(host):
         raise RefusedError(
-            f"{address} is not encrypted: whoever can reach it can run commands on all of its machines, and read what "
-            "is sent. Give the scheduler and its workers certificates and take tls:// (docs/cluster.md), or say "
-            "`--insecure-cluster` if the network itself is closed.",
+            f"{address} is not encrypted: anybody who can reach it can run commands on all of its machines, and read all "
+            "data. Use certificates and tls:// (docs/cluster.md), or `--insecure-cluster` in a closed network.",
             "cluster-unencrypted",
         )
 
 
 def _start_over_ssh(path: str, slots: int, *, insecure: bool) -> Any:
-    """A cluster on the hosts that a file names. Unencrypted, all of it listens on loopback, or the person has said that
-    the network is closed: a worker runs what it is told just as a scheduler does.
+    """Start a cluster on the hosts listed in a file.
+
+    Without encryption all of it must listen on loopback: a worker, too, runs what it receives. `insecure` permits it.
     """
     names = ssh.read_hosts(path)
     others = [name for name in names if not ssh.is_loopback(name)]
     if others and not insecure and not ssh.requires_encryption():
         refuse_unencrypted(f"tcp://{others[0]}:0")
-    its = ssh.start_cluster(names, slots, None if others else ssh.LOOPBACK)
+    cluster = ssh.start_cluster(names, slots, None if others else ssh.LOOPBACK)
     try:
         if not insecure:
-            refuse_unencrypted(str(its.scheduler_address))
+            refuse_unencrypted(str(cluster.scheduler_address))
     except RefusedError:
-        its.close(timeout=CLUSTER_S)
+        cluster.close(timeout=CLUSTER_S)
         raise
-    return its
+    return cluster
 
 
 def require_push_url(root: str) -> str:
