@@ -20,7 +20,7 @@ WRONG = {
     "a connection that comes too late stays": (
         "test_scheduler.py",
         "runner/dask/connection.py",
-        "            too_late(brought)",
+        "            too_late(result)",
         "            pass",
     ),
     "a question before the night waits for ever": (
@@ -74,7 +74,7 @@ WRONG = {
     "room is asked for as if there were one slot": (
         "test_looks.py",
         "runner/dask/task.py",
-        'slots = max(1, wish["slots"].get(dask_worker.address, 0))',
+        'slots = max(1, needs["slots"].get(dask_worker.address, 0))',
         "slots = 1",
     ),
     "each worker has its machine for itself": (

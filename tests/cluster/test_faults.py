@@ -69,7 +69,7 @@ def test_a_worker_that_begins_when_the_run_is_connected_already_is_waited_for(cl
         )
     )
     out, errors = driver.communicate(timeout=300)
-    assert driver.returncode == 0 and "takes 1 feature at a time" in out, out + errors
+    assert driver.returncode == 0 and "has 1 slot" in out, out + errors
 
 
 def each_is_merged_once(team: Team) -> None:

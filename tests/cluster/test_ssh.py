@@ -125,7 +125,7 @@ def test_a_list_that_cannot_be_read_or_names_nobody_is_said(tmp_path, listed):
     with pytest.raises(RefusedError, match="names no host"):
         ssh.read_hosts(listed("# one"))
     for odd in ("me@one", "one two", "-oProxyCommand=true"):
-        with pytest.raises(RefusedError, match="no name of a host"):
+        with pytest.raises(RefusedError, match="not a host name"):
             ssh.read_hosts(listed(odd))
 
 

@@ -24,7 +24,11 @@ SYMPTOMS_ONLY = {
     "copy-not-written", "goes-on", "blocked-by-hook", "denied", "hooks-silent", "hook-trouble", "doctor", "run-waits",
     "validate-errors",
 }  # fmt: skip
-FIXED = {"GhError": "github-cli", "DependencyError": "feature-order"}  # the topic is named in __init__
+FIXED = {
+    "GhError": "github-cli",
+    "RemoteError": "git-trouble",
+    "DependencyError": "feature-order",
+}  # the topic is named in __init__
 BASES = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
 
 

@@ -182,8 +182,8 @@ class DaskExecutor:
     def check(self) -> List[Dict[str, str]]:
         """Check what would stop a run on the cluster, on each worker, in the form of `doctor.run_checks`."""
         if self.slots:
-            count = pluralize(self.slots, "feature")
-            verdict, text = OK, f"{self.address} runs {count} in parallel; workers fetch from {self.remote}"
+            text = f"{self.address} has {pluralize(self.slots, 'slot')}; workers fetch from {self.remote}"
+            verdict = OK
         else:
             verdict, text = ERROR, f"No worker of {self.address} has a slot for a feature: {SLOTS_HINT}"
         checks = [{"check": "cluster", "verdict": verdict, "text": text}]
@@ -209,7 +209,7 @@ class DaskExecutor:
         return checks
 
     def work(self, job: Job) -> Outcome:
-        """Run one attempt to its end, on any worker with a free slot; as `local_executor.work` does here."""
+        """Run one attempt to its end, on any worker with a free slot; as `local_executor.run_job` does here."""
         try:
             self._push(job.base)
             outcome = self._run_task(job)
@@ -336,8 +336,8 @@ def refuse_unencrypted(address: str) -> None:
     host = rest.rpartition(":")[0].strip("[]") or rest
     if scheme not in ("tls", "wss") and not ssh.is_loopback(host):
         raise RefusedError(
-            f"{address} is not encrypted: anybody who can reach it can run commands on all of its machines, and read all "
-            "data. Use certificates and tls:// (docs/cluster.md), or `--insecure-cluster` in a closed network.",
+            f"{address} is not encrypted: anybody who can reach it can run commands on all of its machines and read "
+            "all data. Use certificates and tls:// (docs/cluster.md), or `--insecure-cluster` in a closed network.",
             "cluster-unencrypted",
         )
 

@@ -1,17 +1,15 @@
-"""A worker's own copy of a repository, when the batch is on another machine: nothing is shared but the remote.
+"""A worker's own clone of the repository, when the batch is on another machine. Only the git remote is shared.
 
-    tree(job)                               where its work tree is going to be
-    here = brought(job)                     the repository is in the cache, the work tree is there
-    verdict = settled(here, job, verdict)   what was verified goes to the attempt's branch on the remote
+    get_worktree(job)                       path of the job's worktree
+    cached = prepare(job)                   fetch, and make the worktree
+    verdict = finish(cached, job, verdict)  push a verified commit to the attempt's branch on the remote
 
-The cache is `$BATCHCTL_CACHE`, else `$XDG_CACHE_HOME/batch-implement`, else `~/.cache/batch-implement`; removing it
-while nothing runs costs a fetch, and what is kept of attempts that did not end well. A work tree goes with its attempt
-unless there is something in it that is nowhere else; then it is kept until nothing has touched it for a week. Of what
-was fetched the branches of the last few batches stay, so that the next fetch is small.
+The cache is `$BATCHCTL_CACHE`, else `$XDG_CACHE_HOME/batch-implement`, else `~/.cache/batch-implement`. While nothing
+runs it can be deleted, with the unfinished work of interrupted attempts. A worktree is removed with its attempt, unless
+it has work that is nowhere else; then after a week without changes. Fetched branches of the last batches are kept.
 
-Only commits that were verified are ever pushed under the attempt's name: the client works on a local branch of another
-name, so one found there was verified once, on whatever machine. Only that branch is pushed, and only from what it was
-when the attempt began. Where the remote does not answer it is Unreachable, with git's own words.
+Only verified commits are pushed to the attempt's branch: the client works on a local branch of another name. The push
+fails if somebody else has moved the branch since the attempt began.
 """
 
 from __future__ import annotations
@@ -38,28 +36,28 @@ FETCHED_REFS = "refs/fetched/"
 
 
 class Superseded(BatchError):
-    """Somebody else has pushed the attempt's branch meanwhile."""
+    """Another worker has pushed the attempt's branch."""
 
 
 class Unreachable(BatchError):
-    """The remote does not answer, or refuses."""
+    """The remote does not answer or refuses."""
 
 
 class CachedJob(NamedTuple):
-    """`job` with everything on this machine, and the commit that its branch had on the remote, None for none."""
+    """A job with paths on this machine, and the commit of its branch on the remote or None."""
 
     job: Job
     pushed: Optional[str]
 
 
 def get_cache_folder(environ: Mapping[str, str]) -> str:
-    """The folder of all copies."""
+    """Return the folder of all clones."""
     base = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".cache")
     return environ.get("BATCHCTL_CACHE") or os.path.join(base, "batch-implement")
 
 
 def get_worktree(job: Job) -> str:
-    """The work tree of a job on this machine: for one that comes from another, in the cache."""
+    """Return the worktree of a job on this machine: in the cache if the job is from another machine."""
     if not job.remote:
         return job.worktree
     return os.path.join(_get_repository_folder(job), "worktrees", job.batch_id, job.branch.rpartition("/")[2])
@@ -71,8 +69,9 @@ def _get_repository_folder(job: Job) -> str:
 
 
 def prepare(job: Job) -> CachedJob:
-    """The job's repository and work tree on this machine, made or brought up to date. An attempt whose branch was
-    pushed begins there, and its `base` is where that branch began.
+    """Make or update the job's repository and worktree on this machine.
+
+    An attempt whose branch is on the remote continues there; its `base` is then the merge base with that branch.
     """
     top, place = _get_repository_folder(job), get_worktree(job)
     repository = os.path.join(top, "repository.git")
@@ -97,7 +96,7 @@ def prepare(job: Job) -> CachedJob:
 
 
 def _fetch_branches(job: Job, repository: str) -> Optional[str]:
-    """Fetch the batch's branch, and the attempt's when it was pushed; its commit."""
+    """Fetch the branches of the batch and, if it was pushed, of the attempt. Return the attempt's commit or None."""
     wanted = (worktrees.get_batch_branch(job.batch_id), job.branch)
     try:
         found = remotes.list_remote_branches(repository, job.repository, wanted, timeout_s=FETCH_S)
@@ -109,7 +108,7 @@ def _fetch_branches(job: Job, repository: str) -> Optional[str]:
 
 
 def push_commit(here: CachedJob, job: Job, commit: str) -> None:
-    """Push a verified commit to the attempt's branch. Superseded when that is not what it was any more."""
+    """Push a verified commit to the attempt's branch. Raises Superseded when the branch was moved."""
     if commit == here.pushed:
         return
     try:
@@ -126,8 +125,9 @@ def push_commit(here: CachedJob, job: Job, commit: str) -> None:
 
 
 def finish(here: CachedJob, job: Job, verdict: Dict[str, Any]) -> Dict[str, Any]:
-    """The verdict of an attempt after what it verified was pushed; nothing else ever is. The work tree is removed when
-    the attempt has ended for good, or has left nothing in it.
+    """Push the commit of a completed attempt, and return the verdict after that.
+
+    Remove the worktree, unless the attempt was interrupted and the worktree has unsaved work.
     """
     if verdict["kind"] == COMPLETED:
         try:
@@ -143,9 +143,7 @@ def finish(here: CachedJob, job: Job, verdict: Dict[str, Any]) -> Dict[str, Any]
 
 
 def _has_unsaved_work(here: CachedJob) -> bool:
-    """Whether the work tree has something that is nowhere else: a change, or a commit of its own. What git cannot tell
-    counts as something.
-    """
+    """Return whether the worktree has changes or commits that are nowhere else, also if git cannot tell."""
     tree = here.job.worktree
     try:
         if any(git_client.list_changes(tree)) or git_client.operation_in_progress(tree):
@@ -157,7 +155,7 @@ def _has_unsaved_work(here: CachedJob) -> bool:
 
 
 def get_unreachable_verdict(error: Unreachable) -> Dict[str, Any]:
-    """The verdict of an attempt that could not reach the remote: a person is needed, or it is tried again later."""
+    """Return the verdict of an attempt that could not reach the remote: a user is needed, or it is retried later."""
     failure_class = failure_classification.classify(error.message)
     if kind_of_failure(failure_class) != NEEDS_USER:
         return {"kind": INTERRUPTED, "message": error.message, "failure_class": "network"}
@@ -165,7 +163,7 @@ def get_unreachable_verdict(error: Unreachable) -> Dict[str, Any]:
 
 
 def remove_worktree(job: Job) -> None:
-    """Remove the work tree of a job on this machine, and its local branch."""
+    """Remove the worktree and the local branch of a job on this machine."""
     _remove_worktree_and_branch(job.repository, job.worktree, job.branch)
 
 
@@ -175,9 +173,7 @@ def _remove_worktree_and_branch(repository: str, tree: str, branch: str) -> None
 
 
 def _remove_stale(top: str, repository: str, but: str, before: float) -> None:
-    """Remove the work trees other than `but` that nothing has touched since the time `before` and nobody works in, and
-    what was fetched for all but the last batches.
-    """
+    """Remove unused worktrees that were not modified since the time `before`, but for `but`, and old refs."""
     for tree in glob.glob(os.path.join(glob.escape(top), "worktrees", "*", "*")):
         if tree != but and not _is_modified_since(tree, before) and not processes.find_marked(tree):
             batch_id, name = tree.split(os.sep)[-2:]
@@ -192,14 +188,14 @@ def _remove_stale(top: str, repository: str, but: str, before: float) -> None:
 
 
 def _is_modified_since(tree: str, since: float) -> bool:
-    """Whether anything in the folder has changed since that time (seconds since 1970)."""
+    """Return whether anything in the folder was modified since that time (seconds since 1970)."""
     for place, folders, files in os.walk(tree):
         for name in [os.curdir, *folders, *files]:
             try:
                 if os.lstat(os.path.join(place, name)).st_mtime > since:
                     return True
             except OSError:
-                continue  # it went away meanwhile
+                continue  # deleted meanwhile
     return False
 
 

@@ -1,10 +1,10 @@
-"""Hosts over SSH: a cluster that a run starts for itself, by Dask's own SSHCluster, and ends with itself.
+"""Start a cluster on hosts over SSH with Dask's SSHCluster. It ends with the run.
 
-    names = hosts.named(path)                     the hosts of a file, the first has the scheduler, too
-    its = hosts.started(names, slots, host)       its.scheduler_address, its.close(); Refused when one cannot start
+    names = read_hosts(path)                        the first host also runs the scheduler
+    cluster = start_cluster(names, slots, host)     cluster.scheduler_address, cluster.close()
 
-How to log in (user, port, key) is asked of `~/.ssh/config`; a host's key has to be in `~/.ssh/known_hosts`. On each
-host the same path of Python is started as the driver's. The dashboard, which Dask never encrypts, is on loopback.
+User, port and key come from `~/.ssh/config`; a host's key has to be in `~/.ssh/known_hosts`. Each host runs the Python
+of the driver's path. The dashboard, which Dask never encrypts, listens on loopback.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ DEATH_TIMEOUT_S = 60
 
 
 def read_hosts(path: str) -> List[str]:
-    """The hosts that a file names, one a line, without what follows a `#`. Refused for none, and for a file that
-    cannot be read.
-    """
+    """Return the hosts in a file, one per line; `#` begins a comment. Raises RefusedError without a valid host."""
     try:
         with open(path, encoding="utf-8") as file:
             lines = [line.split("#")[0].strip() for line in file]
@@ -35,7 +33,7 @@ def read_hosts(path: str) -> List[str]:
     odd = next((name for name in names if len(name.split()) > 1 or "@" in name or name.startswith("-")), None)
     if odd is not None:
         raise RefusedError(
-            f"{path} has {odd!r}, which is no name of a host. Write one a line; user, port and key belong into "
+            f"{path} has {odd!r}, which is not a host name. Write one a line; user, port and key belong into "
             "~/.ssh/config.",
             "cluster-setup",
         )
@@ -47,7 +45,7 @@ def read_hosts(path: str) -> List[str]:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether that name or address can only be the machine itself. Names are not looked up: the answer could change."""
+    """Return whether a name or address can only be this machine. Names are not resolved: the answer could change."""
     try:
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
@@ -55,15 +53,16 @@ def is_loopback(name: str) -> bool:
 
 
 def requires_encryption() -> bool:
-    """Whether Dask's settings demand certificates."""
+    """Return whether Dask's settings require certificates."""
     import dask
 
     return bool(dask.config.get("distributed.comm.require-encryption", None))
 
 
 def start_cluster(names: List[str], slots: int, host: Optional[str]) -> Any:
-    """Dask's SSHCluster: a scheduler on the first of `names`, a worker with that many slots on each. They listen at
-    `host`, None for where Dask thinks best. Refused when one cannot be started; those that were are ended then.
+    """Start a scheduler on the first host and a worker with `slots` on each, which listen at `host` (None: any).
+
+    Raises RefusedError, and ends what was started, when one cannot be started.
     """
     from distributed import SSHCluster
 
@@ -73,7 +72,7 @@ def start_cluster(names: List[str], slots: int, host: Optional[str]) -> Any:
         return SSHCluster(
             [names[0], *names],
             connect_options={"connect_timeout": CONNECT_S},
-            # one that begins while the cluster is given up looks for its scheduler no longer than that
+            # a worker that starts while the cluster is given up ends by itself
             worker_options={
                 **listen,
                 "nthreads": slots,
@@ -84,7 +83,7 @@ def start_cluster(names: List[str], slots: int, host: Optional[str]) -> Any:
         )
     except ImportError as error:
         raise RefusedError(
-            "--cluster ssh: needs asyncssh, which this Python has not: `pip install asyncssh`.", "cluster-setup"
+            "--cluster ssh: needs asyncssh, which is not installed: `pip install asyncssh`.", "cluster-setup"
         ) from error
     except Exception as error:  # asyncssh's own, and bare ones of Dask
         words = one_line(f"{type(error).__name__}: {error}", 500)

@@ -1,7 +1,7 @@
-"""What a cluster's worker does: an attempt, and the looks before the night. Dask calls it; `cluster` asks for it.
+"""Functions that Dask runs on a worker: an attempt, and the checks before a run. `executor` submits them.
 
-client.submit(do, data, ...)                 one attempt: the job as JSON, then the outcome as JSON
-client.run(looked, asked, versions)          what an attempt needs and has not there
+client.submit(run_attempt, data, ...)               one attempt: a job as JSON, an outcome as JSON
+client.run(check_worker, needs, versions)           what attempts need and the worker does not have
 client.run(set_slots, slots)
 """
 
@@ -30,23 +30,23 @@ POLL_S = 2.0
 
 
 def get_topic(batch_id: str) -> str:
-    """Under which workers tell where the attempts of a batch are done."""
+    """Return the Dask topic on which workers announce the attempts of a batch."""
     return f"batch-implement-{batch_id}"
 
 
 def run_attempt(data: bytes) -> bytes:
-    """The task: one attempt on this worker, from its job as JSON to its outcome as JSON. The attempt ends when nobody
-    wants the task any more, as when the driver has died.
-    """
+    """Run one attempt on this worker. End it when the task is released, as when the driver has died."""
     from distributed import get_worker
 
-    own = get_worker()
+    worker = get_worker()
     job = Job(**json.loads(data))
-    begun = job._replace(session_id=str(uuid.uuid4()))  # a task that is run again is another conversation
-    place = f"{processes.get_host_name()} ({own.name})"
-    own.log_event(get_topic(job.batch_id), {"session_id": job.session_id, "place": place})
+    begun = job._replace(session_id=str(uuid.uuid4()))  # a task that Dask runs again needs a new session
+    place = f"{processes.get_host_name()} ({worker.name})"
+    worker.log_event(get_topic(job.batch_id), {"session_id": job.session_id, "place": place})
     ended = threading.Event()
-    threading.Thread(target=_stop_when_cancelled, args=(own, own.get_current_task(), begun, ended), daemon=True).start()
+    threading.Thread(
+        target=_stop_when_cancelled, args=(worker, worker.get_current_task(), begun, ended), daemon=True
+    ).start()
     try:
         outcome = local_executor.run_job(begun)
     finally:
@@ -54,65 +54,63 @@ def run_attempt(data: bytes) -> bytes:
     return json.dumps(outcome._replace(session_id=job.session_id, place=place)._asdict()).encode()
 
 
-def check_worker(asked: str, versions: List[str], dask_worker: Any) -> List[Tuple[str, str, str]]:
-    """On a worker: (what was looked at, verdict, text) of what attempts need there. Nothing is changed but that the
-    cache's folder is made. `asked` is JSON: `{client, worker, remote}` as the driver has them, `tree_mb` of a work
-    tree, and `slots`: address of a worker -> the slots of all workers on its machine, which share room and memory.
+def check_worker(needs_json: str, versions: List[str], dask_worker: Any) -> List[Tuple[str, str, str]]:
+    """Return (check, verdict, text) of what attempts need on this worker. Creates the cache folder and nothing else.
+
+    `needs_json` has `client`, `worker` and `remote` of the driver, `tree_mb` of a worktree, and in `slots` for each
+    worker's address the slots of its machine, which share disk space and memory.
     """
-    wish = json.loads(asked)
+    needs = json.loads(needs_json)
     top = repository_cache.get_cache_folder(os.environ)
     os.makedirs(top, mode=0o700, exist_ok=True)
-    found: List[Tuple[str, str, str]] = []
+    results: List[Tuple[str, str, str]] = []
     mine = [__version__, ".".join(map(str, sys.version_info[:2]))]
     if mine[0] != versions[0]:
         text = f"batch-implement {mine[0]} here, {versions[0]} at the driver. Install the same version."
-        found.append(("package", ERROR, text))
+        results.append(("package", ERROR, text))
     if mine[1] != versions[1]:
-        found.append(("python", WARNING, f"Python {mine[1]} here, {versions[1]} at the driver: Dask wants them alike."))
-    slots = max(1, wish["slots"].get(dask_worker.address, 0))
+        results.append(
+            ("python", WARNING, f"Python {mine[1]} here, {versions[1]} at the driver: Dask needs the same version.")
+        )
+    slots = max(1, needs["slots"].get(dask_worker.address, 0))
     elsewhere = "set BATCHCTL_CACHE to another folder where the worker is started"
-    answers: List[Tuple[str, Callable[[], Iterable[Tuple[str, str]]]]] = [
-        ("remote", lambda: _check_git_remote(wish["remote"])),
-        ("disk", lambda: environment.check_disk_space(wish["tree_mb"], top, slots, "--slots", elsewhere)),
+    checks: List[Tuple[str, Callable[[], Iterable[Tuple[str, str]]]]] = [
+        ("remote", lambda: _check_git_remote(needs["remote"])),
+        ("disk", lambda: environment.check_disk_space(needs["tree_mb"], top, slots, "--slots", elsewhere)),
     ]
-    if wish["worker"] is None:
-        program = shutil.which(wish["client"] or "claude")
-        answers += [
+    if needs["worker"] is None:
+        program = shutil.which(needs["client"] or "claude")
+        checks += [
             ("client", lambda: doctor.check_client(program)),
             ("login", lambda: preflight_checks.check_login(top, program, os.environ)),
             ("memory", lambda: environment.check_memory(slots, "--slots")),
         ]
-    for name, ask in answers:
-        found += [(name, verdict, text) for verdict, text in ask() if verdict != OK]
-    if not any(verdict == ERROR for _, verdict, _ in found):
+    for name, check in checks:
+        results += [(name, verdict, text) for verdict, text in check() if verdict != OK]
+    if not any(verdict == ERROR for _, verdict, _ in results):
         free = shutil.disk_usage(top).free / 1e9
-        found.append(
-            (
-                "all",
-                OK,
-                f"{processes.get_host_name()}: Python {mine[1]}, {git_client.get_version()}, {free:.0f} GB free",
-            )
-        )
-    return found
+        text = f"{processes.get_host_name()}: Python {mine[1]}, {git_client.get_version()}, {free:.0f} GB free"
+        results.append(("all", OK, text))
+    return results
 
 
 def _check_git_remote(remote: str) -> Iterator[Tuple[str, str]]:
-    """On a worker: whether it reaches the remote and knows who commits."""
+    """Check that this worker can reach the remote and make commits."""
     try:
         remotes.list_remote_branches("/", remote, ["none"], timeout_s=60)
     except remotes.RemoteError as error:
         yield ERROR, error.message
     if not git_client.has_identity("/"):
-        yield ERROR, "git does not know who commits here: `git config --global user.email` and `user.name`."
+        yield ERROR, "git user.name or user.email is not set: `git config --global user.email` and `user.name`."
 
 
-def _stop_when_cancelled(own: Any, task: Any, begun: Job, ended: threading.Event) -> None:
+def _stop_when_cancelled(worker: Any, task: Any, begun: Job, ended: threading.Event) -> None:
     while not ended.wait(POLL_S):
-        known = own.state.tasks.get(task)
+        known = worker.state.tasks.get(task)
         if known is None or known.state not in ("executing", "long-running"):
             local_executor.stop_sessions([begun.session_id])
 
 
 async def set_slots(slots: int, dask_worker: Any = None) -> None:
-    """Let a worker take so many features at a time, as far as it has threads."""
+    """Set how many features a worker runs in parallel; its threads are the limit."""
     await dask_worker.set_resources(**{RESOURCE: slots})
