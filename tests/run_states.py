@@ -1,4 +1,4 @@
-"""Batches that `batchctl run` drives, for tests: made by `run_transitions` itself, so that each can really come about.
+"""States of batches under `batchctl run`, for tests, made by `run_transitions` so that each is a possible one.
 
 state = run_state(20, needs={9: [3]}); state = dispatched(state, 3, worktree=...); state = merged(state, 4)
 """
@@ -17,7 +17,7 @@ NOW = "2026-02-01T01:00:00Z"
 
 
 def run_state(features: Any = 5, *, pid: int | None = None, budgets: State | None = None, **batch: Any) -> State:
-    """A batch under a run of process `pid` (of this one, without) that began at BEGAN."""
+    """Return a batch under a run that process `pid` (None: this one) started at BEGAN."""
     owner = processes.new_owner("driver", os.getpid() if pid is None else pid, BEGAN)
     return then(
         new_batch(features, **batch),

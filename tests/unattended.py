@@ -25,24 +25,24 @@ State = dict[str, Any]
 
 
 class TurnedClock(Clock):
-    """A clock that is turned on instead of waited for."""
+    """A clock that moves on when somebody sleeps."""
 
     def __init__(self) -> None:
         self.ahead_s = 0.0
         self.slept: list[float] = []
 
     def now(self) -> str:
-        """The real time, and what was slept."""
+        """Return the real time plus all sleeps."""
         return timestamps.add_seconds(timestamps.now(), self.ahead_s)
 
     def sleep(self, seconds: float, woken: Callable[[], object]) -> None:
-        """Be later by that much."""
+        """Move the clock on instead of waiting."""
         self.slept.append(seconds)
         self.ahead_s += max(seconds, 1.0)
 
 
 class UnattendedRun:
-    """One project and what drives it."""
+    """A project and the driver of its batch; it is the display of the driver, too."""
 
     def __init__(self, project: Path, environ: Mapping[str, str] | None = None, **options: Any) -> None:
         self.project, self.environ, self.options = Project(str(project)), environ, options
@@ -52,24 +52,24 @@ class UnattendedRun:
         self.driver: Driver | None = None
 
     def event(self, kind: str, text: str) -> None:
-        """What the driver tells its display."""
+        """Keep an event of the display."""
         self.events.append((kind, text))
 
     def refresh(self, state: State) -> None:
-        """What the driver shows."""
+        """Show nothing."""
 
     def of(self, kind: str) -> list[str]:
-        """The events of one kind."""
+        """Return the texts of the events of one kind."""
         return [text for each, text in self.events if each == kind]
 
     def drive(
         self, *, jobs: int = 1, budgets: State | None = None, during: Callable[[UnattendedRun], None] | None = None
     ) -> State:
-        """Drive the batch to its end; `during` runs beside it."""
+        """Drive the batch to its end; `during(self)` runs in a thread meanwhile."""
         options = {"permission_mode": "bypassPermissions", "allow": [], "merge": False, "pr": None, "worker": None}
-        wish = acquire.RunRequest(jobs, f"{self.project.root}.worktrees", {**options, **self.options}, budgets or {})
+        request = acquire.RunRequest(jobs, f"{self.project.root}.worktrees", {**options, **self.options}, budgets or {})
         with self._environment():
-            state = acquire.acquire_run(self.project, wish, self.clock.now())
+            state = acquire.acquire_run(self.project, request, self.clock.now())
             self.driver = Driver(
                 self.project,
                 state,
@@ -80,18 +80,18 @@ class UnattendedRun:
                 stop=local_executor.stop_all,
                 wall_clock=self.clock,
             )
-            beside = threading.Thread(target=during, args=(self,)) if during else None
-            if beside:
-                beside.start()
+            thread = threading.Thread(target=during, args=(self,)) if during else None
+            if thread:
+                thread.start()
             try:
                 return self.driver.run()
             finally:
-                if beside:
-                    beside.join()
+                if thread:
+                    thread.join()
 
     @contextmanager
     def _environment(self) -> Iterator[None]:
-        """This process's environment as the one given, for as long as the driver runs."""
+        """Replace this process's environment while the driver runs."""
         before = dict(os.environ)
         if self.environ is not None:
             os.environ.clear()

@@ -36,40 +36,42 @@ def unattended_run(project: Path, scripted: Models, client_for: Callable[..., Cl
         Store(Project(str(project))).create(new_batch(features, **batch))
         model = scripted(coordinator=role)
         client = client_for(model)
-        its = UnattendedRun(project, client.environment(), client=str(client.binary))
-        its.model = model
-        return its
+        unattended = UnattendedRun(project, client.environment(), client=str(client.binary))
+        unattended.model = model
+        return unattended
 
     return make
 
 
-def merged(its: UnattendedRun) -> list[str]:
+def merged(unattended: UnattendedRun) -> list[str]:
     """The subjects of the batch's commits, oldest first."""
-    return git(Path(its.project.root), "log", "--reverse", "--format=%s", "HEAD..batch/batch-1/merged").splitlines()
+    return git(
+        Path(unattended.project.root), "log", "--reverse", "--format=%s", "HEAD..batch/batch-1/merged"
+    ).splitlines()
 
 
-def requests_of(its: UnattendedRun) -> list[Request]:
+def requests_of(unattended: UnattendedRun) -> list[Request]:
     """The requests of the clients' main threads."""
-    return its.model.of("coordinator")
+    return unattended.model.of("coordinator")
 
 
 def test_a_client_gets_the_brief_as_a_plain_prompt_and_its_batch_of_one_is_done_merged_and_counted(
     unattended_run, project
 ):
-    its = unattended_run(alone(), 2, needs={0: [1]}, verify="ls feature-*.txt")
-    state = its.drive()
+    unattended = unattended_run(alone(), 2, needs={0: [1]}, verify="ls feature-*.txt")
+    state = unattended.drive()
     assert conditions(state) == ["done", "done"]
-    assert merged(its) == ["Add feature-2.txt", "Add feature-1.txt"]
-    first = requests_of(its)[0]
+    assert merged(unattended) == ["Add feature-2.txt", "Add feature-1.txt"]
+    first = requests_of(unattended)[0]
     assert "Feature 1 of 1, attempt 1" in first.text() and "<command-name>" not in first.text()
     assert "You implement one feature of a batch" in first.system_text()
     [second] = [
-        r for r in requests_of(its) if "> feature 1" in r.text() and "batchctl phase" not in str(r.messages[1:])
+        r for r in requests_of(unattended) if "> feature 1" in r.text() and "batchctl phase" not in str(r.messages[1:])
     ][:1]
     assert "It builds on another feature, which is done (commit " in second.text() and "> feature 2" in second.text()
     one, other = (state["run"]["clients"][name][0] for name in "01")
     assert one["session_id"] != other["session_id"]
-    assert {r.session for r in requests_of(its)} == {one["session_id"], other["session_id"]}
+    assert {r.session for r in requests_of(unattended)} == {one["session_id"], other["session_id"]}
     spent = state["run"]["spent"]
     assert spent["turns"] == one["turns"] + other["turns"] > 0
     assert spent["cost_usd"] == pytest.approx(one["cost_usd"] + other["cost_usd"]) and spent["cost_usd"] > 0
@@ -103,9 +105,9 @@ def test_in_accept_edits_mode_a_client_may_edit_commit_and_call_batchctl_and_not
         refused.append(request.error)
         yield from alone()(request)
 
-    its = unattended_run(work, 1)
-    its.options["permission_mode"] = "acceptEdits"
-    assert conditions(its.drive()) == ["done"]
+    unattended = unattended_run(work, 1)
+    unattended.options["permission_mode"] = "acceptEdits"
+    assert conditions(unattended.drive()) == ["done"]
     assert refused == [True] and not (tmp_path / "escaped").exists()
 
 
@@ -139,13 +141,13 @@ def test_a_usage_limit_in_the_middle_is_waited_for_and_the_same_attempt_goes_on_
             return
         yield from alone()(request)
 
-    its = unattended_run(limited, 2)
-    state = its.drive()
+    unattended = unattended_run(limited, 2)
+    state = unattended.drive()
     assert conditions(state) == ["done", "done"] and state["retry_attempts"] == {}
     assert [client["outcome"] for client in state["run"]["clients"]["0"]] == ["interrupted", "completed"]
     (wait,) = state["run"]["waits"]
     assert wait["failure_class"] == "limit" and timestamps.seconds_between(wait["since"], wait["until"]) >= 7000
-    assert merged(its) == ["Add feature-1.txt", "Add feature-2.txt"]
+    assert merged(unattended) == ["Add feature-1.txt", "Add feature-2.txt"]
 
 
 def test_a_client_that_is_killed_is_followed_by_another_in_the_same_attempt(unattended_run):
@@ -164,11 +166,11 @@ def test_a_client_that_is_killed_is_followed_by_another_in_the_same_attempt(unat
         yield batchctl("done")
         yield say("Done.")
 
-    its = unattended_run(mortal, 1)
-    state = its.drive()
+    unattended = unattended_run(mortal, 1)
+    state = unattended.drive()
     assert conditions(state) == ["done"] and state["retry_attempts"] == {}
     assert [client["failure_class"] for client in state["run"]["clients"]["0"]] == ["crash", ""]
-    assert merged(its) == ["Add feature-1.txt"]
+    assert merged(unattended) == ["Add feature-1.txt"]
     assert not processes.is_running(killed[0], None)
 
 
@@ -186,13 +188,13 @@ def test_the_turns_of_a_client_are_a_limit_of_its_attempt(unattended_run):
 
 @pytest.mark.prove
 def test_the_cost_of_all_clients_is_a_limit_that_pauses_the_batch(unattended_run):
-    its = unattended_run(alone(), 3)
-    state = its.drive(budgets={"cost_usd": 0.03})
+    unattended = unattended_run(alone(), 3)
+    state = unattended.drive(budgets={"cost_usd": 0.03})
     assert state["status"] == "paused" and "a limit is reached: the cost" in state["pause"]["reason"]
     assert state["retry_attempts"] == {}, "what the whole run may cost is no feature's fault"
     assert 0 < len(state["completed_features"]) < 3
     spent = state["run"]["spent"]["cost_usd"]
-    state = its.drive(budgets={"cost_usd": 1.0})
+    state = unattended.drive(budgets={"cost_usd": 1.0})
     assert conditions(state) == ["done"] * 3
     assert state["run"]["spent"]["cost_usd"] > spent, "a new run does not set back what was spent"
 
@@ -203,10 +205,10 @@ def test_a_key_that_is_refused_pauses_the_batch_and_says_so(unattended_run):
         while True:
             yield fail(401, "authentication_error", "invalid x-api-key")
 
-    its = unattended_run(refused, 2)
-    state = its.drive()
+    unattended = unattended_run(refused, 2)
+    state = unattended.drive()
     assert state["status"] == "paused" and "user action required (auth)" in state["pause"]["reason"]
-    assert state["retry_attempts"] == {} and its.notified == []
+    assert state["retry_attempts"] == {} and unattended.notified == []
 
 
 @pytest.mark.prove
@@ -219,17 +221,17 @@ def test_a_worker_whose_window_is_compacted_is_reminded_and_goes_on(unattended_r
         yield batchctl("done")
         yield say("Done.")
 
-    its = unattended_run(grows, 1)
-    assert conditions(its.drive()) == ["done"]
-    assert len(its.model.summaries) == 1
+    unattended = unattended_run(grows, 1)
+    assert conditions(unattended.drive()) == ["done"]
+    assert len(unattended.model.summaries) == 1
 
 
 @pytest.mark.prove
 def test_what_a_run_began_goes_on_in_the_client_once_it_is_merged_and_the_other_way_round(
     unattended_run, project, scripted, client_for
 ):
-    its = unattended_run(alone(), 3)
-    state = its.drive(budgets={"cost_usd": 0.025})
+    unattended = unattended_run(alone(), 3)
+    state = unattended.drive(budgets={"cost_usd": 0.025})
     assert conditions(state) == ["done", "pending", "pending"] and state["retry_attempts"] == {}
     model = scripted(coordinator=scripts.coordinator, worker=scripts.worker())
     client = client_for(model)
@@ -237,10 +239,10 @@ def test_what_a_run_began_goes_on_in_the_client_once_it_is_merged_and_the_other_
     assert "git merge batch/batch-1/merged" in refused.text and scripts.turns(model) == []
     git(project, "merge", "-q", "--ff-only", "batch/batch-1/merged")
     running = client.start("/batch-implement --resume", mode="bypassPermissions")
-    running.wait_until(lambda _: 1 in its.state()["completed_features"])
+    running.wait_until(lambda _: 1 in unattended.state()["completed_features"])
     running.kill()
     running.end()
-    state = its.drive()
+    state = unattended.drive()
     assert conditions(state) == ["done"] * 3
     assert set(git(project, "ls-tree", "--name-only", "batch/batch-1/merged").split()) >= {
         "feature-1.txt", "feature-2.txt", "feature-3.txt",
@@ -255,10 +257,10 @@ NEEDS = {2: [0], 3: [0, 1], 5: [4], 7: [3, 5], 9: [8], 11: [10], 13: [2, 7], 15:
 @pytest.mark.prove
 @pytest.mark.parametrize("jobs", [1, 4], ids=["one at a time", "four side by side"])
 def test_twenty_features_are_all_merged_verified_and_after_what_they_need(unattended_run, jobs):
-    its = unattended_run(alone(), 20, needs=NEEDS, verify="ls feature-*.txt")
-    state = its.drive(jobs=jobs)
+    unattended = unattended_run(alone(), 20, needs=NEEDS, verify="ls feature-*.txt")
+    state = unattended.drive(jobs=jobs)
     assert conditions(state) == ["done"] * 20
-    assert sorted(merged(its)) == sorted(f"Add feature-{number}.txt" for number in range(1, 21))
+    assert sorted(merged(unattended)) == sorted(f"Add feature-{number}.txt" for number in range(1, 21))
     order = [merge["feature_index"] for merge in state["run"]["merges"]]
     assert all(order.index(need) < order.index(index) for index, needs in NEEDS.items() for need in needs)
     assert all(state["evidence"][str(index)]["verify"]["exit_code"] == 0 for index in range(20))

@@ -26,22 +26,22 @@ import scripts
 __all__ = ["unattended_run"]  # the fixture
 
 
-def one_job(its: UnattendedRun, **budgets: Any) -> jobs.Job:
+def one_job(unattended: UnattendedRun, **budgets: Any) -> jobs.Job:
     """The job of the first feature, for a client that is given to this process."""
     options = {"permission_mode": "acceptEdits", "allow": [], "merge": False, "pr": None, "worker": None}
-    wish = acquire.RunRequest(1, f"{its.project.root}.worktrees", {**options, **its.options}, budgets)
-    state = acquire.acquire_run(its.project, wish, its.clock.now())
-    return jobs.create_job(its.project, Store(its.project).require() or state, 0)
+    wish = acquire.RunRequest(1, f"{unattended.project.root}.worktrees", {**options, **unattended.options}, budgets)
+    state = acquire.acquire_run(unattended.project, wish, unattended.clock.now())
+    return jobs.create_job(unattended.project, Store(unattended.project).require() or state, 0)
 
 
 @pytest.fixture
 def its_environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[UnattendedRun], None]:
     """Makes this process's environment that of the clients of a run."""
 
-    def take(its: UnattendedRun) -> None:
-        for name in set(os.environ) - set(its.environ or {}):
+    def take(unattended: UnattendedRun) -> None:
+        for name in set(os.environ) - set(unattended.environ or {}):
             monkeypatch.delenv(name)
-        for name, value in (its.environ or {}).items():
+        for name, value in (unattended.environ or {}).items():
             monkeypatch.setenv(name, value)
 
     return take
@@ -55,10 +55,10 @@ def test_a_client_that_has_to_end_still_says_what_it_cost_and_leaves_nothing(una
         yield call("Bash", command=f"echo $CLAUDE_PID > {mark}; sleep 300").with_usage(7000, 300)
         yield say("Nobody hears this.")
 
-    its = unattended_run(dawdles, 1)
-    its.options["permission_mode"] = "bypassPermissions"
-    its_environment(its)
-    job = one_job(its)
+    unattended = unattended_run(dawdles, 1)
+    unattended.options["permission_mode"] = "bypassPermissions"
+    its_environment(unattended)
+    job = one_job(unattended)
     with futures.ThreadPoolExecutor(1) as executor:
         future = executor.submit(local_executor.run_job, job)
         deadline = time.monotonic() + 120
@@ -89,9 +89,9 @@ def test_a_persons_local_settings_hold_in_the_work_tree_which_has_no_such_file(
             refused.append(request.error)
         yield from scripts.alone()(request)
 
-    its = unattended_run(work, 1)
-    its_environment(its)
-    outcome = local_executor.run_job(one_job(its))
+    unattended = unattended_run(work, 1)
+    its_environment(unattended)
+    outcome = local_executor.run_job(one_job(unattended))
     assert outcome.kind == jobs.COMPLETED, outcome.message
     assert refused == [False, True]
     assert outcome.spent["turns"] > 3 and outcome.evidence["commits"] == [outcome.commit]

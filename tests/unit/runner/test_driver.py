@@ -1,4 +1,4 @@
-"""A whole run with commands as workers: real git, real processes, a clock that is turned instead of waited for.
+"""A whole run with commands as workers: real git, real processes, a clock that only moves on.
 
 Each command is a few lines of sh that read the brief. tests/client/test_overnight.py does it with the real client.
 """
@@ -79,8 +79,8 @@ def test_one_at_a_time_every_feature_is_merged_as_it_was_verified_and_the_users_
     unattended_run, repository
 ):
     before = git(repository, "rev-parse", "HEAD"), git(repository, "status", "--porcelain")
-    its = unattended_run(ONE_FILE, 3, needs={0: [2]}, verify="ls feature-*.txt")
-    state = its.drive()
+    unattended = unattended_run(ONE_FILE, 3, needs={0: [2]}, verify="ls feature-*.txt")
+    state = unattended.drive()
     assert state["status"] == "completed"
     assert subjects(repository, "batch/batch-1/merged") == ["Add 2", "Add 3", "Add 1"]
     assert [merge["rebased"] for merge in state["run"]["merges"]] == [False] * 3
@@ -90,7 +90,7 @@ def test_one_at_a_time_every_feature_is_merged_as_it_was_verified_and_the_users_
     assert git(repository, "branch", "--list", "batch/*", "--format=%(refname:short)").split() == [
         "batch/batch-1/merged"
     ]
-    assert its.notified == []
+    assert unattended.notified == []
 
 
 def test_in_parallel_all_are_merged_verified_again_on_the_result_and_after_what_they_need(unattended_run, repository):
@@ -134,12 +134,12 @@ def test_clients_in_parallel_keep_to_the_cost_of_the_run_between_them(unattended
         return outcome._replace(spent={**outcome.spent, "cost_usd": cost})
 
     def seen() -> list[dict[str, Any]]:
-        clients = Store(its.project).require()["run"]["clients"]
+        clients = Store(unattended.project).require()["run"]["clients"]
         return [entry for entries in clients.values() for entry in entries]
 
     monkeypatch.setattr(local_executor, "run_job", dear)
-    its = unattended_run(ONE_FILE, 5)
-    state = its.drive(jobs=3, budgets={"cost_usd": 1.2})
+    unattended = unattended_run(ONE_FILE, 5)
+    state = unattended.drive(jobs=3, budgets={"cost_usd": 1.2})
     assert conditions(state) == ["done"] * 5 and state["retry_attempts"] == {}
     assert given[:3] == pytest.approx([0.4] * 3)
     assert max(most) <= 1.2 + 1e-9
@@ -153,13 +153,13 @@ def test_of_two_that_conflict_the_second_is_sent_back_told_why_and_merged_on_the
 ):
     briefs = tmp_path / "briefs"
     worker = f'{READ} cat "$brief" >> {briefs}; echo "$n" >> list.txt; sleep 0.2; {COMMIT}'
-    its = unattended_run(worker, 2, verify="test -s list.txt")
-    state = its.drive(jobs=2)
+    unattended = unattended_run(worker, 2, verify="test -s list.txt")
+    state = unattended.drive(jobs=2)
     assert state["status"] == "completed"
     assert sorted(git(repository, "show", "batch/batch-1/merged:list.txt").split()) == ["1", "2"]
-    assert len(its.of("sent back")) == 1
+    assert len(unattended.of("sent back")) == 1
     assert "conflicts with what was merged meanwhile" in briefs.read_text()
-    assert "in list.txt" in briefs.read_text() and "is on the branch `batch/batch-1/" in briefs.read_text()
+    assert "in list.txt" in briefs.read_text() and "are on branch `batch/batch-1/" in briefs.read_text()
     assert sum(state["run"]["sent_back"].values()) == 1
 
 
@@ -169,11 +169,11 @@ def test_one_that_conflicts_twice_has_failed_what_needs_it_is_skipped_and_nothin
     """Feature 2 always goes back to where the batch began, so it conflicts however often it is tried."""
     begun = git(repository, "rev-parse", "HEAD").strip()
     worker = f'{READ} [ "$n" != 2 ] || {{ sleep 0.5; git reset -q --soft {begun}; }}; echo "$n" > same.txt; {COMMIT}'
-    its = unattended_run(worker, 3, needs={2: [1]}, max_retries=3)
-    state = its.drive(jobs=2)
+    unattended = unattended_run(worker, 3, needs={2: [1]}, max_retries=3)
+    state = unattended.drive(jobs=2)
     assert conditions(state) == ["done", "failed", "skipped"]
     assert git(repository, "show", "batch/batch-1/merged:same.txt") == "1\n"
-    assert its.notified == ["failure"]
+    assert unattended.notified == ["failure"]
 
 
 def test_what_passes_alone_but_not_on_top_of_the_others_is_sent_back_and_told_what_the_tests_said(
@@ -185,10 +185,10 @@ def test_what_passes_alone_but_not_on_top_of_the_others_is_sent_back_and_told_wh
         f'echo > "feature-$n.txt"; sleep 0.2; {COMMIT}'
     )
     verify = "! [ -e feature-1.txt -a -e feature-2.txt ] || [ -e both.txt ] || { echo the two disagree; false; }"
-    its = unattended_run(worker, 2, verify=verify)
-    state = its.drive(jobs=2)
+    unattended = unattended_run(worker, 2, verify=verify)
+    state = unattended.drive(jobs=2)
     assert state["status"] == "completed"
-    assert len(its.of("sent back")) == 1
+    assert len(unattended.of("sent back")) == 1
     assert "> the two disagree" in briefs.read_text()
 
 
@@ -198,8 +198,8 @@ def test_what_passes_alone_but_not_on_top_of_the_others_is_sent_back_and_told_wh
 def test_one_that_never_verifies_fails_with_its_tree_kept_what_needs_it_is_skipped_the_rest_completes(
     unattended_run, repository
 ):
-    its = unattended_run(ONE_FILE, 4, needs={2: [1]}, verify="! [ -e feature-2.txt ]")
-    state = its.drive(jobs=2)
+    unattended = unattended_run(ONE_FILE, 4, needs={2: [1]}, verify="! [ -e feature-2.txt ]")
+    state = unattended.drive(jobs=2)
     assert conditions(state) == ["done", "failed", "skipped", "done"]
     assert sorted(subjects(repository, "batch/batch-1/merged")) == ["Add 1", "Add 4"]
     last = state["run"]["clients"]["1"][-1]
@@ -213,11 +213,11 @@ def test_a_failed_attempt_is_told_to_the_next_which_may_succeed(unattended_run, 
     worker = f'{READ} [ -e {flag} ] || {{ touch {flag}; echo "no luck with the parser" >&2; exit 3; }}; ' + (
         f'grep -q "no luck with the parser" "$brief" || exit 4; echo > f; {COMMIT}'
     )
-    its = unattended_run(worker, 1)
-    state = its.drive()
+    unattended = unattended_run(worker, 1)
+    state = unattended.drive()
     assert state["status"] == "completed"
     assert state["retry_attempts"] == {"0": 1}
-    assert its.clock.slept, "a retry waits for its time"
+    assert unattended.clock.slept, "a retry waits for its time"
 
 
 def test_a_command_that_ends_well_but_commits_nothing_has_failed(unattended_run):
@@ -243,8 +243,8 @@ def test_a_usage_limit_waits_for_the_time_it_names_and_costs_no_attempt(unattend
     worker = f'{READ} [ -e {flag} ] || {{ touch {flag}; echo "Claude AI usage limit reached|{reset}"; exit 1; }}; ' + (
         f'echo > "f-$n"; {COMMIT}'
     )
-    its = unattended_run(worker, 2)
-    state = its.drive()
+    unattended = unattended_run(worker, 2)
+    state = unattended.drive()
     assert state["status"] == "completed"
     assert state["retry_attempts"] == {}
     (wait,) = state["run"]["waits"]
@@ -262,8 +262,8 @@ def test_a_limit_on_waiting_pauses_the_batch_instead(unattended_run):
 
 
 def test_what_needs_a_person_pauses_the_batch_and_says_what(unattended_run):
-    its = unattended_run('cat > /dev/null; echo "fatal: write error: No space left on device" >&2; exit 1', 3)
-    state = its.drive(jobs=2)
+    unattended = unattended_run('cat > /dev/null; echo "fatal: write error: No space left on device" >&2; exit 1', 3)
+    state = unattended.drive(jobs=2)
     assert state["status"] == "paused"
     assert "user action required (disk)" in state["pause"]["reason"] and "No space left" in state["pause"]["reason"]
 
@@ -279,7 +279,7 @@ def test_the_time_of_a_run_is_a_limit_after_which_nothing_is_begun(unattended_ru
 # -- stopping and dying ------------------------------------------------------------------------------------------------
 
 
-def once(its: UnattendedRun, name: Path) -> None:
+def once(unattended: UnattendedRun, name: Path) -> None:
     """Return once a file is there."""
     deadline = time.monotonic() + 60
     while not name.exists() and time.monotonic() < deadline:
@@ -290,14 +290,14 @@ def test_the_first_ctrl_c_lets_running_features_finish_and_be_merged(unattended_
     mark = tmp_path / "at-work"
     worker = f'{READ} touch {mark}; sleep 0.5; echo > "f-$n"; {COMMIT}'
 
-    def press(its: UnattendedRun) -> None:
-        once(its, mark)
+    def press(unattended: UnattendedRun) -> None:
+        once(unattended, mark)
         os.kill(os.getpid(), signal.SIGINT)
 
-    its = unattended_run(worker, 3)
-    state = its.drive(during=press)
+    unattended = unattended_run(worker, 3)
+    state = unattended.drive(during=press)
     assert conditions(state) == ["done", "pending", "pending"]
-    assert ["Press Ctrl-C again to stop now" in text for text in its.of("stopping")] == [True]
+    assert ["Press Ctrl-C again to stop now" in text for text in unattended.of("stopping")] == [True]
     assert state["run"]["ended_why"] == "stopped by the user"
     assert state["status"] == "in_progress"
 
@@ -309,18 +309,18 @@ def test_the_second_ctrl_c_stops_them_and_the_next_run_resumes_where_they_were(u
         f'echo > "f-$n"; {COMMIT}; touch {mark}; sleep 300'
     )
 
-    def press(its: UnattendedRun) -> None:
-        once(its, mark)
+    def press(unattended: UnattendedRun) -> None:
+        once(unattended, mark)
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)
 
-    its = unattended_run(worker, 1)
+    unattended = unattended_run(worker, 1)
     began = time.monotonic()
-    state = its.drive(during=press)
+    state = unattended.drive(during=press)
     assert time.monotonic() - began < 60
     assert conditions(state) == ["pending"] and state["retry_attempts"] == {}
-    state = its.drive()
+    state = unattended.drive()
     assert state["status"] == "completed"
     assert subjects(repository, "batch/batch-1/merged") == ["Add 1", "Add 1"]
     assert state["evidence"]["0"]["commits"] == git(
@@ -334,12 +334,12 @@ def test_an_attempt_whose_process_is_killed_is_taken_up_again_as_the_same_one(un
         f"{READ} [ -e {mark} ] || {{ echo $PPID > {mark}.part; mv {mark}.part {mark}; sleep 300; }}; echo > f; {COMMIT}"
     )
 
-    def kill(its: UnattendedRun) -> None:
-        once(its, mark)
+    def kill(unattended: UnattendedRun) -> None:
+        once(unattended, mark)
         os.kill(int(mark.read_text()), signal.SIGKILL)
 
-    its = unattended_run(worker, 1)
-    state = its.drive(during=kill)
+    unattended = unattended_run(worker, 1)
+    state = unattended.drive(during=kill)
     assert state["status"] == "completed"
     assert [client["failure_class"] for client in state["run"]["clients"]["0"]] == ["worker_died", ""]
     assert state["retry_attempts"] == {}
@@ -370,10 +370,10 @@ def in_another_process(repository: Path, worker: str) -> subprocess.Popen[bytes]
 def test_a_driver_that_is_killed_takes_its_clients_along_and_the_next_run_resumes(unattended_run, repository, tmp_path):
     mark = tmp_path / "at-work"
     worker = f"{READ} echo $$ >> {mark}.$n; [ $(wc -l < {mark}.$n) -gt 1 ] || sleep 300; echo > f-$n; {COMMIT}"
-    its = unattended_run(worker, 2)
+    unattended = unattended_run(worker, 2)
     driver = in_another_process(repository, worker)
-    once(its, Path(f"{mark}.1"))
-    once(its, Path(f"{mark}.2"))
+    once(unattended, Path(f"{mark}.1"))
+    once(unattended, Path(f"{mark}.2"))
     driver.kill()
     driver.wait()
     pids = [int(Path(f"{mark}.{number}").read_text().split()[0]) for number in (1, 2)]
@@ -381,14 +381,14 @@ def test_a_driver_that_is_killed_takes_its_clients_along_and_the_next_run_resume
     while any(processes.is_running(pid, None) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(processes.is_running(pid, None) for pid in pids)
-    state = its.drive(jobs=2)
+    state = unattended.drive(jobs=2)
     assert state["status"] == "completed" and state["retry_attempts"] == {}
     assert sorted(subjects(repository, "batch/batch-1/merged")) == ["Add 1", "Add 2"]
 
 
 @pytest.mark.parametrize("moved", [True, False], ids=["after the branch moved", "before"])
 def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_it(unattended_run, repository, moved):
-    its = unattended_run(ONE_FILE, 1)
+    unattended = unattended_run(ONE_FILE, 1)
 
     class Dies(BaseException):
         pass
@@ -403,12 +403,12 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(merge_queue, "fast_forward", dying)
         with pytest.raises(Dies):
-            its.drive()
-    left = its.state()
+            unattended.drive()
+    left = unattended.state()
     assert left["run"]["running"]["0"]["step"] == "merging"
-    store = Store(its.project)
+    store = Store(unattended.project)
     store.update(lambda state: {**state, "owner": {**state["owner"], "pid": 2**22 - 1, "pid_started": "gone:1"}})
-    state = its.drive()
+    state = unattended.drive()
     assert state["status"] == "completed"
     assert subjects(repository, "batch/batch-1/merged") == ["Add 1"]
     assert len(state["run"]["clients"]["0"]) == 1
@@ -418,60 +418,62 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
 
 
 def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(unattended_run, repository):
-    its = unattended_run(ONE_FILE, 1)
+    unattended = unattended_run(ONE_FILE, 1)
     wish = acquire.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
-    acquire.acquire_run(its.project, wish, timestamps.now())
-    store = Store(its.project)
+    acquire.acquire_run(unattended.project, wish, timestamps.now())
+    store = Store(unattended.project)
     other = processes.new_owner("another", os.getppid(), timestamps.now())
     store.update(lambda state: {**state, "owner": {**other, "driven": True}})
     with pytest.raises(RefusedError, match=f"by `batchctl run`: process {os.getppid()} "):
-        acquire.acquire_run(its.project, wish, timestamps.now())
+        acquire.acquire_run(unattended.project, wish, timestamps.now())
     store.update(lambda state: {**state, "owner": None, "run": {**state["run"], "running": {}}})
 
 
 def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one(unattended_run, repository):
-    its = unattended_run(ONE_FILE, 1)
+    unattended = unattended_run(ONE_FILE, 1)
     wish = acquire.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
     begun = timestamps.add_seconds(timestamps.now(), -100)
-    acquire.acquire_run(its.project, wish, begun)
+    acquire.acquire_run(unattended.project, wish, begun)
     waiting = {
         "since": begun,
         "until": timestamps.add_seconds(begun, 9000),
         "reason": "usage limit",
         "failure_class": "limit",
     }
-    Store(its.project).update(lambda state: {**state, "owner": None, "run": {**state["run"], "waiting": waiting}})
-    state = its.drive()
+    Store(unattended.project).update(
+        lambda state: {**state, "owner": None, "run": {**state["run"], "waiting": waiting}}
+    )
+    state = unattended.drive()
     assert state["status"] == "completed"
     assert [wait["reason"] for wait in state["run"]["waits"]] == ["usage limit"]
     assert 100 <= state["run"]["spent"]["waited_s"] < 200
 
 
 def test_a_branch_that_has_diverged_from_head_is_refused_with_the_command_that_merges_them(unattended_run, repository):
-    its = unattended_run(ONE_FILE, 2)
-    its.drive()
-    Store(its.project).update(
+    unattended = unattended_run(ONE_FILE, 2)
+    unattended.drive()
+    Store(unattended.project).update(
         lambda state: batch_state.with_derived_fields({**state, "completed_features": [0], "evidence": {}})
     )
     (repository / "own.txt").write_text("mine")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "Mine")
     with pytest.raises(RefusedError, match=r"have diverged.*git merge batch/batch-1/merged"):
-        its.drive()
+        unattended.drive()
     git(repository, "merge", "-q", "--no-edit", "batch/batch-1/merged")
-    assert its.drive()["status"] == "completed"
+    assert unattended.drive()["status"] == "completed"
 
 
 def test_a_batch_that_somebody_aborted_under_it_ends_the_run_and_every_worker(unattended_run, tmp_path):
     mark = tmp_path / "at-work"
 
-    def replace(its: UnattendedRun) -> None:
-        once(its, mark)
-        Store(its.project).archive("aborted")
+    def replace(unattended: UnattendedRun) -> None:
+        once(unattended, mark)
+        Store(unattended.project).archive("aborted")
 
-    its = unattended_run(f"cat > /dev/null; echo $$ > {mark}.part; mv {mark}.part {mark}; sleep 300", 1)
+    unattended = unattended_run(f"cat > /dev/null; echo $$ > {mark}.part; mv {mark}.part {mark}; sleep 300", 1)
     with pytest.raises(RefusedError):
-        its.drive(during=replace)
+        unattended.drive(during=replace)
     assert not processes.is_running(int(mark.read_text()), None)
 
 
@@ -498,7 +500,7 @@ def test_a_folder_that_is_something_else_is_not_touched(repository, tmp_path):
     place = tmp_path / "trees" / "1-x"
     place.mkdir(parents=True)
     (place / "letter").write_text("mine")
-    with pytest.raises(RefusedError, match="is in the way"):
+    with pytest.raises(RefusedError, match="already exists and is not a worktree"):
         worktrees.add(str(repository), str(place), "batch/b/1-x", "HEAD")
     worktrees.remove(str(repository), str(place))
     assert (place / "letter").read_text() == "mine"

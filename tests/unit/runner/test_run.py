@@ -22,7 +22,7 @@ brief=$(mktemp); cat > "$brief"; n=$(sed -n 's/^> feature \\([0-9]*\\).*/\\1/p' 
 """
 
 
-class Person:
+class User:
     """Somebody at a terminal in the repository, with a worker that does what `steps` says for each feature."""
 
     def __init__(self, repository: Path, tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ class Person:
 
 
 @pytest.fixture
-def person(repository: Path, tmp_path: Path) -> Person:
-    return Person(repository, tmp_path)
+def user(repository: Path, tmp_path: Path) -> User:
+    return User(repository, tmp_path)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -75,20 +75,18 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_a_dry_run_shows_the_order_and_what_would_stop_it_and_starts_nothing(person, tmp_path):
-    person.lists("feature 1 (after: 2)", "feature 2", steps=f"touch {tmp_path}/started")
-    status, out, errors = person.types(
-        "features.txt", "--dry-run", "--verify", "true", "--max-cost", "5", "--jobs", "2"
-    )
+def test_a_dry_run_shows_the_order_and_what_would_stop_it_and_starts_nothing(user, tmp_path):
+    user.lists("feature 1 (after: 2)", "feature 2", steps=f"touch {tmp_path}/started")
+    status, out, errors = user.types("features.txt", "--dry-run", "--verify", "true", "--max-cost", "5", "--jobs", "2")
     assert (status, errors) == (0, "") or "max-cost" in errors
     assert out.index("feature 2") < out.index("feature 1  (after 2)")
     assert "Nothing was written or started." in out
     assert not (tmp_path / "started").exists()
-    assert not (person.repository / ".claude").exists() and person.git("branch", "--list", "batch/*") == ""
+    assert not (user.repository / ".claude").exists() and user.git("branch", "--list", "batch/*") == ""
 
 
-def test_a_dry_run_of_what_could_not_start_ends_with_1_and_says_why_once(person, tmp_path):
-    person.lists("feature 1")
+def test_a_dry_run_of_what_could_not_start_ends_with_1_and_says_why_once(user, tmp_path):
+    user.lists("feature 1")
     elsewhere = tmp_path / "no-repository"
     elsewhere.mkdir()
     (elsewhere / "list.txt").write_text("feature 1\n")
@@ -97,137 +95,137 @@ def test_a_dry_run_of_what_could_not_start_ends_with_1_and_says_why_once(person,
     )
     assert (typed.returncode, typed.stdout.count("is not a git repository")) == (1, 1), typed.stdout
     assert "Nothing was written or started." in typed.stdout and not (elsewhere / ".claude").exists()
-    subprocess.run([BATCHCTL, "create", "features.txt"], cwd=person.repository, check=True, capture_output=True)
-    status, out, _ = person.types("features.txt", "--dry-run")
+    subprocess.run([BATCHCTL, "create", "features.txt"], cwd=user.repository, check=True, capture_output=True)
+    status, out, _ = user.types("features.txt", "--dry-run")
     assert (status, out.count("is not finished here")) == (1, 1), out
-    assert person.types("features.txt", "--dry-run", "--replace")[0] == 0
+    assert user.types("features.txt", "--dry-run", "--replace")[0] == 0
 
 
-def test_a_run_that_would_be_stopped_is_refused_with_every_remedy_and_writes_nothing(person):
-    person.lists("feature 1")
-    (person.repository / "features.txt").write_text("feature 1\nfeature 2\n")
-    status, _, errors = person.types("features.txt", "--verify", "false")
+def test_a_run_that_would_be_stopped_is_refused_with_every_remedy_and_writes_nothing(user):
+    user.lists("feature 1")
+    (user.repository / "features.txt").write_text("feature 1\nfeature 2\n")
+    status, _, errors = user.types("features.txt", "--verify", "false")
     assert status == 1
     assert "nothing was started" in errors and "features.txt" in errors
-    assert not (person.repository / ".claude").exists()
+    assert not (user.repository / ".claude").exists()
 
 
-def test_a_run_to_its_end_says_how_to_take_it_over_and_where_the_report_is(person):
-    person.lists("feature 1", "feature 2 (after: 1)")
-    status, out, errors = person.types("features.txt", "--verify", "ls f*")
+def test_a_run_to_its_end_says_how_to_take_it_over_and_where_the_report_is(user):
+    user.lists("feature 1", "feature 2 (after: 1)")
+    status, out, errors = user.types("features.txt", "--verify", "ls f*")
     assert (status, errors) == (0, "")
     assert "2 of 2 done, 0 failed, 0 skipped; all features processed." in out
-    assert f"git merge {person.state()['run']['branch']}" in out
+    assert f"git merge {user.state()['run']['branch']}" in out
     report = Path(next(line for line in out.splitlines() if line.startswith("Report: ")).split(": ")[1])
     assert "2 of 2 features done" in report.read_text()
-    assert person.has("f-1") and person.has("f-2")
-    assert person.git("status", "--porcelain") == ""
+    assert user.has("f-1") and user.has("f-2")
+    assert user.git("status", "--porcelain") == ""
 
 
-def test_with_merge_the_persons_branch_is_fast_forwarded_when_it_can_be(person):
-    person.lists("feature 1")
-    status, out, _ = person.types("features.txt", "--merge")
+def test_with_merge_the_persons_branch_is_fast_forwarded_when_it_can_be(user):
+    user.lists("feature 1")
+    status, out, _ = user.types("features.txt", "--merge")
     assert status == 0 and "is at batch/" in out and "git merge" not in out and "git log" not in out
-    assert (person.repository / "f-1").exists()
+    assert (user.repository / "f-1").exists()
 
 
-def test_with_merge_and_changes_in_the_tree_nothing_is_touched_and_the_way_is_said(person, tmp_path):
-    person.lists("feature 1", steps=f"echo mine > {person.repository}/features.txt; echo > f-1")
-    status, out, _ = person.types("features.txt", "--merge")
+def test_with_merge_and_changes_in_the_tree_nothing_is_touched_and_the_way_is_said(user, tmp_path):
+    user.lists("feature 1", steps=f"echo mine > {user.repository}/features.txt; echo > f-1")
+    status, out, _ = user.types("features.txt", "--merge")
     assert status == 0 and "uncommitted changes" in out and "` merges it." in out
-    assert (person.repository / "features.txt").read_text() == "mine\n"
+    assert (user.repository / "features.txt").read_text() == "mine\n"
 
 
-def test_a_failure_ends_with_1_tells_the_person_and_how_to_go_on(person, tmp_path):
-    person.lists("feature 1", "feature 2", steps=f'[ "$n" != 1 ] || [ -e {tmp_path}/well ] || exit 3; echo > "f-$n"')
+def test_a_failure_ends_with_1_tells_the_person_and_how_to_go_on(user, tmp_path):
+    user.lists("feature 1", "feature 2", steps=f'[ "$n" != 1 ] || [ -e {tmp_path}/well ] || exit 3; echo > "f-$n"')
     seen = tmp_path / "seen"
     notify = f'echo "$BATCH_EVENT $BATCH_STATUS" >> {seen}; test -s "$BATCH_REPORT" && echo report >> {seen}'
-    status, out, _ = person.types("features.txt", "--notify", notify, "--max-retries", "0")
+    status, out, _ = user.types("features.txt", "--notify", notify, "--max-retries", "0")
     assert status == 1
     assert "batchctl retry" in out and "batchctl run --resume" in out
     assert seen.read_text().split("\n")[:4] == ["failure in_progress", "report", "end completed", "report"]
     (tmp_path / "well").touch()
-    subprocess.run([BATCHCTL, "retry"], cwd=person.repository, check=True, capture_output=True)
-    assert person.types("--resume")[0] == 0
-    assert conditions(person.state()) == ["done", "done"]
+    subprocess.run([BATCHCTL, "retry"], cwd=user.repository, check=True, capture_output=True)
+    assert user.types("--resume")[0] == 0
+    assert conditions(user.state()) == ["done", "done"]
 
 
-def test_ctrl_c_twice_leaves_no_process_and_no_lock_and_resume_goes_on(person, tmp_path):
-    person.lists(
+def test_ctrl_c_twice_leaves_no_process_and_no_lock_and_resume_goes_on(user, tmp_path):
+    user.lists(
         "feature 1", steps=f"if [ ! -e {tmp_path}/go ]; then echo $$ > {tmp_path}/pid; sleep 300; fi; echo > f-1"
     )
-    typed = person.starts("features.txt")
+    typed = user.starts("features.txt")
     until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip() != "")
     typed.send_signal(signal.SIGINT)
     time.sleep(0.2)
     typed.send_signal(signal.SIGINT)
     out, _ = typed.communicate(timeout=60)
     assert typed.returncode == 1 and "batchctl run --resume" in out
-    state = person.state()
+    state = user.state()
     assert not processes.is_running(int((tmp_path / "pid").read_text()), None)
     assert not processes.is_owner_alive(state["owner"]) and state["run"]["running"] == {}
     (tmp_path / "go").touch()
-    assert person.types("--resume")[0] == 0
-    assert person.has("f-1")
+    assert user.types("--resume")[0] == 0
+    assert user.has("f-1")
 
 
-def test_a_driver_killed_with_9_is_followed_by_resume_which_does_each_feature_once(person, tmp_path):
+def test_a_driver_killed_with_9_is_followed_by_resume_which_does_each_feature_once(user, tmp_path):
     steps = f'echo "$n" >> {tmp_path}/tries; [ -e {tmp_path}/go ] || [ "$n" = 1 ] || sleep 300; echo > "f-$n"'
-    person.lists("feature 1", "feature 2", "feature 3", steps=steps)
-    typed = person.starts("features.txt")
+    user.lists("feature 1", "feature 2", "feature 3", steps=steps)
+    typed = user.starts("features.txt")
     until(lambda: (tmp_path / "tries").exists() and "2" in (tmp_path / "tries").read_text())
     typed.kill()
     typed.communicate()
     (tmp_path / "go").touch()
-    status, _, errors = person.types("--resume", "--jobs", "2")
+    status, _, errors = user.types("--resume", "--jobs", "2")
     assert (status, errors) == (0, "")
     assert (tmp_path / "tries").read_text().split().count("1") == 1
-    subjects = person.git("log", "--format=%s", f"HEAD..{person.state()['run']['branch']}").split("\n")
+    subjects = user.git("log", "--format=%s", f"HEAD..{user.state()['run']['branch']}").split("\n")
     assert sorted(subjects) == ["", "Add 1", "Add 2", "Add 3"]
 
 
 @pytest.mark.prove
-def test_a_run_can_be_watched_stopped_by_pause_and_refuses_a_second_one(person, tmp_path):
+def test_a_run_can_be_watched_stopped_by_pause_and_refuses_a_second_one(user, tmp_path):
     steps = f'touch {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; echo > "f-$n"'
-    person.lists("feature 1", "feature 2", steps=steps)
-    typed = person.starts("features.txt")
+    user.lists("feature 1", "feature 2", steps=steps)
+    typed = user.starts("features.txt")
     until(lambda: (tmp_path / "begun").exists())
-    status, _, errors = person.types("--resume")
+    status, _, errors = user.types("--resume")
     assert status == 1 and f"by `batchctl run`: process {typed.pid}" in errors
-    shown = subprocess.run([BATCHCTL, "status"], cwd=person.repository, check=True, capture_output=True, text=True)
+    shown = subprocess.run([BATCHCTL, "status"], cwd=user.repository, check=True, capture_output=True, text=True)
     assert "Running in `batchctl run`: 1." in shown.stdout
     paused = [BATCHCTL, "pause", "--reason", "too late for today"]
-    subprocess.run(paused, cwd=person.repository, check=True, capture_output=True)
+    subprocess.run(paused, cwd=user.repository, check=True, capture_output=True)
     (tmp_path / "go").touch()
     out, _ = typed.communicate(timeout=60)
     assert typed.returncode == 1 and "the batch is paused" in out
     assert "  paused       too late for today\n" in out and "\nPaused: too late for today\n" in out
-    assert conditions(person.state()) == ["done", "pending"]
-    assert person.types("--resume")[0] == 0
+    assert conditions(user.state()) == ["done", "pending"]
+    assert user.types("--resume")[0] == 0
 
 
-def test_json_is_one_object_on_standard_output_and_the_lines_go_beside_it(person):
-    person.lists("feature 1")
-    status, out, errors = person.types("features.txt", "--json")
+def test_json_is_one_object_on_standard_output_and_the_lines_go_beside_it(user):
+    user.lists("feature 1")
+    status, out, errors = user.types("features.txt", "--json")
     data = json.loads(out)
     assert (status, data["status"], data["counts"]["done"]) == (0, "completed", 1)
     assert "merged" in errors
 
 
-def test_a_pull_request_is_opened_for_what_was_merged_only_when_it_is_asked_for(person, tmp_path, monkeypatch):
+def test_a_pull_request_is_opened_for_what_was_merged_only_when_it_is_asked_for(user, tmp_path, monkeypatch):
     remote = tmp_path / "acme" / "widgets.git"
     subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(remote)], check=True)
     github = StandIn(tmp_path / "github.json")
     github.change(git=str(remote))
     github.on_path(monkeypatch)
-    person.git("remote", "add", "origin", str(remote))
-    person.lists("feature 1")
-    person.git("push", "-q", "origin", "main")
-    status, out, errors = person.types("features.txt", "--pr")
+    user.git("remote", "add", "origin", str(remote))
+    user.lists("feature 1")
+    user.git("push", "-q", "origin", "main")
+    status, out, errors = user.types("features.txt", "--pr")
     assert status == 0, errors
-    branch = person.state()["run"]["branch"]
-    assert person.git("ls-remote", "origin", branch).split()[0] == person.git("rev-parse", branch).strip()
-    assert person.state()["run"]["pull_request"]["success"] is True
+    branch = user.state()["run"]["branch"]
+    assert user.git("ls-remote", "origin", branch).split()[0] == user.git("rev-parse", branch).strip()
+    assert user.state()["run"]["pull_request"]["success"] is True
     assert "Pull request for the batch: https" in out
 
 
@@ -242,8 +240,8 @@ def test_a_pull_request_is_opened_for_what_was_merged_only_when_it_is_asked_for(
         ([], "The features"),
     ],
 )
-def test_what_is_typed_wrongly_is_said_in_one_message(person, words, said):
-    person.lists("feature 1")
-    status, _, errors = person.types(*words)
+def test_what_is_typed_wrongly_is_said_in_one_message(user, words, said):
+    user.lists("feature 1")
+    status, _, errors = user.types(*words)
     assert status in (1, 2) and (said in errors or "features file is missing" in errors)
     assert "Traceback" not in errors
