@@ -41,8 +41,8 @@ def quote(text: str, limit: int = 0, rest: str = "`batchctl brief` shows all of 
 
 
 def pluralize(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 feature`, `2 features`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """Return a number with its noun: `1 feature`, `2,000 features`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def progress_summary(state: State) -> str:

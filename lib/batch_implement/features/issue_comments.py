@@ -14,6 +14,7 @@ import re
 from ..base.text import clean
 from ..core import batch_state, blocking
 from ..core.errors import RefusedError
+from ..core.prompts import pluralize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _completed_parts(evidence: State) -> List[str]:
 def _failed_parts(state: State, index: int) -> List[str]:
     entry = next(entry for entry in state["failed_features"] if entry["feature_index"] == index)
     used = batch_state.attempts_used(state, index) or entry.get("retry_count") or 1
-    times = "1 attempt" if used == 1 else f"{used} attempts"
+    times = pluralize(used, "attempt")
     parts = [f"Given up after {times}. The last one said:", _code_block(entry["error_message"])]
     attempts = state.get("attempts", {}).get(batch_state.key(index), ())
     stash = attempts[-1].get("stash") if attempts else None

@@ -55,7 +55,7 @@ def build_report(state: State, at: str, *, archived: bool = False) -> Report:
         at=to_line(at),
         status=state["status"],
         verdict=_verdict(state, counts, archived),
-        headline=f"{counts['done']:,} of {counts['total']:,} feature{'' if counts['total'] == 1 else 's'} done",
+        headline=f"{counts['done']:,} of {prompts.pluralize(counts['total'], 'feature')} done",
         counts=counts,
         archived=archived,
         source=_describe_source(state),
