@@ -9,7 +9,7 @@ refusals, denials, continued stops, reminders. `report/log_format` turns entries
 
 from __future__ import annotations
 
-from . import batch_state, blocking
+from . import batch_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ def _outcome_events(old: State, new: State) -> Iterator[Event]:
     for field, name in (("failed_features", "failed"), ("skipped_features", "skipped")):
         if new[field] is old[field]:
             continue
+        from . import blocking  # one file more, which the Stop hook does not need
+
         before = {entry["feature_index"] for entry in old[field]}
         after = {entry["feature_index"] for entry in new[field]}
         for entry in new[field]:
