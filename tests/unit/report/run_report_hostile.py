@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from run_report_samples import by_hand, night
+from run_report_samples import client_state, run_state
 
 OURS = frozenset((
     "status", "batch_id", "outcome", "source_type", "workflow_mode", "evidence_kinds", "step", "phase", "how",
@@ -24,7 +24,7 @@ FRAGMENTS = (
 
 def batches() -> list[dict[str, Any]]:
     """One batch that was driven, one from inside a client."""
-    return [night(12), by_hand()]
+    return [run_state(12), client_state()]
 
 
 def rewritten(value: Any, text: str, name: str = "", *, times: bool) -> Any:

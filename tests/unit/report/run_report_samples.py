@@ -1,8 +1,8 @@
 """Batches for the tests of the report: driven by the transitions themselves, so that each can really come about.
 
-night(20)       a run of `batchctl run`: merges, a wait, a failure with what it blocked, a retry, decisions
-by_hand()       the same kind of batch done inside one client: no `run`
-huge(10_000)    many features, most of them done
+run_state(20)       a run of `batchctl run`: merges, a wait, a failure with what it blocked, a retry, decisions
+client_state()      the same kind of batch done inside one client: no `run`
+huge(10_000)        many features, most of them done
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def failed(state: dict[str, Any], since: float, until: float, index: int, words:
     return run_transitions.fail_attempt(state, at(until), index, words, "feature", stash=stash, **how)
 
 
-def night(number: int = 20, texts_of: list[str] | None = None, *, ended: bool = True) -> dict[str, Any]:
-    """A night of `number` features (at least 8) with everything in it that can happen."""
+def run_state(number: int = 20, texts_of: list[str] | None = None, *, ended: bool = True) -> dict[str, Any]:
+    """A run of `number` features (at least 8) with everything in it that can happen."""
     features = texts_of or texts(number)
     state = begun(features, needs={"5": [4], "6": [5]})
     state = failed(state, 0, 21, 1, "tests/test_tags.py::test_order failed\nAssertionError: ['b', 'a'] == ['a', 'b']")
@@ -114,7 +114,7 @@ def night(number: int = 20, texts_of: list[str] | None = None, *, ended: bool = 
     return run_transitions.end(state, at(170 + 7 * (number - 8) + 30), "nothing more can be done") if ended else state
 
 
-def by_hand() -> dict[str, Any]:
+def client_state() -> dict[str, Any]:
     """A batch done inside one client, paused: one done, one done at the second attempt, one failed, one open."""
     policy = policies.create_policy(verify="make test", max_retries=1)
     state = batch_state.new_state("batch-1", texts(6), at(0), features_file="-", policy=policy, needs={"5": [2]})

@@ -1,4 +1,4 @@
-"""Reports as files, of the batch that is here and of those in the archive; and the verb that prints them."""
+"""Reports as files, of the batch that is here and of those in the archive; and the command that prints them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from batch_implement.report import report_files, run_report
 from batch_implement.store import atomic_files
 from batch_implement.store.store import Store
 from batches import completed, files_in, new_batch
-from run_report_samples import at, night
+from run_report_samples import at, run_state
 
 NOW = at(500)
 
@@ -24,12 +24,12 @@ def project(repository):
 
 
 def test_every_form_is_written_for_its_owner_alone(project):
-    places = report_files.write_reports(project, night(), NOW)
+    places = report_files.write_reports(project, run_state(), NOW)
     folder = f"{project.private}/reports/batch-20260131-230000-000042"
     assert places == {form: f"{folder}.{form}" for form in ("md", "html", "json")}
     assert {os.stat(place).st_mode & 0o777 for place in places.values()} == {0o600}
     assert os.stat(f"{project.private}/reports").st_mode & 0o777 == 0o700
-    data = run_report.build_report(night(), NOW)
+    data = run_report.build_report(run_state(), NOW)
     with open(places["json"], encoding="utf-8") as file:
         assert json.load(file) == json.loads(json.dumps(dataclasses.asdict(data)))
     for form in ("md", "html"):
@@ -109,10 +109,10 @@ def test_a_report_that_is_saved_takes_the_place_of_a_link_and_leaves_what_it_poi
     assert Store(project).require() == before
 
 
-# -- the verb ----------------------------------------------------------------------------------------------------------
+# -- the command -------------------------------------------------------------------------------------------------------
 
 
-def test_the_verb_prints_markdown_html_or_json(typed, batch):
+def test_the_command_prints_markdown_html_or_json(typed, batch):
     assert typed("report")[1].startswith("# 0 of 3 features done\n")
     assert typed("report", "--format", "html")[1].startswith("<!doctype html>")
     (status, out, err) = typed("report", "--format", "json")
@@ -121,15 +121,15 @@ def test_the_verb_prints_markdown_html_or_json(typed, batch):
     assert json.loads(typed("report", "--json")[1])["batch_id"] == "batch-1"
 
 
-def test_the_verb_writes_a_file_where_the_person_is(typed, batch, repository):
-    status, out, _ = typed("report", "--format", "html", "--output", "morning.html")
-    assert (status, out) == (0, f"The report of batch batch-1 is in {repository}/morning.html.\n")
-    assert (repository / "morning.html").read_text().startswith("<!doctype html>")
-    answer = json.loads(typed("report", "--output", "morning.md", "--json")[1])
-    assert answer == {"path": f"{repository}/morning.md", "format": "md"}
+def test_the_command_writes_a_file_where_the_person_is(typed, batch, repository):
+    status, out, _ = typed("report", "--format", "html", "--output", "report-1.html")
+    assert (status, out) == (0, f"The report of batch batch-1 is in {repository}/report-1.html.\n")
+    assert (repository / "report-1.html").read_text().startswith("<!doctype html>")
+    answer = json.loads(typed("report", "--output", "report-1.md", "--json")[1])
+    assert answer == {"path": f"{repository}/report-1.md", "format": "md"}
 
 
-def test_the_verb_tells_of_a_batch_in_history(typed, store, batch):
+def test_the_command_tells_of_a_batch_in_the_archive(typed, store, batch):
     store.archive("aborted")
     assert typed("report")[0] == 1
     status, out, _ = typed("report", "batch-1")
@@ -156,14 +156,14 @@ def test_a_batch_that_is_not_known_is_refused_with_those_that_are(project, store
         report_files.find_batch(project, "../sidecar")
 
 
-def test_a_file_in_history_that_is_a_link_is_not_read(project, store, batch):
+def test_a_file_in_the_archive_that_is_a_link_is_not_read(project, store, batch):
     store.archive("aborted")
     os.symlink("batch-1.json", f"{project.private}/archive/batch-9.json")
     with pytest.raises(RefusedError, match="symbolic link"):
         report_files.find_batch(project, "batch-9")
 
 
-def test_without_a_batch_the_verb_says_how_to_start_one(typed):
+def test_without_a_batch_the_command_says_how_to_start_one(typed):
     status, _, err = typed("report")
     assert status == 1
     assert "There is no batch" in err

@@ -1,4 +1,4 @@
-"""The morning report as plain data, and its time line."""
+"""The run report as plain data, and its time line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from batch_implement.report import formatting, run_report, timeline
 from batch_implement.report.report_data import Bar, Mark, Span
 from batch_implement.store import serialization
 from batches import commit, completed, git, new_batch, then
-from run_report_samples import at, begun, by_hand, client, dispatched, merged, night
+from run_report_samples import at, begun, client, client_state, dispatched, merged, run_state
 
-NIGHT = night()
+RUN_STATE = run_state()
 NOW = at(500)
-DATA = run_report.build_report(NIGHT, NOW)
+DATA = run_report.build_report(RUN_STATE, NOW)
 
 
 def needs(data, kind):
@@ -27,22 +27,22 @@ def commands(data):
 
 
 def test_the_samples_are_states_that_can_come_about():
-    assert serialization.find_problems(NIGHT, None) == serialization.find_problems(by_hand(), None) == []
+    assert serialization.find_problems(RUN_STATE, None) == serialization.find_problems(client_state(), None) == []
 
 
 def test_the_report_leaves_the_state_as_it_is_and_is_json():
-    before = serialization.serialize(NIGHT)
-    assert run_report.build_report(NIGHT, NOW) == DATA
+    before = serialization.serialize(RUN_STATE)
+    assert run_report.build_report(RUN_STATE, NOW) == DATA
     assert serialization.serialize(dataclasses.asdict(DATA))
-    assert serialization.serialize(NIGHT) == before
+    assert serialization.serialize(RUN_STATE) == before
 
 
 def test_it_says_how_the_batch_ended():
     assert (DATA.headline, DATA.verdict) == ("17 of 20 features done", "ended, 3 not done")
     counts = {name: number for name, number in DATA.counts.items() if number}
     assert counts == {"total": 20, "done": 17, "failed": 1, "skipped": 2}
-    assert DATA.ended_at == max(entry["ended_at"] for entry in NIGHT["timings"].values() if "ended_at" in entry)
-    assert DATA.took_s == timeline.seconds_between(NIGHT["created_at"], DATA.ended_at)
+    assert DATA.ended_at == max(entry["ended_at"] for entry in RUN_STATE["timings"].values() if "ended_at" in entry)
+    assert DATA.took_s == timeline.seconds_between(RUN_STATE["created_at"], DATA.ended_at)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_it_says_how_the_batch_ended():
         (new_batch(3), "0 of 3 features done", "in progress"),
         (completed(new_batch(3)), "1 of 3 features done", "in progress"),
         (new_batch(1), "0 of 1 feature done", "in progress"),
-        (by_hand(), "3 of 6 features done", "paused"),
+        (client_state(), "3 of 6 features done", "paused"),
     ],
 )
 def test_the_headline_counts_what_is_done(state, headline, verdict):
@@ -66,7 +66,7 @@ def test_a_feature_has_its_evidence_its_merge_and_what_it_cost():
     assert (feature.status, feature.attempts, feature.turns, feature.cost_usd) == ("done", 1, 62, 0.84)
     assert feature.seconds == 48 * 60
     assert feature.evidence.verify.command == "make test"
-    assert feature.merge.commit == feature.commit == NIGHT["evidence"]["3"]["commit"]
+    assert feature.merge.commit == feature.commit == RUN_STATE["evidence"]["3"]["commit"]
     assert [entry.outcome for entry in feature.clients] == ["interrupted", "completed"]
     assert sum(feature.cost_usd or 0 for feature in DATA.features) == pytest.approx(DATA.spent["cost_usd"])
 
@@ -103,7 +103,7 @@ def test_a_stash_of_another_name_gets_no_command(name):
 
 
 def test_the_commands_to_go_on_are_exact(repository):
-    branch = NIGHT["run"]["branch"]
+    branch = RUN_STATE["run"]["branch"]
     assert commands(DATA) == [
         "batchctl retry",
         "batchctl run --resume",
@@ -123,13 +123,13 @@ def test_a_run_that_merged_into_the_branch_of_the_person_shows_what_is_not_there
 
 @pytest.mark.parametrize("name", ["x; id", "-x", "a..b", "$(id)", "a b", "", "a\n"])
 def test_a_branch_of_an_odd_name_gets_no_command(name):
-    run = {**NIGHT["run"], "branch": name, "target": name}
-    odd = run_report.build_report({**NIGHT, "run": run}, NOW)
+    run = {**RUN_STATE["run"], "branch": name, "target": name}
+    odd = run_report.build_report({**RUN_STATE, "run": run}, NOW)
     assert commands(odd) == ["batchctl retry", "batchctl run --resume"]
 
 
 def test_a_pause_comes_first_with_its_reason_and_its_time():
-    data = run_report.build_report(by_hand(), NOW)
+    data = run_report.build_report(client_state(), NOW)
     need = data.needs[0]
     assert need.what == "Paused since 1 Feb 2026, 01:06 UTC, not before 1 Feb 2026, 05:40 UTC"
     assert "Please run /login" in need.said
@@ -141,8 +141,8 @@ def test_nothing_is_to_be_done_when_all_is_done_in_a_client():
     assert (data.needs, data.commands, data.looks) == ([], [], [])
 
 
-def test_a_batch_in_history_gets_no_command_of_batchctl():
-    data = run_report.build_report(by_hand(), NOW, archived=True)
+def test_a_batch_in_the_archive_gets_no_command_of_batchctl():
+    data = run_report.build_report(client_state(), NOW, archived=True)
     assert data.verdict == "archived unfinished"
     assert not needs(data, "paused")
     assert not [text for need in data.needs for text in need.commands if "batchctl" in text]
@@ -160,14 +160,14 @@ def test_trouble_with_the_code_host_needs_a_person():
         ("published", "no rights", []),
         ("issue", "gh is not logged in", ["batchctl issues"]),
     ]
-    run = {**NIGHT["run"], "pull_request": {"error": "the base branch is protected"}}
-    (need,) = needs(run_report.build_report({**NIGHT, "run": run}, NOW), "published")
+    run = {**RUN_STATE["run"], "pull_request": {"error": "the base branch is protected"}}
+    (need,) = needs(run_report.build_report({**RUN_STATE, "run": run}, NOW), "published")
     assert need.said == "the base branch is protected"
 
 
 def test_what_went_well_and_deserves_a_look_is_listed():
     assert [(look.kind, look.number) for look in DATA.looks] == [("no_change", 8), ("decision", None)]
-    kinds = [(look.kind, look.number) for look in run_report.build_report(by_hand(), NOW).looks]
+    kinds = [(look.kind, look.number) for look in run_report.build_report(client_state(), NOW).looks]
     assert kinds == [("foreign", 4), ("rewritten", 5)]
     asserted = completed(new_batch(1), asserted=True)
     assert run_report.build_report(asserted, NOW).looks[0].kind == "asserted"
@@ -176,7 +176,7 @@ def test_what_went_well_and_deserves_a_look_is_listed():
 def test_a_wait_has_its_length_and_one_that_goes_on_has_no_end():
     (wait,) = DATA.waits
     assert (wait.seconds, wait.failure_class) == (72 * 60, "limit")
-    waiting = run_transitions.begin_wait(night(ended=False), at(600), at(700), "overloaded", "overload")
+    waiting = run_transitions.begin_wait(run_state(ended=False), at(600), at(700), "overloaded", "overload")
     last = run_report.build_report(waiting, NOW).waits[-1]
     assert (last.until, last.seconds) == (None, None)
 
@@ -245,7 +245,7 @@ def test_a_lane_has_a_bar_for_each_client_and_a_mark_where_it_was_merged():
 
 
 def test_without_a_run_a_lane_goes_from_the_first_start_to_the_end_and_marks_failed_attempts():
-    line = run_report.build_report(by_hand(), at(90)).time_line
+    line = run_report.build_report(client_state(), at(90)).time_line
     assert [(lane.number, lane.bars[-1].outcome, len(lane.marks)) for lane in line.lanes] == [
         (1, "done", 0), (2, "running", 1), (3, "failed", 1), (4, "done", 0), (5, "done", 0),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The morning report as HTML: well formed, self-contained, legible, and nothing but text whatever it tells of."""
+"""The run report as HTML: well formed, self-contained, legible, and nothing but text whatever it tells of."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from batch_implement.report.run_report_html import render_html
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_report_hostile import FRAGMENTS, batches, rewritten
-from run_report_samples import at, by_hand, huge, night
+from run_report_samples import at, client_state, huge, run_state
 
 NOW = at(500)
 VOID = {"meta", "br"}
@@ -79,7 +79,7 @@ def page(state, now=NOW):
     return Page(render_html(run_report.build_report(state, now)))
 
 
-@pytest.mark.parametrize("state", [night(), by_hand(), night(70), night(8, ended=False)])
+@pytest.mark.parametrize("state", [run_state(), client_state(), run_state(70), run_state(8, ended=False)])
 def test_the_document_is_well_formed_and_needs_nothing_else(state):
     document = render_html(run_report.build_report(state, NOW))
     found = Page(document)
@@ -91,13 +91,13 @@ def test_the_document_is_well_formed_and_needs_nothing_else(state):
 
 
 def test_headings_come_in_order():
-    levels = page(night()).headings
+    levels = page(run_state()).headings
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after <= before + 1 for before, after in zip(levels, levels[1:]))
 
 
 def test_everything_that_the_data_tells_is_there():
-    text = page(night()).text
+    text = page(run_state()).text
     for words in (
         "17 of 20 features done", "ended, 3 not done", "Feature 5 failed after 2 attempts", "batchctl retry 5",
         "blocked by feature 5", "git merge batch/", "needed no change", "The option is there since the first version.",
@@ -109,7 +109,7 @@ def test_everything_that_the_data_tells_is_there():
 
 
 def test_the_time_line_stays_within_its_picture_and_names_every_bar():
-    data = run_report.build_report(night(), NOW)
+    data = run_report.build_report(run_state(), NOW)
     svg = timeline.render_svg(data.time_line, data.time_line.lanes)
     found = Page(svg)
     boxes = [dict(attrs) for tag, attrs in found.elements if tag == "rect"]
@@ -122,7 +122,7 @@ def test_the_time_line_stays_within_its_picture_and_names_every_bar():
 
 
 def test_a_list_of_many_features_is_folded_and_says_how_many():
-    found = page(night(70))
+    found = page(run_state(70))
     assert "10 more features" in found.text
     assert [tag for tag, _ in found.elements].count("svg") > 2
 
@@ -144,7 +144,7 @@ def test_ten_thousand_features_are_told_within_two_seconds_and_four_megabytes():
 def test_only_the_addresses_of_pull_requests_and_issues_become_links():
     good, bad = "https://code.invalid/o/r/pull/7", "javascript:alert(1)/pull/7"
     record = {"success": True, "timestamp": NOW, "number": 7, "url": good}
-    state = night(8)
+    state = run_state(8)
     state = {**state, "git_operations": {"0": {"pr": record}, "1": {"pr": {**record, "url": bad}}}}
     found = page(state)
     assert found.links == [good]
@@ -156,7 +156,7 @@ def test_only_the_addresses_of_pull_requests_and_issues_become_links():
 def test_a_pull_request_that_is_open_is_linked_also_when_there_was_trouble_with_it():
     good = "https://code.invalid/o/r/pull/7"
     record = {"success": True, "timestamp": NOW, "number": 7, "url": good, "error": "its text is <old>"}
-    state = night(8)
+    state = run_state(8)
     state = {**state, "git_operations": {"0": {"pr": record}}, "run": {**state["run"], "pull_request": record}}
     found = page(state)
     assert found.links == [good, good]

@@ -1,4 +1,4 @@
-"""The morning report in a real browser. One test, as each start of a browser costs a second of this machine."""
+"""The run report in a real browser. One test, as each start of a browser costs a second of this machine."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from batch_implement.report import run_report, run_report_style
 from batch_implement.report.run_report_html import render_html
 from browser import CHROMIUM, Browser
 from run_report_hostile import FRAGMENTS, rewritten
-from run_report_samples import at, by_hand, night
+from run_report_samples import at, client_state, run_state
 
 VIEWS = [
-    *(("night", width, dark) for width in (390, 1280) for dark in (False, True)),
+    *(("run", width, dark) for width in (390, 1280) for dark in (False, True)),
     ("by hand", 1280, False), ("hostile", 390, False), ("long", 390, False),
 ]  # fmt: skip
 SMALLEST = """Math.min(...[...document.querySelectorAll('main *')].slice(0, 500)
@@ -53,19 +53,19 @@ def troubles(browser, path, width, dark):
 def test_the_report_fits_a_phone_and_a_desk_light_and_dark_and_fetches_nothing(tmp_path):
     long_word = "w" * 400
     pages = {
-        "night": written(tmp_path, "night", night(60)),
-        "by hand": written(tmp_path, "by-hand", by_hand()),
-        "hostile": written(tmp_path, "hostile", rewritten(night(8), "x " + "".join(FRAGMENTS), times=False)),
-        "long": written(tmp_path, "long", rewritten(night(8), long_word, times=False)),
+        "run": written(tmp_path, "run", run_state(60)),
+        "by hand": written(tmp_path, "by-hand", client_state()),
+        "hostile": written(tmp_path, "hostile", rewritten(run_state(8), "x " + "".join(FRAGMENTS), times=False)),
+        "long": written(tmp_path, "long", rewritten(run_state(8), long_word, times=False)),
     }
     with Browser(tmp_path) as browser:
         for name, width, dark in VIEWS:
             assert troubles(browser, pages[name], width, dark) == [], (name, width, dark)
-            if name == "night":
+            if name == "run":
                 assert browser.value("document.querySelectorAll('rect.bar').length") > 60
         picture = browser.picture()
         assert picture.startswith(b"\x89PNG") and len(picture) > 5_000
-        wide = written(tmp_path, "wide", night(8), TOO_WIDE)
+        wide = written(tmp_path, "wide", run_state(8), TOO_WIDE)
         assert troubles(browser, wide, 390, dark=False) == ["its width is not 390"]
-        fetching = written(tmp_path, "fetching", night(8), FROM_ELSEWHERE)
+        fetching = written(tmp_path, "fetching", run_state(8), FROM_ELSEWHERE)
         assert "the browser had something to say" in troubles(browser, fetching, 390, dark=False)

@@ -1,4 +1,4 @@
-"""The morning report as Markdown: what it says, and that no text in it is more than text."""
+"""The run report as Markdown: what it says, and that no text in it is more than text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from batch_implement.report.run_report_markdown import code_span, fenced_block, 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_report_hostile import FRAGMENTS, batches, rewritten
-from run_report_samples import at, by_hand, night
+from run_report_samples import at, client_state, run_state
 
 NOW = at(500)
 FENCE = re.compile(r" *(`{3,})([^`]*)$")
@@ -54,7 +54,7 @@ def told(state, now=NOW):
 
 
 def test_it_says_how_the_batch_ended_what_needs_a_person_and_how_to_go_on():
-    lines = told(night()).splitlines()
+    lines = told(run_state()).splitlines()
     assert lines[0] == "# 17 of 20 features done"
     headings = [line for line in lines if line.startswith("#")]
     assert headings[1:] == [
@@ -65,7 +65,7 @@ def test_it_says_how_the_batch_ended_what_needs_a_person_and_how_to_go_on():
 
 
 def test_every_feature_has_a_line_with_its_proof():
-    document = told(night())
+    document = told(run_state())
     assert document.count("verify passed in 42 s") == 17
     (line,) = [line for line in document.splitlines() if line.startswith("- 8. ")]
     assert line.endswith("commit `0008000800`, verify passed in 42 s, no change needed, 7 min, $0.42")
@@ -73,7 +73,7 @@ def test_every_feature_has_a_line_with_its_proof():
 
 
 def test_a_batch_without_a_run_is_told_too():
-    document = told(by_hand())
+    document = told(client_state())
     assert "   /batch-implement --resume" in document
     assert "$" not in document.replace("attempt 1$", "")
 
@@ -82,11 +82,11 @@ def test_a_failed_attempt_is_told_on_one_line_with_what_came_after_its_first():
     line = (
         "  - attempt 1 failed (`feature`): `tests/test_tags.py::test_order failed AssertionError: ['b', 'a'] == ['a', "
     )
-    assert line in told(night())
+    assert line in told(run_state())
 
 
 def test_what_is_not_known_is_left_out():
-    data = run_report.build_report(night(), NOW)
+    data = run_report.build_report(run_state(), NOW)
     data = dataclasses.replace(data, source="", spent={**data.spent, "turns": 0})
     assert "- 21 clients\n" in render_markdown(data)
     assert "Features from" not in render_markdown(data)

@@ -151,8 +151,8 @@ def test_a_batch_that_was_driven_goes_on_with_the_driver_until_a_client_has_take
 
 
 def test_a_driven_batch_in_the_way_of_another_is_resumed_by_the_driver(driven):
-    assert "resume it (`batchctl run --resume`)" in unfinished_batch_error(driven).message
-    assert "resume it (`/batch-implement --resume`)" in unfinished_batch_error(new_batch(1)).message
+    assert "Resume it (`batchctl run --resume`)" in unfinished_batch_error(driven).message
+    assert "Resume it (`/batch-implement --resume`)" in unfinished_batch_error(new_batch(1)).message
 
 
 def test_a_driven_batch_that_is_over_says_where_its_work_lies(driven):
