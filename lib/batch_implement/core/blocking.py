@@ -11,7 +11,7 @@ from . import batch_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Sequence, Set
+    from typing import Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
     from .batch_state import State
 
@@ -29,16 +29,10 @@ def dependants(state: State) -> Dict[int, List[int]]:
 
 def skip_dependants(state: State, stoppers: Sequence[int], now: str) -> State:
     """Skip the transitive dependants of `stoppers`, each as blocked by its direct dependency."""
-    needed_by = dependants(state)
-    pending = set(batch_state.pending_indices(state))
-    skipped = []
-    front = list(stoppers)
-    for stopper in front:
-        for dependant in sorted(needed_by.get(stopper, ())):
-            if dependant in pending:
-                pending.discard(dependant)
-                front.append(dependant)
-                skipped.append({"feature_index": dependant, "reason": f"{BLOCKED_BY}{stopper}", "timestamp": now})
+    skipped = [
+        {"feature_index": dependant, "reason": f"{BLOCKED_BY}{stopper}", "timestamp": now}
+        for stopper, dependant in _follow(stoppers, dependants(state), set(batch_state.pending_indices(state)))
+    ]
     return {**state, "skipped_features": [*state["skipped_features"], *skipped]} if skipped else state
 
 
@@ -75,13 +69,9 @@ def _unblocked_indices(skipped: List[State], stoppers: Set[int]) -> Set[int]:
         stopper = parse_blocker(entry["reason"])
         if stopper is not None:
             blocked_by.setdefault(stopper, []).append(entry["feature_index"])
-    unblocked: Set[int] = set()
-    front = [stopper for stopper in blocked_by if stopper not in stoppers]
-    for stopper in front:
-        new = [index for index in blocked_by.get(stopper, ()) if index not in unblocked]
-        unblocked.update(new)
-        front += new
-    return unblocked
+    freed = [stopper for stopper in blocked_by if stopper not in stoppers]
+    blocked = {index for indices in blocked_by.values() for index in indices}
+    return {index for _, index in _follow(freed, blocked_by, blocked)}
 
 
 def with_blocked_dependants(state: State, indices: Sequence[int]) -> Set[int]:
@@ -89,12 +79,15 @@ def with_blocked_dependants(state: State, indices: Sequence[int]) -> Set[int]:
     blocked = {
         entry["feature_index"] for entry in state["skipped_features"] if parse_blocker(entry["reason"]) is not None
     }
-    needed_by = dependants(state)
-    back = set(indices)
-    front = list(indices)
-    for stopper in front:
-        for dependant in needed_by.get(stopper, ()):
-            if dependant in blocked and dependant not in back:
-                back.add(dependant)
-                front.append(dependant)
-    return back
+    return {*indices, *(index for _, index in _follow(indices, dependants(state), blocked.difference(indices)))}
+
+
+def _follow(start: Sequence[int], edges: Dict[int, List[int]], allowed: Set[int]) -> Iterator[Tuple[int, int]]:
+    """Yield each index of `allowed` that is reachable from `start`, after the index that leads to it."""
+    front = list(start)
+    for index in front:
+        for following in sorted(edges.get(index, ())):
+            if following in allowed:
+                allowed.discard(following)
+                front.append(following)
+                yield index, following

@@ -165,9 +165,8 @@ def dispatch(
         "place": place,
         "commit": None,
     }
-    timing = {"started_at": now, **state["timings"].get(key(index), {})}
-    changed = {**state, "timings": {**state["timings"], key(index): timing}}
-    return batch_state.with_derived_fields(_with_run(changed, running={**state["run"]["running"], key(index): entry}))
+    changed = _with_run(state, running={**state["run"]["running"], key(index): entry})
+    return batch_state.with_derived_fields(transitions.with_start_time(changed, index, now))
 
 
 def update_places(state: State, places: Dict[str, str]) -> Optional[State]:

@@ -81,10 +81,13 @@ def start(state: State, now: str, base_commit: Optional[str], branch: Optional[s
         "started_at": now,
         "interruptions": 0,
     }
+    return batch_state.with_derived_fields(with_start_time({**state, "active": active}, index, now))
+
+
+def with_start_time(state: State, index: int, now: str) -> State:
+    """Return `state` with the start time of feature `index`; a retry keeps that of the first attempt."""
     timing = {"started_at": now, **state["timings"].get(key(index), {})}
-    return batch_state.with_derived_fields(
-        {**state, "active": active, "timings": {**state["timings"], key(index): timing}}
-    )
+    return {**state, "timings": {**state["timings"], key(index): timing}}
 
 
 def set_phase(state: State, phase: str) -> State:
@@ -99,13 +102,9 @@ def complete(state: State, now: str, evidence: State) -> State:
     """Complete the open feature with `evidence`, which the caller collected; a recorded review stays."""
     index = require_active(state)
     changed = close_completed({**state, "active": None}, index, now, evidence)
-    sha = evidence.get("commit")
-    if sha and "no_change" not in evidence:
-        branch = evidence.get("branch")
-        changed = record_git_operation(
-            changed, index, "commit",
-            {"success": True, "timestamp": now, "sha": sha, "branch": branch, "commits": evidence.get("commits", [])},
-        )  # fmt: skip
+    if evidence.get("commit") and "no_change" not in evidence:
+        record = {"success": True, "timestamp": now, "sha": evidence["commit"], "branch": evidence.get("branch")}
+        changed = record_git_operation(changed, index, "commit", {**record, "commits": evidence.get("commits", [])})
     return batch_state.with_derived_fields(changed)
 
 
@@ -152,9 +151,7 @@ def fail(
 
 
 def close_completed(state: State, index: int, now: str, evidence: State) -> State:
-    """Return `state` with feature `index` among the completed, without deriving fields. `evidence` adds to what is
-    recorded.
-    """
+    """Return `state` with feature `index` completed, without derived fields. `evidence` adds to the recorded."""
     known = state["evidence"].get(key(index), {})
     return {
         **state,
@@ -166,7 +163,7 @@ def close_completed(state: State, index: int, now: str, evidence: State) -> Stat
 
 
 def close_failed(state: State, index: int, now: str, error: str, **fields: Any) -> State:
-    """Return `state` with feature `index` among the failed, without deriving fields. `fields` add to the entry."""
+    """Return `state` with feature `index` failed, without derived fields. `fields` add to the entry."""
     entry = {"feature_index": index, "error_message": error, "timestamp": now, **fields}
     return {
         **state,
