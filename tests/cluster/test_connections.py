@@ -11,25 +11,25 @@ import psutil
 import pytest
 from batch_implement.cli import arguments
 from batch_implement.runner import options
+from cluster_user import ClusterUser
 from run_states import run_state
-from team import Team
 
 
 @pytest.mark.prove
 def test_a_schedulers_file_names_it_slots_are_set_there_and_a_worker_that_is_just_starting_is_waited_for(
     cluster, repository, remote
 ):
-    team = Team(repository, remote, cluster(slots=2))
-    team.where = str(team.its.file)
-    team.lists("feature 1", "feature 2", steps='echo "$n" > "f-$n"; sleep 1')
-    status, out, errors = team.types("features.txt", "--dry-run")
+    user = ClusterUser(repository, remote, cluster(slots=2))
+    user.where = str(user.its.file)
+    user.write_features("feature 1", "feature 2", steps='echo "$n" > "f-$n"; sleep 1')
+    status, out, errors = user.run("features.txt", "--dry-run")
     assert status == 0 and "up to 2 at a time" in out, out + errors
-    starts = team.its.workers[0].starts
-    team.its.workers[0].signal(signal.SIGKILL)
-    status, out, errors = team.types("features.txt", "--slots", "1")
+    starts = user.its.workers[0].starts
+    user.its.workers[0].signal(signal.SIGKILL)
+    status, out, errors = user.run("features.txt", "--slots", "1")
     assert status == 0, out + errors
-    assert team.its.workers[0].starts > starts
-    run = team.state()["run"]
+    assert user.its.workers[0].starts > starts
+    run = user.state()["run"]
     (one,), (other,) = run["clients"]["0"], run["clients"]["1"]
     assert run["jobs"] == 1 and one["ended_at"] <= other["started_at"]
 
@@ -55,15 +55,15 @@ def test_with_certificates_by_dasks_own_settings_the_run_is_encrypted_and_nobody
     cluster, repository, remote, certificates
 ):
     its = cluster(way="tls", environ=certificates)
-    team = Team(repository, remote, its, environ=certificates)
+    user = ClusterUser(repository, remote, its, environ=certificates)
     assert its.address.startswith("tls://")
-    team.lists("feature 1")
-    status, out, errors = team.types("features.txt")
+    user.write_features("feature 1")
+    status, out, errors = user.run("features.txt")
     assert status == 0, out + errors
-    assert "(worker-1)" in team.state()["run"]["clients"]["0"][0]["place"]
+    assert "(worker-1)" in user.state()["run"]["clients"]["0"][0]["place"]
     for environ, where in (({}, its.address), ({}, its.address.replace("tls", "tcp"))):
-        stranger = Team(repository, remote, its, where, environ)
-        status, out, errors = stranger.types("features.txt", "--replace", "--dry-run")
+        stranger = ClusterUser(repository, remote, its, where, environ)
+        status, out, errors = stranger.run("features.txt", "--replace", "--dry-run")
         assert status == 1 and "Traceback" not in errors, errors
         assert "cannot be reached" in errors
 
@@ -72,10 +72,10 @@ def test_with_certificates_by_dasks_own_settings_the_run_is_encrypted_and_nobody
 def test_an_open_scheduler_on_an_address_that_others_reach_is_refused_before_anything_is_sent(
     cluster, repository, remote
 ):
-    team = Team(repository, remote, cluster())
-    team.where = team.its.address.replace("127.0.0.1", "cluster.invalid")
-    team.lists("feature 1")
-    status, _, errors = team.types("features.txt")
+    user = ClusterUser(repository, remote, cluster())
+    user.where = user.its.address.replace("127.0.0.1", "cluster.invalid")
+    user.write_features("feature 1")
+    status, _, errors = user.run("features.txt")
     assert status == 1 and "--insecure-cluster" in errors and "cluster.invalid" in errors
     assert not (repository / ".claude" / "batch_state.json").exists()
 
@@ -110,16 +110,16 @@ def own_address():
 def test_an_open_scheduler_on_the_machines_own_address_works_only_with_insecure_cluster(
     cluster, repository, remote, own_address
 ):
-    team = Team(repository, remote, cluster(host=own_address))
-    assert own_address in team.where
-    team.lists("feature 1", "feature 2 (after: 1)")
-    log = team.its.scheduler.folder / "log"
-    status, out, errors = team.types("features.txt")
+    user = ClusterUser(repository, remote, cluster(host=own_address))
+    assert own_address in user.where
+    user.write_features("feature 1", "feature 2 (after: 1)")
+    log = user.its.scheduler.folder / "log"
+    status, out, errors = user.run("features.txt")
     assert status == 1 and "--insecure-cluster" in errors and own_address in errors, out + errors
     assert "Traceback" not in errors and not (repository / ".claude" / "batch_state.json").exists()
     assert "Receive client connection" not in log.read_text()
-    status, out, errors = team.types("features.txt", "--insecure-cluster")
+    status, out, errors = user.run("features.txt", "--insecure-cluster")
     assert status == 0, out + errors
     assert "Receive client connection" in log.read_text()
-    assert team.merged() == ["Add 1", "Add 2"] == team.merged(remote)
-    assert all("(worker-1)" in each["place"] for told in team.state()["run"]["clients"].values() for each in told)
+    assert user.merged() == ["Add 1", "Add 2"] == user.merged(remote)
+    assert all("(worker-1)" in each["place"] for told in user.state()["run"]["clients"].values() for each in told)

@@ -12,10 +12,10 @@ from batch_implement.runner import job
 from batch_implement.runner.dask import executor
 from batch_implement.runner.driver import Driver
 from batches import new_batch
+from cluster_user import ClusterUser
 from local import until
 from run_states import dispatched, run_state
-from team import Team
-from test_ends import Held, alive
+from test_early_ends import Held, alive
 
 
 def test_an_answer_of_an_attempt_that_was_given_up_is_ignored(store):
@@ -35,32 +35,32 @@ def test_an_answer_of_an_attempt_that_was_given_up_is_ignored(store):
 
 
 def test_a_scheduler_that_is_gone_is_waited_for_as_long_as_the_patience_and_no_longer():
-    crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
-    crew.patience_s, crew.stopping, crew.lock = 0.5, threading.Event(), threading.Lock()
-    crew.client = SimpleNamespace(status="connecting")
+    dask_executor = executor.DaskExecutor.__new__(executor.DaskExecutor)
+    dask_executor.patience_s, dask_executor.stopping, dask_executor.lock = 0.5, threading.Event(), threading.Lock()
+    dask_executor.client = SimpleNamespace(status="connecting")
     answers = []
-    waiting = threading.Thread(target=lambda: answers.append(crew._wait_for_connection()), daemon=True)
+    waiting = threading.Thread(target=lambda: answers.append(dask_executor._wait_for_connection()), daemon=True)
     waiting.start()
     waiting.join(20)
-    crew.stopping.set()
+    dask_executor.stopping.set()
     assert answers == [None]
 
 
 @pytest.mark.prove
 def test_the_slots_of_all_workers_count(cluster, repository, remote):
-    team = Team(repository, remote, cluster(workers=2))
-    team.lists("feature 1", "feature 2")
-    status, out, errors = team.types("features.txt", "--dry-run")
+    user = ClusterUser(repository, remote, cluster(workers=2))
+    user.write_features("feature 1", "feature 2")
+    status, out, errors = user.run("features.txt", "--dry-run")
     assert status == 0 and "up to 2 at a time" in out, out + errors
 
 
 @pytest.mark.prove
 def test_a_worker_that_begins_when_the_run_is_connected_already_is_waited_for(cluster, repository, remote):
     its = cluster(workers=0)
-    team = Team(repository, remote, its)
-    team.lists("feature 1")
+    user = ClusterUser(repository, remote, its)
+    user.write_features("feature 1")
     until(its.file.exists)
-    driver = team.starts("features.txt", "--dry-run")
+    driver = user.start("features.txt", "--dry-run")
     log = its.scheduler.folder / "log"
     until(lambda: b"Receive client connection" in log.read_bytes() or driver.poll() is not None)
     its.workers.append(
@@ -72,23 +72,23 @@ def test_a_worker_that_begins_when_the_run_is_connected_already_is_waited_for(cl
     assert driver.returncode == 0 and "has 1 slot" in out, out + errors
 
 
-def each_is_merged_once(team: Team) -> None:
+def each_is_merged_once(user: ClusterUser) -> None:
     """Both features are merged, each once, here and on the remote, and no attempt was counted."""
-    state = team.state()
+    state = user.state()
     assert state["status"] == "completed"
-    assert team.merged() == ["Add 1", "Add 2"] == team.merged(team.remote)
+    assert user.merged() == ["Add 1", "Add 2"] == user.merged(user.remote)
     assert sorted(merge["feature_index"] for merge in state["run"]["merges"]) == [0, 1]
     assert not any(state["retry_attempts"].values())
 
 
 @pytest.fixture
 def two_at_work(cluster, repository, remote, tmp_path):
-    """A team, two features that two workers are at, and the driver."""
-    team = Team(repository, remote, cluster(workers=2))
-    held = Held(team, tmp_path, 2)
-    driver = team.starts("features.txt")
+    """A user, two features that two workers are at, and the driver."""
+    user = ClusterUser(repository, remote, cluster(workers=2))
+    held = Held(user, tmp_path, 2)
+    driver = user.start("features.txt")
     until(lambda: len(held.pids()) == 2 or driver.poll() is not None)
-    yield team, held, driver
+    yield user, held, driver
     held.go.touch()
     driver.kill()
     driver.communicate()
@@ -96,22 +96,22 @@ def two_at_work(cluster, repository, remote, tmp_path):
 
 @pytest.mark.prove
 def test_the_clients_of_a_driver_that_was_killed_end_by_themselves_and_the_next_merges_each_once(two_at_work):
-    team, held, driver = two_at_work
+    user, held, driver = two_at_work
     pids = held.pids()
     driver.kill()
     driver.communicate()
     until(lambda: not any(alive(pid) for pid in pids), 40)
     held.go.touch()
-    status, out, errors = team.types("--resume")
+    status, out, errors = user.run("--resume")
     assert status == 0, out + errors
-    each_is_merged_once(team)
+    each_is_merged_once(user)
 
 
 @pytest.mark.prove
 def test_what_a_scheduler_lost_that_was_started_again_is_given_out_again_and_not_counted(two_at_work):
-    team, held, driver = two_at_work
-    team.its.scheduler.signal(signal.SIGKILL)
+    user, held, driver = two_at_work
+    user.its.scheduler.signal(signal.SIGKILL)
     held.go.touch()
     out, errors = driver.communicate(timeout=300)
     assert driver.returncode == 0, out + errors
-    each_is_merged_once(team)
+    each_is_merged_once(user)

@@ -154,15 +154,24 @@ def ended(repository, monkeypatch):
     asked = job.create_job(Project(str(repository)), state, 0)
 
     def end(client, patience_s=60.0):
-        crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
-        crew.client, crew.batch_id, crew.address, crew.tasks = client, "b", "tcp://here:1", {}
-        crew.stopping, crew.lock, crew.patience_s = threading.Event(), threading.Lock(), patience_s
-        crew.monitor = connection.SchedulerMonitor(patience_s)
+        dask_executor = executor.DaskExecutor.__new__(executor.DaskExecutor)
+        dask_executor.client, dask_executor.batch_id, dask_executor.address, dask_executor.tasks = (
+            client,
+            "b",
+            "tcp://here:1",
+            {},
+        )
+        dask_executor.stopping, dask_executor.lock, dask_executor.patience_s = (
+            threading.Event(),
+            threading.Lock(),
+            patience_s,
+        )
+        dask_executor.monitor = connection.SchedulerMonitor(patience_s)
         outcomes = []
-        trying = threading.Thread(target=lambda: outcomes.append(crew._run_task(asked)), daemon=True)
+        trying = threading.Thread(target=lambda: outcomes.append(dask_executor._run_task(asked)), daemon=True)
         trying.start()
         trying.join(20)
-        assert outcomes and crew.tasks == {}
+        assert outcomes and dask_executor.tasks == {}
         return outcomes[0]
 
     return end

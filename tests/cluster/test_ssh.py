@@ -11,8 +11,8 @@ import sys
 import pytest
 from batch_implement.core.errors import RefusedError
 from batch_implement.runner.dask import executor, ssh
+from cluster_user import ClusterUser
 from local import until
-from team import Team
 
 OPEN, CLOSED = "tcp://192.0.2.7:8786", "tcp://127.0.0.1:8786"
 
@@ -176,22 +176,22 @@ def server(tmp_path, scratch_home):
 def test_two_features_are_done_on_two_hosts_over_ssh_where_only_loopback_listens_and_nothing_stays(
     server, repository, remote, listed, tmp_path
 ):
-    team = Team(repository, remote, None, where=f"ssh:{listed('127.0.0.1', 'localhost')}")
+    user = ClusterUser(repository, remote, None, where=f"ssh:{listed('127.0.0.1', 'localhost')}")
     going, go = tmp_path / "going", tmp_path / "go"
     going.mkdir()
-    team.lists(
+    user.write_features(
         "feature 1", "feature 2",
         steps=f'touch {going}/$n; while ! test -e {go}; do sleep 0.2; done; echo "$n" > "f-$n"',
     )  # fmt: skip
-    driver = team.starts("features.txt", "--slots", "1")
+    driver = user.start("features.txt", "--slots", "1")
     until(lambda: len(list(going.iterdir())) == 2 or driver.poll() is not None)
     at = server.listening()
     go.touch()
     out, errors = driver.communicate(timeout=600)
     assert driver.returncode == 0, out + errors + server.log.read_text()
     assert at and all(ipaddress.ip_address(each).is_loopback for each in at), at
-    assert team.merged() == ["Add 1", "Add 2"]
-    run = team.state()["run"]
+    assert user.merged() == ["Add 1", "Add 2"]
+    run = user.state()["run"]
     assert run["jobs"] == 2 and len({each[0]["place"] for each in run["clients"].values()}) == 2
     assert list((tmp_path / "host-home").glob(".cache/batch-implement/*/repository.git"))
     until(lambda: not server.left())
@@ -201,8 +201,8 @@ def test_two_features_are_done_on_two_hosts_over_ssh_where_only_loopback_listens
 def test_a_host_that_is_unknown_or_away_or_does_not_let_in_is_one_message_and_nothing_stays(
     server, repository, remote, listed, tmp_path, scratch_home
 ):
-    team = Team(repository, remote, None, where=f"ssh:{listed('127.0.0.1', 'localhost')}")
-    team.lists("feature 1")
+    user = ClusterUser(repository, remote, None, where=f"ssh:{listed('127.0.0.1', 'localhost')}")
+    user.write_features("feature 1")
     settings = scratch_home / ".ssh" / "config"
     right = settings.read_text()
     told = []
@@ -213,7 +213,7 @@ def test_a_host_that_is_unknown_or_away_or_does_not_let_in_is_one_message_and_no
         + "Host localhost\n  HostName 127.0.0.1\n  Port 1\n",
     ):
         settings.write_text(wrong)
-        told.append(team.types("features.txt", "--dry-run"))
+        told.append(user.run("features.txt", "--dry-run"))
     for status, out, errors in told:
         assert status == 1 and "could not be started on 127.0.0.1, localhost" in errors, out + errors
         assert "Traceback" not in errors

@@ -1,8 +1,8 @@
-"""A person who has features, a repository with a remote, and a cluster to work on it.
+"""A user with features, a repository with a remote, and a cluster to run them on.
 
-team = Team(repository, remote, cluster())
-team.lists("feature 1", "feature 2 (after: 1)")         features.txt, and a worker that writes f-N for feature N
-status, out, errors = team.types("features.txt")        `batchctl run features.txt --cluster ...`, to its end
+user = ClusterUser(repository, remote, cluster())
+user.write_features("feature 1", "feature 2 (after: 1)")    features.txt, and a worker that writes f-N for feature N
+status, out, errors = user.run("features.txt")              `batchctl run features.txt --cluster ...`, to its end
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ brief=$(mktemp); cat > "$brief"; n=$(sed -n 's/^> feature \\([0-9]*\\).*/\\1/p' 
 """
 
 
-class Team:
-    """A person at a repository with a remote, and a cluster to work on it."""
+class ClusterUser:
+    """A user at a repository with a remote, who runs features on a cluster."""
 
     def __init__(
         self, repository: Path, remote: Path, its: Any, where: str = "", environ: dict[str, str] | None = None
@@ -33,7 +33,7 @@ class Team:
         self.repository, self.remote, self.its = repository, remote, its
         self.where, self.environ = where or its.address, {**os.environ, **(environ or {})}
 
-    def lists(self, *features: str, steps: str = 'echo "$n" > "f-$n"') -> None:
+    def write_features(self, *features: str, steps: str = 'echo "$n" > "f-$n"') -> None:
         (self.repository / "features.txt").write_text("".join(f"{text}\n" for text in features))
         (self.repository / "steps").write_text(steps + "\n")
         (self.repository / "worker.sh").write_text(WORKER)
@@ -44,15 +44,15 @@ class Team:
         line = ["git", "-C", str(folder or self.repository), *words]
         return subprocess.run(line, check=True, capture_output=True, text=True).stdout
 
-    def starts(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, BATCHCTL_PY, "run", *words, "--worker", "sh worker.sh", "--cluster", self.where],
             cwd=self.repository, env=self.environ, text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
-    def types(self, *words: str) -> tuple[int, str, str]:
-        typed = self.starts(*words)
+    def run(self, *words: str) -> tuple[int, str, str]:
+        typed = self.start(*words)
         out, errors = typed.communicate(timeout=900)
         return typed.returncode, out, errors
 

@@ -59,12 +59,17 @@ def test_a_worker_that_has_all_it_needs_says_so(looked):
 
 def test_a_worker_that_does_not_answer_is_not_told_to_be_of_another_version(repository):
     """It was: install the same version there."""
-    crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
-    crew.project, crew.options, crew.address, crew.remote = Project(str(repository)), Options(), "tcp://x:1", "r"
-    crew.slots, crew.machine_slots = 2, {"frozen": 1, "bare": 1}
+    dask_executor = executor.DaskExecutor.__new__(executor.DaskExecutor)
+    dask_executor.project, dask_executor.options, dask_executor.address, dask_executor.remote = (
+        Project(str(repository)),
+        Options(),
+        "tcp://x:1",
+        "r",
+    )
+    dask_executor.slots, dask_executor.machine_slots = 2, {"frozen": 1, "bare": 1}
     answers = {"frozen": OSError("Address removed."), "bare": ModuleNotFoundError("No module named 'batch_implement'")}
-    crew.client = SimpleNamespace(run=lambda *_, **__: answers)
-    texts = {each["check"]: (each["verdict"], each["text"]) for each in crew.check()}
+    dask_executor.client = SimpleNamespace(run=lambda *_, **__: answers)
+    texts = {each["check"]: (each["verdict"], each["text"]) for each in dask_executor.check()}
     verdict, text = texts["worker frozen: connection"]
     assert verdict == ERROR and "does not answer (Address removed.)" in text and "version" not in text
     assert "Install the same version" in texts["worker bare: package"][1]
@@ -77,22 +82,22 @@ def test_the_workers_of_one_machine_share_it(repository, jobs, told):
     workers = {"a": ("one", 2, 3), "b": ("one", 3, 2), "c": ("two", 1, 9), "d": ("three", 4, 0)}
     info = {name: {"host": host, "nthreads": threads, "resources": {"claude": slots} if slots else {}}
             for name, (host, threads, slots) in workers.items()}  # fmt: skip
-    crew = executor.DaskExecutor.__new__(executor.DaskExecutor)
-    crew.project, crew.options, crew.address, crew.remote = (
+    dask_executor = executor.DaskExecutor.__new__(executor.DaskExecutor)
+    dask_executor.project, dask_executor.options, dask_executor.address, dask_executor.remote = (
         Project(str(repository)),
         Options(jobs=jobs),
         "tcp://x:1",
         "r",
     )
-    crew.lock, crew.machine_slots = threading.Lock(), {}
+    dask_executor.lock, dask_executor.machine_slots = threading.Lock(), {}
     asked = []
-    crew.client = SimpleNamespace(
+    dask_executor.client = SimpleNamespace(
         scheduler_info=lambda n_workers: {"workers": info},
         run=lambda function, words, mine, on_error: asked.append((function, json.loads(words))) or {},
     )
-    crew.slots = crew._count_slots()
-    crew.check()
-    assert crew.slots == 5
+    dask_executor.slots = dask_executor._count_slots()
+    dask_executor.check()
+    assert dask_executor.slots == 5
     ((function, words),) = asked
     assert function is task.check_worker and words["slots"] == told
     assert words["tree_mb"] == len("# scratch\n") / 1e6

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from cluster_user import ClusterUser
 from local import until
-from team import Team
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "cluster.md"
 
@@ -42,10 +42,10 @@ def test_the_line_in_the_docs_ends_what_a_killed_driver_has_left_on_the_hosts_an
     (tmp_path / "hosts.txt").write_text("127.0.0.1\nlocalhost\n")
     server, other = Sshd(tmp_path / "sshd", home, scratch_home), cluster()
     try:
-        team = Team(repository, remote, None, where=f"ssh:{tmp_path / 'hosts.txt'}")
+        user = ClusterUser(repository, remote, None, where=f"ssh:{tmp_path / 'hosts.txt'}")
         going = tmp_path / "going"
-        team.lists("feature 1", steps=f'touch {going}; while true; do sleep 0.2; done; echo "$n" > "f-$n"')
-        driver = team.starts("features.txt")
+        user.write_features("feature 1", steps=f'touch {going}; while true; do sleep 0.2; done; echo "$n" > "f-$n"')
+        driver = user.start("features.txt")
         until(lambda: going.exists() or driver.poll() is not None)
         driver.kill()
         driver.communicate()
@@ -54,7 +54,7 @@ def test_the_line_in_the_docs_ends_what_a_killed_driver_has_left_on_the_hosts_an
         (line,) = re.findall(r"^ *(ssh HOST \".*)$", DOCS.read_text(), re.MULTILINE)
         line = line.replace("ssh HOST", f"ssh -F {scratch_home / '.ssh' / 'config'} 127.0.0.1")
         line = line.replace("PATH/OF/python", sys.executable)
-        line = line.replace("ADDRESS", team.state()["run"]["options"]["scheduler"])
+        line = line.replace("ADDRESS", user.state()["run"]["options"]["scheduler"])
         ended = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=300, check=False)
         assert ended.returncode == 0, ended.stderr
         until(lambda: with_home(home) == [])

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from batch_implement.core.errors import RefusedError
 from batch_implement.runner.dask import connection
+from cluster_user import ClusterUser
 from local import WAIT_S, until
-from team import Team
 
 PATIENCE = {"DASK_BATCH_IMPLEMENT__PATIENCE": "6s"}
 
@@ -27,10 +27,10 @@ def nothing_stays(tmp_path):
 class Held:
     """Features whose clients are at work until `go` is there; `pids` of those that are at it."""
 
-    def __init__(self, team: Team, folder: Path, number: int) -> None:
+    def __init__(self, user: ClusterUser, folder: Path, number: int) -> None:
         self.folder, self.go = folder / "going", folder / "go"
         self.folder.mkdir()
-        team.lists(
+        user.write_features(
             *(f"feature {n}" for n in range(1, number + 1)),
             steps=f'echo $$ > {self.folder}/$n; while ! test -e {self.go}; do sleep 0.2; done; echo "$n" > "f-$n"',
         )
@@ -47,9 +47,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def conditions(team: Team) -> dict[str, list[str]]:
+def conditions(user: ClusterUser) -> dict[str, list[str]]:
     """What became of each attempt: feature's index -> outcomes."""
-    return {index: [each["outcome"] for each in told] for index, told in team.state()["run"]["clients"].items()}
+    return {index: [each["outcome"] for each in told] for index, told in user.state()["run"]["clients"].items()}
 
 
 def read_until(driver: subprocess.Popen[str], words: str) -> str:
@@ -62,28 +62,28 @@ def read_until(driver: subprocess.Popen[str], words: str) -> str:
     return read
 
 
-def stopped_and_taken_up(team: Team, held: Held, pids: list[int], driver: subprocess.Popen[str]) -> None:
+def stopped_and_taken_up(user: ClusterUser, held: Held, pids: list[int], driver: subprocess.Popen[str]) -> None:
     """A driver that was told to end at once has ended its clients, and `--resume` does what is left."""
     out, errors = driver.communicate(timeout=WAIT_S)
     assert driver.returncode == 1 and "Traceback" not in errors, out + errors
     assert "batchctl run --resume" in out
     until(lambda: not any(alive(pid) for pid in pids))
-    assert conditions(team) == {"0": ["interrupted"], "1": ["interrupted"]}
-    assert team.state()["run"]["ended_why"] == "stopped by the user" and team.state()["retry_attempts"] == {}
+    assert conditions(user) == {"0": ["interrupted"], "1": ["interrupted"]}
+    assert user.state()["run"]["ended_why"] == "stopped by the user" and user.state()["retry_attempts"] == {}
     held.go.touch()
-    status, out, errors = team.types("--resume")
+    status, out, errors = user.run("--resume")
     assert status == 0, out + errors
-    assert team.merged() == ["Add 1", "Add 2"]
+    assert user.merged() == ["Add 1", "Add 2"]
 
 
 @pytest.fixture
 def two_at_work(cluster, repository, remote, tmp_path):
-    """A team, two features that two workers are at, the pids of their clients, and the driver."""
-    team = Team(repository, remote, cluster(workers=2), environ=PATIENCE)
-    held = Held(team, tmp_path, 2)
-    driver = team.starts("features.txt")
+    """A user, two features that two workers are at, the pids of their clients, and the driver."""
+    user = ClusterUser(repository, remote, cluster(workers=2), environ=PATIENCE)
+    held = Held(user, tmp_path, 2)
+    driver = user.start("features.txt")
     until(lambda: len(held.pids()) == 2 or driver.poll() is not None)
-    return team, held, held.pids(), driver
+    return user, held, held.pids(), driver
 
 
 @pytest.mark.prove
@@ -103,25 +103,25 @@ def test_the_first_ctrl_c_lets_the_clients_on_the_workers_go_on_and_the_second_e
     stopped_and_taken_up(*two_at_work)
 
 
-def given_up(team: Team, driver: subprocess.Popen[str]) -> None:
+def given_up(user: ClusterUser, driver: subprocess.Popen[str]) -> None:
     """The driver has ended for a scheduler that does not answer, says so, and nothing is counted."""
     out, errors = driver.communicate(timeout=WAIT_S)
     assert driver.returncode == 1 and "Traceback" not in errors, out + errors
-    state = team.state()
+    state = user.state()
     assert state["status"] == "paused" and "has not answered for 6 s" in state["pause"]["reason"], state["pause"]
-    assert "batchctl run --resume" in out and team.where in out, out
+    assert "batchctl run --resume" in out and user.where in out, out
     assert state["retry_attempts"] == {} and state["run"]["running"] == {}
-    assert all(outcome == "interrupted" or outcome == "needs_user" for each in conditions(team).values()
+    assert all(outcome == "interrupted" or outcome == "needs_user" for each in conditions(user).values()
                for outcome in each)  # fmt: skip
 
 
-def is_refused(team: Team) -> None:
+def is_refused(user: ClusterUser) -> None:
     """`--resume` says that the scheduler cannot be reached, and leaves the state as it was."""
-    before = Path(team.repository, ".claude", "batch_state.json").read_bytes()
-    typed = team.starts("--resume")
+    before = Path(user.repository, ".claude", "batch_state.json").read_bytes()
+    typed = user.start("--resume")
     out, errors = typed.communicate(timeout=120)
     assert typed.returncode == 1 and "cannot be reached" in errors and "Traceback" not in errors, out + errors
-    assert Path(team.repository, ".claude", "batch_state.json").read_bytes() == before
+    assert Path(user.repository, ".claude", "batch_state.json").read_bytes() == before
 
 
 @pytest.mark.prove
@@ -129,18 +129,18 @@ def test_a_scheduler_that_is_gone_for_good_ends_the_run_and_resume_goes_on_with_
     cluster, repository, remote, tmp_path
 ):
     its = cluster()
-    team = Team(repository, remote, its, environ=PATIENCE)
-    held = Held(team, tmp_path, 2)  # one is submitted, one waits for a slot
-    driver = team.starts("features.txt", "--jobs", "2")
+    user = ClusterUser(repository, remote, its, environ=PATIENCE)
+    held = Held(user, tmp_path, 2)  # one is submitted, one waits for a slot
+    driver = user.start("features.txt", "--jobs", "2")
     until(lambda: held.pids() or driver.poll() is not None)
     its.scheduler.end()
-    given_up(team, driver)
-    is_refused(team)
+    given_up(user, driver)
+    is_refused(user)
     held.go.touch()
-    team.where = cluster().address
-    status, out, errors = team.types("--resume")
+    user.where = cluster().address
+    status, out, errors = user.run("--resume")
     assert status == 0, out + errors
-    assert team.merged() == ["Add 1", "Add 2"] == team.merged(remote)
+    assert user.merged() == ["Add 1", "Add 2"] == user.merged(remote)
 
 
 @pytest.mark.prove
@@ -148,28 +148,28 @@ def test_a_scheduler_that_is_frozen_ends_the_run_and_once_it_goes_on_each_is_mer
     cluster, repository, remote, tmp_path
 ):
     its = cluster(workers=2)
-    team = Team(repository, remote, its, environ=PATIENCE)
-    held = Held(team, tmp_path, 3)
-    driver = team.starts("features.txt", "--jobs", "3")
+    user = ClusterUser(repository, remote, its, environ=PATIENCE)
+    held = Held(user, tmp_path, 3)
+    driver = user.start("features.txt", "--jobs", "3")
     until(lambda: len(held.pids()) == 2 or driver.poll() is not None)
     its.scheduler.signal(signal.SIGSTOP)
     held.go.touch()  # what is done meanwhile is pushed, and nobody can be told
-    given_up(team, driver)
-    is_refused(team)
+    given_up(user, driver)
+    is_refused(user)
     its.scheduler.signal(signal.SIGCONT)
-    status, out, errors = team.types("--resume")
+    status, out, errors = user.run("--resume")
     assert status == 0, out + errors
-    assert team.merged() == ["Add 1", "Add 2", "Add 3"] == team.merged(remote)
-    merges = [merge["feature_index"] for merge in team.state()["run"]["merges"]]
-    assert sorted(merges) == [0, 1, 2] and team.state()["retry_attempts"] == {}
+    assert user.merged() == ["Add 1", "Add 2", "Add 3"] == user.merged(remote)
+    merges = [merge["feature_index"] for merge in user.state()["run"]["merges"]]
+    assert sorted(merges) == [0, 1, 2] and user.state()["retry_attempts"] == {}
 
 
 @pytest.mark.prove
 def test_at_a_frozen_scheduler_too_the_second_ctrl_c_ends_the_run(cluster, repository, remote, tmp_path):
     its = cluster()
-    team = Team(repository, remote, its)  # its patience would be a quarter of an hour
-    held = Held(team, tmp_path, 1)
-    driver = team.starts("features.txt")
+    user = ClusterUser(repository, remote, its)  # its patience would be a quarter of an hour
+    held = Held(user, tmp_path, 1)
+    driver = user.start("features.txt")
     until(lambda: held.pids() or driver.poll() is not None)
     its.scheduler.signal(signal.SIGSTOP)
     driver.send_signal(signal.SIGINT)
@@ -177,20 +177,20 @@ def test_at_a_frozen_scheduler_too_the_second_ctrl_c_ends_the_run(cluster, repos
     driver.send_signal(signal.SIGINT)
     out, errors = driver.communicate(timeout=WAIT_S)
     assert driver.returncode == 1 and "Traceback" not in errors and "stopped by the user" in out, out + errors
-    assert conditions(team) == {"0": ["interrupted"]}
+    assert conditions(user) == {"0": ["interrupted"]}
     its.scheduler.signal(signal.SIGCONT)
     held.go.touch()
-    status, out, errors = team.types("--resume")
+    status, out, errors = user.run("--resume")
     assert status == 0, out + errors
-    assert team.merged() == ["Add 1"]
+    assert user.merged() == ["Add 1"]
 
 
 @pytest.mark.prove
 def test_a_scheduler_that_is_frozen_for_less_than_the_patience_costs_nothing(cluster, repository, remote, tmp_path):
     its = cluster(environ={"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "300s"})
-    team = Team(repository, remote, its, environ={"DASK_BATCH_IMPLEMENT__PATIENCE": "120s"})
-    held = Held(team, tmp_path, 1)
-    driver = team.starts("features.txt")
+    user = ClusterUser(repository, remote, its, environ={"DASK_BATCH_IMPLEMENT__PATIENCE": "120s"})
+    held = Held(user, tmp_path, 1)
+    driver = user.start("features.txt")
     until(lambda: held.pids() or driver.poll() is not None)
     its.scheduler.signal(signal.SIGSTOP)
     time.sleep(20)  # several times the driver asks, and gets no answer
@@ -198,7 +198,7 @@ def test_a_scheduler_that_is_frozen_for_less_than_the_patience_costs_nothing(clu
     held.go.touch()
     out, errors = driver.communicate(timeout=WAIT_S)
     assert driver.returncode == 0, out + errors
-    assert conditions(team) == {"0": ["completed"]}
+    assert conditions(user) == {"0": ["completed"]}
 
 
 def test_a_patience_that_is_no_time_is_refused():

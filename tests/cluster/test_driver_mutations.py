@@ -72,31 +72,31 @@ WRONG = {
         "        if client:\n            client.subscribe_topic",
     ),
     "room is asked for as if there were one slot": (
-        "test_looks.py",
+        "test_worker_checks.py",
         "runner/dask/task.py",
         'slots = max(1, needs["slots"].get(dask_worker.address, 0))',
         "slots = 1",
     ),
     "each worker has its machine for itself": (
-        "test_looks.py",
+        "test_worker_checks.py",
         "runner/dask/executor.py",
         'if info["host"] == worker["host"]]',
         "if other == address]",
     ),
     "the processes of an attempt have no mark": (
-        "test_left_behind.py",
+        "test_attempt_cleanup.py",
         "runner/attempt.py",
         "os.environ[processes.WORKTREE_VARIABLE] = tree",
         "os.environ[processes.WORKTREE_VARIABLE] = job.worktree",
     ),
     "that a cost was told is noted elsewhere": (
-        "test_left_behind.py",
+        "test_attempt_cleanup.py",
         "runner/attempt.py",
         "logs.mark_reported(Project(tree))",
         "logs.mark_reported(Project(job.worktree))",
     ),
     "a client outlives the attempt": (
-        "test_left_behind.py",
+        "test_attempt_cleanup.py",
         "runner/local_executor.py",
         "worktrees.end_processes(repository_cache.get_worktree(job))",
         "pass",
@@ -104,8 +104,8 @@ WRONG = {
 }
 
 # The same for tests that have a scheduler and workers.
-CTRL_C = "test_ends.py::test_the_first_ctrl_c_lets_the_clients_on_the_workers_go_on_and_the_second_ends_them"
-GONE = "test_ends.py::test_a_scheduler_that_is_gone_for_good_ends_the_run_and_resume_goes_on_with_another"
+CTRL_C = "test_early_ends.py::test_the_first_ctrl_c_lets_the_clients_on_the_workers_go_on_and_the_second_ends_them"
+GONE = "test_early_ends.py::test_a_scheduler_that_is_gone_for_good_ends_the_run_and_resume_goes_on_with_another"
 WRONG_IN_A_RUN = {
     "the first Ctrl-C ends everything": (
         CTRL_C,
