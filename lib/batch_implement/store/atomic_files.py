@@ -1,10 +1,9 @@
-"""Whole small files, read and written relative to an open folder, so that no link on the way is followed.
+"""Read and write whole small files relative to an open folder, so that no link on the way is followed.
 
-    status, data = disk.read(folder, name)          None when there is none
-    identity = disk.write(folder, name, data, 0)    durable but for its name: sync(folder) confirms that
+    status, data = atomic_files.read(folder, name)          # None when there is no file
+    fingerprint = atomic_files.write(folder, name, data, 0) # durable except for its name, which sync(folder) confirms
 
-Anything but a plain file where one belongs is `Foreign`: a link, a FIFO (never waited for), a file that is linked
-from elsewhere.
+Anything except a regular file with one link raises UnexpectedFileType; a FIFO is never waited for.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import os
 import stat
 import sys
 
-from ..core.errors import StateError
+from ..core.errors import DurabilityError, StateError
 from .sidecar import Fingerprint
 
 TYPE_CHECKING = False
@@ -23,21 +22,17 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Optional
 
 MAX_BYTES = 64 * 1024 * 1024
-OPENSSL_THRESHOLD_BYTES = (
-    512 * 1024
-)  # bytes hashed by one process: from here on OpenSSL's hash is worth the 2 ms that it takes to load
+OPENSSL_THRESHOLD_BYTES = 512 * 1024  # for a process that hashes more, OpenSSL is worth the 2 ms to load it
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class UnexpectedFileType(Exception):
-    """Something else than a readable regular file lies where a state belongs; the text says what."""
+    """Something that is not a regular file with one link is in the place of a state. The text says what."""
 
 
 def read(folder: int, name: str) -> Optional[tuple[os.stat_result, bytes]]:
-    """Status and content of a regular file; None when there is none. `Foreign` for anything that is not a plain file
-    of ours.
-    """
+    """Return the status and content of a regular file, or None. Raises UnexpectedFileType."""
     try:
         descriptor = os.open(name, _READ, dir_fd=folder)
     except FileNotFoundError:
@@ -72,7 +67,7 @@ def read(folder: int, name: str) -> Optional[tuple[os.stat_result, bytes]]:
 
 
 def write(folder: int, name: str, data: bytes, revision: int) -> Fingerprint:
-    """Write a new file, durably but for its name; its identity. A file that is half written is taken away again."""
+    """Write a new file, durable except for its name, and return its fingerprint. Removes a partial file."""
     descriptor = os.open(name, _WRITE, 0o600, dir_fd=folder)
     try:
         try:
@@ -90,7 +85,7 @@ def write(folder: int, name: str, data: bytes, revision: int) -> Fingerprint:
 
 
 def write_over_leftover(folder: int, name: str, data: bytes, revision: int) -> Fingerprint:
-    """The same under a name of ours where a crash may have left a file, which is removed then. Mostly there is none."""
+    """Do the same as `write`, but remove a file that a crash left under the name."""
     try:
         return write(folder, name, data, revision)
     except FileExistsError:
@@ -99,19 +94,17 @@ def write_over_leftover(folder: int, name: str, data: bytes, revision: int) -> F
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`, in several goes where the system takes less at once."""
+    """Write all of `data`, also when the system accepts it in parts."""
     view = memoryview(data)
     while view:
-        taken = os.write(descriptor, view)
-        if not taken:
-            raise OSError(errno.EIO, "nothing more is taken")
-        view = view[taken:]
+        written = os.write(descriptor, view)
+        if not written:
+            raise OSError(errno.EIO, "nothing more is written")
+        view = view[written:]
 
 
 def create(folder: int, name: str, data: bytes) -> None:
-    """Write a new file without making it durable: for copies that are checked before they are used. One that is half
-    written is taken away again.
-    """
+    """Write a new file that is not durable, for backups that are checked before use. Removes a partial file."""
     descriptor = os.open(name, _WRITE, 0o600, dir_fd=folder)
     try:
         try:
@@ -124,7 +117,7 @@ def create(folder: int, name: str, data: bytes) -> None:
 
 
 def unlink(folder: int, name: str) -> None:
-    """Remove a file of ours; a missing one is fine."""
+    """Remove a file. A missing one is fine."""
     try:
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
@@ -132,7 +125,7 @@ def unlink(folder: int, name: str) -> None:
 
 
 def discard(folder: int, name: str) -> None:
-    """Remove a file of ours after trouble, if that can be done: the trouble itself is what to tell."""
+    """Remove a file after an error, if possible; the caller reports the first error."""
     try:
         os.unlink(name, dir_fd=folder)
     except OSError:
@@ -140,7 +133,7 @@ def discard(folder: int, name: str) -> None:
 
 
 def close_quietly(descriptor: int) -> None:
-    """Close a descriptor through which nothing was written: then no error says anything about a file."""
+    """Close a descriptor and ignore errors. Only where nothing was written through it."""
     try:
         os.close(descriptor)
     except OSError:
@@ -148,12 +141,12 @@ def close_quietly(descriptor: int) -> None:
 
 
 def fingerprint_of(status: os.stat_result, digest: str, revision: int) -> Fingerprint:
-    """The identity of the version with this status and content."""
+    """Return the fingerprint of the version with this status and SHA-256."""
     return Fingerprint(status.st_ino, status.st_size, status.st_mtime_ns, digest, revision)
 
 
 def io_error(what: str, error: OSError) -> StateError:
-    """The error for `what` the system would not do; nothing was changed by it."""
+    """Return the error for an operation, named by `what`, that failed and changed nothing."""
     hints = {
         errno.ENOSPC: "Disk space is used up: free some and try again",
         errno.EDQUOT: "Disk space: the quota is used up; free some and try again",
@@ -165,8 +158,17 @@ def io_error(what: str, error: OSError) -> StateError:
     return StateError(f"{what}: {hint}. Nothing was changed.", "disk-trouble")
 
 
+def unconfirmed_error(what: str, error: OSError) -> DurabilityError:
+    """Return the error for a change that is in place but whose last fsync failed; `what` says what changed."""
+    return DurabilityError(
+        f"{what}, but the disk did not confirm it: {error.strerror}. Check the disk, then `batchctl status`, before "
+        "you repeat anything.",
+        "not-confirmed",
+    )
+
+
 def sync(descriptor: int) -> None:
-    """Make what was written through `descriptor` durable, past the disk's own cache where the system can."""
+    """Make what was written through `descriptor` durable, past the disk's cache if the system can."""
     if sys.platform == "darwin":
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     else:
@@ -174,22 +176,22 @@ def sync(descriptor: int) -> None:
 
 
 def sha256(data: bytes) -> str:
-    """The SHA-256 of `data` in hexadecimal."""
-    global _hashed
-    _hashed += len(data)
-    digest: str = _hash_function(_hashed >= OPENSSL_THRESHOLD_BYTES)(data).hexdigest()
+    """Return the SHA-256 of `data` in hexadecimal."""
+    global _hashed_bytes
+    _hashed_bytes += len(data)
+    digest: str = _hash_function(_hashed_bytes >= OPENSSL_THRESHOLD_BYTES)(data).hexdigest()
     return digest
 
 
-_hashed = 0  # bytes, by this process
+_hashed_bytes = 0  # by this process
 _functions: Dict[bool, Any] = {}
 
 
-def _hash_function(much: bool) -> Any:
-    """The function, looked for once a process: a module that is missing is looked for on the disk every time."""
-    if much not in _functions:
-        _functions[much] = _openssl_sha256() if much else _builtin_sha256()
-    return _functions[much]
+def _hash_function(use_openssl: bool) -> Any:
+    """Return the hash function, cached: Python searches the disk for a missing module every time."""
+    if use_openssl not in _functions:
+        _functions[use_openssl] = _openssl_sha256() if use_openssl else _builtin_sha256()
+    return _functions[use_openssl]
 
 
 def _openssl_sha256() -> Any:

@@ -285,7 +285,7 @@ class Transaction:
         except OSError as error:
             backups.restore_sidecar(self._private, text)
             if text != sidecar.read_text(self.project.private):
-                raise _unconfirmed_error(f"The batch was archived in {place}", error) from error
+                raise atomic_files.unconfirmed_error(f"The batch was archived in {place}", error) from error
             backups.remove_from_archive(place)
             raise atomic_files.io_error(f"{self.project.state} cannot be archived", error) from error
         try:
@@ -378,7 +378,9 @@ class Transaction:
         try:
             atomic_files.sync(folder)
         except OSError as error:
-            raise _unconfirmed_error(f"{self.project.state} was written (revision {revision})", error) from error
+            raise atomic_files.unconfirmed_error(
+                f"{self.project.state} was written (revision {revision})", error
+            ) from error
 
     def _write_sidecar(
         self,
@@ -393,11 +395,3 @@ class Transaction:
         contexts = batch_state.contexts_to_remind(state) if state else []
         self._sidecar = None
         backups.write_sidecar(self._private, sidecar.render(state, is_live, new, old, contexts))
-
-
-def _unconfirmed_error(what: str, error: OSError) -> DurabilityError:
-    return DurabilityError(
-        f"{what}, but the disk did not confirm it: {error.strerror}. Check the disk, then `batchctl status`, before "
-        "you repeat anything.",
-        "not-confirmed",
-    )

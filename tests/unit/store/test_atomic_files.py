@@ -179,13 +179,13 @@ def test_removing_what_is_gone_is_fine(folder, tmp_path):
 @pytest.mark.parametrize("hashed", [0, atomic_files.OPENSSL_THRESHOLD_BYTES])
 @pytest.mark.parametrize("data", [b"", b"x" * 100_000, b"x" * atomic_files.OPENSSL_THRESHOLD_BYTES])
 def test_the_digest_is_sha256_by_whichever_function(data, hashed, monkeypatch):
-    monkeypatch.setattr(atomic_files, "_hashed", hashed)
+    monkeypatch.setattr(atomic_files, "_hashed_bytes", hashed)
     assert atomic_files.sha256(data) == hashlib.sha256(data).hexdigest()
 
 
 def test_openssl_is_loaded_only_by_a_process_that_hashes_much(monkeypatch):
     asked = []
-    monkeypatch.setattr(atomic_files, "_hashed", 0)
+    monkeypatch.setattr(atomic_files, "_hashed_bytes", 0)
     monkeypatch.setattr(atomic_files, "_hash_function", lambda much: asked.append(much) or hashlib.sha256)
     for _ in range(3):
         atomic_files.sha256(b"x" * (atomic_files.OPENSSL_THRESHOLD_BYTES // 2))
