@@ -76,7 +76,7 @@ def work(request: Request, doing: int, gives_up: Collection[int]) -> Turn:
         return say("Nothing is open.") if CLOSED.search(told) or OVER.search(told) else batchctl("brief")
     number, first = int(found[1]), found[2] == "1"
     name = f"feature-{number}.txt"
-    if re.search(r"\d+ commits? of this feature (is|are) there", told):
+    if re.search(r"\d+ commits? of this feature since ", told):
         return batchctl("done")
     if f"Uncommitted, from before: {name}" in told:
         return _committed(name)
