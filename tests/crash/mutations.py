@@ -60,7 +60,7 @@ SYNCS: dict[str, Patch] = {
     "no sync of what goes into the archive": unsynced(
         "store/backups.py", "atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, data, 0)"
     ),
-    "no sync of the history's folder": (
+    "no sync of the archive's folder": (
         "store/backups.py",
         "src_dir_fd=private, dst_dir_fd=folder)\n            atomic_files.sync(folder)\n",
         "src_dir_fd=private, dst_dir_fd=folder)\n",
@@ -75,7 +75,7 @@ NEEDLESS: Patch = (
 )
 WITNESS = {  # the kind of write that shows it
     "no sync of what goes into the archive": "archive",
-    "no sync of the history's folder": "archive",
+    "no sync of the archive's folder": "archive",
     "no sync of the quarantine's folder": "quarantine",
     "no sync of the folder above a new one": "create",
 }
@@ -104,7 +104,7 @@ KILLED: dict[str, Patch] = {
         "        os.link(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to, follow_symlinks=False)\n",
         "        os.rename(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to)\n",
     ),
-    "history is written under its name": (
+    "an archived copy is written under its name": (
         "store/backups.py",
         "        atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, data, 0)"
         "  # the name that the next write sweeps\n"

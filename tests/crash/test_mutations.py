@@ -83,6 +83,6 @@ NEXT = ("a temporary file that is left over is in the way", "the lock outlives i
 
 def kinds_for(name):
     """The kinds of write that show it."""
-    return {"history is written under its name": ["archive"]}.get(
+    return {"an archived copy is written under its name": ["archive"]}.get(
         name, ["quarantine"] if "moved away" in name else ["start"]
     )
