@@ -96,7 +96,7 @@ def test_a_driver_that_is_told_to_end_ends_its_clients_on_the_workers_and_resume
 def test_the_first_ctrl_c_lets_the_clients_on_the_workers_go_on_and_the_second_ends_them(two_at_work):
     _, _, pids, driver = two_at_work
     driver.send_signal(signal.SIGINT)
-    assert "Ctrl-C again ends it at once" in read_until(driver, "Ctrl-C again")
+    assert "Press Ctrl-C again to stop now" in read_until(driver, "Ctrl-C again")
     time.sleep(5)  # what would end them had the time for it
     assert all(alive(pid) for pid in pids) and driver.poll() is None
     driver.send_signal(signal.SIGINT)
