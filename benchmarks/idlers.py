@@ -14,7 +14,7 @@ import os
 import sys
 from typing import Any
 
-from batch_implement.base import processes
+from batch_implement.base import process_identity
 from batch_implement.runner.dask import task
 
 
@@ -24,7 +24,8 @@ def idle_task(data: bytes, size: int, batch_id: str) -> bytes:
 
     own = get_worker()
     own.log_event(
-        task.get_topic(batch_id), {"session_id": str(len(data)), "place": f"{processes.get_host_name()} ({own.name})"}
+        task.get_topic(batch_id),
+        {"session_id": str(len(data)), "place": f"{process_identity.get_host_name()} ({own.name})"},
     )
     return os.urandom(size)
 

@@ -36,11 +36,11 @@ def feature_text(index: int) -> str:
 
 def half_done_state(count: int) -> dict[str, Any]:
     """Return a batch with half completed, one feature open, and every tenth of the rest needing the one before."""
-    from batch_implement.base import processes
-    from batch_implement.core import batch_state, policies, transitions
+    from batch_implement.base import process_identity
+    from batch_implement.core import batch_policy, batch_state, transitions
 
     needs = {str(index): [index - 1] for index in range(count // 2 + 10, count, 10)}
-    policy = policies.create_policy(verify="python3 -m pytest -q")
+    policy = batch_policy.create_policy(verify="python3 -m pytest -q")
     state = batch_state.new_state(
         "batch-bench", [feature_text(index) for index in range(count)], NOW, policy=policy, needs=needs
     )
@@ -52,7 +52,7 @@ def half_done_state(count: int) -> dict[str, Any]:
         "completed_features": list(half),
         "evidence": {str(index): dict(proof) for index in half},
         "timings": {str(index): dict(timing) for index in half},
-        "owner": processes.new_owner(SESSION, int(os.environ.get(OWNER_PID) or os.getppid()), NOW),
+        "owner": process_identity.new_owner(SESSION, int(os.environ.get(OWNER_PID) or os.getppid()), NOW),
         "continuation": {"prompt": PROMPT},
     }
     return transitions.start({**batch_state.with_derived_fields(state), "revision": 1}, NOW, "0" * 40)
@@ -226,10 +226,10 @@ def _features_file(folder: str, count: int) -> str:
 
 def read(folder: str, count: int) -> Run:
     """Read a features file as `create` does."""
-    from batch_implement.features import reader
+    from batch_implement.features import text_and_markdown
 
     place = _features_file(folder, count)
-    return lambda: reader.read_file(place)
+    return lambda: text_and_markdown.read_file(place)
 
 
 def split(folder: str, count: int) -> Run:

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from batch_implement.base import processes
-from batch_implement.core import batch_state, policies, transitions
+from batch_implement.base import process_identity
+from batch_implement.core import batch_policy, batch_state, transitions
 from batch_implement.store import serialization
 
 NOW = "2026-01-31T23:59:59Z"
@@ -40,7 +40,7 @@ def new_batch(
 ) -> State:
     """A batch of that many features (or of these), as it is before its first write but with revision 1."""
     texts = [f"feature {number + 1}" for number in range(features)] if isinstance(features, int) else list(features)
-    state = batch_state.new_state(batch_id, texts, NOW, policy=policies.create_policy(**policy), workflow_mode=mode)
+    state = batch_state.new_state(batch_id, texts, NOW, policy=batch_policy.create_policy(**policy), workflow_mode=mode)
     dependencies = {str(index): list(wanted) for index, wanted in (needs or {}).items()}
     state.update(revision=1, feature_order=list(order), feature_dependencies=dependencies, owner=owner)
     return checked(batch_state.with_derived_fields(state))
@@ -107,7 +107,7 @@ def conditions(state: State) -> list[str]:
 
 def owner(session_id: str = "session-1", pid: int | None = None) -> State:
     """A living lease: of this process, when no other is named."""
-    return processes.new_owner(session_id, os.getpid() if pid is None else pid, NOW)
+    return process_identity.new_owner(session_id, os.getpid() if pid is None else pid, NOW)
 
 
 def git(folder: Path | str, *words: str) -> str:

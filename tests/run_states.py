@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from batch_implement.base import processes
+from batch_implement.base import process_identity
 from batch_implement.core import run_transitions
 from batches import State, checked, new_batch, then
 
@@ -18,7 +18,7 @@ NOW = "2026-02-01T01:00:00Z"
 
 def run_state(features: Any = 5, *, pid: int | None = None, budgets: State | None = None, **batch: Any) -> State:
     """Return a batch under a run that process `pid` (None: this one) started at BEGAN."""
-    owner = processes.new_owner("driver", os.getpid() if pid is None else pid, BEGAN)
+    owner = process_identity.new_owner("driver", os.getpid() if pid is None else pid, BEGAN)
     return then(
         new_batch(features, **batch),
         run_transitions.begin,
@@ -38,7 +38,7 @@ def dispatched(state: State, index: int, *, at: str = BEGAN, worktree: str = "",
     """Feature `index` under way since `at`, on this machine when no other `place` is named."""
     return then(
         state, run_transitions.dispatch, at, index, base="base", branch=f"batch/batch-1/{index + 1}", worktree=worktree,
-        session_id=f"session-{index}", place=processes.get_host_name() if place is None else place,
+        session_id=f"session-{index}", place=process_identity.get_host_name() if place is None else place,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 from batch_implement.base import timestamps
 from batch_implement.base.project_paths import Project
-from batch_implement.runner import acquire, local_executor
+from batch_implement.runner import acquire_batch, local_executor
 from batch_implement.runner.driver import Clock, Driver
 from batch_implement.store.store import Store
 
@@ -67,9 +67,11 @@ class UnattendedRun:
     ) -> State:
         """Drive the batch to its end; `during(self)` runs in a thread meanwhile."""
         options = {"permission_mode": "bypassPermissions", "allow": [], "merge": False, "pr": None, "worker": None}
-        request = acquire.RunRequest(jobs, f"{self.project.root}.worktrees", {**options, **self.options}, budgets or {})
+        request = acquire_batch.RunRequest(
+            jobs, f"{self.project.root}.worktrees", {**options, **self.options}, budgets or {}
+        )
         with self._environment():
-            state = acquire.acquire_run(self.project, request, self.clock.now())
+            state = acquire_batch.acquire_run(self.project, request, self.clock.now())
             self.driver = Driver(
                 self.project,
                 state,

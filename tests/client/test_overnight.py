@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement.base import processes, timestamps
+from batch_implement.base import process_identity, timestamps
 from batch_implement.base.project_paths import Project
 from batch_implement.core import prompts
 from batch_implement.git import git_client
@@ -171,7 +171,7 @@ def test_a_client_that_is_killed_is_followed_by_another_in_the_same_attempt(unat
     assert conditions(state) == ["done"] and state["retry_attempts"] == {}
     assert [client["failure_class"] for client in state["run"]["clients"]["0"]] == ["crash", ""]
     assert merged(unattended) == ["Add feature-1.txt"]
-    assert not processes.is_running(killed[0], None)
+    assert not process_identity.is_running(killed[0], None)
 
 
 @pytest.mark.prove
@@ -402,13 +402,13 @@ def test_ctrl_c_twice_leaves_no_client_and_the_next_run_takes_the_feature_up(pro
         assert typed.poll() is None, typed.communicate()[0]
         time.sleep(0.05)
     folder = scripts.state_of(project)["run"]["running"]["0"]["worktree"]
-    assert processes.find_marked(folder)
+    assert process_identity.find_marked(folder)
     typed.send_signal(signal.SIGINT)
     time.sleep(0.2)
     typed.send_signal(signal.SIGINT)
     said, _ = typed.communicate(timeout=60)
     assert typed.returncode == 1 and "batchctl run --resume" in said
-    assert processes.find_marked(folder) == []
+    assert process_identity.find_marked(folder) == []
     again = subprocess.run(
         [*run, "--resume"],
         cwd=project,

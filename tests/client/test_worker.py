@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement.base import processes
-from batch_implement.runner import acquire, local_executor
+from batch_implement.base import process_identity
+from batch_implement.runner import acquire_batch, local_executor
 from batch_implement.runner import job as jobs
 from batch_implement.store.store import Store
 from scripted_model import Request, Script, call, say
@@ -29,8 +29,10 @@ __all__ = ["unattended_run"]  # the fixture
 def one_job(unattended: UnattendedRun, **budgets: Any) -> jobs.Job:
     """The job of the first feature, for a client that is given to this process."""
     options = {"permission_mode": "acceptEdits", "allow": [], "merge": False, "pr": None, "worker": None}
-    wish = acquire.RunRequest(1, f"{unattended.project.root}.worktrees", {**options, **unattended.options}, budgets)
-    state = acquire.acquire_run(unattended.project, wish, unattended.clock.now())
+    wish = acquire_batch.RunRequest(
+        1, f"{unattended.project.root}.worktrees", {**options, **unattended.options}, budgets
+    )
+    state = acquire_batch.acquire_run(unattended.project, wish, unattended.clock.now())
     return jobs.create_job(unattended.project, Store(unattended.project).require() or state, 0)
 
 
@@ -69,7 +71,9 @@ def test_a_client_that_has_to_end_still_says_what_it_cost_and_leaves_nothing(una
         outcome = future.result()
     assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "stopped"), outcome
     assert outcome.spent["cost_usd"] > 0 and outcome.spent["output_tokens"] == 500
-    assert processes.find_marked(job.worktree) == [] and not processes.is_running(int(mark.read_text()), None)
+    assert process_identity.find_marked(job.worktree) == [] and not process_identity.is_running(
+        int(mark.read_text()), None
+    )
 
 
 @pytest.mark.prove

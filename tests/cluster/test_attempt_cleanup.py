@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from batch_implement.base import processes
+from batch_implement.base import process_identity
 from batch_implement.base.project_paths import Project
 from batch_implement.runner import job, local_executor
 from batch_implement.runner.dask import repository_cache
@@ -31,7 +31,7 @@ def asked(repository, tmp_path, monkeypatch):
     state["run"]["options"] = {"remote": str(remote)}
     made = job.create_job(Project(str(repository)), state, 0)
     yield made._replace(batch_id="b", base=head.stdout.strip(), branch="batch/b/1-one")
-    for pid in processes.find_marked(
+    for pid in process_identity.find_marked(
         repository_cache.get_worktree(made._replace(batch_id="b", branch="batch/b/1-one"))
     ):
         os.kill(pid, signal.SIGKILL)  # where the test has failed
@@ -51,7 +51,7 @@ def test_an_attempt_that_is_killed_takes_its_client_along(asked, tmp_path):
     outcome = local_executor.run_job(asked._replace(command=command))
     killing.join()
     assert (outcome.kind, outcome.failure_class) == (job.INTERRUPTED, "worker_died")
-    assert not any(processes.is_running(int(pid), None) for pid in its.read_text().split())
+    assert not any(process_identity.is_running(int(pid), None) for pid in its.read_text().split())
 
 
 def test_a_git_that_outlives_its_attempt_is_found_by_its_work_tree(asked, tmp_path, monkeypatch):
@@ -59,7 +59,9 @@ def test_a_git_that_outlives_its_attempt_is_found_by_its_work_tree(asked, tmp_pa
     programs, marks = tmp_path / "programs", tmp_path / "marks"
     programs.mkdir()
     real = subprocess.run(["which", "git"], capture_output=True, text=True, check=True).stdout.strip()
-    (programs / "git").write_text(f'#!/bin/sh\necho "${processes.WORKTREE_VARIABLE}" >> {marks}\nexec {real} "$@"\n')
+    (programs / "git").write_text(
+        f'#!/bin/sh\necho "${process_identity.WORKTREE_VARIABLE}" >> {marks}\nexec {real} "$@"\n'
+    )
     (programs / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     local_executor.run_job(asked._replace(command="cat > /dev/null; exit 1"))

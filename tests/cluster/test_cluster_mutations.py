@@ -185,7 +185,7 @@ WRONG = {
     "a work tree goes while somebody works in it": (
         SAFETY,
         "runner/dask/repository_cache.py",
-        " and not processes.find_marked(tree):",
+        " and not process_identity.find_marked(tree):",
         ":",
     ),
     "a work tree goes though something has changed in it": (

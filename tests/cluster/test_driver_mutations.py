@@ -86,8 +86,8 @@ WRONG = {
     "the processes of an attempt have no mark": (
         "test_attempt_cleanup.py",
         "runner/attempt.py",
-        "os.environ[processes.WORKTREE_VARIABLE] = tree",
-        "os.environ[processes.WORKTREE_VARIABLE] = job.worktree",
+        "os.environ[process_identity.WORKTREE_VARIABLE] = tree",
+        "os.environ[process_identity.WORKTREE_VARIABLE] = job.worktree",
     ),
     "that a cost was told is noted elsewhere": (
         "test_attempt_cleanup.py",

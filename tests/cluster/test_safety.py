@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_implement.base import processes
+from batch_implement.base import process_identity
 from batch_implement.base.project_paths import Project
 from batch_implement.cli import arguments
 from batch_implement.core.errors import RefusedError, UsageError
@@ -257,7 +257,7 @@ def test_what_is_kept_is_removed_when_nothing_has_touched_it_for_a_week_and_nobo
     os.utime(Path(here.job.worktree, "deep", "new"))
     assert stays()
     aged(here.job.worktree, 7.1)
-    marked = {**os.environ, processes.WORKTREE_VARIABLE: here.job.worktree}
+    marked = {**os.environ, process_identity.WORKTREE_VARIABLE: here.job.worktree}
     with subprocess.Popen(["sleep", "600"], env=marked) as client:
         assert stays()
         client.kill()

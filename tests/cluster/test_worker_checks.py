@@ -14,7 +14,7 @@ from batch_implement.base.project_paths import Project
 from batch_implement.commands.doctor import ERROR, OK, WARNING
 from batch_implement.runner.dask import executor, task
 from batch_implement.runner.options import Options
-from batch_implement.runner.preflight import environment
+from batch_implement.runner.preflight import environment_checks
 from local import has_remote
 
 VERSIONS = [__version__, ".".join(map(str, sys.version_info[:2]))]
@@ -28,7 +28,7 @@ def looked(repository, tmp_path, monkeypatch):
     monkeypatch.setenv("BATCHCTL_CACHE", str(tmp_path / "cache"))
 
     def look(slots, *, disk_gb=100.0, memory_mb=100_000.0, worker=None):
-        monkeypatch.setattr(environment, "read_available_mb", lambda: memory_mb)
+        monkeypatch.setattr(environment_checks, "read_available_mb", lambda: memory_mb)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, int(disk_gb * 1e9)))
         asked = {"client": "no such client", "worker": worker, "remote": str(remote), "tree_mb": 1000,
                  "slots": {ADDRESS: slots}}  # fmt: skip

@@ -312,7 +312,7 @@ def take_over(root, rounds, event, sessions, patience_s):
     """The client that has the batch dies, and two others want it at once, through the hook of `event`, under these
     two session ids; what each was answered, who has it then, and what the audit log tells of it.
     """
-    from batch_implement.base import processes
+    from batch_implement.base import process_identity
     from batch_implement.core import lease as leases
     from batch_implement.hooks import compaction, dispatch, slash_commands  # noqa: F401 - they are to be there before the fork
     from batch_implement.store import audit_log
@@ -323,7 +323,9 @@ def take_over(root, rounds, event, sessions, patience_s):
     seen = []
     for _ in range(rounds):
         dying = idle()
-        owner = processes.new_owner(sessions[0] if event == "SessionStart" else "session-gone", dying, writes.NOW)
+        owner = process_identity.new_owner(
+            sessions[0] if event == "SessionStart" else "session-gone", dying, writes.NOW
+        )
         before = store_with(root, 60).update(lambda state, owner=owner: leases.acquire(state, owner))["revision"]
         logged = sum(1 for _ in audit_log.read_entries(f"{root}/.git/batch-implement"))
         ended(dying)

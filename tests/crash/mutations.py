@@ -250,12 +250,12 @@ TAKEN_OVER: dict[str, Patch] = {
     ),
     "whose the batch is was looked at before, at a start": (
         "hooks/compaction.py",
-        '        is_free = processes.classify_owner(state["owner"], caller.session_id, caller.pid) != "other"\n',
+        '        is_free = process_identity.classify_owner(state["owner"], caller.session_id, caller.pid) != "other"\n',
         "        is_free = True\n",
     ),
     "who lost is told to work": (
         "hooks/compaction.py",
-        'if processes.classify_owner(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster',
+        'if process_identity.classify_owner(state["owner"], caller.session_id, caller.pid) == "other":',
         "if False:",
     ),
 }
@@ -274,7 +274,7 @@ TWO_WRITERS: dict[str, Patch] = {
         '        "retry_allowance": allowance,\n',
     ),
     "what needs a failed feature is not skipped": (
-        "core/transitions.py", "        changed = blocking.skip_dependants(changed, [index], now)\n", ""
+        "core/transitions.py", "        changed = blocked_features.skip_dependants(changed, [index], now)\n", ""
     ),
     "the allowance is not renewed": (
         "core/transitions.py", '        "retry_allowance": allowance,\n', ""

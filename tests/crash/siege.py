@@ -146,9 +146,9 @@ class Place:
         os.chdir(self.root)
         project = project_paths.Project(str(self.root))
         batch_store = store.Store(project)
-        owner = processes.new_owner(SESSION, os.getpid(), NOW)
+        owner = process_identity.new_owner(SESSION, os.getpid(), NOW)
         features = ["add one", "add two", "add three"]
-        first = batch_state.new_state("batch-1", features, NOW, policy=policies.create_policy())
+        first = batch_state.new_state("batch-1", features, NOW, policy=batch_policy.create_policy())
         batch_store.create(batch_state.with_derived_fields({**first, "owner": owner}))
         batch_store.update(lambda state: transitions.start(state, NOW, None))
         self.before = (self.root / STATE).read_bytes()
@@ -297,8 +297,8 @@ def besieged(folder: Path, rows: list[dict[str, Any]]) -> list[list[str]]:
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
-    from batch_implement.base import processes, project_paths
-    from batch_implement.core import batch_state, policies, transitions
+    from batch_implement.base import process_identity, project_paths
+    from batch_implement.core import batch_policy, batch_state, transitions
     from batch_implement.hooks import dispatch, fast_path
     from batch_implement.store import sidecar, store
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from batch_implement.base import processes, project_paths
-from batch_implement.core import policies
+from batch_implement.base import process_identity, project_paths
+from batch_implement.core import batch_policy
 from batch_implement.runner import job as jobs
 from batch_implement.runner.job import Job, Outcome
 from batches import git
@@ -53,17 +53,23 @@ print(json.dumps(local_executor.run_job(Job(**json.loads(sys.stdin.readline())))
 """
 WRONG: dict[str, Patch] = {
     "an attempt begins where it was not left": (
-        "runner/attempt.py", 'if state is None or state["batch_id"] != _attempt_batch_id(job):', "if True:"
+        "runner/attempt.py",
+        'if state is None or state["batch_id"] != _attempt_batch_id(job):',
+        "if True:",
     ),
-    "what a dead attempt started goes on": ("git/worktrees.py", "    processes.end_marked(folder)\n", "    pass\n"),
-}  # fmt: skip
+    "what a dead attempt started goes on": (
+        "git/worktrees.py",
+        "    process_identity.end_marked(folder)\n",
+        "    pass\n",
+    ),
+}
 
 
 def job_in(repository: Path, number: int, dispatch: int) -> Job:
     """The job of a feature's first attempt, dispatched once more."""
     limits = {"time_s": 300, "turns": None, "cost_usd": None, "left_usd": None}
     policy = {
-        **policies.create_policy(verify="touch ../verifying; sleep 0.3; ls work.txt"),
+        **batch_policy.create_policy(verify="touch ../verifying; sleep 0.3; ls work.txt"),
         "max_retries": 0,
         "max_retries_total": 0,
         "budgets": {},
@@ -162,7 +168,7 @@ def wrong(job: Job, outcome: Outcome | None) -> list[str]:
         found.append("the commit does not hold what was there before")
     if os.path.exists(f"{job.worktree}/../met"):
         found.append("two of them worked in one work tree")
-    if processes.find_marked(job.worktree):
+    if process_identity.find_marked(job.worktree):
         found.append("something still runs")
     return found
 

@@ -9,8 +9,8 @@ import posix
 from pathlib import Path
 
 import pytest
-from batch_implement.api import path_policy
-from batch_implement.base import processes, project_paths
+from batch_implement.api import allowed_paths
+from batch_implement.base import process_identity, project_paths
 from batch_implement.base.project_paths import Project
 from batch_implement.core import lease
 from batch_implement.core.errors import DurabilityError, StateError
@@ -282,7 +282,7 @@ def test_a_git_folder_that_could_not_be_looked_at_counted_as_none_and_gave_the_b
         project_paths.find_project({}, str(repository))
     with monkeypatch.context() as at:
         at.chdir(repository)
-        path_policy.log_event("said", "ok", {})  # what only tells never raises
+        allowed_paths.log_event("said", "ok", {})  # what only tells never raises
     broken.mend()
     assert not (repository / ".claude/batch-implement").exists()
     assert store.read() == batch
@@ -317,7 +317,7 @@ def test_a_client_that_took_a_batch_up_again_lost_it_to_another_that_had_found_i
     monkeypatch.setattr(compaction.Store, "read", read)
     compaction.handle(hook_event)
     monkeypatch.undo()
-    assert processes.is_owner_alive(store.read()["owner"])
+    assert process_identity.is_owner_alive(store.read()["owner"])
 
 
 @pytest.mark.parametrize("event", ["SessionEnd", "Stop", "StopFailure"])
@@ -340,7 +340,7 @@ def test_a_client_that_ended_took_the_batch_from_the_one_that_had_just_taken_it_
     stop.handle(hook_event)
     monkeypatch.undo()
     state = store.read()
-    assert (state["owner"]["session_id"], processes.is_owner_alive(state["owner"])) == ("session-2", True)
+    assert (state["owner"]["session_id"], process_identity.is_owner_alive(state["owner"])) == ("session-2", True)
     assert (state["status"], state["continuation"]) == ("in_progress", {"prompt": None})
 
 

@@ -35,9 +35,9 @@ OLD_FILE = {
 
 def new_batch(batch_id: str = "batch-1"):
     """A first version with three features."""
-    from batch_implement.core import batch_state, policies
+    from batch_implement.core import batch_policy, batch_state
 
-    state = batch_state.new_state(batch_id, ["one", "two", "three"], NOW, policy=policies.create_policy())
+    state = batch_state.new_state(batch_id, ["one", "two", "three"], NOW, policy=batch_policy.create_policy())
     return batch_state.with_derived_fields({**state, "revision": 1})
 
 

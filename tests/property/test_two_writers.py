@@ -22,7 +22,7 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 
 import batch_state_manager as library  # noqa: E402
-from batch_implement.base import processes  # noqa: E402
+from batch_implement.base import process_identity  # noqa: E402
 from batch_implement.base.project_paths import Project  # noqa: E402
 from batch_implement.commands import batch_commands  # noqa: E402
 from batch_implement.commands.authorization import Caller  # noqa: E402
@@ -106,7 +106,10 @@ class TwoWriters(RuleBasedStateMachine):
         self.root = tempfile.mkdtemp(prefix="two-writers-", dir=FASTEST)
         self.project = Project(self.root)
         self.stores = [self.opened(), self.opened()]
-        self.runs, processes.is_running = processes.is_running, lambda pid, since: pid in (*self.clients, os.getpid())
+        self.runs, process_identity.is_running = (
+            process_identity.is_running,
+            lambda pid, since: pid in (*self.clients, os.getpid()),
+        )
         os.environ["BATCH_IMPLEMENT_ROOT"] = self.root  # for the library
         self.clients, self.owner, self.events, self.old = [101, 102], None, Counter(), {}
         self.seconds = 0
@@ -114,7 +117,7 @@ class TwoWriters(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "runs"):
-            processes.is_running = self.runs
+            process_identity.is_running = self.runs
             del os.environ["BATCH_IMPLEMENT_ROOT"]
             told = Counter(entry["event"] for entry in audit_log.read_entries(self.project.private))
             shutil.rmtree(self.root)

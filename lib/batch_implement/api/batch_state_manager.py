@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, TypeVar
 
 from ..base import timestamps
-from ..core import batch_state, policies
+from ..core import batch_policy, batch_state
 from ..core.errors import BatchError, RefusedError, UsageError
 from ..store import atomic_files
-from . import assertions, path_policy, state_files
+from . import allowed_paths, script_changes, state_files
 
 __all__ = [
     "CONTEXT_THRESHOLD", "DEFAULT_STATE_FILE", "LOCK_TIMEOUT", "BatchState", "BatchStateError", "BatchStateManager",
@@ -33,7 +33,7 @@ __all__ = [
 ]  # fmt: skip
 
 DEFAULT_STATE_FILE: Path  # see __getattr__
-CONTEXT_THRESHOLD = assertions.CONTEXT_THRESHOLD
+CONTEXT_THRESHOLD = script_changes.CONTEXT_THRESHOLD
 LOCK_TIMEOUT = 30  # seconds
 Call = TypeVar("Call", bound=Callable[..., Any])
 
@@ -57,8 +57,8 @@ def _translate_errors(call: Call) -> Call:
         try:
             return call(*args, **options)
         except BatchError as error:
-            if isinstance(error, (RefusedError, path_policy.PathRefused)):
-                path_policy.log_refusal(call.__name__, error)
+            if isinstance(error, (RefusedError, allowed_paths.PathRefused)):
+                allowed_paths.log_refusal(call.__name__, error)
             kind = BatchStateValueError if isinstance(error, UsageError) else BatchStateError
             raise kind(error.message) from error
         except OSError as error:
@@ -123,7 +123,7 @@ class BatchState:
     issue_updates: Dict[int, Dict[str, Any]] = field(default_factory=dict)
     details: Dict[int, Dict[str, Any]] = field(default_factory=dict)
     decisions: List[Dict[str, Any]] = field(default_factory=list)
-    policy: Dict[str, Any] = field(default_factory=lambda: policies.create_policy(evidence=[]))
+    policy: Dict[str, Any] = field(default_factory=lambda: batch_policy.create_policy(evidence=[]))
     owner: Optional[Dict[str, Any]] = None
     pause: Optional[Dict[str, Any]] = None
     run: Optional[Dict[str, Any]] = None
@@ -134,8 +134,8 @@ class BatchState:
     unknown_fields: Dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in assertions.BY_INDEX:
-            setattr(self, name, assertions.with_int_keys(getattr(self, name)))
+        for name in script_changes.BY_INDEX:
+            setattr(self, name, script_changes.with_int_keys(getattr(self, name)))
 
     def to_dict(self) -> Dict[str, Any]:
         """Return a copy as plain data, as in the file except for the int keys."""
@@ -153,7 +153,7 @@ def __getattr__(name: str) -> Path:
 
 def get_default_state_file() -> Path:
     """Return the path of the project's state file; outside a project `.claude/batch_state.json`."""
-    return Path(path_policy.default_state_file())
+    return Path(allowed_paths.default_state_file())
 
 
 @_translate_errors
@@ -223,14 +223,14 @@ def mark_feature_status(
 @_translate_errors
 def increment_retry_count(state_file: Any, feature_index: int) -> None:
     """Count one more attempt of a feature."""
-    state_files.update_state(state_file, lambda state: assertions.count_retry(state, feature_index), LOCK_TIMEOUT)
+    state_files.update_state(state_file, lambda state: script_changes.count_retry(state, feature_index), LOCK_TIMEOUT)
 
 
 @_translate_errors
 def record_auto_clear_event(state_file: Any, feature_index: int, context_tokens_before_clear: int) -> None:
     """Record that the context window was cleared at a feature; the token estimate becomes 0."""
     clear = (feature_index, context_tokens_before_clear, timestamps.now())
-    state_files.update_state(state_file, lambda state: assertions.record_context_clear(state, *clear), LOCK_TIMEOUT)
+    state_files.update_state(state_file, lambda state: script_changes.record_context_clear(state, *clear), LOCK_TIMEOUT)
 
 
 @_translate_errors
@@ -255,14 +255,14 @@ def get_next_pending_feature(state: BatchState) -> Optional[str]:
 
     It is the feature at `current_index` if that is pending, else the first in order whose dependencies are completed.
     """
-    index = assertions.next_feature_index(_to_plain(state), state.current_index)
+    index = script_changes.next_feature_index(_to_plain(state), state.current_index)
     return None if index is None else state.features[index]
 
 
 @_translate_errors
 def get_retry_count(state: BatchState, feature_index: int) -> int:
     """Return the number of attempts that a feature has used."""
-    assertions.require_index(vars(state), feature_index)
+    script_changes.require_index(vars(state), feature_index)
     return state.retry_attempts.get(feature_index, 0)
 
 
@@ -273,9 +273,9 @@ def record_git_operation(
     pr_url: Optional[str] = None, error_message: Optional[str] = None, **extra: Any,
 ) -> BatchState:  # fmt: skip
     """Return a new state in which a `commit`, `push` or `pr` of a feature is recorded; `state` is not changed."""
-    assertions.require_index(vars(state), feature_index, "feature_index")
+    script_changes.require_index(vars(state), feature_index, "feature_index")
     details = {"sha": commit_sha, "branch": branch, "remote": remote, "number": pr_number, "url": pr_url}
-    record = assertions.git_operation_record(
+    record = script_changes.git_operation_record(
         operation, success, timestamps.now(), {**extra, **details, "error": error_message}
     )
     operations = {**copy.deepcopy(state.git_operations.get(feature_index, {})), operation: record}
@@ -289,7 +289,7 @@ def get_feature_git_status(state: BatchState, feature_index: int) -> Optional[Di
 
 def audit_log_security_event(event_type: str, details: Any) -> None:
     """Append an event to the project's audit log."""
-    path_policy.log_event(event_type, "security", details)
+    allowed_paths.log_event(event_type, "security", details)
 
 
 @_deprecated
@@ -306,7 +306,7 @@ def get_clear_notification_message(
     state = BatchState(batch_id_or_state, "", 10, []) if isinstance(batch_id_or_state, str) else batch_id_or_state
     index = state.current_index if feature_index is None else feature_index
     tokens = state.context_token_estimate if tokens_before_clear is None else tokens_before_clear
-    return assertions.clear_notification(state.batch_id, index, state.total_features, tokens)
+    return script_changes.clear_notification(state.batch_id, index, state.total_features, tokens)
 
 
 @_deprecated
@@ -315,7 +315,7 @@ def pause_batch_for_clear(state_file: Any, feature_index_or_state: Any, tokens_b
     """Pause a batch at a feature. A state that is given is changed in place, too. Deprecated."""
 
     def pause(state: BatchState, index: int) -> None:
-        changes = assertions.pause_for_clear(vars(state), index, tokens_before_clear, timestamps.now())
+        changes = script_changes.pause_for_clear(vars(state), index, tokens_before_clear, timestamps.now())
         paused = dataclasses.replace(state, **changes)
         save_batch_state(state_file, paused)
         vars(state).update(vars(paused))
@@ -380,7 +380,7 @@ class BatchStateManager:
         if isinstance(features_file, (list, tuple)) and not isinstance(features, (list, tuple)):
             features_file, features = features, features_file
         if features_file is not None:
-            path_policy.validate_path(features_file, "features file")
+            allowed_paths.validate_path(features_file, "features file")
         return create_batch_state(
             features=features, features_file=features_file, batch_id=batch_id, issue_numbers=issue_numbers,
             source_type="issues" if issue_numbers else "file", state_file=self.state_file,

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, Optional
 
-from . import path_policy
+from . import allowed_paths
 
 __all__ = ["audit_log", "validate_path"]
 
@@ -24,12 +24,12 @@ def validate_path(
     The message says what is wrong, the purpose and what is allowed; the audit log has it. `test_mode` does nothing.
     """
     try:
-        return Path(path_policy.validate_path(path, purpose, must_exist=not allow_missing))
-    except path_policy.PathRefused as error:
-        path_policy.log_refusal("validate_path", error)
+        return Path(allowed_paths.validate_path(path, purpose, must_exist=not allow_missing))
+    except allowed_paths.PathRefused as error:
+        allowed_paths.log_refusal("validate_path", error)
         raise
 
 
 def audit_log(event_type: str, status: str, context: Any) -> None:
     """Append one line, a JSON object, to the project's audit log. Never raises; takes values that are not JSON."""
-    path_policy.log_event(event_type, status, context)
+    allowed_paths.log_event(event_type, status, context)

@@ -16,7 +16,7 @@ from ..core import batch_state
 from ..core.errors import RefusedError, StateError, UsageError
 from ..store import serialization, sidecar
 from ..store.store import Store
-from . import assertions, path_policy
+from . import allowed_paths, script_changes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,10 +77,10 @@ def record_outcome(
     retry_count: Optional[int] = None,
 ) -> State:
     """Record `outcome` (`completed` or `failed`) of feature `index` and return the state as written."""
-    assertions.require_outcome(outcome, tokens, retry_count)
+    script_changes.require_outcome(outcome, tokens, retry_count)
     return update_state(
         path,
-        lambda state: assertions.record_outcome(
+        lambda state: script_changes.record_outcome(
             state, index, outcome, timestamps.now(), tokens=tokens, error=error, retry_count=retry_count
         ),
         timeout_s,
@@ -95,7 +95,7 @@ def save_state(path: object, state: State, timeout_s: float) -> State:
     """
     store = _open_store(path, timeout_s)
     place, now, revision = store.project.state, timestamps.now(), state["revision"]
-    normalized = assertions.normalize_state(state, now)
+    normalized = script_changes.normalize_state(state, now)
     violations = serialization.published_schema().check(normalized)
     _require_valid(store, [f"{violation.pointer}: {violation.message}" for violation in violations])
     current = _read_current(store)
@@ -105,9 +105,9 @@ def save_state(path: object, state: State, timeout_s: float) -> State:
         )
     is_same = current is not None and current["batch_id"] == state["batch_id"]
     if current is None or not is_same or not (batch_state.is_live(current) or revision):
-        first = assertions.next_saved_state(None, normalized, now)
+        first = script_changes.next_saved_state(None, normalized, now)
         _require_valid(store, serialization.find_problems(first, None))
-        path_policy.hide_from_git(store.project)
+        allowed_paths.hide_from_git(store.project)
         return store.create(first)
 
     def next_version(before: State) -> State:
@@ -117,7 +117,7 @@ def save_state(path: object, state: State, timeout_s: float) -> State:
                 f"wrote revision {before['revision']} since. Load the state again and repeat the change.",
                 "library-call",
             )
-        after = assertions.next_saved_state(before, normalized, now)
+        after = script_changes.next_saved_state(before, normalized, now)
         _require_valid(store, serialization.find_problems(after, before))
         return after
 
@@ -151,7 +151,7 @@ def archive_state(path: object, timeout_s: float) -> None:
 
 
 def _require_removable(state: State) -> None:
-    if batch_state.is_live(state) and assertions.requires_evidence(state):
+    if batch_state.is_live(state) and script_changes.requires_evidence(state):
         raise RefusedError(
             f"Not removed: batch {state['batch_id']} is unfinished and asks for evidence. A person ends it with "
             "`batchctl abort`.",
@@ -161,7 +161,7 @@ def _require_removable(state: State) -> None:
 
 def prepare_state_file(path: object) -> str:
     """Return the checked path of a state file; create its folder."""
-    project = path_policy.project_of_state_file(path)
+    project = allowed_paths.project_of_state_file(path)
     os.close(project.open_state_folder(create=True))
     return project.state
 
@@ -234,7 +234,7 @@ def to_json_value(get_data: Callable[[], Dict[str, Any]], what: str) -> State:
 
 
 def _open_store(path: object, timeout_s: float) -> Store:
-    return Store(path_policy.project_of_state_file(path), timeout_s=timeout_s)
+    return Store(allowed_paths.project_of_state_file(path), timeout_s=timeout_s)
 
 
 def _read_current(store: Store) -> Optional[State]:
@@ -248,7 +248,7 @@ def _read_current(store: Store) -> Optional[State]:
     if state is None:
         return None
     try:
-        path_policy.hide_from_git(store.project)
+        allowed_paths.hide_from_git(store.project)
         if sidecar.read_sidecar(store.project.private) is None:
             return store.reconcile()
     except StateError as error:

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import time
 
-from . import processes
+from . import process_identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,13 +76,13 @@ def run_in_worktree(
     command: str, folder: str, timeout_s: float, *, output: IO[bytes], stop: Optional[threading.Event] = None
 ) -> Result:
     """Run a user's shell command in a worktree; nothing that it started is left running, in the background neither."""
-    environment = {**processes.command_environment(), processes.WORKTREE_VARIABLE: folder}
+    environment = {**process_identity.command_environment(), process_identity.WORKTREE_VARIABLE: folder}
     try:
         return run(
             ["/bin/sh", "-c", command], timeout_s=timeout_s, cwd=folder, env=environment, output=output, stop=stop
         )
     finally:
-        processes.end_marked(folder)
+        process_identity.end_marked(folder)
 
 
 def end_group(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> None:

@@ -13,7 +13,7 @@ import argparse
 import textwrap
 
 from ..commands.authorization import READ_COMMANDS, USER_COMMANDS, WORKER_COMMANDS
-from ..core import batch_state, policies
+from ..core import batch_policy, batch_state
 from ..core.errors import UsageError
 from .argument_types import (
     DURATION_EXAMPLES,
@@ -136,7 +136,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
 def add_batch_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a new batch, the same for `batchctl create` and `/batch-implement`."""
     add_source_options(parser)
-    modes = policies.WORKFLOW_MODES
+    modes = batch_policy.WORKFLOW_MODES
     parser.add_argument("--mode", choices=modes, help="a worker for each feature, or the conversation itself")
     _add_options(parser, _BATCH_OPTIONS)
 

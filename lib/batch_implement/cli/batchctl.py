@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..base import fast_json, processes, project_paths
+from ..base import fast_json, process_identity, project_paths
 from ..commands import authorization
 from ..commands.command import CommandContext, CommandResult
 from ..core import batch_state
@@ -145,7 +145,7 @@ def _status(options: Any, context: CommandContext, cwd: str) -> CommandResult:
     state, now = context.require_state(), timestamps.now()
     lines = status_report.format_status(state, now)
     if context.caller.is_user and state["status"] == "in_progress":
-        lines.append(status_report.describe_owner(state, at_work=processes.is_owner_alive(state["owner"])))
+        lines.append(status_report.describe_owner(state, at_work=process_identity.is_owner_alive(state["owner"])))
     return CommandResult("\n".join(lines), data=status_report.status_data(state, now))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ..base import processes
+from ..base import process_identity
 from ..core.errors import RefusedError
 from ..store import sidecar
 
@@ -54,14 +54,14 @@ class Caller:
 
     def new_owner(self, now: str) -> Optional[State]:
         """Return the lease that this caller would take; None at a plain terminal."""
-        return processes.new_owner(self.session_id, self.pid, now) if self.session_id else None
+        return process_identity.new_owner(self.session_id, self.pid, now) if self.session_id else None
 
 
 def caller_from_environment(environ: Mapping[str, str]) -> Caller:
     """Return the caller of `batchctl`: the model when this process runs under a client, else a user."""
     session_id = environ.get("CLAUDE_CODE_SESSION_ID", "")
     in_client = bool(session_id) or environ.get("CLAUDECODE") == "1"
-    return Caller(session_id, processes.find_client_pid(environ) if in_client else None, is_user=not in_client)
+    return Caller(session_id, process_identity.find_client_pid(environ) if in_client else None, is_user=not in_client)
 
 
 def caller_from_hook(session_id: str, environ: Mapping[str, str], prompt_id: Optional[str] = None) -> Caller:
@@ -70,7 +70,7 @@ def caller_from_hook(session_id: str, environ: Mapping[str, str], prompt_id: Opt
         "CLAUDE_CODE_ENTRYPOINT", ""
     ).startswith("sdk")
     return Caller(
-        session_id, processes.find_client_pid(environ), is_user=True, unattended=unattended, prompt_id=prompt_id
+        session_id, process_identity.find_client_pid(environ), is_user=True, unattended=unattended, prompt_id=prompt_id
     )
 
 
@@ -83,7 +83,9 @@ def require_user(command: str, caller: Caller, state: Optional[State]) -> None:
     if command not in USER_COMMANDS or (caller.is_user and caller.has_session):
         return
     owner = state["owner"] if state else None
-    is_child = owner is not None and owner["pid"] is not None and owner["pid"] in processes.iter_ancestors(os.getpid())
+    is_child = (
+        owner is not None and owner["pid"] is not None and owner["pid"] in process_identity.iter_ancestors(os.getpid())
+    )
     if not caller.is_user or is_child:
         raise RefusedError(
             f"{user_only_message(f'batchctl {command}')} (The user types `/batchctl {command}` here, or uses a "
@@ -109,7 +111,7 @@ def require_owned_state(context: CommandContext) -> State:
 
 def require_owner(state: State, caller: Caller, project: Project) -> None:
     """Raise RefusedError unless the caller owns the batch, or is a user at a terminal and it has no owner."""
-    relation = processes.classify_owner(state["owner"], caller.session_id, caller.pid)
+    relation = process_identity.classify_owner(state["owner"], caller.session_id, caller.pid)
     if relation == "own" or (relation == "free" and not caller.has_session and caller.is_user):
         return
     if relation == "free":
@@ -149,4 +151,4 @@ def describe_next_step(state: State, caller: Caller) -> str:
 
     if not caller.is_user:
         return prompts.next_step(state)
-    return status_report.describe_batch(state, at_work=processes.is_owner_alive(state["owner"]))
+    return status_report.describe_batch(state, at_work=process_identity.is_owner_alive(state["owner"]))

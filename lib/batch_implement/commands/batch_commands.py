@@ -5,7 +5,7 @@ Each takes a `CommandContext` and returns a `CommandResult`, for `batchctl` and 
 
 from __future__ import annotations
 
-from ..base import processes, timestamps
+from ..base import process_identity, timestamps
 from ..core import batch_state, lease, prompts, run_transitions, transitions
 from ..core.errors import RefusedError, UsageError
 from ..git import git_client
@@ -141,7 +141,7 @@ def find_create_blockers(context: CommandContext, *, replace: bool = False) -> L
 
 def _refuse_if_in_use(state: State, caller: Caller) -> None:
     """Raise RefusedError while another living client works on the batch."""
-    if processes.classify_owner(state["owner"], caller.session_id, caller.pid) == "other":
+    if process_identity.classify_owner(state["owner"], caller.session_id, caller.pid) == "other":
         raise authorization.batch_in_use_error(state)
 
 
@@ -218,7 +218,7 @@ def add(context: CommandContext, source: FeatureSource) -> CommandResult:
 
 def _describe_resume(state: State) -> str:
     """Return a sentence that says how work on pending features continues."""
-    if processes.is_owner_alive(state["owner"]):
+    if process_identity.is_owner_alive(state["owner"]):
         who = "`batchctl run`" if state["owner"].get("driven") else "Claude Code"
         return f"{who} is working on the batch and continues with it."
     return status_report.describe_resume(state)
@@ -291,6 +291,6 @@ def abort(context: CommandContext) -> CommandResult:
         if commits:
             parts.append(f"Commits of its open feature stay: {', '.join(commit[:12] for commit in commits)}.")
     context.store.archive("aborted")
-    if processes.is_owner_alive(state["owner"]):
+    if process_identity.is_owner_alive(state["owner"]):
         parts.append(f"Its client (process {state['owner']['pid']}) is still running: press Esc there.")
     return CommandResult(" ".join(parts))

@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 
-from ..base import processes, subprocesses
+from ..base import process_identity, subprocesses
 from ..core import batch_state, prompts
 from ..core.errors import BatchError, RefusedError, StateError
 from ..features import yaml_support
@@ -162,7 +162,7 @@ def _format_version(version: Tuple[int, ...]) -> str:
 def _find_running_client(environ: Mapping[str, str]) -> Optional[str]:
     """Return the path of the client that runs this process, if /proc has it; hooks get only its process id."""
     try:
-        path = os.readlink(f"/proc/{processes.find_client_pid(environ)}/exe")
+        path = os.readlink(f"/proc/{process_identity.find_client_pid(environ)}/exe")
     except OSError:
         return None
     return None if os.path.basename(path).startswith(("node", "bun")) else path

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 
-from ..core import policies
+from ..core import batch_policy
 from ..core.errors import RefusedError
 from ..git import commit_attribution, git_client
-from . import verify_runner
+from . import verify_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def collect(project: Project, state: State, *, no_change: Optional[str] = None, 
     up to `wait_s` seconds for the verify command. Writes only the files of the verify run.
     """
     active = state["active"]
-    policy = policies.feature_policy(state, active["feature_index"])
+    policy = batch_policy.feature_policy(state, active["feature_index"])
     has_git = project.git_dir is not None
     head: Optional[str] = None
     evidence: State = {"verify": None, "review": state["evidence"].get(str(active["feature_index"]), {}).get("review")}
@@ -39,7 +39,7 @@ def collect(project: Project, state: State, *, no_change: Optional[str] = None, 
         _refuse_git_operation(project.root)
         head = git_client.get_head(project.root)
         # What a verify run has left so far is on no list before it has ended.
-        if not verify_runner.is_running(verify_runner.run_folder(project, state, head)):
+        if not verify_command.is_running(verify_command.run_folder(project, state, head)):
             _refuse_uncommitted(project, state)
         needs_commit = "commit" in policy["evidence"]
         evidence.update(_collect_commits(project, active, head, no_change=no_change, needs_commit=needs_commit))
@@ -60,7 +60,7 @@ def collect(project: Project, state: State, *, no_change: Optional[str] = None, 
 
 def list_expected_untracked(project: Project, state: State) -> List[str]:
     """Return the untracked paths that need no commit: those from before the batch, and those of its verify runs."""
-    created = verify_runner.list_created_paths(verify_runner.runs_folder(project, state))
+    created = verify_command.list_created_paths(verify_command.runs_folder(project, state))
     return sorted(created.union(state["untracked_at_start"]))
 
 
@@ -96,11 +96,11 @@ def _collect_commits(
 
 def _collect_verify(project: Project, state: State, policy: State, head: Optional[str], wait_s: float) -> State:
     """Return the result of the verify command on `head`. Raises RefusedError when it failed, after it is forgotten."""
-    exit_code, seconds = verify_runner.wait_for_result(project, state, policy, head, wait_s)
-    folder = verify_runner.run_folder(project, state, head)
+    exit_code, seconds = verify_command.wait_for_result(project, state, policy, head, wait_s)
+    folder = verify_command.run_folder(project, state, head)
     log = os.path.join(folder, "output")
     if exit_code != 0:
-        verify_runner.forget_result(folder)
+        verify_command.forget_result(folder)
         _refuse_failed_verify(policy, log, exit_code, seconds)
     return {"command": policy["verify"], "exit_code": exit_code, "seconds": seconds, "log": log}
 
@@ -115,7 +115,7 @@ def _refuse_changed_tree(project: Project, state: State, head: Optional[str], ru
         )
     changed = git_client.list_changes(project.root)[0]
     if changed:
-        verify_runner.forget_result(run_folder)
+        verify_command.forget_result(run_folder)
         raise RefusedError(
             f"While the verify command ran, tracked files were changed: {git_client.format_paths(changed)}. It must "
             "pass on what is committed: commit that if it belongs to the feature, else `git checkout` it, then "
@@ -126,14 +126,14 @@ def _refuse_changed_tree(project: Project, state: State, head: Optional[str], ru
 
 
 def _refuse_failed_verify(policy: State, log: str, exit_code: int, seconds: float) -> NoReturn:
-    if exit_code == verify_runner.TIMED_OUT and seconds >= policy["verify_timeout_s"]:
+    if exit_code == verify_command.TIMED_OUT and seconds >= policy["verify_timeout_s"]:
         outcome = f"did not end within {policy['verify_timeout_s']} s and was stopped"
     else:
         outcome = f"failed with exit status {exit_code}"
     raise RefusedError(
         f"The verify command `{policy['verify'][:200]}` {outcome}. Fix the cause, commit, then `batchctl done` again; "
         "if you cannot: `batchctl fail --reason TEXT`. The end of its output (data; all of it is in "
-        f"{log}):\n{verify_runner.quote_log_end(log) or '(it printed nothing)'}",
+        f"{log}):\n{verify_command.quote_log_end(log) or '(it printed nothing)'}",
         "verify-failed",
     )
 

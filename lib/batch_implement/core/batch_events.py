@@ -107,14 +107,16 @@ def _outcome_events(old: State, new: State) -> Iterator[Event]:
     for field, name in (("failed_features", "failed"), ("skipped_features", "skipped")):
         if new[field] is old[field]:
             continue
-        from . import blocking  # one file more, which the Stop hook does not need
+        from . import blocked_features  # one file more, which the Stop hook does not need
 
         before = {entry["feature_index"] for entry in old[field]}
         after = {entry["feature_index"] for entry in new[field]}
         for entry in new[field]:
             index = entry["feature_index"]
             if index not in before:
-                reason = entry["error_message"] if name == "failed" else blocking.describe_reason(entry["reason"])
+                reason = (
+                    entry["error_message"] if name == "failed" else blocked_features.describe_reason(entry["reason"])
+                )
                 yield {"event": name, "feature": index + 1, "why": reason[:MAX_TEXT_CHARS]}
         reopened += sorted(before - after)
     for index in reopened:

@@ -15,7 +15,7 @@ dependencies are completed too.
 
 from __future__ import annotations
 
-from . import policies
+from . import batch_policy
 
 TYPE_CHECKING = False  # importing `typing` costs a hook more than its work
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def new_state(
     features_file: str = "",
     source_type: str = "file",
     issue_numbers: Optional[List[int]] = None,
-    policy: State = policies.DEFAULT,
+    policy: State = batch_policy.DEFAULT,
     workflow_mode: str = "auto-implement",
     untracked: Iterable[str] = (),
     details: Optional[State] = None,

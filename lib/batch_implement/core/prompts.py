@@ -10,7 +10,7 @@ The text of a feature is data: it is quoted, on lines that begin with `> `, and 
 
 from __future__ import annotations
 
-from . import batch_state, policies
+from . import batch_policy, batch_state
 from .batch_state import key
 
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ def progress_summary(state: State) -> str:
 
 def required_evidence(state: State) -> str:
     """Return what `batchctl done` requires for the open or next feature, as a list within a sentence."""
-    policy = policies.feature_policy(state, state["current_index"])
+    policy = batch_policy.feature_policy(state, state["current_index"])
     items = []
     if "commit" in policy["evidence"]:
         items.append("all work committed")
@@ -178,7 +178,7 @@ def summary_instructions(state: State, *, worker: bool) -> str:
 
 def workflow_mode(state: State) -> str:
     """Return who does the open or next feature: `auto-implement` (a worker) or `direct` (the coordinator)."""
-    mode: str = policies.feature_policy(state, state["current_index"])["workflow_mode"]
+    mode: str = batch_policy.feature_policy(state, state["current_index"])["workflow_mode"]
     return mode
 
 

@@ -12,7 +12,7 @@ state. A RefusedError names the next step. `lease` has the transitions of the ow
 
 from __future__ import annotations
 
-from . import batch_state, blocking, policies
+from . import batch_policy, batch_state, blocked_features
 from .batch_state import key
 from .errors import RefusedError
 
@@ -127,7 +127,7 @@ def fail(
     index = require_active(state)
     name = key(index)
     used = state["active"]["attempt"]
-    policy = policies.feature_policy(state, index)
+    policy = batch_policy.feature_policy(state, index)
     in_a_row = state.get("failures_in_a_row", 0) + 1
     changed = {
         **state,
@@ -141,7 +141,7 @@ def fail(
     allowed = policy["max_retries"] + granted.get(name, 0)
     if permanent or used > allowed or retries_in_all >= policy["max_retries_total"]:
         changed = close_failed(changed, index, now, error, retry_count=used, failure_class=failure_class)
-        changed = blocking.skip_dependants(changed, [index], now)
+        changed = blocked_features.skip_dependants(changed, [index], now)
     changed = batch_state.with_derived_fields(changed)
     if changed["status"] == "in_progress" and in_a_row >= policy["max_failures_in_a_row"]:
         attempts = "attempt" if in_a_row == 1 else "attempts"
@@ -223,7 +223,7 @@ def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str
     }
     if status == "running":
         changed.update(active=None, **_with_attempt(state, now, f"skipped: {reason}", "skipped", stash))
-    return batch_state.with_derived_fields(blocking.skip_dependants(changed, [index], now))
+    return batch_state.with_derived_fields(blocked_features.skip_dependants(changed, [index], now))
 
 
 def retry(state: State, indices: Sequence[int]) -> State:
@@ -239,7 +239,7 @@ def retry(state: State, indices: Sequence[int]) -> State:
             raise RefusedError(
                 f"Feature {index + 1} is {status}: only a failed or skipped one can be retried.", "skip-retry-add"
             )
-    back = blocking.with_blocked_dependants(state, requested)
+    back = blocked_features.with_blocked_dependants(state, requested)
     closed = batch_state.failed_indices(state) | batch_state.skipped_indices(state)
     while True:  # a feature that stays closed keeps its dependants closed, transitively
         blockers = closed - back
@@ -313,7 +313,7 @@ def add(
         "issue_numbers": [*numbers, *new_numbers] if numbers is not None else None,
     }
     blockers = sorted(batch_state.failed_indices(changed) | batch_state.skipped_indices(changed))
-    return batch_state.with_derived_fields(blocking.skip_dependants(changed, blockers, now))
+    return batch_state.with_derived_fields(blocked_features.skip_dependants(changed, blockers, now))
 
 
 def pause(state: State, now: str, reason: str, resume_after: Optional[str] = None) -> State:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from ..base.text import clean
-from ..core import batch_state, blocking
+from ..core import batch_state, blocked_features
 from ..core.errors import RefusedError
 from ..core.prompts import pluralize
 
@@ -90,7 +90,7 @@ def _failed_parts(state: State, index: int) -> List[str]:
 
 def _skipped_parts(state: State, index: int) -> List[str]:
     reason = next(entry["reason"] for entry in state["skipped_features"] if entry["feature_index"] == index)
-    blocker = blocking.parse_blocker(reason)
+    blocker = blocked_features.parse_blocker(reason)
     if blocker is None or blocker >= state["total_features"]:
         return ["Not tried. The reason given:", _code_block(reason)]
     issue = f" (#{state['issue_numbers'][blocker]})" if state.get("issue_numbers") else ""

@@ -9,7 +9,7 @@ DependencyError for references and cycles.
 
 from __future__ import annotations
 
-from ..core import batch_state, policies
+from ..core import batch_policy, batch_state
 from ..core.batch_state import key
 from ..core.errors import UsageError
 from . import ordering
@@ -51,10 +51,10 @@ def build_first_state(
         features_file=features_file,
         source_type="issues" if issues else "file",
         issue_numbers=issues or None,
-        policy=policies.combine_policy(listing.defaults, options),
+        policy=batch_policy.combine_policy(listing.defaults, options),
         workflow_mode=options.get("workflow_mode")
         or listing.defaults.get("workflow_mode")
-        or policies.WORKFLOW_MODES[0],
+        or batch_policy.WORKFLOW_MODES[0],
         untracked=untracked,
         details=_details_by_key(features, 0),
         order=order,
@@ -98,7 +98,7 @@ def check_order(listing: Listing) -> None:
 def require_verify_command(state: State, first: int) -> None:
     """Raise UsageError if a feature from index `first` on needs the evidence `verify` but has no command for it."""
     for index in range(first, state["total_features"]):
-        policy = policies.feature_policy(state, index)
+        policy = batch_policy.feature_policy(state, index)
         if "verify" in policy["evidence"] and not policy["verify"]:
             raise UsageError(
                 f"Feature {index + 1} asks for `verify` as evidence, but no verify command is given for it. Add "

@@ -12,7 +12,7 @@ import os
 from typing import BinaryIO, List, NamedTuple, Optional
 
 from ..core.errors import UsageError
-from . import reader
+from . import text_and_markdown
 from .feature_list import Listing
 
 TYPE_CHECKING = False
@@ -64,11 +64,11 @@ def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[Binar
 
 def _read_path(name: str, cwd: str, stdin: Optional[BinaryIO]) -> Listing:
     if name != "-":
-        return reader.read_file(os.path.join(cwd, name))
+        return text_and_markdown.read_file(os.path.join(cwd, name))
     if stdin is None:
         raise UsageError(
             "There is no standard input in Claude Code. Write the features to a file and name that, or use `batchctl` "
             "in your own terminal.",
             "own-terminal",
         )
-    return reader.read_stdin(stdin)
+    return text_and_markdown.read_stdin(stdin)

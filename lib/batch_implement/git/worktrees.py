@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from ..base import processes, project_paths
+from ..base import process_identity, project_paths
 from ..core.errors import RefusedError
 from . import git_client
 
@@ -114,7 +114,7 @@ def finish_branch(repository: str, branch: str, commit: str, *, keep: bool) -> N
 
 def end_processes(folder: str) -> None:
     """End the processes that a dead attempt left running in this worktree."""
-    processes.end_marked(folder)
+    process_identity.end_marked(folder)
 
 
 def _reuse(repository: str, folder: str, branch: Optional[str]) -> bool:

@@ -102,18 +102,20 @@ def _handle_session_start(event: HookEvent) -> Optional[Dict[str, Any]]:
     """Take the lease back where this session had it; else tell the model and the user of an unfinished batch."""
     if event.is_in_agent:
         return None
-    from ..base import processes
+    from ..base import process_identity
     from ..commands import authorization
 
     store = Store(event.project)
     state = store.read()
     if state is None or not batch_state.is_live(state):
-        if state is not None and not processes.is_owner_alive(state["owner"]):
-            store.update(lambda state: state if processes.is_owner_alive(state["owner"]) else lease.release(state))
+        if state is not None and not process_identity.is_owner_alive(state["owner"]):
+            store.update(
+                lambda state: state if process_identity.is_owner_alive(state["owner"]) else lease.release(state)
+            )
         return _make_start_output(event, store)
     caller = authorization.caller_from_hook(event.session_id, os.environ)
     owner, source = state["owner"], event.get_text("source")
-    if processes.classify_owner(owner, caller.session_id, caller.pid) == "other":
+    if process_identity.classify_owner(owner, caller.session_id, caller.pid) == "other":
         return _make_start_output(event, store)
     was_owner = owner is not None and owner["session_id"] == caller.session_id and state["status"] == "in_progress"
     if was_owner and source == "startup" and owner.get("driven"):
@@ -121,7 +123,7 @@ def _handle_session_start(event: HookEvent) -> Optional[Dict[str, Any]]:
         return _make_start_output(event, store)
     if was_owner and source == "resume":
         state = _take_lease(store, caller)
-        if processes.classify_owner(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster
+        if process_identity.classify_owner(state["owner"], caller.session_id, caller.pid) == "other":  # it was faster
             return _make_start_output(event, store)
         return _make_start_output(event, store, prompts.reminder(state, worker=False))
     progress = prompts.progress_summary(state)
@@ -137,12 +139,12 @@ def _handle_session_start(event: HookEvent) -> Optional[Dict[str, Any]]:
 
 def _take_lease(store: Store, caller: Caller, **extra: bool) -> State:
     """Give the caller the lease, with `extra` in the owner's record, unless another client has it by now."""
-    from ..base import processes
+    from ..base import process_identity
 
     owner = caller.new_owner(timestamps.now())
 
     def take(state: State) -> State:
-        is_free = processes.classify_owner(state["owner"], caller.session_id, caller.pid) != "other"
+        is_free = process_identity.classify_owner(state["owner"], caller.session_id, caller.pid) != "other"
         return lease.acquire(state, {**owner, **extra}) if owner and is_free else state
 
     return store.update(take)

@@ -133,9 +133,9 @@ def _parse_payload(raw: bytes) -> Payload:
 
 def _find_client_pid() -> str:
     """Return the process id of a client that does not set CLAUDE_PID; empty if it is not found."""
-    from ..base import processes
+    from ..base import process_identity
 
-    return str(processes.find_client_pid(os.environ) or "")
+    return str(process_identity.find_client_pid(os.environ) or "")
 
 
 def main(name: str, tool: str, raw: Optional[bytes] = None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from ..core import batch_state, blocking, prompts
+from ..core import batch_state, blocked_features, prompts
 from ..core.batch_state import key
 from . import status_report, timeline
 from .formatting import format_time, shell_safe_name, to_block, to_line, tracker_url
@@ -133,7 +133,7 @@ def _build_waits(state: State) -> Iterator[Wait]:
 def _build_features(state: State, at: str) -> List[Feature]:
     reasons = {entry["feature_index"]: entry["error_message"] for entry in state["failed_features"]}
     for entry in state["skipped_features"]:
-        reasons[entry["feature_index"]] = blocking.describe_reason(entry["reason"])
+        reasons[entry["feature_index"]] = blocked_features.describe_reason(entry["reason"])
     merges = {entry["feature_index"]: entry for entry in (state.get("run") or {}).get("merges", ())}
     return [
         _build_feature(state, index, status, to_block(reasons.get(index)) or None, merges.get(index))
@@ -294,7 +294,7 @@ def _blocked_numbers(state: State) -> Dict[int, List[int]]:
     """Return for each failed feature the features that were skipped because of it, directly or not; all by number."""
     blocked_by: Dict[int, List[int]] = {}
     for entry in state["skipped_features"]:
-        blocker = blocking.parse_blocker(entry["reason"])
+        blocker = blocked_features.parse_blocker(entry["reason"])
         if blocker is not None:
             blocked_by.setdefault(blocker, []).append(entry["feature_index"])
     numbers: Dict[int, List[int]] = {}

@@ -8,7 +8,7 @@ plan_data(state), format_plan(state)      a batch that is not created yet
 from __future__ import annotations
 
 from ..base.text import clean, one_line
-from ..core import batch_state, blocking, policies, prompts
+from ..core import batch_policy, batch_state, blocked_features, prompts
 from ..core.batch_state import key
 
 TYPE_CHECKING = False
@@ -80,9 +80,9 @@ def feature_entries(state: State, now: str = "") -> List[Dict[str, Any]]:
             "commit": evidence.get("commit"),
         }
         if status in ("failed", "skipped"):
-            entry["reason"] = blocking.describe_reason(reasons[index])
+            entry["reason"] = blocked_features.describe_reason(reasons[index])
         if details.get("policy"):
-            entry["policy"] = policies.feature_policy(state, index)
+            entry["policy"] = batch_policy.feature_policy(state, index)
         if details.get("description"):
             entry["description"] = details["description"]
         if "no_change" in evidence:
@@ -214,7 +214,7 @@ def _describe_policy(state: State) -> str:
     """Return what each feature needs to be done, as the batch asks for it."""
     policy = state["policy"]
     limit = policy["verify_timeout_s"]
-    within = "" if limit == policies.DEFAULT["verify_timeout_s"] else f" within {limit} s"
+    within = "" if limit == batch_policy.DEFAULT["verify_timeout_s"] else f" within {limit} s"
     if policy["verify"]:
         verify = f"`{clean(policy['verify'][:200])}` must pass on each commit{within}"
     elif policy["evidence"]:

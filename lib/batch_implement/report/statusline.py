@@ -8,7 +8,7 @@ status line of a command that fails, nor why.
 
 from __future__ import annotations
 
-from ..base import fast_json, processes, project_paths
+from ..base import fast_json, process_identity, project_paths
 from ..base.text import one_line
 from ..core import batch_state
 from ..core.errors import BatchError
@@ -34,7 +34,7 @@ def statusline_text(payload: bytes, environ: Mapping[str, str], cwd: str) -> str
         state = snapshot.read_snapshot(project_paths.find_project(environ, session_folder(payload) or cwd))
     except (BatchError, OSError):
         return UNUSABLE
-    return "" if state is None else format_statusline(state, at_work=processes.is_owner_alive(state["owner"]))
+    return "" if state is None else format_statusline(state, at_work=process_identity.is_owner_alive(state["owner"]))
 
 
 def session_folder(payload: bytes) -> str:

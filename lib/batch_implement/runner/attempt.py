@@ -18,10 +18,10 @@ import threading
 import time
 from typing import Any, Dict, Tuple
 
-from ..base import processes, project_paths, subprocesses, timestamps
+from ..base import process_identity, project_paths, subprocesses, timestamps
 from ..base.project_paths import Project
 from ..commands import feature_commands
-from ..core import batch_state, failure_classification, lease, policies, transitions
+from ..core import batch_policy, batch_state, failure_classification, lease, transitions
 from ..core.errors import EXIT_STILL_RUNNING, HELP_PREFIX, BatchError
 from ..core.failure_classification import TREATMENT
 from ..core.prompts import pluralize
@@ -49,7 +49,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     job = Job(**json.loads(sys.stdin.buffer.readline()))
     tree = repository_cache.get_worktree(job)
-    os.environ[processes.WORKTREE_VARIABLE] = tree  # so that our own git processes are found as well
+    os.environ[process_identity.WORKTREE_VARIABLE] = tree  # so that our own git processes are found as well
     threading.Thread(target=_stop_when_stdin_closes, args=(stopped,), daemon=True).start()
     outcome = run_attempt(job, stopped)
     try:
@@ -139,7 +139,7 @@ def _open_batch(project: Project, job: Job) -> State:
     branch = git_client.get_branch(project.root)
     owner = None
     if job.command is None:
-        owner = {**processes.new_owner(job.session_id, None, now), "driven": True}
+        owner = {**process_identity.new_owner(job.session_id, None, now), "driven": True}
 
     def start_feature(current: State) -> State:
         if not batch_state.is_live(current):
@@ -161,7 +161,7 @@ def _new_attempt_state(project: Project, job: Job, now: str) -> State:
         _attempt_batch_id(job),
         [job.text],
         now,
-        policy={**policies.DEFAULT, **job.policy},
+        policy={**batch_policy.DEFAULT, **job.policy},
         workflow_mode="direct",
         untracked=git_client.list_changes(project.root)[1],
         details={"0": {**details, "builds_on": job.needs}},
@@ -212,7 +212,7 @@ def _run_batchctl_done(project: Project, stopped: threading.Event) -> str:
         if result.returncode not in (None, EXIT_STILL_RUNNING):
             message = result.stderr.decode("utf-8", "replace").partition(f"\n{HELP_PREFIX}")[0]  # help is for users
             return message.replace("batchctl: ", "", 1).replace("error: ", "", 1).strip()
-    processes.end_marked(project.root)
+    process_identity.end_marked(project.root)
     return ""
 
 

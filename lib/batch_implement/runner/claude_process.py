@@ -16,7 +16,7 @@ import threading
 import time
 from typing import IO, Callable, Dict, List, Mapping, NamedTuple, Optional
 
-from ..base import processes
+from ..base import process_identity
 from .claude_stream import ClientStream
 from .job import Job
 
@@ -87,7 +87,7 @@ def client_environment(environ: Mapping[str, str], folder: str) -> Dict[str, str
         if name.startswith(_INHERITED_GIT_PREFIXES)
         or not (name in _NOT_INHERITED or name.startswith(_NOT_INHERITED_PREFIXES))
     }  # fmt: skip
-    return {**kept, processes.WORKTREE_VARIABLE: folder}
+    return {**kept, process_identity.WORKTREE_VARIABLE: folder}
 
 
 def run_client(
@@ -149,7 +149,7 @@ def _end_client(client: subprocess.Popen[bytes], folder: str, stop_signal: Optio
             client.wait(GRACE_S)
         except (ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
             pass
-    processes.end_marked(folder)
+    process_identity.end_marked(folder)
     try:
         os.killpg(client.pid, signal.SIGKILL)  # processes that cleared their environment have no mark
     except (ProcessLookupError, PermissionError):

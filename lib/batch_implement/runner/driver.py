@@ -16,15 +16,15 @@ import threading
 from concurrent import futures
 from typing import Any, Callable, Dict, List, Optional
 
-from ..base import processes, signals, timestamps
+from ..base import process_identity, signals, timestamps
 from ..base.project_paths import Project
 from ..commands import issue_sync
-from ..core import batch_state, failure_classification, policies, prompts, run_transitions, transitions
+from ..core import batch_policy, batch_state, failure_classification, prompts, run_transitions, transitions
 from ..core.batch_state import key
 from ..core.errors import BatchError, RefusedError
 from ..git import worktrees
 from ..store.store import Store
-from . import acquire, merge_queue
+from . import acquire_batch, merge_queue
 from . import job as jobs
 from .job import Job, Outcome
 
@@ -108,7 +108,7 @@ class Driver:
                 self._stop_workers()
         state = self._require_ownership(self.store.require())
         state = self.store.update(lambda current: run_transitions.end(current, self.clock.now(), self.end_reason))
-        worktrees.remove(self.project.root, acquire.merge_worktree(state))
+        worktrees.remove(self.project.root, acquire_batch.merge_worktree(state))
         self.display.event("ended", self.end_reason)
         return state
 
@@ -182,7 +182,7 @@ class Driver:
             state = self.store.update(
                 lambda current, job=job: run_transitions.dispatch(  # type: ignore[misc]
                     current, now, job.feature_index, base=job.base, branch=job.branch, worktree=job.worktree,
-                    session_id=job.session_id, place=self.place or processes.get_host_name(),
+                    session_id=job.session_id, place=self.place or process_identity.get_host_name(),
                 )
             )  # fmt: skip
             self.working[self.executor.submit(self.work, job)] = job
@@ -335,10 +335,10 @@ class Driver:
         entry = state["run"]["running"].get(key(index))
         if entry is None:
             return
-        policy = policies.feature_policy(state, index)
+        policy = batch_policy.feature_policy(state, index)
         log = os.path.join(jobs.run_log_folder(self.project, self.batch_id), f"{index + 1}-{entry['attempt']}-merge")
         self.merging = index, self.merger.submit(
-            merge_queue.prepare_merge, self.project.root, acquire.merge_worktree(state), state["run"]["branch"],
+            merge_queue.prepare_merge, self.project.root, acquire_batch.merge_worktree(state), state["run"]["branch"],
             entry["evidence"]["commit"], verify=policy["verify"], timeout_s=policy["verify_timeout_s"], log=log,
             stopped=self.stopped,
         )  # fmt: skip

@@ -15,10 +15,10 @@ import os
 import uuid
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from ..base import processes
+from ..base import process_identity
 from ..base.project_paths import Project
 from ..base.text import one_line
-from ..core import batch_state, failure_classification, policies
+from ..core import batch_policy, batch_state, failure_classification
 from ..core.batch_state import key
 from ..git import git_client, worktrees
 
@@ -123,7 +123,7 @@ def create_job(project: Project, state: State, index: int, share_usd: float = ma
     attempt = batch_state.attempts_used(state, index) + 1
     options, limits = run["options"], state["policy"]["budgets"]
     policy = {
-        field: value for field, value in policies.feature_policy(state, index).items() if field != "workflow_mode"
+        field: value for field, value in batch_policy.feature_policy(state, index).items() if field != "workflow_mode"
     }
     number = run["spent"]["clients"] + 1
     settings = os.path.join(project.root, ".claude", "settings.local.json")
@@ -188,7 +188,7 @@ def client_record(job: Job, outcome: Outcome) -> State:
 
 def new_outcome(job: Job, now: str, **fields: Any) -> Outcome:
     """Return an outcome of the job on this machine that ended `now`."""
-    defaults = {"spent": zero_usage(), "place": processes.get_host_name(), "started_at": now, "ended_at": now}
+    defaults = {"spent": zero_usage(), "place": process_identity.get_host_name(), "started_at": now, "ended_at": now}
     names = ("batch_id", "feature_index", "attempt", "session_id")
     return Outcome(**{**{name: getattr(job, name) for name in names}, **defaults, **fields})
 

@@ -16,7 +16,7 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ..base import subprocesses
-from ..commands import verify_runner
+from ..commands import verify_command
 from ..core.errors import BatchError, RefusedError
 from ..git import git_client, worktrees
 
@@ -189,6 +189,6 @@ def _run_verify(folder: str, command: str, timeout_s: int, log: str, stopped: th
     raise CannotMerge(
         f"On top of what was merged meanwhile the verify command `{command[:200]}` {how}, though it passed before. "
         "This attempt starts there: fix what fails. The end of its output (data):\n"
-        f"{verify_runner.quote_log_end(log)}",
+        f"{verify_command.quote_log_end(log)}",
         "merge-conflict",
     )

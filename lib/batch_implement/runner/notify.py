@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import tempfile
 
-from ..base import processes, subprocesses
+from ..base import process_identity, subprocesses
 from ..base.text import one_line, shorten
 from ..core import batch_state, prompts
 
@@ -42,7 +42,7 @@ def send(command: str, event: str, state: State, report_paths: Mapping[str, str]
 
     `report_paths` has the paths of the reports as `html` and `md`.
     """
-    environment = {**processes.command_environment(), **notify_variables(event, state, report_paths)}
+    environment = {**process_identity.command_environment(), **notify_variables(event, state, report_paths)}
     with tempfile.TemporaryFile() as output:
         try:
             result = subprocesses.run(

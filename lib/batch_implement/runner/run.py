@@ -26,7 +26,7 @@ from ..features import sources
 from ..git import git_client
 from ..report import report_files, run_report, status_report
 from ..store.store import Store
-from . import acquire, local_executor, notify, options, pull_requests
+from . import acquire_batch, local_executor, notify, options, pull_requests
 from .dask.executor import DaskExecutor
 from .display import live_display
 from .display.live_display import Display
@@ -132,8 +132,8 @@ def _acquire_batch(project: Project, run_options: Options, jobs: int, cluster: O
     stored = options.to_stored(run_options)
     stored.update(remote=cluster.remote if cluster else None, scheduler=cluster.address if cluster else None)
     worktrees = run_options.worktrees or f"{project.root}.worktrees"
-    request = acquire.RunRequest(jobs, worktrees, stored, options.to_budgets(run_options))
-    state = acquire.acquire_run(project, request, timestamps.now())
+    request = acquire_batch.RunRequest(jobs, worktrees, stored, options.to_budgets(run_options))
+    state = acquire_batch.acquire_run(project, request, timestamps.now())
     if cluster:
         cluster.begin(state["batch_id"])
     return state

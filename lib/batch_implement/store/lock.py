@@ -111,13 +111,13 @@ class FileLock:
             pass  # on a full disk the lock still excludes, without the name of its holder
 
     def _describe_holder(self) -> str:
-        from ..base import processes
+        from ..base import process_identity
 
         try:
             line = os.pread(self._fd, 200, 0)
         except OSError:
             line = b""
         pid, _, program = line.decode("utf-8", "replace").strip().partition(" ")
-        if pid.isdigit() and processes.is_running(int(pid), None):
+        if pid.isdigit() and process_identity.is_running(int(pid), None):
             return f"process {pid} ({program.strip()})"
         return "an unknown process"

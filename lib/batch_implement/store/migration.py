@@ -29,7 +29,7 @@ message for each change; they go to the audit log and quote what is left out. Th
 from __future__ import annotations
 
 from ..base.text import clean, shorten
-from ..core import batch_state, blocking, policies
+from ..core import batch_policy, batch_state, blocked_features
 from ..core.errors import StateError
 
 TYPE_CHECKING = False
@@ -82,7 +82,7 @@ class _Migration:
     def run(self) -> Tuple[State, List[str]]:
         data = self.data
         fresh = batch_state.new_state(
-            self._batch_id(), self._features(), "", policy=policies.create_policy(evidence=[])
+            self._batch_id(), self._features(), "", policy=batch_policy.create_policy(evidence=[])
         )
         updated_at = data["updated_at"] if isinstance(data.get("updated_at"), str) else ""
         completed = self._indices(data.get("completed_features"), "completed_features")
@@ -121,7 +121,7 @@ class _Migration:
         return self._with_derived_fields(state, updated_at), self.changes
 
     def _with_derived_fields(self, state: State, updated_at: str) -> State:
-        derived = blocking.update_blocked(state, updated_at)
+        derived = blocked_features.update_blocked(state, updated_at)
         for entry in derived["skipped_features"][len(state["skipped_features"]) :]:
             self.changes.append(f"feature index {entry['feature_index']} is skipped now: {entry['reason']}")
         before, now = self.data["current_index"], derived["current_index"]

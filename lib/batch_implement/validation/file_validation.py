@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-    from ..features.documents import Document
+    from ..features.located_values import Document
 
 PUBLISHED = ("batch_state", "features")
 FEATURES_EXTENSIONS = (".yaml", ".yml", ".txt", ".md", ".markdown")
@@ -95,21 +95,21 @@ def is_features_file(path: str) -> bool:
 
 def check_features_file(path: str) -> List[SchemaError]:
     """Return the errors of one features file; empty if `create` accepts it."""
-    from ..features import planner, reader, structured
+    from ..features import planner, text_and_markdown, yaml_and_json
     from ..features.feature_list import FeatureListError
     from ..features.ordering import DependencyError
 
     name, document, listing = clean(path), None, None
-    kind = reader.DOCUMENT_KINDS.get(os.path.splitext(path)[1].lower())
+    kind = text_and_markdown.DOCUMENT_KINDS.get(os.path.splitext(path)[1].lower())
     try:
         if kind:
-            document = structured.parse_document(reader.read_bytes(path, name), name, kind)
-            errors = structured.find_errors(document)
+            document = yaml_and_json.parse_document(text_and_markdown.read_bytes(path, name), name, kind)
+            errors = yaml_and_json.find_errors(document)
             if errors:
                 return errors
-            listing = structured.list_features(document, name)
+            listing = yaml_and_json.list_features(document, name)
         else:
-            listing = reader.read_file(path)
+            listing = text_and_markdown.read_file(path)
         planner.check_order(listing)
     except FeatureListError as error:
         if document and error.index is not None:
@@ -125,9 +125,9 @@ def check_features_file(path: str) -> List[SchemaError]:
 
 
 def _feature_error(document: Document, index: int, message: str) -> SchemaError:
-    from ..features import structured
+    from ..features import yaml_and_json
 
-    path = structured.feature_path(document, index)
+    path = yaml_and_json.feature_path(document, index)
     return SchemaError(path, message, *document.position(path))
 
 
@@ -167,23 +167,23 @@ def _check_state_file(path: str) -> Tuple[List[SchemaError], Optional[List[str]]
 
 def _locate(state: Any, data: bytes) -> Document:
     """Return a state with the positions of its values in the file."""
-    from ..features import documents
+    from ..features import located_values
 
-    return documents.Document(state, documents.locate_json_values(data.decode())[0])
+    return located_values.Document(state, located_values.locate_json_values(data.decode())[0])
 
 
 def _json_error(error: BatchError, data: bytes) -> SchemaError:
     """Return the error of a state that is not JSON; of a name that is there twice, with the place of the second."""
-    from ..features import documents
+    from ..features import located_values
 
     cause = error.__cause__
     if not isinstance(cause, strict_json.JSONError):
         return SchemaError((), error.message)
     if cause.repeated_name is not None:
-        repeated = documents.locate_json_values(data.decode())[1]
+        repeated = located_values.locate_json_values(data.decode())[1]
         if repeated:
             return SchemaError(repeated[0], error.message, *repeated[1])
-    message = documents.explain_json_error(cause) if cause.line else error.message
+    message = located_values.explain_json_error(cause) if cause.line else error.message
     return SchemaError((), message, cause.line or None, cause.column or None)
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from batch_implement.base import processes, subprocesses
+from batch_implement.base import process_identity, subprocesses
 
 
 def shell(command, **options):
@@ -61,7 +61,7 @@ def test_after_the_time_limit_the_whole_group_is_ended(tmp_path):
     result = shell(f"sleep 300 & echo $! > '{tmp_path}/pid'; wait", timeout_s=0.5)
     assert (result.returncode, result.timed_out) == (None, True)
     assert time.monotonic() - started < 20
-    assert not processes.is_running(int((tmp_path / "pid").read_text()), None)
+    assert not process_identity.is_running(int((tmp_path / "pid").read_text()), None)
 
 
 def test_a_process_that_ignores_sigterm_is_killed(tmp_path, monkeypatch):
@@ -76,7 +76,7 @@ def test_a_stop_signal_ends_the_process(tmp_path):
     threading.Timer(0.2, stop.set).start()
     result = shell(f"echo $$ > '{tmp_path}/pid'; exec sleep 300", stop=stop)
     assert (result.returncode, result.timed_out) == (None, False)
-    assert not processes.is_running(wait_for_pid(tmp_path / "pid"), None)
+    assert not process_identity.is_running(wait_for_pid(tmp_path / "pid"), None)
 
 
 def test_an_exception_ends_the_process(tmp_path, monkeypatch):
@@ -87,7 +87,7 @@ def test_an_exception_ends_the_process(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocesses, "_wait_for_pipes", interrupt)
     with pytest.raises(KeyboardInterrupt):
         shell(f"echo $$ > '{tmp_path}/pid'; exec sleep 300")
-    assert not processes.is_running(wait_for_pid(tmp_path / "pid"), None)
+    assert not process_identity.is_running(wait_for_pid(tmp_path / "pid"), None)
 
 
 def test_a_background_process_that_keeps_the_pipes_open_is_not_waited_for(tmp_path):
@@ -107,4 +107,4 @@ def test_a_command_in_a_worktree_leaves_nothing_running(tmp_path):
     with open(tmp_path / "log", "wb") as file:
         command = f"setsid sleep 300 & echo $! > '{tmp_path}/pid'; exit 4"
         assert subprocesses.run_in_worktree(command, str(tmp_path), 60, output=file).returncode == 4
-    assert not processes.is_running(wait_for_pid(tmp_path / "pid"), None)
+    assert not process_identity.is_running(wait_for_pid(tmp_path / "pid"), None)

@@ -12,7 +12,7 @@ import pytest
 from batch_implement import __version__
 from batch_implement.base.project_paths import Project
 from batch_implement.cli import arguments, batchctl
-from batch_implement.commands import authorization, feature_commands, verify_runner
+from batch_implement.commands import authorization, feature_commands, verify_command
 from batch_implement.commands.command import CommandContext
 from batch_implement.core.errors import UsageError
 from batch_implement.store import serialization
@@ -211,7 +211,7 @@ def test_it_can_be_replaced_all_the_same(running, typed):
 
 def test_a_verify_command_that_still_runs_is_status_4(running, typed, monkeypatch):
     def still_running(*arguments, **options):
-        raise verify_runner.StillRunning("call again", "verify-running")
+        raise verify_command.StillRunning("call again", "verify-running")
 
     monkeypatch.setattr(feature_commands, "done", still_running)
     status, out, err = typed("done", "--json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from batch_implement.base import processes
+from batch_implement.base import process_identity
 from batch_implement.base.project_paths import Project
 from batch_implement.commands import authorization
 from batch_implement.commands.authorization import Caller
@@ -98,7 +98,12 @@ def test_another_client_is_told_who_has_it_and_what_it_can_do(project):
     state = new_batch(1, owner=owner("s-1"))
     with pytest.raises(RefusedError) as caught:
         authorization.require_owner(state, Caller("s-2", 1, is_user=False), project)
-    for words in ("session s-1", f"process {os.getpid()} on {processes.get_host_name()}", "batchctl pause", "--resume"):
+    for words in (
+        "session s-1",
+        f"process {os.getpid()} on {process_identity.get_host_name()}",
+        "batchctl pause",
+        "--resume",
+    ):
         assert words in caught.value.message
 
 

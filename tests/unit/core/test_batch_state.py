@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 
 import pytest
-from batch_implement.core import batch_state, lease, policies
+from batch_implement.core import batch_policy, batch_state, lease
 from batch_implement.store import serialization
 from batches import NOW, completed, conditions, failed, given_up, new_batch, started, then
 
 
 def test_a_first_version_is_valid_and_its_parts_are_its_own():
-    features, policy = ["a", "b"], policies.create_policy(verify="make")
+    features, policy = ["a", "b"], batch_policy.create_policy(verify="make")
     state = batch_state.new_state("b1", features, NOW, policy=policy, untracked=iter(["x"]))
     assert serialization.find_problems({**state, "revision": 1}, None) == []
     features.append("c")
@@ -22,16 +22,16 @@ def test_a_first_version_is_valid_and_its_parts_are_its_own():
 
 
 def test_a_verify_command_asks_for_its_evidence_unless_the_person_says_what_is_asked_for():
-    assert policies.create_policy(verify="make")["evidence"] == ["commit", "verify"]
-    assert policies.create_policy(verify="make", evidence=[])["evidence"] == []
-    assert policies.create_policy()["evidence"] == ["commit"]
+    assert batch_policy.create_policy(verify="make")["evidence"] == ["commit", "verify"]
+    assert batch_policy.create_policy(verify="make", evidence=[])["evidence"] == []
+    assert batch_policy.create_policy()["evidence"] == ["commit"]
 
 
 def test_no_policy_shares_its_lists_with_the_default():
-    policies.create_policy()["evidence"].append("review")
-    policies.create_policy()["budgets"]["cost"] = 1
-    assert policies.DEFAULT["evidence"] == ["commit"]
-    assert policies.DEFAULT["budgets"] == {}
+    batch_policy.create_policy()["evidence"].append("review")
+    batch_policy.create_policy()["budgets"]["cost"] = 1
+    assert batch_policy.DEFAULT["evidence"] == ["commit"]
+    assert batch_policy.DEFAULT["budgets"] == {}
 
 
 @pytest.mark.parametrize("name", ["b", "batch-20260131-235959-000001", "A.b_c-1", "x" * 100, "a.b.c", "a-", "."])

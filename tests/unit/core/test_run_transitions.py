@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from batch_implement.base import processes
+from batch_implement.base import process_identity
 from batch_implement.core import batch_events, batch_state, path_conflicts, run_transitions, transitions
 from batch_implement.core.errors import RefusedError
 from batch_implement.report import log_format, status_report
@@ -136,7 +136,7 @@ def test_the_last_merge_ends_the_batch():
 def test_the_end_of_a_run_releases_the_batch_and_its_running_features():
     state = then(dispatched(begun(new_batch(2)), 0), run_transitions.end, NOW, "stopped twice")
     assert conditions(state) == ["pending", "pending"]
-    assert not processes.is_owner_alive(state["owner"])
+    assert not process_identity.is_owner_alive(state["owner"])
     assert state["owner"]["session_id"] == "run-1"
     assert (state["run"]["ended_at"], state["run"]["ended_why"]) == (NOW, "stopped twice")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement.core import policies, transitions
+from batch_implement.core import batch_policy, transitions
 from batch_implement.core.errors import RefusedError, UsageError
 from batch_implement.features import planner
-from batch_implement.features.reader import Feature, Listing
+from batch_implement.features.text_and_markdown import Feature, Listing
 from batches import NOW, checked, completed, conditions, given_up, new_batch, skipped_reasons, then
 
 
@@ -56,7 +56,7 @@ def test_options_defaults_and_a_features_own_wishes_end_up_where_they_hold():
     own = Feature("b", 0, {"policy": {"verify": "own"}})
     state = first(listing("a", own, verify="file", workflow_mode="direct"), {"max_retries": 0})
     assert (state["policy"]["verify"], state["policy"]["max_retries"], state["workflow_mode"]) == ("file", 0, "direct")
-    assert [policies.feature_policy(state, index)["verify"] for index in (0, 1)] == ["file", "own"]
+    assert [batch_policy.feature_policy(state, index)["verify"] for index in (0, 1)] == ["file", "own"]
     assert first(listing("a", workflow_mode="direct"), {"workflow_mode": "auto-implement"})["workflow_mode"] == (
         "auto-implement"
     )

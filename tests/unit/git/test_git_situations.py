@@ -14,10 +14,10 @@ from batch_implement.commands import batch_commands, evidence, feature_commands
 from batch_implement.commands.authorization import Caller
 from batch_implement.commands.command import CommandContext
 from batch_implement.core.errors import RefusedError, StateError
-from batch_implement.features.reader import Feature, Listing
 from batch_implement.features.sources import FeatureSource
+from batch_implement.features.text_and_markdown import Feature, Listing
 from batch_implement.git import git_client
-from batch_implement.runner.preflight import environment
+from batch_implement.runner.preflight import environment_checks
 from batch_implement.store.store import Store
 from batches import commit, git
 
@@ -277,7 +277,7 @@ def test_a_dirty_submodule_stops_create(outer, within):
     assert first in refused.value.message
     assert [
         first in text
-        for verdict, text in environment.check_working_tree(str(outer.root), merge=False)
+        for verdict, text in environment_checks.check_working_tree(str(outer.root), merge=False)
         if verdict == "error"
     ] == [True]
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_implement.base import processes
+from batch_implement.base import process_identity
 from batch_implement.core.errors import RefusedError, StateError
 from batch_implement.git import git_client, worktrees
 from batches import commit, git
@@ -249,9 +249,11 @@ def test_removing_ends_what_still_runs_for_it(repository, top):
     folder = str(top / "1-a")
     worktrees.add(str(repository), folder, "batch/b/1-a", "HEAD")
     wait = [sys.executable, "-c", "print(flush=True); import time; time.sleep(300)"]
-    left = subprocess.Popen(wait, env={**os.environ, processes.WORKTREE_VARIABLE: folder}, stdout=subprocess.PIPE)
+    left = subprocess.Popen(
+        wait, env={**os.environ, process_identity.WORKTREE_VARIABLE: folder}, stdout=subprocess.PIPE
+    )
     other = subprocess.Popen(
-        wait, env={**os.environ, processes.WORKTREE_VARIABLE: f"{folder}.2"}, stdout=subprocess.PIPE
+        wait, env={**os.environ, process_identity.WORKTREE_VARIABLE: f"{folder}.2"}, stdout=subprocess.PIPE
     )
     for each in (left, other):
         assert each.stdout and each.stdout.readline()

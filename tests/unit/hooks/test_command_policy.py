@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from batch_implement.hooks.command_guard import find_command, interpreters, protected_paths, writers
+from batch_implement.hooks.command_guard import find_program, interpreters, protected_paths, writing_commands
 from batch_implement.hooks.command_guard.command_policy import ProtectedNames, check_command
 from batch_implement.hooks.fast_path import mentions_batch, needs_analysis
 
@@ -183,7 +183,7 @@ def test_a_refusal_says_which_simple_command_does_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [writers, find_command, protected_paths, interpreters], ids=lambda module: module.__name__
+    "module", [writing_commands, find_program, protected_paths, interpreters], ids=lambda module: module.__name__
 )
 def test_the_examples_in_a_manual_are_true(module: ModuleType) -> None:
     known = {**vars(module), "names": ProtectedNames(USER_COMMANDS)}

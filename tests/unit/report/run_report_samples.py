@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from batch_implement.core import batch_state, policies, run_transitions, transitions
+from batch_implement.core import batch_policy, batch_state, run_transitions, transitions
 from batches import owner, then
 
 START = 1769900400  # 2026-01-31T23:00:00Z
@@ -37,7 +37,7 @@ def texts(number: int) -> list[str]:
 
 def begun(features: list[str], needs: dict[str, list[int]] | None = None, **how: Any) -> dict[str, Any]:
     """A batch whose run has begun."""
-    policy = policies.create_policy(verify="make test", max_retries=1, max_failures_in_a_row=50)
+    policy = batch_policy.create_policy(verify="make test", max_retries=1, max_failures_in_a_row=50)
     state = batch_state.new_state("batch-20260131-230000-000042", features, at(0), features_file="features.md",
                             policy=policy, needs=needs)  # fmt: skip
     state["revision"] = 1
@@ -116,7 +116,7 @@ def run_state(number: int = 20, texts_of: list[str] | None = None, *, ended: boo
 
 def client_state() -> dict[str, Any]:
     """A batch done inside one client, paused: one done, one done at the second attempt, one failed, one open."""
-    policy = policies.create_policy(verify="make test", max_retries=1)
+    policy = batch_policy.create_policy(verify="make test", max_retries=1)
     state = batch_state.new_state("batch-1", texts(6), at(0), features_file="-", policy=policy, needs={"5": [2]})
     state["revision"] = 1
     minute = iter(range(5, 400, 11))

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement.base import processes, project_paths, timestamps
+from batch_implement.base import process_identity, project_paths, timestamps
 from batch_implement.base.project_paths import Project
-from batch_implement.core import batch_state, policies
+from batch_implement.core import batch_policy, batch_state
 from batch_implement.git import git_client, worktrees
 from batch_implement.runner import claude_process, local_executor, logs
 from batch_implement.runner import job as jobs
@@ -48,7 +48,7 @@ def job_for(repository: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
         limits.update(fields.pop("limits", {}))
         caller = {"path": None, "model": None, "permission_mode": None, "allow": [], "settings": None}
         caller.update(fields.pop("client", {}))
-        policy = policies.create_policy(**fields.pop("policy", {}))
+        policy = batch_policy.create_policy(**fields.pop("policy", {}))
         left = {"max_retries": 0, "max_retries_total": 0, "unattended": True, "budgets": {}}
         job = Job(
             batch_id="batch-1",
@@ -75,7 +75,7 @@ def job_for(repository: Path, tmp_path: Path) -> Iterator[Callable[..., Job]]:
 
     yield make
     for job in made:
-        assert processes.find_marked(job.worktree) == []
+        assert process_identity.find_marked(job.worktree) == []
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_command_that_commits_and_verifies_has_completed_the_feature(job_for, 
     assert Path(outcome.evidence["verify"]["log"]) == Path(job.logs) / "output"
     assert Path(job.logs, "output").read_text() == "work.txt\n"
     assert "feature 1" in Path(job.logs, "brief").read_text()
-    assert outcome.spent["seconds"] > 0 and outcome.place == processes.get_host_name()
+    assert outcome.spent["seconds"] > 0 and outcome.place == process_identity.get_host_name()
 
 
 def test_an_outcome_and_a_job_travel_as_json(job_for):
@@ -158,7 +158,7 @@ def test_the_batch_of_one_has_the_feature_its_policy_and_no_state_of_another(job
 
 def test_a_state_that_somebody_has_committed_is_not_taken_for_the_batch_of_one(job_for, repository):
     """It was adopted: the client got the first feature of that batch."""
-    state = batch_state.new_state("theirs", ["quite another"], NOW, policy=policies.create_policy())
+    state = batch_state.new_state("theirs", ["quite another"], NOW, policy=batch_policy.create_policy())
     (repository / ".claude").mkdir()
     (repository / ".claude" / "batch_state.json").write_bytes(serialization.serialize({**state, "revision": 1}))
     git(repository, "add", "-f", ".claude")
@@ -238,14 +238,14 @@ def test_at_its_time_limit_a_client_ends_with_whatever_it_started(job_for, tmp_p
     its = tmp_path / "pids"
     outcome = local_executor.run_job(job_for(f"cat > /dev/null; {HIDERS[way].format(pids=its)}", time_s=1))
     assert (outcome.kind, outcome.failure_class) == (jobs.FAILED, "time") and "Not done within 1 s" in outcome.message
-    assert pids(its) and not any(processes.is_running(pid, None) for pid in pids(its))
+    assert pids(its) and not any(process_identity.is_running(pid, None) for pid in pids(its))
 
 
 def test_what_a_client_leaves_running_at_its_own_end_is_ended_too(job_for, tmp_path):
     its = tmp_path / "pids"
     outcome = local_executor.run_job(job_for(f"{WORK}; setsid sleep 300 > /dev/null 2>&1 & echo $! > {its}; sleep 0.2"))
     assert outcome.kind == jobs.COMPLETED, outcome.message
-    assert not any(processes.is_running(pid, None) for pid in pids(its))
+    assert not any(process_identity.is_running(pid, None) for pid in pids(its))
 
 
 def test_ctrl_c_is_not_ignored_by_what_a_client_starts(job_for, tmp_path):
@@ -266,7 +266,7 @@ def test_stopping_ends_the_attempt_which_comes_back_as_interrupted(job_for, tmp_
 
     outcome = beside(job, stop)
     assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "stopped")
-    assert not any(processes.is_running(pid, None) for pid in pids(its))
+    assert not any(process_identity.is_running(pid, None) for pid in pids(its))
     assert Path(job.worktree, "half.txt").exists(), "what was begun stays"
 
 
@@ -321,9 +321,9 @@ def test_when_the_driver_is_killed_the_attempt_ends_with_all_that_it_started(job
     driver.kill()
     driver.wait()
     deadline = time.monotonic() + 60
-    while any(processes.is_running(pid, None) for pid in pids(its)) and time.monotonic() < deadline:
+    while any(process_identity.is_running(pid, None) for pid in pids(its)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not any(processes.is_running(pid, None) for pid in pids(its))
+    assert not any(process_identity.is_running(pid, None) for pid in pids(its))
     assert local_executor.run_job(job_for(WORK, number=2)).kind == jobs.COMPLETED
 
 
@@ -339,7 +339,7 @@ def test_an_attempt_that_is_killed_is_interrupted_and_takes_its_client_along(job
 
     outcome = beside(job, kill)
     assert (outcome.kind, outcome.failure_class) == (jobs.INTERRUPTED, "worker_died")
-    assert not any(processes.is_running(pid, None) for pid in pids(its))
+    assert not any(process_identity.is_running(pid, None) for pid in pids(its))
 
 
 def test_the_process_of_an_attempt_ends_well(job_for, monkeypatch):
@@ -384,7 +384,7 @@ def test_what_a_dead_run_left_running_in_the_worktree_is_ended_before_anything_s
     its = tmp_path / "pid"
     job = job_for(f"cat > /dev/null; kill -0 $(cat {its}) && exit 1; echo > f; git add . && git commit -qm Work")
     left = subprocess.Popen(
-        ["sleep", "300"], env={**os.environ, processes.WORKTREE_VARIABLE: job.worktree}, start_new_session=True
+        ["sleep", "300"], env={**os.environ, process_identity.WORKTREE_VARIABLE: job.worktree}, start_new_session=True
     )
     its.write_text(f"{left.pid}\n")
     threading.Thread(target=left.wait, daemon=True).start()
@@ -433,11 +433,11 @@ def test_a_client_inherits_a_persons_settings_but_nothing_of_another_client_batc
         "CLAUDECODE": "1", "CLAUDE_CODE_SESSION_ID": "s", "CLAUDE_PID": "1", "CLAUDE_PROJECT_DIR": "/p",
         "CLAUDE_ENV_FILE": "/e", "CLAUDE_CODE_ENTRYPOINT": "cli", "CLAUDE_PLUGIN_ROOT": "/r",
         "CLAUDE_PLUGIN_DATA": "/d", "BATCH_IMPLEMENT_ROOT": "/p", "BATCH_IMPLEMENT_DISABLED": "1", "GIT_DIR": "/p/.git",
-        "GIT_WORK_TREE": "/p", "GIT_INDEX_FILE": "/i", processes.WORKTREE_VARIABLE: "/other",
+        "GIT_WORK_TREE": "/p", "GIT_INDEX_FILE": "/i", process_identity.WORKTREE_VARIABLE: "/other",
     }  # fmt: skip
     assert claude_process.client_environment({**theirs, **others}, "/tree") == {
         **theirs,
-        processes.WORKTREE_VARIABLE: "/tree",
+        process_identity.WORKTREE_VARIABLE: "/tree",
     }
 
 
@@ -515,7 +515,7 @@ def test_what_a_client_cost_whose_driver_was_killed_is_reported_by_the_next_and_
     driver.kill()
     driver.wait()
     deadline = time.monotonic() + 60
-    while processes.find_marked(job.worktree) and time.monotonic() < deadline:
+    while process_identity.find_marked(job.worktree) and time.monotonic() < deadline:
         time.sleep(0.05)
     path = stand_in("cat > /dev/null; cat $streams/limit.jsonl; exit 1")
     second = local_executor.run_job(job_for(None, client={"path": path}, number=2))
@@ -528,7 +528,7 @@ def test_what_a_client_cost_whose_driver_was_killed_is_reported_by_the_next_and_
 def test_a_client_that_is_asked_to_end_and_does_not_is_ended_all_the_same(job_for, stand_in, tmp_path):
     path = stand_in(f"trap '' INT TERM; cat > /dev/null; echo $$ > {tmp_path}/pids; while :; do sleep 0.2; done")
     outcome = local_executor.run_job(job_for(None, client={"path": path}, time_s=1))
-    assert outcome.failure_class == "time" and not processes.is_running(pids(tmp_path / "pids")[0], None)
+    assert outcome.failure_class == "time" and not process_identity.is_running(pids(tmp_path / "pids")[0], None)
 
 
 # -- what it prints ----------------------------------------------------------------------------------------------------

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement.base import processes, timestamps
+from batch_implement.base import process_identity, timestamps
 from batch_implement.base.project_paths import Project
 from batch_implement.core import batch_state
 from batch_implement.core.errors import RefusedError
 from batch_implement.git import git_client, worktrees
-from batch_implement.runner import acquire, local_executor, merge_queue
+from batch_implement.runner import acquire_batch, local_executor, merge_queue
 from batch_implement.runner import job as jobs
 from batch_implement.store.store import Store
 from batches import conditions, new_batch
@@ -55,9 +55,9 @@ def unattended_run(repository: Path) -> Iterator[Callable[..., UnattendedRun]]:
         if state is None:
             continue
         run = state["run"]
-        assert not processes.is_owner_alive(state["owner"])
+        assert not process_identity.is_owner_alive(state["owner"])
         for folder in [run["worktrees"] + "/merged", *(e["worktree"] for c in run["clients"].values() for e in c)]:
-            assert not folder or processes.find_marked(folder) == []
+            assert not folder or process_identity.find_marked(folder) == []
 
 
 def subjects(repository: Path, branch: str) -> list[str]:
@@ -231,7 +231,7 @@ def test_a_client_that_takes_too_long_is_ended_with_all_that_it_started(unattend
     worker = f"cat > /dev/null; sleep 300 & echo $! >> {pids}; setsid sleep 300 & echo $! >> {pids}; sleep 300"
     state = unattended_run(worker, 1, max_retries=0).drive(budgets={"feature_time_s": 1})
     assert "Not done within 1 s" in state["failed_features"][0]["error_message"]
-    assert not any(processes.is_running(int(pid), None) for pid in pids.read_text().split())
+    assert not any(process_identity.is_running(int(pid), None) for pid in pids.read_text().split())
 
 
 # -- waiting -----------------------------------------------------------------------------------------------------------
@@ -378,9 +378,9 @@ def test_a_driver_that_is_killed_takes_its_clients_along_and_the_next_run_resume
     driver.wait()
     pids = [int(Path(f"{mark}.{number}").read_text().split()[0]) for number in (1, 2)]
     deadline = time.monotonic() + 30
-    while any(processes.is_running(pid, None) for pid in pids) and time.monotonic() < deadline:
+    while any(process_identity.is_running(pid, None) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not any(processes.is_running(pid, None) for pid in pids)
+    assert not any(process_identity.is_running(pid, None) for pid in pids)
     state = unattended.drive(jobs=2)
     assert state["status"] == "completed" and state["retry_attempts"] == {}
     assert sorted(subjects(repository, "batch/batch-1/merged")) == ["Add 1", "Add 2"]
@@ -419,21 +419,21 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
 
 def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(unattended_run, repository):
     unattended = unattended_run(ONE_FILE, 1)
-    wish = acquire.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
-    acquire.acquire_run(unattended.project, wish, timestamps.now())
+    wish = acquire_batch.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
+    acquire_batch.acquire_run(unattended.project, wish, timestamps.now())
     store = Store(unattended.project)
-    other = processes.new_owner("another", os.getppid(), timestamps.now())
+    other = process_identity.new_owner("another", os.getppid(), timestamps.now())
     store.update(lambda state: {**state, "owner": {**other, "driven": True}})
     with pytest.raises(RefusedError, match=f"by `batchctl run`: process {os.getppid()} "):
-        acquire.acquire_run(unattended.project, wish, timestamps.now())
+        acquire_batch.acquire_run(unattended.project, wish, timestamps.now())
     store.update(lambda state: {**state, "owner": None, "run": {**state["run"], "running": {}}})
 
 
 def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one(unattended_run, repository):
     unattended = unattended_run(ONE_FILE, 1)
-    wish = acquire.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
+    wish = acquire_batch.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
     begun = timestamps.add_seconds(timestamps.now(), -100)
-    acquire.acquire_run(unattended.project, wish, begun)
+    acquire_batch.acquire_run(unattended.project, wish, begun)
     waiting = {
         "since": begun,
         "until": timestamps.add_seconds(begun, 9000),
@@ -474,7 +474,7 @@ def test_a_batch_that_somebody_aborted_under_it_ends_the_run_and_every_worker(un
     unattended = unattended_run(f"cat > /dev/null; echo $$ > {mark}.part; mv {mark}.part {mark}; sleep 300", 1)
     with pytest.raises(RefusedError):
         unattended.drive(during=replace)
-    assert not processes.is_running(int(mark.read_text()), None)
+    assert not process_identity.is_running(int(mark.read_text()), None)
 
 
 # -- names -------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from batch_implement.base import processes
+from batch_implement.base import process_identity
 from batch_implement.core import run_transitions, transitions
 from batch_implement.runner import notify
 from batches import NOW, completed, failed, new_batch, owner, then
@@ -104,7 +104,7 @@ def test_a_command_that_does_not_end_is_ended_with_what_it_started(tmp_path, sta
     assert "did not end within 1 s (end)" in note
     pid = int((tmp_path / "pid").read_text())
     for _ in range(200):
-        if not processes.is_running(pid, None):
+        if not process_identity.is_running(pid, None):
             return
         time.sleep(0.05)
     raise AssertionError("what the command started lives on")

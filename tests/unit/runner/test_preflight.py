@@ -16,7 +16,7 @@ from batch_implement.core import path_conflicts, run_transitions
 from batch_implement.git import git_client
 from batch_implement.runner import options
 from batch_implement.runner.options import Options
-from batch_implement.runner.preflight import environment, preflight_checks, verify_check
+from batch_implement.runner.preflight import environment_checks, preflight_checks, verify_check
 from batch_implement.store.store import Store
 from batches import NOW, commit, completed, files_in, git, given_up, new_batch, owner, then
 from gh_stand_in import StandIn
@@ -146,7 +146,7 @@ def test_with_pull_requests_the_remote_is_looked_at(night, repository, tmp_path,
 
 
 def tree(repository, merge=False):
-    return looked(environment.check_working_tree(str(repository), merge=merge))
+    return looked(environment_checks.check_working_tree(str(repository), merge=merge))
 
 
 def test_a_clean_tree_is_good_and_what_is_not_tracked_does_not_matter(repository):
@@ -187,7 +187,7 @@ def test_what_no_work_tree_will_have_is_worth_a_look(repository):
 
 
 def branch(repository):
-    ((verdict, text),) = looked(environment.check_branches(str(repository), "batch-1", BRANCH))
+    ((verdict, text),) = looked(environment_checks.check_branches(str(repository), "batch-1", BRANCH))
     return verdict, text
 
 
@@ -198,11 +198,11 @@ def test_the_batchs_branch_may_be_new_or_on_one_line_with_head(repository):
     assert branch(repository) == (doctor.OK, f"{BRANCH} is at HEAD")
     later = commit(repository, a="1")
     assert branch(repository) == (doctor.OK, f"{BRANCH} is behind HEAD and will be fast-forwarded")
-    assert environment.get_start_commit(str(repository), BRANCH) == later
+    assert environment_checks.get_start_commit(str(repository), BRANCH) == later
     git(repository, "reset", "-q", "--hard", head)
     git(repository, "branch", "-f", BRANCH, later)
     assert branch(repository) == (doctor.OK, f"{BRANCH} is ahead of HEAD: it has the results so far")
-    assert environment.get_start_commit(str(repository), BRANCH) == later
+    assert environment_checks.get_start_commit(str(repository), BRANCH) == later
     commit(repository, b="1")
     verdict, text = branch(repository)
     assert (verdict, f"`git merge {BRANCH}`" in text) == (doctor.ERROR, True)
@@ -236,7 +236,7 @@ def test_the_batchs_branch_must_not_be_checked_out(repository):
 
 
 def test_a_batch_id_that_git_takes_in_no_branch_is_bad(repository):
-    found = looked(environment.check_branches(str(repository), "night.lock", "batch/night.lock/merged"))
+    found = looked(environment_checks.check_branches(str(repository), "night.lock", "batch/night.lock/merged"))
     assert (found[0][0], "with another id" in found[0][1]) == (doctor.ERROR, True)
 
 
@@ -244,7 +244,7 @@ def test_a_batch_id_that_git_takes_in_no_branch_is_bad(repository):
 
 
 def folder(repository, place):
-    ((verdict, text),) = looked(environment.check_worktrees_folder(str(repository), str(place)))
+    ((verdict, text),) = looked(environment_checks.check_worktrees_folder(str(repository), str(place)))
     return verdict, text
 
 
@@ -264,12 +264,12 @@ def test_work_trees_go_outside_of_the_project_where_one_can_write(repository, tm
 
 def test_room_is_needed_for_each_client(repository, monkeypatch):
     head = git(repository, "rev-parse", "HEAD")
-    assert environment.measure_tree_bytes(str(repository), head) == len("# scratch\n")
-    assert verdicts(environment.check_disk(str(repository), head, f"{repository}.worktrees", 2)) == [doctor.OK]
-    monkeypatch.setattr(environment, "measure_tree_bytes", lambda root, commit: 10**9)
+    assert environment_checks.measure_tree_bytes(str(repository), head) == len("# scratch\n")
+    assert verdicts(environment_checks.check_disk(str(repository), head, f"{repository}.worktrees", 2)) == [doctor.OK]
+    monkeypatch.setattr(environment_checks, "measure_tree_bytes", lambda root, commit: 10**9)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 5 * 10**9))
-    assert verdicts(environment.check_disk(str(repository), head, f"{repository}.worktrees", 1)) == [doctor.OK]
-    ((verdict, text),) = looked(environment.check_disk(str(repository), head, f"{repository}.worktrees", 2))
+    assert verdicts(environment_checks.check_disk(str(repository), head, f"{repository}.worktrees", 1)) == [doctor.OK]
+    ((verdict, text),) = looked(environment_checks.check_disk(str(repository), head, f"{repository}.worktrees", 2))
     assert (verdict, "5.0 GB free" in text, "may take 5.0 GB" in text) == (doctor.ERROR, True, True)
 
 
@@ -277,7 +277,10 @@ def test_an_older_git_tells_the_size_of_a_tree_too(repository):
     (repository / "with a space.txt").write_text("12345")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "x")
-    assert sum(int(size) for size in environment._list_blob_sizes(str(repository), "HEAD")) == len("# scratch\n") + 5
+    assert (
+        sum(int(size) for size in environment_checks._list_blob_sizes(str(repository), "HEAD"))
+        == len("# scratch\n") + 5
+    )
 
 
 @pytest.mark.parametrize(
@@ -285,8 +288,8 @@ def test_an_older_git_tells_the_size_of_a_tree_too(repository):
     [(None, 9, "ok"), (500, 1, "error"), (700, 1, "ok"), (1300, 3, "warn"), (9000, 4, "ok")],
 )
 def test_memory_is_needed_for_each_client(monkeypatch, free, jobs, verdict):
-    monkeypatch.setattr(environment, "read_available_mb", lambda: free)
-    found = list(environment.check_memory(jobs))
+    monkeypatch.setattr(environment_checks, "read_available_mb", lambda: free)
+    found = list(environment_checks.check_memory(jobs))
     assert [entry[0] for entry in found] == [verdict]
     if verdict == "warn":
         assert "(2 would fit)" in found[0][1]
@@ -296,7 +299,7 @@ def test_what_a_container_may_take_counts_when_it_is_less(tmp_path):
     (tmp_path / "meminfo").write_text("MemTotal: 16000000 kB\nMemAvailable:    8000000 kB\n")
 
     def have():
-        return environment.read_available_mb(str(tmp_path / "meminfo"), str(tmp_path))
+        return environment_checks.read_available_mb(str(tmp_path / "meminfo"), str(tmp_path))
 
     assert have() == 8000
     (tmp_path / "memory.max").write_text("max\n")
@@ -630,7 +633,7 @@ def test_rounds_end_where_what_is_left_needs_what_failed():
 
 
 def test_with_a_cluster_only_the_merge_queues_work_tree_needs_room_here(night, monkeypatch):
-    monkeypatch.setattr(environment, "measure_tree_bytes", lambda root, commit: 10**9)
+    monkeypatch.setattr(environment_checks, "measure_tree_bytes", lambda root, commit: 10**9)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 5 * 10**9))
     ((verdict, text),) = night(jobs=500)["disk"]
     assert (verdict, "500 worktrees" in text, "fewer --jobs" in text) == (doctor.ERROR, True, True)

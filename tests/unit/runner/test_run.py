@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement.base import processes
+from batch_implement.base import process_identity
 from batch_implement.base.project_paths import Project
 from batch_implement.store.store import Store
 from batches import BATCHCTL, conditions
@@ -162,8 +162,8 @@ def test_ctrl_c_twice_leaves_no_process_and_no_lock_and_resume_goes_on(user, tmp
     out, _ = typed.communicate(timeout=60)
     assert typed.returncode == 1 and "batchctl run --resume" in out
     state = user.state()
-    assert not processes.is_running(int((tmp_path / "pid").read_text()), None)
-    assert not processes.is_owner_alive(state["owner"]) and state["run"]["running"] == {}
+    assert not process_identity.is_running(int((tmp_path / "pid").read_text()), None)
+    assert not process_identity.is_owner_alive(state["owner"]) and state["run"]["running"] == {}
     (tmp_path / "go").touch()
     assert user.types("--resume")[0] == 0
     assert user.has("f-1")

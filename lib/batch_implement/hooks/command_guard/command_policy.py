@@ -28,7 +28,7 @@ import re
 from ..fast_path import mentions_batch
 from .protected_paths import ANY, HOME, MAX_PATH_CHARS, ROOT, TEMP, ProtectedNames
 from .shell_parser import ASSIGNMENT, MAX_CHARS, WORD_SEPARATOR, Shell, Unreadable, strip_keywords
-from .writers import find_writes, get_operands, get_option_letters, get_option_values, resolve_from
+from .writing_commands import find_writes, get_operands, get_option_letters, get_option_values, resolve_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -296,14 +296,14 @@ class _CommandChecker(Shell):
 
     def find_run_commands(self, args: list[str]) -> list[list[str]]:
         """Return the commands that a find runs on protected paths."""
-        from . import find_command
+        from . import find_program
 
-        starts, expression = find_command.split_arguments(args)
+        starts, expression = find_program.split_arguments(args)
         self.spend(len(starts) * sum(map(len, expression)))
         return [
             words
             for start in starts
-            for words in find_command.find_run_commands(start, expression, self.names, self.cwd)
+            for words in find_program.find_run_commands(start, expression, self.names, self.cwd)
         ]
 
     def check_interpreter(self, name: str, language: str, args: list[str], text: str) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 
 from .protected_paths import ANY, TEMP, TEMPORARY
-from .writers import resolve_from
+from .writing_commands import resolve_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ from .. import job as jobs
 from .. import logs
 from ..job import COMPLETED, LOST, Job, Outcome
 from ..options import Options
-from ..preflight import environment
+from ..preflight import environment_checks
 from . import connection, ssh, task
 from .connection import import_distributed
 
@@ -191,7 +191,7 @@ class DaskExecutor:
         slots = {address: min(jobs, number) for address, number in self.machine_slots.items()}
         needs = json.dumps({
             "client": self.options.client, "worker": self.options.worker, "remote": self.remote, "slots": slots,
-            "tree_mb": environment.measure_tree_bytes(self.project.root, head) / 1e6 if head else 0,
+            "tree_mb": environment_checks.measure_tree_bytes(self.project.root, head) / 1e6 if head else 0,
         })  # fmt: skip
         versions = [__version__, ".".join(map(str, sys.version_info[:2]))]
         answers = self._run_on_workers(task.check_worker, needs, versions, on_error="return")

@@ -20,7 +20,7 @@ import os
 import time
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
-from ...base import processes
+from ...base import process_identity
 from ...core import failure_classification
 from ...core.errors import BatchError
 from ...git import git_client, remotes, worktrees
@@ -175,7 +175,7 @@ def _remove_worktree_and_branch(repository: str, tree: str, branch: str) -> None
 def _remove_stale(top: str, repository: str, but: str, before: float) -> None:
     """Remove unused worktrees that were not modified since the time `before`, but for `but`, and old refs."""
     for tree in glob.glob(os.path.join(glob.escape(top), "worktrees", "*", "*")):
-        if tree != but and not _is_modified_since(tree, before) and not processes.find_marked(tree):
+        if tree != but and not _is_modified_since(tree, before) and not process_identity.find_marked(tree):
             batch_id, name = tree.split(os.sep)[-2:]
             _remove_worktree_and_branch(repository, tree, f"{LOCAL_PREFIX}batch/{batch_id}/{name}")
     listed = git_client.run_git(

@@ -16,13 +16,13 @@ import uuid
 from typing import Any, Callable, Iterable, Iterator, List, Tuple
 
 from ... import __version__
-from ...base import processes
+from ...base import process_identity
 from ...commands import doctor
 from ...commands.doctor import ERROR, OK, WARNING
 from ...git import git_client, remotes
 from .. import local_executor
 from ..job import Job
-from ..preflight import environment, preflight_checks
+from ..preflight import environment_checks, preflight_checks
 from . import repository_cache
 
 RESOURCE = "claude"
@@ -41,7 +41,7 @@ def run_attempt(data: bytes) -> bytes:
     worker = get_worker()
     job = Job(**json.loads(data))
     begun = job._replace(session_id=str(uuid.uuid4()))  # a task that Dask runs again needs a new session
-    place = f"{processes.get_host_name()} ({worker.name})"
+    place = f"{process_identity.get_host_name()} ({worker.name})"
     worker.log_event(get_topic(job.batch_id), {"session_id": job.session_id, "place": place})
     ended = threading.Event()
     threading.Thread(
@@ -76,20 +76,20 @@ def check_worker(needs_json: str, versions: List[str], dask_worker: Any) -> List
     elsewhere = "set BATCHCTL_CACHE to another folder where the worker is started"
     checks: List[Tuple[str, Callable[[], Iterable[Tuple[str, str]]]]] = [
         ("remote", lambda: _check_git_remote(needs["remote"])),
-        ("disk", lambda: environment.check_disk_space(needs["tree_mb"], top, slots, "--slots", elsewhere)),
+        ("disk", lambda: environment_checks.check_disk_space(needs["tree_mb"], top, slots, "--slots", elsewhere)),
     ]
     if needs["worker"] is None:
         program = shutil.which(needs["client"] or "claude")
         checks += [
             ("client", lambda: doctor.check_client(program)),
             ("login", lambda: preflight_checks.check_login(top, program, os.environ)),
-            ("memory", lambda: environment.check_memory(slots, "--slots")),
+            ("memory", lambda: environment_checks.check_memory(slots, "--slots")),
         ]
     for name, check in checks:
         results += [(name, verdict, text) for verdict, text in check() if verdict != OK]
     if not any(verdict == ERROR for _, verdict, _ in results):
         free = shutil.disk_usage(top).free / 1e9
-        text = f"{processes.get_host_name()}: Python {mine[1]}, {git_client.get_version()}, {free:.0f} GB free"
+        text = f"{process_identity.get_host_name()}: Python {mine[1]}, {git_client.get_version()}, {free:.0f} GB free"
         results.append(("all", OK, text))
     return results
 

@@ -13,10 +13,10 @@ import math
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from ...base import fast_json, processes, project_paths, timestamps
+from ...base import fast_json, process_identity, project_paths, timestamps
 from ...base.project_paths import Project
 from ...base.text import one_line
-from ...core import batch_state, blocking, run_transitions
+from ...core import batch_state, blocked_features, run_transitions
 from ...core.batch_state import key
 from ...core.errors import BatchError
 from ...report import status_report
@@ -118,7 +118,7 @@ def build_view(state: State, now: str) -> View:
         at=now,
         status=state["status"],
         counts=status_report.status_counts(state, now),
-        at_work=processes.is_owner_alive(state["owner"]),
+        at_work=process_identity.is_owner_alive(state["owner"]),
         seconds=_batch_age_s(state, now),
         rows=rows,
         pending=_pending_features(state, now),
@@ -177,7 +177,7 @@ def _open_feature(state: State, now: str) -> List[RunningFeature]:
 
 
 def _running_features(state: State, now: str) -> List[RunningFeature]:
-    here = processes.get_host_name()
+    here = process_identity.get_host_name()
     rows = []
     for name, entry in sorted(state["run"]["running"].items(), key=lambda item: int(item[0])):
         progress = _client_progress(entry) if entry["place"] == here and entry["worktree"] else {}
@@ -284,7 +284,7 @@ def _describe_outcome(state: State, index: int, status: str) -> str:
         evidence = state["evidence"].get(key(index), {})
         return "no change needed" if evidence.get("no_change") else (evidence.get("commit") or "")[:12]
     entry = next(entry for entry in state[f"{status}_features"] if entry["feature_index"] == index)
-    return str(entry["error_message"]) if status == "failed" else blocking.describe_reason(entry["reason"])
+    return str(entry["error_message"]) if status == "failed" else blocked_features.describe_reason(entry["reason"])
 
 
 # -- usage and limits --------------------------------------------------------------------------------------------------

@@ -16,18 +16,18 @@ import os
 import shlex
 import shutil
 
-from ...base import fast_json, processes, subprocesses
+from ...base import fast_json, process_identity, subprocesses
 from ...base.text import clean, duration, one_line
 from ...commands import authorization, claude_settings, doctor
 from ...commands.doctor import ERROR, OK, WARNING
-from ...core import batch_state, path_conflicts, policies, run_transitions
+from ...core import batch_policy, batch_state, path_conflicts, run_transitions
 from ...core.batch_state import key
 from ...core.prompts import pluralize
 from ...git import gh, worktrees
 from ...report import status_report
 from ...store.store import Store
 from .. import claude_process, options, pull_requests
-from . import environment
+from . import environment_checks
 from .verify_check import check_verify
 
 TYPE_CHECKING = False
@@ -59,10 +59,10 @@ def run_checks(project: Project, state: State, wish: Options, environ: Mapping[s
     if _has_errors(checks):
         return checks
     checks += doctor.collect_checks([
-        ("tree", lambda: environment.check_working_tree(root, merge=bool(wish.merge))),
-        ("branch", lambda: environment.check_branches(root, batch_id, branch)),
-        ("branch", lambda: environment.check_previous_batch(root, _find_previous_branch(project, batch_id))),
-        ("worktrees", lambda: environment.check_worktrees_folder(root, top)),
+        ("tree", lambda: environment_checks.check_working_tree(root, merge=bool(wish.merge))),
+        ("branch", lambda: environment_checks.check_branches(root, batch_id, branch)),
+        ("branch", lambda: environment_checks.check_previous_batch(root, _find_previous_branch(project, batch_id))),
+        ("worktrees", lambda: environment_checks.check_worktrees_folder(root, top)),
         ("features", lambda: _check_features(state, wish)),
         ("limits", lambda: _check_limits(state, wish)),
     ])  # fmt: skip
@@ -73,12 +73,12 @@ def run_checks(project: Project, state: State, wish: Options, environ: Mapping[s
             ("permissions", lambda: _check_permissions(project, state, wish, environ)),
             ("client", lambda: _check_client(program, wish)),
             ("login", lambda: check_login(root, program, environ)),
-            ("memory", lambda: environment.check_memory(jobs)),
+            ("memory", lambda: environment_checks.check_memory(jobs)),
         ])  # fmt: skip
-    base = environment.get_start_commit(root, branch)
+    base = environment_checks.get_start_commit(root, branch)
     if base is None:
         return checks
-    checks += doctor.collect_checks([("disk", lambda: environment.check_disk(root, base, top, jobs))])
+    checks += doctor.collect_checks([("disk", lambda: environment_checks.check_disk(root, base, top, jobs))])
     if wish.pr is not None:
         checks += doctor.collect_checks([("remote", lambda: _check_pull_requests(root, base, branch))])
     if _has_errors(checks):
@@ -104,13 +104,13 @@ def _has_errors(checks: Sequence[Mapping[str, str]]) -> bool:
 
 def _check_features(state: State, wish: Options) -> Found:
     """Check that there are pending features, that nobody else works on them, and that their evidence can be had."""
-    if processes.is_owner_alive(state["owner"]):
+    if process_identity.is_owner_alive(state["owner"]):
         yield ERROR, authorization.batch_in_use_error(state).message
     remaining = _list_remaining(state)
     if not remaining:
         yield ERROR, "No features to do. `batchctl add FILE` appends features, `batchctl retry` retries failed ones."
         return
-    reviewed = [index for index in remaining if "review" in policies.feature_policy(state, index)["evidence"]]
+    reviewed = [index for index in remaining if "review" in batch_policy.feature_policy(state, index)["evidence"]]
     if wish.worker is not None and reviewed:
         yield (
             ERROR,

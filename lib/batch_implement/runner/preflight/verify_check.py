@@ -13,7 +13,7 @@ import time
 
 from ...base import subprocesses
 from ...base.text import clean, duration, one_line
-from ...commands import verify_runner
+from ...commands import verify_command
 from ...commands.doctor import ERROR, OK, WARNING
 from ...core.errors import BatchError
 from ...git import git_client, worktrees
@@ -86,7 +86,7 @@ def _check_verify_command(
         started_s = time.monotonic()
         exit_code = subprocesses.run_in_worktree(command, folder, timeout_s, output=file).returncode
         seconds = time.monotonic() - started_s
-        output = verify_runner.quote_log_end(file.name)[-MAX_OUTPUT:]
+        output = verify_command.quote_log_end(file.name)[-MAX_OUTPUT:]
     shown = f"`{one_line(command, 200)}`"
     if exit_code is None:
         yield (

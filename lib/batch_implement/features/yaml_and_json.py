@@ -15,9 +15,9 @@ from __future__ import annotations
 import re
 
 from ..base.text import clean_block
-from ..core.policies import FEATURE_FIELDS
+from ..core.batch_policy import FEATURE_FIELDS
 from ..validation import errors
-from . import documents
+from . import located_values
 from .feature_list import Feature, FeatureListError, Listing, check_features, decode_text, parse_feature
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Tuple
 
     from ..validation.errors import SchemaError
-    from .documents import Document
+    from .located_values import Document
 
 NOTE_AS_NAME = re.compile(r".*\(\s*(?:after|id)", re.IGNORECASE | re.DOTALL)
 
@@ -53,7 +53,7 @@ def parse_document(data: bytes, name: str, kind: str) -> Document:
             "features-yaml",
             name,
         )
-    document = documents.parse(text, name, kind)
+    document = located_values.parse(text, name, kind)
     if kind == "yaml":
         value = document.value
         items = value.get("features") if isinstance(value, dict) else value

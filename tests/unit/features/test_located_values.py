@@ -9,12 +9,12 @@ import time
 import pytest
 import yaml
 from batch_implement.core.errors import UsageError
-from batch_implement.features import documents
+from batch_implement.features import located_values
 from batch_implement.features.feature_list import FeatureListError
 
 
 def value_of(text, kind="yaml"):
-    return documents.parse(text, "f", kind).value
+    return located_values.parse(text, "f", kind).value
 
 
 def made(chance, depth):
@@ -32,22 +32,22 @@ def test_json_read_as_yaml_is_the_same_with_the_same_positions(yaml_parser):
     chance = random.Random(7)
     for _ in range(300):
         text = json.dumps(made(chance, 4), indent=chance.choice([None, 0, 2]), ensure_ascii=False)
-        assert documents.parse(text, "f", "json") == documents.parse(text, "f", "yaml")
+        assert located_values.parse(text, "f", "json") == located_values.parse(text, "f", "yaml")
 
 
 @pytest.mark.parametrize("kind", ["json", "yaml"])
 def test_each_value_has_the_line_and_column_at_which_it_or_its_name_begins(kind):
     text = '{"a": [1,\n  {"b":\n 2, "c": []}\n],\n"d": {}, "e f/g": ["x\\"]\\\\",\n "y"]}\n'
-    assert documents.parse(text, "f", kind).positions == {
+    assert located_values.parse(text, "f", kind).positions == {
         (): (1, 1), ("a",): (1, 2), ("a", 0): (1, 8), ("a", 1): (2, 3), ("a", 1, "b"): (2, 4), ("a", 1, "c"): (3, 5),
         ("d",): (5, 1), ("e f/g",): (5, 10), ("e f/g", 0): (5, 20), ("e f/g", 1): (6, 2),
     }  # fmt: skip
 
 
 def test_a_value_without_a_position_has_that_of_what_is_around_it():
-    parsed = documents.parse("- b\n- a:\n    b\n", "f", "yaml")
+    parsed = located_values.parse("- b\n- a:\n    b\n", "f", "yaml")
     assert parsed.position((1, "a", "nowhere", 7)) == (2, 3)
-    assert documents.Document(None, {}).position(("x",)) == (1, 1)
+    assert located_values.Document(None, {}).position(("x",)) == (1, 1)
 
 
 def test_columns_count_code_points_in_nested_yaml(yaml_parser):
@@ -55,7 +55,7 @@ def test_columns_count_code_points_in_nested_yaml(yaml_parser):
         "# features\ndefaults:\n  verify: |\n    a: b\n    c\nfeatures:\n- é {[ a\n-   title: b\n"
         "    touches: [x, 'y: z']\n"
     )
-    assert documents.parse(text, "f", "yaml").positions == {
+    assert located_values.parse(text, "f", "yaml").positions == {
         (): (2, 1), ("defaults",): (2, 1), ("defaults", "verify"): (3, 3), ("features",): (6, 1),
         ("features", 0): (7, 3), ("features", 1): (8, 5), ("features", 1, "title"): (8, 5),
         ("features", 1, "touches"): (9, 5), ("features", 1, "touches", 0): (9, 15),
@@ -65,7 +65,7 @@ def test_columns_count_code_points_in_nested_yaml(yaml_parser):
 
 def test_columns_count_code_points_in_json_with_escapes():
     text = '{\n  "a/b": [1, {"\\u0063": "}\\\\"},\n    []],\n  "é": {"x": null}, "a": "\\"[,", "b":\n  7\n}\n'
-    assert documents.parse(text, "f", "json").positions == {
+    assert located_values.parse(text, "f", "json").positions == {
         (): (1, 1), ("a/b",): (2, 3), ("a/b", 0): (2, 11), ("a/b", 1): (2, 14), ("a/b", 1, "c"): (2, 15),
         ("a/b", 2): (3, 5), ("é",): (4, 3), ("é", "x"): (4, 9), ("a",): (4, 21), ("b",): (4, 34),
     }  # fmt: skip
@@ -80,13 +80,13 @@ def test_columns_count_code_points_in_json_with_escapes():
 )
 def test_a_name_that_is_there_twice_is_refused_at_the_second(text, kind, place):
     with pytest.raises(FeatureListError, match="is there twice") as caught:
-        documents.parse(text, "f", kind)
+        located_values.parse(text, "f", kind)
     assert (caught.value.line, caught.value.column, caught.value.path) == place
 
 
 @pytest.mark.parametrize("text", ['{"a": 1, "b\\q": 2}', '{"a": 1, b: 2}', '{"a": 1, [', '{"a": 1}]', '{"a": 1,, 2'])
 def test_values_are_located_as_far_as_a_text_is_json(text):
-    positions, repeated = documents.locate_json_values(text)
+    positions, repeated = located_values.locate_json_values(text)
     assert (positions[()], positions["a",], repeated) == ((1, 1), (1, 2), None)
     assert ("b",) not in positions
 
@@ -164,5 +164,5 @@ def test_deep_and_broken_json_is_refused_early():
 
 
 def test_values_in_json_are_not_located_deeper_than_is_allowed():
-    positions, _ = documents.locate_json_values('{"a":' * 200 + "1" + "}" * 200)
+    positions, _ = located_values.locate_json_values('{"a":' * 200 + "1" + "}" * 200)
     assert 60 < max(map(len, positions)) < 70

@@ -10,7 +10,7 @@ import socket
 import pytest
 from batch_implement.base.text import clean
 from batch_implement.core.errors import UsageError
-from batch_implement.features.reader import Feature, Listing, parse_text, read_file, read_stdin
+from batch_implement.features.text_and_markdown import Feature, Listing, parse_text, read_file, read_stdin
 
 
 @pytest.fixture

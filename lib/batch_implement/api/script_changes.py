@@ -10,7 +10,7 @@ change by which a batch would escape its policy. Elsewhere the evidence says `as
 from __future__ import annotations
 
 from ..base.text import clean
-from ..core import batch_state, blocking, policies, transitions
+from ..core import batch_policy, batch_state, blocked_features, transitions
 from ..core.batch_state import UNKNOWN_ERROR, key
 from ..core.errors import RefusedError, UsageError
 
@@ -42,7 +42,7 @@ _FIELD_DEFAULTS = batch_state.new_state("-", ["-"], "")
 
 def required_evidence(state: State, index: Optional[int] = None) -> List[str]:
     """Return the evidence that the policy of the batch, or of feature `index`, requires."""
-    policy = state["policy"] if index is None else policies.feature_policy(state, index)
+    policy = state["policy"] if index is None else batch_policy.feature_policy(state, index)
     required: List[str] = list(policy["evidence"])
     return [*required, "verify"] if policy["verify"] and "verify" not in required else required
 
@@ -234,13 +234,13 @@ def next_saved_state(before: Optional[State], script_state: State, now: str) -> 
             evidence[key(index)] = {**evidence.get(key(index), {}), "asserted": True, "timestamp": now}
     if evidence != state["evidence"]:
         state = {**state, "evidence": evidence}
-    return blocking.update_blocked(state, now)
+    return blocked_features.update_blocked(state, now)
 
 
 def _assert_completed(state: State, index: int, now: str) -> State:
     _require_no_evidence_needed(state, index)
     changed = transitions.close_completed(_without_outcome(state, index), index, now, {"asserted": True})
-    return blocking.update_blocked(changed, now)
+    return blocked_features.update_blocked(changed, now)
 
 
 def _assert_failed(state: State, index: int, now: str, error: str, retry_count: Optional[int]) -> State:
@@ -254,7 +254,7 @@ def _assert_failed(state: State, index: int, now: str, error: str, retry_count: 
     message = str(error).encode("utf-8", "replace").decode()  # half of a surrogate pair cannot be written
     fields = {} if retry_count is None else {"retry_count": retry_count}
     changed = transitions.close_failed(_without_outcome(state, index), index, now, message, **fields)
-    return blocking.update_blocked(changed, now)
+    return blocked_features.update_blocked(changed, now)
 
 
 def _without_outcome(state: State, index: int) -> State:

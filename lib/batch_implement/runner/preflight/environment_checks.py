@@ -13,7 +13,7 @@ from ...commands.doctor import ERROR, OK, WARNING
 from ...core import prompts
 from ...git import git_client
 from ...git.worktrees import get_common_dir, list_worktrees
-from .. import acquire
+from .. import acquire_batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def check_branches(root: str, batch_id: str, branch: str) -> Found:
         return
     relation = git_client.compare_branch_with_head(root, branch)
     if relation == "diverged":
-        yield ERROR, acquire.diverged_error(branch).message
+        yield ERROR, acquire_batch.diverged_error(branch).message
     else:
         yield OK, f"{branch} {BRANCH_TEXTS[relation]}"
 

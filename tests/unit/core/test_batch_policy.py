@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement.core import policies
+from batch_implement.core import batch_policy
 from batches import new_batch
 
 
 def of(state, own, index=0):
-    return policies.feature_policy({**state, "details": {str(index): {"policy": own}}}, index)
+    return batch_policy.feature_policy({**state, "details": {str(index): {"policy": own}}}, index)
 
 
 def test_options_go_before_the_files_defaults_and_those_before_ours():
     defaults = {"verify": "from file", "max_retries": 1, "max_retries_total": 7, "workflow_mode": "direct"}
-    policy = policies.combine_policy(defaults, {"verify": "from option", "verify_timeout_s": 9})
+    policy = batch_policy.combine_policy(defaults, {"verify": "from option", "verify_timeout_s": 9})
     assert (policy["verify"], policy["verify_timeout_s"]) == ("from option", 9)
     assert (policy["max_retries"], policy["max_retries_total"], policy["max_failures_in_a_row"]) == (1, 7, 5)
     assert "workflow_mode" not in policy
@@ -30,19 +30,19 @@ def test_options_go_before_the_files_defaults_and_those_before_ours():
     ],
 )
 def test_evidence_is_the_union_of_all_that_is_asked_for(defaults, given, expected):
-    assert policies.combine_policy(defaults, given)["evidence"] == expected
+    assert batch_policy.combine_policy(defaults, given)["evidence"] == expected
 
 
 @pytest.mark.parametrize(("file", "option"), [(True, False), (False, True), (True, True)])
 def test_whoever_says_unattended_it_is(file, option):
-    assert policies.combine_policy({"unattended": file}, {"unattended": option})["unattended"] is True
-    assert policies.combine_policy({"unattended": False}, {})["unattended"] is False
+    assert batch_policy.combine_policy({"unattended": file}, {"unattended": option})["unattended"] is True
+    assert batch_policy.combine_policy({"unattended": False}, {})["unattended"] is False
 
 
 def test_a_feature_without_wishes_has_the_batchs_policy_and_mode():
     state = new_batch(2, verify="make test", mode="direct")
-    assert policies.feature_policy(state, 0) == {**state["policy"], "workflow_mode": "direct"}
-    assert of(state, {"verify": "other"}, 1) != policies.feature_policy(state, 0)
+    assert batch_policy.feature_policy(state, 0) == {**state["policy"], "workflow_mode": "direct"}
+    assert of(state, {"verify": "other"}, 1) != batch_policy.feature_policy(state, 0)
 
 
 def test_a_features_own_wishes_hold_for_it():
@@ -65,6 +65,6 @@ def test_what_is_no_features_to_say_is_passed_over():
 
 
 def test_no_policy_shares_its_lists_with_another():
-    policies.create_policy()["evidence"].append("review")
-    policies.combine_policy({}, {})["evidence"].append("review")
-    assert policies.DEFAULT["evidence"] == ["commit"]
+    batch_policy.create_policy()["evidence"].append("review")
+    batch_policy.combine_policy({}, {})["evidence"].append("review")
+    assert batch_policy.DEFAULT["evidence"] == ["commit"]

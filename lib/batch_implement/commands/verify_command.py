@@ -15,7 +15,7 @@ import os
 import subprocess
 import time
 
-from ..base import processes, subprocesses
+from ..base import process_identity, subprocesses
 from ..base.text import clean
 from ..core.errors import EXIT_STILL_RUNNING, BatchError, StateError
 from ..git import git_client
@@ -175,7 +175,7 @@ def _detach_and_run(folder: str, root: str, command: str, timeout_s: int, lock: 
 
 def _run_command_group(command: str, root: str, timeout_s: int) -> int:
     """Run a shell command and return its exit status, TIMED_OUT when its process group had to be killed."""
-    environment = processes.command_environment()
+    environment = process_identity.command_environment()
     process = subprocess.Popen(["/bin/sh", "-c", command], cwd=root, env=environment, start_new_session=True)
     try:
         code = process.wait(timeout_s)

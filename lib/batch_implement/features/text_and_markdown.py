@@ -226,9 +226,9 @@ def _drop_ticked_dependencies(features: List[Feature], ticked: List[str], name: 
 
 
 def _read_document(data: bytes, name: str, kind: str) -> Listing:
-    from . import structured
+    from . import yaml_and_json
 
-    return structured.read(data, name, kind)
+    return yaml_and_json.read(data, name, kind)
 
 
 def _refuse_format(data: bytes, name: str) -> Listing:

@@ -12,7 +12,7 @@ import os
 import uuid
 from typing import NamedTuple
 
-from ..base import processes, timestamps
+from ..base import process_identity, timestamps
 from ..base.project_paths import Project
 from ..commands import authorization
 from ..core import run_transitions
@@ -44,13 +44,13 @@ def acquire_run(project: Project, request: RunRequest, now: str) -> State:
     """
     store = Store(project)
     state = store.require()
-    owner = processes.new_owner(str(uuid.uuid4()), os.getpid(), now)
+    owner = process_identity.new_owner(str(uuid.uuid4()), os.getpid(), now)
     branch = worktrees.get_batch_branch(state["batch_id"])
     base = _prepare_batch_branch(project.root, branch)
     target = git_client.get_branch(project.root)
 
     def begin_run(current: State) -> State:
-        if processes.classify_owner(current["owner"], owner["session_id"], owner["pid"]) == "other":
+        if process_identity.classify_owner(current["owner"], owner["session_id"], owner["pid"]) == "other":
             raise authorization.batch_in_use_error(current)
         waiting = (current.get("run") or {}).get("waiting")
         if waiting:  # of a dead run; a client that starts too early costs nothing

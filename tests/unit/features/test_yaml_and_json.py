@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 from batch_implement.core.errors import UsageError
-from batch_implement.features import reader, structured
-from batch_implement.features.reader import Feature, Listing
+from batch_implement.features import text_and_markdown, yaml_and_json
+from batch_implement.features.text_and_markdown import Feature, Listing
 from batch_implement.validation.schema import compile_schema, load_published
 
 BROKEN = Path(__file__).with_name("broken_features")
@@ -23,7 +23,7 @@ EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "features.yaml"
 
 
 def read(text, kind="yaml"):
-    return reader.parse_text(text.encode(), f"f.{kind}", kind)
+    return text_and_markdown.parse_text(text.encode(), f"f.{kind}", kind)
 
 
 def one(text):
@@ -41,7 +41,7 @@ def refusal(text, kind="yaml"):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_broken_file_is_refused_with_its_line_the_likely_cause_and_what_to_do(path, yaml_parser):
     with pytest.raises(UsageError) as caught:
-        reader.read_file(str(path))
+        text_and_markdown.read_file(str(path))
     message = caught.value.message
     assert message.startswith(str(path)) and message.isprintable()
     fragments = path.with_name(f"{path.name}.says").read_text("utf-8").splitlines()
@@ -215,13 +215,13 @@ def test_the_longest_list_is_read_and_one_more_refused():
 
 
 def test_every_problem_is_found_with_the_line_of_the_property_that_is_wrong():
-    document = structured.parse_document(
+    document = yaml_and_json.parse_document(
         b"defaults:\n  limits: {max_retries: x}\n  verfy: a\nfeatures:\n  - title: 1\n    id: 2\n  - a\n  - tilte: b\n"
         b"    max_retries: -1\n",
         "f.yaml",
         "yaml",
     )
-    assert [(error.pointer, error.line) for error in structured.find_errors(document)] == [
+    assert [(error.pointer, error.line) for error in yaml_and_json.find_errors(document)] == [
         ("/defaults/limits/max_retries", 2),
         ("/defaults", 3),
         ("/features/0/title", 5),
@@ -233,20 +233,20 @@ def test_every_problem_is_found_with_the_line_of_the_property_that_is_wrong():
 
 def test_what_is_no_feature_at_all_is_one_problem_not_two():
     for text in (b"- Note: mend it\n", b"- {foo: 1}\n"):
-        assert len(structured.find_errors(structured.parse_document(text, "f.yaml", "yaml"))) == 1
+        assert len(yaml_and_json.find_errors(yaml_and_json.parse_document(text, "f.yaml", "yaml"))) == 1
 
 
 def test_at_most_fifty_problems_are_looked_for():
-    document = structured.parse_document(b'[{"a": 1}' + b', {"a": 1}' * 9_999 + b"]", "f", "json")
-    assert len(structured.find_errors(document)) == 50
+    document = yaml_and_json.parse_document(b'[{"a": 1}' + b', {"a": 1}' * 9_999 + b"]", "f", "json")
+    assert len(yaml_and_json.find_errors(document)) == 50
 
 
 def test_a_valid_document_has_no_problem():
-    assert structured.find_errors(structured.parse_document(FULL.encode(), "f.yaml", "yaml")) == []
+    assert yaml_and_json.find_errors(yaml_and_json.parse_document(FULL.encode(), "f.yaml", "yaml")) == []
 
 
 def test_the_example_is_a_list_that_uses_what_there_is():
-    listing = reader.read_file(str(EXAMPLE))
+    listing = text_and_markdown.read_file(str(EXAMPLE))
     assert len(listing.features) == 5
     assert {"verify", "evidence"} <= set(listing.defaults)
     assert any("depends_on" in feature.details for feature in listing.features)
@@ -268,7 +268,7 @@ def test_whatever_is_cut_out_of_a_file_or_put_into_it_ends_in_a_listing_or_a_ref
             put = "".join(chance.choice(odd) for _ in range(3))
             text = whole[:start] + put + whole[start + length :]
             try:
-                listing = reader.parse_text(text.encode(), "f", kind)
+                listing = text_and_markdown.parse_text(text.encode(), "f", kind)
             except UsageError as error:
                 assert error.message.startswith("f") and error.message.isprintable()
             else:
