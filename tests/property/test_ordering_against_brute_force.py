@@ -12,8 +12,8 @@ hypothesis = pytest.importorskip("hypothesis")
 
 from batch_implement.core import batch_state  # noqa: E402
 from batch_implement.core.errors import UsageError  # noqa: E402
+from batch_implement.features.feature_list import Feature  # noqa: E402
 from batch_implement.features.ordering import (  # noqa: E402
-    Item,
     add_hints,
     build_analysis,
     find_hints,
@@ -25,6 +25,12 @@ from hypothesis import assume, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 EXAMPLES = settings(max_examples=150, deadline=None)
+
+
+def listed(text, identifier, issue, depends_on=()):
+    """A feature as a list gives it; `identifier` and `issue` are None without."""
+    details = {"depends_on": list(depends_on), **({"id": identifier} if identifier else {})}
+    return Feature(text, 0, details, issue)
 
 
 @st.composite
@@ -137,7 +143,7 @@ def test_however_a_feature_is_named_it_is_the_one_that_is_needed(graph, data):
             yield from (f"#{issues[index]}", str(issues[index]))
 
     items = [
-        Item(
+        listed(
             f"text {index}",
             f"nAme-{index}" if kinds[index] in ("id", "both") else None,
             issues[index] if kinds[index] in ("issue", "both") else None,
@@ -152,7 +158,7 @@ def test_however_a_feature_is_named_it_is_the_one_that_is_needed(graph, data):
 @given(st.lists(st.lists(st.text(max_size=4) | st.from_regex(r"#?[0-9]\Z"), max_size=2), min_size=1, max_size=4))
 def test_any_reference_is_understood_or_refused_in_one_line(references):
     items = [
-        Item(f"text {index}", "ab"[index : index + 1] or None, index + 7, wanted)
+        listed(f"text {index}", "ab"[index : index + 1] or None, index + 7, wanted)
         for index, wanted in enumerate(references)
     ]
     try:
@@ -185,7 +191,9 @@ def test_hints_add_what_was_not_said_and_never_close_a_circle(graph, data):
     total, needs = graph
     with_issues = data.draw(st.booleans())
     items = [
-        Item(data.draw(SENTENCES), None, index + 1 if with_issues else None, [str(n + 1) for n in needs.get(index, ())])
+        listed(
+            data.draw(SENTENCES), None, index + 1 if with_issues else None, [str(n + 1) for n in needs.get(index, ())]
+        )
         for index in range(total)
     ]
     bodies = [data.draw(BODIES) for _ in range(total)]
@@ -206,6 +214,6 @@ def test_hints_add_what_was_not_said_and_never_close_a_circle(graph, data):
 @EXAMPLES
 @given(st.lists(st.tuples(st.text(), st.text()), max_size=4), st.lists(SENTENCES, max_size=3))
 def test_any_text_can_be_searched(pairs, sentences):
-    items = [Item(text, None, number) for number, text in enumerate([*(text for text, _ in pairs), *sentences], 1)]
+    items = [listed(text, None, number) for number, text in enumerate([*(text for text, _ in pairs), *sentences], 1)]
     bodies = [*(body for _, body in pairs), *sentences]
     assert all(hint.why.isprintable() and len(hint.why) < 90 for hint in find_hints(items, bodies))

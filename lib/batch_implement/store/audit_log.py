@@ -123,9 +123,7 @@ def record_script_event(project: Project, event: str, status: str, context: obje
 
 
 def _as_json_value(value: object, depth: int) -> Any:
-    """A value as JSON can hold it: at most six levels deep, with anything unknown as its text, cut to 2,000
-    characters.
-    """
+    """Return a value that JSON can hold: at most six levels, anything unknown as text of at most 2,000 characters."""
     if value is None or type(value) is bool or (type(value) in (int, float) and -(2**63) < value < 2**63):  # type: ignore[operator]
         return value
     if depth < 6 and isinstance(value, dict):
@@ -140,9 +138,7 @@ def _as_json_value(value: object, depth: int) -> Any:
 
 
 def read_entries(private: str) -> Iterator[dict[str, Any]]:
-    """The log's entries, oldest first, the kept old logs included. A line that is not one (cut by a crash) is left
-    out.
-    """
+    """Yield the entries of the log and of its rotated files, oldest first, without lines that a crash has cut."""
     import json
 
     if os.path.islink(private):
