@@ -137,7 +137,7 @@ def test_the_security_page_names_the_persons_verbs_and_every_command_that_a_shel
     package = REPOSITORY / "lib" / "batch_implement"
     texts = {file.stem: file.read_text(encoding="utf-8") for file in package.rglob("*.py")}
     shells = {name for name, code in texts.items() if '["/bin/sh", "-c", ' in code}
-    of_verify, of_notify, of_worker = {"verify_runner", "subprocesses"}, {"notify"}, {"attempt"}
+    of_verify, of_notify, of_worker = {"verify_command", "subprocesses"}, {"notify"}, {"attempt"}
     assert shells == of_verify | of_notify | of_worker
     assert {name for name, code in texts.items() if " subprocesses.run_in_worktree(" in code} == {
         "merge_queue",
