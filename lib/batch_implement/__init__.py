@@ -1,6 +1,6 @@
 """batch-implement: a list of features, implemented one by one by Claude Code, verified and committed.
 
-The rooms, each file above what it imports, are described in ARCHITECTURE.md. Nothing is imported here: a hook
+The packages are described in ARCHITECTURE.md. Nothing is imported here: a hook
 pays only for what it uses.
 """
 

@@ -3,7 +3,7 @@
     from batch_state_manager import create_batch_state, load_batch_state, save_batch_state, update_batch_progress
     from batch_implement import api                             # from an installed package: api.load_batch_state
 
-`state_files` reads and writes files; `assertions` decides what follows from a call.
+`state_files` reads and writes files; `script_changes` decides what follows from a call.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     from security_utils import audit_log, validate_path
 
-`path_policy` decides what is allowed and where the log is.
+`allowed_paths` decides what is allowed and where the log is.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Read, write, change and remove state files for the library interface, on plain states.
 
-Paths are checked by `path_policy`; files are read and written by the store alone. An old file is migrated at first use.
+Paths are checked by `allowed_paths`; only the store reads and writes files. An old file is migrated at first use.
 Raises PathRefused, UsageError, RefusedError (StaleRevision, StateFileNotFound) or StateError: nothing was changed.
 """
 

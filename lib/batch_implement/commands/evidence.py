@@ -1,6 +1,6 @@
 """Collect the evidence that a feature is done: commits of its own, nothing uncommitted, a verify command that passes.
 
-`collect` asks git, runs the verify command (see `verify_runner`) and returns the state's `evidence` of the feature.
+`collect` asks git, runs the verify command (see `verify_command`) and returns the state's `evidence` of the feature.
 RefusedError says what is missing and what to do, StillRunning that the verify command has not ended.
 """
 

@@ -6,7 +6,7 @@
       LockTimeout      exit 3   another process held the lock past the deadline
     DurabilityError    exit 3   the new version is in place, but the disk did not confirm it
 
-`verify_runner.StillRunning` (exit 4) asks for another call of `done`. `topic` is a section of docs/troubleshooting.md,
+`verify_command.StillRunning` (exit 4) asks for another call of `done`. `topic` is a section of docs/troubleshooting.md,
 which `batchctl help TOPIC` prints; tests/docs/test_troubleshooting.py compares the two.
 """
 

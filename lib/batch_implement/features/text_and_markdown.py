@@ -7,7 +7,7 @@
 Text (`.txt`, and any extension that is not in READERS): one feature per line; blank lines and lines that begin with `#`
 are ignored. Checklist (`.md`, `.markdown`): the open boxes, `- [ ] text`, also with `*`, `+`, `1.` and indented; ticked
 boxes, text outside of boxes and fenced code blocks are ignored. Both may end in notes: see `feature_list`. YAML and
-JSON (`.yaml`, `.yml`, `.json`): see `structured`. Standard input is JSON if it begins like a list of features in JSON,
+JSON (`.yaml`, `.yml`, `.json`): see `yaml_and_json`. Standard input is JSON if it begins like a list in JSON,
 a checklist if it has boxes and headings only, otherwise text.
 
 A byte order mark, CRLF and CR are accepted. A feature keeps its whole text: control and bidi characters become spaces,

@@ -1,1 +1,1 @@
-"""The hooks: one module a concern, each a function from a payload to an answer. `entry` says which event calls what."""
+"""Answer the events of Claude Code: one module per concern; `dispatch` picks the one of an event."""

@@ -6,7 +6,7 @@
 
 `shell_parser` splits the text into simple commands as a shell would. This module follows what each one runs (wrappers
 such as `sudo` or `xargs`, nested scripts, interpreters, files that the text itself wrote) and what it prints for the
-next command. `writers`, `find_command` and `interpreters` list the paths that a command writes; `protected_paths`
+next command. `writing_commands`, `find_program` and `interpreters` list what a command writes; `protected_paths`
 decides which paths count. Nothing is executed and no file is read.
 
 Guarantees: no input raises; time is linear in the length, and only the first 64 KB are read; everything refused also
