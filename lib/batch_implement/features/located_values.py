@@ -165,8 +165,10 @@ def _json_values(text: str) -> Iterator[Tuple[Path, int]]:
         if not opened and mark in "]},:":
             return
         if mark in "]}":
-            opened.pop()
+            if opened.pop() + mark not in ("[]", "{}"):
+                return
             path.pop()
+            is_name = False
         elif mark == ",":
             is_name = opened[-1] == "{"
             if not is_name:

@@ -166,3 +166,11 @@ def test_deep_and_broken_json_is_refused_early():
 def test_values_in_json_are_not_located_deeper_than_is_allowed():
     positions, _ = located_values.locate_json_values('{"a":' * 200 + "1" + "}" * 200)
     assert 60 < max(map(len, positions)) < 70
+
+
+@pytest.mark.parametrize("text", ['[{]"", 1]', '{"a": [{]"",\n {"b": 1}]}', '{"a": 1]', "[1}"])
+def test_a_bracket_of_the_wrong_kind_ends_the_search_for_places(text):
+    positions, repeated = located_values.locate_json_values(text)
+    assert () in positions and repeated is None
+    with pytest.raises(FeatureListError, match=r"list\.json:[12]: "):
+        located_values.parse(text, "list.json", "json")
