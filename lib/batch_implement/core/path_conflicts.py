@@ -74,6 +74,13 @@ def find_conflicts(claims: Sequence[Tuple[int, Sequence[str]]], most: int) -> Di
     return conflicts
 
 
+def paths_overlap(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Return whether two lists of paths name the same file or folder, or one inside another."""
+    claims = PathClaims()
+    claims.add(0, first)
+    return claims.conflicting_number(second) is not None
+
+
 def _literal_parts(path: str) -> Parts:
     parts: List[str] = []
     for part in path.split("/"):
