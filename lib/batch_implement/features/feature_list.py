@@ -19,7 +19,7 @@ from ..core.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Tuple
+    from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_FEATURES = 10_000
@@ -51,9 +51,9 @@ class FeatureListError(UsageError):
 class Feature(NamedTuple):
     """One feature: its text as the state keeps it, and its line in the source, from 1 (0 where there are no lines).
 
-    `details` is what the source says beyond the text: `id`, `title`, `description`, `touches` (paths), `depends_on`
-    (references as they are written), `policy`, and of an issue `url`; what is not said is not there. `issue` is the
-    number of the issue that the feature comes from.
+    `details` is what the source says beyond the text: `id`, `title`, `section` (the headings above it, ` > ` between
+    them), `description`, `touches` (paths), `depends_on` (references as they are written), `policy`, and of an issue
+    `url`; what is not said is not there. `issue` is the number of the issue that the feature comes from.
     """
 
     text: str
@@ -62,11 +62,45 @@ class Feature(NamedTuple):
     issue: Optional[int] = None
 
 
+class LeftOut(NamedTuple):
+    """A line of a list that is in no feature: its number from 1, its text on one line, and why it is left out.
+
+    `reason` is a short noun phrase that counts of lines are grouped by: `done`, `heading`, `code`, `optional`.
+    """
+
+    line: int
+    text: str
+    reason: str
+
+
 class Listing(NamedTuple):
-    """The features of a list, in its order, at least one, and the policy that it sets for the whole batch."""
+    """The features of a list, in its order, at least one, and the policy that it sets for the whole batch.
+
+    `format` names what the list was read as and how much of it is open: `Task Master tasks.json, tag master: 12 open
+    of 30`. `left_out` are the lines that are in no feature, `notes` are sentences for the user about how it was read.
+    """
 
     features: List[Feature]
     defaults: Dict[str, Any]
+    format: str = ""
+    left_out: Sequence[LeftOut] = ()
+    notes: Sequence[str] = ()
+
+
+class ListOptions(NamedTuple):
+    """What the user decides about the reading of a list.
+
+    `leaves`: each innermost open box is a feature. `bullets`: top-level bullets are features where there are no boxes.
+    `optional`: optional tasks (`[ ]*`) are taken. `dash`: what `[-]` means, `open` or `cancelled`; empty where the user
+    has not said. `without`: headings whose boxes are left out, in any case. `tag`: the tag of a Task Master file.
+    """
+
+    leaves: bool = False
+    bullets: bool = False
+    optional: bool = False
+    dash: str = ""
+    without: Sequence[str] = ()
+    tag: str = ""
 
 
 def decode_text(data: bytes, name: str) -> str:
