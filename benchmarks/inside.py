@@ -226,10 +226,10 @@ def _features_file(folder: str, count: int) -> str:
 
 def read(folder: str, count: int) -> Run:
     """Read a features file as `create` does."""
-    from batch_implement.features import text_and_markdown
+    from batch_implement.features import source_files
 
     place = _features_file(folder, count)
-    return lambda: text_and_markdown.read_file(place)
+    return lambda: source_files.read_file(place)
 
 
 def split(folder: str, count: int) -> Run:

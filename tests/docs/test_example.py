@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from batch_implement.features import text_and_markdown
+from batch_implement.features import source_files
 from hands import type_in
 from solutions import EXAMPLE, SOLUTIONS, classify_file, read_solution
 
@@ -28,7 +28,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_there_is_a_solution_for_every_feature() -> None:
-    assert len(text_and_markdown.read_file(str(EXAMPLE / "features.txt")).features) == len(NUMBERS) == 5
+    assert len(source_files.read_file(str(EXAMPLE / "features.txt")).features) == len(NUMBERS) == 5
 
 
 def test_the_example_passes_its_own_tests(project: Path) -> None:

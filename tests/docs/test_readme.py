@@ -13,7 +13,7 @@ import document_commands
 import pytest
 from batch_implement.cli import arguments
 from batch_implement.commands.authorization import USER_COMMANDS
-from batch_implement.features import text_and_markdown
+from batch_implement.features import source_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ def test_the_session_at_a_terminal_is_as_shown(todo: Path) -> None:
 def test_the_features_file_that_is_shown_can_be_read(tmp_path: Path) -> None:
     (shown,) = [block for block in blocks("text") if block.startswith("# features.txt")]
     (tmp_path / "features.txt").write_text(shown, encoding="utf-8")
-    assert len(text_and_markdown.read_file(str(tmp_path / "features.txt")).features) == 2
+    assert len(source_files.read_file(str(tmp_path / "features.txt")).features) == 2
 
 
 def test_the_guide_of_runs_names_every_option_that_a_run_has_of_its_own() -> None:

@@ -20,7 +20,7 @@ import batch_state_manager
 from access_watch import CPU_S, MEMORY_MB, AccessWatch, CaseTimeout, Limits
 from batch_implement.cli import batchctl
 from batch_implement.core.errors import BatchError
-from batch_implement.features import text_and_markdown
+from batch_implement.features import source_files
 from batch_implement.hooks import compaction, dispatch, error_reporting
 from cases import Case, make_payload
 from scratch_project import PRIVATE, SESSION, STATE, ScratchProject, to_json
@@ -181,9 +181,9 @@ class CasePlayer:
             if action == "library":
                 batch_state_manager.load_batch_state(f"{self.project.root}/{STATE}")
             elif action == "read":
-                text_and_markdown.read_file(os.path.join(self.project.root, case.words[0]))
+                source_files.read_file(os.path.join(self.project.root, case.words[0]))
             else:
-                text_and_markdown.read_stdin(sys.stdin.buffer)
+                source_files.read_stdin(sys.stdin.buffer)
         except (BatchError, batch_state_manager.BatchStateError) as error:
             return type(error).__name__
         return "fine"

@@ -13,7 +13,7 @@ from batch_implement.base import project_paths, strict_json
 from batch_implement.base.project_paths import Project
 from batch_implement.cli import arguments
 from batch_implement.core.errors import UsageError
-from batch_implement.features import located_values, text_and_markdown
+from batch_implement.features import located_values, source_files
 from batch_implement.hooks import dispatch, error_reporting, transcript
 from batch_implement.report import log_format
 from batch_implement.store import audit_log
@@ -39,18 +39,18 @@ def quick(call, *given):
 
 @pytest.mark.parametrize("kind", ["txt", "md"])
 def test_millions_of_lines_took_a_gigabyte_before_they_were_refused(kind):
-    assert "3,145,729 lines" in quick(text_and_markdown.parse_text, b"- a\n" * (3 * MB), "f", kind)
+    assert "3,145,729 lines" in quick(source_files.parse_text, b"- a\n" * (3 * MB), "f", kind)
 
 
 def test_blanks_behind_a_bracket_on_standard_input_took_time_with_their_square():
-    assert "characters" in quick(text_and_markdown.read_stdin, io.BytesIO(b"[" + b" " * 200_000 + b"x"))
+    assert "characters" in quick(source_files.read_stdin, io.BytesIO(b"[" + b" " * 200_000 + b"x"))
 
 
 @pytest.mark.parametrize(
     "text", ["[" + "[]," * 210_000 + "1]", "[{" + ",".join(f'"{n}":1' for n in range(210_000)) + "}]"]
 )
 def test_small_values_without_number_took_fifty_times_their_room(text):
-    assert "holds more than the 200,000 values" in quick(text_and_markdown.parse_text, text.encode(), "f", "json")
+    assert "holds more than the 200,000 values" in quick(source_files.parse_text, text.encode(), "f", "json")
 
 
 def test_escapes_took_a_hundred_times_their_room():
@@ -58,7 +58,7 @@ def test_escapes_took_a_hundred_times_their_room():
 
     data = json.dumps(["\\" * MB]).encode()
     tracemalloc.start()
-    assert ":1: /0: found" in quick(text_and_markdown.parse_text, data, "f", "json")
+    assert ":1: /0: found" in quick(source_files.parse_text, data, "f", "json")
     assert tracemalloc.get_traced_memory()[1] < 40 * MB
     tracemalloc.stop()
 
@@ -75,19 +75,19 @@ def test_a_likely_name_was_looked_for_for_each_of_a_hundred_thousand_names(monke
         errors.difflib, "get_close_matches", lambda *given, **how: asked.append(1) or real(*given, **how)
     )
     names = {str(number): 1 for number in range(500)}
-    assert "unknown property" in quick(text_and_markdown.parse_text, json.dumps([names]).encode(), "f", "json")
+    assert "unknown property" in quick(source_files.parse_text, json.dumps([names]).encode(), "f", "json")
     assert 0 < len(asked) <= errors.MAX_ERRORS
 
 
 def test_a_likely_name_was_looked_for_for_a_name_of_a_million_letters():
-    assert "unknown property" in quick(text_and_markdown.parse_text, json.dumps([{"ab" * MB: 1}]).encode(), "f", "json")
+    assert "unknown property" in quick(source_files.parse_text, json.dumps([{"ab" * MB: 1}]).encode(), "f", "json")
 
 
 def test_keys_in_yaml_were_taken_without_end(monkeypatch):
     monkeypatch.setattr(located_values, "MAX_EVENTS", 1000)
     text = "\n".join(f"{number}: 1" for number in range(600))
     assert "f:500: more values than a list of features can have" in quick(
-        text_and_markdown.parse_text, text.encode(), "f", "yaml"
+        source_files.parse_text, text.encode(), "f", "yaml"
     )
 
 

@@ -81,6 +81,11 @@ _SOURCE_OPTIONS = (
     ("--milestone", "NAME", str, "read the open issues of this milestone"),
     ("--skip-unreadable", "", None, "leave out issues that cannot be read, instead of failing"),
 )
+_LIST_OPTIONS = (
+    ("--leaves", "", None, "make each innermost open box a feature, instead of the outermost"),
+    ("--bullets", "", None, "take the top-level bullets of a list that has no check boxes"),
+    ("--optional", "", None, "take optional tasks too, those marked `[ ]*`"),
+)
 _BATCH_OPTIONS = (
     ("--verify", "CMD", str, "shell command that must exit 0 on the commit of a feature"),
     ("--verify-timeout", "SECONDS", parse_positive, "time limit of that command (1800)"),
@@ -131,6 +136,17 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--issues", nargs="+", metavar="N", help="read these issues with gh; quote '#74' in a shell")
     _add_options(parser, _SOURCE_OPTIONS)
+    add_list_options(parser)
+
+
+def add_list_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a file is read; `sources.list_options` reads them."""
+    _add_options(parser, _LIST_OPTIONS)
+    add = parser.add_argument
+    add("--dash", choices=("open", "cancelled"), help="what the mark `[-]` means in this list")
+    text = "leave out the boxes below this heading; can be repeated"
+    add("--without", metavar="HEADING", action="append", help=text)
+    add("--tag", metavar="NAME", help="tag of a Task Master file")
 
 
 def add_batch_options(parser: argparse.ArgumentParser) -> None:
@@ -301,6 +317,7 @@ def _add_read_commands(add_command: AddCommand) -> None:
     summary = "check state and features files against their schemas"
     command = add_command("validate", summary, "validate features.txt .claude/batch_state.json")
     command.add_argument("files", nargs="*", metavar="FILE", help="files to check (the state of this project)")
+    add_list_options(command)
     text = "text, json, github for annotations of a workflow or junit for XML (text)"
     _add_format(command, ("text", "json", "github", "junit"), text)
     command = add_command("schema", "print a published schema", "schema batch_state")

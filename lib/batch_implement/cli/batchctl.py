@@ -246,12 +246,14 @@ def _report(options: Any, context: CommandContext, cwd: str) -> CommandResult:
 
 
 def _validate(options: Any, context: CommandContext, cwd: str) -> CommandResult:
+    from ..features import sources
     from ..validation import file_validation
 
     state_file = context.project.state
     if not options.files and not os.path.lexists(state_file):
         raise no_batch_error(context.project)
-    text, data = file_validation.validate_files(options.files or [state_file], options.format, cwd)
+    files, list_options = options.files or [state_file], sources.list_options(options)
+    text, data = file_validation.validate_files(files, options.format, cwd, list_options)
     return CommandResult(text, data=data)
 
 

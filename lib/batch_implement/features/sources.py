@@ -12,8 +12,8 @@ import os
 from typing import BinaryIO, List, NamedTuple, Optional
 
 from ..core.errors import UsageError
-from . import text_and_markdown
-from .feature_list import Listing
+from . import source_files
+from .feature_list import Listing, ListOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,12 @@ def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[Binar
     if options.file is not None:
         if options.skip_unreadable:
             raise UsageError("--skip-unreadable is for issues; a features file is read whole or not at all.", "usage")
-        return FeatureSource(_read_path(options.file, cwd, stdin), options.file, [])
+        return FeatureSource(_read_path(options.file, cwd, stdin, list_options(options)), options.file, [])
+    if list_options(options) != ListOptions():
+        raise UsageError(
+            "--leaves, --bullets, --optional, --dash, --without and --tag are for a list in a file, not for issues.",
+            "usage",
+        )
     from . import github_issues
 
     issues = github_issues.read_issues(
@@ -62,13 +67,25 @@ def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[Binar
     return FeatureSource(Listing(issues.features, {}), "", notes)
 
 
-def _read_path(name: str, cwd: str, stdin: Optional[BinaryIO]) -> Listing:
+def list_options(options: argparse.Namespace) -> ListOptions:
+    """Return what `options` say about the reading of a list (see `arguments.add_list_options`)."""
+    return ListOptions(
+        leaves=options.leaves,
+        bullets=options.bullets,
+        optional=options.optional,
+        dash=options.dash or "",
+        without=tuple(options.without or ()),
+        tag=options.tag or "",
+    )
+
+
+def _read_path(name: str, cwd: str, stdin: Optional[BinaryIO], options: ListOptions) -> Listing:
     if name != "-":
-        return text_and_markdown.read_file(os.path.join(cwd, name))
+        return source_files.read_file(os.path.join(cwd, name), options)
     if stdin is None:
         raise UsageError(
             "There is no standard input in Claude Code. Write the features to a file and name that, or use `batchctl` "
             "in your own terminal.",
             "own-terminal",
         )
-    return text_and_markdown.read_stdin(stdin)
+    return source_files.read_stdin(stdin, options)

@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+    from ..features.feature_list import ListOptions
     from ..features.located_values import Document
 
 PUBLISHED = ("batch_state", "features")
@@ -46,15 +47,17 @@ def show_schema(name: str) -> Tuple[str, Dict[str, Any]]:
     return json.dumps(data, indent=2, ensure_ascii=False), data
 
 
-def validate_files(files: Sequence[str], form: str = "text", cwd: str = "") -> Tuple[str, Dict[str, Any]]:
+def validate_files(
+    files: Sequence[str], form: str = "text", cwd: str = "", options: Optional[ListOptions] = None
+) -> Tuple[str, Dict[str, Any]]:
     """Return the report in `form` (see `reporters`) and as data: `{valid, files: [{file, valid, errors: [{pointer,
-    line, column, message}], mended}], exit_code}`. Relative names start at `cwd`.
+    line, column, message}], mended}], exit_code}`. Relative names start at `cwd`; `options` are for features files.
 
     `mended` lists what the migration of a valid state of an older version changes; None for any other file.
     """
     results: List[Dict[str, Any]] = []
     for name in files:
-        errors, migration_notes = _check(os.path.join(cwd, name))
+        errors, migration_notes = _check(os.path.join(cwd, name), options)
         entries = [_to_dict(error) for error in errors]
         results.append({"file": name, "errors": entries, "valid": not entries, "mended": migration_notes})
     valid = all(result["valid"] for result in results)
@@ -71,9 +74,9 @@ def _to_dict(error: SchemaError) -> Dict[str, Any]:
     return {"pointer": error.pointer, "line": error.line, "column": error.column, "message": error.message}
 
 
-def _check(path: str) -> Tuple[List[SchemaError], Optional[List[str]]]:
+def _check(path: str, options: Optional[ListOptions] = None) -> Tuple[List[SchemaError], Optional[List[str]]]:
     """Return the errors of one file, and what its migration changes (None if it is not migrated)."""
-    return (check_features_file(path), None) if is_features_file(path) else _check_state_file(path)
+    return (check_features_file(path, options), None) if is_features_file(path) else _check_state_file(path)
 
 
 def is_features_file(path: str) -> bool:
@@ -93,23 +96,23 @@ def is_features_file(path: str) -> bool:
     return by_name or isinstance(value, list)
 
 
-def check_features_file(path: str) -> List[SchemaError]:
-    """Return the errors of one features file; empty if `create` accepts it."""
-    from ..features import planner, text_and_markdown, yaml_and_json
-    from ..features.feature_list import FeatureListError
+def check_features_file(path: str, options: Optional[ListOptions] = None) -> List[SchemaError]:
+    """Return the errors of one features file; empty if `create` accepts it with these options."""
+    from ..features import planner, source_files, yaml_and_json
+    from ..features.feature_list import FeatureListError, ListOptions
     from ..features.ordering import DependencyError
 
     name, document, listing = clean(path), None, None
-    kind = text_and_markdown.DOCUMENT_KINDS.get(os.path.splitext(path)[1].lower())
+    kind = source_files.DOCUMENT_KINDS.get(os.path.splitext(path)[1].lower())
     try:
         if kind:
-            document = yaml_and_json.parse_document(text_and_markdown.read_bytes(path, name), name, kind)
+            document = yaml_and_json.parse_document(source_files.read_bytes(path, name), name, kind)
             errors = yaml_and_json.find_errors(document)
             if errors:
                 return errors
             listing = yaml_and_json.list_features(document, name)
         else:
-            listing = text_and_markdown.read_file(path)
+            listing = source_files.read_file(path, options or ListOptions())
         planner.check_order(listing)
     except FeatureListError as error:
         if document and error.index is not None:

@@ -6,7 +6,7 @@ import pytest
 from batch_implement.core import batch_policy, transitions
 from batch_implement.core.errors import RefusedError, UsageError
 from batch_implement.features import planner
-from batch_implement.features.text_and_markdown import Feature, Listing
+from batch_implement.features.feature_list import Feature, Listing
 from batches import NOW, checked, completed, conditions, given_up, new_batch, skipped_reasons, then
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 from batch_implement.core.errors import UsageError
-from batch_implement.features import text_and_markdown, yaml_and_json
-from batch_implement.features.text_and_markdown import Feature, Listing
+from batch_implement.features import source_files, yaml_and_json
+from batch_implement.features.feature_list import Feature, Listing
 from batch_implement.validation.schema import compile_schema, load_published
 
 BROKEN = Path(__file__).with_name("broken_features")
@@ -23,7 +23,7 @@ EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "features.yaml"
 
 
 def read(text, kind="yaml"):
-    return text_and_markdown.parse_text(text.encode(), f"f.{kind}", kind)
+    return source_files.parse_text(text.encode(), f"f.{kind}", kind)
 
 
 def one(text):
@@ -41,7 +41,7 @@ def refusal(text, kind="yaml"):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_broken_file_is_refused_with_its_line_the_likely_cause_and_what_to_do(path, yaml_parser):
     with pytest.raises(UsageError) as caught:
-        text_and_markdown.read_file(str(path))
+        source_files.read_file(str(path))
     message = caught.value.message
     assert message.startswith(str(path)) and message.isprintable()
     fragments = path.with_name(f"{path.name}.says").read_text("utf-8").splitlines()
@@ -246,7 +246,7 @@ def test_a_valid_document_has_no_problem():
 
 
 def test_the_example_is_a_list_that_uses_what_there_is():
-    listing = text_and_markdown.read_file(str(EXAMPLE))
+    listing = source_files.read_file(str(EXAMPLE))
     assert len(listing.features) == 5
     assert {"verify", "evidence"} <= set(listing.defaults)
     assert any("depends_on" in feature.details for feature in listing.features)
@@ -268,7 +268,7 @@ def test_whatever_is_cut_out_of_a_file_or_put_into_it_ends_in_a_listing_or_a_ref
             put = "".join(chance.choice(odd) for _ in range(3))
             text = whole[:start] + put + whole[start + length :]
             try:
-                listing = text_and_markdown.parse_text(text.encode(), "f", kind)
+                listing = source_files.parse_text(text.encode(), "f", kind)
             except UsageError as error:
                 assert error.message.startswith("f") and error.message.isprintable()
             else:

@@ -194,9 +194,9 @@ def test_nothing_of_it_is_imported_unless_a_yaml_file_is_given(project):
     (project / "x.json").write_text('["a"]')
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from batch_implement.features import text_and_markdown\n"
+        "from batch_implement.features import source_files\n"
         "assert 'batch_implement.features.yaml_and_json' not in sys.modules\n"
-        "text_and_markdown.read_file('x.json')\n"
+        "source_files.read_file('x.json')\n"
         "print([name for name in ('yaml', 'site', 'batch_implement.features.yaml_support') if name in sys.modules])\n"
     )
     done = run_program(sys.executable, "-I", "-S", "-c", program, str(ROOT / "lib"), cwd=project)

@@ -14,8 +14,8 @@ from batch_implement.commands import batch_commands, evidence, feature_commands
 from batch_implement.commands.authorization import Caller
 from batch_implement.commands.command import CommandContext
 from batch_implement.core.errors import RefusedError, StateError
+from batch_implement.features.feature_list import Feature, Listing
 from batch_implement.features.sources import FeatureSource
-from batch_implement.features.text_and_markdown import Feature, Listing
 from batch_implement.git import git_client
 from batch_implement.runner.preflight import environment_checks
 from batch_implement.store.store import Store

@@ -10,7 +10,8 @@ import socket
 import pytest
 from batch_implement.base.text import clean
 from batch_implement.core.errors import UsageError
-from batch_implement.features.text_and_markdown import Feature, Listing, parse_text, read_file, read_stdin
+from batch_implement.features.feature_list import Feature, Listing, ListOptions
+from batch_implement.features.source_files import parse_text, read_file, read_stdin
 
 
 @pytest.fixture
@@ -61,46 +62,6 @@ def test_only_line_ends_end_a_feature(listed):
     assert read_file(listed("a\x0bb\x0cc\x1cd\x85e\u2028f\n")).features == [Feature("a b c d e\u2028f", 1)]
 
 
-@pytest.mark.parametrize("name", ["features.md", "PLAN.MARKDOWN", "x.txt.Md"])
-def test_a_markdown_file_gives_its_open_check_boxes(listed, name):
-    content = """# Plan
-Some text - [ ] not a box
-- [ ] first
-* [ ] second
-+ [ ] third
-1. [ ] fourth
-12) [ ] fifth
-- [x] done
-- [X] done too
-    - [ ]   indented\t
-- a plain item, [ ] without a box
-- [a link](http://x)
-- [ ](http://x)
-- [ ]
-```sh
-- [ ] in a fence
-~~~
-```
-~~~~
-- [ ] in another
-~~~
-```
-~~~~
-`- [ ] in code`
-``` inline ``` is no fence
-- [ ] last
-"""
-    assert read_file(listed(content, name)).features == [
-        Feature("first", 3),
-        Feature("second", 4),
-        Feature("third", 5),
-        Feature("fourth", 6),
-        Feature("fifth", 7),
-        Feature("indented", 10),
-        Feature("last", 26),
-    ]
-
-
 def test_the_kind_can_be_given_by_the_caller():
     assert texts(parse_text(b"- [ ] a\n- [x] b", "it", "md")) == ["a"]
     assert texts(parse_text(b"- [ ] a\n- [x] b", "it", "txt")) == ["- [ ] a", "- [x] b"]
@@ -138,7 +99,7 @@ def test_json_on_standard_input_that_is_broken_is_not_taken_for_lines():
 
 def test_standard_input_is_named_in_messages_and_read_within_bounds():
     assert refusal(read_stdin, io.BytesIO(b"")).startswith("standard input: the file is empty")
-    assert refusal(read_stdin, io.BytesIO(b"x\nx"), "issue 7").startswith("issue 7:2: ")
+    assert refusal(read_stdin, io.BytesIO(b"x\nx"), ListOptions(), "issue 7").startswith("issue 7:2: ")
     with open("/dev/zero", "rb") as endless:
         assert "larger than 10 MB" in refusal(read_stdin, endless)
 
@@ -267,27 +228,6 @@ def test_no_descriptor_stays_open_whatever_the_path_is(listed, tmp_path):
     assert next_free() == before
 
 
-def test_a_code_block_ends_only_with_a_bare_fence_of_its_kind(listed):
-    content = "````\n- [ ] a\n```` js\n- [ ] b\n```\n~~~~\n- [ ] c\n`````\n- [ ] d\n"
-    assert texts(read_file(listed(content, "f.md"))) == ["d"]
-
-
-def test_a_code_block_that_never_ends_is_fine_when_it_hides_nothing(listed):
-    assert texts(read_file(listed("- [ ] a\n```\n- [x", "f.md"))) == ["a"]
-
-
-def test_odd_lines_take_linear_time():
-    for line in (
-        "- " + "[ " * 50_000,
-        " " * 100_000 + "x",
-        "1" * 100_000,
-        "`" * 100_000,
-        "- [ ] " + " " * 100_000 + "\x0b",
-    ):
-        with pytest.raises(UsageError):
-            parse_text(line.encode(), "it", "md")
-
-
 @pytest.mark.parametrize("name", ["f.txt", "f.md"])
 def test_lines_and_open_boxes_take_their_notes_off(listed, name):
     box = "- [ ] " if name == "f.md" else ""
@@ -304,30 +244,6 @@ def test_a_text_that_is_there_twice_is_found_behind_its_notes(listed):
 
 def test_an_id_that_is_there_twice_is_refused_whatever_its_case(listed):
     assert ":3: the feature on line 1 has the id 'X' too." in refusal(read_file, listed("a (id: x)\n\nb (id: X)"))
-
-
-def test_what_needs_a_ticked_box_by_its_id_needs_it_no_more(listed):
-    content = (
-        "- [x] Add a table (id: Schema)\n- [ ] Add a page (after: schema)\n- [ ] Log in (after: SCHEMA, page, #12)\n"
-    )
-    assert needs(read_file(listed(content, "f.md"))) == [None, ["page", "#12"]]
-
-
-def test_an_open_box_of_the_same_id_as_a_ticked_one_is_the_one_that_is_needed(listed):
-    content = "- [x] a (id: x)\n- [ ] b (id: x)\n- [ ] c (after: x)\n"
-    assert needs(read_file(listed(content, "f.md"))) == [None, ["x"]]
-
-
-def test_a_number_beside_ticked_boxes_is_refused_because_it_changes_with_each_tick(listed):
-    content = "- [x] a\n- [ ] b\n- [ ] c (after: 1)\n"
-    assert ":3: `(after: 1)` counts open boxes, and each tick changes their numbers" in refusal(
-        read_file, listed(content, "f.md")
-    )
-    assert needs(read_file(listed(content.replace("[x]", "[ ]"), "f.md"))) == [None, None, ["1"]]
-
-
-def test_what_a_ticked_box_says_is_no_matter(listed):
-    assert texts(read_file(listed("- [x] a (after: no reference)\n- [ ] b\n", "f.md"))) == ["b"]
 
 
 @pytest.mark.parametrize("extension", [".toml", ".csv", ".TOML"])
