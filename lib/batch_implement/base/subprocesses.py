@@ -5,11 +5,13 @@
     result.stdout           bytes, as result.stderr; at most `max_bytes` of each, `result.truncated` if there was more
     result = run_in_worktree("make test", folder, 1800, output=file, stop=event)
 
-A process that has to be ended gets SIGTERM, and SIGKILL after a grace, with its whole process group.
+A process that has to be ended gets SIGTERM, and SIGKILL after a grace, with its whole process group. What it prints
+until then belongs to its output.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import signal
@@ -50,26 +52,32 @@ def run(
     output: Optional[IO[bytes]] = None,
     stop: Optional[threading.Event] = None,
     max_bytes: int = MAX_BYTES,
+    grace_s: float = GRACE_S,
+    holds_input: bool = False,
 ) -> Result:
     """Run the program in a session of its own, and wait until it ends or has to be ended.
 
-    `input` goes to its standard input, which is empty without. Both its output streams go to the file `output`, if
-    there is one. What it leaves running in the background when it ends by itself is not waited for. Raises OSError
-    when it cannot be started.
+    `input` goes to its standard input, which is empty without; it stays open with `holds_input`, so that the program
+    sees its end when this process dies. Both its output streams go to the file `output`, if there is one. What it
+    leaves running in the background when it ends by itself is not waited for. Raises OSError when it cannot be started.
     """
     pipe_or_file = subprocess.PIPE if output is None else output
     process = subprocess.Popen(
         arguments, cwd=cwd, env=env, stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
         stdout=pipe_or_file, stderr=pipe_or_file, start_new_session=True,
     )  # fmt: skip
+    result, kill_at_s = Result(), math.inf
     try:
-        return _communicate(process, input or b"", time.monotonic() + timeout_s, stop, max_bytes)
+        kill_at_s = _communicate(
+            process, result, input or b"", holds_input, time.monotonic() + timeout_s, stop, max_bytes, grace_s
+        )
     finally:
-        if process.poll() is None:  # too late, stopped, or an exception such as KeyboardInterrupt
-            end_group(process)
+        if result.returncode is None:  # too late, stopped, or an exception such as KeyboardInterrupt
+            end_group(process, max(0.0, min(grace_s, kill_at_s - time.monotonic())))
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
+    return result
 
 
 def run_in_worktree(
@@ -108,10 +116,21 @@ def _signal_group(group: int, number: int) -> bool:
 
 
 def _communicate(
-    process: subprocess.Popen[bytes], to_write: bytes, deadline: float, stop: Optional[threading.Event], max_bytes: int
-) -> Result:
-    """Write the input and read the output until the process has ended; see `run`."""
-    result, stdout, stderr = Result(), bytearray(), bytearray()
+    process: subprocess.Popen[bytes],
+    result: Result,
+    to_write: bytes,
+    holds_input: bool,
+    deadline: float,
+    stop: Optional[threading.Event],
+    max_bytes: int,
+    grace_s: float,
+) -> float:
+    """Write the input and read the output until the process has ended; see `run`.
+
+    Return the time of the monotonic clock at which what is left of it is killed, if it had to be ended.
+    """
+    stdout, stderr = bytearray(), bytearray()
+    is_ended = False  # by SIGTERM
     with selectors.DefaultSelector() as selector:
         for pipe, events, data in (
             (process.stdin, selectors.EVENT_WRITE, None),
@@ -124,17 +143,23 @@ def _communicate(
         while True:
             has_ended = process.poll() is not None
             left_s = deadline - time.monotonic()
-            if not has_ended and (left_s <= 0 or (stop is not None and stop.is_set())):
-                result.timed_out = left_s <= 0
+            if not has_ended and not is_ended and (left_s <= 0 or (stop is not None and stop.is_set())):
+                result.timed_out, is_ended = left_s <= 0, True
+                _signal_group(process.pid, signal.SIGTERM)
+                left_s, deadline = grace_s, time.monotonic() + grace_s
+            if not has_ended and left_s <= 0:
                 break
             ready = _wait_for_pipes(selector, process, 0 if has_ended else min(POLL_S, left_s))
             if has_ended and (not ready or left_s <= 0):  # a pipe that is still open belongs to a background process
-                result.returncode = process.returncode
+                result.returncode = None if is_ended else process.returncode
                 break
             for key, _ in ready:
                 if key.data is None:
                     to_write = _write_some(key.fd, to_write)
                     is_over = not to_write
+                    if is_over and holds_input:
+                        selector.unregister(key.fileobj)
+                        continue
                 else:
                     chunk, room = os.read(key.fd, CHUNK_BYTES), max_bytes - len(key.data)
                     key.data.extend(chunk[:room])
@@ -144,7 +169,7 @@ def _communicate(
                     selector.unregister(key.fileobj)
                     key.fileobj.close()  # type: ignore[union-attr]
     result.stdout, result.stderr = bytes(stdout), bytes(stderr)
-    return result
+    return deadline
 
 
 def _wait_for_pipes(

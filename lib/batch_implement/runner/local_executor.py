@@ -1,21 +1,19 @@
 """Run attempts on this machine: `run_job(job)` makes one in a process of its own and returns its outcome.
 
-The process (`attempt`) stops when its standard input is closed, so no client outlives this process. An attempt whose
-process dies is `interrupted`.
+The process (`attempt`) stops on SIGTERM, and when its standard input is closed: no client outlives this process. An
+attempt whose process dies is `interrupted`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-import subprocess
 import sys
-import tempfile
 import threading
-import time
 from typing import Collection, Dict
 
-from ..base import project_paths, timestamps
+from ..base import project_paths, subprocesses, timestamps
 from ..git import worktrees
 from . import job as jobs
 from .dask import repository_cache
@@ -26,75 +24,42 @@ ENTRY = (
 )
 STOP_TIMEOUT_S = 20.0
 
-_running: Dict[str, subprocess.Popen[bytes]] = {}
-_lock = threading.Lock()
+_stops: Dict[str, threading.Event] = {}  # by session id, of the running attempts
 
 
 def run_job(job: Job) -> Outcome:
     """Make one attempt. Return its outcome."""
     lib = os.path.join(project_paths.plugin_root(), "lib")
-    with tempfile.TemporaryFile() as errors:
-        with _lock:
-            attempt = subprocess.Popen(
-                [sys.executable, "-I", "-X", "utf8", "-c", ENTRY, lib], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=errors, start_new_session=True,
-            )  # fmt: skip
-            _running[job.session_id] = attempt
-        output = _exchange(attempt, job)
-        code = attempt.wait()
-        with _lock:
-            del _running[job.session_id]
-            _close_stdin(attempt)
-        errors.seek(0)
-        error_text = errors.read()[-2000:].decode("utf-8", "replace").strip()
+    stop = _stops[job.session_id] = threading.Event()
     try:
-        return Outcome(**json.loads(output))
+        ended = subprocesses.run(
+            [sys.executable, "-I", "-X", "utf8", "-c", ENTRY, lib], timeout_s=math.inf, stop=stop,
+            input=json.dumps(job._asdict()).encode() + b"\n", holds_input=True, grace_s=STOP_TIMEOUT_S,
+        )  # fmt: skip
+    finally:
+        del _stops[job.session_id]
+    try:
+        return Outcome(**json.loads(ended.stdout))
     except (ValueError, TypeError):
         worktrees.end_processes(repository_cache.get_worktree(job))
-        return jobs.interrupted_outcome(job, f"it exited with status {code}. {error_text}".strip(), timestamps.now())
-
-
-def _exchange(attempt: subprocess.Popen[bytes], job: Job) -> bytes:
-    """Send the attempt its job and return all its output. Its standard input stays open."""
-    if attempt.stdin is None or attempt.stdout is None:
-        return b""
-    try:
-        attempt.stdin.write(json.dumps(job._asdict()).encode() + b"\n")
-        attempt.stdin.flush()
-    except (BrokenPipeError, ValueError):
-        pass  # it has died or is being stopped: its output shows which
-    return attempt.stdout.read()
+    if stop.is_set():
+        return jobs.interrupted_outcome(job, "the run was stopped", timestamps.now(), "stopped")
+    error_text = ended.stderr[-2000:].decode("utf-8", "replace")
+    reason = f"it exited with status {ended.returncode}. {error_text}".strip()
+    return jobs.interrupted_outcome(job, reason, timestamps.now())
 
 
 def stop_sessions(sessions: Collection[str]) -> None:
-    """Stop the running attempts of these sessions: their outcome is `interrupted`."""
-    with _lock:
-        for session_id in sessions:
-            if session_id in _running:
-                _close_stdin(_running[session_id])
+    """Have the running attempts of these sessions stopped, and killed after 20 s: their outcome is `interrupted`."""
+    for session_id in sessions:
+        stop = _stops.get(session_id)
+        if stop is not None:
+            stop.set()
 
 
 def stop_all() -> None:
-    """Stop all running attempts and wait for them, at most 20 s; then kill those that are left.
+    """Have all running attempts stopped.
 
     Does not affect an attempt that starts later: call this again until every call of `run_job` has returned.
     """
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    with _lock:
-        attempts = list(_running.values())
-        for attempt in attempts:
-            _close_stdin(attempt)
-    for attempt in attempts:
-        try:
-            attempt.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            attempt.kill()
-
-
-def _close_stdin(attempt: subprocess.Popen[bytes]) -> None:
-    """Close its standard input, which tells the attempt to stop."""
-    try:
-        if attempt.stdin:
-            attempt.stdin.close()
-    except BrokenPipeError:
-        pass
+    stop_sessions(list(_stops))
