@@ -70,10 +70,11 @@ class UnattendedRun:
         request = acquire_batch.RunRequest(
             jobs, f"{self.project.root}.worktrees", {**options, **self.options}, budgets or {}
         )
+        store = Store(self.project)
         with self._environment():
-            state = acquire_batch.acquire_run(self.project, request, self.clock.now())
+            state = acquire_batch.acquire_run(store, request, self.clock.now())
             self.driver = Driver(
-                self.project,
+                store,
                 state,
                 futures.ThreadPoolExecutor(jobs),
                 display=self,

@@ -32,8 +32,8 @@ def one_job(unattended: UnattendedRun, **budgets: Any) -> jobs.Job:
     wish = acquire_batch.RunRequest(
         1, f"{unattended.project.root}.worktrees", {**options, **unattended.options}, budgets
     )
-    state = acquire_batch.acquire_run(unattended.project, wish, unattended.clock.now())
-    return jobs.create_job(unattended.project, Store(unattended.project).require() or state, 0)
+    state = acquire_batch.acquire_run(Store(unattended.project), wish, unattended.clock.now())
+    return jobs.create_job(unattended.project, state, 0)
 
 
 @pytest.fixture

@@ -139,6 +139,19 @@ def test_the_later_of_two_that_do_one_attempt_does_not_overwrite_what_the_first_
     assert (verdict["kind"], verdict["failure_class"], attempt.tip()) == (job.INTERRUPTED, job.LOST, first)
 
 
+def test_a_push_that_does_not_end_in_time_is_an_interruption_not_a_death(attempt, tmp_path, monkeypatch):
+    """The attempt's process died of it, three times, and the feature had failed."""
+    here = attempt.begun(tmp_path / "one")
+    commit = attempt.committed(here, "one")
+    hook = attempt.remote / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\nexec sleep 60\n")
+    hook.chmod(0o755)
+    monkeypatch.setattr(repository_cache, "PUSH_S", 0.5)
+    verdict = repository_cache.finish(here, attempt.job, done(commit))
+    assert (verdict["kind"], verdict["failure_class"]) == (job.INTERRUPTED, "network")
+    assert os.path.exists(here.job.worktree), "the commit is nowhere else"
+
+
 def test_an_attempt_that_was_pushed_is_taken_up_where_it_was_pushed_on_whatever_machine(attempt, tmp_path):
     here = attempt.begun(tmp_path / "one")
     commit = attempt.committed(here, "one")

@@ -1,6 +1,7 @@
 """Acquire a batch for a run: prepare the batch's branch, take the lease, recover what a dead run left.
 
-    state = acquire_run(project, request, now)
+    state = acquire_run(store, request, now)
+    state = recover_dead_run(store, now)
 
 The batch's branch starts at the user's HEAD. A later run fast-forwards the branch to HEAD if HEAD is ahead. If the two
 have diverged, it refuses: the user's branch and working tree are never touched.
@@ -8,16 +9,16 @@ have diverged, it refuses: the user's branch and working tree are never touched.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from typing import NamedTuple
 
 from ..base import process_identity, timestamps
-from ..base.project_paths import Project
 from ..commands import authorization
 from ..core import run_transitions
 from ..core.batch_state import key
-from ..core.errors import RefusedError
+from ..core.errors import BatchError, RefusedError
 from ..git import git_client, worktrees
 from ..store.store import Store
 
@@ -37,17 +38,16 @@ class RunRequest(NamedTuple):
     budgets: State
 
 
-def acquire_run(project: Project, request: RunRequest, now: str) -> State:
-    """Make this process the owner of the batch and return its state, with everything of a dead run recovered.
+def acquire_run(store: Store, request: RunRequest, now: str) -> State:
+    """Make this process the owner of the batch and return its state.
 
     Raise RefusedError if another client or run owns the batch, or HEAD and the batch's branch have diverged.
     """
-    store = Store(project)
-    state = store.require()
+    state, root = store.require(), store.project.root
     owner = process_identity.new_owner(str(uuid.uuid4()), os.getpid(), now)
     branch = worktrees.get_batch_branch(state["batch_id"])
-    base = _prepare_batch_branch(project.root, branch)
-    target = git_client.get_branch(project.root)
+    base = _prepare_batch_branch(root, branch)
+    target = git_client.get_branch(root)
 
     def begin_run(current: State) -> State:
         if process_identity.classify_owner(current["owner"], owner["session_id"], owner["pid"]) == "other":
@@ -62,8 +62,7 @@ def acquire_run(project: Project, request: RunRequest, now: str) -> State:
             budgets=request.budgets,
         )  # fmt: skip
 
-    store.update(begin_run)
-    return _recover_dead_run(project, store, now)
+    return store.update(begin_run)
 
 
 def diverged_error(branch: str) -> RefusedError:
@@ -92,10 +91,10 @@ def _prepare_batch_branch(root: str, branch: str) -> str:
     return head
 
 
-def _recover_dead_run(project: Project, store: Store, now: str) -> State:
+def recover_dead_run(store: Store, now: str) -> State:
     """End the processes of a dead run, complete what it had merged, and make pending what it was working on."""
-    state = store.require()
-    root, run = project.root, state["run"]
+    state, root = store.require(), store.project.root
+    run = state["run"]
     worktrees.end_processes(merge_worktree(state))
     merged, interrupted = [], []
     for name, entry in sorted(run["running"].items()):
@@ -120,7 +119,8 @@ def _recover_dead_run(project: Project, store: Store, now: str) -> State:
     for index in state["completed_features"]:
         text, clients = state["features"][index], run["clients"].get(key(index), ())
         for attempt in {client["attempt"] for client in clients}:
-            worktrees.remove(root, worktrees.get_attempt_folder(run["worktrees"], index, text, attempt))
+            with contextlib.suppress(BatchError):  # the run does not need it any more
+                worktrees.remove(root, worktrees.get_attempt_folder(run["worktrees"], index, text, attempt))
     return state
 
 

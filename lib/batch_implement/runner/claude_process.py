@@ -9,6 +9,7 @@ with the mark of the worktree, and the rest of its process group.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -113,7 +114,8 @@ def run_client(
     with open(paths["brief"], "w", encoding="utf-8", errors="replace") as file:
         file.write(brief)
     start_s, stream, overdue = time.monotonic(), ClientStream(), False
-    stream_file = open(paths["stream.jsonl"], "wb")  # noqa: SIM115 -- the reader closes it, and may outlive this call
+    # Not buffered: what a full disk refused is not written again by `close`. The reader may outlive this call.
+    stream_file = open(paths["stream.jsonl"], "wb", buffering=0)  # noqa: SIM115
     with open(paths["brief"], "rb") as stdin, open(paths["stderr"], "ab") as stderr:
         client = subprocess.Popen(
             line, cwd=folder, env=environ, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
@@ -159,8 +161,9 @@ def _end_client(client: subprocess.Popen[bytes], folder: str, stop_signal: Optio
 
 def _truncate_if_large(path: str) -> None:
     """Empty a log of more than MAX_STREAM_BYTES; its writer appends."""
-    if os.path.getsize(path) > MAX_STREAM_BYTES:
-        os.truncate(path, 0)
+    with contextlib.suppress(OSError):  # the client may have removed it
+        if os.path.getsize(path) > MAX_STREAM_BYTES:
+            os.truncate(path, 0)
 
 
 def _read_stream(source: IO[bytes], file: IO[bytes], stream: ClientStream) -> None:
@@ -178,8 +181,5 @@ def _read_stream(source: IO[bytes], file: IO[bytes], stream: ClientStream) -> No
             if written >= MAX_STREAM_BYTES and b'"type":"result"' not in piece[:200]:
                 continue
             written += len(piece)
-            try:
+            with contextlib.suppress(OSError):  # a full disk: the attempt will meet it
                 file.write(piece)
-                file.flush()
-            except OSError:  # a full disk: the attempt will meet it
-                continue

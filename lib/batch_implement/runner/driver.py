@@ -1,7 +1,7 @@
 """Drive a batch: start features, record outcomes, merge, wait, and end when nothing is left to do.
 
-    state = acquire.acquire_run(project, request, now)      the batch belongs to this run
-    state = Driver(project, state, executor, ...).run()     until all features are processed, or the run is stopped
+    state = acquire_batch.acquire_run(store, request, now)  the batch belongs to this run
+    state = Driver(store, state, executor, ...).run()       until all features are processed, or the run is stopped
 
 The driver is the only writer of the batch's state while it runs. Attempts are calls of `run_job` on an executor
 (`concurrent.futures`); `job` has what goes in and comes back. Time comes from `Clock` alone. The first Ctrl-C lets
@@ -10,6 +10,7 @@ running features finish, the second stops them: the next run resumes them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -17,7 +18,7 @@ from concurrent import futures
 from typing import Any, Callable, Dict, List, Optional
 
 from ..base import process_identity, signals, timestamps
-from ..base.project_paths import Project
+from ..base.text import one_line
 from ..commands import issue_sync
 from ..core import batch_policy, batch_state, failure_classification, prompts, run_transitions, transitions
 from ..core.batch_state import key
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
 
 TICK_S = 1.0
+MERGE_DELAYS_S = (0.0, 2.0, 10.0)  # before each try of a merge: what git or the disk refuses may pass
 
 
 class Clock:
@@ -57,7 +59,7 @@ class Driver:
 
     def __init__(
         self,
-        project: Project,
+        store: Store,
         state: State,
         executor: futures.Executor,
         *,
@@ -69,14 +71,13 @@ class Driver:
         place: Optional[str] = None,
         places: Optional[Dict[str, str]] = None,
     ) -> None:
-        self.project, self.executor, self.work, self.stop = project, executor, work, stop
+        self.store, self.executor, self.work, self.stop = store, executor, work, stop
         self.display, self.notify, self.clock = display, notify, wall_clock or Clock()
-        self.store, self.place, self.places = Store(project), place, places if places is not None else {}
-        self.batch_id, self.session_id = state["batch_id"], state["owner"]["session_id"]
+        self.project, self.place, self.places = store.project, place, places if places is not None else {}
+        self.last_state, self.batch_id, self.session_id = state, state["batch_id"], state["owner"]["session_id"]
         self.working: Dict[futures.Future[Outcome], Job] = {}
-        self.to_merge: List[int] = [
-            int(name) for name, entry in state["run"]["running"].items() if entry["step"] == "merging"
-        ]
+        self.to_merge: List[int] = []
+        self.merge_errors = 0  # in a row
         self.merger = futures.ThreadPoolExecutor(1, thread_name_prefix="merge")
         self.merging: Optional[tuple[int, futures.Future[merge_queue.PreparedMerge]]] = None
         self.stopping = self.announced_stopping = ""  # empty, `soon` or `now`
@@ -87,9 +88,10 @@ class Driver:
     # -- the loop --------------------------------------------------------------------------------------------------
 
     def run(self) -> State:
-        """Drive the batch until nothing can continue. Return its last state.
+        """Recover what a dead run left, drive the batch until nothing can continue, and return its last state.
 
-        Whatever happens, no process of a worker is left, and the lease is released.
+        However it ends, no process of a worker is left, the lease is released and `ended_at` is set. An error that ends
+        the run is raised after that.
         """
 
         def stop_now() -> None:
@@ -100,17 +102,40 @@ class Driver:
             signal.SIGTERM: stop_now,
             signal.SIGHUP: stop_now,
         }
-        with signals.handle_signals(handlers):
-            try:
-                while self._step():
-                    pass
-            finally:
-                self._stop_workers()
-        state = self._require_ownership(self.store.require())
+        try:
+            with signals.handle_signals(handlers):
+                try:
+                    state = acquire_batch.recover_dead_run(self.store, self.clock.now())
+                    running = state["run"]["running"].items()
+                    self.to_merge = [int(name) for name, entry in running if entry["step"] == "merging"]
+                    while self._step():
+                        pass
+                finally:
+                    self._stop_workers()
+        except Exception as error:
+            self.end_reason = self.end_reason or f"an error: {one_line(str(error) or type(error).__name__, 300)}"
+            with contextlib.suppress(BatchError, OSError):  # the first error counts
+                for future in [future for future in self.working if not future.cancelled()]:
+                    self._handle_future(future)
+                self._end()
+            raise
+        return self._end()
+
+    def _end(self) -> State:
+        """End the run in the state: it owns the batch no longer."""
+        self._require_ownership(self.store.require())
         state = self.store.update(lambda current: run_transitions.end(current, self.clock.now(), self.end_reason))
-        worktrees.remove(self.project.root, acquire_batch.merge_worktree(state))
+        self.last_state = state
+        self._remove_worktree(acquire_batch.merge_worktree(state))
         self.display.event("ended", self.end_reason)
         return state
+
+    def _remove_worktree(self, folder: str) -> None:
+        """Remove a worktree if that is possible: the run does not need it any more."""
+        try:
+            worktrees.remove(self.project.root, folder)
+        except (BatchError, OSError) as error:
+            self.display.event("note", f"Removing {folder} failed: {error}")
 
     def interrupt(self, *, now: bool = False) -> None:
         """Handle Ctrl-C: the first lets running features finish, the second (or `now`) stops them."""
@@ -157,6 +182,7 @@ class Driver:
                 "replaced. Running features are stopped. `batchctl status` shows its owner.",
                 "run-stopped",
             )
+        self.last_state = state
         return state
 
     def _can_start(self, state: State) -> bool:
@@ -258,13 +284,11 @@ class Driver:
             self._finish_merge(index, future)
             return
         job = self.working.pop(future)
-        error = future.exception()
-        if error is None:
-            self._record_outcome(job, future.result())
-        elif isinstance(error, (BatchError, OSError, futures.BrokenExecutor)):
-            self._record_outcome(job, jobs.interrupted_outcome(job, str(error), self.clock.now()))
-        else:
-            raise error
+        try:
+            outcome = future.result()
+        except Exception as error:  # whatever kept the executor from making the attempt
+            outcome = jobs.interrupted_outcome(job, str(error) or type(error).__name__, self.clock.now())
+        self._record_outcome(job, outcome)
 
     def _record_outcome(self, job: Job, outcome: Outcome) -> None:
         """Write the outcome of an attempt into the state, and show it."""
@@ -283,7 +307,7 @@ class Driver:
             self._report_failure(state, index, outcome.message)
         elif outcome.kind == jobs.FAILED:
             self._show_event("failed", state, index, outcome.message)
-            worktrees.remove(self.project.root, job.worktree)  # commits stay on the branch, changes in a stash
+            self._remove_worktree(job.worktree)  # commits stay on the branch, changes in a stash
         else:
             self._show_event("interrupted", state, index, outcome.message)
         waiting = state["run"]["waiting"]
@@ -331,6 +355,8 @@ class Driver:
         """Give the merge queue its next feature."""
         if self.merging is not None or not self.to_merge or self.stopping == "now":
             return
+        if self.merge_errors >= len(MERGE_DELAYS_S):
+            return
         index = self.to_merge.pop(0)
         entry = state["run"]["running"].get(key(index))
         if entry is None:
@@ -338,13 +364,22 @@ class Driver:
         policy = batch_policy.feature_policy(state, index)
         log = os.path.join(jobs.run_log_folder(self.project, self.batch_id), f"{index + 1}-{entry['attempt']}-merge")
         self.merging = index, self.merger.submit(
-            merge_queue.prepare_merge, self.project.root, acquire_batch.merge_worktree(state), state["run"]["branch"],
-            entry["evidence"]["commit"], verify=policy["verify"], timeout_s=policy["verify_timeout_s"], log=log,
+            self._prepare_merge, MERGE_DELAYS_S[self.merge_errors], self.project.root,
+            acquire_batch.merge_worktree(state), state["run"]["branch"], entry["evidence"]["commit"],
+            verify=policy["verify"], timeout_s=policy["verify_timeout_s"], log=log,
             stopped=self.stopped,
         )  # fmt: skip
 
+    def _prepare_merge(self, delay_s: float, *arguments: Any, **options: Any) -> merge_queue.PreparedMerge:
+        if self.stopped.wait(delay_s):
+            raise merge_queue.MergeStopped("The run was stopped before a merge was tried again.", "run-stopped")
+        return merge_queue.prepare_merge(*arguments, **options)
+
     def _finish_merge(self, index: int, future: futures.Future[merge_queue.PreparedMerge]) -> None:
-        """Move the branch to the prepared commit and complete the feature, or send the feature back."""
+        """Move the branch to the prepared commit and complete the feature, or send the feature back.
+
+        An error that is not the feature's is tried again. Then the batch is paused; its next run merges the feature.
+        """
         state = self._require_ownership(self.store.require())
         root, now, branch = self.project.root, self.clock.now(), state["run"]["branch"]
         entry = state["run"]["running"][key(index)]
@@ -362,19 +397,36 @@ class Driver:
             state = self.store.update(lambda current: run_transitions.send_back(current, now, index, reason))
             if batch_state.feature_status(state, index) == "pending":
                 self._show_event("sent back", state, index, reason)
-                worktrees.remove(root, entry["worktree"])
+                self._remove_worktree(entry["worktree"])
             else:
                 self._report_failure(state, index, reason)
             return
+        except Exception as error:  # of git, the disk or the system
+            self._handle_merge_error(index, error)
+            return
+        self.merge_errors = 0
         evidence, merge = merge_queue.records_of_merge(entry["evidence"], branch, prepared)
         state = self.store.update(
             lambda current: run_transitions.complete_feature(current, now, index, evidence, merge)
         )
         self._show_event("merged", state, index, prepared.commit[:12])
-        worktrees.remove(root, entry["worktree"])
+        self._remove_worktree(entry["worktree"])
         keep = state["run"]["options"].get("pr") == "feature"
-        worktrees.finish_branch(root, entry["branch"], prepared.commit, keep=keep)
+        try:
+            worktrees.finish_branch(root, entry["branch"], prepared.commit, keep=keep)
+        except BatchError as error:
+            self.display.event("note", f"Deleting the branch {entry['branch']} failed: {error}")
         self._comment_on_issue(state, index)
+
+    def _handle_merge_error(self, index: int, error: Exception) -> None:
+        """Have the merge tried again; pause the batch if that is useless or was tried often enough."""
+        self.to_merge.insert(0, index)
+        self.merge_errors = len(MERGE_DELAYS_S) if isinstance(error, RefusedError) else self.merge_errors + 1
+        reason = f"merging feature {index + 1} failed: {str(error) or type(error).__name__}"
+        if self.merge_errors >= len(MERGE_DELAYS_S):
+            self._pause_batch(reason)
+        else:
+            self.display.event("note", f"{reason} The merge is tried again.")
 
     def _stop_workers(self) -> None:
         """Stop all attempts and wait for them and for the merge queue."""

@@ -10,6 +10,7 @@ The usage of a client whose driver died is not lost: the next attempt in the wor
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -35,12 +36,11 @@ def logs_folder(project: Project) -> str:
 
 
 class Progress:
-    """Writes `progress.json` for the client of a session."""
+    """Writes `progress.json` for the client of a session, if that is possible: only displays read it."""
 
     def __init__(self, project: Project, session_id: str) -> None:
         self.path = os.path.join(logs_folder(project), "progress.json")
         self.session_id, self.last_s = session_id, 0.0
-        os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
 
     def write(self, stream: ClientStream, *, last: bool = False) -> None:
         """Write the progress, unless it was written less than a second ago and this is not the `last` time."""
@@ -52,9 +52,10 @@ class Progress:
             "session_id": self.session_id, "turns": spent["turns"], "cost_usd": spent["cost_usd"] or None,
             "tool": stream.tool, "updated_at": timestamps.now(),
         }  # fmt: skip
-        with open(f"{self.path}.tmp", "w", encoding="utf-8") as file:
-            json.dump(data, file)
-        os.replace(f"{self.path}.tmp", self.path)
+        with contextlib.suppress(OSError):
+            with open(f"{self.path}.tmp", "w", encoding="utf-8") as file:
+                json.dump(data, file)
+            os.replace(f"{self.path}.tmp", self.path)
 
 
 def read_end(folder: str, names: Iterable[str] = ("stderr", "stream.jsonl")) -> str:
@@ -88,22 +89,26 @@ def copy_logs(folder: str, target: str, evidence: Optional[Dict[str, Any]]) -> O
 
 
 def read_logs(folder: str, evidence: Optional[Dict[str, Any]]) -> Dict[str, str]:
-    """Return the ends of the same logs by name, to be sent to a driver on another machine."""
+    """Return the ends of the same logs by name, to be sent to a driver on another machine; skip what is unreadable."""
     texts: Dict[str, str] = {}
     for path in _list_logs(folder, _verify_log(evidence)):
-        if os.path.exists(path):
+        with contextlib.suppress(OSError):
             texts[os.path.basename(path)] = _read_last_bytes(path, MAX_SENT_BYTES).decode("utf-8", "replace")
     return texts
 
 
 def save_received_logs(outcome: Outcome, folder: str) -> Outcome:
-    """Write the logs that came with an outcome into the folder. Return the outcome with their place instead."""
+    """Write the logs that came with an outcome into the folder. Return the outcome with their place instead.
+
+    A disk that does not take them does not fail the attempt.
+    """
     if not outcome.log_texts:
         return outcome
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    for name, text in outcome.log_texts.items():
-        with open(os.path.join(folder, os.path.basename(name) or "log"), "w", encoding="utf-8") as file:
-            file.write(text)
+    with contextlib.suppress(OSError):
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        for name, text in outcome.log_texts.items():
+            with open(os.path.join(folder, os.path.basename(name) or "log"), "w", encoding="utf-8") as file:
+                file.write(text)
     evidence = _with_verify_log(outcome.evidence, folder) if _verify_log(outcome.evidence) else outcome.evidence
     return outcome._replace(log=folder, log_texts={}, evidence=evidence)
 

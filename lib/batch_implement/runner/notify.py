@@ -19,9 +19,6 @@ with all that it started. Its failure does not fail the run.
 
 from __future__ import annotations
 
-import os
-import tempfile
-
 from ..base import process_identity, subprocesses
 from ..base.text import one_line, shorten
 from ..core import batch_state, prompts
@@ -43,20 +40,17 @@ def send(command: str, event: str, state: State, report_paths: Mapping[str, str]
     `report_paths` has the paths of the reports as `html` and `md`.
     """
     environment = {**process_identity.command_environment(), **notify_variables(event, state, report_paths)}
-    with tempfile.TemporaryFile() as output:
-        try:
-            result = subprocesses.run(
-                ["/bin/sh", "-c", command], cwd=root, env=environment, timeout_s=TIMEOUT_S, output=output
-            )
-        except (OSError, ValueError) as error:
-            return f"The --notify command could not be started ({event}): {error}"
-        if result.timed_out:
-            return f"The --notify command did not end within {TIMEOUT_S} s ({event}) and was ended."
-        if result.returncode == 0:
-            return ""
-        output.seek(max(0, output.seek(0, os.SEEK_END) - MAX_LINE_LENGTH))
-        text = one_line(output.read(MAX_LINE_LENGTH).decode("utf-8", "replace")) or "no output"
-        return f"The --notify command ended with exit status {result.returncode} ({event}): {text}"
+    try:
+        result = subprocesses.run(["/bin/sh", "-c", command], cwd=root, env=environment, timeout_s=TIMEOUT_S)
+    except (OSError, ValueError) as error:
+        return f"The --notify command could not be started ({event}): {error}"
+    if result.timed_out:
+        return f"The --notify command did not end within {TIMEOUT_S} s ({event}) and was ended."
+    if result.returncode == 0:
+        return ""
+    output = (result.stderr or result.stdout)[-MAX_LINE_LENGTH:]
+    text = one_line(output.decode("utf-8", "replace")) or "no output"
+    return f"The --notify command ended with exit status {result.returncode} ({event}): {text}"
 
 
 def notify_variables(event: str, state: State, report_paths: Mapping[str, str]) -> Dict[str, str]:

@@ -3,16 +3,19 @@
     text, data = run(arguments, context, ...)           blocks until the run has ended. `data["exit_code"]` is 0 when
                                                         every feature is completed, or a dry run found no error
 
-Nothing is written or started before all preflight checks have passed. Whatever ends the run, its report is written and
-the `--notify` command is called.
+Nothing is written or started before all preflight checks have passed. Whatever ends the run, `_drive_batch` ends it:
+the driver leaves no process and no lease, the report is written, the `--notify` command is called, and the result or
+the error names the next step. Pull requests, merge, report and notification never fail a run that has ended.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import sys
+import traceback
 from concurrent import futures
-from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..base import timestamps
 from ..base.project_paths import Project
@@ -98,10 +101,10 @@ def run(
                 context, feature_list, policy, infer_order=typed.infer_order, replace=typed.replace
             )
         jobs = run_options.jobs or (cluster.slots if cluster else 1)
-        state = _acquire_batch(project, run_options, jobs, cluster)
         display = live_display.open_display(sys.stderr if typed.json else sys.stdout, environ)
         try:
-            state, reports = _drive_batch(project, state, run_options, jobs, cluster, display)
+            state = _acquire_batch(context.store, run_options, jobs, cluster)
+            state, reports = _drive_batch(context.store, state, run_options, jobs, cluster, display)
         finally:
             display.close()
         return _describe_end(project, state, reports)
@@ -127,52 +130,84 @@ def _check_existing_batch(context: CommandContext, *, replace: bool) -> List[Dic
     return []
 
 
-def _acquire_batch(project: Project, run_options: Options, jobs: int, cluster: Optional[DaskExecutor]) -> State:
+def _acquire_batch(store: Store, run_options: Options, jobs: int, cluster: Optional[DaskExecutor]) -> State:
     """Acquire the batch for this run, with what the state keeps of its options."""
     stored = options.to_stored(run_options)
     stored.update(remote=cluster.remote if cluster else None, scheduler=cluster.address if cluster else None)
-    worktrees = run_options.worktrees or f"{project.root}.worktrees"
+    worktrees = run_options.worktrees or f"{store.project.root}.worktrees"
     request = acquire_batch.RunRequest(jobs, worktrees, stored, options.to_budgets(run_options))
-    state = acquire_batch.acquire_run(project, request, timestamps.now())
+    state = acquire_batch.acquire_run(store, request, timestamps.now())
     if cluster:
         cluster.begin(state["batch_id"])
     return state
 
 
 def _drive_batch(
-    project: Project, state: State, run_options: Options, jobs: int, cluster: Optional[DaskExecutor], display: Display
+    store: Store, state: State, run_options: Options, jobs: int, cluster: Optional[DaskExecutor], display: Display
 ) -> Tuple[State, Dict[str, str]]:
-    """Drive the batch to its end, publish what was asked for. Return the last state and the paths of the reports."""
+    """Drive the batch to its end, publish what was asked for. Return the last state and the paths of the reports.
+
+    Raise what ended the run, with the next step in its message, after the report was written and the user notified.
+    """
+    project = store.project
     report = functools.partial(_report_event, project, run_options, display)
     driver = Driver(
-        project, state, futures.ThreadPoolExecutor(jobs, thread_name_prefix="worker"), display=display, notify=report,
+        store, state, futures.ThreadPoolExecutor(jobs, thread_name_prefix="worker"), display=display, notify=report,
         work=cluster.work if cluster else local_executor.run_job,
         stop=cluster.stop if cluster else local_executor.stop_all,
         place=cluster.place if cluster else None, places=cluster.places if cluster else None,
     )  # fmt: skip
     try:
         state = driver.run()
-    except BatchError:
-        current = Store(project).read_if_usable()
-        if current is not None and current["batch_id"] == state["batch_id"]:
-            report("failure", current)
-        raise
-    if cluster:
-        try:
-            cluster.settle(state)
-        except BatchError as error:
-            display.event("note", f"Updating the remote failed: {error.message}")
-    state = _open_pull_requests(project, state, run_options, display)
-    if run_options.merge:
-        display.event("note", _merge_into_target(project, state))
-    return state, report("pause" if batch_state.is_live(state) else "end", state)
+    except Exception as error:
+        report("failure", _read_last_state(driver))
+        raise _with_next_step(error) from error
+    try:
+        if cluster:
+            _publish(display, "Updating the remote", lambda: cluster.settle(state))
+        if run_options.pr and state["completed_features"]:
+            _publish(display, "Opening pull requests", lambda: _open_pull_requests(store, state, run_options, display))
+        if run_options.merge:
+            _publish(display, "Merging", lambda: display.event("note", _merge_into_target(project, state)))
+    finally:
+        state = _read_last_state(driver)
+        reports = report("pause" if batch_state.is_live(state) else "end", state)
+    return state, reports
+
+
+def _read_last_state(driver: Driver) -> State:
+    """Return the state of the driver's batch as it is now, or as the driver saw it last if it is gone or unusable."""
+    try:
+        state = driver.store.read_if_usable()
+    except (BatchError, OSError):
+        state = None
+    return state if state is not None and state["batch_id"] == driver.batch_id else driver.last_state
+
+
+def _with_next_step(error: Exception) -> BatchError:
+    """Return an error that ended a run as one whose message names the next step."""
+    if not isinstance(error, BatchError):  # of the system, or a bug
+        line = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} in {os.path.basename(line.filename)}, line {line.lineno}"
+        error = RefusedError(f"The run ended with an error: {error or 'no message'} ({where}).", "run-stopped")
+    if "`batchctl status`" not in error.message and "`batchctl run --resume`" not in error.message:
+        error.message += " `batchctl run --resume` resumes the run."
+    return error
+
+
+def _publish(display: Display, what: str, action: Callable[[], object]) -> None:
+    """Do something with the results of a run that has ended. Show an error as a note."""
+    try:
+        action()
+    except (BatchError, OSError) as error:
+        display.event("note", f"{what} failed: {error}")
 
 
 def _report_event(project: Project, run_options: Options, display: Display, event: str, state: State) -> Dict[str, str]:
     """Write the reports and call the `--notify` command. Return the paths of the reports by format, {} on an error."""
     try:
         reports = report_files.write_reports(project, state, timestamps.now())
-    except (BatchError, OSError) as error:
+    except Exception as error:  # nothing about a report may end the run
         display.event("note", f"Writing the report failed: {error}. `batchctl report` shows it.")
         reports = {}
     if run_options.notify:
@@ -182,24 +217,22 @@ def _report_event(project: Project, run_options: Options, display: Display, even
     return reports
 
 
-def _open_pull_requests(project: Project, state: State, run_options: Options, display: Display) -> State:
+def _open_pull_requests(store: Store, state: State, run_options: Options, display: Display) -> None:
     """Open the pull requests that were asked for and record the results."""
-    store = Store(project)
-    if run_options.pr == "batch" and state["completed_features"]:
+    if run_options.pr == "batch":
         text = report_files.render(run_report.build_report(state, timestamps.now()), "md")
-        record = pull_requests.open_for_batch(project, state, text)
-        state = store.update(lambda current: run_transitions.record_pull_request(current, record))
+        record = pull_requests.open_for_batch(store.project, state, text)
+        store.update(lambda current: run_transitions.record_pull_request(current, record))
         display.event("note", _describe_pull_request("the batch", record))
     for index in state["completed_features"] if run_options.pr == "feature" else ():
         if not state["git_operations"].get(batch_state.key(index), {}).get("pr", {}).get("success"):
-            record = pull_requests.open_for_feature(project, state, index)
+            record = pull_requests.open_for_feature(store.project, state, index)
             display.event("note", _describe_pull_request(f"feature {index + 1}", record))
             state = store.update(
                 lambda current, index=index, record=record: transitions.record_git_operation(  # type: ignore[misc]
                     current, index, "pr", record
                 )
             )
-    return state
 
 
 def _describe_pull_request(subject: str, record: Mapping[str, Any]) -> str:
@@ -231,8 +264,11 @@ def _describe_end(project: Project, state: State, reports: Mapping[str, str]) ->
         lines.append(f"Paused: {one_line(state['pause']['reason'], 2000)}")
     if "html" in reports:
         lines.append(f"Report: {reports['html']}")
-    tip = git_client.get_branch_tip(project.root, run_state["branch"])
-    is_merged = tip is not None and git_client.has_commit(project.root, tip)  # nothing is left to look at or merge
+    try:
+        tip = git_client.get_branch_tip(project.root, run_state["branch"])
+        is_merged = tip is not None and git_client.has_commit(project.root, tip)  # nothing is left to look at or merge
+    except BatchError:
+        is_merged = False
     for step in run_report.build_report(state, timestamps.now()).commands:
         if not (is_merged and step.command.startswith("git ")):
             lines.append(f"{step.what}: {step.command}")

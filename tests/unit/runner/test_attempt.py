@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -218,6 +219,26 @@ def test_logs_that_cannot_be_brought_take_nothing_from_what_was_done(job_for, tm
     (tmp_path / "file").write_text("")
     outcome = local_executor.run_job(job_for(WORK, logs=str(tmp_path / "file" / "logs"), policy={"verify": "true"}))
     assert outcome.kind == jobs.COMPLETED and os.path.exists(outcome.evidence["verify"]["log"])
+
+
+def test_a_progress_file_and_a_log_that_cannot_be_written_do_not_fail_the_attempt(job_for):
+    """A client that made a folder of that name ended its own attempt."""
+    blocked = (
+        'logs=$(echo "$(git rev-parse --git-dir)"/*/logs/run); mkdir "$logs/progress.json.tmp"; rm "$logs"/*/stderr'
+    )
+    outcome = local_executor.run_job(job_for(f"{blocked}; sleep 0.5; {WORK}"))
+    assert (outcome.kind, outcome.message) == (jobs.COMPLETED, "")
+
+
+def test_a_folder_for_temporary_files_that_cannot_be_used_does_not_prevent_an_attempt(job_for, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    assert local_executor.run_job(job_for(WORK)).kind == jobs.COMPLETED
+
+
+def test_logs_from_another_machine_that_cannot_be_written_take_nothing_from_what_was_done(job_for, tmp_path):
+    (tmp_path / "file").write_text("")
+    outcome = jobs.new_outcome(job_for(WORK), NOW, kind=jobs.COMPLETED, log_texts={"stderr": "x"})
+    assert logs.save_received_logs(outcome, str(tmp_path / "file" / "logs")).kind == jobs.COMPLETED
 
 
 # -- nothing is left ---------------------------------------------------------------------------------------------------

@@ -18,10 +18,10 @@ from typing import Any, Callable
 import pytest
 from batch_implement.base import process_identity, timestamps
 from batch_implement.base.project_paths import Project
-from batch_implement.core import batch_state
-from batch_implement.core.errors import RefusedError
+from batch_implement.core import batch_state, transitions
+from batch_implement.core.errors import RefusedError, StateError
 from batch_implement.git import git_client, worktrees
-from batch_implement.runner import acquire_batch, local_executor, merge_queue
+from batch_implement.runner import acquire_batch, driver, local_executor, merge_queue
 from batch_implement.runner import job as jobs
 from batch_implement.store.store import Store
 from batches import conditions, new_batch
@@ -414,18 +414,110 @@ def test_a_driver_that_died_in_the_middle_of_a_merge_neither_loses_nor_repeats_i
     assert len(state["run"]["clients"]["0"]) == 1
 
 
+# -- errors of git, the disk and the system ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), StateError("`git rebase` hung.", "git-trouble")]
+)
+def test_a_merge_that_the_system_refuses_is_tried_again(unattended_run, repository, monkeypatch, error):
+    """It ended the run, with no end in the state."""
+    real, errors = merge_queue.prepare_merge, [error, error]
+
+    def refuse(*arguments: Any, **options: Any) -> merge_queue.PreparedMerge:
+        if errors:
+            raise errors.pop()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(merge_queue, "prepare_merge", refuse)
+    monkeypatch.setattr(driver, "MERGE_DELAYS_S", (0.0, 0.0, 0.0))
+    unattended = unattended_run(ONE_FILE, 2)
+    state = unattended.drive()
+    assert state["status"] == "completed" and errors == []
+    assert len(unattended.of("note")) == 2 and str(error) in unattended.of("note")[0]
+    assert subjects(repository, "batch/batch-1/merged") == ["Add 1", "Add 2"]
+
+
+def test_a_merge_that_is_refused_again_and_again_pauses_and_the_next_run_merges(
+    unattended_run, repository, tmp_path, monkeypatch
+):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    unattended = unattended_run(f"{ONE_FILE}; echo $n >> {tmp_path}/tries", 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(merge_queue, "prepare_merge", refuse)
+        patched.setattr(driver, "MERGE_DELAYS_S", (0.0, 0.0, 0.0))
+        state = unattended.drive()
+    assert state["status"] == "paused" and state["run"]["ended_at"] and state["run"]["running"] == {}
+    assert "merging feature 1 failed: [Errno 28] No space left" in state["pause"]["reason"]
+    assert state["retry_attempts"] == {} and state["failed_features"] == []
+    Store(unattended.project).update(transitions.unpause)
+    assert unattended.drive()["status"] == "completed"
+    assert (tmp_path / "tries").read_text().split() == ["1", "2", "3"]
+    assert subjects(repository, "batch/batch-1/merged") == ["Add 1", "Add 2", "Add 3"]
+
+
+def test_a_branch_that_is_gone_pauses_at_once_with_the_command_that_brings_it_back(unattended_run, repository):
+    gone = f'{READ} [ "$n" != 2 ] || git -C {repository} update-ref -d refs/heads/batch/batch-1/merged; '
+    unattended = unattended_run(f'{gone} echo > "f-$n"; {COMMIT}', 3)
+    state = unattended.drive()
+    assert state["status"] == "paused" and state["run"]["ended_at"] and unattended.of("note") == []
+    assert "`git branch batch/batch-1/merged COMMIT`" in state["pause"]["reason"]
+
+
+@pytest.mark.parametrize(
+    "error", [StateError("`git rev-parse` hung.", "git-trouble"), OSError(5, "I/O"), KeyError("x")]
+)
+def test_an_error_that_ends_a_run_leaves_no_process_and_no_lease_and_counts_what_was_spent(
+    unattended_run, tmp_path, monkeypatch, error
+):
+    """The run was left without an end, and its outcomes were lost."""
+    real, dispatched = jobs.create_job, []
+
+    def create(*arguments: Any) -> jobs.Job:
+        if dispatched:
+            once(unattended, tmp_path / "begun")
+            raise error
+        dispatched.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(jobs, "create_job", create)
+    worker = f"cat > /dev/null; sleep 300 & echo $! > {tmp_path}/part; mv {tmp_path}/part {tmp_path}/begun; wait"
+    unattended = unattended_run(worker, 2)
+    with pytest.raises(type(error)):
+        unattended.drive(jobs=2)
+    assert not process_identity.is_running(int((tmp_path / "begun").read_text()), None)
+    state = unattended.state()
+    assert state["run"]["ended_at"] and state["run"]["running"] == {}
+    assert not process_identity.is_owner_alive(state["owner"])
+    assert str(error) in state["run"]["ended_why"]
+    assert [client["outcome"] for client in state["run"]["clients"]["0"]] == ["interrupted"]
+
+
+def test_what_a_run_only_tidies_up_cannot_end_it(unattended_run, monkeypatch):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise StateError("`git worktree` did not answer.", "git-trouble")
+
+    unattended = unattended_run(ONE_FILE, 2)
+    monkeypatch.setattr(worktrees, "finish_branch", refuse)
+    monkeypatch.setattr(worktrees, "remove", refuse)
+    assert unattended.drive()["status"] == "completed"
+    assert any("did not answer" in note for note in unattended.of("note"))
+
+
 # -- whose it is -------------------------------------------------------------------------------------------------------
 
 
 def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(unattended_run, repository):
     unattended = unattended_run(ONE_FILE, 1)
     wish = acquire_batch.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
-    acquire_batch.acquire_run(unattended.project, wish, timestamps.now())
+    acquire_batch.acquire_run(Store(unattended.project), wish, timestamps.now())
     store = Store(unattended.project)
     other = process_identity.new_owner("another", os.getppid(), timestamps.now())
     store.update(lambda state: {**state, "owner": {**other, "driven": True}})
     with pytest.raises(RefusedError, match=f"by `batchctl run`: process {os.getppid()} "):
-        acquire_batch.acquire_run(unattended.project, wish, timestamps.now())
+        acquire_batch.acquire_run(Store(unattended.project), wish, timestamps.now())
     store.update(lambda state: {**state, "owner": None, "run": {**state["run"], "running": {}}})
 
 
@@ -433,7 +525,7 @@ def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one
     unattended = unattended_run(ONE_FILE, 1)
     wish = acquire_batch.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
     begun = timestamps.add_seconds(timestamps.now(), -100)
-    acquire_batch.acquire_run(unattended.project, wish, begun)
+    acquire_batch.acquire_run(Store(unattended.project), wish, begun)
     waiting = {
         "since": begun,
         "until": timestamps.add_seconds(begun, 9000),

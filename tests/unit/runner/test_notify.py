@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import time
 
 import pytest
@@ -108,3 +109,11 @@ def test_a_command_that_does_not_end_is_ended_with_what_it_started(tmp_path, sta
             return
         time.sleep(0.05)
     raise AssertionError("what the command started lives on")
+
+
+def test_a_folder_for_temporary_files_that_cannot_be_used_does_not_prevent_the_notification(
+    tmp_path, state, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    assert notify.send(f"echo $BATCH_EVENT > {tmp_path}/seen", "end", state, {}, str(tmp_path)) == ""
+    assert (tmp_path / "seen").read_text() == "end\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, Callable
@@ -202,6 +203,42 @@ def test_a_run_can_be_watched_stopped_by_pause_and_refuses_a_second_one(user, tm
     assert "  paused       too late for today\n" in out and "\nPaused: too late for today\n" in out
     assert conditions(user.state()) == ["done", "pending"]
     assert user.types("--resume")[0] == 0
+
+
+def test_whatever_ends_a_run_is_reported_with_the_next_step(user, tmp_path):
+    """No report, no notification, and no end in the state."""
+    user.lists("feature 1", "feature 2", steps='[ "$n" = 1 ] || while :; do sleep 0.1; done; echo > f-1')
+    hidden = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from batch_implement.runner import job\n"
+        "real, made = job.create_job, []\n"
+        "def create(*given):\n    made.append(1)\n    return real(*given) if len(made) < 2 else 1 / 0\n"
+        "job.create_job = create\n"
+        "from batch_implement.cli.batchctl import main; sys.exit(main(sys.argv[1:]))"
+    )
+    notify = f'echo "$BATCH_EVENT"; test -s "$BATCH_REPORT" && echo "$BATCH_EVENT" > {tmp_path}/seen'
+    line = ["run", "features.txt", "--worker", f"sh {user.worker}", "--notify", notify]
+    ended = subprocess.run(
+        [sys.executable, "-c", hidden, str(Path(BATCHCTL).parents[1] / "lib"), *line], cwd=user.repository,
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    message = next(row for row in ended.stderr.splitlines() if "division by zero" in row)
+    assert message.endswith("`batchctl run --resume` resumes the run.")
+    assert (tmp_path / "seen").read_text() == "failure\n"
+    state = user.state()
+    assert state["run"]["ended_at"] and not process_identity.is_owner_alive(state["owner"])
+    assert "division by zero" in state["run"]["ended_why"]
+
+
+@pytest.mark.parametrize("output", ["> /dev/full", "| true"])
+def test_a_closed_or_full_standard_output_does_not_fail_a_run(user, output):
+    user.lists("feature 1")
+    ended = subprocess.run(
+        f"{BATCHCTL} run features.txt --worker 'sh {user.worker}' {output}", shell=True, cwd=user.repository,
+        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert "display failed" not in ended.stderr
+    assert conditions(user.state()) == ["done"] and user.state()["run"]["ended_at"]
 
 
 def test_json_is_one_object_on_standard_output_and_the_lines_go_beside_it(user):

@@ -14,6 +14,7 @@ fails if somebody else has moved the branch since the attempt began.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import os
@@ -22,7 +23,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from ...base import process_identity
 from ...core import failure_classification
-from ...core.errors import BatchError
+from ...core.errors import BatchError, StateError
 from ...git import git_client, remotes, worktrees
 from ...store import lock
 from ..job import COMPLETED, FAILED, INTERRUPTED, LOST, NEEDS_USER, Job, kind_of_failure
@@ -116,8 +117,8 @@ def push_commit(here: CachedJob, job: Job, commit: str) -> None:
             here.job.repository, job.repository, {job.branch: commit}, "--no-verify",
             f"--force-with-lease=refs/heads/{job.branch}:{here.pushed or ''}", timeout_s=PUSH_S,
         )  # fmt: skip
-    except remotes.RemoteError as error:
-        if "stale info" in error.output:
+    except StateError as error:  # also when the remote does not answer in time
+        if isinstance(error, remotes.RemoteError) and "stale info" in error.output:
             raise Superseded(
                 f"Another worker has pushed {job.branch} meanwhile; its commit is used instead.", "cluster-unreachable"
             ) from error
@@ -136,9 +137,11 @@ def finish(here: CachedJob, job: Job, verdict: Dict[str, Any]) -> Dict[str, Any]
             verdict = {"kind": INTERRUPTED, "message": error.message, "failure_class": LOST}
         except Unreachable as error:
             verdict = get_unreachable_verdict(error)
-    if verdict["kind"] in (COMPLETED, FAILED) or not _has_unsaved_work(here):
-        remove_worktree(here.job)
-    git_client.run_git(here.job.repository, "update-ref", "-d", f"{FETCHED_REFS}refs/heads/{job.branch}", check=False)
+    fetched = f"{FETCHED_REFS}refs/heads/{job.branch}"
+    with contextlib.suppress(BatchError):  # a later attempt removes what is left
+        if verdict["kind"] in (COMPLETED, FAILED) or not _has_unsaved_work(here):
+            remove_worktree(here.job)
+        git_client.run_git(here.job.repository, "update-ref", "-d", fetched, check=False)
     return verdict
 
 

@@ -14,6 +14,7 @@ shown without control characters and never interpreted as styles.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -82,7 +83,8 @@ class Display:
             self.gone = True
             if not self.stream.closed:
                 cause = f"{type(error).__name__}: {one_line(str(error), MAX_EVENT_CHARS)}"
-                print(f"\nbatchctl: the display failed: {cause}. The run continues without it.", file=sys.stderr)
+                with contextlib.suppress(OSError):
+                    print(f"\nbatchctl: the display failed: {cause}. The run continues without it.", file=sys.stderr)
 
 
 class LineDisplay(Display):
