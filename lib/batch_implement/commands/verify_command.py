@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 TAIL_BYTES = 3000
 TERMINATE_GRACE_S = 5.0
+MAX_DESCRIPTOR = 1 << 16
 TIMED_OUT = 124  # the exit status that timeout(1) uses
 
 
@@ -157,7 +158,7 @@ def _detach_and_run(folder: str, root: str, command: str, timeout_s: int, lock: 
             os._exit(0)
         # Keep only the lock: nobody may wait for this process by a pipe that it inherited.
         os.closerange(3, lock)
-        os.closerange(lock + 1, 1024)
+        os.closerange(lock + 1, MAX_DESCRIPTOR)
         output = os.open(os.path.join(folder, "output"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         devnull = os.open(os.devnull, os.O_RDONLY)
         for target, source in ((0, devnull), (1, output), (2, output)):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import resource
 import select
 import signal
 import time
@@ -242,6 +244,8 @@ def test_it_outlives_whoever_asked_for_it(project, opened):
             os.setsid()
             os.dup2(writing, 1)
             os.dup2(writing, 2)
+            fcntl.fcntl(writing, fcntl.F_DUPFD, 200)  # beside low descriptors, high ones must not be kept either
+            fcntl.fcntl(writing, fcntl.F_DUPFD, min(2000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1))
             with contextlib.suppress(verify_command.StillRunning):
                 evidence.collect(project, state, wait_s=0)
             until(ran.exists)
