@@ -153,7 +153,7 @@ def test_in_another_format_nothing_in_a_file_is_a_command_to_the_runner(project:
     first, *between, last = done.stdout.strip().split("\n")
     token = first.removeprefix("::stop-commands::")
     assert (done.returncode, len(token), last) == (1, 32, f"::{token}::")
-    assert any(line.startswith("::error::x.json:1:2: /0: found 7") for line in between)
+    assert any(line.startswith("./::error::x.json:1:2: /0: found 7") for line in between)
 
 
 # -- workflows ---------------------------------------------------------------------------------------------------------

@@ -256,10 +256,7 @@ class Person:
         words = shlex.split(command)
         if words[0] == "batchctl" and words[1] != "run":
             with contextlib.redirect_stdout(io.StringIO()) as out:
-                try:
-                    status = batchctl.main(words[1:])
-                except SystemExit as leaving:  # argparse's own way out of --help and --version
-                    status = int(leaving.code or 0)
+                status = batchctl.main(words[1:])
             print(out.getvalue())
             return status
         done = subprocess.run(

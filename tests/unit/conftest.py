@@ -47,10 +47,7 @@ def typed(
 
     def run(*words: str) -> tuple[int, str, str]:
         capsys.readouterr()
-        try:
-            status = batchctl.main(list(words))
-        except SystemExit as leaving:  # argparse's own way out of --help and --version
-            status = leaving.code or 0
+        status = batchctl.main(list(words))
         out, err = capsys.readouterr()
         return status, out, err
 

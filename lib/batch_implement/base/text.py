@@ -2,6 +2,8 @@
 
 clean(text)              without control and bidi characters, of the same length
 clean_block(text)        the same for text of several lines
+clean_output(text)       what a terminal may get: the same, with line ends and tabs
+escape_controls(text, "&#{};")      DEL, C1 and bidi controls as escapes
 one_line(text, 80)       cleaned, on one line, at most 80 characters
 shorten(text, 80)        at most 80 characters
 duration(seconds)        `6 h 12 min`
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 _BIDI_CONTROLS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _TO_SPACE = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), *_BIDI_CONTROLS), " ")
+_TO_SPACE_IN_LINES = {code: space for code, space in _TO_SPACE.items() if chr(code) not in "\n\t"}
+_RAW_CONTROLS = (*range(0x7F, 0xA0), *_BIDI_CONTROLS)
+JSON_ESCAPE = "\\u{:04x}"
 
 
 def clean(text: str) -> str:
@@ -28,6 +33,20 @@ def clean(text: str) -> str:
 def clean_block(text: str) -> str:
     """Return text with each line cleaned, without blanks at the ends of lines and empty lines around."""
     return "\n".join(clean(line).rstrip() for line in text.splitlines()).strip("\n")
+
+
+def clean_output(text: str) -> str:
+    """Return text of several lines cleaned for a terminal. Line feeds and tabs stay; the length stays the same."""
+    return text.translate(_TO_SPACE_IN_LINES)
+
+
+def escape_controls(text: str, template: str = JSON_ESCAPE) -> str:
+    """Return text with DEL, C1 and bidi controls, which JSON and XML may have, as escapes: `template` with the code."""
+    return (
+        text
+        if text.isascii() and "\x7f" not in text
+        else text.translate({c: template.format(c) for c in _RAW_CONTROLS})
+    )
 
 
 def one_line(text: str, limit: int = 300) -> str:

@@ -3,8 +3,10 @@
     main(argv)                           run one command; return the exit status
     run_command(argv, context, cwd)      the same without printing, for `/batchctl` too
 
-Exit status: 0 done, 1 refused, 2 usage error, 3 the state cannot be used, 4 still running: run the command again. With
-`--json` standard output is one JSON object; `{"error": {"message", "exit_code", "topic"}}` for an error.
+Exit status: 0 done, 1 refused, 2 usage error, 3 the state cannot be used or standard output not be written, 4 still
+running: run the command again, 141 when nobody reads the output any more, as after SIGPIPE. With `--json` standard
+output is one JSON object; `{"error": {"message", "exit_code", "topic"}}` for an error. Text is cleaned
+for a terminal.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 import sys
 
 from ..base import fast_json, process_identity, project_paths
+from ..base.text import clean_output, escape_controls
 from ..commands import authorization
 from ..commands.command import CommandContext, CommandResult
 from ..core import batch_state
@@ -21,7 +24,7 @@ from ..store.backups import no_batch_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional, Sequence
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
     from ..commands.authorization import Caller
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 PLUGIN = project_paths.plugin_root()
 # They work without a state, and must not repair one.
 STATELESS_COMMANDS = ("validate", "schema", "doctor", "statusline")
+EXIT_PIPE = 141  # 128 + SIGPIPE
 
 
 def console_main() -> int:
@@ -39,6 +43,15 @@ def console_main() -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command, print its result and return the exit status."""
+    try:
+        _fill_closed_streams()
+        return _print_result(*_run_one(argv))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run_one(argv: Sequence[str]) -> Tuple[int, str, List[str]]:
+    """Run one command. Return the exit status, the text for standard output and the lines for standard error."""
     is_json = "--json" in argv
     project = caller = None
     try:
@@ -47,12 +60,8 @@ def main(argv: Sequence[str]) -> int:
         project = project_paths.find_project(os.environ, cwd)
         with CommandContext(project, caller) as context:
             result = run_command(argv, context, cwd)
-        for note in context.notes:
-            _print_line(note, sys.stderr)
-        if is_json or result.text:
-            _print_line(fast_json.dumps(result.data) if is_json else result.text, sys.stdout)
-        sys.stdout.flush()
-        return int(result.data.get("exit_code", 0))
+        output = escape_controls(fast_json.dumps(result.data)) if is_json else result.text
+        return int(result.data.get("exit_code", 0)), output, context.notes
     except BatchError as error:
         if project is not None and error.exit_code != EXIT_STILL_RUNNING:
             from shlex import join
@@ -60,14 +69,11 @@ def main(argv: Sequence[str]) -> int:
             from ..store import audit_log
 
             audit_log.record_refusal(project, join(["batchctl", *argv]), error)
-        return _print_error(error, is_json, caller)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _describe_error(error, is_json, caller)
     except OSError as error:
-        return _print_error(io_error(error), is_json, caller)
-    except KeyboardInterrupt:
-        return 130
+        return _describe_error(io_error(error), is_json, caller)
+    except SystemExit as end:  # argparse has printed --help or --version
+        return int(end.code or 0), "", []
 
 
 def io_error(error: OSError) -> StateError:
@@ -75,21 +81,60 @@ def io_error(error: OSError) -> StateError:
     return StateError(f"I/O error: {error}. Check `batchctl status` before you run the command again.", "disk-trouble")
 
 
-def _print_error(error: BatchError, is_json: bool, caller: Optional[Caller]) -> int:
-    """Print an error and return the exit status. Only a user gets the line about the help topic."""
-    if is_json:
-        data = {"error": {"message": error.message, "exit_code": error.exit_code, "topic": error.topic}}
-        _print_line(fast_json.dumps(data), sys.stdout)
+def _describe_error(error: BatchError, is_json: bool, caller: Optional[Caller]) -> Tuple[int, str, List[str]]:
+    """Return an error as `_run_one` does. Only a user gets the line about the help topic."""
+    data = {"error": {"message": error.message, "exit_code": error.exit_code, "topic": error.topic}}
     label = "" if error.exit_code == EXIT_STILL_RUNNING else "error: "
-    _print_line(f"batchctl: {label}{error.message}", sys.stderr)
+    lines = [f"batchctl: {label}{error.message}"]
     if caller is None or caller.is_user:
-        _print_line(error.help_line(), sys.stderr)
-    return error.exit_code
+        lines.append(error.help_line())
+    return error.exit_code, escape_controls(fast_json.dumps(data)) if is_json else "", lines
+
+
+def _print_result(status: int, output: str, messages: List[str]) -> int:
+    """Print what `_run_one` returned. Return the exit status, another one when the output of a success is lost."""
+    _print_errors(messages)
+    try:
+        if output:
+            _print_line(output, sys.stdout)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_rest(sys.stdout)
+        return EXIT_PIPE
+    except OSError as error:
+        _discard_rest(sys.stdout)
+        advice = "The command itself has ended: `batchctl status` shows the batch."
+        _print_errors([f"batchctl: error: standard output cannot be written: {error.strerror}. {advice}"])
+        return status or StateError.exit_code
+    return status
+
+
+def _print_errors(lines: List[str]) -> None:
+    for line in lines:
+        try:
+            _print_line(line, sys.stderr)
+        except OSError:
+            _discard_rest(sys.stderr)  # nowhere is left to report it
 
 
 def _print_line(text: str, stream: Any) -> None:
-    """Print a line, with `?` for what UTF-8 cannot encode (bytes of a file name that are not text)."""
-    print(text.encode("utf-8", "replace").decode(), file=stream)
+    """Print text cleaned, with `?` for what UTF-8 cannot encode (bytes of a file name that are not text)."""
+    print(clean_output(text).encode("utf-8", "replace").decode(), file=stream)
+
+
+def _fill_closed_streams() -> None:
+    """Open the null device in place of closed standard streams, or the next file opened would be one of them."""
+    if sys.stdin and sys.stdout and sys.stderr:
+        return
+    while os.open(os.devnull, os.O_RDWR) < 2:  # the lowest number that is free
+        pass
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
+
+
+def _discard_rest(stream: Any) -> None:
+    """Direct a stream that cannot be written to the null device: Python flushes it again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def run_command(argv: Sequence[str], context: CommandContext, cwd: str) -> CommandResult:

@@ -11,7 +11,7 @@ import io
 import os
 import shlex
 
-from ..base.text import clean
+from ..base.text import clean, clean_output
 from ..cli import arguments, batchctl
 from ..commands import authorization, batch_commands
 from ..commands.command import CommandContext
@@ -67,7 +67,7 @@ def _block_with_error(error: BatchError) -> Dict[str, Any]:
 
 
 def _block_prompt(*lines: str) -> Dict[str, Any]:
-    return {"decision": "block", "reason": "\n".join(lines)}
+    return {"decision": "block", "reason": clean_output("\n".join(lines))}
 
 
 def _add_brief(state: State, notes: List[str], *lines: str) -> Dict[str, Any]:

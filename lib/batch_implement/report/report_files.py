@@ -15,6 +15,7 @@ import os
 from dataclasses import asdict
 
 from ..base import project_paths
+from ..base.text import escape_controls
 from ..core import batch_state
 from ..core.errors import RefusedError, UsageError
 from ..store import atomic_files, lock, serialization
@@ -37,7 +38,7 @@ LOCK_TIMEOUT_S = 30.0
 def render(report: Report, form: str) -> str:
     """Return the report in `form`, one of FORMATS; JSON has one top-level field per line."""
     if form == "json":
-        return serialization.serialize(asdict(report)).decode()
+        return escape_controls(serialization.serialize(asdict(report)).decode())
     if form == "html":
         from .run_report_html import render_html
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import html
 import re
 
-from ..base.text import clean
+from ..base.text import clean, escape_controls
 from ..core.prompts import pluralize
 from ..store import serialization
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("text", "json", "github", "junit")
 TITLE = "not valid"
+XML_ESCAPE = "&#{};"
 # What XML 1.0 does not allow, not even escaped.
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -30,16 +31,22 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def format_report(data: Dict[str, Any], form: str) -> str:
     """Return the results in `form`, one of FORMATS, without a line end after the last line."""
     if form == "json":
-        return serialization.serialize(data).decode().rstrip("\n")
+        return escape_controls(serialization.serialize(data).decode()).rstrip("\n")
     return "\n".join({"text": _text_lines, "github": _github_lines, "junit": _junit_lines}[form](data))
 
 
 def _text_lines(data: Dict[str, Any]) -> Iterator[str]:
     for result in data["files"]:
         if result["valid"]:
-            yield f"{clean(result['file'])}: valid{_migration_note(result)}"
+            yield f"{_format_name(result)}: valid{_migration_note(result)}"
         for error in result["errors"]:
-            yield f"{clean(result['file'])}{_format_place(error)}: {_format_message(error)}"
+            yield f"{_format_name(result)}{_format_place(error)}: {_format_message(error)}"
+
+
+def _format_name(result: Dict[str, Any]) -> str:
+    name = clean(result["file"])
+    # A line that begins so is a workflow command when this runs in a workflow.
+    return f"./{name}" if name.lstrip().startswith(("::", "##[")) else name
 
 
 def _migration_note(result: Dict[str, Any]) -> str:
@@ -77,8 +84,8 @@ def _github_lines(data: Dict[str, Any]) -> Iterator[str]:
 
 
 def _escape_data(text: str) -> str:
-    """Escape text as the message of a workflow command."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """Escape text as the message of a workflow command; other control characters become spaces."""
+    return clean(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
 
 
 def _escape_property(value: Any) -> str:
@@ -104,7 +111,7 @@ def _junit_lines(data: Dict[str, Any]) -> Iterator[str]:
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
         yield f"{case}>"
         yield f'<failure type="{TITLE}" message={_quote_attribute(lines[0] + more)}>'
-        yield html.escape(_to_xml("\n".join(lines)))
+        yield escape_controls(html.escape(_to_xml("\n".join(lines))), XML_ESCAPE)
         yield "</failure>"
         yield "</testcase>"
     yield "</testsuite>"
@@ -113,7 +120,7 @@ def _junit_lines(data: Dict[str, Any]) -> Iterator[str]:
 
 def _quote_attribute(text: str) -> str:
     """Return text as an attribute's value in quotes; line ends and tabs are escaped, or parsers read them as blanks."""
-    escaped = html.escape(_to_xml(text))
+    escaped = escape_controls(html.escape(_to_xml(text)), XML_ESCAPE)
     return '"' + re.sub("[\t\n\r]", lambda match: f"&#{ord(match[0])};", escaped) + '"'
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from batch_implement.base import text
 
@@ -10,6 +12,17 @@ def test_control_and_bidi_characters_become_spaces_and_the_length_stays():
     assert text.clean("a\x1b[0m\u202eb\x85c\td") == "a [0m b c d"
     family = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
     assert text.clean(f"{family} नमस्ते العربية") == f"{family} नमस्ते العربية"
+
+
+def test_output_for_a_terminal_keeps_its_lines_and_tabs():
+    assert text.clean_output("a\tb\n\x1b[2Jc\r\x85\u202ed\n") == "a\tb\n [2Jc   d\n"
+
+
+def test_controls_in_json_become_escapes_of_the_same_value():
+    written = json.dumps("a\x1b\x7f\x9b\u202eé", ensure_ascii=False)
+    escaped = text.escape_controls(written)
+    assert escaped == '"a\\u001b\\u007f\\u009b\\u202eé"'
+    assert json.loads(escaped) == json.loads(written)
 
 
 def test_a_block_keeps_its_lines():

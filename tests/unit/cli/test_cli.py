@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -517,7 +518,80 @@ def test_a_reader_that_goes_away_is_no_error(running):
     assert shown.stdout.read(1) == b"{"
     shown.stdout.close()
     assert shown.stderr.read() == b""
-    assert shown.wait() == 0
+    assert shown.wait() == 141  # as a program that SIGPIPE ends
+
+
+# Every kind of output: the result, an error as JSON, and what argparse prints.
+PRINTING = [
+    ["status"], ["status", "--json"], ["create", "features.txt", "--replace"], ["log"], ["next"], ["doctor"],
+    ["run", "--resume", "--dry-run"], ["report", "--format", "html"], ["schema"], ["pause"], ["--help"], ["--version"],
+    ["run", "--help"], ["help", "usage"], ["abort"],
+]  # fmt: skip
+FULL_PATH = "/dev/full"
+CONTROLS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+
+
+def run_through_shell(redirection, words, folder):
+    command = ["/bin/sh", "-c", f'exec "$0" "$@" {redirection}', BATCHCTL, *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("words", PRINTING, ids=" ".join)
+@pytest.mark.skipif(not os.path.exists(FULL_PATH), reason="this system has no /dev/full")
+def test_output_that_cannot_be_written_is_one_line_and_a_failure(running, words):
+    result = run_through_shell(f">{FULL_PATH}", words, running)
+    cause = "standard output cannot be written: No space left on device."
+    assert result.stderr.startswith(f"batchctl: error: {cause}"), result.stderr
+    assert (len(result.stderr.splitlines()), result.returncode in (1, 3)) == (1, True)
+
+
+@pytest.mark.parametrize("words", PRINTING[:3] + PRINTING[10:13], ids=" ".join)
+def test_without_a_standard_output_a_command_does_its_work_silently(running, words):
+    result = run_through_shell(">&-", words, running)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", PRINTING[:3] + PRINTING[10:13], ids=" ".join)
+def test_a_reader_that_is_gone_ends_a_command_quietly(running, words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run([BATCHCTL, *words], cwd=running, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">&- 2>&- <&-", f">{FULL_PATH} 2>{FULL_PATH}"])
+def test_what_a_command_did_stays_done_when_its_output_is_lost(running, typed, redirection):
+    if FULL_PATH in redirection and not os.path.exists(FULL_PATH):
+        pytest.skip("this system has no /dev/full")
+    result = run_through_shell(redirection, ["pause", "--reason", "lunch"], running)
+    assert (result.returncode, result.stderr) == (3 if FULL_PATH in redirection else 0, "")
+    assert answered(typed("status", "--json"))["pause"]["reason"] == "lunch"
+
+
+def test_an_error_of_the_command_keeps_its_status_when_the_output_is_full(running):
+    if not os.path.exists(FULL_PATH):
+        pytest.skip("this system has no /dev/full")
+    result = run_through_shell(f">{FULL_PATH}", ["skip", "9", "--json"], running)
+    assert result.returncode == 1
+    assert "there is no feature 9" in result.stderr.lower()
+
+
+def test_no_text_of_others_reaches_the_terminal_with_control_characters(repository):
+    hostile = "\x1b[2J\u202e\x9b31m\x07"
+    name = f"list{hostile}.txt"
+    (repository / name).write_text(f"one {hostile}\n")
+    (repository / f"{name}.yaml").write_text("features: [1")
+    git(repository, "checkout", "-qb", "b\u202eranch\x9b")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "List")
+    commands = [["create", name], ["create", f"gone{hostile}"], ["status"], ["status", "--json"], ["report"]]
+    commands += [["skip", "1", "--reason", hostile], ["log"], [hostile], ["add", f"{name}.yaml"]]
+    commands += [["validate", f"{name}.yaml", "--format", form] for form in ("text", "github", "junit", "json")]
+    for words in commands:
+        result = run_program(BATCHCTL, *words, cwd=repository)
+        shown = result.stdout + result.stderr
+        assert not re.search(CONTROLS, shown), words
 
 
 def test_the_same_commands_answer_as_text_for_a_slash_command(running):

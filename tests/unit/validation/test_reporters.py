@@ -15,6 +15,7 @@ HOSTILE = [
     "a b.yaml", "%0A::error::x", "a\n::set-output name=x::y", "a,line=7:b%", "\r::x", "]]><x/>", "\"'&<>",
     "\x1b[2J\0\x07", "\ufffe\u202eé😀", "\udcff\ud800", "&amp;&#10;", "<!-- -->", "\t\u2028\u0085",
 ]  # fmt: skip
+CONTROLS = "[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]"
 FORMS = ("text", "github", "junit", "json")
 
 
@@ -115,11 +116,20 @@ def test_hostile_texts_stay_texts_in_every_format(odd):
     assert not re.search("[\0-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", texts["text"])
     ((command, properties, _),) = read_by_a_runner(texts["github"])
     assert (command, set(properties)) == ("error", {"file", "line", "col", "title"})
-    assert properties["file"] == odd.encode("utf-8", "replace").decode()
+    assert not re.search(CONTROLS, texts["github"] + texts["junit"] + texts["json"])
+    shown = re.sub("(?![\r\n])" + CONTROLS.replace("\x0b", "\x09\x0b"), " ", odd)
+    assert properties["file"] == shown.encode("utf-8", "replace").decode()
     suite = ElementTree.fromstring(texts["junit"])[0]
     assert [case.tag for case in suite] == ["testcase", "testcase"]
     assert suite[0].get("name") == reporters.NOT_XML.sub("\ufffd", odd)
     assert json.loads(texts["json"])["files"][0]["file"] == odd.encode("utf-8", "replace").decode()
+
+
+@pytest.mark.parametrize("name", ["::error ::x", " ::add-mask::x", "##[error]x"])
+def test_a_file_name_at_the_start_of_a_line_is_no_workflow_command(name):
+    text = reporters.format_report(data(verdict(name), verdict(name, ("", 1, 1, "x"))), "text")
+    assert read_by_a_runner(text.replace("##[", "::")) == []
+    assert [line.split(":1:1")[0].split(": valid")[0] for line in text.split("\n")] == [f"./{name}"] * 2
 
 
 def test_the_formats_that_can_be_typed_are_those_there_are():
