@@ -38,7 +38,8 @@ def file(environment: Path) -> Path:
 
 def expected() -> Iterator[tuple[str, Path]]:
     """What a wheel has to hold: its name there, and the file here."""
-    for path in sorted((REPOSITORY / "lib" / "batch_implement").rglob("*.py")):
+    package = REPOSITORY / "lib" / "batch_implement"
+    for path in sorted([*package.rglob("*.py"), *package.rglob("*.css")]):
         yield str(path.relative_to(REPOSITORY / "lib")), path
     for name in ENTRIES:
         yield f"batch_implement/plugin/{name}", REPOSITORY / name
@@ -107,6 +108,7 @@ def test_a_wheel_made_of_a_clone_is_the_same(tmp_path: Path) -> None:
     [
         (("pyproject.toml", ', "schemas/*"', ""), "schemas/features.schema.json is missing"),
         (("pyproject.toml", ', "hooks/*"', ""), "plugin/hooks/run is missing"),
+        (("pyproject.toml", '["report.css"]', "[]"), "report/report.css is missing"),
         (("pyproject.toml", '    "batch_implement.runner",\n', ""), "runner/driver.py is missing"),
         (
             ("pyproject.toml", "[tool.setuptools]\n", '[tool.setuptools]\npy-modules = ["path_utils"]\n'),

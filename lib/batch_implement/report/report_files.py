@@ -42,10 +42,16 @@ def render(report: Report, form: str) -> str:
     if form == "html":
         from .run_report_html import render_html
 
-        return render_html(report)
+        return render_html(report, read_style_sheet())
     from .run_report_markdown import render_markdown
 
     return render_markdown(report)
+
+
+def read_style_sheet() -> str:
+    """Return the style sheet of the HTML report."""
+    with open(os.path.join(os.path.dirname(__file__), "report.css"), encoding="utf-8") as file:
+        return file.read()
 
 
 def write_reports(project: Project, state: State, now: str) -> Dict[str, str]:

@@ -1,6 +1,6 @@
 """Render a run report as one self-contained HTML document: no network, no script, no other file. Pure.
 
-    html = render_html(report)          from `run_report.build_report`
+    html = render_html(report, style)          from `run_report.build_report`; `style` is the text of report.css
 
 Texts that others wrote go through `escape` into the content of an element, never into an attribute, a style or an
 address; the only links are URLs that `formatting.tracker_url` passed. The page also forbids the browser to load or run
@@ -13,7 +13,7 @@ from html import escape
 
 from ..base.text import duration
 from ..core.prompts import pluralize
-from . import run_report_style, timeline
+from . import timeline
 from .formatting import format_dollars, format_time, short_commit
 from .status_report import STATUSES
 
@@ -33,7 +33,7 @@ LEGEND = (
 )  # fmt: skip
 
 
-def render_html(report: Report) -> str:
+def render_html(report: Report, style: str) -> str:
     """Return the report as a whole HTML document."""
     parts = [
         "<!doctype html>",
@@ -42,7 +42,7 @@ def render_html(report: Report) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         '<meta name="referrer" content="no-referrer"><meta name="robots" content="noindex">',
         f"<title>{escape(report.headline)}: {escape(report.batch_id)}</title>",
-        f"<style>{run_report_style.render_css(timeline.LANE_PX, timeline.AXIS_PX)}</style></head><body><main>",
+        f"<style>{style}</style></head><body><main>",
     ]
     for section in (
         _html_header, _html_needs, _html_steps, _html_timeline, _html_features, _html_looks, _html_waits, _html_facts,
@@ -191,7 +191,7 @@ def _html_feature(feature: Feature, has_details: bool) -> str:
     details = _html_feature_details(feature) if has_details else ""
     if not details:
         return f'<li><div class="row">{row}</div></li>'
-    return f'<li><details><summary class="row">{row}</summary><div class="told">{details}</div></details></li>'
+    return f'<li><details><summary class="row">{row}</summary><div class="details">{details}</div></details></li>'
 
 
 def _html_feature_details(feature: Feature) -> str:

@@ -7,7 +7,8 @@ import time
 from html.parser import HTMLParser
 
 import pytest
-from batch_implement.report import formatting, run_report, run_report_html, run_report_style, timeline
+from batch_implement.report import formatting, run_report, run_report_html, timeline
+from batch_implement.report.report_files import read_style_sheet
 from batch_implement.report.run_report_html import render_html
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -76,12 +77,12 @@ class Page(HTMLParser):
 
 
 def page(state, now=NOW):
-    return Page(render_html(run_report.build_report(state, now)))
+    return Page(render_html(run_report.build_report(state, now), read_style_sheet()))
 
 
 @pytest.mark.parametrize("state", [run_state(), client_state(), run_state(70), run_state(8, ended=False)])
 def test_the_document_is_well_formed_and_needs_nothing_else(state):
-    document = render_html(run_report.build_report(state, NOW))
+    document = render_html(run_report.build_report(state, NOW), read_style_sheet())
     found = Page(document)
     assert document.startswith("<!doctype html>")
     assert not REACHES_OUT.search(found.style)
@@ -130,7 +131,7 @@ def test_a_list_of_many_features_is_folded_and_says_how_many():
 def test_ten_thousand_features_are_told_within_two_seconds_and_four_megabytes():
     state = huge(10_000)
     began = time.process_time()
-    document = render_html(run_report.build_report(state, at(3000)))
+    document = render_html(run_report.build_report(state, at(3000)), read_style_sheet())
     assert time.process_time() - began < 2
     assert len(document) < 4_000_000
     assert "9,900 of 10,000 features done" in document
@@ -222,7 +223,13 @@ def test_contrast_is_computed_as_it_should_be():
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
 
 
-@pytest.mark.parametrize("colours", [run_report_style.LIGHT, run_report_style.DARK], ids=["light", "dark"])
+SHEET = read_style_sheet()
+LIGHT, DARK = (
+    dict(re.findall(r"--(\w+):(#[0-9a-f]{6})", part)) for part in SHEET.split("@media print")[0].split("dark){")
+)
+
+
+@pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
 def test_every_text_has_contrast_enough(colours):
     texts = set(colours) - {"page", "card", "sunk", "rule", "band"}
     low = {
@@ -236,8 +243,9 @@ def test_every_text_has_contrast_enough(colours):
 
 
 def test_every_class_of_the_time_line_has_a_colour():
-    sheet = run_report_style.render_css(22, 28)
-    outcomes = set(timeline.OUTCOME_WORDS) - {"merged"}
-    assert all(f".bar.{name}," in sheet for name in outcomes)
-    assert all(f".mark.{name}{{stroke" in sheet for name in ("merged", "failed", "done"))
-    assert all(f"--{name}:" in sheet for name in re.findall(r"var\(--(\w+)\)", sheet))
+    assert set(LIGHT) == set(DARK) and len(LIGHT) > 10
+    coloured = ",".join(re.findall(r"^([.,\w]+){--colour:var\(--\w+\)}$", SHEET, re.MULTILINE)).split(",")
+    outcomes = set(timeline.OUTCOME_WORDS)
+    assert {f".{name}" for name in outcomes} <= set(coloured)
+    assert all(f"--{name}:" in SHEET for name in re.findall(r"var\(--(\w+)\)", SHEET))
+    assert (f"--lane:{timeline.LANE_PX}px" in SHEET, f"--axis:{timeline.AXIS_PX}px" in SHEET) == (True, True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from batch_implement.report import run_report, run_report_style
+from batch_implement.report import run_report
+from batch_implement.report.report_files import read_style_sheet
 from batch_implement.report.run_report_html import render_html
 from browser import CHROMIUM, Browser
 from run_report_hostile import FRAGMENTS, rewritten
@@ -22,7 +25,9 @@ FROM_ELSEWHERE = '<img src="http://there.invalid/x.png">'
 def written(folder, name, state, more=""):
     """The page of a state in a file, with `more` at its end."""
     path = folder / f"{name}.html"
-    document = render_html(run_report.build_report(state, at(700))).replace("</main>", f"{more}</main>")
+    document = render_html(run_report.build_report(state, at(700)), read_style_sheet()).replace(
+        "</main>", f"{more}</main>"
+    )
     path.write_bytes(document.encode("utf-8", "replace"))
     return path
 
@@ -36,7 +41,8 @@ def troubles(browser, path, width, dark):
     asked, said = len(browser.requests), len(browser.said)
     browser.open(path, width=width, dark=dark)
     browser.value("document.querySelectorAll('details').forEach(entry => entry.open = true)")
-    ground = as_rgb((run_report_style.DARK if dark else run_report_style.LIGHT)["page"])
+    light, dark_page = re.findall("--page:(#[0-9a-f]{6})", read_style_sheet())
+    ground = as_rgb(dark_page if dark else light)
     found = {
         f"its width is not {width}": browser.value("document.documentElement.scrollWidth") != width,
         f"its ground is not {ground}": browser.value("getComputedStyle(document.body).backgroundColor") != ground,
