@@ -11,10 +11,13 @@ from datetime import datetime, timezone
 
 from ..base import text
 from . import timeline
+from .status_report import STATUSES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Iterator, Mapping, Optional, Tuple
+
+    from .report_data import Report
 
 MAX_LINE_CHARS, MAX_BLOCK_CHARS = 500, 2000
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]{0,254}", re.ASCII)
@@ -62,3 +65,23 @@ def format_time(time: Optional[str]) -> str:
         return "at an unknown time"
     utc = datetime.fromtimestamp(seconds, timezone.utc)
     return f"{utc.day} {timeline.MONTHS[utc.month - 1]} {utc.year}, {utc.hour:02}:{utc.minute:02} UTC"
+
+
+def shown_counts(report: Report) -> Iterator[Tuple[str, int]]:
+    """Yield each status that features have, and how many of them."""
+    yield from ((status, report.counts[status]) for status in STATUSES if report.counts[status])
+
+
+def describe_effort(report: Report) -> Iterator[str]:
+    """Yield how long the batch took and what it cost, as far as that is known."""
+    if report.took_s is not None:
+        yield f"{text.duration(report.took_s)} since it was created"
+    if report.spent and report.spent.get("cost_usd"):
+        yield format_dollars(report.spent["cost_usd"])
+
+
+def describe_use(turns: float, cost_usd: Optional[float], tokens: Mapping[str, float]) -> str:
+    """Return turns, cost and tokens of clients."""
+    read = sum(tokens.get(name, 0) for name in ("input_tokens", "cache_read_tokens", "cache_creation_tokens"))
+    written = tokens.get("output_tokens", 0)
+    return f"{turns:,} turns, {format_dollars(cost_usd)}, {read:,} tokens read, {written:,} written"

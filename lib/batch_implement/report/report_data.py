@@ -124,6 +124,11 @@ class Look:
     what: str
     said: str = ""
 
+    @property
+    def subject(self) -> str:
+        """The feature that it is about, for a heading."""
+        return f"Feature {self.number}" if self.number else "Between features"
+
 
 @dataclass(frozen=True)
 class Wait:

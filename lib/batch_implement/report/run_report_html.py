@@ -14,8 +14,7 @@ from html import escape
 from ..base.text import duration
 from ..core.prompts import pluralize
 from . import timeline
-from .formatting import format_dollars, format_time, short_commit
-from .status_report import STATUSES
+from .formatting import describe_effort, describe_use, format_dollars, format_time, short_commit, shown_counts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,31 +51,27 @@ def render_html(report: Report, style: str) -> str:
 
 
 def _html_header(report: Report) -> Iterator[str]:
-    counts = report.counts
     yield f'<header><p class="soft small">batch-implement · {escape(report.batch_id)}</p>'
     yield f"<h1>{escape(report.headline)}</h1>"
     facts = [f'<span class="badge {report.verdict.split(" ")[0].strip(",")}">{escape(report.verdict)}</span>']
-    facts += [f"{counts[status]:,} {status}" for status in STATUSES if counts[status] and status != "done"]
-    if report.took_s is not None:
-        facts.append(f"{duration(report.took_s)} since it was created")
-    if report.spent and report.spent.get("cost_usd"):
-        facts.append(format_dollars(report.spent["cost_usd"]))
+    facts += [f"{number:,} {status}" for status, number in shown_counts(report) if status != "done"]
+    facts += describe_effort(report)
     yield f'<ul class="facts">{"".join(f"<li>{fact}</li>" for fact in facts)}</ul>'
-    yield _html_meter(counts)
+    yield _html_meter(report)
     if report.run and report.run.ended_why:
         yield f'<p class="soft">The run ended: {escape(report.run.ended_why)}</p>'
     yield "</header>"
 
 
-def _html_meter(counts: Dict[str, int]) -> str:
+def _html_meter(report: Report) -> str:
     """Return a bar of the features by status."""
     left, parts = 0.0, []
     for status in ("done", "running", "merging", "failed", "skipped"):
-        width = 100 * counts[status] / counts["total"]
+        width = 100 * report.counts[status] / report.counts["total"]
         if width:
             parts.append(f'<rect class="part {status}" x="{left:.3f}%" width="{width:.3f}%" height="10"/>')
         left += width
-    label = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+    label = ", ".join(f"{number} {status}" for status, number in shown_counts(report))
     return f'<svg class="meter" role="img" aria-label="{label}" width="100%" height="10">{"".join(parts)}</svg>'
 
 
@@ -232,7 +227,7 @@ def _html_feature_facts(feature: Feature) -> Iterator[tuple[str, str]]:
         if record:
             yield name, _html_publication(record)
     if feature.turns:
-        yield "used", _describe_tokens(feature.turns, feature.cost_usd, feature.tokens or {})
+        yield "used", describe_use(feature.turns, feature.cost_usd, feature.tokens or {})
 
 
 def _in_duration(before: str, seconds: Optional[float]) -> str:
@@ -268,12 +263,11 @@ def _html_looks(report: Report) -> Iterator[str]:
 
 
 def _html_look(look: Look) -> str:
-    subject = f"Feature {look.number}" if look.number else "Between features"
     text = f"<p>{escape(look.said)}</p>" if look.said else ""
     if look.kind == "decision":
-        head = f'<p class="soft small">{subject} · decided by default</p><h3>{escape(look.what)}</h3>'
+        head = f'<p class="soft small">{look.subject} · decided by default</p><h3>{escape(look.what)}</h3>'
         return f'<div class="card">{head}{text}</div>'
-    return f'<div class="card"><h3>{subject} {escape(look.what)}</h3>{text}</div>'
+    return f'<div class="card"><h3>{look.subject} {escape(look.what)}</h3>{text}</div>'
 
 
 def _html_waits(report: Report) -> Iterator[str]:
@@ -324,11 +318,6 @@ def _amounts(spent: Dict[str, float], budgets: Dict[str, float]) -> Iterator[tup
         yield label, f"{spent.get(name, 0):,.0f}"
     yield "work of all clients", duration(spent.get("worked_s", 0))
     yield "waiting", f"{duration(spent.get('waited_s', 0))}{max_wait}"
-
-
-def _describe_tokens(turns: int, cost: Optional[float], tokens: Dict[str, int]) -> str:
-    read = tokens["input_tokens"] + tokens["cache_read_tokens"] + tokens["cache_creation_tokens"]
-    return f"{turns:,} turns, {format_dollars(cost)}, {read:,} tokens read, {tokens['output_tokens']:,} written"
 
 
 def _html_code(text: str) -> str:
