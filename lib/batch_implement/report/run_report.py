@@ -66,9 +66,7 @@ def build_report(state: State, at: str, *, archived: bool = False) -> Report:
         created_at=to_line(state["created_at"]),
         ended_at=ended,
         took_s=timeline.seconds_between(state["created_at"], ended or at),
-        pause=Pause(to_block(pause["reason"]), to_line(pause["since"]), to_line(pause.get("resume_after")))
-        if pause
-        else None,
+        pause=_fill(Pause, pause, reason=to_block(pause["reason"])) if pause else None,
         run=run,
         pull_request=_build_publication((state.get("run") or {}).get("pull_request")),
         needs=list(_find_needs(state, features, archived)),
@@ -99,17 +97,21 @@ def _describe_source(state: State) -> str:
     return "standard input" if name == "-" else name
 
 
-def _build_run(state: State) -> Optional[Run]:
+def _build_run(state: State) -> Any:
     run = state.get("run")
     if not run:
         return None
-    names = ("branch", "base_commit", "target", "started_at", "ended_at", "ended_why")
-    return Run(
-        **{name: to_line(run.get(name)) for name in names},
-        head=to_line((run.get("merges") or [{}])[-1].get("commit")),
-        merge=bool(run["options"].get("merge")),
-        jobs=run["jobs"],
-    )
+    head = to_line((run.get("merges") or [{}])[-1].get("commit"))
+    return _fill(Run, run, head=head, merge=bool(run["options"].get("merge")))
+
+
+def _fill(kind: Any, record: State, **values: Any) -> Any:
+    """Return a `kind` of `report_data`: the values, and fields of the record by the same names, texts on one line."""
+    for name in kind.__dataclass_fields__:
+        if name not in values:
+            value = record.get(name)
+            values[name] = to_line(value) if isinstance(value, str) else value
+    return kind(**values)
 
 
 def _build_publication(record: Any) -> Optional[Publication]:
@@ -122,9 +124,7 @@ def _build_waits(state: State) -> Iterator[Wait]:
     run = state.get("run") or {}
     waiting = run.get("waiting")
     for entry in [*run.get("waits", ()), *([{**waiting, "until": None}] if waiting else [])]:
-        seconds = timeline.seconds_between(entry["since"], entry["until"])
-        since, until, reason = to_line(entry["since"]), to_line(entry["until"]), to_line(entry["reason"])
-        yield Wait(since, until, seconds, reason, to_line(entry["failure_class"]))
+        yield _fill(Wait, entry, seconds=timeline.seconds_between(entry["since"], entry["until"]))
 
 
 # -- the features ------------------------------------------------------------------------------------------------------
@@ -166,11 +166,16 @@ def _build_feature(state: State, index: int, status: str, why: Optional[str], me
         commits=[to_line(commit) for commit in (evidence or {}).get("commits", ())[-MAX_COMMITS:]],
         branch=to_line(evidence.get("branch")) if evidence else None,
         evidence=_build_evidence(evidence) if evidence else None,
-        merge=_build_merge(merge) if merge else None,
+        merge=_fill(Merge, merge, base_commit=to_line(merge["from"]), at=to_line(merge["timestamp"]))
+        if merge
+        else None,
         sent_back=run.get("sent_back", {}).get(name, 0),
         pull_request=_build_publication(operations.get("pr")),
         push=_build_publication(operations.get("push")),
-        failures=[_build_failure(entry) for entry in state.get("attempts", {}).get(name, ())],
+        failures=[
+            _fill(Failure, entry, message=to_block(entry["error_message"]), at=to_line(entry["timestamp"]))
+            for entry in state.get("attempts", {}).get(name, ())
+        ],
         clients=clients,
     )
 
@@ -182,25 +187,10 @@ def _build_issue(state: State, index: int) -> Optional[Publication]:
     return Publication(state["issue_numbers"][index], tracker_url(url))
 
 
-def _build_merge(entry: State) -> Merge:
-    return Merge(
-        to_line(entry["commit"]), to_line(entry["from"]), entry["rebased"], entry.get("verify_seconds"),
-        to_line(entry["timestamp"]),
-    )  # fmt: skip
-
-
-def _build_failure(entry: State) -> Failure:
-    return Failure(
-        entry["attempt"], to_line(entry["failure_class"]), to_block(entry["error_message"]),
-        to_line(entry["timestamp"]), to_line(entry.get("stash")), to_line(entry.get("branch")),
-    )  # fmt: skip
-
-
-def _build_client(entry: State) -> Client:
-    return Client(
-        **{name: to_line(entry.get(name)) for name in ("failure_class", "place", "branch", "worktree", "logs")},
-        attempt=entry["attempt"],
-        outcome=to_line(entry["outcome"]),
+def _build_client(entry: State) -> Any:
+    return _fill(
+        Client,
+        entry,
         message=to_block(entry.get("message")),
         since=to_line(entry["started_at"]),
         until=to_line(entry["ended_at"]),
@@ -211,14 +201,12 @@ def _build_client(entry: State) -> Client:
     )
 
 
-def _build_evidence(evidence: State) -> Evidence:
+def _build_evidence(evidence: State) -> Any:
     verify = evidence.get("verify")
-    return Evidence(
-        verify=Verify(
-            to_block(verify["command"]), verify["exit_code"], verify.get("seconds"), to_line(verify.get("log"))
-        )
-        if verify
-        else None,
+    return _fill(
+        Evidence,
+        evidence,
+        verify=_fill(Verify, verify, command=to_block(verify["command"])) if verify else None,
         review=to_block(evidence.get("review")) or None,
         no_change=to_block(evidence.get("no_change")) or None,
         asserted=bool(evidence.get("asserted")),

@@ -43,10 +43,17 @@ def render_html(report: Report, style: str) -> str:
         f"<title>{escape(report.headline)}: {escape(report.batch_id)}</title>",
         f"<style>{style}</style></head><body><main>",
     ]
-    for section in (
-        _html_header, _html_needs, _html_steps, _html_timeline, _html_features, _html_looks, _html_waits, _html_facts,
-    ):  # fmt: skip
-        parts += section(report)
+    steps = (f"<li>{escape(step.what)}<pre>{escape(step.command)}</pre></li>" for step in report.commands)
+    parts += [
+        *_html_header(report),
+        _html_section("Needs you", _html_folded_list(report.needs, _html_need)),
+        _html_section("Next steps", f'<ol class="steps">{"".join(steps)}</ol>') if report.commands else "",
+        *_html_timeline(report),
+        *_html_features(report),
+        _html_section("Worth a look", _html_folded_list(report.looks, _html_look)),
+        *_html_waits(report),
+        *_html_facts(report),
+    ]
     return "\n".join([*parts, "</main></body></html>\n"])
 
 
@@ -75,14 +82,6 @@ def _html_meter(report: Report) -> str:
     return f'<svg class="meter" role="img" aria-label="{label}" width="100%" height="10">{"".join(parts)}</svg>'
 
 
-# -- what the user does next -------------------------------------------------------------------------------------------
-
-
-def _html_needs(report: Report) -> Iterator[str]:
-    if report.needs:
-        yield _html_section("Needs you", _html_folded_list(report.needs, _html_need))
-
-
 def _html_need(need: Need) -> str:
     parts = [f'<div class="card urgent {need.kind}"><h3>{escape(need.what)}</h3>']
     if need.said:
@@ -91,12 +90,6 @@ def _html_need(need: Need) -> str:
         parts.append(_html_definitions([(place.what, _html_code(place.name)) for place in need.where]))
     parts += (f"<pre>{escape(command)}</pre>" for command in need.commands)
     return "".join([*parts, "</div>"])
-
-
-def _html_steps(report: Report) -> Iterator[str]:
-    if report.commands:
-        steps = (f"<li>{escape(step.what)}<pre>{escape(step.command)}</pre></li>" for step in report.commands)
-        yield _html_section("Next steps", f'<ol class="steps">{"".join(steps)}</ol>')
 
 
 # -- the time line -----------------------------------------------------------------------------------------------------
@@ -257,11 +250,6 @@ def _html_client(client: Client) -> str:
 # -- the rest ----------------------------------------------------------------------------------------------------------
 
 
-def _html_looks(report: Report) -> Iterator[str]:
-    if report.looks:
-        yield _html_section("Worth a look", _html_folded_list(report.looks, _html_look))
-
-
 def _html_look(look: Look) -> str:
     text = f"<p>{escape(look.said)}</p>" if look.said else ""
     if look.kind == "decision":
@@ -338,7 +326,7 @@ def _html_definitions(facts: Sequence[tuple[str, str]]) -> str:
 
 
 def _html_section(title: str, content: str) -> str:
-    return f"<section><h2>{title}</h2>{content}</section>"
+    return content and f"<section><h2>{title}</h2>{content}</section>"
 
 
 def _html_fold(title: str, content: str) -> str:
