@@ -35,12 +35,18 @@ NULLS = ("null", "Null", "NULL", "~", "")
 INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 # A comment that may be meant as text: after a text without quotes, an opening bracket, a comma.
 CUT_OFF = re.compile(r"(?:[ \t]+|[ \t]*,[ \t]*)(#[^\s#][^\n]*)")
+CUT_OFF_NOTHING = re.compile(r"[-:?,\[{][ \t]+(#[^\s#][^\n]*)")
 CUT_OFF_BY_BRACKET = re.compile(r"[ \t]*(#[^\s#][^\n]*)")
 CUT_OFF_BY_COMMA = re.compile(r"[ \t]*,[ \t]*(#[^\s#][^\n]*)")
-NOT_PRINTABLE = re.compile("[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Besides control characters: a byte order mark in the middle is a column or none, and the line ends of YAML 1.1 that
+# nobody sees end a comment or not, as the parser likes.
+NOT_PRINTABLE = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 # A fragment of a message of either of PyYAML's parsers, and the likely cause. The first that fits counts.
 YAML_CAUSES = (
+    ("chomping", "After `|` or `>` only a comment may follow, with a blank before it; tabs are not read."),
+    ("'?'", "A text with a question mark in brackets needs quotes."),
+    ("unexpected ':'", "In brackets a colon needs a blank after it, or the text needs quotes."),
     ("escape", "In double quotes a backslash begins an escape; in single quotes it is a backslash."),
     ("quoted scalar", "A quote is not closed. Put a text that begins with a quote into quotes of the other kind."),
     ("mapping values", "A text with a colon and a blank needs quotes; otherwise check the indentation."),
@@ -196,20 +202,30 @@ def _json_values(text: str) -> Iterator[Tuple[Path, int]]:
 
 
 def _parse_yaml(text: str, name: str) -> Document:
-    from . import yaml_support
+    from . import yaml_subset, yaml_support
 
     odd = NOT_PRINTABLE.search(text)
     if odd:
-        line_start = text.rfind("\n", 0, odd.start()) + 1
-        position = Position(text.count("\n", 0, odd.start()) + 1, odd.start() - line_start + 1)
+        position = _position_at(text, odd.start())
         raise FeatureListError(
-            f"control character U+{ord(odd[0]):04X}, which YAML does not allow. Remove it.",
+            f"control character U+{ord(odd[0]):04X}, which is not read in YAML. Remove it.",
             "features-yaml",
             name,
             *position,
         )
-    yaml = yaml_support.load(name)
-    # Both read alike; the one in C, which a PyYAML without libyaml lacks, is twenty times as fast.
+    try:
+        return _read_yaml(yaml_support.load(name), text, name)
+    except yaml_subset.Difference as difference:
+        position = _position_at(text, difference.offset)
+        raise FeatureListError(difference.reason, "features-yaml", name, *position) from None
+
+
+def _read_yaml(yaml: Any, text: str, name: str) -> Document:
+    from . import yaml_subset
+
+    yaml_subset.refuse_directives(text)
+    # Both read alike what `yaml_subset` lets pass. The one in C, which a PyYAML without libyaml lacks, is 20 times as
+    # fast.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         return _YamlReader(yaml, text, name, yaml.parse(text, Loader=loader)).read()
@@ -230,6 +246,10 @@ def _syntax_error(error: Any, name: str) -> FeatureListError:
     return FeatureListError(f"not YAML: {problem}. {cause}", "features-yaml", name, *position)
 
 
+def _position_at(text: str, offset: int) -> Position:
+    return Position(text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
+
+
 def _position_of(mark: Any) -> Position:
     return Position(mark.line + 1, mark.column + 1)
 
@@ -245,25 +265,34 @@ class _YamlReader:
         self.positions: Dict[Path, Position] = {}
 
     def _checked_events(self, events: Iterator[Any]) -> Iterator[Any]:
-        """Yield the events. Raises FeatureListError at a comment that is probably meant as text."""
-        starts = (self.yaml.SequenceStartEvent, self.yaml.MappingStartEvent)
+        """Yield the events. Raises FeatureListError at a comment that is probably meant as text, and Difference."""
+        from .yaml_subset import DifferenceCheck
+
+        check = DifferenceCheck(self.yaml, self.text)
+        starts, scalar_end = (self.yaml.SequenceStartEvent, self.yaml.MappingStartEvent), 0
         for number, event in enumerate(events):
             if number > MAX_EVENTS:
                 self._refuse(event, "more values than a list of features can have. Split the list.")
-            cut_off = None
+            cut_off, end = None, event.end_mark.index
             if isinstance(event, self.yaml.ScalarEvent):
-                cut_off = (CUT_OFF_BY_COMMA if event.style else CUT_OFF).match(self.text, event.end_mark.index)
+                if event.value or event.style:
+                    cut_off = (CUT_OFF_BY_COMMA if event.style else CUT_OFF).match(self.text, end)
+                else:  # one parser ends nothing where it could begin, the other before what follows
+                    cut_off = CUT_OFF.match(self.text, end) or CUT_OFF_NOTHING.search(self.text, scalar_end, end)
+                scalar_end = end
             elif isinstance(event, starts) and event.flow_style:
-                cut_off = CUT_OFF_BY_BRACKET.match(self.text, event.end_mark.index)
+                cut_off = CUT_OFF_BY_BRACKET.match(self.text, end)
             if cut_off:
                 raise FeatureListError(
                     f"{cut_off[1][:60]!r} is a comment in YAML and would be lost. If it is text, put the whole text in "
                     "quotes; if it is a comment, write a blank after the `#`.",
                     "features-yaml",
                     self.name,
-                    *_position_of(event.end_mark),
+                    *_position_at(self.text, cut_off.start(1)),
                 )
+            check.refuse(event)
             yield event
+        check.refuse_tabs()
 
     def read(self) -> Document:
         next(self.events)  # the stream begins
@@ -276,9 +305,9 @@ class _YamlReader:
         self.positions[()] = _position_of(first.start_mark)
         value = self._read_value(first, ())
         next(self.events)  # the document ends
-        event = next(self.events)
-        if not isinstance(event, self.yaml.StreamEndEvent):
-            self._refuse(event, "a second document begins with `---`. One file is one list: remove the line.")
+        for event in self.events:  # to the end: a difference is found there, too
+            if not isinstance(event, self.yaml.StreamEndEvent):
+                self._refuse(event, "a second document begins with `---`. One file is one list: remove the line.")
         return Document(value, self.positions)
 
     def _read_value(self, event: Any, path: Path) -> Any:
@@ -329,6 +358,8 @@ class _YamlReader:
             self._refuse_references(event)
             if not isinstance(event, self.yaml.ScalarEvent):
                 self._refuse(event, "a list or mapping as a key. A text that begins with `[` or `{` needs quotes.")
+            if not event.value and not event.style:
+                self._refuse(event, "a key is missing before `:` or after `?`. Write it, or remove the line.")
             item_path = (*path, event.value)
             position = _position_of(event.start_mark)
             if event.value in values:
