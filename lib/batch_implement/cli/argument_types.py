@@ -10,36 +10,29 @@ from __future__ import annotations
 import argparse
 import re
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
 MAX_JOBS = 64
 DURATION_EXAMPLES = "like 90s, 45m or 1h30m"
 _DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
 _RULE = re.compile(r"[A-Za-z][A-Za-z0-9_*-]*(?:\(.+\))?")
 
 
-def parse_non_negative(text: str) -> int:
-    """Return a whole number from 0."""
-    return _parse_whole_number(text, 0)
+def _whole_number_parser(least: int, most: int = 999_999_999) -> Callable[[str], int]:
+    def parse_whole_number(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return parse_whole_number
 
 
-def parse_positive(text: str) -> int:
-    """Return a whole number from 1."""
-    return _parse_whole_number(text, 1)
-
-
-def parse_count(text: str) -> int:
-    """Return a whole number from 1 to a million."""
-    return _parse_whole_number(text, 1, 1_000_000)
-
-
-def parse_jobs(text: str) -> int:
-    """Return a number of features in parallel."""
-    return _parse_whole_number(text, 1, MAX_JOBS)
-
-
-def _parse_whole_number(text: str, least: int, most: int = 999_999_999) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {most}")
-    return int(text)
+parse_non_negative = _whole_number_parser(0)
+parse_positive = _whole_number_parser(1)
+parse_count = _whole_number_parser(1, 1_000_000)
+parse_jobs = _whole_number_parser(1, MAX_JOBS)
 
 
 def parse_duration(text: str) -> int:

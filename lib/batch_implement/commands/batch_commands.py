@@ -11,7 +11,7 @@ from ..core.errors import RefusedError, UsageError
 from ..git import git_client
 from ..report import status_report
 from ..store.store import unfinished_batch_error
-from . import authorization, batch_locations, feature_commands
+from . import authorization, batch_locations, evidence, feature_commands
 from .command import CommandResult
 
 TYPE_CHECKING = False
@@ -96,27 +96,15 @@ def require_clean_repository(project: Project) -> None:
             f"A feature is done only with a commit, and {git_client.explain_missing_repository(project.root)}.",
             "not-a-repository",
         )
-    operation = git_client.operation_in_progress(project.root)
-    if operation:
-        name, end = operation
-        raise RefusedError(
-            f"In {project.root} {name} is in progress, so HEAD is not final. End it ({end}), then start again.",
-            "git-in-progress",
-        )
+    evidence.refuse_git_operation(project.root, "then start again")
     tracked, _ = git_client.list_changes(project.root)
     if tracked:
-        hint = submodule_hint(project.root, tracked)
+        hint = evidence.submodule_hint(project.root, tracked)
         raise RefusedError(
             f"Tracked files are modified or staged: {git_client.format_paths(tracked)}. They would end up in the first "
             f"feature's commit.{hint} Commit them or `git stash` them, then start again.",
             "changes-in-the-way",
         )
-
-
-def submodule_hint(root: str, tracked: Sequence[str]) -> str:
-    """Return what to commit first when submodules among these paths have uncommitted files; else an empty text."""
-    inside = [path for path in git_client.list_changed_submodules(root) if path in tracked]
-    return f" Commit inside the submodule {git_client.format_paths(inside)} first." if inside else ""
 
 
 def refuse_existing_batch(state: Optional[State], caller: Caller, *, replace: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..core import batch_state
-from ..core.errors import RefusedError, UsageError
+from ..core.errors import RefusedError
 from ..store import sidecar
 from ..store.backups import no_batch_error
 
@@ -38,10 +38,7 @@ def find_batch(project: Project, batch_id: str) -> List[str]:
 
     Raises UsageError when `batch_id` cannot be one.
     """
-    if not batch_state.is_valid_batch_id(batch_id):
-        raise UsageError(
-            f"{batch_id[:100]!r} cannot be a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.", "unknown-batch"
-        )
+    batch_state.require_valid_batch_id(batch_id)
     places = []
     common_dir, git_dirs = _list_git_dirs(project.git_dir or project.private_parent)
     for git_dir in git_dirs:

@@ -44,13 +44,8 @@ _SEPARATORS = re.compile(r"&&|\|\||[;|\n]")
 
 def read_settings(root: str, environ: Mapping[str, str]) -> Settings:
     """Return the settings that apply to the project at `root`: of the organisation, project, clone and user."""
-    home = environ.get("CLAUDE_CONFIG_DIR") or os.path.join(environ.get("HOME", os.path.expanduser("~")), ".claude")
-    paths = [
-        MANAGED_SETTINGS,
-        os.path.join(root, ".claude", "settings.json"),
-        os.path.join(root, ".claude", "settings.local.json"),
-        os.path.join(home, "settings.json"),
-    ]
+    project, user = os.path.join(root, ".claude"), _config_folder(environ)
+    paths = [MANAGED_SETTINGS, f"{project}/settings.json", f"{project}/settings.local.json", f"{user}/settings.json"]
     return [(path, data) for path in paths for data in [read_json_object(path)] if data is not None]
 
 
@@ -153,12 +148,19 @@ def is_rule_match(rule: str, tool: str, argument: str) -> bool:
     return pattern in (argument, f"batch-implement:{argument}")
 
 
+def _home_folder(environ: Mapping[str, str]) -> str:
+    return environ.get("HOME", os.path.expanduser("~"))
+
+
+def _config_folder(environ: Mapping[str, str]) -> str:
+    return environ.get("CLAUDE_CONFIG_DIR") or f"{_home_folder(environ)}/.claude"
+
+
 def _is_folder_trusted(folder: str, environ: Mapping[str, str]) -> bool:
-    home = environ.get("HOME", os.path.expanduser("~"))
-    config_dir = environ.get("CLAUDE_CONFIG_DIR")
-    config = read_json_object(os.path.join(config_dir or os.path.join(home, ".claude"), ".config.json"))
+    config = read_json_object(f"{_config_folder(environ)}/.config.json")
     if config is None:  # the client reads no other file when this old one exists
-        config = read_json_object(os.path.join(config_dir or home, ".claude.json")) or {}
+        parent = environ.get("CLAUDE_CONFIG_DIR") or _home_folder(environ)
+        config = read_json_object(f"{parent}/.claude.json") or {}
     projects = config.get("projects")
     entry = projects.get(folder) if isinstance(projects, dict) else None
     return isinstance(entry, dict) and entry.get("hasTrustDialogAccepted") is True

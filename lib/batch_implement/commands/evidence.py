@@ -15,7 +15,7 @@ from . import verify_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, NoReturn, Optional
+    from typing import List, NoReturn, Optional, Sequence
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
@@ -36,7 +36,7 @@ def collect(project: Project, state: State, *, no_change: Optional[str] = None, 
     head: Optional[str] = None
     evidence: State = {"verify": None, "review": state["evidence"].get(str(active["feature_index"]), {}).get("review")}
     if has_git:
-        _refuse_git_operation(project.root)
+        refuse_git_operation(project.root, "check that the feature's work is committed, then `batchctl done` again")
         head = git_client.get_head(project.root)
         # What a verify run has left so far is on no list before it has ended.
         if not verify_command.is_running(verify_command.run_folder(project, state, head)):
@@ -138,27 +138,30 @@ def _refuse_failed_verify(policy: State, log: str, exit_code: int, seconds: floa
     )
 
 
-def _refuse_git_operation(root: str) -> None:
+def refuse_git_operation(root: str, next_step: str) -> None:
+    """Raise RefusedError while a rebase, merge or the like is in progress."""
     operation = git_client.operation_in_progress(root)
     if operation:
         name, end = operation
         raise RefusedError(
-            f"In {root} {name} is in progress, so HEAD is not final. End it ({end}), check that the feature's work is "
-            "committed, then `batchctl done` again.",
-            "git-in-progress",
+            f"In {root} {name} is in progress, so HEAD is not final. End it ({end}), {next_step}.", "git-in-progress"
         )
+
+
+def submodule_hint(root: str, paths: Sequence[str]) -> str:
+    """Return what to commit first when submodules among these paths have uncommitted files; else an empty text."""
+    inside = [path for path in git_client.list_changed_submodules(root) if path in paths]
+    return f" Commit inside the submodule {git_client.format_paths(inside)} first." if inside else ""
 
 
 def _refuse_uncommitted(project: Project, state: State) -> None:
     uncommitted = git_client.list_uncommitted_paths(project.root, list_expected_untracked(project, state))
     if not uncommitted:
         return
-    inside = [path for path in git_client.list_changed_submodules(project.root) if path in uncommitted]
-    hint = f" Inside the submodule {git_client.format_paths(inside)}: commit there first, then here." if inside else ""
     raise RefusedError(
-        f"Not committed yet: {git_client.format_paths(uncommitted)}.{hint} What is verified must be what is committed: "
-        "commit what belongs to the feature, remove what does not (or list it in .gitignore), then `batchctl done` "
-        "again.",
+        f"Not committed yet: {git_client.format_paths(uncommitted)}.{submodule_hint(project.root, uncommitted)} "
+        "What is verified must be what is committed: commit what belongs to the feature, remove what does not (or "
+        "list it in .gitignore), then `batchctl done` again.",
         "not-committed",
     )
 

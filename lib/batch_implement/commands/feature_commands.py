@@ -110,7 +110,7 @@ def fail(context: CommandContext, reason: str, *, permanent: bool = False) -> Co
             current, now, error_message, kind, permanent=is_permanent, stash=stash, retry_after=retry_after
         )
         if treatment == "pause" and ended["status"] == "in_progress":
-            return transitions.pause(ended, now, f"user action required ({kind}): {error_message[:300]}")
+            return transitions.pause_for_user(ended, now, kind, error_message)
         return ended
 
     skipped_before = len(state["skipped_features"])

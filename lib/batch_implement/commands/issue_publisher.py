@@ -20,7 +20,7 @@ from ..store import lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Sequence
+    from typing import Any, Dict, Optional, Sequence
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
@@ -115,33 +115,28 @@ def _close_issue(root: str, number: int, issue: Dict[str, Any], state: State, in
 
 def _require_on_default_branch(root: str, commit: object) -> None:
     """Raise RefusedError unless the commit is on the default branch of the repository that gh finds here."""
-    problem = None
+    problem = _find_branch_problem(root, commit)
+    if problem:
+        raise RefusedError(problem, "issue-not-written")
+
+
+def _find_branch_problem(root: str, commit: object) -> Optional[str]:
     if not isinstance(commit, str) or not issue_comments.is_commit(commit):
-        raise RefusedError(
-            "No commit is recorded that could be searched on the default branch. Close the issue by hand.",
-            "issue-not-written",
-        )
-    repository = gh.get_repository(root)
+        return "No commit is recorded that could be searched on the default branch. Close the issue by hand."
+    repository, short = gh.get_repository(root), commit[:12]
     branches = [f"{remote}/{repository.default_branch}" for remote in repository.remotes]
     if not branches or not repository.default_branch:
         cause = "has no default branch yet" if branches else "is none of the remotes here (`git remote -v`)"
-        problem = (
-            f"{repository.url} {cause}, so commit {commit[:12]} cannot be searched on it. Close the issue by hand."
-        )
-    else:
-        known = [name for name in branches if _has_remote_branch(root, name)]
-        if not known:
-            problem = (
-                f"This clone knows no {branches[0]} yet: `git fetch {repository.remotes[0]}`, then `batchctl issues`."
-            )
-        elif not any(git_client.has_commit(root, commit, f"refs/remotes/{name}") for name in known):
-            problem = (
-                f"Commit {commit[:12]} is not on {known[0]} yet, as far as this clone knows: push or merge it, `git "
-                "fetch`, then `batchctl issues`. A squashed or rebased commit has another id: then close the issue by "
-                "hand."
-            )
-    if problem:
-        raise RefusedError(problem, "issue-not-written")
+        return f"{repository.url} {cause}, so commit {short} cannot be searched on it. Close the issue by hand."
+    known = [name for name in branches if _has_remote_branch(root, name)]
+    if not known:
+        return f"This clone knows no {branches[0]} yet: `git fetch {repository.remotes[0]}`, then `batchctl issues`."
+    if any(git_client.has_commit(root, commit, f"refs/remotes/{name}") for name in known):
+        return None
+    return (
+        f"Commit {short} is not on {known[0]} yet, as far as this clone knows: push or merge it, `git fetch`, then "
+        "`batchctl issues`. A squashed or rebased commit has another id: then close the issue by hand."
+    )
 
 
 def _has_remote_branch(root: str, name: str) -> bool:

@@ -16,6 +16,7 @@ dependencies are completed too.
 from __future__ import annotations
 
 from . import batch_policy
+from .errors import UsageError
 
 TYPE_CHECKING = False  # importing `typing` costs a hook more than its work
 if TYPE_CHECKING:
@@ -53,6 +54,14 @@ def is_valid_batch_id(text: object) -> bool:
     if not isinstance(text, str) or not 0 < len(text) <= 100 or ".." in text:
         return False
     return not text.startswith("-") and _ID_CHARACTERS.issuperset(text)  # `--resume -x` would be an option
+
+
+def require_valid_batch_id(text: object) -> None:
+    """Raise UsageError unless `text` can be a batch id."""
+    if not is_valid_batch_id(text):
+        raise UsageError(
+            f"{str(text)[:100]!r} is not a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.", "unknown-batch"
+        )
 
 
 def new_state(

@@ -331,6 +331,11 @@ def pause(state: State, now: str, reason: str, resume_after: Optional[str] = Non
     return changed
 
 
+def pause_for_user(state: State, now: str, failure_class: Optional[str], message: str) -> State:
+    """Pause the batch because an attempt failed in a way that only the user can fix."""
+    return pause(state, now, f"user action required ({failure_class}): {message[:300]}")
+
+
 def unpause(state: State) -> State:
     """Resume a paused batch; one in progress stays as it is. Raise RefusedError if the batch ended."""
     if not batch_state.is_live(state):

@@ -46,7 +46,7 @@ def _handle_pre_compact(event: HookEvent) -> Optional[str]:
         is_live = batch_state.is_live(state)
         return lease.record_compaction(state, timestamps.now(), event.context, tokens) if is_live else state
 
-    state = Store(event.project, trusted=False).update(event.if_still_owner(record))
+    state = event.update_state(record)
     return prompts.summary_instructions(state, worker=event.is_in_agent) if batch_state.is_live(state) else None
 
 

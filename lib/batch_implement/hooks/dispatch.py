@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..base.project_paths import Project
     from ..core.batch_state import State
     from ..store.sidecar import Sidecar
+    from ..store.store import Store
 
     Payload = Dict[str, Any]
 
@@ -91,9 +92,24 @@ class HookEvent:
         value = self.payload.get(name)
         return value if isinstance(value, dict) else {}
 
+    def open_store(self, *, trusted: bool = False) -> Store:
+        """Return the store of the project, after changes of the state that batchctl did not make were undone."""
+        from ..store.store import Store
+
+        store = Store(self.project, trusted=trusted)
+        if not store.is_unmodified():
+            store.reconcile()
+        return store
+
     def if_still_owner(self, change: Callable[[State], State]) -> Callable[[State], State]:
         """Return `change` for `Store.update`, without effect if another client took the lease before the lock."""
         return lambda state: change(state) if self.is_still_owner(state) else state
+
+    def update_state(self, change: Callable[[State], State], *, trusted: bool = False) -> State:
+        """Update the state with `if_still_owner(change)` and return it, where nobody is shown the store's notes."""
+        from ..store.store import Store
+
+        return Store(self.project, trusted=trusted).update(self.if_still_owner(change))
 
     def is_still_owner(self, state: State) -> bool:
         """Return whether the owner in `state` is the one that the sidecar named when the event arrived."""

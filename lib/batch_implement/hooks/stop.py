@@ -10,7 +10,6 @@ from __future__ import annotations
 from ..base import timestamps
 from ..core import batch_state, failure_classification, lease, prompts
 from ..store import audit_log
-from ..store.store import Store
 from . import transcript
 from .dispatch import WORKER
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
     from ..core.batch_state import State
+    from ..store.store import Store
     from .dispatch import HookEvent
 
 REVIEWER = "batch-implement:reviewer"
@@ -33,14 +33,12 @@ def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
     if not event.owns_batch:
         return None
     if event.name == "SessionEnd":
-        Store(event.project).update(event.if_still_owner(lease.release))
+        event.update_state(lease.release, trusted=True)
         return None
     if event.name == "StopFailure":
         _handle_stop_failure(event)
         return None
-    store = Store(event.project, trusted=False)
-    if not store.is_unmodified():
-        store.reconcile()
+    store = event.open_store()
     state = store.read()
     if state is not None and not batch_state.is_live(state) and event.name == "Stop":
         store.update(event.if_still_owner(lease.release))  # from now on hooks/run ends every hook at once
@@ -145,17 +143,14 @@ def _handle_stop_failure(event: HookEvent) -> None:
     def pause(state: State) -> State:
         return transitions.pause(state, now, reason, resume_after) if state["status"] == "in_progress" else state
 
-    Store(event.project, trusted=False).update(event.if_still_owner(pause))
+    event.update_state(pause)
 
 
 def _handle_prompt(event: HookEvent) -> Optional[Dict[str, Any]]:
     """Record whose turn this is; after a compaction, deliver the reminder if it did not arrive."""
-    store = Store(event.project)
-    if not store.is_unmodified():
-        store.reconcile()
-    notes = [*store.notes]
+    notes = [*event.open_store(trusted=True).notes]
     if event.owns_batch:
-        _record_prompt(event, store)
+        _record_prompt(event)
         if event.is_reminder_due:
             from . import compaction
 
@@ -163,7 +158,7 @@ def _handle_prompt(event: HookEvent) -> Optional[Dict[str, Any]]:
     return event.make_context_output(notes)
 
 
-def _record_prompt(event: HookEvent, store: Store) -> None:
+def _record_prompt(event: HookEvent) -> None:
     """Let the batch wait after a prompt of the user's own, until this conversation opens a feature again."""
     prompt = event.get_text("prompt")
     if _is_plugin_command(prompt):
@@ -178,7 +173,7 @@ def _record_prompt(event: HookEvent, store: Store) -> None:
         is_driven = (state["owner"] or {}).get("driven")
         return lease.record_prompt(state, event.get_text("prompt_id") if continues or is_driven else None)
 
-    store.update(event.if_still_owner(record))
+    event.update_state(record, trusted=True)
 
 
 def _is_plugin_command(prompt: str) -> bool:

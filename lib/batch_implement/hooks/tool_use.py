@@ -58,9 +58,7 @@ def _reconcile_state(event: HookEvent) -> List[str]:
         event.sidecar = sidecar.read_sidecar(event.project.private)
     if not event.owns_batch:
         return []
-    if not store.is_unmodified():
-        store.reconcile()
-    return [f"{note} {BATCHCTL_HINT}" for note in store.notes]
+    return [f"{note} {BATCHCTL_HINT}" for note in (*store.notes, *event.open_store().notes)]
 
 
 # -- before the call --------------------------------------------------------------------------------------------------
@@ -129,7 +127,7 @@ def _approve_worker_skill(event: HookEvent) -> bool:
         return False
     prompt_id = event.get_text("prompt_id")
     if not lease.is_batch_turn(state, prompt_id):
-        store.update(event.if_still_owner(lambda current: lease.record_prompt(current, prompt_id)))
+        event.update_state(lambda current: lease.record_prompt(current, prompt_id))
     return True
 
 
@@ -289,4 +287,4 @@ def _record_pushes(event: HookEvent) -> None:
             state = transitions.record_git_operation(state, index or 0, name, {**fields, "timestamp": timestamps.now()})
         return state
 
-    Store(event.project, trusted=False).update(event.if_still_owner(record))
+    event.update_state(record)

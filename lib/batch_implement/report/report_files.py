@@ -127,11 +127,7 @@ def find_batch(project: Project, batch_id: Optional[str]) -> Tuple[State, bool]:
     state = Store(project).read() if batch_id else Store(project).require()
     if state is not None and batch_id in (None, state["batch_id"]):
         return state, False
-    if not batch_state.is_valid_batch_id(batch_id):
-        raise UsageError(
-            f"{str(batch_id)[:100]!r} is not a batch id: 1 to 100 of A-Z a-z 0-9 . _ - without `..`.",
-            "unknown-batch",
-        )
+    batch_state.require_valid_batch_id(batch_id)
     names = _archived_names(project)
     versions = [name for name in names if name == f"{batch_id}.json" or _is_later_version(name, str(batch_id))]
     if not versions:

@@ -330,7 +330,7 @@ class Driver:
         state = run_transitions.return_to_pending(state, index)
         message, failure_class = outcome.message[:300], outcome.failure_class
         if outcome.kind == jobs.NEEDS_USER:
-            return transitions.pause(state, now, f"user action required ({failure_class}): {message}")
+            return transitions.pause_for_user(state, now, failure_class, message)
         if failure_classification.TREATMENT.get(failure_class) == "wait" and not self.stopping:
             self.consecutive_waits += 1
             until = outcome.retry_after or _add_backoff(now, self.consecutive_waits)

@@ -285,7 +285,7 @@ def test_a_dirty_submodule_stops_create(outer, within):
 def test_work_in_a_submodule_is_committed_there_and_here(outer, within):
     outer.start()
     within.write("one.txt", "changed")
-    assert "Inside the submodule libs/in ner: commit there first, then here." in outer.refusal()
+    assert "Commit inside the submodule libs/in ner first." in outer.refusal()
     within.commit(one="changed")
     message = outer.refusal()
     assert "Not committed yet: libs/in ner." in message
@@ -298,7 +298,7 @@ def test_untracked_files_in_a_submodule_are_left_over_too(outer, within):
     outer.start()
     outer.commit(work="1")
     within.write("fresh.txt")
-    assert "Inside the submodule libs/in ner" in outer.refusal()
+    assert "Commit inside the submodule libs/in ner first" in outer.refusal()
 
 
 def test_leftovers_in_a_submodule_go_into_a_stash_there_and_it_goes_back(outer, within):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from ...commands import batch_commands
+from ...commands import evidence
 from ...commands.doctor import ERROR, OK, WARNING
 from ...core import prompts
 from ...git import git_client
@@ -52,7 +52,7 @@ def check_working_tree(root: str, *, merge: bool) -> Found:
     tracked, _ = git_client.list_changes(root)
     if tracked:
         merge_too = " and `--merge` would fail" if merge else ""
-        hint = batch_commands.submodule_hint(root, tracked)
+        hint = evidence.submodule_hint(root, tracked)
         yield (
             ERROR,
             f"Tracked files are modified or staged: {git_client.format_paths(tracked)}. The run would start from the "
