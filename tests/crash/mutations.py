@@ -173,11 +173,11 @@ GUARDS: dict[str, Patch] = {
         "hooks/tool_use.py", "    reason = _find_denial_reason(event)\n", "    reason = None\n"
     ),
     "nothing is undone after": (
-        "hooks/tool_use.py", "    if not store.is_unmodified():\n        store.reconcile()\n    return", "    return"
+        "hooks/tool_use.py", "for note in (*store.notes, *event.open_store().notes)]", "for note in store.notes]"
     ),
     "what the model wrote is taken for a person's edit": (
-        "hooks/tool_use.py", "    store = Store(event.project, trusted=False)\n    if event.sidecar is None",
-        "    store = Store(event.project)\n    if event.sidecar is None",
+        "hooks/dispatch.py", "def open_store(self, *, trusted: bool = False)",
+        "def open_store(self, *, trusted: bool = True)",
     ),
     "who reads the state is denied": (
         "hooks/tool_use.py", "    refusal = command_policy.check_command(command, names)\n",
