@@ -15,6 +15,7 @@ guessed quietly. Only regular files are opened, and nothing waits, except for th
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import re
@@ -38,6 +39,8 @@ JSON_START = re.compile(r"\s*(?:\{\s*\"|\[\s*(?:\{\s*)?\")")
 def read_file(path: str, options: ListOptions = ListOptions()) -> Listing:  # noqa: B008  # it cannot change
     """Return what a file lists, in its order, at least one feature. Raises FeatureListError."""
     name = clean(path)
+    if os.path.isdir(path):
+        return _read_folder(path, name, options)
     read = READERS.get(os.path.splitext(path)[1].lower(), plain_text.read)
     return read(read_bytes(path, name), name, options)
 
@@ -114,10 +117,29 @@ def _too_large_error(name: str) -> FeatureListError:
     )
 
 
+def _read_folder(path: str, name: str, options: ListOptions) -> Listing:
+    from .tool_formats import backlog_md
+
+    listing = backlog_md.read_folder(path, name, options, read_bytes)
+    if listing is None:
+        raise _unreadable_error(name, IsADirectoryError())
+    return listing
+
+
+def _read_markdown(data: bytes, name: str, options: ListOptions) -> Listing:
+    if data.lstrip(codecs.BOM_UTF8).startswith(b"---"):
+        from .tool_formats import backlog_md
+
+        text = decode_text(data, name)
+        if backlog_md.is_task_text(text):
+            return backlog_md.read_task_text(text, name, options)
+    return markdown_list.read(data, name, options)
+
+
 def _read_document(data: bytes, name: str, options: ListOptions, kind: str) -> Listing:
     from . import yaml_and_json
 
-    return yaml_and_json.read(data, name, kind)
+    return yaml_and_json.read(data, name, kind, options)
 
 
 def _refuse_format(data: bytes, name: str, options: ListOptions) -> Listing:
@@ -129,11 +151,11 @@ def _refuse_format(data: bytes, name: str, options: ListOptions) -> Listing:
     )
 
 
-DOCUMENT_KINDS = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
+DOCUMENT_KINDS = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 READERS: Dict[str, Reader] = {
     ".txt": plain_text.read,
-    ".md": markdown_list.read,
-    ".markdown": markdown_list.read,
+    ".md": _read_markdown,
+    ".markdown": _read_markdown,
     **{extension: partial(_read_document, kind=kind) for extension, kind in DOCUMENT_KINDS.items()},
     **dict.fromkeys((".toml", ".csv"), _refuse_format),
 }

@@ -2,7 +2,7 @@
 
     document = parse_document(data, "features.yaml", "yaml")
     find_errors(document)                   all that the schema says against it, each with its line and column
-    list_features(document, "features.yaml")
+    read_document(document, "features.yaml", options)
 
 The form is `schemas/features.schema.json`: a list of features, or an object with `features` and `defaults`. A feature
 is a text, read as a line of a text file is, or an object. `details` keep what is written, cleaned: a title becomes the
@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import re
 
-from ..base.text import clean_block
+from ..base.text import clean, clean_block
 from ..core.batch_policy import FEATURE_FIELDS
 from ..validation import errors
 from . import located_values
-from .feature_list import Feature, FeatureListError, Listing, check_features, decode_text, parse_feature
+from .feature_list import Feature, FeatureListError, Listing, ListOptions, check_features, decode_text, parse_feature
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Tuple
+    from typing import Any, Dict, List, Optional, Tuple
 
     from ..validation.errors import SchemaError
     from .located_values import Document
@@ -30,10 +30,17 @@ if TYPE_CHECKING:
 NOTE_AS_NAME = re.compile(r".*\(\s*(?:after|id)", re.IGNORECASE | re.DOTALL)
 
 
-def read(data: bytes, name: str, kind: str) -> Listing:
-    """Return what the bytes list. `kind` is `yaml` or `json`. Raises FeatureListError."""
-    document = parse_document(data, name, kind)
+def read(data: bytes, name: str, kind: str, options: ListOptions = ListOptions()) -> Listing:  # noqa: B008
+    """Return what the bytes list. `kind` is `yaml`, `json` or `jsonl`. Raises FeatureListError."""
+    return read_document(parse_document(data, name, kind), name, options)
+
+
+def read_document(document: Document, name: str, options: ListOptions) -> Listing:
+    """Return the features of a document: a list of ours, else a task file of another tool. Raises FeatureListError."""
     schema_errors = find_errors(document)
+    listing = read_tool_file(document, name, options) if schema_errors else None
+    if listing is not None:
+        return listing
     if schema_errors:
         first = schema_errors[0]
         pointer = f"{first.pointer}: " if first.pointer else ""
@@ -44,8 +51,20 @@ def read(data: bytes, name: str, kind: str) -> Listing:
     return list_features(document, name)
 
 
+def read_tool_file(document: Document, name: str, options: ListOptions) -> Optional[Listing]:
+    """Return the features of a task file of another tool; None if it is none. Raises FeatureListError."""
+    from . import tool_formats
+
+    read_tool = tool_formats.find_reader(document.value)
+    return read_tool(document, name, options) if read_tool else None
+
+
 def parse_document(data: bytes, name: str, kind: str) -> Document:
-    """Return the bytes as a document that may violate the schema. Raises FeatureListError if it is not YAML or JSON."""
+    """Return the bytes as a document that may violate the schema. `kind` is as for `read`. Raises FeatureListError."""
+    if kind == "jsonl":
+        from .tool_formats import json_lines
+
+        return json_lines.parse(data, name)
     text = decode_text(data, name)
     if not text.strip():
         raise FeatureListError(
@@ -113,6 +132,9 @@ def _to_feature(item: Any, name: str, line: int) -> Feature:
     details: Dict[str, Any] = {"title": title.text}
     if "id" in item:
         details["id"] = item["id"]
+    section = clean(item.get("section", "")).strip()
+    if section:
+        details["section"] = section
     description = clean_block(item.get("description", ""))
     if description:
         details["description"] = description

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..features.located_values import Document
 
 PUBLISHED = ("batch_state", "features")
-FEATURES_EXTENSIONS = (".yaml", ".yml", ".txt", ".md", ".markdown")
+FEATURES_EXTENSIONS = (".yaml", ".yml", ".txt", ".md", ".markdown", ".jsonl", ".ndjson")
 STATE_FIELDS = ("batch_id", "schema_version", "total_features")
 
 # The field that an invariant is about: the last one that has a feature already, else the first word.
@@ -84,7 +84,7 @@ def is_features_file(path: str) -> bool:
     if os.path.basename(path) == STATE_NAME:
         return False
     base, extension = os.path.splitext(os.path.basename(path).lower())
-    if extension in FEATURES_EXTENSIONS:
+    if extension in FEATURES_EXTENSIONS or os.path.isdir(path):
         return True
     by_name = extension == ".json" and base.startswith("features")
     try:
@@ -92,7 +92,11 @@ def is_features_file(path: str) -> bool:
     except (OSError, ValueError):
         return by_name
     if isinstance(value, dict):
-        return not any(field in value for field in STATE_FIELDS) and (by_name or "features" in value)
+        if any(field in value for field in STATE_FIELDS):
+            return False
+        from ..features import tool_formats
+
+        return by_name or "features" in value or tool_formats.find_reader(value) is not None
     return by_name or isinstance(value, list)
 
 
@@ -109,8 +113,12 @@ def check_features_file(path: str, options: Optional[ListOptions] = None) -> Lis
             document = yaml_and_json.parse_document(source_files.read_bytes(path, name), name, kind)
             errors = yaml_and_json.find_errors(document)
             if errors:
-                return errors
-            listing = yaml_and_json.list_features(document, name)
+                listing = yaml_and_json.read_tool_file(document, name, options or ListOptions())
+                if listing is None:
+                    return errors
+                document = None  # its features are not where ours would be
+            else:
+                listing = yaml_and_json.list_features(document, name)
         else:
             listing = source_files.read_file(path, options or ListOptions())
         planner.check_order(listing)
@@ -123,7 +131,7 @@ def check_features_file(path: str, options: Optional[ListOptions] = None) -> Lis
         if document:
             return [_feature_error(document, error.index, error.message)]
         line = listing.features[error.index].line if listing else 0
-        return [SchemaError((), error.message, line, _first_column(path, line))]
+        return [SchemaError((), error.message, line or None, _first_column(path, line) if line else None)]
     return []
 
 

@@ -132,7 +132,7 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path):
     assert file_validation.check_file(str(tmp_path / "gone")) == [
         {"pointer": "", "line": None, "column": None, "message": "cannot be read: No such file or directory"}
     ]
-    assert "Is a directory" in file_validation.check_file(str(tmp_path))[0]["message"]
+    assert "this is a directory" in file_validation.check_file(str(tmp_path))[0]["message"]
 
 
 def test_a_file_that_is_too_large_is_not_read(file, monkeypatch):
