@@ -61,6 +61,7 @@ HERE: dict[str, tuple[str, ...]] = {
     "batchctl report --format html --output ../report.html": OVER,
     "batchctl validate .claude/batch_state.json": (BEGIN,),
     "batchctl validate features.txt .claude/batch_state.json": (BEGIN,),
+    "batchctl convert features.txt --output features.yaml": (),
     "batchctl schema": (),
     "batchctl schema batch_state": (),
     "batchctl doctor": (),

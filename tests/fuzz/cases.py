@@ -306,8 +306,10 @@ def features(choices: Choices) -> Case:
     action, words, raw = "read", (name,), b""
     if isinstance(content, bytes) and 150 < way < 180:
         action, words, raw = f"stdin {kind}", (), content
-    elif 180 < way < 188:
+    elif 180 < way < 187:
         action, words = "batchctl", ("validate", name)
+    elif way == 187:
+        action, words = "batchctl", ("convert", name)
     elif way == 188:
         action, words = "batchctl", ("create", name, "--dry-run")
     elif way == 189 and isinstance(content, bytes):
@@ -320,7 +322,7 @@ def features(choices: Choices) -> Case:
 LINES = (
     "{}", "status {}", "phase {}", "fail --reason {}", "done --no-change {}", "done --wait {}", "decide {} {}",
     "create {}", "add {}", "skip {}", "skip 1 --reason {}",
-    "retry {}", "pause --reason {}", "resume {}", "validate {}", "schema {}", "log --feature {}",
+    "retry {}", "pause --reason {}", "resume {}", "validate {}", "convert {}", "schema {}", "log --feature {}",
     "create features.txt --dry-run --mode {}", "issues {}", "help {}",
     "create features.txt --dry-run --verify {}", "create --issues {}", "create --label {} --dry-run",
     "create --milestone {}", "{} --json", "--json {}", "log {}", "doctor {}",

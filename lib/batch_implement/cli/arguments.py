@@ -320,6 +320,13 @@ def _add_read_commands(add_command: AddCommand) -> None:
     add_list_options(command)
     text = "text, json, github for annotations of a workflow or junit for XML (text)"
     _add_format(command, ("text", "json", "github", "junit"), text)
+    summary = "write a list of any form as YAML, to look at it and edit it"
+    command = add_command("convert", summary, "convert features.txt --output features.yaml")
+    text = "list of features: any file or folder that `create` reads; - for standard input"
+    command.add_argument("file", metavar="FILE", help=text)
+    add_list_options(command)
+    text = "write to this file, which must not exist yet (standard output)"
+    command.add_argument("-o", "--output", metavar="FILE", help=text)
     command = add_command("schema", "print a published schema", "schema batch_state")
     text = "batch_state or features (batch_state)"
     command.add_argument("name", nargs="?", default="batch_state", metavar="NAME", help=text)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PLUGIN = project_paths.plugin_root()
 # They work without a state, and must not repair one.
-STATELESS_COMMANDS = ("validate", "schema", "doctor", "statusline")
+STATELESS_COMMANDS = ("validate", "convert", "schema", "doctor", "statusline")
 EXIT_PIPE = 141  # 128 + SIGPIPE
 
 
@@ -302,6 +302,12 @@ def _validate(options: Any, context: CommandContext, cwd: str) -> CommandResult:
     return CommandResult(text, data=data)
 
 
+def _convert(options: Any, context: CommandContext, cwd: str) -> CommandResult:
+    from ..commands import list_conversion
+
+    return list_conversion.convert(context, options, cwd, _standard_input(context))
+
+
 def _schema(options: Any, context: CommandContext, cwd: str) -> CommandResult:
     from ..validation import file_validation
 
@@ -334,6 +340,7 @@ COMMANDS: Dict[str, Handler] = {
     "log": _log,
     "report": _report,
     "validate": _validate,
+    "convert": _convert,
     "schema": _schema,
     "doctor": _doctor,
     "start": lambda options, context, cwd: _feature_commands().start(context),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .command import CommandContext
 
 USER_COMMANDS = ("create", "run", "add", "skip", "retry", "pause", "resume", "abort", "issues")
-READ_COMMANDS = ("status", "statusline", "next", "brief", "log", "report", "validate", "schema", "doctor")
+READ_COMMANDS = ("status", "statusline", "next", "brief", "log", "report", "validate", "convert", "schema", "doctor")
 WORKER_COMMANDS = ("start", "phase", "done", "fail", "decide")
 
 

@@ -47,7 +47,7 @@ def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[Binar
     if options.file is not None:
         if options.skip_unreadable:
             raise UsageError("--skip-unreadable is for issues; a features file is read whole or not at all.", "usage")
-        return FeatureSource(_read_path(options.file, cwd, stdin, list_options(options)), options.file, [])
+        return FeatureSource(read_path(options.file, cwd, stdin, list_options(options)), options.file, [])
     if list_options(options) != ListOptions():
         raise UsageError(
             "--leaves, --bullets, --optional, --dash, --without and --tag are for a list in a file, not for issues.",
@@ -79,7 +79,8 @@ def list_options(options: argparse.Namespace) -> ListOptions:
     )
 
 
-def _read_path(name: str, cwd: str, stdin: Optional[BinaryIO], options: ListOptions) -> Listing:
+def read_path(name: str, cwd: str, stdin: Optional[BinaryIO], options: ListOptions) -> Listing:
+    """Return what a file lists, or standard input if its name is `-`. Raises UsageError."""
     if name != "-":
         return source_files.read_file(os.path.join(cwd, name), options)
     if stdin is None:

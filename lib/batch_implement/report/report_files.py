@@ -4,6 +4,7 @@
     state, is_archived = find_batch(project, None)      the current batch; or one by its id, archived ones too
     text = render(report, "html")
     path = save_report(project, path, text)             where the user wants it
+    path = save_new_file(project, path, text)           the same, but never over another file
 
 Files are written completely, durably and with mode 0600, then replace older ones. Raises StateError for I/O errors,
 UsageError for an unusable path, RefusedError for an unknown batch.
@@ -72,6 +73,42 @@ def save_report(project: Project, path: str, text: str) -> str:
     """Write a report to an absolute path, replacing a file there; return the path. Raise UsageError when its folder is
     missing or keeps batch state.
     """
+    folder, real, name = _open_output_folder(project, path)
+    try:
+        _replace_file(folder, real, name, text)
+    finally:
+        atomic_files.close_quietly(folder)
+    return path
+
+
+def save_new_file(project: Project, path: str, text: str) -> str:
+    """Write a text to an absolute path where nothing is yet; return the path. Raise UsageError where `save_report`
+    does, and for a path that exists.
+    """
+    folder, real, name = _open_output_folder(project, path)
+    temp = _temp_name(name)
+    try:
+        atomic_files.write_over_leftover(folder, temp, text.encode("utf-8", "replace"), 0)
+        try:
+            # Unlike a rename, a link never replaces what somebody else has put there meanwhile.
+            os.link(temp, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        finally:
+            atomic_files.discard(folder, temp)
+        atomic_files.sync(folder)
+    except FileExistsError as error:
+        raise UsageError(f"{path} already exists and is not overwritten. Give another path.", "path-refused") from error
+    except OSError as error:
+        raise atomic_files.io_error(f"{real}/{name} cannot be written", error) from error
+    finally:
+        atomic_files.close_quietly(folder)
+    return path
+
+
+def _open_output_folder(project: Project, path: str) -> Tuple[int, str, str]:
+    """Return the folder of a file that a user wants written, as a descriptor and by its real path, and the file's name.
+
+    Raise UsageError when the folder is missing or keeps batch state.
+    """
     parent, name = os.path.split(path)
     real = os.path.realpath(parent)
     if not name or not os.path.isdir(real) or os.path.isdir(path):
@@ -85,14 +122,9 @@ def save_report(project: Project, path: str, text: str) -> str:
             "path-refused",
         )
     try:
-        folder = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), real, name
     except OSError as error:
         raise atomic_files.io_error(f"{path} cannot be written", error) from error
-    try:
-        _replace_file(folder, real, name, text)
-    finally:
-        atomic_files.close_quietly(folder)
-    return path
 
 
 def _open_private_folder(project: Project, name: str, *, create: bool) -> int:
@@ -103,9 +135,13 @@ def _open_private_folder(project: Project, name: str, *, create: bool) -> int:
         raise atomic_files.io_error(f"{project.private}/{name} cannot be used", error) from error
 
 
+def _temp_name(name: str) -> str:
+    return f".{name[:100]}.{os.getpid()}.tmp"
+
+
 def _replace_file(folder: int, place: str, name: str, text: str) -> None:
     """Write file `name` in the folder durably, replacing an older one."""
-    temp = f".{name[:100]}.{os.getpid()}.tmp"
+    temp = _temp_name(name)
     try:
         atomic_files.unlink(folder, temp)
         atomic_files.write(folder, temp, text.encode("utf-8", "replace"), 0)

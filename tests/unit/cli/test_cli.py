@@ -447,7 +447,7 @@ SHAPES = [
     ["{}"], ["status", "{}"], ["phase", "{}"], ["fail", "--reason", "{}"], ["done", "--no-change", "{}"],
     ["done", "--wait", "{}"], ["decide", "{}", "{}"], ["create", "{}"], ["add", "{}"], ["skip", "{}"],
     ["create", "features.txt", "--replace", "--verify", "{}"], ["skip", "1", "--reason", "{}"], ["retry", "{}"],
-    ["pause", "--reason", "{}"], ["resume", "{}"], ["validate", "{}"], ["schema", "{}"],
+    ["pause", "--reason", "{}"], ["resume", "{}"], ["validate", "{}"], ["convert", "{}"], ["schema", "{}"],
     ["create", "features.txt", "--dry-run", "--mode", "{}"],
 ]  # fmt: skip
 
