@@ -173,8 +173,8 @@ def test_a_fault_in_the_drawing_is_said_and_ends_nothing(monkeypatch, capsys):
     shown.refresh(run_state())
     shown.close()
     assert shown.gone
-    said = capsys.readouterr().err
-    assert said.count("the display failed: IndexError: tuple index out of range. The run continues") == 1
+    errors = capsys.readouterr().err
+    assert errors.count("the display failed: IndexError: tuple index out of range. The run continues") == 1
 
 
 # -- which of the two --------------------------------------------------------------------------------------------------

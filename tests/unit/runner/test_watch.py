@@ -176,12 +176,12 @@ class Recorder(live_display.Display):
 
     def __init__(self, steps) -> None:
         super().__init__(sys.stdout)
-        self.said, self.steps, self.closed = [], list(steps), False
+        self.lines, self.steps, self.closed = [], list(steps), False
 
     def say(self, line, style=""):
-        self.said.append(line[21:])
+        self.lines.append(line[21:])
 
-    def show(self, seen):
+    def refresh(self, state):
         if self.steps:
             self.steps.pop(0)()
         else:
@@ -210,7 +210,7 @@ def test_what_happens_is_told_in_the_words_of_the_log(followed, store, batch):
         lambda: store.update(lambda state: transitions.set_phase(state, "test")),
         lambda: None,
     )
-    assert recorder.said == ["feature 1    attempt 1 started", "feature 1    test"]
+    assert recorder.lines == ["feature 1    attempt 1 started", "feature 1    test"]
     assert recorder.closed
 
 
@@ -247,7 +247,7 @@ def test_a_state_that_cannot_be_read_for_a_while_is_told_once_and_does_not_end_i
 
     recorder_sees: list[int] = []
     _, recorder = followed(hide, lambda: None)
-    assert recorder.said == ["unreadable   the disk is away", "feature 1    attempt 1 started"]
+    assert recorder.lines == ["unreadable   the disk is away", "feature 1    attempt 1 started"]
 
 
 @pytest.fixture
@@ -264,18 +264,18 @@ def typed(store, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("environ", "words", "said"),
+    ("environ", "words", "message"),
     [
         ({"CLAUDECODE": "1"}, [], "needs a terminal of its own, outside of Claude Code"),
         ({"CLAUDE_CODE_SESSION_ID": "session"}, [], "needs a terminal of its own, outside of Claude Code"),
         ({}, ["--json"], "--watch and --json exclude each other."),
     ],
 )
-def test_it_is_refused_where_it_would_not_end_or_show_nothing(batch, typed, monkeypatch, environ, words, said):
+def test_it_is_refused_where_it_would_not_end_or_show_nothing(batch, typed, monkeypatch, environ, words, message):
     monkeypatch.setattr(watch, "follow", lambda *arguments: "it was not refused")
     status, errors = typed("status", "--watch", *words, **environ)
     assert status == (2 if words else 1)
-    assert said in errors
+    assert message in errors
 
 
 def test_without_a_batch_it_says_so(typed):

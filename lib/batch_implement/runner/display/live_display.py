@@ -25,7 +25,6 @@ from typing import Any, Callable, Mapping, Optional, TextIO
 from ...base import timestamps
 from ...base.text import one_line
 from . import view_model, wording
-from .view_model import View
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,14 +55,10 @@ class Display:
 
     def refresh(self, state: State) -> None:
         """Show this state, with the progress from the worktrees that it names."""
-        self._write(lambda: self.show(view_model.build_view(state, timestamps.now())))
+        raise NotImplementedError
 
     def say(self, line: str, style: str = "") -> None:
         """Print a line that stays."""
-        raise NotImplementedError
-
-    def show(self, view: View) -> None:
-        """Show a view."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -101,12 +96,14 @@ class LineDisplay(Display):
         encoding = self.stream.encoding or "utf-8"
         self._write(lambda: print(line.encode(encoding, "replace").decode(encoding), file=self.stream, flush=True))
 
-    def show(self, view: View) -> None:
-        """Print the view at first and after ten minutes without a line."""
+    def refresh(self, state: State) -> None:
+        """Print how the batch is doing, at first and after ten minutes without a line."""
         if self.printed_at is None or self.clock() - self.printed_at >= HEARTBEAT_S:
-            self.say(
-                wording.format_event(view.at, "running" if view.at_work else "stopped", wording.format_heartbeat(view))
-            )
+            self._write(lambda: self._print_view(view_model.build_view(state, timestamps.now())))
+
+    def _print_view(self, view: view_model.View) -> None:
+        kind = "running" if view.at_work else "stopped"
+        self.say(wording.format_event(view.at, kind, wording.format_heartbeat(view)))
 
 
 class LiveDisplay(Display):
@@ -133,9 +130,9 @@ class LiveDisplay(Display):
         self.lock = threading.RLock()
         self.console = Screen(file=stream, force_terminal=True, no_color=bool(environ.get("NO_COLOR")))
         self.live: Any = None
-        self.view: Optional[View] = None
+        self.state: Optional[State] = None
         self.width = 0
-        self.said: deque[tuple[str, str]] = deque(maxlen=MAX_REPRINTED)
+        self.printed: deque[tuple[str, str]] = deque(maxlen=MAX_REPRINTED)
         self.over = threading.Event()
         self.ticker = threading.Thread(target=self._tick, name="display", daemon=True)
         self.ticker.start()
@@ -143,13 +140,13 @@ class LiveDisplay(Display):
     def say(self, line: str, style: str = "") -> None:
         """Print a line above the display."""
         with self.lock:
-            self.said.append((line, style))
+            self.printed.append((line, style))
             self._write(lambda: self._print(line, style))
 
-    def show(self, view: View) -> None:
-        """Draw this view from now on."""
+    def refresh(self, state: State) -> None:
+        """Draw this state from now on."""
         with self.lock:
-            self.view = view
+            self.state = state
             self._write(self._draw)
 
     def close(self) -> None:
@@ -180,10 +177,10 @@ class LiveDisplay(Display):
 
         from . import rich_layout
 
-        if self.view is None:
+        if self.state is None:
             return
         width, height = self._measure()
-        drawn = Group(*rich_layout.layout(view_model.advance_view(self.view, timestamps.now()), width, height))
+        drawn = Group(*rich_layout.layout(view_model.build_view(self.state, timestamps.now()), width, height))
         if self.live is None:
             self.live = Drawing(
                 drawn, console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
@@ -210,7 +207,7 @@ class LiveDisplay(Display):
             self.live.stop()
             self.live = None
             self.console.clear()
-            for line, style in list(self.said)[-height:]:
+            for line, style in list(self.printed)[-height:]:
                 self._print(line, style)
         self.width = width
         return width, height

@@ -44,8 +44,6 @@ class RunningFeature(NamedTuple):
     turns: Optional[int]
     cost_usd: Optional[float]
     tool: Optional[str]
-    place: str
-    branch: str
 
 
 class PendingFeature(NamedTuple):
@@ -63,7 +61,6 @@ class EndedFeature(NamedTuple):
     text: str
     status: str
     outcome: str
-    ended_at: str
 
 
 class Wait(NamedTuple):
@@ -107,12 +104,11 @@ class View(NamedTuple):
 
 def build_view(state: State, now: str) -> View:
     """Return the view of a state, with the progress of clients from the worktrees that it names."""
-    run = state.get("run")
-    statuses = batch_state.feature_statuses(state, now)
-    rows = _running_features(state, now) if run and run["running"] else _open_feature(state, now)
-    spent = _usage(run, rows) if run else {}
-    pause = state["pause"]
+    run, pause = state.get("run"), state["pause"]
     waiting = run["waiting"] if run else None
+    rows = _list_running(state, now)
+    spent = _usage(run, rows) if run else {}
+    reasons = dict(run_transitions.waiting_reasons(state, now))
     return View(
         batch_id=state["batch_id"],
         at=now,
@@ -121,26 +117,16 @@ def build_view(state: State, now: str) -> View:
         at_work=process_identity.is_owner_alive(state["owner"]),
         seconds=_batch_age_s(state, now),
         rows=rows,
-        pending=_pending_features(state, now),
+        pending=[
+            PendingFeature(index + 1, one_line(state["features"][index]), one_line(reasons.get(index, "")))
+            for index in batch_state.pending_indices(state)
+        ],
         waiting=Wait(one_line(waiting["reason"]), waiting["until"]) if waiting else None,
         pause=Wait(one_line(pause["reason"]), pause.get("resume_after")) if pause else None,
         ended=one_line(run.get("ended_why") or "") if run and run.get("ended_at") else "",
         spent=spent,
         limits=_limits(state, now, spent) if run else [],
-        last=_last_ended(state, statuses),
-    )
-
-
-def advance_view(view: View, now: str) -> View:
-    """Return the view at a later moment, if nothing has happened since."""
-    if view.ended or view.status != "in_progress":
-        return view
-    passed = _seconds_between(view.at, now)
-    return view._replace(
-        at=now,
-        seconds=view.seconds + passed,
-        rows=[row._replace(seconds=row.seconds + passed) for row in view.rows],
-        limits=[limit._replace(used=limit.used + passed) if limit.name == "time" else limit for limit in view.limits],
+        last=_list_ended(state, now),
     )
 
 
@@ -162,38 +148,20 @@ def _seconds_between(first: str, second: str) -> int:
 # -- running features --------------------------------------------------------------------------------------------------
 
 
-def _open_feature(state: State, now: str) -> List[RunningFeature]:
-    """Return the feature that runs in a client of the user's; at most one."""
-    active = state["active"]
-    if active is None:
-        return []
-    index = active["feature_index"]
-    return [
-        RunningFeature(
-            index + 1, one_line(state["features"][index]), active["attempt"], "running", active["phase"],
-            _seconds_between(active["started_at"], now), None, None, None, "", active.get("branch") or "",
-        )
-    ]  # fmt: skip
-
-
-def _running_features(state: State, now: str) -> List[RunningFeature]:
-    here = process_identity.get_host_name()
+def _list_running(state: State, now: str) -> List[RunningFeature]:
+    """Return the features that run: those of the run, or the one in a client of the user's."""
+    here, active = process_identity.get_host_name(), state["active"]
+    running = state["run"]["running"] if state.get("run") else {}
+    if active is not None and not running:
+        running = {key(active["feature_index"]): {**active, "step": "running", "place": "", "worktree": ""}}
     rows = []
-    for name, entry in sorted(state["run"]["running"].items(), key=lambda item: int(item[0])):
-        progress = _client_progress(entry) if entry["place"] == here and entry["worktree"] else {}
+    for name, entry in sorted(running.items(), key=lambda item: int(item[0])):
+        progress = _client_progress(entry) if entry["place"] == here and entry["worktree"] else entry
+        details = [progress.get(field) for field in ("turns", "cost_usd", "tool")]
+        text, seconds = one_line(state["features"][int(name)]), _seconds_between(entry["started_at"], now)
         rows.append(
             RunningFeature(
-                int(name) + 1,
-                one_line(state["features"][int(name)]),
-                entry["attempt"],
-                entry["step"],
-                progress.get("phase"),
-                _seconds_between(entry["started_at"], now),
-                progress.get("turns"),
-                progress.get("cost_usd"),
-                progress.get("tool"),
-                one_line(entry["place"], 60),
-                one_line(entry["branch"]),
+                int(name) + 1, text, entry["attempt"], entry["step"], progress.get("phase"), seconds, *details
             )
         )
     return rows
@@ -253,15 +221,8 @@ def _read_progress_file(project: Project) -> Dict[str, Any]:
 # -- other features ----------------------------------------------------------------------------------------------------
 
 
-def _pending_features(state: State, now: str) -> List[PendingFeature]:
-    why = dict(run_transitions.waiting_reasons(state, now))
-    return [
-        PendingFeature(index + 1, one_line(state["features"][index]), one_line(why.get(index, "")))
-        for index in batch_state.pending_indices(state)
-    ]
-
-
-def _last_ended(state: State, statuses: Dict[int, str]) -> List[EndedFeature]:
+def _list_ended(state: State, now: str) -> List[EndedFeature]:
+    statuses = batch_state.feature_statuses(state, now)
     ended = sorted(
         (
             (timing["ended_at"], int(name))
@@ -273,9 +234,9 @@ def _last_ended(state: State, statuses: Dict[int, str]) -> List[EndedFeature]:
     return [
         EndedFeature(
             index + 1, one_line(state["features"][index]), statuses[index],
-            one_line(_describe_outcome(state, index, statuses[index])), ended_at,
+            one_line(_describe_outcome(state, index, statuses[index])),
         )
-        for ended_at, index in ended[:MAX_ENDED]
+        for _, index in ended[:MAX_ENDED]
     ]  # fmt: skip
 
 
