@@ -43,24 +43,24 @@ def night(repository, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_AUTH", '{"loggedIn": true, "authMethod": "api_key"}')
     monkeypatch.setenv("FAKE_STARTED", str(tmp_path / "client was started"))
 
-    def look(state=None, **wish):
-        settled = options.with_defaults(Options(**wish), str(repository))
+    def look(state=None, **chosen):
+        settled = options.with_defaults(Options(**chosen), str(repository))
         state = state or new_batch(3, verify="true")
-        found = {}
+        results = {}
         for entry in preflight_checks.run_checks(Project(str(repository)), state, settled, os.environ, batchctl.PLUGIN):
-            found.setdefault(entry["check"], []).append((entry["verdict"], entry["text"]))
+            results.setdefault(entry["check"], []).append((entry["verdict"], entry["text"]))
         assert not (tmp_path / "client was started").exists()
-        return found
+        return results
 
     return look
 
 
 def looked(look):
     """The looks' pairs; every one that is bad says what to do."""
-    found = list(look)
-    for verdict, text in found:
+    results = list(look)
+    for verdict, text in results:
         assert verdict != doctor.ERROR or REMEDY.search(text), f"no remedy: {text}"
-    return found
+    return results
 
 
 def verdicts(look):
@@ -69,8 +69,8 @@ def verdicts(look):
 
 def begun(state, **more):
     """The batch under a run."""
-    wish = {"branch": BRANCH, "base_commit": "c0ffee", "target": "main", "worktrees": "/w/batch-1", "jobs": 1}
-    return then(state, run_transitions.begin, NOW, owner(), **{**wish, "options": {}, "budgets": {}, **more})
+    chosen = {"branch": BRANCH, "base_commit": "c0ffee", "target": "main", "worktrees": "/w/batch-1", "jobs": 1}
+    return then(state, run_transitions.begin, NOW, owner(), **{**chosen, "options": {}, "budgets": {}, **more})
 
 
 # -- all of it ---------------------------------------------------------------------------------------------------------
@@ -78,13 +78,13 @@ def begun(state, **more):
 
 def test_on_good_ground_nothing_is_bad_and_nothing_changes(night, repository, tmp_path):
     before = files_in(tmp_path), git(repository, "for-each-ref"), git(repository, "worktree", "list")
-    found = night(jobs=2)
-    assert list(found) == [
+    results = night(jobs=2)
+    assert list(results) == [
         "python", "git", "tree", "branch", "worktrees", "features", "limits", "hooks", "permissions", "client", "login",
         "memory", "disk", "verify",
     ]  # fmt: skip
-    assert [found[name] for name in found if any(verdict == doctor.ERROR for verdict, _ in found[name])] == []
-    assert found["verify"][-1][1].startswith("`true` passes on the commit that the run starts from")
+    assert [results[name] for name in results if any(verdict == doctor.ERROR for verdict, _ in results[name])] == []
+    assert results["verify"][-1][1].startswith("`true` passes on the commit that the run starts from")
     after = files_in(tmp_path), git(repository, "for-each-ref"), git(repository, "worktree", "list")
     new = {name for name in after[0] - before[0] if not name.startswith("repository/.git/objects")}
     assert (new, after[1:]) == (set(), before[1:])
@@ -92,9 +92,9 @@ def test_on_good_ground_nothing_is_bad_and_nothing_changes(night, repository, tm
 
 def test_the_verify_command_is_tried_only_when_nothing_else_is_bad(night, repository, tmp_path):
     (repository / "README.md").write_text("changed")
-    found = night(new_batch(2, verify=f"touch '{tmp_path}/verified'"))
-    assert found["tree"][0][0] == doctor.ERROR
-    assert found["verify"] == [(doctor.WARNING, "not tried because of the errors above")]
+    results = night(new_batch(2, verify=f"touch '{tmp_path}/verified'"))
+    assert results["tree"][0][0] == doctor.ERROR
+    assert results["verify"] == [(doctor.WARNING, "not tried because of the errors above")]
     assert not (tmp_path / "verified").exists()
 
 
@@ -102,16 +102,16 @@ def test_outside_of_git_and_before_the_first_commit_the_rest_is_not_tried(night,
     shutil.rmtree(repository / ".git")
     assert list(night()) == ["python", "git"]
     git(repository, "init", "-q")
-    found = night()
-    assert "There is no commit to start from" in found["tree"][0][1]
-    assert "verify" not in found
+    results = night()
+    assert "There is no commit to start from" in results["tree"][0][1]
+    assert "verify" not in results
 
 
 def test_a_command_in_place_of_the_client_needs_no_client(night, monkeypatch):
     monkeypatch.setenv("FAKE_VERSION", "none")
-    found = night(worker="true")
-    assert not {"hooks", "permissions", "client", "login", "memory"} & found.keys()
-    assert found["verify"][-1][0] == doctor.OK
+    results = night(worker="true")
+    assert not {"hooks", "permissions", "client", "login", "memory"} & results.keys()
+    assert results["verify"][-1][0] == doctor.OK
 
 
 def test_with_pull_requests_the_remote_is_looked_at(night, repository, tmp_path, monkeypatch):
@@ -236,8 +236,8 @@ def test_the_batchs_branch_must_not_be_checked_out(repository):
 
 
 def test_a_batch_id_that_git_takes_in_no_branch_is_bad(repository):
-    found = looked(environment_checks.check_branches(str(repository), "night.lock", "batch/night.lock/merged"))
-    assert (found[0][0], "with another id" in found[0][1]) == (doctor.ERROR, True)
+    results = looked(environment_checks.check_branches(str(repository), "night.lock", "batch/night.lock/merged"))
+    assert (results[0][0], "with another id" in results[0][1]) == (doctor.ERROR, True)
 
 
 # -- room --------------------------------------------------------------------------------------------------------------
@@ -273,14 +273,11 @@ def test_room_is_needed_for_each_client(repository, monkeypatch):
     assert (verdict, "5.0 GB free" in text, "may take 5.0 GB" in text) == (doctor.ERROR, True, True)
 
 
-def test_an_older_git_tells_the_size_of_a_tree_too(repository):
+def test_the_size_of_a_tree_is_that_of_its_files_whatever_they_are_called(repository):
     (repository / "with a space.txt").write_text("12345")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "x")
-    assert (
-        sum(int(size) for size in environment_checks._list_blob_sizes(str(repository), "HEAD"))
-        == len("# scratch\n") + 5
-    )
+    assert environment_checks.measure_tree_bytes(str(repository), "HEAD") == len("# scratch\n") + 5
 
 
 @pytest.mark.parametrize(
@@ -289,10 +286,10 @@ def test_an_older_git_tells_the_size_of_a_tree_too(repository):
 )
 def test_memory_is_needed_for_each_client(monkeypatch, free, jobs, verdict):
     monkeypatch.setattr(environment_checks, "read_available_mb", lambda: free)
-    found = list(environment_checks.check_memory(jobs))
-    assert [entry[0] for entry in found] == [verdict]
+    results = list(environment_checks.check_memory(jobs))
+    assert [entry[0] for entry in results] == [verdict]
     if verdict == "warn":
-        assert "(2 would fit)" in found[0][1]
+        assert "(2 would fit)" in results[0][1]
 
 
 def test_what_a_container_may_take_counts_when_it_is_less(tmp_path):
@@ -316,8 +313,8 @@ def test_what_a_container_may_take_counts_when_it_is_less(tmp_path):
 # -- the batch, its limits, the client ---------------------------------------------------------------------------------
 
 
-def features(state, **wish):
-    return looked(preflight_checks._check_features(state, options.with_defaults(Options(**wish), "/p")))
+def features(state, **chosen):
+    return looked(preflight_checks._check_features(state, options.with_defaults(Options(**chosen), "/p")))
 
 
 def test_something_has_to_be_left_to_do():
@@ -344,8 +341,8 @@ def test_a_review_cannot_be_had_from_a_command():
     assert "which --worker cannot give" in features(reviewed, worker="true")[0][1]
 
 
-def limits(state=None, **wish):
-    return looked(preflight_checks._check_limits(state or new_batch(2), options.with_defaults(Options(**wish), "/p")))
+def limits(state=None, **chosen):
+    return looked(preflight_checks._check_limits(state or new_batch(2), options.with_defaults(Options(**chosen), "/p")))
 
 
 def test_the_limits_are_told_as_they_were_typed():
@@ -373,9 +370,9 @@ def test_limits_that_do_not_fit_each_other_are_worth_a_look():
     assert "may take 2 h 30 min, a client has 2 h in all" in limits(long)[0][1]
 
 
-def permissions_for(repository, state, **wish):
-    wish = options.with_defaults(Options(**wish), "/p")
-    return looked(preflight_checks._check_permissions(Project(str(repository)), state, wish, os.environ))
+def permissions_for(repository, state, **chosen):
+    chosen = options.with_defaults(Options(**chosen), "/p")
+    return looked(preflight_checks._check_permissions(Project(str(repository)), state, chosen, os.environ))
 
 
 def test_a_client_that_may_not_try_its_work_is_worth_a_look(repository):
@@ -423,9 +420,9 @@ def test_a_mode_that_the_client_would_refuse_is_bad(repository, monkeypatch):
 
 def login(repository):
     program = shutil.which("claude")
-    found = looked(preflight_checks.check_login(str(repository), program, os.environ))
-    assert len(found) == 1
-    return found[0]
+    results = looked(preflight_checks.check_login(str(repository), program, os.environ))
+    assert len(results) == 1
+    return results[0]
 
 
 def test_whether_the_client_is_logged_in_is_asked_of_it(night, repository, monkeypatch):
@@ -434,8 +431,8 @@ def test_whether_the_client_is_logged_in_is_asked_of_it(night, repository, monke
     )  # fmt: skip
     monkeypatch.setenv("FAKE_AUTH", '{"loggedIn": false}')
     assert "`claude auth login`" in login(repository)[1]
-    for said in ("", "error: unknown command", "[]", '{"loggedIn": "yes"}'):
-        monkeypatch.setenv("FAKE_AUTH", said)
+    for answer in ("", "error: unknown command", "[]", '{"loggedIn": "yes"}'):
+        monkeypatch.setenv("FAKE_AUTH", answer)
         assert login(repository)[0] == doctor.WARNING
     monkeypatch.setenv("FAKE_VERSION", "2.1.197")
     monkeypatch.setenv("FAKE_AUTH", '{"loggedIn": true}')
@@ -443,9 +440,9 @@ def test_whether_the_client_is_logged_in_is_asked_of_it(night, repository, monke
 
 
 def test_a_client_that_is_not_there_is_told_by_the_name_it_was_given(night, repository):
-    wish = Options(client="/no/such/claude")
-    assert "/no/such/claude cannot be started" in looked(preflight_checks._check_client(None, wish))[0][1]
-    assert "install Claude Code" in next(preflight_checks._check_client(None, Options()))[1]
+    chosen = Options(client="/no/such/claude")
+    assert "/no/such/claude cannot be started" in looked(preflight_checks._check_client(None, chosen.client))[0][1]
+    assert "install Claude Code" in next(preflight_checks._check_client(None, None))[1]
 
 
 # -- the temporary worktree --------------------------------------------------------------------------------------------
@@ -459,7 +456,7 @@ def tried(repository, tmp_path):
     def look(verify="true", timeout_s=60, feature_time_s=7200):
         head = git(repository, "rev-parse", "HEAD")
         before = git(repository, "for-each-ref")
-        found = looked(
+        results = looked(
             verify_check.check_verify(
                 str(repository), head, str(place), verify, timeout_s=timeout_s, feature_time_s=feature_time_s
             )
@@ -467,7 +464,7 @@ def tried(repository, tmp_path):
         assert git(repository, "worktree", "list").count("\n") == 0
         assert git(repository, "for-each-ref") == before
         assert git(repository, "rev-parse", "HEAD") == head
-        return found
+        return results
 
     return look
 
@@ -501,10 +498,10 @@ def test_a_verify_command_that_takes_longer_than_a_client_has_is_bad(tried):
 
 
 def test_a_verify_command_that_changes_tracked_files_is_worth_a_look(tried):
-    found = tried("echo x > README.md; echo y > new")
-    assert [verdict for verdict, _ in found] == [doctor.WARNING, doctor.OK]
-    assert "README.md" in found[0][1]
-    assert "new" not in found[0][1].split(":")[1].split(".")[0]
+    results = tried("echo x > README.md; echo y > new")
+    assert [verdict for verdict, _ in results] == [doctor.WARNING, doctor.OK]
+    assert "README.md" in results[0][1]
+    assert "new" not in results[0][1].split(":")[1].split(".")[0]
 
 
 def hook(repository, script):
@@ -516,9 +513,9 @@ def hook(repository, script):
 
 def test_a_commit_hook_that_refuses_in_a_new_work_tree_is_worth_a_look(tried, repository):
     hook(repository, "echo 'lint-staged: not found' >&2; exit 1")
-    found = tried()
-    assert [verdict for verdict, _ in found] == [doctor.WARNING, doctor.OK]
-    assert "lint-staged: not found" in found[0][1]
+    results = tried()
+    assert [verdict for verdict, _ in results] == [doctor.WARNING, doctor.OK]
+    assert "lint-staged: not found" in results[0][1]
 
 
 def test_a_commit_that_cannot_be_signed_or_waits_is_bad(tried, repository, monkeypatch):
@@ -545,8 +542,8 @@ def test_a_work_tree_that_cannot_be_made_is_bad(tried, repository, tmp_path):
 def test_a_dry_run_shows_order_dependencies_what_runs_side_by_side_and_limits():
     state = new_batch(["add a", "add \x1b[1mb", "c " + "x" * 200, "d"], needs={2: [0, 1]}, order=[1, 0, 2, 3])
     state["details"] = {"0": {"touches": ["src/"]}, "3": {"touches": ["src/x.py"]}}
-    wish = options.with_defaults(Options(jobs=3, merge=True, pr="feature", max_cost=5.0), "/p")
-    lines = preflight_checks.format_dry_run(state, [{"check": "git", "verdict": "ok", "text": "git 2"}], wish).split(
+    chosen = options.with_defaults(Options(jobs=3, merge=True, pr="feature", max_cost=5.0), "/p")
+    lines = preflight_checks.format_dry_run(state, [{"check": "git", "verdict": "ok", "text": "git 2"}], chosen).split(
         "\n"
     )
     assert lines == [

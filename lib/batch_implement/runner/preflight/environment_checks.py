@@ -154,15 +154,9 @@ def check_disk_space(tree_mb: float, worktrees: str, jobs: int, option: str, alt
 
 def measure_tree_bytes(root: str, commit: str) -> int:
     """Return the size of the files of a commit in bytes, without what Git LFS stores."""
-    result = git_client.run_git(root, "ls-tree", "-r", "--full-tree", "--format=%(objectsize)", commit, check=False)
-    sizes = result.stdout.split() if result.returncode == 0 else _list_blob_sizes(root, commit)
-    return sum(int(size) for size in sizes if size.isdigit())
-
-
-def _list_blob_sizes(root: str, commit: str) -> List[str]:
-    # git before 2.36 has no `--format`
     output = git_client.run_git(root, "ls-tree", "-r", "-l", "-z", "--full-tree", commit).stdout
-    return [entry.split()[3] for entry in output.split("\0") if entry]
+    sizes = (entry.split(maxsplit=4)[3] for entry in output.split("\0") if entry)
+    return sum(int(size) for size in sizes if size.isdigit())
 
 
 def check_memory(jobs: int, option: str = "--jobs") -> Found:

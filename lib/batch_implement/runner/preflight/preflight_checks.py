@@ -10,7 +10,6 @@ is spent, and nothing in the user's working tree changes.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import os
 import shlex
@@ -26,13 +25,14 @@ from ...core.prompts import pluralize
 from ...git import gh, worktrees
 from ...report import status_report
 from ...store.store import Store
-from .. import claude_process, options, pull_requests
+from .. import claude_process, pull_requests
+from ..options import FEATURE_TIME_S
 from . import environment_checks
 from .verify_check import check_verify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+    from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
     from ...base.project_paths import Project
     from ...core.batch_state import State
@@ -50,28 +50,28 @@ MAX_CONFLICTS = 5
 MAX_ROUNDS = 30
 
 
-def run_checks(project: Project, state: State, wish: Options, environ: Mapping[str, str], plugin: str) -> Checks:
+def run_checks(project: Project, state: State, options: Options, environ: Mapping[str, str], plugin: str) -> Checks:
     """Run all checks and return their results, as `doctor.run_checks` does."""
     root, batch_id = project.root, state["batch_id"]
-    branch, top = worktrees.get_batch_branch(batch_id), wish.worktrees or ""
-    jobs = 1 if wish.cluster else wish.jobs or 1  # with a cluster, only the merge queue needs a worktree here
+    branch, top = worktrees.get_batch_branch(batch_id), options.worktrees or ""
+    jobs = 1 if options.cluster else options.jobs or 1  # with a cluster, only the merge queue needs a worktree here
     checks = doctor.collect_checks([("python", doctor.check_python), ("git", lambda: doctor.check_git(project))])
     if _has_errors(checks):
         return checks
     checks += doctor.collect_checks([
-        ("tree", lambda: environment_checks.check_working_tree(root, merge=bool(wish.merge))),
+        ("tree", lambda: environment_checks.check_working_tree(root, merge=bool(options.merge))),
         ("branch", lambda: environment_checks.check_branches(root, batch_id, branch)),
         ("branch", lambda: environment_checks.check_previous_batch(root, _find_previous_branch(project, batch_id))),
         ("worktrees", lambda: environment_checks.check_worktrees_folder(root, top)),
-        ("features", lambda: _check_features(state, wish)),
-        ("limits", lambda: _check_limits(state, wish)),
+        ("features", lambda: _check_features(state, options)),
+        ("limits", lambda: _check_limits(state, options)),
     ])  # fmt: skip
-    if wish.worker is None and not wish.cluster:  # a cluster checks each worker there
-        program = shutil.which(wish.client or "claude", path=environ.get("PATH"))
+    if options.worker is None and not options.cluster:  # a cluster checks each worker there
+        program = shutil.which(options.client or "claude", path=environ.get("PATH"))
         checks += doctor.collect_checks([
             ("hooks", lambda: doctor.check_hooks(plugin)),
-            ("permissions", lambda: _check_permissions(project, state, wish, environ)),
-            ("client", lambda: _check_client(program, wish)),
+            ("permissions", lambda: _check_permissions(project, state, options, environ)),
+            ("client", lambda: _check_client(program, options.client)),
             ("login", lambda: check_login(root, program, environ)),
             ("memory", lambda: environment_checks.check_memory(jobs)),
         ])  # fmt: skip
@@ -79,7 +79,7 @@ def run_checks(project: Project, state: State, wish: Options, environ: Mapping[s
     if base is None:
         return checks
     checks += doctor.collect_checks([("disk", lambda: environment_checks.check_disk(root, base, top, jobs))])
-    if wish.pr is not None:
+    if options.pr is not None:
         checks += doctor.collect_checks([("remote", lambda: _check_pull_requests(root, base, branch))])
     if _has_errors(checks):
         return [*checks, {"check": "verify", "verdict": WARNING, "text": "not tried because of the errors above"}]
@@ -87,7 +87,7 @@ def run_checks(project: Project, state: State, wish: Options, environ: Mapping[s
     return checks + doctor.collect_checks([
         ("verify", lambda: check_verify(
             root, base, folder, policy["verify"], timeout_s=policy["verify_timeout_s"],
-            feature_time_s=wish.feature_time or options.FEATURE_TIME_S,
+            feature_time_s=options.feature_time or FEATURE_TIME_S,
         )),
     ])  # fmt: skip
 
@@ -102,7 +102,7 @@ def _has_errors(checks: Sequence[Mapping[str, str]]) -> bool:
     return any(entry["verdict"] == ERROR for entry in checks)
 
 
-def _check_features(state: State, wish: Options) -> Found:
+def _check_features(state: State, options: Options) -> Found:
     """Check that there are pending features, that nobody else works on them, and that their evidence can be had."""
     if process_identity.is_owner_alive(state["owner"]):
         yield ERROR, authorization.batch_in_use_error(state).message
@@ -111,7 +111,7 @@ def _check_features(state: State, wish: Options) -> Found:
         yield ERROR, "No features to do. `batchctl add FILE` appends features, `batchctl retry` retries failed ones."
         return
     reviewed = [index for index in remaining if "review" in batch_policy.feature_policy(state, index)["evidence"]]
-    if wish.worker is not None and reviewed:
+    if options.worker is not None and reviewed:
         yield (
             ERROR,
             f"Feature {reviewed[0] + 1} needs a review by the agent batch-implement:reviewer, which --worker cannot "
@@ -122,21 +122,21 @@ def _check_features(state: State, wish: Options) -> Found:
     yield OK, f"{done}{len(remaining)} to do; all dependencies are known and in order"
 
 
-def _check_limits(state: State, wish: Options) -> Found:
+def _check_limits(state: State, options: Options) -> Found:
     """Check that no limit is reached before the run starts."""
     spent = (state.get("run") or {}).get("spent", {})
     cost, waited = spent.get("cost_usd", 0), spent.get("waited_s", 0)
-    each = wish.feature_time or options.FEATURE_TIME_S
+    each = options.feature_time or FEATURE_TIME_S
     problems = []
-    if wish.max_cost is not None and cost >= wish.max_cost:
+    if options.max_cost is not None and cost >= options.max_cost:
         problems.append(
-            (ERROR, f"The batch has cost ${cost:.2f} already. Give more than --max-cost {wish.max_cost:.2f}.")
+            (ERROR, f"The batch has cost ${cost:.2f} already. Give more than --max-cost {options.max_cost:.2f}.")
         )
-    if wish.max_wait is not None and waited >= wish.max_wait:
-        limit = duration(wish.max_wait)
+    if options.max_wait is not None and waited >= options.max_wait:
+        limit = duration(options.max_wait)
         problems.append((ERROR, f"The batch has waited {duration(waited)} already. Give more than --max-wait {limit}."))
-    if wish.max_time is not None and each > wish.max_time:
-        limits = f"A client has {duration(each)}, the whole run only {duration(wish.max_time)}"
+    if options.max_time is not None and each > options.max_time:
+        limits = f"A client has {duration(each)}, the whole run only {duration(options.max_time)}"
         problems.append((WARNING, f"{limits}: the last client may end late. Give a shorter --feature-time."))
     yield from problems
     verify_s = state["policy"]["verify_timeout_s"]
@@ -144,26 +144,26 @@ def _check_limits(state: State, wish: Options) -> Found:
         limits = f"The verify command may take {duration(verify_s)}, a client has {duration(each)} in all"
         yield WARNING, f"{limits}. Give a shorter --verify-timeout."
     if not problems:
-        yield OK, "; ".join(_format_limits(wish))
+        yield OK, "; ".join(_format_limits(options))
 
 
-def _format_limits(wish: Options) -> List[str]:
-    each = [duration(wish.feature_time or options.FEATURE_TIME_S)]
-    each += [pluralize(wish.feature_turns, "turn")] if wish.feature_turns else []
-    each += [f"${wish.feature_cost:.2f}"] if wish.feature_cost else []
+def _format_limits(options: Options) -> List[str]:
+    each = [duration(options.feature_time or FEATURE_TIME_S)]
+    each += [pluralize(options.feature_turns, "turn")] if options.feature_turns else []
+    each += [f"${options.feature_cost:.2f}"] if options.feature_cost else []
     limits = [f"a client has {', '.join(each)}"]
-    limits += [f"no feature starts after {duration(wish.max_time)}"] if wish.max_time else []
-    limits += [f"no feature starts after ${wish.max_cost:.2f} are spent"] if wish.max_cost else []
-    limits += [f"at most {duration(wish.max_wait)} of waiting"] if wish.max_wait else []
-    return limits + ([] if wish.max_cost or wish.worker else ["no limit on the cost"])
+    limits += [f"no feature starts after {duration(options.max_time)}"] if options.max_time else []
+    limits += [f"no feature starts after ${options.max_cost:.2f} are spent"] if options.max_cost else []
+    limits += [f"at most {duration(options.max_wait)} of waiting"] if options.max_wait else []
+    return limits + ([] if options.max_cost or options.worker else ["no limit on the cost"])
 
 
-def _check_permissions(project: Project, state: State, wish: Options, environ: Mapping[str, str]) -> Found:
+def _check_permissions(project: Project, state: State, options: Options, environ: Mapping[str, str]) -> Found:
     """Check what Claude Code's settings forbid a client, and whether it may run the verify command itself."""
     settings = claude_settings.read_settings(project.root, environ)
     yield from doctor.check_permission_rules(settings, claude_settings.WORKER_CALLS)
     other_mode = "Use another mode: `--permission-mode acceptEdits`."
-    if wish.permission_mode == "bypassPermissions":
+    if options.permission_mode == "bypassPermissions":
         disabled = claude_settings.find_disabled_bypass(settings)
         if disabled:
             yield ERROR, f"{disabled[0]} disables the mode bypassPermissions. {other_mode}"
@@ -171,17 +171,19 @@ def _check_permissions(project: Project, state: State, wish: Options, environ: M
             yield ERROR, f"Claude Code refuses the mode bypassPermissions to root. Use another user. {other_mode}"
     folder = claude_settings.find_linked_trust_folder(project.private_parent)
     ignored = claude_settings.find_ignored_settings(settings, project.root, folder, environ)
-    if ignored and wish.permission_mode != "bypassPermissions":
+    if ignored and options.permission_mode != "bypassPermissions":
         yield WARNING, f"{doctor.untrusted_folder_message(ignored, folder)} Or allow it for this run: `--allow RULE`."
     if not state["policy"]["verify"]:
         return
     effective = [(place, data) for place, data in settings if place != ignored]
     parts = claude_settings.split_shell_line(state["policy"]["verify"])
     forbidden = claude_settings.find_forbidding_rules(settings, [("Bash", part) for part in parts])
-    not_allowed = [part for part in parts if not claude_settings.is_command_allowed(effective, wish.allow or (), part)]
+    not_allowed = [
+        part for part in parts if not claude_settings.is_command_allowed(effective, options.allow or (), part)
+    ]
     if forbidden:
         yield WARNING, f"A client may not run the verify command ({forbidden[0]}); `batchctl done` still runs it."
-    elif not_allowed and wish.permission_mode not in ("auto", "bypassPermissions"):
+    elif not_allowed and options.permission_mode not in ("auto", "bypassPermissions"):
         rules = (f"Bash({part})" if len(part) <= MAX_RULE else f"Bash({part.split()[0]}:*)" for part in not_allowed)
         allow = " ".join(f"--allow {shlex.quote(rule)}" for rule in dict.fromkeys(rules))
         yield (
@@ -191,9 +193,9 @@ def _check_permissions(project: Project, state: State, wish: Options, environ: M
         )
 
 
-def _check_client(program: Optional[str], wish: Options) -> Found:
-    if program is None and wish.client is not None:
-        yield ERROR, f"{wish.client} cannot be started. Give the path of `claude`: `--client PATH`."
+def _check_client(program: Optional[str], typed: Optional[str]) -> Found:
+    if program is None and typed is not None:
+        yield ERROR, f"{typed} cannot be started. Give the path of `claude`: `--client PATH`."
     else:
         yield from doctor.check_client(program)
 
@@ -243,16 +245,19 @@ def _check_pull_requests(root: str, base: str, branch: str) -> Found:
         yield OK, f"branches go to {remote}, pull requests to {repository.url} (its branch rules are not checked)"
 
 
-def format_dry_run(state: State, checks: Sequence[Mapping[str, str]], wish: Options) -> str:
+def format_dry_run(state: State, checks: Sequence[Mapping[str, str]], options: Options) -> str:
     """Return the checks and what a run would do: order, dependencies, what runs in parallel, limits."""
-    remaining, jobs = _list_remaining(state), wish.jobs or 1
+    remaining, jobs = _list_remaining(state), options.jobs or 1
     rounds = list(itertools.islice(_plan_rounds(state, jobs), MAX_ROUNDS + 1))
     count = pluralize(state["total_features"], "feature")
-    lines = [*doctor.format_checks(checks), ""]
-    lines.append(f"Batch {state['batch_id']}: {len(remaining)} of {count} to do, up to {jobs} at a time.")
     touched = [(index, run_transitions.touched_paths(state, index)) for index in remaining]
     conflicts = path_conflicts.find_conflicts(touched, MAX_CONFLICTS + 1)
-    lines += [f"{index + 1:>4}  {_format_feature(state, index, conflicts[index])}" for index in remaining]
+    lines = [
+        *doctor.format_checks(checks),
+        "",
+        f"Batch {state['batch_id']}: {len(remaining)} of {count} to do, up to {jobs} at a time.",
+        *(f"{index + 1:>4}  {_format_feature(state, index, conflicts[index])}" for index in remaining),
+    ]
     if any(len(indices) > 1 for indices in rounds):
         plan = " | ".join(_format_numbers(indices) for indices in rounds[:MAX_ROUNDS])
         more = " | ..." if len(rounds) > MAX_ROUNDS else ""
@@ -260,13 +265,13 @@ def format_dry_run(state: State, checks: Sequence[Mapping[str, str]], wish: Opti
     policy = state["policy"]
     retries = f"{status_report.count_retries(policy['max_retries'])} of a feature"
     pause = f"a pause after {policy['max_failures_in_a_row']} failures in a row"
-    lines.append(f"Limits: {'; '.join([*_format_limits(wish), retries, pause])}.")
-    client = f"{wish.client or 'claude'} in mode {wish.permission_mode}"
-    worker = f"`{wish.worker[:MAX_TEXT]}`" if wish.worker else client
-    lines.append(f"Done by: {clean(worker)}, each in a worktree below {wish.worktrees}.")
-    merge = "merged into your branch at the end" if wish.merge else "your branch stays as it is"
+    lines.append(f"Limits: {'; '.join([*_format_limits(options), retries, pause])}.")
+    client = f"{options.client or 'claude'} in mode {options.permission_mode}"
+    worker = f"`{options.worker[:MAX_TEXT]}`" if options.worker else client
+    lines.append(f"Done by: {clean(worker)}, each in a worktree below {options.worktrees}.")
+    merge = "merged into your branch at the end" if options.merge else "your branch stays as it is"
     pull_request = {"batch": ", one pull request", "feature": ", a pull request for each feature"}.get(
-        wish.pr or "", ""
+        options.pr or "", ""
     )
     lines.append(f"Merged into: {worktrees.get_batch_branch(state['batch_id'])}; {merge}{pull_request}.")
     if _has_errors(checks):
@@ -303,30 +308,19 @@ def _plan_rounds(state: State, jobs: int) -> Iterator[List[int]]:
     A feature that needs one that was not completed is in no round.
     """
     remaining, completed = _list_remaining(state), set(state["completed_features"])
-    position = {index: number for number, index in enumerate(remaining)}
-    missing: Dict[int, Set[int]] = {}
-    dependents: Dict[int, List[int]] = {}
-    for index in remaining:
-        missing[index] = set(state["feature_dependencies"].get(key(index), ())) - completed
-        for need in missing[index]:
-            dependents.setdefault(need, []).append(index)
-    ready = [position[index] for index in remaining if not missing[index]]
-    while ready:
+    while remaining:
         chosen: List[int] = []
-        claims, later = path_conflicts.PathClaims(), []
-        while ready and len(chosen) < jobs:
-            index = remaining[heapq.heappop(ready)]
-            paths = run_transitions.touched_paths(state, index)
-            if claims.conflicting_number(paths) is None:
-                claims.add(index, paths)
-                chosen.append(index)
-            else:
-                later.append(position[index])
+        claims = path_conflicts.PathClaims()
+        for index in remaining:
+            if len(chosen) == jobs:
+                break
+            if completed.issuperset(state["feature_dependencies"].get(key(index), ())):
+                paths = run_transitions.touched_paths(state, index)
+                if claims.conflicting_number(paths) is None:
+                    claims.add(index, paths)
+                    chosen.append(index)
+        if not chosen:
+            return
         yield chosen
-        for index in chosen:
-            for other in dependents.get(index, ()):
-                missing[other].discard(index)
-                if not missing[other]:
-                    later.append(position[other])
-        for number in later:
-            heapq.heappush(ready, number)
+        completed.update(chosen)
+        remaining = [index for index in remaining if index not in completed]
