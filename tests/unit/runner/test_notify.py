@@ -14,7 +14,9 @@ from batch_implement.core import run_transitions, transitions
 from batch_implement.runner import notify
 from batches import NOW, completed, failed, new_batch, owner, then
 
-PRINT = f"{sys.executable} -c 'import json, os, sys; json.dump(dict(os.environ), open(sys.argv[1], \"w\"))' told.json"
+PRINT = (
+    f"{sys.executable} -c 'import json, os, sys; json.dump(dict(os.environ), open(sys.argv[1], \"w\"))' variables.json"
+)
 
 
 @pytest.fixture
@@ -37,28 +39,28 @@ def state():
     return failed(made, "it \x1b[31mbroke\x00 \u202e'; touch pwned; '\n" + "x" * 5000, permanent=True)
 
 
-def told(tmp_path, state, event="end", paths=None):
+def read_variables(tmp_path, state, event="end", paths=None):
     assert notify.send(PRINT, event, state, paths or {}, str(tmp_path)) == ""
-    return json.loads((tmp_path / "told.json").read_text())
+    return json.loads((tmp_path / "variables.json").read_text())
 
 
 def test_the_command_is_told_of_the_batch_in_its_environment(tmp_path, state):
-    values = told(tmp_path, state, "end", {"html": "/r/report.html", "md": "/r/report.md"})
+    values = read_variables(tmp_path, state, "end", {"html": "/r/report.html", "md": "/r/report.md"})
     assert {name: value for name, value in values.items() if name.startswith("BATCH_") and name != "BATCH_SUMMARY"} == {
         "BATCH_EVENT": "end", "BATCH_ID": "batch-1", "BATCH_STATUS": "in_progress", "BATCH_TOTAL": "4",
         "BATCH_COMPLETED": "1", "BATCH_FAILED": "1", "BATCH_SKIPPED": "1", "BATCH_PENDING": "1", "BATCH_ACTIVE": "0",
         "BATCH_BRANCH": "batch/batch-1/merged", "BATCH_REPORT": "/r/report.html", "BATCH_REPORT_MD": "/r/report.md",
     }  # fmt: skip
     assert values["PATH"] == os.environ["PATH"]
-    assert os.listdir(tmp_path) == ["told.json"]
+    assert os.listdir(tmp_path) == ["variables.json"]
 
 
 def test_without_a_report_its_path_is_empty(tmp_path, state):
-    assert told(tmp_path, state)["BATCH_REPORT"] == ""
+    assert read_variables(tmp_path, state)["BATCH_REPORT"] == ""
 
 
 def test_the_summary_is_plain_bounded_text_whose_first_line_says_it(tmp_path, state):
-    lines = told(tmp_path, state)["BATCH_SUMMARY"].split("\n")
+    lines = read_variables(tmp_path, state)["BATCH_SUMMARY"].split("\n")
     assert lines[0] == "Batch batch-1 has ended: 1 of 4 done, 1 failed, 1 skipped."
     assert lines[1] == "Results are on batch/batch-1/merged."
     assert lines[2].startswith("Feature 2, add `a` $(touch pwned): it [31mbroke '; touch pwned; ' xxx")
@@ -80,13 +82,13 @@ def test_each_event_has_its_own_words(state):
 
 
 def test_a_batch_that_was_never_run_can_be_told_of(tmp_path):
-    assert told(tmp_path, new_batch(2))["BATCH_BRANCH"] == ""
+    assert read_variables(tmp_path, new_batch(2))["BATCH_BRANCH"] == ""
 
 
 def test_what_tells_of_a_client_does_not_reach_the_command(tmp_path, state, monkeypatch):
     monkeypatch.setenv("CLAUDECODE", "1")
     monkeypatch.setenv("BATCH_IMPLEMENT_ROOT", "/elsewhere")
-    assert not {"CLAUDECODE", "BATCH_IMPLEMENT_ROOT"} & told(tmp_path, state).keys()
+    assert not {"CLAUDECODE", "BATCH_IMPLEMENT_ROOT"} & read_variables(tmp_path, state).keys()
 
 
 def test_a_command_that_fails_is_a_note_with_the_end_of_what_it_said(tmp_path, state):

@@ -227,7 +227,7 @@ def test_a_batch_that_brought_nothing_is_told(run, remote, github):
 
 
 @pytest.mark.parametrize(
-    ("call", "trouble", "said"),
+    ("call", "trouble", "message"),
     [
         ("pr create", "may not open", "issues and pull requests"),
         pytest.param("repo view", "logged out", "`gh auth login`", marks=pytest.mark.prove),
@@ -237,11 +237,11 @@ def test_a_batch_that_brought_nothing_is_told(run, remote, github):
         pytest.param("pr create", "silent", "no output", marks=pytest.mark.prove),
     ],
 )  # fmt: skip
-def test_trouble_with_gh_is_in_the_record_with_what_to_do(run, remote, github, call, trouble, said):
+def test_trouble_with_gh_is_in_the_record_with_what_to_do(run, remote, github, call, trouble, message):
     run.merge(0, a="1")
     github.goes_wrong(call, trouble)
     record = run.open_batch()
-    assert (record["success"], said in record["error"]) == (False, True), record["error"]
+    assert (record["success"], message in record["error"]) == (False, True), record["error"]
     github.goes_right()
     assert run.open_batch()["success"] is True
 

@@ -211,7 +211,7 @@ def test_whatever_ends_a_run_is_reported_with_the_next_step(user, tmp_path):
     hidden = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); from batch_implement.runner import job\n"
         "real, made = job.create_job, []\n"
-        "def create(*given):\n    made.append(1)\n    return real(*given) if len(made) < 2 else 1 / 0\n"
+        "def create(*arguments):\n    made.append(1)\n    return real(*arguments) if len(made) < 2 else 1 / 0\n"
         "job.create_job = create\n"
         "from batch_implement.cli.batchctl import main; sys.exit(main(sys.argv[1:]))"
     )
@@ -267,7 +267,7 @@ def test_a_pull_request_is_opened_for_what_was_merged_only_when_it_is_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["features.txt", "--resume"], "Leave out one of them"),
         (["features.txt", "--max-time", "soon"], "is not a duration"),
@@ -277,8 +277,8 @@ def test_a_pull_request_is_opened_for_what_was_merged_only_when_it_is_asked_for(
         ([], "The features"),
     ],
 )
-def test_what_is_typed_wrongly_is_said_in_one_message(user, words, said):
+def test_what_is_typed_wrongly_is_said_in_one_message(user, words, message):
     user.lists("feature 1")
     status, _, errors = user.types(*words)
-    assert status in (1, 2) and (said in errors or "features file is missing" in errors)
+    assert status in (1, 2) and (message in errors or "features file is missing" in errors)
     assert "Traceback" not in errors

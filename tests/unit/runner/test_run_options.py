@@ -20,12 +20,12 @@ def typed(*words):
 
 def after_a_run(*words):
     """The state of a batch that was run with these options."""
-    wish = options.with_defaults(typed(*words), "/project")
+    chosen = options.with_defaults(typed(*words), "/project")
     return checked(
         run_transitions.begin(
             new_batch(2), NOW, owner(), branch="batch/batch-1/merged", base_commit="c0ffee", target="main",
-            worktrees=f"{wish.worktrees}/batch-1", jobs=wish.jobs, options=options.to_stored(wish),
-            budgets=options.to_budgets(wish),
+            worktrees=f"{chosen.worktrees}/batch-1", jobs=chosen.jobs, options=options.to_stored(chosen),
+            budgets=options.to_budgets(chosen),
         )
     )  # fmt: skip
 
@@ -35,14 +35,14 @@ def test_what_nobody_typed_is_none():
 
 
 def test_a_new_run_has_defaults_where_nothing_was_typed():
-    wish = options.with_defaults(typed("features.txt"), "/project")
-    assert (wish.jobs, wish.permission_mode, wish.allow, wish.merge) == (1, "acceptEdits", [], False)
-    assert wish.worktrees == "/project.worktrees"
-    assert options.to_budgets(wish) == {"feature_time_s": 7200}
+    chosen = options.with_defaults(typed("features.txt"), "/project")
+    assert (chosen.jobs, chosen.permission_mode, chosen.allow, chosen.merge) == (1, "acceptEdits", [], False)
+    assert chosen.worktrees == "/project.worktrees"
+    assert options.to_budgets(chosen) == {"feature_time_s": 7200}
 
 
 def test_everything_that_can_be_typed_arrives():
-    wish = options.with_defaults(
+    chosen = options.with_defaults(
         typed(
             "f.txt", "--jobs", "4", "--client", "./bin/claude", "--model", "opus", "--permission-mode", "dontAsk",
             "--allow", "Bash(make:*)", "--allow", "WebFetch", "--worktrees", "../trees", "--merge", "--pr", "--notify",
@@ -51,12 +51,12 @@ def test_everything_that_can_be_typed_arrives():
         ),
         "/project",
     )  # fmt: skip
-    assert wish == Options(
+    assert chosen == Options(
         resume=None, jobs=4, worker=None, client="/here/bin/claude", model="opus", permission_mode="dontAsk",
         allow=["Bash(make:*)", "WebFetch"], worktrees="/trees", merge=True, pr="batch", notify="say $BATCH_EVENT",
         feature_time=2700, feature_turns=50, feature_cost=2.5, max_time=28_800, max_cost=20.0, max_wait=5400,
     )  # fmt: skip
-    assert options.to_budgets(wish) == {
+    assert options.to_budgets(chosen) == {
         "feature_time_s": 2700, "feature_turns": 50, "feature_cost_usd": 2.5, "time_s": 28_800, "cost_usd": 20.0,
         "wait_s": 5400,
     }  # fmt: skip
