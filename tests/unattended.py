@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable
@@ -67,20 +66,18 @@ class UnattendedRun:
     ) -> State:
         """Drive the batch to its end; `during(self)` runs in a thread meanwhile."""
         options = {"permission_mode": "bypassPermissions", "allow": [], "merge": False, "pr": None, "worker": None}
-        request = acquire_batch.RunRequest(
-            jobs, f"{self.project.root}.worktrees", {**options, **self.options}, budgets or {}
-        )
         store = Store(self.project)
         with self._environment():
-            state = acquire_batch.acquire_run(store, request, self.clock.now())
+            state = acquire_batch.acquire_run(
+                store, self.clock.now(), jobs=jobs, worktrees=f"{self.project.root}.worktrees",
+                options={**options, **self.options}, budgets=budgets or {},
+            )  # fmt: skip
             self.driver = Driver(
                 store,
                 state,
-                futures.ThreadPoolExecutor(jobs),
+                local_executor,
                 display=self,
                 notify=lambda event, _: self.notified.append(event),
-                work=local_executor.run_job,
-                stop=local_executor.stop_all,
                 wall_clock=self.clock,
             )
             thread = threading.Thread(target=during, args=(self,)) if during else None

@@ -29,10 +29,10 @@ __all__ = ["unattended_run"]  # the fixture
 def one_job(unattended: UnattendedRun, **budgets: Any) -> jobs.Job:
     """The job of the first feature, for a client that is given to this process."""
     options = {"permission_mode": "acceptEdits", "allow": [], "merge": False, "pr": None, "worker": None}
-    wish = acquire_batch.RunRequest(
-        1, f"{unattended.project.root}.worktrees", {**options, **unattended.options}, budgets
-    )
-    state = acquire_batch.acquire_run(Store(unattended.project), wish, unattended.clock.now())
+    state = acquire_batch.acquire_run(
+        Store(unattended.project), unattended.clock.now(), jobs=1, worktrees=f"{unattended.project.root}.worktrees",
+        options={**options, **unattended.options}, budgets=budgets,
+    )  # fmt: skip
     return jobs.create_job(unattended.project, state, 0)
 
 

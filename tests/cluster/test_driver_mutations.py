@@ -85,20 +85,20 @@ WRONG = {
     ),
     "the processes of an attempt have no mark": (
         "test_attempt_cleanup.py",
-        "runner/attempt.py",
-        "os.environ[process_identity.WORKTREE_VARIABLE] = tree",
-        "os.environ[process_identity.WORKTREE_VARIABLE] = job.worktree",
+        "runner/local_executor.py",
+        "process_identity.WORKTREE_VARIABLE: worktree}",
+        "process_identity.WORKTREE_VARIABLE: job.worktree}",
     ),
     "that a cost was told is noted elsewhere": (
         "test_attempt_cleanup.py",
         "runner/attempt.py",
-        "logs.mark_reported(Project(tree))",
+        "logs.mark_reported(Project(repository_cache.get_worktree(job)))",
         "logs.mark_reported(Project(job.worktree))",
     ),
     "a client outlives the attempt": (
         "test_attempt_cleanup.py",
         "runner/local_executor.py",
-        "worktrees.end_processes(repository_cache.get_worktree(job))",
+        "worktrees.end_processes(worktree)",
         "pass",
     ),
 }

@@ -76,7 +76,7 @@ def test_nothing_of_the_environment_is_in_a_task(repository, monkeypatch):
     (repository / ".claude" / "settings.local.json").write_text("{}")
     made = job.create_job(Project(str(repository)), state, 0)
     text = json.dumps(made._asdict())
-    assert made.remote and made.worktree == made.logs == "" and made.client["settings"] is None
+    assert made.remote and made.worktree == "" and made.client["settings"] is None
     for name, value in os.environ.items():
         assert len(value) < 8 or value not in text, name
 

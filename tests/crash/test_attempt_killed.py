@@ -78,7 +78,7 @@ def job_in(repository: Path, number: int, dispatch: int) -> Job:
         batch_id="batch-1", feature_index=number, attempt=1, text="Work", details={}, needs=[], earlier=[],
         policy=policy, repository=str(repository), remote=False, base=git(repository, "rev-parse", "main"),
         branch=f"batch/batch-1/{number + 1}-work", worktree=f"{repository}.worktrees/{number + 1}/work",
-        session_id=f"{dispatch:08d}-0000-4000-8000-000000000000", command=WORKER, client={}, limits=limits, logs="",
+        session_id=f"{dispatch:08d}-0000-4000-8000-000000000000", command=WORKER, client={}, limits=limits,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from . import process_identity
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
-    from typing import IO, List, Mapping, Optional, Sequence, Tuple
+    from typing import IO, Callable, List, Mapping, Optional, Sequence, Tuple
 
 POLL_S = 0.02
 GRACE_S = 5.0
@@ -50,27 +50,38 @@ def run(
     env: Optional[Mapping[str, str]] = None,
     input: Optional[bytes] = None,
     output: Optional[IO[bytes]] = None,
+    errors: Optional[IO[bytes]] = None,
+    on_output: Optional[Callable[[bytes], object]] = None,
+    on_poll: Optional[Callable[[], object]] = None,
     stop: Optional[threading.Event] = None,
+    stop_signal: int = signal.SIGTERM,
     max_bytes: int = MAX_BYTES,
     grace_s: float = GRACE_S,
     holds_input: bool = False,
+    ends_group: bool = False,
 ) -> Result:
     """Run the program in a session of its own, and wait until it ends or has to be ended.
 
     `input` goes to its standard input, which is empty without; it stays open with `holds_input`, so that the program
-    sees its end when this process dies. Both its output streams go to the file `output`, if there is one. What it
-    leaves running in the background when it ends by itself is not waited for. Raises OSError when it cannot be started.
+    sees its end when this process dies. Both its output streams go to the file `output`, its standard error to the file
+    `errors`, its standard output in pieces to `on_output`, if given. `on_poll` is called every POLL_S seconds.
+
+    A process that has to be ended gets `stop_signal`, and after `grace_s` seconds SIGKILL. What it leaves running when
+    it ends by itself is not waited for; with `ends_group` the rest of its process group is killed. Raises OSError when
+    it cannot be started.
     """
     pipe_or_file = subprocess.PIPE if output is None else output
     process = subprocess.Popen(
         arguments, cwd=cwd, env=env, stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
-        stdout=pipe_or_file, stderr=pipe_or_file, start_new_session=True,
+        stdout=pipe_or_file, stderr=errors or pipe_or_file, start_new_session=True,
     )  # fmt: skip
     result, kill_at_s = Result(), math.inf
     try:
         kill_at_s = _communicate(
-            process, result, input or b"", holds_input, time.monotonic() + timeout_s, stop, max_bytes, grace_s
-        )
+            process, result, input or b"", time.monotonic() + timeout_s, stop=stop, stop_signal=stop_signal,
+            max_bytes=max_bytes, grace_s=grace_s, holds_input=holds_input, ends_group=ends_group, on_output=on_output,
+            on_poll=on_poll,
+        )  # fmt: skip
     finally:
         if result.returncode is None:  # too late, stopped, or an exception such as KeyboardInterrupt
             end_group(process, max(0.0, min(grace_s, kill_at_s - time.monotonic())))
@@ -87,8 +98,9 @@ def run_in_worktree(
     environment = {**process_identity.command_environment(), process_identity.WORKTREE_VARIABLE: folder}
     try:
         return run(
-            ["/bin/sh", "-c", command], timeout_s=timeout_s, cwd=folder, env=environment, output=output, stop=stop
-        )
+            ["/bin/sh", "-c", command], timeout_s=timeout_s, cwd=folder, env=environment, output=output, stop=stop,
+            ends_group=True,
+        )  # fmt: skip
     finally:
         process_identity.end_marked(folder)
 
@@ -119,18 +131,23 @@ def _communicate(
     process: subprocess.Popen[bytes],
     result: Result,
     to_write: bytes,
-    holds_input: bool,
     deadline: float,
+    *,
     stop: Optional[threading.Event],
+    stop_signal: int,
     max_bytes: int,
     grace_s: float,
+    holds_input: bool,
+    ends_group: bool,
+    on_output: Optional[Callable[[bytes], object]],
+    on_poll: Optional[Callable[[], object]],
 ) -> float:
     """Write the input and read the output until the process has ended; see `run`.
 
     Return the time of the monotonic clock at which what is left of it is killed, if it had to be ended.
     """
     stdout, stderr = bytearray(), bytearray()
-    is_ended = False  # by SIGTERM
+    is_ended, was_alive = False, True  # is_ended: by `stop_signal`
     with selectors.DefaultSelector() as selector:
         for pipe, events, data in (
             (process.stdin, selectors.EVENT_WRITE, None),
@@ -142,14 +159,20 @@ def _communicate(
                 selector.register(pipe, events, data)
         while True:
             has_ended = process.poll() is not None
+            if has_ended and was_alive:
+                was_alive, deadline = False, min(deadline, time.monotonic() + grace_s)
+                if ends_group:
+                    _signal_group(process.pid, signal.SIGKILL)
             left_s = deadline - time.monotonic()
             if not has_ended and not is_ended and (left_s <= 0 or (stop is not None and stop.is_set())):
                 result.timed_out, is_ended = left_s <= 0, True
-                _signal_group(process.pid, signal.SIGTERM)
+                _signal_group(process.pid, stop_signal)
                 left_s, deadline = grace_s, time.monotonic() + grace_s
             if not has_ended and left_s <= 0:
                 break
             ready = _wait_for_pipes(selector, process, 0 if has_ended else min(POLL_S, left_s))
+            if on_poll is not None:
+                on_poll()
             if has_ended and (not ready or left_s <= 0):  # a pipe that is still open belongs to a background process
                 result.returncode = None if is_ended else process.returncode
                 break
@@ -162,8 +185,11 @@ def _communicate(
                         continue
                 else:
                     chunk, room = os.read(key.fd, CHUNK_BYTES), max_bytes - len(key.data)
-                    key.data.extend(chunk[:room])
-                    result.truncated |= len(chunk) > room
+                    if on_output is not None and key.data is stdout:
+                        on_output(chunk)
+                    else:
+                        key.data.extend(chunk[:room])
+                        result.truncated |= len(chunk) > room
                     is_over = not chunk
                 if is_over:
                     selector.unregister(key.fileobj)

@@ -1,6 +1,6 @@
 """Acquire a batch for a run: prepare the batch's branch, take the lease, recover what a dead run left.
 
-    state = acquire_run(store, request, now)
+    state = acquire_run(store, now, jobs=2, worktrees=folder, options=..., budgets=...)
     state = recover_dead_run(store, now)
 
 The batch's branch starts at the user's HEAD. A later run fast-forwards the branch to HEAD if HEAD is ahead. If the two
@@ -12,14 +12,14 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from typing import NamedTuple
 
 from ..base import process_identity, timestamps
 from ..commands import authorization
 from ..core import run_transitions
 from ..core.batch_state import key
 from ..core.errors import BatchError, RefusedError
-from ..git import git_client, worktrees
+from ..git import git_client
+from ..git.worktrees import end_processes, get_attempt_folder, get_batch_branch, remove
 from ..store.store import Store
 
 TYPE_CHECKING = False
@@ -27,25 +27,16 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
 
 
-class RunRequest(NamedTuple):
-    """How to run a batch: features in parallel, the folder of the worktrees of all batches, and what the state keeps as
-    `run.options` and `policy.budgets`.
-    """
-
-    jobs: int
-    worktrees: str
-    options: State
-    budgets: State
-
-
-def acquire_run(store: Store, request: RunRequest, now: str) -> State:
+def acquire_run(store: Store, now: str, *, jobs: int, worktrees: str, options: State, budgets: State) -> State:
     """Make this process the owner of the batch and return its state.
 
-    Raise RefusedError if another client or run owns the batch, or HEAD and the batch's branch have diverged.
+    `jobs` features run in parallel, `worktrees` is the folder of the worktrees of all batches; `options` and `budgets`
+    are what the state keeps as `run.options` and `policy.budgets`. Raise RefusedError if another client or run owns the
+    batch, or HEAD and the batch's branch have diverged.
     """
     state, root = store.require(), store.project.root
     owner = process_identity.new_owner(str(uuid.uuid4()), os.getpid(), now)
-    branch = worktrees.get_batch_branch(state["batch_id"])
+    branch = get_batch_branch(state["batch_id"])
     base = _prepare_batch_branch(root, branch)
     target = git_client.get_branch(root)
 
@@ -58,8 +49,7 @@ def acquire_run(store: Store, request: RunRequest, now: str) -> State:
             current = run_transitions.end_wait(current, now, waited_s)
         return run_transitions.begin(
             current, now, owner, branch=branch, base_commit=base, target=target,
-            worktrees=os.path.join(request.worktrees, state["batch_id"]), jobs=request.jobs, options=request.options,
-            budgets=request.budgets,
+            worktrees=os.path.join(worktrees, state["batch_id"]), jobs=jobs, options=options, budgets=budgets,
         )  # fmt: skip
 
     return store.update(begin_run)
@@ -95,11 +85,11 @@ def recover_dead_run(store: Store, now: str) -> State:
     """End the processes of a dead run, complete what it had merged, and make pending what it was working on."""
     state, root = store.require(), store.project.root
     run = state["run"]
-    worktrees.end_processes(merge_worktree(state))
+    end_processes(merge_worktree(state))
     merged, interrupted = [], []
     for name, entry in sorted(run["running"].items()):
         if entry["worktree"]:
-            worktrees.end_processes(entry["worktree"])
+            end_processes(entry["worktree"])
         if entry["step"] == "running":
             interrupted.append(int(name))
         elif git_client.has_commit(root, entry["commit"], run["branch"]):
@@ -120,7 +110,7 @@ def recover_dead_run(store: Store, now: str) -> State:
         text, clients = state["features"][index], run["clients"].get(key(index), ())
         for attempt in {client["attempt"] for client in clients}:
             with contextlib.suppress(BatchError):  # the run does not need it any more
-                worktrees.remove(root, worktrees.get_attempt_folder(run["worktrees"], index, text, attempt))
+                remove(root, get_attempt_folder(run["worktrees"], index, text, attempt))
     return state
 
 

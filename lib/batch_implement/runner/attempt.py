@@ -48,8 +48,6 @@ def main() -> int:
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     job = Job(**json.loads(sys.stdin.buffer.readline()))
-    tree = repository_cache.get_worktree(job)
-    os.environ[process_identity.WORKTREE_VARIABLE] = tree  # so that our own git processes are found as well
     threading.Thread(target=_stop_when_stdin_closes, args=(stopped,), daemon=True).start()
     outcome = run_attempt(job, stopped)
     try:
@@ -57,7 +55,7 @@ def main() -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         return 1
-    logs.mark_reported(Project(tree))
+    logs.mark_reported(Project(repository_cache.get_worktree(job)))
     return 0
 
 
@@ -71,7 +69,7 @@ def _stop_when_stdin_closes(stopped: threading.Event) -> None:
 def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
     """Make the attempt and return its outcome. Errors become outcomes; only bugs are raised."""
     start_s, started_at = time.monotonic(), timestamps.now()
-    usage, session_logs = zero_usage(), ""
+    usage, session_logs, notes = zero_usage(), "", []
     original_job, cached = job, None
     try:
         if job.remote:
@@ -79,19 +77,20 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
             job = cached.job
         worktrees.end_processes(job.worktree)
         worktrees.add(job.repository, job.worktree, job.branch, job.base)
-        project = Project(job.worktree)
-        usage.update(logs.unreported_usage(project))
-        session_logs = os.path.join(logs.logs_folder(project), job.session_id)
-        state = _open_batch(project, job)
-        if state["active"] and cached and cached.pushed and _run_batchctl_done(project, stopped) == "":
-            state = Store(project).require()
+        store = Store(Project(job.worktree), trusted=False)  # what changes the state there is the client
+        notes = store.notes
+        usage.update(logs.unreported_usage(store.project))
+        session_logs = os.path.join(logs.logs_folder(store.project), job.session_id)
+        state = _open_batch(store, job)
+        if state["active"] and cached and cached.pushed and _run_batchctl_done(store.project, stopped) == "":
+            state = store.require()
         if state["active"]:
-            client_exit = _run_worker(project, state, job, session_logs, stopped)
+            client_exit = _run_worker(store, state, job, session_logs, stopped)
             for name, number in client_exit.stream.spent().items():
                 usage[name] += number
-            result = _decide_result(project, job, client_exit, session_logs)
+            result = _decide_result(store, job, client_exit, session_logs)
         else:
-            result = _result_of_state(Store(project).require(), job)
+            result = _result_of_state(state, job)
     except repository_cache.Unreachable as error:
         result = repository_cache.get_unreachable_verdict(error)
     except BatchError as error:
@@ -99,18 +98,13 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
     except OSError as error:
         result = _result_of_error(f"{error.filename or 'I/O error'}: {error.strerror}")
     usage["seconds"] = round(time.monotonic() - start_s, 3)
-    log_texts: Dict[str, str] = {}
-    if cached and session_logs:
-        log_texts = logs.read_logs(session_logs, result.get("evidence"))
-    elif job.logs and session_logs:
-        evidence = logs.copy_logs(session_logs, job.logs, result.get("evidence"))
-        result = {**result, "evidence": evidence} if evidence else result
-    output = logs.read_end(session_logs)
+    log_limit = logs.MAX_SENT_BYTES if cached else logs.MAX_LOG_BYTES
+    log_texts = logs.read_logs(session_logs, result.get("evidence"), log_limit) if session_logs else {}
     if cached:
         result = repository_cache.finish(cached, original_job, result)
     return new_outcome(
-        job, timestamps.now(), **result, spent=usage, started_at=started_at, log=job.logs or session_logs,
-        output=output, log_texts=log_texts,
+        job, timestamps.now(), **result, spent=usage, started_at=started_at, log=session_logs, log_texts=log_texts,
+        notes=notes,
     )  # fmt: skip
 
 
@@ -128,15 +122,15 @@ def _result_of_error(message: str) -> Dict[str, Any]:
 # -- the batch of one feature -------------------------------------------------------------------------------------
 
 
-def _open_batch(project: Project, job: Job) -> State:
+def _open_batch(store: Store, job: Job) -> State:
     """Create the worktree's batch and start its feature, or return the batch that has ended already."""
-    git_client.exclude_state_file(project.root)
-    store, now = Store(project), timestamps.now()
+    root, now = store.project.root, timestamps.now()
+    git_client.exclude_state_file(root)
     state = store.read_if_usable()
     if state is None or state["batch_id"] != _attempt_batch_id(job):  # none, or one that was committed
-        store.create(_new_attempt_state(project, job, now), replace=True)
-    base = git_client.run_git(project.root, "merge-base", "HEAD", job.base, check=False).stdout.strip() or job.base
-    branch = git_client.get_branch(project.root)
+        store.create(_new_attempt_state(root, job, now), replace=True)
+    base = git_client.run_git(root, "merge-base", "HEAD", job.base, check=False).stdout.strip() or job.base
+    branch = git_client.get_branch(root)
     owner = None
     if job.command is None:
         owner = {**process_identity.new_owner(job.session_id, None, now), "driven": True}
@@ -155,7 +149,7 @@ def _attempt_batch_id(job: Job) -> str:
     return f"{job.batch_id[:80]}.{job.feature_index + 1}.{job.attempt}"
 
 
-def _new_attempt_state(project: Project, job: Job, now: str) -> State:
+def _new_attempt_state(root: str, job: Job, now: str) -> State:
     details = {name: value for name, value in job.details.items() if name not in ("policy", "depends_on")}
     state = batch_state.new_state(
         _attempt_batch_id(job),
@@ -163,7 +157,7 @@ def _new_attempt_state(project: Project, job: Job, now: str) -> State:
         now,
         policy={**batch_policy.DEFAULT, **job.policy},
         workflow_mode="direct",
-        untracked=git_client.list_changes(project.root)[1],
+        untracked=git_client.list_changes(root)[1],
         details={"0": {**details, "builds_on": job.needs}},
     )
     return {**state, "attempts": {"0": list(job.earlier)}, "retry_attempts": {"0": job.attempt - 1}}
@@ -172,14 +166,12 @@ def _new_attempt_state(project: Project, job: Job, now: str) -> State:
 # -- the work -----------------------------------------------------------------------------------------------------
 
 
-def _run_worker(project: Project, state: State, job: Job, log_folder: str, stopped: threading.Event) -> ClientExit:
+def _run_worker(store: Store, state: State, job: Job, log_folder: str, stopped: threading.Event) -> ClientExit:
     """Run the client, or the user's command and then `batchctl done`."""
-    is_command = job.command is not None
-    line = (
-        ["/bin/sh", "-c", job.command]
-        if job.command is not None
-        else claude_process.command_line(job, project_paths.plugin_root())
-    )
+    project, is_command = store.project, job.command is not None
+    line = ["/bin/sh", "-c", job.command or ""]
+    if not is_command:
+        line = claude_process.command_line(job, project_paths.plugin_root())
     progress = logs.Progress(project, job.session_id)
     client_exit = claude_process.run_client(
         line,
@@ -190,13 +182,14 @@ def _run_worker(project: Project, state: State, job: Job, log_folder: str, stopp
         time_s=job.limits.get("time_s"),
         stopped=stopped,
         on_progress=progress.write,
-        stop_signal=None if is_command else signal.SIGINT,
+        # Claude Code reports its cost after SIGINT, and only then.
+        stop_signal=signal.SIGTERM if is_command else signal.SIGINT,
     )
     progress.write(client_exit.stream, last=True)
     if is_command and client_exit.exit_code == 0 and not client_exit.overdue and not client_exit.stopped:
         refusal = _run_batchctl_done(project, stopped)
         if refusal and not stopped.is_set():
-            _fail_attempt(project, refusal, "feature")
+            _fail_attempt(store, refusal, "feature")
     return client_exit
 
 
@@ -216,12 +209,11 @@ def _run_batchctl_done(project: Project, stopped: threading.Event) -> str:
     return ""
 
 
-def _fail_attempt(project: Project, message: str, failure_class: str, *, permanent: bool = False) -> None:
-    """Record the failure in the worktree's batch; stash what is uncommitted."""
-    store = Store(project)
-    stash = feature_commands.stash_leftovers(project, store.require())
+def _fail_attempt(store: Store, message: str, failure_class: str, *, permanent: bool = False) -> State:
+    """Record the failure in the worktree's batch and return its state; stash what is uncommitted."""
+    stash = feature_commands.stash_leftovers(store.project, store.require())
     message = message[: feature_commands.MAX_TEXT_CHARS]
-    store.update(
+    return store.update(
         lambda state: (
             transitions.fail(state, timestamps.now(), message, failure_class, permanent=permanent, stash=stash)
             if state["active"]
@@ -233,22 +225,18 @@ def _fail_attempt(project: Project, message: str, failure_class: str, *, permane
 # -- the result ---------------------------------------------------------------------------------------------------
 
 
-def _decide_result(project: Project, job: Job, client_exit: ClientExit, log_folder: str) -> Dict[str, Any]:
+def _decide_result(store: Store, job: Job, client_exit: ClientExit, log_folder: str) -> Dict[str, Any]:
     """Return the result by the worktree's batch and by how the client ended."""
-    state = Store(project, trusted=False).reconcile()
+    state = store.reconcile()
     if state is None:
-        return {
-            "kind": FAILED,
-            "message": f"The state of the attempt is missing from {project.root}: its client may have removed it.",
-            "failure_class": "feature",
-        }
+        message = f"The state of the attempt is missing from {job.worktree}: its client may have removed it."
+        return {"kind": FAILED, "message": message, "failure_class": "feature"}
     if state["active"]:
         kind, message, failure_class = _classify_end(job, client_exit, log_folder)
         if kind != FAILED:
             retry_after = failure_classification.reset_time(message, timestamps.now())
             return {"kind": kind, "message": message, "failure_class": failure_class, "retry_after": retry_after}
-        _fail_attempt(project, message, failure_class, permanent=failure_class == "refusal")
-        state = Store(project).require()
+        state = _fail_attempt(store, message, failure_class, permanent=failure_class == "refusal")
     return _result_of_state(state, job)
 
 
@@ -272,7 +260,8 @@ def _classify_end(job: Job, client_exit: ClientExit, log_folder: str) -> Tuple[s
     message = client_exit.stream.last_words() if result else logs.read_end(log_folder, ["stderr"])
     failure_class = failure_classification.classify(message) if message else "feature"
     if failure_class == "feature" and result:
-        failure_class = _class_of_api_status(result.get("api_error_status"))
+        status = result.get("api_error_status")
+        failure_class = _CLASS_OF_STATUS.get(status if type(status) is int else 0, "feature")
     kind = kind_of_failure(failure_class)
     if kind == FAILED and failure_class in failure_classification.UNCOUNTED:
         kind = INTERRUPTED
@@ -307,11 +296,6 @@ def _classify_command_end(client_exit: ClientExit, log_folder: str) -> Tuple[str
     return kind, message, failure_class
 
 
-def _class_of_api_status(status: Any) -> str:
-    """Return the failure class of an API error by its HTTP status."""
-    return _CLASS_OF_STATUS.get(status if type(status) is int else 0, "feature")
-
-
 def _result_of_state(state: State, job: Job) -> Dict[str, Any]:
     """Return the result of a worktree's batch that has ended."""
     decisions = [{**entry, "feature_index": job.feature_index} for entry in state.get("decisions", ())]
@@ -331,8 +315,5 @@ def _result_of_state(state: State, job: Job) -> Dict[str, Any]:
             "changed": bool(last.get("stash") or git_client.list_commits_since(job.worktree, job.base)),
             "decisions": decisions,
         }
-    return {
-        "kind": FAILED,
-        "message": f"The feature was skipped in its worktree, {job.worktree}.",
-        "failure_class": "feature",
-    }
+    message = f"The feature was skipped in its worktree, {job.worktree}."
+    return {"kind": FAILED, "message": message, "failure_class": "feature"}

@@ -10,21 +10,18 @@ with the mark of the worktree, and the rest of its process group.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
-import subprocess
 import threading
-import time
 from typing import IO, Callable, Dict, List, Mapping, NamedTuple, Optional
 
-from ..base import process_identity
+from ..base import process_identity, subprocesses
 from .claude_stream import ClientStream
 from .job import Job
 
 MAX_STREAM_BYTES = 50_000_000
 MAX_LINE_BYTES = 16_000_000
-POLL_S = 0.1
-GRACE_S = 5.0
 TOOLS = (
     "Bash(batchctl:*)", "Bash(git add:*)", "Bash(git commit:*)", "Bash(git status:*)", "Bash(git diff:*)",
     "Bash(git log:*)", "Edit", "Write", "Agent(batch-implement:reviewer)",
@@ -48,14 +45,13 @@ _INHERITED_GIT_PREFIXES = (
 
 class ClientExit(NamedTuple):
     """How a client ended: its exit code (negative: killed by that signal), whether it was ended at its time limit or
-    because the run stopped, its stream, and how long it ran.
+    because the run stopped, and its stream.
     """
 
     exit_code: int
     overdue: bool
     stopped: bool
     stream: ClientStream
-    seconds: float
 
 
 def command_line(job: Job, plugin: str) -> List[str]:
@@ -101,85 +97,62 @@ def run_client(
     time_s: Optional[float],
     stopped: threading.Event,
     on_progress: Callable[[ClientStream], None],
-    stop_signal: Optional[int] = None,
+    stop_signal: int = signal.SIGTERM,
 ) -> ClientExit:
     """Run the command line in `folder` with the brief as its standard input, until it exits or has to be ended.
 
-    Its output goes to the folder `logs` as `stream.jsonl` and `stderr`. `on_progress` is called every POLL_S seconds.
-    A client that has to be ended gets `stop_signal` first, unless None, and GRACE_S seconds. Raises FileNotFoundError
-    or PermissionError if it cannot be started.
+    Its output goes to the folder `logs` as `stream.jsonl` and `stderr`. `on_progress` is called often. A client that
+    has to be ended gets `stop_signal` first. Raises FileNotFoundError or PermissionError if it cannot be started.
     """
     os.makedirs(logs, mode=0o700, exist_ok=True)
     paths = {name: os.path.join(logs, name) for name in ("brief", "stream.jsonl", "stderr")}
-    with open(paths["brief"], "w", encoding="utf-8", errors="replace") as file:
-        file.write(brief)
-    start_s, stream, overdue = time.monotonic(), ClientStream(), False
-    # Not buffered: what a full disk refused is not written again by `close`. The reader may outlive this call.
-    stream_file = open(paths["stream.jsonl"], "wb", buffering=0)  # noqa: SIM115
-    with open(paths["brief"], "rb") as stdin, open(paths["stderr"], "ab") as stderr:
-        client = subprocess.Popen(
-            line, cwd=folder, env=environ, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
-        )
-    reader = threading.Thread(target=_read_stream, args=(client.stdout, stream_file, stream), daemon=True)
-    reader.start()
-    try:
-        while client.poll() is None and not stopped.is_set() and not overdue:
-            stopped.wait(POLL_S)
-            on_progress(stream)
-            _truncate_if_large(paths["stderr"])
-            overdue = time_s is not None and time.monotonic() - start_s > time_s
-        was_ended = client.poll() is None
-    finally:
-        _end_client(client, folder, stop_signal)
-    reader.join(5)
-    return ClientExit(
-        exit_code=client.returncode,
-        overdue=was_ended and overdue,
-        stopped=was_ended and stopped.is_set(),
-        stream=stream,
-        seconds=round(time.monotonic() - start_s, 3),
-    )
+    text = brief.encode("utf-8", "replace")
+    with open(paths["brief"], "wb") as file:
+        file.write(text)
+    stream = ClientStream()
 
+    def follow() -> None:
+        on_progress(stream)
+        with contextlib.suppress(OSError):  # the client may have removed it
+            if os.path.getsize(paths["stderr"]) > MAX_STREAM_BYTES:
+                os.truncate(paths["stderr"], 0)
 
-def _end_client(client: subprocess.Popen[bytes], folder: str, stop_signal: Optional[int]) -> None:
-    """End the client, if it is still running, and all that it has started."""
-    if stop_signal is not None and client.poll() is None:
+    # Not buffered: what a full disk refused is not written again by `close`.
+    with open(paths["stream.jsonl"], "wb", buffering=0) as stream_file, open(paths["stderr"], "ab") as stderr:
+        reader = StreamReader(stream_file, stream)
         try:
-            # To the group, as a terminal does: a wrapper script does not pass signals on. Claude Code reports its cost
-            # after SIGINT, and only then.
-            os.killpg(client.pid, stop_signal)
-            client.wait(GRACE_S)
-        except (ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
-            pass
-    process_identity.end_marked(folder)
-    try:
-        os.killpg(client.pid, signal.SIGKILL)  # processes that cleared their environment have no mark
-    except (ProcessLookupError, PermissionError):
-        pass
-    client.wait()
+            ended = subprocesses.run(
+                line, cwd=folder, env=environ, timeout_s=math.inf if time_s is None else time_s, input=text,
+                on_output=reader.read, on_poll=follow, errors=stderr, stop=stopped, stop_signal=stop_signal,
+                ends_group=True,
+            )  # fmt: skip
+        finally:
+            process_identity.end_marked(folder)  # a process that cleared its environment has no mark, but the group
+    was_ended = ended.returncode is None
+    return ClientExit(ended.returncode or 0, ended.timed_out, was_ended and not ended.timed_out, stream)
 
 
-def _truncate_if_large(path: str) -> None:
-    """Empty a log of more than MAX_STREAM_BYTES; its writer appends."""
-    with contextlib.suppress(OSError):  # the client may have removed it
-        if os.path.getsize(path) > MAX_STREAM_BYTES:
-            os.truncate(path, 0)
+class StreamReader:
+    """Feeds a client's output to a `ClientStream`, and writes the first 50 MB of it and every result to a file."""
 
+    def __init__(self, file: IO[bytes], stream: ClientStream) -> None:
+        self.file, self.stream = file, stream
+        self.rest, self.written, self.at_line_start = b"", 0, True
 
-def _read_stream(source: IO[bytes], file: IO[bytes], stream: ClientStream) -> None:
-    """Feed the client's output to `stream`, and write the first 50 MB of it and every result to the file.
+    def read(self, data: bytes) -> None:
+        """Read the next piece of the output; an empty one is its end."""
+        *lines, self.rest = (self.rest + data).splitlines(keepends=True) or [b""]
+        if not data or self.rest.endswith(b"\n") or len(self.rest) >= MAX_LINE_BYTES:
+            lines, self.rest = [*lines, self.rest], b""
+        for line in lines:
+            self._read_line(line)
 
-    Must not return before the end of the output: a client blocks when nobody reads it.
-    """
-    written, at_line_start = 0, True
-    with file:
-        for piece in iter(lambda: source.readline(MAX_LINE_BYTES), b""):
-            at_line_end = piece.endswith(b"\n") or len(piece) < MAX_LINE_BYTES
-            if at_line_start and at_line_end:
-                stream.feed(piece)
-            at_line_start = at_line_end
-            if written >= MAX_STREAM_BYTES and b'"type":"result"' not in piece[:200]:
-                continue
-            written += len(piece)
+    def _read_line(self, line: bytes) -> None:
+        at_line_end = line.endswith(b"\n") or len(line) < MAX_LINE_BYTES
+        if self.at_line_start and at_line_end:
+            self.stream.feed(line)
+        self.at_line_start = at_line_end
+        if self.written < MAX_STREAM_BYTES or b'"type":"result"' in line[:200]:
+            self.written += len(line)
             with contextlib.suppress(OSError):  # a full disk: the attempt will meet it
-                file.write(piece)
+                self.file.write(line)

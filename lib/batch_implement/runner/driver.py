@@ -1,10 +1,10 @@
 """Drive a batch: start features, record outcomes, merge, wait, and end when nothing is left to do.
 
-    state = acquire_batch.acquire_run(store, request, now)  the batch belongs to this run
-    state = Driver(store, state, executor, ...).run()       until all features are processed, or the run is stopped
+    state = acquire_batch.acquire_run(store, now, ...)      the batch belongs to this run
+    state = Driver(store, state, workers, ...).run()        until all features are processed, or the run is stopped
 
-The driver is the only writer of the batch's state while it runs. Attempts are calls of `run_job` on an executor
-(`concurrent.futures`); `job` has what goes in and comes back. Time comes from `Clock` alone. The first Ctrl-C lets
+The driver is the only writer of the batch's state while it runs. Attempts are calls of `workers.run_job(job)` in
+threads; `job` has what goes in and comes back. Time comes from `Clock` alone. The first Ctrl-C lets
 running features finish, the second stops them: the next run resumes them.
 """
 
@@ -25,7 +25,7 @@ from ..core.batch_state import key
 from ..core.errors import BatchError, RefusedError
 from ..git import worktrees
 from ..store.store import Store
-from . import acquire_batch, merge_queue
+from . import acquire_batch, logs, merge_queue
 from . import job as jobs
 from .job import Job, Outcome
 
@@ -52,28 +52,25 @@ class Clock:
 class Driver:
     """One run of a batch that `acquire_run` returned.
 
-    `executor` calls `work(job)` for each attempt; `stop()` stops all attempts. `display` has `event(kind, text)` and
-    `refresh(state)`; the caller closes it. `notify("failure", state)` is called when a feature has failed. `place`
-    names where workers are when that is not this machine; `places` maps session ids to places as they become known.
+    `workers` is `local_executor` or a `DaskExecutor`: `run_job(job)` makes an attempt, `stop_all()` stops all of them,
+    `place` names where they are made unless on this machine, `places` maps session ids to places as they become known.
+    `display` has `event(kind, text)` and `refresh(state)`; the caller closes it. `notify("failure", state)` is called
+    when a feature has failed.
     """
 
     def __init__(
         self,
         store: Store,
         state: State,
-        executor: futures.Executor,
+        workers: Any,
         *,
         display: Any,
         notify: Callable[[str, State], object],
-        work: Callable[[Job], Outcome],
-        stop: Callable[[], None],
         wall_clock: Optional[Clock] = None,
-        place: Optional[str] = None,
-        places: Optional[Dict[str, str]] = None,
     ) -> None:
-        self.store, self.executor, self.work, self.stop = store, executor, work, stop
+        self.store, self.project, self.workers = store, store.project, workers
         self.display, self.notify, self.clock = display, notify, wall_clock or Clock()
-        self.project, self.place, self.places = store.project, place, places if places is not None else {}
+        self.executor = futures.ThreadPoolExecutor(state["run"]["jobs"], thread_name_prefix="worker")
         self.last_state, self.batch_id, self.session_id = state, state["batch_id"], state["owner"]["session_id"]
         self.working: Dict[futures.Future[Outcome], Job] = {}
         self.to_merge: List[int] = []
@@ -145,9 +142,12 @@ class Driver:
         """Start what can start, then wait for a result at most TICK_S. Return False when the run is over."""
         self._apply_stopping()
         state = self._require_ownership(self.store.require())
+        while self.store.notes:
+            self.display.event("note", self.store.notes.pop(0))
         state = self._end_wait(state)
-        if run_transitions.update_places(state, self.places):
-            state = self.store.update(lambda current: run_transitions.update_places(current, self.places) or current)
+        places = self.workers.places
+        if run_transitions.update_places(state, places):
+            state = self.store.update(lambda current: run_transitions.update_places(current, places) or current)
         state = self._start_features(state)
         self._start_merge(state)
         self.display.refresh(state)
@@ -171,7 +171,7 @@ class Driver:
             self.display.event("stopping", text)
         if self.stopping == "now":
             self.stopped.set()
-            self.stop()  # at every step: a worker may have started since the last one
+            self.workers.stop_all()  # at every step: a worker may have started since the last one
 
     def _require_ownership(self, state: State) -> State:
         """Return the state. Raise RefusedError if the batch no longer belongs to this run."""
@@ -196,7 +196,7 @@ class Driver:
         if not self._can_start(state):
             return state
         # a feature that is being merged uses this machine as well, but no slot of a cluster
-        in_use = state["run"]["running"] if self.place is None else self.working
+        in_use = state["run"]["running"] if self.workers.place is None else self.working
         now = self.clock.now()
         ready = run_transitions.ready_indices(state, now)[: max(0, state["run"]["jobs"] - len(in_use))]
         for number, index in enumerate(ready):
@@ -208,10 +208,10 @@ class Driver:
             state = self.store.update(
                 lambda current, job=job: run_transitions.dispatch(  # type: ignore[misc]
                     current, now, job.feature_index, base=job.base, branch=job.branch, worktree=job.worktree,
-                    session_id=job.session_id, place=self.place or process_identity.get_host_name(),
+                    session_id=job.session_id, place=self.workers.place or process_identity.get_host_name(),
                 )
             )  # fmt: skip
-            self.working[self.executor.submit(self.work, job)] = job
+            self.working[self.executor.submit(self.workers.run_job, job)] = job
             self._show_event("started", state, index, f"attempt {job.attempt}")
         return state
 
@@ -297,6 +297,10 @@ class Driver:
         entry = state["run"]["running"].get(key(index))
         if entry is None or entry["session_id"] != outcome.session_id:
             return  # of an attempt that was abandoned meanwhile
+        name = f"{index + 1}-{job.attempt}-{state['run']['spent']['clients'] + 1}"
+        outcome = logs.save_logs(outcome, os.path.join(jobs.run_log_folder(self.project, self.batch_id), name))
+        for note in outcome.notes:
+            self._show_event("note", state, index, note)
         state = self.store.update(lambda current: self._apply_outcome(current, now, job, outcome))
         if outcome.kind in (jobs.COMPLETED, jobs.FAILED):
             self.consecutive_waits = 0
@@ -435,7 +439,7 @@ class Driver:
         for future in self.working:
             future.cancel()
         while not all(future.done() for future in self.working):
-            self.stop()  # repeatedly: a worker may have started since the last call
+            self.workers.stop_all()  # repeatedly: a worker may have started since the last call
             futures.wait(self.working, TICK_S)
         self.executor.shutdown(wait=True)
         self.merger.shutdown(wait=True)

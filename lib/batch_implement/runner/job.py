@@ -39,7 +39,7 @@ class Job(NamedTuple):
     feature, `needs` the features that it builds on (`{text, commit}`), `earlier` its previous attempts from the state.
     `command` replaces the client unless None. `client` is `{path, model, permission_mode, allow, settings}`. `limits`
     are `{time_s, turns, cost_usd}` of the attempt and `left_usd`, its share of the rest of the run's cost limit; each
-    may be None. `logs` is a folder for the attempt's logs, empty without a shared one.
+    may be None.
     """
 
     batch_id: str
@@ -59,7 +59,6 @@ class Job(NamedTuple):
     command: Optional[str]
     client: Dict[str, Any]
     limits: Dict[str, Any]
-    logs: str
 
 
 class Outcome(NamedTuple):
@@ -68,9 +67,8 @@ class Outcome(NamedTuple):
     `kind` is COMPLETED (`commit` on the job's branch is verified, with `evidence`), FAILED (`message`,
     `failure_class`; `permanent`: another attempt cannot help; `stash` has uncommitted changes), INTERRUPTED (not
     counted; `retry_after` is the earliest useful time, None if unknown) or NEEDS_USER (the batch has to pause).
-    `changed`: the attempt left a commit or file. `spent` has the names of SPENT. `place` is where it ran, `log` the
-    folder of its logs, `output` their end, at most 4,000 characters. `log_texts` has the logs by name, each at most
-    200 kB, from machines without a shared folder.
+    `changed`: the attempt left a commit or file. `spent` has the names of SPENT. `place` is where it ran. `log_texts`
+    has the ends of its logs by name, which the driver saves in the folder `log`. `notes` are those of its store.
     """
 
     batch_id: str
@@ -83,7 +81,6 @@ class Outcome(NamedTuple):
     started_at: str
     ended_at: str
     log: str = ""
-    output: str = ""
     # The defaults of a NamedTuple are shared: never change one in place.
     commit: Optional[str] = None
     evidence: Dict[str, Any] = {}  # noqa: RUF012
@@ -95,6 +92,7 @@ class Outcome(NamedTuple):
     stash: Optional[str] = None
     changed: bool = True
     log_texts: Dict[str, str] = {}  # noqa: RUF012
+    notes: List[str] = []  # noqa: RUF012
 
 
 def zero_usage() -> Dict[str, Any]:
@@ -125,7 +123,6 @@ def create_job(project: Project, state: State, index: int, share_usd: float = ma
     policy = {
         field: value for field, value in batch_policy.feature_policy(state, index).items() if field != "workflow_mode"
     }
-    number = run["spent"]["clients"] + 1
     settings = os.path.join(project.root, ".claude", "settings.local.json")
     remote = options.get("remote")  # workers on other machines share nothing but the remote
     return Job(
@@ -157,14 +154,11 @@ def create_job(project: Project, state: State, index: int, share_usd: float = ma
             **{name: limits.get(f"feature_{name}") for name in ("time_s", "turns", "cost_usd")},
             "left_usd": share_usd if share_usd < math.inf else None,
         },
-        logs=""
-        if remote
-        else os.path.join(run_log_folder(project, state["batch_id"]), f"{index + 1}-{attempt}-{number}"),
     )
 
 
 def run_log_folder(project: Project, batch_id: str) -> str:
-    """Return the folder of the logs of a batch's runs: it has a folder FEATURE-ATTEMPT-NUMBER for each client."""
+    """Return the folder of the logs of a batch's runs: it has a folder FEATURE-ATTEMPT-CLIENT for each client."""
     return os.path.join(project.private, "logs", "run", batch_id)
 
 

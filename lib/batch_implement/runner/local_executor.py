@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import Collection, Dict
 
-from ..base import project_paths, subprocesses, timestamps
+from ..base import process_identity, project_paths, subprocesses, timestamps
 from ..git import worktrees
 from . import job as jobs
 from .dask import repository_cache
@@ -24,16 +24,20 @@ ENTRY = (
 )
 STOP_TIMEOUT_S = 20.0
 
+place = None  # as `DaskExecutor` has them: attempts are made on this machine
+places: Dict[str, str] = {}
 _stops: Dict[str, threading.Event] = {}  # by session id, of the running attempts
 
 
 def run_job(job: Job) -> Outcome:
     """Make one attempt. Return its outcome."""
-    lib = os.path.join(project_paths.plugin_root(), "lib")
+    lib, worktree = os.path.join(project_paths.plugin_root(), "lib"), repository_cache.get_worktree(job)
+    # The mark is that of all that it starts, too. The next run ends by it an attempt that outlives its driver.
+    environment = {**os.environ, process_identity.WORKTREE_VARIABLE: worktree}
     stop = _stops[job.session_id] = threading.Event()
     try:
         ended = subprocesses.run(
-            [sys.executable, "-I", "-X", "utf8", "-c", ENTRY, lib], timeout_s=math.inf, stop=stop,
+            [sys.executable, "-I", "-X", "utf8", "-c", ENTRY, lib], env=environment, timeout_s=math.inf, stop=stop,
             input=json.dumps(job._asdict()).encode() + b"\n", holds_input=True, grace_s=STOP_TIMEOUT_S,
         )  # fmt: skip
     finally:
@@ -41,7 +45,7 @@ def run_job(job: Job) -> Outcome:
     try:
         return Outcome(**json.loads(ended.stdout))
     except (ValueError, TypeError):
-        worktrees.end_processes(repository_cache.get_worktree(job))
+        worktrees.end_processes(worktree)
     if stop.is_set():
         return jobs.interrupted_outcome(job, "the run was stopped", timestamps.now(), "stopped")
     error_text = ended.stderr[-2000:].decode("utf-8", "replace")

@@ -24,8 +24,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .job import Outcome
 
-MAX_LOG_BYTES = 2_000_000  # copied of each log
-MAX_SENT_BYTES = 200_000  # sent of each log to a driver on another machine
+MAX_LOG_BYTES = 2_000_000  # kept of each log
+MAX_SENT_BYTES = 200_000  # of each log from another machine
 MAX_END_BYTES = 4000
 REPORTED = "reported"
 
@@ -70,63 +70,37 @@ def read_end(folder: str, names: Iterable[str] = ("stderr", "stream.jsonl")) -> 
     return ""
 
 
-def copy_logs(folder: str, target: str, evidence: Optional[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
-    """Copy the ends of a client's logs, and of the verify command's, to the folder `target`, which outlives the
-    worktree. Skip what cannot be copied. Return the evidence with the place of the copied verify log.
-    """
-    verify_log = _verify_log(evidence)
-    for path in _list_logs(folder, verify_log):
-        try:
-            os.makedirs(target, mode=0o700, exist_ok=True)
-            end = _read_last_bytes(path, MAX_LOG_BYTES)
-            with open(os.path.join(target, os.path.basename(path)), "wb") as file:
-                file.write(end)
-        except OSError:
-            continue
-        if path == verify_log:
-            evidence = _with_verify_log(evidence, target)
-    return evidence
-
-
-def read_logs(folder: str, evidence: Optional[Dict[str, Any]]) -> Dict[str, str]:
-    """Return the ends of the same logs by name, to be sent to a driver on another machine; skip what is unreadable."""
+def read_logs(folder: str, evidence: Optional[Mapping[str, Any]], limit: int) -> Dict[str, str]:
+    """Return the ends of a client's logs, and of the verify command's, by name; skip what is unreadable."""
     texts: Dict[str, str] = {}
-    for path in _list_logs(folder, _verify_log(evidence)):
+    for path in [*(os.path.join(folder, name) for name in ("brief", "stream.jsonl", "stderr")), _verify_log(evidence)]:
         with contextlib.suppress(OSError):
-            texts[os.path.basename(path)] = _read_last_bytes(path, MAX_SENT_BYTES).decode("utf-8", "replace")
+            if path:
+                texts[os.path.basename(path)] = _read_last_bytes(path, limit).decode("utf-8", "replace")
     return texts
 
 
-def save_received_logs(outcome: Outcome, folder: str) -> Outcome:
+def save_logs(outcome: Outcome, folder: str) -> Outcome:
     """Write the logs that came with an outcome into the folder. Return the outcome with their place instead.
 
-    A disk that does not take them does not fail the attempt.
+    A disk that does not take them does not fail the attempt: its outcome stays as it is.
     """
-    if not outcome.log_texts:
-        return outcome
-    with contextlib.suppress(OSError):
+    try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         for name, text in outcome.log_texts.items():
             with open(os.path.join(folder, os.path.basename(name) or "log"), "w", encoding="utf-8") as file:
                 file.write(text)
-    evidence = _with_verify_log(outcome.evidence, folder) if _verify_log(outcome.evidence) else outcome.evidence
+    except OSError:
+        return outcome
+    evidence, log = outcome.evidence, _verify_log(outcome.evidence)
+    if log:
+        evidence = {**evidence, "verify": {**evidence["verify"], "log": os.path.join(folder, os.path.basename(log))}}
     return outcome._replace(log=folder, log_texts={}, evidence=evidence)
-
-
-def _list_logs(folder: str, verify_log: Optional[str]) -> List[str]:
-    paths = [os.path.join(folder, name) for name in ("brief", "stream.jsonl", "stderr")]
-    return [*paths, verify_log] if verify_log else paths
 
 
 def _verify_log(evidence: Optional[Mapping[str, Any]]) -> Optional[str]:
     log: Optional[str] = ((evidence or {}).get("verify") or {}).get("log")
     return log
-
-
-def _with_verify_log(evidence: Optional[Mapping[str, Any]], folder: str) -> Dict[str, Any]:
-    """Return the evidence with its verify log in that folder."""
-    verify = (evidence or {})["verify"]
-    return {**(evidence or {}), "verify": {**verify, "log": os.path.join(folder, os.path.basename(verify["log"]))}}
 
 
 def _read_last_bytes(path: str, limit: int) -> bytes:

@@ -124,14 +124,14 @@ def for_resume(state: Dict[str, Any], typed: Options, root: str) -> Options:
         stored.update({name: run["options"].get(name) for name in _STORED_OPTIONS})
         stored["jobs"] = None if run["options"].get("cluster") else run["jobs"]
         stored["worktrees"] = os.path.dirname(run["worktrees"])
-    given = {name: value for name, value in typed._asdict().items() if value is not None}
-    if "worker" in given:
+    chosen = {name: value for name, value in typed._asdict().items() if value is not None}
+    if "worker" in chosen:
         stored.update(dict.fromkeys(_CLIENT_OPTIONS))
-    elif any(name in given for name in _CLIENT_OPTIONS):
+    elif any(name in chosen for name in _CLIENT_OPTIONS):
         stored["worker"] = None
-    if given.get("cluster") not in (None, stored.get("cluster")):
+    if chosen.get("cluster") not in (None, stored.get("cluster")):
         stored["insecure_cluster"] = None  # it was given for another cluster
-    return with_defaults(Options(**{**stored, **given}), root)
+    return with_defaults(Options(**{**stored, **chosen}), root)
 
 
 def to_stored(options: Options) -> Dict[str, Any]:

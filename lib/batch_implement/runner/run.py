@@ -14,7 +14,6 @@ import functools
 import os
 import sys
 import traceback
-from concurrent import futures
 from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..base import timestamps
@@ -104,7 +103,7 @@ def run(
         display = live_display.open_display(sys.stderr if typed.json else sys.stdout, environ)
         try:
             state = _acquire_batch(context.store, run_options, jobs, cluster)
-            state, reports = _drive_batch(context.store, state, run_options, jobs, cluster, display)
+            state, reports = _drive_batch(context.store, state, run_options, cluster, display)
         finally:
             display.close()
         return _describe_end(project, state, reports)
@@ -134,16 +133,17 @@ def _acquire_batch(store: Store, run_options: Options, jobs: int, cluster: Optio
     """Acquire the batch for this run, with what the state keeps of its options."""
     stored = options.to_stored(run_options)
     stored.update(remote=cluster.remote if cluster else None, scheduler=cluster.address if cluster else None)
-    worktrees = run_options.worktrees or f"{store.project.root}.worktrees"
-    request = acquire_batch.RunRequest(jobs, worktrees, stored, options.to_budgets(run_options))
-    state = acquire_batch.acquire_run(store, request, timestamps.now())
+    state = acquire_batch.acquire_run(
+        store, timestamps.now(), jobs=jobs, worktrees=run_options.worktrees or "", options=stored,
+        budgets=options.to_budgets(run_options),
+    )  # fmt: skip
     if cluster:
         cluster.begin(state["batch_id"])
     return state
 
 
 def _drive_batch(
-    store: Store, state: State, run_options: Options, jobs: int, cluster: Optional[DaskExecutor], display: Display
+    store: Store, state: State, run_options: Options, cluster: Optional[DaskExecutor], display: Display
 ) -> Tuple[State, Dict[str, str]]:
     """Drive the batch to its end, publish what was asked for. Return the last state and the paths of the reports.
 
@@ -151,12 +151,7 @@ def _drive_batch(
     """
     project = store.project
     report = functools.partial(_report_event, project, run_options, display)
-    driver = Driver(
-        store, state, futures.ThreadPoolExecutor(jobs, thread_name_prefix="worker"), display=display, notify=report,
-        work=cluster.work if cluster else local_executor.run_job,
-        stop=cluster.stop if cluster else local_executor.stop_all,
-        place=cluster.place if cluster else None, places=cluster.places if cluster else None,
-    )  # fmt: skip
+    driver = Driver(store, state, cluster or local_executor, display=display, notify=report)
     try:
         state = driver.run()
     except Exception as error:

@@ -116,12 +116,12 @@ def test_clients_in_parallel_keep_to_the_cost_of_the_run_between_them(unattended
     """Each was given all that was left: four of them could cost four times the limit."""
     real, guard = local_executor.run_job, threading.Lock()
     under_way: dict[str, float] = {}
-    most, given, spent = [], [], [0.0]
+    most, shares, spent = [], [], [0.0]
 
     def dear(job: jobs.Job) -> jobs.Outcome:
         with guard:
             under_way[job.session_id] = job.limits["left_usd"]
-            given.append(job.limits["left_usd"])
+            shares.append(job.limits["left_usd"])
             most.append(spent[0] + sum(under_way.values()))
         outcome = real(job)
         cost = 0.1
@@ -141,7 +141,7 @@ def test_clients_in_parallel_keep_to_the_cost_of_the_run_between_them(unattended
     unattended = unattended_run(ONE_FILE, 5)
     state = unattended.drive(jobs=3, budgets={"cost_usd": 1.2})
     assert conditions(state) == ["done"] * 5 and state["retry_attempts"] == {}
-    assert given[:3] == pytest.approx([0.4] * 3)
+    assert shares[:3] == pytest.approx([0.4] * 3)
     assert max(most) <= 1.2 + 1e-9
 
 
@@ -511,21 +511,21 @@ def test_what_a_run_only_tidies_up_cannot_end_it(unattended_run, monkeypatch):
 
 def test_a_second_run_is_refused_while_the_first_lives_and_told_whose_it_is(unattended_run, repository):
     unattended = unattended_run(ONE_FILE, 1)
-    wish = acquire_batch.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
-    acquire_batch.acquire_run(Store(unattended.project), wish, timestamps.now())
+    asked = {"jobs": 1, "worktrees": f"{repository}.worktrees", "options": {"worker": ONE_FILE}, "budgets": {}}
+    acquire_batch.acquire_run(Store(unattended.project), timestamps.now(), **asked)
     store = Store(unattended.project)
     other = process_identity.new_owner("another", os.getppid(), timestamps.now())
     store.update(lambda state: {**state, "owner": {**other, "driven": True}})
     with pytest.raises(RefusedError, match=f"by `batchctl run`: process {os.getppid()} "):
-        acquire_batch.acquire_run(Store(unattended.project), wish, timestamps.now())
+        acquire_batch.acquire_run(Store(unattended.project), timestamps.now(), **asked)
     store.update(lambda state: {**state, "owner": None, "run": {**state["run"], "running": {}}})
 
 
 def test_a_wait_that_a_dead_run_was_at_is_counted_and_does_not_hold_the_next_one(unattended_run, repository):
     unattended = unattended_run(ONE_FILE, 1)
-    wish = acquire_batch.RunRequest(1, f"{repository}.worktrees", {"worker": ONE_FILE}, {})
+    asked = {"jobs": 1, "worktrees": f"{repository}.worktrees", "options": {"worker": ONE_FILE}, "budgets": {}}
     begun = timestamps.add_seconds(timestamps.now(), -100)
-    acquire_batch.acquire_run(Store(unattended.project), wish, begun)
+    acquire_batch.acquire_run(Store(unattended.project), begun, **asked)
     waiting = {
         "since": begun,
         "until": timestamps.add_seconds(begun, 9000),

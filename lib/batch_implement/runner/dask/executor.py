@@ -3,7 +3,7 @@
     executor = DaskExecutor(project, options)       connect; RefusedError if the cluster is not reachable or not safe
     executor.slots                                  number of features that it can run in parallel
     executor.check()                                what would stop a run on the workers
-    executor.begin(batch_id)                        then `work` and `stop` are what the driver calls
+    executor.begin(batch_id)                        then the driver calls `run_job` and `stop_all`
     executor.settle(state)                          push the batch's branch, delete merged branches on the remote
     executor.close()
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import sys
 import threading
 import time
@@ -33,7 +32,6 @@ from ...core.errors import BatchError, RefusedError
 from ...core.prompts import pluralize
 from ...git import git_client, remotes, worktrees
 from .. import job as jobs
-from .. import logs
 from ..job import COMPLETED, LOST, Job, Outcome
 from ..options import Options
 from ..preflight import environment_checks
@@ -208,17 +206,16 @@ class DaskExecutor:
             ]
         return checks
 
-    def work(self, job: Job) -> Outcome:
+    def run_job(self, job: Job) -> Outcome:
         """Run one attempt to its end, on any worker with a free slot; as `local_executor.run_job` does here."""
         try:
             self._push(job.base)
             outcome = self._run_task(job)
             if outcome.kind == COMPLETED:
                 self._fetch(job, outcome.commit)
+            return outcome
         except BatchError as error:
             return jobs.interrupted_outcome(job, error.message, timestamps.now(), "network")
-        name = f"{job.feature_index + 1}-{job.attempt}-{job.session_id[:8]}"
-        return logs.save_received_logs(outcome, os.path.join(jobs.run_log_folder(self.project, self.batch_id), name))
 
     def _run_task(self, job: Job) -> Outcome:
         client, future = self._wait_for_connection(), None
@@ -293,7 +290,7 @@ class DaskExecutor:
                 "cluster-unreachable",
             )
 
-    def stop(self) -> None:
+    def stop_all(self) -> None:
         """End the running attempts. Their outcomes are interrupted."""
         self.stopping.set()
         for future in list(self.tasks.values()):

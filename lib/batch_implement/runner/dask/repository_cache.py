@@ -100,12 +100,12 @@ def _fetch_branches(job: Job, repository: str) -> Optional[str]:
     """Fetch the branches of the batch and, if it was pushed, of the attempt. Return the attempt's commit or None."""
     wanted = (worktrees.get_batch_branch(job.batch_id), job.branch)
     try:
-        found = remotes.list_remote_branches(repository, job.repository, wanted, timeout_s=FETCH_S)
-        refspecs = [f"+refs/heads/{name}:{FETCHED_REFS}refs/heads/{name}" for name in wanted if name in found]
+        existing = remotes.list_remote_branches(repository, job.repository, wanted, timeout_s=FETCH_S)
+        refspecs = [f"+refs/heads/{name}:{FETCHED_REFS}refs/heads/{name}" for name in wanted if name in existing]
         git_client.run_git(repository, "fetch", "--quiet", "--no-tags", job.repository, *refspecs, timeout_s=FETCH_S)
     except BatchError as error:
         raise Unreachable(error.message, "cluster-unreachable") from error
-    return found.get(job.branch)
+    return existing.get(job.branch)
 
 
 def push_commit(here: CachedJob, job: Job, commit: str) -> None:
