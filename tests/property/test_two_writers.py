@@ -59,6 +59,9 @@ class Oracle:
     def blocked(self) -> set[int]:
         return {index for index in self.free() if self.above(index) & (self.failed | self.skipped)}
 
+    def closed(self) -> set[int]:
+        return self.failed | self.skipped | self.blocked()
+
     def pending(self) -> set[int]:
         return self.free() - self.blocked()
 
@@ -82,15 +85,14 @@ class Oracle:
 
     def may_retry(self, wanted: set[int]) -> bool:
         bad = (self.failed | self.skipped) - wanted
-        out = self.failed | self.skipped | self.blocked()
-        return wanted <= out and not any(self.above(index) & bad for index in wanted)
+        return wanted <= self.closed() and not any(self.above(index) & bad for index in wanted)
 
     def retry(self, wanted: set[int]) -> None:
-        out = self.failed | self.skipped | self.blocked()
+        closed = self.closed()
         self.failed -= wanted
         self.skipped -= wanted
         self.row = 0
-        for index in out - self.failed - self.skipped - self.blocked():
+        for index in closed - self.failed - self.skipped - self.blocked():
             self.granted[index] = max(self.granted[index], self.used[index])
 
 
@@ -180,8 +182,10 @@ class TwoWriters(RuleBasedStateMachine):
             self.oracle.open, self.oracle.row = None, 0
             self.events["completed"] += 1
 
-    @rule(who=WHO, permanent=st.booleans(), other=st.one_of(st.none(), WHO))
-    def fail(self, who, permanent, other):
+    @rule(who=WHO, permanent=st.booleans(), starts=st.booleans(), other=st.one_of(st.none(), WHO))
+    def fail(self, who, permanent, starts, other):
+        if starts:  # else a failure rarely meets an open feature, and one after a retry almost never
+            self.start(who, None)
         allowed = self.oracle.open is not None
         if self.step(who, allowed, transitions.fail, self.now(), "x", "feature", permanent=permanent, other=other):
             self.oracle.end(permanent)
@@ -232,8 +236,11 @@ class TwoWriters(RuleBasedStateMachine):
                 self.oracle.open = None
                 self.events["attempt ended"] += 1
 
-    @rule(who=WHO, wanted=st.lists(INDEX, min_size=1, max_size=3), other=st.one_of(st.none(), WHO))
-    def retry(self, who, wanted, other):
+    @rule(who=WHO, data=st.data(), other=st.one_of(st.none(), WHO))
+    def retry(self, who, data, other):
+        closed = sorted(self.oracle.closed())
+        index = st.one_of(st.sampled_from(closed), INDEX) if closed else INDEX
+        wanted = data.draw(st.lists(index, min_size=1, max_size=3))
         allowed = self.oracle.may_retry(set(wanted))
         if self.step(who, allowed, transitions.retry, wanted, other=other):
             self.oracle.retry(set(wanted))
