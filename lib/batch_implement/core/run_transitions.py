@@ -225,10 +225,13 @@ def fail_attempt(
 
     The same error, or no change, in two attempts in a row fails the feature.
     """
+    from .error_comparison import is_same_error  # needs `re`, which nothing else here does
+
     branch = state["run"]["running"][key(index)]["branch"]
-    attempts = state.get("attempts", {}).get(key(index), ())
-    repeated = bool(attempts) and (
-        _is_same_error(attempts[-1]["error_message"], error) or not (changed or attempts[-1].get("changed", True))
+    previous = next(reversed(state.get("attempts", {}).get(key(index), ())), None)
+    repeated = previous is not None and (
+        is_same_error(previous["error_message"], error, previous.get("branch", ""), branch)
+        or not (changed or previous.get("changed", True))
     )
     ended = transitions.fail(
         _activate(state, index), now, error, failure_class, permanent=permanent or repeated, stash=stash,
@@ -359,14 +362,3 @@ def _without_worktrees(state: State, index: int) -> State:
     """Return the clients; those of feature `index` without their worktrees, which the merge removes."""
     clients: State = state["run"]["clients"]
     return {**clients, key(index): [{**client, "worktree": None} for client in clients.get(key(index), ())]}
-
-
-def _is_same_error(first: str, second: str) -> bool:
-    """Return whether two messages differ only in numbers, commits, paths and blanks."""
-    return _normalize_error(first) == _normalize_error(second)
-
-
-def _normalize_error(message: str) -> str:
-    import re
-
-    return " ".join("/" if "/" in word else re.sub(r"[0-9a-f]{7,}|\d+", "#", word) for word in message.split())

@@ -228,9 +228,11 @@ def test_the_same_error_twice_ends_a_features_attempts_whatever_its_numbers():
 
 
 def test_another_error_does_not():
-    state = failing(dispatched(begun(new_batch(1)), 0), 0, "the parser loops")
-    state = failing(dispatched(state, 0), 0, "the printer loops")
+    state = failing(dispatched(begun(new_batch(1)), 0), 0, "FAILED tests/test_parser.py::test_loop in 0.3s")
+    state = failing(dispatched(state, 0), 0, "FAILED tests/test_printer.py::test_loop in 0.4s")
     assert conditions(state) == ["pending"]
+    state = failing(dispatched(state, 0), 0, "FAILED tests/test_printer.py::test_loop in 0.5s")
+    assert conditions(state) == ["failed"]
 
 
 def test_no_change_twice_ends_a_features_attempts():
