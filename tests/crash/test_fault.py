@@ -20,6 +20,7 @@ from walk import plain, stops, walk
 
 OLD, NEW = frozenset(("old",)), frozenset(("new",))
 ERRORS = ("ENOSPC", "EIO", "EACCES", "EROFS", "EDQUOT", "EMFILE", "EINTR")
+WHAT_WAS_CHANGED = ("Nothing was changed.", "left as it", "The last version of the batch is in ", "was put in place.")
 SIDE_FILES = ("audit.jsonl", "current.json", "previous.json")
 
 
@@ -32,7 +33,7 @@ def judged(kind, ended, root, known, *, call=None, swept=False, tells=True):
         if not ended["message"].endswith((".", "repeat anything.")) or root not in ended["message"] + root:
             return f"not a clear error: {ended}"
         confirmed = ended["error"] == "DurabilityError"
-        if not confirmed and "Nothing was changed" not in ended["message"] and "left as it" not in ended["message"]:
+        if not confirmed and not any(words in ended["message"] for words in WHAT_WAS_CHANGED):
             return f"does not say whether anything was changed: {ended}"
         allowed = NEW if confirmed else OLD
     else:

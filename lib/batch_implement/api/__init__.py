@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 _NAMES_BY_MODULE = {
     "batch_state_manager": (
-        "CONTEXT_THRESHOLD", "DEFAULT_STATE_FILE", "LOCK_TIMEOUT", "BatchState", "BatchStateError",
-        "BatchStateManager", "BatchStateValueError", "audit_log_security_event", "cleanup_batch_state",
-        "create_batch_state", "estimate_context_tokens", "get_clear_notification_message", "get_default_state_file",
-        "get_feature_git_status", "get_next_pending_feature", "get_retry_count", "increment_retry_count",
-        "load_batch_state", "mark_feature_status", "pause_batch_for_clear", "record_auto_clear_event",
-        "record_git_operation", "save_batch_state", "should_auto_clear", "should_clear_context",
-        "update_batch_progress",
+        "CONTEXT_THRESHOLD", "DEFAULT_STATE_FILE", "LOCK_TIMEOUT", "BatchState", "BatchStateDurabilityError",
+        "BatchStateError", "BatchStateManager", "BatchStateValueError", "audit_log_security_event",
+        "cleanup_batch_state", "create_batch_state", "estimate_context_tokens", "get_clear_notification_message",
+        "get_default_state_file", "get_feature_git_status", "get_next_pending_feature", "get_retry_count",
+        "increment_retry_count", "load_batch_state", "mark_feature_status", "pause_batch_for_clear",
+        "record_auto_clear_event", "record_git_operation", "save_batch_state", "should_auto_clear",
+        "should_clear_context", "update_batch_progress",
     ),
     "failure_classifier": (
         "FailureType", "classify_failure", "extract_error_context", "is_permanent_error", "is_transient_error",

@@ -19,17 +19,18 @@ from typing import Any, Callable, Dict, List, Optional, TypeVar
 
 from ..base import timestamps
 from ..core import batch_policy, batch_state
-from ..core.errors import BatchError, RefusedError, UsageError
+from ..core.errors import BatchError, DurabilityError, RefusedError, UsageError
 from ..store import atomic_files
 from . import allowed_paths, script_changes, state_files
 
 __all__ = [
-    "CONTEXT_THRESHOLD", "DEFAULT_STATE_FILE", "LOCK_TIMEOUT", "BatchState", "BatchStateError", "BatchStateManager",
-    "BatchStateValueError", "audit_log_security_event", "cleanup_batch_state", "create_batch_state",
-    "estimate_context_tokens", "get_clear_notification_message", "get_default_state_file", "get_feature_git_status",
-    "get_next_pending_feature", "get_retry_count", "increment_retry_count", "load_batch_state", "mark_feature_status",
-    "pause_batch_for_clear", "record_auto_clear_event", "record_git_operation", "save_batch_state",
-    "should_auto_clear", "should_clear_context", "update_batch_progress",
+    "CONTEXT_THRESHOLD", "DEFAULT_STATE_FILE", "LOCK_TIMEOUT", "BatchState", "BatchStateDurabilityError",
+    "BatchStateError", "BatchStateManager", "BatchStateValueError", "audit_log_security_event",
+    "cleanup_batch_state", "create_batch_state", "estimate_context_tokens", "get_clear_notification_message",
+    "get_default_state_file", "get_feature_git_status", "get_next_pending_feature", "get_retry_count",
+    "increment_retry_count", "load_batch_state", "mark_feature_status", "pause_batch_for_clear",
+    "record_auto_clear_event", "record_git_operation", "save_batch_state", "should_auto_clear",
+    "should_clear_context", "update_batch_progress",
 ]  # fmt: skip
 
 DEFAULT_STATE_FILE: Path  # see __getattr__
@@ -39,7 +40,11 @@ Call = TypeVar("Call", bound=Callable[..., Any])
 
 
 class BatchStateError(Exception):
-    """The state of a batch cannot be read or changed as asked. Nothing was changed."""
+    """The state of a batch cannot be read or changed as asked."""
+
+
+class BatchStateDurabilityError(BatchStateError):
+    """The change was made and is in the file, but the disk did not confirm it: do not repeat the call."""
 
 
 class BatchStateValueError(BatchStateError, ValueError):
@@ -47,9 +52,8 @@ class BatchStateValueError(BatchStateError, ValueError):
 
 
 def _translate_errors(call: Call) -> Call:
-    """Decorate `call` to raise BatchStateError, or BatchStateValueError for a UsageError, with the same message.
-
-    A refusal is recorded in the audit log.
+    """Decorate `call` to raise BatchStateError, BatchStateValueError for a UsageError, BatchStateDurabilityError for a
+    DurabilityError, with the same message. A refusal is recorded in the audit log.
     """
 
     @functools.wraps(call)
@@ -59,6 +63,8 @@ def _translate_errors(call: Call) -> Call:
         except BatchError as error:
             if isinstance(error, (RefusedError, allowed_paths.PathRefused)):
                 allowed_paths.log_refusal(call.__name__, error)
+            if isinstance(error, DurabilityError):
+                raise BatchStateDurabilityError(error.message) from error
             kind = BatchStateValueError if isinstance(error, UsageError) else BatchStateError
             raise kind(error.message) from error
         except OSError as error:

@@ -1,7 +1,8 @@
 """Read, write, change and remove state files for the library interface, on plain states.
 
 Paths are checked by `allowed_paths`; only the store reads and writes files. An old file is migrated at first use.
-Raises PathRefused, UsageError, RefusedError (StaleRevision, StateFileNotFound) or StateError: nothing was changed.
+Raises PathRefused, UsageError, RefusedError (StaleRevision, StateFileNotFound) or StateError; DurabilityError when the
+change was made, but the disk did not confirm it.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
     main(argv)                           run one command; return the exit status
     run_command(argv, context, cwd)      the same without printing, for `/batchctl` too
 
-Exit status: 0 done, 1 refused, 2 usage error, 3 the state cannot be used or standard output not be written, 4 still
-running: run the command again, 141 when nobody reads the output any more, as after SIGPIPE. With `--json` standard
-output is one JSON object; `{"error": {"message", "exit_code", "topic"}}` for an error. Text is cleaned
-for a terminal.
+Exit status: 0 done, 1 refused, 2 usage error, 3 the state cannot be used, the disk did not
+confirm a change or standard output cannot be written, 4 still running: run the command again, 141 when nobody reads
+the output any more, as after SIGPIPE. With `--json` standard output is one JSON object;
+`{"error": {"message", "exit_code", "topic"}}` for an error. Text is cleaned for a terminal.
 """
 
 from __future__ import annotations

@@ -236,8 +236,11 @@ def skip(context: CommandContext, index: int, reason: str) -> CommandResult:
     project, state = context.project, context.require_state()
     stash = feature_commands.stash_leftovers(project, state) if batch_state.active_index(state) == index else None
     before = batch_state.skipped_indices(state) | {index}
-    state = context.store.update(
-        lambda current: transitions.skip(current, timestamps.now(), index, reason, stash=stash)
+    state = feature_commands.write_after_stash(
+        stash,
+        lambda: context.store.update(
+            lambda current: transitions.skip(current, timestamps.now(), index, reason, stash=stash)
+        ),
     )
     others = sorted(batch_state.skipped_indices(state) - before)
     need = "which needs it" if len(others) == 1 else "which need it"
@@ -278,7 +281,7 @@ def abort(context: CommandContext) -> CommandResult:
         commits = git_client.list_commits_since(project.root, state["active"]["base_commit"])
         if commits:
             parts.append(f"Commits of its open feature stay: {', '.join(commit[:12] for commit in commits)}.")
-    context.store.archive("aborted")
+    feature_commands.write_after_stash(stash, lambda: context.store.archive("aborted"))
     if process_identity.is_owner_alive(state["owner"]):
         parts.append(f"Its client (process {state['owner']['pid']}) is still running: press Esc there.")
     return CommandResult(" ".join(parts))

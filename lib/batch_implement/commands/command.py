@@ -40,7 +40,8 @@ class CommandContext:
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if isinstance(error, BatchError):
-            error.message = "\n".join([*self.notes, error.message])
+            notes = [note for note in self.notes if note not in error.message]
+            error.message = "\n".join([*notes, error.message])
 
     @property
     def notes(self) -> List[str]:

@@ -10,18 +10,20 @@ import os
 
 from ..base import timestamps
 from ..core import batch_state, failure_classification, prompts, transitions
-from ..core.errors import RefusedError, UsageError
+from ..core.errors import BatchError, RefusedError, UsageError
 from ..git import git_client
 from . import authorization, evidence, issue_sync
 from .command import CommandResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Callable, Optional, TypeVar
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
     from .command import CommandContext
+
+    T = TypeVar("T")
 
 MAX_TEXT_CHARS = 4000
 
@@ -114,7 +116,7 @@ def fail(context: CommandContext, reason: str, *, permanent: bool = False) -> Co
         return ended
 
     skipped_before = len(state["skipped_features"])
-    state = context.store.update(end_attempt)
+    state = write_after_stash(stash, lambda: context.store.update(end_attempt))
     message = f"Feature {index + 1} of {state['total_features']} "
     if batch_state.feature_status(state, index) == "failed":
         message += f"is given up on{_describe_skipped(len(state['skipped_features']) - skipped_before)}."
@@ -144,6 +146,16 @@ def stash_leftovers(project: Project, state: State) -> Optional[str]:
     return (
         name if git_client.stash_changes(project.root, name, evidence.list_expected_untracked(project, state)) else None
     )
+
+
+def write_after_stash(stash: Optional[str], write: Callable[[], T]) -> T:
+    """Return `write()`, which records a stash that was made. An error of it names the stash."""
+    try:
+        return write()
+    except BatchError as error:
+        if stash:
+            error.mention_change(describe_stash(stash).strip())
+        raise
 
 
 def describe_stash(name: Optional[str]) -> str:

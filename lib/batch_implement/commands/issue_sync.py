@@ -80,7 +80,12 @@ def publish(store: Store, state: State, indices: Iterable[int]) -> List[str]:
                 known[key(index)] = {**known.get(key(index), {}), **update}
             return {**current, "issue_updates": known}
 
-        store.update(record)
+        try:
+            store.update(record)
+        except BatchError as error:
+            numbers = ", ".join(f"#{state['issue_numbers'][index]}" for index in updates)
+            error.mention_change(f"It is not recorded what was written to issue {numbers}.")
+            raise
     return problems
 
 

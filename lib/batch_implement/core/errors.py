@@ -2,7 +2,7 @@
 
     RefusedError       exit 1   the request cannot be granted now; the message names the next step
     UsageError         exit 2   the request is wrong: arguments, a features file, a path
-    StateError         exit 3   the state, its lock or its disk cannot be used; nothing was changed
+    StateError         exit 3   the state, its lock or its disk cannot be used
       LockTimeout      exit 3   another process held the lock past the deadline
     DurabilityError    exit 3   the new version is in place, but the disk did not confirm it
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 EXIT_STILL_RUNNING = 4
 HELP_PREFIX = "More: "
+NOTHING_CHANGED = "Nothing was changed."  # only in messages of errors that know it
 
 
 class BatchError(Exception):
@@ -24,6 +25,16 @@ class BatchError(Exception):
     def __init__(self, message: str, topic: str) -> None:
         super().__init__(message)
         self.message, self.topic = message, topic
+
+    def __str__(self) -> str:
+        return self.message
+
+    def mention_change(self, text: str) -> None:
+        """Add to the message what was changed before the error, in place of the claim that nothing was."""
+        if NOTHING_CHANGED in self.message:
+            self.message = self.message.replace(NOTHING_CHANGED, text)
+        else:
+            self.message = f"{self.message} {text}"
 
     def help_line(self, command: str = "batchctl") -> str:
         """Return the line for a user that names the topic. The model never gets it: it pays for each token."""
@@ -43,7 +54,7 @@ class UsageError(BatchError):
 
 
 class StateError(BatchError):
-    """The state cannot be read or written safely. Nothing was changed."""
+    """The state cannot be read or written safely; the version in force is the same as before."""
 
     exit_code = 3
 
@@ -59,7 +70,7 @@ class LockTimeout(StateError):
 class DurabilityError(BatchError):
     """The new version is in place, but the last fsync failed: a power cut may still lose it.
 
-    Not a StateError, which promises that nothing was changed.
+    Not a StateError, after which a change can be repeated: this change was made.
     """
 
     exit_code = 3

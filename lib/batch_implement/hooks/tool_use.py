@@ -241,7 +241,10 @@ def _stash_leftovers(event: HookEvent, before: State) -> None:
     name = feature_commands.stash_leftovers(event.project, before)
     if name:
         index = before["active"]["feature_index"]
-        Store(event.project, trusted=False).update(lambda state: transitions.record_stash(state, index, name))
+        store = Store(event.project, trusted=False)
+        feature_commands.write_after_stash(
+            name, lambda: store.update(lambda state: transitions.record_stash(state, index, name))
+        )
 
 
 def _describe_outcome(before: State, state: State) -> str:

@@ -94,11 +94,11 @@ def save_new_file(project: Project, path: str, text: str) -> str:
             os.link(temp, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
         finally:
             atomic_files.discard(folder, temp)
-        atomic_files.sync(folder)
+        _confirm_write(folder, f"{real}/{name}")
     except FileExistsError as error:
         raise UsageError(f"{path} already exists and is not overwritten. Give another path.", "path-refused") from error
     except OSError as error:
-        raise atomic_files.io_error(f"{real}/{name} cannot be written", error) from error
+        raise atomic_files.unchanged_error(f"{real}/{name} cannot be written", error) from error
     finally:
         atomic_files.close_quietly(folder)
     return path
@@ -124,7 +124,7 @@ def _open_output_folder(project: Project, path: str) -> Tuple[int, str, str]:
     try:
         return os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), real, name
     except OSError as error:
-        raise atomic_files.io_error(f"{path} cannot be written", error) from error
+        raise atomic_files.unchanged_error(f"{path} cannot be written", error) from error
 
 
 def _open_private_folder(project: Project, name: str, *, create: bool) -> int:
@@ -132,7 +132,7 @@ def _open_private_folder(project: Project, name: str, *, create: bool) -> int:
     try:
         return project_paths.open_folder(project.private_parent, f"{project.private_name}/{name}", create=create)
     except OSError as error:
-        raise atomic_files.io_error(f"{project.private}/{name} cannot be used", error) from error
+        raise atomic_files.unchanged_error(f"{project.private}/{name} cannot be used", error) from error
 
 
 def _temp_name(name: str) -> str:
@@ -150,9 +150,17 @@ def _replace_file(folder: int, place: str, name: str, text: str) -> None:
         except OSError:
             atomic_files.discard(folder, temp)
             raise
+    except OSError as error:
+        raise atomic_files.unchanged_error(f"{place}/{name} cannot be written", error) from error
+    _confirm_write(folder, f"{place}/{name}")
+
+
+def _confirm_write(folder: int, path: str) -> None:
+    """Make the name of a file durable. Raises DurabilityError."""
+    try:
         atomic_files.sync(folder)
     except OSError as error:
-        raise atomic_files.io_error(f"{place}/{name} cannot be written", error) from error
+        raise atomic_files.unconfirmed_error(f"{path} was written", error) from error
 
 
 # -- batches -----------------------------------------------------------------------------------------------------------

@@ -213,12 +213,15 @@ def _fail_attempt(store: Store, message: str, failure_class: str, *, permanent: 
     """Record the failure in the worktree's batch and return its state; stash what is uncommitted."""
     stash = feature_commands.stash_leftovers(store.project, store.require())
     message = message[: feature_commands.MAX_TEXT_CHARS]
-    return store.update(
-        lambda state: (
-            transitions.fail(state, timestamps.now(), message, failure_class, permanent=permanent, stash=stash)
-            if state["active"]
-            else state
-        )
+    return feature_commands.write_after_stash(
+        stash,
+        lambda: store.update(
+            lambda state: (
+                transitions.fail(state, timestamps.now(), message, failure_class, permanent=permanent, stash=stash)
+                if state["active"]
+                else state
+            )
+        ),
     )
 
 

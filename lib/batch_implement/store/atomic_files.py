@@ -14,7 +14,7 @@ import os
 import stat
 import sys
 
-from ..core.errors import DurabilityError, StateError
+from ..core.errors import NOTHING_CHANGED, DurabilityError, StateError
 from .sidecar import Fingerprint
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ def read(folder: int, name: str) -> Optional[tuple[os.stat_result, bytes]]:
             raise UnexpectedFileType("replaced by a symbolic link") from error
         if error.errno == errno.ENXIO:
             raise UnexpectedFileType("replaced by a socket or device") from error
-        raise io_error(f"{name} cannot be read", error) from error
+        raise unchanged_error(f"{name} cannot be read", error) from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -61,7 +61,7 @@ def read(folder: int, name: str) -> Optional[tuple[os.stat_result, bytes]]:
             left -= len(part)
         return os.fstat(descriptor), b"".join(parts)
     except OSError as error:
-        raise io_error(f"{name} cannot be read", error) from error
+        raise unchanged_error(f"{name} cannot be read", error) from error
     finally:
         close_quietly(descriptor)
 
@@ -146,7 +146,7 @@ def fingerprint_of(status: os.stat_result, digest: str, revision: int) -> Finger
 
 
 def io_error(what: str, error: OSError) -> StateError:
-    """Return the error for an operation, named by `what`, that failed and changed nothing."""
+    """Return the error for an operation, named by `what`, that failed. It is unknown how much was done before."""
     hints = {
         errno.ENOSPC: "Disk space is used up: free some and try again",
         errno.EDQUOT: "Disk space: the quota is used up; free some and try again",
@@ -155,7 +155,14 @@ def io_error(what: str, error: OSError) -> StateError:
         errno.EROFS: "The file system is mounted read-only",
     }
     hint = hints.get(error.errno or 0, error.strerror or str(error))
-    return StateError(f"{what}: {hint}. Nothing was changed.", "disk-trouble")
+    return StateError(f"{what}: {hint}.", "disk-trouble")
+
+
+def unchanged_error(what: str, error: OSError) -> StateError:
+    """Return the error for an operation, named by `what`, that failed and changed nothing."""
+    failed = io_error(what, error)
+    failed.mention_change(NOTHING_CHANGED)
+    return failed
 
 
 def unconfirmed_error(what: str, error: OSError) -> DurabilityError:

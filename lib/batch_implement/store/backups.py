@@ -43,7 +43,7 @@ def open_private_folder(project: Project, *, create: bool) -> int:
     except FileNotFoundError as error:
         raise no_batch_error(project) from error
     except OSError as error:
-        raise atomic_files.io_error(f"{project.private} cannot be used", error) from error
+        raise atomic_files.unchanged_error(f"{project.private} cannot be used", error) from error
 
 
 def read_state_file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
@@ -56,7 +56,7 @@ def read_state_file(project: Project) -> Optional[tuple[os.stat_result, bytes]]:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise atomic_files.io_error(f"{project.state} cannot be read", error) from error
+        raise atomic_files.unchanged_error(f"{project.state} cannot be read", error) from error
     try:
         return atomic_files.read(folder, project.state_name)
     finally:
@@ -95,7 +95,7 @@ def write_to_archive(project: Project, private: int, batch_id: str, data: bytes)
             raise
         return f"{project.private}/archive/{name}"
     except OSError as error:
-        raise atomic_files.io_error(f"{project.private}/archive cannot be written", error) from error
+        raise atomic_files.unchanged_error(f"{project.private}/archive cannot be written", error) from error
     finally:
         if folder >= 0:
             atomic_files.close_quietly(folder)
@@ -135,7 +135,7 @@ def quarantine(project: Project, folder: int) -> Optional[str]:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise atomic_files.io_error(f"{project.state} cannot be kept in quarantine", error) from error
+        raise atomic_files.unchanged_error(f"{project.state} cannot be kept in quarantine", error) from error
     finally:
         if quarantine_fd >= 0:
             atomic_files.close_quietly(quarantine_fd)

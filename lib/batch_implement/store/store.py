@@ -7,7 +7,7 @@
 
 `transaction` describes a write, and what happens to a file that something else changed. Nothing is deleted. `notes`
 collects messages about repairs for the caller to show. Raises RefusedError without a batch, StateError when the state
-cannot be used (then nothing was changed), DurabilityError when the disk did not confirm a write.
+cannot be used, DurabilityError when a change was made but the disk did not confirm it.
 """
 
 from __future__ import annotations

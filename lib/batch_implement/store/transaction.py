@@ -23,7 +23,7 @@ import os
 
 from ..base import timestamps
 from ..core import batch_events, batch_state
-from ..core.errors import DurabilityError, StateError
+from ..core.errors import NOTHING_CHANGED, DurabilityError, StateError
 from . import atomic_files, audit_log, backups, lock, serialization, sidecar
 
 TYPE_CHECKING = False
@@ -64,6 +64,7 @@ class Transaction:
         self.project, self.notes, self.trusted = project, notes, trusted
         self.restored_note = ""  # the note about a version that was restored, if one was
         self._timeout_s, self._create = timeout_s, create
+        self._changes: List[str] = []  # what this transaction did before a change that fails
         self._folder = -1
         self._read = read
         self._sidecar: Optional[tuple[Optional[bytes], Optional[Sidecar]]] = None
@@ -81,6 +82,8 @@ class Transaction:
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
+        if isinstance(error, StateError) and self._changes:
+            error.mention_change(" ".join(self._changes))
         self._lock.__exit__(kind, error, trace)
         atomic_files.close_quietly(self._private)
         if self._folder >= 0:
@@ -97,12 +100,15 @@ class Transaction:
             try:
                 self._folder = self.project.open_state_folder(create=True)
             except OSError as error:
-                raise atomic_files.io_error(f"The folder of {self.project.state} cannot be used", error) from error
+                raise atomic_files.unchanged_error(
+                    f"The folder of {self.project.state} cannot be used", error
+                ) from error
         return self._folder
 
     def note(self, event: str, text: str, **details: Any) -> None:
         """Add `text` to the notes and to the audit log."""
         self.notes.append(text)
+        self._changes.append(text)
         audit_log.record(self.project.log_folder, event, text=text, **details)
 
     def reconcile(self) -> Optional[Version]:
@@ -110,7 +116,7 @@ class Transaction:
         try:
             return self._reconcile_file()
         except OSError as error:
-            raise atomic_files.io_error(f"{self.project.state} cannot be reconciled", error) from error
+            raise atomic_files.unchanged_error(f"{self.project.state} cannot be reconciled", error) from error
 
     def _reconcile_file(self) -> Optional[Version]:
         expected = self._read_sidecar()[1]
@@ -167,6 +173,7 @@ class Transaction:
         if data is None or expected.new is None:
             return None
         os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
+        self._changes.append(f"Revision {expected.new.revision}, whose write was interrupted, was put in place.")
         self._sync_state_folder(folder, expected.new.revision)
         return self._use_current_version(serialization.parse_content(data, expected.new.sha256), expected.new, expected)
 
@@ -248,6 +255,8 @@ class Transaction:
     def _withdraw_batch(self, expected: Sidecar) -> None:
         data = backups.read_backup(self._private, expected)
         place = self._copy_to_archive(serialization.parse(data)["batch_id"], data) if data else None
+        if place:
+            self._changes.append(f"The last version of the batch is in {place}.")
         self._write_sidecar(None, None, None)
         text = f"{self.project.state} was removed: its batch counts as withdrawn."
         if place:
@@ -287,7 +296,7 @@ class Transaction:
             if text != sidecar.read_text(self.project.private):
                 raise atomic_files.unconfirmed_error(f"The batch was archived in {place}", error) from error
             backups.remove_from_archive(place)
-            raise atomic_files.io_error(f"{self.project.state} cannot be archived", error) from error
+            raise atomic_files.unchanged_error(f"{self.project.state} cannot be archived", error) from error
         try:
             atomic_files.unlink(self.folder(), self.project.temp_name)
             atomic_files.sync(self.folder())
@@ -308,8 +317,8 @@ class Transaction:
         problems = serialization.find_problems(new, old)
         if problems:
             raise StateError(
-                f"Refused to write a state that is not valid: {'; '.join(problems)}. Nothing was changed; this is a "
-                "bug in batch-implement.",
+                f"Refused to write a state that is not valid: {'; '.join(problems)}. This is a bug in "
+                f"batch-implement. {NOTHING_CHANGED}",
                 "write-refused",
             )
         return new
@@ -365,7 +374,7 @@ class Transaction:
             if copied:
                 backups.undo_back_up(self._private)
             backups.restore_sidecar(self._private, sidecar_text)
-            raise atomic_files.io_error(f"Failed to save {self.project.state}", error) from error
+            raise atomic_files.unchanged_error(f"Failed to save {self.project.state}", error) from error
         self._sync_state_folder(folder, state["revision"])
         if was_live and not batch_state.needs_hooks(state):
             try:

@@ -15,7 +15,7 @@ from pathlib import Path
 import batch_state_manager as library
 import pytest
 from batch_implement.api import state_files as core
-from batch_implement.store import audit_log, serialization
+from batch_implement.store import atomic_files, audit_log, serialization
 from batch_implement.validation import schema
 from batch_state_manager import BatchState, BatchStateError, BatchStateManager
 from batches import git, state_on_disk
@@ -51,6 +51,36 @@ def saved(path: Path | str = ".claude/batch_state.json", texts: list[str] = TEXT
         setattr(state, name, value)
     library.save_batch_state(path, state)
     return library.load_batch_state(path)
+
+
+# -- errors of the disk -----------------------------------------------------------------------------------------------
+
+
+def test_a_call_that_the_disk_does_not_confirm_says_that_it_was_made_so_that_a_script_does_not_repeat_it(
+    file, monkeypatch
+):
+    folder, sync = os.stat(file.parent).st_ino, atomic_files.sync
+
+    def fail_for_folder(descriptor):
+        if os.fstat(descriptor).st_ino == folder:
+            raise OSError(errno.EIO, "Input/output error")
+        sync(descriptor)
+
+    monkeypatch.setattr(atomic_files, "sync", fail_for_folder)
+    with pytest.raises(library.BatchStateDurabilityError) as caught:
+        library.increment_retry_count(file, 0)
+    assert "was written (revision 2), but the disk did not confirm it" in str(caught.value)
+    assert isinstance(caught.value, BatchStateError)
+    assert library.load_batch_state(file).retry_attempts == {0: 1}
+
+
+def test_an_error_of_the_disk_that_comes_at_an_unknown_moment_does_not_say_that_nothing_was_changed(file, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(core, "update_state", fail)
+    with pytest.raises(BatchStateError, match=r"Disk space is used up: free some and try again\.$"):
+        library.increment_retry_count(file, 0)
 
 
 # -- the dataclass ----------------------------------------------------------------------------------------------------

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from batch_implement.base import timestamps
 from batch_implement.commands import feature_commands
 from batch_implement.commands.authorization import Caller
 from batch_implement.commands.command import CommandContext
 from batch_implement.core import failure_classification
-from batch_implement.core.errors import RefusedError
-from batches import conditions, new_batch
+from batch_implement.core.errors import RefusedError, StateError
+from batch_implement.store import atomic_files
+from batches import conditions, git, new_batch
 
 PERSON = Caller("", None, is_user=True)
 
@@ -97,3 +100,21 @@ def test_what_is_said_names_the_number_of_features_that_it_blocks(store, fail):
     store.create(new_batch(3, needs={1: [0], 2: [1]}, max_retries=0))
     fail("no luck")
     assert "given up on; 2 features that need it are skipped" in fail.told
+
+
+def test_a_full_disk_after_the_stash_names_the_stash_and_does_not_say_that_nothing_was_changed(
+    store, repository, monkeypatch
+):
+    store.create(new_batch(1))
+    feature_commands.start(CommandContext(store.project, PERSON))
+    (repository / "work.txt").write_text("half done", encoding="utf-8")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic_files, "write_all", full)
+    with pytest.raises(StateError) as caught:
+        feature_commands.fail(CommandContext(store.project, PERSON), "no luck")
+    name = "batch batch-1 feature 1 attempt 1"
+    assert name in git(repository, "stash", "list")
+    assert caught.value.message.endswith(f"free some and try again. Its uncommitted work is in the stash `{name}`.")

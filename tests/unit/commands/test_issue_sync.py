@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from batch_implement.commands import feature_commands, issue_sync
 from batch_implement.commands.authorization import Caller
 from batch_implement.commands.command import CommandContext
 from batch_implement.core.errors import RefusedError
+from batch_implement.store import atomic_files
 from batches import commit, completed, git, given_up, new_batch
 from gh_stand_in import StandIn
 
@@ -135,3 +138,15 @@ def test_trouble_with_an_issue_leaves_the_feature_done(store, github, batch_of, 
     told = feature_commands.done(at_terminal(store)).text
     assert "is done" in told and "gh auth login" in told and "batchctl issues" in told
     assert store.read()["completed_features"] == [0]
+
+
+def test_an_outcome_that_cannot_be_recorded_does_not_say_that_nothing_was_changed(store, github, batch_of, monkeypatch):
+    state = batch_of(completed, comment_issues=True)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic_files, "write_all", full)
+    problem = issue_sync.publish_after_outcome(store, state, 0)
+    assert "Disk space is used up" in problem and "Nothing was changed" not in problem
+    assert "It is not recorded what was written to issue #7." in problem

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
+import stat
 
 import pytest
 from batch_implement.base import project_paths
-from batch_implement.core.errors import RefusedError, StateError, UsageError
+from batch_implement.core.errors import DurabilityError, RefusedError, StateError, UsageError
 from batch_implement.report import report_files, run_report
 from batch_implement.store import atomic_files
 from batch_implement.store.store import Store
@@ -57,6 +59,17 @@ def test_a_full_disk_is_said_and_leaves_the_earlier_report(project, monkeypatch)
     with open(places["md"], encoding="utf-8") as file:
         assert file.read().startswith("# 0 of 1 feature")
     assert files_in(f"{project.private}/reports") == {"lock", "batch-1.md", "batch-1.html", "batch-1.json"}
+
+
+def test_a_report_that_the_disk_does_not_confirm_is_said_to_be_written(project, tmp_path, monkeypatch):
+    def fail_for_folder(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(atomic_files, "sync", fail_for_folder)
+    with pytest.raises(DurabilityError, match=r"mine\.md was written, but the disk did not confirm it"):
+        report_files.save_report(project, str(tmp_path / "mine.md"), "text")
+    assert (tmp_path / "mine.md").read_text(encoding="utf-8") == "text"
 
 
 def test_a_folder_that_may_not_be_used_is_said_with_what_to_do(project, store, batch, monkeypatch, tmp_path):

@@ -157,8 +157,10 @@ def test_what_cannot_be_read_says_why(folder, tmp_path, failing, monkeypatch):
         (errno.EIO, "Input/output error"),
     ],
 )
-def test_trouble_says_the_likely_cause_and_that_nothing_was_changed(number, said):
-    error = atomic_files.io_error("X cannot be saved", OSError(number, os.strerror(number)))
+def test_an_error_of_the_disk_says_the_likely_cause_and_only_if_known_that_nothing_was_changed(number, said):
+    cause = OSError(number, os.strerror(number))
+    assert "changed" not in atomic_files.io_error("X cannot be saved", cause).message
+    error = atomic_files.unchanged_error("X cannot be saved", cause)
     assert error.message.startswith("X cannot be saved: ")
     assert said in error.message
     assert error.message.endswith("Nothing was changed.")

@@ -135,7 +135,7 @@ def test_a_change_that_is_refused_or_breaks_writes_nothing(store, batch, error):
 def test_a_version_that_is_not_valid_is_never_written(store, batch, change):
     store.update(lambda state: {**state, "retry_attempts": {"0": 1}, "current_index": 1})
     before = content(store.project.state)
-    with pytest.raises(StateError, match=r"Refused to write .*Nothing was changed; this is a bug"):
+    with pytest.raises(StateError, match=r"Refused to write .*This is a bug in .*Nothing was changed\."):
         store.update(change)
     assert content(store.project.state) == before
 
@@ -845,3 +845,45 @@ def test_a_batch_that_is_damaged_while_nobody_looks_is_mended_by_the_next_update
 def test_every_version_is_readable_by_any_other_program(store, batch, repository):
     store.update(lambda state: started(state))
     assert state_on_disk(repository)["active"]["phase"] == "understand"
+
+
+def fail_on(monkeypatch, function, is_it, code=errno.ENOSPC, text="No space left on device"):
+    monkeypatch.setattr(os, function, raising(OSError(code, text), getattr(os, function), is_it))
+
+
+def is_state_rename(old, new, **options):
+    return new == "batch_state.json"
+
+
+def test_a_write_that_fails_after_an_edit_was_taken_over_does_not_say_that_nothing_was_changed(
+    store, batch, monkeypatch
+):
+    edited(store.project.state, team="web")
+    renames = []
+    fail_on(
+        monkeypatch,
+        "replace",
+        lambda *names, **options: (is_state_rename(*names) and renames.append(1)) or len(renames) > 1,
+    )
+    with pytest.raises(StateError) as caught:
+        store.update(plus_one)
+    monkeypatch.undo()
+    assert store.read()["revision"] == 2
+    assert "Nothing was changed" not in caught.value.message
+    assert (
+        "Disk space is used up" in caught.value.message and "edit is valid and was taken over" in caught.value.message
+    )
+
+
+def test_a_replacement_that_fails_after_the_quarantine_says_where_the_damaged_state_is(
+    store, batch, place, monkeypatch
+):
+    for name in ("current.json", "previous.json"):
+        if os.path.exists(place(name)):
+            os.unlink(place(name))
+    overwrite(store.project.state, b"damaged")
+    fail_on(monkeypatch, "replace", is_state_rename)
+    with pytest.raises(StateError) as caught:
+        store.create(new_batch(1, batch_id="other"), replace=True)
+    assert "Nothing was changed" not in caught.value.message
+    assert "could not be used; it is now" in caught.value.message
