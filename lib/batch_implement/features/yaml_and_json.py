@@ -42,13 +42,26 @@ def read_document(document: Document, name: str, options: ListOptions) -> Listin
     if listing is not None:
         return listing
     if schema_errors:
-        first = schema_errors[0]
-        pointer = f"{first.pointer}: " if first.pointer else ""
-        number = len(schema_errors)
-        count = f"at least {number}" if number == errors.MAX_ERRORS else number
-        others = f" One of {count} errors; `batchctl validate` lists them." if number > 1 else ""
-        raise FeatureListError(f"{pointer}{first.message}{others}", "features-yaml", name, first.line or 1)
+        raise _schema_error(document.value, schema_errors, name)
     return list_features(document, name)
+
+
+def _schema_error(value: Any, schema_errors: List[SchemaError], name: str) -> FeatureListError:
+    first = schema_errors[0]
+    if isinstance(value, dict) and "features" not in value and "defaults" not in value and "mean" not in first.message:
+        names = ", ".join(f"`{clean(each)[:40]}`" for each in list(value)[:8])
+        return FeatureListError(
+            f"no list of features: this is an object with {names}. Give a list, or an object with the list in "
+            "`features`; `batchctl schema features` describes it.",
+            "features-yaml",
+            name,
+            first.line or 1,
+        )
+    pointer = f"{first.pointer}: " if first.pointer else ""
+    number = len(schema_errors)
+    count = f"at least {number}" if number == errors.MAX_ERRORS else number
+    others = f" One of {count} errors; `batchctl validate` lists them." if number > 1 else ""
+    return FeatureListError(f"{pointer}{first.message}{others}", "features-yaml", name, first.line or 1)
 
 
 def read_tool_file(document: Document, name: str, options: ListOptions) -> Optional[Listing]:

@@ -122,18 +122,33 @@ def test_a_circle_of_tasks_is_refused_by_name():
         planner.check_order(read(tasks))
 
 
-def test_what_is_long_in_done_subtasks_makes_room_first_and_then_the_way_on_is_named():
-    def tasks(state):
-        steps = [{"id": n, "title": f"S{n}", "status": state, "details": "x" * 30_000} for n in (1, 2)]
-        return {"tasks": [{"id": 1, "title": "A", "status": "pending", "testStrategy": "t", "subtasks": steps}]}
+def test_a_part_that_needs_its_whole_comes_after_it():
+    tasks = [
+        {"id": "a", "title": "Whole", "status": "todo"},
+        {"id": "a.1", "title": "Part", "status": "todo", "parent": "a", "depends_on": ["a"]},
+        {"id": "a.2", "title": "Other part", "status": "todo", "parent": "a"},
+    ]
+    listing = read(tasks)
+    assert [feature.details.get("depends_on") for feature in listing.features] == [["a.2"], ["a"], None]
+    assert "1 task comes after its parts." in listing.notes
 
-    listing = read(tasks("done"))
-    assert "- [x] 1.2 S2" in listing.features[0].details["description"]
-    assert "1 A: what its done subtasks say beyond their titles is too long to be taken." in listing.notes
-    assert "60,098 characters with its subtasks; a description has at most 50,000. Try `--leaves`." in refusal(
-        tasks("")
+
+def test_what_is_too_long_is_cut_and_says_where_the_rest_is():
+    steps = [{"id": number, "title": f"S{number}", "status": "todo", "details": "x" * 30_000} for number in (1, 2)]
+    tasks = {"tasks": [{"id": 1, "title": "A", "status": "todo", "testStrategy": "t", "subtasks": steps}]}
+    listing = read(tasks)
+    (feature,) = listing.features
+    assert len(feature.details["description"]) == 50_000
+    assert feature.details["description"].endswith(
+        "\n\n[cut after 50,000 characters; all of it is in line 1 of f.json]"
     )
-    assert len(read(tasks("todo"), leaves=True).features) == 2
+    assert "1 A: cut after 50,000 characters. `--leaves` makes each subtask a feature." in listing.notes
+    assert [len(each.details["description"]) < 40_000 for each in read(tasks, leaves=True).features] == [True, True]
+
+
+def test_an_object_without_a_list_is_said_to_be_one():
+    said = "no list of features: this is an object with `version`, `command`. Give a list, or an object with the list"
+    assert refusal({"version": "2", "command": "make"}).startswith(f"f.json:1: {said} in `features`;")
 
 
 def test_a_line_of_json_that_is_broken_is_named():

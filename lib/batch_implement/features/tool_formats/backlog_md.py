@@ -19,7 +19,7 @@ from . import front_matter
 from .field_text import format_fields, join_blocks
 from .task_fields import find_bookkeeping, is_bookkeeping, read_references
 from .task_list import build_listing
-from .task_status import CANCELLED, DONE, OPEN, TaskState, classify_status
+from .task_status import CANCELLED, DONE, OPEN, TaskState, state_of_status
 from .task_tree import Task, name_task
 
 TYPE_CHECKING = False
@@ -143,11 +143,11 @@ def _number_key(identifier: str) -> str:
 def _to_task(front: front_matter.FrontMatter, statuses: Sequence[str], line: int) -> Task:
     fields = front.fields
     status = str(fields["status"]).strip()
-    state = classify_status(status)
+    state = state_of_status(status)
     spelled = [each.casefold() for each in statuses]
     if status.casefold() in spelled:
         is_last = spelled.index(status.casefold()) == len(spelled) - 1
-        state = DONE if is_last else state if state in (CANCELLED,) else (state or OPEN)
+        state = TaskState(DONE if is_last else CANCELLED if state.state == CANCELLED else OPEN, status)
     others = [(name, value) for name, value in fields.items() if name not in USED and not is_bookkeeping(name)]
     parent = fields.get("parent_task_id") or fields.get("parent")
     body = "\n".join(line for line in front.body.split("\n") if not MARKER.fullmatch(line))
@@ -155,7 +155,7 @@ def _to_task(front: front_matter.FrontMatter, statuses: Sequence[str], line: int
         clean(str(fields["id"])).strip(),
         clean(str(fields["title"])).strip() or "untitled",
         line,
-        TaskState(state or OPEN, status, state is not None),
+        state,
         tuple(read_references(fields.get("dependencies")) or ()),
         join_blocks(
             format_fields([(name, _join_short(value)) for name, value in others]), body, "\n".join(front.unread)

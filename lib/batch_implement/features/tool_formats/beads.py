@@ -12,7 +12,7 @@ from ..feature_list import FeatureListError, Listing
 from .field_text import format_fields, is_empty, join_blocks
 from .task_fields import find_bookkeeping, is_bookkeeping
 from .task_list import build_listing
-from .task_status import OPEN, TaskState, classify_status
+from .task_status import OPEN, classify_status, state_of_status
 from .task_tree import Task
 
 TYPE_CHECKING = False
@@ -87,7 +87,6 @@ def read(document: Document, name: str, options: ListOptions) -> Listing:
 
 def _read_issue(item: Dict[str, Any], line: int, titles: Dict[str, str]) -> Task:
     status = str(item.get("status", "") or "")
-    state = classify_status(status)
     kind = str(item.get("issue_type", "") or "")
     reason = ""
     if item.get("_type", "issue") != "issue":
@@ -121,7 +120,7 @@ def _read_issue(item: Dict[str, Any], line: int, titles: Dict[str, str]) -> Task
         clean(str(item.get("id") or "")).strip(),
         clean(title).strip() or "untitled",
         line,
-        TaskState(state or OPEN, status, state is not None),
+        state_of_status(status)._replace(is_certain=classify_status(status) is not None),
         tuple(needs),
         body,
         group=parent,

@@ -38,15 +38,17 @@ class Dependencies:
         for index in places:
             for group in ancestors(entries, index)[1:]:
                 self.parts.setdefault(group, []).append(index)
-        derived: List[Tuple[int, int, int]] = []  # source and target, by entry, and the entry that says so
+        derived: List[Tuple[int, int, int]] = []  # source and target, and the entry that says so or -1
         for index, entry in enumerate(entries):
             if entry.task.needs and (entry.feature >= 0 or index in self.parts):
                 self._resolve(index, derived)
         for index, parts in self.parts.items():
             if index in places:  # whatever else it is, a task is over when its parts are
-                derived += [(index, part, index) for part in parts]
+                derived += [(index, part, -1) for part in parts]
         for source, target, index in derived:
             if self._reaches(target, source):
+                if index < 0:  # where the list says the reverse, that holds
+                    continue
                 one, other = name_task(entries[index].task), name_task(entries[target].task)
                 self._add_unmet(
                     index, f"{one} needs {other} or a part of it, which needs it too; this order is not taken"

@@ -22,7 +22,21 @@ if TYPE_CHECKING:
     Path = Tuple[Any, ...]
 
 # Names of fields, spelled as `normalize_word` does; of several in one task the first counts.
-IDS = ("id", "taskid", "storyid", "featureid", "key", "ref", "code", "identifier", "number", "no")
+IDS = (
+    "id",
+    "taskid",
+    "storyid",
+    "featureid",
+    "key",
+    "ref",
+    "code",
+    "identifier",
+    "externalkey",
+    "externalid",
+    "slug",
+    "number",
+    "no",
+)
 TITLES = ("title", "name", "summary", "subject", "headline", "story", "userstory", "feature", "task", "content", "text",
           "requirement", "goal", "behavior", "uservisiblebehavior", "description", "desc", "item", "label")  # fmt: skip
 DESCRIPTIONS = ("description", "desc", "body")

@@ -54,20 +54,17 @@ def build_listing(
     long_notes: List[str] = []
     for place, index in enumerate(indices):
         task = entries[index].task
-        parts = [
+        description = join_blocks(
             f"Status: {task.state.status}" if task.state.has_begun else "",
             task.body,
+            _format_steps(task),
             needs.describe_unmet(index),
             _describe_groups(entries, index),
-        ]
-        description = join_blocks(*parts[:2], _format_steps(task), *parts[2:])
+        )
         if len(description) > MAX_DESCRIPTION_CHARS:
-            description = join_blocks(*parts[:2], _format_steps(task, without_done=True), *parts[2:])
-            long_notes.append(
-                f"{name_task(task)}: what its done subtasks say beyond their titles is too long to be taken."
-            )
-        if len(description) > MAX_DESCRIPTION_CHARS:
-            raise _too_long_error(task, len(description), name, options.leaves)
+            description = _cut_description(description, name, task.line)
+            way = " `--leaves` makes each subtask a feature." if task.subtasks and not options.leaves else ""
+            long_notes.append(f"{name_task(task)}: cut after {MAX_DESCRIPTION_CHARS:,} characters.{way}")
         details: Dict[str, Any] = {"title": texts[place]}
         if ids[place]:
             details["id"] = ids[place]
@@ -102,19 +99,26 @@ def build_listing(
     )
 
 
+def _cut_description(text: str, name: str, line: int) -> str:
+    """Return what a description can hold of a text, with where the rest is."""
+    place = f"line {line} of {name}" if line else name
+    note = f"[cut after {MAX_DESCRIPTION_CHARS:,} characters; all of it is in {place}]"
+    return f"{text[: MAX_DESCRIPTION_CHARS - len(note) - 2].rstrip()}\n\n{note}"
+
+
 def _describe_groups(entries: Sequence[Entry], index: int) -> str:
     """Return what is said of the tasks that a feature is a part of and that are no features themselves."""
     above = [entries[other].task for other in ancestors(entries, index)[1:] if entries[other].feature < 0]
     return join_blocks(*(f"## Part of {name_task(task)}\n\n{task.body}" for task in above if task.body))
 
 
-def _format_steps(task: Task, *, without_done: bool = False) -> str:
+def _format_steps(task: Task) -> str:
     """Return the subtasks of a feature as boxes, with what is to be known of each below it."""
-    lines = _format_boxes(task.subtasks, without_done)
+    lines = _format_boxes(task.subtasks)
     return join_blocks("## Subtasks\n\n" + "\n".join(lines)) if lines else ""
 
 
-def _format_boxes(subtasks: Sequence[Task], without_done: bool) -> List[str]:
+def _format_boxes(subtasks: Sequence[Task]) -> List[str]:
     lines: List[str] = []
     for task in subtasks:
         state = task.state
@@ -124,10 +128,10 @@ def _format_boxes(subtasks: Sequence[Task], without_done: bool) -> List[str]:
         remark = f" ({'; '.join(remarks)})" if remarks else ""
         mark = "[ ]" if state.state == OPEN else "[x]" if state.state == DONE else f"{state.state}:"
         lines.append(f"- {mark} {name_task(task)}{remark}")
-        inner = task.body.split("\n") if task.body and not (without_done and state.state == DONE) else []
+        inner = task.body.split("\n") if task.body else []
         # Headings inside of a bullet would look like the end of the list.
         inner = [f"**{line.lstrip('#').strip()}**" if line.startswith("## ") else line for line in inner]
-        below = _format_boxes(task.subtasks, without_done)
+        below = _format_boxes(task.subtasks)
         lines += [
             f"  {line}" if line else "" for line in ([""] if inner else []) + inner + below + ([""] if inner else [])
         ]
@@ -197,30 +201,17 @@ def _tree_notes(entries: Sequence[Entry], leaves: bool) -> List[str]:
 
 
 def _status_notes(entries: Sequence[Entry]) -> List[str]:
-    unknown: Dict[str, int] = {}
+    """Return notes on features that are open by a status which may mean something else, and on contradictions."""
+    doubtful: Dict[str, int] = {}
     conflicts: List[str] = []
-    for entry in entries:
+    for index, entry in enumerate(entries):
         state = entry.task.state
-        if not state.is_known:
-            unknown[state.status] = unknown.get(state.status, 0) + 1
+        if entry.feature == index and not state.is_certain:
+            doubtful[state.status] = doubtful.get(state.status, 0) + 1
         if state.conflict:
             conflicts.append(f"{name_task(entry.task)} has {clean(state.conflict)[:120]}; the former decides.")
-    notes = [
-        f"The status {clean(status)[:60]!r} ({count} times) is not known here; such tasks are taken as open."
-        for status, count in unknown.items()
-    ]
-    return limit_notes(notes) + limit_notes(conflicts)
-
-
-def _too_long_error(task: Task, length: int, name: str, leaves: bool) -> FeatureListError:
-    way = "Put details into a file and name that." if leaves else "Try `--leaves`."
-    return FeatureListError(
-        f"the task {task.title[:60]!r} has {length:,} characters with its subtasks; a description has at most "
-        f"{MAX_DESCRIPTION_CHARS:,}. {way}",
-        "features-line",
-        name,
-        task.line,
-    )
+    shown = ", ".join(f"{clean(status)[:60]!r} ({count})" for status, count in list(doubtful.items())[:20])
+    return [*([f"Taken as open, by their status: {shown}."] if shown else []), *limit_notes(conflicts)]
 
 
 def _nothing_open_error(entries: Sequence[Entry], name: str, label: str) -> FeatureListError:

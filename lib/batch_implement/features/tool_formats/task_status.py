@@ -1,6 +1,6 @@
 """Say whether a task is open, by what its file has as status and as flags. Pure.
 
-    read_state({"passes": False, "status": "In Progress"})     TaskState("open", "In Progress", True, "")
+    read_state({"passes": False, "status": "In Progress"})     TaskState("open", "In Progress")
 
 A flag (`passes`, `done`, `completed`) decides where there is one, because tools that have it look at nothing else.
 """
@@ -22,18 +22,24 @@ FLAGS = (
     "isdone", "iscompleted", "iscomplete",
 )  # fmt: skip
 
-# Spelled without blanks, `-` and `_`, in lower case. The first of OPEN say that nobody has begun.
-NOT_BEGUN = ("", "pending", "open", "todo", "notstarted", "new", "planned", "backlog", "ready", "proposed", "queued")
+# Spelled without blanks, `-` and `_`, in lower case. What is DOUBTFUL may be as good as done, or waits for somebody.
+NOT_BEGUN = (
+    "", "pending", "open", "opened", "todo", "notstarted", "unstarted", "new", "planned", "backlog", "ready",
+    "proposed", "queued", "next", "upcoming", "false", "no",
+)  # fmt: skip
+BEGUN = (
+    "inprogress", "started", "active", "doing", "wip", "working", "ongoing", "underway", "current", "hooked", "claimed",
+    "assigned", "failing", "failed", "error", "reopened", "partial", "partiallydone", "incomplete",
+)  # fmt: skip
+DOUBTFUL = (
+    "review", "inreview", "needsreview", "blocked", "testing", "intesting", "qa", "draft", "specready", "approved",
+    "selected", "triage", "waiting",
+)  # fmt: skip
 _WORDS = {
-    OPEN: (
-        *NOT_BEGUN, "inprogress", "started", "active", "doing", "wip", "working", "ongoing", "underway", "review",
-        "inreview", "needsreview", "blocked", "failing", "failed", "error", "reopened", "next", "current", "testing",
-        "intesting", "qa", "partial", "partiallydone", "incomplete", "draft", "hooked", "claimed", "assigned",
-        "specready", "approved", "selected", "unstarted", "triage", "waiting", "upcoming", "false", "no", "opened",
-    ),
+    OPEN: (*NOT_BEGUN, *BEGUN, *DOUBTFUL),
     DONE: (
         "done", "completed", "complete", "closed", "passing", "passed", "pass", "resolved", "finished", "fixed",
-        "merged", "shipped", "implemented", "verified", "released", "deployed", "accepted", "success", "true", "yes",
+        "merged", "shipped", "implemented", "verified", "released", "deployed", "success", "true", "yes",
         "x",
     ),
     CANCELLED: (
@@ -49,13 +55,13 @@ STATES = {word: state for state, words in _WORDS.items() for word in words}
 class TaskState(NamedTuple):
     """The state of a task: OPEN, DONE, CANCELLED or DEFERRED; its status as written, on which it rests.
 
-    `is_known`: False for a status that is in no table, whose task is taken as open. `conflict` says how a flag and the
-    status contradict each other; empty if they do not.
+    `is_certain`: False for one that is taken as open although its status may mean something else. `conflict` says how a
+    flag and the status contradict each other; empty if they do not.
     """
 
     state: str
     status: str
-    is_known: bool = True
+    is_certain: bool = True
     conflict: str = ""
 
     @property
@@ -74,6 +80,12 @@ def classify_status(status: str) -> Optional[str]:
     return STATES.get(normalize_word(status)) if status.isascii() else None
 
 
+def state_of_status(status: str) -> TaskState:
+    """Return the state of a task that has a status alone."""
+    state = classify_status(status)
+    return TaskState(state or OPEN, status, state is not None and normalize_word(status) not in DOUBTFUL)
+
+
 def read_state(item: Dict[str, Any]) -> TaskState:
     """Return the state of a task by its fields; open if it has none that says so."""
     names = {normalize_word(name): name for name in item}
@@ -82,7 +94,7 @@ def read_state(item: Dict[str, Any]) -> TaskState:
     flag_name = next((names[name] for name in FLAGS if read_flag(item.get(names.get(name, ""))) is not None), "")
     state = classify_status(status)
     if not flag_name:
-        return TaskState(state or OPEN, status, state is not None)
+        return state_of_status(status)
     is_done = read_flag(item[flag_name])
     by_flag = DONE if is_done else OPEN
     if not status or state == by_flag:
