@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 import threading
 from pathlib import Path
@@ -534,6 +535,19 @@ def test_a_user_command_is_denied_to_the_model_and_audited(hook, begin, store, c
     ]
 
 
+def test_a_mass_edit_that_enters_git_is_denied_with_commands_that_are_not(hook, begin):
+    begin(3)
+    for command in ("grep -rl getUser . | xargs sed -i s/getUser/fetchUser/g", "find . -type f -delete"):
+        reason = denied(hook("PreToolUse", "Bash", tool_input={"command": command}))
+        assert "would corrupt the index" in reason
+        assert len(reason) < 500
+        shown = re.findall(r"`([^`]* \.\.\.)`", reason)
+        assert [words.split()[0] for words in shown] == ["git", "find", "find"]
+        for form in shown:
+            filled = form.replace("WORD", "getUser").replace("-i ...", "-i s/a/b/").replace("...", "-exec rm -rf {} +")
+            assert hook("PreToolUse", "Bash", tool_input={"command": filled}) is None
+
+
 @pytest.mark.parametrize("command", ["make test", "batchctl done", "cat .claude/batch_state.json", "git commit -am x"])
 def test_other_commands_are_not_denied(hook, begin, command):
     begin(3)
@@ -636,12 +650,19 @@ def test_a_worker_that_cannot_start_is_tried_three_times_then_the_batch_is_pause
 
 @pytest.mark.parametrize(
     "told",
-    [returned("x", background=True), {"tool_input": {"skill": "other"}}, {**returned("x"), "agent_id": "a"}],
-    ids=["in the background", "another skill", "another agent"],
+    [
+        returned("x", background=True),
+        {"tool_input": {"skill": "other"}},
+        {**returned("x"), "agent_id": "a"},
+        {**returned("x"), "session": "s-2"},
+        {**returned("x"), "pid": 1},
+    ],
+    ids=["in the background", "another skill", "another agent", "another session", "another client"],
 )
-def test_the_end_of_other_calls_prints_nothing(hook, begin, told):
-    begin(3)
+def test_the_end_of_other_calls_prints_and_changes_nothing(hook, begin, told, store):
+    state = begin(3, start)
     assert hook("PostToolUse", "Skill", **told) is None
+    assert store.read() == state
 
 
 def test_a_push_is_recorded_for_the_open_feature_else_for_the_last_closed_one(hook, begin, store):
