@@ -76,7 +76,7 @@ def test_an_outcome_is_written_once_and_a_new_one_once_more(store, github, batch
     from batch_implement.core import transitions
 
     store.update(lambda state: transitions.retry(state, [0]))
-    assert issue_sync.find_due_updates(store.read(), 0) == {"comment": False, "close": False}
+    assert issue_sync.find_due_updates(store.read(), 0) == []
     store.update(completed)
     issue_sync.publish(store, store.read(), [0])
     assert len(github.comments(7)) == 2
