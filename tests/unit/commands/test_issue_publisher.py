@@ -251,9 +251,9 @@ def test_a_call_that_does_not_end_leaves_it_open_whether_the_comment_is_there(ro
 
 
 def test_no_comment_is_written_when_the_known_ones_are_not_told(root, github, done, monkeypatch):
-    for told in (None, 3, ["x"]):
+    for answer in (None, 3, ["x"]):
         monkeypatch.setattr(
-            gh, "view_issue", lambda root, number, fields, found=told: {"state": "OPEN", "comments": found}
+            gh, "view_issue", lambda root, number, fields, comments=answer: {"state": "OPEN", "comments": comments}
         )
         assert (
             "lacks its comments"
