@@ -168,7 +168,8 @@ def test_one_that_conflicts_twice_has_failed_what_needs_it_is_skipped_and_nothin
 ):
     """Feature 2 always goes back to where the batch began, so it conflicts however often it is tried."""
     begun = git(repository, "rev-parse", "HEAD").strip()
-    worker = f'{READ} [ "$n" != 2 ] || {{ sleep 0.5; git reset -q --soft {begun}; }}; echo "$n" > same.txt; {COMMIT}'
+    first = "until git cat-file -e batch/batch-1/merged:same.txt 2> /dev/null; do sleep 0.1; done"
+    worker = f'{READ} [ "$n" != 2 ] || {{ {first}; git reset -q --soft {begun}; }}; echo "$n" > same.txt; {COMMIT}'
     unattended = unattended_run(worker, 3, needs={2: [1]}, max_retries=3)
     state = unattended.drive(jobs=2)
     assert conditions(state) == ["done", "failed", "skipped"]
