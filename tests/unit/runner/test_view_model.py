@@ -52,7 +52,7 @@ def test_a_batch_that_a_client_does_shows_its_open_feature():
         2, "feature 2", 1, "running", "plan", 61,
     )  # fmt: skip
     assert (row.turns, row.cost_usd, row.tool) == (None, None, None)
-    assert (seen.spent, seen.limits, seen.ended, seen.at_work) == ({}, [], "", False)
+    assert (seen.spent, seen.limits, seen.ended, seen.at_work) == ({}, {}, "", False)
 
 
 def test_each_feature_that_is_under_way_has_a_row_by_number():
@@ -123,7 +123,7 @@ def test_what_is_spent_has_what_is_under_way_and_nothing_twice(worktree):
     state = dispatched(merged(run_state(budgets={"cost_usd": 10.0}), 1), 0, worktree=str(worktree))
     seen = view_model.build_view(state, NOW)
     assert (seen.spent["turns"], seen.spent["cost_usd"]) == (44, 2.0)
-    assert seen.limits == [view_model.Limit("cost", 2.0, 10.0)]
+    assert seen.limits == {"cost": (2.0, 10.0)}
     seen = view_model.build_view(queued(state, 0), NOW)  # its client has ended and is counted
     assert (seen.spent["turns"], seen.spent["cost_usd"]) == (20, 1.0)
 
@@ -138,7 +138,7 @@ def test_limits_are_those_that_were_set_with_what_is_used():
         "usage_limit",
     )
     seen = view_model.build_view(state, "2026-02-01T00:05:00Z")
-    assert seen.limits == [view_model.Limit("time", 300, 7200), view_model.Limit("waiting", 300, 600)]
+    assert seen.limits == {"time": (300, 7200), "waiting": (300, 600)}
     assert seen.waiting == view_model.Wait("usage limit", UNTIL)
 
 
@@ -146,9 +146,9 @@ def test_what_waits_is_listed_in_order_with_the_reason():
     state = run_state(["a", "b", "c", "d"], needs={2: [0]}, order=[3, 0, 1, 2])
     state = dispatched(state, 3)
     assert view_model.build_view(state, NOW).pending == [
-        view_model.PendingFeature(1, "a", ""),
-        view_model.PendingFeature(2, "b", ""),
-        view_model.PendingFeature(3, "c", "after 1"),
+        view_model.OtherFeature(1, "a", "pending", ""),
+        view_model.OtherFeature(2, "b", "pending", ""),
+        view_model.OtherFeature(3, "c", "pending", "after 1"),
     ]
 
 
@@ -160,7 +160,7 @@ def test_the_features_that_were_closed_last_are_there_the_last_one_first():
     state = given_up(state, 7, HOSTILE, "2026-02-01T00:05:00Z")
     last = view_model.build_view(state, NOW).last
     assert [entry.number for entry in last] == [8, 4, 2, 1, 3]
-    outcomes = {entry.number: (entry.status, entry.outcome) for entry in last}
+    outcomes = {entry.number: (entry.status, entry.why) for entry in last}
     assert outcomes[2] == ("done", "c0ffee")
     assert outcomes[4] == ("done", "no change needed")
     assert outcomes[8] == ("failed", "a [2Jb c d e")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ...base import fast_json, process_identity, project_paths, timestamps
 from ...base.project_paths import Project
@@ -46,21 +46,15 @@ class RunningFeature(NamedTuple):
     tool: Optional[str]
 
 
-class PendingFeature(NamedTuple):
-    """A feature that has not begun; `why` is empty when it only waits for a free slot."""
-
-    number: int
-    text: str
-    why: str
-
-
-class EndedFeature(NamedTuple):
-    """A feature that is `done`, `failed` or `skipped`; `outcome` is its commit or the reason."""
+class OtherFeature(NamedTuple):
+    """A feature that is not running: `status` is `pending`, `done`, `failed` or `skipped`; `why` is what it waits for,
+    empty when only for a free slot, its commit, or why it failed or was skipped.
+    """
 
     number: int
     text: str
     status: str
-    outcome: str
+    why: str
 
 
 class Wait(NamedTuple):
@@ -70,20 +64,13 @@ class Wait(NamedTuple):
     until: Optional[str]
 
 
-class Limit(NamedTuple):
-    """A limit of the run, `cost`, `time` or `waiting`, and how much of it is used."""
-
-    name: str
-    used: float
-    most: float
-
-
 class View(NamedTuple):
     """A batch at the moment `at`.
 
     `at_work`: the process of its owner is alive. `seconds` is the age of the run, or of the batch without one. `spent`
-    has the fields of `run.spent` including running attempts; empty without a run. `pending` is in processing order,
-    `last` begins with the feature that ended last. `ended` is why the run ended; empty while it runs.
+    has the fields of `run.spent` including running attempts; empty without a run. `limits` has its limits `cost`,
+    `time` and `waiting`: used and at most. `pending` is in processing order, `last` begins with the feature that ended
+    last. `ended` is why the run ended; empty while it runs.
     """
 
     batch_id: str
@@ -93,13 +80,13 @@ class View(NamedTuple):
     at_work: bool
     seconds: int
     rows: List[RunningFeature]
-    pending: List[PendingFeature]
+    pending: List[OtherFeature]
     waiting: Optional[Wait]
     pause: Optional[Wait]
     ended: str
     spent: Dict[str, float]
-    limits: List[Limit]
-    last: List[EndedFeature]
+    limits: Dict[str, Tuple[float, float]]
+    last: List[OtherFeature]
 
 
 def build_view(state: State, now: str) -> View:
@@ -118,14 +105,14 @@ def build_view(state: State, now: str) -> View:
         seconds=_batch_age_s(state, now),
         rows=rows,
         pending=[
-            PendingFeature(index + 1, one_line(state["features"][index]), one_line(reasons.get(index, "")))
+            OtherFeature(index + 1, one_line(state["features"][index]), "pending", one_line(reasons.get(index, "")))
             for index in batch_state.pending_indices(state)
         ],
         waiting=Wait(one_line(waiting["reason"]), waiting["until"]) if waiting else None,
         pause=Wait(one_line(pause["reason"]), pause.get("resume_after")) if pause else None,
         ended=one_line(run.get("ended_why") or "") if run and run.get("ended_at") else "",
         spent=spent,
-        limits=_limits(state, now, spent) if run else [],
+        limits=_limits(state, now, spent) if run else {},
         last=_list_ended(state, now),
     )
 
@@ -221,7 +208,7 @@ def _read_progress_file(project: Project) -> Dict[str, Any]:
 # -- other features ----------------------------------------------------------------------------------------------------
 
 
-def _list_ended(state: State, now: str) -> List[EndedFeature]:
+def _list_ended(state: State, now: str) -> List[OtherFeature]:
     statuses = batch_state.feature_statuses(state, now)
     ended = sorted(
         (
@@ -232,7 +219,7 @@ def _list_ended(state: State, now: str) -> List[EndedFeature]:
         reverse=True,
     )
     return [
-        EndedFeature(
+        OtherFeature(
             index + 1, one_line(state["features"][index]), statuses[index],
             one_line(_describe_outcome(state, index, statuses[index])),
         )
@@ -261,10 +248,10 @@ def _usage(run: State, rows: List[RunningFeature]) -> Dict[str, float]:
     return spent
 
 
-def _limits(state: State, now: str, spent: Dict[str, float]) -> List[Limit]:
+def _limits(state: State, now: str, spent: Dict[str, float]) -> Dict[str, Tuple[float, float]]:
     limits = state["policy"].get("budgets") or {}
     waiting = state["run"]["waiting"]
     waited = spent.get("waited_s", 0) + (_seconds_between(waiting["since"], now) if waiting else 0)
     used = {"cost": spent.get("cost_usd", 0), "time": _batch_age_s(state, now), "waiting": waited}
     names = {"cost": "cost_usd", "time": "time_s", "waiting": "wait_s"}
-    return [Limit(name, used[name], limits[names[name]]) for name in names if limits.get(names[name]) is not None]
+    return {name: (used[name], limits[names[name]]) for name in names if limits.get(names[name]) is not None}

@@ -8,7 +8,7 @@ from ...base import timestamps
 from ...base.text import duration
 from ...core import prompts
 from ...report import status_report
-from .view_model import EndedFeature, RunningFeature, View
+from .view_model import OtherFeature, RunningFeature, View
 
 MAX_RUNNING = 8
 MAX_PENDING = 3
@@ -64,15 +64,13 @@ def format_usage(view: View) -> str:
     """Return what the run has used of its limits; empty for a batch without a run."""
     if not view.spent:
         return ""
-    limits = {limit.name: limit for limit in view.limits}
     cost = f"${view.spent.get('cost_usd', 0):.2f}"
-    parts = [f"{cost} of ${limits['cost'].most:.2f}" if "cost" in limits else cost]
+    parts = [f"{cost} of ${view.limits['cost'][1]:.2f}" if "cost" in view.limits else cost]
     parts.append(prompts.pluralize(int(view.spent.get("turns", 0)), "turn"))
-    if "time" in limits:
-        parts.append(f"{duration(limits['time'].used)} of {duration(limits['time'].most)}")
-    if "waiting" in limits:
-        parts.append(f"{duration(limits['waiting'].used)} of {duration(limits['waiting'].most)} waited")
-    elif view.spent.get("waited_s"):
+    for name, suffix in (("time", ""), ("waiting", " waited")):
+        if name in view.limits:
+            parts.append(" of ".join(map(duration, view.limits[name])) + suffix)
+    if "waiting" not in view.limits and view.spent.get("waited_s"):
         parts.append(f"{duration(view.spent['waited_s'])} waited")
     return f"Used: {', '.join(parts)}"
 
@@ -98,9 +96,9 @@ def describe_running(row: RunningFeature) -> str:
     return f"feature {row.number} ({', '.join(parts)})"
 
 
-def describe_ended(entry: EndedFeature) -> str:
+def describe_ended(entry: OtherFeature) -> str:
     """Return how a feature ended: its commit, or why it failed or was skipped."""
-    return f"{entry.status}{'  ' if entry.status == 'done' else ': '}{entry.outcome}".rstrip()
+    return f"{entry.status}{'  ' if entry.status == 'done' else ': '}{entry.why}".rstrip()
 
 
 def format_heartbeat(view: View) -> str:
