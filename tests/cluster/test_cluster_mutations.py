@@ -30,9 +30,8 @@ WRONG = {
     "what failed is pushed, too": (
         SAFETY,
         "runner/dask/repository_cache.py",
-        '    if verdict["kind"] == COMPLETED:\n        try:\n            push_commit(here, job, verdict["commit"])',
-        '    if verdict["kind"]:\n'
-        '        try:\n            push_commit(here, job, verdict["commit"] or here.job.branch)',
+        '    if verdict["kind"] == COMPLETED and verdict["commit"] != here.pushed:',
+        '    verdict = {**verdict, "commit": verdict["commit"] or here.job.branch}\n    if verdict["kind"]:',
     ),
     "a pushed attempt is begun anew": (
         SAFETY,
@@ -43,8 +42,8 @@ WRONG = {
     "a remote that does not answer is the feature's fault": (
         SAFETY,
         "runner/dask/repository_cache.py",
-        '{"kind": INTERRUPTED, "message": error.message, "failure_class": "network"}',
-        '{"kind": FAILED, "message": error.message, "failure_class": "network"}',
+        '{"kind": INTERRUPTED, "message": message, "failure_class": "network"}',
+        '{"kind": FAILED, "message": message, "failure_class": "network"}',
     ),
     "any scheduler will do": (
         SAFETY,
@@ -90,7 +89,7 @@ WRONG = {
     "--slots has no effect": (
         WAYS,
         "runner/dask/executor.py",
-        "self._run_on_workers(task.set_slots, options.slots)",
+        "self._call(self.client.run, task.set_slots, options.slots)",
         "pass",
     ),
     "one worker's slots count": (

@@ -87,7 +87,7 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
         else:
             result = _result_of_state(state, job)
     except repository_cache.Unreachable as error:
-        result = repository_cache.get_unreachable_verdict(error)
+        result = repository_cache.get_unreachable_verdict(error.message)
     except BatchError as error:
         result = _result_of_error(error.message)
     except OSError as error:

@@ -21,6 +21,7 @@ Commits that conflict there depend on another feature that the list does not nam
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from ..base import timestamps
@@ -35,7 +36,7 @@ from . import merge_queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, Dict, Iterator, List, Optional
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
@@ -302,21 +303,22 @@ def _feature_text(state: State, index: int, needs: List[int], below: Optional[Di
 
 def _remote_head(root: str, remote: str, branch: str) -> Optional[str]:
     """Return the commit that the remote's branch is at; None if it does not exist."""
-    try:
+    with _explain_remote_error(f"`git ls-remote {remote}` failed", remote, branch):
         return remotes.list_remote_branches(root, remote, [branch], timeout_s=PUSH_TIMEOUT_S).get(branch)
-    except remotes.RemoteError as error:
-        raise _remote_error(f"`git ls-remote {remote}` failed", error.output, remote, branch) from error
 
 
 def _push_branch(root: str, remote: str, commit: str, branch: str, *options: str) -> None:
-    try:
+    with _explain_remote_error(f"Pushing {branch} to {remote} failed", remote, branch):
         remotes.push_branches(root, remote, {branch: commit}, *options, timeout_s=PUSH_TIMEOUT_S)
+
+
+@contextlib.contextmanager
+def _explain_remote_error(problem: str, remote: str, branch: str) -> Iterator[None]:
+    """Raise RefusedError with git's cause and the remedy in place of a RemoteError."""
+    try:
+        yield
     except remotes.RemoteError as error:
-        raise _remote_error(f"Pushing {branch} to {remote} failed", error.output, remote, branch) from error
-
-
-def _remote_error(problem: str, output: str, remote: str, branch: str) -> RefusedError:
-    cause = push_detection.extract_push_error(output)
-    remedies = (remedy for signs, remedy in _REMEDIES if any(sign in cause.lower() for sign in signs))
-    remedy = next(remedies, "Run `git push` by hand to see more.").format(remote=remote, branch=branch)
-    return RefusedError(f"{problem}. {remedy} git said: {one_line(cause)}", "pull-request")
+        cause = push_detection.extract_push_error(error.output)
+        remedies = (remedy for signs, remedy in _REMEDIES if any(sign in cause.lower() for sign in signs))
+        remedy = next(remedies, "Run `git push` by hand to see more.").format(remote=remote, branch=branch)
+        raise RefusedError(f"{problem}. {remedy} git said: {one_line(cause)}", "pull-request") from error

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from concurrent import futures
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from ... import __version__
 from ...base import timestamps
@@ -73,7 +73,7 @@ class DaskExecutor:
             self.client = self._connect()
             self._wait_for_worker()
             if options.slots:
-                self._run_on_workers(task.set_slots, options.slots)
+                self._call(self.client.run, task.set_slots, options.slots)
             self.slots = self._count_slots()
         except BaseException:  # also on Ctrl-C: what was started on other machines would stay there
             self.close()
@@ -108,11 +108,11 @@ class DaskExecutor:
             "cluster-unreachable",
         )
 
-    def _run_on_workers(self, *arguments: Any, **options: Any) -> Any:
-        """Run a function on each worker. Return the results by address."""
+    def _call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Return the result of a method of the client. Raise RefusedError if it fails."""
         try:
-            return connection.call_scheduler(self.client, lambda: self.client.run(*arguments, **options))
-        except Exception as error:  # whatever a worker raises
+            return connection.call_scheduler(self.client, lambda: method(*arguments, **options))
+        except Exception as error:  # whatever a worker raises, and any of Dask's when the scheduler ends
             raise self._unreachable_error(error) from error
 
     def _wait_for_worker(self) -> None:
@@ -142,12 +142,7 @@ class DaskExecutor:
 
     def _count_slots(self) -> int:
         """Return the slots of all workers, and note those of each machine."""
-        try:
-            workers = connection.call_scheduler(self.client, lambda: self.client.scheduler_info(n_workers=-1))[
-                "workers"
-            ]
-        except Exception as error:  # the scheduler may end at any moment, with any of Dask's errors
-            raise self._unreachable_error(error) from error
+        workers = self._call(self.client.scheduler_info, n_workers=-1)["workers"]
         slots = {
             address: min(int(worker["nthreads"]), int(worker["resources"].get(task.RESOURCE, 0)))
             for address, worker in workers.items()
@@ -192,7 +187,7 @@ class DaskExecutor:
             "tree_mb": environment_checks.measure_tree_bytes(self.project.root, head) / 1e6 if head else 0,
         })  # fmt: skip
         versions = [__version__, ".".join(map(str, sys.version_info[:2]))]
-        answers = self._run_on_workers(task.check_worker, needs, versions, on_error="return")
+        answers = self._call(self.client.run, task.check_worker, needs, versions, on_error="return")
         for address, results in sorted(answers.items()):
             if isinstance(results, OSError):
                 text = f"It does not answer ({results}). Check that it runs; if it was removed, try again."
@@ -301,10 +296,10 @@ class DaskExecutor:
         """Push the batch's branch, and delete the branches of merged attempts on the remote."""
         root, branch = self.project.root, worktrees.get_batch_branch(self.batch_id)
         self._push(git_client.get_branch_tip(root, branch) or "")
-        existing = remotes.list_remote_branches(root, self.remote, [f"batch/{self.batch_id}/*"])
-        done = sorted({*_list_merged_branches(state)} & {*existing})
         if state["run"]["options"].get("pr") == "feature":
             return
+        existing = remotes.list_remote_branches(root, self.remote, [f"batch/{self.batch_id}/*"])
+        done = sorted({*_list_merged_branches(state)} & {*existing})
         for first in range(0, len(done), MAX_DELETED):
             deleted = dict.fromkeys(done[first : first + MAX_DELETED])
             remotes.push_branches(root, self.remote, deleted, "--no-verify", timeout_s=FETCH_S)

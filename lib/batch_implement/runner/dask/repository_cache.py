@@ -36,10 +36,6 @@ LOCAL_PREFIX = "working/"
 FETCHED_REFS = "refs/fetched/"
 
 
-class Superseded(BatchError):
-    """Another worker has pushed the attempt's branch."""
-
-
 class Unreachable(BatchError):
     """The remote does not answer or refuses."""
 
@@ -108,35 +104,22 @@ def _fetch_branches(job: Job, repository: str) -> Optional[str]:
     return existing.get(job.branch)
 
 
-def push_commit(here: CachedJob, job: Job, commit: str) -> None:
-    """Push a verified commit to the attempt's branch. Raises Superseded when the branch was moved."""
-    if commit == here.pushed:
-        return
-    try:
-        remotes.push_branches(
-            here.job.repository, job.repository, {job.branch: commit}, "--no-verify",
-            f"--force-with-lease=refs/heads/{job.branch}:{here.pushed or ''}", timeout_s=PUSH_S,
-        )  # fmt: skip
-    except StateError as error:  # also when the remote does not answer in time
-        if isinstance(error, remotes.RemoteError) and "stale info" in error.output:
-            raise Superseded(
-                f"Another worker has pushed {job.branch} meanwhile; its commit is used instead.", "cluster-unreachable"
-            ) from error
-        raise Unreachable(f"{job.branch} could not be pushed: {error.message}", "cluster-unreachable") from error
-
-
 def finish(here: CachedJob, job: Job, verdict: Dict[str, Any]) -> Dict[str, Any]:
     """Push the commit of a completed attempt, and return the verdict after that.
 
     Remove the worktree, unless the attempt was interrupted and the worktree has unsaved work.
     """
-    if verdict["kind"] == COMPLETED:
+    if verdict["kind"] == COMPLETED and verdict["commit"] != here.pushed:
         try:
-            push_commit(here, job, verdict["commit"])
-        except Superseded as error:
-            verdict = {"kind": INTERRUPTED, "message": error.message, "failure_class": LOST}
-        except Unreachable as error:
-            verdict = get_unreachable_verdict(error)
+            remotes.push_branches(
+                here.job.repository, job.repository, {job.branch: verdict["commit"]}, "--no-verify",
+                f"--force-with-lease=refs/heads/{job.branch}:{here.pushed or ''}", timeout_s=PUSH_S,
+            )  # fmt: skip
+        except StateError as error:  # also when the remote does not answer in time
+            verdict = get_unreachable_verdict(f"{job.branch} could not be pushed: {error.message}")
+            if isinstance(error, remotes.RemoteError) and "stale info" in error.output:
+                message = f"Another worker has pushed {job.branch} meanwhile; its commit is used instead."
+                verdict = {"kind": INTERRUPTED, "message": message, "failure_class": LOST}
     fetched = f"{FETCHED_REFS}refs/heads/{job.branch}"
     with contextlib.suppress(BatchError):  # a later attempt removes what is left
         if verdict["kind"] in (COMPLETED, FAILED) or not _has_unsaved_work(here):
@@ -157,12 +140,12 @@ def _has_unsaved_work(here: CachedJob) -> bool:
     return not any(git_client.has_commit(tree, head, known) for known in (here.job.base, here.pushed) if known)
 
 
-def get_unreachable_verdict(error: Unreachable) -> Dict[str, Any]:
+def get_unreachable_verdict(message: str) -> Dict[str, Any]:
     """Return the verdict of an attempt that could not reach the remote: a user is needed, or it is retried later."""
-    failure_class = failure_classification.classify(error.message)
+    failure_class = failure_classification.classify(message)
     if kind_of_failure(failure_class) != NEEDS_USER:
-        return {"kind": INTERRUPTED, "message": error.message, "failure_class": "network"}
-    return {"kind": NEEDS_USER, "message": error.message, "failure_class": failure_class}
+        return {"kind": INTERRUPTED, "message": message, "failure_class": "network"}
+    return {"kind": NEEDS_USER, "message": message, "failure_class": failure_class}
 
 
 def remove_worktree(job: Job) -> None:
