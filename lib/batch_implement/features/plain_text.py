@@ -1,13 +1,22 @@
-"""Read a list of features in plain text: one feature per line.
+"""Read a list of features in plain text: one feature per line, or per bullet, below headings.
 
-Blank lines and lines that begin with `#` are ignored. A line may end in notes: see `feature_list`.
+Markers (`- `, `* `, `1. `, `[ ] `, a bullet sign) are no part of a text. What is indented below a feature is its
+description, headings are its section. Done and cancelled entries, headings, rulers, comments and bare links are left
+out. A text whose lines are boxes is a Markdown checklist; one with the dates or priorities of todo.txt is read so. What
+cannot be read with certainty is refused: prose, marks with two meanings.
 """
 
 from __future__ import annotations
 
-from ..base.text import clean
+import re
+from functools import partial
+
+from ..base.text import clean_block
+from . import file_kinds, text_layout, text_lines, text_outline
 from .feature_list import (
+    Feature,
     FeatureListError,
+    LeftOut,
     Listing,
     ListOptions,
     check_features,
@@ -15,19 +24,353 @@ from .feature_list import (
     parse_clean_feature,
     split_lines,
 )
+from .text_outline import Entry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List, Optional, Sequence, Tuple
+
+    from .text_layout import Line
+
+DONE_REASONS = ("done", "cancelled")
+LETTER_MARK = re.compile(r"(\s*)([xXoO]) (?=\S)")
+X_BEFORE_NOUN = re.compile(
+    r"\s*x (?:axis|axes|and|or|y|is|=|in|coordinate|position|offset|server|times|\W)", re.IGNORECASE
+)
+SENTENCE_END = re.compile(r"[.!?](?:\s+[A-Z\"'(]|$)")
 
 
-def read(data: bytes, name: str, options: ListOptions) -> Listing:
-    """Return the features of a text. Raises FeatureListError."""
+def read(data: bytes, name: str, options: ListOptions, *, markup: bool = False) -> Listing:
+    """Return the features of a text. `markup` is for suffixes whose lines without a marker are prose.
+
+    Raises FeatureListError.
+    """
     if not data.strip():
         raise FeatureListError("the file is empty. Write one feature per line.", "features-file", name)
-    features = []
-    for number, line in enumerate(split_lines(decode_text(data, name), name), start=1):
-        text = clean(line).strip()
-        if text and text[0] != "#":
-            features.append(parse_clean_feature(text, name, number))
+    texts = split_lines(decode_text(data, name), name)
+    file_kinds.refuse_content(texts, name)
+    lines = text_layout.to_lines(texts, name)
+    if is_checklist(lines):
+        from . import markdown_list
+
+        return markdown_list.read(data, name, options)
+    if not markup and is_todo_txt(lines):
+        return _read_todo_txt(lines, name)
+    notes: List[str] = []
+    if not markup:
+        lines = _mark_letters(texts, lines, name, notes)
+    return _Reader(name, options, markup=markup).read(lines, notes)
+
+
+read_markup = partial(read, markup=True)
+
+
+def is_checklist(lines: Sequence[Line]) -> bool:
+    """Return whether boxes with a list marker, headings with `#` and what is below boxes are all that there is."""
+    has_box, is_below = False, False
+    for line in lines:
+        mark = text_lines.parse_marker(line.text)
+        if mark.kind == "box" and mark.sign:
+            has_box = is_below = True
+        elif text_lines.HASH_HEADING.match(line.text) or mark.kind == "bullet":
+            is_below = mark.kind == "bullet"
+        elif not (line.column > 0 and is_below):
+            return False
+    return has_box
+
+
+# -- todo.txt ----------------------------------------------------------------------------------------------------------
+
+
+def is_todo_txt(lines: Sequence[Line]) -> bool:
+    """Return whether lines are of the todo.txt format: its dates or priorities, and no marks of other lists.
+
+    A creation date alone could also be that of a log: then a project, a context or a `key:value` must be there, too.
+    """
+    marked = [line for line in lines if text_lines.TODO_TXT.match(line.text)]
+    if not marked or any(line.column for line in lines):
+        return False
+    others = [line for line in lines if not text_lines.TODO_TXT.match(line.text)]
+    if any(text_lines.parse_marker(line.text).kind for line in others) or 3 * len(marked) < len(lines):
+        return False
+    is_sure = any(line.text[0] in "x(" for line in marked)
+    return is_sure or any(re.search(r"(?:^|\s)[+@][^\W\d]|\s\w+:[^\s/]", line.text) for line in lines)
+
+
+def _read_todo_txt(lines: Sequence[Line], name: str) -> Listing:
+    features, left_out, is_open = [], [], []
+    for line in lines:
+        if line.text.startswith("#"):
+            left_out.append(LeftOut(line.number, line.text, "comment"))
+            continue
+        is_open.append(not line.text.startswith("x "))
+        if is_open[-1]:
+            features.append(parse_clean_feature(line.text, name, line.number))
+        else:
+            left_out.append(LeftOut(line.number, line.text, "done"))
     if not features:
-        raise FeatureListError(
-            "no features: every line is blank or a comment (#). Write one feature per line.", "features-file", name
+        raise _nothing_open_error(name, len(is_open))
+    features = number_open_features(features, is_open)
+    return Listing(check_features(features, name), {}, f"todo.txt: {_count_open(is_open)}", left_out)
+
+
+def _count_open(is_open: Sequence[bool]) -> str:
+    return f"{sum(is_open):,} open of {len(is_open):,}"
+
+
+def _nothing_open_error(name: str, count: int) -> FeatureListError:
+    what = "its only entry is" if count == 1 else f"all {count:,} entries are"
+    return FeatureListError(
+        f"no open features: {what} marked as done or cancelled. Add what is still to do.", "features-file", name
+    )
+
+
+def number_open_features(features: Sequence[Feature], is_open: Sequence[bool]) -> List[Feature]:
+    """Return open features whose numbers in `depends_on`, which count all entries, count the open ones instead.
+
+    `is_open` has a value for each entry in order. What needs an entry that is done needs it no more.
+    """
+    if all(is_open):
+        return list(features)
+    numbers: Dict[str, Optional[str]] = {}
+    for position, open_here in enumerate(is_open, start=1):
+        numbers[str(position)] = str(sum(is_open[:position])) if open_here else None
+    renumbered = []
+    for feature in features:
+        details = dict(feature.details)
+        if "depends_on" in details:
+            references = [numbers.get(each, each) for each in details.pop("depends_on")]
+            needed = [each for each in references if each is not None]
+            details.update({"depends_on": needed} if needed else {})
+        renumbered.append(feature._replace(details=details))
+    return renumbered
+
+
+def _mark_letters(texts: Sequence[str], lines: List[Line], name: str, notes: List[str]) -> List[Line]:
+    """Return the lines with `x` and `o` as boxes where they are marks of entries: beside each other, or `x` alone."""
+    marks = [LETTER_MARK.match(line.raw) for line in lines]
+    letters = [mark[2].lower() for mark in marks if mark]
+    small = [mark for line, mark in zip(lines, marks) if mark and mark[2] == "x" and not X_BEFORE_NOUN.match(line.raw)]
+    if "o" in letters and "x" in letters and 2 * len(letters) >= len(lines):
+        notes.append("`X` before a text is read as done, `O` as open.")
+        boxes = {"x": "[x] ", "o": "[ ] "}
+    elif small and len(small) == len(letters) < len(lines):
+        notes.append("`x` before a text is read as done.")
+        boxes = {"x": "[x] "}
+    else:
+        return lines
+    changed = list(texts)
+    for line, mark in zip(lines, marks):
+        if mark and mark[2].lower() in boxes:
+            changed[line.number - 1] = mark[1] + boxes[mark[2].lower()] + line.raw[mark.end() :]
+    return text_layout.to_lines(changed, name)
+
+
+# -- lists -------------------------------------------------------------------------------------------------------------
+
+
+class _Reader:
+    """Makes features of an outline, and says what becomes of every other line."""
+
+    def __init__(self, name: str, options: ListOptions, *, markup: bool) -> None:
+        self.name, self.options, self.markup = name, options, markup
+        self.without = {heading.strip().rstrip(":").casefold() for heading in options.without}
+        self.features: List[Feature] = []
+        self.left_out: List[LeftOut] = []
+        self.is_open: List[bool] = []
+        self.undecided: List[Entry] = []
+
+    def read(self, lines: Sequence[Line], notes: List[str]) -> Listing:
+        outline = text_outline.read_outline(lines, self.name, markup=self.markup)
+        self.left_out += outline.left_out
+        self._refuse_two_bullets(outline.entries)
+        self._refuse_fused_notes(outline.entries)
+        prose = self._find_prose(outline.entries)
+        for entry in outline.entries:
+            if id(entry) in prose:
+                self._leave_out_entry(entry, "text")
+            else:
+                self._take(entry)
+        if self.undecided:
+            raise self._undecided_error()
+        if not self.features:
+            raise self._nothing_error(outline.entries, len(prose))
+        if len(prose) > len(self.features) and len(prose) > 2:
+            raise self._prose_error(len(prose))
+        self._refuse_essay(outline.entries)
+        features = check_features(number_open_features(self.features, self.is_open), self.name)
+        notes += self._note_sections(features)
+        if outline.maybe_joined:
+            numbers = ", ".join(map(str, outline.maybe_joined[:10]))
+            notes.append(
+                f"Each line is a feature of its own. If one goes on with the line before it (lines {numbers}), "
+                "indent it."
+            )
+        return Listing(features, {}, f"plain text: {_count_open(self.is_open)}", sorted(self.left_out), notes)
+
+    def _take(self, entry: Entry, parents: Tuple[str, ...] = ()) -> None:
+        """Make a feature of an entry, or say why it is left out."""
+        headings = (*entry.headings, *parents)
+        judged = [text_lines.judge_heading(heading) for heading in headings]
+        reason = entry.state if entry.state in DONE_REASONS else ""
+        reason = reason or next((each for each in reversed(judged) if each in DONE_REASONS), "")
+        if entry.state == "dash" and not reason:
+            if not self.options.dash:
+                self.undecided.append(entry)
+                return
+            reason = "cancelled" if self.options.dash == "cancelled" else ""
+        if not reason and self.without.intersection(heading.casefold() for heading in headings):
+            named = next(heading for heading in headings if heading.casefold() in self.without)
+            self._leave_out_entry(entry, f"below {named!r}")
+            return
+        if not reason and text_lines.LINK.match(entry.text) and not entry.body:
+            self._leave_out_entry(entry, "link")
+            return
+        children = self._find_open_children(entry, is_done=bool(reason)) if entry.body else []
+        if reason or children:
+            self._leave_out_entry(entry, reason or "parent", children)
+            if reason:
+                self.is_open.append(False)
+            for child in children:
+                self._take(child, (*headings, entry.text) if reason else (*parents, entry.text))
+            return
+        self._add_feature(entry, headings)
+
+    def _find_open_children(self, entry: Entry, *, is_done: bool) -> List[Entry]:
+        """Return the entries below one that become features: the open boxes of a done one, with --leaves all."""
+        if not is_done and not self.options.leaves:
+            return []
+        outline = text_outline.read_outline(entry.body, self.name, markup=True)
+        children = [each for each in outline.entries if each.mark.kind and each.state not in DONE_REASONS]
+        if is_done:
+            children = [each for each in children if each.mark.state == "open"]
+        for child in children:
+            child.headings = (*entry.headings, *child.headings)
+        return children
+
+    def _add_feature(self, entry: Entry, headings: Tuple[str, ...]) -> None:
+        self.is_open.append(True)
+        feature = parse_clean_feature(entry.text, self.name, entry.line)
+        details = dict(feature.details)
+        if headings:
+            details["section"] = " > ".join(dict.fromkeys(headings))
+        if entry.body:
+            details["description"] = clean_block(text_layout.dedent(entry.body))
+        self.features.append(feature._replace(details=details))
+
+    def _leave_out_entry(self, entry: Entry, reason: str, children: Sequence[Entry] = ()) -> None:
+        self.left_out.append(LeftOut(entry.line, entry.text, reason))
+        kept = {number for child in children for number in range(child.line, child.last_number + 1)}
+        self.left_out += [LeftOut(line.number, line.text, reason) for line in entry.body if line.number not in kept]
+
+    def _find_prose(self, entries: Sequence[Entry]) -> Dict[int, Entry]:
+        """Return the entries without a marker that are text around a list of marked entries, by their identity."""
+        marked = sum(bool(entry.mark.kind) for entry in entries)
+        unmarked = [entry for entry in entries if not entry.mark.kind]
+        if not self.markup and marked <= len(unmarked):
+            return {}
+        prose = {}
+        for entry in unmarked:
+            is_entry = (
+                not self.markup and not entry.follows_blank and len(entry.text) <= 120 and entry.text[-1] not in ".:"
+            )
+            if not is_entry:
+                prose[id(entry)] = entry
+        return prose
+
+    # -- what is refused -----------------------------------------------------------------------------------------------
+
+    def _refuse_two_bullets(self, entries: Sequence[Entry]) -> None:
+        """Raise FeatureListError where `+` and `-` begin entries of one section: in many lists `+` means done."""
+        signs: Dict[Tuple[str, ...], Dict[str, int]] = {}
+        for entry in entries:
+            if entry.mark.kind == "bullet" and entry.mark.sign in "+-" and not entry.state:
+                is_done = any(text_lines.judge_heading(each) in DONE_REASONS for each in entry.headings)
+                if not is_done:
+                    signs.setdefault(entry.headings, {}).setdefault(entry.mark.sign, entry.line)
+        for lines in signs.values():
+            if len(lines) == 2:
+                raise FeatureListError(
+                    f"entries begin with `-` (line {lines['-']}) and with `+` (line {lines['+']}), which could mean "
+                    "done. Write `[x]` before what is done, and one sign before all else.",
+                    "features-line",
+                    self.name,
+                    max(lines.values()),
+                )
+
+    def _refuse_fused_notes(self, entries: Sequence[Entry]) -> None:
+        """Raise FeatureListError for `(after: N)` in a list whose own numbers are not those of the lines."""
+        numbers = [entry.mark.sign.strip("(). -\u2013—") for entry in entries if entry.mark.kind == "number"]
+        if numbers == [str(index) for index in range(1, len(numbers) + 1)] and len(numbers) == len(entries):
+            return
+        for entry in entries if numbers else ():
+            if re.search(r"\(after:[^)]*(?<![\w#-])\d+(?![\w-])[^)]*\)$", entry.text, re.IGNORECASE):
+                raise FeatureListError(
+                    "`(after: N)` counts the entries from 1, and the numbers in this list are others. Number them from "
+                    "1, or give the entry that is meant an id, `(id: NAME)`, and name that.",
+                    "feature-order",
+                    self.name,
+                    entry.line,
+                )
+
+    def _refuse_essay(self, entries: Sequence[Entry]) -> None:
+        """Raise FeatureListError for paragraphs of several sentences: that is prose, not a list."""
+        unmarked = [entry for entry in entries if not entry.mark.kind]
+        long = [entry for entry in unmarked if len(SENTENCE_END.findall(entry.text)) >= 3 and len(entry.text) > 150]
+        if 2 * len(long) > len(entries):
+            raise self._prose_error(len(long))
+
+    def _prose_error(self, count: int) -> FeatureListError:
+        return FeatureListError(
+            f"this looks like prose: {count} paragraphs without a marker. Write `- ` before each feature, or a list "
+            "with one feature per line into a file of its own.",
+            "features-file",
+            self.name,
         )
-    return Listing(check_features(features, name), {})
+
+    def _undecided_error(self) -> FeatureListError:
+        lines = ", ".join(str(entry.line) for entry in self.undecided[:20])
+        return FeatureListError(
+            f"{len(self.undecided)} entries with `[-]` or a cross, which could mean in progress or cancelled (lines "
+            f"{lines}). Add `--dash open` to take them, or `--dash cancelled` to leave them out.",
+            "features-line",
+            self.name,
+            self.undecided[0].line,
+        )
+
+    def _nothing_error(self, entries: Sequence[Entry], prose: int) -> FeatureListError:
+        if self.is_open:
+            return _nothing_open_error(self.name, len(self.is_open))
+        reasons = {left.reason for left in self.left_out}
+        if prose:
+            reason = (
+                "no features: there is no bullet, number or check box, only text. Write `- ` before each feature, or "
+                "one feature per line into a .txt file."
+            )
+        elif reasons <= {"comment", "ruler"}:
+            reason = "no features: every line is blank or a comment (#). Write one feature per line, without the `#`."
+        elif reasons <= {"link", "comment", "heading", "ruler"} and "link" in reasons:
+            reason = "no features: every line is a link. Write what is to be done, one feature per line."
+        else:
+            reason = "no features: headings only, with nothing below them. Write one feature per line."
+        return FeatureListError(reason, "features-file", self.name)
+
+    def _note_sections(self, features: Sequence[Feature]) -> List[str]:
+        counts: Dict[str, int] = {}
+        for feature in features:
+            for heading in str(feature.details.get("section", "")).split(" > "):
+                if text_lines.judge_heading(heading) == "later":
+                    counts[heading] = counts.get(heading, 0) + 1
+                    break
+        return [
+            f"{count} {'feature is' if count == 1 else 'features are'} below {heading!r}: "
+            f"`--without {_quote(heading)}` leaves {'it' if count == 1 else 'them'} out."
+            for heading, count in counts.items()
+            if count < len(features)
+        ]
+
+
+def _quote(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)

@@ -4,9 +4,9 @@
     for feature in listing.features:
         print(feature.line, feature.text, feature.details)
 
-READERS has the reader of each extension: a function of the bytes, the name that messages call the source, and what the
-user decides. Any extension that is not in READERS is plain text. Standard input is JSON if it begins like a list in
-JSON, a checklist if it has boxes and headings only, otherwise text.
+READERS has the reader of each suffix: a function of the bytes, the name that messages call the source, and what the
+user decides. A file without a suffix is plain text, one with another suffix is refused, as is what is no list by its
+name or by what is in it (`file_kinds`). Standard input is JSON if it begins like a list in JSON, otherwise text.
 
 A byte order mark, CRLF and CR are accepted. A feature keeps its whole text: control and bidi characters become spaces,
 blanks at both ends are removed. Anything else that is odd is a FeatureListError: a feature is never dropped, cut or
@@ -19,12 +19,13 @@ import codecs
 import errno
 import os
 import re
+import shlex
 import stat
 from functools import partial
 
 from ..base.text import clean
-from . import markdown_list, plain_text
-from .feature_list import MAX_BYTES, FeatureListError, Listing, ListOptions, decode_text, split_lines
+from . import file_kinds, markdown_list, plain_text
+from .feature_list import MAX_BYTES, FeatureListError, Listing, ListOptions, decode_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     Reader = Callable[[bytes, str, ListOptions], Listing]
 
-HEADING = re.compile(r"\s*#{1,6}(\s|$)")
+SUFFIX = re.compile(r"\.[a-z][a-z0-9_]{0,15}")
 JSON_START = re.compile(r"\s*(?:\{\s*\"|\[\s*(?:\{\s*)?\")")
 
 
@@ -41,8 +42,23 @@ def read_file(path: str, options: ListOptions = ListOptions()) -> Listing:  # no
     name = clean(path)
     if os.path.isdir(path):
         return _read_folder(path, name, options)
-    read = READERS.get(os.path.splitext(path)[1].lower(), plain_text.read)
-    return read(read_bytes(path, name), name, options)
+    suffix = find_suffix(path)
+    file_kinds.refuse_name(path, name)
+    data = read_bytes(path, name)
+    file_kinds.refuse_bytes(data, name)
+    read = READERS.get(suffix)
+    if read is None:
+        raise _unknown_suffix_error(path, name, suffix)
+    return read(data, name, options)
+
+
+def find_suffix(path: str) -> str:
+    """Return the suffix of a path by which its reader is chosen, in small letters; empty where it has none.
+
+    What is behind the last point of `TODO.1`, `list.2024-05`, or `v1.2 ideas` is none.
+    """
+    suffix = os.path.splitext(path)[1].lower()
+    return suffix if SUFFIX.fullmatch(suffix) else ""
 
 
 def read_stdin(stream: BinaryIO, options: ListOptions = ListOptions(), name: str = "-") -> Listing:  # noqa: B008
@@ -54,10 +70,7 @@ def read_stdin(stream: BinaryIO, options: ListOptions = ListOptions(), name: str
     text = decode_text(data, label)
     if JSON_START.match(text):
         return parse_text(data, label, "json", options)
-    filled = [line for line in split_lines(text, label) if line.strip()]
-    boxes = [line for line in filled if markdown_list.BOX.match(line)]
-    all_are_boxes = bool(boxes) and all(markdown_list.BOX.match(line) or HEADING.match(line) for line in filled)
-    return parse_text(data, label, "md" if all_are_boxes else "txt", options)
+    return parse_text(data, label, "txt", options)
 
 
 def parse_text(data: bytes, name: str, kind: str, options: ListOptions = ListOptions()) -> Listing:  # noqa: B008
@@ -142,10 +155,16 @@ def _read_document(data: bytes, name: str, options: ListOptions, kind: str) -> L
     return yaml_and_json.read(data, name, kind, options)
 
 
-def _refuse_format(data: bytes, name: str, options: ListOptions) -> Listing:
-    raise FeatureListError(
-        "this format is not supported. Give a text file (.txt) with one feature per line, a checklist (.md) with "
-        "`- [ ] feature`, or .yaml or .json as `batchctl schema features` describes it.",
+def _read_org(data: bytes, name: str, options: ListOptions) -> Listing:
+    from . import org_list
+
+    return org_list.read(data, name, options)
+
+
+def _unknown_suffix_error(path: str, name: str, suffix: str) -> FeatureListError:
+    return FeatureListError(
+        f"lists of features do not end in {suffix}. If this is plain text or Markdown, rename it to .txt or .md, or "
+        f"pipe it in: `batchctl create - < {shlex.quote(clean(os.path.basename(path)))}`.",
         "features-file",
         name,
     )
@@ -153,9 +172,10 @@ def _refuse_format(data: bytes, name: str, options: ListOptions) -> Listing:
 
 DOCUMENT_KINDS = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 READERS: Dict[str, Reader] = {
-    ".txt": plain_text.read,
+    **dict.fromkeys(("", ".txt", ".text", ".list", ".lst", ".todo", ".tasks", ".taskpaper"), plain_text.read),
+    **dict.fromkeys((".rst", ".rest", ".adoc", ".asciidoc", ".asc"), plain_text.read_markup),
+    ".org": _read_org,
     ".md": _read_markdown,
     ".markdown": _read_markdown,
     **{extension: partial(_read_document, kind=kind) for extension, kind in DOCUMENT_KINDS.items()},
-    **dict.fromkeys((".toml", ".csv"), _refuse_format),
 }

@@ -28,14 +28,14 @@ MAX_SLUG_LENGTH = 40
 
 def list_worktrees(repository: str) -> List[Tuple[str, str]]:
     """Return path and ref of each worktree of the repository, the main one first; an empty ref for a detached HEAD."""
-    trees: List[Tuple[str, str]] = []
+    found: List[Tuple[str, str]] = []
     for line in git_client.run_git(repository, "worktree", "list", "--porcelain", check=False).stdout.splitlines():
         name, _, value = line.partition(" ")
         if name == "worktree":
-            trees.append((value, ""))
+            found.append((value, ""))
         elif name == "branch":
-            trees[-1] = (trees[-1][0], value)
-    return trees
+            found[-1] = (found[-1][0], value)
+    return found
 
 
 def make_slug(text: str) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..features.located_values import Document
 
 PUBLISHED = ("batch_state", "features")
-FEATURES_EXTENSIONS = (".yaml", ".yml", ".txt", ".md", ".markdown", ".jsonl", ".ndjson")
+FEATURES_EXTENSIONS = (".yaml", ".yml", ".txt", ".md", ".markdown", ".jsonl", ".ndjson", ".org", ".rst", ".adoc")
 STATE_FIELDS = ("batch_id", "schema_version", "total_features")
 
 # The field that an invariant is about: the last one that has a feature already, else the first word.
@@ -57,18 +57,26 @@ def validate_files(
     """
     results: List[Dict[str, Any]] = []
     for name in files:
-        path = os.path.join(cwd, name)
-        errors, migration_notes = (
-            (check_features_file(path, options), None) if is_features_file(path) else _check_state_file(path)
-        )
-        entries = [
-            {"pointer": error.pointer, "line": error.line, "column": error.column, "message": error.message}
-            for error in errors
-        ]
+        errors, migration_notes = _check(os.path.join(cwd, name), options)
+        entries = [_to_dict(error) for error in errors]
         results.append({"file": name, "errors": entries, "valid": not entries, "mended": migration_notes})
     valid = all(result["valid"] for result in results)
     data = {"valid": valid, "files": results, "exit_code": 0 if valid else 1}
     return reporters.format_report(data, form), data
+
+
+def check_file(path: str) -> List[Dict[str, Any]]:
+    """Return the errors of one file as `{pointer, line, column, message}`, line and column from 1 or None."""
+    return [_to_dict(error) for error in _check(path)[0]]
+
+
+def _to_dict(error: SchemaError) -> Dict[str, Any]:
+    return {"pointer": error.pointer, "line": error.line, "column": error.column, "message": error.message}
+
+
+def _check(path: str, options: Optional[ListOptions] = None) -> Tuple[List[SchemaError], Optional[List[str]]]:
+    """Return the errors of one file, and what its migration changes (None if it is not migrated)."""
+    return (check_features_file(path, options), None) if is_features_file(path) else _check_state_file(path)
 
 
 def is_features_file(path: str) -> bool:
@@ -81,8 +89,10 @@ def is_features_file(path: str) -> bool:
     by_name = extension == ".json" and base.startswith("features")
     try:
         value = strict_json.parse(_read_file(path, 0).removeprefix(codecs.BOM_UTF8))
-    except (OSError, ValueError):
+    except OSError:
         return by_name
+    except ValueError:
+        return by_name or not extension  # such as TODO
     if isinstance(value, dict):
         if any(field in value for field in STATE_FIELDS):
             return False
@@ -142,7 +152,6 @@ def _first_column(path: str, line: int) -> int:
 
 
 def _check_state_file(path: str) -> Tuple[List[SchemaError], Optional[List[str]]]:
-    """Return the errors of one state, and what its migration changes (None if it is not migrated)."""
     try:
         size = os.lstat(path).st_size
         if size > serialization.MAX_BYTES:
