@@ -43,6 +43,11 @@ _CLEARED_VARIABLES = frozenset((
 ))  # fmt: skip
 
 
+# What git ends with when the index is not readable, as after an edit of all files that entered `.git`.
+_INDEX_ERRORS = ("index file corrupt", "index file smaller than expected", "unordered stage entries", "multiple stage entr")
+_NEW_INDEX = '`rm "$(git rev-parse --git-path index)" && git reset`'  # a linked worktree has an index of its own
+
+
 class GitResult:
     """The exit status and the output of git; bytes that are not UTF-8 are surrogates."""
 
@@ -346,5 +351,8 @@ def run_git(
     stdout, stderr = (data.decode("utf-8", "surrogateescape") for data in (ended.stdout, ended.stderr))
     if ended.returncode != 0 and check:
         cause = stderr.strip()[:500].rstrip(".") or f"exit status {ended.returncode}, no output"
-        raise StateError(f"`{call}` failed in {root}: {cause}. Fix this, then try again.", "git-trouble")
+        fix = "Fix this, then try again"
+        if any(message in stderr for message in _INDEX_ERRORS):
+            fix = f"The index is damaged; this makes it new from the last commit: {_NEW_INDEX}"
+        raise StateError(f"`{call}` failed in {root}: {cause}. {fix}.", "git-trouble")
     return GitResult(ended.returncode, stdout, stderr)

@@ -141,6 +141,14 @@ def test_what_a_batch_would_be_refused_for_is_worth_a_look(examine, repository):
     assert any(verdict == doctor.WARNING and "1 tracked file modified" in text for verdict, text in examine("git"))
 
 
+def test_a_damaged_index_is_an_error_with_the_command_that_makes_it_new(examine, repository):
+    (repository / ".git/index").write_bytes(b"garbage")
+    assert any(
+        verdict == doctor.ERROR and '`rm "$(git rev-parse --git-path index)" && git reset`' in text
+        for verdict, text in examine("git")
+    )
+
+
 def test_a_repository_without_a_commit_or_a_name_for_its_committer_is_told(examine, tmp_path, monkeypatch):
     empty = tmp_path / "empty"
     empty.mkdir()

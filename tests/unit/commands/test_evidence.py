@@ -8,6 +8,7 @@ import os
 import resource
 import select
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -52,6 +53,27 @@ def until(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None], ids=["empty", "garbage", "edited"])
+@pytest.mark.parametrize("place", ["main", "linked worktree"])
+def test_a_damaged_index_is_named_with_a_command_that_makes_it_new(repository, tmp_path, damage, place):
+    root = str(repository)
+    commit(root, getUser="one")
+    if place == "linked worktree":
+        root = str(tmp_path / "tree")
+        git(repository, "worktree", "add", "-q", root)
+    index = Path(root, git(root, "rev-parse", "--git-path", "index").strip())
+    index.write_bytes(index.read_bytes().replace(b"getUser", b"fetchUser") if damage is None else damage)
+    project = Project(root)
+    state = then(new_batch(1), transitions.start, NOW, git_client.get_head(root), None)
+    with pytest.raises(StateError) as caught:
+        evidence.collect(project, state)
+    assert "The index is damaged" in caught.value.message
+    remedy = caught.value.message.split("`")[-2]
+    assert subprocess.run(["bash", "-c", remedy], cwd=root, capture_output=True).returncode == 0
+    assert git(root, "status", "--porcelain") == ""
+    assert git_client.list_changes(root) == ([], [])
 
 
 # -- commits -----------------------------------------------------------------------------------------------------------
