@@ -69,8 +69,8 @@ def format_entries(entries: Iterable[Event]) -> List[str]:
 
 
 def _repair_entries(entry: Event) -> Iterator[Event]:
-    repairs = entry.get("repairs")
-    for what in repairs if entry["event"] == "migrated" and isinstance(repairs, list) else ():
+    repairs = entry.get("repairs") if entry["event"] == "migrated" else None
+    for what in repairs if isinstance(repairs, list) else filter(None, (repairs,)):  # a text if it was shortened
         yield {"event": "repaired", "at": entry.get("at"), "what": what}
 
 

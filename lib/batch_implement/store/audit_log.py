@@ -43,12 +43,11 @@ def record(private: str, event: str, **details: Any) -> None:
     global last_error
     entry = {"at": timestamps.now(), "event": event, "pid": os.getpid(), **details}
     line = fast_json.dumps_ascii(entry, str)
-    if len(line) > MAX_LINE_CHARS:
-        cut = {
-            name: value if len(str(value)) <= 500 else str(value)[:500] + "...[truncated]"
-            for name, value in entry.items()
-        }
-        line = fast_json.dumps_ascii(cut, str)[:MAX_LINE_CHARS]
+    for max_chars in (500, 50, 0):  # what JSON escapes takes up to 12 times as much
+        if len(line) <= MAX_LINE_CHARS:
+            break
+        entry.update({name: _shorten(value, max_chars) for name, value in details.items()})
+        line = fast_json.dumps_ascii(entry, str)
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         if os.path.islink(private):
@@ -73,6 +72,20 @@ def record(private: str, event: str, **details: Any) -> None:
         last_error = f"the audit log {private}/{NAME} could not be written: {error.strerror}"
 
 
+def _shorten(value: Any, max_chars: int) -> Any:
+    """Return a value of an entry with at most `max_chars` characters, or a list with eight times as many."""
+    if isinstance(value, list):
+        kept: List[Any] = []
+        room = 8 * max_chars
+        for element in value:
+            room -= len(str(element)[:max_chars])
+            if room <= 0:
+                return [*kept, f"...[{len(value) - len(kept)} more truncated]"]
+            kept.append(_shorten(element, max_chars))
+        return kept
+    return value if len(str(value)) <= max_chars else str(value)[:max_chars] + "...[truncated]"
+
+
 def _ends_in_partial_line(descriptor: int, size: int) -> bool:
     """Return whether the last line of the log, which has `size` bytes, is partial (after a full disk or a crash).
 
@@ -92,10 +105,11 @@ def split_for_log(messages: List[str]) -> List[List[str]]:
     portions: List[List[str]] = []
     room = 0
     for message in messages:
-        room -= len(message)
+        length = len(fast_json.dumps_ascii(message))
+        room -= length
         if room < 0:
             portions.append([])
-            room = MAX_LINE_CHARS // 8 - len(message)
+            room = MAX_LINE_CHARS // 2 - length
         portions[-1].append(message)
     return portions
 

@@ -13,7 +13,8 @@ def test_each_repair_of_a_migration_has_a_line():
         "repaired: status `x` was read as in_progress",
         "repaired: a b",
     ]
-    assert len(log_format.format_entries([{**entry, "repairs": []}, {**entry, "repairs": "odd"}])) == 2
+    assert len(log_format.format_entries([{**entry, "repairs": []}, {**entry, "repairs": None}])) == 2
+    assert log_format.format_entries([{**entry, "repairs": "['a', ...[truncated]"}])[1].endswith("['a', ...[truncated]")
 
 
 def test_an_unknown_event_is_shown():

@@ -11,6 +11,7 @@ import threading
 
 import pytest
 from batch_implement.base.project_paths import Project
+from batch_implement.report import log_format
 from batch_implement.store import audit_log
 
 
@@ -51,6 +52,34 @@ def test_a_very_long_event_is_cut_and_says_so(tmp_path):
     assert entry["short"] == "kept"
     assert entry["text"] == "x" * 500 + "...[truncated]"
     assert len(lines(tmp_path)[0]) <= audit_log.MAX_LINE_CHARS
+
+
+@pytest.mark.parametrize("text", ["x" * 50_000, "\U0001f600" * 3000, "\0" * 5000], ids=["long", "emoji", "escapes"])
+@pytest.mark.parametrize("fields", [1, 60])
+def test_an_event_with_any_long_field_is_shown_by_batchctl_log(tmp_path, text, fields):
+    details = {f"field_{number}": text for number in range(fields)}
+    audit_log.record(str(tmp_path), "migrated", repairs=[text] * 40, **details)
+    audit_log.record(str(tmp_path), "said", text=text, context={text[:200]: [text]})
+    assert [entry["event"] for entry in audit_log.read_entries(str(tmp_path))] == ["migrated", "said"]
+    assert max(map(len, lines(tmp_path))) <= audit_log.MAX_LINE_CHARS
+    shown = log_format.format_entries(audit_log.read_entries(str(tmp_path)))
+    assert "repaired: " in shown[1]
+    assert "more truncated" in " ".join(shown)
+
+
+def test_a_long_list_keeps_its_first_elements_and_says_how_many_are_missing(tmp_path):
+    audit_log.record(str(tmp_path), "migrated", repairs=[f"{number} " + "x" * 300 for number in range(100)])
+    (entry,) = audit_log.read_entries(str(tmp_path))
+    assert [text[:2].strip() for text in entry["repairs"][:-1]] == [str(number) for number in range(13)]
+    assert entry["repairs"][-1] == "...[87 more truncated]"
+
+
+def test_portions_fit_into_lines_whatever_has_to_be_escaped(tmp_path):
+    repairs = ["\U0001f600" * 300] * 40
+    for portion in audit_log.split_for_log(repairs):
+        audit_log.record(str(tmp_path), "migrated", repairs=portion)
+    found = [text for entry in audit_log.read_entries(str(tmp_path)) for text in entry["repairs"]]
+    assert found == repairs
 
 
 def test_a_line_that_a_crash_cut_is_left_out(tmp_path):
