@@ -99,9 +99,11 @@ class FileLock:
             named = os.stat(NAME, dir_fd=self._folder_fd, follow_symlinks=False)
         except FileNotFoundError:
             return False
-        return locked.st_ino == named.st_ino and locked.st_nlink == 1
+        return locked.st_ino == named.st_ino
 
     def _write_holder(self) -> None:
+        if os.fstat(self._fd).st_nlink != 1:
+            return  # another name of the file is somebody else's: it still excludes, but is not written through
         program = os.path.basename(sys.argv[0] if sys.argv and sys.argv[0] else "python")
         line = f"{os.getpid()} {program} {' '.join(sys.argv[1:2])}".encode("utf-8", "replace")[:200] + b"\n"
         try:

@@ -179,3 +179,28 @@ def test_a_full_disk_leaves_only_the_name_out(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "pwrite", full)
     with lock.FileLock(folder, str(tmp_path), 1), pytest.raises(LockTimeout, match="held by an unknown process"):
         take(folder, tmp_path)
+
+
+def test_a_lock_file_with_another_name_excludes_and_is_not_written_through(folder, tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_text("precious words")
+    os.link(outside, tmp_path / lock.NAME)
+    with lock.FileLock(folder, str(tmp_path), 0.05):
+        with pytest.raises(LockTimeout, match="an unknown process"):
+            take(folder, tmp_path)
+    assert outside.read_text() == "precious words"
+
+
+def test_a_lock_file_that_was_replaced_while_it_was_waited_for_excludes_nobody(folder, tmp_path, monkeypatch):
+    real, opened = lock.FileLock._open, []
+
+    def replace_first(self):
+        opened.append(real(self))
+        if len(opened) == 1:
+            os.rename(tmp_path / lock.NAME, tmp_path / "away")
+        return opened[-1]
+
+    monkeypatch.setattr(lock.FileLock, "_open", replace_first)
+    with lock.FileLock(folder, str(tmp_path), 5):
+        assert len(opened) == 2
+        assert os.stat(tmp_path / lock.NAME).st_size > 0
