@@ -191,7 +191,7 @@ def test_a_plain_write_of_the_state_is_denied_with_what_to_use_instead(
 # -- what the guard does not see --------------------------------------------------------------------------------------
 
 UNSEEN = {
-    "an older version": f'cp {PRIVATE}/previous.json "$f"',
+    "the sidecar": f'cp {PRIVATE}/sidecar "$f"',
     "by a variable": 'echo x > "$f"',
     "in a call that fails": 'echo x > "$f"; exit 1',
     "by a script in a file": "python3 ../outside/script.py",

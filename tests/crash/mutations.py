@@ -86,7 +86,7 @@ KILLED: dict[str, Patch] = {
         "src_dir_fd=folder, dst_dir_fd=folder)\n"
         "        except OSError as error:\n            atomic_files.discard(folder, self.project.temp_name)\n",
         "            atomic_files.unlink(folder, self.project.state_name)\n"
-        "            atomic_files.create(folder, self.project.state_name, data)\n"
+        "            atomic_files.create(folder, self.project.state_name, data, 0)\n"
         "        except OSError as error:\n            atomic_files.discard(folder, self.project.temp_name)\n",
     ),
     "a temporary file that is left over is in the way": (
@@ -116,8 +116,8 @@ KILLED: dict[str, Patch] = {
 FAILED: dict[str, Patch] = {
     "a temporary file stays after an error": (
         "store/transaction.py",
-        "            atomic_files.discard(folder, self.project.temp_name)\n            if copied:",
-        "            if copied:",
+        "            atomic_files.discard(folder, self.project.temp_name)\n            if is_backed_up:",
+        "            if is_backed_up:",
     ),
     "a failed sync counts for nothing": (
         "store/atomic_files.py",
@@ -173,7 +173,7 @@ GUARDS: dict[str, Patch] = {
         "hooks/tool_use.py", "    reason = _find_denial_reason(event)\n", "    reason = None\n"
     ),
     "nothing is undone after": (
-        "hooks/tool_use.py", "for note in (*store.notes, *event.open_store().notes)]", "for note in store.notes]"
+        "hooks/tool_use.py", "        notes = event.open_store().notes\n", "        notes = event.notes\n"
     ),
     "what the model wrote is taken for a person's edit": (
         "hooks/dispatch.py", "def open_store(self, *, trusted: bool = False)",

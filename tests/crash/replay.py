@@ -14,7 +14,8 @@ Created Equal", Pillai and others, OSDI 2014):
 - A file's name is no more durable by a sync of the file than by anything else that is not a sync of the folder.
 
 Only the content of the lock and of the audit log is left out of the combinations (nothing is decided from either):
-they are as they were written.
+they are as they were written. The copies that are written last (`LATE`) share one fate, as there are too many
+combinations otherwise: not touched, removed, missing content, whole.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from traced import Call
 from walk import plain
 
 UNDECIDING = ("lock", "audit.jsonl")
+LATE = ("current.json", "implement.bi")
+FATES_TOGETHER = ("none", "taken", "half", "zero", "whole")
 STATUS = re.compile(r"st_ino=(\d+).*st_mtime=(\d+).*st_mtime_nsec=(\d+)")
 STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 PLACE = re.compile(r"<((?:\\x[0-9a-f]{2}|[^>])*)>")
@@ -123,14 +126,25 @@ def crash_states(record: Record) -> Iterator[tuple[Tree, bool]]:
     for end in range(len(record.operations) + 1):
         done = end == len(record.operations)
         sure, open_ones = settled_and_open(record.before, record.operations[:end])
-        choices = [(fates(operation)) for operation in open_ones]
-        for fate in itertools.product(*choices):
-            happened = dict(zip((id(operation) for operation in open_ones), fate))
+        late = [operation for operation in open_ones if (operation.target or operation.source or ("", ""))[1] in LATE]
+        late += [change for change in open_ones if change.subject in {each.subject for each in late} and change not in late]
+        single = [operation for operation in open_ones if operation not in late]
+        together = FATES_TOGETHER if late else ("whole",)
+        for *fate, shared in itertools.product(*[fates(operation) for operation in single], together):
+            happened = dict(zip((id(operation) for operation in single), fate))
+            happened |= {id(operation): fate_of(operation, shared) for operation in late}
             tree = tree_of(record, [(operation, happened.get(id(operation), "whole")) for operation in sure])
             key = (done, frozenset((path, file and (file.data, file.inode)) for path, file in tree.items()))
             if key not in seen:
                 seen.add(key)
                 yield tree, done
+
+
+def fate_of(operation: Operation, shared: str) -> str:
+    """What becomes of an operation on a late copy when this becomes of all of them."""
+    if shared == "taken":
+        return "whole" if operation.what == "take" else "none"
+    return shared if shared == "none" or operation.what == "write" else "whole"
 
 
 def settled_and_open(before: Tree, operations: list[Operation]) -> tuple[list[Operation], list[Operation]]:
@@ -180,7 +194,8 @@ def tree_of(record: Record, happened: list[tuple[Operation, str]]) -> Tree:
             old = content.get(operation.subject, b"").ljust(operation.offset, b"\0")
             content[operation.subject] = old[: operation.offset] + data + old[operation.offset + len(data) :]
         elif operation.what == "cut":
-            content[operation.subject] = content.get(operation.subject, b"")[: operation.offset]
+            whole = content.get(operation.subject, b"")
+            content[operation.subject] = whole[: operation.offset].ljust(operation.offset, b"\0")
         else:
             if operation.what in ("move", "take") and names.get(os.path.join(*operation.source)) == operation.subject:
                 del names[os.path.join(*operation.source)]

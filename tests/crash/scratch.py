@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Optional
 
 import writes
 from batch_implement.core.errors import BatchError, RefusedError
-from batch_implement.store import serialization
+from batch_implement.store import serialization, sidecar
 
 STATE = ".claude/batch_state.json"
 PRIVATE = ".git/batch-implement"
@@ -74,7 +74,8 @@ def laid(tree: Tree, root: str) -> str:
             continue
         at[file.inode] = place
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        os.write(descriptor, file.data)
+        os.write(descriptor, file.data.rstrip(b"\0"))
+        os.ftruncate(descriptor, len(file.data))  # a backup ends in a million zeros
         os.utime(descriptor, ns=(file.mtime_ns, file.mtime_ns))
         os.close(descriptor)
     now = {inode: os.stat(place).st_ino for inode, place in at.items()}
@@ -84,6 +85,8 @@ def laid(tree: Tree, root: str) -> str:
             data = IDENTITY.sub(
                 lambda found: b"%s %d " % (found[1], now.get(int(found[2]), highest + int(found[2]))), file.data
             )
+            if sidecar.parse(file.data) is not None:
+                data = sidecar.add_check(data[: data.rindex(b"check ")])
             descriptor = os.open(f"{root}/{path}", os.O_WRONLY | os.O_TRUNC)
             os.write(descriptor, data)
             os.close(descriptor)

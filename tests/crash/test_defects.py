@@ -16,7 +16,7 @@ from batch_implement.core import lease
 from batch_implement.core.errors import DurabilityError, StateError
 from batch_implement.hooks import compaction, stop
 from batch_implement.hooks.dispatch import HookEvent
-from batch_implement.store import atomic_files, audit_log, backups, sidecar
+from batch_implement.store import atomic_files, audit_log, sidecar
 from batch_implement.store.store import Store
 from batches import all_completed, new_batch, owner, state_on_disk
 
@@ -24,6 +24,9 @@ OLD_FILE = {
     "batch_id": "old", "features_file": "", "features": ["one", "two"], "total_features": 2, "current_index": 1,
     "completed_features": [0], "status": "in_progress",
 }  # fmt: skip
+
+
+COPIES = (sidecar.READABLE_COPY, sidecar.BACKUP, "../implement.bi")
 
 
 class Crash(BaseException):
@@ -203,7 +206,7 @@ def test_a_first_version_that_failed_left_a_seal_that_spoke_of_it(store, broken)
         store.create(new_batch(1))
     broken.mend()
     assert sidecar.read_sidecar(store.project.private) is None
-    assert not private(store, backups.CURRENT).exists()
+    assert not any(private(store, name).exists() for name in COPIES)
     assert (store.read(), store.notes) == (None, [])
 
 
@@ -231,12 +234,15 @@ def test_a_state_file_that_could_not_be_looked_at_was_no_batch(store, repository
         store.reconcile()
 
 
-def test_the_copy_that_a_version_is_put_back_from_was_moved_and_written_anew_meanwhile(store, batch):
-    before = os.stat(private(store, backups.CURRENT))
+def test_the_copy_that_a_version_is_put_back_from_was_moved_and_written_anew_meanwhile(store, batch, broken):
+    before = {name: os.stat(private(store, name)).st_ino for name in COPIES}
     Path(store.project.state).write_text("damaged", encoding="utf-8")
+    broken("replace", Crash(), into("batch_state.json"))
+    with pytest.raises(Crash):
+        Store(store.project, trusted=False).reconcile()
+    broken.mend()
+    assert {name: os.stat(private(store, name)).st_ino for name in COPIES} == before
     assert Store(store.project, trusted=False).reconcile() == batch
-    assert os.stat(private(store, backups.CURRENT)).st_ino == before.st_ino
-    assert not private(store, backups.PREVIOUS).exists()
 
 
 def test_half_a_line_in_the_audit_log_took_the_next_one_with_it(tmp_path):

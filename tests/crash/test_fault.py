@@ -21,7 +21,7 @@ from walk import plain, stops, walk
 OLD, NEW = frozenset(("old",)), frozenset(("new",))
 ERRORS = ("ENOSPC", "EIO", "EACCES", "EROFS", "EDQUOT", "EMFILE", "EINTR")
 WHAT_WAS_CHANGED = ("Nothing was changed.", "left as it", "The last version of the batch is in ", "was put in place.")
-SIDE_FILES = ("audit.jsonl", "current.json", "previous.json")
+SIDE_FILES = ("audit.jsonl", "current.json", "in-force.bi", "implement.bi")
 
 
 def judged(kind, ended, root, known, *, call=None, swept=False, tells=True):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 from hostile_input import TEXTS, Choices, damage_bytes, mutate_value, serialize_value
-from scratch_project import FEATURE_LIST, PRIVATE, SESSION, SPECIAL_FILES, STATE, to_json
+from scratch_project import FEATURE_LIST, PRIVATE, SECOND_BACKUP, SESSION, SPECIAL_FILES, STATE, to_json
 
 HOOKS = json.loads(Path(__file__).resolve().parents[2].joinpath("hooks", "hooks.json").read_text())["hooks"]
 EVENTS = tuple((*entry["hooks"][0]["args"], "")[:2] for entries in HOOKS.values() for entry in entries)
@@ -196,17 +196,15 @@ HOOKS_ON_STATE = (
     "hook PreToolUse Skill",
 )
 PRIVATE_FILES = (
-    "sidecar",
-    "current.json",
-    "previous.json",
-    "lock",
-    "audit.jsonl",
-    "reported-errors",
-    "archive",
-    "quarantine",
-    "sidecar.tmp",
-    "audit.jsonl.1",
-)
+    SECOND_BACKUP,
+    *(
+        f"{PRIVATE}/{name}"
+        for name in (
+            "sidecar", "current.json", "in-force.bi", "lock", "audit.jsonl", "reported-errors", "archive", "quarantine",
+            "sidecar.tmp", "audit.jsonl.1",
+        )
+    ),
+)  # fmt: skip
 FOLDERS = (".claude", PRIVATE)
 STATE_BYTES: dict[str, bytes] = {}  # the valid states, as bytes, filled by whoever has a ground
 
@@ -215,7 +213,7 @@ def states(choices: Choices) -> Case:
     """A state file or one of the private files that is no longer what it was, and somebody who comes upon it."""
     shape = choices.pick(SHAPES)
     data = STATE_BYTES[shape]
-    path = STATE if choices.number(0, 3) else f"{PRIVATE}/{choices.pick(PRIVATE_FILES)}"
+    path = STATE if choices.number(0, 3) else choices.pick(PRIVATE_FILES)
     how = choices.number(0, 9)
     content: bytes | str
     if (how < 5 and path == STATE) or (path.endswith((".json", ".tmp")) and how < 7):

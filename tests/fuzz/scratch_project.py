@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 from batch_implement.core import batch_state, lease, transitions
-from batch_implement.store import atomic_files, serialization, sidecar
+from batch_implement.store import atomic_files, backups, serialization, sidecar
 from batches import NOW, all_completed, completed, failed, new_batch, owner, started
 
 SECRET = "the-secret-outside"
 STATE = ".claude/batch_state.json"
 PRIVATE = ".git/batch-implement"
+SECOND_BACKUP = ".git/implement.bi"
 SESSION = "s-1"
 FEATURE_LIST = "Add a page\nTest it (after: 1)\nTell of it\n"
 GITCONFIG = "[user]\n\tname = Scratch\n\temail = scratch@example.invalid\n[init]\n\tdefaultBranch = main\n"
@@ -36,7 +37,7 @@ REPLACEABLE = (
     "sidecar.tmp",
     "lock",
     "current.json",
-    "previous.json",
+    "in-force.bi",
     "reported-errors",
 )  # ours, made new as needed
 SPECIAL_FILES = (
@@ -129,6 +130,8 @@ class ScratchProject:
         )
         self.put(f"{PRIVATE}/sidecar", text)
         self.put(f"{PRIVATE}/current.json", data)
+        for name in (f"{PRIVATE}/in-force.bi", SECOND_BACKUP):
+            self.put(name, backups.pack(text, data))
         self.put(f"{PRIVATE}/lock", b"1 batchctl\n")
         self.put(
             f"{PRIVATE}/audit.jsonl",
@@ -255,7 +258,8 @@ class ScratchProject:
                 continue  # whoever swaps took it away
             if after.get(name) == entry or (entry.kind == stat.S_IFDIR and name in after):
                 continue
-            if name.startswith(f"{PRIVATE}/") and os.path.basename(name) in REPLACEABLE and entry.kind != stat.S_IFDIR:
+            is_ours = name.startswith(f"{PRIVATE}/") and os.path.basename(name) in REPLACEABLE
+            if (is_ours or name == SECOND_BACKUP) and entry.kind != stat.S_IFDIR:
                 continue
             if name.endswith(".tmp") and name.startswith(".claude/"):
                 continue  # what a crash leaves, swept by the next write

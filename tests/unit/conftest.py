@@ -12,6 +12,7 @@ from typing import Callable
 import pytest
 import yaml
 from batch_implement.cli import batchctl
+from batch_implement.store.store import Store
 
 
 @pytest.fixture(params=["in C", "in Python"])
@@ -35,6 +36,12 @@ def folder(tmp_path: Path) -> Iterator[int]:
 def root(repository: Path) -> str:
     """The repository's root, as git's callers here name it."""
     return str(repository)
+
+
+@pytest.fixture
+def untrusted(store: Store) -> Store:
+    """The same store, as the hooks of the model's session use it."""
+    return Store(store.project, trusted=False)
 
 
 @pytest.fixture

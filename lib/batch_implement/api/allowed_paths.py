@@ -65,6 +65,11 @@ class StateFile(Project):
         return f"{PRIVATE_NAME}/files/{atomic_files.sha256(os.fsencode(within))[:32]}"
 
     @property
+    def second_backup(self) -> str:
+        """Return the path of the second backup."""
+        return f"{self.private}/{project_paths.SECOND_BACKUP_NAME}"
+
+    @property
     def log_folder(self) -> str:
         """Return the folder that holds the audit log: the repository's own, if there is one."""
         return f"{self.git_dir}/{PRIVATE_NAME}" if self.git_dir else self.private
@@ -154,7 +159,7 @@ def project_of_state_file(path: object) -> Project:
 
 
 def hide_from_git(project: Project) -> None:
-    """Add the state file, and a private folder in the working tree, to the exclude file of the repository around it.
+    """Add the state file, and private files in the working tree, to the exclude file of the repository around it.
 
     Reads the git folder itself, so that it also works without git and in a folder that is not a repository yet.
     """
@@ -170,9 +175,10 @@ def hide_from_git(project: Project) -> None:
         pass  # not a linked worktree
     state = f"/{_exclude_pattern(os.path.relpath(f'{place}/{project.state_name}', top))}"
     lines = [f"{state}*"] if project.state_name == STATE_NAME else [state, f"{state}.tmp", f"{state}.quarantined-*"]
-    private = os.path.realpath(project.private)
-    if private.startswith(top + "/") and "/.git/" not in private:
-        lines.append(f"/{_exclude_pattern(os.path.relpath(private, top))}/")
+    for path in (project.private, project.second_backup):
+        real = os.path.realpath(path)
+        if real.startswith(top + "/") and "/.git/" not in real:
+            lines.append(f"/{_exclude_pattern(os.path.relpath(real, top))}{'/' if path == project.private else ''}")
     git_client.add_excludes(os.path.join(git_dir, "info", "exclude"), lines)
 
 

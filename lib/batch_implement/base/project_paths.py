@@ -5,6 +5,7 @@
               is not the client's own configuration; else the start folder
     state     ROOT/.claude/batch_state.json
     private   GIT_DIR/batch-implement, without git ROOT/.claude/batch-implement: survives `git clean -fdx`
+    backup    implement.bi beside `private`
 
 `hooks/run` does the same in sh; `tests/unit/base/test_project_paths.py` compares the two.
 """
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 STATE_FOLDER = ".claude"
 STATE_NAME = "batch_state.json"
 PRIVATE_NAME = "batch-implement"
+SECOND_BACKUP_NAME = "implement.bi"
 _NOTHING_THERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG))
 
 
@@ -59,6 +61,11 @@ class Project:
     def private(self) -> str:
         """Return the path of the private folder: lock, sidecar, backups, audit log, archive, quarantine, logs."""
         return f"{self.private_parent}/{self.private_name}"
+
+    @property
+    def second_backup(self) -> str:
+        """Return the path of the backup that is outside the private folder."""
+        return f"{self.private_parent}/{SECOND_BACKUP_NAME}"
 
     @property
     def log_folder(self) -> str:

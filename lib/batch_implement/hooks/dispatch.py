@@ -32,10 +32,11 @@ MAX_PAYLOAD_MB = 16
 class HookEvent:
     """One hook event: its name, tool, payload and project. The payload is parsed on first use."""
 
-    __slots__ = ("_payload", "name", "project", "raw", "sidecar", "tool")
+    __slots__ = ("_payload", "name", "notes", "project", "raw", "sidecar", "tool")
 
     def __init__(self, name: str, tool: str, raw: bytes, project: Project, sidecar: Optional[Sidecar]) -> None:
         self.name, self.tool, self.raw, self.project, self.sidecar = name, tool, raw, project, sidecar
+        self.notes: List[str] = []  # about what was restored
         self._payload: Optional[Payload] = None
 
     @property
@@ -97,8 +98,11 @@ class HookEvent:
         from ..store.store import Store
 
         store = Store(self.project, trusted=trusted)
+        store.notes += self.notes
         if not store.is_unmodified():
             store.reconcile()
+            if store.are_copies_repaired and not store.notes:
+                store.notes.append(f"Backups in {self.project.private} were changed or missing; they were put back.")
         return store
 
     def if_still_owner(self, change: Callable[[State], State]) -> Callable[[State], State]:
@@ -161,7 +165,9 @@ def main(name: str, tool: str, raw: Optional[bytes] = None) -> None:
         raw = fast_path.read_payload() if raw is None else raw
         project = project_paths.find_project(os.environ, os.getcwd())
         event = HookEvent(name, tool, raw, project, sidecar.read_sidecar(project.private))
-        if not _is_irrelevant(event):
+        if event.sidecar is None:
+            _restore_sidecar(event)
+        if event.notes or not _is_irrelevant(event):
             _print_output(_handle(event))
     except Exception as error:
         from . import error_reporting
@@ -173,13 +179,26 @@ def main(name: str, tool: str, raw: Optional[bytes] = None) -> None:
         error_reporting.remember_interpreter(os.environ["BATCH_IMPLEMENT_REMEMBER"])
 
 
+def _restore_sidecar(event: HookEvent) -> None:
+    """Restore a damaged or missing sidecar, and what else was changed with it."""
+    from ..store import backups
+
+    if backups.has_backup(event.project) or os.path.lexists(f"{event.project.private}/sidecar"):
+        from ..store.store import Store
+
+        store = Store(event.project, trusted=False)
+        store.reconcile()
+        event.notes += store.notes
+        event.sidecar = sidecar.read_sidecar(event.project.private)
+
+
 def _is_irrelevant(event: HookEvent) -> bool:
     """Return whether this is a tool call that needs nothing, for a client that hooks/run knew too little about."""
     if event.sidecar is None or not fast_path.is_skippable_event(event.name, event.tool):
         return False
-    return fast_path.is_irrelevant_call(
-        event.name, event.tool, event.raw, event.sidecar, event.project.state, event.owns_batch
-    )
+    project = event.project
+    is_intact = event.sidecar.matches_disk(project.state, project.private, project.second_backup)
+    return fast_path.is_irrelevant_call(event.name, event.tool, event.raw, event.sidecar, is_intact, event.owns_batch)
 
 
 def _handle(event: HookEvent) -> Any:

@@ -3,8 +3,8 @@
     raw = fast_path.read_payload()
     if not fast_path.can_skip(event, tool, root, private, raw): ...      # `hooks.dispatch` handles the event
 
-The decision costs one small read (the sidecar), one stat (the state file) and a few substring tests on the payload's
-bytes. `can_skip` is True only when nothing is to be done. Everything else goes to `dispatch`, which asks
+The decision costs one small read (the sidecar), four stats (the state and its copies) and a few substring tests on the
+payload's bytes. `can_skip` is True only when nothing is to be done. Everything else goes to `dispatch`, which asks
 `is_irrelevant_call` again with what it knows about the client.
 
 Guarantee: if `needs_analysis` is False for a payload, `command_policy.check_command` returns None for the command in
@@ -18,6 +18,7 @@ import posix
 import sys
 
 MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
+WRITING_TOOLS = ("Bash", "Write")  # as hooks.json names them; Write is for all that write files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def can_skip(event: str, tool: str, root: str, private: str, raw: bytes) -> bool
     if batch is None:
         return False
     owns_batch = batch.is_owner(session.decode("utf-8", "surrogateescape"), pid.decode("utf-8", "surrogateescape"))
-    return is_irrelevant_call(event, tool, raw, batch, f"{root}/.claude/batch_state.json", owns_batch)
+    state, second_backup = f"{root}/.claude/batch_state.json", f"{private.rpartition('/')[0]}/implement.bi"
+    is_intact = batch.matches_disk(state, private, second_backup)
+    return is_irrelevant_call(event, tool, raw, batch, is_intact, owns_batch)
 
 
 def is_skippable_event(event: str, tool: str) -> bool:
@@ -61,9 +64,13 @@ def is_skippable_event(event: str, tool: str) -> bool:
     return event in ("PostToolUse", "PostToolUseFailure") and tool != "Skill"
 
 
-def is_irrelevant_call(event: str, tool: str, raw: bytes, batch: "Sidecar", state_path: str, owns_batch: bool) -> bool:
-    """Return whether a call of a skippable kind needs nothing. `owns_batch`: this client holds the lease."""
-    if owns_batch and not batch.matches_path(state_path):
+def is_irrelevant_call(
+    event: str, tool: str, raw: bytes, batch: "Sidecar", is_intact: bool, owns_batch: bool
+) -> bool:
+    """Return whether a call of a skippable kind needs nothing. `owns_batch`: this client holds the lease; `is_intact`:
+    state and copies match the sidecar.
+    """
+    if not is_intact and (owns_batch or tool in WRITING_TOOLS):
         return False
     if event == "PreToolUse":
         return not needs_analysis(raw)

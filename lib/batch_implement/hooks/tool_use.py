@@ -11,8 +11,8 @@ import os
 
 from ..base import project_paths, timestamps
 from ..core import batch_state, failure_classification, lease, prompts
-from ..core.errors import RefusedError
-from ..store import audit_log, sidecar
+from ..core.errors import RefusedError, StateError
+from ..store import audit_log
 from ..store.store import Store
 from . import fast_path
 
@@ -51,14 +51,31 @@ def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
 
 
 def _reconcile_state(event: HookEvent) -> List[str]:
-    """Undo changes of the state that batchctl did not make, in the session that owns the batch. Return notes of it."""
-    store = Store(event.project, trusted=False)
-    if event.sidecar is None and os.path.lexists(f"{event.project.private}/sidecar"):
-        store.reconcile()
-        event.sidecar = sidecar.read_sidecar(event.project.private)
-    if not event.owns_batch:
-        return []
-    return [f"{note} {BATCHCTL_HINT}" for note in (*store.notes, *event.open_store().notes)]
+    """Undo changes of the state that batchctl did not make: by the session that owns the batch at any time, by another
+    during a call that can write. Return notes of it.
+    """
+    if not event.owns_batch and (event.sidecar is None or event.tool not in fast_path.WRITING_TOOLS):
+        notes = event.notes
+    elif not event.owns_batch and event.name == "PreToolUse":
+        notes = event.notes
+        _adopt_earlier_edit(event)
+    else:
+        notes = event.open_store().notes
+    return [f"{note} {BATCHCTL_HINT}" for note in notes]
+
+
+def _adopt_earlier_edit(event: HookEvent) -> None:
+    """Take an edit for a person's that was there before a tool call of a session that does not own the batch, unless
+    the owner lives: what is changed afterwards is this call's doing.
+    """
+    from ..base import process_identity
+
+    owner_pid = event.sidecar.owner_pid if event.sidecar else None
+    if not (owner_pid and process_identity.is_running(owner_pid, None)):
+        try:
+            event.open_store(trusted=True)
+        except StateError:
+            pass  # whoever runs batchctl is told what is wrong with it
 
 
 # -- before the call --------------------------------------------------------------------------------------------------
@@ -146,6 +163,7 @@ def _check_command(event: HookEvent, command: object) -> Optional[str]:
             ".claude/batch-implement/",
             ".git/batch-implement/",
             project.private + "/",
+            project.second_backup,
         ),
         roots=(project.root, os.path.realpath(project.root)),
         cwd=event.cwd,
@@ -165,12 +183,12 @@ def _is_batch_file(event: HookEvent, target: str) -> bool:
     if not _is_valid_path(path):
         return False
     folder = os.path.realpath(f"{project.root}/{project_paths.STATE_FOLDER}")
-    private = os.path.realpath(project.private)
+    private, second_backup = os.path.realpath(project.private), os.path.realpath(project.second_backup)
     for candidate in (os.path.normpath(path), os.path.realpath(path)):
         parent, name = os.path.split(candidate)
         if name.startswith(project_paths.STATE_NAME) and os.path.realpath(parent) == folder:
             return True
-        if candidate == private or candidate.startswith(private + os.sep):
+        if candidate in (private, second_backup) or candidate.startswith(private + os.sep):
             return True
     try:
         return os.path.samefile(path, project.state)

@@ -103,12 +103,18 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[written:]
 
 
-def create(folder: int, name: str, data: bytes) -> None:
-    """Write a new file that is not durable, for backups that are checked before use. Removes a partial file."""
+def create(folder: int, name: str, data: bytes, mtime_ns: int, size: int = 0) -> None:
+    """Write a file that is not durable, for backups that are checked before use. Removes a partial file.
+
+    One shorter than `size` bytes is filled up with zeros, which take no space on the disk.
+    """
     descriptor = os.open(name, _WRITE, 0o600, dir_fd=folder)
     try:
         try:
             write_all(descriptor, data)
+            if size > len(data):
+                os.ftruncate(descriptor, size)
+            os.utime(descriptor, ns=(mtime_ns, mtime_ns))
         finally:
             os.close(descriptor)
     except OSError:

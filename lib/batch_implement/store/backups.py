@@ -16,12 +16,11 @@ from . import atomic_files, sidecar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional
+    from typing import Iterator, List, Optional
 
     from ..base.project_paths import Project
-    from .sidecar import Sidecar
+    from .sidecar import Fingerprint, Sidecar
 
-CURRENT, PREVIOUS = "current.json", "previous.json"
 _LINK_UNSUPPORTED = frozenset((errno.EPERM, errno.EISDIR, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS))
 
 
@@ -37,7 +36,7 @@ def open_private_folder(project: Project, *, create: bool) -> int:
         try:
             return project_paths.open_folder(parent, name, create=False)
         except FileNotFoundError:
-            if not create:
+            if not create and not os.path.lexists(project.second_backup):
                 os.lstat(project.state)
             return project_paths.open_folder(parent, name, create=True)
     except FileNotFoundError as error:
@@ -174,47 +173,171 @@ def undo_quarantine(project: Project, place: Optional[str], folder: Optional[int
 
 
 # -- backups -----------------------------------------------------------------------------------------------------------
+#
+# Three copies of the version in force, none of them durable: what they hold is checked before it is used.
+#
+#     current.json     readable. An edit of many files at once (`grep -rl x . | xargs sed -i`) changes it with the state,
+#                      an editor does not: that tells such an edit from a person's own
+#     in-force.bi      packed, with the sidecar; written before the state is replaced
+#     implement.bi     the same, outside the private folder, written after: larger than 1 MB and of the year 2000, so that
+#                      no pattern over names, sizes or times meets both
+#
+# A packed copy is compressed, and each two bytes are one character from a plane of Unicode that no text uses: valid
+# UTF-8 without any ASCII. So no pattern of sed or perl matches in it, a program that decodes and encodes all files
+# leaves it as it is, and what is added before or after it (a header, an end of line) is ignored.
+
+_SECOND_BACKUP_BYTES = (1 << 20) + 4096
+_ASCII = bytes(range(128))
+_OTHER_CHARACTERS = "[^\U000f0000-\U000fffff]+"
 
 
-def back_up(project: Project, private: int, data: bytes, notes: List[str]) -> bool:
-    """Write `data`, the next version, as `current.json`, keep the last one as `previous.json` and return whether that
-    worked. A failure is only noted: the current version is then in one of the two files still.
-    """
+def pack(sidecar_text: bytes, data: bytes) -> bytes:
+    """Return the content of a packed copy: of a sidecar and of the state that it names."""
+    import _codecs  # of `encodings` UTF-32 would be one more file to load
+    import zlib  # only what writes or restores needs it
+
+    packed = zlib.compress(b"%d " % len(sidecar_text) + sidecar_text + data, 1)
+    packed += b"\0" * (len(packed) % 2)
+    units = bytearray(b"\0\x0f\0\0") * (len(packed) // 2)  # UTF-32
+    units[2::4], units[3::4] = packed[0::2], packed[1::2]
+    # a NUL is what tools know a binary file by; without a last end of line some lose all of it
+    return b"\0" + _codecs.utf_32_be_decode(units)[0].encode() + b"\n"
+
+
+def unpack(content: bytes) -> Optional[tuple[bytes, bytes]]:
+    """Return the sidecar and the state in a packed copy, or None when it is damaged."""
+    import re
+    import zlib
+
+    text = content.translate(None, _ASCII).decode("utf-8", "ignore")
+    units = re.sub(_OTHER_CHARACTERS, "", text).encode("utf-32-be")
+    packed = bytearray(len(units) // 2)
+    packed[0::2], packed[1::2] = units[2::4], units[3::4]
+    unpacker = zlib.decompressobj()
     try:
-        atomic_files.unlink(private, PREVIOUS)  # ext4 writes a file that is renamed over another to the disk at once
-        try:
-            os.replace(CURRENT, PREVIOUS, src_dir_fd=private, dst_dir_fd=private)
-        except FileNotFoundError:
-            pass
-        atomic_files.create(private, CURRENT, data)
+        plain = unpacker.decompress(packed, atomic_files.MAX_BYTES)
+        length, _, rest = plain.partition(b" ")
+        return (rest[: int(length)], rest[int(length) :]) if unpacker.eof else None  # with its checksum
+    except (zlib.error, ValueError):
+        return None
+
+
+def back_up(project: Project, private: int, packed: bytes, version: Fingerprint, notes: List[str]) -> bool:
+    """Write the first backup, of the next version, and return whether that worked. A failure is only noted: the version
+    in force is then still in the other copies.
+    """
+    return _write_copy(project, private, sidecar.BACKUP, packed, version.mtime_ns, notes)
+
+
+def back_up_again(
+    project: Project, private: int, packed: bytes, data: bytes, version: Fingerprint, notes: List[str]
+) -> None:
+    """Write the other copies, of the version that is now in place. The readable one is the last."""
+    mtime_ns = sidecar.SECOND_BACKUP_MTIME_NS
+    _write_copy(project, private, project.second_backup, packed, mtime_ns, notes, _SECOND_BACKUP_BYTES)
+    _write_copy(project, private, sidecar.READABLE_COPY, data, version.mtime_ns, notes)
+
+
+def _write_copy(
+    project: Project, private: int, name: str, data: bytes, mtime_ns: int, notes: List[str], size: int = 0
+) -> bool:
+    try:
+        atomic_files.unlink(private, name)  # ext4 writes a file that is renamed over another to the disk at once
+        atomic_files.create(private, name, data, mtime_ns, size)
     except OSError as error:
-        notes.append(
-            f"Note: the copy {project.private}/{CURRENT} could not be written: {error.strerror}. The batch itself is "
-            "not affected."
+        note = (
+            f"Note: a backup of {project.state} could not be written: {error.strerror}. The batch itself is not "
+            "affected."
         )
+        if note not in notes:
+            notes.append(note)
         return False
     return True
 
 
-def undo_back_up(private: int) -> None:
-    """Undo `back_up` after a write that failed: the version before is still the current one."""
+def repair_copies(project: Project, private: int, text: bytes, data: bytes, version: Fingerprint) -> bool:
+    """Make all copies those of the version in place, `data` with the sidecar `text`. Return whether one that was damaged
+    or missing is there again.
+    """
+    notes: List[str] = []
+    packed = pack(text, data)
+    is_damaged = False
+    for name in _copy_names(project):
+        content = _read_copy(private, name)
+        held = content and (content if name == sidecar.READABLE_COPY else (unpack(content) or (b"", b""))[1])
+        is_damaged |= held != data
+        if name == sidecar.BACKUP:
+            back_up(project, private, packed, version, notes)
+    back_up_again(project, private, packed, data, version, notes)
+    return is_damaged and not notes
+
+
+def _copy_names(project: Project) -> tuple[str, str, str]:
+    return (sidecar.READABLE_COPY, sidecar.BACKUP, project.second_backup)
+
+
+def _read_copy(private: int, name: str) -> Optional[bytes]:
+    """Return the content of a copy, empty for anything except a file, or None when it is missing."""
     try:
-        os.replace(PREVIOUS, CURRENT, src_dir_fd=private, dst_dir_fd=private)
-    except OSError:
-        atomic_files.discard(private, CURRENT)
+        file = atomic_files.read(private, name)
+    except atomic_files.UnexpectedFileType:
+        return b""
+    return file[1] if file else None
 
 
-def read_backup(private: int, expected: Optional[Sidecar]) -> Optional[bytes]:
-    """Return the current version from the backups, or None when no backup matches the sidecar or there is no batch."""
-    for fingerprint in (expected.new, expected.old) if expected and expected.new else ():
-        for name in (CURRENT, PREVIOUS):
-            try:
-                file = atomic_files.read(private, name) if fingerprint else None
-            except atomic_files.UnexpectedFileType:
-                continue
-            if file and fingerprint and atomic_files.sha256(file[1]) == fingerprint.sha256:
-                return file[1]
+def _read_packed_copies(project: Project, private: int) -> Iterator[tuple[bytes, bytes]]:
+    for name in (sidecar.BACKUP, project.second_backup):
+        content = _read_copy(private, name)
+        unpacked = unpack(content) if content else None
+        if unpacked:
+            yield unpacked
+
+
+def read_backup(project: Project, private: int, expected: Optional[Sidecar]) -> Optional[bytes]:
+    """Return the current version from a copy, or None when no copy matches the sidecar or there is no batch."""
+    if expected is None or expected.new is None:
+        return None
+    copies = [_read_copy(private, sidecar.READABLE_COPY), *(data for _, data in _read_packed_copies(project, private))]
+    by_digest = {atomic_files.sha256(data): data for data in copies if data}
+    for version in (expected.new, expected.old):
+        if version and version.sha256 in by_digest:
+            return by_digest[version.sha256]
     return None
+
+
+def read_backup_sidecar(project: Project, private: int) -> Optional[bytes]:
+    """Return the text of the newest sidecar in a packed copy, or None."""
+    found = []
+    for text, _ in _read_packed_copies(project, private):
+        value = sidecar.parse(text)
+        if value and value.new:
+            found.append((value.new.revision, text))
+    return max(found)[1] if found else None
+
+
+def are_copies_changed(project: Project, private: int, expected: Sidecar) -> bool:
+    """Return whether a copy holds neither the current version nor the one before, or the readable one is missing."""
+    known = [version.sha256 for version in (expected.new, expected.old) if version]
+    readable = _read_copy(private, sidecar.READABLE_COPY)
+    if readable is None or atomic_files.sha256(readable) not in known:
+        return True
+    for name in (sidecar.BACKUP, project.second_backup):
+        content = _read_copy(private, name)
+        unpacked = unpack(content) if content is not None else None
+        if content is not None and (unpacked is None or atomic_files.sha256(unpacked[1]) not in known):
+            return True
+    return False
+
+
+def has_backup(project: Project) -> bool:
+    """Return whether there is a packed copy, by two stats."""
+    return os.path.lexists(f"{project.private}/{sidecar.BACKUP}") or os.path.lexists(project.second_backup)
+
+
+def remove_copies(project: Project, private: int) -> None:
+    """Remove the copies of a batch that is archived: they must not bring it back."""
+    for name in _copy_names(project):
+        atomic_files.discard(private, name)
 
 
 def read_interrupted_write(folder: int, name: str, expected: Sidecar) -> Optional[bytes]:

@@ -7,12 +7,14 @@
     open INDEX ATTEMPT           the open feature, or `open -`
     unattended 0|1
     remind CONTEXT ...           contexts that need a reminder
+    check NUMBER                 a checksum of the lines above
 
 A FINGERPRINT is `INODE SIZE MTIME_NS SHA256 REVISION`. Its revision is 0 for a file that the store did not write: an
 edit or old file that a write takes over.
 
 It is written durably before the state is replaced. A rename keeps the inode, so the file in place always matches `new`
-or `old`; a file that matches neither was not written by the store.
+or `old`; a file that matches neither was not written by the store. The copies of the state (see `backups`) have the
+time of change of the version that they hold, so that one stat shows whether somebody else wrote to them.
 """
 
 import errno
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 65536
 _FLAGS = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
 TEMP_NAME = "sidecar.tmp"
+READABLE_COPY, BACKUP = "current.json", "in-force.bi"
+SECOND_BACKUP_MTIME_NS = 946684800 * 10**9  # 2000-01-01: see `backups`
 _NOT_A_FILE_ERRORS = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR))
 
 
@@ -78,7 +82,7 @@ class Sidecar:
         return self.old is not None and not self.old.revision and self.old.matches(status)
 
     def matches_path(self, path: str) -> bool:
-        """Return whether the file at `path` is a known version, or rightly missing. One stat: enough for most hooks."""
+        """Return whether the file at `path` is a known version, or rightly missing, by one stat."""
         if self.new is None:
             return True
         try:
@@ -86,9 +90,29 @@ class Sidecar:
         except OSError:
             return not self.live
 
+    def matches_disk(self, state_path: str, private: str, second_backup: str) -> bool:
+        """Return whether state and copies are what the store wrote, by four stats: enough for most hooks."""
+        return self.matches_path(state_path) and (
+            self.new is None or matches_copies((self.new, self.old), private, second_backup)
+        )
+
     def is_owner(self, session_id: str, pid: str) -> bool:
         """Return whether the client with this session and process id (a text) owns the batch."""
         return bool(session_id) and self.session == session_id and str(self.owner_pid) == pid
+
+
+def matches_copies(versions: "tuple[Optional[Fingerprint], ...]", private: str, second_backup: str) -> bool:
+    """Return whether each copy of the state holds one of these versions, as far as a stat can tell."""
+    try:
+        if posix.lstat(second_backup).st_mtime_ns != SECOND_BACKUP_MTIME_NS:
+            return False
+        readable, backup = posix.lstat(f"{private}/{READABLE_COPY}"), posix.lstat(f"{private}/{BACKUP}")
+    except OSError:
+        return False
+    known = [each for each in versions if each is not None]
+    return any(
+        (readable.st_mtime_ns, readable.st_size) == (each.mtime_ns, each.size) for each in known
+    ) and backup.st_mtime_ns in [each.mtime_ns for each in known]
 
 
 def render(
@@ -106,15 +130,22 @@ def render(
         f"unattended {int(bool(state and state['policy']['unattended']))}",
         " ".join(["remind", *filter(is_storable_session_id, remind)]),
     ]
-    return ("\n".join(lines) + "\n").encode()
+    return add_check(("\n".join(lines) + "\n").encode())
+
+
+def add_check(lines: bytes) -> bytes:
+    """Return the lines with the one that has their checksum."""
+    return lines + b"check %d\n" % (int.from_bytes(lines, "big") % (2**61 - 1))  # cheaper than to import `zlib`
 
 
 def parse(text: bytes) -> "Optional[Sidecar]":
-    """Return the sidecar with this text, or None when the text is not a sidecar."""
+    """Return the sidecar with this text, or None when the text is not a sidecar or was changed."""
     try:
+        if text != add_check(text[: text.rindex(b"check ")]):
+            return None
         lines = text.decode("ascii").split("\n")
         fields = [line.split(" ") for line in lines[1:7]]
-        if lines[0] not in ("live", "over") or [field[0] for field in fields] != _FIELD_NAMES or lines[-1]:
+        if lines[0] not in ("live", "over") or [field[0] for field in fields] != _FIELD_NAMES:
             return None
         session, pid = fields[2][1:]
         return Sidecar(

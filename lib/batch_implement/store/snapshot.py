@@ -35,6 +35,9 @@ def read_snapshot(project: Project) -> Optional[State]:
         file = _read_file_in_place(project)
         expected = sidecar.read_sidecar(project.private)
         if expected is None:
+            backup = _read_from_backups(project, None) if backups.has_backup(project) else None
+            if backup is not None:
+                return serialization.parse(backup)  # type: ignore[no-any-return]  # JSON is Any
             return serialization.parse_state_file(project.state, file[1]) if file else None
         if expected.new is None:
             return None
@@ -54,12 +57,14 @@ def _read_file_in_place(project: Project) -> Optional[tuple[os.stat_result, byte
         return None
 
 
-def _read_from_backups(project: Project, expected: sidecar.Sidecar) -> Optional[bytes]:
+def _read_from_backups(project: Project, expected: Optional[sidecar.Sidecar]) -> Optional[bytes]:
+    """Return the version that the sidecar calls current, or that its copy in the backups does, from the backups."""
     try:
         private = project_paths.open_folder(project.private_parent, project.private_name, create=False)
     except OSError:
         return None
     try:
-        return backups.read_backup(private, expected)
+        text = backups.read_backup_sidecar(project, private) if expected is None else None
+        return backups.read_backup(project, private, sidecar.parse(text) if text else expected)
     finally:
         atomic_files.close_quietly(private)

@@ -39,6 +39,7 @@ class Store:
         self.project, self.trusted, self.timeout_s = project, trusted, timeout_s
         self.notes: List[str] = []
         self.restored_note = ""  # the note about a version that `reconcile` restored, if it did
+        self.are_copies_repaired = False  # by `reconcile`: copies that were damaged or missing
         self._read: Optional[Content] = None  # a transaction that finds the same bytes need not parse them
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -51,6 +52,8 @@ class Store:
             except atomic_files.UnexpectedFileType:
                 break
             expected = sidecar.read_sidecar(self.project.private)
+            if expected is None and backups.has_backup(self.project):
+                break  # the sidecar is gone
             if expected is None:
                 return None if file is None else serialization.parse_state_file(self.project.state, file[1])
             if file is None and (not expected.live or expected.new is None):
@@ -82,9 +85,11 @@ class Store:
             return None
 
     def is_unmodified(self) -> bool:
-        """Return whether the file matches the sidecar, by one stat and one small read."""
+        """Return whether state and copies match the sidecar, by four stats and one small read."""
         expected = sidecar.read_sidecar(self.project.private)
-        return expected is None or expected.matches_path(self.project.state)
+        if expected is None:
+            return not backups.has_backup(self.project)
+        return expected.matches_disk(self.project.state, self.project.private, self.project.second_backup)
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -152,7 +157,7 @@ class Store:
         """Handle changes made by others (see `transaction`); return the current version, or None without a batch."""
         with self._transaction() as at:
             current = at.reconcile()
-            self.restored_note = at.restored_note
+            self.restored_note, self.are_copies_repaired = at.restored_note, at.are_copies_repaired
             return current.state if current else None
 
     def _transaction(self, *, create: bool = False) -> Transaction:

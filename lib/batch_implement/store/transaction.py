@@ -9,12 +9,14 @@ A version is replaced whole or not at all: temp file, fsync, sidecar, rename, fs
 
     same content, another inode                 the sidecar is written again
     changed, not `trusted` (by the model)       quarantined; the current version is restored
-    changed, `trusted` (by a person), valid     adopted as the next revision
+    changed, `trusted` (by a person), valid     adopted as the next revision; the one before is archived
     changed, `trusted`, not valid               quarantined and restored; StateError without a backup
     missing, not `trusted`                      the current version is restored
     missing, `trusted`                          the batch is withdrawn: archived
 
-Nothing is deleted. `notes` collects messages for the caller to show.
+What an edit of many files did (a copy is changed as well) is not a person's either: as if not `trusted`. A sidecar that
+is damaged or missing is restored from a backup, then the copies are made those of the version in force. Nothing is
+deleted. `notes` collects messages for the caller to show.
 """
 
 from __future__ import annotations
@@ -63,6 +65,7 @@ class Transaction:
     ) -> None:
         self.project, self.notes, self.trusted = project, notes, trusted
         self.restored_note = ""  # the note about a version that was restored, if one was
+        self.are_copies_repaired = False  # copies that were damaged or missing
         self._timeout_s, self._create = timeout_s, create
         self._changes: List[str] = []  # what this transaction did before a change that fails
         self._folder = -1
@@ -114,9 +117,36 @@ class Transaction:
     def reconcile(self) -> Optional[Version]:
         """Return the current version, or None when there is no batch, after handling what others changed."""
         try:
-            return self._reconcile_file()
+            is_sidecar_restored = self._restore_sidecar()
+            version = self._reconcile_file()
+            if is_sidecar_restored and not self.restored_note:
+                text = f"{self.project.private}/sidecar was changed or removed; it was put back from its copy."
+                self.note("sidecar put back", text)
+            return version
         except OSError as error:
             raise atomic_files.unchanged_error(f"{self.project.state} cannot be reconciled", error) from error
+
+    def _restore_sidecar(self) -> bool:
+        """Restore a damaged or missing sidecar from a backup; return whether that was done."""
+        if self._read_sidecar()[1] is not None:
+            return False
+        text = backups.read_backup_sidecar(self.project, self._private)
+        value = sidecar.parse(text) if text else None
+        if text is None or value is None or value.new is None or self._has_later_version(value.new.revision):
+            return False
+        backups.write_sidecar(self._private, text)
+        self._sidecar = None
+        return True
+
+    def _has_later_version(self, revision: int) -> bool:
+        """Return whether the state file has a later revision: the backup could not be written when it was put there."""
+        try:
+            file = self._read_state_file()
+            state = serialization.parse(file[1]) if file else None
+        except (atomic_files.UnexpectedFileType, StateError):
+            return False
+        in_place = state.get("revision") if isinstance(state, dict) else None
+        return type(in_place) is int and in_place > revision
 
     def _reconcile_file(self) -> Optional[Version]:
         expected = self._read_sidecar()[1]
@@ -141,13 +171,13 @@ class Transaction:
             if expected.new is not None and expected.new.sha256 == digest:
                 state = serialization.parse(data)
                 fingerprint = atomic_files.fingerprint_of(status, digest, state["revision"])
-                self._write_sidecar(state, fingerprint, None)
+                self._repair_copies(self._write_sidecar(state, fingerprint, None), data, fingerprint)
                 return Version(state, fingerprint)
         edited = atomic_files.fingerprint_of(status, digest, 0)
         if expected is not None:
             if expected.is_adopting(status):
                 return self._finish_interrupted_write(expected) or self._adopt_edit(data, edited, expected)
-            if not self.trusted and expected.new is not None:
+            if expected.new is not None and self._is_undone(expected):
                 return self._restore_backup(expected, "changed")
         return self._adopt_edit(data, edited, expected)
 
@@ -161,10 +191,20 @@ class Transaction:
             restored = self._finish_interrupted_write(expected)  # of a restore; other writes leave a file in place
             if restored is not None:
                 return restored
-        if not self.trusted and (expected.old is not None or backups.read_backup(self._private, expected) is not None):
+        if self._is_undone(expected) and (expected.old is not None or self._read_backup(expected) is not None):
             return self._restore_backup(expected, "gone")
         self._withdraw_batch(expected)
         return None
+
+    def _is_undone(self, expected: Sidecar) -> bool:
+        """Return whether a change of the state is undone: by the model, or by an edit that hit a copy as well."""
+        return not self.trusted or (
+            self._read_backup(expected) is not None
+            and backups.are_copies_changed(self.project, self._private, expected)
+        )
+
+    def _read_backup(self, expected: Optional[Sidecar]) -> Optional[bytes]:
+        return backups.read_backup(self.project, self._private, expected)
 
     def _finish_interrupted_write(self, expected: Sidecar) -> Optional[Version]:
         """Put the version in place that a crash left in the temporary file, and return it; None when there is none."""
@@ -194,13 +234,20 @@ class Transaction:
 
     def _use_current_version(self, content: Content, fingerprint: Fingerprint, expected: Sidecar) -> Version:
         state: State = content.value
+        text = self._read_sidecar()[0]
         if expected.live != batch_state.needs_hooks(state):  # a crash came between a write and its second sidecar
-            self._write_sidecar(state, fingerprint, None)
+            text = self._write_sidecar(state, fingerprint, None)
+        if not sidecar.matches_copies((fingerprint,), self.project.private, self.project.second_backup):
+            self._repair_copies(text or b"", content.data, fingerprint)
         return Version(state, fingerprint, content)
+
+    def _repair_copies(self, text: bytes, data: bytes, fingerprint: Fingerprint) -> None:
+        if backups.repair_copies(self.project, self._private, text, data, fingerprint):
+            self.are_copies_repaired = True
 
     def _adopt_edit(self, data: bytes, fingerprint: Fingerprint, expected: Optional[Sidecar]) -> Optional[Version]:
         """Take the edited file over as the next revision; restore the current version when the edit is not valid."""
-        current = backups.read_backup(self._private, expected)
+        current = self._read_backup(expected)
         try:
             before = serialization.parse(current) if current else None
             # the same revision again when a crash interrupted the adoption of this very file
@@ -212,11 +259,13 @@ class Transaction:
             return self._restore_backup(expected, "made invalid", f" ({error.message.rstrip('.')})")
         is_sidecar_damaged = expected is None and os.path.lexists(f"{self.project.private}/sidecar")
         original = self._copy_to_archive(f"{state['batch_id']}.as-it-was", data) if repairs else None
+        if original is None and before is not None and current is not None:
+            original = self._copy_to_archive(f"{before['batch_id']}.before-edit", current)
 
         def log() -> None:
             if expected is not None:
                 text = f"{self.project.state} was edited outside batchctl; the edit is valid and was taken over."
-                self.note("adopted", text, revision=state["revision"] + 1)
+                self.note("adopted", text, revision=state["revision"] + 1, kept=original)
             elif is_sidecar_damaged:
                 text = f"{self.project.private}/sidecar was damaged; it was rebuilt from the state as it is."
                 self.note("sidecar rebuilt", text)
@@ -228,7 +277,7 @@ class Transaction:
 
     def _restore_backup(self, expected: Optional[Sidecar], what: str, why: str = "") -> Version:
         """Restore the current version from its backup; quarantine what is in its place."""
-        data, file = backups.read_backup(self._private, expected), self.project.state
+        data, file = self._read_backup(expected), self.project.state
         if data is None:
             raise StateError(
                 f"{file} was {what}{why}, and no intact copy of the version in force is left. It was left as it is. "
@@ -253,11 +302,12 @@ class Transaction:
         return Version(state, fingerprint)
 
     def _withdraw_batch(self, expected: Sidecar) -> None:
-        data = backups.read_backup(self._private, expected)
+        data = self._read_backup(expected)
         place = self._copy_to_archive(serialization.parse(data)["batch_id"], data) if data else None
         if place:
             self._changes.append(f"The last version of the batch is in {place}.")
         self._write_sidecar(None, None, None)
+        backups.remove_copies(self.project, self._private)
         text = f"{self.project.state} was removed: its batch counts as withdrawn."
         if place:
             text += f" Its last version is in {place}."
@@ -297,6 +347,7 @@ class Transaction:
                 raise atomic_files.unconfirmed_error(f"The batch was archived in {place}", error) from error
             backups.remove_from_archive(place)
             raise atomic_files.unchanged_error(f"{self.project.state} cannot be archived", error) from error
+        backups.remove_copies(self.project, self._private)
         try:
             atomic_files.unlink(self.folder(), self.project.temp_name)
             atomic_files.sync(self.folder())
@@ -360,22 +411,28 @@ class Transaction:
         folder = self.folder()
         sidecar_text, expected = self._read_sidecar()
         was_live = expected is not None and expected.live
-        copied = False
+        is_restored = old is not None and old.sha256 == atomic_files.sha256(data)
+        is_backed_up = False
         try:
             fingerprint = atomic_files.write_over_leftover(folder, self.project.temp_name, data, state["revision"])
-            self._write_sidecar(state, fingerprint, old, live=was_live or batch_state.needs_hooks(state))
-            # The backup comes before the rename: a crash after the rename must not leave only an older backup.
+            text = self._write_sidecar(state, fingerprint, old, live=was_live or batch_state.needs_hooks(state))
+            # A backup comes before the rename: a crash after the rename must not leave only older ones.
             # Not when restoring: then the data comes from the backup, which nothing may endanger.
-            if old is None or old.sha256 != fingerprint.sha256:
-                copied = backups.back_up(self.project, self._private, data, self.notes)
+            if not is_restored:
+                packed = backups.pack(text, data)
+                is_backed_up = backups.back_up(self.project, self._private, packed, fingerprint, self.notes)
             os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
             atomic_files.discard(folder, self.project.temp_name)
-            if copied:
-                backups.undo_back_up(self._private)
+            if is_backed_up:
+                atomic_files.discard(self._private, sidecar.BACKUP)  # the others hold the version in force
             backups.restore_sidecar(self._private, sidecar_text)
             raise atomic_files.unchanged_error(f"Failed to save {self.project.state}", error) from error
+        if not is_restored:
+            backups.back_up_again(self.project, self._private, packed, data, fingerprint, self.notes)
         self._sync_state_folder(folder, state["revision"])
+        if is_restored:
+            self._repair_copies(text, data, fingerprint)
         if was_live and not batch_state.needs_hooks(state):
             try:
                 self._write_sidecar(state, fingerprint, old)
@@ -398,9 +455,11 @@ class Transaction:
         old: Optional[Fingerprint],
         *,
         live: Optional[bool] = None,
-    ) -> None:
-        """Write the sidecar durably; `new` is None when the batch is archived."""
+    ) -> bytes:
+        """Write the sidecar durably and return its text; `new` is None when the batch is archived."""
         is_live = live if live is not None else state is not None and batch_state.needs_hooks(state)
         contexts = batch_state.contexts_to_remind(state) if state else []
         self._sidecar = None
-        backups.write_sidecar(self._private, sidecar.render(state, is_live, new, old, contexts))
+        text = sidecar.render(state, is_live, new, old, contexts)
+        backups.write_sidecar(self._private, text)
+        return text

@@ -47,11 +47,19 @@ def test_what_may_concern_the_batch_is_left_to_the_entry(seen, store, repository
     assert not seen("PostToolUse", "Bash", "pytest -q")  # a reminder is owed
 
 
-def test_a_state_that_was_changed_is_left_to_the_entry_in_the_session_that_holds_the_batch(seen, repository):
-    (repository / ".claude" / "batch_state.json").write_text("{}")
-    assert not seen("PostToolUse", "Bash", "pytest -q")
-    assert not seen("PreToolUse", "Bash", "pytest -q")
-    assert seen("PostToolUse", "Bash", "pytest -q", session="s-2")
+@pytest.mark.parametrize(
+    "path", [".claude/batch_state.json", *(f".git/{name}" for name in (
+        "batch-implement/current.json", "batch-implement/in-force.bi", "implement.bi", "batch-implement/sidecar"
+    ))],
+)  # fmt: skip
+@pytest.mark.parametrize("how", ["changed", "removed"])
+def test_a_state_or_copy_that_was_changed_is_left_to_dispatch(seen, repository, path, how):
+    (repository / path).unlink() if how == "removed" else (repository / path).write_text("{}")
+    for session in ("s-1", "s-2"):
+        assert not seen("PostToolUse", "Bash", "pytest -q", session=session)
+        assert not seen("PreToolUse", "Bash", "pytest -q", session=session)
+    assert not seen("PostToolUse", "", "x")
+    assert seen("PostToolUse", "", "x", session="s-2") != path.endswith("sidecar")
 
 
 def test_what_it_is_not_told_it_leaves_to_the_entry(seen, store):

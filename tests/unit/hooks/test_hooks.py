@@ -577,10 +577,29 @@ def test_a_change_of_the_state_by_a_tool_call_is_undone_and_reported(hook, begin
     assert state_on_disk(repository) == state
 
 
-def test_another_session_undoes_nothing(hook, begin, repository):
+@pytest.mark.parametrize("event", ["PostToolUse", "PostToolUseFailure"])
+def test_a_change_by_a_tool_call_of_another_session_is_undone_too(hook, begin, repository, event):
+    state = begin(3)
+    assert hook("PreToolUse", "Bash", session="s-2", tool_input={"command": "x"}) is None
+    (repository / ".claude/batch_state.json").write_text("{}")
+    assert "was put back" in added(hook(event, "Bash", session="s-2", tool_input={"command": "x"}))
+    assert state_on_disk(repository) == state
+
+
+def test_an_edit_from_before_a_tool_call_is_a_users_where_no_client_owns_the_batch(hook, store, repository):
+    store.create(new_batch(3))
+    state = {**state_on_disk(repository), "workflow_reminder": "Mind the gap."}
+    (repository / ".claude/batch_state.json").write_text(json.dumps(state))
+    assert hook("PreToolUse", "Bash", session="s-2", tool_input={"command": "x"}) is None
+    assert hook("PostToolUse", "Bash", session="s-2", tool_input={"command": "x"}) is None
+    assert state_on_disk(repository) == {**state, "revision": 2, "updated_at": state_on_disk(repository)["updated_at"]}
+
+
+def test_an_edit_that_is_there_before_a_call_of_another_session_is_left_to_the_owner(hook, begin, repository):
     begin(3)
     (repository / ".claude/batch_state.json").write_text("{}")
-    assert hook("PostToolUse", "Bash", session="s-2") is None
+    assert hook("PreToolUse", "Bash", session="s-2", tool_input={"command": "x"}) is None
+    assert hook("PostToolUse", "", session="s-2") is None
     assert state_on_disk(repository) == {}
 
 

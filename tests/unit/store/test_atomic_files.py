@@ -35,12 +35,12 @@ def test_what_was_written_is_read_back_with_its_identity(folder, tmp_path):
 
 
 def test_a_copy_is_for_its_owner_alone_too(folder, tmp_path):
-    atomic_files.create(folder, "f", b"content")
+    atomic_files.create(folder, "f", b"content", 5 * 10**9)
     assert ((tmp_path / "f").read_bytes(), (tmp_path / "f").stat().st_mode & 0o777) == (b"content", 0o600)
 
 
 @pytest.mark.parametrize(
-    "write", [lambda folder: atomic_files.write(folder, "f", b"x", 0), lambda f: atomic_files.create(f, "f", b"x")]
+    "write", [lambda folder: atomic_files.write(folder, "f", b"x", 0), lambda f: atomic_files.create(f, "f", b"x", 0)]
 )
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_nothing_that_is_there_is_written_over_or_through(folder, tmp_path, write, kind):

@@ -13,7 +13,7 @@ import pytest
 from batch_implement.base.project_paths import Project
 from batch_implement.core import batch_state, lease, transitions
 from batch_implement.core.errors import DurabilityError, LockTimeout, RefusedError, StateError
-from batch_implement.store import atomic_files, audit_log, lock, serialization, sidecar
+from batch_implement.store import atomic_files, audit_log, backups, lock, serialization, sidecar
 from batch_implement.store.store import Store
 from batches import NOW, all_completed, files_in, git, new_batch, owner, started, state_on_disk
 
@@ -26,12 +26,6 @@ class Crash(BaseException):
 def place(store):
     """The paths of a store's files: `place("sidecar")` in the private folder, `place()` the state itself."""
     return lambda *names: os.path.join(store.project.private, *names) if names else store.project.state
-
-
-@pytest.fixture
-def untrusted(store):
-    """The same store, as the hooks of the model's session use it."""
-    return Store(store.project, trusted=False)
 
 
 def content(path):
@@ -197,14 +191,13 @@ def test_the_seal_is_read_once_under_the_lock_and_again_after_it_was_written(sto
     assert len(read) == 3
 
 
-def test_the_version_in_force_and_the_one_before_are_kept_beside_the_lock(store, batch, place):
-    first = content(place())
-    assert content(place("current.json")) == first
-    assert not os.path.exists(place("previous.json"))
-    store.update(plus_one)
-    assert content(place("previous.json")) == first
-    assert content(place("current.json")) == content(place())
-    assert os.stat(place("current.json")).st_ino != os.stat(place()).st_ino
+def test_three_copies_hold_the_version_in_force_and_two_of_them_the_sidecar(store, batch, place):
+    for _ in range(2):
+        store.update(plus_one)
+        assert content(place("current.json")) == content(place())
+        assert os.stat(place("current.json")).st_ino != os.stat(place()).st_ino
+        for packed in (place("in-force.bi"), store.project.second_backup):
+            assert backups.unpack(content(packed)) == (content(place("sidecar")), content(place()))
 
 
 def test_the_seal_knows_the_version_in_force_and_the_one_before(store, batch, place):
@@ -258,7 +251,7 @@ def test_no_temporary_file_stays(store, batch, repository):
     for _ in range(3):
         store.update(plus_one)
     assert files_in(repository / ".claude") == {"batch_state.json"}
-    assert files_in(store.project.private) == {"lock", "sidecar", "current.json", "previous.json", "audit.jsonl"}
+    assert files_in(store.project.private) == {"lock", "sidecar", "current.json", "in-force.bi", "audit.jsonl"}
 
 
 def test_no_descriptor_stays_open(store, batch, untrusted, place):
@@ -278,9 +271,10 @@ def test_a_project_without_git_keeps_everything_in_its_claude_folder(tmp_path):
     store.update(plus_one)
     assert files_in(tmp_path) == {
         ".claude/batch_state.json",
+        ".claude/implement.bi",
         *(
             f".claude/batch-implement/{name}"
-            for name in ("lock", "sidecar", "current.json", "previous.json", "audit.jsonl")
+            for name in ("lock", "sidecar", "current.json", "in-force.bi", "audit.jsonl")
         ),
     }
 
@@ -464,7 +458,7 @@ def test_a_valid_edit_of_a_person_is_adopted_one_revision_further(store, batch, 
     state = store.read()
     assert (state["revision"], state["workflow_reminder"], state["team"]) == (2, "Mind the gap.", "web")
     assert "is valid and was taken over" in store.notes[0]
-    assert serialization.parse(content(place("previous.json"))) == batch
+    assert serialization.parse(content(place("archive", "batch-1.before-edit.json"))) == batch
     assert (store.is_unmodified(), events(store)) == (True, ["created", "adopted"])
 
 
@@ -526,8 +520,9 @@ def test_a_file_that_was_only_touched_is_sealed_again_in_silence(store, batch, p
 
 def test_an_old_version_that_the_model_restored_is_undone(store, batch, untrusted, place):
     store.update(plus_one)
+    older = content(place())
     newest = store.update(plus_one)
-    overwrite(place(), content(place("previous.json")))
+    overwrite(place(), older)
     assert untrusted.read() == newest
     assert "Revision 3 was put back" in untrusted.notes[0]
 
@@ -539,9 +534,14 @@ def test_an_old_version_under_its_old_inode_is_told_by_its_content(store, batch,
     assert untrusted.read() == state
 
 
+def damage_copies(store):
+    for name in ("current.json", "in-force.bi", "../implement.bi"):
+        overwrite(f"{store.project.private}/{name}", b"{}")
+
+
 def test_without_an_intact_copy_the_file_is_left_as_it_is_and_the_message_says_what_to_do(store, batch, place):
     overwrite(place(), b"{")
-    overwrite(place("current.json"), b"{}")
+    damage_copies(store)
     for _ in range(2):
         with pytest.raises(StateError) as caught:
             store.read()
@@ -552,7 +552,7 @@ def test_without_an_intact_copy_the_file_is_left_as_it_is_and_the_message_says_w
 
 def test_such_a_file_can_be_replaced_and_is_kept(store, batch, place):
     overwrite(place(), b"{")
-    os.unlink(place("current.json"))
+    damage_copies(store)
     with pytest.raises(StateError):
         store.create(new_batch(1, batch_id="other"))
     store.create(new_batch(1, batch_id="other"), replace=True)
@@ -566,12 +566,25 @@ def test_such_a_file_can_be_replaced_and_is_kept(store, batch, place):
 def test_who_only_looks_can_take_an_unusable_state_for_none(store, batch, place):
     assert store.read_if_usable() == batch
     overwrite(place(), b"{")
-    os.unlink(place("current.json"))
+    damage_copies(store)
     assert store.read_if_usable() is None
 
 
+@pytest.mark.parametrize("sidecar_now", [None, b"", b"garbage\n", b"live\n", b"one digit"])
+def test_a_damaged_or_missing_sidecar_is_put_back_byte_for_byte(untrusted, batch, place, sidecar_now):
+    before, state = content(place("sidecar")), content(place())
+    if sidecar_now is None:
+        os.unlink(place("sidecar"))
+    else:
+        overwrite(place("sidecar"), before.replace(b"1", b"2", 1) if sidecar_now == b"one digit" else sidecar_now)
+    assert untrusted.read() == batch
+    assert (content(place("sidecar")), content(place())) == (before, state)
+    assert untrusted.notes == [f"{place('sidecar')} was changed or removed; it was put back from its copy."]
+
+
 @pytest.mark.parametrize("seal_now", [b"", b"garbage\n", b"live\n"])
-def test_a_damaged_seal_is_made_new_for_the_state_as_it_is(store, batch, place, seal_now):
+def test_a_damaged_seal_is_made_new_for_the_state_as_it_is_where_no_copy_is_left(store, batch, place, seal_now):
+    damage_copies(store)
     overwrite(place("sidecar"), seal_now)
     assert store.reconcile()["revision"] == 2
     assert "sidecar was damaged" in store.notes[0]
@@ -815,11 +828,12 @@ def test_an_unconfirmed_write_is_not_an_error_that_says_that_nothing_was_changed
 def test_a_copy_that_cannot_be_kept_is_noted_and_the_update_holds(store, batch, monkeypatch):
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(
-        atomic_files, "create", raising(full, atomic_files.create, lambda folder, name, data: name == "current.json")
+        atomic_files, "create", raising(full, atomic_files.create, lambda folder, name, *_: name == "current.json")
     )
     assert store.update(plus_one)["revision"] == 2
     assert len(store.notes) == 1
-    assert "current.json could not be written" in store.notes[0]
+    assert "a backup of" in store.notes[0]
+    assert "No space left on device" in store.notes[0]
 
 
 def test_an_audit_log_that_cannot_be_written_fails_no_update_and_is_noted_once(store, batch, place):
