@@ -127,7 +127,9 @@ def crash_states(record: Record) -> Iterator[tuple[Tree, bool]]:
         done = end == len(record.operations)
         sure, open_ones = settled_and_open(record.before, record.operations[:end])
         late = [operation for operation in open_ones if (operation.target or operation.source or ("", ""))[1] in LATE]
-        late += [change for change in open_ones if change.subject in {each.subject for each in late} and change not in late]
+        late += [
+            change for change in open_ones if change.subject in {each.subject for each in late} and change not in late
+        ]
         single = [operation for operation in open_ones if operation not in late]
         together = FATES_TOGETHER if late else ("whole",)
         for *fate, shared in itertools.product(*[fates(operation) for operation in single], together):

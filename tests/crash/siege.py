@@ -19,9 +19,9 @@ this process, with the payload that the client sends. The verdicts:
     passed      innocent, and neither hook said a word
     false alarm innocent, and something was said or undone
 
-Kinds: `state`, `private`, `verb`; `copies` passes the guard and deletes a copy of the state; `late` writes when the hooks are through, and is looked at by the next one; `pass` is
-innocent, `changes` too, and changes the state as it may. Every command stays below FOLDER, which the test sees to
-(`strays`): nothing here is safe with others.
+Kinds: `state`, `private`, `verb`; `copies` passes the guard and deletes a copy of the state; `late` writes when the
+hooks are through, and is looked at by the next one; `pass` is innocent, `changes` too, and changes the state as it may.
+Every command stays below FOLDER, which the test sees to (`strays`): nothing here is safe with others.
 """
 
 from __future__ import annotations

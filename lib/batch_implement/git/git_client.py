@@ -44,7 +44,12 @@ _CLEARED_VARIABLES = frozenset((
 
 
 # What git ends with when the index is not readable, as after an edit of all files that entered `.git`.
-_INDEX_ERRORS = ("index file corrupt", "index file smaller than expected", "unordered stage entries", "multiple stage entr")
+_INDEX_ERRORS = (
+    "index file corrupt",
+    "index file smaller than expected",
+    "unordered stage entries",
+    "multiple stage entr",
+)
 _NEW_INDEX = '`rm "$(git rev-parse --git-path index)" && git reset`'  # a linked worktree has an index of its own
 
 

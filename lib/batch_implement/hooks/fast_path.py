@@ -64,9 +64,7 @@ def is_skippable_event(event: str, tool: str) -> bool:
     return event in ("PostToolUse", "PostToolUseFailure") and tool != "Skill"
 
 
-def is_irrelevant_call(
-    event: str, tool: str, raw: bytes, batch: "Sidecar", is_intact: bool, owns_batch: bool
-) -> bool:
+def is_irrelevant_call(event: str, tool: str, raw: bytes, batch: "Sidecar", is_intact: bool, owns_batch: bool) -> bool:
     """Return whether a call of a skippable kind needs nothing. `owns_batch`: this client holds the lease; `is_intact`:
     state and copies match the sidecar.
     """

@@ -15,7 +15,10 @@ from batches import git, new_batch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-TEXT, STATE = b"live\nnew 1 2 3 abc 4\ncheck 5\n", json.dumps({"features": ["Rename getUser to fetchUser é"] * 9}).encode()
+TEXT, STATE = (
+    b"live\nnew 1 2 3 abc 4\ncheck 5\n",
+    json.dumps({"features": ["Rename getUser to fetchUser é"] * 9}).encode(),
+)
 PACKED = backups.pack(TEXT, STATE)
 
 
@@ -39,7 +42,9 @@ def test_what_is_put_in_anywhere_is_ignored(data):
     text = PACKED.decode()
     for _ in range(3):
         at = data.draw(st.integers(0, len(text)))
-        text = text[:at] + data.draw(st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]))) + text[at:]
+        text = (
+            text[:at] + data.draw(st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]))) + text[at:]
+        )
     assert backups.unpack(text.encode()) == (TEXT, STATE)
 
 
@@ -138,7 +143,9 @@ def test_a_project_whose_private_folder_and_state_are_gone_is_put_back_from_the_
 
 
 def test_copies_that_are_older_than_the_state_do_not_bring_back_an_older_version(store, batch, untrusted):
-    kept = {path: Path(path).read_bytes() for path in (f"{store.project.private}/in-force.bi", store.project.second_backup)}
+    kept = {
+        path: Path(path).read_bytes() for path in (f"{store.project.private}/in-force.bi", store.project.second_backup)
+    }
     state = store.update(lambda current: {**current, "context_token_estimate": 7})
     for path, content in kept.items():
         Path(path).write_bytes(content)

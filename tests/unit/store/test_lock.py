@@ -185,9 +185,8 @@ def test_a_lock_file_with_another_name_excludes_and_is_not_written_through(folde
     outside = tmp_path / "outside"
     outside.write_text("precious words")
     os.link(outside, tmp_path / lock.NAME)
-    with lock.FileLock(folder, str(tmp_path), 0.05):
-        with pytest.raises(LockTimeout, match="an unknown process"):
-            take(folder, tmp_path)
+    with lock.FileLock(folder, str(tmp_path), 0.05), pytest.raises(LockTimeout, match="an unknown process"):
+        take(folder, tmp_path)
     assert outside.read_text() == "precious words"
 
 
