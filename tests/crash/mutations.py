@@ -58,14 +58,14 @@ SYNCS: dict[str, Patch] = {
     ),
     "no sync of the sidecar's folder": ("store/backups.py", "        atomic_files.sync(private)\n", "        pass\n"),
     "no sync of what goes into the archive": unsynced(
-        "store/backups.py", "atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, data, 0)"
+        "store/archive.py", "atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, data, 0)"
     ),
     "no sync of the archive's folder": (
-        "store/backups.py",
+        "store/archive.py",
         "src_dir_fd=private, dst_dir_fd=folder)\n            atomic_files.sync(folder)\n",
         "src_dir_fd=private, dst_dir_fd=folder)\n",
     ),
-    "no sync of the quarantine's folder": ("store/backups.py", "        atomic_files.sync(to)\n", "        pass\n"),
+    "no sync of the quarantine's folder": ("store/archive.py", "        atomic_files.sync(to)\n", "        pass\n"),
     "no sync of the folder above a new one": ("base/project_paths.py", "                    os.fsync(parent)\n", ""),
 }
 NEEDLESS: Patch = (
@@ -100,12 +100,12 @@ KILLED: dict[str, Patch] = {
         "                os.mkdir(f'{self._folder}/lock.d')\n                self._made = True\n",
     ),
     "what lies at the state's place is moved away first": (
-        "store/backups.py",
+        "store/archive.py",
         "        os.link(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to, follow_symlinks=False)\n",
         "        os.rename(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to)\n",
     ),
     "an archived copy is written under its name": (
-        "store/backups.py",
+        "store/archive.py",
         "        atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, data, 0)"
         "  # the name that the next write sweeps\n"
         "        try:\n"

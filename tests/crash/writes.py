@@ -174,12 +174,10 @@ def prepare(kind: str, root: str) -> None:
 
 def load_everything() -> None:
     """Import what the store imports on the way, and read what it reads once a process."""
-    import re
-    import zlib
-
     import batch_implement.core.batch_events
-    import batch_implement.store.transaction
-    from batch_implement.store import atomic_files, serialization
+    import batch_implement.store.archive
+    import batch_implement.store.reconciliation
+    from batch_implement.store import atomic_files, backups, serialization
 
     store_of("", "/nowhere")
     serialization.published_schema()
@@ -187,7 +185,7 @@ def load_everything() -> None:
     serialization.serialize(new_batch())
     recorded(completed(started(new_batch())))
     failed(started(new_batch()))
-    re.compile(""), zlib.compress(b"")
+    backups.unpack(backups.pack(b"", b""))
     atomic_files.sha256(batch_implement.core.batch_events.__name__.encode())
 
 

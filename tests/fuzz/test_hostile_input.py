@@ -212,7 +212,7 @@ MUTATIONS = {  # the patch, and the cases that show it
     ),
     "what is quarantined is deleted": (
         "things",
-        "store/backups.py",
+        "store/archive.py",
         "        os.link(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to, follow_symlinks=False)\n",
         "        os.unlink(project.state_name, dir_fd=folder)\n",
     ),

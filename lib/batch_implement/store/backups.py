@@ -1,17 +1,15 @@
-"""Manage the files behind a state in the private folder: sidecar, backups, archive, quarantine.
+"""Manage the files behind a state: sidecar and backups in the private folder, one backup beside it.
 
-`folder` (of the state file) and `private` are descriptors. Callers hold the lock, except for `read_state_file`. Nothing
-in the archive or in quarantine is ever overwritten.
+`folder` (of the state file) and `private` are descriptors. Callers hold the lock, except for `read_state_file`,
+`read_backup` and `has_backup`.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import time
 
 from ..base import project_paths
-from ..core.errors import RefusedError
+from ..core.errors import RefusedError, StateError
 from . import atomic_files, sidecar
 
 TYPE_CHECKING = False
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
 
     from ..base.project_paths import Project
     from .sidecar import Fingerprint, Sidecar
-
-_LINK_UNSUPPORTED = frozenset((errno.EPERM, errno.EISDIR, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS))
 
 
 def open_private_folder(project: Project, *, create: bool) -> int:
@@ -71,116 +67,15 @@ def no_batch_error(project: Project) -> RefusedError:
     )
 
 
-# -- archive -----------------------------------------------------------------------------------------------------------
-
-
-def write_to_archive(project: Project, private: int, batch_id: str, data: bytes) -> str:
-    """Write a copy to archive/ durably, whole or not at all, and return its path. Raises StateError when that fails."""
-    folder = -1
-    try:
-        folder = project_paths.open_folder(project.private, "archive", create=True)
-        names = set(os.listdir(folder))
-        name, number = f"{batch_id}.json", 1
-        while name in names:
-            number += 1
-            name = f"{batch_id}.{number}.json"
-        atomic_files.write_over_leftover(private, sidecar.TEMP_NAME, data, 0)  # the name that the next write sweeps
-        try:
-            os.rename(sidecar.TEMP_NAME, name, src_dir_fd=private, dst_dir_fd=folder)
-            atomic_files.sync(folder)
-        except OSError:
-            atomic_files.discard(private, sidecar.TEMP_NAME)
-            atomic_files.discard(folder, name)
-            raise
-        return f"{project.private}/archive/{name}"
-    except OSError as error:
-        raise atomic_files.unchanged_error(f"{project.private}/archive cannot be written", error) from error
-    finally:
-        if folder >= 0:
-            atomic_files.close_quietly(folder)
-
-
-def remove_from_archive(path: Optional[str]) -> None:
-    """Remove a copy whose version was not replaced after all."""
-    if path is not None:
-        try:
-            os.unlink(path)
-        except OSError:
-            pass  # one copy too many
-
-
-# -- quarantine --------------------------------------------------------------------------------------------------------
-
-
-def quarantine(project: Project, folder: int) -> Optional[str]:
-    """Quarantine what is in the state's place, of any type, and return its new path, or None when nothing is there.
-
-    A file gets a second name, durably, and loses the first when a version is put in its place: at no moment is there
-    no file. What cannot have a second name, such as a folder, is moved. Raises StateError when both fail.
-    """
-    stamp = f"{time.time_ns()}"
-    quarantine_fd = -1
-    try:
-        quarantine_fd = project_paths.open_folder(project.private, "quarantine", create=True)
-        try:
-            _link_or_move(project, folder, quarantine_fd, f"{stamp}.json")
-            return f"{project.private}/quarantine/{stamp}.json"
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-        name = f"{project.state_name}.quarantined-{stamp}"  # the git folder is on another file system
-        _link_or_move(project, folder, folder, name)
-        return f"{os.path.dirname(project.state)}/{name}"
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise atomic_files.unchanged_error(f"{project.state} cannot be kept in quarantine", error) from error
-    finally:
-        if quarantine_fd >= 0:
-            atomic_files.close_quietly(quarantine_fd)
-
-
-def _link_or_move(project: Project, folder: int, to: int, name: str) -> None:
-    try:
-        os.link(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to, follow_symlinks=False)
-    except NotImplementedError:
-        os.rename(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to)
-    except OSError as error:
-        if error.errno not in _LINK_UNSUPPORTED:
-            raise
-        os.rename(project.state_name, name, src_dir_fd=folder, dst_dir_fd=to)
-    try:
-        atomic_files.sync(to)
-    except OSError:
-        undo_quarantine(project, name, to)
-        raise
-
-
-def undo_quarantine(project: Project, place: Optional[str], folder: Optional[int] = None) -> None:
-    """After a restore that failed, make sure that what was in the state's place is there and nowhere else.
-
-    `place` is the result of `quarantine`, or a name in `folder`.
-    """
-    if place is None:
-        return
-    try:
-        if os.path.lexists(project.state):
-            os.unlink(place, dir_fd=folder)
-        else:
-            os.rename(place, project.state, src_dir_fd=folder)
-    except OSError:
-        pass  # it stays in quarantine
-
-
 # -- backups -----------------------------------------------------------------------------------------------------------
 #
 # Three copies of the version in force, none of them durable: what they hold is checked before it is used.
 #
-#     current.json     readable. An edit of many files at once (`grep -rl x . | xargs sed -i`) changes it with the state,
-#                      an editor does not: that tells such an edit from a person's own
-#     in-force.bi      packed, with the sidecar; written before the state is replaced
-#     implement.bi     the same, outside the private folder, written after: larger than 1 MB and of the year 2000, so that
-#                      no pattern over names, sizes or times meets both
+#     current.json    readable. An edit of many files at once (`grep -rl x . | xargs sed -i`) changes it with the state,
+#                     an editor does not: that tells such an edit from a person's own
+#     in-force.bi     packed, with the sidecar; written before the state is replaced
+#     implement.bi    the same outside the private folder, written after: larger than 1 MB and of the year 2000, so
+#                     that no pattern over names, sizes or times meets both
 #
 # A packed copy is compressed, and each two bytes are one character from a plane of Unicode that no text uses: valid
 # UTF-8 without any ASCII. So no pattern of sed or perl matches in it, a program that decodes and encodes all files
@@ -206,11 +101,12 @@ def pack(sidecar_text: bytes, data: bytes) -> bytes:
 
 def unpack(content: bytes) -> Optional[tuple[bytes, bytes]]:
     """Return the sidecar and the state in a packed copy, or None when it is damaged."""
+    import _codecs
     import re
     import zlib
 
     text = content.translate(None, _ASCII).decode("utf-8", "ignore")
-    units = re.sub(_OTHER_CHARACTERS, "", text).encode("utf-32-be")
+    units = _codecs.utf_32_be_encode(re.sub(_OTHER_CHARACTERS, "", text))[0]
     packed = bytearray(len(units) // 2)
     packed[0::2], packed[1::2] = units[2::4], units[3::4]
     unpacker = zlib.decompressobj()
@@ -231,11 +127,13 @@ def back_up(project: Project, private: int, packed: bytes, version: Fingerprint,
 
 def back_up_again(
     project: Project, private: int, packed: bytes, data: bytes, version: Fingerprint, notes: List[str]
-) -> None:
-    """Write the other copies, of the version that is now in place. The readable one is the last."""
+) -> bool:
+    """Write the other copies, of the version that is now in place, and return whether that worked. The readable one is
+    the last.
+    """
     mtime_ns = sidecar.SECOND_BACKUP_MTIME_NS
-    _write_copy(project, private, project.second_backup, packed, mtime_ns, notes, _SECOND_BACKUP_BYTES)
-    _write_copy(project, private, sidecar.READABLE_COPY, data, version.mtime_ns, notes)
+    is_written = _write_copy(project, private, project.second_backup, packed, mtime_ns, notes, _SECOND_BACKUP_BYTES)
+    return _write_copy(project, private, sidecar.READABLE_COPY, data, version.mtime_ns, notes) and is_written
 
 
 def _write_copy(
@@ -255,21 +153,24 @@ def _write_copy(
     return True
 
 
-def repair_copies(project: Project, private: int, text: bytes, data: bytes, version: Fingerprint) -> bool:
-    """Make all copies those of the version in place, `data` with the sidecar `text`. Return whether one that was damaged
-    or missing is there again.
+def repair_copies(
+    project: Project, private: int, text: bytes, data: bytes, version: Fingerprint, notes: List[str]
+) -> bool:
+    """Make all copies those of the version in place, `data` with the sidecar `text`. Return whether one that was
+    damaged or missing is there again. A failure is only noted.
     """
-    notes: List[str] = []
-    packed = pack(text, data)
-    is_damaged = False
+    held = []
     for name in _copy_names(project):
-        content = _read_copy(private, name)
-        held = content and (content if name == sidecar.READABLE_COPY else (unpack(content) or (b"", b""))[1])
-        is_damaged |= held != data
-        if name == sidecar.BACKUP:
-            back_up(project, private, packed, version, notes)
-    back_up_again(project, private, packed, data, version, notes)
-    return is_damaged and not notes
+        try:
+            content = _read_copy(private, name)
+        except StateError:  # an I/O error: what is in place must not be taken back for it
+            content = None
+        unpacked = unpack(content) if content and name != sidecar.READABLE_COPY else (b"", content)
+        held.append(unpacked and unpacked[1])
+    packed = pack(text, data)
+    is_written = back_up(project, private, packed, version, notes)
+    is_written &= back_up_again(project, private, packed, data, version, notes)
+    return is_written and held != [data] * len(held)
 
 
 def _copy_names(project: Project) -> tuple[str, str, str]:

@@ -5,17 +5,7 @@
         at.write(transitions.x(current.state), current)
 
 A version is replaced whole or not at all: temp file, fsync, sidecar, rename, fsync of the folder (docs/durability.md).
-`reconcile` handles a file that the sidecar does not match:
-
-    same content, another inode                 the sidecar is written again
-    changed, not `trusted` (by the model)       quarantined; the current version is restored
-    changed, `trusted` (by a person), valid     adopted as the next revision; the one before is archived
-    changed, `trusted`, not valid               quarantined and restored; StateError without a backup
-    missing, not `trusted`                      the current version is restored
-    missing, `trusted`                          the batch is withdrawn: archived
-
-What an edit of many files did (a copy is changed as well) is not a person's either: as if not `trusted`. A sidecar that
-is damaged or missing is restored from a backup, then the copies are made those of the version in force. Nothing is
+`reconcile` also handles what others did to the file, the sidecar or the copies: see `reconciliation`. Nothing is
 deleted. `notes` collects messages for the caller to show.
 """
 
@@ -67,28 +57,28 @@ class Transaction:
         self.restored_note = ""  # the note about a version that was restored, if one was
         self.are_copies_repaired = False  # copies that were damaged or missing
         self._timeout_s, self._create = timeout_s, create
-        self._changes: List[str] = []  # what this transaction did before a change that fails
+        self.changes: List[str] = []  # what this transaction did before a change that fails
         self._folder = -1
         self._read = read
         self._sidecar: Optional[tuple[Optional[bytes], Optional[Sidecar]]] = None
 
     def __enter__(self) -> Transaction:
-        self._private = backups.open_private_folder(self.project, create=self._create)
-        self._lock = lock.FileLock(self._private, self.project.private, self._timeout_s)
+        self.private = backups.open_private_folder(self.project, create=self._create)
+        self._lock = lock.FileLock(self.private, self.project.private, self._timeout_s)
         try:
             self._lock.__enter__()
         except BaseException:
-            atomic_files.close_quietly(self._private)
+            atomic_files.close_quietly(self.private)
             raise
         return self
 
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        if isinstance(error, StateError) and self._changes:
-            error.mention_change(" ".join(self._changes))
+        if isinstance(error, StateError) and self.changes:
+            error.mention_change(" ".join(self.changes))
         self._lock.__exit__(kind, error, trace)
-        atomic_files.close_quietly(self._private)
+        atomic_files.close_quietly(self.private)
         if self._folder >= 0:
             atomic_files.close_quietly(self._folder)
         if audit_log.last_error:
@@ -111,113 +101,41 @@ class Transaction:
     def note(self, event: str, text: str, **details: Any) -> None:
         """Add `text` to the notes and to the audit log."""
         self.notes.append(text)
-        self._changes.append(text)
+        self.changes.append(text)
         audit_log.record(self.project.log_folder, event, text=text, **details)
 
     def reconcile(self) -> Optional[Version]:
         """Return the current version, or None when there is no batch, after handling what others changed."""
         try:
-            is_sidecar_restored = self._restore_sidecar()
-            version = self._reconcile_file()
-            if is_sidecar_restored and not self.restored_note:
-                text = f"{self.project.private}/sidecar was changed or removed; it was put back from its copy."
-                self.note("sidecar put back", text)
-            return version
+            version = self.find_current_version()
+            if version is not None:
+                return version
+            from . import reconciliation  # seldom needed
+
+            return reconciliation.reconcile(self)
         except OSError as error:
             raise atomic_files.unchanged_error(f"{self.project.state} cannot be reconciled", error) from error
 
-    def _restore_sidecar(self) -> bool:
-        """Restore a damaged or missing sidecar from a backup; return whether that was done."""
-        if self._read_sidecar()[1] is not None:
-            return False
-        text = backups.read_backup_sidecar(self.project, self._private)
-        value = sidecar.parse(text) if text else None
-        if text is None or value is None or value.new is None or self._has_later_version(value.new.revision):
-            return False
-        backups.write_sidecar(self._private, text)
-        self._sidecar = None
-        return True
-
-    def _has_later_version(self, revision: int) -> bool:
-        """Return whether the state file has a later revision: the backup could not be written when it was put there."""
-        try:
-            file = self._read_state_file()
-            state = serialization.parse(file[1]) if file else None
-        except (atomic_files.UnexpectedFileType, StateError):
-            return False
-        in_place = state.get("revision") if isinstance(state, dict) else None
-        return type(in_place) is int and in_place > revision
-
-    def _reconcile_file(self) -> Optional[Version]:
-        expected = self._read_sidecar()[1]
-        try:
-            file = self._read_state_file()
-        except atomic_files.UnexpectedFileType as error:
-            return self._restore_backup(expected, str(error))
-        if file is None:
-            return self._reconcile_missing_file(expected) if expected and expected.live and expected.new else None
-        status, data = file
-        content = self._read if self._read is not None and self._read.data == data else None
-        digest = content.sha256 if content is not None else atomic_files.sha256(data)
-        if expected is not None:
-            known = expected.match(status)
-            if known is not None and known.sha256 == digest:
-                if expected.new is None:  # archived already; a crash came before the file was removed
-                    os.unlink(self.project.state_name, dir_fd=self.folder())
-                    return None
-                if content is None:
-                    content = serialization.parse_content(data, digest)
-                return self._use_current_version(content, known, expected)
-            if expected.new is not None and expected.new.sha256 == digest:
-                state = serialization.parse(data)
-                fingerprint = atomic_files.fingerprint_of(status, digest, state["revision"])
-                self._repair_copies(self._write_sidecar(state, fingerprint, None), data, fingerprint)
-                return Version(state, fingerprint)
-        edited = atomic_files.fingerprint_of(status, digest, 0)
-        if expected is not None:
-            if expected.is_adopting(status):
-                return self._finish_interrupted_write(expected) or self._adopt_edit(data, edited, expected)
-            if expected.new is not None and self._is_undone(expected):
-                return self._restore_backup(expected, "changed")
-        return self._adopt_edit(data, edited, expected)
-
-    def _reconcile_missing_file(self, expected: Sidecar) -> Optional[Version]:
-        is_first = expected.old is None  # a first version that was never put in place: there was no batch
-        if is_first and backups.read_interrupted_write(self.folder(), self.project.temp_name, expected) is not None:
-            self._write_sidecar(None, None, None)
-            atomic_files.unlink(self.folder(), self.project.temp_name)
+    def find_current_version(self) -> Optional[Version]:
+        """Return the version in place if it is the one that the sidecar names, else None."""
+        expected = self.read_sidecar()[1]
+        if expected is None or expected.new is None:
             return None
-        if expected.old is not None and expected.new is not None and expected.old.sha256 == expected.new.sha256:
-            restored = self._finish_interrupted_write(expected)  # of a restore; other writes leave a file in place
-            if restored is not None:
-                return restored
-        if self._is_undone(expected) and (expected.old is not None or self._read_backup(expected) is not None):
-            return self._restore_backup(expected, "gone")
-        self._withdraw_batch(expected)
-        return None
-
-    def _is_undone(self, expected: Sidecar) -> bool:
-        """Return whether a change of the state is undone: by the model, or by an edit that hit a copy as well."""
-        return not self.trusted or (
-            self._read_backup(expected) is not None
-            and backups.are_copies_changed(self.project, self._private, expected)
-        )
-
-    def _read_backup(self, expected: Optional[Sidecar]) -> Optional[bytes]:
-        return backups.read_backup(self.project, self._private, expected)
-
-    def _finish_interrupted_write(self, expected: Sidecar) -> Optional[Version]:
-        """Put the version in place that a crash left in the temporary file, and return it; None when there is none."""
-        folder = self.folder()
-        data = backups.read_interrupted_write(folder, self.project.temp_name, expected)
-        if data is None or expected.new is None:
+        try:
+            file = self.read_state_file()
+        except atomic_files.UnexpectedFileType:
             return None
-        os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
-        self._changes.append(f"Revision {expected.new.revision}, whose write was interrupted, was put in place.")
-        self._sync_state_folder(folder, expected.new.revision)
-        return self._use_current_version(serialization.parse_content(data, expected.new.sha256), expected.new, expected)
+        known = expected.match(file[0]) if file else None
+        if file is None or known is None:
+            return None
+        content = self._read if self._read is not None and self._read.data == file[1] else None
+        digest = content.sha256 if content is not None else atomic_files.sha256(file[1])
+        if digest != known.sha256:
+            return None
+        return self.use_version(content or serialization.parse_content(file[1], digest), known, expected)
 
-    def _read_state_file(self) -> Optional[tuple[os.stat_result, bytes]]:
+    def read_state_file(self) -> Optional[tuple[os.stat_result, bytes]]:
+        """Return the status and content of the state file, or None. Raises UnexpectedFileType."""
         try:
             if self._folder < 0:
                 self._folder = self.project.open_state_folder(create=False)
@@ -225,129 +143,69 @@ class Transaction:
             return None
         return atomic_files.read(self._folder, self.project.state_name)
 
-    def _read_sidecar(self) -> tuple[Optional[bytes], Optional[Sidecar]]:
+    def read_sidecar(self) -> tuple[Optional[bytes], Optional[Sidecar]]:
         """Return the sidecar's text and value, read once until this transaction writes it."""
         if self._sidecar is None:
             text = sidecar.read_text(self.project.private)
             self._sidecar = text, sidecar.parse(text) if text else None
         return self._sidecar
 
-    def _use_current_version(self, content: Content, fingerprint: Fingerprint, expected: Sidecar) -> Version:
+    def forget_sidecar(self) -> None:
+        """Make the next `read_sidecar` read the file."""
+        self._sidecar = None
+
+    def use_version(self, content: Content, fingerprint: Fingerprint, expected: Sidecar) -> Version:
+        """Return the version in place, after making sidecar and copies agree with it."""
         state: State = content.value
-        text = self._read_sidecar()[0]
+        text = self.read_sidecar()[0]
         if expected.live != batch_state.needs_hooks(state):  # a crash came between a write and its second sidecar
-            text = self._write_sidecar(state, fingerprint, None)
+            text = self.write_sidecar(state, fingerprint, None)
         if not sidecar.matches_copies((fingerprint,), self.project.private, self.project.second_backup):
-            self._repair_copies(text or b"", content.data, fingerprint)
+            self.repair_copies(text or b"", content.data, fingerprint)
         return Version(state, fingerprint, content)
 
-    def _repair_copies(self, text: bytes, data: bytes, fingerprint: Fingerprint) -> None:
-        if backups.repair_copies(self.project, self._private, text, data, fingerprint):
+    def repair_copies(self, text: bytes, data: bytes, fingerprint: Fingerprint) -> None:
+        """Make the copies those of the version in place."""
+        if backups.repair_copies(self.project, self.private, text, data, fingerprint, self.notes):
             self.are_copies_repaired = True
-
-    def _adopt_edit(self, data: bytes, fingerprint: Fingerprint, expected: Optional[Sidecar]) -> Optional[Version]:
-        """Take the edited file over as the next revision; restore the current version when the edit is not valid."""
-        current = self._read_backup(expected)
-        try:
-            before = serialization.parse(current) if current else None
-            # the same revision again when a crash interrupted the adoption of this very file
-            is_repeated = expected is not None and str(expected.old) == str(fingerprint)
-            state, repairs = serialization.parse_edited_state(data, before, is_repeated)
-        except StateError as error:
-            if current is None:
-                raise serialization.unusable_file_error(self.project.state, error) from error
-            return self._restore_backup(expected, "made invalid", f" ({error.message.rstrip('.')})")
-        is_sidecar_damaged = expected is None and os.path.lexists(f"{self.project.private}/sidecar")
-        original = self._copy_to_archive(f"{state['batch_id']}.as-it-was", data) if repairs else None
-        if original is None and before is not None and current is not None:
-            original = self._copy_to_archive(f"{before['batch_id']}.before-edit", current)
-
-        def log() -> None:
-            if expected is not None:
-                text = f"{self.project.state} was edited outside batchctl; the edit is valid and was taken over."
-                self.note("adopted", text, revision=state["revision"] + 1, kept=original)
-            elif is_sidecar_damaged:
-                text = f"{self.project.private}/sidecar was damaged; it was rebuilt from the state as it is."
-                self.note("sidecar rebuilt", text)
-            if repairs or expected is None:
-                for portion in audit_log.split_for_log(repairs) or [[]]:
-                    audit_log.record(self.project.log_folder, "migrated", repairs=portion, kept=original)
-
-        return self._write_version(self._next_version(state, state), Version(state, fingerprint), state, original, log)
-
-    def _restore_backup(self, expected: Optional[Sidecar], what: str, why: str = "") -> Version:
-        """Restore the current version from its backup; quarantine what is in its place."""
-        data, file = self._read_backup(expected), self.project.state
-        if data is None:
-            raise StateError(
-                f"{file} was {what}{why}, and no intact copy of the version in force is left. It was left as it is. "
-                f"Older batches are in {self.project.private}/archive; `batchctl create --replace` starts anew and "
-                "keeps what is there.",
-                "state-damaged",
-            )
-        state = serialization.parse(data)
-        place = backups.quarantine(self.project, self.folder())
-        kept = f" What was there is now {place}." if place else ""
-        text = f"{file} was {what} outside batchctl{why}. Revision {state['revision']} was put back.{kept}"
-        try:
-            fingerprint = self._replace_file(data, state, expected.new if expected else None)
-        except DurabilityError:
-            self.note("put back", text, quarantined=place)
-            raise
-        except StateError:
-            backups.undo_quarantine(self.project, place)
-            raise
-        self.restored_note = text
-        self.note("put back", text, quarantined=place)
-        return Version(state, fingerprint)
-
-    def _withdraw_batch(self, expected: Sidecar) -> None:
-        data = self._read_backup(expected)
-        place = self._copy_to_archive(serialization.parse(data)["batch_id"], data) if data else None
-        if place:
-            self._changes.append(f"The last version of the batch is in {place}.")
-        self._write_sidecar(None, None, None)
-        backups.remove_copies(self.project, self._private)
-        text = f"{self.project.state} was removed: its batch counts as withdrawn."
-        if place:
-            text += f" Its last version is in {place}."
-        elif expected.old is None:
-            text = f"The first version of a batch was never put in place at {self.project.state}: there is none."
-        self.note("withdrawn", text, kept=place)
 
     def quarantine_state(self) -> None:
         """Quarantine a state that cannot be used."""
-        place = backups.quarantine(self.project, self.folder())
+        from . import archive
+
+        place = archive.quarantine(self.project, self.folder())
         self.note("quarantined", f"{self.project.state} could not be used; it is now {place}.", quarantined=place)
 
     def write(self, state: State, before: Optional[Version]) -> State:
         """Validate `state`, the successor of `before` (None for a first version), write it and return it as written."""
         old = before.state if before else None
-        return self._write_version(self._next_version(state, old), before, old).state
+        return self.write_version(self.next_version(state, old), before, old).state
 
     def replace_batch(self, state: State, current: Version, why: str) -> State:
         """Archive the current version, write the first version of another batch and return it as written.
 
         One rename puts it in place: at no moment is there no batch.
         """
-        new = self._next_version(state, None)
-        place = self._copy_to_archive(current.state["batch_id"], serialization.serialize(current.state))
-        return self._write_version(new, current, None, place, lambda: self._log_archived(current, why, place)).state
+        new = self.next_version(state, None)
+        place = self._archive_version(current)
+        return self.write_version(new, current, None, place, lambda: self._log_archived(current, why, place)).state
 
     def archive(self, current: Version, why: str) -> None:
         """Move the current version to archive/. Once the sidecar says so durably, there is no batch."""
-        place = self._copy_to_archive(current.state["batch_id"], serialization.serialize(current.state))
-        text = self._read_sidecar()[0]
+        from . import archive
+
+        place = self._archive_version(current)
+        text = self.read_sidecar()[0]
         try:
-            self._write_sidecar(None, None, current.fingerprint)
+            self.write_sidecar(None, None, current.fingerprint)
             os.unlink(self.project.state_name, dir_fd=self.folder())
         except OSError as error:
-            backups.restore_sidecar(self._private, text)
+            backups.restore_sidecar(self.private, text)
             if text != sidecar.read_text(self.project.private):
                 raise atomic_files.unconfirmed_error(f"The batch was archived in {place}", error) from error
-            backups.remove_from_archive(place)
+            archive.remove_from_archive(place)
             raise atomic_files.unchanged_error(f"{self.project.state} cannot be archived", error) from error
-        backups.remove_copies(self.project, self._private)
+        backups.remove_copies(self.project, self.private)
         try:
             atomic_files.unlink(self.folder(), self.project.temp_name)
             atomic_files.sync(self.folder())
@@ -355,10 +213,14 @@ class Transaction:
             pass  # if the file comes back after a power cut, the sidecar says that it is archived
         self._log_archived(current, why, place)
 
-    def _copy_to_archive(self, batch_id: str, data: bytes) -> str:
-        return backups.write_to_archive(self.project, self._private, batch_id, data)
+    def _archive_version(self, version: Version) -> str:
+        from . import archive
 
-    def _next_version(self, state: State, old: Optional[State]) -> State:
+        data = serialization.serialize(version.state)
+        return archive.write_to_archive(self.project, self.private, version.state["batch_id"], data)
+
+    def next_version(self, state: State, old: Optional[State]) -> State:
+        """Return `state` as the successor of `old`. Raises StateError when it is not valid."""
         new = {
             **state,
             "revision": (old["revision"] if old else 0) + 1,
@@ -374,7 +236,7 @@ class Transaction:
             )
         return new
 
-    def _write_version(
+    def write_version(
         self,
         new: State,
         over: Optional[Version],
@@ -388,12 +250,15 @@ class Transaction:
         """
         try:
             data = serialization.serialize(new, over.content if over else None)
-            fingerprint = self._replace_file(data, new, over.fingerprint if over else None)
+            fingerprint = self.replace_file(data, new, over.fingerprint if over else None)
         except DurabilityError:
             self._log_events(old, new, log)
             raise
         except StateError:
-            backups.remove_from_archive(archived)
+            if archived is not None:
+                from . import archive
+
+                archive.remove_from_archive(archived)
             raise
         self._log_events(old, new, log)
         return Version(new, fingerprint)
@@ -407,40 +272,45 @@ class Transaction:
     def _log_archived(self, current: Version, why: str, place: str) -> None:
         audit_log.record(self.project.log_folder, "archived", batch_id=current.state["batch_id"], why=why, kept=place)
 
-    def _replace_file(self, data: bytes, state: State, old: Optional[Fingerprint]) -> Fingerprint:
+    def replace_file(
+        self, data: bytes, state: State, old: Optional[Fingerprint], *, is_restored: bool = False
+    ) -> Fingerprint:
+        """Put `data`, which holds `state`, in place of the version `old` and return its fingerprint.
+
+        `is_restored`: it comes from a copy, so that the copies are left alone until it is in place.
+        """
         folder = self.folder()
-        sidecar_text, expected = self._read_sidecar()
+        sidecar_text, expected = self.read_sidecar()
         was_live = expected is not None and expected.live
-        is_restored = old is not None and old.sha256 == atomic_files.sha256(data)
         is_backed_up = False
         try:
             fingerprint = atomic_files.write_over_leftover(folder, self.project.temp_name, data, state["revision"])
-            text = self._write_sidecar(state, fingerprint, old, live=was_live or batch_state.needs_hooks(state))
+            text = self.write_sidecar(state, fingerprint, old, live=was_live or batch_state.needs_hooks(state))
             # A backup comes before the rename: a crash after the rename must not leave only older ones.
-            # Not when restoring: then the data comes from the backup, which nothing may endanger.
             if not is_restored:
                 packed = backups.pack(text, data)
-                is_backed_up = backups.back_up(self.project, self._private, packed, fingerprint, self.notes)
+                is_backed_up = backups.back_up(self.project, self.private, packed, fingerprint, self.notes)
             os.replace(self.project.temp_name, self.project.state_name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
             atomic_files.discard(folder, self.project.temp_name)
             if is_backed_up:
-                atomic_files.discard(self._private, sidecar.BACKUP)  # the others hold the version in force
-            backups.restore_sidecar(self._private, sidecar_text)
+                atomic_files.discard(self.private, sidecar.BACKUP)  # the others hold the version in force
+            backups.restore_sidecar(self.private, sidecar_text)
             raise atomic_files.unchanged_error(f"Failed to save {self.project.state}", error) from error
         if not is_restored:
-            backups.back_up_again(self.project, self._private, packed, data, fingerprint, self.notes)
-        self._sync_state_folder(folder, state["revision"])
+            backups.back_up_again(self.project, self.private, packed, data, fingerprint, self.notes)
+        self.sync_state_folder(folder, state["revision"])
         if is_restored:
-            self._repair_copies(text, data, fingerprint)
+            self.repair_copies(text, data, fingerprint)
         if was_live and not batch_state.needs_hooks(state):
             try:
-                self._write_sidecar(state, fingerprint, old)
+                self.write_sidecar(state, fingerprint, old)
             except OSError:
                 pass  # the version is in place; a sidecar that still says `live` is corrected at the next read
         return fingerprint
 
-    def _sync_state_folder(self, folder: int, revision: int) -> None:
+    def sync_state_folder(self, folder: int, revision: int) -> None:
+        """Make the name of a new version durable. Raises DurabilityError."""
         try:
             atomic_files.sync(folder)
         except OSError as error:
@@ -448,7 +318,7 @@ class Transaction:
                 f"{self.project.state} was written (revision {revision})", error
             ) from error
 
-    def _write_sidecar(
+    def write_sidecar(
         self,
         state: Optional[State],
         new: Optional[Fingerprint],
@@ -461,5 +331,5 @@ class Transaction:
         contexts = batch_state.contexts_to_remind(state) if state else []
         self._sidecar = None
         text = sidecar.render(state, is_live, new, old, contexts)
-        backups.write_sidecar(self._private, text)
+        backups.write_sidecar(self.private, text)
         return text

@@ -892,9 +892,7 @@ def test_a_write_that_fails_after_an_edit_was_taken_over_does_not_say_that_nothi
 def test_a_replacement_that_fails_after_the_quarantine_says_where_the_damaged_state_is(
     store, batch, place, monkeypatch
 ):
-    for name in ("current.json", "previous.json"):
-        if os.path.exists(place(name)):
-            os.unlink(place(name))
+    damage_copies(store)
     overwrite(store.project.state, b"damaged")
     fail_on(monkeypatch, "replace", is_state_rename)
     with pytest.raises(StateError) as caught:
