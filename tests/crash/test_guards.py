@@ -64,8 +64,16 @@ def test_what_the_table_takes_from_the_corpus_is_judged_there_as_here() -> None:
     corpus = {row["command"]: row["verdict"] for row in json.loads(CORPUS.read_text(encoding="utf-8"))}
     drawn = [row for row in TABLE if row.get("drawn")]
     assert len(drawn) >= 100
-    known = {"private": "state", "late": "state", "changes": "pass", "copies": "pass"}
-    assert [row for row in drawn if corpus.get(row["do"]) != known.get(row["kind"], row["kind"])] == []
+    known = {
+        "private": "state",
+        "late": "state",
+        "changes": "pass",
+        "copies": "pass",
+        "undone": "state",
+        "refused": "command",
+    }
+    judged = [(corpus.get(row["do"], ""), row["kind"]) for row in drawn]
+    assert [pair for pair in judged if known.get(pair[0], pair[0]) != known.get(pair[1], pair[1])] == []
 
 
 def test_what_the_guard_misses_is_undone_after_and_no_innocent_call_hears_a_word(empty: str) -> None:

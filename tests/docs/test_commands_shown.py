@@ -124,6 +124,10 @@ ELSEWHERE = {
     "test_ctrl_c_twice_leaves_no_process_and_no_lock_and_resume_goes_on",
     ("docs/troubleshooting.md", r"git merge batch/"): "tests/client/test_overnight.py::"
     "test_what_a_run_began_goes_on_in_the_client_once_it_is_merged_and_the_other_way_round",
+    ("docs/task-files.md", r"batchctl create "): "tests/docs/test_task_files.py::"
+    "test_the_dry_run_of_the_list_of_each_tool_is_as_shown",
+    ("docs/task-files.md", r"batchctl convert "): "tests/unit/commands/test_list_conversion.py::"
+    "test_the_file_is_written_where_nothing_is",
     ("docs/validation.md", r"batchctl validate features.yaml"): "tests/docs/test_ci.py::"
     "test_the_session_that_is_shown_is_a_real_one",
 }

@@ -168,18 +168,13 @@ def hide_from_git(project: Project) -> None:
     git_dir = project_paths.find_git_dir(top) if top else None
     if top is None or git_dir is None:
         return
-    try:
-        with open(f"{git_dir}/commondir", encoding="utf-8", errors="surrogateescape") as file:
-            git_dir = os.path.join(git_dir, file.readline().rstrip("\n"))
-    except OSError:
-        pass  # not a linked worktree
     state = f"/{_exclude_pattern(os.path.relpath(f'{place}/{project.state_name}', top))}"
     lines = [f"{state}*"] if project.state_name == STATE_NAME else [state, f"{state}.tmp", f"{state}.quarantined-*"]
     for path in (project.private, project.second_backup):
         real = os.path.realpath(path)
         if real.startswith(top + "/") and "/.git/" not in real:
             lines.append(f"/{_exclude_pattern(os.path.relpath(real, top))}{'/' if path == project.private else ''}")
-    git_client.add_excludes(os.path.join(git_dir, "info", "exclude"), lines)
+    git_client.add_excludes(f"{project_paths.find_common_dir(git_dir)}/info/exclude", lines)
 
 
 def default_state_file() -> str:

@@ -212,7 +212,7 @@ def update_batch_progress(
     Raises BatchStateError for `completed` where the policy requires evidence.
     """
     tokens = context_token_delta if token_delta is None else token_delta
-    state_files.record_outcome(state_file, feature_index, status, LOCK_TIMEOUT, tokens=tokens, error=error_message)
+    _record_outcome(state_file, feature_index, status, tokens=tokens, error=error_message)
 
 
 @_translate_errors
@@ -221,8 +221,14 @@ def mark_feature_status(
     retry_count: Optional[int] = None,
 ) -> None:  # fmt: skip
     """Mark a feature `completed`, which takes it out of the failed ones, or `failed`, with `retry_count` if given."""
-    state_files.record_outcome(
-        state_file, feature_index, status, LOCK_TIMEOUT, error=error_message, retry_count=retry_count
+    _record_outcome(state_file, feature_index, status, error=error_message, retry_count=retry_count)
+
+
+def _record_outcome(state_file: Any, index: int, outcome: str, **fields: Any) -> None:
+    script_changes.require_outcome(outcome, fields.get("tokens", 0), fields.get("retry_count"))
+    now = timestamps.now()
+    state_files.update_state(
+        state_file, lambda state: script_changes.record_outcome(state, index, outcome, now, **fields), LOCK_TIMEOUT
     )
 
 

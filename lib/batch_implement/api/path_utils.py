@@ -29,10 +29,10 @@ def get_project_root(use_cache: bool = True) -> Path:
     known = _roots.get(cache_key) if use_cache else None
     if known is not None:
         return known
-    found = project_paths.find_root(os.environ, _working_directory())
-    if found is None:
+    root = project_paths.find_root(os.environ, _working_directory())
+    if root is None:
         raise _not_found(_MARKERS, project_paths.start_folder(os.environ, _working_directory()))
-    _roots[cache_key] = Path(found)
+    _roots[cache_key] = Path(root)
     return _roots[cache_key]
 
 
@@ -57,9 +57,9 @@ def find_project_root(
         but_not = (
             project_paths.client_config_folders(os.environ) if marker.rstrip("/") == project_paths.STATE_FOLDER else ()
         )
-        found = project_paths.find_upward(start, marker.rstrip("/"), but_not)
-        if found is not None:
-            return Path(found)
+        folder = project_paths.find_upward(start, marker.rstrip("/"), but_not)
+        if folder is not None:
+            return Path(folder)
     raise _not_found(markers, start)
 
 

@@ -67,27 +67,6 @@ def update_state(path: object, change: Callable[[State], State], timeout_s: floa
     return _update_store(store, checked)
 
 
-def record_outcome(
-    path: object,
-    index: int,
-    outcome: str,
-    timeout_s: float,
-    *,
-    tokens: int = 0,
-    error: Optional[str] = None,
-    retry_count: Optional[int] = None,
-) -> State:
-    """Record `outcome` (`completed` or `failed`) of feature `index` and return the state as written."""
-    script_changes.require_outcome(outcome, tokens, retry_count)
-    return update_state(
-        path,
-        lambda state: script_changes.record_outcome(
-            state, index, outcome, timestamps.now(), tokens=tokens, error=error, retry_count=retry_count
-        ),
-        timeout_s,
-    )
-
-
 def save_state(path: object, state: State, timeout_s: float) -> State:
     """Write a script's `state` as the next version of the batch in the file, or as the first of a new batch; return the
     state as written.

@@ -65,9 +65,9 @@ def iter_ancestors(pid: int) -> Iterator[int]:
 
 def find_client_pid(environ: Mapping[str, str]) -> Optional[int]:
     """Return the process id of the client that this runs in: `CLAUDE_PID`, else the nearest ancestor, or None."""
-    given = environ.get("CLAUDE_PID", "")
-    if given.isdigit() and int(given) > 0:
-        return int(given)
+    text = environ.get("CLAUDE_PID", "")
+    if text.isdigit() and int(text) > 0:
+        return int(text)
     for pid in iter_ancestors(os.getpid()):
         try:
             with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as name:

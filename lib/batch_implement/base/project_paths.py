@@ -131,6 +131,15 @@ def find_git_dir(root: str) -> Optional[str]:
     return target if mode is not None and stat.S_ISDIR(mode) else None
 
 
+def find_common_dir(git_dir: str) -> str:
+    """Return the git folder that all worktrees of a repository share, links resolved: `git_dir` or its target."""
+    try:
+        with open(f"{git_dir}/commondir", encoding="utf-8", errors="surrogateescape") as pointer:
+            return os.path.realpath(os.path.join(git_dir, pointer.readline().rstrip("\n")))
+    except OSError:
+        return os.path.realpath(git_dir)  # not a linked worktree
+
+
 def _stat_mode(path: str) -> Optional[int]:
     """Return the mode of the file at `path`, or None without one. Raise StateError if the system cannot tell."""
     try:

@@ -57,10 +57,10 @@ class CommandParser(argparse.ArgumentParser):
     def _suggest_option(self, message: str) -> str:
         if not message.startswith("unrecognized arguments: -"):
             return ""
-        return _suggest(message.split(" ")[2].partition("=")[0], self._option_string_actions)
+        return suggest(message.split(" ")[2].partition("=")[0], self._option_string_actions)
 
 
-def _suggest(word: str, known: Iterable[str]) -> str:
+def suggest(word: str, known: Iterable[str]) -> str:
     """Return `Did you mean ...?`, after a blank, for the known word that is most similar; empty if none is."""
     import difflib
 
@@ -216,31 +216,17 @@ def parse_command(words: Sequence[str]) -> argparse.Namespace:
     if words[:1] == ["help"]:
         subject = next((word for word in words[1:] if not word.startswith("-")), None)
         if subject is not None and subject not in parsers:
-            return argparse.Namespace(command="help", topic=_require_topic(subject, parsers), json="--json" in words)
+            return argparse.Namespace(command="help", topic=subject, json="--json" in words)
         words = [*([] if subject is None else [subject]), "--help"]
     command = next((word for word in words if word not in ("--json", "--")), "")
     if command and not command.startswith("-") and command not in parsers:
         raise UsageError(
-            f"Unknown command {command[:40]!r}.{_suggest(command, parsers)} Run `batchctl --help` for a list.", "usage"
+            f"Unknown command {command[:40]!r}.{suggest(command, parsers)} Run `batchctl --help` for a list.", "usage"
         )
     options, unknown = parser.parse_known_args(words)
     if unknown:
         parsers.get(options.command, parser).error(f"unrecognized arguments: {' '.join(unknown)}")
     return options
-
-
-def _require_topic(word: str, commands: Iterable[str]) -> str:
-    """Return the help topic of this name. Raises UsageError with a suggestion if there is none."""
-    from . import help_topics
-
-    topics = help_topics.list_topics()
-    if word not in topics:
-        raise UsageError(
-            f"Unknown command or topic {word[:40]!r}.{_suggest(word, [*commands, *topics])} `batchctl help` lists the "
-            f"commands; topics are the headings of {help_topics.page_path()}.",
-            "usage",
-        )
-    return word
 
 
 def build_parser() -> CommandParser:

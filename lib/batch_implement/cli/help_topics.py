@@ -9,11 +9,12 @@ import os
 import re
 
 from ..base import project_paths
-from ..core.errors import StateError
+from ..core.errors import StateError, UsageError
+from . import arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List
+    from typing import Dict
 
 TOPICS_PAGE = "docs/troubleshooting.md"
 _HEADING = re.compile(r"^(#{1,3}) (.*)$", re.MULTILINE)
@@ -25,14 +26,17 @@ def page_path() -> str:
     return os.path.join(project_paths.plugin_root(), TOPICS_PAGE)
 
 
-def list_topics() -> List[str]:
-    """Return the names of all topics, in the order of the page."""
-    return list(_read_topics())
-
-
 def read_topic(topic: str) -> str:
-    """Return the section of a topic of `list_topics()`, with its heading."""
-    return _read_topics()[topic]
+    """Return the section of a topic, with its heading. Raises UsageError with a suggestion if there is none."""
+    topics = _read_topics()
+    if topic not in topics:
+        known = [*(name for _, names in arguments.COMMAND_GROUPS for name in names), *topics]
+        raise UsageError(
+            f"Unknown command or topic {topic[:40]!r}.{arguments.suggest(topic, known)} `batchctl help` lists the "
+            f"commands; topics are the headings of {page_path()}.",
+            "usage",
+        )
+    return topics[topic]
 
 
 def _read_topics() -> Dict[str, str]:

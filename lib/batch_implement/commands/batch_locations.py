@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..base import project_paths
 from ..core import batch_state
 from ..core.errors import RefusedError
 from ..store import sidecar
@@ -40,24 +41,17 @@ def find_batch(project: Project, batch_id: str) -> List[str]:
     """
     batch_state.require_valid_batch_id(batch_id)
     places = []
-    common_dir, git_dirs = _list_git_dirs(project.git_dir or project.private_parent)
-    for git_dir in git_dirs:
+    common_dir = project_paths.find_common_dir(project.git_dir or project.private_parent)
+    linked = os.path.join(common_dir, "worktrees")
+    names = sorted(os.listdir(linked)) if os.path.isdir(linked) else []
+    for git_dir in (common_dir, *(os.path.join(linked, name) for name in names)):
         private = os.path.join(git_dir, "batch-implement")
         archived = os.path.join(private, "archive", f"{batch_id}.json")
         if os.path.exists(archived):
             places.append(archived)
-        if private != project.private and _has_current_batch(private, batch_id):
+        if private != os.path.realpath(project.private) and _has_current_batch(private, batch_id):
             places.append(_describe_worktree(git_dir, common_dir))
     return places
-
-
-def _list_git_dirs(git_dir: str) -> tuple[str, List[str]]:
-    """Return the git directory that all worktrees share, and it with those of the linked worktrees."""
-    parent = os.path.dirname(git_dir)
-    common_dir = os.path.dirname(parent) if os.path.basename(parent) == "worktrees" else git_dir
-    linked = os.path.join(common_dir, "worktrees")
-    names = sorted(os.listdir(linked)) if os.path.isdir(linked) else []
-    return common_dir, [common_dir, *(os.path.join(linked, name) for name in names)]
 
 
 def _has_current_batch(private: str, batch_id: str) -> bool:

@@ -20,6 +20,8 @@ import os
 import re
 import sys
 
+from ..base.project_paths import find_common_dir
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -111,11 +113,7 @@ def find_linked_trust_folder(git_dir: str) -> str:
     """Return the folder that must be trusted for a client in a linked worktree of the repository of `git_dir`: the main
     worktree, or the repository if it is outside of that, like that of a submodule.
     """
-    try:
-        with open(os.path.join(git_dir, "commondir"), encoding="utf-8", errors="surrogateescape") as file:
-            common = os.path.realpath(os.path.join(git_dir, file.readline().rstrip("\n")))
-    except OSError:
-        common = os.path.realpath(git_dir)
+    common = find_common_dir(git_dir)
     return os.path.dirname(common) if os.path.basename(common) == ".git" else common
 
 

@@ -1,6 +1,6 @@
 """Write the outcome of one feature to its GitHub issue. `gh` makes the calls.
 
-    results = publish_outcome(project, state, index, comment=True, close=True)
+    results = publish_outcome(project, state, index, ["comment", "close"])
 
 Each comment ends with a marker (see `issue_comments`) and is not written again where a comment of the same login has
 it: a call that is repeated after a crash adds nothing. A lock separates calls in one clone; calls in two clones are not
@@ -30,16 +30,13 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_S = 120.0
 
 
-def publish_outcome(project: Project, state: State, index: int, *, comment: bool, close: bool) -> Dict[str, Result]:
-    """Comment the outcome of feature `index` on its issue with `comment`, and close the issue with `close`.
+def publish_outcome(project: Project, state: State, index: int, kinds: Sequence[str]) -> Dict[str, Result]:
+    """Write the outcome of feature `index` to its issue: `kinds` are `comment`, `close` or both.
 
     Returns a result for each: `done`, `url` (of the comment, None if unknown), `why` (None without a reason) and, when
     it is not done, `everywhere`: whether other issues would have the same problem. Never raises for a problem. Only the
     issue of a completed feature is closed, once its commit is on the default branch as far as this clone knows.
     """
-    kinds = [kind for kind, is_wanted in (("comment", comment), ("close", close)) if is_wanted]
-    if not kinds:
-        return {}
     try:
         folder = project_paths.open_folder(project.private_parent, f"{project.private_name}/issues", create=True)
         try:
@@ -52,11 +49,6 @@ def publish_outcome(project: Project, state: State, index: int, *, comment: bool
 
 
 def _publish_locked(root: str, state: State, index: int, kinds: Sequence[str]) -> Dict[str, Result]:
-    if not state.get("issue_numbers"):
-        raise RefusedError(
-            f"The features of batch {state['batch_id']} did not come from issues: there is none to write to.",
-            "issue-not-written",
-        )
     comment = issue_comments.format_outcome(state, index)
     number = state["issue_numbers"][index]
     issue = gh.view_issue(root, number, "state,comments")

@@ -33,20 +33,16 @@ def is_publishing_enabled(state: State) -> bool:
     return bool(state.get("issue_numbers") and (policy.get("comment_issues") or policy.get("close_issues")))
 
 
-def find_due_updates(state: State, index: int) -> Dict[str, bool]:
-    """Return what is still to be written to the issue of feature `index`: `{"comment": bool, "close": bool}`."""
-    outcome = batch_state.feature_status(state, index)
+def find_due_updates(state: State, index: int) -> List[str]:
+    """Return what is still to be written to the issue of feature `index`: `comment` and `close`, or one of them."""
+    outcome, policy = batch_state.feature_status(state, index), state["policy"]
     records = state.get("issue_updates", {}).get(key(index), {})
-
-    def is_missing(kind: str) -> bool:
-        record = records.get(kind, {})
-        return not (record.get("done") and record.get("outcome") == outcome)
-
-    policy = state["policy"]
-    return {
-        "comment": bool(policy.get("comment_issues")) and outcome in FINAL_STATUSES and is_missing("comment"),
-        "close": bool(policy.get("close_issues")) and outcome == "done" and is_missing("close"),
+    wanted = {
+        "comment": policy.get("comment_issues") and outcome in FINAL_STATUSES,
+        "close": policy.get("close_issues") and outcome == "done",
     }
+    written = [kind for kind, record in records.items() if record.get("done") and record.get("outcome") == outcome]
+    return [kind for kind, is_wanted in wanted.items() if is_wanted and kind not in written]
 
 
 def publish(store: Store, state: State, indices: Iterable[int]) -> List[str]:
@@ -62,9 +58,9 @@ def publish(store: Store, state: State, indices: Iterable[int]) -> List[str]:
     problems: List[str] = []
     for index in indices:
         due = find_due_updates(state, index)
-        if not any(due.values()):
+        if not due:
             continue
-        results = issue_publisher.publish_outcome(store.project, state, index, **due)
+        results = issue_publisher.publish_outcome(store.project, state, index, due)
         stamp = {"outcome": batch_state.feature_status(state, index), "timestamp": timestamps.now()}
         failures = [result for result in results.values() if not result["done"]]
         stops = any([result.pop("everywhere") for result in failures])
@@ -122,4 +118,4 @@ def publish_all(context: CommandContext) -> CommandResult:
 
 
 def _count_due(state: State) -> int:
-    return sum(any(find_due_updates(state, index).values()) for index in range(state["total_features"]))
+    return sum(bool(find_due_updates(state, index)) for index in range(state["total_features"]))

@@ -109,8 +109,8 @@ _API_PHRASES: Phrases = (
     ("overload", ("temporarily limiting requests", "overloaded")),
 )  # fmt: skip
 _CLASS_BY_HTTP_STATUS = {
-    "401": "auth", "402": "budget", "403": "permission", "404": "permission", "408": "network", "409": "overload",
-    "413": "context", "429": "limit",
+    401: "auth", 402: "budget", 403: "permission", 404: "permission", 408: "network", 409: "overload", 413: "context",
+    429: "limit",
 }  # fmt: skip
 _CONNECTION_PREFIXES = (
     "connection", "unable to connect", "request timed out", "can't reach", "no internet route", "no response from api",
@@ -140,10 +140,14 @@ def _classify_api_error(words: str) -> str:
     name = next((name for name, phrases in _API_PHRASES if any(phrase in words for phrase in phrases)), "")
     if name:
         return name
-    status = words[:3]
-    if status.isdecimal():
-        return _CLASS_BY_HTTP_STATUS.get(status, "refusal" if status[0] == "4" else "overload")
+    if words[:3].isdecimal():
+        return classify_http_status(int(words[:3]))
     return "network" if words.startswith(_CONNECTION_PREFIXES) else "overload"
+
+
+def classify_http_status(status: int) -> str:
+    """Return the class of an error with this status of the API."""
+    return _CLASS_BY_HTTP_STATUS.get(status, "refusal" if 400 <= status < 500 else "overload")
 
 
 # -- output of programs -----------------------------------------------------------------------------------------------

@@ -19,66 +19,52 @@ if TYPE_CHECKING:
 
 
 class PathClaims:
-    """The paths that numbers claim."""
+    """The paths that numbers claim. Lookups find the `most` lowest numbers."""
 
-    def __init__(self) -> None:
-        self._claimed: Dict[Parts, int] = {}
-        self._containing: Dict[Parts, int] = {}  # each claimed path and the folders above it
+    def __init__(self, most: int = 1) -> None:
+        self._most = most
+        self._claimed: Dict[Parts, List[int]] = {}
+        self._containing: Dict[Parts, List[int]] = {}  # each claimed path and the folders above it
 
     def add(self, number: int, paths: Sequence[str]) -> None:
         """Claim `paths` for `number`; others may have claimed them, too."""
         for path in paths:
             parts = _literal_parts(path)
-            self._claimed[parts] = min(number, self._claimed.get(parts, number))
+            self._insert(self._claimed, parts, number)
             for length in range(len(parts) + 1):
-                folder = parts[:length]
-                self._containing[folder] = min(number, self._containing.get(folder, number))
+                self._insert(self._containing, parts[:length], number)
 
-    def conflicting_number(self, paths: Sequence[str]) -> Optional[int]:
-        """Return the lowest number that claims one of `paths`, a path inside one, or a folder above one; or None."""
-        numbers: List[int] = []
+    def conflicting_numbers(self, paths: Sequence[str]) -> List[int]:
+        """Return the numbers that claim one of `paths`, a path inside one, or a folder above one, the lowest first."""
+        numbers: Set[int] = set()
         for path in paths:
             parts = _literal_parts(path)
-            if parts in self._containing:
-                numbers.append(self._containing[parts])
-            folders = (parts[:length] for length in range(len(parts)))
-            numbers += [self._claimed[folder] for folder in folders if folder in self._claimed]
-        return min(numbers, default=None)
+            numbers.update(self._containing.get(parts, ()))
+            for length in range(len(parts)):
+                numbers.update(self._claimed.get(parts[:length], ()))
+        return sorted(numbers)[: self._most]
+
+    def conflicting_number(self, paths: Sequence[str]) -> Optional[int]:
+        """Return the lowest of `conflicting_numbers`, or None."""
+        return next(iter(self.conflicting_numbers(paths)), None)
+
+    def _insert(self, known: Dict[Parts, List[int]], parts: Parts, number: int) -> None:
+        numbers = known.setdefault(parts, [])
+        if number not in numbers:
+            numbers.append(number)
+            numbers.sort()
+            del numbers[self._most :]
 
 
 def find_conflicts(claims: Sequence[Tuple[int, Sequence[str]]], most: int) -> Dict[int, List[int]]:
     """Return for each number the first `most` others, in the given order, with conflicting paths."""
-    claimed: Dict[Parts, List[int]] = {}
-    containing: Dict[Parts, List[int]] = {}
-
-    def add(known: Dict[Parts, List[int]], parts: Parts, position: int) -> None:
-        positions = known.setdefault(parts, [])
-        if len(positions) <= most and position not in positions:  # one more than `most`: its own is among them
-            positions.append(position)
-
+    positions = PathClaims(most + 1)  # one more, because a position is among its own conflicts
     for position, (_, paths) in enumerate(claims):
-        for path in paths:
-            parts = _literal_parts(path)
-            add(claimed, parts, position)
-            for length in range(len(parts) + 1):
-                add(containing, parts[:length], position)
-    conflicts: Dict[int, List[int]] = {}
-    for position, (number, paths) in enumerate(claims):
-        others: Set[int] = set()
-        for path in paths:
-            parts = _literal_parts(path)
-            others.update(containing.get(parts, ()))
-            for length in range(len(parts)):
-                others.update(claimed.get(parts[:length], ()))
-        conflicts[number] = [claims[other][0] for other in sorted(others - {position})[:most]]
-    return conflicts
-
-
-def paths_overlap(first: Sequence[str], second: Sequence[str]) -> bool:
-    """Return whether two lists of paths name the same file or folder, or one inside another."""
-    claims = PathClaims()
-    claims.add(0, first)
-    return claims.conflicting_number(second) is not None
+        positions.add(position, paths)
+    return {
+        number: [claims[other][0] for other in positions.conflicting_numbers(paths) if other != position][:most]
+        for position, (number, paths) in enumerate(claims)
+    }
 
 
 def _literal_parts(path: str) -> Parts:

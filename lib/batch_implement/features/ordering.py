@@ -17,6 +17,7 @@ import re
 from heapq import heappop, heappush
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set
 
+from ..core import batch_state
 from ..core.errors import UsageError
 from .feature_list import Feature
 from .order_hints import find_suggestions, quote_text
@@ -181,19 +182,13 @@ def sort_features(total: int, needs: Mapping[int, Sequence[int]], texts: Sequenc
             if not left[other]:
                 heappush(ready, other)
     if len(order) < total:
-        raise _cycle_error(needs, left, texts)
+        raise _cycle_error(needs, texts)
     return order
 
 
-def _cycle_error(needs: Mapping[int, Sequence[int]], left: List[int], texts: Sequence[str]) -> DependencyError:
-    """Return the error about a cycle among the features that have needs `left`, from its first feature as listed."""
-    index = next(index for index, count in enumerate(left) if count)
-    visited: Dict[int, None] = {}
-    while index not in visited:
-        visited[index] = None
-        index = next(other for other in needs[index] if left[other])
-    cycle = list(visited)
-    cycle = cycle[cycle.index(index) :]
+def _cycle_error(needs: Mapping[int, Sequence[int]], texts: Sequence[str]) -> DependencyError:
+    """Return the error about a cycle in `needs`, from its first feature as listed."""
+    cycle = batch_state.find_cycle({batch_state.key(index): list(needs[index]) for index in sorted(needs)})[:-1]
     first = cycle.index(min(cycle))
     cycle = cycle[first:] + cycle[:first]
     with_texts = texts and len(cycle) <= TEXTS_SHOWN

@@ -179,16 +179,16 @@ def view_issue(root: str, number: int, fields: str = ISSUE_FIELDS) -> Dict[str, 
     else shows it. `comments` are all there are, each with `body`, `url` and `viewerDidAuthor`.
     """
     about = f"issue {number}"
-    found = _parse_answer(_run_gh(root, "issue", "view", str(number), "--json", fields, about=about), about)
-    if not isinstance(found, dict):
+    issue = _parse_answer(_run_gh(root, "issue", "view", str(number), "--json", fields, about=about), about)
+    if not isinstance(issue, dict):
         raise _invalid_answer(about, "is no JSON object")
-    return found
+    return issue
 
 
 def list_issues(root: str, label: Optional[str] = None, milestone: Optional[str] = None) -> List[Dict[str, Any]]:
     """Return ISSUE_FIELDS of the open issues with this label and milestone (title or number), newest first.
 
-    At most `MOST_LISTED`. An unknown label, or title of a milestone, is no error to gh: nothing has it. Newer gh ask
+    At most MAX_ISSUES. An unknown label, or title of a milestone, is no error to gh: nothing has it. Newer gh ask
     GitHub's search, whose index lags: an issue closed a moment ago may be among them, with its true `state`.
     """
     filters = []
@@ -201,16 +201,16 @@ def list_issues(root: str, label: Optional[str] = None, milestone: Optional[str]
         f"{what} {value!r}" for what, value in (("label", label), ("milestone", milestone)) if value is not None
     )
     limit = ("--state", "open", "--limit", str(MAX_ISSUES))
-    found = _parse_answer(_run_gh(root, "issue", "list", *filters, *limit, "--json", ISSUE_FIELDS, about=about), about)
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+    issues = _parse_answer(_run_gh(root, "issue", "list", *filters, *limit, "--json", ISSUE_FIELDS, about=about), about)
+    if not isinstance(issues, list) or not all(isinstance(entry, dict) for entry in issues):
         raise _invalid_answer(about, "is no list of JSON objects")
-    return found
+    return issues
 
 
 def add_comment(root: str, number: int, body: str) -> str:
     """Comment on an issue. Return the address of the comment, empty when gh does not print it."""
-    said = _run_gh(root, "issue", "comment", str(number), "--body-file", "-", about=f"issue {number}", text=body)
-    return _clean_first_line(said)
+    output = _run_gh(root, "issue", "comment", str(number), "--body-file", "-", about=f"issue {number}", text=body)
+    return _clean_first_line(output)
 
 
 def close_issue(root: str, number: int) -> None:
@@ -221,9 +221,9 @@ def close_issue(root: str, number: int) -> None:
 def get_repository(root: str) -> Repository:
     """Return the repository that gh finds for the project, and its remotes here."""
     about = "the repository"
-    found = _parse_answer(_run_gh(root, "repo", "view", "--json", "defaultBranchRef,url", about=about), about)
+    repository = _parse_answer(_run_gh(root, "repo", "view", "--json", "defaultBranchRef,url", about=about), about)
     try:
-        url, branch = found["url"], (found["defaultBranchRef"] or {"name": ""})["name"]
+        url, branch = repository["url"], (repository["defaultBranchRef"] or {"name": ""})["name"]
         if not isinstance(url, str) or not isinstance(branch, str):
             raise TypeError
     except (TypeError, KeyError, IndexError):
@@ -234,8 +234,8 @@ def get_repository(root: str) -> Repository:
 def get_permission(root: str) -> str:
     """Return the login's permission: `ADMIN`, `MAINTAIN`, `WRITE`, `TRIAGE` or `READ`; empty if GitHub does not say."""
     about = "the repository"
-    found = _parse_answer(_run_gh(root, "repo", "view", "--json", "viewerPermission", about=about), about)
-    may = found.get("viewerPermission") if isinstance(found, dict) else None
+    repository = _parse_answer(_run_gh(root, "repo", "view", "--json", "viewerPermission", about=about), about)
+    may = repository.get("viewerPermission") if isinstance(repository, dict) else None
     return may if isinstance(may, str) else ""
 
 
@@ -243,14 +243,14 @@ def find_pull_request(root: str, branch: str) -> Optional[Dict[str, Any]]:
     """Return `number`, `url` and `baseRefName` of the open pull request of `branch`, or None. Forks do not count."""
     about = f"the pull request of {branch}"
     fields = "number,url,baseRefName,isCrossRepository"
-    said = _run_gh(root, "pr", "list", f"--head={branch}", "--state", "open", "--json", fields, about=about)
-    found = _parse_answer(said, about)
-    if not isinstance(found, list) or not all(
+    output = _run_gh(root, "pr", "list", f"--head={branch}", "--state", "open", "--json", fields, about=about)
+    pull_requests = _parse_answer(output, about)
+    if not isinstance(pull_requests, list) or not all(
         isinstance(entry, dict) and isinstance(entry.get("number"), int) and isinstance(entry.get("url"), str)
-        for entry in found
+        for entry in pull_requests
     ):
         raise _invalid_answer(about, "is no list of pull requests")
-    return next((entry for entry in found if not entry.get("isCrossRepository")), None)
+    return next((entry for entry in pull_requests if not entry.get("isCrossRepository")), None)
 
 
 def create_pull_request(root: str, *, head: str, base: str, title: str, body: str) -> str:
@@ -258,8 +258,8 @@ def create_pull_request(root: str, *, head: str, base: str, title: str, body: st
 
     Raises GhError of the kind `exists` when there is an open one.
     """
-    given = (f"--head={head}", f"--base={base}", f"--title={title}", "--body-file", "-")
-    return _clean_first_line(_run_gh(root, "pr", "create", *given, about=f"{head} into {base}", text=body))
+    arguments = (f"--head={head}", f"--base={base}", f"--title={title}", "--body-file", "-")
+    return _clean_first_line(_run_gh(root, "pr", "create", *arguments, about=f"{head} into {base}", text=body))
 
 
 def edit_pull_request(root: str, number: int, body: str) -> None:
@@ -325,19 +325,19 @@ def _run_gh(root: str, *arguments: str, about: str = "", text: Optional[str] = N
 def _find_program() -> str:
     # Only from a fixed place: gh runs in the project's folder, and a relative entry of PATH would find a `gh` there.
     fixed = [entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(entry)]
-    found = shutil.which("gh", path=os.pathsep.join(fixed)) if fixed else None
-    if found is None:
+    program = shutil.which("gh", path=os.pathsep.join(fixed)) if fixed else None
+    if program is None:
         raise GhError(
             "missing",
             "gh, GitHub's command line, was not found on PATH. Install it (https://cli.github.com) and run `gh auth "
             "login`, then try again.",
         )
-    return found
+    return program
 
 
-def classify_error(exit_status: int, said: bytes, *, root: str, call: str, about: str) -> GhError:
+def classify_error(exit_status: int, errors: bytes, *, root: str, call: str, about: str) -> GhError:
     """Return the error of a failed call, by its exit status and its standard error."""
-    all_words = one_line(said.decode("utf-8", "replace"), 10_000)
+    all_words = one_line(errors.decode("utf-8", "replace"), 10_000)
     lower, words = all_words.lower(), all_words[:300]
     if exit_status == 4:  # the message differs in automation
         lower = f"to get started with github cli {lower}"
@@ -348,9 +348,9 @@ def classify_error(exit_status: int, said: bytes, *, root: str, call: str, about
     return GhError("other", f"`{call}` ended {how} ({about}): {words or 'no output'}.")
 
 
-def _parse_answer(said: bytes, about: str) -> Any:
+def _parse_answer(output: bytes, about: str) -> Any:
     try:
-        return strict_json.parse(said)
+        return strict_json.parse(output)
     except ValueError as error:
         raise _invalid_answer(about, f"is {error}") from error
 
@@ -359,6 +359,6 @@ def _invalid_answer(about: str, what: str) -> GhError:
     return GhError("answer", f"gh's answer about {about} {what}. Is gh up to date (`gh --version`)?")
 
 
-def _clean_first_line(said: bytes) -> str:
-    lines = said.decode("utf-8", "replace").strip().splitlines()
+def _clean_first_line(output: bytes) -> str:
+    lines = output.decode("utf-8", "replace").strip().splitlines()
     return clean(lines[0]).strip() if lines else ""

@@ -28,14 +28,14 @@ MAX_SLUG_LENGTH = 40
 
 def list_worktrees(repository: str) -> List[Tuple[str, str]]:
     """Return path and ref of each worktree of the repository, the main one first; an empty ref for a detached HEAD."""
-    found: List[Tuple[str, str]] = []
+    trees: List[Tuple[str, str]] = []
     for line in git_client.run_git(repository, "worktree", "list", "--porcelain", check=False).stdout.splitlines():
         name, _, value = line.partition(" ")
         if name == "worktree":
-            found.append((value, ""))
+            trees.append((value, ""))
         elif name == "branch":
-            found[-1] = (found[-1][0], value)
-    return found
+            trees[-1] = (trees[-1][0], value)
+    return trees
 
 
 def make_slug(text: str) -> str:

@@ -97,21 +97,28 @@ def mentions_batch(text: bytes) -> bool:
         or (b".git" in text and (b"rm " in text or b"mv " in text))
     ):
         return True
-    if b"find" in text and (
-        b"-delete" in text
-        or b"-exec" in text
-        or b"xargs" in text
-        or b"read" in text
-        or b"(find" in text
-        or b"`find" in text
-    ):
+    if b"find" in text and (b"-delete" in text or b"-exec" in text or feeds_command(text, b"find")):
+        return True
+    if (b"grep -" in text and feeds_command(text, b"grep")) or (b"rg -" in text and feeds_command(text, b"rg")):
         return True
     return b"*" in text and (
         b" .*" in text
         or b"/.*" in text
         or b".c*" in text
         or b".cl*" in text
+        or b".g*" in text
         or (b"rm " in text and (b" .?" in text or b" .[" in text))
+    )
+
+
+def feeds_command(text: bytes, program: bytes) -> bool:
+    """Return whether a shell command may give the names that `program` prints to a command."""
+    return (
+        b"xargs" in text
+        or b"parallel" in text
+        or (b"while" in text and b"read" in text)
+        or b"(" + program in text
+        or b"`" + program in text
     )
 
 

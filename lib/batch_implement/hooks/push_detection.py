@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import re
 
-from .command_guard.protected_paths import ANY
-from .command_guard.shell_parser import ASSIGNMENT, Shell, Unreadable, strip_keywords
+from .shell_parser import ANY, ASSIGNMENT, Shell, Unreadable, strip_keywords
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class _CommandCollector(Shell):
         super().__init__("/")
         self.commands: List[Tuple[str, List[str]]] = []
 
-    def handle_command(self, words: List[str], text: str = "") -> None:
+    def run_command(self, words: List[str], text: str) -> str:
         """Keep a command; of assignments alone keep the variables."""
         words = strip_keywords(words)
         start = 0
@@ -93,9 +92,10 @@ class _CommandCollector(Shell):
             start += 1
         if words[start:]:
             self.commands.append((words[start].rpartition("/")[2], words[start + 1 :]))
-            return
+            return ANY
         for assignment in filter(None, map(ASSIGNMENT.fullmatch, words)):
             self.assign(assignment)
+        return ANY
 
 
 def _split_commands(script: str) -> List[Tuple[str, List[str]]]:
@@ -103,7 +103,7 @@ def _split_commands(script: str) -> List[Tuple[str, List[str]]]:
     collector = _CommandCollector()
     try:
         collector.read_script(script)
-    except Unreadable:
+    except (Unreadable, RecursionError):
         pass
     return collector.commands
 

@@ -28,6 +28,10 @@ BATCHCTL_HINT = (
     "Only batchctl writes the batch's state. Change it with `batchctl phase`, `batchctl done`, `batchctl fail` or "
     "`batchctl decide`; read it with `batchctl status`."
 )
+WALK_HINT = (
+    "Leave .git out: `git grep -lz WORD | xargs -0 sed -i ...`, `find . -not -path '*/.git/*' -type f ...`; to remove, "
+    "`find . -mindepth 1 -maxdepth 1 -not -name .git ...`."
+)
 
 
 def handle(event: HookEvent) -> Optional[Dict[str, Any]]:
@@ -173,6 +177,8 @@ def _check_command(event: HookEvent, command: object) -> Optional[str]:
         return None
     if refusal.kind == "command":
         return user_only_message(refusal.what)
+    if refusal.enters_git:
+        return f"{refusal.what}: this would corrupt the index and the batch's own files. {WALK_HINT}"
     return f"{refusal.what}: this would change the batch's own files. {BATCHCTL_HINT}"
 
 
@@ -294,10 +300,7 @@ def _record_pushes(event: HookEvent) -> None:
         return
     response = event.get_object("tool_response")
     output = f"{response.get('stdout') or ''}\n{response.get('stderr') or ''}" if response else event.get_text("error")
-    try:
-        operations = push_detection.detect_operations(command, output, succeeded=event.name == "PostToolUse")
-    except RecursionError:
-        return  # nobody nests a real command as deeply
+    operations = push_detection.detect_operations(command, output, succeeded=event.name == "PostToolUse")
     if not operations:
         return
 

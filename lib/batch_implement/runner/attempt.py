@@ -36,11 +36,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..core.batch_state import State
 
-_CLASS_OF_STATUS = {
-    429: "limit", 529: "overload", 503: "overload", 502: "overload", 500: "overload", 504: "overload", 401: "auth",
-    403: "permission", 400: "refusal", 413: "context",
-}  # fmt: skip
-
 
 def main() -> int:
     """Read the job, make the attempt and print the outcome. Return the exit status."""
@@ -264,7 +259,8 @@ def _classify_end(job: Job, client_exit: ClientExit, log_folder: str) -> Tuple[s
     failure_class = failure_classification.classify(message) if message else "feature"
     if failure_class == "feature" and result:
         status = result.get("api_error_status")
-        failure_class = _CLASS_OF_STATUS.get(status if type(status) is int else 0, "feature")
+        if type(status) is int and 400 <= status < 600:
+            failure_class = failure_classification.classify_http_status(status)
     kind = kind_of_failure(failure_class)
     if kind == FAILED and failure_class in failure_classification.UNCOUNTED:
         kind = INTERRUPTED

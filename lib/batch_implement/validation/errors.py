@@ -64,8 +64,8 @@ def find_errors(value: Any, name: str, position: Callable[[Path], Place]) -> Lis
     # jsonschema overlooks some duplicates (see schema.py), so the compiled schema's paths are added.
     paths = dict.fromkeys([*_jsonschema_paths(value, published), *(error.path for error in first_errors)])
     explainer = _Explainer(published, position, is_written_by_hand=name == "features")
-    found = (error for path in paths for error in explainer.explain(value, path))
-    return sorted(islice(found, MAX_ERRORS), key=lambda error: (error.line or 0, error.column or 0))
+    errors = (error for path in paths for error in explainer.explain(value, path))
+    return sorted(islice(errors, MAX_ERRORS), key=lambda error: (error.line or 0, error.column or 0))
 
 
 def _jsonschema_paths(value: Any, published: Dict[str, Any]) -> List[Path]:

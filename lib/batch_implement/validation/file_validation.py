@@ -57,26 +57,18 @@ def validate_files(
     """
     results: List[Dict[str, Any]] = []
     for name in files:
-        errors, migration_notes = _check(os.path.join(cwd, name), options)
-        entries = [_to_dict(error) for error in errors]
+        path = os.path.join(cwd, name)
+        errors, migration_notes = (
+            (check_features_file(path, options), None) if is_features_file(path) else _check_state_file(path)
+        )
+        entries = [
+            {"pointer": error.pointer, "line": error.line, "column": error.column, "message": error.message}
+            for error in errors
+        ]
         results.append({"file": name, "errors": entries, "valid": not entries, "mended": migration_notes})
     valid = all(result["valid"] for result in results)
     data = {"valid": valid, "files": results, "exit_code": 0 if valid else 1}
     return reporters.format_report(data, form), data
-
-
-def check_file(path: str) -> List[Dict[str, Any]]:
-    """Return the errors of one file as `{pointer, line, column, message}`, line and column from 1 or None."""
-    return [_to_dict(error) for error in _check(path)[0]]
-
-
-def _to_dict(error: SchemaError) -> Dict[str, Any]:
-    return {"pointer": error.pointer, "line": error.line, "column": error.column, "message": error.message}
-
-
-def _check(path: str, options: Optional[ListOptions] = None) -> Tuple[List[SchemaError], Optional[List[str]]]:
-    """Return the errors of one file, and what its migration changes (None if it is not migrated)."""
-    return (check_features_file(path, options), None) if is_features_file(path) else _check_state_file(path)
 
 
 def is_features_file(path: str) -> bool:
@@ -152,6 +144,7 @@ def _first_column(path: str, line: int) -> int:
 
 
 def _check_state_file(path: str) -> Tuple[List[SchemaError], Optional[List[str]]]:
+    """Return the errors of one state, and what its migration changes (None if it is not migrated)."""
     try:
         size = os.lstat(path).st_size
         if size > serialization.MAX_BYTES:

@@ -87,7 +87,7 @@ def test_help_is_a_word_too(typed):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["satus"], "Unknown command 'satus'. Did you mean `status`? Run `batchctl --help` for a list."),
         (["polka"], "Unknown command 'polka'. Run `batchctl --help` for a list."),
@@ -106,9 +106,9 @@ def test_help_is_a_word_too(typed):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_typed_wrongly_says_what_was_probably_meant_in_a_line_or_two(typed, words, said):
+def test_what_is_typed_wrongly_says_what_was_probably_meant_in_a_line_or_two(typed, words, message):
     status, _, err = typed(*words)
-    assert (status, said in err) == (2, True), err
+    assert (status, message in err) == (2, True), err
     assert len(err.splitlines()) <= 3
 
 
@@ -327,9 +327,9 @@ def test_a_user_gets_the_next_step_and_never_the_instructions_for_the_model(runn
 
 
 def test_a_batch_without_a_verify_command_says_so_when_it_is_created(listed, typed):
-    said = "The batch has no verify command: only a commit is required."
-    assert said in typed("create", "features.txt")[1]
-    assert said not in typed("create", "features.txt", "--verify", "true", "--replace")[1]
+    message = "The batch has no verify command: only a commit is required."
+    assert message in typed("create", "features.txt")[1]
+    assert message not in typed("create", "features.txt", "--verify", "true", "--replace")[1]
 
 
 def test_what_is_skipped_and_brought_back_is_named_by_its_numbers(listed, typed):
@@ -484,8 +484,8 @@ def test_the_command_finds_its_library_through_links_and_from_anywhere(tmp_path)
     (tmp_path / "folder with blanks" / "batchctl").symlink_to("../one")
     for command in (BATCHCTL, str(tmp_path / "folder with blanks" / "batchctl")):
         assert run_program(command, "--version", cwd="/").stdout.startswith("batchctl ")
-    found = run_program("sh", "-c", "cd bin && sh batchctl --version", cwd=ROOT)
-    assert found.stdout.startswith("batchctl ")
+    result = run_program("sh", "-c", "cd bin && sh batchctl --version", cwd=ROOT)
+    assert result.stdout.startswith("batchctl ")
 
 
 def test_the_command_takes_the_interpreter_that_the_hooks_remembered(tmp_path):

@@ -34,9 +34,9 @@ def project(repository):
     ],
 )
 def test_whoever_runs_under_a_client_is_the_model(environ, session_id, pid, person):
-    found = authorization.caller_from_environment(environ)
-    assert (found.session_id, found.pid, found.is_user) == (session_id, pid, person)
-    assert found.has_session is bool(session_id)
+    caller = authorization.caller_from_environment(environ)
+    assert (caller.session_id, caller.pid, caller.is_user) == (session_id, pid, person)
+    assert caller.has_session is bool(session_id)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_whoever_runs_under_a_client_is_the_model(environ, session_id, pid, pers
     ],
 )
 def test_a_slash_command_is_a_persons_who_may_not_be_there_any_more(environ, unattended):
-    found = authorization.caller_from_hook("s-1", {**environ, "CLAUDE_PID": "7"})
-    assert (found.is_user, found.has_session, found.pid, found.unattended) == (True, True, 7, unattended)
+    caller = authorization.caller_from_hook("s-1", {**environ, "CLAUDE_PID": "7"})
+    assert (caller.is_user, caller.has_session, caller.pid, caller.unattended) == (True, True, 7, unattended)
 
 
 def test_a_lease_is_taken_only_by_a_client():

@@ -74,15 +74,15 @@ def test_a_line_is_allowed_when_each_of_its_commands_is():
 
 
 def test_what_switches_hooks_off_is_told_wherever_it_holds():
-    found = [
+    settings_read = [
         ("/s.json", {"disableAllHooks": True}),
         (claude_settings.MANAGED_SETTINGS, {"allowManagedHooksOnly": True}),
         ("/other.json", {"allowManagedHooksOnly": True, "disableAllHooks": "yes"}),
     ]
-    told = list(claude_settings.find_disabled_hooks(found))
-    assert len(told) == 2
-    assert told[0].startswith("/s.json has disableAllHooks")
-    assert told[1].startswith(f"{claude_settings.MANAGED_SETTINGS} has allowManagedHooksOnly")
+    messages = list(claude_settings.find_disabled_hooks(settings_read))
+    assert len(messages) == 2
+    assert messages[0].startswith("/s.json has disableAllHooks")
+    assert messages[1].startswith(f"{claude_settings.MANAGED_SETTINGS} has allowManagedHooksOnly")
 
 
 def test_the_settings_of_organisation_project_clone_and_person_are_read(tmp_path, monkeypatch):
@@ -95,8 +95,8 @@ def test_the_settings_of_organisation_project_clone_and_person_are_read(tmp_path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"name": name}))
     environ = {"HOME": str(tmp_path / "home")}
-    found = claude_settings.read_settings(str(tmp_path / "p"), environ)
-    assert [data["name"] for _, data in found] == ["managed", "project", "local", "person"]
+    settings_read = claude_settings.read_settings(str(tmp_path / "p"), environ)
+    assert [data["name"] for _, data in settings_read] == ["managed", "project", "local", "person"]
     places["local"].write_text("{")
     places["project"].write_text("[]")
     elsewhere = claude_settings.read_settings(
@@ -127,9 +127,9 @@ def main_tree(repository):
 
 def unheard(tree, environ):
     project = Project(str(tree))
-    found = claude_settings.read_settings(project.root, environ)
+    settings_read = claude_settings.read_settings(project.root, environ)
     return claude_settings.find_ignored_settings(
-        found, project.root, claude_settings.find_trust_folder(project.root, project.git_dir), environ
+        settings_read, project.root, claude_settings.find_trust_folder(project.root, project.git_dir), environ
     )
 
 
@@ -171,13 +171,13 @@ def test_a_repository_outside_of_its_main_work_tree_is_trusted_as_itself(main_tr
 
 
 def test_trust_is_looked_up_where_the_client_has_it(main_tree, tmp_path):
-    home, given = tmp_path / "home", tmp_path / "given"
+    home, config = tmp_path / "home", tmp_path / "config"
     trusting(home / ".claude.json", main_tree)
-    environ = {"HOME": str(home), "CLAUDE_CONFIG_DIR": str(given)}
+    environ = {"HOME": str(home), "CLAUDE_CONFIG_DIR": str(config)}
     assert unheard(main_tree, environ)
-    trusting(given / ".claude.json", main_tree)
+    trusting(config / ".claude.json", main_tree)
     assert unheard(main_tree, environ) is None
-    trusting(given / ".config.json")
+    trusting(config / ".config.json")
     assert unheard(main_tree, environ)
 
 

@@ -42,16 +42,24 @@ def examine(repository, fake):
     fake("claude", f"echo '{HEALTHY}'")
 
     def look(check, root=None, plugin=batchctl.PLUGIN, **environ):
-        found = doctor.run_checks(Project(str(root or repository)), {**os.environ, **environ}, plugin)
-        return [(entry["verdict"], entry["text"]) for entry in found if entry["check"] == check]
+        results = doctor.run_checks(Project(str(root or repository)), {**os.environ, **environ}, plugin)
+        return [(entry["verdict"], entry["text"]) for entry in results if entry["check"] == check]
 
     return look
 
 
 def test_on_a_healthy_machine_nothing_is_bad_and_every_check_is_there(examine, repository):
-    found = doctor.run_checks(Project(str(repository)), os.environ, batchctl.PLUGIN)
-    assert [entry["check"] for entry in found if entry["verdict"] == "error"] == []
-    assert {entry["check"] for entry in found} == {"python", "pyyaml", "git", "client", "hooks", "state", "permissions"}
+    results = doctor.run_checks(Project(str(repository)), os.environ, batchctl.PLUGIN)
+    assert [entry["check"] for entry in results if entry["verdict"] == "error"] == []
+    assert {entry["check"] for entry in results} == {
+        "python",
+        "pyyaml",
+        "git",
+        "client",
+        "hooks",
+        "state",
+        "permissions",
+    }
 
 
 def test_the_interpreter_is_named(examine):
@@ -64,8 +72,8 @@ def test_a_python_that_is_too_old_is_bad(examine, monkeypatch):
 
 
 def test_pyyaml_is_only_told_of(examine, monkeypatch):
-    found = ModuleSpec("yaml", None, origin="/packages/yaml/__init__.py")
-    monkeypatch.setattr(yaml_support, "find_pyyaml", lambda forbidden: (found, None))
+    results = ModuleSpec("yaml", None, origin="/packages/yaml/__init__.py")
+    monkeypatch.setattr(yaml_support, "find_pyyaml", lambda forbidden: (results, None))
     assert examine("pyyaml") == [(doctor.OK, "PyYAML in /packages/yaml")]
     monkeypatch.setattr(yaml_support, "find_pyyaml", lambda forbidden: (None, None))
     ((verdict, text),) = examine("pyyaml")
@@ -95,7 +103,7 @@ def test_a_python3_that_is_a_version_managers_script_is_worth_a_look(examine, fa
 
 
 @pytest.mark.parametrize(
-    ("script", "verdict", "said"),
+    ("script", "verdict", "message"),
     [
         (f"echo '{HEALTHY}'", doctor.OK, "Claude Code 2.1.330 at "),
         ("echo '2.10.0 (Claude Code)'", doctor.OK, "Claude Code 2.10.0"),
@@ -105,10 +113,10 @@ def test_a_python3_that_is_a_version_managers_script_is_worth_a_look(examine, fa
         ("exit 1", doctor.WARNING, "Unknown version"),
     ],
 )
-def test_the_clients_version_is_judged_by_its_numbers(examine, fake, script, verdict, said):
+def test_the_clients_version_is_judged_by_its_numbers(examine, fake, script, verdict, message):
     fake("claude", script)
-    ((found, text),) = examine("client")
-    assert (found, said in text) == (verdict, True), text
+    ((actual, text),) = examine("client")
+    assert (actual, message in text) == (verdict, True), text
 
 
 def test_without_a_client_the_remedy_is_named(examine, monkeypatch, tmp_path):
@@ -155,9 +163,9 @@ def test_a_repository_without_a_commit_or_a_name_for_its_committer_is_told(exami
     git(empty, "init", "-q")
     git(empty, "config", "user.useConfigOnly", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
-    found = examine("git", empty)
-    assert any(verdict == doctor.WARNING and "no commit yet" in text for verdict, text in found)
-    assert any(verdict == doctor.ERROR and "user.name and user.email" in text for verdict, text in found)
+    results = examine("git", empty)
+    assert any(verdict == doctor.WARNING and "no commit yet" in text for verdict, text in results)
+    assert any(verdict == doctor.ERROR and "user.name and user.email" in text for verdict, text in results)
 
 
 def test_without_git_doctor_still_looks_at_the_rest(examine, fake, monkeypatch, tmp_path):
@@ -202,9 +210,9 @@ def test_hooks_that_are_missing_not_executable_or_switched_off_are_bad(examine, 
 def test_the_state_is_named_or_that_there_is_none(examine, repository, store):
     assert examine("state") == [(doctor.OK, f"no batch in {repository}")]
     store.create(new_batch(2))
-    found = examine("state")
-    assert "batch batch-1, revision 1, in progress" in found[0][1]
-    assert (found[1][0], "--verify CMD" in found[1][1]) == (doctor.WARNING, True)
+    results = examine("state")
+    assert "batch batch-1, revision 1, in progress" in results[0][1]
+    assert (results[1][0], "--verify CMD" in results[1][1]) == (doctor.WARNING, True)
 
 
 def test_a_state_that_was_changed_is_not_repaired_by_doctor(examine, repository, store):
@@ -224,7 +232,7 @@ def test_a_state_that_cannot_be_used_is_bad_and_stays(examine, repository, store
 
 @pytest.mark.parametrize("place", ["project", "project, local", "home", "configuration"])
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"disableAllHooks": True}, "disableAllHooks"),
         ({"permissions": {"deny": ["Bash(git:*)"]}}, "deny Bash(git:*)"),
@@ -234,7 +242,7 @@ def test_a_state_that_cannot_be_used_is_bad_and_stays(examine, repository, store
     ],
 )
 def test_settings_that_would_stop_a_night_are_bad_wherever_they_are(
-    examine, repository, tmp_path, monkeypatch, place, settings, said
+    examine, repository, tmp_path, monkeypatch, place, settings, message
 ):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     places = {
@@ -247,7 +255,7 @@ def test_settings_that_would_stop_a_night_are_bad_wherever_they_are(
     places[place].parent.mkdir(parents=True)
     places[place].write_text(json.dumps(settings))
     assert any(
-        verdict == doctor.ERROR and said in text and str(places[place]) in text
+        verdict == doctor.ERROR and message in text and str(places[place]) in text
         for verdict, text in examine("permissions", **environ)
     )
 

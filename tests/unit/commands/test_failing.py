@@ -25,7 +25,7 @@ def fail(store):
         if store.read() is None:
             store.create(new_batch(features, **policy))
         feature_commands.start(CommandContext(store.project, PERSON))
-        make.told = feature_commands.fail(CommandContext(store.project, PERSON), words).text
+        make.answer = feature_commands.fail(CommandContext(store.project, PERSON), words).text
         return store.read()
 
     return make
@@ -99,7 +99,7 @@ def test_all_retries_of_a_batch_are_counted_together(fail):
 def test_what_is_said_names_the_number_of_features_that_it_blocks(store, fail):
     store.create(new_batch(3, needs={1: [0], 2: [1]}, max_retries=0))
     fail("no luck")
-    assert "given up on; 2 features that need it are skipped" in fail.told
+    assert "given up on; 2 features that need it are skipped" in fail.answer
 
 
 def test_a_full_disk_after_the_stash_names_the_stash_and_does_not_say_that_nothing_was_changed(

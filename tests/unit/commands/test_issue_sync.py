@@ -76,7 +76,7 @@ def test_an_outcome_is_written_once_and_a_new_one_once_more(store, github, batch
     from batch_implement.core import transitions
 
     store.update(lambda state: transitions.retry(state, [0]))
-    assert issue_sync.find_due_updates(store.read(), 0) == {"comment": False, "close": False}
+    assert issue_sync.find_due_updates(store.read(), 0) == []
     store.update(completed)
     issue_sync.publish(store, store.read(), [0])
     assert len(github.comments(7)) == 2
@@ -86,8 +86,8 @@ def test_an_outcome_is_written_once_and_a_new_one_once_more(store, github, batch
 def test_an_issue_is_closed_once_its_commit_is_on_the_default_branch(store, github, batch_of, repository):
     sha = commit(repository, one="1")
     batch_of(lambda state: completed(state, commit=sha), close_issues=True)
-    [told] = issue_sync.publish(store, store.read(), [0])
-    assert "Issue #7: " in told and "not on origin/main yet" in told
+    [message] = issue_sync.publish(store, store.read(), [0])
+    assert "Issue #7: " in message and "not on origin/main yet" in message
     assert github.issue(7)["state"] == "OPEN" and updates(store) == {"0": {"close": (False, "done")}}
     git(repository, "push", "-q", "origin", "HEAD:main")
     assert issue_sync.publish_all(at_terminal(store)).text == "1 issue updated, 0 remaining."
@@ -98,8 +98,8 @@ def test_an_issue_is_closed_once_its_commit_is_on_the_default_branch(store, gith
 def test_the_first_trouble_ends_the_round_and_the_rest_stays_due(store, github, batch_of):
     batch_of(completed, completed, comment_issues=True)
     github.goes_wrong("*", "offline")
-    told = issue_sync.publish_all(at_terminal(store)).text
-    assert told.startswith("0 issues updated, 2 remaining.\nIssue #7: ")
+    message = issue_sync.publish_all(at_terminal(store)).text
+    assert message.startswith("0 issues updated, 2 remaining.\nIssue #7: ")
     assert len(github.calls()) == 1
     github.goes_right()
     assert issue_sync.publish_all(at_terminal(store)).text == "2 issues updated, 0 remaining."
@@ -135,8 +135,8 @@ def test_trouble_with_an_issue_leaves_the_feature_done(store, github, batch_of, 
     batch_of(comment_issues=True)
     feature_commands.start(at_terminal(store))
     commit(repository, one="1")
-    told = feature_commands.done(at_terminal(store)).text
-    assert "is done" in told and "gh auth login" in told and "batchctl issues" in told
+    message = feature_commands.done(at_terminal(store)).text
+    assert "is done" in message and "gh auth login" in message and "batchctl issues" in message
     assert store.read()["completed_features"] == [0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from batch_implement.core.path_conflicts import PathClaims, find_conflicts
 
 PATHS = ["a", "a/b", "a/b/c", "a/bc", "./a//b/", "a/*.py", "b", "*"]
@@ -34,13 +35,13 @@ def test_the_first_conflicts_are_those_of_a_comparison_of_each_pair():
     for number, held in enumerate(itertools.islice(itertools.permutations(PATHS, 4), 0, None, 7)):
         listed = [(10 + number, [path]) for number, path in enumerate(held)] + [(3, list(held[:2])), (5, [])]
         most = 1 + number % 4
-        told = find_conflicts(listed, most)
+        conflicts = find_conflicts(listed, most)
         for one, paths in listed:
             met = [
                 other for other, theirs in listed
                 if other != one and any(in_the_way(path, each) for path in paths for each in theirs)
             ]  # fmt: skip
-            assert told[one] == met[:most], (listed, one)
+            assert conflicts[one] == met[:most], (listed, one)
 
 
 def test_without_paths_there_is_no_conflict():
@@ -52,3 +53,21 @@ def test_without_paths_there_is_no_conflict():
         claims.conflicting_number(["b"]),
         claims.conflicting_number(["b", "a/x"]),
     ) == (None, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (["a/b"], ["a/b"], True),
+        (["a"], ["a/b/c"], True),
+        (["a/b"], ["a/bc"], False),
+        (["./a//b/"], ["a/b"], True),
+        (["src/**/x.py"], ["src/lib/y.py"], True),
+        (["docs/*.md"], ["src"], False),
+        (["*"], ["anything"], True),
+        ([], ["a"], False),
+    ],
+)
+def test_paths_conflict_when_one_is_inside_the_other(one, other, same):
+    conflicts = find_conflicts([(0, one), (1, other)], 1)
+    assert conflicts == ({0: [1], 1: [0]} if same else {0: [], 1: []})

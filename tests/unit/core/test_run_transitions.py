@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from batch_implement.base import process_identity
-from batch_implement.core import batch_events, batch_state, path_conflicts, run_transitions, transitions
+from batch_implement.core import batch_events, batch_state, run_transitions, transitions
 from batch_implement.core.errors import RefusedError
 from batch_implement.report import log_format, status_report
 from batches import NOW, conditions, new_batch, then
@@ -167,24 +167,6 @@ def test_features_that_change_the_same_paths_do_not_run_in_parallel():
     state = dispatched(state, 0)
     assert run_transitions.ready_indices(state, NOW) == [2, 3]
     assert list(run_transitions.waiting_reasons(state, NOW)) == [(1, "changes the same paths as 1")]
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        (["a/b"], ["a/b"], True),
-        (["a"], ["a/b/c"], True),
-        (["a/b"], ["a/bc"], False),
-        (["./a//b/"], ["a/b"], True),
-        (["src/**/x.py"], ["src/lib/y.py"], True),
-        (["docs/*.md"], ["src"], False),
-        (["*"], ["anything"], True),
-        ([], ["a"], False),
-    ],
-)
-def test_paths_overlap_when_one_is_inside_the_other(one, other, same):
-    assert path_conflicts.paths_overlap(one, other) is same
-    assert path_conflicts.paths_overlap(other, one) is same
 
 
 def test_a_retry_waits_for_its_time_and_comes_after_first_attempts():

@@ -1,19 +1,25 @@
 """What the guard refuses of a Bash call, and what it lets pass.
 
-`shellguard_corpus.json` is the heart: a line added there is a test. Its commands are read from a project at
-/home/me/project, and none of them is ever run here.
+`command_corpus.json` is the heart: a line added there is a test. Its commands are read from a project at
+/home/me/project, and none of them is ever run here. What the guard leaves to what comes after it is `undone` (by the
+next hook) or `refused` (by batchctl), and tests/crash does it for real. `mass_edits.json` has searches that edit or
+remove many files; those are run here, and the disk says whether the verdict is right.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from batch_implement.hooks.command_guard import find_program, interpreters, protected_paths, writing_commands
+from batch_implement.hooks.command_guard import interpreters, protected_paths, write_policies
 from batch_implement.hooks.command_guard.command_policy import ProtectedNames, check_command
 from batch_implement.hooks.fast_path import mentions_batch, needs_analysis
 
@@ -22,7 +28,10 @@ STATE = ".claude/batch_state.json"
 USER_COMMANDS = frozenset(("create", "add", "skip", "retry", "pause", "resume", "abort", "run"))
 NAMES = ProtectedNames(USER_COMMANDS, roots=(ROOT,), cwd=ROOT)
 CORPUS: list[dict[str, str]] = json.loads(Path(__file__).with_name("command_corpus.json").read_text(encoding="utf-8"))
-ATTACKS = [entry for entry in CORPUS if entry["verdict"] != "pass"]
+ATTACKS = [entry for entry in CORPUS if entry["verdict"] in ("state", "command")]
+LEFT = [entry["command"] for entry in CORPUS if entry["verdict"] in ("undone", "refused")]
+MASS_EDITS: list[dict[str, str]] = json.loads(Path(__file__).with_name("mass_edits.json").read_text(encoding="utf-8"))
+GUARD_TABLE = Path(__file__).parents[2] / "crash" / "guard_table.json"
 
 
 def shown(entry: dict[str, str]) -> str:
@@ -133,15 +142,26 @@ def verdict(command: str, names: ProtectedNames = NAMES) -> str:
     return refusal.kind if refusal else "pass"
 
 
+def expected(entry: dict[str, str]) -> str:
+    """The verdict of the guard alone."""
+    return "pass" if entry["command"] in LEFT else entry["verdict"]
+
+
 @each
 def test_every_command_of_the_corpus_gets_its_verdict(entry: dict[str, str]) -> None:
-    assert verdict(entry["command"]) == entry["verdict"], entry["why"]
+    assert verdict(entry["command"]) == expected(entry), entry["why"]
+
+
+def test_what_the_guard_leaves_to_the_undo_is_done_for_real_in_the_table_of_guards() -> None:
+    table = {row.get("do") for row in json.loads(GUARD_TABLE.read_text(encoding="utf-8"))}
+    assert LEFT
+    assert [command for command in LEFT if command not in table] == []
 
 
 def test_the_corpus_is_large_varied_and_explained() -> None:
     assert len(CORPUS) == len({entry["command"] for entry in CORPUS}) >= 160
     assert 0.4 <= len(ATTACKS) / len(CORPUS) <= 0.6
-    assert {entry["verdict"] for entry in CORPUS} == {"pass", "state", "command"}
+    assert {entry["verdict"] for entry in CORPUS} == {"pass", "state", "command", "undone", "refused"}
     assert all(entry["why"].endswith(".") for entry in CORPUS)
 
 
@@ -166,7 +186,7 @@ def test_a_wrapper_changes_no_verdict(wrapper: str) -> None:
 
     entries = list(filter(can_be_wrapped, CORPUS))
     assert len(entries) > len(CORPUS) / 2
-    assert [shown(entry) for entry in entries if verdict(wrapped(entry["command"])) != entry["verdict"]] == []
+    assert [shown(entry) for entry in entries if verdict(wrapped(entry["command"])) != expected(entry)] == []
 
 
 def test_a_refusal_says_which_simple_command_does_it() -> None:
@@ -178,13 +198,11 @@ def test_a_refusal_says_which_simple_command_does_it() -> None:
     assert said(f"ls; sed -i s/a/b/ {STATE}") == f"state: `sed -i` on {STATE}"
     assert said(f"ls && echo x >> {STATE}") == f"state: `>>` on {STATE}"
     assert said("true; batchctl --json abort now") == "command: batchctl abort"
-    assert said("npm ci; git clean -fdx") == "state: `git clean -x` on ."
+    assert said("npm ci; git clean -fdx") == "state: `git clean` on ."
     assert said(f"python3 -c \"open('{STATE}', 'w')\"") == f"state: `code for python3` on {STATE}"
 
 
-@pytest.mark.parametrize(
-    "module", [writing_commands, find_program, protected_paths, interpreters], ids=lambda module: module.__name__
-)
+@pytest.mark.parametrize("module", [write_policies, protected_paths, interpreters], ids=lambda module: module.__name__)
 def test_the_examples_in_a_manual_are_true(module: ModuleType) -> None:
     known = {**vars(module), "names": ProtectedNames(USER_COMMANDS)}
     examples = re.findall(r"^    (\S.*?)(?:  +# (.*?)(?:: .*)?)?$", module.__doc__ or "", re.MULTILINE)
@@ -194,6 +212,63 @@ def test_the_examples_in_a_manual_are_true(module: ModuleType) -> None:
             assert eval(expression, known) == ast.literal_eval(value)
         else:
             exec(expression, known)
+
+
+PROJECT = "getUser: a b c\n"
+PROGRAMS = {"rg", "fd", "parallel", "sudo", "ruby", "gawk"}
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with `getUser` in its files, in its history and in a state."""
+    folder = tmp_path_factory.mktemp("mass") / "project"
+    for name in ["README.md", "src/app.txt", "docs/a.md", STATE, ".git/batch-implement/sidecar", ".env"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(PROJECT, encoding="utf-8")
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    identity = ["-c", "user.name=Scratch", "-c", "user.email=scratch@example.invalid"]
+    for words in (["init", "-q", "--template="], ["add", "README.md", "src", "docs"], ["commit", "-qm", "Add getUser"]):
+        subprocess.run(["git", *identity, *words], cwd=folder, env=environment, check=True)
+    return folder
+
+
+def read_files(folder: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+    """The files that exist below some names, by their paths."""
+    paths = [path for name in names for path in [folder / name, *(folder / name).rglob("*")]]
+    return {str(path): path.read_bytes() for path in paths if path.is_file()}
+
+
+@pytest.mark.parametrize("entry", MASS_EDITS, ids=shown)
+def test_a_mass_edit_is_refused_exactly_when_it_would_change_git_or_the_state_that_it_asks_for(
+    entry: dict[str, str], pristine: Path, tmp_path: Path
+) -> None:
+    command = entry["command"]
+    names = ProtectedNames(USER_COMMANDS, roots=(str(tmp_path / "project"),), cwd=str(tmp_path / "project"))
+    assert verdict(command, names) == entry["verdict"]
+    if not all(map(shutil.which, PROGRAMS & set(re.findall(r"\w+", command.replace("awk -i inplace", "gawk"))))):
+        return
+    folder = tmp_path / "project"
+    shutil.copytree(pristine, folder, symlinks=True)
+    looked_at = (".git", ".claude") if entry["verdict"] == "state" else (".git",)
+    before = read_files(folder, looked_at)
+    subprocess.run(
+        ["bash", "-c", command], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+    )
+    assert (read_files(folder, looked_at) != before) == (entry["verdict"] == "state")
+
+
+@pytest.mark.parametrize(
+    "command", ["sed -i s/a/b/ $(grep -rl a .)", "find . -type f -delete", "find . -maxdepth 1 -exec rm -rf {} +"]
+)
+def test_a_mass_edit_that_enters_git_is_told_from_one_of_the_state(command: str) -> None:
+    refusal = check_command(command, NAMES)
+    assert refusal is not None
+    assert refusal.enters_git
+    assert "those in .git too" in refusal.what
+    other = check_command("find . -name 'batch_*' -delete", NAMES)
+    assert other is not None
+    assert not other.enters_git
+    assert "`-not -path './.claude/batch_state.json'` leaves out" in other.what
 
 
 def test_only_the_verbs_given_are_refused() -> None:
@@ -246,6 +321,9 @@ def test_what_the_guard_is_known_to_miss_passes() -> None:
         "find .claude -mmin -5 -delete",
         "x=.claude/x; rm ${x%x}batch_state.json",
         "a=.cla; rm -rf ${a}ude",
+        "cd $dir && rm -rf .claude",
+        "grep -rl x . > list; xargs sed -i s/a/b/ < list",
+        "find . -regex '.*json' -delete",
         "tar -xf backup.tar -C .claude",
         "git apply state.patch",
         f"r() {{ rm $1; }}; r {STATE}",
@@ -362,10 +440,21 @@ def test_any_text_is_judged_without_an_error() -> None:
         check_command(command, ProtectedNames(USER_COMMANDS))
         if refusal is not None:
             assert refusal.kind in ("state", "command")
-            assert 0 < len(refusal.what) < 200
+            assert 0 < len(refusal.what) < 250
             assert needs_analysis(payload(command, ascii_only=True))
         if mentions_batch(command.encode("utf-8", "surrogatepass")):
             assert needs_analysis(payload(command))
             assert needs_analysis(payload(command, ascii_only=True))
 
     judged()
+
+
+def test_the_script_that_measures_the_guard_counts_what_it_denies(tmp_path: Path) -> None:
+    file = tmp_path / "commands"
+    file.write_text(f'ls\nrm {STATE}\n"cd .claude\\nrm *.json"\n\n', encoding="utf-8")
+    script = Path(__file__).parents[3] / "scripts" / "measure_guard.py"
+    result = subprocess.run([sys.executable, script, file], capture_output=True, text=True, check=True)
+    lines = result.stdout.splitlines()
+    assert lines[:2] == [f'`rm` on {STATE}: "rm {STATE}"', '`rm` on *.json: "cd .claude\\nrm *.json"']
+    assert lines[2].startswith("2 of 3 commands denied, 2 analyzed, ")
+    assert subprocess.run([sys.executable, script, tmp_path / "x"], capture_output=True, check=False).returncode == 2

@@ -20,8 +20,8 @@ def seen(store, repository, monkeypatch):
     store.create(new_batch(3, owner=owner("s-1")))
 
     def look(event, tool, command, *, session="s-1", pid=None, private=store.project.private, **env):
-        told = {"CLAUDE_CODE_SESSION_ID": session, "CLAUDE_PID": str(pid or os.getpid()), **env}
-        environ = {name.encode(): value.encode() for name, value in told.items() if value is not None}
+        variables = {"CLAUDE_CODE_SESSION_ID": session, "CLAUDE_PID": str(pid or os.getpid()), **env}
+        environ = {name.encode(): value.encode() for name, value in variables.items() if value is not None}
         monkeypatch.setattr(posix, "environ", environ)
         raw = json.dumps({"tool_input": {"command": command}}).encode()
         return fast_path.can_skip(event, tool, str(repository), private, raw)

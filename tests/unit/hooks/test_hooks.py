@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 import threading
 from pathlib import Path
@@ -33,8 +34,8 @@ def hook(repository, monkeypatch, capsys):
     """Return a function that fires an event in session `s-1` and returns its output, None for nothing."""
 
     def fire(event, tool="", *, raw=None, session="s-1", pid=None, **payload):
-        told = {"session_id": session, "hook_event_name": event, "cwd": str(repository), **payload}
-        data = json.dumps(told).encode() if raw is None else raw
+        fields = {"session_id": session, "hook_event_name": event, "cwd": str(repository), **payload}
+        data = json.dumps(fields).encode() if raw is None else raw
         monkeypatch.chdir(repository)
         monkeypatch.setenv("CLAUDE_PROJECT_DIR", str(repository))
         monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", session)
@@ -114,8 +115,12 @@ def test_an_invalid_payload_does_not_stop_the_work_and_is_reported_once(hook, be
 def test_every_event_accepts_an_empty_payload_and_wrong_types(hook, begin, event):
     begin(3, start)
     odd = {"tool_input": [1], "tool_response": 7, "background_tasks": {"a": 1}, "agent_id": ["x"], "prompt": None}
-    for told in ({}, odd, {"tool_input": {"command": 1, "file_path": [], "skill": {}}, "source": 0, "command_args": 1}):
-        assert "hook failed" not in str(hook(event, EVENTS[event], **told))
+    for fields in (
+        {},
+        odd,
+        {"tool_input": {"command": 1, "file_path": [], "skill": {}}, "source": 0, "command_args": 1},
+    ):
+        assert "hook failed" not in str(hook(event, EVENTS[event], **fields))
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -132,8 +137,8 @@ def test_each_error_is_in_the_audit_log_with_its_traceback(hook, begin, store, m
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(prompts, "next_step", broken)
-    said = hook("Stop", prompt_id="p")["systemMessage"]
-    assert "ZeroDivisionError: a bug. This is a bug of batch-implement" in said and "batchctl doctor" not in said
+    message = hook("Stop", prompt_id="p")["systemMessage"]
+    assert "ZeroDivisionError: a bug. This is a bug of batch-implement" in message and "batchctl doctor" not in message
     assert hook("Stop", prompt_id="p") is None
     entries = [entry for entry in audit_log.read_entries(store.project.private) if entry["event"] == "hook error"]
     assert [entry["hook"] for entry in entries] == ["Stop", "Stop"]
@@ -142,7 +147,7 @@ def test_each_error_is_in_the_audit_log_with_its_traceback(hook, begin, store, m
 
 
 @pytest.mark.parametrize(
-    ("event", "tool", "told"),
+    ("event", "tool", "fields"),
     [
         ("Stop", "", {"prompt_id": "p"}),
         ("StopFailure", "", {"error": "rate limit"}),
@@ -160,7 +165,7 @@ def test_each_error_is_in_the_audit_log_with_its_traceback(hook, begin, store, m
     ],
 )
 def test_a_hook_of_one_client_changed_the_batch_that_another_had_taken_meanwhile(
-    hook, begin, store, monkeypatch, event, tool, told
+    hook, begin, store, monkeypatch, event, tool, fields
 ):
     begin(3, start)
     update, taken = Store.update_with_result, []
@@ -171,17 +176,17 @@ def test_a_hook_of_one_client_changed_the_batch_that_another_had_taken_meanwhile
         return update(self, change)
 
     monkeypatch.setattr(Store, "update_with_result", late)
-    hook(event, tool, **told)
+    hook(event, tool, **fields)
     assert taken == [store.read()]
 
 
 def test_each_kind_of_error_is_reported_once(repository):
     project = Project(str(repository))
     os.makedirs(project.private)
-    said = [error_reporting.report_error(event, project, error) for event, error in [
+    answers = [error_reporting.report_error(event, project, error) for event, error in [
         ("Stop", ValueError("x")), ("Stop", ValueError("y")), ("Stop", KeyError("x")), ("SessionEnd", ValueError("x")),
     ]]  # fmt: skip
-    assert [bool(answer) for answer in said] == [True, False, True, True]
+    assert [bool(answer) for answer in answers] == [True, False, True, True]
 
 
 def test_an_io_error_of_a_typed_command_does_not_claim_that_nothing_changed(hook, repository, monkeypatch):
@@ -239,8 +244,8 @@ def test_through_hooks_run_a_stop_is_continued_and_the_interpreter_remembered(be
 def test_nothing_is_done_when_the_plugin_is_disabled(begin, repository, event):
     state = begin(3, start)
     env = {"BATCH_IMPLEMENT_DISABLED": "1", "CLAUDE_CODE_SESSION_ID": "s-1", "CLAUDE_PID": str(os.getpid())}
-    told = {"prompt_id": "p", "command_name": "batch-implement:batchctl", "command_args": "status"}
-    answer = guarded(repository, event, EVENTS[event], stdin=json.dumps(told), **env)
+    fields = {"prompt_id": "p", "command_name": "batch-implement:batchctl", "command_args": "status"}
+    answer = guarded(repository, event, EVENTS[event], stdin=json.dumps(fields), **env)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
     assert state_on_disk(repository) == state
 
@@ -333,7 +338,7 @@ def test_progress_between_stops_starts_the_count_again(hook, begin, store):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "fields",
     [
         {"session": "s-2"},
         {"pid": 1},
@@ -343,9 +348,9 @@ def test_progress_between_stops_starts_the_count_again(hook, begin, store):
     ],
     ids=["another session", "another process", "an API error", "a full window", "a running subagent"],
 )
-def test_a_stop_is_not_blocked(hook, begin, told):
+def test_a_stop_is_not_blocked(hook, begin, fields):
     begin(3)
-    assert hook("Stop", **{"prompt_id": "p", **told}) is None
+    assert hook("Stop", **{"prompt_id": "p", **fields}) is None
 
 
 def test_an_ended_background_task_does_not_allow_a_stop(hook, begin):
@@ -412,7 +417,7 @@ def test_a_worker_that_stops_with_its_feature_open_is_sent_back_once(hook, begin
 
 
 @pytest.mark.parametrize(
-    ("steps", "told"),
+    ("steps", "fields"),
     [
         ([], {}),
         ([start], {"agent_type": "general-purpose"}),
@@ -423,9 +428,9 @@ def test_a_worker_that_stops_with_its_feature_open_is_sent_back_once(hook, begin
     ],
     ids=["its feature closed", "another agent", "the summariser", "another session", "an API error", "a pause"],
 )
-def test_an_agent_is_not_sent_back(hook, begin, steps, told):
+def test_an_agent_is_not_sent_back(hook, begin, steps, fields):
     begin(3, *steps)
-    assert hook("SubagentStop", **{**WORKER, **told}) is None
+    assert hook("SubagentStop", **{**WORKER, **fields}) is None
 
 
 def test_the_review_is_recorded_as_evidence(hook, begin, store):
@@ -518,7 +523,7 @@ def test_questions_are_denied_only_in_an_unattended_run(hook, begin, store):
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [
         ("batchctl abort", "is for the user, not for the model"),
         ("cd x && batchctl pause --reason y", "is for the user, not for the model"),
@@ -526,12 +531,25 @@ def test_questions_are_denied_only_in_an_unattended_run(hook, begin, store):
         ("rm -rf .git/batch-implement", "would change the batch's own files"),
     ],
 )
-def test_a_user_command_is_denied_to_the_model_and_audited(hook, begin, store, command, said):
+def test_a_user_command_is_denied_to_the_model_and_audited(hook, begin, store, command, message):
     begin(3)
-    assert said in denied(hook("PreToolUse", "Bash", tool_input={"command": command}))
+    assert message in denied(hook("PreToolUse", "Bash", tool_input={"command": command}))
     assert [entry["tool"] for entry in audit_log.read_entries(store.project.private) if entry["event"] == "denied"] == [
         "Bash"
     ]
+
+
+def test_a_mass_edit_that_enters_git_is_denied_with_commands_that_are_not(hook, begin):
+    begin(3)
+    for command in ("grep -rl getUser . | xargs sed -i s/getUser/fetchUser/g", "find . -type f -delete"):
+        reason = denied(hook("PreToolUse", "Bash", tool_input={"command": command}))
+        assert "would corrupt the index" in reason
+        assert len(reason) < 500
+        shown = re.findall(r"`([^`]* \.\.\.)`", reason)
+        assert [words.split()[0] for words in shown] == ["git", "find", "find"]
+        for form in shown:
+            filled = form.replace("WORD", "getUser").replace("-i ...", "-i s/a/b/").replace("...", "-exec rm -rf {} +")
+            assert hook("PreToolUse", "Bash", tool_input={"command": filled}) is None
 
 
 @pytest.mark.parametrize("command", ["make test", "batchctl done", "cat .claude/batch_state.json", "git commit -am x"])
@@ -548,7 +566,7 @@ def test_the_worker_skill_is_allowed_in_the_session_that_owns_the_batch(hook, be
 
 
 @pytest.mark.parametrize(
-    "told",
+    "fields",
     [
         {"tool_input": {"skill": "other"}},
         {"tool_input": {**SKILL, "args": "x"}},
@@ -557,9 +575,9 @@ def test_the_worker_skill_is_allowed_in_the_session_that_owns_the_batch(hook, be
     ],
     ids=["another skill", "with arguments", "another session", "another agent"],
 )
-def test_no_other_skill_call_is_allowed(hook, begin, told):
+def test_no_other_skill_call_is_allowed(hook, begin, fields):
     begin(3)
-    assert hook("PreToolUse", "Skill", **told) is None
+    assert hook("PreToolUse", "Skill", **fields) is None
 
 
 # -- after a tool call -------------------------------------------------------------------------------------------------
@@ -654,19 +672,26 @@ def test_a_worker_that_cannot_start_is_tried_three_times_then_the_batch_is_pause
 
 
 @pytest.mark.parametrize(
-    "told",
-    [returned("x", background=True), {"tool_input": {"skill": "other"}}, {**returned("x"), "agent_id": "a"}],
-    ids=["in the background", "another skill", "another agent"],
+    "fields",
+    [
+        returned("x", background=True),
+        {"tool_input": {"skill": "other"}},
+        {**returned("x"), "agent_id": "a"},
+        {**returned("x"), "session": "s-2"},
+        {**returned("x"), "pid": 1},
+    ],
+    ids=["in the background", "another skill", "another agent", "another session", "another client"],
 )
-def test_the_end_of_other_calls_prints_nothing(hook, begin, told):
-    begin(3)
-    assert hook("PostToolUse", "Skill", **told) is None
+def test_the_end_of_other_calls_prints_and_changes_nothing(hook, begin, fields, store):
+    state = begin(3, start)
+    assert hook("PostToolUse", "Skill", **fields) is None
+    assert store.read() == state
 
 
 def test_a_push_is_recorded_for_the_open_feature_else_for_the_last_closed_one(hook, begin, store):
     begin(3, start)
-    told = {"tool_input": {"command": "git push origin main"}, "tool_response": {"stdout": "ok"}}
-    assert hook("PostToolUse", "Bash", **told) is None
+    fields = {"tool_input": {"command": "git push origin main"}, "tool_response": {"stdout": "ok"}}
+    assert hook("PostToolUse", "Bash", **fields) is None
     store.update(lambda state: transitions.complete(state, NOW, {"verify": None}))
     hook("PostToolUse", "Bash", tool_input={"command": "gh pr create"}, tool_response={"stdout": "https://x/pull/9\n"})
     hook("PostToolUseFailure", "Bash", tool_input={"command": "git push"}, error="rejected")
@@ -697,11 +722,11 @@ def test_a_compaction_is_recorded_and_the_reminder_comes_in_the_form_for_its_rea
     assert added(answer) == prompts.reminder(store.read(), worker=context != "main")
 
 
-@pytest.mark.parametrize("told", [{"session": "s-2"}, {"agent_id": "x", "agent_type": "Explore"}])
-def test_a_context_window_without_the_batch_gets_no_reminder(hook, begin, store, told):
+@pytest.mark.parametrize("fields", [{"session": "s-2"}, {"agent_id": "x", "agent_type": "Explore"}])
+def test_a_context_window_without_the_batch_gets_no_reminder(hook, begin, store, fields):
     begin(3, start)
-    assert hook("PreCompact", **told) is None
-    assert hook("SessionStart", source="compact", **told) is None
+    assert hook("PreCompact", **fields) is None
+    assert hook("SessionStart", source="compact", **fields) is None
     assert store.read()["auto_clear_count"] == 0
 
 
@@ -784,9 +809,13 @@ def test_a_paused_batch_is_not_resumed_by_itself(hook, begin, store):
 # -- a person's commands -----------------------------------------------------------------------------------------------
 
 
-def typed(hook, command, arguments="", **told):
+def typed(hook, command, arguments="", **fields):
     return hook(
-        "UserPromptExpansion", command_name=f"batch-implement:{command}", command_args=arguments, prompt_id="p", **told
+        "UserPromptExpansion",
+        command_name=f"batch-implement:{command}",
+        command_args=arguments,
+        prompt_id="p",
+        **fields,
     )
 
 

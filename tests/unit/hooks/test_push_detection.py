@@ -21,9 +21,9 @@ FORM = """To ../remote.git
 
 def push(command, output="", *, succeeded=True):
     """The record of the push in a command."""
-    found = detect_operations(command, output, succeeded=succeeded)
-    assert set(found) <= {"push"}
-    return found.get("push")
+    operation = detect_operations(command, output, succeeded=succeeded)
+    assert set(operation) <= {"push"}
+    return operation.get("push")
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
@@ -144,9 +144,9 @@ def test_a_first_push_is_told_by_its_output(remote):
 def test_a_later_push_is_told_with_its_branch_and_commit(remote):
     remote.run("git push -u origin main")
     made = remote.commit()
-    found = remote.run("git push")
-    assert (found["success"], found["branch"], found["url"]) == (True, "main", "../remote.git")
-    assert made.startswith(found["sha"])
+    operation = remote.run("git push")
+    assert (operation["success"], operation["branch"], operation["url"]) == (True, "main", "../remote.git")
+    assert made.startswith(operation["sha"])
     assert remote.run("git push") == PUSHED  # everything is up to date
 
 
@@ -161,26 +161,31 @@ def test_a_later_push_is_told_with_its_branch_and_commit(remote):
 )  # fmt: skip
 def test_the_branch_is_where_the_commits_are_now(remote, words, branch):
     git(remote.root, "tag", "-a", "-m", "v1", "v1")
-    found = remote.run(f"git push {words}")
-    assert (found["success"], found["branch"]) == (True, branch)
+    operation = remote.run(f"git push {words}")
+    assert (operation["success"], operation["branch"]) == (True, branch)
     assert git(remote.root, "ls-remote", "../remote.git", f"refs/heads/{branch}")
 
 
 def test_a_forced_push_is_told_with_its_commit(remote):
     remote.run("git push origin main")
     git(remote.root, "commit", "-q", "--amend", "-m", "other")
-    found = remote.run("git push origin +main")
-    assert git(remote.root, "rev-parse", "HEAD").startswith(found["sha"])
+    operation = remote.run("git push origin +main")
+    assert git(remote.root, "rev-parse", "HEAD").startswith(operation["sha"])
 
 
 @pytest.mark.parametrize("tail", ["", " 2>&1 | cat", "; echo done", " || true", " 2>&1 | tail -1"])
 def test_a_rejected_push_failed_whatever_the_line_as_a_whole_did(remote, tail):
     remote.run("git push origin main")
     git(remote.root, "commit", "-q", "--amend", "-m", "other")
-    found = remote.run(f"git push origin main{tail}")
-    assert (found["success"], found["remote"], found["branch"], found["sha"]) == (False, "origin", "main", None)
+    operation = remote.run(f"git push origin main{tail}")
+    assert (operation["success"], operation["remote"], operation["branch"], operation["sha"]) == (
+        False,
+        "origin",
+        "main",
+        None,
+    )
     if "tail" not in tail:
-        assert found["error"].splitlines() == [
+        assert operation["error"].splitlines() == [
             "! [rejected]        main -> main (non-fast-forward)",
             "error: failed to push some refs to '../remote.git'",
         ]
@@ -188,17 +193,17 @@ def test_a_rejected_push_failed_whatever_the_line_as_a_whole_did(remote, tail):
 
 def test_what_a_hook_over_there_said_is_part_of_the_error(remote):
     remote.reject()
-    found = remote.run("git push origin main; true")
-    assert not found["success"]
-    assert "! [remote rejected] main -> main (pre-receive hook declined)" in found["error"]
-    assert found["error"].endswith("remote: not on a Friday")
+    operation = remote.run("git push origin main; true")
+    assert not operation["success"]
+    assert "! [remote rejected] main -> main (pre-receive hook declined)" in operation["error"]
+    assert operation["error"].endswith("remote: not on a Friday")
 
 
 @pytest.mark.parametrize("words", ["", "nowhere main", "origin nosuch", "--porcelain origin nosuch", "-q nowhere"])
 def test_a_push_that_came_to_nothing_is_a_failure_with_gits_words(remote, words):
-    found = remote.run(f"git push {words}")
-    assert not found["success"]
-    assert re.match(r"(fatal|error): ", found["error"])
+    operation = remote.run(f"git push {words}")
+    assert not operation["success"]
+    assert re.match(r"(fatal|error): ", operation["error"])
 
 
 def test_one_that_came_to_nothing_is_seen_behind_a_pipe_too(remote):
@@ -207,13 +212,13 @@ def test_one_that_came_to_nothing_is_seen_behind_a_pipe_too(remote):
 
 def test_a_rejected_porcelain_push_is_a_failure(remote):
     remote.reject()
-    found = remote.run("git push --porcelain origin main | cat")
-    assert (found["success"], found["branch"]) == (False, "main")
+    operation = remote.run("git push --porcelain origin main | cat")
+    assert (operation["success"], operation["branch"]) == (False, "main")
 
 
 def test_a_good_push_stays_one_when_the_line_fails_later(remote):
-    found = remote.run("git push origin main && false")
-    assert (found["success"], found["branch"], found["error"]) == (True, "main", None)
+    operation = remote.run("git push origin main && false")
+    assert (operation["success"], operation["branch"], operation["error"]) == (True, "main", None)
 
 
 def test_a_quiet_push_is_known_by_the_exit_status_alone(remote):
@@ -231,8 +236,8 @@ def test_tags_and_deletions_alone_are_no_push_of_a_branch(remote):
 
 def test_several_branches_at_once_are_none_in_particular(remote):
     git(remote.root, "branch", "other")
-    found = remote.run("git push --all origin")
-    assert (found["success"], found["branch"], found["sha"]) == (True, None, None)
+    operation = remote.run("git push --all origin")
+    assert (operation["success"], operation["branch"], operation["sha"]) == (True, None, None)
 
 
 def test_a_mirror_publishes_too(remote):
@@ -246,11 +251,11 @@ def test_what_a_fetch_says_is_not_taken_for_a_push(remote, tmp_path):
     commit(tmp_path / "other", theirs="1")
     git(tmp_path / "other", "push", "-q", "origin", "main", "main:a-longer-name")
     made = remote.commit()
-    found = remote.run("git pull --rebase && git push")
+    operation = remote.run("git pull --rebase && git push")
     assert "a-longer-name -> origin/a-longer-name" in remote.output
-    assert (found["success"], found["branch"]) == (True, "main")
-    assert git(remote.root, "rev-parse", "HEAD").startswith(found["sha"])
-    assert not made.startswith(found["sha"])
+    assert (operation["success"], operation["branch"]) == (True, "main")
+    assert git(remote.root, "rev-parse", "HEAD").startswith(operation["sha"])
+    assert not made.startswith(operation["sha"])
 
 
 def test_a_second_try_that_worked_is_what_counts(remote, tmp_path):
@@ -259,8 +264,8 @@ def test_a_second_try_that_worked_is_what_counts(remote, tmp_path):
     commit(tmp_path / "other", theirs="1")
     git(tmp_path / "other", "push", "-q", "origin", "main")
     remote.commit()
-    found = remote.run("git push || (git pull -q --rebase && git push)")
-    assert (found["success"], found["branch"]) == (True, "main")
+    operation = remote.run("git push || (git pull -q --rebase && git push)")
+    assert (operation["success"], operation["branch"]) == (True, "main")
     remote.commit("second")
     assert remote.run("git push || (git pull -q --rebase && git push)")["success"]  # the first try was enough
 
@@ -269,8 +274,8 @@ def test_one_push_to_two_places_has_failed_when_either_refused(remote):
     git(remote.root, "init", "-q", "--bare", "../mirror.git")
     for url in ("../mirror.git", "../remote.git"):
         git(remote.root, "remote", "set-url", "--add", "--push", "origin", url)
-    found = remote.run("git push origin main")
-    assert (found["success"], found["branch"], found["url"]) == (True, "main", "../mirror.git")
+    operation = remote.run("git push origin main")
+    assert (operation["success"], operation["branch"], operation["url"]) == (True, "main", "../mirror.git")
     remote.reject()
     remote.commit()
     assert not remote.run("git push origin main; true")["success"]
@@ -279,17 +284,20 @@ def test_one_push_to_two_places_has_failed_when_either_refused(remote):
 def test_of_several_pushes_the_last_is_told(remote):
     git(remote.root, "init", "-q", "--bare", "../mirror.git")
     git(remote.root, "remote", "add", "mirror", "../mirror.git")
-    found = remote.run("git push origin main && git push mirror main:copy && git push --tags")
-    assert (found["remote"], found["branch"], found["url"]) == ("mirror", "copy", "../mirror.git")
+    operation = remote.run("git push origin main && git push mirror main:copy && git push --tags")
+    assert (operation["remote"], operation["branch"], operation["url"]) == ("mirror", "copy", "../mirror.git")
 
 
 def test_of_several_pushes_one_that_failed_is_told_before_the_others(remote):
-    found = remote.run("git push nowhere main; git push origin main:other")
-    assert (found["success"], found["remote"]) == (True, "origin")  # what came to nothing left no trace of its own
+    operation = remote.run("git push nowhere main; git push origin main:other")
+    assert (operation["success"], operation["remote"]) == (
+        True,
+        "origin",
+    )  # what came to nothing left no trace of its own
     remote.reject()
     git(remote.root, "init", "-q", "--bare", "../mirror.git")
-    found = remote.run("git push origin main; git push ../mirror.git main:copy")
-    assert (found["success"], found["remote"], found["branch"]) == (False, "origin", "main")
+    operation = remote.run("git push origin main; git push ../mirror.git main:copy")
+    assert (operation["success"], operation["remote"], operation["branch"]) == (False, "origin", "main")
 
 
 def test_of_several_that_failed_the_last_is_told():
@@ -307,13 +315,15 @@ def test_each_push_that_had_nothing_to_do_says_so_for_itself():
 
 
 def test_the_last_push_of_a_line_that_failed_is_told_although_it_left_no_trace(remote):
-    found = remote.run("git push origin main && git push nowhere main")
-    assert (found["success"], found["remote"]) == (False, "nowhere")
+    operation = remote.run("git push origin main && git push nowhere main")
+    assert (operation["success"], operation["remote"]) == (False, "nowhere")
 
 
 def test_pushes_are_told_apart_by_the_names_they_give(remote):
-    found = remote.run("git push -q origin main:quiet; git push origin main:loud; git push --dry-run origin main:dry")
-    assert (found["success"], found["branch"]) == (True, "loud")
+    operation = remote.run(
+        "git push -q origin main:quiet; git push origin main:loud; git push --dry-run origin main:dry"
+    )
+    assert (operation["success"], operation["branch"]) == (True, "loud")
 
 
 def test_a_repository_with_sha_256_is_read_as_well(tmp_path):
@@ -369,22 +379,22 @@ def test_the_last_line_alone_is_enough():
 
 def test_passwords_are_not_kept():
     output = "To https://me:secret@example.invalid/r.git\n ! [rejected] main -> main (x)\nfatal: 'https://a:b@c' no\n"
-    found = push("git push", output)
-    assert found["url"] == "https://example.invalid/r.git"
-    assert "fatal: 'https://c' no" in found["error"]
-    assert "secret" not in str(found)
+    operation = push("git push", output)
+    assert operation["url"] == "https://example.invalid/r.git"
+    assert "fatal: 'https://c' no" in operation["error"]
+    assert "secret" not in str(operation)
     assert push("git push https://me:secret@example.invalid/r.git")["remote"] == "https://example.invalid/r.git"
 
 
 def test_names_are_kept_up_to_a_bound():
-    found = push(f"git push {'r' * 9999} {'b' * 9999}")
-    assert (len(found["remote"]), len(found["branch"])) == (MAX_ERROR_CHARS, MAX_ERROR_CHARS)
+    operation = push(f"git push {'r' * 9999} {'b' * 9999}")
+    assert (len(operation["remote"]), len(operation["branch"])) == (MAX_ERROR_CHARS, MAX_ERROR_CHARS)
 
 
 def test_a_failure_without_gits_words_keeps_the_beginning_of_what_was_said():
-    found = detect_operations("git push && gh pr create", "rejected " + "x" * 1000, succeeded=False)
-    assert (found["push"]["success"], found["pr"]["success"]) == (False, False)
-    assert found["push"]["error"] == ("rejected " + "x" * 1000)[:MAX_ERROR_CHARS]
+    operation = detect_operations("git push && gh pr create", "rejected " + "x" * 1000, succeeded=False)
+    assert (operation["push"]["success"], operation["pr"]["success"]) == (False, False)
+    assert operation["push"]["error"] == ("rejected " + "x" * 1000)[:MAX_ERROR_CHARS]
 
 
 @pytest.mark.parametrize(
@@ -458,13 +468,13 @@ def test_one_that_was_made_stays_so_when_the_line_fails_later():
     ],
 )  # fmt: skip
 def test_one_that_was_not_made_is_a_failure_whatever_the_line_did(words):
-    found = detect_operations("gh pr create || true", f"noise\n{words}\n", succeeded=True)["pr"]
-    assert (found["success"], found["url"], found["number"]) == (False, None, None)
-    assert words.endswith(found["error"])
+    operation = detect_operations("gh pr create || true", f"noise\n{words}\n", succeeded=True)["pr"]
+    assert (operation["success"], operation["url"], operation["number"]) == (False, None, None)
+    assert words.endswith(operation["error"])
 
 
 def test_one_that_is_there_already_is_a_failure_with_its_address():
     output = f'a pull request for branch "x" into branch "main" already exists:\n{URL}\n'
-    found = detect_operations("gh pr create --fill", output, succeeded=False)["pr"]
-    assert (found["success"], found["number"]) == (False, 17)
-    assert found["error"].startswith("a pull request for branch")
+    operation = detect_operations("gh pr create --fill", output, succeeded=False)["pr"]
+    assert (operation["success"], operation["number"]) == (False, 17)
+    assert operation["error"].startswith("a pull request for branch")

@@ -83,12 +83,12 @@ def page(state, now=NOW):
 @pytest.mark.parametrize("state", [run_state(), client_state(), run_state(70), run_state(8, ended=False)])
 def test_the_document_is_well_formed_and_needs_nothing_else(state):
     document = render_html(run_report.build_report(state, NOW), read_style_sheet())
-    found = Page(document)
+    shown = Page(document)
     assert document.startswith("<!doctype html>")
-    assert not REACHES_OUT.search(found.style)
+    assert not REACHES_OUT.search(shown.style)
     assert not REACHES_OUT.search(document)
-    assert found.links == []
-    assert "default-src 'none'" in dict(found.elements[3][1])["content"]
+    assert shown.links == []
+    assert "default-src 'none'" in dict(shown.elements[3][1])["content"]
 
 
 def test_headings_come_in_order():
@@ -112,20 +112,20 @@ def test_everything_that_the_data_tells_is_there():
 def test_the_time_line_stays_within_its_picture_and_names_every_bar():
     data = run_report.build_report(run_state(), NOW)
     svg = timeline.render_svg(data.time_line, data.time_line.lanes)
-    found = Page(svg)
-    boxes = [dict(attrs) for tag, attrs in found.elements if tag == "rect"]
+    shown = Page(svg)
+    boxes = [dict(attrs) for tag, attrs in shown.elements if tag == "rect"]
     for box in boxes:
         left, width = (float(box[name].rstrip("%")) for name in ("x", "width"))
         assert left >= 0 and width > 0 and left + width <= 100.2
-    assert svg.count("<title>") == sum(tag in ("rect", "circle") for tag, _ in found.elements)
-    assert "Feature 4, attempt 1: interrupted, 23:30 to 23:48 UTC" in found.text
+    assert svg.count("<title>") == sum(tag in ("rect", "circle") for tag, _ in shown.elements)
+    assert "Feature 4, attempt 1: interrupted, 23:30 to 23:48 UTC" in shown.text
     assert len([box for box in boxes if "hollow" in box["class"]]) == 3
 
 
 def test_a_list_of_many_features_is_folded_and_says_how_many():
-    found = page(run_state(70))
-    assert "10 more features" in found.text
-    assert [tag for tag, _ in found.elements].count("svg") > 2
+    shown = page(run_state(70))
+    assert "10 more features" in shown.text
+    assert [tag for tag, _ in shown.elements].count("svg") > 2
 
 
 def test_ten_thousand_features_are_told_within_two_seconds_and_four_megabytes():
@@ -147,10 +147,10 @@ def test_only_the_addresses_of_pull_requests_and_issues_become_links():
     record = {"success": True, "timestamp": NOW, "number": 7, "url": good}
     state = run_state(8)
     state = {**state, "git_operations": {"0": {"pr": record}, "1": {"pr": {**record, "url": bad}}}}
-    found = page(state)
-    assert found.links == [good]
-    assert bad not in found.text
-    (attributes,) = [dict(attrs) for tag, attrs in found.elements if tag == "a"]
+    shown = page(state)
+    assert shown.links == [good]
+    assert bad not in shown.text
+    (attributes,) = [dict(attrs) for tag, attrs in shown.elements if tag == "a"]
     assert attributes["rel"] == "noreferrer noopener"
 
 
@@ -159,10 +159,10 @@ def test_a_pull_request_that_is_open_is_linked_also_when_there_was_trouble_with_
     record = {"success": True, "timestamp": NOW, "number": 7, "url": good, "error": "its text is <old>"}
     state = run_state(8)
     state = {**state, "git_operations": {"0": {"pr": record}}, "run": {**state["run"], "pull_request": record}}
-    found = page(state)
-    assert found.links == [good, good]
-    assert found.text.count("error: its text is <old>") == 2
-    assert "Pull request of feature 1 failed" in found.text
+    shown = page(state)
+    assert shown.links == [good, good]
+    assert shown.text.count("error: its text is <old>") == 2
+    assert "Pull request of feature 1 failed" in shown.text
 
 
 # -- hostile texts -----------------------------------------------------------------------------------------------------
@@ -173,11 +173,11 @@ STATES = batches()
 
 def is_only_text(text: str, state, *, times: bool) -> None:
     """Fails unless a batch full of `text` is told with the very elements of one that says `x y` everywhere."""
-    found = page(rewritten(state, f"x {text}", times=times))
+    shown = page(rewritten(state, f"x {text}", times=times))
     plain = page(rewritten(state, "x y", times=times))
-    assert found.elements == plain.elements
-    assert found.style == plain.style
-    assert not any((char < " " and char != "\n") or char in "\u202e\u2066\u2028\x85" for char in found.text)
+    assert shown.elements == plain.elements
+    assert shown.style == plain.style
+    assert not any((char < " " and char != "\n") or char in "\u202e\u2066\u2028\x85" for char in shown.text)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))

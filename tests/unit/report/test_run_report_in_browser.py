@@ -38,21 +38,21 @@ def as_rgb(colour):
 
 def troubles(browser, path, width, dark):
     """What is wrong with a page on a screen of that width, all of it unfolded; words, none when nothing is."""
-    asked, said = len(browser.requests), len(browser.said)
+    request_count, message_count = len(browser.requests), len(browser.said)
     browser.open(path, width=width, dark=dark)
     browser.value("document.querySelectorAll('details').forEach(entry => entry.open = true)")
     light, dark_page = re.findall("--page:(#[0-9a-f]{6})", read_style_sheet())
     ground = as_rgb(dark_page if dark else light)
-    found = {
+    checks = {
         f"its width is not {width}": browser.value("document.documentElement.scrollWidth") != width,
         f"its ground is not {ground}": browser.value("getComputedStyle(document.body).backgroundColor") != ground,
         "a letter is smaller than 12 pixels": browser.value(SMALLEST) < 12,
         "it has a script": browser.value("document.scripts.length") != 0,
         "it is not in standards mode": browser.value("document.compatMode") != "CSS1Compat",
-        "it asked for more than itself": browser.requests[asked:] != [path.as_uri()],
-        "the browser had something to say": browser.said[said:] != [],
+        "it asked for more than itself": browser.requests[request_count:] != [path.as_uri()],
+        "the browser had something to say": browser.said[message_count:] != [],
     }
-    return [words for words, wrong in found.items() if wrong]
+    return [words for words, wrong in checks.items() if wrong]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (in Debian: package chromium)")

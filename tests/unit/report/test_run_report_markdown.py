@@ -23,12 +23,12 @@ def ours(document: str) -> list[str]:
     kept: list[str] = []
     closing = 0
     for line in document.split("\n"):
-        found = FENCE.match(line)
+        match = FENCE.match(line)
         if closing:
-            if found and len(found[1]) >= closing and not found[2].strip():
+            if match and len(match[1]) >= closing and not match[2].strip():
                 closing = 0
-        elif found:
-            closing = len(found[1])
+        elif match:
+            closing = len(match[1])
             kept.append("(block)")
         else:
             kept.append(without_spans(line))
@@ -49,12 +49,12 @@ def without_spans(line: str) -> str:
         at_ = end.end()
 
 
-def told(state, now=NOW):
+def render(state, now=NOW):
     return render_markdown(run_report.build_report(state, now))
 
 
 def test_it_says_how_the_batch_ended_what_needs_a_person_and_how_to_go_on():
-    lines = told(run_state()).splitlines()
+    lines = render(run_state()).splitlines()
     assert lines[0] == "# 17 of 20 features done"
     headings = [line for line in lines if line.startswith("#")]
     assert headings[1:] == [
@@ -65,7 +65,7 @@ def test_it_says_how_the_batch_ended_what_needs_a_person_and_how_to_go_on():
 
 
 def test_every_feature_has_a_line_with_its_proof():
-    document = told(run_state())
+    document = render(run_state())
     assert document.count("verify passed in 42 s") == 17
     (line,) = [line for line in document.splitlines() if line.startswith("- 8. ")]
     assert line.endswith("commit `0008000800`, verify passed in 42 s, no change needed, 7 min, $0.42")
@@ -73,7 +73,7 @@ def test_every_feature_has_a_line_with_its_proof():
 
 
 def test_a_batch_without_a_run_is_told_too():
-    document = told(client_state())
+    document = render(client_state())
     assert "   /batch-implement --resume" in document
     assert "$" not in document.replace("attempt 1$", "")
 
@@ -82,7 +82,7 @@ def test_a_failed_attempt_is_told_on_one_line_with_what_came_after_its_first():
     line = (
         "  - attempt 1 failed (`feature`): `tests/test_tags.py::test_order failed AssertionError: ['b', 'a'] == ['a', "
     )
-    assert line in told(run_state())
+    assert line in render(run_state())
 
 
 def test_what_is_not_known_is_left_out():
@@ -115,9 +115,9 @@ def test_a_block_is_fenced_by_more_than_it_has():
 
 def is_only_text(text: str, state, *, times: bool) -> None:
     """Fails unless a batch full of `text` is told in the very words of one that says `x y` everywhere."""
-    found = told(rewritten(state, f"x {text}", times=times))
-    assert ours(found) == ours(told(rewritten(state, "x y", times=times)))
-    assert not any((char < " " and char != "\n") or char in "\u202e\u2066\u2028\x85" for char in found)
+    document = render(rewritten(state, f"x {text}", times=times))
+    assert ours(document) == ours(render(rewritten(state, "x y", times=times)))
+    assert not any((char < " " and char != "\n") or char in "\u202e\u2066\u2028\x85" for char in document)
 
 
 HOSTILE = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(max_size=5)), max_size=12).map("".join)

@@ -105,10 +105,10 @@ def test_a_person_is_told_of_a_batch_that_waits_or_is_over_how_it_goes_on():
     assert "`batchctl retry`" in over
 
 
-@pytest.mark.parametrize(("number", "said"), [(0, "no retry"), (1, "1 retry"), (3, "3 retries")])
-def test_a_number_of_retries_is_said_in_words_that_fit(number, said):
-    assert status_report.count_retries(number) == said
-    assert status_report.format_status(new_batch(1, max_retries=number))[1].endswith(f"; {said} each.")
+@pytest.mark.parametrize(("number", "phrase"), [(0, "no retry"), (1, "1 retry"), (3, "3 retries")])
+def test_a_number_of_retries_is_said_in_words_that_fit(number, phrase):
+    assert status_report.count_retries(number) == phrase
+    assert status_report.format_status(new_batch(1, max_retries=number))[1].endswith(f"; {phrase} each.")
 
 
 def test_what_is_done_with_the_issues_is_said_where_it_is_asked_for():

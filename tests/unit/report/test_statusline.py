@@ -37,11 +37,11 @@ def test_a_batch_that_nobody_works_on_is_said_to_be_so():
 
 def test_a_pause_and_its_end_are_said_and_its_reason_is_cut_and_cleaned():
     state = then(new_batch(3), transitions.pause, NOW, "usage\x1b[31m limit\n" + "x" * 100, resume_after=UNTIL)
-    said = line(state, at_work=False)
-    assert said.startswith("batch 0/3 done · paused until 06:00 UTC: usage [31m limit xxx")
-    assert said.endswith("xxx...")
-    assert said.isprintable()
-    assert len(said) < 110
+    shown = line(state, at_work=False)
+    assert shown.startswith("batch 0/3 done · paused until 06:00 UTC: usage [31m limit xxx")
+    assert shown.endswith("xxx...")
+    assert shown.isprintable()
+    assert len(shown) < 110
 
 
 def test_a_batch_that_is_over_is_said_to_be_so():
@@ -64,7 +64,7 @@ def test_a_run_names_what_is_under_way_and_what_it_waits_for():
 
 
 @pytest.mark.parametrize(
-    ("given", "folder"),
+    ("payload", "folder"),
     [
         ({"workspace": {"current_dir": "/a"}, "cwd": "/b"}, "/a"),
         ({"workspace": "?", "cwd": "/b"}, "/b"),
@@ -74,18 +74,18 @@ def test_a_run_names_what_is_under_way_and_what_it_waits_for():
         ([], ""),
     ],
 )
-def test_the_folder_is_that_of_the_session(given, folder):
-    assert statusline.session_folder(json.dumps(given).encode()) == folder
+def test_the_folder_is_that_of_the_session(payload, folder):
+    assert statusline.session_folder(json.dumps(payload).encode()) == folder
 
 
-@pytest.mark.parametrize("given", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
-def test_what_is_no_json_names_no_folder(given):
-    assert statusline.session_folder(given) == ""
+@pytest.mark.parametrize("payload", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_json_names_no_folder(payload):
+    assert statusline.session_folder(payload) == ""
 
 
 def test_the_command_answers_for_the_folder_that_it_is_told(store, batch, tmp_path):
-    told = json.dumps({"workspace": {"current_dir": store.project.root}, "model": {"id": "any"}})
-    done = run_program(BATCHCTL, "statusline", cwd=tmp_path, stdin=told)
+    payload = json.dumps({"workspace": {"current_dir": store.project.root}, "model": {"id": "any"}})
+    done = run_program(BATCHCTL, "statusline", cwd=tmp_path, stdin=payload)
     expected = "batch 0/3 done · no process works on it\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
     done = run_program(BATCHCTL, "statusline", cwd=tmp_path)

@@ -609,12 +609,8 @@ def test_rounds_are_those_that_one_gets_by_looking_at_every_feature_in_every_rou
         while left:
             now = []
             for index in left:
-                apart = all(
-                    not path_conflicts.paths_overlap(
-                        run_transitions.touched_paths(state, index), run_transitions.touched_paths(state, other)
-                    )
-                    for other in now
-                )
+                touched = [(each, run_transitions.touched_paths(state, each)) for each in [index, *now]]
+                apart = not path_conflicts.find_conflicts(touched, 1)[index]
                 if len(now) < jobs and apart and not set(needs[index]) & set(left):
                     now.append(index)
             rounds.append(now)

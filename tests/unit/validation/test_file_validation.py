@@ -21,6 +21,11 @@ CORPUS = sorted(
 NOWHERE = {"empty.json", "empty.yaml", "only_comments.yaml", "nan.json", "surrogate.json", "too_deep.json"}
 
 
+def check_file(path):
+    """The errors of one file, as `batchctl validate` reports them."""
+    return file_validation.validate_files([path])[1]["files"][0]["errors"]
+
+
 @pytest.fixture(autouse=True)
 def tests_environment(monkeypatch):
     """Lets PyYAML be taken from where the tests have it, which may be inside this repository."""
@@ -71,15 +76,12 @@ def test_an_old_file_is_valid_when_it_can_be_migrated(file):
     note = "valid, of an older version: the next change migrates it with 1 repair (`--json` lists them)"
     assert text == f"{path}: {note}"
     assert data["files"][0]["mended"] == ["completed_features held 7, which is not a feature's index and was left out"]
-    assert (
-        "Missing required fields: ['status']"
-        in file_validation.check_file(file(json.dumps(old).encode()))[0]["message"]
-    )
+    assert "Missing required fields: ['status']" in check_file(file(json.dumps(old).encode()))[0]["message"]
 
 
 def test_every_wrong_field_is_reported_where_it_is(file, reporter):
     path = file({**new_batch(2), "status": "odd", "completed_features": ["x"], "policy": {}})
-    pointers = {error["pointer"].split("/")[1] for error in file_validation.check_file(path)}
+    pointers = {error["pointer"].split("/")[1] for error in check_file(path)}
     assert pointers == {"status", "completed_features", "policy"}
     text, data = file_validation.validate_files([path])
     assert f"{path}:14:25: /completed_features/0: found 'x', expected an integer. Index of a" in text
@@ -122,22 +124,22 @@ def test_a_broken_invariant_is_reported_at_the_field_that_it_is_about(file, repo
     ],
 )  # fmt: skip
 def test_what_is_no_state_is_one_error_with_its_place_where_there_is_one(file, content, pointer, place, message):
-    (error,) = file_validation.check_file(file(content))
+    (error,) = check_file(file(content))
     assert (error["pointer"], (error["line"], error["column"])) == (pointer, place)
     assert message in error["message"]
     assert " at line " not in error["message"]
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path):
-    assert file_validation.check_file(str(tmp_path / "gone")) == [
+    assert check_file(str(tmp_path / "gone")) == [
         {"pointer": "", "line": None, "column": None, "message": "cannot be read: No such file or directory"}
     ]
-    assert "this is a directory" in file_validation.check_file(str(tmp_path))[0]["message"]
+    assert "this is a directory" in check_file(str(tmp_path))[0]["message"]
 
 
 def test_a_file_that_is_too_large_is_not_read(file, monkeypatch):
     monkeypatch.setattr(serialization, "MAX_BYTES", 10)
-    assert "a state has at most 10" in file_validation.check_file(file(b" " * 11))[0]["message"]
+    assert "a state has at most 10" in check_file(file(b" " * 11))[0]["message"]
 
 
 def test_one_that_is_not_valid_among_several_fails_them_all(file):
@@ -239,7 +241,7 @@ def test_each_broken_features_file_has_its_place_and_no_path_twice(path, reporte
     ],
 )
 def test_what_a_feature_needs_has_to_be_there_as_create_has_it(file, name, content, place, message):
-    [error] = file_validation.check_file(file(content.encode(), name))
+    [error] = check_file(file(content.encode(), name))
     assert (error["pointer"], error["line"], error["column"]) == place
     assert message in error["message"]
 

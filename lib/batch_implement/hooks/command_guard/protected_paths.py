@@ -5,25 +5,18 @@
     names.touches(".claude", cwd="/home/me/project")                    # False
     names.touches(".claude", cwd="/home/me/project", deep=True)         # True: the folder contains it
 
-Paths are text: no file is read and no link followed. An unknown part of a path is `ANY`; a known place without a known
-name starts with `ROOT`, `HOME` or `TEMP`. Globs match everything they could expand to, and a path with an unknown start
-is taken to end anywhere below the root.
-
-Nothing here raises. Time is linear in the length of a path; a path of more than 4,096 characters matches nothing.
+Paths are text, with the marks of `shell_parser`: no file is read and no link followed. Globs match everything they
+could expand to. Nothing here raises; time is linear, and a path of more than 4,096 characters matches nothing.
 """
 
 from __future__ import annotations
 
 import re
 
-TYPE_CHECKING = False  # `typing` costs a hook more than the work it does
-if TYPE_CHECKING:
-    from typing import Iterator, Optional
+from ..shell_parser import ANY, HOME, MAX_PATH_CHARS, ROOT, TEMP
 
-ANY = "\0"  # text that is not known; NUL cannot occur in a shell word
-ROOT, HOME, TEMP = "/\0root", "/\0home", "/\0temp"  # the project's root, a home folder, one for temporary files
-TEMPORARY = re.compile(r"(?<!at)te?mp(?!l)", re.I)  # what the name or the origin of a temporary place has
-MAX_PATH_CHARS = 4096  # characters of a path; a longer one names nothing
+WALK = "/\0walk"  # before a path below the root that a search over many files reaches
+_GLOB = re.compile(r"\[[!^]?\]?[^]]*\]|\\.|.", re.S)
 
 
 class ProtectedNames:
@@ -37,8 +30,6 @@ class ProtectedNames:
 
     __slots__ = ("cwd", "roots", "targets", "user_commands")
 
-    folder, state = ".claude", "batch_state.json"
-
     def __init__(
         self,
         user_commands: frozenset[str],
@@ -50,90 +41,50 @@ class ProtectedNames:
         cwd: str = "",
     ) -> None:  # fmt: skip
         self.user_commands = user_commands
-        self.roots = tuple(tuple(_split_path(root)) for root in roots)
+        self.roots = tuple(split_path(root) for root in roots)
         self.cwd = cwd
-        # The parts of each guarded path, whether it is a folder, and whether it is absolute.
-        self.targets: list[tuple[tuple[str, ...], bool, bool]] = [((self.folder, self.state), False, False)]
-        self.targets += [(tuple(_split_path(p)), p.endswith("/"), p.startswith("/")) for p in private]
+        # The parts of each protected path, whether it is a folder, and whether it is absolute.
+        self.targets = [([".claude", "batch_state.json"], False, False)]
+        self.targets += [(split_path(p), p.endswith("/"), p.startswith("/")) for p in private]
 
     def touches(self, path: str, cwd: str, deep: bool = False) -> bool:
         """Return whether `path` in `cwd` names something protected; with `deep` also a folder that contains it."""
-        if not path or len(path) > MAX_PATH_CHARS:
-            return False
-        place = self._locate(path, cwd)
-        for at, (target, folder, absolute) in enumerate(self.targets):
+        place = self.locate(path, cwd)
+        for at, (target, is_folder, is_absolute) in enumerate(self.targets):
+            is_known, parts = place or (False, [])
             size = len(target)
-            covers = _globs_cover if folder or not at else _equals
-            if absolute:
-                parts, starts = _split_path(path if path[0] == "/" else f"{cwd}/{path}"), range(1)
-            elif place is None:
-                continue
-            else:
-                parts, starts = place[1], range(1) if place[0] else range(len(place[1]))
-            for start in starts:
-                length = len(parts) - start
-                if length >= size if folder else length == size:
-                    if covers(parts[start : start + size], target):
-                        return True
-                elif deep and place and not absolute and length < size:
-                    holds = _globs_cover(parts, target) if place[0] else parts[start:] == [self.folder]
-                    if holds:
-                        return True
+            if is_absolute:
+                parts = split_path(path if path[:1] == "/" else f"{cwd}/{path}")
+            elif not is_known:  # it may end anywhere below the root
+                parts = next((parts[i:] for i in range(len(parts)) if parts[i] == target[0]), [])
+            if parts[:size] == target or ((is_folder or not at) and covers(parts, target)):
+                if len(parts) == size or (is_folder and len(parts) > size):
+                    return True
+                if deep and is_known and not is_absolute and len(parts) < size:
+                    return True
         return False
 
-    def find_ways_down(self, start: str, cwd: str) -> Iterator[list[tuple[int, str, str, str]]]:
-        """Yield the steps from `start` down to each protected path below it.
-
-        Of each step: how deep it is, 0 for `start` itself; the path, which begins with `ROOT`; the path as it is
-        reached from `start`; `d` for a folder, `f` for a file. The root itself is no step.
-        """
-        place = self._locate(start, cwd)
-        if place is None or not (place[0] or place[1][-1:] == [self.folder]):
-            return
-        parts = place[1] if place[0] else [self.folder]
-        above = len(parts)
-        for at, (target, folder, absolute) in enumerate(self.targets):
-            if (folder or not at) and not absolute and above <= len(target) and _globs_cover(parts, target):
-                yield [
-                    (
-                        size - above,
-                        "/".join((ROOT, *target[:size])),
-                        "/".join([start.rstrip("/"), *target[above:size]]),
-                        "d" if size < len(target) or folder else "f",
-                    )
-                    for size in range(max(above, 1), len(target) + 1)
-                ]
-
-    def _locate(self, path: str, cwd: str) -> Optional[tuple[bool, list[str]]]:
+    def locate(self, path: str, cwd: str) -> tuple[bool, list[str]] | None:
         """Return (True, parts below the root), (False, parts below an unknown folder), or None for elsewhere."""
-        if path[:1] == "~":
-            if path[1:2] not in ("", "/"):
-                return None
-            path = HOME + path[1:]
-        elif path[:1] not in ("/", ANY) and cwd:
-            path = f"{cwd}/{path}"
-        parts = _split_path(path)
-        if path[:1] != "/":
-            known = parts[:1] not in ([".."], [ANY])
-            return known, [p for p in parts if known or p not in ("..", ANY)]
-        if parts[:1] == [ROOT[1:]]:
-            return True, parts[1:]
-        if parts[:1] == [HOME[1:]]:
-            parts = parts[1:]
-            if parts[:1] in ([], [self.folder]):
-                return None
-            tails = (n for root in self.roots for n in range(1, len(root)) if list(root[-n:]) == parts[:n])
-            below = next(tails, 0)
-            return (bool(below), parts[below:]) if below or not self.roots else None
-        if parts[:1] == [TEMP[1:]]:
+        if not path or len(path) > MAX_PATH_CHARS or re.match("~[^/]", path):
             return None
-        for root in self.roots:
-            if all(a == b for a, b in zip(parts, root)):
-                return True, parts[len(root) :]
-        return None if self.roots else (False, parts)
+        path = HOME + path[1:] if path[0] == "~" else path if path[0] in ("/", ANY) or not cwd else f"{cwd}/{path}"
+        parts = split_path(path)
+        start = parts[0] if parts and path[0] == "/" else ""
+        if start in (ROOT[1:], WALK[1:]):
+            return True, parts[1:]
+        if start == HOME[1:]:
+            below = (n for root in self.roots for n in range(len(root) - 1, 0, -1) if root[-n:] == parts[1 : n + 1])
+            size = next(below, 0)
+            return (bool(size), parts[size + 1 :]) if size or (not self.roots and parts[2:]) else None
+        if path[0] == "/":
+            ends = [parts[len(root) :] for root in self.roots if parts[: len(root)] == root]
+            return (True, ends[0]) if ends else None if self.roots or start == TEMP[1:] else (False, parts)
+        is_known = parts[:1] not in ([".."], [ANY])
+        return is_known, [part for part in parts if is_known or part not in ("..", ANY)]
 
 
-def _split_path(path: str) -> list[str]:
+def split_path(path: str) -> list[str]:
     """Return the parts of a path without empty ones and `.`, and with `..` resolved within the path."""
     parts: list[str] = []
     for part in path.split("/"):
@@ -144,23 +95,34 @@ def _split_path(path: str) -> list[str]:
     return parts
 
 
+def resolve_from(folder: str, path: str) -> str:
+    """Return `path` as seen from `folder`; an empty `folder` is the current one."""
+    return path if not folder or path[:1] in ("/", "~", ANY) else f"{folder}/{path}"
+
+
+def covers(parts: list[str], target: list[str]) -> bool:
+    """Return whether each part, a glob, matches the target's part; a hidden name needs a literal dot."""
+    return all(p == t or ((t[0] != "." or p[0] == ".") and glob_matches(p, t)) for p, t in zip(parts, target))
+
+
 def glob_matches(pattern: str, name: str) -> bool:
-    """Return whether a glob matches all of `name`; `[...]` counts as `?`."""
-    if pattern == name or len(pattern) > 200 or not any(c in pattern for c in "*?["):
-        return pattern == name
-    ends = {0}
-    for c in re.sub(r"\[[^]]+\]", "?", pattern):
-        if c == "*":
+    """Return whether a glob matches all of `name`; in doubt it does not."""
+    ends = {0} if len(pattern) <= 200 else set()
+    for piece in _GLOB.findall(pattern):
+        if piece == "*":
             ends = set(range(min(ends), len(name) + 1)) if ends else ends
         else:
-            ends = {e + 1 for e in ends if e < len(name) and c in ("?", name[e])}
+            ends = {e + 1 for e in ends if e < len(name) and _matches_one(piece, name[e])}
+        if not ends:
+            return pattern == name
     return len(name) in ends
 
 
-def _equals(parts: list[str], target: tuple[str, ...]) -> bool:
-    return tuple(parts) == target
-
-
-def _globs_cover(parts: list[str], target: tuple[str, ...]) -> bool:
-    """Return whether each part matches the target's part; a hidden name needs a literal dot."""
-    return all(p == t or ((t[0] != "." or p[0] == ".") and glob_matches(p, t)) for p, t in zip(parts, target))
+def _matches_one(piece: str, character: str) -> bool:
+    if len(piece) < 3:
+        return piece == "?" or piece[-1] == character
+    inside = re.sub("^!", "^", piece[1:-1].replace("\\", r"\\").replace("[", r"\["))
+    try:
+        return bool(re.match(f"[{inside}]", character))
+    except re.error:
+        return False
