@@ -94,7 +94,7 @@ def mentions_batch(text: bytes) -> bool:
     if b"git" in text and (
         b"clean" in text
         or (b"stash" in text and b"-a" in text)
-        or (b".git" in text and (b"rm " in text or b"mv " in text))
+        or (b".git" in text and (b"rm " in text or b"mv " in text or b".git/*" in text))
     ):
         return True
     if b"find" in text and (b"-delete" in text or b"-exec" in text or feeds_command(text, b"find")):

@@ -71,7 +71,7 @@ class Shell:
         """Return the value of a variable; `ANY` if unknown."""
         if name not in self.variables:
             places = {"HOME": HOME, "CLAUDE_PROJECT_DIR": ROOT, "BATCH_IMPLEMENT_ROOT": ROOT}
-            places["PWD"] = self.cwd if self.cwd.startswith("/") else f"{ROOT}/{self.cwd}"
+            places["PWD"] = self.cwd if self.cwd[:1] in ("/", ANY) else f"{ROOT}/{self.cwd}"
             return places.get(name) or (TEMP if TEMPORARY.search(name) else ANY)
         self.spend(len(self.variables[name]))
         return self.variables[name]

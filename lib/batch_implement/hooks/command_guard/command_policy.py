@@ -51,7 +51,7 @@ _WRAPPERS = frozenset((
 _RUNNERS = frozenset(("uv", "poetry", "pipenv", "hatch", "pdm", "rye", "conda", "npm", "pnpm", "yarn", "bundle"))
 _BATCHCTL_PATH = re.compile(r"(?:^|/)batchctl(?:\.py)?$|\bbatch_implement(?:[./]cli(?:[./]batchctl)?(?:\.py)?)?$")
 _PRINTS_OPERANDS = frozenset(("echo", "printf", "ls", "which", "realpath", "readlink", "command"))
-_PASSES_ON = frozenset(("cat", "sort", "uniq", "tac", "tr", "tee"))
+_PASSES_ON = frozenset(("cat", "sort", "uniq", "tac", "tr", "tee", "cut"))
 _OTHERS = frozenset(("batchctl", "find", "grep", "git", "eval", "cd", "jq", "tmux", "watch"))
 _GIT_FOLDERS = ("--git-dir", "--absolute-git-dir", "--git-common-dir")
 
@@ -127,9 +127,9 @@ class _CommandChecker(Shell):
         if name in _PRINTS_OPERANDS and (name != "command" or {"-v", "-V"} & set(args)):
             out = re.sub(r"\\[0nt]", "\n", ("\n" if name == "ls" else " ").join(get_operands(args)))
         elif name in _PASSES_ON:
-            out = ANY if name not in ("tr", "tee") and get_operands(args) else text
+            out = ANY if name not in ("tr", "tee", "cut") and get_operands(args) else text
         elif name in _WRAPPERS or (name in _RUNNERS and args[:1] in (["run"], ["exec"], ["dlx"])):
-            self.check_wrapper(name, args, text)
+            out = self.check_wrapper(name, args, text)
         elif name in ("cd", "pushd", "popd"):
             to = (get_operands(args) or ["-" if name == "popd" or "-" in args else HOME])[0]
             to = resolve_from(self.cwd, ANY if to == "-" else HOME + to[1:] if to[:1] == "~" else to)
@@ -172,8 +172,9 @@ class _CommandChecker(Shell):
         self.spend((starts + 1) * sum(map(len, args)))
         if name == "find":
             printed, runs = selections.select_by_find(args, self.names, self.cwd)
-            for words in runs:
-                self.run_command(words)
+            printed += [self.run_command(words) for words in runs]
+        elif any(a.startswith(WALK) for a in args):
+            printed = [a for a in args if a.startswith(WALK)]
         elif text:
             is_inverted = "v" in get_option_letters(args) and not re.search(r"git|claude|\\\.", " ".join(args))
             return text if is_inverted else ANY
@@ -181,8 +182,8 @@ class _CommandChecker(Shell):
             printed = selections.select_by_grep(name, args, self.names, self.cwd)
         return "\n".join(printed)
 
-    def check_wrapper(self, name: str, args: list[str], text: str) -> None:
-        """Check what a wrapper runs; for `xargs` with the words of its input."""
+    def check_wrapper(self, name: str, args: list[str], text: str) -> str:
+        """Check what a wrapper runs; for `xargs` with the words of its input. Return what it prints."""
         at, follows_option = 0, name in _RUNNERS or name == "flock"
         while at < len(args) and (
             args[at][:1] == "-" or re.fullmatch(r"[A-Za-z_]\w*=.*|\d+[smhd]?", args[at], re.S)
@@ -191,8 +192,6 @@ class _CommandChecker(Shell):
             follows_option = args[at][:1] == "-"
             at += 1
         inner = args[at:]
-        if name == "command" and {"-v", "-V"} & set(args[:at]):
-            return
         if name in ("xargs", "parallel") and inner:
             ends = inner.index(":::") if ":::" in inner else len(inner)
             items, inner = inner[ends + 1 :] or text.split(), inner[:ends]
@@ -203,8 +202,8 @@ class _CommandChecker(Shell):
                 chosen = self.choose_word(items)
                 self.spend(len(chosen) * sum(w.count(mark) for w in inner))
                 inner, items = [w.replace(mark, chosen) for w in inner], []
-            inner += items
-        self.run_command(inner, text)
+            inner, text = inner + items, ""
+        return self.run_command(inner, text)
 
     def check_shell(self, name: str, args: list[str], text: str) -> None:
         """Check the script that a shell runs: code after -c, or its standard input."""
@@ -215,7 +214,8 @@ class _CommandChecker(Shell):
         if code >= 0:
             text, given = "".join(given[:1]), given[1:]
         elif given and given[0] not in ("-", "/dev/stdin") and "-s" not in args:
-            return self.check_wrapper(name, given, text)
+            self.check_wrapper(name, given, text)
+            return
         self.variables.update((str(at), word[:MAX_PATH_CHARS]) for at, word in enumerate(given[:9], code < 0))
         self.variables["@"] = self.variables["*"] = WORD_SEPARATOR.join(given[code >= 0 :])[:MAX_PATH_CHARS]
         self.read_script(text)

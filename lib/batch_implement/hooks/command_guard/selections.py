@@ -71,8 +71,8 @@ def select_by_find(args: list[str], names: ProtectedNames, cwd: str) -> tuple[li
     for start in dict.fromkeys(starts or ["."]) if not _NEVER & set(words) else ():
         place = names.locate(start, cwd)
         above = place[1] if place and place[0] else ["elsewhere"]
-        is_own = bool(wanted or {".claude", "batch-implement"} & {*above})
-        for path in GIT + OWN * is_own:
+        is_own = {".claude", "batch-implement"} & {*above} or any(re.search(r"\w", glob) for _, glob in wanted)
+        for path in GIT + OWN * bool(is_own):
             parts = path.split("/")
             shown = {"name": parts[-1], "path": "/".join([start.rstrip("/"), *parts[len(above) :]])}
             passed = {test for test, glob in wanted if glob_matches(glob, shown[test])}
@@ -86,10 +86,10 @@ def select_by_find(args: list[str], names: ProtectedNames, cwd: str) -> tuple[li
 
 
 def select_by_grep(name: str, args: list[str], names: ProtectedNames, cwd: str) -> list[str]:
-    """Return the paths, below `WALK`, that a recursive grep or rg with -l prints; empty for another one."""
+    """Return the paths, below `WALK`, that a recursive grep or rg prints; empty for another one."""
     letters = get_option_letters(args).lower()
     enters = "--hidden" in args or letters.count("u") > 1 if name == "rg" else "r" in letters or "--recursive" in args
-    if not enters or not ("l" in letters or "--files-with-matches" in args):
+    if not enters:
         return []
     paths = get_operands(args, "-e -f -A -B -C -m -g -t --glob --include --exclude --exclude-dir --type")
     globs = get_option_values(args, ("--include", "--glob", "-g", "-t", "--type"))

@@ -111,7 +111,7 @@ def _stashed(args: list[str], valued: str) -> list[str]:
     return paths[1:] if paths[:1] == ["push"] and paths[1:] else ["."] * ignored_too
 
 
-KEEPS_CONTENT = frozenset(("touch", "chmod", "chown", "chgrp", "chattr", "dos2unix", "cp", "ln", "install", "rsync"))
+KEEPS_CONTENT = frozenset(("touch", "chmod", "chown", "chgrp", "chattr", "dos2unix", "ln"))
 # Commands with what they write, the options that take the next word, the options and letters with which they write
 # nothing, and the letters with which they write everything in a folder (* always).
 _ROWS: tuple[tuple[str, Callable[[list[str], str], list[str]], str, str, str], ...] = (
