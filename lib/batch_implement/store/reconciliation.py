@@ -75,7 +75,7 @@ def _reconcile_file(at: Transaction) -> Optional[Version]:
     except atomic_files.UnexpectedFileType as error:
         return _restore_backup(at, expected, str(error))
     if file is None:
-        return _reconcile_missing_file(at, expected) if expected and expected.live and expected.new else None
+        return _reconcile_missing_file(at, expected) if expected and expected.new else None
     status, data = file
     digest = atomic_files.sha256(data)
     if expected is not None and expected.new is None:
@@ -92,7 +92,7 @@ def _reconcile_file(at: Transaction) -> Optional[Version]:
     if expected is not None:
         if expected.is_adopting(status):
             return _finish_interrupted_write(at, expected) or _adopt_edit(at, data, edited, expected)
-        if expected.new is not None and _is_undone(at, expected):
+        if expected.new is not None and (not at.trusted or _are_copies_changed(at, expected)):
             return _restore_backup(at, expected, "changed")
     return _adopt_edit(at, data, edited, expected)
 
@@ -107,17 +107,17 @@ def _reconcile_missing_file(at: Transaction, expected: Sidecar) -> Optional[Vers
         restored = _finish_interrupted_write(at, expected)  # of a restore; other writes leave a file in place
         if restored is not None:
             return restored
-    if _is_undone(at, expected) and (expected.old is not None or _read_backup(at, expected) is not None):
+    was_in_place = expected.old is not None or _read_backup(at, expected) is not None
+    if (not at.trusted and expected.live and was_in_place) or _are_copies_changed(at, expected):
         return _restore_backup(at, expected, "gone")
-    _withdraw_batch(at, expected)
+    if expected.live:
+        _withdraw_batch(at, expected)
     return None
 
 
-def _is_undone(at: Transaction, expected: Sidecar) -> bool:
-    """Return whether a change of the state is undone: by the model, or by an edit that hit a copy as well."""
-    return not at.trusted or (
-        _read_backup(at, expected) is not None and backups.are_copies_changed(at.project, at.private, expected)
-    )
+def _are_copies_changed(at: Transaction, expected: Sidecar) -> bool:
+    """Return whether what changed the state changed a copy as well, and another copy is left."""
+    return _read_backup(at, expected) is not None and backups.are_copies_changed(at.project, at.private, expected)
 
 
 def _read_backup(at: Transaction, expected: Optional[Sidecar]) -> Optional[bytes]:

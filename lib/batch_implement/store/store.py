@@ -56,7 +56,7 @@ class Store:
                 break  # the sidecar is gone
             if expected is None:
                 return None if file is None else serialization.parse_state_file(self.project.state, file[1])
-            if file is None and (not expected.live or expected.new is None):
+            if file is None and (expected.new is None or (not expected.live and self.is_unmodified())):
                 return None
             known = expected.match(file[0]) if file is not None else None
             if file is not None and known is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from batch_implement.store import backups, sidecar
 from batch_implement.store.store import Store
-from batches import git, new_batch
+from batches import all_completed, git, new_batch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,6 +131,16 @@ def test_a_removal_of_the_state_and_its_readable_copy_is_undone(store, batch):
     assert store.read() == batch
     assert Path(store.project.state).read_bytes() == before
     assert "was gone outside batchctl" in store.notes[0]
+
+
+def test_a_batch_that_is_over_is_put_back_when_its_readable_copy_is_gone_too(store):
+    store.create(new_batch(1))
+    state = store.update(all_completed)
+    os.unlink(store.project.state)
+    assert (store.read(), store.notes) == (None, [])
+    os.unlink(f"{store.project.private}/{sidecar.READABLE_COPY}")
+    assert store.read() == state
+    assert not sidecar.read_sidecar(store.project.private).live
 
 
 def test_a_project_whose_private_folder_and_state_are_gone_is_put_back_from_the_second_backup(store, batch, untrusted):
