@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 
-from .shell_parser import ANY, ASSIGNMENT, Shell, Unreadable, strip_keywords
+from .shell_parser import ANY, ASSIGNMENT, Shell, Unreadable, skip_git_options, split_options, strip_keywords
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
 MAX_ERROR_CHARS = 500
 MAX_LINE_CHARS = 2000
 MAX_PUSHES = 100  # in one command
-_GIT_TAKES_VALUE = frozenset(("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--attr-source"))
-_PUSH_TAKES_VALUE = frozenset(("-o", "--push-option", "--receive-pack", "--exec", "--repo"))
-_GH_TAKES_VALUE = frozenset((
-    "-R", "--repo", "-t", "--title", "-b", "--body", "-F", "--body-file", "-B", "--base", "-H", "--head", "-a",
-    "--assignee", "-l", "--label", "-m", "--milestone", "-p", "--project", "-r", "--reviewer", "-T", "--template",
-    "--recover",
-))  # fmt: skip
+# Options that take the next word.
+_PUSH_VALUED = "-o --push-option --receive-pack --exec --repo"
+_GH_VALUED = (
+    "-R --repo -t --title -b --body -F --body-file -B --base -H --head -a --assignee -l --label -m --milestone "
+    "-p --project -r --reviewer -T --template --recover"
+)
 _PREFIX_PROGRAMS = frozenset(("time", "env", "command", "exec", "nohup"))
 _UNKNOWN_TEXT = re.compile(f"[{ANY}*?]")  # what only the shell could expand
 _RANGE = r"[0-9a-f]{4,64}\.{2,3}([0-9a-f]{4,64})"
@@ -65,7 +64,7 @@ def detect_operations(command: str, output: str, *, succeeded: bool) -> Dict[str
     operations: Dict[str, Record] = {}
     for program, arguments in _split_commands(command):
         if program == "git":
-            arguments = _skip_git_options(arguments)
+            arguments = skip_git_options(arguments)
             if arguments[:1] == ["push"] and len(pushes) < MAX_PUSHES:
                 pushes.append(_Push(arguments[1:]))
         elif program == "gh" and _creates_pull_request(arguments):
@@ -108,31 +107,6 @@ def _split_commands(script: str) -> List[Tuple[str, List[str]]]:
     return collector.commands
 
 
-def _skip_git_options(arguments: List[str]) -> List[str]:
-    """Return git's subcommand and its arguments."""
-    start = 0
-    while start < len(arguments) and arguments[start].startswith("-"):
-        start += 2 if arguments[start] in _GIT_TAKES_VALUE else 1
-    return arguments[start:]
-
-
-def _parse_options(arguments: List[str], takes_value: frozenset[str]) -> Tuple[List[str], List[str]]:
-    """Return the options, without separate values, and the operands."""
-    options: List[str] = []
-    operands: List[str] = []
-    rest = iter(arguments)
-    for word in rest:
-        if word == "--":
-            operands.extend(rest)
-        elif not word.startswith("-") or word == "-":
-            operands.append(word)
-        elif word in takes_value:
-            next(rest, None)
-        else:
-            options.append(word)
-    return options, operands
-
-
 class _Push:
     """A `git push` as typed.
 
@@ -141,7 +115,7 @@ class _Push:
     """
 
     def __init__(self, arguments: List[str]) -> None:
-        options, operands = _parse_options(arguments, _PUSH_TAKES_VALUE)
+        options, operands = split_options(arguments, _PUSH_VALUED)
         letters = {*"".join(word[1:].partition("o")[0] for word in options if not word.startswith("--"))}
         long_options = {word.partition("=")[0] for word in options}
         self.quiet = "q" in letters or "--quiet" in long_options
@@ -304,7 +278,7 @@ def extract_push_error(output: str) -> str:
 
 def _creates_pull_request(arguments: List[str]) -> bool:
     """Return whether `gh` with these arguments creates a pull request, and does not only show what it would be."""
-    options, operands = _parse_options(arguments, _GH_TAKES_VALUE)
+    options, operands = split_options(arguments, _GH_VALUED)
     only_shows = any(
         word in ("--dry-run", "--web", "--help") or ({*word} <= {*"-dfewh"} and {*word} & {*"wh"}) for word in options
     )

@@ -10,6 +10,8 @@ Words come without quotes and with the variables set in the text; what cannot be
 known name starts with `ROOT`, `HOME` or `TEMP`. Assignments and `cd` are passed on as words: the subclass keeps
 `variables` and `cwd`. Functions are read where they are defined.
 
+`split_options` and its kind take the arguments of a command apart.
+
 Guarantees: nothing is executed; time is linear in the length. Text that is not a shell script (unbalanced quotes)
 or expands to more than eight times `MAX_CHARS` raises Unreadable, endless nesting RecursionError; nothing else does.
 """
@@ -37,6 +39,7 @@ _EXPANSION = re.compile(r"(\w+)(?:\[([^]]*)\])?(?::?([-=?+])(.*))?", re.S)
 _REDIRECT = re.compile(r"(?:\d+|\{\w+\})?(&>>?|>>|>\||>&|<<<|<<-?|<>|<&|[<>])")
 _PROCESS = re.compile(r"\s+<(?=\()")
 _DELIMITER = re.compile(r"[ \t]*(?:'([^'\n]*)'|\"([^\"\n]*)\"|(\\?)([^\s;&|<>()'\"`]+))")
+_GIT_VALUED = ("-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--attr-source")
 _KEYWORDS = frozenset(("if", "then", "else", "elif", "do", "while", "until", "!", "{", "}", "coproc"))
 
 
@@ -257,6 +260,47 @@ class Shell:
         if braces and 0 <= start < end < 4096 and "," in word[start:end] and WORD_SEPARATOR not in word:
             return [word[:start] + choice + word[end + 1 :] for choice in word[start + 1 : end].split(",")]
         return word.split(WORD_SEPARATOR)
+
+
+def split_options(args: list[str], valued: str = "") -> tuple[list[str], list[str]]:
+    """Return the options in `args`, without the next words that those in `valued` take, and the operands."""
+    options: list[str] = []
+    operands: list[str] = []
+    takes, rest = valued.split(), iter(args)
+    for arg in rest:
+        if arg == "--":
+            operands += rest
+        elif arg[:1] != "-" or arg == "-":
+            operands.append(arg)
+        else:
+            options.append(arg)
+            if arg in takes:
+                next(rest, None)
+    return options, operands
+
+
+def get_operands(args: list[str], valued: str = "") -> list[str]:
+    """Return the words of `args` that are neither options nor values of the options in `valued`."""
+    return split_options(args, valued)[1]
+
+
+def get_option_letters(args: list[str]) -> str:
+    """Return all one-letter options in `args` as one string."""
+    return "".join(a[1:] for a in args if re.fullmatch("-[A-Za-z0-9]+", a))
+
+
+def get_option_values(args: list[str], options: tuple[str, ...]) -> list[str]:
+    """Return the values of the options: the next word, or the text after an equals sign."""
+    values = [b for a, b in zip(args, args[1:]) if a in options]
+    return values + [a.split("=", 1)[1] for a in args if "=" in a and a.split("=", 1)[0] in options]
+
+
+def skip_git_options(args: list[str]) -> list[str]:
+    """Return git's subcommand and its arguments."""
+    at = 0
+    while at < len(args) and args[at].startswith("-"):
+        at += 2 if args[at] in _GIT_VALUED else 1
+    return args[at:]
 
 
 def strip_keywords(words: list[str]) -> list[str]:

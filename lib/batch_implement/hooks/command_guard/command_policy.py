@@ -32,10 +32,12 @@ from ..shell_parser import (
     WORD_SEPARATOR,
     Shell,
     Unreadable,
+    get_operands,
+    get_option_letters,
     strip_keywords,
 )
 from .protected_paths import WALK, ProtectedNames, resolve_from
-from .write_policies import KEEPS_CONTENT, POLICIES, find_writes, get_operands, get_option_letters
+from .write_policies import KEEPS_CONTENT, POLICIES, find_writes
 
 __all__ = ["ProtectedNames", "Refusal", "check_command"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
+from ..shell_parser import get_operands, get_option_letters, get_option_values
 from .protected_paths import WALK, covers, glob_matches
-from .write_policies import get_operands, get_option_letters, get_option_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

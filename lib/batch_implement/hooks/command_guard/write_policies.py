@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+from ..shell_parser import get_operands, get_option_letters, get_option_values, skip_git_options
 from .protected_paths import resolve_from
 
 TYPE_CHECKING = False
@@ -22,9 +23,10 @@ def find_writes(name: str, args: list[str]) -> Iterator[tuple[str, str, bool]]:
     """Yield how, which path, and whether with all that is in it the command writes; nothing for an unknown command."""
     how, base = name, ""
     if name == "git":
-        while args and args[0][:1] == "-":
-            base = resolve_from(base, "".join(args[1:2])) if args[0] == "-C" else base
-            args = args[2 if args[0] in ("-C", "-c", "--git-dir", "--work-tree", "--namespace") else 1 :]
+        rest = skip_git_options(args)
+        for folder in get_option_values(args[: len(args) - len(rest)], ("-C",)):
+            base = resolve_from(base, folder)
+        args = rest
         how, args = " ".join(["git", *args[:1]]), args[1:]
     elif name in ("tar", "bsdtar", "unzip"):
         base = "".join(get_option_values(args, ("-C", "--directory", "-d"))[:1])
@@ -38,30 +40,6 @@ def find_writes(name: str, args: list[str]) -> Iterator[tuple[str, str, bool]]:
             yield f"{how} -i" if policy is _edited else how, resolve_from(base, path), is_deep
         if name == "mv":
             yield from ((name, path, False) for path in _copied(args, valued))
-
-
-def get_operands(args: list[str], valued: str = "") -> list[str]:
-    """Return the words of `args` that are neither options nor values of the options in `valued`."""
-    operands: list[str] = []
-    takes, skip = valued.split(), False
-    for at, arg in enumerate(args):
-        if arg == "--" and not skip:
-            return operands + args[at + 1 :]
-        if not skip and (arg[:1] != "-" or arg == "-"):
-            operands.append(arg)
-        skip = not skip and arg in takes
-    return operands
-
-
-def get_option_letters(args: list[str]) -> str:
-    """Return all one-letter options in `args` as one string."""
-    return "".join(a[1:] for a in args if re.fullmatch("-[A-Za-z0-9]+", a))
-
-
-def get_option_values(args: list[str], options: tuple[str, ...]) -> list[str]:
-    """Return the values of the options: the next word, or the text after an equals sign."""
-    values = [b for a, b in zip(args, args[1:]) if a in options]
-    return values + [a.split("=", 1)[1] for a in args if "=" in a and a.split("=", 1)[0] in options]
 
 
 def _edited(args: list[str], valued: str) -> list[str]:
