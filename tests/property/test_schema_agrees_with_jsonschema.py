@@ -15,12 +15,12 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 jsonschema = pytest.importorskip("jsonschema")
 
-from batch_implement.validation.schema import compile_schema, load_published  # noqa: E402
+from batch_implement.validation.schema import Schema, load_published  # noqa: E402
 from hypothesis import HealthCheck, assume, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 PUBLISHED = load_published("batch_state")
-COMPILED = compile_schema(PUBLISHED)
+COMPILED = Schema(PUBLISHED)
 REFERENCE = jsonschema.Draft7Validator(PUBLISHED)
 FEATURES = load_published("features")
 DEFINITIONS = {**PUBLISHED["definitions"], **FEATURES["definitions"]}
@@ -249,7 +249,7 @@ def test_a_field_that_says_everything_gets_the_same_verdict_for_every_damage_in_
     # jsonschema is too slow for the whole state each time: each field is held against its own schema.
     below = PUBLISHED["properties"][field]
     alone = {"definitions": PUBLISHED["definitions"], "required": [field], "properties": {field: below}}
-    compiled, reference = compile_schema(alone), jsonschema.Draft7Validator(alone)
+    compiled, reference = Schema(alone), jsonschema.Draft7Validator(alone)
     small = {field: full(below)}
     broken = 0
     for path in places(small):
@@ -263,7 +263,7 @@ def test_a_field_that_says_everything_gets_the_same_verdict_for_every_damage_in_
 
 # -- features files ----------------------------------------------------------------------------------------------------
 
-COMPILED_FEATURES = compile_schema(FEATURES)
+COMPILED_FEATURES = Schema(FEATURES)
 REFERENCE_FEATURES = jsonschema.Draft7Validator(FEATURES)
 FEATURES_FILES = values_of(FEATURES)
 EVERYTHING_OF_A_FEATURE = {
@@ -389,7 +389,7 @@ def sorts_badly(schema, instance):
 
 @thorough(60, 1500, SCHEMAS, st.lists(JSON | st.dictionaries(NAMES, JSON, max_size=4), min_size=1, max_size=8))
 def test_any_schema_of_supported_keywords_gives_the_same_verdict(schema, instances):
-    compiled, reference = compile_schema(schema), jsonschema.Draft7Validator(schema)
+    compiled, reference = Schema(schema), jsonschema.Draft7Validator(schema)
     for instance in instances:
         assume(not sorts_badly(schema, instance))
         assert_agree(compiled, reference, instance)
@@ -397,5 +397,5 @@ def test_any_schema_of_supported_keywords_gives_the_same_verdict(schema, instanc
 
 def test_where_jsonschema_overlooks_a_duplicate_the_compiled_schema_does_not():
     schema = {"uniqueItems": True}
-    assert len(compile_schema(schema).check([[1], [True], [1]])) == 1
-    assert compile_schema(schema).check([[1], [True]]) == []
+    assert len(Schema(schema).check([[1], [True], [1]])) == 1
+    assert Schema(schema).check([[1], [True]]) == []

@@ -58,7 +58,7 @@ def find_errors(value: Any, name: str, position: Callable[[Path], Place]) -> Lis
     `position` returns the line and column of the value at a path.
     """
     published = schema.load_published(name)
-    first_errors = schema.compile_schema(published).check(value)
+    first_errors = schema.Schema(published).check(value)
     if not first_errors:
         return []
     # jsonschema overlooks some duplicates (see schema.py), so the compiled schema's paths are added.
@@ -167,7 +167,7 @@ class _Explainer:
 def _own_check(part: Dict[str, Any]) -> Callable[[Any], str]:
     """Return a function that returns what is wrong with a value itself, whatever is in it; empty if nothing is."""
     own_keywords = {keyword: part[keyword] for keyword in part if keyword not in CONTENT_KEYWORDS}
-    compiled = schema.compile_schema(own_keywords)
+    compiled = schema.Schema(own_keywords)
 
     def check(value: Any) -> str:
         errors = compiled.check(value)

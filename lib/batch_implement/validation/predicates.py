@@ -1,8 +1,7 @@
 """The tests that a schema is compiled into: closures that are fast for valid values.
 
 A Test is `value -> None | Failure`. None means valid, and nothing was built on the way. A Failure is the path to what
-is wrong, innermost step first, and a message; each container appends its step as it returns the failure. A Bulk checks
-many values at once, in C: True only if every one is certainly valid, otherwise they are tested one by one.
+is wrong, innermost step first, and a message; each container appends its step as it returns the failure.
 
 `schema` combines these. `otherwise` is the test for values of another type than the one that a test is about, so that
 one closure does for `type` and for the keywords of that type.
@@ -12,12 +11,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # mypy takes this name for true; importing typing costs more than compiling a schema
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
     from typing import Any, Optional
 
     Failure = tuple[list[object], str]
     Test = Callable[[Any], Optional[Failure]]
-    Bulk = Callable[[Collection[Any]], bool]
 
 MAX_SHOWN_CHARS = 60
 MAX_SHOWN_BITS = 256
@@ -107,9 +105,7 @@ def object_test(
     required: list[str],
     tests: dict[str, Test],
     additional: Test | None,
-    additional_bulk: Bulk | None,
-    test_name: Test,
-    names_bulk: Bulk | None,
+    test_name: Test | None,
     otherwise: Test,
 ) -> Test:
     """Return a test of objects. `additional` is for properties without a test of their own; None forbids them."""
@@ -120,13 +116,11 @@ def object_test(
         for name in required:
             if name not in value:
                 return missing_property(name)
-        if names_bulk is None or not names_bulk(value):
+        if test_name is not None:
             for name in value:
                 failure = test_name(name)
                 if failure is not None:
                     return [], f"the name {format_value(name)} is not allowed: {failure[1]}"
-        if additional_bulk is not None and additional_bulk(value.values()):
-            return None
         for name, item in value.items():
             failure = property_failure(tests, additional, name, item)
             if failure is not None:
@@ -152,7 +146,7 @@ def missing_property(name: str) -> Failure:
     return [], f"found no {format_value(name)}, which is required"
 
 
-def array_test(test_item: Test, items_bulk: Bulk | None, has_length: Test, unique: bool, otherwise: Test) -> Test:
+def array_test(test_item: Test, has_length: Test, unique: bool, otherwise: Test) -> Test:
     """Return a test of arrays: their length, each item, and, if `unique`, that no two items are equal."""
 
     def test(value: Any) -> Failure | None:
@@ -161,12 +155,11 @@ def array_test(test_item: Test, items_bulk: Bulk | None, has_length: Test, uniqu
         failure = has_length(value)
         if failure is not None:
             return failure
-        if items_bulk is None or not items_bulk(value):
-            for index, item in enumerate(value):
-                failure = test_item(item)
-                if failure is not None:
-                    failure[0].append(index)
-                    return failure
+        for index, item in enumerate(value):
+            failure = test_item(item)
+            if failure is not None:
+                failure[0].append(index)
+                return failure
         return _find_duplicate(value) if unique else None
 
     return test
@@ -212,26 +205,6 @@ class Pattern:
 
         self.search = re.compile(self.source).search
         return self.search
-
-
-def bulk_test(kind: type, schema: dict[str, Any]) -> Bulk:
-    """Return the bulk test of a schema that only asks for `str` or `int`, its bounds and a pattern."""
-    is_text = kind is str
-    low, high = (schema.get(keyword) for keyword in (("minLength", "maxLength") if is_text else ("minimum", "maximum")))
-    pattern = Pattern(schema["pattern"]) if "pattern" in schema else None
-
-    def bulk(values: Collection[Any]) -> bool:
-        if not values:
-            return True
-        if {*map(type, values)} != {kind}:
-            return False
-        if low is not None and (min(map(len, values)) if is_text else min(values)) < low:
-            return False
-        if high is not None and (max(map(len, values)) if is_text else max(values)) > high:
-            return False
-        return pattern is None or all(map(pattern.search, values))
-
-    return bulk
 
 
 def enum_test(members: list[Any]) -> Test:

@@ -1,6 +1,6 @@
 """Compile a published JSON Schema (draft-07) into closures, so that the store enforces what is published.
 
-    state_schema = compile_schema(load_published("batch_state"))
+    state_schema = Schema(load_published("batch_state"))
     for error in state_schema.check(state):
         print(error.pointer, error.message)
 
@@ -8,9 +8,8 @@ Verdicts are those of jsonschema's Draft7Validator: 1.0 is an integer, a boolean
 `uniqueItems` tell true from 1, `pattern` is an unanchored `re.search`, `format` is an annotation. One difference is
 intended: in `[[1], [true], [1]]` jsonschema overlooks the duplicate, because its comparison sorts first.
 
-Compiling refuses what no published schema uses: any other keyword or draft, `true` and `false` as a schema (except for
-`additionalProperties`), a `$ref` other than `#/definitions/NAME`, keywords beside a `$ref` (draft-07 ignores them). A
-pattern that is not a regular expression shows only when a value is checked.
+Compiling refuses keywords that no published schema uses, so that what is published is enforced. It takes for granted
+that a schema is valid draft-07, as tests show for the published ones, and that a `$ref` is `#/definitions/NAME`.
 """
 
 from __future__ import annotations
@@ -27,56 +26,36 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .errors import SchemaError
-    from .predicates import Bulk, Failure, Test
+    from .predicates import Failure, Test
 
 MAX_ERRORS = 50
 MAX_SCHEMA_BYTES = 1024 * 1024
 
-DRAFT = "http://json-schema.org/draft-07/schema"
 REF_PREFIX = "#/definitions/"
 ROOT_ONLY = frozenset(("$schema", "$id", "definitions"))
-ANNOTATIONS = frozenset(("title", "description", "default", "examples", "$comment", "format"))
-
+FIELD_KEYWORDS = frozenset(("properties", "required", "additionalProperties"))
+# The keywords that concern one family of types.
+OBJECT_KEYWORDS = FIELD_KEYWORDS | {"propertyNames"}
+ARRAY_KEYWORDS = frozenset(("items", "minItems", "maxItems", "uniqueItems"))
 STRING_KEYWORDS = frozenset(("minLength", "maxLength", "pattern"))
 NUMBER_KEYWORDS = frozenset(("minimum", "maximum"))
-ARRAY_KEYWORDS = frozenset(("items", "minItems", "maxItems", "uniqueItems"))
-FIELD_KEYWORDS = frozenset(("properties", "required", "additionalProperties"))
-OBJECT_KEYWORDS = FIELD_KEYWORDS | {"propertyNames"}
-
-# Keyword -> the Python types that its value may have.
-SHAPES: dict[str, tuple[type, ...]] = {
-    "const": (object,),
-    "$ref": (str,),
-    "type": (str, list),
-    "properties": (dict,),
-    "uniqueItems": (bool,),
-    "additionalProperties": (dict, bool),
-    "pattern": (str,),
-    **dict.fromkeys(("minimum", "maximum"), (int, float)),
-    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), (int,)),
-    **dict.fromkeys(("required", "enum"), (list,)),
-    **dict.fromkeys(("propertyNames", "items"), (dict,)),
-}
+SUPPORTED = OBJECT_KEYWORDS | ARRAY_KEYWORDS | STRING_KEYWORDS | NUMBER_KEYWORDS | {
+    "$ref", "type", "enum", "const",
+    "title", "description", "default", "examples", "$comment", "format",  # annotations
+}  # fmt: skip
 
 
 class Schema:
     """A compiled schema. `properties` are the names of the top-level properties, in the published order.
 
     Each top-level property is compiled when it is first checked: a write checks three of thirty, and compiling the
-    others would cost it more than all its checks. Raises ValueError with the keyword and its place for all that is not
-    supported or malformed, for a property at its first check.
+    others would cost it more than all its checks. Raises ValueError with the keyword and its place for a keyword that
+    is not supported, for a property at its first check.
     """
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        draft, definitions = schema.get("$schema", DRAFT), schema.get("definitions", {})
-        if draft not in (DRAFT, DRAFT + "#"):
-            raise ValueError(f"#/$schema: {predicates.format_value(draft)} is not draft-07")
-        if not isinstance(definitions, dict):
-            raise ValueError(f"#/definitions: {predicates.format_value(definitions)} is not what this keyword takes")
-        self._compiler = compiler = _Compiler(definitions)
+        self._compiler = compiler = _Compiler(schema.get("definitions", {}))
         top = {keyword: value for keyword, value in schema.items() if keyword not in ROOT_ONLY}
-        compiler.inspect(top, "#")
-        top = compiler.resolve(top, "#")
         self._schemas = top.get("properties", {})
         self.properties = tuple(self._schemas)
         self._tests: dict[str, Test] = {}
@@ -110,14 +89,9 @@ class Schema:
         """Return the errors of one top-level property alone."""
         return _to_errors([self._field_failure(name, value)])
 
-    def compile_field(self, name: str) -> None:
-        """Compile a top-level property of the schema, unless that is done already."""
-        if name not in self._tests:
-            self._tests[name] = self._compiler.test(self._schemas[name], f"#/properties/{name}")
-
     def _field_failure(self, name: str, value: object) -> Failure | None:
-        if name in self._schemas:
-            self.compile_field(name)
+        if name in self._schemas and name not in self._tests:
+            self._tests[name] = self._compiler.test(self._schemas[name], f"#/properties/{name}")
         return predicates.property_failure(self._tests, self._additional, name, value)
 
 
@@ -137,28 +111,21 @@ def load_published(name: str) -> dict[str, Any]:
     return schema
 
 
-def compile_schema(schema: dict[str, Any]) -> Schema:
-    """Compile a whole schema at once. Raises ValueError with the keyword and its place."""
-    compiled = Schema(schema)
-    for name in compiled.properties:
-        compiled.compile_field(name)
-    return compiled
-
-
 class _Compiler:
     """Turns schemas into tests; holds the definitions that they may refer to. `place` is where a schema is written."""
 
     def __init__(self, definitions: dict[str, Any]) -> None:
-        self.definitions = definitions
         self.compiled: dict[str, Test] = {}
         for name, schema in definitions.items():
             self.compiled[name] = self.test(schema, f"#/definitions/{name}")
 
-    def test(self, schema: Any, place: str) -> Test:
+    def test(self, schema: dict[str, Any], place: str) -> Test:
         """Return the test that one schema asks for."""
-        self.inspect(schema, place)
+        for keyword in schema:
+            if keyword not in SUPPORTED:
+                raise ValueError(f"{place}/{keyword}: this keyword is not supported here")
         if "$ref" in schema:
-            return self.reference(schema, place)
+            return self.reference(schema["$ref"][len(REF_PREFIX) :])
         tests = self.by_type(schema, place)
         if "enum" in schema:
             tests.append(predicates.enum_test(schema["enum"]))
@@ -166,39 +133,8 @@ class _Compiler:
             tests.append(predicates.enum_test([schema["const"]]))
         return predicates.all_of(tests)
 
-    def inspect(self, schema: Any, place: str) -> None:
-        """Raise ValueError unless the schema is an object of supported keywords with values of the right shape."""
-        if not isinstance(schema, dict):
-            raise ValueError(f"{place}: {predicates.format_value(schema)} is not a schema")
-        for keyword, value in schema.items():
-            if keyword in ANNOTATIONS:
-                continue
-            if keyword not in SHAPES:
-                raise ValueError(f"{place}/{keyword}: this keyword is not supported here")
-            if "$ref" in schema and keyword != "$ref":
-                raise ValueError(f"{place}/{keyword}: draft-07 ignores keywords beside a $ref")
-            shape = SHAPES[keyword]
-            if not isinstance(value, shape) or (isinstance(value, bool) and int in shape):
-                raise ValueError(f"{place}/{keyword}: {predicates.format_value(value)} is not what this keyword takes")
-        for name in _type_names(schema):
-            if name not in predicates.TYPES:
-                raise ValueError(f"{place}/type: {predicates.format_value(name)} is not a type")
-
-    def resolve(self, schema: Any, place: str) -> Any:
-        """Return the schema itself, or the one that its $ref leads to."""
-        seen = []
-        while "$ref" in schema:
-            pointer = schema["$ref"]
-            name = pointer[len(REF_PREFIX) :]
-            if not pointer.startswith(REF_PREFIX) or name not in self.definitions or name in seen:
-                raise ValueError(f"{place}/$ref: {pointer!r} is not a definition of this schema")
-            seen.append(name)
-            schema = self.definitions[name]
-        return schema
-
-    def reference(self, schema: dict[str, Any], place: str) -> Test:
-        self.resolve(schema, place)
-        name, compiled = schema["$ref"][len(REF_PREFIX) :], self.compiled
+    def reference(self, name: str) -> Test:
+        compiled = self.compiled
         if name in compiled:
             return compiled[name]
 
@@ -228,16 +164,14 @@ class _Compiler:
         return [test for test in (has_type,) if admitted] + [build(predicates.anything) for _, build in families]
 
     def object_test(self, schema: dict[str, Any], place: str, otherwise: Test) -> Test:
-        name_schema = schema.get("propertyNames", {})
         properties = schema.get("properties", {})
-        tests = {name: self.test(below, f"{place}/properties/{name}") for name, below in properties.items()}
         return predicates.object_test(
             required=schema.get("required", []),
-            tests=tests,
+            tests={name: self.test(below, f"{place}/properties/{name}") for name, below in properties.items()},
             additional=self.additional(schema, place),
-            additional_bulk=None if tests else self.bulk(schema.get("additionalProperties", {}), place),
-            test_name=self.test(name_schema, f"{place}/propertyNames"),
-            names_bulk=self.bulk(name_schema, place),
+            test_name=self.test(schema["propertyNames"], f"{place}/propertyNames")
+            if "propertyNames" in schema
+            else None,
             otherwise=otherwise,
         )
 
@@ -249,28 +183,12 @@ class _Compiler:
         return self.test(below, f"{place}/additionalProperties")
 
     def array_test(self, schema: dict[str, Any], place: str, otherwise: Test) -> Test:
-        item_schema = schema.get("items", {})
         return predicates.array_test(
-            test_item=self.test(item_schema, f"{place}/items"),
-            items_bulk=self.bulk(item_schema, place),
+            test_item=self.test(schema.get("items", {}), f"{place}/items"),
             has_length=predicates.bounds_test(schema, "minItems", "maxItems", "items"),
             unique=schema.get("uniqueItems", False),
             otherwise=otherwise,
         )
-
-    def bulk(self, schema: Any, place: str) -> Bulk | None:
-        """Return the bulk test of strings or integers; None for a schema that asks for anything else."""
-        if isinstance(schema, bool):
-            return (lambda values: True) if schema else None
-        schema = self.resolve(schema, place)
-        keywords = {keyword for keyword in schema if keyword not in ANNOTATIONS}
-        if not keywords:
-            return lambda values: True
-        if keywords <= STRING_KEYWORDS | {"type"} and schema.get("type", "string") == "string":
-            return predicates.bulk_test(str, schema)
-        if keywords <= NUMBER_KEYWORDS | {"type"} and schema.get("type", "integer") == "integer":
-            return predicates.bulk_test(int, schema)
-        return None
 
 
 def _type_names(schema: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ import yaml
 from batch_implement.core.errors import UsageError
 from batch_implement.features import source_files, yaml_and_json
 from batch_implement.features.feature_list import Feature, Listing
-from batch_implement.validation.schema import compile_schema, load_published
+from batch_implement.validation.schema import Schema, load_published
 
 BROKEN = Path(__file__).with_name("broken_features")
 FILES = sorted(path for path in BROKEN.iterdir() if path.suffix != ".says")
@@ -255,7 +255,7 @@ def test_the_example_is_a_list_that_uses_what_there_is():
 def test_the_examples_in_the_schema_fit_it_and_are_read():
     published = load_published("features")
     for example in published["examples"]:
-        assert compile_schema(published).check(example) == []
+        assert Schema(published).check(example) == []
         assert read(json.dumps(example), "json").features
 
 
