@@ -269,15 +269,15 @@ TWO_WRITERS: dict[str, Patch] = {
     "the revision is not raised": SAME_REVISION,
     "a counter starts again with a retry": (
         "core/transitions.py",
-        '        "retry_allowance": allowance,\n',
-        '        "retry_attempts": {at: n for at, n in state["retry_attempts"].items() if int(at) not in back},\n'
-        '        "retry_allowance": allowance,\n',
+        '{**changed, "retry_allowance": allowance}',
+        '{**changed, "retry_allowance": allowance, '
+        '"retry_attempts": {at: n for at, n in state["retry_attempts"].items() if int(at) not in requested}}',
     ),
     "what needs a failed feature is not skipped": (
         "core/transitions.py", "        changed = blocked_features.skip_dependants(changed, [index], now)\n", ""
     ),
     "the allowance is not renewed": (
-        "core/transitions.py", '        "retry_allowance": allowance,\n', ""
+        "core/transitions.py", '{**changed, "retry_allowance": allowance}', "changed"
     ),
     "what is tried again comes first": (
         "core/batch_state.py", "        if tried.get(name, 0) <= granted.get(name, 0):\n", "        if True:\n"

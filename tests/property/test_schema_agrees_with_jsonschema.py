@@ -269,7 +269,7 @@ FEATURES_FILES = values_of(FEATURES)
 EVERYTHING_OF_A_FEATURE = {
     "id": "b-1", "title": "b", "description": "c", "depends_on": ["a", 1, "#12"], "touches": ["a/b", "c..d"],
     "verify": "make test", "verify_timeout_s": 1, "evidence": ["commit", "verify", "review"],
-    "workflow_mode": "direct", "max_retries": 0,
+    "workflow_mode": "direct", "max_retries": 0, "section": "d",
 }  # fmt: skip
 EVERYTHING = {
     "defaults": {

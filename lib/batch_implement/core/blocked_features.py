@@ -1,8 +1,8 @@
 """Dependants of features that failed or were skipped, transitively. Pure.
 
 update_blocked(state, now)                     skip and free dependants according to the outcomes
+free_dependants(state, indices, now)           free what is skipped because of these features
 skip_dependants(state, indices, now)           skip the dependants, each as `blocked by N`
-with_blocked_dependants(state, indices)        find the features to retry together
 """
 
 from __future__ import annotations
@@ -53,33 +53,26 @@ def update_blocked(state: State, now: str) -> State:
     skipped, those that nothing blocks any more are pending again; `current_index` and `status` follow.
     """
     stoppers = batch_state.failed_indices(state) | batch_state.skipped_indices(state)
-    if not stoppers:
-        return batch_state.with_derived_fields(state)
-    unblocked = _unblocked_indices(state["skipped_features"], stoppers)
-    if unblocked:
-        kept = [entry for entry in state["skipped_features"] if entry["feature_index"] not in unblocked]
-        state = {**state, "skipped_features": kept}
-    return batch_state.with_derived_fields(skip_dependants(state, sorted(stoppers - unblocked), now))
+    blockers = map(parse_blocker, (entry["reason"] for entry in state["skipped_features"]))
+    freed = [index for index in dict.fromkeys(blockers) if index is not None and index not in stoppers]
+    return free_dependants(state, freed, now)
 
 
-def _unblocked_indices(skipped: List[State], stoppers: Set[int]) -> Set[int]:
-    """Return the indices that are skipped because of features that are no longer in `stoppers`, transitively."""
+def free_dependants(state: State, freed: Sequence[int], now: str) -> State:
+    """Return `state` with the features pending again that are skipped because of those in `freed`, transitively, unless
+    others block them; what others block is skipped. `current_index` and `status` follow.
+    """
     blocked_by: Dict[int, List[int]] = {}
-    for entry in skipped:
-        stopper = parse_blocker(entry["reason"])
-        if stopper is not None:
-            blocked_by.setdefault(stopper, []).append(entry["feature_index"])
-    freed = [stopper for stopper in blocked_by if stopper not in stoppers]
+    for entry in state["skipped_features"]:
+        blocker = parse_blocker(entry["reason"])
+        if blocker is not None:
+            blocked_by.setdefault(blocker, []).append(entry["feature_index"])
     blocked = {index for indices in blocked_by.values() for index in indices}
-    return {index for _, index in _follow(freed, blocked_by, blocked)}
-
-
-def with_blocked_dependants(state: State, indices: Sequence[int]) -> Set[int]:
-    """Return `indices` and the features that are skipped because of them, transitively."""
-    blocked = {
-        entry["feature_index"] for entry in state["skipped_features"] if parse_blocker(entry["reason"]) is not None
-    }
-    return {*indices, *(index for _, index in _follow(indices, dependants(state), blocked.difference(indices)))}
+    reopened = {index for _, index in _follow(freed, blocked_by, blocked)}
+    kept = [entry for entry in state["skipped_features"] if entry["feature_index"] not in reopened]
+    state = {**state, "skipped_features": kept} if reopened else state
+    stoppers = batch_state.failed_indices(state) | batch_state.skipped_indices(state)
+    return batch_state.with_derived_fields(skip_dependants(state, sorted(stoppers), now))
 
 
 def _follow(start: Sequence[int], edges: Dict[int, List[int]], allowed: Set[int]) -> Iterator[Tuple[int, int]]:

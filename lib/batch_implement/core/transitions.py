@@ -239,33 +239,26 @@ def retry(state: State, indices: Sequence[int]) -> State:
             raise RefusedError(
                 f"Feature {index + 1} is {status}: only a failed or skipped one can be retried.", "skip-retry-add"
             )
-    back = blocked_features.with_blocked_dependants(state, requested)
-    closed = batch_state.failed_indices(state) | batch_state.skipped_indices(state)
-    while True:  # a feature that stays closed keeps its dependants closed, transitively
-        blockers = closed - back
-        needs = {index: blockers.intersection(state["feature_dependencies"].get(key(index), ())) for index in back}
-        blocked = {index for index in back if needs[index]}
-        for index in sorted(blocked.intersection(requested)):
-            numbers = [str(blocker + 1) for blocker in sorted(needs[index])]
-            raise RefusedError(
-                f"Feature {index + 1} needs {', '.join(numbers)}, which did not succeed. Retry that too: `batchctl "
-                f"retry {' '.join(numbers)} {index + 1}`.",
-                "skip-retry-add",
-            )
-        if not blocked:
-            break
-        back -= blocked
-    allowance = dict(state.get("retry_allowance", {}))
-    for index in back:
-        allowance[key(index)] = max(allowance.get(key(index), 0), batch_state.attempts_used(state, index))
-    changed = {
-        **state,
-        "failed_features": [entry for entry in state["failed_features"] if entry["feature_index"] not in back],
-        "skipped_features": [entry for entry in state["skipped_features"] if entry["feature_index"] not in back],
-        "retry_allowance": allowance,
-        "failures_in_a_row": 0,
+    reopened = {
+        name: [entry for entry in state[name] if entry["feature_index"] not in requested]
+        for name in ("failed_features", "skipped_features")
     }
-    return batch_state.with_derived_fields(changed)
+    changed = blocked_features.free_dependants(
+        {**state, **reopened, "failures_in_a_row": 0}, requested, state["updated_at"]
+    )
+    still_closed = batch_state.failed_indices(changed) | batch_state.skipped_indices(changed)
+    for index in sorted(still_closed.intersection(requested)):
+        needs = still_closed.intersection(state["feature_dependencies"].get(key(index), ()))
+        numbers = [str(blocker + 1) for blocker in sorted(needs)]
+        raise RefusedError(
+            f"Feature {index + 1} needs {', '.join(numbers)}, which did not succeed. Retry that too: `batchctl "
+            f"retry {' '.join(numbers)} {index + 1}`.",
+            "skip-retry-add",
+        )
+    allowance = dict(state.get("retry_allowance", {}))
+    for index in (batch_state.failed_indices(state) | batch_state.skipped_indices(state)) - still_closed:
+        allowance[key(index)] = max(allowance.get(key(index), 0), batch_state.attempts_used(state, index))
+    return batch_state.with_derived_fields({**changed, "retry_allowance": allowance})
 
 
 def add(
