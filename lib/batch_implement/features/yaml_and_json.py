@@ -75,7 +75,7 @@ def read_tool_file(document: Document, name: str, options: ListOptions) -> Optio
 def parse_document(data: bytes, name: str, kind: str) -> Document:
     """Return the bytes as a document that may violate the schema. `kind` is as for `read`. Raises FeatureListError."""
     if kind == "jsonl":
-        from .tool_formats import json_lines
+        from . import json_lines
 
         return json_lines.parse(data, name)
     text = decode_text(data, name)

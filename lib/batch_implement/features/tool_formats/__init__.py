@@ -1,6 +1,6 @@
 """Read the task files of other tools as lists of features.
 
-    read = tool_formats.find_reader(document.value)                 None where the shape is of no tool
+    read = tool_formats.find_reader(document.value)     None where the shape is of no tool
     listing = read(document, "tasks.json", options)
 
 A module for each tool: `recognize(value)` says whether a value has the tool's shape, `read(document, name, options)`
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional, Sequence, Tuple
+    from typing import Any, Callable, Optional
 
     from ..feature_list import Listing, ListOptions
     from ..located_values import Document
@@ -23,11 +23,5 @@ def find_reader(value: Any) -> Optional[Reader]:
     """Return the function that reads a value of a tool's shape; None for any other value."""
     from . import beads, github_list, ralph_prd, task_master, task_objects
 
-    readers: Sequence[Tuple[Callable[[Any], bool], Reader]] = (
-        (task_master.recognize, task_master.read),
-        (ralph_prd.recognize, ralph_prd.read),
-        (beads.recognize, beads.read),
-        (github_list.recognize, github_list.read),
-        (task_objects.recognize, task_objects.read),
-    )
-    return next((read for recognize, read in readers if recognize(value)), None)
+    modules: Any = (task_master, ralph_prd, beads, github_list, task_objects)
+    return next((module.read for module in modules if module.recognize(value)), None)
