@@ -285,7 +285,7 @@ def _report(options: Any, context: CommandContext, cwd: str) -> CommandResult:
     text = report_files.render(report, options.format)
     if options.output is None:
         return CommandResult(text.rstrip("\n"), data=dataclasses.asdict(report))
-    path = report_files.save_report(context.project, os.path.join(cwd, options.output), text)
+    path = report_files.save_file(context.project, os.path.join(cwd, options.output), text, replace=True)
     message = f"The report of batch {state['batch_id']} is in {path}."
     return CommandResult(message, data={"path": path, "format": options.format})
 

@@ -36,7 +36,7 @@ def create(
     source = sources.read(options, cwd, context.project.root, stdin)
     context.notes.extend(source.notes)
     if options.dry_run:
-        plan = plan_batch(context.project, source, policy, infer_order=options.infer_order)
+        plan = plan_batch(source, policy, infer_order=options.infer_order)
         blockers = find_create_blockers(context, replace=options.replace)
         context.notes.extend(blockers)
         data = {**status_report.plan_data(plan), "exit_code": int(bool(blockers))}
@@ -54,7 +54,7 @@ def create(
 
 
 def plan_batch(
-    project: Project, source: FeatureSource, policy: State, *, infer_order: bool = False, untracked: Sequence[str] = ()
+    source: FeatureSource, policy: State, *, infer_order: bool = False, untracked: Sequence[str] = ()
 ) -> State:
     """Return the first version of a batch of these features. Writes nothing."""
     from ..features import planner
@@ -83,7 +83,7 @@ def create_batch(
     # Not the state that the context read: the checks before a run take minutes.
     refuse_existing_batch(store.read_if_usable() if replace else store.read(), caller, replace=replace)
     _, untracked = git_client.list_changes(project.root)
-    state = plan_batch(project, source, policy, infer_order=infer_order, untracked=untracked)
+    state = plan_batch(source, policy, infer_order=infer_order, untracked=untracked)
     git_client.exclude_state_file(project.root)
     owner = caller.new_owner(state["created_at"])
     return store.create(lease.acquire(state, owner, caller.prompt_id) if owner else state, replace=replace)
@@ -201,15 +201,8 @@ def add(context: CommandContext, source: FeatureSource) -> CommandResult:
     state = context.store.update(append)
     added = prompts.pluralize(len(listing.features), "feature")
     message = f"{added} added to batch {state['batch_id']}: {state['total_features']} in all."
-    return CommandResult(message, _describe_resume(state), state=state)
-
-
-def _describe_resume(state: State) -> str:
-    """Return a sentence that says how work on pending features continues."""
-    if process_identity.is_owner_alive(state["owner"]):
-        who = "`batchctl run`" if state["owner"].get("driven") else "Claude Code"
-        return f"{who} is working on the batch and continues with it."
-    return status_report.describe_resume(state)
+    at_work = process_identity.is_owner_alive(state["owner"])
+    return CommandResult(message, status_report.describe_owner(state, at_work=at_work), state=state)
 
 
 def _format_numbers(indices: Sequence[int]) -> str:
@@ -265,9 +258,8 @@ def retry(context: CommandContext, indices: Sequence[int]) -> CommandResult:
 
     state, pending = context.store.update_with_result(bring_back)
     paused = f"Batch {state['batch_id']} is paused. " if state["pause"] else ""
-    return CommandResult(
-        f"Pending again: {_format_numbers(pending)}.", f"{paused}{_describe_resume(state)}", state=state
-    )
+    next_step = status_report.describe_owner(state, at_work=process_identity.is_owner_alive(state["owner"]))
+    return CommandResult(f"Pending again: {_format_numbers(pending)}.", f"{paused}{next_step}", state=state)
 
 
 def abort(context: CommandContext) -> CommandResult:

@@ -29,7 +29,7 @@ def convert(context: CommandContext, options: Any, cwd: str, stdin: Optional[Bin
     }
     if options.output is None:
         return CommandResult(text.rstrip("\n"), data=data)
-    path = report_files.save_new_file(context.project, os.path.join(cwd, options.output), text)
+    path = report_files.save_file(context.project, os.path.join(cwd, options.output), text, replace=False)
     count = prompts.pluralize(len(listing.features), "feature")
     left_out = f"; comments in it name what is left out ({len(listing.left_out)})" if listing.left_out else ""
     verb = "is" if len(listing.features) == 1 else "are"

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from ..base.text import clean
 from ..core.batch_events import MAX_TEXT_CHARS
 
@@ -56,13 +58,6 @@ _MESSAGES: Dict[str, str] = {
 _EXTRA_FIELDS = ("commit", "no_change", "asserted", "stash", "retry_after", "url", "branch", "error", "from_session")
 
 
-class _EntryFields(dict):  # type: ignore[type-arg]
-    """The fields of an entry as text; a missing field is `?`."""
-
-    def __missing__(self, name: str) -> str:
-        return "?"
-
-
 def format_entries(entries: Iterable[Event]) -> List[str]:
     """Return one line for each entry (time, feature, message), and one for each repair of a migration."""
     return [_format_entry(each) for entry in entries for each in (entry, *_repair_entries(entry))]
@@ -75,7 +70,7 @@ def _repair_entries(entry: Event) -> Iterator[Event]:
 
 
 def _format_entry(entry: Event) -> str:
-    fields = _EntryFields({name: clean(str(value))[:MAX_TEXT_CHARS] for name, value in entry.items()})
+    fields = defaultdict(lambda: "?", {name: clean(str(value))[:MAX_TEXT_CHARS] for name, value in entry.items()})
     template = _MESSAGES.get(entry["event"])
     message = template.format_map(fields) if template else str(fields.get("text", fields["event"]))
     shown = [name for name in _EXTRA_FIELDS if f"{{{name}}}" not in (template or "")]

@@ -3,8 +3,8 @@
     paths = write_reports(project, state, now)          BATCH.md, .html and .json in the private folder
     state, is_archived = find_batch(project, None)      the current batch; or one by its id, archived ones too
     text = render(report, "html")
-    path = save_report(project, path, text)             where the user wants it
-    path = save_new_file(project, path, text)           the same, but never over another file
+    path = save_file(project, path, text, replace=True)     where the user wants it
+    path = save_file(project, path, text, replace=False)    never over another file
 
 Files are written completely, durably and with mode 0600, then replace older ones. Raises StateError for I/O errors,
 UsageError for an unusable path, RefusedError for an unknown batch.
@@ -63,42 +63,19 @@ def write_reports(project: Project, state: State, now: str) -> Dict[str, str]:
     try:
         with lock.FileLock(folder, place, LOCK_TIMEOUT_S):
             for form in FORMATS:
-                _replace_file(folder, place, f"{state['batch_id']}.{form}", render(report, form))
+                _write_file(folder, place, f"{state['batch_id']}.{form}", render(report, form), replace=True)
     finally:
         atomic_files.close_quietly(folder)
     return {form: f"{place}/{state['batch_id']}.{form}" for form in FORMATS}
 
 
-def save_report(project: Project, path: str, text: str) -> str:
-    """Write a report to an absolute path, replacing a file there; return the path. Raise UsageError when its folder is
-    missing or keeps batch state.
+def save_file(project: Project, path: str, text: str, *, replace: bool) -> str:
+    """Write a text to an absolute path and return the path. Raise UsageError when its folder is missing or keeps batch
+    state, and without `replace` for a path that exists.
     """
     folder, real, name = _open_output_folder(project, path)
     try:
-        _replace_file(folder, real, name, text)
-    finally:
-        atomic_files.close_quietly(folder)
-    return path
-
-
-def save_new_file(project: Project, path: str, text: str) -> str:
-    """Write a text to an absolute path where nothing is yet; return the path. Raise UsageError where `save_report`
-    does, and for a path that exists.
-    """
-    folder, real, name = _open_output_folder(project, path)
-    temp = _temp_name(name)
-    try:
-        atomic_files.write_over_leftover(folder, temp, text.encode("utf-8", "replace"), 0)
-        try:
-            # Unlike a rename, a link never replaces what somebody else has put there meanwhile.
-            os.link(temp, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-        finally:
-            atomic_files.discard(folder, temp)
-        _confirm_write(folder, f"{real}/{name}")
-    except FileExistsError as error:
-        raise UsageError(f"{path} already exists and is not overwritten. Give another path.", "path-refused") from error
-    except OSError as error:
-        raise atomic_files.unchanged_error(f"{real}/{name} cannot be written", error) from error
+        _write_file(folder, real, name, text, replace=replace)
     finally:
         atomic_files.close_quietly(folder)
     return path
@@ -135,28 +112,22 @@ def _open_private_folder(project: Project, name: str, *, create: bool) -> int:
         raise atomic_files.unchanged_error(f"{project.private}/{name} cannot be used", error) from error
 
 
-def _temp_name(name: str) -> str:
-    return f".{name[:100]}.{os.getpid()}.tmp"
-
-
-def _replace_file(folder: int, place: str, name: str, text: str) -> None:
-    """Write file `name` in the folder durably, replacing an older one."""
-    temp = _temp_name(name)
+def _write_file(folder: int, place: str, name: str, text: str, *, replace: bool) -> None:
+    """Write file `name` in the folder durably, with `replace` in place of an older one."""
+    temp, path = f".{name[:100]}.{os.getpid()}.tmp", f"{place}/{name}"
     try:
-        atomic_files.unlink(folder, temp)
-        atomic_files.write(folder, temp, text.encode("utf-8", "replace"), 0)
+        atomic_files.write_over_leftover(folder, temp, text.encode("utf-8", "replace"), 0)
         try:
-            os.replace(temp, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except OSError:
+            if replace:
+                os.replace(temp, name, src_dir_fd=folder, dst_dir_fd=folder)
+            else:  # unlike a rename, a link never replaces what somebody else has put there meanwhile
+                os.link(temp, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        finally:
             atomic_files.discard(folder, temp)
-            raise
+    except FileExistsError as error:
+        raise UsageError(f"{path} already exists and is not overwritten. Give another path.", "path-refused") from error
     except OSError as error:
-        raise atomic_files.unchanged_error(f"{place}/{name} cannot be written", error) from error
-    _confirm_write(folder, f"{place}/{name}")
-
-
-def _confirm_write(folder: int, path: str) -> None:
-    """Make the name of a file durable. Raises DurabilityError."""
+        raise atomic_files.unchanged_error(f"{path} cannot be written", error) from error
     try:
         atomic_files.sync(folder)
     except OSError as error:

@@ -69,7 +69,7 @@ def run(
         policy = arguments.policy_from_options(typed, unattended=True)
         feature_list = sources.read(typed, cwd, project.root, stdin)
         context.notes.extend(feature_list.notes)
-        plan = batch_commands.plan_batch(project, feature_list, policy, infer_order=typed.infer_order)
+        plan = batch_commands.plan_batch(feature_list, policy, infer_order=typed.infer_order)
     else:
         _refuse_sources_with_resume(typed)
         feature_list, policy = None, {}

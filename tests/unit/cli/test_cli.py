@@ -338,7 +338,7 @@ def test_what_is_skipped_and_brought_back_is_named_by_its_numbers(listed, typed)
     typed("create", "features.txt")
     assert "Feature 1 is skipped, and with it features 2, 3, which need it." in typed("skip", "1")[1]
     assert "Feature 4 is skipped, and with it feature 5, which needs it." in typed("skip", "4")[1]
-    assert "Pending again: features 1, 2, 3. Resume it with" in typed("retry", "1")[1]
+    assert "Pending again: features 1, 2, 3. No process works on the batch. Resume it with" in typed("retry", "1")[1]
 
 
 def test_a_second_pause_says_that_the_first_holds(running, typed):

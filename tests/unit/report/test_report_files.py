@@ -68,7 +68,7 @@ def test_a_report_that_the_disk_does_not_confirm_is_said_to_be_written(project, 
 
     monkeypatch.setattr(atomic_files, "sync", fail_for_folder)
     with pytest.raises(DurabilityError, match=r"mine\.md was written, but the disk did not confirm it"):
-        report_files.save_report(project, str(tmp_path / "mine.md"), "text")
+        report_files.save_file(project, str(tmp_path / "mine.md"), "text", replace=True)
     assert (tmp_path / "mine.md").read_text(encoding="utf-8") == "text"
 
 
@@ -85,7 +85,7 @@ def test_a_folder_that_may_not_be_used_is_said_with_what_to_do(project, store, b
         report_files._read_archived(project, "batch-1.json")
     monkeypatch.setattr(report_files.os, "open", forbidden)
     with pytest.raises(StateError, match=r"mine\.md cannot be written: Permission denied"):
-        report_files.save_report(project, str(tmp_path / "mine.md"), "text")
+        report_files.save_file(project, str(tmp_path / "mine.md"), "text", replace=True)
 
 
 def test_half_of_a_surrogate_pair_does_not_keep_a_report_from_being_written(project):
@@ -110,14 +110,14 @@ def test_a_report_goes_nowhere_where_state_is_kept(project, batch, name):
     os.symlink(project.private, f"{project.root}/link")
     before = Store(project).require()
     with pytest.raises(UsageError):
-        report_files.save_report(project, f"{project.root}/{name}", "text")
+        report_files.save_file(project, f"{project.root}/{name}", "text", replace=True)
     assert Store(project).require() == before
 
 
 def test_a_report_that_is_saved_takes_the_place_of_a_link_and_leaves_what_it_points_to(project, batch):
     os.symlink(project.state, f"{project.root}/report.md")
     before = Store(project).require()
-    report_files.save_report(project, f"{project.root}/report.md", "text")
+    report_files.save_file(project, f"{project.root}/report.md", "text", replace=True)
     assert not os.path.islink(f"{project.root}/report.md")
     assert Store(project).require() == before
 
