@@ -28,10 +28,9 @@ from .argument_types import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, NoReturn, Optional, Sequence, Tuple
+    from typing import Any, Dict, Iterable, NoReturn, Sequence, Tuple
 
-    Option = Tuple[str, str, Optional[Callable[[str], Any]], str]
-    AddCommand = Callable[..., argparse.ArgumentParser]  # takes name, what it does and arguments of an example
+    Option = Tuple[Any, ...]
 
 COMMAND_GROUPS = (
     ("Commands for you, to steer the batch", USER_COMMANDS),
@@ -75,18 +74,33 @@ _EXIT_STATUS = {
     "doctor": "It exits with 1 on an error.",
     "done": "It exits with 1 when evidence is missing, and with 4 while the verify command runs: call it again.",
 }
-# Options as (name, metavar, parser of the value, help); a flag has no metavar.
-_SOURCE_OPTIONS = (
-    ("--label", "NAME", str, "read the open issues with this label"),
-    ("--milestone", "NAME", str, "read the open issues of this milestone"),
-    ("--skip-unreadable", "", None, "leave out issues that cannot be read, instead of failing"),
-)
+# Options as (name, metavar, parser of the value, help), some with more settings of add_argument. A flag has no parser.
 _LIST_OPTIONS = (
     ("--leaves", "", None, "make each innermost open box a feature, instead of the outermost"),
     ("--bullets", "", None, "take the top-level bullets of a list that has no check boxes"),
     ("--optional", "", None, "take optional tasks too, those marked `[ ]*`"),
+    ("--dash", "", str, "what the mark `[-]` means in this list", {"choices": ("open", "cancelled")}),
+    ("--without", "HEADING", str, "leave out the boxes below this heading; can be repeated", {"action": "append"}),
+    ("--tag", "NAME", str, "tag of a Task Master file"),
+)
+_LIST_HELP = "list of features: .txt (one per line), .md (a checklist), .yaml or .json; - for standard input"
+_SOURCE_OPTIONS = (
+    ("file", "FILE", str, _LIST_HELP, {"nargs": "?"}),
+    ("--issues", "N", str, "read these issues with gh; quote '#74' in a shell", {"nargs": "+"}),
+    ("--label", "NAME", str, "read the open issues with this label"),
+    ("--milestone", "NAME", str, "read the open issues of this milestone"),
+    ("--skip-unreadable", "", None, "leave out issues that cannot be read, instead of failing"),
+    *_LIST_OPTIONS,
 )
 _BATCH_OPTIONS = (
+    *_SOURCE_OPTIONS,
+    (
+        "--mode",
+        "",
+        str,
+        "a worker for each feature, or the conversation itself",
+        {"choices": batch_policy.WORKFLOW_MODES},
+    ),
     ("--verify", "CMD", str, "shell command that must exit 0 on the commit of a feature"),
     ("--verify-timeout", "SECONDS", parse_positive, "time limit of that command (1800)"),
     ("--review", "", None, "require a review of each feature by the agent batch-implement:reviewer"),
@@ -98,13 +112,15 @@ _BATCH_OPTIONS = (
     ("--replace", "", None, "archive an unfinished batch and start this one"),
     ("--dry-run", "", None, "show what would be done, or why not; write nothing"),
 )
+_RESUME_OPTION = ("--resume", "ID", str, "continue the batch that is here", {"nargs": "?", "const": ""})
 _RUN_OPTIONS = (
+    _RESUME_OPTION,
     ("--jobs", "N", parse_jobs, "number of features in parallel (1)"),
     ("--client", "PATH", str, "path of Claude Code (`claude` on PATH)"),
     ("--model", "NAME", str, "model that Claude Code uses"),
     ("--worker", "CMD", str, "shell command to run instead of Claude Code, with the brief on standard input"),
     ("--worktrees", "DIR", str, "folder for the worktrees (PROJECT.worktrees, beside the project)"),
-    ("--merge", "", None, "fast-forward your branch to the result at the end"),
+    ("--merge", "", None, "fast-forward your branch to the result at the end", {"default": None}),
     ("--notify", "CMD", str, "shell command to run at the end, at a pause and when a feature has failed"),
     ("--feature-time", "DURATION", parse_duration, f"time limit of a client, {DURATION_EXAMPLES} (2h)"),
     ("--feature-turns", "N", parse_count, "limit of turns of a client"),
@@ -113,67 +129,89 @@ _RUN_OPTIONS = (
     ("--max-cost", "USD", parse_amount, "start no feature once the run has cost this much"),
     ("--cluster", "WHERE", str, "run on a Dask cluster: tls://HOST:PORT, its scheduler file, or ssh:hosts.txt"),
     ("--slots", "N", parse_jobs, "features in parallel on each worker of the cluster"),
-    ("--insecure-cluster", "", None, "allow a cluster without encryption"),
+    ("--insecure-cluster", "", None, "allow a cluster without encryption", {"default": None}),
     ("--max-wait", "DURATION", parse_duration, f"pause once all waits have taken this long, {DURATION_EXAMPLES}"),
-)
+    ("--permission-mode", "MODE", str,
+     f"permission mode of Claude Code: {', '.join(PERMISSION_MODES)} ({DEFAULT_MODE})", {"choices": PERMISSION_MODES}),
+    ("--allow", "RULE", parse_permission_rule, "additional permission rule, like `Bash(make:*)`; can be repeated",
+     {"action": "append"}),
+)  # fmt: skip
+_REASON_OPTION = ("--reason", "TEXT", str, "shown by status (by the user)", {"default": "by the user"})
+# Commands as (name, what it does, arguments of an example, options).
+_COMMANDS = (
+    ("create", "start a batch", "features.txt --verify 'make test'", _BATCH_OPTIONS),
+    ("run", "do a whole batch unattended, with a client for each feature",
+     "features.txt --verify 'make test' --jobs 2", (*_BATCH_OPTIONS, *_RUN_OPTIONS)),
+    ("add", "append features to the batch", "more.txt", _SOURCE_OPTIONS),
+    ("skip", "skip a feature and those that need it", '3 --reason "not wanted any more"',
+     (("number", "N", parse_positive, "number of the feature, from 1"), _REASON_OPTION)),
+    ("retry", "make failed or skipped features pending again; without numbers all failed ones", "2 5",
+     (("numbers", "N", parse_positive, "numbers of features, from 1", {"nargs": "*"}),)),
+    ("pause", "pause the batch and release its client", "", (_REASON_OPTION,)),
+    ("resume", "continue a batch that is paused or has no client", "",
+     (("batch_id", "ID", str, "refuse any batch but this one", {"nargs": "?"}),)),
+    ("abort", "end the batch and archive it", "", ()),
+    ("issues", "comment on the issues of the batch and close them, as its policy says", "", ()),
+    ("status", "show the batch", "--watch",
+     (("--watch", "", None, "keep showing it until it is over, or Ctrl-C"),)),
+    ("statusline", "print one line about the batch for Claude Code's status line", "", ()),
+    ("next", "show the next step", "", ()),
+    ("brief", "show the brief of the open feature", "", ()),
+    ("log", "show what happened to the batch, oldest first", "--feature 3",
+     (("--feature", "N", parse_positive, "only this feature, by its number from 1"),)),
+    ("report", "report on a batch: outcomes, timeline, cost", "--format html --output ../report.html",
+     (("--format", "", str, "md for Markdown, html or json (md)", {"choices": ("md", "html", "json"), "default": "md"}),
+      ("--output", "FILE", str, "write to this file (standard output)"),
+      ("batch_id", "BATCH_ID", str, "an archived batch (the one that is here)", {"nargs": "?"}))),
+    ("validate", "check state and features files against their schemas", "features.txt .claude/batch_state.json",
+     (("files", "FILE", str, "files to check (the state of this project)", {"nargs": "*"}), *_LIST_OPTIONS,
+      ("--format", "", str, "text, json, github for annotations of a workflow or junit for XML (text)",
+       {"choices": ("text", "json", "github", "junit"), "default": "text"}))),
+    ("convert", "write a list of any form as YAML, to look at it and edit it", "features.txt --output features.yaml",
+     (("file", "FILE", str, "list of features: any file or folder that `create` reads; - for standard input"),
+      *_LIST_OPTIONS,
+      ("-o --output", "FILE", str, "write to this file, which must not exist yet (standard output)"))),
+    ("schema", "print a published schema", "batch_state",
+     (("name", "NAME", str, "batch_state or features (batch_state)", {"nargs": "?", "default": "batch_state"}),)),
+    ("doctor", "check for everything that would stop a batch", "", ()),
+    ("start", "open the next feature, unless one is open, and show its brief", "", ()),
+    ("phase", "record the current phase", "implement",
+     (("name", "NAME", str, ", ".join(batch_state.PHASES), {"choices": batch_state.PHASES}),)),
+    ("done", "complete the open feature if there is evidence for it", "",
+     (("--no-change", "REASON", str, "why the feature needs no commit"),
+      ("--wait", "SECONDS", parse_non_negative, "how long to wait for the verify command (90)", {"default": 90}))),
+    ("fail", "end the attempt at the open feature as failed", '--reason "the API it needs does not exist"',
+     (("--reason", "TEXT", str, "what went wrong, for the next attempt", {"required": True}),
+      ("--permanent", "", None, "another attempt cannot help"))),
+    ("decide", "record a question that you answered with a default", '"Which port?" "8080, as in the README"',
+     (("question", "QUESTION", str, "what nobody was there to answer"),
+      ("answer", "ANSWER", str, "the answer that you assumed, and why"))),
+)  # fmt: skip
 
 
-def _add_options(parser: argparse.ArgumentParser, options: Iterable[Option], **flag_settings: Any) -> None:
-    for name, metavar, parse, text in options:
-        if parse is None:
-            parser.add_argument(name, action="store_true", help=text, **flag_settings)
-        else:
-            parser.add_argument(name, metavar=metavar, type=parse, help=text)
-
-
-def add_source_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where features come from: a file or issues."""
-    parser.add_argument(
-        "file",
-        nargs="?",
-        metavar="FILE",
-        help="list of features: .txt (one per line), .md (a checklist), .yaml or .json; - for standard input",
-    )
-    parser.add_argument("--issues", nargs="+", metavar="N", help="read these issues with gh; quote '#74' in a shell")
-    _add_options(parser, _SOURCE_OPTIONS)
-    add_list_options(parser)
-
-
-def add_list_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how a file is read; `sources.list_options` reads them."""
-    _add_options(parser, _LIST_OPTIONS)
-    add = parser.add_argument
-    add("--dash", choices=("open", "cancelled"), help="what the mark `[-]` means in this list")
-    text = "leave out the boxes below this heading; can be repeated"
-    add("--without", metavar="HEADING", action="append", help=text)
-    add("--tag", metavar="NAME", help="tag of a Task Master file")
+def _add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
+    for name, metavar, parse, text, *more in options:
+        settings = dict(more[0]) if more else {}
+        settings.update({"action": "store_true"} if parse is None else {"type": parse, "metavar": metavar or None})
+        parser.add_argument(*name.split(), help=text, **settings)
 
 
 def add_batch_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a new batch, the same for `batchctl create` and `/batch-implement`."""
-    add_source_options(parser)
-    modes = batch_policy.WORKFLOW_MODES
-    parser.add_argument("--mode", choices=modes, help="a worker for each feature, or the conversation itself")
     _add_options(parser, _BATCH_OPTIONS)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `batchctl run` that a new batch does not have; `runner.options` reads them."""
-    _add_resume_option(parser)
-    _add_options(parser, _RUN_OPTIONS, default=None)
-    add = parser.add_argument
-    text = f"permission mode of Claude Code: {', '.join(PERMISSION_MODES)} ({DEFAULT_MODE})"
-    add("--permission-mode", choices=PERMISSION_MODES, metavar="MODE", help=text)
-    text = "additional permission rule, like `Bash(make:*)`; can be repeated"
-    add("--allow", type=parse_permission_rule, action="append", metavar="RULE", help=text)
+    _add_options(parser, _RUN_OPTIONS)
+    _add_pull_request_options(parser)
+
+
+def _add_pull_request_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_mutually_exclusive_group().add_argument
     add("--pr", dest="pr", action="store_const", const="batch", help="open a pull request for the batch, with gh")
     text = "open a pull request for each feature"
     add("--pr-per-feature", dest="pr", action="store_const", const="feature", help=text)
-
-
-def _add_resume_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--resume", nargs="?", const="", metavar="ID", help="continue the batch that is here")
 
 
 def policy_from_options(options: argparse.Namespace, *, unattended: bool) -> Dict[str, Any]:
@@ -200,8 +238,7 @@ def policy_from_options(options: argparse.Namespace, *, unattended: bool) -> Dic
 def build_slash_parser() -> CommandParser:
     """Return the parser of `/batch-implement`."""
     parser = CommandParser(prog="/batch-implement", add_help=False, allow_abbrev=False)
-    add_batch_options(parser)
-    _add_resume_option(parser)
+    _add_options(parser, (*_BATCH_OPTIONS, _RESUME_OPTION))
     return parser
 
 
@@ -231,7 +268,6 @@ def parse_command(words: Sequence[str]) -> argparse.Namespace:
 
 def build_parser() -> CommandParser:
     """Return the parser of all commands."""
-    summaries: Dict[str, str] = {}
     parser = CommandParser(
         prog="batchctl",
         usage="batchctl COMMAND [OPTIONS]",
@@ -245,100 +281,19 @@ def build_parser() -> CommandParser:
         dest="command", metavar="COMMAND", parser_class=CommandParser, prog="batchctl", help=argparse.SUPPRESS
     )
 
-    def add_command(name: str, summary: str, example: str = "") -> argparse.ArgumentParser:
-        summaries[name] = summary
+    for name, summary, example, options in _COMMANDS:
         command = commands.add_parser(
             name,
             description=f"{summary[:1].upper()}{summary[1:]}. {_EXIT_STATUS.get(name, '')}".rstrip(),
-            epilog=f"Example: batchctl {example or name}",
+            epilog=f"Example: batchctl {name} {example}".rstrip(),
             allow_abbrev=False,
         )
         command.add_argument("--json", action="store_true", help="print one JSON object")
-        return command
-
-    _add_user_commands(add_command)
-    _add_read_commands(add_command)
-    _add_worker_commands(add_command)
-    parser.epilog = _format_command_list(summaries)
+        _add_options(command, options)
+        if name == "run":
+            _add_pull_request_options(command)
+    parser.epilog = _format_command_list({name: summary for name, summary, *_ in _COMMANDS})
     return parser
-
-
-def _add_user_commands(add_command: AddCommand) -> None:
-    add_batch_options(add_command("create", "start a batch", "create features.txt --verify 'make test'"))
-    summary = "do a whole batch unattended, with a client for each feature"
-    command = add_command("run", summary, "run features.txt --verify 'make test' --jobs 2")
-    add_batch_options(command)
-    add_run_options(command)
-    add_source_options(add_command("add", "append features to the batch", "add more.txt"))
-    command = add_command("skip", "skip a feature and those that need it", 'skip 3 --reason "not wanted any more"')
-    command.add_argument("number", metavar="N", type=parse_positive, help="number of the feature, from 1")
-    _add_reason(command)
-    summary = "make failed or skipped features pending again; without numbers all failed ones"
-    command = add_command("retry", summary, "retry 2 5")
-    command.add_argument("numbers", metavar="N", nargs="*", type=parse_positive, help="numbers of features, from 1")
-    _add_reason(add_command("pause", "pause the batch and release its client"))
-    command = add_command("resume", "continue a batch that is paused or has no client")
-    command.add_argument("batch_id", nargs="?", metavar="ID", help="refuse any batch but this one")
-    add_command("abort", "end the batch and archive it")
-    add_command("issues", "comment on the issues of the batch and close them, as its policy says")
-
-
-def _add_reason(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--reason", default="by the user", metavar="TEXT", help="shown by status (by the user)")
-
-
-def _add_read_commands(add_command: AddCommand) -> None:
-    command = add_command("status", "show the batch", "status --watch")
-    command.add_argument("--watch", action="store_true", help="keep showing it until it is over, or Ctrl-C")
-    add_command("statusline", "print one line about the batch for Claude Code's status line")
-    add_command("next", "show the next step")
-    add_command("brief", "show the brief of the open feature")
-    command = add_command("log", "show what happened to the batch, oldest first", "log --feature 3")
-    command.add_argument("--feature", metavar="N", type=parse_positive, help="only this feature, by its number from 1")
-    summary = "report on a batch: outcomes, timeline, cost"
-    command = add_command("report", summary, "report --format html --output ../report.html")
-    _add_format(command, ("md", "html", "json"), "md for Markdown, html or json (md)")
-    command.add_argument("--output", metavar="FILE", help="write to this file (standard output)")
-    command.add_argument("batch_id", nargs="?", metavar="BATCH_ID", help="an archived batch (the one that is here)")
-    summary = "check state and features files against their schemas"
-    command = add_command("validate", summary, "validate features.txt .claude/batch_state.json")
-    command.add_argument("files", nargs="*", metavar="FILE", help="files to check (the state of this project)")
-    add_list_options(command)
-    text = "text, json, github for annotations of a workflow or junit for XML (text)"
-    _add_format(command, ("text", "json", "github", "junit"), text)
-    summary = "write a list of any form as YAML, to look at it and edit it"
-    command = add_command("convert", summary, "convert features.txt --output features.yaml")
-    text = "list of features: any file or folder that `create` reads; - for standard input"
-    command.add_argument("file", metavar="FILE", help=text)
-    add_list_options(command)
-    text = "write to this file, which must not exist yet (standard output)"
-    command.add_argument("-o", "--output", metavar="FILE", help=text)
-    command = add_command("schema", "print a published schema", "schema batch_state")
-    text = "batch_state or features (batch_state)"
-    command.add_argument("name", nargs="?", default="batch_state", metavar="NAME", help=text)
-    add_command("doctor", "check for everything that would stop a batch")
-
-
-def _add_format(command: argparse.ArgumentParser, formats: Sequence[str], text: str) -> None:
-    command.add_argument("--format", choices=formats, default=formats[0], help=text)
-
-
-def _add_worker_commands(add_command: AddCommand) -> None:
-    add_command("start", "open the next feature, unless one is open, and show its brief")
-    command = add_command("phase", "record the current phase", "phase implement")
-    command.add_argument("name", choices=batch_state.PHASES, metavar="NAME", help=", ".join(batch_state.PHASES))
-    command = add_command("done", "complete the open feature if there is evidence for it")
-    command.add_argument("--no-change", metavar="REASON", help="why the feature needs no commit")
-    text = "how long to wait for the verify command (90)"
-    command.add_argument("--wait", metavar="SECONDS", type=parse_non_negative, default=90, help=text)
-    summary = "end the attempt at the open feature as failed"
-    command = add_command("fail", summary, 'fail --reason "the API it needs does not exist"')
-    command.add_argument("--reason", required=True, metavar="TEXT", help="what went wrong, for the next attempt")
-    command.add_argument("--permanent", action="store_true", help="another attempt cannot help")
-    summary = "record a question that you answered with a default"
-    command = add_command("decide", summary, 'decide "Which port?" "8080, as in the README"')
-    command.add_argument("question", metavar="QUESTION", help="what nobody was there to answer")
-    command.add_argument("answer", metavar="ANSWER", help="the answer that you assumed, and why")
 
 
 def _format_command_list(summaries: Dict[str, str]) -> str:

@@ -35,7 +35,7 @@ class FeatureSource(NamedTuple):
 
 
 def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[BinaryIO]) -> FeatureSource:
-    """Return the features that `options` name (see `arguments.add_source_options`).
+    """Return the features that `options` name (see `arguments.add_batch_options`).
 
     Relative paths start at `cwd`; `root` is the project's; `stdin` is None where there is none to read.
     """
@@ -68,7 +68,7 @@ def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[Binar
 
 
 def list_options(options: argparse.Namespace) -> ListOptions:
-    """Return what `options` say about the reading of a list (see `arguments.add_list_options`)."""
+    """Return what `options` say about the reading of a list (see `arguments.add_batch_options`)."""
     return ListOptions(
         leaves=options.leaves,
         bullets=options.bullets,
