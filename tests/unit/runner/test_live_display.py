@@ -42,7 +42,7 @@ def busy(features: int = 20, under_way: int = 3) -> view_model.View:
     for index in range(2, 2 + under_way):
         state = dispatched(state, index)
     state = queued(state, 2)
-    return view_model.build_view(
+    return view_model.View(
         then(state, run_transitions.begin_wait, NOW, UNTIL, "usage limit reached " * 9, "usage_limit"), NOW
     )
 
@@ -98,7 +98,7 @@ def test_at_40_columns_phase_and_time_are_left():
 
 
 def test_a_text_that_is_cut_says_so_in_wide_letters_too():
-    seen = view_model.build_view(dispatched(run_state(["漢" * 25, "b"]), 0), NOW)
+    seen = view_model.View(dispatched(run_state(["漢" * 25, "b"]), 0), NOW)
     (line,) = [line for line in drawn(seen, 60, 24) if "漢" in line]
     assert "漢…" in line
 
@@ -116,9 +116,9 @@ def test_the_bar_shows_each_condition_that_there_is_and_is_full_only_at_the_end(
     state = run_state(7)
     for index in range(6):
         state = merged(state, index)
-    assert rich_layout.progress_bar(view_model.build_view(state, NOW), 10).plain == "████████░░"
-    assert rich_layout.progress_bar(view_model.build_view(dispatched(state, 6), NOW), 10).plain == "█████████▒"
-    assert rich_layout.progress_bar(view_model.build_view(merged(state, 6), NOW), 10).plain == "█" * 10
+    assert rich_layout.progress_bar(view_model.View(state, NOW), 10).plain == "████████░░"
+    assert rich_layout.progress_bar(view_model.View(dispatched(state, 6), NOW), 10).plain == "█████████▒"
+    assert rich_layout.progress_bar(view_model.View(merged(state, 6), NOW), 10).plain == "█" * 10
 
 
 # -- lines -------------------------------------------------------------------------------------------------------------

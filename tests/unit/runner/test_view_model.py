@@ -39,12 +39,12 @@ def progress(worktree: Path, content: object) -> Path:
 
 
 def row_of(worktree: Path, **options) -> view_model.RunningFeature:
-    (row,) = view_model.build_view(dispatched(run_state(), 0, worktree=str(worktree), **options), NOW).rows
+    (row,) = view_model.View(dispatched(run_state(), 0, worktree=str(worktree), **options), NOW).rows
     return row
 
 
 def test_a_batch_that_a_client_does_shows_its_open_feature():
-    seen = view_model.build_view(
+    seen = view_model.View(
         then(started(completed(new_batch(3))), transitions.set_phase, "plan"), "2026-02-01T00:01:00Z"
     )
     (row,) = seen.rows
@@ -57,7 +57,7 @@ def test_a_batch_that_a_client_does_shows_its_open_feature():
 
 def test_each_feature_that_is_under_way_has_a_row_by_number():
     state = dispatched(dispatched(dispatched(run_state(), 3), 0, at="2026-02-01T00:30:00Z"), 1)
-    seen = view_model.build_view(queued(state, 3), NOW)
+    seen = view_model.View(queued(state, 3), NOW)
     assert [(row.number, row.step, row.seconds) for row in seen.rows] == [
         (1, "running", 1800), (2, "running", 3600), (4, "merging", 3600),
     ]  # fmt: skip
@@ -121,10 +121,10 @@ def test_a_work_tree_that_is_gone_leaves_the_row(tmp_path):
 def test_what_is_spent_has_what_is_under_way_and_nothing_twice(worktree):
     progress(worktree, {"turns": 34, "cost_usd": 1.5, "session_id": "session-0"})
     state = dispatched(merged(run_state(budgets={"cost_usd": 10.0}), 1), 0, worktree=str(worktree))
-    seen = view_model.build_view(state, NOW)
+    seen = view_model.View(state, NOW)
     assert (seen.spent["turns"], seen.spent["cost_usd"]) == (44, 2.0)
     assert seen.limits == {"cost": (2.0, 10.0)}
-    seen = view_model.build_view(queued(state, 0), NOW)  # its client has ended and is counted
+    seen = view_model.View(queued(state, 0), NOW)  # its client has ended and is counted
     assert (seen.spent["turns"], seen.spent["cost_usd"]) == (20, 1.0)
 
 
@@ -137,7 +137,7 @@ def test_limits_are_those_that_were_set_with_what_is_used():
         "usage limit",
         "usage_limit",
     )
-    seen = view_model.build_view(state, "2026-02-01T00:05:00Z")
+    seen = view_model.View(state, "2026-02-01T00:05:00Z")
     assert seen.limits == {"time": (300, 7200), "waiting": (300, 600)}
     assert seen.waiting == view_model.Wait("usage limit", UNTIL)
 
@@ -145,7 +145,7 @@ def test_limits_are_those_that_were_set_with_what_is_used():
 def test_what_waits_is_listed_in_order_with_the_reason():
     state = run_state(["a", "b", "c", "d"], needs={2: [0]}, order=[3, 0, 1, 2])
     state = dispatched(state, 3)
-    assert view_model.build_view(state, NOW).pending == [
+    assert view_model.View(state, NOW).pending == [
         view_model.OtherFeature(1, "a", "pending", ""),
         view_model.OtherFeature(2, "b", "pending", ""),
         view_model.OtherFeature(3, "c", "pending", "after 1"),
@@ -158,7 +158,7 @@ def test_the_features_that_were_closed_last_are_there_the_last_one_first():
         state = merged(state, index, f"2026-02-01T00:0{minute}:00Z")
     state = merged(state, 3, "2026-02-01T00:04:00Z", no_change="it is there")
     state = given_up(state, 7, HOSTILE, "2026-02-01T00:05:00Z")
-    last = view_model.build_view(state, NOW).last
+    last = view_model.View(state, NOW).last
     assert [entry.number for entry in last] == [8, 4, 2, 1, 3]
     outcomes = {entry.number: (entry.status, entry.why) for entry in last}
     assert outcomes[2] == ("done", "c0ffee")
@@ -168,14 +168,14 @@ def test_the_features_that_were_closed_last_are_there_the_last_one_first():
 
 def test_texts_are_on_one_line_without_control_characters():
     state = then(dispatched(run_state([HOSTILE, "b"]), 0), run_transitions.begin_wait, NOW, UNTIL, HOSTILE, "network")
-    seen = view_model.build_view(then(state, transitions.pause, NOW, HOSTILE), NOW)
+    seen = view_model.View(then(state, transitions.pause, NOW, HOSTILE), NOW)
     shown = "a [2Jb c d e"
     assert (seen.rows[0].text, seen.waiting.reason, seen.pause.reason) == (shown, shown, shown)
 
 
 def test_a_run_whose_driver_is_dead_is_nobodys():
     dead = 2**22 + 1  # no process has this number
-    seen = view_model.build_view(dispatched(run_state(pid=dead), 0), NOW)
+    seen = view_model.View(dispatched(run_state(pid=dead), 0), NOW)
     assert not seen.at_work
     assert wording.describe_blockers(seen) == [
         ("stopped", "No process works on the batch. Resume it with `batchctl run --resume`.")
@@ -184,7 +184,7 @@ def test_a_run_whose_driver_is_dead_is_nobodys():
 
 def test_a_run_that_has_ended_grows_no_older():
     state = then(merged(run_state(1), 0), run_transitions.end, NOW, "all features processed")
-    seen = view_model.build_view(state, UNTIL)
+    seen = view_model.View(state, UNTIL)
     assert (seen.seconds, seen.ended) == (3600, "all features processed")
 
 
@@ -194,7 +194,7 @@ def test_a_run_that_has_ended_grows_no_older():
 def test_one_line_says_it_all():
     state = dispatched(given_up(merged(run_state(6, needs={5: [4]}, budgets={"cost_usd": 5.0}), 0), 1), 2)
     state = then(state, run_transitions.begin_wait, NOW, UNTIL, "usage limit reached", "usage_limit")
-    assert wording.format_heartbeat(view_model.build_view(state, NOW)) == (
+    assert wording.format_heartbeat(view_model.View(state, NOW)) == (
         "1 of 6 done, 1 failed, 1 running; feature 3 (running, 1 h); not yet: feature 6 after 5; "
         "Waiting until 06:00 UTC (in 5 h): usage limit reached; Used: $1.00 of $5.00, 20 turns"
     )
@@ -203,19 +203,19 @@ def test_one_line_says_it_all():
 def test_a_wait_names_the_day_when_it_is_not_today_and_says_when_it_is_past():
     state = then(run_state(), run_transitions.begin_wait, BEGAN, "2026-02-02T01:00:00Z", "limit", "usage_limit")
     assert (
-        wording.describe_blockers(view_model.build_view(state, NOW))[0][1]
+        wording.describe_blockers(view_model.View(state, NOW))[0][1]
         == "Waiting until 2026-02-02 01:00 UTC (in 24 h): limit"
     )
-    assert "(now)" in wording.describe_blockers(view_model.build_view(state, "2026-02-02T01:00:01Z"))[0][1]
+    assert "(now)" in wording.describe_blockers(view_model.View(state, "2026-02-02T01:00:01Z"))[0][1]
 
 
 def test_a_second_attempt_is_said():
     state = client_ended(dispatched(run_state(1), 0), 0, outcome="failed")
     state = dispatched(then(state, run_transitions.fail_attempt, BEGAN, 0, "it broke", "feature"), 0)
-    assert wording.describe_running(view_model.build_view(state, NOW).rows[0]) == "feature 1 (attempt 2, running, 1 h)"
+    assert wording.describe_running(view_model.View(state, NOW).rows[0]) == "feature 1 (attempt 2, running, 1 h)"
 
 
 def test_a_client_that_is_gone_is_said_in_the_words_of_status():
-    seen = view_model.build_view(failed_for_good(started(new_batch(2))), NOW)
+    seen = view_model.View(failed_for_good(started(new_batch(2))), NOW)
     (blocker,) = wording.describe_blockers(seen)
     assert blocker[1].startswith("No process works on the batch. Resume it with `/batch-implement --resume`")

@@ -99,7 +99,7 @@ class LineDisplay(Display):
     def refresh(self, state: State) -> None:
         """Print how the batch is doing, at first and after ten minutes without a line."""
         if self.printed_at is None or self.clock() - self.printed_at >= HEARTBEAT_S:
-            self._write(lambda: self._print_view(view_model.build_view(state, timestamps.now())))
+            self._write(lambda: self._print_view(view_model.View(state, timestamps.now())))
 
     def _print_view(self, view: view_model.View) -> None:
         kind = "running" if view.at_work else "stopped"
@@ -180,7 +180,7 @@ class LiveDisplay(Display):
         if self.state is None:
             return
         width, height = self._measure()
-        drawn = Group(*rich_layout.layout(view_model.build_view(self.state, timestamps.now()), width, height))
+        drawn = Group(*rich_layout.layout(view_model.View(self.state, timestamps.now()), width, height))
         if self.live is None:
             self.live = Drawing(
                 drawn, console=self.console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False

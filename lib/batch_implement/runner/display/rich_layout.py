@@ -85,9 +85,7 @@ def _layout_running(rows: List[RunningFeature], width: int, room: int) -> List[T
     names = _table_line("", "feature", [(name, name, cells) for name, cells in columns], "dim", width)
     shown = rows if len(rows) < room else rows[: max(0, room - 2)]
     drawn = [names, *(_layout_running_feature(row, columns, width) for row in shown)]
-    if len(shown) < len(rows):
-        drawn.append(_styled_line([(f"{'':{NUMBER_CELLS}} and {len(rows) - len(shown)} more running", "dim")], width))
-    return drawn[-room:]
+    return [*drawn, *_count_rest(len(rows) - len(shown), "running", width)][-room:]
 
 
 def _layout_running_feature(row: RunningFeature, columns: List[Tuple[str, int]], width: int) -> Text:
@@ -114,11 +112,11 @@ def _layout_pending(view: View, width: int, room: int) -> List[Text]:
         return []
     shown = view.pending if len(view.pending) <= room else view.pending[: room - 1]
     drawn = [_feature_line(entry.number, entry.text, entry.why or "pending", "dim", width) for entry in shown]
-    if len(shown) < len(view.pending):
-        drawn.append(
-            _styled_line([(f"{'':{NUMBER_CELLS}} and {len(view.pending) - len(shown)} more pending", "dim")], width)
-        )
-    return drawn
+    return [*drawn, *_count_rest(len(view.pending) - len(shown), "pending", width)]
+
+
+def _count_rest(number: int, status: str, width: int) -> List[Text]:
+    return [_styled_line([(f"{'':{NUMBER_CELLS}} and {number} more {status}", "dim")], width)] if number else []
 
 
 def _feature_line(number: int, text: str, note: str, style: str, width: int) -> Text:

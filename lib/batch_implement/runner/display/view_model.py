@@ -1,6 +1,6 @@
 """A batch at one moment as plain values, for the live display, the plain one and `status --watch`.
 
-    view = view_model.build_view(state, now)
+    view = view_model.View(state, now)
 
 Reads files only: no lock, no repair, no write. The progress of a client is read from its worktree (`progress.json` and
 the state of the batch of one there) when the attempt runs on this machine; missing or implausible values are None. All
@@ -9,7 +9,6 @@ texts are on one line, cleaned. Times are UTC, durations in seconds, costs in US
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
@@ -64,8 +63,8 @@ class Wait(NamedTuple):
     until: Optional[str]
 
 
-class View(NamedTuple):
-    """A batch at the moment `at`.
+class View:
+    """A batch at the moment `at`, with the progress of clients from the worktrees that its state names.
 
     `at_work`: the process of its owner is alive. `seconds` is the age of the run, or of the batch without one. `spent`
     has the fields of `run.spent` including running attempts; empty without a run. `limits` has its limits `cost`,
@@ -73,48 +72,26 @@ class View(NamedTuple):
     last. `ended` is why the run ended; empty while it runs.
     """
 
-    batch_id: str
-    at: str
-    status: str
-    counts: Dict[str, int]
-    at_work: bool
-    seconds: int
-    rows: List[RunningFeature]
-    pending: List[OtherFeature]
-    waiting: Optional[Wait]
-    pause: Optional[Wait]
-    ended: str
-    spent: Dict[str, float]
-    limits: Dict[str, Tuple[float, float]]
-    last: List[OtherFeature]
-
-
-def build_view(state: State, now: str) -> View:
-    """Return the view of a state, with the progress of clients from the worktrees that it names."""
-    run, pause = state.get("run"), state["pause"]
-    waiting = run["waiting"] if run else None
-    rows = _list_running(state, now)
-    spent = _usage(run, rows) if run else {}
-    reasons = dict(run_transitions.waiting_reasons(state, now))
-    return View(
-        batch_id=state["batch_id"],
-        at=now,
-        status=state["status"],
-        counts=status_report.status_counts(state, now),
-        at_work=process_identity.is_owner_alive(state["owner"]),
-        seconds=_batch_age_s(state, now),
-        rows=rows,
-        pending=[
+    def __init__(self, state: State, now: str) -> None:
+        run, pause = state.get("run"), state["pause"]
+        waiting = run["waiting"] if run else None
+        reasons = dict(run_transitions.waiting_reasons(state, now))
+        self.batch_id: str = state["batch_id"]
+        self.at, self.status = now, str(state["status"])
+        self.counts = status_report.status_counts(state, now)
+        self.at_work = process_identity.is_owner_alive(state["owner"])
+        self.seconds = _batch_age_s(state, now)
+        self.rows = _list_running(state, now)
+        self.pending = [
             OtherFeature(index + 1, one_line(state["features"][index]), "pending", one_line(reasons.get(index, "")))
             for index in batch_state.pending_indices(state)
-        ],
-        waiting=Wait(one_line(waiting["reason"]), waiting["until"]) if waiting else None,
-        pause=Wait(one_line(pause["reason"]), pause.get("resume_after")) if pause else None,
-        ended=one_line(run.get("ended_why") or "") if run and run.get("ended_at") else "",
-        spent=spent,
-        limits=_limits(state, now, spent) if run else {},
-        last=_list_ended(state, now),
-    )
+        ]
+        self.waiting = Wait(one_line(waiting["reason"]), waiting["until"]) if waiting else None
+        self.pause = Wait(one_line(pause["reason"]), pause.get("resume_after")) if pause else None
+        self.ended = one_line(run.get("ended_why") or "") if run and run.get("ended_at") else ""
+        self.spent = _usage(run, self.rows) if run else {}
+        self.limits = _limits(state, now, self.spent) if run else {}
+        self.last = _list_ended(state, now)
 
 
 def _batch_age_s(state: State, now: str) -> int:
@@ -125,11 +102,7 @@ def _batch_age_s(state: State, now: str) -> int:
 
 
 def _seconds_between(first: str, second: str) -> int:
-    """Return the seconds between two times, at least 0; 0 too for an invalid time."""
-    try:
-        return max(0, timestamps.seconds_between(first, second))
-    except ValueError:
-        return 0
+    return max(0, timestamps.seconds_between(first, second))
 
 
 # -- running features --------------------------------------------------------------------------------------------------
@@ -178,9 +151,7 @@ def _client_progress(entry: State) -> Dict[str, Any]:
 
 
 def _is_plausible(value: Any) -> bool:
-    return (
-        type(value) in (int, float) and 0 <= value < MAX_PLAUSIBLE and math.isfinite(value)
-    )  # some write NaN into JSON
+    return type(value) in (int, float) and 0 <= value < MAX_PLAUSIBLE  # NaN, which some write into JSON, is not
 
 
 def _read_progress_file(project: Project) -> Dict[str, Any]:

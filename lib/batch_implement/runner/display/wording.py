@@ -52,10 +52,7 @@ def _format_until(moment: object, now: str) -> str:
     if not moment:
         return ""
     until = str(moment)
-    try:
-        left = timestamps.seconds_between(now, until)
-    except ValueError:
-        return ""
+    left = timestamps.seconds_between(now, until)
     day = "" if until[:10] == now[:10] else f"{until[:10]} "
     return f" until {day}{until[11:16]} UTC ({f'in {duration(left)}' if left > 0 else 'now'})"
 
