@@ -92,7 +92,12 @@ def run(
 
 
 def run_in_worktree(
-    command: str, folder: str, timeout_s: float, *, output: IO[bytes], stop: Optional[threading.Event] = None
+    command: str,
+    folder: str,
+    timeout_s: float,
+    *,
+    output: Optional[IO[bytes]] = None,
+    stop: Optional[threading.Event] = None,
 ) -> Result:
     """Run a user's shell command in a worktree; nothing that it started is left running, in the background neither."""
     environment = {**process_identity.command_environment(), process_identity.WORKTREE_VARIABLE: folder}

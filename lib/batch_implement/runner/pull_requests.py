@@ -2,7 +2,7 @@
 
     record = open_for_batch(project, state, report_markdown)    for the batch's branch
     record = open_for_feature(project, state, index)            for the commits of one feature
-    message = check_push(root, remote, commit, branch)          why a push of that branch would fail, or ""
+    push_branch(root, remote, commit, branch, "--dry-run")      raises what a push of that branch would raise
 
 The branch is pushed, never by force and never to the default branch, then gh opens the pull request. Both use the
 repository that gh selects and its remote, never a fork (`gh repo set-default` selects another). A record is what the
@@ -133,15 +133,6 @@ def open_for_feature(project: Project, state: State, index: int) -> Dict[str, An
         return {**record, "error": _error_text(error)}
 
 
-def check_push(root: str, remote: str, commit: str, branch: str) -> str:
-    """Return why `commit` cannot be pushed as `branch`; "" if it can. A dry run: hooks of the remote do not run."""
-    try:
-        _push_branch(root, remote, commit, branch, "--dry-run")
-    except (BatchError, OSError) as error:
-        return _error_text(error)
-    return ""
-
-
 def _new_record(branch: str) -> Dict[str, Any]:
     return {
         "success": False, "timestamp": timestamps.now(), "number": None, "url": None, "branch": branch, "sha": None,
@@ -176,33 +167,21 @@ def _push_and_open(
             "pull-request",
         )
     if _remote_head(root, record["remote"], branch) != sha:
-        _push_branch(root, record["remote"], sha, branch)
+        push_branch(root, record["remote"], sha, branch)
     body = _pull_request_body(text)
     pull_request = gh.find_pull_request(root, branch)
     if pull_request is None:
-        try:
-            url = gh.create_pull_request(
-                root, head=branch, base=base, title=one_line(title, MAX_TITLE_LENGTH), body=body
-            )
-        except gh.GhError as error:
-            if error.kind != "exists":
-                raise
-            url = ""
-        number = _number_in_url(url)
-        pull_request = {"number": number, "url": url} if number else gh.find_pull_request(root, branch)
-        pull_request = pull_request or {"number": None, "url": url or None}
-        return {**record, "success": True, "number": pull_request["number"], "url": pull_request["url"]}
+        title = one_line(title, MAX_TITLE_LENGTH)
+        url = gh.create_pull_request(root, head=branch, base=base, title=title, body=body)
+        last = url.rpartition("/pull/")[2]
+        number = int(last) if last.isascii() and last.isdigit() else None
+        return {**record, "success": True, "number": number, "url": url or None}
     record = {**record, "success": True, "number": pull_request["number"], "url": pull_request["url"]}
     try:
         gh.edit_pull_request(root, pull_request["number"], body)
     except gh.GhError as error:
         return {**record, "error": f"It is open, but updating its text failed. {error.message}"}
     return record
-
-
-def _number_in_url(url: str) -> Optional[int]:
-    last = url.rpartition("/pull/")[2]
-    return int(last) if last.isascii() and last.isdigit() else None
 
 
 def _pull_request_body(text: str) -> str:
@@ -307,7 +286,8 @@ def _remote_head(root: str, remote: str, branch: str) -> Optional[str]:
         return remotes.list_remote_branches(root, remote, [branch], timeout_s=PUSH_TIMEOUT_S).get(branch)
 
 
-def _push_branch(root: str, remote: str, commit: str, branch: str, *options: str) -> None:
+def push_branch(root: str, remote: str, commit: str, branch: str, *options: str) -> None:
+    """Push `commit` to the branch of the remote. Raise RefusedError with git's cause and the remedy."""
     with _explain_remote_error(f"Pushing {branch} to {remote} failed", remote, branch):
         remotes.push_branches(root, remote, {branch: commit}, *options, timeout_s=PUSH_TIMEOUT_S)
 

@@ -77,7 +77,9 @@ def run(
         run_options = options.for_resume(plan, run_options, project.root)
     cluster = DaskExecutor(project, run_options) if run_options.cluster else None
     try:
-        checks = preflight_checks.run_checks(project, plan, run_options, environ, plugin)
+        checks = preflight_checks.run_checks(
+            project, plan, run_options, environ, plugin, context.read_state_if_usable()
+        )
         checks += cluster.check() if cluster else []
         if feature_list is not None:
             checks += _check_existing_batch(context, replace=typed.replace)
@@ -99,10 +101,9 @@ def run(
             batch_commands.create_batch(
                 context, feature_list, policy, infer_order=typed.infer_order, replace=typed.replace
             )
-        jobs = run_options.jobs or (cluster.slots if cluster else 1)
         display = live_display.open_display(sys.stderr if typed.json else sys.stdout, environ)
         try:
-            state = _acquire_batch(context.store, run_options, jobs, cluster)
+            state = _acquire_batch(context.store, run_options, cluster)
             state, reports = _drive_batch(context.store, state, run_options, cluster, display)
         finally:
             display.close()
@@ -129,8 +130,9 @@ def _check_existing_batch(context: CommandContext, *, replace: bool) -> List[Dic
     return []
 
 
-def _acquire_batch(store: Store, run_options: Options, jobs: int, cluster: Optional[DaskExecutor]) -> State:
+def _acquire_batch(store: Store, run_options: Options, cluster: Optional[DaskExecutor]) -> State:
     """Acquire the batch for this run, with what the state keeps of its options."""
+    jobs = run_options.jobs or (cluster.slots if cluster else 1)
     stored = options.to_stored(run_options)
     stored.update(remote=cluster.remote if cluster else None, scheduler=cluster.address if cluster else None)
     state = acquire_batch.acquire_run(
@@ -218,11 +220,11 @@ def _open_pull_requests(store: Store, state: State, run_options: Options, displa
         text = report_files.render(run_report.build_report(state, timestamps.now()), "md")
         record = pull_requests.open_for_batch(store.project, state, text)
         store.update(lambda current: run_transitions.record_pull_request(current, record))
-        display.event("note", _describe_pull_request("the batch", record))
+        _show_pull_request(display, "the batch", record)
     for index in state["completed_features"] if run_options.pr == "feature" else ():
         if not state["git_operations"].get(batch_state.key(index), {}).get("pr", {}).get("success"):
             record = pull_requests.open_for_feature(store.project, state, index)
-            display.event("note", _describe_pull_request(f"feature {index + 1}", record))
+            _show_pull_request(display, f"feature {index + 1}", record)
             state = store.update(
                 lambda current, index=index, record=record: transitions.record_git_operation(  # type: ignore[misc]
                     current, index, "pr", record
@@ -230,10 +232,9 @@ def _open_pull_requests(store: Store, state: State, run_options: Options, displa
             )
 
 
-def _describe_pull_request(subject: str, record: Mapping[str, Any]) -> str:
-    if record["success"]:
-        return f"Pull request for {subject}: {record.get('url')}"
-    return f"Opening a pull request for {subject} failed: {record.get('error')}"
+def _show_pull_request(display: Display, subject: str, record: Mapping[str, Any]) -> None:
+    failure = f"Opening a pull request for {subject} failed: {record['error']}"
+    display.event("note", f"Pull request for {subject}: {record['url']}" if record["success"] else failure)
 
 
 def _merge_into_target(project: Project, state: State) -> str:

@@ -47,7 +47,10 @@ def night(repository, tmp_path, monkeypatch):
         settled = options.with_defaults(Options(**chosen), str(repository))
         state = state or new_batch(3, verify="true")
         results = {}
-        for entry in preflight_checks.run_checks(Project(str(repository)), state, settled, os.environ, batchctl.PLUGIN):
+        previous = Store(Project(str(repository))).read_if_usable()
+        for entry in preflight_checks.run_checks(
+            Project(str(repository)), state, settled, os.environ, batchctl.PLUGIN, previous
+        ):
             results.setdefault(entry["check"], []).append((entry["verdict"], entry["text"]))
         assert not (tmp_path / "client was started").exists()
         return results
@@ -57,7 +60,7 @@ def night(repository, tmp_path, monkeypatch):
 
 def looked(look):
     """The looks' pairs; every one that is bad says what to do."""
-    results = list(look)
+    results = [(entry["verdict"], entry["text"]) for entry in doctor.collect_checks([("", lambda: look)])]
     for verdict, text in results:
         assert verdict != doctor.ERROR or REMEDY.search(text), f"no remedy: {text}"
     return results
@@ -532,7 +535,7 @@ def test_a_work_tree_that_cannot_be_made_is_bad(tried, repository, tmp_path):
     (tmp_path / "trees/batch-1/preflight").mkdir(parents=True)
     (tmp_path / "trees/batch-1/preflight/mine").write_text("x")
     ((verdict, text),) = tried()
-    assert (verdict, text.startswith("A worktree cannot be created: ")) == (doctor.ERROR, True)
+    assert (verdict, "already exists and is not a worktree" in text) == (doctor.ERROR, True)
     assert (tmp_path / "trees/batch-1/preflight/mine").read_text() == "x"
 
 

@@ -7,6 +7,7 @@ import os
 import pytest
 from batch_implement.base.project_paths import Project
 from batch_implement.core import run_transitions
+from batch_implement.core.errors import BatchError
 from batch_implement.git import gh
 from batch_implement.runner import pull_requests
 from batches import NOW, commit, git, new_batch, owner, then
@@ -406,16 +407,25 @@ def test_a_hostile_text_stays_a_title_and_a_block(repository, remote, github):
 # -- whether a push would go -------------------------------------------------------------------------------------------
 
 
+def refusal(run, remote_name):
+    """Why a push of the batch's branch would be refused; empty if it would not."""
+    try:
+        pull_requests.push_branch(str(run.root), remote_name, run.base, BATCH, "--dry-run")
+    except BatchError as error:
+        return error.message
+    return ""
+
+
 def test_a_dry_run_tells_whether_a_push_would_go_and_changes_nothing(run, remote):
     before = git(remote, "for-each-ref")
-    assert pull_requests.check_push(str(run.root), "origin", run.base, BATCH) == ""
+    assert refusal(run, "origin") == ""
     assert git(remote, "for-each-ref") == before
     hook = run.root / ".git" / "hooks" / "pre-push"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\necho 'tests fail' >&2\nexit 1\n")
     hook.chmod(0o755)
-    assert f"Pushing {BATCH} to origin failed" in pull_requests.check_push(str(run.root), "origin", run.base, BATCH)
-    assert "does not exist" in pull_requests.check_push(str(run.root), "nowhere", run.base, BATCH)
+    assert f"Pushing {BATCH} to origin failed" in refusal(run, "origin")
+    assert "does not exist" in refusal(run, "nowhere")
 
 
 @pytest.mark.prove
@@ -425,4 +435,4 @@ def test_a_push_that_does_not_end_is_ended(run, remote, monkeypatch):
     hook.write_text("#!/bin/sh\nsleep 600\n")
     hook.chmod(0o755)
     monkeypatch.setattr(pull_requests, "PUSH_TIMEOUT_S", 1)
-    assert "did not answer within 1 s" in pull_requests.check_push(str(run.root), "origin", run.base, BATCH)
+    assert "did not answer within 1 s" in refusal(run, "origin")

@@ -12,12 +12,14 @@ from ...commands import evidence
 from ...commands.doctor import ERROR, OK, WARNING
 from ...core import prompts
 from ...git import git_client
-from ...git.worktrees import get_common_dir, list_worktrees
+from ...git.worktrees import get_batch_branch, get_common_dir, list_worktrees
 from .. import acquire_batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator, List, Optional, Tuple
+
+    from ...core.batch_state import State
 
     Found = Iterator[Tuple[str, str]]
 
@@ -93,14 +95,14 @@ def check_branches(root: str, batch_id: str, branch: str) -> Found:
         return
     relation = git_client.compare_branch_with_head(root, branch)
     if relation == "diverged":
-        yield ERROR, acquire_batch.diverged_error(branch).message
-    else:
-        yield OK, f"{branch} {BRANCH_TEXTS[relation]}"
+        raise acquire_batch.diverged_error(branch)
+    yield OK, f"{branch} {BRANCH_TEXTS[relation]}"
 
 
-def check_previous_batch(root: str, branch: Optional[str]) -> Found:
-    """Check that HEAD has the results of the previous batch, which are on `branch`; None without one."""
-    tip = git_client.get_branch_tip(root, branch) if branch else None
+def check_previous_batch(root: str, previous: Optional[State], batch_id: str) -> Found:
+    """Check that HEAD has the results of the previous batch, if a run worked on another one."""
+    branch = previous["run"]["branch"] if previous and previous.get("run") else None
+    tip = git_client.get_branch_tip(root, branch) if branch and branch != get_batch_branch(batch_id) else None
     if tip and not git_client.has_commit(root, tip):
         yield WARNING, f"HEAD does not have the results of the previous batch. `git merge {branch}` merges them."
 

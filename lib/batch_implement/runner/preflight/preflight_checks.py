@@ -1,6 +1,6 @@
 """Check before a run starts what would stop it, and show with `--dry-run` what a run would do.
 
-    checks = run_checks(project, state, options, os.environ, plugin)    [{check, verdict: ok | warn | error, text}]
+    checks = run_checks(project, state, options, os.environ, plugin, previous)      as `doctor.run_checks` returns them
     print(format_dry_run(state, checks, options))
 
 `state` is a plan that is not written yet, or the batch to resume. Cheap checks come first, and what depends on a failed
@@ -24,7 +24,6 @@ from ...core.batch_state import key
 from ...core.prompts import pluralize
 from ...git import gh, worktrees
 from ...report import status_report
-from ...store.store import Store
 from .. import claude_process, pull_requests
 from ..options import FEATURE_TIME_S
 from . import environment_checks
@@ -50,8 +49,10 @@ MAX_CONFLICTS = 5
 MAX_ROUNDS = 30
 
 
-def run_checks(project: Project, state: State, options: Options, environ: Mapping[str, str], plugin: str) -> Checks:
-    """Run all checks and return their results, as `doctor.run_checks` does."""
+def run_checks(
+    project: Project, state: State, options: Options, environ: Mapping[str, str], plugin: str, previous: Optional[State]
+) -> Checks:
+    """Run all checks and return their results, as `doctor.run_checks` does. `previous` is the state that is there."""
     root, batch_id = project.root, state["batch_id"]
     branch, top = worktrees.get_batch_branch(batch_id), options.worktrees or ""
     jobs = 1 if options.cluster else options.jobs or 1  # with a cluster, only the merge queue needs a worktree here
@@ -61,7 +62,7 @@ def run_checks(project: Project, state: State, options: Options, environ: Mappin
     checks += doctor.collect_checks([
         ("tree", lambda: environment_checks.check_working_tree(root, merge=bool(options.merge))),
         ("branch", lambda: environment_checks.check_branches(root, batch_id, branch)),
-        ("branch", lambda: environment_checks.check_previous_batch(root, _find_previous_branch(project, batch_id))),
+        ("branch", lambda: environment_checks.check_previous_batch(root, previous, batch_id)),
         ("worktrees", lambda: environment_checks.check_worktrees_folder(root, top)),
         ("features", lambda: _check_features(state, options)),
         ("limits", lambda: _check_limits(state, options)),
@@ -90,12 +91,6 @@ def run_checks(project: Project, state: State, options: Options, environ: Mappin
             feature_time_s=options.feature_time or FEATURE_TIME_S,
         )),
     ])  # fmt: skip
-
-
-def _find_previous_branch(project: Project, batch_id: str) -> Optional[str]:
-    """Return the branch of the batch that this one replaces, if a run worked on it."""
-    state = Store(project).read_if_usable()
-    return state["run"]["branch"] if state and state["batch_id"] != batch_id and state.get("run") else None
 
 
 def _has_errors(checks: Sequence[Mapping[str, str]]) -> bool:
@@ -236,10 +231,8 @@ def _check_pull_requests(root: str, base: str, branch: str) -> Found:
             "or choose your fork with `gh repo set-default`.",
         )
         return
-    problem = pull_requests.check_push(root, remote, base, branch)
-    if problem:
-        yield ERROR, problem
-    elif not permission:
+    pull_requests.push_branch(root, remote, base, branch, "--dry-run")  # hooks of the remote do not run
+    if not permission:
         yield WARNING, f"gh does not say whether its login may write to {repository.url}; git would push to {remote}"
     else:
         yield OK, f"branches go to {remote}, pull requests to {repository.url} (its branch rules are not checked)"

@@ -15,7 +15,6 @@ from ...base import subprocesses
 from ...base.text import clean, duration, one_line
 from ...commands import verify_command
 from ...commands.doctor import ERROR, OK, WARNING
-from ...core.errors import BatchError
 from ...git import git_client, worktrees
 
 TYPE_CHECKING = False
@@ -38,11 +37,7 @@ def check_verify(
 ) -> Iterator[Tuple[str, str]]:
     """Yield (verdict, text) of each check in a worktree of `commit`, which is made in `folder`."""
     try:
-        try:
-            worktrees.add_detached(root, folder, commit)
-        except BatchError as error:
-            yield ERROR, f"A worktree cannot be created: {error.message} Each feature needs one."
-            return
+        worktrees.add_detached(root, folder, commit)
         yield from _check_commit(folder)
         worktrees.add_detached(root, folder, commit)
         if verify is None:
@@ -55,10 +50,9 @@ def check_verify(
 
 def _check_commit(folder: str) -> Iterator[Tuple[str, str]]:
     """Make a commit as each worker has to: with the repository's hooks, and signed if the repository asks for it."""
-    with tempfile.NamedTemporaryFile() as file:
-        exit_code = subprocesses.run_in_worktree(COMMIT, folder, COMMIT_S, output=file).returncode
-        file.seek(0)
-        output = " ".join(clean(file.read().decode("utf-8", "replace")).split())[-300:]
+    ended = subprocesses.run_in_worktree(COMMIT, folder, COMMIT_S)
+    exit_code, output = ended.returncode, (ended.stdout + ended.stderr).decode("utf-8", "replace")
+    output = " ".join(clean(output).split())[-300:]
     if exit_code is None:
         yield (
             ERROR,
