@@ -30,9 +30,9 @@ def test_an_answer_of_an_attempt_that_was_given_up_is_ignored(store):
         kind=job.COMPLETED, commit="c0ffee", evidence={"commit": "c0ffee", "verify": None}
     )
     driver._record_outcome(asked, done._replace(session_id="given-up"))
-    assert driver.to_merge == [] and store.require()["run"] == state["run"]
+    assert store.require()["run"] == state["run"]
     driver._record_outcome(asked, done)
-    assert driver.to_merge == [0]
+    assert store.require()["run"]["running"]["0"]["step"] == "merging"
 
 
 def test_a_scheduler_that_is_gone_is_waited_for_as_long_as_the_patience_and_no_longer():

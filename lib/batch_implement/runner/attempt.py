@@ -9,6 +9,7 @@ later attempt in the same worktree resumes it, and one that is done already is o
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -30,7 +31,7 @@ from ..store.store import Store
 from . import claude_process, logs
 from .claude_process import ClientExit
 from .dask import repository_cache
-from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_USER, Job, Outcome, kind_of_failure, new_outcome, zero_usage
+from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_USER, SPENT, Job, Outcome, kind_of_failure, new_outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def _stop_when_stdin_closes(stopped: threading.Event) -> None:
 def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
     """Make the attempt and return its outcome. Errors become outcomes; only bugs are raised."""
     start_s, started_at = time.monotonic(), timestamps.now()
-    usage, session_logs, notes = zero_usage(), "", []
+    usage: Dict[str, Any] = dict.fromkeys(SPENT, 0)
+    session_logs, notes = "", []
     original_job, cached = job, None
     try:
         if job.remote:
@@ -167,7 +169,6 @@ def _run_worker(store: Store, state: State, job: Job, log_folder: str, stopped: 
     line = ["/bin/sh", "-c", job.command or ""]
     if not is_command:
         line = claude_process.command_line(job, project_paths.plugin_root())
-    progress = logs.Progress(project, job.session_id)
     client_exit = claude_process.run_client(
         line,
         folder=project.root,
@@ -176,11 +177,10 @@ def _run_worker(store: Store, state: State, job: Job, log_folder: str, stopped: 
         environ=claude_process.client_environment(os.environ, project.root),
         time_s=job.limits.get("time_s"),
         stopped=stopped,
-        on_progress=progress.write,
+        on_progress=functools.partial(logs.write_progress, project, job.session_id),
         # Claude Code reports its cost after SIGINT, and only then.
         stop_signal=signal.SIGTERM if is_command else signal.SIGINT,
     )
-    progress.write(client_exit.stream, last=True)
     if is_command and client_exit.exit_code == 0 and not client_exit.overdue and not client_exit.stopped:
         refusal = _run_batchctl_done(project, stopped)
         if refusal and not stopped.is_set():

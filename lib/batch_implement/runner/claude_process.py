@@ -14,14 +14,16 @@ import math
 import os
 import signal
 import threading
+import time
 from typing import IO, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 from ..base import process_identity, subprocesses
 from .claude_stream import ClientStream
-from .job import Job
+from .job import Job, max_cost_usd
 
 MAX_STREAM_BYTES = 50_000_000
 MAX_LINE_BYTES = 16_000_000
+PROGRESS_S = 1.0
 TOOLS = (
     "Bash(batchctl:*)", "Bash(git add:*)", "Bash(git commit:*)", "Bash(git status:*)", "Bash(git diff:*)",
     "Bash(git log:*)", "Edit", "Write", "Agent(batch-implement:reviewer)",
@@ -33,14 +35,8 @@ _NOT_INHERITED_PREFIXES = (
     "GIT_",
 )  # fmt: skip
 _INHERITED_GIT_PREFIXES = (
-    "GIT_AUTHOR_",
-    "GIT_COMMITTER_",
-    "GIT_SSH",
-    "GIT_CONFIG",
-    "GIT_ASKPASS",
-    "GIT_TERMINAL_PROMPT",
-    "GIT_SSL_",
-)
+    "GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_SSH", "GIT_CONFIG", "GIT_ASKPASS", "GIT_TERMINAL_PROMPT", "GIT_SSL_",
+)  # fmt: skip
 
 
 class ClientExit(NamedTuple):
@@ -57,7 +53,7 @@ class ClientExit(NamedTuple):
 def command_line(job: Job, plugin: str) -> List[str]:
     """Return the command line of the client for a job. `plugin` is the folder of this plugin."""
     client, limits = job.client, job.limits
-    budgets = [limits[name] for name in ("cost_usd", "left_usd") if limits.get(name) is not None]
+    cost_usd = max_cost_usd(job)
     line = [
         client.get("path") or "claude", "-p", "--output-format", "stream-json", "--verbose",
         "--session-id", job.session_id, "--plugin-dir", plugin,
@@ -67,7 +63,7 @@ def command_line(job: Job, plugin: str) -> List[str]:
         ("--model", client.get("model")),
         ("--settings", client.get("settings")),
         ("--max-turns", limits.get("turns")),
-        ("--max-budget-usd", min(budgets) if budgets else None),
+        ("--max-budget-usd", cost_usd if cost_usd < math.inf else None),
     ):
         if value is not None:
             line += [option, str(value)]
@@ -101,17 +97,21 @@ def run_client(
 ) -> ClientExit:
     """Run the command line in `folder` with the brief as its standard input, until it exits or has to be ended.
 
-    Its output goes to the folder `logs` as `stream.jsonl` and `stderr`. `on_progress` is called often. A client that
-    has to be ended gets `stop_signal` first. Raises FileNotFoundError or PermissionError if it cannot be started.
+    Its output goes to the folder `logs` as `stream.jsonl` and `stderr`. `on_progress` is called every second. A client
+    that has to be ended gets `stop_signal` first. Raises FileNotFoundError or PermissionError if it cannot be started.
     """
     os.makedirs(logs, mode=0o700, exist_ok=True)
     paths = {name: os.path.join(logs, name) for name in ("brief", "stream.jsonl", "stderr")}
     text = brief.encode("utf-8", "replace")
     with open(paths["brief"], "wb") as file:
         file.write(text)
-    stream = ClientStream()
+    stream, next_s = ClientStream(), 0.0
 
-    def follow() -> None:
+    def follow(*, now: bool = False) -> None:
+        nonlocal next_s
+        if not now and time.monotonic() < next_s:
+            return
+        next_s = time.monotonic() + PROGRESS_S
         on_progress(stream)
         with contextlib.suppress(OSError):  # the client may have removed it
             if os.path.getsize(paths["stderr"]) > MAX_STREAM_BYTES:
@@ -128,6 +128,7 @@ def run_client(
             )  # fmt: skip
         finally:
             process_identity.end_marked(folder)  # a process that cleared its environment has no mark, but the group
+            follow(now=True)
     was_ended = ended.returncode is None
     return ClientExit(ended.returncode or 0, ended.timed_out, was_ended and not ended.timed_out, stream)
 

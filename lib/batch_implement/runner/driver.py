@@ -11,6 +11,7 @@ running features finish, the second stops them: the next run resumes them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import threading
@@ -72,11 +73,11 @@ class Driver:
         self.display, self.notify, self.clock = display, notify, wall_clock or Clock()
         self.executor = futures.ThreadPoolExecutor(state["run"]["jobs"], thread_name_prefix="worker")
         self.last_state, self.batch_id, self.session_id = state, state["batch_id"], state["owner"]["session_id"]
+        self.log_folder = os.path.join(logs.logs_folder(self.project), self.batch_id)  # FEATURE-ATTEMPT-CLIENT in it
         self.working: Dict[futures.Future[Outcome], Job] = {}
-        self.to_merge: List[int] = []
         self.merge_errors = 0  # in a row
         self.merger = futures.ThreadPoolExecutor(1, thread_name_prefix="merge")
-        self.merging: Optional[tuple[int, futures.Future[merge_queue.PreparedMerge]]] = None
+        self.merges: Dict[futures.Future[merge_queue.PreparedMerge], int] = {}  # one at most
         self.stopping = self.announced_stopping = ""  # empty, `soon` or `now`
         self.stopped = threading.Event()
         self.consecutive_waits = 0
@@ -91,20 +92,13 @@ class Driver:
         the run is raised after that.
         """
 
-        def stop_now() -> None:
-            self.interrupt(now=True)
-
-        handlers: Dict[int, Callable[[], object]] = {
-            signal.SIGINT: self.interrupt,
-            signal.SIGTERM: stop_now,
-            signal.SIGHUP: stop_now,
-        }
+        stop_now = functools.partial(self.interrupt, now=True)
+        handlers: Dict[int, Callable[[], object]] = dict.fromkeys((signal.SIGTERM, signal.SIGHUP), stop_now)
+        handlers[signal.SIGINT] = self.interrupt
         try:
             with signals.handle_signals(handlers):
                 try:
-                    state = acquire_batch.recover_dead_run(self.store, self.clock.now())
-                    running = state["run"]["running"].items()
-                    self.to_merge = [int(name) for name, entry in running if entry["step"] == "merging"]
+                    acquire_batch.recover_dead_run(self.store, self.clock.now())
                     while self._step():
                         pass
                 finally:
@@ -128,11 +122,14 @@ class Driver:
         return state
 
     def _remove_worktree(self, folder: str) -> None:
-        """Remove a worktree if that is possible: the run does not need it any more."""
+        self._tidy(f"Removing {folder}", lambda: worktrees.remove(self.project.root, folder))
+
+    def _tidy(self, what: str, action: Callable[[], object]) -> None:
+        """Do something that the run can do without. Show an error as a note."""
         try:
-            worktrees.remove(self.project.root, folder)
+            action()
         except (BatchError, OSError) as error:
-            self.display.event("note", f"Removing {folder} failed: {error}")
+            self.display.event("note", f"{what} failed: {error}")
 
     def interrupt(self, *, now: bool = False) -> None:
         """Handle Ctrl-C: the first lets running features finish, the second (or `now`) stops them."""
@@ -151,9 +148,7 @@ class Driver:
         state = self._start_features(state)
         self._start_merge(state)
         self.display.refresh(state)
-        outstanding: List[futures.Future[Any]] = [*self.working]
-        if self.merging:
-            outstanding.append(self.merging[1])
+        outstanding: List[futures.Future[Any]] = [*self.working, *self.merges]
         if not outstanding:
             return not self._is_over(state)
         done, _ = futures.wait(outstanding, TICK_S, futures.FIRST_COMPLETED)
@@ -237,7 +232,8 @@ class Driver:
         return False
 
     def _show_event(self, kind: str, state: State, index: int, text: str) -> None:
-        self.display.event(kind, jobs.describe_feature(state, index, text))
+        feature = f"feature {index + 1} of {state['total_features']} ({state['features'][index][:60]})"
+        self.display.event(kind, f"{feature}: {one_line(text, 200)}")
 
     # -- limits and waits ------------------------------------------------------------------------------------------
 
@@ -279,9 +275,8 @@ class Driver:
     # -- outcomes --------------------------------------------------------------------------------------------------
 
     def _handle_future(self, future: futures.Future[Any]) -> None:
-        if self.merging is not None and future is self.merging[1]:
-            index, self.merging = self.merging[0], None
-            self._finish_merge(index, future)
+        if future in self.merges:
+            self._finish_merge(self.merges.pop(future), future)
             return
         job = self.working.pop(future)
         try:
@@ -298,14 +293,13 @@ class Driver:
         if entry is None or entry["session_id"] != outcome.session_id:
             return  # of an attempt that was abandoned meanwhile
         name = f"{index + 1}-{job.attempt}-{state['run']['spent']['clients'] + 1}"
-        outcome = logs.save_logs(outcome, os.path.join(jobs.run_log_folder(self.project, self.batch_id), name))
+        outcome = logs.save_logs(outcome, os.path.join(self.log_folder, name))
         for note in outcome.notes:
             self._show_event("note", state, index, note)
         state = self.store.update(lambda current: self._apply_outcome(current, now, job, outcome))
         if outcome.kind in (jobs.COMPLETED, jobs.FAILED):
             self.consecutive_waits = 0
         if outcome.kind == jobs.COMPLETED:
-            self.to_merge.append(index)
             self._show_event("done", state, index, "verified")
         elif batch_state.feature_status(state, index) != "pending":
             self._report_failure(state, index, outcome.message)
@@ -357,27 +351,21 @@ class Driver:
 
     def _start_merge(self, state: State) -> None:
         """Give the merge queue its next feature."""
-        if self.merging is not None or not self.to_merge or self.stopping == "now":
+        if self.merges or self.stopping == "now" or self.merge_errors >= len(MERGE_DELAYS_S):
             return
-        if self.merge_errors >= len(MERGE_DELAYS_S):
+        waiting = [int(name) for name, entry in state["run"]["running"].items() if entry["step"] == "merging"]
+        if not waiting:
             return
-        index = self.to_merge.pop(0)
-        entry = state["run"]["running"].get(key(index))
-        if entry is None:
-            return
+        index = waiting[0]
+        entry = state["run"]["running"][key(index)]
         policy = batch_policy.feature_policy(state, index)
-        log = os.path.join(jobs.run_log_folder(self.project, self.batch_id), f"{index + 1}-{entry['attempt']}-merge")
-        self.merging = index, self.merger.submit(
-            self._prepare_merge, MERGE_DELAYS_S[self.merge_errors], self.project.root,
-            acquire_batch.merge_worktree(state), state["run"]["branch"], entry["evidence"]["commit"],
-            verify=policy["verify"], timeout_s=policy["verify_timeout_s"], log=log,
-            stopped=self.stopped,
+        log = os.path.join(self.log_folder, f"{index + 1}-{entry['attempt']}-merge")
+        future = self.merger.submit(
+            merge_queue.prepare_merge, self.project.root, acquire_batch.merge_worktree(state), state["run"]["branch"],
+            entry["evidence"]["commit"], verify=policy["verify"], timeout_s=policy["verify_timeout_s"], log=log,
+            stopped=self.stopped, delay_s=MERGE_DELAYS_S[self.merge_errors],
         )  # fmt: skip
-
-    def _prepare_merge(self, delay_s: float, *arguments: Any, **options: Any) -> merge_queue.PreparedMerge:
-        if self.stopped.wait(delay_s):
-            raise merge_queue.MergeStopped("The run was stopped before a merge was tried again.", "run-stopped")
-        return merge_queue.prepare_merge(*arguments, **options)
+        self.merges[future] = index
 
     def _finish_merge(self, index: int, future: futures.Future[merge_queue.PreparedMerge]) -> None:
         """Move the branch to the prepared commit and complete the feature, or send the feature back.
@@ -391,11 +379,8 @@ class Driver:
             prepared = future.result()
             self.store.update(lambda current: run_transitions.record_merge_commit(current, index, prepared.commit))
             merge_queue.fast_forward(root, branch, prepared)
-        except merge_queue.MergeStopped:
-            return
-        except merge_queue.HeadMoved:
-            self.to_merge.insert(0, index)
-            return
+        except (merge_queue.MergeStopped, merge_queue.HeadMoved):
+            return  # the feature waits for its merge as before
         except merge_queue.CannotMerge as error:
             reason = error.message
             state = self.store.update(lambda current: run_transitions.send_back(current, now, index, reason))
@@ -416,15 +401,12 @@ class Driver:
         self._show_event("merged", state, index, prepared.commit[:12])
         self._remove_worktree(entry["worktree"])
         keep = state["run"]["options"].get("pr") == "feature"
-        try:
-            worktrees.finish_branch(root, entry["branch"], prepared.commit, keep=keep)
-        except BatchError as error:
-            self.display.event("note", f"Deleting the branch {entry['branch']} failed: {error}")
+        finish = functools.partial(worktrees.finish_branch, root, entry["branch"], prepared.commit, keep=keep)
+        self._tidy(f"Deleting the branch {entry['branch']}", finish)
         self._comment_on_issue(state, index)
 
     def _handle_merge_error(self, index: int, error: Exception) -> None:
         """Have the merge tried again; pause the batch if that is useless or was tried often enough."""
-        self.to_merge.insert(0, index)
         self.merge_errors = len(MERGE_DELAYS_S) if isinstance(error, RefusedError) else self.merge_errors + 1
         reason = f"merging feature {index + 1} failed: {str(error) or type(error).__name__}"
         if self.merge_errors >= len(MERGE_DELAYS_S):
@@ -434,7 +416,7 @@ class Driver:
 
     def _stop_workers(self) -> None:
         """Stop all attempts and wait for them and for the merge queue."""
-        if self.working or self.merging:
+        if self.working or self.merges:
             self.stopped.set()
         for future in self.working:
             future.cancel()

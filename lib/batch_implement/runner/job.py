@@ -17,7 +17,6 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from ..base import process_identity
 from ..base.project_paths import Project
-from ..base.text import one_line
 from ..core import batch_policy, batch_state, failure_classification
 from ..core.batch_state import key
 from ..git import git_client, worktrees
@@ -71,9 +70,6 @@ class Outcome(NamedTuple):
     has the ends of its logs by name, which the driver saves in the folder `log`. `notes` are those of its store.
     """
 
-    batch_id: str
-    feature_index: int
-    attempt: int
     session_id: str
     kind: str
     spent: Dict[str, Any]
@@ -93,11 +89,6 @@ class Outcome(NamedTuple):
     changed: bool = True
     log_texts: Dict[str, str] = {}  # noqa: RUF012
     notes: List[str] = []  # noqa: RUF012
-
-
-def zero_usage() -> Dict[str, Any]:
-    """Return a `spent` of zeros."""
-    return dict.fromkeys(SPENT, 0)
 
 
 def kind_of_failure(failure_class: str) -> str:
@@ -157,11 +148,6 @@ def create_job(project: Project, state: State, index: int, share_usd: float = ma
     )
 
 
-def run_log_folder(project: Project, batch_id: str) -> str:
-    """Return the folder of the logs of a batch's runs: it has a folder FEATURE-ATTEMPT-CLIENT for each client."""
-    return os.path.join(project.private, "logs", "run", batch_id)
-
-
 def client_record(job: Job, outcome: Outcome) -> State:
     """Return what the state keeps of a client: an entry of `run.clients`."""
     return {
@@ -182,18 +168,11 @@ def client_record(job: Job, outcome: Outcome) -> State:
 
 def new_outcome(job: Job, now: str, **fields: Any) -> Outcome:
     """Return an outcome of the job on this machine that ended `now`."""
-    defaults = {"spent": zero_usage(), "place": process_identity.get_host_name(), "started_at": now, "ended_at": now}
-    names = ("batch_id", "feature_index", "attempt", "session_id")
-    return Outcome(**{**{name: getattr(job, name) for name in names}, **defaults, **fields})
+    here = {"place": process_identity.get_host_name(), "spent": dict.fromkeys(SPENT, 0)}
+    return Outcome(**{"session_id": job.session_id, "started_at": now, "ended_at": now, **here, **fields})
 
 
 def interrupted_outcome(job: Job, reason: str, now: str, failure_class: str = "worker_died") -> Outcome:
     """Return the outcome of an attempt whose worker exited without one. It is not counted."""
     message = f"The worker returned no result: {reason}"
     return new_outcome(job, now, kind=INTERRUPTED, message=message, failure_class=failure_class)
-
-
-def describe_feature(state: State, index: int, text: str) -> str:
-    """Return one line with the feature and `text`."""
-    line = one_line(text, 200)
-    return f"feature {index + 1} of {state['total_features']} ({state['features'][index][:60]}): {line}"

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
 from typing import Any, Dict, Iterable, List, Mapping, Optional
 
 from ..base import timestamps
@@ -35,27 +34,17 @@ def logs_folder(project: Project) -> str:
     return os.path.join(project.private, "logs", "run")
 
 
-class Progress:
-    """Writes `progress.json` for the client of a session, if that is possible: only displays read it."""
-
-    def __init__(self, project: Project, session_id: str) -> None:
-        self.path = os.path.join(logs_folder(project), "progress.json")
-        self.session_id, self.last_s = session_id, 0.0
-
-    def write(self, stream: ClientStream, *, last: bool = False) -> None:
-        """Write the progress, unless it was written less than a second ago and this is not the `last` time."""
-        if not last and time.monotonic() - self.last_s < 1.0:
-            return
-        self.last_s = time.monotonic()
-        spent = stream.spent()
-        data = {
-            "session_id": self.session_id, "turns": spent["turns"], "cost_usd": spent["cost_usd"] or None,
-            "tool": stream.tool, "updated_at": timestamps.now(),
-        }  # fmt: skip
-        with contextlib.suppress(OSError):
-            with open(f"{self.path}.tmp", "w", encoding="utf-8") as file:
-                json.dump(data, file)
-            os.replace(f"{self.path}.tmp", self.path)
+def write_progress(project: Project, session_id: str, stream: ClientStream) -> None:
+    """Write `progress.json` for the client of a session, if that is possible: only displays read it."""
+    path, spent = os.path.join(logs_folder(project), "progress.json"), stream.spent()
+    data = {
+        "session_id": session_id, "turns": spent["turns"], "cost_usd": spent["cost_usd"] or None, "tool": stream.tool,
+        "updated_at": timestamps.now(),
+    }  # fmt: skip
+    with contextlib.suppress(OSError):
+        with open(f"{path}.tmp", "w", encoding="utf-8") as file:
+            json.dump(data, file)
+        os.replace(f"{path}.tmp", path)
 
 
 def read_end(folder: str, names: Iterable[str] = ("stderr", "stream.jsonl")) -> str:

@@ -34,7 +34,7 @@ class HeadMoved(RefusedError):
 
 
 class MergeStopped(BatchError):
-    """The run was stopped while the verify command ran."""
+    """The run was stopped before the merge, or while the verify command ran."""
 
 
 class PreparedMerge(NamedTuple):
@@ -70,12 +70,15 @@ def prepare_merge(
     timeout_s: int,
     log: str,
     stopped: threading.Event,
+    delay_s: float = 0.0,
 ) -> PreparedMerge:
     """Rebase `commit` onto the head of `branch` in the worktree `folder`, and verify it there if it changed.
 
-    The output of the command `verify`, if any, goes to the file `log`. Raises CannotMerge, and MergeStopped once
-    `stopped` is set.
+    The output of the command `verify`, if any, goes to the file `log`. Begins after `delay_s` seconds. Raises
+    CannotMerge, and MergeStopped once `stopped` is set.
     """
+    if stopped.wait(delay_s):
+        raise MergeStopped("The run was stopped before a merge was tried again.", "run-stopped")
     head = _require_head(repository, branch)
     if git_client.has_commit(repository, head, commit):
         return PreparedMerge(head, commit, _commits_between(repository, head, commit), rebased=False, verify=None)
@@ -89,16 +92,8 @@ def prepare_merge(
 
 def fast_forward(repository: str, branch: str, prepared: PreparedMerge) -> None:
     """Move `branch` to the prepared commit. Raise HeadMoved if the branch has moved since."""
-    moved = git_client.run_git(
-        repository,
-        "update-ref",
-        "-m",
-        "batch: merge a feature",
-        f"refs/heads/{branch}",
-        prepared.commit,
-        prepared.head,
-        check=False,
-    )
+    arguments = ("-m", "batch: merge a feature", f"refs/heads/{branch}", prepared.commit, prepared.head)
+    moved = git_client.run_git(repository, "update-ref", *arguments, check=False)
     if moved.returncode != 0:
         if _require_head(repository, branch) == prepared.head:
             raise RefusedError(

@@ -60,7 +60,7 @@ def notify_variables(event: str, state: State, report_paths: Mapping[str, str]) 
         "ID": state["batch_id"],
         "STATUS": state["status"],
         "SUMMARY": event_summary(event, state),
-        "BRANCH": (state.get("run") or {}).get("branch") or "",
+        "BRANCH": state["run"]["branch"],
         "REPORT": report_paths.get("html", ""),
         "REPORT_MD": report_paths.get("md", ""),
         **{name.upper(): str(number) for name, number in batch_state.counts(state).items()},
@@ -70,12 +70,11 @@ def notify_variables(event: str, state: State, report_paths: Mapping[str, str]) 
 
 def event_summary(event: str, state: State) -> str:
     """Return a few lines for a notification. The first line alone says what happened."""
-    run, failed = state.get("run") or {}, state["failed_features"]
+    run, failed = state["run"], state["failed_features"]
     problem = "has a failed feature" if failed else "stopped with an error"
     text = {"end": "has ended", "pause": "is paused and waits for you", "failure": problem}[event]
     lines = [f"Batch {state['batch_id']} {text}: {prompts.progress_summary(state)}."]
-    if run.get("branch"):
-        lines.append(f"Results are on {run['branch']}.")
+    lines.append(f"Results are on {run['branch']}.")
     if event == "pause" and state["pause"]:
         lines.append(f"Reason: {state['pause']['reason']}")
     if event == "end" and run.get("ended_why"):

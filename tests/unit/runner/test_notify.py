@@ -76,13 +76,9 @@ def test_each_event_has_its_own_words(state):
     two = {**state, "failed_features": [{"feature_index": 3, "error_message": "old"}, *state["failed_features"]]}
     assert "has a failed feature" in notify.event_summary("failure", two)
     assert "old" not in notify.event_summary("failure", two)
-    assert "stopped with an error" in notify.event_summary("failure", new_batch(2))
+    assert "stopped with an error" in notify.event_summary("failure", {**state, "failed_features": []})
     ended = run_transitions.end(state, NOW, "all features processed")
     assert "Reason: all features processed" in notify.event_summary("end", ended)
-
-
-def test_a_batch_that_was_never_run_can_be_told_of(tmp_path):
-    assert read_variables(tmp_path, new_batch(2))["BATCH_BRANCH"] == ""
 
 
 def test_what_tells_of_a_client_does_not_reach_the_command(tmp_path, state, monkeypatch):

@@ -55,7 +55,11 @@ class DaskExecutor:
 
     def __init__(self, project: Project, options: Options) -> None:
         self.project, self.options, self.batch_id = project, options, ""
-        self.remote = require_push_url(project.root)
+        self.remote = remotes.find_push_url(project.root) or ""
+        if not self.remote:
+            raise RefusedError(
+                "There is no git remote, which is all that workers share: `git remote add origin URL`.", "cluster-setup"
+            )
         self.own_cluster: Any = None
         self.client: Any = None
         self.places: Dict[str, str] = {}
@@ -92,37 +96,29 @@ class DaskExecutor:
         return address
 
     def _connect(self, timeout_s: float = CONNECT_S) -> Any:
-        try:
-            client = connection.connect(self.address, timeout_s)
-        except Exception as error:  # Dask and ssl raise bare ones
-            raise self._unreachable_error(error) from error
+        client = self._reach(lambda: connection.connect(self.address, timeout_s))
         if self.batch_id:
             self._subscribe(client)
         return client
 
-    def _unreachable_error(self, error: Exception) -> RefusedError:
-        cause = str(error) or type(error).__name__
-        return RefusedError(
-            f"The scheduler {self.address} cannot be reached: {cause}. Check that it runs and accepts connections from "
-            "this machine.",
-            "cluster-unreachable",
-        )
+    def _reach(self, call: Callable[[], Any]) -> Any:
+        """Return the result of a call of the scheduler. Raise RefusedError if it fails."""
+        try:
+            return call()
+        except Exception as error:  # bare ones of Dask and ssl, and whatever a worker raises
+            raise RefusedError(
+                f"The scheduler {self.address} cannot be reached: {str(error) or type(error).__name__}. Check that it "
+                "runs and accepts connections from this machine.",
+                "cluster-unreachable",
+            ) from error
 
     def _call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Return the result of a method of the client. Raise RefusedError if it fails."""
-        try:
-            return connection.call_scheduler(self.client, lambda: method(*arguments, **options))
-        except Exception as error:  # whatever a worker raises, and any of Dask's when the scheduler ends
-            raise self._unreachable_error(error) from error
+        return self._reach(lambda: connection.call_scheduler(self.client, lambda: method(*arguments, **options)))
 
     def _wait_for_worker(self) -> None:
         """Give workers that have just started the time to connect."""
-
-        def wait() -> None:
-            self.client.wait_for_workers(1, timeout=CLUSTER_S)
-
         with contextlib.suppress(OSError, import_distributed().TimeoutError):  # `check` reports that there is none
-            connection.call_scheduler(self.client, wait)
+            connection.call_scheduler(self.client, lambda: self.client.wait_for_workers(1, timeout=CLUSTER_S))
 
     def begin(self, batch_id: str) -> None:
         """Use the cluster for this batch."""
@@ -299,7 +295,12 @@ class DaskExecutor:
         if state["run"]["options"].get("pr") == "feature":
             return
         existing = remotes.list_remote_branches(root, self.remote, [f"batch/{self.batch_id}/*"])
-        done = sorted({*_list_merged_branches(state)} & {*existing})
+        merged = {
+            worktrees.get_attempt_branch(self.batch_id, index, state["features"][index], client["attempt"])
+            for index in state["completed_features"]
+            for client in state["run"]["clients"].get(key(index), ())
+        }
+        done = sorted(merged & {*existing})
         for first in range(0, len(done), MAX_DELETED):
             deleted = dict.fromkeys(done[first : first + MAX_DELETED])
             remotes.push_branches(root, self.remote, deleted, "--no-verify", timeout_s=FETCH_S)
@@ -311,15 +312,6 @@ class DaskExecutor:
             if connected is not None:
                 with contextlib.suppress(Exception):  # it may have ended already
                     connected.close(timeout=timeout_s)
-
-
-def _list_merged_branches(state: State) -> List[str]:
-    """Return the branches of all attempts at completed features."""
-    return [
-        worktrees.get_attempt_branch(state["batch_id"], index, state["features"][index], client["attempt"])
-        for index in state["completed_features"]
-        for client in state["run"]["clients"].get(key(index), ())
-    ]
 
 
 def refuse_unencrypted(address: str) -> None:
@@ -351,13 +343,3 @@ def _start_over_ssh(path: str, slots: int, *, insecure: bool) -> Any:
         cluster.close(timeout=CLUSTER_S)
         raise
     return cluster
-
-
-def require_push_url(root: str) -> str:
-    """Return the URL that workers fetch from and push to. Raise RefusedError without a remote."""
-    url = remotes.find_push_url(root)
-    if url is None:
-        raise RefusedError(
-            "There is no git remote, which is all that workers share: `git remote add origin URL`.", "cluster-setup"
-        )
-    return url

@@ -61,7 +61,8 @@ def get_worktree(job: Job) -> str:
 
 
 def _get_repository_folder(job: Job) -> str:
-    name = f"{worktrees.make_slug(job.repository.rstrip('/').rpartition('/')[2])}-{_short_hash(job.repository)}"
+    digest = hashlib.sha256(job.repository.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    name = f"{worktrees.make_slug(job.repository.rstrip('/').rpartition('/')[2])}-{digest}"
     return os.path.join(get_cache_folder(os.environ), name)
 
 
@@ -183,7 +184,3 @@ def _is_modified_since(tree: str, since: float) -> bool:
             except OSError:
                 continue  # deleted meanwhile
     return False
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
