@@ -95,6 +95,7 @@ def mentions_batch(text: bytes) -> bool:
         b"clean" in text
         or (b"stash" in text and b"-a" in text)
         or (b".git" in text and (b"rm " in text or b"mv " in text or b".git/*" in text))
+        or b"implement.bi" in text
     ):
         return True
     if b"find" in text and (b"-delete" in text or b"-exec" in text or feeds_command(text, b"find")):

@@ -210,16 +210,16 @@ class _CommandChecker(Shell):
     def check_shell(self, name: str, args: list[str], text: str) -> None:
         """Check the script that a shell runs: code after -c, or its standard input."""
         code = next((i for i, a in enumerate(args) if re.fullmatch("-[a-z]*c|--command", a)), -1)
-        given = get_operands(args[code + 1 :], "-o -eo -euo -O --rcfile")
+        operands = get_operands(args[code + 1 :], "-o -eo -euo -O --rcfile")
         if "-n" in args:
             return
         if code >= 0:
-            text, given = "".join(given[:1]), given[1:]
-        elif given and given[0] not in ("-", "/dev/stdin") and "-s" not in args:
-            self.check_wrapper(name, given, text)
+            text, operands = "".join(operands[:1]), operands[1:]
+        elif operands and operands[0] not in ("-", "/dev/stdin") and "-s" not in args:
+            self.check_wrapper(name, operands, text)
             return
-        self.variables.update((str(at), word[:MAX_PATH_CHARS]) for at, word in enumerate(given[:9], code < 0))
-        self.variables["@"] = self.variables["*"] = WORD_SEPARATOR.join(given[code >= 0 :])[:MAX_PATH_CHARS]
+        self.variables.update((str(at), word[:MAX_PATH_CHARS]) for at, word in enumerate(operands[:9], code < 0))
+        self.variables["@"] = self.variables["*"] = WORD_SEPARATOR.join(operands[code >= 0 :])[:MAX_PATH_CHARS]
         self.read_script(text)
 
     def check_batchctl(self, args: list[str]) -> None:
