@@ -150,6 +150,8 @@ def refuse_content(texts: Sequence[str], name: str) -> None:
         raise _refuse(name, "a script (it begins with `#!`)", line=number)
     if re.match(r"\s*<\?xml|\s*<svg", first):
         raise _refuse(name, "XML")
+    if re.match(r"# Task ID: ", first):
+        raise _refuse(name, "a file that Task Master wrote for one task", "Name its `tasks.json`: it has all tasks.")
     if re.match(r"-----BEGIN ", first):
         raise _refuse(name, "a key or a certificate")
     if JSON_BEGIN.match(first) and re.search(r"[\]}]\s*$", filled[-1][1]) and '"' in "".join(t for _, t in filled[:5]):

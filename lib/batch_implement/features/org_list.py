@@ -23,12 +23,12 @@ from .feature_list import (
     parse_clean_feature,
     split_lines,
 )
+from .open_entries import number_open_features
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Sequence, Set, Tuple
 
-HEADLINE = re.compile(r"(\*+)\s+(.*)$")
 KEYWORDS = re.compile(r"#\+(?:SEQ_|TYP_)?TODO:\s*(.*)$", re.IGNORECASE)
 # Those that Org and its common packages use, besides what a file declares.
 OPEN = {
@@ -90,7 +90,7 @@ def read(data: bytes, name: str, options: ListOptions) -> Listing:
             "features-file",
             name,
         )
-    features = check_features(plain_text.number_open_features(reader.features, reader.is_open), name)
+    features = check_features(number_open_features(reader.features, reader.is_open), name)
     open_count = sum(reader.is_open)
     way = f"Org headlines: {open_count:,} open of {len(reader.is_open):,}"
     return Listing(features, {}, way, sorted(reader.left_out), reader.notes())
@@ -120,7 +120,7 @@ def _parse_headlines(texts: Sequence[str], keywords: Set[str]) -> Headline:
             block = "" if re.match(rf"\s*#\+end_?{block}", text, re.IGNORECASE) else block
         elif begin and begin[1]:
             block = re.escape(begin[1])
-        match = None if block or begin else HEADLINE.match(text)
+        match = None if block or begin else text_lines.ORG_HEADLINE.match(text)
         if match is None:
             path[-1].body.append((number, raw.rstrip()))
             continue
@@ -149,6 +149,7 @@ class _OrgReader:
         self.left_out: List[LeftOut] = []
         self.is_open: List[bool] = []
         self.nested = False
+        self.without_keyword = 0
 
     def leave_out(self, lines: Sequence[Tuple[int, str]], reason: str) -> None:
         """Note lines that are in no feature, blank ones not."""
@@ -175,12 +176,18 @@ class _OrgReader:
         else:
             if headline.keyword and headline.keyword not in self.opened:
                 self.is_open.append(False)
-            self.leave_out(
-                line, "heading" if not headline.keyword else "parent" if headline.keyword in self.opened else "done"
-            )
-            self.leave_out(headline.body, "text" if headline.keyword in ("", *self.opened) else "done")
+            self.leave_out(line, self._why_not(headline))
+            self.leave_out(headline.body, "done" if headline.keyword not in ("", *self.opened) else "text")
             for child in headline.children:
                 self.take(child, inner)
+
+    def _why_not(self, headline: Headline) -> str:
+        if headline.keyword:
+            return "parent" if headline.keyword in self.opened else "done"
+        if headline.children:
+            return "heading"
+        self.without_keyword += 1
+        return "no keyword"
 
     def _has_open(self, headlines: Sequence[Headline]) -> bool:
         return any(headline.keyword in self.opened for headline in _walk(headlines))
@@ -200,9 +207,17 @@ class _OrgReader:
 
     def notes(self) -> List[str]:
         """Return what the user should know of the way in which the file was read."""
-        if not self.nested or self.options.leaves:
-            return []
-        return ["Open headlines below an open one are its steps: `--leaves` makes each innermost one a feature."]
+        notes = []
+        if self.nested and not self.options.leaves:
+            notes.append(
+                "Open headlines below an open one are its steps: `--leaves` makes each innermost one a feature."
+            )
+        if self.without_keyword:
+            notes.append(
+                f"{self.without_keyword} of the innermost headlines have no keyword and are left out: write `TODO` "
+                "before what is to be done."
+            )
+        return notes
 
 
 def _read_without_keywords(
@@ -216,12 +231,7 @@ def _read_without_keywords(
     is_flat = headlines and all(not each.children for each in headlines)
     bodies = [each for each in headlines if any(text.strip() for _, text in each.body)]
     if boxes or not headlines:
-        as_text = [
-            re.sub(r"^\*(\*+)?\s+(.*)$", lambda match: f"#{'#' * len(match[1] or '')}# {match[2]}", text)
-            for text in texts
-        ]
-        as_text = [re.sub(r"^#\+", "#", text) for text in as_text]
-        return plain_text.read_markup("\n".join(as_text).encode(), name, options)
+        return plain_text.read_org_text(data, name, options)
     if not (is_flat and not bodies) and not options.bullets and not options.leaves:
         raise FeatureListError(
             "no features: no headline has a keyword and there is no check box. Write each feature as `* TODO text`; "

@@ -12,7 +12,7 @@ import re
 from functools import partial
 
 from ..base.text import clean_block
-from . import file_kinds, text_layout, text_lines, text_outline
+from . import file_kinds, text_layout, text_lines, text_outline, todo_txt
 from .feature_list import (
     Feature,
     FeatureListError,
@@ -24,11 +24,12 @@ from .feature_list import (
     parse_clean_feature,
     split_lines,
 )
+from .open_entries import count_open, nothing_open_error, number_open_features
 from .text_outline import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Sequence, Tuple
+    from typing import Dict, List, Sequence, Tuple
 
     from .text_layout import Line
 
@@ -37,11 +38,16 @@ LETTER_MARK = re.compile(r"(\s*)([xXoO]) (?=\S)")
 X_BEFORE_NOUN = re.compile(
     r"\s*x (?:axis|axes|and|or|y|is|=|in|coordinate|position|offset|server|times|\W)", re.IGNORECASE
 )
+# A document of another name has bullets that are not work.
+LIST_NAME = re.compile(
+    r"to[-_ ]?do|task|road[-_ ]?map|feature|plan|idea|wish|backlog|bugs|issues|milestone|list|later|next|future",
+    re.IGNORECASE,
+)
 SENTENCE_END = re.compile(r"[.!?](?:\s+[A-Z\"'(]|$)")
 
 
-def read(data: bytes, name: str, options: ListOptions, *, markup: bool = False) -> Listing:
-    """Return the features of a text. `markup` is for suffixes whose lines without a marker are prose.
+def read(data: bytes, name: str, options: ListOptions, *, markup: str = "") -> Listing:
+    """Return the features of a text. `markup` is `rst`, `adoc` or `org` where lines without a marker are prose.
 
     Raises FeatureListError.
     """
@@ -50,19 +56,19 @@ def read(data: bytes, name: str, options: ListOptions, *, markup: bool = False) 
     texts = split_lines(decode_text(data, name), name)
     file_kinds.refuse_content(texts, name)
     lines = text_layout.to_lines(texts, name)
-    if is_checklist(lines):
+    if not markup and is_checklist(lines):
         from . import markdown_list
 
         return markdown_list.read(data, name, options)
-    if not markup and is_todo_txt(lines):
-        return _read_todo_txt(lines, name)
+    if not markup and todo_txt.is_todo_txt(lines):
+        return todo_txt.read(lines, name)
     notes: List[str] = []
     if not markup:
         lines = _mark_letters(texts, lines, name, notes)
     return _Reader(name, options, markup=markup).read(lines, notes)
 
 
-read_markup = partial(read, markup=True)
+read_rst, read_adoc, read_org_text = (partial(read, markup=markup) for markup in ("rst", "adoc", "org"))
 
 
 def is_checklist(lines: Sequence[Line]) -> bool:
@@ -79,73 +85,6 @@ def is_checklist(lines: Sequence[Line]) -> bool:
     return has_box
 
 
-# -- todo.txt ----------------------------------------------------------------------------------------------------------
-
-
-def is_todo_txt(lines: Sequence[Line]) -> bool:
-    """Return whether lines are of the todo.txt format: its dates or priorities, and no marks of other lists.
-
-    A creation date alone could also be that of a log: then a project, a context or a `key:value` must be there, too.
-    """
-    marked = [line for line in lines if text_lines.TODO_TXT.match(line.text)]
-    if not marked or any(line.column for line in lines):
-        return False
-    others = [line for line in lines if not text_lines.TODO_TXT.match(line.text)]
-    if any(text_lines.parse_marker(line.text).kind for line in others) or 3 * len(marked) < len(lines):
-        return False
-    is_sure = any(line.text[0] in "x(" for line in marked)
-    return is_sure or any(re.search(r"(?:^|\s)[+@][^\W\d]|\s\w+:[^\s/]", line.text) for line in lines)
-
-
-def _read_todo_txt(lines: Sequence[Line], name: str) -> Listing:
-    features, left_out, is_open = [], [], []
-    for line in lines:
-        if line.text.startswith("#"):
-            left_out.append(LeftOut(line.number, line.text, "comment"))
-            continue
-        is_open.append(not line.text.startswith("x "))
-        if is_open[-1]:
-            features.append(parse_clean_feature(line.text, name, line.number))
-        else:
-            left_out.append(LeftOut(line.number, line.text, "done"))
-    if not features:
-        raise _nothing_open_error(name, len(is_open))
-    features = number_open_features(features, is_open)
-    return Listing(check_features(features, name), {}, f"todo.txt: {_count_open(is_open)}", left_out)
-
-
-def _count_open(is_open: Sequence[bool]) -> str:
-    return f"{sum(is_open):,} open of {len(is_open):,}"
-
-
-def _nothing_open_error(name: str, count: int) -> FeatureListError:
-    what = "its only entry is" if count == 1 else f"all {count:,} entries are"
-    return FeatureListError(
-        f"no open features: {what} marked as done or cancelled. Add what is still to do.", "features-file", name
-    )
-
-
-def number_open_features(features: Sequence[Feature], is_open: Sequence[bool]) -> List[Feature]:
-    """Return open features whose numbers in `depends_on`, which count all entries, count the open ones instead.
-
-    `is_open` has a value for each entry in order. What needs an entry that is done needs it no more.
-    """
-    if all(is_open):
-        return list(features)
-    numbers: Dict[str, Optional[str]] = {}
-    for position, open_here in enumerate(is_open, start=1):
-        numbers[str(position)] = str(sum(is_open[:position])) if open_here else None
-    renumbered = []
-    for feature in features:
-        details = dict(feature.details)
-        if "depends_on" in details:
-            references = [numbers.get(each, each) for each in details.pop("depends_on")]
-            needed = [each for each in references if each is not None]
-            details.update({"depends_on": needed} if needed else {})
-        renumbered.append(feature._replace(details=details))
-    return renumbered
-
-
 def _mark_letters(texts: Sequence[str], lines: List[Line], name: str, notes: List[str]) -> List[Line]:
     """Return the lines with `x` and `o` as boxes where they are marks of entries: beside each other, or `x` alone."""
     marks = [LETTER_MARK.match(line.raw) for line in lines]
@@ -154,14 +93,14 @@ def _mark_letters(texts: Sequence[str], lines: List[Line], name: str, notes: Lis
     if "o" in letters and "x" in letters and 2 * len(letters) >= len(lines):
         notes.append("`X` before a text is read as done, `O` as open.")
         boxes = {"x": "[x] ", "o": "[ ] "}
-    elif small and len(small) == len(letters) < len(lines):
+    elif small and all(mark[2] == "x" for mark in marks if mark) and len(small) < len(lines):
         notes.append("`x` before a text is read as done.")
         boxes = {"x": "[x] "}
     else:
         return lines
     changed = list(texts)
     for line, mark in zip(lines, marks):
-        if mark and mark[2].lower() in boxes:
+        if mark and mark[2].lower() in boxes and ("o" in boxes or mark in small):
             changed[line.number - 1] = mark[1] + boxes[mark[2].lower()] + line.raw[mark.end() :]
     return text_layout.to_lines(changed, name)
 
@@ -172,7 +111,7 @@ def _mark_letters(texts: Sequence[str], lines: List[Line], name: str, notes: Lis
 class _Reader:
     """Makes features of an outline, and says what becomes of every other line."""
 
-    def __init__(self, name: str, options: ListOptions, *, markup: bool) -> None:
+    def __init__(self, name: str, options: ListOptions, *, markup: str) -> None:
         self.name, self.options, self.markup = name, options, markup
         self.without = {heading.strip().rstrip(":").casefold() for heading in options.without}
         self.features: List[Feature] = []
@@ -184,15 +123,18 @@ class _Reader:
         outline = text_outline.read_outline(lines, self.name, markup=self.markup)
         self.left_out += outline.left_out
         self._refuse_two_bullets(outline.entries)
+        self._judge_ends(outline.entries)
         self._refuse_fused_notes(outline.entries)
         prose = self._find_prose(outline.entries)
         for entry in outline.entries:
             if id(entry) in prose:
-                self._leave_out_entry(entry, "text")
+                self._leave_out_entry(entry, "no check box" if entry.mark.kind else "text")
             else:
                 self._take(entry)
         if self.undecided:
             raise self._undecided_error()
+        if self.markup and not self.options.bullets and not _is_list_name(self.name):
+            self._refuse_bullets(outline.entries)
         if not self.features:
             raise self._nothing_error(outline.entries, len(prose))
         if len(prose) > len(self.features) and len(prose) > 2:
@@ -206,7 +148,7 @@ class _Reader:
                 f"Each line is a feature of its own. If one goes on with the line before it (lines {numbers}), "
                 "indent it."
             )
-        return Listing(features, {}, f"plain text: {_count_open(self.is_open)}", sorted(self.left_out), notes)
+        return Listing(features, {}, f"plain text: {count_open(self.is_open)}", sorted(self.left_out), notes)
 
     def _take(self, entry: Entry, parents: Tuple[str, ...] = ()) -> None:
         """Make a feature of an entry, or say why it is left out."""
@@ -240,7 +182,7 @@ class _Reader:
         """Return the entries below one that become features: the open boxes of a done one, with --leaves all."""
         if not is_done and not self.options.leaves:
             return []
-        outline = text_outline.read_outline(entry.body, self.name, markup=True)
+        outline = text_outline.read_outline(entry.body, self.name, markup="org")
         children = [each for each in outline.entries if each.mark.kind and each.state not in DONE_REASONS]
         if is_done:
             children = [each for each in children if each.mark.state == "open"]
@@ -259,7 +201,7 @@ class _Reader:
         self.features.append(feature._replace(details=details))
 
     def _leave_out_entry(self, entry: Entry, reason: str, children: Sequence[Entry] = ()) -> None:
-        self.left_out.append(LeftOut(entry.line, entry.text, reason))
+        self.left_out += [LeftOut(line.number, line.text, reason) for line in entry.lines]
         kept = {number for child in children for number in range(child.line, child.last_number + 1)}
         self.left_out += [LeftOut(line.number, line.text, reason) for line in entry.body if line.number not in kept]
 
@@ -267,9 +209,15 @@ class _Reader:
         """Return the entries without a marker that are text around a list of marked entries, by their identity."""
         marked = sum(bool(entry.mark.kind) for entry in entries)
         unmarked = [entry for entry in entries if not entry.mark.kind]
-        if not self.markup and marked <= len(unmarked):
+        if {entry.mark.state for entry in entries if entry.mark.kind} == {"done"}:  # then what has no mark is open
+            return {}
+        are_sentences = all(entry.follows_blank and entry.text[-1] in ".!?" for entry in unmarked)
+        if not self.markup and marked <= len(unmarked) - (are_sentences and marked > 1):
             return {}
         prose = {}
+        boxes = sum(entry.mark.kind == "box" for entry in entries)
+        if 2 * boxes > marked:  # a checklist: then other bullets are text, as in Markdown
+            prose = {id(entry): entry for entry in entries if entry.mark.kind not in ("", "box")}
         for entry in unmarked:
             is_entry = (
                 not self.markup and not entry.follows_blank and len(entry.text) <= 120 and entry.text[-1] not in ".:"
@@ -298,6 +246,23 @@ class _Reader:
                     max(lines.values()),
                 )
 
+    def _judge_ends(self, entries: Sequence[Entry]) -> None:
+        """Take `OK` at the end of several entries for done; raise FeatureListError for `+`, which is less sure."""
+        for sign in ("OK", "+"):
+            ends = [entry for entry in entries if entry.text.rstrip(".").endswith(f" {sign}")]
+            if len(ends) < 2:
+                continue
+            if sign == "+":
+                raise FeatureListError(
+                    f"{len(ends)} entries end in `+`, which could mean done. Write `[x]` before what is done, and take "
+                    "the sign off the rest.",
+                    "features-line",
+                    self.name,
+                    ends[0].line,
+                )
+            for entry in ends:
+                entry.state = "done"
+
     def _refuse_fused_notes(self, entries: Sequence[Entry]) -> None:
         """Raise FeatureListError for `(after: N)` in a list whose own numbers are not those of the lines."""
         numbers = [entry.mark.sign.strip("(). -\u2013—") for entry in entries if entry.mark.kind == "number"]
@@ -313,10 +278,20 @@ class _Reader:
                     entry.line,
                 )
 
+    def _refuse_bullets(self, entries: Sequence[Entry]) -> None:
+        """Raise FeatureListError for bullets of a document whose name does not say that it is a list."""
+        if self.features and not any(entry.mark.kind == "box" for entry in entries):
+            raise FeatureListError(
+                "no check box, only bullets or numbers, and the name is not that of a list. Add `--bullets` to take "
+                "the top-level ones, or write each feature as `- [ ] text`.",
+                "features-file",
+                self.name,
+            )
+
     def _refuse_essay(self, entries: Sequence[Entry]) -> None:
         """Raise FeatureListError for paragraphs of several sentences: that is prose, not a list."""
         unmarked = [entry for entry in entries if not entry.mark.kind]
-        long = [entry for entry in unmarked if len(SENTENCE_END.findall(entry.text)) >= 3 and len(entry.text) > 150]
+        long = [entry for entry in unmarked if len(SENTENCE_END.findall(entry.text)) >= 2 and len(entry.text) > 120]
         if 2 * len(long) > len(entries):
             raise self._prose_error(len(long))
 
@@ -340,7 +315,7 @@ class _Reader:
 
     def _nothing_error(self, entries: Sequence[Entry], prose: int) -> FeatureListError:
         if self.is_open:
-            return _nothing_open_error(self.name, len(self.is_open))
+            return nothing_open_error(self.name, len(self.is_open))
         reasons = {left.reason for left in self.left_out}
         if prose:
             reason = (
@@ -368,6 +343,10 @@ class _Reader:
             for heading, count in counts.items()
             if count < len(features)
         ]
+
+
+def _is_list_name(name: str) -> bool:
+    return LIST_NAME.search(name.replace("\\", "/").rpartition("/")[2]) is not None
 
 
 def _quote(text: str) -> str:

@@ -173,7 +173,8 @@ def _unknown_suffix_error(path: str, name: str, suffix: str) -> FeatureListError
 DOCUMENT_KINDS = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 READERS: Dict[str, Reader] = {
     **dict.fromkeys(("", ".txt", ".text", ".list", ".lst", ".todo", ".tasks", ".taskpaper"), plain_text.read),
-    **dict.fromkeys((".rst", ".rest", ".adoc", ".asciidoc", ".asc"), plain_text.read_markup),
+    **dict.fromkeys((".rst", ".rest"), plain_text.read_rst),
+    **dict.fromkeys((".adoc", ".asciidoc", ".asc"), plain_text.read_adoc),
     ".org": _read_org,
     ".md": _read_markdown,
     ".markdown": _read_markdown,

@@ -30,7 +30,7 @@ _BULLETS = r"-+>|=+>|::|[-+*]{2,6}(?=\s)|[-+*•◦▪▫‣\u2043·●○■\u2
 _NUMBERS = r"\d{1,9}[.)](?=\s)|\(\d{1,4}\)(?=\s)|[A-Za-z]\)(?=\s)|[a-z]\.(?=\s)|\d{1,4}\s[-\u2013—](?=\s)"
 MARKER = re.compile(rf"(?:(?P<dashes>(?:-\s){{2,6}})|(?P<bullet>{_BULLETS})|(?P<number>{_NUMBERS}))\s*(?P<text>\S.*)?$")
 TIGHT_MARKER = re.compile(r"(?P<bullet>[-*+•●▪·])(?=[^\W_])(?P<text>.+)$")
-BOX = re.compile(r"(?:\[(?P<mark>[ \xa0xX*/~>✓✔√✗✘-]?)\]|\((?P<round>[ xX])\))(?:\s+(?P<text>\S.*))?$")
+BOX = re.compile(r"(?:\[\s*(?P<mark>[xX*/~>✓✔√✗✘-]|OK|ok)?\s*\]|\((?P<round>[ xX])\))(?:\s+(?P<text>\S.*))?$")
 SIGN = re.compile(r"(?:(?P<open>[☐⬜◻◽□🔲])|(?P<done>[✓✔☑✅√🗹])|[✗✘❌☒❎])\ufe0f?\s*(?P<text>\S.*)$")
 
 _DATES = r"(?:\s+(?:in|on|at|by|since)?\s*v?[\d.\-/:]*\w?)?"
@@ -53,7 +53,7 @@ CANCELLED_MARK = re.compile(
 STRUCK = re.compile(r"(~~)\S.*\S\1$|<(del|s|strike)>.*</\2>$")
 DONE_HEADING = re.compile(
     r"\W*(?:(?:what(?:'s| is)|already|recently|now|all|things?|tasks?|items?|stuff|bugs?|features?)\s+)*"
-    rf"(?:{DONE}|archived?|released?|changelog|history|past)"
+    rf"(?:{DONE}|archived|released|changelog|history|past)"
     r"(?:\s+(?:tasks?|items?|bugs?|features?|things?|stuff|issues?|todos?|list|in\b.*|on\b.*|so far|already|recently))*"
     r"\W*(?:v?[\d.\-/]+)?\W*$",
     re.IGNORECASE,
@@ -77,8 +77,9 @@ DECORATED = re.compile(
     r"<?[-=_*~─═]{5,}>?\s*(?P<left>\w.*|\(.*)$|(?P<right>\w.*?)\s*[-=_*~─═]{5,}$|=+\s+(?P<equal>\S.*)$"
 )
 HASH_HEADING = re.compile(r"(#{1,6})\s+(\S.*?)[\s#]*$")
+ORG_HEADLINE = re.compile(r"(\*+)\s+(.*)$")
 BRACKET_HEADING = re.compile(r"\[([^\[\]]{2,60})\]:?$")
-COMMENT = re.compile(r"#(?!\d+\b)|//(?!\S*\.)|;;|vim?:|-\*-.*-\*-$|ex:\s|\.\. ")
+COMMENT = re.compile(r"#(?!\d+\b)|//(?!\S*\.)|;;|vim?:|-\*-.*-\*-$|ex:\s|\.\. |:[\w-]+:(?:\s|$)(?!\S*`)")
 LINK = re.compile(r"<?(?:https?|ftp)://\S+>?$")
 FENCE = re.compile(r"(`{3,}|~{3,})([^`]*)$")
 COMMENT_BLOCKS = {"/*": "*/", "<!--": "-->", "=begin": "=end"}
@@ -126,8 +127,8 @@ def parse_marker(text: str, *, tight: str = "") -> Mark:
     box = None if is_word else BOX.match(rest)
     if box:
         kind, rest = "box", box["text"] or ""
-        mark = box["mark"] if box["mark"] is not None else box["round"]
-        state = "open" if mark in ("", " ", "\xa0", "/", "~", ">") else "dash" if mark in "-✗✘" else "done"
+        mark = (box["mark"] or box["round"] or "").strip()
+        state = "open" if mark in ("", "/", "~", ">") else "dash" if mark in "-✗✘" else "done"
     elif not is_word:
         signed = SIGN.match(rest)
         if signed:

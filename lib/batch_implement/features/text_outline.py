@@ -1,13 +1,13 @@
 """Read the lines of a plain text as an outline: entries with what belongs to them, below headings.
 
-    outline = read_outline(lines, markup=False)
+    outline = read_outline(lines, "todo.txt", markup="")
     for entry in outline.entries:
         entry.line, entry.mark, entry.text, entry.body, entry.headings
     outline.left_out                    the lines that are in no entry
 
 What is indented below an entry belongs to it: directly below a marked entry it is the rest of its sentence, as it is
-below another where it reads so; everything else is the entry's body, as written. `markup` is for reStructuredText and
-AsciiDoc, where a line without a marker is prose.
+below another where it reads so; everything else is the entry's body, as written. `markup` is `rst`, `adoc`
+or `org` where a line without a marker is prose, otherwise empty.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Entry:
         self.line, self.column, self.mark, self.headings = line.number, line.column, mark, headings
         self.follows_blank = line.follows_blank
         self.pieces = [mark.text]
+        self.lines = [line]
         self.state = mark.state
         self.body: List[Line] = []
         self.last_number = line.number
@@ -62,6 +63,7 @@ class Entry:
         """Add a line to the text of the entry or to its body."""
         if to_text:
             self.pieces.append(line.text)
+            self.lines.append(line)
         else:
             self.body.append(line)
         self.last_number = line.number
@@ -75,13 +77,13 @@ class Outline(NamedTuple):
     maybe_joined: List[int]
 
 
-def read_outline(lines: Sequence[Line], name: str, *, markup: bool) -> Outline:
+def read_outline(lines: Sequence[Line], name: str, *, markup: str) -> Outline:
     """Return the outline of some lines. Raises FeatureListError for more open entries than a batch takes."""
     return _OutlineReader(lines, name, markup=markup).read()
 
 
 class _OutlineReader:
-    def __init__(self, lines: Sequence[Line], name: str, *, markup: bool) -> None:
+    def __init__(self, lines: Sequence[Line], name: str, *, markup: str) -> None:
         self.lines, self.name, self.markup = lines, name, markup
         self.open_count = 0
         self.entries: List[Entry] = []
@@ -92,13 +94,15 @@ class _OutlineReader:
         self.groups: Dict[int, bool] = {}
         self.tight = text_layout.find_tight_markers(lines)
         self.marks = [text_lines.parse_marker(line.text, tight=self.tight) for line in lines]
-        starts = [line.text for line in lines if line.follows_blank or len(lines) < 4]
-        self.starts_upper = sum(text[0].islower() for text in starts) * 3 < len(starts)
+        starts = [mark.text for line, mark in zip(lines, self.marks) if line.follows_blank or mark.kind]
+        self.starts_upper = sum(text[:1].islower() for text in starts) * 5 < len(starts)
         self.wrapped = text_layout.find_wrapped_paragraphs(lines, self.marks)
         self.numbers_hold_bullets = text_layout.numbers_hold_bullets(lines, self.marks)
         # An editor that wraps lines leaves none that is much longer than the page is wide.
         self.has_long_lines = any(len(line.text) > MAX_WRAPPED_CHARS for line in lines)
         self.is_marked = 2 * sum(bool(mark.kind) for mark in self.marks) >= len(lines)
+        states = {mark.state for mark in self.marks if mark.kind == "box"}
+        self.marks_are_done = states == {"done"}  # then what has no mark is open, and no heading
         shouted = sum(text_lines.is_shouted(line.text) for line in lines)
         self.knows_shouting = 0 < 2 * shouted < len(lines)
 
@@ -107,7 +111,7 @@ class _OutlineReader:
         while at < len(self.lines):
             at = self._take(at)
         for entry in self.entries:
-            if entry.state in ("", "open"):
+            if entry.state != "done":
                 entry.state = text_lines.find_done_mark(entry.text) or entry.state
         return Outline(self.entries, sorted(self.left_out), self.maybe_joined)
 
@@ -163,12 +167,12 @@ class _OutlineReader:
             return at
         fence = text_lines.FENCE.match(line.text)
         closing = fence[1] if fence else text_lines.COMMENT_BLOCKS.get(line.text.split(None, 1)[0], "")
-        if self.markup and not closing and line.text in ("----", "....", "====", "++++", "____"):
+        if self.markup == "adoc" and not closing and line.text in ("----", "....", "====", "++++", "____"):
             is_title = at and self.lines[at - 1].number == line.number - 1 and abs(len(self.lines[at - 1].text) - 4) < 3
             closing = "" if is_title or line.text not in [each.text for each in self.lines[at + 1 :]] else line.text
         if not closing:
             return at
-        is_code = bool(fence) or (self.markup and closing == line.text)
+        is_code = bool(fence) or closing == line.text
         end = at
         while end < len(self.lines):
             text = self.lines[end].text
@@ -193,6 +197,8 @@ class _OutlineReader:
         if line.column < entry.column or not mark.kind:
             return False
         if mark.depth > entry.mark.depth and entry.mark.kind:
+            return True
+        if mark.kind == "number" and entry.mark.kind in ("bullet", "box") and entry.text.endswith(":"):
             return True
         return self.numbers_hold_bullets and entry.mark.kind == "number" and mark.kind == "bullet"
 
@@ -222,7 +228,8 @@ class _OutlineReader:
             and (self.is_marked or not self.has_long_lines)
         ):
             return True
-        if line.text[0].islower() and 60 <= len(before) <= 100 and before[-1] not in ".!?)":
+        could_be_one = 60 <= len(before) <= 100 and before[-1] not in ".!?)" and not self.has_long_lines
+        if could_be_one and line.text[0].islower():
             self.maybe_joined.append(line.number)
         return False
 
@@ -243,6 +250,9 @@ class _OutlineReader:
         rank = self._find_underline(line, below)
         if rank:
             return self._begin_heading(self.lines[at : at + 2], text, rank)
+        stars = text_lines.ORG_HEADLINE.match(line.raw) if self.markup == "org" else None
+        if stars:
+            return self._begin_heading([line], stars[2], len(stars[1]))
         hashes = text_lines.HASH_HEADING.match(text)
         if hashes and self._is_hash_heading(at, hashes[1], hashes[2]):
             return self._begin_heading([line], hashes[2], len(hashes[1]))
@@ -251,7 +261,7 @@ class _OutlineReader:
             level = 6 if text[0] != "=" else len(text) - len(text.lstrip("="))
             return self._begin_heading([line], decorated, level)
         if self._is_loose_heading(at):
-            return self._begin_heading([line], text.rstrip(": "), LOOSE_HEADING + line.column)
+            return self._begin_heading([line], self.marks[at].text.rstrip(": "), LOOSE_HEADING + line.column)
         return 0
 
     def _begin_heading(self, lines: Sequence[Line], text: str, rank: int) -> int:
@@ -284,10 +294,10 @@ class _OutlineReader:
         after = self.lines[at + 1] if at + 1 < len(self.lines) else None
         next_mark = self.marks[at + 1] if after else None
         if mark.kind:
-            is_over_others = after and next_mark and next_mark.kind and next_mark.kind != mark.kind
-            return bool(
-                text.endswith(":") and is_over_others and after and after.column <= line.column and not mark.state
-            )
+            if after is None or next_mark is None or after.column > line.column or next_mark.kind in ("", "number"):
+                return False
+            is_over_others = next_mark.sign != mark.sign and next_mark.depth == mark.depth
+            return text.endswith(":") and is_over_others and not mark.state
         if text_lines.LINK.match(text) or text_lines.COMMENT.match(text):
             return False
         if text.endswith(":"):
@@ -303,7 +313,8 @@ class _OutlineReader:
             return True
         if after is None or after.column < line.column:
             return False
-        leads = bool(next_mark and next_mark.kind) and after.column < line.column + 2
+        is_done_mark = self.marks_are_done and next_mark is not None and next_mark.kind == "box"
+        leads = bool(next_mark and next_mark.kind) and not is_done_mark and after.column < line.column + 2
         if leads and (line.follows_blank or self.is_marked or after.number == line.number + 1):
             return not self._is_in_paragraph(at)
         if (

@@ -1,4 +1,4 @@
-"""How the expectations beside the files of `tool_lists/` are written.
+"""How the expectations beside the files of `tool_lists/` and `text_lists/` are written.
 
     = Task Master tasks.json: 2 open of 5       what the list is read as
     ! a note
@@ -19,8 +19,10 @@ from batch_implement.features.feature_list import ListOptions
 def options_of(path):
     """The options that the name of a file asks for."""
     words = [word for word in path.name.split(".") if word.startswith("--")]
-    tag = next((word[len("--tag=") :] for word in words if word.startswith("--tag=")), "")
-    return ListOptions(leaves="--leaves" in words, tag=tag)
+    values = dict(word.lstrip("-").partition("=")[::2] for word in words)
+    without = [values["without"]] if "without" in values else []
+    tag, dash = values.get("tag", ""), values.get("dash", "")
+    return ListOptions(leaves="leaves" in values, bullets="bullets" in values, tag=tag, dash=dash, without=without)
 
 
 def read(path):
