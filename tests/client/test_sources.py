@@ -127,7 +127,7 @@ def test_a_dry_run_shows_order_needs_limits_and_hints_and_writes_nothing(
     result = client_for(model).run("/batch-implement features.yaml --dry-run --max-retries 1", env=WITH_YAML)
     assert model.requests == []
     shown = "\n".join(hook.stdout for hook in result.hooks("UserPromptExpansion"))
-    for words in ("5 features would be done", "1 retry each", "(after 4)", "Nothing was written or started"):
+    for words in ("5 features would be done", "1 retry each", "(needs 4)", "Nothing was written or started"):
         assert words in shown
     assert not (yaml_list / ".claude").exists()
 

@@ -32,6 +32,7 @@ def create(
     `dry_run` return the plan and what would prevent a start.
     """
     from ..features import sources
+    from ..report import list_reading
 
     source = sources.read(options, cwd, context.project.root, stdin)
     context.notes.extend(source.notes)
@@ -39,14 +40,15 @@ def create(
         plan = plan_batch(source, policy, infer_order=options.infer_order)
         blockers = find_create_blockers(context, replace=options.replace)
         context.notes.extend(blockers)
-        data = {**status_report.plan_data(plan), "exit_code": int(bool(blockers))}
-        return CommandResult("\n".join(status_report.format_plan(plan)), data=data)
+        data = {**status_report.plan_data(plan, source.listing), "exit_code": int(bool(blockers))}
+        return CommandResult("\n".join(status_report.format_plan(plan, source.listing)), data=data)
     state = create_batch(context, source, policy, infer_order=options.infer_order, replace=options.replace)
     next_step = status_report.describe_resume(state)
     if not state["policy"]["verify"]:
         next_step += " The batch has no verify command: only a commit is required."
+    left_out = list_reading.summarize_left_out(len(source.listing.left_out))
     return CommandResult(
-        f"Batch {state['batch_id']} has {prompts.pluralize(state['total_features'], 'feature')}.",
+        f"Batch {state['batch_id']} has {prompts.pluralize(state['total_features'], 'feature')}. {left_out}".rstrip(),
         next_step,
         data=status_report.status_data(state),
         state=state,
@@ -184,6 +186,7 @@ def require_batch(context: CommandContext, batch_id: Optional[str]) -> State:
 def add(context: CommandContext, source: FeatureSource) -> CommandResult:
     """Append these features to the batch."""
     from ..features import planner
+    from ..report import list_reading
 
     listing = source.listing
     if listing.defaults:
@@ -200,7 +203,10 @@ def add(context: CommandContext, source: FeatureSource) -> CommandResult:
 
     state = context.store.update(append)
     added = prompts.pluralize(len(listing.features), "feature")
-    message = f"{added} added to batch {state['batch_id']}: {state['total_features']} in all."
+    left_out = list_reading.summarize_left_out(len(listing.left_out))
+    if left_out:  # `add` has no dry run
+        left_out = left_out.replace("`--dry-run`", "`batchctl create FILE --dry-run`")
+    message = f"{added} added to batch {state['batch_id']}: {state['total_features']} in all. {left_out}".rstrip()
     at_work = process_identity.is_owner_alive(state["owner"])
     return CommandResult(message, status_report.describe_owner(state, at_work=at_work), state=state)
 

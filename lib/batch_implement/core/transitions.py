@@ -18,7 +18,7 @@ from .errors import RefusedError
 
 TYPE_CHECKING = False  # importing `typing` costs a hook more than its work
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Sequence
+    from typing import Any, List, Optional, Sequence, Tuple
 
     from .batch_state import State
 
@@ -275,11 +275,12 @@ def add(
 
     `details` and `needs` are by the keys of the new features, `order` is the order of all (empty: the new ones come
     last), `issues` are the issue numbers in a batch of issues. Dependants of a failed or skipped feature are skipped.
-    Raise RefusedError for a text that is in the batch, and for another kind of source.
+    Raise RefusedError for a feature that is in the batch (its text, section and description), and for another kind of
+    source.
     """
-    known = {" ".join(text.split()).casefold(): index for index, text in enumerate(state["features"])}
-    for text in features:
-        twin = known.get(" ".join(text.split()).casefold())
+    known = {_identify(text, state.get("details", {}), index): index for index, text in enumerate(state["features"])}
+    for index, text in enumerate(features, state["total_features"]):
+        twin = known.get(_identify(text, details or {}, index))
         if twin is not None:
             raise RefusedError(
                 f"Feature {twin + 1} of the batch says the same: {text[:80]!r}. Nothing was added.", "skip-retry-add"
@@ -307,6 +308,12 @@ def add(
     }
     blockers = sorted(batch_state.failed_indices(changed) | batch_state.skipped_indices(changed))
     return batch_state.with_derived_fields(blocked_features.skip_dependants(changed, blockers, now))
+
+
+def _identify(text: str, details: State, index: int) -> Tuple[str, str, str]:
+    """Return what makes a feature the same as another one: text, section and description."""
+    own = details.get(key(index), {})
+    return " ".join(text.split()).casefold(), own.get("section", ""), own.get("description", "")
 
 
 def pause(state: State, now: str, reason: str, resume_after: Optional[str] = None) -> State:

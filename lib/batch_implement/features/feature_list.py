@@ -16,15 +16,17 @@ from typing import NamedTuple
 
 from ..base.text import clean
 from ..core.errors import UsageError
+from .list_references import is_broken_near_miss, read_near_miss, split_references
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Sequence, Tuple
+    from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 MAX_BYTES = 10 * 1024 * 1024
 MAX_FEATURES = 10_000
 MAX_LINES = 200_000
 MAX_FEATURE_CHARS = 10_000
+LINES_SHOWN = 10
 
 IDENTIFIER = re.compile(r"(?=.{1,64}\Z)[0-9]*[A-Za-z._-][A-Za-z0-9._-]*")
 REFERENCE = re.compile(r"#[1-9][0-9]{0,8}|[A-Za-z0-9._-]{1,64}")
@@ -36,15 +38,15 @@ BROKEN_NOTE = re.compile(r"\(\s*(?:after\s*:|id\s*:[^()]*\Z)", re.IGNORECASE)
 class FeatureListError(UsageError):
     """A list of features that cannot be used: `<name>:<line>: <reason>`, the reason with what to do about it.
 
-    `line` and `column` count from 1, 0 where unknown. `path` leads to the value in a YAML or JSON document; `index` is
-    that of the feature which is wrong, None where it is not one feature.
+    `name` is what messages call the source. `line` and `column` count from 1, 0 where unknown. `path` leads to the
+    value in a YAML or JSON document; `index` is that of the feature which is wrong, None where it is not one feature.
     """
 
     def __init__(
         self, reason: str, topic: str, name: str, line: int = 0, column: int = 0, *, path: Tuple[Any, ...] = ()
     ) -> None:
         super().__init__(f"{name}:{line}: {reason}" if line else f"{name}: {reason}", topic)
-        self.reason, self.line, self.column, self.path = reason, line, column, path
+        self.name, self.reason, self.line, self.column, self.path = name, reason, line, column, path
         self.index: Optional[int] = None
 
 
@@ -78,6 +80,8 @@ class Listing(NamedTuple):
 
     `format` names what the list was read as and how much of it is open: `Task Master tasks.json, tag master: 12 open
     of 30`. `left_out` are the lines that are in no feature, `notes` are sentences for the user about how it was read.
+    `resolved` has references that only the list as a whole explains: (index of a feature, reference as it is written in
+    its `depends_on`) -> indices of the features that it means, none where it is met.
     """
 
     features: List[Feature]
@@ -85,6 +89,7 @@ class Listing(NamedTuple):
     format: str = ""
     left_out: Sequence[LeftOut] = ()
     notes: Sequence[str] = ()
+    resolved: Mapping[Tuple[int, str], Sequence[int]] = {}  # one for all, as nobody changes it
 
 
 class ListOptions(NamedTuple):
@@ -152,43 +157,62 @@ def split_lines(text: str, name: str) -> List[str]:
     return text.split("\n")
 
 
-def parse_feature(text: str, name: str, line: int) -> Feature:
-    """Return the feature that a text of one line describes, its notes moved to `details`. Raises FeatureListError."""
-    return parse_clean_feature(clean(text).strip(), name, line)
+def parse_feature(text: str, name: str, line: int, *, near_misses: bool = False) -> Feature:
+    """Return the feature that a text of one line describes, its notes moved to `details`. Raises FeatureListError.
+
+    With `near_misses` what is surely meant as a note is one too: `(after 1)`, `(needs: schema)`, `[depends on: 2]`.
+    """
+    return parse_clean_feature(clean(text).strip(), name, line, near_misses=near_misses)
 
 
-def parse_clean_feature(text: str, name: str, line: int) -> Feature:
+def parse_clean_feature(text: str, name: str, line: int, *, near_misses: bool = False) -> Feature:
     """Return what `parse_feature` does for a text that is clean and stripped already."""
-    if text and "(" not in text and text[-1] != ")":
+    if text and "(" not in text and text[-1] not in ")]":
         return Feature(text, line, {})
     details: Dict[str, Any] = {}
-    while text.endswith(")"):
-        head, _, inner = text[:-1].rpartition("(")
-        note = NOTE.fullmatch(inner)
-        if note is None:
+    while text.endswith((")", "]") if near_misses else ")"):
+        is_round = text[-1] == ")"
+        head, _, inner = text[:-1].rpartition("(" if is_round else "[")
+        note = NOTE.fullmatch(inner) if is_round else None
+        near_miss = None
+        if near_misses and note is None and head.strip() and (is_round or ":" in inner):
+            near_miss = read_near_miss(inner)
+            if near_miss is None and is_round and is_broken_near_miss(inner):
+                raise _note_error(name, line, text[len(head) :])
+        if note is None and near_miss is None:
             break
-        kind = note[1].lower()
+        kind = note[1].lower() if note else "after"
         key = {"after": "depends_on", "id": "id"}[kind]
         if key in details:
             raise _line_error(name, line, f"the note `({kind}: ...)` is there twice. Make it one.")
-        details[key] = _parse_references(note[2], name, line) if kind == "after" else _parse_id(note[2], name, line)
+        if near_miss is not None:
+            details[key] = near_miss
+        elif note:
+            parse = _parse_references if kind == "after" else _parse_id
+            details[key] = parse(note[2], name, line)
         text = head.rstrip()
     broken = BROKEN_NOTE.search(text) if "(" in text else None
     if broken:
-        raise _line_error(
-            name,
-            line,
-            f"{text[broken.start() :][:60]!r} looks like a note, which must be closed and at the end of the line: `Add "
-            "a login page (after: 2, schema)`. If it is not a note, write it without the colon.",
-        )
+        raise _note_error(name, line, text[broken.start() :])
     if not text:
         problem = "a note without a feature" if details else "a text without visible characters"
         raise _line_error(name, line, f"{problem}. Write what is to be done.")
     return Feature(text, line, details)
 
 
+def _note_error(name: str, line: int, text: str) -> FeatureListError:
+    return _line_error(
+        name,
+        line,
+        f"{text[:60]!r} looks like a note, which must be closed and at the end of the line: `Add a login page (after: "
+        "2, schema)`. If it is not a note, write it without the colon.",
+    )
+
+
 def _parse_references(inner: str, name: str, line: int) -> List[str]:
     references = [part.strip() for part in inner.split(",")]
+    if not all(map(REFERENCE.fullmatch, references)):
+        references = split_references(inner) or references
     for reference in references:
         if not REFERENCE.fullmatch(reference):
             raise FeatureListError(
@@ -220,15 +244,19 @@ def _line_error(name: str, line: int, reason: str) -> FeatureListError:
 
 
 def check_features(features: List[Feature], name: str) -> List[Feature]:
-    """Return the features. Raises FeatureListError for too many, one too long, or a text or id that is there twice."""
+    """Return the features. Raises FeatureListError for too many, one too long, or a feature or id that is there twice.
+
+    Features are the same if their texts, sections and descriptions are.
+    """
     if len(features) > MAX_FEATURES:
         raise FeatureListError(
             f"{len(features):,} features; one batch takes at most {MAX_FEATURES:,}. Split the list.",
             "features-file",
             name,
         )
-    texts: Dict[str, int] = {}
+    known: Dict[Tuple[str, str, str], int] = {}
     ids: Dict[str, int] = {}
+    twins: List[Tuple[int, int]] = []
     for index, (text, line, details, _) in enumerate(features):
         if len(text) > MAX_FEATURE_CHARS:
             raise _feature_error(
@@ -240,15 +268,10 @@ def check_features(features: List[Feature], name: str) -> List[Feature]:
             )
         is_normal = text.isascii() and "  " not in text  # it is clean: then its only blanks are single spaces
         words = text if is_normal else " ".join(text.split())
-        first = texts.setdefault(words.casefold(), index)
+        identity = (words.casefold(), details.get("section", ""), details.get("description", ""))
+        first = known.setdefault(identity, index)
         if first != index:
-            raise _feature_error(
-                name,
-                features,
-                index,
-                f"the same feature as {_name_earlier_feature(features, first, line)}. Remove one, or say how they "
-                "differ.",
-            )
+            twins.append((index, first))
         if "id" not in details:
             continue
         first = ids.setdefault(details["id"].casefold(), index)
@@ -260,7 +283,25 @@ def check_features(features: List[Feature], name: str) -> List[Feature]:
                 f"the feature {_name_earlier_feature(features, first, line)} has the id {details['id']!r} too. Give "
                 "each its own.",
             )
+    if twins:
+        index, first = twins[0]
+        others = [features[other].line for other, _ in twins[1:]]
+        also = f" The same is true of {describe_lines(others)}." if all(others) and others else ""
+        earlier = _name_earlier_feature(features, first, features[index].line)
+        raise _feature_error(
+            name, features, index, f"the same feature as {earlier}.{also} Remove one, or say how they differ."
+        )
     return features
+
+
+def describe_lines(numbers: Sequence[int]) -> str:
+    """Return line numbers for a message: `line 3`, `lines 3, 5 and 9`, at most ten of them."""
+    shown = [str(number) for number in numbers[:LINES_SHOWN]]
+    if len(numbers) == 1:
+        return f"line {shown[0]}"
+    if len(numbers) > LINES_SHOWN:
+        return f"lines {', '.join(shown)} and {len(numbers) - LINES_SHOWN:,} more"
+    return f"lines {', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def _feature_error(name: str, features: List[Feature], index: int, reason: str) -> FeatureListError:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from heapq import heappop, heappush
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 from ..core import batch_state
 from ..core.errors import UsageError
@@ -46,6 +46,7 @@ class Hint(NamedTuple):
 # -- references -------------------------------------------------------------------------------------------------------
 
 _NUMBER = re.compile(r"(#?)([0-9]+)")
+_NOTHING: Mapping[Tuple[int, str], Sequence[int]] = {}
 
 
 class _Index(NamedTuple):
@@ -79,14 +80,22 @@ def _look_up(reference: str, names: _Index) -> List[int]:
     return sorted({*by_id, *by_issue, *([value - 1] if 1 <= value <= names.total else [])})
 
 
-def resolve_dependencies(features: Sequence[Feature]) -> Dict[int, List[int]]:
-    """Return the index of each feature that needs others -> the sorted indices of those. Raises DependencyError."""
+def resolve_dependencies(
+    features: Sequence[Feature], resolved: Mapping[Tuple[int, str], Sequence[int]] = _NOTHING
+) -> Dict[int, List[int]]:
+    """Return the index of each feature that needs others -> the sorted indices of those. Raises DependencyError.
+
+    `resolved` has what the source itself knows about references (see `Listing`).
+    """
     names = _build_index(features)
     needs: Dict[int, List[int]] = {}
     for index, feature in enumerate(features):
         wanted: Set[int] = set()
         for written in feature.details.get("depends_on", ()):
             reference = written.strip()
+            if (index, reference) in resolved:
+                wanted.update(resolved[index, reference])
+                continue
             matches = _look_up(reference, names)
             if len(matches) != 1 or matches[0] == index:
                 problem = _describe_bad_reference(reference, index, matches, features, names)
@@ -201,13 +210,15 @@ def _cycle_error(needs: Mapping[int, Sequence[int]], texts: Sequence[str]) -> De
 # -- hints -------------------------------------------------------------------------------------------------------------
 
 
-def find_hints(features: Sequence[Feature], bodies: Sequence[str]) -> List[Hint]:
+def find_hints(
+    features: Sequence[Feature], bodies: Sequence[str], resolved: Mapping[Tuple[int, str], Sequence[int]] = _NOTHING
+) -> List[Hint]:
     """Return what the texts and the issues' `bodies` (one for each feature, may be empty) suggest without saying it.
 
     In the order of the features, each pair once. Never what the list says already, directly or not, and never what
     would close a cycle with that or with an earlier hint. Raises DependencyError.
     """
-    names, needs = _build_index(features), resolve_dependencies(features)
+    names, needs = _build_index(features), resolve_dependencies(features, resolved)
     texts = [feature.text for feature in features]
     sort_features(len(features), needs, texts)
     needed_by: Dict[int, List[int]] = {}

@@ -39,8 +39,9 @@ def build_first_state(
     With `infer_order` hints count as dependencies.
     """
     features, texts = listing.features, [feature.text for feature in listing.features]
-    explicit_needs = ordering.resolve_dependencies(features)
-    hints = ordering.find_hints(features, [str(feature.details.get("description", "")) for feature in features])
+    explicit_needs = ordering.resolve_dependencies(features, listing.resolved)
+    bodies = [str(feature.details.get("description", "")) for feature in features]
+    hints = ordering.find_hints(features, bodies, listing.resolved)
     needs = ordering.add_hints(explicit_needs, hints) if infer_order else explicit_needs
     order = ordering.sort_features(len(features), needs, texts)
     issues = [feature.issue for feature in features if feature.issue is not None]
@@ -76,7 +77,13 @@ def build_additions(state: State, listing: Listing) -> Dict[str, Any]:
         Feature(text, 0, _id_details(state, index), numbers[index]) for index, text in enumerate(state["features"])
     ]
     features = [*known, *listing.features]
-    needs = ordering.resolve_dependencies(features)
+    # A number means a feature as `status` numbers it, not a box of the list that is added.
+    resolved = {
+        (first + index, reference): [first + other for other in wanted]
+        for (index, reference), wanted in listing.resolved.items()
+        if not reference.isdigit()
+    }
+    needs = ordering.resolve_dependencies(features, resolved)
     all_needs = {**{int(name): indices for name, indices in state["feature_dependencies"].items()}, **needs}
     order = ordering.sort_features(len(features), all_needs, [feature.text for feature in features])
     return {
@@ -91,7 +98,7 @@ def build_additions(state: State, listing: Listing) -> Dict[str, Any]:
 def check_order(listing: Listing) -> None:
     """Raise DependencyError if a feature of a listing needs one that is not in it, or features need each other."""
     features = listing.features
-    needs = ordering.resolve_dependencies(features)
+    needs = ordering.resolve_dependencies(features, listing.resolved)
     ordering.sort_features(len(features), needs, [feature.text for feature in features])
 
 

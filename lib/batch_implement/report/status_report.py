@@ -2,7 +2,7 @@
 
 status_data(state)      `batchctl status --json`; features are numbered from 1
 format_status(state)    the same as lines
-plan_data(state), format_plan(state)      a batch that is not created yet
+plan_data(state, listing), format_plan(state, listing)      a batch that is not created yet
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
     from ..core.batch_state import State
+    from ..features.feature_list import Listing
 
 STATUSES = ("done", "running", "merging", "waiting", "pending", "failed", "skipped")
 RESUME_IN_CLIENT = "Resume it with `/batch-implement --resume` in Claude Code."
@@ -62,7 +63,7 @@ def next_number(state: State) -> Optional[int]:
 
 def feature_entries(state: State, now: str = "") -> List[Dict[str, Any]]:
     """Return an entry for each feature: `{number, text, status, attempts, commit}`, and those of `reason` (of a failure
-    or a skip), `policy` (where it differs from the batch's), `description` and `no_change` that it has.
+    or a skip), `policy` (where it differs from the batch's), `section`, `description` and `no_change` that it has.
 
     `attempts` includes the running one; `commit` is None unless the feature is done by a commit.
     """
@@ -83,8 +84,9 @@ def feature_entries(state: State, now: str = "") -> List[Dict[str, Any]]:
             entry["reason"] = blocked_features.describe_reason(reasons[index])
         if details.get("policy"):
             entry["policy"] = batch_policy.feature_policy(state, index)
-        if details.get("description"):
-            entry["description"] = details["description"]
+        for name in ("section", "description"):
+            if details.get(name):
+                entry[name] = details[name]
         if "no_change" in evidence:
             entry["no_change"] = evidence["no_change"]
         entries.append(entry)
@@ -168,9 +170,12 @@ def describe_batch(state: State, *, at_work: bool) -> str:
     return f"{prompts.progress_and_feature(state)} {describe_owner(state, at_work=at_work)}"
 
 
-def plan_data(state: State) -> Dict[str, Any]:
-    """Return a batch that is not created yet as plain data; features by their numbers, from 1."""
+def plan_data(state: State, listing: Listing) -> Dict[str, Any]:
+    """Return a batch that is not created yet and how its list was read as plain data; features by numbers, from 1."""
+    from .list_reading import reading_data
+
     return {
+        **reading_data(listing),
         "features": feature_entries(state),
         "order": [index + 1 for index in batch_state.indices_in_order(state)],
         "dependencies": {
@@ -185,13 +190,21 @@ def plan_data(state: State) -> Dict[str, Any]:
     }
 
 
-def format_plan(state: State) -> List[str]:
+def format_plan(state: State, listing: Listing) -> List[str]:
     """Return the lines of `--dry-run`."""
-    lines = [
+    from .list_reading import format_reading
+
+    lines = [f"Read as {clean(listing.format)}."] if listing.format else []
+    lines.append(
         f"{prompts.pluralize(state['total_features'], 'feature')} would be done, in this order "
         f"({state['workflow_mode']}; {_describe_policy(state)}):"
-    ]
+    )
+    section = ""
     for index in batch_state.indices_in_order(state):
+        details = state["details"].get(key(index), {})
+        if details.get("section", "") != section:
+            section = details.get("section", "")
+            lines.append(f"      [{one_line(section, 120)}]" if section else "      [no section]")
         lines.append(f"{index + 1:>4}  {one_line(state['features'][index], 120)}{_describe_overrides(state, index)}")
     hints = _order_hints(state)
     if hints:
@@ -202,7 +215,7 @@ def format_plan(state: State) -> List[str]:
         lines += [
             f"      {hint['feature_index'] + 1} after {hint['needs'] + 1}: {clean(hint['why'])}" for hint in hints
         ]
-    return [*lines, "Nothing was written or started."]
+    return [*lines, *format_reading(listing), "Nothing was written or started."]
 
 
 def _order_hints(state: State) -> List[Dict[str, Any]]:
@@ -239,7 +252,7 @@ def count_retries(number: int) -> str:
 def _describe_overrides(state: State, index: int) -> str:
     """Return the dependencies of feature `index` and where its policy differs, in brackets; empty when nothing."""
     needs = state["feature_dependencies"].get(key(index), ())
-    parts = [f"after {', '.join(str(need + 1) for need in sorted(needs))}"] if needs else []
+    parts = [f"needs {', '.join(str(need + 1) for need in sorted(needs))}"] if needs else []
     policy = state.get("details", {}).get(key(index), {}).get("policy", {})
     templates = {"verify": "verify `{}`", "verify_timeout_s": "within {} s", "evidence": "evidence {}",
                  "workflow_mode": "{}", "max_retries": "{}"}  # fmt: skip

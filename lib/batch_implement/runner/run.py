@@ -26,7 +26,7 @@ from ..core import batch_state, prompts, run_transitions, transitions
 from ..core.errors import BatchError, RefusedError, UsageError
 from ..features import sources
 from ..git import git_client
-from ..report import report_files, run_report, status_report
+from ..report import list_reading, report_files, run_report, status_report
 from ..store.store import Store
 from . import acquire_batch, local_executor, notify, options, pull_requests
 from .dask.executor import DaskExecutor
@@ -86,8 +86,10 @@ def run(
         errors = [f"{check['check']}: {check['text']}" for check in checks if check["verdict"] == ERROR]
         if typed.dry_run:
             shown = run_options._replace(jobs=run_options.jobs or cluster.slots) if cluster else run_options
-            return preflight_checks.format_dry_run(plan, checks, shown), {
+            listing = feature_list.listing if feature_list is not None else None
+            return preflight_checks.format_dry_run(plan, checks, shown, listing), {
                 "checks": checks,
+                **(list_reading.reading_data(listing) if listing is not None else {}),
                 "order": list(batch_state.indices_in_order(plan)),
                 "exit_code": EXIT_INCOMPLETE if errors else EXIT_COMPLETED,
             }
@@ -98,6 +100,8 @@ def run(
                 "preflight",
             )
         if feature_list is not None:
+            left_out = list_reading.summarize_left_out(len(feature_list.listing.left_out))
+            context.notes.extend([left_out] if left_out else [])
             batch_commands.create_batch(
                 context, feature_list, policy, infer_order=typed.infer_order, replace=typed.replace
             )

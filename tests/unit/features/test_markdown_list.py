@@ -64,14 +64,15 @@ Some text - [ ] not a box
 ``` inline ``` is no fence
 - [ ] last
 """
+    section = {"section": "Plan"}
     assert read_file(listed(content, name)).features == [
-        Feature("first", 3),
-        Feature("second", 4),
-        Feature("third", 5),
-        Feature("fourth", 6),
-        Feature("fifth", 7),
-        Feature("indented", 10),
-        Feature("last", 26),
+        Feature("first", 3, section),
+        Feature("second", 4, section),
+        Feature("third", 5, section),
+        Feature("fourth", 6, section),
+        Feature("fifth", 7, section),
+        Feature("indented", 10, {"section": "Plan > done too"}),
+        Feature("last", 26, section),
     ]
 
 
@@ -96,11 +97,11 @@ def test_odd_lines_take_linear_time():
             parse_text(line.encode(), "it", "md")
 
 
-def test_what_needs_a_ticked_box_by_its_id_needs_it_no_more(listed):
-    content = (
-        "- [x] Add a table (id: Schema)\n- [ ] Add a page (after: schema)\n- [ ] Log in (after: SCHEMA, page, #12)\n"
-    )
-    assert needs(read_file(listed(content, "f.md"))) == [None, ["page", "#12"]]
+def test_what_needs_a_ticked_box_by_its_id_waits_for_nothing(listed):
+    content = "- [x] Add a table (id: Schema)\n- [ ] Add a page (after: schema)\n- [ ] Log in (after: SCHEMA, #12)\n"
+    listing = read_file(listed(content, "f.md"))
+    assert needs(listing) == [["schema"], ["SCHEMA", "#12"]]
+    assert listing.resolved == {(0, "schema"): (), (1, "SCHEMA"): ()}
 
 
 def test_an_open_box_of_the_same_id_as_a_ticked_one_is_the_one_that_is_needed(listed):
@@ -108,12 +109,9 @@ def test_an_open_box_of_the_same_id_as_a_ticked_one_is_the_one_that_is_needed(li
     assert needs(read_file(listed(content, "f.md"))) == [None, ["x"]]
 
 
-def test_a_number_beside_ticked_boxes_is_refused_because_it_changes_with_each_tick(listed):
-    content = "- [x] a\n- [ ] b\n- [ ] c (after: 1)\n"
-    assert ":3: `(after: 1)` counts open boxes, and each tick changes their numbers" in refusal(
-        read_file, listed(content, "f.md")
-    )
-    assert needs(read_file(listed(content.replace("[x]", "[ ]"), "f.md"))) == [None, None, ["1"]]
+def test_a_number_counts_the_top_level_boxes_also_ticked_ones(listed):
+    content = "- [x] a\n- [ ] b\n  - [ ] b1\n- [ ] c (after: 1, 2)\n- [ ] d (after: 3)\n"
+    assert read_file(listed(content, "f.md")).resolved == {(1, "1"): (), (1, "2"): (0,), (2, "3"): (1,)}
 
 
 def test_what_a_ticked_box_says_is_no_matter(listed):

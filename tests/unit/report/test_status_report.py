@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 from batch_implement.core import run_transitions, transitions
+from batch_implement.features.feature_list import Listing
 from batch_implement.report import status_report
 from batch_implement.store.store import unfinished_batch_error
 from batches import NOW, all_completed, completed, failed, given_up, new_batch, started, then
 
 BUSY = started(given_up(completed(new_batch(5, needs={4: [1]}))))
+
+NO_LIST = Listing([], {})
 
 
 def test_the_status_has_what_scripts_look_for():
@@ -60,7 +63,7 @@ def test_a_person_sees_a_line_for_each_feature_and_what_is_now():
         "   2  failed   feature 2  it broke",
         "   3  running  feature 3",
         "   4  pending  feature 4",
-        "   5  skipped  feature 5  (after 2)  blocked by feature 2",
+        "   5  skipped  feature 5  (needs 2)  blocked by feature 2",
         "Running: feature 3, attempt 1, phase understand.",
     ]
 
@@ -168,7 +171,7 @@ def test_a_driven_batch_that_is_over_says_where_its_work_lies(driven):
 def test_a_long_text_is_cut_where_one_sees_it():
     state = new_batch(["x" * 80, "y" * 81])
     assert [line.split()[-1] for line in status_report.format_status(state)[2:4]] == ["x" * 80, "y" * 77 + "..."]
-    assert status_report.format_plan(new_batch(["z" * 121]))[1].endswith("z" * 117 + "...")
+    assert status_report.format_plan(new_batch(["z" * 121]), NO_LIST)[1].endswith("z" * 117 + "...")
 
 
 def test_what_comes_next_is_said_when_nothing_is_open():
@@ -195,12 +198,12 @@ def test_a_batch_that_asks_for_nothing_is_not_said_to_ask_for_a_commit():
 
 
 def test_a_plan_says_what_would_be_done_and_that_nothing_was():
-    lines = status_report.format_plan(new_batch(["a", "b\nc"], verify="make test", mode="direct"))
+    lines = status_report.format_plan(new_batch(["a", "b\nc"], verify="make test", mode="direct"), NO_LIST)
     assert lines[0] == (
         "2 features would be done, in this order (direct; `make test` must pass on each commit; 3 retries each):"
     )
     assert lines[1:] == ["   1  a", "   2  b c", "Nothing was written or started."]
-    assert "only the commit is required" in status_report.format_plan(new_batch(1))[0]
+    assert "only the commit is required" in status_report.format_plan(new_batch(1), NO_LIST)[0]
 
 
 def test_a_plan_shows_order_needs_wishes_and_hints():
@@ -209,19 +212,19 @@ def test_a_plan_shows_order_needs_wishes_and_hints():
         "details": {"2": {"policy": {"verify": "make one", "evidence": ["review"], "max_retries": 0}}},
         "analysis_metadata": {"hints": [{"feature_index": 1, "needs": 0, "why": "tests \x1bfor"}], "inferred": False},
     }
-    lines = status_report.format_plan(state)
+    lines = status_report.format_plan(state, NO_LIST)
     assert "within 5 s" in lines[0]
     assert lines[1:] == [
         "   2  feature 2",
         "   3  feature 3  (verify `make one`; evidence review; no retry)",
-        "   1  feature 1  (after 3)",
+        "   1  feature 1  (needs 3)",
         "The texts suggest an order; `--infer-order` applies it:",
         "      2 after 1: tests  for",
         "Nothing was written or started.",
     ]
     taken = {**state, "analysis_metadata": {**state["analysis_metadata"], "inferred": True}}
-    assert "Inferred from the texts:" in status_report.format_plan(taken)
-    shown = status_report.plan_data(state)
+    assert "Inferred from the texts:" in status_report.format_plan(taken, NO_LIST)
+    shown = status_report.plan_data(state, NO_LIST)
     assert (shown["order"], shown["dependencies"]) == ([2, 3, 1], {"1": [3]})
     assert shown["hints"] == [{"feature": 2, "needs": 1, "why": "tests \x1bfor"}]
     assert shown["features"][2]["policy"]["verify"] == "make one"

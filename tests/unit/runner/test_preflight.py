@@ -555,7 +555,7 @@ def test_a_dry_run_shows_order_dependencies_what_runs_side_by_side_and_limits():
         "Batch batch-1: 4 of 4 features to do, up to 3 at a time.",
         "   2  add [1mb",
         "   1  add a  (not in parallel with 4)",
-        f"   3  c {'x' * 95}...  (after 1, 2)",
+        f"   3  c {'x' * 95}...  (needs 1, 2)",
         "   4  d  (not in parallel with 1)",
         "In parallel, if all take equally long: 2, 1 | 3, 4",
         "Limits: a client has 2 h; no feature starts after $5.00 are spent; 3 retries of a feature; a pause after 5 "

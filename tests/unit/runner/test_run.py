@@ -80,7 +80,7 @@ def test_a_dry_run_shows_the_order_and_what_would_stop_it_and_starts_nothing(use
     user.lists("feature 1 (after: 2)", "feature 2", steps=f"touch {tmp_path}/started")
     status, out, errors = user.types("features.txt", "--dry-run", "--verify", "true", "--max-cost", "5", "--jobs", "2")
     assert (status, errors) == (0, "") or "max-cost" in errors
-    assert out.index("feature 2") < out.index("feature 1  (after 2)")
+    assert out.index("feature 2") < out.index("feature 1  (needs 2)")
     assert "Nothing was written or started." in out
     assert not (tmp_path / "started").exists()
     assert not (user.repository / ".claude").exists() and user.git("branch", "--list", "batch/*") == ""

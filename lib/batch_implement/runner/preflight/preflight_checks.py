@@ -23,7 +23,7 @@ from ...core import batch_policy, batch_state, path_conflicts, run_transitions
 from ...core.batch_state import key
 from ...core.prompts import pluralize
 from ...git import gh, worktrees
-from ...report import status_report
+from ...report import list_reading, status_report
 from .. import claude_process, pull_requests
 from ..options import FEATURE_TIME_S
 from . import environment_checks
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from ...base.project_paths import Project
     from ...core.batch_state import State
+    from ...features.feature_list import Listing
     from ..options import Options
 
     Found = Iterator[Tuple[str, str]]
@@ -238,8 +239,13 @@ def _check_pull_requests(root: str, base: str, branch: str) -> Found:
         yield OK, f"branches go to {remote}, pull requests to {repository.url} (its branch rules are not checked)"
 
 
-def format_dry_run(state: State, checks: Sequence[Mapping[str, str]], options: Options) -> str:
-    """Return the checks and what a run would do: order, dependencies, what runs in parallel, limits."""
+def format_dry_run(
+    state: State, checks: Sequence[Mapping[str, str]], options: Options, listing: Optional[Listing] = None
+) -> str:
+    """Return the checks and what a run would do: order, dependencies, what runs in parallel, limits.
+
+    `listing` is the list that the batch would be made of, None when it is there already.
+    """
     remaining, jobs = _list_remaining(state), options.jobs or 1
     rounds = list(itertools.islice(_plan_rounds(state, jobs), MAX_ROUNDS + 1))
     count = pluralize(state["total_features"], "feature")
@@ -267,6 +273,9 @@ def format_dry_run(state: State, checks: Sequence[Mapping[str, str]], options: O
         options.pr or "", ""
     )
     lines.append(f"Merged into: {worktrees.get_batch_branch(state['batch_id'])}; {merge}{pull_request}.")
+    if listing is not None:
+        lines += [f"Read as {clean(listing.format)}."] if listing.format else []
+        lines += list_reading.format_reading(listing)
     if _has_errors(checks):
         lines.append("The run could not start: see the errors above.")
     lines.append("Nothing was written or started.")
@@ -287,7 +296,7 @@ def _list_remaining(state: State) -> List[int]:
 def _format_feature(state: State, index: int, conflicts: List[int]) -> str:
     """Return a line on a feature; `conflicts` are the first features that it does not run in parallel with."""
     needs = state["feature_dependencies"].get(key(index), ())
-    notes = [f"after {_format_numbers(sorted(needs))}"] if needs else []
+    notes = [f"needs {_format_numbers(sorted(needs))}"] if needs else []
     if conflicts:
         more = " and others" if len(conflicts) > MAX_CONFLICTS else ""
         notes.append(f"not in parallel with {_format_numbers(conflicts[:MAX_CONFLICTS])}{more}")

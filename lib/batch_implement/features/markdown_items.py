@@ -1,0 +1,74 @@
+"""Take a list item of Markdown apart: the text with its box, what is nested in it. Pure.
+
+head, box = read_head(item)
+join_head(head, box)                the text on one line, without the box
+for other in items_below(item): ...
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..base.text import clean
+from .list_references import read_need_line
+from .markdown_boxes import read_box
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator, Optional, Tuple
+
+    from .markdown_blocks import Block
+    from .markdown_boxes import Box
+
+TABLE_RULE = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
+
+
+def read_head(item: Block) -> Tuple[Optional[Block], Optional[Box]]:
+    """Return the paragraph that an item begins with, and the box at its start."""
+    if not item.children:
+        return None, None
+    head = item.children[0]
+    if head.kind not in ("paragraph", "heading"):
+        return None, None
+    return head, read_box(head.lines[0])
+
+
+def items_below(item: Block) -> Iterator[Block]:
+    """Yield the items in an item, from the first to the last line; not those in quotes."""
+    for child in item.children:
+        if child.kind == "item":
+            yield child
+            yield from items_below(child)
+
+
+def head_end(head: Block) -> int:
+    """Return the last line of the text of an item: a table ends it, and a line like `Depends on: 1.2`."""
+    if head.kind == "paragraph" and len(head.lines) > 1:
+        for place, line in enumerate(head.lines[1:], 1):
+            if "|" in line and "|" in head.lines[place - 1] and TABLE_RULE.match(line):
+                return head.line + max(place - 2, 0)
+            need = read_need_line(line) if ":" in line else None
+            if need and need.references is not None:
+                return head.line + place - 1
+    return head.end
+
+
+def join_head(head: Block, box: Optional[Box]) -> str:
+    """Return the text of an item on one line, without its box."""
+    parts = list(head.lines)
+    if head.kind == "paragraph" and len(parts) > 1:
+        parts = parts[: head_end(head) - head.line + 1]
+    if box:
+        parts[0] = box.text
+    if len(parts) == 1:
+        return clean(parts[0]).strip()
+    return " ".join(filter(None, (clean(part).strip() for part in parts)))
+
+
+def dedent(line: str, columns: int) -> str:
+    """Return a line without up to `columns` columns of indentation."""
+    blanks = len(line) - len(line.lstrip(" \t"))
+    if "\t" in line[:blanks]:
+        line = line[:blanks].expandtabs(4) + line[blanks:]
+        blanks = len(line) - len(line.lstrip(" "))
+    return line[min(blanks, columns) :]
