@@ -16,7 +16,7 @@ from batch_implement.cli import arguments, batchctl
 from batch_implement.commands import authorization, feature_commands, verify_command
 from batch_implement.commands.command import CommandContext
 from batch_implement.core.errors import UsageError
-from batch_implement.store import serialization
+from batch_implement.store import serialization, sidecar
 from batch_implement.store.store import Store
 from batches import BATCHCTL, ROOT, commit, git, owner, run_program, state_on_disk
 
@@ -38,6 +38,13 @@ def running(listed, typed):
     """A batch of three features, created by a person at a terminal."""
     assert typed("create", "features.txt")[0] == 0
     return listed
+
+
+def remove_backups(repository):
+    """Remove every copy of the state but the state itself."""
+    project = Project(str(repository))
+    for path in (f"{project.private}/current.json", f"{project.private}/{sidecar.BACKUP}", project.second_backup):
+        os.unlink(path)
 
 
 def answered(result):
@@ -195,7 +202,7 @@ def test_changed_tracked_files_are_refused_and_named(listed, typed):
 
 @pytest.mark.parametrize("words", [["status"], ["start"], ["pause"], ["create", "features.txt"]], ids=" ".join)
 def test_a_state_that_cannot_be_used_is_status_3_and_stays(running, typed, words):
-    os.unlink(running / ".git/batch-implement/current.json")
+    remove_backups(running)
     (running / ".claude/batch_state.json").write_text("{")
     status, out, err = typed(*words, "--json")
     assert (status, json.loads(out)["error"]["exit_code"]) == (3, 3)
@@ -204,7 +211,7 @@ def test_a_state_that_cannot_be_used_is_status_3_and_stays(running, typed, words
 
 
 def test_it_can_be_replaced_all_the_same(running, typed):
-    os.unlink(running / ".git/batch-implement/current.json")
+    remove_backups(running)
     (running / ".claude/batch_state.json").write_text("{")
     assert typed("create", "features.txt", "--replace")[0] == 0
     assert answered(typed("status", "--json"))["counts"]["total"] == 3
@@ -509,9 +516,10 @@ def test_without_any_python_the_command_says_so(tmp_path):
 
 
 def test_a_reader_that_goes_away_is_no_error(running):
-    many = "".join(f"feature number {number}, {'x' * 70}\n" for number in range(5000))
-    (running / "many.txt").write_text(many)
-    run_program(BATCHCTL, "create", "many.txt", "--replace", cwd=running)
+    many = "".join(f"- [ ] Feature {number}: {'x' * 70}\n" for number in range(5000))
+    (running / "many.md").write_text(many)
+    created = run_program(BATCHCTL, "create", "many.md", "--replace", cwd=running)
+    assert "has 5000 features" in created.stdout, created.stderr
     shown = subprocess.Popen(
         [BATCHCTL, "status", "--json"], cwd=running, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
