@@ -25,10 +25,7 @@ def get_start_time(pid: int) -> Optional[str]:
         return f"{_read_boot_id()}:{fields[19]}"
     if os.path.isdir("/proc/self"):
         return None
-    import subprocess
-
-    answer = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return " ".join(answer.stdout.split()) or None
+    return " ".join(_run_ps("-o", "lstart=", "-p", str(pid)).split()) or None
 
 
 def is_running(pid: int, since: Optional[str]) -> bool:
@@ -54,10 +51,7 @@ def iter_ancestors(pid: int) -> Iterator[int]:
         elif os.path.isdir("/proc/self"):
             return
         else:
-            import subprocess
-
-            answer = subprocess.run(["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, text=True, check=False)
-            pid = int(answer.stdout.strip() or 0)
+            pid = int(_run_ps("-o", "ppid=", "-p", str(pid)).strip() or 0)
         if pid <= 1:
             return
         yield pid
@@ -122,10 +116,8 @@ def find_marked(value: str) -> List[int]:
         wanted = sign.encode("utf-8", "surrogateescape")
         numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
         return [pid for pid in numbers if pid != os.getpid() and wanted in _read_environ(pid) and is_running(pid, None)]
-    import subprocess
-
-    answer = subprocess.run(["ps", "-axEww", "-o", "pid=,command="], capture_output=True, text=True, check=False)
-    lines = (line.split(None, 1) for line in answer.stdout.splitlines() if f" {sign} " in f"{line} ")
+    output = _run_ps("-axEww", "-o", "pid=,command=")
+    lines = (line.split(None, 1) for line in output.splitlines() if f" {sign} " in f"{line} ")
     return [int(line[0]) for line in lines if int(line[0]) != os.getpid()]
 
 
@@ -155,6 +147,12 @@ def end_marked(value: str, grace_s: float = 5.0) -> None:
 def command_environment() -> Dict[str, str]:
     """Return the environment for a user's command: this process's own, without what names a client or a batch."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("CLAUDE", "BATCH_IMPLEMENT_"))}
+
+
+def _run_ps(*options: str) -> str:
+    import subprocess
+
+    return subprocess.run(["ps", *options], capture_output=True, text=True, check=False).stdout
 
 
 def _read_environ(pid: int) -> List[bytes]:

@@ -134,7 +134,15 @@ def fail(
         "active": None,
         "retry_attempts": {**state["retry_attempts"], name: used},
         "failures_in_a_row": in_a_row,
-        **_with_attempt(state, now, error, failure_class, stash, retry_after, permanent=permanent),
+        **_with_attempt(
+            state,
+            now,
+            error,
+            failure_class,
+            stash=stash,
+            retry_after=retry_after,
+            **({"permanent": True} if permanent else {}),
+        ),
     }
     granted = state.get("retry_allowance", {})
     retries_in_all = sum(max(0, count - 1 - granted.get(at, 0)) for at, count in changed["retry_attempts"].items())
@@ -222,7 +230,7 @@ def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str
         "timings": _with_end_time(state, index, now),
     }
     if status == "running":
-        changed.update(active=None, **_with_attempt(state, now, f"skipped: {reason}", "skipped", stash))
+        changed.update(active=None, **_with_attempt(state, now, f"skipped: {reason}", "skipped", stash=stash))
     return batch_state.with_derived_fields(blocked_features.skip_dependants(changed, [index], now))
 
 
@@ -371,29 +379,13 @@ def _require_index(state: State, index: int) -> None:
         )
 
 
-def _with_attempt(
-    state: State,
-    now: str,
-    error: str,
-    failure_class: str,
-    stash: Optional[str],
-    retry_after: Optional[str] = None,
-    *,
-    permanent: bool = False,
-) -> State:
-    active = state["active"]
-    name = key(active["feature_index"])
+def _with_attempt(state: State, now: str, error: str, failure_class: str, **fields: Any) -> State:
+    """Return the attempts with that of the open feature, which ended. `fields` add to the entry."""
+    name, attempt, known = key(state["active"]["feature_index"]), state["active"]["attempt"], state.get("attempts", {})
     entry = {
-        "attempt": active["attempt"],
-        "error_message": error,
-        "failure_class": failure_class,
-        "timestamp": now,
-        "stash": stash,
-        "retry_after": retry_after,
-    }
-    if permanent:
-        entry["permanent"] = True
-    known = state.get("attempts", {})
+        "attempt": attempt, "error_message": error, "failure_class": failure_class, "timestamp": now, "stash": None,
+        "retry_after": None, **fields,
+    }  # fmt: skip
     return {"attempts": {**known, name: [*known.get(name, ()), entry][-batch_state.MAX_ATTEMPTS_KEPT :]}}
 
 
