@@ -519,7 +519,7 @@ def test_a_reader_that_goes_away_is_no_error(running):
     many = "".join(f"- [ ] Feature {number}: {'x' * 70}\n" for number in range(5000))
     (running / "many.md").write_text(many)
     created = run_program(BATCHCTL, "create", "many.md", "--replace", cwd=running)
-    assert "has 5000 features" in created.stdout, created.stderr
+    assert "has 5,000 features" in created.stdout, created.stderr
     shown = subprocess.Popen(
         [BATCHCTL, "status", "--json"], cwd=running, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
