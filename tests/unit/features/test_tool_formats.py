@@ -87,7 +87,7 @@ def test_a_list_without_open_tasks_says_what_became_of_them():
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ({"branchName": "x", "userStories": []}, "Ralph prd.json: `userStories` is empty. Add a story."),
+        ({"branchName": "x", "userStories": []}, "`userStories` is empty. Add what is to be done."),
         ({"project": "x", "features": []}, "`features` is empty. Add what is to be done."),
         ({"userStories": [{"passes": False}]}, "f.json:1: this entry has neither a title nor a description."),
         (
@@ -139,9 +139,7 @@ def test_what_is_too_long_is_cut_and_says_where_the_rest_is():
     listing = read(tasks)
     (feature,) = listing.features
     assert len(feature.details["description"]) == 50_000
-    assert feature.details["description"].endswith(
-        "\n\n[cut after 50,000 characters; all of it is in line 1 of f.json]"
-    )
+    assert feature.details["description"].endswith("\n\n[cut after 50,000 characters; all of it is in f.json, line 1]")
     assert "1 A: cut after 50,000 characters. `--leaves` makes each subtask a feature." in listing.notes
     assert [len(each.details["description"]) < 40_000 for each in read(tasks, leaves=True).features] == [True, True]
 

@@ -12,19 +12,14 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ...base.text import clean
-from ..feature_list import Listing, decode_text
+from ..feature_list import Listing, ListOptions, decode_text
 from ..located_values import Document, Position
 from .fields import CANCELLED, DONE, OPEN, State
 from .task_list import Task, build_listing
 from .task_reader import TaskReader
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
-
-    from ..feature_list import ListOptions
 
 FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 # A key and what follows it up to the next key.

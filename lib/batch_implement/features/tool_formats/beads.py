@@ -7,18 +7,14 @@ because the lines of an export are in the order of random ids.
 
 from __future__ import annotations
 
+from typing import Any, Dict, List, Tuple
+
 from ...base.text import clean
+from ..feature_list import Listing, ListOptions
+from ..located_values import Document
 from .fields import words
-from .task_list import build_listing
+from .task_list import Task, build_listing
 from .task_reader import TaskReader
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List, Tuple
-
-    from ..feature_list import Listing, ListOptions
-    from ..located_values import Document
-    from .task_list import Task
 
 INTERNAL_TYPES = words("message molecule gate event agent rig role convoy merge-request slot memory wisp")
 INTERNAL_FIELDS = words(

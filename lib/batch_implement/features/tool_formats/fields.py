@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import NamedTuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from ...base.text import clean, clean_block
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List, Mapping, Optional
 
 
 def words(text: str) -> List[str]:
@@ -54,7 +50,6 @@ STATES = {
 MAX_LINE_CHARS = 120  # a longer value gets a heading
 # What is to be done, and how it is seen, gets a heading however short it is.
 SECTIONS = words("details teststrategy acceptance acceptancecriteria criteria steps notes design plan comments")
-TEXTS = words("text title name description criterion content step task body label login")
 
 
 class State(NamedTuple):
@@ -156,7 +151,7 @@ def format_value(value: Any) -> str:
         return join_blocks(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list) and all(_is_entry(entry) for entry in value):
+    if isinstance(value, list) and all(map(_is_entry, value)):
         return "\n".join(_format_entry(entry) for entry in value if not is_empty(entry))
     if isinstance(value, (list, dict)):
         return f"```json\n{join_blocks(json.dumps(value, indent=2, ensure_ascii=False))}\n```"
@@ -165,25 +160,15 @@ def format_value(value: Any) -> str:
 
 def _is_entry(entry: Any) -> bool:
     """Return whether a value fits on a bullet: a scalar, or an object of scalars with a text."""
-    if isinstance(entry, dict):
-        return not any(isinstance(each, (list, dict)) for each in entry.values()) and bool(_text_name(entry))
-    return not isinstance(entry, list)
-
-
-def _text_name(entry: Mapping[str, Any]) -> str:
-    names = by_word(entry)
-    return next((names[name] for name in TEXTS if isinstance(entry.get(names.get(name, "")), str)), "")
+    values = list(entry.values()) if isinstance(entry, dict) else [entry, ""]
+    return not any(isinstance(each, (list, dict)) for each in values) and any(isinstance(each, str) for each in values)
 
 
 def _format_entry(entry: Any) -> str:
-    """Return an entry of a list as a bullet; with a box if the entry says whether it is done."""
+    """Return an entry of a list as a bullet, of an object its first text, then its other fields, in brackets."""
     if not isinstance(entry, dict):
         return "- " + format_value(entry).replace("\n", "\n  ")
-    name = _text_name(entry)
-    flag = next((each for each in entry if is_state(to_word(each), entry[each]) and to_word(each) in FLAGS), None)
-    box = "" if flag is None else "[x] " if read_flag(entry[flag]) else "[ ] "
-    rest = [
-        f"{key}: {format_value(each)}" for key, each in entry.items() if key not in (name, flag) and not is_empty(each)
-    ]
-    remark = clean(f" ({', '.join(rest)})") if rest else ""
-    return f"- {box}{format_value(entry[name])}".replace("\n", "\n  ") + remark
+    name = next(name for name, each in entry.items() if isinstance(each, str))
+    others = (f"{key}: {format_value(each)}" for key, each in entry.items() if key != name and not is_empty(each))
+    rest = clean(", ".join(others))
+    return "- " + format_value(entry[name]).replace("\n", "\n  ") + (f" ({rest})" if rest else "")

@@ -6,17 +6,13 @@ the file may be of another repository.
 
 from __future__ import annotations
 
-from ..feature_list import FeatureListError
+from typing import Any, Dict
+
+from ..feature_list import FeatureListError, Listing, ListOptions
+from ..located_values import Document
 from .fields import words
 from .task_list import build_listing
 from .task_reader import TaskReader
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict
-
-    from ..feature_list import Listing, ListOptions
-    from ..located_values import Document
 
 LABEL = "GitHub issues"
 # The fields that `gh issue list --json` knows.
@@ -26,7 +22,6 @@ GH_FIELDS = frozenset(words(
     "subIssues subIssuesSummary title updatedAt url"
 ))  # fmt: skip
 SIGNS = ("number", "body", "labels", "url", "milestone", "assignees", "author", "stateReason")
-API_FIELDS = ("html_url", "labels", "milestone", "type", "comments", "url")
 
 
 def recognize(value: Any) -> bool:
@@ -46,8 +41,7 @@ def read(document: Document, name: str, options: ListOptions) -> Listing:
             reason = "this issue has no title. Write the list with `gh issue list --json number,title,body,state`."
             raise FeatureListError(f"{LABEL}: {reason}", "features-file", name, *document.position((index,)))
         task = reader.read_task(_to_fields(item), (index,))
-        if "pull_request" in item or "/pull/" in str(item.get("url")):
-            task.reason = "pull request"
+        task.reason = "pull request" if "pull_request" in item or "/pull/" in str(item.get("url")) else ""
         tasks.append(task)
     numbers = [item.get("number") for item in document.value]
     notes = reader.notes()
@@ -61,15 +55,14 @@ def _to_fields(item: Dict[str, Any]) -> Dict[str, Any]:
     """Return the fields of an issue under the names that tasks have."""
     number, reason = item.get("number"), str(item.get("stateReason") or item.get("state_reason"))
     is_closed = str(item.get("state")).lower() == "closed" or item.get("closed") is True
-    skipped = ("id", "number", "title", "state", "stateReason", "state_reason", "closed", "url", "pull_request")
-    fields = {key: _simplify(value) for key, value in item.items() if key not in skipped}
-    if "html_url" in item:  # of the API, which has much more than an issue
-        fields = {key: value for key, value in fields.items() if key in ("body", "user", *API_FIELDS)}
+    skipped = ("id", "number", "title", "state", "stateReason", "closed", "url")
+    wanted = ("body", "labels", "milestone", "user") if "html_url" in item else item  # the API has much more
+    fields = {key: _simplify(item[key]) for key in wanted if key in item and key not in skipped}
     fields["title"] = f"{item['title']} (#{number})" if isinstance(number, int) else item["title"]
     fields["id"] = f"issue-{number}" if isinstance(number, int) else ""
     is_cancelled = reason.lower() in ("not_planned", "duplicate")
     fields["status"] = ("cancelled" if is_cancelled else "closed") if is_closed else ""
-    fields["URL"] = fields.pop("html_url", item.get("url"))
+    fields["URL"] = item.get("html_url") or item.get("url")
     return fields
 
 
@@ -83,7 +76,7 @@ def _simplify(value: Any) -> Any:
             else simple
         )
     if isinstance(value, dict) and isinstance(value.get("body"), str):
-        return f"{_simplify(value.get('author') or value.get('user'))}: {value['body']}"
+        return f"{_simplify(value.get('author'))}: {value['body']}"
     if isinstance(value, dict):
         return next((value[name] for name in ("name", "title", "login") if isinstance(value.get(name), str)), value)
     return value

@@ -13,17 +13,21 @@ going to be done is named, in the notes and in the description of the feature.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 from ...base.text import clean
-from ..feature_list import IDENTIFIER, Feature, FeatureListError, LeftOut, Listing, check_features, parse_feature
-from .fields import CANCELLED, DEFERRED, DONE, OPEN, join_blocks
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Sequence, Set, Tuple
-
-    from ..feature_list import ListOptions
-    from .fields import State
+from ..feature_list import (
+    IDENTIFIER,
+    Feature,
+    FeatureListError,
+    LeftOut,
+    Listing,
+    ListOptions,
+    check_features,
+    parse_feature,
+)
+from .fields import CANCELLED, DEFERRED, DONE, OPEN, State, join_blocks
 
 MAX_DESCRIPTION_CHARS = 50_000
 SHOWN_NOTES = 20
@@ -82,9 +86,8 @@ def build_listing(
     """
     every = _flatten(tasks, options.leaves)
     chosen = [task for task in every if task.feature is task]
-    reasons = _count([task.reason for task in every])
     if not chosen:
-        shown = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        shown = ", ".join(f"{count} {reason}" for reason, count in Counter(each.reason for each in every).items())
         reason = f"{label}: no open tasks{f' ({shown})' if shown else ''}. Reopen or add what is still to do."
         raise FeatureListError(reason, "features-file", name)
     all_notes = [*notes, *_tree_notes(every, options.leaves), *_resolve_needs(every)]
@@ -94,7 +97,7 @@ def build_listing(
     for place, task in enumerate(chosen):
         description = _describe(task)
         if len(description) > MAX_DESCRIPTION_CHARS:
-            rest = f"\n\n[cut after {MAX_DESCRIPTION_CHARS:,} characters; all of it is in {_place(task, name)}]"
+            rest = f"\n\n[cut after {MAX_DESCRIPTION_CHARS:,} characters; all of it is in {name}, line {task.line}]"
             description = description[: MAX_DESCRIPTION_CHARS - len(rest)].rstrip() + rest
             way = " `--leaves` makes each subtask a feature." if task.subtasks and not options.leaves else ""
             all_notes.append(f"{task}: cut after {MAX_DESCRIPTION_CHARS:,} characters.{way}")
@@ -109,25 +112,12 @@ def build_listing(
         features.append(Feature(texts[place], task.line, {key: value for key, value in details.items() if value}))
     left_out = [LeftOut(task.line, str(task), task.reason) for task in every if task.reason]
     counted = [task for task in every if not task.is_nested and task.reason not in ("", GROUP, HAS_SUBTASKS)]
-    doubts = _count([task.state.doubt for task in every if task.feature is task or task.reason == DONE])
-    all_notes += [f"The status {doubt} ({count})." for doubt, count in doubts.items()]
+    doubts = Counter(task.state.doubt for task in every if task.feature is task or task.reason == DONE)
+    all_notes += [f"The status {doubt} ({count})." for doubt, count in doubts.items() if doubt]
+    if len(all_notes) > SHOWN_NOTES:
+        all_notes[SHOWN_NOTES:] = [f"{len(all_notes) - SHOWN_NOTES} more notes."]
     shown = f"{label}: {len(features)} open of {len(features) + len(counted)}"
-    return Listing(
-        check_features(features, name), {}, shown, sorted(left_out, key=lambda each: each.line), _limit(all_notes)
-    )
-
-
-def _count(words: Sequence[str]) -> Dict[str, int]:
-    return {word: words.count(word) for word in dict.fromkeys(words) if word}
-
-
-def _limit(notes: List[str]) -> List[str]:
-    more = len(notes) - SHOWN_NOTES
-    return notes if more <= 0 else [*notes[:SHOWN_NOTES], f"{more} more notes."]
-
-
-def _place(task: Task, name: str) -> str:
-    return f"line {task.line} of {name}" if task.line else name
+    return Listing(check_features(features, name), {}, shown, sorted(left_out, key=lambda each: each.line), all_notes)
 
 
 def _flatten(tasks: Sequence[Task], leaves: bool) -> List[Task]:

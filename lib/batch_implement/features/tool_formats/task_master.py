@@ -5,18 +5,14 @@
 
 from __future__ import annotations
 
+from typing import Any, Dict, List
+
 from ...base.text import clean
-from ..feature_list import FeatureListError
+from ..feature_list import FeatureListError, Listing, ListOptions
+from ..located_values import Document
 from .fields import OPEN, read_state
 from .task_list import build_listing
 from .task_reader import TaskReader, is_task_list
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List
-
-    from ..feature_list import Listing, ListOptions
-    from ..located_values import Document
 
 LABEL = "Task Master tasks.json"
 DEFAULT_TAG = "master"

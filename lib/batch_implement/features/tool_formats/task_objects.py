@@ -9,20 +9,14 @@ criteria. A list of ours with a property too many is none of these.
 from __future__ import annotations
 
 import difflib
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from ...base.text import clean
-from ..feature_list import FeatureListError
+from ..feature_list import FeatureListError, Listing, ListOptions
+from ..located_values import Document
 from .fields import DONE, OPEN, by_word, is_empty, is_state, to_word, words
 from .task_list import Task, build_listing
-from .task_reader import BOOKKEEPING, IDS, NEEDS, TITLES, TaskReader, find_title_name
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, List, Sequence
-
-    from ..feature_list import Listing, ListOptions
-    from ..located_values import Document
-    from .task_reader import Path
+from .task_reader import BOOKKEEPING, IDS, NEEDS, TITLES, Path, TaskReader, find_title_name
 
 CONTAINERS = words(
     "features featurelist tasks tasklist todos todo items stories userstories issues backlog tests testcases checklist "
@@ -48,7 +42,8 @@ def recognize(value: Any) -> bool:
     fields = {name for item in items for name in item}
     spelled = set(map(to_word, fields))
     if not items:
-        return isinstance(value, dict) and len(value) > 1 and any(map(is_empty_list, value, value.values()))
+        empty = [name for name in value if value[name] == []] if isinstance(value, dict) and len(value) > 1 else []
+        return any(to_word(name) in CONTAINERS for name in empty)
     if not fields.isdisjoint(OWN) or not any(map(find_title_name, items)):
         return False
     if any(map(_has_state, items)):
@@ -58,34 +53,42 @@ def recognize(value: Any) -> bool:
     return not typos and not spelled.isdisjoint(SIGNS)
 
 
-def is_empty_list(name: str, value: Any) -> bool:
-    """Return whether a field is where entries belong and has none."""
-    return value == [] and to_word(name) in CONTAINERS
+def read(
+    document: Document,
+    name: str,
+    options: ListOptions,
+    label: str = "",
+    rank: Optional[Callable[[Any], float]] = None,
+    order_note: str = "",
+) -> Listing:
+    """Return the open entries, in the order of the file or by their ranks. Raises FeatureListError.
 
-
-def read(document: Document, name: str, options: ListOptions) -> Listing:
-    """Return the open entries, in the order of the file. Raises FeatureListError."""
+    `label` is what the list is called, `order_note` is a note for a list that `rank` puts in another order.
+    """
     value, reader = document.value, TaskReader(document, name)
     used = _find_lists(value) if isinstance(value, dict) else []
     if isinstance(value, dict) and not used:
-        empty = next(key for key in value if is_empty_list(key, value[key]))
+        empty = next(key for key in value if value[key] == [] and to_word(key) in CONTAINERS)
         raise FeatureListError(f"`{clean(empty)}` is empty. Add what is to be done.", "features-file", name)
-    tasks = _read_level(value, (), reader)
-    spelled = {to_word(key) for item in _iterate_items(value) for key in item}
-    is_feature_list = any(to_word(key) in ("features", "featurelist") for key in used)
-    label = "Feature list" if is_feature_list else "Task list"
-    label = "Feature list of an agent harness" if "passes" in spelled else label
-    notes = [*(describe_top(value, used) if isinstance(value, dict) else ()), *reader.notes()]
+    tasks, items = _read_level(value, (), reader), list(_iterate_items(value))
+    has_passes = any(to_word(key) == "passes" for item in items for key in item)
+    plain = "Feature list" if any(to_word(key) in ("features", "featurelist") for key in used) else "Task list"
+    label = label or ("Feature list of an agent harness" if has_passes else plain)
+    notes = [*(_describe_top(value, used) if isinstance(value, dict) else ()), *reader.notes()]
+    if rank and len(items) == len(tasks):
+        ranked = [task for _, _, task in sorted(zip(map(rank, items), range(len(tasks)), tasks))]
+        notes = notes if ranked == tasks else [order_note, *notes]
+        tasks = ranked
     return build_listing(tasks, name, options, label, notes)
 
 
-def describe_top(value: Dict[str, Any], used: Sequence[str]) -> List[str]:
+def _describe_top(value: Dict[str, Any], used: Sequence[str]) -> List[str]:
     """Return a note that names what stands beside the list in an object, if there is anything."""
-    left = {clean(key)[:40]: each for key, each in value.items() if key not in used and not is_empty(each)}
-    shown = [
-        f"{key} ({clean(str(each))})" if isinstance(each, (str, int, float)) and len(str(each)) <= 60 else key
-        for key, each in left.items()
-    ]
+    shown = []
+    for key, each in value.items():
+        if key not in used and not is_empty(each):
+            is_short = isinstance(each, (str, int, float)) and len(str(each)) <= 60
+            shown.append(clean(f"{key[:40]} ({each})" if is_short else key[:40]))
     return [f"Left out at the top of the file: {', '.join(shown)}."] if shown else []
 
 
@@ -95,15 +98,13 @@ def _find_lists(value: Dict[str, Any]) -> List[str]:
     for name, each in value.items():
         entries = list(each.values()) if isinstance(each, dict) else each if isinstance(each, list) else []
         objects = [entry for entry in entries if isinstance(entry, dict)]
-        is_plain = len(objects) == len(entries) or (isinstance(each, list) and all(map(_is_entry, entries)))
+        is_plain = len(objects) == len(entries) or (
+            isinstance(each, list) and all(isinstance(entry, (dict, str)) for entry in entries)
+        )
         is_group = to_word(name) in GROUPS and any(map(_find_lists, objects))
         if objects and is_plain and (is_group or to_word(name) in CONTAINERS):
             found.append(name)
     return found
-
-
-def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, (dict, str))
 
 
 def _iterate_items(value: Any) -> Iterator[Dict[str, Any]]:

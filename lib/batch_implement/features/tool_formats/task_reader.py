@@ -9,18 +9,15 @@ authors) is not taken; a note names these fields.
 
 from __future__ import annotations
 
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
 from ...base.text import clean
 from ..feature_list import FeatureListError
+from ..located_values import Document
 from .fields import by_word, format_fields, is_empty, is_state, join_blocks, read_state, to_word, words
 from .task_list import Task
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Sequence, Tuple
-
-    from ..located_values import Document
-
-    Path = Tuple[Any, ...]
+Path = Tuple[Any, ...]
 
 # Names of fields as `to_word` spells them; of several in one task the first counts.
 IDS = words("id taskid storyid featureid key ref code identifier externalkey externalid slug number no")
