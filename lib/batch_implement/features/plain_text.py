@@ -118,6 +118,7 @@ class _Reader:
         self.left_out: List[LeftOut] = []
         self.is_open: List[bool] = []
         self.undecided: List[Entry] = []
+        self.errors: List[FeatureListError] = []
 
     def read(self, lines: Sequence[Line], notes: List[str]) -> Listing:
         outline = text_outline.read_outline(lines, self.name, markup=self.markup)
@@ -133,6 +134,8 @@ class _Reader:
                 self._take(entry)
         if self.undecided:
             raise self._undecided_error()
+        if self.errors:
+            raise _combine_errors(self.errors, self.name)
         if self.markup and not self.options.bullets and not _is_list_name(self.name):
             self._refuse_bullets(outline.entries)
         if not self.features:
@@ -192,7 +195,11 @@ class _Reader:
 
     def _add_feature(self, entry: Entry, headings: Tuple[str, ...]) -> None:
         self.is_open.append(True)
-        feature = parse_clean_feature(entry.text, self.name, entry.line)
+        try:
+            feature = parse_clean_feature(entry.text, self.name, entry.line)
+        except FeatureListError as error:
+            self.errors.append(error)
+            return
         details = dict(feature.details)
         if headings:
             details["section"] = " > ".join(dict.fromkeys(headings))
@@ -343,6 +350,13 @@ class _Reader:
             for heading, count in counts.items()
             if count < len(features)
         ]
+
+
+def _combine_errors(found: Sequence[FeatureListError], name: str) -> FeatureListError:
+    """Return the first error, with the lines of the others."""
+    first, lines = found[0], ", ".join(str(error.line) for error in found[1:20])
+    also = f" As wrong: line{'s' if len(found) > 2 else ''} {lines}." if lines else ""
+    return FeatureListError(f"{first.reason}{also}", first.topic, name, first.line)
 
 
 def _is_list_name(name: str) -> bool:

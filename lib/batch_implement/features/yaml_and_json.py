@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ..validation.errors import SchemaError
     from .located_values import Document
 
+MAX_SHOWN_ERRORS = 5
+MAX_SHOWN_LINES = 10
 NOTE_AS_NAME = re.compile(r".*\(\s*(?:after|id)", re.IGNORECASE | re.DOTALL)
 
 
@@ -57,11 +59,27 @@ def _schema_error(value: Any, schema_errors: List[SchemaError], name: str) -> Fe
             name,
             first.line or 1,
         )
-    pointer = f"{first.pointer}: " if first.pointer else ""
+    return FeatureListError(_list_errors(schema_errors), "features-yaml", name, first.line or 1)
+
+
+def _list_errors(schema_errors: List[SchemaError]) -> str:
+    """Return the first errors in words, each kind once with the lines where it is."""
+    kinds: Dict[str, List[SchemaError]] = {}
+    for error in schema_errors:
+        kinds.setdefault(error.message, []).append(error)
+    said: List[str] = []
+    for message, same in list(kinds.items())[:MAX_SHOWN_ERRORS]:
+        pointer = f"{same[0].pointer}: " if same[0].pointer else ""
+        line = f"Line {same[0].line}: " if said else ""
+        others = ", ".join(str(error.line) for error in same[1 : MAX_SHOWN_LINES + 1])
+        more = " and more" if len(same) > MAX_SHOWN_LINES + 1 else ""
+        also = f" The same on line{'s' if len(same) > 2 else ''} {others}{more}." if others else ""
+        said.append(f"{line}{pointer}{message}{also}")
     number = len(schema_errors)
-    count = f"at least {number}" if number == errors.MAX_ERRORS else number
-    others = f" One of {count} errors; `batchctl validate` lists them." if number > 1 else ""
-    return FeatureListError(f"{pointer}{first.message}{others}", "features-yaml", name, first.line or 1)
+    if len(kinds) > MAX_SHOWN_ERRORS or number == errors.MAX_ERRORS:
+        count = f"at least {number}" if number == errors.MAX_ERRORS else number
+        said.append(f"{count} errors in all; `batchctl validate` lists them.")
+    return " ".join(said)
 
 
 def read_tool_file(document: Document, name: str, options: ListOptions) -> Optional[Listing]:

@@ -81,6 +81,7 @@ PROSE = (
         ("2. a\n3. b (after: 2)\n", ":2: `(after: N)` counts the entries from 1, and the numbers in this list are"),
         (PROSE, "this looks like prose: 2 paragraphs without a marker. Write `- ` before each feature"),
         ("Add a table (id: a)\nAdd a page (after: lunch break)\n", ":2: invalid reference 'lunch break'"),
+        ("- a (after: x y)\n- b\n- c (after: z z)\n- d (id: 1)\n", "without the colon. As wrong: lines 3, 4."),
     ],
 )
 def test_what_cannot_be_read_with_certainty_is_refused_with_a_way_on(text, expected):

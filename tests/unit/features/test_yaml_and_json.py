@@ -231,6 +231,17 @@ def test_every_problem_is_found_with_the_line_of_the_property_that_is_wrong():
     ]
 
 
+def test_errors_of_all_kinds_are_in_one_message_each_kind_with_its_lines():
+    text = "- {title: a, x: 1}\n- {title: b, x: 1}\n- {title: c, x: 1}\n- {tilte: d, verify: make}\n"
+    message = refusal(text)
+    assert message.startswith("f.yaml:1: /0: unknown property 'x'. Known properties: id, ")
+    assert "The same on lines 2, 3. Line 4: /3: unknown property 'tilte'. Did you mean `title`?" in message
+    assert "errors in all" not in message
+    many = "".join(f"- {{title: a{index}, x{index}: 1}}\n" for index in range(9))
+    assert refusal(many).count("unknown property") == 5
+    assert refusal(many).endswith("9 errors in all; `batchctl validate` lists them.")
+
+
 def test_what_is_no_feature_at_all_is_one_problem_not_two():
     for text in (b"- Note: mend it\n", b"- {foo: 1}\n"):
         assert len(yaml_and_json.find_errors(yaml_and_json.parse_document(text, "f.yaml", "yaml"))) == 1
