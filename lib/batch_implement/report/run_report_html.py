@@ -18,7 +18,7 @@ from .formatting import describe_effort, describe_use, format_dollars, format_ti
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+    from typing import Any, Callable, Dict, Iterator, Optional, Sequence
 
     from .report_data import Client, Feature, Lane, Look, Need, Publication, Report
 
@@ -100,23 +100,27 @@ def _html_timeline(report: Report) -> Iterator[str]:
     if not time_line:
         return
     lanes = time_line.lanes
-    yield f'<section><h2>Time line</h2><div class="card">{_html_chart(report, lanes[:MAX_UNFOLDED])}'
-    if len(lanes) > MAX_UNFOLDED:
-        more = _html_chart(report, lanes[MAX_UNFOLDED:MAX_SHOWN])
-        if len(lanes) > MAX_SHOWN:
-            more += f'<p class="soft">{len(lanes) - MAX_SHOWN:,} more are not drawn.</p>'
-        yield _html_fold(f"{len(lanes) - MAX_UNFOLDED:,} more features", more)
+    charts = _html_folded(lanes, lambda some: _html_chart(report, some), "more features", "are not drawn")
     outcomes = {bar.outcome for lane in lanes for bar in lane.bars}
     entries = [
-        _html_legend_bar(f"bar {names[0]}{hollow}", label)
+        (_html_legend_bar(f"bar {names[0]}{hollow}"), label)
         for names, hollow, label in LEGEND
         if outcomes.intersection(names)
     ]
     if any(lane.marks for lane in lanes):
-        entries.append(_html_legend_mark("merged" if report.run else "failed"))
+        name, label = ("merged", "merged") if report.run else ("failed", "an attempt failed")
+        entries.append((f'<circle class="mark {name}" cx="6" cy="5" r="4"/>', label))
     if time_line.waits:
-        entries.append(_html_legend_bar("band", "waiting"))
-    yield f'<ul class="legend small soft">{"".join(entries)}</ul></div></section>'
+        entries.append((_html_legend_bar("band"), "waiting"))
+    legend = "".join(
+        f'<li><svg width="18" height="10" aria-hidden="true">{shape}</svg> {label}</li>' for shape, label in entries
+    )
+    yield f'<section><h2>Time line</h2><div class="card">{charts}'
+    yield f'<ul class="legend small soft">{legend}</ul></div></section>'
+
+
+def _html_legend_bar(classes: str) -> str:
+    return f'<rect class="{classes}" x="1" y="1" width="16" height="8" rx="2"/>'
 
 
 def _html_chart(report: Report, lanes: Sequence[Lane]) -> str:
@@ -128,17 +132,6 @@ def _html_chart(report: Report, lanes: Sequence[Lane]) -> str:
     return f'<div class="chart"><ol class="names">{names}</ol><div>{svg}</div></div>'
 
 
-def _html_legend_bar(classes: str, label: str) -> str:
-    box = f'<rect class="{classes}" x="1" y="1" width="16" height="8" rx="2"/>'
-    return f'<li><svg width="18" height="10" aria-hidden="true">{box}</svg> {label}</li>'
-
-
-def _html_legend_mark(name: str) -> str:
-    dot = f'<circle class="mark {name}" cx="6" cy="6" r="4"/>'
-    label = "an attempt failed" if name == "failed" else name
-    return f'<li><svg width="12" height="12" aria-hidden="true">{dot}</svg> {label}</li>'
-
-
 # -- the features ------------------------------------------------------------------------------------------------------
 
 
@@ -147,10 +140,7 @@ def _html_features(report: Report) -> Iterator[str]:
     detailed = {feature.number for feature in sorted(features, key=_is_unremarkable)[:MAX_SHOWN]}
     rows = [_html_feature(feature, feature.number in detailed) for feature in features]
     yield "<section><h2>Features</h2>"
-    yield f'<ol class="rows">{"".join(rows[:MAX_UNFOLDED])}</ol>'
-    if len(rows) > MAX_UNFOLDED:
-        more = f'<ol class="rows">{"".join(rows[MAX_UNFOLDED:])}</ol>'
-        yield _html_fold(f"{len(rows) - MAX_UNFOLDED:,} more features", more)
+    yield _html_folded(rows, lambda some: f'<ol class="rows">{"".join(some)}</ol>', "more features", "", len(rows))
     if len(features) > MAX_SHOWN:
         command = _html_code("batchctl report --format json")
         yield f'<p class="soft">Details of {MAX_SHOWN:,} features; {command} has those of all.</p>'
@@ -329,16 +319,19 @@ def _html_section(title: str, content: str) -> str:
     return content and f"<section><h2>{title}</h2>{content}</section>"
 
 
-def _html_fold(title: str, content: str) -> str:
-    return f'<details class="fold"><summary>{title}</summary>{content}</details>'
+def _html_folded_list(entries: Sequence[Any], render: Callable[[Any], str]) -> str:
+    return _html_folded(entries, lambda some: "".join(map(render, some)), "more", "are in the JSON report")
 
 
-def _html_folded_list(entries: List[Any], render: Callable[[Any], str]) -> str:
-    """Return the first entries, then the others folded; beyond MAX_SHOWN only their number."""
-    shown = "".join(map(render, entries[:MAX_UNFOLDED]))
+def _html_folded(
+    entries: Sequence[Any], render: Callable[[Sequence[Any]], str], title: str, beyond: str, limit: int = MAX_SHOWN
+) -> str:
+    """Return the first entries, then the others folded; beyond `limit` only their number and where they are."""
+    shown = render(entries[:MAX_UNFOLDED])
     if len(entries) <= MAX_UNFOLDED:
         return shown
-    more = "".join(map(render, entries[MAX_UNFOLDED:MAX_SHOWN]))
-    if len(entries) > MAX_SHOWN:
-        more += f"<p>{len(entries) - MAX_SHOWN:,} more are in the JSON report.</p>"
-    return shown + _html_fold(f"{len(entries) - MAX_UNFOLDED:,} more", more)
+    more = render(entries[MAX_UNFOLDED:limit])
+    if len(entries) > limit:
+        more += f'<p class="soft">{len(entries) - limit:,} more {beyond}.</p>'
+    summary = f"<summary>{len(entries) - MAX_UNFOLDED:,} {title}</summary>"
+    return f'{shown}<details class="fold">{summary}{more}</details>'
