@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import time
 
 from ..base import process_identity, subprocesses
@@ -165,25 +164,18 @@ def _detach_and_run(folder: str, root: str, command: str, timeout_s: int, lock: 
             os.dup2(source, target)
         started_at = time.monotonic()
         untracked_before = _list_untracked(root)
-        exit_code = _run_command_group(command, root, timeout_s)
+        result = subprocesses.run(
+            ["/bin/sh", "-c", command], cwd=root, env=process_identity.command_environment(), timeout_s=timeout_s,
+            output=os.fdopen(output, "wb"), grace_s=min(TERMINATE_GRACE_S, timeout_s),
+        )  # fmt: skip
+        code = TIMED_OUT if result.returncode is None else result.returncode
+        exit_code = code if code >= 0 else 128 - code
         _record_created_paths(folder, _list_untracked(root) - untracked_before)
         _write_result(folder, exit_code, time.monotonic() - started_at)
         os._exit(0)
     except BaseException as error:
         os.write(2, f"\nbatch-implement: the verify command could not be run: {error}\n".encode())
         os._exit(1)
-
-
-def _run_command_group(command: str, root: str, timeout_s: int) -> int:
-    """Run a shell command and return its exit status, TIMED_OUT when its process group had to be killed."""
-    environment = process_identity.command_environment()
-    process = subprocess.Popen(["/bin/sh", "-c", command], cwd=root, env=environment, start_new_session=True)
-    try:
-        code = process.wait(timeout_s)
-        return code if code >= 0 else 128 - code
-    except subprocess.TimeoutExpired:
-        subprocesses.end_group(process, min(TERMINATE_GRACE_S, timeout_s))
-        return TIMED_OUT
 
 
 def _list_untracked(root: str) -> Set[str]:
