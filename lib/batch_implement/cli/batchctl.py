@@ -199,7 +199,7 @@ def _watch(options: Any, context: CommandContext) -> CommandResult:
 
     if options.json:
         raise UsageError("--watch and --json exclude each other.", "usage")
-    if context.caller.has_session or not context.caller.is_user:
+    if context.caller.session_id or not context.caller.is_user:
         raise RefusedError(
             "`batchctl status --watch` runs until the batch is over, so it needs a terminal of its own, outside of "
             "Claude Code. Use `batchctl status` here.",
@@ -357,5 +357,5 @@ COMMANDS: Dict[str, Handler] = {
 
 def _standard_input(context: CommandContext) -> Any:
     """Return standard input; None when there is none, and for a slash command, where it is the event of the hook."""
-    is_slash_command = context.caller.is_user and context.caller.has_session
+    is_slash_command = context.caller.is_user and context.caller.session_id
     return None if sys.stdin is None or is_slash_command else sys.stdin.buffer

@@ -47,11 +47,6 @@ class Caller:
         self.session_id = session_id if sidecar.is_storable_session_id(session_id) else ""
         self.pid, self.is_user, self.unattended, self.prompt_id = pid, is_user, unattended, prompt_id
 
-    @property
-    def has_session(self) -> bool:
-        """Whether the caller runs in a session of a client."""
-        return bool(self.session_id)
-
     def new_owner(self, now: str) -> Optional[State]:
         """Return the lease that this caller would take; None at a plain terminal."""
         return process_identity.new_owner(self.session_id, self.pid, now) if self.session_id else None
@@ -80,7 +75,7 @@ def require_user(command: str, caller: Caller, state: Optional[State]) -> None:
     The model is known by its environment, or as a child of the client that owns the batch.
     """
     # The hook of a slash command is a child of that client too.
-    if command not in USER_COMMANDS or (caller.is_user and caller.has_session):
+    if command not in USER_COMMANDS or (caller.is_user and caller.session_id):
         return
     owner = state["owner"] if state else None
     is_child = (
@@ -112,7 +107,7 @@ def require_owned_state(context: CommandContext) -> State:
 def require_owner(state: State, caller: Caller, project: Project) -> None:
     """Raise RefusedError unless the caller owns the batch, or is a user at a terminal and it has no owner."""
     relation = process_identity.classify_owner(state["owner"], caller.session_id, caller.pid)
-    if relation == "own" or (relation == "free" and not caller.has_session and caller.is_user):
+    if relation == "own" or (relation == "free" and not caller.session_id and caller.is_user):
         return
     if relation == "free":
         from ..core import transitions

@@ -48,7 +48,7 @@ def handle_prompt_expansion(event: HookEvent) -> Optional[Dict[str, Any]]:
     typed = event.get_text("command_args")
     caller = authorization.caller_from_hook(event.session_id, os.environ, event.get_text("prompt_id") or None)
     try:
-        if not caller.has_session:
+        if not caller.session_id:
             raise RefusedError(
                 "The batch cannot get an owner: Claude Code did not send a session id. Update Claude Code.",
                 "installation",

@@ -57,7 +57,7 @@ def run(
 ) -> Tuple[str, Dict[str, Any]]:
     """Run the command with the parsed arguments `typed`. Return its output as text and as data."""
     project = context.project
-    if context.caller.has_session:
+    if context.caller.session_id:
         raise RefusedError(
             "`batchctl run` starts its own clients and blocks for hours: run it in a terminal. In this client, use "
             "`/batch-implement`.",

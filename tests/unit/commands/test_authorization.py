@@ -36,7 +36,6 @@ def project(repository):
 def test_whoever_runs_under_a_client_is_the_model(environ, session_id, pid, person):
     caller = authorization.caller_from_environment(environ)
     assert (caller.session_id, caller.pid, caller.is_user) == (session_id, pid, person)
-    assert caller.has_session is bool(session_id)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +49,7 @@ def test_whoever_runs_under_a_client_is_the_model(environ, session_id, pid, pers
 )
 def test_a_slash_command_is_a_persons_who_may_not_be_there_any_more(environ, unattended):
     caller = authorization.caller_from_hook("s-1", {**environ, "CLAUDE_PID": "7"})
-    assert (caller.is_user, caller.has_session, caller.pid, caller.unattended) == (True, True, 7, unattended)
+    assert (caller.is_user, caller.session_id, caller.pid, caller.unattended) == (True, "s-1", 7, unattended)
 
 
 def test_a_lease_is_taken_only_by_a_client():
