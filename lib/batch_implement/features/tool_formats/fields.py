@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from ...base.text import clean, clean_block
@@ -65,6 +66,7 @@ class State(NamedTuple):
         return self.state == OPEN and to_word(self.status) not in NOT_BEGUN
 
 
+@lru_cache(maxsize=4096)
 def to_word(text: str) -> str:
     """Return a status or the name of a field in lower case, ASCII letters and digits alone."""
     return re.sub(r"[^a-z0-9]", "", text.lower())
