@@ -9,7 +9,7 @@ criteria. A list of ours with a property too many is none of these.
 from __future__ import annotations
 
 import difflib
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ...base.text import clean
 from ..feature_list import FeatureListError, Listing, ListOptions
@@ -66,7 +66,7 @@ def read(
     `label` is what the list is called, `order_note` is a note for a list that `rank` puts in another order.
     """
     value, reader = document.value, TaskReader(document, name)
-    used = _find_lists(value) if isinstance(value, dict) else []
+    used = [key for key, _, _ in _levels(value)]
     if isinstance(value, dict) and not used:
         empty = next(key for key in value if value[key] == [] and to_word(key) in CONTAINERS)
         raise FeatureListError(f"`{clean(empty)}` is empty. Add what is to be done.", "features-file", name)
@@ -92,69 +92,58 @@ def _describe_top(value: Dict[str, Any], used: Sequence[str]) -> List[str]:
     return [f"Left out at the top of the file: {', '.join(shown)}."] if shown else []
 
 
-def _find_lists(value: Dict[str, Any]) -> List[str]:
-    """Return the names in an object under which entries are, or groups of entries."""
-    found = []
-    for name, each in value.items():
-        entries = list(each.values()) if isinstance(each, dict) else each if isinstance(each, list) else []
-        objects = [entry for entry in entries if isinstance(entry, dict)]
-        is_plain = len(objects) == len(entries) or (
-            isinstance(each, list) and all(isinstance(entry, (dict, str)) for entry in entries)
-        )
-        is_group = to_word(name) in GROUPS and any(map(_find_lists, objects))
-        if objects and is_plain and (is_group or to_word(name) in CONTAINERS):
-            found.append(name)
-    return found
+def _levels(value: Any) -> List[Tuple[str, List[Tuple[Any, Any]], bool]]:
+    """Return the lists of entries in a value: the name (empty for the value itself), the entries by their place, and
+    whether these are groups of entries.
+    """
+    named = value.items() if isinstance(value, dict) else [("", value)]
+    levels = []
+    for name, each in named:
+        is_object, word = isinstance(each, dict), to_word(name)
+        pairs = list(each.items()) if is_object else list(enumerate(each)) if isinstance(each, list) else []
+        objects = [item for _, item in pairs if isinstance(item, dict)]
+        if objects and all(isinstance(item, dict) or (isinstance(item, str) and not is_object) for _, item in pairs):
+            below = [_levels(item) for item in objects]
+            is_group = word in GROUPS and any(below)
+            if not is_group and all(below) and not any(map(_has_state, objects)):
+                is_group = not {"subtasks", "steps"} & {to_word(inner) for level in below for inner, _, _ in level}
+            if not name or word in CONTAINERS or (is_group and word in GROUPS):
+                levels.append((name, pairs, is_group))
+    return levels
 
 
 def _iterate_items(value: Any) -> Iterator[Dict[str, Any]]:
     """Yield each entry, those in groups too."""
-    levels = (
-        [value]
-        if isinstance(value, list)
-        else [value[name] for name in _find_lists(value)]
-        if isinstance(value, dict)
-        else []
-    )
-    for level in levels:
-        is_grouped = _are_groups(level)
-        for item in level.values() if isinstance(level, dict) else level:
+    for _, pairs, is_grouped in _levels(value):
+        for _, item in pairs:
             if isinstance(item, dict):
-                yield from _iterate_items(item) if is_grouped else [item]
-
-
-def _are_groups(level: Any) -> bool:
-    """Return whether entries are groups of entries: objects with a list in them and without steps as subtasks."""
-    items = list(level.values()) if isinstance(level, dict) else level
-    objects = [item for item in items if isinstance(item, dict)]
-    lists = [name for item in objects for name in _find_lists(item)]
-    return bool(lists) and all(map(_find_lists, objects)) and not {"subtasks", "steps"} & set(map(to_word, lists))
+                yield from _iterate_items(item) if is_grouped and _levels(item) else [item]
 
 
 def _read_level(value: Any, path: Path, reader: TaskReader) -> List[Task]:
     """Return the tasks in a list, or in all lists of an object."""
-    levels: Dict[Any, Any] = (
-        {name: value[name] for name in _find_lists(value)} if isinstance(value, dict) else {"": value}
-    )
     tasks: List[Task] = []
-    for name, level in levels.items():
+    levels = _levels(value)
+    for name, pairs, is_grouped in levels:
         inner = (*path, name) if name else path
-        if _are_groups(level):
-            pairs = level.items() if isinstance(level, dict) else enumerate(level)
-            tasks += [_read_group(item, (*inner, step), reader) for step, item in pairs]
+        if is_grouped:
+            tasks += [_read_group(item, (*inner, step), reader) for step, item in pairs if isinstance(item, dict)]
         else:
-            tasks += reader.read_tasks(level, inner, clean(name) if len(levels) > 1 and not path else "")
+            section = clean(name) if len(levels) > 1 and not path else ""
+            tasks += reader.read_tasks(value[name] if name else value, inner, section)
     return tasks
 
 
 def _read_group(item: Dict[str, Any], path: Path, reader: TaskReader) -> Task:
     """Return a group as a task that is none, with its entries as subtasks."""
-    lists, names = _find_lists(item), by_word(item)
+    lists, names = [name for name, _, _ in _levels(item)], by_word(item)
     own = {name: each for name, each in item.items() if name not in lists}
     singulars = [names[word] for word in SINGULARS if isinstance(own.get(names.get(word, "")), str)]
     own = {"title": own.pop(singulars[0]), **own} if singulars and "title" not in own else own
     own = own if find_title_name(own) else {"title": f"group {path[-1]}", **own}
     task = reader.read_task(own, path, subtask_names=())
+    if not lists:  # an entry beside groups
+        return task
     task.subtasks, task.is_group = _read_level({name: item[name] for name in lists}, path, reader), True
     if task.state.state != OPEN and not any(map(_has_state, _iterate_items(item))):  # then the group says it for all
         for each in task.subtasks:
