@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .markdown_boxes import Box
 
 TABLE_RULE = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
+_NOTES = re.compile(r"(?:[ \t]*\((?:after|id)[ \t]*:[^()]*\))+[ \t]*$", re.IGNORECASE)
 
 
 def read_head(item: Block) -> Tuple[Optional[Block], Optional[Box]]:
@@ -39,6 +40,11 @@ def items_below(item: Block) -> Iterator[Block]:
         if child.kind == "item":
             yield child
             yield from items_below(child)
+
+
+def has_box(item: Block) -> bool:
+    """Return whether an item, or one in it, begins with a box."""
+    return read_head(item)[1] is not None or any(read_head(other)[1] for other in items_below(item))
 
 
 def head_end(head: Block) -> int:
@@ -62,7 +68,12 @@ def join_head(head: Block, box: Optional[Box]) -> str:
         parts[0] = box.text
     if len(parts) == 1:
         return clean(parts[0]).strip()
-    return " ".join(filter(None, (clean(part).strip() for part in parts)))
+    notes = ""
+    if ":" in parts[0]:  # a note at the end of the first line is one of the whole text
+        match = _NOTES.search(parts[0])
+        if match:
+            parts[0], notes = parts[0][: match.start()], match[0]
+    return " ".join(filter(None, (clean(part).strip() for part in [*parts, notes])))
 
 
 def dedent(line: str, columns: int) -> str:

@@ -30,7 +30,7 @@ from .feature_list import (
 )
 from .markdown_blocks import FENCED, Block, parse_blocks
 from .markdown_boxes import DASH, DONE, OPEN, STRESSED_MARKS, UNCLEAR, UNKNOWN, find_end, is_like_box
-from .markdown_items import TABLE_RULE, dedent, head_end, items_below, join_head, read_head
+from .markdown_items import TABLE_RULE, dedent, has_box, head_end, items_below, join_head, read_head
 from .markdown_needs import BoxNames, BoxRecord, resolve_needs
 
 TYPE_CHECKING = False
@@ -43,6 +43,7 @@ USED = ""  # the reason of a line that is in a feature
 MAX_LABEL = 120
 MAX_SECTION = 10_000
 _LABEL = re.compile(r"(?:\*\*|__)[^*]+(?:\*\*|__)\s*:?|[^|]*\S\s*:(?:\*\*|__)?")
+_FRONT_MATTER_KEY = re.compile(r"[\w.-]+[ \t]*:(?:[ \t]|$)")
 _FRONT_MATTER = re.compile(r"(?:[\w.-]+[ \t]*:(?:[ \t].*)?|[ \t]*-[ \t].*|[ \t]+.*|#.*|[ \t]*)$")
 
 
@@ -104,7 +105,7 @@ class _Reader:
     def _skip_front_matter(self) -> int:
         """Return how many lines at the top are front matter in YAML."""
         lines = self.lines
-        if lines[0].rstrip() != "---":
+        if lines[0].rstrip() != "---" or len(lines) < 3 or not _FRONT_MATTER_KEY.match(lines[1]):
             return 0
         for number, line in enumerate(lines[1:200], 1):
             if line.rstrip() in ("---", "..."):
@@ -136,14 +137,17 @@ class _Reader:
     def _read_document(self, document: Block) -> None:
         headings: List[_Heading] = []
         label: Optional[_Heading] = None
+        is_below_item = False
         blocks = document.children
         for place, block in enumerate(blocks):
             kind = block.kind
             if kind == "item":
+                is_below_item = True
                 section = [*headings, label] if label else headings
                 self._read_item(block, section, ())
                 continue
             label = None
+            is_below_item = is_below_item and kind != "heading"
             if kind == "heading":
                 text = clean(block.lines[0]).strip()
                 headings = [heading for heading in headings if heading.level < block.level]
@@ -152,11 +156,14 @@ class _Reader:
                 self.report.add_heading(text, block.line)
             elif kind == "paragraph":
                 followed = place + 1 < len(blocks) and blocks[place + 1].kind == "item"
+                followed = followed and (self.options.bullets or has_box(blocks[place + 1]))
                 label = self._read_paragraph(block) if followed else None
                 if label is None:
                     self._leave_text(block)
             else:
                 self._leave_block(block)
+            if is_below_item and kind in ("paragraph", "code") and label is None:
+                self.report.add_loose_lines(block.end + 1 - block.line)
 
     def _read_paragraph(self, block: Block) -> Optional[_Heading]:
         """Return the label of the list that follows, if the last line of a paragraph is one."""
@@ -256,8 +263,9 @@ class _Reader:
         self, item: Block, head: Optional[Block], text: str, section: Sequence[_Heading], parents: Sequence[str]
     ) -> None:
         """Read an item without a box: the boxes in it have its text as context."""
-        self._mark(item.line, item.end, "bullet without a box")
-        has_boxes = any(read_head(other)[1] for other in items_below(item))
+        if not parents:
+            self._mark(item.line, item.end, "bullet without a box")
+        has_boxes = has_box(item)
         if not parents and not has_boxes:
             self.report.add_bullet(text, item.line)
         if self.options.bullets and not parents and not has_boxes and text:

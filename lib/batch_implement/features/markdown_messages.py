@@ -79,7 +79,7 @@ class Report:
         self.finished: Counter[str] = Counter()
         self.texts: Counter[str] = Counter()
         self.spellings: Dict[str, str] = {}
-        self.with_steps = self.steps = self.groups = 0
+        self.with_steps = self.steps = self.groups = self.loose_lines = 0
         self.without = {_plain(heading).casefold(): heading for heading in options.without}
         self.unused: Set[str] = set(self.without)
         self.headings: List[str] = []
@@ -102,6 +102,10 @@ class Report:
         lines = self.stressed.setdefault(mark, [])
         if line not in lines[-1:]:
             lines.append(line)
+
+    def add_loose_lines(self, count: int) -> None:
+        """Count lines of text or code below an item that do not belong to it."""
+        self.loose_lines += count
 
     def add_unknown(self, mark: str) -> None:
         """Note a mark that may be a label."""
@@ -304,6 +308,11 @@ class Report:
         bullets = 0 if self.options.bullets else len(self.bullets)
         if bullets > len(features):
             notes.append(f"{bullets} top-level bullets without a box are left out: `--bullets` takes them too.")
+        if self.loose_lines:
+            notes.append(
+                f"{self.loose_lines:,} lines between the boxes are not indented and belong to none of them: the worker "
+                "does not see them. Indent what belongs to a box."
+            )
         if self.table_boxes:
             notes.append(f"Check boxes in a table are left out: {describe_lines(self.table_boxes)}.")
         if self.heading_boxes:

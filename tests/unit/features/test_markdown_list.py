@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from batch_implement.base.text import clean
 from batch_implement.core.errors import UsageError
-from batch_implement.features.feature_list import Feature
+from batch_implement.features.feature_list import Feature, ListOptions
+from batch_implement.features.markdown_boxes import find_end
 from batch_implement.features.source_files import parse_text, read_file
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 
 @pytest.fixture
@@ -116,3 +122,100 @@ def test_a_number_counts_the_top_level_boxes_also_ticked_ones(listed):
 
 def test_what_a_ticked_box_says_is_no_matter(listed):
     assert texts(read_file(listed("- [x] a (after: no reference)\n- [ ] b\n", "f.md"))) == ["b"]
+
+
+PARTS = st.sampled_from(
+    (
+        *(
+            "- [ ] ",
+            "- [x] ",
+            "- [ ]* ",
+            "* ",
+            "1. [ ] ",
+            "  ",
+            "    ",
+            "\t",
+            "> ",
+            "# ",
+            "```",
+            "<!-- ",
+            "-->",
+            "~~",
+            "✅",
+        ),
+        *(
+            "one",
+            "two",
+            "three",
+            "(after: 1)",
+            "Depends on: 1.2",
+            "1.2 ",
+            "T003 ",
+            "|---|",
+            "| a | b |",
+            "---",
+            "**x:**",
+            ":",
+        ),
+    )
+)
+TEXTS = st.lists(st.lists(PARTS, max_size=4).map("".join), min_size=1, max_size=12)
+
+
+def read_or_none(lines, options):
+    try:
+        return parse_text("\n".join(lines).encode(), "it", "md", options)
+    except UsageError:
+        return None
+
+
+@settings(max_examples=400)
+@given(TEXTS, st.booleans(), st.booleans(), st.booleans())
+def test_every_line_is_in_a_feature_or_left_out(lines, leaves, bullets, optional):
+    listing = read_or_none(lines, ListOptions(leaves=leaves, bullets=bullets, optional=optional))
+    if listing is None:
+        return
+    left_out = {entry.line for entry in listing.left_out}
+    assert len(left_out) == len(listing.left_out)
+    spoken = " ".join(
+        f"{feature.text} {feature.details.get('section', '')} {feature.details.get('description', '')} "
+        f"{feature.details.get('depends_on', '')}"
+        for feature in listing.features
+    )
+    for number, line in enumerate(lines, 1):
+        if number not in left_out:
+            assert all(word in spoken for word in re.findall(r"one|two|three|T003|1\.2", line)), (number, line)
+
+
+@settings(max_examples=300)
+@given(
+    st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=30).map(str.strip),
+    st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=20), max_size=4),
+)
+def test_no_character_of_an_open_item_is_lost(text, nested):
+    lines = [f"- [ ] {text}", "", *(f"  {line}" for line in nested)]
+    listing = read_or_none(lines, ListOptions())
+    if listing is None or find_end(clean(text).strip()):
+        return
+    (feature,) = listing.features
+    kept = "".join(
+        f"{feature.text}{feature.details.get('description', '')}{feature.details.get('depends_on', '')}".split()
+    )
+    for line in [text, *nested]:
+        expected = re.sub(r"\((?:after|id).*", "", clean(line))
+        assert "".join(expected.split()) in kept
+
+
+def test_a_section_and_a_description_of_one_feature_are_not_those_of_the_next(listed):
+    listing = read_file(listed("# A\n- [ ] a\n  more\n\n  b\n# B\n- [ ] a\n", "f.md"))
+    assert [feature.details for feature in listing.features] == [
+        {"section": "A", "description": "b"},
+        {"section": "B"},
+    ]
+
+
+def test_notes_about_many_lines_stay_short():
+    many = "\n".join(f"- [ ] task {number}\n\n  Depends on: nobody knows" for number in range(500))
+    listing = parse_text(many.encode(), "it", "md")
+    assert all(len(note) < 400 for note in listing.notes)
+    assert "490 more" in listing.notes[-1]
