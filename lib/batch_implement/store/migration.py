@@ -23,6 +23,7 @@ message for each change; they go to the audit log and quote what is left out. Th
     git_operations          `commit`, `push` and `pr`; any other goes to `details`, under `other_git_operations`
     issue_numbers           one a feature, numbers from 1, else none at all
     policy                  asks for no evidence: the script that made the batch asserts what is done
+    active, pause and what this version keeps by feature (attempts, evidence ...) are left out: no script wrote them
     any other field         what does not fit the published schema gets the default of a new batch
 """
 
@@ -104,11 +105,7 @@ class _Migration:
             "issue_numbers": self._issue_numbers(),
         }
         state["git_operations"], other_operations = self._git_operations()
-        state["details"] = self._by_index("details", lambda value: value if isinstance(value, dict) else None)
-        for name, operations in other_operations.items():
-            state["details"][name] = {**state["details"].get(name, {}), "other_git_operations": operations}
-        for name in ("retry_allowance", "attempts", "evidence", "issue_updates", "timings"):
-            state[name] = self._by_index(name, self._value_if_fits(name))
+        state["details"] = {name: {"other_git_operations": operations} for name, operations in other_operations.items()}
         state["auto_clear_count"] = max(
             _whole_number(data.get("auto_clear_count")) or 0, len(state["auto_clear_events"])
         )
@@ -134,8 +131,8 @@ class _Migration:
         for name, value in self.data.items():
             if name in _FIELDS_WITH_RULES or (value is None and fresh.get(name) is not None):
                 continue
-            if name in ("active", "pause"):
-                if value is not None:
+            if name in _NEW_FIELDS:
+                if value:
                     self._omit(name, value, "means nothing without schema_version")
             elif name not in fresh or self.fits(name, value):
                 state[name] = value
@@ -222,9 +219,6 @@ class _Migration:
             kept[index] = entry
         return list(kept.values())
 
-    def _value_if_fits(self, place: str) -> Callable[[Any], Any]:
-        return lambda value: value if self.fits(place, {"0": value}) else None
-
     def _by_index(self, place: str, convert: Callable[[Any], Any]) -> State:
         """Return an object keyed by feature index with the values that `convert` does not turn into None."""
         kept: State = {}
@@ -272,10 +266,7 @@ class _Migration:
             event["context_tokens_before_clear"] = _whole_number(tokens) or 0
             event["feature_index"] = _whole_number(event.get("feature_index")) or 0
             event["timestamp"] = event["timestamp"] if isinstance(event.get("timestamp"), str) else ""
-            for name in ("context", "reminded"):
-                if name in event and not self.fits("auto_clear_events", [event]):
-                    self._omit(f"auto_clear_events, {name}", event.pop(name), "does not fit")
-            kept.append(event)
+            kept.append({name: part for name, part in event.items() if name not in ("context", "reminded")})
         return kept
 
     def _git_operations(self) -> Tuple[State, State]:
@@ -307,9 +298,12 @@ class _Migration:
 _NOT_AN_INDEX = "is not a feature's index"
 _FIELDS_WITH_RULES = frozenset((
     "schema_version", "revision", "batch_id", "status", "features", "total_features", "current_index",
-    "completed_features", "failed_features", "skipped_features", "retry_attempts", "retry_allowance", "attempts",
-    "feature_order", "feature_dependencies", "issue_numbers", "git_operations", "issue_updates", "details", "evidence",
-    "timings", "auto_clear_events", "auto_clear_count", "context_token_estimate",
+    "completed_features", "failed_features", "skipped_features", "retry_attempts", "feature_order",
+    "feature_dependencies", "issue_numbers", "git_operations", "auto_clear_events", "auto_clear_count",
+    "context_token_estimate",
+))  # fmt: skip
+_NEW_FIELDS = frozenset((
+    "active", "pause", "retry_allowance", "attempts", "evidence", "issue_updates", "details", "timings",
 ))  # fmt: skip
 _MAX_JSON_CHARS = 2000
 
