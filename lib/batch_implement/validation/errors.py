@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..base.text import clean
-from . import predicates, schema
+from . import schema
 
 Path = Tuple[Any, ...]
 Place = Tuple[Optional[int], Optional[int]]
@@ -112,7 +112,7 @@ class _Explainer:
             for name in value:
                 message = check_name(name)
                 if message:
-                    message = f"the name {predicates.format_value(name)} is not allowed: {message}"
+                    message = f"the name {schema.format_value(name)} is not allowed: {message}"
                     yield self._error((*path, name), f"{message}. {names['description']}".rstrip())
         known = part.get("properties", {})
         unknown = [name for name in value if name not in known] if part.get("additionalProperties") is False else []
@@ -125,7 +125,7 @@ class _Explainer:
         for name in part.get("required", []):
             if name not in value and name not in intended.values():
                 description = self._resolve(known.get(name, {}), "")["description"]
-                yield self._error(path, f"{predicates.missing_property(name)[1]}. {description}".rstrip())
+                yield self._error(path, f"{schema.missing_property(name)[1]}. {description}".rstrip())
 
     def _explain_unknown(self, name: str, near: Optional[str], value: Any, known: Dict[str, Any]) -> str:
         problem = f"unknown property {clean(name)[:MAX_NAME_CHARS]!r}"
