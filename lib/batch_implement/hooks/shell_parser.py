@@ -133,7 +133,8 @@ class Shell:
                         self.read_script(body, feed)
                 printed = self.run_command(words, feed or piped)
                 out = printed if words else out
-                piped = printed if c == "|" and text[self.at : self.at + 2] != "||" else ""
+                goes_on = (c == "|" and text[self.at : self.at + 2] != "||") or (c == "\n" and not words)
+                piped = printed if goes_on else ""
                 closes = c == ")" and keyword != ["case"] and (not pattern or keyword == ["esac"])
                 if keyword == ["case"] or text.startswith(";;", self.at):
                     pattern = c != ")"
