@@ -126,7 +126,7 @@ def test_the_bar_shows_each_condition_that_there_is_and_is_full_only_at_the_end(
 
 def test_each_event_is_a_line_with_its_time():
     out = io.StringIO()
-    shown = live_display.LineDisplay(out)
+    shown = live_display.Display(out)
     shown.event("merged", f"feature 4: \x1b[31m{MARKUP}\nsecond line")
     shown.event("ended", "x" * 10_000)
     merged_line, ended_line = out.getvalue().splitlines()
@@ -137,7 +137,7 @@ def test_each_event_is_a_line_with_its_time():
 
 def test_how_things_stand_is_said_at_once_and_after_ten_minutes_of_silence():
     out, now = io.StringIO(), [0.0]
-    shown = live_display.LineDisplay(out, clock=lambda: now[0])
+    shown = live_display.Display(out, clock=lambda: now[0])
     state = merged(run_state(2), 0)
     lines = []
     for moment, event in ((0, ""), (599, ""), (600, ""), (700, "merged"), (1299, ""), (1300, "")):
@@ -152,11 +152,11 @@ def test_how_things_stand_is_said_at_once_and_after_ten_minutes_of_silence():
 
 def test_what_the_encoding_has_no_place_for_is_a_question_mark():
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    live_display.LineDisplay(out).event("note", "漢 \ud800")
+    live_display.Display(out).event("note", "漢 \ud800")
     assert out.buffer.getvalue().decode("ascii").rstrip().endswith("note         ? ?")
 
 
-@pytest.mark.parametrize("make", [live_display.LineDisplay, lambda stream: live_display.LiveDisplay(stream, {})])
+@pytest.mark.parametrize("make", [live_display.Display, lambda stream: live_display.LiveDisplay(stream, {})])
 def test_a_terminal_that_was_closed_is_no_error(make):
     shown = make(Closed())
     for _ in range(2):
@@ -188,11 +188,11 @@ def kind(stream: io.TextIOBase, **environ: str) -> type:
 
 def test_a_terminal_has_the_drawing_and_anything_else_has_lines():
     assert kind(Terminal()) is live_display.LiveDisplay
-    assert kind(io.StringIO()) is live_display.LineDisplay
-    assert kind(Terminal(), TERM="dumb") is live_display.LineDisplay
+    assert kind(io.StringIO()) is live_display.Display
+    assert kind(Terminal(), TERM="dumb") is live_display.Display
     ascii_terminal = Terminal()
     ascii_terminal.encoding = "ascii"
-    assert kind(ascii_terminal) is live_display.LineDisplay
+    assert kind(ascii_terminal) is live_display.Display
 
 
 def test_without_rich_there_are_lines(monkeypatch):
@@ -200,7 +200,7 @@ def test_without_rich_there_are_lines(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "rich", None)
     before = list(sys.path)
-    assert kind(Terminal()) is live_display.LineDisplay
+    assert kind(Terminal()) is live_display.Display
     assert sys.path == before
 
 

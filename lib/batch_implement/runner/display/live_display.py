@@ -5,8 +5,8 @@
     display.refresh(state)
     display.close()
 
-`LiveDisplay`, at a terminal with rich, stays at the bottom with the events above it. `LineDisplay` prints a line for
-each event, and one every ten minutes without an event. Times are UTC.
+`LiveDisplay`, at a terminal with rich, stays at the bottom with the events above it. `Display` prints a line for each
+event, and one every ten minutes without an event. Times are UTC.
 
 Neither a closed terminal nor a bug in the drawing ends the run: `gone` is set and nothing is shown any more. Texts are
 shown without control characters and never interpreted as styles.
@@ -41,11 +41,12 @@ STYLES = {
 
 
 class Display:
-    """The common part of both displays. `gone`: nothing can be shown any more."""
+    """Lines with times. `gone`: nothing can be shown any more. `clock` measures the time without a line, in seconds."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stream, self.clock = stream, clock
         self.gone = False
+        self.printed_at: Optional[float] = None
 
     def event(self, kind: str, text: str) -> None:
         """Show an event: `started`, `done`, `failed`, `interrupted`, `sent back`, `merged`, `waiting`,
@@ -53,13 +54,20 @@ class Display:
         """
         self.say(wording.format_event(timestamps.now(), kind, one_line(text, MAX_EVENT_CHARS)), STYLES.get(kind, ""))
 
-    def refresh(self, state: State) -> None:
-        """Show this state, with the progress from the worktrees that it names."""
-        raise NotImplementedError
-
     def say(self, line: str, style: str = "") -> None:
-        """Print a line that stays."""
-        raise NotImplementedError
+        """Print a line that stays; `style` is for terminals."""
+        self.printed_at = self.clock()
+        encoding = self.stream.encoding or "utf-8"
+        self._write(lambda: print(line.encode(encoding, "replace").decode(encoding), file=self.stream, flush=True))
+
+    def refresh(self, state: State) -> None:
+        """Print how the batch is doing, at first and after ten minutes without a line."""
+        if self.printed_at is None or self.clock() - self.printed_at >= HEARTBEAT_S:
+            self._write(lambda: self._print_view(view_model.View(state, timestamps.now())))
+
+    def _print_view(self, view: view_model.View) -> None:
+        kind = "running" if view.at_work else "stopped"
+        self.say(wording.format_event(view.at, kind, wording.format_heartbeat(view)))
 
     def close(self) -> None:
         """Restore the terminal; the last display stays on it. May be called twice."""
@@ -80,30 +88,6 @@ class Display:
                 cause = f"{type(error).__name__}: {one_line(str(error), MAX_EVENT_CHARS)}"
                 with contextlib.suppress(OSError):
                     print(f"\nbatchctl: the display failed: {cause}. The run continues without it.", file=sys.stderr)
-
-
-class LineDisplay(Display):
-    """Lines with times. `clock` measures the time without an event, in seconds."""
-
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(stream)
-        self.clock = clock
-        self.printed_at: Optional[float] = None
-
-    def say(self, line: str, style: str = "") -> None:
-        """Print a line; `style` is for terminals."""
-        self.printed_at = self.clock()
-        encoding = self.stream.encoding or "utf-8"
-        self._write(lambda: print(line.encode(encoding, "replace").decode(encoding), file=self.stream, flush=True))
-
-    def refresh(self, state: State) -> None:
-        """Print how the batch is doing, at first and after ten minutes without a line."""
-        if self.printed_at is None or self.clock() - self.printed_at >= HEARTBEAT_S:
-            self._write(lambda: self._print_view(view_model.View(state, timestamps.now())))
-
-    def _print_view(self, view: view_model.View) -> None:
-        kind = "running" if view.at_work else "stopped"
-        self.say(wording.format_event(view.at, kind, wording.format_heartbeat(view)))
 
 
 class LiveDisplay(Display):
@@ -214,18 +198,14 @@ class LiveDisplay(Display):
 
 
 def open_display(stream: TextIO, environ: Mapping[str, str]) -> Display:
-    """Return a LiveDisplay for a terminal that can draw if rich is installed, else a LineDisplay."""
-    return LiveDisplay(stream, environ) if can_draw(stream, environ) and has_rich() else LineDisplay(stream)
+    """Return a LiveDisplay for a terminal that can draw if rich is installed, else a Display."""
+    return LiveDisplay(stream, environ) if can_draw(stream, environ) and has_rich() else Display(stream)
 
 
 def can_draw(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """Return whether the output is a UTF-8 terminal that can move its cursor."""
-    try:
-        terminal = stream.isatty()
-    except ValueError:
-        return False
     encoding = (stream.encoding or "").lower().replace("-", "")
-    return terminal and encoding == "utf8" and environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+    return stream.isatty() and encoding == "utf8" and environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
 
 
 def has_rich() -> bool:
@@ -233,11 +213,9 @@ def has_rich() -> bool:
     from ...features import yaml_support
 
     before = list(sys.path)
-    refused = [os.path.join(os.path.realpath(folder), "") for folder in yaml_support.forbidden_folders()]
-    for folder in yaml_support.package_folders():
-        real = os.path.join(os.path.realpath(folder), "")
-        if folder not in sys.path and os.path.isdir(folder) and not real.startswith(tuple(refused)):
-            sys.path.append(folder)
+    refused = tuple(os.path.join(os.path.realpath(folder), "") for folder in yaml_support.forbidden_folders())
+    folders = yaml_support.package_folders()
+    sys.path += [one for one in folders if not os.path.join(os.path.realpath(one), "").startswith(refused)]
     try:
         import rich.cells
         import rich.live

@@ -9,7 +9,7 @@ are never interpreted as styles.
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import Dict, List
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -36,7 +36,7 @@ def layout(view: View, width: int, height: int) -> List[Text]:
     width, height = max(width, MIN_WIDTH), max(height, MIN_HEIGHT)
     head = [
         *_wrap(wording.format_title(view), "bold", width),
-        _styled_line([(wording.format_progress(view), "")], width),
+        _line(wording.format_progress(view), "", width),
         progress_bar(view, width),
         *(line for kind, text in wording.describe_blockers(view) for line in _wrap(text, STYLES[kind], width)),
     ]
@@ -81,30 +81,27 @@ def _layout_features(view: View, width: int, room: int) -> List[Text]:
 def _layout_running(rows: List[RunningFeature], width: int, room: int) -> List[Text]:
     if not rows or room < 1:
         return []
-    columns = [(name, cells) for name, cells, least in COLUMNS if width >= least]
-    names = _table_line("", "feature", [(name, name, cells) for name, cells in columns], "dim", width)
     shown = rows if len(rows) < room else rows[: max(0, room - 2)]
-    drawn = [names, *(_layout_running_feature(row, columns, width) for row in shown)]
+    drawn = [_table_line("", "feature", {name: name for name, _, _ in COLUMNS}, "dim", width)]
+    for row in shown:
+        cells = {
+            "phase": wording.describe_step(row), "time": duration(row.seconds), "cost": wording.format_cost(row),
+            "turns": "" if row.turns is None else str(row.turns), "tool": row.tool or "",
+        }  # fmt: skip
+        text = row.text if row.attempt == 1 else f"(attempt {row.attempt}) {row.text}"
+        drawn.append(_table_line(str(row.number), text, cells, "cyan", width))
     return [*drawn, *_count_rest(len(rows) - len(shown), "running", width)][-room:]
 
 
-def _layout_running_feature(row: RunningFeature, columns: List[Tuple[str, int]], width: int) -> Text:
-    cells_of = {
-        "phase": wording.describe_step(row), "time": duration(row.seconds), "cost": wording.format_cost(row),
-        "turns": "" if row.turns is None else str(row.turns), "tool": row.tool or "",
-    }  # fmt: skip
-    text = row.text if row.attempt == 1 else f"(attempt {row.attempt}) {row.text}"
-    return _table_line(str(row.number), text, [(name, cells_of[name], cells) for name, cells in columns], "cyan", width)
-
-
-def _table_line(number: str, text: str, columns: List[Tuple[str, str, int]], style: str, width: int) -> Text:
-    """Return a line of the table: number and text, then the columns, each `(name, text, cells)`."""
-    left = max(0, width - NUMBER_CELLS - 1 - sum(cells + 1 for _, _, cells in columns))
+def _table_line(number: str, text: str, cells: Dict[str, str], style: str, width: int) -> Text:
+    """Return a line of the table: number and text, then the `cells` of the columns that the terminal has room for."""
+    columns = [(name, size) for name, size, least in COLUMNS if width >= least]
+    left = max(0, width - NUMBER_CELLS - 1 - sum(size + 1 for _, size in columns))
     parts = [f"{number:>{NUMBER_CELLS}} {_fit_cells(text, left)}"]
-    for name, value, cells in columns:
-        fitted = _fit_cells(value, cells)
-        parts.append(fitted.strip().rjust(cells) if name in RIGHT_ALIGNED else fitted)
-    return _styled_line([(" ".join(parts), style)], width)
+    for name, size in columns:
+        fitted = _fit_cells(cells[name], size)
+        parts.append(fitted.strip().rjust(size) if name in RIGHT_ALIGNED else fitted)
+    return _line(" ".join(parts), style, width)
 
 
 def _layout_pending(view: View, width: int, room: int) -> List[Text]:
@@ -116,27 +113,21 @@ def _layout_pending(view: View, width: int, room: int) -> List[Text]:
 
 
 def _count_rest(number: int, status: str, width: int) -> List[Text]:
-    return [_styled_line([(f"{'':{NUMBER_CELLS}} and {number} more {status}", "dim")], width)] if number else []
+    return [_line(f"{'':{NUMBER_CELLS}} and {number} more {status}", "dim", width)] if number else []
 
 
 def _feature_line(number: int, text: str, note: str, style: str, width: int) -> Text:
     """Return a feature with a note on the right, which takes at most half of the line."""
     right = min(cell_len(note), max(0, (width - NUMBER_CELLS - 2) // 2))
     left = max(0, width - NUMBER_CELLS - 2 - right)
-    return _styled_line(
-        [(f"{number:>{NUMBER_CELLS}} {_fit_cells(text, left)} ", ""), (_fit_cells(note, right), style)], width
+    return _line(f"{number:>{NUMBER_CELLS}} {_fit_cells(text, left)} ", "", width).append(
+        _fit_cells(note, right), style
     )
 
 
-def _styled_line(parts: List[Tuple[str, str]], width: int) -> Text:
-    """Return one line of several styles, cut to the width."""
-    drawn = Text(no_wrap=True)
-    left = width
-    for text, style in parts:
-        fitted = text if cell_len(text) <= left else _fit_cells(text, left)
-        drawn.append(fitted, style)
-        left -= cell_len(fitted)
-    return drawn
+def _line(text: str, style: str, width: int) -> Text:
+    """Return one line, cut to the width."""
+    return Text().append(text if cell_len(text) <= width else _fit_cells(text, width), style)
 
 
 def _wrap(text: str, style: str, width: int) -> List[Text]:
@@ -148,7 +139,7 @@ def _wrap(text: str, style: str, width: int) -> List[Text]:
             lines[-1] = longer
         else:
             lines.append(word)
-    return [_styled_line([(line, style)], width) for line in lines if line]
+    return [_line(line, style, width) for line in lines if line]
 
 
 def _fit_cells(text: str, cells: int) -> str:

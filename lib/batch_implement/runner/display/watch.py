@@ -22,7 +22,7 @@ from . import live_display
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ...core.batch_state import State
+    pass
 
 POLL_S = 1.0
 
@@ -55,16 +55,11 @@ def follow(project: Project, stream: TextIO, environ: Mapping[str, str]) -> str:
                     continue
                 if after is None or after["batch_id"] != state["batch_id"]:
                     return f"Batch {state['batch_id']} was archived; `batchctl log` shows why."
-                _show_events(state, after, display)
+                for event in batch_events.events_between(state, after):  # in the words of `batchctl log`
+                    (line,) = log_format.format_entries([{"at": timestamps.now(), **event}])
+                    display.say(line)
                 state, last_error = after, ""
                 display.refresh(state)
     finally:
         display.close()
     return f"Batch {state['batch_id']} is over ({state['status']}): {prompts.progress_summary(state)}."
-
-
-def _show_events(before: State, after: State, display: live_display.Display) -> None:
-    """Show what happened from one version to the next, as `batchctl log` does."""
-    for event in batch_events.events_between(before, after):
-        (line,) = log_format.format_entries([{"at": timestamps.now(), **event}])
-        display.say(line)
