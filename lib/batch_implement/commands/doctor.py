@@ -122,7 +122,7 @@ def check_client(program: Optional[str]) -> Verdicts:
     try:
         output = _run_client_version(program)
     except OSError as error:
-        yield ERROR, f"{program} does not start: {error}"
+        yield ERROR, f"{program} does not start: {error}. Give the path of `claude`: `batchctl run --client PATH`."
         return
     version = _parse_client_version(output)
     if version is None:

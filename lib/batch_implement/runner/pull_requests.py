@@ -238,25 +238,20 @@ def _stack_commits(project: Project, state: State, onto: str, indices: List[int]
             if not has_worktree:
                 worktrees.add_detached(root, folder, at)
                 has_worktree = True
-            at = _rebase_feature(folder, at, before, commits[-1], index)
+            rebased = merge_queue.rebase(folder, at, before, commits[-1], "--committer-date-is-author-date")
+            if rebased.head is None:
+                conflict = f"conflict in {git_client.format_paths(rebased.files)}"
+                raise RefusedError(
+                    f"The commits of feature {index + 1} do not apply without those of other features "
+                    f"({conflict if rebased.files else rebased.message[-300:]}): it depends on one that the list does "
+                    "not name. Open a pull request for the whole batch instead: `batchctl run --resume --pr`.",
+                    "pull-request",
+                )
+            at = rebased.head
         return at
     finally:
         if has_worktree:
             worktrees.remove(root, folder)
-
-
-def _rebase_feature(folder: str, onto: str, before: str, last: str, index: int) -> str:
-    rebased = merge_queue.rebase(folder, onto, before, last, "--committer-date-is-author-date")
-    if rebased.head:
-        return rebased.head
-    cause = rebased.message[-300:]
-    if rebased.files:
-        cause = f"conflict in {git_client.format_paths(rebased.files)}"
-    raise RefusedError(
-        f"The commits of feature {index + 1} do not apply without those of other features ({cause}): it depends on one "
-        "that the list does not name. Open a pull request for the whole batch instead: `batchctl run --resume --pr`.",
-        "pull-request",
-    )
 
 
 def _feature_text(state: State, index: int, needs: List[int], below: Optional[Dict[str, Any]]) -> str:

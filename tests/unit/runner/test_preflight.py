@@ -442,10 +442,9 @@ def test_whether_the_client_is_logged_in_is_asked_of_it(night, repository, monke
     assert "is not checked" in login(repository)[1]
 
 
-def test_a_client_that_is_not_there_is_told_by_the_name_it_was_given(night, repository):
-    chosen = Options(client="/no/such/claude")
-    assert "/no/such/claude cannot be started" in looked(preflight_checks._check_client(None, chosen.client))[0][1]
-    assert "install Claude Code" in next(preflight_checks._check_client(None, None))[1]
+def test_a_client_that_is_not_there_is_told_by_the_name_it_was_given(night):
+    ((verdict, text),) = night(client="/no/such/claude")["client"]
+    assert (verdict, text.startswith("/no/such/claude does not start")) == (doctor.ERROR, True)
 
 
 # -- the temporary worktree --------------------------------------------------------------------------------------------

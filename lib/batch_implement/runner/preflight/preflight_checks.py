@@ -73,7 +73,7 @@ def run_checks(
         checks += doctor.collect_checks([
             ("hooks", lambda: doctor.check_hooks(plugin)),
             ("permissions", lambda: _check_permissions(project, state, options, environ)),
-            ("client", lambda: _check_client(program, options.client)),
+            ("client", lambda: doctor.check_client(program or options.client)),
             ("login", lambda: check_login(root, program, environ)),
             ("memory", lambda: environment_checks.check_memory(jobs)),
         ])  # fmt: skip
@@ -187,13 +187,6 @@ def _check_permissions(project: Project, state: State, options: Options, environ
             "A client may not run the verify command, only `batchctl done` does; a client works better if it can test "
             f"its changes. Allow it with `{allow}`.",
         )
-
-
-def _check_client(program: Optional[str], typed: Optional[str]) -> Found:
-    if program is None and typed is not None:
-        yield ERROR, f"{typed} cannot be started. Give the path of `claude`: `--client PATH`."
-    else:
-        yield from doctor.check_client(program)
 
 
 def check_login(root: str, program: Optional[str], environ: Mapping[str, str]) -> Found:
