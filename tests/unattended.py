@@ -17,13 +17,13 @@ from typing import Any, Callable
 from batch_implement.base import timestamps
 from batch_implement.base.project_paths import Project
 from batch_implement.runner import acquire_batch, local_executor
-from batch_implement.runner.driver import Clock, Driver
+from batch_implement.runner.driver import Driver
 from batch_implement.store.store import Store
 
 State = dict[str, Any]
 
 
-class TurnedClock(Clock):
+class TurnedClock:
     """A clock that moves on when somebody sleeps."""
 
     def __init__(self) -> None:
@@ -78,7 +78,8 @@ class UnattendedRun:
                 local_executor,
                 display=self,
                 notify=lambda event, _: self.notified.append(event),
-                wall_clock=self.clock,
+                now=self.clock.now,
+                sleep=self.clock.sleep,
             )
             thread = threading.Thread(target=during, args=(self,)) if during else None
             if thread:

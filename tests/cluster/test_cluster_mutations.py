@@ -76,14 +76,14 @@ WRONG = {
     "the clients of a driver that is gone go on": (
         f"{FAULTS}::{KILLED}",
         "runner/dask/task.py",
-        "            local_executor.stop_sessions([begun.session_id])",
+        "            local_executor.stop_session(begun.session_id)",
         "            pass",
     ),
     "what a scheduler lost is counted": (
         f"{FAULTS}::{LOST}",
         "runner/dask/executor.py",
-        'timestamps.now(), "stopped" if self.stopping.is_set() else LOST)',
-        'timestamps.now(), "stopped")._replace(kind=jobs.FAILED)',
+        "outcome = jobs.interrupted_outcome(job, cause, failure_class)",
+        "outcome = jobs.interrupted_outcome(job, cause, failure_class)._replace(kind=jobs.FAILED)",
     ),
     # what the run on more and more slots shows
     "--slots has no effect": (

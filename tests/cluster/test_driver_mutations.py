@@ -122,7 +122,7 @@ WRONG_IN_A_RUN = {
     "a client whose driver wants it no more goes on": (
         CTRL_C,
         "runner/dask/task.py",
-        "            local_executor.stop_sessions([begun.session_id])",
+        "            local_executor.stop_session(begun.session_id)",
         "            pass",
     ),
     "a scheduler that is gone counts as the feature's fault": (

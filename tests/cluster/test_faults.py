@@ -26,7 +26,7 @@ def test_an_answer_of_an_attempt_that_was_given_up_is_ignored(store):
     shown = SimpleNamespace(event=lambda *_: None)
     driver = Driver(Store(project), state, None, display=shown, notify=None)
     asked = job.create_job(project, state, 0)._replace(attempt=1, session_id="session-0")
-    done = job.interrupted_outcome(asked, "", "2026-02-01T02:00:00Z")._replace(
+    done = job.interrupted_outcome(asked, "")._replace(
         kind=job.COMPLETED, commit="c0ffee", evidence={"commit": "c0ffee", "verify": None}
     )
     driver._record_outcome(asked, done._replace(session_id="given-up"))

@@ -230,9 +230,7 @@ def test_one_that_is_frozen_is_given_up_after_the_patience_with_what_to_do(ended
 
 
 def test_a_task_that_takes_longer_than_the_patience_is_waited_for(ended):
-    outcome = job.interrupted_outcome(
-        SimpleNamespace(batch_id="b", feature_index=0, attempt=1, session_id="s"), "x", "now"
-    )
+    outcome = job.interrupted_outcome(SimpleNamespace(session_id="s"), "x")
     asked = Asked()
 
     def finish():

@@ -29,7 +29,7 @@ from ..core.prompts import pluralize
 from ..git import git_client, worktrees
 from ..store.store import Store
 from . import claude_process, logs
-from .claude_process import ClientExit
+from .claude_stream import ClientStream
 from .dask import repository_cache
 from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_USER, SPENT, Job, Outcome, kind_of_failure, new_outcome
 
@@ -82,10 +82,11 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
         if state["active"] and cached and cached.pushed and _run_batchctl_done(store.project, stopped) == "":
             state = store.require()
         if state["active"]:
-            client_exit = _run_worker(store, state, job, session_logs, stopped)
-            for name, number in client_exit.stream.spent().items():
+            stream = ClientStream()
+            ended = _run_worker(store, state, job, stream, session_logs, stopped)
+            for name, number in stream.spent().items():
                 usage[name] += number
-            result = _decide_result(store, job, client_exit, session_logs)
+            result = _decide_result(store, job, ended, stream, session_logs)
         else:
             result = _result_of_state(state, job)
     except repository_cache.Unreachable as error:
@@ -100,7 +101,7 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
     if cached:
         result = repository_cache.finish(cached, original_job, result)
     return new_outcome(
-        job, timestamps.now(), **result, spent=usage, started_at=started_at, log=session_logs, log_texts=log_texts,
+        job, **result, spent=usage, started_at=started_at, log=session_logs, log_texts=log_texts,
         notes=notes,
     )  # fmt: skip
 
@@ -163,14 +164,17 @@ def _new_attempt_state(root: str, job: Job, now: str) -> State:
 # -- the work -----------------------------------------------------------------------------------------------------
 
 
-def _run_worker(store: Store, state: State, job: Job, log_folder: str, stopped: threading.Event) -> ClientExit:
+def _run_worker(
+    store: Store, state: State, job: Job, stream: ClientStream, log_folder: str, stopped: threading.Event
+) -> subprocesses.Result:
     """Run the client, or the user's command and then `batchctl done`."""
     project, is_command = store.project, job.command is not None
     line = ["/bin/sh", "-c", job.command or ""]
     if not is_command:
         line = claude_process.command_line(job, project_paths.plugin_root())
-    client_exit = claude_process.run_client(
+    ended = claude_process.run_client(
         line,
+        stream,
         folder=project.root,
         logs=log_folder,
         brief=feature_commands.build_worker_brief(project, state),
@@ -181,11 +185,11 @@ def _run_worker(store: Store, state: State, job: Job, log_folder: str, stopped: 
         # Claude Code reports its cost after SIGINT, and only then.
         stop_signal=signal.SIGTERM if is_command else signal.SIGINT,
     )
-    if is_command and client_exit.exit_code == 0 and not client_exit.overdue and not client_exit.stopped:
+    if is_command and ended.returncode == 0:
         refusal = _run_batchctl_done(project, stopped)
         if refusal and not stopped.is_set():
             _fail_attempt(store, refusal, "feature")
-    return client_exit
+    return ended
 
 
 def _run_batchctl_done(project: Project, stopped: threading.Event) -> str:
@@ -223,14 +227,16 @@ def _fail_attempt(store: Store, message: str, failure_class: str, *, permanent: 
 # -- the result ---------------------------------------------------------------------------------------------------
 
 
-def _decide_result(store: Store, job: Job, client_exit: ClientExit, log_folder: str) -> Dict[str, Any]:
+def _decide_result(
+    store: Store, job: Job, ended: subprocesses.Result, stream: ClientStream, log_folder: str
+) -> Dict[str, Any]:
     """Return the result by the worktree's batch and by how the client ended."""
     state = store.reconcile()
     if state is None:
         message = f"The state of the attempt is missing from {job.worktree}: its client may have removed it."
         return {"kind": FAILED, "message": message, "failure_class": "feature"}
     if state["active"]:
-        kind, message, failure_class = _classify_end(job, client_exit, log_folder)
+        kind, message, failure_class = _classify_end(job, ended, stream, log_folder)
         if kind != FAILED:
             retry_after = failure_classification.reset_time(message, timestamps.now())
             return {"kind": kind, "message": message, "failure_class": failure_class, "retry_after": retry_after}
@@ -238,24 +244,24 @@ def _decide_result(store: Store, job: Job, client_exit: ClientExit, log_folder: 
     return _result_of_state(state, job)
 
 
-def _classify_end(job: Job, client_exit: ClientExit, log_folder: str) -> Tuple[str, str, str]:
+def _classify_end(job: Job, ended: subprocesses.Result, stream: ClientStream, log_folder: str) -> Tuple[str, str, str]:
     """Return kind, message and failure class of an attempt whose client ended and left the feature running."""
-    if client_exit.stopped:
-        return INTERRUPTED, "The run was stopped.", "stopped"
-    if client_exit.overdue:
+    if ended.timed_out:
         return FAILED, f"Not done within {job.limits['time_s']} s; the worker was ended.", "time"
+    if ended.returncode is None:
+        return INTERRUPTED, "The run was stopped.", "stopped"
     if job.command is not None:
-        return _classify_command_end(client_exit, log_folder)
-    result = client_exit.stream.result
+        return _classify_command_end(ended.returncode, log_folder)
+    result = stream.result
     if result.get("subtype") == "error_max_turns":
         return FAILED, f"Not done within {pluralize(job.limits['turns'], 'turn')}.", "turns"
     if result.get("subtype") == "error_max_budget_usd":
-        return _classify_budget_end(job.limits, client_exit.stream.spent()["cost_usd"])
-    if result and not result.get("is_error") and client_exit.exit_code == 0:
-        last_words = client_exit.stream.last_words()[:1500] or "(nothing)"
+        return _classify_budget_end(job.limits, stream.spent()["cost_usd"])
+    if result and not result.get("is_error") and ended.returncode == 0:
+        last_words = stream.last_words()[:1500] or "(nothing)"
         message = f"The client exited without `batchctl done` or `batchctl fail`. Its last words: {last_words}"
         return FAILED, message, "no_verdict"
-    message = client_exit.stream.last_words() if result else logs.read_end(log_folder, ["stderr"])
+    message = stream.last_words() if result else logs.read_end(log_folder, ["stderr"])
     failure_class = failure_classification.classify(message) if message else "feature"
     if failure_class == "feature" and result:
         status = result.get("api_error_status")
@@ -266,8 +272,8 @@ def _classify_end(job: Job, client_exit: ClientExit, log_folder: str) -> Tuple[s
         kind = INTERRUPTED
     if kind != FAILED:
         return kind, message, failure_class
-    exit_message = f"The client exited with status {client_exit.exit_code}."
-    if failure_class == "feature" and (client_exit.exit_code < 0 or not result):
+    exit_message = f"The client exited with status {ended.returncode}."
+    if failure_class == "feature" and (ended.returncode < 0 or not result):
         return INTERRUPTED, f"{exit_message} {message}".strip(), "crash"
     return FAILED, message or exit_message, failure_class
 
@@ -284,13 +290,13 @@ def _classify_budget_end(limits: Dict[str, Any], cost_usd: float) -> Tuple[str, 
     return kind, f"The client used up its share of the run's cost limit, ${share:.2f}.", "budget"
 
 
-def _classify_command_end(client_exit: ClientExit, log_folder: str) -> Tuple[str, str, str]:
+def _classify_command_end(exit_code: int, log_folder: str) -> Tuple[str, str, str]:
     """Classify the end of a user's command by its exit status and the end of its output."""
     output = logs.read_end(log_folder)
     failure_class = failure_classification.classify_report(output)
-    message = f"The worker command ended with exit status {client_exit.exit_code}. End of its output:\n{output[-1500:]}"
+    message = f"The worker command ended with exit status {exit_code}. End of its output:\n{output[-1500:]}"
     kind = kind_of_failure(failure_class)
-    if kind == FAILED and client_exit.exit_code < 0:
+    if kind == FAILED and exit_code < 0:
         return INTERRUPTED, message, "crash"
     return kind, message, failure_class
 

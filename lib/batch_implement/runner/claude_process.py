@@ -1,8 +1,8 @@
 """Run one client to its end: `claude -p`, or a user's command in its place.
 
-    client_exit = run_client(line, folder=..., brief=..., environ=..., time_s=..., stopped=event, on_progress=...)
+    ended = run_client(line, stream, folder=..., brief=..., environ=..., time_s=..., stopped=event, on_progress=...)
 
-The brief is the client's standard input; its output goes to log files, and its stream to `on_progress` while it runs.
+The brief is the client's standard input; its output goes to log files, and to the `ClientStream` while it runs.
 It exits by itself, or is ended at its time limit or when `stopped` is set. All that it started ends with it: processes
 with the mark of the worktree, and the rest of its process group.
 """
@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 import time
-from typing import IO, Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import IO, Callable, Dict, List, Mapping, Optional
 
 from ..base import process_identity, subprocesses
 from .claude_stream import ClientStream
@@ -37,17 +37,6 @@ _NOT_INHERITED_PREFIXES = (
 _INHERITED_GIT_PREFIXES = (
     "GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_SSH", "GIT_CONFIG", "GIT_ASKPASS", "GIT_TERMINAL_PROMPT", "GIT_SSL_",
 )  # fmt: skip
-
-
-class ClientExit(NamedTuple):
-    """How a client ended: its exit code (negative: killed by that signal), whether it was ended at its time limit or
-    because the run stopped, and its stream.
-    """
-
-    exit_code: int
-    overdue: bool
-    stopped: bool
-    stream: ClientStream
 
 
 def command_line(job: Job, plugin: str) -> List[str]:
@@ -85,6 +74,7 @@ def client_environment(environ: Mapping[str, str], folder: str) -> Dict[str, str
 
 def run_client(
     line: List[str],
+    stream: ClientStream,
     *,
     folder: str,
     logs: str,
@@ -94,7 +84,7 @@ def run_client(
     stopped: threading.Event,
     on_progress: Callable[[ClientStream], None],
     stop_signal: int = signal.SIGTERM,
-) -> ClientExit:
+) -> subprocesses.Result:
     """Run the command line in `folder` with the brief as its standard input, until it exits or has to be ended.
 
     Its output goes to the folder `logs` as `stream.jsonl` and `stderr`. `on_progress` is called every second. A client
@@ -105,7 +95,7 @@ def run_client(
     text = brief.encode("utf-8", "replace")
     with open(paths["brief"], "wb") as file:
         file.write(text)
-    stream, next_s = ClientStream(), 0.0
+    next_s = 0.0
 
     def follow(*, now: bool = False) -> None:
         nonlocal next_s
@@ -121,7 +111,7 @@ def run_client(
     with open(paths["stream.jsonl"], "wb", buffering=0) as stream_file, open(paths["stderr"], "ab") as stderr:
         reader = StreamReader(stream_file, stream)
         try:
-            ended = subprocesses.run(
+            return subprocesses.run(
                 line, cwd=folder, env=environ, timeout_s=math.inf if time_s is None else time_s, input=text,
                 on_output=reader.read, on_poll=follow, errors=stderr, stop=stopped, stop_signal=stop_signal,
                 ends_group=True,
@@ -129,8 +119,6 @@ def run_client(
         finally:
             process_identity.end_marked(folder)  # a process that cleared its environment has no mark, but the group
             follow(now=True)
-    was_ended = ended.returncode is None
-    return ClientExit(ended.returncode or 0, ended.timed_out, was_ended and not ended.timed_out, stream)
 
 
 class StreamReader:

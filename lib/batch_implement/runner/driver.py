@@ -4,7 +4,7 @@
     state = Driver(store, state, workers, ...).run()        until all features are processed, or the run is stopped
 
 The driver is the only writer of the batch's state while it runs. Attempts are calls of `workers.run_job(job)` in
-threads; `job` has what goes in and comes back. Time comes from `Clock` alone. The first Ctrl-C lets
+threads; `job` has what goes in and comes back. Time comes from `now` and `sleep` alone. The first Ctrl-C lets
 running features finish, the second stops them: the next run resumes them.
 """
 
@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 from concurrent import futures
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List
 
 from ..base import process_identity, signals, timestamps
 from ..base.text import one_line
@@ -38,18 +38,6 @@ TICK_S = 1.0
 MERGE_DELAYS_S = (0.0, 2.0, 10.0)  # before each try of a merge: what git or the disk refuses may pass
 
 
-class Clock:
-    """The time, and waiting for it. Tests replace it."""
-
-    def now(self) -> str:
-        """Return the current time in the form of the state."""
-        return timestamps.now()
-
-    def sleep(self, seconds: float, woken: Callable[[], object]) -> None:
-        """Return after `seconds`, or soon after `woken()` is true."""
-        signals.wait_until(seconds, woken)
-
-
 class Driver:
     """One run of a batch that `acquire_run` returned.
 
@@ -67,10 +55,11 @@ class Driver:
         *,
         display: Any,
         notify: Callable[[str, State], object],
-        wall_clock: Optional[Clock] = None,
+        now: Callable[[], str] = timestamps.now,
+        sleep: Callable[[float, Callable[[], object]], None] = signals.wait_until,
     ) -> None:
         self.store, self.project, self.workers = store, store.project, workers
-        self.display, self.notify, self.clock = display, notify, wall_clock or Clock()
+        self.display, self.notify, self.now, self.sleep = display, notify, now, sleep
         self.executor = futures.ThreadPoolExecutor(state["run"]["jobs"], thread_name_prefix="worker")
         self.last_state, self.batch_id, self.session_id = state, state["batch_id"], state["owner"]["session_id"]
         self.log_folder = os.path.join(logs.logs_folder(self.project), self.batch_id)  # FEATURE-ATTEMPT-CLIENT in it
@@ -98,7 +87,7 @@ class Driver:
         try:
             with signals.handle_signals(handlers):
                 try:
-                    acquire_batch.recover_dead_run(self.store, self.clock.now())
+                    acquire_batch.recover_dead_run(self.store, self.now())
                     while self._step():
                         pass
                 finally:
@@ -115,21 +104,14 @@ class Driver:
     def _end(self) -> State:
         """End the run in the state: it owns the batch no longer."""
         self._require_ownership(self.store.require())
-        state = self.store.update(lambda current: run_transitions.end(current, self.clock.now(), self.end_reason))
+        state = self.store.update(lambda current: run_transitions.end(current, self.now(), self.end_reason))
         self.last_state = state
         self._remove_worktree(acquire_batch.merge_worktree(state))
         self.display.event("ended", self.end_reason)
         return state
 
     def _remove_worktree(self, folder: str) -> None:
-        self._tidy(f"Removing {folder}", lambda: worktrees.remove(self.project.root, folder))
-
-    def _tidy(self, what: str, action: Callable[[], object]) -> None:
-        """Do something that the run can do without. Show an error as a note."""
-        try:
-            action()
-        except (BatchError, OSError) as error:
-            self.display.event("note", f"{what} failed: {error}")
+        try_step(self.display, f"Removing {folder}", lambda: worktrees.remove(self.project.root, folder))
 
     def interrupt(self, *, now: bool = False) -> None:
         """Handle Ctrl-C: the first lets running features finish, the second (or `now`) stops them."""
@@ -192,7 +174,7 @@ class Driver:
             return state
         # a feature that is being merged uses this machine as well, but no slot of a cluster
         in_use = state["run"]["running"] if self.workers.place is None else self.working
-        now = self.clock.now()
+        now = self.now()
         ready = run_transitions.ready_indices(state, now)[: max(0, state["run"]["jobs"] - len(in_use))]
         for number, index in enumerate(ready):
             reserved_usd = sum(map(jobs.max_cost_usd, self.working.values()))
@@ -221,14 +203,14 @@ class Driver:
         if self.stopping or self.end_reason:
             self.end_reason = self.end_reason or "stopped by the user"
             return True
-        now, waiting = self.clock.now(), state["run"]["waiting"]
+        now, waiting = self.now(), state["run"]["waiting"]
         until = waiting["until"] if waiting else run_transitions.next_start(state, now)
         if until is None:
             if run_transitions.ready_indices(state, now):
                 return False
             self.end_reason = "the remaining features cannot start"
             return True
-        self.clock.sleep(min(max(0.0, timestamps.seconds_between(now, until)), 60.0), lambda: self.stopping)
+        self.sleep(min(max(0.0, timestamps.seconds_between(now, until)), 60.0), lambda: self.stopping)
         return False
 
     def _show_event(self, kind: str, state: State, index: int, text: str) -> None:
@@ -243,7 +225,7 @@ class Driver:
         if "cost_usd" in limits and run["spent"]["cost_usd"] >= limits["cost_usd"]:
             cost = f"${run['spent']['cost_usd']:.2f} of ${limits['cost_usd']:.2f}"
             return self._pause_batch(f"a limit is reached: the cost has reached {cost}")
-        elapsed_s = timestamps.seconds_between(run["started_at"], self.clock.now())
+        elapsed_s = timestamps.seconds_between(run["started_at"], self.now())
         if "time_s" in limits and elapsed_s >= limits["time_s"]:
             return self._pause_batch(f"a limit is reached: the run has taken {limits['time_s']} s")
         return state
@@ -252,14 +234,12 @@ class Driver:
         self.display.event("paused", reason)
         self.end_reason = self.end_reason or reason
         return self.store.update(
-            lambda current: (
-                transitions.pause(current, self.clock.now(), reason) if batch_state.is_live(current) else current
-            )
+            lambda current: transitions.pause(current, self.now(), reason) if batch_state.is_live(current) else current
         )
 
     def _end_wait(self, state: State) -> State:
         """End a wait whose time has come. Pause the batch if all waits together have reached their limit."""
-        waiting, now = state["run"]["waiting"], self.clock.now()
+        waiting, now = state["run"]["waiting"], self.now()
         if waiting is None:
             return state
         limits = state["policy"]["budgets"]
@@ -282,12 +262,12 @@ class Driver:
         try:
             outcome = future.result()
         except Exception as error:  # whatever kept the executor from making the attempt
-            outcome = jobs.interrupted_outcome(job, str(error) or type(error).__name__, self.clock.now())
+            outcome = jobs.interrupted_outcome(job, str(error) or type(error).__name__)
         self._record_outcome(job, outcome)
 
     def _record_outcome(self, job: Job, outcome: Outcome) -> None:
         """Write the outcome of an attempt into the state, and show it."""
-        index, now = job.feature_index, self.clock.now()
+        index, now = job.feature_index, self.now()
         state = self._require_ownership(self.store.require())
         entry = state["run"]["running"].get(key(index))
         if entry is None or entry["session_id"] != outcome.session_id:
@@ -373,13 +353,13 @@ class Driver:
         An error that is not the feature's is tried again. Then the batch is paused; its next run merges the feature.
         """
         state = self._require_ownership(self.store.require())
-        root, now, branch = self.project.root, self.clock.now(), state["run"]["branch"]
+        root, now, branch = self.project.root, self.now(), state["run"]["branch"]
         entry = state["run"]["running"][key(index)]
         try:
             prepared = future.result()
             self.store.update(lambda current: run_transitions.record_merge_commit(current, index, prepared.commit))
             merge_queue.fast_forward(root, branch, prepared)
-        except (merge_queue.MergeStopped, merge_queue.HeadMoved):
+        except merge_queue.NotMerged:
             return  # the feature waits for its merge as before
         except merge_queue.CannotMerge as error:
             reason = error.message
@@ -402,7 +382,7 @@ class Driver:
         self._remove_worktree(entry["worktree"])
         keep = state["run"]["options"].get("pr") == "feature"
         finish = functools.partial(worktrees.finish_branch, root, entry["branch"], prepared.commit, keep=keep)
-        self._tidy(f"Deleting the branch {entry['branch']}", finish)
+        try_step(self.display, f"Deleting the branch {entry['branch']}", finish)
         self._comment_on_issue(state, index)
 
     def _handle_merge_error(self, index: int, error: Exception) -> None:
@@ -425,6 +405,14 @@ class Driver:
             futures.wait(self.working, TICK_S)
         self.executor.shutdown(wait=True)
         self.merger.shutdown(wait=True)
+
+
+def try_step(display: Any, what: str, action: Callable[[], object]) -> None:
+    """Do something that the run can do without. Show an error as a note."""
+    try:
+        action()
+    except (BatchError, OSError) as error:
+        display.event("note", f"{what} failed: {error}")
 
 
 def _add_backoff(now: str, failures: int) -> str:

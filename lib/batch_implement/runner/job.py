@@ -15,7 +15,7 @@ import os
 import uuid
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from ..base import process_identity
+from ..base import process_identity, timestamps
 from ..base.project_paths import Project
 from ..core import batch_policy, batch_state, failure_classification
 from ..core.batch_state import key
@@ -166,13 +166,14 @@ def client_record(job: Job, outcome: Outcome) -> State:
     }
 
 
-def new_outcome(job: Job, now: str, **fields: Any) -> Outcome:
-    """Return an outcome of the job on this machine that ended `now`."""
+def new_outcome(job: Job, **fields: Any) -> Outcome:
+    """Return an outcome of the job on this machine, which has just ended."""
+    now = timestamps.now()
     here = {"place": process_identity.get_host_name(), "spent": dict.fromkeys(SPENT, 0)}
     return Outcome(**{"session_id": job.session_id, "started_at": now, "ended_at": now, **here, **fields})
 
 
-def interrupted_outcome(job: Job, reason: str, now: str, failure_class: str = "worker_died") -> Outcome:
+def interrupted_outcome(job: Job, reason: str, failure_class: str = "worker_died") -> Outcome:
     """Return the outcome of an attempt whose worker exited without one. It is not counted."""
     message = f"The worker returned no result: {reason}"
-    return new_outcome(job, now, kind=INTERRUPTED, message=message, failure_class=failure_class)
+    return new_outcome(job, kind=INTERRUPTED, message=message, failure_class=failure_class)

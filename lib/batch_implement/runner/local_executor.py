@@ -11,9 +11,9 @@ import math
 import os
 import sys
 import threading
-from typing import Collection, Dict
+from typing import Dict
 
-from ..base import process_identity, project_paths, subprocesses, timestamps
+from ..base import process_identity, project_paths, subprocesses
 from ..git import worktrees
 from . import job as jobs
 from .dask import repository_cache
@@ -47,18 +47,16 @@ def run_job(job: Job) -> Outcome:
     except (ValueError, TypeError):
         worktrees.end_processes(worktree)
     if stop.is_set():
-        return jobs.interrupted_outcome(job, "the run was stopped", timestamps.now(), "stopped")
+        return jobs.interrupted_outcome(job, "the run was stopped", "stopped")
     error_text = ended.stderr[-2000:].decode("utf-8", "replace")
     reason = f"it exited with status {ended.returncode}. {error_text}".strip()
-    return jobs.interrupted_outcome(job, reason, timestamps.now())
+    return jobs.interrupted_outcome(job, reason)
 
 
-def stop_sessions(sessions: Collection[str]) -> None:
-    """Have the running attempts of these sessions stopped, and killed after 20 s: their outcome is `interrupted`."""
-    for session_id in sessions:
-        stop = _stops.get(session_id)
-        if stop is not None:
-            stop.set()
+def stop_session(session_id: str) -> None:
+    """Have the running attempt of a session stopped, and killed after 20 s: its outcome is `interrupted`."""
+    if session_id in _stops:
+        _stops[session_id].set()
 
 
 def stop_all() -> None:
@@ -66,4 +64,5 @@ def stop_all() -> None:
 
     Does not affect an attempt that starts later: call this again until every call of `run_job` has returned.
     """
-    stop_sessions(list(_stops))
+    for stop in list(_stops.values()):
+        stop.set()

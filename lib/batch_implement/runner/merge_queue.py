@@ -1,7 +1,7 @@
 """Merge verified commits into the batch's branch, one feature at a time.
 
     prepared = prepare_merge(repository, folder, branch, commit, verify=..., timeout_s=..., log=..., stopped=event)
-    fast_forward(repository, branch, prepared)      moves the branch, or raises HeadMoved: prepare again
+    fast_forward(repository, branch, prepared)      moves the branch, or raises NotMerged: prepare again
 
 A commit on top of the branch's head is merged as it is: it was verified as such. Any other is rebased onto the head in
 the queue's own worktree (`folder`) and verified again. CannotMerge says why this failed, for the next attempt. Only
@@ -29,12 +29,8 @@ class CannotMerge(RefusedError):
     """The commit cannot be rebased onto the branch, or its verify command fails there."""
 
 
-class HeadMoved(RefusedError):
-    """The branch has moved since the merge was prepared."""
-
-
-class MergeStopped(BatchError):
-    """The run was stopped before the merge, or while the verify command ran."""
+class NotMerged(BatchError):
+    """The branch has moved since the merge was prepared, or the run was stopped: the commit waits as before."""
 
 
 class PreparedMerge(NamedTuple):
@@ -45,7 +41,6 @@ class PreparedMerge(NamedTuple):
     head: str
     commit: str
     commits: List[str]
-    rebased: bool
     verify: Optional[Dict[str, Any]]
 
 
@@ -75,23 +70,23 @@ def prepare_merge(
     """Rebase `commit` onto the head of `branch` in the worktree `folder`, and verify it there if it changed.
 
     The output of the command `verify`, if any, goes to the file `log`. Begins after `delay_s` seconds. Raises
-    CannotMerge, and MergeStopped once `stopped` is set.
+    CannotMerge, and NotMerged once `stopped` is set.
     """
     if stopped.wait(delay_s):
-        raise MergeStopped("The run was stopped before a merge was tried again.", "run-stopped")
+        raise NotMerged("The run was stopped before a merge was tried again.", "run-stopped")
     head = _require_head(repository, branch)
     if git_client.has_commit(repository, head, commit):
-        return PreparedMerge(head, commit, _commits_between(repository, head, commit), rebased=False, verify=None)
+        return PreparedMerge(head, commit, _commits_between(repository, head, commit), None)
     worktrees.add_detached(repository, folder, head)
     new = _rebase_onto_head(folder, head, commit)
     commits = _commits_between(repository, head, new)
     if verify is None or not commits:
-        return PreparedMerge(head, new, commits, rebased=True, verify=None)
-    return PreparedMerge(head, new, commits, rebased=True, verify=_run_verify(folder, verify, timeout_s, log, stopped))
+        return PreparedMerge(head, new, commits, None)
+    return PreparedMerge(head, new, commits, _run_verify(folder, verify, timeout_s, log, stopped))
 
 
 def fast_forward(repository: str, branch: str, prepared: PreparedMerge) -> None:
-    """Move `branch` to the prepared commit. Raise HeadMoved if the branch has moved since."""
+    """Move `branch` to the prepared commit. Raise NotMerged if the branch has moved since."""
     arguments = ("-m", "batch: merge a feature", f"refs/heads/{branch}", prepared.commit, prepared.head)
     moved = git_client.run_git(repository, "update-ref", *arguments, check=False)
     if moved.returncode != 0:
@@ -101,19 +96,20 @@ def fast_forward(repository: str, branch: str, prepared: PreparedMerge) -> None:
                 "this, then run `batchctl run --resume`.",
                 "run-branch",
             )
-        raise HeadMoved(f"{branch} is no longer at {prepared.head[:12]}.", "run-branch")
+        raise NotMerged(f"{branch} is no longer at {prepared.head[:12]}.", "run-branch")
 
 
 def records_of_merge(
     evidence: Dict[str, Any], branch: str, prepared: PreparedMerge
 ) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """Return the evidence of a merged feature, and its entry of `run.merges`, from the evidence of its worker."""
+    is_rebased = prepared.commit != evidence["commit"]
     merge = {
-        "commit": prepared.commit, "from": evidence["commit"], "rebased": prepared.rebased,
+        "commit": prepared.commit, "from": evidence["commit"], "rebased": is_rebased,
         "verify_seconds": prepared.verify["seconds"] if prepared.verify else None,
     }  # fmt: skip
     evidence = {**evidence, "commit": prepared.commit, "branch": branch}
-    if prepared.rebased:
+    if is_rebased:
         evidence["commits"] = prepared.commits
     if prepared.verify:
         evidence["verify"] = prepared.verify
@@ -177,7 +173,7 @@ def _run_verify(folder: str, command: str, timeout_s: int, log: str, stopped: th
         ended = subprocesses.run_in_worktree(command, folder, timeout_s, output=output, stop=stopped).returncode
     seconds = time.monotonic() - began
     if ended is None and stopped.is_set():
-        raise MergeStopped("The run was stopped while a feature was verified on the batch's branch.", "run-stopped")
+        raise NotMerged("The run was stopped while a feature was verified on the batch's branch.", "run-stopped")
     if ended == 0:
         return {"command": command, "exit_code": 0, "seconds": round(seconds, 3), "log": log}
     how = f"did not end within {timeout_s} s" if ended is None else f"failed with exit status {ended}"

@@ -14,7 +14,7 @@ import functools
 import os
 import sys
 import traceback
-from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, BinaryIO, Dict, List, Mapping, Optional, Tuple
 
 from ..base import timestamps
 from ..base.project_paths import Project
@@ -32,7 +32,7 @@ from . import acquire_batch, local_executor, notify, options, pull_requests
 from .dask.executor import DaskExecutor
 from .display import live_display
 from .display.live_display import Display
-from .driver import Driver
+from .driver import Driver, try_step
 from .options import Options
 from .preflight import preflight_checks
 
@@ -71,7 +71,12 @@ def run(
         context.notes.extend(feature_list.notes)
         plan = batch_commands.plan_batch(feature_list, policy, infer_order=typed.infer_order)
     else:
-        _refuse_sources_with_resume(typed)
+        if any(getattr(typed, name) is not None for name in ("file", "issues", "label", "milestone")):
+            raise UsageError(
+                "--resume cannot be used with a list of features: it resumes the batch that exists. Leave out one of "
+                "them.",
+                "usage",
+            )
         feature_list, policy = None, {}
         plan = batch_commands.require_batch(context, run_options.resume or None)
         run_options = options.for_resume(plan, run_options, project.root)
@@ -117,14 +122,6 @@ def run(
             cluster.close()
 
 
-def _refuse_sources_with_resume(typed: argparse.Namespace) -> None:
-    if any(getattr(typed, name) is not None for name in ("file", "issues", "label", "milestone")):
-        raise UsageError(
-            "--resume cannot be used with a list of features: it resumes the batch that exists. Leave out one of them.",
-            "usage",
-        )
-
-
 def _check_existing_batch(context: CommandContext, *, replace: bool) -> List[Dict[str, str]]:
     """Check that no unfinished batch prevents a new one, in the form of `doctor.run_checks`."""
     try:
@@ -165,11 +162,11 @@ def _drive_batch(
         raise _with_next_step(error) from error
     try:
         if cluster:
-            _publish(display, "Updating the remote", lambda: cluster.settle(state))
+            try_step(display, "Updating the remote", lambda: cluster.settle(state))
         if run_options.pr and state["completed_features"]:
-            _publish(display, "Opening pull requests", lambda: _open_pull_requests(store, state, run_options, display))
+            try_step(display, "Opening pull requests", lambda: _open_pull_requests(store, state, run_options, display))
         if run_options.merge:
-            _publish(display, "Merging", lambda: display.event("note", _merge_into_target(project, state)))
+            try_step(display, "Merging", lambda: display.event("note", _merge_into_target(project, state)))
     finally:
         state = _read_last_state(driver)
         reports = report("pause" if batch_state.is_live(state) else "end", state)
@@ -194,14 +191,6 @@ def _with_next_step(error: Exception) -> BatchError:
     if "`batchctl status`" not in error.message and "`batchctl run --resume`" not in error.message:
         error.message += " `batchctl run --resume` resumes the run."
     return error
-
-
-def _publish(display: Display, what: str, action: Callable[[], object]) -> None:
-    """Do something with the results of a run that has ended. Show an error as a note."""
-    try:
-        action()
-    except (BatchError, OSError) as error:
-        display.event("note", f"{what} failed: {error}")
 
 
 def _report_event(project: Project, run_options: Options, display: Display, event: str, state: State) -> Dict[str, str]:

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from batch_implement.base import process_identity, project_paths, timestamps
+from batch_implement.base import process_identity, project_paths, subprocesses, timestamps
 from batch_implement.base.project_paths import Project
 from batch_implement.core import batch_policy, batch_state
 from batch_implement.git import git_client, worktrees
 from batch_implement.runner import claude_process, local_executor, logs
 from batch_implement.runner import job as jobs
+from batch_implement.runner.claude_stream import ClientStream
 from batch_implement.runner.job import Job, Outcome
 from batch_implement.store import serialization
 from batch_implement.store.store import Store
@@ -565,10 +566,10 @@ def test_a_client_that_is_asked_to_end_and_does_not_is_ended_all_the_same(job_fo
 
 
 @pytest.fixture
-def run_client(tmp_path: Path) -> Callable[..., claude_process.ClientExit]:
+def run_client(tmp_path: Path) -> Callable[..., subprocesses.Result]:
     """Runs a shell command as a client; its logs are in tmp_path / "logs"."""
 
-    def run(command: str, **options: Any) -> claude_process.ClientExit:
+    def run(command: str, stream: ClientStream, **options: Any) -> subprocesses.Result:
         defaults: dict[str, Any] = {
             "folder": str(tmp_path),
             "logs": str(tmp_path / "logs"),
@@ -578,14 +579,14 @@ def run_client(tmp_path: Path) -> Callable[..., claude_process.ClientExit]:
             "stopped": threading.Event(),
             "on_progress": lambda stream: None,
         }
-        return claude_process.run_client(["/bin/sh", "-c", command], **{**defaults, **options})
+        return claude_process.run_client(["/bin/sh", "-c", command], stream, **{**defaults, **options})
 
     return run
 
 
 def test_the_brief_is_standard_input_and_is_kept_beside_what_was_printed(run_client, tmp_path):
-    ended = run_client("cat; echo oops >&2; exit 3", brief="the \udc80 brief\n")
-    assert (ended.exit_code, ended.overdue, ended.stopped) == (3, False, False)
+    ended = run_client("cat; echo oops >&2; exit 3", ClientStream(), brief="the \udc80 brief\n")
+    assert (ended.returncode, ended.timed_out) == (3, False)
     assert (tmp_path / "logs" / "stream.jsonl").read_text() == "the ? brief\n"
     assert (tmp_path / "logs" / "stderr").read_text() == "oops\n"
 
@@ -596,9 +597,10 @@ def test_of_an_endless_output_a_bounded_part_is_kept_and_each_result(run_client,
     result = '{"type":"result","num_turns":4}'
     long = "y" * 500 + '{"type":"result","num_turns":9}'
     says = f"yes abcdefghi | head -c 20000; echo '{result}'; echo '{long}'"
-    ended = run_client(f"cat >/dev/null; {says}; yes | head -c 9000 >&2; sleep 1")
+    stream = ClientStream()
+    run_client(f"cat >/dev/null; {says}; yes | head -c 9000 >&2; sleep 1", stream)
     kept = (tmp_path / "logs" / "stream.jsonl").read_text()
-    assert len(kept) < 3200 and result in kept and ended.stream.result["num_turns"] == 4
+    assert len(kept) < 3200 and result in kept and stream.result["num_turns"] == 4
     assert (tmp_path / "logs" / "stderr").stat().st_size < 9000
 
 
@@ -612,9 +614,10 @@ def test_a_full_disk_does_not_leave_a_client_standing_still(run_client, monkeypa
 
     begin = claude_process.StreamReader.__init__
     monkeypatch.setattr(claude_process.StreamReader, "__init__", refuse)
+    stream = ClientStream()
     with open("/dev/full", "wb", buffering=0) as full:
-        ended = run_client("""cat >/dev/null; yes | head -c 150000; echo '{"type":"result","num_turns":4}'""")
-    assert (ended.exit_code, ended.overdue) == (0, False) and ended.stream.result["num_turns"] == 4
+        ended = run_client("""cat >/dev/null; yes | head -c 150000; echo '{"type":"result","num_turns":4}'""", stream)
+    assert ended.returncode == 0 and stream.result["num_turns"] == 4
 
 
 def test_how_far_a_client_is_can_be_read_while_it_works(job_for, stand_in, tmp_path):

@@ -24,7 +24,6 @@ from concurrent import futures
 from typing import Any, Callable, Dict, List, Optional
 
 from ... import __version__
-from ...base import timestamps
 from ...base.project_paths import Project
 from ...commands.doctor import ERROR, OK
 from ...core.batch_state import key
@@ -206,45 +205,39 @@ class DaskExecutor:
                 self._fetch(job, outcome.commit)
             return outcome
         except BatchError as error:
-            return jobs.interrupted_outcome(job, error.message, timestamps.now(), "network")
+            return jobs.interrupted_outcome(job, error.message, "network")
 
     def _run_task(self, job: Job) -> Outcome:
-        client, future = self._wait_for_connection(), None
-        if client is None:
-            return self._scheduler_lost_outcome(job)
-        data = json.dumps(job._asdict()).encode()
-        if not self.tasks:
-            self.monitor.reset()
-        try:
-            future = client.submit(
-                task.run_attempt, data, key=f"batch-{job.session_id}", pure=False, retries=0,
-                resources={task.RESOURCE: 1},
-            )  # fmt: skip
-            self.tasks[job.session_id] = future
-            answer = self._wait_for_task(client, future)
-            return self._scheduler_lost_outcome(job) if answer is None else Outcome(**json.loads(answer))
-        except (futures.CancelledError, import_distributed().client.FutureCancelledError) as error:
-            cause = "the run was stopped" if self.stopping.is_set() else f"the scheduler lost it ({error})"
-            self._subscribe(client)
-            return jobs.interrupted_outcome(job, cause, timestamps.now(), "stopped" if self.stopping.is_set() else LOST)
-        except Exception as error:  # a task can raise anything
-            is_of_task = future is not None and future.status in ("error", "finished")
-            if not is_of_task and (isinstance(error, (OSError, RuntimeError)) or client.status != "running"):
-                return jobs.interrupted_outcome(job, str(error), timestamps.now(), LOST)
-            cause = f"its task ended with {type(error).__name__}: {error}"
-            return jobs.interrupted_outcome(job, cause, timestamps.now())
-        finally:
-            self.tasks.pop(job.session_id, None)
-
-    def _scheduler_lost_outcome(self, job: Job) -> Outcome:
-        if self.stopping.is_set():
-            return jobs.interrupted_outcome(job, "the run was stopped", timestamps.now(), "stopped")
+        client, future, failure_class = self._wait_for_connection(), None, "setup"
         cause = (
             f"The scheduler {self.address} has not answered for {self.patience_s:.0f} s. Check that it runs, then "
             "resume with `batchctl run --resume`."
         )
-        outcome = jobs.interrupted_outcome(job, cause, timestamps.now(), "setup")
-        return outcome._replace(kind=jobs.NEEDS_USER, message=cause)
+        try:
+            if client is not None:
+                if not self.tasks:
+                    self.monitor.reset()
+                future = self.tasks[job.session_id] = client.submit(
+                    task.run_attempt, json.dumps(job._asdict()).encode(), key=f"batch-{job.session_id}", pure=False,
+                    retries=0, resources={task.RESOURCE: 1},
+                )  # fmt: skip
+                answer = self._wait_for_task(client, future)
+                if answer is not None:
+                    return Outcome(**json.loads(answer))
+        except (futures.CancelledError, import_distributed().client.FutureCancelledError) as error:
+            cause, failure_class = f"the scheduler lost it ({error})", LOST
+            self._subscribe(client)
+        except Exception as error:  # a task can raise anything
+            cause, failure_class = f"its task ended with {type(error).__name__}: {error}", "worker_died"
+            is_of_task = future is not None and future.status in ("error", "finished")
+            if not is_of_task and (isinstance(error, (OSError, RuntimeError)) or client.status != "running"):
+                cause, failure_class = str(error), LOST
+        finally:
+            self.tasks.pop(job.session_id, None)
+        if self.stopping.is_set():
+            return jobs.interrupted_outcome(job, "the run was stopped", "stopped")
+        outcome = jobs.interrupted_outcome(job, cause, failure_class)
+        return outcome._replace(kind=jobs.NEEDS_USER, message=cause) if failure_class == "setup" else outcome
 
     def _wait_for_task(self, client: Any, future: Any) -> Optional[bytes]:
         """Return the result of a task; None when the scheduler has not answered for `patience_s`."""

@@ -84,7 +84,7 @@ def prepare(job: Job) -> CachedJob:
             here = job._replace(repository=repository, branch=LOCAL_PREFIX + job.branch, worktree=place)
             if pushed:
                 if os.path.isdir(place) and not git_client.has_commit(place, pushed):
-                    remove_worktree(here)
+                    _remove_worktree(repository, place, here.branch)
                 base = git_client.run_git(repository, "merge-base", job.base, pushed).stdout.strip()
                 here = here._replace(base=base)
             worktrees.add(repository, place, here.branch, pushed or here.base)
@@ -124,7 +124,7 @@ def finish(here: CachedJob, job: Job, verdict: Dict[str, Any]) -> Dict[str, Any]
     fetched = f"{FETCHED_REFS}refs/heads/{job.branch}"
     with contextlib.suppress(BatchError):  # a later attempt removes what is left
         if verdict["kind"] in (COMPLETED, FAILED) or not _has_unsaved_work(here):
-            remove_worktree(here.job)
+            _remove_worktree(here.job.repository, here.job.worktree, here.job.branch)
         git_client.run_git(here.job.repository, "update-ref", "-d", fetched, check=False)
     return verdict
 
@@ -149,12 +149,8 @@ def get_unreachable_verdict(message: str) -> Dict[str, Any]:
     return {"kind": NEEDS_USER, "message": message, "failure_class": failure_class}
 
 
-def remove_worktree(job: Job) -> None:
-    """Remove the worktree and the local branch of a job on this machine."""
-    _remove_worktree_and_branch(job.repository, job.worktree, job.branch)
-
-
-def _remove_worktree_and_branch(repository: str, tree: str, branch: str) -> None:
+def _remove_worktree(repository: str, tree: str, branch: str) -> None:
+    """Remove a worktree and its local branch."""
     worktrees.remove(repository, tree)
     git_client.run_git(repository, "branch", "--quiet", "-D", branch, check=False)
 
@@ -164,7 +160,7 @@ def _remove_stale(top: str, repository: str, but: str, before: float) -> None:
     for tree in glob.glob(os.path.join(glob.escape(top), "worktrees", "*", "*")):
         if tree != but and not _is_modified_since(tree, before) and not process_identity.find_marked(tree):
             batch_id, name = tree.split(os.sep)[-2:]
-            _remove_worktree_and_branch(repository, tree, f"{LOCAL_PREFIX}batch/{batch_id}/{name}")
+            _remove_worktree(repository, tree, f"{LOCAL_PREFIX}batch/{batch_id}/{name}")
     listed = git_client.run_git(
         repository, "for-each-ref", "--sort=-committerdate", "--format=%(refname)", FETCHED_REFS, check=False
     ).stdout.split()

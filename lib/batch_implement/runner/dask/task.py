@@ -108,7 +108,7 @@ def _stop_when_cancelled(worker: Any, task: Any, begun: Job, ended: threading.Ev
     while not ended.wait(POLL_S):
         known = worker.state.tasks.get(task)
         if known is None or known.state not in ("executing", "long-running"):
-            local_executor.stop_sessions([begun.session_id])
+            local_executor.stop_session(begun.session_id)
 
 
 async def set_slots(slots: int, dask_worker: Any = None) -> None:
