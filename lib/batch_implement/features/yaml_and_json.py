@@ -40,7 +40,7 @@ def read(data: bytes, name: str, kind: str, options: ListOptions = ListOptions()
 def read_document(document: Document, name: str, options: ListOptions) -> Listing:
     """Return the features of a document: a list of ours, else a task file of another tool. Raises FeatureListError."""
     schema_errors = find_errors(document)
-    listing = read_tool_file(document, name, options) if schema_errors else None
+    listing = read_tool_file(document, name, options) if schema_errors or options.tag else None
     if listing is not None:
         return listing
     if schema_errors:
@@ -85,8 +85,13 @@ def _list_errors(schema_errors: List[SchemaError]) -> str:
 def read_tool_file(document: Document, name: str, options: ListOptions) -> Optional[Listing]:
     """Return the features of a task file of another tool; None if it is none. Raises FeatureListError."""
     from . import tool_formats
+    from .tool_formats import task_master
 
     read_tool = tool_formats.find_reader(document.value)
+    if options.tag and read_tool is not task_master.read:
+        raise FeatureListError(
+            "this is no Task Master file, so it has no tags. Leave `--tag` out.", "features-file", name
+        )
     return read_tool(document, name, options) if read_tool else None
 
 

@@ -62,11 +62,12 @@ def test_several_tags_without_a_choice_are_named_with_what_is_open_in_them():
 
 
 def test_an_unknown_tag_is_refused_with_those_there_are():
-    assert "unknown tag 'wbe'. The tags are api (1 open of 1), web" in refusal(TWO_TAGS, tag="wbe")
+    assert "unknown tag 'wbe'. Choose one with `--tag NAME`: api (1 open of 1), web" in refusal(TWO_TAGS, tag="wbe")
 
 
-def test_a_tag_is_chosen_in_any_case():
-    assert read(TWO_TAGS, tag="API").features[0].text == "A"
+@pytest.mark.parametrize("value", [["A"], [{"description": "A", "passes": False}], {"userStories": [{"title": "A"}]}])
+def test_a_tag_for_a_list_of_something_else_is_refused(value):
+    assert "this is no Task Master file, so it has no tags. Leave `--tag` out." in refusal(value, tag="x")
 
 
 def test_a_master_without_open_tasks_is_not_taken_for_the_end_of_work():

@@ -23,10 +23,9 @@ def recognize(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
     tasks: Any = value.get("tasks")
-    tags = _list_tags(value)
     if is_task_list(tasks):
         return any("testStrategy" in task or {"subtasks", "dependencies", "status"} <= set(task) for task in tasks)
-    return bool(tags) and all(name in tags or name == "metadata" for name in value)
+    return bool(_list_tags(value)) and set(value) <= {*_list_tags(value), "metadata"}
 
 
 def _list_tags(value: Dict[str, Any]) -> List[str]:
@@ -49,37 +48,23 @@ def read(document: Document, name: str, options: ListOptions) -> Listing:
 
 def _choose_tag(value: Dict[str, Any], name: str, chosen: str) -> str:
     tags = _list_tags(value)
-    if chosen:
-        fitting = [tag for tag in tags if tag.casefold() == chosen.casefold()]
-        if chosen not in tags and len(fitting) != 1:
-            raise _tag_error(f"unknown tag {clean(chosen)[:60]!r}. The tags are {_describe_tags(value)}.", name)
-        return chosen if chosen in tags else fitting[0]
-    if len(tags) == 1 or (
-        DEFAULT_TAG in tags and (_has_open(value[DEFAULT_TAG]) or not any(_has_open(value[tag]) for tag in tags))
-    ):
-        return DEFAULT_TAG if DEFAULT_TAG in tags else tags[0]
-    problem = f"the tag {DEFAULT_TAG} has no open task" if DEFAULT_TAG in tags else "several tags"
+    tag = chosen or (DEFAULT_TAG if DEFAULT_TAG in tags else tags[0])
+    is_over = not chosen and len(tags) > 1 and not _count_open(value[tag])
+    if tag in tags and (chosen or len(tags) == 1 or (tag == DEFAULT_TAG and not is_over)):
+        return tag
+    no_choice = f"the tag {DEFAULT_TAG} has no open task" if tag == DEFAULT_TAG else "several tags"
+    problem = f"unknown tag {clean(chosen)[:60]!r}" if chosen else no_choice
     raise _tag_error(f"{problem}. Choose one with `--tag NAME`: {_describe_tags(value)}.", name)
 
 
-def _has_open(tag: Any) -> bool:
-    """Return whether a task or subtask of a tag is open."""
-    tasks = tag.get("tasks", ())
-    below = [each for task in tasks if isinstance(task, dict) for each in task.get("subtasks") or ()]
-    return OPEN in _states([*tasks, *below])
-
-
-def _states(tasks: List[Any]) -> List[str]:
-    return [read_state(task).state for task in tasks if isinstance(task, dict)]
+def _count_open(tag: Any) -> int:
+    return sum(1 for task in tag["tasks"] if isinstance(task, dict) and read_state(task).state == OPEN)
 
 
 def _describe_tags(value: Dict[str, Any]) -> str:
     """Return the names of tags, each with how many of its tasks are open."""
     tags = _list_tags(value)
-    shown = [
-        f"{clean(tag)[:60]} ({_states(value[tag]['tasks']).count(OPEN)} open of {len(value[tag]['tasks'])})"
-        for tag in tags
-    ]
+    shown = [f"{clean(tag)[:60]} ({_count_open(value[tag])} open of {len(value[tag]['tasks'])})" for tag in tags]
     return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")
 
 
