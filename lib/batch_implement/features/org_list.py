@@ -196,7 +196,7 @@ class _OrgReader:
         self.is_open.append(True)
         self.nested = self.nested or self._has_open(headline.children)
         text = headline.text if headline.keyword == "TODO" else f"{headline.keyword} {headline.text}"
-        feature = parse_clean_feature(clean(text).strip(), self.name, headline.line)
+        feature = parse_clean_feature(clean(text).strip(), self.name, headline.line, near_misses=True)
         details = dict(feature.details)
         if section:
             details["section"] = " > ".join(section)

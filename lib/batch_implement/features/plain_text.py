@@ -196,7 +196,7 @@ class _Reader:
     def _add_feature(self, entry: Entry, headings: Tuple[str, ...]) -> None:
         self.is_open.append(True)
         try:
-            feature = parse_clean_feature(entry.text, self.name, entry.line)
+            feature = parse_clean_feature(entry.text, self.name, entry.line, near_misses=True)
         except FeatureListError as error:
             self.errors.append(error)
             return

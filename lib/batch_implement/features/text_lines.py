@@ -176,7 +176,7 @@ def continues(before: str, text: str, *, starts_upper: bool) -> bool:
 
     `starts_upper` says whether entries of this text begin with a capital letter.
     """
-    if before.endswith((")", "]")) and re.search(r"\((?:after|id)\s*:[^()]*\)$", before, re.IGNORECASE):
+    if before.endswith((")", "]")) and re.search(r"\((?:after|id|needs?|depends on)\b[^()]*\)$", before, re.IGNORECASE):
         return False
     if DANGLING.search(before) and (len(before) >= 30 or before[-1] in ",("):
         return True

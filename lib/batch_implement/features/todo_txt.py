@@ -43,7 +43,7 @@ def read(lines: Sequence[Line], name: str) -> Listing:
             continue
         is_open.append(not line.text.startswith("x "))
         if is_open[-1]:
-            features.append(parse_clean_feature(line.text, name, line.number))
+            features.append(parse_clean_feature(line.text, name, line.number, near_misses=True))
         else:
             left_out.append(LeftOut(line.number, line.text, "done"))
     if not features:
