@@ -172,3 +172,14 @@ def test_the_folder_of_backlog_md_is_found_from_the_project_and_from_the_tasks(b
 def test_a_title_with_control_characters_is_cleaned_everywhere():
     listing = read([{"id": "\x1b[1m", "title": "A\x1b[31m\u202eB", "status": "to\x07do", "steps": ["\x1b]0;x\x07"]}])
     assert tool_list_format.describe(listing).replace("\n", "").isprintable()
+
+
+def test_entries_that_are_the_same_in_everything_are_told_apart():
+    entries = [
+        {"title": "A", "status": "todo"},
+        {"title": "a", "status": "todo"},
+        {"title": "A", "done": False, "id": "x"},
+    ]
+    listing = read(entries)
+    assert [feature.text for feature in listing.features] == ["A", "a (2)", "A (x)"]
+    assert "A feature that is there more than once: 'a (2)'." in listing.notes

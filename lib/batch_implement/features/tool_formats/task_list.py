@@ -91,7 +91,8 @@ def build_listing(
         reason = f"{label}: no open tasks{f' ({shown})' if shown else ''}. Reopen or add what is still to do."
         raise FeatureListError(reason, "features-file", name)
     all_notes = [*notes, *_tree_notes(every, options.leaves), *_resolve_needs(every)]
-    ids, texts = _make_ids(chosen, all_notes), _make_texts(chosen, all_notes)
+    ids = _make_ids(chosen, all_notes)
+    seen: Set[Tuple[str, str, str]] = set()
     places = {task: place for place, task in enumerate(chosen)}
     features = []
     for place, task in enumerate(chosen):
@@ -102,14 +103,23 @@ def build_listing(
             way = " `--leaves` makes each subtask a feature." if task.subtasks and not options.leaves else ""
             all_notes.append(f"{task}: cut after {MAX_DESCRIPTION_CHARS:,} characters.{way}")
         sections = [part for each in reversed([task, *task.above]) for part in (each.section, each.title)][:-1]
+        section = " > ".join(clean(part).strip() for part in sections if part.strip())
+        text = title = _make_text(task, all_notes)
+        number = 2
+        while (" ".join(text.split()).casefold(), section, description) in seen:
+            text, number = f"{title} ({ids[place] if ids[place] and number == 2 else number})", number + 1
+        if text != title:
+            all_notes.append(f"A feature that is there more than once: {text[-70:]!r}.")
+        seen.add((" ".join(text.split()).casefold(), section, description))
+        needed = [ids[other] or str(other + 1) for other in sorted(places[each] for each in task.wanted)]
         details = {
-            "title": texts[place],
+            "title": text,
             "id": ids[place],
-            "section": " > ".join(clean(part).strip() for part in sections if part.strip()),
+            "section": section,
             "description": description,
-            "depends_on": [ids[other] or str(other + 1) for other in sorted(places[each] for each in task.wanted)],
+            "depends_on": needed,
         }
-        features.append(Feature(texts[place], task.line, {key: value for key, value in details.items() if value}))
+        features.append(Feature(text, task.line, {key: value for key, value in details.items() if value}))
     left_out = [LeftOut(task.line, str(task), task.reason) for task in every if task.reason]
     counted = [task for task in every if not task.is_nested and task.reason not in ("", GROUP, HAS_SUBTASKS)]
     doubts = Counter(task.state.doubt for task in every if task.feature is task or task.reason == DONE)
@@ -257,28 +267,17 @@ def _make_ids(tasks: Sequence[Task], notes: List[str]) -> List[str]:
     return ids
 
 
-def _make_texts(tasks: Sequence[Task], notes: List[str]) -> List[str]:
-    """Return the text of each feature, each there once; notes say which ones are not the title as written."""
-    seen: Set[str] = set()
-    texts = []
-    for task in tasks:
-        text = clean(task.title).strip()
-        try:
-            is_plain = parse_feature(text, "", 0).details == {}
-        except FeatureListError:
-            is_plain = False
-        if not is_plain:
-            text = text.replace("(", "[").replace(")", "]")
-            notes.append(f"{text[:60]!r}: what looks like a note of ours has other brackets here.")
-        base, number = text, 2
-        while " ".join(text.split()).casefold() in seen:
-            text = f"{base} ({task.id})" if task.id and number == 2 else f"{base} ({number})"
-            number += 1
-        if text != base:
-            notes.append(f"A title that is there more than once: {text[-70:]!r}.")
-        seen.add(" ".join(text.split()).casefold())
-        texts.append(text)
-    return texts
+def _make_text(task: Task, notes: List[str]) -> str:
+    """Return the text of a feature: the title, unless a line of a list with it would say something else."""
+    text = clean(task.title).strip()
+    try:
+        is_plain = parse_feature(text, "", 0).details == {}
+    except FeatureListError:
+        is_plain = False
+    if not is_plain:
+        text = text.replace("(", "[").replace(")", "]")
+        notes.append(f"{text[:60]!r}: what looks like a note of ours has other brackets here.")
+    return text
 
 
 def _tree_notes(every: Sequence[Task], leaves: bool) -> List[str]:
