@@ -17,6 +17,7 @@ _OPEN_MARKS = frozenset("/~>!?*\u23f3\U0001f504\U0001f6a7\U0001f7e1\U0001f7e0\u2
 STRESSED_MARKS = frozenset("!?*")
 _DONE_MARKS = frozenset("xX\u2713\u2714\u2611\u2705\u221a\u2612")
 _UNCLEAR_MARKS = frozenset("\u274c\u2717\u2718\u2716\U0001f6ab\u2013\u2014")
+_USUAL_BOXES = {"[ ] ": OPEN, "[x] ": DONE, "[X] ": DONE}
 _SIGNS = {**dict.fromkeys("\u2610\u2b1c\U0001f532\u25a1\u25a2\u25fb", OPEN), **dict.fromkeys("\u2611\u2612", DONE)}
 
 _BOX = re.compile(
@@ -40,6 +41,12 @@ _DONE_END = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _DONE_CAPITALS = re.compile(r"[\s*_](?:DONE|COMPLETED|FIXED|FINISHED)[*_]*[!.]?\s*$")
+_CLOSING = "*_`!.)] "
+# What a mark at the end ends in, closing characters aside; a digit is that of a date.
+_ENDS = (
+    *"\u2705\u2714\u2611\u2713\ufe0f0123456789",
+    *("done", "complete", "completed", "finished", "fixed", "implemented", "resolved", "shipped", "merged"),
+)
 _MENTION = re.compile(
     r"(?:\b(?:as|to|be|is|are|or|and|of|in|status|column|not|the|a|when|until|becomes?)|[=|/,\"'`])\s*[*_]*$", re.I
 )
@@ -62,6 +69,9 @@ class Box(NamedTuple):
 
 def read_box(text: str) -> Optional[Box]:
     """Return the box that the text of an item begins with, None if there is none."""
+    usual = _USUAL_BOXES.get(text[:4])
+    if usual is not None:  # nearly all boxes, without a search
+        return Box(usual, text[4:].lstrip(" \t"), text[1], False, True)
     match = _BOX.match(text)
     if match is None:
         sign = _SIGN.match(text)
@@ -111,6 +121,8 @@ def is_marked_done(text: str) -> bool:
     if _DONE_START.match(bare):
         return True
     tail = text[-80:]
+    if not tail.rstrip(_CLOSING).casefold().endswith(_ENDS):
+        return False
     if _DONE_END.search(tail):
         return True
     capitals = _DONE_CAPITALS.search(tail)

@@ -15,13 +15,28 @@ from .markdown_boxes import read_box
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator, Optional, Tuple
+    from typing import Iterator, Optional, Sequence, Tuple
 
     from .markdown_blocks import Block
     from .markdown_boxes import Box
 
 TABLE_RULE = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
 _NOTES = re.compile(r"(?:[ \t]*\((?:after|id)[ \t]*:[^()]*\))+[ \t]*$", re.IGNORECASE)
+
+_FRONT_MATTER_KEY = re.compile(r"[\w.-]+[ \t]*:(?:[ \t]|$)")
+_FRONT_MATTER = re.compile(r"(?:[\w.-]+[ \t]*:(?:[ \t].*)?|[ \t]*-[ \t].*|[ \t]+.*|#.*|[ \t]*)$")
+
+
+def count_front_matter(lines: Sequence[str]) -> int:
+    """Return how many lines at the top of a text are front matter in YAML."""
+    if lines[0].rstrip() != "---" or len(lines) < 3 or not _FRONT_MATTER_KEY.match(lines[1]):
+        return 0
+    for number, line in enumerate(lines[1:200], 2):
+        if line.rstrip() in ("---", "..."):
+            return number
+        if not _FRONT_MATTER.match(line):
+            break
+    return 0
 
 
 def read_head(item: Block) -> Tuple[Optional[Block], Optional[Box]]:

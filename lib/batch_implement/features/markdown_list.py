@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 import re
+from typing import NamedTuple
 
 from ..base.text import clean, clean_block
 from . import markdown_messages
@@ -30,7 +31,7 @@ from .feature_list import (
 )
 from .markdown_blocks import FENCED, Block, parse_blocks
 from .markdown_boxes import DASH, DONE, OPEN, STRESSED_MARKS, UNCLEAR, UNKNOWN, find_end, is_like_box
-from .markdown_items import TABLE_RULE, dedent, has_box, head_end, items_below, join_head, read_head
+from .markdown_items import TABLE_RULE, count_front_matter, dedent, has_box, head_end, items_below, join_head, read_head
 from .markdown_needs import BoxNames, BoxRecord, resolve_needs
 
 TYPE_CHECKING = False
@@ -40,11 +41,10 @@ if TYPE_CHECKING:
     from .markdown_boxes import Box
 
 USED = ""  # the reason of a line that is in a feature
+_REMOVED = ("cancelled", "optional", "--without")  # of the steps in a feature
 MAX_LABEL = 120
 MAX_SECTION = 10_000
 _LABEL = re.compile(r"(?:\*\*|__)[^*]+(?:\*\*|__)\s*:?|[^|]*\S\s*:(?:\*\*|__)?")
-_FRONT_MATTER_KEY = re.compile(r"[\w.-]+[ \t]*:(?:[ \t]|$)")
-_FRONT_MATTER = re.compile(r"(?:[\w.-]+[ \t]*:(?:[ \t].*)?|[ \t]*-[ \t].*|[ \t]+.*|#.*|[ \t]*)$")
 
 
 def read(data: bytes, name: str, options: ListOptions) -> Listing:
@@ -71,6 +71,16 @@ class _Heading:
         self.is_left_out = False
 
 
+class _Step(NamedTuple):
+    """A box inside of a feature: its text, its state, and why it is taken out of the description."""
+
+    item: Block
+    text: str
+    state: str
+    is_open: bool
+    reason: str
+
+
 class _Reader:
     """One reading: what is known of each line, the features, and what is to be told to the user."""
 
@@ -83,7 +93,8 @@ class _Reader:
         self.note_errors: List[FeatureListError] = []
 
     def read(self) -> Listing:
-        first = self._skip_front_matter()
+        first = count_front_matter(self.lines)
+        self._mark(1, first, "front matter")
         document = parse_blocks(self.lines[first:], first + 1, lenient=True)
         self._read_document(document)
         self.report.raise_problems()
@@ -101,19 +112,6 @@ class _Reader:
             self.report.list_notes(self.features),
             resolved,
         )
-
-    def _skip_front_matter(self) -> int:
-        """Return how many lines at the top are front matter in YAML."""
-        lines = self.lines
-        if lines[0].rstrip() != "---" or len(lines) < 3 or not _FRONT_MATTER_KEY.match(lines[1]):
-            return 0
-        for number, line in enumerate(lines[1:200], 1):
-            if line.rstrip() in ("---", "..."):
-                self._mark(1, number + 1, "front matter")
-                return number + 1
-            if not _FRONT_MATTER.match(line):
-                break
-        return 0
 
     # -- lines --------------------------------------------------------------------------------------------------------
 
@@ -316,7 +314,7 @@ class _Reader:
             self.note_errors.append(error)
             return
         steps = self._read_steps(item)
-        if self.options.leaves and any(is_open for _, is_open, _ in steps):
+        if self.options.leaves and any(step.is_open for step in steps):
             self._mark(item.line, item.end, "text of a box with sub-boxes")
             before = len(self.features)
             self._read_children(item, section, [*parents, feature.text], in_box=True)
@@ -337,39 +335,40 @@ class _Reader:
             details["description"] = description
         record.features = (len(self.features),)
         self.names.read_needs(record, details, item)
-        for step, _, _ in steps:
-            step_head, box = read_head(step)
-            if step_head and box:
-                self.report.count_box(box.state)
-                self.names.add_step(step, join_head(step_head, box), -1 if step.line in removed else len(self.features))
+        for step in steps:
+            self.report.count_box(step.state)
+            self.names.add_step(step.item, step.text, -1 if step.item.line in removed else len(self.features))
         self.report.add_feature(feature.text, [heading.text for heading in section], len(steps))
         self.features.append(Feature(feature.text, item.line, details))
         for heading in section:
             self._mark(heading.line, heading.end, USED)
 
-    def _read_steps(self, item: Block) -> List[Tuple[Block, bool, str]]:
-        """Return the items with a box below an item: item, whether it is open, why it is to be left out."""
-        steps = []
+    def _read_steps(self, item: Block) -> List[_Step]:
+        """Return the items with a box below an item, from the first to the last line."""
+        steps: List[_Step] = []
+        end_of_left_out = 0
         for other in items_below(item):
             head, box = read_head(other)
             if box is None or head is None:
                 continue
             if not box.is_usual:
                 self.report.add_unusual(other.line)
-            state = self._decide_state(box, other.line) if not self.options.leaves else box.state
+            state = box.state if self.options.leaves else self._decide_state(box, other.line)
             text = join_head(head, box)
             reason = self._find_reason(box, OPEN if state in (DASH, UNCLEAR) else state, text, ())
-            is_open = not reason and bool(text)
-            steps.append((other, is_open, reason if reason in ("cancelled", "optional") else ""))
+            is_open = not reason and bool(text) and other.line > end_of_left_out
+            if reason and reason not in ("done", "unknown mark"):
+                end_of_left_out = max(end_of_left_out, other.end)
+            steps.append(_Step(other, text, box.state, is_open, reason if reason in _REMOVED else ""))
         return steps
 
-    def _remove_steps(self, steps: Sequence[Tuple[Block, bool, str]]) -> Dict[int, str]:
+    def _remove_steps(self, steps: Sequence[_Step]) -> Dict[int, str]:
         """Mark the steps that are left out; return reason by line."""
         removed: Dict[int, str] = {}
-        for step, _, reason in steps:
-            if reason and step.line not in removed:
-                self._mark(step.line, step.end, reason)
-                removed.update(dict.fromkeys(range(step.line, step.end + 1), reason))
+        for step in steps:
+            if step.reason and step.item.line not in removed:
+                self._mark(step.item.line, step.item.end, step.reason)
+                removed.update(dict.fromkeys(range(step.item.line, step.item.end + 1), step.reason))
         return removed
 
     def _name_section(self, section: Sequence[_Heading], parents: Sequence[str]) -> str:

@@ -297,14 +297,14 @@ class Report:
                     f"`{one_line(plain, 60)}` is there {count} times: `--without {shlex.quote(plain)}` leaves it out."
                 )
         for mark, lines in self.stressed.items():
-            notes.append(f"`[{mark}]` is read as open ({describe_lines(lines)}).")
+            notes.append(f"`[{mark}]` is read as open ({describe_lines(sorted({*lines}))}).")
         for mark, count in self.unknown.most_common(SHOWN):
             notes.append(
                 f"`[{clean(mark)}]` is no known mark and left out ({count}). Write `[ ]` for what is to be done, `[x]` "
                 "for what is done."
             )
         if self.unusual:
-            notes.append(f"Read as check boxes, though Markdown shows none: {describe_lines(self.unusual)}.")
+            notes.append(f"Read as check boxes, though Markdown shows none: {describe_lines(sorted({*self.unusual}))}.")
         bullets = 0 if self.options.bullets else len(self.bullets)
         if bullets > len(features):
             notes.append(f"{bullets} top-level bullets without a box are left out: `--bullets` takes them too.")

@@ -90,6 +90,8 @@ class BoxNames:
             record.reason = "left out"
             return
         record.features = (index,)
+        if not text.endswith((")", "]")):
+            return
         try:
             details = parse_feature(text, self.source, item.line, near_misses=True).details
         except FeatureListError:
