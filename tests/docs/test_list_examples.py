@@ -13,13 +13,14 @@ import pages
 import pytest
 import yaml
 from batch_implement.features import planner, source_files
+from batch_implement.report import status_report
 from batch_implement.validation.schema import Schema, load_published
 
 BLOCK = re.compile(r"^```(text|yaml|json|markdown|md|org)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"(?:# |<!-- )([\w.-]+)(?: -->)?\n")
 # What is no list of ours: commands, settings, sessions. `test_task_files` runs those of docs/task-files.md.
 OTHERS = re.compile(
-    r"/\w+|\{\"permissions|\{\"statusLine|repos:|\{\n  \"yaml.schemas|\d+ features would|Batch batch-",
+    r"/\w+|\{\"permissions|\{\"statusLine|repos:|\{\n  \"yaml.schemas|\d+ features would|Read as |Batch batch-",
     re.DOTALL,
 )
 EXAMPLES = [
@@ -46,4 +47,14 @@ def test_a_list_that_a_page_shows_is_read_and_fits_the_schema(page: Path, kind: 
 
 
 def test_the_page_of_lists_has_an_example_of_each_form() -> None:
-    assert {kind for page, kind, _ in EXAMPLES if page.name == "features.md"} >= {"text", "yaml", "org"}
+    assert {kind for page, kind, _ in EXAMPLES if page.name == "features.md"} >= {"text", "yaml", "org", "markdown"}
+
+
+def test_the_dry_run_that_the_page_shows_is_that_of_its_list(tmp_path: Path) -> None:
+    page = (pages.REPOSITORY / "docs" / "features.md").read_text("utf-8")
+    (text,) = re.findall(r"^```markdown\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (shown,) = re.findall(r"^```text\n(Read as .*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "todo.md").write_text(text, "utf-8")
+    listing = source_files.read_file(str(tmp_path / "todo.md"))
+    state = planner.build_first_state("batch-1", "2026-01-31T23:00:00Z", listing, {}, features_file="todo.md")
+    assert status_report.format_plan(state, listing) == shown.rstrip("\n").split("\n")

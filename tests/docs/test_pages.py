@@ -19,7 +19,7 @@ from pages import PAGES, REPOSITORY
 HOSTS = {
     "check-jsonschema.readthedocs.io", "code.claude.com", "distributed.dask.org", "ghuntley.com", "github.com",
     "jobqueue.dask.org", "keepachangelog.com", "kubernetes.dask.org", "paddo.dev", "pre-commit.com",
-    "python-jsonschema.readthedocs.io", "semver.org", "stevekinney.com", "www.rfc-editor.org",
+    "python-jsonschema.readthedocs.io", "semver.org", "spec.commonmark.org", "stevekinney.com", "www.rfc-editor.org",
 }  # fmt: skip
 
 
