@@ -98,7 +98,11 @@ CODE = re.compile(
 SURE_CODE = re.compile(
     r"\s*(?:def \w+\(.*\).*:|class \w+.*[:{]\s*$|#\s*include\s*[<\"]|from [\w.]+ import |import [\w.]+(?:;|$| as )|"
     r"(?:export |async )*function \w*\(|(?:const|let|var) \w+\s*=|package [\w.]+;?$|using [\w.:]+;|<\?php|"
-    r"(?:public|private) (?:class|static|void|interface)|fn \w+\(.*\)|func (?:\(.*\) )?\w+\(.*\)|int main\()"
+    r"(?:public|private) (?:class|static|void|interface)|fn \w+\(.*\)|func (?:\(.*\) )?\w+\(.*\)|"
+    r"int main\(|: \S+(?: .*)? ;(?: \w+)?$)"
+)
+SHELL = re.compile(
+    r"\s*(?:\$ )?(?:sudo|svn|git|cd|npm|pip3?|docker|apt(?:-get)?|curl|wget|ssh|scp|chmod|mkdir|rm|cp|mv)\s.*(?: --?\w|://|/)"
 )
 BRACE_ALONE = re.compile(r"[{}]\s*;?$")
 
@@ -167,7 +171,7 @@ def refuse_content(texts: Sequence[str], name: str) -> None:
         )
     counts = {
         "a web page or has HTML in it": (HTML, 3, 0.1), "a patch": (PATCH, 2, 0.0),
-        "a log or a conversation": (LOG, 3, 0.3), "source code": (CODE, 3, 0.5),
+        "shell commands": (SHELL, 2, 0.5), "a log or a conversation": (LOG, 3, 0.3), "source code": (CODE, 3, 0.5),
     }  # fmt: skip
     for kind, (pattern, least, share) in counts.items():
         lines = [(number, text) for number, text in filled if pattern.match(text)]

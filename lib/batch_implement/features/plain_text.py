@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .text_layout import Line
 
 DONE_REASONS = ("done", "cancelled")
-LETTER_MARK = re.compile(r"(\s*)([xXoO]) (?=\S)")
+LETTER_MARK = re.compile(r"(\s*)([xXoO]|OK|Ok) (?=\S)")
 X_BEFORE_NOUN = re.compile(
     r"\s*x (?:axis|axes|and|or|y|is|=|in|coordinate|position|offset|server|times|\W)", re.IGNORECASE
 )
@@ -93,6 +93,9 @@ def _mark_letters(texts: Sequence[str], lines: List[Line], name: str, notes: Lis
     if "o" in letters and "x" in letters and 2 * len(letters) >= len(lines):
         notes.append("`X` before a text is read as done, `O` as open.")
         boxes = {"x": "[x] ", "o": "[ ] "}
+    elif letters.count("ok") > 1 and "x" not in letters and "o" not in letters:
+        notes.append("`OK` before a text is read as done.")
+        boxes = {"ok": "[x] "}
     elif small and all(mark[2] == "x" for mark in marks if mark) and len(small) < len(lines):
         notes.append("`x` before a text is read as done.")
         boxes = {"x": "[x] "}
@@ -100,7 +103,7 @@ def _mark_letters(texts: Sequence[str], lines: List[Line], name: str, notes: Lis
         return lines
     changed = list(texts)
     for line, mark in zip(lines, marks):
-        if mark and mark[2].lower() in boxes and ("o" in boxes or mark in small):
+        if mark and mark[2].lower() in boxes and ("x" not in boxes or "o" in boxes or mark in small):
             changed[line.number - 1] = mark[1] + boxes[mark[2].lower()] + line.raw[mark.end() :]
     return text_layout.to_lines(changed, name)
 

@@ -30,7 +30,7 @@ _BULLETS = r"-+>|=+>|::|[-+*]{2,6}(?=\s)|[-+*•◦▪▫‣\u2043·●○■\u2
 _NUMBERS = r"\d{1,9}[.)](?=\s)|\(\d{1,4}\)(?=\s)|[A-Za-z]\)(?=\s)|[a-z]\.(?=\s)|\d{1,4}\s[-\u2013—](?=\s)"
 MARKER = re.compile(rf"(?:(?P<dashes>(?:-\s){{2,6}})|(?P<bullet>{_BULLETS})|(?P<number>{_NUMBERS}))\s*(?P<text>\S.*)?$")
 TIGHT_MARKER = re.compile(r"(?P<bullet>[-*+•●▪·])(?=[^\W_])(?P<text>.+)$")
-BOX = re.compile(r"(?:\[\s*(?P<mark>[xX*/~>✓✔√✗✘-]|OK|ok)?\s*\]|\((?P<round>[ xX])\))(?:\s+(?P<text>\S.*))?$")
+BOX = re.compile(r"(?:\[\s*(?P<mark>[xX*/~>✓✔√✗✘-]|OK|ok|\.{2,3})?\s*\]|\((?P<round>[ xX])\))(?:\s+(?P<text>\S.*))?$")
 SIGN = re.compile(r"(?:(?P<open>[☐⬜◻◽□🔲])|(?P<done>[✓✔☑✅√🗹])|[✗✘❌☒❎])\ufe0f?\s*(?P<text>\S.*)$")
 
 _DATES = r"(?:\s+(?:in|on|at|by|since)?\s*v?[\d.\-/:]*\w?)?"
@@ -61,9 +61,9 @@ DONE_HEADING = re.compile(
 CANCELLED_HEADING = re.compile(rf"\W*(?:{CANCELLED})(?:\s+(?:tasks?|items?|ideas?|features?))?\W*$", re.IGNORECASE)
 LATER_HEADING = re.compile(rf"\b(?:{LATER})\b", re.IGNORECASE)
 TITLE = re.compile(
-    r"\W*(?:(?:the|my|our|project|current|general|list of|open|main)\s+)*(?:to[ -]?dos?|tasks?|road ?map|"
-    r"plans?|features?|bugs?|known (?:bugs|issues)|ideas?|notes?|backlog|wish ?list|issues?)"
-    r"(?:\s+(?:list|file|items|notes))?\W*$",
+    r"\W*(?:(?:the|my|our|project|current|general|list of|open|main)\s+)*"
+    r"(?:to[ -]?dos?|(?:things|stuff|what) to do|next steps|tasks?|road ?map|plans?|features?|bugs?|"
+    r"known (?:bugs|issues)|ideas?|notes?|backlog|wish ?list|issues?)(?:\s+(?:list|file|items|notes))?\W*$",
     re.IGNORECASE,
 )
 
@@ -80,6 +80,7 @@ HASH_HEADING = re.compile(r"(#{1,6})\s+(\S.*?)[\s#]*$")
 ORG_HEADLINE = re.compile(r"(\*+)\s+(.*)$")
 BRACKET_HEADING = re.compile(r"\[([^\[\]]{2,60})\]:?$")
 COMMENT = re.compile(r"#(?!\d+\b)|//(?!\S*\.)|;;|vim?:|-\*-.*-\*-$|ex:\s|\.\. |:[\w-]+:(?:\s|$)(?!\S*`)")
+TABLE_ROW = re.compile(r"\|.*\|$|[+|][-=+|]{3,}$")
 LINK = re.compile(r"<?(?:https?|ftp)://\S+>?$")
 FENCE = re.compile(r"(`{3,}|~{3,})([^`]*)$")
 COMMENT_BLOCKS = {"/*": "*/", "<!--": "-->", "=begin": "=end"}
@@ -128,7 +129,7 @@ def parse_marker(text: str, *, tight: str = "") -> Mark:
     if box:
         kind, rest = "box", box["text"] or ""
         mark = (box["mark"] or box["round"] or "").strip()
-        state = "open" if mark in ("", "/", "~", ">") else "dash" if mark in "-✗✘" else "done"
+        state = "open" if mark in ("", "/", "~", ">", "..", "...") else "dash" if mark in "-✗✘" else "done"
     elif not is_word:
         signed = SIGN.match(rest)
         if signed:
@@ -181,5 +182,7 @@ def continues(before: str, text: str, *, starts_upper: bool) -> bool:
     if DANGLING.search(before) and (len(before) >= 30 or before[-1] in ",("):
         return True
     word = re.split(r"[\s,.;:!?]", text, maxsplit=1)[0]
-    begins_low = (word.islower() and word.isalpha()) or text[0] in "(&,;"  # no name such as `connectionBox`, `api.rpn`
+    begins_low = (word.islower() and word.replace("'", "").isalpha()) or text[
+        0
+    ] in "(&,;"  # no name such as `connectionBox`, `api.rpn`
     return begins_low and starts_upper and len(before) >= 60

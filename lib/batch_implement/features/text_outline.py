@@ -137,6 +137,9 @@ class _OutlineReader:
         if taken:
             self.entry = None
             return at + taken
+        if self._is_table_row(at):
+            self._leave_out(line, "table")
+            return at + 1
         if text_lines.COMMENT.match(line.text) or not any(map(str.isalnum, line.text)):
             self._leave_out(line, "comment" if text_lines.COMMENT.match(line.text) else "ruler")
             return at + 1
@@ -208,6 +211,13 @@ class _OutlineReader:
             return not entry.mark.text.endswith(":")
         before = self.lines[at - 1].text
         return text_lines.continues(before, self.lines[at].text, starts_upper=True)
+
+    def _is_table_row(self, at: int) -> bool:
+        """Return whether a line is a row of a table: between bars, or with tabs as in the line before or behind it."""
+        if text_lines.TABLE_ROW.match(self.lines[at].text):
+            return True
+        tabs = [line.raw.strip().count("\t") > 1 for line in self.lines[max(0, at - 1) : at + 2]]
+        return sum(tabs) > 1 and self.lines[at].raw.strip().count("\t") > 1
 
     def _joins_entry(self, entry: Entry, at: int) -> bool:
         """Return whether a line without a marker, no deeper than the entry before it, is the rest of its sentence."""
@@ -313,8 +323,9 @@ class _OutlineReader:
             return True
         if after is None or after.column < line.column:
             return False
-        is_done_mark = self.marks_are_done and next_mark is not None and next_mark.kind == "box"
-        leads = bool(next_mark and next_mark.kind) and not is_done_mark and after.column < line.column + 2
+        is_box = next_mark is not None and next_mark.kind == "box" and not next_mark.sign
+        is_beside = is_box and (self.marks_are_done or not self.is_marked)  # some entries have a box, others none
+        leads = bool(next_mark and next_mark.kind) and not is_beside and after.column < line.column + 2
         if leads and (line.follows_blank or self.is_marked or after.number == line.number + 1):
             return not self._is_in_paragraph(at)
         if (

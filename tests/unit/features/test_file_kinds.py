@@ -59,6 +59,8 @@ TEXTS = {
     "source code": "import os\n\n\ndef main(path):\n    names = os.listdir(path)\n    return names\n",
     "source code ": "int main(void)\n{\n    int n = 0;\n    return n;\n}\n",
     "source code  ": "const fs = require('fs');\nfunction read(path) {\n  return fs.readFileSync(path);\n}\n",
+    "source code   ": ": ARRAY ( n -- ) CREATE CELLS ALLOT ;\n: ENUM CREATE 0 , DOES> DUP ;\n",
+    "shell commands": "svn checkout svn://example.invalid/trunk code\ncd code/src\nnotes\n",
     "a web page": "<!DOCTYPE html>\n<html>\n<body>\n<p>Add a page</p>\n</body>\n</html>\n",
     "a web page or has HTML in it": "Add a page\n<ul>\n<li>one\n<li>two\n</ul>\n",
     "XML": "<?xml version='1.0'?>\n<list/>\n",
