@@ -28,11 +28,7 @@ NAME = "audit.jsonl"
 ROTATE_AT_BYTES = 10 * 1024 * 1024
 ROTATED_LOGS = 5
 MAX_LINE_CHARS = 16384
-PARTIAL_LINE_WAITS_S = (
-    0.001,
-    0.004,
-    0.016,
-)  # how long a line without an end is waited for before it is taken for half a one
+PARTIAL_LINE_WAITS_S = (0.001, 0.004, 0.016)  # for the end of a line that is being written
 MAX_READ_CHARS = 1 << 20  # a longer line was not written here
 
 last_error = ""
@@ -124,14 +120,9 @@ def record_script_event(project: Project, event: str, status: str, context: obje
     """Record an event of a script. Never raises, takes any value, and creates the log folder."""
     global last_error
     try:
-        import json
-
         os.makedirs(project.log_folder, mode=0o700, exist_ok=True)
-        plain = _as_json_value(context, 0)
-        text = json.dumps(plain)
-        if len(text) > MAX_LINE_CHARS // 2:
-            plain = text[: MAX_LINE_CHARS // 4] + "...[truncated]"
-        record(project.log_folder, str(_as_json_value(event, 0))[:200], status=_as_json_value(status, 0), context=plain)
+        details = {"status": _as_json_value(status, 0), "context": _as_json_value(context, 0)}
+        record(project.log_folder, str(_as_json_value(event, 0))[:200], **details)
     except Exception as error:
         last_error = f"the audit log could not be written: {type(error).__name__}"
 
