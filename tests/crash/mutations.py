@@ -134,10 +134,10 @@ FAILED: dict[str, Patch] = {
         "        if status.st_size != len(data):\n",
         "        if False:\n",
     ),
-    "a sidecar that cannot be read counts as none": (
-        "store/sidecar.py",
-        "        if error.errno in _NOT_A_FILE_ERRORS:\n",
-        "        if error.errno:\n",
+    "a copy that cannot be read takes what was quarantined back": (
+        "store/backups.py",
+        "        except StateError:  # an I/O error",
+        "        except MemoryError:  # an I/O error",
     ),
 }
 BATCHES: dict[str, Patch] = {

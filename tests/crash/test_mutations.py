@@ -66,9 +66,9 @@ def test_killing_notices(wrong, known, folder, name):
 @pytest.mark.parametrize("name", first_and_the_rest(FAILED, ("a temporary file stays after an error",)))
 def test_failing_notices(wrong, known, folder, name):
     server = wrong(FAILED[name])
-    if name == "a sidecar that cannot be read counts as none":
-        calls = server.calls("start", laid(known["start"].before, f"{folder}/start-mutated"))
-        at = [stop for stop in stops({"start": calls}) if stop[0] == "openat"]
+    if name == "a copy that cannot be read takes what was quarantined back":
+        calls = server.calls("quarantine", laid(known["quarantine"].before, f"{folder}/quarantine-mutated"))
+        at = [stop for stop in stops({"quarantine": calls}) if stop[0] == "openat"]
     else:
         at = watched(server, known, folder, ["start"])
     what = "retval=10" if "too short" in name else "error=EIO"

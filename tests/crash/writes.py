@@ -185,7 +185,8 @@ def load_everything() -> None:
     serialization.serialize(new_batch())
     recorded(completed(started(new_batch())))
     failed(started(new_batch()))
-    backups.unpack(backups.pack(b"", b""))
+    for packed in backups.pack(b"", b""):
+        backups.unpack(packed)
     atomic_files.sha256(batch_implement.core.batch_events.__name__.encode())
 
 

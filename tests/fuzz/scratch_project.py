@@ -131,7 +131,7 @@ class ScratchProject:
         self.put(f"{PRIVATE}/sidecar", text)
         self.put(f"{PRIVATE}/current.json", data)
         for name in (f"{PRIVATE}/in-force.bi", SECOND_BACKUP):
-            self.put(name, backups.pack(text, data))
+            self.put(name, backups.pack(text, data)[0])
         self.put(f"{PRIVATE}/lock", b"1 batchctl\n")
         self.put(
             f"{PRIVATE}/audit.jsonl",

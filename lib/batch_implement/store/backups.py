@@ -77,62 +77,69 @@ def no_batch_error(project: Project) -> RefusedError:
 #     implement.bi    the same outside the private folder, written after: larger than 1 MB and of the year 2000, so
 #                     that no pattern over names, sizes or times meets both
 #
-# A packed copy is compressed, and each two bytes are one character from a plane of Unicode that no text uses: valid
-# UTF-8 without any ASCII. So no pattern of sed or perl matches in it, a program that decodes and encodes all files
-# leaves it as it is, and what is added before or after it (a header, an end of line) is ignored.
+# A packed copy is compressed, with a checksum. In the first one each two bytes are one character from a plane of
+# Unicode that no text uses: valid UTF-8 without any ASCII. No pattern of sed or perl matches in it, and a program that
+# decodes and encodes all files leaves it as it is. The second one is base64: what takes out everything that is not
+# ASCII leaves that. What is added before or after (a header, an end of line) is ignored.
 
 _SECOND_BACKUP_BYTES = (1 << 20) + 4096
 _ASCII = bytes(range(128))
 _OTHER_CHARACTERS = "[^\U000f0000-\U000fffff]+"
 
 
-def pack(sidecar_text: bytes, data: bytes) -> bytes:
-    """Return the content of a packed copy: of a sidecar and of the state that it names."""
+def pack(sidecar_text: bytes, data: bytes) -> tuple[bytes, bytes]:
+    """Return the content of the two packed copies: of a sidecar and of the state that it names."""
     import _codecs  # of `encodings` UTF-32 would be one more file to load
-    import zlib  # only what writes or restores needs it
+    import binascii
+    import zlib  # only what writes or restores needs them
 
     packed = zlib.compress(b"%d " % len(sidecar_text) + sidecar_text + data, 1)
-    packed += b"\0" * (len(packed) % 2)
-    units = bytearray(b"\0\x0f\0\0") * (len(packed) // 2)  # UTF-32
-    units[2::4], units[3::4] = packed[0::2], packed[1::2]
+    even = packed + b"\0" * (len(packed) % 2)
+    units = bytearray(b"\0\x0f\0\0") * (len(even) // 2)  # UTF-32
+    units[2::4], units[3::4] = even[0::2], even[1::2]
     # a NUL is what tools know a binary file by; without a last end of line some lose all of it
-    return b"\0" + _codecs.utf_32_be_decode(units)[0].encode() + b"\n"
+    return b"\0" + _codecs.utf_32_be_decode(units)[0].encode() + b"\n", b"\0\n" + binascii.b2a_base64(packed)
 
 
 def unpack(content: bytes) -> Optional[tuple[bytes, bytes]]:
     """Return the sidecar and the state in a packed copy, or None when it is damaged."""
     import _codecs
+    import binascii
     import re
     import zlib
 
-    text = content.translate(None, _ASCII).decode("utf-8", "ignore")
-    units = _codecs.utf_32_be_encode(re.sub(_OTHER_CHARACTERS, "", text))[0]
+    text = re.sub(_OTHER_CHARACTERS, "", content.translate(None, _ASCII).decode("utf-8", "ignore"))
+    units = _codecs.utf_32_be_encode(text)[0]
     packed = bytearray(len(units) // 2)
     packed[0::2], packed[1::2] = units[2::4], units[3::4]
-    unpacker = zlib.decompressobj()
     try:
+        if not packed:
+            packed[:] = binascii.a2b_base64(max(content.replace(b"\0", b"").split(b"\n"), key=len))
+        unpacker = zlib.decompressobj()
         plain = unpacker.decompress(packed, atomic_files.MAX_BYTES)
         length, _, rest = plain.partition(b" ")
-        return (rest[: int(length)], rest[int(length) :]) if unpacker.eof else None  # with its checksum
-    except (zlib.error, ValueError):
+        return (rest[: int(length)], rest[int(length) :]) if unpacker.eof else None
+    except (zlib.error, ValueError):  # also of base64
         return None
 
 
-def back_up(project: Project, private: int, packed: bytes, version: Fingerprint, notes: List[str]) -> bool:
+def back_up(
+    project: Project, private: int, packed: tuple[bytes, bytes], version: Fingerprint, notes: List[str]
+) -> bool:
     """Write the first backup, of the next version, and return whether that worked. A failure is only noted: the version
     in force is then still in the other copies.
     """
-    return _write_copy(project, private, sidecar.BACKUP, packed, version.mtime_ns, notes)
+    return _write_copy(project, private, sidecar.BACKUP, packed[0], version.mtime_ns, notes)
 
 
 def back_up_again(
-    project: Project, private: int, packed: bytes, data: bytes, version: Fingerprint, notes: List[str]
+    project: Project, private: int, packed: tuple[bytes, bytes], data: bytes, version: Fingerprint, notes: List[str]
 ) -> bool:
     """Write the other copies, of the version that is now in place, and return whether that worked. The readable one is
     the last.
     """
     mtime_ns = sidecar.SECOND_BACKUP_MTIME_NS
-    is_written = _write_copy(project, private, project.second_backup, packed, mtime_ns, notes, _SECOND_BACKUP_BYTES)
+    is_written = _write_copy(project, private, project.second_backup, packed[1], mtime_ns, notes, _SECOND_BACKUP_BYTES)
     return _write_copy(project, private, sidecar.READABLE_COPY, data, version.mtime_ns, notes) and is_written
 
 
