@@ -87,20 +87,20 @@ def current_project() -> Project:
     return project_paths.find_project(os.environ, os.getcwd())
 
 
-def validate_path(path: object, purpose: str, *, must_exist: bool = False, start: Optional[str] = None) -> str:
+def validate_path(path: object, purpose: str, *, must_exist: bool = False) -> str:
     """Return `path` as an absolute path without links in the project or in `~/.claude`. Raises PathRefused for others.
 
-    A relative path is taken from `start`, by default the working directory. Links that lead to the project's root are
-    allowed: a project may be reached through them.
+    A relative path is taken from the working directory. Links that lead to the project's root are allowed: a project
+    may be reached through them.
     """
-    base, names = _locate_path(path, purpose, start)
+    base, names = _locate_path(path, purpose, os.getcwd())
     place = os.path.join(base, *names)
     if must_exist and not os.path.lexists(place):
         raise _path_error(f"Path not found: {_cut_path(place)}", purpose, "it must exist")
     return place
 
 
-def _locate_path(path: object, purpose: str, start: Optional[str]) -> Tuple[str, List[str]]:
+def _locate_path(path: object, purpose: str, start: str) -> Tuple[str, List[str]]:
     """Return the allowed folder that holds a path, resolved, and the names below it, none of which is a link."""
     try:
         text = os.fspath(path)  # type: ignore[call-overload]
@@ -114,7 +114,7 @@ def _locate_path(path: object, purpose: str, start: Optional[str]) -> Tuple[str,
         raise _traversal_error(text, purpose)
     if clean(text) != text:
         raise _path_error(f"Invalid path {_cut_path(text)!r}: it holds control characters", purpose, "take them out")
-    absolute = os.path.abspath(os.path.join(start or os.getcwd(), text))
+    absolute = os.path.abspath(os.path.join(start, text))
     if os.path.islink(absolute):
         raise _path_error(
             f"Path is a symlink: {_cut_path(text)}", purpose, "links are not followed; name the file itself"

@@ -13,15 +13,14 @@ import dataclasses
 import functools
 import operator
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, TypeVar
 
 from ..base import timestamps
-from ..core import batch_policy, batch_state
 from ..core.errors import BatchError, DurabilityError, RefusedError, UsageError
 from ..store import atomic_files
 from . import allowed_paths, script_changes, state_files
+from .script_state import BatchState, from_plain, to_plain
 
 __all__ = [
     "CONTEXT_THRESHOLD", "DEFAULT_STATE_FILE", "LOCK_TIMEOUT", "BatchState", "BatchStateDurabilityError",
@@ -90,67 +89,6 @@ def _deprecated(call: Call) -> Call:
     return warning  # type: ignore[return-value]
 
 
-@dataclass
-class BatchState:
-    """The fields of a state file. Dicts keyed by a feature index have int keys."""
-
-    batch_id: str
-    features_file: str
-    total_features: int
-    features: List[str]
-    current_index: int = 0
-    completed_features: List[int] = field(default_factory=list)
-    failed_features: List[Dict[str, Any]] = field(default_factory=list)
-    context_token_estimate: int = 0
-    auto_clear_count: int = 0
-    auto_clear_events: List[Dict[str, Any]] = field(default_factory=list)
-    created_at: str = ""
-    updated_at: str = ""
-    status: str = "in_progress"
-    issue_numbers: Optional[List[int]] = None
-    source_type: str = "file"
-    state_file: str = ""
-    context_tokens_before_clear: Optional[int] = None
-    paused_at_feature_index: Optional[int] = None
-    retry_attempts: Dict[int, int] = field(default_factory=dict)
-    git_operations: Dict[int, Dict[str, Any]] = field(default_factory=dict)
-    feature_order: List[int] = field(default_factory=list)
-    feature_dependencies: Dict[int, List[int]] = field(default_factory=dict)
-    analysis_metadata: Dict[str, Any] = field(default_factory=dict)
-    workflow_mode: str = "auto-implement"
-    workflow_reminder: str = batch_state.WORKFLOW_REMINDER
-    schema_version: int = batch_state.SCHEMA_VERSION
-    revision: int = 0
-    skipped_features: List[Dict[str, Any]] = field(default_factory=list)
-    retry_allowance: Dict[int, int] = field(default_factory=dict)
-    attempts: Dict[int, List[Dict[str, Any]]] = field(default_factory=dict)
-    active: Optional[Dict[str, Any]] = None
-    evidence: Dict[int, Dict[str, Any]] = field(default_factory=dict)
-    issue_updates: Dict[int, Dict[str, Any]] = field(default_factory=dict)
-    details: Dict[int, Dict[str, Any]] = field(default_factory=dict)
-    decisions: List[Dict[str, Any]] = field(default_factory=list)
-    policy: Dict[str, Any] = field(default_factory=lambda: batch_policy.create_policy(evidence=[]))
-    owner: Optional[Dict[str, Any]] = None
-    pause: Optional[Dict[str, Any]] = None
-    run: Optional[Dict[str, Any]] = None
-    continuation: Dict[str, Any] = field(default_factory=dict)
-    failures_in_a_row: int = 0
-    untracked_at_start: List[str] = field(default_factory=list)
-    timings: Dict[int, Dict[str, Any]] = field(default_factory=dict)
-    unknown_fields: Dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in script_changes.BY_INDEX:
-            setattr(self, name, script_changes.with_int_keys(getattr(self, name)))
-
-    def to_dict(self) -> Dict[str, Any]:
-        """Return a copy as plain data, as in the file except for the int keys."""
-        return copy.deepcopy({**self.unknown_fields, **{name: getattr(self, name) for name in _FIELDS}})
-
-
-_FIELDS = tuple(item.name for item in dataclasses.fields(BatchState) if item.name != "unknown_fields")
-
-
 def __getattr__(name: str) -> Path:
     if name == "DEFAULT_STATE_FILE":
         return get_default_state_file()
@@ -191,7 +129,7 @@ def save_batch_state(state_file: Any, state: BatchState) -> None:
     Raises BatchStateError when another process wrote the file since `state` was loaded, or when another unfinished
     batch is in it. A finished one is archived.
     """
-    written = state_files.save_state(state_file, _to_plain(state), LOCK_TIMEOUT)
+    written = state_files.save_state(state_file, to_plain(state), LOCK_TIMEOUT)
     for name in ("revision", "updated_at", "state_file"):
         setattr(state, name, written[name])
 
@@ -199,7 +137,7 @@ def save_batch_state(state_file: Any, state: BatchState) -> None:
 @_translate_errors
 def load_batch_state(state_file: Any) -> BatchState:
     """Return the batch in a file. An old file is migrated, and the audit log says how."""
-    return _from_plain(state_files.load_state(state_file, LOCK_TIMEOUT))
+    return from_plain(state_files.load_state(state_file, LOCK_TIMEOUT))
 
 
 @_translate_errors
@@ -267,7 +205,7 @@ def get_next_pending_feature(state: BatchState) -> Optional[str]:
 
     It is the feature at `current_index` if that is pending, else the first in order whose dependencies are completed.
     """
-    index = script_changes.next_feature_index(_to_plain(state), state.current_index)
+    index = script_changes.next_feature_index(to_plain(state), state.current_index)
     return None if index is None else state.features[index]
 
 
@@ -409,16 +347,7 @@ class BatchStateManager:
         """Record a `commit`, `push` or `pr` of a feature in the file and return the new state."""
 
         def change(plain: Dict[str, Any]) -> Dict[str, Any]:
-            state = record_git_operation(_from_plain(plain), *args, **options)
-            return {**plain, "git_operations": _to_plain(state)["git_operations"]}
+            state = record_git_operation(from_plain(plain), *args, **options)
+            return {**plain, "git_operations": to_plain(state)["git_operations"]}
 
-        return _from_plain(state_files.update_state(self.state_file, change, LOCK_TIMEOUT))
-
-
-def _to_plain(state: BatchState) -> Dict[str, Any]:
-    return state_files.to_json_value(state.to_dict, f"Failed to save batch {state.batch_id}")
-
-
-def _from_plain(plain: Dict[str, Any]) -> BatchState:
-    known = {name: value for name, value in plain.items() if name in _FIELDS and value is not None}
-    return BatchState(**known, unknown_fields={name: plain[name] for name in plain if name not in _FIELDS})
+        return from_plain(state_files.update_state(self.state_file, change, LOCK_TIMEOUT))

@@ -44,8 +44,6 @@ class BatchError(Exception):
 class RefusedError(BatchError):
     """The request is valid but cannot be granted now."""
 
-    exit_code = 1
-
 
 class UsageError(BatchError):
     """The request is wrong: an unknown option, an unreadable features file, a path outside the project."""
