@@ -8,6 +8,7 @@ for other in items_below(item): ...
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from ..base.text import clean
 from .list_references import read_need_line
@@ -20,11 +21,42 @@ if TYPE_CHECKING:
     from .markdown_blocks import Block
     from .markdown_boxes import Box
 
+MAX_HTML = 10_000  # the characters of a block in which summaries are looked for
 TABLE_RULE = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
 _NOTES = re.compile(r"(?:[ \t]*\((?:after|id)[ \t]*:[^()]*\))+[ \t]*$", re.IGNORECASE)
 
 _FRONT_MATTER_KEY = re.compile(r"[\w.-]+[ \t]*:(?:[ \t]|$)")
 _FRONT_MATTER = re.compile(r"(?:[\w.-]+[ \t]*:(?:[ \t].*)?|[ \t]*-[ \t].*|[ \t]+.*|#.*|[ \t]*)$")
+
+_SUMMARY = re.compile(r"<summary\b[^>]*>(.*?)</summary>|</details>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[^<>]*>")
+
+
+class Heading:
+    """A heading, or a label above a list, on the lines `line` to `end`."""
+
+    __slots__ = ("end", "level", "line", "text")
+
+    def __init__(self, text: str, level: int, line: int, end: int) -> None:
+        self.text, self.level, self.line, self.end = text, level, line, end
+
+
+class Step(NamedTuple):
+    """A box inside of a feature: its text, its state, and why it is taken out of the description."""
+
+    item: Block
+    text: str
+    state: str
+    is_open: bool
+    reason: str
+
+
+def read_summaries(lines: Sequence[str]) -> Iterator[Optional[str]]:
+    """Yield the summary of each part that a block of HTML begins to fold, and None where one ends."""
+    source = "\n".join(lines)[:MAX_HTML]
+    if "<" in source:
+        for match in _SUMMARY.finditer(source):
+            yield None if match[1] is None else " ".join(clean(_TAG.sub(" ", match[1])).split())
 
 
 def count_front_matter(lines: Sequence[str]) -> int:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import gc
 import re
-from typing import NamedTuple
 
 from ..base.text import clean, clean_block
 from . import markdown_messages
@@ -31,7 +30,19 @@ from .feature_list import (
 )
 from .markdown_blocks import FENCED, Block, parse_blocks
 from .markdown_boxes import DASH, DONE, OPEN, STRESSED_MARKS, UNCLEAR, UNKNOWN, find_end, is_like_box
-from .markdown_items import TABLE_RULE, count_front_matter, dedent, has_box, head_end, items_below, join_head, read_head
+from .markdown_items import (
+    TABLE_RULE,
+    Heading,
+    Step,
+    count_front_matter,
+    dedent,
+    has_box,
+    head_end,
+    items_below,
+    join_head,
+    read_head,
+    read_summaries,
+)
 from .markdown_needs import BoxNames, BoxRecord, resolve_needs
 
 TYPE_CHECKING = False
@@ -59,26 +70,6 @@ def read(data: bytes, name: str, options: ListOptions) -> Listing:
     finally:
         if was_enabled:
             gc.enable()
-
-
-class _Heading:
-    """A heading, or a label above a list, on the lines `line` to `end`."""
-
-    __slots__ = ("end", "is_left_out", "level", "line", "text")
-
-    def __init__(self, text: str, level: int, line: int, end: int) -> None:
-        self.text, self.level, self.line, self.end = text, level, line, end
-        self.is_left_out = False
-
-
-class _Step(NamedTuple):
-    """A box inside of a feature: its text, its state, and why it is taken out of the description."""
-
-    item: Block
-    text: str
-    state: str
-    is_open: bool
-    reason: str
 
 
 class _Reader:
@@ -133,23 +124,25 @@ class _Reader:
     # -- blocks -------------------------------------------------------------------------------------------------------
 
     def _read_document(self, document: Block) -> None:
-        headings: List[_Heading] = []
-        label: Optional[_Heading] = None
+        headings: List[Heading] = []
+        label: Optional[Heading] = None
         is_below_item = False
+        summaries: List[Heading] = []
         blocks = document.children
         for place, block in enumerate(blocks):
             kind = block.kind
             if kind == "item":
                 is_below_item = True
-                section = [*headings, label] if label else headings
+                section = [*headings, *summaries, *([label] if label else ())]
                 self._read_item(block, section, ())
                 continue
             label = None
             is_below_item = is_below_item and kind != "heading"
             if kind == "heading":
                 text = clean(block.lines[0]).strip()
+                summaries = []
                 headings = [heading for heading in headings if heading.level < block.level]
-                headings.append(_Heading(text, block.level, block.line, block.end))
+                headings.append(Heading(text, block.level, block.line, block.end))
                 self._mark(block.line, block.end, "heading")
                 self.report.add_heading(text, block.line)
             elif kind == "paragraph":
@@ -160,10 +153,16 @@ class _Reader:
                     self._leave_text(block)
             else:
                 self._leave_block(block)
+                if kind == "html":
+                    for summary in read_summaries(self.lines[block.line - 1 : block.end]):
+                        if summary is not None:
+                            summaries.append(Heading(summary, 7, block.line, block.end))
+                        elif summaries:
+                            summaries.pop()
             if is_below_item and kind in ("paragraph", "code") and label is None:
                 self.report.add_loose_lines(block.end + 1 - block.line)
 
-    def _read_paragraph(self, block: Block) -> Optional[_Heading]:
+    def _read_paragraph(self, block: Block) -> Optional[Heading]:
         """Return the label of the list that follows, if the last line of a paragraph is one."""
         text = clean(block.lines[-1]).strip()
         if len(text) > MAX_LABEL or not _LABEL.fullmatch(text):
@@ -171,7 +170,7 @@ class _Reader:
         if len(block.lines) > 1:
             self._leave_text(block)
         self._mark(block.end, block.end, "text")
-        return _Heading(text.strip("*_: "), 7, block.end, block.end)
+        return Heading(text.strip("*_: "), 7, block.end, block.end)
 
     def _leave_text(self, block: Block) -> None:
         """Mark a paragraph as left out; a line in it that looks like a box is reported."""
@@ -203,7 +202,7 @@ class _Reader:
 
     # -- items --------------------------------------------------------------------------------------------------------
 
-    def _read_item(self, item: Block, section: Sequence[_Heading], parents: Sequence[str]) -> None:
+    def _read_item(self, item: Block, section: Sequence[Heading], parents: Sequence[str]) -> None:
         """Read an item that is in no feature; `parents` are the texts of the items around it."""
         head, box = read_head(item)
         text = join_head(head, box) if head else ""
@@ -244,7 +243,7 @@ class _Reader:
             self.report.add_stressed(box.mark, line)
         return OPEN if state == UNCLEAR else state
 
-    def _find_reason(self, box: Box, state: str, text: str, section: Sequence[_Heading]) -> str:
+    def _find_reason(self, box: Box, state: str, text: str, section: Sequence[Heading]) -> str:
         """Return why a box is left out; empty if it is to be done."""
         if state == DONE:
             return "done"
@@ -258,7 +257,7 @@ class _Reader:
         return find_end(text) or self.report.find_without([heading.text for heading in section], text)
 
     def _read_bullet(
-        self, item: Block, head: Optional[Block], text: str, section: Sequence[_Heading], parents: Sequence[str]
+        self, item: Block, head: Optional[Block], text: str, section: Sequence[Heading], parents: Sequence[str]
     ) -> None:
         """Read an item without a box: the boxes in it have its text as context."""
         if not parents:
@@ -281,7 +280,7 @@ class _Reader:
         if len(self.features) > before and head:
             self._mark(head.line, head.end, USED)
 
-    def _read_children(self, item: Block, section: Sequence[_Heading], parents: Sequence[str], *, in_box: bool) -> None:
+    def _read_children(self, item: Block, section: Sequence[Heading], parents: Sequence[str], *, in_box: bool) -> None:
         was_inside, self.names.is_inside_box = self.names.is_inside_box, self.names.is_inside_box or in_box
         for child in item.children:
             if child.kind == "item":
@@ -303,7 +302,7 @@ class _Reader:
         item: Block,
         head: Optional[Block],
         text: str,
-        section: Sequence[_Heading],
+        section: Sequence[Heading],
         parents: Sequence[str],
         record: BoxRecord,
     ) -> None:
@@ -338,14 +337,14 @@ class _Reader:
         for step in steps:
             self.report.count_box(step.state)
             self.names.add_step(step.item, step.text, -1 if step.item.line in removed else len(self.features))
-        self.report.add_feature(feature.text, [heading.text for heading in section], len(steps))
+        self.report.add_feature(feature.text, item.line, [heading.text for heading in section], len(steps))
         self.features.append(Feature(feature.text, item.line, details))
         for heading in section:
             self._mark(heading.line, heading.end, USED)
 
-    def _read_steps(self, item: Block) -> List[_Step]:
+    def _read_steps(self, item: Block) -> List[Step]:
         """Return the items with a box below an item, from the first to the last line."""
-        steps: List[_Step] = []
+        steps: List[Step] = []
         end_of_left_out = 0
         for other in items_below(item):
             head, box = read_head(other)
@@ -359,10 +358,10 @@ class _Reader:
             is_open = not reason and bool(text) and other.line > end_of_left_out
             if reason and reason not in ("done", "unknown mark"):
                 end_of_left_out = max(end_of_left_out, other.end)
-            steps.append(_Step(other, text, box.state, is_open, reason if reason in _REMOVED else ""))
+            steps.append(Step(other, text, box.state, is_open, reason if reason in _REMOVED else ""))
         return steps
 
-    def _remove_steps(self, steps: Sequence[_Step]) -> Dict[int, str]:
+    def _remove_steps(self, steps: Sequence[Step]) -> Dict[int, str]:
         """Mark the steps that are left out; return reason by line."""
         removed: Dict[int, str] = {}
         for step in steps:
@@ -371,7 +370,7 @@ class _Reader:
                 removed.update(dict.fromkeys(range(step.item.line, step.item.end + 1), step.reason))
         return removed
 
-    def _name_section(self, section: Sequence[_Heading], parents: Sequence[str]) -> str:
+    def _name_section(self, section: Sequence[Heading], parents: Sequence[str]) -> str:
         parts = [heading.text for heading in section] + [clean(parent).strip() for parent in parents]
         text = " > ".join(part for part in parts if part)
         if len(text) > MAX_SECTION:

@@ -34,10 +34,12 @@ _NOT_WORK = re.compile(
 )
 _FINISHED = re.compile(
     r"(?:(?:recently |already )?(?:done|completed?|finished|fixed|resolved|released|shipped|archived?|implemented|"
-    r"closed)(?: (?:tasks?|items?|features?|work|issues?|bugs?|todos?|in v?[\d.]+))?|changelog|won'?t (?:do|fix)|"
-    r"rejected|cancell?ed|out of scope|non-?goals)\b[^a-z]*",
+    r"closed)(?: (?:tasks?|items?|features?|work|issues?|bugs?|to-?dos?|goals?|milestones?|phases?|steps?|stories|"
+    r"sprints?|list|stuff|things|changes|requests?|improvements?|objectives?|in v?[\d.]+))?|changelog|"
+    r"won'?t (?:do|fix)|rejected|cancell?ed|out of scope|non-?goals)\b[^a-z]*",
     re.IGNORECASE,
 )
+_TICK = re.compile("[\u2705\u2714\u2611]")
 _PROBLEMS = {
     "dash": (
         "`[-]` means in progress to some tools and cancelled to others. `--dash open` takes these boxes as open, "
@@ -69,6 +71,7 @@ class Report:
         self.unusual: List[int] = []
         self.stressed: Dict[str, List[int]] = {}
         self.unknown: Counter[str] = Counter()
+        self.doubtful: List[int] = []
         self.unfollowed: List[int] = []
         self.needs_left_out: List[int] = []
         self.boxes: Counter[str] = Counter()
@@ -143,8 +146,10 @@ class Report:
         """Note a top-level item without a box."""
         self.bullets.append((text, line))
 
-    def add_feature(self, text: str, headings: Sequence[str], steps: int) -> None:
+    def add_feature(self, text: str, line: int, headings: Sequence[str], steps: int) -> None:
         """Count a feature for the notes."""
+        if "~~" in text[:4] or _TICK.search(text):
+            self.doubtful.append(line)
         plain = _plain(text)
         self.texts[plain.casefold()] += 1
         self.spellings.setdefault(plain.casefold(), plain)
@@ -282,13 +287,13 @@ class Report:
             )
         for plain, count in self.checks.most_common(SHOWN):
             notes.append(
-                f"Below `{one_line(plain, 60)}` {_count_features(count)}, which may be no work of {_its(count)} own: "
-                f"`--without {shlex.quote(one_line(plain, 200))}` leaves {_them(count)} out."
+                f"Below `{one_line(plain, 60)}` {_count_of(count, 'feature')}, which may be no work of {_its(count)} "
+                f"own: `--without {shlex.quote(one_line(plain, 200))}` leaves {_them(count)} out."
             )
         for plain, count in self.finished.most_common(SHOWN):
             notes.append(
-                f"Below `{one_line(plain, 60)}` {_count_features(count)}, though the heading says done: `--without "
-                f"{shlex.quote(one_line(plain, 200))}` leaves {_them(count)} out."
+                f"Below `{one_line(plain, 60)}` {_count_of(count, 'feature')}, though the heading says done: "
+                f"`--without {shlex.quote(one_line(plain, 200))}` leaves {_them(count)} out."
             )
         for text, count in self.texts.most_common(SHOWN):
             if count >= REPEATS:
@@ -303,6 +308,10 @@ class Report:
                 f"`[{clean(mark)}]` is no known mark and left out ({count}). Write `[ ]` for what is to be done, `[x]` "
                 "for what is done."
             )
+        if self.doubtful:
+            notes.append(
+                f"Read as open, though part of the text is ticked or struck through: {describe_lines(self.doubtful)}."
+            )
         if self.unusual:
             notes.append(f"Read as check boxes, though Markdown shows none: {describe_lines(sorted({*self.unusual}))}.")
         bullets = 0 if self.options.bullets else len(self.bullets)
@@ -310,8 +319,8 @@ class Report:
             notes.append(f"{bullets} top-level bullets without a box are left out: `--bullets` takes them too.")
         if self.loose_lines:
             notes.append(
-                f"{self.loose_lines:,} lines between the boxes are not indented and belong to none of them: the worker "
-                "does not see them. Indent what belongs to a box."
+                f"Between the items {_count_of(self.loose_lines, 'line')} of text or code not indented, and so in no "
+                "feature: the worker is not shown this. Indent what belongs to an item."
             )
         if self.table_boxes:
             notes.append(f"Check boxes in a table are left out: {describe_lines(self.table_boxes)}.")
@@ -346,8 +355,9 @@ def _is_finished(heading: str) -> bool:
     )
 
 
-def _count_features(count: int) -> str:
-    return "is one feature" if count == 1 else f"are {count} features"
+def _count_of(number: int, noun: str) -> str:
+    """Return `is one line`, `are 1,200 lines`."""
+    return f"is one {noun}" if number == 1 else f"are {number:,} {noun}s"
 
 
 def _its(count: int) -> str:
