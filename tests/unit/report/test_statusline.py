@@ -94,7 +94,8 @@ def test_the_command_answers_for_the_folder_that_it_is_told(store, batch, tmp_pa
 
 def test_a_state_that_cannot_be_read_is_no_error_and_is_not_logged(store, batch):
     private = Path(store.project.private)
-    os.unlink(private / "sidecar")
+    for path in (private / "sidecar", private / "in-force.bi", store.project.second_backup):
+        os.unlink(path)
     os.mkdir(private / "sidecar")
     Path(store.project.state).write_text("{", encoding="utf-8")
     before = (private / "audit.jsonl").read_bytes()
