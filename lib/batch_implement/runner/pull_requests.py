@@ -168,26 +168,21 @@ def _push_and_open(
         )
     if _remote_head(root, record["remote"], branch) != sha:
         push_branch(root, record["remote"], sha, branch)
-    body = _pull_request_body(text)
+    if len(text) > MAX_BODY_LENGTH:
+        text = f"{text[:MAX_BODY_LENGTH].rpartition(chr(10))[0]}\n\n[shortened; `batchctl report` has all of it]\n"
     pull_request = gh.find_pull_request(root, branch)
     if pull_request is None:
         title = one_line(title, MAX_TITLE_LENGTH)
-        url = gh.create_pull_request(root, head=branch, base=base, title=title, body=body)
+        url = gh.create_pull_request(root, head=branch, base=base, title=title, body=text)
         last = url.rpartition("/pull/")[2]
         number = int(last) if last.isascii() and last.isdigit() else None
         return {**record, "success": True, "number": number, "url": url or None}
     record = {**record, "success": True, "number": pull_request["number"], "url": pull_request["url"]}
     try:
-        gh.edit_pull_request(root, pull_request["number"], body)
+        gh.edit_pull_request(root, pull_request["number"], text)
     except gh.GhError as error:
         return {**record, "error": f"It is open, but updating its text failed. {error.message}"}
     return record
-
-
-def _pull_request_body(text: str) -> str:
-    if len(text) <= MAX_BODY_LENGTH:
-        return text
-    return f"{text[:MAX_BODY_LENGTH].rpartition(chr(10))[0]}\n\n[shortened; `batchctl report` has all of it]\n"
 
 
 # -- a feature's own branch --------------------------------------------------------------------------------------------

@@ -268,11 +268,14 @@ def test_work_trees_go_outside_of_the_project_where_one_can_write(repository, tm
 def test_room_is_needed_for_each_client(repository, monkeypatch):
     head = git(repository, "rev-parse", "HEAD")
     assert environment_checks.measure_tree_bytes(str(repository), head) == len("# scratch\n")
-    assert verdicts(environment_checks.check_disk(str(repository), head, f"{repository}.worktrees", 2)) == [doctor.OK]
-    monkeypatch.setattr(environment_checks, "measure_tree_bytes", lambda root, commit: 10**9)
+
+    def room(tree_mb, jobs):
+        return looked(environment_checks.check_disk_space(tree_mb, str(repository), jobs, "--jobs", "give another"))
+
+    assert verdicts(room(0.1, 2)) == [doctor.OK]
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 5 * 10**9))
-    assert verdicts(environment_checks.check_disk(str(repository), head, f"{repository}.worktrees", 1)) == [doctor.OK]
-    ((verdict, text),) = looked(environment_checks.check_disk(str(repository), head, f"{repository}.worktrees", 2))
+    assert verdicts(room(1000, 1)) == [doctor.OK]
+    ((verdict, text),) = room(1000, 2)
     assert (verdict, "5.0 GB free" in text, "may take 5.0 GB" in text) == (doctor.ERROR, True, True)
 
 

@@ -74,7 +74,8 @@ class DaskExecutor:
             self.address = self._find_address()
             self.place = f"cluster {self.address}"
             self.client = self._connect()
-            self._wait_for_worker()
+            with contextlib.suppress(OSError, import_distributed().TimeoutError):  # `check` reports that there is none
+                connection.call_scheduler(self.client, lambda: self.client.wait_for_workers(1, timeout=CLUSTER_S))
             if options.slots:
                 self._call(self.client.run, task.set_slots, options.slots)
             self.slots = self._count_slots()
@@ -113,11 +114,6 @@ class DaskExecutor:
 
     def _call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         return self._reach(lambda: connection.call_scheduler(self.client, lambda: method(*arguments, **options)))
-
-    def _wait_for_worker(self) -> None:
-        """Give workers that have just started the time to connect."""
-        with contextlib.suppress(OSError, import_distributed().TimeoutError):  # `check` reports that there is none
-            connection.call_scheduler(self.client, lambda: self.client.wait_for_workers(1, timeout=CLUSTER_S))
 
     def begin(self, batch_id: str) -> None:
         """Use the cluster for this batch."""

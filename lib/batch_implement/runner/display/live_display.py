@@ -198,14 +198,10 @@ class LiveDisplay(Display):
 
 
 def open_display(stream: TextIO, environ: Mapping[str, str]) -> Display:
-    """Return a LiveDisplay for a terminal that can draw if rich is installed, else a Display."""
-    return LiveDisplay(stream, environ) if can_draw(stream, environ) and has_rich() else Display(stream)
-
-
-def can_draw(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Return whether the output is a UTF-8 terminal that can move its cursor."""
-    encoding = (stream.encoding or "").lower().replace("-", "")
-    return stream.isatty() and encoding == "utf8" and environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+    """Return a LiveDisplay for a UTF-8 terminal that can move its cursor, if rich is installed, else a Display."""
+    is_utf8 = (stream.encoding or "").lower().replace("-", "") == "utf8"
+    can_draw = stream.isatty() and is_utf8 and environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+    return LiveDisplay(stream, environ) if can_draw and has_rich() else Display(stream)
 
 
 def has_rich() -> bool:

@@ -35,14 +35,22 @@ def layout(view: View, width: int, height: int) -> List[Text]:
     """Return the view as at most `height - 1` lines of at most `width` cells."""
     width, height = max(width, MIN_WIDTH), max(height, MIN_HEIGHT)
     head = [
-        *_wrap(wording.format_title(view), "bold", width),
+        *_wrap(f"Batch {view.batch_id}: {view.status.replace('_', ' ')}, {duration(view.seconds)}", "bold", width),
         _line(wording.format_progress(view), "", width),
         progress_bar(view, width),
         *(line for kind, text in wording.describe_blockers(view) for line in _wrap(text, STYLES[kind], width)),
     ]
     foot = _wrap(wording.format_usage(view), "dim", width)
-    room = height - 1 - len(head) - len(foot)
-    return [*head, *_layout_features(view, width, max(0, room)), *foot][: height - 1]
+    # the running features first, then pending ones, then those that ended last
+    room = max(0, height - 1 - len(head) - len(foot))
+    rows = _layout_running(view.rows, width, room)
+    pending = _layout_pending(view, width, min(MAX_PENDING, room - len(rows)))
+    most = max(0, min(MAX_ENDED, room - len(rows) - len(pending)))
+    ended = []
+    for entry in reversed(view.last[:most]):
+        note = f"{entry.status}{'  ' if entry.status == 'done' else ': '}{entry.why}"
+        ended.append(_feature_line(entry.number, entry.text, note, STATUS_STYLES[entry.status], width))
+    return [*head, *ended, *rows, *pending, *foot][: height - 1]
 
 
 def progress_bar(view: View, width: int) -> Text:
@@ -63,19 +71,6 @@ def progress_bar(view: View, width: int) -> Text:
     elif len(drawn) < width:  # cells that rounding left over
         drawn = Text(drawn.plain[:1] * (width - len(drawn)), drawn.spans[0].style if drawn.spans else "") + drawn
     return drawn
-
-
-def _layout_features(view: View, width: int, room: int) -> List[Text]:
-    """Return the features that fit: the running ones first, then pending ones, then those that ended last."""
-    rows = _layout_running(view.rows, width, room)
-    room -= len(rows)
-    pending_lines = _layout_pending(view, width, min(MAX_PENDING, room))
-    room -= len(pending_lines)
-    last = [
-        _feature_line(entry.number, entry.text, wording.describe_ended(entry), STATUS_STYLES[entry.status], width)
-        for entry in reversed(view.last[: min(MAX_ENDED, max(0, room))])
-    ]
-    return [*last, *rows, *pending_lines]
 
 
 def _layout_running(rows: List[RunningFeature], width: int, room: int) -> List[Text]:

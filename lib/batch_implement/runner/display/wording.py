@@ -8,7 +8,7 @@ from ...base import timestamps
 from ...base.text import duration
 from ...core import prompts
 from ...report import status_report
-from .view_model import OtherFeature, RunningFeature, View
+from .view_model import RunningFeature, View
 
 MAX_RUNNING = 8
 MAX_PENDING = 3
@@ -17,11 +17,6 @@ MAX_PENDING = 3
 def format_event(now: str, kind: str, text: str) -> str:
     """Return a line for an event, with its time in UTC, as `batchctl log` begins its lines."""
     return f"{now[:19].replace('T', ' ')}  {kind:<11}  {text}".rstrip()
-
-
-def format_title(view: View) -> str:
-    """Return the id, status and age of the batch."""
-    return f"Batch {view.batch_id}: {view.status.replace('_', ' ')}, {duration(view.seconds)}"
 
 
 def format_progress(view: View) -> str:
@@ -91,11 +86,6 @@ def describe_running(row: RunningFeature) -> str:
         parts.append(prompts.pluralize(row.turns, "turn"))
     parts += [part for part in (format_cost(row), row.tool) if part]
     return f"feature {row.number} ({', '.join(parts)})"
-
-
-def describe_ended(entry: OtherFeature) -> str:
-    """Return how a feature ended: its commit, or why it failed or was skipped."""
-    return f"{entry.status}{'  ' if entry.status == 'done' else ': '}{entry.why}".rstrip()
 
 
 def format_heartbeat(view: View) -> str:

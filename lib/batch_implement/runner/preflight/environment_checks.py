@@ -131,12 +131,6 @@ def _find_existing_parent(path: str) -> str:
     return path
 
 
-def check_disk(root: str, commit: str, worktrees: str, jobs: int) -> Found:
-    """Check that there is room for `jobs` worktrees of the commit."""
-    tree_mb = measure_tree_bytes(root, commit) / 1e6
-    yield from check_disk_space(tree_mb, worktrees, jobs, "--jobs", "give another folder: `--worktrees DIR`")
-
-
 def check_disk_space(tree_mb: float, worktrees: str, jobs: int, option: str, alternative: str) -> Found:
     """Check that there is room for `jobs` worktrees of `tree_mb` megabytes.
 

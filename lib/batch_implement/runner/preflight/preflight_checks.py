@@ -80,7 +80,12 @@ def run_checks(
     base = environment_checks.get_start_commit(root, branch)
     if base is None:
         return checks
-    checks += doctor.collect_checks([("disk", lambda: environment_checks.check_disk(root, base, top, jobs))])
+    checks += doctor.collect_checks([
+        ("disk", lambda: environment_checks.check_disk_space(
+            environment_checks.measure_tree_bytes(root, base) / 1e6, top, jobs, "--jobs",
+            "give another folder: `--worktrees DIR`",
+        )),
+    ])  # fmt: skip
     if options.pr is not None:
         checks += doctor.collect_checks([("remote", lambda: _check_pull_requests(root, base, branch))])
     if _has_errors(checks):
