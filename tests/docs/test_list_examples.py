@@ -20,7 +20,7 @@ BLOCK = re.compile(r"^```(text|yaml|json|markdown|md|org)\n(.*?)^```$", re.MULTI
 NAMED = re.compile(r"(?:# |<!-- )([\w.-]+)(?: -->)?\n")
 # What is no list of ours: commands, settings, sessions. `test_task_files` runs those of docs/task-files.md.
 OTHERS = re.compile(
-    r"/\w+|\{\"permissions|\{\"statusLine|repos:|\{\n  \"yaml.schemas|\d+ features would|Read as |Batch batch-",
+    r"/\w+|\{\"permissions|\{\"statusLine|repos:|\{\n  \"yaml.schemas|Read as |\d+ features|Read as|Batch",
     re.DOTALL,
 )
 EXAMPLES = [

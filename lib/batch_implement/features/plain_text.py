@@ -359,7 +359,7 @@ def _combine_errors(found: Sequence[FeatureListError], name: str) -> FeatureList
     """Return the first error, with the lines of the others."""
     first, lines = found[0], ", ".join(str(error.line) for error in found[1:20])
     also = f" As wrong: line{'s' if len(found) > 2 else ''} {lines}." if lines else ""
-    return FeatureListError(f"{first.reason}{also}", first.topic, name, first.line)
+    return FeatureListError(f"{first.reason}{also}", "features-line", name, first.line)
 
 
 def _is_list_name(name: str) -> bool:

@@ -233,6 +233,7 @@ class _OutlineReader:
             return not self.has_long_lines or before[-1] in ",("
         if (
             entry.mark.kind
+            and entry.state != "done"  # what has no mark may be open
             and line.text[0].islower()
             and len(before) >= 40
             and (self.is_marked or not self.has_long_lines)
