@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 MAX_SHOWN = 5  # commits in a message
-_LOG_FORMAT = "%H%x00%P%x00%T%x00%an <%ae>%x00%at%x00%cn%x00%ce%x00%ct%x00%s"
+LOG_FORMAT = "%H%x00%P%x00%T%x00%an <%ae>%x00%at%x00%cn%x00%ce%x00%ct%x00%s"
 
 
 class Commit:
@@ -129,7 +129,7 @@ def _read_commits(root: str, having: List[str], lacking: List[str], *limits: str
     """
     result = git_client.run_git(
         root, "rev-list", "--topo-order", "--reverse", f"--max-count={git_client.MAX_COMMITS}",
-        f"--format={_LOG_FORMAT}", "--encoding=UTF-8", *limits,
+        f"--format={LOG_FORMAT}", "--encoding=UTF-8", *limits,
         "--end-of-options", *having, *(f"^{name}" for name in lacking), "--", check=False,
     )  # fmt: skip
     if result.returncode != 0:
