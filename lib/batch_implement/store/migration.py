@@ -23,7 +23,8 @@ message for each change; they go to the audit log and quote what is left out. Th
     git_operations          `commit`, `push` and `pr`; any other goes to `details`, under `other_git_operations`
     issue_numbers           one a feature, numbers from 1, else none at all
     policy                  asks for no evidence: the script that made the batch asserts what is done
-    active, pause and what this version keeps by feature (attempts, evidence ...) are left out: no script wrote them
+    active, pause           left out, as is all that this version keeps by feature (attempts, evidence ...): no script
+                            wrote them
     any other field         what does not fit the published schema gets the default of a new batch
 """
 
