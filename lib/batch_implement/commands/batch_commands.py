@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..base import process_identity, timestamps
 from ..core import batch_state, lease, prompts, run_transitions, transitions
 from ..core.errors import RefusedError, UsageError
-from ..git import git_client
+from ..git import git_client, untracked_files
 from ..report import status_report
 from ..store.store import unfinished_batch_error
 from . import authorization, batch_locations, evidence, feature_commands
@@ -84,7 +84,7 @@ def create_batch(
     require_clean_repository(project)
     # Not the state that the context read: the checks before a run take minutes.
     refuse_existing_batch(store.read_if_usable() if replace else store.read(), caller, replace=replace)
-    _, untracked = git_client.list_changes(project.root)
+    untracked = untracked_files.list_untracked(project.root)
     state = plan_batch(source, policy, infer_order=infer_order, untracked=untracked)
     git_client.exclude_state_file(project.root)
     owner = caller.new_owner(state["created_at"])

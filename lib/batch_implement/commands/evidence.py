@@ -11,7 +11,7 @@ import os
 from ..core import batch_policy
 from ..core.errors import RefusedError
 from ..git import commit_attribution, git_client
-from . import verify_command
+from . import evidence_checks, verify_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def collect(project: Project, state: State, *, no_change: Optional[str] = None, 
         if not verify_command.is_running(verify_command.run_folder(project, state, head)):
             _refuse_uncommitted(project, state)
         needs_commit = "commit" in policy["evidence"]
-        evidence.update(_collect_commits(project, active, head, no_change=no_change, needs_commit=needs_commit))
+        evidence.update(_collect_commits(project, state, head, no_change=no_change, needs_commit=needs_commit))
     if no_change is not None:
         evidence["no_change"] = no_change
     if policy["verify"]:
@@ -65,15 +65,18 @@ def list_expected_untracked(project: Project, state: State) -> List[str]:
 
 
 def _collect_commits(
-    project: Project, active: State, head: Optional[str], *, no_change: Optional[str], needs_commit: bool
+    project: Project, state: State, head: Optional[str], *, no_change: Optional[str], needs_commit: bool
 ) -> State:
     """Return the commits since `base_commit` as the evidence keeps them.
 
-    Raises RefusedError when `no_change` does not hold, when commits are missing, or when a needed one is.
+    Raises RefusedError when commits hold files of the user's, when `no_change` does not hold, when commits are missing,
+    or when a needed one is.
     """
-    root, base = project.root, active["base_commit"]
+    root, active = project.root, state["active"]
+    base = active["base_commit"]
     work = commit_attribution.attribute_commits(root, base)
     branch = git_client.get_branch(root)
+    evidence_checks.refuse_untracked_at_start(root, state, work)
     if no_change is not None:
         if (work.has_changes or work.lost) and git_client.get_tree(root, head) != git_client.get_tree(root, base):
             raise RefusedError(
@@ -118,8 +121,8 @@ def _refuse_changed_tree(project: Project, state: State, head: Optional[str], ru
         verify_command.forget_result(run_folder)
         raise RefusedError(
             f"While the verify command ran, tracked files were changed: {git_client.format_paths(changed)}. It must "
-            "pass on what is committed: commit that if it belongs to the feature, else `git checkout` it, then "
-            "`batchctl done` again.",
+            "pass on what is committed: commit that if it belongs to the feature, else put it aside (`git stash push "
+            "-- FILE`: a user may have edited it), then `batchctl done` again.",
             "not-committed",
         )
     _refuse_uncommitted(project, state)
@@ -160,8 +163,9 @@ def _refuse_uncommitted(project: Project, state: State) -> None:
         return
     raise RefusedError(
         f"Not committed yet: {git_client.format_paths(uncommitted)}.{submodule_hint(project.root, uncommitted)} "
-        "What is verified must be what is committed: commit what belongs to the feature, remove what does not (or "
-        "list it in .gitignore), then `batchctl done` again.",
+        "What is verified must be what is committed: commit what belongs to the feature, list what a program generates "
+        "in .gitignore, and leave a user's files where they are: list them in .git/info/exclude, or `git stash push -- "
+        "FILE` changes of theirs. Then `batchctl done` again.",
         "not-committed",
     )
 

@@ -69,7 +69,6 @@ def done(context: CommandContext, *, no_change: Optional[str] = None, wait_s: fl
     index = transitions.require_active(state)
     attempt = state["active"]["attempt"]
     proof = evidence.collect(project, state, no_change=no_change, wait_s=wait_s)
-    untracked = evidence.list_expected_untracked(project, state)
 
     def close(current: State) -> State:
         if batch_state.active_index(current) != index or current["active"]["attempt"] != attempt:
@@ -78,7 +77,7 @@ def done(context: CommandContext, *, no_change: Optional[str] = None, wait_s: fl
                 "`batchctl next`.",
                 "no-feature-open",
             )
-        return {**transitions.complete(current, timestamps.now(), proof), "untracked_at_start": untracked}
+        return transitions.complete(current, timestamps.now(), proof)
 
     mode = prompts.workflow_mode(state)
     state = context.store.update(close)

@@ -102,6 +102,11 @@ def get_branch(root: str) -> Optional[str]:
     return run_git(root, "symbolic-ref", "--quiet", "--short", "HEAD", check=False).stdout.strip() or None
 
 
+def get_top(root: str) -> str:
+    """Return the folder of the working tree that `root` is in."""
+    return run_git(root, "rev-parse", "--show-toplevel").stdout[:-1]
+
+
 def get_tree(root: str, commit: Optional[str]) -> Optional[str]:
     """Return the tree of a commit; None when `commit` is None."""
     return run_git(root, "rev-parse", "--verify", f"{commit}^{{tree}}").stdout.strip() if commit else None
@@ -164,17 +169,23 @@ def list_changed_submodules(root: str) -> List[str]:
     return [paths[0] for _, submodule, paths in _iter_status(root) if "M" in submodule or "U" in submodule]
 
 
-def _iter_status(root: str) -> Iterator[tuple[str, str, List[str]]]:
+def list_ignored_paths(root: str) -> List[str]:
+    """Return the ignored paths, a folder that is ignored as a whole with `/` at its end; the state file is left out."""
+    entries = _iter_status(root, "--ignored=matching")
+    return [paths[0] for kind, _, paths in entries if kind == "!" and not paths[0].startswith(_STATE_PATH)]
+
+
+def _iter_status(root: str, *options: str) -> Iterator[tuple[str, str, List[str]]]:
     """Yield kind, submodule state and paths of each entry of `git status --porcelain=v2`; see its manual.
 
-    Kinds are 1 and 2 (changed; 2 has two paths), u (unmerged) and ? (untracked). The submodule state is `N...` for a
-    file, else `S` and `C` (another commit), `M` and `U` (content).
+    Kinds are 1 and 2 (changed; 2 has two paths), u (unmerged), ? (untracked) and ! (ignored). The submodule state is
+    `N...` for a file, else `S` and `C` (another commit), `M` and `U` (content).
     """
-    output = run_git(root, "--no-optional-locks", "status", "--porcelain=v2", "-z", "--untracked-files=normal").stdout
-    fields = iter(output.split("\0"))
+    fixed = ("--porcelain=v2", "-z", "--untracked-files=normal")
+    fields = iter(run_git(root, "--no-optional-locks", "status", *fixed, *options).stdout.split("\0"))
     for field in fields:
         kind = field[:1]
-        if kind == "?":
+        if kind in ("?", "!"):
             yield kind, "N...", [field[2:]]
         elif kind in ("1", "2", "u"):
             columns = field.split(" ", {"1": 8, "2": 9, "u": 10}[kind])
@@ -189,16 +200,32 @@ def list_uncommitted_paths(root: str, known: Iterable[str]) -> List[str]:
 
 def _exclude_known(root: str, paths: List[str], known: List[str]) -> List[str]:
     """Return the paths that are neither in `known` nor below a folder in it; a folder with known paths is expanded."""
-    known = [_as_stored(path) for path in known]
-    folders = tuple(path for path in known if path.endswith("/"))
-    paths = [path for path in paths if _as_stored(path) not in known]
-    mixed = [path for path in paths if path.endswith("/") and any(name.startswith(_as_stored(path)) for name in known)]
+    paths = exclude_known(paths, known)
+    parents = {parent for path in known for parent in _iter_parents(_as_stored(path))}
+    mixed = [path for path in paths if path.endswith("/") and _as_stored(path) in parents]
     if mixed:
         output = run_git(
             root, "ls-files", "--others", "--exclude-standard", "-z", "--", *mixed, literal_paths=True
         ).stdout
-        paths = [path for path in paths if path not in mixed] + output.split("\0")[:-1]
-    return sorted(path for path in paths if _as_stored(path) not in known and not _as_stored(path).startswith(folders))
+        paths = [path for path in paths if path not in mixed] + exclude_known(output.split("\0")[:-1], known)
+    return sorted(paths)
+
+
+def exclude_known(paths: Iterable[str], known: Iterable[str]) -> List[str]:
+    """Return the paths that are neither in `known`, as the state has it, nor below a folder in it."""
+    names = {_as_stored(path) for path in known}
+    if not names:
+        return list(paths)
+    stored = ((path, _as_stored(path)) for path in paths)
+    return [path for path, name in stored if name not in names and names.isdisjoint(_iter_parents(name))]
+
+
+def _iter_parents(path: str) -> Iterator[str]:
+    """Yield the folders above a path, each with a `/` at its end."""
+    end = path.find("/")
+    while 0 <= end < len(path) - 1:
+        yield path[: end + 1]
+        end = path.find("/", end + 1)
 
 
 def _as_stored(path: str) -> str:
@@ -222,7 +249,7 @@ def stash_changes(root: str, name: str, known: Iterable[str]) -> bool:
 
 
 def _stash_working_tree(root: str, name: str, known: List[str]) -> bool:
-    top = run_git(root, "rev-parse", "--show-toplevel").stdout[:-1]
+    top = get_top(root)
     has_stashed = any([stash_changes(f"{top}/{path}", name, ()) for path in list_changed_submodules(root)])
     tracked, untracked = list_changes(root)
     known_but_staged = [path for path in tracked if path not in _exclude_known(root, [path], known)]

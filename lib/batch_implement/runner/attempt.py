@@ -26,7 +26,7 @@ from ..core import batch_policy, batch_state, failure_classification, lease, tra
 from ..core.errors import EXIT_STILL_RUNNING, HELP_PREFIX, BatchError
 from ..core.failure_classification import TREATMENT
 from ..core.prompts import pluralize
-from ..git import git_client, worktrees
+from ..git import git_client, untracked_files, worktrees
 from ..store.store import Store
 from . import claude_process, logs
 from .claude_stream import ClientStream
@@ -155,7 +155,7 @@ def _new_attempt_state(root: str, job: Job, now: str) -> State:
         now,
         policy={**batch_policy.DEFAULT, **job.policy},
         workflow_mode="direct",
-        untracked=git_client.list_changes(root)[1],
+        untracked=untracked_files.list_untracked(root),
         details={"0": {**details, "builds_on": job.needs}},
     )
     return {**state, "attempts": {"0": list(job.earlier)}, "retry_attempts": {"0": job.attempt - 1}}

@@ -1,0 +1,150 @@
+"""List the untracked and ignored files of a working tree, in bounded time and length.
+
+    at_start = list_untracked(root), list_ignored(root)       when a batch begins
+    list_new_ignored(root, known)                             what is ignored since
+    list_added(root, commits, at_start)                       which of them these commits add
+
+Paths are relative to the top of the working tree. A folder ends with `/` and stands for all files in it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import git_client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Iterable, Iterator, List, Sequence
+
+MAX_FILES = 1000  # files that are listed one by one; the folders of further ones are listed instead
+# Folders of tools, by name at any depth: what is ignored in them is made by a program, never the only copy of work.
+ARTEFACT_FOLDERS = frozenset(
+    (
+        ".cache",
+        ".dart_tool",
+        ".eggs",
+        ".git",
+        ".gradle",
+        ".hypothesis",
+        ".idea",
+        ".ipynb_checkpoints",
+        ".mypy_cache",
+        ".next",
+        ".nox",
+        ".nuxt",
+        ".parcel-cache",
+        ".pnpm-store",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".svelte-kit",
+        ".terraform",
+        ".tox",
+        ".turbo",
+        ".venv",
+        ".vite",
+        ".vs",
+        ".vscode",
+        ".yarn",
+        "__pycache__",
+        "_build",
+        "bower_components",
+        "build",
+        "cmake-build-debug",
+        "cmake-build-release",
+        "coverage",
+        "DerivedData",
+        "dist",
+        "env",
+        "htmlcov",
+        "node_modules",
+        "obj",
+        "out",
+        "Pods",
+        "site-packages",
+        "target",
+        "venv",
+        "virtualenv",
+    )
+)
+
+
+def list_untracked(root: str) -> List[str]:
+    """Return the untracked paths without ignored ones: files, and folders with too many of them."""
+    paths = git_client.list_changes(root)[1]
+    folders = [path for path in paths if path.endswith("/")]
+    if not folders:
+        return paths
+    names = git_client.run_git(
+        git_client.get_top(root), "ls-files", "--others", "--exclude-standard", "-z", "--", *folders, literal_paths=True
+    ).stdout.split("\0")[:-1]
+    return _replace_folders(paths, folders, names)
+
+
+def list_ignored(root: str) -> List[str]:
+    """Return the ignored paths outside of ARTEFACT_FOLDERS: files, and folders with too many of them."""
+    top = git_client.get_top(root)
+    paths = [path for path in git_client.list_ignored_paths(root) if not is_artefact(path)]
+    listed: List[str] = []
+    for path in paths:
+        if not path.endswith("/"):
+            listed.append(path)
+            continue
+        files: List[str] = []
+        for name in _walk_files(top, path):
+            files.append(name)
+            if len(files) + len(listed) > MAX_FILES:
+                files = [path]
+                break
+        listed += files
+    return listed
+
+
+def list_new_ignored(root: str, known: Iterable[str]) -> List[str]:
+    """Return the ignored files outside of ARTEFACT_FOLDERS that are not in `known` or below a folder in it."""
+    return git_client.exclude_known(list_ignored(root), known)
+
+
+def list_added(root: str, commits: Sequence[str], known: Sequence[str]) -> List[str]:
+    """Return the paths that these commits add and that are in `known` or below a folder in it."""
+    if not commits or not known:
+        return []
+    options = ("-r", "-c", "--root", "--name-only", "--diff-filter=A", "--no-renames", "--no-commit-id", "-z")
+    lines = "".join(f"{commit}\n" for commit in commits)
+    output = git_client.run_git(root, "diff-tree", "--stdin", *options, "--no-ext-diff", input=lines).stdout
+    added = sorted(set(output.split("\0")) - {""})
+    unknown = set(git_client.exclude_known(added, known))
+    # A nested repository is untracked as `NAME/`, and added as `NAME`.
+    nested = set(git_client.exclude_known([f"{path}/" for path in added], [path for path in known if path[-1:] == "/"]))
+    return [path for path in added if path not in unknown or f"{path}/" not in nested]
+
+
+def is_artefact(path: str) -> bool:
+    """Return whether a path is in a folder of a tool, or is one."""
+    return any(name in ARTEFACT_FOLDERS or name.endswith(".egg-info") for name in path.split("/")[:-1])
+
+
+def _walk_files(top: str, folder: str) -> Iterator[str]:
+    """Yield the files below a folder, without those of tools and of nested repositories."""
+    for parent, folders, names in os.walk(os.path.join(top, folder)):
+        place = os.path.relpath(parent, top)
+        folders[:] = [
+            name for name in sorted(folders)
+            if not is_artefact(f"{name}/") and not os.path.lexists(os.path.join(parent, name, ".git"))
+        ]  # fmt: skip
+        yield from (f"{place}/{name}" for name in sorted(names))
+
+
+def _replace_folders(paths: List[str], folders: List[str], names: List[str]) -> List[str]:
+    """Return `paths` with the files `names` in place of their `folders`, the largest of which stay beyond MAX_FILES."""
+    files: Dict[str, List[str]] = {folder: [] for folder in folders}
+    for name in names:
+        parts = name.split("/")
+        folder = next(at for at in map("/".join, ([*parts[:n], ""] for n in range(1, len(parts) + 1))) if at in files)
+        files[folder].append(name)
+    total = 0
+    for folder in sorted(folders, key=lambda folder: len(files[folder])):
+        total += len(files[folder])
+        if total > MAX_FILES or not files[folder]:
+            files[folder] = [folder]
+    return [path for path in paths if path not in files] + [name for folder in folders for name in files[folder]]
