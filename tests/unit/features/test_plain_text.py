@@ -6,6 +6,9 @@ in the form of `tool_list_format`. Adding a pair adds a test.
 
 from __future__ import annotations
 
+import itertools
+import random
+import re
 from pathlib import Path
 
 import pytest
@@ -51,10 +54,8 @@ def test_each_word_of_a_text_is_in_a_feature_or_in_a_line_that_is_left_out(path)
         for word in (feature.text, *map(str, feature.details.values()))
     )  # fmt: skip
     for number, line in enumerate(path.read_text("utf-8").split("\n"), start=1):
-        words = [
-            word.strip("*")
-            for word in line.replace("(after: ", " ").replace("(after 1)", "").replace("(needs: 2)", "").split()
-        ]
+        line = re.sub(r"\((?:after|needs):? \d\)|\(after: ", " ", line)
+        words = [word.strip("*") for word in line.split()]
         words = [word for word in words if sum(map(str.isalnum, word)) > 2 and word != "TODO"]
         assert number in left_out or [word for word in words if word not in kept] == [], number
 
@@ -119,3 +120,70 @@ def test_lines_that_may_be_one_sentence_are_named():
     text = "show which of the views was open when the program was ended by you\nand its size\n- not\n"
     (note,) = read(text.replace("- not", "draw")).notes
     assert "goes on with the line before it (lines 2), indent it." in note
+
+
+BEGINS = [
+    "", "", "- ", "* ", "+ ", "1. ", "2) ", "[ ] ", "[x] ", "- [ ] ", "- [x] ", "  ", "    ", "\t- ", "    * ", "-- ",
+    "x ", "O ", "OK ", "# ", "## ", "=== ", "> ", "• ", "☐ ", "✔ ", "~~", "* TODO ", "** TODO ", "* DONE ", "- - ",
+]  # fmt: skip
+ENDS = [
+    "",
+    "",
+    "",
+    ":",
+    ".",
+    " (done)",
+    " - fixed",
+    " ===",
+    "\n-------",
+    "\n=====",
+    "\n",
+    "\n\n",
+    " and",
+    ",",
+    " +",
+    " OK",
+    "~~",
+]
+OTHER_LINES = [
+    "DONE",
+    "Later:",
+    "----------------",
+    "```",
+    "/*",
+    "*/",
+    "| a | b |",
+    "https://example.invalid/x",
+    "TODO",
+    "",
+]
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".org", ".rst", ".adoc"])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.some(4)
+def test_no_word_of_any_text_is_lost(suffix, seed):
+    chance = random.Random(seed)
+    for _ in range(150 if seed == 0 else 2_000):
+        names = (f"name{number}" for number in range(1_000))
+        pieces = []
+        for _ in range(chance.randint(1, 14)):
+            words = " ".join(itertools.islice(names, chance.choice([1, 2, 12])))
+            line = f"{chance.choice(BEGINS)}{words}{chance.choice(ENDS)}"
+            pieces.append(chance.choice(OTHER_LINES) if chance.random() < 0.1 else line)
+        text = "\n".join(pieces)
+        options = ListOptions(leaves=chance.random() < 0.3, bullets=True, dash="open")
+        try:
+            listing = source_files.READERS[suffix](text.encode(), f"todo{suffix}", options)
+        except UsageError:
+            continue
+        left_out = {left.line for left in listing.left_out}
+        kept = {
+            word
+            for feature in listing.features
+            for value in (feature.text, *map(str, feature.details.values()))
+            for word in re.findall(r"name\d+", value)
+        }
+        for number, line in enumerate(text.split("\n"), start=1):
+            if number not in left_out:
+                assert set(re.findall(r"name\d+", line)) <= kept, text
