@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -80,6 +81,8 @@ def costing(limit, spent=0.0, clients=0):
         (20.0, 0.0, 0, 0.0, 4, 5.0),
         (20.0, 0.0, 0, 5.0, 3, 5.0),
         (20.0, 2.0, 1, 15.0, 1, 3.0),
+        (12.0, 3.0, 1, 0.0, 3, 3.0),  # a client has cost as much as a share
+        (10.0, 4.0, 1, 0.0, 3, 6.0),  # the only one so far has cost more
         (20.0, 17.0, 4, 0.0, 4, 3.0),  # a client has cost 4.25: the last that is left is for one
         (20.0, 15.0, 4, 3.0, 1, 0.0),
         (20.0, 15.0, 4, 5.0, 1, 0.0),
@@ -142,7 +145,7 @@ def test_the_end_of_a_run_releases_the_batch_and_its_running_features():
 
 
 def test_a_running_feature_cannot_be_skipped():
-    with pytest.raises(RefusedError, match="is running in `batchctl run`"):
+    with pytest.raises(RefusedError, match="Feature 2 is running in `batchctl run`"):
         transitions.skip(dispatched(begun(new_batch(2)), 1), NOW, 1, "not wanted")
 
 
@@ -157,6 +160,11 @@ def test_a_feature_starts_when_what_it_needs_is_merged_not_when_it_is_only_verif
     merge = {"commit": "c" * 40, "from": "c" * 40, "rebased": False}
     state = then(state, run_transitions.complete_feature, NOW, 0, {"commit": "c" * 40, "verify": None}, merge)
     assert run_transitions.ready_indices(state, NOW) == [1, 2]
+
+
+def test_every_feature_that_waits_has_its_reason():
+    state = dispatched(begun(new_batch(4, needs={1: [0], 2: [0, 1]})), 0)
+    assert list(run_transitions.waiting_reasons(state, NOW)) == [(1, "after 1"), (2, "after 1, 2")]
 
 
 def test_features_that_change_the_same_paths_do_not_run_in_parallel():
@@ -228,6 +236,7 @@ def test_a_feature_is_sent_back_once_and_that_takes_nothing_from_its_retries():
     state = dispatched(begun(new_batch(2, max_retries=0)), 0)
     state = then(state, run_transitions.send_back, NOW, 0, "conflict in a.py")
     assert conditions(state) == ["pending", "pending"]
+    assert state["retry_allowance"] == {"0": 1}, "the attempt that is sent back, and no other"
     assert state["attempts"]["0"][0]["failure_class"] == "merge"
     state = then(dispatched(state, 0), run_transitions.send_back, NOW, 0, "conflict in b.py, of another kind")
     assert conditions(state) == ["failed", "pending"]
@@ -268,11 +277,24 @@ def test_usage_of_clients_adds_up_and_may_not_fall():
 
 def test_a_wait_lasts_until_the_latest_time_and_is_kept_when_it_is_over():
     state = then(begun(new_batch(1)), run_transitions.begin_wait, NOW, LATER, "usage limit", "limit")
-    assert run_transitions.begin_wait(state, NOW, NOW, "overloaded", "overload") is state
+    for until in (NOW, LATER):
+        assert run_transitions.begin_wait(state, NOW, until, "overloaded", "overload") is state
     state = then(state, run_transitions.end_wait, LATER, 3601)
     assert state["run"]["waiting"] is None
     assert state["run"]["spent"]["waited_s"] == 3601
     assert state["run"]["waits"][0]["reason"] == "usage limit"
+
+
+def test_a_wait_after_which_the_clock_was_set_back_adds_nothing():
+    state = then(begun(new_batch(1)), run_transitions.begin_wait, NOW, LATER, "usage limit", "limit")
+    assert then(state, run_transitions.end_wait, NOW, -5.0)["run"]["spent"]["waited_s"] == 0
+
+
+def test_a_client_whose_time_is_unknown_adds_none():
+    record = client()
+    del record["seconds"]
+    state = then(dispatched(begun(new_batch(1)), 0), run_transitions.record_client, 0, record)
+    assert (state["run"]["spent"]["worked_s"], state["run"]["spent"]["turns"]) == (0, 4)
 
 
 def test_a_run_has_events():
@@ -288,6 +310,53 @@ def test_a_run_has_events():
     ]
     done = merged(running, 0)
     assert "completed" in {event["event"] for event in batch_events.events_between(running, done)}
+
+
+def test_a_feature_that_waits_for_its_merge_has_been_verified():
+    running = dispatched(begun(new_batch(3)), 0, 1)
+    verified = then(running, run_transitions.await_merge, 1, {"commit": "c" * 40, "verify": None}, [])
+    assert list(run_transitions.run_events(running["run"], verified["run"])) == [{"event": "verified", "feature": 2}]
+
+
+def test_each_client_that_was_interrupted_has_one_event():
+    def interrupt(state, index, message):
+        record = client(outcome="interrupted", failure_class="crash", message=message)
+        return then(state, run_transitions.record_client, index, record)
+
+    def events(old, new):
+        return [(event["event"], event["feature"], event["why"]) for event in run_transitions.run_events(old, new)]
+
+    running = dispatched(begun(new_batch(3)), 0, 2)
+    first = interrupt(running, 2, "out of memory")
+    assert events(running["run"], first["run"]) == [("interrupted", 3, "out of memory")]
+    second = interrupt(first, 2, "connection lost")
+    assert events(first["run"], second["run"]) == [("interrupted", 3, "connection lost")]
+    # The record of another feature's client says nothing new about this one, also when it was read from the file again.
+    third = then(second, run_transitions.record_client, 0, client())
+    assert events(json.loads(json.dumps(second["run"])), third["run"]) == []
+    assert events(third["run"], then(third, run_transitions.record_client, 2, client())["run"]) == []
+
+
+def test_the_end_of_a_run_has_one_event():
+    running = begun(new_batch(1))
+    ended = then(running, run_transitions.end, NOW, "stopped")
+    assert list(run_transitions.run_events(running["run"], ended["run"])) == [{"event": "run ended", "why": "stopped"}]
+    assert list(run_transitions.run_events(ended["run"], ended["run"])) == []
+    assert list(run_transitions.run_events(running["run"], running["run"])) == []
+
+
+def test_a_place_is_written_when_it_changes_and_only_then():
+    state = dispatched(begun(new_batch(3)), 0, 2)
+    assert run_transitions.update_places(state, {}) is None
+    assert run_transitions.update_places(state, {"s0": "here", "other": "node-9"}) is None
+    moved = then(state, run_transitions.update_places, {"s2": "node-1"})
+    assert {name: entry["place"] for name, entry in moved["run"]["running"].items()} == {"0": "here", "2": "node-1"}
+
+
+def test_without_running_features_there_is_nothing_to_clear():
+    for state in (new_batch(1), begun(new_batch(1))):
+        assert run_transitions.clear_running(state) is state
+    assert conditions(then(dispatched(begun(new_batch(2)), 1), run_transitions.clear_running)) == ["pending", "pending"]
 
 
 # -- what it costs -----------------------------------------------------------------------------------------------------

@@ -110,6 +110,10 @@ def test_without_an_open_feature_the_next_step_is_named(transition, arguments):
     assert "is over" in refusal(completed(new_batch(1)), transition, *arguments)
 
 
+def test_without_an_open_feature_the_last_one_is_named_with_how_it_ended():
+    assert "the last one closed is feature 1 (done)" in refusal(completed(new_batch(2)), transitions.set_phase, "plan")
+
+
 def test_a_worker_that_left_without_an_open_feature_is_refused_too():
     assert "/auto-implement" in refusal(new_batch(1), transitions.record_interruption, NOW, "x", counted=True)
 
@@ -307,6 +311,10 @@ def test_retry_renews_the_allowance_and_never_the_counter():
     assert state["retry_attempts"] == {"0": 4}
 
 
+def test_a_skipped_feature_that_was_never_tried_gets_no_attempt_more():
+    assert retried(skipped(new_batch(2), 1), 1)["retry_allowance"] == {"1": 0}
+
+
 def test_retry_brings_back_several_and_each_once():
     state = retried(skipped(given_up(new_batch(3)), 2), 2, 0, 2)
     assert conditions(state) == ["pending"] * 3
@@ -414,6 +422,12 @@ def test_a_worker_that_ends_twice_without_a_verdict_has_used_up_its_attempt():
     assert (entry["failure_class"], "last words" in entry["error_message"]) == ("no_verdict", True)
 
 
+def test_the_attempt_of_an_older_state_starts_without_interruptions():
+    state = started(new_batch(1))
+    del state["active"]["interruptions"]
+    assert conditions(left(state, counted=True)) == ["running"]
+
+
 def test_an_attempt_that_is_interrupted_too_often_pauses_the_batch():
     state = started(new_batch(1))
     for _ in range(transitions.INTERRUPTIONS_BEFORE_PAUSE - 1):
@@ -476,7 +490,9 @@ def test_a_text_that_is_in_the_batch_already_is_not_added():
 
 
 def test_nothing_is_added_to_a_batch_of_issues():
-    assert "issues" in refusal({**new_batch(2), "issue_numbers": [4, 5]}, transitions.add, NOW, ["x"])
+    of_issues = {**new_batch(2), "issue_numbers": [4, 5]}
+    assert "come from issues; others from a list" in refusal(of_issues, transitions.add, NOW, ["x"])
+    assert "come from a list; others from issues" in refusal(new_batch(2), transitions.add, NOW, ["x"], issues=[6])
 
 
 def test_a_decision_is_recorded_with_the_feature_that_was_open():
