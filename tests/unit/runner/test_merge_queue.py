@@ -1,0 +1,226 @@
+"""How verified commits come onto the batch's branch, with a real git and real verify commands."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from batch_implement.core.errors import RefusedError
+from batch_implement.git import git_client
+from batch_implement.runner import merge_queue
+from batches import commit, git
+
+BRANCH = "batch/merged"
+
+
+@pytest.fixture
+def queue(repository, tmp_path):
+    """Prepares a merge: `queue(commit, verify="make test")`. The branch begins at HEAD."""
+    git(repository, "branch", BRANCH)
+    log = str(tmp_path / "logs" / "1" / "verify")
+
+    def prepare(of, **options):
+        options = {"verify": None, "timeout_s": 60, "log": log, "stopped": threading.Event(), **options}
+        return merge_queue.prepare_merge(str(repository), str(tmp_path / "queue"), BRANCH, of, **options)
+
+    prepare.folder, prepare.log = tmp_path / "queue", Path(log)
+    return prepare
+
+
+def commits_from_start(repository, *contents):
+    """Commit on a detached HEAD from where the branch began; the commits, oldest first. HEAD is `main` again."""
+    git(repository, "checkout", "-q", "--detach", "main")
+    made = [commit(repository, **files) for files in contents]
+    git(repository, "checkout", "-q", "main")
+    return made
+
+
+def merge_meanwhile(repository, **files):
+    """Move the branch to another feature's commit; that commit."""
+    (made,) = commits_from_start(repository, files)
+    git(repository, "branch", "-f", BRANCH, made)
+    return made
+
+
+def tip(repository):
+    return git(repository, "rev-parse", BRANCH)
+
+
+def test_a_commit_on_top_of_the_branch_is_merged_as_it_was_verified(repository, queue):
+    head, made = tip(repository), commits_from_start(repository, {"one": "1"}, {"two": "2"})
+    prepared = queue(made[-1], verify="exit 1")
+    assert prepared == (head, made[-1], made, None)
+    assert not queue.folder.exists()
+    assert tip(repository) == head
+    merge_queue.fast_forward(str(repository), BRANCH, prepared)
+    assert tip(repository) == made[-1]
+    assert git(repository, "reflog", "-1", "--format=%gs", BRANCH) == "batch: merge a feature"
+
+
+def test_any_other_is_rebased_and_verified_on_the_new_head(repository, queue):
+    made = commits_from_start(repository, {"one": "1"}, {"two": "2"})
+    head = merge_meanwhile(repository, other="x")
+    prepared = queue(made[-1], verify="cat one.txt two.txt other.txt; pwd")
+    assert (prepared.head, tip(repository)) == (head, head)
+    assert prepared.commits == git(repository, "rev-list", "--reverse", f"{head}..{prepared.commit}").split()
+    assert len(prepared.commits) == 2 and not set(prepared.commits).intersection(made)
+    assert queue.log.read_text() == f"12x{queue.folder}\n"
+    seconds = prepared.verify.pop("seconds")
+    assert 0 <= seconds < 60
+    assert prepared.verify == {
+        "command": "cat one.txt two.txt other.txt; pwd", "exit_code": 0, "log": str(queue.log),
+    }  # fmt: skip
+    assert queue.log.parent.stat().st_mode & 0o777 == 0o700
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_without_a_verify_command_it_is_only_rebased(repository, queue):
+    (made,) = commits_from_start(repository, {"one": "1"})
+    head = merge_meanwhile(repository, other="x")
+    prepared = queue(made)
+    assert (git(repository, "rev-parse", f"{prepared.commit}^"), prepared.verify) == (head, None)
+    assert not queue.log.exists()
+
+
+def test_what_another_feature_has_merged_already_leaves_nothing_to_verify(repository, queue):
+    (made,) = commits_from_start(repository, {"one": "1"})
+    merge_meanwhile(repository, other="x")
+    git(repository, "checkout", "-q", BRANCH)
+    git(repository, "cherry-pick", made)
+    git(repository, "checkout", "-q", "main")
+    assert queue(made, verify="exit 1") == (tip(repository), tip(repository), [], None)
+
+
+def test_a_conflict_names_the_commit_and_the_files_and_leaves_the_worktree_usable(repository, queue):
+    conflicting = commits_from_start(repository, {"fits": "1"}, {"a": "mine", "b": "mine"})[-1]
+    head = merge_meanwhile(repository, a="other", b="other")
+    with pytest.raises(merge_queue.CannotMerge) as caught:
+        queue(conflicting)
+    assert f"commit {conflicting[:12]} conflicts with what was merged meanwhile ({head[:12]})" in caught.value.message
+    assert "in a.txt, b.txt. " in caught.value.message
+    assert git_client.operation_in_progress(str(queue.folder)) is None
+    (clear,) = commits_from_start(repository, {"c": "mine"})
+    assert len(queue(clear).commits) == 1
+    assert tip(repository) == head
+
+
+def test_a_rebase_that_git_refuses_is_told_in_its_words(repository, queue):
+    (made,) = commits_from_start(repository, {"one": "1"})
+    head = merge_meanwhile(repository, other="x")
+    queue(made)
+    (queue.folder / "two.txt").write_text("left by a verify command")
+    (made,) = commits_from_start(repository, {"two": "2"})
+    with pytest.raises(merge_queue.CannotMerge) as caught:
+        queue(made)
+    assert f"cannot be put onto {head[:12]}: `git rebase` failed" in caught.value.message
+    assert "two.txt" in caught.value.message
+
+
+def test_a_rebase_runs_no_hook_and_follows_no_setting_that_changes_its_result(repository, queue, tmp_path):
+    hooked = tmp_path / "hooked"
+    hook = repository / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {hooked}\n")
+    hook.chmod(0o755)
+    git(repository, "config", "rebase.autoSquash", "true")
+    git(repository, "config", "rebase.updateRefs", "true")
+    (first,) = commits_from_start(repository, {"one": "1"})
+    git(repository, "branch", "mine", first)
+    git(repository, "checkout", "-q", "mine")
+    (repository / "one.txt").write_text("2")
+    git(repository, "commit", "-qam", "fixup! Add one")
+    made = git(repository, "rev-parse", "HEAD")
+    git(repository, "checkout", "-q", "main")
+    git(repository, "branch", "-f", "mine", first)
+    merge_meanwhile(repository, other="x")
+    hooked.unlink()
+    rebased = merge_queue.rebase(str(repository), BRANCH, "main", made)
+    assert len(git(repository, "rev-list", f"{BRANCH}..{rebased.head}").split()) == 2
+    assert git(repository, "rev-parse", "mine") == first
+    assert not hooked.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "timeout_s", "how"),
+    [("echo broken; exit 3", 60, "failed with exit status 3"), ("echo broken; sleep 60", 1, "did not end within 1 s")],
+)
+def test_a_verify_command_that_fails_on_the_new_head_is_quoted(repository, queue, command, timeout_s, how):
+    (made,) = commits_from_start(repository, {"one": "1"})
+    head = merge_meanwhile(repository, other="x")
+    with pytest.raises(merge_queue.CannotMerge) as caught:
+        queue(made, verify=command, timeout_s=timeout_s)
+    assert f"the verify command `{command}` {how}" in caught.value.message
+    assert caught.value.message.endswith("\n> broken")
+    assert tip(repository) == head
+
+
+def test_a_run_that_is_stopped_prepares_no_merge(repository, queue):
+    (made,) = commits_from_start(repository, {"one": "1"})
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(merge_queue.NotMerged, match="stopped before a merge"):
+        queue(made, stopped=stopped, delay_s=3600)
+
+
+def test_a_run_that_is_stopped_ends_the_verify_command(repository, queue):
+    (made,) = commits_from_start(repository, {"one": "1"})
+    merge_meanwhile(repository, other="x")
+    stopped = threading.Event()
+    timer = threading.Timer(0.5, stopped.set)
+    timer.start()
+    with pytest.raises(merge_queue.NotMerged, match="stopped while a feature was verified"):
+        queue(made, verify="sleep 600", stopped=stopped)
+    timer.join()
+
+
+def test_a_branch_that_has_moved_since_is_left_where_it_is(repository, queue):
+    (made,) = commits_from_start(repository, {"one": "1"})
+    prepared = queue(made)
+    head = merge_meanwhile(repository, other="x")
+    with pytest.raises(merge_queue.NotMerged, match=f"no longer at {prepared.head[:12]}"):
+        merge_queue.fast_forward(str(repository), BRANCH, prepared)
+    assert tip(repository) == head
+
+
+def test_a_branch_that_git_cannot_move_is_refused_with_gits_words(repository, queue):
+    (made,) = commits_from_start(repository, {"one": "1"})
+    prepared = queue(made)
+    Path(repository, ".git", "refs", "heads", f"{BRANCH}.lock").touch()
+    with pytest.raises(RefusedError) as caught:
+        merge_queue.fast_forward(str(repository), BRANCH, prepared)
+    assert f"Moving {BRANCH} in {repository} to {made[:12]} failed: " in caught.value.message
+    assert f"{BRANCH}.lock" in caught.value.message
+    assert tip(repository) == prepared.head
+
+
+def test_a_branch_that_is_gone_is_refused_with_the_command_that_makes_it_again(repository, queue):
+    (made,) = commits_from_start(repository, {"one": "1"})
+    prepared = queue(made)
+    git(repository, "branch", "-D", BRANCH)
+    for merge in (lambda: queue(made), lambda: merge_queue.fast_forward(str(repository), BRANCH, prepared)):
+        with pytest.raises(RefusedError, match=f"`git branch {BRANCH} COMMIT`"):
+            merge()
+
+
+def test_the_record_of_a_merge_says_what_was_verified_where():
+    evidence = {
+        "commit": "c",
+        "commits": ["a", "c"],
+        "branch": "batch/1",
+        "verify": {"log": "worker"},
+        "review": "fine",
+    }
+    as_it_was = merge_queue.PreparedMerge("h", "c", ["a", "c"], None)
+    assert merge_queue.records_of_merge(evidence, BRANCH, as_it_was) == (
+        {**evidence, "branch": BRANCH},
+        {"commit": "c", "from": "c", "rebased": False, "verify_seconds": None},
+    )
+    rebased = merge_queue.PreparedMerge("h", "d", ["b", "d"], {"log": "queue", "seconds": 2.5})
+    assert merge_queue.records_of_merge(evidence, BRANCH, rebased) == (
+        {"commit": "d", "commits": ["b", "d"], "branch": BRANCH, "verify": rebased.verify, "review": "fine"},
+        {"commit": "d", "from": "c", "rebased": True, "verify_seconds": 2.5},
+    )
+    assert merge_queue.records_of_merge(evidence, BRANCH, rebased._replace(verify=None))[0]["verify"] == {
+        "log": "worker"
+    }
