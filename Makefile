@@ -5,6 +5,8 @@
 #   make prove           the full proofs that nothing is lost (docs/durability.md), with their figures; as root also real
 #                        power cuts; up to 20 minutes
 #   make long            what else is too long for make test: whole nights, a cluster, further variants of slow tests
+#   make mutate          changes the code in small ways and counts which changes no test notices (hours; for some modules
+#                        only: make mutate MUTATE="core/transitions --sample 20")
 #   make check-pythons   unit and property tests on every supported Python that is found here
 #   make bench           what hooks and updates cost, against floors measured beside them (about 4 minutes; for some rows
 #                        only: make bench BENCH="--row guard update-10 --pairs 30"; docs/performance.md explains it)
@@ -17,7 +19,7 @@ PYTHON ?= python3
 JOBS ?= 4
 BIN := .venv/bin
 
-.PHONY: demo test prove long check-pythons bench picture tools format clean
+.PHONY: demo test prove long mutate check-pythons bench picture tools format clean
 
 demo: tools
 	@$(BIN)/python scripts/demo.py
@@ -34,6 +36,9 @@ prove: tools
 
 long: tools
 	$(BIN)/python -m pytest -n $(JOBS) -m prove tests/client tests/cluster tests/docs tests/unit
+
+mutate:
+	@$(PYTHON) scripts/mutation_score.py $(MUTATE)
 
 check-pythons:
 	@$(PYTHON) scripts/check_pythons.py
@@ -52,4 +57,4 @@ format: tools
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-3.* node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-3.* .venv-mutate node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis

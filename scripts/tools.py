@@ -17,10 +17,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Sequence
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-REQUIREMENTS = REPOSITORY / "requirements-dev.txt"
+DEV_REQUIREMENTS = REPOSITORY / "requirements-dev.txt"
 LOCK = REPOSITORY / "package-lock.json"
 NOTE = "installed.txt"
 OF_THIS_VERSION = f"import sys; sys.exit(sys.version_info[:3] != {sys.version_info[:3]})"
@@ -34,9 +34,10 @@ def exit_with(message: str) -> NoReturn:
     sys.exit(f"tools: {message}")
 
 
-def create_environment(folder: Path) -> None:
-    """Create a virtual environment with the pinned packages in `folder`, unless it is up to date."""
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest() + f" {sys.version.split()[0]}\n"
+def create_environment(folder: Path, requirements: Sequence[Path] = (DEV_REQUIREMENTS,)) -> None:
+    """Create a virtual environment in `folder` with the packages that `requirements` pin, unless it is up to date."""
+    pinned = b"".join(file.read_bytes() for file in requirements)
+    wanted = hashlib.sha256(pinned).hexdigest() + f" {sys.version.split()[0]}\n"
     note, python = folder / NOTE, folder / "bin" / "python"
     if (
         note.exists()
@@ -50,11 +51,11 @@ def create_environment(folder: Path) -> None:
         made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=False)
         if made.returncode:
             exit_with(f"{sys.executable} cannot make a virtual environment. On Debian: `apt-get install python3-venv`.")
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(REQUIREMENTS)]
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install += [argument for file in requirements for argument in ("-r", str(file))]
     if subprocess.run(install, check=False).returncode:
-        exit_with(
-            f"the packages of {REQUIREMENTS.name} could not be installed: see above. The first time needs the network."
-        )
+        names = " and ".join(file.name for file in requirements)
+        exit_with(f"the packages of {names} could not be installed: see above. The first time needs the network.")
     note.write_text(wanted, encoding="ascii")
 
 
