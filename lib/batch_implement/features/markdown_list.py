@@ -43,7 +43,7 @@ from .markdown_items import (
     read_head,
     read_summaries,
 )
-from .markdown_needs import BoxNames, BoxRecord, resolve_needs
+from .markdown_needs import BoxNames, BoxRecord, name_form, resolve_needs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class _Reader:
         if not self.features:
             raise self.report.explain_no_features(self.features)
         check_features(self.features, self.name)
+        self.report.form = name_form(self.names.by_name, self.lines)
         resolved = resolve_needs(self.features, self.names, self.report)
         return Listing(
             self.features,
@@ -335,7 +336,7 @@ class _Reader:
         record.features = (len(self.features),)
         self.names.read_needs(record, details, item)
         for step in steps:
-            self.report.count_box(step.state)
+            self.report.add_step(step.state, step.text)
             self.names.add_step(step.item, step.text, -1 if step.item.line in removed else len(self.features))
         self.report.add_feature(feature.text, item.line, [heading.text for heading in section], len(steps))
         self.features.append(Feature(feature.text, item.line, details))

@@ -81,7 +81,9 @@ class Report:
         self.checks: Counter[str] = Counter()
         self.finished: Counter[str] = Counter()
         self.texts: Counter[str] = Counter()
+        self.step_texts: Counter[str] = Counter()
         self.spellings: Dict[str, str] = {}
+        self.form = "Markdown checklist"
         self.with_steps = self.steps = self.groups = self.loose_lines = 0
         self.without = {_plain(heading).casefold(): heading for heading in options.without}
         self.unused: Set[str] = set(self.without)
@@ -164,6 +166,13 @@ class Report:
             if _is_finished(heading):
                 self.finished[plain] += 1
                 break
+
+    def add_step(self, state: str, text: str) -> None:
+        """Count a box inside of a feature."""
+        self.count_box(state)
+        bare = text.strip("*_`. ")  # there may be 200,000 of them: more is not worth its time
+        self.step_texts[bare.casefold()] += 1
+        self.spellings.setdefault(bare.casefold(), bare)
 
     def find_without(self, headings: Sequence[str], text: str) -> str:
         """Return `below HEADING` or `--without` if the user leaves a box out; empty otherwise."""
@@ -270,7 +279,7 @@ class Report:
         total = sum(self.boxes.values())
         if not total:
             return f"Markdown bullets: {count} of {len(self.bullets)} taken"
-        return f"Markdown checklist: {self.boxes[OPEN] + self.boxes['dash'] + self.boxes[UNCLEAR]} open of {total}"
+        return f"{self.form}: {self.boxes[OPEN] + self.boxes['dash'] + self.boxes[UNCLEAR]} open of {total}"
 
     def list_notes(self, features: Sequence[Feature]) -> List[str]:
         """Return sentences about what was decided, with the option that decides otherwise."""
@@ -300,6 +309,12 @@ class Report:
                 plain = one_line(self.spellings[text], 200)
                 notes.append(
                     f"`{one_line(plain, 60)}` is there {count} times: `--without {shlex.quote(plain)}` leaves it out."
+                )
+        for text, count in self.step_texts.most_common(SHOWN):
+            if count >= REPEATS:
+                plain = one_line(self.spellings[text], 200)
+                notes.append(
+                    f"`{one_line(plain, 60)}` is a step {count} times: `--without {shlex.quote(plain)}` leaves it out."
                 )
         for mark, lines in self.stressed.items():
             notes.append(f"`[{mark}]` is read as open ({describe_lines(sorted({*lines}))}).")

@@ -21,7 +21,7 @@ from .markdown_boxes import read_box
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Sequence, Tuple
+    from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
     from .feature_list import Feature
     from .markdown_blocks import Block
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 MAX_NOTES = 1_000  # the characters at the end of a text among which notes are
 _ID_NOTE = re.compile(r"\(\s*id\s*:\s*([A-Za-z0-9._-]{1,64})\s*\)", re.IGNORECASE)
+_SPEC_KIT = re.compile(r"t[0-9]{3,4}[a-z]?")
+_KIRO = re.compile(r"\s+-?\s*_Requirements?: ")
+_OPENSPEC = re.compile(r"##\s+[0-9]+\.\s")
 MET = ("done", "struck through")
 
 
@@ -203,6 +206,18 @@ def _name_features(features: List[Feature], names: BoxNames) -> None:
             feature = features[record.features[0]]
             if feature.line == record.line and "id" not in feature.details and IDENTIFIER.fullmatch(record.name):
                 feature.details["id"] = record.name
+
+
+def name_form(by_name: Mapping[str, Sequence[BoxRecord]], lines: Sequence[str]) -> str:
+    """Return what a list is called: the task file of a tool that its names and lines are typical of, or a checklist."""
+    names = list(by_name)
+    if len(names) >= 2 and 2 * sum(1 for name in names if _SPEC_KIT.fullmatch(name)) > len(names):
+        return "spec-kit tasks.md"
+    if any(map(_KIRO.match, lines)):
+        return "Kiro tasks.md"
+    if names and lines and any(map(_OPENSPEC.match, lines)) and any("." in name for name in names):
+        return "OpenSpec tasks.md"
+    return "Markdown checklist"
 
 
 def describe_ambiguity(reference: str, lines: Sequence[int], total: int) -> str:

@@ -489,6 +489,13 @@ def test_a_text_that_is_in_the_batch_already_is_not_added():
     assert "Nothing was added" in message
 
 
+def test_the_same_text_in_another_section_is_another_feature():
+    batch = {**new_batch(["Write tests"]), "details": {"0": {"section": "API"}}}
+    longer = then(batch, transitions.add, NOW, ["Write tests"], details={"1": {"section": "Page"}})
+    assert longer["features"] == ["Write tests", "Write tests"]
+    assert "says the same" in refusal(longer, transitions.add, NOW, ["write tests"], details={"2": {"section": "Page"}})
+
+
 def test_nothing_is_added_to_a_batch_of_issues():
     of_issues = {**new_batch(2), "issue_numbers": [4, 5]}
     assert "come from issues; others from a list" in refusal(of_issues, transitions.add, NOW, ["x"])

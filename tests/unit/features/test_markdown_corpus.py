@@ -63,7 +63,7 @@ def parse_left_out(text):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_list_is_read_as_a_person_expects(path):
     expected = Path(f"{path}.expected").read_text().rstrip("\n").split("\n")
-    fields = {"options": "", "left out": "", "refused": "", "note": []}
+    fields = {"options": "", "left out": "", "refused": "", "format": "", "note": []}
     features = []
     for line in expected:
         name, _, value = line.partition(": ")
@@ -82,6 +82,7 @@ def test_a_list_is_read_as_a_person_expects(path):
     lines, left_out = shown(listing)
     assert lines == features
     assert left_out == parse_left_out(fields["left out"])
+    assert fields["format"] in listing.format
     for note in fields["note"]:
         assert any(note in shown_note for shown_note in listing.notes), listing.notes
 

@@ -118,3 +118,17 @@ def test_issues_and_lists_are_not_mixed():
         added(of_issues, listing("z"))
     with pytest.raises(RefusedError, match="come from a list"):
         added(new_batch(1), listing(Feature("y (#4)", 0, {}, 4)))
+
+
+def test_what_the_source_knows_about_references_goes_before_numbers_and_ids():
+    features = [Feature("a", 2), Feature("b", 3, {"depends_on": ["2"]}), Feature("c", 4, {"depends_on": ["1"]})]
+    listing = Listing(features, {}, resolved={(1, "2"): (0,), (2, "1"): ()})
+    state = planner.build_first_state("batch-1", NOW, listing, {}, features_file="f.md")
+    assert state["feature_dependencies"] == {"1": [0]}
+
+
+def test_a_number_in_a_list_that_is_added_is_that_of_status():
+    state = planner.build_first_state("batch-1", NOW, Listing([Feature("a", 1)], {}), {}, features_file="f.md")
+    added = [Feature("b", 1, {"depends_on": ["1"]}), Feature("c", 2, {"depends_on": ["T1"]})]
+    listing = Listing(added, {}, resolved={(0, "1"): (1,), (1, "T1"): (0,)})
+    assert planner.build_additions(state, listing)["needs"] == {"1": [0], "2": [1]}
