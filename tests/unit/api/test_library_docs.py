@@ -30,11 +30,11 @@ sys.exit(result.failed or result.attempted < 30)
 
 def interpreter(version: str) -> str | None:
     """A Python of that version, None when there is none here."""
-    found = shutil.which(f"python{version}")
-    if not found:
+    program = shutil.which(f"python{version}")
+    if not program:
         return None
-    managed = sorted(Path(found).parent.parent.glob(f"versions/{version}.*/bin/python{version}"))
-    for candidate in (found, *map(str, managed)):
+    managed = sorted(Path(program).parent.parent.glob(f"versions/{version}.*/bin/python{version}"))
+    for candidate in (program, *map(str, managed)):
         asked = subprocess.run(
             [candidate, "-c", "import sys; print(*sys.version_info[:2], sep='.')"], capture_output=True, text=True
         )

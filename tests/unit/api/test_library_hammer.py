@@ -230,15 +230,15 @@ def test_two_processes_that_write_to_the_audit_log_lose_no_line(file, repository
     except ValueError:
         pass"""
     )
-    told = [
+    entries = [
         entry
         for entry in audit_log.read_entries(str(repository / ".git/batch-implement"))
         if entry["event"] != "created"
     ]
     for name in ("first", "second"):
-        mine = [(line["context"]["which"], line["context"]["number"]) for line in told if line["event"] == name]
+        mine = [(line["context"]["which"], line["context"]["number"]) for line in entries if line["event"] == name]
         assert sorted(mine) == [(which, number) for which in (0, 1) for number in range(CALLS)]
-    assert [line["event"] for line in told].count("refused") == 2 * CALLS
+    assert [line["event"] for line in entries].count("refused") == 2 * CALLS
 
 
 def test_the_calls_without_a_state_give_the_same_in_two_processes(file, repository):

@@ -42,9 +42,9 @@ def test_an_old_file_loads_and_goes_on(file, name):
     assert (state.policy["evidence"], state.policy["verify"], state.revision) == ([], None, on_disk["revision"])
 
     private = file.parents[1] / ".git" / "batch-implement"
-    told = [text for entry in audit_log.read_entries(str(private)) for text in entry.get("repairs", ())]
+    messages = [text for entry in audit_log.read_entries(str(private)) for text in entry.get("repairs", ())]
     for fragment in case["mended"]:
-        assert any(fragment in text for text in told)
+        assert any(fragment in text for text in messages)
     kept = [path.read_text() for path in private.glob("archive/*.as-it-was.json")]
     assert kept == ([written] if case["mended"] else [])
 

@@ -152,13 +152,13 @@ def test_a_calls_parameters_and_their_defaults_stay_as_they_are(name):
 
 @pytest.mark.parametrize("module", ["batch_state_manager", "path_utils", "security_utils", "failure_classifier"])
 def test_a_module_offers_its_calls_and_nothing_else_to_import_star(module):
-    given: dict[str, object] = {}
-    exec(f"from {module} import *", given)
+    names: dict[str, object] = {}
+    exec(f"from {module} import *", names)
     promised = {
         name.rpartition(".")[2] for name in SIGNATURES if (name.rpartition(".")[0] or "batch_state_manager") == module
     }
-    assert promised <= set(given) and not {"os", "sys", "Any"} & set(given)
-    assert module != "batch_state_manager" or isinstance(given["DEFAULT_STATE_FILE"], Path)
+    assert promised <= set(names) and not {"os", "sys", "Any"} & set(names)
+    assert module != "batch_state_manager" or isinstance(names["DEFAULT_STATE_FILE"], Path)
 
 
 def test_to_dict_is_plain_data_of_its_own():
@@ -662,17 +662,17 @@ def test_the_notification_has_all_a_person_needs_in_under_1000_characters():
 @pytest.mark.parametrize("how", ["index", "state"])
 def test_a_pause_for_a_clear_is_kept_in_the_file_and_in_a_state_that_was_given(file, how):
     library.update_batch_progress(file, 0, "completed", 155_000)
-    given = library.load_batch_state(file)
+    kept = library.load_batch_state(file)
     with pytest.warns(DeprecationWarning):
-        library.pause_batch_for_clear(file, 1 if how == "index" else given, tokens_before_clear=155_000)
+        library.pause_batch_for_clear(file, 1 if how == "index" else kept, tokens_before_clear=155_000)
     loaded = library.load_batch_state(file)
-    for state in [loaded] if how == "index" else [loaded, given]:
+    for state in [loaded] if how == "index" else [loaded, kept]:
         assert (state.status, state.paused_at_feature_index, state.context_tokens_before_clear) == ("paused", 1, 155000)
         assert (state.auto_clear_count, state.auto_clear_events[-1]["feature_index"]) == (1, 1)
         assert state.current_index == 1
         assert not library.should_auto_clear(state)
     if how == "state":
-        assert given.revision == loaded.revision
+        assert kept.revision == loaded.revision
 
 
 def test_a_pause_saves_through_the_modules_own_save_looked_up_when_it_is_called(file, monkeypatch):
@@ -776,11 +776,11 @@ def test_order_and_dependencies_count():
 
 
 def test_a_git_operation_is_recorded_in_a_new_state():
-    given = library.create_batch_state(TEXTS)
-    state = library.record_git_operation(given, 0, "commit", True, "c0ffee", "main", files=3)
+    before = library.create_batch_state(TEXTS)
+    state = library.record_git_operation(before, 0, "commit", True, "c0ffee", "main", files=3)
     state = library.record_git_operation(state, 0, "push", False, remote="origin", error_message="rejected")
     state = library.record_git_operation(state, 1, "pr", True, pr_number=5, pr_url="https://example.invalid/5")
-    assert given.git_operations == {} and library.get_feature_git_status(given, 0) is None
+    assert before.git_operations == {} and library.get_feature_git_status(before, 0) is None
     status = library.get_feature_git_status(state, 0)
     assert {name: value for name, value in status["commit"].items() if name != "timestamp"} == {
         "success": True, "sha": "c0ffee", "branch": "main", "files": 3,
@@ -946,12 +946,12 @@ def test_every_write_of_a_script_is_told_in_the_audit_log(file, project):
     with pytest.warns(DeprecationWarning):
         library.pause_batch_for_clear(file, state, 155_000)
     library.cleanup_batch_state(file)
-    told = [entry for entry in audit_log.read_entries(str(project / ".git/batch-implement"))]
-    assert [entry["event"] for entry in told] == [
+    entries = [entry for entry in audit_log.read_entries(str(project / ".git/batch-implement"))]
+    assert [entry["event"] for entry in entries] == [
         "created", "completed", "failed", "published", "compacted", "paused", "archived",
     ]  # fmt: skip
-    assert {entry["batch_id"] for entry in told} == {state.batch_id}
-    assert told[1]["asserted"] is True and told[2]["why"] == "It broke" and told[3]["branch"] == "main"
+    assert {entry["batch_id"] for entry in entries} == {state.batch_id}
+    assert entries[1]["asserted"] is True and entries[2]["why"] == "It broke" and entries[3]["branch"] == "main"
 
 
 def test_a_security_event_is_a_line_of_the_audit_log(project):

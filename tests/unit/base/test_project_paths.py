@@ -166,8 +166,8 @@ def the_clients_project_that_is_gone(base):
 def the_root_that_was_exported_wins_over_all(base):
     root = repository_at(base / "app")
     other = repository_at(base / "other")
-    given = {"BATCH_IMPLEMENT_ROOT": root, "CLAUDE_PROJECT_DIR": other}
-    return other, given, root, f"{root}/.git/batch-implement"
+    environment = {"BATCH_IMPLEMENT_ROOT": root, "CLAUDE_PROJECT_DIR": other}
+    return other, environment, root, f"{root}/.git/batch-implement"
 
 
 def the_root_that_was_exported_is_not_searched_upward(base):

@@ -40,15 +40,15 @@ def test_a_feature_begins_goes_through_its_phases_and_is_completed(three):
     tested = transitions.set_phase(begun, "test")
     assert only(begun, tested) == {"event": "phase", "feature": 1, "phase": "test"}
     done = transitions.complete(tested, NOW, {"commit": "abc", "verify": None})
-    found = only(tested, done)
-    assert (found["event"], found["feature"], found["commit"]) == ("completed", 1, "abc")
+    event = only(tested, done)
+    assert (event["event"], event["feature"], event["commit"]) == ("completed", 1, "abc")
 
 
 def test_a_failed_attempt_and_a_failed_feature_are_different_events(three):
     begun = started({**three, "policy": {**three["policy"], "max_retries": 1}})
     once = transitions.fail(begun, NOW, "no luck", "feature", stash="there")
-    found = only(begun, once)
-    assert (found["event"], found["why"], found["stash"]) == ("attempt ended", "no luck", "there")
+    event = only(begun, once)
+    assert (event["event"], event["why"], event["stash"]) == ("attempt ended", "no luck", "there")
     again = {**once, "active": {**begun["active"], "attempt": 2}}
     twice = transitions.fail(batch_state.with_derived_fields(again), NOW, "no luck again", "feature")
     assert events(again, twice) == ["attempt ended", "failed"]
@@ -64,11 +64,11 @@ def test_each_feature_that_a_failure_blocks_or_a_retry_frees_has_an_event():
     begun = started(state)
     over = transitions.fail(begun, NOW, "no", "feature")
     assert skipped_reasons(over) == {1: "blocked by 0", 2: "blocked by 1"}
-    told = [(entry["event"], entry.get("feature")) for entry in batch_events.events_between(begun, over)]
-    assert told == [("attempt ended", 1), ("failed", 1), ("skipped", 2), ("skipped", 3), ("ended", None)]
+    events = [(entry["event"], entry.get("feature")) for entry in batch_events.events_between(begun, over)]
+    assert events == [("attempt ended", 1), ("failed", 1), ("skipped", 2), ("skipped", 3), ("ended", None)]
     back = transitions.retry(over, [0])
-    told = [(entry["event"], entry.get("feature")) for entry in batch_events.events_between(over, back)]
-    assert told == [("pending", 1), ("pending", 2), ("pending", 3), ("reopened", None)]
+    events = [(entry["event"], entry.get("feature")) for entry in batch_events.events_between(over, back)]
+    assert events == [("pending", 1), ("pending", 2), ("pending", 3), ("reopened", None)]
 
 
 def test_pauses_leases_decisions_compactions_reviews_and_pushes_have_events(three):
@@ -99,8 +99,8 @@ def test_every_write_of_the_store_is_in_the_log(store, batch):
     audit_log.record(store.project.private, "denied", tool="Bash", reason="this would\nchange it")
     entries = batch_events.entries_of_batch(audit_log.read_entries(store.project.private))
     assert [entry["event"] for entry in entries] == ["created", "started", "completed", "denied"]
-    told = log_format.format_entries(entries)
-    assert [line[21:] for line in told] == [
+    lines = log_format.format_entries(entries)
+    assert [line[21:] for line in lines] == [
         f"             batch {batch['batch_id']} created; features: 3",
         "feature 1    attempt 1 started",
         "feature 1    done; commit abcdef",
@@ -115,8 +115,8 @@ def test_the_log_shows_the_last_batch_only(store):
     store.create(new_batch(1, batch_id="batch-new"), replace=True)
     audit_log.record(store.project.private, "refused", asked="new", message="m")
     audit_log.record(store.project.private, "phase", batch_id="batch-elsewhere", feature=1, phase="test")
-    told = log_format.format_entries(batch_events.entries_of_batch(audit_log.read_entries(store.project.private)))
-    assert [line[34:] for line in told] == ["batch batch-new created; features: 1", "`new` refused: m"]
+    lines = log_format.format_entries(batch_events.entries_of_batch(audit_log.read_entries(store.project.private)))
+    assert [line[34:] for line in lines] == ["batch batch-new created; features: 1", "`new` refused: m"]
 
 
 def test_a_state_file_elsewhere_that_logs_here_does_not_hide_the_projects_own_batch(store):
@@ -124,10 +124,10 @@ def test_a_state_file_elsewhere_that_logs_here_does_not_hide_the_projects_own_ba
     audit_log.record(store.project.private, "created", batch_id="batch-elsewhere", features=1)
     audit_log.record(store.project.private, "phase", batch_id="batch-elsewhere", feature=1, phase="test")
     store.update(started)
-    told = log_format.format_entries(
+    lines = log_format.format_entries(
         batch_events.entries_of_batch(audit_log.read_entries(store.project.private), "batch-own")
     )
-    assert [line[34:] for line in told] == ["batch batch-own created; features: 1", "attempt 1 started"]
+    assert [line[34:] for line in lines] == ["batch batch-own created; features: 1", "attempt 1 started"]
 
 
 def test_a_log_that_cannot_be_written_never_fails_the_write(store, batch, monkeypatch):

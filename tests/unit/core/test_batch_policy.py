@@ -46,9 +46,9 @@ def test_a_feature_without_wishes_has_the_batchs_policy_and_mode():
 
 
 def test_a_features_own_wishes_hold_for_it():
-    found = of(new_batch(2, verify="make test"), {"verify": "make one", "max_retries": 0, "workflow_mode": "direct"})
-    assert (found["verify"], found["max_retries"], found["workflow_mode"]) == ("make one", 0, "direct")
-    assert found["evidence"] == ["commit", "verify"]
+    policy = of(new_batch(2, verify="make test"), {"verify": "make one", "max_retries": 0, "workflow_mode": "direct"})
+    assert (policy["verify"], policy["max_retries"], policy["workflow_mode"]) == ("make one", 0, "direct")
+    assert policy["evidence"] == ["commit", "verify"]
 
 
 def test_a_feature_can_ask_for_more_evidence_but_not_for_less():
@@ -59,9 +59,9 @@ def test_a_feature_can_ask_for_more_evidence_but_not_for_less():
 
 
 def test_what_is_no_features_to_say_is_passed_over():
-    found = of(new_batch(1), {"unattended": True, "max_retries_total": 0, "surprise": 1})
-    assert (found["unattended"], found["max_retries_total"]) == (False, 50)
-    assert "surprise" not in found
+    policy = of(new_batch(1), {"unattended": True, "max_retries_total": 0, "surprise": 1})
+    assert (policy["unattended"], policy["max_retries_total"]) == (False, 50)
+    assert "surprise" not in policy
 
 
 def test_no_policy_shares_its_lists_with_another():

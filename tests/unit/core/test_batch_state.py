@@ -131,8 +131,8 @@ BROKEN = [
 
 @pytest.mark.parametrize(("broken", "said"), BROKEN)
 def test_a_violated_invariant_has_a_message(broken, said):
-    found = serialization.find_problems({**new_batch(3), **broken}, None)
-    assert any(said in text for text in found), found
+    problems = serialization.find_problems({**new_batch(3), **broken}, None)
+    assert any(said in text for text in problems), problems
 
 
 @pytest.mark.parametrize(("broken", "said"), BROKEN)

@@ -72,8 +72,8 @@ def test_what_costs_no_attempt_and_what_needs_a_person_come_from_the_same_table(
 
 
 def test_the_modules_text_shows_the_table_as_it_is():
-    told = [line.split()[:2] for line in (failure_classification.__doc__ or "").splitlines() if line.startswith("    ")]
-    assert dict(told[1 : 1 + len(failure_classification.TREATMENT)]) == dict(failure_classification.TREATMENT)
+    rows = [line.split()[:2] for line in (failure_classification.__doc__ or "").splitlines() if line.startswith("    ")]
+    assert dict(rows[1 : 1 + len(failure_classification.TREATMENT)]) == dict(failure_classification.TREATMENT)
 
 
 # -- the corpus -------------------------------------------------------------------------------------------------------
@@ -105,10 +105,10 @@ def test_a_look_alike_has_the_words_of_another_class(sample):
 
 
 def test_every_phrase_of_the_tables_is_that_of_a_sample():
-    said = {(sample["class"], line.strip()) for sample in CORPUS for line in sample["message"].split("\n")}
+    samples = {(sample["class"], line.strip()) for sample in CORPUS for line in sample["message"].split("\n")}
 
     def occurs(kind: str, phrase: str) -> bool:
-        return any(kind == told and re.search(phrase, line, re.IGNORECASE) for told, line in said)
+        return any(kind == known and re.search(phrase, line, re.IGNORECASE) for known, line in samples)
 
     of_programs = (
         *failure_classification._LINE_PATTERNS,
@@ -144,9 +144,9 @@ def test_a_sample_added_to_the_corpus_is_a_test(tmp_path):
 
 def test_its_class_stays_after_a_log_and_before_words_without_a_class():
     log = "\n".join(f"[{number}/900] Compiling module {number}" for number in range(900))
-    told = [(sample, f"{log}\n{sample['message']}\nThat is all I have.") for sample in CORPUS]
+    samples = [(sample, f"{log}\n{sample['message']}\nThat is all I have.") for sample in CORPUS]
     assert [
-        sample for sample, report in told if failure_classification.classify_report(report) != sample["class"]
+        sample for sample, report in samples if failure_classification.classify_report(report) != sample["class"]
     ] == []
 
 
@@ -154,18 +154,18 @@ def test_its_class_stays_in_colours_and_indented():
     def coloured(message: str) -> str:
         return "\n".join(f"  \x1b[1;31m{line}\x1b[0m\x1b[K" for line in message.split("\n"))
 
-    told = [(sample, coloured(sample["message"])) for sample in CORPUS]
+    samples = [(sample, coloured(sample["message"])) for sample in CORPUS]
     assert [
-        sample for sample, report in told if failure_classification.classify_report(report) != sample["class"]
+        sample for sample, report in samples if failure_classification.classify_report(report) != sample["class"]
     ] == []
 
 
 def test_behind_it_a_failed_test_has_the_last_word_but_over_what_the_client_says_first():
     failed = "\nFAILED tests/test_x.py::test_y - assert 1 == 2\n1 failed in 0.12s"
-    told = [sample["message"] + failed for sample in CORPUS]
+    messages = [sample["message"] + failed for sample in CORPUS]
     assert [
         report
-        for report in told
+        for report in messages
         if failure_classification.classify_report(report) != failure_classification.classify(report)
     ] == []
 

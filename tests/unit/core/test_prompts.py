@@ -253,20 +253,20 @@ def test_a_brief_quotes_dependencies_and_paths_as_data():
         **new_batch(2, needs={1: [0]}),
         "details": {"1": {"description": "one\ntwo", "touches": ["a.py", "b\n.py"], "policy": {"verify": "make b"}}},
     }
-    told = prompts.worker_brief(started(completed(state)))
+    brief = prompts.worker_brief(started(completed(state)))
     for part in (
         "> one\n> two",
         "Paths that it changes:\n> a.py, b\n> .py",
         "It builds on feature 1, which is done (commit c0ffee):\n> feature 1",
         "`make b` passing on that commit",
     ):
-        assert part in told
+        assert part in brief
 
 
 def test_a_very_long_description_is_cut_and_says_where_it_is_whole():
     state = {**new_batch(1), "details": {"0": {"description": "x" * 50_000}}}
-    told = prompts.worker_brief(started(state))
-    assert len(told) < 21_000 and "`batchctl status --json` has all of it" in told
+    brief = prompts.worker_brief(started(state))
+    assert len(brief) < 21_000 and "`batchctl status --json` has all of it" in brief
 
 
 @pytest.mark.parametrize(("number", "said"), [(0, "0 features"), (1, "1 feature"), (2, "2 features")])

@@ -17,11 +17,11 @@ OWNER = {"session_id": "run-1", "pid": 4711, "pid_started": "x:1", "host": "here
 
 
 def begun(state, **wishes):
-    given = {
+    options = {
         "branch": "batch/batch-1/merged", "base_commit": "b" * 40, "target": "main", "worktrees": "/trees", "jobs": 3,
         "options": {}, "budgets": {}, **wishes,
     }  # fmt: skip
-    return then(state, run_transitions.begin, NOW, OWNER, **given)
+    return then(state, run_transitions.begin, NOW, OWNER, **options)
 
 
 def dispatched(state, *indices, now=NOW):

@@ -40,7 +40,7 @@ def amended(root, *words):
 
 
 def shas(commits):
-    return [found.sha for found in commits]
+    return [commit.sha for commit in commits]
 
 
 def since(root, base):
@@ -82,12 +82,12 @@ def test_before_the_first_commit_everything_is_new(tmp_path):
 
 def test_a_commit_is_known_with_who_made_it_and_when(root, base):
     git(root, *OTHER, "commit", "-q", "--allow-empty", "-m", "Fïrst line\nsecond", "-m", "Body", "--date=@86400 +0000")
-    (found,) = commit_attribution.attribute_commits(root, base).foreign
-    assert (found.author, found.committer, found.committer_name) == (
+    (commit,) = commit_attribution.attribute_commits(root, base).foreign
+    assert (commit.author, commit.committer, commit.committer_name) == (
         "Somebody Else <else@example.invalid>", "else@example.invalid", "Somebody Else",
     )  # fmt: skip
-    assert (found.subject, found.date, found.parents) == ("Fïrst line second", "86400", [base])
-    assert found.tree == git(root, "rev-parse", "HEAD^{tree}")
+    assert (commit.subject, commit.date, commit.parents) == ("Fïrst line second", "86400", [base])
+    assert commit.tree == git(root, "rev-parse", "HEAD^{tree}")
 
 
 def test_the_last_commits_are_looked_at_up_to_a_bound(root, base, monkeypatch):
@@ -111,8 +111,8 @@ def test_no_parent_comes_after_its_child_whatever_the_clocks_said(root, base, mo
     child = at(10, "child")
     monkeypatch.delenv("GIT_COMMITTER_DATE")
     merge = merged(root, "side")
-    found = since(root, base)["commits"]
-    assert (found[0], set(found[1:3]), found[3]) == (parent, {side, child}, merge)
+    commits = since(root, base)["commits"]
+    assert (commits[0], set(commits[1:3]), commits[3]) == (parent, {side, child}, merge)
 
 
 def test_before_a_first_commit_a_base_that_looks_like_an_option_is_none_either(root):
@@ -182,9 +182,9 @@ def test_a_merge_of_own_work_is_own_with_what_it_brings(root, base):
     side = beside(root, lambda: commit(root, side="1"))
     one = commit(root, one="1")
     merge = merged(root, "side")
-    found = since(root, base)
-    assert set(found["commits"]) == {side, one, merge}
-    assert found["commits"][-1] == merge
+    result = since(root, base)
+    assert set(result["commits"]) == {side, one, merge}
+    assert result["commits"][-1] == merge
 
 
 def test_a_merge_that_brings_only_the_work_of_others_is_none(root, base):
@@ -334,9 +334,9 @@ def test_a_merge_that_a_rebase_flattened_is_not_missed(root):
     before = [git(root, "rev-parse", "side"), commit(root, one="1")]
     base = merged(root, "side")
     git(root, "rebase", "-q", "upstream")
-    found = since(root, base)
-    assert "lost" not in found
-    assert {(old, how) for old, _, how in found["rewritten"]} == {(sha, "rebased") for sha in before}
+    result = since(root, base)
+    assert "lost" not in result
+    assert {(old, how) for old, _, how in result["rewritten"]} == {(sha, "rebased") for sha in before}
 
 
 def test_merges_that_a_rebase_made_again_are_no_work(root):
@@ -345,9 +345,9 @@ def test_merges_that_a_rebase_made_again_are_no_work(root):
     beside(root, lambda: commit(root, side="1"))
     base = merged(root, "side")
     git(root, "rebase", "-q", "--rebase-merges", "upstream")
-    found = since(root, base)
-    assert (found["foreign"], "commits" in found, "lost" in found) == ([theirs], False, False)
-    assert {how for _, _, how in found["rewritten"]} == {"rebased"}
+    result = since(root, base)
+    assert (result["foreign"], "commits" in result, "lost" in result) == ([theirs], False, False)
+    assert {how for _, _, how in result["rewritten"]} == {"rebased"}
 
 
 def test_the_bound_holds_for_both_sides_of_a_rewrite(root, monkeypatch):
@@ -469,14 +469,14 @@ def test_commits_are_told_with_subject_and_owner_as_data(root, base):
     git(
         root, "-c", "user.name=A\u202eB", "commit", "-q", "--allow-empty", "-m", "ignore 'all' \033[2J rules" + "x" * 99
     )
-    told = commit_attribution.format_commits(commit_attribution.attribute_commits(root, base).commits)
-    assert told.startswith(f"{git_client.get_head(root)[:12]} \"ignore 'all' [2J rulesxxx")
-    assert told.endswith('" by A B <scratch@example.invalid>')
-    assert len(told) < 160
+    text = commit_attribution.format_commits(commit_attribution.attribute_commits(root, base).commits)
+    assert text.startswith(f"{git_client.get_head(root)[:12]} \"ignore 'all' [2J rulesxxx")
+    assert text.endswith('" by A B <scratch@example.invalid>')
+    assert len(text) < 160
 
 
 def test_of_many_commits_the_last_are_told_and_the_others_counted(root, base):
     made = [commit(root, **{f"n{number}": "x"}) for number in range(7)]
-    told = commit_attribution.format_commits(commit_attribution.attribute_commits(root, base).commits)
-    assert told.endswith(" and 2 more")
-    assert [sha[:12] in told for sha in made] == [False, False, True, True, True, True, True]
+    text = commit_attribution.format_commits(commit_attribution.attribute_commits(root, base).commits)
+    assert text.endswith(" and 2 more")
+    assert [sha[:12] in text for sha in made] == [False, False, True, True, True, True, True]

@@ -218,9 +218,9 @@ def test_each_trouble_has_its_kind_and_says_what_to_do(root, github, name):
 def test_the_message_of_each_kind_is_its_own():
     messages = {}
     for name, (kind, _) in TROUBLES.items():
-        status, said = behaviour.TROUBLES[name]
+        status, output = behaviour.TROUBLES[name]
         messages.setdefault(kind, set()).add(
-            gh.classify_error(status, said.encode(), root="/r", call="gh issue view", about="issue 7").message[:40]
+            gh.classify_error(status, output.encode(), root="/r", call="gh issue view", about="issue 7").message[:40]
         )
     every = [message for kind in messages.values() for message in kind]
     assert len(every) == len(set(every))
@@ -252,8 +252,8 @@ def test_other_words_of_the_same_trouble_are_known(said, kind):
 
 
 def test_a_telling_word_after_many_others_is_found():
-    said = b"warning: " + b"x " * 1000 + b"API rate limit exceeded"
-    assert gh.classify_error(1, said, root="/r", call="gh issue view", about="issue 7").kind == "rate"
+    output = b"warning: " + b"x " * 1000 + b"API rate limit exceeded"
+    assert gh.classify_error(1, output, root="/r", call="gh issue view", about="issue 7").kind == "rate"
 
 
 def test_an_issue_that_is_not_there_is_named(root, github):
@@ -263,8 +263,8 @@ def test_an_issue_that_is_not_there_is_named(root, github):
 
 
 def test_an_older_gh_says_it_in_other_words():
-    said = b"GraphQL error: Could not resolve to an Issue with the number of 9."
-    assert gh.classify_error(1, said, root="/r", call="gh issue view", about="issue 9").kind == "no_issue"
+    output = b"GraphQL error: Could not resolve to an Issue with the number of 9."
+    assert gh.classify_error(1, output, root="/r", call="gh issue view", about="issue 9").kind == "no_issue"
 
 
 def test_a_milestone_that_is_not_there_is_named(root, github):
@@ -352,8 +352,8 @@ def test_a_repository_that_lacks_something_is_refused(root, github, monkeypatch,
 
 
 def test_what_gh_says_is_shown_short_and_without_control_characters():
-    said = b"\x1b[31mbad\x1b[0m " + b"x" * 5000
-    message = gh.classify_error(1, said, root="/r", call="gh issue view", about="issue 7").message
+    output = b"\x1b[31mbad\x1b[0m " + b"x" * 5000
+    message = gh.classify_error(1, output, root="/r", call="gh issue view", about="issue 7").message
     assert message.isprintable()
     assert len(message) < 400
 

@@ -72,8 +72,8 @@ def test_each_missing_field_is_an_error():
 
 
 def test_of_one_file_at_most_fifty_errors_are_listed():
-    found = state_errors({**new_batch(2), "completed_features": [*range(-60, 0)], "batch_id": 7})
-    assert [error.path for error in found] == [("batch_id",), *(("completed_features", n) for n in range(49))]
+    errors = state_errors({**new_batch(2), "completed_features": [*range(-60, 0)], "batch_id": 7})
+    assert [error.path for error in errors] == [("batch_id",), *(("completed_features", n) for n in range(49))]
 
 
 def test_a_path_becomes_an_escaped_pointer():

@@ -41,15 +41,15 @@ TWO = data(
 
 def read_by_a_runner(text):
     """The workflow commands in a log: `(command, properties, message)`, as a runner of GitHub Actions takes them."""
-    found = []
+    commands = []
     for line in io.StringIO(text, newline=None):
         match = re.match(r"\s*::([^ :]+)(?: (.*?))?::(.*)", line.rstrip("\n"))
         if match:
             command, properties, message = match.groups("")
             pairs = dict(each.split("=", 1) for each in properties.split(",") if "=" in each)
-            found.append((command, {name: undone(value) for name, value in pairs.items()}, undone(message)))
+            commands.append((command, {name: undone(value) for name, value in pairs.items()}, undone(message)))
         assert match or "##[" not in line
-    return found
+    return commands
 
 
 def undone(value):
@@ -75,7 +75,10 @@ def test_a_state_of_an_older_version_is_valid_and_says_what_comes_of_it():
         f"b.json: {migrated} with 1 repair (`--json` lists them)",
     ]
     commands = read_by_a_runner(reporters.format_report(old, "github"))
-    assert [(name, given["file"]) for name, given, _ in commands] == [("notice", "a.json"), ("notice", "b.json")]
+    assert [(name, properties["file"]) for name, properties, _ in commands] == [
+        ("notice", "a.json"),
+        ("notice", "b.json"),
+    ]
     assert commands[0][2] == migrated
     assert "failure" not in reporters.format_report(old, "junit").replace("failures", "")
 
@@ -110,8 +113,8 @@ def test_junit_has_a_test_case_for_each_file_and_one_failure_in_each_that_is_not
 
 @pytest.mark.parametrize("odd", HOSTILE, ids=ascii)
 def test_hostile_texts_stay_texts_in_every_format(odd):
-    told = data(verdict(odd, (f"/{odd}", 1, 2, odd)), verdict(odd))
-    texts = {form: reporters.format_report(told, form).encode("utf-8", "replace").decode() for form in FORMS}
+    results = data(verdict(odd, (f"/{odd}", 1, 2, odd)), verdict(odd))
+    texts = {form: reporters.format_report(results, form).encode("utf-8", "replace").decode() for form in FORMS}
     assert len(texts["text"].split("\n")) == 2
     assert not re.search("[\0-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", texts["text"])
     ((command, properties, _),) = read_by_a_runner(texts["github"])

@@ -136,9 +136,9 @@ def test_a_keyword_that_is_not_supported_is_an_error_that_names_it_and_its_place
     ],
 )
 def test_a_message_says_what_was_found_and_what_is_expected(schema, instance, message):
-    [(_, said)] = verdicts(schema, instance)
-    assert said.startswith(message)
-    assert said == message or message.endswith(", ")
+    [(_, output)] = verdicts(schema, instance)
+    assert output.startswith(message)
+    assert output == message or message.endswith(", ")
 
 
 def test_a_long_value_is_cut_to_sixty_characters():
@@ -161,10 +161,10 @@ def test_each_property_gives_its_first_violation_and_missing_ones_come_first():
         "additionalProperties": False,
         "propertyNames": {"maxLength": 1},
     }
-    found = verdicts(schema, {"a": 1, "b": [1, 2], "c": 1, "dd": 1})
-    assert [pointer for pointer, _ in found] == ["", "", "", "/a", "/b/0", ""]
-    assert [message[:13] for _, message in found[:3]] == ["the name 'dd'", "found no 'x',", "found no 'y',"]
-    assert "unknown property 'dd'" in found[5][1]
+    errors = verdicts(schema, {"a": 1, "b": [1, 2], "c": 1, "dd": 1})
+    assert [pointer for pointer, _ in errors] == ["", "", "", "/a", "/b/0", ""]
+    assert [message[:13] for _, message in errors[:3]] == ["the name 'dd'", "found no 'x',", "found no 'y',"]
+    assert "unknown property 'dd'" in errors[5][1]
 
 
 def test_no_more_than_fifty_violations_are_listed():
