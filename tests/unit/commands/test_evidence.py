@@ -102,6 +102,7 @@ def test_what_is_not_committed_is_named_whether_tracked_or_not(project, opened, 
     Path(project.root, name).write_text("changed")
     message = refusal(project, state)
     assert f"Not committed yet: {name.split('/')[0]}" in message
+    assert "submodule" not in message
     assert "batchctl done` again" in message
 
 
@@ -211,7 +212,9 @@ def test_it_runs_once_for_a_commit_that_passed_and_again_for_another(project, op
     assert Path(project.private, "ran").read_text() == "x\nx\n"
 
 
-@pytest.mark.parametrize(("command", "status"), [("exit 3", 3), ("kill -9 $$", 137), ("no-such-program-x", 127)])
+@pytest.mark.parametrize(
+    ("command", "status"), [("exit 3", 3), ("kill -9 $$", 137), ("no-such-program-x", 127), ("exit 124", 124)]
+)
 def test_one_that_fails_is_told_with_its_status(project, opened, command, status):
     state = opened(verify=command)
     commit(project.root, one="1")
