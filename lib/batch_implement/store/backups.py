@@ -93,7 +93,8 @@ def pack(sidecar_text: bytes, data: bytes) -> tuple[bytes, bytes]:
     import binascii
     import zlib  # only what writes or restores needs them
 
-    packed = zlib.compress(b"%d " % len(sidecar_text) + sidecar_text + data, 1)
+    packer = zlib.compressobj(1)
+    packed = packer.compress(b"%d " % len(sidecar_text) + sidecar_text) + packer.compress(data) + packer.flush()
     even = packed + b"\0" * (len(packed) % 2)
     units = bytearray(b"\0\x0f\0\0") * (len(even) // 2)  # UTF-32
     units[2::4], units[3::4] = even[0::2], even[1::2]
