@@ -161,7 +161,8 @@ class _Reader:
         headings = (*entry.headings, *parents)
         judged = [text_lines.judge_heading(heading) for heading in headings]
         reason = entry.state if entry.state in DONE_REASONS else ""
-        reason = reason or next((each for each in reversed(judged) if each in DONE_REASONS), "")
+        if entry.state != "open":
+            reason = reason or next((each for each in reversed(judged) if each in DONE_REASONS), "")
         if entry.state == "dash" and not reason:
             if not self.options.dash:
                 self.undecided.append(entry)
@@ -341,17 +342,18 @@ class _Reader:
         return FeatureListError(reason, "features-file", self.name)
 
     def _note_sections(self, features: Sequence[Feature]) -> List[str]:
+        """Return a note for each heading whose features may be no work: later ones, open boxes below `DONE`."""
         counts: Dict[str, int] = {}
         for feature in features:
-            for heading in str(feature.details.get("section", "")).split(" > "):
-                if text_lines.judge_heading(heading) == "later":
-                    counts[heading] = counts.get(heading, 0) + 1
-                    break
+            headings = str(feature.details.get("section", "")).split(" > ")
+            named = next((heading for heading in headings if text_lines.judge_heading(heading)), None)
+            if named is not None:
+                counts[named] = counts.get(named, 0) + 1
         return [
             f"{count} {'feature is' if count == 1 else 'features are'} below {heading!r}: "
             f"`--without {_quote(heading)}` leaves {'it' if count == 1 else 'them'} out."
             for heading, count in counts.items()
-            if count < len(features)
+            if count < len(features) or text_lines.judge_heading(heading) != "later"
         ]
 
 

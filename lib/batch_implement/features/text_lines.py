@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from .markdown_boxes import find_end
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
@@ -34,15 +36,11 @@ BOX = re.compile(r"(?:\[\s*(?P<mark>[xX*/~>✓✔√✗✘-]|OK|ok|\.{2,3})?\s*\
 SIGN = re.compile(r"(?:(?P<open>[☐⬜◻◽□🔲])|(?P<done>[✓✔☑✅√🗹])|[✗✘❌☒❎])\ufe0f?\s*(?P<text>\S.*)$")
 
 _DATES = r"(?:\s+(?:in|on|at|by|since)?\s*v?[\d.\-/:]*\w?)?"
-DONE_AT_BEGIN = re.compile(
-    rf"(?:\[(?:{DONE})\b[^\]]*\]|\((?:{DONE}){_DATES}\)|(?:{DONE}):\s|@done\b)|"
-    rf"(?-i:(?:DONE|FIXED|COMPLETED?|FINISHED)\b(?=[\s:]+\S))",
-    re.IGNORECASE,
-)
+# Besides what a Markdown list has, see `markdown_boxes.find_end`.
+DONE_AT_BEGIN = re.compile(rf"\[(?:{DONE})\b[^\]]*\]|\((?:{DONE}){_DATES}\)|(?:{DONE}):\s|@done\b", re.IGNORECASE)
 DONE_AT_END = re.compile(
-    rf"[\[(]\s*(?:{DONE}){_DATES}\s*[\])]$|"
-    rf"\s[-\u2013—:.,;=>]{{1,3}}\s?(?:{DONE})[.!]*$|[.!?:]\s*(?:{DONE})[.!]*$|\s@done\b(?:\([^)]*\))?|"
-    r"\s#done$|\s[✓✔☑✅√]\ufe0f?$|(?-i:\s(?:DONE|FIXED|COMPLETED)[.!]*$)",
+    rf"[\[(]\s*(?:{DONE}){_DATES}\s*[\])]$|\s[-\u2013—:.,;=>]{{1,3}}\s?(?:{DONE})[.!]*$|[.!?:]\s*(?:{DONE})[.!]*$|"
+    r"\s@done\b(?:\([^)]*\))?|\s#done$",
     re.IGNORECASE,
 )
 CANCELLED_MARK = re.compile(
@@ -50,7 +48,6 @@ CANCELLED_MARK = re.compile(
     r"^(?-i:CANCELL?ED|WONTFIX)\b",
     re.IGNORECASE,
 )
-STRUCK = re.compile(r"(~~)\S.*\S\1$|<(del|s|strike)>.*</\2>$")
 DONE_HEADING = re.compile(
     r"\W*(?:(?:what(?:'s| is)|already|recently|now|all|things?|tasks?|items?|stuff|bugs?|features?)\s+)*"
     rf"(?:{DONE}|archived|released|changelog|history|past)"
@@ -99,7 +96,7 @@ class Mark(NamedTuple):
 
     `kind` is `bullet`, `number`, `box`, or empty where there is no marker. `sign` is the marker itself. `depth` counts
     the levels that the marker itself goes down: 1 for `--` and `- -`. `state` is that of a box: `open`, `done`, `dash`
-    (`[-]`, a crossed box), or empty where there is none.
+    (`[-]`, a crossed box), `star` (`[*]`), or empty where there is none.
     """
 
     kind: str
@@ -129,7 +126,15 @@ def parse_marker(text: str, *, tight: str = "") -> Mark:
     if box:
         kind, rest = "box", box["text"] or ""
         mark = (box["mark"] or box["round"] or "").strip()
-        state = "open" if mark in ("", "/", "~", ">", "..", "...") else "dash" if mark in "-✗✘" else "done"
+        state = (
+            "open"
+            if mark in ("", "/", "~", ">", "..", "...")
+            else "dash"
+            if mark in "-✗✘"
+            else "star"
+            if mark == "*"
+            else "done"
+        )
     elif not is_word:
         signed = SIGN.match(rest)
         if signed:
@@ -143,8 +148,8 @@ def find_done_mark(text: str) -> str:
     begin, end = text[:MARK_CHARS], text[-MARK_CHARS:]
     if CANCELLED_MARK.search(begin) or (end != begin and CANCELLED_MARK.search(end)):
         return "cancelled"
-    is_struck = text[:2] in ("~~", "<d", "<s") and STRUCK.match(text)
-    return "done" if is_struck or DONE_AT_BEGIN.match(begin) or DONE_AT_END.search(end) else ""
+    is_done = find_end(text) or DONE_AT_BEGIN.match(begin) or DONE_AT_END.search(end)
+    return "done" if is_done else ""
 
 
 def judge_heading(text: str) -> str:
@@ -161,7 +166,7 @@ def find_decorated_heading(text: str) -> Optional[str]:
     if len(text) > 120 or (text[0].isalnum() and text[-1].isalnum()):
         return None
     match = DECORATED.match(text) or BRACKET_HEADING.match(text)
-    if match is None or RULER.match(text) or BOX.match(text) or STRUCK.match(text):
+    if match is None or RULER.match(text) or BOX.match(text) or find_end(text):
         return None
     heading = next(group for group in match.groups() if group)
     return heading.strip(" :") or None

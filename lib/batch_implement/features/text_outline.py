@@ -93,7 +93,9 @@ class _OutlineReader:
         self.entry: Optional[Entry] = None
         self.groups: Dict[int, bool] = {}
         self.tight = text_layout.find_tight_markers(lines)
-        self.marks = [text_lines.parse_marker(line.text, tight=self.tight) for line in lines]
+        marks = (text_lines.parse_marker(line.text, tight=self.tight) for line in lines)
+        starred = "done" if markup == "adoc" else "open"  # in AsciiDoc `[*]` is a ticked box, elsewhere it stresses
+        self.marks = [mark._replace(state=starred) if mark.state == "star" else mark for mark in marks]
         starts = [mark.text for line, mark in zip(lines, self.marks) if line.follows_blank or mark.kind]
         self.starts_upper = sum(text[:1].islower() for text in starts) * 5 < len(starts)
         self.wrapped = text_layout.find_wrapped_paragraphs(lines, self.marks)
