@@ -31,7 +31,7 @@ LATER = (
 _BULLETS = r"-+>|=+>|::|[-+*]{2,6}(?=\s)|[-+*•◦▪▫‣\u2043·●○■\u2013—»~>](?=\s)"
 _NUMBERS = r"\d{1,9}[.)](?=\s)|\(\d{1,4}\)(?=\s)|[A-Za-z]\)(?=\s)|[a-z]\.(?=\s)|\d{1,4}\s[-\u2013—](?=\s)"
 MARKER = re.compile(rf"(?:(?P<dashes>(?:-\s){{2,6}})|(?P<bullet>{_BULLETS})|(?P<number>{_NUMBERS}))\s*(?P<text>\S.*)?$")
-TIGHT_MARKER = re.compile(r"(?P<bullet>[-*+•●▪·])(?=[^\W_])(?P<text>.+)$")
+TIGHT_MARKER = re.compile(r"(?P<bullet>[-*+>•●▪·])(?=[^\W_])(?P<text>.+)$")
 BOX = re.compile(r"(?:\[\s*(?P<mark>[xX*/~>✓✔√✗✘-]|OK|ok|\.{2,3})?\s*\]|\((?P<round>[ xX])\))(?:\s+(?P<text>\S.*))?$")
 SIGN = re.compile(r"(?:(?P<open>[☐⬜◻◽□🔲])|(?P<done>[✓✔☑✅√🗹])|[✗✘❌☒❎])\ufe0f?\s*(?P<text>\S.*)$")
 
@@ -69,9 +69,9 @@ UNDERLINE = re.compile(r"([-=~^\"'`*+#_.:])\1{1,}$")
 # Which of two underlines is the higher heading, whatever comes first in the text.
 UNDERLINE_RANKS = {"#": 1, "*": 1, "=": 1, "-": 2, "~": 3, "^": 4, '"': 5}
 DECORATED = re.compile(
-    r"(?:[-=_*~#+<>|/\\─═]{2,}|[-=_*~#+<>|/\\─═]{1,}\s)\s*"
-    r"(?P<both>[^\s\-=_*~#+<>|/\\].*?)\s*[-=_*~#+<>|/\\─═]{2,}:?$|"
-    r"<?[-=_*~─═]{5,}>?\s*(?P<left>\w.*|\(.*)$|(?P<right>\w.*?)\s*[-=_*~─═]{5,}$|=+\s+(?P<equal>\S.*)$"
+    r"(?:[-=_*~#+<>|/\\—─═]{2,}|[-=_*~#+<>|/\\—─═]{1,}\s)\s*"
+    r"(?P<both>[^\s\-=_*~#+<>|/\\].*?)\s*[-=_*~#+<>|/\\—─═]{2,}:?$|"
+    r"<?[-=_*~—─═]{5,}>?\s*(?P<left>\w.*|\(.*)$|(?P<right>\w.*?)\s*[-=_*~—─═]{5,}$|=+\s+(?P<equal>\S.*)$"
 )
 HASH_HEADING = re.compile(r"(#{1,6})\s+(\S.*?)[\s#]*$")
 ORG_HEADLINE = re.compile(r"(\*+)\s+(.*)$")
