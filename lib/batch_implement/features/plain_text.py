@@ -220,7 +220,8 @@ class _Reader:
         """Return the entries without a marker that are text around a list of marked entries, by their identity."""
         marked = sum(bool(entry.mark.kind) for entry in entries)
         unmarked = [entry for entry in entries if not entry.mark.kind]
-        if {entry.mark.state for entry in entries if entry.mark.kind} == {"done"}:  # then what has no mark is open
+        states = {entry.mark.state for entry in entries if entry.mark.kind == "box"}
+        if states == {"done"} and not self.markup:  # then what has no box is open
             return {}
         are_sentences = all(entry.follows_blank and entry.text[-1] in ".!?" for entry in unmarked)
         if not self.markup and marked <= len(unmarked) - (are_sentences and marked > 1):
