@@ -385,15 +385,32 @@ def test_plugin_commands_are_not_a_prompt_of_the_users_own(hook, begin, store, p
 
 
 def test_a_notification_of_the_client_continues_what_went_on_before(hook, begin):
+    notification = "<task-notification>\n<task-id>t</task-id>"
     begin(3)
-    hook("UserPromptSubmit", prompt="<task-notification>\n<task-id>t</task-id>", prompt_id="n")
+    hook("UserPromptSubmit", prompt=notification, prompt_id="n")
     assert hook("Stop", prompt_id="n")["decision"] == "block"
+    hook("UserPromptSubmit", prompt="What does feature 2 mean?", prompt_id="q")
+    hook("UserPromptSubmit", prompt=notification, prompt_id="m")
+    assert "decision" not in hook("Stop", prompt_id="m")
+
+
+def test_in_a_session_that_batchctl_run_started_every_prompt_is_work(hook, begin, store):
+    begin(3)
+    store.update(lambda state: {**state, "owner": {**state["owner"], "driven": True}})
+    hook("UserPromptSubmit", prompt="Implement feature 1.", prompt_id="q")
+    assert hook("Stop", prompt_id="q")["decision"] == "block"
 
 
 def test_a_finished_batch_allows_the_stop_and_ends_the_lease(hook, begin, store):
     begin(1, all_completed)
     assert hook("Stop", prompt_id="p") is None
     assert store.read()["owner"]["pid"] is None
+
+
+def test_the_end_of_a_worker_leaves_the_lease_of_a_finished_batch_to_its_coordinator(hook, begin, store):
+    begin(1, all_completed)
+    assert hook("SubagentStop", **WORKER) is None
+    assert store.read()["owner"]["pid"] == os.getpid()
 
 
 def test_a_stop_records_the_size_of_the_context_window(hook, begin, store, tmp_path):
@@ -414,6 +431,14 @@ def test_a_worker_that_stops_with_its_feature_open_is_sent_back_once(hook, begin
     assert "Feature 1 is still open (phase understand)" in answer["reason"]
     assert "`batchctl fail --reason TEXT`" in answer["reason"]
     assert hook("SubagentStop", stop_hook_active=True, **WORKER) is None
+
+
+def test_a_worker_that_waits_for_another_agent_is_told_to_run_it_in_the_foreground(hook, begin):
+    begin(3, start)
+    itself = {"id": WORKER["agent_id"], "type": "subagent", "status": "running"}
+    assert "wakes you" not in hook("SubagentStop", background_tasks=[itself], **WORKER)["reason"]
+    tasks = [itself, {**itself, "id": "a-2"}]
+    assert "Nothing wakes you" in hook("SubagentStop", background_tasks=tasks, **WORKER)["reason"]
 
 
 @pytest.mark.parametrize(
@@ -584,7 +609,14 @@ def test_no_other_skill_call_is_allowed(hook, begin, fields):
 
 
 @pytest.mark.parametrize(
-    ("event", "tool"), [("PostToolUse", "Bash"), ("PostToolUseFailure", "Write"), ("PreToolUse", "Bash")]
+    ("event", "tool"),
+    [
+        ("PostToolUse", "Bash"),
+        ("PostToolUseFailure", "Write"),
+        ("PreToolUse", "Bash"),
+        ("PreToolUse", "AskUserQuestion"),  # not its own doing, but that of a process that an earlier call left running
+        ("PostToolUse", "Skill"),
+    ],
 )
 def test_a_change_of_the_state_by_a_tool_call_is_undone_and_reported(hook, begin, repository, event, tool):
     state = begin(3)
@@ -634,8 +666,22 @@ def returned(result, **more):
 
 def test_after_a_worker_the_outcome_and_the_next_step_are_reported(hook, begin, store):
     begin(3, start, lambda state: transitions.complete(state, NOW, {"verify": None}))
-    text = added(hook("PostToolUse", "Skill", **returned("Feature 1 is in.")))
-    assert text == f"Feature 1 is done. {prompts.next_step(store.read())}"
+    answer = hook("PostToolUse", "Skill", **returned("Feature 1 is in."))
+    assert added(answer) == f"Feature 1 is done. {prompts.next_step(store.read())}"
+    assert answer["systemMessage"] == f"Feature 1 is done. {prompts.progress_summary(store.read())}."
+
+
+def test_the_last_words_of_a_worker_that_reported_are_no_failure(hook, begin, store):
+    begin(3, start, lambda state: transitions.complete(state, NOW, {"verify": None}))
+    state = store.read()
+    hook("PostToolUse", "Skill", **returned("Invalid API key · Fix external API key"))
+    assert store.read() == state
+
+
+def test_a_worker_that_reported_a_failure_leaves_its_feature_for_a_retry(hook, begin):
+    begin(3, start, lambda state: transitions.fail(state, NOW, "no idea", "feature"))
+    text = added(hook("PostToolUse", "Skill", **returned("It failed.")))
+    assert text.startswith("Feature 1 failed (attempt 1) and will be retried.")
 
 
 def test_a_worker_that_exits_without_reporting_costs_an_attempt_only_the_second_time(hook, begin, store, repository):
