@@ -40,6 +40,7 @@ _NAME = re.compile(
     r"[*_`]{0,3}\[?(?P<name>[0-9]{1,4}(?:\.[0-9]{1,4}){1,5}|[A-Z][A-Za-z]{0,7}-?[0-9]{1,6}(?:\.[0-9]{1,4}){0,4}[a-z]?)"
     r"\]?[*_`]{0,3}[.:)]?[*_`]{0,3}(?=\s|$)"
 )
+_DIGIT = re.compile(r"[0-9]")
 _NUMBER = re.compile(r"[*_`]{0,3}(?:(?:task|step|feature|story)\s+)?(?P<number>[0-9]{1,5})[.:)][*_`]{0,3}(?=\s)", re.I)
 _TASK_NAME = re.compile(r"[*_`]{0,3}(?:task|step|feature|story)\s+(?P<name>[0-9]{1,4}(?:\.[0-9]{1,4}){1,5})\b", re.I)
 
@@ -54,13 +55,13 @@ class Need(NamedTuple):
 
 def leading_name(text: str) -> str:
     """Return the id that a text begins with, as `1.2`, `T012` or `US-3`; empty if there is none."""
-    match = _NAME.match(text) or _TASK_NAME.match(text)
+    match = _NAME.match(text) or _TASK_NAME.match(text) if _DIGIT.search(text, 0, 24) else None
     return match["name"] if match else ""
 
 
 def leading_number(text: str) -> int:
     """Return the number that a text begins with, as in `2. Add a page` and `Task 2: add a page`; 0 if there is none."""
-    match = _NUMBER.match(text)
+    match = _NUMBER.match(text) if "." in text[:20] or ":" in text[:20] or ")" in text[:20] else None
     return int(match["number"]) if match else 0
 
 

@@ -100,11 +100,13 @@ def _expand_tabs(line: str) -> str:
 
 def _finish_blocks(block: Block) -> None:
     """Set the last line of each container, and take link definitions out of paragraphs."""
-    children = block.children
+    children, has_definition = block.children, False
     for child in children:
         if child.children:
             _finish_blocks(child)
-    if any(child.kind == "paragraph" and child.lines[0].startswith("[") for child in children):
+        elif child.kind == "paragraph" and "]:" in child.lines[0]:
+            has_definition = True
+    if has_definition:
         block.children = children = [part for child in children for part in _split_definitions(child)]
     if children:
         block.end = max(block.end, children[-1].end)

@@ -105,8 +105,10 @@ class BoxNames:
     def _record(self, item: Block, text: str) -> BoxRecord:
         record = BoxRecord(item.line, leading_name(text), leading_number(text), item.number)
         given = _ID_NOTE.search(text, max(0, len(text) - MAX_NOTES)) if "(" in text else None
-        for name in {record.name.casefold(), given[1].casefold() if given else ""} - {""}:
-            self.by_name.setdefault(name, []).append(record)
+        if record.name:
+            self.by_name.setdefault(record.name.casefold(), []).append(record)
+        if given and given[1].casefold() != record.name.casefold():
+            self.by_name.setdefault(given[1].casefold(), []).append(record)
         if record.number and not self.is_inside_box:
             self.by_number.setdefault(record.number, []).append(record)
         return record
