@@ -327,7 +327,9 @@ class _OutlineReader:
         if after is None or after.column < line.column:
             return False
         is_box = next_mark is not None and next_mark.kind == "box" and not next_mark.sign
-        is_beside = is_box and (self.marks_are_done or not self.is_marked)  # some entries have a box, others none
+        # Beside entries with a box stand others without one.
+        is_beside = is_box and (self.marks_are_done or not self.is_marked)
+        is_beside = is_beside or (self.marks_are_done and not line.follows_blank)
         leads = bool(next_mark and next_mark.kind) and not is_beside and after.column < line.column + 2
         if leads and (line.follows_blank or self.is_marked or after.number == line.number + 1):
             return not self._is_in_paragraph(at)
