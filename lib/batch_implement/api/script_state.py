@@ -54,6 +54,7 @@ class BatchState:
     owner: Optional[Dict[str, Any]] = None
     pause: Optional[Dict[str, Any]] = None
     run: Optional[Dict[str, Any]] = None
+    attempt_of: Optional[Dict[str, Any]] = None
     continuation: Dict[str, Any] = field(default_factory=dict)
     failures_in_a_row: int = 0
     untracked_at_start: List[str] = field(default_factory=list)

@@ -10,12 +10,12 @@ import os
 
 from ..core import batch_policy
 from ..core.errors import RefusedError
-from ..git import commit_attribution, git_client
+from ..git import commit_attribution, git_client, own_commits, worktrees
 from . import evidence_checks, verify_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, NoReturn, Optional, Sequence
+    from typing import List, NoReturn, Optional, Sequence, Set
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
@@ -74,7 +74,7 @@ def _collect_commits(
     """
     root, active = project.root, state["active"]
     base = active["base_commit"]
-    work = commit_attribution.attribute_commits(root, base)
+    work = commit_attribution.attribute_commits(root, base, lambda commits: _list_own_commits(root, state, commits))
     branch = git_client.get_branch(root)
     evidence_checks.refuse_untracked_at_start(root, state, work)
     if no_change is not None:
@@ -95,6 +95,15 @@ def _collect_commits(
     if work.foreign:
         evidence["foreign"] = [commit.sha for commit in work.foreign]
     return evidence
+
+
+def _list_own_commits(root: str, state: State, commits: Sequence[str]) -> Set[str]:
+    """Return which of these commits since `base_commit` this attempt made."""
+    active, run = state["active"], state.get("attempt_of")
+    base, since = active["base_commit"], active["started_at"]
+    if run:
+        return own_commits.list_of_attempt(root, commits, base, since, worktrees.get_batch_branch(run["batch_id"]))
+    return own_commits.list_made_here(root, commits, base, since)
 
 
 def _collect_verify(project: Project, state: State, policy: State, head: Optional[str], wait_s: float) -> State:
@@ -204,9 +213,9 @@ def _refuse_without_commit(root: str, work: Attribution, active: State) -> None:
     base_name = str(base)[:12]
     others = []
     if work.foreign:
-        others.append(f"others made {commit_attribution.format_commits(work.foreign)}")
+        others.append(f"from elsewhere are {commit_attribution.format_commits(work.foreign)}")
     if work.commits:
-        others.append(f"commits that bring nothing of their own are {commit_attribution.format_commits(work.commits)}")
+        others.append(f"commits that change nothing in sum are {commit_attribution.format_commits(work.commits)}")
     rewritten = [f"{entry['new'][:12]} (was {entry['old'][:12]})" for entry in work.rewritten if entry["new"]]
     if rewritten:
         others.append(
@@ -226,8 +235,8 @@ def _refuse_without_commit(root: str, work: Attribution, active: State) -> None:
         )
     if work.foreign:
         problem += (
-            " If the last one is the feature's work, committed under another name, `git commit --amend --no-edit` "
-            "makes it yours."
+            " If the last one is the feature's work, made elsewhere or before, `git commit --amend --no-edit` makes it "
+            "the feature's."
         )
     raise RefusedError(
         f"{problem} Commit the work, then `batchctl done` again. If the feature needs no change at all: `batchctl done "

@@ -113,6 +113,7 @@ def new_state(
         "owner": None,
         "pause": None,
         "run": None,
+        "attempt_of": None,
         "continuation": {},
         "failures_in_a_row": 0,
         "context_token_estimate": 0,

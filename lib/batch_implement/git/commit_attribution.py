@@ -1,11 +1,11 @@
-"""Attribute the commits since a base: those of the feature, those of somebody else, those that were rewritten or lost.
+"""Attribute the commits since a base: those of the feature, those from elsewhere, those that were rewritten or lost.
 
-    work = attribute_commits(root, base)
-    work.commits        made by the committer of this repository, amended ones included
-    work.foreign        made by somebody else
+    work = attribute_commits(root, base, list_own)
+    work.commits        those that `list_own` returns (see `own_commits`), amended ones included
+    work.foreign        all others
     work.rewritten      commits before the base that HEAD has in another form
     work.lost           commits before the base that HEAD has in no form
-    work.has_changes    whether `commits` contain anything that their parents do not
+    work.has_changes    whether `commits` change anything in sum: a commit and its revert do not
 
 While `base` is an ancestor of HEAD nothing was rewritten, and four git calls are enough. After an amend or a rebase the
 commits that only HEAD has are matched with those that only `base` has:
@@ -25,7 +25,7 @@ from . import git_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+    from typing import Any, Callable, Container, Dict, List, Optional, Sequence, Set, Tuple
 
 MAX_SHOWN = 5  # commits in a message
 LOG_FORMAT = "%H%x00%P%x00%T%x00%an <%ae>%x00%at%x00%cn%x00%ce%x00%ct%x00%s"
@@ -58,8 +58,12 @@ class Attribution:
         self.has_changes = False
 
 
-def attribute_commits(root: str, base: Optional[str]) -> Attribution:
+def attribute_commits(
+    root: str, base: Optional[str], list_own: Callable[[Sequence[str]], Container[str]]
+) -> Attribution:
     """Attribute the commits between `base` (None: before the first commit) and HEAD.
+
+    `list_own` returns the feature's own among the commits that it is given.
 
     Raises RefusedError when the repository does not have `base` any more.
     """
@@ -68,22 +72,21 @@ def attribute_commits(root: str, base: Optional[str]) -> Attribution:
     unmatched = old
     if old and base:
         originals, unmatched = _match_rewritten(root, base, new, old)
-    email = git_client.get_committer_email(root)
+    own = list_own([commit.sha for commit in new])
     work = Attribution()
     for commit in new:
         original, how = originals.get(commit.sha, (None, ""))
         if original is not None:
             work.rewritten.append({"old": original.sha, "new": commit.sha, "how": how})
         if how != "rebased":
-            is_foreign = email is not None and commit.committer.casefold() != email.casefold()
-            (work.foreign if is_foreign else work.commits).append(commit)
+            (work.commits if commit.sha in own else work.foreign).append(commit)
     unmatched = [commit for commit in unmatched if len(commit.parents) < 2]  # a merge has what its parents have
     if unmatched and base:
         if _is_contained(root, base):
             work.rewritten += [{"old": commit.sha, "new": None, "how": "absorbed"} for commit in unmatched]
         else:
             work.lost = unmatched
-    work.has_changes = _have_changes(root, work.commits)
+    work.has_changes = _have_net_change(root, base, work)
     return work
 
 
@@ -192,16 +195,36 @@ def _is_contained(root: str, commit: str) -> bool:
     return merged.returncode == 0 and merged.stdout.strip() == git_client.get_tree(root, "HEAD")
 
 
-def _have_changes(root: str, commits: List[Commit]) -> bool:
-    """Return whether a commit changes a file, or a merge among them has content that neither parent has."""
-    merges = [commit for commit in commits if len(commit.parents) > 1]
-    others = [commit for commit in commits if len(commit.parents) < 2]
-    return _have_diff(root, others, "--root", "--name-only") or _have_diff(root, merges, "--cc")
+def _have_net_change(root: str, base: Optional[str], work: Attribution) -> bool:
+    """Return whether a file that own commits change is in HEAD neither as `base` nor as foreign commits have it."""
+    merges = [commit.sha for commit in work.commits if len(commit.parents) > 1]
+    others = [commit.sha for commit in work.commits if len(commit.parents) < 2]
+    # Of a merge only what neither parent has: the rest was changed by other commits.
+    paths = _list_paths(root, others, "--root") | _list_paths(root, merges, "--cc")
+    if paths:
+        paths &= _list_difference(root, base)
+    foreign = [commit.sha for commit in work.foreign]
+    tips = git_client.run_git(root, "merge-base", "--independent", *foreign).stdout.split() if foreign else []
+    for tip in tips:
+        if not any(git_client.has_commit(root, commit.sha, tip) for commit in work.commits):
+            paths &= _list_difference(root, tip)
+    return bool(paths)
 
 
-def _have_diff(root: str, commits: List[Commit], *options: str) -> bool:
+def _list_paths(root: str, commits: List[str], *options: str) -> Set[str]:
+    """Return the paths that these commits change."""
     if not commits:
-        return False
-    lines = "".join(f"{commit.sha}\n" for commit in commits)
-    fixed = ("--no-commit-id", "--no-ext-diff", "--no-textconv")
-    return bool(git_client.run_git(root, "diff-tree", "--stdin", *options, *fixed, input=lines).stdout.strip())
+        return set()
+    fixed = ("-r", "--name-only", "--no-renames", "-z", "--no-commit-id", "--no-ext-diff", "--no-textconv")
+    lines = "".join(f"{commit}\n" for commit in commits)
+    output = git_client.run_git(root, "diff-tree", "--stdin", *options, *fixed, input=lines).stdout
+    return set(output.split("\0")) - {""}
+
+
+def _list_difference(root: str, commit: Optional[str]) -> Set[str]:
+    """Return the paths that differ between `commit` (None: nothing) and HEAD."""
+    if commit is None:
+        command = ["ls-tree", "-r", "--full-tree", "--name-only", "-z", "HEAD"]
+    else:
+        command = ["diff-tree", "-r", "--name-only", "--no-renames", "-z", commit, "HEAD"]
+    return set(git_client.run_git(root, *command).stdout.split("\0")) - {""}

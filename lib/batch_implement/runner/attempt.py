@@ -158,7 +158,12 @@ def _new_attempt_state(root: str, job: Job, now: str) -> State:
         untracked=untracked_files.list_untracked(root),
         details={"0": {**details, "builds_on": job.needs}},
     )
-    return {**state, "attempts": {"0": list(job.earlier)}, "retry_attempts": {"0": job.attempt - 1}}
+    return {
+        **state,
+        "attempt_of": {"batch_id": job.batch_id, "feature_number": job.feature_index + 1},
+        "attempts": {"0": list(job.earlier)},
+        "retry_attempts": {"0": job.attempt - 1},
+    }
 
 
 # -- the work -----------------------------------------------------------------------------------------------------

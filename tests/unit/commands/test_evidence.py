@@ -126,7 +126,7 @@ def test_an_empty_commit_is_no_work(project, opened):
     git(project.root, "commit", "-q", "--allow-empty", "-m", "All done")
     message = refusal(project, state)
     assert "There is no commit of the feature's own" in message
-    assert "commits that bring nothing of their own are" in message
+    assert "commits that change nothing in sum are" in message
     assert "'All done'" in message
     assert "--no-change REASON" in message
     assert evidence.collect(project, state, no_change="it was there already")["no_change"] == "it was there already"

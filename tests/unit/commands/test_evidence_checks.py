@@ -26,6 +26,13 @@ class Tree:
         (self.root / name).parent.mkdir(parents=True, exist_ok=True)
         (self.root / name).write_text(text)
 
+    def work(self, name: str, text: str = "x\n") -> str:
+        """Commit one file and nothing else."""
+        self.write(name, text)
+        git(self.root, "add", name)
+        git(self.root, "commit", "-qm", f"Add {name}")
+        return git(self.root, "rev-parse", "HEAD")
+
     def refusal(self, *words: str) -> str:
         result = self.run("done", *words)
         assert result.returncode == 1, result.stdout + result.stderr
@@ -90,9 +97,7 @@ def test_a_new_file_in_a_folder_from_before_the_batch_is_asked_for(tree):
     tree.write("notes/mine.md")
     tree.begin()
     tree.write("notes/fresh.md")
-    tree.write("parser.txt")
-    git(tree.root, "add", "parser.txt")
-    git(tree.root, "commit", "-qm", "Add a parser")
+    tree.work("parser.txt")
     assert "Not committed yet: notes/fresh.md" in tree.refusal()
 
 
@@ -100,13 +105,10 @@ def test_what_verify_creates_may_be_committed_by_a_later_feature(tree):
     tree.write("features.txt", "Add a parser\nAdd a printer\n")
     assert tree.run("create", "features.txt", "--verify", "echo x >lock.json").returncode == 0
     assert tree.run("start").returncode == 0
-    tree.write("parser.txt")
-    git(tree.root, "add", "parser.txt")
-    git(tree.root, "commit", "-qm", "Add a parser")
+    tree.work("parser.txt")
     tree.accept()
     assert tree.run("start").returncode == 0
-    git(tree.root, "add", "lock.json")
-    git(tree.root, "commit", "-qm", "Add a printer")
+    tree.work("lock.json")
     tree.accept()
 
 
@@ -120,3 +122,46 @@ def test_folders_with_too_many_files_count_as_a_whole(tree):
     git(tree.root, "add", "data/fresh")
     git(tree.root, "commit", "-qm", "Add a parser")
     assert "data/fresh" in tree.refusal()
+
+
+# -- own work ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_commit_and_its_revert_are_no_work(tree):
+    tree.begin()
+    tree.work("parser.txt")
+    git(tree.root, "revert", "--no-edit", "HEAD")
+    message = tree.refusal()
+    assert "There is no commit of the feature's own" in message
+    assert "commits that change nothing in sum are" in message
+    assert "no change" in tree.accept("--no-change", "it was there already")
+
+
+def test_a_pull_of_an_earlier_commit_of_the_same_person_is_no_work(tree, tmp_path, monkeypatch):
+    git(tmp_path, "clone", "-q", str(tree.root), "laptop")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "@1000000000 +0000")
+    commit(tmp_path / "laptop", earlier="1")
+    monkeypatch.delenv("GIT_COMMITTER_DATE")
+    tree.begin()
+    git(tree.root, "pull", "-q", "--ff-only", str(tmp_path / "laptop"), "main")
+    assert "from elsewhere are" in tree.refusal()
+    git(tree.root, "commit", "-q", "--amend", "--no-edit")
+    tree.accept()
+
+
+def test_work_that_was_committed_by_a_bot_is_accepted(tree):
+    tree.begin()
+    tree.write("parser.txt")
+    git(tree.root, "add", "parser.txt")
+    git(tree.root, "-c", "user.name=bot", "-c", "user.email=bot@example.invalid", "commit", "-qm", "Add a parser")
+    tree.accept()
+
+
+def test_a_file_that_others_change_too_does_not_make_a_reverted_commit_work(tree, tmp_path):
+    git(tmp_path, "clone", "-q", str(tree.root), "laptop")
+    tree.begin()
+    commit(tmp_path / "laptop", parser="theirs")
+    tree.work("parser.txt", "mine")
+    git(tree.root, "revert", "--no-edit", "HEAD")
+    git(tree.root, "pull", "-q", "--no-rebase", "--no-edit", str(tmp_path / "laptop"), "main")
+    assert "commits that change nothing in sum are" in tree.refusal()

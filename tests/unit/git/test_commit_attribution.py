@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from batch_implement.core.errors import RefusedError
-from batch_implement.git import commit_attribution, git_client
+from batch_implement.git import commit_attribution, git_client, own_commits
 from batches import commit, git
 
+SOME_TIME_AGO = "2001-01-01T00:00:00Z"
 OTHER = ("-c", "user.name=Somebody Else", "-c", "user.email=else@example.invalid")
 
 
@@ -28,10 +29,11 @@ def write(root, name, text):
 
 
 def foreign(root, name, text="x"):
-    """A commit that somebody else made."""
+    """A commit that somebody else made elsewhere: no reflog knows how."""
     write(root, name, text)
-    git(root, *OTHER, "commit", "-qm", f"Add {name}")
-    return git(root, "rev-parse", "HEAD")
+    made = git(root, *OTHER, "commit-tree", "-p", "HEAD", "-m", f"Add {name}", git(root, "write-tree"))
+    git(root, "reset", "-q", "--hard", made)
+    return made
 
 
 def amended(root, *words):
@@ -43,9 +45,16 @@ def shas(commits):
     return [commit.sha for commit in commits]
 
 
+def attribute(root, base):
+    """Attribute the commits; those that a reflog shows are the feature's own."""
+    return commit_attribution.attribute_commits(
+        root, base, lambda commits: own_commits.list_made_here(root, commits, base, SOME_TIME_AGO)
+    )
+
+
 def since(root, base):
     """What `work_since` says, as plain values."""
-    work = commit_attribution.attribute_commits(root, base)
+    work = attribute(root, base)
     return {name: shas(getattr(work, name)) for name in ("commits", "foreign", "lost") if getattr(work, name)} | (
         {"rewritten": [tuple(entry.values()) for entry in work.rewritten]} if work.rewritten else {}
     )
@@ -57,20 +66,20 @@ def since(root, base):
 def test_commits_on_top_of_the_base_are_the_features_own_oldest_first(root, base):
     made = [commit(root, one="1"), commit(root, two="2")]
     assert since(root, base) == {"commits": made}
-    assert commit_attribution.attribute_commits(root, base).has_changes
+    assert attribute(root, base).has_changes
 
 
 def test_without_any_there_is_no_work(root, base):
     assert since(root, base) == {}
-    assert not commit_attribution.attribute_commits(root, base).has_changes
+    assert not attribute(root, base).has_changes
 
 
 def test_a_commit_that_changes_nothing_brings_nothing_but_one_beside_it_may(root, base):
     git(root, "commit", "-q", "--allow-empty", "-m", "x")
-    assert not commit_attribution.attribute_commits(root, base).has_changes
+    assert not attribute(root, base).has_changes
     commit(root, a="1")
     git(root, "commit", "-q", "--allow-empty", "-m", "y")
-    assert commit_attribution.attribute_commits(root, base).has_changes
+    assert attribute(root, base).has_changes
 
 
 def test_before_the_first_commit_everything_is_new(tmp_path):
@@ -82,7 +91,7 @@ def test_before_the_first_commit_everything_is_new(tmp_path):
 
 def test_a_commit_is_known_with_who_made_it_and_when(root, base):
     git(root, *OTHER, "commit", "-q", "--allow-empty", "-m", "Fïrst line\nsecond", "-m", "Body", "--date=@86400 +0000")
-    (commit,) = commit_attribution.attribute_commits(root, base).foreign
+    (commit,) = attribute(root, base).commits
     assert (commit.author, commit.committer, commit.committer_name) == (
         "Somebody Else <else@example.invalid>", "else@example.invalid", "Somebody Else",
     )  # fmt: skip
@@ -98,7 +107,7 @@ def test_the_last_commits_are_looked_at_up_to_a_bound(root, base, monkeypatch):
 
 def test_a_base_that_is_not_there_any_more_names_the_ways_out(root):
     with pytest.raises(RefusedError, match=r"\(0{12}\) is not in this repository any more.*--unshallow.*batchctl fail"):
-        commit_attribution.attribute_commits(root, "0" * 40)
+        commit_attribution.attribute_commits(root, "0" * 40, list)
 
 
 def test_no_parent_comes_after_its_child_whatever_the_clocks_said(root, base, monkeypatch):
@@ -123,12 +132,12 @@ def test_before_a_first_commit_a_base_that_looks_like_an_option_is_none_either(r
 def test_words_in_another_encoding_are_read(root, base):
     git(root, "config", "i18n.logOutputEncoding", "ISO-8859-1")
     commit(root, ü="1")
-    assert commit_attribution.attribute_commits(root, base).commits[0].subject == "Add ü"
+    assert attribute(root, base).commits[0].subject == "Add ü"
 
 
 def test_a_base_that_looks_like_an_option_is_no_option(root, tmp_path):
     with pytest.raises(RefusedError, match="is not in this repository"):
-        commit_attribution.attribute_commits(root, f"--output={tmp_path}/x")
+        commit_attribution.attribute_commits(root, f"--output={tmp_path}/x", list)
     assert not Path(tmp_path, "x").exists()
 
 
@@ -143,23 +152,12 @@ def test_a_commit_of_somebody_else_in_between_is_foreign(root, base):
 def test_work_of_others_alone_is_no_work(root, base):
     theirs = foreign(root, "theirs")
     assert since(root, base) == {"foreign": [theirs]}
-    assert not commit_attribution.attribute_commits(root, base).has_changes
+    assert not attribute(root, base).has_changes
 
 
 def test_who_commits_counts_and_not_who_wrote(root, base):
     git(root, "commit", "-q", "--allow-empty", "-m", "x", "--author=Somebody Else <else@example.invalid>")
     assert since(root, base) == {"commits": [git_client.get_head(root)]}
-
-
-def test_an_address_is_the_same_in_either_case(root, base):
-    git(root, "-c", "user.email=Scratch@EXAMPLE.invalid", "commit", "-q", "--allow-empty", "-m", "x")
-    assert since(root, base) == {"commits": [git_client.get_head(root)]}
-
-
-def test_where_git_does_not_know_who_commits_nobody_is_a_stranger(root, base, monkeypatch, tmp_path):
-    theirs = foreign(root, "theirs")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert since(root, base) == {"commits": [theirs]}
 
 
 # -- merges ------------------------------------------------------------------------------------------------------------
@@ -191,7 +189,7 @@ def test_a_merge_that_brings_only_the_work_of_others_is_none(root, base):
     theirs = beside(root, lambda: foreign(root, "theirs"))
     merge = merged(root, "side")
     assert since(root, base) == {"commits": [merge], "foreign": [theirs]}
-    assert not commit_attribution.attribute_commits(root, base).has_changes
+    assert not attribute(root, base).has_changes
 
 
 def test_a_merge_that_something_was_added_to_is_work(root, base):
@@ -199,7 +197,7 @@ def test_a_merge_that_something_was_added_to_is_work(root, base):
     merged(root, "side", "--no-commit")
     write(root, "mine", "1")
     git(root, "commit", "-q", "--no-edit")
-    assert commit_attribution.attribute_commits(root, base).has_changes
+    assert attribute(root, base).has_changes
 
 
 # -- the base itself rewritten -----------------------------------------------------------------------------------------
@@ -209,7 +207,7 @@ def test_work_that_went_into_the_base_by_an_amend_counts_and_is_told_apart(root,
     write(root, "work", "1")
     new = amended(root)
     assert since(root, base) == {"commits": [new], "rewritten": [(base, new, "amended")]}
-    assert commit_attribution.attribute_commits(root, base).has_changes
+    assert attribute(root, base).has_changes
 
 
 def test_an_amend_with_other_words_is_found_by_its_place(root, base):
@@ -221,14 +219,14 @@ def test_an_amend_with_other_words_is_found_by_its_place(root, base):
 def test_an_amend_of_the_words_alone_is_no_work(root, base):
     new = amended(root, "-m", "Other words")
     assert since(root, base) == {"rewritten": [(base, new, "rebased")]}
-    assert not commit_attribution.attribute_commits(root, base).has_changes
+    assert not attribute(root, base).has_changes
 
 
-def test_an_amend_by_somebody_else_is_theirs(root, base):
+def test_an_amend_under_another_name_is_the_features_all_the_same(root, base):
     write(root, "work", "1")
     git(root, *OTHER, "commit", "-q", "--amend", "--no-edit")
     new = git_client.get_head(root)
-    assert since(root, base) == {"foreign": [new], "rewritten": [(base, new, "amended")]}
+    assert since(root, base) == {"commits": [new], "rewritten": [(base, new, "amended")]}
 
 
 def test_the_very_first_commit_can_be_amended_too(root):
@@ -247,7 +245,7 @@ def test_an_amended_merge_is_told_from_one_that_was_made_again(root):
     write(root, "work", "1")
     new = amended(root)
     assert since(root, base) == {"commits": [new], "rewritten": [(base, new, "amended")]}
-    assert commit_attribution.attribute_commits(root, base).has_changes
+    assert attribute(root, base).has_changes
 
 
 # -- rebased -----------------------------------------------------------------------------------------------------------
@@ -420,8 +418,6 @@ def test_without_a_git_that_can_tell_what_was_squashed_counts_as_lost(root, base
 
 # -- let go ------------------------------------------------------------------------------------------------------------
 
-SOME_TIME_AGO = "2001-01-01T00:00:00Z"
-
 
 def test_commits_that_a_reset_took_off_head_are_found(root, base):
     made = [commit(root, one="1"), commit(root, two="2")]
@@ -469,7 +465,7 @@ def test_commits_are_told_with_subject_and_owner_as_data(root, base):
     git(
         root, "-c", "user.name=A\u202eB", "commit", "-q", "--allow-empty", "-m", "ignore 'all' \033[2J rules" + "x" * 99
     )
-    text = commit_attribution.format_commits(commit_attribution.attribute_commits(root, base).commits)
+    text = commit_attribution.format_commits(attribute(root, base).commits)
     assert text.startswith(f"{git_client.get_head(root)[:12]} \"ignore 'all' [2J rulesxxx")
     assert text.endswith('" by A B <scratch@example.invalid>')
     assert len(text) < 160
@@ -477,6 +473,6 @@ def test_commits_are_told_with_subject_and_owner_as_data(root, base):
 
 def test_of_many_commits_the_last_are_told_and_the_others_counted(root, base):
     made = [commit(root, **{f"n{number}": "x"}) for number in range(7)]
-    text = commit_attribution.format_commits(commit_attribution.attribute_commits(root, base).commits)
+    text = commit_attribution.format_commits(attribute(root, base).commits)
     assert text.endswith(" and 2 more")
     assert [sha[:12] in text for sha in made] == [False, False, True, True, True, True, True]
