@@ -46,6 +46,7 @@ _COMMENT, _ANY_TAG = 1, 6  # the places in HTML_BLOCKS of comments, and of what 
 
 
 _NO_BLOCKS: List[Block] = []  # of what is not a container; never changed
+_NO_LINES: List[str] = []
 
 
 class Block:
@@ -76,7 +77,7 @@ class Block:
     def __init__(self, kind: str, line: int, marker: str = "", level: int = 0) -> None:
         self.kind, self.line, self.end, self.marker, self.level = kind, line, line, marker, level
         self.children: List[Block] = [] if kind in CONTAINERS else _NO_BLOCKS
-        self.lines: List[str] = []
+        self.lines: List[str] = _NO_LINES if kind in CONTAINERS else []
         self.number = NO_NUMBER
         self.offset = self.width = 0
         self.is_closed = False

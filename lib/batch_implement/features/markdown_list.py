@@ -86,8 +86,7 @@ class _Reader:
     def read(self) -> Listing:
         first = count_front_matter(self.lines)
         self._mark(1, first, "front matter")
-        document = parse_blocks(self.lines[first:], first + 1, lenient=True)
-        self._read_document(document)
+        self._read_document(parse_blocks(self.lines[first:], first + 1, lenient=True))
         self.report.raise_problems()
         if self.note_errors:
             raise markdown_messages.join_errors(self.note_errors)
