@@ -80,7 +80,13 @@ _LIST_OPTIONS = (
     ("--bullets", "", None, "take the top-level bullets of a list that has no check boxes"),
     ("--optional", "", None, "take optional tasks too, those marked `[ ]*`"),
     ("--dash", "", str, "what the mark `[-]` means in this list", {"choices": ("open", "cancelled")}),
-    ("--without", "HEADING", str, "leave out the boxes below this heading; can be repeated", {"action": "append"}),
+    (
+        "--without",
+        "HEADING",
+        str,
+        "leave out what is below this heading, or has this text; can be repeated",
+        {"action": "append"},
+    ),
     ("--tag", "NAME", str, "tag of a Task Master file"),
 )
 _LIST_HELP = "list of features: .txt (one per line), .md (a checklist), .yaml or .json; - for standard input"
