@@ -77,6 +77,8 @@ def _collect_commits(
     work = commit_attribution.attribute_commits(root, base, lambda commits: _list_own_commits(root, state, commits))
     branch = git_client.get_branch(root)
     evidence_checks.refuse_untracked_at_start(root, state, work)
+    if head:
+        evidence_checks.refuse_conflict_markers(root, base, head)
     if no_change is not None:
         if (work.has_changes or work.lost) and git_client.get_tree(root, head) != git_client.get_tree(root, base):
             raise RefusedError(

@@ -8,11 +8,11 @@ from __future__ import annotations
 import shlex
 
 from ..core.errors import RefusedError
-from ..git import git_client, untracked_files
+from ..git import conflict_markers, git_client, untracked_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Sequence
+    from typing import Optional, Sequence
 
     from ..core.batch_state import State
     from ..git.commit_attribution import Attribution
@@ -39,6 +39,18 @@ def refuse_untracked_at_start(root: str, state: State, work: Attribution) -> Non
         "again. If the feature is to add one of them: `batchctl fail --reason TEXT`, so that a user commits it.",
         "not-the-features",
     )
+
+
+def refuse_conflict_markers(root: str, base: Optional[str], head: str) -> None:
+    """Raise RefusedError when the commits since `base` have brought conflict markers into files."""
+    marked = conflict_markers.find_conflict_markers(root, base, head)
+    if marked:
+        raise RefusedError(
+            f"Conflict markers were committed in {git_client.format_paths(marked)}. Resolve them (`git grep -nE "
+            "'^(<{7}|>{7})'` shows the lines), commit, then `batchctl done` again. If a file is to contain such lines: "
+            "indent them, or give it another `conflict-marker-size` in .gitattributes.",
+            "conflict-markers",
+        )
 
 
 def _quote_for_shell(paths: Sequence[str]) -> str:
