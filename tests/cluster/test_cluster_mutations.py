@@ -67,7 +67,7 @@ WRONG = {
     ),
     "a feature is merged twice": (
         f"{FAULTS}::{KILLED}",
-        "runner/merge_queue.py",
+        "git/merging.py",
         "    if result.returncode == 0:\n        return",
         "    if result.returncode == 0:\n"
         '        git_client.run_git(folder, "commit", "--allow-empty", "-C", last)\n'

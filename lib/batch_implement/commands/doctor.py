@@ -95,7 +95,7 @@ def _check_pyyaml() -> Verdicts:
 
 def check_git(project: Project) -> Verdicts:
     """Check git, the repository and the identity of the committer."""
-    yield OK, git_client.get_version()
+    yield OK, git_client.require_version()
     if project.git_dir is None or not git_client.is_repository(project.root):
         yield ERROR, f"{git_client.explain_missing_repository(project.root)}."
         return

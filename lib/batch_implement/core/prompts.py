@@ -214,7 +214,9 @@ def _attempt_lines(state: State, index: int) -> List[str]:
         failure_class = attempt["failure_class"].replace("_", " ")
         known = f" ({failure_class})" if failure_class != "feature" else ""  # `feature` is the class of the rest
         lines += [f"Attempt {attempt['attempt']} failed{known}:", quote(attempt["error_message"], 1000)]
-        if attempt.get("branch") and attempt.get("changed", True):
+        if attempt.get("work") and attempt is state["attempts"][key(index)][-1]:
+            lines += _applied_work_lines(attempt)
+        elif attempt.get("branch") and attempt.get("changed", True):
             lines.append(f"Its commits are on branch `{attempt['branch']}`, not here.")
         if attempt.get("stash"):
             lines.append(f"Its uncommitted work is in the git stash `{attempt['stash']}`.")
@@ -223,6 +225,17 @@ def _attempt_lines(state: State, index: int) -> List[str]:
         lines.append(
             f"{pluralize(exits, 'worker')} exited without reporting done or failed: resume from the work that is here."
         )
+    return lines
+
+
+def _applied_work_lines(attempt: State) -> List[str]:
+    """Return what the attempt after one that could not be merged begins with."""
+    where = f"commit {attempt['work'][:12]} on branch `{attempt.get('branch')}`"
+    lines = [f"Do not start anew: its work ({where}) is applied here, staged, on top of what was merged meanwhile."]
+    if attempt.get("conflicts"):
+        lines.append("In conflict; resolve the conflict markers in these files (data), keeping what both sides do:")
+        lines.append(quote(", ".join(attempt["conflicts"]), 1000))
+    lines.append("Fix what is wrong with it, see `git diff --cached`, then commit.")
     return lines
 
 

@@ -220,8 +220,10 @@ def fail_attempt(
     changed: bool = True,
     stash: Optional[str] = None,
     retry_after: Optional[str] = None,
+    work: Optional[str] = None,
 ) -> State:
-    """Fail the attempt at feature `index`; `changed` says whether it left commits or files.
+    """Fail the attempt at feature `index`; `changed` says whether it left commits or files, `work` is its commit that
+    was done but not merged.
 
     The same error, or no change, in two attempts in a row fails the feature.
     """
@@ -238,18 +240,22 @@ def fail_attempt(
         retry_after=retry_after,
     )  # fmt: skip
     *others, last = ended["attempts"][key(index)]
-    entries = [*others, {**last, "branch": branch, "changed": changed}]
+    entries = [*others, {**last, "branch": branch, "changed": changed, **({"work": work} if work else {})}]
     return {**ended, "attempts": {**ended["attempts"], key(index): entries}}
 
 
 def send_back(state: State, now: str, index: int, why: str) -> State:
-    """Repeat feature `index` on the new base because its merge failed; fail it the second time. This uses no retry."""
+    """Repeat feature `index` on the new base because its merge failed; fail it the second time. This uses no retry.
+
+    The attempt keeps the commit that could not be merged, for the next one to begin with.
+    """
     times = state["run"].get("sent_back", {}).get(key(index), 0) + 1
     changed = _with_run(state, sent_back={**state["run"].get("sent_back", {}), key(index): times})
     granted = changed.get("retry_allowance", {})
     if times <= MAX_SEND_BACKS:
         changed = {**changed, "retry_allowance": {**granted, key(index): granted.get(key(index), 0) + 1}}
-    return fail_attempt(changed, now, index, why, "merge", permanent=times > MAX_SEND_BACKS)
+    work = state["run"]["running"][key(index)].get("evidence", {}).get("commit")
+    return fail_attempt(changed, now, index, why, "merge", permanent=times > MAX_SEND_BACKS, work=work)
 
 
 def client_budget_usd(state: State, held_usd: float, free: int) -> float:

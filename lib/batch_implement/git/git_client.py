@@ -13,10 +13,12 @@ from ..core.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Iterator, List, Optional
+    from typing import Iterable, Iterator, List, Mapping, Optional
 
 TIMEOUT_S = 60
+MERGE_S = 600
 MAX_COMMITS = 100
+OLDEST_VERSION = (2, 38)  # for `git merge-tree --write-tree`
 _STATE_PATH = f"{project_paths.STATE_FOLDER}/{project_paths.STATE_NAME}"
 # Operations of git that may be in progress: the file in the git folder that shows it, the name, how a user ends it, and
 # how it is left when its feature has failed: a rebase is aborted, everything else keeps the commits that it made.
@@ -323,9 +325,14 @@ def get_committer_email(root: str) -> Optional[str]:
     return result.stdout.rpartition(">")[0].rpartition("<")[2] if result.returncode == 0 else None
 
 
-def get_version() -> str:
-    """Return the output of `git --version`."""
-    return run_git("/", "--version").stdout.strip()
+def require_version() -> str:
+    """Return the output of `git --version`. Raise StateError for a git that is older than OLDEST_VERSION."""
+    text = run_git("/", "--version").stdout.strip()
+    numbers = [int(part) for part in [*text.split(), "", "", ""][2].split(".")[:2] if part.isdigit()]
+    if tuple(numbers) < OLDEST_VERSION:
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        raise StateError(f"{text} is too old: git {oldest} or newer is needed first on PATH. Update it.", "git-trouble")
+    return text
 
 
 def format_paths(paths: List[str]) -> str:
@@ -353,21 +360,22 @@ def run_git(
     input: Optional[str] = None,
     literal_paths: bool = False,
     timeout_s: Optional[float] = None,
+    environment: Optional[Mapping[str, str]] = None,
 ) -> GitResult:
     """Run git in the root and return its exit status and output; `input` goes to its standard input.
 
     Raises StateError when git does not end within `timeout_s` seconds (None: TIMEOUT_S) or, with `check`, fails.
-    `literal_paths`: paths among the arguments are never patterns.
+    `literal_paths`: paths among the arguments are never patterns. `environment` adds to that of this process.
     """
     timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
     call = " ".join(("git", *arguments[:2]))
-    environment = {name: value for name, value in os.environ.items() if name not in _CLEARED_VARIABLES}
-    environment.update(LC_ALL="C", GIT_TERMINAL_PROMPT="0", SSH_ASKPASS_REQUIRE="never")
+    variables = {name: value for name, value in os.environ.items() if name not in _CLEARED_VARIABLES}
+    variables.update(LC_ALL="C", GIT_TERMINAL_PROMPT="0", SSH_ASKPASS_REQUIRE="never", **(environment or {}))
     if literal_paths:
-        environment["GIT_LITERAL_PATHSPECS"] = "1"
+        variables["GIT_LITERAL_PATHSPECS"] = "1"
     data = None if input is None else input.encode("utf-8", "surrogateescape")
     try:
-        ended = subprocesses.run(["git", "-C", root, *arguments], timeout_s=timeout_s, env=environment, input=data)
+        ended = subprocesses.run(["git", "-C", root, *arguments], timeout_s=timeout_s, env=variables, input=data)
     except FileNotFoundError as error:
         raise StateError(
             "git was not found on PATH. Install it, or start from a shell that has it.", "git-trouble"

@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
 from ..base import process_identity, project_paths, subprocesses, timestamps
 from ..base.project_paths import Project
@@ -26,7 +26,7 @@ from ..core import batch_policy, batch_state, failure_classification, lease, tra
 from ..core.errors import EXIT_STILL_RUNNING, HELP_PREFIX, BatchError
 from ..core.failure_classification import TREATMENT
 from ..core.prompts import pluralize
-from ..git import git_client, untracked_files, worktrees
+from ..git import git_client, merging, untracked_files, worktrees
 from ..store.store import Store
 from . import claude_process, logs
 from .claude_stream import ClientStream
@@ -126,7 +126,7 @@ def _open_batch(store: Store, job: Job) -> State:
     git_client.exclude_state_file(root)
     state = store.read_if_usable()
     if state is None or state["batch_id"] != _attempt_batch_id(job):  # none, or one that was committed
-        store.create(_new_attempt_state(root, job, now), replace=True)
+        store.create(_new_attempt_state(root, job, now, _apply_earlier_work(job)), replace=True)
     base = git_client.run_git(root, "merge-base", "HEAD", job.base, check=False).stdout.strip() or job.base
     branch = git_client.get_branch(root)
     owner = None
@@ -143,11 +143,20 @@ def _open_batch(store: Store, job: Job) -> State:
     return store.update(start_feature)
 
 
+def _apply_earlier_work(job: Job) -> List[Dict[str, Any]]:
+    """Apply the work of the last attempt to the worktree if it was sent back. Return the attempts for the brief."""
+    if not job.earlier or not job.earlier[-1].get("work"):
+        return list(job.earlier)
+    *others, last = job.earlier
+    conflicts = merging.apply_work(job.worktree, job.base, last["work"])
+    return [*others, {**last, "work": None} if conflicts is None else {**last, "conflicts": conflicts}]
+
+
 def _attempt_batch_id(job: Job) -> str:
     return f"{job.batch_id[:80]}.{job.feature_index + 1}.{job.attempt}"
 
 
-def _new_attempt_state(root: str, job: Job, now: str) -> State:
+def _new_attempt_state(root: str, job: Job, now: str, earlier: List[Dict[str, Any]]) -> State:
     details = {name: value for name, value in job.details.items() if name not in ("policy", "depends_on")}
     state = batch_state.new_state(
         _attempt_batch_id(job),
@@ -161,7 +170,7 @@ def _new_attempt_state(root: str, job: Job, now: str) -> State:
     return {
         **state,
         "attempt_of": {"batch_id": job.batch_id, "feature_number": job.feature_index + 1},
-        "attempts": {"0": list(job.earlier)},
+        "attempts": {"0": earlier},
         "retry_attempts": {"0": job.attempt - 1},
     }
 

@@ -36,9 +36,9 @@ class Job(NamedTuple):
     `repository` is the path of the repository, or a URL if `remote`. The attempt starts at the commit `base` and
     creates `branch` in the folder `worktree` (empty: the worker chooses). `policy` and `details` are those of the
     feature, `needs` the features that it builds on (`{text, commit}`), `earlier` its previous attempts from the state.
-    `command` replaces the client unless None. `client` is `{path, model, permission_mode, allow, settings}`. `limits`
-    are `{time_s, turns, cost_usd}` of the attempt and `left_usd`, its share of the rest of the run's cost limit; each
-    may be None.
+    Work of the last one that could not be merged is applied first. `command` replaces the client unless None. `client`
+    is `{path, model, permission_mode, allow, settings}`. `limits` are `{time_s, turns, cost_usd}` of the attempt and
+    `left_usd`, its share of the rest of the run's cost limit; each may be None.
     """
 
     batch_id: str

@@ -4,8 +4,9 @@
     fast_forward(repository, branch, prepared)      moves the branch, or raises NotMerged: prepare again
 
 A commit on top of the branch's head is merged as it is: it was verified as such. Any other is rebased onto the head in
-the queue's own worktree (`folder`) and verified again. CannotMerge says why this failed, for the next attempt. Only
-that worktree changes before `fast_forward`, which moves the branch only from the head that was prepared for.
+the queue's own worktree (`folder`), or put there as one commit if only that keeps all of the work, and verified again.
+CannotMerge says why this failed, for the next attempt. Only that worktree changes before `fast_forward`, which moves
+the branch only from the head that was prepared for.
 """
 
 from __future__ import annotations
@@ -18,15 +19,11 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from ..base import subprocesses
 from ..commands import verify_command
 from ..core.errors import BatchError, RefusedError
-from ..git import git_client, worktrees
-
-# No editor that waits, no hooks of the repository, and no settings that change the result of a rebase.
-_NONINTERACTIVE = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
-          "-c", "rebase.autoSquash=false", "-c", "rebase.updateRefs=false", "-c", "rerere.enabled=false")  # fmt: skip
+from ..git import git_client, merging, worktrees
 
 
 class CannotMerge(RefusedError):
-    """The commit cannot be rebased onto the branch, or its verify command fails there."""
+    """The commit conflicts with the branch, or its verify command fails there."""
 
 
 class NotMerged(BatchError):
@@ -44,17 +41,6 @@ class PreparedMerge(NamedTuple):
     verify: Optional[Dict[str, Any]]
 
 
-class RebaseResult(NamedTuple):
-    """The new `head` after a rebase. If it failed: None, the commit where it stopped (`at`, empty if unknown), the
-    `files` in conflict, and git's message.
-    """
-
-    head: Optional[str]
-    at: str
-    files: List[str]
-    message: str
-
-
 def prepare_merge(
     repository: str,
     folder: str,
@@ -67,7 +53,7 @@ def prepare_merge(
     stopped: threading.Event,
     delay_s: float = 0.0,
 ) -> PreparedMerge:
-    """Rebase `commit` onto the head of `branch` in the worktree `folder`, and verify it there if it changed.
+    """Put `commit` onto the head of `branch` in the worktree `folder`, and verify it there if it changed.
 
     The output of the command `verify`, if any, goes to the file `log`. Begins after `delay_s` seconds. Raises
     CannotMerge, and NotMerged once `stopped` is set.
@@ -78,7 +64,7 @@ def prepare_merge(
     if git_client.has_commit(repository, head, commit):
         return PreparedMerge(head, commit, _commits_between(repository, head, commit), None)
     worktrees.add_detached(repository, folder, head)
-    new = _rebase_onto_head(folder, head, commit)
+    new = _put_onto_head(folder, head, commit)
     commits = _commits_between(repository, head, new)
     if verify is None or not commits:
         return PreparedMerge(head, new, commits, None)
@@ -134,36 +120,19 @@ def _commits_between(repository: str, base: str, commit: str) -> List[str]:
     ).stdout.split()
 
 
-def rebase(folder: str, onto: str, after: str, last: str, *options: str) -> RebaseResult:
-    """Rebase the commits after `after` up to `last` onto `onto` in the worktree `folder`. On a conflict, abort."""
-    result = git_client.run_git(
-        folder, *_NONINTERACTIVE, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop", *options,
-        "--onto", onto, after, last, check=False,
-    )  # fmt: skip
-    if result.returncode == 0:
-        return RebaseResult(git_client.get_head(folder), "", [], "")
-    conflicts = git_client.run_git(folder, "diff", "--name-only", "--diff-filter=U", "-z", check=False).stdout
-    files = conflicts.split("\0")[:-1]
-    at = git_client.run_git(folder, "rev-parse", "--verify", "--quiet", "REBASE_HEAD", check=False).stdout.strip()
-    git_client.run_git(folder, "rebase", "--abort", check=False)
-    return RebaseResult(None, at, files, result.stderr.strip())
-
-
-def _rebase_onto_head(folder: str, head: str, commit: str) -> str:
-    """Return the commit rebased onto `head`. CannotMerge names the files in conflict."""
-    rebased = rebase(folder, head, head, commit)
-    if rebased.head:
-        return rebased.head
-    if not rebased.files:
+def _put_onto_head(folder: str, head: str, commit: str) -> str:
+    """Return a commit on top of `head` with the work of `commit`. CannotMerge names the files in conflict."""
+    try:
+        merged = merging.merge_trees(folder, head, commit)
+    except merging.UnrelatedHistories as error:
+        raise CannotMerge(f"Its commits cannot be put onto {head[:12]}: {error.message}", "merge-conflict") from error
+    if merged.conflicts:
         raise CannotMerge(
-            f"Its commits cannot be put onto {head[:12]}: `git rebase` failed: {rebased.message[-500:]}",
+            f"Its commit {commit[:12]} conflicts with what was merged meanwhile ({head[:12]}), in "
+            f"{git_client.format_paths(merged.conflicts)}.",
             "merge-conflict",
         )
-    raise CannotMerge(
-        f"Its commit {rebased.at[:12] or commit[:12]} conflicts with what was merged meanwhile ({head[:12]}), in "
-        f"{git_client.format_paths(rebased.files)}. This attempt starts there: implement the feature again.",
-        "merge-conflict",
-    )
+    return merging.transplant(folder, head, head, commit, merged.tree)
 
 
 def _run_verify(folder: str, command: str, timeout_s: int, log: str, stopped: threading.Event) -> Dict[str, Any]:
@@ -179,7 +148,7 @@ def _run_verify(folder: str, command: str, timeout_s: int, log: str, stopped: th
     how = f"did not end within {timeout_s} s" if ended is None else f"failed with exit status {ended}"
     raise CannotMerge(
         f"On top of what was merged meanwhile the verify command `{command[:200]}` {how}, though it passed before. "
-        "This attempt starts there: fix what fails. The end of its output (data):\n"
+        "The end of its output (data):\n"
         f"{verify_command.quote_log_end(log)}",
         "merge-conflict",
     )

@@ -30,9 +30,8 @@ from ..core import prompts
 from ..core.batch_state import key
 from ..core.errors import BatchError, RefusedError
 from ..features import issue_comments
-from ..git import gh, git_client, remotes, worktrees
+from ..git import gh, git_client, merging, remotes, worktrees
 from ..hooks import push_detection
-from . import merge_queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -233,16 +232,16 @@ def _stack_commits(project: Project, state: State, onto: str, indices: List[int]
             if not has_worktree:
                 worktrees.add_detached(root, folder, at)
                 has_worktree = True
-            rebased = merge_queue.rebase(folder, at, before, commits[-1], "--committer-date-is-author-date")
-            if rebased.head is None:
-                conflict = f"conflict in {git_client.format_paths(rebased.files)}"
+            merged = merging.merge_trees(folder, at, commits[-1], before)
+            if merged.conflicts:
                 raise RefusedError(
-                    f"The commits of feature {index + 1} do not apply without those of other features "
-                    f"({conflict if rebased.files else rebased.message[-300:]}): it depends on one that the list does "
-                    "not name. Open a pull request for the whole batch instead: `batchctl run --resume --pr`.",
+                    f"The commits of feature {index + 1} do not apply without those of other features (conflict in "
+                    f"{git_client.format_paths(merged.conflicts)}): it depends on one that the list does not name. "
+                    "Open a pull request for the whole batch instead: `batchctl run --resume --pr`.",
                     "pull-request",
                 )
-            at = rebased.head
+            by_author_date = "--committer-date-is-author-date"
+            at = merging.transplant(folder, at, before, commits[-1], merged.tree, by_author_date)
         return at
     finally:
         if has_worktree:

@@ -127,7 +127,33 @@ def test_nothing_is_in_progress_in_an_ordinary_tree_or_without_git(root, tmp_pat
 
 
 def test_the_version_is_what_git_says():
-    assert git_client.get_version().startswith("git version 2")
+    assert git_client.require_version().startswith("git version 2")
+
+
+@pytest.mark.parametrize(
+    ("version", "is_new_enough"),
+    [
+        ("2.37.9", False),
+        ("1.8.3.1", False),
+        ("2.38.0", True),
+        ("2.39.5 (Apple Git-154)", True),
+        ("2.50.1.windows.1", True),
+        ("3.0.0-rc1", True),
+        ("", False),
+    ],
+)
+def test_a_git_without_merge_tree_is_refused_with_the_version_that_has_it(
+    version, is_new_enough, monkeypatch, tmp_path
+):
+    old = tmp_path / "git"
+    old.write_text(f"#!/bin/sh\necho 'git version {version}'\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    if is_new_enough:
+        assert git_client.require_version() == f"git version {version}"
+    else:
+        with pytest.raises(StateError, match=r"is too old: git 2\.38 or newer is needed first on PATH"):
+            git_client.require_version()
 
 
 # -- changes -----------------------------------------------------------------------------------------------------------
@@ -387,7 +413,7 @@ def test_an_exclude_file_that_cannot_be_written_says_what_would_happen(root):
 def test_without_git_the_message_says_so(root, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StateError, match="git was not found on PATH"):
-        git_client.get_version()
+        git_client.require_version()
     assert not git_client.is_repository(root)
 
 
@@ -425,4 +451,4 @@ def test_git_never_waits_for_an_answer_from_a_terminal(root, monkeypatch, tmp_pa
     spy.write_text('#!/bin/sh\necho "$GIT_TERMINAL_PROMPT $LC_ALL $(cat)"\n')
     spy.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert git_client.get_version() == "0 C"
+    assert git_client.run_git("/", "--version").stdout == "0 C \n"

@@ -148,19 +148,41 @@ def test_clients_in_parallel_keep_to_the_cost_of_the_run_between_them(unattended
 # -- merging -----------------------------------------------------------------------------------------------------------
 
 
-def test_of_two_that_conflict_the_second_is_sent_back_told_why_and_merged_on_the_new_base(
+def test_of_two_that_conflict_the_second_is_sent_back_and_begins_with_its_work_applied(
     unattended_run, repository, tmp_path
 ):
+    """It started from nothing: the same work was typed again."""
     briefs = tmp_path / "briefs"
-    worker = f'{READ} cat "$brief" >> {briefs}; echo "$n" >> list.txt; sleep 0.2; {COMMIT}'
+    first = f'echo "$n" >> list.txt; echo "$n" > "own-$n.txt"; sleep 0.2; {COMMIT}'
+    again = (
+        f"git status --porcelain > {tmp_path}/status; cp list.txt {tmp_path}; "
+        'sed -i "/^[<=>]/d" list.txt; git commit -qam again'
+    )
+    worker = f'{READ} cat "$brief" >> {briefs}; if grep -q "Do not start anew" "$brief"; then {again}; else {first}; fi'
     unattended = unattended_run(worker, 2, verify="test -s list.txt")
     state = unattended.drive(jobs=2)
     assert state["status"] == "completed"
-    assert sorted(git(repository, "show", "batch/batch-1/merged:list.txt").split()) == ["1", "2"]
-    assert len(unattended.of("sent back")) == 1
+    merged = "batch/batch-1/merged"
+    assert sorted(git(repository, "show", f"{merged}:list.txt").split()) == ["1", "2"]
+    assert len(unattended.of("sent back")) == 1 and sum(state["run"]["sent_back"].values()) == 1
     assert "conflicts with what was merged meanwhile" in briefs.read_text()
-    assert "in list.txt" in briefs.read_text() and "are on branch `batch/batch-1/" in briefs.read_text()
-    assert sum(state["run"]["sent_back"].values()) == 1
+    assert "> list.txt" in briefs.read_text()
+    assert (tmp_path / "list.txt").read_text().count("<<<<<<<") == 1
+    second = state["run"]["merges"][-1]["feature_index"] + 1
+    assert (tmp_path / "status").read_text() == f"M  list.txt\nA  own-{second}.txt\n"
+    assert git(repository, "show", f"{merged}:own-{second}.txt").strip() == str(second)
+
+
+def test_conflict_markers_are_not_done_even_where_nothing_verifies(unattended_run, repository):
+    worker = (
+        f'{READ} if grep -q "Do not start anew" "$brief"; then git commit -qm again; '
+        f'else echo "$n" >> list.txt; sleep 0.2; {COMMIT}; fi'
+    )
+    state = unattended_run(worker, 2, max_retries=0).drive(jobs=2)
+    assert sorted(conditions(state)) == ["done", "failed"]
+    (attempts,) = state["attempts"].values()
+    assert "Conflict markers were committed in list.txt" in attempts[-1]["error_message"]
+    assert "<<<<" not in git(repository, "show", "batch/batch-1/merged:list.txt")
 
 
 def test_one_that_conflicts_twice_has_failed_what_needs_it_is_skipped_and_nothing_of_it_is_merged(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from batch_implement.core.errors import RefusedError
-from batch_implement.git import git_client
+from batch_implement.git import git_client, merging
 from batch_implement.runner import merge_queue
 from batches import commit, git
 
@@ -98,23 +98,115 @@ def test_a_conflict_names_the_commit_and_the_files_and_leaves_the_worktree_usabl
     with pytest.raises(merge_queue.CannotMerge) as caught:
         queue(conflicting)
     assert f"commit {conflicting[:12]} conflicts with what was merged meanwhile ({head[:12]})" in caught.value.message
-    assert "in a.txt, b.txt. " in caught.value.message
+    assert caught.value.message.endswith("in a.txt, b.txt.")
     assert git_client.operation_in_progress(str(queue.folder)) is None
     (clear,) = commits_from_start(repository, {"c": "mine"})
     assert len(queue(clear).commits) == 1
     assert tip(repository) == head
 
 
-def test_a_rebase_that_git_refuses_is_told_in_its_words(repository, queue):
+def test_a_file_that_a_verify_command_left_does_not_fail_the_next_feature(repository, queue):
     (made,) = commits_from_start(repository, {"one": "1"})
-    head = merge_meanwhile(repository, other="x")
+    merge_meanwhile(repository, other="x")
     queue(made)
     (queue.folder / "two.txt").write_text("left by a verify command")
     (made,) = commits_from_start(repository, {"two": "2"})
-    with pytest.raises(merge_queue.CannotMerge) as caught:
-        queue(made)
-    assert f"cannot be put onto {head[:12]}: `git rebase` failed" in caught.value.message
-    assert "two.txt" in caught.value.message
+    prepared = queue(made, verify="grep 2 two.txt")
+    assert git(repository, "show", f"{prepared.commit}:two.txt") == "2"
+
+
+def test_histories_without_a_common_commit_are_told_in_gits_words(repository, queue):
+    head, tree = merge_meanwhile(repository, other="x"), git(repository, "rev-parse", "main^{tree}")
+    orphan = git(repository, "commit-tree", "-m", "Begin anew", tree)
+    with pytest.raises(merge_queue.CannotMerge, match="unrelated histories") as caught:
+        queue(orphan)
+    assert f"cannot be put onto {head[:12]}" in caught.value.message
+
+
+def merged_tree(repository, head, work):
+    """The tree that git itself merges, with its ordinary command, in a clone."""
+    clone = repository.parent / "clone"
+    git(repository.parent, "clone", "-q", str(repository), str(clone))
+    git(clone, "fetch", "-q", "origin", head, work)
+    git(clone, "checkout", "-q", "--detach", head)
+    git(clone, "-c", "user.name=a", "-c", "user.email=b", "merge", "-q", "--no-edit", work)
+    return git(clone, "rev-parse", "HEAD^{tree}")
+
+
+def test_merges_in_a_features_work_are_put_on_as_one_commit_with_what_was_changed_in_them(repository, queue):
+    """The rebase left out merge commits, and with them the glue, once all of the work."""
+    git(repository, "checkout", "-q", "-b", "side", "main")
+    side = commit(repository, side="s")
+    git(repository, "checkout", "-q", "-b", "work", "main")
+    first = commit(repository, first="f")
+    git(repository, "merge", "-q", "--no-ff", "--no-commit", "side")
+    Path(repository, "glue.txt").write_text("glue")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "Merge branch 'side'")
+    glue = git(repository, "rev-parse", "HEAD")
+    author = ("-c", "user.name=J\u00f6rg <x", "-c", "user.email=j@example.org")
+    Path(repository, "last.txt").write_text("l")
+    git(repository, "add", ".")
+    git(repository, *author, "commit", "-q", "--date=2020-02-02T02:02:02+0200", "-m", "Add last\n\nWhy.\n\nRefs: #7")
+    last = git(repository, "rev-parse", "HEAD")
+    git(repository, "checkout", "-q", "main")
+    head = merge_meanwhile(repository, other="x")
+    prepared = queue(last, verify="cat glue.txt side.txt first.txt last.txt other.txt")
+    assert queue.log.read_text() == "gluesflx"
+    assert prepared.commits == [prepared.commit] and git(repository, "rev-parse", f"{prepared.commit}^") == head
+    assert git(repository, "rev-parse", f"{prepared.commit}^{{tree}}") == merged_tree(repository, head, last)
+    show = git(repository, "log", "-1", "--format=%an|%ae|%aI%n%B", prepared.commit)
+    assert show.startswith(
+        "J\u00f6rg x|j@example.org|2020-02-02T02:02:02+02:00\nAdd last\n\nThe net change of these commits:\n"
+    )
+    assert all(git(repository, "rev-parse", "--short", each) in show for each in (side, first, glue, last))
+    assert show.rstrip().endswith("Why.\n\nRefs: #7")
+
+
+def test_a_change_that_the_branch_had_and_took_back_is_not_left_out_of_the_work(repository, queue):
+    """The rebase took the commit for one that is applied already."""
+    (made,) = commits_from_start(repository, {"one": "1"})
+    merge_meanwhile(repository, other="x")
+    git(repository, "checkout", "-q", BRANCH)
+    git(repository, "cherry-pick", made)
+    git(repository, "revert", "--no-edit", "HEAD")
+    head = git(repository, "rev-parse", "HEAD")
+    git(repository, "checkout", "-q", "main")
+    prepared = queue(made)
+    assert git(repository, "show", f"{prepared.commit}:one.txt") == "1"
+    assert git(repository, "rev-parse", f"{prepared.commit}^{{tree}}") == merged_tree(repository, head, made)
+
+
+def test_work_that_conflicts_only_on_its_way_is_merged_as_git_merges_it(repository, queue):
+    """A commit that conflicts and one that takes it back: their net change does not conflict."""
+    made = commits_from_start(repository, {"base": "1"})[0]
+    git(repository, "branch", "-f", BRANCH, made)
+    git(repository, "checkout", "-q", "--detach", made)
+    commit(repository, base="2")
+    commit(repository, base="1")
+    last = commit(repository, fine="f")
+    git(repository, "checkout", "-q", "--detach", made)
+    head = commit(repository, base="3")
+    git(repository, "branch", "-f", BRANCH, head)
+    git(repository, "checkout", "-q", "main")
+    prepared = queue(last)
+    assert git(repository, "show", f"{prepared.commit}:base.txt") == "3"
+    assert git(repository, "rev-parse", f"{prepared.commit}^{{tree}}") == merged_tree(repository, head, last)
+
+
+def test_files_declared_as_union_merge_by_that_however_they_were_committed(repository, queue):
+    Path(repository, ".gitattributes").write_text("notes.txt merge=union\n")
+    git(repository, "add", ".gitattributes")
+    start = commit(repository, notes="top\n")
+    git(repository, "checkout", "-q", "--detach", start)
+    commit(repository, notes="top\ndraft\n")
+    last = commit(repository, notes="top\nmine\n")
+    git(repository, "checkout", "-q", "--detach", start)
+    head = commit(repository, notes="top\nother\n")
+    git(repository, "checkout", "-q", "main")
+    git(repository, "branch", "-f", BRANCH, head)
+    prepared = queue(last)
+    assert git(repository, "show", f"{prepared.commit}:notes.txt") == "top\nother\nmine"
 
 
 def test_a_rebase_runs_no_hook_and_follows_no_setting_that_changes_its_result(repository, queue, tmp_path):
@@ -135,8 +227,8 @@ def test_a_rebase_runs_no_hook_and_follows_no_setting_that_changes_its_result(re
     git(repository, "branch", "-f", "mine", first)
     merge_meanwhile(repository, other="x")
     hooked.unlink()
-    rebased = merge_queue.rebase(str(repository), BRANCH, "main", made)
-    assert len(git(repository, "rev-list", f"{BRANCH}..{rebased.head}").split()) == 2
+    rebased = merging.rebase(str(repository), BRANCH, "main", made)
+    assert len(git(repository, "rev-list", f"{BRANCH}..{rebased}").split()) == 2
     assert git(repository, "rev-parse", "mine") == first
     assert not hooked.exists()
 

@@ -94,8 +94,12 @@ def prepare(job: Job) -> CachedJob:
 
 
 def _fetch_branches(job: Job, repository: str) -> Optional[str]:
-    """Fetch the branches of the batch and, if it was pushed, of the attempt. Return the attempt's commit or None."""
-    wanted = (worktrees.get_batch_branch(job.batch_id), job.branch)
+    """Fetch the branches of the batch, of an attempt whose work is needed and, if it was pushed, of this attempt.
+
+    Return the commit of this attempt's branch, or None.
+    """
+    sent_back = [entry["branch"] for entry in job.earlier[-1:] if entry.get("work")]
+    wanted = (worktrees.get_batch_branch(job.batch_id), job.branch, *sent_back)
     try:
         existing = remotes.list_remote_branches(repository, job.repository, wanted, timeout_s=FETCH_S)
         refspecs = [f"+refs/heads/{name}:{FETCHED_REFS}refs/heads/{name}" for name in wanted if name in existing]

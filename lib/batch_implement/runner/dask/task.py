@@ -89,7 +89,9 @@ def check_worker(needs_json: str, versions: List[str], dask_worker: Any) -> List
         results += [(name, verdict, text) for verdict, text in check() if verdict != OK]
     if not any(verdict == ERROR for _, verdict, _ in results):
         free = shutil.disk_usage(top).free / 1e9
-        text = f"{process_identity.get_host_name()}: Python {mine[1]}, {git_client.get_version()}, {free:.0f} GB free"
+        text = (
+            f"{process_identity.get_host_name()}: Python {mine[1]}, {git_client.require_version()}, {free:.0f} GB free"
+        )
         results.append(("all", OK, text))
     return results
 

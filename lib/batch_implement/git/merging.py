@@ -1,0 +1,156 @@
+"""Merge trees without touching a working tree, put work onto another commit, and apply it to a worktree.
+
+    merged = merge_trees(folder, head, work)         what `git merge` would give, as a tree; with the files in conflict
+    new = transplant(folder, head, base, work, merged.tree)     the same as commits on top of `head`
+    conflicts = apply_work(folder, tip, work)        the same as uncommitted files, conflict markers included
+
+The result of `git merge-tree` decides. A rebase that ends with another tree has lost or repeated something (it leaves
+out merge commits with what was changed in them, and commits that it takes for applied), so it is not used.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import List, NamedTuple, Optional
+
+from ..base import project_paths
+from ..core.errors import StateError
+from . import git_client
+
+# No editor that waits, no hooks of the repository, and no settings that change the result of a rebase.
+_NONINTERACTIVE = ("-c", "core.hooksPath=/dev/null", "-c", "core.editor=true", "-c", "sequence.editor=true",
+          "-c", "rebase.autoSquash=false", "-c", "rebase.updateRefs=false", "-c", "rerere.enabled=false")  # fmt: skip
+_NOBODY = {
+    f"GIT_{role}_{field}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for field, value in (("NAME", "batch-implement"), ("EMAIL", "batch-implement"), ("DATE", "@0 +0000"))
+}
+_APPLIED_NAME = "batch-work-applied"
+MAX_NAMED_COMMITS = 50
+
+
+class MergedTree(NamedTuple):
+    """The result of a merge as a tree, in which files in conflict have markers, and the paths of these files."""
+
+    tree: str
+    conflicts: List[str]
+
+
+class UnrelatedHistories(StateError):
+    """Two commits have no common ancestor."""
+
+
+def merge_trees(folder: str, ours: str, theirs: str, base: Optional[str] = None) -> MergedTree:
+    """Merge two commits as `git merge` does, by the attributes of the worktree `folder` (`merge=union`).
+
+    `base` takes the place of their merge base. Writes only objects. Raises UnrelatedHistories and StateError.
+    """
+    if base is not None:  # `--merge-base` needs git 2.40
+        root = _write_nameless_commit(folder, base, None)
+        ours, theirs = (_write_nameless_commit(folder, commit, root) for commit in (ours, theirs))
+    merged = git_client.run_git(
+        folder, "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs, check=False,
+        timeout_s=git_client.MERGE_S,
+    )  # fmt: skip
+    if merged.returncode in (0, 1):
+        tree, *conflicts = merged.stdout.rstrip("\0").split("\0")
+        return MergedTree(tree, list(dict.fromkeys(conflicts)))
+    error = UnrelatedHistories if "unrelated histories" in merged.stderr else StateError
+    raise error(
+        f"`git merge-tree` failed in {folder}: {merged.stderr.strip()[:500]}. Fix this, then try again.", "git-trouble"
+    )
+
+
+def _write_nameless_commit(folder: str, commit: str, parent: Optional[str]) -> str:
+    parents = ["-p", parent] if parent else []
+    words = ("commit-tree", "--no-gpg-sign", f"{commit}^{{tree}}", *parents)
+    return git_client.run_git(folder, *words, input="", environment=_NOBODY).stdout.strip()
+
+
+def transplant(folder: str, onto: str, after: str, last: str, tree: str, *options: str) -> str:
+    """Return a commit with the tree `tree` on top of `onto`: the commits after `after` up to `last`, rebased in the
+    worktree `folder` with these options.
+
+    It is one commit of their net change when there are merges among them, or when a rebase ends with another tree.
+    `onto` when nothing is left to do.
+    """
+    if tree == git_client.get_tree(folder, onto):
+        return onto
+    if not git_client.run_git(folder, "rev-list", "--merges", "--max-count=1", last, f"^{after}", "--").stdout:
+        rebased = rebase(folder, onto, after, last, *options)
+        if rebased and git_client.get_tree(folder, rebased) == tree:
+            return rebased
+    new = _commit_net_change(folder, onto, after, last, tree)
+    git_client.run_git(
+        folder, *_NONINTERACTIVE, "checkout", "--quiet", "--force", "--detach", new, timeout_s=git_client.MERGE_S
+    )
+    return new
+
+
+def rebase(folder: str, onto: str, after: str, last: str, *options: str) -> Optional[str]:
+    """Rebase the commits after `after` up to `last` onto `onto` in the worktree `folder` and return the new head.
+
+    None when git cannot: then no operation is in progress.
+    """
+    result = git_client.run_git(
+        folder, *_NONINTERACTIVE, "rebase", "--quiet", "--no-autostash", "--no-fork-point", "--empty=drop",
+        "--reapply-cherry-picks", *options, "--onto", onto, after, last, check=False, timeout_s=git_client.MERGE_S,
+    )  # fmt: skip
+    if result.returncode == 0:
+        return git_client.get_head(folder)
+    git_client.run_git(folder, "rebase", "--abort", check=False)
+    return None
+
+
+def _commit_net_change(folder: str, onto: str, after: str, last: str, tree: str) -> str:
+    """Write one commit with the tree `tree` on top of `onto`, and return it.
+
+    Author, date and message are those of the newest commit that is no merge; the message names all commits.
+    """
+    span = (last, f"^{after}", "--")
+    limit = f"--max-count={MAX_NAMED_COMMITS + 1}"
+    newest = git_client.run_git(folder, "rev-list", "--no-merges", "--max-count=1", *span).stdout.strip() or last
+    name, email, date, message = git_client.run_git(
+        folder, "log", "-1", "--encoding=UTF-8", "--date=raw", "--format=%an%n%ae%n%ad%n%B", newest, "--"
+    ).stdout.split("\n", 3)
+    commits = git_client.run_git(
+        folder, "log", "--reverse", "--topo-order", "--encoding=UTF-8", limit, "--format=%h %<(100,trunc)%s", *span
+    ).stdout.splitlines()
+    if len(commits) > MAX_NAMED_COMMITS:
+        commits = [*commits[-MAX_NAMED_COMMITS:], "and earlier ones"]
+    subject, _, rest = message.strip("\n").partition("\n")
+    body = "\n".join(f"    {line.rstrip()}" for line in commits)
+    text = f"{subject}\n\nThe net change of these commits:\n\n{body}\n\n{rest.strip()}".rstrip() + "\n"
+    environment = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}  # for the same input the same commit
+    if name.strip():
+        environment.update(GIT_AUTHOR_NAME=name, GIT_AUTHOR_EMAIL=email)
+    signs = git_client.run_git(folder, "config", "--type=bool", "commit.gpgSign", check=False).stdout.strip() == "true"
+    return git_client.run_git(
+        folder, "-c", "i18n.commitEncoding=UTF-8", "commit-tree", *(["-S"] if signs else []), "-p", onto, tree,
+        input=text, environment=environment,
+    ).stdout.strip()  # fmt: skip
+
+
+def apply_work(folder: str, tip: str, work: str) -> Optional[List[str]]:
+    """Apply the commit `work` to the worktree `folder`, staged. Return the paths in conflict, most of which have
+    conflict markers; None if the repository does not have `work`, or HEAD is not in the history of `tip` and so has
+    commits of its own.
+
+    No git operation is in progress then. Work that was applied before is not applied again. Call before anybody works
+    in the folder: what a killed call has left is overwritten.
+    """
+    mark = os.path.join(project_paths.find_git_dir(folder) or folder, _APPLIED_NAME)
+    try:
+        with open(mark, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().split("\0")[:-1]
+    except FileNotFoundError:
+        pass
+    is_known = git_client.run_git(folder, "cat-file", "-e", f"{work}^{{commit}}", check=False).returncode == 0
+    if not is_known or not git_client.has_commit(folder, "HEAD", tip):
+        return None
+    merged = merge_trees(folder, "HEAD", work)
+    git_client.run_git(folder, "read-tree", "--reset", "-u", merged.tree, timeout_s=git_client.MERGE_S)
+    with open(f"{mark}.new", "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.writelines(f"{path}\0" for path in merged.conflicts)
+    os.replace(f"{mark}.new", mark)
+    return merged.conflicts
