@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -776,6 +777,14 @@ def test_a_context_window_without_the_batch_gets_no_reminder(hook, begin, store,
     assert store.read()["auto_clear_count"] == 0
 
 
+@pytest.mark.parametrize("window", [{}, WORKER], ids=["coordinator", "worker"])
+def test_a_compaction_after_the_end_of_the_batch_needs_no_reminder(hook, begin, store, window):
+    state = begin(1, all_completed)
+    assert hook("PreCompact", trigger="auto", **window) is None
+    assert hook("SessionStart", source="compact", **window) is None
+    assert store.read() == state
+
+
 @pytest.mark.parametrize(("event", "tool"), [("PostToolUse", "Bash"), ("PostToolUse", ""), ("UserPromptSubmit", "")])
 def test_a_lost_reminder_is_delivered_once_with_the_next_event(hook, begin, store, event, tool):
     begin(3, start, compacted("main"))
@@ -834,6 +843,30 @@ def test_a_session_that_finds_an_unfinished_batch_without_an_owner_says_so_in_on
     assert store.read()["owner"]["pid"] is None
 
 
+def test_an_agent_of_such_a_session_is_told_nothing(hook, begin):
+    begin(3, lease.release)
+    assert hook("SessionStart", source="startup", session="s-2", **WORKER) is None
+
+
+def test_a_session_of_batchctl_run_takes_its_batch_without_a_word(hook, begin, store):
+    begin(3, lease.release)
+    store.update(lambda state: {**state, "owner": {**state["owner"], "driven": True}})
+    assert hook("SessionStart", source="startup") is None
+    assert (store.read()["owner"]["pid"], store.read()["owner"]["driven"]) == (os.getpid(), True)
+
+
+def test_the_lease_of_a_finished_batch_ends_when_its_client_has_gone(hook, begin, store):
+    gone = subprocess.Popen(["sleep", "60"])
+    begin(1, all_completed)
+    store.update(lambda state: lease.acquire(state, owner("s-1", gone.pid)))
+    assert hook("SessionStart", source="startup", session="s-2") is None
+    assert store.read()["owner"]["pid"] == gone.pid
+    gone.kill()
+    gone.wait()
+    assert hook("SessionStart", source="startup", session="s-2") is None
+    assert store.read()["owner"]["pid"] is None
+
+
 def test_while_the_owner_is_alive_another_session_is_told_nothing(hook, begin):
     begin(3)
     assert hook("SessionStart", source="startup", session="s-2", pid=1) is None
@@ -844,6 +877,20 @@ def test_a_resumed_conversation_takes_back_the_lease_it_had(hook, begin, store):
     text = added(hook("SessionStart", source="resume"))
     assert text == prompts.reminder(store.read(), worker=False)
     assert store.read()["owner"]["pid"] == os.getpid()
+
+
+def test_a_resumed_conversation_leaves_the_lease_to_a_client_that_was_faster(hook, begin, store, monkeypatch):
+    begin(3, start, lease.release)
+    update, other = Store.update_with_result, owner("s-1", os.getppid())
+
+    def late(self, change):
+        monkeypatch.setattr(Store, "update_with_result", update)
+        store.update(lambda state: lease.acquire(state, other))
+        return update(self, change)
+
+    monkeypatch.setattr(Store, "update_with_result", late)
+    assert hook("SessionStart", source="resume") is None
+    assert store.read()["owner"] == other
 
 
 def test_a_paused_batch_is_not_resumed_by_itself(hook, begin, store):
