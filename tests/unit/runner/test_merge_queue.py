@@ -72,6 +72,7 @@ def test_any_other_is_rebased_and_verified_on_the_new_head(repository, queue):
         "command": "cat one.txt two.txt other.txt; pwd", "exit_code": 0, "log": str(queue.log),
     }  # fmt: skip
     assert queue.log.parent.stat().st_mode & 0o777 == 0o700
+    assert queue(made[-1], verify="true").verify["exit_code"] == 0  # the folder of the log is there by now
     assert git(repository, "status", "--porcelain") == ""
 
 
@@ -93,10 +94,10 @@ def test_what_another_feature_has_merged_already_leaves_nothing_to_verify(reposi
 
 
 def test_a_conflict_names_the_commit_and_the_files_and_leaves_the_worktree_usable(repository, queue):
-    conflicting = commits_from_start(repository, {"fits": "1"}, {"a": "mine", "b": "mine"})[-1]
+    conflicting, last = commits_from_start(repository, {"a": "mine", "b": "mine"}, {"fits": "1"})
     head = merge_meanwhile(repository, a="other", b="other")
     with pytest.raises(merge_queue.CannotMerge) as caught:
-        queue(conflicting)
+        queue(last)
     assert f"commit {conflicting[:12]} conflicts with what was merged meanwhile ({head[:12]})" in caught.value.message
     assert caught.value.message.endswith("in a.txt, b.txt.")
     assert git_client.operation_in_progress(str(queue.folder)) is None
@@ -207,6 +208,15 @@ def test_files_declared_as_union_merge_by_that_however_they_were_committed(repos
     git(repository, "branch", "-f", BRANCH, head)
     prepared = queue(last)
     assert git(repository, "show", f"{prepared.commit}:notes.txt") == "top\nother\nmine"
+
+
+def test_a_rebase_that_git_does_not_begin_has_no_commit_where_it_stopped(repository):
+    (made,) = commits_from_start(repository, {"one": "1"})
+    (repository / "README.md").write_text("changed")
+    refused = merge_queue.rebase(str(repository), "main", "main", made)
+    assert (refused.head, refused.at, refused.files) == (None, "", [])
+    assert "unstaged changes" in refused.message
+    assert (repository / "README.md").read_text() == "changed"
 
 
 def test_a_rebase_runs_no_hook_and_follows_no_setting_that_changes_its_result(repository, queue, tmp_path):
