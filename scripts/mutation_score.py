@@ -110,7 +110,7 @@ def is_noise(mutation: MutationSpec) -> bool:
         return False
     line, column = mutation.start_pos
     before = mutation.module_path.read_text(encoding="utf-8").splitlines()[line - 1][:column]
-    return mutation.occurrence % 2 == 1 or before.endswith(("[:", "[: "))  # a number is replaced by +1 and by -1
+    return mutation.occurrence % 2 == 1 or before.endswith(("[:", "[-", "[: "))  # a number is replaced by +1 and by -1
 
 
 def measure_module(module: str, sample: int, seed: int, folder: str) -> tuple[int, int] | None:
