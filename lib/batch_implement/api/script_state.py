@@ -59,6 +59,7 @@ class BatchState:
     failures_in_a_row: int = 0
     untracked_at_start: List[str] = field(default_factory=list)
     timings: Dict[int, Dict[str, Any]] = field(default_factory=dict)
+    tick: Optional[Dict[str, Any]] = None
     unknown_fields: Dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -115,6 +115,7 @@ _BATCH_OPTIONS = (
     ("--infer-order", "", None, "use the order that the texts suggest (--dry-run shows it)"),
     ("--comment", "", None, "comment each feature's outcome on its issue"),
     ("--close", "", None, "close a feature's issue once its commit is on the default branch"),
+    ("--tick", "", None, "tick the boxes of completed features in the list, in a commit at the very end"),
     ("--replace", "", None, "archive an unfinished batch and start this one"),
     ("--dry-run", "", None, "show what would be done, or why not; write nothing"),
 )

@@ -33,9 +33,12 @@ def create(
     """
     from ..features import sources
     from ..report import list_reading
+    from . import earlier_batches, list_ticking
 
     source = sources.read(options, cwd, context.project.root, stdin)
     context.notes.extend(source.notes)
+    context.notes.extend(list_ticking.find_problems(context.project, source))
+    source, done_earlier = earlier_batches.leave_out_done(context, source)
     if options.dry_run:
         plan = plan_batch(source, policy, infer_order=options.infer_order)
         blockers = find_create_blockers(context, replace=options.replace)
@@ -46,9 +49,10 @@ def create(
     next_step = status_report.describe_resume(state)
     if not state["policy"]["verify"]:
         next_step += " The batch has no verify command: only a commit is required."
-    left_out = list_reading.summarize_left_out(len(source.listing.left_out))
+    left_out = list_reading.summarize_left_out(source.listing.left_out)
+    parts = [f"Batch {state['batch_id']} has {prompts.pluralize(state['total_features'], 'feature')}."]
     return CommandResult(
-        f"Batch {state['batch_id']} has {prompts.pluralize(state['total_features'], 'feature')}. {left_out}".rstrip(),
+        " ".join([*parts, *done_earlier, *([left_out] if left_out else [])]),
         next_step,
         data=status_report.status_data(state),
         state=state,
@@ -61,7 +65,7 @@ def plan_batch(
     """Return the first version of a batch of these features. Writes nothing."""
     from ..features import planner
 
-    return planner.build_first_state(
+    state = planner.build_first_state(
         timestamps.new_batch_id(),
         timestamps.now(),
         source.listing,
@@ -70,6 +74,7 @@ def plan_batch(
         infer_order=infer_order,
         untracked=untracked,
     )
+    return {**state, "tick": source.tick} if source.tick else state
 
 
 def create_batch(
@@ -203,7 +208,7 @@ def add(context: CommandContext, source: FeatureSource) -> CommandResult:
 
     state = context.store.update(append)
     added = prompts.pluralize(len(listing.features), "feature")
-    left_out = list_reading.summarize_left_out(len(listing.left_out))
+    left_out = list_reading.summarize_left_out(listing.left_out)
     if left_out:  # `add` has no dry run
         left_out = left_out.replace("`--dry-run`", "`batchctl create FILE --dry-run`")
     message = f"{added} added to batch {state['batch_id']}: {state['total_features']} in all. {left_out}".rstrip()
@@ -244,7 +249,8 @@ def skip(context: CommandContext, index: int, reason: str) -> CommandResult:
     others = sorted(batch_state.skipped_indices(state) - before)
     need = "which needs it" if len(others) == 1 else "which need it"
     dependents = f", and with it {_format_numbers(others)}, {need}" if others else ""
-    return CommandResult(f"Feature {index + 1} is skipped{dependents}.{feature_commands.describe_stash(stash)}")
+    message = f"Feature {index + 1} is skipped{dependents}.{feature_commands.describe_stash(stash)}"
+    return CommandResult(message + feature_commands.describe_ticks(project, state))
 
 
 def retry(context: CommandContext, indices: Sequence[int]) -> CommandResult:

@@ -87,7 +87,7 @@ def done(context: CommandContext, *, no_change: Optional[str] = None, wait_s: fl
     if no_change is not None:
         facts.append("no change")
     message = f"Feature {index + 1} of {state['total_features']} is done ({', '.join(facts)})."
-    message += issue_sync.publish_after_outcome(context.store, state, index)
+    message += issue_sync.publish_after_outcome(context.store, state, index) + describe_ticks(project, state)
     return CommandResult(message, _describe_what_follows(state, mode, context))
 
 
@@ -120,6 +120,7 @@ def fail(context: CommandContext, reason: str, *, permanent: bool = False) -> Co
     if batch_state.feature_status(state, index) == "failed":
         message += f"is given up on{_describe_skipped(len(state['skipped_features']) - skipped_before)}."
         message += describe_stash(stash) + issue_sync.publish_after_outcome(context.store, state, index)
+        message += describe_ticks(project, state)
     else:
         attempts = prompts.pluralize(batch_state.attempts_used(state, index), "attempt")
         message += f"is to be tried again ({attempts} used).{describe_stash(stash)}"
@@ -160,6 +161,16 @@ def write_after_stash(stash: Optional[str], write: Callable[[], T]) -> T:
 def describe_stash(name: Optional[str]) -> str:
     """Return a sentence, after a blank, that names a stash; empty for None."""
     return f" Its uncommitted work is in the stash `{name}`." if name else ""
+
+
+def describe_ticks(project: Project, state: State) -> str:
+    """Tick the list if the batch has ended and asks for it. Return a sentence, after a blank, or nothing."""
+    if not state.get("tick"):
+        return ""
+    from . import list_ticking
+
+    sentence = list_ticking.tick_list(project, state)
+    return f" {sentence}" if sentence else ""
 
 
 def _describe_skipped(count: int) -> str:

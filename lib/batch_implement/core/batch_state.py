@@ -44,6 +44,11 @@ def key(index: int) -> str:
     return str(index)
 
 
+def identify_feature(text: str, details: State) -> tuple[str, str, str]:
+    """Return what makes a feature the same as another one: text, section and description."""
+    return " ".join(text.split()).casefold(), details.get("section", ""), details.get("description", "")
+
+
 def unwrap_index(value: object) -> object:
     """Return n for `{"index": n}`, as some scripts write it, and any other value as it is."""
     return value["index"] if isinstance(value, dict) and value.keys() == {"index"} else value

@@ -18,7 +18,7 @@ from .errors import RefusedError
 
 TYPE_CHECKING = False  # importing `typing` costs a hook more than its work
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Sequence, Tuple
+    from typing import Any, List, Optional, Sequence
 
     from .batch_state import State
 
@@ -283,12 +283,17 @@ def add(
 
     `details` and `needs` are by the keys of the new features, `order` is the order of all (empty: the new ones come
     last), `issues` are the issue numbers in a batch of issues. Dependants of a failed or skipped feature are skipped.
-    Raise RefusedError for a feature that is in the batch (its text, section and description), and for another kind of
-    source.
+    Raise RefusedError for a feature that is in the batch and not done (its text, section and description), and for
+    another kind of source.
     """
-    known = {_identify(text, state.get("details", {}), index): index for index, text in enumerate(state["features"])}
+    done = set(state["completed_features"])  # a feature that is done can be done anew
+    known = {
+        batch_state.identify_feature(text, state.get("details", {}).get(key(index), {})): index
+        for index, text in enumerate(state["features"])
+        if index not in done
+    }
     for index, text in enumerate(features, state["total_features"]):
-        twin = known.get(_identify(text, details or {}, index))
+        twin = known.get(batch_state.identify_feature(text, (details or {}).get(key(index), {})))
         if twin is not None:
             raise RefusedError(
                 f"Feature {twin + 1} of the batch says the same: {text[:80]!r}. Nothing was added.", "skip-retry-add"
@@ -316,12 +321,6 @@ def add(
     }
     blockers = sorted(batch_state.failed_indices(changed) | batch_state.skipped_indices(changed))
     return batch_state.with_derived_fields(blocked_features.skip_dependants(changed, blockers, now))
-
-
-def _identify(text: str, details: State, index: int) -> Tuple[str, str, str]:
-    """Return what makes a feature the same as another one: text, section and description."""
-    own = details.get(key(index), {})
-    return " ".join(text.split()).casefold(), own.get("section", ""), own.get("description", "")
 
 
 def pause(state: State, now: str, reason: str, resume_after: Optional[str] = None) -> State:

@@ -9,7 +9,7 @@ Raises UsageError for a list that cannot be used, RefusedError for issues that c
 from __future__ import annotations
 
 import os
-from typing import BinaryIO, List, NamedTuple, Optional
+from typing import Any, BinaryIO, Dict, List, NamedTuple, Optional
 
 from ..core.errors import UsageError
 from . import source_files
@@ -27,11 +27,15 @@ MISSING_FILE = f"A features file is missing. {WAYS}"
 
 
 class FeatureSource(NamedTuple):
-    """A listing, its path as given (`-` for standard input, empty for issues), and notes for the user."""
+    """A listing, its path as given (`-` for standard input, empty for issues), and notes for the user.
+
+    `tick` is what the state keeps of `--tick`: the path from the root and the options that the list was read with.
+    """
 
     listing: Listing
     features_file: str
     notes: List[str]
+    tick: Optional[Dict[str, Any]] = None
 
 
 def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[BinaryIO]) -> FeatureSource:
@@ -47,10 +51,18 @@ def read(options: argparse.Namespace, cwd: str, root: str, stdin: Optional[Binar
     if options.file is not None:
         if options.skip_unreadable:
             raise UsageError("--skip-unreadable is for issues; a features file is read whole or not at all.", "usage")
-        return FeatureSource(read_path(options.file, cwd, stdin, list_options(options)), options.file, [])
-    if list_options(options) != ListOptions():
+        listing = read_path(options.file, cwd, stdin, list_options(options))
+        tick = None
+        if getattr(options, "tick", False):  # `add` has no such option
+            if options.file == "-":
+                raise UsageError("--tick is for a list in a file, not for standard input.", "usage")
+            path = os.path.relpath(os.path.realpath(os.path.join(cwd, options.file)), os.path.realpath(root))
+            tick = {"file": path, "options": list_options(options)._asdict()}
+        return FeatureSource(listing, options.file, [], tick)
+    if list_options(options) != ListOptions() or getattr(options, "tick", False):
         raise UsageError(
-            "--leaves, --bullets, --optional, --dash, --without and --tag are for a list in a file, not for issues.",
+            "--leaves, --bullets, --optional, --dash, --without, --tag and --tick are for a list in a file, not for "
+            "issues.",
             "usage",
         )
     from . import github_issues

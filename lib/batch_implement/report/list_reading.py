@@ -2,7 +2,7 @@
 
 reading_data(listing)       {"format", "notes", "left_out", "left_out_total"}
 format_reading(listing)     the lines of `--dry-run`
-summarize_left_out(3)       `3 lines left out: `--dry-run` shows them.`
+summarize_left_out(entries) `3 lines left out: `--dry-run` shows them.`
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from ..core.prompts import pluralize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List
+    from typing import Any, Dict, List, Sequence
 
     from ..features.feature_list import LeftOut, Listing
 
+DONE_EARLIER = "done in batch "  # begins the reason of a feature that an earlier batch did
 SHOWN_FOR_REASON = 5
 SHOWN_IN_DATA = 2_000
 MAX_TEXT = 100
@@ -52,8 +53,12 @@ def format_reading(listing: Listing) -> List[str]:
     return lines
 
 
-def summarize_left_out(count: int) -> str:
-    """Return a sentence about the number of lines that are left out; empty for none."""
+def summarize_left_out(left_out: Sequence[LeftOut]) -> str:
+    """Return a sentence about the number of lines that are left out; empty for none.
+
+    Features that an earlier batch did have a sentence of their own.
+    """
+    count = sum(not entry.reason.startswith(DONE_EARLIER) for entry in left_out)
     if not count:
         return ""
     return f"{pluralize(count, 'line')} left out: `--dry-run` shows {'it' if count == 1 else 'them'}."

@@ -20,7 +20,7 @@ from ..base import timestamps
 from ..base.project_paths import Project
 from ..base.text import one_line
 from ..cli import arguments
-from ..commands import batch_commands
+from ..commands import batch_commands, earlier_batches, list_ticking
 from ..commands.doctor import ERROR
 from ..core import batch_state, prompts, run_transitions, transitions
 from ..core.errors import BatchError, RefusedError, UsageError
@@ -69,6 +69,8 @@ def run(
         policy = arguments.policy_from_options(typed, unattended=True)
         feature_list = sources.read(typed, cwd, project.root, stdin)
         context.notes.extend(feature_list.notes)
+        context.notes.extend(list_ticking.find_problems(project, feature_list))
+        feature_list, done_earlier = earlier_batches.leave_out_done(context, feature_list)
         plan = batch_commands.plan_batch(feature_list, policy, infer_order=typed.infer_order)
     else:
         if any(getattr(typed, name) is not None for name in ("file", "issues", "label", "milestone")):
@@ -77,7 +79,7 @@ def run(
                 "them.",
                 "usage",
             )
-        feature_list, policy = None, {}
+        feature_list, policy, done_earlier = None, {}, []
         plan = batch_commands.require_batch(context, run_options.resume or None)
         run_options = options.for_resume(plan, run_options, project.root)
     cluster = DaskExecutor(project, run_options) if run_options.cluster else None
@@ -105,8 +107,8 @@ def run(
                 "preflight",
             )
         if feature_list is not None:
-            left_out = list_reading.summarize_left_out(len(feature_list.listing.left_out))
-            context.notes.extend([left_out] if left_out else [])
+            left_out = list_reading.summarize_left_out(feature_list.listing.left_out)
+            context.notes.extend([*done_earlier, *([left_out] if left_out else [])])
             batch_commands.create_batch(
                 context, feature_list, policy, infer_order=typed.infer_order, replace=typed.replace
             )
@@ -161,6 +163,9 @@ def _drive_batch(
         report("failure", _read_last_state(driver))
         raise _with_next_step(error) from error
     try:
+        ticked = list_ticking.tick_list(project, state, in_run=True)
+        if ticked:
+            display.event("note", ticked)
         if cluster:
             try_step(display, "Updating the remote", lambda: cluster.settle(state))
         if run_options.pr and state["completed_features"]:

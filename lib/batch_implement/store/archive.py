@@ -11,13 +11,15 @@ import os
 import time
 
 from ..base import project_paths
+from ..core.errors import StateError
 from . import atomic_files, sidecar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Iterator, List, Optional
 
     from ..base.project_paths import Project
+    from ..core.batch_state import State
 
 _LINK_UNSUPPORTED = frozenset((errno.EPERM, errno.EISDIR, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS))
 
@@ -46,6 +48,39 @@ def write_to_archive(project: Project, private: int, batch_id: str, data: bytes)
     finally:
         if folder >= 0:
             atomic_files.close_quietly(folder)
+
+
+def read_newest(project: Project, max_bytes: int, skipped: List[str]) -> Iterator[State]:
+    """Yield the archived states, the newest first, as they are written: neither migrated nor checked.
+
+    Files that cannot be read as JSON objects are skipped, and those beyond `max_bytes` in all; their names are appended
+    to `skipped`.
+    """
+    from . import serialization
+
+    try:
+        folder = project_paths.open_folder(project.private_parent, f"{project.private_name}/archive", create=False)
+    except OSError:
+        return
+    try:
+        files = []
+        for name in os.listdir(folder):
+            if name.endswith(".json") and not name.endswith(".as-it-was.json"):
+                about = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                files.append((about.st_mtime_ns, name, about.st_size))
+        for _, name, size in sorted(files, reverse=True):
+            max_bytes -= size
+            try:
+                file = atomic_files.read(folder, name) if max_bytes >= 0 else None
+                state = serialization.parse(file[1]) if file else None
+            except (OSError, StateError, atomic_files.UnexpectedFileType):
+                state = None
+            if isinstance(state, dict):
+                yield state
+            else:
+                skipped.append(name)
+    finally:
+        atomic_files.close_quietly(folder)
 
 
 def remove_from_archive(path: Optional[str]) -> None:

@@ -31,6 +31,9 @@ def test_the_same_is_there_as_data():
 
 
 def test_the_count_of_left_out_lines_is_one_sentence():
-    assert list_reading.summarize_left_out(0) == ""
-    assert list_reading.summarize_left_out(1) == "1 line left out: `--dry-run` shows it."
-    assert list_reading.summarize_left_out(7) == "7 lines left out: `--dry-run` shows them."
+    assert list_reading.summarize_left_out([]) == ""
+    assert list_reading.summarize_left_out([LeftOut(1, "a", "done")]) == "1 line left out: `--dry-run` shows it."
+    assert (
+        list_reading.summarize_left_out([LeftOut(1, "a", "done")] * 7 + [LeftOut(2, "b", "done in batch x")])
+        == "7 lines left out: `--dry-run` shows them."
+    )
