@@ -3,9 +3,9 @@
     with ScriptedModel(roles(compact_in=3)) as model: ...
 
 What it types is in `examples/solutions/N-NAME.patch`, one commit each, as `git am` takes them. The worker reads which
-feature it has, reads the code, writes the test and sees it fail, changes the code, sees it pass, has the reviewer
-look, writes the docs, commits, and runs `batchctl done`. What it gets back is checked at every step: an answer that
-is not as it should be ends the run with an AssertionError.
+feature it has, reads the code, writes the test and sees it fail, changes the code, sees it pass, writes the
+docs, commits, has the reviewer look, and runs `batchctl done`. What it gets back is checked at every step: an answer
+that is not as it should be ends the run with an AssertionError.
 """
 
 from __future__ import annotations
@@ -136,16 +136,6 @@ def model_scripts(compact_in: int = 0) -> dict[str, Role]:
         request = yield call("Bash", command=TESTS)
         assert not request.error and "OK" in request.last_text(), request.last_text()
 
-        request = yield batchctl("phase", "review")
-        request = yield call(
-            "Agent",
-            subagent_type="batch-implement:reviewer",
-            description="Review the diff",
-            prompt=f"Review what is not committed yet against {base}. The feature: {' '.join(done.message)}",
-            run_in_background=False,
-        )
-        assert "VERDICT: good" in request.last_text(), request.last_text()
-
         request = yield batchctl("phase", "document")
         for turn in done.turns("docs"):
             request = yield turn
@@ -155,6 +145,16 @@ def model_scripts(compact_in: int = 0) -> dict[str, Role]:
         message = " ".join(f"-m {shlex.quote(' '.join(part.split()))}" for part in done.message)
         request = yield call("Bash", command=f"git add {' '.join(done.paths())} && git commit -q {message}")
         assert not request.error, request.last_text()
+
+        request = yield batchctl("phase", "review")
+        request = yield call(
+            "Agent",
+            subagent_type="batch-implement:reviewer",
+            description="Review the commit",
+            prompt=f"Review `git diff {base}..HEAD`. The feature: {' '.join(done.message)}",
+            run_in_background=False,
+        )
+        assert "VERDICT: good" in request.last_text(), request.last_text()
 
         request = yield batchctl("done")
         while "still runs" in request.last_text():
@@ -167,8 +167,8 @@ def model_scripts(compact_in: int = 0) -> dict[str, Role]:
 
 def review(request: Request) -> Script:
     """Read the diff and find nothing to change."""
-    base = re.search(r"against (\w+)", request.text())
+    base = re.search(r"git diff (\w+)\.\.HEAD`", request.text())
     assert base, request.text()
-    request = yield call("Bash", command=f"git diff {base.group(1)}")
+    request = yield call("Bash", command=f"git diff {base.group(1)}..HEAD")
     assert "diff --git" in request.last_text(), request.last_text()
     yield say("VERDICT: good\nThe diff does what the feature asks for, and its tests fail without it.")

@@ -465,6 +465,7 @@ def reviews(request: Request) -> Script:
     yield say(VERDICT)
 
 
+@pytest.mark.prove
 def test_a_reviewers_verdict_lands_in_the_evidence(scripted: Models, client_for: Clients, two: Path) -> None:
     def steps(number: int) -> Iterable[Turn]:
         return [*one_file(number), *([REVIEW] if number == 1 else [])]
@@ -477,22 +478,50 @@ def test_a_reviewers_verdict_lands_in_the_evidence(scripted: Models, client_for:
     assert evidence["1"]["review"] is None
 
 
-@pytest.mark.prove
-def test_with_review_asked_done_is_refused_without_one(scripted: Models, client_for: Clients, project: Path) -> None:
+def test_with_review_asked_only_a_good_review_of_what_is_committed_counts(
+    scripted: Models, client_for: Clients, project: Path
+) -> None:
+    verdicts = iter(["VERDICT: fix\nfeature-1.txt: one line is missing.", "Looks right.", VERDICT])
+
+    def looks(request: Request) -> Script:
+        yield call("Bash", command="git log --oneline -1")
+        text = next(verdicts)
+        request = yield say(text)
+        if text == "Looks right.":
+            assert "exactly `VERDICT: good`" in request.last_text()
+            yield say(next(verdicts))
+
     def hurries(request: Request) -> Script:
-        for turn in one_file(1):
+        phase, new_file, committed = one_file(1)
+        for turn in (phase, new_file):
             request = yield turn
+        request = yield REVIEW
+        assert "Commit first" in request.last_text()
+        yield committed
         request = yield batchctl("done")
         assert request.error and "batch-implement:reviewer" in request.last_text()
         yield call("Agent", **{**REVIEW.tools[0][1], "subagent_type": "general-purpose"})
         request = yield batchctl("done")
-        assert request.error and "batch-implement:reviewer" in request.last_text()
-        yield REVIEW
+        assert request.error and "this attempt has none" in request.last_text()
+        request = yield call("Agent", **{**REVIEW.tools[0][1], "subagent_type": "batch-implement:worker"})
+        assert "started by `/auto-implement` alone" in request.last_text()
+        request = yield REVIEW
+        assert "VERDICT: fix" in request.last_text()
+        request = yield batchctl("done")
+        assert request.error and "one line is missing" in request.last_text()
+        request = yield REVIEW
+        assert "Fix what it names and commit" in request.last_text()
+        yield scripts.write("feature-1.txt", "feature 1\nmore\n")
+        yield scripts.commit("feature-1.txt", message="Add the line")
+        request = yield batchctl("done")
+        assert request.error and "is not what the last review looked at" in request.last_text()
+        request = yield REVIEW
+        assert "VERDICT: good" in request.last_text()
         request = yield batchctl("done")
         assert not request.error
         yield say("Feature 1 is in.")
 
     list_features(project, "add one")
-    model = scripted(coordinator=scripts.coordinator, worker=hurries, reviewer=reviews, other=reviews)
+    model = scripted(coordinator=scripts.coordinator, worker=hurries, reviewer=looks, other=reviews)
     assert client_for(model).run(f"{GO} --review").text == "All done."
     assert state_of(project)["evidence"]["0"]["review"] == VERDICT

@@ -27,7 +27,7 @@ from batch_implement.base.project_paths import Project  # noqa: E402
 from batch_implement.commands import batch_commands  # noqa: E402
 from batch_implement.commands.authorization import Caller  # noqa: E402
 from batch_implement.commands.command import CommandContext  # noqa: E402
-from batch_implement.core import batch_state, lease, transitions  # noqa: E402
+from batch_implement.core import batch_state, lease, review_verdicts, transitions  # noqa: E402
 from batch_implement.core.errors import LockTimeout, RefusedError  # noqa: E402
 from batch_implement.store import audit_log, serialization  # noqa: E402
 from batch_implement.store.store import Store  # noqa: E402
@@ -212,7 +212,8 @@ class TwoWriters(RuleBasedStateMachine):
                 [
                     (transitions.decide, True, (self.now(), "which?", str(number))),
                     (transitions.set_phase, is_open, (batch_state.PHASES[number % len(batch_state.PHASES)],)),
-                    (transitions.record_review, is_open, (f"fine {number}",)),
+                    (review_verdicts.begin, True, (self.now(), f"r-{number}", "c0ffee", "change")),
+                    (review_verdicts.end, True, (f"r-{number}", "VERDICT: fix", "change")),
                     (transitions.record_git_operation, True, push),
                     (lease.record_compaction, True, (self.now(), lease.MAIN_CONTEXT, number)),
                     (lease.mark_reminded, True, (lease.MAIN_CONTEXT,)),

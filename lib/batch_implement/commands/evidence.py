@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 
-from ..core import batch_policy
+from ..core import batch_policy, review_verdicts
 from ..core.errors import RefusedError
 from ..git import commit_attribution, git_client, own_commits, worktrees
-from . import evidence_checks, verify_command
+from . import evidence_checks, reviews, verify_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def collect(project: Project, state: State, *, no_change: Optional[str] = None, 
     policy = batch_policy.feature_policy(state, active["feature_index"])
     has_git = project.git_dir is not None
     head: Optional[str] = None
-    evidence: State = {"verify": None, "review": state["evidence"].get(str(active["feature_index"]), {}).get("review")}
+    evidence: State = {"verify": None, "review": None}
+    needs_review = "review" in policy["evidence"] and no_change is None
+    change = reviews.NO_CHANGE
     if has_git:
         refuse_git_operation(project.root, "check that the feature's work is committed, then `batchctl done` again")
         head = git_client.get_head(project.root)
@@ -42,19 +44,23 @@ def collect(project: Project, state: State, *, no_change: Optional[str] = None, 
         if not verify_command.is_running(verify_command.run_folder(project, state, head)):
             _refuse_uncommitted(project, state)
         needs_commit = "commit" in policy["evidence"]
-        evidence.update(_collect_commits(project, state, head, no_change=no_change, needs_commit=needs_commit))
+        work = attribute_work(project, state)
+        evidence.update(_collect_commits(project, state, head, work, no_change=no_change, needs_commit=needs_commit))
+        if needs_review or active.get("reviews"):
+            change = reviews.identify_change(project.root, work.commits)
     if no_change is not None:
         evidence["no_change"] = no_change
+    if needs_review:
+        reviews.check_reviews_left(active, change)
     if policy["verify"]:
         evidence["verify"] = _collect_verify(project, state, policy, head, wait_s)
         if has_git:
             _refuse_changed_tree(project, state, head, os.path.dirname(evidence["verify"]["log"]))
-    if "review" in policy["evidence"] and not evidence["review"]:
-        raise RefusedError(
-            "This batch requires a review of each feature. Let the agent `batch-implement:reviewer` review the diff "
-            f"since {str(active['base_commit'])[:12]}, fix what it finds, commit, then `batchctl done`.",
-            "review-missing",
-        )
+    if needs_review:
+        reviews.require_good_review(active, change)
+    if no_change is None:
+        review = review_verdicts.find_review(active, change)
+        evidence["review"] = review["text"] if review else None
     return evidence
 
 
@@ -64,17 +70,28 @@ def list_expected_untracked(project: Project, state: State) -> List[str]:
     return sorted(created.union(state["untracked_at_start"]))
 
 
+def attribute_work(project: Project, state: State) -> Attribution:
+    """Return the commits since `base_commit` by whose they are."""
+    root, base = project.root, state["active"]["base_commit"]
+    return commit_attribution.attribute_commits(root, base, lambda commits: _list_own_commits(root, state, commits))
+
+
 def _collect_commits(
-    project: Project, state: State, head: Optional[str], *, no_change: Optional[str], needs_commit: bool
+    project: Project,
+    state: State,
+    head: Optional[str],
+    work: Attribution,
+    *,
+    no_change: Optional[str],
+    needs_commit: bool,
 ) -> State:
-    """Return the commits since `base_commit` as the evidence keeps them.
+    """Return the commits since `base_commit`, which are `work`, as the evidence keeps them.
 
     Raises RefusedError when commits hold files of the user's, when `no_change` does not hold, when commits are missing,
     or when a needed one is.
     """
     root, active = project.root, state["active"]
     base = active["base_commit"]
-    work = commit_attribution.attribute_commits(root, base, lambda commits: _list_own_commits(root, state, commits))
     branch = git_client.get_branch(root)
     evidence_checks.refuse_untracked_at_start(root, state, work)
     if head:

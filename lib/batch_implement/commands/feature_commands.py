@@ -14,6 +14,7 @@ from ..core.errors import BatchError, RefusedError, UsageError
 from ..git import git_client
 from . import authorization, evidence, issue_sync
 from .command import CommandResult
+from .reviews import ReviewsExhausted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,23 +61,24 @@ def phase(context: CommandContext, name: str) -> CommandResult:
 
 
 def done(context: CommandContext, *, no_change: Optional[str] = None, wait_s: float = evidence.WAIT_S) -> CommandResult:
-    """Complete the open feature. Raises RefusedError when evidence is missing, StillRunning while its verify command
-    runs.
+    """Complete the open feature; end the attempt as failed when it had all its reviews and none approves the work.
+
+    Raises RefusedError when evidence is missing, StillRunning while its verify command runs.
     """
     if no_change is not None and not no_change.strip():
         raise UsageError("--no-change needs the reason why the feature needs no change.", "usage")
     project, state = context.project, authorization.require_owned_state(context)
     index = transitions.require_active(state)
-    attempt = state["active"]["attempt"]
-    proof = evidence.collect(project, state, no_change=no_change, wait_s=wait_s)
+    active = state["active"]
+    try:
+        proof = evidence.collect(project, state, no_change=no_change, wait_s=wait_s)
+    except ReviewsExhausted as refusal:
+        result = _end_as_failed(context, state, refusal.message, "feature")
+        result.message = f"{refusal.message}\nSo this attempt has failed. {result.message}"
+        return result
 
     def close(current: State) -> State:
-        if batch_state.active_index(current) != index or current["active"]["attempt"] != attempt:
-            raise RefusedError(
-                f"Feature {index + 1} is not open any more: it is {batch_state.feature_status(current, index)}. See "
-                "`batchctl next`.",
-                "no-feature-open",
-            )
+        _require_same_attempt(current, active)
         return transitions.complete(current, timestamps.now(), proof)
 
     mode = prompts.workflow_mode(state)
@@ -95,18 +97,26 @@ def fail(context: CommandContext, reason: str, *, permanent: bool = False) -> Co
     """End the attempt at the open feature as failed. Its uncommitted work goes into a stash; its commits stay."""
     if not reason.strip():
         raise UsageError("--reason needs a text: the next attempt reads it.", "usage")
-    project, state = context.project, authorization.require_owned_state(context)
-    index = transitions.require_active(state)
+    state = authorization.require_owned_state(context)
+    kind = failure_classification.classify_report(reason[:MAX_TEXT_CHARS])
+    return _end_as_failed(context, state, reason, kind, permanent=permanent)
+
+
+def _end_as_failed(
+    context: CommandContext, state: State, reason: str, kind: str, *, permanent: bool = False
+) -> CommandResult:
+    """End the attempt at the feature that is open in `state`, in the way that failures of class `kind` are treated."""
+    index, active = transitions.require_active(state), state["active"]
     mode = prompts.workflow_mode(state)
-    stash = stash_leftovers(project, state)
+    stash = stash_leftovers(context.project, state)
     error_message, now = reason[:MAX_TEXT_CHARS], timestamps.now()
-    kind = failure_classification.classify_report(error_message)
     treatment = failure_classification.TREATMENT[kind]
     backoff = failure_classification.backoff_s(state["active"]["attempt"], os.urandom(1)[0] / 256)
     retry_after = failure_classification.reset_time(error_message, now) or timestamps.from_now(backoff)
     is_permanent = permanent or treatment == "fail"
 
     def end_attempt(current: State) -> State:
+        _require_same_attempt(current, active)
         ended = transitions.fail(
             current, now, error_message, kind, permanent=is_permanent, stash=stash, retry_after=retry_after
         )
@@ -120,11 +130,22 @@ def fail(context: CommandContext, reason: str, *, permanent: bool = False) -> Co
     if batch_state.feature_status(state, index) == "failed":
         message += f"is given up on{_describe_skipped(len(state['skipped_features']) - skipped_before)}."
         message += describe_stash(stash) + issue_sync.publish_after_outcome(context.store, state, index)
-        message += describe_ticks(project, state)
+        message += describe_ticks(context.project, state)
     else:
         attempts = prompts.pluralize(batch_state.attempts_used(state, index), "attempt")
         message += f"is to be tried again ({attempts} used).{describe_stash(stash)}"
     return CommandResult(message, _describe_what_follows(state, mode, context))
+
+
+def _require_same_attempt(current: State, active: State) -> None:
+    """Raise RefusedError unless the attempt that was `active` before the lock is so still."""
+    index = active["feature_index"]
+    if batch_state.active_index(current) != index or current["active"]["attempt"] != active["attempt"]:
+        raise RefusedError(
+            f"Feature {index + 1} is not open any more: it is {batch_state.feature_status(current, index)}. See "
+            "`batchctl next`.",
+            "no-feature-open",
+        )
 
 
 def decide(context: CommandContext, question: str, answer: str) -> CommandResult:

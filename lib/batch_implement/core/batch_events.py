@@ -147,6 +147,11 @@ def _active_events(before: Optional[State], active: State) -> Iterator[Event]:
         yield {"event": "started", "feature": feature, "attempt": active["attempt"], "base": active["base_commit"]}
     elif active["phase"] != before["phase"]:
         yield {"event": "phase", "feature": feature, "phase": active["phase"]}
+    elif active.get("reviews") != before.get("reviews"):
+        known = [(each["agent"], each["started_at"]) for each in before.get("reviews", ()) if each["text"] is not None]
+        for review in active.get("reviews", ()):
+            if review["text"] is not None and (review["agent"], review["started_at"]) not in known:
+                yield {"event": "reviewed", "feature": feature, "verdict": review["text"].split("\n")[0][:100]}
     elif active.get("interruptions", 0) > before.get("interruptions", 0):
         yield {"event": "worker exited", "feature": feature, "times": active["interruptions"]}
 
@@ -165,7 +170,9 @@ def _record_events(old: State, new: State) -> Iterator[Event]:
     if new["evidence"] is not old["evidence"]:
         for name, evidence in new["evidence"].items():
             review = evidence.get("review")
-            if review and review != old["evidence"].get(name, {}).get("review"):
+            active = old["active"] or {}
+            known = [old["evidence"].get(name, {}).get("review"), *(each["text"] for each in active.get("reviews", ()))]
+            if review and review not in known:  # of a worker of a run: its own batch had the review's event
                 yield {"event": "reviewed", "feature": int(name) + 1, "verdict": review.splitlines()[0][:100]}
     for field, word in (("git_operations", "published"), ("issue_updates", "issue")):
         known, records = old.get(field, {}), new.get(field, {})

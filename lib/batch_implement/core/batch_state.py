@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     State = Dict[str, Any]
 
 SCHEMA_VERSION = 1
-PHASES = ("understand", "plan", "test", "implement", "verify", "review", "document", "commit")
+PHASES = ("understand", "plan", "test", "implement", "verify", "document", "commit", "review")
 WORKFLOW_REMINDER = "Use /auto-implement for each feature. Do NOT implement directly."
 UNFINISHED = ("in_progress", "paused")
 MAX_ATTEMPTS_KEPT = 10

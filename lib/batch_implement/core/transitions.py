@@ -99,7 +99,7 @@ def set_phase(state: State, phase: str) -> State:
 
 
 def complete(state: State, now: str, evidence: State) -> State:
-    """Complete the open feature with `evidence`, which the caller collected; a recorded review stays."""
+    """Complete the open feature with `evidence`, which the caller collected."""
     index = require_active(state)
     changed = close_completed({**state, "active": None}, index, now, evidence)
     if evidence.get("commit") and "no_change" not in evidence:
@@ -362,12 +362,6 @@ def record_git_operation(state: State, index: int, operation: str, record: State
     known = state["git_operations"]
     operations = {**known.get(key(index), {}), operation: record}
     return {**state, "git_operations": {**known, key(index): operations}}
-
-
-def record_review(state: State, words: str) -> State:
-    """Record what the reviewer said about the open feature's diff."""
-    name, evidence = key(require_active(state)), state["evidence"]
-    return {**state, "evidence": {**evidence, name: {**evidence.get(name, {}), "review": words[:2000]}}}
 
 
 def _require_index(state: State, index: int) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Payload = Dict[str, Any]
 
 WORKER = "batch-implement:worker"
+REVIEWER = "batch-implement:reviewer"
 LARGE_PAYLOAD_BYTES = 1 << 20  # the values of a larger payload are counted before it is parsed
 MAX_PAYLOAD_MB = 16
 
@@ -214,6 +215,10 @@ def _handle(event: HookEvent) -> Any:
         from . import stop
 
         return stop.handle(event)
+    if event.name == "SubagentStart":
+        from . import reviewer
+
+        return reviewer.handle_start(event)
     from . import compaction
 
     return compaction.handle(event)

@@ -11,7 +11,7 @@ from ..base import timestamps
 from ..core import batch_state, failure_classification, lease, prompts
 from ..store import audit_log
 from . import transcript
-from .dispatch import WORKER
+from .dispatch import REVIEWER, WORKER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..store.store import Store
     from .dispatch import HookEvent
 
-REVIEWER = "batch-implement:reviewer"
 PLUGIN_COMMANDS = ("batch-implement", "auto-implement", "batchctl")
 RESUME_HINT = "The batch waits while you talk. Run `/batch-implement --resume` to continue it."
 
@@ -102,15 +101,12 @@ def _running_task_types(event: HookEvent) -> List[str]:
 
 
 def _handle_subagent_stop(event: HookEvent, store: Store, state: State) -> Optional[Dict[str, Any]]:
-    """Record what a reviewer said; send a worker back once if its feature is open."""
+    """Record how a review ended; send a worker back once if its feature is open."""
     agent, message, active = event.get_text("agent_type"), event.get_text("last_assistant_message"), state["active"]
-    if active and agent == REVIEWER and message:
-        from ..core import transitions
+    if active and agent == REVIEWER:
+        from . import reviewer
 
-        def record(current: State) -> State:
-            return transitions.record_review(current, message) if current["active"] else current
-
-        store.update(event.if_still_owner(record))
+        return reviewer.handle_stop(event, state)
     if (
         not active
         or agent != WORKER

@@ -15,6 +15,7 @@ from ..core.errors import RefusedError, StateError
 from ..store import audit_log
 from ..store.store import Store
 from . import fast_path
+from .dispatch import REVIEWER, WORKER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def _find_denial_reason(event: HookEvent) -> Optional[str]:
     arguments = event.get_object("tool_input")
     if event.tool == "Bash":
         return _check_command(event, arguments.get("command"))
+    if event.tool == "Agent":
+        return _check_agent(event, arguments.get("subagent_type"))
     owned = event.sidecar if event.owns_batch else None
     is_unattended = owned is not None and owned.unattended
     if event.tool == "AskUserQuestion":
@@ -150,6 +153,20 @@ def _approve_worker_skill(event: HookEvent) -> bool:
     if not lease.is_batch_turn(state, prompt_id):
         event.update_state(lambda current: lease.record_prompt(current, prompt_id))
     return True
+
+
+def _check_agent(event: HookEvent, agent: object) -> Optional[str]:
+    """Return why an agent must not be started; None if it may."""
+    if agent == REVIEWER and event.owns_batch:
+        from . import reviewer
+
+        return reviewer.find_denial_reason(event)
+    if agent == WORKER and event.owns_batch and event.sidecar is not None and event.sidecar.live:
+        return (
+            "A worker is started by `/auto-implement` alone, which gives it its feature. "
+            f"{prompts.SKILL_INSTRUCTION} In a worker: do the open feature yourself."
+        )
+    return None
 
 
 def _check_command(event: HookEvent, command: object) -> Optional[str]:

@@ -117,7 +117,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Look:
-    """What is worth a look: `no_change`, `decision`, `asserted`, `rewritten` or `foreign`."""
+    """What is worth a look: `no_change`, `review`, `decision`, `asserted`, `rewritten` or `foreign`."""
 
     kind: str
     number: Optional[int]
@@ -153,9 +153,14 @@ class Verify:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What shows that a feature is done. `rewritten` and `foreign` are numbers of commits."""
+    """What shows that a feature is done. `rewritten` and `foreign` are numbers of commits.
+
+    `verdict` is the reviewer's on what was completed, `good` or `fix`, else `not reviewed`; `review` is the whole text.
+    """
 
     verify: Optional[Verify]
+    verdict: str
+    needs_review: bool
     review: Optional[str]
     no_change: Optional[str]
     asserted: bool
@@ -165,7 +170,13 @@ class Evidence:
 
     def needs_look(self) -> bool:
         """Return whether the user should look at the feature although it is done."""
-        return bool(self.no_change or self.asserted or self.rewritten or self.foreign)
+        return bool(self.no_change or self.asserted or self.rewritten or self.foreign or self.verdict == "fix")
+
+    def describe_verdict(self) -> str:
+        """Return `review: good` or the like; empty where no review was required and none was made."""
+        if self.verdict != "not reviewed":
+            return f"review: {self.verdict}"
+        return self.verdict if self.needs_review else ""
 
 
 @dataclass(frozen=True)

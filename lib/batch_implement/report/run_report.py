@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from ..core import batch_state, blocked_features, prompts
+from ..core import batch_policy, batch_state, blocked_features, prompts, review_verdicts
 from ..core.batch_state import key
 from . import status_report, timeline
 from .formatting import format_time, shell_safe_name, to_block, to_line, tracker_url
@@ -165,7 +165,7 @@ def _build_feature(state: State, index: int, status: str, why: Optional[str], me
         commit=to_line(evidence.get("commit")) if evidence else None,
         commits=[to_line(commit) for commit in (evidence or {}).get("commits", ())[-MAX_COMMITS:]],
         branch=to_line(evidence.get("branch")) if evidence else None,
-        evidence=_build_evidence(evidence) if evidence else None,
+        evidence=_build_evidence(state, index, evidence) if evidence else None,
         merge=_fill(Merge, merge, base_commit=to_line(merge["from"]), at=to_line(merge["timestamp"]))
         if merge
         else None,
@@ -201,12 +201,14 @@ def _build_client(entry: State) -> Any:
     )
 
 
-def _build_evidence(evidence: State) -> Any:
+def _build_evidence(state: State, index: int, evidence: State) -> Any:
     verify = evidence.get("verify")
     return _fill(
         Evidence,
         evidence,
         verify=_fill(Verify, verify, command=to_block(verify["command"])) if verify else None,
+        verdict=review_verdicts.describe(evidence),
+        needs_review="review" in batch_policy.feature_policy(state, index)["evidence"],
         review=to_block(evidence.get("review")) or None,
         no_change=to_block(evidence.get("no_change")) or None,
         asserted=bool(evidence.get("asserted")),
@@ -324,6 +326,8 @@ def _find_looks(state: State, features: List[Feature]) -> Iterator[Look]:
             continue
         if evidence.no_change:
             yield Look("no_change", number, "needed no change", evidence.no_change)
+        if evidence.verdict == review_verdicts.FIX:
+            yield Look("review", number, "is done although its review says `VERDICT: fix`", evidence.review or "")
         if evidence.asserted:
             yield Look("asserted", number, "was marked done by a script; nothing was checked")
         if evidence.rewritten:

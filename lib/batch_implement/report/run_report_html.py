@@ -201,6 +201,9 @@ def _html_feature_facts(feature: Feature) -> Iterator[tuple[str, str]]:
         yield "commit", f"{_html_code(short_commit(feature.commit))}{more}{branch}"
     if verify:
         yield "verified", f"{_html_code(verify.command)} passed{_in_duration(' in ', verify.seconds)}"
+    review = feature.evidence.describe_verdict() if feature.evidence else ""
+    if review:
+        yield "review", review.rpartition(": ")[2]
     if merge:
         again = _in_duration(", verified again in ", merge.verify_seconds)
         yield "merged", f"{format_time(merge.at)}{' on a new base' if merge.rebased else ''}{again}"

@@ -118,6 +118,8 @@ def _markdown_feature_facts(feature: Feature) -> Iterator[str]:
     if evidence and evidence.verify:
         seconds = evidence.verify.seconds
         yield "verify passed" if seconds is None else f"verify passed in {duration(seconds)}"
+    if evidence:
+        yield evidence.describe_verdict()
     if evidence and evidence.no_change:
         yield "no change needed"
     if feature.attempts > 1:

@@ -8,7 +8,7 @@ plan_data(state, listing), format_plan(state, listing)      a batch that is not 
 from __future__ import annotations
 
 from ..base.text import clean, one_line
-from ..core import batch_policy, batch_state, blocked_features, prompts
+from ..core import batch_policy, batch_state, blocked_features, prompts, review_verdicts
 from ..core.batch_state import key
 
 TYPE_CHECKING = False
@@ -63,7 +63,8 @@ def next_number(state: State) -> Optional[int]:
 
 def feature_entries(state: State, now: str = "") -> List[Dict[str, Any]]:
     """Return an entry for each feature: `{number, text, status, attempts, commit}`, and those of `reason` (of a failure
-    or a skip), `policy` (where it differs from the batch's), `section`, `description` and `no_change` that it has.
+    or a skip), `policy` (where it differs from the batch's), `section`, `description`, `review` (the verdict on what is
+    done: `good`, `fix` or `not reviewed`) and `no_change` that it has.
 
     `attempts` includes the running one; `commit` is None unless the feature is done by a commit.
     """
@@ -87,6 +88,8 @@ def feature_entries(state: State, now: str = "") -> List[Dict[str, Any]]:
         for name in ("section", "description"):
             if details.get(name):
                 entry[name] = details[name]
+        if status == "done":
+            entry["review"] = review_verdicts.describe(evidence)
         if "no_change" in evidence:
             entry["no_change"] = evidence["no_change"]
         entries.append(entry)
@@ -105,11 +108,21 @@ def format_status(state: State, now: str = "") -> List[str]:
         details = [
             f"{one_line(entry['text'], 80)}{_describe_overrides(state, index)}",
             (entry["commit"] or "")[:12],
+            describe_review(state, index, entry.get("review")),
             f"({prompts.pluralize(entry['attempts'], 'attempt')})" if has_retries else "",
             one_line(entry.get("reason", ""), 100),
         ]
         lines.append(f"{entry['number']:>4}  {entry['status']:<7}  {'  '.join(filter(None, details))}")
     return [*lines, *_describe_state(state)]
+
+
+def describe_review(state: State, index: int, verdict: Optional[str]) -> str:
+    """Return `review: VERDICT` for feature `index`; empty where no review was required and none was made."""
+    if verdict is None:
+        return ""
+    if verdict == review_verdicts.NOT_REVIEWED:
+        return verdict if "review" in batch_policy.feature_policy(state, index)["evidence"] else ""
+    return f"review: {verdict}"
 
 
 def _describe_state(state: State) -> List[str]:

@@ -177,17 +177,6 @@ def test_no_change_asks_for_the_verify_command_all_the_same(project, opened):
     assert "failed with exit status 1" in refusal(project, opened(verify="false"), no_change="x")
 
 
-# -- review ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_review_that_is_asked_for_and_missing_names_the_reviewer(project, opened):
-    state = opened(evidence=["commit", "review"])
-    commit(project.root, one="1")
-    assert "`batch-implement:reviewer`" in refusal(project, state)
-    reviewed = then(state, transitions.record_review, "looks right")
-    assert evidence.collect(project, reviewed)["review"] == "looks right"
-
-
 # -- the verify command ------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from batch_implement.core import batch_events, batch_state, lease, transitions
+from batch_implement.core import batch_events, batch_state, lease, review_verdicts, transitions
 from batch_implement.report import log_format
 from batch_implement.store import audit_log
 from batch_implement.store.store import Store
@@ -82,8 +82,12 @@ def test_pauses_leases_decisions_compactions_reviews_and_pushes_have_events(thre
     assert only(held, lease.release(held)) == {"event": "released", "session": "s-1"}
     assert only(three, transitions.decide(three, NOW, "Which?", "This."))["answer"] == "This."
     assert only(three, lease.record_compaction(three, NOW, "main", 99))["tokens"] == 99
-    begun = started(three)
-    assert only(begun, transitions.record_review(begun, "VERDICT: good\nmore"))["verdict"] == "VERDICT: good"
+    begun = review_verdicts.begin(started(three), NOW, "r-1", "c0ffee", "change")
+    assert events(started(three), begun) == []
+    ended = review_verdicts.end(begun, "r-1", "VERDICT: good\nmore", "change")
+    assert only(begun, ended)["verdict"] == "VERDICT: good"
+    assert events(ended, completed(ended, review="VERDICT: good\nmore")) == ["completed"]
+    assert events(begun, completed(begun, review="VERDICT: good\nmore")) == ["reviewed", "completed"]
     pushed = transitions.record_git_operation(three, 0, "push", {"success": True, "timestamp": NOW, "branch": "main"})
     assert only(three, pushed) == {
         "event": "published", "feature": 1, "operation": "push", "success": True, "branch": "main",

@@ -100,7 +100,6 @@ def test_an_unknown_phase_is_refused_with_the_ones_there_are():
         (transitions.set_phase, ("plan",)),
         (transitions.complete, (NOW, {})),
         (transitions.fail, (NOW, "x", "feature")),
-        (transitions.record_review, ("fine",)),
         (transitions.require_active, ()),
     ],
 )
@@ -134,12 +133,6 @@ def test_a_completed_feature_keeps_its_evidence_its_time_and_its_commit():
 
 def test_a_feature_that_needed_no_change_has_no_commit_of_its_own():
     assert completed(new_batch(1), commit="abc", no_change="it is there")["git_operations"] == {}
-
-
-def test_the_evidence_that_done_takes_does_not_lose_the_review():
-    state = then(started(new_batch(1)), transitions.record_review, "r" * 3000)
-    assert state["evidence"]["0"]["review"] == "r" * 2000
-    assert completed(state)["evidence"]["0"]["review"] == "r" * 2000
 
 
 def test_features_are_completed_in_order_until_the_batch_is():

@@ -21,7 +21,14 @@ def test_the_status_has_what_scripts_look_for():
         "total": 5, "done": 1, "running": 1, "merging": 0, "waiting": 0, "pending": 1, "failed": 1, "skipped": 1,
     }  # fmt: skip
     assert shown["features"] == [
-        {"number": 1, "text": "feature 1", "status": "done", "attempts": 1, "commit": "c0ffee"},
+        {
+            "number": 1,
+            "text": "feature 1",
+            "status": "done",
+            "attempts": 1,
+            "commit": "c0ffee",
+            "review": "not reviewed",
+        },
         {"number": 2, "text": "feature 2", "status": "failed", "reason": "it broke", "attempts": 1, "commit": None},
         {"number": 3, "text": "feature 3", "status": "running", "attempts": 1, "commit": None},
         {"number": 4, "text": "feature 4", "status": "pending", "attempts": 0, "commit": None},
