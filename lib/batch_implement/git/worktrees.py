@@ -16,7 +16,7 @@ import shutil
 
 from ..base import process_identity, project_paths
 from ..core.errors import RefusedError
-from . import git_client
+from . import git_client, snapshots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,8 +84,32 @@ def add_detached(repository: str, folder: str, commit: str) -> None:
     git_client.run_git(repository, "worktree", "add", "--quiet", "--detach", folder, commit, timeout_s=CHECKOUT_S)
 
 
-def remove(repository: str, folder: str) -> None:
-    """Remove a worktree of this repository, also an incomplete one, and everything in it but commits and stashes.
+def remove(repository: str, folder: str) -> Optional[str]:
+    """Remove a worktree of this repository, also an incomplete one, after what is unique in it was kept as a snapshot.
+
+    Return the ref of the snapshot, None without one. Do nothing to any other folder. Raises StateError when something
+    cannot be kept: then the worktree stays.
+    """
+    ref = None
+    if _is_worktree_of(folder, repository) and not _is_incomplete(folder):
+        end_processes(folder)
+        _remove_stale_locks(folder, None)
+        ref = snapshots.keep_worktree(folder, _get_snapshot_ref(*folder.rstrip("/").split("/")[-2:]))
+    remove_generated(repository, folder)
+    return ref
+
+
+def _get_snapshot_ref(batch_id: str, name: str) -> str:
+    """Return the ref for snapshots of an attempt: `refs/batch/BATCH/FEATURE.ATTEMPT`, from the name of its branch."""
+    number, is_attempt, rest = name.partition("-")
+    if is_attempt and number.isdigit():
+        attempt = rest.rpartition(".")[2] if "." in rest else ""
+        name = f"{number}.{attempt if attempt.isdigit() else 1}"
+    return snapshots.get_ref(batch_id, name)
+
+
+def remove_generated(repository: str, folder: str) -> None:
+    """Remove a worktree of this repository in which only git and the verify command have written.
 
     Do nothing to any other folder.
     """
@@ -105,11 +129,21 @@ def remove(repository: str, folder: str) -> None:
 
 
 def finish_branch(repository: str, branch: str, commit: str, *, keep: bool) -> None:
-    """Delete the branch of an attempt that was merged, or (`keep`) move it to the merged commit."""
+    """Delete the branch of an attempt that was merged, or (`keep`) move it to the merged commit.
+
+    Commits that only this branch has, because they were rebased, are kept as a snapshot.
+    """
     if keep:
+        snapshots.keep_branch(repository, branch, _get_snapshot_ref(*branch.split("/")[-2:]))
         git_client.run_git(repository, "update-ref", "-m", "batch: merged", f"refs/heads/{branch}", commit, check=False)
     else:
-        git_client.run_git(repository, "branch", "--quiet", "-D", branch, check=False)
+        delete_branch(repository, branch)
+
+
+def delete_branch(repository: str, branch: str) -> None:
+    """Delete a branch, after the commits that only it has were kept as a snapshot."""
+    snapshots.keep_branch(repository, branch, _get_snapshot_ref(*branch.split("/")[-2:]))
+    git_client.run_git(repository, "branch", "--quiet", "-D", branch, check=False)
 
 
 def end_processes(folder: str) -> None:

@@ -106,12 +106,22 @@ class Driver:
         self._require_ownership(self.store.require())
         state = self.store.update(lambda current: run_transitions.end(current, self.now(), self.end_reason))
         self.last_state = state
-        self._remove_worktree(acquire_batch.merge_worktree(state))
+        queue_folder = acquire_batch.merge_worktree(state)
+        remove = functools.partial(worktrees.remove_generated, self.project.root, queue_folder)
+        try_step(self.display, f"Removing {queue_folder}", remove)
         self.display.event("ended", self.end_reason)
         return state
 
     def _remove_worktree(self, folder: str) -> None:
-        try_step(self.display, f"Removing {folder}", lambda: worktrees.remove(self.project.root, folder))
+        """Remove the worktree of an attempt. Say where what is unique in it was kept, or why the worktree stays."""
+
+        def remove() -> None:
+            ref = worktrees.remove(self.project.root, folder)
+            if ref:
+                text = f"kept what {folder} had left: `git show --stat {ref}`"
+                self.display.event("note", text)
+
+        try_step(self.display, f"Removing {folder}", remove)
 
     def interrupt(self, *, now: bool = False) -> None:
         """Handle Ctrl-C: the first lets running features finish, the second (or `now`) stops them."""

@@ -245,7 +245,7 @@ def _stack_commits(project: Project, state: State, onto: str, indices: List[int]
         return at
     finally:
         if has_worktree:
-            worktrees.remove(root, folder)
+            worktrees.remove_generated(root, folder)
 
 
 def _feature_text(state: State, index: int, needs: List[int], below: Optional[Dict[str, Any]]) -> str:

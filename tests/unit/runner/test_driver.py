@@ -215,6 +215,20 @@ def test_what_passes_alone_but_not_on_top_of_the_others_is_sent_back_and_told_wh
     assert "> the two disagree" in briefs.read_text()
 
 
+def test_a_file_that_gitignore_hid_from_the_workers_commit_is_kept_when_its_worktree_goes(unattended_run, repository):
+    (repository / ".gitignore").write_text("lib/\n")
+    git(repository, "add", ".gitignore")
+    git(repository, "commit", "-qm", "Ignore lib")
+    worker = f'{READ} [ "$n" != 1 ] || {{ mkdir lib; echo "def add" > lib/adder.py; }}; echo > "test-$n"; {COMMIT}'
+    unattended = unattended_run(worker, 2)
+    state = unattended.drive()
+    assert state["status"] == "completed" and not os.path.exists(f"{repository}.worktrees")
+    (ref,) = git(repository, "for-each-ref", "--format=%(refname)", "refs/batch").split()
+    assert ref == "refs/batch/batch-1/1.1"
+    assert git(repository, "show", f"{ref}:lib/adder.py") == "def add\n"
+    assert any(f"git show --stat {ref}" in note for note in unattended.of("note"))
+
+
 # -- failing -----------------------------------------------------------------------------------------------------------
 
 

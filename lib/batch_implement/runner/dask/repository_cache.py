@@ -6,7 +6,8 @@
 
 The cache is `$BATCHCTL_CACHE`, else `$XDG_CACHE_HOME/batch-implement`, else `~/.cache/batch-implement`. While nothing
 runs it can be deleted, with the unfinished work of interrupted attempts. A worktree is removed with its attempt, unless
-it has work that is nowhere else; then after a week without changes. Fetched branches of the last batches are kept.
+it has unfinished work; then after a week without changes. What is unique in it is kept in the cache's repository below
+`refs/batch/`. Fetched branches of the last batches are kept.
 
 Only verified commits are pushed to the attempt's branch: the client works on a local branch of another name. The push
 fails if somebody else has moved the branch since the attempt began.
@@ -154,9 +155,9 @@ def get_unreachable_verdict(message: str) -> Dict[str, Any]:
 
 
 def _remove_worktree(repository: str, tree: str, branch: str) -> None:
-    """Remove a worktree and its local branch."""
+    """Remove a worktree and its local branch, after what is unique in them was kept as a snapshot."""
     worktrees.remove(repository, tree)
-    git_client.run_git(repository, "branch", "--quiet", "-D", branch, check=False)
+    worktrees.delete_branch(repository, branch)
 
 
 def _remove_stale(top: str, repository: str, but: str, before: float) -> None:
@@ -164,7 +165,8 @@ def _remove_stale(top: str, repository: str, but: str, before: float) -> None:
     for tree in glob.glob(os.path.join(glob.escape(top), "worktrees", "*", "*")):
         if tree != but and not _is_modified_since(tree, before) and not process_identity.find_marked(tree):
             batch_id, name = tree.split(os.sep)[-2:]
-            _remove_worktree(repository, tree, f"{LOCAL_PREFIX}batch/{batch_id}/{name}")
+            with contextlib.suppress(BatchError):  # what cannot be kept stays
+                _remove_worktree(repository, tree, f"{LOCAL_PREFIX}batch/{batch_id}/{name}")
     listed = git_client.run_git(
         repository, "for-each-ref", "--sort=-committerdate", "--format=%(refname)", FETCHED_REFS, check=False
     ).stdout.split()

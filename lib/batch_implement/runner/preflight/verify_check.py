@@ -45,7 +45,7 @@ def check_verify(
         else:
             yield from _check_verify_command(root, folder, verify, timeout_s, feature_time_s)
     finally:
-        worktrees.remove(root, folder)
+        worktrees.remove_generated(root, folder)
 
 
 def _check_commit(folder: str) -> Iterator[Tuple[str, str]]:
