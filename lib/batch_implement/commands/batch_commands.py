@@ -49,12 +49,11 @@ def create(
     next_step = status_report.describe_resume(state)
     if not state["policy"]["verify"]:
         next_step += " The batch has no verify command: only a commit is required."
-    left_out = list_reading.summarize_left_out(source.listing.left_out)
-    parts = [f"Batch {state['batch_id']} has {prompts.pluralize(state['total_features'], 'feature')}."]
+    left_out = " ".join(filter(None, [*done_earlier, list_reading.summarize_left_out(source.listing.left_out)]))
     return CommandResult(
-        " ".join([*parts, *done_earlier, *([left_out] if left_out else [])]),
+        f"Batch {state['batch_id']} has {prompts.pluralize(state['total_features'], 'feature')}. {left_out}".rstrip(),
         next_step,
-        data=status_report.status_data(state),
+        data={**status_report.status_data(state), "left_out": left_out},
         state=state,
     )
 

@@ -125,7 +125,11 @@ def _run_batch_implement(context: CommandContext, typed: str, cwd: str) -> Dict[
         result = batch_commands.create(context, options, policy, cwd)
     if result.state is None:
         return _block_prompt(*context.notes, result.message)
-    return _add_brief(result.state, context.notes)
+    answer = _add_brief(result.state, context.notes)
+    left_out = result.data.get("left_out")
+    if left_out:  # for the user: the model has no use for the texts of features that are not in the batch
+        answer["systemMessage"] = f"{left_out}\n{answer['systemMessage']}"
+    return answer
 
 
 def _run_auto_implement(context: CommandContext, typed: str, cwd: str) -> Optional[Dict[str, Any]]:

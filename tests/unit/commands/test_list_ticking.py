@@ -164,3 +164,10 @@ def test_a_run_ticks_on_the_branch_of_the_batch(todo, typed, repository):
     (branch,) = git(repository, "branch", "--list", "batch/*/merged", "--format=%(refname:short)").splitlines()
     assert text_of(repository, branch) == "- [x] Add one\n- [x] Add two\n"
     assert Path(repository, "TODO.md").read_text() == text_of(repository) == "- [ ] Add one\n- [ ] Add two\n"
+    # The same list again, before and after the branch is squashed into one commit and deleted.
+    assert f"2 of them not merged yet: `git merge {branch}`." in typed("create", "TODO.md")[2]
+    git(repository, "merge", "-q", "--squash", branch)
+    git(repository, "commit", "-qm", "All of it (#1)")
+    git(repository, "branch", "-qD", branch)
+    todo("- [ ] Add one\n- [ ] Add two\n- [ ] Add three\n")
+    assert "2 features done in batch" in typed("create", "TODO.md", "--dry-run")[1]

@@ -87,9 +87,10 @@ def test_another_commit_than_head_can_be_asked_for(root, main):
     assert presence(root, commits, "work").status == "present"
 
 
-@pytest.mark.parametrize("delete", [False, True], ids=["branch kept", "branch deleted"])
-@pytest.mark.parametrize("edited", [False, True], ids=["as it came", "edited later"])
+@pytest.mark.some(6)
 @pytest.mark.parametrize("way", ["merge", "squash", "rebase", "cherry-pick", "amend"])
+@pytest.mark.parametrize("delete", [False, True], ids=["branch kept", "branch deleted"])
+@pytest.mark.parametrize("edited", [True, False], ids=["edited later", "as it came"])
 def test_what_came_another_way_is_present_also_when_it_is_edited_later(root, main, way, edited, delete):
     commits = feature_on_branch(root)
     edit(root, 30, "somebody else", "Edit elsewhere")
@@ -130,6 +131,7 @@ def test_a_branch_that_was_squashed_whole_has_each_of_its_features(root, main):
     assert [one.status for one in both] == ["reverted", "reverted"]
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("way", ["direct", "merge", "squash", "rebase"])
 @pytest.mark.parametrize("how", ["revert", "revert without a message", "by hand"])
 def test_what_was_reverted_is_not_there_and_is_again_when_the_revert_is_reverted(root, main, way, how):
@@ -209,6 +211,17 @@ def test_later_edits_of_another_feature_leave_it_present(root, main):
     git(root, "mv", "feature.py", "moved.py")
     git(root, "commit", "-qm", "Move it")
     assert status(root, [made]) == "present"
+
+
+def test_a_feature_with_a_merge_of_its_own_is_judged_by_what_it_merged(root, main):
+    side = feature_on_branch(root)
+    edit(root, 30, "feature", "Add more of it")
+    more = git(root, "rev-parse", "HEAD")
+    git(root, "merge", "-q", "--no-edit", "--no-ff", "work")
+    commits = [*side, more, git(root, "rev-parse", "HEAD")]
+    assert status(root, commits) == "present"
+    git(root, "checkout", "-q", "-b", "other", f"{more}~1")
+    assert presence(root, commits).command == f"git merge {main}"
 
 
 def test_commits_with_those_of_others_between_them_count_by_themselves(root, main):

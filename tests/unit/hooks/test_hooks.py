@@ -916,6 +916,13 @@ def test_a_features_file_starts_a_batch_that_this_session_holds(hook, store, rep
     assert hook("Stop", prompt_id="p")["decision"] == "block"
 
 
+def test_what_a_list_says_beyond_its_features_is_shown_to_the_user_alone(hook, repository):
+    (repository / "todo.md").write_text("# Plan\n- [ ] one\n- [x] two\n")
+    answer = typed(hook, "batch-implement", "todo.md")
+    assert answer["systemMessage"].startswith("1 line left out: `--dry-run` shows it.\n")
+    assert "left out" not in added(answer)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
