@@ -10,7 +10,7 @@ from batch_implement.base import process_identity
 from batch_implement.core import batch_events, batch_state, run_transitions, transitions
 from batch_implement.core.errors import RefusedError
 from batch_implement.report import log_format, status_report
-from batches import NOW, conditions, new_batch, then
+from batches import NOW, conditions, failed, new_batch, then
 
 LATER = "2026-02-01T01:00:00Z"
 OWNER = {"session_id": "run-1", "pid": 4711, "pid_started": "x:1", "host": "here", "since": NOW}
@@ -230,6 +230,12 @@ def test_no_change_twice_ends_a_features_attempts():
     assert conditions(state) == ["pending"]
     assert conditions(failing(dispatched(state, 0), 0, "nor now", changed=False)) == ["failed"]
     assert conditions(failing(dispatched(state, 0), 0, "nor now", changed=True)) == ["pending"]
+
+
+def test_an_attempt_of_which_it_is_unknown_counts_as_one_that_changed_something():
+    state = failed(new_batch(1), "the tests fail")
+    assert "changed" not in state["attempts"]["0"][0]
+    assert conditions(failing(dispatched(begun(state), 0), 0, "I do not know how", changed=False)) == ["pending"]
 
 
 def test_a_feature_is_sent_back_once_and_that_takes_nothing_from_its_retries():

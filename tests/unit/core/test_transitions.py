@@ -216,6 +216,17 @@ def test_too_many_failures_in_a_row_pause_the_batch_and_say_the_last_words():
     assert state["failures_in_a_row"] == 0
 
 
+def test_a_limit_of_one_failure_is_told_in_the_singular():
+    state = failed(new_batch(2, max_failures_in_a_row=1), "disk full")
+    assert state["pause"]["reason"] == "1 attempt failed in a row; the last error: disk full"
+
+
+def test_a_retry_starts_the_count_of_failures_in_a_row_again():
+    state = failed(failed(given_up(new_batch(5, max_failures_in_a_row=4))))
+    assert state["failures_in_a_row"] == 3
+    assert retried(state, 0)["failures_in_a_row"] == 0
+
+
 def test_a_completed_feature_between_them_starts_that_count_again():
     state = failed(completed(failed(failed(new_batch(9, max_failures_in_a_row=3)))))
     assert (state["status"], state["failures_in_a_row"]) == ("in_progress", 1)

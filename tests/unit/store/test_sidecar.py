@@ -105,6 +105,44 @@ def test_a_file_is_known_by_its_place_size_and_time(tmp_path):
     assert sealed.match(path.stat()) is None
 
 
+def test_an_edit_whose_adoption_was_begun_is_told_from_a_version(tmp_path):
+    path = tmp_path / "state"
+    path.write_text("one")
+    status = path.stat()
+    for revision, is_edit in ((0, True), (1, False)):
+        known = Fingerprint(status.st_ino, status.st_size, status.st_mtime_ns, "x", revision)
+        begun = sidecar.Sidecar(True, NEW, known)
+        assert (begun.is_adopting(status), begun.match(status)) == (is_edit, None if is_edit else known)
+
+
+@pytest.mark.parametrize("version", [NEW, OLD], ids=["new", "old"])
+def test_each_copy_is_known_by_its_time_and_the_readable_one_by_its_size_too(tmp_path, version):
+    readable, backup, second = tmp_path / sidecar.READABLE_COPY, tmp_path / sidecar.BACKUP, tmp_path / "second"
+
+    def are_known():
+        return sidecar.matches_copies((NEW, OLD, None), str(tmp_path), str(second))
+
+    def write(size=version.size):
+        readable.write_bytes(b"x" * size)
+        for path, mtime_ns in (
+            (readable, version.mtime_ns), (backup, version.mtime_ns), (second, sidecar.SECOND_BACKUP_MTIME_NS)
+        ):  # fmt: skip
+            path.touch()
+            os.utime(path, ns=(mtime_ns, mtime_ns))
+
+    write()
+    assert are_known()
+    for path in (readable, backup, second):
+        os.utime(path, ns=(99, 99))
+        assert not are_known()
+        write()
+        path.unlink()
+        assert not are_known()
+        write()
+    write(version.size + 5)
+    assert not are_known()
+
+
 def test_a_seal_vouches_for_a_file_that_it_knows_and_for_one_that_is_rightly_absent(tmp_path):
     path = tmp_path / "state"
     path.write_text("one")
