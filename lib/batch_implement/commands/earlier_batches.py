@@ -133,7 +133,7 @@ def _describe_left_out(listing: Listing, left_out: Dict[int, _Earlier]) -> List[
             f"{pluralize(len(indices), 'feature')} left out {are} done on branch {branch}, which is not merged: "
             f"{_quote_features(listing, indices)}. `{command}` merges {'it' if len(indices) == 1 else 'them'}."
         )
-    return [*sentences, _ANYWAY] if sentences else []
+    return [*sentences[:-1], f"{sentences[-1]} {_ANYWAY}"] if sentences else []
 
 
 def _describe_again(listing: Listing, earlier: Dict[int, _Earlier]) -> List[str]:
