@@ -185,6 +185,19 @@ def test_copies_that_are_older_than_the_state_do_not_bring_back_an_older_version
     assert untrusted.read()["context_token_estimate"] == state["context_token_estimate"]
 
 
+@pytest.mark.parametrize("name", [sidecar.BACKUP, "second backup"])
+def test_of_two_packed_copies_the_newer_one_has_the_sidecar(store, batch, name):
+    path = Path(store.project.second_backup if name == "second backup" else f"{store.project.private}/{name}")
+    older = path.read_bytes()
+    store.update(lambda current: {**current, "context_token_estimate": 7})
+    path.write_bytes(older)
+    private = backups.open_private_folder(store.project, create=False)
+    try:
+        assert backups.read_backup_sidecar(store.project, private) == sidecar.read_text(store.project.private)
+    finally:
+        os.close(private)
+
+
 @pytest.mark.parametrize("how", ["archived", "withdrawn"])
 def test_a_batch_that_is_archived_leaves_no_copy_that_could_bring_it_back(store, batch, untrusted, how):
     if how == "archived":
