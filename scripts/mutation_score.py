@@ -8,7 +8,7 @@ A mutant is the code with one operator, constant or condition changed by cosmic-
 beside its module pass. A survivor is a missing test, or code that makes no difference: its diff is printed, and the
 table of all modules at the end. Which mutants are taken depends only on the code and the seed, and a larger sample
 contains the smaller one. Works on a clone of HEAD in a temporary folder, so that uncommitted changes are not tested.
-Exits with 1 when the tests fail on unchanged code.
+Needs Python 3.10 or newer. Exits with 1 when a module is missing or its tests fail on unchanged code.
 """
 
 from __future__ import annotations
@@ -115,11 +115,14 @@ def is_noise(mutation: MutationSpec) -> bool:
 
 def measure_module(module: str, sample: int, seed: int, folder: str) -> tuple[int, int] | None:
     """Test the mutants of a module in the current folder, print those that survive, and return how many were tested
-    and how many survived; None when the tests fail on unchanged code.
+    and how many survived; None when that is not possible, which is printed.
     """
     from cosmic_ray.mutating import mutate_and_test
 
     path = f"lib/batch_implement/{module}.py"
+    if not os.path.exists(path):
+        print(f"{module}: {path} not found. Correct MODULES in scripts/mutation_score.py.", flush=True)
+        return None
     tests = [f"tests/unit/{name}" for name in MODULES[module].split()]
     command = shlex.join(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
@@ -147,7 +150,7 @@ def print_scores(scores: dict[str, tuple[int, int] | None]) -> None:
     """Print the table of all modules."""
     print(f"{'module':40} mutants survived  score")
     for module, counts in scores.items():
-        print(format_score(module, *counts) if counts else f"{module:40} not measured: its tests fail")
+        print(format_score(module, *counts) if counts else f"{module:40} not measured")
     measured = [counts for counts in scores.values() if counts]
     print(format_score("all", *(sum(column) for column in zip(*measured))) if measured else "")
 
