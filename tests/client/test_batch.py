@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import pytest
 from client import Client, Result, Terminal, new_project
-from scripted_model import REPOSITORY, Request, Script, ScriptedModel, call, say
+from scripted_model import REPOSITORY, Request, Script, ScriptedModel, call, calls, say
 
 import scripts
 from scripts import copy_of_plugin, git, in_terminal, list_features, state_of, turns
@@ -224,6 +224,24 @@ def test_workers_that_cannot_be_started_pause_the_batch_instead_of_being_called_
     assert state["status"] == "paused" and "out of order" in state["pause"]["reason"]
     assert (state["active"], state["retry_attempts"]) == (None, {})
     assert len(model.of("coordinator")) <= 5
+
+
+@pytest.mark.prove
+def test_two_workers_called_in_one_turn_never_close_each_others_feature(
+    scripted: Models, client_for: Clients, project: Path
+) -> None:
+    def eager(request: Request) -> Script:
+        while not scripts.OVER.search(request.text()):
+            request = yield calls(*scripts.SKILL.tools, *scripts.SKILL.tools)
+        yield say("All done.")
+
+    list_features(project, "add one", "add two", "add three")
+    model = scripted(coordinator=eager, worker=scripts.worker())
+    assert client_for(model).run("/batch-implement features.txt").text == "All done."
+    assert done(project) == [1, 2, 3]
+    for index in range(3):
+        (commit,) = state_of(project)["evidence"][str(index)]["commits"]
+        assert git(project, "show", "--format=", "--name-only", commit).split() == [f"feature-{index + 1}.txt"]
 
 
 # -- which Python, and when -------------------------------------------------------------------------------------------

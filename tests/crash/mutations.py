@@ -143,7 +143,7 @@ FAILED: dict[str, Patch] = {
 BATCHES: dict[str, Patch] = {
     "a feature that is open is begun anew": (
         "commands/feature_commands.py",
-        '    if not state["active"]:\n'
+        '    if not state["active"] or lease.get_worker(state):\n'
         "        base = git_client.get_head(project.root) if project.git_dir else None\n"
         "        branch = git_client.get_branch(project.root) if project.git_dir else None\n"
         "        state = context.store.update(lambda current: transitions.start(current, ",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from ..base import timestamps
-from ..core import batch_state, failure_classification, prompts, transitions
+from ..core import batch_state, failure_classification, lease, prompts, transitions
 from ..core.errors import BatchError, RefusedError, UsageError
 from ..git import git_client
 from . import authorization, evidence, issue_sync
@@ -33,7 +33,7 @@ def start(context: CommandContext) -> CommandResult:
     """Open the next runnable feature, unless one is open, and return the worker's brief."""
     project, state = context.project, authorization.require_owned_state(context)
     transitions.require_in_progress(state)
-    if not state["active"]:
+    if not state["active"] or lease.get_worker(state):
         base = git_client.get_head(project.root) if project.git_dir else None
         branch = git_client.get_branch(project.root) if project.git_dir else None
         state = context.store.update(lambda current: transitions.start(current, timestamps.now(), base, branch))

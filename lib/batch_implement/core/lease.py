@@ -88,6 +88,48 @@ def is_batch_turn(state: State, prompt_id: str) -> bool:
     return not prompt_id or state.get("continuation", {}).get("prompt") == prompt_id
 
 
+def get_worker(state: State) -> Optional[str]:
+    """Return the agent id of the worker that reports on the open feature: the first that did since `start`; or None."""
+    worker: Optional[str] = (state["active"] or {}).get("worker")
+    return worker
+
+
+def bind_worker(state: State, agent: str) -> State:
+    """Make `agent` the worker of the open feature, unless it has one."""
+    if not state["active"] or get_worker(state):
+        return state
+    return {**state, "active": {**state["active"], "worker": agent}}
+
+
+def free_worker(state: State) -> State:
+    """Return the state in which the next worker that reports on the open feature is its worker."""
+    if not get_worker(state):
+        return state
+    return {**state, "active": {name: value for name, value in state["active"].items() if name != "worker"}}
+
+
+def begin_worker_call(state: State, call_id: str, prompt_id: str) -> State:
+    """Record the Skill call that starts a worker, in the turn of `prompt_id`."""
+    return {**state, "continuation": {**state.get("continuation", {}), "call": {"id": call_id, "prompt": prompt_id}}}
+
+
+def end_worker_call(state: State, call_id: Optional[str] = None) -> State:
+    """Record that the Skill call `call_id` (None: any) has ended. Return the same state if it is not recorded."""
+    call = state.get("continuation", {}).get("call")
+    if call is None or call_id not in (None, call["id"]):
+        return state
+    return {**state, "continuation": {name: value for name, value in state["continuation"].items() if name != "call"}}
+
+
+def has_other_worker_call(state: State, call_id: str, prompt_id: str) -> bool:
+    """Return whether a worker that another Skill call of the same turn started is at work.
+
+    One of an earlier turn has ended: after an interruption no hook says so.
+    """
+    call = state.get("continuation", {}).get("call")
+    return bool(call and prompt_id) and call["prompt"] == prompt_id and call["id"] != call_id
+
+
 def last_worked_index(state: State) -> Optional[int]:
     """Return the index of the feature that was closed, or whose attempt failed, last; or None."""
     ended = [(entries[-1]["timestamp"], int(name)) for name, entries in state.get("attempts", {}).items() if entries]

@@ -12,7 +12,7 @@ state. A RefusedError names the next step. `lease` has the transitions of the ow
 
 from __future__ import annotations
 
-from . import batch_policy, batch_state, blocked_features
+from . import batch_policy, batch_state, blocked_features, lease
 from .batch_state import key
 from .errors import RefusedError
 
@@ -61,11 +61,11 @@ def require_active(state: State) -> int:
 def start(state: State, now: str, base_commit: Optional[str], branch: Optional[str] = None) -> State:
     """Open the next runnable feature at `base_commit` on `branch` (None: detached HEAD, or no git).
 
-    An open feature stays as it is. Raise RefusedError if no feature can run.
+    An open feature stays as it is, for the next worker. Raise RefusedError if no feature can run.
     """
     require_in_progress(state)
     if state["active"]:
-        return state
+        return lease.free_worker(state)
     index = batch_state.next_runnable(state)
     if index is None:
         raise RefusedError(

@@ -113,6 +113,8 @@ def _handle_subagent_stop(event: HookEvent, store: Store, state: State) -> Optio
         or event.payload.get("stop_hook_active")
         or failure_classification.classify(message) != "feature"
     ):
+        if agent == WORKER:  # it ends now
+            store.update(event.if_still_owner(lease.end_worker_call))
         return None
     audit_log.record(event.project.private, "worker continued", feature=active["feature_index"] + 1)
     reason = (

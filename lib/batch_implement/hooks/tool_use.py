@@ -88,11 +88,13 @@ def _adopt_earlier_edit(event: HookEvent) -> None:
 
 def _handle_pre_tool_use(event: HookEvent, notes: List[str]) -> Optional[Dict[str, Any]]:
     """Approve the call of the worker's skill, deny what must not happen, leave the rest to Claude Code."""
+    reason = None
     if event.tool == "Skill":
-        if _approve_worker_skill(event):
+        is_approved, reason = _check_worker_skill(event)
+        if is_approved:
             return _make_decision("allow", "This session owns the batch in progress.")
-        return event.make_context_output(notes)
-    reason = _find_denial_reason(event)
+    else:
+        reason = _find_denial_reason(event)
     if reason is None:
         return event.make_context_output(notes)
     audit_log.record(event.project.private, "denied", tool=event.tool, reason=reason, session=event.session_id)
@@ -130,10 +132,11 @@ def _find_denial_reason(event: HookEvent) -> Optional[str]:
     return None
 
 
-def _approve_worker_skill(event: HookEvent) -> bool:
-    """Return whether to allow a Skill call without asking: the one that does the next feature, by the owner.
+def _check_worker_skill(event: HookEvent) -> tuple[bool, Optional[str]]:
+    """Return whether to allow a Skill call without asking (the one that does the next feature, by the owner), and why
+    to deny it: a worker is at work.
 
-    Also record that its turn works on the batch.
+    Also record that its turn works on the batch, and the call.
     """
     # The user approved it with `/batch-implement`, but the client forgets that with the turn: after the notification of
     # a task it would ask, or refuse.
@@ -144,15 +147,25 @@ def _approve_worker_skill(event: HookEvent) -> bool:
         or arguments.get("skill") not in WORKER_SKILLS
         or arguments.get("args")
     ):
-        return False
-    store = Store(event.project, trusted=False)
-    state = store.read()
+        return False, None
+    state = Store(event.project, trusted=False).read()
     if state is None or state["status"] != "in_progress":
-        return False
-    prompt_id = event.get_text("prompt_id")
-    if not lease.is_batch_turn(state, prompt_id):
-        event.update_state(lambda current: lease.record_prompt(current, prompt_id))
-    return True
+        return False, None
+    prompt_id, call_id = event.get_text("prompt_id"), event.get_text("tool_use_id")
+
+    def record(current: State) -> tuple[State, bool]:
+        if not event.is_still_owner(current):
+            return current, False
+        if call_id and lease.has_other_worker_call(current, call_id, prompt_id):
+            return current, True
+        if not lease.is_batch_turn(current, prompt_id):
+            current = lease.record_prompt(current, prompt_id)
+        return (lease.begin_worker_call(current, call_id, prompt_id) if call_id else current), False
+
+    _, is_second = Store(event.project, trusted=False).update_with_result(record)
+    if is_second:
+        return False, "A worker is at work on the open feature. Wait for its end; then do what its result says."
+    return True, None
 
 
 def _check_agent(event: HookEvent, agent: object) -> Optional[str]:
@@ -191,7 +204,9 @@ def _check_command(event: HookEvent, command: object) -> Optional[str]:
     )
     refusal = command_policy.check_command(command, names)
     if refusal is None:
-        return None
+        from . import worker_commands
+
+        return worker_commands.find_denial_reason(event, command)
     if refusal.kind == "command":
         return user_only_message(refusal.what)
     if refusal.enters_git:
@@ -239,10 +254,15 @@ def _is_worker_end(event: HookEvent) -> bool:
 def _handle_worker_end(event: HookEvent, notes: List[str]) -> tuple[List[str], str]:
     """Record how a worker ended. Return the notes with the next step for the model, and a message for the user."""
     result = str(event.get_object("tool_response").get("result") or event.get_text("error"))[:2000]
+    call_id = event.get_text("tool_use_id")
     store = Store(event.project, trusted=False)
+
+    def record(state: State) -> State:
+        return lease.end_worker_call(_record_worker_end(event, state, result), call_id)
+
     try:
         before = store.require()
-        state = store.update(event.if_still_owner(lambda state: _record_worker_end(event, state, result)))
+        state = store.update(event.if_still_owner(record))
     except RefusedError as refusal:
         return [*notes, refusal.message], refusal.message
     closed = before["active"] if not state["active"] else None

@@ -1,0 +1,54 @@
+"""Deny `batchctl done`, `fail` and `phase` in a shell command of an agent that is not the open feature's worker.
+
+The worker is the first agent of that type that uses one of them after `batchctl start`; another `start` frees the
+feature for the next worker. Features that the conversation itself does (`direct`) and clients of `batchctl run` have
+no worker: there the session counts alone, as in a terminal.
+"""
+
+from __future__ import annotations
+
+from ..core import lease, prompts
+from ..store.store import Store
+from .dispatch import WORKER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+    from .dispatch import HookEvent
+
+REPORTING_COMMANDS = frozenset(("done", "fail", "phase"))
+
+
+def find_denial_reason(event: HookEvent, command: str) -> Optional[str]:
+    """Return why a shell command must not report on the open feature; None if it may or does not."""
+    if not event.owns_batch or event.sidecar is None or not event.sidecar.open:
+        return None
+    from .command_guard import command_policy
+
+    names = command_policy.ProtectedNames(user_commands=REPORTING_COMMANDS, cwd=event.cwd)
+    refusal = command_policy.check_command(command, names)
+    if refusal is None or refusal.kind != "command":
+        return None
+    state = Store(event.project, trusted=False).read()
+    if state is None or not state["active"] or prompts.workflow_mode(state) == "direct":
+        return None
+    if (state["owner"] or {}).get("driven"):
+        return None
+    number = state["active"]["feature_index"] + 1
+    if event.is_in_agent and event.get_text("agent_type") == WORKER:
+        state = event.update_state(lambda current: lease.bind_worker(current, event.context))
+        if lease.get_worker(state) == event.context or not state["active"]:
+            return None
+        return (
+            f"`{refusal.what}`: another worker has feature {number}. Only the worker that first reported on it since "
+            "`batchctl start` does so. Stop here and answer what you did."
+        )
+    if event.is_in_agent:
+        return f"`{refusal.what}` is for the worker of feature {number}. Answer it what you were asked for, and stop."
+    if lease.get_worker(state) is None:
+        return None  # no worker has the feature: the conversation may do it
+    return (
+        f"`{refusal.what}` is for the worker of feature {number}. If it has ended, start the next one, which resumes "
+        f"the feature. {prompts.SKILL_INSTRUCTION}"
+    )
