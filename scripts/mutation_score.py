@@ -141,7 +141,10 @@ def measure_module(module: str, sample: int, seed: int, folder: str) -> tuple[in
         if not result.is_killed:
             survived += 1
             lines = [line for line in result.diff.splitlines() if not line.startswith("---")]
-            print("\n".join([f"SURVIVED {module}:{mutation.start_pos[0]} {mutation.operator_name}", *lines, ""]))
+            print(
+                "\n".join([f"SURVIVED {module}:{mutation.start_pos[0]} {mutation.operator_name}", *lines, ""]),
+                flush=True,
+            )
         print(f"{module}: {number}/{len(mutants)}, {survived} survived", file=sys.stderr, flush=True)
     return len(mutants), survived
 
