@@ -99,12 +99,12 @@ SURE_CODE = re.compile(
     r"\s*(?:def \w+\(.*\).*:|class \w+.*[:{]\s*$|#\s*include\s*[<\"]|from [\w.]+ import |import [\w.]+(?:;|$| as )|"
     r"(?:export |async )*function \w*\(|(?:const|let|var) \w+\s*=|package [\w.]+;?$|using [\w.:]+;|<\?php|"
     r"(?:public|private) (?:class|static|void|interface)|fn \w+\(.*\)|func (?:\(.*\) )?\w+\(.*\)|"
-    r"int main\(|: \S+(?: .*)? ;(?: \w+)?$)"
+    r"int main\(|: \S+(?: .*)? ;(?: \w+)?$|\((?:def\w*|let\*?|set[fq]|lambda|cond|when|unless|progn)[\s(])"
 )
 SHELL = re.compile(
     r"\s*(?:\$ )?(?:sudo|svn|git|cd|npm|pip3?|docker|apt(?:-get)?|curl|wget|ssh|scp|chmod|mkdir|rm|cp|mv)\s.*(?: --?\w|://|/)"
 )
-BRACE_ALONE = re.compile(r"[{}]\s*;?$")
+BRACE_ALONE = re.compile(r"(?:[{}]\s*;?|;)$")
 
 
 def _refuse(name: str, kind: str, what_to_do: str = WRITE_A_LIST, line: int = 0) -> FeatureListError:

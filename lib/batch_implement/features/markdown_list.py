@@ -225,6 +225,9 @@ class _Reader:
             return
         self._mark(item.line, item.end, reason)
         record.reason = reason
+        for number, line in self._source(item.line + 1, head.end if head else item.line):
+            if "[ ]" in line and is_like_box(line):  # open, and yet a part of what is left out
+                self.report.add("paragraph", number)
         if reason in ("done", "unknown mark", "empty box"):
             self._read_children(item, section, [*parents, text] if text else parents, in_box=True)
         else:

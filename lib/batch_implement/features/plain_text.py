@@ -43,7 +43,6 @@ LIST_NAME = re.compile(
     r"to[-_ ]?do|task|road[-_ ]?map|feature|plan|idea|wish|backlog|bugs|issues|milestone|list|later|next|future",
     re.IGNORECASE,
 )
-SENTENCE_END = re.compile(r"[.!?](?:\s+[A-Z\"'(]|$)")
 
 
 def read(data: bytes, name: str, options: ListOptions, *, markup: str = "") -> Listing:
@@ -146,6 +145,8 @@ class _Reader:
         if len(prose) > len(self.features) and len(prose) > 2:
             raise self._prose_error(len(prose))
         self._refuse_essay(outline.entries)
+        if not self.markup:
+            notes += text_layout.note_unmarked(outline.entries)
         features = check_features(number_open_features(self.features, self.is_open), self.name)
         notes += self._note_sections(features)
         if outline.maybe_joined:
@@ -230,12 +231,14 @@ class _Reader:
         boxes = sum(entry.mark.kind == "box" for entry in entries)
         if 2 * boxes > marked:  # a checklist: then other bullets are text, as in Markdown
             prose = {id(entry): entry for entry in entries if entry.mark.kind not in ("", "box")}
+        prose_end = 0
         for entry in unmarked:
             is_entry = (
                 not self.markup and not entry.follows_blank and len(entry.text) <= 120 and entry.text[-1] not in ".:"
             )
-            if not is_entry:
+            if not is_entry or entry.line == prose_end + 1:  # a paragraph is prose up to its end
                 prose[id(entry)] = entry
+                prose_end = entry.last_number
         return prose
 
     # -- what is refused -----------------------------------------------------------------------------------------------
@@ -303,7 +306,7 @@ class _Reader:
     def _refuse_essay(self, entries: Sequence[Entry]) -> None:
         """Raise FeatureListError for paragraphs of several sentences: that is prose, not a list."""
         unmarked = [entry for entry in entries if not entry.mark.kind]
-        long = [entry for entry in unmarked if len(SENTENCE_END.findall(entry.text)) >= 2 and len(entry.text) > 120]
+        long = [entry for entry in unmarked if len(entry.text) > 120 and text_lines.count_sentences(entry.text) > 1]
         if 2 * len(long) > len(entries):
             raise self._prose_error(len(long))
 
@@ -317,9 +320,11 @@ class _Reader:
 
     def _undecided_error(self) -> FeatureListError:
         lines = ", ".join(str(entry.line) for entry in self.undecided[:20])
+        entries = "1 entry" if len(self.undecided) == 1 else f"{len(self.undecided)} entries"
         return FeatureListError(
-            f"{len(self.undecided)} entries with `[-]` or a cross, which could mean in progress or cancelled (lines "
-            f"{lines}). Add `--dash open` to take them, or `--dash cancelled` to leave them out.",
+            f"{entries} with `[-]` or a cross, which could mean in progress or cancelled (line"
+            f"{'s' if len(self.undecided) > 1 else ''} {lines}). Add `--dash open` to take them, or `--dash cancelled` "
+            "to leave them out.",
             "features-line",
             self.name,
             self.undecided[0].line,
@@ -335,9 +340,17 @@ class _Reader:
                 "one feature per line into a .txt file."
             )
         elif reasons <= {"comment", "ruler"}:
-            reason = "no features: every line is blank or a comment (#). Write one feature per line, without the `#`."
+            reason = (
+                "no features: every line is blank or a comment (`#`, `//`, `..`). Write one feature per line, without "
+                "that sign."
+            )
         elif reasons <= {"link", "comment", "heading", "ruler"} and "link" in reasons:
             reason = "no features: every line is a link. Write what is to be done, one feature per line."
+        elif "table" in reasons:
+            reason = (
+                "no features: this is a table. Write the column that says what is to be done into a .txt file, one "
+                "feature per line."
+            )
         else:
             reason = "no features: headings only, with nothing below them. Write one feature per line."
         return FeatureListError(reason, "features-file", self.name)

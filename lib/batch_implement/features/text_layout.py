@@ -2,6 +2,7 @@
 
 lines = to_lines(texts, "todo.txt")
 find_wrapped_paragraphs(lines, marks)           which lines go on with the one before them
+note_unmarked(entries)                          notes for entries that may be none
 dedent(lines)                                   a part of the text, as it is
 """
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Dict, List, Sequence
 
     from .text_lines import Mark
+    from .text_outline import Entry
 
 TAB_WIDTH = 4
 
@@ -101,6 +103,33 @@ def find_wrapped_paragraphs(lines: Sequence[Line], marks: Sequence[Mark]) -> Lis
                 wrapped[begin + 1 : at] = [True] * (at - begin - 1)
         begin = at
     return wrapped
+
+
+def note_unmarked(entries: Sequence[Entry]) -> List[str]:
+    """Return notes for entries without a marker that may be none: the first lines of blocks, and long prose."""
+    notes, blocks = [], [entry for entry in entries if entry.follows_blank]
+    are_blocks = len(blocks) > 1 and not any(
+        entry.mark.kind or entry.headings or (entry.follows_blank and after.follows_blank)
+        for entry, after in zip(entries, [*entries[1:], entries[0]])
+    )
+    if are_blocks:
+        notes.append(
+            f"Each line is a feature, also the first one below a blank line ({_name_lines(blocks)}). If that is a "
+            "heading, end it with `:`."
+        )
+    prose = [
+        entry
+        for entry in entries
+        if not entry.mark.kind and len(entry.text) > 200 and text_lines.count_sentences(entry.text) > 1
+    ]
+    if prose:
+        notes.append(f"Several sentences, which may be no feature: {_name_lines(prose)}. Begin what is none with `#`.")
+    return notes
+
+
+def _name_lines(entries: Sequence[Entry]) -> str:
+    numbers = ", ".join(str(entry.line) for entry in entries[:10])
+    return f"line{'s' if len(entries) > 1 else ''} {numbers}" + (", ..." if len(entries) > 10 else "")
 
 
 def dedent(lines: Sequence[Line]) -> str:

@@ -24,12 +24,14 @@ DONE = (
 CANCELLED = "cancell?ed|won'?t ?fix|won'?t do|rejected|dropped|abandoned|obsolete|discarded|duplicate|invalid"
 LATER = (
     "later|some ?day|maybe|ideas?|future|wish ?list|nice[ -]to[ -]haves?|ice ?box|backlog|long(?:er)?[ -]?term|one day|"
-    "eventually|low priority|brainstorm\\w*|parking lot|out of scope|not now|postponed|deferred|if time|stretch"
+    "eventually|low priority|brainstorm\\w*|parking lot|out of scope|not now|postponed|deferred|if time|stretch|"
+    "(?:acceptance|success) criteria|definition of done|non-?goals"
 )
 
-# A number or a bullet, or several dashes for a deeper level; `-word` and `*word` are for `parse_marker` to decide.
-_BULLETS = r"-+>|=+>|::|[-+*]{2,6}(?=\s)|[-+*•◦▪▫‣\u2043·●○■\u2013—»~>](?=\s)"
-_NUMBERS = r"\d{1,9}[.)](?=\s)|\(\d{1,4}\)(?=\s)|[A-Za-z]\)(?=\s)|[a-z]\.(?=\s)|\d{1,4}\s[-\u2013—](?=\s)"
+# A number (`#.` in reStructuredText) or a bullet, or several dashes for a deeper level; `-word` and `*word` are for
+# `parse_marker` to decide.
+_BULLETS = r"-+>|=+>|::|(?:-{2,6}|\+{2,6}|\*{2,6})(?=\s)|[-+*•◦▪▫‣\u2043·●○■\u2013—»~>](?=\s)"
+_NUMBERS = r"\d{1,9}[.)](?=\s)|\(\d{1,4}\)(?=\s)|[A-Za-z]\)(?=\s)|[a-z]\.(?=\s)|\d{1,4}\s[-\u2013—](?=\s)|#\.(?=\s)"
 MARKER = re.compile(rf"(?:(?P<dashes>(?:-\s){{2,6}})|(?P<bullet>{_BULLETS})|(?P<number>{_NUMBERS}))\s*(?P<text>\S.*)?$")
 TIGHT_MARKER = re.compile(r"(?P<bullet>[-*+>•●▪·])(?=[^\W_])(?P<text>.+)$")
 BOX = re.compile(r"(?:\[\s*(?P<mark>[xX*/~>✓✔√✗✘-]|OK|ok|\.{2,3})?\s*\]|\((?P<round>[ xX])\))(?:\s+(?P<text>\S.*))?$")
@@ -73,11 +75,11 @@ DECORATED = re.compile(
     r"(?P<both>[^\s\-=_*~#+<>|/\\].*?)\s*[-=_*~#+<>|/\\—─═]{2,}:?$|"
     r"<?[-=_*~—─═]{5,}>?\s*(?P<left>\w.*|\(.*)$|(?P<right>\w.*?)\s*[-=_*~—─═]{5,}$|=+\s+(?P<equal>\S.*)$"
 )
-HASH_HEADING = re.compile(r"(#{1,6})\s+(\S.*?)[\s#]*$")
+HASH_HEADING = re.compile(r"(#{1,6}|---\+{1,6})\s+(\S.*?)[\s#]*$")  # `---+` in TWiki and PlDoc
 ORG_HEADLINE = re.compile(r"(\*+)\s+(.*)$")
 BRACKET_HEADING = re.compile(r"\[([^\[\]]{2,60})\]:?$")
-COMMENT = re.compile(r"#(?!\d+\b)|//(?!\S*\.)|;;|vim?:|-\*-.*-\*-$|ex:\s|\.\. |:[\w-]+:(?:\s|$)(?!\S*`)")
-TABLE_ROW = re.compile(r"\|.*\|$|[+|][-=+|]{3,}$")
+COMMENT = re.compile(r"#(?!\d+\b|\.\s)|//(?!\S*\.)|;;|vim?:|-\*-.*-\*-$|ex:\s|\.\. |:[\w-]+:(?:\s|$)(?!\S*`)")
+TABLE_ROW = re.compile(r"\|(?:\s.*\s\||.*\|$)|[+|][-=+|]{3,}$")
 LINK = re.compile(r"<?(?:https?|ftp)://\S+>?$")
 FENCE = re.compile(r"(`{3,}|~{3,})([^`]*)$")
 COMMENT_BLOCKS = {"/*": "*/", "<!--": "-->", "=begin": "=end"}
@@ -87,6 +89,8 @@ DANGLING = re.compile(
     r"[,(/&]$|\s(?:an?|the|and|or|but|of|than|because|into|per|via|its|their|our|your|whose|e\.g\.|i\.e\.)$",
     re.IGNORECASE,
 )
+
+SENTENCE_END = re.compile(r"[.!?](?:\s+[^a-zß-ÿа-яё\d\s]|$)|\u3002")
 
 MARK_CHARS = 60  # a mark is within so many characters from the begin or the end of a text
 
@@ -111,6 +115,8 @@ def parse_marker(text: str, *, tight: str = "") -> Mark:
     kind, sign, depth, rest = "", "", 0, text
     is_word = text[:2].isalpha()
     match = None if is_word else MARKER.match(text)
+    if match and len(match["bullet"] or "") > 1 and text.rstrip(":").endswith(match["bullet"]):
+        match = None  # `--- 1.0 ---` is a heading
     if match:
         sign, rest = match["dashes"] or match["bullet"] or match["number"], match["text"] or ""
         kind = "number" if match["number"] else "bullet"
@@ -154,16 +160,21 @@ def find_done_mark(text: str) -> str:
 
 def judge_heading(text: str) -> str:
     """Return `done` or `cancelled` for a heading of what is not to be done any more, `later`, or an empty text."""
-    if DONE_HEADING.match(text):
+    if DONE_HEADING.match(text) or find_end(text) == "done":
         return "done"
     if CANCELLED_HEADING.match(text):
         return "cancelled"
     return "later" if LATER_HEADING.search(text) else ""
 
 
+def count_sentences(text: str) -> int:
+    """Return how many sentences seem to end in a text."""
+    return len(SENTENCE_END.findall(text))
+
+
 def find_decorated_heading(text: str) -> Optional[str]:
     """Return the text of a heading between or behind rulers (`=== Bugs ===`), None if a line is none."""
-    if len(text) > 120 or (text[0].isalnum() and text[-1].isalnum()):
+    if len(text.strip("-=_*~#+—─═ ")) > 120 or (text[0].isalnum() and text[-1].isalnum()):
         return None
     match = DECORATED.match(text) or BRACKET_HEADING.match(text)
     if match is None or RULER.match(text) or BOX.match(text) or find_end(text):

@@ -92,6 +92,7 @@ class _OutlineReader:
         self.headings: List[Heading] = []
         self.entry: Optional[Entry] = None
         self.groups: Dict[int, bool] = {}
+        self.preface_ends = -1  # the number of the first line behind a preface, 0 if there is none, -1 if not known
         self.tight = text_layout.find_tight_markers(lines)
         marks = (text_lines.parse_marker(line.text, tight=self.tight) for line in lines)
         starred = "done" if markup == "adoc" else "open"  # in AsciiDoc `[*]` is a ticked box, elsewhere it stresses
@@ -196,6 +197,8 @@ class _OutlineReader:
     def _belongs_to_entry(self, entry: Entry, line: Line, mark: Mark) -> bool:
         if line.column > entry.column and not entry.mark.kind and not mark.kind:
             return line.column > entry.column + 1
+        if line.column > entry.column and not entry.mark.kind and line.follows_blank and self._is_below_preface(line):
+            return False
         if line.column > entry.column:
             is_sibling = mark.kind and mark.kind == entry.mark.kind and mark.sign == entry.mark.sign
             return not (is_sibling and line.column < entry.column + 2 and mark.depth <= entry.mark.depth)
@@ -206,6 +209,18 @@ class _OutlineReader:
         if mark.kind == "number" and entry.mark.kind in ("bullet", "box") and entry.text.endswith(":"):
             return True
         return self.numbers_hold_bullets and entry.mark.kind == "number" and mark.kind == "bullet"
+
+    def _is_below_preface(self, line: Line) -> bool:
+        """Return whether a marked line is the first of its column, in a text that has no line further left from here.
+
+        Then the lines above are text before a list that is indented as a whole.
+        """
+        if self.preface_ends < 0:
+            first = next(index for index, mark in enumerate(self.marks) if mark.kind)
+            column = self.lines[first].column
+            is_whole = all(each.column >= column for each in self.lines[first:])
+            self.preface_ends = self.lines[first].number if is_whole else 0
+        return line.number == self.preface_ends
 
     def _goes_on(self, entry: Entry, at: int) -> bool:
         """Return whether an indented line is the rest of the entry's sentence."""
@@ -255,7 +270,9 @@ class _OutlineReader:
         if text_lines.RULER.match(text) or (text_lines.UNDERLINE.match(text) and len(text) > 1):
             over = below and at + 2 < len(self.lines) and self.lines[at + 2]
             if below and over and over.text == text and below.number == line.number + 1 and len(text) >= 3:
-                return self._begin_heading(self.lines[at : at + 3], below.text, 0)
+                return self._begin_heading(
+                    self.lines[at : at + 3], text_lines.find_decorated_heading(below.text) or below.text, 0
+                )
             self._leave_out(line, "ruler")
             if len(text) >= 10 and not self.markup:  # a line across the page ends what was below loose headings
                 self.headings = [each for each in self.headings if each.rank < LOOSE_HEADING]
@@ -297,8 +314,8 @@ class _OutlineReader:
 
     def _is_hash_heading(self, at: int, hashes: str, text: str) -> bool:
         is_over_entries = at + 1 < len(self.lines) and bool(self.marks[at + 1].kind) and len(text) <= MAX_HEADING_CHARS
-        # With a marker in it: an entry that is commented out.
-        return (len(hashes) > 1 or is_over_entries) and not text_lines.parse_marker(text).kind
+        kind = text_lines.parse_marker(text).kind  # with one: an entry that is commented out, or `## 1. Install`
+        return (len(hashes) > 1 and kind in ("", "number")) or (is_over_entries and not kind)
 
     def _is_loose_heading(self, at: int) -> bool:
         """Return whether a line is a heading by its form (`Bugs:`, `BUGS`) or by what follows it."""

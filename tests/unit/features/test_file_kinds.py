@@ -59,6 +59,7 @@ TEXTS = {
     "source code": "import os\n\n\ndef main(path):\n    names = os.listdir(path)\n    return names\n",
     "source code ": "int main(void)\n{\n    int n = 0;\n    return n;\n}\n",
     "source code  ": "const fs = require('fs');\nfunction read(path) {\n  return fs.readFileSync(path);\n}\n",
+    "source code    ": "To clean\n  (defun clean (tm)\n    (let ((max 1))\n      (when tm\n        (incf max))))\n",
     "source code   ": ": ARRAY ( n -- ) CREATE CELLS ALLOT ;\n: ENUM CREATE 0 , DOES> DUP ;\n",
     "shell commands": "svn checkout svn://example.invalid/trunk code\ncd code/src\nnotes\n",
     "a web page": "<!DOCTYPE html>\n<html>\n<body>\n<p>Add a page</p>\n</body>\n</html>\n",

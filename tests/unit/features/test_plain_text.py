@@ -81,6 +81,15 @@ PROSE = (
         ("1. a (done)\n2. b - done\n", "no open features: all 2 entries are marked as done or cancelled. Add what is"),
         ("DONE\n- a\n", "no open features: its only entry is marked as done"),
         ("https://example.invalid/a\nhttps://example.invalid/b\n", "every line is a link. Write what is to be done"),
+        (
+            "- [ ] a\n- [-] b\ntext\n",
+            ":2: 1 entry with `[-]` or a cross, which could mean in progress or cancelled (line 2)",
+        ),
+        (
+            "Goals:\n | Goal  | State\n | Lexer | done\n",
+            "this is a table. Write the column that says what is to be done",
+        ),
+        (": ADD ( n n -- n )\n  PLUS\n;\nmake it fast\n", ":3: this line looks like code. Indent code below"),
         ("Backend:\nFrontend:\n", "headings only, with nothing below them"),
         ("2. a\n3. b (after: 2)\n", ":2: `(after: N)` counts the entries from 1, and the numbers in this list are"),
         (PROSE, "this looks like prose: 2 paragraphs without a marker. Write `- ` before each feature"),

@@ -160,7 +160,7 @@ def test_pipes_sockets_and_devices_are_refused_at_once(tmp_path):
     [
         ("", "f.txt", "the file is empty. Write one feature per line."),
         (" \n\n", "f.txt", "the file is empty. Write one feature per line."),
-        ("# a\n\n#b", "f.txt", "no features: every line is blank or a comment (#)"),
+        ("# a\n\n#b", "f.txt", "no features: every line is blank or a comment (`#`, `//`, `..`)"),
         ("\ufeff", "f.txt", "no features"),
         ("", "f.md", "the file is empty. Write each feature as `- [ ] text`."),
         ("- [x] a\n- [X] b\n", "f.md", "no open features: all 2 check boxes are ticked"),
