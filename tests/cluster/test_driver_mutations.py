@@ -98,7 +98,7 @@ WRONG = {
     "a client outlives the attempt": (
         "test_attempt_cleanup.py",
         "runner/local_executor.py",
-        "worktrees.end_processes(worktree)",
+        "worktrees.end_processes(folder)",
         "pass",
     ),
 }

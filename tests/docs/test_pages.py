@@ -137,9 +137,11 @@ def test_the_security_page_names_the_persons_verbs_and_every_command_that_a_shel
     package = REPOSITORY / "lib" / "batch_implement"
     texts = {file.stem: file.read_text(encoding="utf-8") for file in package.rglob("*.py")}
     shells = {name for name, code in texts.items() if '["/bin/sh", "-c", ' in code}
-    of_verify, of_notify, of_worker = {"verify_command", "subprocesses"}, {"notify"}, {"attempt"}
+    of_verify, of_notify, of_worker = {"subprocesses"}, {"notify"}, {"attempt"}
     assert shells == of_verify | of_notify | of_worker
+    assert {name for name, code in texts.items() if " subprocesses.run_shell(" in code} == {"verify_command"}
     assert {name for name, code in texts.items() if " subprocesses.run_in_worktree(" in code} == {
+        "attempt_verify",
         "merge_queue",
         "verify_check",
     }

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
 
 CLIENT_NAMES = ("claude", "claude.exe")
+# They would lead git to another repository, or make it read pathspecs in another way.
+REPOSITORY_VARIABLES = frozenset((
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY",
+    "GIT_NAMESPACE", "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS",
+))  # fmt: skip
 WORKTREE_VARIABLE = "BATCHCTL_WORKTREE"  # set for all that a run starts, to its worktree
 
 
@@ -145,8 +150,12 @@ def end_marked(value: str, grace_s: float = 5.0) -> None:
 
 
 def command_environment() -> Dict[str, str]:
-    """Return the environment for a user's command: this process's own, without what names a client or a batch."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("CLAUDE", "BATCH_IMPLEMENT_"))}
+    """Return the environment for a user's command: without what names a client, batch or repository."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CLAUDE", "BATCH_IMPLEMENT_")) and name not in REPOSITORY_VARIABLES
+    }
 
 
 def _run_ps(*options: str) -> str:

@@ -3,7 +3,7 @@
     result = run(["git", "status"], cwd=root, env=environment, timeout_s=60)
     result.returncode       None when it had to be ended: `result.timed_out`, or the event `stop` was set
     result.stdout           bytes, as result.stderr; at most `max_bytes` of each, `result.truncated` if there was more
-    result = run_in_worktree("make test", folder, 1800, output=file, stop=event)
+    result = run_in_worktree("make test", folder, 1800, output=file, stop=event, variables={"BATCH_SLOT": "0"})
 
 A process that has to be ended gets SIGTERM, and SIGKILL after a grace, with its whole process group. What it prints
 until then belongs to its output.
@@ -18,7 +18,7 @@ import signal
 import subprocess
 import time
 
-from . import process_identity
+from . import bounded_output, process_identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(
     env: Optional[Mapping[str, str]] = None,
     input: Optional[bytes] = None,
     output: Optional[IO[bytes]] = None,
-    errors: Optional[IO[bytes]] = None,
+    errors: IO[bytes] | int | None = None,
     on_output: Optional[Callable[[bytes], object]] = None,
     on_poll: Optional[Callable[[], object]] = None,
     stop: Optional[threading.Event] = None,
@@ -64,7 +64,8 @@ def run(
 
     `input` goes to its standard input, which is empty without; it stays open with `holds_input`, so that the program
     sees its end when this process dies. Both its output streams go to the file `output`, its standard error to the file
-    `errors`, its standard output in pieces to `on_output`, if given. `on_poll` is called every POLL_S seconds.
+    `errors` (`subprocess.STDOUT`: to its standard output), its standard output in pieces to `on_output`, if given.
+    `on_poll` is called every POLL_S seconds.
 
     A process that has to be ended gets `stop_signal`, and after `grace_s` seconds SIGKILL. What it leaves running when
     it ends by itself is not waited for; with `ends_group` the rest of its process group is killed. Raises OSError when
@@ -98,16 +99,41 @@ def run_in_worktree(
     *,
     output: Optional[IO[bytes]] = None,
     stop: Optional[threading.Event] = None,
+    variables: Optional[Mapping[str, str]] = None,
 ) -> Result:
-    """Run a user's shell command in a worktree; nothing that it started is left running, in the background neither."""
-    environment = {**process_identity.command_environment(), process_identity.WORKTREE_VARIABLE: folder}
+    """Run a user's shell command in a worktree; nothing that it started is left running, in the background neither.
+
+    Its output goes to the file `output`, bounded, or into the result without one. `variables` are added to its
+    environment.
+    """
+    environment = {**process_identity.command_environment(), **(variables or {})}
+    environment[process_identity.WORKTREE_VARIABLE] = folder
     try:
-        return run(
-            ["/bin/sh", "-c", command], timeout_s=timeout_s, cwd=folder, env=environment, output=output, stop=stop,
-            ends_group=True,
-        )  # fmt: skip
+        return run_shell(command, folder, timeout_s, environment, output=output, stop=stop, ends_group=True)
     finally:
         process_identity.end_marked(folder)
+
+
+def run_shell(
+    command: str,
+    folder: str,
+    timeout_s: float,
+    environment: Mapping[str, str],
+    *,
+    output: Optional[IO[bytes]] = None,
+    stop: Optional[threading.Event] = None,
+    ends_group: bool = False,
+    grace_s: float = GRACE_S,
+) -> Result:
+    """Run a user's shell command in a folder. Its output goes to the file `output`, bounded, or into the result."""
+    line = ["/bin/sh", "-c", command]
+    if output is None:
+        return run(line, timeout_s=timeout_s, cwd=folder, env=environment, stop=stop, ends_group=ends_group)
+    with bounded_output.BoundedOutput(output) as bounded:
+        return run(
+            line, timeout_s=timeout_s, cwd=folder, env=environment, on_output=bounded.write, errors=subprocess.STDOUT,
+            stop=stop, ends_group=ends_group, grace_s=grace_s,
+        )  # fmt: skip
 
 
 def end_group(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> None:

@@ -145,6 +145,7 @@ def run_command(argv: Sequence[str], context: CommandContext, cwd: str) -> Comma
 
         text = help_topics.read_topic(options.topic)
         return CommandResult(text, data={"topic": options.topic, "text": text})
+    authorization.refuse_below_verify(options.command, context.project.root, os.environ)
     if options.command not in STATELESS_COMMANDS:
         authorization.require_user(options.command, context.caller, context.read_state_if_usable())
     return COMMANDS[options.command](options, context, cwd)

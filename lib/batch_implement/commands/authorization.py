@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 USER_COMMANDS = ("create", "run", "add", "skip", "retry", "pause", "resume", "abort", "issues")
 READ_COMMANDS = ("status", "statusline", "next", "brief", "log", "report", "validate", "convert", "schema", "doctor")
 WORKER_COMMANDS = ("start", "phase", "done", "fail", "decide")
+VERIFY_VARIABLE = "BATCHCTL_VERIFY"  # set below a verify command: the roots whose batches it may not change
 
 
 class Caller:
@@ -66,6 +67,18 @@ def caller_from_hook(session_id: str, environ: Mapping[str, str], prompt_id: Opt
     ).startswith("sdk")
     return Caller(
         session_id, process_identity.find_client_pid(environ), is_user=True, unattended=unattended, prompt_id=prompt_id
+    )
+
+
+def refuse_below_verify(command: str, root: str, environ: Mapping[str, str]) -> None:
+    """Raise RefusedError when a verify command of this project's batch runs a command that changes a batch."""
+    roots = environ.get(VERIFY_VARIABLE, "").split(os.pathsep)
+    if command in READ_COMMANDS or os.path.realpath(root) not in (os.path.realpath(path) for path in roots if path):
+        return
+    raise RefusedError(
+        f"`batchctl {command}` was run by the verify command of the batch in {root}, which only checks: nobody's "
+        "decision. Take the call out of the verify command or of what it runs (a Makefile, a test).",
+        "user-command",
     )
 
 

@@ -94,6 +94,7 @@ def _collect_commits(
     base = active["base_commit"]
     branch = git_client.get_branch(root)
     evidence_checks.refuse_untracked_at_start(root, state, work)
+    evidence_checks.refuse_unlisted_repositories(root, base, head)
     if head:
         evidence_checks.refuse_conflict_markers(root, base, head)
     if no_change is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 
 from ..core.errors import RefusedError
-from ..git import conflict_markers, git_client, untracked_files
+from ..git import conflict_markers, git_client, untracked_files, verify_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +51,29 @@ def refuse_conflict_markers(root: str, base: Optional[str], head: str) -> None:
             "indent them, or give it another `conflict-marker-size` in .gitattributes.",
             "conflict-markers",
         )
+
+
+def refuse_unlisted_repositories(root: str, base: Optional[str], head: Optional[str]) -> None:
+    """Raise RefusedError when HEAD has a nested repository that `base` does not have and `.gitmodules` does not name.
+
+    Of such a repository git commits only the id of its commit: its files would be lost with the worktree.
+    """
+    links = verify_tree.list_gitlinks(root, head) if head and head != base else {}
+    if not links:
+        return
+    before = verify_tree.list_gitlinks(root, base) if base else {}
+    listed = verify_tree.list_submodules(root, head or "")
+    unlisted = sorted(path for path in links if path not in before and path not in listed)
+    if not unlisted:
+        return
+    names = _quote_for_shell(unlisted)
+    raise RefusedError(
+        f"Committed as a link to a nested repository, without its files: {git_client.format_paths(unlisted)}. To "
+        f"commit the files: `git rm --cached -- {names}`, move the folder `.git` in it out of the project, `git add`, "
+        "commit. If it is to be a submodule, add it with `git submodule add URL PATH`, which writes .gitmodules. Then "
+        "`batchctl done` again.",
+        "not-committed",
+    )
 
 
 def _quote_for_shell(paths: Sequence[str]) -> str:

@@ -6,6 +6,10 @@ The run has a session of its own, because Claude Code ends what outlasts a tool 
 it running, and the next one for the same commit joins it. Files in the folder of a run: `output`; `result`, the exit
 status and seconds, once the run has ended; `lock`, held while the runner lives; `left`, the untracked paths that the
 command created.
+
+In an attempt of a run the caller starts nothing: it writes the commit into `request`, and the process of the attempt
+(`runner.attempt_verify`) runs the command in a worktree of its own. That process holds `runner` in the folder of all
+runs; what kept it from running the command is in `error`.
 """
 
 from __future__ import annotations
@@ -18,10 +22,11 @@ from ..base import process_identity, subprocesses
 from ..base.text import clean
 from ..core.errors import EXIT_STILL_RUNNING, BatchError, StateError
 from ..git import git_client
+from . import authorization
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn, Optional, Set, Tuple
+    from typing import Dict, Iterable, NoReturn, Optional, Set, Tuple
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 TAIL_BYTES = 3000
 TERMINATE_GRACE_S = 5.0
 MAX_DESCRIPTOR = 1 << 16
+SLOT_VARIABLE = "BATCH_SLOT"  # 0 to N-1 for attempts of a run, N for its merge queue: for ports and databases
 TIMED_OUT = 124  # the exit status that timeout(1) uses
 
 
@@ -74,10 +80,12 @@ def wait_for_result(project: Project, state: State, policy: State, commit: Optio
     deadline = time.monotonic() + wait_s
     is_started = False
     while True:
-        result = _read_result(folder)
+        result = read_result(folder)
         if result is not None:
             return result
-        if _start_if_idle(folder, project.root, command, policy["verify_timeout_s"]):
+        if state.get("attempt_of"):
+            _request_run(project, state, folder, commit)
+        elif _start_if_idle(folder, project.root, command, policy["verify_timeout_s"]):
             if is_started:
                 raise StateError(
                     f"The verify command ended without a result: it was killed, or {folder}/output says why. Run "
@@ -96,10 +104,31 @@ def wait_for_result(project: Project, state: State, policy: State, commit: Optio
         time.sleep(min(remaining_s, 0.1))
 
 
-def is_running(folder: str) -> bool:
-    """Return whether a run in this folder has not ended yet."""
+def _request_run(project: Project, state: State, folder: str, commit: Optional[str]) -> None:
+    """Ask the process of the attempt to verify `commit`. Raises StateError when there is none, or it cannot."""
     try:
-        lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(os.path.join(folder, "error"), encoding="utf-8") as file:
+            message = file.read()
+        raise StateError(message, "verify-running")
+    except FileNotFoundError:
+        pass
+    if not is_running(runs_folder(project, state), "runner"):
+        raise StateError(
+            "The run that this worktree belongs to is not running, and only it runs the verify command here. `batchctl "
+            f"run --resume` in the project resumes batch {state['attempt_of']['batch_id']}.",
+            "verify-running",
+        )
+    path = os.path.join(folder, "request")
+    if not os.path.exists(path):
+        with open(f"{path}.tmp", "w", encoding="ascii") as file:
+            file.write(commit or "")
+        os.replace(f"{path}.tmp", path)
+
+
+def is_running(folder: str, name: str = "lock") -> bool:
+    """Return whether a run in this folder has not ended yet: a process holds the lock of that name."""
+    try:
+        lock = os.open(os.path.join(folder, name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -138,7 +167,7 @@ def _start_if_idle(folder: str, root: str, command: str, timeout_s: int) -> bool
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        if _read_result(folder) is not None:
+        if read_result(folder) is not None:
             return False
         child = os.fork()
         if child == 0:
@@ -164,14 +193,14 @@ def _detach_and_run(folder: str, root: str, command: str, timeout_s: int, lock: 
             os.dup2(source, target)
         started_at = time.monotonic()
         untracked_before = _list_untracked(root)
-        result = subprocesses.run(
-            ["/bin/sh", "-c", command], cwd=root, env=process_identity.command_environment(), timeout_s=timeout_s,
-            output=os.fdopen(output, "wb"), grace_s=min(TERMINATE_GRACE_S, timeout_s),
-        )  # fmt: skip
-        code = TIMED_OUT if result.returncode is None else result.returncode
-        exit_code = code if code >= 0 else 128 - code
+        environment = {**process_identity.command_environment(), **get_variables([root])}
+        with os.fdopen(output, "wb") as file:
+            result = subprocesses.run_shell(
+                command, root, timeout_s, environment, output=file, grace_s=min(TERMINATE_GRACE_S, timeout_s)
+            )
+        exit_code = get_exit_code(result)
         _record_created_paths(folder, _list_untracked(root) - untracked_before)
-        _write_result(folder, exit_code, time.monotonic() - started_at)
+        write_result(folder, exit_code, time.monotonic() - started_at)
         os._exit(0)
     except BaseException as error:
         os.write(2, f"\nbatch-implement: the verify command could not be run: {error}\n".encode())
@@ -192,14 +221,29 @@ def _record_created_paths(folder: str, paths: Set[str]) -> None:
             file.write("".join(f"{path}\0" for path in sorted(paths)))
 
 
-def _write_result(folder: str, exit_code: int, seconds: float) -> None:
+def get_variables(roots: Iterable[str], slot: Optional[int] = None) -> Dict[str, str]:
+    """Return the variables that a verify command gets: the projects whose batches it may not change, and its slot."""
+    outer = os.environ.get(authorization.VERIFY_VARIABLE)
+    variables = {authorization.VERIFY_VARIABLE: os.pathsep.join([*roots, *([outer] if outer else [])])}
+    return variables if slot is None else {**variables, SLOT_VARIABLE: str(slot)}
+
+
+def get_exit_code(result: subprocesses.Result) -> int:
+    """Return the exit status as a shell has it: TIMED_OUT for a command that was ended, 128 and more for a signal."""
+    code = TIMED_OUT if result.returncode is None else result.returncode
+    return code if code >= 0 else 128 - code
+
+
+def write_result(folder: str, exit_code: int, seconds: float) -> None:
+    """Write the result of the run in this folder, which has ended."""
     temporary = os.path.join(folder, "result.tmp")
     with open(temporary, "w", encoding="ascii") as file:
         file.write(f"{exit_code} {seconds:.3f}\n")
     os.replace(temporary, os.path.join(folder, "result"))
 
 
-def _read_result(folder: str) -> Optional[Result]:
+def read_result(folder: str) -> Optional[Result]:
+    """Return exit status and seconds of the run in this folder; None before its end."""
     try:
         with open(os.path.join(folder, "result"), encoding="ascii") as file:
             exit_code, seconds = file.read().split()

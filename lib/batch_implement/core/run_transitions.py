@@ -147,7 +147,16 @@ def touched_paths(state: State, index: int) -> List[str]:
 
 
 def dispatch(
-    state: State, now: str, index: int, *, base: str, branch: str, worktree: str, session_id: str, place: str
+    state: State,
+    now: str,
+    index: int,
+    *,
+    base: str,
+    branch: str,
+    worktree: str,
+    session_id: str,
+    place: str,
+    slot: int = 0,
 ) -> State:
     """Start feature `index`: its next attempt, or an interrupted one again."""
     transitions.require_in_progress(state)
@@ -161,6 +170,7 @@ def dispatch(
         "base_commit": base,
         "worktree": worktree,
         "session_id": session_id,
+        "slot": slot,
         "started_at": now,
         "place": place,
         "commit": None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ..base import project_paths, subprocesses
+from ..base import process_identity, project_paths, subprocesses
 from ..core.errors import StateError
 
 TYPE_CHECKING = False
@@ -38,11 +38,6 @@ _OPERATIONS = (
     ),
     ("BISECT_LOG", "a bisection", "`git bisect reset`", ("bisect", "reset")),
 )  # fmt: skip
-# They would lead git to another repository, or make it read pathspecs in another way.
-_CLEARED_VARIABLES = frozenset((
-    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY",
-    "GIT_NAMESPACE", "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS",
-))  # fmt: skip
 
 
 # What git ends with when the index is not readable, as after an edit of all files that entered `.git`.
@@ -93,6 +88,11 @@ def get_head(root: str) -> Optional[str]:
 def get_branch_tip(root: str, branch: str) -> Optional[str]:
     """Return the commit of a branch; None when the branch does not exist."""
     return _resolve(root, f"refs/heads/{branch}")
+
+
+def resolve_commit(root: str, name: str) -> Optional[str]:
+    """Return the commit with this id; None for anything else."""
+    return _resolve(root, name) if len(name) >= 40 and name.isalnum() else None
 
 
 def _resolve(root: str, ref: str) -> Optional[str]:
@@ -369,7 +369,8 @@ def run_git(
     """
     timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
     call = " ".join(("git", *arguments[:2]))
-    variables = {name: value for name, value in os.environ.items() if name not in _CLEARED_VARIABLES}
+    cleared = process_identity.REPOSITORY_VARIABLES
+    variables = {name: value for name, value in os.environ.items() if name not in cleared}
     variables.update(LC_ALL="C", GIT_TERMINAL_PROMPT="0", SSH_ASKPASS_REQUIRE="never", **(environment or {}))
     if literal_paths:
         variables["GIT_LITERAL_PATHSPECS"] = "1"

@@ -3,6 +3,7 @@
     batch/ID/merged                       the features done so far; batch/ID/3-add-login is attempt 1 at feature 3,
                                           batch/ID/3-add-login.2 attempt 2
     TOP/3-add-login, TOP/3-add-login.2    their worktrees; TOP is WORKTREES/ID
+    TOP/verify-0, TOP/merged              where the verify command runs (`verify_tree`): of a slot, of the merge queue
 
 Names follow from the batch, the feature and the attempt alone, so that what a dead run left is found again. An existing
 worktree is used as it is, after repair: an incomplete checkout is made again, locks of a killed git are removed.
@@ -11,6 +12,7 @@ Nothing outside of these folders and branches is touched.
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 
@@ -60,6 +62,16 @@ def get_attempt_folder(top: str, index: int, text: str, attempt: int) -> str:
     return os.path.join(top, _get_attempt_name(index, text, attempt))
 
 
+def get_verify_folder(top: str, slot: int) -> str:
+    """Return the path of the worktree that the attempts of a slot are verified in."""
+    return os.path.join(top, f"verify-{slot}")
+
+
+def list_verify_folders(top: str) -> List[str]:
+    """Return the worktrees of all slots that exist below `top`."""
+    return sorted(glob.glob(os.path.join(glob.escape(top), "verify-*")))
+
+
 def _get_attempt_name(index: int, text: str, attempt: int) -> str:
     return f"{index + 1}-{make_slug(text)}" + (f".{attempt}" if attempt > 1 else "")
 
@@ -76,12 +88,14 @@ def add(repository: str, folder: str, branch: str, base: str) -> None:
     git_client.run_git(repository, "worktree", "add", "--quiet", *target, timeout_s=CHECKOUT_S)
 
 
-def add_detached(repository: str, folder: str, commit: str) -> None:
-    """Make a worktree in `folder` at `commit`, on no branch. In an existing one, discard changes of tracked files."""
+def add_detached(repository: str, folder: str, commit: str, *options: str) -> None:
+    """Make a worktree in `folder` at `commit`, on no branch; keep one that exists. `options` are git's own."""
     if _reuse(repository, folder, None):
-        git_client.run_git(folder, "checkout", "--quiet", "--force", "--detach", commit, timeout_s=CHECKOUT_S)
         return
-    git_client.run_git(repository, "worktree", "add", "--quiet", "--detach", folder, commit, timeout_s=CHECKOUT_S)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    git_client.run_git(
+        repository, *options, "worktree", "add", "--quiet", "--detach", folder, commit, timeout_s=CHECKOUT_S
+    )
 
 
 def remove(repository: str, folder: str) -> Optional[str]:

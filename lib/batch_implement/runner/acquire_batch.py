@@ -19,7 +19,7 @@ from ..core import run_transitions
 from ..core.batch_state import key
 from ..core.errors import BatchError, RefusedError
 from ..git import git_client
-from ..git.worktrees import end_processes, get_attempt_folder, get_batch_branch, remove
+from ..git.worktrees import end_processes, get_attempt_folder, get_batch_branch, list_verify_folders, remove
 from ..store.store import Store
 
 TYPE_CHECKING = False
@@ -85,7 +85,8 @@ def recover_dead_run(store: Store, now: str) -> State:
     """End the processes of a dead run, complete what it had merged, and make pending what it was working on."""
     state, root = store.require(), store.project.root
     run = state["run"]
-    end_processes(merge_worktree(state))
+    for folder in [merge_worktree(state), *list_verify_folders(run["worktrees"])]:
+        end_processes(folder)
     merged, interrupted = [], []
     for name, entry in sorted(run["running"].items()):
         if entry["worktree"]:

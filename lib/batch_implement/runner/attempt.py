@@ -21,14 +21,15 @@ from typing import Any, Dict, List, Tuple
 
 from ..base import process_identity, project_paths, subprocesses, timestamps
 from ..base.project_paths import Project
-from ..commands import feature_commands
+from ..commands import feature_commands, verify_command
 from ..core import batch_policy, batch_state, failure_classification, lease, transitions
 from ..core.errors import EXIT_STILL_RUNNING, HELP_PREFIX, BatchError
 from ..core.failure_classification import TREATMENT
 from ..core.prompts import pluralize
 from ..git import git_client, merging, untracked_files, worktrees
 from ..store.store import Store
-from . import claude_process, logs
+from . import attempt_verify, claude_process, logs
+from . import job as jobs
 from .claude_stream import ClientStream
 from .dask import repository_cache
 from .job import COMPLETED, FAILED, INTERRUPTED, NEEDS_USER, SPENT, Job, Outcome, kind_of_failure, new_outcome
@@ -79,16 +80,17 @@ def run_attempt(job: Job, stopped: threading.Event) -> Outcome:
         usage.update(logs.unreported_usage(store.project))
         session_logs = os.path.join(logs.logs_folder(store.project), job.session_id)
         state = _open_batch(store, job)
-        if state["active"] and cached and cached.pushed and _run_batchctl_done(store.project, stopped) == "":
-            state = store.require()
-        if state["active"]:
-            stream = ClientStream()
-            ended = _run_worker(store, state, job, stream, session_logs, stopped)
-            for name, number in stream.spent().items():
-                usage[name] += number
-            result = _decide_result(store, job, ended, stream, session_logs)
-        else:
-            result = _result_of_state(state, job)
+        with attempt_verify.Verifier(store.project, state, job, stopped) as verifier:
+            if state["active"] and cached and cached.pushed and _run_batchctl_done(store.project, stopped) == "":
+                state = store.require()
+            has_worked = bool(state["active"]) and verifier.error is None
+            if has_worked:
+                stream = ClientStream()
+                ended = _run_worker(store, state, job, stream, session_logs, stopped)
+                for name, number in stream.spent().items():
+                    usage[name] += number
+        verifier.raise_error()
+        result = _decide_result(store, job, ended, stream, session_logs) if has_worked else _result_of_state(state, job)
     except repository_cache.Unreachable as error:
         result = repository_cache.get_unreachable_verdict(error.message)
     except BatchError as error:
@@ -136,6 +138,9 @@ def _open_batch(store: Store, job: Job) -> State:
     def start_feature(current: State) -> State:
         if not batch_state.is_live(current):
             return current
+        if current.get("attempt_of"):  # an interrupted attempt may go on in another slot
+            slot = {"slot": job.slot, "verify_worktree": jobs.get_verify_worktree(job)}
+            current = {**current, "attempt_of": {**current["attempt_of"], **slot}}
         current = transitions.unpause(current)
         current = lease.acquire(current, owner) if owner else {**current, "owner": None}
         return transitions.start(current, now, base, branch)
@@ -169,7 +174,13 @@ def _new_attempt_state(root: str, job: Job, now: str, earlier: List[Dict[str, An
     )
     return {
         **state,
-        "attempt_of": {"batch_id": job.batch_id, "feature_number": job.feature_index + 1},
+        "attempt_of": {
+            "batch_id": job.batch_id,
+            "feature_number": job.feature_index + 1,
+            "total_features": job.total_features,
+            "slot": job.slot,
+            "verify_worktree": jobs.get_verify_worktree(job),
+        },
         "attempts": {"0": earlier},
         "retry_attempts": {"0": job.attempt - 1},
     }
@@ -192,7 +203,10 @@ def _run_worker(
         folder=project.root,
         logs=log_folder,
         brief=feature_commands.build_worker_brief(project, state),
-        environ=claude_process.client_environment(os.environ, project.root),
+        environ={
+            **claude_process.client_environment(os.environ, project.root),
+            verify_command.SLOT_VARIABLE: str(job.slot),
+        },
         time_s=job.limits.get("time_s"),
         stopped=stopped,
         on_progress=functools.partial(logs.write_progress, project, job.session_id),

@@ -106,9 +106,9 @@ class Driver:
         self._require_ownership(self.store.require())
         state = self.store.update(lambda current: run_transitions.end(current, self.now(), self.end_reason))
         self.last_state = state
-        queue_folder = acquire_batch.merge_worktree(state)
-        remove = functools.partial(worktrees.remove_generated, self.project.root, queue_folder)
-        try_step(self.display, f"Removing {queue_folder}", remove)
+        for folder in [acquire_batch.merge_worktree(state), *worktrees.list_verify_folders(state["run"]["worktrees"])]:
+            remove = functools.partial(worktrees.remove_generated, self.project.root, folder)
+            try_step(self.display, f"Removing {folder}", remove)
         self.display.event("ended", self.end_reason)
         return state
 
@@ -191,11 +191,13 @@ class Driver:
             budget_usd = run_transitions.client_budget_usd(state, reserved_usd, len(ready) - number)
             if not budget_usd:
                 break
-            job = jobs.create_job(self.project, state, index, budget_usd)
+            slot = jobs.lowest_free_slot(self.working.values())
+            job = jobs.create_job(self.project, state, index, budget_usd, slot)
             state = self.store.update(
                 lambda current, job=job: run_transitions.dispatch(  # type: ignore[misc]
                     current, now, job.feature_index, base=job.base, branch=job.branch, worktree=job.worktree,
-                    session_id=job.session_id, place=self.workers.place or process_identity.get_host_name(),
+                    session_id=job.session_id, slot=job.slot,
+                    place=self.workers.place or process_identity.get_host_name(),
                 )
             )  # fmt: skip
             self.working[self.executor.submit(self.workers.run_job, job)] = job
@@ -353,7 +355,7 @@ class Driver:
         future = self.merger.submit(
             merge_queue.prepare_merge, self.project.root, acquire_batch.merge_worktree(state), state["run"]["branch"],
             entry["evidence"]["commit"], verify=policy["verify"], timeout_s=policy["verify_timeout_s"], log=log,
-            stopped=self.stopped, delay_s=MERGE_DELAYS_S[self.merge_errors],
+            stopped=self.stopped, slot=state["run"]["jobs"], delay_s=MERGE_DELAYS_S[self.merge_errors],
         )  # fmt: skip
         self.merges[future] = index
 

@@ -10,10 +10,11 @@ stays the only writer of the batch's state.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import uuid
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
 from ..base import process_identity, timestamps
 from ..base.project_paths import Project
@@ -38,7 +39,8 @@ class Job(NamedTuple):
     feature, `needs` the features that it builds on (`{text, commit}`), `earlier` its previous attempts from the state.
     Work of the last one that could not be merged is applied first. `command` replaces the client unless None. `client`
     is `{path, model, permission_mode, allow, settings}`. `limits` are `{time_s, turns, cost_usd}` of the attempt and
-    `left_usd`, its share of the rest of the run's cost limit; each may be None.
+    `left_usd`, its share of the rest of the run's cost limit; each may be None. `slot` is the lowest number, from 0,
+    that no other running attempt has.
     """
 
     batch_id: str
@@ -58,6 +60,8 @@ class Job(NamedTuple):
     command: Optional[str]
     client: Dict[str, Any]
     limits: Dict[str, Any]
+    slot: int = 0
+    total_features: int = 1
 
 
 class Outcome(NamedTuple):
@@ -103,7 +107,7 @@ def max_cost_usd(job: Job) -> float:
     return min((limit for limit in limits if limit is not None), default=math.inf)
 
 
-def create_job(project: Project, state: State, index: int, share_usd: float = math.inf) -> Job:
+def create_job(project: Project, state: State, index: int, share_usd: float = math.inf, slot: int = 0) -> Job:
     """Return the job for the next attempt at feature `index`, starting at the tip of the batch's branch.
 
     `share_usd` is its client's share of the rest of the run's cost limit.
@@ -145,7 +149,20 @@ def create_job(project: Project, state: State, index: int, share_usd: float = ma
             **{name: limits.get(f"feature_{name}") for name in ("time_s", "turns", "cost_usd")},
             "left_usd": share_usd if share_usd < math.inf else None,
         },
+        slot=slot,
+        total_features=state["total_features"],
     )
+
+
+def get_verify_worktree(job: Job) -> str:
+    """Return the folder in which the attempt is verified, beside its worktree on this machine."""
+    return worktrees.get_verify_folder(os.path.dirname(job.worktree), job.slot)
+
+
+def lowest_free_slot(running: Iterable[Job]) -> int:
+    """Return the lowest number, from 0, that none of the running jobs has."""
+    taken = {job.slot for job in running}
+    return next(slot for slot in itertools.count() if slot not in taken)
 
 
 def client_record(job: Job, outcome: Outcome) -> State:

@@ -45,7 +45,8 @@ def run_job(job: Job) -> Outcome:
     try:
         return Outcome(**json.loads(ended.stdout))
     except (ValueError, TypeError):
-        worktrees.end_processes(worktree)
+        for folder in (worktree, jobs.get_verify_worktree(job._replace(worktree=worktree))):
+            worktrees.end_processes(folder)
     if stop.is_set():
         return jobs.interrupted_outcome(job, "the run was stopped", "stopped")
     error_text = ended.stderr[-2000:].decode("utf-8", "replace")

@@ -19,7 +19,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from ..base import subprocesses
 from ..commands import verify_command
 from ..core.errors import BatchError, RefusedError
-from ..git import git_client, merging, worktrees
+from ..git import git_client, merging, verify_tree
 
 
 class CannotMerge(RefusedError):
@@ -51,24 +51,27 @@ def prepare_merge(
     timeout_s: int,
     log: str,
     stopped: threading.Event,
+    slot: int = 0,
     delay_s: float = 0.0,
 ) -> PreparedMerge:
     """Put `commit` onto the head of `branch` in the worktree `folder`, and verify it there if it changed.
 
-    The output of the command `verify`, if any, goes to the file `log`. Begins after `delay_s` seconds. Raises
-    CannotMerge, and NotMerged once `stopped` is set.
+    The output of the command `verify`, if any, goes to the file `log`; `slot` is its `BATCH_SLOT`. Begins after
+    `delay_s` seconds. Raises CannotMerge, and NotMerged once `stopped` is set.
     """
     if stopped.wait(delay_s):
         raise NotMerged("The run was stopped before a merge was tried again.", "run-stopped")
     head = _require_head(repository, branch)
     if git_client.has_commit(repository, head, commit):
         return PreparedMerge(head, commit, _commits_between(repository, head, commit), None)
-    worktrees.add_detached(repository, folder, head)
+    verify_tree.prepare(repository, folder, head)
     new = _put_onto_head(folder, head, commit)
     commits = _commits_between(repository, head, new)
     if verify is None or not commits:
         return PreparedMerge(head, new, commits, None)
-    return PreparedMerge(head, new, commits, _run_verify(folder, verify, timeout_s, log, stopped))
+    verify_tree.prepare(repository, folder, new)  # checks out the submodules of that commit
+    variables = verify_command.get_variables((repository, folder), slot)
+    return PreparedMerge(head, new, commits, _run_verify(folder, verify, timeout_s, log, stopped, variables))
 
 
 def fast_forward(repository: str, branch: str, prepared: PreparedMerge) -> None:
@@ -135,11 +138,15 @@ def _put_onto_head(folder: str, head: str, commit: str) -> str:
     return merging.transplant(folder, head, head, commit, merged.tree)
 
 
-def _run_verify(folder: str, command: str, timeout_s: int, log: str, stopped: threading.Event) -> Dict[str, Any]:
+def _run_verify(
+    folder: str, command: str, timeout_s: int, log: str, stopped: threading.Event, variables: Dict[str, str]
+) -> Dict[str, Any]:
     began = time.monotonic()
     os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
     with open(log, "wb") as output:
-        ended = subprocesses.run_in_worktree(command, folder, timeout_s, output=output, stop=stopped).returncode
+        ended = subprocesses.run_in_worktree(
+            command, folder, timeout_s, output=output, stop=stopped, variables=variables
+        ).returncode
     seconds = time.monotonic() - began
     if ended is None and stopped.is_set():
         raise NotMerged("The run was stopped while a feature was verified on the batch's branch.", "run-stopped")

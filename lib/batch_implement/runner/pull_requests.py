@@ -30,7 +30,7 @@ from ..core import prompts
 from ..core.batch_state import key
 from ..core.errors import BatchError, RefusedError
 from ..features import issue_comments
-from ..git import gh, git_client, merging, remotes, worktrees
+from ..git import gh, git_client, merging, remotes, verify_tree, worktrees
 from ..hooks import push_detection
 
 TYPE_CHECKING = False
@@ -230,7 +230,7 @@ def _stack_commits(project: Project, state: State, onto: str, indices: List[int]
                 at = commits[-1]
                 continue
             if not has_worktree:
-                worktrees.add_detached(root, folder, at)
+                verify_tree.prepare(root, folder, at)
                 has_worktree = True
             merged = merging.merge_trees(folder, at, commits[-1], before)
             if merged.conflicts:

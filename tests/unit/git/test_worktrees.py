@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from batch_implement.base import process_identity
 from batch_implement.core.errors import RefusedError, StateError
-from batch_implement.git import git_client, worktrees
+from batch_implement.git import worktrees
 from batches import commit, git
 
 HOSTILE = [
@@ -262,14 +262,3 @@ def test_removing_ends_what_still_runs_for_it(repository, top):
     assert other.poll() is None
     other.kill()
     other.wait()
-
-
-def test_the_merge_queues_work_tree_is_moved_to_a_commit_whatever_lies_in_it(repository, top):
-    folder = top / "merged"
-    base = git(repository, "rev-parse", "HEAD")
-    commit(repository, later="x")
-    worktrees.add_detached(str(repository), str(folder), base)
-    (folder / "README.md").write_text("changed")
-    worktrees.add_detached(str(repository), str(folder), git(repository, "rev-parse", "HEAD"))
-    assert git_client.get_branch(str(folder)) is None
-    assert (folder / "later.txt").exists() and git(folder, "status", "--porcelain") == ""

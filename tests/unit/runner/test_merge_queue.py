@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from pathlib import Path
 
@@ -217,6 +218,18 @@ def test_a_rebase_that_git_does_not_begin_has_no_commit_where_it_stopped(reposit
     assert (refused.head, refused.at, refused.files) == (None, "", [])
     assert "unstaged changes" in refused.message
     assert (repository / "README.md").read_text() == "changed"
+
+
+def test_a_merge_goes_on_after_a_git_that_was_killed_in_the_queues_worktree(repository, queue):
+    (made,) = commits_from_start(repository, {"one": "1"})
+    merge_meanwhile(repository, other="x")
+    queue(made)
+    mine, theirs = commits_from_start(repository, {"both": "mine"}), commits_from_start(repository, {"both": "theirs"})
+    ended = subprocess.run(["git", "-C", queue.folder, "rebase", "-q", "--onto", *theirs, "main", *mine], check=False)
+    assert ended.returncode != 0 and git_client.operation_in_progress(str(queue.folder))
+    (queue.folder / "two.txt").write_text("left by a verify command")
+    (made,) = commits_from_start(repository, {"two": "2"})
+    assert len(queue(made, verify='test -z "$(git status --porcelain)"').commits) == 1
 
 
 def test_a_rebase_runs_no_hook_and_follows_no_setting_that_changes_its_result(repository, queue, tmp_path):

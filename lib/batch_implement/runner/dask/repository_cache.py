@@ -27,7 +27,7 @@ from ...core import failure_classification
 from ...core.errors import BatchError, StateError
 from ...git import git_client, remotes, worktrees
 from ...store import lock
-from ..job import COMPLETED, FAILED, INTERRUPTED, LOST, NEEDS_USER, Job, kind_of_failure
+from ..job import COMPLETED, FAILED, INTERRUPTED, LOST, NEEDS_USER, Job, get_verify_worktree, kind_of_failure
 
 FETCH_S = 1800
 PUSH_S = 600
@@ -130,6 +130,7 @@ def finish(here: CachedJob, job: Job, verdict: Dict[str, Any]) -> Dict[str, Any]
     with contextlib.suppress(BatchError):  # a later attempt removes what is left
         if verdict["kind"] in (COMPLETED, FAILED) or not _has_unsaved_work(here):
             _remove_worktree(here.job.repository, here.job.worktree, here.job.branch)
+        worktrees.remove_generated(here.job.repository, get_verify_worktree(here.job))
         git_client.run_git(here.job.repository, "update-ref", "-d", fetched, check=False)
     return verdict
 

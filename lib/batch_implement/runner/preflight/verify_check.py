@@ -15,7 +15,7 @@ from ...base import subprocesses
 from ...base.text import clean, duration, one_line
 from ...commands import verify_command
 from ...commands.doctor import ERROR, OK, WARNING
-from ...git import git_client, worktrees
+from ...git import git_client, verify_tree, worktrees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def check_verify(
 ) -> Iterator[Tuple[str, str]]:
     """Yield (verdict, text) of each check in a worktree of `commit`, which is made in `folder`."""
     try:
-        worktrees.add_detached(root, folder, commit)
+        verify_tree.prepare(root, folder, commit)
         yield from _check_commit(folder)
-        worktrees.add_detached(root, folder, commit)
+        verify_tree.prepare(root, folder, commit)
         if verify is None:
             yield WARNING, "There is no verify command: a commit alone is the evidence. Set one with `--verify CMD`."
         else:
@@ -78,7 +78,10 @@ def _check_verify_command(
 ) -> Iterator[Tuple[str, str]]:
     with tempfile.NamedTemporaryFile() as file:
         started_s = time.monotonic()
-        exit_code = subprocesses.run_in_worktree(command, folder, timeout_s, output=file).returncode
+        variables = verify_command.get_variables((root, folder), 0)
+        exit_code = subprocesses.run_in_worktree(
+            command, folder, timeout_s, output=file, variables=variables
+        ).returncode
         seconds = time.monotonic() - started_s
         output = verify_command.quote_log_end(file.name)[-MAX_OUTPUT:]
     shown = f"`{one_line(command, 200)}`"

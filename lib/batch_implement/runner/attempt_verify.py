@@ -1,0 +1,121 @@
+"""Run the verify command of an attempt in a worktree that is not the worker's, for `batchctl done`, which only asks.
+
+    with Verifier(project, state, job, stopped) as verifier:
+        ...                     the worker works; its `batchctl done` writes a request and waits for the result
+    verifier.raise_error()
+
+A thread of the attempt's process answers (see `commands.verify_command` for the files). It prepares the worktree of the
+slot from the commit (see `git.verify_tree`) and runs the command there with the environment that this process was
+started with: neither files nor variables of the worker take part. What keeps it from that is not the feature's fault:
+it ends the attempt.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from typing import Any, Dict, Optional
+
+from ..base import subprocesses
+from ..base.project_paths import Project
+from ..commands import verify_command
+from ..core.errors import BatchError
+from ..git import git_client, verify_tree
+from .job import Job, get_verify_worktree
+
+POLL_S = 0.05
+
+
+class Verifier:
+    """Answers the requests of one attempt while its `with` block runs. `error` is what kept it from that, or None.
+
+    `stopped` is set with the error: nothing that the worker still does could be verified.
+    """
+
+    def __init__(self, project: Project, state: Dict[str, Any], job: Job, stopped: threading.Event) -> None:
+        self.job, self.attempt_stopped = job, stopped
+        self.folder = verify_command.runs_folder(project, state)
+        self.error: Optional[Exception] = None
+        self.is_over = threading.Event()
+        self.thread = threading.Thread(target=self._answer_requests, name="verify", daemon=True)
+        self.descriptor = -1
+
+    def __enter__(self) -> Verifier:
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        self.descriptor = _open_locked(os.path.join(self.folder, "runner"))
+        for name in os.listdir(self.folder):  # of a process that died
+            _remove_file(os.path.join(self.folder, name, "error"))
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_over.set()
+        self.thread.join()
+        os.close(self.descriptor)
+
+    def raise_error(self) -> None:
+        """Raise what kept the verify command from running, if anything did."""
+        if self.error is not None:
+            raise self.error
+
+    def _answer_requests(self) -> None:
+        while not self.is_over.wait(POLL_S) and self.error is None:
+            for name in sorted(os.listdir(self.folder)):
+                folder = os.path.join(self.folder, name)
+                request = os.path.join(folder, "request")
+                if self.is_over.is_set() or not os.path.isfile(request):
+                    continue
+                if verify_command.read_result(folder) is None:
+                    self._answer(folder, name, request)
+                _remove_file(request)
+
+    def _answer(self, folder: str, name: str, request: str) -> None:
+        """Verify the commit that is asked for, and write its result or what went wrong."""
+        try:
+            with open(request, encoding="ascii", errors="replace") as file:
+                commit = git_client.resolve_commit(self.job.worktree, file.read(100))
+            if commit is not None and name.endswith(commit[:16]):
+                self._verify(folder, commit)
+        except (BatchError, OSError) as error:
+            self.error = error
+            message = error.message if isinstance(error, BatchError) else f"Verifying failed: {error.strerror}."
+            with open(os.path.join(folder, "error"), "w", encoding="utf-8", errors="replace") as file:
+                file.write(message)
+            self.attempt_stopped.set()
+
+    def _verify(self, folder: str, commit: str) -> None:
+        job, tree = self.job, get_verify_worktree(self.job)
+        lock = _open_locked(os.path.join(folder, "lock"))
+        try:
+            verify_tree.prepare(job.repository, tree, commit, source=job.worktree)
+            started_s = time.monotonic()
+            with open(os.path.join(folder, "output"), "wb") as output:
+                ended = subprocesses.run_in_worktree(
+                    job.policy["verify"], tree, job.policy["verify_timeout_s"], output=output, stop=self.is_over,
+                    variables=verify_command.get_variables((job.repository, job.worktree, tree), job.slot),
+                )  # fmt: skip
+            if ended.returncode is not None or ended.timed_out:
+                exit_code = verify_command.get_exit_code(ended)
+                verify_command.write_result(folder, exit_code, time.monotonic() - started_s)
+        finally:
+            os.close(lock)
+
+
+def _open_locked(path: str) -> int:
+    """Return the descriptor of a file that this process holds the lock of. Raise BlockingIOError if another does."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_file(path: str) -> None:
+    try:
+        os.unlink(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass

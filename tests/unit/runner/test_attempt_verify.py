@@ -1,0 +1,153 @@
+"""What is verified in a run: the commit, in a worktree that git alone writes. Whole runs with commands as workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from batch_implement.base import process_identity
+from batch_implement.base.project_paths import Project
+from batch_implement.commands import verify_command
+from batch_implement.core.errors import StateError
+from batch_implement.git import git_client
+from batch_implement.store.store import Store
+from batches import BATCHCTL, commit, conditions, git, new_batch, started
+from unattended import UnattendedRun
+
+DRAIN = "cat > /dev/null; "
+
+
+@pytest.fixture
+def run_with(repository: Path) -> Iterator[Callable[..., UnattendedRun]]:
+    """Make runs of one attempt per feature: `run_with(worker, features, verify=...)`. Nothing runs afterwards."""
+    made: list[UnattendedRun] = []
+
+    def make(worker: str, features: int = 1, **policy: Any) -> UnattendedRun:
+        git_client.exclude_state_file(str(repository))
+        Store(Project(str(repository))).create(new_batch(features, **{"max_retries": 0, **policy}))
+        made.append(UnattendedRun(repository, worker=DRAIN + worker))
+        return made[-1]
+
+    yield make
+    for unattended in made:
+        top = unattended.state()["run"]["worktrees"]
+        assert [path for path in (f"{top}/verify-0", f"{top}/merged") if os.path.exists(path)] == []
+        assert process_identity.find_marked(f"{top}/verify-0") == []
+
+
+def reason(state: dict[str, Any]) -> str:
+    """Why the first feature failed."""
+    return str(state["attempts"]["0"][-1]["error_message"])
+
+
+def test_work_that_git_ignores_does_not_pass_the_verify_command(run_with, repository):
+    commit(repository, **{".gitignore": ""})
+    (repository / ".gitignore").write_text("lib/\n")
+    git(repository, "add", ".gitignore")
+    git(repository, "commit", "-qm", "Ignore lib")
+    worker = "mkdir lib; echo x > lib/adder; echo 'cat lib/adder' > check.sh; git add . && git commit -qm Work"
+    state = run_with(worker, verify="sh check.sh").drive()
+    assert conditions(state) == ["failed"]
+    assert "lib/adder: No such file" in reason(state)
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        "git config core.fileMode false; chmod +x tool",
+        "git update-index --skip-worktree tool; printf '#!/bin/sh' > tool; chmod +x tool",
+        "git update-index --assume-unchanged tool; printf '#!/bin/sh' > tool; chmod +x tool",
+    ],
+    ids=["a mode that git does not see", "skip-worktree", "assume-unchanged"],
+)
+def test_changes_that_are_hidden_from_git_do_not_pass_the_verify_command(run_with, hide):
+    worker = f"echo exit 1 > tool; git add . && git commit -qm Work; {hide}"
+    state = run_with(worker, verify="./tool").drive()
+    assert conditions(state) == ["failed"]
+    assert "exit status 126" in reason(state)
+
+
+def test_files_of_a_nested_repository_that_no_commit_holds_are_named(run_with):
+    worker = (
+        "git init -q part; cd part; echo x > x; git add x; git commit -qm x; cd ..; git add part; git commit -qm Work"
+    )
+    state = run_with(worker, verify="true").drive()
+    assert conditions(state) == ["failed"]
+    assert "a link to a nested repository, without its files: part" in reason(state)
+
+
+def test_what_a_verify_command_leaves_is_not_there_for_the_next_feature(run_with, repository):
+    commit(repository, **{"first": "x"})
+    (repository / ".gitignore").write_text("*.db\n")
+    git(repository, "add", ".gitignore")
+    git(repository, "commit", "-qm", "Ignore databases")
+    verify = "test ! -e app.lock && test ! -e test.db && test ! -e part && touch app.lock test.db && git init -q part"
+    worker = 'n=$(basename "$PWD"); echo x > "$n"; git add . && git commit -qm "$n"'
+    state = run_with(worker, 4, verify=verify).drive(jobs=2)
+    assert conditions(state) == ["done"] * 4
+    assert any(merge["rebased"] for merge in state["run"]["merges"])  # the merge queue's own worktree too
+
+
+def test_the_environment_of_who_types_done_does_not_decide(run_with, repository):
+    (repository / "Makefile").write_text("check:\n\tfalse\n")
+    git(repository, "add", "Makefile")
+    git(repository, "commit", "-qm", "Add a check")
+    worker = f"echo x > x; git add . && git commit -qm Work; MAKEFLAGS=-n {BATCHCTL} done; true"
+    state = run_with(worker, verify="make check").drive()
+    assert conditions(state) == ["failed"]
+    assert "false" in reason(state) and "exit status 2" in reason(state)
+
+
+def test_batchctl_below_a_verify_command_changes_no_batch(run_with, repository, tmp_path):
+    worker = "echo x > x; git add . && git commit -qm Work"
+    verify = f"cd '{repository}' && {BATCHCTL} skip 1 2> '{tmp_path}/refusal'; {BATCHCTL} status > /dev/null"
+    state = run_with(worker, verify=verify).drive()
+    assert conditions(state) == ["done"]
+    assert "was run by the verify command" in (tmp_path / "refusal").read_text()
+
+
+def test_slots_are_numbers_from_0_that_no_other_running_attempt_has(run_with, tmp_path):
+    worker = 'echo "worker $BATCH_SLOT" >> "$SLOTS"; n=$(basename "$PWD"); echo > "$n"; git add .; git commit -qm "$n"'
+    worker = worker.replace("$SLOTS", str(tmp_path / "slots"))
+    verify = f'echo "verify $BATCH_SLOT" >> "{tmp_path}/slots"'
+    state = run_with(worker, 3, verify=verify).drive(jobs=2)
+    assert conditions(state) == ["done"] * 3
+    lines = set((tmp_path / "slots").read_text().splitlines())
+    assert {"worker 0", "worker 1", "verify 0", "verify 1", "verify 2"} == lines  # 2: the merge queue
+
+
+def test_a_submodules_new_commit_is_verified_from_the_workers_repository(run_with, repository, tmp_path):
+    part = tmp_path / "part"
+    subprocess.run(["git", "init", "-q", part], check=True)
+    commit(part, value="old")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(part), "part")
+    git(repository, "commit", "-qm", "Add a submodule")
+    worker = (
+        "git -c protocol.file.allow=always submodule --quiet update --init; cd part; echo new > value.txt; "
+        "git commit -qam New; cd ..; git add part; git commit -qm Work"
+    )
+    unattended = run_with(worker, verify="cat part/value.txt; grep new part/value.txt")
+    state = unattended.drive()
+    assert conditions(state) == ["done"], reason(state)
+
+
+def test_what_keeps_the_verify_worktree_from_being_made_pauses_the_batch_and_costs_no_attempt(run_with, repository):
+    folder = Path(f"{repository}.worktrees") / "batch-1" / "verify-0"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("somebody's")
+    unattended = run_with("echo x > x; git add . && git commit -qm Work", verify="true")
+    state = unattended.drive()
+    assert conditions(state) == ["pending"] and state["status"] == "paused" and not state["attempts"]
+    assert f"{folder} already exists and is not a worktree of this repository" in state["pause"]["reason"]
+    (folder / "notes.txt").unlink()
+    folder.rmdir()
+
+
+def test_done_without_a_running_attempt_says_who_verifies(repository):
+    state = {**started(new_batch(1, verify="true")), "attempt_of": {"batch_id": "night", "feature_number": 2}}
+    with pytest.raises(StateError, match="`batchctl run --resume` in the project resumes batch night"):
+        verify_command.wait_for_result(Project(str(repository)), state, state["policy"], "a" * 40, 0)
