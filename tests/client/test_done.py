@@ -374,7 +374,9 @@ def test_the_leftovers_of_a_failed_attempt_are_in_a_named_stash_and_what_was_the
 
     name = f"batch {state_of(project)['batch_id']} feature 1 attempt 1"
     said = done(batchctl("fail", "--reason", "it cannot work"))
-    assert f"Its uncommitted work is in the stash `{name}`" in said and "Feature 1 of 2 is to be tried again" in said
+    assert (
+        f"Its uncommitted work is in the git stash `{name}`" in said and "Feature 1 of 2 is to be tried again" in said
+    )
     assert name in git(project, "stash", "list")
     left = git(project, "status", "--porcelain", "-uall").splitlines()
     assert left == [f"?? {path}" for path in sorted(before)]
@@ -406,7 +408,7 @@ def test_leftovers_in_the_middle_of_a_merge_are_stashed_too(
     git(project, "commit", "-qam", "Otherwise")
     with pytest.raises(subprocess.CalledProcessError):
         git(project, "merge", "side")
-    assert "is in the stash" in done(batchctl("fail", "--reason", "a conflict"))
+    assert "is in the git stash" in done(batchctl("fail", "--reason", "a conflict"))
     assert git(project, "status", "--porcelain") == "" and not (project / ".git/MERGE_HEAD").exists()
 
 
@@ -575,7 +577,7 @@ def test_in_the_client_a_failed_feature_leaves_nothing_to_the_next_and_everythin
         yield scripts.write("half/done.txt", f"attempt {len(briefs)}\n")
         yield call("Bash", command="echo more >> README.md && git rm -q features.txt")
         request = yield scripts.batchctl("fail", "--reason", "'the API does not exist'")
-        assert "is in the stash" in request.last_text()
+        assert "is in the git stash" in request.last_text()
         yield say("It cannot be done.")
 
     model = run(work, "--max-retries 1")

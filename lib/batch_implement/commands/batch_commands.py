@@ -237,9 +237,10 @@ def pause(context: CommandContext, reason: str) -> CommandResult:
 def skip(context: CommandContext, index: int, reason: str) -> CommandResult:
     """Skip a feature and those that need it. Uncommitted work of the active one goes into a stash."""
     project, state = context.project, context.require_state()
-    stash = feature_commands.stash_leftovers(project, state) if batch_state.active_index(state) == index else None
+    stash = feature_commands.keep_leftovers(project, state) if batch_state.active_index(state) == index else None
     before = batch_state.skipped_indices(state) | {index}
     state = feature_commands.write_after_stash(
+        project,
         stash,
         lambda: context.store.update(
             lambda current: transitions.skip(current, timestamps.now(), index, reason, stash=stash)
@@ -276,15 +277,15 @@ def retry(context: CommandContext, indices: Sequence[int]) -> CommandResult:
 def abort(context: CommandContext) -> CommandResult:
     """End and archive the batch. Uncommitted work of its active feature goes into a stash; its commits stay."""
     project, state = context.project, context.require_state()
-    stash = feature_commands.stash_leftovers(project, state)
+    stash = feature_commands.keep_leftovers(project, state)
     parts = [f"Batch {state['batch_id']} is aborted and archived in {project.private}/archive/."]
     if stash:
-        parts.append(f"The uncommitted work of its open feature is in the stash `{stash}`.")
+        parts.append(f"The uncommitted work of its open feature is in {prompts.describe_leftovers_place(stash)}.")
     if state["active"] and project.git_dir is not None:
         commits = git_client.list_commits_since(project.root, state["active"]["base_commit"])
         if commits:
             parts.append(f"Commits of its open feature stay: {', '.join(commit[:12] for commit in commits)}.")
-    feature_commands.write_after_stash(stash, lambda: context.store.archive("aborted"))
+    feature_commands.write_after_stash(project, stash, lambda: context.store.archive("aborted"))
     if process_identity.is_owner_alive(state["owner"]):
         parts.append(f"Its client (process {state['owner']['pid']}) is still running: press Esc there.")
     return CommandResult(" ".join(parts))

@@ -94,7 +94,9 @@ def done(context: CommandContext, *, no_change: Optional[str] = None, wait_s: fl
 
 
 def fail(context: CommandContext, reason: str, *, permanent: bool = False) -> CommandResult:
-    """End the attempt at the open feature as failed. Its uncommitted work goes into a stash; its commits stay."""
+    """End the attempt at the open feature as failed. Its uncommitted work is kept, see `keep_leftovers`; its commits
+    stay.
+    """
     if not reason.strip():
         raise UsageError("--reason needs a text: the next attempt reads it.", "usage")
     state = authorization.require_owned_state(context)
@@ -108,7 +110,6 @@ def _end_as_failed(
     """End the attempt at the feature that is open in `state`, in the way that failures of class `kind` are treated."""
     index, active = transitions.require_active(state), state["active"]
     mode = prompts.workflow_mode(state)
-    stash = stash_leftovers(context.project, state)
     error_message, now = reason[:MAX_TEXT_CHARS], timestamps.now()
     treatment = failure_classification.TREATMENT[kind]
     backoff = failure_classification.backoff_s(state["active"]["attempt"], os.urandom(1)[0] / 256)
@@ -125,7 +126,8 @@ def _end_as_failed(
         return ended
 
     skipped_before = len(state["skipped_features"])
-    state = write_after_stash(stash, lambda: context.store.update(end_attempt))
+    stash = keep_leftovers(context.project, state)
+    state = write_after_stash(context.project, stash, lambda: context.store.update(end_attempt))
     message = f"Feature {index + 1} of {state['total_features']} "
     if batch_state.feature_status(state, index) == "failed":
         message += f"is given up on{_describe_skipped(len(state['skipped_features']) - skipped_before)}."
@@ -158,30 +160,52 @@ def decide(context: CommandContext, question: str, answer: str) -> CommandResult
     return CommandResult("Recorded; `batchctl log` shows it. Go on.")
 
 
-def stash_leftovers(project: Project, state: State) -> Optional[str]:
-    """Stash the uncommitted work of the open feature. Return the stash's name, None when there was nothing."""
+def keep_leftovers(project: Project, state: State) -> Optional[str]:
+    """Keep the uncommitted work of the open feature, and return where; None when there was nothing.
+
+    It goes into a stash, whose name is returned. In a worktree of a run, which shares its stashes with the user, a
+    snapshot keeps it, whose ref is returned, and the tree stays as it is.
+    """
     if project.git_dir is None or not state["active"]:
         return None
-    active = state["active"]
+    active, attempt_of = state["active"], state.get("attempt_of")
+    if attempt_of:
+        from ..git import snapshots
+
+        ref = snapshots.get_ref(attempt_of["batch_id"], f"{attempt_of['feature_number']}.{active['attempt']}")
+        return snapshots.keep_worktree(project.root, ref)
     name = f"batch {state['batch_id']} feature {active['feature_index'] + 1} attempt {active['attempt']}"
     return (
         name if git_client.stash_changes(project.root, name, evidence.list_expected_untracked(project, state)) else None
     )
 
 
-def write_after_stash(stash: Optional[str], write: Callable[[], T]) -> T:
-    """Return `write()`, which records a stash that was made. An error of it names the stash."""
+def write_after_stash(project: Project, stash: Optional[str], write: Callable[[], T]) -> T:
+    """Return `write()`, which records what `keep_leftovers` returned. When it fails, put the work back where it was, or
+    say where it is.
+    """
     try:
         return write()
     except BatchError as error:
-        if stash:
+        if stash and not _restore_stash(project.root, stash):
             error.mention_change(describe_stash(stash).strip())
         raise
 
 
+def _restore_stash(root: str, name: str) -> bool:
+    """Apply and drop the stash of this name, and return whether the working tree has its files again."""
+    if name.startswith("refs/"):
+        return True  # a snapshot has changed nothing
+    if os.path.exists(f"{git_client.get_top(root)}/.gitmodules"):  # stashes in submodules would stay
+        return False
+    listed = git_client.run_git(root, "stash", "list", "--format=%gd", "--fixed-strings", f"--grep={name}", "-1")
+    stash = listed.stdout.strip()
+    return bool(stash) and git_client.run_git(root, "stash", "pop", "--quiet", stash, check=False).returncode == 0
+
+
 def describe_stash(name: Optional[str]) -> str:
-    """Return a sentence, after a blank, that names a stash; empty for None."""
-    return f" Its uncommitted work is in the stash `{name}`." if name else ""
+    """Return a sentence, after a blank, that says where uncommitted work is; empty for None."""
+    return f" Its uncommitted work is in {prompts.describe_leftovers_place(name)}." if name else ""
 
 
 def describe_ticks(project: Project, state: State) -> str:

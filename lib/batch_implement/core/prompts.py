@@ -219,13 +219,19 @@ def _attempt_lines(state: State, index: int) -> List[str]:
         elif attempt.get("branch") and attempt.get("changed", True):
             lines.append(f"Its commits are on branch `{attempt['branch']}`, not here.")
         if attempt.get("stash"):
-            lines.append(f"Its uncommitted work is in the git stash `{attempt['stash']}`.")
+            lines.append(f"Its uncommitted work is in {describe_leftovers_place(attempt['stash'])}.")
     exits = state["active"].get("interruptions", 0)
     if exits:
         lines.append(
             f"{pluralize(exits, 'worker')} exited without reporting done or failed: resume from the work that is here."
         )
     return lines
+
+
+def describe_leftovers_place(name: str) -> str:
+    """Return where uncommitted work was kept, by the `stash` of its attempt: a stash, or a ref of a run."""
+    is_ref = name.startswith("refs/")
+    return f"`{name}`: `git checkout {name} -- .` brings it back" if is_ref else f"the git stash `{name}`"
 
 
 def _applied_work_lines(attempt: State) -> List[str]:

@@ -299,7 +299,13 @@ def _fetch_inner(repository: str, root: str, ref: str, commit: str) -> None:
 
 
 def _create_ref(root: str, ref: str, commit: str) -> str:
-    """Create a ref that nobody has yet for the commit, and return it."""
+    """Create a ref that nobody has yet for the commit, and return it: one that has the same already, if there is."""
+    content = git_client.run_git(root, "log", "-1", "--format=%T %P", commit, "--").stdout.strip()
+    listed = git_client.run_git(root, "for-each-ref", "--format=%(refname) %(tree) %(parent)", f"{ref}*").stdout
+    for name, _, other in (line.partition(" ") for line in listed.splitlines()):
+        rest = name[len(ref) :]
+        if other.strip() == content and (not rest or (rest[0] == "-" and rest[1:].isdigit())):
+            return name
     free = _find_free_ref(root, ref)
     git_client.run_git(root, "update-ref", "-m", "batch: keep", free, commit, "")
     return free

@@ -267,7 +267,7 @@ def _handle_worker_end(event: HookEvent, notes: List[str]) -> tuple[List[str], s
         return [*notes, refusal.message], refusal.message
     closed = before["active"] if not state["active"] else None
     if closed and batch_state.feature_status(state, closed["feature_index"]) != "done":
-        _stash_leftovers(event, before)
+        _keep_leftovers(event, before)
     outcome = _describe_outcome(before, state)
     notes = [*notes, *store.notes, f"{outcome} {prompts.next_step(state)}".strip()]
     return notes, f"{outcome} {prompts.progress_summary(state)}.".strip()
@@ -294,17 +294,17 @@ def _record_worker_end(event: HookEvent, state: State, result: str) -> State:
     return transitions.record_interruption(state, now, result, counted=kind not in failure_classification.UNCOUNTED)
 
 
-def _stash_leftovers(event: HookEvent, before: State) -> None:
-    """Stash what an ended attempt left behind: it must not get into another feature's commit."""
+def _keep_leftovers(event: HookEvent, before: State) -> None:
+    """Keep what an ended attempt left behind: it must not get into another feature's commit."""
     from ..commands import feature_commands
     from ..core import transitions
 
-    name = feature_commands.stash_leftovers(event.project, before)
+    name = feature_commands.keep_leftovers(event.project, before)
     if name:
         index = before["active"]["feature_index"]
         store = Store(event.project, trusted=False)
         feature_commands.write_after_stash(
-            name, lambda: store.update(lambda state: transitions.record_stash(state, index, name))
+            event.project, name, lambda: store.update(lambda state: transitions.record_stash(state, index, name))
         )
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 MAX_COMMITS = 20  # of one feature
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
+SNAPSHOT = re.compile(r"refs/batch/[A-Za-z0-9._-]{1,120}/[0-9]{1,9}\.[0-9]{1,9}(-[0-9]{1,9})?", re.ASCII)
 STASH = re.compile(r"batch [A-Za-z0-9._-]{1,120} feature [0-9]{1,9} attempt [0-9]{1,9}", re.ASCII)
 
 
@@ -274,7 +275,9 @@ def _failed_need(feature: Feature, blocked: List[int], archived: bool) -> Need:
 
 
 def _stash_command(stash: Optional[str]) -> List[str]:
-    """Return the command that applies a stash by its name: its number changes with each new stash."""
+    """Return the command that applies a stash by its name (its number changes with each new stash), or a snapshot."""
+    if stash and SNAPSHOT.fullmatch(stash):
+        return [f"git checkout {stash} -- ."]
     if not stash or not STASH.fullmatch(stash):
         return []
     return [f"git stash apply \"$(git stash list --format=%gd --grep='{stash}$' -1)\""]

@@ -237,10 +237,11 @@ def _run_batchctl_done(project: Project, stopped: threading.Event) -> str:
 
 
 def _fail_attempt(store: Store, message: str, failure_class: str, *, permanent: bool = False) -> State:
-    """Record the failure in the worktree's batch and return its state; stash what is uncommitted."""
-    stash = feature_commands.stash_leftovers(store.project, store.require())
+    """Record the failure in the worktree's batch and return its state; keep what is uncommitted."""
+    stash = feature_commands.keep_leftovers(store.project, store.require())
     message = message[: feature_commands.MAX_TEXT_CHARS]
     return feature_commands.write_after_stash(
+        store.project,
         stash,
         lambda: store.update(
             lambda state: (
@@ -345,8 +346,15 @@ def _result_of_state(state: State, job: Job) -> Dict[str, Any]:
             "permanent": treatment == "fail" or last.get("permanent", False),
             "stash": last.get("stash"),
             "retry_after": last.get("retry_after"),
-            "changed": bool(last.get("stash") or git_client.list_commits_since(job.worktree, job.base)),
+            "changed": _has_changes(state, job),
             "decisions": decisions,
         }
     message = f"The feature was skipped in its worktree, {job.worktree}."
     return {"kind": FAILED, "message": message, "failure_class": "feature"}
+
+
+def _has_changes(state: State, job: Job) -> bool:
+    """Return whether a failed attempt has left commits or uncommitted files, other than ignored ones."""
+    if git_client.list_commits_since(job.worktree, job.base):
+        return True
+    return bool(git_client.list_uncommitted_paths(job.worktree, state["untracked_at_start"]))

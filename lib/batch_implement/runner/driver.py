@@ -297,7 +297,7 @@ class Driver:
             self._report_failure(state, index, outcome.message)
         elif outcome.kind == jobs.FAILED:
             self._show_event("failed", state, index, outcome.message)
-            self._remove_worktree(job.worktree)  # commits stay on the branch, changes in a stash
+            self._remove_worktree(job.worktree)  # commits stay on the branch, changes in a snapshot
         else:
             self._show_event("interrupted", state, index, outcome.message)
         waiting = state["run"]["waiting"]

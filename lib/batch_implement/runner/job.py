@@ -68,8 +68,8 @@ class Outcome(NamedTuple):
     """How an attempt ended.
 
     `kind` is COMPLETED (`commit` on the job's branch is verified, with `evidence`), FAILED (`message`,
-    `failure_class`; `permanent`: another attempt cannot help; `stash` has uncommitted changes), INTERRUPTED (not
-    counted; `retry_after` is the earliest useful time, None if unknown) or NEEDS_USER (the batch has to pause).
+    `failure_class`; `permanent`: another attempt cannot help; `stash` is the ref with uncommitted work), INTERRUPTED
+    (not counted; `retry_after` is the earliest useful time, None if unknown) or NEEDS_USER (the batch has to pause).
     `changed`: the attempt left a commit or file. `spent` has the names of SPENT. `place` is where it ran. `log_texts`
     has the ends of its logs by name, which the driver saves in the folder `log`. `notes` are those of its store.
     """

@@ -287,7 +287,7 @@ def test_leftovers_of_a_failed_attempt_are_in_a_named_stash(running, typed):
     (running / "left.txt").write_text("x")
     out = typed("fail", "--reason", "no")[1]
     name = f"batch {state_on_disk(running)['batch_id']} feature 1 attempt 1"
-    assert f"in the stash `{name}`" in out
+    assert f"in the git stash `{name}`" in out
     assert name in git(running, "stash", "list")
     assert not (running / "left.txt").exists()
     for _ in range(2):  # the other features come first

@@ -11,6 +11,7 @@ from batch_implement.commands.authorization import Caller
 from batch_implement.commands.command import CommandContext
 from batch_implement.core import failure_classification
 from batch_implement.core.errors import RefusedError, StateError
+from batch_implement.git import git_client
 from batch_implement.store import atomic_files
 from batches import conditions, git, new_batch
 
@@ -102,19 +103,27 @@ def test_what_is_said_names_the_number_of_features_that_it_blocks(store, fail):
     assert "given up on; 2 features that need it are skipped" in fail.answer
 
 
-def test_a_full_disk_after_the_stash_names_the_stash_and_does_not_say_that_nothing_was_changed(
-    store, repository, monkeypatch
+@pytest.mark.parametrize("is_in_the_way", [False, True])
+def test_when_a_failure_cannot_be_written_the_work_is_put_back_or_its_stash_is_named(
+    store, repository, monkeypatch, is_in_the_way
 ):
+    git_client.exclude_state_file(str(repository))
     store.create(new_batch(1))
     feature_commands.start(CommandContext(store.project, PERSON))
     (repository / "work.txt").write_text("half done", encoding="utf-8")
 
     def full(*_):
+        if is_in_the_way:
+            (repository / "work.txt").write_text("another", encoding="utf-8")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(atomic_files, "write_all", full)
     with pytest.raises(StateError) as caught:
         feature_commands.fail(CommandContext(store.project, PERSON), "no luck")
     name = "batch batch-1 feature 1 attempt 1"
-    assert name in git(repository, "stash", "list")
-    assert caught.value.message.endswith(f"free some and try again. Its uncommitted work is in the stash `{name}`.")
+    if is_in_the_way:
+        assert name in git(repository, "stash", "list")
+        assert caught.value.message.endswith(f"try again. Its uncommitted work is in the git stash `{name}`.")
+    else:
+        assert (repository / "work.txt").read_text(encoding="utf-8") == "half done"
+        assert git(repository, "stash", "list") == "" and "stash" not in caught.value.message

@@ -97,7 +97,28 @@ def test_the_stash_command_brings_back_that_stash_and_no_other(repository):
     assert (repository / "README.md").read_text() == name
 
 
-@pytest.mark.parametrize("name", [None, "", "$(id)", "batch a feature 1 attempt 1'", "batch a;b feature 1 attempt 1"])
+def test_the_command_for_a_snapshot_brings_its_files_back(repository):
+    (repository / "README.md").write_text("kept")
+    git(repository, "commit", "-qam", "x")
+    git(repository, "update-ref", "refs/batch/batch-1/2.1", "HEAD")
+    git(repository, "reset", "-q", "--hard", "HEAD~1")
+    (command,) = run_report._stash_command("refs/batch/batch-1/2.1")
+    subprocess.run(["sh", "-c", command], cwd=repository, check=True, capture_output=True)
+    assert (repository / "README.md").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        None,
+        "",
+        "$(id)",
+        "refs/batch/$(id)/1.1",
+        "refs/heads/x",
+        "batch a feature 1 attempt 1'",
+        "batch a;b feature 1 attempt 1",
+    ],
+)
 def test_a_stash_of_another_name_gets_no_command(name):
     assert run_report._stash_command(name) == []
 

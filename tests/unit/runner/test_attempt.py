@@ -176,11 +176,12 @@ def test_a_state_that_somebody_has_committed_is_not_taken_for_the_batch_of_one(j
 # -- failing -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_command_that_fails_is_a_failed_attempt_with_its_words_and_its_leftovers_in_a_stash(job_for, repository):
+def test_a_command_that_fails_is_a_failed_attempt_with_its_words_and_its_leftovers_in_a_snapshot(job_for, repository):
     job = job_for("cat > /dev/null; echo half > half.txt; echo no luck >&2; exit 3")
     outcome = local_executor.run_job(job)
     assert outcome.kind == jobs.FAILED and "exit status 3" in outcome.message and "no luck" in outcome.message
-    assert outcome.stash == "batch batch-1.1.1 feature 1 attempt 1" in git(repository, "stash", "list")
+    assert outcome.stash == "refs/batch/batch-1/1.1" and git(repository, "stash", "list") == ""
+    assert git(repository, "show", f"{outcome.stash}:half.txt").strip() == "half"
     assert outcome.changed and "no luck" in outcome.message
 
 
