@@ -76,3 +76,9 @@ def test_without_an_open_feature_nothing_is_recorded():
     state = new_batch(1)
     assert begun(state) is state
     assert ended(state, "VERDICT: good") is state
+
+
+def test_a_review_ends_with_its_own_reviewer():
+    state = begun(begun(started(new_batch(1)), "r-1", "first"), "r-2", "second")
+    state = ended(state, "VERDICT: good", "r-2", "second")
+    assert [review_verdicts.judge(state["active"], change) for change in ("first", "second")] == [None, "good"]

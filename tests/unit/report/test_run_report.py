@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from batch_implement.core import batch_state, run_transitions, transitions
-from batch_implement.report import formatting, run_report, timeline
+from batch_implement.report import formatting, run_report, run_report_html, run_report_markdown, timeline
 from batch_implement.report.report_data import Bar, Mark, Span
 from batch_implement.store import serialization
 from batches import commit, completed, git, new_batch, then
@@ -312,3 +312,23 @@ def test_the_axis_has_a_few_round_moments(span):
 
 def test_midnight_is_named_by_its_day():
     assert [timeline.format_tick(moment) for moment in (1769904000, 1769907660)] == ["1 Feb", "01:01"]
+
+
+@pytest.mark.parametrize(
+    ("review", "verdict"),
+    [("VERDICT: good\nYes.", "good"), ("VERDICT: fix\nNo.", "fix"), ("Yes.", "not reviewed"), (None, "not reviewed")],
+)
+def test_every_form_of_the_report_names_the_verdict_of_a_review(review, verdict):
+    state = completed(new_batch(1, evidence=["commit", "review"]), review=review)
+    report = run_report.build_report(state, NOW)
+    assert dataclasses.asdict(report)["features"][0]["evidence"]["verdict"] == verdict
+    shown = verdict if verdict == "not reviewed" else f"review: {verdict}"
+    assert f", {shown}" in run_report_markdown.render_markdown(report)
+    assert f"<dt>review</dt><dd>{verdict}</dd>" in run_report_html.render_html(report, "")
+    assert [look.kind for look in report.looks] == (["review"] if verdict == "fix" else [])
+
+
+def test_the_report_of_a_batch_without_reviews_does_not_mention_them():
+    report = run_report.build_report(completed(new_batch(1)), NOW)
+    assert "review" not in run_report_markdown.render_markdown(report)
+    assert "<dt>review</dt>" not in run_report_html.render_html(report, "")

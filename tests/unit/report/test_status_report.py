@@ -241,3 +241,20 @@ def test_a_person_reads_the_number_of_what_blocks_a_feature():
     state = given_up(new_batch(2, needs={1: [0]}))
     assert "blocked by feature 1" in status_report.format_status(state)[3]
     assert status_report.status_data(state)["features"][1]["reason"] == "blocked by feature 1"
+
+
+@pytest.mark.parametrize(
+    ("review", "verdict"),
+    [("VERDICT: good\nYes.", "good"), ("VERDICT: fix\nNo.", "fix"), ("Yes.", "not reviewed"), (None, "not reviewed")],
+)
+def test_the_status_names_the_verdict_of_a_review(review, verdict):
+    state = completed(new_batch(1, evidence=["commit", "review"]), review=review)
+    assert status_report.status_data(state)["features"][0]["review"] == verdict
+    shown = verdict if verdict == "not reviewed" else f"review: {verdict}"
+    assert status_report.format_status(state)[2].endswith(f"c0ffee  {shown}")
+
+
+def test_the_status_of_a_batch_without_reviews_does_not_mention_them():
+    state = completed(new_batch(2))
+    assert "review" not in "".join(status_report.format_status(state))
+    assert "review" not in status_report.status_data(started(state))["features"][1]
