@@ -95,11 +95,11 @@ def test_what_another_feature_has_merged_already_leaves_nothing_to_verify(reposi
 
 
 def test_a_conflict_names_the_commit_and_the_files_and_leaves_the_worktree_usable(repository, queue):
-    conflicting, last = commits_from_start(repository, {"a": "mine", "b": "mine"}, {"fits": "1"})
+    _, last = commits_from_start(repository, {"a": "mine", "b": "mine"}, {"fits": "1"})
     head = merge_meanwhile(repository, a="other", b="other")
     with pytest.raises(merge_queue.CannotMerge) as caught:
         queue(last)
-    assert f"commit {conflicting[:12]} conflicts with what was merged meanwhile ({head[:12]})" in caught.value.message
+    assert f"commit {last[:12]} conflicts with what was merged meanwhile ({head[:12]})" in caught.value.message
     assert caught.value.message.endswith("in a.txt, b.txt.")
     assert git_client.operation_in_progress(str(queue.folder)) is None
     (clear,) = commits_from_start(repository, {"c": "mine"})
@@ -211,12 +211,10 @@ def test_files_declared_as_union_merge_by_that_however_they_were_committed(repos
     assert git(repository, "show", f"{prepared.commit}:notes.txt") == "top\nother\nmine"
 
 
-def test_a_rebase_that_git_does_not_begin_has_no_commit_where_it_stopped(repository):
+def test_a_rebase_that_git_does_not_begin_gives_nothing_and_changes_nothing(repository):
     (made,) = commits_from_start(repository, {"one": "1"})
     (repository / "README.md").write_text("changed")
-    refused = merge_queue.rebase(str(repository), "main", "main", made)
-    assert (refused.head, refused.at, refused.files) == (None, "", [])
-    assert "unstaged changes" in refused.message
+    assert merging.rebase(str(repository), "main", "main", made) is None
     assert (repository / "README.md").read_text() == "changed"
 
 
