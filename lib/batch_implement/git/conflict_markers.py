@@ -33,6 +33,8 @@ def find_conflict_markers(root: str, base: Optional[str], head: str) -> List[str
         if status:
             source = next(fields)
             sources[next(fields) if status[0] in "RC" else source] = source
+    if not sources:
+        return []
     sizes = _read_marker_sizes(root, list(sources))
     marked: List[str] = []
     for size in sorted(set(sizes.values())):
