@@ -26,7 +26,7 @@ from ...git import gh, worktrees
 from ...report import list_reading, status_report
 from .. import claude_process, pull_requests
 from ..options import FEATURE_TIME_S
-from . import environment_checks
+from . import environment_checks, isolation_check
 from .verify_check import check_verify
 
 TYPE_CHECKING = False
@@ -76,6 +76,10 @@ def run_checks(
             ("client", lambda: doctor.check_client(program or options.client)),
             ("login", lambda: check_login(root, program, environ)),
             ("memory", lambda: environment_checks.check_memory(jobs)),
+        ])  # fmt: skip
+    if not options.cluster:
+        checks += doctor.collect_checks([
+            ("isolation", lambda: isolation_check.check_isolation(root, state["policy"]["verify"], environ)),
         ])  # fmt: skip
     base = environment_checks.get_start_commit(root, branch)
     if base is None:
