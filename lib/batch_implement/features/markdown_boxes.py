@@ -81,7 +81,7 @@ def read_box(text: str) -> Optional[Box]:
     rest = text[match.end() :]
     if not match["gap"] and rest and mark not in (" ", "x", "X"):
         return None  # `[a]text` is text
-    state = _classify_mark(mark[0])
+    state = classify_mark(mark[0])
     is_usual = (
         len(match["mark"]) >= 1
         and match["mark"] in (mark, "\t")
@@ -91,7 +91,8 @@ def read_box(text: str) -> Optional[Box]:
     return Box(state, rest, mark, bool(match["optional"]), is_usual)
 
 
-def _classify_mark(mark: str) -> str:
+def classify_mark(mark: str) -> str:
+    """Return the state of a box with one mark: OPEN, DONE, DASH, UNCLEAR or UNKNOWN."""
     if mark == " " or mark in _OPEN_MARKS:
         return OPEN
     if mark in _DONE_MARKS:

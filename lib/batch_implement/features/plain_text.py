@@ -164,8 +164,8 @@ class _Reader:
         reason = entry.state if entry.state in DONE_REASONS else ""
         if entry.state != "open":
             reason = reason or next((each for each in reversed(judged) if each in DONE_REASONS), "")
-        if entry.state == "dash" and not reason:
-            if not self.options.dash:
+        if entry.state in ("dash", "unknown") and not reason:
+            if not self.options.dash or entry.state == "unknown":
                 self.undecided.append(entry)
                 return
             reason = "cancelled" if self.options.dash == "cancelled" else ""
@@ -319,16 +319,22 @@ class _Reader:
         )
 
     def _undecided_error(self) -> FeatureListError:
-        lines = ", ".join(str(entry.line) for entry in self.undecided[:20])
-        entries = "1 entry" if len(self.undecided) == 1 else f"{len(self.undecided)} entries"
-        return FeatureListError(
-            f"{entries} with `[-]` or a cross, which could mean in progress or cancelled (line"
-            f"{'s' if len(self.undecided) > 1 else ''} {lines}). Add `--dash open` to take them, or `--dash cancelled` "
-            "to leave them out.",
-            "features-line",
-            self.name,
-            self.undecided[0].line,
-        )
+        reasons = []
+        for state, meaning in (
+            ("unknown", "a mark in the box that is not known ({}). Write `[x]` for done, `[ ]` for open."),
+            (
+                "dash",
+                "`[-]` or a cross, which could mean in progress or cancelled ({}). Add `--dash open` to take them, or "
+                "`--dash cancelled` to leave them out.",
+            ),
+        ):
+            those = [entry for entry in self.undecided if entry.state == state]
+            if those:
+                entries = "1 entry" if len(those) == 1 else f"{len(those)} entries"
+                lines = ", ".join(str(entry.line) for entry in those[:20])
+                meaning = meaning.format(f"line{'s' if len(those) > 1 else ''} {lines}")
+                reasons.append(f"{entries} with {meaning}")
+        return FeatureListError(" ".join(reasons), "features-line", self.name, self.undecided[0].line)
 
     def _nothing_error(self, entries: Sequence[Entry], prose: int) -> FeatureListError:
         if self.is_open:

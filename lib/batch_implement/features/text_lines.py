@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from .markdown_boxes import find_end
+from .markdown_boxes import DASH, UNCLEAR, classify_mark, find_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ _BULLETS = r"-+>|=+>|::|(?:-{2,6}|\+{2,6}|\*{2,6})(?=\s)|[-+*•◦▪▫‣\u20
 _NUMBERS = r"\d{1,9}[.)](?=\s)|\(\d{1,4}\)(?=\s)|[A-Za-z]\)(?=\s)|[a-z]\.(?=\s)|\d{1,4}\s[-\u2013—](?=\s)|#\.(?=\s)"
 MARKER = re.compile(rf"(?:(?P<dashes>(?:-\s){{2,6}})|(?P<bullet>{_BULLETS})|(?P<number>{_NUMBERS}))\s*(?P<text>\S.*)?$")
 TIGHT_MARKER = re.compile(r"(?P<bullet>[-*+>•●▪·])(?=[^\W_])(?P<text>.+)$")
-BOX = re.compile(r"(?:\[\s*(?P<mark>[xX*/~>✓✔√✗✘-]|OK|ok|\.{2,3})?\s*\]|\((?P<round>[ xX])\))(?:\s+(?P<text>\S.*))?$")
+BOX = re.compile(
+    r"(?:\[\s*(?P<mark>[xX]|[^\w\s\[\]]\ufe0f?|OK|ok|\.{2,3})?\s*\]|\((?P<round>[ xX])\))(?:\s+(?P<text>\S.*))?$"
+)
 SIGN = re.compile(r"(?:(?P<open>[☐⬜◻◽□🔲])|(?P<done>[✓✔☑✅√🗹])|[✗✘❌☒❎])\ufe0f?\s*(?P<text>\S.*)$")
 
 _DATES = r"(?:\s+(?:in|on|at|by|since)?\s*v?[\d.\-/:]*\w?)?"
@@ -100,7 +102,7 @@ class Mark(NamedTuple):
 
     `kind` is `bullet`, `number`, `box`, or empty where there is no marker. `sign` is the marker itself. `depth` counts
     the levels that the marker itself goes down: 1 for `--` and `- -`. `state` is that of a box: `open`, `done`, `dash`
-    (`[-]`, a crossed box), `star` (`[*]`), or empty where there is none.
+    (`[-]`, a crossed box), `star` (`[*]`), `unknown` (`[+]`), or empty where there is none.
     """
 
     kind: str
@@ -132,15 +134,10 @@ def parse_marker(text: str, *, tight: str = "") -> Mark:
     if box:
         kind, rest = "box", box["text"] or ""
         mark = (box["mark"] or box["round"] or "").strip()
-        state = (
-            "open"
-            if mark in ("", "/", "~", ">", "..", "...")
-            else "dash"
-            if mark in "-✗✘"
-            else "star"
-            if mark == "*"
-            else "done"
-        )
+        if mark in ("*", "..", "...") or mark.lower() == "ok":
+            state = "star" if mark == "*" else "open" if mark[0] == "." else "done"
+        else:
+            state = classify_mark(mark[:1] or " ").replace(UNCLEAR, DASH)
     elif not is_word:
         signed = SIGN.match(rest)
         if signed:

@@ -90,6 +90,11 @@ PROSE = (
             "this is a table. Write the column that says what is to be done",
         ),
         (": ADD ( n n -- n )\n  PLUS\n;\nmake it fast\n", ":3: this line looks like code. Indent code below"),
+        (
+            "[ ] a\n[+] b\n[-] c\n[+] d\n",
+            ":2: 2 entries with a mark in the box that is not known (lines 2, 4). Write `[x]` for done, `[ ]` for "
+            "open. 1 entry with `[-]` or a cross",
+        ),
         ("Backend:\nFrontend:\n", "headings only, with nothing below them"),
         ("2. a\n3. b (after: 2)\n", ":2: `(after: N)` counts the entries from 1, and the numbers in this list are"),
         (PROSE, "this looks like prose: 2 paragraphs without a marker. Write `- ` before each feature"),
