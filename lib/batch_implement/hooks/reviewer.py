@@ -11,6 +11,7 @@ from ..commands import evidence, reviews
 from ..core import failure_classification, review_verdicts
 from ..core.errors import BatchError
 from ..git import git_client
+from ..store import sidecar
 from .dispatch import REVIEWER
 
 TYPE_CHECKING = False
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 def handle_start(event: HookEvent) -> None:
     """Record that a reviewer begins to look at what the open feature's attempt has committed."""
     if not event.owns_batch or event.get_text("agent_type") != REVIEWER or not event.is_in_agent:
+        return
+    if not sidecar.is_storable_session_id(event.context):
         return
     state = event.open_store().read()
     change = _identify_change(event, state)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..core.batch_state import State
     from .dispatch import HookEvent
 
+MAX_ID_CHARS = 200
 WORKER_SKILLS = ("auto-implement", "batch-implement:auto-implement")
 BATCHCTL_HINT = (
     "Only batchctl writes the batch's state. Change it with `batchctl phase`, `batchctl done`, `batchctl fail` or "
@@ -151,7 +152,7 @@ def _check_worker_skill(event: HookEvent) -> tuple[bool, Optional[str]]:
     state = Store(event.project, trusted=False).read()
     if state is None or state["status"] != "in_progress":
         return False, None
-    prompt_id, call_id = event.get_text("prompt_id"), event.get_text("tool_use_id")
+    prompt_id, call_id = event.get_text("prompt_id"), event.get_text("tool_use_id")[:MAX_ID_CHARS]
 
     def record(current: State) -> tuple[State, bool]:
         if not event.is_still_owner(current):
@@ -254,7 +255,7 @@ def _is_worker_end(event: HookEvent) -> bool:
 def _handle_worker_end(event: HookEvent, notes: List[str]) -> tuple[List[str], str]:
     """Record how a worker ended. Return the notes with the next step for the model, and a message for the user."""
     result = str(event.get_object("tool_response").get("result") or event.get_text("error"))[:2000]
-    call_id = event.get_text("tool_use_id")
+    call_id = event.get_text("tool_use_id")[:MAX_ID_CHARS]
     store = Store(event.project, trusted=False)
 
     def record(state: State) -> State:

@@ -8,6 +8,7 @@ no worker: there the session counts alone, as in a terminal.
 from __future__ import annotations
 
 from ..core import lease, prompts
+from ..store import sidecar
 from ..store.store import Store
 from .dispatch import WORKER
 
@@ -36,7 +37,7 @@ def find_denial_reason(event: HookEvent, command: str) -> Optional[str]:
     if (state["owner"] or {}).get("driven"):
         return None
     number = state["active"]["feature_index"] + 1
-    if event.is_in_agent and event.get_text("agent_type") == WORKER:
+    if event.get_text("agent_type") == WORKER and event.is_in_agent and sidecar.is_storable_session_id(event.context):
         state = event.update_state(lambda current: lease.bind_worker(current, event.context))
         if lease.get_worker(state) == event.context or not state["active"]:
             return None

@@ -115,6 +115,12 @@ def test_a_review_that_the_client_broke_off_does_not_count(hook, open_feature, s
     assert store.read()["active"]["reviews"][0]["text"] is None
 
 
+def test_a_reviewer_whose_id_no_client_would_give_is_not_recorded(hook, open_feature, store):
+    open_feature()
+    assert review(hook, GOOD, "r" * 1000) is None
+    assert "reviews" not in store.read()["active"]
+
+
 def test_another_agents_words_are_no_review(hook, open_feature, store):
     open_feature()
     other = {"agent_id": "r-1", "agent_type": "general-purpose"}
