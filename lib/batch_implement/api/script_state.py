@@ -57,6 +57,7 @@ class BatchState:
     attempt_of: Optional[Dict[str, Any]] = None
     continuation: Dict[str, Any] = field(default_factory=dict)
     failures_in_a_row: int = 0
+    branch: Optional[str] = None
     untracked_at_start: List[str] = field(default_factory=list)
     timings: Dict[int, Dict[str, Any]] = field(default_factory=dict)
     tick: Optional[Dict[str, Any]] = None

@@ -152,7 +152,7 @@ _COMMANDS = (
     ("add", "append features to the batch", "more.txt", _SOURCE_OPTIONS),
     ("skip", "skip a feature and those that need it", '3 --reason "not wanted any more"',
      (("number", "N", parse_positive, "number of the feature, from 1"), _REASON_OPTION)),
-    ("retry", "make failed or skipped features pending again; without numbers all failed ones", "2 5",
+    ("retry", "make failed, skipped or completed features pending again; without numbers all failed ones", "2 5",
      (("numbers", "N", parse_positive, "numbers of features, from 1", {"nargs": "*"}),)),
     ("pause", "pause the batch and release its client", "", (_REASON_OPTION,)),
     ("resume", "continue a batch that is paused or has no client", "",

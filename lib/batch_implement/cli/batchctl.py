@@ -278,11 +278,14 @@ def _report(options: Any, context: CommandContext, cwd: str) -> CommandResult:
     import dataclasses
 
     from ..base import timestamps
+    from ..commands import completed_features
     from ..report import report_files, run_report
 
     state, is_archived = report_files.find_batch(context.project, options.batch_id)
     now = state["updated_at"] if is_archived else timestamps.now()
-    report = run_report.build_report(state, now, archived=is_archived)
+    missing = [] if is_archived else completed_features.find_missing(context.project, state)
+    needs = completed_features.list_needs(missing)
+    report = run_report.build_report(state, now, archived=is_archived, missing=needs)
     text = report_files.render(report, options.format)
     if options.output is None:
         return CommandResult(text.rstrip("\n"), data=dataclasses.asdict(report))

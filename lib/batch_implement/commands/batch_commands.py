@@ -90,6 +90,7 @@ def create_batch(
     refuse_existing_batch(store.read_if_usable() if replace else store.read(), caller, replace=replace)
     untracked = untracked_files.list_untracked(project.root)
     state = plan_batch(source, policy, infer_order=infer_order, untracked=untracked)
+    state = {**state, "branch": git_client.get_branch(project.root)}
     git_client.exclude_state_file(project.root)
     owner = caller.new_owner(state["created_at"])
     return store.create(lease.acquire(state, owner, caller.prompt_id) if owner else state, replace=replace)
@@ -154,26 +155,36 @@ def _refuse_unmerged_run(project: Project, state: State) -> None:
 def resume(context: CommandContext, batch_id: Optional[str] = None, *, unattended: bool = False) -> CommandResult:
     """Continue the batch under a new owner; its active feature stays active.
 
-    Raises RefusedError when `batch_id` is another batch, and while another client works on this one.
+    On another branch than before the batch continues there, and an open feature begins at HEAD unless HEAD has its
+    base. Raises RefusedError when `batch_id` is another batch, and while another client works on this one.
     """
     project, caller = context.project, context.caller
     state = require_batch(context, batch_id)
+    branch_before = state.get("branch")
     if state.get("run"):
         _refuse_unmerged_run(project, state)
     now = timestamps.now()
+    has_git = project.git_dir is not None and git_client.is_repository(project.root)
+    branch = git_client.get_branch(project.root) if has_git else None
+    base = state["active"] and state["active"]["base_commit"]
+    head = git_client.get_head(project.root) if has_git and not git_client.has_commit(project.root, base) else base
 
     def take(current: State) -> State:
         _refuse_if_in_use(current, caller)
         running = transitions.unpause(run_transitions.clear_running(current))
         if unattended and not running["policy"]["unattended"]:
             running = {**running, "policy": {**running["policy"], "unattended": True}}
+        running = transitions.move_to_branch(running, branch, head)
         owner = caller.new_owner(now)
         return lease.acquire(running, owner, caller.prompt_id) if owner else lease.release(running)
 
     state = context.store.update(take)
-    if project.git_dir is not None and git_client.is_repository(project.root):
+    if has_git:
         git_client.exclude_state_file(project.root)
     message = f"Batch {state['batch_id']} is in progress."
+    if state["branch"] != branch_before:
+        before = evidence.describe_branch(branch_before)
+        message += f" It continues {evidence.describe_branch(branch)}; it was {before}."
     return CommandResult(
         message, status_report.describe_resume(state), data=status_report.status_data(state), state=state
     )
@@ -254,7 +265,9 @@ def skip(context: CommandContext, index: int, reason: str) -> CommandResult:
 
 
 def retry(context: CommandContext, indices: Sequence[int]) -> CommandResult:
-    """Make failed or skipped features pending again, and those they blocked; without indices all that failed."""
+    """Make failed, skipped or completed features pending again, and those they blocked; without indices all that
+    failed. The commits of a completed one stay.
+    """
 
     def bring_back(current: State) -> Tuple[State, List[int]]:
         wanted = list(indices) or sorted(batch_state.failed_indices(current))
@@ -265,8 +278,8 @@ def retry(context: CommandContext, indices: Sequence[int]) -> CommandResult:
                 "skip-retry-add",
             )
         changed = transitions.retry(current, wanted)
-        closed = batch_state.failed_indices(current) | batch_state.skipped_indices(current)
-        return changed, sorted(closed - batch_state.failed_indices(changed) - batch_state.skipped_indices(changed))
+        before, after = batch_state.feature_statuses(current), batch_state.feature_statuses(changed)
+        return changed, [index for index in after if before[index] != "pending" == after[index]]
 
     state, pending = context.store.update_with_result(bring_back)
     paused = f"Batch {state['batch_id']} is paused. " if state["pause"] else ""

@@ -43,6 +43,7 @@ def collect(project: Project, state: State, *, no_change: Optional[str] = None, 
         # What a verify run has left so far is on no list before it has ended.
         if not verify_command.is_running(verify_command.run_folder(project, state, head)):
             _refuse_uncommitted(project, state)
+        evidence_checks.refuse_other_branch(project.root, state)
         needs_commit = "commit" in policy["evidence"]
         work = attribute_work(project, state)
         evidence.update(_collect_commits(project, state, head, work, no_change=no_change, needs_commit=needs_commit))
@@ -206,7 +207,7 @@ def _refuse_missing_commits(work: Attribution, active: State, branch: Optional[s
     base = str(active["base_commit"])[:12]
     branch_before = active.get("branch", branch)
     if branch_before != branch:
-        before, now = _describe_branch(branch_before), _describe_branch(branch)
+        before, now = describe_branch(branch_before), describe_branch(branch)
         problem = f"The feature began {before}, HEAD is {now}, which does not have its base {base}."
     else:
         problem = f"HEAD no longer has the commit that the feature began at, {base}."
@@ -265,5 +266,6 @@ def _refuse_without_commit(root: str, work: Attribution, active: State) -> None:
     )
 
 
-def _describe_branch(branch: Optional[str]) -> str:
+def describe_branch(branch: Optional[str]) -> str:
+    """Return where HEAD is, for a message."""
     return f"on `{branch}`" if branch else "detached"

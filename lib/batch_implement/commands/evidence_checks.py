@@ -76,5 +76,31 @@ def refuse_unlisted_repositories(root: str, base: Optional[str], head: Optional[
     )
 
 
+def refuse_other_branch(root: str, state: State) -> None:
+    """Raise RefusedError when HEAD is not on the branch that the batch began on, with the way back."""
+    began_on, branch = state.get("branch"), git_client.get_branch(root)
+    if began_on is None or branch == began_on:
+        return
+    head, tip = git_client.get_head(root), git_client.get_branch_tip(root, began_on)
+    base = state["active"]["base_commit"]
+    place = f"on `{branch}`" if branch else "detached"
+    name, work = shlex.quote(began_on), shlex.quote(branch) if branch else str(head)[:12]
+    if tip is None:
+        steps = f"`git checkout -b {name}`, since that branch does not exist any more"
+    elif head is None or git_client.has_commit(root, head, tip):
+        steps = f"`git checkout {name}`, which has all of HEAD's commits"
+    elif git_client.has_commit(root, base):
+        steps = f"`git checkout {name}` and `git merge {work}`"
+    else:
+        common = git_client.run_git(root, "merge-base", head, tip, check=False).stdout.strip()[:12]
+        steps = f"`git checkout {name}` and `git cherry-pick {common or base}..{head[:12]}`"
+    raise RefusedError(
+        f"HEAD is {place}, but the batch works on `{began_on}`. Take the work there: {steps}. Then `batchctl done` "
+        "again. Only a user moves the batch to this branch: `/batch-implement --resume` in Claude Code, or `batchctl "
+        "resume` in a terminal.",
+        "other-branch",
+    )
+
+
 def _quote_for_shell(paths: Sequence[str]) -> str:
     return " ".join(shlex.quote(path) for path in paths[:MAX_IN_COMMAND])

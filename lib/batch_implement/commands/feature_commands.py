@@ -12,13 +12,13 @@ from ..base import timestamps
 from ..core import batch_state, failure_classification, lease, prompts, transitions
 from ..core.errors import BatchError, RefusedError, UsageError
 from ..git import git_client
-from . import authorization, evidence, issue_sync
+from . import authorization, completed_features, evidence, issue_sync
 from .command import CommandResult
 from .reviews import ReviewsExhausted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Optional, TypeVar
+    from typing import Callable, List, Optional, TypeVar
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
@@ -33,11 +33,16 @@ def start(context: CommandContext) -> CommandResult:
     """Open the next runnable feature, unless one is open, and return the worker's brief."""
     project, state = context.project, authorization.require_owned_state(context)
     transitions.require_in_progress(state)
+    missing: List[completed_features.Missing] = []
+    if not state["active"]:
+        missing = completed_features.find_missing(project, state)
+        completed_features.refuse_missing(project, state, missing)
     if not state["active"] or lease.get_worker(state):
         base = git_client.get_head(project.root) if project.git_dir else None
         branch = git_client.get_branch(project.root) if project.git_dir else None
         state = context.store.update(lambda current: transitions.start(current, timestamps.now(), base, branch))
-    return CommandResult(build_worker_brief(project, state))
+    brief_lines = [build_worker_brief(project, state), completed_features.describe_missing(missing)]
+    return CommandResult("\n".join(filter(None, brief_lines)))
 
 
 def brief(context: CommandContext) -> CommandResult:
@@ -90,6 +95,9 @@ def done(context: CommandContext, *, no_change: Optional[str] = None, wait_s: fl
         facts.append("no change")
     message = f"Feature {index + 1} of {state['total_features']} is done ({', '.join(facts)})."
     message += issue_sync.publish_after_outcome(context.store, state, index) + describe_ticks(project, state)
+    if not batch_state.is_live(state):
+        missing = completed_features.describe_missing(completed_features.find_missing(project, state))
+        message += f"\n{missing}" if missing else ""
     return CommandResult(message, _describe_what_follows(state, mode, context))
 
 

@@ -26,6 +26,8 @@ def events_between(old: Optional[State], new: State) -> List[Event]:
     """Return the events from one version to the next, in order; `old` is None for a first version."""
     if old is None:
         created = {"features": new["total_features"], "policy": new["policy"], "mode": new["workflow_mode"]}
+        if new.get("branch"):
+            created["branch"] = new["branch"]
         return [{"event": "created", **created}, *_owner_events(None, new["owner"])]
     return list(_batch_events(old, new))
 
@@ -56,6 +58,8 @@ def _batch_events(old: State, new: State) -> Iterator[Event]:
     if new["policy"] is not old["policy"] and new["policy"] != old["policy"]:
         changed = {name: value for name, value in new["policy"].items() if value != old["policy"].get(name)}
         yield {"event": "policy changed", **changed}
+    if new.get("branch") != old.get("branch"):
+        yield {"event": "moved", "branch": new.get("branch"), "from_branch": old.get("branch")}
     yield from _record_events(old, new)
     yield from _attempt_events(old, new)
     yield from _outcome_events(old, new)

@@ -129,6 +129,7 @@ def new_state(
         "workflow_mode": workflow_mode,
         "workflow_reminder": WORKFLOW_REMINDER,
         "analysis_metadata": analysis,
+        "branch": None,
         "untracked_at_start": list(untracked),
         "timings": {},
         "created_at": now,

@@ -90,6 +90,16 @@ def with_start_time(state: State, index: int, now: str) -> State:
     return {**state, "timings": {**state["timings"], key(index): timing}}
 
 
+def move_to_branch(state: State, branch: Optional[str], base_commit: Optional[str]) -> State:
+    """Continue the batch on another branch, an open feature from `base_commit`. None, and the same branch, change
+    nothing.
+    """
+    if branch is None or branch == state.get("branch"):
+        return state
+    active = state["active"] and {**state["active"], "branch": branch, "base_commit": base_commit}
+    return {**state, "branch": branch, "active": active}
+
+
 def set_phase(state: State, phase: str) -> State:
     """Record the phase of the open feature, one of `batch_state.PHASES`. Raise RefusedError for another."""
     require_active(state)
@@ -235,7 +245,7 @@ def skip(state: State, now: str, index: int, reason: str, *, stash: Optional[str
 
 
 def retry(state: State, indices: Sequence[int]) -> State:
-    """Make failed or skipped features pending again, with a full allowance, and the features they blocked.
+    """Make failed, skipped or completed features pending again, with a full allowance, and the features they blocked.
 
     The counters stay. A batch that ended is in progress again. Raise RefusedError for other features.
     """
@@ -243,14 +253,18 @@ def retry(state: State, indices: Sequence[int]) -> State:
     for index in requested:
         _require_index(state, index)
         status = batch_state.feature_status(state, index)
-        if status not in ("failed", "skipped"):
+        if status not in ("failed", "skipped", "done"):
             raise RefusedError(
-                f"Feature {index + 1} is {status}: only a failed or skipped one can be retried.", "skip-retry-add"
+                f"Feature {index + 1} is {status}: only one that is done, failed or skipped can be retried.",
+                "skip-retry-add",
             )
-    reopened = {
+    reopened: State = {
         name: [entry for entry in state[name] if entry["feature_index"] not in requested]
         for name in ("failed_features", "skipped_features")
     }
+    completed = set(state["completed_features"]).intersection(requested)
+    reopened["completed_features"] = [index for index in state["completed_features"] if index not in completed]
+    reopened["evidence"] = {name: proof for name, proof in state["evidence"].items() if int(name) not in completed}
     changed = blocked_features.free_dependants(
         {**state, **reopened, "failures_in_a_row": 0}, requested, state["updated_at"]
     )
@@ -264,7 +278,8 @@ def retry(state: State, indices: Sequence[int]) -> State:
             "skip-retry-add",
         )
     allowance = dict(state.get("retry_allowance", {}))
-    for index in (batch_state.failed_indices(state) | batch_state.skipped_indices(state)) - still_closed:
+    closed = batch_state.failed_indices(state) | batch_state.skipped_indices(state) | completed
+    for index in closed - still_closed:
         allowance[key(index)] = max(allowance.get(key(index), 0), batch_state.attempts_used(state, index))
     return batch_state.with_derived_fields({**changed, "retry_allowance": allowance})
 

@@ -38,6 +38,7 @@ _MESSAGES: Dict[str, str] = {
     "issue": "issue: {operation}",
     "paused": "paused: {reason}",
     "resumed": "resumed",
+    "moved": "moved to another branch; before: {from_branch}",
     "reopened": "batch reopened",
     "ended": "batch {status}: {completed} done, {failed} failed, {skipped} skipped",
     "continued": "coordinator stopped; told to continue",

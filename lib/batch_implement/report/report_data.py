@@ -97,7 +97,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Need:
-    """What needs the user: `paused`, `failed`, `published` or `issue`. `said` is the message behind it."""
+    """What needs the user: `missing`, `paused`, `failed`, `published` or `issue`. `said` is the message behind it."""
 
     kind: str
     numbers: List[int]
@@ -266,6 +266,7 @@ class Report:
     created_at: Optional[str]
     ended_at: Optional[str]
     took_s: Optional[float]
+    branch: Optional[str]
     pause: Optional[Pause]
     run: Optional[Run]
     pull_request: Optional[Publication]

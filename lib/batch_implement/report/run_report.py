@@ -34,7 +34,7 @@ from .report_data import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, List, Optional
+    from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
     from ..core.batch_state import State
 
@@ -44,8 +44,13 @@ SNAPSHOT = re.compile(r"refs/batch/[A-Za-z0-9._-]{1,120}/[0-9]{1,9}\.[0-9]{1,9}(
 STASH = re.compile(r"batch [A-Za-z0-9._-]{1,120} feature [0-9]{1,9} attempt [0-9]{1,9}", re.ASCII)
 
 
-def build_report(state: State, at: str, *, archived: bool = False) -> Report:
-    """Return the report of a batch at the time `at`."""
+def build_report(
+    state: State, at: str, *, archived: bool = False, missing: Sequence[Tuple[int, str, str]] = ()
+) -> Report:
+    """Return the report of a batch at the time `at`.
+
+    `missing` are completed features that HEAD lacks: number, what is missing and the command that brings it back.
+    """
     features = _build_features(state, at)
     counts = status_report.status_counts(state, at)
     is_live = batch_state.is_live(state)
@@ -67,10 +72,14 @@ def build_report(state: State, at: str, *, archived: bool = False) -> Report:
         created_at=to_line(state["created_at"]),
         ended_at=ended,
         took_s=timeline.seconds_between(state["created_at"], ended or at),
+        branch=to_line(state.get("branch")),
         pause=_fill(Pause, pause, reason=to_block(pause["reason"])) if pause else None,
         run=run,
         pull_request=_build_publication((state.get("run") or {}).get("pull_request")),
-        needs=list(_find_needs(state, features, archived)),
+        needs=[
+            *(Need("missing", [number], what, "", commands=[command]) for number, what, command in missing),
+            *_find_needs(state, features, archived),
+        ],
         commands=list(_next_steps(state, features, run, archived)),
         looks=list(_find_looks(state, features)),
         waits=list(_build_waits(state)),

@@ -277,6 +277,8 @@ def _html_facts(report: Report) -> Iterator[str]:
         commits = " to ".join(short_commit(commit) for commit in (run.base_commit, run.head) if commit)
         facts.append(("branch", f"{_html_code(run.branch or '')} ({escape(commits)})"))
         facts.append(("run", f"{format_time(run.started_at)}, {pluralize(run.jobs, 'job')}"))
+    elif report.branch:
+        facts.append(("branch", _html_code(report.branch)))
     if report.pull_request:
         facts.append(("pull request", _html_publication(report.pull_request)))
     verify = report.policy["verify"]

@@ -87,7 +87,8 @@ def _markdown_section(
 def _markdown_need(need: Need) -> Iterator[str]:
     yield f"- **{need.what}**"
     yield ""
-    yield from fenced_block(need.said, "  ")
+    if need.said:
+        yield from fenced_block(need.said, "  ")
     yield from (f"  - {place.what}: {code_span(place.name)}" for place in need.where)
     yield from (f"  - {code_span(command)}" for command in need.commands)
 
@@ -150,6 +151,8 @@ def _markdown_facts(report: Report) -> Iterator[str]:
         into = f" from {code_span(run.base_commit)}" if run.base_commit else ""
         head = f" to {code_span(run.head)}" if run.head else ""
         yield f"Branch {code_span(run.branch)}{into}{head}"
+    elif report.branch:
+        yield f"Branch {code_span(report.branch)}"
     if report.pull_request and report.pull_request.url:
         yield f"Pull request <{report.pull_request.url}>"
     verify = code_span(report.policy["verify"])

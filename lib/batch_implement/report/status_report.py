@@ -47,7 +47,14 @@ def status_data(state: State, now: str = "") -> Dict[str, Any]:
         "owner": state["owner"],
         "policy": state["policy"],
         "workflow_mode": state["workflow_mode"],
+        "branch": _find_branch(state),
     }
+
+
+def _find_branch(state: State) -> Optional[str]:
+    """Return the branch that has the commits of completed features: the batch's in a run, else the user's."""
+    run = state.get("run")
+    return run["branch"] if run else state.get("branch")
 
 
 def attempts_begun(state: State, index: int, status: str) -> int:
@@ -102,6 +109,8 @@ def format_status(state: State, now: str = "") -> List[str]:
         f"Batch {state['batch_id']}: {state['status'].replace('_', ' ')}, {prompts.progress_summary(state)}",
         f"Policy: {_describe_policy(state)}.",
     ]
+    if _find_branch(state):
+        lines.append(f"Branch: {one_line(str(_find_branch(state)), 200)}.")
     for entry in feature_entries(state, now):
         index = entry["number"] - 1
         has_retries = entry["attempts"] > (0 if entry["status"] in ("pending", "waiting") else 1)

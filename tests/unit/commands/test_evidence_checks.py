@@ -165,3 +165,136 @@ def test_a_file_that_others_change_too_does_not_make_a_reverted_commit_work(tree
     git(tree.root, "revert", "--no-edit", "HEAD")
     git(tree.root, "pull", "-q", "--no-rebase", "--no-edit", str(tmp_path / "laptop"), "main")
     assert "commits that change nothing in sum are" in tree.refusal()
+
+
+# -- the branch --------------------------------------------------------------------------------------------------------
+
+
+def follow(tree, message):
+    """Type the commands that a refusal names, up to `batchctl done`."""
+    for command in message.split("`")[1::2]:
+        if command == "batchctl done":
+            return
+        if command.startswith("git "):
+            git(tree.root, *command.split()[1:])
+
+
+def test_work_on_another_branch_is_refused_and_the_commands_named_bring_it_back(tree):
+    tree.begin()
+    git(tree.root, "checkout", "-qb", "topic")
+    made = tree.work("parser.txt")
+    message = tree.refusal()
+    assert "HEAD is on `topic`, but the batch works on `main`" in message
+    follow(tree, message)
+    tree.accept()
+    assert state_on_disk(tree.root)["evidence"]["0"]["commits"] == [made]
+    assert git(tree.root, "symbolic-ref", "--short", "HEAD") == "main"
+
+
+def test_work_on_a_detached_head_and_on_an_old_branch_comes_back_too(tree):
+    git(tree.root, "branch", "old")
+    commit(tree.root, earlier="1")
+    tree.begin()
+    git(tree.root, "checkout", "-q", "--detach")
+    tree.work("parser.txt")
+    follow(tree, tree.refusal())
+    tree.accept()
+    assert tree.run("start").returncode == 0
+    git(tree.root, "checkout", "-q", "old")
+    tree.work("printer.txt")
+    follow(tree, tree.refusal())
+    tree.accept()
+    assert {"earlier.txt", "parser.txt", "printer.txt"} < set(git(tree.root, "ls-tree", "--name-only", "main").split())
+
+
+def test_a_branch_that_was_renamed_is_made_again(tree):
+    tree.begin()
+    git(tree.root, "branch", "-m", "trunk")
+    tree.work("parser.txt")
+    follow(tree, tree.refusal())
+    tree.accept()
+    assert git(tree.root, "symbolic-ref", "--short", "HEAD") == "main"
+
+
+def test_a_resume_moves_the_batch_to_another_branch_and_status_log_and_report_name_it(tree):
+    tree.begin()
+    assert "Branch: main." in tree.run("status").stdout
+    git(tree.root, "checkout", "-qb", "topic")
+    tree.work("parser.txt")
+    assert tree.run("resume").returncode == 0
+    tree.accept()
+    assert "Branch: topic." in tree.run("status").stdout
+    assert "moved to another branch; before: main; branch topic" in tree.run("log").stdout
+    assert "Branch `topic`" in tree.run("report").stdout
+
+
+def test_a_resume_says_that_it_moved_the_batch(tree):
+    tree.begin()
+    git(tree.root, "checkout", "-qb", "topic", "HEAD")
+    assert "It continues on `topic`; it was on `main`." in tree.run("resume").stdout
+    assert "It continues" not in tree.run("resume").stdout
+
+
+def test_a_resume_on_a_branch_without_the_base_starts_the_open_feature_there(tree):
+    git(tree.root, "branch", "old")
+    commit(tree.root, earlier="1")
+    tree.begin()
+    git(tree.root, "checkout", "-q", "old")
+    tree.run("resume")
+    made = tree.work("parser.txt")
+    tree.accept()
+    assert state_on_disk(tree.root)["evidence"]["0"]["commits"] == [made]
+
+
+# -- completed features ------------------------------------------------------------------------------------------------
+
+
+def test_a_start_refuses_when_an_earlier_feature_is_not_in_head_and_names_what_brings_it_back(tree):
+    commit(tree.root, earlier="1")
+    tree.begin()
+    tree.work("parser.txt")
+    tree.accept()
+    git(tree.root, "reset", "-q", "--hard", "HEAD~1")
+    message = tree.run("start").stderr
+    assert "Feature 1 is done, and its change is not in HEAD: `git cherry-pick" in message
+    assert "is not in HEAD" in tree.run("report").stdout
+    git(tree.root, *message.split("`")[1].split()[1:])
+    assert tree.run("start").returncode == 0
+    assert "is not in HEAD" not in tree.run("report").stdout
+
+
+def test_a_feature_that_later_work_may_have_absorbed_is_named_and_not_refused(tree):
+    tree.begin()
+    tree.work("parser.txt", "one\n")
+    tree.accept()
+    tree.work("parser.txt", "one\ntwo\n")
+    git(tree.root, "reset", "-q", "--soft", "HEAD~2")
+    git(tree.root, "commit", "-qm", "Squash")
+    begun = tree.run("start")
+    assert (begun.returncode, "Feature 1 is done, and its change is not in HEAD" in begun.stdout) == (0, True)
+
+
+def test_the_end_of_a_batch_and_the_report_name_a_feature_that_was_reverted(tree):
+    tree.begin()
+    tree.work("parser.txt")
+    tree.accept()
+    tree.run("start")
+    tree.work("printer.txt")
+    git(tree.root, "revert", "--no-edit", "HEAD~1")
+    assert "Feature 1 is done, and its change was reverted: `git revert" in tree.accept()
+    assert "its change was reverted" in tree.run("report").stdout
+    assert "its change was reverted" in tree.run("report", "--format", "html").stdout
+
+
+def test_a_person_can_retry_a_completed_feature(tree):
+    tree.begin("Add a parser")
+    tree.work("parser.txt")
+    tree.accept()
+    assert "Pending again: feature 1." in tree.run("retry", "1").stdout
+    state = state_on_disk(tree.root)
+    assert (state["status"], state["completed_features"], state["evidence"]) == ("in_progress", [], {})
+    tree.run("start")
+    tree.refusal()
+    tree.work("more.txt")
+    tree.accept()
+    assert state_on_disk(tree.root)["completed_features"] == [0]

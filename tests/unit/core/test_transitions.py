@@ -339,10 +339,9 @@ def test_the_full_stop_of_a_pauses_reason_is_not_doubled():
     [
         (new_batch(1), "is pending"),
         (started(new_batch(1)), "is running"),
-        (completed(new_batch(1)), "is done"),
     ],
 )
-def test_only_a_failed_or_skipped_feature_can_be_retried(state, said):
+def test_only_a_feature_that_has_ended_can_be_retried(state, said):
     assert f"Feature 1 {said}: only" in refusal(state, transitions.retry, [0])
 
 
