@@ -222,14 +222,15 @@ class _Reader:
         marked = sum(bool(entry.mark.kind) for entry in entries)
         unmarked = [entry for entry in entries if not entry.mark.kind]
         states = {entry.mark.state for entry in entries if entry.mark.kind == "box"}
-        if states == {"done"} and not self.markup:  # then what has no box is open
+        boxes = sum(entry.mark.kind == "box" for entry in entries)
+        is_all_ticked = states == {"done"} and not self.markup  # then what has no box is open
+        if is_all_ticked and boxes == marked:
             return {}
         are_sentences = all(entry.follows_blank and entry.text[-1] in ".!?" for entry in unmarked)
         if not self.markup and marked <= len(unmarked) - (are_sentences and marked > 1):
             return {}
         prose = {}
-        boxes = sum(entry.mark.kind == "box" for entry in entries)
-        if 2 * boxes > marked:  # a checklist: then other bullets are text, as in Markdown
+        if 2 * boxes > marked and not is_all_ticked:  # a checklist: then other bullets are text, as in Markdown
             prose = {id(entry): entry for entry in entries if entry.mark.kind not in ("", "box")}
         prose_end = 0
         for entry in unmarked:
