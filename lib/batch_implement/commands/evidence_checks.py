@@ -78,8 +78,9 @@ def refuse_unlisted_repositories(root: str, base: Optional[str], head: Optional[
 
 def refuse_other_branch(root: str, state: State) -> None:
     """Raise RefusedError when HEAD is not on the branch that the batch began on, with the way back."""
-    began_on, branch = state.get("branch"), git_client.get_branch(root)
-    if began_on is None or branch == began_on:
+    began_on = state.get("branch")
+    branch = git_client.get_branch(root) if began_on else None
+    if not began_on or branch == began_on:
         return
     head, tip = git_client.get_head(root), git_client.get_branch_tip(root, began_on)
     base = state["active"]["base_commit"]

@@ -48,9 +48,9 @@ class Place:
         return self
 
     def started_on(self, branch):
-        """The feature's start as it is kept with the branch that HEAD was on."""
+        """The feature's start with the branch that HEAD was on, in a batch that keeps no branch of its own."""
         state = Store(self.project).read()
-        return {**state, "active": {**state["active"], "branch": branch}}
+        return {**state, "branch": None, "active": {**state["active"], "branch": branch}}
 
     @property
     def base(self):
