@@ -126,7 +126,7 @@ def test_done_is_refused_while_something_is_not_committed_and_names_it(
     reason = refusal(batchctl("done"))
     listed = reason.split("Not committed yet: ")[1].split(". What is verified")[0]
     assert set(listed.split(", ")) == set(names.split(", "))
-    assert "commit what belongs to the feature" in reason and "then `batchctl done` again" in reason
+    assert "commit what belongs to the feature" in reason and "Then `batchctl done` again" in reason
     git(project, "add", "-A")
     git(project, "commit", "-qm", "The rest")
     assert "Feature 1 of 2 is done" in done(batchctl("done"))

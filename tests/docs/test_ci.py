@@ -244,7 +244,7 @@ def test_check_jsonschema_finds_what_batchctl_finds_in_broken_features_files(
     for path in sorted(corpus.iterdir()):
         large = path.stat().st_size > 50_000
         if path.suffix != ".says" and not large and not BEYOND_A_SCHEMA.match(path.name):
-            pointers = {error["pointer"] for error in file_validation.check_file(str(path))}
+            pointers = {error.pointer for error in file_validation.check_features_file(str(path))}
             if any(pointers):
                 ours[path.name] = pointers
     assert len(ours) > 25

@@ -55,7 +55,7 @@ def test_what_is_odd_is_refused(name):
 def test_the_places_are_those_of_the_fields():
     value, text, places = strict_json.parse_by_field(GOOD)
     assert (value, text) == (STATE, GOOD.decode())
-    assert {start for start, _ in places.values()} == {text.index(f' "{name}": ') for name in STATE}
+    assert {start for start, _ in places.values()} == {text.index(f'\n "{name}": ') + 1 for name in STATE}
     lines = [text[start:end] for start, end in places.values()]
     assert strict_json.parse(("{" + ",".join(lines) + "}").encode()) == STATE
     assert strict_json.parse_by_field(b'{"a": 1}') == ({"a": 1}, '{"a": 1}', {})
