@@ -1,72 +1,29 @@
-"""List the untracked and ignored files of a working tree, in bounded time and length.
+"""List the untracked files of a working tree, in bounded time and length.
 
-    at_start = list_untracked(root), list_ignored(root)       when a batch begins
-    list_new_ignored(root, known)                             what is ignored since
-    list_added(root, commits, at_start)                       which of them these commits add
+    at_start = list_untracked(root)             when a batch begins
+    list_added(root, commits, at_start)         which of them these commits add
+    is_artefact(path)                           whether a program made it
 
 Paths are relative to the top of the working tree. A folder ends with `/` and stands for all files in it.
 """
 
 from __future__ import annotations
 
-import os
-
 from . import git_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterable, Iterator, List, Sequence
+    from typing import Dict, List, Sequence
 
 MAX_FILES = 1000  # files that are listed one by one; the folders of further ones are listed instead
 # Folders of tools, by name at any depth: what is ignored in them is made by a program, never the only copy of work.
-ARTEFACT_FOLDERS = frozenset(
-    (
-        ".cache",
-        ".dart_tool",
-        ".eggs",
-        ".git",
-        ".gradle",
-        ".hypothesis",
-        ".idea",
-        ".ipynb_checkpoints",
-        ".mypy_cache",
-        ".next",
-        ".nox",
-        ".nuxt",
-        ".parcel-cache",
-        ".pnpm-store",
-        ".pytest_cache",
-        ".ruff_cache",
-        ".svelte-kit",
-        ".terraform",
-        ".tox",
-        ".turbo",
-        ".venv",
-        ".vite",
-        ".vs",
-        ".vscode",
-        ".yarn",
-        "__pycache__",
-        "_build",
-        "bower_components",
-        "build",
-        "cmake-build-debug",
-        "cmake-build-release",
-        "coverage",
-        "DerivedData",
-        "dist",
-        "env",
-        "htmlcov",
-        "node_modules",
-        "obj",
-        "out",
-        "Pods",
-        "site-packages",
-        "target",
-        "venv",
-        "virtualenv",
-    )
-)
+ARTEFACT_FOLDERS = frozenset((
+    ".cache", ".dart_tool", ".eggs", ".git", ".gradle", ".hypothesis", ".idea", ".ipynb_checkpoints", ".mypy_cache",
+    ".next", ".nox", ".nuxt", ".parcel-cache", ".pnpm-store", ".pytest_cache", ".ruff_cache", ".svelte-kit",
+    ".terraform", ".tox", ".turbo", ".venv", ".vite", ".vs", ".vscode", ".yarn", "DerivedData", "Pods",
+    "__pycache__", "_build", "bower_components", "build", "cmake-build-debug", "cmake-build-release", "coverage",
+    "dist", "env", "htmlcov", "node_modules", "obj", "out", "site-packages", "target", "venv", "virtualenv",
+))  # fmt: skip
 
 
 def list_untracked(root: str) -> List[str]:
@@ -79,30 +36,6 @@ def list_untracked(root: str) -> List[str]:
         git_client.get_top(root), "ls-files", "--others", "--exclude-standard", "-z", "--", *folders, literal_paths=True
     ).stdout.split("\0")[:-1]
     return _replace_folders(paths, folders, names)
-
-
-def list_ignored(root: str) -> List[str]:
-    """Return the ignored paths outside of ARTEFACT_FOLDERS: files, and folders with too many of them."""
-    top = git_client.get_top(root)
-    paths = [path for path in git_client.list_ignored_paths(root) if not is_artefact(path)]
-    listed: List[str] = []
-    for path in paths:
-        if not path.endswith("/"):
-            listed.append(path)
-            continue
-        files: List[str] = []
-        for name in _walk_files(top, path):
-            files.append(name)
-            if len(files) + len(listed) > MAX_FILES:
-                files = [path]
-                break
-        listed += files
-    return listed
-
-
-def list_new_ignored(root: str, known: Iterable[str]) -> List[str]:
-    """Return the ignored files outside of ARTEFACT_FOLDERS that are not in `known` or below a folder in it."""
-    return git_client.exclude_known(list_ignored(root), known)
 
 
 def list_added(root: str, commits: Sequence[str], known: Sequence[str]) -> List[str]:
@@ -122,17 +55,6 @@ def list_added(root: str, commits: Sequence[str], known: Sequence[str]) -> List[
 def is_artefact(path: str) -> bool:
     """Return whether a path is in a folder of a tool, or is one."""
     return any(name in ARTEFACT_FOLDERS or name.endswith(".egg-info") for name in path.split("/")[:-1])
-
-
-def _walk_files(top: str, folder: str) -> Iterator[str]:
-    """Yield the files below a folder, without those of tools and of nested repositories."""
-    for parent, folders, names in os.walk(os.path.join(top, folder)):
-        place = os.path.relpath(parent, top)
-        folders[:] = [
-            name for name in sorted(folders)
-            if not is_artefact(f"{name}/") and not os.path.lexists(os.path.join(parent, name, ".git"))
-        ]  # fmt: skip
-        yield from (f"{place}/{name}" for name in sorted(names))
 
 
 def _replace_folders(paths: List[str], folders: List[str], names: List[str]) -> List[str]:
