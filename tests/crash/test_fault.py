@@ -81,13 +81,14 @@ def failed_everywhere(server, known, folder, at, what, when="{n}", **how):
 @needs_strace
 def test_a_call_that_fails_leaves_the_old_version_and_a_clear_error_or_the_new_version(server, known, folder, calls):
     troubles, faults = [], 0
-    for stop, error in zip(stops(calls), itertools.cycle(ERRORS)):
+    every_third = stops(calls)[::3]  # all of them, with each error, are the next test's
+    for stop, error in zip(every_third, itertools.cycle(ERRORS)):
         some, count = failed_everywhere(server, known, folder, [stop], f"error={error}", tells=error != "EINTR")
         troubles += some
         faults += count
     print(f"{faults} faults")
     assert not troubles, "\n".join(troubles[:10])
-    assert faults > 400
+    assert faults > 130
 
 
 @needs_strace

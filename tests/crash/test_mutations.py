@@ -39,7 +39,8 @@ def watched(server, known, folder, kinds):
     return stops({kind: [call for call in own if changes(call)] for kind, own in calls.items()})
 
 
-@pytest.mark.parametrize("name", first_and_the_rest(SYNCS, ("no sync of the sidecar's folder",)))
+@pytest.mark.prove
+@pytest.mark.parametrize("name", SYNCS)
 def test_the_replayer_notices(wrong, known, folder, name):
     kind = WITNESS.get(name, "start")
     troubles, cuts = recovered(wrong(SYNCS[name]), known[kind], folder, kind)

@@ -14,7 +14,7 @@ EITHER, NEW = frozenset(("old", "new")), frozenset(("new",))
 # than happened: that the first version was removed, that an old file was edited.
 QUIET = TOLD_OF_NOTHING - {"create", "migrate"}
 JUDGED_AS_BOTH = ("create", "start", "done", "fail", "record", "archive", "replace", "quarantine", "end")
-SHORT = ("create", "start", "migrate", "quarantine", "archive", "adopt", "withdraw")  # the others write as these do
+SHORT = ("start", "migrate", "quarantine")
 CHANGING = [kind for kind in writes.KINDS if kind != "read"]
 
 
