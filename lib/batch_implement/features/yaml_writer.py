@@ -39,8 +39,8 @@ def format_listing(listing: Listing, name: str) -> str:
             for line, text, reason in listing.left_out
         ]
     lines += ["", *_format_defaults(listing.defaults), "features:"]
-    for feature in listing.features:
-        lines += _format_feature(feature)
+    for index, feature in enumerate(listing.features):
+        lines += _format_feature(feature, _list_references(listing, index))
     return "\n".join(lines) + "\n"
 
 
@@ -57,8 +57,25 @@ def _format_defaults(defaults: Dict[str, Any]) -> List[str]:
     return [*lines, *(["  limits:", *limits] if limits else []), ""]
 
 
-def _format_feature(feature: Feature) -> List[str]:
-    details = feature.details
+def _list_references(listing: Listing, index: int) -> List[str]:
+    """Return what a feature needs, by names that hold in a list of the features alone.
+
+    A number in a checklist counts boxes, ticked ones too: it becomes the id or the number of the feature that it means.
+    """
+    names: List[str] = []
+    for written in listing.features[index].details.get("depends_on", ()):
+        meant = listing.resolved.get((index, written.strip()))
+        if meant is None:
+            names.append(written)
+        else:
+            names += [listing.features[other].details.get("id") or str(other + 1) for other in meant]
+    return list(dict.fromkeys(names))
+
+
+def _format_feature(feature: Feature, references: List[str]) -> List[str]:
+    details = {name: value for name, value in feature.details.items() if name != "depends_on"}
+    if references:
+        details["depends_on"] = references
     lines = [f"{name}: {_format_value(details[name])}" for name in ("id",) if name in details]
     lines.append(f"title: {_format_value(feature.text)}")
     lines += [

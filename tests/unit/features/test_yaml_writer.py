@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 import test_tool_formats
 import tool_list_format
-from batch_implement.features import source_files, yaml_writer
-from batch_implement.features.feature_list import Feature, LeftOut, Listing
+from batch_implement.features import ordering, source_files, yaml_writer
+from batch_implement.features.feature_list import Feature, FeatureListError, LeftOut, Listing
 from batch_implement.validation import file_validation
 
 PIECES = (
@@ -66,6 +67,26 @@ def same(listing):
 def test_a_list_of_a_tool_comes_back_from_yaml(path, yaml_parser):
     listing = tool_list_format.read(path)
     assert same(read_back(listing)) == same(listing)
+
+
+LISTS = [
+    path
+    for folder in ("lists", "text_lists")
+    for path in sorted((Path(__file__).parent / folder).iterdir())
+    if path.suffix != ".expected"
+]
+
+
+@pytest.mark.parametrize("path", LISTS, ids=lambda path: path.name)
+def test_what_a_feature_of_a_checklist_or_text_needs_comes_back_from_yaml(path, yaml_parser):
+    try:
+        listing = source_files.read_file(str(path))
+        needs = ordering.resolve_dependencies(listing.features, listing.resolved)
+    except (FeatureListError, ordering.DependencyError):
+        return  # refused: the corpus says why
+    again = read_back(listing)
+    assert [feature.text for feature in again.features] == [feature.text for feature in listing.features]
+    assert ordering.resolve_dependencies(again.features, again.resolved) == needs
 
 
 def make_text(chance):
