@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from batch_implement.features import yaml_support
+from batch_implement.features.data_formats import yaml_support
 from batch_implement.store import serialization
 from batch_implement.validation import file_validation
 from batches import new_batch

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pages
 import pytest
-from batch_implement.features import source_files, yaml_writer
+from batch_implement.features import source_files
+from batch_implement.features.data_formats import yaml_writer
 
 PAGE = pages.REPOSITORY / "docs" / "task-files.md"
 SECTIONS = re.split(r"^## (?!Acceptance)", PAGE.read_text("utf-8"), flags=re.MULTILINE)[1:]

@@ -13,7 +13,8 @@ from batch_implement.base import project_paths, strict_json
 from batch_implement.base.project_paths import Project
 from batch_implement.cli import arguments
 from batch_implement.core.errors import UsageError
-from batch_implement.features import located_values, source_files
+from batch_implement.features import source_files
+from batch_implement.features.data_formats import located_values
 from batch_implement.hooks import dispatch, error_reporting, transcript
 from batch_implement.report import log_format
 from batch_implement.store import audit_log

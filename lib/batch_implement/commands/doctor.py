@@ -15,7 +15,7 @@ import sys
 from ..base import process_identity, subprocesses
 from ..core import batch_state, prompts
 from ..core.errors import BatchError, RefusedError, StateError
-from ..features import yaml_support
+from ..features.data_formats import yaml_support
 from ..git import git_client
 from ..store import snapshot
 from . import claude_settings

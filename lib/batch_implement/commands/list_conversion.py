@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from ..core import prompts
-from ..features import sources, yaml_writer
+from ..features import sources
+from ..features.data_formats import yaml_writer
 from ..report import report_files
 from .command import CommandResult
 

@@ -67,7 +67,7 @@ def tick_list(project: Project, state: State, *, in_run: bool = False) -> str:
 def _tick_file(project: Project, state: State, tick: State, *, in_run: bool) -> str:
     from ..features import source_files
     from ..features.feature_list import FeatureListError, ListOptions
-    from ..features.markdown_ticks import tick_boxes
+    from ..features.markdown.ticks import tick_boxes
     from ..git import git_client
 
     name, root, file = clean(tick["file"]), project.root, tick["file"]

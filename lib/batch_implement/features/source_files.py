@@ -24,8 +24,10 @@ import stat
 from functools import partial
 
 from ..base.text import clean
-from . import file_kinds, markdown_list, plain_text
+from . import file_kinds
 from .feature_list import MAX_BYTES, FeatureListError, Listing, ListOptions, decode_text
+from .markdown import checklist
+from .text_formats import plain_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,17 +148,17 @@ def _read_markdown(data: bytes, name: str, options: ListOptions) -> Listing:
         text = decode_text(data, name)
         if backlog_md.is_task_text(text):
             return backlog_md.read_task_text(text, name, options)
-    return markdown_list.read(data, name, options)
+    return checklist.read(data, name, options)
 
 
 def _read_document(data: bytes, name: str, options: ListOptions, kind: str) -> Listing:
-    from . import yaml_and_json
+    from .data_formats import yaml_and_json
 
     return yaml_and_json.read(data, name, kind, options)
 
 
 def _read_org(data: bytes, name: str, options: ListOptions) -> Listing:
-    from . import org_list
+    from .text_formats import org_list
 
     return org_list.read(data, name, options)
 

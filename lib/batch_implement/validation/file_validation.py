@@ -26,8 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+    from ..features.data_formats.located_values import Document
     from ..features.feature_list import ListOptions
-    from ..features.located_values import Document
 
 PUBLISHED = ("batch_state", "features")
 FEATURES_EXTENSIONS = (".yaml", ".yml", ".txt", ".md", ".markdown", ".jsonl", ".ndjson", ".org", ".rst", ".adoc")
@@ -96,7 +96,8 @@ def is_features_file(path: str) -> bool:
 
 def check_features_file(path: str, options: Optional[ListOptions] = None) -> List[SchemaError]:
     """Return the errors of one features file; empty if `create` accepts it with these options."""
-    from ..features import planner, source_files, yaml_and_json
+    from ..features import planner, source_files
+    from ..features.data_formats import yaml_and_json
     from ..features.feature_list import FeatureListError, ListOptions
     from ..features.ordering import DependencyError
 
@@ -130,7 +131,7 @@ def check_features_file(path: str, options: Optional[ListOptions] = None) -> Lis
 
 
 def _feature_error(document: Document, index: int, message: str) -> SchemaError:
-    from ..features import yaml_and_json
+    from ..features.data_formats import yaml_and_json
 
     path = yaml_and_json.feature_path(document, index)
     return SchemaError(path, message, *document.position(path))
@@ -173,14 +174,14 @@ def _check_state_file(path: str) -> Tuple[List[SchemaError], Optional[List[str]]
 
 def _locate(state: Any, data: bytes) -> Document:
     """Return a state with the positions of its values in the file."""
-    from ..features import located_values
+    from ..features.data_formats import located_values
 
     return located_values.Document(state, located_values.locate_json_values(data.decode())[0])
 
 
 def _json_error(error: BatchError, data: bytes) -> SchemaError:
     """Return the error of a state that is not JSON; of a name that is there twice, with the place of the second."""
-    from ..features import located_values
+    from ..features.data_formats import located_values
 
     cause = error.__cause__
     if not isinstance(cause, strict_json.JSONError):

@@ -12,7 +12,7 @@ import pytest
 from batch_implement.base.project_paths import Project
 from batch_implement.cli import batchctl
 from batch_implement.commands import doctor
-from batch_implement.features import yaml_support
+from batch_implement.features.data_formats import yaml_support
 from batch_implement.store.store import Store
 from batches import git, new_batch
 from gh_stand_in import URL, StandIn

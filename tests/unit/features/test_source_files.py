@@ -14,18 +14,6 @@ from batch_implement.features.feature_list import Feature, LeftOut, ListOptions
 from batch_implement.features.source_files import parse_text, read_file, read_stdin
 
 
-@pytest.fixture
-def listed(tmp_path):
-    """Write a file and return its path."""
-
-    def write(content, name="features.txt"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return str(path)
-
-    return write
-
-
 def texts(listing):
     return [feature.text for feature in listing.features]
 

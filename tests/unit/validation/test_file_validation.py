@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from batch_implement.core.errors import UsageError
-from batch_implement.features import yaml_support
+from batch_implement.features.data_formats import yaml_support
 from batch_implement.store import serialization
 from batch_implement.validation import file_validation
 from batch_implement.validation.schema import load_published

@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Optional
 
+    from ..data_formats.located_values import Document
     from ..feature_list import Listing, ListOptions
-    from ..located_values import Document
 
     Reader = Callable[[Document, str, ListOptions], Listing]
 

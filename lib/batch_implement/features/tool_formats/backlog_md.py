@@ -15,8 +15,8 @@ import re
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ...base.text import clean
+from ..data_formats.located_values import Document, Position
 from ..feature_list import Listing, ListOptions, decode_text
-from ..located_values import Document, Position
 from .fields import CANCELLED, DONE, OPEN, State
 from .task_list import Task, build_listing
 from .task_reader import TaskReader

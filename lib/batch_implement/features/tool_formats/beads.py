@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, Dict, List, Tuple
 
 from ...base.text import clean
+from ..data_formats.located_values import Document
 from ..feature_list import Listing, ListOptions
-from ..located_values import Document
 from .fields import words
 from .task_list import Task, build_listing
 from .task_reader import TaskReader

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
+from ..data_formats.located_values import Document
 from ..feature_list import FeatureListError, Listing, ListOptions
-from ..located_values import Document
 from .fields import words
 from .task_list import build_listing
 from .task_reader import TaskReader

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ..data_formats.located_values import Document
 from ..feature_list import Listing, ListOptions
-from ..located_values import Document
 from . import task_objects
 from .fields import by_word, to_word
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Dict, List
 
 from ...base.text import clean
+from ..data_formats.located_values import Document
 from ..feature_list import FeatureListError, Listing, ListOptions
-from ..located_values import Document
 from .fields import OPEN, read_state
 from .task_list import build_listing
 from .task_reader import TaskReader, is_task_list

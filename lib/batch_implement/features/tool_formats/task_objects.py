@@ -12,8 +12,8 @@ import difflib
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ...base.text import clean
+from ..data_formats.located_values import Document
 from ..feature_list import FeatureListError, Listing, ListOptions
-from ..located_values import Document
 from .fields import DONE, OPEN, by_word, is_empty, is_state, to_word, words
 from .task_list import Task, build_listing
 from .task_reader import BOOKKEEPING, IDS, NEEDS, TITLES, Path, TaskReader, find_title_name

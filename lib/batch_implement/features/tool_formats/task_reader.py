@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ...base.text import clean
+from ..data_formats.located_values import Document
 from ..feature_list import FeatureListError
-from ..located_values import Document
 from .fields import by_word, format_fields, is_empty, is_state, join_blocks, read_state, to_word, words
 from .task_list import Task
 

@@ -206,7 +206,7 @@ def open_display(stream: TextIO, environ: Mapping[str, str]) -> Display:
 
 def has_rich() -> bool:
     """Return whether rich can be imported, also from the user's packages, which `python3 -I` leaves out."""
-    from ...features import yaml_support
+    from ...features.data_formats import yaml_support
 
     before = list(sys.path)
     refused = tuple(os.path.join(os.path.realpath(folder), "") for folder in yaml_support.forbidden_folders())

@@ -1,0 +1,1 @@
+"""Read lists of features in Markdown, and tick their boxes."""
