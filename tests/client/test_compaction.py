@@ -120,6 +120,7 @@ def test_the_window_that_was_compacted_is_told_at_once_what_to_do_and_no_other_i
         "coordinator": (coordinators_step, workers_step),
     }[who]
     assert step in reminder and not_for_it not in reminder
+    assert ("Workflow: Use /auto-implement" in reminder) == (who == "coordinator")
 
     assert reminder in after_the_compaction(model)[0].text()
     assert after_the_compaction(model)[0].role == who

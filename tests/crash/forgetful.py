@@ -71,7 +71,7 @@ def work(request: Request, doing: int, gives_up: Collection[int]) -> Turn:
         return batchctl("done")
     if command and not command.startswith(("batchctl brief", "batchctl phase")):
         return batchctl("brief")
-    found = re.search(r"Feature (\d+) of \d+, attempt (\d+), phase (\w+)", told)
+    found = re.search(r"Feature (\d+) of \d+, attempt (\d+)", told)
     if found is None:
         return say("Nothing is open.") if CLOSED.search(told) or OVER.search(told) else batchctl("brief")
     number, first = int(found[1]), found[2] == "1"

@@ -154,9 +154,9 @@ def batch_in_use_error(state: State) -> RefusedError:
 
 def describe_next_step(state: State, caller: Caller) -> str:
     """Return the next step: about the batch for a user, as an instruction for the model."""
-    from ..core import prompts
+    from ..core import lease, prompts
     from ..report import status_report
 
     if not caller.is_user:
-        return prompts.next_step(state)
+        return prompts.next_step(state, worker=lease.is_worker_at_work(state))
     return status_report.describe_batch(state, at_work=process_identity.is_owner_alive(state["owner"]))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 MAX_TEXT_CHARS = 4000
+GIVE_UP_HINT = "If another attempt cannot help, run the same now with `--permanent`."
 
 
 def start(context: CommandContext) -> CommandResult:
@@ -93,7 +94,7 @@ def done(context: CommandContext, *, no_change: Optional[str] = None, wait_s: fl
         facts.append(f"verify passed in {proof['verify']['seconds']:.1f} s")
     if no_change is not None:
         facts.append("no change")
-    message = f"Feature {index + 1} of {state['total_features']} is done ({', '.join(facts)})."
+    message = f"Feature {batch_state.feature_position(state, index)} is done ({', '.join(facts)})."
     message += issue_sync.publish_after_outcome(context.store, state, index) + describe_ticks(project, state)
     if not batch_state.is_live(state):
         missing = completed_features.describe_missing(completed_features.find_missing(project, state))
@@ -108,8 +109,23 @@ def fail(context: CommandContext, reason: str, *, permanent: bool = False) -> Co
     if not reason.strip():
         raise UsageError("--reason needs a text: the next attempt reads it.", "usage")
     state = authorization.require_owned_state(context)
+    if permanent and not state["active"] and transitions.find_failed_attempt(state) is not None:
+        return _give_up(context, state)
     kind = failure_classification.classify_report(reason[:MAX_TEXT_CHARS])
     return _end_as_failed(context, state, reason, kind, permanent=permanent)
+
+
+def _give_up(context: CommandContext, state: State) -> CommandResult:
+    """Give up on the feature whose attempt failed last, after which none was opened."""
+    index = transitions.find_failed_attempt(state)
+    mode = prompts.workflow_mode({**state, "current_index": index})
+    skipped_before = len(state["skipped_features"])
+    state = context.store.update(lambda current: transitions.give_up(current, timestamps.now()))
+    message = f"Feature {batch_state.feature_position(state, index or 0)} is given up on"
+    message += f"{_describe_skipped(len(state['skipped_features']) - skipped_before)}."
+    message += issue_sync.publish_after_outcome(context.store, state, index or 0)
+    message += describe_ticks(context.project, state)
+    return CommandResult(message, _describe_what_follows(state, mode, context))
 
 
 def _end_as_failed(
@@ -136,14 +152,16 @@ def _end_as_failed(
     skipped_before = len(state["skipped_features"])
     stash = keep_leftovers(context.project, state)
     state = write_after_stash(context.project, stash, lambda: context.store.update(end_attempt))
-    message = f"Feature {index + 1} of {state['total_features']} "
-    if batch_state.feature_status(state, index) == "failed":
+    message = f"Feature {batch_state.feature_position(state, index)} "
+    if state.get("attempt_of") and not is_permanent:
+        message += f"failed in attempt {active['attempt']}. {GIVE_UP_HINT}{describe_stash(stash)}"
+    elif batch_state.feature_status(state, index) == "failed":
         message += f"is given up on{_describe_skipped(len(state['skipped_features']) - skipped_before)}."
         message += describe_stash(stash) + issue_sync.publish_after_outcome(context.store, state, index)
         message += describe_ticks(context.project, state)
     else:
         attempts = prompts.pluralize(batch_state.attempts_used(state, index), "attempt")
-        message += f"is to be tried again ({attempts} used).{describe_stash(stash)}"
+        message += f"is to be tried again ({attempts} used). {GIVE_UP_HINT}{describe_stash(stash)}"
     return CommandResult(message, _describe_what_follows(state, mode, context))
 
 
@@ -245,4 +263,4 @@ def _describe_what_follows(state: State, mode: str, context: CommandContext) -> 
     """Return what to do after a feature is closed: for a worker of this mode, or for the user."""
     if context.caller.is_user or mode == "direct":
         return authorization.describe_next_step(state, context.caller)
-    return f"{prompts.progress_summary(state)}. Your part ends here: answer in at most three lines what was done."
+    return f"{prompts.progress_summary(state)}. {prompts.WORKER_END}"

@@ -218,6 +218,13 @@ def current_index(state: State) -> int:
     return state["total_features"] if index is None else index
 
 
+def feature_position(state: State, index: int) -> str:
+    """Return the number of feature `index` of how many: `2 of 5`, in an attempt of a run those of the run's batch."""
+    run_batch = state.get("attempt_of") or {}
+    number = run_batch.get("feature_number", index + 1)
+    return f"{number} of {run_batch.get('total_features', max(number, state['total_features']))}"
+
+
 def counts(state: State) -> Dict[str, int]:
     """Return the number of features that are `completed`, `failed`, `skipped`, `pending` and `active`, and `total`."""
     numbers = {name: len(state[f"{name}_features"]) for name in ("completed", "failed", "skipped")}

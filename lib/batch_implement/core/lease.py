@@ -130,6 +130,13 @@ def has_other_worker_call(state: State, call_id: str, prompt_id: str) -> bool:
     return bool(call and prompt_id) and call["prompt"] == prompt_id and call["id"] != call_id
 
 
+def is_worker_at_work(state: State) -> bool:
+    """Return whether the coordinator waits for a worker that a Skill call of its present turn started."""
+    continuation = state.get("continuation", {})
+    call = continuation.get("call")
+    return bool(call) and call["prompt"] == (continuation.get("prompt") or "")
+
+
 def last_worked_index(state: State) -> Optional[int]:
     """Return the index of the feature that was closed, or whose attempt failed, last; or None."""
     ended = [(entries[-1]["timestamp"], int(name)) for name, entries in state.get("attempts", {}).items() if entries]

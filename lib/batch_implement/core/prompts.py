@@ -3,9 +3,12 @@
     coordinator_brief(state)              when the user starts or resumes a batch
     worker_brief(state, existing_work)    when a worker begins, from `batchctl start`
     reminder(state, worker=True)          after a compaction, at most MAX_REMINDER_CHARS
-    next_step(state)                      one or two lines: the progress and what to do
+    next_step(state, worker=False)        one or two lines: the progress and what to do
+    open_feature_step(state)              when whoever does the open feature stops
 
-The text of a feature is data: it is quoted, on lines that begin with `> `, and never part of an instruction.
+`worker` says who reads a text: no line for the coordinator reaches a worker, none for a worker the coordinator. The
+client of an attempt of `batchctl run` reads as a worker. The text of a feature is data: it is quoted, on lines that
+begin with `> `, and never part of an instruction.
 """
 
 from __future__ import annotations
@@ -27,6 +30,17 @@ SKILL_INSTRUCTION = f"Call the Skill tool with skill `{SKILL}`, without argument
 _DIRECT_INSTRUCTION = (
     "Run `batchctl start` and do its feature yourself, here, until `batchctl done` or `batchctl fail` closes it."
 )
+_OPEN_DIRECT_INSTRUCTION = (
+    "Do it yourself, here (`batchctl brief` shows it), until `batchctl done` or `batchctl fail` closes it."
+)
+QUESTION_INSTRUCTION = (
+    "Nobody answers your question: take the sensible default and record it with `batchctl decide QUESTION ANSWER`."
+)
+FAIL_INSTRUCTION = (
+    "`batchctl fail --reason TEXT` if it cannot be done, with `--permanent` if another attempt cannot help (it needs a "
+    "person, an account, a release)"
+)
+WORKER_END = "Your part ends here: answer in at most three lines what was done."
 _UNATTENDED = (
     "Nobody can answer questions: choose a sensible default and record it with `batchctl decide QUESTION ANSWER`."
 )
@@ -64,8 +78,15 @@ def required_evidence(state: State) -> str:
     return "; ".join(items) or "no evidence"
 
 
-def next_step(state: State) -> str:
-    """Return the progress and the next step of the coordinator, in one or two lines."""
+def is_read_by_worker(state: State, worker: bool) -> bool:
+    """Return whether a worker reads a text about `state`: a forked one (`worker`), or the client of an attempt."""
+    return worker or bool(state.get("attempt_of"))
+
+
+def next_step(state: State, *, worker: bool = False) -> str:
+    """Return the progress and the next step of the coordinator, or of a worker, in one or two lines."""
+    if is_read_by_worker(state, worker):
+        return _worker_next_step(state)
     if not batch_state.is_live(state):
         return (
             f"Batch {state['batch_id']} is over ({state['status']}): {progress_summary(state)}. Tell the user in a few "
@@ -79,12 +100,36 @@ def next_step(state: State) -> str:
     return f"{progress_and_feature(state)} {feature_instruction(state)}"
 
 
+def _worker_next_step(state: State) -> str:
+    """Return the next step of a worker."""
+    if state["status"] == "paused":
+        return f"The batch is paused: {' '.join(state['pause']['reason'].split())[:500].rstrip(' .')}. {WORKER_END}"
+    return open_feature_step(state) if state["active"] else f"No feature is open. {WORKER_END}"
+
+
+def open_feature_step(state: State, *, is_verifying: bool = False, has_question: bool = False) -> str:
+    """Return what whoever does the open feature does next. `is_verifying`: its verify command runs; `has_question`: the
+    last message ends in a question.
+    """
+    parts = [f"Feature {batch_state.feature_position(state, state['current_index'])} is still open."]
+    if has_question:
+        parts.append(QUESTION_INSTRUCTION)
+    if is_verifying:
+        parts.append("Its verify command still runs: change nothing and run `batchctl done` again, which waits for it.")
+    else:
+        parts.append(f"`batchctl done` requires: {required_evidence(state)}.")
+        parts.append(f"Finish it and run `batchctl done`, or {FAIL_INSTRUCTION}.")
+    return " ".join(parts)
+
+
 def progress_and_feature(state: State) -> str:
     """Return the progress of a batch and the open or next feature: `1 of 3 done, 0 failed, 0 skipped. Feature 2 of 3 is
     next.`
     """
     word = "open" if state["active"] else "next"
-    return f"{progress_summary(state)}. Feature {state['current_index'] + 1} of {state['total_features']} is {word}."
+    return (
+        f"{progress_summary(state)}. Feature {batch_state.feature_position(state, state['current_index'])} is {word}."
+    )
 
 
 def coordinator_brief(state: State) -> str:
@@ -115,8 +160,7 @@ def worker_brief(state: State, existing_work: str = "") -> str:
     index = active["feature_index"]
     details = state.get("details", {}).get(key(index), {})
     lines = [
-        f"Feature {index + 1} of {state['total_features']}, attempt {active['attempt']}, phase {active['phase']}. "
-        f"{_QUOTED_TEXT}",
+        f"Feature {batch_state.feature_position(state, index)}, attempt {active['attempt']}. {_QUOTED_TEXT}",
         quote(state["features"][index]),
     ]
     if details.get("section"):
@@ -135,29 +179,28 @@ def worker_brief(state: State, existing_work: str = "") -> str:
     lines.append(f"`batchctl done` requires: {required_evidence(state)}.")
     if state["policy"]["unattended"]:
         lines.append(_UNATTENDED)
-    lines.append(
-        "Report each phase with `batchctl phase NAME`. End with `batchctl done`, or with `batchctl fail --reason TEXT` "
-        "if it cannot be done."
-    )
+    lines.append(f"End with `batchctl done`, or with {FAIL_INSTRUCTION}.")
     return "\n".join(lines)
 
 
 def reminder(state: State, *, worker: bool) -> str:
     """Return the text for a context window after its compaction, for a worker or the coordinator."""
+    worker, index, active = is_read_by_worker(state, worker), state["current_index"], state["active"]
     head = f"{REMINDER_MARK} Batch {state['batch_id']}: {progress_summary(state)}."
-    if not batch_state.is_live(state) or state["status"] == "paused":
-        return f"{head} {next_step(state)}"[:MAX_REMINDER_CHARS]
-    index, active = state["current_index"], state["active"]
-    now = f"Now: feature {index + 1} of {state['total_features']}"
+    if not batch_state.is_live(state) or state["status"] == "paused" or (worker and not active):
+        return f"{head} {next_step(state, worker=worker)}"[:MAX_REMINDER_CHARS]
+    now = f"Now: feature {batch_state.feature_position(state, index)}"
     now += f", attempt {active['attempt']}, phase {active['phase']}." if active else ", pending."
-    if worker and active:
-        step = (
-            "You are its worker. Run `batchctl brief`, look at `git status` and `git log`, and resume from there. "
-            "Report phases with `batchctl phase NAME`; end with `batchctl done` or `batchctl fail --reason TEXT`."
-        )
+    tail = [f"Required for done: {required_evidence(state)}."]
+    is_direct = workflow_mode(state) == "direct"
+    if active and (worker or is_direct):
+        who = "You are its worker." if worker else "You do it yourself, here."
+        resume = "Run `batchctl brief`, look at `git status` and `git log`, and resume from there."
+        tail.append(f"{who} {resume} End with `batchctl done`, or with {FAIL_INSTRUCTION}.")
     else:
-        step = f"Do this now: {feature_instruction(state)}"
-    tail = [f"Required for done: {required_evidence(state)}.", step, f"Workflow: {state['workflow_reminder'][:200]}"]
+        tail.append(f"Do this now: {feature_instruction(state)}")
+    if not worker and not is_direct:
+        tail.append(f"Workflow: {state['workflow_reminder'][:200]}")
     room = MAX_REMINDER_CHARS - len("\n".join([head, now, _QUOTED_TEXT, "", *tail]))
     for limit in range(max(room, 60), 0, -60):
         text = quote(state["features"][index], limit)
@@ -168,14 +211,15 @@ def reminder(state: State, *, worker: bool) -> str:
 
 def summary_instructions(state: State, *, worker: bool) -> str:
     """Return what the client's summary of a worker's or the coordinator's context window must keep."""
-    index, active = state["current_index"], state["active"]
+    worker, active = is_read_by_worker(state, worker), state["active"]
     phase = f", phase {active['phase']}" if active else ""
     step = f"Skill {SKILL}"
     if worker or workflow_mode(state) == "direct":
-        step = "batchctl brief" if active else "batchctl start"
+        step = "batchctl brief" if active or worker else "batchctl start"
+    index = min(state["current_index"], state["total_features"] - 1)
     return (
         f"Keep in the summary, word for word: batch-implement batch {state['batch_id']}; feature "
-        f"{min(index + 1, state['total_features'])} of {state['total_features']}{phase}; {progress_summary(state)}; "
+        f"{batch_state.feature_position(state, index)}{phase}; {progress_summary(state)}; "
         f"next command: {step}; continue without asking."
     )
 
@@ -188,7 +232,9 @@ def workflow_mode(state: State) -> str:
 
 def feature_instruction(state: State) -> str:
     """Return what the coordinator does for the open or next feature."""
-    return SKILL_INSTRUCTION if workflow_mode(state) == "auto-implement" else _DIRECT_INSTRUCTION
+    if workflow_mode(state) == "auto-implement":
+        return SKILL_INSTRUCTION
+    return _OPEN_DIRECT_INSTRUCTION if state["active"] else _DIRECT_INSTRUCTION
 
 
 def _dependency_lines(state: State, index: int) -> List[str]:
@@ -223,7 +269,7 @@ def _attempt_lines(state: State, index: int) -> List[str]:
     exits = state["active"].get("interruptions", 0)
     if exits:
         lines.append(
-            f"{pluralize(exits, 'worker')} exited without reporting done or failed: resume from the work that is here."
+            f"{pluralize(exits, 'worker')} exited without reporting done or failed: what is here is yours, resume it."
         )
     return lines
 

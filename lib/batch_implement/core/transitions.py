@@ -50,11 +50,11 @@ def require_active(state: State) -> int:
         closed = ""
         if last is not None:
             closed = f"; the last one closed is feature {last + 1} ({batch_state.feature_status(state, last)})"
-        raise RefusedError(
-            f"No feature is open{closed}. Open the next one with `/auto-implement` (its first step runs `batchctl "
-            "start`).",
-            "no-feature-open",
-        )
+        if lease.is_worker_at_work(state):
+            step = "Your part ends here: answer in at most three lines what was done."
+        else:
+            step = "Open the next one with `/auto-implement` (its first step runs `batchctl start`)."
+        raise RefusedError(f"No feature is open{closed}. {step}", "no-feature-open")
     return index
 
 
@@ -166,6 +166,36 @@ def fail(
         reason = f"{in_a_row} {attempts} failed in a row; the last error: {error[:200]}"
         changed = {**pause(changed, now, reason), "failures_in_a_row": 0}
     return changed
+
+
+def find_failed_attempt(state: State) -> Optional[int]:
+    """Return the index of the feature that was worked on last, if its attempt failed and it was not given up on since;
+    None while a feature is open.
+    """
+    index = None if state["active"] else lease.last_worked_index(state)
+    attempts = state.get("attempts", {}).get(key(index), ()) if index is not None else ()
+    if index is None or not attempts or attempts[-1].get("permanent"):
+        return None
+    is_last = attempts[-1]["attempt"] == batch_state.attempts_used(state, index)
+    is_attempt = bool(state.get("attempt_of")) and index in batch_state.failed_indices(state)
+    is_pending = index in set(batch_state.pending_indices(state))
+    return index if is_last and (is_attempt or is_pending) else None
+
+
+def give_up(state: State, now: str) -> State:
+    """Fail the feature of `find_failed_attempt` for good: another attempt cannot help. Raise RefusedError without."""
+    index = find_failed_attempt(state)
+    if index is None:
+        require_active(state)
+        raise RefusedError("A feature is open: `batchctl fail` ends its attempt.", "no-feature-open")
+    *before, last = state["attempts"][key(index)]
+    attempts = {**state["attempts"], key(index): [*before, {**last, "permanent": True}]}
+    changed = {**state, "attempts": attempts}
+    if index not in batch_state.failed_indices(state):
+        fields = {"retry_count": last["attempt"], "failure_class": last["failure_class"]}
+        changed = close_failed(changed, index, now, last["error_message"], **fields)
+        changed = blocked_features.skip_dependants(changed, [index], now)
+    return batch_state.with_derived_fields(changed)
 
 
 def close_completed(state: State, index: int, now: str, evidence: State) -> State:

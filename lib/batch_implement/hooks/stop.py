@@ -7,6 +7,8 @@ own, a batch that is paused, a session that does not own the batch.
 
 from __future__ import annotations
 
+import os
+
 from ..base import timestamps
 from ..core import batch_state, failure_classification, lease, prompts
 from ..store import audit_log
@@ -83,11 +85,54 @@ def _handle_stop(event: HookEvent, store: Store, state: State) -> Optional[Dict[
     state, is_continued = store.update_with_result(continue_or_pause)
     if is_continued:
         audit_log.record(event.project.private, "continued", feature=state["current_index"] + 1)
-        return _block([*store.notes, prompts.next_step(state)])
+        return _block([*store.notes, _describe_next_step(event, state)])
     if state["status"] != "paused":
         return _make_message(store.notes)
     paused = f"{prompts.progress_summary(state)}. The batch is paused: {state['pause']['reason']}."
     return _make_message([*store.notes, paused, "Read its last message, then run `/batch-implement --resume`."])
+
+
+def _describe_next_step(event: HookEvent, state: State) -> str:
+    """Return the next step of a coordinator that stopped, or of the client of an attempt."""
+    if state["active"] and (state.get("attempt_of") or prompts.workflow_mode(state) == "direct"):
+        return _describe_open_feature(event, state)
+    step = prompts.next_step(state)
+    if _has_question(event.get_text("last_assistant_message")):
+        return f"{prompts.QUESTION_INSTRUCTION} {step}"
+    return step
+
+
+def _describe_open_feature(event: HookEvent, state: State) -> str:
+    """Return the next step of whoever stopped and does the open feature."""
+    return prompts.open_feature_step(
+        state,
+        is_verifying=_is_verifying(event.project.private, state),
+        has_question=_has_question(event.get_text("last_assistant_message")),
+    )
+
+
+def _has_question(message: str) -> bool:
+    """Return whether a message ends in a question, in any script and whatever markup closes it."""
+    return message.rstrip(" \t\r\n*_`~\"')]}>\u201d\u2019\u00bb").endswith(("?", "\uff1f", "\u061f", "\u037e"))
+
+
+def _is_verifying(private: str, state: State) -> bool:
+    """Return whether the verify command of the open feature runs, or waits for the process of the attempt."""
+    # The names are those of `commands.verify_command`, which is too much to load for every stop.
+    folder = f"{private}/logs/verify/{state['batch_id']}"
+    prefix = f"{state['active']['feature_index']}-{state['active']['attempt']}-"
+    try:
+        names = [name for name in os.listdir(folder) if name.startswith(prefix)]
+    except OSError:
+        return False
+    for name in names:
+        if os.path.exists(f"{folder}/{name}/result"):
+            continue
+        from ..commands import verify_command
+
+        if os.path.exists(f"{folder}/{name}/request") or verify_command.is_running(f"{folder}/{name}"):
+            return True
+    return False
 
 
 def _running_task_types(event: HookEvent) -> List[str]:
@@ -117,11 +162,7 @@ def _handle_subagent_stop(event: HookEvent, store: Store, state: State) -> Optio
             store.update(event.if_still_owner(lease.end_worker_call))
         return None
     audit_log.record(event.project.private, "worker continued", feature=active["feature_index"] + 1)
-    reason = (
-        f"Feature {active['feature_index'] + 1} is still open (phase {active['phase']}). `batchctl done` requires: "
-        f"{prompts.required_evidence(state)}. Finish it and run `batchctl done`, or run `batchctl fail --reason TEXT` "
-        "if it cannot be done."
-    )
+    reason = _describe_open_feature(event, state)
     if "subagent" in _running_task_types(event):  # its end would wake the coordinator, not this worker (2.1.330)
         reason += " Nothing wakes you when a background agent ends: run it again with `run_in_background: false`."
     return _block([*store.notes, reason])

@@ -129,7 +129,8 @@ def _find_denial_reason(event: HookEvent) -> Optional[str]:
     if owned is not None and is_unattended and not owned.open and owned.live:
         state = Store(event.project, trusted=False).read()
         if state is not None and state["status"] == "in_progress":
-            return f"No feature is open, so no file may be edited now. {prompts.feature_instruction(state)}"
+            step = prompts.WORKER_END if event.is_in_agent else prompts.feature_instruction(state)
+            return f"No feature is open, so no file may be edited now. {step}"
     return None
 
 
@@ -176,10 +177,9 @@ def _check_agent(event: HookEvent, agent: object) -> Optional[str]:
 
         return reviewer.find_denial_reason(event)
     if agent == WORKER and event.owns_batch and event.sidecar is not None and event.sidecar.live:
-        return (
-            "A worker is started by `/auto-implement` alone, which gives it its feature. "
-            f"{prompts.SKILL_INSTRUCTION} In a worker: do the open feature yourself."
-        )
+        is_worker = event.is_in_agent and event.get_text("agent_type") == WORKER
+        step = "Do the open feature yourself." if is_worker else prompts.SKILL_INSTRUCTION
+        return f"A worker is started by `/auto-implement` alone, which gives it its feature. {step}"
     return None
 
 

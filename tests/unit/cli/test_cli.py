@@ -15,6 +15,7 @@ from batch_implement.base.project_paths import Project
 from batch_implement.cli import arguments, batchctl
 from batch_implement.commands import authorization, feature_commands, verify_command
 from batch_implement.commands.command import CommandContext
+from batch_implement.core import lease as leases
 from batch_implement.core.errors import UsageError
 from batch_implement.store import serialization, sidecar
 from batch_implement.store.store import Store
@@ -273,6 +274,18 @@ def test_a_batch_from_its_creation_to_its_end(running, typed):
     assert git(running, "status", "--porcelain") == ""
 
 
+def test_the_answer_of_fail_offers_to_give_up_and_the_same_with_permanent_does(running, typed):
+    typed("start")
+    out = typed("fail", "--reason", "no account")[1]
+    assert "Feature 1 of 3 is to be tried again (1 attempt used)." in out
+    assert "If another attempt cannot help, run the same now with `--permanent`." in out
+    assert "Feature 1 of 3 is given up on." in typed("fail", "--reason", "no account", "--permanent")[1]
+    assert state_on_disk(running)["retry_attempts"] == {"0": 1}
+    assert "Feature 2 of 3, attempt 1" in typed("start")[1]
+    status, _, err = typed("done")
+    assert status == 1 and "is given up" not in err
+
+
 def test_starting_twice_shows_the_same_feature_and_changes_nothing(running, typed):
     first = typed("start")[1]
     revision = state_on_disk(running)["revision"]
@@ -423,6 +436,22 @@ def test_the_model_is_refused_a_command_of_the_user(by_model, running, command):
     status, _, err = by_model(command, *words)
     assert (status, "is for the user, not for the model" in err) == (1, True)
     assert state_on_disk(running) == before
+
+
+def test_next_tells_a_worker_and_a_coordinator_what_each_does(by_model, running):
+    store = Store(Project(str(running)))
+    coordinator = "Call the Skill tool"
+    by_model("start")
+    assert coordinator in by_model("next")[1]  # no worker is at work: the conversation asks
+    store.update(lambda state: leases.begin_worker_call(leases.record_prompt(state, "p"), "toolu_1", "p"))
+    told = by_model("next")[1]
+    assert "Feature 1 of 3 is still open" in told and coordinator not in told
+    by_model("fail", "--reason", "no")
+    for words in (["next"], ["brief"], ["done"]):
+        told = "".join(map(str, by_model(*words)[1:]))
+        assert "Your part ends here" in told and coordinator not in told and "/auto-implement" not in told
+    store.update(leases.end_worker_call)
+    assert coordinator in by_model("next")[1]
 
 
 def test_the_model_works_on_its_batch_and_another_session_does_not(by_model, running, monkeypatch):

@@ -61,17 +61,81 @@ def test_a_reminder_is_short_and_always_ends_with_what_to_do(state, worker):
     text = prompts.reminder(state, worker=worker)
     assert len(text) <= prompts.MAX_REMINDER_CHARS == 1600
     assert text.startswith(f"{prompts.REMINDER_MARK} Batch {state['batch_id']}: ")
-    if not batch_state.is_live(state):
+    is_delegated = state["workflow_mode"] == "auto-implement"
+    if worker and (state["status"] != "in_progress" or not state["active"]):
+        assert text.endswith(prompts.WORKER_END)
+    elif not batch_state.is_live(state):
         assert "Tell the user" in text
     elif state["status"] == "paused":
         assert "`/batch-implement --resume`" in text
     else:
-        step = "`batchctl brief`" if worker and state["active"] else "`batchctl start`"
-        if not (worker and state["active"]) and state["workflow_mode"] == "auto-implement":
+        step = "`batchctl brief`" if state["active"] and (worker or not is_delegated) else "`batchctl start`"
+        if not worker and is_delegated:
             step = f"Call the Skill tool with skill `{prompts.SKILL}`"
         assert any(step in line for line in unquoted(text))
-        assert any(line.startswith("Workflow: ") for line in unquoted(text))
+        assert any(line.startswith("Workflow: ") for line in unquoted(text)) is (is_delegated and not worker)
         assert any(line.startswith("Required for done: ") for line in unquoted(text))
+
+
+FOR_COORDINATORS = ("Skill tool", "auto-implement", "Tell the user", "tell the user", "Do NOT implement", "--resume")
+FOR_WORKERS = ("your part ends", "You are its worker", "`batchctl done`", "`batchctl fail", "`batchctl brief`")
+
+
+@given(states(), st.booleans())
+@RANDOM
+def test_no_line_for_the_coordinator_reaches_a_worker(state, is_attempt):
+    if is_attempt:  # of a run: its client does the feature itself, and no flag says so
+        run_batch = {"batch_id": "b", "feature_number": 7, "total_features": 9, "slot": 0}
+        state = {**state, "attempt_of": run_batch, "workflow_mode": "direct"}
+    state = {**state, "workflow_reminder": batch_state.WORKFLOW_REMINDER}
+    worker = not is_attempt
+    texts = [prompts.next_step(state, worker=worker), prompts.reminder(state, worker=worker)]
+    texts += [prompts.summary_instructions(state, worker=worker)]
+    texts += [prompts.worker_brief(state), prompts.open_feature_step(state)] if state["active"] else []
+    state_texts = [state["policy"]["verify"] or "", (state["pause"] or {}).get("reason", "")]
+    for text in texts:
+        lines = [line for line in unquoted(text) if not any(known and known[:40] in line for known in state_texts)]
+        assert not [words for words in FOR_COORDINATORS if any(words in line for line in lines)]
+
+
+@given(states())
+@RANDOM
+def test_no_line_for_a_worker_reaches_a_coordinator_that_starts_workers(state):
+    state = {**state, "workflow_mode": "auto-implement", "policy": {**state["policy"], "verify": None}}
+    texts = [prompts.next_step(state), prompts.reminder(state, worker=False), prompts.coordinator_brief(state)]
+    reason = (state["pause"] or {}).get("reason", "")
+    for text in texts:
+        lines = [line for line in unquoted(text) if not (reason and reason[:40] in line)]
+        assert not [words for words in FOR_WORKERS if any(words in line for line in lines)]
+
+
+@pytest.mark.parametrize(("total", "position"), [({"total_features": 5}, "2 of 5"), ({}, "2 of 2")])
+def test_in_a_run_a_worker_reads_the_number_that_its_feature_has_in_the_list(total, position):
+    state = started(
+        {**new_batch(["one"], mode="direct"), "attempt_of": {"batch_id": "b", "feature_number": 2, **total}}
+    )
+    assert f"Feature {position}, attempt 1" in prompts.worker_brief(state)
+    assert f"Feature {position} is still open" in prompts.next_step(state)
+    assert f"Now: feature {position}, attempt 1" in prompts.reminder(state, worker=False)
+    assert f"feature {position}" in prompts.summary_instructions(state, worker=False)
+
+
+@pytest.mark.parametrize("text", [prompts.worker_brief, prompts.next_step, prompts.reminder])
+def test_whoever_does_a_feature_reads_how_to_give_up_for_good(text):
+    state = started(new_batch(1))
+    shown = text(state) if text is prompts.worker_brief else text(state, worker=True)
+    assert "`batchctl fail --reason TEXT` if it cannot be done, with `--permanent` if another attempt cannot" in shown
+
+
+def test_the_next_step_of_an_open_feature_knows_a_running_verification_and_a_question():
+    state = started(new_batch(2, verify="make test"))
+    plain = prompts.open_feature_step(state)
+    assert "Feature 1 of 2 is still open. `batchctl done` requires: all work committed; `make test`" in plain
+    verifying = prompts.open_feature_step(state, is_verifying=True)
+    assert "run `batchctl done` again" in verifying and "requires" not in verifying and "fail" not in verifying
+    asked = prompts.open_feature_step(state, has_question=True)
+    assert asked.index("take the sensible default") < asked.index("requires")
+    assert "`batchctl decide QUESTION ANSWER`" in asked
 
 
 @given(states(), st.booleans())
@@ -127,6 +191,12 @@ def test_a_coordinator_is_reminded_of_the_call_to_make():
     assert f"Do this now: {prompts.SKILL_INSTRUCTION}" in text
 
 
+def test_a_coordinator_that_does_its_feature_itself_is_reminded_to_resume_it():
+    text = prompts.reminder(started(new_batch(2, mode="direct")), worker=False)
+    assert "You do it yourself, here. Run `batchctl brief`" in text
+    assert "Workflow" not in text
+
+
 def test_in_direct_mode_the_coordinator_does_the_feature_itself():
     state = new_batch(2, mode="direct")
     for text in (prompts.next_step(state), prompts.coordinator_brief(state), prompts.reminder(state, worker=False)):
@@ -167,7 +237,7 @@ def test_a_brief_has_the_whole_feature_its_attempts_and_the_existing_work():
     state = then(started(state), transitions.record_interruption, NOW, "bye", counted=False)
     state = {**state, "details": {"0": {"description": "more\nabout it"}}}
     text = prompts.worker_brief(state, "2 commits of this feature are there.")
-    assert "Feature 1 of 1, attempt 2, phase understand" in text
+    assert "Feature 1 of 1, attempt 2. " in text
     assert "> " + "x" * 9000 in text
     assert "> more\n> about it" in text
     assert "Attempt 1 failed:\n> no\n> network\n" in text

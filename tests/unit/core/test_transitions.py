@@ -185,6 +185,32 @@ def test_a_permanent_failure_is_not_retried():
     assert conditions(given_up(new_batch(2))) == ["failed", "pending"]
 
 
+def test_a_feature_whose_attempt_just_failed_can_be_given_up_on():
+    state = failed(new_batch(3, needs={2: [0]}), "no account")
+    assert transitions.find_failed_attempt(state) == 0
+    state = then(state, transitions.give_up, NOW)
+    assert conditions(state) == ["failed", "pending", "skipped"]
+    assert state["attempts"]["0"][-1]["permanent"] is True
+    assert state["failed_features"][0]["error_message"] == "no account"
+    assert state["retry_attempts"] == {"0": 1}  # no further attempt was made
+    assert "No feature is open" in refusal(state, transitions.give_up, NOW)
+
+
+def test_giving_up_needs_a_failed_attempt_that_is_the_last_thing_that_happened():
+    assert transitions.find_failed_attempt(new_batch(2)) is None
+    assert transitions.find_failed_attempt(started(failed(new_batch(2)))) is None
+    assert transitions.find_failed_attempt(completed(new_batch(2))) is None
+    retried = then(given_up(new_batch(2)), transitions.retry, [0])
+    assert transitions.find_failed_attempt(retried) is None
+
+
+def test_giving_up_on_the_only_feature_of_an_attempt_marks_it():
+    state = {**new_batch(1, max_retries=0), "attempt_of": {"batch_id": "b", "feature_number": 2}}
+    state = then(failed(state), transitions.give_up, NOW)
+    assert (state["status"], state["attempts"]["0"][-1]["permanent"]) == ("failed", True)
+    assert len(state["failed_features"]) == 1
+
+
 def test_a_batch_has_a_bound_of_retries_in_all():
     state = failed(failed(new_batch(2, max_retries_total=1)))
     assert conditions(state) == ["pending", "pending"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -430,9 +431,46 @@ def test_a_worker_that_stops_with_its_feature_open_is_sent_back_once(hook, begin
     begin(3, start)
     answer = hook("SubagentStop", last_assistant_message="Done.", **WORKER)
     assert answer["decision"] == "block"
-    assert "Feature 1 is still open (phase understand)" in answer["reason"]
+    assert "Feature 1 of 3 is still open." in answer["reason"]
     assert "`batchctl fail --reason TEXT`" in answer["reason"]
     assert hook("SubagentStop", stop_hook_active=True, **WORKER) is None
+
+
+@pytest.mark.parametrize("event", ["Stop", "SubagentStop"])
+@pytest.mark.parametrize("end", ["Shall I go on?", "**Which one?**", "\u3069\u3061\u3089\uff1f\n", 'So: "a or b?"'])
+def test_a_stop_with_a_question_is_answered_with_take_the_default(hook, begin, event, end):
+    begin(3, start, mode="direct" if event == "Stop" else "auto-implement")
+    fields = WORKER if event == "SubagentStop" else {"prompt_id": "p"}
+    reason = hook(event, last_assistant_message=end, **fields)["reason"]
+    assert "take the sensible default" in reason and "Feature 1 of 3 is still open" in reason
+    assert "default" not in hook(event, last_assistant_message="Is it? Yes.", **fields)["reason"]
+
+
+def test_a_coordinator_that_asks_is_sent_on_to_the_next_worker(hook, begin):
+    begin(3)
+    reason = hook("Stop", prompt_id="p", last_assistant_message="Go on?")["reason"]
+    assert "take the sensible default" in reason and "Call the Skill tool" in reason
+
+
+@pytest.mark.parametrize("event", ["Stop", "SubagentStop"])
+def test_a_stop_while_the_verify_command_runs_is_answered_with_done_again(hook, begin, store, event):
+    state = begin(3, start, verify="make test", mode="direct" if event == "Stop" else "auto-implement")
+    fields = WORKER if event == "SubagentStop" else {"prompt_id": "p"}
+    folder = Path(store.project.private, "logs/verify", state["batch_id"], "0-1-c0ffee")
+    folder.mkdir(parents=True)
+    with open(folder / "lock", "w") as lock:
+        assert "requires: " in hook(event, last_assistant_message="Waiting.", **fields)["reason"]  # nobody holds it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        store.update(lambda state: {**state, "continuation": {"prompt": "p"}})
+        reason = hook(event, last_assistant_message="Waiting.", **fields)["reason"]
+    assert "run `batchctl done` again" in reason and "requires: " not in reason
+
+
+def test_only_a_worker_reads_a_workers_next_step(hook, begin, store):
+    begin(3, start)
+    agent = {"subagent_type": "batch-implement:worker"}
+    assert "Skill" in denied(hook("PreToolUse", "Agent", tool_input=agent))
+    assert denied(hook("PreToolUse", "Agent", tool_input=agent, **WORKER)).endswith("Do the open feature yourself.")
 
 
 def test_a_worker_that_waits_for_another_agent_is_told_to_run_it_in_the_foreground(hook, begin):
