@@ -132,6 +132,35 @@ def test_done_is_refused_while_something_is_not_committed_and_names_it(
     assert "Feature 1 of 2 is done" in done(batchctl("done"))
 
 
+def test_a_file_that_a_tool_call_wrote_and_git_ignores_is_asked_for(
+    scripted: Callable[..., ScriptedModel], client_for: Callable[..., Any], project: Path
+) -> None:
+    (project / ".gitignore").write_text("lib/\n.env\n", encoding="utf-8")
+    git(project, "add", ".gitignore")
+    list_features(project, "add one")
+    answers: list[str] = []
+
+    def hidden(request: Request) -> Script:
+        yield scripts.write("lib/table.json", "[1, 2]\n")
+        yield call("Bash", command="mkdir -p lib/bash && echo 1 >lib/bash/table.json && echo 1 >.env")
+        yield scripts.write("feature-1.txt")
+        yield scripts.commit("feature-1.txt")
+        request = yield scripts.batchctl("done")
+        answers.append(request.last_text())
+        yield call("Bash", command="git add -f -- lib/table.json && git commit -q --amend --no-edit")
+        request = yield scripts.batchctl("done")
+        answers.append(request.last_text())
+        yield say("Feature 1 is in.")
+
+    client_for(scripted(coordinator=scripts.coordinator, worker=hidden)).run(
+        "/batch-implement features.txt", mode="bypassPermissions"
+    )
+    assert "no commit has it: lib/table.json. `git add -f -- lib/table.json`" in answers[0]
+    assert "In no commit, because git ignores them: lib/bash/table.json." in answers[1]
+    assert state_of(project)["completed_features"] == [0]
+    assert "lib/table.json" in git(project, "ls-files")
+
+
 # -- the verify command -----------------------------------------------------------------------------------------------
 
 

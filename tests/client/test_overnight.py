@@ -96,6 +96,27 @@ def test_what_a_model_does_to_go_round_the_evidence_is_denied_in_its_work_tree_t
     assert "Only batchctl writes the batch's state" in tried[2]
 
 
+def test_a_file_that_git_ignores_is_asked_for_in_its_work_tree_too(unattended_run, project):
+    (project / ".gitignore").write_text("lib/\n", encoding="utf-8")
+    git(project, "add", ".gitignore")
+    git(project, "commit", "-qm", "Ignore lib")
+    answers: list[str] = []
+
+    def hidden(request: Request) -> Script:
+        yield call("Write", file_path="lib/table.json", content="[1]\n")
+        yield call("Bash", command="echo 1 >feature-1.txt && git add feature-1.txt && git commit -qm 'Add it'")
+        request = yield batchctl("done")
+        answers.append(request.last_text())
+        yield call("Bash", command="git add -f lib && git commit -q --amend --no-edit")
+        yield batchctl("done")
+        yield say("It is in.")
+
+    unattended = unattended_run(hidden, 1)
+    assert conditions(unattended.drive()) == ["done"]
+    assert "no commit has it: lib/table.json." in answers[0]
+    assert git(project, "show", "batch/batch-1/merged:lib/table.json") == "[1]\n"
+
+
 @pytest.mark.prove
 def test_in_accept_edits_mode_a_client_may_edit_commit_and_call_batchctl_and_nothing_else(unattended_run, tmp_path):
     refused: list[bool] = []

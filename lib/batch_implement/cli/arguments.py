@@ -186,6 +186,8 @@ _COMMANDS = (
      (("name", "NAME", str, ", ".join(batch_state.PHASES), {"choices": batch_state.PHASES}),)),
     ("done", "complete the open feature if there is evidence for it", "",
      (("--no-change", "REASON", str, "why the feature needs no commit"),
+      ("--without", "FILE", str, "leave out this file or folder that git ignores; can be repeated",
+       {"action": "append"}),
       ("--wait", "SECONDS", parse_non_negative, "how long to wait for the verify command (90)", {"default": 90}))),
     ("fail", "end the attempt at the open feature as failed", '--reason "the API it needs does not exist"',
      (("--reason", "TEXT", str, "what went wrong, for the next attempt", {"required": True}),

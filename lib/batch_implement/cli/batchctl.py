@@ -350,7 +350,7 @@ COMMANDS: Dict[str, Handler] = {
     "start": lambda options, context, cwd: _feature_commands().start(context),
     "phase": lambda options, context, cwd: _feature_commands().phase(context, options.name),
     "done": lambda options, context, cwd: _feature_commands().done(
-        context, no_change=options.no_change, wait_s=options.wait
+        context, no_change=options.no_change, without=options.without or (), wait_s=options.wait
     ),
     "fail": lambda options, context, cwd: _feature_commands().fail(
         context, options.reason, permanent=options.permanent

@@ -24,11 +24,19 @@ if TYPE_CHECKING:
 WAIT_S = 90.0
 
 
-def collect(project: Project, state: State, *, no_change: Optional[str] = None, wait_s: float = WAIT_S) -> State:
+def collect(
+    project: Project,
+    state: State,
+    *,
+    no_change: Optional[str] = None,
+    without: Sequence[str] = (),
+    wait_s: float = WAIT_S,
+) -> State:
     """Return the evidence that the active feature is done, as the state keeps it.
 
-    `no_change` is why the feature needs no commit: then the tree must be what it was, or only others changed it. Waits
-    up to `wait_s` seconds for the verify command. Writes only the files of the verify run.
+    `no_change` is why the feature needs no commit: then the tree must be what it was, or only others changed it.
+    `without` names ignored files that need no commit. Waits up to `wait_s` seconds for the verify
+    command. Writes only the files of the verify run.
     """
     active = state["active"]
     policy = batch_policy.feature_policy(state, active["feature_index"])
@@ -47,6 +55,9 @@ def collect(project: Project, state: State, *, no_change: Optional[str] = None, 
         needs_commit = "commit" in policy["evidence"]
         work = attribute_work(project, state)
         evidence.update(_collect_commits(project, state, head, work, no_change=no_change, needs_commit=needs_commit))
+        excused = evidence_checks.refuse_ignored_work(project, state, without)
+        if excused:
+            evidence["without"] = excused
         if needs_review or active.get("reviews"):
             change = reviews.identify_change(project.root, work.commits)
     if no_change is not None:

@@ -5,15 +5,19 @@ A message names files and commits, and the commands that keep everybody's files.
 
 from __future__ import annotations
 
+import os
 import shlex
 
+from ..base import timestamps
 from ..core.errors import RefusedError
-from ..git import conflict_markers, git_client, untracked_files, verify_tree
+from ..git import conflict_markers, git_client, ignored_files, untracked_files, verify_tree
+from ..store import written_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional, Sequence
+    from typing import Iterable, List, Optional, Sequence, Set
 
+    from ..base.project_paths import Project
     from ..core.batch_state import State
     from ..git.commit_attribution import Attribution
 
@@ -39,6 +43,42 @@ def refuse_untracked_at_start(root: str, state: State, work: Attribution) -> Non
         "again. If the feature is to add one of them: `batchctl fail --reason TEXT`, so that a user commits it.",
         "not-the-features",
     )
+
+
+def refuse_ignored_work(project: Project, state: State, without: Sequence[str]) -> List[str]:
+    """Raise RefusedError when files that git ignores have work in them. Return those that `without` names."""
+    since_ns, written = written_files.read(project.private)
+    found = ignored_files.find_left_out(project.root, written, since_ns).work if since_ns else []
+    found = _list_unnamed(found, {path for proof in state["evidence"].values() for path in proof.get("without", ())})
+    left_out = _list_unnamed(found, without)
+    if not left_out:
+        return sorted(found)
+    names, several = _quote_for_shell(left_out), len(left_out) > 1
+    options = " ".join(f"--without {shlex.quote(path)}" for path in left_out[:MAX_IN_COMMAND])
+    raise RefusedError(
+        f"Git ignores {'files' if several else 'a file'} with work in {'them' if several else 'it'}, and no commit has "
+        f"{'them' if several else 'it'}: {git_client.format_paths(left_out)}. `git add -f -- {names}` and a commit (or "
+        "`git commit --amend --no-edit`) make what belongs to the feature a part of it; delete what you made only to "
+        f"try something. If it is to stay here without a commit: `batchctl done {options}`. Then `batchctl done` "
+        "again.",
+        "not-committed",
+    )
+
+
+def describe_ignored_files(project: Project, since: str) -> str:
+    """Return a line on other ignored files that are new since then (as in the state); empty without any."""
+    since_ns, written = written_files.read(project.private)
+    if not since_ns:
+        return ""
+    since_ns = max(since_ns, timestamps.parse_epoch_s(since) * 10**9)
+    others = ignored_files.find_left_out(project.root, written, since_ns).others
+    return f"In no commit, because git ignores them: {git_client.format_paths(others)}." if others else ""
+
+
+def _list_unnamed(paths: Sequence[str], named: Iterable[str]) -> List[str]:
+    """Return the paths that are neither named nor below a folder that is."""
+    names: Set[str] = {os.path.normpath(name) for name in named}
+    return [path for path in paths if path not in names and not any(path.startswith(f"{name}/") for name in names)]
 
 
 def refuse_conflict_markers(root: str, base: Optional[str], head: str) -> None:

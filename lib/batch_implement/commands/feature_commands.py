@@ -12,13 +12,13 @@ from ..base import timestamps
 from ..core import batch_state, failure_classification, lease, prompts, transitions
 from ..core.errors import BatchError, RefusedError, UsageError
 from ..git import git_client
-from . import authorization, completed_features, evidence, issue_sync
+from . import authorization, completed_features, evidence, evidence_checks, issue_sync
 from .command import CommandResult
 from .reviews import ReviewsExhausted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional, TypeVar
+    from typing import Callable, List, Optional, Sequence, TypeVar
 
     from ..base.project_paths import Project
     from ..core.batch_state import State
@@ -66,9 +66,16 @@ def phase(context: CommandContext, name: str) -> CommandResult:
     return CommandResult(f"Feature {state['active']['feature_index'] + 1}: {name}.")
 
 
-def done(context: CommandContext, *, no_change: Optional[str] = None, wait_s: float = evidence.WAIT_S) -> CommandResult:
+def done(
+    context: CommandContext,
+    *,
+    no_change: Optional[str] = None,
+    without: Sequence[str] = (),
+    wait_s: float = evidence.WAIT_S,
+) -> CommandResult:
     """Complete the open feature; end the attempt as failed when it had all its reviews and none approves the work.
 
+    `without` names ignored files that need no commit.
     Raises RefusedError when evidence is missing, StillRunning while its verify command runs.
     """
     if no_change is not None and not no_change.strip():
@@ -77,7 +84,7 @@ def done(context: CommandContext, *, no_change: Optional[str] = None, wait_s: fl
     index = transitions.require_active(state)
     active = state["active"]
     try:
-        proof = evidence.collect(project, state, no_change=no_change, wait_s=wait_s)
+        proof = evidence.collect(project, state, no_change=no_change, without=without, wait_s=wait_s)
     except ReviewsExhausted as refusal:
         result = _end_as_failed(context, state, refusal.message, "feature")
         result.message = f"{refusal.message}\nSo this attempt has failed. {result.message}"
@@ -94,11 +101,15 @@ def done(context: CommandContext, *, no_change: Optional[str] = None, wait_s: fl
         facts.append(f"verify passed in {proof['verify']['seconds']:.1f} s")
     if no_change is not None:
         facts.append("no change")
+    if proof.get("without"):
+        facts.append(f"without {git_client.format_paths(proof['without'])}")
     message = f"Feature {batch_state.feature_position(state, index)} is done ({', '.join(facts)})."
     message += issue_sync.publish_after_outcome(context.store, state, index) + describe_ticks(project, state)
     if not batch_state.is_live(state):
         missing = completed_features.describe_missing(completed_features.find_missing(project, state))
         message += f"\n{missing}" if missing else ""
+    ignored = evidence_checks.describe_ignored_files(project, active["started_at"]) if project.git_dir else ""
+    message += f"\n{ignored}" if ignored else ""
     return CommandResult(message, _describe_what_follows(state, mode, context))
 
 

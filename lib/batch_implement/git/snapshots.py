@@ -4,7 +4,7 @@
     ref = keep_branch(repository, "batch/B/1-add", "refs/batch/B/1.2")
 
 A snapshot is one commit. Its tree has all files: tracked, untracked, and ignored ones outside of folders that programs
-fill (ARTEFACTS). Its first parent is HEAD, others are what only the index or a reflog has, an autostash included.
+fill (see `artefacts`). Its first parent is HEAD, others are what only the index or a reflog has, an autostash included.
 `git checkout REF -- .` brings the files back, `git log REF` shows the commits. What is in submodules and nested
 repositories comes into the repository of the worktree, with a ref of its own beside. Working tree, index, branches and
 stashes stay as they are.
@@ -20,7 +20,7 @@ import tempfile
 
 from ..base import project_paths
 from ..core.errors import StateError
-from . import git_client
+from . import artefacts, git_client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,49 +29,6 @@ if TYPE_CHECKING:
 PREFIX = "refs/batch/"
 SNAPSHOT_S = 600
 MAX_IGNORED_BYTES = 256 * 2**20
-# Folders with these names hold what programs generate or fetch: when they are ignored, nothing in them is unique.
-ARTEFACTS = frozenset(
-    (
-        "node_modules",
-        "bower_components",
-        "__pycache__",
-        ".venv",
-        "venv",
-        ".tox",
-        ".nox",
-        ".eggs",
-        ".mypy_cache",
-        ".ruff_cache",
-        ".pytest_cache",
-        ".hypothesis",
-        ".cache",
-        ".gradle",
-        ".next",
-        ".nuxt",
-        ".parcel-cache",
-        ".turbo",
-        ".svelte-kit",
-        ".terraform",
-        ".ccls-cache",
-        ".zig-cache",
-        "target",
-        "build",
-        "dist",
-        "out",
-        "obj",
-        "htmlcov",
-        "coverage",
-        "DerivedData",
-        "Pods",
-        "_build",
-        "CMakeFiles",
-        ".dart_tool",
-        ".stack-work",
-        "dist-newstyle",
-        "elm-stuff",
-    )
-)
-_ARTEFACT_ENDINGS = (".pyc", ".pyo", ".o", ".obj", ".a", ".so", ".class", ".egg-info", ".DS_Store")
 _STATE = f"{project_paths.STATE_FOLDER}/{project_paths.STATE_NAME}"
 _PSEUDO_REFS = (
     "ORIG_HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "MERGE_AUTOSTASH", "rebase-merge/autostash",
@@ -209,8 +166,7 @@ def _list_ignored_files(top: str) -> Iterator[str]:
 
 def _walk_files(top: str, path: str) -> Iterator[str]:
     """Yield the files at or below an ignored path, relative to `top`, without artefacts and git folders."""
-    parts = path.rstrip("/").split("/")
-    if not ARTEFACTS.isdisjoint(parts) or parts[-1].endswith(_ARTEFACT_ENDINGS):
+    if artefacts.is_artefact(path):
         return
     place = os.path.join(top, path)
     if not os.path.isdir(place) or os.path.islink(place.rstrip("/")):
@@ -218,7 +174,7 @@ def _walk_files(top: str, path: str) -> Iterator[str]:
             yield path
         return
     for folder, folders, files in os.walk(place):
-        folders[:] = [name for name in folders if name not in ARTEFACTS and not name.endswith(_ARTEFACT_ENDINGS)]
+        folders[:] = [name for name in folders if not artefacts.is_artefact(name)]
         if ".git" in folders or ".git" in files:
             raise StateError(
                 f"{folder} is an ignored repository, which cannot be kept, so nothing was removed. Move it away, then "
@@ -228,7 +184,7 @@ def _walk_files(top: str, path: str) -> Iterator[str]:
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in [*files, *links]:
             file = os.path.relpath(os.path.join(folder, name), top)
-            if not name.endswith(_ARTEFACT_ENDINGS) and not file.startswith(_STATE) and _is_content(top, file):
+            if not name.endswith(artefacts.ENDINGS) and not file.startswith(_STATE) and _is_content(top, file):
                 yield file
 
 

@@ -2,7 +2,6 @@
 
     at_start = list_untracked(root)             when a batch begins
     list_added(root, commits, at_start)         which of them these commits add
-    is_artefact(path)                           whether a program made it
 
 Paths are relative to the top of the working tree. A folder ends with `/` and stands for all files in it.
 """
@@ -16,14 +15,6 @@ if TYPE_CHECKING:
     from typing import Dict, List, Sequence
 
 MAX_FILES = 1000  # files that are listed one by one; the folders of further ones are listed instead
-# Folders of tools, by name at any depth: what is ignored in them is made by a program, never the only copy of work.
-ARTEFACT_FOLDERS = frozenset((
-    ".cache", ".dart_tool", ".eggs", ".git", ".gradle", ".hypothesis", ".idea", ".ipynb_checkpoints", ".mypy_cache",
-    ".next", ".nox", ".nuxt", ".parcel-cache", ".pnpm-store", ".pytest_cache", ".ruff_cache", ".svelte-kit",
-    ".terraform", ".tox", ".turbo", ".venv", ".vite", ".vs", ".vscode", ".yarn", "DerivedData", "Pods",
-    "__pycache__", "_build", "bower_components", "build", "cmake-build-debug", "cmake-build-release", "coverage",
-    "dist", "env", "htmlcov", "node_modules", "obj", "out", "site-packages", "target", "venv", "virtualenv",
-))  # fmt: skip
 
 
 def list_untracked(root: str) -> List[str]:
@@ -50,11 +41,6 @@ def list_added(root: str, commits: Sequence[str], known: Sequence[str]) -> List[
     # A nested repository is untracked as `NAME/`, and added as `NAME`.
     nested = set(git_client.exclude_known([f"{path}/" for path in added], [path for path in known if path[-1:] == "/"]))
     return [path for path in added if path not in unknown or f"{path}/" not in nested]
-
-
-def is_artefact(path: str) -> bool:
-    """Return whether a path is in a folder of a tool, or is one."""
-    return any(name in ARTEFACT_FOLDERS or name.endswith(".egg-info") for name in path.split("/")[:-1])
 
 
 def _replace_folders(paths: List[str], folders: List[str], names: List[str]) -> List[str]:

@@ -131,7 +131,18 @@ def _find_denial_reason(event: HookEvent) -> Optional[str]:
         if state is not None and state["status"] == "in_progress":
             step = prompts.WORKER_END if event.is_in_agent else prompts.feature_instruction(state)
             return f"No feature is open, so no file may be edited now. {step}"
+    if owned is not None and owned.open and isinstance(target, str):
+        _record_written_file(event, target)
     return None
+
+
+def _record_written_file(event: HookEvent, target: str) -> None:
+    """Remember a file that Write or Edit is about to change, for `batchctl done`."""
+    from ..store import written_files
+
+    path = os.path.join(event.cwd, os.path.expanduser(target))
+    if _is_valid_path(path):
+        written_files.record(event.project.private, path)
 
 
 def _check_worker_skill(event: HookEvent) -> tuple[bool, Optional[str]]:

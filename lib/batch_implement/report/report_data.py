@@ -117,7 +117,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Look:
-    """What is worth a look: `no_change`, `review`, `decision`, `asserted`, `rewritten` or `foreign`."""
+    """What is worth a look: `no_change`, `without`, `review`, `decision`, `asserted`, `rewritten` or `foreign`."""
 
     kind: str
     number: Optional[int]
@@ -153,7 +153,8 @@ class Verify:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What shows that a feature is done. `rewritten` and `foreign` are numbers of commits.
+    """What shows that a feature is done. `rewritten` and `foreign` are numbers of commits, `without` the ignored files
+    with work that no commit has.
 
     `verdict` is the reviewer's on what was completed, `good` or `fix`, else `not reviewed`; `review` is the whole text.
     """
@@ -163,6 +164,7 @@ class Evidence:
     needs_review: bool
     review: Optional[str]
     no_change: Optional[str]
+    without: List[str]
     asserted: bool
     rewritten: int
     foreign: int
@@ -170,7 +172,8 @@ class Evidence:
 
     def needs_look(self) -> bool:
         """Return whether the user should look at the feature although it is done."""
-        return bool(self.no_change or self.asserted or self.rewritten or self.foreign or self.verdict == "fix")
+        facts = (self.no_change, self.without, self.asserted, self.rewritten, self.foreign)
+        return any(facts) or self.verdict == "fix"
 
     def describe_verdict(self) -> str:
         """Return `review: good` or the like; empty where no review was required and none was made."""

@@ -12,6 +12,7 @@ import re
 
 from ..core import batch_policy, batch_state, blocked_features, prompts, review_verdicts
 from ..core.batch_state import key
+from ..git.git_client import format_paths
 from . import status_report, timeline
 from .formatting import format_time, shell_safe_name, to_block, to_line, tracker_url
 from .report_data import (
@@ -221,6 +222,7 @@ def _build_evidence(state: State, index: int, evidence: State) -> Any:
         needs_review="review" in batch_policy.feature_policy(state, index)["evidence"],
         review=to_block(evidence.get("review")) or None,
         no_change=to_block(evidence.get("no_change")) or None,
+        without=[to_line(path) for path in evidence.get("without", ())],
         asserted=bool(evidence.get("asserted")),
         rewritten=len(evidence.get("rewritten", ())),
         foreign=len(evidence.get("foreign", ())),
@@ -338,6 +340,8 @@ def _find_looks(state: State, features: List[Feature]) -> Iterator[Look]:
             continue
         if evidence.no_change:
             yield Look("no_change", number, "needed no change", evidence.no_change)
+        if evidence.without:
+            yield Look("without", number, "has files in no commit, which git ignores", format_paths(evidence.without))
         if evidence.verdict == review_verdicts.FIX:
             yield Look("review", number, "is done although its review says `VERDICT: fix`", evidence.review or "")
         if evidence.asserted:

@@ -27,6 +27,7 @@ from ..core.errors import EXIT_STILL_RUNNING, HELP_PREFIX, BatchError
 from ..core.failure_classification import TREATMENT
 from ..core.prompts import pluralize
 from ..git import git_client, merging, untracked_files, worktrees
+from ..store import written_files
 from ..store.store import Store
 from . import attempt_verify, claude_process, logs
 from . import job as jobs
@@ -128,7 +129,9 @@ def _open_batch(store: Store, job: Job) -> State:
     git_client.exclude_state_file(root)
     state = store.read_if_usable()
     if state is None or state["batch_id"] != _attempt_batch_id(job):  # none, or one that was committed
-        store.create(_new_attempt_state(root, job, now, _apply_earlier_work(job)), replace=True)
+        state = _new_attempt_state(root, job, now, _apply_earlier_work(job))
+        written_files.begin(store.project.private)
+        store.create(state, replace=True)
     base = git_client.run_git(root, "merge-base", "HEAD", job.base, check=False).stdout.strip() or job.base
     branch = git_client.get_branch(root)
     owner = None

@@ -124,6 +124,56 @@ def test_folders_with_too_many_files_count_as_a_whole(tree):
     assert "data/fresh" in tree.refusal()
 
 
+# -- ignored files -----------------------------------------------------------------------------------------------------
+
+
+def test_work_that_a_rule_hides_is_asked_for_until_it_is_committed(tree):
+    tree.work(".gitignore", "lib/\n")
+    tree.begin()
+    tree.write("lib/adder.py", "def add(a, b):\n    return a + b\n")
+    tree.work("test_adder.py", "from lib.adder import add\n")
+    message = tree.refusal()
+    assert "Git ignores a file with work in it, and no commit has it: lib/adder.py." in message
+    remedy = message.split("`")
+    git(tree.root, *remedy[1].split()[1:])
+    git(tree.root, *remedy[3].split()[1:])
+    tree.accept()
+    assert "lib/adder.py" in git(tree.root, "ls-tree", "-r", "--name-only", "HEAD")
+
+
+def test_ignored_work_is_asked_for_without_a_change_too(tree):
+    tree.work(".gitignore", "lib/\n")
+    tree.begin()
+    tree.write("lib/adder.py")
+    assert "lib/adder.py" in tree.refusal("--no-change", "it was there already")
+
+
+def test_what_is_left_out_is_recorded_reported_and_not_asked_for_again(tree):
+    tree.work(".gitignore", "lib/\n*.csv\n")
+    tree.begin()
+    tree.write("lib/adder.py")
+    tree.write("lib/deep/other.py")
+    tree.write("table.csv")
+    tree.work("test_adder.py")
+    assert "lib/deep/other.py" in tree.refusal("--without", "lib/adder.py")
+    answer = tree.accept("--without", "./lib/")
+    assert "without lib/adder.py, lib/deep/other.py" in answer
+    assert "In no commit, because git ignores them: table.csv." in answer
+    assert state_on_disk(tree.root)["evidence"]["0"]["without"] == ["lib/adder.py", "lib/deep/other.py"]
+    assert "files in no commit, which git ignores: `lib/adder.py, lib/deep/other.py`" in tree.run("report").stdout
+    assert tree.run("start").returncode == 0
+    tree.work("printer.txt")
+    assert "lib" not in tree.accept()
+
+
+def test_ignored_files_from_before_the_batch_are_not_asked_for(tree):
+    tree.work(".gitignore", "lib/\n")
+    tree.write("lib/mine.py")
+    tree.begin()
+    tree.work("parser.txt")
+    tree.accept()
+
+
 # -- own work ----------------------------------------------------------------------------------------------------------
 
 

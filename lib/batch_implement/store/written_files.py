@@ -1,0 +1,67 @@
+"""Remember which files the model wrote by Write or Edit since a batch began, for `batchctl done`.
+
+    begin(private)                  when a batch is created: forget those before
+    record(private, path)           by the hook of each such call; the path is absolute
+    since_ns, paths = read(private)
+
+The list is a hint beside the state: it is bounded, and a call that cannot write it goes on.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Tuple
+
+NAME = "written"
+MAX_BYTES = 256 * 1024  # then the list moves to `written.old`, over the one before
+
+
+def begin(private: str) -> None:
+    """Begin a new list. Its first entry is the time, by the clock of the file system, which is not that of Python."""
+    os.makedirs(private, mode=0o700, exist_ok=True)
+    path = os.path.join(private, NAME)
+    with open(f"{path}.new", "w", encoding="ascii") as file:
+        file.write(f"{os.fstat(file.fileno()).st_ctime_ns}\0")
+    os.replace(f"{path}.new", path)
+    try:
+        os.unlink(f"{path}.old")
+    except FileNotFoundError:
+        pass
+
+
+def record(private: str, path: str) -> None:
+    """Append a path to the list."""
+    name = os.path.join(private, NAME)
+    try:
+        descriptor = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return  # a batch of an older version
+    try:
+        if os.fstat(descriptor).st_size > MAX_BYTES:
+            first = read(private)[0]
+            with open(f"{name}.new", "w", encoding="ascii") as file:
+                file.write(f"{first}\0")
+            os.replace(name, f"{name}.old")
+            os.replace(f"{name}.new", name)
+        os.write(descriptor, os.fsencode(path) + b"\0")
+    except OSError:
+        pass  # a full disk is shown by what needs it
+    finally:
+        os.close(descriptor)
+
+
+def read(private: str) -> Tuple[int, List[str]]:
+    """Return when the list began, in ns since the epoch, and the recorded paths; (0, []) without a list."""
+    since_ns, paths = 0, {}
+    for name in (f"{NAME}.old", NAME):
+        try:
+            with open(os.path.join(private, name), "rb") as file:
+                first, *entries = file.read().split(b"\0")[:-1]
+            since_ns = int(first)
+        except (OSError, ValueError):
+            continue
+        paths.update(dict.fromkeys(map(os.fsdecode, entries)))
+    return since_ns, list(paths)
