@@ -174,7 +174,8 @@ def _unknown_suffix_error(path: str, name: str, suffix: str) -> FeatureListError
 
 DOCUMENT_KINDS = {".yaml": "yaml", ".yml": "yaml", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 READERS: Dict[str, Reader] = {
-    **dict.fromkeys(("", ".txt", ".text", ".list", ".lst", ".todo", ".tasks", ".taskpaper"), plain_text.read),
+    **dict.fromkeys(("", ".txt", ".text", ".list", ".lst", ".todo", ".tasks"), plain_text.read),
+    ".taskpaper": plain_text.read_taskpaper,
     **dict.fromkeys((".rst", ".rest"), plain_text.read_rst),
     **dict.fromkeys((".adoc", ".asciidoc", ".asc"), plain_text.read_adoc),
     ".org": _read_org,

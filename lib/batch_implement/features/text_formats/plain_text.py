@@ -25,7 +25,7 @@ from ..feature_list import (
     split_lines,
 )
 from ..open_entries import count_open, nothing_open_error, number_open_features
-from . import text_layout, text_lines, text_outline, todo_txt
+from . import taskpaper, text_layout, text_lines, text_outline, todo_txt
 from .text_outline import Entry
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ LIST_NAME = re.compile(
 
 
 def read(data: bytes, name: str, options: ListOptions, *, markup: str = "") -> Listing:
-    """Return the features of a text. `markup` is `rst`, `adoc` or `org` where lines without a marker are prose.
+    """Return the features of a text. `markup` is its language (`rst`, `adoc`, `org`, `taskpaper`), empty for none.
 
     Raises FeatureListError.
     """
@@ -68,7 +68,9 @@ def read(data: bytes, name: str, options: ListOptions, *, markup: str = "") -> L
     return _Reader(name, options, markup=markup).read(lines, notes)
 
 
-read_rst, read_adoc, read_org_text = (partial(read, markup=markup) for markup in ("rst", "adoc", "org"))
+read_rst, read_adoc, read_org_text, read_taskpaper = (
+    partial(read, markup=markup) for markup in ("rst", "adoc", "org", "taskpaper")
+)
 
 
 def is_checklist(lines: Sequence[Line]) -> bool:
@@ -116,6 +118,7 @@ class _Reader:
 
     def __init__(self, name: str, options: ListOptions, *, markup: str) -> None:
         self.name, self.options, self.markup = name, options, markup
+        self.read_outline = taskpaper.read_outline if markup == "taskpaper" else text_outline.read_outline
         self.without = {heading.strip().rstrip(":").casefold() for heading in options.without}
         self.features: List[Feature] = []
         self.left_out: List[LeftOut] = []
@@ -124,7 +127,7 @@ class _Reader:
         self.errors: List[FeatureListError] = []
 
     def read(self, lines: Sequence[Line], notes: List[str]) -> Listing:
-        outline = text_outline.read_outline(lines, self.name, markup=self.markup)
+        outline = self.read_outline(lines, self.name, markup=self.markup)
         self.left_out += outline.left_out
         self._refuse_two_bullets(outline.entries)
         self._judge_ends(outline.entries)
@@ -156,7 +159,8 @@ class _Reader:
                 f"Each line is a feature of its own. If one goes on with the line before it (lines {numbers}), "
                 "indent it."
             )
-        return Listing(features, {}, f"plain text: {count_open(self.is_open)}", sorted(self.left_out), notes)
+        way = "TaskPaper" if self.markup == "taskpaper" else "plain text"
+        return Listing(features, {}, f"{way}: {count_open(self.is_open)}", sorted(self.left_out), notes)
 
     def _take(self, entry: Entry, parents: Tuple[str, ...] = ()) -> None:
         """Make a feature of an entry, or say why it is left out."""
@@ -191,7 +195,7 @@ class _Reader:
         """Return the entries below one that become features: the open boxes of a done one, with --leaves all."""
         if not is_done and not self.options.leaves:
             return []
-        outline = text_outline.read_outline(entry.body, self.name, markup="org")
+        outline = self.read_outline(entry.body, self.name, markup="org")
         children = [each for each in outline.entries if each.mark.kind and each.state not in DONE_REASONS]
         if is_done:
             children = [each for each in children if each.mark.state == "open"]
