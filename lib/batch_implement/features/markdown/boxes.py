@@ -31,22 +31,30 @@ _LIKE_BOX = re.compile(
 )
 _STRUCK = re.compile(r"(?:~~|<(del|s|strike)>)(?P<text>.+?)(?:~~|</\1>)(?P<rest>.*)", re.DOTALL | re.IGNORECASE)
 _DONE_SIGN = r"(?:\u2705|\u2714|\u2611|\u2713)\ufe0f?"
-_DONE_WORD = "done|completed?|finished|fixed|implemented|resolved|shipped|merged"
+_DONE_WORD = "done|completed?|finished|fixed|implemented|resolved|shipped|merged|已?完成|完了"
+# Where or when it was done: `PR #66`, `in v1.2`, `May 2024`, but not `on Linux`, `but slow` or `3/7`.
+_DONE_WHERE = (
+    r"(?:[\s:,;&+\u2013\u2014-]+(?:(?:in|on|at|by|via|since|as|and|with|see|prs?|mrs?|commits?|issues?|releases?|version|"
+    r"sprint|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6})(?!\w)|(?!\d+/\d+(?![\w/]))[#v!]{0,2}\d[\w./]{0,30}|"
+    r"[a-f][0-9a-f]{6,39}(?!\w)))*"
+)
 _DONE_START = re.compile(rf"{_DONE_SIGN}|\[(?:DONE|COMPLETED|FIXED)\]|(?:DONE|COMPLETED|FIXED)(?=:)|DONE(?=\s)")
 _DONE_END = re.compile(
     rf"""(?:
       {_DONE_SIGN}(?:\s*(?:{_DONE_WORD})\W*)?(?:\s*\(?\d{{4}}-\d\d-\d\d\)?)?
-      | [(\[]\s*(?:{_DONE_SIGN}\s*)?(?:already\s+)?(?:{_DONE_WORD})(?:[\s:,-]+\d{{4}}-\d\d-\d\d)?\s*[!.]?[)\]]
+      | [(\[\uff08]\s*(?:{_DONE_SIGN}\s*)?(?:already\s+)?(?:{_DONE_WORD}){_DONE_WHERE}\s*[!.]?[)\]\uff09]
       | \s(?:-{{1,3}}|\u2013|\u2014|\u2192|->|=>|:)\s*[*_]*(?:{_DONE_WORD})[*_]*[!.]?
     )[*_`]*\s*$""",
     re.IGNORECASE | re.VERBOSE,
 )
 _DONE_CAPITALS = re.compile(r"[\s*_](?:DONE|COMPLETED|FIXED|FINISHED)[*_]*[!.]?\s*$")
-_CLOSING = "*_`!.)] "
+_CLOSING = "*_`!.)]\uff09 "
 # What a mark at the end ends in, closing characters aside; a digit is that of a date.
 _ENDS = (
     *"\u2705\u2714\u2611\u2713\ufe0f0123456789",
     *("done", "complete", "completed", "finished", "fixed", "implemented", "resolved", "shipped", "merged"),
+    *("完成", "完了", "january", "february", "march", "april", "may", "june", "july", "august", "september"),
+    *("october", "november", "december"),
 )
 _MENTION = re.compile(
     r"(?:\b(?:as|to|be|is|are|or|and|of|in|status|column|not|the|a|when|until|becomes?)|[=|/,\"'`])\s*[*_]*$", re.I

@@ -29,7 +29,7 @@ _NOT_WORK = re.compile(
     r"out of scope|non-?goals|won'?t (?:do|fix)|not (?:doing|planned)|rejected|later|someday(?: ?/ ?maybe)?|maybe|"
     r"icebox|parking lot|ideas|future(?: ideas| work| enhancements)?|"
     r"(?:review |pre-?merge |release |verification )?checklist|"
-    r"verification|nice to have)\b.*",
+    r"verification|nice to have|(?:key |known |main |open )?risks)\b.*",
     re.IGNORECASE,
 )
 _FINISHED = re.compile(
